@@ -1,0 +1,418 @@
+"""In: the words of a command line. Out: what `experiment.py` does with them, told on the terminal or as JSON.
+
+Each command parses, calls, prints. Errors are one sentence and exit status 2; 130 after Ctrl-C, 143 after a kill.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from rosenblatt.errors import RosenblattError, StoppedEarlyError, TableError
+from rosenblatt.spec import HYPERPARAMETERS, Hyperparameter, Spec, Task
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from rosenblatt.data.sources import Table
+    from rosenblatt.model import Model
+    from rosenblatt.scores import Score
+
+STOPPED, KILLED = 130, 143
+SECTIONS = {"network": "The network", "training": "Training", "data": "Data"}
+
+
+@dataclass
+class _Stop:
+    """The exit status if the command is stopped: a polite kill is handled as Ctrl-C is, what was learnt is kept."""
+
+    status: int = STOPPED
+
+    def kill(self, *_: object) -> None:
+        """What SIGTERM does."""
+        self.status = KILLED
+        raise KeyboardInterrupt
+
+
+class _Grouped(click.Command):
+    """A command whose help lists the hyperparameters by section, after its other options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record:
+                hyperparameter = HYPERPARAMETERS.get(parameter.name or "")
+                title = f"{SECTIONS[hyperparameter.section]} (hyperparameters)" if hyperparameter else "Options"
+                groups.setdefault(title, []).append(record)
+        for title in sorted(groups, key=lambda title: title != "Options"):
+            with formatter.section(title):
+                formatter.write_dl(groups[title])
+
+
+def _hyperparameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """An option for each hyperparameter, made from its description in the spec."""
+    for known in reversed(HYPERPARAMETERS.values()):
+        choices = "|".join(known.choices)
+        flag = f"--{known.name.replace('_', '-')}"
+        command = click.option(
+            flag, known.name, metavar=choices if 0 < len(choices) < 40 else _metavar(known), help=_help(known)
+        )(command)
+    return command
+
+
+def _metavar(known: Hyperparameter) -> str:
+    if known.choices:
+        return "NAME"
+    return "LIST" if "list" in known.expected else "NUMBER" if "number" in known.expected else "TEXT"
+
+
+def _help(known: Hyperparameter) -> str:
+    words = f" One of {', '.join(known.choices)}." if len("|".join(known.choices)) >= 40 else ""
+    default = "" if known.default is None else f"  [default: {known.default}]"
+    return f"{known.help}{words}{default}"
+
+
+def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that several commands share."""
+    shared = {
+        "header": click.option(
+            "--header/--no-header", default=None, help="Whether the first line names the columns; found out by default."
+        ),
+        "encoding": click.option("--encoding", help="Encoding of text files, such as cp1252; found out by default."),
+        "threads": click.option("--threads", type=click.IntRange(1), help="Cores to use; all by default."),
+        "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        "report": click.option("--report", metavar="FILE.html", help="Write a page of pictures that opens offline."),
+    }
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names):
+            command = shared[name](command)
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="rosenblatt")
+def cli() -> None:
+    r"""Train perceptron networks on your tables, and use them.
+
+    \b
+    rosenblatt describe people.csv                     what the table holds
+    rosenblatt fit people.csv --target income          train, test, save people.rosenblatt
+    rosenblatt predict people.rosenblatt new.csv       predictions for new rows
+    rosenblatt evaluate people.rosenblatt more.csv     scores on rows with answers
+    rosenblatt describe people.rosenblatt              the network, its hyperparameters, its scores
+    """
+
+
+@cli.command(cls=_Grouped)
+@click.argument("table")
+@click.option(
+    "--target",
+    "-t",
+    required=True,
+    multiple=True,
+    metavar="COLUMN",
+    help="What to predict: a column's name, or its number from 1 (-1 is the last); several for several at once.",
+)
+@click.option(
+    "--task", type=click.Choice(get_args(Task)), help="The kind of task; found out from the target by default."
+)
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="Columns to leave out.")
+@click.option("--test", metavar="TABLE", help="A table to test on, instead of rows set aside.")
+@click.option(
+    "--validation", metavar="TABLE", help="A table to choose the best epochs on, instead of parts of the training rows."
+)
+@click.option("--config", metavar="FILE.toml", help="Hyperparameters from a file; options given here come first.")
+@click.option("--out", "-o", metavar="MODEL", help="The model's file.  [default: the table's name, with .rosenblatt]")
+@_options("report", "header", "encoding", "threads", "json")
+@_hyperparameter_options
+@click.pass_obj
+def fit(
+    stop: _Stop,
+    /,
+    table: str,
+    target: tuple[str, ...],
+    task: Task | None,
+    ignore: tuple[str, ...],
+    test: str | None,
+    validation: str | None,
+    config: str | None,
+    out: str | None,
+    report: str | None,
+    header: bool | None,
+    encoding: str | None,
+    threads: int | None,
+    as_json: bool,
+    **hyperparameters: str | None,
+) -> None:
+    r"""Train a network on a table, test it on rows it never saw, and save it.
+
+    \b
+    rosenblatt fit people.csv --target income
+    rosenblatt fit people.csv --target income --test people-test.csv --report report.html
+    rosenblatt fit iris.csv --target -1 --no-header --hidden-sizes 64,64 --activation gelu
+    rosenblatt fit people.csv --target income --config people.toml --seed 7
+    """
+    given = {name: value for name, value in hyperparameters.items() if value is not None}
+    spec = (Spec.from_toml(config) if config else Spec()).replace(**given)
+    path = Path(out or f"{_stem(table)}.rosenblatt")
+    for place in filter(None, (str(path), report)):
+        _check_writable(Path(place))
+    from rosenblatt import experiment
+    from rosenblatt.progress import training_progress
+
+    say = _teller(as_json)
+    read = _read(table, header, encoding, say)
+    others = [None if name is None else _read(name, header, encoding, say) for name in (test, validation)]
+    with training_progress(sys.stderr.isatty()) as watch:
+        fitted = experiment.fit(
+            read,
+            _columns(target, read),
+            spec,
+            task=task,
+            ignore=_columns(ignore, read),
+            test=others[0],
+            validation=others[1],
+            say=say,
+            watch=watch,
+            threads=threads,
+        )
+    interrupted = fitted.model.facts["interrupted"]
+    if interrupted:
+        say("stopped early: the best epochs so far are kept")
+    replaced = path.exists()
+    experiment.save(fitted, path)
+    if report:
+        from rosenblatt.report import Report
+
+        Report.of(fitted).save(report)
+    _show_scores(fitted.scores, say, as_json, fitted.model, {"model": str(path), "report": report})
+    say(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
+    if report:
+        say(f"report: {report}")
+    if interrupted:
+        sys.exit(stop.status)
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("table")
+@click.option(
+    "--out",
+    "-o",
+    metavar="FILE",
+    help="Where to: .csv, .tsv, .jsonl, .parquet or .arrow.  [default: CSV on the terminal]",
+)
+@click.option("--with-inputs", is_flag=True, help="Write the table's own columns too.")
+@_options("header", "encoding", "threads")
+def predict(
+    model: str,
+    table: str,
+    out: str | None,
+    with_inputs: bool,
+    header: bool | None,
+    encoding: str | None,
+    threads: int | None,
+) -> None:
+    r"""Predict the rows of a table with a saved model; for classes also the probability of each.
+
+    \b
+    rosenblatt predict people.rosenblatt new-people.csv --out predictions.csv
+    """
+    if out:
+        _check_writable(Path(out))
+    from rosenblatt import experiment
+    from rosenblatt.modelfile import load_model, write_file
+
+    loaded, say = load_model(model), _teller(True)
+    read = _read(table, header, encoding, say)
+    extra = [name for name in read.frame.columns if name not in _known_columns(loaded)]
+    if extra:
+        say(f"columns the model did not learn from are not used: {', '.join(extra)}")
+    predicted = experiment.predict(loaded, read, with_inputs=with_inputs, threads=threads)
+    if out:
+        write_file(out, _as_bytes(predicted, out))
+        click.echo(f"{predicted.height:,} predictions: {out}")
+    else:
+        click.echo(predicted.write_csv(), nl=False)
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("table")
+@_options("report", "header", "encoding", "threads", "json")
+def evaluate(
+    model: str,
+    table: str,
+    report: str | None,
+    header: bool | None,
+    encoding: str | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    r"""Score a saved model on a table that holds the answers, beside a trivial baseline.
+
+    \b
+    rosenblatt evaluate people.rosenblatt people-with-answers.csv
+    """
+    if report:
+        _check_writable(Path(report))
+    from rosenblatt import experiment
+    from rosenblatt.modelfile import load_model
+
+    say = _teller(as_json)
+    loaded = load_model(model)
+    found, fitted = experiment.evaluate(loaded, _read(table, header, encoding, say), say, threads)
+    if report:
+        from rosenblatt.report import Report
+
+        Report.of(fitted).save(report)
+    _show_scores(found, say, as_json, loaded, {"model": model, "rows": len(fitted.truth), "report": report})
+    if report:
+        say(f"report: {report}")
+
+
+@cli.command()
+@click.argument("what", metavar="MODEL|TABLE")
+@_options("header", "encoding", "json")
+def describe(what: str, header: bool | None, encoding: str | None, as_json: bool) -> None:
+    r"""Tell what a model or a table holds.
+
+    \b
+    rosenblatt describe people.csv           columns, kinds, missing values, the likely task
+    rosenblatt describe people.rosenblatt    the network, its hyperparameters, its data, its scores
+    """
+    from rosenblatt import describing
+    from rosenblatt.modelfile import is_model_file, load_model
+
+    if is_model_file(what):
+        description, show = describing.of_model(load_model(what), what), describing.show_model
+    else:
+        description, show = describing.of_table(_read(what, header, encoding, _teller(True))), describing.show_table
+    if as_json:
+        click.echo(json.dumps(description, indent=2))
+    else:
+        show(description)
+
+
+def _teller(as_json: bool) -> Callable[[str], None]:
+    """Messages go beside the result: to standard error where the result is to be read by a program."""
+    return lambda message: click.echo(message, err=as_json)
+
+
+def _stem(table: str) -> str:
+    return Path(table).name.split(".")[0] or "model"
+
+
+def _read(path: str, header: bool | None, encoding: str | None, say: Callable[[str], None]) -> Table:
+    from rosenblatt.data.sources import read_table
+
+    table = read_table(path, header=header, encoding=encoding)
+    say(f"{path}: {table.frame.height:,} rows, {table.frame.width} columns")
+    for note in table.notes:
+        say(f"  {note}")
+    return table
+
+
+def _columns(asked: Sequence[str], table: Table) -> list[str]:
+    """Columns given one by one, or several with commas between them."""
+    names: list[str] = []
+    for word in asked:
+        names += [word] if word in table.frame.columns else [part.strip() for part in word.split(",") if part.strip()]
+    return names
+
+
+def _known_columns(model: Model) -> set[str]:
+    return {column.name for column in model.schema.columns} | set(model.target.names)
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written to before the long work, not after it."""
+    folder = path.parent
+    if path.is_dir():
+        raise TableError(f"{str(path)!r} is a folder, but a file to write to was expected. Add a file name.")
+    if not folder.is_dir():
+        raise TableError(
+            f"There is no folder {str(folder)!r} to write {path.name!r} to. Make it first, or choose another."
+        )
+    if not os.access(folder, os.W_OK):
+        raise TableError(f"The folder {str(folder)!r} cannot be written to. Choose another place for {path.name!r}.")
+
+
+def _as_bytes(frame: pl.DataFrame, path: str) -> bytes:
+    """A table in the format that the file's name asks for."""
+    buffer, ending = BytesIO(), Path(path).suffix.lower()
+    if ending in (".parquet", ".pq"):
+        frame.write_parquet(buffer)
+    elif ending in (".arrow", ".feather", ".ipc"):
+        frame.write_ipc(buffer)
+    elif ending in (".jsonl", ".ndjson"):
+        frame.write_ndjson(buffer)
+    elif ending in (".csv", ".tsv", ".txt", ""):
+        frame.write_csv(buffer, separator="\t" if ending == ".tsv" else ",")
+    else:
+        raise TableError(
+            f"{path!r} asks for the format {ending}, but .csv, .tsv, .jsonl, .parquet and .arrow are written."
+        )
+    return buffer.getvalue()
+
+
+def _show_scores(
+    found: list[Score], say: Callable[[str], None], as_json: bool, model: Model, more: dict[str, Any]
+) -> None:
+    """The scores as a table beside the baseline, or all as JSON."""
+    from rosenblatt.scores import to_json
+
+    if as_json:
+        result: dict[str, Any] = {
+            "task": model.target.task,
+            "target": model.target.names,
+            "scores": to_json(found),
+            "networks": len(model.networks),
+        }
+        result |= {
+            key: model.facts[key] for key in ("rows", "test_rows", "seconds", "interrupted") if key in model.facts
+        }
+        result |= more
+        click.echo(json.dumps(result, indent=2))
+        return
+    if not found:
+        say("no rows were set aside for the test: nothing is known of new rows")
+        return
+    from rosenblatt.describing import show_scores
+
+    show_scores(found, model)
+
+
+def main() -> None:
+    """Run the command; turn what a user can meet into one sentence and an exit status."""
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop.kill)
+    try:
+        cli(obj=stop, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("Stopped. Nothing was written.", err=True)
+        sys.exit(stop.status)
+    except RosenblattError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(stop.status if isinstance(error, StoppedEarlyError) else 2)
+    except MemoryError:
+        click.echo("Error: The memory of this machine is not enough. Give fewer rows, or smaller --bins.", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

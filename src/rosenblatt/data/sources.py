@@ -1,0 +1,229 @@
+"""In: the path of a file. Out: its table, every cell of a text file as the text it holds, and what was found out.
+
+What a file is, is told by its first bytes, not by its name: gzip, Parquet, Arrow, JSON; all else is delimited text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import charset_normalizer
+import polars as pl
+
+from rosenblatt.errors import TableError, listed
+
+SAMPLE = 1 << 18  # bytes looked at to find out encoding, separator and header
+SAMPLE_LINES = 200
+SEPARATORS = ",;\t|"
+BINARY_HINTS = {
+    b"PK\x03\x04": "a zip archive or spreadsheet",
+    b"\x89PNG": "a picture",
+    b"%PDF": "a PDF",
+    b"\xff\xd8\xff": "a picture",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it was read, and what its reader found out on the way."""
+
+    frame: pl.DataFrame
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def read_table(path: str | Path, *, header: bool | None = None, encoding: str | None = None) -> Table:
+    """Read CSV, TSV, other delimited text, JSON lines (each also gzipped), Parquet, Arrow or Feather.
+
+    Args:
+        path: the file.
+        header: whether delimited text begins with the columns' names; None finds out.
+        encoding: of the text, such as utf-8 or cp1252; None finds out.
+
+    Raises:
+        TableError: if the file is missing, empty, damaged, or holds no table.
+    """
+    path = Path(path)
+    content, sample = _first_bytes(path)
+    try:
+        frame, notes = _read(path if content is None else content, sample, header, encoding)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0].rstrip(". ")
+        raise TableError(f"{str(path)!r} cannot be read as a table: {reason}. The file may be damaged.") from error
+    except OSError as error:
+        raise TableError(f"{str(path)!r} cannot be read: {error}. The file may be damaged.") from error
+    except TableError as error:
+        raise TableError(f"{str(path)!r}: {error}") from error
+    if frame.height == 0:
+        raise TableError(f"{str(path)!r} holds no rows, only the names of {frame.width} columns.")
+    return Table(frame, str(path), notes)
+
+
+def _first_bytes(path: Path) -> tuple[bytes | None, bytes]:
+    """The unpacked content of a gzipped file, else None; and the first bytes of what is to be read."""
+    try:
+        with path.open("rb") as file:
+            sample = file.read(SAMPLE)
+        content = gzip.decompress(path.read_bytes()) if sample.startswith(b"\x1f\x8b") else None
+    except FileNotFoundError:
+        raise TableError(f"There is no file {str(path)!r}. Check its name and folder.") from None
+    except IsADirectoryError:
+        raise TableError(f"{str(path)!r} is a folder, but a file with a table was expected.") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise TableError(f"{str(path)!r} cannot be read: {error}. The file may be damaged.") from error
+    sample = sample if content is None else content[:SAMPLE]
+    if not sample.strip():
+        raise TableError(f"{str(path)!r} is empty, but a table was expected.")
+    for magic, what in BINARY_HINTS.items():
+        if sample.startswith(magic):
+            raise TableError(
+                f"{str(path)!r} is {what}, but a table was expected: CSV, TSV, JSON lines, Parquet or Arrow."
+            )
+    return content, sample
+
+
+def _read(
+    source: Path | bytes, sample: bytes, header: bool | None, encoding: str | None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    if sample.startswith(b"PAR1"):
+        return pl.read_parquet(opened), ()
+    if sample.startswith(b"ARROW1"):
+        return pl.read_ipc(opened), ()
+    if sample.startswith(b"FEA1"):
+        raise TableError("this is a Feather file of version 1, which is no longer read. Write it again as version 2.")
+    if sample.lstrip()[:1] == b"{":
+        return pl.read_ndjson(opened, infer_schema_length=None), ()
+    if sample.lstrip()[:1] == b"[":
+        return pl.read_json(opened, infer_schema_length=None), ()
+    return _read_delimited(source, sample, header, encoding)
+
+
+def _read_delimited(
+    source: Path | bytes, sample: bytes, header: bool | None, encoding: str | None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    found = encoding or _encoding(sample)
+    try:
+        text = codecs.getincrementaldecoder(found)(errors="strict").decode(sample)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise TableError(f"its text is not {found} ({error}). Give its encoding, such as --encoding cp1252.") from error
+    if "\x00" in text:
+        raise TableError("it holds binary data, but a table was expected: CSV, TSV, JSON lines, Parquet or Arrow.")
+    lines = text.splitlines()[: SAMPLE_LINES + 1]
+    lines = lines[:-1] if len(lines) > SAMPLE_LINES else lines
+    separator = _separator(lines)
+    cells = list(csv.reader(lines, delimiter=separator))
+    has_header = _has_header(cells) if header is None else header
+    try:
+        frame = _parse(source, found, separator, has_header)
+    except pl.exceptions.ComputeError as error:
+        if "utf-8" in str(error) and encoding is None:  # beyond the sample
+            whole = source if isinstance(source, bytes) else source.read_bytes()
+            found = _encoding(whole)
+            frame = _parse(whole, found, separator, has_header)
+        else:
+            raise _ragged(source, found, separator) or error from error
+    names, notes = _names(frame.columns, has_header)
+    frame.columns = names
+    if found not in ("utf-8", "utf-8-sig"):
+        notes.append(f"read as {found} text")
+    if separator != ",":
+        notes.append(f"columns are separated by {SEPARATOR_NAMES[separator]}")
+    if not has_header and header is None:
+        notes.append(f"no line with names was found: the columns are {listed(names, 2)}")
+    return frame, tuple(notes)
+
+
+SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def _parse(source: Path | bytes, encoding: str, separator: str, has_header: bool) -> pl.DataFrame:
+    if encoding not in ("utf-8", "utf-8-sig"):
+        whole = source if isinstance(source, bytes) else source.read_bytes()
+        source = whole.decode(encoding, errors="replace").encode()
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    return pl.read_csv(opened, separator=separator, has_header=has_header, infer_schema=False)
+
+
+def _encoding(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+        return "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
+    except UnicodeDecodeError:
+        telling = b"\n".join(line for line in data.splitlines() if not line.isascii())
+        likely = charset_normalizer.from_bytes(telling[:SAMPLE])
+        chaos = min((guess.chaos for guess in likely), default=0)
+        best = [name for guess in likely if guess.chaos == chaos for name in guess.could_be_from_charset]
+        return best[0] if best and "cp1252" not in best else "cp1252"
+
+
+def _separator(lines: list[str]) -> str:
+    """The separator that cuts most lines into the same number of cells, more than one."""
+
+    def agreement(separator: str) -> tuple[float, int]:
+        counts = Counter(len(row) for row in csv.reader(lines, delimiter=separator) if row)
+        if not counts:
+            return 0.0, 1
+        width, rows = counts.most_common(1)[0]
+        return (rows / counts.total() if width > 1 else 0.0), width
+
+    return max(SEPARATORS, key=agreement)
+
+
+def _has_header(cells: list[list[str]]) -> bool:
+    """Whether the first row names the columns: it holds no number, and a column of numbers stands below it, or else its
+    cells differ from each other and none comes again in its column."""
+    first, *rest = ([cell.strip() for cell in row] for row in cells if row)
+    columns = list(zip(*(row for row in rest if len(row) == len(first)), strict=False))
+    if any(_is_number(cell) for cell in first):
+        return False
+    if not columns or any(sum(map(_is_number, column)) > len(column) / 2 for column in columns):
+        return True
+    again = any(name in column for name, column in zip(first, columns, strict=False))
+    return len(set(first)) == len(first) and not again
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", ""))
+    except ValueError:
+        return False
+    return True
+
+
+def _names(columns: list[str], has_header: bool) -> tuple[list[str], list[str]]:
+    """The columns' names without blanks round them; those without a name, and repeated ones, get one."""
+    if not has_header:
+        return [f"column_{i}" for i in range(1, len(columns) + 1)], []
+    names: list[str] = []
+    notes: list[str] = []
+    for i, column in enumerate(columns, 1):
+        plain = column.split("_duplicated_")[0].strip().strip("\ufeff")
+        name = plain or f"column_{i}"
+        if name in names:
+            name = f"{name}_{i}"
+            notes.append(f"two columns are named {plain!r}: the later one is read as {name!r}")
+        names.append(name)
+    return names, notes
+
+
+def _ragged(source: Path | bytes, encoding: str, separator: str) -> TableError | None:
+    """Where a line has more cells than the first one, if that is what is wrong."""
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    rows = csv.reader(io.StringIO(data.decode(encoding, errors="replace"), newline=""), delimiter=separator)
+    width = len(next(rows))
+    for row in rows:
+        if len(row) > width:
+            return TableError(
+                f"line {rows.line_num} has {len(row)} cells, but the first has {width}. Correct that line."
+            )
+    return None

@@ -1,0 +1,239 @@
+"""In: a table and the names of its target columns. Out: the task, and what is to be predicted as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from rosenblatt.data.cells import BOOLEANS, MARKERS_IN_TARGETS, clean, is_whole, parse_numbers
+from rosenblatt.data.targets import Label, Target
+from rosenblatt.errors import TableError, listed, nearest
+from rosenblatt.spec import Task
+
+MOST_NUMBERED_CLASSES = 20  # more whole numbers than this are values, not classes
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a table: the task, and the answers in its rows."""
+
+    task: Task
+    names: tuple[str, ...]
+    labels: tuple[Label, ...]
+    y: np.ndarray  # (n,) class numbers, (n, labels) zeros and ones, or (n, targets) values; NaN where missing
+    reason: str  # why it was taken to be this task
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which rows (n,) have all their answers."""
+        return ~np.isnan(self.y.reshape(len(self.y), -1)).any(axis=1)
+
+    def target(self, y: np.ndarray, transform: Literal["auto", "none", "log"], answers: str) -> Target:
+        """The target, how it is spread being learnt from the training rows y."""
+        if self.task == "regression":
+            return Target.of_values(self.names, y, transform)
+        steps = "steps" if answers == "steps" else "probabilities"
+        return Target(names=self.names, task=self.task, labels=self.labels, answers=steps)
+
+
+def column_name(frame: pl.DataFrame, asked: str) -> str:
+    """The column that is asked for by name, or by number from 1 (from the end where negative). Raises TableError."""
+    if asked in frame.columns:
+        return asked
+    if asked.lstrip("-").isdigit() and 1 <= abs(int(asked)) <= frame.width:
+        return frame.columns[int(asked) - (int(asked) > 0)]
+    hint = nearest(asked, frame.columns)
+    raise TableError(f"There is no column {asked!r}; the table has {listed(frame.columns, 20)}.{hint}")
+
+
+def ask(frame: pl.DataFrame, names: Sequence[str], task: Task | None = None) -> Question:
+    """Find out the task from the target columns, or take the one given.
+
+    Raises:
+        TableError: where the columns do not hold what the task needs, or but one value.
+    """
+    series = [frame[name] for name in names]
+    if len(series) > 1:
+        return _several(series, task)
+    if series[0].dtype == pl.List:
+        return _lists(series[0])
+    return _one(series[0], task)
+
+
+def _one(series: pl.Series, task: Task | None) -> Question:
+    text = _text(series)
+    _, numbers = parse_numbers(text)
+    numeric = numbers.null_count() == text.null_count()
+    distinct = text.n_unique() - text.has_nulls()
+    if distinct == 0:
+        raise TableError(f"The target {series.name!r} has no values at all. Choose another column.")
+    if distinct == 1:
+        raise TableError(
+            f"The target {series.name!r} holds one value only, {text.drop_nulls()[0]!r}; two or more are needed to "
+            "learn from."
+        )
+    if task is None:
+        task, reason = _likely_task(numbers.drop_nulls() if numeric else None, distinct)
+    else:
+        reason = "as asked"
+    if task == "multilabel":
+        raise TableError(
+            f"Task multilabel needs several target columns, but {series.name!r} is one. Name them all: --target a,b,c."
+        )
+    if task != "regression":
+        return _classes(text, task, reason, distinct)
+    if not numeric:
+        stray = text.filter(numbers.is_null() & text.is_not_null())[0]
+        raise TableError(
+            f"Task regression needs numbers, but the target {series.name!r} holds {stray!r}. Use --task multiclass."
+        )
+    return Question("regression", (series.name,), (), _finite(numbers).reshape(-1, 1), reason)
+
+
+def _classes(text: pl.Series, task: Task, reason: str, distinct: int) -> Question:
+    if task == "binary" and distinct != 2:
+        raise TableError(
+            f"Task binary needs two classes, but the target {text.name!r} holds {distinct}. Use --task multiclass."
+        )
+    if distinct > max(100, len(text) // 10):
+        raise TableError(
+            f"The target {text.name!r} holds {distinct} different values in {len(text)} rows, too many for classes. Is "
+            "it the right column?"
+        )
+    labels = _sorted_labels(text.drop_nulls().unique().to_list())
+    names, numbers = [str(label) for label in labels], list(range(len(labels)))
+    codes = text.replace_strict(names, numbers, return_dtype=pl.Float64, default=None).fill_null(np.nan)
+    return Question("binary" if distinct == 2 else "multiclass", (text.name,), labels, codes.to_numpy(), reason)
+
+
+def _several(series: list[pl.Series], task: Task | None) -> Question:
+    texts = [_text(column) for column in series]
+    names = tuple(column.name for column in series)
+    two_valued = all(text.drop_nulls().n_unique() <= 2 for text in texts)
+    if task in (None, "multilabel") and two_valued:
+        y = np.column_stack([_holds(text) for text in texts])
+        return Question("multilabel", names, (), y, f"{len(names)} columns of two values each")
+    numbers = [parse_numbers(text)[1] for text in texts]
+    numeric = all(n.null_count() == text.null_count() for n, text in zip(numbers, texts, strict=True))
+    if task in (None, "regression") and numeric:
+        y = np.column_stack([_finite(n) for n in numbers])
+        return Question("regression", names, (), y, f"{len(names)} columns of numbers")
+    raise TableError(
+        f"The targets {listed(names)} are neither all of two values (several labels) nor all numbers (several values). "
+        "Fit one model for each."
+    )
+
+
+def _lists(series: pl.Series) -> Question:
+    labels = sorted(series.explode().drop_nulls().cast(pl.String).unique().to_list())
+    if not labels:
+        raise TableError(f"The target {series.name!r} has no values at all. Choose another column.")
+    cells = series.cast(pl.List(pl.String))
+    y = np.column_stack([cells.list.contains(label).cast(pl.Float64).fill_null(np.nan).to_numpy() for label in labels])
+    return Question("multilabel", tuple(labels), (), y, f"lists of {len(labels)} labels")
+
+
+def read_answers(frame: pl.DataFrame, target: Target) -> tuple[np.ndarray, list[str]]:
+    """The answers in a table for a model's target, as `Question.y`, NaN where missing; and what was read leniently.
+
+    A class is also recognized where it differs in case, or by blanks or a point at its end. Raises TableError for
+    others.
+    """
+    if target.task == "multilabel":
+        lists = next((series for series in frame if series.dtype == pl.List), None)
+        if not set(target.names) <= set(frame.columns) and lists is not None:
+            cells = lists.cast(pl.List(pl.String))
+            holds = [cells.list.contains(name).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in target.names]
+            return np.column_stack(holds), []
+    for name in target.names:
+        if name not in frame.columns:
+            raise TableError(
+                f"The table lacks the target {name!r}, without which nothing can be evaluated."
+                f"{nearest(name, frame.columns)}"
+            )
+    texts = [_text(frame[name]) for name in target.names]
+    if target.task == "multilabel":
+        return np.column_stack([_holds(text) for text in texts]), []
+    if target.task == "regression":
+        columns = [parse_numbers(text)[1] for text in texts]
+        for text, numbers in zip(texts, columns, strict=True):
+            strays = text.filter(numbers.is_null() & text.is_not_null())
+            if len(strays):
+                raise TableError(
+                    f"The target {text.name!r} must hold numbers, but holds {strays[0]!r}. Correct the table."
+                )
+        return np.column_stack([_finite(numbers) for numbers in columns]), []
+    return _known_classes(texts[0], target)
+
+
+def _known_classes(text: pl.Series, target: Target) -> tuple[np.ndarray, list[str]]:
+    exact = {str(label): number for number, label in enumerate(target.labels)}
+    loose = {_loosely(str(label)): number for number, label in enumerate(target.labels)}
+    notes, codes = [], dict(exact)
+    for value in text.drop_nulls().unique().sort().to_list():
+        if value in exact:
+            continue
+        number = loose.get(_loosely(value)) if len(loose) == len(exact) else None
+        if number is None:
+            raise TableError(
+                f"The target {text.name!r} holds {value!r}, but the model knows {listed(target.labels)}. Correct the "
+                "table."
+            )
+        codes[value] = number
+        notes.append(f"{text.name}: {value!r} is read as {target.labels[number]!r}")
+    numbers = text.replace_strict(list(codes), list(codes.values()), return_dtype=pl.Float64, default=None)
+    return numbers.fill_null(np.nan).to_numpy(), notes
+
+
+def _loosely(value: str) -> str:
+    return value.casefold().rstrip(". ").strip()
+
+
+def _text(series: pl.Series) -> pl.Series:
+    return clean(series, MARKERS_IN_TARGETS)
+
+
+def _likely_task(numbers: pl.Series | None, distinct: int) -> tuple[Task, str]:
+    """The task that the values suggest (`numbers` where they are some), and why."""
+    if distinct == 2:
+        return "binary", "two values"
+    if numbers is None:
+        return "multiclass", f"{distinct} classes"
+    low, high = float(numbers.min() or 0), float(numbers.max() or 0)  # type: ignore[arg-type]
+    counted = is_whole(numbers) and low in (0.0, 1.0) and high == low + distinct - 1
+    if counted and distinct <= MOST_NUMBERED_CLASSES:
+        return "multiclass", f"the whole numbers from {low:.0f} to {high:.0f}; --task regression for a value"
+    return "regression", f"numbers, {distinct} different ones"
+
+
+def _sorted_labels(values: list[str]) -> tuple[Label, ...]:
+    """The classes in order; those written as whole numbers are numbers."""
+    if all(value.lstrip("-").isdigit() and str(int(value)) == value for value in values):
+        return tuple(sorted(int(value) for value in values))
+    return tuple(sorted(values))
+
+
+def _holds(text: pl.Series) -> np.ndarray:
+    """1 where a label holds (1, true, yes, or the later of its two values), else 0, NaN where missing; (n,)."""
+    _, numbers = parse_numbers(text)
+    if numbers.null_count() == text.null_count():
+        holds = numbers > 0
+    else:
+        values = text.str.to_lowercase()
+        known = [value for value, true in BOOLEANS.items() if true]
+        holds = values.is_in(known) if values.is_in(list(BOOLEANS)).all() else values == values.max()
+    return holds.cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def _finite(numbers: pl.Series) -> np.ndarray:
+    infinite = ~numbers.is_finite().fill_null(True)
+    if infinite.any():
+        raise TableError(
+            f"The target {numbers.name!r} holds an infinite number in row {(infinite.arg_max() or 0) + 1}. "
+            "Write a finite number there, or leave the cell empty."
+        )
+    return numbers.fill_null(np.nan).to_numpy()

@@ -1,0 +1,207 @@
+"""In: a typed table (numbers as Float64, categories as String). Out: the float32 matrix a network learns from.
+
+What is learnt here (medians, quantiles, bins, categories) is learnt from the rows given to `Encoder.learn`, which are
+training rows only, and is plain data, saved with the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import ndtri
+
+from rosenblatt.spec import DataSpec
+
+CHUNK = 8192  # rows encoded at a time: a chunk's working set stays in the cache
+QUANTILES = 1000
+MISSING, OTHER = "(missing)", "(other)"
+
+
+class _Learnt(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NumberEncoding(_Learnt):
+    """How one column of numbers enters the network: scaled, in piecewise-linear parts, with a flag where missing.
+
+    The parts are the piecewise-linear encoding of Gorishniy et al. 2022 (equation 1): part t rises from 0 to 1 between
+    edges t and t+1; the first part goes on below its edge and the last above.
+    """
+
+    kind: Literal["number"] = "number"
+    column: str
+    center: float = 0.0
+    scale: float = 1.0
+    smooth: bool = False
+    quantiles: tuple[float, ...] = ()
+    edges: tuple[float, ...] = ()
+    flag: bool = False
+    fill: float = 0.0
+
+    @classmethod
+    def learn(cls, column: str, values: np.ndarray, numbers: str, bins: int) -> NumberEncoding:
+        """From the training rows of a column, (n,) float64 with NaN for missing."""
+        x = values[~np.isnan(values)]
+        flag = 0 < x.size < values.size
+        if x.size == 0:
+            return cls(column=column, scale=0.0)
+        fill = float(np.median(x))
+        if numbers == "none":
+            return cls(column=column, flag=flag, fill=fill)
+        if numbers == "standard":
+            return cls(column=column, center=x.mean(), scale=_inverse(x.std()), flag=flag, fill=fill)
+        if numbers == "quantile":
+            levels = np.linspace(0, 1, min(QUANTILES, max(x.size, 2)))
+            return cls(column=column, quantiles=tuple(np.quantile(x, levels)), flag=flag, fill=fill)
+        spread = np.subtract(*np.quantile(x, [0.75, 0.25])) or (x.max() - x.min()) / 2
+        edges = _edges(x, bins) if numbers == "piecewise" else ()
+        return cls(column=column, center=fill, scale=_inverse(spread), smooth=True, edges=edges, flag=flag, fill=fill)
+
+    @property
+    def names(self) -> list[str]:
+        """What each column of the matrix means."""
+        parts = [f"{self.column} from {a:.6g} to {b:.6g}" for a, b in zip(self.edges, self.edges[1:], strict=False)]
+        return [self.column, *parts, *([f"{self.column} is missing"] if self.flag else [])]
+
+    def encode(self, values: np.ndarray, out: np.ndarray) -> None:
+        """Write the columns for `values` (n,) float64 to `out` (n, len(names))."""
+        missing = np.isnan(values)
+        x = np.where(missing, self.fill, values)
+        if self.quantiles:
+            out[:, 0] = _normal_scores(x, np.asarray(self.quantiles))
+        else:
+            z = (x - self.center) * self.scale
+            out[:, 0] = z / np.sqrt(1 + (z / 3) ** 2) if self.smooth else z
+        if self.edges:
+            edges = np.asarray(self.edges)
+            part = (x[:, None] - edges[:-1]) / np.diff(edges)
+            np.clip(part[:, 1:-1], 0, 1, out=part[:, 1:-1])
+            np.clip(part[:, :1], -2, 1, out=part[:, :1])
+            np.clip(part[:, -1:], 0, 3, out=part[:, -1:])
+            out[:, 1 : edges.size] = part
+        if self.flag:
+            out[:, -1] = missing
+
+
+class CategoryEncoding(_Learnt):
+    """How one column of categories enters the network: a 0/1 column a category.
+
+    Categories beyond the most frequent ones share one column, as do those met only after training.
+    """
+
+    kind: Literal["category"] = "category"
+    column: str
+    categories: tuple[str, ...]
+
+    @classmethod
+    def learn(cls, column: str, values: pl.Series, most: int, min_rows: int) -> CategoryEncoding:
+        """From the training rows of a column of strings, null for missing."""
+        counts = values.fill_null(MISSING).value_counts(sort=False).sort(["count", column], descending=[True, False])
+        frequent = counts.head(most).filter(pl.col("count") >= min_rows)[column].to_list()
+        rare = [OTHER] if len(frequent) < counts.height else []
+        return cls(column=column, categories=(*sorted(frequent), *rare))
+
+    @property
+    def names(self) -> list[str]:
+        """What each column of the matrix means."""
+        return [f"{self.column} = {category}" for category in self.categories]
+
+    def encode(self, values: pl.Series, out: np.ndarray) -> None:
+        """Write the columns for `values` (n,) to `out` (n, len(names)); what was not met in training is (other)."""
+        out[:] = 0
+        other = len(self.categories) - 1 if self.categories[-1:] == (OTHER,) else None
+        code = (
+            values.fill_null(MISSING)
+            .replace_strict(list(self.categories), range(len(self.categories)), default=other, return_dtype=pl.Int64)
+            .to_numpy()
+        )
+        rows = np.flatnonzero(~np.isnan(code)) if other is None else np.arange(len(code))
+        out[rows, code[rows].astype(np.int64)] = 1
+
+
+Encoding = Annotated[NumberEncoding | CategoryEncoding, Field(discriminator="kind")]
+
+
+class Encoder(_Learnt):
+    """All columns' encodings, in the order in which they stand in the matrix."""
+
+    encodings: tuple[Encoding, ...]
+
+    @classmethod
+    def learn(cls, frame: pl.DataFrame, spec: DataSpec) -> Encoder:
+        """From the training rows: Float64 columns are numbers, String columns categories."""
+        encodings: list[NumberEncoding | CategoryEncoding] = []
+        for series in frame:
+            if series.dtype == pl.Float64:
+                encodings.append(NumberEncoding.learn(series.name, _numbers(series), spec.numbers, int(spec.bins)))
+            else:
+                encodings.append(
+                    CategoryEncoding.learn(series.name, series, spec.max_categories, spec.min_category_rows)
+                )
+        return cls(encodings=tuple(encodings))
+
+    @property
+    def names(self) -> list[str]:
+        """What each column of the matrix means."""
+        return [name for encoding in self.encodings for name in encoding.names]
+
+    @property
+    def source_columns(self) -> list[str]:
+        """For each column of the matrix, the column of the table it comes from."""
+        return [encoding.column for encoding in self.encodings for _ in encoding.names]
+
+    def encode(self, frame: pl.DataFrame) -> np.ndarray:
+        """The (n, F) float32 matrix of a table with the columns that were learnt."""
+        x = np.empty((frame.height, len(self.names)), np.float32)
+        for start, chunk in self._chunks(frame):
+            at = 0
+            for encoding in self.encodings:
+                out = x[start : start + chunk.height, at : at + len(encoding.names)]
+                series = chunk[encoding.column]
+                if isinstance(encoding, NumberEncoding):
+                    encoding.encode(_numbers(series), out)
+                else:
+                    encoding.encode(series, out)
+                at += len(encoding.names)
+        return x
+
+    @staticmethod
+    def _chunks(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+        for start in range(0, frame.height, CHUNK):
+            yield start, frame[start : start + CHUNK]
+
+
+def _numbers(series: pl.Series) -> np.ndarray:
+    return series.fill_null(float("nan")).to_numpy()
+
+
+def _inverse(spread: float) -> float:
+    return float(1 / spread) if spread > 0 else 0.0
+
+
+def _edges(x: np.ndarray, bins: int) -> tuple[float, ...]:
+    """At most bins + 1 edges between which the values lie about equally dense.
+
+    Quantiles in which a value that n rows share counts as sqrt(n): else a column that is mostly 0 has all its edges
+    there and none where it differs.
+    """
+    values, counts = np.unique(x, return_counts=True)
+    if values.size <= bins + 1:
+        edges = values
+    else:
+        mass = np.cumsum(np.sqrt(counts))
+        levels = np.linspace(mass[0], mass[-1], bins + 1)
+        edges = np.unique(values[np.searchsorted(mass, levels)])
+    return tuple(edges.tolist()) if edges.size > 2 else ()
+
+
+def _normal_scores(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Where `x` lies in the training values, as a quantile of the normal distribution; ties get their middle."""
+    levels = np.linspace(0, 1, quantiles.size)
+    below = np.interp(x, quantiles, levels)
+    above = 1 - np.interp(-x, -quantiles[::-1], levels)
+    return ndtri(np.clip((below + above) / 2, 1e-3, 1 - 1e-3))

@@ -1,0 +1,218 @@
+"""In: a table, or a model. Out: what it holds, as plain data, in words, and as tables on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+
+from rosenblatt.data.columns import Column, Schema
+from rosenblatt.data.inference import infer
+from rosenblatt.data.sources import Table
+from rosenblatt.data.tasks import Question, ask
+from rosenblatt.errors import TableError, listed
+from rosenblatt.model import Model
+from rosenblatt.scores import Score
+from rosenblatt.spec import HYPERPARAMETERS
+
+_PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
+
+
+def columns_in_words(schema: Schema) -> list[str]:
+    """How many columns of each kind there are, and what is worth saying of one."""
+    kinds: dict[str, int] = {}
+    for column in schema.columns:
+        kinds[column.kind] = kinds.get(column.kind, 0) + 1
+    counted = [f"{n} {kind if n == 1 else _PLURALS.get(kind, kind + 's')}" for kind, n in kinds.items()]
+    notes = [f"  {column.name}: {column.note}" for column in schema.columns if column.note]
+    return [f"columns to learn from: {', '.join(counted)}", *notes]
+
+
+def task_in_words(question: Question) -> str:
+    """The task, with the classes' shares or the values' range."""
+    y = question.y[question.known]
+    name = listed(question.names, 5)
+    if question.labels:
+        shares = np.bincount(y.astype(int), minlength=len(question.labels)) / len(y)
+        order = np.argsort(-shares, kind="stable")[:6]
+        told = ", ".join(f"{question.labels[k]} {shares[k]:.1%}" for k in order)
+        more = f" and {len(question.labels) - 6} more" if len(question.labels) > 6 else ""
+        kind = "two classes" if question.task == "binary" else f"{len(question.labels)} classes"
+        return f"{kind} of {name} ({told}{more})"
+    if question.task == "multilabel":
+        told = ", ".join(
+            f"{label} {share:.1%}" for label, share in zip(question.names[:6], y.mean(axis=0), strict=False)
+        )
+        return f"{len(question.names)} labels at once ({told})"
+    lows, highs, means = y.min(axis=0), y.max(axis=0), y.mean(axis=0)
+    spans = zip(lows, highs, means, strict=True)
+    told = "; ".join(f"from {low:g} to {high:g}, mean {mean:.4g}" for low, high, mean in spans)
+    return f"regression of {name} ({question.reason}; {told})"
+
+
+def of_table(table: Table) -> dict[str, Any]:
+    """What a table holds: its columns, and the likely task if the last one were the target."""
+    last = table.frame.columns[-1]
+    try:
+        task = f"{task_in_words(ask(table.frame, [last]))}, if {last!r} is the target"
+    except TableError as error:
+        task = f"{last!r} cannot be the target: {error}"
+    return {
+        "source": table.source,
+        "rows": table.frame.height,
+        "notes": list(table.notes),
+        "columns": [_of_column(series) for series in table.frame],
+        "likely_task": task,
+    }
+
+
+def _of_column(series: pl.Series) -> dict[str, Any]:
+    max_categories = int(HYPERPARAMETERS["max_categories"].default)
+    try:
+        column = infer(series.to_frame(), max_categories).columns[0]
+    except TableError as error:
+        column = Column(name=series.name, kind="text", missing=series.null_count(), note=str(error))
+    shown: list[str] = []
+    if not series.dtype.is_nested():
+        texts = series.head(1000).drop_nulls().cast(pl.String).str.strip_chars().unique(maintain_order=True)
+        shown = texts.head(3).to_list()
+    return {**column.model_dump(include={"name", "kind", "missing", "distinct", "note"}), "examples": shown}
+
+
+def of_model(model: Model, source: str) -> dict[str, Any]:
+    """The network, its hyperparameters, its data and its scores."""
+    first, facts = model.networks[0], dict(model.facts)
+    return {
+        "model": source,
+        "task": model.target.task,
+        "target": list(model.target.names),
+        "classes": list(model.target.labels),
+        "kind": first.architecture.kind,
+        "networks": len(model.networks),
+        "sizes": list(first.architecture.sizes),
+        "activation": first.architecture.activation,
+        "parameters": sum(network.architecture.n_parameters for network in model.networks),
+        "best_epochs": [network.best_epoch for network in model.networks],
+        "epochs": [len(network.losses) for network in model.networks],
+        "hyperparameters": {
+            name: {"value": _plain(model.chosen[name]), "asked": _plain(model.spec[name]), "section": known.section}
+            for name, known in HYPERPARAMETERS.items()
+        },
+        "columns": [
+            column.model_dump(include={"name", "kind", "missing", "distinct", "note"})
+            for column in model.schema.columns
+        ],
+        "inputs": len(model.encoder.names),
+        "spec_hash": model.spec.hash,
+        "scores": {name: {"model": ours, "baseline": base} for name, ours, base, _ in facts.pop("scores", [])},
+        "facts": facts,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def show_table(description: dict[str, Any]) -> None:
+    """A table's description on the terminal."""
+    console = Console(highlight=False)
+    console.print(
+        f"{description['source']}: {description['rows']:,} rows, {len(description['columns'])} columns", markup=False
+    )
+    for note in description["notes"]:
+        console.print(f"  {note}", markup=False)
+    grid = _grid("column", "kind", "missing", "different", "examples", "note")
+    for column in description["columns"]:
+        share = column["missing"] / description["rows"]
+        grid.add_row(
+            _safe(column["name"]),
+            column["kind"],
+            f"{share:.1%}" if share else "",
+            f"{column['distinct']:,}",
+            _safe(", ".join(text[:24] for text in column["examples"])),
+            _safe(column["note"]),
+        )
+    console.print(grid)
+    console.print(f"likely task: {description['likely_task']}", markup=False)
+
+
+def show_model(description: dict[str, Any]) -> None:
+    """A model's description on the terminal."""
+    console = Console(highlight=False)
+    sizes = " - ".join(map(str, description["sizes"]))
+    lines = [
+        (
+            f"{description['model']}: {description['networks']} x {description['kind']} {sizes}, "
+            f"{description['activation']}, {description['parameters']:,} parameters"
+        ),
+        (
+            f"predicts {', '.join(description['target'])} ({description['task']}"
+            f"{': ' + ', '.join(map(str, description['classes'][:8])) if description['classes'] else ''})"
+        ),
+        f"best epochs: {', '.join(map(str, description['best_epochs']))}",
+    ]
+    facts = description["facts"]
+    origin = f" of {facts['source']}" if facts.get("source") else ""
+    lines.append(
+        f"learnt from {facts['rows']:,} rows{origin}, as {description['inputs']} inputs made of the columns below"
+        + (f", in {facts['seconds']:g} s on {facts['created']}" if "created" in facts else "")
+    )
+    if facts["interrupted"]:
+        lines.append("training was stopped early")
+    for line in lines:
+        console.print(line, markup=False)
+    grid = _grid("column", "kind", "missing", "different", "note")
+    for column in description["columns"]:
+        row = (column["name"], column["kind"], column["missing"] or "", column["distinct"] or "", column["note"])
+        grid.add_row(*(_safe(str(cell)) for cell in row))
+    console.print(grid)
+    grid = _grid("hyperparameter", "value", "asked", "what it is")
+    for name, known in HYPERPARAMETERS.items():
+        values = description["hyperparameters"][name]
+        asked = "" if values["asked"] == values["value"] else str(values["asked"])
+        grid.add_row(name, _safe(_in_words(values["value"])), asked, _safe(known.help))
+    console.print(grid)
+    if description["scores"]:
+        grid = _grid("test score", "model", "baseline")
+        for name, values in description["scores"].items():
+            grid.add_row(_safe(name), f"{values['model']:.4g}", f"{values['baseline']:.4g}")
+        console.print(grid)
+
+
+def show_scores(scores: list[Score], model: Model) -> None:
+    """Scores beside the baseline's, on the terminal."""
+    trivial = "mean" if model.target.task == "regression" else "majority class"
+    if model.target.task == "multilabel":
+        trivial = "most frequent labels"
+    grid = _grid(
+        "test score", f"{len(model.networks)} network{'s' * (len(model.networks) > 1)}", f"baseline: {trivial}"
+    )
+    for score in scores:
+        better = score.model > score.baseline if score.higher_is_better else score.model < score.baseline
+        ours = f"{score.model:.4f}" if abs(score.model) < 1000 else f"{score.model:,.1f}"
+        base = f"{score.baseline:.4f}" if abs(score.baseline) < 1000 else f"{score.baseline:,.1f}"
+        grid.add_row(_safe(score.name), ours if better else f"{ours} (no better)", base)
+    Console(highlight=False).print(grid)
+
+
+def _grid(*titles: str) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in titles:
+        grid.add_column(
+            title, justify="right" if title in ("missing", "different", "model") else "left", overflow="fold"
+        )
+    return grid
+
+
+def _safe(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,59 @@
+"""The errors a user can meet. Each message says what came, what was expected, and what to do.
+
+RosenblattError
+├── SpecError          a hyperparameter that is unknown or out of its limits    (also a ValueError)
+├── TableError         a table that cannot be read or does not hold what it must (also a ValueError)
+├── ModelFileError     a model file that is damaged, foreign or of another version
+├── DivergedError      training that ended in numbers that are not finite
+├── StoppedEarlyError  training stopped by the user before there was anything to keep
+└── StorageError       a file that could not be written
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RosenblattError(Exception):
+    """Anything this library refuses to do, with the reason and the way out in one sentence."""
+
+
+class SpecError(RosenblattError, ValueError):
+    """A hyperparameter that is unknown or out of its limits."""
+
+
+class TableError(RosenblattError, ValueError):
+    """A table that cannot be read, or does not hold what it must."""
+
+
+class ModelFileError(RosenblattError):
+    """A model file that is damaged, was not written by Rosenblatt, or by a later version of it."""
+
+
+class DivergedError(RosenblattError):
+    """Training that ended in numbers that are not finite."""
+
+
+class StoppedEarlyError(RosenblattError):
+    """Training stopped by the user before there was anything to keep."""
+
+
+class StorageError(RosenblattError):
+    """A file that could not be written."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """ " Did you mean 'income'?", with a space before it, or nothing where no name is near."""
+    lowered = {candidate.lower(): candidate for candidate in reversed(list(names))}
+    close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    return f" Did you mean {lowered[close[0]]!r}?" if close else ""
+
+
+def listed(values: Iterable[object], most: int = 8) -> str:
+    """'a', 'b' and 3 more."""
+    items = [repr(value) for value in values]
+    shown, rest = items[:most], len(items) - most
+    if rest > 0:
+        return f"{', '.join(shown)} and {rest} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)

@@ -1,0 +1,412 @@
+"""In: arrays or data frames, with scikit-learn's conventions. Out: estimators: Perceptron, MLPClassifier, MLPRegressor.
+
+Their arguments are the hyperparameters of `spec.py`; `__init__` only stores them, what is learnt ends in `_`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import polars as pl
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from rosenblatt.data.columns import Schema, of_types
+from rosenblatt.data.frames import as_frame, is_frame
+from rosenblatt.data.targets import Target
+from rosenblatt.errors import TableError, nearest
+from rosenblatt.model import Data, Model, Stream, learn
+from rosenblatt.modelfile import load_model, to_bytes, write_file
+from rosenblatt.progress import training_progress
+from rosenblatt.scoring import epoch_score
+from rosenblatt.spec import HYPERPARAMETERS, Spec
+
+Estimator = TypeVar("Estimator", bound=type)
+
+_NOT_OF_ESTIMATORS = {"kind", "test_fraction"}
+_OF_MLP_ONLY = {
+    "hidden_sizes", "activation", "initializer", "optimizer", "schedule", "batch_size", "beta1", "beta2",
+    "weight_decay", "dropout", "input_dropout", "label_smoothing", "clip_norm",
+}  # fmt: skip
+
+
+def _with_hyperparameters(*, without: set[str]) -> Callable[[Estimator], Estimator]:
+    """Give a class an `__init__` with the hyperparameters of the spec as keyword arguments, and their help."""
+    known = [h for h in HYPERPARAMETERS.values() if h.name not in without | _NOT_OF_ESTIMATORS]
+    defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in known}
+    defaults |= {"n_jobs": None, "verbose": False}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    signature = inspect.Signature(
+        [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+        + [inspect.Parameter(name, keyword, default=value) for name, value in defaults.items()]
+    )
+
+    def decorate(cls: Estimator) -> Estimator:
+        def __init__(self: Any, **hyperparameters: Any) -> None:  # noqa: N807 - it becomes the class's own
+            for name in hyperparameters:
+                if name not in defaults:
+                    raise TypeError(f"{cls.__name__} has no argument {name!r}.{nearest(name, defaults)}")
+            for name, value in (defaults | hyperparameters).items():
+                setattr(self, name, value)
+
+        vars(__init__)["__signature__"] = signature
+        cls.__init__ = __init__  # type: ignore[misc]
+        lines = [
+            f"    {'random_state' if h.name == 'seed' else h.name}: {h.help} Must be {h.expected}; {h.default} by "
+            f"default.{f' ({h.source})' if h.source else ''}"
+            for h in known
+        ]
+        lines.append("    n_jobs: Cores to use; None for all. The result does not depend on it.")
+        lines.append("    verbose: Whether a progress bar is shown.")
+        cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "\n".join(lines)
+        return cls
+
+    return decorate
+
+
+class _Network(BaseEstimator):
+    """What all our estimators share: rows in, a model learnt, rows predicted."""
+
+    _kind = "mlp"
+    _stream: Stream | None = None
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Sequence[Any] | None = None) -> Self:
+        """Learn from rows X (n, features) and what is to be predicted y (n,) or (n, targets).
+
+        Args:
+            X: array, pandas or Polars frame; numbers, strings, categories, booleans, dates; missing values allowed.
+            y: classes, zeros and ones of several labels, or values.
+            sample_weight: (n,) weights of the rows; rows of weight 0 are left out.
+            validation: (X, y) or (X, y, sample_weight) to choose the best epochs on, instead of parts of X.
+
+        Raises:
+            SpecError, TableError: (both ValueErrors) for hyperparameters or rows that cannot be used.
+            KeyboardInterrupt: after Ctrl-C; if an epoch was over by then, the estimator is fitted with the best so far.
+        """
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        frame = self._frame(X, reset=True)
+        schema = of_types(frame)
+        spec = self._spec()
+        numbers, weight = self._numbers(y, frame.height), self._weight(sample_weight, frame.height)
+        data = _with_weight(schema.read(frame), numbers, weight)
+        score = epoch_score(self.scoring)
+        watched = None if validation is None else self._validation(validation, schema)
+        with training_progress(self.verbose) as watch:
+            self.model_ = learn(
+                spec,
+                schema,
+                self._target(data.y, spec),
+                data,
+                validation=watched,
+                score=score,
+                watch=watch,
+                threads=self.n_jobs,
+            )
+        self._stream = None
+        self._learnt()
+        if self.model_.facts["interrupted"]:
+            raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file, which `rosenblatt predict` and `load` read. Raises StorageError."""
+        check_is_fitted(self)
+        write_file(path, to_bytes(self.model_))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """An estimator with the model of a file. Raises ModelFileError, also where the model is of another kind."""
+        estimator = cls()
+        model = load_model(path)
+        estimator._adopt(model, path)
+        return estimator
+
+    def _adopt(self, model: Model, path: str | Path) -> None:
+        classifies = model.target.task != "regression"
+        if model.spec.network.kind != self._kind or classifies != isinstance(self, ClassifierMixin):
+            what = f"{model.spec.network.kind} for {model.target.task}"
+            raise TableError(f"{str(path)!r} holds a {what}, not a {type(self).__name__}.")
+        self.set_params(
+            **{
+                name: model.spec["seed" if name == "random_state" else name]
+                for name in self.get_params()
+                if name not in ("n_jobs", "verbose")
+            }
+        )
+        self.model_ = model
+        names = [column.name for column in model.schema.columns]
+        self.n_features_in_ = len(names)
+        if names != [f"x{i}" for i in range(len(names))]:  # those of an array
+            self.feature_names_in_ = np.asarray(names, object)
+        if model.target.labels:
+            self.classes_ = np.asarray(model.target.labels)
+        elif classifies:
+            self.classes_ = np.arange(len(model.target.names))
+        self._learnt()
+
+    def _learnt(self) -> None:
+        """What other estimators of scikit-learn tell after a fit."""
+        self.n_iter_ = max(len(network.losses) for network in self.model_.networks)
+        self.n_outputs_ = self.model_.target.n_outputs
+
+    def _spec(self) -> Spec:
+        values = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in ("n_jobs", "verbose", "random_state", "scoring")
+        }
+        scoring = self.scoring
+        name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)
+        return Spec.of(kind=self._kind, seed=_seed(self.random_state), scoring=name, **values)
+
+    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
+        """The rows as a frame, checked as scikit-learn checks them."""
+        if is_frame(X):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            if len(X) == 0:
+                raise TableError("X holds no rows. Give at least one.")
+            return as_frame(X)
+        dtype = getattr(np.asarray(X) if isinstance(X, list) else X, "dtype", None)
+        of_words = getattr(dtype, "kind", "f") in "OUS"
+        checked = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=None if of_words else "numeric",
+            ensure_all_finite=False if of_words else "allow-nan",
+        )
+        return as_frame(checked, names=getattr(self, "feature_names_in_", None))
+
+    def _validation(self, validation: Sequence[Any], schema: Schema) -> Data:
+        X, y, *rest = validation
+        frame = self._frame(X, reset=False)
+        weight = self._weight(rest[0] if rest else None, frame.height)
+        return _with_weight(schema.read(frame), self._numbers(y, frame.height, known=True), weight)
+
+    @staticmethod
+    def _weight(sample_weight: Any, n: int) -> np.ndarray | None:
+        if sample_weight is None:
+            return None
+        return _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
+
+    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
+        raise NotImplementedError
+
+    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
+        raise NotImplementedError
+
+    def _continue(self, X: Any, numbers: Callable[[int], np.ndarray], sample_weight: Any) -> Self:
+        """One epoch over a batch of a stream; `numbers` makes y's numbers for that many rows."""
+        stream = self._stream
+        frame = self._frame(X, reset=stream is None)
+        y, weight = numbers(frame.height), self._weight(sample_weight, frame.height)
+        schema = of_types(frame) if stream is None else self.model_.schema
+        data = _with_weight(schema.read(frame), y, weight)
+        if stream is None:
+            spec = self._spec()
+            stream = self._stream = Stream(spec, schema, self._target(data.y, spec), data)
+        self.model_ = stream.learn(data, self.n_jobs)
+        self._learnt()
+        return self
+
+    def _decoded(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return self.model_.decoded(self._frame(X, reset=False), self.n_jobs)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = True
+        tags.non_deterministic = False
+        return tags
+
+
+class _Classifier(ClassifierMixin, _Network):
+    """Classes, or several labels at once."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class (n,) of each row, or zeros and ones (n, labels)."""
+        decoded = self._decoded(X)
+        return self.model_.label(decoded)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """One epoch over a batch of rows; `classes`, all there will be, is needed in the first call.
+
+        Scaling, bins and categories are learnt from the first batch; no rows are spared for validation.
+        """
+        if self._stream is None:
+            self._set_classes(y if classes is None else classes, np.ndim(y) == 2 and np.shape(y)[1] > 1)
+        return self._continue(X, lambda n: self._numbers(y, n, known=True), sample_weight)
+
+    def _set_classes(self, y: Any, multilabel: bool) -> None:
+        self.classes_ = np.arange(np.shape(y)[-1]) if multilabel else unique_labels(y)
+        self._multilabel = multilabel
+        if len(self.classes_) < 2 and not multilabel:
+            raise TableError(
+                f"y holds one class only, {self.classes_[0]!r}; two or more classes are needed to learn from."
+            )
+
+    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
+        """Class numbers (n,), or zeros and ones (n, labels)."""
+        if hasattr(y, "toarray"):
+            y = y.toarray()
+        of_numbers = getattr(np.asarray(y).dtype, "kind", "") == "f"
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=of_numbers)
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise TableError("y holds several columns of many classes each. Fit one estimator for each column.")
+        multilabel = kind == "multilabel-indicator"
+        if not multilabel:
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(np.empty(n), y)
+        if not known:
+            self._set_classes(y, multilabel)
+        if multilabel:
+            return np.asarray(y, np.float64)
+        unknown = np.setdiff1d(y, self.classes_)
+        if unknown.size:
+            raise TableError(f"y holds {unknown[0]!r}, which is not among the classes {list(self.classes_)}.")
+        return np.searchsorted(self.classes_, y).astype(np.float64)
+
+    def _target(self, numbers: np.ndarray, _: Spec) -> Target:
+        answers = "steps" if self._kind == "perceptron" else "probabilities"
+        if self._multilabel:
+            names = tuple(f"y{i}" for i in range(numbers.shape[1]))
+            return Target(names=names, task="multilabel", answers=answers)
+        task = "binary" if len(self.classes_) == 2 else "multiclass"
+        return Target(names=("y",), task=task, labels=tuple(self.classes_.tolist()), answers=answers)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+@_with_hyperparameters(without={"target_transform"})
+class MLPClassifier(_Classifier):
+    """Multilayer perceptrons for classes, or for several labels at once.
+
+    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
+    probabilities are averaged. After `fit`: `model_`, `classes_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> MLPClassifier(members=2, epochs=20).fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, (n, classes), or of each label (n, labels)."""
+        return self._decoded(X)
+
+
+@_with_hyperparameters(without=_OF_MLP_ONLY | {"target_transform"})
+class Perceptron(_Classifier):
+    """Rosenblatt's perceptron: inputs times weights, plus a bias, through a step function, learning from its mistakes.
+
+    One unit decides between two classes; of more, each has a unit and the largest sum wins (Rosenblatt 1958, 1962).
+    After `fit`: `model_`, `coef_`, `intercept_` (of the scaled inputs), `classes_`, `n_iter_`.
+
+    >>> Perceptron(numbers="none").fit([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 0, 0, 1]).predict([[1, 1], [0, 1]])
+    array([1, 0])
+    """
+
+    _kind = "perceptron"
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The weighted sums: (n,) for two classes, the second wins above 0, else (n, classes or labels)."""
+        sums = self._decoded(X)
+        return sums[:, 1] if self.model_.target.task == "binary" else sums
+
+    def _learnt(self) -> None:
+        super()._learnt()
+        layers = [network.architecture.layers(network.theta)[0] for network in self.model_.networks]
+        self.coef_ = np.mean([weights.T for weights, _ in layers], axis=0)
+        self.intercept_ = np.mean([biases for _, biases in layers], axis=0)
+
+
+@_with_hyperparameters(without={"class_weight", "label_smoothing"})
+class MLPRegressor(RegressorMixin, _Network):
+    """Multilayer perceptrons for one value or several.
+
+    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
+    predictions are averaged. After `fit`: `model_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
+
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> MLPRegressor(members=2).fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.9
+    True
+    """
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The values, (n,) or (n, targets) as y was."""
+        values = self._decoded(X)
+        return values[:, 0] if self._flat else values
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """One epoch over a batch of rows.
+
+        Scaling, bins, categories and the spread of y are learnt from the first batch; none is spared for validation.
+        """
+        return self._continue(X, lambda n: self._numbers(y, n), sample_weight)
+
+    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
+        values = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = column_or_1d(values, warn=True)
+        check_consistent_length(np.empty(n), values)
+        if not known:
+            self._flat = values.ndim == 1
+        return values.reshape(n, -1)
+
+    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
+        names = tuple(f"y{i}" for i in range(numbers.shape[1])) if numbers.shape[1] > 1 else ("y",)
+        return Target.of_values(names, numbers, spec.data.target_transform)
+
+    def _adopt(self, model: Model, path: str | Path) -> None:
+        super()._adopt(model, path)
+        self._flat = len(model.target.names) == 1
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+
+def _with_weight(frame: pl.DataFrame, y: np.ndarray, weight: np.ndarray | None) -> Data:
+    """The rows that weigh anything."""
+    if weight is None:
+        return Data(frame, y)
+    heavy = weight > 0
+    return Data(frame.filter(heavy), y[heavy], weight[heavy])
+
+
+def _seed(random_state: Any) -> int:
+    """A seed from what scikit-learn takes as one: a whole number, None for a new one, or a generator."""
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    return random_state

@@ -1,0 +1,222 @@
+"""The one place where data, networks, training and files meet: fit, predict and evaluate on tables in files."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rosenblatt.data.columns import Schema
+from rosenblatt.data.inference import infer
+from rosenblatt.data.sources import Table, read_table
+from rosenblatt.data.splits import train_test
+from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks import Question, ask, column_name, read_answers
+from rosenblatt.describing import columns_in_words, task_in_words
+from rosenblatt.errors import ModelFileError, TableError, listed
+from rosenblatt.model import Data, Model, Watch, learn
+from rosenblatt.modelfile import load_model, to_bytes, write_file
+from rosenblatt.scores import Score, baseline, scores
+from rosenblatt.scoring import epoch_score
+from rosenblatt.spec import Spec, Task
+
+Say = Callable[[str], None]
+CHECKED_ROWS = 1000  # rows whose predictions must be the same, to the last bit, from the written file in a new process
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model, and how good it is on rows it never saw."""
+
+    model: Model
+    scores: list[Score]  # empty where there were no test rows
+    test: pl.DataFrame  # the test rows as read, with their target
+    truth: np.ndarray  # the answers of the test rows, as `Question.y`
+    decoded: np.ndarray  # what the model says of them, as `Model.decoded`
+    sample: pl.DataFrame  # rows on which the written model is checked
+
+
+def fit(
+    table: Table,
+    targets: Sequence[str],
+    spec: Spec,
+    *,
+    task: Task | None = None,
+    ignore: Sequence[str] = (),
+    test: Table | None = None,
+    validation: Table | None = None,
+    say: Say = print,
+    watch: Callable[[Spec, int], Watch] | None = None,
+    threads: int | None = None,
+) -> Fitted:
+    """Train on a table and test on rows set aside, or on a table of their own.
+
+    Raises:
+        TableError, SpecError: where the table or the hyperparameters do not allow it.
+        DivergedError, StoppedEarlyError: where training left nothing to keep.
+    """
+    started = time.time()
+    frame = table.frame
+    names = [column_name(frame, target) for target in targets]
+    question = ask(frame, names, task)
+    frame, y = _answered(frame, question, say)
+    schema = _schema(frame, names, [column_name(frame, name) for name in ignore], spec)
+    for line in columns_in_words(schema):
+        say(line)
+    say(f"task: {task_in_words(question)}")
+    training, test_rows = _split(len(y), y, spec, question, test is not None)
+    perceptron = spec.network.kind == "perceptron"
+    target = question.target(y[training], spec.data.target_transform, "steps" if perceptron else "probabilities")
+    if test is None:
+        test_frame, truth = frame[test_rows], y[test_rows]
+    else:
+        test_frame, truth = answered(test, target, say)
+    watched = None
+    if validation is not None:
+        validation_frame, validation_y = answered(validation, target, say)
+        watched = Data(schema.read(validation_frame), validation_y)
+    say(f"rows: {len(training):,} for training, {len(truth):,} for the test")
+    model = learn(
+        spec,
+        schema,
+        target,
+        Data(schema.read(frame[training]), y[training]),
+        validation=watched,
+        score=epoch_score(spec.training.scoring),
+        watch=watch,
+        threads=threads,
+    )
+    base = baseline(target, y[training])
+    decoded = model.decoded(test_frame, threads) if len(truth) else np.empty((0, len(base)))
+    found = scores(target, truth, decoded, base) if len(truth) else []
+    model = model.with_facts(
+        source=table.source,
+        reason=question.reason,
+        baseline=base,
+        test_rows=len(truth),
+        test_source=test.source if test else "",
+        scores=[[score.name, score.model, score.baseline, score.higher_is_better] for score in found],
+        seconds=round(time.time() - started, 1),
+        created=time.strftime("%Y-%m-%d %H:%M:%S"),
+        version=version("rosenblatt"),
+    )
+    sample = (test_frame if len(truth) else frame).head(CHECKED_ROWS)
+    return Fitted(model, found, test_frame, truth, decoded, sample)
+
+
+def predict(model: Model, table: Table, *, with_inputs: bool = False, threads: int | None = None) -> pl.DataFrame:
+    """The predictions for a table: for classes also each one's probability. Raises TableError where it does not fit."""
+    decoded = model.decoded(table.frame, threads)
+    target, label = model.target, model.label(decoded)
+    columns: dict[str, np.ndarray] = {}
+    if target.labels:
+        columns[target.names[0]] = label
+        what = "probability" if target.answers == "probabilities" else "weighted sum"
+        columns |= {f"{what} of {name}": decoded[:, k] for k, name in enumerate(target.labels)}
+    else:
+        columns |= dict(zip(target.names, label.reshape(len(label), -1).T, strict=True))
+    predicted = pl.DataFrame(columns)
+    if with_inputs:
+        predicted = predicted.rename(
+            {name: f"predicted {name}" for name in predicted.columns if name in table.frame.columns}
+        )
+        return pl.concat([table.frame, predicted], how="horizontal")
+    return predicted
+
+
+def evaluate(model: Model, table: Table, say: Say = print, threads: int | None = None) -> tuple[list[Score], Fitted]:
+    """The scores of a model on a table with answers. Raises TableError where it does not fit."""
+    frame, truth = answered(table, model.target, say)
+    decoded = model.decoded(frame, threads)
+    base = model.facts.get("baseline") or baseline(model.target, truth)
+    found = scores(model.target, truth, decoded, base)
+    return found, Fitted(model, found, frame, truth, decoded, frame.head(CHECKED_ROWS))
+
+
+def save(fitted: Fitted, path: str | Path, *, check: bool = True) -> None:
+    """Write the model to one file, after a new process has read it and predicted the same to the last bit.
+
+    Raises:
+        StorageError: where it cannot be written.
+        ModelFileError: where the check fails.
+    """
+
+    def same_in_a_new_process(written: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = Path(folder) / "rows.arrow"
+            fitted.sample.write_ipc(rows)
+            command = "import sys; from rosenblatt.experiment import print_digest; print_digest(*sys.argv[1:])"
+            run = subprocess.run(  # noqa: S603 - this Python, a constant command, files of ours
+                [sys.executable, "-c", command, str(written), str(rows)], capture_output=True, text=True, check=False
+            )
+        if run.stdout.strip() != digest(fitted.model, fitted.sample):
+            raise ModelFileError(
+                "The model was not written: read again in a new process, it does not predict the same. "
+                f"{run.stderr[-300:]}"
+            )
+
+    write_file(path, to_bytes(fitted.model), same_in_a_new_process if check else None)
+
+
+def digest(model: Model, frame: pl.DataFrame) -> str:
+    """A hash of what a model says of these rows."""
+    return hashlib.sha256(model.decoded(frame).tobytes()).hexdigest()
+
+
+def print_digest(model: str, rows: str) -> None:
+    """What the new process of `save` runs."""
+    print(digest(load_model(model), read_table(rows).frame))
+
+
+def answered(table: Table, target: Target, say: Say) -> tuple[pl.DataFrame, np.ndarray]:
+    """The rows of another table that have answers to the model's question, and these. Raises TableError."""
+    y, notes = read_answers(table.frame, target)
+    for note in notes:
+        say(f"{table.source}: {note}")
+    known = ~np.isnan(y.reshape(len(y), -1)).any(axis=1)
+    if not known.any():
+        raise TableError(f"{table.source!r} has no values at all in {listed(target.names)}.")
+    if not known.all():
+        say(f"{table.source}: {int((~known).sum()):,} rows without {listed(target.names, 3)} are left out")
+    return table.frame.filter(known), y[known]
+
+
+def _answered(frame: pl.DataFrame, question: Question, say: Say) -> tuple[pl.DataFrame, np.ndarray]:
+    known = question.known
+    if not known.all():
+        say(f"{int((~known).sum()):,} rows without {listed(question.names, 3)} are left out")
+    if known.sum() < 2:
+        raise TableError(
+            f"Only {int(known.sum())} row has {listed(question.names, 3)}; at least 2 are needed to learn from."
+        )
+    return frame.filter(known), question.y[known]
+
+
+def _schema(frame: pl.DataFrame, targets: Sequence[str], ignore: Sequence[str], spec: Spec) -> Schema:
+    schema = infer(frame.drop([*targets, *ignore]), spec.data.max_categories)
+    empty = [column.name for column in schema.columns if column.kind == "empty"]
+    if empty:
+        raise TableError(
+            f"No row has a value in {listed(empty)}. Fill in the table, or leave out what is empty with "
+            f"--ignore {','.join(empty)}."
+        )
+    if not schema.learnt:
+        reasons = "; ".join(f"{column.name}: {column.note}" for column in schema.columns)
+        raise TableError(f"No column is left to learn from. {reasons or 'The table has only the target.'}")
+    return schema
+
+
+def _split(n: int, y: np.ndarray, spec: Spec, question: Question, given: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows are for training, and which for the test; none where the test has a table of its own."""
+    if given or spec.data.test_fraction == 0:
+        return np.arange(n), np.arange(0)
+    return train_test(n, spec.data.test_fraction, spec.training.seed, y if question.labels else None)

@@ -1,0 +1,275 @@
+"""In: a table, what is to be predicted, and a spec. Out: a model: all that is needed to predict, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from rosenblatt.data.columns import Schema
+from rosenblatt.data.frames import as_frame
+from rosenblatt.data.splits import folds
+from rosenblatt.data.targets import Target
+from rosenblatt.data.transforms import CHUNK, Encoder
+from rosenblatt.defaults import resolve
+from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
+from rosenblatt.networks.architectures import Architecture, build
+from rosenblatt.spec import Spec
+from rosenblatt.training.dense import Rows
+from rosenblatt.training.population import Member, Record, Score, cores, new_member, outputs, shape_of, train
+
+Watch = Callable[[Record], None]
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """One trained member: what it is, what it learnt, and how that went."""
+
+    architecture: Architecture
+    theta: np.ndarray  # (n_parameters,) float32
+    best_epoch: int  # whose parameters these are, counted from 1
+    losses: tuple[float, ...]  # of each epoch, on the training rows as they were met
+    scores: tuple[float, ...]  # of each epoch, on the validation rows; empty where there are none
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to learn from, or to validate on: a typed table, what is to be predicted (see `Target`), weights or None."""
+
+    frame: pl.DataFrame
+    y: np.ndarray
+    weight: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model: its parts are plain data, and it is not changed any more."""
+
+    spec: Spec  # as asked
+    chosen: Spec  # with all that was "auto" chosen
+    schema: Schema
+    encoder: Encoder
+    target: Target
+    networks: tuple[TrainedNetwork, ...]
+    facts: dict[str, Any] = field(default_factory=dict)  # where it comes from and how good it is, as JSON
+
+    def predict(self, table: Any) -> np.ndarray:
+        """What the model says of each row of a table: Polars, pandas or an array, with the columns it learnt from.
+
+        The class (n,), labels that hold as zeros and ones (n, labels), or values (n,) or (n, targets). Raises
+        TableError where the table does not fit.
+        """
+        return self.label(self.decoded(as_frame(table)))
+
+    def predict_proba(self, table: Any) -> np.ndarray:
+        """The probability of each class or label, (n, classes or labels). Raises TableError as `predict` does."""
+        if self.target.task == "regression" or self.target.answers == "steps":
+            what = "predicts values" if self.target.task == "regression" else "is a perceptron, which answers 0 or 1"
+            raise TableError(f"This model {what}, so it has no probabilities. Use predict.")
+        return self.decoded(as_frame(table))
+
+    def label(self, decoded: np.ndarray) -> np.ndarray:
+        """What is predicted, from the mean of what the networks say."""
+        decided = self.target.decide(decoded)
+        if self.target.labels:
+            return np.asarray(self.target.labels)[decided]
+        return decided[:, 0] if self.target.task == "regression" and decided.shape[1] == 1 else decided
+
+    def decoded(self, frame: pl.DataFrame, threads: int | None = None) -> np.ndarray:
+        """The mean of what the networks say of the rows of a table, (n, classes, labels or values) float64.
+
+        Probabilities for classes and labels (weighted sums of a perceptron's units), else values. What is said of a row
+        is the same to the last bit, whatever rows stand beside it.
+        """
+        return self.decoded_typed(self.schema.read(frame), threads)
+
+    def decoded_typed(self, typed: pl.DataFrame, threads: int | None = None) -> np.ndarray:
+        """`decoded` for a table that the schema has read."""
+
+        def chunk(start: int) -> np.ndarray:
+            return self.decoded_rows(self.encoder.encode(typed[start : start + CHUNK]))
+
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or cores()) as pool:
+            return np.concatenate(list(pool.map(chunk, range(0, max(typed.height, 1), CHUNK))))
+
+    def decoded_rows(self, x: np.ndarray) -> np.ndarray:
+        """`decoded` for rows x (n, F) float32 as the encoder makes them."""
+        said = [
+            self.target.decode(outputs(shape_of(network.architecture, self.target.loss), network.theta, x))
+            for network in self.networks
+        ]
+        return np.mean(said, axis=0)
+
+    def with_facts(self, **facts: Any) -> Model:
+        """This model, with more known of it."""
+        return replace(self, facts={**self.facts, **facts})
+
+
+def learn(
+    spec: Spec,
+    schema: Schema,
+    target: Target,
+    data: Data,
+    *,
+    validation: Data | None = None,
+    score: Callable[[Target, np.ndarray], Score] | None = None,
+    watch: Callable[[Spec, int], Watch] | None = None,
+    threads: int | None = None,
+) -> Model:
+    """Train a population on `data` and keep it as a model.
+
+    Args:
+        validation: rows to choose the best epochs on; without them, each member spares a part of `data`.
+        score: makes of the target and all y (training, then validation rows) what scores an epoch; else the loss does.
+        watch: told the chosen spec and the number of members, gives what is called with each epoch's record.
+        threads: cores to use; all by default. The result does not depend on it.
+
+    Raises:
+        SpecError: for hyperparameters that cannot be combined with the task.
+        TableError: if no column can be learnt from.
+        DivergedError: if no member ended in finite numbers.
+        StoppedEarlyError: if interrupted before an epoch was over. Interrupted later, the best epochs so far are kept
+            and the model's fact "interrupted" is true.
+    """
+    chosen = _resolved(spec, data, target)
+    encoder = Encoder.learn(data.frame, chosen.data)
+    frame, y, weight = _together(data, validation)
+    rows = _rows(chosen, encoder, target, frame, y, weight)
+    architecture = build(chosen.network, rows.x.shape[1], target.n_outputs)
+    members = list(_members(chosen, architecture, target, data, None if validation is None else len(validation.y)))
+    told = watch(chosen, len(members)) if watch else None
+    interrupted = False
+    with closing(train(members, rows, score(target, y) if score else None, threads)) as records:
+        try:
+            for record in records:
+                if told:
+                    told(record)
+        except KeyboardInterrupt:
+            interrupted = True
+    facts: dict[str, Any] = {
+        "rows": len(data.y),
+        "interrupted": interrupted,
+        "members": len(members),
+        "diverged": sum(member.diverged for member in members),
+    }
+    return Model(spec, chosen, schema, encoder, target, _trained(members, chosen, interrupted), facts)
+
+
+class Stream:
+    """A model that learns from one batch of rows after another, an epoch each; none is spared for validation.
+
+    How numbers are scaled, which categories there are, and how targets are spread is learnt from the first batch.
+    """
+
+    def __init__(self, spec: Spec, schema: Schema, target: Target, first: Data) -> None:
+        self._spec, self._schema, self._target = spec, schema, target
+        self._chosen = _resolved(spec, first, target).replace(folds=1, schedule="constant")
+        self._encoder = Encoder.learn(first.frame, self._chosen.data)
+        architecture = build(self._chosen.network, len(self._encoder.names), target.n_outputs)
+        self._members = list(_members(self._chosen, architecture, target, first, None))
+        self._rows = 0
+
+    def learn(self, data: Data, threads: int | None = None) -> Model:
+        """One epoch over these rows; the model so far. Raises DivergedError."""
+        frame, y, weight = _together(data, None)
+        rows = _rows(self._chosen, self._encoder, self._target, frame, y, weight)
+        for member in self._members:
+            member.state = member.state._replace(order=np.arange(len(y)))
+            member.epochs = len(member.history) + 1
+        for _ in train(self._members, rows, threads=threads):
+            pass
+        self._rows += len(y)
+        networks = _trained(self._members, self._chosen, interrupted=False)
+        facts = {"rows": self._rows, "interrupted": False, "members": len(self._members), "diverged": 0}
+        return Model(self._spec, self._chosen, self._schema, self._encoder, self._target, networks, facts)
+
+
+def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
+    """The spec with all chosen that is "auto", where it can be combined with the task."""
+    if data.frame.width == 0:
+        raise TableError("No column is left to learn from: all are constant, identifiers, free text, or left out.")
+    if spec.network.kind == "perceptron" and target.task == "regression":
+        raise SpecError("A perceptron answers 0 or 1, but the task is regression. Use kind mlp.")
+    numeric = sum(dtype == pl.Float64 for dtype in data.frame.dtypes)
+    return resolve(spec, len(data.y), numeric)
+
+
+def _rows(spec: Spec, encoder: Encoder, target: Target, frame: pl.DataFrame, y: np.ndarray, weight: np.ndarray) -> Rows:
+    """The rows as the engine takes them; weights have the mean 1."""
+    weight = weight * _class_weights(spec, target, y)
+    return Rows(encoder.encode(frame), target.encode(y), (weight / weight.mean()).astype(np.float32))
+
+
+def _together(data: Data, validation: Data | None) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+    """The rows to learn from, then those to validate on."""
+    parts = [data] if validation is None else [data, validation]
+    weights = [np.ones(len(part.y)) if part.weight is None else np.asarray(part.weight, float) for part in parts]
+    return (
+        pl.concat([part.frame for part in parts]),
+        np.concatenate([part.y for part in parts]),
+        np.concatenate(weights),
+    )
+
+
+def _class_weights(spec: Spec, target: Target, y: np.ndarray) -> np.ndarray | float:
+    """Each row's weight by its class."""
+    weights = spec.training.class_weight
+    if weights is None:
+        return 1.0
+    if target.task not in ("binary", "multiclass"):
+        raise SpecError(f"class_weight weighs classes, but the task is {target.task}. Use sample weights instead.")
+    if weights == "balanced":
+        counts = np.bincount(y.astype(int), minlength=len(target.labels))
+        return (len(y) / (len(target.labels) * np.maximum(counts, 1)))[y.astype(int)]
+    labels = [str(label) for label in target.labels]
+    unknown = [label for label in weights if label not in labels]
+    if unknown:
+        raise SpecError(f"class_weight names {listed(unknown)}, but the classes are {listed(labels)}.")
+    return np.array([weights.get(label, 1.0) for label in labels])[y.astype(int)]
+
+
+def _members(
+    spec: Spec, architecture: Architecture, target: Target, data: Data, validation: int | None
+) -> Iterator[Member]:
+    """New members: each spares another fold of the rows, in a new deal of them when all folds had their turn."""
+    n = len(data.y)
+    like = data.y.reshape(n, -1)[:, 0]
+    k = min(spec["folds"], n)
+    everything, parts = np.arange(n), list[np.ndarray]()
+    for index in range(spec["members"]):
+        seed = (spec.training.seed, index)
+        if validation is not None:
+            spared, rows = np.arange(n, n + validation), everything
+        elif k == 1:
+            spared, rows = everything[:0], everything
+        else:
+            if index % k == 0:
+                parts = folds(n, k, int(np.random.default_rng(seed).integers(2**63)), like)
+            spared = parts[index % k]
+            rows = np.setdiff1d(everything, spared, assume_unique=True)
+        yield new_member(spec, architecture, target.loss, rows, spared, seed)
+
+
+def _trained(members: list[Member], spec: Spec, interrupted: bool) -> tuple[TrainedNetwork, ...]:
+    """What the members learnt; raises where none of them did."""
+    networks = tuple(_network(member) for member in members if member.trained)
+    if not networks and interrupted:
+        raise StoppedEarlyError("Training was stopped before the first epoch was over: there is nothing to keep yet.")
+    if not networks:
+        raise DivergedError(
+            "Training ended in numbers that are not finite. Choose a smaller learning_rate than "
+            f"{spec.training.learning_rate:g}, or a clip_norm such as 1."
+        )
+    return networks
+
+
+def _network(member: Member) -> TrainedNetwork:
+    losses = tuple(record.loss for record in member.history)
+    scores = tuple(record.score for record in member.history) if member.validation.size else ()
+    return TrainedNetwork(member.architecture, member.best, member.best_epoch, losses, scores)

@@ -1,0 +1,170 @@
+"""In: a model. Out: one file, safetensors with a description in JSON; and back.
+
+Layout: tensors `network.N.layer.L.weight` (inputs, units) and `.bias` (units,); under the metadata key `rosenblatt` a
+JSON object with spec, schema, encoder, target, and the facts known of the model. No part of it can run code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from rosenblatt.data.columns import Schema
+from rosenblatt.data.targets import Target
+from rosenblatt.data.transforms import Encoder
+from rosenblatt.errors import ModelFileError, SpecError, StorageError
+from rosenblatt.model import Model, TrainedNetwork
+from rosenblatt.networks.architectures import Architecture
+from rosenblatt.spec import Spec
+
+FORMAT = 1  # raised by one whenever older versions could not read what is written
+
+
+def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] | None = None) -> None:
+    """Write all of a file or nothing of it; `check` sees the written file first, and may raise. Raises StorageError."""
+    path = Path(path)
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if check:
+            check(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{str(path)!r} could not be written: {error.strerror}. Nothing was changed; free some space or choose "
+            "another place."
+        ) from error
+    finally:
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def to_bytes(model: Model) -> bytes:
+    """The content of a model's file."""
+    tensors: dict[str, np.ndarray] = {}
+    networks: list[dict[str, Any]] = []
+    for n, network in enumerate(model.networks):
+        for layer, (weights, biases) in enumerate(network.architecture.layers(network.theta)):
+            tensors[f"network.{n}.layer.{layer}.weight"] = weights
+            tensors[f"network.{n}.layer.{layer}.bias"] = biases
+        networks.append(
+            {
+                "kind": network.architecture.kind,
+                "sizes": network.architecture.sizes,
+                "activation": network.architecture.activation,
+                "best_epoch": network.best_epoch,
+                "losses": network.losses,
+                "scores": network.scores,
+            }
+        )
+    description = {
+        "format": FORMAT,
+        "spec": model.spec.model_dump(mode="json"),
+        "chosen": model.chosen.model_dump(mode="json"),
+        "schema": model.schema.model_dump(mode="json"),
+        "encoder": model.encoder.model_dump(mode="json"),
+        "target": model.target.model_dump(mode="json"),
+        "networks": networks,
+        "facts": model.facts,
+        "checksum": _checksum(tensors),
+    }
+    return save(tensors, metadata={"rosenblatt": json.dumps(description)})
+
+
+def is_model_file(path: str | Path) -> bool:
+    """Whether this looks like a model's file, by its name or its first bytes (safetensors: a length, then JSON)."""
+    if str(path).endswith(".rosenblatt"):
+        return True
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(9)
+    except OSError:
+        return False
+    return start[8:] == b"{" and start[4:8] == bytes(4)
+
+
+def load_model(path: str | Path) -> Model:
+    """Read a model's file. Raises ModelFileError if it is missing, damaged, foreign, or of a later version."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("rosenblatt")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError:
+        raise ModelFileError(f"There is no model file {str(path)!r}. Check its name and folder.") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is not a model of Rosenblatt, or was cut off ({error}). Give a file that `rosenblatt fit` "
+            "wrote."
+        ) from error
+    if text is None:
+        raise ModelFileError(
+            f"{str(path)!r} holds tensors of another program, not a model that `rosenblatt fit` wrote."
+        )
+    try:
+        description = json.loads(text)
+        if description["format"] > FORMAT:
+            raise ModelFileError(
+                f"{str(path)!r} was written by a later version of Rosenblatt. Update this one to read it."
+            )
+        if description["checksum"] != _checksum(tensors):
+            raise ModelFileError(f"{str(path)!r} is damaged: its weights are not those that were written. Use a copy.")
+        return _model(description, tensors)
+    except (KeyError, TypeError, ValueError, ValidationError, SpecError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is damaged: its description cannot be read ({error}). Use a copy."
+        ) from error
+
+
+def _model(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
+    networks = []
+    for n, network in enumerate(description["networks"]):
+        architecture = Architecture(network["kind"], tuple(network["sizes"]), network["activation"])
+        theta = np.empty(architecture.n_parameters, np.float32)
+        for layer, (weights, biases) in enumerate(architecture.layers(theta)):
+            weights[:] = tensors[f"network.{n}.layer.{layer}.weight"]
+            biases[:] = tensors[f"network.{n}.layer.{layer}.bias"]
+        networks.append(
+            TrainedNetwork(
+                architecture, theta, network["best_epoch"], tuple(network["losses"]), tuple(network["scores"])
+            )
+        )
+    return Model(
+        Spec.from_dict(description["spec"]),
+        Spec.from_dict(description["chosen"]),
+        Schema.model_validate(description["schema"]),
+        Encoder.model_validate(description["encoder"]),
+        Target.model_validate(description["target"]),
+        tuple(networks),
+        description["facts"],
+    )
+
+
+def _checksum(tensors: dict[str, np.ndarray]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,275 @@
+"""In: a model, and what it said of rows with answers. Out: pictures: learning curves, confusion, ROC, residuals, ..."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from sklearn import metrics
+
+from rosenblatt.data.targets import Target
+from rosenblatt.model import Model
+from rosenblatt.networks.architectures import Architecture
+
+BLUE, ORANGE, GREY, LIGHT = "#2563eb", "#d97706", "#6b7280", "#d1d5db"
+COLORS = (BLUE, ORANGE, "#059669", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#65a30d", "#92400e", "#475569")
+MOST_CURVES = 10  # classes drawn in one picture
+MOST_POINTS = 2000
+UNITS_SHOWN = 14  # units of a layer in the drawing of a network
+IMPORTANCE_ROWS = 2000
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "rosenblatt",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of Matplotlib, and what it shows; notebooks show it as it is."""
+
+    title: str
+    caption: str
+    figure: Figure
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The picture as an SVG file."""
+        buffer = BytesIO()
+        with mpl.rc_context(STYLE):
+            self.figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+        return buffer.getvalue()
+
+    def data_uri(self) -> str:
+        """The picture as an address that holds it whole."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<figure><img alt="{self.title}" src="{self.data_uri()}"><figcaption>{self.caption}</figcaption></figure>'
+        )
+
+
+def learning_curves(model: Model) -> Picture:
+    """The loss of each network, epoch by epoch, and the score of its validation rows; a dot marks the epoch kept."""
+    scored = any(network.scores for network in model.networks)
+    scoring = model.chosen.training.scoring
+    figure, axes = _figure(2 if scored else 1, 7.2, 3)
+    for index, network in enumerate(model.networks):
+        color, epochs = COLORS[index % len(COLORS)], np.arange(1, len(network.losses) + 1)
+        axes[0].plot(epochs, network.losses, color=color, lw=1)
+        if scored:
+            sign = -1 if scoring == "loss" else 1
+            scores = sign * np.asarray(network.scores)
+            axes[1].plot(epochs[: len(scores)], scores, color=color, lw=1)
+            axes[1].plot(network.best_epoch, scores[network.best_epoch - 1], "o", color=color, ms=4)
+    axes[0].set(xlabel="epoch", ylabel="training loss")
+    if scored:
+        axes[1].set(xlabel="epoch", ylabel=f"validation {scoring}")
+    caption = "One line a network. Each keeps the epoch that was best on its validation rows (the dot)."
+    return Picture("Learning curves", caption, figure)
+
+
+def confusion_matrix(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
+    """How often each class was taken for each."""
+    labels = [str(label) for label in target.labels]
+    counts = metrics.confusion_matrix(y, target.decide(decoded), labels=np.arange(len(labels)))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = min(2.2 + 0.45 * len(labels), 9)
+    figure, (ax,) = _figure(1, size + 0.8, size)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(labels) <= 20:
+        for (row, column), count in np.ndenumerate(counts):
+            ink = "white" if shares[row, column] > 0.5 else "black"
+            ax.text(column, row, f"{count:,}", ha="center", va="center", color=ink)
+    ticks = np.arange(len(labels))
+    ax.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks)
+    ax.set_xticklabels(
+        labels, rotation=45 if max(map(len, labels)) > 6 else 0, ha="right" if max(map(len, labels)) > 6 else "center"
+    )
+    ax.set_yticklabels(labels)
+    return Picture(
+        "Confusion matrix", "Rows of the test by their true class (down) and the predicted one (across).", figure
+    )
+
+
+def roc(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
+    """True against false positives as the threshold moves, for each class or label."""
+    figure, (ax,) = _figure(1, 4.2, 3.8)
+    for index, (name, truth, said) in enumerate(_one_by_one(target, y, decoded)[:MOST_CURVES]):
+        if 0 < truth.sum() < len(truth):
+            false, true, _ = metrics.roc_curve(truth, said)
+            ax.plot(
+                false, true, color=COLORS[index % len(COLORS)], label=f"{name} (AUC {metrics.auc(false, true):.3f})"
+            )
+    ax.plot([0, 1], [0, 1], color=LIGHT, lw=1, zorder=0)
+    ax.set(xlabel="false positives", ylabel="true positives", aspect="equal")
+    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    return Picture(
+        "ROC", "Share of positives found against share of negatives taken for them, over all thresholds.", figure
+    )
+
+
+def calibration(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
+    """How often what was given a probability was true, in ten groups of equal size."""
+    figure, (ax,) = _figure(1, 4.2, 3.8)
+    for index, (name, truth, said) in enumerate(_one_by_one(target, y, decoded)[:MOST_CURVES]):
+        groups = [
+            group
+            for group in np.array_split(np.argsort(said, kind="stable"), min(10, max(len(said) // 10, 1)))
+            if len(group)
+        ]
+        x, share = [said[group].mean() for group in groups], [truth[group].mean() for group in groups]
+        ax.plot(x, share, "o-", ms=4, lw=1, color=COLORS[index % len(COLORS)], label=name)
+    ax.plot([0, 1], [0, 1], color=LIGHT, lw=1, zorder=0)
+    ax.set(
+        xlabel="predicted probability",
+        ylabel="share that was true",
+        aspect="equal",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+    )
+    ax.legend(frameon=False, fontsize=8)
+    return Picture("Calibration", "On the diagonal, what is given 70 % happens in 70 of 100 rows.", figure)
+
+
+def residuals(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
+    """Predicted against true values, and how the errors are spread, for each target."""
+    figure, axes = _figure(2 * len(target.names), 7.2, 3.2 * len(target.names), columns=2)
+    some = np.random.default_rng(0).permutation(len(y))[:MOST_POINTS]
+    for k, name in enumerate(target.names):
+        scatter, spread = axes[2 * k : 2 * k + 2]
+        scatter.plot(y[some, k], decoded[some, k], ".", ms=4, alpha=0.5, color=BLUE)
+        ends = [y[:, k].min(), y[:, k].max()]
+        scatter.plot(ends, ends, color=GREY, lw=1)
+        scatter.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+        spread.hist(decoded[:, k] - y[:, k], bins=min(40, max(5, len(y) // 10)), color=BLUE, alpha=0.8)
+        spread.axvline(0, color=GREY, lw=1)
+        spread.set(xlabel="predicted minus true", ylabel="rows")
+    return Picture(
+        "Predictions and residuals", "On the line, predictions are right; on the right, how far off they are.", figure
+    )
+
+
+def importance(model: Model, frame: pl.DataFrame, y: np.ndarray, repeats: int = 3) -> Picture:
+    """How much worse the predictions are when a column is shuffled (Breiman 2001, section 10)."""
+    found = permutation_importance(model, frame, y, repeats)
+    shown = sorted(found.items(), key=lambda item: item[1].mean())[-20:]
+    figure, (ax,) = _figure(1, 6.4, 0.8 + 0.24 * len(shown))
+    names = [name[:40] for name, _ in shown]
+    ax.barh(
+        names,
+        [drop.mean() for _, drop in shown],
+        xerr=[drop.std() for _, drop in shown],
+        color=BLUE,
+        ecolor=GREY,
+        height=0.7,
+    )
+    ax.axvline(0, color=GREY, lw=1)
+    measure = {"regression": "R2", "binary": "AUC"}.get(model.target.task, "accuracy")
+    ax.set(xlabel=f"{measure} lost when the column is shuffled")
+    caption = f"What the model relies on: {measure} lost on rows of the test, mean and spread of {repeats} shuffles."
+    return Picture("Importance of columns", caption, figure)
+
+
+def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, repeats: int = 3) -> dict[str, np.ndarray]:
+    """For each column, what is lost (repeats,) of R2 (regression), AUC (two classes) or accuracy by shuffling it."""
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.permutation(frame.height)[:IMPORTANCE_ROWS])
+    typed, truth = model.schema.read(frame[rows]), y[rows]
+
+    def quality(table: pl.DataFrame) -> float:
+        decoded = model.decoded_typed(table)
+        if model.target.task == "regression":
+            return float(metrics.r2_score(truth, decoded))
+        if model.target.task == "binary" and 0 < truth.sum() < len(truth):
+            return float(metrics.roc_auc_score(truth, decoded[:, 1]))
+        return float((model.target.decide(decoded) == truth).mean())
+
+    best, lost = quality(typed), {}
+    for column in model.schema.learnt:
+        parts = [name for name in typed.columns if name == column.name or name.startswith(f"{column.name} (")]
+        orders = [rng.permutation(typed.height) for _ in range(repeats)]
+        lost[column.name] = np.array([best - quality(typed.with_columns(typed[parts][order])) for order in orders])
+    return lost
+
+
+def network(model: Model) -> Picture:
+    """The first network: its units, and its weights as lines, blue where they excite, orange where they inhibit."""
+    first = model.networks[0]
+    layers = first.architecture.layers(first.theta)
+    shown = _strongest_units(first.architecture, layers)
+    figure, (ax,) = _figure(1, 7.6, 0.8 + 0.3 * max(map(len, shown)))
+    heights = [np.linspace(0.5, -0.5, len(units)) * (len(units) - 1) for units in shown]
+    for l, (weights, _) in enumerate(layers):
+        part = weights[np.ix_(shown[l], shown[l + 1])]
+        strength = np.abs(part) / (np.abs(part).max() or 1)
+        lines = [[(l, a), (l + 1, b)] for a in heights[l] for b in heights[l + 1]]
+        colors = [BLUE if weight > 0 else ORANGE for weight in part.ravel()]
+        ax.add_collection(
+            LineCollection(lines, colors=colors, linewidths=2.2 * strength.ravel() ** 2, alpha=0.7, zorder=1)
+        )
+    for l, (units, height) in enumerate(zip(shown, heights, strict=True)):
+        ax.plot(np.full(len(units), l), height, "o", ms=7, color="white", mec=GREY, zorder=2)
+        size = first.architecture.sizes[l]
+        what = "inputs" if l == 0 else first.architecture.activation if l < len(layers) else f"output{'s' * (size > 1)}"
+        some = f"\n({len(units)} shown)" if len(units) < size else ""
+        ax.text(l, height.min() - 1.2 if len(height) else 0, f"{size} {what}{some}", ha="center", va="top", color=GREY)
+    for unit, height in zip(shown[0], heights[0], strict=True):
+        ax.text(-0.06, height, model.encoder.names[unit][:34], ha="right", va="center", fontsize=7)
+    for name, height in zip(_output_names(model.target, shown[-1]), heights[-1], strict=True):
+        ax.text(len(layers) + 0.06, height, name[:24], ha="left", va="center", fontsize=8)
+    ax.set_axis_off()
+    ax.autoscale()
+    caption = (
+        "The first network. Lines are weights, as thick as they are strong: blue adds, orange subtracts. Of large "
+        "layers the most strongly connected units are drawn."
+    )
+    return Picture("The network", caption, figure)
+
+
+def _strongest_units(architecture: Architecture, layers: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Of each layer, the units to draw: those with the strongest weights, in order."""
+    shown = []
+    for l, size in enumerate(architecture.sizes):
+        strength = np.zeros(size)
+        if l < len(layers):
+            strength += (layers[l][0] ** 2).sum(axis=1)
+        if l > 0:
+            strength += (layers[l - 1][0] ** 2).sum(axis=0)
+        shown.append(np.sort(np.argsort(-strength, kind="stable")[:UNITS_SHOWN]))
+    return shown
+
+
+def _output_names(target: Target, units: np.ndarray) -> list[str]:
+    if target.task == "multiclass":
+        return [str(target.labels[unit]) for unit in units]
+    return [str(target.labels[1])] if target.task == "binary" else [target.names[unit] for unit in units]
+
+
+def _one_by_one(target: Target, y: np.ndarray, decoded: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, truth (n,) and prediction (n,) of the positive class, of each class, or of each label."""
+    if target.task == "binary":
+        return [(str(target.labels[1]), y == 1, decoded[:, 1])]
+    if target.task == "multilabel":
+        return [(name, y[:, k] == 1, decoded[:, k]) for k, name in enumerate(target.names)]
+    return [(str(label), y == k, decoded[:, k]) for k, label in enumerate(target.labels)]
+
+
+def _figure(parts: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        columns = columns or parts
+        axes = figure.subplots(-(-parts // columns), columns, squeeze=False)
+    return figure, list(axes.ravel())

@@ -1,0 +1,82 @@
+"""In: a model, and rows with answers. Out: a page of scores and pictures in one file that opens offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import jinja2
+import numpy as np
+
+from rosenblatt import plots
+from rosenblatt.data.frames import as_frame
+from rosenblatt.describing import of_model
+from rosenblatt.experiment import Fitted
+from rosenblatt.model import Model
+from rosenblatt.modelfile import write_file
+from rosenblatt.plots import Picture
+from rosenblatt.scores import Score, baseline, scores
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores and pictures of a model; a notebook shows it whole, `report["ROC"]` is one picture."""
+
+    model: Model
+    scores: list[Score]
+    pictures: tuple[Picture, ...]
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> Self:
+        """The report of a fit or an evaluation."""
+        model, y, decoded = fitted.model, fitted.truth, fitted.decoded
+        target = model.target
+        pictures = [plots.learning_curves(model)]
+        if len(y) and target.task == "regression":
+            pictures.append(plots.residuals(target, y, decoded))
+        elif len(y):
+            if target.labels:
+                pictures.append(plots.confusion_matrix(target, y, decoded))
+            pictures.append(plots.roc(target, y, decoded))
+            if target.answers == "probabilities":
+                pictures.append(plots.calibration(target, y, decoded))
+        if len(y):
+            pictures.append(plots.importance(model, fitted.test, y))
+        pictures.append(plots.network(model))
+        return cls(model, fitted.scores, tuple(pictures))
+
+    @classmethod
+    def of_estimator(cls, estimator: Any, X: Any, y: Any) -> Self:
+        """The report of a fitted estimator on rows X with answers y, which it should not have learnt from."""
+        model: Model = estimator.model_
+        frame = as_frame(X, [column.name for column in model.schema.columns])
+        truth = np.asarray(y)
+        if model.target.labels:
+            truth = np.searchsorted(np.asarray(model.target.labels), truth).astype(float)
+        elif truth.ndim == 1:
+            truth = truth.reshape(-1, 1)
+        decoded = model.decoded(frame)
+        found = scores(model.target, truth, decoded, baseline(model.target, truth))
+        return cls.of(Fitted(model, found, frame, truth, decoded, frame))
+
+    def __getitem__(self, title: str) -> Picture:
+        """The picture of that title."""
+        return {picture.title: picture for picture in self.pictures}[title]
+
+    def to_html(self) -> str:
+        """The page."""
+        template = files("rosenblatt").joinpath("report.html.jinja").read_text(encoding="utf-8")
+        environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        description = of_model(self.model, "")
+        return environment.from_string(template).render(
+            description=description, facts=description["facts"], scores=self.scores, pictures=self.pictures
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to a file. Raises StorageError."""
+        write_file(path, self.to_html().encode())
+
+    def _repr_html_(self) -> str:
+        return self.to_html()

@@ -1,0 +1,76 @@
+"""In: a scikit-learn scorer, or its name. Out: what scores a member's validation rows after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer, get_scorer_names
+
+from rosenblatt.data.targets import Target
+from rosenblatt.errors import SpecError, nearest
+from rosenblatt.training.population import Score
+
+
+class _Snapshot(BaseEstimator):
+    """A network as it is after an epoch, with the predictions for its validation rows already made."""
+
+    def __init__(self, target: Target, outputs: np.ndarray, labels: np.ndarray) -> None:
+        self._target, self._decoded, self.classes_ = target, target.decode(outputs), labels
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict(self, _: Any) -> np.ndarray:
+        decided = self._target.decide(self._decoded)
+        if self._target.task == "regression":
+            return decided[:, 0] if decided.shape[1] == 1 else decided
+        return decided if self._target.task == "multilabel" else self.classes_[decided]
+
+
+class _ClassifierSnapshot(ClassifierMixin, _Snapshot):
+    def predict_proba(self, _: Any) -> np.ndarray:
+        return self._decoded
+
+
+class _PerceptronSnapshot(ClassifierMixin, _Snapshot):
+    def decision_function(self, _: Any) -> np.ndarray:
+        return self._decoded[:, 1] if self._target.task == "binary" else self._decoded
+
+
+class _RegressorSnapshot(RegressorMixin, _Snapshot):
+    pass
+
+
+def epoch_score(scoring: str | Callable[..., float]) -> Callable[[Target, np.ndarray], Score] | None:
+    """What makes a `Score` of a target and y; None for the loss.
+
+    A scorer by name sees class numbers, the second class being the positive one; a function `scorer(estimator, X, y)`
+    sees the labels themselves, and an X to hand to the estimator's methods, nothing more. Raises SpecError for an
+    unknown name.
+    """
+    if scoring == "loss":
+        return None
+    if isinstance(scoring, str) and scoring not in get_scorer_names():
+        raise SpecError(
+            f"scoring must be loss or a scorer of scikit-learn, such as accuracy, roc_auc or r2, but it is {scoring!r}."
+            f"{nearest(scoring, get_scorer_names())}"
+        )
+    scorer = get_scorer(scoring)
+
+    def make(target: Target, y: np.ndarray) -> Score:
+        numbers = np.arange(len(target.labels))
+        labels = numbers if isinstance(scoring, str) else np.asarray(target.labels)
+        kind = _RegressorSnapshot if target.task == "regression" else _ClassifierSnapshot
+        if target.answers == "steps":
+            kind = _PerceptronSnapshot
+        known = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+        def score(outputs: np.ndarray, rows: np.ndarray) -> float:
+            return float(scorer(kind(target, outputs, labels), rows.reshape(-1, 1), known[rows]))
+
+        return score
+
+    return make

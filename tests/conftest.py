@@ -1,0 +1,35 @@
+"""What tests share: real data where the folder is there, and small tables made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data sets that lies beside the repository on the developers' machines."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the real data sets are not on this machine ({SHARED} is missing)")
+    return SHARED
+
+
+@pytest.fixture
+def people() -> pl.DataFrame:
+    """Two classes that depend on a number and a category, with missing values; 300 rows."""
+    rng = np.random.default_rng(0)
+    age, city = rng.integers(18, 80, 300), rng.choice(["Oslo", "Rome", "Lima"], 300)
+    rich = (age + 20 * (city == "Oslo") + rng.normal(0, 5, 300)) > 55
+    return pl.DataFrame(
+        {
+            "age": [None if i % 17 == 0 else float(a) for i, a in enumerate(age)],
+            "city": [None if i % 23 == 0 else str(c) for i, c in enumerate(city)],
+            "noise": rng.normal(size=300),
+            "rich": np.where(rich, "yes", "no"),
+        }
+    )

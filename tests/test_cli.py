@@ -1,0 +1,243 @@
+"""The command as it is typed: what it prints, what it writes, how it refuses."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from rosenblatt.cli import cli, main
+from rosenblatt.modelfile import load_model
+from rosenblatt.spec import HYPERPARAMETERS
+
+FAST = ["--members", "2", "--epochs", "5", "--hidden-sizes", "16", "--bins", "8"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, people):
+    monkeypatch.chdir(tmp_path)
+    people.write_csv("people.csv")
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, capsys, monkeypatch):
+    """Run the command in this process; gives exit status, standard output and error."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["rosenblatt", *words])
+        before = signal.getsignal(signal.SIGTERM)
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def model(run):
+    assert run("fit", "people.csv", "--target", "rich", *FAST)[0] == 0
+    return "people.rosenblatt"
+
+
+def test_fit_predict_evaluate_describe(run, model, folder, people):
+    status, out, _ = run("fit", "people.csv", "-t", "rich", *FAST)
+    assert status == 0
+    assert "task: two classes of 'rich'" in out
+    assert "accuracy" in out
+    assert "majority class" in out
+    assert "model: people.rosenblatt (replaced), read back in a new process with equal predictions" in out
+    assert run("predict", model, "people.csv", "--out", "p.csv")[0] == 0
+    predicted = pl.read_csv("p.csv")
+    assert predicted.columns == ["rich", "probability of no", "probability of yes"]
+    assert predicted.height == 300
+    status, out, _ = run("evaluate", model, "people.csv")
+    assert status == 0
+    assert "AUC" in out
+    status, out, _ = run("describe", model)
+    assert status == 0
+    for word in ("2 x mlp", "hidden_sizes", "city", "learnt from 240 rows", "AUC"):
+        assert word in out
+    status, out, _ = run("describe", "people.csv")
+    assert status == 0
+    for word in ("age", "number", "Oslo", "likely task: two classes of 'rich'"):
+        assert word in out
+
+
+def test_json_is_all_that_stands_on_standard_output(run, model):
+    for words in (
+        ("fit", "people.csv", "--target", "rich", "--json", *FAST),
+        ("evaluate", model, "people.csv", "--json"),
+        ("describe", model, "--json"),
+        ("describe", "people.csv", "--json"),
+    ):
+        status, out, _ = run(*words)
+        assert status == 0
+        assert isinstance(json.loads(out), dict)
+
+
+def test_predictions_go_to_the_terminal_or_to_the_format_the_name_asks_for(run, model):
+    _, out, _ = run("predict", model, "people.csv")
+    assert out.splitlines()[0] == "rich,probability of no,probability of yes"
+    for name, read in (("p.parquet", pl.read_parquet), ("p.jsonl", pl.read_ndjson), ("p.arrow", pl.read_ipc)):
+        assert run("predict", model, "people.csv", "--out", name)[0] == 0
+        assert read(name).height == 300
+    assert run("predict", model, "people.csv", "--out", "p.tsv", "--with-inputs")[0] == 0
+    assert pl.read_csv("p.tsv", separator="\t").columns[-3] == "predicted rich"
+
+
+def test_a_config_gives_hyperparameters_and_options_come_first(run, folder):
+    (folder / "c.toml").write_text("[network]\nhidden_sizes = [8]\n[training]\nepochs = 2\nmembers = 3\n")
+    assert run("fit", "people.csv", "-t", "rich", "--config", "c.toml", "--members", "1")[0] == 0
+    spec = load_model("people.rosenblatt").chosen
+    assert (spec["hidden_sizes"], spec["epochs"], spec["members"]) == ((8,), 2, 1)
+
+
+def test_every_hyperparameter_is_an_option_with_its_help(run):
+    _, out, _ = run("fit", "--help")
+    options = {parameter.name for parameter in cli.commands["fit"].params}
+    for name in HYPERPARAMETERS:
+        assert name in options
+        assert f"--{name.replace('_', '-')}" in out
+
+
+def test_a_report_is_written(run, folder):
+    assert run("fit", "people.csv", "-t", "rich", "--report", "r.html", *FAST)[0] == 0
+    assert (folder / "r.html").read_text().startswith("<!doctype html>")
+    assert run("evaluate", "people.rosenblatt", "people.csv", "--report", "e.html")[0] == 0
+    assert (folder / "e.html").stat().st_size > 10_000
+
+
+def test_targets_go_by_number_and_tables_have_no_header(run, folder, people):
+    people.write_csv("bare.csv", include_header=False)
+    status, out, _ = run("fit", "bare.csv", "--target", "-1", *FAST)
+    assert status == 0
+    assert "task: two classes of 'column_4'" in out
+
+
+def test_several_targets_are_given_with_commas(run, folder, people):
+    people.with_columns((pl.col("noise") > 0).alias("loud")).write_csv("two.csv")
+    status, out, _ = run("fit", "two.csv", "--target", "rich,loud", *FAST)
+    assert status == 0
+    assert "2 labels at once" in out
+
+
+def bad(folder):
+    """Files that are wrong in some way."""
+    rng = np.random.default_rng(0)
+    pl.DataFrame({"x": rng.normal(size=60), "y": ["a"] * 60}).write_csv("one-class.csv")
+    pl.DataFrame({"x": ["?"] * 60, "z": range(60), "y": ["a", "b"] * 30}).write_csv("void.csv")
+    pl.DataFrame({"x": [*rng.normal(size=59), float("inf")], "y": ["a", "b"] * 30}).write_csv("infinite.csv")
+    pl.DataFrame({"x": [*map(str, rng.normal(size=40)), *["abc"] * 20], "y": ["a", "b"] * 30}).write_csv("half.csv")
+    pl.DataFrame({"Age": [1.0], "city": ["Oslo"], "noise": [0.0]}).write_csv("other.csv")
+    pl.DataFrame({"age": ["old"] * 9, "city": ["Oslo"] * 9, "noise": [0.0] * 9}).write_csv("words.csv")
+    (folder / "empty.csv").write_text("")
+    (folder / "names.csv").write_text("a,b\n")
+    (folder / "unknown.toml").write_text("[training]\nepoch = 3\n")
+    (folder / "limits.toml").write_text("[training]\ndropout = 3\n")
+    (folder / "cut.rosenblatt").write_bytes((folder / "people.rosenblatt").read_bytes()[:5000])
+    (folder / "foreign.rosenblatt").write_text("hello")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "none.csv", "-t", "y"], "There is no file 'none.csv'"),
+        (["fit", "empty.csv", "-t", "y"], "is empty"),
+        (["fit", "names.csv", "-t", "y"], "holds no rows"),
+        (["fit", "people.csv", "-t", "Rich"], "There is no column 'Rich'; .* Did you mean 'rich'?"),
+        (["fit", "people.csv", "-t", "rich", "--ignore", "agee"], "Did you mean 'age'?"),
+        (["fit", "one-class.csv", "-t", "y"], "one value only, 'a'"),
+        (["fit", "void.csv", "-t", "y"], "No row has a value in 'x'"),
+        (["fit", "infinite.csv", "-t", "y"], "infinite number in row 60"),
+        (["fit", "half.csv", "-t", "y"], "changes kind half-way"),
+        (["fit", "people.csv", "-t", "rich", "--config", "none.toml"], "cannot be read"),
+        (["fit", "people.csv", "-t", "rich", "--config", "unknown.toml"], "Did you mean 'epochs'?"),
+        (["fit", "people.csv", "-t", "rich", "--config", "limits.toml"], "dropout must be"),
+        (["fit", "people.csv", "-t", "rich", "--dropout", "x"], "dropout must be .* but it is 'x'"),
+        (["fit", "people.csv", "-t", "rich", "--dropuot", "0"], "No such option.*--dropout"),
+        (["fit", "people.csv", "-t", "rich", "--out", "none/m"], "There is no folder 'none'"),
+        (["fit", "people.csv", "-t", "rich", "--out", "."], "is a folder"),
+        (["fit", "people.csv", "-t", "noise", "--kind", "perceptron"], "perceptron answers 0 or 1"),
+        (["fit", "people.csv", "-t", "rich", "--scoring", "auc"], "scoring must be"),
+        (["fit", "people.csv"], "Missing option"),
+        (["predict", "people.rosenblatt", "other.csv"], "lacks 'age', .* Did you mean 'Age'?"),
+        (["predict", "people.rosenblatt", "words.csv"], "'age' held numbers"),
+        (["predict", "cut.rosenblatt", "people.csv"], "was cut off"),
+        (["predict", "foreign.rosenblatt", "people.csv"], "not a model of Rosenblatt"),
+        (["predict", "people.csv", "people.csv"], "not a model of Rosenblatt"),
+        (["predict", "people.rosenblatt", "people.csv", "--out", "p.xlsx"], "asks for the format .xlsx"),
+        (["evaluate", "people.rosenblatt", "other.csv"], "lacks the target 'rich'"),
+        (["describe", "none.rosenblatt"], "There is no model file"),
+        (["describe", "none.csv"], "There is no file"),
+        (["train"], "No such command 'train'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_exit_status_2(run, model, folder, words, message):
+    bad(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    status, _, err = run(*words)
+    assert status == 2
+    assert re.search(message, err)
+    assert "Traceback" not in err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def started(folder, *words):
+    command, pipe = [sys.executable, "-m", "rosenblatt", *words], subprocess.PIPE
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_keeps_the_best_epoch_and_says_so(run, model, folder, sent, status):
+    """`model` was fitted first, so that all is compiled and training starts at once."""
+    endless = ["--epochs", "1000000", "--patience", "1000000"]
+    process = started(folder, "fit", "people.csv", "-t", "rich", *endless, "-o", "m.rosenblatt")
+    for line in process.stdout:
+        if line.startswith("rows:"):
+            break
+    time.sleep(2.5)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    assert "stopped early: the best epochs so far are kept" in out
+    assert "Traceback" not in err
+    stopped = load_model(folder / "m.rosenblatt")
+    assert stopped.facts["interrupted"]
+    assert run("predict", "m.rosenblatt", "people.csv")[0] == 0
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(model, folder):
+    """A real limit on the size of files: a model of this size cannot be written."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000));"
+        "sys.argv = ['rosenblatt', *sys.argv[1:]]; from rosenblatt.cli import main; main()"
+    )
+    words = ["fit", "people.csv", "-t", "rich", *FAST, "--hidden-sizes", "256,256", "-o", "big.rosenblatt"]
+    process = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 2
+    assert "could not be written: File too large. Nothing was changed" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not [path for path in folder.iterdir() if "big" in path.name]
+
+
+def test_a_reader_that_goes_away_is_no_error(model, folder):
+    command = f"{sys.executable} -m rosenblatt predict people.rosenblatt people.csv | head -1"
+    process = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
+    assert process.stdout == "rich,probability of no,probability of yes\n"
+    assert "Traceback" not in process.stderr

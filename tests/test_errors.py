@@ -1,0 +1,19 @@
+from rosenblatt import errors
+from rosenblatt.errors import listed, nearest
+
+
+def test_the_tree_in_the_docstring_names_every_error():
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and issubclass(value, errors.RosenblattError):
+            assert name in errors.__doc__
+
+
+def test_nearest_suggests_a_close_name_whatever_its_case():
+    assert nearest("Incme", ["age", "income"]) == " Did you mean 'income'?"
+    assert nearest("zebra", ["age", "income"]) == ""
+
+
+def test_listed_counts_what_it_leaves_out():
+    assert listed(["a"]) == "'a'"
+    assert listed(["a", "b"]) == "'a' and 'b'"
+    assert listed("abcd", 2) == "'a', 'b' and 2 more"

@@ -1,0 +1,139 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from rosenblatt.data.sources import Table, read_table
+from rosenblatt.errors import ModelFileError, TableError
+from rosenblatt.experiment import Fitted, evaluate, fit, predict, save
+from rosenblatt.modelfile import load_model
+from rosenblatt.spec import Spec
+
+FAST = Spec.of(members=2, epochs=10, hidden_sizes=(16,), bins=8)
+
+
+def fitted(frame, targets=("rich",), spec=FAST, **more):
+    said = []
+    return fit(Table(frame, "people.csv"), targets, spec, say=said.append, **more), said
+
+
+def test_a_fit_says_what_it_found_and_scores_rows_it_never_saw(people):
+    result, said = fitted(people.with_columns(pl.int_range(300).alias("id"), pl.lit("x").alias("same")))
+    text = "\n".join(said)
+    assert "id: a number for each row: left out" in text
+    assert "same: every row holds 'x': left out" in text
+    assert "task: two classes of 'rich'" in text
+    assert "240 for training, 60 for the test" in text
+    assert result.model.facts["rows"] == 240
+    assert {score.name: score.model for score in result.scores}["accuracy"] > 0.75
+
+
+def test_test_rows_change_nothing_in_the_model(people):
+    """Whatever stands in the rows set aside, the network that is learnt is the same."""
+    result, _ = fitted(people)
+    test_ages = result.test["noise"]
+    spoilt = people.with_columns(
+        pl.when(pl.col("noise").is_in(test_ages.to_list())).then(-1e6).otherwise("noise").alias("noise")
+    )
+    again, _ = fitted(spoilt)
+    for ours, theirs in zip(result.model.networks, again.model.networks, strict=True):
+        np.testing.assert_array_equal(ours.theta, theirs.theta)
+    assert result.model.encoder == again.model.encoder
+
+
+def test_a_test_table_of_its_own_is_used(people):
+    result, _ = fitted(people, test=Table(people[:50], "test.csv"))
+    assert len(result.truth) == 50
+    assert result.model.facts["rows"] == 300
+
+
+def test_without_test_rows_there_are_no_scores(people):
+    result, _ = fitted(people, spec=FAST.replace(test_fraction=0))
+    assert result.scores == []
+    assert result.model.facts["rows"] == 300
+
+
+def test_rows_without_an_answer_are_left_out_and_said(people):
+    frame = people.with_columns(pl.when(pl.int_range(300) < 30).then(None).otherwise("rich").alias("rich"))
+    result, said = fitted(frame)
+    assert "30 rows without 'rich' are left out" in "\n".join(said)
+    assert result.model.facts["rows"] + result.model.facts["test_rows"] == 270
+
+
+def test_predictions_have_the_class_and_each_ones_probability(people):
+    result, _ = fitted(people)
+    predicted = predict(result.model, Table(people.drop("rich"), "new.csv"))
+    assert predicted.columns == ["rich", "probability of no", "probability of yes"]
+    sums = predicted["probability of no"] + predicted["probability of yes"]
+    np.testing.assert_allclose(sums, 1)
+    beside = predict(result.model, Table(people, "new.csv"), with_inputs=True)
+    assert beside.columns[:5] == ["age", "city", "noise", "rich", "predicted rich"]
+
+
+def test_unseen_categories_and_missing_cells_can_be_predicted(people):
+    result, _ = fitted(people)
+    new = pl.DataFrame({"age": ["?", "33"], "city": ["Atlantis", ""], "noise": ["0", None]})
+    assert predict(result.model, Table(new, "new.csv")).height == 2
+
+
+def test_evaluation_repeats_the_scores_of_the_fit(people):
+    result, _ = fitted(people)
+    found, _ = evaluate(result.model, Table(result.test, "test.csv"), say=lambda _: None)
+    assert found == result.scores
+
+
+def test_a_saved_model_was_read_by_another_process_and_predicts_the_same(people, tmp_path):
+    result, _ = fitted(people)
+    save(result, tmp_path / "m.rosenblatt")
+    np.testing.assert_array_equal(load_model(tmp_path / "m.rosenblatt").decoded(people), result.model.decoded(people))
+
+
+def test_a_model_that_predicts_otherwise_when_read_again_is_not_written(people, tmp_path, monkeypatch):
+    result, _ = fitted(people)
+    other, _ = fitted(people, spec=FAST.replace(seed=1))
+    monkeypatch.setattr(
+        "rosenblatt.experiment.to_bytes",
+        lambda model: __import__("rosenblatt.modelfile").modelfile.to_bytes(other.model),
+    )
+    with pytest.raises(ModelFileError, match="does not predict the same"):
+        save(result, tmp_path / "m.rosenblatt")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ({"a": ["?"] * 40, "b": range(40), "y": ["p", "q"] * 20}, "No row has a value in 'a'.*--ignore a"),
+        ({"a": ["same"] * 40, "y": ["p", "q"] * 20}, "No column is left to learn from"),
+        ({"y": ["p", "q"] * 20}, "No column is left to learn from. The table has only the target"),
+        ({"a": [1, 2], "y": ["p", None]}, "one value only"),
+    ],
+)
+def test_tables_that_cannot_be_learnt_from_are_refused(frame, message):
+    with pytest.raises(TableError, match=message):
+        fitted(pl.DataFrame({name: list(values) for name, values in frame.items()}), ["y"])
+
+
+def test_columns_can_be_ignored(people):
+    result, _ = fitted(people.with_columns(pl.lit(None).alias("void")), ignore=["void", "age"])
+    assert [column.name for column in result.model.schema.columns] == ["city", "noise"]
+
+
+def test_several_labels_and_values_are_learnt_from_tables(people):
+    labels = people.with_columns((pl.col("noise") > 0).alias("loud"))
+    result, _ = fitted(labels, ["rich", "loud"])
+    assert predict(result.model, Table(labels, "t")).columns == ["rich", "loud"]
+    values = people.with_columns(pl.col("age").fill_null(40.0), (pl.col("noise") * 2).alias("twice"))
+    result, _ = fitted(values, ["age", "twice"])
+    assert predict(result.model, Table(values, "t")).columns == ["age", "twice"]
+
+
+def test_real_tables_end_to_end(shared_data):
+    spec = Spec.of(members=2, epochs=8)
+    adult = fit(
+        read_table(shared_data / "adult-train.csv"), ["income"], spec, test=read_table(shared_data / "adult-test.csv"),
+        say=lambda _: None,
+    )  # fmt: skip
+    assert isinstance(adult, Fitted)
+    assert {score.name: score.model for score in adult.scores}["AUC"] > 0.915
+    iris = fit(read_table(shared_data / "iris-noheader.csv"), ["column_5"], Spec(), say=lambda _: None)
+    assert {score.name: score.model for score in iris.scores}["accuracy"] > 0.85

@@ -1,0 +1,112 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from rosenblatt.data.columns import of_types
+from rosenblatt.data.targets import Target
+from rosenblatt.errors import DivergedError, SpecError, TableError
+from rosenblatt.model import Data, Stream, learn
+from rosenblatt.spec import Spec
+
+RNG = np.random.default_rng(0)
+FRAME = pl.DataFrame({"a": RNG.normal(size=240), "b": RNG.normal(size=240), "c": RNG.choice(["x", "y"], 240)})
+Y = ((FRAME["a"] + FRAME["b"]).to_numpy() > 0).astype(float)
+TARGET = Target(names=("y",), task="binary", labels=("no", "yes"))
+SCHEMA = of_types(FRAME)
+SMALL = {"hidden_sizes": (16,), "epochs": 15, "members": 3, "bins": 8}
+
+
+def fit(target=TARGET, y=Y, frame=FRAME, weight=None, validation=None, **changes):
+    spec = Spec.of(**SMALL | changes)
+    return learn(spec, of_types(frame), target, Data(of_types(frame).read(frame), y, weight), validation=validation)
+
+
+def test_learns_and_predicts_labels_and_probabilities():
+    model = fit()
+    proba = model.predict_proba(FRAME)
+    assert proba.shape == (240, 2)
+    np.testing.assert_array_equal(model.predict(FRAME), np.where(proba[:, 1] > 0.5, "yes", "no"))
+    assert (model.predict(FRAME) == np.where(Y, "yes", "no")).mean() > 0.9
+
+
+def test_does_not_depend_on_the_number_of_threads():
+    one = learn(Spec.of(**SMALL), SCHEMA, TARGET, Data(FRAME, Y), threads=1)
+    four = learn(Spec.of(**SMALL), SCHEMA, TARGET, Data(FRAME, Y), threads=4)
+    np.testing.assert_array_equal(one.decoded(FRAME), four.decoded(FRAME))
+
+
+def test_rows_beyond_a_chunk_are_predicted_as_alone():
+    model = fit(members=1)
+    many = pl.concat([FRAME] * 40)
+    decoded = model.decoded(many)
+    np.testing.assert_array_equal(decoded[-240:], decoded[:240])
+    np.testing.assert_array_equal(model.decoded(many[9000:9001]), decoded[9000:9001])
+
+
+def test_each_member_spares_another_fold():
+    model = fit(members=8, folds=4)
+    assert len(model.networks) == 8
+    assert all(network.scores for network in model.networks)
+    assert all(max(network.scores) == network.scores[network.best_epoch - 1] for network in model.networks)
+
+
+def test_without_folds_members_learn_from_all_rows_for_all_epochs():
+    model = fit(folds=1)
+    assert [network.best_epoch for network in model.networks] == [15, 15, 15]
+    assert model.networks[0].scores == ()
+
+
+def test_a_validation_table_chooses_the_epoch_and_is_not_learnt_from():
+    other = Data(FRAME[:40], 1 - Y[:40])  # wrong answers: the sooner one stops, the better
+    model = fit(validation=other)
+    assert max(network.best_epoch for network in model.networks) < 8
+    assert min(network.best_epoch for network in fit(validation=Data(FRAME[:40], Y[:40])).networks) > 8
+
+
+def test_weights_count():
+    heavy = fit(weight=np.where(Y == 1, 50.0, 1.0), folds=1)
+    assert heavy.predict_proba(FRAME)[:, 1].mean() > fit(folds=1).predict_proba(FRAME)[:, 1].mean() + 0.02
+
+
+def test_class_weights_are_weights_of_the_rows():
+    by_class = fit(class_weight={"yes": 3.0})
+    by_row = fit(weight=np.where(Y == 1, 3.0, 1.0))
+    np.testing.assert_array_equal(by_class.decoded(FRAME), by_row.decoded(FRAME))
+    with pytest.raises(SpecError, match="class_weight names 'maybe', but the classes are 'no' and 'yes'"):
+        fit(class_weight={"maybe": 2.0})
+
+
+def test_balanced_weights_give_classes_the_same_sum():
+    rare = np.arange(240) < 24
+    model = fit(y=rare.astype(float), class_weight="balanced", folds=1, epochs=3)
+    assert model.predict_proba(FRAME)[:, 1].mean() > 0.3  # a tenth of the rows
+
+
+def test_values_are_learnt():
+    target = Target.of_values(("s",), (FRAME["a"] * 3).to_numpy().reshape(-1, 1), "auto")
+    model = fit(target, (FRAME["a"] * 3).to_numpy().reshape(-1, 1), epochs=60)
+    assert np.corrcoef(model.predict(FRAME), FRAME["a"])[0, 1] > 0.98
+    with pytest.raises(TableError, match="has no probabilities"):
+        model.predict_proba(FRAME)
+
+
+def test_what_cannot_be_combined_says_so():
+    target = Target.of_values(("s",), Y.reshape(-1, 1), "auto")
+    with pytest.raises(SpecError, match="A perceptron answers 0 or 1, but the task is regression"):
+        fit(target, Y.reshape(-1, 1), kind="perceptron")
+    with pytest.raises(SpecError, match="class_weight weighs classes, but the task is regression"):
+        fit(target, Y.reshape(-1, 1), class_weight="balanced")
+
+
+def test_divergence_of_all_members_is_an_error_with_the_way_out():
+    with pytest.raises(DivergedError, match="Choose a smaller learning_rate than 1000"):
+        fit(learning_rate=1000.0, clip_norm=0.0, optimizer="sgd", activation="identity", hidden_sizes=(8, 8))
+
+
+def test_a_stream_learns_batch_by_batch():
+    stream = Stream(Spec.of(**SMALL), SCHEMA, TARGET, Data(FRAME[:60], Y[:60]))
+    for _ in range(40):
+        for start in range(0, 240, 60):
+            model = stream.learn(Data(FRAME[start : start + 60], Y[start : start + 60]))
+    assert (model.predict(FRAME) == np.where(Y, "yes", "no")).mean() > 0.9
+    assert model.facts["rows"] == 9600

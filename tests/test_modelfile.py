@@ -1,0 +1,117 @@
+import json
+import resource
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from rosenblatt.errors import ModelFileError, StorageError
+from rosenblatt.modelfile import is_model_file, load_model, to_bytes, write_file
+from tests.test_model import FRAME, fit
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit(members=2, epochs=3)
+
+
+@pytest.fixture
+def path(model, tmp_path):
+    write_file(tmp_path / "m.rosenblatt", to_bytes(model))
+    return tmp_path / "m.rosenblatt"
+
+
+def test_a_model_read_back_is_the_same_to_the_last_bit(model, path):
+    again = load_model(path)
+    np.testing.assert_array_equal(again.decoded(FRAME), model.decoded(FRAME))
+    assert (again.spec, again.chosen, again.schema, again.encoder, again.target) == (
+        model.spec, model.chosen, model.schema, model.encoder, model.target
+    )  # fmt: skip
+    assert again.facts == model.facts
+    assert [network.losses for network in again.networks] == [network.losses for network in model.networks]
+
+
+def test_a_file_cut_anywhere_is_refused(path):
+    content = path.read_bytes()
+    for size in (0, 4, 8, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(ModelFileError, match="not a model of Rosenblatt, or was cut off"):
+            load_model(path)
+
+
+def test_a_flipped_byte_in_the_weights_is_found(path):
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="damaged: its weights are not those that were written"):
+        load_model(path)
+
+
+def test_foreign_files_are_refused(tmp_path, shared_data):
+    save_file({"w": np.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(ModelFileError, match="tensors of another program"):
+        load_model(tmp_path / "other.safetensors")
+    with pytest.raises(ModelFileError, match="not a model of Rosenblatt"):
+        load_model(shared_data / "german.csv")
+    with pytest.raises(ModelFileError, match="There is no model file"):
+        load_model(tmp_path / "none.rosenblatt")
+    with pytest.raises(ModelFileError):
+        load_model(tmp_path)
+
+
+def rewritten(path, change):
+    """The file with its description changed."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    description = json.loads(header["__metadata__"]["rosenblatt"])
+    change(description)
+    header["__metadata__"]["rosenblatt"] = json.dumps(description)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+
+
+def test_a_later_version_and_a_broken_description_are_refused(path):
+    rewritten(path, lambda description: description.update(format=99))
+    with pytest.raises(ModelFileError, match="written by a later version"):
+        load_model(path)
+    rewritten(path, lambda description: (description.update(format=1), description.pop("encoder")))
+    with pytest.raises(ModelFileError, match="its description cannot be read"):
+        load_model(path)
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(path):
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"could not be written: File too large\. Nothing was changed"):
+            write_file(path, bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_failed_check_leaves_nothing(tmp_path):
+    def refuse(written):
+        assert written.read_bytes() == b"new"
+        raise ModelFileError("no")
+
+    with pytest.raises(ModelFileError):
+        write_file(tmp_path / "m", b"new", refuse)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(StorageError, match="could not be written: No such file or directory"):
+        write_file(tmp_path / "none" / "m", b"x")
+
+
+def test_model_files_are_told_from_tables(path, tmp_path):
+    assert is_model_file(path)
+    path.rename(tmp_path / "renamed")
+    assert is_model_file(tmp_path / "renamed")
+    (tmp_path / "t.csv").write_text("a,b,c,d,e\n1,2,3,4,5\n")
+    assert not is_model_file(tmp_path / "t.csv")
+    assert not is_model_file(tmp_path / "none")

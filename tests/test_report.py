@@ -1,0 +1,99 @@
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.datasets import load_diabetes, load_iris
+
+from rosenblatt.data.sources import Table
+from rosenblatt.estimators import MLPClassifier, MLPRegressor
+from rosenblatt.experiment import fit
+from rosenblatt.plots import permutation_importance
+from rosenblatt.report import Report
+from rosenblatt.spec import Spec
+
+FAST = {"members": 2, "epochs": 5, "hidden_sizes": (16,), "bins": 8}
+
+
+def fitted(frame, targets, **changes):
+    return fit(Table(frame, "t.csv"), targets, Spec.of(**FAST | changes), say=lambda _: None)
+
+
+def titles(report):
+    return [picture.title for picture in report.pictures]
+
+
+def test_two_classes_are_pictured_whole(people):
+    report = Report.of(fitted(people, ["rich"]))
+    assert titles(report) == [
+        "Learning curves",
+        "Confusion matrix",
+        "ROC",
+        "Calibration",
+        "Importance of columns",
+        "The network",
+    ]
+
+
+def test_a_perceptron_has_no_calibration(people):
+    assert "Calibration" not in titles(Report.of(fitted(people, ["rich"], kind="perceptron")))
+
+
+def test_values_have_residuals():
+    X, y = load_diabetes(return_X_y=True)
+    report = Report.of_estimator(MLPRegressor(**FAST).fit(X[:300], y[:300]), X[300:], y[300:])
+    assert titles(report) == ["Learning curves", "Predictions and residuals", "Importance of columns", "The network"]
+
+
+def test_many_classes_and_labels_are_pictured():
+    X, y = load_iris(return_X_y=True)
+    report = Report.of_estimator(MLPClassifier(**FAST).fit(X, y), X, y)
+    assert "ROC" in titles(report)
+    labels = pl.DataFrame(X).with_columns(pl.Series("a", y == 0), pl.Series("b", y == 1))
+    assert "Confusion matrix" not in titles(Report.of(fitted(labels, ["a", "b"])))
+
+
+def test_the_page_is_one_file_that_needs_nothing_else(people, tmp_path):
+    report = Report.of(fitted(people, ["rich"]))
+    report.save(tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    assert page.count("<img") == len(report.pictures)
+    assert report._repr_html_() == page
+    assert report["ROC"]._repr_html_().startswith("<figure><img")
+
+
+def test_names_from_the_table_cannot_break_the_page(people):
+    odd = people.rename({"age": "<script>alert(1)</script>"})
+    assert "<script>" not in Report.of(fitted(odd, ["rich"])).to_html()
+
+
+def test_importance_finds_the_columns_that_matter(people):
+    result = fitted(people, ["rich"], epochs=30)
+    lost = permutation_importance(result.model, result.test, result.truth)
+    assert lost["age"].mean() > abs(lost["noise"].mean()) + 0.05
+    assert lost["age"].shape == (3,)
+
+
+def test_a_browser_shows_every_picture(people, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine: `scripts/install-system-packages` installs it")
+    report = Report.of(fitted(people, ["rich"]))
+    report.save(tmp_path / "r.html")
+    script = (
+        "<script>addEventListener('load', () => { document.title = 'shown: ' + [...document.images].filter("
+        "image => image.complete && image.naturalWidth > 100).length })</script></body>"
+    )
+    page = (tmp_path / "r.html").read_text().replace("</body>", script)
+    (tmp_path / "checked.html").write_text(page)
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+        (tmp_path / "checked.html").as_uri(),
+    ]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert f"<title>shown: {len(report.pictures)}</title>" in dom
+    assert np.isfinite(report.scores[0].model)

@@ -1,0 +1,123 @@
+"""The promises of an engine: a member alone is the member among others, equal seeds give equal runs, a resumed run is
+an uninterrupted one, and what becomes of one member does not touch the others."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from rosenblatt.defaults import resolve
+from rosenblatt.networks.architectures import build
+from rosenblatt.spec import Spec
+from rosenblatt.training import dense
+from rosenblatt.training.population import new_member, train
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(200, 6)).astype(np.float32)
+Y = (X[:, 0] * X[:, 1] > 0).astype(np.float32)
+ROWS = dense.Rows(X, Y.reshape(-1, 1), np.ones(200, np.float32))
+SPECS = [
+    {"hidden_sizes": (16,), "dropout": 0.2},
+    {"hidden_sizes": (8, 8, 8), "activation": "gelu", "optimizer": "sgd", "learning_rate": 0.05, "batch_size": 7},
+    {"hidden_sizes": (), "schedule": "cosine"},
+    {"hidden_sizes": (32, 4), "activation": "tanh", "weight_decay": 0.1, "input_dropout": 0.1, "label_smoothing": 0.1},
+    {"kind": "perceptron"},
+]
+
+
+def member(changes, seed=0, epochs=12):
+    spec = resolve(Spec.of(epochs=epochs, **changes), 150, 6)
+    loss = "perceptron" if spec.network.kind == "perceptron" else "binary_cross_entropy"
+    return new_member(spec, build(spec.network, 6, 1), loss, np.arange(150), np.arange(150, 200), (seed,))
+
+
+def equal(a, b):
+    assert [record[1:] for record in a.history] == [record[1:] for record in b.history]  # but for its place
+    np.testing.assert_array_equal(a.best, b.best)
+    for ours, theirs in zip(a.state, b.state, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_member_trained_among_others_equals_it_trained_alone(threads):
+    together = [member(changes) for changes in SPECS]
+    list(train(together, ROWS, threads=threads))
+    for changes, among in zip(SPECS, together, strict=True):
+        alone = member(changes)
+        list(train([alone], ROWS))
+        equal(alone, among)
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not():
+    first, second, other = member(SPECS[0]), member(SPECS[0]), member(SPECS[0], seed=1)
+    list(train([first, second, other], ROWS))
+    equal(first, second)
+    assert not np.array_equal(first.best, other.best)
+
+
+@pytest.mark.parametrize("changes", SPECS)
+def test_a_resumed_run_equals_an_uninterrupted_one(changes):
+    whole, parts = member(changes), member(changes)
+    list(train([whole], ROWS))
+    for epochs in (3, 7, 12):
+        parts.epochs = epochs
+        list(train([parts], ROWS))
+    equal(whole, parts)
+
+
+def test_a_member_that_diverges_is_recorded_and_stops_no_other():
+    wild = member(
+        {"hidden_sizes": (16,), "activation": "identity", "optimizer": "sgd", "learning_rate": 1000.0, "clip_norm": 0.0}
+    )
+    calm, alone = member(SPECS[0]), member(SPECS[0])
+    list(train([wild, calm], ROWS, threads=1))
+    list(train([alone], ROWS))
+    assert wild.diverged
+    assert not calm.diverged
+    equal(calm, alone)
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_rest():
+    one = member({"hidden_sizes": (64,), "patience": 3}, epochs=500)
+    records = list(train([one], ROWS))
+    scores = [record.score for record in records]
+    assert one.best_score == max(scores)
+    assert one.best_epoch == len(scores) - 3  # the last three were no better
+    assert len(scores) < 500
+    out = np.empty((50, 1), np.float32)
+    dense.predict(one.shape, one.best, X, np.arange(150, 200), out, 64)
+    p = out[:, 0].clip(1e-7, 1 - 1e-7)
+    loss = -np.mean(np.log(np.where(Y[150:] > 0, p, 1 - p)))
+    assert one.best_score == pytest.approx(-loss, rel=1e-5)
+
+
+def test_whoever_stops_reading_the_records_stops_the_training():
+    one = member(SPECS[0], epochs=1_000_000)
+    one.patience = 1_000_000
+    with closing(train([one], ROWS)) as records:
+        for record in records:
+            if record.epoch == 3:
+                break
+    assert one.trained
+    assert len(one.history) < 1_000_000
+
+
+def test_an_error_in_a_score_reaches_the_caller():
+    def score(outputs, rows):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(train([member(SPECS[0])], ROWS, score))
+
+
+def test_a_score_of_ones_own_chooses_the_best_epoch():
+    seen = []
+
+    def worse_each_time(outputs, rows):
+        seen.append((outputs.shape, rows.shape))
+        return -len(seen)
+
+    one = member(SPECS[0])
+    list(train([one], ROWS, worse_each_time))
+    assert one.best_epoch == 1
+    assert set(seen) == {((50, 1), (50,))}
