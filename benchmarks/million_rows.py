@@ -1,0 +1,82 @@
+"""A table of a million rows and 30 columns: read, trained for one epoch, predicted; with the memory that takes.
+
+    python benchmarks/million_rows.py [--rows 1000000] [--json]
+
+The table is made here (20 columns of numbers, 5 of categories, 3 of whole numbers, a date, two classes) and written as
+CSV. The commands are the ones users type; each runs in a process of its own, whose peak memory the system tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+
+def write_table(path: Path, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    numbers = {f"n{i}": rng.normal(size=rows).round(4) for i in range(20)}
+    categories = {f"c{i}": rng.choice([f"level {k}" for k in range(4 + i)], rows) for i in range(5)}
+    counts = {f"k{i}": rng.poisson(3 + i, rows) for i in range(3)}
+    day = np.datetime64("2020-01-01") + rng.integers(0, 1500, rows).astype("timedelta64[D]")
+    signal = (
+        numbers["n0"] * numbers["n1"] + np.abs(numbers["n2"]) + (categories["c0"] == "level 1") + rng.normal(size=rows)
+    )
+    answer = {"y": np.where(signal > 1, "yes", "no")}
+    pl.DataFrame(numbers | categories | counts | {"day": day} | answer).write_csv(path)
+
+
+def run(*words: str) -> tuple[float, float]:
+    """Seconds and peak GiB of one command."""
+    started = time.perf_counter()
+    process = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-m", "rosenblatt", *words])
+    _, status, usage = os.wait4(process, 0)
+    if status:
+        sys.exit(f"rosenblatt {' '.join(words)} failed")
+    return time.perf_counter() - started, usage.ru_maxrss / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        table, model, out = (str(Path(folder) / name) for name in ("t.csv", "t.rosenblatt", "p.csv"))
+        write_table(Path(table), asked.rows)
+        fit_seconds, fit_memory = run("fit", table, "--target", "y", "--epochs", "1", "--out", model, "--json")
+        predict_seconds, predict_memory = run("predict", model, table, "--out", out)
+        from rosenblatt.modelfile import load_model
+
+        trained = load_model(model)
+        encoded = asked.rows * len(trained.encoder.names) * 4 / 2**30
+        members = sum(network.theta.nbytes for network in trained.networks) / 2**30
+        result = {
+            "rows": asked.rows,
+            "networks": len(trained.networks),
+            "inputs": len(trained.encoder.names),
+            "csv_gib": Path(table).stat().st_size / 2**30,
+            "encoded_gib": encoded,
+            "fit_seconds": fit_seconds,
+            "predict_seconds": predict_seconds,
+            "fit_peak_gib": fit_memory,
+            "fit_peak_over_encoded": (fit_memory - members) / encoded,
+            "predict_peak_gib": predict_memory,
+        }
+    if asked.json:
+        print(json.dumps(result, indent=2))
+        return
+    for name, value in result.items():
+        print(f"{name:22} {value:,.2f}" if isinstance(value, float) else f"{name:22} {value:,}")
+    print(f"{'seconds in all':22} {fit_seconds + predict_seconds:,.2f}   (goal: under 60)")
+
+
+if __name__ == "__main__":
+    main()
