@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rosenblatt.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec import HYPERPARAMETERS, Spec, in_words
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "hyperparameters.md"
 
@@ -25,7 +25,7 @@ def reference() -> str:
         lines += ["| name | default | must be | what it is | source |", "|---|---|---|---|---|"]
         for known in HYPERPARAMETERS.values():
             if known.section == section:
-                default = "none" if known.default is None else known.default
+                default = in_words(known.default)
                 lines.append(f"| `{known.name}` | {default} | {known.expected} | {known.help} | {known.source} |")
     return "\n".join(lines) + "\n"
 

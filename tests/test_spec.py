@@ -59,7 +59,7 @@ def test_an_empty_list_of_hidden_sizes_is_a_linear_model():
     ("wrong", "message"),
     [
         ({"droput": 0.1}, "There is no hyperparameter 'droput'. Did you mean 'dropout'?"),
-        ({"activation": "rleu"}, "activation must be one of .*, but it is 'rleu'. Did you mean 'relu'?"),
+        ({"activation": "rleu"}, "activation must be one or more of .*, but it is 'rleu'. Did you mean 'relu'?"),
         ({"dropout": 1.5}, "dropout must be a number of at least 0 and less than 1 or auto, but it is 1.5."),
         ({"hidden_sizes": (64, 0)}, "hidden_sizes must be .* at least 1 .*, but item 2 is 0."),
         ({"hidden_sizes": "64,x"}, "item 2 is 'x'"),

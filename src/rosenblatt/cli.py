@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from rosenblatt.errors import RosenblattError, StoppedEarlyError, TableError
-from rosenblatt.spec import HYPERPARAMETERS, Hyperparameter, Spec, Task
+from rosenblatt.spec import HYPERPARAMETERS, Hyperparameter, Spec, Task, in_words
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,13 +72,13 @@ def _hyperparameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _metavar(known: Hyperparameter) -> str:
     if known.choices:
-        return "NAME"
+        return "NAMES" if "one or more" in known.expected else "NAME"
     return "LIST" if "list" in known.expected else "NUMBER" if "number" in known.expected else "TEXT"
 
 
 def _help(known: Hyperparameter) -> str:
     words = f" One of {', '.join(known.choices)}." if len("|".join(known.choices)) >= 40 else ""
-    default = "" if known.default is None else f"  [default: {known.default}]"
+    default = "" if known.default is None else f"  [default: {in_words(known.default)}]"
     return f"{known.help}{words}{default}"
 
 

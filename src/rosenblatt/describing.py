@@ -17,7 +17,7 @@ from rosenblatt.data.tasks import Question, ask
 from rosenblatt.errors import TableError, listed
 from rosenblatt.model import Model
 from rosenblatt.scores import Score
-from rosenblatt.spec import HYPERPARAMETERS
+from rosenblatt.spec import HYPERPARAMETERS, in_words
 
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
@@ -94,7 +94,7 @@ def of_model(model: Model, source: str) -> dict[str, Any]:
         "kind": first.architecture.kind,
         "networks": len(model.networks),
         "sizes": list(first.architecture.sizes),
-        "activation": first.architecture.activation,
+        "activation": sorted({network.architecture.activation for network in model.networks}),
         "parameters": sum(network.architecture.n_parameters for network in model.networks),
         "best_epochs": [network.best_epoch for network in model.networks],
         "epochs": [len(network.losses) for network in model.networks],
@@ -147,7 +147,7 @@ def show_model(description: dict[str, Any]) -> None:
     lines = [
         (
             f"{description['model']}: {description['networks']} x {description['kind']} {sizes}, "
-            f"{description['activation']}, {description['parameters']:,} parameters"
+            f"{' or '.join(description['activation'])}, {description['parameters']:,} parameters"
         ),
         (
             f"predicts {', '.join(description['target'])} ({description['task']}"
@@ -173,8 +173,8 @@ def show_model(description: dict[str, Any]) -> None:
     grid = _grid("hyperparameter", "value", "asked", "what it is")
     for name, known in HYPERPARAMETERS.items():
         values = description["hyperparameters"][name]
-        asked = "" if values["asked"] == values["value"] else str(values["asked"])
-        grid.add_row(name, _safe(_in_words(values["value"])), asked, _safe(known.help))
+        asked = "" if values["asked"] == values["value"] else in_words(values["asked"])
+        grid.add_row(name, _safe(in_words(values["value"])), asked, _safe(known.help))
     console.print(grid)
     if description["scores"]:
         grid = _grid("test score", "model", "baseline")
@@ -210,9 +210,3 @@ def _grid(*titles: str) -> Grid:
 
 def _safe(text: str) -> str:
     return text.replace("[", "\\[")
-
-
-def _in_words(value: Any) -> str:
-    if value is None:
-        return "none"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

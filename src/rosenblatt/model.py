@@ -141,8 +141,7 @@ def learn(
     encoder = Encoder.learn(data.frame, chosen.data)
     frame, y, weight = _together(data, validation)
     rows = _rows(chosen, encoder, target, frame, y, weight)
-    architecture = build(chosen.network, rows.x.shape[1], target.n_outputs)
-    members = list(_members(chosen, architecture, target, data, None if validation is None else len(validation.y)))
+    members = list(_members(chosen, encoder, target, data, None if validation is None else len(validation.y)))
     told = watch(chosen, len(members)) if watch else None
     interrupted = False
     with closing(train(members, rows, score(target, y) if score else None, threads)) as records:
@@ -171,8 +170,7 @@ class Stream:
         self._spec, self._schema, self._target = spec, schema, target
         self._chosen = _resolved(spec, first, target).replace(folds=1, schedule="constant")
         self._encoder = Encoder.learn(first.frame, self._chosen.data)
-        architecture = build(self._chosen.network, len(self._encoder.names), target.n_outputs)
-        self._members = list(_members(self._chosen, architecture, target, first, None))
+        self._members = list(_members(self._chosen, self._encoder, target, first, None))
         self._rows = 0
 
     def learn(self, data: Data, threads: int | None = None) -> Model:
@@ -234,9 +232,7 @@ def _class_weights(spec: Spec, target: Target, y: np.ndarray) -> np.ndarray | fl
     return np.array([weights.get(label, 1.0) for label in labels])[y.astype(int)]
 
 
-def _members(
-    spec: Spec, architecture: Architecture, target: Target, data: Data, validation: int | None
-) -> Iterator[Member]:
+def _members(spec: Spec, encoder: Encoder, target: Target, data: Data, validation: int | None) -> Iterator[Member]:
     """New members: each spares another fold of the rows, in a new deal of them when all folds had their turn."""
     n = len(data.y)
     like = data.y.reshape(n, -1)[:, 0]
@@ -253,6 +249,7 @@ def _members(
                 parts = folds(n, k, int(np.random.default_rng(seed).integers(2**63)), like)
             spared = parts[index % k]
             rows = np.setdiff1d(everything, spared, assume_unique=True)
+        architecture = build(spec.network, len(encoder.names), target.n_outputs, index)
         yield new_member(spec, architecture, target.loss, rows, spared, seed)
 
 

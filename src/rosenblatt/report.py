@@ -18,6 +18,7 @@ from rosenblatt.model import Model
 from rosenblatt.modelfile import write_file
 from rosenblatt.plots import Picture
 from rosenblatt.scores import Score, baseline, scores
+from rosenblatt.spec import in_words
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,11 @@ class Report:
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         description = of_model(self.model, "")
         return environment.from_string(template).render(
-            description=description, facts=description["facts"], scores=self.scores, pictures=self.pictures
+            in_words=in_words,
+            description=description,
+            facts=description["facts"],
+            scores=self.scores,
+            pictures=self.pictures,
         )
 
     def save(self, path: str | Path) -> None:

@@ -33,7 +33,7 @@ def _field(default: Any, help: str, source: str = "", **limits: Any) -> Any:
 def _split(value: Any) -> Any:
     """Lists written as text, as on the command line: '64,32'; a single number is a list of one."""
     if isinstance(value, str) and value != "auto":
-        return [part for part in value.strip("()[] ").split(",") if part.strip()]
+        return [part.strip() for part in value.strip("()[] ").split(",") if part.strip()]
     return [value] if isinstance(value, int) else value
 
 
@@ -61,7 +61,11 @@ class NetworkSpec(_Section):
         "Units of each hidden layer, first to last, such as 256,256; auto chooses by the number of training rows. "
         "An empty list makes a linear model.",
     )
-    activation: Activation = _field("relu", "Activation function of the hidden units.", "Nair & Hinton 2010 (relu)")
+    activation: Annotated[tuple[Activation, ...], Field(min_length=1), BeforeValidator(_split)] = _field(
+        ("relu", "silu"),
+        "Activation function of the hidden units; of several, the members of the population take turns.",
+        "Nair & Hinton 2010 (relu); Elfwing et al. 2018 (silu)",
+    )
     initializer: Literal["he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal"] = _field(
         "he_normal", "Distribution of the first weights; biases start at 0.", "He et al. 2015; Glorot & Bengio 2010"
     )
@@ -237,7 +241,7 @@ def _hyperparameters() -> Iterator[Hyperparameter]:
     for section, field in Spec.model_fields.items():
         for name, schema in type(field.default).model_json_schema(mode="serialization")["properties"].items():
             default = getattr(field.default, name)
-            choices = tuple(schema.get("enum", ()))
+            choices = tuple(schema.get("items", schema).get("enum", ()))
             yield Hyperparameter(
                 name, section, default, schema["description"], schema["source"], _expected(schema), choices
             )
@@ -251,6 +255,8 @@ def _expected(schema: Mapping[str, Any], many: bool = False) -> str:
         return "one of " + ", ".join(schema["enum"])
     if "const" in schema:
         return str(schema["const"])
+    if schema["type"] == "array" and "enum" in schema["items"]:
+        return "one or more of " + ", ".join(schema["items"]["enum"])
     if schema["type"] == "array":
         return f"a list of {_expected(schema['items'], many=True)}"
     if schema["type"] == "object":
@@ -298,10 +304,16 @@ def _complaint(known: Hyperparameter, value: Any, inside: list[Any]) -> str:
     position = next((step for step in inside if isinstance(step, int)), None)
     came = f"it is {value!r}"
     if isinstance(items, list | tuple) and position is not None and position < len(items):
-        came = f"item {position + 1} is {items[position]!r}"
-    default = "" if known.default is None else f" The default is {known.default}."
+        value = items[position]
+        came = f"it is {value!r}" if len(items) == 1 else f"item {position + 1} is {value!r}"
+    default = "" if known.default is None else f" The default is {in_words(known.default)}."
     hint = nearest(str(value), known.choices) or default
     return f"{known.name} must be {known.expected}, but {came}.{hint}"
+
+
+def in_words(value: Any) -> str:
+    """A hyperparameter's value as it is written on the command line."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else "none" if value is None else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -40,12 +40,12 @@ class Architecture:
         return pairs
 
 
-def build(network: NetworkSpec, n_inputs: int, n_outputs: int) -> Architecture:
-    """The architecture that the (resolved) hyperparameters name. A perceptron has no hidden layer."""
+def build(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int = 0) -> Architecture:
+    """The architecture of a member by its number, from the (resolved) hyperparameters. A perceptron has one layer."""
     if network.kind == "perceptron":
         return Architecture("perceptron", (n_inputs, n_outputs), "step")
     hidden: Any = network.hidden_sizes
-    return Architecture("mlp", (n_inputs, *hidden, n_outputs), network.activation)
+    return Architecture("mlp", (n_inputs, *hidden, n_outputs), network.activation[member % len(network.activation)])
 
 
 def first_parameters(architecture: Architecture, initializer: str, rng: np.random.Generator) -> np.ndarray:

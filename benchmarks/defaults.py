@@ -1,0 +1,144 @@
+"""How the default hyperparameters were chosen: cross-validated scores of changes to them, over many tables.
+
+    python benchmarks/defaults.py [--change "dropout=0.2" --change "members=8,folds=4" ...] [--tables german,wine]
+
+Each change is a set of hyperparameters, tried alone against the defaults. Tables: scikit-learn's own, generated ones, and
+the *training rows* of those in `../shared/data` as `benchmarks/quality.py` splits them; test rows are never read here. Every
+fold is a whole `fit`, scored on rows it never saw: AUC for classes (one against rest), R2 for values; means of the folds.
+The last column is the mean over tables of the share of the error (1 - score) that the change takes away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from quality import SHARED, TABLES, split
+from sklearn import datasets
+
+from rosenblatt.data.columns import of_types
+from rosenblatt.data.inference import infer
+from rosenblatt.data.splits import folds
+from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks import ask
+from rosenblatt.model import Data, learn
+from rosenblatt.scores import scores
+from rosenblatt.spec import Spec
+
+CHANGES = (
+    "members=8",
+    "activation=relu",
+    "activation=silu",
+    "hidden_sizes=512;512",
+    "hidden_sizes=128;128",
+    "hidden_sizes=256;256;256",
+    "learning_rate=0.0005",
+    "learning_rate=0.002",
+    "dropout=0",
+    "dropout=0.2",
+    "weight_decay=0.1",
+    "clip_norm=0",
+    "bins=16",
+    "bins=48",
+    "numbers=robust",
+    "numbers=quantile",
+    "target_transform=log",
+)
+LARGEST = 6000  # rows of a table that are used
+LARGE = 2500  # rows from which on two folds of five are enough
+
+
+def tables(data: Path) -> dict[str, tuple[pl.DataFrame, np.ndarray, Target]]:
+    """Typed rows, answers and target of each table."""
+    found = {}
+    if data.is_dir():
+        for name, (_, target, task, _) in TABLES.items():
+            training, _ = split(name, data)
+            frame = training.frame.sample(min(LARGEST, training.frame.height), seed=0, shuffle=True)
+            question = ask(frame, [target], task)  # type: ignore[arg-type]
+            rows = infer(frame.drop(target), 64).read(frame)
+            found[name] = (rows, question.y, question.target(question.y, "auto", "probabilities"))
+    generated = {
+        "friedman 1": datasets.make_friedman1(1000, n_features=10, noise=1, random_state=0),
+        "friedman 3": datasets.make_friedman3(500, noise=0.2, random_state=0),
+        "diabetes": datasets.load_diabetes(return_X_y=True),
+    }
+    for name, (X, y) in generated.items():
+        found[name] = (_frame(X), y.reshape(-1, 1), Target.of_values(("y",), y.reshape(-1, 1), "auto"))
+    of_classes = {
+        "clusters": datasets.make_classification(
+            1500, 20, n_informative=6, n_clusters_per_class=3, flip_y=0.05, random_state=0
+        ),
+        "moons": datasets.make_moons(600, noise=0.3, random_state=0),
+        "tumors": datasets.load_breast_cancer(return_X_y=True),
+        "digits": datasets.load_digits(return_X_y=True),
+        "iris": datasets.load_iris(return_X_y=True),
+    }
+    for name, (X, y) in of_classes.items():
+        labels = tuple(range(int(y.max()) + 1))
+        task = "binary" if len(labels) == 2 else "multiclass"
+        found[name] = (_frame(X), y.astype(float), Target(names=("y",), task=task, labels=labels))
+    return found
+
+
+def _frame(X: np.ndarray) -> pl.DataFrame:
+    return pl.DataFrame({f"x{i}": column.astype(float) for i, column in enumerate(X.T)})
+
+
+def cross_validated(spec: Spec, frame: pl.DataFrame, y: np.ndarray, target: Target) -> float:
+    """The mean score of the folds."""
+    n, found = len(y), []
+    like = y.reshape(n, -1)[:, 0] if target.labels else None
+    for fold, held in enumerate(folds(n, 5, 100, like)[: 2 if n > LARGE else 5]):
+        kept = np.setdiff1d(np.arange(n), held)
+        taught = target
+        if not target.labels:
+            taught = Target.of_values(("y",), y[kept], spec.data.target_transform)
+        data = Data(frame[kept], y[kept])
+        model = learn(spec.replace(seed=fold), of_types(frame), taught, data)
+        said = model.decoded_typed(frame[held])
+        base = np.full(said.shape[1], 1 / said.shape[1]).tolist()
+        by_name = {score.name: score.model for score in scores(taught, y[held], said, base)}
+        found.append(next(by_name[name] for name in ("AUC", "AUC (one against rest)", "R2") if name in by_name))
+    return float(np.mean(found))
+
+
+def hyperparameters(change: str) -> dict[str, str]:
+    """`"dropout=0.2,hidden_sizes=64;64"` as names and values."""
+    pairs = (pair.split("=") for pair in change.split(",") if pair)
+    return {name.strip(): value.replace(";", ",") for name, value in pairs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--change", action="append", help="hyperparameters to try; lists with ; between the items")
+    parser.add_argument("--tables", help="which, by name, with commas between them")
+    parser.add_argument("--data", type=Path, default=SHARED, help="the folder with the real tables")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    asked = parser.parse_args()
+    chosen = {name: table for name, table in tables(asked.data).items() if not asked.tables or name in asked.tables}
+    out = sys.stderr if asked.json else sys.stdout
+    print(f"{'change':26}", *(f"{name[:9]:>9}" for name in chosen), f"{'s':>5} {'error':>7}", file=out)
+    result: dict[str, Any] = {}
+    for change in ("", *(asked.change or CHANGES)):
+        started = time.perf_counter()
+        spec = Spec.of(**hyperparameters(change))
+        found = {name: cross_validated(spec, *table) for name, table in chosen.items()}
+        result[change or "defaults"] = found
+        base = result["defaults"]
+        saved = np.mean([(found[name] - base[name]) / (1 - base[name]) for name in chosen])
+        numbers = " ".join(f"{value:9.4f}" for value in found.values())
+        seconds = time.perf_counter() - started
+        print(f"{change or 'defaults':26} {numbers} {seconds:5.0f} {-saved:+7.1%}", file=out, flush=True)
+    if asked.json:
+        print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
