@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from rosenblatt.errors import SpecError, TableError
+from rosenblatt.errors import DivergedError, SpecError, TableError
 from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
 
 REPEATS = (
@@ -276,3 +276,45 @@ def test_the_perceptron_has_the_weights_it_learnt():
     np.testing.assert_allclose(model.decision_function(X), (X @ model.coef_.T + model.intercept_)[:, 0], rtol=1e-6)
     assert model.coef_.shape == (1, 2)
     assert not hasattr(model, "predict_proba")
+
+
+def test_cores_are_counted_as_joblib_counts_them():
+    proba = [MLPClassifier(**FAST, n_jobs=n).fit(IRIS, SPECIES).predict_proba(IRIS) for n in (1, -1, -2)]
+    np.testing.assert_array_equal(proba[0], proba[1])
+    np.testing.assert_array_equal(proba[0], proba[2])
+    with pytest.raises(SpecError, match="n_jobs must be"):
+        MLPClassifier(n_jobs=0).fit(IRIS, SPECIES)
+
+
+def test_partial_fit_goes_on_from_what_fit_or_load_gave(tmp_path):
+    model = MLPClassifier(**FAST).fit(IRIS, SPECIES)
+    model.save(tmp_path / "m.rosenblatt")
+    for fitted in (model, MLPClassifier.load(tmp_path / "m.rosenblatt")):
+        before = fitted.score(IRIS, SPECIES)
+        assert fitted.partial_fit(IRIS[:10], SPECIES[:10]).score(IRIS, SPECIES) > before - 0.1
+
+
+def test_a_batch_that_diverges_is_an_error_and_what_was_learnt_stays():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 2)), rng.normal(size=50)
+    model = MLPRegressor(**FAST).partial_fit(X, y)
+    with pytest.raises(DivergedError):
+        model.partial_fit(X, np.full(50, 1e30))
+    assert np.isfinite(model.partial_fit(X, y).predict(X)).all()
+
+
+def test_types_of_pandas_that_can_be_missing_keep_their_labels():
+    y = pd.Series(SPECIES == 1, dtype="boolean")
+    assert MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).dtype == bool
+    y = pd.Series(SPECIES, dtype="Int64")
+    assert MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).dtype == np.int64
+
+
+def test_weights_of_classes_written_as_numbers_are_those_of_float_labels():
+    MLPClassifier(**FAST, class_weight={0: 1, 1: 5}).fit(IRIS, (SPECIES == 1).astype(float))
+
+
+def test_a_scorer_that_was_a_function_is_not_in_the_file(tmp_path):
+    scorer = make_scorer(f1_score, average="macro")
+    MLPClassifier(**FAST, scoring=scorer).fit(IRIS, SPECIES).save(tmp_path / "m")
+    assert MLPClassifier.load(tmp_path / "m").scoring == "loss"

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.sources import Table, read_table
-from rosenblatt.errors import ModelFileError, TableError
+from rosenblatt.errors import ModelFileError, SpecError, TableError
 from rosenblatt.experiment import Fitted, evaluate, fit, predict, save
 from rosenblatt.modelfile import load_model
 from rosenblatt.spec import Spec
@@ -121,7 +121,9 @@ def test_columns_can_be_ignored(people):
 def test_several_labels_and_values_are_learnt_from_tables(people):
     labels = people.with_columns((pl.col("noise") > 0).alias("loud"))
     result, _ = fitted(labels, ["rich", "loud"])
-    assert predict(result.model, Table(labels, "t")).columns == ["rich", "loud"]
+    predicted = predict(result.model, Table(labels, "t"))
+    assert predicted.columns == ["rich", "loud", "probability of rich", "probability of loud"]
+    assert set(predicted["rich"]) == {"no", "yes"}
     values = people.with_columns(pl.col("age").fill_null(40.0), (pl.col("noise") * 2).alias("twice"))
     result, _ = fitted(values, ["age", "twice"])
     assert predict(result.model, Table(values, "t")).columns == ["age", "twice"]
@@ -137,3 +139,53 @@ def test_real_tables_end_to_end(shared_data):
     assert {score.name: score.model for score in adult.scores}["AUC"] > 0.915
     iris = fit(read_table(shared_data / "iris-noheader.csv"), ["column_5"], Spec(), say=lambda _: None)
     assert {score.name: score.model for score in iris.scores}["accuracy"] > 0.85
+
+
+def test_a_test_table_that_does_not_fit_is_refused_before_training(people, monkeypatch):
+    monkeypatch.setattr("rosenblatt.experiment.learn", None)
+    with pytest.raises(TableError, match="lacks 'noise'"):
+        fitted(people, test=Table(people.drop("noise"), "test.csv"))
+
+
+def test_cells_read_as_missing_at_prediction_are_said(people):
+    result, said = fitted(people)
+    predict(result.model, Table(pl.DataFrame({"age": ["abc"], "city": ["Oslo"], "noise": ["0"]}), "n"), say=said.append)
+    assert "age: 'abc' and whatever else is not numbers (1 cells) is read as missing" in said
+
+
+def test_inputs_beside_predictions_twice_get_new_names(people):
+    result, _ = fitted(people)
+    once = predict(result.model, Table(people, "t"), with_inputs=True)
+    twice = predict(result.model, Table(once, "t"), with_inputs=True)
+    assert "predicted predicted rich" in twice.columns
+
+
+def test_files_in_the_working_folder_do_not_disturb_the_check(people, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "random.py").write_text("raise SystemExit('a file of the user was run')")
+    result, _ = fitted(people)
+    save(result, tmp_path / "m.rosenblatt")
+
+
+@pytest.mark.parametrize("scoring", ["f1", "neg_log_loss", "r2"])
+def test_a_scorer_that_does_not_suit_the_task_is_refused(people, scoring):
+    values = people.with_columns(pl.col("age").fill_null(40.0))
+    target = {"f1": "city", "neg_log_loss": "age", "r2": "rich"}[scoring]
+    if scoring == "r2":  # of classes as numbers it is defined
+        fitted(values, [target], FAST.replace(scoring=scoring))
+        return
+    with pytest.raises(SpecError, match=f"scoring {scoring} does not suit the task"):
+        fitted(values, [target], FAST.replace(scoring=scoring))
+
+
+def test_a_fold_that_cannot_be_scored_does_not_end_training():
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"x": rng.normal(size=80), "y": ["rare" if i < 3 else "often" for i in range(80)]})
+    result, _ = fitted(frame, ["y"], FAST.replace(members=4, scoring="roc_auc"))
+    assert result.model.facts["diverged"] == 0
+    assert len(result.model.networks) == 4
+
+
+def test_what_a_perceptron_does_not_have_is_refused(people):
+    with pytest.raises(SpecError, match="A perceptron has no 'dropout'"):
+        fitted(people, spec=Spec.of(kind="perceptron", dropout=0.5))

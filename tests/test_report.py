@@ -38,7 +38,9 @@ def test_two_classes_are_pictured_whole(people):
 
 
 def test_a_perceptron_has_no_calibration(people):
-    assert "Calibration" not in titles(Report.of(fitted(people, ["rich"], kind="perceptron")))
+    assert "Calibration" not in titles(
+        Report.of(fit(Table(people, "t"), ["rich"], Spec.of(kind="perceptron"), say=lambda _: None))
+    )
 
 
 def test_values_have_residuals():
@@ -68,6 +70,18 @@ def test_the_page_is_one_file_that_needs_nothing_else(people, tmp_path):
 def test_names_from_the_table_cannot_break_the_page(people):
     odd = people.rename({"age": "<script>alert(1)</script>"})
     assert "<script>" not in Report.of(fitted(odd, ["rich"])).to_html()
+
+
+def test_dollar_signs_in_names_are_dollar_signs(people):
+    money = people.rename({"age": "$^$"}).with_columns(rich=pl.col("rich").replace({"yes": "$1^$", "no": "$0$"}))
+    Report.of(fitted(money, ["rich"])).to_html()
+
+
+def test_importance_tells_columns_apart_whose_names_begin_alike(people):
+    odd = people.rename({"noise": "age (day)"})
+    result = fitted(odd, ["rich"], epochs=30)
+    lost = permutation_importance(result.model, result.test, result.truth)
+    assert lost["age"].mean() > abs(lost["age (day)"].mean()) + 0.05
 
 
 def test_importance_finds_the_columns_that_matter(people):

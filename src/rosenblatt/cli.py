@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -168,8 +169,7 @@ def fit(
     given = {name: value for name, value in hyperparameters.items() if value is not None}
     spec = (Spec.from_toml(config) if config else Spec()).replace(**given)
     path = Path(out or f"{_stem(table)}.rosenblatt")
-    for place in filter(None, (str(path), report)):
-        _check_writable(Path(place))
+    _check_writable([str(path), report], inputs=[table, test, validation, config])
     from rosenblatt import experiment
     from rosenblatt.progress import training_progress
 
@@ -231,8 +231,8 @@ def predict(
     \b
     rosenblatt predict people.rosenblatt new-people.csv --out predictions.csv
     """
-    if out:
-        _check_writable(Path(out))
+    _check_writable([out], inputs=[model, table])
+    _check_format(out)
     from rosenblatt import experiment
     from rosenblatt.modelfile import load_model, write_file
 
@@ -241,7 +241,7 @@ def predict(
     extra = [name for name in read.frame.columns if name not in _known_columns(loaded)]
     if extra:
         say(f"columns the model did not learn from are not used: {', '.join(extra)}")
-    predicted = experiment.predict(loaded, read, with_inputs=with_inputs, threads=threads)
+    predicted = experiment.predict(loaded, read, with_inputs=with_inputs, say=say, threads=threads)
     if out:
         write_file(out, _as_bytes(predicted, out))
         click.echo(f"{predicted.height:,} predictions: {out}")
@@ -267,8 +267,7 @@ def evaluate(
     \b
     rosenblatt evaluate people.rosenblatt people-with-answers.csv
     """
-    if report:
-        _check_writable(Path(report))
+    _check_writable([report], inputs=[model, table])
     from rosenblatt import experiment
     from rosenblatt.modelfile import load_model
 
@@ -313,7 +312,8 @@ def _teller(as_json: bool) -> Callable[[str], None]:
 
 
 def _stem(table: str) -> str:
-    return Path(table).name.split(".")[0] or "model"
+    name = re.sub(r"(\.(csv|tsv|txt|data|jsonl|ndjson|json|parquet|pq|arrow|feather|ipc|gz))+$", "", Path(table).name)
+    return name or "model"
 
 
 def _read(path: str, header: bool | None, encoding: str | None, say: Callable[[str], None]) -> Table:
@@ -338,34 +338,53 @@ def _known_columns(model: Model) -> set[str]:
     return {column.name for column in model.schema.columns} | set(model.target.names)
 
 
-def _check_writable(path: Path) -> None:
-    """Refuse a place that cannot be written to before the long work, not after it."""
-    folder = path.parent
-    if path.is_dir():
-        raise TableError(f"{str(path)!r} is a folder, but a file to write to was expected. Add a file name.")
-    if not folder.is_dir():
-        raise TableError(
-            f"There is no folder {str(folder)!r} to write {path.name!r} to. Make it first, or choose another."
-        )
-    if not os.access(folder, os.W_OK):
-        raise TableError(f"The folder {str(folder)!r} cannot be written to. Choose another place for {path.name!r}.")
+def _check_writable(outputs: Sequence[str | None], inputs: Sequence[str | None]) -> None:
+    """Refuse a place that cannot be written to, or that holds what is read, before the long work, not after it."""
+    places = [Path(output) for output in outputs if output]
+    read = [Path(name).resolve() for name in inputs if name]
+    for i, path in enumerate(places):
+        folder = path.parent
+        if path.resolve() in read or path.resolve() in [other.resolve() for other in places[:i]]:
+            raise TableError(f"{str(path)!r} is needed for something else. Choose another name to write to.")
+        if path.is_dir():
+            raise TableError(f"{str(path)!r} is a folder, but a file to write to was expected. Add a file name.")
+        if not folder.is_dir():
+            raise TableError(
+                f"There is no folder {str(folder)!r} to write {path.name!r} to. Make it first, or choose another."
+            )
+        if not os.access(folder, os.W_OK):
+            raise TableError(
+                f"The folder {str(folder)!r} cannot be written to. Choose another place for {path.name!r}."
+            )
+
+
+_WRITERS: dict[str, Callable[[pl.DataFrame, BytesIO], object]] = {
+    ".csv": lambda frame, file: frame.write_csv(file),
+    ".txt": lambda frame, file: frame.write_csv(file),
+    ".tsv": lambda frame, file: frame.write_csv(file, separator="\t"),
+    ".jsonl": lambda frame, file: frame.write_ndjson(file),
+    ".ndjson": lambda frame, file: frame.write_ndjson(file),
+    ".parquet": lambda frame, file: frame.write_parquet(file),
+    ".arrow": lambda frame, file: frame.write_ipc(file),
+    ".feather": lambda frame, file: frame.write_ipc(file),
+}
+
+
+def _check_format(out: str | None) -> None:
+    ending = Path(out or "").suffix.lower()
+    if ending and ending not in _WRITERS:
+        raise TableError(f"{out!r} asks for the format {ending}, but {', '.join(_WRITERS)} are written.")
 
 
 def _as_bytes(frame: pl.DataFrame, path: str) -> bytes:
     """A table in the format that the file's name asks for."""
-    buffer, ending = BytesIO(), Path(path).suffix.lower()
-    if ending in (".parquet", ".pq"):
-        frame.write_parquet(buffer)
-    elif ending in (".arrow", ".feather", ".ipc"):
-        frame.write_ipc(buffer)
-    elif ending in (".jsonl", ".ndjson"):
-        frame.write_ndjson(buffer)
-    elif ending in (".csv", ".tsv", ".txt", ""):
-        frame.write_csv(buffer, separator="\t" if ending == ".tsv" else ",")
-    else:
-        raise TableError(
-            f"{path!r} asks for the format {ending}, but .csv, .tsv, .jsonl, .parquet and .arrow are written."
-        )
+    from polars.exceptions import PolarsError
+
+    buffer = BytesIO()
+    try:
+        _WRITERS[Path(path).suffix.lower() or ".csv"](frame, buffer)
+    except PolarsError as error:
+        raise TableError(f"{path!r} cannot hold this table ({error}). Write .jsonl or .parquet.") from error
     return buffer.getvalue()
 
 

@@ -13,7 +13,7 @@ from rich.table import Table as Grid
 from rosenblatt.data.columns import Column, Schema
 from rosenblatt.data.inference import infer
 from rosenblatt.data.sources import Table
-from rosenblatt.data.tasks import Question, ask
+from rosenblatt.data.tasks import Question, ask, has_answers
 from rosenblatt.errors import TableError, listed
 from rosenblatt.model import Model
 from rosenblatt.scores import Score
@@ -34,7 +34,7 @@ def columns_in_words(schema: Schema) -> list[str]:
 
 def task_in_words(question: Question) -> str:
     """The task, with the classes' shares or the values' range."""
-    y = question.y[question.known]
+    y = question.y[has_answers(question.y)]
     name = listed(question.names, 5)
     if question.labels:
         shares = np.bincount(y.astype(int), minlength=len(question.labels)) / len(y)

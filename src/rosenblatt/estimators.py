@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import polars as pl
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer_names
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import (
@@ -26,26 +27,24 @@ from sklearn.utils.validation import (
 
 from rosenblatt.data.columns import Schema, of_types
 from rosenblatt.data.frames import as_frame, is_frame
-from rosenblatt.data.targets import Target
-from rosenblatt.errors import TableError, nearest
+from rosenblatt.data.targets import Target, class_numbers
+from rosenblatt.errors import SpecError, TableError, nearest
 from rosenblatt.model import Data, Model, Stream, learn
 from rosenblatt.modelfile import load_model, to_bytes, write_file
 from rosenblatt.progress import training_progress
 from rosenblatt.scoring import epoch_score
 from rosenblatt.spec import HYPERPARAMETERS, Spec
+from rosenblatt.training.population import cores
 
 Estimator = TypeVar("Estimator", bound=type)
 
 _NOT_OF_ESTIMATORS = {"kind", "test_fraction"}
-_OF_MLP_ONLY = {
-    "hidden_sizes", "activation", "initializer", "optimizer", "schedule", "batch_size", "beta1", "beta2",
-    "weight_decay", "dropout", "input_dropout", "label_smoothing", "clip_norm",
-}  # fmt: skip
 
 
-def _with_hyperparameters(*, without: set[str]) -> Callable[[Estimator], Estimator]:
+def _with_hyperparameters(*, without: set[str], perceptron: bool = False) -> Callable[[Estimator], Estimator]:
     """Give a class an `__init__` with the hyperparameters of the spec as keyword arguments, and their help."""
     known = [h for h in HYPERPARAMETERS.values() if h.name not in without | _NOT_OF_ESTIMATORS]
+    known = [h for h in known if not (perceptron and h.of_mlp)]
     defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in known}
     defaults |= {"n_jobs": None, "verbose": False}
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -114,7 +113,7 @@ class _Network(BaseEstimator):
                 validation=watched,
                 score=score,
                 watch=watch,
-                threads=self.n_jobs,
+                threads=_threads(self.n_jobs),
             )
         self._stream = None
         self._learnt()
@@ -144,9 +143,11 @@ class _Network(BaseEstimator):
             **{
                 name: model.spec["seed" if name == "random_state" else name]
                 for name in self.get_params()
-                if name not in ("n_jobs", "verbose")
+                if name not in ("n_jobs", "verbose", "scoring")
             }
         )
+        known = model.spec.training.scoring  # a scorer that was a function is not in the file
+        self.set_params(scoring=known if known == "loss" or known in get_scorer_names() else "loss")
         self.model_ = model
         names = [column.name for column in model.schema.columns]
         self.n_features_in_ = len(names)
@@ -156,6 +157,7 @@ class _Network(BaseEstimator):
             self.classes_ = np.asarray(model.target.labels)
         elif classifies:
             self.classes_ = np.arange(len(model.target.names))
+        self._multilabel = model.target.task == "multilabel"
         self._learnt()
 
     def _learnt(self) -> None:
@@ -211,21 +213,23 @@ class _Network(BaseEstimator):
 
     def _continue(self, X: Any, numbers: Callable[[int], np.ndarray], sample_weight: Any) -> Self:
         """One epoch over a batch of a stream; `numbers` makes y's numbers for that many rows."""
-        stream = self._stream
-        frame = self._frame(X, reset=stream is None)
+        first = not hasattr(self, "model_")
+        frame = self._frame(X, reset=first)
         y, weight = numbers(frame.height), self._weight(sample_weight, frame.height)
-        schema = of_types(frame) if stream is None else self.model_.schema
+        schema = of_types(frame) if first else self.model_.schema
         data = _with_weight(schema.read(frame), y, weight)
-        if stream is None:
+        if self._stream is None:
             spec = self._spec()
-            stream = self._stream = Stream(spec, schema, self._target(data.y, spec), data)
-        self.model_ = stream.learn(data, self.n_jobs)
+            known = None if first else self.model_
+            self._stream = Stream(spec, schema, self._target(data.y, spec), data, known)
+        stream = self._stream
+        self.model_ = stream.learn(data, _threads(self.n_jobs))
         self._learnt()
         return self
 
     def _decoded(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self.model_.decoded(self._frame(X, reset=False), self.n_jobs)
+        return self.model_.decoded(self._frame(X, reset=False), _threads(self.n_jobs))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -249,9 +253,10 @@ class _Classifier(ClassifierMixin, _Network):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """One epoch over a batch of rows; `classes`, all there will be, is needed in the first call.
 
-        Scaling, bins and categories are learnt from the first batch; no rows are spared for validation.
+        Goes on from what `fit` learnt, if it was called. Else scaling, bins and categories are learnt from the first
+        batch. No rows are spared for validation, and the learning rate is constant.
         """
-        if self._stream is None:
+        if not hasattr(self, "model_"):
             self._set_classes(y if classes is None else classes, np.ndim(y) == 2 and np.shape(y)[1] > 1)
         return self._continue(X, lambda n: self._numbers(y, n, known=True), sample_weight)
 
@@ -267,6 +272,7 @@ class _Classifier(ClassifierMixin, _Network):
         """Class numbers (n,), or zeros and ones (n, labels)."""
         if hasattr(y, "toarray"):
             y = y.toarray()
+        y = _of_numpy(y)
         of_numbers = getattr(np.asarray(y).dtype, "kind", "") == "f"
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=of_numbers)
         check_classification_targets(y)
@@ -281,10 +287,7 @@ class _Classifier(ClassifierMixin, _Network):
             self._set_classes(y, multilabel)
         if multilabel:
             return np.asarray(y, np.float64)
-        unknown = np.setdiff1d(y, self.classes_)
-        if unknown.size:
-            raise TableError(f"y holds {unknown[0]!r}, which is not among the classes {list(self.classes_)}.")
-        return np.searchsorted(self.classes_, y).astype(np.float64)
+        return class_numbers(y, self.classes_)
 
     def _target(self, numbers: np.ndarray, _: Spec) -> Target:
         answers = "steps" if self._kind == "perceptron" else "probabilities"
@@ -319,7 +322,7 @@ class MLPClassifier(_Classifier):
         return self._decoded(X)
 
 
-@_with_hyperparameters(without=_OF_MLP_ONLY | {"target_transform"})
+@_with_hyperparameters(without={"target_transform"}, perceptron=True)
 class Perceptron(_Classifier):
     """Rosenblatt's perceptron: inputs times weights, plus a bias, through a step function, learning from its mistakes.
 
@@ -365,7 +368,8 @@ class MLPRegressor(RegressorMixin, _Network):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One epoch over a batch of rows.
 
-        Scaling, bins, categories and the spread of y are learnt from the first batch; none is spared for validation.
+        Goes on from what `fit` learnt, if it was called. Else scaling, bins, categories and the spread of y are learnt
+        from the first batch. No rows are spared for validation, and the learning rate is constant.
         """
         return self._continue(X, lambda n: self._numbers(y, n), sample_weight)
 
@@ -393,12 +397,25 @@ class MLPRegressor(RegressorMixin, _Network):
         return tags
 
 
+def _of_numpy(y: Any) -> Any:
+    """The same with a NumPy type, where it has one of pandas that can be missing (Int64, boolean) but is not."""
+    plain = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
+    return y.to_numpy(plain) if plain is not None and not y.isna().any() else y
+
+
 def _with_weight(frame: pl.DataFrame, y: np.ndarray, weight: np.ndarray | None) -> Data:
     """The rows that weigh anything."""
     if weight is None:
         return Data(frame, y)
     heavy = weight > 0
     return Data(frame.filter(heavy), y[heavy], weight[heavy])
+
+
+def _threads(n_jobs: int | None) -> int | None:
+    """Cores to use, as joblib counts them: -1 is all, -2 all but one."""
+    if n_jobs == 0:
+        raise SpecError("n_jobs must be a number of cores, -1 or None for all, but it is 0.")
+    return n_jobs if n_jobs is None or n_jobs > 0 else max(1, cores() + 1 + n_jobs)
 
 
 def _seed(random_state: Any) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from rosenblatt.data.inference import infer
 from rosenblatt.data.sources import Table, read_table
 from rosenblatt.data.splits import train_test
 from rosenblatt.data.targets import Target
-from rosenblatt.data.tasks import Question, ask, column_name, read_answers
+from rosenblatt.data.tasks import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import ModelFileError, TableError, listed
 from rosenblatt.model import Data, Model, Watch, learn
@@ -66,9 +67,13 @@ def fit(
     """
     started = time.time()
     frame = table.frame
-    names = [column_name(frame, target) for target in targets]
+    names = list(dict.fromkeys(column_name(frame, target) for target in targets))
+    if not names:
+        raise TableError("No target was named. Name the column to predict.")
     question = ask(frame, names, task)
-    frame, y = _answered(frame, question, say)
+    frame, y = _answered(frame, question.y, question.names, say)
+    if len(y) < 2:
+        raise TableError(f"Only one row has {listed(question.names, 3)}; two or more are needed to learn from.")
     schema = _schema(frame, names, [column_name(frame, name) for name in ignore], spec)
     for line in columns_in_words(schema):
         say(line)
@@ -80,6 +85,7 @@ def fit(
         test_frame, truth = frame[test_rows], y[test_rows]
     else:
         test_frame, truth = answered(test, target, say)
+        schema.read(test_frame, say)  # what is wrong with it is said before the long work
     watched = None
     if validation is not None:
         validation_frame, validation_y = answered(validation, target, say)
@@ -113,30 +119,44 @@ def fit(
     return Fitted(model, found, test_frame, truth, decoded, sample)
 
 
-def predict(model: Model, table: Table, *, with_inputs: bool = False, threads: int | None = None) -> pl.DataFrame:
-    """The predictions for a table: for classes also each one's probability. Raises TableError where it does not fit."""
-    decoded = model.decoded(table.frame, threads)
+def predict(
+    model: Model, table: Table, *, with_inputs: bool = False, say: Say = print, threads: int | None = None
+) -> pl.DataFrame:
+    """The predictions for a table: for classes and labels also the probability of each.
+
+    Raises:
+        TableError: where the table does not fit the model.
+    """
+    decoded = model.decoded_typed(model.schema.read(table.frame, say), threads)
     target, label = model.target, model.label(decoded)
-    columns: dict[str, np.ndarray] = {}
+    columns: dict[str, np.ndarray | list[Any]] = {}
     if target.labels:
         columns[target.names[0]] = label
-        what = "probability" if target.answers == "probabilities" else "weighted sum"
-        columns |= {f"{what} of {name}": decoded[:, k] for k, name in enumerate(target.labels)}
     else:
         columns |= dict(zip(target.names, label.reshape(len(label), -1).T, strict=True))
+    if target.words:
+        columns = {
+            name: [pair[k] for k in columns[name]] for name, pair in zip(target.names, target.words, strict=True)
+        }
+    if target.task != "regression":
+        what = "probability" if target.answers == "probabilities" else "weighted sum"
+        names = target.labels or target.names
+        columns |= {f"{what} of {name}": decoded[:, k] for k, name in enumerate(names)}
     predicted = pl.DataFrame(columns)
-    if with_inputs:
-        predicted = predicted.rename(
-            {name: f"predicted {name}" for name in predicted.columns if name in table.frame.columns}
-        )
-        return pl.concat([table.frame, predicted], how="horizontal")
-    return predicted
+    if not with_inputs:
+        return predicted
+    for name in predicted.columns:
+        new = name
+        while new in table.frame.columns:
+            new = f"predicted {new}"
+        predicted = predicted.rename({name: new})
+    return pl.concat([table.frame, predicted], how="horizontal")
 
 
 def evaluate(model: Model, table: Table, say: Say = print, threads: int | None = None) -> tuple[list[Score], Fitted]:
     """The scores of a model on a table with answers. Raises TableError where it does not fit."""
     frame, truth = answered(table, model.target, say)
-    decoded = model.decoded(frame, threads)
+    decoded = model.decoded_typed(model.schema.read(frame, say), threads)
     base = model.facts.get("baseline") or baseline(model.target, truth)
     found = scores(model.target, truth, decoded, base)
     return found, Fitted(model, found, frame, truth, decoded, frame.head(CHECKED_ROWS))
@@ -156,12 +176,16 @@ def save(fitted: Fitted, path: str | Path, *, check: bool = True) -> None:
             fitted.sample.write_ipc(rows)
             command = "import sys; from rosenblatt.experiment import print_digest; print_digest(*sys.argv[1:])"
             run = subprocess.run(  # noqa: S603 - this Python, a constant command, files of ours
-                [sys.executable, "-c", command, str(written), str(rows)], capture_output=True, text=True, check=False
+                [sys.executable, "-P", "-c", command, str(written), str(rows)],
+                capture_output=True,
+                text=True,
+                check=False,
             )
+        if run.returncode:
+            raise ModelFileError(f"The model was not written: a new process could not read it. {run.stderr[-300:]}")
         if run.stdout.strip() != digest(fitted.model, fitted.sample):
             raise ModelFileError(
-                "The model was not written: read again in a new process, it does not predict the same. "
-                f"{run.stderr[-300:]}"
+                "The model was not written: read again in a new process, it does not predict the same."
             )
 
     write_file(path, to_bytes(fitted.model), same_in_a_new_process if check else None)
@@ -182,23 +206,16 @@ def answered(table: Table, target: Target, say: Say) -> tuple[pl.DataFrame, np.n
     y, notes = read_answers(table.frame, target)
     for note in notes:
         say(f"{table.source}: {note}")
-    known = ~np.isnan(y.reshape(len(y), -1)).any(axis=1)
-    if not known.any():
+    if not has_answers(y).any():
         raise TableError(f"{table.source!r} has no values at all in {listed(target.names)}.")
-    if not known.all():
-        say(f"{table.source}: {int((~known).sum()):,} rows without {listed(target.names, 3)} are left out")
-    return table.frame.filter(known), y[known]
+    return _answered(table.frame, y, target.names, say)
 
 
-def _answered(frame: pl.DataFrame, question: Question, say: Say) -> tuple[pl.DataFrame, np.ndarray]:
-    known = question.known
+def _answered(frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], say: Say) -> tuple[pl.DataFrame, np.ndarray]:
+    known = has_answers(y)
     if not known.all():
-        say(f"{int((~known).sum()):,} rows without {listed(question.names, 3)} are left out")
-    if known.sum() < 2:
-        raise TableError(
-            f"Only {int(known.sum())} row has {listed(question.names, 3)}; at least 2 are needed to learn from."
-        )
-    return frame.filter(known), question.y[known]
+        say(f"{int((~known).sum()):,} rows without {listed(names, 3)} are left out")
+    return frame.filter(known), y[known]
 
 
 def _schema(frame: pl.DataFrame, targets: Sequence[str], ignore: Sequence[str], spec: Spec) -> Schema:

@@ -20,7 +20,7 @@ from rosenblatt.data.transforms import CHUNK, Encoder
 from rosenblatt.defaults import resolve
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
 from rosenblatt.networks.architectures import Architecture, build
-from rosenblatt.spec import Spec
+from rosenblatt.spec import HYPERPARAMETERS, Spec, class_name
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.population import Member, Record, Score, cores, new_member, outputs, shape_of, train
 
@@ -163,15 +163,21 @@ def learn(
 class Stream:
     """A model that learns from one batch of rows after another, an epoch each; none is spared for validation.
 
-    How numbers are scaled, which categories there are, and how targets are spread is learnt from the first batch.
+    How numbers are scaled, which categories there are, and how targets are spread is that of `model`, whose networks
+    learn on, or else learnt from the first batch. The learning rate is constant.
     """
 
-    def __init__(self, spec: Spec, schema: Schema, target: Target, first: Data) -> None:
-        self._spec, self._schema, self._target = spec, schema, target
-        self._chosen = _resolved(spec, first, target).replace(folds=1, schedule="constant")
-        self._encoder = Encoder.learn(first.frame, self._chosen.data)
-        self._members = list(_members(self._chosen, self._encoder, target, first, None))
-        self._rows = 0
+    def __init__(self, spec: Spec, schema: Schema, target: Target, first: Data, model: Model | None = None) -> None:
+        self._spec, self._schema = spec, schema
+        self._target = model.target if model else target
+        chosen = model.chosen if model else _resolved(spec, first, target)
+        self._chosen = chosen.replace(folds=1, schedule="constant")
+        self._encoder = model.encoder if model else Encoder.learn(first.frame, self._chosen.data)
+        self._members = list(_members(self._chosen, self._encoder, self._target, first, None))
+        self._rows = model.facts["rows"] if model else 0
+        if model:
+            for member, network in zip(self._members, model.networks, strict=False):
+                member.state.theta[:] = network.theta
 
     def learn(self, data: Data, threads: int | None = None) -> Model:
         """One epoch over these rows; the model so far. Raises DivergedError."""
@@ -182,6 +188,11 @@ class Stream:
             member.epochs = len(member.history) + 1
         for _ in train(self._members, rows, threads=threads):
             pass
+        if any(member.diverged for member in self._members):
+            for member in self._members:
+                member.diverged = False
+                member.state.theta[:] = member.best if member.trained else 0
+            raise _diverged(self._chosen)
         self._rows += len(y)
         networks = _trained(self._members, self._chosen, interrupted=False)
         facts = {"rows": self._rows, "interrupted": False, "members": len(self._members), "diverged": 0}
@@ -194,6 +205,9 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
         raise TableError("No column is left to learn from: all are constant, identifiers, free text, or left out.")
     if spec.network.kind == "perceptron" and target.task == "regression":
         raise SpecError("A perceptron answers 0 or 1, but the task is regression. Use kind mlp.")
+    idle = [h.name for h in HYPERPARAMETERS.values() if h.of_mlp and spec[h.name] != h.default]
+    if spec.network.kind == "perceptron" and idle:
+        raise SpecError(f"A perceptron has no {listed(idle)}. Leave that out, or use kind mlp.")
     numeric = sum(dtype == pl.Float64 for dtype in data.frame.dtypes)
     return resolve(spec, len(data.y), numeric)
 
@@ -225,7 +239,7 @@ def _class_weights(spec: Spec, target: Target, y: np.ndarray) -> np.ndarray | fl
     if weights == "balanced":
         counts = np.bincount(y.astype(int), minlength=len(target.labels))
         return (len(y) / (len(target.labels) * np.maximum(counts, 1)))[y.astype(int)]
-    labels = [str(label) for label in target.labels]
+    labels = [class_name(label) for label in target.labels]
     unknown = [label for label in weights if label not in labels]
     if unknown:
         raise SpecError(f"class_weight names {listed(unknown)}, but the classes are {listed(labels)}.")
@@ -259,11 +273,15 @@ def _trained(members: list[Member], spec: Spec, interrupted: bool) -> tuple[Trai
     if not networks and interrupted:
         raise StoppedEarlyError("Training was stopped before the first epoch was over: there is nothing to keep yet.")
     if not networks:
-        raise DivergedError(
-            "Training ended in numbers that are not finite. Choose a smaller learning_rate than "
-            f"{spec.training.learning_rate:g}, or a clip_norm such as 1."
-        )
+        raise _diverged(spec)
     return networks
+
+
+def _diverged(spec: Spec) -> DivergedError:
+    return DivergedError(
+        "Training ended in numbers that are not finite. Choose a smaller learning_rate than "
+        f"{spec.training.learning_rate:g}, or a clip_norm such as 1."
+    )
 
 
 def _network(member: Member) -> TrainedNetwork:

@@ -33,9 +33,12 @@ FORMAT = 1  # raised by one whenever older versions could not read what is writt
 
 def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] | None = None) -> None:
     """Write all of a file or nothing of it; `check` sees the written file first, and may raise. Raises StorageError."""
-    path = Path(path)
+    path = Path(path).resolve()
     temporary = None
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe
+            path.write_bytes(content)
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
             file.write(content)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from io import BytesIO
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -20,6 +21,8 @@ from rosenblatt.data.targets import Target
 from rosenblatt.model import Model
 from rosenblatt.networks.architectures import Architecture
 
+Arguments = ParamSpec("Arguments")
+
 BLUE, ORANGE, GREY, LIGHT = "#2563eb", "#d97706", "#6b7280", "#d1d5db"
 COLORS = (BLUE, ORANGE, "#059669", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#65a30d", "#92400e", "#475569")
 MOST_CURVES = 10  # classes drawn in one picture
@@ -28,6 +31,7 @@ UNITS_SHOWN = 14  # units of a layer in the drawing of a network
 IMPORTANCE_ROWS = 2000
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "rosenblatt",
     "font.size": 9,
     "axes.spines.top": False,
@@ -61,6 +65,18 @@ class Picture:
         )
 
 
+def _styled(draw: Callable[Arguments, Picture]) -> Callable[Arguments, Picture]:
+    """Draw in the project's style; dollar signs in names are dollar signs, not formulas."""
+
+    @wraps(draw)
+    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Picture:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@_styled
 def learning_curves(model: Model) -> Picture:
     """The loss of each network, epoch by epoch, and the score of its validation rows; a dot marks the epoch kept."""
     scored = any(network.scores for network in model.networks)
@@ -81,6 +97,7 @@ def learning_curves(model: Model) -> Picture:
     return Picture("Learning curves", caption, figure)
 
 
+@_styled
 def confusion_matrix(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """How often each class was taken for each."""
     labels = [str(label) for label in target.labels]
@@ -104,6 +121,7 @@ def confusion_matrix(target: Target, y: np.ndarray, decoded: np.ndarray) -> Pict
     )
 
 
+@_styled
 def roc(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """True against false positives as the threshold moves, for each class or label."""
     figure, (ax,) = _figure(1, 4.2, 3.8)
@@ -121,6 +139,7 @@ def roc(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     )
 
 
+@_styled
 def calibration(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """How often what was given a probability was true, in ten groups of equal size."""
     figure, (ax,) = _figure(1, 4.2, 3.8)
@@ -144,6 +163,7 @@ def calibration(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     return Picture("Calibration", "On the diagonal, what is given 70 % happens in 70 of 100 rows.", figure)
 
 
+@_styled
 def residuals(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """Predicted against true values, and how the errors are spread, for each target."""
     figure, axes = _figure(2 * len(target.names), 7.2, 3.2 * len(target.names), columns=2)
@@ -162,6 +182,7 @@ def residuals(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     )
 
 
+@_styled
 def importance(model: Model, frame: pl.DataFrame, y: np.ndarray, repeats: int = 3) -> Picture:
     """How much worse the predictions are when a column is shuffled (Breiman 2001, section 10)."""
     found = permutation_importance(model, frame, y, repeats)
@@ -198,13 +219,14 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
         return float((model.target.decide(decoded) == truth).mean())
 
     best, lost = quality(typed), {}
-    for column in model.schema.learnt:
-        parts = [name for name in typed.columns if name == column.name or name.startswith(f"{column.name} (")]
+    for column, read in model.schema.parts(frame[rows]):
+        parts = [series.name for series in read]
         orders = [rng.permutation(typed.height) for _ in range(repeats)]
         lost[column.name] = np.array([best - quality(typed.with_columns(typed[parts][order])) for order in orders])
     return lost
 
 
+@_styled
 def network(model: Model) -> Picture:
     """The first network: its units, and its weights as lines, blue where they excite, orange where they inhibit."""
     first = model.networks[0]
@@ -268,8 +290,7 @@ def _one_by_one(target: Target, y: np.ndarray, decoded: np.ndarray) -> list[tupl
 
 
 def _figure(parts: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        columns = columns or parts
-        axes = figure.subplots(-(-parts // columns), columns, squeeze=False)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    columns = columns or parts
+    axes = figure.subplots(-(-parts // columns), columns, squeeze=False)
     return figure, list(axes.ravel())

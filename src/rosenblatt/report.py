@@ -12,6 +12,7 @@ import numpy as np
 
 from rosenblatt import plots
 from rosenblatt.data.frames import as_frame
+from rosenblatt.data.targets import class_numbers
 from rosenblatt.describing import of_model
 from rosenblatt.experiment import Fitted
 from rosenblatt.model import Model
@@ -55,7 +56,7 @@ class Report:
         frame = as_frame(X, [column.name for column in model.schema.columns])
         truth = np.asarray(y)
         if model.target.labels:
-            truth = np.searchsorted(np.asarray(model.target.labels), truth).astype(float)
+            truth = class_numbers(truth, np.asarray(model.target.labels))
         elif truth.ndim == 1:
             truth = truth.reshape(-1, 1)
         decoded = model.decoded(frame)

@@ -40,11 +40,13 @@ _LOWER_IS_BETTER = {"log loss", "root mean squared error", "mean absolute error"
 
 def _measures(target: Target, y: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
     if target.task == "regression":
-        return {
-            "R2": metrics.r2_score(y, decoded) if len(y) > 1 else float("nan"),
-            "root mean squared error": metrics.root_mean_squared_error(y, decoded),
-            "mean absolute error": metrics.mean_absolute_error(y, decoded),
-        }
+        return _finite(
+            {
+                "R2": metrics.r2_score(y, decoded) if len(y) > 1 else float("nan"),
+                "root mean squared error": metrics.root_mean_squared_error(y, decoded),
+                "mean absolute error": metrics.mean_absolute_error(y, decoded),
+            }
+        )
     decided = target.decide(decoded)
     if target.task == "multilabel":
         return _finite(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from rosenblatt.data.targets import Target
@@ -69,8 +71,15 @@ def epoch_score(scoring: str | Callable[..., float]) -> Callable[[Target, np.nda
         known = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
         def score(outputs: np.ndarray, rows: np.ndarray) -> float:
-            return float(scorer(kind(target, outputs, labels), rows.reshape(-1, 1), known[rows]))
+            with warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):
+                return float(scorer(kind(target, outputs, labels), rows.reshape(-1, 1), known[rows]))
 
+        guess = np.full((len(y), target.n_outputs), 1 / target.n_outputs, np.float32)
+        try:
+            score(guess, np.arange(len(y)))
+        except (ValueError, AttributeError) as error:
+            name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
+            raise SpecError(f"scoring {name} does not suit the task {target.task}: {error}") from error
         return score
 
     return make

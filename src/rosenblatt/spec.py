@@ -26,8 +26,8 @@ Task = Literal["binary", "multiclass", "multilabel", "regression"]
 Auto = Literal["auto"]
 
 
-def _field(default: Any, help: str, source: str = "", **limits: Any) -> Any:
-    return Field(default, description=help, json_schema_extra={"source": source}, **limits)
+def _field(default: Any, help: str, source: str = "", *, of_mlp: bool = False, **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"source": source, "of_mlp": of_mlp}, **limits)
 
 
 def _split(value: Any) -> Any:
@@ -41,7 +41,12 @@ def _pairs(value: Any) -> Any:
     """Weights by class, also written as text: 'yes=3,no=1'. A class goes by its text, as in a table."""
     if isinstance(value, str) and "=" in value:
         value = dict(pair.rsplit("=", 1) for pair in value.split(",") if "=" in pair)
-    return {str(key): weight for key, weight in value.items()} if isinstance(value, Mapping) else value
+    return {class_name(key): weight for key, weight in value.items()} if isinstance(value, Mapping) else value
+
+
+def class_name(label: Any) -> str:
+    """A class as text, in which 1 and 1.0 are the same."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 class _Section(BaseModel):
@@ -60,14 +65,19 @@ class NetworkSpec(_Section):
         "auto",
         "Units of each hidden layer, first to last, such as 256,256; auto chooses by the number of training rows. "
         "An empty list makes a linear model.",
+        of_mlp=True,
     )
     activation: Annotated[tuple[Activation, ...], Field(min_length=1), BeforeValidator(_split)] = _field(
         ("relu", "silu"),
         "Activation function of the hidden units; of several, the members of the population take turns.",
         "Nair & Hinton 2010 (relu); Elfwing et al. 2018 (silu)",
+        of_mlp=True,
     )
     initializer: Literal["he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal"] = _field(
-        "he_normal", "Distribution of the first weights; biases start at 0.", "He et al. 2015; Glorot & Bengio 2010"
+        "he_normal",
+        "Distribution of the first weights; biases start at 0.",
+        "He et al. 2015; Glorot & Bengio 2010",
+        of_mlp=True,
     )
 
 
@@ -86,13 +96,14 @@ class TrainingSpec(_Section):
         "learn from all rows, for all epochs.",
     )
     optimizer: Literal["sgd", "adam"] = _field(
-        "adam", "Rule that turns gradients into steps.", "Kingma & Ba 2015; Polyak 1964 (momentum of sgd)"
+        "adam", "Rule that turns gradients into steps.", "Kingma & Ba 2015; Polyak 1964 (momentum of sgd)", of_mlp=True
     )
     learning_rate: Annotated[float, Field(gt=0, le=1000)] | Auto = _field("auto", "Length of the steps.")
     schedule: Literal["constant", "cosine", "flat_cosine", "log_cosine", "one_cycle"] = _field(
         "constant",
         "How the learning rate changes over the epochs.",
         "Loshchilov & Hutter 2017; Holzmüller et al. 2024; Smith & Topin 2019",
+        of_mlp=True,
     )
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = _field(
         "auto", "Most passes over the training rows; each member keeps its best epoch on its validation rows."
@@ -100,28 +111,39 @@ class TrainingSpec(_Section):
     patience: Annotated[int, Field(ge=1)] | Auto = _field(
         "auto", "Epochs without a better validation score after which a member stops."
     )
-    batch_size: Annotated[int, Field(ge=1)] | Auto = _field("auto", "Rows of one step.")
-    beta1: float = _field(0.9, "Momentum of sgd; memory of the gradient in adam.", ge=0, lt=1)
-    beta2: float = _field(0.999, "Memory of the squared gradient in adam.", "Kingma & Ba 2015", ge=0, lt=1)
+    batch_size: Annotated[int, Field(ge=1)] | Auto = _field("auto", "Rows of one step.", of_mlp=True)
+    beta1: float = _field(0.9, "Momentum of sgd; memory of the gradient in adam.", ge=0, lt=1, of_mlp=True)
+    beta2: float = _field(0.999, "Memory of the squared gradient in adam.", "Kingma & Ba 2015", ge=0, lt=1, of_mlp=True)
     weight_decay: Annotated[float, Field(ge=0, le=1)] | Auto = _field(
-        "auto", "Decoupled weight decay; biases do not decay.", "Loshchilov & Hutter 2019"
+        "auto", "Decoupled weight decay; biases do not decay.", "Loshchilov & Hutter 2019", of_mlp=True
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = _field(
-        "auto", "Share of hidden units set to 0 in each step.", "Srivastava et al. 2014"
+        "auto", "Share of hidden units set to 0 in each step.", "Srivastava et al. 2014", of_mlp=True
     )
-    input_dropout: float = _field(0.0, "Share of inputs set to 0 in each step.", "Srivastava et al. 2014", ge=0, lt=1)
+    input_dropout: float = _field(
+        0.0, "Share of inputs set to 0 in each step.", "Srivastava et al. 2014", ge=0, lt=1, of_mlp=True
+    )
     label_smoothing: float = _field(
-        0.0, "Share of a class target spread over all classes.", "Szegedy et al. 2016, section 7", ge=0, lt=1
+        0.0,
+        "Share of a class target spread over all classes.",
+        "Szegedy et al. 2016, section 7",
+        ge=0,
+        lt=1,
+        of_mlp=True,
     )
     clip_norm: float = _field(
-        1.0, "Longest gradient; longer ones are scaled down to it. 0 for no limit.", "Pascanu et al. 2013", ge=0
+        1.0,
+        "Longest gradient; longer ones are scaled down to it. 0 for no limit.",
+        "Pascanu et al. 2013",
+        ge=0,
+        of_mlp=True,
     )
     scoring: str = _field(
         "loss",
         "Validation score that chooses the best epoch: loss, or the name of a scikit-learn scorer such as roc_auc.",
     )
     class_weight: Annotated[
-        Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None, BeforeValidator(_pairs)
+        Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_pairs)
     ] = _field(None, "Weights of the classes, as yes=3,no=1; balanced gives every class the same sum of weights.")
     seed: int = _field(0, "Seed of all random choices; equal seeds give equal networks.", ge=0, lt=2**63)
 
@@ -235,6 +257,7 @@ class Hyperparameter:
     source: str
     expected: str
     choices: tuple[str, ...]  # where only certain words are allowed
+    of_mlp: bool  # whether it means nothing for a perceptron
 
 
 def _hyperparameters() -> Iterator[Hyperparameter]:
@@ -243,7 +266,14 @@ def _hyperparameters() -> Iterator[Hyperparameter]:
             default = getattr(field.default, name)
             choices = tuple(schema.get("items", schema).get("enum", ()))
             yield Hyperparameter(
-                name, section, default, schema["description"], schema["source"], _expected(schema), choices
+                name,
+                section,
+                default,
+                schema["description"],
+                schema["source"],
+                _expected(schema),
+                choices,
+                schema["of_mlp"],
             )
 
 

@@ -67,3 +67,22 @@ def test_types_of_a_frame_say_what_columns_hold():
     ]
     with pytest.raises(TableError, match="'l' holds values of type List"):
         of_types(pl.DataFrame({"l": [[1]]}))
+
+
+def test_booleans_are_the_same_as_words_and_as_1_and_0():
+    schema = infer(pl.DataFrame({"b": [True, False, None]}), 64)
+    for cells in (["yes", "no", ""], ["1", "0", "?"], [1, 0, None], [1.0, 0.0, None], ["TRUE", "False", "na"]):
+        assert schema.read(pl.DataFrame({"b": cells}))["b"].to_list() == ["true", "false", None]
+
+
+def test_lists_where_numbers_were_and_words_where_days_were_are_refused():
+    with pytest.raises(TableError, match="'n' held numbers when the model learnt, but now List"):
+        SCHEMA.read(TRAINING[:2].with_columns(n=pl.Series([[1], [2]])))
+    typed = of_types(pl.DataFrame({"d": [dt.date(2020, 1, 1)]}))
+    with pytest.raises(TableError, match="'d' held dates when the model learnt"):
+        typed.read(pl.DataFrame({"d": ["next tuesday", "later"]}))
+
+
+def test_parts_of_a_date_do_not_collide_with_columns_of_that_name():
+    frame = pl.DataFrame({"d": [dt.date(2020, 1, 1), dt.date(2021, 1, 1)], "d (day)": [1.0, 2.0]})
+    assert of_types(frame).read(frame).columns == ["d (day)'", "d (month)", "d (weekday)", "d (hour)", "d (day)"]

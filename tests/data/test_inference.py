@@ -57,6 +57,7 @@ def test_numbers_are_read_however_they_are_written(cells, numbers):
         (["01/31/2020 10:30", "12/01/2021 11:00"], "date"),
         (["12:30", "09:15"], "date"),
         (["2020-01-31T10:00:00Z", "2020-02-01T11:30:00Z"], "date"),
+        (["2024-01-02T10:01:00+02:00", "2024-02-02T11:30:00+02:00"], "date"),
         (text(range(N)), "identifier"),
         ([f"user-{i}" for i in range(N)], "identifier"),
         ([f"the quick brown fox number {i} jumps over it" for i in range(N)], "text"),
@@ -74,6 +75,11 @@ def test_numbers_in_order_of_the_rows_or_named_as_such_are_identifiers_and_said(
     assert kind_of(text(RNG.permutation(N)), "customer_id").kind == "identifier"
     assert kind_of(text(RNG.permutation(N)), "income").kind == "number"
     assert "left out" in kind_of(text(range(1, N + 1)), "income").note
+
+
+def test_identifiers_beyond_53_bits_are_recognized():
+    assert kind_of([str(10**17 + 7 * i) for i in RNG.permutation(N)], "user_id").kind == "identifier"
+    assert kind_of([10**17 + 7 * int(i) for i in RNG.permutation(N)], "user_id").kind == "identifier"
 
 
 def test_many_categories_are_said():

@@ -65,6 +65,12 @@ def test_fields_may_hold_separators_quotes_and_line_breaks(tmp_path):
         ("color,sold\nred,yes\nblue,no\n", ["color", "sold"]),
         ("a,a,,b\n1,2,3,4\n", ["a", "a_2", "column_3", "b"]),
         ("x\n1\n2\n", ["x"]),
+        ("2019,2020,y\n1,2,0\n3,4,1\n", ["2019", "2020", "y"]),
+        ("5,?,3\n1,2,0\n3,4,1\n", ["column_1", "column_2", "column_3"]),
+        ("x_duplicated_a,x_duplicated_b\n1,2\n", ["x_duplicated_a", "x_duplicated_b"]),
+        ("0,13;0,25\n0,5;1,5\n", ["column_1", "column_2"]),
+        ("[kg],y\n1,2\n", ["[kg]", "y"]),
+        ("{kg},y\n1,2\n", ["{kg}", "y"]),
     ],
 )
 def test_finds_out_whether_the_first_line_names_the_columns(tmp_path, content, columns):
@@ -132,3 +138,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         read_table(tmp_path / "none.csv")
     with pytest.raises(TableError, match="is a folder"):
         read_table(tmp_path)
+
+
+def test_a_cell_may_be_very_long(tmp_path):
+    path = write(tmp_path / "t.csv", "a,b\n1," + "x" * 300_000 + "\n2,y\n")
+    assert read_table(path).frame["b"].str.len_chars().to_list() == [300_000, 1]

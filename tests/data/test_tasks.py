@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.targets import Target
-from rosenblatt.data.tasks import ask, column_name, read_answers
+from rosenblatt.data.tasks import ask, column_name, has_answers, read_answers
 from rosenblatt.errors import TableError
 
 
@@ -42,7 +42,7 @@ def test_the_task_can_be_given():
 
 def test_rows_without_an_answer_are_known_as_such():
     found = question(["yes", "?", "no", None, ""])
-    np.testing.assert_array_equal(found.known, [True, False, True, False, False])
+    np.testing.assert_array_equal(has_answers(found.y), [True, False, True, False, False])
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,32 @@ def test_classes_are_recognized_again_in_other_spelling_and_that_is_said():
 
 
 def test_lists_of_labels_are_recognized_again():
-    target = Target(names=("big", "red"), task="multilabel")
-    y, _ = read_answers(pl.DataFrame({"y": [["red"], ["big", "new"]]}), target)
+    target = Target(names=("big", "red"), task="multilabel", lists="y")
+    y, _ = read_answers(pl.DataFrame({"z": [["big"], []], "y": [["red"], ["big", "new"]]}), target)
     np.testing.assert_array_equal(y, [[0, 1], [1, 0]])
+
+
+def test_labels_mean_the_same_in_a_table_that_has_only_one_of_their_values():
+    frame = pl.DataFrame({"a": ["big", "small", "big"], "b": ["1", "2", "2"], "c": ["yes", "no", "no"]})
+    found = ask(frame, ["a", "b", "c"])
+    target = found.target(found.y, "none", "probabilities")
+    assert target.words == (("big", "small"), (1, 2), ("no", "yes"))
+    y, _ = read_answers(pl.DataFrame({"a": ["big"], "b": [2.0], "c": ["No"]}), target)
+    np.testing.assert_array_equal(y, [[0, 1, 0]])
+    with pytest.raises(TableError, match="'a' holds 'huge', but the model knows 'big' and 'small'"):
+        read_answers(pl.DataFrame({"a": ["huge"], "b": [2], "c": ["No"]}), target)
+    with pytest.raises(TableError, match="'b' holds one value only"):
+        ask(frame.with_columns(b=pl.lit("1")), ["a", "b"])
+
+
+def test_classes_written_as_1_and_as_1_point_0_are_the_same():
+    assert question(["1.0", "0.0", "", "1.0"]).labels == (0, 1)
+    y, _ = read_answers(pl.DataFrame({"y": [1, 0]}), Target(names=("y",), task="binary", labels=(0, 1)))
+    np.testing.assert_array_equal(y, [1, 0])
+
+
+def test_odd_digits_and_huge_numbers_are_words():
+    assert question(["²", "³"]).labels == ("²", "³")
+    assert question(["9" * 30, "8" * 30]).labels == ("8" * 30, "9" * 30)
+    with pytest.raises(TableError, match="no column '²'"):
+        column_name(pl.DataFrame({"a": [1]}), "²")

@@ -81,7 +81,7 @@ def test_odd_columns_stay_finite(numbers, values):
 def test_frequent_categories_get_a_column_and_the_rest_share_one():
     values = ["a"] * 5 + ["b"] * 4 + ["c"] * 3 + ["d", "e"]
     encoding = CategoryEncoding.learn("x", pl.Series("x", values), most=3, min_rows=2)
-    assert encoding.names == ["x = a", "x = b", "x = c", "x = (other)"]
+    assert encoding.names == ["x = a", "x = b", "x = c", "x is another"]
     np.testing.assert_array_equal(
         encoded(encoding, ["b", "e", "never met"]), [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
     )
@@ -89,8 +89,8 @@ def test_frequent_categories_get_a_column_and_the_rest_share_one():
 
 def test_missing_categories_are_a_category_and_unseen_ones_without_rare_ones_are_none():
     encoding = CategoryEncoding.learn("x", pl.Series("x", ["a", "a", None, None]), most=8, min_rows=1)
-    assert encoding.names == ["x = (missing)", "x = a"]
-    np.testing.assert_array_equal(encoded(encoding, [None, "a", "new"]), [[1, 0], [0, 1], [0, 0]])
+    assert encoding.names == ["x = a", "x is missing"]
+    np.testing.assert_array_equal(encoded(encoding, [None, "a", "new"]), [[0, 1], [1, 0], [0, 0]])
 
 
 def test_an_encoder_survives_being_written_and_read():
@@ -107,3 +107,12 @@ def test_a_table_larger_than_a_chunk_is_encoded_as_row_by_row():
     x = encoder.encode(frame)
     for row in (0, 8191, 8192, 19_999):
         np.testing.assert_array_equal(x[row : row + 1], encoder.encode(frame[row : row + 1]))
+
+
+def test_columns_and_categories_of_any_name_are_encoded():
+    for name in ("count", "rows", "category", "(other)"):
+        values = pl.Series(name, ["(other)", "(missing)", "count", None, "count"])
+        encoding = CategoryEncoding.learn(name, values, most=8, min_rows=2)
+        np.testing.assert_array_equal(
+            encoded(encoding, values), [[0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 0, 0]]
+        )

@@ -6,6 +6,7 @@ table is read by it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import polars as pl
@@ -24,7 +25,13 @@ from rosenblatt.errors import TableError, listed, nearest
 
 Kind = Literal["number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested"]
 
+Say = Callable[[str], None]
+
 STRAYS = 0.02  # share of cells of another kind that are read as missing; beyond it the column is refused
+
+
+def ignore(_: str) -> None:
+    """Say nothing."""
 
 
 class Column(BaseModel):
@@ -47,27 +54,29 @@ class Column(BaseModel):
         """Whether a network learns from this column."""
         return self.kind in ("number", "boolean", "category", "date")
 
-    def read(self, series: pl.Series) -> list[pl.Series]:
+    def read(self, series: pl.Series, say: Say = ignore) -> list[pl.Series]:
         """The typed columns made of this one, Float64 or String, null where missing. Raises TableError."""
+        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+            raise TableError(
+                f"Column {self.name!r} held {self.kind}s when the model learnt, but now {series.dtype} cells."
+            )
         if self.kind == "number":
-            return [self._numbers(series)]
+            return [self._numbers(series, say)]
         if self.kind == "date":
-            dates = self._dates(series)
+            dates = self._dates(series, say)
             return [part_of_dates(dates, part).alias(f"{self.name} ({part})") for part in self.parts]
         text = clean(series)
         if self.kind == "boolean":
-            lower = text.str.to_lowercase()
-            words = {word: str(value).lower() for word, value in BOOLEANS.items()}
-            return [lower.replace(list(words), list(words.values())).alias(self.name)]
+            return [self._booleans(text, say)]
         return [text]
 
-    def _numbers(self, series: pl.Series) -> pl.Series:
+    def _numbers(self, series: pl.Series, say: Say) -> pl.Series:
         if series.dtype.is_numeric() or series.dtype == pl.Boolean:
             numbers = series.cast(pl.Float64).fill_nan(None)
         else:
             text = clean(series)
             _, numbers = parse_numbers(text, self.style)
-            self._refuse_strays(text.set(text.is_in(list(self.markers)).fill_null(False), None), numbers, "numbers")
+            self._strays(text.set(text.is_in(list(self.markers)).fill_null(False), None), numbers, "numbers", say)
         infinite = ~numbers.is_finite().fill_null(True)
         if infinite.any():
             raise TableError(
@@ -76,21 +85,30 @@ class Column(BaseModel):
             )
         return numbers.alias(self.name)
 
-    def _dates(self, series: pl.Series) -> pl.Series:
+    def _booleans(self, text: pl.Series, say: Say) -> pl.Series:
+        words = {word: str(value).lower() for word, value in BOOLEANS.items()} | {"1": "true", "0": "false"}
+        read = text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
+        self._strays(text, read, "yes or no", say)
+        return read.alias(self.name)
+
+    def _dates(self, series: pl.Series, say: Say) -> pl.Series:
         if series.dtype.is_temporal():
             return as_dates(series)
         text = clean(series)
-        dates = parse_dates(text, self.format) if self.format else text.str.to_datetime(strict=False)
-        self._refuse_strays(text, dates, f"dates written as {self.format}")
+        dates = parse_dates(text, self.format or "%Y-%m-%d %H:%M:%S%.f")
+        self._strays(text, dates, f"dates written as {self.format}" if self.format else "dates", say)
         return dates
 
-    def _refuse_strays(self, text: pl.Series, parsed: pl.Series, what: str) -> None:
-        strays = text.filter(parsed.is_null() & text.is_not_null())
+    def _strays(self, text: pl.Series, read: pl.Series, what: str, say: Say) -> None:
+        """Say which cells cannot be read, and are missing therefore; refuse the column if they are many."""
+        strays = text.filter(read.is_null() & text.is_not_null())
         if len(strays) > max(STRAYS * len(text), 1):
             raise TableError(
                 f"Column {self.name!r} held {what} when the model learnt, but {len(strays)} of these {len(text)} "
                 f"cells are none, such as {strays[0]!r}. Give the column the kind of values it had."
             )
+        if len(strays):
+            say(f"{self.name}: {strays[0]!r} and whatever else is not {what} ({len(strays)} cells) is read as missing")
 
 
 class Schema(BaseModel):
@@ -105,7 +123,7 @@ class Schema(BaseModel):
         """The columns a network learns from."""
         return [column for column in self.columns if column.learnt]
 
-    def read(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def read(self, frame: pl.DataFrame, say: Say = ignore) -> pl.DataFrame:
         """A typed table of the columns that are learnt. Raises TableError where one is missing or of another kind."""
         absent = [column.name for column in self.learnt if column.name not in frame.columns]
         if absent:
@@ -113,7 +131,20 @@ class Schema(BaseModel):
                 f"The table lacks {listed(absent)}, which the model learnt from; it has {listed(frame.columns)}."
                 f"{nearest(absent[0], frame.columns)}"
             )
-        return pl.DataFrame([series for column in self.learnt for series in column.read(frame[column.name])])
+        return pl.DataFrame([series for _, parts in self.parts(frame, say) for series in parts])
+
+    def parts(self, frame: pl.DataFrame, say: Say = ignore) -> Iterator[tuple[Column, list[pl.Series]]]:
+        """Each column that is learnt, and the typed columns made of it, whose names all differ."""
+        taken = {column.name for column in self.learnt}
+        for column in self.learnt:
+            read = column.read(frame[column.name], say)
+            for i, series in enumerate(read):
+                name = series.name
+                while column.kind == "date" and name in taken:
+                    name += "'"
+                taken.add(name)
+                read[i] = series.alias(name)
+            yield column, read
 
 
 def of_types(frame: pl.DataFrame) -> Schema:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
+
+from rosenblatt.errors import TableError
 
 
 def is_frame(rows: Any) -> bool:
@@ -25,6 +28,9 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
     if isinstance(rows, pl.DataFrame):
         return rows
     if is_frame(rows):
+        repeated = [name for name, count in Counter(map(str, rows.columns)).items() if count > 1]
+        if repeated:
+            raise TableError(f"Several columns are named {repeated[0]!r}. Give each a name of its own.")
         return pl.DataFrame([_of_pandas(str(name), rows.iloc[:, i]) for i, name in enumerate(rows.columns)])
     array = np.asarray(rows)
     if array.ndim == 1:
@@ -35,19 +41,21 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
 
 def _of_pandas(name: str, column: Any) -> pl.Series:
     kind = getattr(column.dtype, "kind", "O")
-    missing = column.isna().to_numpy()
     if kind in "iuf":
         return pl.Series(name, column.to_numpy(np.float64, na_value=np.nan))
     if kind == "M":
-        return pl.Series(name, column.to_numpy("datetime64[us]"))
-    values = column.astype(object).to_numpy()
-    if kind == "b":
-        return pl.Series(
-            name, [None if gone else bool(value) for value, gone in zip(values, missing, strict=True)], pl.Boolean
-        )
-    return pl.Series(
-        name, [None if gone else str(value) for value, gone in zip(values, missing, strict=True)], pl.String
-    )
+        local = column.dt.tz_localize(None) if getattr(column.dtype, "tz", None) else column
+        return pl.Series(name, local.to_numpy("datetime64[us]"))
+    if kind == "m":
+        return pl.Series(name, column.to_numpy("timedelta64[us]"))
+    missing = column.isna().to_numpy()
+    values = [None if gone else value for value, gone in zip(column.astype(object), missing, strict=True)]
+    if column.dtype.name not in ("category", "str", "string"):
+        with contextlib.suppress(TypeError, ValueError, pl.exceptions.PolarsError):
+            series = pl.Series(name, values)
+            if series.dtype == pl.Boolean or series.dtype.is_numeric() or series.dtype.is_temporal():
+                return series
+    return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
 
 
 def _of_array(name: str, column: np.ndarray) -> pl.Series:

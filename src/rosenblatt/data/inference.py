@@ -122,11 +122,16 @@ def _of_numbers(known: _Known, numbers: pl.Series, style: NumberStyle = "plain")
             f"Column {known.name!r} holds an infinite number in row {known.row[(~finite).arg_max() or 0]}. "
             "Write a finite number there, or leave the cell empty if it is not known."
         )
-    if known.distinct == len(numbers) >= MANY and not known.missing and is_whole(numbers):
+    whole = known.cells.dtype.is_integer() or is_whole(numbers) or _are_digits(known.cells)
+    if known.distinct == len(numbers) >= MANY and not known.missing and whole:
         counts_up = bool((numbers.diff().drop_nulls() == 1).all())
         if counts_up or IDENTIFIER.search(known.name):
             return known.column("identifier", "a number for each row: left out, nothing repeats", style=style)
     return known.column("number", "" if style == "plain" else f"numbers written as {style}", style=style)
+
+
+def _are_digits(cells: pl.Series) -> bool:
+    return cells.dtype == pl.String and bool(cells.str.contains(r"^\d+$").all())
 
 
 def _refuse_change_half_way(known: _Known, numbers: pl.Series) -> None:

@@ -6,9 +6,11 @@ What a file is, is told by its first bytes, not by its name: gzip, Parquet, Arro
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from dataclasses import dataclass
@@ -17,11 +19,12 @@ from pathlib import Path
 import charset_normalizer
 import polars as pl
 
+from rosenblatt.data.cells import MARKERS
 from rosenblatt.errors import TableError, listed
 
 SAMPLE = 1 << 18  # bytes looked at to find out encoding, separator and header
 SAMPLE_LINES = 200
-SEPARATORS = ",;\t|"
+SEPARATORS = ";\t|,"  # of those that agree equally, the first
 BINARY_HINTS = {
     b"PK\x03\x04": "a zip archive or spreadsheet",
     b"\x89PNG": "a picture",
@@ -99,9 +102,9 @@ def _read(
         return pl.read_ipc(opened), ()
     if sample.startswith(b"FEA1"):
         raise TableError("this is a Feather file of version 1, which is no longer read. Write it again as version 2.")
-    if sample.lstrip()[:1] == b"{":
+    if re.match(rb'\s*\{\s*["}]', sample):
         return pl.read_ndjson(opened, infer_schema_length=None), ()
-    if sample.lstrip()[:1] == b"[":
+    if re.match(rb"\s*\[\s*[\[{\]]", sample):
         return pl.read_json(opened, infer_schema_length=None), ()
     return _read_delimited(source, sample, header, encoding)
 
@@ -119,7 +122,7 @@ def _read_delimited(
     lines = text.splitlines()[: SAMPLE_LINES + 1]
     lines = lines[:-1] if len(lines) > SAMPLE_LINES else lines
     separator = _separator(lines)
-    cells = list(csv.reader(lines, delimiter=separator))
+    cells = _cells(lines, separator)
     has_header = _has_header(cells) if header is None else header
     try:
         frame = _parse(source, found, separator, has_header)
@@ -130,7 +133,7 @@ def _read_delimited(
             frame = _parse(whole, found, separator, has_header)
         else:
             raise _ragged(source, found, separator) or error from error
-    names, notes = _names(frame.columns, has_header)
+    names, notes = _names(cells[0] if cells else [], frame.width, has_header)
     frame.columns = names
     if found not in ("utf-8", "utf-8-sig"):
         notes.append(f"read as {found} text")
@@ -167,26 +170,37 @@ def _encoding(data: bytes) -> str:
 
 
 def _separator(lines: list[str]) -> str:
-    """The separator that cuts most lines into the same number of cells, more than one."""
+    """The separator that cuts most lines into the same number of cells, more than one; the comma where none does."""
 
-    def agreement(separator: str) -> tuple[float, int]:
-        counts = Counter(len(row) for row in csv.reader(lines, delimiter=separator) if row)
-        if not counts:
-            return 0.0, 1
-        width, rows = counts.most_common(1)[0]
-        return (rows / counts.total() if width > 1 else 0.0), width
+    def agreement(separator: str) -> float:
+        widths = Counter(len(row) for row in _cells(lines, separator) if row)
+        width, rows = widths.most_common(1)[0] if widths else (1, 0)
+        return rows / widths.total() if width > 1 else 0.0
 
-    return max(SEPARATORS, key=agreement)
+    best = max(SEPARATORS, key=agreement)
+    return best if agreement(best) > 0 else ","
+
+
+def _cells(lines: list[str], separator: str) -> list[list[str]]:
+    """The cells of the first lines, as far as they can be told: a cell may be longer than Python's reader allows."""
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        rows.extend(csv.reader(lines, delimiter=separator))
+    return rows
 
 
 def _has_header(cells: list[list[str]]) -> bool:
-    """Whether the first row names the columns: it holds no number, and a column of numbers stands below it, or else its
-    cells differ from each other and none comes again in its column."""
-    first, *rest = ([cell.strip() for cell in row] for row in cells if row)
+    """Whether the first row names the columns: one of its words stands above a column of numbers, or, where there is no
+    such column, its cells differ from each other and none is a number or comes again in its column."""
+    first, *rest = ([cell.strip() for cell in row] for row in cells if row) if cells else ([],)
     columns = list(zip(*(row for row in rest if len(row) == len(first)), strict=False))
+    for name, column in zip(first, columns, strict=False):
+        is_word = not _is_number(name) and name.lower() not in MARKERS
+        if is_word and sum(map(_is_number, column)) > len(column) / 2:
+            return True
     if any(_is_number(cell) for cell in first):
         return False
-    if not columns or any(sum(map(_is_number, column)) > len(column) / 2 for column in columns):
+    if not columns:
         return True
     again = any(name in column for name, column in zip(first, columns, strict=False))
     return len(set(first)) == len(first) and not again
@@ -200,17 +214,18 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _names(columns: list[str], has_header: bool) -> tuple[list[str], list[str]]:
+def _names(first: list[str], width: int, has_header: bool) -> tuple[list[str], list[str]]:
     """The columns' names without blanks round them; those without a name, and repeated ones, get one."""
     if not has_header:
-        return [f"column_{i}" for i in range(1, len(columns) + 1)], []
+        return [f"column_{i}" for i in range(1, width + 1)], []
     names: list[str] = []
     notes: list[str] = []
-    for i, column in enumerate(columns, 1):
-        plain = column.split("_duplicated_")[0].strip().strip("\ufeff")
+    for i in range(1, width + 1):
+        plain = first[i - 1].strip().strip("\ufeff") if i <= len(first) else ""
         name = plain or f"column_{i}"
-        if name in names:
+        while name in names:
             name = f"{name}_{i}"
+        if plain in names:
             notes.append(f"two columns are named {plain!r}: the later one is read as {name!r}")
         names.append(name)
     return names, notes

@@ -22,7 +22,8 @@ def folds(n: int, k: int, seed: int, like: np.ndarray | None = None) -> list[np.
 def train_test(n: int, fraction: float, seed: int, like: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Set a share of the rows 0 to n - 1 aside for the test. Returns the sorted rows for training, and for the test.
 
-    With `like` (n,), the classes, each of them is split by that share, and has at least one row for training.
+    With `like` (n,), the classes, each of them is split by that share, and has at least one row for training;
+    so does the whole.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)
@@ -33,4 +34,6 @@ def train_test(n: int, fraction: float, seed: int, like: np.ndarray | None = Non
     if like is not None:
         for value in np.setdiff1d(like[order[chosen]], like[order[~chosen]]):
             chosen[np.flatnonzero(like[order] == value)[0]] = False
+    if chosen.all():
+        chosen[0] = False
     return np.sort(order[~chosen]), np.sort(order[chosen])

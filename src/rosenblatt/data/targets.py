@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from rosenblatt.errors import SpecError, TableError, listed
 from rosenblatt.spec import Task
 
 Label = str | int | float | bool
@@ -26,6 +27,8 @@ class Target(BaseModel):
     names: tuple[str, ...]
     task: Task
     labels: tuple[Label, ...] = ()  # the classes, by class number
+    words: tuple[tuple[Label, Label], ...] = ()  # of several labels, how it is written that one does not hold, or does
+    lists: str = ""  # the column with lists of labels, where they stand in one
     answers: Literal["probabilities", "steps"] = "probabilities"  # what the units for classes and labels give
     log: tuple[bool, ...] = ()
     center: tuple[float, ...] = ()
@@ -36,6 +39,8 @@ class Target(BaseModel):
     @classmethod
     def of_values(cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"]) -> Target:
         """One or more values; how they are spread is learnt from the training rows y (n, K)."""
+        if transform == "log" and y.min() <= -1:
+            raise SpecError(f"target_transform log needs values above -1, but the target goes down to {y.min():g}.")
         log = tuple(_takes_log(column, transform) for column in y.T)
         z = np.column_stack([np.log1p(column) if logs else column for column, logs in zip(y.T, log, strict=True)])
         spread = z.std(axis=0)
@@ -91,6 +96,14 @@ class Target(BaseModel):
         if self.task == "multilabel":
             return (decoded > (0.5 if self.answers == "probabilities" else 0.0)).astype(np.int64)
         return decoded.argmax(axis=1)
+
+
+def class_numbers(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The number of each row's class among the sorted `classes`, (n,) float64. Raises TableError for others."""
+    unknown = np.setdiff1d(y, classes)
+    if unknown.size:
+        raise TableError(f"y holds {unknown[0]!r}, which is not among the classes {listed(classes.tolist())}.")
+    return np.searchsorted(classes, y).astype(np.float64)
 
 
 def _takes_log(y: np.ndarray, transform: str) -> bool:

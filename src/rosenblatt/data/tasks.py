@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,25 +27,29 @@ class Question:
     labels: tuple[Label, ...]
     y: np.ndarray  # (n,) class numbers, (n, labels) zeros and ones, or (n, targets) values; NaN where missing
     reason: str  # why it was taken to be this task
-
-    @property
-    def known(self) -> np.ndarray:
-        """Which rows (n,) have all their answers."""
-        return ~np.isnan(self.y.reshape(len(self.y), -1)).any(axis=1)
+    words: tuple[tuple[Label, Label], ...] = ()  # as in `Target`
+    lists: str = ""  # as in `Target`
 
     def target(self, y: np.ndarray, transform: Literal["auto", "none", "log"], answers: str) -> Target:
         """The target, how it is spread being learnt from the training rows y."""
         if self.task == "regression":
             return Target.of_values(self.names, y, transform)
         steps = "steps" if answers == "steps" else "probabilities"
-        return Target(names=self.names, task=self.task, labels=self.labels, answers=steps)
+        return Target(
+            names=self.names, task=self.task, labels=self.labels, answers=steps, words=self.words, lists=self.lists
+        )
+
+
+def has_answers(y: np.ndarray) -> np.ndarray:
+    """Which rows (n,) have all their answers; y as in `Question`."""
+    return ~np.isnan(y.reshape(len(y), -1)).any(axis=1)
 
 
 def column_name(frame: pl.DataFrame, asked: str) -> str:
     """The column that is asked for by name, or by number from 1 (from the end where negative). Raises TableError."""
     if asked in frame.columns:
         return asked
-    if asked.lstrip("-").isdigit() and 1 <= abs(int(asked)) <= frame.width:
+    if re.fullmatch(r"-?[0-9]{1,9}", asked) and 1 <= abs(int(asked)) <= frame.width:
         return frame.columns[int(asked) - (int(asked) > 0)]
     hint = nearest(asked, frame.columns)
     raise TableError(f"There is no column {asked!r}; the table has {listed(frame.columns, 20)}.{hint}")
@@ -113,10 +118,16 @@ def _classes(text: pl.Series, task: Task, reason: str, distinct: int) -> Questio
 def _several(series: list[pl.Series], task: Task | None) -> Question:
     texts = [_text(column) for column in series]
     names = tuple(column.name for column in series)
-    two_valued = all(text.drop_nulls().n_unique() <= 2 for text in texts)
-    if task in (None, "multilabel") and two_valued:
-        y = np.column_stack([_holds(text) for text in texts])
-        return Question("multilabel", names, (), y, f"{len(names)} columns of two values each")
+    values = [_sorted_labels(text.drop_nulls().unique().to_list()) for text in texts]
+    for name, found in zip(names, values, strict=True):
+        if len(found) < 2:
+            raise TableError(
+                f"The target {name!r} holds one value only, {found}; two or more are needed to learn from."
+            )
+    if task in (None, "multilabel") and all(len(found) == 2 for found in values):
+        words = tuple((off, on) if not _is_yes(off) else (on, off) for off, on in values)
+        y = np.column_stack([_holds(text, pair)[0] for text, pair in zip(texts, words, strict=True)])
+        return Question("multilabel", names, (), y, f"{len(names)} columns of two values each", words)
     numbers = [parse_numbers(text)[1] for text in texts]
     numeric = all(n.null_count() == text.null_count() for n, text in zip(numbers, texts, strict=True))
     if task in (None, "regression") and numeric:
@@ -129,12 +140,17 @@ def _several(series: list[pl.Series], task: Task | None) -> Question:
 
 
 def _lists(series: pl.Series) -> Question:
-    labels = sorted(series.explode().drop_nulls().cast(pl.String).unique().to_list())
+    labels = tuple(sorted(series.explode().drop_nulls().cast(pl.String).unique().to_list()))
     if not labels:
         raise TableError(f"The target {series.name!r} has no values at all. Choose another column.")
+    y = _members_of_lists(series, labels)
+    return Question("multilabel", labels, (), y, f"lists of {len(labels)} labels", (), series.name)
+
+
+def _members_of_lists(series: pl.Series, labels: Sequence[str]) -> np.ndarray:
     cells = series.cast(pl.List(pl.String))
-    y = np.column_stack([cells.list.contains(label).cast(pl.Float64).fill_null(np.nan).to_numpy() for label in labels])
-    return Question("multilabel", tuple(labels), (), y, f"lists of {len(labels)} labels")
+    holds = [cells.list.contains(label).cast(pl.Float64).fill_null(np.nan).to_numpy() for label in labels]
+    return np.column_stack(holds)
 
 
 def read_answers(frame: pl.DataFrame, target: Target) -> tuple[np.ndarray, list[str]]:
@@ -143,21 +159,19 @@ def read_answers(frame: pl.DataFrame, target: Target) -> tuple[np.ndarray, list[
     A class is also recognized where it differs in case, or by blanks or a point at its end. Raises TableError for
     others.
     """
-    if target.task == "multilabel":
-        lists = next((series for series in frame if series.dtype == pl.List), None)
-        if not set(target.names) <= set(frame.columns) and lists is not None:
-            cells = lists.cast(pl.List(pl.String))
-            holds = [cells.list.contains(name).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in target.names]
-            return np.column_stack(holds), []
-    for name in target.names:
+    for name in (target.lists,) if target.lists else target.names:
         if name not in frame.columns:
             raise TableError(
                 f"The table lacks the target {name!r}, without which nothing can be evaluated."
                 f"{nearest(name, frame.columns)}"
             )
+    if target.lists:
+        if frame[target.lists].dtype != pl.List:
+            raise TableError(f"The target {target.lists!r} held lists of labels, but not in this table.")
+        return _members_of_lists(frame[target.lists], target.names), []
     texts = [_text(frame[name]) for name in target.names]
     if target.task == "multilabel":
-        return np.column_stack([_holds(text) for text in texts]), []
+        return np.column_stack([_label(text, pair) for text, pair in zip(texts, target.words, strict=True)]), []
     if target.task == "regression":
         columns = [parse_numbers(text)[1] for text in texts]
         for text, numbers in zip(texts, columns, strict=True):
@@ -194,7 +208,14 @@ def _loosely(value: str) -> str:
 
 
 def _text(series: pl.Series) -> pl.Series:
-    return clean(series, MARKERS_IN_TARGETS)
+    """The answers as strings, in which 1 and 1.0 are the same."""
+    text = clean(series, MARKERS_IN_TARGETS)
+    if series.dtype == pl.Boolean:
+        return text
+    numbers = text.cast(pl.Float64, strict=False)
+    if numbers.null_count() == text.null_count() and is_whole(numbers.drop_nulls()):
+        return numbers.cast(pl.Int64).cast(pl.String).alias(series.name)
+    return text
 
 
 def _likely_task(numbers: pl.Series | None, distinct: int) -> tuple[Task, str]:
@@ -212,21 +233,30 @@ def _likely_task(numbers: pl.Series | None, distinct: int) -> tuple[Task, str]:
 
 def _sorted_labels(values: list[str]) -> tuple[Label, ...]:
     """The classes in order; those written as whole numbers are numbers."""
-    if all(value.lstrip("-").isdigit() and str(int(value)) == value for value in values):
+    if all(re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value) for value in values):
         return tuple(sorted(int(value) for value in values))
     return tuple(sorted(values))
 
 
-def _holds(text: pl.Series) -> np.ndarray:
-    """1 where a label holds (1, true, yes, or the later of its two values), else 0, NaN where missing; (n,)."""
-    _, numbers = parse_numbers(text)
-    if numbers.null_count() == text.null_count():
-        holds = numbers > 0
-    else:
-        values = text.str.to_lowercase()
-        known = [value for value, true in BOOLEANS.items() if true]
-        holds = values.is_in(known) if values.is_in(list(BOOLEANS)).all() else values == values.max()
-    return holds.cast(pl.Float64).fill_null(np.nan).to_numpy()
+def _is_yes(value: Label) -> bool:
+    return BOOLEANS.get(str(value).lower(), False)
+
+
+def _holds(text: pl.Series, words: tuple[Label, Label]) -> tuple[np.ndarray, pl.Series]:
+    """1 where a label holds, 0 where not, NaN where missing or neither, (n,); and the cells that are neither."""
+    lower = text.str.to_lowercase()
+    off, on = (str(word).lower() for word in words)
+    holds = lower.replace_strict([off, on], [0.0, 1.0], default=None, return_dtype=pl.Float64)
+    return holds.fill_null(np.nan).to_numpy(), text.filter(holds.is_null() & text.is_not_null())
+
+
+def _label(text: pl.Series, words: tuple[Label, Label]) -> np.ndarray:
+    holds, strays = _holds(text, words)
+    if len(strays):
+        raise TableError(
+            f"The target {text.name!r} holds {strays[0]!r}, but the model knows {listed(words)}. Correct the table."
+        )
+    return holds
 
 
 def _finite(numbers: pl.Series) -> np.ndarray:

@@ -18,7 +18,6 @@ from rosenblatt.spec import DataSpec
 
 CHUNK = 8192  # rows encoded at a time: a chunk's working set stays in the cache
 QUANTILES = 1000
-MISSING, OTHER = "(missing)", "(other)"
 
 
 class _Learnt(BaseModel):
@@ -90,37 +89,39 @@ class NumberEncoding(_Learnt):
 class CategoryEncoding(_Learnt):
     """How one column of categories enters the network: a 0/1 column a category.
 
-    Categories beyond the most frequent ones share one column, as do those met only after training.
+    Categories beyond the most frequent ones share one column, as do those met only after training; missing cells are a
+    category of their own, if there were some in training.
     """
 
     kind: Literal["category"] = "category"
     column: str
     categories: tuple[str, ...]
+    flag: bool = False  # whether there is a column for missing cells
+    others: bool = False  # whether there is a column for other categories
 
     @classmethod
     def learn(cls, column: str, values: pl.Series, most: int, min_rows: int) -> CategoryEncoding:
         """From the training rows of a column of strings, null for missing."""
-        counts = values.fill_null(MISSING).value_counts(sort=False).sort(["count", column], descending=[True, False])
-        frequent = counts.head(most).filter(pl.col("count") >= min_rows)[column].to_list()
-        rare = [OTHER] if len(frequent) < counts.height else []
-        return cls(column=column, categories=(*sorted(frequent), *rare))
+        counts = values.drop_nulls().alias("category").value_counts(name="rows")
+        ranked = counts.sort(["rows", "category"], descending=[True, False])
+        frequent = ranked.head(most).filter(pl.col("rows") >= min_rows)["category"].to_list()
+        others = len(frequent) < counts.height
+        return cls(column=column, categories=tuple(sorted(frequent)), flag=values.has_nulls(), others=others)
 
     @property
     def names(self) -> list[str]:
         """What each column of the matrix means."""
-        return [f"{self.column} = {category}" for category in self.categories]
+        names = [f"{self.column} = {category}" for category in self.categories]
+        return names + [f"{self.column} is missing"] * self.flag + [f"{self.column} is another"] * self.others
 
     def encode(self, values: pl.Series, out: np.ndarray) -> None:
-        """Write the columns for `values` (n,) to `out` (n, len(names)); what was not met in training is (other)."""
-        out[:] = 0
-        other = len(self.categories) - 1 if self.categories[-1:] == (OTHER,) else None
-        code = (
-            values.fill_null(MISSING)
-            .replace_strict(list(self.categories), range(len(self.categories)), default=other, return_dtype=pl.Int64)
-            .to_numpy()
-        )
-        rows = np.flatnonzero(~np.isnan(code)) if other is None else np.arange(len(code))
-        out[rows, code[rows].astype(np.int64)] = 1
+        """Write the columns for `values` (n,) to `out` (n, len(names))."""
+        n = len(self.categories)
+        nowhere = n + self.flag + self.others
+        missing, other = n if self.flag else nowhere, n + self.flag if self.others else nowhere
+        codes = values.replace_strict(list(self.categories), range(n), default=other, return_dtype=pl.Int64)
+        code = codes.set(values.is_null(), missing).to_numpy()
+        out[:] = code[:, None] == np.arange(nowhere)
 
 
 Encoding = Annotated[NumberEncoding | CategoryEncoding, Field(discriminator="kind")]

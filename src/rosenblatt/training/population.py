@@ -176,12 +176,13 @@ def _train_member(
                 record = record._replace(score=-mean_loss(member.shape.loss, outputs, t, weight))
             else:
                 record = record._replace(score=score(outputs, member.validation))
-        member.history.append(record)
-        if not np.isfinite(record.score) and member.validation.size:
+        if not np.isfinite(outputs).all():
             member.diverged = True
             return
-        if not member.validation.size or record.score >= member.best_score:  # the latest of equals has learnt most
-            member.best, member.best_epoch, member.best_score = member.state.theta.copy(), epoch, record.score
+        member.history.append(record)
+        if not record.score < member.best_score:  # the latest of equals has learnt most; no score is no reason to stop
+            member.best, member.best_epoch = member.state.theta.copy(), epoch
+            member.best_score = member.best_score if np.isnan(record.score) else record.score
         yield record
         if is_perceptron and record.loss == 0:  # no mistakes: the rule changes nothing any more
             return
