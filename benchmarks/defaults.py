@@ -1,12 +1,12 @@
 """How the default hyperparameters were chosen: cross-validated scores of changes to them, over many tables.
 
-    python benchmarks/defaults.py [--change "dropout=0.2" --change "members=8,folds=4" ...] [--tables german,wine]
+    python benchmarks/defaults.py [--change "dropout=0.2" --change "members=8,folds=4" ...] [--tables german,moons]
 
 Each change is a set of hyperparameters, tried alone against the defaults. Tables: scikit-learn's own, generated ones,
 and the *training rows* of those in `../shared/data` as `benchmarks/quality.py` splits them; test rows are never used.
 Every fold is a whole `fit`, scored on rows it never saw: AUC for classes (one against rest), R2 for values; means of
-the folds. The last column is how much larger the error (1 - score) is than with the defaults, mean over tables; an error
-below 0.02 counts as 0.02, so that tables on which all is right do not decide.
+the folds. The last column is how much larger the error (1 - score) is than with the defaults, mean over tables; an
+error below 0.02 counts as 0.02, so that tables on which all is right do not decide.
 """
 
 from __future__ import annotations

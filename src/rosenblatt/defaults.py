@@ -10,6 +10,10 @@ from rosenblatt.spec import Spec
 ENCODED_NUMBERS = 2**28  # most numbers of an encoded table: 1 GiB
 BATCHES = ((2_800, 32), (4_500, 64), (6_400, 128), (32_000, 256), (200_000, 512))
 LARGEST_BATCH = 1024
+MEMBERS = ((2_000, 16), (50_000, 8), (300_000, 4))
+LEAST_MEMBERS = 2
+BINS = ((5_000, 16),)
+MOST_BINS = 48
 FEW = 20  # training rows below which none is spared for validation
 
 
@@ -19,8 +23,8 @@ def resolve(spec: Spec, rows: int, columns: int) -> Spec:
         chosen = _for_perceptron()
     else:
         chosen = {
-            "hidden_sizes": (256, 256),
-            "members": 8 if rows < 50_000 else 4 if rows < 300_000 else 2,
+            "hidden_sizes": (512, 512) if 500 <= rows < 10_000 else (256, 256),
+            "members": _by_rows(MEMBERS, rows, LEAST_MEMBERS),
             "learning_rate": 1e-3,
             "epochs": 200,
             "patience": 16,
@@ -28,11 +32,16 @@ def resolve(spec: Spec, rows: int, columns: int) -> Spec:
             "dropout": 0.1,
             "numbers": "piecewise",
         }
-    chosen["batch_size"] = next((size for most, size in BATCHES if rows < most), LARGEST_BATCH)
-    chosen["bins"] = max(8, min(48, ENCODED_NUMBERS // max(rows * columns, 1)))
+    chosen["batch_size"] = _by_rows(BATCHES, rows, LARGEST_BATCH)
+    chosen["bins"] = max(8, min(_by_rows(BINS, rows, MOST_BINS), ENCODED_NUMBERS // max(rows * columns, 1)))
     chosen["folds"] = 1 if rows < FEW else 8
     auto = {name: value for name, value in chosen.items() if spec[name] == "auto"}
     return spec.replace(**auto)
+
+
+def _by_rows(steps: tuple[tuple[int, int], ...], rows: int, beyond: int) -> int:
+    """The value of the first step that has more rows than these."""
+    return next((value for most, value in steps if rows < most), beyond)
 
 
 def _for_perceptron() -> dict[str, object]:

@@ -17,29 +17,25 @@ def training_progress(shown: bool) -> Iterator[Callable[[Spec, int], Callable[[R
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs at most · {task.fields[note]}"),
-        TimeElapsedColumn(),
-    )
+    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
 
         def watch(spec: Spec, members: int) -> Callable[[Record], None]:
-            epochs = int(spec.training.epochs)
-            task = progress.add_task("", total=epochs * members, note="compiling on the first use")
-            best: dict[int, float] = {}
-            what = "loss" if spec.training.scoring == "loss" else spec.training.scoring
-            sign = -1 if what == "loss" else 1
+            epochs = spec["epochs"]
+            task = progress.add_task("", total=epochs * members, note="compiling the engine, once an installation")
+            scoring, best, done = spec.training.scoring, dict[int, float](), 0
+            sign = -1 if scoring == "loss" else 1
 
             def told(record: Record) -> None:
+                nonlocal done
+                done += record.last
                 best[record.member] = max(best.get(record.member, record.score), record.score)
                 mean = sign * sum(best.values()) / len(best)
-                note = f"training loss {record.loss:.4g}" if math.isnan(mean) else f"best validation {what} {mean:.4g}"
-                progress.update(task, advance=1, note=f"{len(best)} of {members} networks, {note}")
+                score = f"training loss {record.loss:.4g}" if math.isnan(mean) else f"validation {scoring} {mean:.4g}"
+                advance = epochs - record.epoch + 1 if record.last else 1
+                progress.update(task, advance=advance, note=f"{done} of {members} networks done, {score}")
 
             return told
 

@@ -38,6 +38,7 @@ class Record(NamedTuple):
     epoch: int  # counted from 1
     loss: float  # mean over the training rows, as they were met
     score: float  # on the validation rows; NaN where there are none
+    last: bool = False  # whether the member is done
 
 
 @dataclass
@@ -183,10 +184,11 @@ def _train_member(
         if not record.score < member.best_score:  # the latest of equals has learnt most; no score is no reason to stop
             member.best, member.best_epoch = member.state.theta.copy(), epoch
             member.best_score = member.best_score if np.isnan(record.score) else record.score
-        yield record
-        if is_perceptron and record.loss == 0:  # no mistakes: the rule changes nothing any more
-            return
-        if member.validation.size and epoch - member.best_epoch >= member.patience:
+        converged = is_perceptron and record.loss == 0  # no mistakes: the rule changes nothing any more
+        patient = not member.validation.size or epoch - member.best_epoch < member.patience
+        done = converged or not patient
+        yield record._replace(last=done or epoch == member.epochs)
+        if done:
             return
 
 
