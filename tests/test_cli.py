@@ -244,3 +244,23 @@ def test_a_reader_that_goes_away_is_no_error(model, folder):
     process = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
     assert process.stdout == "rich,probability of no,probability of yes\n"
     assert "Traceback" not in process.stderr
+
+
+def test_output_that_cannot_be_written_is_one_sentence(model, folder):
+    command = f"{sys.executable} -m rosenblatt predict people.rosenblatt people.csv > /dev/full"
+    process = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "The output could not be written: No space left on device" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_help_shows_its_examples_line_by_line(run):
+    _, out, _ = run("--help")
+    assert "\\b" not in out
+    assert "  rosenblatt describe people.csv " in out
+
+
+def test_names_with_commas_are_found(run, folder, people):
+    people.rename({"city": "city, country"}).write_csv("odd.csv")
+    assert run("fit", "odd.csv", "-t", "rich", "--ignore", "noise,city, country", *FAST)[0] == 0
+    assert [column.name for column in load_model("odd.rosenblatt").schema.columns] == ["age"]

@@ -318,3 +318,26 @@ def test_a_scorer_that_was_a_function_is_not_in_the_file(tmp_path):
     scorer = make_scorer(f1_score, average="macro")
     MLPClassifier(**FAST, scoring=scorer).fit(IRIS, SPECIES).save(tmp_path / "m")
     assert MLPClassifier.load(tmp_path / "m").scoring == "loss"
+
+
+def test_arrays_are_predicted_by_position_after_a_fit_on_a_frame(table):
+    X, y = table
+    model = MLPClassifier(**FAST).fit(X.select("age", "noise"), y)
+    with pytest.warns(UserWarning, match="valid feature names"):
+        predicted = model.predict(X.select("age", "noise").to_numpy())
+    np.testing.assert_array_equal(predicted, model.predict(X.select("age", "noise")))
+
+
+def test_columns_from_which_nothing_is_learnt_are_warned_of():
+    frame = pl.DataFrame({"id": [f"u{i}" for i in range(60)], "x": np.arange(60.0)})
+    with pytest.warns(UserWarning, match="Nothing is learnt from 'id'"):
+        MLPClassifier(**FAST).fit(frame, np.arange(60) % 2)
+    with pytest.raises(TableError, match="No column is left"):
+        MLPClassifier(**FAST).fit(frame.select("id"), np.arange(60) % 2)
+
+
+def test_answers_that_are_missing_or_dates_are_refused():
+    with pytest.raises(TableError, match="y holds missing values"):
+        MLPClassifier().fit(IRIS[:3], ["a", None, "b"])
+    with pytest.raises(TableError, match="y holds dates"):
+        MLPRegressor().fit(IRIS[:2], np.array(["2020-01-01", "2020-01-02"], "datetime64[D]"))

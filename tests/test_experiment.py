@@ -189,3 +189,23 @@ def test_a_fold_that_cannot_be_scored_does_not_end_training():
 def test_what_a_perceptron_does_not_have_is_refused(people):
     with pytest.raises(SpecError, match="A perceptron has no 'dropout'"):
         fitted(people, spec=Spec.of(kind="perceptron", dropout=0.5))
+
+
+def test_identifiers_are_kept_when_asked_and_targets_are_not_ignored(people):
+    counted = people.with_columns(pl.int_range(300).alias("n"))
+    result, _ = fitted(counted, keep=["n"])
+    assert "n" in [column.name for column in result.model.schema.learnt]
+    with pytest.raises(TableError, match="'rich' is the target; it cannot be ignored too"):
+        fitted(people, ignore=["rich"])
+
+
+def test_categories_never_met_are_said(people):
+    result, said = fitted(people)
+    predict(result.model, Table(pl.DataFrame({"age": ["3"], "city": ["Paris"], "noise": ["0"]}), "n"), say=said.append)
+    assert "city: 'Paris' was not met in training (1 rows)" in said
+
+
+def test_each_of_several_values_has_its_own_scores(people):
+    values = people.with_columns(pl.col("age").fill_null(40.0), (pl.col("noise") * 2).alias("twice"))
+    names = [score.name for score in fitted(values, ["age", "twice"])[0].scores]
+    assert names[::3] == ["R2 of age", "R2 of twice"]

@@ -106,7 +106,7 @@ def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="rosenblatt")
 def cli() -> None:
-    r"""Train perceptron networks on your tables, and use them.
+    """Train perceptron networks on your tables, and use them.
 
     \b
     rosenblatt describe people.csv                     what the table holds
@@ -131,6 +131,9 @@ def cli() -> None:
     "--task", type=click.Choice(get_args(Task)), help="The kind of task; found out from the target by default."
 )
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Columns to leave out.")
+@click.option(
+    "--keep", multiple=True, metavar="COLUMN", help="Columns to learn from though they look like identifiers."
+)
 @click.option("--test", metavar="TABLE", help="A table to test on, instead of rows set aside.")
 @click.option(
     "--validation", metavar="TABLE", help="A table to choose the best epochs on, instead of parts of the training rows."
@@ -147,6 +150,7 @@ def fit(
     target: tuple[str, ...],
     task: Task | None,
     ignore: tuple[str, ...],
+    keep: tuple[str, ...],
     test: str | None,
     validation: str | None,
     config: str | None,
@@ -158,7 +162,7 @@ def fit(
     as_json: bool,
     **hyperparameters: str | None,
 ) -> None:
-    r"""Train a network on a table, test it on rows it never saw, and save it.
+    """Train a network on a table, test it on rows it never saw, and save it.
 
     \b
     rosenblatt fit people.csv --target income
@@ -183,6 +187,7 @@ def fit(
             spec,
             task=task,
             ignore=_columns(ignore, read),
+            keep=_columns(keep, read),
             test=others[0],
             validation=others[1],
             say=say,
@@ -191,14 +196,16 @@ def fit(
         )
     interrupted = fitted.model.facts["interrupted"]
     if interrupted:
-        say("stopped early: the best epochs so far are kept")
+        begun, asked = len(fitted.model.networks), fitted.model.facts["members"]
+        say(f"stopped early: the best epochs so far are kept, of {begun} of {asked} networks")
     replaced = path.exists()
     experiment.save(fitted, path)
     if report:
         from rosenblatt.report import Report
 
         Report.of(fitted).save(report)
-    _show_scores(fitted.scores, say, as_json, fitted.model, {"model": str(path), "report": report})
+    known = {key: fitted.model.facts[key] for key in ("rows", "test_rows", "seconds", "interrupted")}
+    _show_scores(fitted.scores, say, as_json, fitted.model, {**known, "model": str(path), "report": report})
     say(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
     if report:
         say(f"report: {report}")
@@ -226,7 +233,7 @@ def predict(
     encoding: str | None,
     threads: int | None,
 ) -> None:
-    r"""Predict the rows of a table with a saved model; for classes also the probability of each.
+    """Predict the rows of a table with a saved model; for classes also the probability of each.
 
     \b
     rosenblatt predict people.rosenblatt new-people.csv --out predictions.csv
@@ -262,7 +269,7 @@ def evaluate(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    r"""Score a saved model on a table that holds the answers, beside a trivial baseline.
+    """Score a saved model on a table that holds the answers, beside a trivial baseline.
 
     \b
     rosenblatt evaluate people.rosenblatt people-with-answers.csv
@@ -287,7 +294,7 @@ def evaluate(
 @click.argument("what", metavar="MODEL|TABLE")
 @_options("header", "encoding", "json")
 def describe(what: str, header: bool | None, encoding: str | None, as_json: bool) -> None:
-    r"""Tell what a model or a table holds.
+    """Tell what a model or a table holds.
 
     \b
     rosenblatt describe people.csv           columns, kinds, missing values, the likely task
@@ -299,7 +306,8 @@ def describe(what: str, header: bool | None, encoding: str | None, as_json: bool
     if is_model_file(what):
         description, show = describing.of_model(load_model(what), what), describing.show_model
     else:
-        description, show = describing.of_table(_read(what, header, encoding, _teller(True))), describing.show_table
+        table = _read(what, header, encoding, lambda _: None)
+        description, show = describing.of_table(table), describing.show_table
     if as_json:
         click.echo(json.dumps(description, indent=2))
     else:
@@ -330,7 +338,12 @@ def _columns(asked: Sequence[str], table: Table) -> list[str]:
     """Columns given one by one, or several with commas between them."""
     names: list[str] = []
     for word in asked:
-        names += [word] if word in table.frame.columns else [part.strip() for part in word.split(",") if part.strip()]
+        parts = [part for part in word.split(",") if part.strip()]
+        while parts:  # a name may hold commas: the longest that there is
+            ends = range(len(parts), 1, -1)
+            taken = next((end for end in ends if ",".join(parts[:end]).strip() in table.frame.columns), 1)
+            names.append(",".join(parts[:taken]).strip())
+            parts = parts[taken:]
     return names
 
 
@@ -425,7 +438,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("Stopped. Nothing was written.", err=True)
+        click.echo("Stopped.", err=True)
         sys.exit(stop.status)
     except RosenblattError as error:
         click.echo(f"Error: {error}", err=True)
@@ -435,3 +448,7 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"Error: The output could not be written: {error.strerror}.", err=True)
+        sys.exit(2)

@@ -78,8 +78,8 @@ def _of_column(series: pl.Series) -> dict[str, Any]:
         column = Column(name=series.name, kind="text", missing=series.null_count(), note=str(error))
     shown: list[str] = []
     if not series.dtype.is_nested():
-        texts = series.head(1000).drop_nulls().cast(pl.String).str.strip_chars().unique(maintain_order=True)
-        shown = texts.head(3).to_list()
+        known = series.head(1000).drop_nulls().unique(maintain_order=True).head(3)
+        shown = [str(value).strip() for value in known]
     return {**column.model_dump(include={"name", "kind", "missing", "distinct", "note"}), "examples": shown}
 
 

@@ -6,6 +6,7 @@ Their arguments are the hyperparameters of `spec.py`; `__init__` only stores the
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -28,7 +29,7 @@ from sklearn.utils.validation import (
 from rosenblatt.data.columns import Schema, of_types
 from rosenblatt.data.frames import as_frame, is_frame
 from rosenblatt.data.targets import Target, class_numbers
-from rosenblatt.errors import SpecError, TableError, nearest
+from rosenblatt.errors import SpecError, TableError, listed, nearest
 from rosenblatt.model import Data, Model, Stream, learn
 from rosenblatt.modelfile import load_model, to_bytes, write_file
 from rosenblatt.progress import training_progress
@@ -117,6 +118,9 @@ class _Network(BaseEstimator):
             )
         self._stream = None
         self._learnt()
+        idle = [encoding.column for encoding in self.model_.encoder.encodings if not encoding.names]
+        if idle:
+            warnings.warn(f"Nothing is learnt from {listed(idle)}: no value comes twice.", UserWarning, stacklevel=2)
         if self.model_.facts["interrupted"]:
             raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
         return self
@@ -265,7 +269,7 @@ class _Classifier(ClassifierMixin, _Network):
         self._multilabel = multilabel
         if len(self.classes_) < 2 and not multilabel:
             raise TableError(
-                f"y holds one class only, {self.classes_[0]!r}; two or more classes are needed to learn from."
+                f"y holds one class only, {self.classes_.tolist()[0]!r}; two or more classes are needed to learn from."
             )
 
     def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
@@ -275,6 +279,8 @@ class _Classifier(ClassifierMixin, _Network):
         y = _of_numpy(y)
         of_numbers = getattr(np.asarray(y).dtype, "kind", "") == "f"
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=of_numbers)
+        if y.dtype == object and any(value is None or value != value for value in y.ravel()):  # noqa: PLR0124 - NaN
+            raise TableError("y holds missing values. Leave out the rows whose answer is not known.")
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
@@ -374,7 +380,9 @@ class MLPRegressor(RegressorMixin, _Network):
         return self._continue(X, lambda n: self._numbers(y, n), sample_weight)
 
     def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
-        values = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        if getattr(np.asarray(y).dtype, "kind", "") in "mM":
+            raise TableError("y holds dates or times, but numbers were expected. Say what number of them is meant.")
+        values = check_array(_of_numpy(y), ensure_2d=False, dtype=np.float64, input_name="y")
         if values.ndim == 2 and values.shape[1] == 1:
             values = column_or_1d(values, warn=True)
         check_consistent_length(np.empty(n), values)

@@ -31,6 +31,7 @@ from rosenblatt.scoring import epoch_score
 from rosenblatt.spec import Spec, Task
 
 Say = Callable[[str], None]
+FEW_TEST_ROWS = 30
 CHECKED_ROWS = 1000  # rows whose predictions must be the same, to the last bit, from the written file in a new process
 
 
@@ -53,6 +54,7 @@ def fit(
     *,
     task: Task | None = None,
     ignore: Sequence[str] = (),
+    keep: Sequence[str] = (),
     test: Table | None = None,
     validation: Table | None = None,
     say: Say = print,
@@ -71,10 +73,15 @@ def fit(
     if not names:
         raise TableError("No target was named. Name the column to predict.")
     question = ask(frame, names, task)
+    for note in question.notes:
+        say(note)
     frame, y = _answered(frame, question.y, question.names, say)
     if len(y) < 2:
         raise TableError(f"Only one row has {listed(question.names, 3)}; two or more are needed to learn from.")
-    schema = _schema(frame, names, [column_name(frame, name) for name in ignore], spec)
+    ignored = [column_name(frame, name) for name in ignore]
+    if set(ignored) & set(names):
+        raise TableError(f"{names[0]!r} is the target; it cannot be ignored too.")
+    schema = _schema(frame, names, ignored, [column_name(frame, name) for name in keep], spec)
     for line in columns_in_words(schema):
         say(line)
     say(f"task: {task_in_words(question)}")
@@ -90,7 +97,8 @@ def fit(
     if validation is not None:
         validation_frame, validation_y = answered(validation, target, say)
         watched = Data(schema.read(validation_frame), validation_y)
-    say(f"rows: {len(training):,} for training, {len(truth):,} for the test")
+    rough = " (few: their scores are rough)" if 0 < len(truth) < FEW_TEST_ROWS else ""
+    say(f"rows: {len(training):,} for training, {len(truth):,} for the test{rough}")
     model = learn(
         spec,
         schema,
@@ -127,7 +135,10 @@ def predict(
     Raises:
         TableError: where the table does not fit the model.
     """
-    decoded = model.decoded_typed(model.schema.read(table.frame, say), threads)
+    typed = model.schema.read(table.frame, say)
+    for note in model.encoder.news(typed):
+        say(note)
+    decoded = model.decoded_typed(typed, threads)
     target, label = model.target, model.label(decoded)
     columns: dict[str, np.ndarray | list[Any]] = {}
     if target.labels:
@@ -218,8 +229,10 @@ def _answered(frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], say: Say
     return frame.filter(known), y[known]
 
 
-def _schema(frame: pl.DataFrame, targets: Sequence[str], ignore: Sequence[str], spec: Spec) -> Schema:
-    schema = infer(frame.drop([*targets, *ignore]), spec.data.max_categories)
+def _schema(
+    frame: pl.DataFrame, targets: Sequence[str], ignore: Sequence[str], keep: Sequence[str], spec: Spec
+) -> Schema:
+    schema = infer(frame.drop([*targets, *ignore]), spec.data.max_categories).keeping(keep)
     empty = [column.name for column in schema.columns if column.kind == "empty"]
     if empty:
         raise TableError(

@@ -139,6 +139,8 @@ def learn(
     """
     chosen = _resolved(spec, data, target)
     encoder = Encoder.learn(data.frame, chosen.data)
+    if not encoder.names:
+        raise TableError("No column is left to learn from: no value of any of them comes twice.")
     frame, y, weight = _together(data, validation)
     rows = _rows(chosen, encoder, target, frame, y, weight)
     members = list(_members(chosen, encoder, target, data, None if validation is None else len(validation.y)))

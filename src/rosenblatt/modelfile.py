@@ -50,8 +50,8 @@ def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] |
         temporary.replace(path)
     except OSError as error:
         raise StorageError(
-            f"{str(path)!r} could not be written: {error.strerror}. Nothing was changed; free some space or choose "
-            "another place."
+            f"{str(path)!r} could not be written: {error.strerror}. Nothing was changed; make room, or choose another "
+            "place."
         ) from error
     finally:
         if temporary:

@@ -29,6 +29,7 @@ MOST_CURVES = 10  # classes drawn in one picture
 MOST_POINTS = 2000
 UNITS_SHOWN = 14  # units of a layer in the drawing of a network
 IMPORTANCE_ROWS = 2000
+IMPORTANCE_COLUMNS = 60  # of wider tables, those with the strongest weights
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -208,21 +209,30 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
     """For each column, what is lost (repeats,) of R2 (regression), AUC (two classes) or accuracy by shuffling it."""
     rng = np.random.default_rng(0)
     rows = np.sort(rng.permutation(frame.height)[:IMPORTANCE_ROWS])
-    typed, truth = model.schema.read(frame[rows]), y[rows]
+    truth = y[rows]
+    parts = {column.name: [part.name for part in read] for column, read in model.schema.parts(frame[rows])}
+    x = model.encoder.encode(model.schema.read(frame[rows]))
+    made_of = np.array(model.encoder.source_columns)
 
-    def quality(table: pl.DataFrame) -> float:
-        decoded = model.decoded_typed(table)
+    def quality(rows_encoded: np.ndarray) -> float:
+        decoded = model.decoded_rows(rows_encoded)
         if model.target.task == "regression":
             return float(metrics.r2_score(truth, decoded))
         if model.target.task == "binary" and 0 < truth.sum() < len(truth):
             return float(metrics.roc_auc_score(truth, decoded[:, 1]))
         return float((model.target.decide(decoded) == truth).mean())
 
-    best, lost = quality(typed), {}
-    for column, read in model.schema.parts(frame[rows]):
-        parts = [series.name for series in read]
-        orders = [rng.permutation(typed.height) for _ in range(repeats)]
-        lost[column.name] = np.array([best - quality(typed.with_columns(typed[parts][order])) for order in orders])
+    best, lost = quality(x), {}
+    strength = np.abs(model.networks[0].architecture.layers(model.networks[0].theta)[0][0]).sum(axis=1)
+    strengths = {name: strength[np.isin(made_of, typed)].sum() for name, typed in parts.items()}
+    for name in sorted(parts, key=lambda name: -strengths[name])[:IMPORTANCE_COLUMNS]:
+        columns = np.flatnonzero(np.isin(made_of, parts[name]))
+        drops = []
+        for _ in range(repeats):
+            shuffled = x.copy()
+            shuffled[:, columns] = x[rng.permutation(len(x))][:, columns]
+            drops.append(best - quality(shuffled))
+        lost[name] = np.array(drops)
     return lost
 
 
@@ -232,7 +242,7 @@ def network(model: Model) -> Picture:
     first = model.networks[0]
     layers = first.architecture.layers(first.theta)
     shown = _strongest_units(first.architecture, layers)
-    figure, (ax,) = _figure(1, 7.6, 0.8 + 0.3 * max(map(len, shown)))
+    figure, (ax,) = _figure(1, 7.6, max(2.4, 0.8 + 0.3 * max(map(len, shown))))
     heights = [np.linspace(0.5, -0.5, len(units)) * (len(units) - 1) for units in shown]
     for l, (weights, _) in enumerate(layers):
         part = weights[np.ix_(shown[l], shown[l + 1])]

@@ -14,6 +14,7 @@ from rosenblatt import plots
 from rosenblatt.data.frames import as_frame
 from rosenblatt.data.targets import class_numbers
 from rosenblatt.describing import of_model
+from rosenblatt.errors import listed, nearest
 from rosenblatt.experiment import Fitted
 from rosenblatt.model import Model
 from rosenblatt.modelfile import write_file
@@ -65,7 +66,10 @@ class Report:
 
     def __getitem__(self, title: str) -> Picture:
         """The picture of that title."""
-        return {picture.title: picture for picture in self.pictures}[title]
+        by_title = {picture.title: picture for picture in self.pictures}
+        if title not in by_title:
+            raise KeyError(f"there is no picture {title!r}, but {listed(by_title)}.{nearest(title, by_title)}")
+        return by_title[title]
 
     def to_html(self) -> str:
         """The page."""

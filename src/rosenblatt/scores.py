@@ -32,21 +32,22 @@ def scores(target: Target, y: np.ndarray, decoded: np.ndarray, base: list[float]
     """Compare predictions (see `Model.decoded`) with the truth y (see `Question.y`); `base` as `baseline` gives it."""
     ours = _measures(target, y, decoded)
     trivial = _measures(target, y, np.tile(np.asarray(base), (len(y), 1)))
-    return [Score(name, value, trivial[name], name not in _LOWER_IS_BETTER) for name, value in ours.items()]
+    return [Score(name, value, trivial[name], not name.startswith(_LOWER_IS_BETTER)) for name, value in ours.items()]
 
 
-_LOWER_IS_BETTER = {"log loss", "root mean squared error", "mean absolute error"}
+_LOWER_IS_BETTER = ("log loss", "root mean squared error", "mean absolute error")
 
 
 def _measures(target: Target, y: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
     if target.task == "regression":
-        return _finite(
-            {
-                "R2": metrics.r2_score(y, decoded) if len(y) > 1 else float("nan"),
-                "root mean squared error": metrics.root_mean_squared_error(y, decoded),
-                "mean absolute error": metrics.mean_absolute_error(y, decoded),
-            }
-        )
+        found: dict[str, float] = {}
+        for k, name in enumerate(target.names):
+            of = f" of {name}" if len(target.names) > 1 else ""
+            truth, said = y[:, k], decoded[:, k]
+            found[f"R2{of}"] = metrics.r2_score(truth, said) if len(y) > 1 else float("nan")
+            found[f"root mean squared error{of}"] = metrics.root_mean_squared_error(truth, said)
+            found[f"mean absolute error{of}"] = metrics.mean_absolute_error(truth, said)
+        return _finite(found)
     decided = target.decide(decoded)
     if target.task == "multilabel":
         return _finite(
@@ -59,7 +60,7 @@ def _measures(target: Target, y: np.ndarray, decoded: np.ndarray) -> dict[str, f
         )
     classes = np.arange(len(target.labels))
     recalls = [float((decided[y == k] == k).mean()) for k in classes if (y == k).any()]
-    found: dict[str, float] = {
+    found = {
         "accuracy": metrics.accuracy_score(y, decided),
         "balanced accuracy": float(np.mean(recalls)),
     }

@@ -133,3 +133,33 @@ def test_real_tables_have_the_kinds_their_publishers_say(shared_data):
     autos = {c.name: c for c in infer(read_table(shared_data / "auto_imports.csv").frame, 64).columns}
     assert (autos["normalized_losses"].kind, autos["normalized_losses"].missing) == ("number", 37)
     assert autos["num_doors"].kind == "category"
+
+
+def test_a_point_is_one_of_thousands_where_the_table_has_decimal_commas():
+    frame = pl.DataFrame(
+        {"x": ["1.535", "2.851", "432"], "z": ["219,35", "1,5", "7,25"], "w": ["0.535", "2.851", "3.5"]}
+    )
+    read = infer(frame, 64).read(frame)
+    assert read["x"].to_list() == [1535, 2851, 432]
+    assert read["w"].to_list() == [0.535, 2.851, 3.5]
+    alone = frame.select("x")
+    assert infer(alone, 64).read(alone)["x"].to_list() == [1.535, 2.851, 432]
+
+
+def test_years_are_no_identifiers_and_identifiers_can_be_kept():
+    assert kind_of(text(range(1900, 2020)), "year").kind == "number"
+    frame = pl.DataFrame({"t": text(range(N)), "name": [f"user-{i}" for i in range(N)]})
+    kept = infer(frame, 64).keeping(["t", "name"])
+    assert [column.kind for column in kept.columns] == ["number", "category"]
+    assert kept.read(frame).dtypes == [pl.Float64, pl.String]
+
+
+def test_dates_that_could_be_read_two_ways_are_said():
+    assert "day/month/year would fit too" in kind_of(["01/02/2020", "03/04/2021"]).note
+    assert kind_of(["01/22/2020", "03/04/2021"]).note == "read as month/day/year"
+    assert kind_of(["22/01/2020", "03/04/2021"]).note == "read as day/month/year"
+
+
+def test_iso_dates_are_read_whatever_was_learnt():
+    schema = infer(pl.DataFrame({"d": ["22/01/2020", "03/04/2021"]}), 64)
+    assert schema.read(pl.DataFrame({"d": ["2020-01-22"]}))["d (day)"][0] == 18283

@@ -70,6 +70,9 @@ def test_fields_may_hold_separators_quotes_and_line_breaks(tmp_path):
         ("x_duplicated_a,x_duplicated_b\n1,2\n", ["x_duplicated_a", "x_duplicated_b"]),
         ("0,13;0,25\n0,5;1,5\n", ["column_1", "column_2"]),
         ("[kg],y\n1,2\n", ["[kg]", "y"]),
+        ("People of 2024\n\na;b\n1;2\n3;4\n", ["a", "b"]),
+        ("sep=;\na;b\n1;2\n3;4\n", ["a", "b"]),
+        ("a;b;\n1;2;\n3;4;\n", ["a", "b"]),
         ("{kg},y\n1,2\n", ["{kg}", "y"]),
     ],
 )
@@ -109,7 +112,7 @@ def test_encoding_can_be_given(tmp_path):
     assert read_table(path, encoding="cp1250").frame["name"][0] == "Łódź"
     with pytest.raises(TableError, match="its text is not ascii"):
         read_table(path, encoding="ascii")
-    with pytest.raises(TableError, match="its text is not klingon"):
+    with pytest.raises(TableError, match="there is no encoding 'klingon'"):
         read_table(path, encoding="klingon")
 
 
@@ -143,3 +146,15 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_a_cell_may_be_very_long(tmp_path):
     path = write(tmp_path / "t.csv", "a,b\n1," + "x" * 300_000 + "\n2,y\n")
     assert read_table(path).frame["b"].str.len_chars().to_list() == [300_000, 1]
+
+
+def test_empty_lines_are_no_rows_and_lines_above_the_table_are_said(tmp_path):
+    table = read_table(write(tmp_path / "t.csv", "My table\na,b\n1,2\n\n3,4\n,\n\n"))
+    assert table.frame.rows() == [("1", "2"), ("3", "4")]
+    assert table.notes == ("1 line above the table left out: 'My table'", "3 empty lines left out")
+
+
+def test_a_model_is_no_table(tmp_path):
+    path = write(tmp_path / "m.rosenblatt", (100).to_bytes(8, "little") + b'{"__metadata__":{}}' + bytes(500))
+    with pytest.raises(TableError, match="holds binary data"):
+        read_table(path)

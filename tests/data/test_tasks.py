@@ -128,3 +128,21 @@ def test_odd_digits_and_huge_numbers_are_words():
     assert question(["9" * 30, "8" * 30]).labels == ("8" * 30, "9" * 30)
     with pytest.raises(TableError, match="no column '²'"):
         column_name(pl.DataFrame({"a": [1]}), "²")
+
+
+def test_a_target_of_numbers_with_some_words_is_refused_with_both():
+    cells = [str(i / 7) for i in range(50)] + [f"n.d. {i}" for i in range(10)]
+    with pytest.raises(TableError, match=r"numbers in 50 of 60 cells, but 10 are none, such as 'n.d. 0'"):
+        question(cells)
+
+
+def test_a_class_a_row_is_refused_in_small_tables_too():
+    with pytest.raises(TableError, match="60 different values in 60 rows"):
+        question([f"n{i}" for i in range(60)])
+
+
+def test_spellings_of_a_class_are_one_class_and_said():
+    found = question(["Yes", "yes", "YES.", "No", "no", "Yes"])
+    assert found.labels == ("No", "Yes")
+    np.testing.assert_array_equal(found.y, [1, 1, 1, 0, 0, 1])
+    assert "y: 'yes' is read as 'Yes'" in found.notes

@@ -6,7 +6,7 @@ table is read by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import polars as pl
@@ -95,7 +95,7 @@ class Column(BaseModel):
         if series.dtype.is_temporal():
             return as_dates(series)
         text = clean(series)
-        dates = parse_dates(text, self.format or "%Y-%m-%d %H:%M:%S%.f")
+        dates = parse_dates(text, self.format or "%Y-%m-%d %H:%M:%S%.f").fill_null(parse_dates(text, "%Y-%m-%d"))
         self._strays(text, dates, f"dates written as {self.format}" if self.format else "dates", say)
         return dates
 
@@ -122,6 +122,17 @@ class Schema(BaseModel):
     def learnt(self) -> list[Column]:
         """The columns a network learns from."""
         return [column for column in self.columns if column.learnt]
+
+    def keeping(self, names: Sequence[str]) -> Schema:
+        """This schema, but identifiers of these names are learnt from, as numbers or categories."""
+
+        def kept(column: Column) -> Column:
+            if column.name not in names or column.kind != "identifier":
+                return column
+            kind = "number" if column.note.startswith("a number") else "category"
+            return column.model_copy(update={"kind": kind, "note": "learnt from, as asked"})
+
+        return Schema(columns=tuple(kept(column) for column in self.columns))
 
     def read(self, frame: pl.DataFrame, say: Say = ignore) -> pl.DataFrame:
         """A typed table of the columns that are learnt. Raises TableError where one is missing or of another kind."""

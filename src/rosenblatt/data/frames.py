@@ -35,7 +35,7 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
     array = np.asarray(rows)
     if array.ndim == 1:
         array = array.reshape(-1, 1)
-    names = names or [f"x{i}" for i in range(array.shape[1])]
+    names = [f"x{i}" for i in range(array.shape[1])] if names is None else list(names)
     return pl.DataFrame([_of_array(name, column) for name, column in zip(names, array.T, strict=True)])
 
 

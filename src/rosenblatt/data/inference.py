@@ -36,7 +36,24 @@ def infer(frame: pl.DataFrame, max_categories: int) -> Schema:
     Raises:
         TableError: for infinite numbers, and for a column that changes from numbers to words half-way.
     """
-    return Schema(columns=tuple(_infer(series, max_categories) for series in frame))
+    columns = [_infer(series, max_categories) for series in frame]
+    if any(column.style == "1.234,5" for column in columns):  # then 1.234 elsewhere in the table is 1234
+        columns = [
+            column.model_copy(update={"style": "1.234,5", "note": "numbers written as 1.234"})
+            if column.style == "plain" and _may_be_thousands(frame[column.name])
+            else column
+            for column in columns
+        ]
+    return Schema(columns=tuple(columns))
+
+
+def _may_be_thousands(series: pl.Series) -> bool:
+    """Whether every point in these numbers may be one of thousands."""
+    if series.dtype != pl.String:
+        return False
+    pointed = clean(series).drop_nulls()
+    pointed = pointed.filter(pointed.str.contains(".", literal=True))
+    return len(pointed) > 0 and bool(pointed.str.contains(r"^[-+]?[1-9]\d{0,2}(\.\d{3})+$").all())
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,10 @@ def _of_text(known: _Known, max_categories: int) -> Column:
             continue
         dates = parse_dates(known.cells, written)
         if not dates.has_nulls():
-            note = "read as month/day/year" if written.startswith("%m/%d") else ""
+            other = written.replace("%m/%d", "%d/%m")
+            both = other != written and not parse_dates(known.cells, other).has_nulls()
+            note = "read as month/day/year" + ", though day/month/year would fit too" * both
+            note = note if other != written else "read as day/month/year" if written.startswith("%d/%m") else ""
             return known.column("date", note, format=written, parts=parts_of_dates(dates))
     return _of_words(known, max_categories)
 
@@ -124,9 +144,10 @@ def _of_numbers(known: _Known, numbers: pl.Series, style: NumberStyle = "plain")
         )
     whole = known.cells.dtype.is_integer() or is_whole(numbers) or _are_digits(known.cells)
     if known.distinct == len(numbers) >= MANY and not known.missing and whole:
-        counts_up = bool((numbers.diff().drop_nulls() == 1).all())
+        counts_up = numbers[0] in (0, 1) and bool((numbers.diff().drop_nulls() == 1).all())
         if counts_up or IDENTIFIER.search(known.name):
-            return known.column("identifier", "a number for each row: left out, nothing repeats", style=style)
+            note = "a number for each row: left out, nothing repeats"
+            return known.column("identifier", note, style=style)
     return known.column("number", "" if style == "plain" else f"numbers written as {style}", style=style)
 
 

@@ -112,29 +112,35 @@ def _read(
 def _read_delimited(
     source: Path | bytes, sample: bytes, header: bool | None, encoding: str | None
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    if b"\x00" in sample and not encoding and not sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise TableError("it holds binary data, but a table was expected: CSV, TSV, JSON lines, Parquet or Arrow.")
     found = encoding or _encoding(sample)
     try:
         text = codecs.getincrementaldecoder(found)(errors="strict").decode(sample)
-    except (UnicodeDecodeError, LookupError) as error:
+    except LookupError:
+        raise TableError(f"there is no encoding {found!r}; utf-8, cp1252 and utf-16 are some.") from None
+    except UnicodeDecodeError as error:
         raise TableError(f"its text is not {found} ({error}). Give its encoding, such as --encoding cp1252.") from error
-    if "\x00" in text:
-        raise TableError("it holds binary data, but a table was expected: CSV, TSV, JSON lines, Parquet or Arrow.")
     lines = text.splitlines()[: SAMPLE_LINES + 1]
     lines = lines[:-1] if len(lines) > SAMPLE_LINES else lines
     separator = _separator(lines)
-    cells = _cells(lines, separator)
+    skipped = _lines_above(lines, separator)
+    cells = _cells(lines[skipped:], separator)
     has_header = _has_header(cells) if header is None else header
     try:
-        frame = _parse(source, found, separator, has_header)
+        frame = _parse(source, found, separator, has_header, skipped)
     except pl.exceptions.ComputeError as error:
         if "utf-8" in str(error) and encoding is None:  # beyond the sample
             whole = source if isinstance(source, bytes) else source.read_bytes()
             found = _encoding(whole)
-            frame = _parse(whole, found, separator, has_header)
+            frame = _parse(whole, found, separator, has_header, skipped)
         else:
-            raise _ragged(source, found, separator) or error from error
+            raise _ragged(source, found, separator, skipped) or error from error
     names, notes = _names(cells[0] if cells else [], frame.width, has_header)
     frame.columns = names
+    if skipped:
+        notes.append(f"{skipped} line{'s' * (skipped > 1)} above the table left out: {lines[0][:40]!r}")
+    frame = _without_void(frame, cells[0] if has_header and cells else None, notes)
     if found not in ("utf-8", "utf-8-sig"):
         notes.append(f"read as {found} text")
     if separator != ",":
@@ -147,12 +153,36 @@ def _read_delimited(
 SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def _parse(source: Path | bytes, encoding: str, separator: str, has_header: bool) -> pl.DataFrame:
+def _without_void(frame: pl.DataFrame, header: list[str] | None, notes: list[str]) -> pl.DataFrame:
+    """The table without empty lines, and without columns that have neither name nor value."""
+    if frame.width > 1:
+        full = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+        if full.height < frame.height:
+            notes.append(f"{frame.height - full.height} empty lines left out")
+        frame = full
+    if header is not None:
+        nameless = [name for i, name in enumerate(frame.columns) if i >= len(header) or not header[i].strip()]
+        void = [name for name in nameless if frame[name].null_count() == frame.height]
+        frame = frame.drop(void)
+    return frame
+
+
+def _lines_above(lines: list[str], separator: str) -> int:
+    """Lines above the table, such as a title or `sep=;`: those of one cell before the first of the usual width."""
+    if lines[0].lower().startswith("sep="):
+        return 1
+    cells = _cells(lines, separator)
+    usual = Counter(map(len, cells)).most_common(1)[0][0] if cells else 1
+    above = next((i for i, row in enumerate(cells) if len(row) == usual), 0)
+    return above if usual > 1 and all(sum(map(bool, row)) <= 1 for row in cells[:above]) else 0
+
+
+def _parse(source: Path | bytes, encoding: str, separator: str, has_header: bool, skipped: int) -> pl.DataFrame:
     if encoding not in ("utf-8", "utf-8-sig"):
         whole = source if isinstance(source, bytes) else source.read_bytes()
         source = whole.decode(encoding, errors="replace").encode()
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
-    return pl.read_csv(opened, separator=separator, has_header=has_header, infer_schema=False)
+    return pl.read_csv(opened, separator=separator, has_header=has_header, infer_schema=False, skip_lines=skipped)
 
 
 def _encoding(data: bytes) -> str:
@@ -231,10 +261,12 @@ def _names(first: list[str], width: int, has_header: bool) -> tuple[list[str], l
     return names, notes
 
 
-def _ragged(source: Path | bytes, encoding: str, separator: str) -> TableError | None:
+def _ragged(source: Path | bytes, encoding: str, separator: str, skipped: int) -> TableError | None:
     """Where a line has more cells than the first one, if that is what is wrong."""
     data = source if isinstance(source, bytes) else source.read_bytes()
     rows = csv.reader(io.StringIO(data.decode(encoding, errors="replace"), newline=""), delimiter=separator)
+    for _ in range(skipped):
+        next(rows)
     width = len(next(rows))
     for row in rows:
         if len(row) > width:

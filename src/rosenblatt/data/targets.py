@@ -102,7 +102,7 @@ def class_numbers(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The number of each row's class among the sorted `classes`, (n,) float64. Raises TableError for others."""
     unknown = np.setdiff1d(y, classes)
     if unknown.size:
-        raise TableError(f"y holds {unknown[0]!r}, which is not among the classes {listed(classes.tolist())}.")
+        raise TableError(f"y holds {unknown.tolist()[0]!r}, which is not among the classes {listed(classes.tolist())}.")
     return np.searchsorted(classes, y).astype(np.float64)
 
 

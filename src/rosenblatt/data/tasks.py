@@ -29,6 +29,7 @@ class Question:
     reason: str  # why it was taken to be this task
     words: tuple[tuple[Label, Label], ...] = ()  # as in `Target`
     lists: str = ""  # as in `Target`
+    notes: tuple[str, ...] = ()  # what was read leniently
 
     def target(self, y: np.ndarray, transform: Literal["auto", "none", "log"], answers: str) -> Target:
         """The target, how it is spread being learnt from the training rows y."""
@@ -52,7 +53,7 @@ def column_name(frame: pl.DataFrame, asked: str) -> str:
     if re.fullmatch(r"-?[0-9]{1,9}", asked) and 1 <= abs(int(asked)) <= frame.width:
         return frame.columns[int(asked) - (int(asked) > 0)]
     hint = nearest(asked, frame.columns)
-    raise TableError(f"There is no column {asked!r}; the table has {listed(frame.columns, 20)}.{hint}")
+    raise TableError(f"There is no column {asked!r}; the table has {listed(frame.columns)}.{hint}")
 
 
 def ask(frame: pl.DataFrame, names: Sequence[str], task: Task | None = None) -> Question:
@@ -72,7 +73,14 @@ def ask(frame: pl.DataFrame, names: Sequence[str], task: Task | None = None) -> 
 def _one(series: pl.Series, task: Task | None) -> Question:
     text = _text(series)
     _, numbers = parse_numbers(text)
-    numeric = numbers.null_count() == text.null_count()
+    strays = text.filter(numbers.is_null() & text.is_not_null())
+    numeric = strays.is_empty()
+    if task != "multiclass" and not numeric and numbers.n_unique() > MOST_NUMBERED_CLASSES:
+        found = len(text) - text.null_count()
+        raise TableError(
+            f"The target {series.name!r} holds numbers in {found - len(strays)} of {found} cells, but {len(strays)} "
+            f"are none, such as {strays[0]!r}. Correct or empty these; or, if all are classes, use --task multiclass."
+        )
     distinct = text.n_unique() - text.has_nulls()
     if distinct == 0:
         raise TableError(f"The target {series.name!r} has no values at all. Choose another column.")
@@ -92,9 +100,8 @@ def _one(series: pl.Series, task: Task | None) -> Question:
     if task != "regression":
         return _classes(text, task, reason, distinct)
     if not numeric:
-        stray = text.filter(numbers.is_null() & text.is_not_null())[0]
         raise TableError(
-            f"Task regression needs numbers, but the target {series.name!r} holds {stray!r}. Use --task multiclass."
+            f"Task regression needs numbers, but the target {series.name!r} holds {strays[0]!r}. Use --task multiclass."
         )
     return Question("regression", (series.name,), (), _finite(numbers).reshape(-1, 1), reason)
 
@@ -104,7 +111,11 @@ def _classes(text: pl.Series, task: Task, reason: str, distinct: int) -> Questio
         raise TableError(
             f"Task binary needs two classes, but the target {text.name!r} holds {distinct}. Use --task multiclass."
         )
-    if distinct > max(100, len(text) // 10):
+    text, notes = _one_spelling(text)
+    distinct = text.n_unique() - text.has_nulls()
+    if distinct == 1:
+        raise TableError(f"The target {text.name!r} holds one class only, {text.drop_nulls()[0]!r}.")
+    if distinct > max(MOST_NUMBERED_CLASSES, len(text) // 4):
         raise TableError(
             f"The target {text.name!r} holds {distinct} different values in {len(text)} rows, too many for classes. Is "
             "it the right column?"
@@ -112,7 +123,19 @@ def _classes(text: pl.Series, task: Task, reason: str, distinct: int) -> Questio
     labels = _sorted_labels(text.drop_nulls().unique().to_list())
     names, numbers = [str(label) for label in labels], list(range(len(labels)))
     codes = text.replace_strict(names, numbers, return_dtype=pl.Float64, default=None).fill_null(np.nan)
-    return Question("binary" if distinct == 2 else "multiclass", (text.name,), labels, codes.to_numpy(), reason)
+    task = "binary" if distinct == 2 else "multiclass"
+    return Question(task, (text.name,), labels, codes.to_numpy(), reason, notes=notes)
+
+
+def _one_spelling(text: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
+    """Classes that differ in case, or by blanks or a point at their end, as one; the most frequent spelling wins."""
+    counts = text.drop_nulls().alias("class").value_counts(name="rows", sort=True)["class"].to_list()
+    first: dict[str, str] = {}
+    for value in counts:
+        first.setdefault(_loosely(value), value)
+    other = {value: first[_loosely(value)] for value in counts if first[_loosely(value)] != value}
+    notes = tuple(f"{text.name}: {value!r} is read as {kept!r}" for value, kept in other.items())
+    return text.replace(other) if other else text, notes
 
 
 def _several(series: list[pl.Series], task: Task | None) -> Question:

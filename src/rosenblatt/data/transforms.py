@@ -105,7 +105,7 @@ class CategoryEncoding(_Learnt):
         counts = values.drop_nulls().alias("category").value_counts(name="rows")
         ranked = counts.sort(["rows", "category"], descending=[True, False])
         frequent = ranked.head(most).filter(pl.col("rows") >= min_rows)["category"].to_list()
-        others = len(frequent) < counts.height
+        others = 0 < len(frequent) < counts.height
         return cls(column=column, categories=tuple(sorted(frequent)), flag=values.has_nulls(), others=others)
 
     @property
@@ -169,6 +169,17 @@ class Encoder(_Learnt):
                     encoding.encode(series, out)
                 at += len(encoding.names)
         return x
+
+    def news(self, frame: pl.DataFrame) -> list[str]:
+        """What in a table is new: categories that training did not have (where it had no rare ones)."""
+        notes = []
+        for encoding in self.encodings:
+            if isinstance(encoding, CategoryEncoding) and not encoding.others:
+                values = frame[encoding.column].drop_nulls()
+                new = values.filter(~values.is_in(list(encoding.categories)))
+                if len(new):
+                    notes.append(f"{encoding.column}: {new[0]!r} was not met in training ({len(new)} rows)")
+        return notes
 
     @staticmethod
     def _chunks(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
