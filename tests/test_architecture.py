@@ -20,7 +20,7 @@ LAYERS = [  # a module may import from layers below its own, and from its own ro
     ["experiment", "estimators"],
     ["describing", "modelfile"],
     ["model"],
-    ["progress", "scoring", "scores"],
+    ["progress", "scoring", "scores", "outputs"],
     ["training"],
     ["defaults"],
     ["data", "networks"],

@@ -25,20 +25,12 @@ REPEATS = (
     "training goes by minibatches in random order: a row of weight 2 is met once an epoch with twice the step, the "
     "same row twice in two places, so the weights differ; rows of weight 0 are left out exactly"
 )
-MISTAKES = (
-    "Rosenblatt's rule learns from mistakes only: once all training rows of the heavy class are right (after three "
-    "epochs), weights change nothing; the check wants 87 % of new rows in that class, the rule reaches 84 %"
+
+
+@parametrize_with_checks(
+    [MLPClassifier(), MLPRegressor(), Perceptron()],
+    expected_failed_checks=lambda _: {"check_sample_weight_equivalence_on_dense_data": REPEATS},
 )
-
-
-def expected_failures(estimator):
-    failures = {"check_sample_weight_equivalence_on_dense_data": REPEATS}
-    if isinstance(estimator, Perceptron):
-        failures["check_class_weight_classifiers"] = MISTAKES
-    return failures
-
-
-@parametrize_with_checks([MLPClassifier(), MLPRegressor(), Perceptron()], expected_failed_checks=expected_failures)
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 

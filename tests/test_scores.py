@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics
 
 from rosenblatt.data.targets import Target
-from rosenblatt.scores import baseline, scores, to_json
+from rosenblatt.scores import auc, baseline, f1, r2, scores, to_json
 
 RNG = np.random.default_rng(0)
 
@@ -50,3 +50,23 @@ def test_labels_and_values():
     found = by_name(values, y, y + 0.5)
     assert found["mean absolute error"].model == pytest.approx(0.5)
     assert found["R2"].baseline == pytest.approx(0)
+
+
+def test_formulas_are_those_of_scikit_learn():
+    y, ties = RNG.integers(0, 2, 200), RNG.integers(0, 10, 200) / 10
+    assert auc(y, ties) == pytest.approx(metrics.roc_auc_score(y, ties))
+    assert f1(y, ties > 0.4) == pytest.approx(metrics.f1_score(y, ties > 0.4))
+    assert f1(np.zeros(3), np.zeros(3)) == 0
+    truth, said = RNG.normal(size=50), RNG.normal(size=50)
+    assert r2(truth, said) == pytest.approx(metrics.r2_score(truth, said))
+    classes = RNG.integers(0, 3, 200).astype(float)
+    p = RNG.dirichlet([1, 1, 1], 200)
+    found = by_name(Target(names=("y",), task="multiclass", labels=("a", "b", "c")), classes, p)
+    expected = {
+        "accuracy": metrics.accuracy_score(classes, p.argmax(axis=1)),
+        "balanced accuracy": metrics.balanced_accuracy_score(classes, p.argmax(axis=1)),
+        "AUC (one against rest)": metrics.roc_auc_score(classes, p, multi_class="ovr"),
+        "F1 (mean of classes)": metrics.f1_score(classes, p.argmax(axis=1), average="macro"),
+        "log loss": metrics.log_loss(classes, p),
+    }
+    assert {name: score.model for name, score in found.items()} == pytest.approx(expected)

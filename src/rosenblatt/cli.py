@@ -12,18 +12,16 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from rosenblatt.errors import RosenblattError, StoppedEarlyError, TableError
+from rosenblatt.errors import RosenblattError, StoppedEarlyError
+from rosenblatt.outputs import as_bytes, check_format, check_places
 from rosenblatt.spec import HYPERPARAMETERS, Hyperparameter, Spec, Task, in_words
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from rosenblatt.data.sources import Table
     from rosenblatt.model import Model
     from rosenblatt.scores import Score
@@ -173,7 +171,7 @@ def fit(
     given = {name: value for name, value in hyperparameters.items() if value is not None}
     spec = (Spec.from_toml(config) if config else Spec()).replace(**given)
     path = Path(out or f"{_stem(table)}.rosenblatt")
-    _check_writable([str(path), report], inputs=[table, test, validation, config])
+    check_places([str(path), report], inputs=[table, test, validation, config])
     from rosenblatt import experiment
     from rosenblatt.progress import training_progress
 
@@ -238,8 +236,8 @@ def predict(
     \b
     rosenblatt predict people.rosenblatt new-people.csv --out predictions.csv
     """
-    _check_writable([out], inputs=[model, table])
-    _check_format(out)
+    check_places([out], inputs=[model, table])
+    check_format(out)
     from rosenblatt import experiment
     from rosenblatt.modelfile import load_model, write_file
 
@@ -250,7 +248,7 @@ def predict(
         say(f"columns the model did not learn from are not used: {', '.join(extra)}")
     predicted = experiment.predict(loaded, read, with_inputs=with_inputs, say=say, threads=threads)
     if out:
-        write_file(out, _as_bytes(predicted, out))
+        write_file(out, as_bytes(predicted, out))
         click.echo(f"{predicted.height:,} predictions: {out}")
     else:
         click.echo(predicted.write_csv(), nl=False)
@@ -274,7 +272,7 @@ def evaluate(
     \b
     rosenblatt evaluate people.rosenblatt people-with-answers.csv
     """
-    _check_writable([report], inputs=[model, table])
+    check_places([report], inputs=[model, table])
     from rosenblatt import experiment
     from rosenblatt.modelfile import load_model
 
@@ -349,56 +347,6 @@ def _columns(asked: Sequence[str], table: Table) -> list[str]:
 
 def _known_columns(model: Model) -> set[str]:
     return {column.name for column in model.schema.columns} | set(model.target.names)
-
-
-def _check_writable(outputs: Sequence[str | None], inputs: Sequence[str | None]) -> None:
-    """Refuse a place that cannot be written to, or that holds what is read, before the long work, not after it."""
-    places = [Path(output) for output in outputs if output]
-    read = [Path(name).resolve() for name in inputs if name]
-    for i, path in enumerate(places):
-        folder = path.parent
-        if path.resolve() in read or path.resolve() in [other.resolve() for other in places[:i]]:
-            raise TableError(f"{str(path)!r} is needed for something else. Choose another name to write to.")
-        if path.is_dir():
-            raise TableError(f"{str(path)!r} is a folder, but a file to write to was expected. Add a file name.")
-        if not folder.is_dir():
-            raise TableError(
-                f"There is no folder {str(folder)!r} to write {path.name!r} to. Make it first, or choose another."
-            )
-        if not os.access(folder, os.W_OK):
-            raise TableError(
-                f"The folder {str(folder)!r} cannot be written to. Choose another place for {path.name!r}."
-            )
-
-
-_WRITERS: dict[str, Callable[[pl.DataFrame, BytesIO], object]] = {
-    ".csv": lambda frame, file: frame.write_csv(file),
-    ".txt": lambda frame, file: frame.write_csv(file),
-    ".tsv": lambda frame, file: frame.write_csv(file, separator="\t"),
-    ".jsonl": lambda frame, file: frame.write_ndjson(file),
-    ".ndjson": lambda frame, file: frame.write_ndjson(file),
-    ".parquet": lambda frame, file: frame.write_parquet(file),
-    ".arrow": lambda frame, file: frame.write_ipc(file),
-    ".feather": lambda frame, file: frame.write_ipc(file),
-}
-
-
-def _check_format(out: str | None) -> None:
-    ending = Path(out or "").suffix.lower()
-    if ending and ending not in _WRITERS:
-        raise TableError(f"{out!r} asks for the format {ending}, but {', '.join(_WRITERS)} are written.")
-
-
-def _as_bytes(frame: pl.DataFrame, path: str) -> bytes:
-    """A table in the format that the file's name asks for."""
-    from polars.exceptions import PolarsError
-
-    buffer = BytesIO()
-    try:
-        _WRITERS[Path(path).suffix.lower() or ".csv"](frame, buffer)
-    except PolarsError as error:
-        raise TableError(f"{path!r} cannot hold this table ({error}). Write .jsonl or .parquet.") from error
-    return buffer.getvalue()
 
 
 def _show_scores(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -18,17 +17,17 @@ import polars as pl
 
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.inference import infer
-from rosenblatt.data.sources import Table, read_table
+from rosenblatt.data.sources import Table
 from rosenblatt.data.splits import train_test
 from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import ModelFileError, TableError, listed
 from rosenblatt.model import Data, Model, Watch, learn
-from rosenblatt.modelfile import load_model, to_bytes, write_file
+from rosenblatt.modelfile import digest, to_bytes, write_file
 from rosenblatt.scores import Score, baseline, scores
-from rosenblatt.scoring import epoch_score
 from rosenblatt.spec import Spec, Task
+from rosenblatt.training.population import Score as EpochScore
 
 Say = Callable[[str], None]
 FEW_TEST_ROWS = 30
@@ -105,7 +104,7 @@ def fit(
         target,
         Data(schema.read(frame[training]), y[training]),
         validation=watched,
-        score=epoch_score(spec.training.scoring),
+        score=_epoch_score(spec.training.scoring),
         watch=watch,
         threads=threads,
     )
@@ -125,6 +124,14 @@ def fit(
     )
     sample = (test_frame if len(truth) else frame).head(CHECKED_ROWS)
     return Fitted(model, found, test_frame, truth, decoded, sample)
+
+
+def _epoch_score(scoring: str) -> Callable[[Target, np.ndarray], EpochScore] | None:
+    if scoring == "loss":
+        return None
+    from rosenblatt.scoring import epoch_score  # loads scikit-learn's metrics
+
+    return epoch_score(scoring)
 
 
 def predict(
@@ -185,7 +192,7 @@ def save(fitted: Fitted, path: str | Path, *, check: bool = True) -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows = Path(folder) / "rows.arrow"
             fitted.sample.write_ipc(rows)
-            command = "import sys; from rosenblatt.experiment import print_digest; print_digest(*sys.argv[1:])"
+            command = "import sys; from rosenblatt.modelfile import print_digest; print_digest(*sys.argv[1:])"
             run = subprocess.run(  # noqa: S603 - this Python, a constant command, files of ours
                 [sys.executable, "-P", "-c", command, str(written), str(rows)],
                 capture_output=True,
@@ -200,16 +207,6 @@ def save(fitted: Fitted, path: str | Path, *, check: bool = True) -> None:
             )
 
     write_file(path, to_bytes(fitted.model), same_in_a_new_process if check else None)
-
-
-def digest(model: Model, frame: pl.DataFrame) -> str:
-    """A hash of what a model says of these rows."""
-    return hashlib.sha256(model.decoded(frame).tobytes()).hexdigest()
-
-
-def print_digest(model: str, rows: str) -> None:
-    """What the new process of `save` runs."""
-    print(digest(load_model(model), read_table(rows).frame))
 
 
 def answered(table: Table, target: Target, say: Say) -> tuple[pl.DataFrame, np.ndarray]:

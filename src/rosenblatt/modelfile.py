@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -139,6 +140,16 @@ def load_model(path: str | Path) -> Model:
         raise ModelFileError(
             f"{str(path)!r} is damaged: its description cannot be read ({error}). Use a copy."
         ) from error
+
+
+def digest(model: Model, frame: pl.DataFrame) -> str:
+    """A hash of what a model says of these rows."""
+    return hashlib.sha256(model.decoded(frame).tobytes()).hexdigest()
+
+
+def print_digest(model: str, rows: str) -> None:
+    """What a new process does to check a file: read it, and print the digest for the rows of an Arrow file."""
+    print(digest(load_model(model), pl.read_ipc(rows)))
 
 
 def _model(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
