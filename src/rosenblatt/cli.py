@@ -23,6 +23,7 @@ from rosenblatt.spec import HYPERPARAMETERS, Hyperparameter, Spec, Task, in_word
 
 if TYPE_CHECKING:
     from rosenblatt.data.sources import Table
+    from rosenblatt.experiment import Fitted
     from rosenblatt.model import Model
     from rosenblatt.scores import Score
 
@@ -198,10 +199,7 @@ def fit(
         say(f"stopped early: the best epochs so far are kept, of {begun} of {asked} networks")
     replaced = path.exists()
     experiment.save(fitted, path)
-    if report:
-        from rosenblatt.report import Report
-
-        Report.of(fitted).save(report)
+    _save_report(fitted, report)
     known = {key: fitted.model.facts[key] for key in ("rows", "test_rows", "seconds", "interrupted")}
     _show_scores(fitted.scores, say, as_json, fitted.model, {**known, "model": str(path), "report": report})
     say(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
@@ -279,10 +277,7 @@ def evaluate(
     say = _teller(as_json)
     loaded = load_model(model)
     found, fitted = experiment.evaluate(loaded, _read(table, header, encoding, say), say, threads)
-    if report:
-        from rosenblatt.report import Report
-
-        Report.of(fitted).save(report)
+    _save_report(fitted, report)
     _show_scores(found, say, as_json, loaded, {"model": model, "rows": len(fitted.truth), "report": report})
     if report:
         say(f"report: {report}")
@@ -315,6 +310,13 @@ def describe(what: str, header: bool | None, encoding: str | None, as_json: bool
 def _teller(as_json: bool) -> Callable[[str], None]:
     """Messages go beside the result: to standard error where the result is to be read by a program."""
     return lambda message: click.echo(message, err=as_json)
+
+
+def _save_report(fitted: Fitted, report: str | None) -> None:
+    if report:
+        from rosenblatt.report import Report  # loads Matplotlib
+
+        Report.of(fitted).save(report)
 
 
 def _stem(table: str) -> str:

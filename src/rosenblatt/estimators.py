@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -77,7 +78,7 @@ def _with_hyperparameters(*, without: set[str], perceptron: bool = False) -> Cal
     return decorate
 
 
-class _Network(BaseEstimator):
+class _Network(BaseEstimator, metaclass=ABCMeta):
     """What all our estimators share: rows in, a model learnt, rows predicted."""
 
     _kind = "mlp"
@@ -209,11 +210,13 @@ class _Network(BaseEstimator):
             return None
         return _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
 
+    @abstractmethod
     def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
-        raise NotImplementedError
+        """What is to be predicted of n rows, as `Target` takes it; `known`: by classes that are set already."""
 
+    @abstractmethod
     def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
-        raise NotImplementedError
+        """The target, learnt from the training rows."""
 
     def _continue(self, X: Any, numbers: Callable[[int], np.ndarray], sample_weight: Any) -> Self:
         """One epoch over a batch of a stream; `numbers` makes y's numbers for that many rows."""
@@ -226,8 +229,7 @@ class _Network(BaseEstimator):
             spec = self._spec()
             known = None if first else self.model_
             self._stream = Stream(spec, schema, self._target(data.y, spec), data, known)
-        stream = self._stream
-        self.model_ = stream.learn(data, _threads(self.n_jobs))
+        self.model_ = self._stream.learn(data, _threads(self.n_jobs))
         self._learnt()
         return self
 

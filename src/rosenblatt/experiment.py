@@ -67,35 +67,20 @@ def fit(
         DivergedError, StoppedEarlyError: where training left nothing to keep.
     """
     started = time.time()
-    frame = table.frame
-    names = list(dict.fromkeys(column_name(frame, target) for target in targets))
-    if not names:
-        raise TableError("No target was named. Name the column to predict.")
-    question = ask(frame, names, task)
-    for note in question.notes:
-        say(note)
-    frame, y = _answered(frame, question.y, question.names, say)
+    names = list(dict.fromkeys(column_name(table.frame, target) for target in targets))
+    ignored = [column_name(table.frame, name) for name in ignore]
+    question = _question(table.frame, names, ignored, task, say)
+    frame, y = _answered(table.frame, question.y, question.names, say)
     if len(y) < 2:
         raise TableError(f"Only one row has {listed(question.names, 3)}; two or more are needed to learn from.")
-    ignored = [column_name(frame, name) for name in ignore]
-    if set(ignored) & set(names):
-        raise TableError(f"{names[0]!r} is the target; it cannot be ignored too.")
     schema = _schema(frame, names, ignored, [column_name(frame, name) for name in keep], spec)
-    for line in columns_in_words(schema):
+    for line in [*columns_in_words(schema), f"task: {task_in_words(question)}"]:
         say(line)
-    say(f"task: {task_in_words(question)}")
     training, test_rows = _split(len(y), y, spec, question, test is not None)
-    perceptron = spec.network.kind == "perceptron"
-    target = question.target(y[training], spec.data.target_transform, "steps" if perceptron else "probabilities")
-    if test is None:
-        test_frame, truth = frame[test_rows], y[test_rows]
-    else:
-        test_frame, truth = answered(test, target, say)
-        schema.read(test_frame, say)  # what is wrong with it is said before the long work
-    watched = None
-    if validation is not None:
-        validation_frame, validation_y = answered(validation, target, say)
-        watched = Data(schema.read(validation_frame), validation_y)
+    answers = "steps" if spec.network.kind == "perceptron" else "probabilities"
+    target = question.target(y[training], spec.data.target_transform, answers)
+    test_frame, truth = (frame[test_rows], y[test_rows]) if test is None else answered(test, target, say)
+    schema.read(test_frame, say)  # what is wrong with it is said before the long work
     rough = " (few: their scores are rough)" if 0 < len(truth) < FEW_TEST_ROWS else ""
     say(f"rows: {len(training):,} for training, {len(truth):,} for the test{rough}")
     model = learn(
@@ -103,7 +88,7 @@ def fit(
         schema,
         target,
         Data(schema.read(frame[training]), y[training]),
-        validation=watched,
+        validation=None if validation is None else _data(schema, *answered(validation, target, say)),
         score=_epoch_score(spec.training.scoring),
         watch=watch,
         threads=threads,
@@ -124,6 +109,21 @@ def fit(
     )
     sample = (test_frame if len(truth) else frame).head(CHECKED_ROWS)
     return Fitted(model, found, test_frame, truth, decoded, sample)
+
+
+def _question(frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, say: Say) -> Question:
+    if not names:
+        raise TableError("No target was named. Name the column to predict.")
+    if set(ignored) & set(names):
+        raise TableError(f"{names[0]!r} is the target; it cannot be ignored too.")
+    question = ask(frame, names, task)
+    for note in question.notes:
+        say(note)
+    return question
+
+
+def _data(schema: Schema, frame: pl.DataFrame, y: np.ndarray) -> Data:
+    return Data(schema.read(frame), y)
 
 
 def _epoch_score(scoring: str) -> Callable[[Target, np.ndarray], EpochScore] | None:
