@@ -29,6 +29,7 @@ class Report:
 
     model: Model
     scores: list[Score]
+    rows: int  # scored
     pictures: tuple[Picture, ...]
 
     @classmethod
@@ -48,7 +49,7 @@ class Report:
         if len(y):
             pictures.append(plots.importance(model, fitted.test, y))
         pictures.append(plots.network(model))
-        return cls(model, fitted.scores, tuple(pictures))
+        return cls(model, fitted.scores, len(y), tuple(pictures))
 
     @classmethod
     def of_estimator(cls, estimator: Any, X: Any, y: Any) -> Self:
@@ -81,6 +82,7 @@ class Report:
             description=description,
             facts=description["facts"],
             scores=self.scores,
+            rows=self.rows,
             pictures=self.pictures,
         )
 
