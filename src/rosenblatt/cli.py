@@ -199,12 +199,10 @@ def fit(
         say(f"stopped early: the best epochs so far are kept, of {begun} of {asked} networks")
     replaced = path.exists()
     experiment.save(fitted, path)
-    _save_report(fitted, report)
     known = {key: fitted.model.facts[key] for key in ("rows", "test_rows", "seconds", "interrupted")}
     _show_scores(fitted.scores, say, as_json, fitted.model, {**known, "model": str(path), "report": report})
     say(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
-    if report:
-        say(f"report: {report}")
+    _save_report(fitted, report, say)
     if interrupted:
         sys.exit(stop.status)
 
@@ -277,10 +275,8 @@ def evaluate(
     say = _teller(as_json)
     loaded = load_model(model)
     found, fitted = experiment.evaluate(loaded, _read(table, header, encoding, say), say, threads)
-    _save_report(fitted, report)
     _show_scores(found, say, as_json, loaded, {"model": model, "rows": len(fitted.truth), "report": report})
-    if report:
-        say(f"report: {report}")
+    _save_report(fitted, report, say)
 
 
 @cli.command()
@@ -312,11 +308,12 @@ def _teller(as_json: bool) -> Callable[[str], None]:
     return lambda message: click.echo(message, err=as_json)
 
 
-def _save_report(fitted: Fitted, report: str | None) -> None:
+def _save_report(fitted: Fitted, report: str | None, say: Callable[[str], None]) -> None:
     if report:
         from rosenblatt.report import Report  # loads Matplotlib
 
         Report.of(fitted).save(report)
+        say(f"report: {report}")
 
 
 def _stem(table: str) -> str:
