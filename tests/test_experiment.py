@@ -167,15 +167,16 @@ def test_files_in_the_working_folder_do_not_disturb_the_check(people, tmp_path, 
     save(result, tmp_path / "m.rosenblatt")
 
 
-@pytest.mark.parametrize("scoring", ["f1", "neg_log_loss", "r2"])
-def test_a_scorer_that_does_not_suit_the_task_is_refused(people, scoring):
+@pytest.mark.parametrize(("scoring", "target"), [("f1", "city"), ("neg_log_loss", "age")])
+def test_a_scorer_that_does_not_suit_the_task_is_refused(people, scoring, target):
     values = people.with_columns(pl.col("age").fill_null(40.0))
-    target = {"f1": "city", "neg_log_loss": "age", "r2": "rich"}[scoring]
-    if scoring == "r2":  # of classes as numbers it is defined
-        fitted(values, [target], FAST.replace(scoring=scoring))
-        return
     with pytest.raises(SpecError, match=f"scoring {scoring} does not suit the task"):
         fitted(values, [target], FAST.replace(scoring=scoring))
+
+
+def test_a_table_without_answers_is_refused_by_name(people):
+    with pytest.raises(TableError, match=r"'v.csv': The table lacks the target 'rich'"):
+        fitted(people, validation=Table(people.drop("rich"), "v.csv"))
 
 
 def test_a_fold_that_cannot_be_scored_does_not_end_training():

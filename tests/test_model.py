@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -110,3 +112,12 @@ def test_a_stream_learns_batch_by_batch():
             model = stream.learn(Data(FRAME[start : start + 60], Y[start : start + 60]))
     assert (model.predict(FRAME) == np.where(Y, "yes", "no")).mean() > 0.9
     assert model.facts["rows"] == 9600
+
+
+def test_a_stream_goes_on_from_the_networks_there_are_and_no_others():
+    model = fit(members=4, folds=1)
+    fewer = replace(model, networks=model.networks[1:3])  # as after an interruption, or where others diverged
+    stream = Stream(model.spec, SCHEMA, TARGET, Data(FRAME, Y), fewer)
+    went_on = stream.learn(Data(FRAME, Y))
+    assert [network.architecture for network in went_on.networks] == [n.architecture for n in fewer.networks]
+    assert np.abs(went_on.decoded(FRAME) - fewer.decoded(FRAME)).mean() < 0.1

@@ -80,7 +80,7 @@ def fit(
     answers = "steps" if spec.network.kind == "perceptron" else "probabilities"
     target = question.target(y[training], spec.data.target_transform, answers)
     test_frame, truth = (frame[test_rows], y[test_rows]) if test is None else answered(test, target, say)
-    schema.read(test_frame, say)  # what is wrong with it is said before the long work
+    test_typed = schema.read(test_frame, say)  # what is wrong with it is said before the long work
     rough = " (few: their scores are rough)" if 0 < len(truth) < FEW_TEST_ROWS else ""
     say(f"rows: {len(training):,} for training, {len(truth):,} for the test{rough}")
     model = learn(
@@ -94,7 +94,7 @@ def fit(
         threads=threads,
     )
     base = baseline(target, y[training])
-    decoded = model.decoded(test_frame, threads) if len(truth) else np.empty((0, len(base)))
+    decoded = model.decoded_typed(test_typed, threads) if len(truth) else np.empty((0, len(base)))
     found = scores(target, truth, decoded, base) if len(truth) else []
     model = model.with_facts(
         source=table.source,
@@ -180,7 +180,7 @@ def evaluate(model: Model, table: Table, say: Say = print, threads: int | None =
     return found, Fitted(model, found, frame, truth, decoded, frame.head(CHECKED_ROWS))
 
 
-def save(fitted: Fitted, path: str | Path, *, check: bool = True) -> None:
+def save(fitted: Fitted, path: str | Path) -> None:
     """Write the model to one file, after a new process has read it and predicted the same to the last bit.
 
     Raises:
@@ -206,12 +206,15 @@ def save(fitted: Fitted, path: str | Path, *, check: bool = True) -> None:
                 "The model was not written: read again in a new process, it does not predict the same."
             )
 
-    write_file(path, to_bytes(fitted.model), same_in_a_new_process if check else None)
+    write_file(path, to_bytes(fitted.model), same_in_a_new_process)
 
 
 def answered(table: Table, target: Target, say: Say) -> tuple[pl.DataFrame, np.ndarray]:
     """The rows of another table that have answers to the model's question, and these. Raises TableError."""
-    y, notes = read_answers(table.frame, target)
+    try:
+        y, notes = read_answers(table.frame, target)
+    except TableError as error:
+        raise TableError(f"{table.source!r}: {error}") from error
     for note in notes:
         say(f"{table.source}: {note}")
     if not has_answers(y).any():

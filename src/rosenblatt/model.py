@@ -176,10 +176,17 @@ class Stream:
         self._chosen = chosen.replace(folds=1, schedule="constant")
         self._encoder = model.encoder if model else Encoder.learn(first.frame, self._chosen.data)
         self._members = list(_members(self._chosen, self._encoder, self._target, first, None))
-        self._rows = model.facts["rows"] if model else 0
+        self._rows = 0
         if model:
-            for member, network in zip(self._members, model.networks, strict=False):
-                member.state.theta[:] = network.theta
+            self._members = [self._going_on(network, index) for index, network in enumerate(model.networks)]
+            self._rows = model.facts["rows"]
+
+    def _going_on(self, network: TrainedNetwork, index: int) -> Member:
+        """A member that starts from what a network learnt; its rows come with each batch."""
+        none, seed = np.arange(0), (self._chosen.training.seed, index)
+        member = new_member(self._chosen, network.architecture, self._target.loss, none, none, seed)
+        member.state.theta[:] = network.theta
+        return member
 
     def learn(self, data: Data, threads: int | None = None) -> Model:
         """One epoch over these rows; the model so far. Raises DivergedError."""

@@ -156,14 +156,13 @@ SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 def _without_void(frame: pl.DataFrame, header: list[str] | None, notes: list[str]) -> pl.DataFrame:
     """The table without empty lines, and without columns that have neither name nor value."""
     if frame.width > 1:
-        full = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-        if full.height < frame.height:
-            notes.append(f"{frame.height - full.height} empty lines left out")
-        frame = full
+        void = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        if void.any():
+            notes.append(f"{void.sum()} empty lines left out")
+            frame = frame.filter(~void)
     if header is not None:
         nameless = [name for i, name in enumerate(frame.columns) if i >= len(header) or not header[i].strip()]
-        void = [name for name in nameless if frame[name].null_count() == frame.height]
-        frame = frame.drop(void)
+        frame = frame.drop(name for name in nameless if frame[name].null_count() == frame.height)
     return frame
 
 
