@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,10 @@ def epoch_score(scoring: str | Callable[..., float]) -> Callable[[Target, np.nda
             kind = _PerceptronSnapshot
         known = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
+        one_at_a_time = Lock()  # what Python is told about warnings holds for all threads
+
         def score(outputs: np.ndarray, rows: np.ndarray) -> float:
-            with warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):
+            with one_at_a_time, warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):
                 return float(scorer(kind(target, outputs, labels), rows.reshape(-1, 1), known[rows]))
 
         guess = np.full((len(y), target.n_outputs), 1 / target.n_outputs, np.float32)
