@@ -61,7 +61,7 @@ def tables(data: Path) -> dict[str, tuple[pl.DataFrame, np.ndarray, Target]]:
             frame = training.frame.sample(min(LARGEST, training.frame.height), seed=0, shuffle=True)
             question = ask(frame, [target], task)  # type: ignore[arg-type]
             rows = infer(frame.drop(target), 64).read(frame)
-            found[name] = (rows, question.y, question.target(question.y, "auto", "probabilities"))
+            found[name] = (rows, question.y, question.target(question.y, Spec()))
     generated = {
         "friedman 1": datasets.make_friedman1(1000, n_features=10, noise=1, random_state=0),
         "friedman 3": datasets.make_friedman3(500, noise=0.2, random_state=0),

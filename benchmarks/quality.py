@@ -71,7 +71,7 @@ def theirs(name: str, training: Table, test: Table, early_stopping: bool) -> tup
     _, target, task, _ = TABLES[name]
     question = ask(training.frame, [target], task)  # type: ignore[arg-type]
     y = question.y.ravel()
-    truth = read_answers(test.frame, question.target(question.y, "none", "probabilities"))[0].ravel()
+    truth = read_answers(test.frame, question.target(question.y, Spec()))[0].ravel()
     schema = infer(training.frame.drop(target), 64)
     started = time.perf_counter()
     model = make_pipeline(_preprocessing(schema), _network(task, early_stopping))

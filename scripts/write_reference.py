@@ -15,7 +15,7 @@ def reference() -> str:
     lines = [
         "# Hyperparameters",
         "",
-        "Made from `src/rosenblatt/spec.py` by `make docs`. Each is an option of `rosenblatt fit` (`--hidden-sizes",
+        "Made from `src/rosenblatt/sections.py` by `make docs`. Each is an option of `rosenblatt fit` (`--hidden-sizes",
         "64,64`), a line of a TOML file (`--config`), and an argument of the estimators (`hidden_sizes=(64, 64)`;",
         "`seed` is called `random_state` there). How the values behind `auto` were chosen is told in",
         "[defaults.md](defaults.md).",

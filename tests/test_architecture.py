@@ -15,16 +15,19 @@ ROOT = Path(rosenblatt.__file__).parent
 LAYERS = [  # a module may import from layers below its own, and from its own room
     ["__main__"],
     ["cli"],
+    ["teaching"],
     ["report"],
-    ["plots"],
+    ["plots", "telling"],
+    ["explaining", "stepping", "options"],
     ["experiment", "estimators"],
     ["describing", "modelfile"],
     ["model"],
-    ["progress", "scoring", "scores", "outputs"],
+    ["progress", "scoring", "scores", "outputs", "arguments"],
     ["training"],
     ["defaults"],
     ["data", "networks"],
     ["compiled", "spec"],
+    ["sections"],
     ["errors"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(reversed(LAYERS)) for room in rooms}

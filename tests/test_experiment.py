@@ -183,12 +183,12 @@ def test_a_fold_that_cannot_be_scored_does_not_end_training():
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": rng.normal(size=80), "y": ["rare" if i < 3 else "often" for i in range(80)]})
     result, _ = fitted(frame, ["y"], FAST.replace(members=4, scoring="roc_auc"))
-    assert result.model.facts["diverged"] == 0
+    assert result.model.facts["failures"] == []
     assert len(result.model.networks) == 4
 
 
 def test_what_a_perceptron_does_not_have_is_refused(people):
-    with pytest.raises(SpecError, match="A perceptron has no 'dropout'"):
+    with pytest.raises(SpecError, match="dropout means something only with kind mlp, but kind is perceptron"):
         fitted(people, spec=Spec.of(kind="perceptron", dropout=0.5))
 
 

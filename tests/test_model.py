@@ -95,7 +95,19 @@ def test_values_are_learnt():
 def test_what_cannot_be_combined_says_so():
     target = Target.of_values(("s",), Y.reshape(-1, 1), "auto")
     with pytest.raises(SpecError, match="A perceptron answers 0 or 1, but the task is regression"):
-        fit(target, Y.reshape(-1, 1), kind="perceptron")
+        target.taught_by(Spec.of(kind="perceptron"))
+    for changes, message in (
+        ({"huber_delta": 2.0}, "huber_delta means something only with loss huber, but loss is auto"),
+        ({"batches": "stratified"}, "batches stratified shares out classes, but the task is regression"),
+        ({"label_smoothing": 0.1}, "label_smoothing is for the loss cross_entropy, but the loss is squared"),
+        ({"normalization": "batch", "batch_size": 1}, "normalization batch needs more rows than one"),
+        ({"layer_rates": (1.0, 2.0, 3.0)}, "layer_rates holds 3 factors, but the network has 2 layers"),
+        ({"degree": 2}, "degree means something only with kernel polynomial, but kernel is rbf"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            fit(target, Y.reshape(-1, 1), **changes)
+    with pytest.raises(SpecError, match="The loss focal does not fit the task, which is regression"):
+        target.taught_by(Spec.of(loss="focal"))
     with pytest.raises(SpecError, match="class_weight weighs classes, but the task is regression"):
         fit(target, Y.reshape(-1, 1), class_weight="balanced")
 

@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from rosenblatt.errors import ModelFileError, StorageError
-from rosenblatt.modelfile import is_model_file, load_model, to_bytes, write_file
+from rosenblatt.modelfile import FORMAT, is_model_file, load_model, to_bytes, write_file
 from tests.test_model import FRAME, fit
 
 
@@ -75,7 +75,10 @@ def test_a_later_version_and_a_broken_description_are_refused(path):
     rewritten(path, lambda description: description.update(format=99))
     with pytest.raises(ModelFileError, match="written by a later version"):
         load_model(path)
-    rewritten(path, lambda description: (description.update(format=1), description.pop("encoder")))
+    rewritten(path, lambda description: description.update(format=1))
+    with pytest.raises(ModelFileError, match="written by an early version"):
+        load_model(path)
+    rewritten(path, lambda description: (description.update(format=FORMAT), description.pop("encoder")))
     with pytest.raises(ModelFileError, match="its description cannot be read"):
         load_model(path)
 

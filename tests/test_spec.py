@@ -6,8 +6,12 @@ import pytest
 
 from rosenblatt.errors import SpecError
 from rosenblatt.networks.activations import ACTIVATIONS
+from rosenblatt.networks.initializers import BIASES, WEIGHTS
 from rosenblatt.spec import HYPERPARAMETERS, Spec
+from rosenblatt.training.likeness import KERNELS
+from rosenblatt.training.normalization import NORMALIZATIONS
 from rosenblatt.training.optimizers import OPTIMIZERS
+from rosenblatt.training.perceptron import RULES
 from rosenblatt.training.schedules import SCHEDULES
 
 
@@ -111,4 +115,17 @@ def test_every_hyperparameter_is_described():
 def test_what_the_spec_names_the_engine_knows():
     assert set(HYPERPARAMETERS["activation"].choices) == set(ACTIVATIONS)
     assert set(HYPERPARAMETERS["optimizer"].choices) == set(OPTIMIZERS)
-    assert set(HYPERPARAMETERS["schedule"].choices) == set(SCHEDULES)
+    assert set(HYPERPARAMETERS["schedule"].choices) == {*SCHEDULES, "plateau"}
+    assert set(HYPERPARAMETERS["dropout_schedule"].choices) == set(SCHEDULES)
+    assert set(HYPERPARAMETERS["rule"].choices) == set(RULES)
+    assert set(HYPERPARAMETERS["kernel"].choices) == set(KERNELS)
+    assert set(HYPERPARAMETERS["initializer"].choices) == set(WEIGHTS)
+    assert set(HYPERPARAMETERS["bias_initializer"].choices) == set(BIASES)
+    assert set(HYPERPARAMETERS["normalization"].choices) == set(NORMALIZATIONS)
+
+
+@pytest.mark.parametrize("name", HYPERPARAMETERS)
+def test_what_a_hyperparameter_needs_is_there(name):
+    for needed, values in HYPERPARAMETERS[name].only.items():
+        choices = HYPERPARAMETERS[needed].choices or ("True", "False")
+        assert set(values) <= set(choices)

@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from rosenblatt.errors import RosenblattError, StoppedEarlyError
+from rosenblatt.options import Grouped, columns, hyperparameter_options, read, shared_options, teller
 from rosenblatt.outputs import as_bytes, check_format, check_places
-from rosenblatt.spec import HYPERPARAMETERS, Hyperparameter, Spec, Task, in_words
+from rosenblatt.sections import Task
+from rosenblatt.spec import Spec
+from rosenblatt.teaching import explain, learn_step
 
 if TYPE_CHECKING:
-    from rosenblatt.data.sources import Table
     from rosenblatt.experiment import Fitted
     from rosenblatt.model import Model
     from rosenblatt.scores import Score
 
 STOPPED, KILLED = 130, 143
-SECTIONS = {"network": "The network", "training": "Training", "data": "Data"}
 
 
 @dataclass
@@ -43,65 +44,6 @@ class _Stop:
         raise KeyboardInterrupt
 
 
-class _Grouped(click.Command):
-    """A command whose help lists the hyperparameters by section, after its other options."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record:
-                hyperparameter = HYPERPARAMETERS.get(parameter.name or "")
-                title = f"{SECTIONS[hyperparameter.section]} (hyperparameters)" if hyperparameter else "Options"
-                groups.setdefault(title, []).append(record)
-        for title in sorted(groups, key=lambda title: title != "Options"):
-            with formatter.section(title):
-                formatter.write_dl(groups[title])
-
-
-def _hyperparameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each hyperparameter, made from its description in the spec."""
-    for known in reversed(HYPERPARAMETERS.values()):
-        choices = "|".join(known.choices)
-        flag = f"--{known.name.replace('_', '-')}"
-        command = click.option(
-            flag, known.name, metavar=choices if 0 < len(choices) < 40 else _metavar(known), help=_help(known)
-        )(command)
-    return command
-
-
-def _metavar(known: Hyperparameter) -> str:
-    if known.choices:
-        return "NAMES" if "one or more" in known.expected else "NAME"
-    return "LIST" if "list" in known.expected else "NUMBER" if "number" in known.expected else "TEXT"
-
-
-def _help(known: Hyperparameter) -> str:
-    words = f" One of {', '.join(known.choices)}." if len("|".join(known.choices)) >= 40 else ""
-    default = "" if known.default is None else f"  [default: {in_words(known.default)}]"
-    return f"{known.help}{words}{default}"
-
-
-def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options that several commands share."""
-    shared = {
-        "header": click.option(
-            "--header/--no-header", default=None, help="Whether the first line names the columns; found out by default."
-        ),
-        "encoding": click.option("--encoding", help="Encoding of text files, such as cp1252; found out by default."),
-        "threads": click.option("--threads", type=click.IntRange(1), help="Cores to use; all by default."),
-        "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-        "report": click.option("--report", metavar="FILE.html", help="Write a page of pictures that opens offline."),
-    }
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed(names):
-            command = shared[name](command)
-        return command
-
-    return decorate
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="rosenblatt")
 def cli() -> None:
@@ -113,10 +55,12 @@ def cli() -> None:
     rosenblatt predict people.rosenblatt new.csv       predictions for new rows
     rosenblatt evaluate people.rosenblatt more.csv     scores on rows with answers
     rosenblatt describe people.rosenblatt              the network, its hyperparameters, its scores
+    rosenblatt explain people.rosenblatt people.csv    one row's way through the network, layer by layer
+    rosenblatt learn-step                              watch a perceptron learn, mistake by mistake
     """
 
 
-@cli.command(cls=_Grouped)
+@cli.command(cls=Grouped)
 @click.argument("table")
 @click.option(
     "--target",
@@ -139,8 +83,8 @@ def cli() -> None:
 )
 @click.option("--config", metavar="FILE.toml", help="Hyperparameters from a file; options given here come first.")
 @click.option("--out", "-o", metavar="MODEL", help="The model's file.  [default: the table's name, with .rosenblatt]")
-@_options("report", "header", "encoding", "threads", "json")
-@_hyperparameter_options
+@shared_options("report", "header", "encoding", "threads", "json")
+@hyperparameter_options
 @click.pass_obj
 def fit(
     stop: _Stop,
@@ -176,17 +120,17 @@ def fit(
     from rosenblatt import experiment
     from rosenblatt.progress import training_progress
 
-    say = _teller(as_json)
-    read = _read(table, header, encoding, say)
-    others = [None if name is None else _read(name, header, encoding, say) for name in (test, validation)]
+    say = teller(as_json)
+    given_table = read(table, header, encoding, say)
+    others = [None if name is None else read(name, header, encoding, say) for name in (test, validation)]
     with training_progress(sys.stderr.isatty()) as watch:
         fitted = experiment.fit(
-            read,
-            _columns(target, read),
+            given_table,
+            columns(target, given_table),
             spec,
             task=task,
-            ignore=_columns(ignore, read),
-            keep=_columns(keep, read),
+            ignore=columns(ignore, given_table),
+            keep=columns(keep, given_table),
             test=others[0],
             validation=others[1],
             say=say,
@@ -217,7 +161,7 @@ def fit(
     help="Where to: .csv, .tsv, .jsonl, .parquet or .arrow.  [default: CSV on the terminal]",
 )
 @click.option("--with-inputs", is_flag=True, help="Write the table's own columns too.")
-@_options("header", "encoding", "threads")
+@shared_options("header", "encoding", "threads")
 def predict(
     model: str,
     table: str,
@@ -237,12 +181,12 @@ def predict(
     from rosenblatt import experiment
     from rosenblatt.modelfile import load_model, write_file
 
-    loaded, say = load_model(model), _teller(True)
-    read = _read(table, header, encoding, say)
-    extra = [name for name in read.frame.columns if name not in _known_columns(loaded)]
+    loaded, say = load_model(model), teller(True)
+    rows = read(table, header, encoding, say)
+    extra = [name for name in rows.frame.columns if name not in _known_columns(loaded)]
     if extra:
         say(f"columns the model did not learn from are not used: {', '.join(extra)}")
-    predicted = experiment.predict(loaded, read, with_inputs=with_inputs, say=say, threads=threads)
+    predicted = experiment.predict(loaded, rows, with_inputs=with_inputs, say=say, threads=threads)
     if out:
         write_file(out, as_bytes(predicted, out))
         click.echo(f"{predicted.height:,} predictions: {out}")
@@ -253,7 +197,7 @@ def predict(
 @cli.command()
 @click.argument("model")
 @click.argument("table")
-@_options("report", "header", "encoding", "threads", "json")
+@shared_options("report", "header", "encoding", "threads", "json")
 def evaluate(
     model: str,
     table: str,
@@ -272,16 +216,16 @@ def evaluate(
     from rosenblatt import experiment
     from rosenblatt.modelfile import load_model
 
-    say = _teller(as_json)
+    say = teller(as_json)
     loaded = load_model(model)
-    found, fitted = experiment.evaluate(loaded, _read(table, header, encoding, say), say, threads)
+    found, fitted = experiment.evaluate(loaded, read(table, header, encoding, say), say, threads)
     _show_scores(found, say, as_json, loaded, {"model": model, "rows": len(fitted.truth), "report": report})
     _save_report(fitted, report, say)
 
 
 @cli.command()
 @click.argument("what", metavar="MODEL|TABLE")
-@_options("header", "encoding", "json")
+@shared_options("header", "encoding", "json")
 def describe(what: str, header: bool | None, encoding: str | None, as_json: bool) -> None:
     """Tell what a model or a table holds.
 
@@ -295,7 +239,7 @@ def describe(what: str, header: bool | None, encoding: str | None, as_json: bool
     if is_model_file(what):
         description, show = describing.of_model(load_model(what), what), describing.show_model
     else:
-        table = _read(what, header, encoding, lambda _: None)
+        table = read(what, header, encoding, lambda _: None)
         description, show = describing.of_table(table), describing.show_table
     if as_json:
         click.echo(json.dumps(description, indent=2))
@@ -303,9 +247,8 @@ def describe(what: str, header: bool | None, encoding: str | None, as_json: bool
         show(description)
 
 
-def _teller(as_json: bool) -> Callable[[str], None]:
-    """Messages go beside the result: to standard error where the result is to be read by a program."""
-    return lambda message: click.echo(message, err=as_json)
+cli.add_command(explain)
+cli.add_command(learn_step)
 
 
 def _save_report(fitted: Fitted, report: str | None, say: Callable[[str], None]) -> None:
@@ -319,29 +262,6 @@ def _save_report(fitted: Fitted, report: str | None, say: Callable[[str], None])
 def _stem(table: str) -> str:
     name = re.sub(r"(\.(csv|tsv|txt|data|jsonl|ndjson|json|parquet|pq|arrow|feather|ipc|gz))+$", "", Path(table).name)
     return name or "model"
-
-
-def _read(path: str, header: bool | None, encoding: str | None, say: Callable[[str], None]) -> Table:
-    from rosenblatt.data.sources import read_table
-
-    table = read_table(path, header=header, encoding=encoding)
-    say(f"{path}: {table.frame.height:,} rows, {table.frame.width} columns")
-    for note in table.notes:
-        say(f"  {note}")
-    return table
-
-
-def _columns(asked: Sequence[str], table: Table) -> list[str]:
-    """Columns given one by one, or several with commas between them."""
-    names: list[str] = []
-    for word in asked:
-        parts = [part for part in word.split(",") if part.strip()]
-        while parts:  # a name may hold commas: the longest that there is
-            ends = range(len(parts), 1, -1)
-            taken = next((end for end in ends if ",".join(parts[:end]).strip() in table.frame.columns), 1)
-            names.append(",".join(parts[:taken]).strip())
-            parts = parts[taken:]
-    return names
 
 
 def _known_columns(model: Model) -> set[str]:

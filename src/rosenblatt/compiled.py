@@ -1,23 +1,139 @@
 """In: a plain Python function. Out: the same function compiled by Numba to machine code that runs without the GIL.
 
-Every compiled function of the project is made here, so that all share one set of floating-point rules.
+Every compiled function of the project is made here, so that all share one set of floating-point rules. A kernel that
+others may take the place of (an activation, a loss, an optimizer) is called by its address, so that the code that calls
+it is compiled once and not again for each of them.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload, register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Sums may be reordered and products fused, which is what lets loops run in vector registers; NaN and infinity keep
 # their meaning, because a diverging member is found by them.
-_FLOATING_POINT = {"contract", "reassoc", "nsz", "arcp"}
+FLOATING_POINT = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def compiled(function: Function) -> Function:
     """Compile `function` on its first call, keep the machine code on disk, release the GIL while it runs."""
-    compile_: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FLOATING_POINT)
-    return compile_(function)
+    compile_: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FLOATING_POINT)
+    dispatcher = compile_(function)
+    template = dispatcher.get_call_template
+    # A constant among the arguments is no reason to compile the function once more.
+    dispatcher.get_call_template = lambda arguments, names: template(tuple(map(types.unliteral, arguments)), names)
+    return dispatcher
+
+
+def inlined(function: Function) -> Function:
+    """Let compiled functions call `function`, and become part of them; from Python it stays as it is."""
+    make: Any = register_jitable(error_model="numpy", fastmath=FLOATING_POINT, forceinline=True)
+    return make(function)
+
+
+def real(value: Any, like: Any) -> Any:
+    """The constant `value` with the precision of `like`, so that float32 is not widened to float64 by it."""
+    return np.asarray(like).dtype.type(value)
+
+
+@overload(real, inline="always")
+def _compiled_real(value, like):
+    if isinstance(like, types.Array):
+        like = like.dtype
+    if like == types.float32:
+        return lambda value, like: np.float32(value)
+    return lambda value, like: np.float64(value)
+
+
+def address(kernel: Any, *arguments: types.Type) -> int:
+    """Where the machine code of `kernel` for these types of arguments lies; it is compiled if need be.
+
+    A kernel returns float64. Its address holds in this process only.
+    """
+    kernel.compile(arguments)
+    result = kernel.overloads[arguments]
+    if result.signature.return_type != types.float64:
+        raise TypeError(f"{kernel.py_func.__name__} returns {result.signature.return_type}, but a kernel float64.")
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
+
+
+@intrinsic
+def copy_row(_typing: Any, source: Any, i: Any, target: Any, j: Any) -> Any:
+    """target[j] = source[i], for C-contiguous tables (n, K) of one type and width."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        rows = []
+        for table, index in ((2, 3), (0, 1)):
+            array = context.make_array(signature.args[table])(context, builder, values[table])
+            width = cgutils.unpack_tuple(builder, array.shape)[1]
+            rows.append(builder.gep(array.data, [builder.mul(values[index], width)]))
+        size = builder.mul(width, array.itemsize)
+        cgutils.raw_memcpy(builder, rows[0], rows[1], size, 1)
+        return context.get_dummy_value()
+
+    return types.none(source, types.intp, target, types.intp), generate
+
+
+@intrinsic
+def prefetch(_typing: Any, array: Any, i: Any) -> Any:
+    """Have the processor fetch what lies at element i of a C-contiguous array, as it is needed soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        place = builder.gep(context.make_array(signature.args[0])(context, builder, values[0]).data, [values[1]])
+        builder.call(fetch, [builder.bitcast(place, pointer), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), generate
+
+
+@intrinsic
+def flush_denormals(_typing: Any, on: Any) -> Any:
+    """Have this thread take numbers too small for their precision as 0, or no more; returns whether it did before.
+
+    They come up when gradients fade away, and x86 processors are many times slower on them; others are not, and stay as
+    they are.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        if platform.machine().lower() not in {"x86_64", "amd64"}:
+            return context.get_constant(types.boolean, 0)
+        pointer, bits = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer])
+        read = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.stmxcsr")
+        write = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.ldmxcsr")
+        place = cgutils.alloca_once(builder, bits)
+        builder.call(read, [builder.bitcast(place, pointer)])
+        before = builder.load(place)
+        changed = builder.select(values[0], builder.or_(before, bits(0x8040)), builder.and_(before, bits(0xFFFF7FBF)))
+        builder.store(changed, place)
+        builder.call(write, [builder.bitcast(place, pointer)])
+        return builder.icmp_unsigned("!=", builder.and_(before, bits(0x8040)), bits(0))
+
+    return types.boolean(types.boolean), generate
+
+
+@intrinsic
+def call(_typing: Any, where: Any, arguments: Any) -> Any:
+    """Call the kernel at the address `where` with a tuple of arguments, of the types it was compiled for."""
+    kinds = tuple(arguments.types)
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        kernel = context.call_conv.get_function_type(types.float64, kinds)
+        pointer = builder.inttoptr(values[0], kernel.as_pointer())
+        given = cgutils.unpack_tuple(builder, values[1])
+        return context.call_conv.call_function(builder, pointer, types.float64, kinds, given)[1]
+
+    return types.float64(where, arguments), generate

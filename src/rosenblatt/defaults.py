@@ -26,7 +26,7 @@ FEW = 20  # training rows below which none is spared for validation
 def resolve(spec: Spec, rows: int, columns: int) -> Spec:
     """Choose all that is "auto", for a number of training rows and of numeric columns."""
     if spec.network.kind == "perceptron":
-        chosen = _for_perceptron()
+        chosen = _for_perceptron(spec.network.rule, columns)
     else:
         chosen = {
             "hidden_sizes": _by_rows(HIDDEN_SIZES, rows, LARGE_HIDDEN_SIZES),
@@ -34,7 +34,7 @@ def resolve(spec: Spec, rows: int, columns: int) -> Spec:
             "learning_rate": 1e-3,
             "epochs": 200,
             "patience": 16,
-            "weight_decay": 0.0,
+            "weight_decay": 0.01 if spec.training.optimizer == "adamw" else 0.0,
             "dropout": 0.1,
             "numbers": "piecewise",
         }
@@ -50,11 +50,12 @@ def _by_rows(steps: tuple[tuple[int, Value], ...], rows: int, beyond: Value) -> 
     return next((value for most, value in steps if rows < most), beyond)
 
 
-def _for_perceptron() -> dict[str, Any]:
+def _for_perceptron(rule: str, columns: int) -> dict[str, Any]:
+    """Rules that go by the size of the error need small steps: the delta rule smaller ones the longer the rows are."""
     return {
         "hidden_sizes": (),
         "members": 1,
-        "learning_rate": 1.0,
+        "learning_rate": {"adaline": 0.1, "delta": min(0.01, 0.3 / (columns + 1))}.get(rule, 1.0),
         "epochs": 100,
         "patience": 100,
         "weight_decay": 0.0,

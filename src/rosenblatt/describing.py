@@ -101,12 +101,13 @@ def of_model(model: Model, source: str) -> dict[str, Any]:
         "hyperparameters": {
             name: {"value": _plain(model.chosen[name]), "asked": _plain(model.spec[name]), "section": known.section}
             for name, known in HYPERPARAMETERS.items()
+            if known.concerns(model.spec.network.kind)
         },
         "columns": [
             column.model_dump(include={"name", "kind", "missing", "distinct", "note"})
             for column in model.schema.columns
         ],
-        "inputs": len(model.encoder.names),
+        "inputs": model.encoder.width,
         "spec_hash": model.spec.hash,
         "scores": {name: {"model": ours, "baseline": base} for name, ours, base, _ in facts.pop("scores", [])},
         "facts": facts,
@@ -171,10 +172,9 @@ def show_model(description: dict[str, Any]) -> None:
         grid.add_row(*(_safe(str(cell)) for cell in row))
     console.print(grid)
     grid = _grid("hyperparameter", "value", "asked", "what it is")
-    for name, known in HYPERPARAMETERS.items():
-        values = description["hyperparameters"][name]
+    for name, values in description["hyperparameters"].items():
         asked = "" if values["asked"] == values["value"] else in_words(values["asked"])
-        grid.add_row(name, _safe(in_words(values["value"])), asked, _safe(known.help))
+        grid.add_row(name, _safe(in_words(values["value"])), asked, _safe(HYPERPARAMETERS[name].help))
     console.print(grid)
     if description["scores"]:
         grid = _grid("test score", "model", "baseline")

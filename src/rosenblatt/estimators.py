@@ -5,15 +5,15 @@ Their arguments are the hyperparameters of `spec.py`; `__init__` only stores the
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Tags
@@ -27,55 +27,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from rosenblatt.data.columns import Schema, of_types
+from rosenblatt.arguments import seed_of, threads_of, with_hyperparameters
+from rosenblatt.data.columns import Column, Schema, of_types
 from rosenblatt.data.frames import as_frame, is_frame
 from rosenblatt.data.targets import Target, class_numbers
-from rosenblatt.errors import SpecError, TableError, listed, nearest
+from rosenblatt.errors import TableError, listed
 from rosenblatt.model import Data, Model, Stream, learn
 from rosenblatt.modelfile import load_model, to_bytes, write_file
 from rosenblatt.progress import training_progress
 from rosenblatt.scoring import epoch_score
-from rosenblatt.spec import HYPERPARAMETERS, Spec
-from rosenblatt.training.population import cores
-
-Estimator = TypeVar("Estimator", bound=type)
-
-_NOT_OF_ESTIMATORS = {"kind", "test_fraction"}
-
-
-def _with_hyperparameters(*, without: set[str], perceptron: bool = False) -> Callable[[Estimator], Estimator]:
-    """Give a class an `__init__` with the hyperparameters of the spec as keyword arguments, and their help."""
-    known = [h for h in HYPERPARAMETERS.values() if h.name not in without | _NOT_OF_ESTIMATORS]
-    known = [h for h in known if not (perceptron and h.of_mlp)]
-    defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in known}
-    defaults |= {"n_jobs": None, "verbose": False}
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    signature = inspect.Signature(
-        [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-        + [inspect.Parameter(name, keyword, default=value) for name, value in defaults.items()]
-    )
-
-    def decorate(cls: Estimator) -> Estimator:
-        def __init__(self: Any, **hyperparameters: Any) -> None:  # noqa: N807 - it becomes the class's own
-            for name in hyperparameters:
-                if name not in defaults:
-                    raise TypeError(f"{cls.__name__} has no argument {name!r}.{nearest(name, defaults)}")
-            for name, value in (defaults | hyperparameters).items():
-                setattr(self, name, value)
-
-        vars(__init__)["__signature__"] = signature
-        cls.__init__ = __init__  # type: ignore[misc]
-        lines = [
-            f"    {'random_state' if h.name == 'seed' else h.name}: {h.help} Must be {h.expected}; {h.default} by "
-            f"default.{f' ({h.source})' if h.source else ''}"
-            for h in known
-        ]
-        lines.append("    n_jobs: Cores to use; None for all. The result does not depend on it.")
-        lines.append("    verbose: Whether a progress bar is shown.")
-        cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "\n".join(lines)
-        return cls
-
-    return decorate
+from rosenblatt.spec import Spec
 
 
 class _Network(BaseEstimator, metaclass=ABCMeta):
@@ -100,10 +61,10 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         frame = self._frame(X, reset=True)
-        schema = of_types(frame)
-        spec = self._spec()
-        numbers, weight = self._numbers(y, frame.height), self._weight(sample_weight, frame.height)
-        data = _with_weight(schema.read(frame), numbers, weight)
+        schema = _schema(frame)
+        spec, n = self._spec(), frame.shape[0]
+        numbers, weight = self._numbers(y, n), self._weight(sample_weight, n)
+        data = _with_weight(_typed(frame, schema), numbers, weight)
         score = epoch_score(self.scoring)
         watched = None if validation is None else self._validation(validation, schema)
         with training_progress(self.verbose) as watch:
@@ -115,7 +76,7 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
                 validation=watched,
                 score=score,
                 watch=watch,
-                threads=_threads(self.n_jobs),
+                threads=threads_of(self.n_jobs),
             )
         self._stream = None
         self._learnt()
@@ -155,7 +116,7 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
         self.set_params(scoring=known if known == "loss" or known in get_scorer_names() else "loss")
         self.model_ = model
         names = [column.name for column in model.schema.columns]
-        self.n_features_in_ = len(names)
+        self.n_features_in_ = model.encoder.sparse or len(names)
         if names != [f"x{i}" for i in range(len(names))]:  # those of an array
             self.feature_names_in_ = np.asarray(names, object)
         if model.target.labels:
@@ -178,10 +139,11 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
         }
         scoring = self.scoring
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)
-        return Spec.of(kind=self._kind, seed=_seed(self.random_state), scoring=name, **values)
+        return Spec.of(kind=self._kind, seed=seed_of(self.random_state), scoring=name, **values)
 
-    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
-        """The rows as a frame, checked as scikit-learn checks them."""
+    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame | np.ndarray | csr_array:
+        """The rows as a frame, checked as scikit-learn checks them; sparse ones by rows, where they are taken; an array
+        of finite numbers as it is, for a perceptron, which learns from it in less time than it takes to convert it."""
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
@@ -195,14 +157,22 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
             reset=reset,
             dtype=None if of_words else "numeric",
             ensure_all_finite=False if of_words else "allow-nan",
+            accept_sparse="csr" if self._kind == "perceptron" else False,
         )
+        if issparse(checked):
+            return csr_array(checked)
+        if self._kind == "perceptron" and self.numbers in ("auto", "none", "standard"):  # nothing else is slower
+            plain = hasattr(self, "model_") and not reset and not self.model_.encoder.is_plain
+            named = hasattr(self, "feature_names_in_")
+            if not (plain or named or of_words) and np.isfinite(checked).all():
+                return checked
         return as_frame(checked, names=getattr(self, "feature_names_in_", None))
 
     def _validation(self, validation: Sequence[Any], schema: Schema) -> Data:
         X, y, *rest = validation
         frame = self._frame(X, reset=False)
-        weight = self._weight(rest[0] if rest else None, frame.height)
-        return _with_weight(schema.read(frame), self._numbers(y, frame.height, known=True), weight)
+        weight = self._weight(rest[0] if rest else None, frame.shape[0])
+        return _with_weight(_typed(frame, schema), self._numbers(y, frame.shape[0], known=True), weight)
 
     @staticmethod
     def _weight(sample_weight: Any, n: int) -> np.ndarray | None:
@@ -222,20 +192,20 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
         """One epoch over a batch of a stream; `numbers` makes y's numbers for that many rows."""
         first = not hasattr(self, "model_")
         frame = self._frame(X, reset=first)
-        y, weight = numbers(frame.height), self._weight(sample_weight, frame.height)
-        schema = of_types(frame) if first else self.model_.schema
-        data = _with_weight(schema.read(frame), y, weight)
+        y, weight = numbers(frame.shape[0]), self._weight(sample_weight, frame.shape[0])
+        schema = _schema(frame) if first else self.model_.schema
+        data = _with_weight(_typed(frame, schema), y, weight)
         if self._stream is None:
             spec = self._spec()
             known = None if first else self.model_
             self._stream = Stream(spec, schema, self._target(data.y, spec), data, known)
-        self.model_ = self._stream.learn(data, _threads(self.n_jobs))
+        self.model_ = self._stream.learn(data, threads_of(self.n_jobs))
         self._learnt()
         return self
 
     def _decoded(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self.model_.decoded(self._frame(X, reset=False), _threads(self.n_jobs))
+        return self.model_.decoded(self._frame(X, reset=False), threads_of(self.n_jobs))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -297,13 +267,12 @@ class _Classifier(ClassifierMixin, _Network):
             return np.asarray(y, np.float64)
         return class_numbers(y, self.classes_)
 
-    def _target(self, numbers: np.ndarray, _: Spec) -> Target:
-        answers = "steps" if self._kind == "perceptron" else "probabilities"
+    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
         if self._multilabel:
             names = tuple(f"y{i}" for i in range(numbers.shape[1]))
-            return Target(names=names, task="multilabel", answers=answers)
+            return Target(names=names, task="multilabel").taught_by(spec)
         task = "binary" if len(self.classes_) == 2 else "multiclass"
-        return Target(names=("y",), task=task, labels=tuple(self.classes_.tolist()), answers=answers)
+        return Target(names=("y",), task=task, labels=tuple(self.classes_.tolist())).taught_by(spec)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -312,7 +281,7 @@ class _Classifier(ClassifierMixin, _Network):
         return tags
 
 
-@_with_hyperparameters(without={"target_transform"})
+@with_hyperparameters(without={"target_transform"})
 class MLPClassifier(_Classifier):
     """Multilayer perceptrons for classes, or for several labels at once.
 
@@ -330,12 +299,13 @@ class MLPClassifier(_Classifier):
         return self._decoded(X)
 
 
-@_with_hyperparameters(without={"target_transform"}, perceptron=True)
+@with_hyperparameters(without={"target_transform"}, perceptron=True)
 class Perceptron(_Classifier):
     """Rosenblatt's perceptron: inputs times weights, plus a bias, through a step function, learning from its mistakes.
 
     One unit decides between two classes; of more, each has a unit and the largest sum wins (Rosenblatt 1958, 1962).
-    After `fit`: `model_`, `coef_`, `intercept_` (of the scaled inputs), `classes_`, `n_iter_`.
+    Sparse matrices are learnt from as they are. After `fit`: `model_`, `classes_`, `n_iter_`, and for perceptrons of
+    one layer `coef_`, `intercept_` (of the scaled inputs).
 
     >>> Perceptron(numbers="none").fit([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 0, 0, 1]).predict([[1, 1], [0, 1]])
     array([1, 0])
@@ -348,14 +318,30 @@ class Perceptron(_Classifier):
         sums = self._decoded(X)
         return sums[:, 1] if self.model_.target.task == "binary" else sums
 
-    def _learnt(self) -> None:
-        super()._learnt()
-        layers = [network.architecture.layers(network.theta)[0] for network in self.model_.networks]
-        self.coef_ = np.mean([weights.T for weights, _ in layers], axis=0)
-        self.intercept_ = np.mean([biases for _, biases in layers], axis=0)
+    @property
+    def coef_(self) -> np.ndarray:
+        """The weights of the scaled inputs, (units, inputs). AttributeError where there are several layers."""
+        return np.mean([weights.T for weights, _ in self._layers()], axis=0)
+
+    @property
+    def intercept_(self) -> np.ndarray:
+        """The biases (units,). AttributeError as `coef_`."""
+        return np.mean([biases for _, biases in self._layers()], axis=0)
+
+    def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        check_is_fitted(self)
+        networks = self.model_.networks
+        if any(len(network.architecture.sizes) > 2 for network in networks):
+            raise AttributeError(f"A perceptron of the rule {self.rule} is more than one layer of weights.")
+        return [network.architecture.layers(network.theta)[0] for network in networks]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
 
-@_with_hyperparameters(without={"class_weight", "label_smoothing"})
+@with_hyperparameters(without={"class_weight", "label_smoothing"})
 class MLPRegressor(RegressorMixin, _Network):
     """Multilayer perceptrons for one value or several.
 
@@ -394,7 +380,7 @@ class MLPRegressor(RegressorMixin, _Network):
 
     def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
         names = tuple(f"y{i}" for i in range(numbers.shape[1])) if numbers.shape[1] > 1 else ("y",)
-        return Target.of_values(names, numbers, spec.data.target_transform)
+        return Target.of_values(names, numbers, spec.data.target_transform, spec.training.loss).taught_by(spec)
 
     def _adopt(self, model: Model, path: str | Path) -> None:
         super()._adopt(model, path)
@@ -413,27 +399,21 @@ def _of_numpy(y: Any) -> Any:
     return y.to_numpy(plain) if plain is not None and not y.isna().any() else y
 
 
-def _with_weight(frame: pl.DataFrame, y: np.ndarray, weight: np.ndarray | None) -> Data:
+def _schema(frame: pl.DataFrame | np.ndarray | csr_array) -> Schema:
+    if isinstance(frame, pl.DataFrame):
+        return of_types(frame)
+    width = frame.shape[1] if isinstance(frame, np.ndarray) else 0  # a sparse matrix may have any number of columns
+    return Schema(columns=tuple(Column(name=f"x{i}", kind="number") for i in range(width)))
+
+
+def _typed(frame: pl.DataFrame | np.ndarray | csr_array, schema: Schema) -> pl.DataFrame | np.ndarray | csr_array:
+    return schema.read(frame) if isinstance(frame, pl.DataFrame) else frame
+
+
+def _with_weight(frame: pl.DataFrame | np.ndarray | csr_array, y: np.ndarray, weight: np.ndarray | None) -> Data:
     """The rows that weigh anything."""
     if weight is None:
         return Data(frame, y)
     heavy = weight > 0
-    return Data(frame.filter(heavy), y[heavy], weight[heavy])
-
-
-def _threads(n_jobs: int | None) -> int | None:
-    """Cores to use, as joblib counts them: -1 is all, -2 all but one."""
-    if n_jobs == 0:
-        raise SpecError("n_jobs must be a number of cores, -1 or None for all, but it is 0.")
-    return n_jobs if n_jobs is None or n_jobs > 0 else max(1, cores() + 1 + n_jobs)
-
-
-def _seed(random_state: Any) -> int:
-    """A seed from what scikit-learn takes as one: a whole number, None for a new one, or a generator."""
-    if random_state is None:
-        return int(np.random.default_rng().integers(2**31))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31))
-    return random_state
+    kept = frame.filter(heavy) if isinstance(frame, pl.DataFrame) else frame[heavy]
+    return Data(kept, y[heavy], weight[heavy])

@@ -26,7 +26,8 @@ from rosenblatt.errors import ModelFileError, TableError, listed
 from rosenblatt.model import Data, Model, Watch, learn
 from rosenblatt.modelfile import digest, to_bytes, write_file
 from rosenblatt.scores import Score, baseline, scores
-from rosenblatt.spec import Spec, Task
+from rosenblatt.sections import Task
+from rosenblatt.spec import Spec
 from rosenblatt.training.population import Score as EpochScore
 
 Say = Callable[[str], None]
@@ -77,8 +78,7 @@ def fit(
     for line in [*columns_in_words(schema), f"task: {task_in_words(question)}"]:
         say(line)
     training, test_rows = _split(len(y), y, spec, question, test is not None)
-    answers = "steps" if spec.network.kind == "perceptron" else "probabilities"
-    target = question.target(y[training], spec.data.target_transform, answers)
+    target = question.target(y[training], spec)
     test_frame, truth = (frame[test_rows], y[test_rows]) if test is None else answered(test, target, say)
     test_typed = schema.read(test_frame, say)  # what is wrong with it is said before the long work
     rough = " (few: their scores are rough)" if 0 < len(truth) < FEW_TEST_ROWS else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array, issparse, vstack
 from threadpoolctl import threadpool_limits
 
 from rosenblatt.data.columns import Schema
@@ -20,9 +21,13 @@ from rosenblatt.data.transforms import CHUNK, Encoder
 from rosenblatt.defaults import resolve
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
 from rosenblatt.networks.architectures import Architecture, build
-from rosenblatt.spec import HYPERPARAMETERS, Spec, class_name
+from rosenblatt.sections import class_name
+from rosenblatt.spec import Spec, idle
 from rosenblatt.training.dense import Rows
-from rosenblatt.training.population import Member, Record, Score, cores, new_member, outputs, shape_of, train
+from rosenblatt.training.engine import outputs
+from rosenblatt.training.member import Member, Record, go_on, new_member, take
+from rosenblatt.training.perceptron import SparseRows
+from rosenblatt.training.population import Score, cores, train
 
 Watch = Callable[[Record], None]
 
@@ -40,9 +45,12 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to learn from, or to validate on: a typed table, what is to be predicted (see `Target`), weights or None."""
+    """Rows to learn from, or to validate on: a typed table, what is to be predicted (see `Target`), weights or None.
 
-    frame: pl.DataFrame
+    Perceptrons also learn from sparse matrices, and from arrays of finite numbers.
+    """
+
+    frame: pl.DataFrame | np.ndarray | csr_array
     y: np.ndarray
     weight: np.ndarray | None = None
 
@@ -65,14 +73,14 @@ class Model:
         The class (n,), labels that hold as zeros and ones (n, labels), or values (n,) or (n, targets). Raises
         TableError where the table does not fit.
         """
-        return self.label(self.decoded(as_frame(table)))
+        return self.label(self.decoded(rows_of(table)))
 
     def predict_proba(self, table: Any) -> np.ndarray:
         """The probability of each class or label, (n, classes or labels). Raises TableError as `predict` does."""
-        if self.target.task == "regression" or self.target.answers == "steps":
-            what = "predicts values" if self.target.task == "regression" else "is a perceptron, which answers 0 or 1"
+        if self.target.task == "regression" or self.target.answers == "sums":
+            what = "predicts values" if self.target.task == "regression" else "gives weighted sums"
             raise TableError(f"This model {what}, so it has no probabilities. Use predict.")
-        return self.decoded(as_frame(table))
+        return self.decoded(rows_of(table))
 
     def label(self, decoded: np.ndarray) -> np.ndarray:
         """What is predicted, from the mean of what the networks say."""
@@ -81,27 +89,44 @@ class Model:
             return np.asarray(self.target.labels)[decided]
         return decided[:, 0] if self.target.task == "regression" and decided.shape[1] == 1 else decided
 
-    def decoded(self, frame: pl.DataFrame, threads: int | None = None) -> np.ndarray:
+    def decoded(self, frame: pl.DataFrame | np.ndarray | csr_array, threads: int | None = None) -> np.ndarray:
         """The mean of what the networks say of the rows of a table, (n, classes, labels or values) float64.
 
         Probabilities for classes and labels (weighted sums of a perceptron's units), else values. What is said of a row
-        is the same to the last bit, whatever rows stand beside it.
+        is the same to the last bit, whatever rows stand beside it. Raises TableError where they do not fit.
         """
-        return self.decoded_typed(self.schema.read(frame), threads)
+        if self.encoder.sparse and isinstance(frame, np.ndarray):
+            frame = csr_array(frame)
+        elif not self.encoder.sparse and isinstance(frame, csr_array):
+            frame = frame.toarray()
+        if isinstance(frame, np.ndarray):
+            return self.decoded_typed(frame if self.encoder.is_plain else self.schema.read(as_frame(frame)), threads)
+        if isinstance(frame, pl.DataFrame) and not self.encoder.sparse:
+            return self.decoded_typed(self.schema.read(frame), threads)
+        if isinstance(frame, pl.DataFrame) or frame.shape[1] != self.encoder.sparse:
+            learnt = f"a sparse matrix of {self.encoder.sparse} columns" if self.encoder.sparse else "a table"
+            came = f"{'a table' if isinstance(frame, pl.DataFrame) else 'a sparse matrix'} of {frame.shape[1]}"
+            raise TableError(f"The model learnt from {learnt}, but this is {came}. Give it rows of that kind.")
+        nothing = np.empty((0, 1), np.float32)
+        return self._decoded(SparseRows(*_csr(frame), nothing, nothing[:, 0]), frame.shape[0])
 
-    def decoded_typed(self, typed: pl.DataFrame, threads: int | None = None) -> np.ndarray:
+    def decoded_typed(self, typed: pl.DataFrame | np.ndarray, threads: int | None = None) -> np.ndarray:
         """`decoded` for a table that the schema has read."""
 
         def chunk(start: int) -> np.ndarray:
             return self.decoded_rows(self.encoder.encode(typed[start : start + CHUNK]))
 
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or cores()) as pool:
-            return np.concatenate(list(pool.map(chunk, range(0, max(typed.height, 1), CHUNK))))
+            return np.concatenate(list(pool.map(chunk, range(0, max(len(typed), 1), CHUNK))))
 
     def decoded_rows(self, x: np.ndarray) -> np.ndarray:
         """`decoded` for rows x (n, F) float32 as the encoder makes them."""
+        nothing = np.empty((0, 1), np.float32)
+        return self._decoded(Rows(x, nothing, nothing[:, 0]), len(x))
+
+    def _decoded(self, table: Rows | SparseRows, n: int) -> np.ndarray:
         said = [
-            self.target.decode(outputs(shape_of(network.architecture, self.target.loss), network.theta, x))
+            self.target.decode(outputs(network.architecture, self.target.loss, network.theta, table, np.arange(n)))
             for network in self.networks
         ]
         return np.mean(said, axis=0)
@@ -139,11 +164,11 @@ def learn(
     """
     chosen = _resolved(spec, data, target)
     encoder = Encoder.learn(data.frame, chosen.data)
-    if not encoder.names:
+    if not encoder.width:
         raise TableError("No column is left to learn from: no value of any of them comes twice.")
     frame, y, weight = _together(data, validation)
     rows = _rows(chosen, encoder, target, frame, y, weight)
-    members = list(_members(chosen, encoder, target, data, None if validation is None else len(validation.y)))
+    members = list(_members(chosen, encoder, target, data, rows, None if validation is None else len(validation.y)))
     told = watch(chosen, len(members)) if watch else None
     interrupted = False
     with closing(train(members, rows, score(target, y) if score else None, threads)) as records:
@@ -157,7 +182,7 @@ def learn(
         "rows": len(data.y),
         "interrupted": interrupted,
         "members": len(members),
-        "diverged": sum(member.diverged for member in members),
+        "failures": [member.failure for member in members if member.failure],
     }
     return Model(spec, chosen, schema, encoder, target, _trained(members, chosen, interrupted), facts)
 
@@ -173,19 +198,21 @@ class Stream:
         self._spec, self._schema = spec, schema
         self._target = model.target if model else target
         chosen = model.chosen if model else _resolved(spec, first, target)
-        self._chosen = chosen.replace(folds=1, schedule="constant")
+        constant = dict.fromkeys(("schedule", "dropout_schedule", "weight_decay_schedule"), "constant")
+        self._chosen = chosen.replace(folds=1, **constant)
         self._encoder = model.encoder if model else Encoder.learn(first.frame, self._chosen.data)
-        self._members = list(_members(self._chosen, self._encoder, self._target, first, None))
+        rows = _rows(self._chosen, self._encoder, self._target, *_together(first, None))
+        self._members = list(_members(self._chosen, self._encoder, self._target, first, rows, None))
         self._rows = 0
         if model:
-            self._members = [self._going_on(network, index) for index, network in enumerate(model.networks)]
+            self._members = [self._going_on(network, index, rows) for index, network in enumerate(model.networks)]
             self._rows = model.facts["rows"]
 
-    def _going_on(self, network: TrainedNetwork, index: int) -> Member:
+    def _going_on(self, network: TrainedNetwork, index: int, rows: Rows | SparseRows) -> Member:
         """A member that starts from what a network learnt; its rows come with each batch."""
         none, seed = np.arange(0), (self._chosen.training.seed, index)
-        member = new_member(self._chosen, network.architecture, self._target.loss, none, none, seed)
-        member.state.theta[:] = network.theta
+        member = new_member(self._chosen, network.architecture, self._target.loss, none, none, seed, rows)
+        go_on(member, network.architecture, network.theta)
         return member
 
     def learn(self, data: Data, threads: int | None = None) -> Model:
@@ -193,46 +220,86 @@ class Stream:
         frame, y, weight = _together(data, None)
         rows = _rows(self._chosen, self._encoder, self._target, frame, y, weight)
         for member in self._members:
-            member.state = member.state._replace(order=np.arange(len(y)))
+            take(member, np.arange(len(y)), rows)
             member.epochs = len(member.history) + 1
         for _ in train(self._members, rows, threads=threads):
             pass
-        if any(member.diverged for member in self._members):
+        failures = [member.failure for member in self._members if member.failure]
+        if failures:
             for member in self._members:
-                member.diverged = False
+                member.failure = ""
                 member.state.theta[:] = member.best if member.trained else 0
-            raise _diverged(self._chosen)
+            raise _diverged(self._chosen, failures)
         self._rows += len(y)
         networks = _trained(self._members, self._chosen, interrupted=False)
-        facts = {"rows": self._rows, "interrupted": False, "members": len(self._members), "diverged": 0}
+        facts = {"rows": self._rows, "interrupted": False, "members": len(self._members), "failures": []}
         return Model(self._spec, self._chosen, self._schema, self._encoder, self._target, networks, facts)
 
 
 def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
     """The spec with all chosen that is "auto", where it can be combined with the task."""
-    if data.frame.width == 0:
+    if data.frame.shape[1] == 0:
         raise TableError("No column is left to learn from: all are constant, identifiers, free text, or left out.")
-    if spec.network.kind == "perceptron" and target.task == "regression":
-        raise SpecError("A perceptron answers 0 or 1, but the task is regression. Use kind mlp.")
-    idle = [h.name for h in HYPERPARAMETERS.values() if h.of_mlp and spec[h.name] != h.default]
-    if spec.network.kind == "perceptron" and idle:
-        raise SpecError(f"A perceptron has no {listed(idle)}. Leave that out, or use kind mlp.")
-    numeric = sum(dtype == pl.Float64 for dtype in data.frame.dtypes)
-    return resolve(spec, len(data.y), numeric)
+    sparse, numeric = issparse(data.frame), data.frame.shape[1]
+    if isinstance(data.frame, pl.DataFrame):
+        numeric = sum(dtype == pl.Float64 for dtype in data.frame.dtypes)
+    if sparse and (spec.network.kind != "perceptron" or spec.network.rule == "kernel"):
+        what = "kernel perceptrons" if spec.network.kind == "perceptron" else "multilayer perceptrons"
+        raise SpecError(f"Perceptrons learn from sparse matrices, {what} do not. Make it dense, or choose another.")
+    chosen = resolve(spec, len(data.y), numeric)
+    check(spec, chosen, target)
+    return chosen
 
 
-def _rows(spec: Spec, encoder: Encoder, target: Target, frame: pl.DataFrame, y: np.ndarray, weight: np.ndarray) -> Rows:
+def check(spec: Spec, chosen: Spec, target: Target) -> None:
+    """Raise SpecError where hyperparameters, or hyperparameters and task, cannot be combined."""
+    nonsense = idle(spec)
+    if nonsense:
+        raise SpecError(nonsense)
+    training, kind = chosen.training, chosen.network.kind
+    if training.batches == "stratified" and (target.task not in ("binary", "multiclass") or kind == "perceptron"):
+        what = "a perceptron learns row by row" if kind == "perceptron" else f"the task is {target.task}"
+        raise SpecError(f"batches stratified shares out classes, but {what}. Use shuffled or in_order.")
+    if chosen.network.normalization == "batch" and chosen["batch_size"] == 1:
+        raise SpecError("normalization batch needs more rows than one in a batch, but batch_size is 1. Use layer.")
+    if training.label_smoothing > 0 and "cross_entropy" not in target.loss:
+        raise SpecError(f"label_smoothing is for the loss cross_entropy, but the loss is {target.loss}. Leave it out.")
+
+
+def _rows(
+    spec: Spec,
+    encoder: Encoder,
+    target: Target,
+    frame: pl.DataFrame | np.ndarray | csr_array,
+    y: np.ndarray,
+    weight: np.ndarray,
+) -> Rows | SparseRows:
     """The rows as the engine takes them; weights have the mean 1."""
     weight = weight * _class_weights(spec, target, y)
-    return Rows(encoder.encode(frame), target.encode(y), (weight / weight.mean()).astype(np.float32))
+    t, weight = target.encode(y), (weight / weight.mean()).astype(np.float32)
+    if isinstance(frame, pl.DataFrame | np.ndarray):
+        return Rows(encoder.encode(frame), t, weight)
+    return SparseRows(*_csr(frame), t, weight)
 
 
-def _together(data: Data, validation: Data | None) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+def _csr(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, columns and starts of the rows."""
+    return matrix.data.astype(np.float32), matrix.indices.astype(np.uint32), matrix.indptr.astype(np.int64)
+
+
+def rows_of(table: Any) -> pl.DataFrame | csr_array:
+    """A frame of a table or an array; a sparse matrix by rows. Raises TableError, TypeError as `as_frame` does."""
+    return csr_array(table) if issparse(table) else as_frame(table)
+
+
+def _together(data: Data, validation: Data | None) -> tuple[Any, np.ndarray, np.ndarray]:
     """The rows to learn from, then those to validate on."""
     parts = [data] if validation is None else [data, validation]
     weights = [np.ones(len(part.y)) if part.weight is None else np.asarray(part.weight, float) for part in parts]
+    frames: list[Any] = [part.frame for part in parts]
+    join = pl.concat if isinstance(data.frame, pl.DataFrame) else np.concatenate
     return (
-        pl.concat([part.frame for part in parts]),
+        vstack(frames, format="csr") if issparse(data.frame) else join(frames) if len(frames) > 1 else frames[0],
         np.concatenate([part.y for part in parts]),
         np.concatenate(weights),
     )
@@ -255,7 +322,9 @@ def _class_weights(spec: Spec, target: Target, y: np.ndarray) -> np.ndarray | fl
     return np.array([weights.get(label, 1.0) for label in labels])[y.astype(int)]
 
 
-def _members(spec: Spec, encoder: Encoder, target: Target, data: Data, validation: int | None) -> Iterator[Member]:
+def _members(
+    spec: Spec, encoder: Encoder, target: Target, data: Data, table: Rows | SparseRows, validation: int | None
+) -> Iterator[Member]:
     """New members: each spares another fold of the rows, in a new deal of them when all folds had their turn."""
     n = len(data.y)
     like = data.y.reshape(n, -1)[:, 0]
@@ -272,8 +341,8 @@ def _members(spec: Spec, encoder: Encoder, target: Target, data: Data, validatio
                 parts = folds(n, k, int(np.random.default_rng(seed).integers(2**63)), like)
             spared = parts[index % k]
             rows = np.setdiff1d(everything, spared, assume_unique=True)
-        architecture = build(spec.network, len(encoder.names), target.n_outputs, index)
-        yield new_member(spec, architecture, target.loss, rows, spared, seed)
+        architecture = build(spec.network, encoder.width, target.n_outputs, index)
+        yield new_member(spec, architecture, target.loss, rows, spared, seed, table)
 
 
 def _trained(members: list[Member], spec: Spec, interrupted: bool) -> tuple[TrainedNetwork, ...]:
@@ -282,13 +351,13 @@ def _trained(members: list[Member], spec: Spec, interrupted: bool) -> tuple[Trai
     if not networks and interrupted:
         raise StoppedEarlyError("Training was stopped before the first epoch was over: there is nothing to keep yet.")
     if not networks:
-        raise _diverged(spec)
+        raise _diverged(spec, [member.failure for member in members])
     return networks
 
 
-def _diverged(spec: Spec) -> DivergedError:
+def _diverged(spec: Spec, failures: list[str]) -> DivergedError:
     return DivergedError(
-        "Training ended in numbers that are not finite. Choose a smaller learning_rate than "
+        f"Training ended in numbers that are not finite: {failures[0]}. Choose a smaller learning_rate than "
         f"{spec.training.learning_rate:g}, or a clip_norm such as 1."
     )
 
@@ -296,4 +365,4 @@ def _diverged(spec: Spec) -> DivergedError:
 def _network(member: Member) -> TrainedNetwork:
     losses = tuple(record.loss for record in member.history)
     scores = tuple(record.score for record in member.history) if member.validation.size else ()
-    return TrainedNetwork(member.architecture, member.best, member.best_epoch, losses, scores)
+    return TrainedNetwork(*member.kept(), member.best_epoch, losses, scores)

@@ -1,7 +1,8 @@
 """In: a model. Out: one file, safetensors with a description in JSON; and back.
 
-Layout: tensors `network.N.layer.L.weight` (inputs, units) and `.bias` (units,); under the metadata key `rosenblatt` a
-JSON object with spec, schema, encoder, target, and the facts known of the model. No part of it can run code.
+Layout: tensors `network.N.layer.L.weight` (inputs, units), `.bias` (units,) and what else the architecture has, by the
+names of its parts; under the metadata key `rosenblatt` a JSON object with spec, schema, encoder, target, and the facts
+known of the model. No part of it can run code.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ from rosenblatt.model import Model, TrainedNetwork
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.spec import Spec
 
-FORMAT = 1  # raised by one whenever older versions could not read what is written
+FORMAT = 2  # raised by one whenever older versions could not read what is written
+OLDEST = 2  # whose files can be read
 
 
 def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] | None = None) -> None:
@@ -71,14 +74,11 @@ def to_bytes(model: Model) -> bytes:
     tensors: dict[str, np.ndarray] = {}
     networks: list[dict[str, Any]] = []
     for n, network in enumerate(model.networks):
-        for layer, (weights, biases) in enumerate(network.architecture.layers(network.theta)):
-            tensors[f"network.{n}.layer.{layer}.weight"] = weights
-            tensors[f"network.{n}.layer.{layer}.bias"] = biases
+        for (layer, name), part in network.architecture.named(network.theta).items():
+            tensors[f"network.{n}.layer.{layer}.{name}"] = part
         networks.append(
             {
-                "kind": network.architecture.kind,
-                "sizes": network.architecture.sizes,
-                "activation": network.architecture.activation,
+                "architecture": asdict(network.architecture),
                 "best_epoch": network.best_epoch,
                 "losses": network.losses,
                 "scores": network.scores,
@@ -133,6 +133,10 @@ def load_model(path: str | Path) -> Model:
             raise ModelFileError(
                 f"{str(path)!r} was written by a later version of Rosenblatt. Update this one to read it."
             )
+        if description["format"] < OLDEST:
+            raise ModelFileError(
+                f"{str(path)!r} was written by an early version of Rosenblatt and cannot be read. Fit it again."
+            )
         if description["checksum"] != _checksum(tensors):
             raise ModelFileError(f"{str(path)!r} is damaged: its weights are not those that were written. Use a copy.")
         return _model(description, tensors)
@@ -155,11 +159,11 @@ def print_digest(model: str, rows: str) -> None:
 def _model(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
     networks = []
     for n, network in enumerate(description["networks"]):
-        architecture = Architecture(network["kind"], tuple(network["sizes"]), network["activation"])
+        known = network["architecture"]
+        architecture = Architecture(**known | {"sizes": tuple(known["sizes"])})
         theta = np.empty(architecture.n_parameters, np.float32)
-        for layer, (weights, biases) in enumerate(architecture.layers(theta)):
-            weights[:] = tensors[f"network.{n}.layer.{layer}.weight"]
-            biases[:] = tensors[f"network.{n}.layer.{layer}.bias"]
+        for (layer, name), part in architecture.named(theta).items():
+            part[:] = tensors[f"network.{n}.layer.{layer}.{name}"]
         networks.append(
             TrainedNetwork(
                 architecture, theta, network["best_epoch"], tuple(network["losses"]), tuple(network["scores"])

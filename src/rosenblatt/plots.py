@@ -30,6 +30,7 @@ MOST_POINTS = 2000
 UNITS_SHOWN = 14  # units of a layer in the drawing of a network
 IMPORTANCE_ROWS = 2000
 IMPORTANCE_COLUMNS = 60  # of wider tables, those with the strongest weights
+GRID = 200  # points a side of a plane
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -55,6 +56,13 @@ class Picture:
         with mpl.rc_context(STYLE):
             self.figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
         return buffer.getvalue()
+
+    def as_file(self, path: str) -> bytes:
+        """The picture in the format that the file's name asks for."""
+        buffer = BytesIO()
+        with mpl.rc_context(STYLE):
+            self.figure.savefig(buffer, format=path.rsplit(".", 1)[-1].lower(), bbox_inches="tight", dpi=150)
+        return self.svg if path.lower().endswith(".svg") else buffer.getvalue()
 
     def data_uri(self) -> str:
         """The picture as an address that holds it whole."""
@@ -237,9 +245,9 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
 
 
 @_styled
-def network(model: Model) -> Picture:
-    """The first network: its units, and its weights as lines, blue where they excite, orange where they inhibit."""
-    first = model.networks[0]
+def network(model: Model, which: int = 1) -> Picture:
+    """A network by its number: its units, and its weights as lines, blue where they add, orange where they subtract."""
+    first = model.networks[which - 1]
     layers = first.architecture.layers(first.theta)
     shown = _strongest_units(first.architecture, layers)
     figure, (ax,) = _figure(1, 7.6, max(2.4, 0.8 + 0.3 * max(map(len, shown))))
@@ -265,10 +273,50 @@ def network(model: Model) -> Picture:
     ax.set_axis_off()
     ax.autoscale()
     caption = (
-        "The first network. Lines are weights, as thick as they are strong: blue adds, orange subtracts. Of large "
+        f"Network {which} of {len(model.networks)}. Lines are weights, as thick as they are strong: blue adds, orange "
+        "subtracts. Of large "
         "layers the most strongly connected units are drawn."
     )
     return Picture("The network", caption, figure)
+
+
+@_styled
+def decision_boundary(model: Model, frame: pl.DataFrame, row: int | None = None) -> Picture:
+    """What a model of two numbers says all over their plane, and the rows of a table; `row`, from 1, is marked."""
+    across, up = (column.name for column in model.schema.learnt)
+    points = model.schema.read(frame).select(across, up).to_numpy()
+    points = points[np.isfinite(points).all(axis=1)]
+    margin = 0.08 * np.ptp(points, axis=0) + 1e-9
+    low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
+    x, y = np.meshgrid(np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID))
+    said = model.decoded(pl.DataFrame({across: x.ravel(), up: y.ravel()}))
+    figure, (ax,) = _figure(1, 5.6, 4.6)
+    if model.target.task == "regression":
+        shades = ax.pcolormesh(x, y, said[:, 0].reshape(x.shape), cmap="viridis", shading="auto", rasterized=True)
+        figure.colorbar(shades, label=model.target.names[0])
+    else:
+        decided = np.asarray(model.target.decide(said)).reshape(GRID * GRID, -1)[:, 0].reshape(x.shape)
+        classes = max(len(model.target.labels), 2)
+        palette = mpl.colors.ListedColormap([COLORS[k % len(COLORS)] for k in range(classes)])
+        ax.pcolormesh(x, y, decided, cmap=palette, vmin=0, vmax=classes - 1, alpha=0.3, shading="auto", rasterized=True)
+        for k, label in enumerate(model.target.labels):
+            ax.plot([], [], "s", color=COLORS[k % len(COLORS)], label=str(label))
+        ax.legend(loc="upper right", fontsize=8)
+    some = points[:: len(points) // MOST_POINTS + 1]
+    ax.plot(some[:, 0], some[:, 1], ".", ms=3, color="black", alpha=0.5)
+    if row is not None:
+        here = model.schema.read(frame[row - 1 : row]).select(across, up).to_numpy()[0]
+        ax.plot(*here, "o", ms=11, mfc="none", mec="black", mew=1.6)
+    ax.set(xlabel=across, ylabel=up)
+    caption = "Colors are what the model says at each point, dots the rows of the table" + (
+        f", the ring row {row}." if row is not None else "."
+    )
+    return Picture("The decision boundary", caption, figure)
+
+
+def has_plane(model: Model) -> bool:
+    """Whether the model learnt from two numbers and nothing else."""
+    return len(model.schema.learnt) == 2 and all(column.kind == "number" for column in model.schema.learnt)
 
 
 def _strongest_units(architecture: Architecture, layers: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rosenblatt.spec import Spec
-from rosenblatt.training.population import Record
+from rosenblatt.training.member import Record
 
 
 @contextmanager

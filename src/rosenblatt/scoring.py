@@ -67,7 +67,7 @@ def epoch_score(scoring: str | Callable[..., float]) -> Callable[[Target, np.nda
         numbers = np.arange(len(target.labels))
         labels = numbers if isinstance(scoring, str) else np.asarray(target.labels)
         kind = _RegressorSnapshot if target.task == "regression" else _ClassifierSnapshot
-        if target.answers == "steps":
+        if target.answers == "sums":
             kind = _PerceptronSnapshot
         known = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 

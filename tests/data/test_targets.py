@@ -41,10 +41,10 @@ def test_a_constant_target_is_no_division_by_0():
     ("target", "outputs", "decided"),
     [
         (Target(names=("y",), task="binary", labels=("a", "b")), [[0.2], [0.7]], [0, 1]),
-        (Target(names=("y",), task="binary", labels=("a", "b"), answers="steps"), [[-3.0], [0.1]], [0, 1]),
+        (Target(names=("y",), task="binary", labels=("a", "b"), answers="sums"), [[-3.0], [0.1]], [0, 1]),
         (Target(names=("y",), task="multiclass", labels=(1, 2, 3)), [[0.2, 0.5, 0.3]], [1]),
         (Target(names=("a", "b"), task="multilabel"), [[0.2, 0.7]], [[0, 1]]),
-        (Target(names=("a", "b"), task="multilabel", answers="steps"), [[-2.0, 0.3]], [[0, 1]]),
+        (Target(names=("a", "b"), task="multilabel", answers="sums"), [[-2.0, 0.3]], [[0, 1]]),
     ],
 )
 def test_outputs_are_decided_on(target, outputs, decided):

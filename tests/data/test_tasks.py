@@ -5,6 +5,7 @@ import pytest
 from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import ask, column_name, has_answers, read_answers
 from rosenblatt.errors import TableError
+from rosenblatt.spec import Spec
 
 
 def question(cells, task=None):
@@ -107,7 +108,7 @@ def test_lists_of_labels_are_recognized_again():
 def test_labels_mean_the_same_in_a_table_that_has_only_one_of_their_values():
     frame = pl.DataFrame({"a": ["big", "small", "big"], "b": ["1", "2", "2"], "c": ["yes", "no", "no"]})
     found = ask(frame, ["a", "b", "c"])
-    target = found.target(found.y, "none", "probabilities")
+    target = found.target(found.y, Spec())
     assert target.words == (("big", "small"), (1, 2), ("no", "yes"))
     y, _ = read_answers(pl.DataFrame({"a": ["big"], "b": [2.0], "c": ["No"]}), target)
     np.testing.assert_array_equal(y, [[0, 1, 0]])

@@ -1,7 +1,6 @@
 import numpy as np
-import pytest
 
-from rosenblatt.networks.architectures import Architecture, build, first_parameters
+from rosenblatt.networks.architectures import Architecture, build, trimmed
 from rosenblatt.spec import Spec
 
 
@@ -15,27 +14,33 @@ def test_layers_are_views_of_the_flat_parameters():
     assert theta[-1] == 0
 
 
-def test_a_perceptron_has_one_layer_of_step_units_that_starts_at_0():
+def test_parts_lie_side_by_side_and_hidden_layers_have_those_asked_for():
+    architecture = Architecture("mlp", (3, 4, 2), "relu", "batch", parametric=True, front_scale=True)
+    names = [(part.layer, part.name) for part in architecture.parts]
+    hidden = ["weight", "bias", "gain", "shift", "mean", "variance", "blend"]
+    assert names == [(0, "scale"), *((0, name) for name in hidden), (1, "weight"), (1, "bias")]
+    ends = [part.end for part in architecture.parts]
+    assert [part.start for part in architecture.parts] == [0, *ends[:-1]]
+    assert architecture.n_parameters == 3 + 12 + 6 * 4 + 8 + 2
+
+
+def test_a_perceptron_has_one_layer_of_step_units():
     architecture = build(Spec.of(kind="perceptron").network, 5, 3)
     assert architecture.sizes == (5, 3)
     assert architecture.activation == "step"
-    assert not first_parameters(architecture, "he_normal", np.random.default_rng(0)).any()
 
 
-@pytest.mark.parametrize(
-    ("initializer", "variance"),
-    [
-        ("he_normal", 2 / 400),
-        ("he_uniform", 2 / 400),
-        ("glorot_normal", 2 / 700),
-        ("glorot_uniform", 2 / 700),
-        ("lecun_normal", 1 / 400),
-    ],
-)
-def test_first_weights_have_the_variance_of_their_paper(initializer, variance):
-    architecture = Architecture("mlp", (400, 300), "relu")
-    weights, biases = architecture.layers(first_parameters(architecture, initializer, np.random.default_rng(0)))[0]
-    assert weights.var() == pytest.approx(variance, rel=0.02)
-    assert not biases.any()
-    if initializer.endswith("uniform"):
-        assert np.abs(weights).max() <= np.sqrt(3 * variance)
+def test_perceptrons_that_vote_or_go_by_likeness_have_a_hidden_layer():
+    voted = build(Spec.of(kind="perceptron", rule="voted", budget=20).network, 5, 3)
+    assert (voted.sizes, voted.activation) == ((5, 20, 3), "step")
+    alike = build(Spec.of(kind="perceptron", rule="kernel", kernel="polynomial", budget=20).network, 5, 3)
+    assert (alike.sizes, alike.activation, alike.gamma, alike.degree) == ((5, 20, 3), "polynomial", 1 / 5, 3)
+
+
+def test_trimming_leaves_the_units_that_are_used():
+    architecture = Architecture("perceptron", (3, 4, 2), "step")
+    theta = np.arange(architecture.n_parameters, dtype=np.float32)
+    smaller, kept = trimmed(architecture, theta, 2)
+    assert smaller.sizes == (3, 2, 2)
+    for (key, whole), part in zip(architecture.named(theta).items(), smaller.named(kept).values(), strict=True):
+        np.testing.assert_array_equal(part, whole[tuple(slice(n) for n in part.shape)], err_msg=str(key))

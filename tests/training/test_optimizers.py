@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from rosenblatt.training.optimizers import OPTIMIZERS, update
+from rosenblatt.training.optimizers import OPTIMIZERS
 
 
-def steps(optimizer, n, decay=0.0, beta1=0.9):
+def steps(optimizer, n, beta1=0.9):
     """The parameters after each of n steps down the valley (theta - 3)^2."""
     theta, m, v, path = np.zeros(1), np.zeros(1), np.zeros(1), []
     for step in range(1, n + 1):
-        update(OPTIMIZERS[optimizer], 0.1, decay, beta1, 0.999, step, theta, 2 * (theta - 3), m, v)
+        OPTIMIZERS[optimizer](theta, 2 * (theta - 3), m, v, 0.1, 1.0, beta1, 0.999, step)
         path.append(theta[0])
     return path
 
@@ -22,16 +22,23 @@ def test_adam_takes_the_steps_of_its_paper():
         assert ours == pytest.approx(theta, rel=1e-9)
 
 
-def test_sgd_with_momentum_takes_the_steps_of_its_formula():
+def test_momentum_takes_the_steps_of_its_formula():
     theta, m = 0.0, 0.0
-    for ours in steps("sgd", 20, beta1=0.5):
+    for ours in steps("momentum", 20, beta1=0.5):
         m = 0.5 * m + 2 * (theta - 3)
         theta -= 0.1 * m
         assert ours == pytest.approx(theta)
 
 
-@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_goes_down_the_valley(optimizer):
+    path = steps(optimizer, 500)
+    assert abs(path[-1] - 3) < abs(path[0] - 3)
+    assert abs(path[-1] - 3) < 0.5 or optimizer == "adagrad"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_decay_pulls_towards_0_apart_from_the_gradient(optimizer):
     theta, m, v = np.full(1, 2.0), np.zeros(1), np.zeros(1)
-    update(OPTIMIZERS[optimizer], 0.1, 0.5, 0.9, 0.999, 1, theta, np.zeros(1), m, v)
+    OPTIMIZERS[optimizer](theta, np.zeros(1), m, v, 0.1, 1 - 0.1 * 0.5, 0.9, 0.999, 1)
     assert theta[0] == pytest.approx(2.0 * (1 - 0.1 * 0.5))

@@ -10,7 +10,10 @@ from rosenblatt.defaults import resolve
 from rosenblatt.networks.architectures import build
 from rosenblatt.spec import Spec
 from rosenblatt.training import dense
-from rosenblatt.training.population import new_member, train
+from rosenblatt.training.engine import sums_of
+from rosenblatt.training.member import new_member
+from rosenblatt.training.perceptron import RULES
+from rosenblatt.training.population import train
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 6)).astype(np.float32)
@@ -18,17 +21,24 @@ Y = (X[:, 0] * X[:, 1] > 0).astype(np.float32)
 ROWS = dense.Rows(X, Y.reshape(-1, 1), np.ones(200, np.float32))
 SPECS = [
     {"hidden_sizes": (16,), "dropout": 0.2},
-    {"hidden_sizes": (8, 8, 8), "activation": "gelu", "optimizer": "sgd", "learning_rate": 0.05, "batch_size": 7},
+    {"hidden_sizes": (8, 8, 8), "activation": "gelu", "optimizer": "momentum", "learning_rate": 0.05, "batch_size": 7},
+    {"hidden_sizes": (8, 8), "normalization": "batch", "residual": True, "front_scale": True, "parametric": True,
+     "schedule": "plateau", "plateau_patience": 1, "averaging": 0.9, "l1": 1e-3, "max_norm": 1.0},
+    {"hidden_sizes": (8,), "normalization": "layer", "batches": "stratified", "schedule": "one_cycle"},
+    {"hidden_sizes": (8,), "batches": "in_order", "batch_size": "full", "optimizer": "nadam"},
     {"hidden_sizes": (), "schedule": "cosine"},
     {"hidden_sizes": (32, 4), "activation": "tanh", "weight_decay": 0.1, "input_dropout": 0.1, "label_smoothing": 0.1},
-    {"kind": "perceptron"},
-]
+    *({"kind": "perceptron", "rule": rule} for rule in RULES if rule != "kernel"),
+    {"kind": "perceptron", "rule": "voted", "budget": 5},
+    {"kind": "perceptron", "rule": "kernel", "budget": 20},
+]  # fmt: skip
 
 
-def member(changes, seed=0, epochs=12):
+def member(changes, seed=0, epochs=12, validates=True):
     spec = resolve(Spec.of(epochs=epochs, **changes), 150, 6)
     loss = "perceptron" if spec.network.kind == "perceptron" else "binary_cross_entropy"
-    return new_member(spec, build(spec.network, 6, 1), loss, np.arange(150), np.arange(150, 200), (seed,))
+    validation = np.arange(150, 200) if validates else np.arange(0)
+    return new_member(spec, build(spec.network, 6, 1), loss, np.arange(150), validation, (seed,), ROWS)
 
 
 def equal(a, b):
@@ -55,9 +65,10 @@ def test_equal_seeds_give_equal_runs_and_others_do_not():
     assert not np.array_equal(first.best, other.best)
 
 
+@pytest.mark.parametrize("validates", [True, False])
 @pytest.mark.parametrize("changes", SPECS)
-def test_a_resumed_run_equals_an_uninterrupted_one(changes):
-    whole, parts = member(changes), member(changes)
+def test_a_resumed_run_equals_an_uninterrupted_one(changes, validates):
+    whole, parts = (member(changes, validates=validates) for _ in range(2))
     list(train([whole], ROWS))
     for epochs in (3, 7, 12):
         parts.epochs = epochs
@@ -67,13 +78,21 @@ def test_a_resumed_run_equals_an_uninterrupted_one(changes):
 
 def test_a_member_that_diverges_is_recorded_and_stops_no_other():
     wild = member(
-        {"hidden_sizes": (16,), "activation": "identity", "optimizer": "sgd", "learning_rate": 1000.0, "clip_norm": 0.0}
+        {
+            "hidden_sizes": (16,),
+            "activation": "identity",
+            "optimizer": "sgd",
+            "learning_rate": 1000.0,
+            "clip_norm": 0.0,
+            "loss": "squared",
+        }
     )
+    wild.loss = "squared"
     calm, alone = member(SPECS[0]), member(SPECS[0])
     list(train([wild, calm], ROWS, threads=1))
     list(train([alone], ROWS))
-    assert wild.diverged
-    assert not calm.diverged
+    assert "epoch" in wild.failure
+    assert not calm.failure
     equal(calm, alone)
 
 
@@ -84,9 +103,8 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_rest():
     assert one.best_score == max(scores)
     assert one.best_epoch == len(scores) - 3  # the last three were no better
     assert len(scores) < 500
-    out = np.empty((50, 1), np.float32)
-    dense.predict(one.shape, one.best, X, np.arange(150, 200), out, 64)
-    p = out[:, 0].clip(1e-7, 1 - 1e-7)
+    sums = sums_of(one.architecture, one.loss, one.best, ROWS, np.arange(150, 200))[:, 0].astype(float)
+    p = 1 / (1 + np.exp(-sums))
     loss = -np.mean(np.log(np.where(Y[150:] > 0, p, 1 - p)))
     assert one.best_score == pytest.approx(-loss, rel=1e-5)
 

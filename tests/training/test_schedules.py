@@ -1,24 +1,59 @@
 import numpy as np
 import pytest
 
-from rosenblatt.training.schedules import SCHEDULES, factor
+from rosenblatt.sections import TrainingSpec
+from rosenblatt.training.schedules import SCHEDULES, factors, plateau
+
+SPEC = TrainingSpec()
 
 
-@pytest.mark.parametrize("name", sorted(SCHEDULES))
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_factor_stays_between_0_and_1(name):
-    factors = [factor(SCHEDULES[name], t) for t in np.linspace(0, 1, 101)]
-    assert min(factors) >= 0
-    assert max(factors) <= 1
+    found = SCHEDULES[name](np.linspace(0, 1, 101), SPEC)
+    assert found.min() >= 0
+    assert found.max() <= 1
 
 
-@pytest.mark.parametrize("name", ["cosine", "flat_cosine", "log_cosine", "one_cycle"])
+@pytest.mark.parametrize("name", ["cosine", "flat_cosine", "log_cosine", "warmup_cosine", "one_cycle"])
 def test_training_ends_with_steps_of_length_0(name):
-    assert factor(SCHEDULES[name], 1.0) == pytest.approx(0, abs=1e-12)
+    assert SCHEDULES[name](np.ones(1), SPEC)[0] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["step", "exponential"])
+def test_step_and_exponential_end_where_they_are_told(name):
+    spec = TrainingSpec(schedule_end=0.05, schedule_drops=3)
+    assert SCHEDULES[name](np.ones(1), spec)[0] == pytest.approx(0.05)
+    assert SCHEDULES[name](np.zeros(1), spec)[0] == 1
+
+
+def test_step_falls_as_often_as_it_is_told():
+    found = SCHEDULES["step"](np.linspace(0, 1, 1001), TrainingSpec(schedule_drops=3))
+    assert len(np.unique(found)) == 4
 
 
 def test_log_cosine_peaks_in_each_of_its_four_cycles():
-    factors = np.array([factor(SCHEDULES["log_cosine"], t) for t in np.linspace(0, 1, 100_001)])
-    inner = factors[1:-1]
-    peaks = inner[(inner > factors[:-2]) & (inner > factors[2:])]
+    found = SCHEDULES["log_cosine"](np.linspace(0, 1, 100_001), SPEC)
+    inner = found[1:-1]
+    peaks = inner[(inner > found[:-2]) & (inner > found[2:])]
     assert len(peaks) == 4
     np.testing.assert_allclose(peaks, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.25])
+def test_warm_up_rises_and_then_falls(warmup):
+    found = SCHEDULES["warmup_cosine"](np.linspace(0, 1, 1001), TrainingSpec(warmup=warmup))
+    assert found.argmax() == round(warmup * 1000)
+    assert found.max() == 1
+
+
+def test_plateau_falls_after_each_wait_without_a_better_score():
+    spec = TrainingSpec(schedule="plateau", plateau_patience=2, plateau_factor=0.1)
+    scores = [1, 2, 2, 2, 3, 1, 1, 1, 1]
+    found = [plateau(scores[:n], spec) for n in range(len(scores) + 1)]
+    np.testing.assert_allclose(found, [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_learning_rate_dropout_and_decay_have_schedules_of_their_own():
+    spec = TrainingSpec(schedule="cosine", dropout_schedule="flat_cosine")
+    found = factors(spec, np.array([0, 50, 100]), 100, [])
+    np.testing.assert_allclose(found, [[1, 1, 1], [0.5, 1, 1], [0, 0, 1]], atol=1e-12)

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from rosenblatt.errors import SpecError, TableError, listed
-from rosenblatt.spec import Task
+from rosenblatt.sections import Task
+from rosenblatt.spec import Spec
 
 Label = str | int | float | bool
 SKEWED = 3.0  # skewness from which on a target is transformed (docs/defaults.md)
 MARGIN = 0.1  # predictions may leave the range of the training values by this share of it
+
+_OF_UNITS = {
+    "auto": "binary_cross_entropy",
+    "cross_entropy": "binary_cross_entropy",
+    "focal": "binary_focal",
+    "hinge": "hinge",
+    "perceptron": "perceptron",
+}
+_LOSSES = {
+    "binary": _OF_UNITS,
+    "multilabel": _OF_UNITS,
+    "multiclass": {
+        "auto": "cross_entropy",
+        "cross_entropy": "cross_entropy",
+        "focal": "focal",
+        "hinge": "hinge_of_classes",
+        "perceptron": "perceptron_of_classes",
+    },
+    "regression": {"auto": "squared"}
+    | {name: name for name in ("squared", "absolute", "huber", "quantile", "poisson")},
+}
 
 
 class Target(BaseModel):
@@ -29,16 +51,50 @@ class Target(BaseModel):
     labels: tuple[Label, ...] = ()  # the classes, by class number
     words: tuple[tuple[Label, Label], ...] = ()  # of several labels, how it is written that one does not hold, or does
     lists: str = ""  # the column with lists of labels, where they stand in one
-    answers: Literal["probabilities", "steps"] = "probabilities"  # what the units for classes and labels give
+    answers: Literal["probabilities", "sums"] = "probabilities"  # what the units for classes and labels give
+    loss: str = ""  # what training minimizes, as `losses.LOSSES` names it
     log: tuple[bool, ...] = ()
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
 
+    @model_validator(mode="before")
     @classmethod
-    def of_values(cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"]) -> Target:
-        """One or more values; how they are spread is learnt from the training rows y (n, K)."""
+    def _with_loss(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return given if given.get("loss") else given | {"loss": _LOSSES[given["task"]]["auto"]}
+
+    def taught_by(self, spec: Spec) -> Target:
+        """This target, with the loss that is asked for. Raises SpecError where that cannot teach it."""
+        if spec.network.kind == "perceptron":
+            if self.task == "regression":
+                raise SpecError("A perceptron answers 0 or 1, but the task is regression. Use kind mlp.")
+            of_classes = self.task == "multiclass" and spec.training.multiclass != "one_vs_rest"
+            of_classes &= spec.network.rule not in {"adaline", "delta", "voted"}  # each unit for itself
+            return self.model_copy(
+                update={"answers": "sums", "loss": "perceptron_of_classes" if of_classes else "perceptron"}
+            )
+        losses = _LOSSES[self.task]
+        if spec.training.loss not in losses:
+            raise SpecError(
+                f"The loss {spec.training.loss} does not fit the task, which is {self.task}. Choose one of "
+                f"{', '.join(losses)}."
+            )
+        loss = losses[spec.training.loss]
+        answers = "sums" if loss.startswith(("hinge", "perceptron")) else "probabilities"
+        return self.model_copy(update={"answers": answers, "loss": loss})
+
+    @classmethod
+    def of_values(
+        cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"], loss: str = "squared"
+    ) -> Target:
+        """One or more values; how they are spread is learnt from the training rows y (n, K).
+
+        Counts, for the loss poisson, are put to the network as multiples of their mean. Raises SpecError where the
+        values do not allow the transformation or the loss.
+        """
+        if loss == "poisson":
+            return cls._of_counts(names, y, transform)
         if transform == "log" and y.min() <= -1:
             raise SpecError(f"target_transform log needs values above -1, but the target goes down to {y.min():g}.")
         log = tuple(_takes_log(column, transform) for column in y.T)
@@ -55,17 +111,27 @@ class Target(BaseModel):
             high=tuple((y.max(axis=0) + margin).tolist()),
         )
 
+    @classmethod
+    def _of_counts(cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"]) -> Target:
+        if y.min() < 0 or transform == "log":
+            came = "target_transform is log" if transform == "log" else f"the target goes down to {y.min():g}"
+            raise SpecError(f"The loss poisson is for counts, 0 or more, as they are; but {came}.")
+        mean = y.mean(axis=0)
+        return cls(
+            names=names,
+            task="regression",
+            loss="poisson",
+            log=(False,) * len(names),
+            center=(0.0,) * len(names),
+            scale=tuple(np.where(mean > 0, mean, 1.0).tolist()),
+            low=(0.0,) * len(names),
+            high=tuple((y.max(axis=0) * (1 + MARGIN)).tolist()),
+        )
+
     @property
     def n_outputs(self) -> int:
         """Units of the network's last layer: one decides between two classes."""
         return len(self.labels) if self.task == "multiclass" else len(self.names)
-
-    @property
-    def loss(self) -> str:
-        """What training minimizes."""
-        if self.answers == "steps":
-            return "perceptron_classes" if self.task == "multiclass" else "perceptron"
-        return {"multiclass": "cross_entropy", "regression": "squared"}.get(self.task, "binary_cross_entropy")
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """What the network is taught: (n, 1) class numbers or (n, K), float32."""
@@ -80,7 +146,7 @@ class Target(BaseModel):
         sums of step units, (n, classes or labels); else the values (n, K)."""
         out = outputs.astype(np.float64)
         if self.task == "binary":
-            return np.column_stack([-out if self.answers == "steps" else 1 - out, out])
+            return np.column_stack([-out if self.answers == "sums" else 1 - out, out])
         if self.task == "regression":
             out = out * np.asarray(self.scale) + np.asarray(self.center)
             out = np.where(np.asarray(self.log), np.expm1(np.minimum(out, 700.0)), out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -13,7 +12,8 @@ import polars as pl
 from rosenblatt.data.cells import BOOLEANS, MARKERS_IN_TARGETS, clean, is_whole, parse_numbers
 from rosenblatt.data.targets import Label, Target
 from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.spec import Task
+from rosenblatt.sections import Task
+from rosenblatt.spec import Spec
 
 MOST_NUMBERED_CLASSES = 20  # more whole numbers than this are values, not classes
 
@@ -31,14 +31,13 @@ class Question:
     lists: str = ""  # as in `Target`
     notes: tuple[str, ...] = ()  # what was read leniently
 
-    def target(self, y: np.ndarray, transform: Literal["auto", "none", "log"], answers: str) -> Target:
-        """The target, how it is spread being learnt from the training rows y."""
+    def target(self, y: np.ndarray, spec: Spec) -> Target:
+        """The target, how it is spread being learnt from the training rows y. Raises SpecError."""
         if self.task == "regression":
-            return Target.of_values(self.names, y, transform)
-        steps = "steps" if answers == "steps" else "probabilities"
-        return Target(
-            names=self.names, task=self.task, labels=self.labels, answers=steps, words=self.words, lists=self.lists
-        )
+            target = Target.of_values(self.names, y, spec.data.target_transform, spec.training.loss)
+        else:
+            target = Target(names=self.names, task=self.task, labels=self.labels, words=self.words, lists=self.lists)
+        return target.taught_by(spec)
 
 
 def has_answers(y: np.ndarray) -> np.ndarray:

@@ -12,9 +12,11 @@ from typing import Annotated, Literal
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse import csr_array
 from scipy.special import ndtri
 
-from rosenblatt.spec import DataSpec
+from rosenblatt.errors import SpecError
+from rosenblatt.sections import DataSpec
 
 CHUNK = 8192  # rows encoded at a time: a chunk's working set stays in the cache
 QUANTILES = 1000
@@ -131,10 +133,20 @@ class Encoder(_Learnt):
     """All columns' encodings, in the order in which they stand in the matrix."""
 
     encodings: tuple[Encoding, ...]
+    sparse: int = 0  # columns of a sparse matrix that are learnt from as they are, where it was no table
 
     @classmethod
-    def learn(cls, frame: pl.DataFrame, spec: DataSpec) -> Encoder:
-        """From the training rows: Float64 columns are numbers, String columns categories."""
+    def learn(cls, frame: pl.DataFrame | np.ndarray | csr_array, spec: DataSpec) -> Encoder:
+        """From the training rows: Float64 columns are numbers, String columns categories; sparse ones stay as they are.
+
+        Raises SpecError where an encoding is asked for that would fill in a sparse matrix.
+        """
+        if isinstance(frame, np.ndarray):
+            return cls(encodings=tuple(_of_array(frame, spec.numbers)))
+        if not isinstance(frame, pl.DataFrame):
+            if spec.numbers not in ("none", "standard"):
+                raise SpecError(f"numbers {spec.numbers} would fill in a sparse matrix. Use none.")
+            return cls(encodings=(), sparse=frame.shape[1])
         encodings: list[NumberEncoding | CategoryEncoding] = []
         for series in frame:
             if series.dtype == pl.Float64:
@@ -146,8 +158,15 @@ class Encoder(_Learnt):
         return cls(encodings=tuple(encodings))
 
     @property
+    def width(self) -> int:
+        """Columns of the matrix."""
+        return self.sparse or sum(len(encoding.names) for encoding in self.encodings)
+
+    @property
     def names(self) -> list[str]:
         """What each column of the matrix means."""
+        if self.sparse:
+            return [f"x{i}" for i in range(self.sparse)]
         return [name for encoding in self.encodings for name in encoding.names]
 
     @property
@@ -155,8 +174,23 @@ class Encoder(_Learnt):
         """For each column of the matrix, the column of the table it comes from."""
         return [encoding.column for encoding in self.encodings for _ in encoding.names]
 
-    def encode(self, frame: pl.DataFrame) -> np.ndarray:
-        """The (n, F) float32 matrix of a table with the columns that were learnt."""
+    @property
+    def is_plain(self) -> bool:
+        """Whether every column is a number that is but moved and scaled, so that a whole array is encoded at once."""
+        return all(
+            isinstance(encoding, NumberEncoding)
+            and not (encoding.smooth or encoding.quantiles or encoding.edges or encoding.flag)
+            for encoding in self.encodings
+        )
+
+    def encode(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray:
+        """The (n, F) float32 matrix of a table with the columns that were learnt; also of an array, if `is_plain`."""
+        if isinstance(frame, np.ndarray):
+            center, scale = (np.array([getattr(e, name) for e in self.encodings]) for name in ("center", "scale"))
+            x = np.empty(frame.shape, np.float32)
+            for start in range(0, len(frame), CHUNK):
+                x[start : start + CHUNK] = (frame[start : start + CHUNK] - center) * scale
+            return x
         x = np.empty((frame.height, len(self.names)), np.float32)
         for start, chunk in self._chunks(frame):
             at = 0
@@ -185,6 +219,17 @@ class Encoder(_Learnt):
     def _chunks(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
         for start in range(0, frame.height, CHUNK):
             yield start, frame[start : start + CHUNK]
+
+
+def _of_array(x: np.ndarray, numbers: str) -> Iterator[NumberEncoding]:
+    """Plain encodings (standard or none) of the columns of x (n, F), in which nothing is missing."""
+    if numbers == "standard":
+        center, scale = x.mean(axis=0), [_inverse(spread) for spread in x.std(axis=0)]
+    else:
+        center, scale = np.zeros(x.shape[1]), [1.0] * x.shape[1]
+    fill = np.median(x[:: len(x) // QUANTILES + 1], axis=0)  # for what may be missing later
+    for i in range(x.shape[1]):
+        yield NumberEncoding(column=f"x{i}", center=center[i], scale=scale[i], fill=fill[i])
 
 
 def _numbers(series: pl.Series) -> np.ndarray:

@@ -1,130 +1,144 @@
-"""In: weighted sums z of a layer. Out: its activations f(z), and for backpropagation the slopes f'(z).
+"""In: the weighted sum z of a unit. Out: its activation f(z) and, for backpropagation, the slope f'(z).
 
-To add an activation: a line in `ACTIVATIONS`, its formula in `activate`, its derivative in `multiply_by_slope`.
+To add an activation: its formula here, and its name in `ACTIVATIONS` and in `spec.Activation`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
-from rosenblatt.compiled import compiled
+from rosenblatt.compiled import compiled, inlined, real
+from rosenblatt.networks.elementary import exp, expm1, log1p, normal_cdf, tanh
 
-IDENTITY, STEP, SIGMOID, TANH, RELU, LEAKY_RELU, ELU, SELU, GELU, SILU, MISH, SOFTPLUS = range(12)
-
-ACTIVATIONS = {
-    "identity": IDENTITY,
-    "step": STEP,
-    "sigmoid": SIGMOID,
-    "tanh": TANH,
-    "relu": RELU,
-    "leaky_relu": LEAKY_RELU,
-    "elu": ELU,
-    "selu": SELU,
-    "gelu": GELU,
-    "silu": SILU,
-    "mish": MISH,
-    "softplus": SOFTPLUS,
-}
-
-LEAK = 0.01  # Maas et al. 2013
+LEAK = 0.01
 SELU_ALPHA = 1.6732632423543772  # Klambauer et al. 2017, equation 14
 SELU_SCALE = 1.0507009873554805
-SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
-@compiled
-def sigmoid(z):
+@inlined
+def logistic(z):
     """1 / (1 + e^-z), without overflow for any z."""
-    e = math.exp(-abs(z))
-    return 1 / (1 + e) if z >= 0 else e / (1 + e)
+    one, e = real(1, z), exp(-abs(z))
+    return (one if z >= 0 else e) / (one + e)
 
 
-@compiled
-def softplus(z):
+@inlined
+def log_1p_exp(z):
     """log(1 + e^z), without overflow for any z."""
-    return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+    return max(z, real(0, z)) + log1p(exp(-abs(z)))
 
 
-@compiled
-def activate(activation, z, a):
-    """Write f(z) to `a`; both (n,)."""
-    one = a.dtype.type(1)
-    if activation == RELU:
-        for i in range(z.size):
-            a[i] = max(z[i], 0 * one)
-    elif activation == IDENTITY:
-        for i in range(z.size):
-            a[i] = z[i]
-    elif activation == STEP:
-        for i in range(z.size):
-            a[i] = one if z[i] > 0 else 0 * one
-    elif activation == SIGMOID:
-        for i in range(z.size):
-            a[i] = sigmoid(z[i])
-    elif activation == TANH:
-        for i in range(z.size):
-            a[i] = math.tanh(z[i])
-    elif activation == LEAKY_RELU:
-        for i in range(z.size):
-            a[i] = z[i] if z[i] > 0 else a.dtype.type(LEAK) * z[i]
-    elif activation == ELU:
-        for i in range(z.size):
-            a[i] = z[i] if z[i] > 0 else math.expm1(z[i])
-    elif activation == SELU:
-        for i in range(z.size):
-            a[i] = a.dtype.type(SELU_SCALE) * (z[i] if z[i] > 0 else a.dtype.type(SELU_ALPHA) * math.expm1(z[i]))
-    elif activation == GELU:  # Hendrycks & Gimpel 2016: z times the normal distribution function
-        for i in range(z.size):
-            a[i] = z[i] * a.dtype.type(0.5) * (one + math.erf(z[i] * a.dtype.type(SQRT_HALF)))
-    elif activation == SILU:
-        for i in range(z.size):
-            a[i] = z[i] * sigmoid(z[i])
-    elif activation == MISH:  # Misra 2019
-        for i in range(z.size):
-            a[i] = z[i] * math.tanh(softplus(z[i]))
-    elif activation == SOFTPLUS:
-        for i in range(z.size):
-            a[i] = softplus(z[i])
+@inlined
+def identity(z):
+    """z."""
+    return z, real(1, z)
 
 
-@compiled
-def multiply_by_slope(activation, z, d):
-    """Multiply the gradient `d` by f'(z), in place; both (n,). The step function has no slope: its gradient is 0."""
-    one = d.dtype.type(1)
-    if activation == RELU:
+@inlined
+def step(z):
+    """1 above 0, else 0 (McCulloch & Pitts 1943; Rosenblatt 1958). Its slope is 0 wherever it has one."""
+    return (real(1, z) if z > 0 else real(0, z)), real(0, z)
+
+
+@inlined
+def sigmoid(z):
+    """1 / (1 + e^-z), from 0 to 1 (Rumelhart, Hinton & Williams 1986)."""
+    a = logistic(z)
+    return a, a * (real(1, z) - a)
+
+
+@inlined
+def tangent(z):
+    """The hyperbolic tangent, from -1 to 1 (LeCun et al. 1998)."""
+    a = tanh(z)
+    return a, real(1, z) - a * a
+
+
+@inlined
+def relu(z):
+    """z above 0, else 0 (Nair & Hinton 2010). NaN stays NaN."""
+    return (real(0, z) if z < 0 else z), (real(1, z) if z > 0 else real(0, z))
+
+
+@inlined
+def leaky_relu(z):
+    """z above 0, else z / 100 (Maas et al. 2013)."""
+    slope = real(1, z) if z > 0 else real(LEAK, z)
+    return slope * z, slope
+
+
+@inlined
+def elu(z):
+    """z above 0, else e^z - 1 (Clevert et al. 2016)."""
+    e = expm1(min(z, real(0, z)))
+    return (z if z > 0 else e), (real(1, z) if z > 0 else e + real(1, z))
+
+
+@inlined
+def selu(z):
+    """An ELU scaled so that activations keep mean 0 and variance 1 (Klambauer et al. 2017)."""
+    scale, alpha = real(SELU_SCALE, z), real(SELU_ALPHA, z)
+    e = expm1(min(z, real(0, z)))
+    return scale * (z if z > 0 else alpha * e), scale * (real(1, z) if z > 0 else alpha * (e + real(1, z)))
+
+
+@inlined
+def gelu(z):
+    """z times the share of the normal distribution below z (Hendrycks & Gimpel 2016)."""
+    bell = exp(real(-0.5, z) * z * z)
+    below = normal_cdf(z, bell)
+    return z * below, below + z * real(INV_SQRT_2PI, z) * bell
+
+
+@inlined
+def silu(z):
+    """z sigmoid(z) (Elfwing et al. 2018)."""
+    s = logistic(z)
+    return z * s, s * (real(1, z) + z * (real(1, z) - s))
+
+
+@inlined
+def mish(z):
+    """z tanh(log(1 + e^z)) (Misra 2019). With e = e^-|z| the hyperbolic tangent is a fraction of sums of its powers."""
+    one, two, e = real(1, z), real(2, z), exp(-abs(z))
+    t = (one + two * e) / (one + two * e + two * e * e) if z >= 0 else (e * e + two * e) / (e * e + two * e + two)
+    s = (one if z >= 0 else e) / (one + e)
+    return z * t, t + z * (one - t * t) * s
+
+
+@inlined
+def softplus(z):
+    """log(1 + e^z) (Dugas et al. 2001)."""
+    return log_1p_exp(z), logistic(z)
+
+
+def _over_array(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """The formula for arrays: from z (n,) to a (n,); in z then stands the slope."""
+
+    def activate(z, a):
         for i in range(z.size):
-            d[i] = d[i] if z[i] > 0 else 0 * one
-    elif activation == STEP:
-        d[:] = 0
-    elif activation == SIGMOID:
-        for i in range(z.size):
-            s = sigmoid(z[i])
-            d[i] *= s * (one - s)
-    elif activation == TANH:
-        for i in range(z.size):
-            d[i] *= one - math.tanh(z[i]) ** 2
-    elif activation == LEAKY_RELU:
-        for i in range(z.size):
-            d[i] *= one if z[i] > 0 else d.dtype.type(LEAK)
-    elif activation == ELU:
-        for i in range(z.size):
-            d[i] *= one if z[i] > 0 else math.exp(z[i])
-    elif activation == SELU:
-        for i in range(z.size):
-            d[i] *= d.dtype.type(SELU_SCALE) * (one if z[i] > 0 else d.dtype.type(SELU_ALPHA) * math.exp(z[i]))
-    elif activation == GELU:
-        for i in range(z.size):
-            cdf = d.dtype.type(0.5) * (one + math.erf(z[i] * d.dtype.type(SQRT_HALF)))
-            d[i] *= cdf + z[i] * d.dtype.type(INV_SQRT_2PI) * math.exp(-z[i] * z[i] / 2)
-    elif activation == SILU:
-        for i in range(z.size):
-            s = sigmoid(z[i])
-            d[i] *= s * (one + z[i] * (one - s))
-    elif activation == MISH:
-        for i in range(z.size):
-            t = math.tanh(softplus(z[i]))
-            d[i] *= t + z[i] * (one - t * t) * sigmoid(z[i])
-    elif activation == SOFTPLUS:
-        for i in range(z.size):
-            d[i] *= sigmoid(z[i])
+            a[i], z[i] = formula(z[i])
+        return 0.0
+
+    return compiled(activate)
+
+
+FORMULAS = {
+    "identity": identity,
+    "step": step,
+    "sigmoid": sigmoid,
+    "tanh": tangent,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "selu": selu,
+    "gelu": gelu,
+    "silu": silu,
+    "mish": mish,
+    "softplus": softplus,
+}
+
+ACTIVATIONS = {name: _over_array(formula) for name, formula in FORMULAS.items()}

@@ -1,69 +1,121 @@
-"""In: the hyperparameters of a network, its number of inputs and outputs. Out: its layers and first parameters."""
+"""In: the hyperparameters of a network, its number of inputs and outputs. Out: its layers, and what they consist of."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rosenblatt.spec import NetworkSpec
+from rosenblatt.sections import NetworkSpec
+
+Name = Literal["scale", "weight", "bias", "gain", "shift", "mean", "variance", "blend"]
+
+
+class Part(NamedTuple):
+    """A named piece of a network's flat array of parameters."""
+
+    name: Name
+    layer: int
+    start: int
+    shape: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """Where the next part starts."""
+        return self.start + int(np.prod(self.shape))
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network of fully connected layers: which units it has, whatever its parameters."""
+    """A network of fully connected layers: which units it has, whatever its parameters.
+
+    Hidden layers are, in this order: weighted sums, normalization, activation (blended with the sums by a factor for
+    each unit where it is parametric), and, where residual, what entered the layer added to what leaves it.
+    """
 
     kind: str
     sizes: tuple[int, ...]  # inputs, units of each hidden layer, outputs
     activation: str
+    normalization: str = "none"
+    residual: bool = False
+    parametric: bool = False
+    front_scale: bool = False
+    gamma: float = 0.0  # of the kernel, where the activation is one
+    degree: int = 0
 
     @property
-    def starts(self) -> tuple[int, ...]:
-        """Where the parameters of each layer start in the flat array, weights (in, out) then biases; then its size."""
-        starts = [0]
-        for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False):
-            starts.append(starts[-1] + (n_in + 1) * n_out)
-        return tuple(starts)
+    def parts(self) -> tuple[Part, ...]:
+        """All parts, in the order in which they stand in the flat array; layers count from 0.
+
+        scale (inputs,); for each layer weight (in, out), bias (out,); for hidden ones gain, shift, mean, variance,
+        blend (out,) where they are asked for.
+        """
+        parts, start = [], 0
+        for name, layer, shape in self._layout():
+            parts.append(Part(name, layer, start, shape))
+            start = parts[-1].end
+        return tuple(parts)
+
+    def _layout(self) -> Iterator[tuple[Name, int, tuple[int, ...]]]:
+        if self.front_scale:
+            yield "scale", 0, (self.sizes[0],)
+        for layer, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            yield "weight", layer, (n_in, n_out)
+            yield "bias", layer, (n_out,)
+            if layer == len(self.sizes) - 2:
+                return
+            normalization: tuple[Name, ...] = ("gain", "shift") if self.normalization != "none" else ()
+            running: tuple[Name, ...] = ("mean", "variance") if self.normalization == "batch" else ()
+            blend: tuple[Name, ...] = ("blend",) if self.parametric else ()
+            for name in (*normalization, *running, *blend):
+                yield name, layer, (n_out,)
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases of all layers."""
-        return self.starts[-1]
+        """Numbers in the flat array."""
+        return self.parts[-1].end
+
+    def named(self, theta: np.ndarray) -> dict[tuple[int, Name], np.ndarray]:
+        """All parts by layer and name, as views of the flat `theta`."""
+        return {(p.layer, p.name): theta[p.start : p.end].reshape(p.shape) for p in self.parts}
 
     def layers(self, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Each layer's weights (in, out) and biases (out,), as views of the flat `theta`."""
-        pairs = []
-        for n_in, n_out, start in zip(self.sizes, self.sizes[1:], self.starts, strict=False):
-            bias = start + n_in * n_out
-            pairs.append((theta[start:bias].reshape(n_in, n_out), theta[bias : bias + n_out]))
-        return pairs
+        named = self.named(theta)
+        return [(named[l, "weight"], named[l, "bias"]) for l in range(len(self.sizes) - 1)]
 
 
 def build(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int = 0) -> Architecture:
-    """The architecture of a member by its number, from the (resolved) hyperparameters. A perceptron has one layer."""
+    """The architecture of a member by its number, from the (resolved) hyperparameters.
+
+    A perceptron has one layer of step units. One whose states vote has them in front of its outputs, and one that goes
+    by likeness the rows it keeps.
+    """
+    if network.kind == "perceptron" and network.rule == "voted":
+        return Architecture("perceptron", (n_inputs, max(network.budget, n_outputs + 1), n_outputs), "step")
+    if network.kind == "perceptron" and network.rule == "kernel":
+        gamma: Any = 1 / max(n_inputs, 1) if network.gamma == "auto" else network.gamma
+        sizes = (n_inputs, network.budget, n_outputs)
+        return Architecture("perceptron", sizes, network.kernel, gamma=gamma, degree=network.degree)
     if network.kind == "perceptron":
         return Architecture("perceptron", (n_inputs, n_outputs), "step")
     hidden: Any = network.hidden_sizes
-    return Architecture("mlp", (n_inputs, *hidden, n_outputs), network.activation[member % len(network.activation)])
+    return Architecture(
+        "mlp",
+        (n_inputs, *hidden, n_outputs),
+        network.activation[member % len(network.activation)],
+        network.normalization,
+        network.residual,
+        network.parametric,
+        network.front_scale,
+    )
 
 
-def first_parameters(architecture: Architecture, initializer: str, rng: np.random.Generator) -> np.ndarray:
-    """Draw weights, (n_parameters,) float32; biases are 0, and so is all of a perceptron, as in Rosenblatt's.
-
-    Variance, for n_in inputs and n_out units: he 2 / n_in (He et al. 2015, equation 10), glorot 2 / (n_in + n_out)
-    (Glorot & Bengio 2010, equation 16), lecun 1 / n_in (LeCun et al. 1998, section 4.6).
-    """
-    theta = np.zeros(architecture.n_parameters, np.float32)
-    if architecture.kind == "perceptron":
-        return theta
-    family, distribution = initializer.split("_")
-    for weights, _ in architecture.layers(theta):
-        n_in, n_out = weights.shape
-        variance = {"he": 2 / n_in, "glorot": 2 / (n_in + n_out), "lecun": 1 / n_in}[family]
-        if distribution == "uniform":
-            limit = np.sqrt(3 * variance)
-            weights[:] = rng.uniform(-limit, limit, weights.shape)
-        else:
-            weights[:] = rng.normal(0, np.sqrt(variance), weights.shape)
-    return theta
+def trimmed(architecture: Architecture, theta: np.ndarray, used: int) -> tuple[Architecture, np.ndarray]:
+    """A network of one hidden layer without the units that are not used: only the first ones are."""
+    (n_in, _, n_out), named = architecture.sizes, architecture.named(theta)
+    smaller = replace(architecture, sizes=(n_in, used, n_out))
+    parts = [named[0, "weight"][:, :used], named[0, "bias"][:used], named[1, "weight"][:used], named[1, "bias"]]
+    return smaller, np.concatenate([part.ravel() for part in parts])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rosenblatt.compiled import compiled
+from rosenblatt.compiled import compiled, real
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -32,13 +32,27 @@ def shuffle(order, counter):
 
 
 @compiled
+def kept(rate, number):
+    """0 for a share `rate` of the numbers (uint64), else what makes up for those (Srivastava et al. 2014, inverted)."""
+    bits = hash_counter(number) >> np.uint64(32)
+    return 0.0 if bits < np.uint64(rate * 2.0**32) else 1 / (1 - rate)
+
+
+@compiled
 def drop(a, rate, counter):
-    """Set a share `rate` of `a` (n,) to 0 and scale up the rest, in place (Srivastava et al. 2014, inverted)."""
-    threshold = np.uint64(rate * 2.0**32)
-    scale = a.dtype.type(1 / (1 - rate))
-    zero = a.dtype.type(0)
-    start = counter[0]
+    """Set a share `rate` of `a` (n,) to 0 and scale up the rest, in place; `counter` moves on by n."""
     for i in range(a.size):
-        bits = hash_counter(start + np.uint64(i + 1)) >> np.uint64(32)
-        a[i] = zero if bits < threshold else a[i] * scale
+        a[i] *= real(kept(rate, counter[0] + np.uint64(i + 1)), a)
+    counter[0] += np.uint64(a.size)
+
+
+@compiled
+def drop_units(a, slope, bend, rate, counter):
+    """Drop units a (n,), and with each the slope and the bend (n,) or (0,) that lead to it."""
+    for i in range(a.size):
+        factor = real(kept(rate, counter[0] + np.uint64(i + 1)), a)
+        a[i] *= factor
+        slope[i] *= factor
+        if bend.size:
+            bend[i] *= factor
     counter[0] += np.uint64(a.size)

@@ -1,38 +1,90 @@
 """In: how far training is, t from 0 to 1. Out: the factor by which a hyperparameter is multiplied.
 
-To add a schedule: a line in `SCHEDULES`, its formula in `factor`.
+To add a schedule: its formula here, and a line in `SCHEDULES` and in `spec.Schedule`.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Sequence
 
-from rosenblatt.compiled import compiled
+import numpy as np
 
-CONSTANT, COSINE, FLAT_COSINE, LOG_COSINE, ONE_CYCLE = range(5)
+from rosenblatt.sections import TrainingSpec
 
-SCHEDULES = {
-    "constant": CONSTANT,
-    "cosine": COSINE,
-    "flat_cosine": FLAT_COSINE,
-    "log_cosine": LOG_COSINE,
-    "one_cycle": ONE_CYCLE,
+
+def constant(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
+    """1."""
+    return np.ones_like(t)
+
+
+def step(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
+    """Down to `schedule_end` in equal ratios, at `schedule_drops` equal distances."""
+    drops = np.floor(t * (spec.schedule_drops + 1)).clip(max=spec.schedule_drops)
+    return spec.schedule_end ** (drops / spec.schedule_drops)
+
+
+def exponential(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
+    """Down to `schedule_end`, by the same ratio in each step."""
+    return spec.schedule_end**t
+
+
+def cosine(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
+    """Half a period, from 1 to 0 (Loshchilov & Hutter 2017)."""
+    return 0.5 * (1 + np.cos(np.pi * t))
+
+
+def flat_cosine(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
+    """1 for the first half, then a cosine down to 0 (Holzmüller et al. 2024)."""
+    return cosine((2 * t - 1).clip(min=0), spec)
+
+
+def log_cosine(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
+    """Four cycles from 0 to 1 and back, each twice as long as the one before (Holzmüller et al. 2024)."""
+    return 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t)))
+
+
+def warmup_cosine(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
+    """Linear from 0 to 1 in the first `warmup` of training (Goyal et al. 2017), then a cosine down to 0."""
+    rest = ((t - spec.warmup) / (1 - spec.warmup)).clip(min=0)
+    return np.where(t < spec.warmup, t / max(spec.warmup, 1e-12), cosine(rest, spec))
+
+
+def one_cycle(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
+    """A cosine from 1/25 up to 1 in the first 30 %, then one down to 0 (Smith & Topin 2019)."""
+    up = 1 - (1 - 1 / 25) * cosine(t / 0.3, spec)
+    return np.where(t < 0.3, up, cosine(((t - 0.3) / 0.7).clip(min=0), spec))
+
+
+SCHEDULES: dict[str, Callable[[np.ndarray, TrainingSpec], np.ndarray]] = {
+    "constant": constant,
+    "step": step,
+    "exponential": exponential,
+    "cosine": cosine,
+    "flat_cosine": flat_cosine,
+    "log_cosine": log_cosine,
+    "warmup_cosine": warmup_cosine,
+    "one_cycle": one_cycle,
 }
 
-WARM_UP = 0.1  # share of a one-cycle schedule in which the factor rises
+
+def plateau(scores: Sequence[float], spec: TrainingSpec) -> float:
+    """`plateau_factor` for every `plateau_patience` epochs in a row whose score was not better than the best before."""
+    factor, best, waited = 1.0, -np.inf, 0
+    for score in scores:
+        waited = 0 if score > best else waited + 1
+        best = max(best, score)
+        if waited == spec.plateau_patience:
+            factor, waited = factor * spec.plateau_factor, 0
+    return factor
 
 
-@compiled
-def factor(schedule, t):
-    """The factor of `schedule` at t in [0, 1]."""
-    if schedule == COSINE:  # Loshchilov & Hutter 2017, one period
-        return 0.5 * (1 + math.cos(math.pi * t))
-    if schedule == FLAT_COSINE:  # Holzmüller et al. 2024: 1 for the first half, then a cosine down to 0
-        return 1.0 if t < 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * t - 1)))
-    if schedule == LOG_COSINE:  # Holzmüller et al. 2024: four cycles, each twice as long as the one before
-        return 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + 15 * t)))
-    if schedule == ONE_CYCLE:  # Smith & Topin 2019, with a cosine down
-        if t < WARM_UP:
-            return t / WARM_UP
-        return 0.5 * (1 + math.cos(math.pi * (t - WARM_UP) / (1 - WARM_UP)))
-    return 1.0
+def factors(spec: TrainingSpec, steps: np.ndarray, total: int, scores: Sequence[float]) -> np.ndarray:
+    """(len(steps), 3): the factors of learning rate, dropout and weight decay for steps numbered from 0, of `total`.
+
+    `scores` are those of the epochs so far, for the schedule that waits for a plateau.
+    """
+    t = steps / max(total, 1)
+    waits = spec.schedule == "plateau"
+    rate = np.full(t.shape, plateau(scores, spec)) if waits else SCHEDULES[spec.schedule](t, spec)
+    dropout, decay = (SCHEDULES[name](t, spec) for name in (spec.dropout_schedule, spec.weight_decay_schedule))
+    return np.column_stack([rate, dropout, decay])

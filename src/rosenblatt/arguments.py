@@ -1,0 +1,70 @@
+"""In: hyperparameters, and what scikit-learn's users give. Out: estimators' arguments, and what the engine takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rosenblatt.errors import SpecError, nearest
+from rosenblatt.spec import HYPERPARAMETERS
+from rosenblatt.training.population import cores
+
+Estimator = TypeVar("Estimator", bound=type)
+
+_NOT_OF_ESTIMATORS = {"kind", "test_fraction"}
+
+
+def with_hyperparameters(*, without: set[str], perceptron: bool = False) -> Callable[[Estimator], Estimator]:
+    """Give a class an `__init__` with the hyperparameters of the spec as keyword arguments, and their help."""
+    known = [h for h in HYPERPARAMETERS.values() if h.name not in without | _NOT_OF_ESTIMATORS]
+    known = [h for h in known if h.concerns("perceptron" if perceptron else "mlp")]
+    defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in known}
+    defaults |= {"n_jobs": None, "verbose": False}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    signature = inspect.Signature(
+        [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+        + [inspect.Parameter(name, keyword, default=value) for name, value in defaults.items()]
+    )
+
+    def decorate(cls: Estimator) -> Estimator:
+        def __init__(self: Any, **hyperparameters: Any) -> None:  # noqa: N807 - it becomes the class's own
+            for name in hyperparameters:
+                if name not in defaults:
+                    raise TypeError(f"{cls.__name__} has no argument {name!r}.{nearest(name, defaults)}")
+            for name, value in (defaults | hyperparameters).items():
+                setattr(self, name, value)
+
+        vars(__init__)["__signature__"] = signature
+        cls.__init__ = __init__  # type: ignore[misc]
+        lines = [
+            f"    {'random_state' if h.name == 'seed' else h.name}: {h.help} Must be {h.expected}; {h.default} by "
+            f"default.{f' ({h.source})' if h.source else ''}"
+            for h in known
+        ]
+        lines.append("    n_jobs: Cores to use; None for all. The result does not depend on it.")
+        lines.append("    verbose: Whether a progress bar is shown.")
+        cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "\n".join(lines)
+        return cls
+
+    return decorate
+
+
+def threads_of(n_jobs: int | None) -> int | None:
+    """Cores to use, as joblib counts them: -1 is all, -2 all but one."""
+    if n_jobs == 0:
+        raise SpecError("n_jobs must be a number of cores, -1 or None for all, but it is 0.")
+    return n_jobs if n_jobs is None or n_jobs > 0 else max(1, cores() + 1 + n_jobs)
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed from what scikit-learn takes as one: a whole number, None for a new one, or a generator."""
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    return random_state

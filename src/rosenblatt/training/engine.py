@@ -1,0 +1,133 @@
+"""In: a member, or a trained network, and rows. Out: what trains it for an epoch, and what it says of rows.
+
+This is where a network's kind chooses the compiled code: multilayer perceptrons, perceptrons on dense or sparse rows,
+perceptrons that vote, perceptrons that go by likeness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from rosenblatt.networks.architectures import Architecture
+from rosenblatt.training import dense, likeness, perceptron
+from rosenblatt.training.dense import Recipe, Rows
+from rosenblatt.training.kernels import kernels_of, shape_of, with_step
+from rosenblatt.training.losses import LOSSES, predict_from_sums
+from rosenblatt.training.member import Member
+from rosenblatt.training.perceptron import SparseRows
+from rosenblatt.training.products import multiply
+from rosenblatt.training.schedules import factors
+
+Table = Rows | SparseRows
+
+
+class Engine(NamedTuple):
+    """What trains a member on a table."""
+
+    learn: Callable[[np.ndarray, np.ndarray], int]
+    """Train for as many epochs as there is room for their losses (epochs,), until the flag to stop (1,) is set or the
+    loss is no number any more; returns how many were finished."""
+    validate: Callable[[], tuple[np.ndarray, float]]
+    """The member's outputs (n, K) and mean loss on its validation rows."""
+
+
+def engine_of(member: Member, table: Table) -> Engine:
+    """What trains this member on this table."""
+    learn = _perceptron_epoch(member, table) if member.architecture.kind == "perceptron" else _mlp_epoch(member, table)
+    t, weight = table.t[member.validation], table.weight[member.validation]
+
+    def validate() -> tuple[np.ndarray, float]:
+        found = sums_of(member.architecture, member.loss, member.current, table, member.validation)
+        loss = mean_loss(member, found, t, weight)
+        predict_from_sums(shape_of(member.architecture, member.loss).link, found)
+        return found, loss
+
+    return Engine(learn, validate)
+
+
+def _mlp_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:
+    spec, shape = member.spec, shape_of(member.architecture, member.loss)
+    architecture, recipe = member.architecture, cast("Recipe", member.recipe)
+    optimizer, dtype = spec.training.optimizer, table.weight.dtype.name
+    kernels = kernels_of(architecture.activation, architecture.normalization, member.loss, optimizer, dtype)
+    kernels = with_step(kernels, shape, recipe, member.state, cast("Rows", table))
+    batches = -(-member.state.order.size // recipe.batch_size)
+
+    def learn(losses: np.ndarray, stop: np.ndarray) -> int:
+        done = len(member.history)
+        steps = np.arange(done * batches, (done + losses.size) * batches)
+        scores = [-record.loss if np.isnan(record.score) else record.score for record in member.history]
+        rates = factors(spec.training, steps, batches * spec["epochs"], scores)
+        return dense.train(shape, kernels, recipe, member.state, table, rates, losses, stop)
+
+    return learn
+
+
+def _perceptron_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:
+    rule, state, architecture = member.recipe, member.state, member.architecture
+    if architecture.activation in likeness.KERNELS:
+        kernel = likeness.KERNELS[architecture.activation]
+        return lambda losses, stop: likeness.learn_rows(
+            rule, kernel, architecture.gamma, architecture.degree, state, table, losses, stop
+        )
+    learn = perceptron.learn_votes if len(architecture.sizes) == 3 else perceptron.learn_units
+    return lambda losses, stop: learn(rule, member.state, table, losses, stop)
+
+
+def mean_loss(member: Member, sums: np.ndarray, t: np.ndarray, weight: np.ndarray) -> float:
+    """The weighted mean loss of the last sums (n, K); of a perceptron the share of rows it is mistaken on."""
+    if member.architecture.kind != "perceptron":
+        parameter = cast("Recipe", member.recipe).loss_parameter
+        return float(LOSSES[member.loss](sums, t, weight, np.empty_like(sums), 0.0, parameter) / weight.sum())
+    if member.loss == "perceptron_of_classes":
+        mistaken = sums.argmax(axis=1) != t[:, 0]
+    else:
+        mistaken = ((sums > 0) != (t > 0)).any(axis=1)
+    return float(np.average(mistaken, weights=weight))
+
+
+def sums_of(architecture: Architecture, loss: str, theta: np.ndarray, table: Table, index: np.ndarray) -> np.ndarray:
+    """The last weighted sums (len(index), K) of a network for rows `index` of a table.
+
+    A row's sums are the same to the last bit, whatever rows stand beside it.
+    """
+    out = np.empty((index.size, architecture.sizes[-1]), theta.dtype)
+    if architecture.activation in likeness.KERNELS:
+        kernel = likeness.KERNELS[architecture.activation]
+        n_in, units = architecture.sizes[0], architecture.sizes[-1]
+        likeness.say(
+            kernel, architecture.gamma, architecture.degree, n_in, units, theta, cast("Rows", table).x, index, out
+        )
+    elif isinstance(table, SparseRows):
+        _sums_of_sparse(architecture, theta, table, index, out)
+    else:
+        kernels = kernels_of(architecture.activation, architecture.normalization, dtype=theta.dtype.name)
+        dense.predict(shape_of(architecture, loss), kernels, theta, table.x, index, out)
+    return out
+
+
+def _sums_of_sparse(
+    architecture: Architecture, theta: np.ndarray, table: SparseRows, index: np.ndarray, out: np.ndarray
+) -> None:
+    """Those of a perceptron; of one that votes, first the answers of its states."""
+    if len(architecture.sizes) == 2:
+        perceptron.sums_of_rows(table, index, theta, out)
+        return
+    n_in, states, _ = architecture.sizes
+    (_, _), (votes, zero) = architecture.layers(theta)
+    for first in range(0, index.size, dense.BLOCK):
+        some = index[first : first + dense.BLOCK]
+        hidden = np.empty((some.size, states), theta.dtype)
+        perceptron.sums_of_rows(table, some, theta[: (n_in + 1) * states], hidden)
+        answers = (hidden > 0).astype(theta.dtype)
+        out[first : first + some.size] = multiply(answers, np.ascontiguousarray(votes)) + zero
+
+
+def outputs(architecture: Architecture, loss: str, theta: np.ndarray, table: Table, index: np.ndarray) -> np.ndarray:
+    """What a network predicts of rows of a table, (len(index), K): probabilities, means or sums, as its loss has it."""
+    out = sums_of(architecture, loss, theta, table, index)
+    predict_from_sums(shape_of(architecture, loss).link, out)
+    return out

@@ -1,0 +1,149 @@
+"""In: a network, and how it learns, by name. Out: what the compiled code takes: shapes, addresses, rates."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import typeof, types
+from numba.np.numpy_support import from_dtype
+
+from rosenblatt.compiled import address
+from rosenblatt.errors import SpecError
+from rosenblatt.networks.activations import ACTIVATIONS
+from rosenblatt.networks.architectures import Architecture
+from rosenblatt.spec import Spec
+from rosenblatt.training.dense import Kernels, Pass, Recipe, Rows, Shape, State, descend
+from rosenblatt.training.losses import LINKS, LOSSES
+from rosenblatt.training.normalization import NORMALIZATIONS, THERE_AND_BACK
+from rosenblatt.training.optimizers import OPTIMIZERS
+from rosenblatt.training.perceptron import CRAMMER_SINGER, KESLER, RULES, UNITS, Rule
+
+FULL = 2**62  # rows of a batch that has room for all
+SCHEMES = {"kesler": KESLER, "crammer_singer": CRAMMER_SINGER, "one_vs_rest": UNITS}
+_PARTS = ("weight", "bias", "gain", "shift", "mean", "variance", "blend")  # as `dense` numbers them
+
+
+def shape_of(architecture: Architecture, loss: str) -> Shape:
+    """The architecture as the compiled code takes it."""
+    parts, scale = np.full((len(architecture.sizes) - 1, len(_PARTS)), -1), -1
+    for part in architecture.parts:
+        if part.name == "scale":
+            scale = part.start
+        else:
+            parts[part.layer, _PARTS.index(part.name)] = part.start
+    return Shape(
+        np.array(architecture.sizes, np.int64),
+        parts,
+        scale,
+        NORMALIZATIONS[architecture.normalization],
+        int(architecture.residual),
+        LINKS.get(loss, 0),
+    )
+
+
+@lru_cache
+def kernels_of(
+    activation: str, normalization: str, loss: str = "", optimizer: str = "", dtype: str = "float32"
+) -> Kernels:
+    """The machine code for these, compiled now where it is not yet; its addresses hold in this process only."""
+    real = from_dtype(np.dtype(dtype))
+    flat, table, number = types.Array(real, 1, "C"), types.Array(real, 2, "C"), types.float64
+    there, back = THERE_AND_BACK.get(normalization, (None, None))
+    return Kernels(
+        activate=address(ACTIVATIONS[activation], flat, flat),
+        normalize=address(there, *[flat] * 7, types.boolean) if there else 0,
+        denormalize=address(back, *[flat] * 7) if back else 0,
+        loss=address(LOSSES[loss], table, table, flat, table, number, number) if loss else 0,
+        update=address(OPTIMIZERS[optimizer], *[flat] * 4, *[number] * 4, types.int64) if optimizer else 0,
+        descend=0,
+    )
+
+
+def with_step(kernels: Kernels, shape: Shape, recipe: Recipe, state: State, rows: Rows) -> Kernels:
+    """The kernels with that of a whole step for arguments of these types."""
+    return kernels._replace(descend=_step(*map(typeof, (shape, kernels, recipe, state, rows))))
+
+
+@lru_cache
+def _step(shape: Any, kernels: Any, recipe: Any, state: Any, rows: Any) -> int:
+    flat = state.types[0]
+    table, places = types.Array(flat.dtype, 2, "C"), types.Array(types.int64, 2, "C")
+    room = types.NamedTuple([flat, places], Pass)
+    counts, factors = [types.int64] * 2, [types.float64] * 3
+    return address(descend, shape, kernels, recipe, state, rows, room, table, flat, flat, flat, *counts, *factors)
+
+
+def recipe_of(spec: Spec, architecture: Architecture, strata: np.ndarray) -> Recipe:
+    """How a member learns, from resolved hyperparameters; `strata` (S + 1,) as `Recipe` takes them."""
+    training = spec.training
+    parameters = {
+        "focal": training.focal_gamma,
+        "huber": training.huber_delta,
+        "quantile": training.quantile,
+        "hinge": training.hinge_margin,
+    }
+    groups, rates = _groups(spec, architecture)
+    return Recipe(
+        batch_size=FULL if spec["batch_size"] == "full" else spec["batch_size"],
+        stratified=int(training.batches == "stratified"),
+        strata=strata,
+        beta1=float(training.beta1),
+        beta2=float(training.beta2),
+        input_dropout=float(training.input_dropout),
+        dropout=float(spec["dropout"]),
+        smoothing=float(training.label_smoothing),
+        loss_parameter=float(parameters.get(training.loss, 0.0)),
+        clip_norm=float(training.clip_norm),
+        max_norm=float(training.max_norm),
+        l1=float(training.l1),
+        averaging=float(training.averaging),
+        groups=groups,
+        rates=rates,
+    )
+
+
+def rule_of(spec: Spec, architecture: Architecture, loss: str) -> Rule:
+    """How a perceptron learns, from resolved hyperparameters."""
+    scheme = UNITS if loss == "perceptron" else SCHEMES[spec.training.multiclass]
+    return Rule(
+        rule=RULES[spec.network.rule],
+        scheme=scheme,
+        n_in=architecture.sizes[0],
+        units=architecture.sizes[-1],
+        learning_rate=float(spec["learning_rate"]),
+        margin=float(spec.training.margin),
+        aggressiveness=float(spec.training.aggressiveness),
+        shuffled=int(spec.training.batches != "in_order"),
+    )
+
+
+def _groups(spec: Spec, architecture: Architecture) -> tuple[np.ndarray, np.ndarray]:
+    """The parameters that learn alike, side by side as far as they can be; running statistics do not learn."""
+    layers = len(architecture.sizes) - 1
+    factors = spec.training.layer_rates
+    if len(factors) not in (1, layers):
+        raise SpecError(
+            f"layer_rates holds {len(factors)} factors, but the network has {layers} layers. Give one for each, or one."
+        )
+    factors = factors * layers if len(factors) == 1 else factors
+    own = {
+        "bias": spec.training.bias_rate,
+        "scale": spec.training.front_scale_rate,
+        "blend": spec.training.parametric_rate,
+    }
+    groups: list[list[int]] = []
+    rates: list[list[float]] = []
+    for part in architecture.parts:
+        if part.name in {"mean", "variance"}:
+            continue
+        is_weight = part.name == "weight"
+        rate = spec["learning_rate"] * own.get(part.name, 1.0) * (1.0 if part.name == "scale" else factors[part.layer])
+        decay, shrinks = spec["weight_decay"] * is_weight, float(is_weight and spec.training.l1 > 0)
+        if groups and groups[-1][1] == part.start and rates[-1] == [rate, decay, shrinks]:
+            groups[-1][1] = part.end
+        else:
+            groups.append([part.start, part.end])
+            rates.append([rate, decay, shrinks])
+    return np.array(groups, np.int64), np.array(rates, np.float64)
