@@ -264,3 +264,58 @@ def test_names_with_commas_are_found(run, folder, people):
     people.rename({"city": "city, country"}).write_csv("odd.csv")
     assert run("fit", "odd.csv", "-t", "rich", "--ignore", "noise,city, country", *FAST)[0] == 0
     assert [column.name for column in load_model("odd.rosenblatt").schema.columns] == ["age"]
+
+
+def test_explain_walks_a_row_through_the_network_and_back(run, model):
+    status, out, _ = run("explain", model, "people.csv", "--row", "3", "--backward")
+    assert status == 0
+    for word in ("row 3, network 1 of 2", "age = ", "layer 1", "z = inputs x weights + bias", "predicted", "dLoss/dz"):
+        assert word in out
+    status, out, _ = run("explain", model, "people.csv", "--row", "3", "--network", "2", "--json")
+    told = json.loads(out)
+    assert (told["row"], told["network"], len(told["layers"])) == (3, 2, len(told["layers"]))
+    status, _, err = run("explain", model, "people.csv", "--row", "301")
+    assert status == 2
+    assert "There is no row 301; the table has 300" in err
+
+
+def test_explain_draws_the_network_and_the_boundary_of_two_numbers(run, folder):
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"x": rng.normal(size=60), "y": rng.normal(size=60)})
+    frame.with_columns(side=pl.when(pl.col("x") > 0).then(pl.lit("right")).otherwise(pl.lit("left"))).write_csv(
+        "two.csv"
+    )
+    assert run("fit", "two.csv", "-t", "side", *FAST)[0] == 0
+    assert run("explain", "two.rosenblatt", "two.csv", "--plot", "net.svg")[0] == 0
+    for name in ("net.svg", "net-boundary.svg"):
+        assert (folder / name).read_bytes().startswith(b"<?xml")
+    status, _, err = run("explain", "two.rosenblatt", "two.csv", "--plot", "net.gif")
+    assert status == 2
+    assert "a picture of another format" in err
+
+
+def test_learn_step_shows_every_mistake(run, people):
+    status, out, _ = run("learn-step")
+    assert status == 0
+    for word in ("says 0, but it is 1: w(a) 0 to 1", "was free of mistakes", "where there are + it answers 1"):
+        assert word in out
+    assert "there still are mistakes" in run("learn-step", "--gate", "xor", "--epochs", "3")[1]
+    told = json.loads(run("learn-step", "people.csv", "-t", "rich", "--epochs", "2", "--json")[1])
+    assert told["classes"] == ["no", "yes"]
+    assert all(step["answer"] != step["truth"] for step in told["steps"])
+    for words, message in (
+        (("people.csv",), "name their column with --target"),
+        (("people.csv", "-t", "age"), "learn-step is about classes"),
+        (("--rule", "voted"), "learn-step shows rules of one state"),
+    ):
+        status, _, err = run("learn-step", *words)
+        assert status == 2
+        assert message in err
+
+
+def test_flags_of_the_network_are_flags_of_the_command(run, folder):
+    assert run("fit", "people.csv", "-t", "rich", "--residual", "--no-parametric", "--front-scale", *FAST)[0] == 0
+    hyperparameters = json.loads(run("describe", "people.rosenblatt", "--json")[1])["hyperparameters"]
+    assert hyperparameters["residual"]["value"] is True
+    assert hyperparameters["parametric"]["value"] is False
+    assert hyperparameters["front_scale"]["value"] is True

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_multilabel_classification
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_blobs, make_multilabel_classification
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -20,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from rosenblatt.errors import DivergedError, SpecError, TableError
 from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
+from rosenblatt.training.perceptron import RULES
 
 REPEATS = (
     "training goes by minibatches in random order: a row of weight 2 is met once an epoch with twice the step, the "
@@ -29,7 +31,10 @@ REPEATS = (
 
 @parametrize_with_checks(
     [MLPClassifier(), MLPRegressor(), Perceptron()],
-    expected_failed_checks=lambda _: {"check_sample_weight_equivalence_on_dense_data": REPEATS},
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": REPEATS,
+        "check_sample_weight_equivalence_on_sparse_data": REPEATS,
+    },
 )
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
@@ -333,3 +338,79 @@ def test_answers_that_are_missing_or_dates_are_refused():
         MLPClassifier().fit(IRIS[:3], ["a", None, "b"])
     with pytest.raises(TableError, match="y holds dates"):
         MLPRegressor().fit(IRIS[:2], np.array(["2020-01-01", "2020-01-02"], "datetime64[D]"))
+
+
+def test_sparse_rows_are_learnt_as_dense_ones_and_saved(tmp_path):
+    rng = np.random.default_rng(0)
+    X = sparse.random(200, 50, 0.2, format="csr", random_state=0)
+    y = np.where(X @ rng.normal(size=50) > 0, "up", "down")
+    for rule in ("rosenblatt", "averaged", "voted", "passive_aggressive_1"):
+        ours = Perceptron(rule=rule, numbers="none", folds=4, members=2, epochs=5).fit(X, y)
+        dense = Perceptron(rule=rule, numbers="none", folds=4, members=2, epochs=5).fit(X.toarray(), y)
+        np.testing.assert_allclose(
+            ours.decision_function(X), dense.decision_function(X.toarray()), rtol=1e-3, atol=1e-3
+        )
+        ours.save(tmp_path / "p.rosenblatt")
+        again = Perceptron.load(tmp_path / "p.rosenblatt")
+        np.testing.assert_array_equal(again.decision_function(X), ours.decision_function(X))
+        assert again.partial_fit(X, y).score(X, y) > 0.8
+    with pytest.raises(SpecError, match="kernel perceptrons do not"):
+        Perceptron(rule="kernel").fit(X, y)
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        MLPClassifier(**FAST).fit(X, y)
+
+
+def test_an_array_is_learnt_as_the_same_table_is():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(3, 2, size=(120, 4)), rng.integers(0, 3, 120)
+    array, frame = Perceptron(epochs=5).fit(X, y), Perceptron(epochs=5).fit(pd.DataFrame(X, columns=list("abcd")), y)
+    np.testing.assert_allclose(array.coef_, frame.coef_, rtol=1e-4, atol=1e-5)
+    holes = X.copy()
+    holes[3, 1] = np.nan
+    assert len(array.predict(holes)) == 120
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_learns_and_goes_on(rule):
+    X, y = make_blobs(150, centers=3, random_state=0, cluster_std=0.6)
+    perceptron = Perceptron(rule=rule, epochs=10, random_state=1).fit(X, y)
+    assert perceptron.score(X, y) > 0.8
+    perceptron.partial_fit(X[:75], y[:75]).partial_fit(X[75:], y[75:])
+    assert perceptron.score(X, y) > 0.7
+    if rule in ("voted", "kernel"):
+        with pytest.raises(AttributeError, match="more than one layer"):
+            _ = perceptron.coef_
+    else:
+        assert perceptron.coef_.shape == (3, 2)
+
+
+@pytest.mark.parametrize("loss", ["focal", "hinge", "perceptron"])
+def test_other_losses_of_classes_learn_them(loss):
+    X, y = make_blobs(150, centers=3, random_state=0, cluster_std=0.6)
+    mlp = MLPClassifier(loss=loss, **FAST | {"epochs": 60}).fit(X, y)
+    assert mlp.score(X, y) > 0.8
+    if loss == "focal":
+        np.testing.assert_allclose(mlp.predict_proba(X).sum(axis=1), 1)
+    else:
+        with pytest.raises(TableError, match="no probabilities"):
+            mlp.predict_proba(X)
+
+
+@pytest.mark.parametrize("loss", ["absolute", "huber", "quantile", "poisson"])
+def test_other_losses_of_values_learn_them(loss):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (400, 1))
+    y = rng.poisson(np.exp(1 + x[:, 0])).astype(float)
+    mlp = MLPRegressor(loss=loss, **FAST | {"epochs": 60}, **({"quantile": 0.9} if loss == "quantile" else {})).fit(
+        x, y
+    )
+    predicted = mlp.predict(x)
+    if loss == "quantile":
+        assert 0.8 < (y <= predicted).mean() < 0.97
+    else:
+        assert np.corrcoef(predicted, np.exp(1 + x[:, 0]))[0, 1] > 0.9
+    if loss == "poisson":
+        assert predicted.min() >= 0
+        assert predicted.mean() == pytest.approx(y.mean(), rel=0.1)
+        with pytest.raises(SpecError, match="poisson is for counts"):
+            MLPRegressor(loss="poisson", **FAST).fit(x, y - 1)

@@ -295,8 +295,13 @@ class MLPClassifier(_Classifier):
     """
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, (n, classes), or of each label (n, labels)."""
-        return self._decoded(X)
+        """The probability of each class, (n, classes), or of each label (n, labels).
+
+        Raises TableError where the loss (hinge, perceptron) teaches no probabilities.
+        """
+        decoded = self._decoded(X)
+        self.model_.check_probabilities()
+        return decoded
 
 
 @with_hyperparameters(without={"target_transform"}, perceptron=True)

@@ -16,7 +16,7 @@ from rosenblatt.errors import TableError
 from rosenblatt.model import Model, TrainedNetwork
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.training.kernels import shape_of
-from rosenblatt.training.losses import LOSSES, predict_from_sums
+from rosenblatt.training.losses import EXPONENTIAL, LINKS, LOSSES, SIGMOID, SOFTMAX, predict_from_sums
 from rosenblatt.training.normalization import EPSILON
 
 PARAMETERS = {"focal": "focal_gamma", "huber": "huber_delta", "quantile": "quantile", "hinge": "hinge_margin"}
@@ -211,33 +211,61 @@ def _layer(walked: Walk, l: int, most: int) -> dict[str, Any]:
     names = unit_names(walked, l - 1) if l else input_names(walked)
     units, last = unit_names(walked, l), l == len(walked.layers) - 1
     shown = _largest(layer.outputs if not last else layer.sums, most)
-    link = {1: "sigmoid", 2: "softmax", 3: "exp"}.get(shape_of(architecture, walked.model.target.loss).link, "identity")
+    answer = _answer(walked) if last else ""
     return {
         "layer": l + 1,
         "inputs": len(layer.inputs),
         "units": len(layer.sums),
-        "activation": link if last else architecture.activation,
+        "activation": answer or architecture.activation,
         "normalization": "none" if last else architecture.normalization,
         "residual": layer.residual,
-        "shown": [_unit(layer, int(k), units[k], names, most) for k in shown],
+        "shown": [_unit(walked, l, int(k), units[k], names, most) for k in shown],
     }
 
 
-def _unit(layer: LayerWalk, k: int, name: str, names: list[str], most: int) -> dict[str, Any]:
-    products = layer.contributions[:, k]
-    largest = _largest(products, most)
+def _answer(walked: Walk) -> str:
+    """What the last layer makes of its sums."""
+    if walked.network.architecture.kind == "perceptron":
+        return "the largest" if walked.model.target.task == "multiclass" else "step"
+    return {SIGMOID: "sigmoid", SOFTMAX: "softmax", EXPONENTIAL: "exp"}.get(
+        LINKS.get(walked.model.target.loss, 0), "identity"
+    )
+
+
+def _contributions(
+    walked: Walk, l: int, k: int, names: list[str], most: int
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The largest contributions to unit k of layer l, and all of them; many inputs made of few columns go by column."""
+    layer = walked.layers[l]
+    products, columns = layer.contributions[:, k], walked.model.encoder.source_columns if l == 0 else []
+    known = list(dict.fromkeys(columns))
+    if len(known) == len(columns) or len(columns) <= most:
+        told = [
+            {"input": names[j], "value": float(layer.inputs[j]), "weight": float(layer.weights[j, k])}
+            for j in range(len(products))
+        ]
+    else:
+        of_column = np.array([known.index(column) for column in columns])
+        products = np.bincount(of_column, products, len(known))
+        told = [{"input": name} for name in known]
+    return [told[j] | {"product": float(products[j])} for j in _largest(products, most)], products
+
+
+def _unit(walked: Walk, l: int, k: int, name: str, names: list[str], most: int) -> dict[str, Any]:
+    layer = walked.layers[l]
+    told, products = _contributions(walked, l, k, names, most)
+    steps = walked.network.architecture.kind == "perceptron" and l == len(walked.layers) - 1
     unit: dict[str, Any] = {
         "unit": name,
-        "contributions": [
-            {"input": names[j], "value": float(layer.inputs[j]), "weight": float(layer.weights[j, k]),
-             "product": float(products[j])}
-            for j in largest
-        ],
-        "others": {"count": len(products) - len(largest), "sum": float(products.sum() - products[largest].sum())},
+        "contributions": told,
+        "others": {
+            "count": len(products) - len(told),
+            "sum": float(products.sum() - sum(contribution["product"] for contribution in told)),
+        },
         "bias": float(layer.biases[k]),
         "sum": float(layer.sums[k]),
         "normalized": float(layer.normalized[k]),
-        "output": float(layer.outputs[k]),
+        "output": float(layer.outputs[k] > 0) if steps and _answer(walked) == "step" else float(layer.outputs[k]),
     }  # fmt: skip
     if layer.deltas.size:
         unit["delta"] = float(layer.deltas[k])

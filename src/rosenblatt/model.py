@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, issparse, vstack
-from threadpoolctl import threadpool_limits
 
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.frames import as_frame
@@ -77,10 +76,14 @@ class Model:
 
     def predict_proba(self, table: Any) -> np.ndarray:
         """The probability of each class or label, (n, classes or labels). Raises TableError as `predict` does."""
+        self.check_probabilities()
+        return self.decoded(rows_of(table))
+
+    def check_probabilities(self) -> None:
+        """Raise TableError where the networks give no probabilities."""
         if self.target.task == "regression" or self.target.answers == "sums":
             what = "predicts values" if self.target.task == "regression" else "gives weighted sums"
             raise TableError(f"This model {what}, so it has no probabilities. Use predict.")
-        return self.decoded(rows_of(table))
 
     def label(self, decoded: np.ndarray) -> np.ndarray:
         """What is predicted, from the mean of what the networks say."""
@@ -116,7 +119,7 @@ class Model:
         def chunk(start: int) -> np.ndarray:
             return self.decoded_rows(self.encoder.encode(typed[start : start + CHUNK]))
 
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or cores()) as pool:
+        with ThreadPoolExecutor(threads or cores()) as pool:
             return np.concatenate(list(pool.map(chunk, range(0, max(len(typed), 1), CHUNK))))
 
     def decoded_rows(self, x: np.ndarray) -> np.ndarray:
@@ -210,8 +213,10 @@ class Stream:
 
     def _going_on(self, network: TrainedNetwork, index: int, rows: Rows | SparseRows) -> Member:
         """A member that starts from what a network learnt; its rows come with each batch."""
-        none, seed = np.arange(0), (self._chosen.training.seed, index)
-        member = new_member(self._chosen, network.architecture, self._target.loss, none, none, seed, rows)
+        none, seed, architecture = np.arange(0), (self._chosen.training.seed, index), network.architecture
+        if architecture.kind == "perceptron":  # with room for more hidden units
+            architecture = build(self._chosen.network, self._encoder.width, self._target.n_outputs)
+        member = new_member(self._chosen, architecture, self._target.loss, none, none, seed, rows)
         go_on(member, network.architecture, network.theta)
         return member
 

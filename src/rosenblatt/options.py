@@ -1,4 +1,4 @@
-"""In: the descriptions of hyperparameters, words of a command line. Out: what commands share: options, tables, columns."""
+"""In: descriptions of hyperparameters, words of a command line. Out: what commands share: options, tables, columns."""
 
 from __future__ import annotations
 

@@ -179,6 +179,8 @@ def _show(found: Any, rows: Rows, inputs: list[str], classes: list[str], everyth
     if last is None:
         return
     _epoch(console, epoch, mistakes)
+    if mistakes:
+        console.print(f"after {epoch} epochs there still are mistakes: more --epochs may help, or no perceptron can")
     if len(inputs) == 2 and len(classes) == 2:
         console.print(f"{plane(rows.x, rows.t[:, 0], last.after[:, 0])}", markup=False)
         console.print(

@@ -40,16 +40,26 @@ def _tell_layer(console: Console, layer: dict[str, Any]) -> None:
     some = f", the {shown} largest" if shown < layer["units"] else ""
     steps = ["z = inputs x weights + bias"]
     steps += [f"{layer['normalization']} normalization"] if layer["normalization"] != "none" else []
-    steps += [f"a = {layer['activation']}(z)"] + ["+ inputs"] * layer["residual"]
+    steps += ["the largest wins" if layer["activation"] == "the largest" else f"a = {layer['activation']}(z)"] + [
+        "+ inputs"
+    ] * layer["residual"]
     units = f"{layer['units']} unit{'s' * (layer['units'] > 1)}"
     console.print(f"[bold]layer {layer['layer']}[/]  {layer['inputs']} inputs, {units}{some}; {', '.join(steps)}")
     for unit in layer["shown"]:
-        terms = [f"{escape(c['input'])} {number(c['value'])} x {number(c['weight'])}" for c in unit["contributions"]]
+        terms = [_term(contribution) for contribution in unit["contributions"]]
         others = unit["others"]
         terms += [f"[dim]{others['count']} others {number(others['sum'])}[/]"] if others["count"] else []
         z = f"  {escape(unit['unit'])}: z = {' + '.join(terms)} + bias {number(unit['bias'])} = {number(unit['sum'])}"
         normal = f", normalized {number(unit['normalized'])}" if layer["normalization"] != "none" else ""
         console.print(f"{z}{normal}  [bold]a = {number(unit['output'])}[/]")
+
+
+def _term(contribution: dict[str, Any]) -> str:
+    """An input times its weight; or what a column's inputs come to together."""
+    name = escape(contribution["input"])
+    if "weight" in contribution:
+        return f"{name} {number(contribution['value'])} x {number(contribution['weight'])}"
+    return f"({name} gives {number(contribution['product'])})"
 
 
 def _tell_back(console: Console, told: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ SCHEMES = {"kesler": KESLER, "crammer_singer": CRAMMER_SINGER, "one_vs_rest": UN
 _PARTS = ("weight", "bias", "gain", "shift", "mean", "variance", "blend")  # as `dense` numbers them
 
 
+@lru_cache(maxsize=1024)
 def shape_of(architecture: Architecture, loss: str) -> Shape:
     """The architecture as the compiled code takes it."""
     parts, scale = np.full((len(architecture.sizes) - 1, len(_PARTS)), -1), -1

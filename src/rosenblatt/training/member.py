@@ -124,7 +124,7 @@ def _counter(rng: np.random.Generator) -> np.ndarray:
 
 def go_on(member: Member, architecture: Architecture, theta: np.ndarray) -> None:
     """Have a new member start from what a network of its kind learnt."""
-    if architecture.sizes == member.architecture.sizes:
+    if architecture.kind != "perceptron" or len(architecture.sizes) == 2:
         member.state.theta[:] = theta
         return
     used, ours, theirs = architecture.sizes[1], member.architecture.named(member.state.theta), architecture.named(theta)

@@ -13,7 +13,6 @@ from queue import SimpleQueue
 from threading import Thread
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from rosenblatt.training.engine import Table, engine_of
 from rosenblatt.training.member import Member, Record
@@ -55,23 +54,22 @@ def train(
             records.put(error)
 
     workers = [Thread(target=work, daemon=True) for _ in range(min(threads or cores(), len(members)))]
-    with threadpool_limits(1, user_api="blas"):
-        try:
-            for worker in workers:
-                worker.start()
-            working = len(workers)
-            while working:
-                record = records.get()
-                if isinstance(record, BaseException):
-                    raise record
-                if record is None:
-                    working -= 1
-                else:
-                    yield record
-        finally:
-            stop[0] = 1
-            for worker in workers:
-                worker.join()
+    try:
+        for worker in workers:
+            worker.start()
+        working = len(workers)
+        while working:
+            record = records.get()
+            if isinstance(record, BaseException):
+                raise record
+            if record is None:
+                working -= 1
+            else:
+                yield record
+    finally:
+        stop[0] = 1
+        for worker in workers:
+            worker.join()
 
 
 def _train_member(index: int, member: Member, rows: Table, score: Score | None, stop: np.ndarray) -> Iterator[Record]:

@@ -1,0 +1,316 @@
+"""How fast populations of multilayer perceptrons train and predict, beside scikit-learn and PyTorch, in one table.
+
+    python benchmarks/dense.py              populations, single networks, inference, scaling, what options cost
+    python benchmarks/dense.py --quick      a tenth of the time, rougher
+
+Every peer is tuned fairly: populations in one process a core with one thread each, PyTorch with a fused Adam; a single
+network has all cores, in as many threads as suit it best. GFLOP/s counts the multiplications and
+additions of the layers' products, forward and back (2 B (3 weights - those of the first layer) a step). The machine's
+rate is that of the best float32 matrix product of NumPy's BLAS in this run, all cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import os
+import platform
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import numpy as np
+
+from rosenblatt.defaults import resolve
+from rosenblatt.networks.architectures import build
+from rosenblatt.spec import Spec
+from rosenblatt.training.dense import Rows
+from rosenblatt.training.engine import outputs
+from rosenblatt.training.member import new_member
+from rosenblatt.training.population import cores, train
+
+BATCHES = 20  # of an epoch
+
+
+def mixed(seed):
+    """A network of 1 to 4 hidden layers, each 16 to 512 wide, log-uniform."""
+    widths = np.exp(np.random.default_rng(seed).uniform(np.log(16), np.log(513), size=1 + seed % 4))
+    return 32, *widths.astype(int).tolist(), 10
+
+
+CASES = {
+    "tiny 16-32-32-2": ([(16, 32, 32, 2)] * 64, 32, 30.0, None),
+    "small 32-64-64-10": ([(32, 64, 64, 10)] * 64, 128, 6.0, 0.45),
+    "mixed 1-4 layers, 16-512 wide": ([mixed(seed) for seed in range(64)], 128, 3.0, 0.45),
+    "wide 784-256-256-10": ([(784, 256, 256, 10)] * 64, 128, 1.3, 0.65),
+}
+SINGLE = {"tiny 16-32-32-2": 15.0, "small 32-64-64-10": 3.0}
+
+
+def flops(sizes, B):
+    """Of one step's products."""
+    weights = [a * b for a, b in itertools.pairwise(sizes)]
+    return 2 * B * (3 * sum(weights) - weights[0])
+
+
+def data(sizes, B):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(BATCHES * B, sizes[0])).astype(np.float32)
+    return x, rng.integers(0, sizes[-1], len(x))
+
+
+def population(shapes, B, epochs, **changes):
+    """Members with their rows, none spared for validation."""
+    x, y = data(shapes[0], B)
+    rows = Rows(x, y.astype(np.float32).reshape(-1, 1), np.ones(len(x), np.float32))
+    plain = {"activation": "relu", "dropout": 0.0, "clip_norm": 0.0, "batch_size": B, "epochs": epochs, "folds": 1}
+    members = []
+    for i, sizes in enumerate(shapes):
+        spec = resolve(Spec.of(hidden_sizes=sizes[1:-1], **plain | changes), len(x), sizes[0])
+        architecture = build(spec.network, sizes[0], sizes[-1])
+        members.append(new_member(spec, architecture, "cross_entropy", np.arange(len(x)), np.arange(0), (i,), rows))
+    return members, rows
+
+
+def ours(shapes, B, seconds, threads=None, **changes):
+    """Network-steps a second."""
+    for member in population([min(shapes, key=sum)], B, 1, **changes)[:1]:
+        list(train(member, population([min(shapes, key=sum)], B, 1)[1]))
+    epochs, rate = 1, 0.0
+    while True:
+        members, rows = population(shapes, B, epochs, **changes)
+        started = time.perf_counter()
+        list(train(members, rows, threads=threads))
+        spent = time.perf_counter() - started
+        rate = len(shapes) * epochs * BATCHES / spent
+        if spent > seconds / 2:
+            return rate
+        epochs = max(epochs + 1, int(epochs * seconds / spent))
+
+
+def torch_steps(job):
+    """Networks trained one after the other by PyTorch in this process: steps, and seconds of training."""
+    import torch
+
+    shapes, B, seconds, threads = job
+    torch.set_num_threads(threads)
+    x, y = (torch.tensor(array) for array in data(shapes[0], B))
+    steps, spent = 0, 0.0
+    while spent < seconds:
+        for sizes in shapes:
+            layers = []
+            for a, b in itertools.pairwise(sizes):
+                layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+            network = torch.nn.Sequential(*layers[:-1])
+            optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
+            loss = torch.nn.CrossEntropyLoss()
+            for _ in range(2):  # an epoch to warm up, and one that counts
+                started = time.perf_counter()
+                order = torch.randperm(len(x))
+                for batch in range(BATCHES):
+                    some = order[batch * B : (batch + 1) * B]
+                    optimizer.zero_grad(set_to_none=True)
+                    loss(network(x[some]), y[some]).backward()
+                    optimizer.step()
+            spent += time.perf_counter() - started
+            steps += BATCHES
+            if spent > seconds:
+                break
+    return steps, spent
+
+
+def sklearn_steps(job):
+    """The same by scikit-learn, whose epochs are timed from within a fit of some."""
+    from sklearn.neural_network import MLPClassifier
+
+    warnings.simplefilter("ignore")
+    shapes, B, seconds, _ = job
+    x, y = data(shapes[0], B)
+    y[: shapes[0][-1]] = np.arange(shapes[0][-1])  # all classes
+    steps, spent = 0, 0.0
+    while spent < seconds:
+        for sizes in shapes:
+            network = MLPClassifier(sizes[1:-1], batch_size=B, max_iter=10, tol=0, n_iter_no_change=99, alpha=0)
+            started = time.perf_counter()
+            network.fit(x, y)
+            spent += time.perf_counter() - started
+            steps += 10 * BATCHES
+            if spent > seconds:
+                break
+    return steps, spent
+
+
+def peer(function, shapes, B, seconds, processes, threads):
+    """Network-steps a second, summed over processes that train their share at the same time."""
+    jobs = [(shapes[i::processes], B, seconds, threads) for i in range(processes)]
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return sum(steps / spent for steps, spent in pool.map(function, jobs))
+
+
+def matrix_rate(seconds):
+    """GFLOP/s of the best float32 product, in one process a core."""
+    with ProcessPoolExecutor(cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
+        return sum(pool.map(_products, [seconds] * cores()))
+
+
+def _products(seconds):
+    best = 0.0
+    for n in (256, 512, 1024, 2048):
+        a = np.random.default_rng(0).normal(size=(n, n)).astype(np.float32)
+        done, started = 0, time.perf_counter()
+        while time.perf_counter() - started < seconds / 4:
+            a @ a
+            done += 1
+        best = max(best, 2 * n**3 * done / (time.perf_counter() - started) / 1e9)
+    return best
+
+
+def populations(seconds, machine, table):
+    print(f"\n{'population of 64, Adam':32}{'steps/s':>10}{'GFLOP/s':>9}{'of machine':>11}{'goal':>6}"
+          f"{'sklearn':>9}{'torch':>8}{'ratio':>7}{'goal':>6}")  # fmt: skip
+    for name, (shapes, B, goal, share) in CASES.items():
+        rate = ours(shapes, B, seconds)
+        gflops = rate * np.mean([flops(sizes, B) for sizes in shapes]) / 1e9
+        theirs = [peer(function, shapes, B, seconds, cores(), 1) for function in (sklearn_steps, torch_steps)]
+        table[name] = {"steps": rate, "gflops": gflops, "of_machine": gflops / machine, "sklearn": theirs[0],
+                       "torch": theirs[1], "ratio": rate / max(theirs)}  # fmt: skip
+        print(f"{name:32}{rate:10,.0f}{gflops:9.0f}{gflops / machine:11.0%}{f'{share:.0%}' if share else '':>6}"
+              f"{theirs[0]:9,.0f}{theirs[1]:8,.0f}{rate / max(theirs):6.1f}x{goal:5.1f}x", flush=True)  # fmt: skip
+
+
+def singles(seconds, table):
+    print(f"\n{'one network, all cores':32}{'steps/s':>10}{'':26}{'sklearn':>9}{'torch':>8}{'ratio':>7}{'goal':>6}")
+    for name, goal in SINGLE.items():
+        shapes, B, *_ = CASES[name]
+        rate = ours(shapes[:1], B, seconds)
+        theirs = [
+            max(peer(function, shapes[:1], B, seconds, 1, threads) for threads in {1, cores()})
+            for function in (sklearn_steps, torch_steps)
+        ]
+        table[f"one {name}"] = {"steps": rate, "sklearn": theirs[0], "torch": theirs[1], "ratio": rate / max(theirs)}
+        print(f"{name:32}{rate:10,.0f}{'':26}{theirs[0]:9,.0f}{theirs[1]:8,.0f}{rate / max(theirs):6.1f}x{goal:5.0f}x")
+
+
+def inference(seconds, table):
+    import torch
+    from sklearn.neural_network import MLPClassifier
+
+    print(f"\n{'rows predicted a second, 1 core':32}{'batch':>7}{'ours':>13}{'sklearn':>13}{'torch':>13}{'ratio':>7}")
+    torch.set_num_threads(1)
+    for name, (shapes, B, *_) in CASES.items():
+        if name.startswith("mixed"):
+            continue
+        sizes = shapes[0]
+        ((member,), _), (x, y) = population(shapes[:1], B, 1), data(sizes, B)
+        y[: sizes[-1]] = np.arange(sizes[-1])
+        x = np.resize(x, (10_000, sizes[0]))
+        layers = []
+        for a, b in itertools.pairwise(sizes):
+            layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+        network = torch.nn.Sequential(*layers[:-1], torch.nn.Softmax(dim=1))
+        with warnings.catch_warnings(action="ignore"):  # one epoch is enough to predict
+            theirs = MLPClassifier(sizes[1:-1], max_iter=1).fit(x[: len(y)], y)
+        for batch in (1, 10_000):
+            some = x[:batch]
+            table_rows = Rows(some, np.empty((0, 1), np.float32), np.empty(0, np.float32))
+            tensor, index = torch.tensor(some), np.arange(batch)
+            ways = [
+                lambda: outputs(member.architecture, "cross_entropy", member.state.theta, table_rows, index),  # noqa: B023
+                lambda: theirs.predict_proba(some),  # noqa: B023
+                lambda: network(tensor),  # noqa: B023
+            ]
+            with torch.inference_mode():
+                rates = [batch * _repeats(way, seconds / 4) for way in ways]
+            table[f"inference {name}, {batch}"] = dict(zip(("ours", "sklearn", "torch"), rates, strict=True))
+            print(
+                f"{name:32}{batch:7,}"
+                + "".join(f"{rate:13,.0f}" for rate in rates)
+                + f"{rates[0] / max(rates[1:]):6.1f}x"
+            )
+
+
+def _repeats(way, seconds):
+    way()
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        way()
+        done += 1
+    return done / (time.perf_counter() - started)
+
+
+def options(seconds, table):
+    """What turning something on costs, one core, small networks."""
+    shapes, B, *_ = CASES["small 32-64-64-10"]
+    print("\nsmall networks on one core, what options cost")
+    ours(shapes[:4], B, seconds, threads=1)
+    base = None
+    for changes in (
+        {}, {"dropout": 0.1}, {"input_dropout": 0.1}, {"clip_norm": 1.0}, {"weight_decay": 0.01}, {"l1": 1e-4},
+        {"max_norm": 2.0}, {"averaging": 0.99}, {"normalization": "batch"}, {"normalization": "layer"},
+        {"residual": True}, {"front_scale": True}, {"parametric": True}, {"label_smoothing": 0.1},
+        {"batches": "stratified"},
+        {"optimizer": "sgd"}, {"optimizer": "nadam"},
+        *({"activation": name} for name in ("sigmoid", "tanh", "elu", "selu", "gelu", "silu", "mish", "softplus")),
+    ):  # fmt: skip
+        rate = ours(shapes[:4], B, seconds, threads=1, **changes)
+        base = base or rate
+        table[f"option {changes}"] = {"steps": rate, "cost": base / rate - 1}
+        told = ", ".join(f"{key} {value}" for key, value in changes.items()) or "plain: ReLU, Adam"
+        print(f"{told:32}{rate:10,.0f} steps/s{base / rate - 1:+8.0%}")
+
+
+def scaling(seconds, table):
+    """Time of a step against rows, width, depth and members."""
+    print("\nscaling, relative to the line before: 1.0 is linear in rows, members, depth; in width in its square")
+    families = {
+        "rows of a batch": [([(64, 128, 128, 10)], B) for B in (64, 128, 256, 512, 1024)],
+        "width": [([(64, n, n, n, n, 10)], 128) for n in (32, 64, 128, 256, 512)],
+        "hidden layers": [([(64, *[128] * n, 10)], 128) for n in (1, 2, 4, 8, 16)],
+        "members": [([(32, 64, 64, 10)] * n, 128) for n in (4, 16, 64, 256)],
+    }
+    for family, cases in families.items():
+        before = None
+        for shapes, B in cases:
+            spent = len(shapes) / ours(shapes, B, seconds)
+            work = sum(flops(sizes, B) for sizes in shapes)
+            linear = "" if before is None else f"{(spent / before[0]) / (work / before[1]):8.2f}"
+            what = {"rows of a batch": B, "width": shapes[0][1], "hidden layers": len(shapes[0]) - 2}.get(
+                family, len(shapes)
+            )
+            table[f"{family} {what}"] = {"seconds": spent}
+            print(f"{family:20}{what:6}{spent * 1e6:12,.0f} us{linear}")
+            before = spent, work
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=["populations", "singles", "inference", "options", "scaling"])
+    parser.add_argument("--json", metavar="FILE")
+    asked = parser.parse_args()
+    seconds, table = 0.6 if asked.quick else 4.0, {}
+    machine = matrix_rate(seconds)
+    print(f"{platform.machine()}, {cores()} cores; best matrix product {machine:.0f} GFLOP/s")
+    table["machine"] = {"gflops": machine, "cores": cores()}
+    parts = {
+        "populations": lambda: populations(seconds, machine, table),
+        "singles": lambda: singles(seconds, table),
+        "inference": lambda: inference(seconds, table),
+        "options": lambda: options(seconds / 4, table),
+        "scaling": lambda: scaling(seconds / 4, table),
+    }
+    for name, part in parts.items():
+        if asked.only in (None, name):
+            part()
+    if asked.json:
+        Path(asked.json).write_text(json.dumps(table, indent=2))
+
+
+if __name__ == "__main__":
+    main()
