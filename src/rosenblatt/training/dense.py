@@ -217,17 +217,23 @@ def add_products(d, by, gradient):
 
 
 @compiled
-def backward(shape, kernels, theta, p, B, ones, gradient):
-    """From the loss's gradient with respect to the last sums, in the place of these, add that of all parameters to
-    `gradient`. ones: (1,) and zeros after it."""
+def backward(shape, kernels, theta, p, B, ones, gradient, adding):
+    """From the loss's gradient with respect to the last sums, in the place of these, fill in that of all parameters.
+
+    `adding` to what there is of weights and biases, or in its place. ones: (1,) and zeros after it.
+    """
     sizes = shape.sizes
     L = sizes.size - 1
     for l in range(L - 1, -1, -1):
         n_in, n_out = sizes[l], sizes[l + 1]
         x, d = units(p, A, l, B * n_in), units(p, Z, l + 1, B * n_out)
         dW, db = part(shape, gradient, l, WEIGHT), part(shape, gradient, l, BIAS)
-        product(x, 1, n_in, d, dW, n_out, dW, n_in, n_out, B)
-        product(ones, 0, 0, d, db, n_out, db, 1, n_out, B)
+        if adding:
+            product(x, 1, n_in, d, dW, n_out, dW, n_in, n_out, B)
+            product(ones, 0, 0, d, db, n_out, db, 1, n_out, B)
+        else:
+            product(x, 1, n_in, d, ones[1:], 0, dW, n_in, n_out, B)
+            product(ones, 0, 0, d, ones[1:], 0, db, 1, n_out, B)
         if l == 0 and shape.scale < 0:
             break
         turned, e = units(p, ROOM, l + 1, n_in * n_out), units(p, E, l, B * n_in)
@@ -305,8 +311,9 @@ def descend(shape, kernels, recipe, state, rows, p, t, weight, ones, gradient, b
     if recipe.stratified:  # strata lie side by side: every so many rows there is one of this batch
         first, apart, size = batch, n_batches, (n - batch + n_batches - 1) // n_batches
     total, share = 0.0, real(1 / size, weight)
-    for i in range(gradient.size):
-        gradient[i] = 0
+    if shape.scale >= 0 or shape.normalization != NONE or shape.parts[0, BLEND] >= 0:
+        for i in range(gradient.size):  # those of weights and biases are written by the first block
+            gradient[i] = 0
     for done in range(0, size, block):
         B = min(block, size - done)
         gather(shape, recipe, state, rows, p, t, weight, first + done * apart, apart, B, dropping)
@@ -318,7 +325,7 @@ def descend(shape, kernels, recipe, state, rows, p, t, weight, ones, gradient, b
         total += call(kernels.loss, (z, t[:B], weight[:B], d, recipe.smoothing, recipe.loss_parameter))
         for i in range(B):
             copy_row(d, i, z, i)
-        backward(shape, kernels, state.theta, p, B, ones, gradient)
+        backward(shape, kernels, state.theta, p, B, ones, gradient, done > 0)
     if recipe.clip_norm > 0:
         clip(gradient, recipe.clip_norm)
     apply_update(shape, kernels, recipe, state, gradient, rate, decay)

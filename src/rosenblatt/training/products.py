@@ -30,7 +30,8 @@ def _registers() -> tuple[int, int]:
 
 
 BYTES, REGISTERS = _registers()
-HIGH, LOW = (12, 4) if REGISTERS == 32 else (6, 2)  # rows of a tile of two vectors: most of the registers hold sums
+# Rows of a tile of two vectors: of the highest, most of the registers hold sums; the others are for what is left over.
+HIGH, MIDDLE, LOW = (12, 8, 4) if REGISTERS == 32 else (6, 4, 2)
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -131,6 +132,7 @@ def _tile(rows: int, vectors: int) -> Callable[..., Any]:
 
 
 _high_wide, _high_narrow = _tile(HIGH, 2), _tile(HIGH, 1)
+_middle_wide, _middle_narrow = _tile(MIDDLE, 2), _tile(MIDDLE, 1)
 _low_wide, _low_narrow = _tile(LOW, 2), _tile(LOW, 1)
 _row_wide, _row_narrow = _tile(1, 2), _tile(1, 1)
 
@@ -150,12 +152,16 @@ def product(a, ar, ac, b, start, sr, c, M, N, K):
             if columns > lanes:
                 if i + HIGH <= M:
                     i += _high_wide(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+                elif i + MIDDLE <= M:
+                    i += _middle_wide(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
                 elif i + LOW <= M:
                     i += _low_wide(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
                 else:
                     i += _row_wide(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
             elif i + HIGH <= M:
                 i += _high_narrow(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+            elif i + MIDDLE <= M:
+                i += _middle_narrow(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
             elif i + LOW <= M:
                 i += _low_narrow(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
             else:
