@@ -35,7 +35,8 @@ def main():
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(120_000, 100))
     y_dense = (dense @ rng.normal(size=100) + rng.normal(0, 3, len(dense)) > 0).astype(int)
-    sparse = sp.random(24_000, 100_000, 0.001, format="csr", random_state=0)
+    cells = rng.normal(size=24_000 * 100), rng.integers(100_000, size=24_000 * 100), np.arange(0, 2_400_001, 100)
+    sparse = sp.csr_array(cells, shape=(24_000, 100_000))
     y_sparse = (sparse @ rng.normal(size=100_000) + rng.normal(0, 5, 24_000) > 0).astype(int)
     cases = {
         "100,000 x 100 dense": (dense, y_dense, 100_000),
