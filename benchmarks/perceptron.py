@@ -35,8 +35,9 @@ def main():
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(120_000, 100))
     y_dense = (dense @ rng.normal(size=100) + rng.normal(0, 3, len(dense)) > 0).astype(int)
-    cells = rng.normal(size=24_000 * 100), rng.integers(100_000, size=24_000 * 100), np.arange(0, 2_400_001, 100)
-    sparse = sp.csr_array(cells, shape=(24_000, 100_000))
+    columns = np.sort(rng.integers(100_000, size=(24_000, 100), dtype=np.int32), axis=1).ravel()
+    starts = np.arange(0, columns.size + 1, 100, dtype=np.int32)
+    sparse = sp.csr_matrix((rng.normal(size=columns.size), columns, starts), shape=(24_000, 100_000))
     y_sparse = (sparse @ rng.normal(size=100_000) + rng.normal(0, 5, 24_000) > 0).astype(int)
     cases = {
         "100,000 x 100 dense": (dense, y_dense, 100_000),

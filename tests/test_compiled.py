@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numba import njit, types
@@ -78,3 +82,24 @@ def test_denormals_are_flushed_only_while_they_are_told_to():
     assert tiny_sum(x, False) > 0
     assert tiny_sum(x, True) in (0, 2e-310)  # processors other than x86 keep them
     assert tiny_sum(x, False) > 0
+
+
+def test_processes_that_compile_at_once_keep_the_right_code(tmp_path):
+    """Each compiles every activation, as if for the first time; then what they kept is read."""
+    script = (
+        "import numpy as np\n"
+        "from rosenblatt.networks.activations import ACTIVATIONS\n"
+        "for name, kernel in sorted(ACTIVATIONS.items(), reverse=REVERSE):\n"
+        "    for dtype in (np.float32, np.float64):\n"
+        "        z = np.array([-1.5, 0.7], dtype)\n"
+        "        a = np.empty_like(z)\n"
+        "        kernel(z, a)\n"
+        "        print(name, dtype.__name__, np.round(a, 5).tolist())\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    commands = [[sys.executable, "-c", script.replace("REVERSE", order)] for order in ("False", "True", "False")]
+    runs = [subprocess.Popen(c, env=environment, stdout=subprocess.PIPE, text=True) for c in commands[:2]]
+    told = [sorted(run.communicate()[0].splitlines()) for run in runs]
+    again = subprocess.run(commands[2], env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert len(told[0]) == 24
+    assert told[0] == told[1] == sorted(again.splitlines())

@@ -414,3 +414,79 @@ def test_other_losses_of_values_learn_them(loss):
         assert predicted.mean() == pytest.approx(y.mean(), rel=0.1)
         with pytest.raises(SpecError, match="poisson is for counts"):
             MLPRegressor(loss="poisson", **FAST).fit(x, y - 1)
+
+
+def test_a_rule_goes_on_until_it_learns_from_no_row():
+    X, y = make_blobs(100, centers=2, random_state=0, cluster_std=0.5)
+    wide = Perceptron(rule="margin", margin=5, numbers="none", folds=1, epochs=500).fit(X, y)
+    assert (np.abs(wide.decision_function(X)) > 5).all()
+    assert wide.n_iter_ < 500
+
+
+@pytest.mark.parametrize("rule", ["adaline", "delta", "voted"])
+def test_units_that_learn_alone_are_validated_as_what_they_are(rule):
+    X, y = load_iris(return_X_y=True)
+    scores = Perceptron(rule=rule, folds=5, epochs=5).fit(X, y).model_.networks[0].scores
+    assert max(scores) > -0.6
+
+
+def test_perceptrons_that_diverge_say_so():
+    X, y = make_blobs(100, centers=2, random_state=0)
+    with pytest.raises(DivergedError, match="not finite"):
+        Perceptron(rule="delta", learning_rate=50, folds=1, numbers="none").fit(X, y)
+    with pytest.raises(TableError, match="NaN or infinite"):
+        Perceptron().fit(sparse.csr_matrix(np.where(X.mean() < X, np.nan, X)), y)
+
+
+def test_a_batch_of_a_stream_that_cannot_be_learnt_leaves_what_was_learnt():
+    X, y = load_iris(return_X_y=True)
+    mlp = MLPRegressor(**FAST | {"numbers": "none", "bins": "auto"}).fit(X, y)
+    before = mlp.predict(X)
+    with pytest.raises(DivergedError):
+        mlp.partial_fit(X * 1e30, y)
+    np.testing.assert_array_equal(mlp.predict(X), before)
+    after = mlp.partial_fit(X, y).predict(X)
+    assert np.abs(after - before).max() < 0.5
+
+
+def test_rows_to_validate_on_may_be_of_another_form():
+    X, y = load_iris(return_X_y=True)
+    holes = X.copy()
+    holes[::7, 0] = np.nan
+    for train, validation in ((X, holes), (holes, X)):
+        assert Perceptron(epochs=5).fit(train, y, validation=(validation, y)).score(X, y) > 0.6
+    with pytest.raises(TableError, match="both be sparse, or neither"):
+        Perceptron().fit(sparse.csr_matrix(X), y, validation=(X, y))
+
+
+def test_columns_of_one_value_stay_out_of_a_standard_scaling():
+    X, y = load_iris(return_X_y=True)
+    constant = np.column_stack([X, np.full(150, 0.1)])
+    perceptron = Perceptron(epochs=5).fit(constant, y)
+    moved = np.column_stack([X, np.full(150, 0.11)])
+    np.testing.assert_array_equal(perceptron.decision_function(moved), perceptron.decision_function(constant))
+    far = np.random.default_rng(0).normal(1000, 1, (200_000, 1)).astype(np.float32)
+    encoding = Perceptron(epochs=1).fit(far, np.arange(200_000) % 2).model_.encoder.encodings[0]
+    assert encoding.center == pytest.approx(1000, abs=0.1)
+    assert encoding.scale == pytest.approx(1, rel=0.01)
+
+
+def test_averaged_parameters_go_on_from_what_was_learnt():
+    X, y = load_iris(return_X_y=True)
+    mlp = MLPClassifier(averaging=0.99, **FAST).fit(X, y)
+    before = mlp.predict_proba(X)
+    assert np.abs(mlp.partial_fit(X[:10], y[:10]).predict_proba(X) - before).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "message"),
+    [
+        ({"rule": "passive_aggressive", "learning_rate": 5}, "finds the length of its steps itself"),
+        ({"rule": "adaline", "multiclass": "crammer_singer"}, "cannot be combined with multiclass crammer_singer"),
+        ({"batches": "stratified"}, "a perceptron learns row by row"),
+        ({"margin": 2}, "margin means something only with rule margin"),
+    ],
+)
+def test_hyperparameters_that_would_do_nothing_are_refused(hyperparameters, message):
+    with pytest.raises(SpecError, match=message):
+        Perceptron(**hyperparameters).fit([[0.0], [1.0]], [0, 1])

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 import numba
 import numpy as np
@@ -32,7 +38,26 @@ def compiled(function: Function) -> Function:
     template = dispatcher.get_call_template
     # A constant among the arguments is no reason to compile the function once more.
     dispatcher.get_call_template = lambda arguments, names: template(tuple(map(types.unliteral, arguments)), names)
+    save = dispatcher._cache.save_overload  # noqa: SLF001 - there is no other way to keep processes apart
+    dispatcher._cache.save_overload = lambda *overload: _save_alone(dispatcher, save, overload)  # noqa: SLF001
     return dispatcher
+
+
+def _save_alone(dispatcher: Any, save: Callable[..., Any], overload: tuple[Any, ...]) -> None:
+    """Keep machine code on disk while no other process does.
+
+    Else two may write to one file what only the index that one of them wrote tells apart: wrong code is found later.
+    """
+    folder = Path(dispatcher.stats.cache_path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError:  # nothing can be kept here
+        return
+    with lock:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        save(*overload)
 
 
 def inlined(function: Function) -> Function:

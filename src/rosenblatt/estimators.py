@@ -61,12 +61,14 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         frame = self._frame(X, reset=True)
+        other = None if validation is None else self._frame(validation[0], reset=False)
+        frame, other = _alike(frame, other)
         schema = _schema(frame)
         spec, n = self._spec(), frame.shape[0]
         numbers, weight = self._numbers(y, n), self._weight(sample_weight, n)
         data = _with_weight(_typed(frame, schema), numbers, weight)
         score = epoch_score(self.scoring)
-        watched = None if validation is None else self._validation(validation, schema)
+        watched = None if validation is None else self._validation(other, validation[1:], schema)
         with training_progress(self.verbose) as watch:
             self.model_ = learn(
                 spec,
@@ -160,6 +162,8 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
             accept_sparse="csr" if self._kind == "perceptron" else False,
         )
         if issparse(checked):
+            if not np.isfinite(checked.data).all():
+                raise TableError("The sparse matrix X holds NaN or infinite numbers. Leave such cells out of it.")
             return csr_array(checked)
         if self._kind == "perceptron" and self.numbers in ("auto", "none", "standard"):  # nothing else is slower
             plain = hasattr(self, "model_") and not reset and not self.model_.encoder.is_plain
@@ -168,9 +172,8 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
                 return checked
         return as_frame(checked, names=getattr(self, "feature_names_in_", None))
 
-    def _validation(self, validation: Sequence[Any], schema: Schema) -> Data:
-        X, y, *rest = validation
-        frame = self._frame(X, reset=False)
+    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema) -> Data:
+        y, *rest = answers
         weight = self._weight(rest[0] if rest else None, frame.shape[0])
         return _with_weight(_typed(frame, schema), self._numbers(y, frame.shape[0], known=True), weight)
 
@@ -409,6 +412,15 @@ def _schema(frame: pl.DataFrame | np.ndarray | csr_array) -> Schema:
         return of_types(frame)
     width = frame.shape[1] if isinstance(frame, np.ndarray) else 0  # a sparse matrix may have any number of columns
     return Schema(columns=tuple(Column(name=f"x{i}", kind="number") for i in range(width)))
+
+
+def _alike(frame: Any, other: Any) -> tuple[Any, Any]:
+    """Rows to learn from and to validate on in one form, a frame where one of them is. Raises TableError."""
+    if other is None or type(frame) is type(other):
+        return frame, other
+    if issparse(frame) or issparse(other):
+        raise TableError("Rows to learn from and to validate on must both be sparse, or neither. Convert one of them.")
+    return as_frame(frame), as_frame(other)
 
 
 def _typed(frame: pl.DataFrame | np.ndarray | csr_array, schema: Schema) -> pl.DataFrame | np.ndarray | csr_array:

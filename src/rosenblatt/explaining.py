@@ -71,6 +71,8 @@ def walk(model: Model, frame: pl.DataFrame, row: int, network: int = 1) -> Walk:
 
     Raises TableError where there is no such row or network, or where the network is no layers of weighted sums.
     """
+    if model.encoder.sparse:
+        raise TableError("The model learnt from a sparse matrix, of which a table has no rows to explain.")
     if not 1 <= row <= frame.height:
         raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose one from 1 on.")
     if not 1 <= network <= len(model.networks):

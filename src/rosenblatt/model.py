@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,7 +16,7 @@ from scipy.sparse import csr_array, issparse, vstack
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.frames import as_frame
 from rosenblatt.data.splits import folds
-from rosenblatt.data.targets import Target
+from rosenblatt.data.targets import ALONE, Target
 from rosenblatt.data.transforms import CHUNK, Encoder
 from rosenblatt.defaults import resolve
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
@@ -227,13 +228,12 @@ class Stream:
         for member in self._members:
             take(member, np.arange(len(y)), rows)
             member.epochs = len(member.history) + 1
+        before = [copy.deepcopy(member) for member in self._members]
         for _ in train(self._members, rows, threads=threads):
             pass
         failures = [member.failure for member in self._members if member.failure]
         if failures:
-            for member in self._members:
-                member.failure = ""
-                member.state.theta[:] = member.best if member.trained else 0
+            self._members = before
             raise _diverged(self._chosen, failures)
         self._rows += len(y)
         networks = _trained(self._members, self._chosen, interrupted=False)
@@ -261,6 +261,11 @@ def check(spec: Spec, chosen: Spec, target: Target) -> None:
     nonsense = idle(spec)
     if nonsense:
         raise SpecError(nonsense)
+    rule = chosen.network.rule
+    if rule.startswith("passive") and spec.training.learning_rate != "auto":
+        raise SpecError(f"The rule {rule} finds the length of its steps itself. Leave learning_rate out.")
+    if spec.training.multiclass == "crammer_singer" and (rule in ALONE or rule.startswith("passive")):
+        raise SpecError(f"The rule {rule} cannot be combined with multiclass crammer_singer. Leave that out.")
     training, kind = chosen.training, chosen.network.kind
     if training.batches == "stratified" and (target.task not in ("binary", "multiclass") or kind == "perceptron"):
         what = "a perceptron learns row by row" if kind == "perceptron" else f"the task is {target.task}"

@@ -282,10 +282,13 @@ class TrainingSpec(Section):
     batches: Literal["shuffled", "stratified", "in_order"] = _field(
         "shuffled",
         "Which rows make a batch: any, as many of each class as its share is, or those that stand side by side.",
-        only=MLP,
     )
     beta1: float = _field(
-        0.9, "Memory of the gradient: that of momentum, nesterov, adam and nadam.", ge=0, lt=1, only=MLP
+        0.9,
+        "Memory of the gradient: that of momentum, nesterov, adam and nadam.",
+        ge=0,
+        lt=1,
+        only={"optimizer": ["momentum", "nesterov", "adam", "adamw", "nadam"]},
     )
     beta2: float = _field(
         0.999,
@@ -293,7 +296,7 @@ class TrainingSpec(Section):
         "Kingma & Ba 2015",
         ge=0,
         lt=1,
-        only=MLP,
+        only={"optimizer": ["rmsprop", "adam", "adamw", "nadam"]},
     )
     weight_decay: Annotated[float, Field(ge=0, le=1)] | Auto = _field(
         "auto", "Decoupled weight decay; biases do not decay.", "Loshchilov & Hutter 2019", only=MLP
@@ -361,7 +364,10 @@ class DataSpec(Section):
         "Gorishniy et al. 2022 (piecewise); Holzmüller et al. 2024 (robust)",
     )
     bins: Annotated[int, Field(ge=2, le=1024)] | Auto = _field(
-        "auto", "Most parts of the piecewise-linear encoding of a number.", "Gorishniy et al. 2022"
+        "auto",
+        "Most parts of the piecewise-linear encoding of a number.",
+        "Gorishniy et al. 2022",
+        only={"numbers": ["auto", "piecewise"]},
     )
     max_categories: int = _field(
         64, "Most categories of a column that get an input of their own; the rarer ones share one.", ge=1

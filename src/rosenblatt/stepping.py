@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rosenblatt.data.targets import Target
 from rosenblatt.networks.architectures import build
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Rows
@@ -37,6 +38,11 @@ class Step:
         """Whether the answer was wrong."""
         return self.answer != self.truth
 
+    @property
+    def moved(self) -> bool:
+        """Whether anything was learnt from the row."""
+        return not np.array_equal(self.before, self.after)
+
 
 def gate(name: str) -> Rows:
     """The four rows of a logical gate."""
@@ -45,22 +51,23 @@ def gate(name: str) -> Rows:
 
 
 def steps(spec: Spec, rows: Rows, classes: int, epochs: int) -> Iterator[Step]:
-    """What becomes of each row in turn, until an epoch is free of mistakes, or for so many epochs.
+    """What becomes of each row in turn, until nothing is learnt from any row of an epoch, or for so many epochs.
 
     spec: a resolved perceptron's, of a rule with one layer of weights. rows.t: (n, 1) class numbers.
     """
-    units, loss = (1, "perceptron") if classes == 2 else (classes, "perceptron_of_classes")
+    task = Target(names=("class",), task="binary" if classes == 2 else "multiclass", labels=tuple(range(classes)))
+    units, loss = task.n_outputs, task.taught_by(spec).loss
     everything, none = np.arange(len(rows.x)), np.arange(0)
     architecture = build(spec.network, rows.x.shape[1], units)
     member = new_member(spec, architecture, loss, everything, none, (spec.training.seed,), rows)
     engine, order = engine_of(member, rows), np.random.default_rng(spec.training.seed)
     for epoch in range(1, epochs + 1):
-        mistakes = 0
+        moved = False
         for row in order.permutation(everything):
             step = _step(member, engine, rows, epoch, int(row))
-            mistakes += step.mistaken
+            moved |= step.moved
             yield step
-        if not mistakes:
+        if not moved:
             return
 
 

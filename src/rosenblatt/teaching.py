@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,10 +143,11 @@ def learn_step(
         rows, inputs, classes = stepping.gate(gate), ["a", "b"], ["0", "1"]
     else:
         rows, inputs, classes = _lesson(table, target, header, encoding, spec, teller(as_json))
-    found = stepping.steps(resolve(spec, len(rows.x), rows.x.shape[1]), rows, len(classes), epochs)
+    found: Any = stepping.steps(resolve(spec, len(rows.x), rows.x.shape[1]), rows, len(classes), epochs)
     if as_json:
+        found = islice(found, LONGEST)
         fields = ("epoch", "row", "x", "truth", "sums", "answer", "before", "after")
-        told = [{name: _plain(getattr(step, name)) for name in fields} for step in found if everything or step.mistaken]
+        told = [{name: _plain(getattr(step, name)) for name in fields} for step in found if everything or step.moved]
         click.echo(json.dumps({"inputs": inputs, "classes": classes, "steps": told}, indent=2))
         return
     _show(found, rows, inputs, classes, everything, pause)
@@ -165,14 +167,14 @@ def _show(found: Any, rows: Rows, inputs: list[str], classes: list[str], everyth
     for number, step in enumerate(found):
         if number == LONGEST:
             console.print(f"... and so on: the first {LONGEST:,} rows are shown")
-            break
+            return
         if step.epoch != epoch:
             if last is not None:
                 _epoch(console, epoch, mistakes)
             console.print(f"[bold]epoch {step.epoch}[/]")
             epoch, mistakes = step.epoch, 0
         mistakes += step.mistaken
-        if everything or (step.before != step.after).any():
+        if everything or step.moved:
             tell_step(console, step, inputs, classes)
             time.sleep(pause)
         last = step
@@ -192,7 +194,7 @@ def _epoch(console: Any, epoch: int, mistakes: int) -> None:
     if mistakes:
         console.print(f"epoch {epoch}: {mistakes} mistake{'s' * (mistakes > 1)}")
     else:
-        console.print(f"epoch {epoch} was free of mistakes: there is nothing more to learn")
+        console.print(f"epoch {epoch} was free of mistakes")
 
 
 def _lesson(
@@ -219,5 +221,7 @@ def _lesson(
     schema = infer(frame.drop(name), spec.data.max_categories)
     typed = schema.read(frame)
     encoder = Encoder.learn(typed, resolve(spec, len(y), typed.width).data)
+    if not encoder.width:
+        raise TableError("No column is left to learn from: the table has only the target, or nothing that differs.")
     rows = Rows(encoder.encode(typed), y.reshape(-1, 1).astype(np.float32), np.ones(len(y), np.float32))
     return rows, encoder.names, [str(label) for label in question.labels]

@@ -87,7 +87,7 @@ def tell_step(console: Console, step: Step, inputs: Sequence[str], classes: Sequ
     else:
         console.print("  z = " + ", ".join(f"{escape(c)} {number(z)}" for c, z in zip(classes, step.sums, strict=True)))
     said, right = escape(classes[step.answer]), escape(classes[step.truth])
-    if not step.mistaken and np.array_equal(step.before, step.after):
+    if not step.moved:
         console.print(f"  says {said}, as it should: nothing changes")
         return
     verdict = f"[red]says {said}, but it is {right}[/]" if step.mistaken else f"says {said}, as it should"

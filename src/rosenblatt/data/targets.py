@@ -37,6 +37,9 @@ _LOSSES = {
 }
 
 
+ALONE = ("adaline", "delta", "voted")  # rules by which each unit learns for itself
+
+
 class Target(BaseModel):
     """What a model predicts, and how it was put to the network.
 
@@ -70,7 +73,7 @@ class Target(BaseModel):
             if self.task == "regression":
                 raise SpecError("A perceptron answers 0 or 1, but the task is regression. Use kind mlp.")
             of_classes = self.task == "multiclass" and spec.training.multiclass != "one_vs_rest"
-            of_classes &= spec.network.rule not in {"adaline", "delta", "voted"}  # each unit for itself
+            of_classes &= spec.network.rule not in ALONE
             return self.model_copy(
                 update={"answers": "sums", "loss": "perceptron_of_classes" if of_classes else "perceptron"}
             )

@@ -54,7 +54,7 @@ class NumberEncoding(_Learnt):
         if numbers == "none":
             return cls(column=column, flag=flag, fill=fill)
         if numbers == "standard":
-            return cls(column=column, center=x.mean(), scale=_inverse(x.std()), flag=flag, fill=fill)
+            return cls(column=column, center=x.mean(), scale=_inverse(float(_spread(x))), flag=flag, fill=fill)
         if numbers == "quantile":
             levels = np.linspace(0, 1, min(QUANTILES, max(x.size, 2)))
             return cls(column=column, quantiles=tuple(np.quantile(x, levels)), flag=flag, fill=fill)
@@ -224,7 +224,7 @@ class Encoder(_Learnt):
 def _of_array(x: np.ndarray, numbers: str) -> Iterator[NumberEncoding]:
     """Plain encodings (standard or none) of the columns of x (n, F), in which nothing is missing."""
     if numbers == "standard":
-        center, scale = x.mean(axis=0), [_inverse(spread) for spread in x.std(axis=0)]
+        center, scale = x.mean(axis=0, dtype=np.float64), [_inverse(spread) for spread in _spread(x)]
     else:
         center, scale = np.zeros(x.shape[1]), [1.0] * x.shape[1]
     fill = np.median(x[:: len(x) // QUANTILES + 1], axis=0)  # for what may be missing later
@@ -234,6 +234,11 @@ def _of_array(x: np.ndarray, numbers: str) -> Iterator[NumberEncoding]:
 
 def _numbers(series: pl.Series) -> np.ndarray:
     return series.fill_null(float("nan")).to_numpy()
+
+
+def _spread(x: np.ndarray) -> np.ndarray:
+    """Standard deviations of columns; exactly 0 where all values are one, whatever rounding says."""
+    return np.where(x.max(axis=0) > x.min(axis=0), x.std(axis=0, dtype=np.float64), 0.0)
 
 
 def _inverse(spread: float) -> float:

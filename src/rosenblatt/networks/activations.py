@@ -1,6 +1,6 @@
 """In: the weighted sum z of a unit. Out: its activation f(z) and, for backpropagation, the slope f'(z).
 
-To add an activation: its formula here, and its name in `ACTIVATIONS` and in `spec.Activation`.
+To add an activation: its formula here, and its name in `FORMULAS` and in `sections.Activation`.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def _over_array(formula: Callable[..., Any]) -> Callable[..., Any]:
             a[i], z[i] = formula(z[i])
         return 0.0
 
+    activate.__qualname__ = f"activate_{formula.__name__}"  # by which it is found on disk
     return compiled(activate)
 
 

@@ -20,7 +20,7 @@ from rosenblatt.compiled import FLOATING_POINT
 LOG2_E = np.float32(1 / math.log(2))
 LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts: a whole number times the first is exact
 LN2_LOW = np.float32(math.log(2) - 0.693359375)
-LARGEST, SMALLEST = np.float32(88.7), np.float32(-80)  # beyond these e^x, or a fraction of it, leaves float32
+LARGEST, SMALLEST = np.float32(88), np.float32(-80)  # beyond these e^x, or a fraction of it, leaves float32
 E0, E1, E2, E3, E4 = (np.float32(c) for c in (0.5, 0.166665122, 0.0416661873, 0.00836959854, 0.00139517151))
 T0, T1, T2, T3, T4 = (np.float32(c) for c in (-0.333332837, 0.133314908, -0.0537434928, 0.0206505694, -0.00571702560))
 A0, A1, A2, A3 = (np.float32(c) for c in (0.333332062, 0.200108498, 0.139995679, 0.140122369))
@@ -78,7 +78,7 @@ def _mantissa(_typing: Any, x: Any) -> Any:
 
 
 def exp(x: Any) -> Any:
-    """e^x. In float32 it stays from e^-80 to e^88.7; NaN stays NaN."""
+    """e^x. In float32 it stays from e^-80 to e^88; NaN stays NaN."""
     return math.exp(x)
 
 

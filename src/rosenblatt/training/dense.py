@@ -73,7 +73,8 @@ class State(NamedTuple):
     mean: np.ndarray  # (n_parameters,) running mean of theta, or (0,)
     order: np.ndarray  # (n_rows,) int64: the rows this member learns from, in the order of the last epoch
     counter: np.ndarray  # (1,) uint64: of the random numbers
-    step: np.ndarray  # (1,) int64: updates made so far
+    step: np.ndarray  # (1,) int64: updates made so far; of perceptrons what `perceptron.py` counts
+    counts: np.ndarray  # (0,) float64; of perceptrons that vote, for how many rows each state lasted
 
 
 class Rows(NamedTuple):
@@ -302,9 +303,14 @@ def gather(shape, recipe, state, rows, p, t, weight, first, apart, B, dropping):
 
 
 @compiled
-def descend(shape, kernels, recipe, state, rows, p, t, weight, ones, gradient, batch, n_batches, rate, dropping, decay):
-    """Take one step for a batch, whose rows go through the network block by block; return their summed loss. `rate`,
-    `dropping` and `decay` are factors of learning rate, dropout and weight decay."""
+def descend(
+    shape, kernels, recipe, state, rows, p, t, weight, ones, gradient, batch, n_batches, rate, dropping, decay, stop
+):
+    """Take one step for a batch, whose rows go through the network block by block; return their summed loss.
+
+    `rate`, `dropping` and `decay` are factors of learning rate, dropout, weight decay. When `stop[0]` is set, no step
+    is taken.
+    """
     L, n, block = shape.sizes.size - 1, state.order.size, weight.size
     K = shape.sizes[L]
     first, apart, size = batch * n // n_batches, 1, (batch + 1) * n // n_batches - batch * n // n_batches
@@ -315,6 +321,8 @@ def descend(shape, kernels, recipe, state, rows, p, t, weight, ones, gradient, b
         for i in range(gradient.size):  # those of weights and biases are written by the first block
             gradient[i] = 0
     for done in range(0, size, block):
+        if stop[0]:
+            return 0.0
         B = min(block, size - done)
         gather(shape, recipe, state, rows, p, t, weight, first + done * apart, apart, B, dropping)
         for i in range(B):
@@ -364,7 +372,7 @@ def train(shape, kernels, recipe, state, rows, factors, losses, stop):
                 break
             step = epoch * n_batches + batch
             total += call(kernels.descend, (shape, kernels, recipe, state, rows, p, t, weight, ones, gradient, batch,
-                          n_batches, factors[step, 0], factors[step, 1], factors[step, 2]))  # fmt: skip
+                          n_batches, factors[step, 0], factors[step, 1], factors[step, 2], stop))  # fmt: skip
         losses[epoch] = total / weights
         if stop[0] or not np.isfinite(losses[epoch]):
             break

@@ -17,7 +17,7 @@ from rosenblatt.training.dense import Recipe, Rows
 from rosenblatt.training.kernels import kernels_of, shape_of, with_step
 from rosenblatt.training.losses import LOSSES, predict_from_sums
 from rosenblatt.training.member import Member
-from rosenblatt.training.perceptron import SparseRows
+from rosenblatt.training.perceptron import STILL, SparseRows
 from rosenblatt.training.products import multiply
 from rosenblatt.training.schedules import factors
 
@@ -32,6 +32,8 @@ class Engine(NamedTuple):
     loss is no number any more; returns how many were finished."""
     validate: Callable[[], tuple[np.ndarray, float]]
     """The member's outputs (n, K) and mean loss on its validation rows."""
+    converged: Callable[[], bool]
+    """Whether more epochs would change nothing: in the last one a perceptron learnt from no row."""
 
 
 def engine_of(member: Member, table: Table) -> Engine:
@@ -45,7 +47,10 @@ def engine_of(member: Member, table: Table) -> Engine:
         predict_from_sums(shape_of(member.architecture, member.loss).link, found)
         return found, loss
 
-    return Engine(learn, validate)
+    def converged() -> bool:
+        return member.architecture.kind == "perceptron" and bool(member.state.step[STILL])
+
+    return Engine(learn, validate, converged)
 
 
 def _mlp_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:
@@ -84,8 +89,9 @@ def mean_loss(member: Member, sums: np.ndarray, t: np.ndarray, weight: np.ndarra
         return float(LOSSES[member.loss](sums, t, weight, np.empty_like(sums), 0.0, parameter) / weight.sum())
     if member.loss == "perceptron_of_classes":
         mistaken = sums.argmax(axis=1) != t[:, 0]
-    else:
-        mistaken = ((sums > 0) != (t > 0)).any(axis=1)
+    else:  # each unit answers for itself: targets are zeros and ones, or the number of the one that should answer 1
+        holds = t > 0 if t.shape[1] == sums.shape[1] else t == np.arange(sums.shape[1])
+        mistaken = ((sums > 0) != holds).any(axis=1)
     return float(np.average(mistaken, weights=weight))
 
 

@@ -73,7 +73,22 @@ def _step(shape: Any, kernels: Any, recipe: Any, state: Any, rows: Any) -> int:
     table, places = types.Array(flat.dtype, 2, "C"), types.Array(types.int64, 2, "C")
     room = types.NamedTuple([flat, places], Pass)
     counts, factors = [types.int64] * 2, [types.float64] * 3
-    return address(descend, shape, kernels, recipe, state, rows, room, table, flat, flat, flat, *counts, *factors)
+    return address(
+        descend,
+        shape,
+        kernels,
+        recipe,
+        state,
+        rows,
+        room,
+        table,
+        flat,
+        flat,
+        flat,
+        *counts,
+        *factors,
+        types.Array(types.uint8, 1, "C"),
+    )
 
 
 def recipe_of(spec: Spec, architecture: Architecture, strata: np.ndarray) -> Recipe:
@@ -87,7 +102,7 @@ def recipe_of(spec: Spec, architecture: Architecture, strata: np.ndarray) -> Rec
     }
     groups, rates = _groups(spec, architecture)
     return Recipe(
-        batch_size=FULL if spec["batch_size"] == "full" else spec["batch_size"],
+        batch_size=FULL if spec["batch_size"] == "full" else min(spec["batch_size"], FULL),
         stratified=int(training.batches == "stratified"),
         strata=strata,
         beta1=float(training.beta1),

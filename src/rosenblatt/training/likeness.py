@@ -12,7 +12,7 @@ import numpy as np
 
 from rosenblatt.compiled import compiled, real
 from rosenblatt.networks.elementary import exp
-from rosenblatt.training.perceptron import SEEN, changes, random_place
+from rosenblatt.training.perceptron import SEEN, STILL, USED, changes, random_place
 from rosenblatt.training.random import shuffle
 
 POLYNOMIAL, RBF = range(2)
@@ -49,12 +49,12 @@ def sums_of(kernel, gamma, degree, x, kept, voices, used, z):
 
 @compiled
 def learn_rows(rule, kernel, gamma, degree, state, rows, losses, stop):
-    """`learn_units` for a kernel perceptron. `state.step` holds, after the rows seen, how many are kept, and which."""
+    """`learn_units` for a kernel perceptron. `state.step` holds how many rows are kept, and which."""
     K, F, n = rule.units, rule.n_in, state.order.size
     M = (state.theta.size - K) // (F + 1 + K)
     weights = state.theta[: F * M].reshape((F, M))
     voices = state.theta[(F + 1) * M : (F + 1 + K) * M].reshape((M, K))
-    used, numbers = state.step[1:2], state.step[2 : 2 + M]
+    used, numbers = state.step[USED : USED + 1], state.step[USED + 1 : USED + 1 + M]
     kept, z, change = np.empty((M, F), weights.dtype), np.empty(K, weights.dtype), np.empty(K, weights.dtype)
     for s in range(M):
         for j in range(F):
@@ -77,6 +77,7 @@ def learn_rows(rule, kernel, gamma, degree, state, rows, losses, stop):
                     voices[s, k] += change[k] * rows.weight[i]
             state.step[SEEN] += 1
         losses[epoch] = mistakes / n
+        state.step[STILL] = mistakes == 0
         if mistakes == 0:
             return epoch + 1
     return losses.size

@@ -13,7 +13,7 @@ from rosenblatt.networks.initializers import first_parameters
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Recipe, Rows, State
 from rosenblatt.training.kernels import recipe_of, rule_of
-from rosenblatt.training.perceptron import BEST_RIGHT, SEEN, USED, Rule, SparseRows
+from rosenblatt.training.perceptron import BEST_RIGHT, RUN, SEEN, USED, Rule, SparseRows
 
 SAMPLE = 1024  # rows shown to initializers that depend on the data
 
@@ -90,7 +90,8 @@ def new_member(
     order, strata = _strata(spec, rows, table)
     recipe = recipe_of(spec, architecture, strata)
     mean = theta.copy() if recipe.averaging > 0 else np.empty(0, theta.dtype)
-    state = State(theta, np.zeros_like(theta), np.zeros_like(theta), mean, order, _counter(rng), np.zeros(1, np.int64))
+    m, v, steps, none = np.zeros_like(theta), np.zeros_like(theta), np.zeros(1, np.int64), np.zeros(0)
+    state = State(theta, m, v, mean, order, _counter(rng), steps, none)
     return Member(spec, architecture, loss, recipe, state, validation, spec["epochs"])
 
 
@@ -105,7 +106,8 @@ def _new_perceptron(
     """A perceptron whose weights are 0, as Rosenblatt's are at first."""
     rule, none = spec.network.rule, np.empty(0, np.float32)
     theta = np.zeros(architecture.n_parameters, np.float32)
-    counted = {"voted": 2 + architecture.sizes[-1], "kernel": 2 + architecture.sizes[1]}.get(rule, 4)
+    counted = {"voted": 3 + architecture.sizes[-1], "kernel": 3 + architecture.sizes[1]}.get(rule, 5)
+    lasted = architecture.sizes[1] * architecture.sizes[2] if rule == "voted" else 0
     state = State(
         theta,
         theta.copy() if rule == "averaged" else none,
@@ -114,6 +116,7 @@ def _new_perceptron(
         rows.astype(np.int64),
         _counter(rng),
         np.zeros(counted, np.int64),
+        np.zeros(lasted),
     )
     return Member(spec, architecture, loss, rule_of(spec, architecture, loss), state, validation, spec["epochs"])
 
@@ -126,6 +129,8 @@ def go_on(member: Member, architecture: Architecture, theta: np.ndarray) -> None
     """Have a new member start from what a network of its kind learnt."""
     if architecture.kind != "perceptron" or len(architecture.sizes) == 2:
         member.state.theta[:] = theta
+        if member.spec.training.averaging > 0:
+            member.state.mean[:] = theta
         return
     used, ours, theirs = architecture.sizes[1], member.architecture.named(member.state.theta), architecture.named(theta)
     ours[0, "weight"][:, :used], ours[0, "bias"][:used] = theirs[0, "weight"], theirs[0, "bias"]
@@ -133,6 +138,7 @@ def go_on(member: Member, architecture: Architecture, theta: np.ndarray) -> None
     member.state.step[USED] = used
     if member.spec.network.rule == "voted":  # from the state that most trust
         member.state.step[USED + 1 :] = theirs[1, "weight"].argmax(axis=0)
+        member.state.counts[: theirs[1, "weight"].size] = theirs[1, "weight"].ravel() / 2
 
 
 def take(member: Member, rows: np.ndarray, table: Rows | SparseRows) -> None:
@@ -144,7 +150,7 @@ def take(member: Member, rows: np.ndarray, table: Rows | SparseRows) -> None:
     elif member.spec.network.rule == "kernel":
         member.state.step[USED + 1 :] = 0  # which rows are kept: their numbers are those of the other table
     elif member.spec.network.rule == "pocket":
-        member.state.step[SEEN + 1 :] = 0  # how often what is in the pocket was right: that was over the other rows
+        member.state.step[RUN:] = 0  # how often what is in the pocket was right: that was over the other rows
 
 
 def _strata(spec: Spec, rows: np.ndarray, table: Rows | SparseRows) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,7 @@ def normalize_batch(z, gain, shift, running_mean, running_variance, hat, inverse
         for i in range(B):
             for j in range(n):
                 inverse[j] += z[i * n + j] * share
-        for j in range(n):  # in `inverse` stands the mean for now
+        for j in range(n if B > 1 else 0):  # in `inverse` stands the mean for now; one row has no variance
             running_mean[j] += running * (inverse[j] - running_mean[j])
         for i in range(B):
             for j in range(n):
@@ -64,7 +64,8 @@ def normalize_batch(z, gain, shift, running_mean, running_variance, hat, inverse
             for j in range(n):
                 inverse[j] += hat[i * n + j] * hat[i * n + j] * share
         for j in range(n):  # and here the variance
-            running_variance[j] += running * (unbiased * inverse[j] - running_variance[j])
+            if B > 1:
+                running_variance[j] += running * (unbiased * inverse[j] - running_variance[j])
             inverse[j] = real(1, z) / math.sqrt(inverse[j] + epsilon)
     else:
         for j in range(n):

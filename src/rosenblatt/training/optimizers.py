@@ -1,8 +1,8 @@
 """In: parameters, their gradient and the optimizer's memory of earlier ones. Out: the parameters after one step.
 
-To add an optimizer: its kernel here, and a line in `OPTIMIZERS` and in `spec.Optimizer`. Each moves theta (n,) in place
-along its gradient g; m and v (n,) are its memory, `keep` is what decoupled weight decay leaves of theta (Loshchilov &
-Hutter 2019), `step` counts from 1.
+To add an optimizer: its kernel here, and a line in `OPTIMIZERS` and in `sections.Optimizer`. Each moves theta (n,) in
+place along its gradient g; m and v (n,) are its memory, `keep` is what decoupled weight decay leaves of theta
+(Loshchilov & Hutter 2019), `step` counts from 1.
 """
 
 from __future__ import annotations

@@ -32,12 +32,13 @@ RULES = {
     "delta": DELTA,
     "kernel": KERNEL,
 }
+MOST_VOTES = 1e6
 LINE, AHEAD = 16, 4  # numbers of a cache line; rows that are fetched ahead
 UNITS, KESLER, CRAMMER_SINGER = range(3)  # each unit answers a question of its own, or stands for a class
-SEEN, RUN, BEST_RUN, BEST_RIGHT = range(
-    4
-)  # what `State.step` counts: rows seen, and for the pocket runs without mistake
-USED = 1  # or how many hidden units are used
+# What `State.step` holds: rows seen; whether nothing was learnt from any row of the last epoch; for the pocket runs
+# without mistake and how many rows it is right on; or how many hidden units are used, and which.
+SEEN, STILL, RUN, BEST_RUN, BEST_RIGHT = range(5)
+USED = 2
 
 
 class SparseRows(NamedTuple):
@@ -278,9 +279,9 @@ def from_units(units, theta):
 def learn_units(rule, state, rows, losses, stop):
     """Pass over the rows len(losses) times; write the share of rows with a mistake to `losses`.
 
-    Returns the epochs that were finished: fewer than asked when `stop[0]` was set, or when one was free of mistakes.
-    Averaged, `state.m` holds each change times the number of rows seen before it (Collins 2002; Daumé 2006); with a
-    pocket, `state.mean` holds what is in it.
+    Returns the epochs that were finished: fewer than asked when `stop[0]` was set, or when nothing was learnt from any
+    row of one. Averaged, `state.m` holds each change times the number of rows seen before it (Collins 2002; Daumé
+    2006); with a pocket, `state.mean` holds what is in it.
     """
     K, F, n = rule.units, rule.n_in, state.order.size
     units, sums = np.empty((K, F + 1), state.theta.dtype), np.empty((K, F + 1), state.theta.dtype)
@@ -293,7 +294,7 @@ def learn_units(rule, state, rows, losses, stop):
     for epoch in range(losses.size):
         if rule.shuffled:
             shuffle(state.order, state.counter)
-        mistakes = 0
+        mistakes, moved = 0, False
         for place in range(n):
             if stop[0]:
                 break
@@ -305,6 +306,7 @@ def learn_units(rule, state, rows, losses, stop):
             mistakes += mistaken
             for k in range(K):
                 if change[k] != 0:
+                    moved = True
                     move(rows, i, units, k, change[k] * rows.weight[i])
                     if rule.rule == AVERAGED:
                         move(rows, i, sums, k, change[k] * rows.weight[i] * state.step[SEEN])
@@ -315,7 +317,8 @@ def learn_units(rule, state, rows, losses, stop):
             break
         losses[epoch] = mistakes / n
         done = epoch + 1
-        if mistakes == 0:
+        state.step[STILL] = not moved
+        if not moved:
             break
     from_units(units, state.theta)
     if rule.rule == AVERAGED:
@@ -359,15 +362,14 @@ def answers_right(rule, z, rows, i):
 def learn_votes(rule, state, rows, losses, stop):
     """`learn_units` for perceptrons whose every state votes, as often as it was right (Freund & Schapire 1999, fig. 1).
 
-    theta is a network (F, M, K) of M states: their weights and biases, what their votes weigh. `state.step` holds,
-    after the rows seen, how many states there are and which is that of each unit. When there is no room, that which
-    lasted shortest makes some.
+    theta is a network (F, M, K) of M states: their weights and biases, what their votes weigh. `state.step` holds how
+    many states there are and which is that of each unit, `state.counts` for how many rows each lasted. When there is no
+    room, that which lasted shortest makes some.
     """
     K, F, n = rule.units, rule.n_in, state.order.size
     M = (state.theta.size - K) // (F + 1 + K)
     weights, biases = state.theta[: F * M].reshape((F, M)), state.theta[F * M : (F + 1) * M]
-    votes, zero = state.theta[(F + 1) * M : (F + 1 + K) * M].reshape((M, K)), state.theta[(F + 1 + K) * M :]
-    used, now = state.step[1:2], state.step[2 : 2 + K]
+    counts, used, now = state.counts.reshape((M, K)), state.step[USED : USED + 1], state.step[USED + 1 : USED + 1 + K]
     units, z, change = np.zeros((K, F + 1), weights.dtype), np.empty(K, weights.dtype), np.empty(K, weights.dtype)
     if used[0] == 0:
         for k in range(K):
@@ -377,36 +379,61 @@ def learn_votes(rule, state, rows, losses, stop):
         for j in range(F):
             units[k, j] = weights[j, now[k]]
         units[k, F] = biases[now[k]]
+    done = 0
     for epoch in range(losses.size):
         if rule.shuffled:
             shuffle(state.order, state.counter)
         mistakes = 0
         for i in state.order:
             if stop[0]:
-                return epoch
+                break
             for k in range(K):
                 z[k] = weighted_sum(rows, i, units, k)
             mistakes += changes(rule, z, rows, i, change)
             for k in range(K):
                 if change[k] != 0:
                     move(rows, i, units, k, change[k] * rows.weight[i])
-                    now[k] = room(votes, zero, used, now)
+                    now[k] = room(counts, used, now)
                     for j in range(F):
                         weights[j, now[k]] = units[k, j]
                     biases[now[k]] = units[k, F]
-                votes[now[k], k] += 2  # a step unit answers 0 or 1, a vote is -1 or 1: twice the answer, less 1
-                zero[k] -= 1
+                counts[now[k], k] += 1
             state.step[SEEN] += 1
+        if stop[0]:
+            break
         losses[epoch] = mistakes / n
+        done = epoch + 1
+        state.step[STILL] = mistakes == 0
         if mistakes == 0:
-            return epoch + 1
-    return losses.size
+            break
+    cast_votes(counts, state.theta[(F + 1) * M : (F + 1 + K) * M], state.theta[(F + 1 + K) * M :])
+    return done
 
 
 @compiled
-def room(votes, zero, used, now):
+def cast_votes(counts, votes, zero):
+    """Weights (M K,) and biases (K,) of the outputs: a step unit answers 0 or 1, a vote is -1 or 1, that is twice the
+    answer less 1. Large counts (M, K) are scaled down to what float32 tells apart."""
+    M, K = counts.shape
+    total = 0.0
+    for k in range(K):
+        of_unit = 0.0
+        for s in range(M):
+            of_unit += counts[s, k]
+        total = max(total, of_unit)
+    scale = min(1.0, MOST_VOTES / max(total, 1.0))
+    for k in range(K):
+        of_unit = 0.0
+        for s in range(M):
+            votes[s * K + k] = 2 * scale * counts[s, k]
+            of_unit += scale * counts[s, k]
+        zero[k] = -of_unit
+
+
+@compiled
+def room(counts, used, now):
     """A free place for a state, or that of the one that lasted shortest and is not a unit's of now."""
-    M, K = votes.shape
+    M, K = counts.shape
     if used[0] < M:
         used[0] += 1
         return used[0] - 1
@@ -414,13 +441,12 @@ def room(votes, zero, used, now):
     for s in range(M):
         total, taken = 0.0, False
         for k in range(K):
-            total += votes[s, k]
+            total += counts[s, k]
             taken |= now[k] == s
         if not taken and total < lasted:
             shortest, lasted = s, total
     for k in range(K):
-        zero[k] += votes[shortest, k] / 2
-        votes[shortest, k] = 0
+        counts[shortest, k] = 0
     return shortest
 
 

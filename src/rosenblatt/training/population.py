@@ -78,10 +78,13 @@ def _train_member(index: int, member: Member, rows: Table, score: Score | None, 
     validates, some = member.validation.size > 0, 1
     while len(member.history) < member.epochs:
         before, started = len(member.history), time.perf_counter()
-        losses = np.empty(min(some, member.epochs - before))
+        losses = np.zeros(min(some, member.epochs - before))
         done = engine.learn(losses, stop)
         if done < losses.size and not stop[0] and not np.isfinite(losses[done]):
             member.failure = f"the training loss is {losses[done]} in epoch {before + done + 1}"
+            return
+        if not np.isfinite(member.current).all():
+            member.failure = f"parameters are not finite numbers after epoch {before + done}"
             return
         value = np.nan
         if validates and done:
@@ -97,8 +100,7 @@ def _train_member(index: int, member: Member, rows: Table, score: Score | None, 
         ):  # the latest of equals has learnt most; no score is no reason to stop
             member.best, member.best_epoch = member.current.copy(), before + done
             member.best_score = member.best_score if np.isnan(value) else value
-        converged = done > 0 and member.architecture.kind == "perceptron" and losses[done - 1] == 0
-        ended = converged or (validates and before + done - member.best_epoch >= patience)
+        ended = engine.converged() or (validates and before + done - member.best_epoch >= patience)
         for record in records:
             yield record._replace(last=record.epoch == member.epochs or (ended and record is records[-1]))
         if ended or done < losses.size:

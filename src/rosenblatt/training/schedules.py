@@ -1,6 +1,6 @@
 """In: how far training is, t from 0 to 1. Out: the factor by which a hyperparameter is multiplied.
 
-To add a schedule: its formula here, and a line in `SCHEDULES` and in `spec.Schedule`.
+To add a schedule: its formula here, and a line in `SCHEDULES` and in `sections.Schedule`.
 """
 
 from __future__ import annotations
