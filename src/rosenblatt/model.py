@@ -26,8 +26,8 @@ from rosenblatt.spec import Spec, idle
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import outputs
 from rosenblatt.training.member import Member, Record, go_on, new_member, take
-from rosenblatt.training.perceptron import SparseRows
 from rosenblatt.training.population import Score, cores, train
+from rosenblatt.training.rows import SparseRows
 
 Watch = Callable[[Record], None]
 

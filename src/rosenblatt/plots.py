@@ -31,6 +31,7 @@ UNITS_SHOWN = 14  # units of a layer in the drawing of a network
 IMPORTANCE_ROWS = 2000
 IMPORTANCE_COLUMNS = 60  # of wider tables, those with the strongest weights
 GRID = 200  # points a side of a plane
+FEW_LINES = 200  # between two layers; of more the weak ones are drawn weaker still
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -258,7 +259,13 @@ def network(model: Model, which: int = 1) -> Picture:
         lines = [[(l, a), (l + 1, b)] for a in heights[l] for b in heights[l + 1]]
         colors = [BLUE if weight > 0 else ORANGE for weight in part.ravel()]
         ax.add_collection(
-            LineCollection(lines, colors=colors, linewidths=2.2 * strength.ravel() ** 2, alpha=0.7, zorder=1)
+            LineCollection(
+                lines,
+                colors=colors,
+                linewidths=2.2 * strength.ravel() ** (1 if part.size < FEW_LINES else 2),
+                alpha=0.7,
+                zorder=1,
+            )
         )
     for l, (units, height) in enumerate(zip(shown, heights, strict=True)):
         ax.plot(np.full(len(units), l), height, "o", ms=7, color="white", mec=GREY, zorder=2)
@@ -285,7 +292,9 @@ def decision_boundary(model: Model, frame: pl.DataFrame, row: int | None = None)
     """What a model of two numbers says all over their plane, and the rows of a table; `row`, from 1, is marked."""
     across, up = (column.name for column in model.schema.learnt)
     points = model.schema.read(frame).select(across, up).to_numpy()
-    points = points[np.isfinite(points).all(axis=1)]
+    known = np.isfinite(points).all(axis=1)
+    answers = frame[model.target.names[0]].cast(pl.String) if model.target.names[0] in frame.columns else None
+    points, answers = points[known], None if answers is None else answers.filter(known)
     margin = 0.08 * np.ptp(points, axis=0) + 1e-9
     low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
     x, y = np.meshgrid(np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID))
@@ -300,7 +309,9 @@ def decision_boundary(model: Model, frame: pl.DataFrame, row: int | None = None)
         palette = mpl.colors.ListedColormap([COLORS[k % len(COLORS)] for k in range(classes)])
         ax.pcolormesh(x, y, decided, cmap=palette, vmin=0, vmax=classes - 1, alpha=0.3, shading="auto", rasterized=True)
         for k, label in enumerate(model.target.labels):
-            ax.plot([], [], "s", color=COLORS[k % len(COLORS)], label=str(label))
+            here = points[:0] if answers is None else points[(answers == str(label)).fill_null(False).to_numpy()]
+            here = here[:: len(here) // MOST_POINTS + 1]
+            ax.plot(*here.T, "o", ms=4, color=COLORS[k % len(COLORS)], label=str(label), alpha=0.8, zorder=3)
         ax.legend(loc="upper right", fontsize=8)
     some = points[:: len(points) // MOST_POINTS + 1]
     ax.plot(some[:, 0], some[:, 1], ".", ms=3, color="black", alpha=0.5)

@@ -8,7 +8,8 @@ from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import engine_of, sums_of
 from rosenblatt.training.member import new_member
-from rosenblatt.training.perceptron import BEST_RIGHT, RULES, SparseRows
+from rosenblatt.training.perceptron import BEST_RIGHT, RULES
+from rosenblatt.training.rows import SparseRows
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4)).astype(np.float32)

@@ -17,8 +17,9 @@ from rosenblatt.training.dense import Recipe, Rows
 from rosenblatt.training.kernels import kernels_of, shape_of, with_step
 from rosenblatt.training.losses import LOSSES, predict_from_sums
 from rosenblatt.training.member import Member
-from rosenblatt.training.perceptron import STILL, SparseRows
+from rosenblatt.training.perceptron import STILL
 from rosenblatt.training.products import multiply
+from rosenblatt.training.rows import SparseRows
 from rosenblatt.training.schedules import factors
 
 Table = Rows | SparseRows

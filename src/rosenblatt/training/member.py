@@ -13,7 +13,8 @@ from rosenblatt.networks.initializers import first_parameters
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Recipe, Rows, State
 from rosenblatt.training.kernels import recipe_of, rule_of
-from rosenblatt.training.perceptron import BEST_RIGHT, RUN, SEEN, USED, Rule, SparseRows
+from rosenblatt.training.perceptron import BEST_RIGHT, RUN, SEEN, USED, Rule
+from rosenblatt.training.rows import SparseRows
 
 SAMPLE = 1024  # rows shown to initializers that depend on the data
 

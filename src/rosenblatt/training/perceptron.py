@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import overload
 
-from rosenblatt.compiled import compiled, prefetch, real
+from rosenblatt.compiled import compiled
 from rosenblatt.training.random import hash_counter, shuffle
+from rosenblatt.training.rows import fetch, move, square_length, weighted_sum
 
 ROSENBLATT, AVERAGED, VOTED, POCKET, MARGIN, PASSIVE, PASSIVE_1, PASSIVE_2, ADALINE, DELTA, KERNEL = range(11)
 RULES = {
@@ -33,22 +33,12 @@ RULES = {
     "kernel": KERNEL,
 }
 MOST_VOTES = 1e6
-LINE, AHEAD = 16, 4  # numbers of a cache line; rows that are fetched ahead
+AHEAD = 4  # rows that are fetched ahead
 UNITS, KESLER, CRAMMER_SINGER = range(3)  # each unit answers a question of its own, or stands for a class
 # What `State.step` holds: rows seen; whether nothing was learnt from any row of the last epoch; for the pocket runs
 # without mistake and how many rows it is right on; or how many hidden units are used, and which.
 SEEN, STILL, RUN, BEST_RUN, BEST_RIGHT = range(5)
 USED = 2
-
-
-class SparseRows(NamedTuple):
-    """Rows of a sparse table (CSR): those of row i are from starts[i] to starts[i + 1]."""
-
-    values: np.ndarray  # (nonzero,) float
-    columns: np.ndarray  # (nonzero,) uint32
-    starts: np.ndarray  # (n + 1,) int32 or int64
-    t: np.ndarray  # (n, 1) class numbers, or (n, K) zeros and ones
-    weight: np.ndarray  # (n,) float
 
 
 class Rule(NamedTuple):
@@ -62,114 +52,6 @@ class Rule(NamedTuple):
     margin: float
     aggressiveness: float
     shuffled: int
-
-
-def weighted_sum(rows, i, units, k):
-    """z of unit k of units (K, F + 1), weights and bias, for row i."""
-    raise NotImplementedError
-
-
-@overload(weighted_sum)
-def _weighted_sum(rows, i, units, k):
-    if rows.instance_class is SparseRows:
-
-        def of_sparse(rows, i, units, k):
-            values, columns, j, end = rows.values, rows.columns, rows.starts[i], rows.starts[i + 1]
-            a, b, c, d = units[k, -1], real(0, units), real(0, units), real(0, units)
-            while j + 4 <= end:  # four sums at a time: none waits for another
-                a += values[j] * units[k, columns[j]]
-                b += values[j + 1] * units[k, columns[j + 1]]
-                c += values[j + 2] * units[k, columns[j + 2]]
-                d += values[j + 3] * units[k, columns[j + 3]]
-                j += 4
-            while j < end:
-                a += values[j] * units[k, columns[j]]
-                j += 1
-            return (a + b) + (c + d)
-
-        return of_sparse
-
-    def of_dense(rows, i, units, k):
-        z = units[k, -1]
-        for j in range(rows.x.shape[1]):
-            z += rows.x[i, j] * units[k, j]
-        return z
-
-    return of_dense
-
-
-def move(rows, i, units, k, change):
-    """Move unit k by `change` along row i, and its bias along the constant input 1."""
-    raise NotImplementedError
-
-
-@overload(move)
-def _move(rows, i, units, k, change):
-    if rows.instance_class is SparseRows:
-
-        def of_sparse(rows, i, units, k, change):
-            units[k, -1] += change
-            for j in range(rows.starts[i], rows.starts[i + 1]):
-                units[k, rows.columns[j]] += change * rows.values[j]
-
-        return of_sparse
-
-    def of_dense(rows, i, units, k, change):
-        units[k, -1] += change
-        for j in range(rows.x.shape[1]):
-            units[k, j] += change * rows.x[i, j]
-
-    return of_dense
-
-
-def square_length(rows, i):
-    """|x|^2 of row i, the constant input 1 with it."""
-    raise NotImplementedError
-
-
-@overload(square_length)
-def _square_length(rows, i):
-    if rows.instance_class is SparseRows:
-
-        def of_sparse(rows, i):
-            total = real(1, rows.values)
-            for k in range(rows.starts[i], rows.starts[i + 1]):
-                total += rows.values[k] * rows.values[k]
-            return total
-
-        return of_sparse
-
-    def of_dense(rows, i):
-        total = real(1, rows.x)
-        for j in range(rows.x.shape[1]):
-            total += rows.x[i, j] * rows.x[i, j]
-        return total
-
-    return of_dense
-
-
-def fetch(rows, i):
-    """Have the processor fetch row i, as it is met soon: rows come in random order."""
-    raise NotImplementedError
-
-
-@overload(fetch)
-def _fetch(rows, i):
-    if rows.instance_class is SparseRows:
-
-        def of_sparse(rows, i):
-            for k in range(rows.starts[i], rows.starts[i + 1], LINE):
-                prefetch(rows.values, k)
-                prefetch(rows.columns, k)
-
-        return of_sparse
-
-    def of_dense(rows, i):
-        width = rows.x.shape[1]
-        for k in range(i * width, (i + 1) * width, LINE):
-            prefetch(rows.x, k)
-
-    return of_dense
 
 
 @compiled

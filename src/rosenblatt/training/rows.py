@@ -1,0 +1,133 @@
+"""In: dense or sparse rows, and a unit of a perceptron. Out: its weighted sum for a row; the unit moved along it.
+
+What a perceptron does with a row is written here for both kinds of rows, so that its rules are written once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import overload
+
+from rosenblatt.compiled import prefetch, real
+
+LINE = 16  # numbers of a cache line
+
+
+class SparseRows(NamedTuple):
+    """Rows of a sparse table (CSR): those of row i are from starts[i] to starts[i + 1]."""
+
+    values: np.ndarray  # (nonzero,) float
+    columns: np.ndarray  # (nonzero,) uint32
+    starts: np.ndarray  # (n + 1,) int32 or int64
+    t: np.ndarray  # (n, 1) class numbers, or (n, K) zeros and ones
+    weight: np.ndarray  # (n,) float
+
+
+def weighted_sum(rows, i, units, k):
+    """z of unit k of units (K, F + 1), weights and bias, for row i."""
+    raise NotImplementedError
+
+
+@overload(weighted_sum)
+def _weighted_sum(rows, i, units, k):
+    if rows.instance_class is SparseRows:
+
+        def of_sparse(rows, i, units, k):
+            values, columns, j, end = rows.values, rows.columns, rows.starts[i], rows.starts[i + 1]
+            a, b, c, d = units[k, -1], real(0, units), real(0, units), real(0, units)
+            while j + 4 <= end:  # four sums at a time: none waits for another
+                a += values[j] * units[k, columns[j]]
+                b += values[j + 1] * units[k, columns[j + 1]]
+                c += values[j + 2] * units[k, columns[j + 2]]
+                d += values[j + 3] * units[k, columns[j + 3]]
+                j += 4
+            while j < end:
+                a += values[j] * units[k, columns[j]]
+                j += 1
+            return (a + b) + (c + d)
+
+        return of_sparse
+
+    def of_dense(rows, i, units, k):
+        z = units[k, -1]
+        for j in range(rows.x.shape[1]):
+            z += rows.x[i, j] * units[k, j]
+        return z
+
+    return of_dense
+
+
+def move(rows, i, units, k, change):
+    """Move unit k by `change` along row i, and its bias along the constant input 1."""
+    raise NotImplementedError
+
+
+@overload(move)
+def _move(rows, i, units, k, change):
+    if rows.instance_class is SparseRows:
+
+        def of_sparse(rows, i, units, k, change):
+            units[k, -1] += change
+            for j in range(rows.starts[i], rows.starts[i + 1]):
+                units[k, rows.columns[j]] += change * rows.values[j]
+
+        return of_sparse
+
+    def of_dense(rows, i, units, k, change):
+        units[k, -1] += change
+        for j in range(rows.x.shape[1]):
+            units[k, j] += change * rows.x[i, j]
+
+    return of_dense
+
+
+def square_length(rows, i):
+    """|x|^2 of row i, the constant input 1 with it."""
+    raise NotImplementedError
+
+
+@overload(square_length)
+def _square_length(rows, i):
+    if rows.instance_class is SparseRows:
+
+        def of_sparse(rows, i):
+            total = real(1, rows.values)
+            for k in range(rows.starts[i], rows.starts[i + 1]):
+                total += rows.values[k] * rows.values[k]
+            return total
+
+        return of_sparse
+
+    def of_dense(rows, i):
+        total = real(1, rows.x)
+        for j in range(rows.x.shape[1]):
+            total += rows.x[i, j] * rows.x[i, j]
+        return total
+
+    return of_dense
+
+
+def fetch(rows, i):
+    """Have the processor fetch row i, as it is met soon: rows come in random order."""
+    raise NotImplementedError
+
+
+@overload(fetch)
+def _fetch(rows, i):
+    if rows.instance_class is SparseRows:
+
+        def of_sparse(rows, i):
+            for k in range(rows.starts[i], rows.starts[i + 1], LINE):
+                prefetch(rows.values, k)
+                prefetch(rows.columns, k)
+
+        return of_sparse
+
+    def of_dense(rows, i):
+        width = rows.x.shape[1]
+        for k in range(i * width, (i + 1) * width, LINE):
+            prefetch(rows.x, k)
+
+    return of_dense
