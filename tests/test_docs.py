@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_example_of_the_readme_runs(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_the_examples_of_the_readme_run(tmp_path):
+    code = "".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert float(run.stdout) > 0.93
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "tumors.rosenblatt"}
@@ -31,7 +31,7 @@ def test_every_command_is_in_the_readme():
 
 
 def test_commands_typed_in_the_readme_have_the_options_they_name():
-    for command, words in re.findall(r"^    (?:\$ )?rosenblatt (\w+) (.*)$", README, re.MULTILINE):
+    for command, words in re.findall(r"^    (?:\$ )?rosenblatt ([\w-]+) (.*)$", README, re.MULTILINE):
         known = {option for parameter in cli.commands[command].params for option in parameter.opts}
         for option in re.findall(r"--[\w-]+", words.split("#")[0]):
             assert option in known
