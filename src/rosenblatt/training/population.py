@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from rosenblatt.training.engine import Table, engine_of
 from rosenblatt.training.member import Member, Record
 
+LISTEN = 0.2  # seconds after which the thread that waits for records looks whether it was interrupted
 GLANCE = 0.05  # seconds after which a member reports, where nothing is to be done between its epochs
 
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -59,7 +60,10 @@ def train(
             worker.start()
         working = len(workers)
         while working:
-            record = records.get()
+            try:
+                record = records.get(timeout=LISTEN)
+            except Empty:
+                continue
             if isinstance(record, BaseException):
                 raise record
             if record is None:
