@@ -11,8 +11,10 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from scipy import sparse
 
 from rosenblatt.cli import cli, main
+from rosenblatt.estimators import Perceptron
 from rosenblatt.modelfile import load_model
 from rosenblatt.spec import HYPERPARAMETERS
 
@@ -319,3 +321,15 @@ def test_flags_of_the_network_are_flags_of_the_command(run, folder):
     assert hyperparameters["residual"]["value"] is True
     assert hyperparameters["parametric"]["value"] is False
     assert hyperparameters["front_scale"]["value"] is True
+
+
+def test_what_there_is_nothing_to_show_of_says_so(run, folder):
+    pl.DataFrame({"only": ["a", "b"] * 10}).write_csv("only.csv")
+    status, _, err = run("learn-step", "only.csv", "-t", "only")
+    assert status == 2
+    assert "No column is left to learn from" in err
+    x = sparse.random(30, 8, 0.5, format="csr", random_state=0)
+    Perceptron().fit(x, [0, 1] * 15).save("sparse.rosenblatt")
+    status, _, err = run("explain", "sparse.rosenblatt", "only.csv")
+    assert status == 2
+    assert "learnt from a sparse matrix" in err

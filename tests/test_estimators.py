@@ -490,3 +490,19 @@ def test_averaged_parameters_go_on_from_what_was_learnt():
 def test_hyperparameters_that_would_do_nothing_are_refused(hyperparameters, message):
     with pytest.raises(SpecError, match=message):
         Perceptron(**hyperparameters).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_a_stream_of_single_rows_leaves_the_running_statistics_alone():
+    X, y = load_iris(return_X_y=True)
+    mlp = MLPClassifier(normalization="batch", **FAST).fit(X, y)
+    network = mlp.model_.networks[0]
+    before = network.architecture.named(network.theta)[0, "variance"].copy()
+    for i in range(0, 150, 10):
+        mlp.partial_fit(X[i : i + 1], y[i : i + 1])
+    after = mlp.model_.networks[0]
+    np.testing.assert_array_equal(after.architecture.named(after.theta)[0, "variance"], before)
+
+
+def test_a_batch_may_be_said_to_be_larger_than_any_table():
+    X, y = load_iris(return_X_y=True)
+    assert MLPClassifier(**FAST | {"batch_size": 2**63 - 1}).fit(X, y).n_iter_ == FAST["epochs"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -228,7 +227,7 @@ class Stream:
         for member in self._members:
             take(member, np.arange(len(y)), rows)
             member.epochs = len(member.history) + 1
-        before = [copy.deepcopy(member) for member in self._members]
+        before = [member.copy() for member in self._members]
         for _ in train(self._members, rows, threads=threads):
             pass
         failures = [member.failure for member in self._members if member.failure]

@@ -182,7 +182,7 @@ class TrainingSpec(Section):
     multiclass: Literal["kesler", "crammer_singer", "one_vs_rest"] = _field(
         "kesler",
         "Of more than two classes: correct the right class and the winner (kesler), or all that beat the right one "
-        "(crammer_singer); or learn each class against the rest.",
+        "(crammer_singer); or learn each class against the rest, as adaline, delta and voted do anyway.",
         "Duda & Hart 1973, 5.12; Crammer & Singer 2003",
         only=PERCEPTRON,
     )

@@ -73,11 +73,11 @@ def _mlp_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray
 
 
 def _perceptron_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:
-    rule, state, architecture = member.recipe, member.state, member.architecture
+    rule, architecture = member.recipe, member.architecture
     if architecture.activation in likeness.KERNELS:
         kernel = likeness.KERNELS[architecture.activation]
         return lambda losses, stop: likeness.learn_rows(
-            rule, kernel, architecture.gamma, architecture.degree, state, table, losses, stop
+            rule, kernel, architecture.gamma, architecture.degree, member.state, table, losses, stop
         )
     learn = perceptron.learn_votes if len(architecture.sizes) == 3 else perceptron.learn_units
     return lambda losses, stop: learn(rule, member.state, table, losses, stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -61,6 +61,11 @@ class Member:
                 return (state.theta - state.m / np.float32(max(state.step[SEEN], 1))).astype(state.theta.dtype)
             return state.mean if rule == "pocket" and state.step[BEST_RIGHT] > 0 else state.theta
         return state.mean if self.spec.training.averaging > 0 else state.theta
+
+    def copy(self) -> Member:
+        """This member, to come back to after it has learnt on."""
+        state = State(*(array.copy() for array in self.state))
+        return replace(self, state=state, history=list(self.history))
 
     def kept(self) -> tuple[Architecture, np.ndarray]:
         """The network to keep, and its parameters: those of the best epoch, without hidden units never used."""

@@ -1,7 +1,7 @@
 """In: members, and the rows they learn from. Out: a record of every epoch of every member; the members are trained.
 
-One plain thread a core takes the next member, trains it an epoch in one call that holds no lock, and scores it on the
-member's validation rows. Members may differ in everything; what becomes of one depends on nothing but itself.
+One plain thread a core takes the next member, trains it some epochs in one call that holds no lock, and scores it on
+its validation rows. Members may differ in everything; what becomes of one depends on nothing but itself.
 """
 
 from __future__ import annotations
