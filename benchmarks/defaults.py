@@ -28,7 +28,7 @@ from rosenblatt.data.inference import infer
 from rosenblatt.data.splits import folds
 from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import ask
-from rosenblatt.model import Data, learn
+from rosenblatt.learning import Data, learn
 from rosenblatt.scores import scores
 from rosenblatt.spec import Spec
 

@@ -6,7 +6,7 @@ from rosenblatt.data.columns import of_types
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import TableError
 from rosenblatt.explaining import described, go_back, walk
-from rosenblatt.model import Data, learn
+from rosenblatt.learning import Data, learn
 from rosenblatt.spec import Spec
 from rosenblatt.training.losses import LOSSES
 

@@ -7,7 +7,7 @@ import pytest
 from rosenblatt.data.columns import of_types
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import DivergedError, SpecError, TableError
-from rosenblatt.model import Data, Stream, learn
+from rosenblatt.learning import Data, Stream, learn
 from rosenblatt.spec import Spec
 
 RNG = np.random.default_rng(0)
@@ -128,7 +128,9 @@ def test_a_stream_learns_batch_by_batch():
 
 def test_a_stream_goes_on_from_the_networks_there_are_and_no_others():
     model = fit(members=4, folds=1)
-    fewer = replace(model, networks=model.networks[1:3])  # as after an interruption, or where others diverged
+    fewer = replace(
+        model, trials=(replace(model.trials[0], networks=model.networks[1:3]),)
+    )  # as after an interruption, or where others diverged
     stream = Stream(model.spec, SCHEMA, TARGET, Data(FRAME, Y), fewer)
     went_on = stream.learn(Data(FRAME, Y))
     assert [network.architecture for network in went_on.networks] == [n.architecture for n in fewer.networks]

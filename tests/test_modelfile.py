@@ -78,7 +78,7 @@ def test_a_later_version_and_a_broken_description_are_refused(path):
     rewritten(path, lambda description: description.update(format=1))
     with pytest.raises(ModelFileError, match="written by an early version"):
         load_model(path)
-    rewritten(path, lambda description: (description.update(format=FORMAT), description.pop("encoder")))
+    rewritten(path, lambda description: (description.update(format=FORMAT), description.pop("schema")))
     with pytest.raises(ModelFileError, match="its description cannot be read"):
         load_model(path)
 

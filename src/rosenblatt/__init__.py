@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rosenblatt.model import Model
     from rosenblatt.modelfile import load_model
     from rosenblatt.report import Report
+    from rosenblatt.searchcv import PopulationSearchCV
+    from rosenblatt.space import choice, integer, log_uniform, uniform
     from rosenblatt.spec import Spec
 
 _HOMES = {
@@ -25,15 +27,20 @@ _HOMES = {
     "MLPRegressor": "estimators",
     "Model": "model",
     "Perceptron": "estimators",
+    "PopulationSearchCV": "searchcv",
     "Report": "report",
     "RosenblattError": "errors",
     "Spec": "spec",
+    "choice": "space",
     "evaluate": "experiment",
     "fit": "experiment",
+    "integer": "space",
     "load_model": "modelfile",
+    "log_uniform": "space",
     "predict": "experiment",
     "read_table": "data.sources",
     "save": "experiment",
+    "uniform": "space",
 }
 
 __all__ = [
@@ -41,15 +48,20 @@ __all__ = [
     "MLPRegressor",
     "Model",
     "Perceptron",
+    "PopulationSearchCV",
     "Report",
     "RosenblattError",
     "Spec",
+    "choice",
     "evaluate",
     "fit",
+    "integer",
     "load_model",
+    "log_uniform",
     "predict",
     "read_table",
     "save",
+    "uniform",
 ]
 
 

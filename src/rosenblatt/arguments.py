@@ -14,12 +14,14 @@ from rosenblatt.training.population import cores
 
 Estimator = TypeVar("Estimator", bound=type)
 
-_NOT_OF_ESTIMATORS = {"kind", "test_fraction"}
+_NOT_OF_ESTIMATORS = {"kind", "test_fraction", "groups", "order"}
 
 
 def with_hyperparameters(*, without: set[str], perceptron: bool = False) -> Callable[[Estimator], Estimator]:
     """Give a class an `__init__` with the hyperparameters of the spec as keyword arguments, and their help."""
-    known = [h for h in HYPERPARAMETERS.values() if h.name not in without | _NOT_OF_ESTIMATORS]
+    known = [
+        h for h in HYPERPARAMETERS.values() if h.name not in without | _NOT_OF_ESTIMATORS and h.section != "search"
+    ]
     known = [h for h in known if h.concerns("perceptron" if perceptron else "mlp")]
     defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in known}
     defaults |= {"n_jobs": None, "verbose": False}

@@ -10,14 +10,15 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from rosenblatt.errors import RosenblattError, StoppedEarlyError
+from rosenblatt.errors import DivergedError, RosenblattError, SpecError, StoppedEarlyError
 from rosenblatt.options import Grouped, columns, hyperparameter_options, read, shared_options, teller
 from rosenblatt.outputs import as_bytes, check_format, check_places
 from rosenblatt.sections import Task
@@ -52,6 +53,7 @@ def cli() -> None:
     \b
     rosenblatt describe people.csv                     what the table holds
     rosenblatt fit people.csv --target income          train, test, save people.rosenblatt
+    rosenblatt fit people.csv --target income --minutes 5     search for the best hyperparameters first
     rosenblatt predict people.rosenblatt new.csv       predictions for new rows
     rosenblatt evaluate people.rosenblatt more.csv     scores on rows with answers
     rosenblatt describe people.rosenblatt              the network, its hyperparameters, its scores
@@ -82,6 +84,11 @@ def cli() -> None:
     "--validation", metavar="TABLE", help="A table to choose the best epochs on, instead of parts of the training rows."
 )
 @click.option("--config", metavar="FILE.toml", help="Hyperparameters from a file; options given here come first.")
+@click.option(
+    "--checkpoint",
+    metavar="FILE",
+    help="Keep the state of a search in this file every half minute, and go on from it if it is there.",
+)
 @click.option("--out", "-o", metavar="MODEL", help="The model's file.  [default: the table's name, with .rosenblatt]")
 @shared_options("report", "header", "encoding", "threads", "json")
 @hyperparameter_options
@@ -97,6 +104,7 @@ def fit(
     test: str | None,
     validation: str | None,
     config: str | None,
+    checkpoint: str | None,
     out: str | None,
     report: str | None,
     header: bool | None,
@@ -112,18 +120,49 @@ def fit(
     rosenblatt fit people.csv --target income --test people-test.csv --report report.html
     rosenblatt fit iris.csv --target -1 --no-header --hidden-sizes 64,64 --activation gelu
     rosenblatt fit people.csv --target income --config people.toml --seed 7
+
+    With --trials or --minutes (or both: whichever ends first), or a [space] in the config, hyperparameters are
+    searched: many networks are trained at a time, the worse ones stopped early, the best joined into one model. What
+    became of each trial is written beside the model, to a file that ends in .trials.jsonl.
+
+    \b
+    rosenblatt fit people.csv --target income --trials 256 --minutes 5
+    rosenblatt fit people.csv --target income --minutes 5 --activation gelu     search all but the activation
+    rosenblatt fit people.csv --target income --config search.toml             a space of your own
+
+    \b
+    [space]                                               # search.toml
+    hidden_sizes = { choice = [[64], [128, 128]] }
+    learning_rate = { log_uniform = [1e-4, 1e-1] }
+    dropout = { uniform = [0.0, 0.5] }
+    optimizer = { choice = ["adam", "momentum"] }
+    beta1 = { uniform = [0.8, 0.99], when = { optimizer = ["momentum"] } }
     """
+    started = time.monotonic()
     given = {name: value for name, value in hyperparameters.items() if value is not None}
     spec = (Spec.from_toml(config) if config else Spec()).replace(**given)
     path = Path(out or f"{_stem(table)}.rosenblatt")
-    check_places([str(path), report], inputs=[table, test, validation, config])
+    trials = f"{str(path).removesuffix('.rosenblatt')}.trials.jsonl" if spec.searches else None
+    check_places([str(path), report, trials], inputs=[table, test, validation, config])
+    check_places([checkpoint], inputs=[table, test, validation, config, str(path), report])
+    if checkpoint and not spec.searches:
+        raise SpecError("There is no search whose state --checkpoint could keep. Add --trials or --minutes.")
     from rosenblatt import experiment
-    from rosenblatt.progress import training_progress
+    from rosenblatt.modelfile import write_file
+    from rosenblatt.progress import search_progress, training_progress
 
     say = teller(as_json)
     given_table = read(table, header, encoding, say)
     others = [None if name is None else read(name, header, encoding, say) for name in (test, validation)]
-    with training_progress(sys.stderr.isatty()) as watch:
+    shown, scoring = sys.stderr.isatty(), spec.training.scoring
+
+    def keep_records(records: list[dict[str, Any]]) -> None:
+        write_file(str(trials), "".join(f"{json.dumps(record)}\n" for record in records).encode())
+
+    with (
+        training_progress(shown and not spec.searches) as watch,
+        search_progress(shown and spec.searches, scoring) as watch_search,
+    ):
         fitted = experiment.fit(
             given_table,
             columns(target, given_table),
@@ -136,15 +175,30 @@ def fit(
             say=say,
             watch=watch,
             threads=threads,
+            searching=experiment.Searching(
+                started, watch_search, keep_records, Path(checkpoint) if checkpoint else None
+            ),
         )
+    from rosenblatt.describing import show_search
+    from rosenblatt.scores import to_json
+
     interrupted = fitted.model.facts["interrupted"]
     if interrupted:
         begun, asked = len(fitted.model.networks), fitted.model.facts["members"]
-        say(f"stopped early: the best epochs so far are kept, of {begun} of {asked} networks")
+        kept = (
+            "the best trials" if spec.searches else f"the best epochs so far are kept, of {begun} of {asked} networks"
+        )
+        say(f"stopped early: {kept}{' so far are kept' if spec.searches else ''}")
     replaced = path.exists()
     experiment.save(fitted, path)
     known = {key: fitted.model.facts[key] for key in ("rows", "test_rows", "seconds", "interrupted")}
-    _show_scores(fitted.scores, say, as_json, fitted.model, {**known, "model": str(path), "report": report})
+    more = {**known, "model": str(path), "report": report}
+    if spec.searches:
+        more |= {"search": fitted.model.facts["search"], "trials": str(trials), "best_trial": to_json(fitted.alone)}
+        if not as_json:
+            show_search(fitted.model.facts["search"])
+            say(f"trials: {trials}")
+    _show_scores(fitted.scores, say, as_json, fitted.model, more, fitted.alone)
     say(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
     _save_report(fitted, report, say)
     if interrupted:
@@ -269,7 +323,12 @@ def _known_columns(model: Model) -> set[str]:
 
 
 def _show_scores(
-    found: list[Score], say: Callable[[str], None], as_json: bool, model: Model, more: dict[str, Any]
+    found: list[Score],
+    say: Callable[[str], None],
+    as_json: bool,
+    model: Model,
+    more: dict[str, Any],
+    alone: Sequence[Score] = (),
 ) -> None:
     """The scores as a table beside the baseline, or all as JSON."""
     from rosenblatt.scores import to_json
@@ -292,7 +351,7 @@ def _show_scores(
         return
     from rosenblatt.describing import show_scores
 
-    show_scores(found, model)
+    show_scores(found, model, alone)
 
 
 def main() -> None:
@@ -309,7 +368,7 @@ def main() -> None:
         sys.exit(stop.status)
     except RosenblattError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(stop.status if isinstance(error, StoppedEarlyError) else 2)
+        sys.exit(stop.status if isinstance(error, StoppedEarlyError) else 1 if isinstance(error, DivergedError) else 2)
     except MemoryError:
         click.echo("Error: The memory of this machine is not enough. Give fewer rows, or smaller --bins.", err=True)
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from rosenblatt.model import Model
 from rosenblatt.scores import Score
 from rosenblatt.spec import HYPERPARAMETERS, in_words
 
+SHOWN = 8  # hyperparameters whose importance is shown
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
 
@@ -96,6 +98,7 @@ def of_model(model: Model, source: str) -> dict[str, Any]:
         "sizes": list(first.architecture.sizes),
         "activation": sorted({network.architecture.activation for network in model.networks}),
         "parameters": sum(network.architecture.n_parameters for network in model.networks),
+        "ensemble": [[trial.number, trial.weight] for trial in model.trials],
         "best_epochs": [network.best_epoch for network in model.networks],
         "epochs": [len(network.losses) for network in model.networks],
         "hyperparameters": {
@@ -162,6 +165,9 @@ def show_model(description: dict[str, Any]) -> None:
         f"learnt from {facts['rows']:,} rows{origin}, as {description['inputs']} inputs made of the columns below"
         + (f", in {facts['seconds']:g} s on {facts['created']}" if "created" in facts else "")
     )
+    if len(description["ensemble"]) > 1:
+        shares = ", ".join(f"{share:.0%} trial {number}" for number, share in description["ensemble"])
+        lines.append(f"an ensemble: {shares}; inputs and hyperparameters below are those of the first")
     if facts["interrupted"]:
         lines.append("training was stopped early")
     for line in lines:
@@ -176,6 +182,8 @@ def show_model(description: dict[str, Any]) -> None:
         asked = "" if values["asked"] == values["value"] else in_words(values["asked"])
         grid.add_row(name, _safe(in_words(values["value"])), asked, _safe(HYPERPARAMETERS[name].help))
     console.print(grid)
+    if "search" in facts:
+        show_search(facts["search"])
     if description["scores"]:
         grid = _grid("test score", "model", "baseline")
         for name, values in description["scores"].items():
@@ -183,19 +191,51 @@ def show_model(description: dict[str, Any]) -> None:
         console.print(grid)
 
 
-def show_scores(scores: list[Score], model: Model) -> None:
-    """Scores beside the baseline's, on the terminal."""
+def show_search(facts: dict[str, Any]) -> None:
+    """What a search found, on the terminal: its best trials, what mattered, how much of the best score is luck."""
+    console, trials, scoring = Console(highlight=False), facts["trials"], facts["scoring"]
+    counted = ", ".join(f"{trials[state]} {state}" for state in ("finished", "stopped", "failed") if trials[state])
+    console.print(
+        f"search: {trials['proposed']} trials in {facts['seconds']:.0f} s ({counted}), "
+        f"{facts['steps_per_second']:,} network-steps/s, cores busy {facts['cores_busy']:.0%}"
+    )
+    shares = {one["trial"]: one["weight"] for one in facts["ensemble"]}
+    listed_trials = facts["front"] or facts["top"]
+    grid = _grid("trial", f"validation {scoring}", "parameters", "in the model", "hyperparameters")
+    for trial in listed_trials:
+        values = ", ".join(f"{name} {_short(value)}" for name, value in trial["values"].items())
+        share = f"{shares[trial['number']]:.0%}" if trial["number"] in shares else ""
+        grid.add_row(str(trial["number"]), f"{trial['score']:.4f}", f"{trial['parameters']:,}", share, _safe(values))
+    console.print(grid)
+    if facts["optimism"] is not None and trials["finished"] > 1:
+        console.print(
+            f"best validation {scoring} {facts['best']['score']:.4f}; being the best of many, it is too good by about "
+            f"{facts['optimism']:.4f} (bootstrap over validation rows)"
+        )
+    for name, share in list(facts["importance"].items())[:SHOWN]:
+        console.print(f"  {name:18} {share:4.0%} {'▇' * round(30 * share)}", markup=False)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else in_words(value)
+
+
+def show_scores(scores: list[Score], model: Model, alone: Sequence[Score] = ()) -> None:
+    """Scores beside the baseline's, on the terminal; `alone` those of the best trial of an ensemble."""
     trivial = "mean" if model.target.task == "regression" else "majority class"
     if model.target.task == "multilabel":
         trivial = "most frequent labels"
-    grid = _grid(
-        "test score", f"{len(model.networks)} network{'s' * (len(model.networks) > 1)}", f"baseline: {trivial}"
-    )
-    for score in scores:
+    networks = f"{len(model.networks)} network{'s' * (len(model.networks) > 1)}"
+    if len(model.trials) > 1:
+        networks = f"ensemble of {len(model.trials)} trials, {networks}"
+    best = ["best trial alone"] if alone else []
+    grid = _grid("test score", networks, *best, f"baseline: {trivial}")
+    for place, score in enumerate(scores):
         better = score.model > score.baseline if score.higher_is_better else score.model < score.baseline
         ours = f"{score.model:.4f}" if abs(score.model) < 1000 else f"{score.model:,.1f}"
         base = f"{score.baseline:.4f}" if abs(score.baseline) < 1000 else f"{score.baseline:,.1f}"
-        grid.add_row(_safe(score.name), ours if better else f"{ours} (no better)", base)
+        single = [f"{alone[place].model:.4f}"] if alone else []
+        grid.add_row(_safe(score.name), ours if better else f"{ours} (no better)", *single, base)
     Console(highlight=False).print(grid)
 
 

@@ -28,18 +28,20 @@ from sklearn.utils.validation import (
 )
 
 from rosenblatt.arguments import seed_of, threads_of, with_hyperparameters
-from rosenblatt.data.columns import Column, Schema, of_types
+from rosenblatt.data.columns import Schema
 from rosenblatt.data.frames import as_frame, is_frame
 from rosenblatt.data.targets import Target, class_numbers
 from rosenblatt.errors import TableError, listed
-from rosenblatt.model import Data, Model, Stream, learn
+from rosenblatt.inputs import alike, of_numpy, schema_of, typed, with_weight
+from rosenblatt.learning import Data, Stream, learn
+from rosenblatt.model import Model
 from rosenblatt.modelfile import load_model, to_bytes, write_file
 from rosenblatt.progress import training_progress
 from rosenblatt.scoring import epoch_score
 from rosenblatt.spec import Spec
 
 
-class _Network(BaseEstimator, metaclass=ABCMeta):
+class Network(BaseEstimator, metaclass=ABCMeta):
     """What all our estimators share: rows in, a model learnt, rows predicted."""
 
     _kind = "mlp"
@@ -58,15 +60,14 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
             SpecError, TableError: (both ValueErrors) for hyperparameters or rows that cannot be used.
             KeyboardInterrupt: after Ctrl-C; if an epoch was over by then, the estimator is fitted with the best so far.
         """
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        self._check_target(y)
         frame = self._frame(X, reset=True)
         other = None if validation is None else self._frame(validation[0], reset=False)
-        frame, other = _alike(frame, other)
-        schema = _schema(frame)
+        frame, other = alike(frame, other)
+        schema = schema_of(frame)
         spec, n = self._spec(), frame.shape[0]
         numbers, weight = self._numbers(y, n), self._weight(sample_weight, n)
-        data = _with_weight(_typed(frame, schema), numbers, weight)
+        data = with_weight(typed(frame, schema), numbers, weight)
         score = epoch_score(self.scoring)
         watched = None if validation is None else self._validation(other, validation[1:], schema)
         with training_progress(self.verbose) as watch:
@@ -88,6 +89,10 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
         if self.model_.facts["interrupted"]:
             raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
         return self
+
+    def _check_target(self, y: Any) -> None:
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file, which `rosenblatt predict` and `load` read. Raises StorageError."""
@@ -175,7 +180,7 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
     def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema) -> Data:
         y, *rest = answers
         weight = self._weight(rest[0] if rest else None, frame.shape[0])
-        return _with_weight(_typed(frame, schema), self._numbers(y, frame.shape[0], known=True), weight)
+        return with_weight(typed(frame, schema), self._numbers(y, frame.shape[0], known=True), weight)
 
     @staticmethod
     def _weight(sample_weight: Any, n: int) -> np.ndarray | None:
@@ -196,8 +201,8 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
         first = not hasattr(self, "model_")
         frame = self._frame(X, reset=first)
         y, weight = numbers(frame.shape[0]), self._weight(sample_weight, frame.shape[0])
-        schema = _schema(frame) if first else self.model_.schema
-        data = _with_weight(_typed(frame, schema), y, weight)
+        schema = schema_of(frame) if first else self.model_.schema
+        data = with_weight(typed(frame, schema), y, weight)
         if self._stream is None:
             spec = self._spec()
             known = None if first else self.model_
@@ -221,7 +226,7 @@ class _Network(BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-class _Classifier(ClassifierMixin, _Network):
+class _Classifier(ClassifierMixin, Network):
     """Classes, or several labels at once."""
 
     def predict(self, X: Any) -> np.ndarray:
@@ -251,7 +256,7 @@ class _Classifier(ClassifierMixin, _Network):
         """Class numbers (n,), or zeros and ones (n, labels)."""
         if hasattr(y, "toarray"):
             y = y.toarray()
-        y = _of_numpy(y)
+        y = of_numpy(y)
         of_numbers = getattr(np.asarray(y).dtype, "kind", "") == "f"
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=of_numbers)
         if y.dtype == object and any(value is None or value != value for value in y.ravel()):  # noqa: PLR0124 - NaN
@@ -350,7 +355,7 @@ class Perceptron(_Classifier):
 
 
 @with_hyperparameters(without={"class_weight", "label_smoothing"})
-class MLPRegressor(RegressorMixin, _Network):
+class MLPRegressor(RegressorMixin, Network):
     """Multilayer perceptrons for one value or several.
 
     A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
@@ -378,7 +383,7 @@ class MLPRegressor(RegressorMixin, _Network):
     def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
         if getattr(np.asarray(y).dtype, "kind", "") in "mM":
             raise TableError("y holds dates or times, but numbers were expected. Say what number of them is meant.")
-        values = check_array(_of_numpy(y), ensure_2d=False, dtype=np.float64, input_name="y")
+        values = check_array(of_numpy(y), ensure_2d=False, dtype=np.float64, input_name="y")
         if values.ndim == 2 and values.shape[1] == 1:
             values = column_or_1d(values, warn=True)
         check_consistent_length(np.empty(n), values)
@@ -399,38 +404,3 @@ class MLPRegressor(RegressorMixin, _Network):
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
         return tags
-
-
-def _of_numpy(y: Any) -> Any:
-    """The same with a NumPy type, where it has one of pandas that can be missing (Int64, boolean) but is not."""
-    plain = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
-    return y.to_numpy(plain) if plain is not None and not y.isna().any() else y
-
-
-def _schema(frame: pl.DataFrame | np.ndarray | csr_array) -> Schema:
-    if isinstance(frame, pl.DataFrame):
-        return of_types(frame)
-    width = frame.shape[1] if isinstance(frame, np.ndarray) else 0  # a sparse matrix may have any number of columns
-    return Schema(columns=tuple(Column(name=f"x{i}", kind="number") for i in range(width)))
-
-
-def _alike(frame: Any, other: Any) -> tuple[Any, Any]:
-    """Rows to learn from and to validate on in one form, a frame where one of them is. Raises TableError."""
-    if other is None or type(frame) is type(other):
-        return frame, other
-    if issparse(frame) or issparse(other):
-        raise TableError("Rows to learn from and to validate on must both be sparse, or neither. Convert one of them.")
-    return as_frame(frame), as_frame(other)
-
-
-def _typed(frame: pl.DataFrame | np.ndarray | csr_array, schema: Schema) -> pl.DataFrame | np.ndarray | csr_array:
-    return schema.read(frame) if isinstance(frame, pl.DataFrame) else frame
-
-
-def _with_weight(frame: pl.DataFrame | np.ndarray | csr_array, y: np.ndarray, weight: np.ndarray | None) -> Data:
-    """The rows that weigh anything."""
-    if weight is None:
-        return Data(frame, y)
-    heavy = weight > 0
-    kept = frame.filter(heavy) if isinstance(frame, pl.DataFrame) else frame[heavy]
-    return Data(kept, y[heavy], weight[heavy])

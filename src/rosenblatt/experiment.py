@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rosenblatt.checkpoints import Keeper
+from rosenblatt.choosing import Outcome, outcome
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.inference import infer
 from rosenblatt.data.sources import Table
@@ -23,15 +25,18 @@ from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import ModelFileError, TableError, listed
-from rosenblatt.model import Data, Model, Watch, learn
+from rosenblatt.learning import Data, Prepared, ScoreOf, Watch, learn
+from rosenblatt.model import Model
 from rosenblatt.modelfile import digest, to_bytes, write_file
 from rosenblatt.scores import Score, baseline, scores
+from rosenblatt.searching import Progress, Search
 from rosenblatt.sections import Task
 from rosenblatt.spec import Spec
 from rosenblatt.training.population import Score as EpochScore
 
 Say = Callable[[str], None]
 FEW_TEST_ROWS = 30
+ENDING = 3.0  # seconds kept for what comes after a search: choosing, testing, writing the model and reading it again
 CHECKED_ROWS = 1000  # rows whose predictions must be the same, to the last bit, from the written file in a new process
 
 
@@ -45,6 +50,7 @@ class Fitted:
     truth: np.ndarray  # the answers of the test rows, as `Question.y`
     decoded: np.ndarray  # what the model says of them, as `Model.decoded`
     sample: pl.DataFrame  # rows on which the written model is checked
+    alone: Sequence[Score] = ()  # after a search: the same scores of its best trial alone
 
 
 def fit(
@@ -60,8 +66,9 @@ def fit(
     say: Say = print,
     watch: Callable[[Spec, int], Watch] | None = None,
     threads: int | None = None,
+    searching: Searching | None = None,
 ) -> Fitted:
-    """Train on a table and test on rows set aside, or on a table of their own.
+    """Train on a table and test on rows set aside, or on a table of their own; search first, where the spec does.
 
     Raises:
         TableError, SpecError: where the table or the hyperparameters do not allow it.
@@ -74,28 +81,40 @@ def fit(
     frame, y = _answered(table.frame, question.y, question.names, say)
     if len(y) < 2:
         raise TableError(f"Only one row has {listed(question.names, 3)}; two or more are needed to learn from.")
+    groups, order = _grouped(frame, spec, names)
+    ignored += [column_name(frame, spec.data.groups)] if spec.data.groups else []
     schema = _schema(frame, names, ignored, [column_name(frame, name) for name in keep], spec)
     for line in [*columns_in_words(schema), f"task: {task_in_words(question)}"]:
         say(line)
-    training, test_rows = _split(len(y), y, spec, question, test is not None)
+    training, test_rows = _split(y, spec, question, test is not None, groups, order)
     target = question.target(y[training], spec)
     test_frame, truth = (frame[test_rows], y[test_rows]) if test is None else answered(test, target, say)
     test_typed = schema.read(test_frame, say)  # what is wrong with it is said before the long work
     rough = " (few: their scores are rough)" if 0 < len(truth) < FEW_TEST_ROWS else ""
     say(f"rows: {len(training):,} for training, {len(truth):,} for the test{rough}")
-    model = learn(
-        spec,
-        schema,
-        target,
-        Data(schema.read(frame[training]), y[training]),
-        validation=None if validation is None else _data(schema, *answered(validation, target, say)),
-        score=_epoch_score(spec.training.scoring),
-        watch=watch,
-        threads=threads,
+    data = Data(
+        schema.read(frame[training]),
+        y[training],
+        groups=None if groups is None else groups[training],
+        order=None if order is None else order[training],
     )
+    watched = None if validation is None else _data(schema, *answered(validation, target, say))
+    score = _epoch_score(spec.training.scoring)
     base = baseline(target, y[training])
-    decoded = model.decoded_typed(test_typed, threads) if len(truth) else np.empty((0, len(base)))
-    found = scores(target, truth, decoded, base) if len(truth) else []
+
+    def tested(model: Model) -> tuple[np.ndarray, list[Score]]:
+        decoded = model.decoded_typed(test_typed, threads) if len(truth) else np.empty((0, len(base)))
+        return decoded, scores(target, truth, decoded, base) if len(truth) else []
+
+    alone: list[Score] = []
+    if spec.searches:
+        prepared = Prepared(data, lambda one: question.target(y[training], one), watched)
+        chosen = search(spec, schema, prepared, score, searching or Searching(), say, threads)
+        model = chosen.model.with_facts(search=chosen.facts)
+        alone = tested(chosen.best)[1] if len(model.trials) > 1 else []
+    else:
+        model = learn(spec, schema, target, data, validation=watched, score=score, watch=watch, threads=threads)
+    decoded, found = tested(model)
     model = model.with_facts(
         source=table.source,
         reason=question.reason,
@@ -108,7 +127,51 @@ def fit(
         version=version("rosenblatt"),
     )
     sample = (test_frame if len(truth) else frame).head(CHECKED_ROWS)
-    return Fitted(model, found, test_frame, truth, decoded, sample)
+    return Fitted(model, found, test_frame, truth, decoded, sample, alone)
+
+
+@dataclass(frozen=True)
+class Searching:
+    """What a search is given besides its spec."""
+
+    started: float = field(default_factory=time.monotonic)  # when its minutes began
+    watch: Callable[[Progress], None] | None = None  # told how far it has come
+    records: Callable[[list[dict[str, Any]]], None] | None = None  # given what is known of each trial, whatever comes
+    checkpoint: Path | None = None  # where its state is kept, and gone on from
+
+
+def search(
+    spec: Spec,
+    schema: Schema,
+    prepared: Prepared,
+    score: ScoreOf | None = None,
+    how: Searching | None = None,
+    say: Say = print,
+    threads: int | None = None,
+) -> Outcome:
+    """Try many sets of hyperparameters, stop those that do not earn more time, and join the best.
+
+    Raises:
+        SpecError: for a space that does not fit the task or the rows.
+        DivergedError, StoppedEarlyError: where no trial left anything to keep.
+    """
+    how = how or Searching()
+    running = Search(spec, prepared, score, threads)
+    keeper = Keeper(running, how.checkpoint) if how.checkpoint else None
+    if keeper and keeper.restored:
+        say(f"going on from {how.checkpoint}: {len(running.trials)} trials")
+    minutes = spec.search.minutes
+    deadline = None if minutes is None else how.started + 60 * minutes - ENDING
+    try:
+        running.run(deadline, how.watch, keeper.keep if keeper else None)
+    finally:
+        if how.records:
+            how.records([trial.record() for trial in running.trials])
+    found = outcome(running, schema)
+    if minutes is not None and not any(trial.state == "finished" for trial in running.trials):
+        epochs = max(trial.epochs for trial in running.trials)
+        say(f"{minutes:g} minutes were too short for one trial: what it learnt in {epochs} epochs is kept")
+    return found
 
 
 def _question(frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, say: Say) -> Question:
@@ -143,7 +206,7 @@ def predict(
         TableError: where the table does not fit the model.
     """
     typed = model.schema.read(table.frame, say)
-    for note in model.encoder.news(typed):
+    for note in dict.fromkeys(note for trial in model.trials for note in trial.encoder.news(typed)):
         say(note)
     decoded = model.decoded_typed(typed, threads)
     target, label = model.target, model.label(decoded)
@@ -245,8 +308,42 @@ def _schema(
     return schema
 
 
-def _split(n: int, y: np.ndarray, spec: Spec, question: Question, given: bool) -> tuple[np.ndarray, np.ndarray]:
+def _grouped(frame: pl.DataFrame, spec: Spec, targets: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The number of each row's group, and each row's place in order, where the spec names columns for them."""
+    found: list[np.ndarray | None] = []
+    for what, asked in (("groups", spec.data.groups), ("order", spec.data.order)):
+        if not asked:
+            found.append(None)
+            continue
+        name = column_name(frame, asked)
+        if name in targets:
+            raise TableError(f"{name!r} is the target; it cannot be the {what} too.")
+        if frame[name].has_nulls():
+            raise TableError(f"{name!r} is to be the {what}, but {frame[name].null_count()} rows have no value there.")
+        column = frame[name] if what == "groups" else _times(frame[name])
+        found.append((column.rank("dense") - 1).to_numpy())
+    if found[0] is not None and found[1] is not None:
+        raise TableError("Rows can be split by groups or by order, not by both. Leave one of them out.")
+    return found[0], found[1]
+
+
+def _times(column: pl.Series) -> pl.Series:
+    """A column whose order is that of time: numbers and dates, also where they were read as text."""
+    if column.dtype != pl.String:
+        return column
+    return infer(column.to_frame(), 1).columns[0].in_order(column)
+
+
+def _split(
+    y: np.ndarray,
+    spec: Spec,
+    question: Question,
+    given: bool,
+    groups: np.ndarray | None,
+    order: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Which rows are for training, and which for the test; none where the test has a table of its own."""
-    if given or spec.data.test_fraction == 0:
+    n, fraction = len(y), spec.data.test_fraction
+    if given or fraction == 0:
         return np.arange(n), np.arange(0)
-    return train_test(n, spec.data.test_fraction, spec.training.seed, y if question.labels else None)
+    return train_test(n, fraction, spec.training.seed, y if question.labels else None, groups, order)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.errors import TableError
-from rosenblatt.model import Model, TrainedNetwork
+from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.training.kernels import shape_of
 from rosenblatt.training.losses import EXPONENTIAL, LINKS, LOSSES, SIGMOID, SOFTMAX, predict_from_sums
@@ -54,6 +54,7 @@ class Walk:
     """One row's way through one network."""
 
     model: Model
+    trial: TrainedTrial  # the network's
     network: TrainedNetwork
     x: np.ndarray  # (F,) as the encoder makes it
     layers: list[LayerWalk]
@@ -63,7 +64,7 @@ class Walk:
     @property
     def predicted(self) -> np.ndarray:
         """What this network alone says, as `Model.decoded`: (classes, labels or values,)."""
-        return self.model.target.decode(self.layers[-1].outputs[None])[0]
+        return self.trial.target.decode(self.layers[-1].outputs[None])[0]
 
 
 def walk(model: Model, frame: pl.DataFrame, row: int, network: int = 1) -> Walk:
@@ -77,14 +78,14 @@ def walk(model: Model, frame: pl.DataFrame, row: int, network: int = 1) -> Walk:
         raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose one from 1 on.")
     if not 1 <= network <= len(model.networks):
         raise TableError(f"There is no network {network}; the model has {len(model.networks)}. Choose one from 1 on.")
-    chosen = model.networks[network - 1]
-    if model.chosen.network.rule == "kernel" and model.chosen.network.kind == "perceptron":
+    trial, chosen = model.trial_of(network - 1), model.networks[network - 1]
+    if trial.chosen.network.rule == "kernel" and trial.chosen.network.kind == "perceptron":
         raise TableError("A kernel perceptron goes by likeness to rows it keeps, not by weighted sums of inputs.")
-    x = model.encoder.encode(model.schema.read(frame[row - 1 : row]))[0].astype(np.float64)
-    return Walk(model, chosen, x, _forward(chosen, model, x))
+    x = trial.encoder.encode(model.schema.read(frame[row - 1 : row]))[0].astype(np.float64)
+    return Walk(model, trial, chosen, x, _forward(chosen, trial.target.loss, x))
 
 
-def _forward(network: TrainedNetwork, model: Model, x: np.ndarray) -> list[LayerWalk]:
+def _forward(network: TrainedNetwork, loss: str, x: np.ndarray) -> list[LayerWalk]:
     architecture, layers = network.architecture, []
     named = {key: part.astype(np.float64) for key, part in architecture.named(network.theta).items()}
     a = x * named[0, "scale"] if architecture.front_scale else x
@@ -95,7 +96,7 @@ def _forward(network: TrainedNetwork, model: Model, x: np.ndarray) -> list[Layer
         ones = np.ones_like(sums)
         if l == last:
             outputs = sums[None].copy()
-            predict_from_sums(shape_of(architecture, model.target.loss).link, outputs)
+            predict_from_sums(shape_of(architecture, loss).link, outputs)
             layers.append(LayerWalk(a, W, b, sums, sums, outputs[0], ones, ones, residual=False))
             return layers
         normalized, inverse = _normalized(architecture.normalization, named, l, sums)
@@ -127,16 +128,16 @@ def go_back(walked: Walk, truth: np.ndarray) -> None:
 
     Normalization is that of prediction. Raises TableError for perceptrons, which have no gradients.
     """
-    model, layers = walked.model, walked.layers
+    trial, layers = walked.trial, walked.layers
     if walked.network.architecture.kind == "perceptron":
         raise TableError(
             "A perceptron learns from its mistakes, not by gradients. Watch it do so with rosenblatt learn-step."
         )
-    t, d = model.target.encode(truth).astype(np.float64), np.empty((1, len(layers[-1].sums)))
-    chosen = model.chosen.training
+    t, d = trial.target.encode(truth).astype(np.float64), np.empty((1, len(layers[-1].sums)))
+    chosen = trial.chosen.training
     parameter = float(getattr(chosen, PARAMETERS[chosen.loss])) if chosen.loss in PARAMETERS else 0.0
     walked.target = t[0]
-    walked.loss = LOSSES[model.target.loss](
+    walked.loss = LOSSES[trial.target.loss](
         layers[-1].sums[None].copy(), t, np.ones(1), d, chosen.label_smoothing, parameter
     )
     named = walked.network.architecture.named(walked.network.theta)
@@ -162,7 +163,7 @@ def _through_normalization(kind: str, layer: LayerWalk, gain: np.ndarray) -> np.
 
 def input_names(walked: Walk) -> list[str]:
     """What each input is, in the words of the table."""
-    return walked.model.encoder.names
+    return walked.trial.encoder.names
 
 
 def unit_names(walked: Walk, l: int) -> list[str]:
@@ -190,7 +191,7 @@ def described(walked: Walk, frame: pl.DataFrame, row: int, most: int) -> dict[st
         "inputs": [
             {"input": name, "column": column, "value": float(value)}
             for name, column, value in zip(
-                walked.model.encoder.names, walked.model.encoder.source_columns, walked.x, strict=True
+                walked.trial.encoder.names, walked.trial.encoder.source_columns, walked.x, strict=True
             )
             if value
         ],
@@ -239,7 +240,7 @@ def _contributions(
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
     """The largest contributions to unit k of layer l, and all of them; many inputs made of few columns go by column."""
     layer = walked.layers[l]
-    products, columns = layer.contributions[:, k], walked.model.encoder.source_columns if l == 0 else []
+    products, columns = layer.contributions[:, k], walked.trial.encoder.source_columns if l == 0 else []
     known = list(dict.fromkeys(columns))
     if len(known) == len(columns) or len(columns) <= most:
         told = [

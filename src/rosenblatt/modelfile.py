@@ -1,8 +1,8 @@
 """In: a model. Out: one file, safetensors with a description in JSON; and back.
 
 Layout: tensors `network.N.layer.L.weight` (inputs, units), `.bias` (units,) and what else the architecture has, by the
-names of its parts; under the metadata key `rosenblatt` a JSON object with spec, schema, encoder, target, and the facts
-known of the model. No part of it can run code.
+names of its parts; under the metadata key `rosenblatt` a JSON object with spec, schema, the facts known of the model,
+and of each trial its hyperparameters, weight, encoder and target. No part of it can run code.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from rosenblatt.data.columns import Schema
 from rosenblatt.data.targets import Target
 from rosenblatt.data.transforms import Encoder
 from rosenblatt.errors import ModelFileError, SpecError, StorageError
-from rosenblatt.model import Model, TrainedNetwork
+from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.spec import Spec
 
-FORMAT = 2  # raised by one whenever older versions could not read what is written
-OLDEST = 2  # whose files can be read
+FORMAT = 3  # raised by one whenever older versions could not read what is written
+OLDEST = 3  # whose files can be read
 
 
 def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] | None = None) -> None:
@@ -71,31 +71,39 @@ def _umask() -> int:
 
 def to_bytes(model: Model) -> bytes:
     """The content of a model's file."""
-    tensors: dict[str, np.ndarray] = {}
-    networks: list[dict[str, Any]] = []
-    for n, network in enumerate(model.networks):
-        for (layer, name), part in network.architecture.named(network.theta).items():
-            tensors[f"network.{n}.layer.{layer}.{name}"] = part
-        networks.append(
+    tensors = {
+        f"network.{n}.layer.{layer}.{name}": part
+        for n, network in enumerate(model.networks)
+        for (layer, name), part in network.architecture.named(network.theta).items()
+    }
+    description = {
+        "format": FORMAT,
+        "spec": model.spec.model_dump(mode="json"),
+        "schema": model.schema.model_dump(mode="json"),
+        "trials": [_described(trial) for trial in model.trials],
+        "facts": model.facts,
+        "checksum": _checksum(tensors),
+    }
+    return save(tensors, metadata={"rosenblatt": json.dumps(description)})
+
+
+def _described(trial: TrainedTrial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "weight": trial.weight,
+        "chosen": trial.chosen.model_dump(mode="json"),
+        "encoder": trial.encoder.model_dump(mode="json"),
+        "target": trial.target.model_dump(mode="json"),
+        "networks": [
             {
                 "architecture": asdict(network.architecture),
                 "best_epoch": network.best_epoch,
                 "losses": network.losses,
                 "scores": network.scores,
             }
-        )
-    description = {
-        "format": FORMAT,
-        "spec": model.spec.model_dump(mode="json"),
-        "chosen": model.chosen.model_dump(mode="json"),
-        "schema": model.schema.model_dump(mode="json"),
-        "encoder": model.encoder.model_dump(mode="json"),
-        "target": model.target.model_dump(mode="json"),
-        "networks": networks,
-        "facts": model.facts,
-        "checksum": _checksum(tensors),
+            for network in trial.networks
+        ],
     }
-    return save(tensors, metadata={"rosenblatt": json.dumps(description)})
 
 
 def is_model_file(path: str | Path) -> bool:
@@ -157,8 +165,34 @@ def print_digest(model: str, rows: str) -> None:
 
 
 def _model(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
+    trials, n = [], 0
+    for trial in description["trials"]:
+        networks = _networks(trial["networks"], tensors, n)
+        n += len(networks)
+        trials.append(
+            TrainedTrial(
+                Spec.from_dict(trial["chosen"]),
+                Encoder.model_validate(trial["encoder"]),
+                Target.model_validate(trial["target"]),
+                networks,
+                trial["weight"],
+                trial["number"],
+            )
+        )
+    return Model(
+        Spec.from_dict(description["spec"]),
+        Schema.model_validate(description["schema"]),
+        tuple(trials),
+        description["facts"],
+    )
+
+
+def _networks(
+    described: list[dict[str, Any]], tensors: dict[str, np.ndarray], first: int
+) -> tuple[TrainedNetwork, ...]:
+    """The networks of one trial; its first one has the number `first`."""
     networks = []
-    for n, network in enumerate(description["networks"]):
+    for n, network in enumerate(described, first):
         known = network["architecture"]
         architecture = Architecture(**known | {"sizes": tuple(known["sizes"])})
         theta = np.empty(architecture.n_parameters, np.float32)
@@ -169,15 +203,7 @@ def _model(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model
                 architecture, theta, network["best_epoch"], tuple(network["losses"]), tuple(network["scores"])
             )
         )
-    return Model(
-        Spec.from_dict(description["spec"]),
-        Spec.from_dict(description["chosen"]),
-        Schema.model_validate(description["schema"]),
-        Encoder.model_validate(description["encoder"]),
-        Target.model_validate(description["target"]),
-        tuple(networks),
-        description["facts"],
-    )
+    return tuple(networks)
 
 
 def _checksum(tensors: dict[str, np.ndarray]) -> str:

@@ -12,7 +12,7 @@ from rosenblatt.spec import HYPERPARAMETERS, Hyperparameter, in_words
 if TYPE_CHECKING:
     from rosenblatt.data.sources import Table
 
-SECTIONS = {"network": "The network", "training": "Training", "data": "Data"}
+SECTIONS = {"network": "The network", "training": "Training", "data": "Data", "search": "The search"}
 
 
 class Grouped(click.Command):

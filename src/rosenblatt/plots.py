@@ -220,10 +220,10 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
     rows = np.sort(rng.permutation(frame.height)[:IMPORTANCE_ROWS])
     truth = y[rows]
     parts = {column.name: [part.name for part in read] for column, read in model.schema.parts(frame[rows])}
-    x = model.encoder.encode(model.schema.read(frame[rows]))
-    made_of = np.array(model.encoder.source_columns)
+    x = model.encoded(model.schema.read(frame[rows]))
+    made_of = [np.array(trial.encoder.source_columns) for trial in model.trials]
 
-    def quality(rows_encoded: np.ndarray) -> float:
+    def quality(rows_encoded: list[np.ndarray]) -> float:
         decoded = model.decoded_rows(rows_encoded)
         if model.target.task == "regression":
             return float(metrics.r2_score(truth, decoded))
@@ -233,14 +233,13 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
 
     best, lost = quality(x), {}
     strength = np.abs(model.networks[0].architecture.layers(model.networks[0].theta)[0][0]).sum(axis=1)
-    strengths = {name: strength[np.isin(made_of, typed)].sum() for name, typed in parts.items()}
+    strengths = {name: strength[np.isin(made_of[0], typed)].sum() for name, typed in parts.items()}
     for name in sorted(parts, key=lambda name: -strengths[name])[:IMPORTANCE_COLUMNS]:
-        columns = np.flatnonzero(np.isin(made_of, parts[name]))
         drops = []
         for _ in range(repeats):
-            shuffled = x.copy()
-            shuffled[:, columns] = x[rng.permutation(len(x))][:, columns]
-            drops.append(best - quality(shuffled))
+            order = rng.permutation(len(truth))
+            mixed = [np.where(np.isin(made, parts[name]), m[order], m) for made, m in zip(made_of, x, strict=True)]
+            drops.append(best - quality(mixed))
         lost[name] = np.array(drops)
     return lost
 
@@ -274,7 +273,7 @@ def network(model: Model, which: int = 1) -> Picture:
         some = f"\n({len(units)} shown)" if len(units) < size else ""
         ax.text(l, height.min() - 1.2 if len(height) else 0, f"{size} {what}{some}", ha="center", va="top", color=GREY)
     for unit, height in zip(shown[0], heights[0], strict=True):
-        ax.text(-0.06, height, model.encoder.names[unit][:34], ha="right", va="center", fontsize=7)
+        ax.text(-0.06, height, model.trial_of(which - 1).encoder.names[unit][:34], ha="right", va="center", fontsize=7)
     for name, height in zip(_output_names(model.target, shown[-1]), heights[-1], strict=True):
         ax.text(len(layers) + 0.06, height, name[:24], ha="left", va="center", fontsize=8)
     ax.set_axis_off()

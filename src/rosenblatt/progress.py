@@ -1,4 +1,4 @@
-"""In: the records of a training. Out: a progress bar with the epochs done and the best validation score so far."""
+"""In: the records of a training, or how far a search has come. Out: a live view of it on the terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rosenblatt.searching import Progress
 from rosenblatt.spec import Spec
 from rosenblatt.training.member import Record
 
@@ -40,3 +41,44 @@ def training_progress(shown: bool) -> Iterator[Callable[[Spec, int], Callable[[R
             return told
 
         yield watch
+
+
+@contextmanager
+def search_progress(shown: bool, scoring: str) -> Iterator[Callable[[Progress], None] | None]:
+    """What `Search.run` takes as `watch`; None where nothing is to be shown."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+
+    with Live(console=Console(stderr=True), transient=True, refresh_per_second=8) as live:
+
+        def told(now: Progress) -> None:
+            total, done = 1.0, 0.0
+            if now.left is not None:
+                total, done = now.seconds + now.left, now.seconds
+            elif now.asked is not None:
+                total, done = now.asked, now.proposed - now.running
+            lines = in_lines(now, scoring)
+            live.update(Group(lines[0], ProgressBar(total=max(total, 1e-9), completed=done, width=60), lines[1]))
+
+        yield told
+
+
+def in_lines(now: Progress, scoring: str) -> tuple[str, str]:
+    """How far a search has come: its trials, and how well and fast it goes."""
+    states = {
+        "running": now.running,
+        "paused": now.paused,
+        "stopped": now.stopped,
+        "finished": now.finished,
+        "diverged": now.failed,
+    }
+    counted = ", ".join(f"{number} {state}" for state, number in states.items() if number)
+    of = "" if now.asked is None else f" of {now.asked}"
+    trials = f"{now.proposed}{of} trials: {counted}" if now.proposed else "compiling the engine, once an installation"
+    best = "" if math.isinf(now.best) else f"best {scoring} {-now.best if scoring == 'loss' else now.best:.4g}, "
+    left = "" if now.left is None else f", {now.left:.0f} s left"
+    return trials, f"{best}{now.steps / max(now.seconds, 1e-9):,.0f} network-steps/s{left}"

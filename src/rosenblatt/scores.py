@@ -6,6 +6,7 @@ command on a small table does not have.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,6 @@ def _finite(found: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
-def to_json(found: list[Score]) -> dict[str, Any]:
+def to_json(found: Sequence[Score]) -> dict[str, Any]:
     """`{score: {"model": value, "baseline": value}}`."""
     return {score.name: {"model": score.model, "baseline": score.baseline} for score in found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from threading import Lock
@@ -14,7 +15,10 @@ from sklearn.metrics import get_scorer, get_scorer_names
 
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import SpecError, nearest
+from rosenblatt.scores import auc, r2
 from rosenblatt.training.population import Score
+
+EPSILON = float(np.finfo(np.float64).eps)
 
 
 class _Snapshot(BaseEstimator):
@@ -47,6 +51,38 @@ class _RegressorSnapshot(RegressorMixin, _Snapshot):
     pass
 
 
+def _squared(y: np.ndarray, said: np.ndarray) -> float:
+    return float(np.mean((y - said) ** 2))
+
+
+_OF_VALUES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "r2": r2,
+    "neg_mean_squared_error": lambda y, said: -_squared(y, said),
+    "neg_root_mean_squared_error": lambda y, said: -math.sqrt(_squared(y, said)),
+    "neg_mean_absolute_error": lambda y, said: -float(np.mean(np.abs(y - said))),
+}
+_OF_TWO_CLASSES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"roc_auc": auc}
+_OF_CLASSES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": lambda y, said: float((said.argmax(axis=1) == y).mean()),
+    "balanced_accuracy": lambda y, said: float(
+        np.mean([(said[y == k].argmax(axis=1) == k).mean() for k in np.unique(y)])
+    ),
+    "neg_log_loss": lambda y, said: float(np.log(np.maximum(said[np.arange(len(y)), y], EPSILON)).mean()),
+}
+
+
+def _quick(scoring: str, target: Target) -> Callable[[np.ndarray, np.ndarray], float] | None:
+    """The formula of a scorer for what `Target.decode` gives, where it is one of ours: scikit-learn checks its
+    arguments for longer than a small network takes for an epoch."""
+    if target.task == "regression" and len(target.names) == 1 and scoring in _OF_VALUES:
+        return lambda y, said: _OF_VALUES[scoring](y, said[:, 0])
+    if target.task == "binary" and scoring in _OF_TWO_CLASSES:
+        return lambda y, said: _OF_TWO_CLASSES[scoring](y, said[:, 1]) if 0 < y.sum() < len(y) else math.nan
+    if target.task in ("binary", "multiclass") and scoring in _OF_CLASSES:
+        return None if scoring == "neg_log_loss" and target.answers == "sums" else _OF_CLASSES[scoring]
+    return None
+
+
 def epoch_score(scoring: str | Callable[..., float]) -> Callable[[Target, np.ndarray], Score] | None:
     """What makes a `Score` of a target and y; None for the loss.
 
@@ -70,6 +106,11 @@ def epoch_score(scoring: str | Callable[..., float]) -> Callable[[Target, np.nda
         if target.answers == "sums":
             kind = _PerceptronSnapshot
         known = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+        quick = _quick(scoring, target) if isinstance(scoring, str) else None
+        truth = y.astype(int) if target.labels else y.reshape(len(y), -1)[:, 0]
+        if quick is not None:
+            return lambda outputs, rows: quick(truth[rows], target.decode(outputs))
 
         one_at_a_time = Lock()  # what Python is told about warnings holds for all threads
 

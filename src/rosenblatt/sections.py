@@ -351,8 +351,73 @@ class TrainingSpec(Section):
     seed: int = _field(0, "Seed of all random choices; equal seeds give equal networks.", ge=0, lt=2**63)
 
 
+class SearchSpec(Section):
+    """The search for hyperparameters: how many are tried, which, and for how long."""
+
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = _field(
+        None,
+        "Sets of hyperparameters to try. With neither trials, minutes nor a space there is no search, but one fit; "
+        "with a space alone 100 are tried.",
+    )
+    minutes: Annotated[float, Field(gt=0, le=100_000)] | None = _field(
+        None, "Time for the whole command, from reading the table to the saved model; the best by then is kept."
+    )
+    sampler: Literal["random", "quasi_random", "tpe", "gp", "cma_es", "nsga2", "grid"] = _field(
+        "tpe",
+        "What proposes hyperparameters, by way of Optuna: at random, evenly spread, by densities of good and bad ones "
+        "(tpe), by a Gaussian process (gp, needs PyTorch), by evolution (cma_es; nsga2 for two goals), or on a grid.",
+        "Bergstra et al. 2011 (tpe); Hansen 2016 (cma_es); Deb et al. 2002 (nsga2); Akiba et al. 2019 (Optuna)",
+    )
+    stopping: Literal["asha", "hyperband", "median", "pbt", "none"] = _field(
+        "asha",
+        "Which trials may go on after some epochs: the best in so many (asha, hyperband), those no worse than the "
+        "median, all; or trials copy better ones and change their hyperparameters (pbt).",
+        "Li et al. 2020 (asha); Li et al. 2018 (hyperband); Golovin et al. 2017 (median); Jaderberg et al. 2017 (pbt)",
+    )
+    reduction: int = _field(
+        3, "One in so many trials earns the next rung.", ge=2, le=100, only={"stopping": ["asha", "hyperband"]}
+    )
+    first_rung: Annotated[int, Field(ge=1)] | Auto = _field(
+        "auto", "Epochs after which a trial is first compared with others; auto is a twentieth of all."
+    )
+    validate_on: Literal["auto", "holdout", "folds"] = _field(
+        "auto",
+        "Rows on which trials are compared: one part of the training rows, or each in turn; auto takes one part from "
+        "100,000 rows on.",
+    )
+    repeats: Annotated[int, Field(ge=1, le=100)] | Auto = _field(
+        "auto", "Times the folds are dealt anew; auto is 2 below 500 rows, else 1."
+    )
+    goal: Literal["score", "score_and_size"] = _field(
+        "score",
+        "What is sought: the best score, or all that no other beats both in score and in number of parameters.",
+        only={"sampler": ["nsga2"]},
+    )
+    ensemble: bool = _field(
+        True, "Join the trials that do best together into one model.", "Caruana et al. 2004"
+    )  # fmt: skip
+    simplest: bool = _field(
+        False,
+        "Instead of the best trial, take the one with fewest parameters within one standard error of it.",
+        "Breiman et al. 1984",
+    )
+    memory: Annotated[float, Field(gt=0)] | Auto = _field(
+        "auto", "Most memory, in GiB, for networks and encoded tables; auto is half of what the machine has free."
+    )
+    deterministic: bool = _field(
+        False, "Decide in rounds, so that equal seeds give equal searches on any number of cores; cores wait a little."
+    )
+
+
 class DataSpec(Section):
     """How the table is split and encoded."""
+
+    groups: str = _field(
+        "", "Column whose equal values stay on one side of every split, such as a patient's number; not learnt from."
+    )
+    order: str = _field(
+        "", "Column of times or numbers: the test and every validation are on rows that come after those learnt from."
+    )
 
     test_fraction: float = _field(
         0.2, "Share of the rows set aside for the test, never seen in training. 0 for none.", ge=0, lt=1

@@ -14,7 +14,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from rosenblatt.errors import SpecError, nearest
-from rosenblatt.sections import DataSpec, NetworkSpec, Section, TrainingSpec, split
+from rosenblatt.sections import DataSpec, NetworkSpec, SearchSpec, Section, TrainingSpec, split
+from rosenblatt.space import LAYERS, SHAPE, WIDTH, Dimension, dimension_of
 
 
 class Spec(Section):
@@ -27,6 +28,42 @@ class Spec(Section):
     network: NetworkSpec = NetworkSpec()
     training: TrainingSpec = TrainingSpec()
     data: DataSpec = DataSpec()
+    search: SearchSpec = SearchSpec()
+    space: dict[str, Dimension] = {}  # hyperparameters that are searched, and the values they may take
+
+    @property
+    def searches(self) -> bool:
+        """Whether hyperparameters are searched, instead of one fit."""
+        return bool(self.space) or self.search.trials is not None or self.search.minutes is not None
+
+    def without_search(self) -> Spec:
+        """What one fit is asked for."""
+        return self.model_copy(update={"search": SearchSpec(), "space": {}})
+
+    def searching(self, space: Mapping[str, Any]) -> Spec:
+        """This spec with a space to search: dimensions, or fixed values, by hyperparameter.
+
+        >>> from rosenblatt.space import log_uniform
+        >>> str(Spec().searching({"learning_rate": log_uniform(1e-4, 1e-1)}).space["learning_rate"])
+        'from 0.0001 to 0.1, by its logarithm'
+
+        Raises SpecError for an unknown hyperparameter, values out of its limits, and conditions that never hold.
+        """
+        found = {name: dimension_of(name, written) for name, written in space.items()}
+        for name in found:
+            if name not in HYPERPARAMETERS | SHAPE or (name in HYPERPARAMETERS and section_of(name) == "search"):
+                known = [*SHAPE, *(h.name for h in HYPERPARAMETERS.values() if h.section != "search")]
+                raise SpecError(f"There is no hyperparameter {name!r} to search.{nearest(name, known)}")
+        if "hidden_sizes" in found and {LAYERS, WIDTH} & found.keys():
+            raise SpecError(f"A space has either hidden_sizes or {LAYERS} and {WIDTH}, but this one has both.")
+        fixed = {name: space[name] for name, dimension in found.items() if dimension is None}
+        for name in SHAPE:
+            if name in fixed:
+                raise SpecError(
+                    f"{name} must be {{ choice = [...] }} or {{ integer = [...] }}; fix hidden_sizes instead."
+                )
+        dimensions = {name: dimension for name, dimension in found.items() if dimension is not None}
+        return self.replace(**fixed).model_copy(update={"space": dimensions})
 
     @classmethod
     def of(cls, **hyperparameters: Any) -> Spec:
@@ -39,14 +76,18 @@ class Spec(Section):
 
     def replace(self, **hyperparameters: Any) -> Spec:
         """This spec with some hyperparameters changed. Raises SpecError as `of` does."""
-        sections = self.model_dump()
+        sections = self.model_dump(exclude={"space"})
         for name, value in hyperparameters.items():
             sections[section_of(name)][name] = value
-        return _validated(sections)
+        return _validated(sections).model_copy(update={"space": self.space})
 
     @classmethod
     def from_dict(cls, sections: Mapping[str, Any]) -> Spec:
         """A spec from `{section: {hyperparameter: value}}`; what is not there keeps its default. Raises SpecError."""
+        space = sections.get("space", {})
+        sections = {section: values for section, values in sections.items() if section != "space"}
+        if not isinstance(space, Mapping):
+            raise SpecError(f"space must be a section of hyperparameters to search, but is {space!r}. Write [space].")
         for section, values in sections.items():
             if section not in cls.model_fields:
                 if section in HYPERPARAMETERS:
@@ -60,7 +101,7 @@ class Spec(Section):
             for name in values:
                 if section_of(name) != section:
                     raise SpecError(f"{name} stands in section [{section}], but belongs in [{section_of(name)}].")
-        return _validated(sections)
+        return _validated(sections).searching(space)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Spec:
@@ -111,8 +152,11 @@ class Hyperparameter:
         return kind in needed and all(HYPERPARAMETERS[name].concerns(kind) for name in self.only if name != "kind")
 
 
+SECTIONS = {name: field for name, field in Spec.model_fields.items() if name != "space"}
+
+
 def _hyperparameters() -> Iterator[Hyperparameter]:
-    for section, field in Spec.model_fields.items():
+    for section, field in SECTIONS.items():
         for name, schema in type(field.default).model_json_schema(mode="serialization")["properties"].items():
             default = getattr(field.default, name)
             choices = _choices(schema.get("items", schema))

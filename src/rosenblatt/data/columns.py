@@ -54,6 +54,12 @@ class Column(BaseModel):
         """Whether a network learns from this column."""
         return self.kind in ("number", "boolean", "category", "date")
 
+    def in_order(self, series: pl.Series) -> pl.Series:
+        """The values that the column's rows are ordered by: dates, numbers, or text."""
+        if self.kind == "date":
+            return self._dates(series, ignore)
+        return self._numbers(series, ignore) if self.kind == "number" else series
+
     def read(self, series: pl.Series, say: Say = ignore) -> list[pl.Series]:
         """The typed columns made of this one, Float64 or String, null where missing. Raises TableError."""
         if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):

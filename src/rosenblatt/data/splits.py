@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+from rosenblatt.errors import TableError
+
+
+class Fold(NamedTuple):
+    """Rows to learn from, and rows to validate on."""
+
+    rows: np.ndarray
+    spared: np.ndarray
 
 
 def folds(n: int, k: int, seed: int, like: np.ndarray | None = None) -> list[np.ndarray]:
@@ -19,21 +30,117 @@ def folds(n: int, k: int, seed: int, like: np.ndarray | None = None) -> list[np.
     return [np.sort(order[part == i]) for i in range(k)]
 
 
-def train_test(n: int, fraction: float, seed: int, like: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def deal(
+    n: int,
+    k: int,
+    seed: int,
+    like: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    order: np.ndarray | None = None,
+) -> list[Fold]:
+    """k folds, each of which spares another part of the rows 0 to n - 1.
+
+    Rows of one group (n,) are spared together. With `order` (n,), each fold learns from all rows that come before those
+    it spares: these are the latter half of the rows, in k blocks. Raises TableError where there are too few groups.
+    """
+    if order is not None:
+        if groups is not None:
+            raise TableError("Rows can be split by groups or by their order, not by both. Leave one of them out.")
+        return _forward(order, k)
+    parts = folds(n, k, seed, like) if groups is None else _whole_groups(groups, k, seed)
+    return [Fold(np.setdiff1d(np.arange(n), part, assume_unique=True), part) for part in parts]
+
+
+def validation_folds(
+    n: int,
+    k: int,
+    repeats: int,
+    seed: int,
+    like: np.ndarray,
+    groups: np.ndarray | None = None,
+    order: np.ndarray | None = None,
+) -> list[Fold]:
+    """Folds for the validation of trials: those of `deal`, in as many deals as `repeats` says."""
+    seeds = np.random.default_rng(seed).integers(2**63, size=repeats)
+    if order is not None:  # there is but one
+        seeds = seeds[:1]
+    return [fold for one in seeds for fold in deal(n, k, int(one), like, groups, order)]
+
+
+def _whole_groups(groups: np.ndarray, k: int, seed: int) -> list[np.ndarray]:
+    """k parts of whole groups: the largest group first, each to the part that has fewest rows."""
+    names, member = np.unique(groups, return_inverse=True)
+    if names.size < k:
+        raise TableError(f"There are {names.size} groups, but {k} folds. Choose fewer folds, or other groups.")
+    rng = np.random.default_rng(seed)
+    counts = np.bincount(member)
+    shuffled = rng.permutation(names.size)
+    part, filled = np.empty(names.size, int), np.zeros(k)
+    for group in shuffled[np.argsort(-counts[shuffled], kind="stable")]:
+        part[group] = filled.argmin()
+        filled[part[group]] += counts[group]
+    return [np.flatnonzero(part[member] == i) for i in range(k)]
+
+
+def _forward(order: np.ndarray, k: int) -> list[Fold]:
+    """Each fold learns from all that comes before the block it spares; rows of one time stand on one side."""
+    times, place = np.unique(order, return_inverse=True)
+    if times.size < k + 1:
+        raise TableError(f"The rows have {times.size} different times, but {k} folds need {k + 1}. Choose fewer folds.")
+    cumulated = np.cumsum(np.bincount(place)) / len(order)  # share of the rows up to each time
+    starts = [int(np.searchsorted(cumulated, 0.5 + 0.5 * i / k)) for i in range(k)]
+    starts = [max(start, i + 1) for i, start in enumerate(starts)]  # one time at least before each block
+    starts = [min(start, times.size - k + i) for i, start in enumerate(starts)]
+    ends = [*starts[1:], times.size]
+    return [
+        Fold(np.flatnonzero(place < start), np.flatnonzero((place >= start) & (place < end)))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def train_test(
+    n: int,
+    fraction: float,
+    seed: int,
+    like: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    order: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Set a share of the rows 0 to n - 1 aside for the test. Returns the sorted rows for training, and for the test.
 
     With `like` (n,), the classes, each of them is split by that share, and has at least one row for training;
-    so does the whole.
+    so does the whole. With `groups` (n,), whole groups are set aside; with `order` (n,), the last rows.
     """
+    if order is not None:
+        return _last(order, fraction)
+    if groups is not None:
+        return _some_groups(groups, fraction, seed)
     rng = np.random.default_rng(seed)
-    order = rng.permutation(n)
+    mixed = rng.permutation(n)
     if like is not None:
-        order = order[np.argsort(like[order], kind="stable")]
+        mixed = mixed[np.argsort(like[mixed], kind="stable")]
     position = (np.arange(n) + rng.random()) * fraction  # systematic sampling: one row in every 1 / fraction
     chosen = np.floor(position + fraction) > np.floor(position)
     if like is not None:
-        for value in np.setdiff1d(like[order[chosen]], like[order[~chosen]]):
-            chosen[np.flatnonzero(like[order] == value)[0]] = False
+        for value in np.setdiff1d(like[mixed[chosen]], like[mixed[~chosen]]):
+            chosen[np.flatnonzero(like[mixed] == value)[0]] = False
     if chosen.all():
         chosen[0] = False
-    return np.sort(order[~chosen]), np.sort(order[chosen])
+    return np.sort(mixed[~chosen]), np.sort(mixed[chosen])
+
+
+def _last(order: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """The last rows; those of one time are on one side."""
+    place = np.unique(order, return_inverse=True)[1]
+    shares = np.cumsum(np.bincount(place)) / len(order)
+    start = max(1, int(np.searchsorted(shares, 1 - fraction)) + 1)
+    return np.flatnonzero(place < start), np.flatnonzero(place >= start)
+
+
+def _some_groups(groups: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Groups at random, until their rows are about that share; one group at least is for training."""
+    names, member = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(names.size)
+    before = np.concatenate([[0], np.cumsum(np.bincount(member)[order])[:-1]])
+    chosen = np.isin(member, order[before < fraction * len(groups)][: names.size - 1])
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -45,6 +45,7 @@ class Member:
     best_score: float = -np.inf
     history: list[Record] = field(default_factory=list)
     failure: str = ""  # why it could not go on, if it could not
+    ended: bool = False  # whether more epochs would bring nothing
 
     @property
     def trained(self) -> bool:
@@ -61,6 +62,10 @@ class Member:
                 return (state.theta - state.m / np.float32(max(state.step[SEEN], 1))).astype(state.theta.dtype)
             return state.mean if rule == "pocket" and state.step[BEST_RIGHT] > 0 else state.theta
         return state.mean if self.spec.training.averaging > 0 else state.theta
+
+    def fail(self, reason: str) -> None:
+        """It cannot go on."""
+        self.failure, self.ended = reason, True
 
     def copy(self) -> Member:
         """This member, to come back to after it has learnt on."""

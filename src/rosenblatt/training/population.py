@@ -1,7 +1,8 @@
 """In: members, and the rows they learn from. Out: a record of every epoch of every member; the members are trained.
 
-One plain thread a core takes the next member, trains it some epochs in one call that holds no lock, and scores it on
-its validation rows. Members may differ in everything; what becomes of one depends on nothing but itself.
+One plain thread a core takes the next work, a member and some epochs, which it trains in calls that hold no lock,
+scored on its validation rows after each epoch. Members may differ in everything; what becomes of one depends on nothing
+but itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +24,60 @@ GLANCE = 0.05  # seconds after which a member reports, where nothing is to be do
 
 Score = Callable[[np.ndarray, np.ndarray], float]
 """From a member's outputs (n, K) for some rows, and their numbers (n,), to a score; higher is better."""
+Work = Callable[[np.ndarray], Any]
+"""What a thread does: it is given the flag (1,) that stops it within a batch; what it returns is told."""
 
 
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Crew:
+    """Plain threads, one a core, that do what they are given, first come first served."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or cores()
+        self.stop = np.zeros(1, np.uint8)
+        self._work = SimpleQueue[Work | None]()
+        self._told = SimpleQueue[Any]()
+        self._workers = [Thread(target=self._labor, daemon=True) for _ in range(self.threads)]
+        for worker in self._workers:
+            worker.start()
+
+    def give(self, work: Work) -> None:
+        """Have a thread do this."""
+        self._work.put(work)
+
+    def tell(self, what: Any) -> None:
+        """Put something where `listen` hears it."""
+        self._told.put(what)
+
+    def listen(self, timeout: float = LISTEN) -> Any:
+        """What was told or returned next. Raises Empty after so many seconds, and what a thread raised."""
+        told = self._told.get(timeout=timeout)
+        if isinstance(told, BaseException):
+            raise told
+        return told
+
+    def heard(self) -> list[Any]:
+        """What was told until now."""
+        return [self.listen(0) for _ in range(self._told.qsize())]
+
+    def close(self) -> None:
+        """Stop all work within a batch, and wait until it has ended; what is not begun is left out."""
+        self.stop[0] = 1
+        for _ in self._workers:
+            self._work.put(None)
+        for worker in self._workers:
+            worker.join()
+
+    def _labor(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                self.tell(None if self.stop[0] else work(self.stop))
+            except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
+                self.tell(error)
 
 
 def train(
@@ -37,77 +88,68 @@ def train(
     Whoever stops iterating, or is interrupted meanwhile, stops the training within a batch: what the members had learnt
     by then is in them. Without `score`, the best epoch is that of the lowest validation loss.
     """
-    stop, records, waiting = (
-        np.zeros(1, np.uint8),
-        SimpleQueue[Record | BaseException | None](),
-        iter(enumerate(members)),
-    )
+    crew = Crew(min(threads or cores(), len(members)))
 
-    def work() -> None:
-        try:
-            for index, member in waiting:
-                for record in _train_member(index, member, rows, score, stop):
-                    records.put(record)
-                if stop[0]:
-                    break
-            records.put(None)
-        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits for the records
-            records.put(error)
+    def work(index: int, member: Member) -> Work:
+        def do(stop: np.ndarray) -> None:
+            for record in advance(member, rows, score, stop):
+                crew.tell(record._replace(member=index))
 
-    workers = [Thread(target=work, daemon=True) for _ in range(min(threads or cores(), len(members)))]
+        return do
+
     try:
-        for worker in workers:
-            worker.start()
-        working = len(workers)
+        for index, member in enumerate(members):
+            crew.give(work(index, member))
+        working = len(members)
         while working:
             try:
-                record = records.get(timeout=LISTEN)
+                record = crew.listen()
             except Empty:
                 continue
-            if isinstance(record, BaseException):
-                raise record
             if record is None:
                 working -= 1
             else:
                 yield record
     finally:
-        stop[0] = 1
-        for worker in workers:
-            worker.join()
+        crew.close()
 
 
-def _train_member(index: int, member: Member, rows: Table, score: Score | None, stop: np.ndarray) -> Iterator[Record]:
-    """Train one member until its epochs or its patience are used up, keeping the best epoch."""
+def advance(
+    member: Member, rows: Table, score: Score | None, stop: np.ndarray, until: int | None = None
+) -> Iterator[Record]:
+    """Train one member until its epochs, or `until` of them, or its patience are used up, keeping the best epoch."""
     engine, patience = engine_of(member, rows), member.spec["patience"]
     validates, some = member.validation.size > 0, 1
-    while len(member.history) < member.epochs:
+    until = member.epochs if until is None else min(until, member.epochs)
+    while len(member.history) < until and not member.ended:
         before, started = len(member.history), time.perf_counter()
-        losses = np.zeros(min(some, member.epochs - before))
+        losses = np.zeros(min(some, until - before))
         done = engine.learn(losses, stop)
         if done < losses.size and not stop[0] and not np.isfinite(losses[done]):
-            member.failure = f"the training loss is {losses[done]} in epoch {before + done + 1}"
+            member.fail(f"the training loss is {losses[done]} in epoch {before + done + 1}")
             return
         if not np.isfinite(member.current).all():
-            member.failure = f"parameters are not finite numbers after epoch {before + done}"
+            member.fail(f"parameters are not finite numbers after epoch {before + done}")
             return
         value = np.nan
         if validates and done:
             outputs, loss = engine.validate()
             if not np.isfinite(outputs).all():
-                member.failure = f"predictions are not finite numbers after epoch {before + done}"
+                member.fail(f"predictions are not finite numbers after epoch {before + done}")
                 return
             value = -loss if score is None else score(outputs, member.validation)
-        records = [Record(index, before + k + 1, float(losses[k]), value) for k in range(done)]
+        records = [Record(0, before + k + 1, float(losses[k]), value) for k in range(done)]
         member.history += records
         if (
             done and not value < member.best_score
         ):  # the latest of equals has learnt most; no score is no reason to stop
             member.best, member.best_epoch = member.current.copy(), before + done
             member.best_score = member.best_score if np.isnan(value) else value
-        ended = engine.converged() or (validates and before + done - member.best_epoch >= patience)
+        stopped = engine.converged() or (validates and before + done - member.best_epoch >= patience)
+        member.ended = done == losses.size and stopped
         for record in records:
-            yield record._replace(last=record.epoch == member.epochs or (ended and record is records[-1]))
-        if ended or done < losses.size:
+            yield record._replace(last=record.epoch == member.epochs or (member.ended and record is records[-1]))
+        if done < losses.size:
             return
         if not validates and member.spec.training.schedule != "plateau":
             some = max(1, int(GLANCE / (time.perf_counter() - started) * done))

@@ -1,0 +1,51 @@
+"""In: what users hand to estimators. Out: a schema, typed rows, and those of them that weigh anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_array, issparse
+
+from rosenblatt.data.columns import Column, Schema, of_types
+from rosenblatt.data.frames import as_frame
+from rosenblatt.errors import TableError
+from rosenblatt.learning import Data
+
+
+def of_numpy(y: Any) -> Any:
+    """The same with a NumPy type, where it has one of pandas that can be missing (Int64, boolean) but is not."""
+    plain = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
+    return y.to_numpy(plain) if plain is not None and not y.isna().any() else y
+
+
+def schema_of(frame: pl.DataFrame | np.ndarray | csr_array) -> Schema:
+    """What the columns hold, by their types."""
+    if isinstance(frame, pl.DataFrame):
+        return of_types(frame)
+    width = frame.shape[1] if isinstance(frame, np.ndarray) else 0  # a sparse matrix may have any number of columns
+    return Schema(columns=tuple(Column(name=f"x{i}", kind="number") for i in range(width)))
+
+
+def alike(frame: Any, other: Any) -> tuple[Any, Any]:
+    """Rows to learn from and to validate on in one form, a frame where one of them is. Raises TableError."""
+    if other is None or type(frame) is type(other):
+        return frame, other
+    if issparse(frame) or issparse(other):
+        raise TableError("Rows to learn from and to validate on must both be sparse, or neither. Convert one of them.")
+    return as_frame(frame), as_frame(other)
+
+
+def typed(frame: pl.DataFrame | np.ndarray | csr_array, schema: Schema) -> pl.DataFrame | np.ndarray | csr_array:
+    """The rows as the schema reads them; arrays stay as they are."""
+    return schema.read(frame) if isinstance(frame, pl.DataFrame) else frame
+
+
+def with_weight(frame: pl.DataFrame | np.ndarray | csr_array, y: np.ndarray, weight: np.ndarray | None) -> Data:
+    """The rows that weigh anything."""
+    if weight is None:
+        return Data(frame, y)
+    heavy = weight > 0
+    kept = frame.filter(heavy) if isinstance(frame, pl.DataFrame) else frame[heavy]
+    return Data(kept, y[heavy], weight[heavy])

@@ -1,0 +1,296 @@
+"""In: one of our estimators, a space, arrays or data frames. Out: a search with scikit-learn's conventions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.model_selection import BaseCrossValidator
+from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from rosenblatt.arguments import seed_of, threads_of
+from rosenblatt.choosing import outcome
+from rosenblatt.data.columns import Schema
+from rosenblatt.data.splits import Fold
+from rosenblatt.errors import SpecError, TableError
+from rosenblatt.estimators import Network
+from rosenblatt.inputs import schema_of, typed, with_weight
+from rosenblatt.learning import Data, Prepared
+from rosenblatt.progress import search_progress
+from rosenblatt.scoring import epoch_score
+from rosenblatt.searching import Search
+from rosenblatt.space import SHAPE, choice, dimension_of, integer, log_uniform, uniform
+from rosenblatt.spec import Spec
+from rosenblatt.trials import Trial
+
+
+def _has(method: str) -> Any:
+    def check(search: PopulationSearchCV) -> bool:
+        return hasattr(search.estimator, method)
+
+    return check
+
+
+class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
+    """A search for the hyperparameters of one of our estimators, many networks at a time, worse ones stopped early.
+
+    As scikit-learn's RandomizedSearchCV. Nothing is trained again at the end: `best_estimator_` averages the networks
+    that its trial trained on the folds.
+
+    Args:
+        estimator: MLPClassifier, MLPRegressor or Perceptron; what it fixes is not searched.
+        space: dimensions (`choice`, `uniform`, `log_uniform`, `integer`), lists of choices, distributions of scipy
+            (uniform, loguniform, randint), or fixed values, by hyperparameter; also `hidden_layers` and `hidden_width`.
+            None for the default space.
+        trials: Sets of hyperparameters to try; None for as many as `minutes` allow.
+        minutes: Time for `fit`; None for as long as it takes.
+        cv: Number of folds, a splitter of scikit-learn, or pairs of rows to learn from and to validate on; None for 8
+            folds, dealt twice below 500 rows.
+        scoring: Name of a scorer or a function, as everywhere in scikit-learn; "loss" for the validation loss; None for
+            accuracy or R2.
+        sampler, stopping, reduction, first_rung, simplest, memory: As in docs/hyperparameters.md.
+        ensemble: Whether to predict with the ensemble of the best trials instead of the best one.
+        deterministic: Whether equal seeds give equal searches, whatever the number of cores; cores wait a little.
+        random_state: Seed of all random choices.
+        n_jobs: Cores to use; None for all.
+        verbose: Whether a live view is shown.
+
+    After `fit`: `cv_results_` (ranked: finished trials first), `best_estimator_`, `best_params_`, `best_score_`,
+    `best_index_`, `ensemble_` (an estimator), `n_splits_`, `study_` (Optuna's), `search_` (what came of it, as data).
+
+    >>> from sklearn.datasets import load_iris
+    >>> from rosenblatt import MLPClassifier, PopulationSearchCV, log_uniform
+    >>> X, y = load_iris(return_X_y=True)
+    >>> space = {"hidden_sizes": [(8,), (16, 16)], "learning_rate": log_uniform(1e-3, 1e-1)}
+    >>> search = PopulationSearchCV(MLPClassifier(epochs=20), space, trials=4, cv=3).fit(X, y)
+    >>> search.best_score_ > 0.8, len(search.cv_results_["params"])
+    (True, 4)
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        space: Mapping[str, Any] | None = None,
+        *,
+        trials: int | None = 100,
+        minutes: float | None = None,
+        cv: Any = None,
+        scoring: Any = None,
+        sampler: str = "tpe",
+        stopping: str = "asha",
+        reduction: int = 3,
+        first_rung: int | str = "auto",
+        simplest: bool = False,
+        memory: float | str = "auto",
+        ensemble: bool = False,
+        deterministic: bool = True,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.estimator = estimator
+        self.space = space
+        self.trials = trials
+        self.minutes = minutes
+        self.cv = cv
+        self.scoring = scoring
+        self.sampler = sampler
+        self.stopping = stopping
+        self.reduction = reduction
+        self.first_rung = first_rung
+        self.simplest = simplest
+        self.memory = memory
+        self.ensemble = ensemble
+        self.deterministic = deterministic
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Search on rows X (n, features) and what is to be predicted y; `groups` (n,) are never split.
+
+        Raises:
+            SpecError, TableError: for a space, folds or rows that cannot be used.
+            DivergedError: where no trial ended in finite numbers.
+            KeyboardInterrupt: after Ctrl-C; if an epoch was over by then, the search is fitted with the best so far.
+        """
+        started = time.monotonic()
+        estimator = clone(self.estimator)
+        scoring = self.scoring
+        if scoring is None:
+            scoring = "r2" if estimator.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
+        schema, data, heavy = _rows(estimator, X, y, sample_weight, groups)
+        spec = self._spec(estimator, scoring)
+        splits = None if self.cv is None or isinstance(self.cv, int) else list(self._splits(X, y, groups, heavy))
+        prepared = Prepared(data, lambda one: estimator._target(data.y, one), splits=splits)
+        search = Search(spec, prepared, epoch_score(scoring), threads_of(self.n_jobs))
+        deadline = None if self.minutes is None else started + 60 * self.minutes
+        with search_progress(self.verbose, str(spec.training.scoring)) as watch:
+            search.run(deadline, watch)
+        found = outcome(search, schema)
+        self.search_, self.study_, self.n_splits_ = found.facts, search.sampler.study, len(search.folds)
+        self.scorer_, self.multimetric_ = scoring, False
+        self.cv_results_ = _results(search)
+        self.best_index_ = found.best.trials[0].number
+        self.best_params_ = self.cv_results_["params"][self.best_index_]
+        self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
+        self.best_estimator_ = deepcopy(estimator).set_params(**self.best_params_)
+        self.ensemble_ = deepcopy(self.best_estimator_)
+        for one, model in ((self.best_estimator_, found.best), (self.ensemble_, found.model)):
+            one.model_ = model
+            one._learnt()
+        for name in ("classes_", "n_features_in_", "feature_names_in_"):
+            if hasattr(estimator, name):
+                setattr(self, name, getattr(estimator, name))
+        if search.interrupted:
+            raise KeyboardInterrupt("stopped; the search is fitted with the best trials so far")
+        return self
+
+    def _spec(self, estimator: Any, scoring: Any) -> Spec:
+        spec: Spec = estimator.set_params(scoring=scoring)._spec()
+        if self.cv is not None and isinstance(self.cv, int):
+            spec = spec.replace(folds=self.cv, repeats=1)
+        spec = spec.replace(
+            seed=seed_of(self.random_state),
+            trials=self.trials,
+            minutes=self.minutes,
+            **{name: getattr(self, name) for name in ("sampler", "stopping", "simplest", "memory", "deterministic")},
+            **({"reduction": self.reduction} if self.stopping in ("asha", "hyperband") else {}),
+            first_rung=self.first_rung,
+        )
+        if self.trials is None and self.minutes is None:
+            raise SpecError("A search needs trials, minutes or both, but both are None.")
+        return spec if self.space is None else spec.searching({k: _dimension(k, v) for k, v in self.space.items()})
+
+    def _splits(self, X: Any, y: Any, groups: Any, heavy: np.ndarray | None) -> Iterable[Fold]:
+        """The folds of a splitter or of pairs, in the numbers of the rows that weigh anything."""
+        pairs: Any = self.cv
+        if isinstance(pairs, BaseCrossValidator) or hasattr(pairs, "split"):
+            pairs = pairs.split(X, y, groups)
+        n = len(y) if heavy is None else len(heavy)
+        place = np.arange(n) if heavy is None else np.where(heavy, np.cumsum(heavy) - 1, -1)
+        for rows, spared in pairs:
+            fold = Fold(*(np.sort(place[np.asarray(some)][place[np.asarray(some)] >= 0]) for some in (rows, spared)))
+            if not fold.rows.size or not fold.spared.size:
+                raise TableError("cv holds a split without rows to learn from or to validate on. Choose fewer folds.")
+            yield fold
+
+    @property
+    def _predictor(self) -> Any:
+        check_is_fitted(self, "best_estimator_")
+        return self.ensemble_ if self.ensemble else self.best_estimator_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """What the best trial (or the ensemble) says of rows."""
+        return self._predictor.predict(X)
+
+    @available_if(_has("predict_proba"))
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class or label."""
+        return self._predictor.predict_proba(X)
+
+    @available_if(_has("decision_function"))
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The weighted sums of a perceptron."""
+        return self._predictor.decision_function(X)
+
+    def score(self, X: Any, y: Any) -> float:
+        """The score by `scoring` on rows with answers."""
+        from sklearn.metrics import get_scorer
+
+        if self.scorer_ == "loss":
+            return float(self._predictor.score(X, y))
+        return float(get_scorer(self.scorer_)(self._predictor, X, y))
+
+    def save(self, path: Any) -> None:
+        """Write the model it predicts with to one file, which `rosenblatt predict` reads. Raises StorageError."""
+        self._predictor.save(path)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "best_estimator_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags, inner = super().__sklearn_tags__(), self.estimator.__sklearn_tags__()
+        for name in ("estimator_type", "input_tags", "target_tags", "classifier_tags", "regressor_tags"):
+            setattr(tags, name, getattr(inner, name))
+        return tags
+
+
+def _rows(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> tuple[Schema, Data, np.ndarray | None]:
+    """What one of our estimators would learn from: schema, rows that weigh anything, and which they are, if not all."""
+    if not isinstance(estimator, Network):
+        raise TypeError(
+            f"estimator must be one of Rosenblatt's, such as MLPClassifier(), but it is a {type(estimator).__name__}."
+        )
+    estimator._check_target(y)
+    frame = estimator._frame(X, reset=True)
+    schema, n = schema_of(frame), frame.shape[0]
+    numbers, weight = estimator._numbers(y, n), estimator._weight(sample_weight, n)
+    data = with_weight(typed(frame, schema), numbers, weight)
+    heavy = None if weight is None else weight > 0
+    if groups is not None:
+        check_consistent_length(np.empty(n), groups)
+        known = np.unique(np.asarray(groups), return_inverse=True)[1]
+        data = replace(data, groups=known if heavy is None else known[heavy])
+    return schema, data, heavy
+
+
+def _dimension(name: str, given: Any) -> Any:
+    """A dimension from what scikit-learn's users write: a list of choices, or a distribution of scipy."""
+    if isinstance(given, list) and given:
+        return choice(*given)
+    if not hasattr(given, "dist"):
+        return dimension_of(name, given) or given
+    kind, (low, high) = given.dist.name, given.support()
+    if kind in ("loguniform", "reciprocal"):
+        return log_uniform(float(low), float(high))
+    if kind == "uniform":
+        return uniform(float(low), float(high))
+    if kind == "randint":
+        return integer(int(low), int(high))
+    raise SpecError(f"{name} is the distribution {kind} of scipy. Use loguniform, uniform or randint, or ours.")
+
+
+def _results(search: Search) -> dict[str, Any]:
+    """What scikit-learn calls `cv_results_`."""
+    trials = search.trials
+    params = [_params(trial) for trial in trials]
+    names = sorted({name for one in params for name in one})
+    found: dict[str, Any] = {"params": params}
+    for name in names:
+        column = np.ma.masked_all(len(trials), dtype=object)
+        for place, one in enumerate(params):
+            if name in one:
+                column[place] = one[name]
+        found[f"param_{name}"] = column
+    scores = np.array([trial.fold_scores for trial in trials])
+    for fold in range(len(search.folds)):
+        found[f"split{fold}_test_score"] = scores[:, fold]
+    known = np.isfinite(scores)
+    counts = np.maximum(known.sum(axis=1), 1)
+    mean = np.where(known.any(axis=1), np.where(known, scores, 0).sum(axis=1) / counts, np.nan)
+    spread = np.where(known, scores - mean[:, None], 0)
+    found["mean_test_score"] = mean
+    found["std_test_score"] = np.sqrt((spread**2).sum(axis=1) / counts)
+    worst = np.nan_to_num(mean, nan=-np.inf)
+    order = sorted(range(len(trials)), key=lambda i: (trials[i].state != "finished", -worst[i]))
+    rank = np.empty(len(trials), np.int32)
+    rank[order] = np.arange(1, len(trials) + 1)
+    found["rank_test_score"] = rank
+    found["mean_fit_time"] = np.array([trial.seconds / max(trial.trained, 1) for trial in trials])
+    found["epochs"] = np.array([trial.epochs for trial in trials])
+    found["state"] = np.array([trial.state for trial in trials])
+    return found
+
+
+def _params(trial: Trial) -> dict[str, Any]:
+    """The values of a trial as arguments of an estimator."""
+    plain = {name: value for name, value in trial.values.items() if name not in SHAPE}
+    return plain | ({"hidden_sizes": trial.chosen.network.hidden_sizes} if SHAPE.keys() & trial.values.keys() else {})

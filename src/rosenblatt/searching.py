@@ -1,0 +1,432 @@
+"""In: a spec with a space, and prepared rows. Out: trials, of which those went on that earned it.
+
+The coordinator below decides; the crew's threads train, a fold of a trial and a rung at a time, and are never without
+work while there is some. It reads from top to bottom: propose, give out, hear what was done, compare, go on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty
+from typing import Any
+
+import numpy as np
+
+from rosenblatt.errors import SpecError
+from rosenblatt.learning import Prepared, ScoreOf, form_of
+from rosenblatt.planning import folds_of, memory_of, rungs_of
+from rosenblatt.search.proposals import Space, default_space, perturbed
+from rosenblatt.search.samplers import Sampler
+from rosenblatt.search.stopping import exploits, stopping_of
+from rosenblatt.spec import Spec
+from rosenblatt.training.dense import Recipe
+from rosenblatt.training.kernels import recipe_of
+from rosenblatt.training.member import Member
+from rosenblatt.training.population import LISTEN, Crew, Score
+from rosenblatt.trials import Done, Trial
+
+TRIALS = 100  # where only a space is given
+POPULATION = 16  # trials of population-based training, where their number is not given
+ROUND = 16  # trials that are proposed together where all is decided in rounds
+AHEAD = 2  # work that waits for each thread, so that none is idle while the coordinator thinks
+REFUSED = 1000  # proposals that cannot be combined, after which no more are made
+GLANCE = 0.1  # seconds between two looks at how far it has come
+KEPT = 40  # finished trials whose networks are kept, for the ensemble
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search has come."""
+
+    proposed: int
+    running: int
+    paused: int
+    stopped: int
+    finished: int
+    failed: int
+    asked: int | None  # trials there will be, where that is known
+    best: float  # score so far; higher is better
+    steps: int
+    seconds: float
+    left: float | None  # seconds, where there is an end
+
+
+class Search:
+    """A search, which `run` carries out; its trials can be read at any time.
+
+    Args:
+        spec: hyperparameters, what is searched (`spec.space`, or else the default space), how (`spec.search`).
+        score_of: makes what scores an epoch; else the loss does.
+
+    Raises:
+        SpecError: for a space that does not fit, or more folds than there are rows of a class.
+    """
+
+    def __init__(
+        self, spec: Spec, prepared: Prepared, score_of: ScoreOf | None = None, threads: int | None = None
+    ) -> None:
+        rows, target = len(prepared.data.y), prepared.target(spec)
+        self.defaults = not spec.space
+        if self.defaults:
+            spec = spec.model_copy(update={"space": default_space(spec, target.task, rows)})
+        if spec.training.members != "auto":
+            raise SpecError(
+                "members means nothing in a search: a trial has a network for each fold. Set folds instead."
+            )
+        self.spec, self.search, self.prepared = spec, spec.search, prepared
+        self.space = Space.of(spec)
+        self.folds = folds_of(spec, prepared)
+        self.rungs = rungs_of(spec, self.folds, prepared.resolved(self.space.base)["epochs"])
+        self._stopping = stopping_of(self.search, len(self.rungs))
+        self.sampler = Sampler(self.search, self.space, spec.training.seed)
+        self._deciders: dict[str, Callable[..., Any]] = {
+            name: getattr(self.sampler, name) for name in ("ask", "add", "tell", "fail", "refuse")
+        } | {name: getattr(self._stopping, name) for name in ("reached", "next")}
+        self.trials: list[Trial] = []
+        self.refused: list[str] = []  # proposals that cannot be combined, and why
+        self.decisions: list[list[Any]] = []  # what sampler and stopping were asked, in its order
+        self.rng = np.random.default_rng([spec.training.seed, 4])
+        self.keeps_copies = False  # of members that learn, as they were before
+        self.interrupted = self.exhausted = False
+        self.wall = self.busy = 0.0  # seconds: of the search, and of its threads' work
+        self._score_of, self._scores = score_of, dict[str, Score]()
+        self._crew_size, self._ready = threads, list[tuple[Trial, int]]()
+        self._given = 0
+        self._deadline: float | None = None
+        self._in_rounds = self.search.deterministic or self.search.stopping == "pbt"
+        self._memory = memory_of(self.search)
+        self._asked = self.search.trials
+        if self._asked is None and self.search.stopping == "pbt":
+            self._asked = POPULATION
+        if self._asked is None and self.search.minutes is None:
+            self._asked = TRIALS
+
+    def run(
+        self,
+        deadline: float | None = None,
+        watch: Callable[[Progress], None] | None = None,
+        keep: Callable[[bool], None] | None = None,
+    ) -> None:
+        """Search until all is done, or the clock (`time.monotonic`) passes `deadline`, or Ctrl-C.
+
+        What was learnt by then stays. Whatever the deadline, one network learns for an epoch. `keep` may write the
+        state now, and must with True.
+        """
+        started, collected = time.monotonic(), list[Done]()
+        self._deadline, crew = deadline, Crew(self._crew_size)
+
+        def look() -> None:
+            if watch:
+                watch(self._progress(started, deadline))
+            if keep:
+                keep(False)
+
+        try:
+            looked = 0.0
+            while self._give_out(crew) or self._given:
+                done = self._hear(crew)
+                collected += [done] if done is not None else []
+                if not self._in_rounds or not self._given:
+                    self._take_up(collected)
+                if time.monotonic() - looked > GLANCE:
+                    looked = time.monotonic()
+                    look()
+                if deadline is not None and time.monotonic() > deadline and self._is_usable():
+                    break
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            crew.close()
+            self._take_up(collected + [done for done in crew.heard() if done is not None])
+            self.wall += time.monotonic() - started
+            self.threads = crew.threads
+            if keep:
+                keep(True)
+            self._end()
+
+    @property
+    def utilization(self) -> float:
+        """The share of the threads' time in which they worked."""
+        return self.busy / max(self.wall * self.threads, 1e-9)
+
+    @property
+    def last(self) -> int:
+        """The number of the last rung."""
+        return len(self.rungs) - 1
+
+    def decide(self, what: str, *arguments: Any) -> Any:
+        """Ask sampler or stopping, or tell them; remembered, so that a search that goes on can ask the same again."""
+        answer = self._deciders[what](*arguments)
+        if what != "next" or answer is not None:  # which changes nothing
+            self.decisions.append([what, *arguments])
+        return answer
+
+    def go_on(self) -> None:
+        """Give out again what was given out when the state was kept."""
+        for trial in self.trials:
+            if trial.state == "running":
+                self._begin(trial)
+
+    # Proposing
+
+    def _propose(self) -> Trial | None:
+        """A new trial; None where there are no more to be had."""
+        while not self.exhausted and (self._asked is None or len(self.trials) < self._asked):
+            number = len(self.trials)
+            values = self._first_values() if number == 0 else None
+            if values is None:
+                values = self.decide("ask", number)
+            elif self.space.contains(values):
+                self.decide("add", number, values)
+            if values is None:
+                self.exhausted = True
+                return None
+            try:
+                return self.new_trial(number, values)
+            except SpecError as error:
+                self.refused.append(str(error))
+                self.decide("refuse", number)
+                self.exhausted = len(self.refused) >= REFUSED
+                if self.exhausted and not self.trials:
+                    raise
+        return None
+
+    def _first_values(self) -> dict[str, Any] | None:
+        """Those of the first trial, which is that without a search, where the space holds it or is the default one."""
+        values = self.space.values_of(self.prepared.resolved(self.space.base))
+        return values if self.defaults or self.space.contains(values) else None
+
+    def new_trial(self, number: int, values: dict[str, Any]) -> Trial:
+        """A trial with these values, which is one of the search's from now on. Raises SpecError."""
+        chosen = self.prepared.resolved(self.space.spec(values))
+        encoder, target = self.prepared.encoder(chosen), self.prepared.target(chosen)
+        if self.trials and target.answers != self.trials[0].target.answers:
+            raise SpecError("Losses that teach probabilities and losses that do not cannot be searched together.")
+        trial = Trial(number, values, chosen, encoder, target, [None] * len(self.folds))
+        if number == 0 and self.defaults:
+            self._stopping.free.add(number)  # so that a search is never worse than no search
+        self.trials.append(trial)
+        return trial
+
+    # Giving out work
+
+    def _give_out(self, crew: Crew) -> bool:
+        """Give the threads work for now and a little ahead, in rounds all there is; whether there was any."""
+        if crew.stop[0] or (self._in_rounds and self._given):
+            return False
+        before, begun = self._given, 0
+        while self._in_rounds or self._given < crew.threads * (1 + AHEAD):
+            if not self._ready or self._in_rounds:
+                trial = self._next_trial(begun)
+                if trial is None and not self._ready:
+                    break
+                if trial is not None:
+                    begun += trial.rung < 0
+                    self._begin(trial)
+                    if self._in_rounds:
+                        continue
+            if self._ending():
+                self._ready.sort(key=lambda unit: -self._cost(*unit))  # the longest first, so that none is last alone
+            for unit in self._ready if self._in_rounds else [self._ready.pop(0)]:
+                self._give(crew, *unit)
+            if self._in_rounds:
+                self._ready.clear()
+                break
+        return self._given > before
+
+    def _next_trial(self, begun: int) -> Trial | None:
+        """The trial that has earned its next rung, or a new one."""
+        while (number := self.decide("next", self._ending())) is not None:
+            trial = self.trials[number]
+            if trial.state == "paused" and not self._is_too_late(trial):
+                return trial
+        if self._in_rounds and begun >= ROUND and self.search.stopping != "pbt":
+            return None
+        if self.search.stopping == "pbt" and any(trial.rung >= 0 for trial in self.trials):
+            return None
+        return self._propose() if self._has_room() else None
+
+    def _begin(self, trial: Trial) -> None:
+        """Put a trial's work for its next rung among what is ready."""
+        rung = self.rungs[trial.rung + 1]
+        trial.state, trial.waiting = "running", rung.folds
+        trial.rows = self.prepared.rows(trial.chosen)
+        self._ready += [(trial, fold) for fold in range(rung.folds)]
+
+    def _give(self, crew: Crew, trial: Trial, fold: int) -> None:
+        rung = self.rungs[trial.rung + 1]
+        last, until = trial.rung + 1 == self.last, rung.epochs(trial.chosen)
+        self._given += 1
+        if self.keeps_copies:
+            member = trial.members[fold]
+            trial.before[fold] = member and member.copy()
+        crew.give(partial(_work, trial, fold, self.folds[fold], until, self._score(trial), last))
+
+    def _score(self, trial: Trial) -> Score | None:
+        if self._score_of is None:
+            return None
+        key = trial.target.model_dump_json()
+        if key not in self._scores:
+            self._scores[key] = self._score_of(trial.target, self.prepared.y)
+        return self._scores[key]
+
+    def _cost(self, trial: Trial, fold: int) -> float:
+        """How much work this is, about."""
+        member = trial.members[fold]
+        done = len(member.history) if member else 0
+        size = trial.size or trial.encoder.width * 256
+        return (self.rungs[trial.rung + 1].epochs(trial.chosen) - done) * self.folds[fold].rows.size * size
+
+    def _ending(self) -> bool:
+        """Whether no more trials will be proposed."""
+        return self.exhausted or (self._asked is not None and len(self.trials) >= self._asked)
+
+    def _is_too_late(self, trial: Trial) -> bool:
+        """Whether a trial cannot come to its next rung in the time that is left, going by the time it took so far."""
+        if self._deadline is None or trial.rung + 2 < len(self.rungs):
+            return False
+        done = max(trial.trained, 1)
+        more = trial.seconds / done * (len(self.folds) - done) / max(self._crew_size or os.cpu_count() or 1, 1)
+        return more > self._deadline - time.monotonic()
+
+    # Hearing what was done
+
+    def _hear(self, crew: Crew) -> Done | None:
+        """What was done next; None where nothing was for a while, or where work was left out."""
+        left = LISTEN if self._deadline is None else min(LISTEN, max(self._deadline - time.monotonic(), 0.001))
+        try:
+            done: Done | None = crew.listen(left)
+        except Empty:
+            return None
+        self._given -= 1
+        return done
+
+    def _take_up(self, collected: list[Done]) -> None:
+        """Note what came of work, in the order of trials."""
+        for done in sorted(collected):
+            self._take_up_one(done)
+        collected.clear()
+
+    def _take_up_one(self, done: Done) -> None:
+        """Note what came of a fold's work; compare the trial with others where it was the last of its rung."""
+        trial = self.trials[done.trial]
+        trial.waiting -= 1
+        trial.before.pop(done.fold, None)
+        trial.seconds += done.seconds
+        self.busy += done.seconds
+        if done.failure and trial.state != "failed":
+            trial.state, trial.reason = "failed", done.failure
+            self._ready = [(other, fold) for other, fold in self._ready if other is not trial]
+            self.decide("fail", trial.number)
+            self._exploit()
+        trial.measure()
+        if trial.state == "failed":
+            return
+        if trial.waiting or not self._has_reached(trial):
+            return
+        trial.rung += 1
+        rung, finished = self.rungs[trial.rung], trial.rung == self.last
+        trial.scores.append(trial.mean_score(rung.folds))
+        self.decide("tell", trial.number, trial.score, rung.epochs(trial.chosen), trial.size, finished)
+        trial.state, trial.rows = "finished" if finished else "paused", None
+        if not finished and self.search.stopping != "pbt":
+            self.decide("reached", trial.number, trial.rung, trial.score)
+        self._exploit()
+        self._shrink()
+
+    def _has_reached(self, trial: Trial) -> bool:
+        """Whether all its members have come as far as the rung asks; they have not, where they were interrupted."""
+        rung = self.rungs[trial.rung + 1]
+        until = rung.epochs(trial.chosen)
+        return all(
+            member is not None and (member.ended or len(member.history) >= min(until, member.epochs))
+            for member in trial.members[: rung.folds]
+        )
+
+    def _exploit(self) -> None:
+        """Where a whole population has reached a rung, the worst take over networks of the best, and all go on."""
+        alive = [trial for trial in self.trials if trial.state != "failed"]
+        if self.search.stopping != "pbt" or any(trial.state != "paused" for trial in alive):
+            return
+        for loser, winner in exploits({trial.number: trial.score for trial in alive}, self.rng).items():
+            self._copy(self.trials[winner], self.trials[loser])
+        for trial in alive:
+            self.decide("reached", trial.number, trial.rung, trial.score)
+
+    def _copy(self, winner: Trial, loser: Trial) -> None:
+        """Have a trial go on from another's networks, with its hyperparameters a little changed."""
+        loser.values = perturbed(self.space, winner.values, self.rng)
+        loser.chosen = self.prepared.resolved(self.space.spec(loser.values))
+        loser.encoder, loser.target = winner.encoder, winner.target
+        loser.copied.append((winner.epochs, winner.number))
+        loser.members = [member and _changed(member.copy(), loser.chosen, self.rng) for member in winner.members]
+
+    def _is_usable(self) -> bool:
+        """Whether some network has learnt for an epoch."""
+        return any(trial.trained for trial in self.trials)
+
+    # Memory
+
+    def _has_room(self) -> bool:
+        """Whether another trial fits into the memory; one always does where nothing runs."""
+        return not self._given or self._used() < self._memory
+
+    def _used(self) -> int:
+        return sum(trial.bytes for trial in self.trials) + self.prepared.bytes
+
+    def _shrink(self) -> None:
+        """Let go of networks that have little hope: of all but the best finished trials; where memory is short, of the
+        worst that are paused."""
+        finished = sorted((t for t in self.trials if t.state == "finished"), key=lambda t: -t.score)
+        for trial in finished[KEPT:]:
+            trial.drop()
+        if self._used() < self._memory:
+            return
+        self.prepared.keep_only({form_of(trial.chosen) for trial in self.trials if trial.state == "running"})
+        for trial in sorted((t for t in self.trials if t.state == "paused"), key=lambda t: (t.rung, t.score)):
+            if self._used() < self._memory:
+                return
+            trial.state, trial.reason = "stopped", "to save memory"
+            trial.drop()
+
+    def _progress(self, started: float, deadline: float | None) -> Progress:
+        count = dict.fromkeys(("running", "paused", "stopped", "finished", "failed"), 0)
+        for trial in self.trials:
+            count[trial.state] += 1
+        seconds = time.monotonic() - started
+        return Progress(
+            proposed=len(self.trials),
+            **count,
+            asked=self._asked,
+            best=max((trial.score for trial in self.trials), default=float("-inf")),
+            steps=sum(trial.steps for trial in self.trials),
+            seconds=seconds,
+            left=None if deadline is None else max(deadline - time.monotonic(), 0.0),
+        )
+
+    def _end(self) -> None:
+        """What is not finished is stopped."""
+        for trial in self.trials:
+            if trial.state == "running":
+                trial.state, trial.reason = "stopped", "interrupted"
+            elif trial.state == "paused":
+                trial.state, trial.reason = "stopped", f"not among the best at rung {trial.rung + 1}"
+
+
+def _work(trial: Trial, fold: int, rows: Any, until: int, score: Score | None, last: bool, stop: np.ndarray) -> Done:
+    if trial.state == "failed":
+        return Done(trial.number, fold, 0.0, trial.reason)
+    return trial.work(fold, rows, until, score, stop, last)
+
+
+def _changed(member: Member, chosen: Spec, rng: np.random.Generator) -> Member:
+    """A member that learns on with other hyperparameters and other random numbers."""
+    member.spec = chosen
+    if isinstance(member.recipe, Recipe):
+        member.recipe = recipe_of(chosen, member.architecture, member.recipe.strata)
+    member.state.counter[0] = rng.integers(2**63, dtype=np.uint64)
+    return member

@@ -1,0 +1,159 @@
+"""In: proposed hyperparameters, and the rows in the forms they ask for. Out: a trial that learns, rung by rung."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from rosenblatt.data.splits import Fold
+from rosenblatt.data.targets import Target
+from rosenblatt.data.transforms import Encoder
+from rosenblatt.errors import SpecError
+from rosenblatt.learning import trained_network
+from rosenblatt.model import TrainedTrial
+from rosenblatt.networks.architectures import build
+from rosenblatt.spec import Spec
+from rosenblatt.training.engine import Table, outputs
+from rosenblatt.training.member import Member, new_member
+from rosenblatt.training.population import Score, advance
+
+State = Literal["running", "paused", "stopped", "finished", "failed"]
+
+
+@dataclass
+class Trial:
+    """One set of hyperparameters, and how far its networks, one a fold, have come."""
+
+    number: int
+    values: dict[str, Any]  # what was proposed; what is not in it is as the spec has it
+    chosen: Spec  # all hyperparameters, with all that was "auto" chosen
+    encoder: Encoder
+    target: Target
+    members: list[Member | None]  # one a fold; None before its first epoch, and where it was dropped
+    state: State = "running"
+    reason: str = ""  # why it stopped or failed
+    rung: int = -1  # the last that was reached
+    scores: list[float] = field(default_factory=list)  # at each rung; higher is better
+    seconds: float = 0.0  # of one core
+    steps: int = 0  # updates of all its networks
+    size: int = 0  # parameters of one of its networks
+    bytes: int = 0  # the memory of its networks
+    said: dict[int, np.ndarray] = field(default_factory=dict)  # by fold: what its best epoch says of the rows it spared
+    rows: Table | None = None  # while it runs
+    kept_scores: list[float] = field(default_factory=list)  # of each fold, where its network was dropped
+    waiting: int = 0  # work that is not done yet
+    before: dict[int, Member | None] = field(default_factory=dict)  # by fold, where it learns: as it was before
+    copied: list[tuple[int, int]] = field(default_factory=list)  # (epoch, trial) whose networks it took over
+
+    @property
+    def score(self) -> float:
+        """The last that is known; higher is better."""
+        return self.scores[-1] if self.scores else float("-inf")
+
+    def measure(self) -> None:
+        """Take down steps, size and memory."""
+        members = [member for member in self.members if member]
+        self.bytes = sum(m.best.nbytes + sum(array.nbytes for array in m.state) for m in members)
+        if members:
+            batch = 1 if self.chosen.network.kind == "perceptron" else self.chosen["batch_size"]
+            sizes = [(len(m.history), m.state.order.size) for m in members]
+            self.steps = sum(epochs * (1 if batch == "full" else -(-rows // batch)) for epochs, rows in sizes)
+            self.size = members[0].architecture.n_parameters
+
+    def drop(self) -> None:
+        """Let go of its networks."""
+        self.kept_scores = self.fold_scores
+        self.members, self.said, self.bytes = [None] * len(self.members), {}, 0
+
+    @property
+    def trained(self) -> int:
+        """Folds whose network has learnt for an epoch at least."""
+        return sum(member is not None and member.trained for member in self.members)
+
+    @property
+    def fold_scores(self) -> list[float]:
+        """The best epoch's score of each fold; NaN where it has not learnt, or its network was dropped."""
+        found = [member.best_score if member is not None and member.trained else np.nan for member in self.members]
+        return self.kept_scores or found
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs that one of its members has learnt."""
+        return max((len(member.history) for member in self.members if member), default=0)
+
+    @property
+    def at_rest(self) -> list[Member | None]:
+        """Its members, those that learn just now as they were before."""
+        return [self.before.get(fold, member) for fold, member in enumerate(self.members)]
+
+    def mean_score(self, folds: int) -> float:
+        """The mean over its first folds of the best epoch's score."""
+        found = [member.best_score for member in self.members[:folds] if member is not None and member.trained]
+        return float(np.mean(found)) if found else float("-inf")
+
+    def work(self, index: int, fold: Fold, until: int, score: Score | None, stop: np.ndarray, last: bool) -> Done:
+        """Have the member of a fold learn until so many epochs; after the last rung, see what it says of its rows."""
+        started = time.perf_counter()
+        try:
+            member = self.members[index] or self.new_member(index, fold)
+        except SpecError as error:
+            return Done(self.number, index, 0.0, str(error))
+        self.members[index] = member
+        for _ in advance(member, self._table, score, stop, until):
+            pass
+        if last and member.trained and not stop[0]:
+            self.say(index, fold)
+        return Done(self.number, index, time.perf_counter() - started, member.failure)
+
+    def say(self, index: int, fold: Fold) -> None:
+        """Remember what a fold's best epoch says of the rows it spared, (n, K) as `Model.decoded`."""
+        member = self.members[index]
+        if member is not None and member.trained:
+            architecture, theta = member.kept()
+            said = outputs(architecture, self.target.loss, theta, self._table, fold.spared)
+            self.said[index] = self.target.decode(said).astype(np.float32)
+
+    @property
+    def _table(self) -> Table:
+        assert self.rows is not None  # noqa: S101 - set before any work is given out
+        return self.rows
+
+    def new_member(self, index: int, fold: Fold) -> Member:
+        """The member of a fold, which has learnt nothing yet."""
+        architecture = build(self.chosen.network, self.encoder.width, self.target.n_outputs, index)
+        seed = (self.chosen.training.seed, self.number, index)
+        return new_member(self.chosen, architecture, self.target.loss, fold.rows, fold.spared, seed, self._table)
+
+    def network(self, weight: float = 1.0) -> TrainedTrial:
+        """What it learnt, to predict with."""
+        networks = tuple(trained_network(member) for member in self.members if member is not None and member.trained)
+        return TrainedTrial(self.chosen, self.encoder, self.target, networks, weight, self.number)
+
+    def record(self) -> dict[str, Any]:
+        """What is known of it, as JSON."""
+        return {
+            "number": self.number,
+            "state": self.state,
+            "reason": self.reason,
+            "score": self.score if self.scores else None,
+            "scores": self.scores,
+            "values": {name: list(v) if isinstance(v, tuple) else v for name, v in self.values.items()},
+            "parameters": self.size,
+            "epochs": self.epochs,
+            "folds": self.trained or len(self.kept_scores),
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "copied": [list(pair) for pair in self.copied],
+        }
+
+
+class Done(NamedTuple):
+    """Work that was done, and what came of it."""
+
+    trial: int
+    fold: int
+    seconds: float
+    failure: str
