@@ -7,7 +7,7 @@ perceptrons that vote, perceptrons that go by likeness.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from rosenblatt.training.perceptron import STILL
 from rosenblatt.training.products import multiply
 from rosenblatt.training.rows import SparseRows
 from rosenblatt.training.schedules import factors
+from rosenblatt.training.watched import train_watched
 
 Table = Rows | SparseRows
 
@@ -33,14 +34,21 @@ class Engine(NamedTuple):
     loss is no number any more; returns how many were finished."""
     validate: Callable[[], tuple[np.ndarray, float]]
     """The member's outputs (n, K) and mean loss on its validation rows."""
+    watched: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], int] | None
+    """Train and validate by the loss, as `train_watched`: losses, scores, best, marks, stop; None where that has to be
+    done epoch by epoch."""
     converged: Callable[[], bool]
     """Whether more epochs would change nothing: in the last one a perceptron learnt from no row."""
 
 
 def engine_of(member: Member, table: Table) -> Engine:
     """What trains this member on this table."""
-    learn = _perceptron_epoch(member, table) if member.architecture.kind == "perceptron" else _mlp_epoch(member, table)
     t, weight = table.t[member.validation], table.weight[member.validation]
+    watched = None
+    if member.architecture.kind == "perceptron":
+        learn = _perceptron_epoch(member, table)
+    else:
+        learn, watched = _mlp_epochs(member, table, t, weight)
 
     def validate() -> tuple[np.ndarray, float]:
         found = sums_of(member.architecture, member.loss, member.current, table, member.validation)
@@ -51,10 +59,11 @@ def engine_of(member: Member, table: Table) -> Engine:
     def converged() -> bool:
         return member.architecture.kind == "perceptron" and bool(member.state.step[STILL])
 
-    return Engine(learn, validate, converged)
+    return Engine(learn, validate, watched if member.validation.size else None, converged)
 
 
-def _mlp_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:
+def _mlp_epochs(member: Member, table: Table, t: np.ndarray, weight: np.ndarray) -> tuple[Any, Any]:
+    """What trains, and what trains and validates on rows with targets t and weights."""
     spec, shape = member.spec, shape_of(member.architecture, member.loss)
     architecture, recipe = member.architecture, cast("Recipe", member.recipe)
     optimizer, dtype = spec.training.optimizer, table.weight.dtype.name
@@ -62,14 +71,23 @@ def _mlp_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray
     kernels = with_step(kernels, shape, recipe, member.state, cast("Rows", table))
     batches = -(-member.state.order.size // recipe.batch_size)
 
-    def learn(losses: np.ndarray, stop: np.ndarray) -> int:
+    def rates(epochs: int) -> np.ndarray:
         done = len(member.history)
-        steps = np.arange(done * batches, (done + losses.size) * batches)
+        steps = np.arange(done * batches, (done + epochs) * batches)
         scores = [-record.loss if np.isnan(record.score) else record.score for record in member.history]
-        rates = factors(spec.training, steps, batches * spec["epochs"], scores)
-        return dense.train(shape, kernels, recipe, member.state, table, rates, losses, stop)
+        return factors(spec.training, steps, batches * spec["epochs"], scores)
 
-    return learn
+    def learn(losses: np.ndarray, stop: np.ndarray) -> int:
+        return dense.train(shape, kernels, recipe, member.state, table, rates(losses.size), losses, stop)
+
+    def watched(losses: np.ndarray, scores: np.ndarray, best: np.ndarray, marks: np.ndarray, stop: np.ndarray) -> int:
+        before, patience = len(member.history), spec["patience"]
+        return train_watched(
+            shape, kernels, recipe, member.state, table, rates(losses.size), losses, scores, member.validation, t,
+            weight, best, marks, before, patience, stop,
+        )  # fmt: skip
+
+    return learn, None if spec.training.schedule == "plateau" else watched
 
 
 def _perceptron_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:

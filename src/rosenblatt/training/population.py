@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.training.engine import Table, engine_of
+from rosenblatt.training.engine import Engine, Table, engine_of
 from rosenblatt.training.member import Member, Record
+from rosenblatt.training.watched import BEST_EPOCH, BEST_SCORE, FAILED, PARAMETERS
 
 LISTEN = 0.2  # seconds after which the thread that waits for records looks whether it was interrupted
 GLANCE = 0.05  # seconds after which a member reports, where nothing is to be done between its epochs
@@ -118,38 +119,63 @@ def advance(
     member: Member, rows: Table, score: Score | None, stop: np.ndarray, until: int | None = None
 ) -> Iterator[Record]:
     """Train one member until its epochs, or `until` of them, or its patience are used up, keeping the best epoch."""
-    engine, patience = engine_of(member, rows), member.spec["patience"]
-    validates, some = member.validation.size > 0, 1
-    until = member.epochs if until is None else min(until, member.epochs)
+    engine = engine_of(member, rows)
+    until, some = member.epochs if until is None else min(until, member.epochs), 1
+    at_once = engine.watched if score is None else None
     while len(member.history) < until and not member.ended:
         before, started = len(member.history), time.perf_counter()
-        losses = np.zeros(min(some, until - before))
-        done = engine.learn(losses, stop)
-        if done < losses.size and not stop[0] and not np.isfinite(losses[done]):
-            member.fail(f"the training loss is {losses[done]} in epoch {before + done + 1}")
-            return
-        if not np.isfinite(member.current).all():
-            member.fail(f"parameters are not finite numbers after epoch {before + done}")
-            return
-        value = np.nan
-        if validates and done:
-            outputs, loss = engine.validate()
-            if not np.isfinite(outputs).all():
-                member.fail(f"predictions are not finite numbers after epoch {before + done}")
-                return
-            value = -loss if score is None else score(outputs, member.validation)
-        records = [Record(0, before + k + 1, float(losses[k]), value) for k in range(done)]
+        asked = min(some, until - before)
+        records = _watched(member, at_once, asked, stop) if at_once else _learnt(member, engine, asked, score, stop)
+        done = len(records)
         member.history += records
-        if (
-            done and not value < member.best_score
-        ):  # the latest of equals has learnt most; no score is no reason to stop
-            member.best, member.best_epoch = member.current.copy(), before + done
-            member.best_score = member.best_score if np.isnan(value) else value
-        stopped = engine.converged() or (validates and before + done - member.best_epoch >= patience)
-        member.ended = done == losses.size and stopped
         for record in records:
-            yield record._replace(last=record.epoch == member.epochs or (member.ended and record is records[-1]))
-        if done < losses.size:
+            is_last = member.ended and record is records[-1] and not member.failure
+            yield record._replace(last=record.epoch == member.epochs or is_last)
+        if done < asked:
             return
-        if not validates and member.spec.training.schedule != "plateau":
+        if at_once or (member.validation.size == 0 and member.spec.training.schedule != "plateau"):
             some = max(1, int(GLANCE / (time.perf_counter() - started) * done))
+
+
+def _watched(member: Member, train: Callable[..., int], epochs: int, stop: np.ndarray) -> list[Record]:
+    """Some epochs of a multilayer perceptron whose score is its loss; fewer where it ended."""
+    before, losses, scores = len(member.history), np.zeros(epochs), np.zeros(epochs)
+    marks = np.array([member.best_score, member.best_epoch, 0.0])
+    best = member.best if member.trained else np.empty_like(member.state.theta)
+    done = train(losses, scores, best, marks, stop)
+    if marks[BEST_EPOCH] > member.best_epoch:
+        member.best, member.best_score, member.best_epoch = best, float(marks[BEST_SCORE]), int(marks[BEST_EPOCH])
+    if done < epochs and not stop[0] and not np.isfinite(losses[done]):
+        member.fail(f"the training loss is {losses[done]} in epoch {before + done + 1}")
+    elif marks[FAILED]:
+        what = "parameters" if marks[FAILED] == PARAMETERS else "predictions"
+        member.fail(f"{what} are not finite numbers after epoch {before + done}")
+        done -= 1
+    elif done and before + done - member.best_epoch >= member.spec["patience"]:
+        member.ended = True
+    return [Record(0, before + k + 1, float(losses[k]), float(scores[k])) for k in range(done)]
+
+
+def _learnt(member: Member, engine: Engine, epochs: int, score: Score | None, stop: np.ndarray) -> list[Record]:
+    """Some epochs of any member, scored after the last; fewer where it ended."""
+    before, losses = len(member.history), np.zeros(epochs)
+    done = engine.learn(losses, stop)
+    if done < epochs and not stop[0] and not np.isfinite(losses[done]):
+        member.fail(f"the training loss is {losses[done]} in epoch {before + done + 1}")
+        return []
+    if not np.isfinite(member.current).all():
+        member.fail(f"parameters are not finite numbers after epoch {before + done}")
+        return []
+    value, validates = np.nan, member.validation.size > 0
+    if validates and done:
+        outputs, loss = engine.validate()
+        if not np.isfinite(outputs).all():
+            member.fail(f"predictions are not finite numbers after epoch {before + done}")
+            return []
+        value = -loss if score is None else score(outputs, member.validation)
+    if done and not value < member.best_score:  # the latest of equals has learnt most; no score is no reason to stop
+        member.best, member.best_epoch = member.current.copy(), before + done
+        member.best_score = member.best_score if np.isnan(value) else value
+    stopped = engine.converged() or (validates and before + done - member.best_epoch >= member.spec["patience"])
+    member.ended = done == epochs and stopped
+    return [Record(0, before + k + 1, float(losses[k]), value) for k in range(done)]
