@@ -15,6 +15,7 @@ from rosenblatt.searching import Search
 from rosenblatt.spec import in_words
 from rosenblatt.trials import Trial
 
+CURED = 10  # epochs in which a trial that does not diverge has been cured
 TOP = 5  # trials that are described
 FEW = 5  # trials with networks for all folds, below which others are looked at too
 CANDIDATES = 25  # trials that an ensemble is chosen from: the best
@@ -130,18 +131,20 @@ def _beats(one: Trial, other: Trial) -> bool:
 
 def _cures(search: Search, trial: Trial) -> list[str]:
     """The hyperparameters of a trial that diverged which, one at a time put back to what they are without the search,
-    let it learn for as long as it did."""
+    let it learn for longer than it did."""
     usual = search.space.values_of(search.prepared.resolved(search.space.base))
-    until = max(len(member.history) for member in trial.members if member) + 1
+    fold = next((k for k, member in enumerate(trial.members) if member and member.failure), 0)
+    until = max(CURED, 3 * trial.epochs)
     found = []
     for name in trial.values:
         changed = trial.values | {name: usual.get(name)}
         if changed in (trial.values, trial.values | {name: None}):
             continue
         chosen = search.prepared.resolved(search.space.spec(changed))
-        other = Trial(trial.number, changed, chosen, search.prepared.encoder(chosen), trial.target, [None])
+        encoder = search.prepared.encoder(chosen)
+        other = Trial(trial.number, changed, chosen, encoder, trial.target, [None] * len(search.folds))
         other.rows = search.prepared.rows(chosen)
-        if not other.work(0, search.folds[0], until, None, np.zeros(1, np.uint8), last=False).failure:
+        if not other.work(fold, search.folds[fold], until, None, np.zeros(1, np.uint8), last=False).failure:
             found.append(name)
     return found
 

@@ -20,7 +20,7 @@ from rosenblatt.model import Model
 from rosenblatt.scores import Score
 from rosenblatt.spec import HYPERPARAMETERS, in_words
 
-SHOWN = 8  # hyperparameters whose importance is shown
+SHOWN_TRIALS = 4
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
 
@@ -200,20 +200,22 @@ def show_search(facts: dict[str, Any]) -> None:
         f"{facts['steps_per_second']:,} network-steps/s, cores busy {facts['cores_busy']:.0%}"
     )
     shares = {one["trial"]: one["weight"] for one in facts["ensemble"]}
-    listed_trials = facts["front"] or facts["top"]
-    grid = _grid("trial", f"validation {scoring}", "parameters", "in the model", "hyperparameters")
-    for trial in listed_trials:
-        values = ", ".join(f"{name} {_short(value)}" for name, value in trial["values"].items())
-        share = f"{shares[trial['number']]:.0%}" if trial["number"] in shares else ""
-        grid.add_row(str(trial["number"]), f"{trial['score']:.4f}", f"{trial['parameters']:,}", share, _safe(values))
+    shown = (facts["front"] or facts["top"])[:SHOWN_TRIALS]
+    grid = _grid("", *(f"trial {trial['number']}" for trial in shown), "importance")
+    grid.add_row(f"validation {scoring}", *(f"{trial['score']:.4f}" for trial in shown), "")
+    grid.add_row("share in the model", *(f"{shares.get(trial['number'], 0):.0%}" for trial in shown), "")
+    grid.add_row("parameters", *(f"{trial['parameters']:,}" for trial in shown), "")
+    names = dict.fromkeys(name for trial in shown for name in trial["values"])
+    for name in sorted(names, key=lambda name: -facts["importance"].get(name, 0)):
+        values = (_short(trial["values"][name]) if name in trial["values"] else "" for trial in shown)
+        share = facts["importance"].get(name)
+        grid.add_row(name, *values, "" if share is None else f"{share:4.0%} {'▇' * round(20 * share)}")
     console.print(grid)
     if facts["optimism"] is not None and trials["finished"] > 1:
         console.print(
             f"best validation {scoring} {facts['best']['score']:.4f}; being the best of many, it is too good by about "
             f"{facts['optimism']:.4f} (bootstrap over validation rows)"
         )
-    for name, share in list(facts["importance"].items())[:SHOWN]:
-        console.print(f"  {name:18} {share:4.0%} {'▇' * round(30 * share)}", markup=False)
 
 
 def _short(value: Any) -> str:

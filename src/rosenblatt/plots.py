@@ -108,6 +108,39 @@ def learning_curves(model: Model) -> Picture:
 
 
 @_styled
+def search_history(facts: dict[str, Any]) -> Picture:
+    """The validation score of each trial of a search, and the best one so far; from a model's fact "search"."""
+    numbers, scores = (np.array(values) for values in zip(*facts["history"], strict=True))
+    lower = facts["scoring"] == "loss"
+    best = (np.minimum if lower else np.maximum).accumulate(scores)
+    figure, (ax,) = _figure(1, 7.2, 3)
+    ax.plot(numbers, scores, "o", color=GREY, ms=3, alpha=0.6)
+    ax.plot(numbers, best, color=BLUE, lw=1.5, drawstyle="steps-post")
+    joined = {one["trial"] for one in facts["ensemble"]}
+    inside = np.isin(numbers, list(joined))
+    ax.plot(numbers[inside], scores[inside], "o", color=ORANGE, ms=5)
+    spread = np.quantile(scores, [0.0, 0.9] if lower else [0.1, 1.0])
+    room = 0.08 * (spread[1] - spread[0] or 1.0)
+    ax.set(xlabel="trial", ylabel=f"validation {facts['scoring']}", ylim=(spread[0] - room, spread[1] + room))
+    caption = (
+        "Each dot is a trial, at the last score it reached (a tenth, the worst, may lie outside); the line is the best "
+        "so far. Orange ones make the model."
+    )
+    return Picture("The search", caption, figure)
+
+
+@_styled
+def hyperparameter_importance(facts: dict[str, Any]) -> Picture:
+    """What share of the difference between good trials and others each hyperparameter makes."""
+    shown = list(facts["importance"].items())[:12][::-1]
+    figure, (ax,) = _figure(1, 7.2, max(1.6, 0.8 + 0.26 * len(shown)))
+    ax.barh([name for name, _ in shown], [share for _, share in shown], color=BLUE, height=0.7)
+    ax.set(xlabel="share of importance")
+    caption = "What told good trials from others (Watanabe et al. 2023), of the hyperparameters that all trials had."
+    return Picture("Importance of hyperparameters", caption, figure)
+
+
+@_styled
 def confusion_matrix(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """How often each class was taken for each."""
     labels = [str(label) for label in target.labels]

@@ -38,6 +38,11 @@ class Report:
         model, y, decoded = fitted.model, fitted.truth, fitted.decoded
         target = model.target
         pictures = [plots.learning_curves(model)]
+        search = model.facts.get("search", {})
+        if len(search.get("history", [])) > 1:
+            pictures.append(plots.search_history(search))
+        if search.get("importance"):
+            pictures.append(plots.hyperparameter_importance(search))
         if len(y) and target.task == "regression":
             pictures.append(plots.residuals(target, y, decoded))
         elif len(y):

@@ -141,11 +141,11 @@ class Search:
             self.interrupted = True
         finally:
             crew.close()
-            self._take_up(collected + [done for done in crew.heard() if done is not None])
             self.wall += time.monotonic() - started
             self.threads = crew.threads
-            if keep:
+            if keep:  # before what was stopped half-way is taken up: it is done again where the search goes on
                 keep(True)
+            self._take_up(collected + [done for done in crew.heard() if done is not None])
             self._end()
 
     @property

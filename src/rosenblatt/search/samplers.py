@@ -63,8 +63,9 @@ class Sampler:
                 self._open[number] = trial
                 self.add(number, values)
                 return values
-            self._study.tell(trial, state=TrialState.FAIL)
-            if self._search.sampler == "grid" and self._on_grid() <= len(self._known):
+            if self._search.sampler != "grid":
+                self._study.tell(trial, state=TrialState.FAIL)
+            elif self._on_grid() <= len(self._known):
                 return None
         return None
 
@@ -82,6 +83,8 @@ class Sampler:
         told.state = TrialState.COMPLETE if finished else TrialState.PRUNED
         told.curve[epochs] = score
         trial = self._open.pop(number, None)
+        if self._search.sampler == "grid":  # which learns nothing, and ends a study when it is told the last
+            return
         frozen = self._frozen(told)
         if trial is not None and trial.study is self._study:
             if not self._two_goals:
@@ -100,13 +103,13 @@ class Sampler:
         if told is not None:
             told.state = TrialState.FAIL
             trial = self._open.pop(number, None)
-            if trial is not None and trial.study is self._study:
+            if trial is not None and trial.study is self._study and self._search.sampler != "grid":
                 self._study.tell(trial, state=TrialState.FAIL)
 
     def refuse(self, number: int) -> None:
         """What was proposed cannot be: the number is free for another, and it is not proposed again."""
         self.fail(number)
-        self.told[min(*self.told, 0) - 1] = self.told.pop(number)
+        self.told[min([*self.told, 0]) - 1] = self.told.pop(number)
 
     @property
     def study(self) -> optuna.Study:
@@ -191,8 +194,8 @@ class Sampler:
 class _BatchedTPE(optuna.samplers.TPESampler):
     """Optuna's TPE, whose densities are made once for several proposals.
 
-    The candidates drawn from the density of good trials are dealt into as many hands; the best of each is proposed. Where
-    Optuna no longer calls these methods, each proposal costs as much as all of them here, and is as good.
+    The candidates drawn from the density of good trials are dealt into as many hands; the best of each is proposed.
+    Where Optuna no longer calls these methods, each proposal costs as much as all of them here, and is as good.
     """
 
     def __init__(self, seed: int, group: bool) -> None:

@@ -70,7 +70,7 @@ class Member:
     def copy(self) -> Member:
         """This member, to come back to after it has learnt on."""
         state = State(*(array.copy() for array in self.state))
-        return replace(self, state=state, history=list(self.history))
+        return replace(self, state=state, history=list(self.history), best=self.best.copy())
 
     def kept(self) -> tuple[Architecture, np.ndarray]:
         """The network to keep, and its parameters: those of the best epoch, without hidden units never used."""

@@ -141,7 +141,7 @@ def _watched(member: Member, train: Callable[..., int], epochs: int, stop: np.nd
     """Some epochs of a multilayer perceptron whose score is its loss; fewer where it ended."""
     before, losses, scores = len(member.history), np.zeros(epochs), np.zeros(epochs)
     marks = np.array([member.best_score, member.best_epoch, 0.0])
-    best = member.best if member.trained else np.empty_like(member.state.theta)
+    best = member.best.copy() if member.trained else np.empty_like(member.state.theta)
     done = train(losses, scores, best, marks, stop)
     if marks[BEST_EPOCH] > member.best_epoch:
         member.best, member.best_score, member.best_epoch = best, float(marks[BEST_SCORE]), int(marks[BEST_EPOCH])

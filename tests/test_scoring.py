@@ -1,0 +1,47 @@
+"""Quick formulas are scikit-learn's."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from rosenblatt.data.targets import Target
+from rosenblatt.scoring import epoch_score
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "balanced_accuracy", "roc_auc", "neg_log_loss"])
+def test_of_two_classes(scoring):
+    target, y = Target(names=("y",), task="binary", labels=("a", "b")), RNG.integers(2, size=60).astype(float)
+    outputs, rows = RNG.random((30, 1)).astype(np.float32), np.arange(10, 40)
+    said = outputs[:, 0].astype(float)
+    expected = {
+        "accuracy": metrics.accuracy_score(y[rows], said > 0.5),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y[rows], said > 0.5),
+        "roc_auc": metrics.roc_auc_score(y[rows], said),
+        "neg_log_loss": -metrics.log_loss(y[rows], said),
+    }[scoring]
+    assert epoch_score(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "scoring", ["r2", "neg_mean_squared_error", "neg_root_mean_squared_error", "neg_mean_absolute_error"]
+)
+def test_of_values(scoring):
+    y = RNG.normal(size=(60, 1))
+    target = Target.of_values(("y",), y, "none")
+    outputs, rows = RNG.normal(size=(30, 1)).astype(np.float32), np.arange(10, 40)
+    said = target.decode(outputs)[:, 0]
+    expected = {
+        "r2": metrics.r2_score(y[rows], said),
+        "neg_mean_squared_error": -metrics.mean_squared_error(y[rows], said),
+        "neg_root_mean_squared_error": -metrics.root_mean_squared_error(y[rows], said),
+        "neg_mean_absolute_error": -metrics.mean_absolute_error(y[rows], said),
+    }[scoring]
+    assert epoch_score(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
+
+
+def test_an_area_of_one_class_is_no_number():
+    target = Target(names=("y",), task="binary", labels=("a", "b"))
+    score = epoch_score("roc_auc")(target, np.array([0.0, 1.0, 1.0]))
+    assert np.isnan(score(np.array([[0.1], [0.4]], np.float32), np.array([1, 2])))

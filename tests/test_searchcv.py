@@ -1,0 +1,164 @@
+"""PopulationSearchCV keeps scikit-learn's conventions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import GroupKFold, TimeSeriesSplit, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from rosenblatt.errors import SpecError, TableError
+from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
+from rosenblatt.modelfile import load_model
+from rosenblatt.searchcv import PopulationSearchCV
+from rosenblatt.space import choice, integer, log_uniform
+
+X, Y = load_iris(return_X_y=True)
+FAST = MLPClassifier(epochs=12, numbers="standard")
+SPACE = {"hidden_sizes": [(8,), (16, 8)], "learning_rate": log_uniform(1e-3, 1e-1)}
+
+
+@pytest.fixture(scope="module")
+def search():
+    return PopulationSearchCV(FAST, SPACE, trials=9, cv=3).fit(X, Y)
+
+
+def test_results_are_those_of_a_search_of_scikit_learn(search):
+    results = search.cv_results_
+    assert len(results["params"]) == 9
+    assert {"split0_test_score", "split2_test_score", "std_test_score", "mean_fit_time"} <= set(results)
+    assert results["param_hidden_sizes"][0] in ((8,), (16, 8))
+    frame = pd.DataFrame(results)
+    assert frame.shape[0] == 9
+    assert results["rank_test_score"][search.best_index_] == 1
+    assert results["state"][search.best_index_] == "finished"
+    assert search.best_score_ == results["mean_test_score"][search.best_index_]
+    folds = [results[f"split{k}_test_score"][search.best_index_] for k in range(3)]
+    assert search.best_score_ == pytest.approx(np.mean(folds))
+    assert search.best_params_ == results["params"][search.best_index_]
+    assert search.n_splits_ == 3
+
+
+def test_the_best_estimator_predicts(search):
+    check_is_fitted(search)
+    assert search.score(X, Y) > 0.9
+    assert search.predict_proba(X).shape == (150, 3)
+    np.testing.assert_array_equal(search.predict(X), search.best_estimator_.predict(X))
+    assert search.best_estimator_.learning_rate == search.best_params_["learning_rate"]
+    assert list(search.classes_) == [0, 1, 2]
+    assert len(search.best_estimator_.model_.networks) == 3
+    with pytest.raises(AttributeError):
+        search.decision_function(X)
+
+
+def test_equal_seeds_give_equal_searches_and_others_do_not(search):
+    again, other = (PopulationSearchCV(FAST, SPACE, trials=9, cv=3, random_state=s).fit(X, Y) for s in (0, 1))
+    np.testing.assert_array_equal(again.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(again.predict_proba(X), search.predict_proba(X))
+    assert other.best_params_ != search.best_params_
+
+
+def test_the_ensemble_can_be_what_predicts(search):
+    joined = PopulationSearchCV(FAST, SPACE, trials=9, cv=3, ensemble=True).fit(X, Y)
+    np.testing.assert_array_equal(joined.predict_proba(X), search.ensemble_.predict_proba(X))
+
+
+def test_it_is_saved_as_one_model(search, tmp_path):
+    search.save(tmp_path / "iris.rosenblatt")
+    np.testing.assert_array_equal(load_model(tmp_path / "iris.rosenblatt").predict_proba(X), search.predict_proba(X))
+
+
+def test_it_can_be_cloned_piped_and_cross_validated():
+    small = PopulationSearchCV(FAST, SPACE, trials=2, cv=2, scoring="accuracy")
+    assert clone(small).get_params()["trials"] == 2
+    assert clone(small).set_params(estimator__epochs=3).estimator.epochs == 3
+    scores = cross_val_score(make_pipeline(StandardScaler(), small), X, Y, cv=2)
+    assert scores.shape == (2,)
+    assert np.isfinite(scores).all()
+
+
+def test_distributions_of_scipy_are_taken():
+    space = {
+        "learning_rate": stats.loguniform(1e-3, 1e-1),
+        "dropout": stats.uniform(0.0, 0.5),
+        "batch_size": stats.randint(8, 64),
+    }
+    found = PopulationSearchCV(FAST, space, trials=4, cv=2).fit(X, Y).cv_results_["params"]
+    assert all(8 <= one["batch_size"] < 64 and 0 <= one["dropout"] <= 0.5 for one in found)
+    with pytest.raises(SpecError, match="distribution norm of scipy"):
+        PopulationSearchCV(FAST, {"dropout": stats.norm(0, 1)}, trials=1).fit(X, Y)
+
+
+def test_scoring_is_what_is_maximized():
+    X2, y2 = X[Y > 0], Y[Y > 0]
+    found = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="roc_auc").fit(X2, y2)
+    assert 0.5 < found.best_score_ <= 1
+    loss = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="loss").fit(X2, y2)
+    assert loss.best_score_ < 0  # a negative loss
+
+
+def test_splitters_pairs_and_groups_are_used():
+    groups = np.arange(150) % 10
+    by_group = PopulationSearchCV(FAST, SPACE, trials=2, cv=GroupKFold(5)).fit(X, Y, groups=groups)
+    assert by_group.n_splits_ == 5
+    pairs = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
+    assert PopulationSearchCV(FAST, SPACE, trials=2, cv=pairs).fit(X, Y).n_splits_ == 1
+    order = np.random.default_rng(0).permutation(150)
+    in_time = PopulationSearchCV(FAST, SPACE, trials=2, cv=TimeSeriesSplit(3)).fit(X[order], Y[order])
+    assert in_time.n_splits_ == 3
+    ours = PopulationSearchCV(FAST, SPACE, trials=2, cv=5).fit(X, Y, groups=groups)
+    assert ours.n_splits_ == 5
+
+
+def test_weights_of_zero_leave_rows_out_of_folds_of_ones_own():
+    weight = np.ones(150)
+    weight[:20] = 0
+    pairs = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
+    found = PopulationSearchCV(FAST, SPACE, trials=2, cv=pairs).fit(X, Y, sample_weight=weight)
+    assert found.best_estimator_.model_.facts["rows"] == 130
+    with pytest.raises(TableError, match="without rows"):
+        PopulationSearchCV(FAST, SPACE, trials=2, cv=[(np.arange(20), np.arange(20, 40))]).fit(X, Y, weight)
+
+
+def test_regressors_and_perceptrons_are_searched():
+    Xd, yd = load_diabetes(return_X_y=True)
+    Xtrain, Xtest, ytrain, ytest = train_test_split(Xd, yd, random_state=0)
+    space = {"hidden_sizes": [(16,), (32,)], "learning_rate": log_uniform(1e-3, 1e-1)}
+    found = PopulationSearchCV(MLPRegressor(epochs=30), space, trials=6, cv=3).fit(Xtrain, ytrain)
+    assert found.score(Xtest, ytest) > 0.2
+    assert found.best_score_ > 0.2
+    perceptrons = PopulationSearchCV(Perceptron(epochs=5), {"rule": ["rosenblatt", "averaged"]}, trials=2, cv=3)
+    assert perceptrons.fit(X, Y).decision_function(X).shape == (150, 3)
+
+
+def test_the_default_space_and_minutes():
+    found = PopulationSearchCV(MLPClassifier(epochs=5), trials=None, minutes=0.02, cv=2).fit(X, Y)
+    assert len(found.cv_results_["params"]) >= 1
+    assert found.predict(X).shape == (150,)
+
+
+def test_the_study_is_optunas(search):
+    assert len(search.study_.trials) == 9
+    assert search.study_.best_value == pytest.approx(max(t.value for t in search.study_.trials if t.value is not None))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: PopulationSearchCV(StandardScaler(), SPACE), TypeError, "but it is a StandardScaler"),
+        (lambda: PopulationSearchCV(FAST, {"alpha": [1]}), SpecError, "no hyperparameter 'alpha'"),
+        (lambda: PopulationSearchCV(FAST, SPACE, trials=None), SpecError, "trials, minutes or both"),
+        (lambda: PopulationSearchCV(FAST, SPACE, cv=60), SpecError, "rarest class has only 50 rows"),
+        (lambda: PopulationSearchCV(FAST, SPACE, sampler="tpee"), SpecError, "Did you mean 'tpe'"),
+        (lambda: PopulationSearchCV(FAST, SPACE, scoring="roc_aoc"), SpecError, "Did you mean 'roc_auc'"),
+        (lambda: PopulationSearchCV(FAST, {"batch_size": integer(1, 0)}), SpecError, "there is nothing"),
+        (lambda: PopulationSearchCV(FAST, {"dropout": choice(2.0)}), SpecError, "dropout must be"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make().fit(X, Y)

@@ -1,0 +1,381 @@
+"""The scheduler: what is trained, stopped, gone on with, kept; budgets; equal searches."""
+
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from rosenblatt.checkpoints import Keeper
+from rosenblatt.choosing import outcome
+from rosenblatt.data.columns import of_types
+from rosenblatt.data.splits import Fold
+from rosenblatt.data.targets import Target
+from rosenblatt.errors import DivergedError, ModelFileError, SpecError, StoppedEarlyError
+from rosenblatt.learning import Data, Prepared
+from rosenblatt.searching import Search
+from rosenblatt.space import choice, integer, log_uniform, uniform
+from rosenblatt.spec import Spec
+from rosenblatt.training import population
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(150, 3))
+FRAME = pl.DataFrame({name: X[:, i] for i, name in enumerate("abc")})
+Y = (X[:, 0] * X[:, 1] + 0.3 * RNG.normal(size=150) > 0).astype(float)
+TARGET = Target(names=("y",), task="binary", labels=("no", "yes"))
+SCHEMA = of_types(FRAME)
+SPACE = {
+    "hidden_sizes": choice((4,), (8, 8)),
+    "learning_rate": log_uniform(1e-4, 1e-1),
+    "dropout": uniform(0.0, 0.5),
+    "optimizer": choice("adam", "momentum"),
+}
+FAST = {"epochs": 9, "first_rung": 1, "folds": 3, "repeats": 1, "numbers": "standard", "trials": 12}
+
+
+def prepared(**more):
+    return Prepared(Data(FRAME, Y), TARGET.taught_by, **more)
+
+
+def searched(space=SPACE, threads=None, run=None, **spec):
+    search = Search(Spec.of(**FAST | spec).searching(space or {}), prepared(), threads=threads)
+    search.run(**run or {})
+    return search
+
+
+def equal(a, b):
+    assert [trial.values for trial in a.trials] == [trial.values for trial in b.trials]
+    assert [trial.scores for trial in a.trials] == [trial.scores for trial in b.trials]
+    assert [trial.state for trial in a.trials] == [trial.state for trial in b.trials]
+    ours, theirs = outcome(a, SCHEMA), outcome(b, SCHEMA)
+    np.testing.assert_array_equal(ours.model.decoded(FRAME), theirs.model.decoded(FRAME))
+
+
+def test_worse_trials_are_stopped_and_the_best_finish():
+    search = searched()
+    states = [trial.state for trial in search.trials]
+    assert len(states) == 12
+    assert set(states) == {"finished", "stopped"}
+    assert 1 <= states.count("finished") < 6
+    best = max(search.trials, key=lambda trial: trial.scores[0])
+    assert best.rung > 0  # it earned more than the first rung
+    assert all(trial.reason.startswith("not among the best") for trial in search.trials if trial.state == "stopped")
+    assert all(trial.trained == 3 for trial in search.trials)
+
+
+def test_rungs_are_epochs():
+    search = searched(stopping="asha", trials=6)
+    assert [rung.epochs(search.trials[0].chosen) for rung in search.rungs] == [1, 3, 9]
+    for trial in search.trials:
+        assert trial.epochs == [1, 3, 9][trial.rung]
+
+
+@pytest.mark.parametrize("stopping", ["asha", "hyperband", "median", "none", "pbt"])
+def test_deterministic_searches_are_equal_whatever_the_number_of_cores(stopping):
+    equal(*(searched(stopping=stopping, deterministic=True, threads=threads) for threads in (1, 3)))
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cma_es"])
+def test_deterministic_searches_are_equal_for_any_sampler(sampler):
+    space = {"learning_rate": log_uniform(1e-4, 1e-1), "dropout": uniform(0.0, 0.5)}
+    runs = [searched(space, sampler=sampler, deterministic=True, trials=25, epochs=3, threads=t) for t in (1, 2)]
+    equal(*runs)
+
+
+def test_a_trial_of_a_search_is_that_trial_trained_alone():
+    search = searched(stopping="none", trials=4, threads=2)
+    again = searched(stopping="none", trials=4, threads=1, deterministic=True)
+    first, same = search.trials[0], again.trials[0]
+    assert first.values == same.values
+    for ours, theirs in zip(first.members, same.members, strict=True):
+        np.testing.assert_array_equal(ours.best, theirs.best)
+
+
+def test_no_thread_is_without_work_while_there_is_some():
+    search = searched(epochs=60, trials=20, stopping="none", hidden_sizes=(64, 64), space=None, threads=2)
+    assert search.utilization > 0.6  # of a search of a fraction of a second, on a machine that does other things too
+
+
+def test_the_first_trial_of_the_default_space_is_what_fit_would_do():
+    search = searched(space=None, trials=3, epochs=2)
+    usual = search.prepared.resolved(Spec.of(**FAST | {"epochs": 2}).without_search())
+    first = search.trials[0]
+    assert first.chosen == usual
+    assert first.state == "finished"
+
+
+def test_a_trial_that_diverges_is_recorded_and_stops_no_other():
+    space = {"learning_rate": choice(0.01, 1000.0), "optimizer": choice("sgd"), "l1": log_uniform(1e-9, 1e-8)}
+    search = searched(space, clip_norm=0, stopping="none", hidden_sizes=(16, 16), activation="relu", epochs=30)
+    failed = [trial for trial in search.trials if trial.state == "failed"]
+    assert {trial.values["learning_rate"] for trial in failed} == {1000.0}
+    assert "not finite" in failed[0].reason or "is nan" in failed[0].reason or "is inf" in failed[0].reason
+    assert any(trial.state == "finished" for trial in search.trials)
+
+
+def test_where_all_diverge_the_hyperparameter_that_did_it_is_named():
+    space = {"learning_rate": log_uniform(900.0, 1000.0), "dropout": uniform(0.0, 0.1)}
+    fixed = {"clip_norm": 0, "hidden_sizes": (16, 16), "activation": "relu", "optimizer": "sgd", "epochs": 30}
+    search = searched(space, trials=3, **fixed)
+    with pytest.raises(DivergedError, match=r"All 3 trials .* default 'learning_rate' trial 0 learns: learning_rate 9"):
+        outcome(search, SCHEMA)
+
+
+def test_values_that_cannot_be_combined_are_refused_and_others_take_their_place():
+    space = {"normalization": choice("batch", "none"), "batch_size": choice(1, 32), "dropout": uniform(0.0, 0.5)}
+    search = searched(space)
+    assert len(search.trials) == 12
+    assert search.refused
+    assert all((trial.values["normalization"], trial.values["batch_size"]) != ("batch", 1) for trial in search.trials)
+
+
+def test_where_nothing_can_be_combined_that_is_said(monkeypatch):
+    monkeypatch.setattr("rosenblatt.searching.REFUSED", 5)
+    space = {"batch_size": choice(1), "dropout": uniform(0.0, 0.5)}
+    with pytest.raises(SpecError, match="normalization batch needs more rows"):
+        searched(space, normalization="batch")
+
+
+def test_a_small_space_ends_the_search():
+    search = searched({"hidden_sizes": choice((4,), (8,))}, trials=100)
+    assert len(search.trials) == 2
+
+
+def test_time_is_kept_and_something_usable_comes_out():
+    started = time.monotonic()
+    search = searched(trials=None, minutes=1, epochs=100, hidden_sizes=(256, 256), space=None,
+                      run={"deadline": started + 0.5})  # fmt: skip
+    assert time.monotonic() - started < 5  # the first compilation may be in it
+    assert outcome(search, SCHEMA).model.decoded(FRAME).shape == (150, 2)
+
+
+def test_without_any_time_one_network_learns_for_an_epoch():
+    search = searched(run={"deadline": time.monotonic() - 1})
+    assert sum(trial.trained for trial in search.trials) >= 1
+    assert outcome(search, SCHEMA).model.networks
+
+
+def test_an_interrupted_search_keeps_the_best_so_far():
+    def interrupt(progress):
+        if progress.stopped + progress.finished + progress.paused > 2:
+            raise KeyboardInterrupt
+
+    search = Search(Spec.of(**FAST | {"trials": 100_000, "epochs": 50}).searching(SPACE), prepared())
+    search.run(watch=interrupt)
+    assert search.interrupted
+    chosen = outcome(search, SCHEMA)
+    assert chosen.model.facts["interrupted"]
+    assert all(trial.state in ("finished", "stopped") for trial in search.trials)
+
+
+def test_a_search_interrupted_at_once_has_nothing_to_keep(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(population.Crew, "listen", interrupted)
+    monkeypatch.setattr(population.Crew, "heard", lambda _: [])
+    monkeypatch.setattr(population.Crew, "give", lambda *_: None)
+    search = searched()
+    with pytest.raises(StoppedEarlyError, match="nothing to keep"):
+        outcome(search, SCHEMA)
+
+
+def test_memory_that_is_short_costs_the_worst_trials_their_networks_and_no_result():
+    search = searched(memory=1e-4, trials=30)
+    dropped = [trial for trial in search.trials if trial.reason == "to save memory"]
+    assert dropped
+    assert any(trial.state == "finished" for trial in search.trials)
+    assert outcome(search, SCHEMA).model.networks
+    best = max(search.trials, key=lambda trial: trial.score)
+    assert best not in dropped
+
+
+def test_population_based_training_copies_networks_and_changes_hyperparameters():
+    search = searched(stopping="pbt", trials=10, epochs=10)
+    copied = [trial for trial in search.trials if trial.copied]
+    assert copied
+    epoch, winner = copied[0].copied[0]
+    assert epoch < 10
+    assert search.trials[winner].state == "finished"
+    assert all(trial.epochs == 10 or any(m.ended for m in trial.members) for trial in search.trials)
+    assert {trial.values["hidden_sizes"] for trial in copied} <= {t.values["hidden_sizes"] for t in search.trials}
+
+
+def test_two_goals_leave_a_front():
+    search = searched(sampler="nsga2", goal="score_and_size", stopping="none", trials=8)
+    front = outcome(search, SCHEMA).facts["front"]
+    sizes = [trial["parameters"] for trial in front]
+    assert sizes == sorted(sizes, reverse=True)  # the best scores first: whoever is worse is smaller
+    assert len(set(sizes)) == len(sizes)
+
+
+def test_the_ensemble_costs_no_more_out_of_fold_and_weighs_one():
+    search = searched(stopping="none")
+    chosen = outcome(search, SCHEMA)
+    assert sum(trial.weight for trial in chosen.model.trials) == pytest.approx(1)
+    assert len(chosen.best.trials) == 1
+    assert len(chosen.best.networks) == 3
+    assert chosen.facts["optimism"] >= 0
+    assert chosen.facts["trials"]["finished"] == 12
+
+
+def test_without_an_ensemble_the_best_trial_is_the_model():
+    search = searched(ensemble=False)
+    chosen = outcome(search, SCHEMA)
+    best = max((t for t in search.trials if t.state == "finished"), key=lambda trial: trial.score)
+    assert [trial.number for trial in chosen.model.trials] == [best.number]
+
+
+def test_the_simplest_trial_near_the_best_is_taken_on_request():
+    space = {"hidden_sizes": choice((4,), (64, 64)), "dropout": uniform(0.0, 0.1)}
+    kept = {simple: outcome(searched(space, simplest=simple, stopping="none"), SCHEMA) for simple in (False, True)}
+    sizes = {simple: one.best.networks[0].architecture.n_parameters for simple, one in kept.items()}
+    assert sizes[True] <= sizes[False]
+    assert len(kept[True].model.trials) == 1
+
+
+def test_the_members_of_a_trial_are_its_folds():
+    search = searched(trials=2, stopping="none")
+    spared = np.concatenate([member.validation for member in search.trials[0].members])
+    assert sorted(spared) == list(range(150))
+
+
+def test_folds_of_ones_own_are_used():
+    splits = [Fold(np.arange(100), np.arange(100, 150))]
+    search = Search(Spec.of(**FAST).searching(SPACE), prepared(splits=splits))
+    search.run()
+    assert all(trial.members[0].validation[0] == 100 for trial in search.trials)
+
+
+def test_large_tables_are_compared_on_first_folds_and_a_hold_out_is_one_fold(monkeypatch):
+    monkeypatch.setattr("rosenblatt.planning.ENOUGH_ROWS", 80)
+    search = searched()
+    assert [rung.folds for rung in search.rungs] == [2, 2, 2, 3]
+    assert {trial.trained for trial in search.trials} == {2, 3}
+    held = searched(validate_on="holdout")
+    assert len(held.folds) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"folds": 151}, "folds is 151, but the rarest class has only"),
+        ({"folds": 1}, "folds must be 2 or more"),
+        ({"members": 4}, "members means nothing in a search"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(spec, message):
+    with pytest.raises(SpecError, match=message):
+        Search(Spec.of(**FAST | spec).searching(SPACE), prepared())
+
+
+def test_losses_with_and_without_probabilities_are_not_searched_together():
+    space = {"loss": choice("cross_entropy", "hinge"), "dropout": uniform(0.0, 0.5)}
+    search = searched(space)
+    assert any("cannot be searched together" in reason for reason in search.refused)
+    assert len({trial.chosen.training.loss for trial in search.trials}) == 1
+
+
+@pytest.mark.parametrize("stopping", ["asha", "median", "pbt"])
+def test_a_search_that_goes_on_from_its_file_ends_as_if_it_had_not_been_stopped(tmp_path, stopping):
+    spec = Spec.of(**FAST | {"deterministic": True, "stopping": stopping, "trials": 20}).searching(SPACE)
+    whole = Search(spec, prepared())
+    whole.run()
+    path, rounds = tmp_path / "state", 0
+    while True:
+        part = Search(spec, prepared())
+        keeper = Keeper(part, path)
+        heard = 0
+
+        def keep(at_once, keeper=keeper):
+            keeper.keep(at_once=at_once)
+
+        def interrupt(_, most=1 + rounds):
+            nonlocal heard
+            heard += 1
+            if heard > most:
+                raise KeyboardInterrupt
+
+        part.run(watch=interrupt, keep=keep)
+        rounds += 1
+        if not part.interrupted:
+            break
+    equal(whole, part)
+
+
+def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypatch):
+    """What is written while threads train is what each member was when it was given out."""
+    monkeypatch.setattr("rosenblatt.searching.GLANCE", 0.0)
+    spec = Spec.of(**FAST | {"deterministic": True, "epochs": 60}).searching(SPACE)
+    whole = Search(spec, prepared())
+    whole.run()
+    part = Search(spec, prepared())
+    keeper = Keeper(part, tmp_path / "state")
+    writings = 0
+
+    def keep(at_once):
+        nonlocal writings
+        if not at_once and writings < 4:  # as by kill -9: nothing is written at the end
+            keeper.keep(at_once=True)
+            writings += 1
+
+    part.run(keep=keep)
+    again = Search(spec, prepared())
+    assert Keeper(again, tmp_path / "state").restored
+    assert 0 < len(again.trials) <= 12
+    again.run()
+    equal(whole, again)
+
+
+def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
+    path = tmp_path / "state"
+    for trials in (5, 9):
+        search = Search(Spec.of(**FAST | {"trials": trials}).searching(SPACE), prepared())
+        keeper = Keeper(search, path)
+        search.run(keep=lambda at_once, keeper=keeper: keeper.keep(at_once=at_once))
+        assert len(search.trials) == trials
+
+
+def test_the_state_of_another_search_is_refused(tmp_path):
+    path = tmp_path / "state"
+    search = Search(Spec.of(**FAST | {"trials": 2}).searching(SPACE), prepared())
+    Keeper(search, path).keep(at_once=True)
+    other = Search(Spec.of(**FAST | {"epochs": 4}).searching(SPACE), prepared())
+    with pytest.raises(ModelFileError, match="another search"):
+        Keeper(other, path)
+    rows = Prepared(Data(FRAME, 1 - Y), TARGET.taught_by)
+    with pytest.raises(ModelFileError, match="another search"):
+        Keeper(Search(Spec.of(**FAST).searching(SPACE), rows), path)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ModelFileError, match="not the state of a search"):
+        Keeper(search, path)
+
+
+def test_perceptrons_are_searched_too():
+    search = Search(Spec.of(kind="perceptron", trials=15, epochs=6, folds=3, repeats=1), prepared())
+    search.run()
+    assert {trial.chosen.network.rule for trial in search.trials} > {"rosenblatt"}
+    assert outcome(search, SCHEMA).model.decoded(FRAME).shape == (150, 2)
+
+
+def test_any_hyperparameter_can_be_searched():
+    space = {
+        "hidden_layers": integer(1, 3),
+        "hidden_width": choice(4, 8),
+        "activation": choice("relu", ("tanh", "gelu")),
+        "initializer": choice("he_normal", "orthogonal"),
+        "schedule": choice("constant", "one_cycle", "plateau"),
+        "normalization": choice("none", "batch", "layer"),
+        "numbers": choice("piecewise", "quantile", "none"),
+        "bins": integer(2, 8),
+        "batch_size": choice(16, "full"),
+        "class_weight": choice(None, "balanced"),
+        "residual": choice(True, False),
+        "batches": choice("shuffled", "stratified"),
+    }
+    search = searched(space, trials=25, numbers="auto", epochs=3, sampler="random")
+    assert len(search.trials) == 25
+    assert not search.refused
+    assert all(("bins" in t.values) == (t.values["numbers"] == "piecewise") for t in search.trials)
+    model = outcome(search, SCHEMA).model
+    assert np.isfinite(model.decoded(FRAME)).all()

@@ -1,0 +1,86 @@
+"""Spaces as they are written, in Python and in TOML."""
+
+import pytest
+
+from rosenblatt.errors import SpecError
+from rosenblatt.space import Integer, choice, dimension_of, integer, log_uniform, uniform
+from rosenblatt.spec import Spec
+
+
+def test_a_space_of_toml_is_that_of_python(tmp_path):
+    path = tmp_path / "search.toml"
+    path.write_text(
+        """
+        [training]
+        epochs = 7
+        [space]
+        hidden_sizes = { choice = [[64], [128, 64]] }
+        learning_rate = { log_uniform = [1e-4, 1e-1] }
+        dropout = { uniform = [0, 0.5] }
+        batch_size = { integer = [8, 64], log = true }
+        beta1 = { uniform = [0.8, 0.99], when = { optimizer = ["momentum"] } }
+        optimizer = { choice = ["adam", "momentum"] }
+        label_smoothing = 0.1
+        """
+    )
+    spec = Spec.from_toml(path)
+    assert spec.space == {
+        "hidden_sizes": choice((64,), (128, 64)),
+        "learning_rate": log_uniform(1e-4, 1e-1),
+        "dropout": uniform(0, 0.5),
+        "batch_size": integer(8, 64, log=True),
+        "beta1": uniform(0.8, 0.99, when={"optimizer": ["momentum"]}),
+        "optimizer": choice("adam", "momentum"),
+    }
+    assert (spec.training.epochs, spec.training.label_smoothing, spec.searches) == (7, 0.1, True)
+
+
+def test_a_spec_with_a_space_comes_back_from_toml_and_json(tmp_path):
+    spec = Spec.of(trials=5).searching({"hidden_sizes": choice((8,), (8, 8)), "dropout": uniform(0, 0.5)})
+    path = tmp_path / "spec.toml"
+    path.write_text(spec.to_toml())
+    assert Spec.from_toml(path) == spec
+    assert Spec.from_dict(spec.model_dump(mode="json")) == spec
+    assert spec.without_search() == Spec()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (choice, "one value at least"),
+        (lambda: choice(1, 2, 1), "twice"),
+        (lambda: uniform(1, 0), "from 1 to 0 there is nothing"),
+        (lambda: log_uniform(0, 1), "above 0, but its range starts at 0"),
+        (lambda: integer(1.5, 3), "whole numbers, but got 1.5"),
+        (lambda: integer(0, 8, log=True), "from 1 on"),
+        (lambda: uniform("a", 1), "finite numbers, but one is 'a'"),
+        (lambda: uniform(0, float("inf")), "finite numbers, but one is inf"),
+        (lambda: choice(1, when=["adam"]), "when must name hyperparameters"),
+    ],
+)
+def test_empty_ranges_and_odd_ends_are_refused(make, message):
+    with pytest.raises(SpecError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"learning_rat": uniform(0, 1)}, "no hyperparameter 'learning_rat' to search. Did you mean 'learning_rate'"),
+        ({"trials": integer(1, 5)}, "no hyperparameter 'trials' to search"),
+        ({"dropout": {"unifrom": [0, 1]}}, "Did you mean 'uniform'"),
+        ({"dropout": {"uniform": [0]}}, "a low and a high number"),
+        ({"dropout": {"uniform": [0.5, 0.1]}}, r"dropout in \[space\]: uniform needs a range"),
+        ({"hidden_sizes": choice((8,)), "hidden_width": choice(8)}, "either hidden_sizes or hidden_layers"),
+        ({"hidden_layers": 3}, "hidden_layers must be"),
+    ],
+)
+def test_spaces_that_cannot_be_are_refused_by_name(space, message):
+    with pytest.raises(SpecError, match=message):
+        Spec().searching(space)
+
+
+def test_fixed_values_are_no_dimensions():
+    assert dimension_of("dropout", 0.3) is None
+    assert dimension_of("batch_size", {"integer": [1, 9]}) == Integer(low=1, high=9)
+    assert Spec().searching({"dropout": 0.3}).space == {}
