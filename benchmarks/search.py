@@ -205,6 +205,7 @@ def new_search(name: str, epochs: int, seed: int, trials: int, stopping: str = "
     x, y, of_classes, folds = load(name)
     spec = Spec.of(
         epochs=epochs, patience=PATIENCE, numbers="none", dropout=0, clip_norm=0, seed=seed, trials=trials,
+        initializer="lecun_uniform", weight_scale=3**-0.5, bias_initializer="uniform",  # as PyTorch's
         stopping=stopping, **({"first_rung": 3} if stopping == "asha" else {}),
     ).searching(
         {

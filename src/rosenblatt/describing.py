@@ -197,7 +197,8 @@ def show_search(facts: dict[str, Any]) -> None:
     counted = ", ".join(f"{trials[state]} {state}" for state in ("finished", "stopped", "failed") if trials[state])
     console.print(
         f"search: {trials['proposed']} trials in {facts['seconds']:.0f} s ({counted}), "
-        f"{facts['steps_per_second']:,} network-steps/s, cores busy {facts['cores_busy']:.0%}"
+        f"{facts['steps_per_second']:,} network-steps/s, cores busy {facts['cores_busy']:.0%}",
+        soft_wrap=True,
     )
     shares = {one["trial"]: one["weight"] for one in facts["ensemble"]}
     shown = (facts["front"] or facts["top"])[:SHOWN_TRIALS]
@@ -214,7 +215,8 @@ def show_search(facts: dict[str, Any]) -> None:
     if facts["optimism"] is not None and trials["finished"] > 1:
         console.print(
             f"best validation {scoring} {facts['best']['score']:.4f}; being the best of many, it is too good by about "
-            f"{facts['optimism']:.4f} (bootstrap over validation rows)"
+            f"{facts['optimism']:.4f} (bootstrap over validation rows)",
+            soft_wrap=True,
         )
 
 

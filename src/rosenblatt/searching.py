@@ -22,7 +22,7 @@ from rosenblatt.planning import folds_of, memory_of, rungs_of
 from rosenblatt.search.proposals import Space, default_space, perturbed
 from rosenblatt.search.samplers import Sampler
 from rosenblatt.search.stopping import exploits, stopping_of
-from rosenblatt.spec import Spec
+from rosenblatt.spec import Spec, idle
 from rosenblatt.training.dense import Recipe
 from rosenblatt.training.kernels import recipe_of
 from rosenblatt.training.member import Member
@@ -69,6 +69,9 @@ class Search:
     def __init__(
         self, spec: Spec, prepared: Prepared, score_of: ScoreOf | None = None, threads: int | None = None
     ) -> None:
+        nonsense = idle(Spec(search=spec.search))
+        if nonsense:
+            raise SpecError(nonsense)
         rows, target = len(prepared.data.y), prepared.target(spec)
         self.defaults = not spec.space
         if self.defaults:

@@ -1,0 +1,186 @@
+"""`rosenblatt fit` with a search, as it is typed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from rosenblatt.modelfile import load_model
+from rosenblatt.report import Report
+from rosenblatt.searching import Progress
+from tests.test_cli import folder, run  # noqa: F401 - fixtures
+
+FAST = ["--epochs", "6", "--hidden-sizes", "8", "--numbers", "standard", "--folds", "2", "--repeats", "1"]
+SPACE = """
+[training]
+epochs = 6
+folds = 2
+[search]
+repeats = 1
+trials = 5
+[space]
+hidden_sizes = { choice = [[4], [8, 8]] }
+learning_rate = { log_uniform = [1e-3, 1e-1] }
+"""
+
+
+def test_a_search_shows_its_trials_what_mattered_and_both_test_scores(run, folder):  # noqa: F811
+    status, out, _ = run("fit", "people.csv", "-t", "rich", "--trials", "12", "--report", "r.html", *FAST)
+    assert status == 0
+    for words in ("search: 12 trials in", "network-steps/s, cores busy", "validation loss", "share in the model",
+                  "learning_rate", "importance", "trials: people.trials.jsonl", "majority class"):  # fmt: skip
+        assert words in out, words
+    assert re.search(r"it is too good by\s+about", out)
+    records = [json.loads(line) for line in (folder / "people.trials.jsonl").read_text().splitlines()]
+    assert [record["number"] for record in records] == list(range(12))
+    assert {record["state"] for record in records} <= {"finished", "stopped"}
+    model = load_model("people.rosenblatt")
+    assert sum(trial.weight for trial in model.trials) == pytest.approx(1)
+    page = (folder / "r.html").read_text()
+    assert "The search" in page
+    assert "Importance of hyperparameters" in page
+    _, described, _ = run("describe", "people.rosenblatt")
+    assert "search: 12 trials" in described
+    assert run("predict", "people.rosenblatt", "people.csv", "--out", "p.csv")[0] == 0
+    assert run("explain", "people.rosenblatt", "people.csv", "--network", str(len(model.networks)))[0] == 0
+
+
+def test_an_ensemble_predicts_the_weighted_mean_of_its_trials(run, folder, people):  # noqa: F811
+    assert run("fit", "people.csv", "-t", "rich", "--trials", "10", "--stopping", "none", *FAST)[0] == 0
+    model = load_model("people.rosenblatt")
+    assert len(model.trials) > 1
+    typed = model.schema.read(people)
+    parts = [trial.weight * x for trial, x in zip(model.trials, _said(model, typed), strict=True)]
+    np.testing.assert_allclose(model.decoded(people), sum(parts), rtol=1e-12)
+    assert [trial.weight for trial in model.trials] == sorted((t.weight for t in model.trials), reverse=True)
+    assert Report.of_estimator  # the page is tested above
+
+
+def _said(model, typed):
+    from rosenblatt.training.dense import Rows
+
+    nothing = np.empty((0, 1), np.float32)
+    return [
+        t.decoded(Rows(x, nothing, nothing[:, 0]), len(x))
+        for t, x in zip(model.trials, model.encoded(typed), strict=True)
+    ]
+
+
+def test_a_space_of_ones_own_in_toml(run, folder):  # noqa: F811
+    (folder / "search.toml").write_text(SPACE)
+    status, out, _ = run("fit", "people.csv", "-t", "rich", "--config", "search.toml", "--json")
+    assert status == 0
+    result = json.loads(out)
+    assert result["search"]["trials"]["proposed"] == 5
+    assert set(result["search"]["best"]["values"]) == {"hidden_sizes", "learning_rate"}
+    assert result["trials"] == "people.trials.jsonl"
+    assert result["scores"]["accuracy"]["model"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--trials", "0"], "trials must be"),
+        (["--minutes", "-1"], "minutes must be"),
+        (["--trials", "3", "--sampler", "tpee"], "Did you mean 'tpe'"),
+        (["--trials", "3", "--members", "2"], "members means nothing in a search"),
+        (["--trials", "3", "--folds", "200"], "rows. Choose at most"),
+        (["--trials", "3", "--goal", "score_and_size"], "goal means something only with sampler nsga2"),
+        (["--checkpoint", "state"], "There is no search whose state"),
+        (["--config", "bad.toml"], "learning_rate in [space]: log_uniform needs a range"),
+        (["--config", "unknown.toml"], "Did you mean 'dropout'"),
+        (["--trials", "3", "--groups", "nobody"], "nobody"),
+        (["--trials", "3", "--groups", "rich"], "it cannot be the groups too"),
+        (["--trials", "3", "--groups", "city"], "have no value there"),
+        (["--trials", "3", "--groups", "noise", "--order", "noise"], "not by both"),
+        (["--trials", "3", "--checkpoint", "people.csv"], "needed for something else"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_changes_no_file(run, folder, words, message):  # noqa: F811
+    (folder / "bad.toml").write_text("[space]\nlearning_rate = { log_uniform = [1, 0.1] }\n")
+    (folder / "unknown.toml").write_text("[space]\ndroput = { uniform = [0, 0.1] }\n")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    status, _, error = run("fit", "people.csv", "-t", "rich", *words)
+    assert status == 2
+    assert message in error.replace("\n", " ")
+    assert len(error.strip().splitlines()) == 1
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_where_all_trials_diverge_the_status_is_1_and_the_records_are_kept(run, folder):  # noqa: F811
+    (folder / "wild.toml").write_text("[space]\nlearning_rate = { log_uniform = [900, 1000] }\n")
+    words = ["--config", "wild.toml", "--trials", "3", "--clip-norm", "0", "--optimizer", "sgd", *FAST]
+    status, _, error = run("fit", "people.csv", "-t", "rich", *words, "--epochs", "40", "--hidden-sizes", "32,32")
+    assert status == 1
+    assert "All 3 trials ended in numbers that are not finite" in error
+    assert "learning_rate" in error
+    records = [json.loads(line) for line in (folder / "people.trials.jsonl").read_text().splitlines()]
+    assert [record["state"] for record in records] == ["failed"] * 3
+    assert not (folder / "people.rosenblatt").exists()
+
+
+def test_too_little_time_trains_one_trial_anyway_and_says_so(run):  # noqa: F811
+    status, out, _ = run("fit", "people.csv", "-t", "rich", "--minutes", "0.0001")
+    assert status == 0
+    assert "0.0001 minutes were too short for one trial" in out
+    assert "accuracy" in out
+
+
+def test_rows_of_a_group_and_rows_in_time_are_split_as_asked(run, folder, people):  # noqa: F811
+    table = people.with_columns(
+        pl.Series("patient", [f"p{i % 30}" for i in range(300)]),
+        pl.Series("day", [f"2024-{1 + i % 12:02}-{1 + i // 12:02}" for i in range(300)]),
+    )
+    table.write_csv("visits.csv")
+    status, out, _ = run("fit", "visits.csv", "-t", "rich", "--groups", "patient", "--trials", "2", *FAST)
+    assert status == 0
+    assert "240 for training, 60 for the test" in out
+    assert "patient" not in [column.name for column in load_model("visits.rosenblatt").schema.columns]
+    status, out, _ = run("fit", "visits.csv", "-t", "rich", "--order", "day", "--epochs", "3", "--folds", "3")
+    assert status == 0
+    assert "for the test" in out
+
+
+def _started(folder, *words, **environment):  # noqa: F811
+    return subprocess.Popen(
+        [sys.executable, "-m", "rosenblatt", "fit", "people.csv", "-t", "rich", *words],
+        cwd=folder, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
+    process = _started(folder, "--minutes", "2", *FAST[2:], "--epochs", "200", "--checkpoint", "state")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and "for the test" not in process.stdout.readline():
+        pass
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "stopped early: the best trials so far are kept" in out
+    assert load_model(folder / "people.rosenblatt").facts["interrupted"]
+    before = len((folder / "people.trials.jsonl").read_text().splitlines())
+    assert (folder / "state").exists()
+    again = _started(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "200", "--checkpoint", "state")
+    out, error = again.communicate(timeout=100)
+    assert again.returncode == 0, error
+    assert f"going on from state: {before} trials" in out
+
+
+def test_the_live_view_tells_trials_score_speed_and_time_left(monkeypatch):
+    from rosenblatt.progress import in_lines
+
+    now = Progress(10, 2, 3, 1, 3, 1, 20, -0.25, 5000, 2.0, 7.0)
+    trials, speed = in_lines(now, "loss")
+    assert trials == "10 of 20 trials: 2 running, 3 paused, 1 stopped, 3 finished, 1 diverged"
+    assert speed == "best loss 0.25, 2,500 network-steps/s, 7 s left"
+    assert in_lines(now, "roc_auc")[1].startswith("best roc_auc -0.25")
+    nothing = Progress(0, 0, 0, 0, 0, 0, None, float("-inf"), 0, 0.0, None)
+    assert in_lines(nothing, "loss") == ("compiling the engine, once an installation", "0 network-steps/s")
