@@ -20,7 +20,7 @@ from rosenblatt.model import Model
 from rosenblatt.scores import Score
 from rosenblatt.spec import HYPERPARAMETERS, in_words
 
-SHOWN_TRIALS = 4
+SHOWN_TRIALS = 3  # of a search, side by side
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
 
@@ -203,6 +203,7 @@ def show_search(facts: dict[str, Any]) -> None:
     shares = {one["trial"]: one["weight"] for one in facts["ensemble"]}
     shown = (facts["front"] or facts["top"])[:SHOWN_TRIALS]
     grid = _grid("", *(f"trial {trial['number']}" for trial in shown), "importance")
+    grid.columns[0].no_wrap = grid.columns[-1].no_wrap = True
     grid.add_row(f"validation {scoring}", *(f"{trial['score']:.4f}" for trial in shown), "")
     grid.add_row("share in the model", *(f"{shares.get(trial['number'], 0):.0%}" for trial in shown), "")
     grid.add_row("parameters", *(f"{trial['parameters']:,}" for trial in shown), "")
@@ -210,7 +211,7 @@ def show_search(facts: dict[str, Any]) -> None:
     for name in sorted(names, key=lambda name: -facts["importance"].get(name, 0)):
         values = (_short(trial["values"][name]) if name in trial["values"] else "" for trial in shown)
         share = facts["importance"].get(name)
-        grid.add_row(name, *values, "" if share is None else f"{share:4.0%} {'▇' * round(20 * share)}")
+        grid.add_row(name, *values, "" if share is None else f"{share:4.0%} {'▇' * round(10 * share)}")
     console.print(grid)
     if facts["optimism"] is not None and trials["finished"] > 1:
         console.print(

@@ -14,7 +14,7 @@ from rosenblatt.sections import SearchSpec
 from rosenblatt.spec import Spec
 
 FIRST_SHARE = 1 / 20  # of the epochs: the first rung
-LAST_SHARE = 0.7  # of the epochs, beyond which a rung is not worth a comparison
+LAST_SHARE = 0.4  # of the epochs, beyond which a rung is not worth a comparison
 ENOUGH_ROWS = 2000  # validation rows on which a first comparison can be trusted
 LARGE = 100_000  # rows from which on one part is enough for validation
 FOLDS = 8

@@ -183,6 +183,7 @@ def _of_mlps(rows: int) -> dict[str, Dimension]:
         "front_scale": choice(False, True),
         "parametric": choice(False, True),
         "averaging": choice(0.0, 0.99),
+        "initializer": choice("he_normal", "lecun_normal", "glorot_uniform"),
         "numbers": choice("piecewise", "robust", "quantile"),
         "bins": choice(*((8, 16, 32) if rows < 5000 else (16, 48, 96)), when={"numbers": ["piecewise"]}),
     }

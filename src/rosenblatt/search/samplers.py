@@ -21,7 +21,7 @@ from rosenblatt.spec import in_words
 
 REMEMBERED = 200  # trials that tpe and gp are shown, whose time grows with them: the best and the latest
 GRID_POINTS = 5  # of a range, on a grid
-STARTUP = 16  # trials at random before tpe and gp learn from them
+STARTUP = 10  # trials at random before tpe and gp learn from them
 CANDIDATES, HANDS = 24, 8  # of tpe: candidates for a proposal, and proposals that are made together
 REPEATED = 30  # proposals in a row that were made before, after which there seem to be no others
 
