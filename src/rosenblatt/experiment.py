@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,12 @@ from rosenblatt.searching import Progress, Search
 from rosenblatt.sections import Task
 from rosenblatt.spec import Spec
 from rosenblatt.training.population import Score as EpochScore
+from rosenblatt.training.population import cores
 
 Say = Callable[[str], None]
 FEW_TEST_ROWS = 30
 ENDING = 3.0  # seconds kept for what comes after a search: choosing, testing, writing the model and reading it again
+JOINED, RATE = 6, 2e10  # trials that an ensemble has, and parameters times rows a core predicts in a second, about
 CHECKED_ROWS = 1000  # rows whose predictions must be the same, to the last bit, from the written file in a new process
 
 
@@ -109,7 +111,8 @@ def fit(
     alone: list[Score] = []
     if spec.searches:
         prepared = Prepared(data, lambda one: question.target(y[training], one), watched)
-        chosen = search(spec, schema, prepared, score, searching or Searching(), say, threads)
+        how = replace(searching or Searching(), rows=len(truth))
+        chosen = search(spec, schema, prepared, score, how, say, threads)
         model = chosen.model.with_facts(search=chosen.facts)
         alone = tested(chosen.best)[1] if len(model.trials) > 1 else []
     else:
@@ -138,6 +141,7 @@ class Searching:
     watch: Callable[[Progress], None] | None = None  # told how far it has come
     records: Callable[[list[dict[str, Any]]], None] | None = None  # given what is known of each trial, whatever comes
     checkpoint: Path | None = None  # where its state is kept, and gone on from
+    rows: int = 0  # that are predicted after it, in its time
 
 
 def search(
@@ -161,7 +165,8 @@ def search(
     if keeper and keeper.restored:
         say(f"going on from {how.checkpoint}: {len(running.trials)} trials")
     minutes = spec.search.minutes
-    deadline = None if minutes is None else how.started + 60 * minutes - ENDING
+    ending = ENDING + how.rows * len(running.folds) * JOINED * _size(running) / RATE / cores()
+    deadline = None if minutes is None else how.started + 60 * minutes - ending
     try:
         running.run(deadline, how.watch, keeper.keep if keeper else None)
     finally:
@@ -306,6 +311,13 @@ def _schema(
         reasons = "; ".join(f"{column.name}: {column.note}" for column in schema.columns)
         raise TableError(f"No column is left to learn from. {reasons or 'The table has only the target.'}")
     return schema
+
+
+def _size(search: Search) -> int:
+    """Parameters of a network as it is without the search."""
+    usual = search.prepared.resolved(search.space.base)
+    target = search.prepared.target(usual)
+    return build(usual.network, search.prepared.encoder(usual).width, target.n_outputs).n_parameters
 
 
 def _grouped(frame: pl.DataFrame, spec: Spec, targets: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray | None]:

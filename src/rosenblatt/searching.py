@@ -352,8 +352,10 @@ class Search:
 
     def _exploit(self) -> None:
         """Where a whole population has reached a rung, the worst take over networks of the best, and all go on."""
+        if self.search.stopping != "pbt":
+            return
         alive = [trial for trial in self.trials if trial.state != "failed"]
-        if self.search.stopping != "pbt" or any(trial.state != "paused" for trial in alive):
+        if any(trial.state != "paused" for trial in alive):
             return
         for loser, winner in exploits({trial.number: trial.score for trial in alive}, self.rng).items():
             self._copy(self.trials[winner], self.trials[loser])

@@ -115,8 +115,8 @@ class Sampler:
     def study(self) -> optuna.Study:
         """All trials, as a study of Optuna: scores as values, those of earlier rungs as intermediate ones."""
         study = optuna.create_study(directions=self._directions())
-        for told in self.told.values():
-            if told.state != TrialState.RUNNING:
+        for number, told in self.told.items():
+            if told.state != TrialState.RUNNING and number >= 0:  # those below were refused
                 study.add_trial(self._frozen(told, whole=True))
         return study
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -61,14 +63,21 @@ class Median(NoStopping):
 
 @dataclass
 class _Rung:
-    scores: dict[int, float] = field(default_factory=dict)
-    promoted: set[int] = field(default_factory=set)
+    ranked: list[tuple[float, int]] = field(default_factory=list)  # (-score, number) of all, the best first
+    waiting: list[tuple[float, int]] = field(default_factory=list)  # a heap of those that have not gone on
 
-    def promotable(self, reduction: int, ending: bool) -> int | None:
-        """The best that has not gone on, where it is among the best one in `reduction`."""
-        earned = -(-len(self.scores) // reduction) if ending else len(self.scores) // reduction
-        ranked = sorted(self.scores, key=lambda number: (-self.scores[number], number))[:earned]
-        return next((number for number in ranked if number not in self.promoted), None)
+    def add(self, number: int, score: float, waits: bool) -> None:
+        """A trial has come here."""
+        insort(self.ranked, (-score, number))
+        if waits:
+            heappush(self.waiting, (-score, number))
+
+    def promoted(self, reduction: int, ending: bool) -> int | None:
+        """The best that waits, which goes on now, where it is among the best one in `reduction`."""
+        earned = -(-len(self.ranked) // reduction) if ending else len(self.ranked) // reduction
+        if not self.waiting or bisect_left(self.ranked, self.waiting[0]) >= earned:
+            return None
+        return heappop(self.waiting)[1]
 
 
 class SuccessiveHalving(Stopping):
@@ -94,10 +103,10 @@ class SuccessiveHalving(Stopping):
     def reached(self, number: int, rung: int, score: float) -> None:
         """It waits at the rung, unless its bracket compares later."""
         bracket = self.bracket(number)
+        at_once = rung < bracket or number in self.free
         if rung >= bracket:
-            self._brackets[bracket][rung].scores[number] = score
-        if rung < bracket or number in self.free:
-            self._brackets[bracket][rung].promoted.add(number)
+            self._brackets[bracket][rung].add(number, score, waits=not at_once)
+        if at_once:
             self._at_once.append(number)
 
     def next(self, ending: bool) -> int | None:
@@ -106,9 +115,8 @@ class SuccessiveHalving(Stopping):
             return self._at_once.pop(0)
         for rung in range(self.rungs - 2, -1, -1):
             for bracket in self._brackets:
-                found = bracket[rung].promotable(self.reduction, ending)
+                found = bracket[rung].promoted(self.reduction, ending)
                 if found is not None:
-                    bracket[rung].promoted.add(found)
                     return found
         return None
 
