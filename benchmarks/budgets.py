@@ -3,8 +3,8 @@
     python benchmarks/budgets.py [--runs 100] [--json]
 
 Each run is `rosenblatt fit` on a table of random size with a random budget of 4 to 12 seconds; one in five gets SIGINT
-at a random time instead. The overrun is what the process took beyond its budget (or after the signal), from its start to
-its end, the interpreter's own start included; allowed are 2 % and a second. Each must leave a model that predicts.
+at a random time instead. The overrun is what the process took beyond its budget (or after the signal), from its start
+to its end, the interpreter's own start included; allowed are 2 % and a second. Each must leave a model that predicts.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from rosenblatt.errors import ModelFileError, TableError, listed
 from rosenblatt.learning import Data, Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model
 from rosenblatt.modelfile import digest, to_bytes, write_file
+from rosenblatt.networks.architectures import build
 from rosenblatt.scores import Score, baseline, scores
 from rosenblatt.searching import Progress, Search
 from rosenblatt.sections import Task
