@@ -33,7 +33,7 @@ LAYERS = [  # a module may import from layers below its own, and from its own ro
     ["training", "search"],
     ["defaults"],
     ["data", "networks"],
-    ["compiled", "spec"],
+    ["compiled", "spec", "quiet"],
     ["sections", "space"],
     ["errors"],
 ]

@@ -93,6 +93,13 @@ def test_distributions_of_scipy_are_taken():
         PopulationSearchCV(FAST, {"dropout": stats.norm(0, 1)}, trials=1).fit(X, Y)
 
 
+def test_numbers_of_numpy_are_taken(tmp_path):
+    space = {"batch_size": list(np.array([16, 32])), "learning_rate": log_uniform(np.float64(1e-3), np.float64(1e-2))}
+    found = PopulationSearchCV(FAST, space, trials=2, cv=np.int64(2)).fit(X, Y)
+    found.save(tmp_path / "m.rosenblatt")
+    assert found.n_splits_ == 2
+
+
 def test_scoring_is_what_is_maximized():
     X2, y2 = X[Y > 0], Y[Y > 0]
     found = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="roc_auc").fit(X2, y2)
@@ -150,7 +157,8 @@ def test_the_study_is_optunas(search):
     ("make", "error", "message"),
     [
         (lambda: PopulationSearchCV(StandardScaler(), SPACE), TypeError, "but it is a StandardScaler"),
-        (lambda: PopulationSearchCV(FAST, {"alpha": [1]}), SpecError, "no hyperparameter 'alpha'"),
+        (lambda: PopulationSearchCV(FAST, {"alpha": [1]}), SpecError, "no argument 'alpha'"),
+        (lambda: PopulationSearchCV(FAST, {"seed": [0, 1]}), SpecError, "no argument 'seed'"),
         (lambda: PopulationSearchCV(FAST, SPACE, trials=None), SpecError, "trials, minutes or both"),
         (lambda: PopulationSearchCV(FAST, SPACE, cv=60), SpecError, "rarest class has only 50 rows"),
         (lambda: PopulationSearchCV(FAST, SPACE, sampler="tpee"), SpecError, "Did you mean 'tpe'"),

@@ -336,6 +336,73 @@ def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
         assert len(search.trials) == trials
 
 
+@pytest.mark.parametrize("space", [None, SPACE | {"activation": choice("gelu", ("relu", "silu"))}])
+def test_a_default_space_and_lists_in_it_go_on_equally(tmp_path, monkeypatch, space):
+    """Stopped in the middle of a round of fewer trials than there are."""
+    monkeypatch.setattr("rosenblatt.searching.ROUND", 4)
+    monkeypatch.setattr("rosenblatt.searching.GLANCE", 0.0)
+    spec = Spec.of(**FAST | {"deterministic": True, "trials": 14, "epochs": 6}).searching(space or {})
+    whole = Search(spec, prepared())
+    whole.run()
+    for stop_at in (1, 9, 10_000):
+        part, heard = Search(spec, prepared()), 0
+        keeper = Keeper(part, tmp_path / "state")
+
+        def interrupt(_, most=stop_at):
+            nonlocal heard
+            heard += 1
+            if heard > most:
+                raise KeyboardInterrupt
+
+        part.run(watch=interrupt, keep=lambda at_once, keeper=keeper: keeper.keep(at_once=at_once))
+    equal(whole, part)
+
+
+def test_time_ends_a_search_all_of_whose_trials_fail():
+    space = {"learning_rate": log_uniform(900.0, 1000.0)}
+    fixed = {"clip_norm": 0, "hidden_sizes": (16, 16), "activation": "identity", "optimizer": "sgd", "epochs": 60}
+    started = time.monotonic()
+    search = searched(space, trials=None, minutes=1, run={"deadline": started + 0.5}, **fixed)
+    assert time.monotonic() - started < 10
+    with pytest.raises(DivergedError):
+        outcome(search, SCHEMA)
+    assert sum(trial.bytes > 0 for trial in search.trials) <= 2 + 3 * search.threads  # the first, and what was running
+
+
+def test_fewer_groups_or_times_than_folds_make_fewer_folds():
+    few = {"groups": np.arange(150) % 4}, {"order": np.arange(150) % 4}
+    for more, folds in zip(few, (4, 3), strict=True):
+        data = Prepared(Data(FRAME, Y, **more), TARGET.taught_by)
+        search = Search(Spec.of(trials=1, epochs=1, repeats=1), data)
+        assert len(search.folds) == folds
+
+
+def test_a_fold_that_tells_no_score_decides_nothing():
+    from rosenblatt.scoring import epoch_score
+
+    order = np.argsort(Y, kind="stable")
+    splits = [Fold(np.arange(0, 150, 2), np.arange(1, 150, 2)), Fold(order[20:], order[:20])]  # one class only
+    spec = Spec.of(**FAST | {"scoring": "roc_auc", "stopping": "none"}).searching(SPACE)
+    search = Search(spec, prepared(splits=splits), epoch_score("roc_auc"))
+    search.run()
+    assert all(0 <= trial.score <= 1 for trial in search.trials)
+
+
+def test_a_first_trial_that_cannot_be_is_left_out():
+    space = {"rule": choice("passive_aggressive_1", "delta"), "learning_rate": log_uniform(1e-3, 1.0)}
+    fixed = {"kind": "perceptron", "rule": "passive_aggressive_1", "epochs": 3, "folds": 3, "repeats": 1, "trials": 4}
+    search = Search(Spec.of(**fixed).searching(space), prepared())
+    search.run()
+    assert {trial.values["rule"] for trial in search.trials} <= {"delta", "passive_aggressive_1"}
+    assert len(search.trials) == 4
+
+
+def test_population_based_training_comes_to_its_last_epoch_whatever_the_first_rung():
+    for first in (3, 7):
+        search = searched(stopping="pbt", epochs=10, first_rung=first, trials=5)
+        assert search.rungs[-1].share == 1.0
+
+
 def test_the_state_of_another_search_is_refused(tmp_path):
     path = tmp_path / "state"
     search = Search(Spec.of(**FAST | {"trials": 2}).searching(SPACE), prepared())

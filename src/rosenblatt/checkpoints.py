@@ -28,6 +28,7 @@ from rosenblatt.trials import Trial
 
 SECONDS = 30.0  # between two writings
 FORMAT = 1
+KEPT = ("state", "reason", "rung", "scores", "seconds", "steps", "size", "kept_scores")  # of a trial
 FREE = {"trials": None, "minutes": None, "memory": "auto"}  # may be others when a search goes on
 
 
@@ -61,7 +62,19 @@ class Keeper:
                 if member is not None:
                     arrays = {**member.state._asdict(), "best": member.best}
                     tensors |= {f"trial.{trial.number}.fold.{fold}.{name}": a for name, a in arrays.items()}
-            kept = ("number", "values", "state", "reason", "rung", "scores", "seconds", "steps", "copied")
+            kept = (
+                "number",
+                "values",
+                "state",
+                "reason",
+                "rung",
+                "scores",
+                "seconds",
+                "steps",
+                "size",
+                "kept_scores",
+                "copied",
+            )
             trials.append({name: getattr(trial, name) for name in kept} | {"members": members})
         description = {
             "format": FORMAT,
@@ -71,6 +84,7 @@ class Keeper:
             "refused": search.refused,
             "exhausted": search.exhausted,
             "wall": search.wall,
+            "busy": search.busy,
             "rng": search.rng.bit_generator.state,
         }
         return save(tensors, metadata={"rosenblatt_search": json.dumps(description)})
@@ -95,7 +109,7 @@ class Keeper:
         for known in described["trials"]:
             _restore_trial(search, known, tensors)
         search.refused, search.exhausted = described["refused"], described["exhausted"]
-        search.wall = described["wall"]
+        search.wall, search.busy = described["wall"], described["busy"]
         search.rng.bit_generator.state = described["rng"]
         search.go_on()
 
@@ -113,7 +127,7 @@ def _described(member: Member) -> dict[str, Any]:
 def _restore_trial(search: Search, known: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in known["values"].items()}
     trial = search.new_trial(known["number"], values)
-    for name in ("state", "reason", "rung", "scores", "seconds", "steps"):
+    for name in KEPT:
         setattr(trial, name, known[name])
     trial.copied = [(epoch, winner) for epoch, winner in known["copied"]]
     trial.rows = search.prepared.rows(trial.chosen)
@@ -145,7 +159,7 @@ def _fingerprint(search: Search) -> str:
         if data is not None:
             frame: Any = data.frame
             parts = [frame.data, frame.indices, frame.indptr] if issparse(frame) else [frame]
-            for part in [*parts, data.y]:
+            for part in [*parts, data.y, *(a for a in (data.weight, data.groups, data.order) if a is not None)]:
                 array = part.hash_rows().to_numpy() if isinstance(part, pl.DataFrame) else part
                 found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()

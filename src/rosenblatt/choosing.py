@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rosenblatt.data.columns import Schema
-from rosenblatt.errors import DivergedError, StoppedEarlyError, listed
+from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, listed
 from rosenblatt.model import Model
 from rosenblatt.search.ensembles import greedy_weights, optimism, row_losses, within_one_error
 from rosenblatt.searching import Search
@@ -38,7 +38,7 @@ def outcome(search: Search, schema: Schema) -> Outcome:
         StoppedEarlyError: where it was interrupted before an epoch was over.
     """
     ranked = _ranked(search)
-    rows, said = _out_of_fold(search, ranked)
+    ranked, rows, said = _out_of_fold(search, ranked)
     y, weight = search.prepared.y[rows], search.prepared.weight[rows]
     target, quantile = ranked[0].target, ranked[0].chosen.training.quantile
     losses = np.stack(
@@ -95,15 +95,15 @@ def _ranked(search: Search) -> list[Trial]:
     return sorted(compared, key=lambda trial: (-trial.mean_score(folds), trial.number))[:CANDIDATES]
 
 
-def _out_of_fold(search: Search, trials: list[Trial]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The rows that every trial was validated on, and what each says of them: the mean over deals of the folds."""
+def _out_of_fold(search: Search, trials: list[Trial]) -> tuple[list[Trial], np.ndarray, list[np.ndarray]]:
+    """The trials that were validated on the same rows, these, and what each says of them: the mean over deals."""
     folds = [
         fold
         for fold in range(len(search.folds))
         if all((member := trial.members[fold]) is not None and member.trained for trial in trials)
     ]
-    while not folds:  # they have come to different folds: the best one alone
-        return _out_of_fold(search, trials[:1]) if len(trials) > 1 else (np.arange(0), [])
+    if not folds:  # they have come to different folds: the best one alone
+        return _out_of_fold(search, trials[:1])
     rows = np.unique(np.concatenate([search.folds[fold].spared for fold in folds]))
     place = np.full(len(search.prepared.y), -1)
     place[rows] = np.arange(rows.size)
@@ -120,7 +120,7 @@ def _out_of_fold(search: Search, trials: list[Trial]) -> tuple[np.ndarray, list[
             counts[place[search.folds[fold].spared]] += 1
         trial.rows = None
         said.append(total / counts[:, None])
-    return rows, said
+    return trials, rows, said
 
 
 def _beats(one: Trial, other: Trial) -> bool:
@@ -140,7 +140,10 @@ def _cures(search: Search, trial: Trial) -> list[str]:
         changed = trial.values | {name: usual.get(name)}
         if changed in (trial.values, trial.values | {name: None}):
             continue
-        chosen = search.prepared.resolved(search.space.spec(changed))
+        try:
+            chosen = search.prepared.resolved(search.space.spec(changed))
+        except SpecError:
+            continue
         encoder = search.prepared.encoder(chosen)
         other = Trial(trial.number, changed, chosen, encoder, trial.target, [None] * len(search.folds))
         other.rows = search.prepared.rows(chosen)
@@ -162,6 +165,8 @@ def _blame(search: Search) -> str:
         + ", ".join(f"{name} {in_words(value)}" for name, value in first.values.items())
         + "."
     )
+    if not any(member and member.failure for member in first.members):  # it never began
+        return f"All {len(search.trials)} trials failed: {first.reason}"
     return f"All {len(search.trials)} trials ended in numbers that are not finite: {first.reason}. {why}"
 
 

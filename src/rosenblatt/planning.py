@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ def rungs_of(spec: Spec, folds: list[Fold], epochs: int) -> list[Rung]:
     if search.first_rung != "auto":
         share = min(search.first_rung / epochs, 1.0)
     if search.stopping == "pbt":
-        return [Rung(min(share * k, 1.0), len(folds)) for k in range(1, max(round(1 / share), 1) + 1)]
+        return [Rung(min(share * k, 1.0), len(folds)) for k in range(1, ceil(1 / share - 1e-9) + 1)]
     if search.stopping == "none":
         return [Rung(1.0, len(folds))]
     rows = np.cumsum([fold.spared.size for fold in folds])
@@ -62,7 +63,9 @@ def folds_of(spec: Spec, prepared: Prepared) -> list[Fold]:
     if prepared.target(spec).labels and data.groups is None and data.order is None:
         fewest = int(np.unique(data.y, return_counts=True)[1].min())
     if asked == "auto":
-        k = max(2, min(FOLDS, fewest, n // 2))
+        most = [np.unique(data.groups).size] if data.groups is not None else []
+        most += [np.unique(data.order).size - 1] if data.order is not None else []
+        k = max(2, min(FOLDS, fewest, n // 2, *most))
     elif asked < 2:
         raise SpecError("A search compares trials on rows they did not learn from: folds must be 2 or more.")
     elif asked > fewest:

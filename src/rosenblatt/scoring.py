@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import SpecError, nearest
+from rosenblatt.quiet import quietly
 from rosenblatt.scores import auc, r2
 from rosenblatt.training.population import Score
 
@@ -112,10 +111,8 @@ def epoch_score(scoring: str | Callable[..., float]) -> Callable[[Target, np.nda
         if quick is not None:
             return lambda outputs, rows: quick(truth[rows], target.decode(outputs))
 
-        one_at_a_time = Lock()  # what Python is told about warnings holds for all threads
-
         def score(outputs: np.ndarray, rows: np.ndarray) -> float:
-            with one_at_a_time, warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):
+            with quietly(UndefinedMetricWarning):
                 return float(scorer(kind(target, outputs, labels), rows.reshape(-1, 1), known[rows]))
 
         guess = np.full((len(y), target.n_outputs), 1 / target.n_outputs, np.float32)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from rosenblatt.arguments import seed_of, threads_of
 from rosenblatt.choosing import outcome
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.splits import Fold
-from rosenblatt.errors import SpecError, TableError
+from rosenblatt.errors import SpecError, TableError, nearest
 from rosenblatt.estimators import Network
 from rosenblatt.inputs import schema_of, typed, with_weight
 from rosenblatt.learning import Data, Prepared
@@ -128,7 +129,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             scoring = "r2" if estimator.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
         schema, data, heavy = _rows(estimator, X, y, sample_weight, groups)
         spec = self._spec(estimator, scoring)
-        splits = None if self.cv is None or isinstance(self.cv, int) else list(self._splits(X, y, groups, heavy))
+        splits = None if self.cv is None or isinstance(self.cv, Integral) else list(self._splits(X, y, groups, heavy))
         prepared = Prepared(data, lambda one: estimator._target(data.y, one), splits=splits)
         search = Search(spec, prepared, epoch_score(scoring), threads_of(self.n_jobs))
         deadline = None if self.minutes is None else started + 60 * self.minutes
@@ -155,8 +156,8 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     def _spec(self, estimator: Any, scoring: Any) -> Spec:
         spec: Spec = estimator.set_params(scoring=scoring)._spec()
-        if self.cv is not None and isinstance(self.cv, int):
-            spec = spec.replace(folds=self.cv, repeats=1)
+        if self.cv is not None and isinstance(self.cv, Integral):
+            spec = spec.replace(folds=int(self.cv), repeats=1)
         spec = spec.replace(
             seed=seed_of(self.random_state),
             trials=self.trials,
@@ -165,6 +166,10 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             **({"reduction": self.reduction} if self.stopping in ("asha", "hyperband") else {}),
             first_rung=self.first_rung,
         )
+        known = {*estimator.get_params(), *SHAPE} - {"n_jobs", "verbose", "random_state", "scoring"}
+        for name in self.space or ():
+            if name not in known:
+                raise SpecError(f"There is no argument {name!r} of the estimator to search.{nearest(name, known)}")
         if self.trials is None and self.minutes is None:
             raise SpecError("A search needs trials, minutes or both, but both are None.")
         return spec if self.space is None else spec.searching({k: _dimension(k, v) for k, v in self.space.items()})

@@ -6,7 +6,6 @@ work while there is some. It reads from top to bottom: propose, give out, hear w
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from rosenblatt.spec import Spec, idle
 from rosenblatt.training.dense import Recipe
 from rosenblatt.training.kernels import recipe_of
 from rosenblatt.training.member import Member
-from rosenblatt.training.population import LISTEN, Crew, Score
+from rosenblatt.training.population import LISTEN, Crew, Score, cores
 from rosenblatt.trials import Done, Trial
 
 TRIALS = 100  # where only a space is given
@@ -86,6 +85,8 @@ class Search:
         self.rungs = rungs_of(spec, self.folds, prepared.resolved(self.space.base)["epochs"])
         self._stopping = stopping_of(self.search, len(self.rungs))
         self.sampler = Sampler(self.search, self.space, spec.training.seed)
+        if self.defaults:
+            self._stopping.free.add(0)  # so that a search is never worse than no search
         self._deciders: dict[str, Callable[..., Any]] = {
             name: getattr(self.sampler, name) for name in ("ask", "add", "tell", "fail", "refuse")
         } | {name: getattr(self._stopping, name) for name in ("reached", "next")}
@@ -138,7 +139,7 @@ class Search:
                 if time.monotonic() - looked > GLANCE:
                     looked = time.monotonic()
                     look()
-                if deadline is not None and time.monotonic() > deadline and self._is_usable():
+                if deadline is not None and time.monotonic() > deadline and self._may_end():
                     break
         except KeyboardInterrupt:
             self.interrupted = True
@@ -180,7 +181,7 @@ class Search:
         """A new trial; None where there are no more to be had."""
         while not self.exhausted and (self._asked is None or len(self.trials) < self._asked):
             number = len(self.trials)
-            values = self._first_values() if number == 0 else None
+            values = self._first_values() if number == 0 and not self.refused else None
             if values is None:
                 values = self.decide("ask", number)
             elif self.space.contains(values):
@@ -210,8 +211,6 @@ class Search:
         if self.trials and target.answers != self.trials[0].target.answers:
             raise SpecError("Losses that teach probabilities and losses that do not cannot be searched together.")
         trial = Trial(number, values, chosen, encoder, target, [None] * len(self.folds))
-        if number == 0 and self.defaults:
-            self._stopping.free.add(number)  # so that a search is never worse than no search
         self.trials.append(trial)
         return trial
 
@@ -222,9 +221,10 @@ class Search:
         if crew.stop[0] or (self._in_rounds and self._given):
             return False
         before, begun = self._given, 0
+        going_on = bool(self._in_rounds and self._ready)  # the rest of a round whose state was kept
         while self._in_rounds or self._given < crew.threads * (1 + AHEAD):
             if not self._ready or self._in_rounds:
-                trial = self._next_trial(begun)
+                trial = None if going_on else self._next_trial(begun)
                 if trial is None and not self._ready:
                     break
                 if trial is not None:
@@ -293,7 +293,7 @@ class Search:
         if self._deadline is None or trial.rung + 2 < len(self.rungs):
             return False
         done = max(trial.trained, 1)
-        more = trial.seconds / done * (len(self.folds) - done) / max(self._crew_size or os.cpu_count() or 1, 1)
+        more = trial.seconds / done * (len(self.folds) - done) / (self._crew_size or cores())
         return more > self._deadline - time.monotonic()
 
     # Hearing what was done
@@ -323,11 +323,18 @@ class Search:
         self.busy += done.seconds
         if done.failure and trial.state != "failed":
             trial.state, trial.reason = "failed", done.failure
+            trial.waiting -= sum(other is trial for other, _ in self._ready)
             self._ready = [(other, fold) for other, fold in self._ready if other is not trial]
             self.decide("fail", trial.number)
             self._exploit()
         trial.measure()
         if trial.state == "failed":
+            if not trial.waiting:
+                trial.rows = None
+                if any(
+                    other.state == "failed" for other in self.trials[: trial.number]
+                ):  # one is looked at, at the end
+                    trial.drop()
             return
         if trial.waiting or not self._has_reached(trial):
             return
@@ -354,7 +361,7 @@ class Search:
         """Where a whole population has reached a rung, the worst take over networks of the best, and all go on."""
         if self.search.stopping != "pbt":
             return
-        alive = [trial for trial in self.trials if trial.state != "failed"]
+        alive = [trial for trial in self.trials if trial.state not in ("failed", "stopped")]
         if any(trial.state != "paused" for trial in alive):
             return
         for loser, winner in exploits({trial.number: trial.score for trial in alive}, self.rng).items():
@@ -370,9 +377,9 @@ class Search:
         loser.copied.append((winner.epochs, winner.number))
         loser.members = [member and _changed(member.copy(), loser.chosen, self.rng) for member in winner.members]
 
-    def _is_usable(self) -> bool:
-        """Whether some network has learnt for an epoch."""
-        return any(trial.trained for trial in self.trials)
+    def _may_end(self) -> bool:
+        """Whether some network has learnt for an epoch, or could not."""
+        return any(trial.trained or trial.state == "failed" for trial in self.trials)
 
     # Memory
 

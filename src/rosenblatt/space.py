@@ -78,7 +78,7 @@ def choice(*values: Any, when: Condition | None = None) -> Choice:
     """
     if len(values) == 0:
         raise SpecError("choice needs one value at least, but got none.")
-    plain = tuple(tuple(value) if isinstance(value, list) else value for value in values)
+    plain = tuple(_plain(value) for value in values)
     if len({str(value) for value in plain}) < len(plain):
         raise SpecError(f"choice holds a value twice: {listed(plain)}. Leave one of them out.")
     return Choice(values=plain, when=_condition(when))
@@ -93,7 +93,7 @@ def log_uniform(low: float, high: float, when: Condition | None = None) -> LogUn
     """Any number from `low` to `high`, each order of magnitude as likely. Raises SpecError for an empty range."""
     if _number(low) <= 0:
         raise SpecError(f"log_uniform needs numbers above 0, but its range starts at {low}. Use uniform.")
-    return LogUniform(low=low, high=_ends("log_uniform", low, high), when=_condition(when))
+    return LogUniform(low=_number(low), high=_ends("log_uniform", low, high), when=_condition(when))
 
 
 def integer(low: int, high: int, log: bool = False, when: Condition | None = None) -> Integer:
@@ -157,7 +157,15 @@ def _condition(when: Condition | None) -> dict[str, tuple[Any, ...]]:
     }
 
 
+def _plain(value: Any) -> Any:
+    """Lists as tuples, and NumPy's numbers as Python's."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(item) for item in value)
+    return value.item() if hasattr(value, "item") else value
+
+
 def _number(value: Any) -> float:
+    value = _plain(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SpecError(f"the ends of a range must be finite numbers, but one is {value!r}.")
     return value
@@ -166,4 +174,4 @@ def _number(value: Any) -> float:
 def _ends(kind: str, low: float, high: float) -> float:
     if _number(high) < _number(low):
         raise SpecError(f"{kind} needs a range, but from {low} to {high} there is nothing. Swap its ends.")
-    return high
+    return _number(high)

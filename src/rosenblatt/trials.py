@@ -91,8 +91,9 @@ class Trial:
 
     def mean_score(self, folds: int) -> float:
         """The mean over its first folds of the best epoch's score."""
-        found = [member.best_score for member in self.members[:folds] if member is not None and member.trained]
-        return float(np.mean(found)) if found else float("-inf")
+        found = np.array([m.best_score for m in self.members[:folds] if m is not None and m.trained])
+        found = found[np.isfinite(found)]  # a fold whose rows tell no score, such as an area of one class, tells none
+        return float(found.mean()) if found.size else float("-inf")
 
     def work(self, index: int, fold: Fold, until: int, score: Score | None, stop: np.ndarray, last: bool) -> Done:
         """Have the member of a fold learn until so many epochs; after the last rung, see what it says of its rows."""
@@ -138,8 +139,8 @@ class Trial:
             "number": self.number,
             "state": self.state,
             "reason": self.reason,
-            "score": self.score if self.scores else None,
-            "scores": self.scores,
+            "score": self.score if np.isfinite(self.score) else None,
+            "scores": [score if np.isfinite(score) else None for score in self.scores],
             "values": {name: list(v) if isinstance(v, tuple) else v for name, v in self.values.items()},
             "parameters": self.size,
             "epochs": self.epochs,

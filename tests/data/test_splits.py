@@ -85,6 +85,14 @@ def test_rows_of_one_time_stand_on_one_side():
         deal(30, 3, 0, order=np.arange(30) % 3)
 
 
+def test_every_fold_spares_rows_also_where_one_time_holds_nearly_all():
+    order = np.concatenate([np.arange(10), np.full(90, 5.5)])
+    for fold in deal(100, 3, 0, order=order):
+        assert fold.rows.size
+        assert fold.spared.size
+        assert order[fold.rows].max() < order[fold.spared].min()
+
+
 def test_groups_and_order_are_not_both_taken():
     with pytest.raises(TableError, match="not by both"):
         deal(10, 2, 0, groups=np.arange(10), order=np.arange(10))

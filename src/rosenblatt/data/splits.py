@@ -90,6 +90,8 @@ def _forward(order: np.ndarray, k: int) -> list[Fold]:
     cumulated = np.cumsum(np.bincount(place)) / len(order)  # share of the rows up to each time
     starts = [int(np.searchsorted(cumulated, 0.5 + 0.5 * i / k)) for i in range(k)]
     starts = [max(start, i + 1) for i, start in enumerate(starts)]  # one time at least before each block
+    for i in range(1, k):  # and in each
+        starts[i] = max(starts[i], starts[i - 1] + 1)
     starts = [min(start, times.size - k + i) for i, start in enumerate(starts)]
     ends = [*starts[1:], times.size]
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rosenblatt.errors import SpecError
+from rosenblatt.quiet import quietly
 from rosenblatt.search.proposals import Space
 from rosenblatt.sections import SearchSpec
 from rosenblatt.space import Choice, Dimension, Integer, LogUniform
@@ -56,7 +56,7 @@ class Sampler:
     def ask(self, number: int) -> dict[str, Any] | None:
         """Values for the trial of this number; None where all there are were proposed before."""
         for _ in range(REPEATED):
-            with warnings.catch_warnings(action="ignore"):  # about samplers that fall back on others
+            with quietly():  # about samplers that fall back on others
                 trial = self._study.ask()
                 values = self._suggested(trial)
             if _key(values) not in self._known:
@@ -71,6 +71,7 @@ class Sampler:
 
     def add(self, number: int, values: dict[str, Any]) -> None:
         """Take up a trial that was not asked for, with values of the space."""
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         self.told[number] = Told(values)
         self._known.add(_key(values))
 
@@ -109,7 +110,8 @@ class Sampler:
     def refuse(self, number: int) -> None:
         """What was proposed cannot be: the number is free for another, and it is not proposed again."""
         self.fail(number)
-        self.told[min([*self.told, 0]) - 1] = self.told.pop(number)
+        if number in self.told:
+            self.told[min([*self.told, 0]) - 1] = self.told.pop(number)
 
     @property
     def study(self) -> optuna.Study:
@@ -133,7 +135,7 @@ class Sampler:
         study = optuna.create_study(direction="maximize")
         for told in scored:
             study.add_trial(self._frozen(Told(told.values, told.score, state=TrialState.COMPLETE), one_goal=True))
-        with warnings.catch_warnings(action="ignore"):
+        with quietly():
             found = optuna.importance.get_param_importances(
                 study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=common
             )
@@ -144,7 +146,7 @@ class Sampler:
 
     def _new_study(self) -> optuna.Study:
         seed = int(np.random.default_rng([self._seed, self._generation]).integers(2**31))
-        with warnings.catch_warnings(action="ignore"):
+        with quietly():
             sampler = _sampler(self._search, self._space, seed)
         return optuna.create_study(directions=self._directions(), sampler=sampler)
 
