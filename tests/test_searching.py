@@ -13,6 +13,7 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import DivergedError, ModelFileError, SpecError, StoppedEarlyError
 from rosenblatt.learning import Data, Prepared
+from rosenblatt.scoring import epoch_score
 from rosenblatt.searching import Search
 from rosenblatt.space import choice, integer, log_uniform, uniform
 from rosenblatt.spec import Spec
@@ -38,7 +39,8 @@ def prepared(**more):
 
 
 def searched(space=SPACE, threads=None, run=None, **spec):
-    search = Search(Spec.of(**FAST | spec).searching(space or {}), prepared(), threads=threads)
+    score = epoch_score(spec["scoring"]) if "scoring" in spec else None
+    search = Search(Spec.of(**FAST | spec).searching(space or {}), prepared(), score, threads)
     search.run(**run or {})
     return search
 
@@ -271,7 +273,9 @@ def test_folds_that_cannot_be_are_refused(spec, message):
 
 def test_losses_with_and_without_probabilities_are_not_searched_together():
     space = {"loss": choice("cross_entropy", "hinge"), "dropout": uniform(0.0, 0.5)}
-    search = searched(space)
+    with pytest.raises(SpecError, match="cannot be compared"):
+        searched(space)
+    search = searched(space, scoring="accuracy")
     assert any("cannot be searched together" in reason for reason in search.refused)
     assert len({trial.chosen.training.loss for trial in search.trials}) == 1
 
@@ -327,6 +331,16 @@ def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypat
     equal(whole, again)
 
 
+def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
+    said = []
+    search = Search(Spec.of(**FAST | {"trials": 3}).searching(SPACE), prepared())
+    keeper = Keeper(search, tmp_path / "nowhere" / "state", said.append)
+    search.run(keep=lambda at_once: keeper.keep(at_once=True))
+    assert len(said) == 1
+    assert "its state is not kept" in said[0]
+    assert len(search.trials) == 3
+
+
 def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
     path = tmp_path / "state"
     for trials in (5, 9):
@@ -378,8 +392,6 @@ def test_fewer_groups_or_times_than_folds_make_fewer_folds():
 
 
 def test_a_fold_that_tells_no_score_decides_nothing():
-    from rosenblatt.scoring import epoch_score
-
     order = np.argsort(Y, kind="stable")
     splits = [Fold(np.arange(0, 150, 2), np.arange(1, 150, 2)), Fold(order[20:], order[:20])]  # one class only
     spec = Spec.of(**FAST | {"scoring": "roc_auc", "stopping": "none"}).searching(SPACE)
@@ -436,7 +448,6 @@ def test_any_hyperparameter_can_be_searched():
         "numbers": choice("piecewise", "quantile", "none"),
         "bins": integer(2, 8),
         "batch_size": choice(16, "full"),
-        "class_weight": choice(None, "balanced"),
         "residual": choice(True, False),
         "batches": choice("shuffled", "stratified"),
     }

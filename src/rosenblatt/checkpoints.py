@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from scipy.sparse import issparse
 
-from rosenblatt.errors import ModelFileError
+from rosenblatt.errors import ModelFileError, StorageError
 from rosenblatt.modelfile import write_file
 from rosenblatt.searching import Search
 from rosenblatt.training.dense import State
@@ -38,19 +39,25 @@ class Keeper:
     Raises ModelFileError for a file that is damaged, or of another search or other rows.
     """
 
-    def __init__(self, search: Search, path: Path) -> None:
-        self._search, self._path = search, path
+    def __init__(self, search: Search, path: Path, say: Callable[[str], None] = print) -> None:
+        self._search, self._path, self._say = search, path, say
         self._fingerprint, self._written = _fingerprint(search), time.monotonic()
+        self._failed = False
         search.keeps_copies = True
         self.restored = path.exists()
         if self.restored:
             self._restore()
 
     def keep(self, at_once: bool = False) -> None:
-        """Write the state, unless that was done lately. Raises StorageError."""
+        """Write the state, unless that was done lately. Where it cannot be written, that is said once."""
         if at_once or time.monotonic() - self._written > SECONDS:
-            write_file(self._path, self._to_bytes())
             self._written = time.monotonic()
+            try:
+                write_file(self._path, self._to_bytes())
+            except StorageError as error:
+                if not self._failed:
+                    self._say(f"the search goes on, but its state is not kept: {error}")
+                self._failed = True
 
     def _to_bytes(self) -> bytes:
         search, tensors = self._search, dict[str, np.ndarray]()
@@ -62,20 +69,8 @@ class Keeper:
                 if member is not None:
                     arrays = {**member.state._asdict(), "best": member.best}
                     tensors |= {f"trial.{trial.number}.fold.{fold}.{name}": a for name, a in arrays.items()}
-            kept = (
-                "number",
-                "values",
-                "state",
-                "reason",
-                "rung",
-                "scores",
-                "seconds",
-                "steps",
-                "size",
-                "kept_scores",
-                "copied",
-            )
-            trials.append({name: getattr(trial, name) for name in kept} | {"members": members})
+            known = {name: getattr(trial, name) for name in ("number", "values", "copied", *KEPT)}
+            trials.append(known | {"members": members})
         description = {
             "format": FORMAT,
             "fingerprint": self._fingerprint,

@@ -41,12 +41,7 @@ def outcome(search: Search, schema: Schema) -> Outcome:
     ranked, rows, said = _out_of_fold(search, ranked)
     y, weight = search.prepared.y[rows], search.prepared.weight[rows]
     target, quantile = ranked[0].target, ranked[0].chosen.training.quantile
-    losses = np.stack(
-        [
-            row_losses(trial.target, y, one, quantile) * weight / weight.mean()
-            for trial, one in zip(ranked, said, strict=True)
-        ]
-    )
+    losses = np.stack([row_losses(target, y, one, quantile) for one in said]) * (weight / weight.mean())
     sizes = [trial.size for trial in ranked]
     chosen = within_one_error(losses, sizes) if search.search.simplest else 0
     best = ranked[chosen]

@@ -162,7 +162,7 @@ def search(
     """
     how = how or Searching()
     running = Search(spec, prepared, score, threads)
-    keeper = Keeper(running, how.checkpoint) if how.checkpoint else None
+    keeper = Keeper(running, how.checkpoint, say) if how.checkpoint else None
     if keeper and keeper.restored:
         say(f"going on from {how.checkpoint}: {len(running.trials)} trials")
     minutes = spec.search.minutes

@@ -12,7 +12,7 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError
 from rosenblatt.learning import Prepared
 from rosenblatt.sections import SearchSpec
-from rosenblatt.spec import Spec
+from rosenblatt.spec import Spec, idle
 
 FIRST_SHARE = 1 / 20  # of the epochs: the first rung
 LAST_SHARE = 0.4  # of the epochs, beyond which a rung is not worth a comparison
@@ -20,6 +20,26 @@ ENOUGH_ROWS = 2000  # validation rows on which a first comparison can be trusted
 LARGE = 100_000  # rows from which on one part is enough for validation
 FOLDS = 8
 FEW = 500  # rows below which the folds are dealt twice
+
+
+CHANGE_THE_LOSS = (
+    "loss", "focal_gamma", "huber_delta", "quantile", "hinge_margin", "target_transform", "class_weight",
+)  # fmt: skip
+
+
+def check_search(spec: Spec) -> None:
+    """Raise SpecError where a search cannot be as it is asked for."""
+    nonsense = idle(Spec(search=spec.search))
+    if nonsense:
+        raise SpecError(nonsense)
+    if spec.training.members != "auto":
+        raise SpecError("members means nothing in a search: a trial has a network for each fold. Set folds instead.")
+    incomparable = [name for name in spec.space if name in CHANGE_THE_LOSS]
+    if incomparable and spec.training.scoring == "loss":
+        raise SpecError(
+            f"With different {incomparable[0]} trials have different losses, by which they cannot be compared. Choose "
+            "a scoring, such as accuracy, roc_auc or r2."
+        )
 
 
 class Rung(NamedTuple):

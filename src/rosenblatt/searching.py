@@ -17,11 +17,11 @@ import numpy as np
 
 from rosenblatt.errors import SpecError
 from rosenblatt.learning import Prepared, ScoreOf, form_of
-from rosenblatt.planning import folds_of, memory_of, rungs_of
+from rosenblatt.planning import check_search, folds_of, memory_of, rungs_of
 from rosenblatt.search.proposals import Space, default_space, perturbed
 from rosenblatt.search.samplers import Sampler
 from rosenblatt.search.stopping import exploits, stopping_of
-from rosenblatt.spec import Spec, idle
+from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Recipe
 from rosenblatt.training.kernels import recipe_of
 from rosenblatt.training.member import Member
@@ -68,17 +68,11 @@ class Search:
     def __init__(
         self, spec: Spec, prepared: Prepared, score_of: ScoreOf | None = None, threads: int | None = None
     ) -> None:
-        nonsense = idle(Spec(search=spec.search))
-        if nonsense:
-            raise SpecError(nonsense)
         rows, target = len(prepared.data.y), prepared.target(spec)
         self.defaults = not spec.space
         if self.defaults:
             spec = spec.model_copy(update={"space": default_space(spec, target.task, rows)})
-        if spec.training.members != "auto":
-            raise SpecError(
-                "members means nothing in a search: a trial has a network for each fold. Set folds instead."
-            )
+        check_search(spec)
         self.spec, self.search, self.prepared = spec, spec.search, prepared
         self.space = Space.of(spec)
         self.folds = folds_of(spec, prepared)
