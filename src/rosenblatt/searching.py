@@ -337,6 +337,8 @@ class Search:
         trial.scores.append(trial.mean_score(rung.folds))
         self.decide("tell", trial.number, trial.score, rung.epochs(trial.chosen), trial.size, finished)
         trial.state, trial.rows = "finished" if finished else "paused", None
+        if finished:
+            trial.rest()
         if not finished and self.search.stopping != "pbt":
             self.decide("reached", trial.number, trial.rung, trial.score)
         self._exploit()
@@ -385,19 +387,24 @@ class Search:
         return sum(trial.bytes for trial in self.trials) + self.prepared.bytes
 
     def _shrink(self) -> None:
-        """Let go of networks that have little hope: of all but the best finished trials; where memory is short, of the
-        worst that are paused."""
-        finished = sorted((t for t in self.trials if t.state == "finished"), key=lambda t: -t.score)
-        for trial in finished[KEPT:]:
+        """Let go of networks that have little hope: of all but the best finished and the best paused trials; where
+        memory is short, of more of those that are paused."""
+        for trial in sorted((t for t in self.trials if t.state == "finished" and t.bytes), key=lambda t: -t.score)[
+            KEPT:
+        ]:
             trial.drop()
-        if self._used() < self._memory:
+        if self.search.stopping == "pbt" and self._used() < self._memory:
             return
-        self.prepared.keep_only({form_of(trial.chosen) for trial in self.trials if trial.state == "running"})
-        for trial in sorted((t for t in self.trials if t.state == "paused"), key=lambda t: (t.rung, t.score)):
-            if self._used() < self._memory:
-                return
-            trial.state, trial.reason = "stopped", "to save memory"
-            trial.drop()
+        paused = sorted((t for t in self.trials if t.state == "paused"), key=lambda t: (-t.rung, -t.score))
+        while paused and (len(paused) > KEPT or self._used() >= self._memory):
+            worst = paused.pop()
+            worst.state, worst.reason = (
+                "stopped",
+                f"not among the best at rung {worst.rung + 1}; dropped to save memory",
+            )
+            worst.drop()
+        if self._used() >= self._memory:
+            self.prepared.keep_only({form_of(trial.chosen) for trial in self.trials if trial.state == "running"})
 
     def _progress(self, started: float, deadline: float | None) -> Progress:
         count = dict.fromkeys(("running", "paused", "stopped", "finished", "failed"), 0)

@@ -63,6 +63,13 @@ class Trial:
             self.steps = sum(epochs * (1 if batch == "full" else -(-rows // batch)) for epochs, rows in sizes)
             self.size = members[0].architecture.n_parameters
 
+    def rest(self) -> None:
+        """Let go of what only learning on would need."""
+        for member in self.members:
+            if member is not None:
+                member.rest()
+        self.measure()
+
     def drop(self) -> None:
         """Let go of its networks."""
         self.kept_scores = self.fold_scores

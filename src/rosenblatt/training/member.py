@@ -67,6 +67,12 @@ class Member:
         """It cannot go on."""
         self.failure, self.ended = reason, True
 
+    def rest(self) -> None:
+        """Let go of what only learning on would need."""
+        if self.spec.network.kind == "mlp":
+            none = self.state.theta[:0].copy()
+            self.state = self.state._replace(theta=none, m=none, v=none, mean=none)
+
     def copy(self) -> Member:
         """This member, to come back to after it has learnt on."""
         state = State(*(array.copy() for array in self.state))
