@@ -319,15 +319,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--tables-only", action="store_true", help="leave out rates and overheads")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     asked = parser.parse_args()
     if not Path(SHARED).is_dir():
         sys.exit(f"The folder {SHARED} is missing.")
-    result = {
-        "tables": [measure(name, asked) for name in asked.tables.split(",") if name],
-        "trials a minute": rates(asked),
-        **overheads(),
-    }
+    result: dict[str, Any] = {"tables": [measure(name, asked) for name in asked.tables.split(",") if name]}
+    if not asked.tables_only:
+        result |= {"trials a minute": rates(asked), **overheads()}
     if asked.json:
         print(json.dumps(result, indent=2))
         return
@@ -335,8 +334,8 @@ def main() -> None:
     for row in result["tables"]:
         peers = [row[f"faster than {peer}"] for peer in ("optuna", "random", "halving")]
         print(f"{row['table']:14} {peers[0]:16.1f}x {peers[1]:13.1f}x {peers[2]:7.1f}x")
-    told = ", ".join(f"{name} {rate:.0f}" for name, rate in result["trials a minute"].items())
-    print(f"trials a minute at equal epochs, german: {told}")
+    told = ", ".join(f"{name} {rate:.0f}" for name, rate in result.get("trials a minute", {}).items())
+    print(f"trials a minute at equal epochs, german: {told}" if told else "")
     for name, value in overheads_of(result).items():
         print(f"{name}: {value:.3g}")
 
