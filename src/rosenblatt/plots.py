@@ -92,7 +92,7 @@ def learning_curves(model: Model) -> Picture:
     scored = any(network.scores for network in model.networks)
     scoring = model.chosen.training.scoring
     figure, axes = _figure(2 if scored else 1, 7.2, 3)
-    for index, network in enumerate(model.networks):
+    for index, network in enumerate(model.trials[0].networks):
         color, epochs = COLORS[index % len(COLORS)], np.arange(1, len(network.losses) + 1)
         axes[0].plot(epochs, network.losses, color=color, lw=1)
         if scored:
@@ -103,7 +103,8 @@ def learning_curves(model: Model) -> Picture:
     axes[0].set(xlabel="epoch", ylabel="training loss")
     if scored:
         axes[1].set(xlabel="epoch", ylabel=f"validation {scoring}")
-    caption = "One line a network. Each keeps the epoch that was best on its validation rows (the dot)."
+    of_trial = f" of trial {model.trials[0].number}, which weighs most" if len(model.trials) > 1 else ""
+    caption = f"One line a network{of_trial}. Each keeps the epoch that was best on its validation rows (the dot)."
     return Picture("Learning curves", caption, figure)
 
 

@@ -49,9 +49,10 @@ def search_progress(shown: bool, scoring: str) -> Iterator[Callable[[Progress], 
     if not shown:
         yield None
         return
-    from rich.console import Console, Group
+    from rich.console import Console
     from rich.live import Live
     from rich.progress_bar import ProgressBar
+    from rich.table import Table
 
     with Live(console=Console(stderr=True), transient=True, refresh_per_second=8) as live:
 
@@ -61,8 +62,11 @@ def search_progress(shown: bool, scoring: str) -> Iterator[Callable[[Progress], 
                 total, done = now.seconds + now.left, now.seconds
             elif now.asked is not None:
                 total, done = now.asked, now.proposed - now.running
-            lines = in_lines(now, scoring)
-            live.update(Group(lines[0], ProgressBar(total=max(total, 1e-9), completed=done, width=60), lines[1]))
+            view, lines = Table.grid(), in_lines(now, scoring)
+            view.add_row(lines[0])
+            view.add_row(ProgressBar(total=max(total, 1e-9), completed=done, width=60))
+            view.add_row(lines[1])
+            live.update(view)
 
         yield told
 
