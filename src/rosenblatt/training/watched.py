@@ -60,7 +60,8 @@ def train_watched(
             marks[FAILED] = PREDICTIONS
             return e + 1
         if scores[e] >= marks[BEST_SCORE]:
-            best[:] = current
+            for i in range(current.size):  # an assignment of arrays takes seconds to compile, for its message of errors
+                best[i] = current[i]
             marks[BEST_SCORE], marks[BEST_EPOCH] = scores[e], epochs + e + 1
         if epochs + e + 1 - marks[BEST_EPOCH] >= patience:
             return e + 1
