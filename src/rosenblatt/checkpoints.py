@@ -29,7 +29,7 @@ from rosenblatt.trials import Trial
 
 SECONDS = 30.0  # between two writings
 FORMAT = 1
-KEPT = ("state", "reason", "rung", "scores", "seconds", "steps", "size", "kept_scores")  # of a trial
+KEPT = ("state", "reason", "rung", "scores", "seconds", "steps", "size", "epochs", "kept_scores")  # of a trial
 FREE = {"trials": None, "minutes": None, "memory": "auto"}  # may be others when a search goes on
 
 

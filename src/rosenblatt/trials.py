@@ -40,6 +40,7 @@ class Trial:
     seconds: float = 0.0  # of one core
     steps: int = 0  # updates of all its networks
     size: int = 0  # parameters of one of its networks
+    epochs: int = 0  # the most that one of its members has learnt
     bytes: int = 0  # the memory of its networks
     said: dict[int, np.ndarray] = field(default_factory=dict)  # by fold: what its best epoch says of the rows it spared
     rows: Table | None = None  # while it runs
@@ -54,7 +55,7 @@ class Trial:
         return self.scores[-1] if self.scores else float("-inf")
 
     def measure(self) -> None:
-        """Take down steps, size and memory."""
+        """Take down steps, epochs, size and memory, which are known also when its networks are gone."""
         members = [member for member in self.members if member]
         self.bytes = sum(m.best.nbytes + sum(array.nbytes for array in m.state) for m in members)
         if members:
@@ -62,6 +63,7 @@ class Trial:
             sizes = [(len(m.history), m.state.order.size) for m in members]
             self.steps = sum(epochs * (1 if batch == "full" else -(-rows // batch)) for epochs, rows in sizes)
             self.size = members[0].architecture.n_parameters
+            self.epochs = max(epochs for epochs, _ in sizes)
 
     def rest(self) -> None:
         """Let go of what only learning on would need."""
@@ -85,11 +87,6 @@ class Trial:
         """The best epoch's score of each fold; NaN where it has not learnt, or its network was dropped."""
         found = [member.best_score if member is not None and member.trained else np.nan for member in self.members]
         return self.kept_scores or found
-
-    @property
-    def epochs(self) -> int:
-        """The most epochs that one of its members has learnt."""
-        return max((len(member.history) for member in self.members if member), default=0)
 
     @property
     def at_rest(self) -> list[Member | None]:
