@@ -79,9 +79,8 @@ def _ranked(search: Search) -> list[Trial]:
         raise DivergedError(_blame(search))
     folds = len(search.folds)
     compared = [trial for trial in trained if trial.trained == folds]
-    if (
-        len(compared) < FEW and search.last and search.rungs[-2].share == 1.0
-    ):  # also those that wait for the other folds
+    if len(compared) < FEW and search.last and search.rungs[-2].share == 1.0:
+        # so few that those count too which wait for the other folds
         folds = search.rungs[-2].folds
         compared = [trial for trial in trained if trial.rung >= search.last - 1]
     if not compared:
@@ -105,12 +104,11 @@ def _out_of_fold(search: Search, trials: list[Trial]) -> tuple[list[Trial], np.n
     said = []
     for trial in trials:
         trial.rows = search.prepared.rows(trial.chosen) if any(fold not in trial.said for fold in folds) else None
-        total, counts = np.zeros((rows.size, 0)), np.zeros(rows.size)
         for fold in folds:
             if fold not in trial.said:
                 trial.say(fold, search.folds[fold])
-            if total.shape[1] == 0:
-                total = np.zeros((rows.size, trial.said[fold].shape[1]))
+        total, counts = np.zeros((rows.size, trial.said[folds[0]].shape[1])), np.zeros(rows.size)
+        for fold in folds:
             total[place[search.folds[fold].spared]] += trial.said[fold]
             counts[place[search.folds[fold].spared]] += 1
         trial.rows = None

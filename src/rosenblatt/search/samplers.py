@@ -157,8 +157,9 @@ class Sampler:
         known = [told for told in self.told.values() if told.score is not None]
         best = sorted(known, key=lambda told: -float(told.score or 0))[: REMEMBERED // 2]
         latest = known[-(REMEMBERED // 2) :]
+        kept = {id(told) for told in (*best, *latest)}
         for told in known:
-            if any(told is kept for kept in best) or any(told is kept for kept in latest):
+            if id(told) in kept:
                 self._study.add_trial(self._frozen(told))
 
     def _suggested(self, trial: optuna.Trial) -> dict[str, Any]:
