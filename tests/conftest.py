@@ -11,6 +11,25 @@ import pytest
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def own_store(tmp_path_factory, monkeypatch) -> Path:
+    """Each test has a store of its own, and a place where records wait; nothing is written into the repository."""
+    folder = tmp_path_factory.mktemp("store")
+    monkeypatch.setenv("ROSENBLATT_STORE", str(folder))
+    monkeypatch.setenv("ROSENBLATT_SPOOL", str(folder / "spool"))
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A folder to work in, with a store of its own that is found by itself."""
+    monkeypatch.delenv("ROSENBLATT_STORE")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real data sets that lies beside the repository on the developers' machines."""

@@ -101,7 +101,7 @@ def test_a_space_of_ones_own_in_toml(run, folder):  # noqa: F811
         (["--trials", "3", "--groups", "rich"], "it cannot be the groups too"),
         (["--trials", "3", "--groups", "city"], "have no value there"),
         (["--trials", "3", "--groups", "noise", "--order", "noise"], "not by both"),
-        (["--trials", "3", "--checkpoint", "people.csv"], "needed for something else"),
+        (["--trials", "3", "--checkpoint", "people.csv"], "names a folder, but 'people.csv' is a file"),
     ],
 )
 def test_bad_input_is_one_sentence_and_changes_no_file(run, folder, words, message):  # noqa: F811

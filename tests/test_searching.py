@@ -282,7 +282,8 @@ def test_losses_with_and_without_probabilities_are_not_searched_together():
 
 
 @pytest.mark.parametrize("stopping", ["asha", "median", "pbt"])
-def test_a_search_that_goes_on_from_its_file_ends_as_if_it_had_not_been_stopped(tmp_path, stopping):
+def test_a_search_that_goes_on_from_its_file_ends_as_if_it_had_not_been_stopped(tmp_path, stopping, monkeypatch):
+    monkeypatch.setattr("rosenblatt.checkpoints.SHARE", 1.0)
     spec = Spec.of(**FAST | {"deterministic": True, "stopping": stopping, "trials": 20}).searching(SPACE)
     whole = Search(spec, prepared())
     whole.run()
@@ -292,16 +293,13 @@ def test_a_search_that_goes_on_from_its_file_ends_as_if_it_had_not_been_stopped(
         keeper = Keeper(part, path)
         heard = 0
 
-        def keep(at_once, keeper=keeper):
-            keeper.keep(at_once=at_once)
-
         def interrupt(_, most=1 + rounds):
             nonlocal heard
             heard += 1
             if heard > most:
                 raise KeyboardInterrupt
 
-        part.run(watch=interrupt, keep=keep)
+        part.run(watch=interrupt, keep=keeper.keep)
         rounds += 1
         if not part.interrupted:
             break
@@ -318,10 +316,10 @@ def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypat
     keeper = Keeper(part, tmp_path / "state")
     writings = 0
 
-    def keep(at_once):
+    def keep():
         nonlocal writings
-        if not at_once and writings < 4:  # as by kill -9: nothing is written at the end
-            keeper.keep(at_once=True)
+        if writings < 4:  # as by kill -9: nothing is written at the end
+            keeper.keep()
             writings += 1
 
     part.run(keep=keep)
@@ -334,9 +332,10 @@ def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypat
 
 def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
     said = []
+    (tmp_path / "file").write_text("a file is no folder")
     search = Search(Spec.of(**FAST | {"trials": 3}).searching(SPACE), prepared())
-    keeper = Keeper(search, tmp_path / "nowhere" / "state", said.append)
-    search.run(keep=lambda at_once: keeper.keep(at_once=True))
+    keeper = Keeper(search, tmp_path / "file" / "state", said.append)
+    search.run(keep=keeper.keep)
     assert len(said) == 1
     assert "its state is not kept" in said[0]
     assert len(search.trials) == 3
@@ -347,7 +346,7 @@ def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
     for trials in (5, 9):
         search = Search(Spec.of(**FAST | {"trials": trials}).searching(SPACE), prepared())
         keeper = Keeper(search, path)
-        search.run(keep=lambda at_once, keeper=keeper: keeper.keep(at_once=at_once))
+        search.run(keep=keeper.keep)
         assert len(search.trials) == trials
 
 
@@ -369,7 +368,7 @@ def test_a_default_space_and_lists_in_it_go_on_equally(tmp_path, monkeypatch, sp
             if heard > most:
                 raise KeyboardInterrupt
 
-        part.run(watch=interrupt, keep=lambda at_once, keeper=keeper: keeper.keep(at_once=at_once))
+        part.run(watch=interrupt, keep=keeper.keep)
     equal(whole, part)
 
 
@@ -419,14 +418,14 @@ def test_population_based_training_comes_to_its_last_epoch_whatever_the_first_ru
 def test_the_state_of_another_search_is_refused(tmp_path):
     path = tmp_path / "state"
     search = Search(Spec.of(**FAST | {"trials": 2}).searching(SPACE), prepared())
-    Keeper(search, path).keep(at_once=True)
+    Keeper(search, path).keep()
     other = Search(Spec.of(**FAST | {"epochs": 4}).searching(SPACE), prepared())
     with pytest.raises(ModelFileError, match="another search"):
         Keeper(other, path)
     rows = Prepared(Data(FRAME, 1 - Y), TARGET.taught_by)
     with pytest.raises(ModelFileError, match="another search"):
         Keeper(Search(Spec.of(**FAST).searching(SPACE), rows), path)
-    path.write_bytes(b"nonsense")
+    (path / "search.jsonl").write_bytes(b"nonsense\n")
     with pytest.raises(ModelFileError, match="not the state of a search"):
         Keeper(search, path)
 

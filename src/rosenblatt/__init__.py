@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from rosenblatt.errors import RosenblattError
     from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
     from rosenblatt.experiment import evaluate, fit, predict, save
+    from rosenblatt.function_search import search
     from rosenblatt.model import Model
     from rosenblatt.modelfile import load_model
     from rosenblatt.report import Report
+    from rosenblatt.runs.tracking import Run, track
     from rosenblatt.searchcv import PopulationSearchCV
     from rosenblatt.space import choice, integer, log_uniform, uniform
     from rosenblatt.spec import Spec
@@ -30,6 +32,7 @@ _HOMES = {
     "PopulationSearchCV": "searchcv",
     "Report": "report",
     "RosenblattError": "errors",
+    "Run": "runs.tracking",
     "Spec": "spec",
     "choice": "space",
     "evaluate": "experiment",
@@ -40,6 +43,8 @@ _HOMES = {
     "predict": "experiment",
     "read_table": "data.sources",
     "save": "experiment",
+    "search": "function_search",
+    "track": "runs.tracking",
     "uniform": "space",
 }
 
@@ -51,6 +56,7 @@ __all__ = [
     "PopulationSearchCV",
     "Report",
     "RosenblattError",
+    "Run",
     "Spec",
     "choice",
     "evaluate",
@@ -61,6 +67,8 @@ __all__ = [
     "predict",
     "read_table",
     "save",
+    "search",
+    "track",
     "uniform",
 ]
 

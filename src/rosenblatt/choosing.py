@@ -10,10 +10,10 @@ import numpy as np
 from rosenblatt.data.columns import Schema
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, listed
 from rosenblatt.model import Model
-from rosenblatt.search.ensembles import greedy_weights, optimism, row_losses, within_one_error
 from rosenblatt.searching import Search
 from rosenblatt.spec import in_words
 from rosenblatt.trials import Trial
+from rosenblatt.tuning.ensembles import greedy_weights, optimism, row_losses, within_one_error
 
 CURED = 10  # epochs in which a trial that does not diverge has been cured
 TOP = 5  # trials that are described

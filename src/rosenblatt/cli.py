@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from rosenblatt.errors import DivergedError, RosenblattError, SpecError, StoppedEarlyError
-from rosenblatt.options import Grouped, columns, hyperparameter_options, read, shared_options, teller
+from rosenblatt.options import Grouped, hyperparameter_options, read, shared_options, teller, tracking_options
 from rosenblatt.outputs import as_bytes, check_format, check_places
+from rosenblatt.running import run, runs
 from rosenblatt.sections import Task
 from rosenblatt.spec import Spec
 from rosenblatt.teaching import explain, learn_step
@@ -59,6 +60,8 @@ def cli() -> None:
     rosenblatt describe people.rosenblatt              the network, its hyperparameters, its scores
     rosenblatt explain people.rosenblatt people.csv    one row's way through the network, layer by layer
     rosenblatt learn-step                              watch a perceptron learn, mistake by mistake
+    rosenblatt run train.py -- --lr 0.1                run any script, and record it
+    rosenblatt runs                                    what was run, its results; compare and reproduce it
     """
 
 
@@ -86,10 +89,11 @@ def cli() -> None:
 @click.option("--config", metavar="FILE.toml", help="Hyperparameters from a file; options given here come first.")
 @click.option(
     "--checkpoint",
-    metavar="FILE",
-    help="Keep the state of a search in this file every half minute, and go on from it if it is there.",
+    metavar="FOLDER",
+    help="Keep the state of a search in this folder, and go on from it if it is there.  [default: in the store]",
 )
 @click.option("--out", "-o", metavar="MODEL", help="The model's file.  [default: the table's name, with .rosenblatt]")
+@tracking_options("experiment", "name", "reuse", "store")
 @shared_options("report", "header", "encoding", "threads", "json")
 @hyperparameter_options
 @click.pass_obj
@@ -111,6 +115,10 @@ def fit(
     encoding: str | None,
     threads: int | None,
     as_json: bool,
+    name_of_experiment: str | None,
+    name: str,
+    reuse: bool,
+    store: str | None,
     **hyperparameters: str | None,
 ) -> None:
     """Train a network on a table, test it on rows it never saw, and save it.
@@ -144,41 +152,24 @@ def fit(
     path = Path(out or f"{_stem(table)}.rosenblatt")
     trials = f"{str(path).removesuffix('.rosenblatt')}.trials.jsonl" if spec.searches else None
     check_places([str(path), report, trials], inputs=[table, test, validation, config])
-    check_places([checkpoint], inputs=[table, test, validation, config, str(path), report])
+    if checkpoint and Path(checkpoint).is_file():
+        raise SpecError(f"--checkpoint names a folder, but {checkpoint!r} is a file. Choose another name.")
     if checkpoint and not spec.searches:
         raise SpecError("There is no search whose state --checkpoint could keep. Add --trials or --minutes.")
     from rosenblatt import experiment
+    from rosenblatt.fitting import default_experiment, fit_asked
     from rosenblatt.modelfile import write_file
-    from rosenblatt.progress import search_progress, training_progress
+    from rosenblatt.recording import Asked, Recorder
 
     say = teller(as_json)
-    given_table = read(table, header, encoding, say)
-    others = [None if name is None else read(name, header, encoding, say) for name in (test, validation)]
-    shown, scoring = sys.stderr.isatty(), spec.training.scoring
 
     def keep_records(records: list[dict[str, Any]]) -> None:
         write_file(str(trials), "".join(f"{json.dumps(record)}\n" for record in records).encode())
 
-    with (
-        training_progress(shown and not spec.searches) as watch,
-        search_progress(shown and spec.searches, scoring) as watch_search,
-    ):
-        fitted = experiment.fit(
-            given_table,
-            columns(target, given_table),
-            spec,
-            task=task,
-            ignore=columns(ignore, given_table),
-            keep=columns(keep, given_table),
-            test=others[0],
-            validation=others[1],
-            say=say,
-            watch=watch,
-            threads=threads,
-            searching=experiment.Searching(
-                started, watch_search, keep_records, Path(checkpoint) if checkpoint else None
-            ),
-        )
+    asked = Asked(table, target, spec, task, ignore, keep, test, validation, header, encoding, threads)
+    recorder = Recorder.of(asked, name_of_experiment or default_experiment(table), name=name, reuse=reuse, store=store)
+    state = Path(checkpoint) if checkpoint else None
+    fitted = fit_asked(recorder, say, experiment.Searching(started, None, keep_records, state))
     from rosenblatt.describing import show_search
     from rosenblatt.scores import to_json
 
@@ -192,7 +183,8 @@ def fit(
     replaced = path.exists()
     experiment.save(fitted, path)
     known = {key: fitted.model.facts[key] for key in ("rows", "test_rows", "seconds", "interrupted")}
-    more = {**known, "model": str(path), "report": report}
+    recorded = recorder.reused or (recorder.run.id if recorder.run else None)
+    more = {**known, "model": str(path), "report": report, "run": recorded, "reused": bool(recorder.reused)}
     if spec.searches:
         more |= {"search": fitted.model.facts["search"], "trials": str(trials), "best_trial": to_json(fitted.alone)}
         if not as_json:
@@ -201,6 +193,10 @@ def fit(
     _show_scores(fitted.scores, say, as_json, fitted.model, more, fitted.alone)
     say(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
     _save_report(fitted, report, say)
+    if recorder.reused:
+        say(f"run: {recorder.reused}, which was finished before, on the same rows; nothing was trained")
+    elif recorder.run:
+        say(f"run: {recorder.run.id}")
     if interrupted:
         sys.exit(stop.status)
 
@@ -303,6 +299,8 @@ def describe(what: str, header: bool | None, encoding: str | None, as_json: bool
 
 cli.add_command(explain)
 cli.add_command(learn_step)
+cli.add_command(run)
+cli.add_command(runs)
 
 
 def _save_report(fitted: Fitted, report: str | None, say: Callable[[str], None]) -> None:

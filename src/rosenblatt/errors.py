@@ -6,7 +6,11 @@ RosenblattError
 ├── ModelFileError     a model file that is damaged, foreign or of another version
 ├── DivergedError      training that ended in numbers that are not finite
 ├── StoppedEarlyError  training stopped by the user before there was anything to keep
-└── StorageError       a file that could not be written
+├── StorageError       a file that could not be written
+├── RunError           a run that is not there, or what cannot be recorded of one (also a ValueError)
+│   └── FilterError    a filter of runs that cannot be understood
+└── StoreError         a store of runs that is damaged, of a later version, or no store
+    └── StoreLostError a store that cannot be reached or written now
 """
 
 from __future__ import annotations
@@ -41,6 +45,22 @@ class StoppedEarlyError(RosenblattError):
 
 class StorageError(RosenblattError):
     """A file that could not be written."""
+
+
+class RunError(RosenblattError, ValueError):
+    """A run that is not there, or something that cannot be recorded of one."""
+
+
+class FilterError(RunError):
+    """A filter of runs that cannot be understood; the message points at the place."""
+
+
+class StoreError(RosenblattError):
+    """A store of runs that is damaged, was written by a later version, or is no store."""
+
+
+class StoreLostError(StoreError):
+    """A store of runs that cannot be reached or written now; it may be later."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ from rosenblatt.learning import Data, Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model
 from rosenblatt.modelfile import digest, to_bytes, write_file
 from rosenblatt.networks.architectures import build
+from rosenblatt.recording import Recorder
 from rosenblatt.scores import Score, baseline, scores
 from rosenblatt.searching import Progress, Search
 from rosenblatt.sections import Task
@@ -70,8 +71,11 @@ def fit(
     watch: Callable[[Spec, int], Watch] | None = None,
     threads: int | None = None,
     searching: Searching | None = None,
+    recorder: Recorder | None = None,
 ) -> Fitted:
     """Train on a table and test on rows set aside, or on a table of their own; search first, where the spec does.
+
+    A recorder writes it to a store of runs; where it knows a finished run that is the same, nothing is trained.
 
     Raises:
         TableError, SpecError: where the table or the hyperparameters do not allow it.
@@ -110,9 +114,12 @@ def fit(
         return decoded, scores(target, truth, decoded, base) if len(truth) else []
 
     alone: list[Score] = []
-    if spec.searches:
+    known = recorder.begin(schema, data, watched, test_typed) if recorder else None
+    if known is not None:
+        model = known
+    elif spec.searches:
         prepared = Prepared(data, lambda one: question.target(y[training], one), watched)
-        how = replace(searching or Searching(), rows=len(truth))
+        how = replace(searching or Searching(), rows=len(truth), recorder=recorder)
         chosen = search(spec, schema, prepared, score, how, say, threads)
         model = chosen.model.with_facts(search=chosen.facts)
         alone = tested(chosen.best)[1] if len(model.trials) > 1 else []
@@ -130,6 +137,8 @@ def fit(
         created=time.strftime("%Y-%m-%d %H:%M:%S"),
         version=version("rosenblatt"),
     )
+    if recorder:
+        recorder.fitted(model, found, truth, decoded)
     sample = (test_frame if len(truth) else frame).head(CHECKED_ROWS)
     return Fitted(model, found, test_frame, truth, decoded, sample, alone)
 
@@ -141,7 +150,8 @@ class Searching:
     started: float = field(default_factory=time.monotonic)  # when its minutes began
     watch: Callable[[Progress], None] | None = None  # told how far it has come
     records: Callable[[list[dict[str, Any]]], None] | None = None  # given what is known of each trial, whatever comes
-    checkpoint: Path | None = None  # where its state is kept, and gone on from
+    checkpoint: Path | None = None  # the folder where its state is kept, and gone on from
+    recorder: Recorder | None = None  # writes its trials to a store
     rows: int = 0  # that are predicted after it, in its time
 
 
@@ -162,15 +172,29 @@ def search(
     """
     how = how or Searching()
     running = Search(spec, prepared, score, threads)
-    keeper = Keeper(running, how.checkpoint, say) if how.checkpoint else None
+    folder = how.checkpoint or (how.recorder.state if how.recorder else None)
+    keeper = Keeper(running, folder, say) if folder else None
     if keeper and keeper.restored:
-        say(f"going on from {how.checkpoint}: {len(running.trials)} trials")
+        say(f"going on from {folder}: {len(running.trials)} trials")
     minutes = spec.search.minutes
+
+    def keep() -> None:
+        if how.recorder:
+            how.recorder.trials(running)
+        if keeper:
+            keeper.keep()
+        running.changed.clear()
+
     ending = ENDING + how.rows * len(running.folds) * JOINED * _size(running) / RATE / cores()
-    deadline = None if minutes is None else how.started + 60 * minutes - ending
+    spent = running.wall if how.recorder and how.recorder.resumed else 0.0
+    deadline = None if minutes is None else how.started + 60 * minutes - ending - spent
     try:
-        running.run(deadline, how.watch, keeper.keep if keeper else None)
+        running.run(deadline, how.watch, keep)
     finally:
+        if how.recorder:
+            how.recorder.trials(running, at_end=True)
+        if keeper and running.interrupted:
+            keeper.close()
         if how.records:
             how.records([trial.record() for trial in running.trials])
     found = outcome(running, schema)

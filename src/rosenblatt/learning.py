@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -49,6 +50,16 @@ class Data:
     def like(self) -> np.ndarray:
         """(n,) of which every fold should have the same mix: the classes, or the (first) values."""
         return self.y.reshape(len(self.y), -1)[:, 0]
+
+    def fingerprint(self) -> bytes:
+        """A hash of all rows with their answers, weights, groups and order."""
+        found, frame = hashlib.sha256(), cast("Any", self.frame)
+        parts = [frame.data, frame.indices, frame.indptr] if issparse(frame) else [frame]
+        for part in [*parts, self.y, *(a for a in (self.weight, self.groups, self.order) if a is not None)]:
+            array = part.hash_rows().to_numpy() if isinstance(part, pl.DataFrame) else part
+            found.update(f"{array.dtype} {array.shape} ".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.digest()
 
 
 class Prepared:

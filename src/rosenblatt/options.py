@@ -78,6 +78,34 @@ def shared_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return decorate
 
 
+def tracking_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options of commands that record runs, or look for them."""
+    known = {
+        "experiment": click.option(
+            "--experiment", "name_of_experiment", metavar="NAME", help="The set of runs it belongs to."
+        ),
+        "name": click.option("--name", default="", help="A name for the run."),
+        "reuse": click.option(
+            "--reuse",
+            is_flag=True,
+            help="Where a finished run has the same source, hyperparameters, data and environment, take that one.",
+        ),
+        "store": click.option(
+            "--store",
+            metavar="PLACE",
+            help="Where runs are kept: a folder, postgresql://USER@HOST/DATABASE, or none to record nothing.  "
+            "[default: ROSENBLATT_STORE, or the next .rosenblatt/ upwards]",
+        ),
+    }
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names):
+            command = known[name](command)
+        return command
+
+    return decorate
+
+
 def teller(as_json: bool) -> Callable[[str], None]:
     """Messages go beside the result: to standard error where the result is to be read by a program."""
     return lambda message: click.echo(message, err=as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from io import BytesIO
@@ -18,8 +18,10 @@ from matplotlib.figure import Figure
 from sklearn import metrics
 
 from rosenblatt.data.targets import Target
+from rosenblatt.errors import StorageError
 from rosenblatt.model import Model
 from rosenblatt.networks.architectures import Architecture
+from rosenblatt.runs.chunks import Points
 
 Arguments = ParamSpec("Arguments")
 
@@ -139,6 +141,27 @@ def hyperparameter_importance(facts: dict[str, Any]) -> Picture:
     ax.set(xlabel="share of importance")
     caption = "What told good trials from others (Watanabe et al. 2023), of the hyperparameters that all trials had."
     return Picture("Importance of hyperparameters", caption, figure)
+
+
+def save_curves(curves: Mapping[str, Mapping[str, Points]], path: str) -> None:
+    """Write a picture with a part for each metric, in which each run has a line. Raises StorageError."""
+    drawn = {name: lines for name, lines in curves.items() if lines}
+    if not drawn:
+        raise StorageError("There are no curves to draw: these runs have logged no metric.")
+    runs = list(dict.fromkeys(run for lines in drawn.values() for run in lines))
+    with mpl.rc_context(STYLE):
+        figure, places = _figure(len(drawn), 4.0, 2.6, columns=min(len(drawn), 3))
+        for place, (name, lines) in zip(places, drawn.items(), strict=False):
+            for run, points in lines.items():
+                style = "o" if len(points.values) == 1 else "-"
+                place.plot(points.steps, points.values, style, color=COLORS[runs.index(run) % len(COLORS)], label=run)
+            place.set_title(name)
+            place.set_xlabel("step")
+        places[0].legend(fontsize="small")
+        try:
+            figure.savefig(path, bbox_inches="tight", dpi=150)
+        except (OSError, ValueError) as error:
+            raise StorageError(f"The picture {path!r} cannot be written: {error}.") from error
 
 
 @_styled

@@ -18,15 +18,15 @@ import numpy as np
 from rosenblatt.errors import SpecError
 from rosenblatt.learning import Prepared, ScoreOf, form_of
 from rosenblatt.planning import check_search, folds_of, memory_of, rungs_of
-from rosenblatt.search.proposals import Space, default_space, perturbed
-from rosenblatt.search.samplers import Sampler
-from rosenblatt.search.stopping import exploits, stopping_of
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Recipe
 from rosenblatt.training.kernels import recipe_of
 from rosenblatt.training.member import Member
 from rosenblatt.training.population import LISTEN, Crew, Score, cores
 from rosenblatt.trials import Done, Trial
+from rosenblatt.tuning.proposals import Space, default_space, perturbed
+from rosenblatt.tuning.samplers import Sampler
+from rosenblatt.tuning.stopping import exploits, stopping_of
 
 TRIALS = 100  # where only a space is given
 POPULATION = 16  # trials of population-based training, where their number is not given
@@ -88,7 +88,7 @@ class Search:
         self.refused: list[str] = []  # proposals that cannot be combined, and why
         self.decisions: list[list[Any]] = []  # what sampler and stopping were asked, in its order
         self.rng = np.random.default_rng([spec.training.seed, 4])
-        self.keeps_copies = False  # of members that learn, as they were before
+        self.changed: set[int] = set()  # trials that changed since whoever keeps them kept them
         self.interrupted = self.exhausted = False
         self.wall = self.busy = 0.0  # seconds: of the search, and of its threads' work
         self._score_of, self._scores = score_of, dict[str, Score]()
@@ -107,12 +107,12 @@ class Search:
         self,
         deadline: float | None = None,
         watch: Callable[[Progress], None] | None = None,
-        keep: Callable[[bool], None] | None = None,
+        keep: Callable[[], None] | None = None,
     ) -> None:
         """Search until all is done, or the clock (`time.monotonic`) passes `deadline`, or Ctrl-C.
 
-        What was learnt by then stays. Whatever the deadline, one network learns for an epoch. `keep` may write the
-        state now, and must with True.
+        What was learnt by then stays. Whatever the deadline, one network learns for an epoch. `keep` is called
+        whenever trials have come to a rung.
         """
         started, collected = time.monotonic(), list[Done]()
         self._deadline, crew = deadline, Crew(self._crew_size)
@@ -120,16 +120,16 @@ class Search:
         def look() -> None:
             if watch:
                 watch(self._progress(started, deadline))
-            if keep:
-                keep(False)
 
         try:
             looked = 0.0
             while self._give_out(crew) or self._given:
                 done = self._hear(crew)
                 collected += [done] if done is not None else []
-                if not self._in_rounds or not self._given:
+                if collected and (not self._in_rounds or not self._given):
                     self._take_up(collected)
+                    if keep and any(self.trials[number].state != "running" for number in self.changed):
+                        keep()
                 if time.monotonic() - looked > GLANCE:
                     looked = time.monotonic()
                     look()
@@ -142,7 +142,7 @@ class Search:
             self.wall += time.monotonic() - started
             self.threads = crew.threads
             if keep:  # before what was stopped half-way is taken up: it is done again where the search goes on
-                keep(True)
+                keep()
             self._take_up(collected + [done for done in crew.heard() if done is not None])
             self._end()
 
@@ -206,6 +206,7 @@ class Search:
             raise SpecError("Losses that teach probabilities and losses that do not cannot be searched together.")
         trial = Trial(number, values, chosen, encoder, target, [None] * len(self.folds))
         self.trials.append(trial)
+        self.changed.add(number)
         return trial
 
     # Giving out work
@@ -251,6 +252,7 @@ class Search:
         """Put a trial's work for its next rung among what is ready."""
         rung = self.rungs[trial.rung + 1]
         trial.state, trial.waiting = "running", rung.folds
+        self.changed.add(trial.number)
         trial.rows = self.prepared.rows(trial.chosen)
         self._ready += [(trial, fold) for fold in range(rung.folds)]
 
@@ -258,9 +260,6 @@ class Search:
         rung = self.rungs[trial.rung + 1]
         last, until = trial.rung + 1 == self.last, rung.epochs(trial.chosen)
         self._given += 1
-        if self.keeps_copies:
-            member = trial.members[fold]
-            trial.before[fold] = member and member.copy()
         crew.give(partial(_work, trial, fold, self.folds[fold], until, self._score(trial), last))
 
     def _score(self, trial: Trial) -> Score | None:
@@ -311,8 +310,8 @@ class Search:
     def _take_up_one(self, done: Done) -> None:
         """Note what came of a fold's work; compare the trial with others where it was the last of its rung."""
         trial = self.trials[done.trial]
+        self.changed.add(trial.number)
         trial.waiting -= 1
-        trial.before.pop(done.fold, None)
         trial.seconds += done.seconds
         self.busy += done.seconds
         if done.failure and trial.state != "failed":
@@ -328,7 +327,7 @@ class Search:
                 if any(
                     other.state == "failed" for other in self.trials[: trial.number]
                 ):  # one is looked at, at the end
-                    trial.drop()
+                    self._drop(trial)
             return
         if trial.waiting or not self._has_reached(trial):
             return
@@ -367,6 +366,7 @@ class Search:
 
     def _copy(self, winner: Trial, loser: Trial) -> None:
         """Have a trial go on from another's networks, with its hyperparameters a little changed."""
+        self.changed.add(loser.number)
         loser.values = perturbed(self.space, winner.values, self.rng)
         loser.chosen = self.prepared.resolved(self.space.spec(loser.values))
         loser.encoder, loser.target = winner.encoder, winner.target
@@ -392,7 +392,7 @@ class Search:
         for trial in sorted((t for t in self.trials if t.state == "finished" and t.bytes), key=lambda t: -t.score)[
             KEPT:
         ]:
-            trial.drop()
+            self._drop(trial)
         if self.search.stopping == "pbt" and self._used() < self._memory:
             return
         paused = sorted((t for t in self.trials if t.state == "paused"), key=lambda t: (-t.rung, -t.score))
@@ -402,9 +402,13 @@ class Search:
                 "stopped",
                 f"not among the best at rung {worst.rung + 1}; dropped to save memory",
             )
-            worst.drop()
+            self._drop(worst)
         if self._used() >= self._memory:
             self.prepared.keep_only({form_of(trial.chosen) for trial in self.trials if trial.state == "running"})
+
+    def _drop(self, trial: Trial) -> None:
+        trial.drop()
+        self.changed.add(trial.number)
 
     def _progress(self, started: float, deadline: float | None) -> Progress:
         count = dict.fromkeys(("running", "paused", "stopped", "finished", "failed"), 0)
@@ -424,10 +428,10 @@ class Search:
     def _end(self) -> None:
         """What is not finished is stopped."""
         for trial in self.trials:
-            if trial.state == "running":
-                trial.state, trial.reason = "stopped", "interrupted"
-            elif trial.state == "paused":
-                trial.state, trial.reason = "stopped", f"not among the best at rung {trial.rung + 1}"
+            if trial.state in ("running", "paused"):
+                self.changed.add(trial.number)
+                reason = "interrupted" if trial.state == "running" else f"not among the best at rung {trial.rung + 1}"
+                trial.state, trial.reason = "stopped", reason
 
 
 def _work(trial: Trial, fold: int, rows: Any, until: int, score: Score | None, last: bool, stop: np.ndarray) -> Done:

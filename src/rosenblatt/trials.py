@@ -45,8 +45,8 @@ class Trial:
     said: dict[int, np.ndarray] = field(default_factory=dict)  # by fold: what its best epoch says of the rows it spared
     rows: Table | None = None  # while it runs
     kept_scores: list[float] = field(default_factory=list)  # of each fold, where its network was dropped
+    kept_curves: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # the same
     waiting: int = 0  # work that is not done yet
-    before: dict[int, Member | None] = field(default_factory=dict)  # by fold, where it learns: as it was before
     copied: list[tuple[int, int]] = field(default_factory=list)  # (epoch, trial) whose networks it took over
 
     @property
@@ -72,9 +72,19 @@ class Trial:
                 member.rest()
         self.measure()
 
+    @property
+    def curves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """By fold: the losses of its epochs (n,), and their scores, which are none where no rows are spared."""
+        found = dict(self.kept_curves)
+        for fold, member in enumerate(self.members):
+            if member is not None and member.history:
+                scores = [record.score for record in member.history] if member.validation.size else []
+                found[fold] = np.array([record.loss for record in member.history]), np.array(scores)
+        return found
+
     def drop(self) -> None:
         """Let go of its networks."""
-        self.kept_scores = self.fold_scores
+        self.kept_scores, self.kept_curves = self.fold_scores, self.curves
         self.members, self.said, self.bytes = [None] * len(self.members), {}, 0
 
     @property
@@ -87,11 +97,6 @@ class Trial:
         """The best epoch's score of each fold; NaN where it has not learnt, or its network was dropped."""
         found = [member.best_score if member is not None and member.trained else np.nan for member in self.members]
         return self.kept_scores or found
-
-    @property
-    def at_rest(self) -> list[Member | None]:
-        """Its members, those that learn just now as they were before."""
-        return [self.before.get(fold, member) for fold, member in enumerate(self.members)]
 
     def mean_score(self, folds: int) -> float:
         """The mean over its first folds of the best epoch's score."""

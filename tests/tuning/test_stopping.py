@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rosenblatt.search.stopping import Median, NoStopping, SuccessiveHalving, exploits, stopping_of
 from rosenblatt.spec import Spec
+from rosenblatt.tuning.stopping import Median, NoStopping, SuccessiveHalving, exploits, stopping_of
 
 
 def drained(stopping, ending=False):

@@ -5,11 +5,11 @@ import optuna
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.search import samplers
-from rosenblatt.search.proposals import Space
-from rosenblatt.search.samplers import Sampler
 from rosenblatt.space import choice, integer, log_uniform, uniform
 from rosenblatt.spec import Spec
+from rosenblatt.tuning import samplers
+from rosenblatt.tuning.proposals import Space
+from rosenblatt.tuning.samplers import Sampler
 
 SPACE = {
     "learning_rate": log_uniform(1e-4, 1.0),

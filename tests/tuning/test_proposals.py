@@ -5,9 +5,9 @@ import pytest
 
 from rosenblatt.defaults import resolve
 from rosenblatt.errors import SpecError
-from rosenblatt.search.proposals import Space, default_space, perturbed
 from rosenblatt.space import choice, integer, log_uniform, uniform
 from rosenblatt.spec import Spec, idle
+from rosenblatt.tuning.proposals import Space, default_space, perturbed
 
 
 def space_of(dimensions, **fixed):

@@ -1,0 +1,65 @@
+"""In: all that a user asks of a fit on a table in a file. Out: the fitted model, recorded as a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rosenblatt import experiment
+from rosenblatt.errors import StoppedEarlyError
+from rosenblatt.experiment import Fitted, Searching
+from rosenblatt.options import columns, read
+from rosenblatt.progress import search_progress, training_progress
+from rosenblatt.recording import Recorder
+
+
+def fit_asked(
+    recorder: Recorder, say: Callable[[str], None], how: Searching | None = None, shown: bool | None = None
+) -> Fitted:
+    """Read the tables and fit, with a live view on the terminal; the run ends with what came of it.
+
+    Raises what `experiment.fit` raises.
+    """
+    asked = recorder.asked
+    say = recorder.hears(say)
+    table = read(asked.table, asked.header, asked.encoding, say)
+    others = [
+        None if name is None else read(name, asked.header, asked.encoding, say)
+        for name in (asked.test, asked.validation)
+    ]
+    spec, shown = asked.spec, sys.stderr.isatty() if shown is None else shown
+    try:
+        with (
+            training_progress(shown and not spec.searches) as watch,
+            search_progress(shown and spec.searches, spec.training.scoring) as watch_search,
+        ):
+            fitted = experiment.fit(
+                table,
+                columns(asked.targets, table),
+                spec,
+                task=asked.task,
+                ignore=columns(asked.ignore, table),
+                keep=columns(asked.keep, table),
+                test=others[0],
+                validation=others[1],
+                say=say,
+                watch=watch,
+                threads=asked.threads,
+                searching=replace(how or Searching(time.monotonic()), watch=watch_search),
+                recorder=recorder,
+            )
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | StoppedEarlyError)
+        recorder.finish("stopped" if stopped else "failed", str(error) or type(error).__name__)
+        raise
+    interrupted = fitted.model.facts.get("interrupted", False)
+    recorder.finish("stopped" if interrupted else "finished", "interrupted" if interrupted else None)
+    return fitted
+
+
+def default_experiment(table: str) -> str:
+    """The experiment of a fit on a table: the file's name without its endings."""
+    return Path(table).name.split(".", 1)[0] or "model"

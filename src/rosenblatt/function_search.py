@@ -1,0 +1,350 @@
+"""In: a training function of the user's own, and a space. Out: trials of it, by our samplers and stopping rules."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rosenblatt.errors import SpecError
+from rosenblatt.recording import RESUME
+from rosenblatt.runs.batches import better
+from rosenblatt.runs.captured import Captured, data_of, identity_of, main_place
+from rosenblatt.runs.places import url_of
+from rosenblatt.runs.queries import find_runs, params_of, summaries
+from rosenblatt.runs.source import hash_of
+from rosenblatt.runs.store import Store
+from rosenblatt.runs.tracking import Run, new_id
+from rosenblatt.sections import SearchSpec
+from rosenblatt.space import Dimension
+from rosenblatt.spec import Spec
+from rosenblatt.tuning.proposals import Space
+from rosenblatt.tuning.samplers import Sampler
+
+TrainFunction = Callable[[Mapping[str, Any], "TrialRun"], Any]
+
+
+class TrialRun(Run):
+    """The run of one trial, as the training function is handed it: logs like any other, and knows when to stop."""
+
+    should_stop = False
+    """Whether the trial does not earn more time; a training function that asks returns then."""
+
+
+@dataclass
+class FunctionTrial:
+    """What became of one trial."""
+
+    number: int
+    params: dict[str, Any]
+    run: str  # its id
+    state: str = "running"  # then finished, stopped or failed
+    score: float | None = None  # the best of its metric
+    reason: str = ""
+    reused: bool = False
+    curve: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FunctionSearch:
+    """What came of a search."""
+
+    trials: list[FunctionTrial]
+    metric: str
+    direction: str
+    run: str  # of the search
+
+    @property
+    def best(self) -> FunctionTrial:
+        """The trial of the best score. Raises SpecError where none has one."""
+        scored = [trial for trial in self.trials if trial.score is not None and math.isfinite(trial.score)]
+        if not scored:
+            reasons = {trial.reason for trial in self.trials if trial.reason}
+            raise SpecError(f"No trial logged a finite {self.metric!r}. {'; '.join(sorted(reasons))[:500]}")
+        sign = 1 if self.direction == "maximize" else -1
+        return max(scored, key=lambda trial: (sign * float(trial.score or 0.0), -trial.number))
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The hyperparameters of the best trial."""
+        return self.best.params
+
+
+def search(
+    train: TrainFunction,
+    space: Mapping[str, Dimension],
+    *,
+    trials: int = 50,
+    metric: str = "loss",
+    direction: Literal["minimize", "maximize", "auto"] = "auto",
+    sampler: str = "tpe",
+    stopping: Literal["none", "asha", "median"] = "none",
+    reduction: int = 3,
+    minutes: float | None = None,
+    workers: int = 1,
+    seed: int = 0,
+    experiment: str = "",
+    data: Sequence[str | Path] = (),
+    reuse: bool = False,
+    store: str | None = None,
+    progress: bool | None = None,
+) -> FunctionSearch:
+    """Tune a training function of any framework: call it with proposed hyperparameters, keep what it logs.
+
+    def train(params, run):
+        for epoch in range(20):
+            ...
+            run.log({"val_loss": loss}, step=epoch)
+            if run.should_stop:
+                return
+
+    found = rosenblatt.search(train, {"lr": rosenblatt.log_uniform(1e-4, 1e-1)}, trials=50, metric="val_loss")
+
+    What it returns, where that is a number, is logged as the metric. An error in one trial is recorded for it, and
+    stops no other. Ctrl-C ends the search with what there is; `rosenblatt runs resume` goes on with it.
+
+    Args:
+        space: dimensions by name: `choice`, `uniform`, `log_uniform`, `integer`.
+        direction: whether less or more of the metric is better; found out from its name where "auto".
+        stopping: what sets `run.should_stop`: "asha" where a trial is not among the best one in `reduction` at steps
+            1, `reduction`, `reduction`^2, ...; "median" where it is below the median of those before.
+        workers: trials at a time, each in a thread.
+        reuse: take finished trials that are the same in source, hyperparameters, data and environment.
+
+    Raises SpecError for a space that cannot be searched.
+    """
+    if not space:
+        raise SpecError("There is nothing to search. Give a space such as {'lr': rosenblatt.log_uniform(1e-4, 1e-1)}.")
+    if direction == "auto":
+        direction = "minimize" if better(metric) == "min" else "maximize"
+    return _Tuning(
+        train,
+        space,
+        trials,
+        metric,
+        direction,
+        SearchSpec(sampler=sampler),
+        stopping,
+        reduction,
+        minutes,
+        workers,
+        seed,
+    ).run(experiment, data, reuse, store, progress)
+
+
+class _FreeSpace(Space):
+    """Dimensions of the user's own names: none means anything to our networks."""
+
+    def holds(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether what a dimension asks for is so."""
+        asked = self.dimensions[name].when
+        return all(other in values and values[other] in allowed for other, allowed in asked.items())
+
+
+class _Tuning:
+    def __init__(
+        self,
+        train: TrainFunction,
+        space: Mapping[str, Dimension],
+        trials: int,
+        metric: str,
+        direction: str,
+        how: SearchSpec,
+        stopping: str,
+        reduction: int,
+        minutes: float | None,
+        workers: int,
+        seed: int,
+    ) -> None:
+        self._train, self._asked, self._metric, self._direction = train, trials, metric, direction
+        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sampler = Sampler(how, _FreeSpace(Spec(), dict(space)), seed)
+        self._stopping, self._reduction, self._workers = stopping, reduction, max(workers, 1)
+        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        self._trials: list[FunctionTrial] = []
+        self._at: dict[int, list[float]] = {}  # by step: the scores of trials that came there
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._known: dict[str, FunctionTrial] = {}
+
+    def run(
+        self, experiment: str, data: Sequence[str | Path], reuse: bool, store: str | None, progress: bool | None
+    ) -> FunctionSearch:
+        """All trials."""
+        url, place = url_of(store), main_place()
+        resumed = os.environ.pop(RESUME, None)
+        self._experiment = experiment or (place.stem if place.is_file() else place.name)
+        self._run = Run(url, resumed or new_id(), self._experiment, {})
+        self._url, self._source = url, ""
+        self._digests = [data_of(Path(path))["hash"] for path in data]
+        if url:
+            captured = Captured(place, self._run.keep_source)
+            self._source, self._environment = hash_of(captured.source), captured.environment
+            if resumed:
+                self._run.go_on(captured)
+                self._recall(url, of=resumed)
+            else:
+                self._run.begin("", "search", captured)
+                self._run.capture_output()
+            if reuse:
+                self._recall(url)
+            for path in data:
+                self._run.use_data(path)
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._workers - 1)]
+        for thread in threads:
+            thread.start()
+        state, reason = "finished", None
+        try:
+            with _shown(progress) as show:
+                self._show = show
+                self._work()
+                for thread in threads:
+                    thread.join()
+        except KeyboardInterrupt:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+            state, reason = "stopped", "interrupted"
+        found = FunctionSearch(self._trials, self._metric, self._direction, self._run.id)
+        scored = [trial for trial in self._trials if trial.score is not None]
+        if scored:
+            self._run.fact(
+                "best", {"number": found.best.number, "params": found.best.params, "score": found.best.score}
+            )
+            self._run.log({self._metric: found.best.score}, step=0)
+        self._run.finish(state, reason)
+        return found
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            with self._lock:
+                number = len(self._trials)
+                if number >= self._asked or (self._deadline is not None and time.monotonic() > self._deadline):
+                    return
+                values = self._sampler.ask(number)
+                if values is None:
+                    return
+                trial = FunctionTrial(number, values, f"{self._run.id}-{number}")
+                self._trials.append(trial)
+            known = self._known.get(self._key(values))
+            if known is not None:
+                trial.run, trial.state, trial.score, trial.reused = known.run, known.state, known.score, True
+                trial.curve = known.curve
+            else:
+                self._run_one(trial)
+            with self._lock:
+                if trial.score is None:
+                    self._sampler.fail(number)
+                else:
+                    finished = trial.state == "finished"
+                    self._sampler.tell(number, self._sign * trial.score, max(trial.curve, default=0), 0, finished)
+                self._show(self._trials, self._asked)
+
+    def _run_one(self, trial: FunctionTrial) -> None:
+        run = TrialRun(self._url, trial.run, self._experiment, trial.params)
+        if self._url:
+            identity = self._key(trial.params)
+            run.begin(
+                f"trial {trial.number}", "trial", None, parent=self._run.id, number=trial.number, identity=identity
+            )
+            run.set_params(trial.params)
+        run.on_log = lambda values, step: self._heard(trial, run, values, step)
+        try:
+            returned = self._train(dict(trial.params), run)
+            if isinstance(returned, int | float) and not isinstance(returned, bool):
+                run.log({self._metric: returned}, step=max(trial.curve, default=-1) + 1)
+            trial.state = "stopped" if run.should_stop else "finished"
+            trial.reason = f"not among the best at step {max(trial.curve, default=0)}" if run.should_stop else ""
+            if trial.score is None:
+                trial.state, trial.reason = "failed", f"it logged no finite {self._metric!r}"
+        except KeyboardInterrupt:
+            trial.state, trial.reason = "stopped", "interrupted"
+            raise
+        except Exception as error:  # noqa: BLE001 - the user's own code: one trial stops no other
+            trial.state, trial.reason = "failed", f"{type(error).__name__}: {error}"[:2000]
+        finally:
+            run.finish(trial.state, trial.reason or None)
+
+    def _heard(self, trial: FunctionTrial, run: TrialRun, values: Mapping[str, float], step: int) -> None:
+        """Take up what a trial logged, and decide whether it goes on."""
+        value = values.get(self._metric)
+        if value is None or not math.isfinite(value):
+            return
+        with self._lock:
+            trial.curve[step] = value
+            if trial.score is None or self._sign * value > self._sign * trial.score:
+                trial.score = value
+            if self._stopping == "none" or (self._stopping == "asha" and not self._is_rung(len(trial.curve))):
+                return
+            at = len(trial.curve)
+            others = self._at.setdefault(at, [])
+            score = self._sign * float(trial.score)
+            others.append(score)
+            ranked = sorted(others, reverse=True)
+            if self._stopping == "median":
+                run.should_stop |= len(others) > 5 and score < ranked[len(ranked) // 2]
+            elif len(others) >= self._reduction:
+                run.should_stop |= score < ranked[max(len(ranked) // self._reduction, 1) - 1]
+
+    def _is_rung(self, reports: int) -> bool:
+        while reports % self._reduction == 0:
+            reports //= self._reduction
+        return reports == 1
+
+    def _key(self, values: Mapping[str, Any]) -> str:
+        if not self._url:
+            return ""
+        known = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return identity_of("trial", self._source, known, self._digests, self._environment)
+
+    def _recall(self, url: str, of: str | None = None) -> None:
+        """Take up finished trials, by their identity: those of one search, or all."""
+        store = Store(url)
+        where = "state in (finished, stopped) and kind = trial" if of else "state = finished and kind = trial"
+        found = [one for one in find_runs(store, where, of=of) if one["identity"] and one["reason"] != "interrupted"]
+        ids = [one["id"] for one in found]
+        metrics, params = summaries(store, ids), params_of(store, ids)
+        store.close()
+        which = "max" if self._direction == "maximize" else "min"
+        for one in found:
+            metric = metrics[one["id"]].get(self._metric)
+            if metric and metric[which] is not None:
+                trial = FunctionTrial(one["number"], dict(params[one["id"]]), one["id"], one["state"], metric[which])
+                trial.curve = {int(metric["step"]): float(metric["last"] or metric[which])}
+                self._known.setdefault(one["identity"], trial)
+
+
+class _shown:  # noqa: N801 - a context manager that reads as a word
+    """A progress bar on the terminal."""
+
+    def __init__(self, progress: bool | None) -> None:
+        import sys
+
+        self._is_shown = sys.stderr.isatty() if progress is None else progress
+
+    def __enter__(self) -> Callable[[list[FunctionTrial], int], None]:
+        if not self._is_shown:
+            return lambda _trials, _asked: None
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("trials"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._progress.start()
+        task = self._progress.add_task("", total=None, note="")
+
+        def show(trials: list[FunctionTrial], asked: int) -> None:
+            done = [trial for trial in trials if trial.state != "running"]
+            scores = [trial.score for trial in done if trial.score is not None]
+            note = f"{len(done)} of {asked}" + (f", last {scores[-1]:.4g}" if scores else "")
+            self._progress.update(task, total=asked, completed=len(done), note=note)
+
+        return show
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_shown:
+            self._progress.stop()

@@ -1,0 +1,253 @@
+"""In: a script of anybody's, and its arguments. Out: its run, recorded from outside; the script knows nothing of it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rosenblatt.errors import RunError, nearest
+from rosenblatt.runs import launched
+from rosenblatt.runs.batches import Batch
+from rosenblatt.runs.captured import Captured, data_of, identity_of
+from rosenblatt.runs.output import Output
+from rosenblatt.runs.places import url_of
+from rosenblatt.runs.queries import finished_run
+from rosenblatt.runs.resources import Resources
+from rosenblatt.runs.secrets import masked_arguments
+from rosenblatt.runs.source import add, hash_of
+from rosenblatt.runs.tracking import RUN, Run, new_id
+
+LARGEST = 20_000_000_000  # bytes of a file whose content is hashed because it was read
+_NAMED_SIGNALS = {number.value: number.name for number in signal.Signals}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A script, or a module with -m, to be run."""
+
+    target: str
+    arguments: tuple[str, ...]
+    is_module: bool = False
+    experiment: str = ""
+    name: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    folder: str = ""  # where it runs
+
+    @property
+    def command(self) -> list[str]:
+        """What the script is called with."""
+        return [*(["-m"] if self.is_module else []), self.target, *self.arguments]
+
+
+def launch(
+    asked: Launch, *, store: str | None = None, reuse: bool = False, notes: dict[str, Any] | None = None
+) -> tuple[int, Run]:
+    """Run a script and record it: its exit status, and the run.
+
+    Raises RunError where there is no such script or data; StoreError for a store that is damaged or of a later version.
+    """
+    folder = Path(asked.folder or Path.cwd())
+    script = folder / asked.target
+    if not asked.is_module and not script.is_file():
+        raise RunError(f"There is no script {asked.target!r}.{nearest(asked.target, _scripts(script.parent))}")
+    url = url_of(store, folder)
+    stem = asked.target if asked.is_module else script.stem
+    run = Run(url, new_id(), asked.experiment or stem, params_of(asked.arguments))
+    if url is None:
+        return _Process(asked, run, folder, None).wait(), run
+    captured = Captured(folder if asked.is_module else script, run.keep_source)
+    for path in asked.data:
+        run.use_data(folder / path)
+    digests = [data_of(folder / path)["hash"] for path in asked.data]
+    spec = {"command": asked.command}
+    identity = identity_of("script", hash_of(captured.source), spec, digests, captured.environment)
+    found = finished_run(url, identity) if reuse else None
+    if found:
+        run.id, run.reused = found, True
+        return 0, run
+    process = _Process(asked, run, folder, captured)
+    run.begin(asked.name, "script", None, identity=identity)
+    run.set_params(run.params)
+    run.tag(**asked.tags)
+    run.fact("command", masked_arguments(asked.command))
+    run.fact("folder", str(folder))
+    known = {"target": asked.target, "arguments": list(asked.arguments), "is_module": asked.is_module}
+    run.fact("launched", known | {"data": list(asked.data)})
+    for fact, value in (notes or {}).items():
+        run.fact(fact, value)
+    process.write_source()
+    status = process.wait()
+    run.fact("exit_status", status)
+    run.finish(*_ended(status))
+    return status, run
+
+
+def params_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Hyperparameters from a command line: `--lr 0.1`, `--lr=0.1`, `--fast`, `model.layers=3`."""
+    found: dict[str, Any] = {}
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if word.startswith("-") and not _is_number(word) and word.strip("-"):
+            name, equals, value = word.lstrip("-").partition("=")
+            if equals:
+                found[name] = _value(value)
+            elif words and (not words[0].startswith("-") or _is_number(words[0])):
+                found[name] = _value(words.pop(0))
+            else:
+                found[name] = True
+        elif "=" in word and word.partition("=")[0].replace(".", "").replace("_", "").isalnum():
+            name, _, value = word.partition("=")
+            found[name] = _value(value)
+    return found
+
+
+class _Process:
+    """The script's process: what it prints goes on to ours, and to the run."""
+
+    def __init__(self, asked: Launch, run: Run, folder: Path, captured: Captured | None) -> None:
+        self._run, self._captured, self._folder = run, captured, folder
+        self._report = Path(tempfile.mkdtemp(prefix="rosenblatt-")) / "report"
+        self._place, self._data = 0, list[dict[str, Any]]()
+        self._command = [sys.executable, launched.__file__, *asked.command]
+        self._looked = time.monotonic()
+
+    def write_source(self) -> None:
+        """Write the source and the environment as they are now."""
+        if self._captured:
+            batch = Batch()
+            self._captured.write(batch, self._run.id)
+            self._run.writer.put(batch)
+
+    def wait(self) -> int:
+        """Start it, and wait until it has ended: its exit status, 128 and the signal's number where one ended it."""
+        env = os.environ | {launched.REPORT: str(self._report), "PYTHONUNBUFFERED": "1"}
+        tracked = self._run.url is not None
+        if tracked:
+            env |= {RUN: self._run.id, "ROSENBLATT_STORE": self._run.place}
+        process = subprocess.Popen(  # noqa: S603 - the user's own script
+            self._command, cwd=self._folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT,)}  # it is the script's
+        ended = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        output = Output(self._run.writer, self._run.id) if tracked else None
+        threads = [
+            threading.Thread(target=_pass_on, args=(pipe, stream, name, output), daemon=True)
+            for pipe, stream, name in ((process.stdout, sys.stdout, "stdout"), (process.stderr, sys.stderr, "stderr"))
+        ]
+        for thread in threads:
+            thread.start()
+        if tracked:
+            run = self._run
+            resources = Resources(
+                lambda values, second: run.writer.log(run.id, (second, time.time(), values)), process.pid
+            )
+            run.writer.every_time(run.id, resources.look)
+            run.writer.every_time(run.id, self._read_report)
+        try:
+            process.wait()
+        finally:
+            for thread in threads:
+                thread.join(timeout=5.0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.signal(signal.SIGTERM, ended)
+            if output:
+                self._read_report(at_end=True)
+                output.write(at_end=True)
+            with suppress(OSError):
+                self._report.unlink(missing_ok=True)
+                self._report.parent.rmdir()
+        return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+    def _read_report(self, at_end: bool = False) -> None:
+        """Take up modules and data that the script has met since."""
+        if not at_end and time.monotonic() - self._looked < 1.0:
+            return
+        self._looked = time.monotonic()
+        try:
+            with self._report.open("rb") as file:
+                file.seek(self._place)
+                words = file.read()
+        except OSError:
+            return
+        whole = words[: words.rfind(b"\n") + 1]
+        self._place += len(whole)
+        paths = [(line[:1], Path(os.fsdecode(line[1:]))) for line in whole.splitlines()]
+        self._take_modules([path for kind, path in paths if kind == b"M"])
+        known = len(self._data)
+        for kind, path in paths:
+            with suppress(OSError):
+                if kind == b"D" and path.stat().st_size <= LARGEST and ".git" not in path.parts:
+                    self._data.append(data_of(path))
+        if len(self._data) > known:
+            self._run.fact("data_read", self._data)
+
+    def _take_modules(self, paths: list[Path]) -> None:
+        """Without git, the source is the modules that the script imports."""
+        captured = self._captured
+        if captured is None or "commit" in captured.source:
+            return
+        root, files = Path(captured.source["root"]), captured.source["files"]
+        news = [p for p in paths if p.is_relative_to(root) and p.relative_to(root).as_posix() not in files]
+        if news:
+            add(captured.source, news, self._run.keep_source)
+            self.write_source()
+
+
+def _pass_on(pipe: BinaryIO, stream: Any, name: str, output: Output | None) -> None:
+    """What the script prints, at once."""
+    import codecs
+
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    while part := os.read(pipe.fileno(), 65_536):
+        words = decoder.decode(part)
+        with suppress(OSError, ValueError):
+            stream.write(words)
+            stream.flush()
+        if output:
+            output.add(name, words)
+
+
+def _ended(status: int) -> tuple[str, str | None]:
+    """The state of a run whose script ended so, and the reason."""
+    if status == 0:
+        return "finished", None
+    if status == 128 + signal.SIGINT:
+        return "stopped", "interrupted"
+    name = _NAMED_SIGNALS.get(status - 128)
+    return "failed", f"ended by {name}" if name else f"exit status {status}"
+
+
+def _scripts(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.py")] if folder.is_dir() else []
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _value(word: str) -> Any:
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    try:
+        found = ast.literal_eval(word)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return word
+    return found if isinstance(found, int | float | str | bool | list | tuple) else word

@@ -1,0 +1,156 @@
+"""In: a recorded run. Out: the same made again, from its own source in a fresh folder, and a verdict on the results."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rosenblatt.errors import RunError
+from rosenblatt.fitting import fit_asked
+from rosenblatt.launching import Launch, launch
+from rosenblatt.recording import REPRODUCE, RESUME, Asked, Recorder
+from rosenblatt.runs.artifacts import fetch
+from rosenblatt.runs.captured import data_of
+from rosenblatt.runs.comparing import verdict
+from rosenblatt.runs.environment import packages
+from rosenblatt.runs.queries import changed_files, details, find_runs, run_named
+from rosenblatt.runs.source import restore
+from rosenblatt.runs.store import Store
+
+Say = Callable[[str], None]
+TOLERANCE = 1e-3
+
+
+def reproduce(store: Store, word: str, say: Say = print, *, tolerance: float = TOLERANCE) -> dict[str, Any]:
+    """Make a run again, and say how near the results come: see `comparing.verdict`; `run` is the new one.
+
+    Raises RunError for runs that only their program can make again.
+    """
+    run = run_named(store, word)
+    known = details(store, run)
+    if known["kind"] == "trial":
+        say(f"{run} is a trial: its whole search is made again")
+        new = _again(store, known["parent"], say)
+        again = f"{new}-{known['number']}"
+    else:
+        new = again = _again(store, run, say)
+    return {"run": new, **verdict(store, run, again, tolerance)}
+
+
+def _again(store: Store, run: str, say: Say) -> str:
+    known = details(store, run)
+    for line in _news(known):
+        say(line)
+    if "asked" in known:
+        return _fit_again(store, run, known, say)
+    if "launched" in known:
+        return _launch_again(store, run, known, say)
+    raise RunError(
+        f"Run {run} was made by a program of its own ({' '.join(known.get('command', []))}). Run that with `rosenblatt "
+        "run SCRIPT`, and it can be made again."
+    )
+
+
+def _news(known: dict[str, Any]) -> list[str]:
+    """What is not as it was, before anything is run."""
+    was, now = (known.get("environment") or {}).get("packages", {}), packages()
+    changed = [f"{name} {was[name]} -> {now.get(name, 'missing')}" for name in was if was[name] != now.get(name)]
+    found = [f"packages differ: {', '.join(changed[:8])}{' ...' if len(changed) > 8 else ''}"] if changed else []
+    for one in known.get("data") or ():
+        try:
+            same = data_of(Path(one["path"]))["hash"] == one["hash"]
+        except OSError:
+            same = False
+        if not same:
+            found.append(f"data differs: {one['path']} is not what it was")
+    read = changed_files({"data_read": known.get("data_read", ())})
+    found += [f"data differs: {path} is not what it was" for path in read]
+    return found
+
+
+def _fit_again(store: Store, run: str, known: dict[str, Any], say: Say) -> str:
+    asked = Asked.from_json(known["asked"])
+    os.environ[REPRODUCE] = run
+    try:
+        recorder = Recorder.of(asked, known["experiment"], name=f"{run} again", store=_place(store))
+        fit_asked(recorder, say)
+    finally:
+        del os.environ[REPRODUCE]
+    assert recorder.run is not None  # noqa: S101 - there is a store
+    return recorder.run.id
+
+
+def _launch_again(store: Store, run: str, known: dict[str, Any], say: Say) -> str:
+    """Restore the source in a fresh folder, link the data that lay beside it, and run the script there."""
+    source, asked = known["source"], known["launched"]
+    fresh = Path(tempfile.mkdtemp(prefix=f"rosenblatt-{run}-")) / "source"
+    restore(source, fresh, fetch)
+    say(f"source: restored in {fresh}")
+    root = Path(source["root"])
+    for one in [*(known.get("data") or ()), *(known.get("data_read") or ())]:
+        path = Path(one["path"])
+        if path.is_relative_to(root) and path.exists():
+            link = fresh / path.relative_to(root)
+            if not link.exists():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(path)
+    folder = Path(known["folder"])
+    inside = fresh / folder.relative_to(root) if folder.is_relative_to(root) else fresh
+    inside.mkdir(parents=True, exist_ok=True)
+    target = asked["target"]
+    if Path(target).is_absolute() and Path(target).is_relative_to(root):
+        target = str(fresh / Path(target).relative_to(root))
+    again = Launch(
+        target,
+        tuple(asked["arguments"]),
+        asked["is_module"],
+        known["experiment"],
+        f"{run} again",
+        data=tuple(asked["data"]),
+        folder=str(inside),
+    )
+    status, new = launch(again, store=_place(store), notes={"reproduces": run})
+    if status:
+        say(f"the script ended with exit status {status}")
+    return new.id
+
+
+def resume(store: Store, word: str, say: Say = print) -> int:
+    """Go on with the newest search of an experiment (or with one run) that did not come to its end: its exit status.
+
+    Raises RunError where there is none.
+    """
+    found = [one for one in find_runs(store, trials=False) if word in (one["experiment"], one["id"], one["name"])]
+    found = found or [one for one in find_runs(store, trials=False) if one["id"].startswith(word)]
+    if not found:
+        raise RunError(f"There is no experiment and no run {word!r}. `rosenblatt runs` lists them.")
+    open_ones = [
+        one for one in found if one["kind"] == "search" and one["state"] in ("lost", "stopped", "failed", "running")
+    ]
+    if not open_ones:
+        raise RunError(f"No search of {word!r} was interrupted: there is nothing to go on with.")
+    newest = open_ones[0]
+    known = details(store, newest["id"])
+    if newest["state"] == "running" and _is_alive(known):
+        raise RunError(f"The search {newest['id']} still runs, as process {known['process']}.")
+    say(f"going on with {newest['id']} in {known['folder']}: {' '.join(known['arguments'])}")
+    env = os.environ | {RESUME: newest["id"], "ROSENBLATT_STORE": _place(store)}
+    command = [sys.executable, *known["arguments"]]
+    return subprocess.run(command, cwd=known["folder"], env=env, check=False).returncode  # noqa: S603 - its own command
+
+
+def _is_alive(known: dict[str, Any]) -> bool:
+    import socket
+
+    import psutil
+
+    return known.get("machine") == socket.gethostname() and psutil.pid_exists(known.get("process", -1))
+
+
+def _place(store: Store) -> str:
+    return store.url.removeprefix("sqlite:///")

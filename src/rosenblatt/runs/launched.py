@@ -1,0 +1,75 @@
+"""The script of `rosenblatt run`, in a process of its own: runs it, and writes down what it imports and reads.
+
+Standard library only: nothing is loaded here that the script does not load.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import sysconfig
+from importlib.util import source_from_cache
+from typing import Any
+
+REPORT = "ROSENBLATT_REPORT"  # the file that takes a line for each file met: "M" for modules, "D" for data
+
+
+def main() -> None:
+    """`launched.py SCRIPT ARGUMENTS`, or `launched.py -m MODULE ARGUMENTS`."""
+    words = sys.argv[1:]
+    is_module = words[0] == "-m"
+    target, arguments = (words[1], words[2:]) if is_module else (words[0], words[1:])
+    report = os.environ.pop(REPORT, "")
+    if report:
+        sys.addaudithook(_Watch(report))
+    sys.argv = [target, *arguments]
+    if is_module:
+        sys.path[0] = os.getcwd()  # noqa: PTH109 - as Python has it
+        runpy.run_module(target, run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = os.path.dirname(os.path.abspath(target))  # noqa: PTH100, PTH120 - as Python has it
+        runpy.run_path(target, run_name="__main__")
+
+
+class _Watch:
+    """Writes down each file that is opened to be read, once, but for those of Python, its packages and the system."""
+
+    def __init__(self, report: str) -> None:
+        self._file = os.open(report, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._process = os.getpid()
+        folders = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")} | {
+            sys.prefix,
+            sys.base_prefix,
+        }
+        self._others = tuple(
+            f"{folder}{os.sep}" for folder in (*folders, "/proc", "/sys", "/dev", "/etc") if folder != os.sep
+        )
+        self._met: set[str] = {os.path.abspath(report)}  # noqa: PTH100
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event != "open" or os.getpid() != self._process:
+            return
+        path, mode, flags = arguments
+        if not isinstance(path, str | bytes):
+            return
+        name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+        if name in self._met or name.startswith(self._others):
+            return
+        self._met.add(name)
+        if (mode or "r")[0] != "r" or "+" in (mode or "") or (flags or 0) & (os.O_WRONLY | os.O_RDWR):
+            return  # written first: no data of its own
+        kind = "D"
+        if name.endswith(".pyc"):
+            try:
+                kind, name = "M", source_from_cache(name)
+            except ValueError:
+                return
+        elif name.endswith(".py"):
+            kind = "M"
+        if os.path.isfile(name):  # noqa: PTH113
+            os.write(self._file, f"{kind}{name}\n".encode(errors="surrogateescape"))
+
+
+if __name__ == "__main__":
+    main()

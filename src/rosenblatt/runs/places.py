@@ -1,0 +1,60 @@
+"""In: a name given by the user, or none. Out: where runs are kept, where what cannot be written waits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+FOLDER = ".rosenblatt"
+NONE = "none"  # the name of no store: nothing is tracked
+
+
+def url_of(name: str | None = None, start: Path | None = None) -> str | None:
+    """The address of the store; None where nothing is to be tracked.
+
+    The name comes from `--store` or `ROSENBLATT_STORE`: a folder, or an address of PostgreSQL. Without one it is the
+    next `.rosenblatt/` upwards from the working folder, as git finds its own, or one to be made there.
+    """
+    name = name or os.environ.get("ROSENBLATT_STORE") or ""
+    if name.lower() == NONE:
+        return None
+    if "://" in name:
+        return name
+    if name:
+        folder = Path(name).expanduser().absolute()
+        return f"sqlite:///{folder if folder.suffix in ('.db', '.sqlite') else folder / 'runs.db'}"
+    start = (start or Path.cwd()).absolute()
+    found = next((folder for folder in (start, *start.parents) if (folder / FOLDER).is_dir()), start)
+    return f"sqlite:///{found / FOLDER / 'runs.db'}"
+
+
+def folder_of(url: str) -> Path:
+    """The folder of a store on this machine, for artifacts and the state of searches; that of PostgreSQL too."""
+    if url.startswith("sqlite:///"):
+        return Path(url.removeprefix("sqlite:///")).parent
+    local = url_of_folder()
+    return local / key_of(url)
+
+
+def url_of_folder() -> Path:
+    """The folder in the user's home for what belongs to no store in a folder."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "rosenblatt"
+
+
+def artifacts_of(url: str) -> str:
+    """Where the files of a store's runs are kept: `ROSENBLATT_ARTIFACTS`, else the store's folder on this machine."""
+    return os.environ.get("ROSENBLATT_ARTIFACTS") or str(folder_of(url) / "artifacts")
+
+
+def spools(url: str) -> list[Path]:
+    """Folders, the best first, where records wait for a store that cannot be written."""
+    given = os.environ.get("ROSENBLATT_SPOOL")
+    roots = [Path(given)] if given else [url_of_folder() / "spool", Path(tempfile.gettempdir()) / "rosenblatt-spool"]
+    return [root / key_of(url) for root in roots]
+
+
+def key_of(url: str) -> str:
+    """A short name for a store, which does not show its password."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]

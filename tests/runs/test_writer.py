@@ -1,0 +1,339 @@
+"""What is logged comes to the store whatever happens, and the caller never waits."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from rosenblatt.errors import StoreError
+from rosenblatt.runs.batches import Batch
+from rosenblatt.runs.queries import all_curves, find_runs, summaries
+from rosenblatt.runs.spool import deliver_left, left
+from rosenblatt.runs.store import Store
+from rosenblatt.runs.tidying import tidy
+from rosenblatt.runs.tracking import track
+from rosenblatt.runs.writer import Writer
+from tests.runs.conftest import a_run
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def writer(url, said, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.writer.RETRY", 0.2)
+    found = Writer(url, said.append)
+    yield found
+    found.close()
+
+
+def values_of(url, run="a", metric="loss"):
+    store = Store(url)
+    try:
+        return all_curves(store, run)[metric].values.tolist()
+    finally:
+        store.close()
+
+
+def test_points_come_in_the_order_in_which_they_were_logged(writer, url):
+    writer.put(a_run(Batch()))
+    for step in range(10_000):
+        writer.log("a", (step, float(step), {"loss": step / 7, "twice": step / 3}))
+    assert writer.flush()
+    assert values_of(url) == [step / 7 for step in range(10_000)]
+    assert values_of(url, metric="twice") == [step / 3 for step in range(10_000)]
+
+
+def test_writings_in_between_make_no_point_double(writer, url):
+    writer.put(a_run(Batch()))
+    for step in range(9000):
+        writer.log("a", (step, 0.0, {"loss": float(step)}))
+        if step % 700 == 0:
+            writer.flush()
+    writer.end("a")
+    assert values_of(url) == list(range(9000))
+    store = Store(url)
+    assert summaries(store, ["a"])["a"]["loss"]["min"] == 0.0
+    store.close()
+
+
+def test_steps_out_of_order_and_doubled_are_kept(writer, url):
+    writer.put(a_run(Batch()))
+    for step, value in ((5, 1.0), (3, 2.0), (5, 3.0), (-2, 4.0)):
+        writer.log("a", (step, 0.0, {"loss": value}))
+        writer.flush()
+    assert values_of(url) == [4.0, 2.0, 1.0, 3.0]
+    store = Store(url)
+    assert summaries(store, ["a"])["a"]["loss"]["last"] == 3.0
+    store.close()
+
+
+def test_threads_may_log_to_one_run(writer, url):
+    writer.put(a_run(Batch()))
+
+    def log(name):
+        for step in range(2000):
+            writer.log("a", (step, 0.0, {name: float(step)}))
+
+    threads = [threading.Thread(target=log, args=(f"m{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.flush()
+    assert all(values_of(url, metric=f"m{i}") == list(range(2000)) for i in range(4))
+
+
+def test_a_run_that_is_deleted_while_it_is_written_is_told_once(writer, url, said):
+    writer.put(a_run(Batch()))
+    writer.flush()
+    store = Store(url)
+    store.delete(["a"])
+    for step in range(5):
+        writer.log("a", (step, 0.0, {"loss": 1.0}))
+        writer.flush()
+    assert find_runs(store) == []
+    store.close()
+    assert len(said) == 1
+    assert "run a was deleted while it was written" in said[0]
+
+
+def test_a_server_that_goes_away_stops_nothing_and_all_is_delivered_when_it_is_back(server, monkeypatch, said):
+    monkeypatch.setattr("rosenblatt.runs.writer.RETRY", 0.2)
+    url = server.database("away")
+    writer = Writer(url, said.append)
+    writer.put(a_run(Batch()))
+    writer.log("a", (0, 0.0, {"loss": 0.0}))
+    assert writer.flush()
+    server.stop()
+    try:
+        for step in range(1, 50):
+            writer.log("a", (step, 0.0, {"loss": float(step)}))
+            assert writer.flush()  # into the spool
+        assert left(url)
+    finally:
+        server.start()
+    deadline = time.monotonic() + 20
+    while left(url) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    writer.close()
+    assert values_of(url) == list(range(50))
+    assert "cannot be reached" in said[0]
+    assert "secret" not in said[0]
+    assert "is back" in said[-1]
+
+
+def test_what_a_process_left_in_the_spool_is_delivered_by_the_next(server, said, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.spool.psutil.pid_exists", lambda _: False)
+    url = server.database("gone")
+    Store(url).close()
+    server.stop()
+    writer = Writer(url, said.append)
+    writer.put(a_run(Batch(), loss=[1.0, 2.0]))
+    writer.close()
+    server.start()
+    assert "records wait in" in said[-1]
+    store = Store(url)
+    assert deliver_left(store) == 1
+    store.close()
+    assert values_of(url) == [1.0, 2.0]
+    assert left(url) == []
+
+
+def test_a_full_disk_stops_nothing(tmp_path, said, monkeypatch):
+    """The file may not grow any more, as on a disk that is full; what is logged waits elsewhere."""
+    monkeypatch.setattr("rosenblatt.runs.writer.RETRY", 0.1)
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    writer = Writer(url, said.append)
+    writer.put(a_run(Batch()))
+    assert writer.flush()
+    with writer._store.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    for step in range(200):
+        writer.log("a", (step, float(step), {f"metric {step % 50}": step / 7}))
+        if step % 10 == 0:
+            writer.flush()
+    assert writer.flush()
+    assert left(url)
+    assert "full" in said[0]
+    with writer._store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    time.sleep(0.15)
+    assert writer.flush()
+    writer.close()
+    assert left(url) == []
+    assert values_of(url, metric="metric 7") == [step / 7 for step in range(200) if step % 50 == 7]
+
+
+def test_where_neither_store_nor_spool_can_be_written_records_stay_in_memory(server, tmp_path, said, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.writer.RETRY", 0.1)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("ROSENBLATT_SPOOL", str(tmp_path / "file"))
+    url = server.database("nowhere")
+    writer = Writer(url, said.append)
+    writer.put(a_run(Batch()))
+    writer.flush()
+    server.stop()
+    writer.log("a", (0, 0.0, {"loss": 1.0}))
+    assert not writer.flush()
+    server.start()
+    time.sleep(0.2)
+    assert writer.flush()
+    writer.close()
+    assert values_of(url) == [1.0]
+
+
+def test_a_line_of_the_spool_that_was_cut_off_is_left_out(url, said, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.spool.psutil.pid_exists", lambda _: False)
+    from rosenblatt.runs.spool import Spool
+
+    spool = Spool(url, "w")
+    spool.add(a_run(Batch(), loss=[1.0]).rows)
+    with spool.path.open("ab") as file:
+        file.write(b'{"runs": [{"id"')
+    store = Store(url)
+    assert deliver_left(store) == 1
+    assert [one["id"] for one in find_runs(store)] == ["a"]
+    store.close()
+
+
+def test_many_names_of_metrics(writer, url):
+    writer.put(a_run(Batch()))
+    for number in range(20_000):
+        writer.log("a", (0, 0.0, {f"metric {number}": float(number)}))
+    assert writer.flush()
+    assert values_of(url, metric="metric 19999") == [19999.0]
+
+
+def test_a_damaged_store_is_refused_at_the_start(tmp_path):
+    (tmp_path / "runs.db").write_bytes(b"nonsense" * 2000)
+    with pytest.raises(StoreError, match="damaged"):
+        Writer(f"sqlite:///{tmp_path / 'runs.db'}")
+
+
+KILLED = """
+import sys, time
+from rosenblatt.runs.tracking import track
+run = track("killed")
+step = 0
+while True:
+    for _ in range(200):
+        run.log({"loss": step / 7, "twice": step / 3.0}, step=step)
+        step += 1
+    if step % 20000 == 0:
+        run.flush()
+        print("flushed", step, flush=True)
+    print("logged", step, time.time(), flush=True)
+"""
+
+
+def test_at_a_kill_nothing_flushed_is_lost_and_else_the_last_half_second(here):
+    """benchmarks/tracking.py kills a thousand times; this is two of them."""
+    for pause in (0.9, 1.3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        process.stdout.readline()
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        killed, (out, error) = time.time(), process.communicate()
+        assert not error
+        flushed = max(map(int, re.findall(r"^flushed (\d+)\n", out, re.MULTILINE)), default=0)
+        logged = re.findall(r"^logged (\d+) ([\d.]+)\n", out, re.MULTILINE)
+        before = max((int(step) for step, seen in logged if float(seen) < killed - 0.5), default=0)
+        store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+        run = find_runs(store)[0]["id"]
+        found = all_curves(store, run)
+        n = len(found["loss"].steps)
+        assert n >= max(flushed, before) > 0
+        assert np.array_equal(found["loss"].values, np.arange(n) / 7)
+        assert np.array_equal(found["twice"].values, np.arange(n) / 3.0)
+        store.close()
+
+
+def test_a_killed_run_is_lost_and_then_ended_by_tidy(here, monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    assert find_runs(store)[0]["state"] == "running"
+    monkeypatch.setattr("rosenblatt.runs.filters.SILENT", -5.0)
+    monkeypatch.setattr("rosenblatt.runs.tidying.SILENT", -5.0)
+    assert find_runs(store, "state = lost")
+    assert tidy(store)["killed_runs"] == 1
+    assert find_runs(store)[0]["state"] == "failed"
+    store.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_writes_to_the_run_too(here):
+    code = """
+import os
+from rosenblatt.runs.tracking import track
+run = track("forked")
+run.log({"parent": 1.0}, step=0)
+child = os.fork()
+if child == 0:
+    run.log({"child": 2.0}, step=1)
+    assert run.flush()
+    os._exit(0)
+os.waitpid(child, 0)
+run.log({"parent": 3.0}, step=2)
+run.finish()
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    found = all_curves(store, find_runs(store)[0]["id"])
+    store.close()
+    assert found["parent"].values.tolist() == [1.0, 3.0]
+    assert found["child"].values.tolist() == [2.0]
+
+
+def test_two_processes_log_to_one_store_at_once(here):
+    code = """
+import sys
+from rosenblatt.runs.tracking import track
+with track(sys.argv[1]) as run:
+    for step in range(3000):
+        run.log({"loss": float(step)}, step=step)
+        if step % 100 == 0:
+            run.flush()
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code, name], stderr=subprocess.PIPE) for name in "abc"]
+    for process in processes:
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert not error
+    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    runs = find_runs(store, sort="experiment")
+    assert [one["experiment"] for one in runs] == ["a", "b", "c"]
+    for one in runs:
+        assert all_curves(store, one["id"])["loss"].values.tolist() == list(range(3000))
+    store.close()
+
+
+def test_log_never_waits_while_the_store_is_locked(here):
+    with track("locked") as run:
+        run.flush()
+        blocker = Store(run.url)
+        with blocker.writing():
+            started = time.perf_counter()
+            for step in range(1000):
+                run.log({"loss": 1.0}, step=step)
+            assert time.perf_counter() - started < 5.0  # a lock would hold it for ten seconds at least
+        blocker.close()
+    assert len(values_of(run.url, run.id)) == 1000
