@@ -129,10 +129,19 @@ def test_nothing_is_recorded_where_no_store_is_wanted(table, own_store):
 
 
 def test_a_fit_that_fails_is_recorded_with_the_reason(table, store):
-    diverging = ["--learning-rate", "1000", "--optimizer", "sgd", "--clip-norm", "0"]
-    done = CliRunner().invoke(
-        cli, ["fit", "people.csv", "-t", "rich", "--hidden-sizes", "64,64", *diverging], obj=_Stop()
-    )
+    diverging = [
+        "--kind",
+        "perceptron",
+        "--rule",
+        "delta",
+        "--learning-rate",
+        "500",
+        "--folds",
+        "1",
+        "--numbers",
+        "none",
+    ]
+    done = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "rich", *diverging], obj=_Stop())
     assert isinstance(done.exception, DivergedError), done.output
     known = find_runs(store)[0]
     assert known["state"] == "failed"

@@ -74,7 +74,7 @@ class Run:
         self._step = step
         values = {}
         for name, value in metrics.items():
-            values[name] = value if type(value) is float and type(name) is str else _number(name, value)
+            values[name] = value if type(value) is float and type(name) is str and name else _number(name, value)
         self._take(self.id, (step, _clock(), values))
         if self.on_log is not None:
             self.on_log(values, step)

@@ -1,0 +1,331 @@
+"""What tracking costs: `run.log` as the caller sees it, bulk, capture, kills, a large store; beside peers.
+
+python benchmarks/tracking.py                       all but the kills and the searches
+python benchmarks/tracking.py --kills 1000 --searches 3 --table german.csv
+
+Peers: MLflow with its SQLite store, TensorBoard's writer, Trackio where it is installed. They are asked for the same:
+one scalar a step; MLflow also in batches of 1,000 by its client, which is its fastest way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from rosenblatt.runs.batches import Batch
+from rosenblatt.runs.captured import Captured
+from rosenblatt.runs.chunks import summary
+from rosenblatt.runs.queries import all_curves, curves, find_runs
+from rosenblatt.runs.store import Store
+from rosenblatt.runs.tracking import track
+from rosenblatt.runs.writer import points_of
+
+RUNS, POINTS, METRICS = 10_000, 200, 5
+KILLED = """
+import time
+from rosenblatt.runs.tracking import track
+run = track("killed")
+step = 0
+while True:
+    for _ in range(100):
+        run.log({"loss": step / 7}, step=step)
+        step += 1
+    if step % 20000 == 0:
+        run.flush()
+        print("flushed", step, flush=True)
+    print("logged", step, time.time(), flush=True)
+"""
+
+
+def timed(call: Callable[[int], None], n: int) -> np.ndarray:
+    """Microseconds of each of n calls."""
+    found = np.empty(n)
+    for step in range(n):
+        started = time.perf_counter()
+        call(step)
+        found[step] = time.perf_counter() - started
+    return found * 1e6
+
+
+def logging(folder: Path) -> Table:
+    """One scalar, as the caller sees it."""
+    table = Table("one scalar", "median us", "99 % us", "a second", "times slower", title="run.log of one scalar")
+    rates: dict[str, float] = {}
+
+    def add(name: str, found: np.ndarray, seconds: float) -> None:
+        rates[name] = len(found) / seconds
+        ours = rates["rosenblatt"]
+        row = (f"{np.median(found):.2f}", f"{np.percentile(found, 99):.1f}", f"{rates[name]:,.0f}")
+        table.add_row(name, *row, f"{ours / rates[name]:.1f}")
+
+    with track("log", store=str(folder / "ours")) as run:
+        started = time.perf_counter()
+        found = timed(lambda step: run.log({"loss": step / 7}, step=step), 300_000)
+        run.flush()
+        add("rosenblatt", found, time.perf_counter() - started)
+    try:
+        import mlflow
+
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+        with mlflow.start_run():
+            started = time.perf_counter()
+            found = timed(lambda step: mlflow.log_metric("loss", step / 7, step=step), 500)
+            add("MLflow (SQLite)", found, time.perf_counter() - started)
+            from mlflow.entities import Metric
+
+            client, run_id = mlflow.MlflowClient(), mlflow.active_run().info.run_id
+
+            def batch(start: int) -> None:
+                points = [Metric("batched", i / 7, 0, start * 1000 + i) for i in range(1000)]
+                client.log_batch(run_id, metrics=points)
+
+            started = time.perf_counter()
+            found = np.repeat(timed(batch, 10) / 1000, 1000)
+            add("MLflow, batches of 1,000", found, time.perf_counter() - started)
+    except ModuleNotFoundError:
+        table.add_row("MLflow", "not installed")
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(str(folder / "tensorboard"))
+        started = time.perf_counter()
+        found = timed(lambda step: writer.add_scalar("loss", step / 7, step), 20_000)
+        writer.flush()
+        add("TensorBoard's writer", found, time.perf_counter() - started)
+        writer.close()
+    except ModuleNotFoundError:
+        table.add_row("TensorBoard's writer", "not installed")
+    try:
+        os.environ["TRACKIO_DIR"] = str(folder / "trackio")
+        import trackio
+
+        trackio.init(project="log", embed=False)
+        started = time.perf_counter()
+        found = timed(lambda step: trackio.log({"loss": step / 7}, step=step), 2_000)
+        trackio.finish()
+        add("Trackio", found, time.perf_counter() - started)
+    except ModuleNotFoundError:
+        table.add_row("Trackio", "not installed")
+    return table
+
+
+def bulk(folder: Path) -> Table:
+    """Points as our engine gives them: arrays, many runs in a batch."""
+    store, rng = Store(f"sqlite:///{folder / 'bulk.db'}"), np.random.default_rng(0)
+    values = rng.normal(size=(5000, POINTS))
+    started = time.perf_counter()
+    for some in range(0, 5000, 100):
+        batch = Batch()
+        for run in range(some, some + 100):
+            batch.begin(f"r{run}", "bulk", "", "trial")
+            points = points_of(np.arange(POINTS), np.zeros(POINTS), values[run])
+            batch.curve(f"r{run}", "loss", "w", 0, points, summary(points))
+        store.write(batch)
+    seconds = time.perf_counter() - started
+    table = Table("bulk", "points a second", "goal", title="bulk from the engine")
+    table.add_row("5,000 trials of 200 points", f"{values.size / seconds:,.0f}", "1,000,000")
+    with track("bulk", store=str(folder / "bulk")) as run:
+        started = time.perf_counter()
+        run.log_curve("loss", rng.normal(size=5_000_000))
+        run.flush()
+        table.add_row("one curve", f"{5_000_000 / (time.perf_counter() - started):,.0f}", "1,000,000")
+    return table
+
+
+def large(folder: Path) -> Table:
+    """A store of 10,000 runs with 5 metrics of 200 points each."""
+    store, rng = Store(f"sqlite:///{folder / 'large' / 'runs.db'}"), np.random.default_rng(0)
+    for some in range(0, RUNS, 500):
+        batch = Batch()
+        for run in range(some, some + 500):
+            name = f"r{run:05}"
+            batch.begin(name, f"e{run % 7}", "", "track", state="finished", ended=time.time())
+            batch.params(name, {"activation": ("relu", "gelu", "tanh")[run % 3], "lr": rng.random(), "layers": run % 5})
+            now = time.time() + np.cumsum(rng.random(POINTS))
+            for metric in range(METRICS):
+                points = points_of(np.arange(POINTS), now, rng.random(POINTS))
+                batch.curve(name, f"metric{metric}", "w", 0, points, summary(points))
+        store.write(batch)
+    store.close()
+    store = Store(f"sqlite:///{folder / 'large' / 'runs.db'}")
+
+    def best(call: Callable[[], object]) -> float:
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            call()
+            times.append(1000 * (time.perf_counter() - started))
+        return float(np.median(times))
+
+    table = Table("10,000 runs x 200 points x 5 metrics", "ms", "goal", title="a large store")
+    where = "params.activation = 'relu' and metrics.metric1 > 0.5"
+    listed = best(lambda: find_runs(store, where, "-metrics.metric2", 20))
+    table.add_row("list with filter and sort", f"{listed:.0f}", "100")
+    hard = "params.activation = 'relu' and metrics.metric1.best > 0.5 and (params.lr < 0.9 or experiment = 'e3')"
+    table.add_row("a longer filter, all rows", f"{best(lambda: find_runs(store, hard, '-metrics.metric2')):.0f}", "100")
+    ids = [f"r{run:05}" for run in range(0, RUNS, RUNS // 50)]
+    table.add_row("one comparison of 50 curves", f"{best(lambda: curves(store, ids, 'metric3')):.0f}", "200")
+    size = sum(path.stat().st_size for path in (folder / "large").rglob("*"))
+    table.add_row("on disk", f"{size / 2**20:,.0f} MiB", "")
+    table.add_row("bytes a point", f"{size / (RUNS * POINTS * METRICS):.1f}", "")
+    for name, found in peers_on_disk(folder).items():
+        table.add_row(f"bytes a point, {name}", f"{found:.1f}", "")
+    return table
+
+
+def peers_on_disk(folder: Path) -> dict[str, float]:
+    """Bytes a point of 50 runs of the same kind."""
+    found: dict[str, float] = {}
+    runs, rng = 50, np.random.default_rng(0)
+    points = runs * POINTS * METRICS
+    try:
+        import mlflow
+        from mlflow.entities import Metric
+
+        client = mlflow.MlflowClient(f"sqlite:///{folder / 'disk.db'}")
+        experiment = client.create_experiment("disk")
+        before = (folder / "disk.db").stat().st_size
+        for _ in range(runs):
+            run = client.create_run(experiment).info.run_id
+            for metric in range(METRICS):
+                values = [Metric(f"metric{metric}", rng.random(), int(time.time() * 1000), i) for i in range(POINTS)]
+                client.log_batch(run, metrics=values)
+        found["MLflow"] = ((folder / "disk.db").stat().st_size - before) / points
+    except ModuleNotFoundError:
+        pass
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+
+        for run in range(runs):
+            with SummaryWriter(str(folder / "disk" / str(run))) as writer:
+                for metric in range(METRICS):
+                    for step in range(POINTS):
+                        writer.add_scalar(f"metric{metric}", rng.random(), step)
+        found["TensorBoard"] = sum(p.stat().st_size for p in (folder / "disk").rglob("*") if p.is_file()) / points
+    except ModuleNotFoundError:
+        pass
+    return found
+
+
+def capturing(folder: Path) -> Table:
+    """Source and environment of a repository of 5,000 files, some changed, some untracked."""
+    root = folder / "repository"
+    for number in range(5000):
+        path = root / f"part{number % 50}" / f"module{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"value = {number}\n" * 20)
+    git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    for number in range(20):
+        (root / f"part{number}" / f"module{number}.py").write_text("changed = 1\n")
+        (root / f"new{number}.py").write_text("new = 1\n")
+    with track("capture", store=str(folder / "captured")) as run:
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            found = Captured(root, run.keep_source)
+            times.append(1000 * (time.perf_counter() - started))
+    assert len(found.source["files"]) == 40
+    table = Table("source and environment of 5,000 files", "ms", "goal", title="capture")
+    table.add_row("the first time", f"{times[0]:.0f}", "300")
+    table.add_row("again", f"{np.median(times[1:]):.0f}", "300")
+    return table
+
+
+def kills(folder: Path, n: int) -> Table:
+    """Kill processes that log as fast as they can, at random moments."""
+
+    def one(number: int) -> tuple[int, int, bool]:
+        place = folder / "kills" / str(number % 20)  # processes share stores
+        rng = random.Random(number)
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "ROSENBLATT_STORE": str(place)},
+        )
+        process.stdout.readline()
+        time.sleep(rng.random())
+        process.send_signal(signal.SIGKILL)
+        killed, out = time.time(), process.communicate()[0]
+        flushed = max(map(int, re.findall(r"^flushed (\d+)\n", out, re.MULTILINE)), default=0)
+        logged = re.findall(r"^logged (\d+) ([\d.]+)\n", out, re.MULTILINE)
+        before = max((int(step) for step, seen in logged if float(seen) < killed - 0.5), default=0)
+        store = Store(f"sqlite:///{place / 'runs.db'}")
+        found = [all_curves(store, run["id"]).get("loss") for run in find_runs(store, "state = running")]
+        with store.writing() as connection:
+            connection.exec_driver_sql("UPDATE runs SET state = 'failed' WHERE state = 'running'")
+        store.close()
+        points = found[0] if found else None
+        n = 0 if points is None else len(points.values)
+        whole = n == 0 or np.array_equal(points.values, np.arange(n) / 7)
+        return max(flushed - n, 0), max(before - n, 0), whole
+
+    with ThreadPoolExecutor(2) as pool:
+        results = []
+        for some in range(0, n, 2):  # two at a time, each in a store of its own
+            results += list(pool.map(one, range(some, min(some + 2, n))))
+    table = Table("kill -9 under load", "kills", "runs that lost points", "goal", title="kills")
+    table.add_row("of what flush() acknowledged", str(n), str(sum(lost > 0 for lost, _, _ in results)), "0")
+    table.add_row("older than 0.5 s", str(n), str(sum(lost > 0 for _, lost, _ in results)), "0")
+    table.add_row("with points that are not as logged", str(n), str(sum(not whole for _, _, whole in results)), "0")
+    return table
+
+
+def searches(folder: Path, path: str, repeats: int) -> Table:
+    """A search with and without tracking, in turn: the steps that it makes a second."""
+    rates: dict[str, list[float]] = {"none": [], str(folder / "search"): []}
+    for seed in range(repeats):
+        for store, found in rates.items():
+            command = ["fit", path, "-t", "-1", "--trials", "150", "--seed", str(seed), "--deterministic", "--json"]
+            words = [sys.executable, "-m", "rosenblatt", *command, "--store", store, "-o", str(folder / "m.rosenblatt")]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            known = json.loads(done.stdout)["search"]
+            found.append(known["steps_per_second"])
+    without, tracked = (np.array(found) for found in rates.values())
+    table = Table("search of 150 trials", "steps/s", "slower", "goal", title="searches, tracked and not")
+    table.add_row("without", f"{np.median(without):,.0f}", "", "")
+    table.add_row("tracked", f"{np.median(tracked):,.0f}", f"{100 * np.median(1 - tracked / without):.1f} %", "2 %")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=0, help="how many processes to kill")
+    parser.add_argument("--searches", type=int, default=0, help="how often to search, tracked and not")
+    parser.add_argument("--table", default="german.csv", help="the table to search on")
+    parser.add_argument("--only", choices=("logging", "bulk", "large", "capturing"), help="one part")
+    asked = parser.parse_args()
+    console, folder = Console(width=110), Path(tempfile.mkdtemp(prefix="rosenblatt-"))
+    parts = {"logging": logging, "bulk": bulk, "large": large, "capturing": capturing}
+    try:
+        for name, part in parts.items():
+            if asked.only in (None, name) and not ((asked.kills or asked.searches) and asked.only is None):
+                console.print(part(folder))
+        if asked.kills:
+            console.print(kills(folder, asked.kills))
+        if asked.searches:
+            console.print(searches(folder, asked.table, asked.searches))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
