@@ -30,11 +30,19 @@ def test_every_command_is_in_the_readme():
         assert f"rosenblatt {command} " in README
 
 
+def test_every_command_on_runs_is_in_its_document():
+    text = (ROOT / "docs" / "runs.md").read_text()
+    for command in cli.commands["runs"].commands:
+        assert f"rosenblatt runs {command}" in text
+
+
 def test_commands_typed_in_the_readme_have_the_options_they_name():
-    for command, words in re.findall(r"^    (?:\$ )?rosenblatt ([\w-]+) (.*)$", README, re.MULTILINE):
-        known = {option for parameter in cli.commands[command].params for option in parameter.opts}
-        for option in re.findall(r"--[\w-]+", words.split("#")[0]):
-            assert option in known
+    for name, words in re.findall(r"^    (?:\$ )?rosenblatt ([\w-]+) (.*)$", README, re.MULTILINE):
+        typed, command = words.split("#")[0].split(" -- ")[0].split(), cli.commands[name]
+        if typed and typed[0] in getattr(command, "commands", {}):
+            command = command.commands[typed[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in typed if word.startswith("--")} <= known
 
 
 @pytest.mark.parametrize(

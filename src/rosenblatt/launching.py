@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,10 +22,11 @@ from rosenblatt.errors import RunError, nearest
 from rosenblatt.runs import launched
 from rosenblatt.runs.batches import Batch
 from rosenblatt.runs.captured import Captured, data_of, identity_of
+from rosenblatt.runs.environment import libraries_of
 from rosenblatt.runs.output import Output
 from rosenblatt.runs.places import url_of
 from rosenblatt.runs.queries import finished_run
-from rosenblatt.runs.resources import Resources
+from rosenblatt.runs.resources import Resources, peak_memory
 from rosenblatt.runs.secrets import masked_arguments
 from rosenblatt.runs.source import add, hash_of
 from rosenblatt.runs.tracking import RUN, Run, new_id
@@ -68,6 +71,7 @@ def launch(
     if url is None:
         return _Process(asked, run, folder, None).wait(), run
     captured = Captured(folder if asked.is_module else script, run.keep_source)
+    captured.environment["linear_algebra"] = []  # that of the script is told when it ends
     for path in asked.data:
         run.use_data(folder / path)
     digests = [data_of(folder / path)["hash"] for path in asked.data]
@@ -90,6 +94,7 @@ def launch(
     process.write_source()
     status = process.wait()
     run.fact("exit_status", status)
+    run.peak = partial(peak_memory, children=True)
     run.finish(*_ended(status))
     return status, run
 
@@ -188,6 +193,12 @@ class _Process:
         paths = [(line[:1], Path(os.fsdecode(line[1:]))) for line in whole.splitlines()]
         self._take_modules([path for kind, path in paths if kind == b"M"])
         known = len(self._data)
+        for line in whole.splitlines():
+            if line[:1] == b"L" and self._captured:
+                self._captured.environment["linear_algebra"] = libraries_of(json.loads(line[1:]))
+                self.write_source()
+            elif line[:1] == b"S":
+                self._run.seeds["torch"] = int(line[1:])
         for kind, path in paths:
             with suppress(OSError):
                 if kind == b"D" and path.stat().st_size <= LARGEST and ".git" not in path.parts:

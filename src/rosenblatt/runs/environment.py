@@ -80,9 +80,13 @@ def _linear_algebra() -> list[dict[str, Any]]:
     """Libraries that are loaded now, and their threads."""
     import threadpoolctl
 
+    return libraries_of(threadpoolctl.threadpool_info())
+
+
+def libraries_of(known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What matters of what threadpoolctl tells."""
     keys = ("user_api", "internal_api", "version", "num_threads", "architecture")
-    found = [{key: info[key] for key in keys if info.get(key)} for info in threadpoolctl.threadpool_info()]
-    return sorted(found, key=str)
+    return sorted(({key: info[key] for key in keys if info.get(key)} for info in known), key=str)
 
 
 @cache

@@ -1,18 +1,21 @@
 """The script of `rosenblatt run`, in a process of its own: runs it, and writes down what it imports and reads.
 
-Standard library only: nothing is loaded here that the script does not load.
+Standard library only: nothing is loaded here before the script ends that it does not load itself.
 """
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
 import runpy
 import sys
 import sysconfig
+from contextlib import suppress
 from importlib.util import source_from_cache
 from typing import Any
 
-REPORT = "ROSENBLATT_REPORT"  # the file that takes a line for each file met: "M" for modules, "D" for data
+REPORT = "ROSENBLATT_REPORT"  # the file that takes lines: "M" for modules, "D" for data, "L" and "S" at the end
 
 
 def main() -> None:
@@ -22,7 +25,9 @@ def main() -> None:
     target, arguments = (words[1], words[2:]) if is_module else (words[0], words[1:])
     report = os.environ.pop(REPORT, "")
     if report:
-        sys.addaudithook(_Watch(report))
+        watch = _Watch(report)
+        sys.addaudithook(watch)
+        atexit.register(watch.tell_libraries)
     sys.argv = [target, *arguments]
     if is_module:
         sys.path[0] = os.getcwd()  # noqa: PTH109 - as Python has it
@@ -69,6 +74,19 @@ class _Watch:
             kind = "M"
         if os.path.isfile(name):  # noqa: PTH113
             os.write(self._file, f"{kind}{name}\n".encode(errors="surrogateescape"))
+
+    def tell_libraries(self) -> None:
+        """At the end: which libraries of linear algebra the script has loaded, and the seed of PyTorch."""
+        if os.getpid() != self._process or "numpy" not in sys.modules:
+            return
+        with suppress(Exception):
+            import threadpoolctl
+
+            known = json.dumps(threadpoolctl.threadpool_info())
+            os.write(self._file, f"L{known}\n".encode())
+        torch = sys.modules.get("torch")
+        if torch is not None and hasattr(torch, "initial_seed"):
+            os.write(self._file, f"S{torch.initial_seed()}\n".encode())
 
 
 if __name__ == "__main__":

@@ -54,13 +54,14 @@ class Resources:
         return {"system/cpu percent": 100 * total / seconds, "system/memory bytes": memory, **_gpu_load()}
 
 
-def peak_memory() -> int | None:
-    """The most memory in bytes that this process had at once; None where the system does not tell."""
+def peak_memory(children: bool = False) -> int | None:
+    """The most memory in bytes that this process, or the largest of those it started, had at once."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows
-        return int(psutil.Process().memory_info().peak_wset)
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+        return None if children else int(psutil.Process().memory_info().peak_wset)
+    who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
+    return int(resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
 def _gpu_load() -> dict[str, float]:

@@ -28,6 +28,7 @@ from rosenblatt.runs.writer import LARGE, Writer, joint, points_of, writer_of
 
 RUN, PARENT = "ROSENBLATT_RUN", "ROSENBLATT_PARENT"  # variables by which `rosenblatt run` tells a script its run
 _clock = time.time
+_FAR = 2**63
 
 
 def new_id() -> str:
@@ -51,6 +52,8 @@ class Run:
         self._step, self._bulk = -1, dict[str, tuple[int, Summary]]()
         self._started, self._ended, self._is_ours = time.time(), False, True
         self.data: list[dict[str, Any]] = []  # what it learns from: name, path, hash, bytes
+        self.peak: Callable[[], int | None] = peak_memory
+        self.seeds: dict[str, int] = {}
         self._captured: Captured | None = None
         self._output: Output | None = None
         self.on_log: Callable[[Mapping[str, float], int], None] | None = None  # told what is logged, by a search
@@ -69,7 +72,7 @@ class Run:
         """
         if step is None:
             step = self._step + 1
-        elif type(step) is not int:
+        elif type(step) is not int or not -_FAR <= step < _FAR:
             step = _whole(step)
         self._step = step
         values = {}
@@ -190,9 +193,9 @@ class Run:
         batch = Batch()
         if self._captured and self._captured.take_modules():
             self._captured.write(batch, self.id)
-        batch.fact(self.id, "peak_memory", peak_memory())
-        batch.fact(self.id, "seeds", seeds())
         if self._is_ours:
+            batch.fact(self.id, "peak_memory", self.peak())
+            batch.fact(self.id, "seeds", {**seeds(), **self.seeds})
             batch.change(self.id, state=state, reason=reason, ended=time.time())
         elif reason:
             batch.change(self.id, reason=reason)
@@ -397,7 +400,7 @@ def _whole(step: Any) -> int:
         found = int(step)
     except (TypeError, ValueError, OverflowError):
         found = None
-    if found is None or found != step or not -(2**63) <= found < 2**63:
+    if found is None or found != step or not -_FAR <= found < _FAR:
         raise RunError(f"A step must be a whole number, but {step!r} came. Count batches or epochs.")
     return found
 
