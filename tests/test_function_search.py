@@ -192,3 +192,39 @@ def test_pytorch_is_tuned(store):
     found = search(train, {"lr": log_uniform(1e-4, 1.0)}, metric="loss", trials=8)
     assert found.best_params["lr"] > 0.05
     assert details(store, found.best.run)["params"]["optimizer"]["value"] == "SGD"
+
+
+def test_numbers_of_any_library_may_be_returned(store):
+    import numpy as np
+
+    assert search(lambda params, run: np.float32(params["x"] ** 2), metric="loss", trials=3).best.score >= 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"), [({"stopping": "ahsa"}, "Did you mean 'asha'"), ({"reduction": 1}, "at least 2")]
+)
+def test_wrong_settings_are_told(store, more, message):
+    with pytest.raises(SpecError, match=message):
+        search(**more)
+
+
+def test_a_trial_that_exits_stops_no_other(store):
+    def exits(params, run):
+        if params["x"] > 0:
+            sys.exit(3)
+        bowl(params, run)
+
+    found = search(exits)
+    assert len(found.trials) == 25
+    assert {"failed", "finished"} == {trial.state for trial in found.trials}
+
+
+def test_of_two_searches_in_a_script_the_right_one_goes_on(store, monkeypatch):
+    first = search(experiment="A", trials=3)
+    second = search(experiment="B", trials=3)
+    monkeypatch.setenv("ROSENBLATT_RESUME", second.run)
+    assert search(experiment="A", trials=3).run not in (first.run, second.run)
+    again = search(experiment="B", trials=5)
+    assert again.run == second.run
+    assert [trial.reused for trial in again.trials] == [True] * 3 + [False] * 2
+    assert len(find_runs(store, of=second.run)) == 5

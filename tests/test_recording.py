@@ -193,7 +193,8 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
     assert all(np.array_equal(a.theta, b.theta) for a, b in zip(models[0].networks, models[1].networks, strict=True))
 
 
-def test_the_state_of_a_search_goes_when_it_is_finished_or_deleted(table, store, own_store):
+def test_the_state_of_a_search_goes_when_it_is_finished_or_deleted(table, store, own_store, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.artifacts.YOUNG", -5.0)
     result = fit(*SEARCH)
     assert not (own_store / "state" / result["run"]).exists()
     (own_store / "state" / "gone").mkdir(parents=True)

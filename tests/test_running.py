@@ -81,7 +81,8 @@ def test_runs_are_compared(two, tmp_path):
         runs("compare", *two, "--plot", str(tmp_path / "c.nonsense"))
 
 
-def test_runs_are_deleted_when_the_user_says_so(two):
+def test_runs_are_deleted_when_the_user_says_so(two, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.artifacts.YOUNG", -5.0)
     assert "deleted: 1" in runs("delete", two[0], "--yes")
     assert len(json.loads(runs("--json"))) == 1
     done = CliRunner().invoke(cli, ["runs", "delete", two[1]], input="n\n", obj=_Stop())

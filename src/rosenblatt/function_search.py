@@ -7,16 +7,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rosenblatt.errors import SpecError
+from rosenblatt.errors import SpecError, StoreLostError, nearest
 from rosenblatt.recording import RESUME
 from rosenblatt.runs.batches import better
 from rosenblatt.runs.captured import Captured, data_of, identity_of, main_place
 from rosenblatt.runs.places import url_of
-from rosenblatt.runs.queries import find_runs, params_of, summaries
+from rosenblatt.runs.queries import details, find_runs, params_of, summaries
 from rosenblatt.runs.source import hash_of
 from rosenblatt.runs.store import Store
 from rosenblatt.runs.tracking import Run, new_id
@@ -26,6 +27,7 @@ from rosenblatt.spec import Spec
 from rosenblatt.tuning.proposals import Space
 from rosenblatt.tuning.samplers import Sampler
 
+STOPPING = ("none", "asha", "median")
 TrainFunction = Callable[[Mapping[str, Any], "TrialRun"], Any]
 
 
@@ -120,6 +122,10 @@ def search(
     """
     if not space:
         raise SpecError("There is nothing to search. Give a space such as {'lr': rosenblatt.log_uniform(1e-4, 1e-1)}.")
+    if stopping not in STOPPING:
+        raise SpecError(f"stopping must be none, asha or median, but it is {stopping!r}.{nearest(stopping, STOPPING)}")
+    if reduction < 2:
+        raise SpecError(f"reduction must be a whole number of at least 2, but it is {reduction!r}.")
     if direction == "auto":
         direction = "minimize" if better(metric) == "min" else "maximize"
     return _Tuning(
@@ -170,30 +176,20 @@ class _Tuning:
         self._at: dict[int, list[float]] = {}  # by step: the scores of trials that came there
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._known: dict[str, FunctionTrial] = {}
+        self._running: list[TrialRun] = []
+        self._space = {name: str(dimension) for name, dimension in space.items()}
 
     def run(
         self, experiment: str, data: Sequence[str | Path], reuse: bool, store: str | None, progress: bool | None
     ) -> FunctionSearch:
         """All trials."""
         url, place = url_of(store), main_place()
-        resumed = os.environ.pop(RESUME, None)
-        self._experiment = experiment or (place.stem if place.is_file() else place.name)
-        self._run = Run(url, resumed or new_id(), self._experiment, {})
         self._url, self._source = url, ""
-        self._digests = [data_of(Path(path))["hash"] for path in data]
+        self._experiment = experiment or (place.stem if place.is_file() else place.name)
+        resumed = self._resumed(url)
+        self._run = Run(url, resumed or new_id(), self._experiment, {})
         if url:
-            captured = Captured(place, self._run.keep_source)
-            self._source, self._environment = hash_of(captured.source), captured.environment
-            if resumed:
-                self._run.go_on(captured)
-                self._recall(url, of=resumed)
-            else:
-                self._run.begin("", "search", captured)
-                self._run.capture_output()
-            if reuse:
-                self._recall(url)
-            for path in data:
-                self._run.use_data(path)
+            self._begin(url, Captured(place, self._run.keep_source), resumed, data, reuse)
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._workers - 1)]
         for thread in threads:
             thread.start()
@@ -202,22 +198,48 @@ class _Tuning:
             with _shown(progress) as show:
                 self._show = show
                 self._work()
-                for thread in threads:
-                    thread.join()
         except KeyboardInterrupt:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
             state, reason = "stopped", "interrupted"
-        found = FunctionSearch(self._trials, self._metric, self._direction, self._run.id)
-        scored = [trial for trial in self._trials if trial.score is not None]
+        except BaseException as error:
+            state, reason = "failed", repr(error)
+            raise
+        finally:
+            self._end(threads, state, reason)
+        return FunctionSearch(self._trials, self._metric, self._direction, self._run.id)
+
+    def _begin(
+        self, url: str, captured: Captured, resumed: str | None, data: Sequence[str | Path], reuse: bool
+    ) -> None:
+        """Record that the search begins, or goes on; take up the trials that need not be made again."""
+        self._source, self._environment = hash_of(captured.source), captured.environment
+        self._digests = [data_of(Path(path))["hash"] for path in data]
+        if resumed:
+            self._run.go_on(captured)
+            self._recall(url, of=resumed)
+            self._forget(url, resumed)
+        else:
+            self._run.begin("", "search", captured)
+            self._run.fact("space", self._space)
+            self._run.capture_output()
+        if reuse:
+            self._recall(url)
+        for path in data:
+            self._run.use_data(path)
+
+    def _end(self, threads: list[threading.Thread], state: str, reason: str | None) -> None:
+        """Wait for the trials that are left, told to stop where the search was; record what came of it."""
+        if state != "finished":
+            self._stop.set()
+            for run in list(self._running):
+                run.should_stop = True
+        for thread in threads:
+            thread.join()
+        scored = [trial for trial in self._trials if trial.score is not None and math.isfinite(trial.score)]
         if scored:
-            self._run.fact(
-                "best", {"number": found.best.number, "params": found.best.params, "score": found.best.score}
-            )
-            self._run.log({self._metric: found.best.score}, step=0)
+            best = FunctionSearch(self._trials, self._metric, self._direction, self._run.id).best
+            self._run.fact("best", {"number": best.number, "params": best.params, "score": best.score})
+            self._run.log({self._metric: best.score}, step=0)
         self._run.finish(state, reason)
-        return found
 
     def _work(self) -> None:
         while not self._stop.is_set():
@@ -252,10 +274,11 @@ class _Tuning:
                 f"trial {trial.number}", "trial", None, parent=self._run.id, number=trial.number, identity=identity
             )
             run.set_params(trial.params)
+        self._running.append(run)
         run.on_log = lambda values, step: self._heard(trial, run, values, step)
         try:
             returned = self._train(dict(trial.params), run)
-            if isinstance(returned, int | float) and not isinstance(returned, bool):
+            if isinstance(returned, int | float) or hasattr(returned, "item"):
                 run.log({self._metric: returned}, step=max(trial.curve, default=-1) + 1)
             trial.state = "stopped" if run.should_stop else "finished"
             trial.reason = f"not among the best at step {max(trial.curve, default=0)}" if run.should_stop else ""
@@ -264,9 +287,10 @@ class _Tuning:
         except KeyboardInterrupt:
             trial.state, trial.reason = "stopped", "interrupted"
             raise
-        except Exception as error:  # noqa: BLE001 - the user's own code: one trial stops no other
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's own code: one trial stops no other
             trial.state, trial.reason = "failed", f"{type(error).__name__}: {error}"[:2000]
         finally:
+            self._running.remove(run)
             run.finish(trial.state, trial.reason or None)
 
     def _heard(self, trial: FunctionTrial, run: TrialRun, values: Mapping[str, float], step: int) -> None:
@@ -301,9 +325,30 @@ class _Tuning:
         known = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         return identity_of("trial", self._source, known, self._digests, self._environment)
 
+    def _resumed(self, url: str | None) -> str | None:
+        """The search that is gone on with, where the command asked for that, and it is this one."""
+        asked = os.environ.get(RESUME)
+        if not asked or url is None:
+            return None
+        with closing(Store(url)) as store:
+            known = details(store, asked)
+        if known["experiment"] != self._experiment or known.get("space") != self._space:
+            return None
+        del os.environ[RESUME]
+        return asked
+
+    def _forget(self, url: str, run: str) -> None:
+        """Delete trials that are made again, so that nothing of them is mixed."""
+        known = {trial.run for trial in self._known.values()}
+        with closing(Store(url)) as store:
+            store.delete([one["id"] for one in find_runs(store, of=run) if one["id"] not in known])
+
     def _recall(self, url: str, of: str | None = None) -> None:
         """Take up finished trials, by their identity: those of one search, or all."""
-        store = Store(url)
+        try:
+            store = Store(url)
+        except StoreLostError:
+            return
         where = "state in (finished, stopped) and kind = trial" if of else "state = finished and kind = trial"
         found = [one for one in find_runs(store, where, of=of) if one["identity"] and one["reason"] != "interrupted"]
         ids = [one["id"] for one in found]

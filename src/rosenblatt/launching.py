@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from rosenblatt.errors import RunError, nearest
 from rosenblatt.runs import launched
+from rosenblatt.runs.artifacts import hash_of as file_hash
 from rosenblatt.runs.batches import Batch
 from rosenblatt.runs.captured import Captured, data_of, identity_of
 from rosenblatt.runs.environment import libraries_of
@@ -75,7 +76,8 @@ def launch(
     for path in asked.data:
         run.use_data(folder / path)
     digests = [data_of(folder / path)["hash"] for path in asked.data]
-    spec = {"command": asked.command}
+    inside = os.path.relpath(folder, captured.source["root"])
+    spec = {"command": asked.command, "folder": inside, "script": "" if asked.is_module else file_hash(script)}
     identity = identity_of("script", hash_of(captured.source), spec, digests, captured.environment)
     found = finished_run(url, identity) if reuse else None
     if found:
@@ -87,7 +89,7 @@ def launch(
     run.tag(**asked.tags)
     run.fact("command", masked_arguments(asked.command))
     run.fact("folder", str(folder))
-    known = {"target": asked.target, "arguments": list(asked.arguments), "is_module": asked.is_module}
+    known = {"target": asked.target, "arguments": masked_arguments(asked.arguments), "is_module": asked.is_module}
     run.fact("launched", known | {"data": list(asked.data)})
     for fact, value in (notes or {}).items():
         run.fact(fact, value)
@@ -125,7 +127,7 @@ class _Process:
     def __init__(self, asked: Launch, run: Run, folder: Path, captured: Captured | None) -> None:
         self._run, self._captured, self._folder = run, captured, folder
         self._report = Path(tempfile.mkdtemp(prefix="rosenblatt-")) / "report"
-        self._place, self._data = 0, list[dict[str, Any]]()
+        self._place, self._data, self._modules = 0, list[dict[str, Any]](), list[dict[str, Any]]()
         self._command = [sys.executable, launched.__file__, *asked.command]
         self._looked = time.monotonic()
 
@@ -160,9 +162,12 @@ class _Process:
                 lambda values, second: run.writer.log(run.id, (second, time.time(), values)), process.pid
             )
             run.writer.every_time(run.id, resources.look)
-            run.writer.every_time(run.id, self._read_report)
         try:
-            process.wait()
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.5 if tracked else None)
+                    break
+                self._read_report()
         finally:
             for thread in threads:
                 thread.join(timeout=5.0)
@@ -207,13 +212,17 @@ class _Process:
             self._run.fact("data_read", self._data)
 
     def _take_modules(self, paths: list[Path]) -> None:
-        """Without git, the source is the modules that the script imports."""
+        """Take down the modules that the script imports; without git they are its source."""
         captured = self._captured
-        if captured is None or "commit" in captured.source:
+        if captured is None or not paths:
             return
         root, files = Path(captured.source["root"]), captured.source["files"]
+        for path in paths:  # git does not know all of them: some are ignored, or lie elsewhere
+            with suppress(OSError):
+                self._modules.append({"path": str(path), "hash": file_hash(path)})
+        self._run.fact("modules", self._modules)
         news = [p for p in paths if p.is_relative_to(root) and p.relative_to(root).as_posix() not in files]
-        if news:
+        if news and "commit" not in captured.source:
             add(captured.source, news, self._run.keep_source)
             self.write_source()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,17 +20,17 @@ import polars as pl
 
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.targets import Target
-from rosenblatt.errors import StorageError
+from rosenblatt.errors import ModelFileError, StorageError, StoreError
 from rosenblatt.learning import Data
 from rosenblatt.model import Model
 from rosenblatt.modelfile import load_model, to_bytes
 from rosenblatt.runs.artifacts import fetch
-from rosenblatt.runs.batches import Batch
+from rosenblatt.runs.batches import Batch, as_json
 from rosenblatt.runs.captured import Captured, identity_of
 from rosenblatt.runs.chunks import summary
 from rosenblatt.runs.output import Output
 from rosenblatt.runs.places import folder_of, url_of
-from rosenblatt.runs.queries import artifacts_of, finished_run
+from rosenblatt.runs.queries import artifacts_of, facts_of, finished_run
 from rosenblatt.runs.store import Store
 from rosenblatt.runs.tracking import Run, new_id
 from rosenblatt.runs.writer import points_of
@@ -108,6 +110,8 @@ class Recorder:
         recorder = cls(asked, url, experiment, name, reuse)
         if url:
             resumed = os.environ.pop(RESUME, None)
+            if resumed and not _asked_the_same(url, resumed, asked):
+                resumed = None
             recorder.run = Run(url, resumed or new_id(), experiment, {})
             recorder.resumed = resumed is not None
             recorder.state = folder_of(url) / "state" / recorder.run.id if asked.spec.searches else None
@@ -133,9 +137,11 @@ class Recorder:
         told = asked.to_json() | {"table": "", "test": "", "validation": "", "threads": None}
         self._identity = identity_of("fit", _engine(), told, rows, captured.environment)
         if self.reuse:
-            self.reused = finished_run(self.url, self._identity) or ""
-            if self.reused:
-                return _model_of(self.url, self.reused)
+            finished = finished_run(self.url, self._identity)
+            model = _model_of(self.url, finished) if finished else None
+            if model is not None:
+                self.reused = finished or ""
+                return model
         kind = "search" if asked.spec.searches else "fit"
         if self.resumed:
             run.go_on(captured)
@@ -245,6 +251,12 @@ class Recorder:
             batch.fact(run, "weights", [_hash(member.best) for member in trial.members if member is not None])
 
 
+def _asked_the_same(url: str, run: str, asked: Asked) -> bool:
+    """Whether a run is one of the same command."""
+    with closing(Store(url)) as store:
+        return bool(facts_of(store, run).get("asked") == json.loads(as_json(asked.to_json())))
+
+
 def metric_name(name: str) -> str:
     """A test score's name as a metric: `auc`, `rmse`, `f1`."""
     head, of, what = name.partition(" of ")
@@ -262,7 +274,7 @@ def _put(
     batch: Batch, run: str, name: str, steps: list[int] | np.ndarray, values: list[float] | np.ndarray, seen: float
 ) -> None:
     points = points_of(steps, np.full(len(steps), seen), values)
-    batch.curve(run, name, "engine", 0, points, summary(points))
+    batch.curve(run, name, "engine", 0, points, summary(points), whole=True)
 
 
 def _mean(curves: list[np.ndarray]) -> np.ndarray:
@@ -341,17 +353,14 @@ def _predictions(target: Target, truth: np.ndarray, decoded: np.ndarray) -> pl.D
 
 
 def _model_of(url: str, run: str) -> Model | None:
-    store = Store(url)
+    """The model of a finished run, if it is still there."""
     try:
-        kept = artifacts_of(store, run).get(MODEL)
-        if kept is None:
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / MODEL
-            fetch(kept["hash"], kept["root"], path)
-            return load_model(path)
-    finally:
-        store.close()
+        with closing(Store(url)) as store, tempfile.TemporaryDirectory() as folder:
+            kept = artifacts_of(store, run)[MODEL]
+            fetch(kept["hash"], kept["root"], Path(folder) / MODEL)
+            return load_model(Path(folder) / MODEL)
+    except (KeyError, StorageError, StoreError, ModelFileError):
+        return None
 
 
 def _hash(array: np.ndarray) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -10,20 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rosenblatt.errors import RunError
 from rosenblatt.fitting import fit_asked
 from rosenblatt.launching import Launch, launch
 from rosenblatt.recording import REPRODUCE, RESUME, Asked, Recorder
 from rosenblatt.runs.artifacts import fetch
 from rosenblatt.runs.captured import data_of
-from rosenblatt.runs.comparing import verdict
-from rosenblatt.runs.environment import packages
+from rosenblatt.runs.comparing import differing, verdict
+from rosenblatt.runs.environment import environment, packages
+from rosenblatt.runs.filters import SILENT
 from rosenblatt.runs.queries import changed_files, details, find_runs, run_named
 from rosenblatt.runs.source import restore
 from rosenblatt.runs.store import Store
 
 Say = Callable[[str], None]
 TOLERANCE = 1e-3
+COPIED = 1_000_000_000  # bytes of a file of data that is copied beside the source; larger ones are linked
 
 
 def reproduce(store: Store, word: str, say: Say = print, *, tolerance: float = TOLERANCE) -> dict[str, Any]:
@@ -61,6 +67,9 @@ def _news(known: dict[str, Any]) -> list[str]:
     was, now = (known.get("environment") or {}).get("packages", {}), packages()
     changed = [f"{name} {was[name]} -> {now.get(name, 'missing')}" for name in was if was[name] != now.get(name)]
     found = [f"packages differ: {', '.join(changed[:8])}{' ...' if len(changed) > 8 else ''}"] if changed else []
+    variables = (known.get("environment") or {}).get("variables", {})
+    others = differing(variables, environment()["variables"])
+    found += [f"the environment variable {name} was {was!r}, and is {now!r}" for name, (was, now) in others.items()]
     for one in known.get("data") or ():
         try:
             same = data_of(Path(one["path"]))["hash"] == one["hash"]
@@ -98,7 +107,10 @@ def _launch_again(store: Store, run: str, known: dict[str, Any], say: Say) -> st
             link = fresh / path.relative_to(root)
             if not link.exists():
                 link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(path)
+                if path.is_file() and path.stat().st_size <= COPIED:  # the script may write to it
+                    shutil.copy2(path, link)
+                else:
+                    link.symlink_to(path)
     folder = Path(known["folder"])
     inside = fresh / folder.relative_to(root) if folder.is_relative_to(root) else fresh
     inside.mkdir(parents=True, exist_ok=True)
@@ -136,20 +148,32 @@ def resume(store: Store, word: str, say: Say = print) -> int:
         raise RunError(f"No search of {word!r} was interrupted: there is nothing to go on with.")
     newest = open_ones[0]
     known = details(store, newest["id"])
-    if newest["state"] == "running" and _is_alive(known):
-        raise RunError(f"The search {newest['id']} still runs, as process {known['process']}.")
-    say(f"going on with {newest['id']} in {known['folder']}: {' '.join(known['arguments'])}")
+    if newest["state"] == "running" and _may_run(known):
+        raise RunError(
+            f"The search {newest['id']} was heard of less than {SILENT:.0f} s ago, from process {known['process']} on "
+            f"{known['machine']}: it still runs."
+        )
+    arguments = _without_store(known["arguments"])
+    say(f"going on with {newest['id']} in {known['folder']}: {' '.join(arguments)}")
     env = os.environ | {RESUME: newest["id"], "ROSENBLATT_STORE": _place(store)}
-    command = [sys.executable, *known["arguments"]]
+    command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=known["folder"], env=env, check=False).returncode  # noqa: S603 - its own command
 
 
-def _is_alive(known: dict[str, Any]) -> bool:
-    import socket
+def _may_run(known: dict[str, Any]) -> bool:
+    """Whether the process of a run that was heard of lately may be alive: of other machines that is not known."""
+    return known.get("machine") != socket.gethostname() or psutil.pid_exists(known.get("process", -1))
 
-    import psutil
 
-    return known.get("machine") == socket.gethostname() and psutil.pid_exists(known.get("process", -1))
+def _without_store(arguments: list[str]) -> list[str]:
+    """A command line without its store, which is told otherwise, since a password in it is not recorded."""
+    kept: list[str] = []
+    for word in arguments:
+        if kept[-1:] == ["--store"]:
+            kept.pop()
+        elif not word.startswith("--store="):
+            kept.append(word)
+    return kept
 
 
 def _place(store: Store) -> str:

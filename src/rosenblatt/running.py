@@ -237,7 +237,7 @@ def compare(outer: str | None, names: tuple[str, ...], plot: str | None, store: 
 def reproduce(outer: str | None, run: str, tolerance: float, store: str | None, as_json: bool) -> None:
     """Make a run again, from its own source in a fresh folder, and say: identical, within tolerance, or differs.
 
-    The exit status is 0 where the results are the same, and 1 where they differ.
+    The exit status is 0 where the results are the same, and 1 where they differ or there is nothing to compare.
     """
     from rosenblatt.reproducing import reproduce as again
     from rosenblatt.runs.exporting import to_json
@@ -249,7 +249,7 @@ def reproduce(outer: str | None, run: str, tolerance: float, store: str | None, 
         click.echo(to_json(found))
     else:
         show_verdict(found)
-    sys.exit(DIFFERENT if found["verdict"] == "differs" else 0)
+    sys.exit(0 if found["verdict"] in ("identical", "within tolerance") else DIFFERENT)
 
 
 @runs.command()

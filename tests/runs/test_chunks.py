@@ -65,7 +65,7 @@ def test_a_summary_tells_the_last_by_step_and_the_extremes():
 
 
 def test_chunks_are_joined_by_step_and_doubled_steps_stay_as_they_came():
-    found = joined([points([1.0, 2.0], [4, 6]), points([3.0, 4.0], [6, 5])])
+    found = joined([points([3.0, 4.0], [6, 5], [30, 40]), points([1.0, 2.0], [4, 6], [10, 20])])
     assert found.steps.tolist() == [4, 5, 6, 6]
     assert found.values.tolist() == [1.0, 4.0, 2.0, 3.0]
     assert joined([]).values.size == 0

@@ -16,6 +16,7 @@ def three(store):
         a_run(batch, run, "first" if number < 2 else "second", **{"auc": [0.99, auc], "val/loss": [0.5, float(number)]})
         batch.params(run, {"activation": activation, "lr": 0.1 * number, "sizes": (64, 32), "deep": number == 1})
         batch.tag(run, "who", "ana" if number else "bo's")
+        batch.tag(run, "build", str(1234567 + number))
         batch.change(run, state="finished", ended=2_000_000_000.0)
     a_run(batch, "r3", "second", broken=[float("nan")])
     store.write(batch)
@@ -45,6 +46,11 @@ def three(store):
         ("params.deep = true", "1"),
         ("tags.who = 'bo''s'", "0"),
         ("experiment = second or id = r0", "023"),
+        ("tags.build = 1234568", "1"),
+        ("params.activation like 'RE%'", "02"),
+        ("started > 2020", "0123"),
+        ("started < 2020", ""),
+        ("number = 3", ""),
         ("(experiment = second or id = r0) and state = finished", "02"),
         ("state = running", "3"),
         ("started > 2020-01-01", "0123"),
@@ -87,6 +93,7 @@ def test_runs_are_sorted_with_those_that_have_no_value_last(three, sort, expecte
         ("started > soon", "A time such as", 10),
         ("params.x not = 3", "An operator", 13),
         ("", "A field", 0),
+        ("number = abc", "A number was expected, but 'abc' came", 9),
     ],
 )
 def test_a_wrong_filter_points_at_the_place(three, where, message, place):
@@ -106,3 +113,8 @@ def test_a_name_that_no_run_has_is_told(three):
     with pytest.raises(RunError, match=r"No run has a metric 'acu'\. Did you mean 'auc'"):
         find_runs(three, "metrics.acu > 0.5")
     assert find_runs(three, "metrics.auc > 2") == []
+
+
+def test_what_follows_a_field_to_sort_by_is_told(three):
+    with pytest.raises(FilterError, match="'desc' came"):
+        find_runs(three, sort="metrics.auc desc")

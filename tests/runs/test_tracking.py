@@ -262,3 +262,63 @@ def test_the_load_of_gpus_is_asked_of_their_library(monkeypatch):
     looked._next = 0.0
     looked.look()
     assert found[0]["system/gpu 0 percent"] == 97.0
+
+
+def test_what_comes_after_the_end_of_a_run_changes_nothing(store):
+    with track("ended") as run:
+        for step in range(100):
+            run.log({"loss": float(step)}, step)
+    run.log({"loss": 7.0})
+    run.log_curve("loss", [1.0])
+    run.set_params({"late": 1})
+    run.flush()
+    assert all_curves(store, run.id)["loss"].values.tolist() == list(range(100))
+    assert details(store, run.id)["params"] == {}
+
+
+def test_facts_of_any_kind_are_kept_as_well_as_they_can_be(store):
+    circle = []
+    circle.append(circle)
+    with track("odd", params={"n": np.int64(4), "many": np.arange(3)}) as run:
+        run.note("pairs", {(0, 1): 3})
+        run.note("circle", circle)
+        run.note("array", np.arange(3))
+        run.note("secret", {"password": "tiger", "url": "https://token@git.example/x"})
+    known = details(store, run.id)
+    assert known["notes"]["array"] == [0, 1, 2]
+    assert known["notes"]["pairs"] == "{(0, 1): 3}"
+    assert "tiger" not in str(known)
+    assert "token@" not in str(known)
+    assert [one["id"] for one in find_runs(store, "params.n = 4")] == [run.id]
+
+
+def test_an_error_of_any_text_is_recorded(store):
+    with pytest.raises(FileNotFoundError), track("odd"):
+        raise FileNotFoundError("caf\udce9.csv postgresql://ana:hunter2@db/x")
+    found = find_runs(store)[0]
+    assert found["state"] == "failed"
+    assert "hunter2" not in found["reason"]
+
+
+def test_many_runs_of_one_process_leave_nothing_behind(store):
+    import threading
+
+    with track("first") as run:
+        pass
+    hook, threads = sys.excepthook, threading.active_count()
+    for number in range(50):
+        with track("many", params={"n": number}) as run:
+            run.log({"loss": 1.0})
+    assert sys.excepthook is hook
+    assert threading.active_count() == threads
+    assert run._process > 0
+
+
+def test_a_script_keeps_the_experiment_that_it_was_run_with(here):
+    from rosenblatt.launching import Launch, launch
+
+    (here / "train.py").write_text("import rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': 1.0})\n")
+    _, run = launch(Launch("train.py", (), experiment="mnist"))
+    found = Store(run.url)
+    assert find_runs(found)[0]["experiment"] == "mnist"
+    found.close()

@@ -133,8 +133,7 @@ def test_a_server_that_goes_away_stops_nothing_and_all_is_delivered_when_it_is_b
     assert "is back" in said[-1]
 
 
-def test_what_a_process_left_in_the_spool_is_delivered_by_the_next(server, said, monkeypatch):
-    monkeypatch.setattr("rosenblatt.runs.spool.psutil.pid_exists", lambda _: False)
+def test_what_a_process_left_in_the_spool_is_delivered_by_the_next(server, said):
     url = server.database("gone")
     Store(url).close()
     server.stop()
@@ -195,11 +194,12 @@ def test_where_neither_store_nor_spool_can_be_written_records_stay_in_memory(ser
 
 
 def test_a_line_of_the_spool_that_was_cut_off_is_left_out(url, said, monkeypatch):
-    monkeypatch.setattr("rosenblatt.runs.spool.psutil.pid_exists", lambda _: False)
     from rosenblatt.runs.spool import Spool
 
     spool = Spool(url, "w")
     spool.add(a_run(Batch(), loss=[1.0]).rows)
+    assert deliver_left(Store(url)) == 0  # its process still writes it
+    spool.leave()
     with spool.path.open("ab") as file:
         file.write(b'{"runs": [{"id"')
     store = Store(url)
@@ -270,7 +270,6 @@ def test_a_killed_run_is_lost_and_then_ended_by_tidy(here, monkeypatch):
     store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
     assert find_runs(store)[0]["state"] == "running"
     monkeypatch.setattr("rosenblatt.runs.filters.SILENT", -5.0)
-    monkeypatch.setattr("rosenblatt.runs.tidying.SILENT", -5.0)
     assert find_runs(store, "state = lost")
     assert tidy(store)["killed_runs"] == 1
     assert find_runs(store)[0]["state"] == "failed"
@@ -337,3 +336,47 @@ def test_log_never_waits_while_the_store_is_locked(here):
             assert time.perf_counter() - started < 5.0  # a lock would hold it for ten seconds at least
         blocker.close()
     assert len(values_of(run.url, run.id)) == 1000
+
+
+def test_what_a_database_refuses_for_good_is_left_out_and_stops_nothing_else(writer, url, said):
+    bad = a_run(Batch(), "bad")
+    bad.rows["runs"][0]["started"] = None
+    writer.put(bad)
+    writer.put(a_run(Batch(), "good", loss=[1.0]))
+    assert writer.flush()
+    assert values_of(url, "good") == [1.0]
+    assert any("records of run bad are left out" in line for line in said)
+
+
+def test_a_search_that_is_deleted_while_it_runs_stops_no_other_run(writer, url):
+    writer.put(a_run(Batch(), "search"))
+    writer.flush()
+    store = Store(url)
+    store.delete(["search"])
+    store.close()
+    trial = Batch()
+    trial.begin("search-0", "e", "", "trial", parent="search", number=0)
+    writer.put(trial)
+    writer.put(a_run(Batch(), "other", loss=[2.0]))
+    assert writer.flush()
+    assert values_of(url, "other") == [2.0]
+
+
+def test_what_waits_in_the_spool_grows_by_what_is_new_only(server, said):
+    url = server.database("small")
+    writer = Writer(url, said.append)
+    server.stop()
+    try:
+        writer.put(a_run(Batch()))
+        for step in range(3000):
+            writer.log("a", (step, 0.0, {"loss": step / 7}))
+            if step % 30 == 0:
+                writer.flush()
+        writer.flush()
+        assert left(url)[0].stat().st_size < 300_000
+    finally:
+        server.start()
+    writer._retry = 0.0
+    assert writer.flush()
+    writer.close()
+    assert values_of(url) == [step / 7 for step in range(3000)]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from rosenblatt.errors import StorageError, StoreError
 from rosenblatt.runs.places import spools
 
+YOUNG = 3600.0  # seconds in which a file is not swept, whoever refers to it
+_HASH = re.compile("[0-9a-f]{64}")
 FILES = "files"  # the folder of a spool in which files wait
 
 
@@ -30,7 +36,7 @@ class _Place(Protocol):
     def put(self, digest: str, path: Path) -> None: ...
     def get(self, digest: str, path: Path) -> None: ...
     def remove(self, digest: str) -> None: ...
-    def all(self) -> Iterator[str]: ...
+    def all(self) -> Iterator[tuple[str, float]]: ...  # with the seconds since 1970 when it was last put
 
 
 def hash_of(path: Path) -> str:
@@ -97,9 +103,9 @@ def deliver(url: str, root: str) -> int:
 
 
 def sweep(root: str, used: set[str]) -> int:
-    """Remove files of a root that no run refers to; how many."""
-    place = _place_of(root)
-    unused = [digest for digest in place.all() if digest not in used]
+    """Remove files of ours that no run refers to; how many. New ones may belong to a run that is being written."""
+    place, before = _place_of(root), time.time() - YOUNG
+    unused = [name for name, seen in place.all() if _HASH.fullmatch(name) and name not in used and seen < before]
     for digest in unused:
         place.remove(digest)
     return len(unused)
@@ -115,7 +121,11 @@ class _Folder:
         return self._root / digest[:2] / digest
 
     def has(self, digest: str) -> bool:
-        return self._path(digest).exists()
+        try:
+            os.utime(self._path(digest))  # it is used again: young
+        except OSError:
+            return False
+        return True
 
     def put(self, digest: str, path: Path) -> None:
         target = self._path(digest)
@@ -134,8 +144,8 @@ class _Folder:
     def remove(self, digest: str) -> None:
         self._path(digest).unlink(missing_ok=True)
 
-    def all(self) -> Iterator[str]:
-        yield from (path.name for path in self._root.glob("??/*") if not path.name.startswith("."))
+    def all(self) -> Iterator[tuple[str, float]]:
+        yield from ((path.name, path.stat().st_mtime) for path in self._root.glob("??/*") if path.is_file())
 
 
 class _Bucket:
@@ -148,7 +158,8 @@ class _Bucket:
         except ModuleNotFoundError as error:
             raise StoreError(f"Artifacts in {root!r} need obstore: pip install 'rosenblatt[objects]'.") from error
         local = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options: dict[str, Any] = {"client_options": {"allow_http": True}} if local else {}
+        options: dict[str, Any] = {"client_options": {"allow_http": True, "timeout": "60s"}} if local else {}
+        options["retry_config"] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
         self._obstore, self._store = obstore, from_url(root, **options)
 
     def has(self, digest: str) -> bool:
@@ -169,11 +180,12 @@ class _Bucket:
     def remove(self, digest: str) -> None:
         self._obstore.delete(self._store, digest)
 
-    def all(self) -> Iterator[str]:
+    def all(self) -> Iterator[tuple[str, float]]:
         for batch in self._obstore.list(self._store):
-            yield from (meta["path"] for meta in batch)
+            yield from ((meta["path"], meta["last_modified"].timestamp()) for meta in batch)
 
 
+@cache
 def _place_of(root: str) -> _Place:
     return _Bucket(root) if "://" in root else _Folder(root)
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rosenblatt.runs.chunks import Points, Summary, encode
-from rosenblatt.runs.secrets import masked
+from rosenblatt.runs.secrets import masked, masked_value
 
 Row = dict[str, Any]
+LONGEST = 500  # characters of a name
 NOTE = "note:"  # begins the names of facts that are the user's own
 _LOWER = re.compile(
     r"(^|[^a-z])(loss|error|err|rmse|mse|mae|mape|nll|perplexity|ppl|wer|cer|time|seconds|latency|size|memory)([^a-z]|$)"
@@ -43,27 +44,34 @@ class Batch:
 
     def change(self, run: str, **columns: Any) -> None:
         """Columns of a run are others now: its state and reason, when it ended, when it was heard of."""
-        self._add("changes", run=run, beat=time.time(), **columns)
+        plain = {name: masked(text(value)) if isinstance(value, str) else value for name, value in columns.items()}
+        self._add("changes", run=run, beat=time.time(), **plain)
 
     def params(self, run: str, values: Mapping[str, Any], chosen: bool | Mapping[str, bool] = True) -> None:
         """Hyperparameters, and which of them were chosen by the user or a search, not a default."""
         for name, value in values.items():
             picked = chosen if isinstance(chosen, bool) else chosen.get(name, False)
             words, number = _in_words(name, value)
-            self._add("params", run=run, name=text(name), text=words, number=number, chosen=picked)
+            self._add("params", run=run, name=name_of(name), text=words, number=number, chosen=picked)
 
     def tag(self, run: str, name: str, value: str) -> None:
         """A word about a run."""
-        self._add("tags", run=run, name=text(name), text=text(str(value)))
+        self._add("tags", run=run, name=name_of(name), text=masked(text(str(value)), name))
 
     def fact(self, run: str, name: str, value: Any) -> None:
         """Anything else known of a run, as JSON."""
-        self._add("facts", run=run, name=name, value=as_json(value))
+        self._add("facts", run=run, name=name_of(name), value=as_json(masked_value(value, name)))
 
-    def curve(self, run: str, metric: str, writer: str, number: int, points: Points, summary: Summary) -> None:
-        """A chunk of a curve as it is now, and the summary of all that this writer wrote of the curve."""
-        name = text(metric)
-        self._add("metrics", run=run, name=name, **summary._asdict(), best=better(name))
+    def curve(
+        self, run: str, metric: str, writer: str, number: int, points: Points, summary: Summary, *, whole: bool = False
+    ) -> None:
+        """A chunk of a curve as it is now, and the summary of all that this writer wrote of the curve.
+
+        `whole`: this is all of the curve, and what was known of it before does not hold any more.
+        """
+        name = name_of(metric)
+        table = "whole_metrics" if whole else "metrics"
+        self._add(table, run=run, name=name, **summary._asdict(), best=better(name))
         self._add("chunks", run=run, metric=name, writer=writer, number=number, points=encode(points))
 
     def output(self, run: str, writer: str, number: int, stream: str, time: float, words: str) -> None:
@@ -72,7 +80,7 @@ class Batch:
 
     def artifact(self, run: str, name: str, kind: str, digest: str, size: int, root: str) -> None:
         """A file that is kept under its content's hash."""
-        self._add("artifacts", run=run, name=text(name), kind=kind, hash=digest, bytes=size, root=root)
+        self._add("artifacts", run=run, name=name_of(name), kind=kind, hash=digest, bytes=size, root=root)
 
     def document(self, value: Any) -> str:
         """JSON that many runs share, and the hash under which they refer to it."""
@@ -98,13 +106,31 @@ def text(words: str) -> str:
     return words
 
 
+def name_of(words: str) -> str:
+    """A name that every database can index: what is longer is cut, and told apart by a hash."""
+    name = text(words)
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[:LONGEST]}... {hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
 def as_json(value: Any) -> str:
     """JSON of plain data, sorted, what is not plain as its text."""
-    return text(json.dumps(value, sort_keys=True, default=str, ensure_ascii=False))
+    try:
+        words = json.dumps(value, sort_keys=True, default=_plain, ensure_ascii=False)
+    except (TypeError, ValueError):  # names that are no text, circles
+        words = json.dumps(str(value), ensure_ascii=False)
+    return text(words)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _in_words(name: str, value: Any) -> tuple[str, float | None]:
     """How a hyperparameter is kept: as text, and as a number where it is one."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
     if isinstance(value, bool) or value is None:
         return str(value).lower(), float(value) if isinstance(value, bool) else None
     if isinstance(value, int | float):

@@ -109,5 +109,5 @@ def data_of(path: Path, name: str = "") -> dict[str, Any]:
 
 def identity_of(kind: str, source: str, spec: Mapping[str, Any], data: list[str], where: Mapping[str, Any]) -> str:
     """A hash that two runs share only where source, spec, data and environment are the same."""
-    known = {key: where.get(key) for key in ("python", "packages", "processor", "gpus")}
+    known = {key: where.get(key) for key in ("python", "packages", "processor", "gpus", "variables")}
     return hashlib.sha256(as_json([kind, source, spec, sorted(data), known]).encode()).hexdigest()

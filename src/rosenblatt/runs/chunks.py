@@ -57,11 +57,11 @@ def decode(blob: bytes) -> Points:
 
 
 def joined(parts: list[Points]) -> Points:
-    """All points of a curve by their steps; those of equal steps as they came."""
+    """All points of a curve by their steps; those of equal steps by their times, then as they came."""
     if not parts:
         return Points(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     steps, times, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.argsort(steps, kind="stable")
+    order = np.lexsort((times, steps))
     return Points(steps[order], times[order], values[order])
 
 

@@ -79,6 +79,9 @@ def verdict(store: Store, one: str, other: str, tolerance: float) -> dict[str, A
     apart = [_furthest(name, curves[0].get(name), curves[1].get(name), tolerance) for name in compared]
     if a.get("weights") or b.get("weights"):
         apart += _weights(a, b)
+    if a.get("exit_status") != b.get("exit_status"):
+        what = f"the exit status was {a.get('exit_status')}, and is {b.get('exit_status')}"
+        apart.append((np.inf, 2**62, what))
     furthest = max((far for far, _, _ in apart), default=0.0)
     beyond = sorted((step, what) for far, step, what in apart if far > tolerance)
     word = "identical" if furthest == 0 else "differs" if beyond else "within tolerance"
@@ -156,12 +159,18 @@ def _tensors_apart(one: Any, other: Any) -> float:
     if {k: v.shape for k, v in tensors[0].items()} != {k: v.shape for k, v in tensors[1].items()}:
         return np.inf
     scale = max(float(np.abs(each).max(initial=0.0)) for each in tensors[0].values())
-    return max(float(np.abs(v - tensors[1][k]).max(initial=0.0)) for k, v in tensors[0].items()) / max(scale, 1e-12)
+    far = [np.abs(v.astype(np.float64) - tensors[1][k].astype(np.float64)) for k, v in tensors[0].items()]
+    same = [(v == tensors[1][k]) | (np.isnan(v) & np.isnan(tensors[1][k])) for k, v in tensors[0].items()]
+    apart = [np.where(equal, 0.0, np.nan_to_num(one, nan=np.inf)) for one, equal in zip(far, same, strict=True)]
+    return max(float(one.max(initial=0.0)) for one in apart) / max(scale, 1e-12)
 
 
 def _data(details_: Mapping[str, Any], split: bool = True) -> dict[str, str]:
     """The hashes of data by name, and of the rows that they were split into."""
-    found = {one["name"]: one["hash"] for one in (*(details_.get("data") or ()), *(details_.get("data_read") or ()))}
+    found: dict[str, str] = {}
+    for one in (*(details_.get("data") or ()), *(details_.get("data_read") or ())):
+        name = one["name"]
+        found[name if name not in found else f"{Path(one['path']).parent.name}/{name}"] = one["hash"]
     rows = details_.get("split") or {} if split else {}
     return found | {f"{name} rows": rows[name] for name in ("training", "validation", "test") if name in rows}
 

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,10 @@ def _gpus() -> list[dict[str, Any]]:
     nvml, found = _nvml(), []
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
-        name = nvml.nvmlDeviceGetName(handle)
-        found.append({"name": name, "memory": int(nvml.nvmlDeviceGetMemoryInfo(handle).total)})
-    if found:
-        found[0]["driver"] = nvml.nvmlSystemGetDriverVersion()
+        found.append({"name": nvml.nvmlDeviceGetName(handle)})
+        with suppress(Exception):  # parts of GPUs do not tell all
+            found[-1]["memory"] = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            found[-1]["driver"] = nvml.nvmlSystemGetDriverVersion()
     return found
 
 

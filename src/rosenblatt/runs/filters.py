@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, not_, null, or_, select
+from sqlalchemy import ColumnElement, and_, case, false, func, not_, null, or_, select
 from sqlalchemy.sql import operators as sql
 
 from rosenblatt.errors import FilterError, listed, nearest
@@ -36,6 +36,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "=": sql.eq, "==": sql.eq, "!=": sql.ne, "<>": sql.ne, "<": sql.lt, "<=": sql.le, ">": sql.gt, ">=": sql.ge,
 }  # fmt: skip
 _MEASURES = ("last", "best", "min", "max", "step")
+_NUMBERS = ("number", "duration")
 _TIMES = ("started", "ended", "beat")
 
 
@@ -86,7 +87,9 @@ def condition(filter_: str) -> tuple[ColumnElement[bool], list[Field]]:
 def order(by: str) -> tuple[list[ColumnElement[Any]], Field]:
     """What to sort by: a field, from the highest on with a minus before it. Raises FilterError."""
     falling, name = by.startswith("-"), by.lstrip("+-")
-    field = _Parser(name).field()
+    parser = _Parser(name)
+    field = parser.field()
+    parser.take_end()
     columns = (
         [field.column(numeric=True), field.column(numeric=False)] if field.group == "params" else [field.column(True)]
     )
@@ -95,7 +98,14 @@ def order(by: str) -> tuple[list[ColumnElement[Any]], Field]:
 
 def state() -> ColumnElement[Any]:
     """The state of a run: one that runs and has not been heard of is lost."""
-    return case((and_(runs.c.state == "running", runs.c.beat < time.time() - SILENT), "lost"), else_=runs.c.state)
+    return case((is_silent(), "lost"), else_=runs.c.state)
+
+
+def is_silent() -> ColumnElement[bool]:
+    """Whether a run that is not ended was not heard of for long; a trial is heard of by its search."""
+    searches = runs.alias()
+    heard = select(searches.c.beat).where(searches.c.id == runs.c.parent).correlate(runs).scalar_subquery()
+    return and_(runs.c.state == "running", func.coalesce(heard, runs.c.beat) < time.time() - SILENT)
 
 
 def _attributes() -> dict[str, ColumnElement[Any]]:
@@ -165,7 +175,7 @@ class _Parser:
             token = self._take()
             if token.kind != "text":
                 raise self._refuse("A pattern in quotes such as '%adam%' was expected", token)
-            found = field.column(numeric=False).like(_unquoted(token.words))
+            found = field.column(numeric=False).ilike(_unquoted(token.words))
         elif self._is("in"):
             self._take()
             found = self._among(field)
@@ -225,22 +235,25 @@ class _Parser:
 
     def _value(self, field: Field) -> str | float:
         token = self._take()
-        if token.kind == "text":
-            words = _unquoted(token.words)
-            return self._seconds(words, token) if field.group == "attribute" and field.name in _TIMES else words
-        if token.kind != "word" or token.words.lower() in ("and", "or", "not"):
+        if token.kind not in ("text", "word") or (token.kind == "word" and token.words.lower() in ("and", "or", "not")):
             raise self._refuse("A number, or a word in quotes, was expected", token)
+        words = _unquoted(token.words) if token.kind == "text" else token.words
+        is_attribute = field.group == "attribute"
+        if is_attribute and field.name in _TIMES:
+            return self._seconds(words, token)
+        if field.group == "tags" or (is_attribute and field.name not in _NUMBERS):
+            return words
         try:
-            return float(token.words)
+            number = float(words)
         except ValueError:
-            if field.group == "metrics":
-                raise self._refuse("A number was expected", token) from None
-            is_time = field.group == "attribute" and field.name in _TIMES
-            return self._seconds(token.words, token) if is_time else token.words
+            number = None
+        if number is None and field.group != "params":
+            raise self._refuse("A number was expected", token)
+        return words if number is None or (token.kind == "text" and field.group == "params") else number
 
     def _seconds(self, words: str, token: _Token) -> float:
         try:
-            return datetime.fromisoformat(words).timestamp()
+            return float(words) if words.replace(".", "").isdigit() and len(words) > 8 else _time_of(words)
         except ValueError:
             raise self._refuse("A time such as '2026-11-23 14:30' was expected", token) from None
 
@@ -259,6 +272,11 @@ def _tokens(words: str) -> list[_Token]:
     return [*found, _Token("end", "", len(words))]
 
 
+def _time_of(words: str) -> float:
+    """Seconds since 1970 of a time; a year alone is its beginning."""
+    return datetime.fromisoformat(f"{words}-01-01" if re.fullmatch(r"\d{4}", words) else words).timestamp()
+
+
 def _unquoted(words: str) -> str:
     return words[1:-1].replace(words[0] * 2, words[0])
 
@@ -271,8 +289,4 @@ def _compared(field: Field, compare: Callable[..., Any], value: str | float) -> 
             return false()
         missing: ColumnElement[bool] = and_(field.is_there(), column.is_(null()))
         return missing if compare is sql.eq else and_(field.is_there(), not_(missing))
-    if numeric and field.group == "tags":
-        value = f"{value:g}"
-    if numeric and field.group == "attribute" and field.name in ("id", "experiment", "name", "kind", "state"):
-        value = f"{value:g}"
     return compare(column, value)

@@ -53,9 +53,11 @@ class _Watch:
         self._met: set[str] = {os.path.abspath(report)}  # noqa: PTH100
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event != "open" or os.getpid() != self._process:
-            return
-        path, mode, flags = arguments
+        if event == "open" and os.getpid() == self._process:
+            with suppress(Exception):  # whatever is wrong here must not stop the script
+                self._note(*arguments)
+
+    def _note(self, path: Any, mode: str | None, flags: int | None) -> None:
         if not isinstance(path, str | bytes):
             return
         name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
 import time
+import weakref
 from typing import Any, TextIO
 
 from rosenblatt.runs.batches import Batch
@@ -27,6 +29,7 @@ class Output:
         self._lock = threading.Lock()
         self._previous: list[tuple[str, TextIO, _Tee]] = []
         writer.every_time(run, self.write)
+        _outputs.add(self)
 
     def add(self, stream: str, words: str) -> None:
         """Take what was printed; returns at once."""
@@ -82,6 +85,21 @@ class _Tee:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+_outputs: weakref.WeakSet[Output] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """A forked process prints on its own: what it prints is not kept, and no lock of its parent's threads holds it."""
+    for output in list(_outputs):
+        output._lock = threading.Lock()  # noqa: SLF001
+        for _, _, tee in output._previous:  # noqa: SLF001
+            tee.released = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _settled(words: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def url_of_folder() -> Path:
 
 def artifacts_of(url: str) -> str:
     """Where the files of a store's runs are kept: `ROSENBLATT_ARTIFACTS`, else the store's folder on this machine."""
-    return os.environ.get("ROSENBLATT_ARTIFACTS") or str(folder_of(url) / "artifacts")
+    shared = os.environ.get("ROSENBLATT_ARTIFACTS")  # by other stores too, perhaps: each has a part of its own
+    return f"{shared.rstrip('/')}/{key_of(url)}" if shared else str(folder_of(url) / "artifacts")
 
 
 def spools(url: str) -> list[Path]:
@@ -56,5 +58,5 @@ def spools(url: str) -> list[Path]:
 
 
 def key_of(url: str) -> str:
-    """A short name for a store, which does not show its password."""
-    return hashlib.sha256(url.encode()).hexdigest()[:16]
+    """A short name for a store, the same for each of its users."""
+    return hashlib.sha256(re.sub(r"://[^/@]*@", "://", url).encode()).hexdigest()[:16]

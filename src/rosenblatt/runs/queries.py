@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -193,22 +194,20 @@ def output_of(store: Store, run: str) -> list[tuple[str, str]]:
 
 def finished_run(url: str, identity: str) -> str | None:
     """The newest finished run of an identity whose files are all still as they were."""
-    store = Store(url)
     query = select(runs.c.id).where(runs.c.identity == identity, runs.c.state == "finished")
     try:
-        with store.reading() as connection:
-            found = list(connection.execute(query.order_by(runs.c.started.desc()).limit(20)).scalars())
-        return next((run for run in found if not changed_files(facts_of(store, run))), None)
+        with closing(Store(url)) as store:
+            with store.reading() as connection:
+                found = list(connection.execute(query.order_by(runs.c.started.desc()).limit(20)).scalars())
+            return next((run for run in found if not changed_files(facts_of(store, run))), None)
     except StoreLostError:
         return None
-    finally:
-        store.close()
 
 
 def changed_files(known: dict[str, Any]) -> list[str]:
     """The files that a run read or imported, by its facts, which have other content now, or are gone."""
     source = known.get("source") or {}
-    files = [(one["path"], one["hash"]) for one in known.get("data_read", ())]
+    files = [(one["path"], one["hash"]) for one in (*known.get("data_read", ()), *known.get("modules", ()))]
     if "commit" not in source:
         files += [
             (str(Path(source.get("root", "")) / name), one["hash"]) for name, one in source.get("files", {}).items()

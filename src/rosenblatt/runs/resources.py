@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -69,6 +70,8 @@ def _gpu_load() -> dict[str, float]:
     found: dict[str, float] = {}
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
-        found[f"system/gpu {i} percent"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-        found[f"system/gpu {i} memory bytes"] = float(nvml.nvmlDeviceGetMemoryInfo(handle).used)
+        with suppress(Exception):  # parts of GPUs do not tell all
+            found[f"system/gpu {i} percent"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        with suppress(Exception):
+            found[f"system/gpu {i} memory bytes"] = float(nvml.nvmlDeviceGetMemoryInfo(handle).used)
     return found

@@ -84,7 +84,7 @@ def imported_modules(root: Path) -> list[Path]:
 def hash_of(source: Source) -> str:
     """A hash of what the source is, not of where it lies or how it is kept."""
     files = {name: entry and (entry.get("hash") or entry.get("link")) for name, entry in source["files"].items()}
-    words = json.dumps([source.get("tree"), files], sort_keys=True)
+    words = json.dumps([source.get("tree"), files, source["left_out"]], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +14,15 @@ from typing import Any
 
 import psutil
 
+from rosenblatt.errors import StoreError, StoreLostError
+from rosenblatt.runs import artifacts
 from rosenblatt.runs.batches import Row
-from rosenblatt.runs.places import spools
+from rosenblatt.runs.places import artifacts_of, spools
 from rosenblatt.runs.store import Store
 
 SUFFIX = ".spool"
+FOREIGN = 3600.0  # seconds after which a file that another machine wrote last is no longer its own
+_ours: set[str] = set()  # the files that this process writes
 
 
 class Spool:
@@ -31,7 +37,7 @@ class Spool:
         line = json.dumps(rows, default=_packed, ensure_ascii=True).encode() + b"\n"
         failure: OSError | None = None
         for folder in [self.path.parent] if self.path else spools(self._url):
-            path = folder / f"{os.getpid()}-{self._writer}{SUFFIX}"
+            path = folder / f"{_owner()}+{self._writer}{SUFFIX}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _append(path, line)
@@ -39,6 +45,7 @@ class Spool:
                 failure = error
                 continue
             self.path = path
+            _ours.add(path.name)
             return
         if failure:
             raise failure
@@ -49,16 +56,43 @@ class Spool:
             _deliver(self.path, store)
             self.path = None
 
+    def leave(self) -> None:
+        """Write to the file no more: whoever comes may deliver it."""
+        if self.path is not None:
+            _ours.discard(self.path.name)
+
 
 def deliver_left(store: Store) -> int:
-    """Write to a store what processes left that have ended since; how many batches. Raises StoreLostError."""
+    """Write to a store what ended processes left, files too; how many batches. Raises StoreLostError."""
     delivered = 0
-    for folder in spools(store.url):
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            owner = path.name.split("-", 1)[0]
-            if not (owner.isdigit() and psutil.pid_exists(int(owner))):
-                delivered += _deliver(path, store)
+    for path in left(store.url):
+        if _is_alive(path):
+            continue
+        mine = path.with_name(f"{_owner()}+{path.name.rpartition('+')[2]}")
+        try:
+            path.rename(mine)  # so that no other process delivers it too
+            delivered += _deliver(mine, store)
+        except (OSError, ValueError):  # another process was first, or it is not ours to read
+            continue
+    with suppress(Exception):  # they wait on
+        artifacts.deliver(store.url, artifacts_of(store.url))
     return delivered
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}+{os.getpid()}"
+
+
+def _is_alive(path: Path) -> bool:
+    """Whether the process that writes the file may still do so; of other machines only time tells."""
+    host, _, process = path.name.rpartition("+")[0].rpartition("+")
+    if host != socket.gethostname():
+        with suppress(OSError):
+            return time.time() - path.stat().st_mtime < FOREIGN
+        return True
+    if process == str(os.getpid()):
+        return path.name in _ours
+    return process.isdigit() and psutil.pid_exists(int(process))
 
 
 def left(url: str) -> list[Path]:
@@ -81,11 +115,18 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _deliver(path: Path, store: Store) -> int:
+    """Write all batches of a file; what the database refuses for good is kept aside."""
     delivered = 0
     for rows in _batches(path):
-        store.write(rows)
-        delivered += 1
+        try:
+            store.write(rows)
+            delivered += 1
+        except StoreLostError:
+            raise
+        except StoreError:
+            _append(path.with_suffix(".refused"), json.dumps(rows, default=_packed).encode() + b"\n")
     path.unlink(missing_ok=True)
+    _ours.discard(path.name)
     return delivered
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, bindparam, case, create_engine, event, func, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 
 from rosenblatt.errors import StoreError, StoreLostError
 from rosenblatt.runs import schema
@@ -20,8 +20,25 @@ from rosenblatt.runs.batches import Batch, Row
 from rosenblatt.runs.places import FOLDER
 
 PATIENCE = 10.0  # seconds to wait for another process that writes
-_TABLES = ("params", "tags", "facts", "metrics", "chunks", "output", "artifacts")  # those that belong to runs
+_TABLES = (
+    "params",
+    "tags",
+    "facts",
+    "metrics",
+    "whole_metrics",
+    "chunks",
+    "output",
+    "artifacts",
+)  # those that belong to runs
 _DAMAGED = ("malformed", "not a database", "database corruption", "disk image")
+_NETWORK: dict[str, Any] = {  # a server that no longer answers is lost, not waited for
+    "connect_timeout": int(PATIENCE),
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "options": "-c statement_timeout=60000",
+}
 _MANY = 500  # names in one statement
 
 
@@ -57,8 +74,9 @@ class Store:
         with self.writing() as connection:
             if rows.get("documents"):
                 connection.execute(self._upsert("documents"), rows["documents"])
-            if rows.get("runs"):
-                connection.execute(self._upsert("runs"), rows["runs"])
+            begun = _with_parents(connection, rows.get("runs", ()))
+            if begun:
+                connection.execute(self._upsert("runs"), begun)
             asked = {row["run"] for name, some in rows.items() if name not in ("runs", "documents") for row in some}
             gone = asked - _there(connection, asked)
             for name in _TABLES:
@@ -103,14 +121,14 @@ class Store:
                     f"The store {shown(self.url)} is damaged ({reason}). `rosenblatt runs tidy --rescue` saves "
                     "what can be read."
                 ) from error
-            if isinstance(error, OperationalError | DatabaseError):
+            if isinstance(error, OperationalError | InterfaceError | InternalError) or error.connection_invalidated:
                 raise StoreLostError(f"The store {shown(self.url)} cannot be reached: {reason}.") from error
-            raise
+            raise StoreError(f"The store {shown(self.url)} refuses what is to be written: {reason}.") from error
 
     def _upsert(self, name: str) -> Any:
         """A statement that writes rows of a table, and where they are there already, how they are now."""
         if name not in self._upserts:
-            table: Table = schema.metadata.tables[name]
+            table: Table = schema.metadata.tables[name.removeprefix("whole_")]
             statement = self._insert(table).values({column.name: bindparam(column.name) for column in table.columns})
             new, keys = statement.excluded, [column.name for column in table.primary_key]
             if name in ("runs", "documents"):
@@ -162,7 +180,7 @@ def _engine(url: str, create: bool) -> Engine:
         raise StoreError(f"{shown(url)} is no address of a store. Give a folder, or postgresql://USER@HOST/DATABASE.")
     try:
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": int(PATIENCE)})
+        return create_engine(url, pool_pre_ping=True, connect_args=_NETWORK)
     except (ArgumentError, ValueError) as error:
         raise StoreError(f"{shown(url)} is no address of PostgreSQL: {error}.") from error
     except ModuleNotFoundError as error:
@@ -220,6 +238,15 @@ def _merged(table: Table, new: Any) -> dict[str, Any]:
         "max": case((higher, func.coalesce(new.max, old.max)), else_=old.max),
         "max_step": case((higher, func.coalesce(new.max_step, old.max_step)), else_=old.max_step),
     }
+
+
+def _with_parents(connection: Connection, rows: Sequence[Row]) -> list[Row]:
+    """Runs that begin, but for trials of a search that was deleted; searches before their trials."""
+    new = {row["id"] for row in rows}
+    there = new | _there(connection, {row["parent"] for row in rows if row["parent"]} - new)
+    return sorted(
+        (row for row in rows if not row["parent"] or row["parent"] in there), key=lambda row: bool(row["parent"])
+    )
 
 
 def _there(connection: Connection, asked: set[str]) -> set[str]:

@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from rosenblatt.errors import StoreError
 from rosenblatt.runs import artifacts as files
 from rosenblatt.runs import schema
-from rosenblatt.runs.filters import SILENT
+from rosenblatt.runs.filters import is_silent
 from rosenblatt.runs.places import artifacts_of, folder_of
 from rosenblatt.runs.spool import deliver_left
 from rosenblatt.runs.store import Store
@@ -31,8 +31,7 @@ def tidy(store: Store) -> dict[str, Any]:
     now = time.time()
     with store.writing() as connection:
         runs = schema.runs
-        silent = (runs.c.state == "running") & (runs.c.beat < now - SILENT)
-        lost = runs.update().where(silent).values(state="failed", reason="it was killed", ended=runs.c.beat)
+        lost = runs.update().where(is_silent()).values(state="failed", reason="it was killed", ended=runs.c.beat)
         ended = connection.execute(lost).rowcount
         used = set(connection.execute(select(schema.artifacts.c.hash).distinct()).scalars())
         referred: set[str] = set()

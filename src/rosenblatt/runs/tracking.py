@@ -9,6 +9,7 @@ import os
 import secrets
 import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from rosenblatt.errors import RunError, StorageError
-from rosenblatt.runs.batches import NOTE, Batch
+from rosenblatt.runs.batches import NOTE, Batch, text
 from rosenblatt.runs.captured import Captured, circumstances, data_of, identity_of, main_place, seeds
 from rosenblatt.runs.chunks import Summary, summary
 from rosenblatt.runs.output import Output
@@ -49,6 +50,7 @@ class Run:
         self._writer: Writer | None = writer_of(url) if url else None
         self._root = artifacts_of(url) if url else ""
         self._take = self._writer.log if self._writer else _nowhere
+        self._process = os.getpid()
         self._step, self._bulk = -1, dict[str, tuple[int, Summary]]()
         self._started, self._ended, self._is_ours = time.time(), False, True
         self.data: list[dict[str, Any]] = []  # what it learns from: name, path, hash, bytes
@@ -88,7 +90,7 @@ class Run:
         at = np.arange(len(found)) if steps is None else np.asarray(steps, np.int64)
         if found.ndim != 1 or at.shape != found.shape:
             raise RunError(f"A curve needs one step for each value, but {found.shape} values have {at.shape} steps.")
-        if not found.size or self._writer is None:
+        if not found.size or self._writer is None or self._ended:
             return
         batch, now = Batch(), time.time()
         number, before = self._bulk.get(name, (0, None))
@@ -184,8 +186,11 @@ class Run:
         """End the run: finished, stopped or failed, and why."""
         if self._ended:
             return
-        self._ended = True
-        atexit.unregister(self.finish)
+        if os.getpid() != self._process:  # a forked process: the run is its parent's
+            self.flush()
+            return
+        self._ended, self._take = True, _nowhere
+        _open_runs.discard(self)
         if self._output:
             self._output.release()
         if self._writer is None:
@@ -209,7 +214,7 @@ class Run:
         self.finish(*_ending(error))
 
     def _put(self, fill: Callable[[Batch], object]) -> None:
-        if self._writer:
+        if self._writer and not self._ended:
             batch = Batch()
             fill(batch)
             self._writer.put(batch)
@@ -250,6 +255,8 @@ class Run:
         """Write that it goes on, after it was interrupted."""
         batch = Batch()
         batch.change(self.id, state="running", reason=None, ended=None)
+        for fact, value in circumstances().items():
+            batch.fact(self.id, fact, value)
         self.watch_over(batch, captured)
         self.writer.put(batch)
         self.writer.begin(self.id)
@@ -284,7 +291,7 @@ class Run:
     def attach(self, experiment: str, name: str) -> None:
         """Write to a run that another process has begun, and will end; by the names that it has here."""
         self._is_ours = False
-        names = {"experiment": experiment} | ({"name": name} if name else {})
+        names = {key: text(word) for key, word in (("experiment", experiment), ("name", name)) if word}
         self._put(lambda batch: batch.change(self.id, **names))
 
 
@@ -321,17 +328,21 @@ def track(
         StoreError: for a store that is damaged, or of a later version. One that cannot be reached stops nothing.
     """
     url, place = url_of(store), main_place()
-    experiment = experiment or (place.stem if place.is_file() else place.name)
+    given, experiment = experiment, experiment or (place.stem if place.is_file() else place.name)
     inherited = os.environ.pop(RUN, None) if store is None else None
     run = Run(url, inherited or new_id(), experiment, params or {})
     run.data = [_data(path) for path in data]
     if inherited:
         os.environ[PARENT] = inherited
-        run.attach(experiment, name)
+        run.attach(given, name)
     elif url:
         captured = Captured(place, run.keep_source)
         identity = identity_of(
-            "track", hash_of(captured.source), run.params, [one["hash"] for one in run.data], captured.environment
+            "track",
+            hash_of(captured.source),
+            {"params": run.params, "arguments": sys.argv[1:], "folder": str(Path.cwd())},
+            [one["hash"] for one in run.data],
+            captured.environment,
         )
         if reuse:
             from rosenblatt.runs.queries import finished_run
@@ -346,8 +357,7 @@ def track(
     run.tag(**(tags or {}))
     if run.data:
         run.fact("data", run.data)
-    atexit.register(run.finish)
-    _notice_errors(run)
+    _open_runs.add(run)
     return run
 
 
@@ -360,15 +370,28 @@ def _ending(error: BaseException | None) -> tuple[str, str | None]:
     return "failed", f"{type(error).__name__}: {error}"[:2000]
 
 
-def _notice_errors(run: Run) -> None:
-    """Have the run end as failed where the program ends by an error that nobody caught."""
-    previous = sys.excepthook
+_open_runs: weakref.WeakSet[Run] = weakref.WeakSet()  # which end with the program, if not before
+
+
+def _finish_all(state: str = "finished", reason: str | None = None) -> None:
+    for run in list(_open_runs):
+        run.finish(state, reason)
+
+
+def _noticed(previous: Callable[..., object]) -> Callable[..., object]:
+    """Have open runs end as failed where the program ends by an error that nobody caught."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        run.finish(*_ending(error))
-        previous(kind, error, trace)
+        try:
+            _finish_all(*_ending(error))
+        finally:
+            previous(kind, error, trace)
 
-    sys.excepthook = hook
+    return hook
+
+
+sys.excepthook = _noticed(sys.excepthook)
+atexit.register(_finish_all)
 
 
 def _nowhere(_run: str, _entry: Any) -> None:

@@ -16,6 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from multiprocessing.util import Finalize
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,14 @@ class Curve:
         self.number = 0
         self.summary: Summary | None = None
         self.changed = False
+
+    def close(self) -> None:
+        """Write to the open chunk no more: it was put where nothing can be replaced."""
+        if self.steps:
+            self.summary = joint(self.summary, summary(points_of(self.steps, self.times, self.values)))
+            self.number += 1
+            for column in (self.steps, self.times, self.values):
+                column.clear()
 
     def write(self, batch: Batch, run: str, name: str, writer: str) -> None:
         """Put the open chunk as it is now, and full ones, into a batch."""
@@ -122,6 +131,7 @@ class Writer:
         alive = dict(self._alive)
         self._start()
         self._alive = dict.fromkeys(alive, time.time())
+        Finalize(None, self.close, exitpriority=10)  # children of multiprocessing end without what atexit has
 
     def log(self, run: str, entry: Entry) -> None:
         """Take a point of one or more curves; returns at once."""
@@ -137,19 +147,25 @@ class Writer:
 
     def end(self, run: str) -> None:
         """Write all of a run, and give no more signs of life."""
-        self._alive.pop(run, None)
-        self._before_writing = [(other, call) for other, call in self._before_writing if other != run]
         self.flush()
-        for key in [key for key in self._curves if key[0] == run]:
-            del self._curves[key]
+        with self._work:
+            self._alive.pop(run, None)
+            self._before_writing = [(other, call) for other, call in self._before_writing if other != run]
+            for key in [key for key in self._curves if key[0] == run]:
+                del self._curves[key]
 
     def every_time(self, run: str, call: Callable[[], object]) -> None:
         """Have something called before each writing, in the writer's thread, until the run ends."""
-        self._before_writing.append((run, call))
+        with self._work:
+            self._before_writing.append((run, call))
 
     def flush(self) -> bool:
         """Return once all that was taken is in the store, or in the spool; False where neither took it."""
-        self._deliver()
+        try:
+            self._deliver()
+        except Exception as error:  # noqa: BLE001 - recording must not stop what is recorded
+            self._say(f"recording: {error!r}")
+            return False
         return not self._unwritten
 
     def close(self) -> None:
@@ -164,6 +180,7 @@ class Writer:
             self._say(f"{len(self._unwritten)} batches of records could be written nowhere and are lost")
         elif self._spool.path is not None:
             self._say(f"records wait in {self._spool.path}; the next command on this store delivers them")
+        self._spool.leave()
         if self._store is not None:
             self._store.close()
 
@@ -173,9 +190,9 @@ class Writer:
             try:
                 for _, call in list(self._before_writing):
                     call()
-                self._deliver()
-            except Exception as error:  # noqa: BLE001 - whatever happens here must not stop the recording for good
-                self._say(f"recording: {error}")
+            except Exception as error:  # noqa: BLE001 - whatever happens there must not stop the recording
+                self._say(f"recording: {error!r}")
+            self.flush()
 
     def _deliver(self) -> None:
         with self._work:
@@ -183,11 +200,15 @@ class Writer:
             waiting = self._unwritten + ([batch.rows] if batch else [])
             if not waiting and self._lost_since is None:
                 return
-            self._unwritten = []
-            for place, rows in enumerate(waiting):
-                if not self._into_store(rows) and not self._into_spool(rows):
-                    self._unwritten = waiting[place:]
-                    return
+            self._unwritten = waiting
+            while self._unwritten:
+                rows = self._unwritten[0]
+                if not self._into_store(rows):
+                    for curve in self._curves.values():
+                        curve.close()
+                    if not self._into_spool(rows):
+                        return
+                self._unwritten = self._unwritten[1:]
             if not waiting:
                 self._into_store({})
 
@@ -198,7 +219,7 @@ class Writer:
             for table, rows in self._batches.popleft().rows.items():
                 batch.rows.setdefault(table, []).extend(rows)
         self._take_points(batch)
-        for run, beat in self._alive.items():
+        for run, beat in list(self._alive.items()):
             if now - beat > BEAT:
                 self._alive[run] = now
                 batch.change(run)
@@ -210,6 +231,8 @@ class Writer:
         curves = self._curves
         for _ in range(len(self._points)):
             run, (step, seconds, values) = self._points.popleft()
+            if run in self.deleted:
+                continue
             for name, value in values.items():
                 curve = curves.get((run, name))
                 if curve is None:
@@ -221,8 +244,7 @@ class Writer:
                     curve.changed = True
                     changed.append((run, name))
         for run, name in changed:
-            if run not in self.deleted:
-                curves[run, name].write(batch, run, name, self.id)
+            curves[run, name].write(batch, run, name, self.id)
 
     def _into_store(self, rows: dict[str, list[Row]]) -> bool:
         """Write to the store, what waits in the spool first; False where it is lost."""
@@ -233,7 +255,7 @@ class Writer:
                 self._store = Store(self.url)
             if self._lost_since is not None or self._spool.path is not None:
                 self._spool.deliver(self._store)
-            gone = self._store.write(rows)
+            gone = self._written(self._store, rows)
         except StoreError as error:
             self._is_lost(error)
             return False
@@ -245,6 +267,23 @@ class Writer:
             self._alive.pop(run, None)
             self._say(f"run {run} was deleted while it was written; what comes of it is no longer kept")
         return True
+
+    def _written(self, store: Store, rows: dict[str, list[Row]]) -> set[str]:
+        """Write a batch; where the database refuses it for good, what it takes of it. The runs that are not there."""
+        try:
+            return store.write(rows)
+        except StoreLostError:
+            raise
+        except StoreError:
+            gone: set[str] = set()
+            for run, part in _by_run(rows).items():
+                try:
+                    gone |= store.write(part)
+                except StoreLostError:
+                    raise
+                except StoreError as error:
+                    self._say(f"some records of run {run} are left out: {error}")
+            return gone
 
     def _into_spool(self, rows: dict[str, list[Row]]) -> bool:
         try:
@@ -258,6 +297,16 @@ class Writer:
         if self._lost_since is None:
             self._lost_since = time.monotonic()
             self._say(f"{error} Nothing stops: records are kept on this machine, and delivered when it is back.")
+
+
+def _by_run(rows: dict[str, list[Row]]) -> dict[str, dict[str, list[Row]]]:
+    """A batch in parts, one for each run; documents, which have none, first."""
+    parts: dict[str, dict[str, list[Row]]] = {}
+    for table in sorted(rows, key=lambda name: name != "documents"):
+        for row in rows[table]:
+            run = row.get("run") or row.get("id") or ""
+            parts.setdefault(run, {}).setdefault(table, []).append(row)
+    return parts
 
 
 _open: dict[str, Writer] = {}
