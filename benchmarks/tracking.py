@@ -294,13 +294,13 @@ def searches(folder: Path, path: str, repeats: int) -> Table:
     rates: dict[str, list[float]] = {"none": [], str(folder / "search"): []}
     for seed in range(repeats):
         for store, found in rates.items():
-            command = ["fit", path, "-t", "-1", "--trials", "150", "--seed", str(seed), "--deterministic", "--json"]
+            command = ["fit", path, "-t", "-1", "--trials", "100", "--seed", str(seed), "--deterministic", "--json"]
             words = [sys.executable, "-m", "rosenblatt", *command, "--store", store, "-o", str(folder / "m.rosenblatt")]
             done = subprocess.run(words, capture_output=True, text=True, check=True)
             known = json.loads(done.stdout)["search"]
             found.append(known["steps_per_second"])
     without, tracked = (np.array(found) for found in rates.values())
-    table = Table("search of 150 trials", "steps/s", "slower", "goal", title="searches, tracked and not")
+    table = Table("search of 100 trials", "steps/s", "slower", "goal", title="searches, tracked and not")
     table.add_row("without", f"{np.median(without):,.0f}", "", "")
     table.add_row("tracked", f"{np.median(tracked):,.0f}", f"{100 * np.median(1 - tracked / without):.1f} %", "2 %")
     return table

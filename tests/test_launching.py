@@ -206,4 +206,5 @@ def test_what_is_printed_comes_through_while_the_script_runs(project):
     assert process.stdout.readline() == "first\n"
     assert time.monotonic() - started < 15
     process.terminate()
-    assert process.wait(timeout=20) == 143
+    process.communicate(timeout=20)
+    assert process.returncode == 143

@@ -147,7 +147,7 @@ class _Process:
         process = subprocess.Popen(  # noqa: S603 - the user's own script
             self._command, cwd=self._folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT,)}  # it is the script's
+        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the script's
         ended = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         output = Output(self._run.writer, self._run.id) if tracked else None
         threads = [
@@ -171,8 +171,10 @@ class _Process:
         finally:
             for thread in threads:
                 thread.join(timeout=5.0)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for pipe in (process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
+            signal.signal(signal.SIGINT, interrupted)
             signal.signal(signal.SIGTERM, ended)
             if output:
                 self._read_report(at_end=True)
