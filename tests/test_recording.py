@@ -164,7 +164,7 @@ def _start(folder, *words):
 
 
 def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
-    words = ["--trials", "20", "--epochs", "100", "--deterministic"]
+    words = ["--trials", "18", "--epochs", "60", "--repeats", "1", "--deterministic"]
     process, deadline = _start(table, *words), time.monotonic() + 100
     while time.monotonic() < deadline and _reached(store) < 16:
         time.sleep(0.05)
@@ -185,9 +185,11 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
     assert "going on from" in resumed.stdout
     assert find_runs(store, trials=False)[0]["state"] == "finished"
     after = {one["id"]: one["started"] for one in find_runs(store, of=search["id"])}
-    assert len(after) == 20
+    assert len(after) == 18
     assert before.items() <= after.items()
-    whole = _start(table, "--trials", "20", "--epochs", "100", "--deterministic", "-o", "whole.rosenblatt")
+    whole = _start(
+        table, "--trials", "18", "--epochs", "60", "--repeats", "1", "--deterministic", "-o", "whole.rosenblatt"
+    )
     assert whole.wait(timeout=100) == 0
     models = [load_model(table / name) for name in ("people.rosenblatt", "whole.rosenblatt")]
     assert all(np.array_equal(a.theta, b.theta) for a, b in zip(models[0].networks, models[1].networks, strict=True))

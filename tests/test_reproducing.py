@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from rosenblatt.cli import _Stop, cli
 from rosenblatt.errors import RunError
+from rosenblatt.launching import Launch, launch
 from rosenblatt.reproducing import reproduce, resume
 from rosenblatt.runs.batches import Batch
 from rosenblatt.runs.comparing import causes, compare, verdict
@@ -142,3 +143,25 @@ def test_nothing_to_go_on_with_is_told(fitted, store):
         resume(store, "people", quiet)
     with pytest.raises(RunError, match="no experiment and no run 'nothing'"):
         resume(store, "nothing", quiet)
+
+
+def test_the_difference_of_two_sources_is_that_of_their_files(here):
+    import subprocess
+
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+
+    code = "import rosenblatt\nrosenblatt.track().finish()\n"
+    (here / "train.py").write_text(code)
+    git("init", "-q", ".")
+    git("add", "-A")
+    git("commit", "-q", "-m", "first")
+    found = []
+    for change in ("", "# changed\n"):
+        (here / "train.py").write_text(code + change)
+        found.append(launch(Launch("train.py", ()))[1].id)
+    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    lines = compare(store, *found)["source"].splitlines()
+    assert lines[0] == "diff --git train.py train.py"
+    assert [line for line in lines if line.startswith("+") and "++" not in line] == ["+# changed"]
+    store.close()

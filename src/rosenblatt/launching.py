@@ -30,7 +30,7 @@ from rosenblatt.runs.queries import finished_run
 from rosenblatt.runs.resources import Resources, peak_memory
 from rosenblatt.runs.secrets import masked_arguments
 from rosenblatt.runs.source import add, hash_of
-from rosenblatt.runs.tracking import RUN, Run, new_id
+from rosenblatt.runs.tracking import RUN, Run, known_data, new_id
 
 LARGEST = 20_000_000_000  # bytes of a file whose content is hashed because it was read
 _NAMED_SIGNALS = {number.value: number.name for number in signal.Signals}
@@ -73,9 +73,8 @@ def launch(
         return _Process(asked, run, folder, None).wait(), run
     captured = Captured(folder if asked.is_module else script, run.keep_source)
     captured.environment["linear_algebra"] = []  # that of the script is told when it ends
-    for path in asked.data:
-        run.use_data(folder / path)
-    digests = [data_of(folder / path)["hash"] for path in asked.data]
+    run.data = [known_data(folder / path) for path in asked.data]
+    digests = [one["hash"] for one in run.data]
     inside = os.path.relpath(folder, captured.source["root"])
     spec = {"command": asked.command, "folder": inside, "script": "" if asked.is_module else file_hash(script)}
     identity = identity_of("script", hash_of(captured.source), spec, digests, captured.environment)
@@ -87,6 +86,8 @@ def launch(
     run.begin(asked.name, "script", None, identity=identity)
     run.set_params(run.params)
     run.tag(**asked.tags)
+    if run.data:
+        run.fact("data", run.data)
     run.fact("command", masked_arguments(asked.command))
     run.fact("folder", str(folder))
     known = {"target": asked.target, "arguments": masked_arguments(asked.arguments), "is_module": asked.is_module}

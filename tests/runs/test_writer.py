@@ -198,11 +198,11 @@ def test_a_line_of_the_spool_that_was_cut_off_is_left_out(url, said, monkeypatch
 
     spool = Spool(url, "w")
     spool.add(a_run(Batch(), loss=[1.0]).rows)
-    assert deliver_left(Store(url)) == 0  # its process still writes it
+    store = Store(url)
+    assert deliver_left(store) == 0  # its process still writes it
     spool.leave()
     with spool.path.open("ab") as file:
         file.write(b'{"runs": [{"id"')
-    store = Store(url)
     assert deliver_left(store) == 1
     assert [one["id"] for one in find_runs(store)] == ["a"]
     store.close()

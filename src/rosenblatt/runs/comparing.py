@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,6 +105,7 @@ def source_difference(a: dict[str, Any], b: dict[str, Any]) -> str:
         try:
             for source, place in zip((a, b), places, strict=True):
                 restore(source, place, fetch)
+                shutil.rmtree(place / ".git", ignore_errors=True)
         except RosenblattError as error:
             return f"The sources differ, but cannot be shown: {error}"
         return difference(places)

@@ -119,9 +119,7 @@ def difference(folders: tuple[Path, Path]) -> str:
         capture_output=True,
         check=False,
     )
-    lines = run.stdout.decode(errors="replace").splitlines()
-    kept = [line for line in lines if "/.git/" not in line]
-    words = "\n".join(kept)
+    words = run.stdout.decode(errors="replace")
     for folder in folders:
         words = words.replace(f"{folder}/".lstrip("/"), "").replace(f"{folder}/", "")
     return words

@@ -128,7 +128,7 @@ class Run:
 
     def use_data(self, path: str | Path, name: str = "") -> None:
         """Take down the content of a file or folder that the run learns from, as a hash. Raises RunError."""
-        self.data.append(_data(path, name))
+        self.data.append(known_data(path, name))
         self.fact("data", self.data)
 
     def log_artifact(self, path: str | Path, name: str = "", kind: str = "file") -> None:
@@ -331,7 +331,7 @@ def track(
     given, experiment = experiment, experiment or (place.stem if place.is_file() else place.name)
     inherited = os.environ.pop(RUN, None) if store is None else None
     run = Run(url, inherited or new_id(), experiment, params or {})
-    run.data = [_data(path) for path in data]
+    run.data = [known_data(path) for path in data]
     if inherited:
         os.environ[PARENT] = inherited
         run.attach(given, name)
@@ -398,7 +398,8 @@ def _nowhere(_run: str, _entry: Any) -> None:
     """Where nothing is tracked."""
 
 
-def _data(path: str | Path, name: str = "") -> dict[str, Any]:
+def known_data(path: str | Path, name: str = "") -> dict[str, Any]:
+    """Data by its content, as `data_of` gives it. Raises RunError where it cannot be read."""
     try:
         return data_of(Path(path), name)
     except OSError as error:

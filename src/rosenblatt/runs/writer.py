@@ -262,9 +262,11 @@ class Writer:
         if self._lost_since is not None:
             self._say(f"the store is back after {time.monotonic() - self._lost_since:.0f} s; what waited is delivered")
             self._lost_since = None
-        for run in gone - self.deleted:
+        for run in sorted(gone - self.deleted, key=len):
             self.deleted.add(run)
             self._alive.pop(run, None)
+            if run.rpartition("-")[0] in self.deleted:  # a trial of a search that was
+                continue
             self._say(f"run {run} was deleted while it was written; what comes of it is no longer kept")
         return True
 
