@@ -187,10 +187,9 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
     after = {one["id"]: one["started"] for one in find_runs(store, of=search["id"])}
     assert len(after) == 18
     assert before.items() <= after.items()
-    whole = _start(
-        table, "--trials", "18", "--epochs", "60", "--repeats", "1", "--deterministic", "-o", "whole.rosenblatt"
-    )
-    assert whole.wait(timeout=100) == 0
+    whole = _start(table, *words, "-o", "whole.rosenblatt")
+    whole.communicate(timeout=100)
+    assert whole.returncode == 0
     models = [load_model(table / name) for name in ("people.rosenblatt", "whole.rosenblatt")]
     assert all(np.array_equal(a.theta, b.theta) for a, b in zip(models[0].networks, models[1].networks, strict=True))
 
