@@ -208,3 +208,18 @@ def test_what_is_printed_comes_through_while_the_script_runs(project):
     process.terminate()
     process.communicate(timeout=20)
     assert process.returncode == 143
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_a_script_sees_a_terminal_where_there_is_one(project, store):
+
+    (project / "screen.py").write_text("import os, sys\nprint(sys.stdout.isatty(), os.isatty(2), '\\rover')\n")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "rosenblatt", "run", "screen.py"]
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE)
+    _, error = process.communicate(timeout=30)
+    os.close(theirs)
+    assert process.returncode == 0, error.decode()
+    assert os.read(ours, 1000) == b"True False \rover\r\n"
+    os.close(ours)
+    assert output_of(store, find_runs(store)[0]["id"]) == [("stdout", "over\n")]

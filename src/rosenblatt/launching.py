@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rosenblatt.errors import RunError, nearest
 from rosenblatt.runs import launched
@@ -145,15 +146,18 @@ class _Process:
         tracked = self._run.url is not None
         if tracked:
             env |= {RUN: self._run.id, "ROSENBLATT_STORE": self._run.place}
+        (out, out_of_script), (error, error_of_script) = _channel(sys.stdout), _channel(sys.stderr)
         process = subprocess.Popen(  # noqa: S603 - the user's own script
-            self._command, cwd=self._folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            self._command, cwd=self._folder, env=env, stdout=out_of_script, stderr=error_of_script
         )
+        os.close(out_of_script)
+        os.close(error_of_script)
         interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the script's
         ended = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         output = Output(self._run.writer, self._run.id) if tracked else None
         threads = [
             threading.Thread(target=_pass_on, args=(pipe, stream, name, output), daemon=True)
-            for pipe, stream, name in ((process.stdout, sys.stdout, "stdout"), (process.stderr, sys.stderr, "stderr"))
+            for pipe, stream, name in ((out, sys.stdout, "stdout"), (error, sys.stderr, "stderr"))
         ]
         for thread in threads:
             thread.start()
@@ -172,9 +176,8 @@ class _Process:
         finally:
             for thread in threads:
                 thread.join(timeout=5.0)
-            for pipe in (process.stdout, process.stderr):
-                if pipe:
-                    pipe.close()
+            os.close(out)
+            os.close(error)
             signal.signal(signal.SIGINT, interrupted)
             signal.signal(signal.SIGTERM, ended)
             if output:
@@ -230,18 +233,34 @@ class _Process:
             self.write_source()
 
 
-def _pass_on(pipe: BinaryIO, stream: Any, name: str, output: Output | None) -> None:
-    """What the script prints, at once."""
-    import codecs
+def _channel(stream: Any) -> tuple[int, int]:
+    """Two ends, ours and the script's, of what it prints: a terminal where ours is one, so that it shows bars and
+    colors as it would without us; else a pipe."""
+    if sys.platform == "win32" or not stream.isatty():
+        return os.pipe()
+    import fcntl
+    import termios
 
+    ours, theirs = os.openpty()
+    settings = termios.tcgetattr(theirs)
+    settings[1] &= ~termios.OPOST  # our own terminal makes of line ends what it needs
+    termios.tcsetattr(theirs, termios.TCSANOW, settings)
+    with suppress(OSError):
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, fcntl.ioctl(stream.fileno(), termios.TIOCGWINSZ, bytes(8)))
+    return ours, theirs
+
+
+def _pass_on(pipe: int, stream: Any, name: str, output: Output | None) -> None:
+    """What the script prints, at once, until it has closed its end."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    while part := os.read(pipe.fileno(), 65_536):
-        words = decoder.decode(part)
-        with suppress(OSError, ValueError):
-            stream.write(words)
-            stream.flush()
-        if output:
-            output.add(name, words)
+    with suppress(OSError):  # a terminal whose other end is closed
+        while part := os.read(pipe, 65_536):
+            words = decoder.decode(part)
+            with suppress(OSError, ValueError):
+                stream.write(words)
+                stream.flush()
+            if output:
+                output.add(name, words)
 
 
 def _ended(status: int) -> tuple[str, str | None]:
