@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -131,11 +133,22 @@ def test_two_runs_are_compared_in_what_differs(fitted, store):
     assert found["metrics"]["auc"][0] is not None
 
 
-def test_a_run_of_a_program_of_its_own_cannot_be_made_again_from_here(store):
+def test_a_run_of_no_script_cannot_be_made_again(store, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["a notebook"])
     with track("mine") as run:
         run.log({"loss": 1.0})
-    with pytest.raises(RunError, match="program of its own"):
+    with pytest.raises(RunError, match="was not made by a script"):
         reproduce(store, run.id, quiet)
+
+
+def test_a_script_that_was_run_by_itself_is_made_again_too(here):
+    code = "import sys, rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': float(sys.argv[1])})\n"
+    (here / "alone.py").write_text(code)
+    subprocess.run([sys.executable, "alone.py", "0.25"], check=True)
+    (here / "alone.py").unlink()
+    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    assert reproduce(store, "last", quiet)["verdict"] == "identical"
+    store.close()
 
 
 def test_nothing_to_go_on_with_is_told(fitted, store):
@@ -146,8 +159,6 @@ def test_nothing_to_go_on_with_is_told(fitted, store):
 
 
 def test_the_difference_of_two_sources_is_that_of_their_files(here):
-    import subprocess
-
     def git(*words):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
 

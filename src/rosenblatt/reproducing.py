@@ -54,12 +54,23 @@ def _again(store: Store, run: str, say: Say) -> str:
         say(line)
     if "asked" in known:
         return _fit_again(store, run, known, say)
-    if "launched" in known:
-        return _launch_again(store, run, known, say)
+    asked = known.get("launched") or _script_of(known)
+    if asked:
+        return _launch_again(store, run, known, asked, say)
     raise RunError(
-        f"Run {run} was made by a program of its own ({' '.join(known.get('command', []))}). Run that with `rosenblatt "
-        "run SCRIPT`, and it can be made again."
+        f"Run {run} was not made by a script, but by {' '.join(known.get('command', []))!r}, which alone can make it "
+        "again."
     )
+
+
+def _script_of(known: dict[str, Any]) -> dict[str, Any] | None:
+    """The script that a run of a program of its own was made by, as `launch` records it; None for a notebook."""
+    words = known.get("arguments") or [""]
+    is_module = words[0] == "-m" and len(words) > 1
+    if not is_module and not words[0].endswith(".py"):
+        return None
+    target, *arguments = words[1:] if is_module else words
+    return {"target": target, "arguments": arguments, "is_module": is_module, "data": []}
 
 
 def _news(known: dict[str, Any]) -> list[str]:
@@ -94,9 +105,9 @@ def _fit_again(store: Store, run: str, known: dict[str, Any], say: Say) -> str:
     return recorder.run.id
 
 
-def _launch_again(store: Store, run: str, known: dict[str, Any], say: Say) -> str:
-    """Restore the source in a fresh folder, link the data that lay beside it, and run the script there."""
-    source, asked = known["source"], known["launched"]
+def _launch_again(store: Store, run: str, known: dict[str, Any], asked: dict[str, Any], say: Say) -> str:
+    """Restore the source in a fresh folder, copy the data that lay beside it, and run the script there."""
+    source = known["source"]
     fresh = Path(tempfile.mkdtemp(prefix=f"rosenblatt-{run}-")) / "source"
     restore(source, fresh, fetch)
     say(f"source: restored in {fresh}")

@@ -283,6 +283,7 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
     from rosenblatt.runs import queries
     from rosenblatt.runs.exporting import export as write
     from rosenblatt.runs.exporting import to_json
+    from rosenblatt.runs_in_words import counted
 
     place = out or ("sqlite:///mlflow.db" if format_ == "mlflow" else f"runs-{format_}")
     with _opened(store or outer) as opened:
@@ -290,7 +291,9 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
         with _bar(len(ids), "runs") as done:
             written = write(opened, ids, format_, place, done)
     click.echo(
-        to_json({"runs": len(ids), "written": written}) if as_json else f"{len(ids):,} runs: {', '.join(written)}"
+        to_json({"runs": len(ids), "written": written})
+        if as_json
+        else f"{counted(len(ids), 'run')}: {', '.join(written)}"
     )
 
 
@@ -303,6 +306,7 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
 def delete(outer: str | None, names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
     """Delete runs, those of a search with its trials. Their files go with `runs tidy`."""
     from rosenblatt.runs import queries
+    from rosenblatt.runs_in_words import counted
 
     if bool(names) == bool(where):
         raise SpecError("Name the runs to delete, or give --where with a filter.")
@@ -310,8 +314,8 @@ def delete(outer: str | None, names: tuple[str, ...], where: str, yes: bool, sto
         ids = [queries.run_named(opened, name) for name in names]
         ids += [one["id"] for one in queries.find_runs(opened, where)] if where else []
         trials = sum(queries.trials_of(opened, ids).values())
-        more = f" and {trials:,} trials" if trials else ""
-        if not yes and not click.confirm(f"Delete {len(ids):,} runs{more}?", err=True):
+        more = f" and {counted(trials, 'trial')}" if trials else ""
+        if not yes and not click.confirm(f"Delete {counted(len(ids), 'run')}{more}?", err=True):
             return
         click.echo(f"deleted: {opened.delete(ids):,}")
 

@@ -49,7 +49,7 @@ def show_runs(found: Sequence[Mapping[str, Any]], trials: Mapping[str, int], met
         table.add_row(
             one["id"],
             escape(one["experiment"]),
-            escape(f"{name}, {count} trials" if count else name),
+            escape(f"{name}, {counted(count, 'trial')}" if count else name),
             state,
             when(one["started"])[5:16],
             duration((one["ended"] or one["beat"]) - one["started"]),
@@ -66,7 +66,7 @@ def show_run(known: Mapping[str, Any], curves: Mapping[str, Points]) -> None:
         "run": known["id"],
         "experiment": known["experiment"],
         "name": known["name"],
-        "kind": f"{known['kind']}, {known['trials']} trials" if known["trials"] else known["kind"],
+        "kind": f"{known['kind']}, {counted(known['trials'], 'trial')}" if known["trials"] else known["kind"],
         "state": known["state"] + (f": {known['reason']}" if known["reason"] else ""),
         "started": f"{when(known['started'])}, took {duration((known['ended'] or known['beat']) - known['started'])}",
         "command": " ".join(known.get("command", ())),
@@ -131,9 +131,7 @@ def show_verdict(found: Mapping[str, Any]) -> None:
     color = {"identical": "green", "within tolerance": "green", "differs": "red"}.get(word, "yellow")
     far = found["furthest"]
     how = "" if not far else f", at most {far:.3g} of the value apart" if math.isfinite(far) else ""
-    console.print(
-        f"[bold {color}]{word}[/]{how} ({found['compared']} metrics and weights compared; run {found['run']})"
-    )
+    console.print(f"[bold {color}]{word}[/]{how} ({counted(found['compared'], 'result')} compared; run {found['run']})")
     if found["first"]:
         step = found["first"]["step"]
         console.print(f"first: {escape(found['first']['what'])}" + (f", at step {step}" if step is not None else ""))
@@ -168,6 +166,11 @@ def short(value: Any) -> str:
         return f"{value:.5g}"
     words = str(value)
     return words if len(words) <= 60 else f"{words[:57]}..."
+
+
+def counted(number: int, what: str) -> str:
+    """3 runs, 1 run."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def when(seconds: float) -> str:
@@ -218,10 +221,10 @@ def _source(source: Mapping[str, Any]) -> str:
         branch = f" on {source['branch']}" if source["branch"] else ""
         return (
             f"{source['root']} at {source['commit'][:12]}{branch}"
-            + (f" and {files} files that differ" if files else "")
+            + (f" and {counted(files, 'file')} that differ" if files else "")
             + more
         )
-    return f"{files} files of {source['root']}{more}"
+    return f"{counted(files, 'file')} of {source['root']}{more}"
 
 
 def _environment(known: Mapping[str, Any]) -> str:

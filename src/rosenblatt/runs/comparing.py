@@ -80,8 +80,8 @@ def verdict(store: Store, one: str, other: str, tolerance: float) -> dict[str, A
     apart = [_furthest(name, curves[0].get(name), curves[1].get(name), tolerance) for name in compared]
     if a.get("weights") or b.get("weights"):
         apart += _weights(a, b)
-    if a.get("exit_status") != b.get("exit_status"):
-        what = f"the exit status was {a.get('exit_status')}, and is {b.get('exit_status')}"
+    if "exit_status" in a and "exit_status" in b and a["exit_status"] != b["exit_status"]:
+        what = f"the exit status was {a['exit_status']}, and is {b['exit_status']}"
         apart.append((np.inf, 2**62, what))
     furthest = max((far for far, _, _ in apart), default=0.0)
     beyond = sorted((step, what) for far, step, what in apart if far > tolerance)
