@@ -228,3 +228,22 @@ def test_of_two_searches_in_a_script_the_right_one_goes_on(store, monkeypatch):
     assert again.run == second.run
     assert [trial.reused for trial in again.trials] == [True] * 3 + [False] * 2
     assert len(find_runs(store, of=second.run)) == 5
+
+
+def test_a_search_that_goes_on_compares_with_the_trials_before(store, monkeypatch):
+    first = search(experiment="C", trials=12, stopping="asha", sampler="random")
+    monkeypatch.setenv("ROSENBLATT_RESUME", first.run)
+    worst = {"x": 2.0, "activation": "relu"}
+    monkeypatch.setattr("rosenblatt.function_search.Sampler.ask", _after(12, worst))
+    again = search(experiment="C", trials=13, stopping="asha", sampler="random")
+    assert again.run == first.run
+    assert again.trials[12].state == "stopped"
+    assert len(again.trials[12].curve) == 1
+
+
+def _after(number, values):
+    """Proposals as they are, and then these values."""
+    from rosenblatt.tuning.samplers import Sampler
+
+    ask = Sampler.ask
+    return lambda self, asked: dict(values) if asked >= number else ask(self, asked)

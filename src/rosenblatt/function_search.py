@@ -17,7 +17,7 @@ from rosenblatt.recording import RESUME
 from rosenblatt.runs.batches import better
 from rosenblatt.runs.captured import Captured, data_of, identity_of, main_place
 from rosenblatt.runs.places import url_of
-from rosenblatt.runs.queries import details, find_runs, params_of, summaries
+from rosenblatt.runs.queries import curves, details, find_runs, params_of, summaries
 from rosenblatt.runs.source import hash_of
 from rosenblatt.runs.store import Store
 from rosenblatt.runs.tracking import Run, new_id
@@ -256,6 +256,7 @@ class _Tuning:
             if known is not None:
                 trial.run, trial.state, trial.score, trial.reused = known.run, known.state, known.score, True
                 trial.curve = known.curve
+                self._take_up(trial)
             else:
                 self._run_one(trial)
             with self._lock:
@@ -314,6 +315,14 @@ class _Tuning:
             elif len(others) >= self._reduction:
                 run.should_stop |= score < ranked[max(len(ranked) // self._reduction, 1) - 1]
 
+    def _take_up(self, trial: FunctionTrial) -> None:
+        """Have others compared with a trial that was made before."""
+        best = -math.inf
+        with self._lock:
+            for reports, value in enumerate(trial.curve.values(), 1):
+                best = max(best, self._sign * value)
+                self._at.setdefault(reports, []).append(best)
+
     def _is_rung(self, reports: int) -> bool:
         while reports % self._reduction == 0:
             reports //= self._reduction
@@ -353,13 +362,16 @@ class _Tuning:
         found = [one for one in find_runs(store, where, of=of) if one["identity"] and one["reason"] != "interrupted"]
         ids = [one["id"] for one in found]
         metrics, params = summaries(store, ids), params_of(store, ids)
+        known = curves(store, ids, self._metric, None)
         store.close()
         which = "max" if self._direction == "maximize" else "min"
         for one in found:
             metric = metrics[one["id"]].get(self._metric)
             if metric and metric[which] is not None:
                 trial = FunctionTrial(one["number"], dict(params[one["id"]]), one["id"], one["state"], metric[which])
-                trial.curve = {int(metric["step"]): float(metric["last"] or metric[which])}
+                points = known[one["id"]]
+                found_points = zip(points.steps.tolist(), points.values.tolist(), strict=True)
+                trial.curve = {step: value for step, value in found_points if math.isfinite(value)}
                 self._known.setdefault(one["identity"], trial)
 
 
