@@ -302,6 +302,30 @@ run.finish()
     assert found["child"].values.tolist() == [2.0]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_of_multiprocessing_writes_what_is_left_when_it_ends(here):
+    code = """
+import multiprocessing
+from rosenblatt.runs.tracking import track
+def work(run):
+    run.log({"child": 2.0}, step=1)
+    print("printed by the child")
+run = track("forked")
+child = multiprocessing.get_context("fork").Process(target=work, args=(run,))
+child.start()
+child.join()
+run.finish()
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "printed by the child\n"
+    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    known = find_runs(store)[0]
+    assert all_curves(store, known["id"])["child"].values.tolist() == [2.0]
+    assert known["state"] == "finished"
+    store.close()
+
+
 def test_two_processes_log_to_one_store_at_once(here):
     code = """
 import sys

@@ -16,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from multiprocessing.util import Finalize
+from multiprocessing.util import Finalize, register_after_fork
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,7 @@ class Writer:
             self._is_lost(error)
         self._start()
         _writers.add(self)
+        register_after_fork(self, _at_its_end)
 
     def _start(self) -> None:
         self.id = secrets.token_hex(4)
@@ -131,7 +132,6 @@ class Writer:
         alive = dict(self._alive)
         self._start()
         self._alive = dict.fromkeys(alive, time.time())
-        Finalize(None, self.close, exitpriority=10)  # children of multiprocessing end without what atexit has
 
     def log(self, run: str, entry: Entry) -> None:
         """Take a point of one or more curves; returns at once."""
@@ -309,6 +309,11 @@ def _by_run(rows: dict[str, list[Row]]) -> dict[str, dict[str, list[Row]]]:
             run = row.get("run") or row.get("id") or ""
             parts.setdefault(run, {}).setdefault(table, []).append(row)
     return parts
+
+
+def _at_its_end(writer: Writer) -> None:
+    """Have a child of multiprocessing, which ends without what atexit has, write what is left."""
+    Finalize(None, writer.close, exitpriority=10)
 
 
 _open: dict[str, Writer] = {}
