@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -109,13 +110,14 @@ def test_an_empty_space_is_refused(store):
 
 
 def test_several_workers_share_the_trials(store):
-    def slow(params, run):
-        time.sleep(0.05)
+    meeting = threading.Barrier(4)  # which four trials at a time must come to
+
+    def meets(params, run):
+        meeting.wait(timeout=30)
         return params["x"]
 
-    started = time.monotonic()
-    found = search(slow, workers=4, trials=24)
-    assert time.monotonic() - started < 24 * 0.05 * 3
+    found = search(meets, workers=4, trials=24)
+    assert {trial.state for trial in found.trials} == {"finished"}
     assert sorted(trial.number for trial in found.trials) == list(range(24))
 
 
