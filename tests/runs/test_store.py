@@ -157,12 +157,24 @@ def test_a_store_that_is_only_read_is_not_made(tmp_path):
     assert not (tmp_path / "runs.db").exists()
 
 
-def test_two_processes_may_make_a_store_at_once(url):
-    code = f"from rosenblatt.runs.store import Store; Store({url!r})"
-    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)]
+def test_processes_may_make_a_store_at_once(url):
+    code = f"""
+import alembic.command, sys
+from rosenblatt.runs.store import Store
+print("ready", flush=True)
+sys.stdin.readline()
+Store({url!r}).close()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     for process in processes:
         _, error = process.communicate(timeout=60)
-        assert process.returncode == 0, error.decode()
+        assert process.returncode == 0, error
 
 
 def test_a_store_in_a_file_lets_others_read_while_one_writes(tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,8 +190,8 @@ def _engine(url: str, create: bool) -> Engine:
 
 def _make_folder(folder: Path) -> None:
     try:
-        if not folder.exists():
-            folder.mkdir(parents=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)  # another process may be making it
             if folder.name == FOLDER:  # what is in it is not for version control
                 (folder / ".gitignore").write_text("*\n")
     except OSError as error:
@@ -199,7 +200,16 @@ def _make_folder(folder: Path) -> None:
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun below
-    for setting in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -20000"):
+    deadline = time.monotonic() + PATIENCE
+    while True:  # SQLite does not wait by itself where two processes make a file at once
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    for setting in ("synchronous = NORMAL", "foreign_keys = ON", "cache_size = -20000"):
         connection.execute(f"PRAGMA {setting}")
 
 
