@@ -41,7 +41,6 @@ from rosenblatt.spec import HYPERPARAMETERS, Spec
 from rosenblatt.trials import Trial
 
 RESUME = "ROSENBLATT_RESUME"  # tells a command that its run is one that was interrupted
-REPRODUCE = "ROSENBLATT_REPRODUCE"  # tells a command which run it makes again
 EVERY = 0.3  # seconds between two writings of trials
 MODEL = "model.rosenblatt"
 _SHORT = {
@@ -90,6 +89,7 @@ class Recorder:
     experiment: str
     name: str = ""
     reuse: bool = False
+    reproduces: str = ""  # the run that it makes again
     reused: str = ""  # the finished run that is the same
     run: Run | None = None
     state: Path | None = None  # the folder in which the state of a search is kept
@@ -98,7 +98,7 @@ class Recorder:
     _written: float = 0.0
     _begun: set[int] = field(default_factory=set)  # trials whose run is written
     _changed: set[int] = field(default_factory=set)
-    _identity: str = ""
+    _output: Output | None = None  # once the run has begun
     _say: Callable[[str], None] = print
 
     @classmethod
@@ -135,9 +135,9 @@ class Recorder:
         captured = Captured(Path.cwd(), run.keep_source)
         rows = [one.fingerprint().hex() for one in (data, validation) if one is not None]
         told = asked.to_json() | {"table": "", "test": "", "validation": "", "threads": None}
-        self._identity = identity_of("fit", _engine(), told, rows, captured.environment)
+        identity = identity_of("fit", _engine(), told, rows, captured.environment)
         if self.reuse:
-            finished = finished_run(self.url, self._identity)
+            finished = finished_run(self.url, identity)
             model = _model_of(self.url, finished) if finished else None
             if model is not None:
                 self.reused = finished or ""
@@ -146,7 +146,8 @@ class Recorder:
         if self.resumed:
             run.go_on(captured)
         else:
-            run.begin(self.name, kind, captured, identity=self._identity)
+            run.begin(self.name, kind, captured, identity=identity)
+        self._output = Output(run.writer, run.id)
         run.set_params(*_hyperparameters(asked.spec))
         run.fact("asked", asked.to_json())
         run.fact("engine", {"source": _engine()})
@@ -160,11 +161,8 @@ class Recorder:
                 run.use_data(path, what)
         if self.state:
             run.fact("state_folder", str(self.state))
-        if os.environ.get(REPRODUCE):
-            run.fact("reproduces", os.environ[REPRODUCE])
-        self._output = Output(run.writer, run.id)
-        self._output.add("stdout", "".join(f"{line}\n" for line in self._said))
-        self._said.clear()
+        if self.reproduces:
+            run.fact("reproduces", self.reproduces)
         return None
 
     def trials(self, search: Search, at_end: bool = False) -> None:
@@ -212,7 +210,7 @@ class Recorder:
 
     def finish(self, state: str, reason: str | None = None) -> None:
         """End the run."""
-        if self.run is None or self.reused or not self._identity:
+        if self.run is None or self._output is None:
             return
         self._output.add("stdout", "".join(f"{line}\n" for line in self._said))
         self._output.write(at_end=True)

@@ -17,7 +17,7 @@ import psutil
 from rosenblatt.errors import RunError
 from rosenblatt.fitting import fit_asked
 from rosenblatt.launching import Launch, launch
-from rosenblatt.recording import REPRODUCE, RESUME, Asked, Recorder
+from rosenblatt.recording import RESUME, Asked, Recorder
 from rosenblatt.runs.artifacts import fetch
 from rosenblatt.runs.captured import data_of
 from rosenblatt.runs.comparing import differing, verdict
@@ -95,12 +95,9 @@ def _news(known: dict[str, Any]) -> list[str]:
 
 def _fit_again(store: Store, run: str, known: dict[str, Any], say: Say) -> str:
     asked = Asked.from_json(known["asked"])
-    os.environ[REPRODUCE] = run
-    try:
-        recorder = Recorder.of(asked, known["experiment"], name=f"{run} again", store=_place(store))
-        fit_asked(recorder, say)
-    finally:
-        del os.environ[REPRODUCE]
+    recorder = Recorder.of(asked, known["experiment"], name=f"{run} again", store=_place(store))
+    recorder.reproduces = run
+    fit_asked(recorder, say)
     assert recorder.run is not None  # noqa: S101 - there is a store
     return recorder.run.id
 
@@ -148,8 +145,9 @@ def resume(store: Store, word: str, say: Say = print) -> int:
 
     Raises RunError where there is none.
     """
-    found = [one for one in find_runs(store, trials=False) if word in (one["experiment"], one["id"], one["name"])]
-    found = found or [one for one in find_runs(store, trials=False) if one["id"].startswith(word)]
+    runs = find_runs(store, trials=False)
+    found = [one for one in runs if word in (one["experiment"], one["id"], one["name"])]
+    found = found or [one for one in runs if one["id"].startswith(word)]
     if not found:
         raise RunError(f"There is no experiment and no run {word!r}. `rosenblatt runs` lists them.")
     open_ones = [

@@ -346,16 +346,12 @@ def tidy(outer: str | None, rescue: bool, store: str | None, as_json: bool) -> N
 @contextmanager
 def _opened(place: str | None) -> Iterator[Store]:
     """The store to read, with what waited for it delivered."""
-    from contextlib import suppress
-
-    from rosenblatt.errors import StoreLostError
-    from rosenblatt.runs.spool import deliver_left
+    from rosenblatt.runs.spool import deliver_all
     from rosenblatt.runs.store import Store
 
     store = Store(_url(place), create=False)
     try:
-        with suppress(StoreLostError, OSError):
-            deliver_left(store)
+        deliver_all(store)
         yield store
     finally:
         store.close()

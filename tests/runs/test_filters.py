@@ -89,6 +89,8 @@ def test_runs_are_sorted_with_those_that_have_no_value_last(three, sort, expecte
         ("colour = 3", "A field was expected", 0),
         ("'a' = 3", "A field such as", 0),
         ("params.lr like 3", "A pattern in quotes", 15),
+        ("metrics.auc like '%a%'", "'like' is for words, but 'like' came", 12),
+        ("started not like '2%'", "'like' is for words", 12),
         ("params.lr is 3", "null or not null", 13),
         ("started > soon", "A time such as", 10),
         ("params.x not = 3", "An operator", 13),

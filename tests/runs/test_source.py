@@ -106,9 +106,20 @@ def test_what_is_too_large_or_secret_is_left_out_and_listed(repository, kept, mo
     assert "credentials" in found["left_out"][".env"]
 
 
-def test_the_remote_is_kept_without_its_password(repository, kept):
-    git(repository, "remote", "add", "origin", "https://ana:hunter2@git.example/x.git")
-    assert capture(repository, kept)["remote"] == "https://******@git.example/x.git"
+@pytest.mark.parametrize(
+    ("remote", "kept_as"),
+    [
+        ("https://ana:hunter2@git.example/x.git", "https://git.example/x.git"),
+        ("https://hunter2@git.example/x.git", "https://git.example/x.git"),
+        ("ssh://git@git.example:22/x.git", "ssh://git@git.example:22/x.git"),
+        ("ssh://ana:hunter2@git.example/x.git", "ssh://ana@git.example/x.git"),
+        ("git@git.example:ana/x.git", "git@git.example:ana/x.git"),
+        ("/a/folder", "/a/folder"),
+    ],
+)
+def test_the_remote_is_kept_as_it_can_be_cloned_without_its_password(repository, kept, remote, kept_as):
+    git(repository, "remote", "add", "origin", remote)
+    assert capture(repository, kept)["remote"] == kept_as
 
 
 def test_a_commit_that_is_gone_is_taken_from_the_remote_or_told(repository, kept, tmp_path):

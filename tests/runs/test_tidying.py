@@ -74,7 +74,16 @@ def test_tidying_keeps_what_runs_refer_to(here, monkeypatch):
         kept.append(run.id)
     store = Store(run.url)
     assert tidy(store) == dict.fromkeys(
-        ("delivered", "delivered_files", "killed_runs", "removed_files", "removed_documents", "removed_states"), 0
+        (
+            "delivered",
+            "delivered_files",
+            "refused_records",
+            "killed_runs",
+            "removed_files",
+            "removed_documents",
+            "removed_states",
+        ),
+        0,
     )
     store.delete(kept[:1])
     assert tidy(store)["removed_files"] == 1  # its own one; the model is the others' too

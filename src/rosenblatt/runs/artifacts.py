@@ -9,13 +9,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from rosenblatt.errors import StorageError, StoreError
+from rosenblatt.errors import StorageError
 from rosenblatt.runs.places import spools
 
 YOUNG = 3600.0  # seconds in which a file is not swept, whoever refers to it
@@ -58,7 +58,7 @@ def keep(path: Path, root: str, url: str) -> Kept:
         place = _place_of(root)
         if not place.has(digest):
             place.put(digest, path)
-    except Exception as error:
+    except (OSError, StorageError) as error:
         if not _wait(path, digest, url):
             raise StorageError(f"{str(path)!r} cannot be kept in {root!r}: {error}.") from error
     return Kept(digest, size, root)
@@ -81,7 +81,7 @@ def fetch(digest: str, root: str, path: Path) -> None:
         is_whole = hash_of(part) == digest
         if is_whole:
             part.replace(path)
-    except Exception as error:
+    except (OSError, StorageError) as error:
         raise StorageError(f"The file {digest} cannot be read from {root!r}: {error}.") from error
     finally:
         part.unlink(missing_ok=True)
@@ -156,33 +156,47 @@ class _Bucket:
             import obstore
             from obstore.store import from_url
         except ModuleNotFoundError as error:
-            raise StoreError(f"Artifacts in {root!r} need obstore: pip install 'rosenblatt[objects]'.") from error
+            raise StorageError(f"Artifacts in {root!r} need obstore: pip install 'rosenblatt[objects]'.") from error
         local = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
         options: dict[str, Any] = {"client_options": {"allow_http": True, "timeout": "60s"}} if local else {}
         options["retry_config"] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
-        self._obstore, self._store = obstore, from_url(root, **options)
+        self._obstore = obstore
+        with self._told():
+            self._store = from_url(root, **options)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of obstore, which share nothing with others, as ours."""
+        try:
+            yield
+        except self._obstore.exceptions.BaseError as error:
+            raise StorageError(str(error).splitlines()[0]) from error
 
     def has(self, digest: str) -> bool:
         try:
-            self._obstore.head(self._store, digest)
+            with self._told():
+                self._obstore.head(self._store, digest)
         except FileNotFoundError:
             return False
         return True
 
     def put(self, digest: str, path: Path) -> None:
-        self._obstore.put(self._store, digest, path)
+        with self._told():
+            self._obstore.put(self._store, digest, path)
 
     def get(self, digest: str, path: Path) -> None:
-        with path.open("wb") as file:
+        with self._told(), path.open("wb") as file:
             for part in self._obstore.get(self._store, digest).stream():
                 file.write(part)
 
     def remove(self, digest: str) -> None:
-        self._obstore.delete(self._store, digest)
+        with self._told():
+            self._obstore.delete(self._store, digest)
 
     def all(self) -> Iterator[tuple[str, float]]:
-        for batch in self._obstore.list(self._store):
-            yield from ((meta["path"], meta["last_modified"].timestamp()) for meta in batch)
+        with self._told():
+            for batch in self._obstore.list(self._store):
+                yield from ((meta["path"], meta["last_modified"].timestamp()) for meta in batch)
 
 
 @cache

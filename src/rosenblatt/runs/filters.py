@@ -171,6 +171,8 @@ class _Parser:
             return field.is_there() if negated else not_(field.is_there())
         negated = self._negated()
         if self._is("like"):
+            if field.group == "metrics" or (field.group == "attribute" and field.name in (*_NUMBERS, *_TIMES)):
+                raise self._refuse("A comparison such as < was expected, since 'like' is for words")
             self._take()
             token = self._take()
             if token.kind != "text":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -14,8 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from rosenblatt.errors import RunError
-from rosenblatt.runs.secrets import is_secret_file, masked
+from rosenblatt.errors import RunError, StorageError
+from rosenblatt.runs.secrets import is_secret_file
 
 LARGEST = 10_000_000  # bytes of a file that is captured
 MOST = 100_000_000  # bytes of all together
@@ -60,7 +61,7 @@ def add(source: Source, paths: Iterable[Path], keep: Keep) -> None:
         else:
             try:
                 digest, where = keep(path)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
+            except StorageError as error:
                 source["left_out"][name] = str(error)
                 continue
             taken += info.st_size
@@ -131,7 +132,7 @@ def _of_repository(root: Path, keep: Keep) -> Source:
         "root": str(root),
         "commit": commit,
         "branch": (_git(root, "symbolic-ref", "-q", "--short", "HEAD") or "").strip(),
-        "remote": masked((_git(root, "config", "--get", "remote.origin.url") or "").strip()),
+        "remote": _without_credentials((_git(root, "config", "--get", "remote.origin.url") or "").strip()),
         "tree": (_git(root, "rev-parse", "HEAD^{tree}") or "").strip() if commit else "",
         "files": {},
         "left_out": {},
@@ -148,6 +149,11 @@ def _of_repository(root: Path, keep: Keep) -> Source:
             source["files"][line[3:]] = None
     add(source, changed, keep)
     return source
+
+
+def _without_credentials(remote: str) -> str:
+    """An address to clone from. Of ssh a name before @ is part of it; over http it is a password or a token."""
+    return re.sub(r"^(https?://)[^/@]*@|(?<=://)([^/:@]*):[^/@]*(?=@)", r"\1\2", remote)
 
 
 def _clone(source: Source, commit: str, folder: Path) -> None:

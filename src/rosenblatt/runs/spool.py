@@ -14,13 +14,13 @@ from typing import Any
 
 import psutil
 
-from rosenblatt.errors import StoreError, StoreLostError
+from rosenblatt.errors import StorageError, StoreError, StoreLostError
 from rosenblatt.runs import artifacts
 from rosenblatt.runs.batches import Row
 from rosenblatt.runs.places import artifacts_of, spools
 from rosenblatt.runs.store import Store
 
-SUFFIX = ".spool"
+SUFFIX, REFUSED = ".spool", ".refused"
 FOREIGN = 3600.0  # seconds after which a file that another machine wrote last is no longer its own
 _ours: set[str] = set()  # the files that this process writes
 
@@ -62,8 +62,15 @@ class Spool:
             _ours.discard(self.path.name)
 
 
+def deliver_all(store: Store) -> None:
+    """Deliver to a store what ended processes left for it, records and files; what cannot be waits on."""
+    with suppress(StoreError, StorageError, OSError):
+        deliver_left(store)
+        artifacts.deliver(store.url, artifacts_of(store.url))
+
+
 def deliver_left(store: Store) -> int:
-    """Write to a store what ended processes left, files too; how many batches. Raises StoreLostError."""
+    """Write to a store the records that ended processes left; how many batches. Raises StoreLostError."""
     delivered = 0
     for path in left(store.url):
         if _is_alive(path):
@@ -74,8 +81,6 @@ def deliver_left(store: Store) -> int:
             delivered += _deliver(mine, store)
         except (OSError, ValueError):  # another process was first, or it is not ours to read
             continue
-    with suppress(Exception):  # they wait on
-        artifacts.deliver(store.url, artifacts_of(store.url))
     return delivered
 
 
@@ -95,9 +100,9 @@ def _is_alive(path: Path) -> bool:
     return process.isdigit() and psutil.pid_exists(int(process))
 
 
-def left(url: str) -> list[Path]:
-    """The files that wait for a store."""
-    return [path for folder in spools(url) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+def left(url: str, suffix: str = SUFFIX) -> list[Path]:
+    """The files that wait for a store; with `REFUSED` those that it did not take."""
+    return [path for folder in spools(url) for path in sorted(folder.glob(f"*{suffix}"))]
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -124,7 +129,7 @@ def _deliver(path: Path, store: Store) -> int:
         except StoreLostError:
             raise
         except StoreError:
-            _append(path.with_suffix(".refused"), json.dumps(rows, default=_packed).encode() + b"\n")
+            _append(path.with_suffix(REFUSED), json.dumps(rows, default=_packed).encode() + b"\n")
     path.unlink(missing_ok=True)
     _ours.discard(path.name)
     return delivered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import time
@@ -17,9 +18,10 @@ from rosenblatt.runs import artifacts as files
 from rosenblatt.runs import schema
 from rosenblatt.runs.filters import is_silent
 from rosenblatt.runs.places import artifacts_of, folder_of
-from rosenblatt.runs.spool import deliver_left
+from rosenblatt.runs.spool import REFUSED, deliver_left, left
 from rosenblatt.runs.store import Store
 
+FAILURES = 20_000  # ranges of a table that cannot be read, of which none can
 STATE_KEPT = 30 * 86_400.0  # seconds that the state of a search is kept that nobody goes on with
 
 
@@ -52,6 +54,7 @@ def tidy(store: Store) -> dict[str, Any]:
     return {
         "delivered": delivered,
         "delivered_files": waiting,
+        "refused_records": len(left(store.url, REFUSED)),
         "killed_runs": ended,
         "removed_files": removed,
         "removed_documents": len(unused),
@@ -105,7 +108,7 @@ def _readable(source: sqlite3.Connection, table: str) -> tuple[list[dict[str, An
     if low is None:
         return [], 0
     found: list[dict[str, Any]] = []
-    lost, parts = 0, [(low, high)]
+    lost, failures, parts = 0, 0, [(low, high)]
     while parts:
         first, last = parts.pop()
         try:
@@ -113,6 +116,9 @@ def _readable(source: sqlite3.Connection, table: str) -> tuple[list[dict[str, An
             found += [dict(row) for row in source.execute(query, (first, last)).fetchall()]
         except sqlite3.DatabaseError as error:
             if "no such table" in str(error) or "not a database" in str(error):
+                return found, 0
+            failures += 1
+            if failures > FAILURES and not found:  # the root of the table, not some of its leaves
                 return found, 0
             if first == last:
                 lost += 1
@@ -124,8 +130,6 @@ def _readable(source: sqlite3.Connection, table: str) -> tuple[list[dict[str, An
 
 def _hashes(words: str) -> set[str]:
     """The files that a source refers to."""
-    import json
-
     source = json.loads(words)
     entries = source.get("files", {}).values() if isinstance(source, dict) else ()
     return {entry["hash"] for entry in entries if isinstance(entry, dict) and "hash" in entry}

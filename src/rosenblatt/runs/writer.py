@@ -15,7 +15,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from multiprocessing.util import Finalize, register_after_fork
 from typing import Any
 
@@ -24,7 +23,7 @@ import numpy as np
 from rosenblatt.errors import StoreError, StoreLostError
 from rosenblatt.runs.batches import Batch, Row
 from rosenblatt.runs.chunks import POINTS, Points, Summary, summary
-from rosenblatt.runs.spool import Spool, deliver_left
+from rosenblatt.runs.spool import Spool, deliver_all
 from rosenblatt.runs.store import Store
 
 PAUSE = 0.2  # seconds between two writings
@@ -105,6 +104,7 @@ class Writer:
         self._retry = 0.0
         try:
             self._store = Store(url)
+            deliver_all(self._store)
         except StoreLostError as error:
             self._is_lost(error)
         self._start()
@@ -120,7 +120,7 @@ class Writer:
         self._curves: dict[tuple[str, str], Curve] = {}
         self._alive: dict[str, float] = {}  # runs, and when a sign of life was last given
         self._wake, self._work = threading.Event(), threading.Lock()
-        self._closing = False
+        self.closed = False
         self._before_writing: list[tuple[str, Callable[[], object]]] = []
         self._thread = threading.Thread(target=self._loop, name="rosenblatt-runs", daemon=True)
         self._thread.start()
@@ -170,9 +170,9 @@ class Writer:
 
     def close(self) -> None:
         """Write all, and end."""
-        if self._closing:
+        if self.closed:
             return
-        self._closing = True
+        self.closed = True
         self._wake.set()
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=5.0)
@@ -185,7 +185,7 @@ class Writer:
             self._store.close()
 
     def _loop(self) -> None:
-        while not self._closing:
+        while not self.closed:
             self._wake.wait(PAUSE)
             try:
                 for _, call in list(self._before_writing):
@@ -321,16 +321,12 @@ _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 _opening = threading.Lock()
 
 
-def writer_of(url: str, say: Callable[[str], None] | None = None) -> Writer:
+def writer_of(url: str) -> Writer:
     """The writer of this process for a store. Raises StoreError."""
     with _opening:
         writer = _open.get(url)
-        if writer is None or writer._closing:  # noqa: SLF001
-            writer = _open[url] = Writer(url, say)
-            store = writer._store  # noqa: SLF001
-            if store is not None:
-                with suppress(StoreError):
-                    deliver_left(store)
+        if writer is None or writer.closed:
+            writer = _open[url] = Writer(url)
         return writer
 
 
