@@ -73,7 +73,7 @@ class Keeper:
                 self._waiting[trial.number] = trial
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._write_members()
+            self._write_members(SHARE)
             line = {
                 "trials": [
                     {name: getattr(trial, name) for name in KEPT} | {"values": trial.values} for trial in changed
@@ -101,9 +101,8 @@ class Keeper:
         with suppress(OSError):
             self._write_members(share=math.inf)
 
-    def _write_members(self, share: float | None = None) -> None:
+    def _write_members(self, share: float) -> None:
         """Write members that wait: finished trials at once, of the others the best, as long as there is time for it."""
-        share = SHARE if share is None else share
         ranked = sorted(
             self._waiting.values(), key=lambda trial: (trial.state != "finished", -trial.rung, -trial.score)
         )

@@ -187,7 +187,7 @@ def duration(seconds: float) -> str:
 
 
 def _results(metrics: Mapping[str, Any]) -> str:
-    names = [name for name in metrics if not name.startswith(("system/", "fold ", "network "))]
+    names = [name for name in metrics if not name.startswith("system/")]
     names.sort(key=lambda name: (MAIN.index(name) if name in MAIN else len(MAIN), name))
     return ", ".join(f"{name} {metrics[name]['last']:.4g}" for name in names[:FEW] if metrics[name]["last"] is not None)
 

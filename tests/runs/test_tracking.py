@@ -102,26 +102,22 @@ def test_a_million_points_are_kept_to_the_last_bit(store):
     assert np.array_equal(all_curves(store, run.id)["loss"].values, values)
 
 
+BLOCK, ALONE = "with rosenblatt.track('end') as run:\n    ", "run = rosenblatt.track('end')\n"
+
+
 @pytest.mark.parametrize(
-    ("code", "state", "reason"),
+    ("begun", "code", "state", "reason"),
     [
-        ("", "finished", None),
-        ("raise ValueError('wrong')", "failed", "ValueError: wrong"),
-        ("raise KeyboardInterrupt", "stopped", "interrupted"),
-        ("sys.exit(0)", "finished", None),
-        ("sys.exit(3)", "failed", "SystemExit: 3"),
+        *((begun, "pass", "finished", None) for begun in (BLOCK, ALONE)),
+        *((begun, "raise ValueError('wrong')", "failed", "ValueError: wrong") for begun in (BLOCK, ALONE)),
+        *((begun, "raise KeyboardInterrupt", "stopped", "interrupted") for begun in (BLOCK, ALONE)),
+        *((begun, "sys.exit(0)", "finished", None) for begun in (BLOCK, ALONE)),
+        (BLOCK, "sys.exit(3)", "failed", "SystemExit: 3"),
     ],
 )
-@pytest.mark.parametrize("inside", [True, False])
-def test_how_a_program_ends_is_recorded(store, code, state, reason, inside):
-    if not inside and "exit(3)" in code:
-        pytest.skip("a status is not an error, and unknown where the run is not a block")
-    block = (
-        f"with rosenblatt.track('end') as run:\n    {code or 'pass'}"
-        if inside
-        else f"run = rosenblatt.track('end')\n{code}"
-    )
-    subprocess.run([sys.executable, "-c", f"import sys, rosenblatt\n{block}"], capture_output=True, check=False)
+def test_how_a_program_ends_is_recorded(store, begun, code, state, reason):
+    words = [sys.executable, "-c", f"import sys, rosenblatt\n{begun}{code}"]
+    subprocess.run(words, capture_output=True, check=False)
     found = find_runs(store)[0]
     assert (found["state"], found["reason"]) == (state, reason)
     assert found["ended"] is not None
@@ -254,8 +250,10 @@ def test_the_load_of_gpus_is_asked_of_their_library(monkeypatch):
         nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(total=141 * 2**30, used=5.0),
         nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=97),
         nvmlSystemGetDriverVersion=lambda: "580",
+        NVMLError=OSError,
     )
-    monkeypatch.setattr(environment, "_nvml", lambda: nvml)
+    monkeypatch.setattr(environment, "gpu_library", lambda: nvml)
+    monkeypatch.setattr(resources, "gpu_library", lambda: nvml)
     assert environment.environment()["gpus"] == [{"name": "H200", "memory": 141 * 2**30, "driver": "580"}]
     found = []
     looked = resources.Resources(lambda values, second: found.append(values))

@@ -59,7 +59,7 @@ class Captured:
 
 
 def circumstances() -> dict[str, Any]:
-    """Command line, folder, machine and user of this process."""
+    """Command line, folder and machine of this process."""
     script = sys.argv[0] if sys.argv else ""
     module = getattr(sys.modules.get("__main__"), "__spec__", None)
     how = ["-m", module.name.removesuffix(".__main__")] if module else [str(Path(script).absolute())] if script else []

@@ -50,28 +50,26 @@ def packages() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def gpu_library() -> Any:
-    """NVIDIA's management library, started; None where there is none, or no GPU."""
-    return _nvml()
-
-
 @cache
-def _nvml() -> Any:
+def gpu_library() -> Any:
+    """NVIDIA's management library, started; None where it is not installed, or finds no driver."""
     try:
         import pynvml
-
+    except ModuleNotFoundError:
+        return None
+    try:
         pynvml.nvmlInit()
-    except Exception:  # noqa: BLE001 - no package, no driver, no GPU: all the same here
+    except pynvml.NVMLError:
         return None
     return pynvml
 
 
 def _gpus() -> list[dict[str, Any]]:
-    nvml, found = _nvml(), []
+    nvml, found = gpu_library(), []
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
         found.append({"name": nvml.nvmlDeviceGetName(handle)})
-        with suppress(Exception):  # parts of GPUs do not tell all
+        with suppress(nvml.NVMLError):  # parts of GPUs do not tell all
             found[-1]["memory"] = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
             found[-1]["driver"] = nvml.nvmlSystemGetDriverVersion()
     return found

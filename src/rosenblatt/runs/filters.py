@@ -135,18 +135,17 @@ class _Parser:
         return FilterError(f"{expected}, but {came}:\n  {self._words}\n  {' ' * token.place}^")
 
     def either(self) -> ColumnElement[bool]:
-        found = [self._both()]
-        while self._is("or"):
-            self._take()
-            found.append(self._both())
-        return or_(*found)
+        return or_(*self._separated("or", self._both))
 
     def _both(self) -> ColumnElement[bool]:
-        found = [self._one()]
-        while self._is("and"):
+        return and_(*self._separated("and", self._one))
+
+    def _separated(self, word: str, read: Callable[[], ColumnElement[bool]]) -> list[ColumnElement[bool]]:
+        found = [read()]
+        while self._is(word):
             self._take()
-            found.append(self._one())
-        return and_(*found)
+            found.append(read())
+        return found
 
     def _one(self) -> ColumnElement[bool]:
         if self._is("not"):
@@ -196,10 +195,7 @@ class _Parser:
 
     def _among(self, field: Field) -> ColumnElement[bool]:
         self._expect("(")
-        found = [_compared(field, sql.eq, self._value(field))]
-        while self._is(","):
-            self._take()
-            found.append(_compared(field, sql.eq, self._value(field)))
+        found = self._separated(",", lambda: _compared(field, sql.eq, self._value(field)))
         self._expect(")")
         return or_(*found)
 

@@ -35,11 +35,10 @@ def folder_of(url: str) -> Path:
     """The folder of a store on this machine, for artifacts and the state of searches; that of PostgreSQL too."""
     if url.startswith("sqlite:///"):
         return Path(url.removeprefix("sqlite:///")).parent
-    local = url_of_folder()
-    return local / key_of(url)
+    return home() / key_of(url)
 
 
-def url_of_folder() -> Path:
+def home() -> Path:
     """The folder in the user's home for what belongs to no store in a folder."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "rosenblatt"
 
@@ -53,7 +52,7 @@ def artifacts_of(url: str) -> str:
 def spools(url: str) -> list[Path]:
     """Folders, the best first, where records wait for a store that cannot be written."""
     given = os.environ.get("ROSENBLATT_SPOOL")
-    roots = [Path(given)] if given else [url_of_folder() / "spool", Path(tempfile.gettempdir()) / "rosenblatt-spool"]
+    roots = [Path(given)] if given else [home() / "spool", Path(tempfile.gettempdir()) / "rosenblatt-spool"]
     return [root / key_of(url) for root in roots]
 
 

@@ -20,11 +20,9 @@ class Resources:
 
     def __init__(self, log: Callable[[dict[str, float], int], None], pid: int | None = None) -> None:
         self._log, self._process = log, psutil.Process(pid)
-        self._started = self._next = time.monotonic()
-        self._next += FIRST
-        self._known: dict[int, psutil.Process] = {}
+        self._started = self._looked = time.monotonic()
+        self._next = self._started + FIRST
         self._spent: dict[int, float] = {}
-        self._looked = self._started
         self._look()
 
     def look(self) -> None:
@@ -70,8 +68,8 @@ def _gpu_load() -> dict[str, float]:
     found: dict[str, float] = {}
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
-        with suppress(Exception):  # parts of GPUs do not tell all
+        with suppress(nvml.NVMLError):  # parts of GPUs do not tell all
             found[f"system/gpu {i} percent"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-        with suppress(Exception):
+        with suppress(nvml.NVMLError):
             found[f"system/gpu {i} memory bytes"] = float(nvml.nvmlDeviceGetMemoryInfo(handle).used)
     return found

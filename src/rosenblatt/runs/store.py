@@ -21,16 +21,7 @@ from rosenblatt.runs.batches import Batch, Row
 from rosenblatt.runs.places import FOLDER
 
 PATIENCE = 10.0  # seconds to wait for another process that writes
-_TABLES = (
-    "params",
-    "tags",
-    "facts",
-    "metrics",
-    "whole_metrics",
-    "chunks",
-    "output",
-    "artifacts",
-)  # those that belong to runs
+_OF_RUNS = ("params", "tags", "facts", "metrics", "whole_metrics", "chunks", "output", "artifacts")
 _DAMAGED = ("malformed", "not a database", "database corruption", "disk image")
 _NETWORK: dict[str, Any] = {  # a server that no longer answers is lost, not waited for
     "connect_timeout": int(PATIENCE),
@@ -80,7 +71,7 @@ class Store:
                 connection.execute(self._upsert("runs"), begun)
             asked = {row["run"] for name, some in rows.items() if name not in ("runs", "documents") for row in some}
             gone = asked - _there(connection, asked)
-            for name in _TABLES:
+            for name in _OF_RUNS:
                 kept = [row for row in rows.get(name, ()) if row["run"] not in gone]
                 if kept:
                     connection.execute(self._upsert(name), kept)

@@ -52,7 +52,7 @@ class Run:
         self._take = self._writer.log if self._writer else _nowhere
         self._process = os.getpid()
         self._step, self._bulk = -1, dict[str, tuple[int, Summary]]()
-        self._started, self._ended, self._is_ours = time.time(), False, True
+        self._ended, self._is_ours = False, True
         self.data: list[dict[str, Any]] = []  # what it learns from: name, path, hash, bytes
         self.peak: Callable[[], int | None] = peak_memory
         self.seeds: dict[str, int] = {}
