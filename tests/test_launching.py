@@ -13,6 +13,7 @@ import pytest
 from rosenblatt.errors import RunError
 from rosenblatt.launching import Launch, launch, params_of
 from rosenblatt.reproducing import reproduce
+from rosenblatt.runs.comparing import verdict
 from rosenblatt.runs.queries import all_curves, details, find_runs, output_of
 from rosenblatt.runs.store import Store
 
@@ -223,3 +224,11 @@ def test_a_script_sees_a_terminal_where_there_is_one(project, store):
     assert os.read(ours, 1000) == b"True False \rover\r\n"
     os.close(ours)
     assert output_of(store, find_runs(store)[0]["id"]) == [("stdout", "over\n")]
+
+
+def test_another_source_is_named_as_the_cause(project, store):
+    first = run("--lr", "0.1")
+    (project / "parts" / "model.py").write_text("SCALE = 3\n")
+    found = verdict(store, first, run("--lr", "0.1"), 1e-3)
+    assert found["verdict"] == "differs"
+    assert set(found["causes"]) == {"source"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +14,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rosenblatt.errors import SpecError, StoreLostError, nearest
+from rosenblatt.progress import function_progress
 from rosenblatt.recording import RESUME
 from rosenblatt.runs.batches import better
-from rosenblatt.runs.captured import Captured, data_of, identity_of, main_place
+from rosenblatt.runs.captured import Captured, identity_of, main_place
 from rosenblatt.runs.places import url_of
 from rosenblatt.runs.queries import curves, details, find_runs, params_of, summaries
 from rosenblatt.runs.source import hash_of
 from rosenblatt.runs.store import Store
-from rosenblatt.runs.tracking import Run, new_id
+from rosenblatt.runs.tracking import Run, known_data, new_id
 from rosenblatt.sections import SearchSpec
 from rosenblatt.space import Dimension
 from rosenblatt.spec import Spec
 from rosenblatt.tuning.proposals import Space
 from rosenblatt.tuning.samplers import Sampler
+from rosenblatt.tuning.stopping import FEW
 
 STOPPING = ("none", "asha", "median")
 TrainFunction = Callable[[Mapping[str, Any], "TrialRun"], Any]
@@ -195,7 +198,7 @@ class _Tuning:
             thread.start()
         state, reason = "finished", None
         try:
-            with _shown(progress) as show:
+            with function_progress(sys.stderr.isatty() if progress is None else progress) as show:
                 self._show = show
                 self._work()
         except KeyboardInterrupt:
@@ -212,7 +215,8 @@ class _Tuning:
     ) -> None:
         """Record that the search begins, or goes on; take up the trials that need not be made again."""
         self._source, self._environment = hash_of(captured.source), captured.environment
-        self._digests = [data_of(Path(path))["hash"] for path in data]
+        self._run.data = [known_data(path) for path in data]
+        self._digests = [one["hash"] for one in self._run.data]
         if resumed:
             self._run.go_on(captured)
             self._recall(url, of=resumed)
@@ -223,8 +227,6 @@ class _Tuning:
             self._run.capture_output()
         if reuse:
             self._recall(url)
-        for path in data:
-            self._run.use_data(path)
 
     def _end(self, threads: list[threading.Thread], state: str, reason: str | None) -> None:
         """Wait for the trials that are left, told to stop where the search was; record what came of it."""
@@ -265,7 +267,9 @@ class _Tuning:
                 else:
                     finished = trial.state == "finished"
                     self._sampler.tell(number, self._sign * trial.score, max(trial.curve, default=0), 0, finished)
-                self._show(self._trials, self._asked)
+                done = [one for one in self._trials if one.state != "running"]
+                scores = [self._sign * one.score for one in done if one.score is not None]
+                self._show(len(done), self._asked, self._sign * max(scores) if scores else None)
 
     def _run_one(self, trial: FunctionTrial) -> None:
         run = TrialRun(self._url, trial.run, self._experiment, trial.params)
@@ -274,7 +278,6 @@ class _Tuning:
             run.begin(
                 f"trial {trial.number}", "trial", None, parent=self._run.id, number=trial.number, identity=identity
             )
-            run.set_params(trial.params)
         self._running.append(run)
         run.on_log = lambda values, step: self._heard(trial, run, values, step)
         try:
@@ -295,7 +298,11 @@ class _Tuning:
             run.finish(trial.state, trial.reason or None)
 
     def _heard(self, trial: FunctionTrial, run: TrialRun, values: Mapping[str, float], step: int) -> None:
-        """Take up what a trial logged, and decide whether it goes on."""
+        """Take up what a trial logged, and decide whether it goes on.
+
+        A function cannot be paused as our networks can, so trials are stopped where those pause, and the first to come
+        to a rung go on (the stopping variant of ASHA).
+        """
         value = values.get(self._metric)
         if value is None or not math.isfinite(value):
             return
@@ -311,7 +318,7 @@ class _Tuning:
             others.append(score)
             ranked = sorted(others, reverse=True)
             if self._stopping == "median":
-                run.should_stop |= len(others) > 5 and score < ranked[len(ranked) // 2]
+                run.should_stop |= len(others) > FEW and score < ranked[len(ranked) // 2]
             elif len(others) >= self._reduction:
                 run.should_stop |= score < ranked[max(len(ranked) // self._reduction, 1) - 1]
 
@@ -373,35 +380,3 @@ class _Tuning:
                 found_points = zip(points.steps.tolist(), points.values.tolist(), strict=True)
                 trial.curve = {step: value for step, value in found_points if math.isfinite(value)}
                 self._known.setdefault(one["identity"], trial)
-
-
-class _shown:  # noqa: N801 - a context manager that reads as a word
-    """A progress bar on the terminal."""
-
-    def __init__(self, progress: bool | None) -> None:
-        import sys
-
-        self._is_shown = sys.stderr.isatty() if progress is None else progress
-
-    def __enter__(self) -> Callable[[list[FunctionTrial], int], None]:
-        if not self._is_shown:
-            return lambda _trials, _asked: None
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("trials"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._progress.start()
-        task = self._progress.add_task("", total=None, note="")
-
-        def show(trials: list[FunctionTrial], asked: int) -> None:
-            done = [trial for trial in trials if trial.state != "running"]
-            scores = [trial.score for trial in done if trial.score is not None]
-            note = f"{len(done)} of {asked}" + (f", last {scores[-1]:.4g}" if scores else "")
-            self._progress.update(task, total=asked, completed=len(done), note=note)
-
-        return show
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_shown:
-            self._progress.stop()

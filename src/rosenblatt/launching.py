@@ -85,10 +85,7 @@ def launch(
         return 0, run
     process = _Process(asked, run, folder, captured)
     run.begin(asked.name, "script", None, identity=identity)
-    run.set_params(run.params)
     run.tag(**asked.tags)
-    if run.data:
-        run.fact("data", run.data)
     run.fact("command", masked_arguments(asked.command))
     run.fact("folder", str(folder))
     known = {"target": asked.target, "arguments": masked_arguments(asked.arguments), "is_module": asked.is_module}
@@ -201,21 +198,27 @@ class _Process:
             return
         whole = words[: words.rfind(b"\n") + 1]
         self._place += len(whole)
-        paths = [(line[:1], Path(os.fsdecode(line[1:]))) for line in whole.splitlines()]
-        self._take_modules([path for kind, path in paths if kind == b"M"])
-        known = len(self._data)
+        modules, known = list[Path](), len(self._data)
         for line in whole.splitlines():
-            if line[:1] == b"L" and self._captured:
-                self._captured.environment["linear_algebra"] = libraries_of(json.loads(line[1:]))
+            kind, rest = line[:1], line[1:]
+            if kind == b"M":
+                modules.append(Path(os.fsdecode(rest)))
+            elif kind == b"D":
+                self._take_data(Path(os.fsdecode(rest)))
+            elif kind == b"L" and self._captured:
+                self._captured.environment["linear_algebra"] = libraries_of(json.loads(rest))
                 self.write_source()
-            elif line[:1] == b"S":
-                self._run.seeds["torch"] = int(line[1:])
-        for kind, path in paths:
-            with suppress(OSError):
-                if kind == b"D" and path.stat().st_size <= LARGEST and ".git" not in path.parts:
-                    self._data.append(data_of(path))
+            elif kind == b"S":
+                self._run.seeds["torch"] = int(rest)
+        self._take_modules(modules)
         if len(self._data) > known:
             self._run.fact("data_read", self._data)
+
+    def _take_data(self, path: Path) -> None:
+        """Take down a file that the script reads, by its content."""
+        with suppress(OSError):  # it is gone again
+            if path.stat().st_size <= LARGEST and ".git" not in path.parts:
+                self._data.append(data_of(path))
 
     def _take_modules(self, paths: list[Path]) -> None:
         """Take down the modules that the script imports; without git they are its source."""

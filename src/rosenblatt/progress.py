@@ -71,6 +71,26 @@ def search_progress(shown: bool, scoring: str) -> Iterator[Callable[[Progress], 
         yield told
 
 
+@contextmanager
+def function_progress(shown: bool) -> Iterator[Callable[[int, int, float | None], None]]:
+    """Told how many trials of how many are done, and the best score so far."""
+    if not shown:
+        yield lambda _done, _asked, _best: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("trials"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None, note="")
+
+        def told(done: int, asked: int, best: float | None) -> None:
+            note = f"{done} of {asked}" + ("" if best is None else f", best {best:.4g}")
+            progress.update(task, total=asked, completed=done, note=note)
+
+        yield told
+
+
 def in_lines(now: Progress, scoring: str) -> tuple[str, str]:
     """How far a search has come: its trials, and how well and fast it goes."""
     states = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from rosenblatt.errors import RunError, SpecError
 from rosenblatt.options import shared_options, teller, tracking_options
 
 if TYPE_CHECKING:
+    from rosenblatt.runs.chunks import Points
     from rosenblatt.runs.store import Store
 
 FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
@@ -143,7 +144,9 @@ def show(
 
     from rosenblatt.runs import queries
     from rosenblatt.runs.artifacts import fetch
+    from rosenblatt.runs.chunks import thinned
     from rosenblatt.runs.exporting import to_json
+    from rosenblatt.runs.queries import DRAWN
     from rosenblatt.runs.source import restore
     from rosenblatt.runs_in_words import show_run
 
@@ -166,16 +169,9 @@ def show(
             fetch(kept["hash"], kept["root"], Path(Path(artifact).name))
             click.echo(f"{Path(artifact).name}: {kept['bytes']:,} bytes")
             return
-        curves = {
-            name: points[known["id"]]
-            for name in known["metrics"]
-            if (points := queries.curves(opened, [known["id"]], name))
-        }
+        curves = {name: thinned(points, DRAWN) for name, points in queries.all_curves(opened, known["id"]).items()}
     if plot:
-        from rosenblatt.plots import save_curves
-
-        save_curves({name: {known["id"]: points} for name, points in curves.items()}, plot)
-        click.echo(f"curves: {plot}")
+        _draw({name: {known["id"]: points} for name, points in curves.items()}, plot)
     elif as_json:
         click.echo(to_json(known))
     else:
@@ -205,17 +201,10 @@ def compare(outer: str | None, names: tuple[str, ...], plot: str | None, store: 
     with _opened(store or outer) as opened:
         ids = [queries.run_named(opened, name) for name in names]
         found = compared(opened, *ids[:2])
-        metrics = (
-            list(found["metrics"])
-            if len(ids) == 2
-            else sorted({m for s in queries.summaries(opened, ids).values() for m in s})
-        )
+        metrics = sorted({name for known in queries.summaries(opened, ids).values() for name in known})
         curves = {name: queries.curves(opened, ids, name) for name in metrics}
     if plot:
-        from rosenblatt.plots import save_curves
-
-        save_curves(curves, plot)
-        click.echo(f"curves: {plot}")
+        _draw(curves, plot)
     elif as_json:
         click.echo(to_json(found))
     else:
@@ -355,6 +344,13 @@ def _opened(place: str | None) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def _draw(curves: Mapping[str, Mapping[str, Points]], path: str) -> None:
+    from rosenblatt.plots import save_curves
+
+    save_curves(curves, path)
+    click.echo(f"curves: {path}")
 
 
 def _url(place: str | None) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from rosenblatt.errors import RunError, StorageError
-from rosenblatt.runs.batches import NOTE, Batch, text
+from rosenblatt.runs.batches import NOTE, Batch
 from rosenblatt.runs.captured import Captured, circumstances, data_of, identity_of, main_place, seeds
 from rosenblatt.runs.chunks import Summary, summary
 from rosenblatt.runs.output import Output
@@ -246,10 +246,17 @@ class Run:
         batch.begin(self.id, self.experiment, name, kind, **more)
         for fact, value in circumstances().items():
             batch.fact(self.id, fact, value)
+        self._known(batch)
         self.watch_over(batch, captured)
         self._writer.put(batch)
         self._writer.begin(self.id)
         self._writer.flush()
+
+    def _known(self, batch: Batch) -> None:
+        """Put what was known of it before it began into a batch: hyperparameters and data."""
+        batch.params(self.id, self.params)
+        if self.data:
+            batch.fact(self.id, "data", self.data)
 
     def go_on(self, captured: Captured) -> None:
         """Write that it goes on, after it was interrupted."""
@@ -291,8 +298,9 @@ class Run:
     def attach(self, experiment: str, name: str) -> None:
         """Write to a run that another process has begun, and will end; by the names that it has here."""
         self._is_ours = False
-        names = {key: text(word) for key, word in (("experiment", experiment), ("name", name)) if word}
+        names = {key: word for key, word in (("experiment", experiment), ("name", name)) if word}
         self._put(lambda batch: batch.change(self.id, **names))
+        self._put(self._known)
 
 
 def track(
@@ -353,10 +361,7 @@ def track(
                 return run
         run.begin(name, "track", captured, identity=identity, parent=os.environ.get(PARENT))
         run.capture_output()
-    run.set_params(run.params)
     run.tag(**(tags or {}))
-    if run.data:
-        run.fact("data", run.data)
     _open_runs.add(run)
     return run
 
