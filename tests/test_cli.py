@@ -173,7 +173,7 @@ def bad(folder):
         (["fit", "people.csv", "-t", "rich", "--out", "."], "is a folder"),
         (["fit", "people.csv", "-t", "noise", "--kind", "perceptron"], "perceptron answers 0 or 1"),
         (["fit", "people.csv", "-t", "rich", "--scoring", "auc"], "scoring must be"),
-        (["fit", "people.csv"], "Missing option"),
+        (["fit", "people.csv"], "No target was named"),
         (["fit", "people.csv", "-t", ","], "No target was named"),
         (["fit", "people.csv", "-t", "rich", "-o", "people.csv"], "'people.csv' is needed for something else"),
         (["predict", "people.rosenblatt", "people.csv", "-o", "people.csv"], "is needed for something else"),

@@ -115,13 +115,13 @@ def test_every_hyperparameter_is_described():
 def test_what_the_spec_names_the_engine_knows():
     assert set(HYPERPARAMETERS["activation"].choices) == set(ACTIVATIONS)
     assert set(HYPERPARAMETERS["optimizer"].choices) == set(OPTIMIZERS)
-    assert set(HYPERPARAMETERS["schedule"].choices) == {*SCHEDULES, "plateau"}
+    assert set(HYPERPARAMETERS["schedule"].choices) == {*SCHEDULES, "plateau", "auto"}
     assert set(HYPERPARAMETERS["dropout_schedule"].choices) == set(SCHEDULES)
     assert set(HYPERPARAMETERS["rule"].choices) == set(RULES)
     assert set(HYPERPARAMETERS["kernel"].choices) == set(KERNELS)
     assert set(HYPERPARAMETERS["initializer"].choices) == set(WEIGHTS)
     assert set(HYPERPARAMETERS["bias_initializer"].choices) == set(BIASES)
-    assert set(HYPERPARAMETERS["normalization"].choices) == set(NORMALIZATIONS)
+    assert set(HYPERPARAMETERS["normalization"].choices) == {*NORMALIZATIONS, "group", "auto"}
 
 
 @pytest.mark.parametrize("name", HYPERPARAMETERS)

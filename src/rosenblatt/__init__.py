@@ -12,11 +12,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rosenblatt.data.sources import read_table
-    from rosenblatt.errors import RosenblattError
+    from rosenblatt.deep_estimators import (
+        CNNClassifier,
+        CNNRegressor,
+        RNNClassifier,
+        RNNForecaster,
+        RNNRegressor,
+        RNNTagger,
+    )
     from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
     from rosenblatt.experiment import evaluate, fit, predict, save
     from rosenblatt.function_search import search
-    from rosenblatt.model import Model
     from rosenblatt.modelfile import load_model
     from rosenblatt.report import Report
     from rosenblatt.runs.tracking import Run, track
@@ -25,13 +31,17 @@ if TYPE_CHECKING:
     from rosenblatt.spec import Spec
 
 _HOMES = {
+    "CNNClassifier": "deep_estimators",
+    "CNNRegressor": "deep_estimators",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
-    "Model": "model",
     "Perceptron": "estimators",
     "PopulationSearchCV": "searchcv",
+    "RNNClassifier": "deep_estimators",
+    "RNNForecaster": "deep_estimators",
+    "RNNRegressor": "deep_estimators",
+    "RNNTagger": "deep_estimators",
     "Report": "report",
-    "RosenblattError": "errors",
     "Run": "runs.tracking",
     "Spec": "spec",
     "choice": "space",
@@ -49,13 +59,17 @@ _HOMES = {
 }
 
 __all__ = [
+    "CNNClassifier",
+    "CNNRegressor",
     "MLPClassifier",
     "MLPRegressor",
-    "Model",
     "Perceptron",
     "PopulationSearchCV",
+    "RNNClassifier",
+    "RNNForecaster",
+    "RNNRegressor",
+    "RNNTagger",
     "Report",
-    "RosenblattError",
     "Run",
     "Spec",
     "choice",

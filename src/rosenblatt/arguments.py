@@ -17,12 +17,15 @@ Estimator = TypeVar("Estimator", bound=type)
 _NOT_OF_ESTIMATORS = {"kind", "test_fraction", "groups", "order"}
 
 
-def with_hyperparameters(*, without: set[str], perceptron: bool = False) -> Callable[[Estimator], Estimator]:
+OVER_TIME = {"time", "horizon", "window", "series", "known"}  # hyperparameters of forecasts
+
+
+def with_hyperparameters(kind: str, *, without: set[str]) -> Callable[[Estimator], Estimator]:
     """Give a class an `__init__` with the hyperparameters of the spec as keyword arguments, and their help."""
     known = [
         h for h in HYPERPARAMETERS.values() if h.name not in without | _NOT_OF_ESTIMATORS and h.section != "search"
     ]
-    known = [h for h in known if h.concerns("perceptron" if perceptron else "mlp")]
+    known = [h for h in known if h.concerns(kind)]
     defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in known}
     defaults |= {"n_jobs": None, "verbose": False}
     keyword = inspect.Parameter.KEYWORD_ONLY

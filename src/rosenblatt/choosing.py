@@ -107,12 +107,12 @@ def _out_of_fold(search: Search, trials: list[Trial]) -> tuple[list[Trial], np.n
         for fold in folds:
             if fold not in trial.said:
                 trial.say(fold, search.folds[fold])
-        total, counts = np.zeros((rows.size, trial.said[folds[0]].shape[1])), np.zeros(rows.size)
+        total, counts = np.zeros((rows.size, *trial.said[folds[0]].shape[1:])), np.zeros(rows.size)
         for fold in folds:
             total[place[search.folds[fold].spared]] += trial.said[fold]
             counts[place[search.folds[fold].spared]] += 1
         trial.rows = None
-        said.append(total / counts[:, None])
+        said.append(total / counts.reshape(-1, *(1,) * (total.ndim - 1)))
     return trials, rows, said
 
 

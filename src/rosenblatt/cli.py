@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from rosenblatt.errors import DivergedError, RosenblattError, SpecError, StoppedEarlyError
+from rosenblatt.fields import Task
+from rosenblatt.generating import generate
 from rosenblatt.options import Grouped, hyperparameter_options, read, shared_options, teller, tracking_options
 from rosenblatt.outputs import as_bytes, check_format, check_places
 from rosenblatt.running import run, runs
-from rosenblatt.sections import Task
 from rosenblatt.spec import Spec
 from rosenblatt.teaching import explain, learn_step
 
@@ -58,6 +59,8 @@ def cli() -> None:
     rosenblatt predict people.rosenblatt new.csv       predictions for new rows
     rosenblatt evaluate people.rosenblatt more.csv     scores on rows with answers
     rosenblatt describe people.rosenblatt              the network, its hyperparameters, its scores
+    rosenblatt fit photos/ --kind cnn                  images; also texts, sequences, forecasts
+    rosenblatt generate book.rosenblatt                write on, with a model that learnt a text
     rosenblatt explain people.rosenblatt people.csv    one row's way through the network, layer by layer
     rosenblatt learn-step                              watch a perceptron learn, mistake by mistake
     rosenblatt run train.py -- --lr 0.1                run any script, and record it
@@ -70,10 +73,10 @@ def cli() -> None:
 @click.option(
     "--target",
     "-t",
-    required=True,
     multiple=True,
     metavar="COLUMN",
-    help="What to predict: a column's name, or its number from 1 (-1 is the last); several for several at once.",
+    help="What to predict: a column's name, or its number from 1 (-1 is the last); several for several at once. "
+    "Folders of images and of texts name their classes themselves.",
 )
 @click.option(
     "--task", type=click.Choice(get_args(Task)), help="The kind of task; found out from the target by default."
@@ -82,6 +85,7 @@ def cli() -> None:
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="Columns to learn from though they look like identifiers."
 )
+@click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Columns of texts, to learn from as such.")
 @click.option("--test", metavar="TABLE", help="A table to test on, instead of rows set aside.")
 @click.option(
     "--validation", metavar="TABLE", help="A table to choose the best epochs on, instead of parts of the training rows."
@@ -105,6 +109,7 @@ def fit(
     task: Task | None,
     ignore: tuple[str, ...],
     keep: tuple[str, ...],
+    texts: tuple[str, ...],
     test: str | None,
     validation: str | None,
     config: str | None,
@@ -128,6 +133,14 @@ def fit(
     rosenblatt fit people.csv --target income --test people-test.csv --report report.html
     rosenblatt fit iris.csv --target -1 --no-header --hidden-sizes 64,64 --activation gelu
     rosenblatt fit people.csv --target income --config people.toml --seed 7
+
+    \b
+    rosenblatt fit photos/ --kind cnn                        images, in a folder for each class
+    rosenblatt fit names/ --kind rnn                         text files, one a class, a sample a line
+    rosenblatt fit reviews.csv --text review --target stars  a column of texts, beside others
+    rosenblatt fit sensors.zip --kind rnn --target moves     a sequence a file
+    rosenblatt fit sales.csv --time month --target sales --horizon 12
+    rosenblatt fit book.txt --kind rnn --task language       then rosenblatt generate book.rosenblatt
 
     With --trials or --minutes (or both: whichever ends first), or a [space] in the config, hyperparameters are
     searched: many networks are trained at a time, the worse ones stopped early, the best joined into one model. What
@@ -166,7 +179,7 @@ def fit(
     def keep_records(records: list[dict[str, Any]]) -> None:
         write_file(str(trials), "".join(f"{json.dumps(record)}\n" for record in records).encode())
 
-    asked = Asked(table, target, spec, task, ignore, keep, test, validation, header, encoding, threads)
+    asked = Asked(table, target, spec, task, ignore, keep, texts, test, validation, header, encoding, threads)
     recorder = Recorder.of(asked, name_of_experiment or default_experiment(table), name=name, reuse=reuse, store=store)
     state = Path(checkpoint) if checkpoint else None
     fitted = fit_asked(recorder, say, experiment.Searching(started, None, keep_records, state))
@@ -232,9 +245,10 @@ def predict(
     from rosenblatt.modelfile import load_model, write_file
 
     loaded, say = load_model(model), teller(True)
+    experiment.check_predicts(loaded)
     rows = read(table, header, encoding, say)
     extra = [name for name in rows.frame.columns if name not in _known_columns(loaded)]
-    if extra:
+    if extra and "windows" not in loaded.facts:
         say(f"columns the model did not learn from are not used: {', '.join(extra)}")
     predicted = experiment.predict(loaded, rows, with_inputs=with_inputs, say=say, threads=threads)
     if out:
@@ -298,6 +312,7 @@ def describe(what: str, header: bool | None, encoding: str | None, as_json: bool
 
 
 cli.add_command(explain)
+cli.add_command(generate)
 cli.add_command(learn_step)
 cli.add_command(run)
 cli.add_command(runs)
@@ -312,7 +327,9 @@ def _save_report(fitted: Fitted, report: str | None, say: Callable[[str], None])
 
 
 def _stem(table: str) -> str:
-    name = re.sub(r"(\.(csv|tsv|txt|data|jsonl|ndjson|json|parquet|pq|arrow|feather|ipc|gz))+$", "", Path(table).name)
+    name = re.sub(
+        r"(\.(csv|tsv|txt|data|jsonl|ndjson|json|parquet|pq|arrow|feather|ipc|gz|zip))+$", "", Path(table).name
+    )
     return name or "model"
 
 

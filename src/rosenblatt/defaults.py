@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from rosenblatt.spec import Spec
+from rosenblatt.spec import HYPERPARAMETERS, Spec
 
 Value = TypeVar("Value")
 
@@ -20,12 +20,33 @@ MEMBERS = ((2_000, 16), (50_000, 8), (300_000, 4))
 LEAST_MEMBERS = 2
 BINS = ((5_000, 16),)
 MOST_BINS = 48
+EPOCHS = ((20_000, 45), (100_000, 30))
+RECURRENT_EPOCHS = ((2_000, 60), (20_000, 24))
+FEWEST_EPOCHS = 15
+ENOUGH_FOR_BATCHES = 1_000  # rows from which on a deep network takes batches of 64
+DEEP = ("cnn", "rnn", "channel_mlp")
+PLAIN = {"normalization": "none", "schedule": "constant", "label_smoothing": 0.0, "residual": False}
+MEANINGLESS: dict[str, Any] = {  # beside other kinds of networks or data
+    "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
+    "channels": (), "block_layers": 1, "pooling": "max", "summary": "mean", "recurrent_width": 1, "embedding_size": 1,
+}  # fmt: skip
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {"channels": (16, 32), "block_layers": 1, "residual": False},
+    "small": {"channels": (24, 48, 96, 192), "block_layers": 2},
+    "medium": {"channels": (48, 96, 192, 384), "block_layers": 2},
+    "resnet18": {"channels": (64, 128, 256, 512), "block_layers": 4, "pooling": "stride"},
+}
+"""What a preset stands for, where nothing else is asked for; resnet18 is the shape of He et al. 2016, table 1, with a
+first layer for small images."""
 FEW = 20  # training rows below which none is spared for validation
 
 
 def resolve(spec: Spec, rows: int, columns: int) -> Spec:
     """Choose all that is "auto", for a number of training rows and of numeric columns."""
-    if spec.network.kind == "perceptron":
+    kind = spec.network.kind
+    if kind in DEEP:
+        return _deep(spec, rows)
+    if kind == "perceptron":
         chosen = _for_perceptron(spec.network.rule, columns)
     else:
         chosen = {
@@ -41,8 +62,53 @@ def resolve(spec: Spec, rows: int, columns: int) -> Spec:
     chosen["batch_size"] = _by_rows(BATCHES, rows, LARGEST_BATCH)
     chosen["bins"] = max(8, min(_by_rows(BINS, rows, MOST_BINS), ENCODED_NUMBERS // max(rows * columns, 1)))
     chosen["folds"] = 1 if rows < FEW else 16 if rows < 2_000 else 8
-    auto = {name: value for name, value in chosen.items() if spec[name] == "auto"}
-    return spec.replace(**auto)
+    return _filled(spec, MEANINGLESS | PLAIN | chosen)
+
+
+def _filled(spec: Spec, chosen: dict[str, Any]) -> Spec:
+    """The spec with these values where it has "auto"."""
+    return spec.replace(**{name: value for name, value in chosen.items() if spec[name] == "auto"})
+
+
+def _deep(spec: Spec, rows: int) -> Spec:
+    """Towers of convolutions or recurrent layers."""
+    network, kind = spec.network, spec.network.kind
+    if kind == "cnn" and network.preset != "none":
+        whole = {
+            name: value
+            for name, value in PRESETS[network.preset].items()
+            if spec[name] == HYPERPARAMETERS[name].default
+        }
+        spec = spec.replace(**whole)
+    chosen = MEANINGLESS | {
+        "bins": MOST_BINS,
+        "numbers": "robust",
+        "folds": 1 if rows < FEW else 16,
+        "summary": "max" if kind == "rnn" else "mean",
+        "channels": (24, 48, 96, 192),
+        "block_layers": 2,
+        "pooling": "max",
+        "embedding_size": 64,
+        "recurrent_width": 128,
+        "hidden_sizes": (),
+        "normalization": "batch" if kind == "cnn" else "none",
+        "residual": kind == "cnn",
+        "schedule": "one_cycle",
+        "members": 2 if kind == "cnn" else 4,
+        "learning_rate": 2e-3,
+        "epochs": _by_rows(RECURRENT_EPOCHS if kind == "rnn" else EPOCHS, rows, FEWEST_EPOCHS),
+        "batch_size": 64 if rows >= ENOUGH_FOR_BATCHES else 16,
+        "weight_decay": 0.05,
+        "dropout": 0.0 if kind == "cnn" else 0.4,
+        "label_smoothing": 0.1 if kind == "cnn" else 0.0,
+        "flip": kind == "cnn",
+        "crop": 0.125 if kind == "cnn" else 0.0,
+        "cutout": 0.25 if kind == "cnn" else 0.0,
+    }
+    if kind == "channel_mlp":
+        chosen |= {"hidden_sizes": (128, 64), "learning_rate": 1e-3, "dropout": 0.2, "members": 2}
+    chosen["patience"] = spec["epochs"] if spec["epochs"] != "auto" else chosen["epochs"]
+    return _filled(spec, chosen)
 
 
 def _by_rows(steps: tuple[tuple[int, Value], ...], rows: int, beyond: Value) -> Value:

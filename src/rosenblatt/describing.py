@@ -38,12 +38,15 @@ def task_in_words(question: Question) -> str:
     """The task, with the classes' shares or the values' range."""
     y = question.y[has_answers(question.y)]
     name = listed(question.names, 5)
+    if question.task == "tagging":
+        y = y[y >= 0]
     if question.labels:
         shares = np.bincount(y.astype(int), minlength=len(question.labels)) / len(y)
         order = np.argsort(-shares, kind="stable")[:6]
         told = ", ".join(f"{question.labels[k]} {shares[k]:.1%}" for k in order)
         more = f" and {len(question.labels) - 6} more" if len(question.labels) > 6 else ""
         kind = "two classes" if question.task == "binary" else f"{len(question.labels)} classes"
+        kind += " for each step" * (question.task == "tagging")
         return f"{kind} of {name} ({told}{more})"
     if question.task == "multilabel":
         told = ", ".join(
@@ -96,6 +99,7 @@ def of_model(model: Model, source: str) -> dict[str, Any]:
         "kind": first.architecture.kind,
         "networks": len(model.networks),
         "sizes": list(first.architecture.sizes),
+        "outline": first.architecture.outline,
         "activation": sorted({network.architecture.activation for network in model.networks}),
         "parameters": sum(network.architecture.n_parameters for network in model.networks),
         "ensemble": [[trial.number, trial.weight] for trial in model.trials],
@@ -147,15 +151,15 @@ def show_table(description: dict[str, Any]) -> None:
 def show_model(description: dict[str, Any]) -> None:
     """A model's description on the terminal."""
     console = Console(highlight=False)
-    sizes = " - ".join(map(str, description["sizes"]))
+    outline, few = description["outline"], description["classes"] and description["task"] != "language"
     lines = [
         (
-            f"{description['model']}: {description['networks']} x {description['kind']} {sizes}, "
+            f"{description['model']}: {description['networks']} x {description['kind']} {outline}, "
             f"{' or '.join(description['activation'])}, {description['parameters']:,} parameters"
         ),
         (
             f"predicts {', '.join(description['target'])} ({description['task']}"
-            f"{': ' + ', '.join(map(str, description['classes'][:8])) if description['classes'] else ''})"
+            f"{': ' + ', '.join(map(str, description['classes'][:8])) if few else ''})"
         ),
         f"best epochs: {', '.join(map(str, description['best_epochs']))}",
     ]
@@ -228,6 +232,8 @@ def _short(value: Any) -> str:
 def show_scores(scores: list[Score], model: Model, alone: Sequence[Score] = ()) -> None:
     """Scores beside the baseline's, on the terminal; `alone` those of the best trial of an ensemble."""
     trivial = "mean" if model.target.task == "regression" else "majority class"
+    if "windows" in model.facts:
+        trivial = "last value"
     if model.target.task == "multilabel":
         trivial = "most frequent labels"
     networks = f"{len(model.networks)} network{'s' * (len(model.networks) > 1)}"

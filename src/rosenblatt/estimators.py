@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from rosenblatt.arguments import seed_of, threads_of, with_hyperparameters
+from rosenblatt.arguments import OVER_TIME, seed_of, threads_of, with_hyperparameters
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.frames import as_frame, is_frame
 from rosenblatt.data.targets import Target, class_numbers
@@ -83,7 +83,7 @@ class Network(BaseEstimator, metaclass=ABCMeta):
             )
         self._stream = None
         self._learnt()
-        idle = [encoding.column for encoding in self.model_.encoder.encodings if not encoding.names]
+        idle = [encoding.column for encoding in self.model_.encoder.plain if not encoding.names]
         if idle:
             warnings.warn(f"Nothing is learnt from {listed(idle)}: no value comes twice.", UserWarning, stacklevel=2)
         if self.model_.facts["interrupted"]:
@@ -289,18 +289,8 @@ class _Classifier(ClassifierMixin, Network):
         return tags
 
 
-@with_hyperparameters(without={"target_transform"})
-class MLPClassifier(_Classifier):
-    """Multilayer perceptrons for classes, or for several labels at once.
-
-    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
-    probabilities are averaged. After `fit`: `model_`, `classes_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
-
-    >>> from sklearn.datasets import load_iris
-    >>> X, y = load_iris(return_X_y=True)
-    >>> MLPClassifier(members=2, epochs=20).fit(X, y).score(X, y) > 0.9
-    True
-    """
+class ProbableClassifier(_Classifier):
+    """Classifiers whose networks teach probabilities."""
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (n, classes), or of each label (n, labels).
@@ -312,7 +302,21 @@ class MLPClassifier(_Classifier):
         return decoded
 
 
-@with_hyperparameters(without={"target_transform"}, perceptron=True)
+@with_hyperparameters("mlp", without=OVER_TIME | {"target_transform"})
+class MLPClassifier(ProbableClassifier):
+    """Multilayer perceptrons for classes, or for several labels at once.
+
+    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
+    probabilities are averaged. After `fit`: `model_`, `classes_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> MLPClassifier(members=2, epochs=20).fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+
+@with_hyperparameters("perceptron", without=OVER_TIME | {"target_transform"})
 class Perceptron(_Classifier):
     """Rosenblatt's perceptron: inputs times weights, plus a bias, through a step function, learning from its mistakes.
 
@@ -346,7 +350,7 @@ class Perceptron(_Classifier):
         networks = self.model_.networks
         if any(len(network.architecture.sizes) > 2 for network in networks):
             raise AttributeError(f"A perceptron of the rule {self.rule} is more than one layer of weights.")
-        return [network.architecture.layers(network.theta)[0] for network in networks]
+        return [network.dense.layers(network.theta)[0] for network in networks]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -354,18 +358,8 @@ class Perceptron(_Classifier):
         return tags
 
 
-@with_hyperparameters(without={"class_weight", "label_smoothing"})
-class MLPRegressor(RegressorMixin, Network):
-    """Multilayer perceptrons for one value or several.
-
-    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
-    predictions are averaged. After `fit`: `model_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
-
-    >>> import numpy as np
-    >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
-    >>> MLPRegressor(members=2).fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.9
-    True
-    """
+class Regressor(RegressorMixin, Network):
+    """One value or several."""
 
     def predict(self, X: Any) -> np.ndarray:
         """The values, (n,) or (n, targets) as y was."""
@@ -404,3 +398,17 @@ class MLPRegressor(RegressorMixin, Network):
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
         return tags
+
+
+@with_hyperparameters("mlp", without=OVER_TIME | {"class_weight", "label_smoothing"})
+class MLPRegressor(Regressor):
+    """Multilayer perceptrons for one value or several.
+
+    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
+    predictions are averaged. After `fit`: `model_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
+
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> MLPRegressor(members=2).fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.9
+    True
+    """

@@ -17,28 +17,26 @@ import polars as pl
 
 from rosenblatt.checkpoints import Keeper
 from rosenblatt.choosing import Outcome, outcome
+from rosenblatt.data.collections import IMAGE
 from rosenblatt.data.columns import Schema
-from rosenblatt.data.inference import infer
+from rosenblatt.data.media import Ragged
 from rosenblatt.data.sources import Table
-from rosenblatt.data.splits import train_test
 from rosenblatt.data.targets import Target
-from rosenblatt.data.tasks import Question, ask, column_name, has_answers, read_answers
-from rosenblatt.describing import columns_in_words, task_in_words
-from rosenblatt.errors import ModelFileError, TableError, listed
-from rosenblatt.learning import Data, Prepared, ScoreOf, Watch, learn
+from rosenblatt.data.windows import Windows
+from rosenblatt.errors import ModelFileError, TableError
+from rosenblatt.fields import Task
+from rosenblatt.learning import Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model
 from rosenblatt.modelfile import digest, to_bytes, write_file
 from rosenblatt.networks.architectures import build
+from rosenblatt.problem import Asked, Say, answered, pose
 from rosenblatt.recording import Recorder
-from rosenblatt.scores import Score, baseline, scores
+from rosenblatt.scores import Score, baseline, forecast_scores, of_steps, scores
 from rosenblatt.searching import Progress, Search
-from rosenblatt.sections import Task
 from rosenblatt.spec import Spec
 from rosenblatt.training.population import Score as EpochScore
 from rosenblatt.training.population import cores
 
-Say = Callable[[str], None]
-FEW_TEST_ROWS = 30
 ENDING = 3.0  # seconds kept for what comes after a search: choosing, testing, writing the model and reading it again
 JOINED, RATE = 6, 2e10  # trials that an ensemble has, and parameters times rows a core predicts in a second, about
 CHECKED_ROWS = 1000  # rows whose predictions must be the same, to the last bit, from the written file in a new process
@@ -65,6 +63,7 @@ def fit(
     task: Task | None = None,
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
+    texts: Sequence[str] = (),
     test: Table | None = None,
     validation: Table | None = None,
     say: Say = print,
@@ -82,43 +81,24 @@ def fit(
         DivergedError, StoppedEarlyError: where training left nothing to keep.
     """
     started = time.time()
-    names = list(dict.fromkeys(column_name(table.frame, target) for target in targets))
-    ignored = [column_name(table.frame, name) for name in ignore]
-    question = _question(table.frame, names, ignored, task, say)
-    frame, y = _answered(table.frame, question.y, question.names, say)
-    if len(y) < 2:
-        raise TableError(f"Only one row has {listed(question.names, 3)}; two or more are needed to learn from.")
-    groups, order = _grouped(frame, spec, names)
-    ignored += [column_name(frame, spec.data.groups)] if spec.data.groups else []
-    schema = _schema(frame, names, ignored, [column_name(frame, name) for name in keep], spec)
-    for line in [*columns_in_words(schema), f"task: {task_in_words(question)}"]:
-        say(line)
-    training, test_rows = _split(y, spec, question, test is not None, groups, order)
-    target = question.target(y[training], spec)
-    test_frame, truth = (frame[test_rows], y[test_rows]) if test is None else answered(test, target, say)
-    test_typed = schema.read(test_frame, say)  # what is wrong with it is said before the long work
-    rough = " (few: their scores are rough)" if 0 < len(truth) < FEW_TEST_ROWS else ""
-    say(f"rows: {len(training):,} for training, {len(truth):,} for the test{rough}")
-    data = Data(
-        schema.read(frame[training]),
-        y[training],
-        groups=None if groups is None else groups[training],
-        order=None if order is None else order[training],
-    )
-    watched = None if validation is None else _data(schema, *answered(validation, target, say))
+    problem = pose(table, targets, spec, Asked(task, ignore, keep, texts), test, validation, say)
+    spec, schema, question, target = problem.spec, problem.schema, problem.question, problem.target
+    data, watched, truth = problem.data, problem.validation, problem.truth
     score = _epoch_score(spec.training.scoring)
-    base = baseline(target, y[training])
+    base = baseline(target, data.y)
 
     def tested(model: Model) -> tuple[np.ndarray, list[Score]]:
-        decoded = model.decoded_typed(test_typed, threads) if len(truth) else np.empty((0, len(base)))
-        return decoded, scores(target, truth, decoded, base) if len(truth) else []
+        if not len(truth):
+            return np.empty((0, len(base))), []
+        decoded = model.decoded_typed(problem.test_typed, threads)
+        return decoded, _scores(target, problem.windows, problem.test, truth, decoded, base)
 
     alone: list[Score] = []
-    known = recorder.begin(schema, data, watched, test_typed) if recorder else None
+    known = recorder.begin(schema, data, watched, problem.test_typed) if recorder else None
     if known is not None:
         model = known
     elif spec.searches:
-        prepared = Prepared(data, lambda one: question.target(y[training], one), watched)
+        prepared = Prepared(data, lambda one: question.target(data.y, one), watched)
         how = replace(searching or Searching(), rows=len(truth), recorder=recorder)
         chosen = search(spec, schema, prepared, score, how, say, threads)
         model = chosen.model.with_facts(search=chosen.facts)
@@ -131,16 +111,19 @@ def fit(
         reason=question.reason,
         baseline=base,
         test_rows=len(truth),
-        test_source=test.source if test else "",
+        test_source=test.source if test else table.test.source if table.test else "",
         scores=[[score.name, score.model, score.baseline, score.higher_is_better] for score in found],
         seconds=round(time.time() - started, 1),
         created=time.strftime("%Y-%m-%d %H:%M:%S"),
         version=version("rosenblatt"),
     )
+    if problem.windows:
+        model = model.with_facts(windows=problem.windows.model_dump(mode="json"))
+    truth, decoded = of_steps(target, truth, decoded)
     if recorder:
         recorder.fitted(model, found, truth, decoded)
-    sample = (test_frame if len(truth) else frame).head(CHECKED_ROWS)
-    return Fitted(model, found, test_frame, truth, decoded, sample, alone)
+    sample = (problem.test if len(truth) else problem.frame).head(CHECKED_ROWS)
+    return Fitted(model, found, problem.test, truth, decoded, sample, alone)
 
 
 @dataclass(frozen=True)
@@ -204,19 +187,19 @@ def search(
     return found
 
 
-def _question(frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, say: Say) -> Question:
-    if not names:
-        raise TableError("No target was named. Name the column to predict.")
-    if set(ignored) & set(names):
-        raise TableError(f"{names[0]!r} is the target; it cannot be ignored too.")
-    question = ask(frame, names, task)
-    for note in question.notes:
-        say(note)
-    return question
-
-
-def _data(schema: Schema, frame: pl.DataFrame, y: np.ndarray) -> Data:
-    return Data(schema.read(frame), y)
+def _scores(
+    target: Target,
+    windows: Windows | None,
+    frame: pl.DataFrame,
+    truth: np.ndarray,
+    decoded: np.ndarray,
+    base: list[float],
+) -> list[Score]:
+    """The scores of rows; those of forecasts beside the last value of each window, which says that nothing changes."""
+    if windows is None:
+        return scores(target, truth, decoded, base)
+    values, said = windows.in_units(frame, truth), windows.in_units(frame, decoded)
+    return forecast_scores(values, said, windows.in_units(frame, np.zeros_like(truth)))
 
 
 def _epoch_score(scoring: str) -> Callable[[Target, np.ndarray], EpochScore] | None:
@@ -230,17 +213,24 @@ def _epoch_score(scoring: str) -> Callable[[Target, np.ndarray], EpochScore] | N
 def predict(
     model: Model, table: Table, *, with_inputs: bool = False, say: Say = print, threads: int | None = None
 ) -> pl.DataFrame:
-    """The predictions for a table: for classes and labels also the probability of each.
+    """The predictions for a table: for classes and labels also the probability of each; of series what comes next.
 
     Raises:
         TableError: where the table does not fit the model.
     """
+    check_predicts(model)
+    if "windows" in model.facts:
+        return forecast(model, table, say, threads)
     typed = model.schema.read(table.frame, say)
     for note in dict.fromkeys(note for trial in model.trials for note in trial.encoder.news(typed)):
         say(note)
     decoded = model.decoded_typed(typed, threads)
     target, label = model.target, model.label(decoded)
     columns: dict[str, np.ndarray | list[Any]] = {}
+    if target.each_step:
+        lengths = next(one.lengths for one in _media_of(model.encoded(typed)[0]) if isinstance(one, Ragged))
+        tags = [" ".join(map(str, row[:many])) for row, many in zip(label, lengths, strict=True)]
+        return _beside(table.frame, pl.DataFrame({target.names[0]: tags}), with_inputs)
     if target.labels:
         columns[target.names[0]] = label
     else:
@@ -253,23 +243,58 @@ def predict(
         what = "probability" if target.answers == "probabilities" else "weighted sum"
         names = target.labels or target.names
         columns |= {f"{what} of {name}": decoded[:, k] for k, name in enumerate(names)}
-    predicted = pl.DataFrame(columns)
+    return _beside(table.frame, pl.DataFrame(columns), with_inputs or bool(table.texts) or _is_of_files(table))
+
+
+def _is_of_files(table: Table) -> bool:
+    """Whether rows are files, which are told from each other only by their names."""
+    return any(column == IMAGE for column in table.frame.columns) and table.frame[IMAGE].dtype == pl.String
+
+
+def _media_of(x: Any) -> tuple[Any, ...]:
+    return tuple(x.media)
+
+
+def _beside(frame: pl.DataFrame, predicted: pl.DataFrame, with_inputs: bool) -> pl.DataFrame:
+    """The predictions, beside the table's own columns where these are asked for."""
     if not with_inputs:
         return predicted
     for name in predicted.columns:
         new = name
-        while new in table.frame.columns:
+        while new in frame.columns:
             new = f"predicted {new}"
         predicted = predicted.rename({name: new})
-    return pl.concat([table.frame, predicted], how="horizontal")
+    return pl.concat([frame, predicted], how="horizontal")
+
+
+def check_predicts(model: Model) -> None:
+    """Raise TableError for a model that does not predict rows."""
+    if model.target.task == "language":
+        raise TableError("This model tells what comes next in a text. Use rosenblatt generate.")
+
+
+def forecast(model: Model, table: Table, say: Say = print, threads: int | None = None) -> pl.DataFrame:
+    """What comes after the end of each series of a table: its name, the step, the forecast. Raises TableError."""
+    windows = Windows.model_validate(model.facts["windows"])
+    rows = windows.last(table.frame, say)
+    said = windows.in_units(rows, model.decoded(rows, threads))
+    found = {windows.series: rows["name"].to_list()} if windows.series else {}
+    steps = np.tile(np.arange(1, windows.horizon + 1), rows.height)
+    names = {name: np.repeat(np.array(values, object), windows.horizon).tolist() for name, values in found.items()}
+    return pl.DataFrame({**names, "step": steps, windows.target: said.ravel()})
 
 
 def evaluate(model: Model, table: Table, say: Say = print, threads: int | None = None) -> tuple[list[Score], Fitted]:
     """The scores of a model on a table with answers. Raises TableError where it does not fit."""
+    if "windows" in model.facts or model.target.task == "language":
+        raise TableError(
+            "Forecasts and texts are scored when they are fit, on what comes last. Fit again on this table."
+        )
     frame, truth = answered(table, model.target, say)
     decoded = model.decoded_typed(model.schema.read(frame, say), threads)
     base = model.facts.get("baseline") or baseline(model.target, truth)
     found = scores(model.target, truth, decoded, base)
+    truth, decoded = of_steps(model.target, truth, decoded)
     return found, Fitted(model, found, frame, truth, decoded, frame.head(CHECKED_ROWS))
 
 
@@ -302,85 +327,8 @@ def save(fitted: Fitted, path: str | Path) -> None:
     write_file(path, to_bytes(fitted.model), same_in_a_new_process)
 
 
-def answered(table: Table, target: Target, say: Say) -> tuple[pl.DataFrame, np.ndarray]:
-    """The rows of another table that have answers to the model's question, and these. Raises TableError."""
-    try:
-        y, notes = read_answers(table.frame, target)
-    except TableError as error:
-        raise TableError(f"{table.source!r}: {error}") from error
-    for note in notes:
-        say(f"{table.source}: {note}")
-    if not has_answers(y).any():
-        raise TableError(f"{table.source!r} has no values at all in {listed(target.names)}.")
-    return _answered(table.frame, y, target.names, say)
-
-
-def _answered(frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], say: Say) -> tuple[pl.DataFrame, np.ndarray]:
-    known = has_answers(y)
-    if not known.all():
-        say(f"{int((~known).sum()):,} rows without {listed(names, 3)} are left out")
-    return frame.filter(known), y[known]
-
-
-def _schema(
-    frame: pl.DataFrame, targets: Sequence[str], ignore: Sequence[str], keep: Sequence[str], spec: Spec
-) -> Schema:
-    schema = infer(frame.drop([*targets, *ignore]), spec.data.max_categories).keeping(keep)
-    empty = [column.name for column in schema.columns if column.kind == "empty"]
-    if empty:
-        raise TableError(
-            f"No row has a value in {listed(empty)}. Fill in the table, or leave out what is empty with "
-            f"--ignore {','.join(empty)}."
-        )
-    if not schema.learnt:
-        reasons = "; ".join(f"{column.name}: {column.note}" for column in schema.columns)
-        raise TableError(f"No column is left to learn from. {reasons or 'The table has only the target.'}")
-    return schema
-
-
 def _size(search: Search) -> int:
     """Parameters of a network as it is without the search."""
     usual = search.prepared.resolved(search.space.base)
     target = search.prepared.target(usual)
     return build(usual.network, search.prepared.encoder(usual).width, target.n_outputs).n_parameters
-
-
-def _grouped(frame: pl.DataFrame, spec: Spec, targets: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The number of each row's group, and each row's place in order, where the spec names columns for them."""
-    found: list[np.ndarray | None] = []
-    for what, asked in (("groups", spec.data.groups), ("order", spec.data.order)):
-        if not asked:
-            found.append(None)
-            continue
-        name = column_name(frame, asked)
-        if name in targets:
-            raise TableError(f"{name!r} is the target; it cannot be the {what} too.")
-        if frame[name].has_nulls():
-            raise TableError(f"{name!r} is to be the {what}, but {frame[name].null_count()} rows have no value there.")
-        column = frame[name] if what == "groups" else _times(frame[name])
-        found.append((column.rank("dense") - 1).to_numpy())
-    if found[0] is not None and found[1] is not None:
-        raise TableError("Rows can be split by groups or by order, not by both. Leave one of them out.")
-    return found[0], found[1]
-
-
-def _times(column: pl.Series) -> pl.Series:
-    """A column whose order is that of time: numbers and dates, also where they were read as text."""
-    if column.dtype != pl.String:
-        return column
-    return infer(column.to_frame(), 1).columns[0].in_order(column)
-
-
-def _split(
-    y: np.ndarray,
-    spec: Spec,
-    question: Question,
-    given: bool,
-    groups: np.ndarray | None,
-    order: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows are for training, and which for the test; none where the test has a table of its own."""
-    n, fraction = len(y), spec.data.test_fraction
-    if given or fraction == 0:
-        return np.arange(n), np.arange(0)
-    return train_test(n, fraction, spec.training.seed, y if question.labels else None, groups, order)

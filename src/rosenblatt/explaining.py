@@ -81,12 +81,12 @@ def walk(model: Model, frame: pl.DataFrame, row: int, network: int = 1) -> Walk:
     trial, chosen = model.trial_of(network - 1), model.networks[network - 1]
     if trial.chosen.network.rule == "kernel" and trial.chosen.network.kind == "perceptron":
         raise TableError("A kernel perceptron goes by likeness to rows it keeps, not by weighted sums of inputs.")
-    x = trial.encoder.encode(model.schema.read(frame[row - 1 : row]))[0].astype(np.float64)
+    x = trial.encoder.matrix(model.schema.read(frame[row - 1 : row]))[0].astype(np.float64)
     return Walk(model, trial, chosen, x, _forward(chosen, trial.target.loss, x))
 
 
 def _forward(network: TrainedNetwork, loss: str, x: np.ndarray) -> list[LayerWalk]:
-    architecture, layers = network.architecture, []
+    architecture, layers = network.dense, []
     named = {key: part.astype(np.float64) for key, part in architecture.named(network.theta).items()}
     a = x * named[0, "scale"] if architecture.front_scale else x
     last = len(architecture.sizes) - 2
@@ -129,7 +129,7 @@ def go_back(walked: Walk, truth: np.ndarray) -> None:
     Normalization is that of prediction. Raises TableError for perceptrons, which have no gradients.
     """
     trial, layers = walked.trial, walked.layers
-    if walked.network.architecture.kind == "perceptron":
+    if walked.network.dense.kind == "perceptron":
         raise TableError(
             "A perceptron learns from its mistakes, not by gradients. Watch it do so with rosenblatt learn-step."
         )
@@ -140,14 +140,14 @@ def go_back(walked: Walk, truth: np.ndarray) -> None:
     walked.loss = LOSSES[trial.target.loss](
         layers[-1].sums[None].copy(), t, np.ones(1), d, chosen.label_smoothing, parameter
     )
-    named = walked.network.architecture.named(walked.network.theta)
+    named = walked.network.dense.named(walked.network.theta)
     e = d[0]
     for l in range(len(layers) - 1, -1, -1):
         layer = layers[l]
         layer.deltas = e * layer.slopes
-        if l < len(layers) - 1 and walked.network.architecture.normalization != "none":
+        if l < len(layers) - 1 and walked.network.dense.normalization != "none":
             layer.deltas = _through_normalization(
-                walked.network.architecture.normalization, layer, named[l, "gain"].astype(np.float64)
+                walked.network.dense.normalization, layer, named[l, "gain"].astype(np.float64)
             )
         layer.input_gradients = layer.weights @ layer.deltas + (e if layer.residual else 0)
         e = layer.input_gradients
@@ -168,7 +168,7 @@ def input_names(walked: Walk) -> list[str]:
 
 def unit_names(walked: Walk, l: int) -> list[str]:
     """What the units of layer l are called: hidden ones by layer and number, the last by what they stand for."""
-    architecture, target = walked.network.architecture, walked.model.target
+    architecture, target = walked.network.dense, walked.model.target
     n = architecture.sizes[l + 1]
     if l < len(architecture.sizes) - 2:
         return [f"h{l + 1}.{k + 1}" for k in range(n)]
@@ -210,7 +210,7 @@ def _answers(model: Model, decoded: np.ndarray) -> dict[str, float]:
 
 
 def _layer(walked: Walk, l: int, most: int) -> dict[str, Any]:
-    layer, architecture = walked.layers[l], walked.network.architecture
+    layer, architecture = walked.layers[l], walked.network.dense
     names = unit_names(walked, l - 1) if l else input_names(walked)
     units, last = unit_names(walked, l), l == len(walked.layers) - 1
     shown = _largest(layer.outputs if not last else layer.sums, most)
@@ -228,7 +228,7 @@ def _layer(walked: Walk, l: int, most: int) -> dict[str, Any]:
 
 def _answer(walked: Walk) -> str:
     """What the last layer makes of its sums."""
-    if walked.network.architecture.kind == "perceptron":
+    if walked.network.dense.kind == "perceptron":
         return "the largest" if walked.model.target.task == "multiclass" else "step"
     return {SIGMOID: "sigmoid", SOFTMAX: "softmax", EXPONENTIAL: "exp"}.get(
         LINKS.get(walked.model.target.loss, 0), "identity"
@@ -257,7 +257,7 @@ def _contributions(
 def _unit(walked: Walk, l: int, k: int, name: str, names: list[str], most: int) -> dict[str, Any]:
     layer = walked.layers[l]
     told, products = _contributions(walked, l, k, names, most)
-    steps = walked.network.architecture.kind == "perceptron" and l == len(walked.layers) - 1
+    steps = walked.network.dense.kind == "perceptron" and l == len(walked.layers) - 1
     unit: dict[str, Any] = {
         "unit": name,
         "contributions": told,

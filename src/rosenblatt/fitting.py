@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rosenblatt import experiment
+from rosenblatt.data.sources import read_text
 from rosenblatt.errors import StoppedEarlyError
 from rosenblatt.experiment import Fitted, Searching
 from rosenblatt.options import columns, read
@@ -25,7 +26,8 @@ def fit_asked(
     """
     asked = recorder.asked
     say = recorder.hears(say)
-    table = read(asked.table, asked.header, asked.encoding, say)
+    is_text = asked.task == "language"
+    table = read_text(asked.table) if is_text else read(asked.table, asked.header, asked.encoding, say)
     others = [
         None if name is None else read(name, asked.header, asked.encoding, say)
         for name in (asked.test, asked.validation)
@@ -43,6 +45,7 @@ def fit_asked(
                 task=asked.task,
                 ignore=columns(asked.ignore, table),
                 keep=columns(asked.keep, table),
+                texts=columns(asked.texts, table),
                 test=others[0],
                 validation=others[1],
                 say=say,

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, cast
 
 import numpy as np
@@ -13,16 +14,19 @@ import polars as pl
 from scipy.sparse import csr_array, issparse, vstack
 
 from rosenblatt.data.columns import Schema
+from rosenblatt.data.media import Inputs, MediaRows, has_media
 from rosenblatt.data.splits import Fold, deal, validation_folds
 from rosenblatt.data.targets import ALONE, Target
 from rosenblatt.data.transforms import Encoder
-from rosenblatt.defaults import resolve
+from rosenblatt.defaults import DEEP, resolve
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
+from rosenblatt.fields import class_name
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial, csr_parts
-from rosenblatt.networks.architectures import build
-from rosenblatt.sections import class_name
+from rosenblatt.networks.architectures import Architecture, build
+from rosenblatt.networks.deep import Deep, Medium, build_deep
 from rosenblatt.spec import Spec, idle
 from rosenblatt.training.dense import Rows
+from rosenblatt.training.engine import Table
 from rosenblatt.training.member import Member, Record, go_on, new_member, take
 from rosenblatt.training.population import Score, train
 from rosenblatt.training.rows import SparseRows
@@ -80,7 +84,7 @@ class Prepared:
     ) -> None:
         self.data, self.validation, self.splits, self._target_of = data, validation, splits, target_of
         self.frame, self.y, self.weight = _together(data, validation)
-        self._encoded: dict[str, tuple[Encoder, np.ndarray | csr_array]] = {}
+        self._encoded: dict[str, tuple[Encoder, np.ndarray | csr_array | Inputs]] = {}
         self._targets: dict[str, Target] = {}
 
     def resolved(self, spec: Spec) -> Spec:
@@ -98,15 +102,15 @@ class Prepared:
         """How a network of this resolved spec is given the rows."""
         return self._form(chosen)[0]
 
-    def rows(self, chosen: Spec) -> Rows | SparseRows:
+    def rows(self, chosen: Spec) -> Table:
         """All rows, to learn from and to validate on, as the engine takes them; their weights have the mean 1."""
         return _rows(chosen, self.target(chosen), self._form(chosen)[1], self.y, self.weight)
 
-    def _form(self, chosen: Spec) -> tuple[Encoder, np.ndarray | csr_array]:
+    def _form(self, chosen: Spec) -> tuple[Encoder, np.ndarray | csr_array | Inputs]:
         key = form_of(chosen)
         if key not in self._encoded:
             encoder = Encoder.learn(self.data.frame, chosen.data)
-            if not encoder.width:
+            if not encoder.width and not encoder.perceived:
                 raise TableError("No column is left to learn from: no value of any of them comes twice.")
             self._encoded[key] = encoder, _encoded(encoder, self.frame)
         return self._encoded[key]
@@ -114,7 +118,7 @@ class Prepared:
     @property
     def bytes(self) -> int:
         """The memory of all forms."""
-        return sum(x.nbytes for _, x in self._encoded.values() if isinstance(x, np.ndarray))
+        return sum(x.nbytes for _, x in self._encoded.values() if isinstance(x, np.ndarray | Inputs))
 
     def keep_only(self, forms: set[str]) -> None:
         """Forget the others; they are made again where they are asked for."""
@@ -132,8 +136,7 @@ class Prepared:
 
 def form_of(chosen: Spec) -> str:
     """What the encoded rows of this spec depend on."""
-    data = chosen.data
-    return f"{data.numbers} {data.bins} {data.max_categories} {data.min_category_rows}"
+    return chosen.data.model_dump_json()
 
 
 def learn(
@@ -209,7 +212,7 @@ class Stream:
             ]
             self._rows = model.facts["rows"]
 
-    def _going_on(self, network: TrainedNetwork, index: int, rows: Rows | SparseRows) -> Member:
+    def _going_on(self, network: TrainedNetwork, index: int, rows: Table) -> Member:
         """A member that starts from what a network learnt; its rows come with each batch."""
         none, seed, architecture = np.arange(0), (self._chosen.training.seed, index), network.architecture
         if architecture.kind == "perceptron":  # with room for more hidden units
@@ -249,7 +252,20 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
     if sparse and (spec.network.kind != "perceptron" or spec.network.rule == "kernel"):
         what = "kernel perceptrons" if spec.network.kind == "perceptron" else "multilayer perceptrons"
         raise SpecError(f"Perceptrons learn from sparse matrices, {what} do not. Make it dense, or choose another.")
+    kind = spec.network.kind
+    if (kind in DEEP or spec.training.device != "cpu") and find_spec("torch") is None:
+        what = f"kind {kind}" if kind in DEEP else f"device {spec.training.device}"
+        raise SpecError(f"{what} needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'.")
+    if kind in DEEP and not has_media(data.frame):
+        raise SpecError(
+            f"A network of kind {kind} learns from images, sequences or texts, but there is no such column. Use kind "
+            "mlp, or say which column is text with --text."
+        )
+    if kind not in DEEP and has_media(data.frame):
+        raise SpecError(f"A network of kind {kind} cannot learn from images, sequences or texts. Use cnn or rnn.")
     chosen = resolve(spec, len(data.y), numeric)
+    if spec.training.label_smoothing == "auto" and "cross_entropy" not in target.loss:
+        chosen = chosen.replace(label_smoothing=0.0)
     check(spec, chosen, target)
     return chosen
 
@@ -268,23 +284,43 @@ def check(spec: Spec, chosen: Spec, target: Target) -> None:
     if training.batches == "stratified" and (target.task not in ("binary", "multiclass") or kind == "perceptron"):
         what = "a perceptron learns row by row" if kind == "perceptron" else f"the task is {target.task}"
         raise SpecError(f"batches stratified shares out classes, but {what}. Use shuffled or in_order.")
+    allowed = {"mlp": ("none", "batch", "layer"), "rnn": ("none", "layer"), "channel_mlp": ("none",)}.get(kind)
+    if allowed and spec.network.normalization not in ("auto", *allowed):
+        raise SpecError(
+            f"normalization {spec.network.normalization} is not for kind {kind}. Choose one of {', '.join(allowed)}."
+        )
+    if kind in DEEP and "data_dependent" in (spec.network.initializer, spec.network.bias_initializer):
+        raise SpecError(f"The initializer data_dependent is not for kind {kind}. Choose another, such as he_normal.")
     if chosen.network.normalization == "batch" and chosen["batch_size"] == 1:
         raise SpecError("normalization batch needs more rows than one in a batch, but batch_size is 1. Use layer.")
-    if training.label_smoothing > 0 and "cross_entropy" not in target.loss:
+    if target.each_step and training.scoring != "loss":
+        raise SpecError(f"scoring must be loss where each step has its answer, but it is {training.scoring}.")
+    if chosen["label_smoothing"] > 0 and "cross_entropy" not in target.loss:
         raise SpecError(f"label_smoothing is for the loss cross_entropy, but the loss is {target.loss}. Leave it out.")
 
 
-def _encoded(encoder: Encoder, frame: pl.DataFrame | np.ndarray | csr_array) -> np.ndarray | csr_array:
+def architecture_of(spec: Spec, encoder: Encoder, target: Target, member: int) -> Architecture | Deep:
+    """The architecture of a member by its number, from a resolved spec."""
+    if spec.network.kind not in DEEP:
+        return build(spec.network, encoder.width, target.n_outputs, member)
+    media = tuple(Medium(*one.medium) for one in encoder.perceived)  # type: ignore[arg-type]
+    return build_deep(
+        spec.network, media, encoder.width, target.n_outputs, each_step=target.each_step, mirrored=bool(spec["flip"]),
+        member=member,
+    )  # fmt: skip
+
+
+def _encoded(encoder: Encoder, frame: pl.DataFrame | np.ndarray | csr_array) -> np.ndarray | csr_array | Inputs:
     """The (n, F) matrix of the rows; sparse ones stay as they are."""
     return frame if issparse(frame) else encoder.encode(frame)
 
 
-def _rows(
-    spec: Spec, target: Target, x: np.ndarray | csr_array, y: np.ndarray, weight: np.ndarray
-) -> Rows | SparseRows:
+def _rows(spec: Spec, target: Target, x: np.ndarray | csr_array | Inputs, y: np.ndarray, weight: np.ndarray) -> Table:
     """The rows as the engine takes them; weights have the mean 1."""
     weight = weight * _class_weights(spec, target, y)
     t, weight = target.encode(y), (weight / weight.mean()).astype(np.float32)
+    if isinstance(x, Inputs):
+        return MediaRows(x.x, x.media, t, weight)
     return SparseRows(*csr_parts(x), t, weight) if issparse(x) else Rows(x, t, weight)
 
 
@@ -319,7 +355,7 @@ def _class_weights(spec: Spec, target: Target, y: np.ndarray) -> np.ndarray | fl
 
 
 def _members(
-    spec: Spec, encoder: Encoder, target: Target, data: Data, table: Rows | SparseRows, validation: int | None
+    spec: Spec, encoder: Encoder, target: Target, data: Data, table: Table, validation: int | None
 ) -> Iterator[Member]:
     """New members: each spares another fold of the rows, in a new deal of them when all folds had their turn."""
     n, k = len(data.y), min(spec["folds"], len(data.y))
@@ -334,7 +370,7 @@ def _members(
             if index % k == 0:
                 dealt = deal(n, k, int(np.random.default_rng(seed).integers(2**63)), data.like, data.groups, data.order)
             rows, spared = dealt[index % k]
-        architecture = build(spec.network, encoder.width, target.n_outputs, index)
+        architecture = architecture_of(spec, encoder, target, index)
         yield new_member(spec, architecture, target.loss, rows, spared, seed, table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,26 +13,37 @@ from scipy.sparse import csr_array, issparse
 
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.frames import as_frame
+from rosenblatt.data.media import Inputs, MediaRows, has_media
 from rosenblatt.data.targets import Target
 from rosenblatt.data.transforms import CHUNK, Encoder
 from rosenblatt.errors import TableError
 from rosenblatt.networks.architectures import Architecture
+from rosenblatt.networks.deep import Deep
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Table, outputs
 from rosenblatt.training.population import cores
 from rosenblatt.training.rows import SparseRows
 
+MEDIA_CHUNK = 512  # rows with images, sequences or texts that are encoded at a time
+
 
 @dataclass(frozen=True)
 class TrainedNetwork:
     """One trained member: what it is, what it learnt, and how that went."""
 
-    architecture: Architecture
+    architecture: Architecture | Deep
     theta: np.ndarray  # (n_parameters,) float32
     best_epoch: int  # whose parameters these are, counted from 1
     losses: tuple[float, ...]  # of each epoch, on the training rows as they were met
     scores: tuple[float, ...]  # of each epoch, on the validation rows; empty where there are none
+
+    @property
+    def dense(self) -> Architecture:
+        """The architecture of a perceptron or a multilayer perceptron. Raises TableError for others."""
+        if not isinstance(self.architecture, Architecture):
+            raise TableError(f"A network of kind {self.architecture.kind} is no chain of dense layers.")
+        return self.architecture
 
 
 @dataclass(frozen=True)
@@ -142,27 +154,25 @@ class Model:
     def decoded_typed(self, typed: pl.DataFrame | np.ndarray, threads: int | None = None) -> np.ndarray:
         """`decoded` for a table that the schema has read."""
 
+        rows = MEDIA_CHUNK if has_media(typed) else CHUNK
+
         def chunk(start: int) -> np.ndarray:
-            return self.decoded_rows(self.encoded(typed[start : start + CHUNK]))
+            return self.decoded_rows(self.encoded(typed[start : start + rows]))
 
         with ThreadPoolExecutor(threads or cores()) as pool:
-            return np.concatenate(list(pool.map(chunk, range(0, max(len(typed), 1), CHUNK))))
+            return _joined(list(pool.map(chunk, range(0, max(len(typed), 1), rows))))
 
-    def encoded(self, typed: pl.DataFrame | np.ndarray) -> list[np.ndarray]:
+    def encoded(self, typed: pl.DataFrame | np.ndarray) -> list[np.ndarray | Inputs]:
         """What each trial's networks are given of a table that the schema has read: (n, F) float32, one a trial."""
-        known: list[tuple[Encoder, np.ndarray]] = []
+        known: list[tuple[Encoder, np.ndarray | Inputs]] = []
         for trial in self.trials:
             x = next((x for encoder, x in known if encoder == trial.encoder), None)
             known.append((trial.encoder, trial.encoder.encode(typed) if x is None else x))
         return [x for _, x in known]
 
-    def decoded_rows(self, encoded: list[np.ndarray]) -> np.ndarray:
+    def decoded_rows(self, encoded: Sequence[np.ndarray | Inputs]) -> np.ndarray:
         """`decoded` for rows as `encoded` makes them."""
-        nothing = np.empty((0, 1), np.float32)
-        said = [
-            trial.decoded(Rows(x, nothing, nothing[:, 0]), len(x))
-            for trial, x in zip(self.trials, encoded, strict=True)
-        ]
+        said = [trial.decoded(table_of(x), len(x)) for trial, x in zip(self.trials, encoded, strict=True)]
         return self._weighed(said)
 
     def _weighed(self, said: list[np.ndarray]) -> np.ndarray:
@@ -176,6 +186,22 @@ class Model:
     def with_facts(self, **facts: Any) -> Model:
         """This model, with more known of it."""
         return replace(self, facts={**self.facts, **facts})
+
+
+def table_of(x: np.ndarray | Inputs) -> Table:
+    """Encoded rows without answers, as the engine takes them."""
+    nothing = np.empty((0, 1), np.float32)
+    if isinstance(x, Inputs):
+        return MediaRows(x.x, x.media, np.zeros((len(x), 1), np.float32), np.ones(len(x), np.float32))
+    return Rows(x, nothing, nothing[:, 0])
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """What is said of one part of the rows after the other; answers for steps are as many as the longest row has."""
+    if parts[0].ndim == 3:
+        longest = max(part.shape[1] for part in parts)
+        parts = [np.pad(part, ((0, 0), (0, longest - part.shape[1]), (0, 0))) for part in parts]
+    return np.concatenate(parts)
 
 
 def rows_of(table: Any) -> pl.DataFrame | csr_array:

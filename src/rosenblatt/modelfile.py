@@ -28,7 +28,7 @@ from rosenblatt.data.targets import Target
 from rosenblatt.data.transforms import Encoder
 from rosenblatt.errors import ModelFileError, SpecError, StorageError
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.networks.architectures import Architecture
+from rosenblatt.networks.deep import architecture_from
 from rosenblatt.spec import Spec
 
 FORMAT = 3  # raised by one whenever older versions could not read what is written
@@ -193,8 +193,7 @@ def _networks(
     """The networks of one trial; its first one has the number `first`."""
     networks = []
     for n, network in enumerate(described, first):
-        known = network["architecture"]
-        architecture = Architecture(**known | {"sizes": tuple(known["sizes"])})
+        architecture = architecture_from(network["architecture"])
         theta = np.empty(architecture.n_parameters, np.float32)
         for (layer, name), part in architecture.named(theta).items():
             part[:] = tensors[f"network.{n}.layer.{layer}.{name}"]

@@ -80,7 +80,7 @@ def folds_of(spec: Spec, prepared: Prepared) -> list[Fold]:
     data, asked, how = prepared.data, spec.training.folds, spec.search.validate_on
     n = len(data.y)
     fewest = n
-    if prepared.target(spec).labels and data.groups is None and data.order is None:
+    if prepared.target(spec).labels and data.y.ndim == 1 and data.groups is None and data.order is None:
         fewest = int(np.unique(data.y, return_counts=True)[1].min())
     if asked == "auto":
         most = [np.unique(data.groups).size] if data.groups is not None else []

@@ -77,7 +77,7 @@ class Picture:
         )
 
 
-def _styled(draw: Callable[Arguments, Picture]) -> Callable[Arguments, Picture]:
+def styled(draw: Callable[Arguments, Picture]) -> Callable[Arguments, Picture]:
     """Draw in the project's style; dollar signs in names are dollar signs, not formulas."""
 
     @wraps(draw)
@@ -88,12 +88,12 @@ def _styled(draw: Callable[Arguments, Picture]) -> Callable[Arguments, Picture]:
     return drawn
 
 
-@_styled
+@styled
 def learning_curves(model: Model) -> Picture:
     """The loss of each network, epoch by epoch, and the score of its validation rows; a dot marks the epoch kept."""
     scored = any(network.scores for network in model.networks)
     scoring = model.chosen.training.scoring
-    figure, axes = _figure(2 if scored else 1, 7.2, 3)
+    figure, axes = figure_of(2 if scored else 1, 7.2, 3)
     for index, network in enumerate(model.trials[0].networks):
         color, epochs = COLORS[index % len(COLORS)], np.arange(1, len(network.losses) + 1)
         axes[0].plot(epochs, network.losses, color=color, lw=1)
@@ -110,13 +110,13 @@ def learning_curves(model: Model) -> Picture:
     return Picture("Learning curves", caption, figure)
 
 
-@_styled
+@styled
 def search_history(facts: dict[str, Any]) -> Picture:
     """The validation score of each trial of a search, and the best one so far; from a model's fact "search"."""
     numbers, scores = (np.array(values) for values in zip(*facts["history"], strict=True))
     lower = facts["scoring"] == "loss"
     best = (np.minimum if lower else np.maximum).accumulate(scores)
-    figure, (ax,) = _figure(1, 7.2, 3)
+    figure, (ax,) = figure_of(1, 7.2, 3)
     ax.plot(numbers, scores, "o", color=GREY, ms=3, alpha=0.6)
     ax.plot(numbers, best, color=BLUE, lw=1.5, drawstyle="steps-post")
     joined = {one["trial"] for one in facts["ensemble"]}
@@ -132,11 +132,11 @@ def search_history(facts: dict[str, Any]) -> Picture:
     return Picture("The search", caption, figure)
 
 
-@_styled
+@styled
 def hyperparameter_importance(facts: dict[str, Any]) -> Picture:
     """What share of the difference between good trials and others each hyperparameter makes."""
     shown = list(facts["importance"].items())[:12][::-1]
-    figure, (ax,) = _figure(1, 7.2, max(1.6, 0.8 + 0.26 * len(shown)))
+    figure, (ax,) = figure_of(1, 7.2, max(1.6, 0.8 + 0.26 * len(shown)))
     ax.barh([name for name, _ in shown], [share for _, share in shown], color=BLUE, height=0.7)
     ax.set(xlabel="share of importance")
     caption = "What told good trials from others (Watanabe et al. 2023), of the hyperparameters that all trials had."
@@ -150,7 +150,7 @@ def save_curves(curves: Mapping[str, Mapping[str, Points]], path: str) -> None:
         raise StorageError("There are no curves to draw: these runs have logged no metric.")
     runs = list(dict.fromkeys(run for lines in drawn.values() for run in lines))
     with mpl.rc_context(STYLE):
-        figure, places = _figure(len(drawn), 4.0, 2.6, columns=min(len(drawn), 3))
+        figure, places = figure_of(len(drawn), 4.0, 2.6, columns=min(len(drawn), 3))
         for place, (name, lines) in zip(places, drawn.items(), strict=False):
             for run, points in lines.items():
                 style = "o" if len(points.values) == 1 else "-"
@@ -164,14 +164,14 @@ def save_curves(curves: Mapping[str, Mapping[str, Points]], path: str) -> None:
             raise StorageError(f"The picture {path!r} cannot be written: {error}.") from error
 
 
-@_styled
+@styled
 def confusion_matrix(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """How often each class was taken for each."""
     labels = [str(label) for label in target.labels]
     counts = metrics.confusion_matrix(y, target.decide(decoded), labels=np.arange(len(labels)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = min(2.2 + 0.45 * len(labels), 9)
-    figure, (ax,) = _figure(1, size + 0.8, size)
+    figure, (ax,) = figure_of(1, size + 0.8, size)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(labels) <= 20:
         for (row, column), count in np.ndenumerate(counts):
@@ -188,10 +188,10 @@ def confusion_matrix(target: Target, y: np.ndarray, decoded: np.ndarray) -> Pict
     )
 
 
-@_styled
+@styled
 def roc(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """True against false positives as the threshold moves, for each class or label."""
-    figure, (ax,) = _figure(1, 4.2, 3.8)
+    figure, (ax,) = figure_of(1, 4.2, 3.8)
     for index, (name, truth, said) in enumerate(_one_by_one(target, y, decoded)[:MOST_CURVES]):
         if 0 < truth.sum() < len(truth):
             false, true, _ = metrics.roc_curve(truth, said)
@@ -206,10 +206,10 @@ def roc(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     )
 
 
-@_styled
+@styled
 def calibration(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """How often what was given a probability was true, in ten groups of equal size."""
-    figure, (ax,) = _figure(1, 4.2, 3.8)
+    figure, (ax,) = figure_of(1, 4.2, 3.8)
     for index, (name, truth, said) in enumerate(_one_by_one(target, y, decoded)[:MOST_CURVES]):
         groups = [
             group
@@ -230,10 +230,10 @@ def calibration(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     return Picture("Calibration", "On the diagonal, what is given 70 % happens in 70 of 100 rows.", figure)
 
 
-@_styled
+@styled
 def residuals(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     """Predicted against true values, and how the errors are spread, for each target."""
-    figure, axes = _figure(2 * len(target.names), 7.2, 3.2 * len(target.names), columns=2)
+    figure, axes = figure_of(2 * len(target.names), 7.2, 3.2 * len(target.names), columns=2)
     some = np.random.default_rng(0).permutation(len(y))[:MOST_POINTS]
     for k, name in enumerate(target.names):
         scatter, spread = axes[2 * k : 2 * k + 2]
@@ -249,12 +249,12 @@ def residuals(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
     )
 
 
-@_styled
+@styled
 def importance(model: Model, frame: pl.DataFrame, y: np.ndarray, repeats: int = 3) -> Picture:
     """How much worse the predictions are when a column is shuffled (Breiman 2001, section 10)."""
     found = permutation_importance(model, frame, y, repeats)
     shown = sorted(found.items(), key=lambda item: item[1].mean())[-20:]
-    figure, (ax,) = _figure(1, 6.4, 0.8 + 0.24 * len(shown))
+    figure, (ax,) = figure_of(1, 6.4, 0.8 + 0.24 * len(shown))
     names = [name[:40] for name, _ in shown]
     ax.barh(
         names,
@@ -277,7 +277,8 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
     rows = np.sort(rng.permutation(frame.height)[:IMPORTANCE_ROWS])
     truth = y[rows]
     parts = {column.name: [part.name for part in read] for column, read in model.schema.parts(frame[rows])}
-    x = model.encoded(model.schema.read(frame[rows]))
+    typed = model.schema.read(frame[rows])
+    x = [trial.encoder.matrix(typed) for trial in model.trials]
     made_of = [np.array(trial.encoder.source_columns) for trial in model.trials]
 
     def quality(rows_encoded: list[np.ndarray]) -> float:
@@ -289,7 +290,7 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
         return float((model.target.decide(decoded) == truth).mean())
 
     best, lost = quality(x), {}
-    strength = np.abs(model.networks[0].architecture.layers(model.networks[0].theta)[0][0]).sum(axis=1)
+    strength = np.abs(model.networks[0].dense.layers(model.networks[0].theta)[0][0]).sum(axis=1)
     strengths = {name: strength[np.isin(made_of[0], typed)].sum() for name, typed in parts.items()}
     for name in sorted(parts, key=lambda name: -strengths[name])[:IMPORTANCE_COLUMNS]:
         drops = []
@@ -301,13 +302,13 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
     return lost
 
 
-@_styled
+@styled
 def network(model: Model, which: int = 1) -> Picture:
     """A network by its number: its units, and its weights as lines, blue where they add, orange where they subtract."""
     first = model.networks[which - 1]
-    layers = first.architecture.layers(first.theta)
-    shown = _strongest_units(first.architecture, layers)
-    figure, (ax,) = _figure(1, 7.6, max(2.4, 0.8 + 0.3 * max(map(len, shown))))
+    layers = first.dense.layers(first.theta)
+    shown = _strongest_units(first.dense, layers)
+    figure, (ax,) = figure_of(1, 7.6, max(2.4, 0.8 + 0.3 * max(map(len, shown))))
     heights = [np.linspace(0.5, -0.5, len(units)) * (len(units) - 1) for units in shown]
     for l, (weights, _) in enumerate(layers):
         part = weights[np.ix_(shown[l], shown[l + 1])]
@@ -325,8 +326,8 @@ def network(model: Model, which: int = 1) -> Picture:
         )
     for l, (units, height) in enumerate(zip(shown, heights, strict=True)):
         ax.plot(np.full(len(units), l), height, "o", ms=7, color="white", mec=GREY, zorder=2)
-        size = first.architecture.sizes[l]
-        what = "inputs" if l == 0 else first.architecture.activation if l < len(layers) else f"output{'s' * (size > 1)}"
+        size = first.dense.sizes[l]
+        what = "inputs" if l == 0 else first.dense.activation if l < len(layers) else f"output{'s' * (size > 1)}"
         some = f"\n({len(units)} shown)" if len(units) < size else ""
         ax.text(l, height.min() - 1.2 if len(height) else 0, f"{size} {what}{some}", ha="center", va="top", color=GREY)
     for unit, height in zip(shown[0], heights[0], strict=True):
@@ -343,7 +344,7 @@ def network(model: Model, which: int = 1) -> Picture:
     return Picture("The network", caption, figure)
 
 
-@_styled
+@styled
 def decision_boundary(model: Model, frame: pl.DataFrame, row: int | None = None) -> Picture:
     """What a model of two numbers says all over their plane, and the rows of a table; `row`, from 1, is marked."""
     across, up = (column.name for column in model.schema.learnt)
@@ -355,7 +356,7 @@ def decision_boundary(model: Model, frame: pl.DataFrame, row: int | None = None)
     low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
     x, y = np.meshgrid(np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID))
     said = model.decoded(pl.DataFrame({across: x.ravel(), up: y.ravel()}))
-    figure, (ax,) = _figure(1, 5.6, 4.6)
+    figure, (ax,) = figure_of(1, 5.6, 4.6)
     if model.target.task == "regression":
         shades = ax.pcolormesh(x, y, said[:, 0].reshape(x.shape), cmap="viridis", shading="auto", rasterized=True)
         figure.colorbar(shades, label=model.target.names[0])
@@ -414,7 +415,8 @@ def _one_by_one(target: Target, y: np.ndarray, decoded: np.ndarray) -> list[tupl
     return [(str(label), y == k, decoded[:, k]) for k, label in enumerate(target.labels)]
 
 
-def _figure(parts: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
+def figure_of(parts: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
+    """A figure of so many parts, side by side, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     columns = columns or parts
     axes = figure.subplots(-(-parts // columns), columns, squeeze=False)

@@ -21,6 +21,7 @@ import polars as pl
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import ModelFileError, StorageError, StoreError
+from rosenblatt.fields import Task
 from rosenblatt.learning import Data
 from rosenblatt.model import Model
 from rosenblatt.modelfile import load_model, to_bytes
@@ -36,7 +37,6 @@ from rosenblatt.runs.tracking import Run, new_id
 from rosenblatt.runs.writer import points_of
 from rosenblatt.scores import Score, scores
 from rosenblatt.searching import Search
-from rosenblatt.sections import Task
 from rosenblatt.spec import HYPERPARAMETERS, Spec
 from rosenblatt.trials import Trial
 
@@ -61,6 +61,7 @@ class Asked:
     task: Task | None = None
     ignore: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     test: str | None = None
     validation: str | None = None
     header: bool | None = None
@@ -76,7 +77,7 @@ class Asked:
     @classmethod
     def from_json(cls, known: Mapping[str, Any]) -> Asked:
         """What `to_json` gave."""
-        lists = {name: tuple(known[name]) for name in ("targets", "ignore", "keep")}
+        lists = {name: tuple(known.get(name, ())) for name in ("targets", "ignore", "keep", "texts")}
         return cls(**{**known, **lists, "spec": Spec.model_validate(known["spec"])})
 
 

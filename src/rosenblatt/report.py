@@ -51,9 +51,10 @@ class Report:
             pictures.append(plots.roc(target, y, decoded))
             if target.answers == "probabilities":
                 pictures.append(plots.calibration(target, y, decoded))
-        if len(y):
-            pictures.append(plots.importance(model, fitted.test, y))
-        pictures.append(plots.network(model))
+        if not model.encoder.perceived:
+            if len(y):
+                pictures.append(plots.importance(model, fitted.test, y))
+            pictures.append(plots.network(model))
         return cls(model, fitted.scores, len(y), tuple(pictures))
 
     @classmethod

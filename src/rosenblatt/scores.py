@@ -25,8 +25,32 @@ class Score:
     higher_is_better: bool
 
 
+def of_steps(target: Target, y: np.ndarray, decoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Answers (n, T) and what is said (n, T, K) of steps as rows (steps,) and (steps, K); others as they are."""
+    if not target.each_step or y.ndim == 1:
+        return y, decoded
+    steps = min(y.shape[1], decoded.shape[1])
+    inside = y[:, :steps] >= 0
+    return y[:, :steps][inside], decoded[:, :steps][inside]
+
+
+def forecast_scores(truth: np.ndarray, said: np.ndarray, trivial: np.ndarray) -> list[Score]:
+    """The scores of forecasts (n, horizon), beside trivial ones."""
+
+    def measures(one: np.ndarray) -> dict[str, float]:
+        error = truth - one
+        found = {"mean absolute error": np.abs(error).mean(), "root mean squared error": np.sqrt((error**2).mean())}
+        ends = {} if truth.shape[1] == 1 else {"mean absolute error of the last step": np.abs(error[:, -1]).mean()}
+        return {name: float(value) for name, value in (found | ends).items()}
+
+    base = measures(trivial)
+    return [Score(name, value, base[name], higher_is_better=False) for name, value in measures(said).items()]
+
+
 def baseline(target: Target, y: np.ndarray) -> list[float]:
     """What is known without looking at a row: the classes' or labels' shares, or the values' means, in `y`."""
+    if target.each_step:
+        y = y[y >= 0]
     if target.labels:
         return (np.bincount(y.astype(int), minlength=len(target.labels)) / len(y)).tolist()
     return y.mean(axis=0).tolist()
@@ -34,12 +58,13 @@ def baseline(target: Target, y: np.ndarray) -> list[float]:
 
 def scores(target: Target, y: np.ndarray, decoded: np.ndarray, base: list[float]) -> list[Score]:
     """Compare predictions (see `Model.decoded`) with the truth y (see `Question.y`); `base` as `baseline` gives it."""
+    y, decoded = of_steps(target, y, decoded)
     ours = _measures(target, y, decoded)
     trivial = _measures(target, y, np.tile(np.asarray(base), (len(y), 1)))
     return [Score(name, value, trivial[name], not name.startswith(_LOWER_IS_BETTER)) for name, value in ours.items()]
 
 
-_LOWER_IS_BETTER = ("log loss", "root mean squared error", "mean absolute error")
+_LOWER_IS_BETTER = ("log loss", "perplexity", "root mean squared error", "mean absolute error")
 
 
 def _measures(target: Target, y: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
@@ -62,6 +87,10 @@ def _measures(target: Target, y: np.ndarray, decoded: np.ndarray) -> dict[str, f
                 "AUC (mean of labels)": _auc(y, decoded),
             }
         )
+    if target.task == "language":
+        right = decoded[np.arange(len(y)), y.astype(int)]
+        lost = float(-np.log(np.maximum(right, np.finfo(float).eps)).mean())
+        return {"accuracy": float((y == decided).mean()), "log loss": lost, "perplexity": float(np.exp(lost))}
     classes = np.arange(len(target.labels))
     recalls = [float((decided[y == k] == k).mean()) for k in classes if (y == k).any()]
     found = {

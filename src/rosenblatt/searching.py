@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from queue import Empty
 from typing import Any
 
 import numpy as np
 
 from rosenblatt.errors import SpecError
+from rosenblatt.lane_crew import LaneCrew
 from rosenblatt.learning import Prepared, ScoreOf, form_of
 from rosenblatt.planning import check_search, folds_of, memory_of, rungs_of
 from rosenblatt.spec import Spec
@@ -23,7 +23,7 @@ from rosenblatt.training.dense import Recipe
 from rosenblatt.training.kernels import recipe_of
 from rosenblatt.training.member import Member
 from rosenblatt.training.population import LISTEN, Crew, Score, cores
-from rosenblatt.trials import Done, Trial
+from rosenblatt.trials import Done, Trial, Unit
 from rosenblatt.tuning.proposals import Space, default_space, perturbed
 from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.stopping import exploits, stopping_of
@@ -115,7 +115,7 @@ class Search:
         whenever trials have come to a rung.
         """
         started, collected = time.monotonic(), list[Done]()
-        self._deadline, crew = deadline, Crew(self._crew_size)
+        self._deadline, crew = deadline, self._crew()
 
         def look() -> None:
             if watch:
@@ -169,6 +169,10 @@ class Search:
             if trial.state == "running":
                 self._begin(trial)
 
+    def _crew(self) -> Crew | LaneCrew:
+        device = self.spec.training.device
+        return Crew(self._crew_size) if device == "cpu" else LaneCrew(device)
+
     # Proposing
 
     def _propose(self) -> Trial | None:
@@ -211,7 +215,7 @@ class Search:
 
     # Giving out work
 
-    def _give_out(self, crew: Crew) -> bool:
+    def _give_out(self, crew: Crew | LaneCrew) -> bool:
         """Give the threads work for now and a little ahead, in rounds all there is; whether there was any."""
         if crew.stop[0] or (self._in_rounds and self._given):
             return False
@@ -256,11 +260,11 @@ class Search:
         trial.rows = self.prepared.rows(trial.chosen)
         self._ready += [(trial, fold) for fold in range(rung.folds)]
 
-    def _give(self, crew: Crew, trial: Trial, fold: int) -> None:
+    def _give(self, crew: Crew | LaneCrew, trial: Trial, fold: int) -> None:
         rung = self.rungs[trial.rung + 1]
         last, until = trial.rung + 1 == self.last, rung.epochs(trial.chosen)
         self._given += 1
-        crew.give(partial(_work, trial, fold, self.folds[fold], until, self._score(trial), last))
+        crew.give(Unit(trial, fold, self.folds[fold], until, self._score(trial), last))
 
     def _score(self, trial: Trial) -> Score | None:
         if self._score_of is None:
@@ -291,7 +295,7 @@ class Search:
 
     # Hearing what was done
 
-    def _hear(self, crew: Crew) -> Done | None:
+    def _hear(self, crew: Crew | LaneCrew) -> Done | None:
         """What was done next; None where nothing was for a while, or where work was left out."""
         left = LISTEN if self._deadline is None else min(LISTEN, max(self._deadline - time.monotonic(), 0.001))
         try:
@@ -432,12 +436,6 @@ class Search:
                 self.changed.add(trial.number)
                 reason = "interrupted" if trial.state == "running" else f"not among the best at rung {trial.rung + 1}"
                 trial.state, trial.reason = "stopped", reason
-
-
-def _work(trial: Trial, fold: int, rows: Any, until: int, score: Score | None, last: bool, stop: np.ndarray) -> Done:
-    if trial.state == "failed":
-        return Done(trial.number, fold, 0.0, trial.reason)
-    return trial.work(fold, rows, until, score, stop, last)
 
 
 def _changed(member: Member, chosen: Spec, rng: np.random.Generator) -> Member:

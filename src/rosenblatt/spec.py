@@ -14,7 +14,9 @@ import tomli_w
 from pydantic import ValidationError
 
 from rosenblatt.errors import SpecError, nearest
-from rosenblatt.sections import DataSpec, NetworkSpec, SearchSpec, Section, TrainingSpec, split
+from rosenblatt.fields import Section, split
+from rosenblatt.network_section import NetworkSpec
+from rosenblatt.sections import DataSpec, SearchSpec, TrainingSpec
 from rosenblatt.space import LAYERS, SHAPE, WIDTH, Dimension, dimension_of
 
 
@@ -169,7 +171,7 @@ def _hyperparameters() -> Iterator[Hyperparameter]:
                 _expected(schema),
                 choices,
                 schema["only"],
-                schema.get("type") == "boolean",
+                any(one.get("type") == "boolean" for one in (schema, *schema.get("anyOf", ()))),
             )
 
 

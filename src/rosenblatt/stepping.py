@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from rosenblatt.data.targets import Target
-from rosenblatt.networks.architectures import build
+from rosenblatt.networks.architectures import Architecture, build
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Engine, engine_of
@@ -81,5 +82,5 @@ def _step(member: Member, engine: Engine, rows: Rows, epoch: int, row: int) -> S
 
 
 def _weights(member: Member) -> np.ndarray:
-    ((W, b),) = member.architecture.layers(member.state.theta)
+    ((W, b),) = cast("Architecture", member.architecture).layers(member.state.theta)
     return np.vstack([W, b])

@@ -36,7 +36,10 @@ LONGEST = 10_000  # steps of a lesson
 @click.option(
     "--most", type=click.IntRange(1), help=f"Units and contributions shown.  [default: all of {FULL}, else 8]"
 )
-@click.option("--plot", metavar="FILE.svg", help="Draw the network; of two numbers also the decision boundary.")
+@click.option("--plot", metavar="FILE.svg", help="Draw the network; of two numbers also the decision boundary; of an "
+              "image, sequence or text what mattered in it.")  # fmt: skip
+@click.option("--method", type=click.Choice(["gradients", "grad_cam", "occlusion"]),
+              help="How to find out what mattered in an image, sequence or text.  [default: gradients]")  # fmt: skip
 @shared_options("header", "encoding", "json")
 def explain(
     model: str,
@@ -46,6 +49,7 @@ def explain(
     backward: bool,
     most: int | None,
     plot: str | None,
+    method: Any,
     header: bool | None,
     encoding: str | None,
     as_json: bool,
@@ -56,6 +60,12 @@ def explain(
     rosenblatt explain people.rosenblatt people.csv --row 3
     rosenblatt explain people.rosenblatt people.csv --row 3 --backward
     rosenblatt explain people.rosenblatt people.csv --row 3 --plot network.svg
+
+    Of networks for images, sequences and texts it tells which pixels, steps or tokens spoke for the answer.
+
+    \b
+    rosenblatt explain photos.rosenblatt photos/test --row 3 --plot heed.png
+    rosenblatt explain photos.rosenblatt photos/test --row 3 --method grad_cam --plot heed.png
     """
     boundary = None if plot is None else str(Path(plot).with_stem(Path(plot).stem + "-boundary"))
     check_places([plot, boundary], inputs=[model, table])
@@ -67,6 +77,11 @@ def explain(
 
     loaded, say = load_model(model), teller(as_json)
     rows = read(table, header, encoding, lambda _: None)
+    if loaded.encoder.perceived:
+        _explain_media(loaded, rows.frame, row, method, plot, as_json, say)
+        return
+    if method:
+        raise TableError("--method is for images, sequences and texts, but this model learns from a table.")
     walked = explaining.walk(loaded, rows.frame, row, network)
     if backward:
         truth = read_answers(rows.frame[row - 1 : row], loaded.target)[0]
@@ -81,6 +96,37 @@ def explain(
         telling.tell_walk(told, backward)
     if plot and boundary:
         _draw(loaded, rows.frame, row, network, plot, boundary, say)
+
+
+def _explain_media(
+    model: Model, frame: Any, row: int, method: Any, plot: str | None, as_json: bool, say: Callable[[str], None]
+) -> None:
+    """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
+    from rosenblatt import telling
+    from rosenblatt.torch_explaining import explain_row
+
+    explained = explain_row(model, frame, row, method)
+    if as_json:
+        heeds = [
+            {"column": one.column, "kind": one.kind, "tokens": list(one.tokens), "values": one.values.tolist()}
+            for one in explained.heeds
+        ]
+        told = {
+            "row": row,
+            "answer": explained.answer,
+            "said": explained.said,
+            "method": explained.method,
+            "heeds": heeds,
+        }
+        click.echo(json.dumps(told, indent=2))
+    else:
+        telling.tell_heed(explained, row)
+    if plot:
+        from rosenblatt.modelfile import write_file
+        from rosenblatt.plots_of_heed import heed  # loads Matplotlib
+
+        write_file(plot, heed(explained).as_file(plot))
+        say(f"what mattered: {plot}")
 
 
 def _draw(
@@ -223,5 +269,5 @@ def _lesson(
     encoder = Encoder.learn(typed, resolve(spec, len(y), typed.width).data)
     if not encoder.width:
         raise TableError("No column is left to learn from: the table has only the target, or nothing that differs.")
-    rows = Rows(encoder.encode(typed), y.reshape(-1, 1).astype(np.float32), np.ones(len(y), np.float32))
+    rows = Rows(encoder.matrix(typed), y.reshape(-1, 1).astype(np.float32), np.ones(len(y), np.float32))
     return rows, encoder.names, [str(label) for label in question.labels]

@@ -12,6 +12,8 @@ from rich.markup import escape
 from rosenblatt.stepping import Step
 
 WIDTH, HEIGHT = 41, 15  # characters of a drawing of the plane
+MOST_SAID = 10  # answers, tokens or steps that are told
+STRONG, WEAK = 0.4, 0.15  # shares of the largest, from which on a part of an image is marked
 
 
 def tell_walk(told: dict[str, Any], backward: bool) -> None:
@@ -139,3 +141,32 @@ def _some(names: Sequence[str], values: Any, most: int = 8) -> list[tuple[str, A
 
 def _answers(answers: dict[str, float]) -> str:
     return ", ".join(f"{name} {number(value)}" for name, value in answers.items())
+
+
+def tell_heed(explained: Any, row: int) -> None:
+    """The answer for a row, and the pixels, steps or tokens that mattered most."""
+    console = Console(highlight=False, soft_wrap=True)
+    said = sorted(explained.said.items(), key=lambda pair: -pair[1])[:MOST_SAID]
+    console.print(f"row {row}: {explained.answer}", markup=False)
+    console.print("  " + ", ".join(f"{name} {value:.3g}" for name, value in said), markup=False)
+    for heed in explained.heeds:
+        most = abs(heed.values).max() or 1.0
+        if heed.kind == "image":
+            console.print(f"{heed.column}: where it looked (# for, - against)", markup=False)
+            console.print(_map(heed.values / most), markup=False)
+            continue
+        ranked = sorted(range(len(heed.values)), key=lambda k: -abs(heed.values[k]))[:MOST_SAID]
+        names = [repr(heed.tokens[k]) if heed.tokens else f"step {k + 1}" for k in ranked]
+        for name, k in zip(names, ranked, strict=True):
+            share = heed.values[k] / most
+            console.print(f"  {name:>12} {share:+.2f} {'#' * round(20 * abs(share))}", markup=False)
+
+
+def _map(values: Any) -> str:
+    """An image of signs, one for a block of pixels."""
+    high, wide = min(values.shape[0], 16), min(values.shape[1], 32)
+    rows = [part.mean(axis=0) for part in np.array_split(values, high)]
+    blocks = np.array([[part.mean() for part in np.array_split(row, wide)] for row in rows])
+    blocks = blocks / (abs(blocks).max() or 1.0)
+    signs = np.where(blocks > STRONG, "#", np.where(blocks > WEAK, "+", np.where(blocks < -WEAK, "-", ".")))
+    return "\n".join("  " + "".join(line) for line in signs)

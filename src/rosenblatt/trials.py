@@ -12,9 +12,8 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.data.targets import Target
 from rosenblatt.data.transforms import Encoder
 from rosenblatt.errors import SpecError
-from rosenblatt.learning import trained_network
+from rosenblatt.learning import architecture_of, trained_network
 from rosenblatt.model import TrainedTrial
-from rosenblatt.networks.architectures import build
 from rosenblatt.spec import Spec
 from rosenblatt.training.engine import Table, outputs
 from rosenblatt.training.member import Member, new_member
@@ -108,15 +107,20 @@ class Trial:
         """Have the member of a fold learn until so many epochs; after the last rung, see what it says of its rows."""
         started = time.perf_counter()
         try:
-            member = self.members[index] or self.new_member(index, fold)
+            member = self.member_of(index, fold)
         except SpecError as error:
             return Done(self.number, index, 0.0, str(error))
-        self.members[index] = member
         for _ in advance(member, self._table, score, stop, until):
             pass
         if last and member.trained and not stop[0]:
             self.say(index, fold)
         return Done(self.number, index, time.perf_counter() - started, member.failure)
+
+    def member_of(self, index: int, fold: Fold) -> Member:
+        """The member of a fold, a new one where it has not begun. Raises SpecError."""
+        member = self.members[index] or self.new_member(index, fold)
+        self.members[index] = member
+        return member
 
     def say(self, index: int, fold: Fold) -> None:
         """Remember what a fold's best epoch says of the rows it spared, (n, K) as `Model.decoded`."""
@@ -133,7 +137,7 @@ class Trial:
 
     def new_member(self, index: int, fold: Fold) -> Member:
         """The member of a fold, which has learnt nothing yet."""
-        architecture = build(self.chosen.network, self.encoder.width, self.target.n_outputs, index)
+        architecture = architecture_of(self.chosen, self.encoder, self.target, index)
         seed = (self.chosen.training.seed, self.number, index)
         return new_member(self.chosen, architecture, self.target.loss, fold.rows, fold.spared, seed, self._table)
 
@@ -158,6 +162,36 @@ class Trial:
             "seconds": round(self.seconds, 3),
             "copied": [list(pair) for pair in self.copied],
         }
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Work of a search: to have the member of a fold learn until so many epochs."""
+
+    trial: Trial
+    index: int
+    fold: Fold
+    until: int
+    score: Score | None
+    last: bool  # whether no rung comes after it
+
+    def __call__(self, stop: np.ndarray) -> Done:
+        """Do it."""
+        if self.trial.state == "failed":
+            return Done(self.trial.number, self.index, 0.0, self.trial.reason)
+        return self.trial.work(self.index, self.fold, self.until, self.score, stop, self.last)
+
+    def member(self) -> Member | None:
+        """The member that learns; None where its trial has failed. Raises SpecError."""
+        return None if self.trial.state == "failed" else self.trial.member_of(self.index, self.fold)
+
+    def finish(self, started: float) -> Done:
+        """What came of it, once the member has learnt."""
+        member = self.trial.members[self.index]
+        if self.last and member is not None and member.trained:
+            self.trial.say(self.index, self.fold)
+        failure = member.failure if member is not None else self.trial.reason
+        return Done(self.trial.number, self.index, time.perf_counter() - started, failure)
 
 
 class Done(NamedTuple):

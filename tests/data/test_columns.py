@@ -65,8 +65,10 @@ def test_types_of_a_frame_say_what_columns_hold():
         "category",
         "date",
     ]
-    with pytest.raises(TableError, match="'l' holds values of type List"):
-        of_types(pl.DataFrame({"l": [[1]]}))
+    (column,) = of_types(pl.DataFrame({"l": [[1, 2], [3]]})).columns
+    assert (column.kind, column.asked) == ("sequence", True)
+    with pytest.raises(TableError, match="'o' holds values of type Object"):
+        of_types(pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}))
 
 
 def test_booleans_are_the_same_as_words_and_as_1_and_0():

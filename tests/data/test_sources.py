@@ -125,7 +125,7 @@ def test_encoding_can_be_given(tmp_path):
         ("ragged.csv", b"a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, but the first has 2"),
         ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 1000)[:40], "may be damaged"),
         ("cut.parquet", b"PAR1abc", "may be damaged"),
-        ("book.xlsx", b"PK\x03\x04xyz", "is a zip archive or spreadsheet"),
+        ("book.xlsx", b"PK\x03\x04xyz", "is a spreadsheet or a damaged zip archive"),
         ("bytes.csv", bytes(range(256)) * 20, "expected|not"),
         ("bad.jsonl", b'{"a": 1}\n{"a":', "may be damaged"),
     ],
@@ -139,7 +139,7 @@ def test_what_is_no_table_is_refused_with_the_reason(tmp_path, name, content, me
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(TableError, match="There is no file"):
         read_table(tmp_path / "none.csv")
-    with pytest.raises(TableError, match="is a folder"):
+    with pytest.raises(TableError, match="is empty, but images, texts or sequences"):
         read_table(tmp_path)
 
 

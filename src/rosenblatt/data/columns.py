@@ -21,9 +21,13 @@ from rosenblatt.data.cells import (
     parse_numbers,
     part_of_dates,
 )
+from rosenblatt.data.media import KINDS as MEDIA
+from rosenblatt.data.media import as_medium, medium_of
 from rosenblatt.errors import TableError, listed, nearest
 
-Kind = Literal["number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested"]
+Kind = Literal[
+    "number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested", "image", "sequence"
+]
 
 Say = Callable[[str], None]
 
@@ -48,11 +52,12 @@ class Column(BaseModel):
     missing: int = 0
     distinct: int = 0
     note: str = ""
+    asked: bool = False  # whether a network that takes images, texts or sequences learns from this one
 
     @property
     def learnt(self) -> bool:
         """Whether a network learns from this column."""
-        return self.kind in ("number", "boolean", "category", "date")
+        return self.asked or self.kind in ("number", "boolean", "category", "date")
 
     def in_order(self, series: pl.Series) -> pl.Series:
         """The values that the column's rows are ordered by: dates, numbers, or text."""
@@ -62,6 +67,8 @@ class Column(BaseModel):
 
     def read(self, series: pl.Series, say: Say = ignore) -> list[pl.Series]:
         """The typed columns made of this one, Float64 or String, null where missing. Raises TableError."""
+        if self.kind in MEDIA:
+            return [as_medium(series, self.kind)]
         if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
             raise TableError(
                 f"Column {self.name!r} held {self.kind}s when the model learnt, but now {series.dtype} cells."
@@ -140,6 +147,27 @@ class Schema(BaseModel):
 
         return Schema(columns=tuple(kept(column) for column in self.columns))
 
+    def with_media(self, kinds: Sequence[str]) -> Schema:
+        """This schema, but columns of these kinds (image, text, sequence) are learnt from."""
+
+        def asked(column: Column) -> Column:
+            return column.model_copy(update={"asked": True, "note": ""}) if column.kind in kinds else column
+
+        return Schema(columns=tuple(asked(column) for column in self.columns))
+
+    def as_texts(self, names: Sequence[str]) -> Schema:
+        """This schema, but columns of these names are texts."""
+
+        def text(column: Column) -> Column:
+            return column.model_copy(update={"kind": "text"}) if column.name in names else column
+
+        return Schema(columns=tuple(text(column) for column in self.columns))
+
+    @property
+    def media(self) -> list[Column]:
+        """The columns of images, texts and sequences that are learnt from."""
+        return [column for column in self.learnt if column.kind in MEDIA]
+
     def read(self, frame: pl.DataFrame, say: Say = ignore) -> pl.DataFrame:
         """A typed table of the columns that are learnt. Raises TableError where one is missing or of another kind."""
         absent = [column.name for column in self.learnt if column.name not in frame.columns]
@@ -175,6 +203,9 @@ def of_types(frame: pl.DataFrame) -> Schema:
             return Column(name=series.name, kind="number", missing=missing)
         if series.dtype.is_temporal():
             return Column(name=series.name, kind="date", parts=("day", "month", "weekday", "hour"), missing=missing)
+        if medium_of(series.dtype) or series.dtype in (pl.List, pl.Array):
+            kind = medium_of(series.dtype) or "sequence"
+            return Column(name=series.name, kind=kind, missing=missing, asked=True)
         if series.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             return Column(name=series.name, kind="category", missing=missing)
         raise TableError(

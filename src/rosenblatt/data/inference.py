@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -21,6 +21,8 @@ from rosenblatt.data.cells import (
     parts_of_dates,
 )
 from rosenblatt.data.columns import STRAYS, Column, Kind, Schema
+from rosenblatt.data.images import is_image
+from rosenblatt.data.media import medium_of
 from rosenblatt.errors import TableError, listed
 
 MANY = 20  # more distinct values than this are many
@@ -56,6 +58,25 @@ def _may_be_thousands(series: pl.Series) -> bool:
     return len(pointed) > 0 and bool(pointed.str.contains(r"^[-+]?[1-9]\d{0,2}(\.\d{3})+$").all())
 
 
+def _medium(series: pl.Series) -> Literal["image", "sequence"] | None:
+    """Whether the cells are images or sequences of numbers."""
+    known = medium_of(series.dtype)
+    if known in ("image", "sequence"):
+        return "image" if known == "image" else "sequence"
+    if isinstance(series.dtype, pl.Struct) and {"bytes", "path"} <= {field.name for field in series.dtype.fields}:
+        return "image"
+    if series.dtype == pl.String:
+        cells = series.drop_nulls()
+        images = len(cells) > 0 and is_image(cells[0]) and bool(cells.map_elements(is_image, pl.Boolean).all())
+        return "image" if images else None
+    inner = series.dtype
+    while isinstance(inner, pl.List | pl.Array):
+        inner = inner.inner  # type: ignore[assignment]
+    if isinstance(inner, pl.Struct):
+        inner = inner.fields[0].dtype  # type: ignore[assignment]
+    return "sequence" if isinstance(series.dtype, pl.List | pl.Array) and inner.is_numeric() else None
+
+
 @dataclass(frozen=True)
 class _Known:
     """The cells of a column that hold a value, while it is being found out what kind."""
@@ -72,6 +93,10 @@ class _Known:
 
 
 def _infer(series: pl.Series, max_categories: int) -> Column:
+    medium = _medium(series)
+    if medium:
+        note = f"{medium}s: a network of kind {'cnn' if medium == 'image' else 'rnn'} learns from them; left out"
+        return Column(name=series.name, kind=medium, missing=series.null_count(), distinct=len(series), note=note)
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
         note = f"cells of type {series.dtype} are not supported yet: left out"
         return Column(name=series.name, kind="nested", missing=series.null_count(), note=note)
@@ -124,7 +149,7 @@ def _of_words(known: _Known, max_categories: int) -> Column:
     n = len(known.cells)
     words = known.cells.head(10_000).str.count_matches(r"\S+").cast(pl.Float64).mean()
     if isinstance(words, float) and words >= WORDS_OF_TEXT and known.distinct > max(n / 2, MANY):
-        return known.column("text", "free text, which is not supported yet: left out")
+        return known.column("text", "free text: a network of kind rnn learns from it; left out")
     if known.distinct >= 0.95 * n and n >= MANY:
         return known.column("identifier", "nearly every row has a value of its own: left out, nothing repeats")
     if known.distinct > max_categories:

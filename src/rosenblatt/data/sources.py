@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import re
+import zipfile
 import zlib
 from collections import Counter
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ import charset_normalizer
 import polars as pl
 
 from rosenblatt.data.cells import MARKERS
+from rosenblatt.data.images import is_image
 from rosenblatt.errors import TableError, listed
 
 SAMPLE = 1 << 18  # bytes looked at to find out encoding, separator and header
 SAMPLE_LINES = 200
 SEPARATORS = ";\t|,"  # of those that agree equally, the first
 BINARY_HINTS = {
-    b"PK\x03\x04": "a zip archive or spreadsheet",
+    b"PK\x03\x04": "a spreadsheet or a damaged zip archive",
     b"\x89PNG": "a picture",
     b"%PDF": "a PDF",
     b"\xff\xd8\xff": "a picture",
@@ -40,13 +42,18 @@ class Table:
     frame: pl.DataFrame
     source: str
     notes: tuple[str, ...] = ()
+    target: str = ""  # the column to predict, where what was read says so, as folders for the classes do
+    test: Table | None = None  # rows to test on that were beside it
+    texts: tuple[str, ...] = ()  # columns that hold texts, however short
+    aside: tuple[str, ...] = ()  # columns that are learnt from only if asked for
 
 
 def read_table(path: str | Path, *, header: bool | None = None, encoding: str | None = None) -> Table:
-    """Read CSV, TSV, other delimited text, JSON lines (each also gzipped), Parquet, Arrow or Feather.
+    """Read CSV, TSV, other delimited text, JSON lines (each also gzipped), Parquet, Arrow or Feather; or a folder or
+    zip archive of images, texts or sequences.
 
     Args:
-        path: the file.
+        path: the file or folder.
         header: whether delimited text begins with the columns' names; None finds out.
         encoding: of the text, such as utf-8 or cp1252; None finds out.
 
@@ -54,6 +61,10 @@ def read_table(path: str | Path, *, header: bool | None = None, encoding: str | 
         TableError: if the file is missing, empty, damaged, or holds no table.
     """
     path = Path(path)
+    if path.is_dir() or zipfile.is_zipfile(path):
+        from rosenblatt.data.collections import read_collection
+
+        return read_collection(path)
     content, sample = _first_bytes(path)
     try:
         frame, notes = _read(path if content is None else content, sample, header, encoding)
@@ -66,7 +77,42 @@ def read_table(path: str | Path, *, header: bool | None = None, encoding: str | 
         raise TableError(f"{str(path)!r}: {error}") from error
     if frame.height == 0:
         raise TableError(f"{str(path)!r} holds no rows, only the names of {frame.width} columns.")
-    return Table(frame, str(path), notes)
+    return Table(_beside(frame, path.parent), str(path), notes)
+
+
+def read_content(content: bytes) -> Table:
+    """The table of a file that is in memory. Raises TableError."""
+    if not content.strip():
+        raise TableError("it is empty")
+    frame, notes = _read(content, content[:SAMPLE], None, None)
+    return Table(frame, "", notes)
+
+
+def read_text(path: str | Path) -> Table:
+    """A table of one row and one column, `text`: a whole file. Raises TableError where there is no text."""
+    path = Path(path)
+    try:
+        text = decoded(path.read_bytes())
+    except OSError as error:
+        raise TableError(f"{str(path)!r} cannot be read: {error.strerror}. Check its name.") from error
+    if not text.strip():
+        raise TableError(f"{str(path)!r} is empty, but a text was expected.")
+    return Table(pl.DataFrame({"text": [text]}), str(path), texts=("text",))
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file, in whatever encoding it is."""
+    return content.decode(_encoding(content), errors="replace")
+
+
+def _beside(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """The table, with names of images made whole paths, where these stand beside it."""
+    for name in frame.columns:
+        cells = frame[name].drop_nulls() if frame[name].dtype == pl.String else frame[name].head(0)
+        if len(cells) and is_image(cells[0]) and (folder / cells[0]).is_file():
+            paths = [None if cell is None else str((folder / cell).absolute()) for cell in frame[name]]
+            frame = frame.with_columns(pl.Series(name, paths, pl.String))
+    return frame
 
 
 def _first_bytes(path: Path) -> tuple[bytes | None, bytes]:

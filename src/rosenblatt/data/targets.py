@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from rosenblatt.errors import SpecError, TableError, listed
-from rosenblatt.sections import Task
+from rosenblatt.fields import Task
 from rosenblatt.spec import Spec
 
 Label = str | int | float | bool
@@ -37,6 +37,8 @@ _LOSSES = {
 }
 
 
+OF_CLASSES = ("multiclass", "tagging", "language")  # tasks with a unit for each class
+_LOSSES |= {"tagging": _LOSSES["multiclass"], "language": _LOSSES["multiclass"]}
 ALONE = ("adaline", "delta", "voted")  # rules by which each unit learns for itself
 
 
@@ -134,7 +136,12 @@ class Target(BaseModel):
     @property
     def n_outputs(self) -> int:
         """Units of the network's last layer: one decides between two classes."""
-        return len(self.labels) if self.task == "multiclass" else len(self.names)
+        return len(self.labels) if self.task in OF_CLASSES else len(self.names)
+
+    @property
+    def each_step(self) -> bool:
+        """Whether each step of a sequence has its answer."""
+        return self.task in ("tagging", "language")
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """What the network is taught: (n, 1) class numbers or (n, K), float32."""
@@ -154,8 +161,8 @@ class Target(BaseModel):
             out = out * np.asarray(self.scale) + np.asarray(self.center)
             out = np.where(np.asarray(self.log), np.expm1(np.minimum(out, 700.0)), out)
             return np.clip(out, self.low, self.high)
-        if self.task == "multiclass" and self.answers == "probabilities":
-            return out / out.sum(axis=1, keepdims=True)  # in float32 they add up to 1 only nearly
+        if self.task in OF_CLASSES and self.answers == "probabilities":
+            return out / out.sum(axis=-1, keepdims=True)  # in float32 they add up to 1 only nearly
         return out
 
     def decide(self, decoded: np.ndarray) -> np.ndarray:
@@ -164,7 +171,7 @@ class Target(BaseModel):
             return decoded
         if self.task == "multilabel":
             return (decoded > (0.5 if self.answers == "probabilities" else 0.0)).astype(np.int64)
-        return decoded.argmax(axis=1)
+        return decoded.argmax(axis=-1)
 
 
 def class_numbers(y: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import polars as pl
 from rosenblatt.data.cells import BOOLEANS, MARKERS_IN_TARGETS, clean, is_whole, parse_numbers
 from rosenblatt.data.targets import Label, Target
 from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.sections import Task
+from rosenblatt.fields import Task
 from rosenblatt.spec import Spec
 
 MOST_NUMBERED_CLASSES = 20  # more whole numbers than this are values, not classes
@@ -62,6 +62,8 @@ def ask(frame: pl.DataFrame, names: Sequence[str], task: Task | None = None) -> 
         TableError: where the columns do not hold what the task needs, or but one value.
     """
     series = [frame[name] for name in names]
+    if task == "tagging":
+        return _tags(series[0])
     if len(series) > 1:
         return _several(series, task)
     if series[0].dtype == pl.List:
@@ -169,6 +171,38 @@ def _lists(series: pl.Series) -> Question:
     return Question("multilabel", labels, (), y, f"lists of {len(labels)} labels", (), series.name)
 
 
+def _tags(series: pl.Series) -> Question:
+    """For each row as many tags as it has steps: lists, or words with blanks between them."""
+    rows = _tag_lists(series)
+    labels = _sorted_labels(rows.explode().drop_nulls().unique().to_list())
+    if len(labels) < 2:
+        raise TableError(f"The target {series.name!r} must hold two tags or more, but holds {listed(labels)}.")
+    y = _tag_numbers(rows, labels)
+    return Question("tagging", (series.name,), labels, y, f"{len(labels)} tags for each step")
+
+
+def _tag_lists(series: pl.Series) -> pl.Series:
+    if series.dtype == pl.List:
+        return series.cast(pl.List(pl.String))
+    return series.cast(pl.String).str.strip_chars().str.split(" ")
+
+
+def _tag_numbers(rows: pl.Series, labels: Sequence[Label]) -> np.ndarray:
+    """(n, T) numbers of the tags, -1 after the end of a row, NaN where there are none."""
+    place = {str(label): number for number, label in enumerate(labels)}
+    longest = max((len(tags) for tags in rows.to_list() if tags), default=1)
+    y = np.full((len(rows), longest), -1.0)
+    for k, tags in enumerate(rows.to_list()):
+        if tags is None:
+            y[k] = np.nan
+            continue
+        unknown = next((tag for tag in tags if tag not in place), None)
+        if unknown is not None:
+            raise TableError(f"The target {rows.name!r} holds the tag {unknown!r}, but known are {listed(labels)}.")
+        y[k, : len(tags)] = [place[tag] for tag in tags]
+    return y
+
+
 def _members_of_lists(series: pl.Series, labels: Sequence[str]) -> np.ndarray:
     cells = series.cast(pl.List(pl.String))
     holds = [cells.list.contains(label).cast(pl.Float64).fill_null(np.nan).to_numpy() for label in labels]
@@ -187,6 +221,8 @@ def read_answers(frame: pl.DataFrame, target: Target) -> tuple[np.ndarray, list[
                 f"The table lacks the target {name!r}, without which nothing can be evaluated."
                 f"{nearest(name, frame.columns)}"
             )
+    if target.task == "tagging":
+        return _tag_numbers(_tag_lists(frame[target.names[0]]), target.labels), []
     if target.lists:
         if frame[target.lists].dtype != pl.List:
             raise TableError(f"The target {target.lists!r} held lists of labels, but not in this table.")

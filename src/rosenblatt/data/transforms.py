@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_array
 from scipy.special import ndtri
 
+from rosenblatt.data.media import Inputs, medium_of, steps_of
+from rosenblatt.data.perception import ImageEncoding, SequenceEncoding, TextEncoding
 from rosenblatt.errors import SpecError
 from rosenblatt.sections import DataSpec
 
@@ -126,7 +128,10 @@ class CategoryEncoding(_Learnt):
         out[:] = code[:, None] == np.arange(nowhere)
 
 
-Encoding = Annotated[NumberEncoding | CategoryEncoding, Field(discriminator="kind")]
+Encoding = Annotated[
+    NumberEncoding | CategoryEncoding | ImageEncoding | TextEncoding | SequenceEncoding, Field(discriminator="kind")
+]
+Perceived = ImageEncoding | TextEncoding | SequenceEncoding
 
 
 class Encoder(_Learnt):
@@ -147,9 +152,16 @@ class Encoder(_Learnt):
             if spec.numbers not in ("none", "standard"):
                 raise SpecError(f"numbers {spec.numbers} would fill in a sparse matrix. Use none.")
             return cls(encodings=(), sparse=frame.shape[1])
-        encodings: list[NumberEncoding | CategoryEncoding] = []
+        encodings: list[NumberEncoding | CategoryEncoding | Perceived] = []
         for series in frame:
-            if series.dtype == pl.Float64:
+            medium = medium_of(series.dtype)
+            if medium == "image":
+                encodings.append(ImageEncoding.learn(series.name, series.struct.field("image"), spec))
+            elif medium == "text":
+                encodings.append(TextEncoding.learn(series.name, series.struct.field("text").to_list(), spec))
+            elif medium:
+                encodings.append(SequenceEncoding.learn(series.name, steps_of(series), spec))
+            elif series.dtype == pl.Float64:
                 encodings.append(NumberEncoding.learn(series.name, _numbers(series), spec.numbers, int(spec.bins)))
             else:
                 encodings.append(
@@ -160,19 +172,29 @@ class Encoder(_Learnt):
     @property
     def width(self) -> int:
         """Columns of the matrix."""
-        return self.sparse or sum(len(encoding.names) for encoding in self.encodings)
+        return self.sparse or sum(len(encoding.names) for encoding in self.plain)
+
+    @property
+    def plain(self) -> list[NumberEncoding | CategoryEncoding]:
+        """Those that are columns of the matrix."""
+        return [one for one in self.encodings if isinstance(one, NumberEncoding | CategoryEncoding)]
+
+    @property
+    def perceived(self) -> list[Perceived]:
+        """Those of images, texts and sequences."""
+        return [one for one in self.encodings if not isinstance(one, NumberEncoding | CategoryEncoding)]
 
     @property
     def names(self) -> list[str]:
         """What each column of the matrix means."""
         if self.sparse:
             return [f"x{i}" for i in range(self.sparse)]
-        return [name for encoding in self.encodings for name in encoding.names]
+        return [name for encoding in self.plain for name in encoding.names]
 
     @property
     def source_columns(self) -> list[str]:
         """For each column of the matrix, the column of the table it comes from."""
-        return [encoding.column for encoding in self.encodings for _ in encoding.names]
+        return [encoding.column for encoding in self.plain for _ in encoding.names]
 
     @property
     def is_plain(self) -> bool:
@@ -183,8 +205,17 @@ class Encoder(_Learnt):
             for encoding in self.encodings
         )
 
-    def encode(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray:
-        """The (n, F) float32 matrix of a table with the columns that were learnt; also of an array, if `is_plain`."""
+    def encode(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray | Inputs:
+        """The (n, F) float32 matrix of a table with the columns that were learnt; also of an array, if `is_plain`.
+
+        Where there are images, texts or sequences, these stand beside it."""
+        x = self.matrix(frame)
+        if self.perceived and isinstance(frame, pl.DataFrame):
+            return Inputs(x, tuple(encoding.encode(frame[encoding.column]) for encoding in self.perceived))
+        return x
+
+    def matrix(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray:
+        """The (n, F) float32 matrix of what are numbers and categories."""
         if isinstance(frame, np.ndarray):
             center, scale = (np.array([getattr(e, name) for e in self.encodings]) for name in ("center", "scale"))
             x = np.empty(frame.shape, np.float32)
@@ -194,7 +225,7 @@ class Encoder(_Learnt):
         x = np.empty((frame.height, len(self.names)), np.float32)
         for start, chunk in self._chunks(frame):
             at = 0
-            for encoding in self.encodings:
+            for encoding in self.plain:
                 out = x[start : start + chunk.height, at : at + len(encoding.names)]
                 series = chunk[encoding.column]
                 if isinstance(encoding, NumberEncoding):

@@ -8,9 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rosenblatt.sections import NetworkSpec
+from rosenblatt.network_section import NetworkSpec
 
-Name = Literal["scale", "weight", "bias", "gain", "shift", "mean", "variance", "blend"]
+Name = Literal[
+    "scale", "weight", "recurrent_weight", "bias", "recurrent_bias", "gain", "shift", "mean", "variance", "blend"
+]
 
 
 class Part(NamedTuple):
@@ -77,6 +79,21 @@ class Architecture:
         """Numbers in the flat array."""
         return self.parts[-1].end
 
+    @property
+    def n_outputs(self) -> int:
+        """Units of the last layer."""
+        return self.sizes[-1]
+
+    @property
+    def n_layers(self) -> int:
+        """Layers, counted as the parts count them."""
+        return len(self.sizes) - 1
+
+    @property
+    def outline(self) -> str:
+        """The layers in words, from input to output."""
+        return " - ".join(map(str, self.sizes))
+
     def named(self, theta: np.ndarray) -> dict[tuple[int, Name], np.ndarray]:
         """All parts by layer and name, as views of the flat `theta`."""
         return {(p.layer, p.name): theta[p.start : p.end].reshape(p.shape) for p in self.parts}
@@ -101,13 +118,13 @@ def build(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int = 0) 
         return Architecture("perceptron", sizes, network.kernel, gamma=gamma, degree=network.degree)
     if network.kind == "perceptron":
         return Architecture("perceptron", (n_inputs, n_outputs), "step")
-    hidden: Any = network.hidden_sizes
+    chosen: Any = network
     return Architecture(
         "mlp",
-        (n_inputs, *hidden, n_outputs),
+        (n_inputs, *chosen.hidden_sizes, n_outputs),
         network.activation[member % len(network.activation)],
         network.normalization,
-        network.residual,
+        bool(chosen.residual),
         network.parametric,
         network.front_scale,
     )

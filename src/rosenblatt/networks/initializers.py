@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rosenblatt.network_section import NetworkSpec
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.networks.architectures import Architecture
-from rosenblatt.sections import NetworkSpec
+from rosenblatt.networks.deep import GATES, Colors, Conv, Deep, Embed, LayerNorm, Norm, Recurrent, flat, parameters_of
 
 Rng = np.random.Generator
 Draw = Callable[[int, int, float, Rng], np.ndarray]
@@ -69,6 +70,8 @@ WEIGHTS: dict[str, Draw] = {
     "data_dependent": _normal(lecun),  # then scaled by what the rows make of it
 }
 
+_glorot_uniform = WEIGHTS["glorot_uniform"]
+
 BIASES: dict[str, Draw] = {
     "zeros": lambda n_in, n_out, scale, rng: np.zeros(n_out),
     "constant": lambda n_in, n_out, scale, rng: np.full(n_out, scale),
@@ -102,6 +105,43 @@ def first_parameters(architecture: Architecture, network: NetworkSpec, rng: Rng,
         b[:] = BIASES[network.bias_initializer](n_in, n_out, network.bias_scale, rng)
         if a is not None and len(a):
             a = _look(architecture, network, rng, a, W, b, scale, l)
+    return theta
+
+
+def first_deep_parameters(architecture: Deep, network: NetworkSpec, rng: Rng) -> np.ndarray:
+    """Draw all parameters of towers and head, (n_parameters,) float32.
+
+    Weights by the initializer that is asked for, with the inputs and outputs of a unit as it has them; what goes from a
+    step to the next orthogonal (Saxe et al. 2014); gates that let a memory last open at first (Jozefowicz et al. 2015).
+    """
+    theta = np.zeros(architecture.n_parameters, np.float32)
+    named = architecture.named(theta)
+    scale = 1.0 if network.weight_scale == "auto" else network.weight_scale
+    if network.weight_scale == "auto" and network.initializer in {"constant", "uniform", "normal"}:
+        scale = SMALL
+    for layer, one in enumerate(one for tower in architecture.towers for one in flat(tower)):
+        known = {name: named[layer, name] for name, _ in parameters_of(one)}
+        if isinstance(one, Embed):
+            known["weight"][:] = rng.normal(size=known["weight"].shape)
+        elif isinstance(one, Norm | LayerNorm):
+            for name in known.keys() & {"gain", "variance"}:
+                known[name][:] = 1
+        elif isinstance(one, Recurrent):
+            for gate in range(GATES[one.cell]):
+                rows = slice(gate * one.units, (gate + 1) * one.units)
+                known["weight"][rows] = _glorot_uniform(one.n_in, one.units, scale, rng).T
+                known["recurrent_weight"][rows] = _orthogonal(one.units, one.units, 1.0, rng)
+            if one.cell == "lstm":
+                known["bias"][one.units : 2 * one.units] = 1
+        elif isinstance(one, Colors):
+            for c in range(one.channels):
+                known["weight"][c] = WEIGHTS[network.initializer](one.sizes[0], one.sizes[1], scale, rng)
+        elif isinstance(one, Conv):
+            W = known["weight"]
+            n_in = W[0].size
+            W[:] = WEIGHTS[network.initializer](n_in, one.n_out, scale, rng).T.reshape(W.shape)
+    head = architecture.head
+    theta[-head.n_parameters :] = first_parameters(head, network, rng, np.empty((0, head.sizes[0])))
     return theta
 
 

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from rosenblatt.data.media import MediaRows
 from rosenblatt.networks.architectures import Architecture
+from rosenblatt.networks.deep import Deep
 from rosenblatt.training import dense, likeness, perceptron
 from rosenblatt.training.dense import Recipe, Rows
 from rosenblatt.training.kernels import kernels_of, shape_of, with_step
-from rosenblatt.training.losses import LOSSES, predict_from_sums
+from rosenblatt.training.losses import LINKS, LOSSES, predict_from_sums
 from rosenblatt.training.member import Member
 from rosenblatt.training.perceptron import STILL
 from rosenblatt.training.products import multiply
@@ -23,7 +25,7 @@ from rosenblatt.training.rows import SparseRows
 from rosenblatt.training.schedules import factors
 from rosenblatt.training.watched import train_watched
 
-Table = Rows | SparseRows
+Table = Rows | SparseRows | MediaRows
 
 
 class Engine(NamedTuple):
@@ -45,7 +47,11 @@ def engine_of(member: Member, table: Table) -> Engine:
     """What trains this member on this table."""
     t, weight = table.t[member.validation], table.weight[member.validation]
     watched = None
-    if member.architecture.kind == "perceptron":
+    if isinstance(member.architecture, Deep):
+        from rosenblatt.training.torch_engine import learner
+
+        learn = learner(member, cast("MediaRows", table))
+    elif member.architecture.kind == "perceptron":
         learn = _perceptron_epoch(member, table)
     else:
         learn, watched = _mlp_epochs(member, table, t, weight)
@@ -53,7 +59,7 @@ def engine_of(member: Member, table: Table) -> Engine:
     def validate() -> tuple[np.ndarray, float]:
         found = sums_of(member.architecture, member.loss, member.current, table, member.validation)
         loss = mean_loss(member, found, t, weight)
-        predict_from_sums(shape_of(member.architecture, member.loss).link, found)
+        predict_from_sums(LINKS.get(member.loss, 0), found.reshape(-1, found.shape[-1]))
         return found, loss
 
     def converged() -> bool:
@@ -65,7 +71,7 @@ def engine_of(member: Member, table: Table) -> Engine:
 def _mlp_epochs(member: Member, table: Table, t: np.ndarray, weight: np.ndarray) -> tuple[Any, Any]:
     """What trains, and what trains and validates on rows with targets t and weights."""
     spec, shape = member.spec, shape_of(member.architecture, member.loss)
-    architecture, recipe = member.architecture, cast("Recipe", member.recipe)
+    architecture, recipe = cast("Architecture", member.architecture), cast("Recipe", member.recipe)
     optimizer, dtype = spec.training.optimizer, table.weight.dtype.name
     kernels = kernels_of(architecture.activation, architecture.normalization, member.loss, optimizer, dtype)
     kernels = with_step(kernels, shape, recipe, member.state, cast("Rows", table))
@@ -91,7 +97,7 @@ def _mlp_epochs(member: Member, table: Table, t: np.ndarray, weight: np.ndarray)
 
 
 def _perceptron_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:
-    rule, architecture = member.recipe, member.architecture
+    rule, architecture = member.recipe, cast("Architecture", member.architecture)
     if architecture.activation in likeness.KERNELS:
         kernel = likeness.KERNELS[architecture.activation]
         return lambda losses, stop: likeness.learn_rows(
@@ -103,6 +109,11 @@ def _perceptron_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.
 
 def mean_loss(member: Member, sums: np.ndarray, t: np.ndarray, weight: np.ndarray) -> float:
     """The weighted mean loss of the last sums (n, K); of a perceptron the share of rows it is mistaken on."""
+    if sums.ndim == 3:  # of steps: as rows, but for those after a row's end
+        steps = t[:, : sums.shape[1]]
+        inside = steps >= 0
+        weight = np.broadcast_to(weight[:, None], inside.shape)[inside]
+        sums, t = sums[inside[:, : sums.shape[1]]], steps[inside][:, None]
     if member.architecture.kind != "perceptron":
         parameter = cast("Recipe", member.recipe).loss_parameter
         return float(LOSSES[member.loss](sums, t, weight, np.empty_like(sums), 0.0, parameter) / weight.sum())
@@ -114,11 +125,18 @@ def mean_loss(member: Member, sums: np.ndarray, t: np.ndarray, weight: np.ndarra
     return float(np.average(mistaken, weights=weight))
 
 
-def sums_of(architecture: Architecture, loss: str, theta: np.ndarray, table: Table, index: np.ndarray) -> np.ndarray:
-    """The last weighted sums (len(index), K) of a network for rows `index` of a table.
+def sums_of(
+    architecture: Architecture | Deep, loss: str, theta: np.ndarray, table: Table, index: np.ndarray
+) -> np.ndarray:
+    """The last weighted sums (len(index), K) of a network for rows `index` of a table, or (len(index), T, K) for steps.
 
-    A row's sums are the same to the last bit, whatever rows stand beside it.
+    A row's sums are the same to the last bit, whatever rows stand beside it; those of convolutional and recurrent
+    networks but for rounding.
     """
+    if isinstance(architecture, Deep):
+        from rosenblatt.training import torch_engine
+
+        return torch_engine.sums_of(architecture, theta, cast("MediaRows", table), index)
     out = np.empty((index.size, architecture.sizes[-1]), theta.dtype)
     if architecture.activation in likeness.KERNELS:
         kernel = likeness.KERNELS[architecture.activation]
@@ -151,8 +169,10 @@ def _sums_of_sparse(
         out[first : first + some.size] = multiply(answers, np.ascontiguousarray(votes)) + zero
 
 
-def outputs(architecture: Architecture, loss: str, theta: np.ndarray, table: Table, index: np.ndarray) -> np.ndarray:
+def outputs(
+    architecture: Architecture | Deep, loss: str, theta: np.ndarray, table: Table, index: np.ndarray
+) -> np.ndarray:
     """What a network predicts of rows of a table, (len(index), K): probabilities, means or sums, as its loss has it."""
     out = sums_of(architecture, loss, theta, table, index)
-    predict_from_sums(shape_of(architecture, loss).link, out)
+    predict_from_sums(LINKS.get(loss, 0), out.reshape(-1, out.shape[-1]))
     return out

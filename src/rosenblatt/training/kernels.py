@@ -13,6 +13,7 @@ from rosenblatt.compiled import address
 from rosenblatt.errors import SpecError
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.networks.architectures import Architecture
+from rosenblatt.networks.deep import Deep
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Kernels, Pass, Recipe, Rows, Shape, State, descend
 from rosenblatt.training.losses import LINKS, LOSSES
@@ -39,7 +40,7 @@ def shape_of(architecture: Architecture, loss: str) -> Shape:
         parts,
         scale,
         NORMALIZATIONS[architecture.normalization],
-        int(architecture.residual),
+        int(bool(architecture.residual)),
         LINKS.get(loss, 0),
     )
 
@@ -91,7 +92,7 @@ def _step(shape: Any, kernels: Any, recipe: Any, state: Any, rows: Any) -> int:
     )
 
 
-def recipe_of(spec: Spec, architecture: Architecture, strata: np.ndarray) -> Recipe:
+def recipe_of(spec: Spec, architecture: Architecture | Deep, strata: np.ndarray) -> Recipe:
     """How a member learns, from resolved hyperparameters; `strata` (S + 1,) as `Recipe` takes them."""
     training = spec.training
     parameters = {
@@ -109,7 +110,7 @@ def recipe_of(spec: Spec, architecture: Architecture, strata: np.ndarray) -> Rec
         beta2=float(training.beta2),
         input_dropout=float(training.input_dropout),
         dropout=float(spec["dropout"]),
-        smoothing=float(training.label_smoothing),
+        smoothing=float(spec["label_smoothing"]),
         loss_parameter=float(parameters.get(training.loss, 0.0)),
         clip_norm=float(training.clip_norm),
         max_norm=float(training.max_norm),
@@ -135,9 +136,9 @@ def rule_of(spec: Spec, architecture: Architecture, loss: str) -> Rule:
     )
 
 
-def _groups(spec: Spec, architecture: Architecture) -> tuple[np.ndarray, np.ndarray]:
+def _groups(spec: Spec, architecture: Architecture | Deep) -> tuple[np.ndarray, np.ndarray]:
     """The parameters that learn alike, side by side as far as they can be; running statistics do not learn."""
-    layers = len(architecture.sizes) - 1
+    layers = architecture.n_layers
     factors = spec.training.layer_rates
     if len(factors) not in (1, layers):
         raise SpecError(
@@ -146,6 +147,7 @@ def _groups(spec: Spec, architecture: Architecture) -> tuple[np.ndarray, np.ndar
     factors = factors * layers if len(factors) == 1 else factors
     own = {
         "bias": spec.training.bias_rate,
+        "recurrent_bias": spec.training.bias_rate,
         "scale": spec.training.front_scale_rate,
         "blend": spec.training.parametric_rate,
     }
@@ -154,7 +156,7 @@ def _groups(spec: Spec, architecture: Architecture) -> tuple[np.ndarray, np.ndar
     for part in architecture.parts:
         if part.name in {"mean", "variance"}:
             continue
-        is_weight = part.name == "weight"
+        is_weight = part.name.endswith("weight")
         rate = spec["learning_rate"] * own.get(part.name, 1.0) * (1.0 if part.name == "scale" else factors[part.layer])
         decay, shrinks = spec["weight_decay"] * is_weight, float(is_weight and spec.training.l1 > 0)
         if groups and groups[-1][1] == part.start and rates[-1] == [rate, decay, shrinks]:

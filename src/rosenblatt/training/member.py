@@ -8,8 +8,10 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from rosenblatt.data.media import MediaRows
 from rosenblatt.networks.architectures import Architecture, trimmed
-from rosenblatt.networks.initializers import first_parameters
+from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.initializers import first_deep_parameters, first_parameters
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Recipe, Rows, State
 from rosenblatt.training.kernels import recipe_of, rule_of
@@ -34,7 +36,7 @@ class Member:
     """One network of a population, how it learns, and how far it has come."""
 
     spec: Spec  # resolved
-    architecture: Architecture
+    architecture: Architecture | Deep
     loss: str
     recipe: Recipe | Rule
     state: State
@@ -69,7 +71,7 @@ class Member:
 
     def rest(self) -> None:
         """Let go of what only learning on would need."""
-        if self.spec.network.kind == "mlp":
+        if self.spec.network.kind != "perceptron":
             none = self.state.theta[:0].copy()
             self.state = self.state._replace(theta=none, m=none, v=none, mean=none)
 
@@ -78,32 +80,38 @@ class Member:
         state = State(*(array.copy() for array in self.state))
         return replace(self, state=state, history=list(self.history), best=self.best.copy())
 
-    def kept(self) -> tuple[Architecture, np.ndarray]:
+    def kept(self) -> tuple[Architecture | Deep, np.ndarray]:
         """The network to keep, and its parameters: those of the best epoch, without hidden units never used."""
-        if self.architecture.kind == "perceptron" and len(self.architecture.sizes) == 3:
+        if (
+            isinstance(self.architecture, Architecture)
+            and self.architecture.kind == "perceptron"
+            and len(self.architecture.sizes) == 3
+        ):
             return trimmed(self.architecture, self.best, max(int(self.state.step[USED]), 1))
         return self.architecture, self.best
 
 
 def new_member(
     spec: Spec,
-    architecture: Architecture,
+    architecture: Architecture | Deep,
     loss: str,
     rows: np.ndarray,
     validation: np.ndarray,
     seed: Sequence[int],
-    table: Rows | SparseRows,
+    table: Rows | SparseRows | MediaRows,
 ) -> Member:
     """A member that has not learnt yet. `spec` is resolved; `rows` (n,) and `validation` are rows of the table.
 
     Raises SpecError where hyperparameters do not fit the architecture.
     """
     rng = np.random.default_rng(seed)
-    if spec.network.kind == "perceptron":
+    if isinstance(architecture, Deep):
+        theta = first_deep_parameters(architecture, spec.network, rng)
+    elif spec.network.kind == "perceptron":
         return _new_perceptron(spec, architecture, loss, rows, validation, rng)
-    table = cast("Rows", table)  # sparse ones are for perceptrons
-    some = rows[:: rows.size // SAMPLE + 1]  # for initializers that depend on the data
-    theta = first_parameters(architecture, spec.network, rng, table.x[some])
+    else:
+        some = rows[:: rows.size // SAMPLE + 1]  # for initializers that depend on the data
+        theta = first_parameters(architecture, spec.network, rng, cast("Rows", table).x[some])
     order, strata = _strata(spec, rows, table)
     recipe = recipe_of(spec, architecture, strata)
     mean = theta.copy() if recipe.averaging > 0 else np.empty(0, theta.dtype)
@@ -142,9 +150,9 @@ def _counter(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(2**63, size=1, dtype=np.uint64)
 
 
-def go_on(member: Member, architecture: Architecture, theta: np.ndarray) -> None:
+def go_on(member: Member, architecture: Architecture | Deep, theta: np.ndarray) -> None:
     """Have a new member start from what a network of its kind learnt."""
-    if architecture.kind != "perceptron" or len(architecture.sizes) == 2:
+    if isinstance(architecture, Deep) or architecture.kind != "perceptron" or len(architecture.sizes) == 2:
         member.state.theta[:] = theta
         if member.spec.training.averaging > 0:
             member.state.mean[:] = theta
@@ -158,7 +166,7 @@ def go_on(member: Member, architecture: Architecture, theta: np.ndarray) -> None
         member.state.counts[: theirs[1, "weight"].size] = theirs[1, "weight"].ravel() / 2
 
 
-def take(member: Member, rows: np.ndarray, table: Rows | SparseRows) -> None:
+def take(member: Member, rows: np.ndarray, table: Rows | SparseRows | MediaRows) -> None:
     """Have a member go on with other rows (n,) of another table."""
     order, strata = _strata(member.spec, rows, table)
     member.state = member.state._replace(order=order)
@@ -170,7 +178,7 @@ def take(member: Member, rows: np.ndarray, table: Rows | SparseRows) -> None:
         member.state.step[RUN:] = 0  # how often what is in the pocket was right: that was over the other rows
 
 
-def _strata(spec: Spec, rows: np.ndarray, table: Rows | SparseRows) -> tuple[np.ndarray, np.ndarray]:
+def _strata(spec: Spec, rows: np.ndarray, table: Rows | SparseRows | MediaRows) -> tuple[np.ndarray, np.ndarray]:
     """The rows in the order in which strata lie side by side, and where each starts: none, one, or one a class."""
     order = rows.astype(np.int64)
     if spec.training.batches == "in_order":

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from rosenblatt.data.media import MediaRows
+from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Engine, Table, engine_of
 from rosenblatt.training.member import Member, Record
 from rosenblatt.training.watched import BEST_EPOCH, BEST_SCORE, FAILED, PARAMETERS
@@ -89,6 +91,9 @@ def train(
     Whoever stops iterating, or is interrupted meanwhile, stops the training within a batch: what the members had learnt
     by then is in them. Without `score`, the best epoch is that of the lowest validation loss.
     """
+    if members[0].spec.training.device != "cpu":
+        yield from _train_on_device(members, rows, score)
+        return
     crew = Crew(min(threads or cores(), len(members)))
 
     def work(index: int, member: Member) -> Work:
@@ -113,6 +118,61 @@ def train(
                 yield record
     finally:
         crew.close()
+
+
+def _train_on_device(members: Sequence[Member], rows: Table, score: Score | None) -> Generator[Record, None, None]:
+    """Train members of one shape as one, on the device they ask for; yields as `train` does."""
+    from rosenblatt.training.torch_lanes import by_shape, device_of, train_lanes
+
+    device, crew = device_of(members[0].spec.training.device), Crew(1)
+    number = {id(member): index for index, member in enumerate(members)}
+
+    def work(stop: np.ndarray) -> None:
+        for group in by_shape(members):
+            waiting = iter(group[1:])
+
+            def following(_: object, waiting: Iterator[Member] = waiting) -> Member | None:
+                return next(waiting, None)
+
+            def told(member: Member, loss: float, validated: tuple[np.ndarray, float] | None) -> bool:
+                record = noted(member, loss, validated, score)
+                if record is not None:
+                    is_last = member.ended or record.epoch == member.epochs
+                    crew.tell(record._replace(member=number[id(member)], last=is_last))
+                return record is not None and not record.last and not member.ended and record.epoch < member.epochs
+
+            table = cast("Rows | MediaRows", rows)
+            train_lanes(group[0], table, device, len(group), following, told, stop)
+
+    try:
+        crew.give(work)
+        while True:
+            try:
+                record = crew.listen()
+            except Empty:
+                continue
+            if record is None:
+                return
+            yield record
+    finally:
+        crew.close()
+
+
+def noted(
+    member: Member, loss: float, validated: tuple[np.ndarray, float] | None, score: Score | None
+) -> Record | None:
+    """The record of an epoch that a member has learnt, its best epoch kept; None where it failed."""
+    epoch = len(member.history) + 1
+    if not np.isfinite(loss):
+        member.fail(f"the training loss is {loss} in epoch {epoch}")
+        return None
+    value = judge(member, epoch, lambda: validated or (np.empty(0), np.nan), score)
+    if member.failure:
+        return None
+    record = Record(0, epoch, loss, value)
+    member.history.append(record)
+    member.ended = member.validation.size > 0 and epoch - member.best_epoch >= member.spec["patience"]
+    return record
 
 
 def advance(
@@ -163,19 +223,31 @@ def _learnt(member: Member, engine: Engine, epochs: int, score: Score | None, st
     if done < epochs and not stop[0] and not np.isfinite(losses[done]):
         member.fail(f"the training loss is {losses[done]} in epoch {before + done + 1}")
         return []
-    if not np.isfinite(member.current).all():
-        member.fail(f"parameters are not finite numbers after epoch {before + done}")
+    value = judge(member, before + done, engine.validate if done else None, score)
+    if member.failure:
         return []
-    value, validates = np.nan, member.validation.size > 0
-    if validates and done:
-        outputs, loss = engine.validate()
-        if not np.isfinite(outputs).all():
-            member.fail(f"predictions are not finite numbers after epoch {before + done}")
-            return []
-        value = -loss if score is None else score(outputs, member.validation)
-    if done and not value < member.best_score:  # the latest of equals has learnt most; no score is no reason to stop
-        member.best, member.best_epoch = member.current.copy(), before + done
-        member.best_score = member.best_score if np.isnan(value) else value
-    stopped = engine.converged() or (validates and before + done - member.best_epoch >= member.spec["patience"])
-    member.ended = done == epochs and stopped
+    waited = member.validation.size > 0 and before + done - member.best_epoch >= member.spec["patience"]
+    member.ended = done == epochs and (engine.converged() or waited)
     return [Record(0, before + k + 1, float(losses[k]), value) for k in range(done)]
+
+
+def judge(
+    member: Member, epoch: int, validate: Callable[[], tuple[np.ndarray, float]] | None, score: Score | None
+) -> float:
+    """The score of a member after an epoch, NaN where it has none; its best epoch is kept, or why it failed."""
+    if not np.isfinite(member.current).all():
+        member.fail(f"parameters are not finite numbers after epoch {epoch}")
+        return np.nan
+    value = np.nan
+    if member.validation.size > 0 and validate:
+        outputs, loss = validate()
+        if not np.isfinite(outputs).all():
+            member.fail(f"predictions are not finite numbers after epoch {epoch}")
+            return np.nan
+        value = -loss if score is None else score(outputs, member.validation)
+    if (
+        validate and not value < member.best_score
+    ):  # the latest of equals has learnt most; no score is no reason to stop
+        member.best, member.best_epoch = member.current.copy(), epoch
+        member.best_score = member.best_score if np.isnan(value) else value
+    return value

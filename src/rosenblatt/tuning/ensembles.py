@@ -24,6 +24,11 @@ def row_losses(target: Target, y: np.ndarray, decoded: np.ndarray, quantile: flo
     if target.task == "multilabel":
         right = np.where(y > 0, decoded, 1 - decoded)
         return np.asarray(-np.log(np.maximum(right, EPSILON)).mean(axis=1))
+    if target.each_step:
+        steps = y[:, : decoded.shape[1]]
+        right = np.take_along_axis(decoded, steps.clip(min=0).astype(int)[..., None], axis=-1)[..., 0]
+        costs = np.where(steps >= 0, -np.log(np.maximum(right, EPSILON)), 0)
+        return np.asarray(costs.sum(axis=1) / np.maximum((steps >= 0).sum(axis=1), 1))
     right = decoded[np.arange(len(y)), y.astype(int)]
     return np.asarray(-np.log(np.maximum(right, EPSILON)))
 

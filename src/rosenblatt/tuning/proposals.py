@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosenblatt.errors import SpecError, listed, nearest
-from rosenblatt.sections import Task
+from rosenblatt.fields import Task
 from rosenblatt.space import (
     LAYERS,
     SHAPE,
@@ -106,7 +106,11 @@ class Space:
 def _conditions(name: str, dimension: Dimension) -> dict[str, tuple[Any, ...]]:
     """What a dimension asks for, and what its hyperparameter asks for anyway."""
     known = HYPERPARAMETERS.get(name)
-    only = {"kind": ("mlp",)} if known is None else {key: tuple(values) for key, values in known.only.items()}
+    only = (
+        {"kind": ("mlp", "cnn", "rnn", "channel_mlp")}
+        if known is None
+        else {key: tuple(values) for key, values in known.only.items()}
+    )
     return only | dimension.when
 
 
@@ -150,10 +154,17 @@ def _check_condition(spec: Spec, name: str, other: str, allowed: tuple[Any, ...]
 
 def default_space(spec: Spec, task: Task, rows: int) -> dict[str, Dimension]:
     """What is worth searching for a kind of network and task, but for what `spec` fixes (docs/search.md)."""
-    found = _of_perceptrons(task) if spec.network.kind == "perceptron" else _of_mlps(rows)
+    found = {
+        "perceptron": lambda: _of_perceptrons(task),
+        "cnn": _of_convolutions,
+        "rnn": lambda: _of_sequences(rows),
+        "channel_mlp": _of_channels,
+    }.get(spec.network.kind, lambda: _of_mlps(rows))()
     fixed = {name for name, known in HYPERPARAMETERS.items() if spec[name] != known.default}
     if "hidden_sizes" in fixed:
         fixed |= set(SHAPE)
+    if task == "regression":
+        found.pop("label_smoothing", None)
     kept = {name: dimension for name, dimension in found.items() if name not in fixed}
     return {
         name: dimension
@@ -186,6 +197,45 @@ def _of_mlps(rows: int) -> dict[str, Dimension]:
         "initializer": choice("he_normal", "lecun_normal", "glorot_uniform"),
         "numbers": choice("piecewise", "robust", "quantile"),
         "bins": choice(*((8, 16, 32) if rows < 5000 else (16, 48, 96)), when={"numbers": ["piecewise"]}),
+    }
+
+
+def _of_convolutions() -> dict[str, Dimension]:
+    return {
+        "channels": choice((16, 32, 64, 128), (24, 48, 96, 192), (32, 64, 128)),
+        "activation": choice("relu", "silu", "gelu"),
+        "learning_rate": log_uniform(5e-4, 1e-2),
+        "weight_decay": log_uniform(1e-3, 0.3),
+        "dropout": uniform(0.0, 0.4),
+        "label_smoothing": uniform(0.0, 0.2),
+        "crop": uniform(0.0, 0.2),
+        "color_jitter": uniform(0.0, 0.3),
+        "cutout": uniform(0.0, 0.5),
+        "residual": choice(True, False),
+    }
+
+
+def _of_sequences(rows: int) -> dict[str, Dimension]:
+    return {
+        "cell": choice("gru", "lstm"),
+        "bidirectional": choice(True, False),
+        "recurrent_layers": integer(1, 2),
+        "recurrent_width": choice(*((64, 128, 256) if rows >= 1000 else (32, 64, 128))),
+        "summary": choice("last", "mean", "max", "attention"),
+        "learning_rate": log_uniform(5e-4, 1e-2),
+        "weight_decay": log_uniform(1e-3, 0.3),
+        "dropout": uniform(0.0, 0.5),
+        "normalization": choice("none", "layer"),
+    }
+
+
+def _of_channels() -> dict[str, Dimension]:
+    return {
+        "hidden_sizes": choice((64, 32), (128, 64), (256, 128)),
+        "learning_rate": log_uniform(2e-4, 5e-3),
+        "weight_decay": log_uniform(1e-3, 0.3),
+        "dropout": uniform(0.0, 0.5),
+        "activation": choice("relu", "silu", "gelu"),
     }
 
 

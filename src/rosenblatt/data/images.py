@@ -1,0 +1,270 @@
+"""In: image files, by path or content. Out: their pixels, all of one size; what is damaged is told by name.
+
+JPEG goes through simplejpeg where it is installed, all else through Pillow; arrays (.npy) may have any channels.
+Decoding releases the lock of the interpreter, so threads use all cores.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from rosenblatt.errors import TableError, listed
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
+MOST_PIXELS = 89_478_485  # of one image, as Pillow has it: more may be a decompression bomb
+DAMAGED = 0.05  # share of damaged images that may be left out
+AHEAD = 4  # batches that are decoded ahead of training
+NPY = b"\x93NUMPY"
+Cell = str | bytes
+Fit = Literal["resize", "crop", "pad"]
+
+
+class DamagedError(Exception):
+    """An image that cannot be read, and why."""
+
+
+class Look(NamedTuple):
+    """What an image is like: its size, and its channels."""
+
+    height: int
+    width: int
+    channels: int
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as those of images do."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def read_image(cell: Cell) -> np.ndarray:
+    """The pixels (H, W, C): uint8, or what an array holds. Raises DamagedError."""
+    try:
+        content = Path(cell).read_bytes() if isinstance(cell, str) else cell
+    except OSError as error:
+        raise DamagedError(error.strerror or "cannot be read") from error
+    if not content:
+        raise DamagedError("the file is empty")
+    if content.startswith(NPY):
+        return _array(content)
+    try:
+        if content.startswith(b"\xff\xd8") and (fast := _simplejpeg()) and b"Exif" not in content[:4096]:
+            return _jpeg(fast, content)
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _pixels(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DamagedError(f"more than {MOST_PIXELS:,} pixels, as decompression bombs have") from error
+    except UnidentifiedImageError as error:
+        raise DamagedError("not an image that Pillow can read") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DamagedError(str(error).splitlines()[0] or "damaged") from error
+
+
+@cache
+def _simplejpeg() -> Any:
+    with suppress(ImportError):
+        return import_module("simplejpeg")
+    return None
+
+
+def _jpeg(fast: Any, content: bytes) -> np.ndarray:
+    height, width, space, _ = fast.decode_jpeg_header(content)
+    if height * width > MOST_PIXELS:
+        raise DamagedError(f"more than {MOST_PIXELS:,} pixels, as decompression bombs have")
+    if space not in ("YCbCr", "RGB", "Gray"):
+        with Image.open(io.BytesIO(content)) as image:
+            return _pixels(image)
+    return np.asarray(fast.decode_jpeg(content, colorspace="GRAY" if space == "Gray" else "RGB"))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    if image.width * image.height > MOST_PIXELS:
+        raise DamagedError(f"more than {MOST_PIXELS:,} pixels, as decompression bombs have")
+    image.load()
+    upright = ImageOps.exif_transpose(image) or image
+    if upright.mode.startswith("I"):  # 16 bits
+        return (np.asarray(upright, np.int64)[:, :, None] >> 8).clip(0, 255).astype(np.uint8)
+    grey = upright.mode in ("1", "L", "LA", "F")
+    pixels = np.asarray(upright.convert("L" if grey else "RGB"))
+    return pixels[:, :, None] if grey else pixels
+
+
+def _array(content: bytes) -> np.ndarray:
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DamagedError(f"a damaged array: {error}") from error
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "uif":
+        raise DamagedError(f"an array of shape {array.shape}, where (height, width, channels) of numbers was expected")
+    if not np.isfinite(array).all():
+        raise DamagedError("an array with numbers that are not finite")
+    return array if array.dtype == np.uint8 else array.astype(np.float32)
+
+
+def as_cell(pixels: np.ndarray) -> bytes:
+    """The cell of an image (H, W), (H, W, C) that is in memory."""
+    file = io.BytesIO()
+    np.save(file, pixels, allow_pickle=False)
+    return file.getvalue()
+
+
+def look_at(cells: Sequence[Cell], damaged: Literal["raise", "skip"]) -> list[Look | None]:
+    """Decode all once, on all cores: what each is like, None for those that are damaged and may be skipped.
+
+    Raises TableError, with their names, for damaged ones where the policy is to raise, or where they are many.
+    """
+
+    def one(cell: Cell) -> Look | str:
+        try:
+            return Look(*read_image(cell).shape)
+        except DamagedError as error:
+            return str(error)
+
+    with _pool() as pool:
+        found = list(pool.map(one, cells))
+    bad = [(cell, why) for cell, why in zip(cells, found, strict=True) if isinstance(why, str)]
+    if bad and (damaged == "raise" or len(bad) > max(1, DAMAGED * len(cells))):
+        names = listed([f"{name_of(cell)} ({why})" for cell, why in bad], 5)
+        too = f", more than {DAMAGED:.0%}" if damaged == "skip" else ""
+        raise TableError(
+            f"{len(bad)} of {len(cells)} images cannot be read{too}: {names}. Mend or remove them, or leave them out "
+            "with --damaged skip."
+        )
+    return [None if isinstance(look, str) else look for look in found]
+
+
+def name_of(cell: Cell) -> str:
+    """How an image is told of."""
+    return cell if isinstance(cell, str) else f"an image of {len(cell):,} bytes"
+
+
+def fitted(pixels: np.ndarray, side: int, channels: int, fit: Fit) -> np.ndarray:
+    """The image with so many channels, as a square of `side` pixels: stretched, its middle cut out, or padded."""
+    if pixels.shape[2] != channels:
+        pixels = _with_channels(pixels, channels)
+    height, width = pixels.shape[:2]
+    if (height, width) == (side, side):
+        return pixels
+    scale = {"resize": 0.0, "crop": side / min(height, width), "pad": side / max(height, width)}[fit]
+    size = (max(1, round(height * scale)), max(1, round(width * scale))) if scale else (side, side)
+    resized = _resized(pixels, *size)
+    if size == (side, side):
+        return resized
+    out = np.zeros((side, side, channels), pixels.dtype)
+    top, left = (size[0] - side) // 2, (size[1] - side) // 2
+    inside = resized[max(top, 0) : max(top, 0) + side, max(left, 0) : max(left, 0) + side]
+    out[max(-top, 0) : max(-top, 0) + inside.shape[0], max(-left, 0) : max(-left, 0) + inside.shape[1]] = inside
+    return out
+
+
+def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    if pixels.shape[2] == 1 and channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    if pixels.shape[2] == 3 and channels == 1:
+        grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+        return grey[:, :, None].astype(pixels.dtype)
+    raise DamagedError(f"{pixels.shape[2]} channels, where {channels} were expected")
+
+
+def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    box = (width, height)
+    if pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3):
+        flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        return np.asarray(Image.fromarray(flat).resize(box, Image.Resampling.BILINEAR)).reshape(height, width, -1)
+    planes = [
+        np.asarray(Image.fromarray(pixels[:, :, c].astype(np.float32)).resize(box, Image.Resampling.BILINEAR))
+        for c in range(pixels.shape[2])
+    ]
+    return np.stack(planes, axis=2).astype(pixels.dtype)
+
+
+class Pictures:
+    """Images of one size, decoded once where they fit into memory, else anew for each batch, ahead of it.
+
+    Raises TableError where one cannot be read.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        side: int,
+        channels: int,
+        fit: Fit,
+        dtype: str,
+        center: Sequence[float],
+        scale: Sequence[float],
+        memory: float = np.inf,
+    ) -> None:
+        self.center, self.scale = center, scale  # of each channel, by which networks are given them
+        self.cells, self.side, self.channels, self.fit, self.dtype = cells, side, channels, fit, np.dtype(dtype)
+        self.pixels: np.ndarray | None = None
+        if len(cells) * side * side * channels * self.dtype.itemsize <= memory:
+            with _pool() as pool:
+                self.pixels = self._decoded(np.arange(len(cells)), pool)
+
+    def _one(self, cell: Cell) -> np.ndarray:
+        try:
+            return fitted(read_image(cell), self.side, self.channels, self.fit).astype(self.dtype, copy=False)
+        except DamagedError as error:
+            raise TableError(f"{name_of(cell)} cannot be read: {error}. Mend or remove it.") from error
+
+    def _decoded(self, rows: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
+        out = np.empty((len(rows), self.side, self.side, self.channels), self.dtype)
+
+        def some(start: int) -> None:
+            for k in range(start, min(start + step, len(rows))):
+                out[k] = self._one(self.cells[rows[k]])
+
+        step = max(1, min(64, -(-len(rows) // _threads())))
+        list(pool.map(some, range(0, len(rows), step)))
+        return out
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The pixels (B, side, side, channels) of some rows."""
+        if self.pixels is not None:
+            return self.pixels[rows]
+        with _pool() as pool:
+            return self._decoded(rows, pool)
+
+    def batches(self, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """The pixels of one batch of rows after the other, decoded by threads ahead of whoever takes them."""
+        if self.pixels is not None:
+            for rows in batches:
+                yield self.pixels[rows]
+            return
+        with _pool() as pool, ThreadPoolExecutor(1) as ahead:
+            waiting = deque[Future[np.ndarray]]()
+            for rows in batches:
+                waiting.append(ahead.submit(self._decoded, rows, pool))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return 0 if self.pixels is None else self.pixels.nbytes
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_threads(), thread_name_prefix="decoding")

@@ -1,0 +1,255 @@
+"""In: images, sequences or texts, with scikit-learn's conventions. Out: convolutional and recurrent estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import polars as pl
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from rosenblatt.arguments import OVER_TIME, seed_of, threads_of, with_hyperparameters
+from rosenblatt.data.columns import Column, Schema
+from rosenblatt.data.frames import as_frame, is_frame
+from rosenblatt.data.images import as_cell
+from rosenblatt.data.media import as_medium, steps_column
+from rosenblatt.data.targets import Target
+from rosenblatt.data.windows import HISTORY, Windows
+from rosenblatt.errors import TableError
+from rosenblatt.estimators import Network, ProbableClassifier, Regressor
+from rosenblatt.inputs import of_numpy
+from rosenblatt.learning import Data, learn
+from rosenblatt.model import Model
+from rosenblatt.progress import training_progress
+from rosenblatt.spec import Spec
+
+
+class _OfMedia(Network):
+    """Rows that are images, sequences or texts, or frames with columns of such."""
+
+    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
+        frame = self._with_media(as_frame(X)) if is_frame(X) else pl.DataFrame([self._medium(X)])
+        if not frame.height:
+            raise TableError("X holds no rows. Give at least one.")
+        if reset:
+            self.n_features_in_ = frame.width
+            if is_frame(X):
+                self.feature_names_in_ = np.asarray(frame.columns, object)
+        return frame
+
+    def _medium(self, X: Any) -> pl.Series:
+        raise NotImplementedError
+
+    def _with_media(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame
+
+
+class _OfImages(_OfMedia):
+    _kind = "cnn"
+
+    def _medium(self, X: Any) -> pl.Series:
+        """Arrays (n, H, W) or (n, H, W, C), a list of arrays of any size, or of paths."""
+        if isinstance(X, np.ndarray) and X.ndim not in (3, 4) and X.dtype.kind not in "OU":
+            raise TableError(
+                f"X must be images (n, height, width) or (n, height, width, channels), but its shape is {X.shape}. "
+                "Reshape it."
+            )
+        cells = [str(one) if isinstance(one, str | Path) else as_cell(_pixels(one)) for one in X]
+        if len({type(cell) for cell in cells}) > 1:
+            raise TableError("X holds paths and arrays. Give one kind of them.")
+        return pl.Series("image", cells).to_frame("image").to_struct("image")
+
+
+class _OfSequences(_OfMedia):
+    _kind = "rnn"
+
+    def _medium(self, X: Any) -> pl.Series:
+        """Arrays (n, T) or (n, T, C), a list of arrays (T,) or (T, C) of unequal lengths, or of strings."""
+        rows = list(X)
+        if rows and all(isinstance(row, str) for row in rows):
+            return as_medium(pl.Series("text", rows), "text")
+        found = []
+        for number, row in enumerate(rows):
+            try:
+                steps: np.ndarray = np.asarray(row, np.float32)
+            except (ValueError, TypeError):
+                steps = np.empty((0, 0, 0, 0))
+            if steps.ndim not in (1, 2):
+                raise TableError(
+                    f"X must hold sequences (T,) or (T, channels) of numbers, or texts, but row {number} is none: "
+                    f"{str(row)[:60]!r}."
+                )
+            found.append(np.asarray(steps.reshape(len(steps), -1) if steps.size else np.empty((0, 1)), np.float32))
+        channels = {row.shape[1] for row in found if len(row)}
+        if len(channels) > 1:
+            raise TableError(f"X holds sequences of {sorted(channels)} channels. Give all the same.")
+        return steps_column("sequence", found, channels.pop() if channels else 1)
+
+    def _with_media(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Strings of a frame without sequences are texts."""
+        if any(dtype.is_nested() for dtype in frame.dtypes):
+            return frame
+        return frame.with_columns(
+            [as_medium(frame[name], "text") for name in frame.columns if frame[name].dtype == pl.String]
+        )
+
+
+@with_hyperparameters("cnn", without=OVER_TIME | {"target_transform"})
+class CNNClassifier(_OfImages, ProbableClassifier):
+    """Convolutional networks for classes of images.
+
+    X is (n, height, width) or (n, height, width, channels), a list of images of any size, or of their paths. After
+    `fit`: `model_`, `classes_`, `n_iter_`.
+    """
+
+
+@with_hyperparameters("cnn", without=OVER_TIME | {"class_weight", "label_smoothing"})
+class CNNRegressor(_OfImages, Regressor):
+    """Convolutional networks for values of images. X is as `CNNClassifier` takes it."""
+
+
+@with_hyperparameters("rnn", without=OVER_TIME | {"target_transform"})
+class RNNClassifier(_OfSequences, ProbableClassifier):
+    """Recurrent networks for classes of sequences or texts.
+
+    X is (n, T) or (n, T, channels), a list of arrays (T,) or (T, channels) of unequal lengths, of strings, or a frame
+    with columns of such, of numbers and of categories. After `fit`: `model_`, `classes_`, `n_iter_`.
+
+    >>> X = ["aab", "ba", "bbba", "b", "abab", "bb"] * 10
+    >>> RNNClassifier(members=1, epochs=10, recurrent_width=8).fit(X, [x[-1] for x in X]).predict(["abb", "bba"])
+    array(['b', 'a'], dtype='<U1')
+    """
+
+
+@with_hyperparameters("rnn", without=OVER_TIME | {"class_weight", "label_smoothing"})
+class RNNRegressor(_OfSequences, Regressor):
+    """Recurrent networks for values of sequences or texts. X is as `RNNClassifier` takes it."""
+
+
+@with_hyperparameters("rnn", without=OVER_TIME | {"target_transform", "class_weight"})
+class RNNTagger(_OfSequences):
+    """Recurrent networks that tag each step of a sequence, or each character or word of a text.
+
+    X is as `RNNClassifier` takes it; y holds for each row as many tags as it has steps. After `fit`: `model_`,
+    `classes_`, `n_iter_`.
+    """
+
+    def predict(self, X: Any) -> list[np.ndarray]:
+        """The tags (T,) of each row."""
+        tags, lengths = self.model_.label(self._decoded(X)), self._lengths(X)
+        return [row[:many] for row, many in zip(tags, lengths, strict=True)]
+
+    def predict_proba(self, X: Any) -> list[np.ndarray]:
+        """The probabilities of each step's tags, (T, classes) for each row."""
+        decoded, lengths = self._decoded(X), self._lengths(X)
+        return [row[:many] for row, many in zip(decoded, lengths, strict=True)]
+
+    def score(self, X: Any, y: Any) -> float:
+        """The share of steps whose tag is right."""
+        said = self.predict(X)
+        right = [np.asarray(tags)[: len(row)] == row[: len(tags)] for tags, row in zip(y, said, strict=True)]
+        return float(np.concatenate(right).mean())
+
+    def _lengths(self, X: Any) -> np.ndarray:
+        encoded = self.model_.encoded(self.model_.schema.read(self._frame(X, reset=False)))[0]
+        return np.asarray(cast("Any", encoded).media[0].lengths)
+
+    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
+        rows = [np.asarray(of_numpy(row)).ravel() for row in map(_tags, y)]
+        if len(rows) != n:
+            raise TableError(f"X has {n} rows, but y {len(rows)}. Give each row its tags.")
+        if not known:
+            self.classes_ = np.unique(np.concatenate(rows))
+            if len(self.classes_) < 2:
+                raise TableError(
+                    f"y holds one tag only, {self.classes_.tolist()}; two or more are needed to learn from."
+                )
+        longest = max(len(row) for row in rows)
+        numbers = np.full((n, max(longest, 1)), -1.0)
+        for place, row in enumerate(rows):
+            numbers[place, : len(row)] = np.searchsorted(self.classes_, row)
+        return numbers
+
+    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
+        return Target(names=("y",), task="tagging", labels=tuple(self.classes_.tolist())).taught_by(spec)
+
+    def _adopt(self, model: Model, path: str | Path) -> None:
+        if model.target.task != "tagging":
+            raise TableError(f"{str(path)!r} holds a network for {model.target.task}, not a {type(self).__name__}.")
+        super()._adopt(model, path)
+
+
+@with_hyperparameters("rnn", without={"class_weight", "label_smoothing", "time", "series", "known", "target_transform"})
+class RNNForecaster(RegressorMixin, BaseEstimator):
+    """Recurrent networks that forecast the next `horizon` steps of series.
+
+    After `fit`: `model_`, `windows_`.
+
+    >>> series = [abs(step % 7 - 3) for step in range(200)]
+    >>> RNNForecaster(horizon=3, members=1, epochs=20, recurrent_width=16).fit(series).predict().round()
+    array([[1., 2., 3.]])
+    """
+
+    def fit(self, X: Any, y: None = None) -> Self:
+        """Learn from a series (T,), from several as rows of (n, T), or from a list of them. y is not used."""
+        frame = self._series(X)
+        given = {
+            k: v for k, v in self.get_params().items() if k not in ("n_jobs", "verbose", "random_state", "scoring")
+        }
+        spec = Spec.of(kind="rnn", seed=seed_of(self.random_state), time="time", series="series", **given)
+        self.windows_ = Windows.of(frame, "value", spec.data, ())
+        rows = self.windows_.rows(frame, lambda _: None)
+        schema = Schema(columns=(Column(name=HISTORY, kind="sequence", asked=True),))
+        answers = rows.select(self.windows_.answers).to_numpy()
+        target = Target.of_values(tuple(self.windows_.answers), answers, "none", spec.training.loss).taught_by(spec)
+        with training_progress(self.verbose) as watch:
+            self.model_ = learn(
+                spec, schema, target, Data(schema.read(rows), answers), watch=watch, threads=threads_of(self.n_jobs)
+            )
+        self._learnt_from = frame
+        return self
+
+    def predict(self, X: Any = None) -> np.ndarray:
+        """The next steps (n, horizon) of these series, or of those it learnt from."""
+        check_is_fitted(self)
+        rows = self.windows_.last(self._learnt_from if X is None else self._series(X), lambda _: None)
+        return self.windows_.in_units(rows, self.model_.decoded(rows, threads_of(self.n_jobs)))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 of the next steps y (n, horizon) of series X."""
+        said, truth = self.predict(X), np.asarray(y, float).reshape(-1, self.windows_.horizon)
+        return float(1 - ((truth - said) ** 2).sum() / ((truth - truth.mean(axis=0)) ** 2).sum())
+
+    @staticmethod
+    def _series(X: Any) -> pl.DataFrame:
+        if isinstance(X, np.ndarray) and X.ndim == 2:
+            rows: Sequence[Any] = list(X)
+        else:
+            rows = [X] if np.ndim(X[0]) == 0 else list(X)
+        lines = [np.asarray(row, np.float64).ravel() for row in rows]
+        return pl.DataFrame(
+            {
+                "time": np.concatenate([np.arange(len(line), dtype=np.float64) for line in lines]),
+                "series": np.repeat([str(k) for k in range(len(lines))], [len(line) for line in lines]),
+                "value": np.concatenate(lines),
+            }
+        )
+
+
+def _tags(row: Any) -> Any:
+    return list(row) if isinstance(row, str) else row
+
+
+def _pixels(image: Any) -> np.ndarray:
+    pixels = np.asarray(image)
+    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "uifb":
+        raise TableError(
+            f"X must hold images (height, width) or (height, width, channels) of numbers, but one has the shape "
+            f"{pixels.shape} and type {pixels.dtype}."
+        )
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8)
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)

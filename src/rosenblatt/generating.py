@@ -1,0 +1,74 @@
+"""In: a model that learnt a language, and how a text begins. Out: how it may go on."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from rosenblatt.errors import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rosenblatt.model import Model
+
+
+@click.command()
+@click.argument("model")
+@click.option("--prompt", default="", help="How the text begins.")
+@click.option("--length", type=click.IntRange(1, 1_000_000), default=400, show_default=True, help="Tokens to write.")
+@click.option("--temperature", type=click.FloatRange(0, 10), default=0.8, show_default=True,
+              help="0 always takes the likeliest token; the higher, the more daring.")  # fmt: skip
+@click.option("--top-k", type=click.IntRange(1), help="Draw only from so many of the likeliest tokens.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+              help="Draw only from the likeliest tokens that together are so likely.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws.")
+@click.option("--pause", type=click.FloatRange(0), default=0.0, help="Seconds to wait after each token.")
+def generate(
+    model: str, prompt: str, length: int, temperature: float, top_k: int | None, top_p: float, seed: int, pause: float
+) -> None:
+    """Write a text with a model that learnt one.
+
+    \b
+    rosenblatt fit book.txt --kind rnn --task language
+    rosenblatt generate book.rosenblatt --prompt "It was"
+    """
+    from rosenblatt.modelfile import load_model
+
+    click.echo(prompt, nl=False)
+    for piece in written(load_model(model), prompt, length, temperature, top_k, top_p, seed):
+        click.echo(piece, nl=False)
+        time.sleep(pause)
+    click.echo()
+
+
+def written(
+    model: Model, prompt: str, length: int, temperature: float, top_k: int | None, top_p: float, seed: int
+) -> Iterator[str]:
+    """The text piece by piece. Raises TableError for a model that learnt no language."""
+    import numpy as np
+
+    from rosenblatt.data.perception import TextEncoding
+    from rosenblatt.networks.deep import Deep
+    from rosenblatt.training.torch_language import continued
+
+    if model.target.task != "language":
+        raise TableError(
+            f"This model learnt {model.target.task}, not a language. Fit one: rosenblatt fit book.txt --task language."
+        )
+    vocabulary = cast("TextEncoding", model.encoder.perceived[0]).vocabulary
+    begun = vocabulary.encode(prompt or "\n").tolist() or [0]
+    networks = [(cast("Deep", network.architecture), network.theta) for network in model.networks]
+    tokens, said = list[int](), ""
+    rng = np.random.default_rng(seed)
+    drawn = continued(networks, begun, temperature=temperature, most_likely=top_k, share=top_p, rng=rng)
+    for token in islice(drawn, length):
+        tokens.append(token)
+        whole = vocabulary.decode(tokens)
+        if vocabulary.unit == "words" and not said and prompt:
+            whole = f" {whole}"
+        yield whole[len(said) :]
+        said = whole

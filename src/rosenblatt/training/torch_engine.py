@@ -1,0 +1,123 @@
+"""In: a member, or a trained network, and rows. Out: what trains it for some epochs, and what it says of rows.
+
+On a CPU each member is trained on one core, by PyTorch's own kernels, so that what it becomes does not depend on how
+many cores there are; the population takes the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from rosenblatt.data.media import MediaRows, Ragged
+from rosenblatt.networks.architectures import Architecture
+from rosenblatt.networks.deep import Deep
+from rosenblatt.training.dense import Rows
+from rosenblatt.training.member import Member
+from rosenblatt.training.schedules import factors
+from rosenblatt.training.torch_batches import Resident, n_batches, plans
+from rosenblatt.training.torch_forward import Batch, Stacked
+from rosenblatt.training.torch_stack import CPU, Stack, seeds_of
+
+BLOCK = 256  # rows that are predicted at a time
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Compute on one core meanwhile: results then are the same to the last bit wherever they are computed."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # the user's, who may go on with PyTorch
+            torch.set_num_threads(before)
+
+
+def learner(member: Member, table: Rows | MediaRows) -> Callable[[np.ndarray, np.ndarray], int]:
+    """What trains this member: for as many epochs as there is room for their losses, until the flag to stop is set."""
+    stack, resident = Stack(member, 1, shared=True), Resident(table, member.architecture, CPU)
+    spec, state = member.spec, member.state
+    batches = n_batches(spec, state.order.size)
+    strata = strata_of(member)
+
+    @one_core()
+    def learn(losses: np.ndarray, stop: np.ndarray) -> int:
+        for k in range(losses.size):
+            epoch = len(member.history) + k
+            stack.steps[0] = float(state.step[0])
+            made = [[plan] for plan in plans(spec, state.order, strata, table, int(state.counter[0]), epoch)]
+            rates = rates_of(member, epoch, batches)
+            total, rows = 0.0, 0
+            for number, batch in enumerate(resident.batches(made, spec["cutout"], spec.training.mixup > 0)):
+                if stop[0]:
+                    return k
+                loss = stack.step(batch, rates[number : number + 1], seeds_of(made[number], CPU))
+                size = len(made[number][0].rows)
+                total, rows = total + float(loss) * size, rows + size
+                state.step[0] += 1
+            losses[k] = total / rows
+            if not np.isfinite(losses[k]):
+                return k
+        return losses.size
+
+    return learn
+
+
+def rates_of(member: Member, epoch: int, batches: int) -> np.ndarray:
+    """(batches, 3) float64: the factors of learning rate, dropout and decay in an epoch, counted from 0."""
+    steps = np.arange(epoch * batches, (epoch + 1) * batches)
+    scores = [-record.loss if np.isnan(record.score) else record.score for record in member.history]
+    return factors(member.spec.training, steps, batches * member.spec["epochs"], scores)
+
+
+def strata_of(member: Member) -> np.ndarray:
+    """Where the strata of a member's rows start, as its recipe has it."""
+    return getattr(member.recipe, "strata")  # noqa: B009 - perceptrons, which have none, do not come here
+
+
+@one_core()
+def sums_of(
+    architecture: Architecture | Deep, theta: np.ndarray, table: Rows | MediaRows, index: np.ndarray
+) -> np.ndarray:
+    """The last weighted sums of a network for some rows: (n, K), or (n, T, K) for each step, 0 after a row's end.
+
+    Rows go through the network in blocks, sequences of about one length together: what is said of a row is the same
+    whatever stands beside it but for rounding.
+    """
+    media = getattr(table, "media", ())
+    ragged = next((one for one in media if isinstance(one, Ragged)), None)
+    order = index if ragged is None else index[np.argsort(ragged.lengths[index], kind="stable")]
+    place = np.arange(index.size) if ragged is None else np.argsort(ragged.lengths[index], kind="stable")
+    each_step = isinstance(architecture, Deep) and architecture.each_step
+    longest = int(ragged.lengths.max(initial=1)) if ragged is not None else 1
+    out = np.zeros((index.size, *([longest] * each_step), architecture.n_outputs), np.float32)
+    resident, net = Resident(table, architecture, CPU), stacked(architecture, theta)
+    with torch.inference_mode():
+        for first in range(0, index.size, BLOCK):
+            some = order[first : first + BLOCK]
+            z = said(net, resident.plain(some))[0].numpy()
+            where = place[first : first + BLOCK]
+            if each_step:
+                out[where, : z.shape[1]] = z
+            else:
+                out[where] = z
+    return out
+
+
+def stacked(architecture: Architecture | Deep, theta: np.ndarray) -> Stacked:
+    """A trained network, to predict with."""
+    return Stacked(architecture, torch.from_numpy(np.ascontiguousarray(theta))[None])
+
+
+def said(net: Stacked, batch: Batch) -> torch.Tensor:
+    """What networks say of a batch; the mean over images and their mirror images, where they learnt from both."""
+    z = net(batch)
+    if isinstance(net.architecture, Deep) and net.architecture.mirrored:
+        media = tuple(one.flip(-1) if one.dim() == 5 else one for one in batch.media)
+        z = (z + net(batch._replace(media=media))) / 2
+    return z

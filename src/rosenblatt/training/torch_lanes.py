@@ -1,0 +1,315 @@
+"""In: members of any shapes, and a device. Out: members trained, those of one shape as one stack, lane by lane.
+
+A stack has so many lanes as fit into the memory. All lanes train an epoch; a lane whose member is done takes the next
+one of its shape, so that the stack never shrinks and nothing is made anew. On a GPU a step on a table of numbers is
+captured once, as a CUDA graph.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rosenblatt.data.media import MediaRows
+from rosenblatt.errors import SpecError, listed
+from rosenblatt.networks.deep import Deep
+from rosenblatt.training.dense import Rows
+from rosenblatt.training.engine import mean_loss
+from rosenblatt.training.losses import LINKS, predict_from_sums
+from rosenblatt.training.member import Member
+from rosenblatt.training.torch_batches import Plan, Resident, n_batches, plans
+from rosenblatt.training.torch_engine import rates_of, said, strata_of
+from rosenblatt.training.torch_forward import GROUPED, IM2COL, Batch, Stacked
+from rosenblatt.training.torch_stack import Stack, seeds_of
+
+MOST = 1024  # lanes
+SHARE = 0.8  # of the memory that is free, for lanes
+WARM = 3  # steps before one is captured
+BLOCK = 1024  # rows that are predicted at a time
+TIMED = 3  # steps by which two ways of convolution are compared
+
+OutOfMemory: type[BaseException] = torch.cuda.OutOfMemoryError
+
+
+def device_of(name: str) -> torch.device:
+    """The device of this name. Raises SpecError, saying which there are, for one that is not there."""
+    there = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+    if name == "cuda" and len(there) > 1:
+        return torch.device("cuda:0")
+    if name not in there:
+        raise SpecError(f"There is no device {name!r}; this machine has {listed(there)}. Choose one with --device.")
+    return torch.device(name)
+
+
+class Shape(NamedTuple):
+    """What members of one stack have in common."""
+
+    architecture: Any
+    loss: str
+    optimizer: str
+    averages: bool
+    batches: int
+    rows: int  # of a batch
+    mixes: bool
+    cutout: float
+    precision: str
+
+
+def shape_of(member: Member) -> Shape:
+    """The shape of a member."""
+    spec, n = member.spec, member.state.order.size
+    batches = n_batches(spec, n)
+    return Shape(
+        member.architecture, member.loss, spec.training.optimizer, member.state.mean.size > 0, batches,
+        -(-n // batches), spec.training.mixup > 0, float(spec["cutout"]), spec.training.precision,
+    )  # fmt: skip
+
+
+class Lanes:
+    """A stack of members on a device, and which member each lane holds."""
+
+    def __init__(self, like: Member, table: Rows | MediaRows, device: torch.device, lanes: int) -> None:
+        self.shape, self.table, self.device = shape_of(like), table, device
+        self.members: list[Member | None] = [None] * lanes
+        self.stack = Stack(like, lanes, device)
+        self.resident = Resident(table, like.architecture, device)
+        for lane in range(lanes):
+            self.stack.clear(lane)
+        self._order = like.state.order[:1]
+        self._graph: Any = None
+        self._loss = torch.zeros(lanes, device=device, dtype=torch.float32)
+        self._steps = 0
+
+    @property
+    def free(self) -> list[int]:
+        """The lanes without a member."""
+        return [lane for lane, member in enumerate(self.members) if member is None]
+
+    def fill(self, lane: int, member: Member) -> None:
+        """Give a lane a member of this shape."""
+        self.members[lane] = member
+        self.stack.put(lane, member)
+
+    def empty(self, lane: int) -> None:
+        """Take a lane's member away."""
+        self.members[lane] = None
+        self.stack.clear(lane)
+
+    def epoch(self, stop: np.ndarray) -> np.ndarray | None:
+        """An epoch of all members; their mean losses (lanes,), or None where it was stopped half-way.
+
+        Members are written back when it is over, so that one that is interrupted can be begun again.
+        """
+        shape = self.shape
+        made = [self.planned(member) for member in self.members]
+        steps = [[one[k] for one in made] for k in range(shape.batches)]
+        rates = np.ones((len(self.members), shape.batches, 3))
+        for lane, member in enumerate(self.members):
+            if member is not None:
+                rates[lane] = rates_of(member, len(member.history), shape.batches)
+        told = torch.from_numpy(rates.transpose(1, 0, 2).copy()).to(self.device, torch.float32)
+        total = torch.zeros(len(self.members), device=self.device, dtype=torch.float32)
+        if self._may_capture():
+            for k, step in enumerate(steps):
+                if stop[0]:
+                    return None
+                total += self._captured(step, told[k])
+        else:
+            for k, batch in enumerate(self.resident.batches(steps, shape.cutout, shape.mixes)):
+                if stop[0]:
+                    return None
+                total += self.stack.step(batch, told[k], seeds_of(steps[k], self.device))
+        for lane, member in enumerate(self.members):
+            if member is not None:
+                self.stack.get(lane, member)
+        return (total / shape.batches).cpu().numpy().astype(np.float64)
+
+    def validated(self) -> dict[int, tuple[np.ndarray, float]]:
+        """By lane: what each member says of its validation rows (n, K), and its mean loss on them."""
+        held = {lane: m for lane, m in enumerate(self.members) if m is not None and m.validation.size}
+        if not held:
+            return {}
+        longest = max(member.validation.size for member in held.values())
+        rows = np.stack([
+            self._order.repeat(longest) if lane not in held else np.resize(held[lane].validation, longest)
+            for lane in range(len(self.members))
+        ])  # fmt: skip
+        theta = self.stack.mean if self.stack.mean.shape[1] else self.stack.theta
+        net = Stacked(self.stack.architecture, theta)
+        net.convolve = self.stack.net.convolve
+        parts = list[Tensor]()
+        with torch.inference_mode():
+            for first in range(0, longest, BLOCK):
+                some = rows[:, first : first + BLOCK]
+                ones = np.ones(some.shape[1], np.float32)
+                batch = next(self.resident.batches([[Plan(one, ones, None, 1.0, 0) for one in some]], 0.0, mixes=False))
+                parts.append(said(net, batch).float())
+        steps = max(part.shape[2] for part in parts) if parts[0].dim() == 4 else 0
+        if steps:
+            parts = [torch.nn.functional.pad(part, (0, 0, 0, steps - part.shape[2])) for part in parts]
+        z = torch.cat(parts, dim=1).cpu().numpy()
+        found = {}
+        for lane, member in held.items():
+            sums = np.ascontiguousarray(z[lane, : member.validation.size])
+            loss = mean_loss(member, sums, self.table.t[member.validation], self.table.weight[member.validation])
+            predict_from_sums(LINKS.get(member.loss, 0), sums.reshape(-1, sums.shape[-1]))
+            found[lane] = sums, loss
+        return found
+
+    def choose_convolution(self) -> None:
+        """Take the way of convolution that is faster here: one with a group for each network, or batched products."""
+        tower = self.stack.architecture.towers if isinstance(self.stack.architecture, Deep) else ()
+        if self.device.type != "cuda" or not any(
+            getattr(layer, "kernel", None) for layers in tower for layer in layers
+        ):
+            return
+        times = {}
+        rows = np.resize(self._order, self.shape.rows)
+        plan = Plan(rows, np.ones(rows.size, np.float32), None, 1.0, 0)
+        batch = next(self.resident.batches([[plan] * len(self.members)], 0.0, mixes=False))
+        for way in (GROUPED, IM2COL):
+            self.stack.net.convolve = way
+            for timed in (False, True):
+                begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                begin.record()
+                for _ in range(TIMED if timed else 1):
+                    loss = self.stack.mean_loss(self.stack.net(batch).float(), batch).sum()
+                    torch.autograd.grad(loss, self.stack.net.learnt, allow_unused=True)
+                end.record()
+                torch.cuda.synchronize(self.device)
+                times[way] = begin.elapsed_time(end)
+        self.stack.net.convolve = min(times, key=times.__getitem__)
+
+    def planned(self, member: Member | None) -> list[Plan]:
+        """The batches of a member's next epoch; of a lane without one, rows that weigh nothing."""
+        shape = self.shape
+        if member is None:
+            rows, none = np.resize(self._order, shape.rows), np.zeros(shape.rows, np.float32)
+            return [Plan(rows, none, None, 1.0, 0)] * shape.batches
+        state, epoch = member.state, len(member.history)
+        return plans(
+            member.spec, state.order, strata_of(member), self.table, int(state.counter[0]), epoch, size=shape.rows
+        )
+
+    def _may_capture(self) -> bool:
+        """Whether a step always is the same to the device: on a GPU, with a table of plain numbers."""
+        return self.device.type == "cuda" and not getattr(self.table, "media", ())
+
+    def _captured(self, step: list[Plan], rates: Tensor) -> Tensor:
+        """A step by its graph, which is captured once the device is warm."""
+        rows = torch.from_numpy(np.stack([plan.rows for plan in step]))
+        real = torch.from_numpy(np.stack([plan.real for plan in step]))
+        seeds = seeds_of(step, torch.device("cpu"))
+        if self._steps == 0:
+            self._fed = [one.to(self.device) for one in (rows, real, rates, seeds)]
+        for held, new in zip(self._fed, (rows, real, rates, seeds), strict=True):
+            held.copy_(new, non_blocking=True)
+        self._steps += 1
+        if self._graph is not None:
+            self._graph.replay()
+            return self._loss.clone()
+        if self._steps <= WARM:
+            side = torch.cuda.Stream(self.device)
+            side.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(side):
+                loss = self._plain_step()
+            torch.cuda.current_stream(self.device).wait_stream(side)
+            return loss
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._loss = self._plain_step()
+        self._graph = graph
+        graph.replay()
+        return self._loss.clone()
+
+    def _plain_step(self) -> Tensor:
+        rows, real, rates, seeds = self._fed
+        table = self.resident
+        batch = Batch(table.x[rows], (), (), table.t[rows], table.weight[rows] * real)
+        return self.stack.step(batch, rates, seeds)
+
+
+def lanes_for(like: Member, table: Rows | MediaRows, device: torch.device, waiting: int) -> int:
+    """How many lanes there is memory for: by what one lane takes in one step, and what is free."""
+    most = max(1, min(waiting, MOST))
+    if device.type != "cuda":
+        return most
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    probe = Lanes(like, table, device, 1)
+    probe.fill(0, like.copy())
+    probe.members[0] = None  # what it learns is not kept
+    step = [probe.planned(like)[0]]
+    batch = next(probe.resident.batches([step], 0.0, probe.shape.mixes))
+    probe.stack.step(batch, torch.ones(1, 3, device=device, dtype=torch.float32), seeds_of(step, device))
+    resident = probe.resident.bytes
+    taken = max(torch.cuda.max_memory_allocated(device) - before - resident, 1)
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, min(most, int(SHARE * (free - resident) / taken)))
+
+
+Next = Callable[[Shape], Member | None]
+"""The next member of this shape that waits for a lane."""
+Told = Callable[[Member, float, tuple[np.ndarray, float] | None], bool]
+"""Told of an epoch of a member: its loss, and what it says of its validation rows; whether it goes on."""
+
+
+def train_lanes(
+    first: Member,
+    table: Rows | MediaRows,
+    device: torch.device,
+    waiting: int,
+    following: Next,
+    told: Told,
+    stop: np.ndarray,
+) -> None:
+    """Train a member, and all of its shape that follow, until none is left or the flag to stop is set.
+
+    Where the memory is not enough after all, the lanes are halved, and the epoch is begun again.
+    """
+    held, size = deque([first]), lanes_for(first, table, device, waiting)
+    while held and not stop[0]:
+        try:
+            lanes = Lanes(first, table, device, size)
+            lanes.choose_convolution()
+            _train(lanes, held, following, told, stop)
+        except OutOfMemory as error:
+            if size == 1:
+                raise MemoryError(f"One network does not fit into the memory of {device}.") from error
+            held.extendleft(member for member in reversed(lanes.members) if member is not None)
+            size //= 2
+            del lanes
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _train(lanes: Lanes, held: deque[Member], following: Next, told: Told, stop: np.ndarray) -> None:
+    shape = lanes.shape
+    while not stop[0]:
+        for lane in lanes.free:
+            member = held.popleft() if held else following(shape)
+            if member is None:
+                break
+            lanes.fill(lane, member)
+        if len(lanes.free) == len(lanes.members):
+            return
+        losses = lanes.epoch(stop)
+        if losses is None:
+            return
+        validated = lanes.validated()
+        for lane, member in enumerate(lanes.members):
+            if member is not None and not told(member, float(losses[lane]), validated.get(lane)):
+                lanes.empty(lane)
+
+
+def by_shape(members: Iterable[Member]) -> Iterator[list[Member]]:
+    """Members of one shape together."""
+    groups: dict[Shape, list[Member]] = {}
+    for member in members:
+        groups.setdefault(shape_of(member), []).append(member)
+    yield from groups.values()

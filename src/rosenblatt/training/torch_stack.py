@@ -1,0 +1,203 @@
+"""In: members of one shape. Out: these, a step further: forward, loss, backward, clip, update, of all of them at once.
+
+What differs from member to member (learning rates, decays, betas, dropout, smoothing, seeds) stands in arrays with an
+axis P; one member on a CPU is a stack of one, whose arrays are the member's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rosenblatt.networks.architectures import Architecture, Part
+from rosenblatt.networks.deep import Deep
+from rosenblatt.training.dense import Recipe
+from rosenblatt.training.member import Member
+from rosenblatt.training.optimizers import OPTIMIZERS as COMPILED
+from rosenblatt.training.regularization import average, clip, shrink
+from rosenblatt.training.torch_forward import Batch, Noise, Stacked
+from rosenblatt.training.torch_losses import LOSSES
+from rosenblatt.training.torch_optimizers import OPTIMIZERS
+
+CPU = torch.device("cpu")
+_COLUMNS = (
+    "beta1", "beta2", "input_dropout", "dropout", "smoothing", "loss_parameter", "clip_norm", "max_norm", "l1",
+    "averaging",
+)  # fmt: skip
+
+
+class Stack:
+    """P members that are trained as one; `put` and `get` change which these are, and nothing is made anew for it."""
+
+    def __init__(self, like: Member, lanes: int, device: torch.device = CPU, *, shared: bool = False) -> None:
+        self.architecture, self.loss, self.P, self.device = like.architecture, like.loss, lanes, device
+        self.optimizer = like.spec.training.optimizer
+        self.mixed = like.spec.training.precision == "mixed" and device.type == "cuda"
+        self.recipes: list[Recipe | None] = [None] * lanes
+        n = self.architecture.n_parameters
+        if shared:
+            self.theta, self.m, self.v = (torch.from_numpy(getattr(like.state, k))[None] for k in ("theta", "m", "v"))
+            self.mean = torch.from_numpy(like.state.mean)[None]
+        else:
+            self.theta, self.m, self.v = (torch.zeros(lanes, n, device=device, dtype=torch.float32) for _ in range(3))
+            self.mean = torch.zeros(lanes, n if like.state.mean.size else 0, device=device, dtype=torch.float32)
+        self.shared = shared
+        self.gradient = torch.zeros(lanes, n, device=device, dtype=torch.float32)
+        self.net = Stacked(self.architecture, self.theta, learns=True)
+        self.steps = torch.zeros(lanes, 1, device=device, dtype=torch.float32)
+        self.columns = {name: torch.zeros(lanes, 1, device=device, dtype=torch.float32) for name in _COLUMNS}
+        self.rates, self.decays, self.shrinks = (
+            torch.zeros(lanes, n, device=device, dtype=torch.float32) for _ in range(3)
+        )
+        self._weights = [part for part in self.architecture.parts if part.name.endswith("weight")]
+        if shared:
+            self._take_recipe(0, like)
+
+    def put(self, lane: int, member: Member) -> None:
+        """Have a lane train this member on from where it is."""
+        state = member.state
+        for tensor, array in ((self.theta, state.theta), (self.m, state.m), (self.v, state.v), (self.mean, state.mean)):
+            tensor[lane].copy_(torch.from_numpy(array))
+        self.steps[lane] = float(state.step[0])
+        self._take_recipe(lane, member)
+
+    def get(self, lane: int, member: Member) -> None:
+        """Write what a lane has come to into its member."""
+        state = member.state
+        for tensor, array in ((self.theta, state.theta), (self.m, state.m), (self.v, state.v), (self.mean, state.mean)):
+            array[:] = tensor[lane].cpu().numpy()
+        state.step[0] = int(self.steps[lane, 0])
+
+    def clear(self, lane: int) -> None:
+        """Have a lane train nothing."""
+        self.recipes[lane] = None
+        self.theta[lane].zero_()
+        for name, column in self.columns.items():
+            column[lane] = 0.5 if name.startswith("beta") else 0.0
+        self.rates[lane].zero_()
+
+    def _take_recipe(self, lane: int, member: Member) -> None:
+        recipe = cast("Recipe", member.recipe)
+        self.recipes[lane] = recipe
+        for name, column in self.columns.items():
+            column[lane] = getattr(recipe, name)
+        known = [one for one in self.recipes if one is not None]
+        self.drops = any(one.dropout > 0 for one in known), any(one.input_dropout > 0 for one in known)
+        if self.shared:
+            return
+        for where in (self.rates, self.decays, self.shrinks):
+            where[lane].zero_()
+        for (lo, hi), (rate, decay, shrinks) in zip(recipe.groups, recipe.rates, strict=True):
+            self.rates[lane, lo:hi], self.decays[lane, lo:hi], self.shrinks[lane, lo:hi] = rate, decay, shrinks
+
+    def step(self, batch: Batch, factors: np.ndarray | Tensor, seeds: Tensor) -> Tensor:
+        """One update of all: factors (P, 3) of learning rate, dropout and decay, seeds (P,) int32 of dropout.
+
+        Returns the mean loss (P,) of each member's batch.
+        """
+        told = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).to(self.device, torch.float32)
+        dropping = told[:, 1]
+        noise = Noise(
+            seeds,
+            self.columns["dropout"][:, 0] * dropping if self.drops[0] else None,
+            self.columns["input_dropout"][:, 0] * dropping if self.drops[1] else None,
+        )
+        context: Any = torch.autocast("cuda", torch.bfloat16) if self.mixed else nullcontext()
+        with context:
+            z = self.net(batch, noise)
+        loss = self.mean_loss(z.float(), batch)
+        self.net.gradient(loss.sum(), self.gradient)
+        with torch.no_grad():
+            self.net.move_on()
+            if self.shared:
+                self._update_one(cast("np.ndarray", factors))
+            else:
+                self._update(told)
+        return loss.detach()
+
+    def mean_loss(self, z: Tensor, batch: Batch) -> Tensor:
+        """(P,) over the rows, or over all their steps."""
+        cost = self.costs(z, batch.t)
+        if batch.other is not None and batch.share is not None:
+            cost = batch.share * cost + (1 - batch.share) * self.costs(z, batch.other)
+        if cost.dim() == 3:  # steps
+            inside = (batch.t[:, :, : cost.shape[2]] >= 0) * batch.weight[..., None]
+            return (cost * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1e-12)
+        rows = (batch.weight > 0).sum(dim=1).clamp(min=1)
+        return (cost * batch.weight).sum(dim=1) / rows
+
+    def costs(self, z: Tensor, t: Tensor, smoothing: bool = True) -> Tensor:
+        """What each row costs, (P, B), or each step (P, B, T)."""
+        a = self.columns["smoothing"] if smoothing else torch.zeros_like(self.columns["smoothing"])
+        b, loss = self.columns["loss_parameter"], LOSSES[self.loss]
+        if z.dim() == 3:
+            return loss(z, t, a, b)
+        steps = t[:, :, : z.shape[2]].clamp(min=0)
+        return loss(z.flatten(1, 2), steps.reshape(self.P, -1, 1), a, b).view(z.shape[:3])
+
+    # Updates
+
+    def _update_one(self, factors: np.ndarray) -> None:
+        """One member on a CPU: by the compiled rules of the dense engine, over its own arrays."""
+        recipe = cast("Recipe", self.recipes[0])
+        theta, g, m, v = (one[0].numpy() for one in (self.theta, self.gradient, self.m, self.v))
+        if recipe.clip_norm > 0:
+            clip(g, recipe.clip_norm)
+        self.steps += 1
+        step, update = int(self.steps[0, 0]), COMPILED[self.optimizer]
+        rate, _, decay = factors[0]
+        for (lo, hi), (own, decays, shrinks) in zip(recipe.groups, recipe.rates, strict=True):
+            lr = own * rate
+            keep = 1.0 - lr * decays * decay
+            update(theta[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], lr, keep, recipe.beta1, recipe.beta2, step)
+            if recipe.l1 > 0 and shrinks > 0:
+                shrink(theta[lo:hi], lr * recipe.l1)
+        if recipe.max_norm > 0:
+            self._limit()
+        if recipe.averaging > 0:
+            average(self.mean[0].numpy(), theta, recipe.averaging, step)
+
+    def _update(self, factors: Tensor) -> None:
+        known, g = self.columns, self.gradient
+        norm = g.norm(dim=1, keepdim=True)
+        limit = known["clip_norm"]
+        g.mul_(torch.where((limit > 0) & (norm > limit), limit / norm, torch.ones_like(norm)))
+        self.steps += 1
+        lr = self.rates * factors[:, :1]
+        keep = 1 - lr * self.decays * factors[:, 2:]
+        OPTIMIZERS[self.optimizer](self.theta, g, self.m, self.v, lr, keep, known["beta1"], known["beta2"], self.steps)
+        recipes = [one for one in self.recipes if one is not None]
+        if any(one.l1 > 0 for one in recipes):
+            less = lr * self.shrinks * known["l1"]
+            self.theta.copy_(torch.sign(self.theta) * (self.theta.abs() - less).clamp(min=0))
+        if any(one.max_norm > 0 for one in recipes):
+            self._limit()
+        if self.mean.shape[1]:
+            memory = torch.minimum(known["averaging"], (1 + self.steps) / (10 + self.steps))
+            self.mean.lerp_(self.theta, (1 - memory).expand_as(self.theta))
+
+    def _limit(self) -> None:
+        """Weights of a unit scaled down to `max_norm`."""
+        most = self.columns["max_norm"]
+        for part in self._weights:
+            weights = self.theta[:, part.start : part.end].view(self.P, *part.shape)
+            over = _inputs_of(self.architecture, part)
+            norm = weights.norm(dim=over, keepdim=True)
+            limit = most.view(-1, *(1,) * len(part.shape))
+            weights.mul_(torch.where((limit > 0) & (norm > limit), limit / norm, torch.ones_like(norm)))
+
+
+def _inputs_of(architecture: Architecture | Deep, part: Part) -> tuple[int, ...]:
+    """The axes of a stack of weights that run over the inputs of a unit: dense ones are (P, in, out)."""
+    dense = isinstance(architecture, Architecture) or part.layer >= architecture.n_layers - architecture.head.n_layers
+    return (len(part.shape) - 1,) if dense or len(part.shape) == 3 else tuple(range(2, len(part.shape) + 1))
+
+
+def seeds_of(plans: Sequence[Any], device: torch.device) -> Tensor:
+    """(P,) int32."""
+    return torch.tensor([plan.seed for plan in plans], dtype=torch.int32, device=device)

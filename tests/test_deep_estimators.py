@@ -1,0 +1,153 @@
+"""Convolutional and recurrent estimators, with scikit-learn's conventions."""
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.base import clone
+
+from rosenblatt.deep_estimators import (
+    CNNClassifier,
+    CNNRegressor,
+    RNNClassifier,
+    RNNForecaster,
+    RNNRegressor,
+    RNNTagger,
+)
+from rosenblatt.errors import SpecError, TableError
+
+FAST = {"members": 1, "folds": 1, "n_jobs": 1}
+TINY = {"channels": (4,), "block_layers": 1, "residual": False, **FAST}
+RNG = np.random.default_rng(0)
+
+
+def bright(n=60, size=(6, 5, 3)):
+    """Images that are brighter above, or below."""
+    X = RNG.integers(0, 100, (n, *size)).astype(np.uint8)
+    top = RNG.random(n) < 0.5
+    X[top, :3] += 120
+    X[~top, 3:] += 120
+    return X, np.where(top, "top", "bottom")
+
+
+def test_images_are_classified_whatever_form_they_come_in():
+    X, y = bright(200)
+    network = CNNClassifier(epochs=15, summary="flatten", cutout=0.0, crop=0.0, **TINY).fit(X, y)
+    assert network.score(X, y) > 0.9
+    assert network.classes_.tolist() == ["bottom", "top"]
+    np.testing.assert_allclose(network.predict_proba(X[:4]).sum(axis=1), 1)
+    np.testing.assert_allclose(network.predict_proba(list(X[:4])), network.predict_proba(X[:4]), atol=1e-6)
+    assert network.predict([X[0], np.repeat(np.repeat(X[1], 2, 0), 2, 1)]).shape == (2,)
+
+
+def test_grey_images_many_channels_and_values_are_learnt_from():
+    X, y = bright(40, (6, 5))
+    assert set(CNNClassifier(epochs=1, **TINY).fit(X, y).predict(X)) <= {"top", "bottom"}
+    many = RNG.normal(size=(40, 6, 5, 7)).astype(np.float32)
+    assert CNNRegressor(epochs=1, **TINY).fit(many, many.mean(axis=(1, 2, 3))).predict(many).shape == (40,)
+
+
+def test_paths_are_images_too(tmp_path):
+    from PIL import Image
+
+    X, y = bright(12)
+    paths = [tmp_path / f"{k}.png" for k in range(12)]
+    for path, image in zip(paths, X, strict=True):
+        Image.fromarray(image).save(path)
+    network = CNNClassifier(epochs=2, **TINY).fit(paths, y)
+    np.testing.assert_allclose(network.predict_proba(paths), network.predict_proba(X), atol=1e-6)
+
+
+def sequences(n=80):
+    X = [RNG.normal(size=(RNG.integers(1, 12), 2)) for _ in range(n)]
+    return X, np.array([int(row[:, 0].sum() > 0) for row in X])
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_sequences_of_unequal_length_are_classified(cell):
+    X, y = sequences()
+    network = RNNClassifier(cell=cell, epochs=40, recurrent_width=8, learning_rate=0.02, **FAST).fit(X, y)
+    assert network.score(X, y) > 0.85
+    assert network.predict_proba([np.empty((0, 2)), np.ones((3000, 2))]).shape == (2, 2)
+
+
+def test_texts_numbers_and_categories_are_joined():
+    texts = ["good film", "bad film", "so bad", "good good"] * 15
+    frame = pl.DataFrame(
+        {"text": texts, "n": RNG.normal(size=60), "label": pl.Series(["a", "b"] * 30, dtype=pl.Categorical)}
+    )
+    y = ["good" in text for text in texts]
+    network = RNNClassifier(epochs=15, recurrent_width=8, learning_rate=0.02, **FAST).fit(frame, y)
+    assert network.score(frame, y) == 1.0
+    assert network.model_.encoder.names == ["n", "label = a", "label = b"]
+    assert RNNClassifier(epochs=1, recurrent_width=4, **FAST).fit(texts, y).predict(["unseen words ☃", ""]).shape == (
+        2,
+    )
+
+
+def test_values_of_sequences_are_predicted():
+    X, _ = sequences(120)
+    y = np.array([row[:, 1].mean() for row in X])
+    network = RNNRegressor(epochs=40, recurrent_width=8, summary="mean", learning_rate=0.02, **FAST).fit(X, y)
+    assert network.score(X, y) > 0.7
+
+
+def test_each_step_gets_its_tag():
+    X, _ = sequences(100)
+    y = [["up" if value > 0 else "down" for value in row[:, 0]] for row in X]
+    network = RNNTagger(epochs=20, recurrent_width=8, learning_rate=0.02, **FAST).fit(X, y)
+    assert network.score(X, y) > 0.9
+    assert [len(row) for row in network.predict(X[:5])] == [len(row) for row in X[:5]]
+    assert network.predict_proba(X[:1])[0].shape == (len(X[0]), 2)
+    words = RNNTagger(epochs=2, recurrent_width=4, **FAST).fit(["abab", "ba", "b"] * 8, ["uvuv", "vu", "v"] * 8)
+    assert [len(row) for row in words.predict(["ab", "bab"])] == [2, 3]
+
+
+def test_series_are_forecast():
+    series = [abs(step % 8 - 4) for step in range(160)]
+    network = RNNForecaster(horizon=4, epochs=40, recurrent_width=16, learning_rate=0.01, **FAST).fit(series)
+    assert abs(network.predict() - [4, 3, 2, 1]).max() < 0.7
+    several = network.predict([series[:50], series[:53]])
+    assert several.shape == (2, 4)
+    assert network.score([series[:50], series[:51]], [series[50:54], series[51:55]]) > 0.5
+
+
+def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
+    X, y = sequences(40)
+    network = RNNClassifier(epochs=2, recurrent_width=4, members=2, random_state=3)
+    ours, theirs = clone(network).fit(X, y), clone(network).set_params(n_jobs=1).fit(X, y)
+    np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(X))
+    ours.save(tmp_path / "m.rosenblatt")
+    np.testing.assert_array_equal(RNNClassifier.load(tmp_path / "m.rosenblatt").predict_proba(X), ours.predict_proba(X))
+    with pytest.raises(TableError, match="not a CNNClassifier"):
+        CNNClassifier.load(tmp_path / "m.rosenblatt")
+
+
+@pytest.mark.parametrize(
+    ("network", "X", "y", "why"),
+    [
+        (CNNClassifier(**TINY), np.zeros((4, 5)), [0, 1, 0, 1], "images .* but its shape is"),
+        (CNNClassifier(**TINY), np.zeros((4, 5, 5)), [0, 0, 0, 0], "one class only"),
+        (CNNClassifier(**TINY), ["gone.png", "lost.png"], [0, 1], "'?gone.png'? cannot be read"),
+        (CNNClassifier(**TINY), [np.zeros((3, 3)), "a.png"], [0, 1], "paths and arrays"),
+        (RNNClassifier(**FAST), [np.zeros((3, 2)), np.zeros((3, 1))], [0, 1], "sequences of .1, 2. channels"),
+        (RNNClassifier(**FAST), [[1.0, 2.0], "words"], [0, 1], "row 1 is none"),
+        (RNNClassifier(**FAST), [[1.0, np.inf], [1.0]], [0, 1], "infinite"),
+        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a"]], "one tag only"),
+        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"]], "X has 2 rows, but y 1"),
+        (RNNForecaster(horizon=9, **FAST), [1.0, 2.0, 3.0], None, "No series is longer"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_bad_input_is_refused_with_the_reason(network, X, y, why):
+    with pytest.raises(TableError, match=why):
+        network.fit(X, y)
+
+
+def test_hyperparameters_out_of_their_limits_and_of_other_kinds_are_refused():
+    X, y = bright(10)
+    with pytest.raises(SpecError, match="kernel_size must be"):
+        CNNClassifier(kernel_size=0).fit(X, y)
+    with pytest.raises(TypeError, match="no argument 'cell'"):
+        CNNClassifier(cell="gru")
+    with pytest.raises(SpecError, match="There is no device 'cuda:9'"):
+        CNNClassifier(device="cuda:9", **TINY).fit(X, y)

@@ -1,0 +1,263 @@
+"""The command on images, sequences, texts and series, as it is typed."""
+
+import json
+import signal
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from rosenblatt import lane_crew, learning, searching
+from rosenblatt.cli import main
+from rosenblatt.modelfile import load_model
+from rosenblatt.runs.places import url_of
+from rosenblatt.runs.queries import find_runs
+from rosenblatt.runs.store import Store
+
+RNN = ["--members", "1", "--epochs", "3", "--recurrent-width", "6"]
+CNN = ["--members", "1", "--epochs", "3", "--channels", "4", "--block-layers", "1"]
+
+
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    """Run the command in this process, in a folder of its own; gives exit status, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["rosenblatt", *words])
+        before = signal.getsignal(signal.SIGTERM)
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, many in (("train", 24), ("test", 8)):
+        for name, level in (("dark", 40), ("light", 200)):
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            for k in range(many):
+                pixels = np.clip(rng.normal(level, 30, (8, 9, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{k}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def names(tmp_path):
+    rng = np.random.default_rng(1)
+    (tmp_path / "names").mkdir()
+    for name, letters in (("Vowel", "aeiou"), ("Hard", "krtpx")):
+        rows = ["".join(rng.choice(list(letters), rng.integers(2, 8))) for _ in range(40)]
+        (tmp_path / "names" / f"{name}.txt").write_text("\n".join(rows))
+    return tmp_path / "names"
+
+
+def test_a_folder_of_images_from_fit_to_explanation(run, photos):
+    how = ("--epochs", "12", "--learning-rate", "0.02", "--report", "report.html")
+    status, out, err = run("fit", "photos", "--kind", "cnn", *CNN, *how)
+    assert (status, err) == (0, "")
+    assert "rows: 48 for training, 16 for the test" in out
+    assert "read back in a new process with equal predictions" in out
+    assert "accuracy" in (photos.parent / "report.html").read_text()
+    status, out, _ = run("predict", "photos.rosenblatt", "photos/test/dark")
+    assert out.splitlines()[0] == "image,class,probability of dark,probability of light"
+    status, out, _ = run("evaluate", "photos.rosenblatt", "photos/test", "--json")
+    assert json.loads(out)["scores"]["accuracy"]["model"] > 0.8
+    for method in ("gradients", "grad_cam", "occlusion"):
+        status, out, err = run(
+            "explain", "photos.rosenblatt", "photos/test", "--method", method, "--plot", f"{method}.png"
+        )
+        assert (status, err) == (0, "")
+        assert "where it looked" in out
+        assert (photos.parent / f"{method}.png").read_bytes().startswith(b"\x89PNG")
+    status, out, _ = run("describe", "photos.rosenblatt")
+    assert "8x8x3 - conv 3x3 4" in out
+
+
+def test_what_three_perceptron_networks_for_colors_say(run, photos):
+    status, _out, err = run(
+        "fit", "photos", "--kind", "channel_mlp", "--members", "1", "--epochs", "5", "--hidden-sizes", "8"
+    )
+    assert (status, err) == (0, "")
+    assert load_model("photos.rosenblatt").networks[0].architecture.outline == "8x8x3 - 3 x (64 - 8) - 1"
+
+
+def test_damaged_images_are_refused_or_left_out_by_name(run, photos):
+    (photos / "train" / "dark" / "3.png").write_bytes(b"torn")
+    status, _, err = run("fit", "photos", "--kind", "cnn", *CNN)
+    assert status == 2
+    assert "1 of 48 images cannot be read: " in err
+    assert "dark/3.png (not an image that Pillow can read)" in err
+    status, out, _ = run("fit", "photos", "--kind", "cnn", "--damaged", "skip", *CNN)
+    assert status == 0
+    assert "1 damaged images are left out" in out
+    assert "rows: 47 for training" in out
+
+
+def test_a_folder_of_texts(run, names):
+    status, out, err = run("fit", "names", *RNN, "--learning-rate", "0.02")
+    assert (status, err) == (0, "")
+    assert "kind: rnn, as the rows hold texts" in out
+    status, out, _ = run("explain", "names.rosenblatt", "names", "--json")
+    told = json.loads(out)
+    assert len(told["heeds"][0]["tokens"]) == len(told["heeds"][0]["values"])
+    assert told["heeds"][0]["kind"] == "text"
+    assert run("explain", "names.rosenblatt", "names", "--method", "grad_cam")[0] == 2
+
+
+def test_texts_beside_other_columns(run, tmp_path):
+    rng = np.random.default_rng(2)
+    words = ["good", "bad", "film", "plot", "the", "of"]
+    rows = [" ".join(rng.choice(words, 9)) for _ in range(80)]
+    frame = pl.DataFrame({"review": rows, "stars": rng.integers(1, 5, 80), "like": ["good" in row for row in rows]})
+    frame.write_csv(tmp_path / "reviews.csv")
+    status, out, err = run("fit", "reviews.csv", "--text", "review", "--target", "like", *RNN)
+    assert (status, err) == (0, "")
+    assert "columns to learn from: 1 text, 1 number" in out
+    assert run("fit", "reviews.csv", "--target", "like", "--members", "1", "--epochs", "2")[0] == 0
+    assert load_model("reviews.rosenblatt").chosen.network.kind == "mlp"
+    status, _, err = run("fit", "reviews.csv", "--target", "like", "--kind", "cnn", "--ignore", "review")
+    assert status == 2
+    assert "there is no such column" in err
+
+
+def test_a_sequence_a_file(run, tmp_path):
+    rng = np.random.default_rng(3)
+    (tmp_path / "sensors").mkdir()
+    labels = []
+    for k in range(40):
+        steps = rng.normal(size=(rng.integers(2, 9), 2))
+        labels.append((k, "up" if steps[:, 0].sum() > 0 else "down", "a" if k % 2 else "b"))
+        pl.DataFrame(steps, schema=["x", "y"]).write_csv(tmp_path / "sensors" / f"s{k}.csv")
+    pl.DataFrame(labels, schema=["id", "moves", "room"], orient="row").write_csv(tmp_path / "sensors" / "target.csv")
+    status, out, err = run("fit", "sensors", "--kind", "rnn", "--target", "moves", "--ignore", "room", *RNN)
+    assert (status, err) == (0, "")
+    assert "columns to learn from: 1 sequence" in out
+    assert "step " in run("explain", "sensors.rosenblatt", "sensors", "--method", "occlusion")[1]
+    status, _, err = run("fit", "sensors", "--kind", "rnn", *RNN)
+    assert status == 2
+    assert "No target was named" in err
+
+
+def test_each_step_of_a_table_is_tagged(run, tmp_path):
+    rng = np.random.default_rng(4)
+    rows = [rng.choice(["up", "down"], rng.integers(1, 6)).tolist() for _ in range(40)]
+    frame = pl.DataFrame(
+        {"words": [" ".join(row) for row in rows], "tags": [" ".join(w[0] for w in row) for row in rows]}
+    )
+    frame.write_csv(tmp_path / "t.csv")
+    how = ("--task", "tagging", "--text", "words", "--tokens", "words", "--learning-rate", "0.05")
+    status, out, err = run("fit", "t.csv", "--target", "tags", *how, *RNN)
+    assert (status, err) == (0, "")
+    assert "F1" in out
+    status, out, _ = run("predict", "t.rosenblatt", "t.csv")
+    assert [len(row.split(" ")) for row in pl.read_csv(out.encode())["tags"]] == [len(row) for row in rows]
+    assert run("evaluate", "t.rosenblatt", "t.csv")[0] == 0
+
+
+def test_a_series_is_forecast(run, tmp_path):
+    months = [f"{2010 + k // 12}-{k % 12 + 1:02d}-01" for k in range(96)]
+    pl.DataFrame({"month": months, "sales": [100 + k % 12 for k in range(96)]}).write_csv(tmp_path / "sales.csv")
+    status, out, err = run("fit", "sales.csv", "--time", "month", "--target", "sales", "--horizon", "6", *RNN)
+    assert (status, err) == (0, "")
+    assert "baseline: last value" in out
+    status, out, _ = run("predict", "sales.rosenblatt", "sales.csv")
+    assert pl.read_csv(out.encode()).columns == ["step", "sales"]
+    assert pl.read_csv(out.encode()).height == 6
+    status, _, err = run("evaluate", "sales.rosenblatt", "sales.csv")
+    assert status == 2
+    assert "Forecasts and texts are scored when they are fit" in err
+
+
+def test_a_text_is_learnt_and_written_on(run, tmp_path):
+    (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times. " * 80)
+    how = (
+        "--kind",
+        "rnn",
+        "--task",
+        "language",
+        "--max-length",
+        "32",
+        "--learning-rate",
+        "0.02",
+        "--recurrent-width",
+        "24",
+    )
+    status, out, err = run("fit", "book.txt", *how, "--epochs", "12")
+    assert (status, err) == (0, "")
+    assert "perplexity" in out
+    status, out, _ = run("generate", "book.rosenblatt", "--prompt", "It was", "--length", "20", "--temperature", "0")
+    assert out.startswith("It was the ")
+    assert run("generate", "book.rosenblatt", "--prompt", "It", "--seed", "3") == run(
+        "generate", "book.rosenblatt", "--prompt", "It", "--seed", "3"
+    )
+    status, _, err = run("predict", "book.rosenblatt", "book.txt")
+    assert status == 2
+    assert "Use rosenblatt generate" in err
+    (tmp_path / "short.txt").write_text("x")
+    assert "too few to learn from" in run("fit", "short.txt", *how)[2]
+
+
+def test_generate_refuses_models_of_other_tasks(run, names):
+    run("fit", "names", *RNN)
+    status, _, err = run("generate", "names.rosenblatt")
+    assert status == 2
+    assert "This model learnt binary, not a language" in err
+
+
+def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
+    how = ("--trials", "4", "--folds", "2", "--epochs", "4", "--deterministic", "--recurrent-width", "6", "--seed", "2")
+    status, out, err = run("fit", "names", "--kind", "rnn", *how, "--checkpoint", "state")
+    assert (status, err) == (0, "")
+    first = load_model("names.rosenblatt")
+    assert "search: 4 trials" in out
+    assert len([run for run in find_runs(Store(url_of(None))) if run["kind"] == "trial"]) == 4
+    status, out, _ = run("fit", "names", "--kind", "rnn", *how, "--checkpoint", "state")
+    assert "going on from state: 4 trials" in out
+    again = load_model("names.rosenblatt")
+    for ours, theirs in zip(again.networks, first.networks, strict=True):
+        np.testing.assert_array_equal(ours.theta, theirs.theta)
+
+
+def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, monkeypatch):
+    monkeypatch.setattr(searching.Search, "_crew", lambda self: lane_crew.LaneCrew("cpu"))
+    how = (
+        "--trials",
+        "6",
+        "--folds",
+        "2",
+        "--epochs",
+        "4",
+        "--recurrent-width",
+        "6",
+        "--cell",
+        "gru",
+        "--bidirectional",
+    )
+    status, out, err = run("fit", "names", "--kind", "rnn", *how)
+    assert (status, err) == (0, "")
+    assert "search: 6 trials" in out
+
+
+def test_a_device_that_is_not_there_is_refused(run, names):
+    status, _, err = run("fit", "names", "--kind", "rnn", "--device", "cuda:5", *RNN)
+    assert status == 2
+    assert "There is no device 'cuda:5'" in err
+
+
+def test_without_pytorch_the_cure_is_named(run, names, monkeypatch):
+    monkeypatch.setattr(learning, "find_spec", lambda name: None)
+    status, _, err = run("fit", "names", "--kind", "rnn", *RNN)
+    assert status == 2
+    assert "kind rnn needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'" in err
