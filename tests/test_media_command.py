@@ -261,3 +261,16 @@ def test_without_pytorch_the_cure_is_named(run, names, monkeypatch):
     status, _, err = run("fit", "names", "--kind", "rnn", *RNN)
     assert status == 2
     assert "kind rnn needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'" in err
+
+
+def test_images_that_changed_in_place_are_trained_on_again(run, photos):
+    assert "nothing was trained" not in run("fit", "photos", "--kind", "cnn", *CNN, "--reuse")[1]
+    assert "nothing was trained" in run("fit", "photos", "--kind", "cnn", *CNN, "--reuse")[1]
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(photos / "train" / "dark" / "0.png")
+    assert "nothing was trained" not in run("fit", "photos", "--kind", "cnn", *CNN, "--reuse")[1]
+
+
+def test_what_only_forecasts_have_is_refused_without_time(run, names):
+    status, _, err = run("fit", "names", "--horizon", "3", *RNN)
+    assert status == 2
+    assert "horizon is for forecasts. Name the column of times with --time" in err

@@ -21,7 +21,8 @@ LEAST_MEMBERS = 2
 BINS = ((5_000, 16),)
 MOST_BINS = 48
 EPOCHS = ((20_000, 45), (100_000, 30))
-RECURRENT_EPOCHS = ((2_000, 60), (20_000, 24))
+SMALL = 2_000  # sequences below which none is spared for validation
+RECURRENT_EPOCHS = ((SMALL, 40), (20_000, 24))
 FEWEST_EPOCHS = 15
 ENOUGH_FOR_BATCHES = 1_000  # rows from which on a deep network takes batches of 64
 DEEP = ("cnn", "rnn", "channel_mlp")
@@ -83,18 +84,18 @@ def _deep(spec: Spec, rows: int) -> Spec:
     chosen = MEANINGLESS | {
         "bins": MOST_BINS,
         "numbers": "robust",
-        "folds": 1 if rows < FEW else 16,
+        "folds": 16 if kind == "rnn" and rows >= SMALL else 1,  # else none is spared, and the last epoch is kept
         "summary": "max" if kind == "rnn" else "mean",
         "channels": (24, 48, 96, 192),
         "block_layers": 2,
         "pooling": "max",
         "embedding_size": 64,
-        "recurrent_width": 128,
+        "recurrent_width": 128 if rows >= SMALL else 64,
         "hidden_sizes": (),
         "normalization": "batch" if kind == "cnn" else "none",
         "residual": kind == "cnn",
         "schedule": "one_cycle",
-        "members": 2 if kind == "cnn" else 4,
+        "members": 2 if kind == "cnn" else 4 if rows >= SMALL else 8,
         "learning_rate": 2e-3,
         "epochs": _by_rows(RECURRENT_EPOCHS if kind == "rnn" else EPOCHS, rows, FEWEST_EPOCHS),
         "batch_size": 64 if rows >= ENOUGH_FOR_BATCHES else 16,

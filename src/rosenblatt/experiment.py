@@ -119,6 +119,7 @@ def fit(
     )
     if problem.windows:
         model = model.with_facts(windows=problem.windows.model_dump(mode="json"))
+        truth, decoded = (problem.windows.in_units(problem.test, one) for one in (truth, decoded))
     truth, decoded = of_steps(target, truth, decoded)
     if recorder:
         recorder.fitted(model, found, truth, decoded)

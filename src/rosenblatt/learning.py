@@ -14,7 +14,7 @@ import polars as pl
 from scipy.sparse import csr_array, issparse, vstack
 
 from rosenblatt.data.columns import Schema
-from rosenblatt.data.media import Inputs, MediaRows, has_media
+from rosenblatt.data.media import Inputs, MediaRows, has_media, row_hashes
 from rosenblatt.data.splits import Fold, deal, validation_folds
 from rosenblatt.data.targets import ALONE, Target
 from rosenblatt.data.transforms import Encoder
@@ -60,7 +60,7 @@ class Data:
         found, frame = hashlib.sha256(), cast("Any", self.frame)
         parts = [frame.data, frame.indices, frame.indptr] if issparse(frame) else [frame]
         for part in [*parts, self.y, *(a for a in (self.weight, self.groups, self.order) if a is not None)]:
-            array = part.hash_rows().to_numpy() if isinstance(part, pl.DataFrame) else part
+            array = row_hashes(part) if isinstance(part, pl.DataFrame) else part
             found.update(f"{array.dtype} {array.shape} ".encode())
             found.update(np.ascontiguousarray(array).tobytes())
         return found.digest()

@@ -73,7 +73,7 @@ class NetworkSpec(Section):
         only={"kind": ["cnn", "rnn"]},
     )
     cell: Literal["elman", "gru", "lstm"] = described(
-        "gru",
+        "lstm",
         "The unit of a recurrent network: Elman's simple one, or with gates.",
         "Elman 1990; Cho et al. 2014 (gru); Hochreiter & Schmidhuber 1997 (lstm)",
         only=RNN,

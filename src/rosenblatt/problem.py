@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from rosenblatt.arguments import OVER_TIME
 from rosenblatt.data.columns import Column, Schema
 from rosenblatt.data.images import look_at, name_of
 from rosenblatt.data.inference import infer
@@ -20,10 +21,10 @@ from rosenblatt.data.texts import Vocabulary
 from rosenblatt.data.windows import END, HISTORY, LEVEL, UNIT, Windows
 from rosenblatt.defaults import DEEP
 from rosenblatt.describing import columns_in_words, task_in_words
-from rosenblatt.errors import TableError, listed
+from rosenblatt.errors import SpecError, TableError, listed
 from rosenblatt.fields import Task
 from rosenblatt.learning import Data
-from rosenblatt.spec import Spec
+from rosenblatt.spec import HYPERPARAMETERS, Spec
 
 Say = Callable[[str], None]
 FEW_TEST_ROWS = 30
@@ -77,6 +78,9 @@ def pose(
     names = list(dict.fromkeys(column_name(table.frame, target) for target in targets))
     if not names:
         raise TableError("No target was named. Name the column to predict, with --target.")
+    over_time = [name for name in sorted(OVER_TIME - {"time"}) if spec[name] != HYPERPARAMETERS[name].default]
+    if over_time and not spec.data.time:
+        raise SpecError(f"{over_time[0]} is for forecasts. Name the column of times with --time, or leave it out.")
     if spec.data.time:
         return _of_series(table, names, spec, asked, say)
     return _of_rows(table, names, spec, asked, test or table.test, validation, say)

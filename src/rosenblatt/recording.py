@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.columns import Schema
+from rosenblatt.data.media import row_hashes
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import ModelFileError, StorageError, StoreError
 from rosenblatt.fields import Task
@@ -153,7 +154,7 @@ class Recorder:
         run.fact("asked", asked.to_json())
         run.fact("engine", {"source": _engine()})
         run.fact("schema", schema.model_dump(mode="json"))
-        test_rows = hashlib.sha256(np.ascontiguousarray(test.hash_rows().to_numpy()).tobytes()).hexdigest()
+        test_rows = hashlib.sha256(row_hashes(test).tobytes()).hexdigest()
         split = {"training rows": len(data.y), "test rows": test.height, "training": rows[0], "test": test_rows}
         run.fact("split", split | ({"validation": rows[1]} if validation is not None else {}))
         for what in ("table", "test", "validation"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from rosenblatt.data.media import MediaRows
 from rosenblatt.errors import SpecError, listed
 from rosenblatt.networks.deep import Deep
-from rosenblatt.training.dense import Rows
+from rosenblatt.training.dense import Recipe, Rows
 from rosenblatt.training.engine import mean_loss
 from rosenblatt.training.losses import LINKS, predict_from_sums
 from rosenblatt.training.member import Member
@@ -58,15 +58,17 @@ class Shape(NamedTuple):
     mixes: bool
     cutout: float
     precision: str
+    ways: tuple[bool, ...]  # dropout of units, of inputs, L1, bounded norms: whether a step has them
 
 
 def shape_of(member: Member) -> Shape:
     """The shape of a member."""
-    spec, n = member.spec, member.state.order.size
+    spec, n, recipe = member.spec, member.state.order.size, cast("Recipe", member.recipe)
+    ways = tuple(value > 0 for value in (recipe.dropout, recipe.input_dropout, recipe.l1, recipe.max_norm))
     batches = n_batches(spec, n)
     return Shape(
         member.architecture, member.loss, spec.training.optimizer, member.state.mean.size > 0, batches,
-        -(-n // batches), spec.training.mixup > 0, float(spec["cutout"]), spec.training.precision,
+        -(-n // batches), spec.training.mixup > 0, float(spec["cutout"]), spec.training.precision, ways,
     )  # fmt: skip
 
 
