@@ -119,7 +119,7 @@ class RNNClassifier(_OfSequences, ProbableClassifier):
     with columns of such, of numbers and of categories. After `fit`: `model_`, `classes_`, `n_iter_`.
 
     >>> X = ["aab", "ba", "bbba", "b", "abab", "bb"] * 10
-    >>> RNNClassifier(members=1, epochs=10, recurrent_width=8).fit(X, [x[-1] for x in X]).predict(["abb", "bba"])
+    >>> RNNClassifier(members=1, epochs=60, recurrent_width=8).fit(X, [x[-1] for x in X]).predict(["abb", "bba"])
     array(['b', 'a'], dtype='<U1')
     """
 
