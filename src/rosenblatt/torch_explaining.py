@@ -65,7 +65,7 @@ def explain_row(model: Model, frame: pl.DataFrame, row: int, method: Method | No
     trial = model.trials[0]
     typed = model.schema.read(frame[row - 1 : row])
     inputs = cast("Inputs", trial.encoder.encode(typed))
-    batch = Resident(cast("Any", table_of(inputs)), trial.networks[0].architecture, CPU).plain(np.arange(1))
+    batch = Resident(cast("Any", table_of(inputs)), trial.networks[0].architecture, CPU).plain([np.arange(1)])
     decoded = model.decoded(frame[row - 1 : row])[0]
     names = [str(name) for name in (model.target.labels or model.target.names)]
     answer = int(decoded.argmax()) if len(names) == len(decoded) else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from rosenblatt.errors import TableError
 KINDS = ("image", "text", "sequence")
 
 
-class Ragged(NamedTuple):
+@dataclass(frozen=True)
+class Ragged:
     """Sequences of unequal lengths, one after the other: those of row i are from starts[i] to starts[i + 1]."""
 
     values: np.ndarray  # (steps, channels) float32, or (steps,) int32 tokens
@@ -38,7 +40,7 @@ class Ragged(NamedTuple):
         values = np.concatenate(cut) if cut else np.zeros((0, *shape), np.float32)
         return cls(values, np.concatenate([[0], np.cumsum(lengths)]), longest)
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """(n,) steps of each row."""
         return np.diff(self.starts)

@@ -7,7 +7,7 @@ that a member that goes on meets what it would have met.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     """A batch of one member: its rows, and what is done to them."""
 
     rows: np.ndarray  # (B,)
-    real: np.ndarray  # (B,) 1, and 0 for rows that only fill a batch up
+    weight: np.ndarray  # (B,) float32: of each row in the mean loss; 0 for those that only fill the batch up
     changes: Changes | None
     share: float  # of the row itself, where rows are mixed; 1 for not
     seed: int  # of the masks of dropout
@@ -59,10 +59,12 @@ def plans(
     for rows in batches:
         more = max(size - rows.size, 0)
         whole = np.concatenate([rows, np.resize(rows, more)]) if more else rows
-        real = np.concatenate([np.ones(rows.size, np.float32), np.zeros(more, np.float32)])
+        weight = np.zeros(whole.size, np.float32)
+        weight[: rows.size] = table.weight[rows]
+        weight /= max(int(np.count_nonzero(weight)), 1)
         changes = None if picture is None else _changes(spec, whole.size, picture, rng)
         share = float(rng.beta(alpha, alpha)) if alpha > 0 else 1.0
-        made.append(Plan(whole, real, changes, share, int(rng.integers(-(2**31), 2**31))))
+        made.append(Plan(whole, weight, changes, share, int(rng.integers(-(2**31), 2**31))))
     return made
 
 
@@ -113,7 +115,7 @@ class Resident:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
         self.table, self.device = table, device
-        self.x, self.t, self.weight = put(table.x), put(table.t), put(table.weight)
+        self.x, self.t = put(table.x), put(table.t)
         self.media = cast("tuple[Pictures | Ragged, ...]", getattr(table, "media", ()))
         self._whole = (
             architecture.kind == "cnn"
@@ -121,7 +123,9 @@ class Resident:
         self._held: list[Any] = []
         for one in self.media:
             if isinstance(one, Ragged):
-                self._held.append((put(one.values), put(one.starts)))
+                alike = np.ptp(one.lengths) == 0 and one.lengths[0] == one.longest
+                rows = put(one.values.reshape(-1, one.longest, *one.values.shape[1:])) if alike else put(one.values)
+                self._held.append((rows, None if alike else put(one.starts)))
             else:
                 self._held.append(None if one.pixels is None else put(one.pixels))
         self._normal = [
@@ -134,10 +138,8 @@ class Resident:
     @property
     def bytes(self) -> int:
         """Bytes on the device."""
-        held = [
-            one for pair in self._held if pair is not None for one in (pair if isinstance(pair, tuple) else (pair,))
-        ]
-        return sum(one.nbytes for one in (self.x, self.t, self.weight, *held))
+        pairs = [pair if isinstance(pair, tuple) else (pair,) for pair in self._held]
+        return sum(one.nbytes for one in (self.x, self.t, *chain(*pairs)) if one is not None)
 
     def batches(self, epoch: Sequence[Sequence[Plan]], cutout: float, mixes: bool) -> Iterator[Batch]:
         """One batch after the other, of the plans of each of P members."""
@@ -145,19 +147,25 @@ class Resident:
         for one, held in zip(self.media, self._held, strict=True):
             rows = [np.concatenate([plan.rows for plan in step]) for step in epoch] if held is None else []
             streams.append(one.batches(rows) if held is None and isinstance(one, Pictures) else None)
-        for step in epoch:
+        taken = torch.from_numpy(np.concatenate([plan.rows for step in epoch for plan in step])).to(self.device)
+        weights = torch.from_numpy(np.concatenate([plan.weight for step in epoch for plan in step])).to(self.device)
+        sizes = [len(step) * len(step[0].rows) for step in epoch]
+        known = (tensor.split(sizes) for tensor in (taken, self.t[taken], weights))
+        for step, row, t, weight in zip(epoch, *known, strict=True):
+            shape = len(step), len(step[0].rows)
             pixels = [None if stream is None else torch.from_numpy(next(stream)).to(self.device) for stream in streams]
-            yield self.batch(step, pixels, cutout, mixes)
+            media, lengths = self._media(step, row.view(shape), pixels, cutout)
+            batch = Batch(self.x[row.view(shape)], media, lengths, t.view(*shape, -1), weight.view(shape))
+            yield _mixed(batch, step) if mixes else batch
 
-    def batch(self, step: Sequence[Plan], pixels: Sequence[Tensor | None], cutout: float, mixes: bool) -> Batch:
-        """The batch of P plans of as many rows each."""
-        rows = torch.from_numpy(np.stack([plan.rows for plan in step])).to(self.device)
-        real = torch.from_numpy(np.stack([plan.real for plan in step])).to(self.device)
-        media, lengths = [], list[Tensor | None]()
+    def _media(
+        self, step: Sequence[Plan], rows: Tensor, pixels: Sequence[Tensor | None], cutout: float
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+        """The images, steps or tokens of rows (P, B), and their lengths where these differ."""
+        media, lengths = list[Tensor](), list[Tensor | None]()
         for k, one in enumerate(self.media):
             if isinstance(one, Ragged):
-                longest = one.longest if self._whole else int(max(one.lengths[plan.rows].max() for plan in step))
-                values, many = self._steps(k, rows, longest)
+                values, many = self._steps(k, rows, step)
                 media.append(values)
                 lengths.append(many)
             else:
@@ -165,23 +173,25 @@ class Resident:
                 raw = held[rows.flatten()] if raw is None else raw
                 media.append(self._images(k, raw, [plan.changes for plan in step], cutout).unflatten(0, rows.shape))
                 lengths.append(None)
-        batch = Batch(self.x[rows], tuple(media), tuple(lengths), self.t[rows], self.weight[rows] * real)
-        return _mixed(batch, step) if mixes else batch
+        return tuple(media), tuple(lengths)
 
-    def plain(self, rows: np.ndarray) -> Batch:
-        """Some rows as they are, for one network."""
-        plan = Plan(rows, np.ones(rows.size, np.float32), None, 1.0, 0)
-        pixels = [
-            torch.from_numpy(one.take(rows)).to(self.device) if isinstance(one, Pictures) and held is None else None
-            for one, held in zip(self.media, self._held, strict=True)
-        ]
-        return self.batch([plan], pixels, 0.0, mixes=False)
+    def plain(self, rows: Sequence[np.ndarray]) -> Batch:
+        """Some rows as they are, as many for each of P networks."""
+        step = [Plan(one, np.ones(one.size, np.float32), None, 1.0, 0) for one in rows]
+        return next(self.batches([step], 0.0, mixes=False))
 
-    def _steps(self, k: int, rows: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-        """(P, B, T, C) numbers or (P, B, T) tokens, zeros after their ends, and lengths (P, B)."""
+    def _steps(self, k: int, rows: Tensor, step: Sequence[Plan]) -> tuple[Tensor, Tensor | None]:
+        """(P, B, T, C) numbers or (P, B, T) tokens, zeros after their ends; lengths (P, B), None if all are T."""
         values, starts = self._held[k]
+        if starts is None:
+            return values[rows], None
+        one = cast("Ragged", self.media[k])
+        lengths = np.stack([one.lengths[plan.rows] for plan in step])
+        longest = one.longest if self._whole else int(lengths.max())
         first = starts[rows]
-        many = starts[rows + 1] - first
+        if lengths.min() == longest:
+            return values[first[..., None] + torch.arange(longest, device=self.device)], None
+        many = torch.from_numpy(lengths).to(self.device)
         place = torch.arange(longest, device=self.device)
         inside = place < many[..., None]
         found = values[torch.where(inside, first[..., None] + place, 0)]
@@ -253,7 +263,7 @@ def _mixed(batch: Batch, step: Sequence[Plan]) -> Batch:
         part = share.view(-1, *(1,) * (a.dim() - 1))
         return part * a + (1 - part) * a.roll(1, dims=1)
 
-    media = tuple(mixed(one) if many is None else one for one, many in zip(batch.media, batch.lengths, strict=True))
-    if any(many is not None for many in batch.lengths):
+    if any(one.dim() != 5 for one in batch.media):
         return batch
+    media = tuple(mixed(one) for one in batch.media)
     return batch._replace(x=mixed(batch.x), media=media, other=batch.t.roll(1, dims=1), share=share)

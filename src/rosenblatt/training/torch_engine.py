@@ -6,9 +6,13 @@ many cores there are; the population takes the others.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import platform
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
@@ -24,6 +28,8 @@ from rosenblatt.training.torch_forward import Batch, Stacked
 from rosenblatt.training.torch_stack import CPU, Stack, seeds_of
 
 BLOCK = 256  # rows that are predicted at a time
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+KEPT, LARGE = 2**28, 2**25  # bytes
 
 
 @contextmanager
@@ -38,8 +44,21 @@ def one_core() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+@cache
+def keep_memory() -> None:
+    """Have the C library (glibc) keep what a step has freed for the next one, which needs as much.
+
+    Else it is given back to the system, which fills it with zeros each time it is asked for again.
+    """
+    if platform.libc_ver()[0] == "glibc" and not any(name.startswith("MALLOC_") for name in os.environ):
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE)
+        library.mallopt(M_TRIM_THRESHOLD, KEPT)
+
+
 def learner(member: Member, table: Rows | MediaRows) -> Callable[[np.ndarray, np.ndarray], int]:
     """What trains this member: for as many epochs as there is room for their losses, until the flag to stop is set."""
+    keep_memory()
     stack, resident = Stack(member, 1, shared=True), Resident(table, member.architecture, CPU)
     spec, state = member.spec, member.state
     batches = n_batches(spec, state.order.size)
@@ -49,17 +68,15 @@ def learner(member: Member, table: Rows | MediaRows) -> Callable[[np.ndarray, np
     def learn(losses: np.ndarray, stop: np.ndarray) -> int:
         for k in range(losses.size):
             epoch = len(member.history) + k
-            stack.steps[0] = float(state.step[0])
             made = [[plan] for plan in plans(spec, state.order, strata, table, int(state.counter[0]), epoch)]
             rates = rates_of(member, epoch, batches)
-            total, rows = 0.0, 0
+            seeds, total, rows = seeds_of(made, CPU), 0.0, 0
             for number, batch in enumerate(resident.batches(made, spec["cutout"], spec.training.mixup > 0)):
                 if stop[0]:
                     return k
-                loss = stack.step(batch, rates[number : number + 1], seeds_of(made[number], CPU))
+                loss = stack.step(batch, rates[number : number + 1], seeds[number])
                 size = len(made[number][0].rows)
                 total, rows = total + float(loss) * size, rows + size
-                state.step[0] += 1
             losses[k] = total / rows
             if not np.isfinite(losses[k]):
                 return k
@@ -100,7 +117,7 @@ def sums_of(
     with torch.inference_mode():
         for first in range(0, index.size, BLOCK):
             some = order[first : first + BLOCK]
-            z = said(net, resident.plain(some))[0].numpy()
+            z = said(net, resident.plain([some]))[0].numpy()
             where = place[first : first + BLOCK]
             if each_step:
                 out[where, : z.shape[1]] = z

@@ -58,9 +58,9 @@ class Batch(NamedTuple):
 
     x: Tensor  # (P, B, F)
     media: tuple[Tensor, ...]  # images (P, B, C, H, W), steps (P, B, T, C), or tokens (P, B, T)
-    lengths: tuple[Tensor | None, ...]  # of steps or tokens, (P, B)
+    lengths: tuple[Tensor | None, ...]  # of steps or tokens, (P, B); None for images, and where all are T
     t: Tensor  # (P, B, 1 or K), of answers for each step (P, B, T)
-    weight: Tensor  # (P, B)
+    weight: Tensor  # (P, B) of each row in the mean loss
     other: Tensor | None = None  # (P, B, ...) targets that are mixed in, where rows are mixed
     share: Tensor | None = None  # (P, 1) of the row itself in the mixture
 
@@ -87,29 +87,42 @@ class Noise:
 
 
 class Stacked:
-    """P networks of one architecture, whose parameters are views of `theta` (P, n); those that learn have gradients."""
+    """P networks of one architecture, whose parameters are views of `theta` (P, n).
 
-    def __init__(self, architecture: Architecture | Deep, theta: Tensor, *, learns: bool = False) -> None:
+    Where a `gradient` (P, n) is given they learn: `backward` writes to it.
+    """
+
+    def __init__(self, architecture: Architecture | Deep, theta: Tensor, gradient: Tensor | None = None) -> None:
         self.architecture, self.P = architecture, theta.shape[0]
-        self.values: dict[tuple[int, str], Tensor] = {}
+        self.values: dict[tuple[int, str], Tensor] = {}  # (P, ...)
+        self.single: dict[tuple[int, str], Tensor] = {}  # the same of one network, without that axis
         self.convolve: str = GROUPED
+        self._gradient = gradient
         self._moved: list[tuple[Tensor, Tensor]] = []  # running statistics, and what they become after the step
-        self.learnt: list[Tensor] = []  # what has a gradient, in the order of the parts
         for part in architecture.parts:
-            value = theta[:, part.start : part.end].view(self.P, *part.shape)
-            if learns and part.name not in RUNS:
+            place, shape = (part.layer, part.name), part.shape if self.P == 1 else (self.P, *part.shape)
+            value = theta[:, part.start : part.end].view(shape)
+            if gradient is not None and part.name not in RUNS:
                 value = value.detach().requires_grad_()
-                self.learnt.append(value)
-            self.values[part.layer, part.name] = value
+                if self.P == 1:
+                    value.grad = gradient[0, part.start : part.end].view(shape)
+            if self.P == 1:
+                self.single[place] = value
+            self.values[place] = value[None] if self.P == 1 else value
 
-    def gradient(self, loss: Tensor, out: Tensor) -> None:
-        """Write the gradient of a loss to `out` (P, n), 0 for what does not learn."""
-        found = iter(torch.autograd.grad(loss, self.learnt, materialize_grads=True, allow_unused=True))
-        parts = [
-            torch.zeros_like(self.values[part.layer, part.name]) if part.name in RUNS else next(found)
-            for part in self.architecture.parts
-        ]
-        torch.cat([part.reshape(self.P, -1) for part in parts], dim=1, out=out)
+    def backward(self, loss: Tensor) -> None:
+        """Write the gradient of a loss to where it belongs, 0 for what does not learn."""
+        assert self._gradient is not None  # noqa: S101 - whoever calls this made them learn
+        self._gradient.zero_()
+        if self.P == 1:  # whose gradients are views of it
+            loss.backward()  # type: ignore[no-untyped-call]
+            return
+        parts = [part for part in self.architecture.parts if part.name not in RUNS]
+        leaves = [self.values[part.layer, part.name] for part in parts]
+        found = torch.autograd.grad(loss, leaves, allow_unused=True)
+        for part, one in zip(parts, found, strict=True):
+            if one is not None:
+                self._gradient[:, part.start : part.end] = one.flatten(1)
 
     def move_on(self) -> None:
         """Let the running statistics of batch normalization become what the last batch made of them."""
@@ -148,8 +161,8 @@ class Stacked:
             a = a.transpose(0, 1).flatten(1, 2)
             if self.P == 1 and a.device.type == "cpu":
                 a = a.contiguous(memory_format=torch.channels_last)
-        elif lengths is not None and not _is_sequence(layers):
-            lengths = lengths.float() / a.shape[2]  # shares of the steps, which convolutions make fewer
+        elif not _is_sequence(layers):
+            lengths = None if lengths is None else lengths / a.shape[2]  # shares of the steps, which become fewer
             a = _as_columns(a) if a.dim() == 4 else a
         for layer in layers:
             if isinstance(layer, Summary) and kept is not None:
@@ -208,13 +221,15 @@ class Stacked:
     # Convolutions, over (B, P C, H, W)
 
     def _conv(self, layer: Conv, a: Tensor, place: int) -> Tensor:
-        W, bias = self.values[place, "weight"], self.values.get((place, "bias"))
         pads = tuple(layer.dilation * (k - 1) // 2 for k in layer.kernel)
-        if self.P > 1 and self.convolve == IM2COL and layer.groups == 1:
-            return self._conv_by_products(layer, a, W, bias, pads)
-        flat = W.reshape(-1, *W.shape[2:])
-        b = None if bias is None else bias.reshape(-1)
-        return F.conv2d(a, flat, b, layer.stride, pads, layer.dilation, self.P * layer.groups)
+        if self.P == 1:
+            W, b = self.single[place, "weight"], self.single.get((place, "bias"))
+            return F.conv2d(a, W, b, layer.stride, pads, layer.dilation, layer.groups)
+        weights, bias = self.values[place, "weight"], self.values.get((place, "bias"))
+        if self.convolve == IM2COL and layer.groups == 1:
+            return self._conv_by_products(layer, a, weights, bias, pads)
+        b = None if bias is None else bias.flatten()
+        return F.conv2d(a, weights.flatten(0, 1), b, layer.stride, pads, layer.dilation, self.P * layer.groups)
 
     def _conv_by_products(self, layer: Conv, a: Tensor, W: Tensor, bias: Tensor | None, pads: Any) -> Tensor:
         """Convolution as one batched product of unfolded images (im2col: Chellapilla et al. 2006)."""
@@ -231,21 +246,26 @@ class Stacked:
         return out.view(self.P, layer.n_out, B, high, -1).permute(2, 0, 1, 3, 4).reshape(B, -1, high, L // high)
 
     def _norm(self, layer: Norm, a: Tensor, place: int, learning: bool) -> Tensor:
-        gain, shift = (self.values[place, name].reshape(-1) for name in ("gain", "shift"))
         if layer.kind == "batch":
-            return self._batch_norm(a, gain, shift, place, learning)
+            return self._batch_norm(a, place, learning)
+        gain, shift = self._flat(place, "gain", "shift")
         groups = 1 if layer.kind == "layer" else max(g for g in range(1, GROUPS + 1) if layer.channels % g == 0)
         return F.group_norm(a, self.P * groups, gain, shift, EPSILON)
 
-    def _batch_norm(self, a: Tensor, gain: Tensor, shift: Tensor, place: int, learning: bool) -> Tensor:
+    def _batch_norm(self, a: Tensor, place: int, learning: bool) -> Tensor:
         """Of channels (B, P C, ...); running statistics are moved while learning, else they take the batch's place."""
-        running = [self.values[place, name] for name in ("mean", "variance")]
-        mean, variance = (value.reshape(-1).clone() if learning else value.reshape(-1) for value in running)
-        learns = learning and a[:, 0].numel() > 1
+        gain, shift, mean, variance = self._flat(place, "gain", "shift", *RUNS)
+        learns = learning and a.numel() > a.shape[1]
         out = F.batch_norm(a, mean, variance, gain, shift, learns, RUNNING, EPSILON)
-        if learns:
-            self._moved += zip(running, (mean, variance), strict=True)
+        if learns and self.P > 1:
+            self._moved += zip((self.values[place, name] for name in RUNS), (mean, variance), strict=True)
         return out
+
+    def _flat(self, place: int, *names: str) -> list[Tensor]:
+        """Parts of a layer, those of all networks after one another: of one network the parts, of more copies."""
+        if self.P == 1:
+            return [self.single[place, name] for name in names]
+        return [self.values[place, name].flatten() for name in names]
 
     def _of_pixels(self, layer: Summary, a: Tensor, lengths: Tensor | None) -> Tensor:
         """(P, B, C) or, flat, (P, B, C H W)."""
@@ -254,7 +274,7 @@ class Stacked:
             steps = (lengths * a.shape[2]).ceil().clamp(min=1)
             inside = torch.arange(a.shape[2], device=a.device) < steps[:, :, None]  # (P, B, T)
             a = a.view(B, self.P, -1, a.shape[2]).permute(1, 0, 3, 2)
-            return _masked(a, inside, layer.kind)
+            return _summed_up(a, inside, layer.kind)
         if layer.kind == "flatten":
             return a.reshape(B, self.P, -1).transpose(0, 1)
         a = a.amax(dim=(2, 3)) if layer.kind == "max" else a.mean(dim=(2, 3))
@@ -263,26 +283,26 @@ class Stacked:
     # Sequences, over (P, B, T, C)
 
     def _embed(self, tokens: Tensor, place: int) -> Tensor:
-        W = self.values[place, "weight"]
         if self.P == 1:
-            return F.embedding(tokens[0], W[0])[None]
+            return F.embedding(tokens[0], self.single[place, "weight"])[None]
+        W = self.values[place, "weight"]
         apart = torch.arange(self.P, device=tokens.device).view(-1, 1, 1) * W.shape[1]
         return F.embedding(tokens + apart, W.reshape(-1, W.shape[2]))
 
-    def _recurrent(self, layer: Recurrent, a: Tensor, lengths: Tensor, number: Any) -> Tensor:
+    def _recurrent(self, layer: Recurrent, a: Tensor, lengths: Tensor | None, number: Any) -> Tensor:
         """Each direction by itself: what stands after a sequence's end is met last, and changes nothing before it."""
         ahead = self._direction(layer, a, next(number))
         if layer.directions == 1:
             return ahead
-        back = reverse(self._direction(layer, reverse(a, lengths), next(number)), lengths)
-        return torch.cat([ahead, back], dim=-1)
+        turned = a.flip(2) if lengths is None else reverse(a, lengths)
+        back = self._direction(layer, turned, next(number))
+        return torch.cat([ahead, back.flip(2) if lengths is None else reverse(back, lengths)], dim=-1)
 
     def _direction(self, layer: Recurrent, a: Tensor, place: int) -> Tensor:
         names = ("weight", "recurrent_weight", "bias", "recurrent_bias")
-        parts = [self.values[place, name] for name in names]
         if self.P == 1:
-            return self.fused(layer, a[0], [part[0] for part in parts])[0][None]
-        W, U, b, c = parts
+            return self.fused(layer, a[0], [self.single[place, name] for name in names])[0][None]
+        W, U, b, c = (self.values[place, name] for name in names)
         P, B, T, _ = a.shape
         entering = torch.baddbmm(b[:, None], a.reshape(P, B * T, -1), W.transpose(1, 2)).view(P, B, T, -1)
         h = a.new_zeros(P, B, layer.units)
@@ -304,19 +324,22 @@ class Stacked:
         out, h = kernel(a, zero if state is None else state, *common)
         return out, h
 
-    def _of_steps(self, layer: Summary, a: Tensor, lengths: Tensor, place: int) -> Tensor:
+    def _of_steps(self, layer: Summary, a: Tensor, lengths: Tensor | None, place: int) -> Tensor:
         if layer.kind == "last":
             return self._ends(a, lengths)
-        inside = torch.arange(a.shape[2], device=a.device) < lengths[:, :, None]
+        inside = None if lengths is None else torch.arange(a.shape[2], device=a.device) < lengths[:, :, None]
         if layer.kind != "attention":
-            return _masked(a, inside, layer.kind)
+            return _summed_up(a, inside, layer.kind)
         heed = torch.matmul(torch.tanh(a), self.values[place, "weight"][:, None])[..., 0]
-        heed = heed.masked_fill(~inside, -torch.inf).softmax(dim=-1)
-        return torch.einsum("pbt,pbth->pbh", heed, a)
+        heed = heed if inside is None else heed.masked_fill(~inside, -torch.inf)
+        return torch.einsum("pbt,pbth->pbh", heed.softmax(dim=-1), a)
 
-    def _ends(self, a: Tensor, lengths: Tensor) -> Tensor:
+    def _ends(self, a: Tensor, lengths: Tensor | None) -> Tensor:
         """What each direction says after all steps: at the end, and, of the other, at the beginning."""
-        last = a.gather(2, (lengths - 1)[:, :, None, None].expand(-1, -1, 1, a.shape[3]))[:, :, 0]
+        if lengths is None:
+            last = a[:, :, -1]
+        else:
+            last = a.gather(2, (lengths - 1)[:, :, None, None].expand(-1, -1, 1, a.shape[3]))[:, :, 0]
         architecture = self.architecture
         if isinstance(architecture, Deep) and architecture.bidirectional:
             half = a.shape[3] // 2
@@ -345,21 +368,18 @@ class Stacked:
         last = len(head.sizes) - 2
         for l in range(last + 1):
             place, entered = first + l, a
-            W, b = self.values[place, "weight"], self.values[place, "bias"]
-            z = torch.addmm(b[0], a[0], W[0])[None] if self.P == 1 else torch.baddbmm(b[:, None], a, W)
+            if self.P == 1:
+                z = torch.addmm(self.single[place, "bias"], a[0], self.single[place, "weight"])[None]
+            else:
+                z = torch.baddbmm(self.values[place, "bias"][:, None], a, self.values[place, "weight"])
             if l == last:
                 return z.view(self.P, *lead, -1)
             if head.normalization == "layer":
                 z = F.layer_norm(z, (z.shape[-1],), eps=EPSILON)
                 z = z * self.values[place, "gain"][:, None] + self.values[place, "shift"][:, None]
             elif head.normalization == "batch":
-                gain, shift = (self.values[place, name].reshape(-1) for name in ("gain", "shift"))
-                columns = z.transpose(0, 1).reshape(z.shape[1], -1)
-                z = (
-                    self._batch_norm(columns, gain, shift, place, noise is not None)
-                    .view(-1, self.P, z.shape[2])
-                    .transpose(0, 1)
-                )
+                columns = self._batch_norm(z.transpose(0, 1).flatten(1), place, noise is not None)
+                z = columns.view(-1, self.P, z.shape[2]).transpose(0, 1)
             a = ACTIVATIONS[head.activation](z)
             if head.parametric:
                 a = z + self.values[place, "blend"][:, None] * (a - z)
@@ -387,9 +407,25 @@ def cell(kind: str, entering: Tensor, recurring: Tensor, h: Tensor, memory: Tens
 
 def reverse(a: Tensor, lengths: Tensor) -> Tensor:
     """The sequences (P, B, T, C) from their ends to their beginnings; what is after an end stays there."""
-    steps = torch.arange(a.shape[2], device=a.device)
+    P, B, T, _ = a.shape
+    steps = torch.arange(T, device=a.device)
     other = torch.where(steps < lengths[:, :, None], lengths[:, :, None] - 1 - steps, steps)
-    return a.gather(2, other[..., None].expand_as(a))
+    first = torch.arange(0, P * B * T, T, device=a.device).view(P, B, 1)
+    exchanged: Tensor = _Exchange.apply(a.flatten(0, 2), (first + other).flatten())  # type: ignore[no-untyped-call]
+    return exchanged.view(a.shape)
+
+
+class _Exchange(torch.autograd.Function):
+    """Rows that change places in pairs; so do their gradients, which need not be added up."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, other: Tensor) -> Tensor:
+        ctx.save_for_backward(other)
+        return rows.index_select(0, other)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.index_select(0, ctx.saved_tensors[0]), None
 
 
 def _is_sequence(layers: Any) -> bool:
@@ -402,8 +438,10 @@ def _as_columns(a: Tensor) -> Tensor:
     return a.permute(1, 0, 3, 2).reshape(B, P * C, T, 1)
 
 
-def _masked(a: Tensor, inside: Tensor, kind: str) -> Tensor:
-    """The mean or the largest of the steps (P, B, T, C) that are inside (P, B, T)."""
+def _summed_up(a: Tensor, inside: Tensor | None, kind: str) -> Tensor:
+    """The mean or the largest of the steps (P, B, T, C) that are inside (P, B, T), or of all."""
+    if inside is None:
+        return a.amax(dim=2) if kind == "max" else a.mean(dim=2)
     if kind == "max":
         return a.masked_fill(~inside[..., None], -torch.inf).amax(dim=2)
     return (a * inside[..., None]).sum(dim=2) / inside.sum(dim=2, keepdim=True)

@@ -122,10 +122,11 @@ class Lanes:
                     return None
                 total += self._captured(step, told[k])
         else:
+            seeds = seeds_of(steps, self.device)
             for k, batch in enumerate(self.resident.batches(steps, shape.cutout, shape.mixes)):
                 if stop[0]:
                     return None
-                total += self.stack.step(batch, told[k], seeds_of(steps[k], self.device))
+                total += self.stack.step(batch, told[k], seeds[k])
         for lane, member in enumerate(self.members):
             if member is not None:
                 self.stack.get(lane, member)
@@ -147,10 +148,7 @@ class Lanes:
         parts = list[Tensor]()
         with torch.inference_mode():
             for first in range(0, longest, BLOCK):
-                some = rows[:, first : first + BLOCK]
-                ones = np.ones(some.shape[1], np.float32)
-                batch = next(self.resident.batches([[Plan(one, ones, None, 1.0, 0) for one in some]], 0.0, mixes=False))
-                parts.append(said(net, batch).float())
+                parts.append(said(net, self.resident.plain(list(rows[:, first : first + BLOCK]))).float())
         steps = max(part.shape[2] for part in parts) if parts[0].dim() == 4 else 0
         if steps:
             parts = [torch.nn.functional.pad(part, (0, 0, 0, steps - part.shape[2])) for part in parts]
@@ -172,8 +170,7 @@ class Lanes:
             return
         times = {}
         rows = np.resize(self._order, self.shape.rows)
-        plan = Plan(rows, np.ones(rows.size, np.float32), None, 1.0, 0)
-        batch = next(self.resident.batches([[plan] * len(self.members)], 0.0, mixes=False))
+        batch = self.resident.plain([rows] * len(self.members))
         for way in (GROUPED, IM2COL):
             self.stack.net.convolve = way
             for timed in (False, True):
@@ -181,7 +178,7 @@ class Lanes:
                 begin.record()
                 for _ in range(TIMED if timed else 1):
                     loss = self.stack.mean_loss(self.stack.net(batch).float(), batch).sum()
-                    torch.autograd.grad(loss, self.stack.net.learnt, allow_unused=True)
+                    self.stack.net.backward(loss)
                 end.record()
                 torch.cuda.synchronize(self.device)
                 times[way] = begin.elapsed_time(end)
@@ -205,11 +202,11 @@ class Lanes:
     def _captured(self, step: list[Plan], rates: Tensor) -> Tensor:
         """A step by its graph, which is captured once the device is warm."""
         rows = torch.from_numpy(np.stack([plan.rows for plan in step]))
-        real = torch.from_numpy(np.stack([plan.real for plan in step]))
-        seeds = seeds_of(step, torch.device("cpu"))
+        weight = torch.from_numpy(np.stack([plan.weight for plan in step]))
+        seeds = seeds_of([step], torch.device("cpu"))[0]
         if self._steps == 0:
-            self._fed = [one.to(self.device) for one in (rows, real, rates, seeds)]
-        for held, new in zip(self._fed, (rows, real, rates, seeds), strict=True):
+            self._fed = [one.to(self.device) for one in (rows, weight, rates, seeds)]
+        for held, new in zip(self._fed, (rows, weight, rates, seeds), strict=True):
             held.copy_(new, non_blocking=True)
         self._steps += 1
         if self._graph is not None:
@@ -230,9 +227,8 @@ class Lanes:
         return self._loss.clone()
 
     def _plain_step(self) -> Tensor:
-        rows, real, rates, seeds = self._fed
-        table = self.resident
-        batch = Batch(table.x[rows], (), (), table.t[rows], table.weight[rows] * real)
+        rows, weight, rates, seeds = self._fed
+        batch = Batch(self.resident.x[rows], (), (), self.resident.t[rows], weight)
         return self.stack.step(batch, rates, seeds)
 
 
@@ -248,7 +244,7 @@ def lanes_for(like: Member, table: Rows | MediaRows, device: torch.device, waiti
     probe.members[0] = None  # what it learns is not kept
     step = [probe.planned(like)[0]]
     batch = next(probe.resident.batches([step], 0.0, probe.shape.mixes))
-    probe.stack.step(batch, torch.ones(1, 3, device=device, dtype=torch.float32), seeds_of(step, device))
+    probe.stack.step(batch, torch.ones(1, 3, device=device, dtype=torch.float32), seeds_of([step], device)[0])
     resident = probe.resident.bytes
     taken = max(torch.cuda.max_memory_allocated(device) - before - resident, 1)
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -1,7 +1,7 @@
 """In: the last weighted sums of P networks, and targets. Out: what each row costs, as `losses.py` has it for one.
 
 z is (P, B, K); t (P, B, 1) class numbers for losses of classes, else (P, B, K). a (P, 1) is the share of label
-smoothing, b (P, 1) the number of the loss's own.
+smoothing, None for no smoothing at all, b (P, 1) the number of the loss's own.
 """
 
 from __future__ import annotations
@@ -19,63 +19,64 @@ def _right(values: Tensor, t: Tensor) -> Tensor:
     return values.gather(-1, t.long())[..., 0]
 
 
-def cross_entropy(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def cross_entropy(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """-sum q log p over the classes, q being the smoothed target."""
     logp = z.log_softmax(dim=-1)
-    return -(1 - a) * _right(logp, t) - a * logp.mean(dim=-1)
+    right = _right(logp, t)
+    return -right if a is None else (a - 1) * right - a * logp.mean(dim=-1)
 
 
-def binary_cross_entropy(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def binary_cross_entropy(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """-t log p - (1 - t) log(1 - p) of each unit."""
-    target = t * (1 - a[..., None]) + a[..., None] / 2
+    target = t if a is None else t * (1 - a[..., None]) + a[..., None] / 2
     return (F.softplus(z) - target * z).sum(dim=-1)
 
 
-def focal(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def focal(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """-(1 - p)^b log p of the right class."""
     logp = _right(z.log_softmax(dim=-1), t)
     return -((1 - logp.exp()).clamp(min=LEAST) ** b) * logp
 
 
-def binary_focal(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def binary_focal(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """The focal loss of each unit."""
     s = torch.where(t > 0, z, -z)
     return (torch.sigmoid(-s) ** b[..., None] * F.softplus(-s)).sum(dim=-1)
 
 
-def squared(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def squared(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """(z - t)^2."""
     return ((z - t) ** 2).sum(dim=-1)
 
 
-def absolute(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def absolute(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """|z - t|."""
     return (z - t).abs().sum(dim=-1)
 
 
-def huber(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def huber(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """Half the squared error up to b, linear beyond it."""
     far, delta = (z - t).abs(), b[..., None]
     return torch.where(far <= delta, 0.5 * far**2, delta * (far - 0.5 * delta)).sum(dim=-1)
 
 
-def quantile(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def quantile(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """b (t - z) below the target, (1 - b) (z - t) above it."""
     error = t - z
     return torch.where(error > 0, b[..., None] * error, (b[..., None] - 1) * error).sum(dim=-1)
 
 
-def poisson(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def poisson(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """e^z - t z."""
     return (z.exp() - t * z).sum(dim=-1)
 
 
-def hinge(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def hinge(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """max(0, b - z) of a unit that should be above 0, max(0, b + z) of one that should not."""
     return _above_zero(b[..., None] - torch.where(t > 0, z, -z), b[..., None]).sum(dim=-1)
 
 
-def hinge_of_classes(z: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def hinge_of_classes(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """max(0, b - z of the right class + the largest other z)."""
     others = z.scatter(-1, t.long(), -torch.inf).amax(dim=-1)
     return _above_zero(b - _right(z, t) + others, b)
@@ -86,7 +87,7 @@ def _above_zero(miss: Tensor, b: Tensor) -> Tensor:
     return torch.where((miss > 0) | ((b == 0) & (miss == 0)), miss, torch.zeros_like(miss))
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]] = {
     "cross_entropy": cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
     "focal": focal,

@@ -31,6 +31,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+DROPOUTS = ("dropout", "input_dropout")
+
+
 class Stack:
     """P members that are trained as one; `put` and `get` change which these are, and nothing is made anew for it."""
 
@@ -43,12 +46,14 @@ class Stack:
         if shared:
             self.theta, self.m, self.v = (torch.from_numpy(getattr(like.state, k))[None] for k in ("theta", "m", "v"))
             self.mean = torch.from_numpy(like.state.mean)[None]
+            self._state = like.state
         else:
             self.theta, self.m, self.v = (torch.zeros(lanes, n, device=device, dtype=torch.float32) for _ in range(3))
             self.mean = torch.zeros(lanes, n if like.state.mean.size else 0, device=device, dtype=torch.float32)
         self.shared = shared
         self.gradient = torch.zeros(lanes, n, device=device, dtype=torch.float32)
-        self.net = Stacked(self.architecture, self.theta, learns=True)
+        self._g = self.gradient[0].numpy() if shared else np.empty(0)
+        self.net = Stacked(self.architecture, self.theta, self.gradient)
         self.steps = torch.zeros(lanes, 1, device=device, dtype=torch.float32)
         self.columns = {name: torch.zeros(lanes, 1, device=device, dtype=torch.float32) for name in _COLUMNS}
         self.rates, self.decays, self.shrinks = (
@@ -87,7 +92,8 @@ class Stack:
         for name, column in self.columns.items():
             column[lane] = getattr(recipe, name)
         known = [one for one in self.recipes if one is not None]
-        self.drops = any(one.dropout > 0 for one in known), any(one.input_dropout > 0 for one in known)
+        self.drops = {name: any(getattr(one, name) > 0 for one in known) for name in DROPOUTS}
+        self.smooths = any(one.smoothing > 0 for one in known)
         if self.shared:
             return
         for where in (self.rates, self.decays, self.shrinks):
@@ -100,18 +106,14 @@ class Stack:
 
         Returns the mean loss (P,) of each member's batch.
         """
-        told = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).to(self.device, torch.float32)
-        dropping = told[:, 1]
-        noise = Noise(
-            seeds,
-            self.columns["dropout"][:, 0] * dropping if self.drops[0] else None,
-            self.columns["input_dropout"][:, 0] * dropping if self.drops[1] else None,
-        )
+        told = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).float()
+        rates = [self.columns[name][:, 0] * told[:, 1] if self.drops[name] else None for name in DROPOUTS]
+        noise = Noise(seeds, *rates)
         context: Any = torch.autocast("cuda", torch.bfloat16) if self.mixed else nullcontext()
         with context:
             z = self.net(batch, noise)
         loss = self.mean_loss(z.float(), batch)
-        self.net.gradient(loss.sum(), self.gradient)
+        self.net.backward(loss.sum())
         with torch.no_grad():
             self.net.move_on()
             if self.shared:
@@ -128,12 +130,11 @@ class Stack:
         if cost.dim() == 3:  # steps
             inside = (batch.t[:, :, : cost.shape[2]] >= 0) * batch.weight[..., None]
             return (cost * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1e-12)
-        rows = (batch.weight > 0).sum(dim=1).clamp(min=1)
-        return (cost * batch.weight).sum(dim=1) / rows
+        return (cost * batch.weight).sum(dim=1)
 
-    def costs(self, z: Tensor, t: Tensor, smoothing: bool = True) -> Tensor:
+    def costs(self, z: Tensor, t: Tensor) -> Tensor:
         """What each row costs, (P, B), or each step (P, B, T)."""
-        a = self.columns["smoothing"] if smoothing else torch.zeros_like(self.columns["smoothing"])
+        a = self.columns["smoothing"] if self.smooths else None
         b, loss = self.columns["loss_parameter"], LOSSES[self.loss]
         if z.dim() == 3:
             return loss(z, t, a, b)
@@ -144,12 +145,12 @@ class Stack:
 
     def _update_one(self, factors: np.ndarray) -> None:
         """One member on a CPU: by the compiled rules of the dense engine, over its own arrays."""
-        recipe = cast("Recipe", self.recipes[0])
-        theta, g, m, v = (one[0].numpy() for one in (self.theta, self.gradient, self.m, self.v))
+        recipe, state, g = cast("Recipe", self.recipes[0]), self._state, self._g
+        theta, m, v = state.theta, state.m, state.v
         if recipe.clip_norm > 0:
             clip(g, recipe.clip_norm)
-        self.steps += 1
-        step, update = int(self.steps[0, 0]), COMPILED[self.optimizer]
+        state.step[0] += 1
+        step, update = int(state.step[0]), COMPILED[self.optimizer]
         rate, _, decay = factors[0]
         for (lo, hi), (own, decays, shrinks) in zip(recipe.groups, recipe.rates, strict=True):
             lr = own * rate
@@ -160,7 +161,7 @@ class Stack:
         if recipe.max_norm > 0:
             self._limit()
         if recipe.averaging > 0:
-            average(self.mean[0].numpy(), theta, recipe.averaging, step)
+            average(state.mean, theta, recipe.averaging, step)
 
     def _update(self, factors: Tensor) -> None:
         known, g = self.columns, self.gradient
@@ -198,6 +199,6 @@ def _inputs_of(architecture: Architecture | Deep, part: Part) -> tuple[int, ...]
     return (len(part.shape) - 1,) if dense or len(part.shape) == 3 else tuple(range(2, len(part.shape) + 1))
 
 
-def seeds_of(plans: Sequence[Any], device: torch.device) -> Tensor:
-    """(P,) int32."""
-    return torch.tensor([plan.seed for plan in plans], dtype=torch.int32, device=device)
+def seeds_of(steps: Sequence[Sequence[Any]], device: torch.device) -> Tensor:
+    """(steps, P) int32, of the plans of each member."""
+    return torch.tensor([[plan.seed for plan in step] for step in steps], dtype=torch.int32, device=device)
