@@ -28,7 +28,7 @@ ENOUGH_FOR_BATCHES = 1_000  # rows from which on a deep network takes batches of
 DEEP = ("cnn", "rnn", "channel_mlp")
 PLAIN = {"normalization": "none", "schedule": "constant", "label_smoothing": 0.0, "residual": False}
 MEANINGLESS: dict[str, Any] = {  # beside other kinds of networks or data
-    "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
+    "cores": 1, "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
     "channels": (), "block_layers": 1, "pooling": "max", "summary": "mean", "recurrent_width": 1, "embedding_size": 1,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {

@@ -28,7 +28,7 @@ from rosenblatt.spec import Spec, idle
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Table
 from rosenblatt.training.member import Member, Record, go_on, new_member, take
-from rosenblatt.training.population import Score, train
+from rosenblatt.training.population import Score, cores, train
 from rosenblatt.training.rows import SparseRows
 
 Watch = Callable[[Record], None]
@@ -156,7 +156,8 @@ def learn(
         validation: rows to choose the best epochs on; without them, each member spares a part of `data`.
         score: makes what scores an epoch; else the loss does.
         watch: told the chosen spec and the number of members, gives what is called with each epoch's record.
-        threads: cores to use; all by default. The result does not depend on it.
+        threads: cores to use; all by default. The result does not depend on it, but for that of convolutional and
+            recurrent networks, where `cores` is left to be chosen: on more cores sums are rounded otherwise.
 
     Raises:
         SpecError: for hyperparameters that cannot be combined with the task.
@@ -167,6 +168,8 @@ def learn(
     """
     prepared = Prepared(data, lambda _: target, validation)
     chosen = prepared.resolved(spec)
+    if spec.training.cores == "auto" and spec.network.kind in DEEP:
+        chosen = chosen.replace(cores=max(1, (threads or cores()) // chosen["members"]))
     encoder, rows = prepared.encoder(chosen), prepared.rows(chosen)
     members = list(_members(chosen, encoder, target, data, rows, None if validation is None else len(validation.y)))
     told = watch(chosen, len(members)) if watch else None

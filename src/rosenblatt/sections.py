@@ -179,6 +179,12 @@ class TrainingSpec(Section):
         "Where networks are trained: cpu, or cuda (cuda:1 for another GPU), where networks of one shape are trained as "
         "one; needs PyTorch.",
     )
+    cores: Annotated[int, Field(ge=1)] | Auto = described(
+        "auto",
+        "CPU cores on which a convolutional or recurrent network is trained; auto is 1 in a search, else all of them, "
+        "shared out among the networks.",
+        only={"kind": list(DEEP)},
+    )
     precision: Literal["float32", "mixed"] = described(
         "float32",
         "Numbers in which networks are trained on a GPU; mixed computes products in 16 bits.",

@@ -1,7 +1,7 @@
 """In: a member, or a trained network, and rows. Out: what trains it for some epochs, and what it says of rows.
 
-On a CPU each member is trained on one core, by PyTorch's own kernels, so that what it becomes does not depend on how
-many cores there are; the population takes the others.
+On a CPU PyTorch's own kernels train each member on as many cores as its spec says, one for most: what it becomes does
+not depend on what else there is. Predictions are made on one core, the rows being shared out among the others.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ KEPT, LARGE = 2**28, 2**25  # bytes
 
 
 @contextmanager
-def one_core() -> Iterator[None]:
-    """Compute on one core meanwhile: results then are the same to the last bit wherever they are computed."""
+def on_cores(many: int) -> Iterator[None]:
+    """Compute on so many cores meanwhile: results then are the same to the last bit wherever they are computed."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(many)
     try:
         yield
     finally:
@@ -64,7 +64,7 @@ def learner(member: Member, table: Rows | MediaRows) -> Callable[[np.ndarray, np
     batches = n_batches(spec, state.order.size)
     strata = strata_of(member)
 
-    @one_core()
+    @on_cores(spec["cores"])
     def learn(losses: np.ndarray, stop: np.ndarray) -> int:
         for k in range(losses.size):
             epoch = len(member.history) + k
@@ -97,7 +97,7 @@ def strata_of(member: Member) -> np.ndarray:
     return getattr(member.recipe, "strata")  # noqa: B009 - perceptrons, which have none, do not come here
 
 
-@one_core()
+@on_cores(1)
 def sums_of(
     architecture: Architecture | Deep, theta: np.ndarray, table: Rows | MediaRows, index: np.ndarray
 ) -> np.ndarray:

@@ -112,13 +112,13 @@ class Stack:
         context: Any = torch.autocast("cuda", torch.bfloat16) if self.mixed else nullcontext()
         with context:
             z = self.net(batch, noise)
-        loss = self.mean_loss(z.float(), batch)
+        loss = self.mean_loss(z.float() if self.mixed else z, batch)
         self.net.backward(loss.sum())
-        with torch.no_grad():
-            self.net.move_on()
-            if self.shared:
-                self._update_one(cast("np.ndarray", factors))
-            else:
+        if self.shared:
+            self._update_one(cast("np.ndarray", factors))
+        else:
+            with torch.no_grad():
+                self.net.move_on()
                 self._update(told)
         return loss.detach()
 
@@ -130,7 +130,7 @@ class Stack:
         if cost.dim() == 3:  # steps
             inside = (batch.t[:, :, : cost.shape[2]] >= 0) * batch.weight[..., None]
             return (cost * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1e-12)
-        return (cost * batch.weight).sum(dim=1)
+        return torch.linalg.vecdot(cost, batch.weight)
 
     def costs(self, z: Tensor, t: Tensor) -> Tensor:
         """What each row costs, (P, B), or each step (P, B, T)."""
@@ -159,7 +159,8 @@ class Stack:
             if recipe.l1 > 0 and shrinks > 0:
                 shrink(theta[lo:hi], lr * recipe.l1)
         if recipe.max_norm > 0:
-            self._limit()
+            with torch.no_grad():
+                self._limit()
         if recipe.averaging > 0:
             average(state.mean, theta, recipe.averaging, step)
 
