@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+
+from rosenblatt.cli import main
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -28,6 +32,25 @@ def here(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run the command in this process; gives exit status, standard output and error."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["rosenblatt", *words])
+        before = signal.getsignal(signal.SIGTERM)
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return status, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from rosenblatt.cli import cli, main
+from rosenblatt.cli import cli
 from rosenblatt.estimators import Perceptron
 from rosenblatt.modelfile import load_model
 from rosenblatt.spec import HYPERPARAMETERS
@@ -21,30 +21,11 @@ from rosenblatt.spec import HYPERPARAMETERS
 FAST = ["--members", "2", "--epochs", "5", "--hidden-sizes", "16", "--bins", "8"]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch, people):
     monkeypatch.chdir(tmp_path)
     people.write_csv("people.csv")
     return tmp_path
-
-
-@pytest.fixture
-def run(folder, capsys, monkeypatch):
-    """Run the command in this process; gives exit status, standard output and error."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["rosenblatt", *words])
-        before = signal.getsignal(signal.SIGTERM)
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

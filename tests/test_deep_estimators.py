@@ -39,6 +39,18 @@ def test_images_are_classified_whatever_form_they_come_in():
     assert network.predict([X[0], np.repeat(np.repeat(X[1], 2, 0), 2, 1)]).shape == (2,)
 
 
+def test_cores_are_shared_out_among_networks_and_recorded(monkeypatch):
+    X, y = bright(40)
+    monkeypatch.setattr("rosenblatt.learning.cores", lambda: 2)
+    alone = CNNClassifier(epochs=2, **TINY | {"n_jobs": None}).fit(X, y)
+    assert alone.model_.chosen["cores"] == 2
+    both = CNNClassifier(epochs=2, **TINY | {"n_jobs": None, "members": 2}).fit(X, y)
+    assert both.model_.chosen["cores"] == 1
+    one = CNNClassifier(epochs=2, cores=1, **TINY | {"n_jobs": None}).fit(X, y)
+    np.testing.assert_array_equal(one.predict_proba(X), CNNClassifier(epochs=2, **TINY).fit(X, y).predict_proba(X))
+    np.testing.assert_allclose(one.predict_proba(X), alone.predict_proba(X), atol=1e-3)
+
+
 def test_grey_images_many_channels_and_values_are_learnt_from():
     X, y = bright(40, (6, 5))
     assert set(CNNClassifier(epochs=1, **TINY).fit(X, y).predict(X)) <= {"top", "bottom"}

@@ -1,8 +1,6 @@
 """The command on images, sequences, texts and series, as it is typed."""
 
 import json
-import signal
-import sys
 
 import numpy as np
 import polars as pl
@@ -10,7 +8,6 @@ import pytest
 from PIL import Image
 
 from rosenblatt import lane_crew, learning, searching
-from rosenblatt.cli import main
 from rosenblatt.modelfile import load_model
 from rosenblatt.runs.places import url_of
 from rosenblatt.runs.queries import find_runs
@@ -20,24 +17,9 @@ RNN = ["--members", "1", "--epochs", "3", "--recurrent-width", "6"]
 CNN = ["--members", "1", "--epochs", "3", "--channels", "4", "--block-layers", "1"]
 
 
-@pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
-    """Run the command in this process, in a folder of its own; gives exit status, standard output and error."""
+@pytest.fixture(autouse=True)
+def working(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["rosenblatt", *words])
-        before = signal.getsignal(signal.SIGTERM)
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

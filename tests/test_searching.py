@@ -13,6 +13,7 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import DivergedError, ModelFileError, SpecError, StoppedEarlyError
 from rosenblatt.learning import Data, Prepared
+from rosenblatt.planning import folds_of
 from rosenblatt.scoring import epoch_score
 from rosenblatt.searching import Search
 from rosenblatt.space import choice, integer, log_uniform, uniform
@@ -257,6 +258,13 @@ def test_large_tables_are_compared_on_first_folds_and_a_hold_out_is_one_fold(mon
     assert {trial.trained for trial in search.trials} == {2, 3}
     held = searched(validate_on="holdout")
     assert len(held.folds) == 1
+
+
+def test_networks_that_take_long_are_compared_on_one_fold():
+    data = Data(pl.DataFrame({"text": ["a"] * 2_000}), np.arange(2_000) % 2)
+    rows = Prepared(data, TARGET.taught_by)
+    assert len(folds_of(Spec.of(kind="rnn", trials=2), rows)) == 1
+    assert len(folds_of(Spec.of(kind="rnn", trials=2, validate_on="folds"), rows)) == 8
 
 
 @pytest.mark.parametrize(

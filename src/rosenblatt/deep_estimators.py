@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -27,7 +28,7 @@ from rosenblatt.progress import training_progress
 from rosenblatt.spec import Spec
 
 
-class _OfMedia(Network):
+class _OfMedia(Network, ABC):
     """Rows that are images, sequences or texts, or frames with columns of such."""
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
@@ -40,8 +41,9 @@ class _OfMedia(Network):
                 self.feature_names_in_ = np.asarray(frame.columns, object)
         return frame
 
+    @abstractmethod
     def _medium(self, X: Any) -> pl.Series:
-        raise NotImplementedError
+        """The rows as a typed column."""
 
     def _with_media(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame

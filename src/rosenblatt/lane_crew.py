@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from queue import SimpleQueue
 from threading import Condition, Thread
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from rosenblatt.errors import SpecError
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import Member
-from rosenblatt.training.population import LISTEN, noted
+from rosenblatt.training.population import Telling, noted
 from rosenblatt.trials import Done, Unit
 
 IN_FLIGHT = 64  # work that is given out at a time
 
 
-class LaneCrew:
+class LaneCrew(Telling):
     """One thread that trains, on a device, what it is given; what waits takes the lanes that become free."""
 
     threads = IN_FLIGHT
@@ -30,10 +29,9 @@ class LaneCrew:
     def __init__(self, device: str) -> None:
         from rosenblatt.training.torch_lanes import device_of
 
-        self.stop = np.zeros(1, np.uint8)
+        super().__init__()
         self._device, self._waiting, self._more = device_of(device), deque[Unit](), Condition()
         self._held: dict[int, tuple[Unit, float]] = {}  # by member: its work, and when it began
-        self._told = SimpleQueue[Any]()
         self._worker = Thread(target=self._labor, daemon=True)
         self._worker.start()
 
@@ -42,17 +40,6 @@ class LaneCrew:
         with self._more:
             self._waiting.append(work)
             self._more.notify()
-
-    def listen(self, timeout: float = LISTEN) -> Any:
-        """What was done next. Raises Empty after so many seconds, and what the thread raised."""
-        told = self._told.get(timeout=timeout)
-        if isinstance(told, BaseException):
-            raise told
-        return told
-
-    def heard(self) -> list[Any]:
-        """What was done until now."""
-        return [self.listen(0) for _ in range(self._told.qsize())]
 
     def close(self) -> None:
         """Stop within a step, and wait until it has ended; what is not begun is left out."""
@@ -71,9 +58,9 @@ class LaneCrew:
                     break
                 self._train()
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
-            self._told.put(error)
+            self.tell(error)
         for unit, started in self._held.values():  # stopped half-way
-            self._told.put(Done(unit.trial.number, unit.index, time.perf_counter() - started, ""))
+            self.tell(Done(unit.trial.number, unit.index, time.perf_counter() - started, ""))
 
     def _train(self) -> None:
         from rosenblatt.training.torch_lanes import Shape, shape_of, train_lanes
@@ -106,10 +93,10 @@ class LaneCrew:
         try:
             member = unit.member()
         except SpecError as error:
-            self._told.put(Done(unit.trial.number, unit.index, 0.0, str(error)))
+            self.tell(Done(unit.trial.number, unit.index, 0.0, str(error)))
             return None
         if member is None or member.ended or len(member.history) >= min(unit.until, member.epochs):
-            self._told.put(unit.finish(started))
+            self.tell(unit.finish(started))
             return None
         self._held[id(member)] = unit, started
         return member
@@ -120,5 +107,5 @@ class LaneCrew:
         if record is not None and not member.ended and record.epoch < min(unit.until, member.epochs):
             return True
         del self._held[id(member)]
-        self._told.put(unit.finish(started))
+        self.tell(unit.finish(started))
         return False

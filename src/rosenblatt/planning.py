@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rosenblatt.data.splits import Fold
+from rosenblatt.defaults import DEEP
 from rosenblatt.errors import SpecError
 from rosenblatt.learning import Prepared
 from rosenblatt.sections import SearchSpec
@@ -18,6 +19,7 @@ FIRST_SHARE = 1 / 20  # of the epochs: the first rung
 LAST_SHARE = 0.4  # of the epochs, beyond which a rung is not worth a comparison
 ENOUGH_ROWS = 2000  # validation rows on which a first comparison can be trusted
 LARGE = 100_000  # rows from which on one part is enough for validation
+LARGE_OF_DEEP = 2_000  # the same of convolutional and recurrent networks, which take long
 FOLDS = 8
 FEW = 500  # rows below which the folds are dealt twice
 
@@ -95,7 +97,8 @@ def folds_of(spec: Spec, prepared: Prepared) -> list[Fold]:
         k = asked
     repeats = spec.search.repeats
     folds = prepared.folds(k, (2 if n < FEW else 1) if repeats == "auto" else repeats, spec.training.seed)
-    return folds[:1] if how == "holdout" or (how == "auto" and n >= LARGE) else folds
+    large = LARGE_OF_DEEP if spec.network.kind in DEEP else LARGE
+    return folds[:1] if how == "holdout" or (how == "auto" and n >= large) else folds
 
 
 def memory_of(search: SearchSpec) -> int:

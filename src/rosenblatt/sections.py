@@ -283,7 +283,7 @@ class SearchSpec(Section):
     validate_on: Literal["auto", "holdout", "folds"] = described(
         "auto",
         "Rows on which trials are compared: one part of the training rows, or each in turn; auto takes one part from "
-        "100,000 rows on.",
+        "100,000 rows on, of convolutional and recurrent networks from 2,000 on.",
     )
     repeats: Annotated[int, Field(ge=1, le=100)] | Auto = described(
         "auto", "Times the folds are dealt anew; auto is 2 below 500 rows, else 1."

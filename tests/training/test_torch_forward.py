@@ -76,6 +76,27 @@ def test_batched_steps_are_the_fused_kernel(cell):
 
 
 @pytest.mark.parametrize(
+    ("kind", "summary"),
+    [*(("rnn", one) for one in ("last", "mean", "max", "attention")), ("cnn", "mean"), ("cnn", "max")],
+)
+@pytest.mark.parametrize("networks", [1, 3])
+def test_sequences_that_all_fill_the_batch_need_no_lengths(kind, summary, networks):
+    named = {"recurrent_width": 5} if kind == "rnn" else {"channels": (4, 6), "block_layers": 1}
+    architecture, theta = deep_of((Medium("steps", 3),), kind=kind, summary=summary, **named)
+    a, net = torch.randn(networks, 4, 8, 3), Stacked(architecture, theta[:networks])
+    filled = torch.full((networks, 4), 8)
+    torch.testing.assert_close(net(batch_of(a)), net(batch_of(a, filled)), atol=1e-6, rtol=1e-5)
+
+
+def test_gradients_go_back_through_reversed_sequences():
+    a, lengths = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True), torch.tensor([[5, 2, 1], [3, 5, 4]])
+    turned = reverse(a, lengths)
+    torch.testing.assert_close(turned[0, 1, :2], a[0, 1, :2].flip(0))
+    torch.testing.assert_close(turned[0, 1, 2:], a[0, 1, 2:])
+    assert torch.autograd.gradcheck(lambda one: reverse(one, lengths), (a,))
+
+
+@pytest.mark.parametrize(
     "named",
     [
         {"block_layers": 2, "residual": True},

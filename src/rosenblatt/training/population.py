@@ -36,21 +36,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Crew:
-    """Plain threads, one a core, that do what they are given, first come first served."""
+class Telling:
+    """What threads tell, and whoever waits for them hears; the flag that stops them."""
 
-    def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or cores()
+    def __init__(self) -> None:
         self.stop = np.zeros(1, np.uint8)
-        self._work = SimpleQueue[Work | None]()
         self._told = SimpleQueue[Any]()
-        self._workers = [Thread(target=self._labor, daemon=True) for _ in range(self.threads)]
-        for worker in self._workers:
-            worker.start()
-
-    def give(self, work: Work) -> None:
-        """Have a thread do this."""
-        self._work.put(work)
 
     def tell(self, what: Any) -> None:
         """Put something where `listen` hears it."""
@@ -66,6 +57,22 @@ class Crew:
     def heard(self) -> list[Any]:
         """What was told until now."""
         return [self.listen(0) for _ in range(self._told.qsize())]
+
+
+class Crew(Telling):
+    """Plain threads, one a core, that do what they are given, first come first served."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        super().__init__()
+        self.threads = threads or cores()
+        self._work = SimpleQueue[Work | None]()
+        self._workers = [Thread(target=self._labor, daemon=True) for _ in range(self.threads)]
+        for worker in self._workers:
+            worker.start()
+
+    def give(self, work: Work) -> None:
+        """Have a thread do this."""
+        self._work.put(work)
 
     def close(self) -> None:
         """Stop all work within a batch, and wait until it has ended; what is not begun is left out."""

@@ -202,15 +202,15 @@ def _of_mlps(rows: int) -> dict[str, Dimension]:
 
 def _of_convolutions() -> dict[str, Dimension]:
     return {
-        "channels": choice((16, 32, 64, 128), (24, 48, 96, 192), (32, 64, 128)),
+        "channels": choice((24, 48, 96, 192), (32, 64, 128), (32, 64, 128, 256)),
         "activation": choice("relu", "silu", "gelu"),
-        "learning_rate": log_uniform(5e-4, 1e-2),
-        "weight_decay": log_uniform(1e-3, 0.3),
-        "dropout": uniform(0.0, 0.4),
+        "learning_rate": log_uniform(1e-3, 5e-3),
+        "weight_decay": log_uniform(1e-2, 0.2),
+        "dropout": uniform(0.0, 0.3),
         "label_smoothing": uniform(0.0, 0.2),
-        "crop": uniform(0.0, 0.2),
-        "color_jitter": uniform(0.0, 0.3),
-        "cutout": uniform(0.0, 0.5),
+        "crop": uniform(0.05, 0.2),
+        "color_jitter": uniform(0.0, 0.2),
+        "cutout": uniform(0.1, 0.5),
         "residual": choice(True, False),
     }
 
