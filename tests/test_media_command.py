@@ -198,6 +198,18 @@ def test_generate_refuses_models_of_other_tasks(run, names):
     assert "This model learnt binary, not a language" in err
 
 
+def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatch):
+    monkeypatch.setattr("rosenblatt.training.torch_engine.precision_of_cpu", lambda: "mixed")
+    monkeypatch.setattr("rosenblatt.learning.cores", lambda: 2)
+    assert run("fit", "photos", "--kind", "cnn", *CNN)[0] == 0
+    monkeypatch.setattr("rosenblatt.training.torch_engine.precision_of_cpu", lambda: "float32")
+    monkeypatch.setattr("rosenblatt.learning.cores", lambda: 1)
+    (first,) = find_runs(Store(url_of(None)))
+    status, out, _ = run("runs", "reproduce", first["id"], "--json")
+    assert status == 0
+    assert json.loads(out)["verdict"] == "identical"
+
+
 def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
     how = ("--trials", "4", "--folds", "2", "--epochs", "4", "--deterministic", "--recurrent-width", "6", "--seed", "2")
     status, out, err = run("fit", "names", "--kind", "rnn", *how, "--checkpoint", "state")

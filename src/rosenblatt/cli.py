@@ -384,8 +384,10 @@ def main() -> None:
     except RosenblattError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(stop.status if isinstance(error, StoppedEarlyError) else 1 if isinstance(error, DivergedError) else 2)
-    except MemoryError:
-        click.echo("Error: The memory of this machine is not enough. Give fewer rows, or smaller --bins.", err=True)
+    except MemoryError as error:
+        what = f": {error}" if str(error) else ""
+        cure = "Give fewer rows, or smaller --bins, --batch-size or --image-size."
+        click.echo(f"Error: The memory of this machine is not enough{what}. {cure}", err=True)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,15 +20,17 @@ MEMBERS = ((2_000, 16), (50_000, 8), (300_000, 4))
 LEAST_MEMBERS = 2
 BINS = ((5_000, 16),)
 MOST_BINS = 48
-EPOCHS = ((20_000, 45), (100_000, 30))
-SMALL = 2_000  # sequences below which none is spared for validation
-RECURRENT_EPOCHS = ((SMALL, 40), (20_000, 24))
+EPOCHS = ((20_000, 60), (100_000, 30))
+SMALL = 2_000  # sequences below which networks are small
+RECURRENT_EPOCHS = ((SMALL, 80), (20_000, 24))
 FEWEST_EPOCHS = 15
 ENOUGH_FOR_BATCHES = 1_000  # rows from which on a deep network takes batches of 64
 DEEP = ("cnn", "rnn", "channel_mlp")
+BY_MACHINE = ("cores", "precision")  # hyperparameters that are chosen by what the machine has
 PLAIN = {"normalization": "none", "schedule": "constant", "label_smoothing": 0.0, "residual": False}
 MEANINGLESS: dict[str, Any] = {  # beside other kinds of networks or data
-    "cores": 1, "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
+    "cores": 1, "precision": "float32",
+    "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
     "channels": (), "block_layers": 1, "pooling": "max", "summary": "mean", "recurrent_width": 1, "embedding_size": 1,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
@@ -84,13 +86,13 @@ def _deep(spec: Spec, rows: int) -> Spec:
     chosen = MEANINGLESS | {
         "bins": MOST_BINS,
         "numbers": "robust",
-        "folds": 16 if kind == "rnn" and rows >= SMALL else 1,  # else none is spared, and the last epoch is kept
+        "folds": 1,  # none is spared: the last epoch of a cycle is kept
         "summary": "max" if kind == "rnn" else "mean",
-        "channels": (24, 48, 96, 192),
+        "channels": (32, 64, 128, 256),
         "block_layers": 2,
         "pooling": "max",
         "embedding_size": 64,
-        "recurrent_width": 128 if rows >= SMALL else 64,
+        "recurrent_width": 256 if rows >= SMALL else 64,
         "hidden_sizes": (),
         "normalization": "batch" if kind == "cnn" else "none",
         "residual": kind == "cnn",

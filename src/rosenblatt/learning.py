@@ -267,6 +267,11 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
     if kind not in DEEP and has_media(data.frame):
         raise SpecError(f"A network of kind {kind} cannot learn from images, sequences or texts. Use cnn or rnn.")
     chosen = resolve(spec, len(data.y), numeric)
+    halves = kind == "cnn" or (kind == "rnn" and chosen.network.cell == "lstm")
+    if halves and spec.training.device == "cpu" and spec.training.precision == "auto":
+        from rosenblatt.training.torch_engine import precision_of_cpu
+
+        chosen = chosen.replace(precision=precision_of_cpu())
     if spec.training.label_smoothing == "auto" and "cross_entropy" not in target.loss:
         chosen = chosen.replace(label_smoothing=0.0)
     check(spec, chosen, target)

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from rosenblatt.defaults import BY_MACHINE, DEEP
 from rosenblatt.errors import RunError
 from rosenblatt.fitting import fit_asked
 from rosenblatt.launching import Launch, launch
@@ -23,7 +25,7 @@ from rosenblatt.runs.captured import data_of
 from rosenblatt.runs.comparing import differing, verdict
 from rosenblatt.runs.environment import environment, packages
 from rosenblatt.runs.filters import SILENT
-from rosenblatt.runs.queries import changed_files, details, find_runs, run_named
+from rosenblatt.runs.queries import changed_files, details, find_runs, params_of, run_named
 from rosenblatt.runs.source import restore
 from rosenblatt.runs.store import Store
 
@@ -95,6 +97,10 @@ def _news(known: dict[str, Any]) -> list[str]:
 
 def _fit_again(store: Store, run: str, known: dict[str, Any], say: Say) -> str:
     asked = Asked.from_json(known["asked"])
+    values = params_of(store, [run])[run]
+    if values.get("kind") in DEEP:  # what was chosen by the machine stays as it was
+        there = {name: values[name] for name in BY_MACHINE if asked.spec[name] == "auto" and name in values}
+        asked = replace(asked, spec=asked.spec.replace(**there))
     recorder = Recorder.of(asked, known["experiment"], name=f"{run} again", store=_place(store))
     recorder.reproduces = run
     fit_asked(recorder, say)

@@ -185,9 +185,10 @@ class TrainingSpec(Section):
         "shared out among the networks.",
         only={"kind": list(DEEP)},
     )
-    precision: Literal["float32", "mixed"] = described(
-        "float32",
-        "Numbers in which networks are trained on a GPU; mixed computes products in 16 bits.",
+    precision: Literal["auto", "float32", "mixed"] = described(
+        "auto",
+        "Numbers in which PyTorch trains networks; mixed computes products in 16 bits. auto is mixed for convolutions "
+        "and LSTMs on processors made for it (Intel's AMX), else float32.",
         "Micikevicius et al. 2018",
         only=MLP,
     )

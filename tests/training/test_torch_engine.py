@@ -13,7 +13,7 @@ from rosenblatt.training.losses import LOSSES
 from rosenblatt.training.optimizers import OPTIMIZERS
 from rosenblatt.training.population import advance, noted, train
 from rosenblatt.training.torch_batches import plans
-from rosenblatt.training.torch_engine import sums_of
+from rosenblatt.training.torch_engine import on_cores, sums_of
 from rosenblatt.training.torch_lanes import Lanes, device_of, shape_of, train_lanes
 from rosenblatt.training.torch_losses import LOSSES as STACKED_LOSSES
 from rosenblatt.training.torch_optimizers import OPTIMIZERS as STACKED_OPTIMIZERS
@@ -22,6 +22,7 @@ from tests.training.media import KINDS, N, member_of, rows_of
 CPU = torch.device("cpu")
 GO = np.zeros(1, np.uint8)
 DEEP = [kind for kind in KINDS if kind != "mlp"]
+PRECISE = [(kind, "float32") for kind in DEEP] + [(kind, "mixed") for kind in ("cnn", "depthwise", "gru", "lstm")]
 
 
 @pytest.fixture(autouse=True, params=["float32"])
@@ -38,21 +39,21 @@ def trained(members, rows, **how):
     return members
 
 
-@pytest.mark.parametrize("kind", DEEP)
-def test_a_member_among_others_equals_it_alone_bit_for_bit(kind):
+@pytest.mark.parametrize(("kind", "precision"), PRECISE)
+def test_a_member_among_others_equals_it_alone_bit_for_bit(kind, precision):
     rows, media = rows_of(kind)
-    among = trained([member_of(kind, seed, rows, media) for seed in range(3)], rows, threads=2)
-    (alone,) = trained([member_of(kind, 1, rows, media)], rows)
+    among = trained([member_of(kind, seed, rows, media, precision=precision) for seed in range(3)], rows, threads=2)
+    (alone,) = trained([member_of(kind, 1, rows, media, precision=precision)], rows)
     np.testing.assert_array_equal(among[1].state.theta, alone.state.theta)
     assert [record[1:] for record in among[1].history] == [record[1:] for record in alone.history]
     assert not np.array_equal(among[0].state.theta, among[1].state.theta)
 
 
-@pytest.mark.parametrize("kind", DEEP)
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(kind):
+@pytest.mark.parametrize(("kind", "precision"), PRECISE)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(kind, precision):
     rows, media = rows_of(kind)
-    (whole,) = trained([member_of(kind, 0, rows, media)], rows)
-    parts = member_of(kind, 0, rows, media)
+    (whole,) = trained([member_of(kind, 0, rows, media, precision=precision)], rows)
+    parts = member_of(kind, 0, rows, media, precision=precision)
     list(advance(parts, rows, None, GO, until=2))
     moved = parts.copy()
     list(advance(moved, rows, None, GO))
@@ -60,12 +61,25 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(kind):
     np.testing.assert_array_equal(moved.best, whole.best)
 
 
-@pytest.mark.parametrize("kind", DEEP)
-def test_networks_learn(kind):
+@pytest.mark.parametrize(("kind", "precision"), PRECISE)
+def test_networks_learn(kind, precision):
     rows, media = rows_of(kind)
     easy = rows._replace(x=np.repeat(rows.t * 2 - 1, 3, axis=1).astype(np.float32))
     (member,) = trained(
-        [member_of(kind, 0, easy, media, epochs=30, learning_rate=0.03, input_dropout=0.0, mixup=0.0, dropout=0.0)],
+        [
+            member_of(
+                kind,
+                0,
+                easy,
+                media,
+                precision=precision,
+                epochs=30,
+                learning_rate=0.03,
+                input_dropout=0.0,
+                mixup=0.0,
+                dropout=0.0,
+            )
+        ],
         easy,
     )
     assert member.best_score > -0.6
@@ -112,6 +126,11 @@ def test_members_of_one_shape_are_stacked_whatever_their_rates():
     one, other = (member_of("gru", seed, rows, media, dropout=0.1 + 0.1 * seed) for seed in (0, 1))
     wider = member_of("gru", 0, rows, media, recurrent_width=7)
     assert shape_of(one) == shape_of(other) != shape_of(wider)
+
+
+def test_too_little_memory_is_told_as_such():
+    with pytest.raises(MemoryError, match="a batch of rows does not fit"), on_cores(1):
+        torch.empty(2**50, dtype=torch.uint8)
 
 
 def test_lanes_are_halved_where_the_memory_is_not_enough(monkeypatch):

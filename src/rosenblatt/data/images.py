@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosenblatt.errors import TableError, listed
+from rosenblatt.quiet import quietly
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
 MOST_PIXELS = 89_478_485  # of one image, as Pillow has it: more may be a decompression bomb
@@ -49,8 +49,11 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def read_image(cell: Cell) -> np.ndarray:
-    """The pixels (H, W, C): uint8, or what an array holds. Raises DamagedError."""
+def read_image(cell: Cell, into: np.ndarray | None = None) -> np.ndarray:
+    """The pixels (H, W, C): uint8, or what an array holds; `into`, where they may be decoded right there.
+
+    Raises DamagedError.
+    """
     try:
         content = Path(cell).read_bytes() if isinstance(cell, str) else cell
     except OSError as error:
@@ -61,11 +64,12 @@ def read_image(cell: Cell) -> np.ndarray:
         return _array(content)
     try:
         if content.startswith(b"\xff\xd8") and (fast := _simplejpeg()) and b"Exif" not in content[:4096]:
-            return _jpeg(fast, content)
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _jpeg(fast, content, into)
+        with quietly(Image.DecompressionBombWarning):  # of which `_pixels` says more
+            image = Image.open(io.BytesIO(content))
+        with image:
             return _pixels(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise DamagedError(f"more than {MOST_PIXELS:,} pixels, as decompression bombs have") from error
     except UnidentifiedImageError as error:
         raise DamagedError("not an image that Pillow can read") from error
@@ -80,14 +84,17 @@ def _simplejpeg() -> Any:
     return None
 
 
-def _jpeg(fast: Any, content: bytes) -> np.ndarray:
+def _jpeg(fast: Any, content: bytes, into: np.ndarray | None) -> np.ndarray:
     height, width, space, _ = fast.decode_jpeg_header(content)
     if height * width > MOST_PIXELS:
         raise DamagedError(f"more than {MOST_PIXELS:,} pixels, as decompression bombs have")
     if space not in ("YCbCr", "RGB", "Gray"):
         with Image.open(io.BytesIO(content)) as image:
             return _pixels(image)
-    return np.asarray(fast.decode_jpeg(content, colorspace="GRAY" if space == "Gray" else "RGB"))
+    channels = 1 if space == "Gray" else 3
+    fits = into is not None and into.dtype == np.uint8 and into.shape == (height, width, channels)
+    pixels = fast.decode_jpeg(content, "GRAY" if channels == 1 else "RGB", buffer=into if fits else None)
+    return into if into is not None and fits else np.asarray(pixels)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -217,18 +224,20 @@ class Pictures:
             with _pool() as pool:
                 self.pixels = self._decoded(np.arange(len(cells)), pool)
 
-    def _one(self, cell: Cell) -> np.ndarray:
+    def _decode(self, cell: Cell, out: np.ndarray) -> None:
         try:
-            return fitted(read_image(cell), self.side, self.channels, self.fit).astype(self.dtype, copy=False)
+            pixels = fitted(read_image(cell, out), self.side, self.channels, self.fit)
         except DamagedError as error:
             raise TableError(f"{name_of(cell)} cannot be read: {error}. Mend or remove it.") from error
+        if pixels is not out:
+            out[:] = pixels
 
     def _decoded(self, rows: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
         out = np.empty((len(rows), self.side, self.side, self.channels), self.dtype)
 
         def some(start: int) -> None:
             for k in range(start, min(start + step, len(rows))):
-                out[k] = self._one(self.cells[rows[k]])
+                self._decode(self.cells[rows[k]], out[k])
 
         step = max(1, min(64, -(-len(rows) // _threads())))
         list(pool.map(some, range(0, len(rows), step)))

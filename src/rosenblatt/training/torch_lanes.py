@@ -278,7 +278,7 @@ def train_lanes(
             _train(lanes, held, following, told, stop)
         except OutOfMemory as error:
             if size == 1:
-                raise MemoryError(f"One network does not fit into the memory of {device}.") from error
+                raise MemoryError(f"one network does not fit into that of {device}") from error
             held.extendleft(member for member in reversed(lanes.members) if member is not None)
             size //= 2
             del lanes

@@ -30,7 +30,7 @@ class Teller:
                 if isinstance(layer, Recurrent):
                     first = next(number)
                     names = ("weight", "recurrent_weight", "bias", "recurrent_bias")
-                    parts = [self._net.values[first, name][0] for name in names]
+                    parts = [self._net.single[first, name] for name in names]
                     out, self._states[place] = self._net.fused(layer, a[0], parts, self._states[place])
                     a = out[None]
                 else:

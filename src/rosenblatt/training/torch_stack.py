@@ -7,7 +7,6 @@ axis P; one member on a CPU is a stack of one, whose arrays are the member's own
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, cast
 
 import numpy as np
@@ -40,7 +39,7 @@ class Stack:
     def __init__(self, like: Member, lanes: int, device: torch.device = CPU, *, shared: bool = False) -> None:
         self.architecture, self.loss, self.P, self.device = like.architecture, like.loss, lanes, device
         self.optimizer = like.spec.training.optimizer
-        self.mixed = like.spec.training.precision == "mixed" and device.type == "cuda"
+        self.mixed = like.spec.training.precision == "mixed"
         self.recipes: list[Recipe | None] = [None] * lanes
         n = self.architecture.n_parameters
         if shared:
@@ -109,8 +108,8 @@ class Stack:
         told = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).float()
         rates = [self.columns[name][:, 0] * told[:, 1] if self.drops[name] else None for name in DROPOUTS]
         noise = Noise(seeds, *rates)
-        context: Any = torch.autocast("cuda", torch.bfloat16) if self.mixed else nullcontext()
-        with context:
+        kept = self.device.type != "cpu"  # what is cast is kept for all threads alike: one would empty another's
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed, cache_enabled=kept):
             z = self.net(batch, noise)
         loss = self.mean_loss(z.float() if self.mixed else z, batch)
         self.net.backward(loss.sum())

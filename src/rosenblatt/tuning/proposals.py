@@ -202,7 +202,7 @@ def _of_mlps(rows: int) -> dict[str, Dimension]:
 
 def _of_convolutions() -> dict[str, Dimension]:
     return {
-        "channels": choice((24, 48, 96, 192), (32, 64, 128), (32, 64, 128, 256)),
+        "channels": choice((24, 48, 96, 192), (32, 64, 128, 256), (48, 96, 192)),
         "activation": choice("relu", "silu", "gelu"),
         "learning_rate": log_uniform(1e-3, 5e-3),
         "weight_decay": log_uniform(1e-2, 0.2),
