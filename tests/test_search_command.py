@@ -15,7 +15,7 @@ import pytest
 from rosenblatt.modelfile import load_model
 from rosenblatt.report import Report
 from rosenblatt.searching import Progress
-from tests.test_cli import folder, run  # noqa: F401 - fixtures
+from tests.test_cli import folder  # noqa: F401 - a fixture
 
 FAST = ["--epochs", "6", "--hidden-sizes", "8", "--numbers", "standard", "--folds", "2", "--repeats", "1"]
 SPACE = """
@@ -127,7 +127,7 @@ def test_where_all_trials_diverge_the_status_is_1_and_the_records_are_kept(run, 
     assert not (folder / "people.rosenblatt").exists()
 
 
-def test_too_little_time_trains_one_trial_anyway_and_says_so(run):  # noqa: F811
+def test_too_little_time_trains_one_trial_anyway_and_says_so(run):
     status, out, _ = run("fit", "people.csv", "-t", "rich", "--minutes", "0.0001")
     assert status == 0
     assert "0.0001 minutes were too short for one trial" in out
