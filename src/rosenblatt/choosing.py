@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, liste
 from rosenblatt.model import Model
 from rosenblatt.searching import Search
 from rosenblatt.spec import in_words
+from rosenblatt.training.population import cores
 from rosenblatt.trials import Trial
 from rosenblatt.tuning.ensembles import greedy_weights, optimism, row_losses, within_one_error
 
@@ -101,12 +103,13 @@ def _out_of_fold(search: Search, trials: list[Trial]) -> tuple[list[Trial], np.n
     rows = np.unique(np.concatenate([search.folds[fold].spared for fold in folds]))
     place = np.full(len(search.prepared.y), -1)
     place[rows] = np.arange(rows.size)
+    silent = [(trial, fold) for trial in trials for fold in folds if fold not in trial.said]
+    for trial, _ in silent:
+        trial.rows = search.prepared.rows(trial.chosen)
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(lambda one: one[0].say(one[1], search.folds[one[1]]), silent))
     said = []
     for trial in trials:
-        trial.rows = search.prepared.rows(trial.chosen) if any(fold not in trial.said for fold in folds) else None
-        for fold in folds:
-            if fold not in trial.said:
-                trial.say(fold, search.folds[fold])
         total, counts = np.zeros((rows.size, *trial.said[folds[0]].shape[1:])), np.zeros(rows.size)
         for fold in folds:
             total[place[search.folds[fold].spared]] += trial.said[fold]

@@ -217,6 +217,12 @@ def show_search(facts: dict[str, Any]) -> None:
         share = facts["importance"].get(name)
         grid.add_row(name, *values, "" if share is None else f"{share:4.0%} {'▇' * round(10 * share)}")
     console.print(grid)
+    if "refit" in facts:
+        again = facts["refit"]
+        console.print(
+            f"learnt again from all {again['rows']:,} rows: {again['networks']} networks in {again['seconds']:.0f} s",
+            soft_wrap=True,
+        )
     if facts["optimism"] is not None and trials["finished"] > 1:
         console.print(
             f"best validation {scoring} {facts['best']['score']:.4f}; being the best of many, it is too good by about "

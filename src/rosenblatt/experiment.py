@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.checkpoints import Keeper
-from rosenblatt.choosing import Outcome, outcome
+from rosenblatt.choosing import CANDIDATES, Outcome, outcome
 from rosenblatt.data.collections import IMAGE
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.media import Ragged
@@ -28,17 +28,16 @@ from rosenblatt.fields import Task
 from rosenblatt.learning import Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model
 from rosenblatt.modelfile import digest, to_bytes, write_file
-from rosenblatt.networks.architectures import build
 from rosenblatt.problem import Asked, Say, answered, pose
 from rosenblatt.recording import Recorder
+from rosenblatt.refitting import refit
 from rosenblatt.scores import Score, baseline, forecast_scores, of_steps, scores
 from rosenblatt.searching import Progress, Search
 from rosenblatt.spec import Spec
 from rosenblatt.training.population import Score as EpochScore
-from rosenblatt.training.population import cores
 
-ENDING = 3.0  # seconds kept for what comes after a search: choosing, testing, writing the model and reading it again
-JOINED, RATE = 6, 2e10  # trials that an ensemble has, and parameters times rows a core predicts in a second, about
+ENDING = 3.0  # seconds kept for what comes after a search, besides predictions: writing the model, reading it again
+JOINED = 6  # trials that an ensemble has, about
 CHECKED_ROWS = 1000  # rows whose predictions must be the same, to the last bit, from the written file in a new process
 
 
@@ -169,11 +168,11 @@ def search(
             keeper.keep()
         running.changed.clear()
 
-    ending = ENDING + how.rows * len(running.folds) * JOINED * _size(running) / RATE / cores()
+    said = JOINED * len(running.folds) * how.rows + CANDIDATES * running.folds[0].spared.size
     spent = running.wall if how.recorder and how.recorder.resumed else 0.0
-    deadline = None if minutes is None else how.started + 60 * minutes - ending - spent
+    deadline = None if minutes is None else how.started + 60 * minutes - ENDING - spent
     try:
-        running.run(deadline, how.watch, keep)
+        running.run(deadline, how.watch, keep, said)
     finally:
         if how.recorder:
             how.recorder.trials(running, at_end=True)
@@ -182,6 +181,8 @@ def search(
         if how.records:
             how.records([trial.record() for trial in running.trials])
     found = outcome(running, schema)
+    if running.refits and not running.interrupted:
+        found = refit(running, found, how.watch)
     if minutes is not None and not any(trial.state == "finished" for trial in running.trials):
         epochs = max(trial.epochs for trial in running.trials)
         say(f"{minutes:g} minutes were too short for one trial: what it learnt in {epochs} epochs is kept")
@@ -326,10 +327,3 @@ def save(fitted: Fitted, path: str | Path) -> None:
             )
 
     write_file(path, to_bytes(fitted.model), same_in_a_new_process)
-
-
-def _size(search: Search) -> int:
-    """Parameters of a network as it is without the search."""
-    usual = search.prepared.resolved(search.space.base)
-    target = search.prepared.target(usual)
-    return build(usual.network, search.prepared.encoder(usual).width, target.n_outputs).n_parameters

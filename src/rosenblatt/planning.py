@@ -12,6 +12,7 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.defaults import DEEP
 from rosenblatt.errors import SpecError
 from rosenblatt.learning import Prepared
+from rosenblatt.network_section import NetworkSpec
 from rosenblatt.sections import SearchSpec
 from rosenblatt.spec import Spec, idle
 
@@ -31,7 +32,7 @@ CHANGE_THE_LOSS = (
 
 def check_search(spec: Spec) -> None:
     """Raise SpecError where a search cannot be as it is asked for."""
-    nonsense = idle(Spec(search=spec.search))
+    nonsense = idle(Spec(search=spec.search, network=NetworkSpec(kind=spec.network.kind)))
     if nonsense:
         raise SpecError(nonsense)
     if spec.training.members != "auto":
@@ -99,6 +100,19 @@ def folds_of(spec: Spec, prepared: Prepared) -> list[Fold]:
     folds = prepared.folds(k, (2 if n < FEW else 1) if repeats == "auto" else repeats, spec.training.seed)
     large = LARGE_OF_DEEP if spec.network.kind in DEEP else LARGE
     return folds[:1] if how == "holdout" or (how == "auto" and n >= large) else folds
+
+
+def refits(spec: Spec, folds: list[Fold], prepared: Prepared) -> bool:
+    """Whether the best trials are trained again at the end, on all rows. Raises SpecError where they cannot be."""
+    held_out = len(folds) == 1 and prepared.validation is None and prepared.splits is None
+    if spec.search.refit == "auto":
+        return held_out and spec.network.kind in DEEP
+    if spec.search.refit and not held_out:
+        raise SpecError(
+            "refit trains on the rows that were held out too, but here none are: trials have networks for several "
+            "folds, or validation rows of their own. Leave it out, or use validate_on holdout."
+        )
+    return spec.search.refit
 
 
 def memory_of(search: SearchSpec) -> int:

@@ -105,4 +105,6 @@ def in_lines(now: Progress, scoring: str) -> tuple[str, str]:
     trials = f"{now.proposed}{of} trials: {counted}" if now.proposed else "compiling the engine, once an installation"
     best = "" if math.isinf(now.best) else f"best {scoring} {-now.best if scoring == 'loss' else now.best:.4g}, "
     left = "" if now.left is None else f", {now.left:.0f} s left"
+    if now.again:
+        return trials, f"{best}these learn again, from all rows: {now.again[0]} of {now.again[1]} networks done{left}"
     return trials, f"{best}{now.steps / max(now.seconds, 1e-9):,.0f} network-steps/s{left}"

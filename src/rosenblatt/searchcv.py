@@ -20,6 +20,7 @@ from rosenblatt.arguments import seed_of, threads_of
 from rosenblatt.choosing import outcome
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.splits import Fold
+from rosenblatt.defaults import DEEP
 from rosenblatt.errors import SpecError, TableError, nearest
 from rosenblatt.estimators import Network
 from rosenblatt.inputs import schema_of, typed, with_weight
@@ -164,6 +165,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             minutes=self.minutes,
             **{name: getattr(self, name) for name in ("sampler", "stopping", "simplest", "memory", "deterministic")},
             **({"reduction": self.reduction} if self.stopping in ("asha", "hyperband") else {}),
+            **({"refit": False} if spec.network.kind in DEEP else {}),
             first_rung=self.first_rung,
         )
         known = {*estimator.get_params(), *SHAPE} - {"n_jobs", "verbose", "random_state", "scoring"}

@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from rosenblatt.clock import Clock
 from rosenblatt.errors import SpecError
 from rosenblatt.lane_crew import LaneCrew
 from rosenblatt.learning import Prepared, ScoreOf, form_of
-from rosenblatt.planning import check_search, folds_of, memory_of, rungs_of
+from rosenblatt.planning import check_search, folds_of, memory_of, refits, rungs_of
 from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Recipe
 from rosenblatt.training.kernels import recipe_of
 from rosenblatt.training.member import Member
-from rosenblatt.training.population import LISTEN, Crew, Score, cores
+from rosenblatt.training.population import LISTEN, Crew, Score
 from rosenblatt.trials import Done, Trial, Unit
 from rosenblatt.tuning.proposals import Space, default_space, perturbed
 from rosenblatt.tuning.samplers import Sampler
@@ -52,6 +53,7 @@ class Progress:
     steps: int
     seconds: float
     left: float | None  # seconds, where there is an end
+    again: tuple[int, int] | None = None  # networks that were trained again on all rows, and how many will be
 
 
 class Search:
@@ -76,6 +78,7 @@ class Search:
         self.spec, self.search, self.prepared = spec, spec.search, prepared
         self.space = Space.of(spec)
         self.folds = folds_of(spec, prepared)
+        self.refits = refits(spec, self.folds, prepared)
         self.rungs = rungs_of(spec, self.folds, prepared.resolved(self.space.base)["epochs"])
         self._stopping = stopping_of(self.search, len(self.rungs))
         self.sampler = Sampler(self.search, self.space, spec.training.seed)
@@ -94,7 +97,7 @@ class Search:
         self._score_of, self._scores = score_of, dict[str, Score]()
         self._crew_size, self._ready = threads, list[tuple[Trial, int]]()
         self._given = 0
-        self._deadline: float | None = None
+        self.clock = Clock(None, 1, self.trials, self.folds)
         self._in_rounds = self.search.deterministic or self.search.stopping == "pbt"
         self._memory = memory_of(self.search)
         self._asked = self.search.trials
@@ -108,19 +111,18 @@ class Search:
         deadline: float | None = None,
         watch: Callable[[Progress], None] | None = None,
         keep: Callable[[], None] | None = None,
+        said: int = 0,
     ) -> None:
-        """Search until all is done, or the clock (`time.monotonic`) passes `deadline`, or Ctrl-C.
+        """Search until all is done, or Ctrl-C, or `deadline` (`time.monotonic`), before which time is kept to train the
+        best again, where that is to be, and for networks to predict as many rows as will be `said`.
 
         What was learnt by then stays. Whatever the deadline, one network learns for an epoch. `keep` is called
         whenever trials have come to a rung.
         """
         started, collected = time.monotonic(), list[Done]()
-        self._deadline, crew = deadline, self._crew()
-
-        def look() -> None:
-            if watch:
-                watch(self._progress(started, deadline))
-
+        crew = self.new_crew()
+        again = len(self.prepared.data.y) if self.refits else 0
+        self.clock = Clock(deadline, crew.threads, self.trials, self.folds, again, said)
         try:
             looked = 0.0
             while self._give_out(crew) or self._given:
@@ -132,8 +134,9 @@ class Search:
                         keep()
                 if time.monotonic() - looked > GLANCE:
                     looked = time.monotonic()
-                    look()
-                if deadline is not None and time.monotonic() > deadline and self._may_end():
+                    if watch:
+                        watch(self.progress(looked - started))
+                if (self.clock.left or 0.0) < 0 and self._may_end():
                     break
         except KeyboardInterrupt:
             self.interrupted = True
@@ -169,7 +172,8 @@ class Search:
             if trial.state == "running":
                 self._begin(trial)
 
-    def _crew(self) -> Crew | LaneCrew:
+    def new_crew(self) -> Crew | LaneCrew:
+        """Threads that do its work."""
         device = self.spec.training.device
         return Crew(self._crew_size) if device == "cpu" else LaneCrew(device)
 
@@ -244,13 +248,14 @@ class Search:
         """The trial that has earned its next rung, or a new one."""
         while (number := self.decide("next", self._ending())) is not None:
             trial = self.trials[number]
-            if trial.state == "paused" and not self._is_too_late(trial):
+            too_late = trial.rung + 1 == self.last and self.clock.is_too_late(trial)
+            if trial.state == "paused" and not too_late:
                 return trial
         if self._in_rounds and begun >= ROUND and self.search.stopping != "pbt":
             return None
         if self.search.stopping == "pbt" and any(trial.rung >= 0 for trial in self.trials):
             return None
-        return self._propose() if self._has_room() else None
+        return self._propose() if self._has_room() and self.clock.is_enough() else None
 
     def _begin(self, trial: Trial) -> None:
         """Put a trial's work for its next rung among what is ready."""
@@ -285,21 +290,13 @@ class Search:
         """Whether no more trials will be proposed."""
         return self.exhausted or (self._asked is not None and len(self.trials) >= self._asked)
 
-    def _is_too_late(self, trial: Trial) -> bool:
-        """Whether a trial cannot come to its next rung in the time that is left, going by the time it took so far."""
-        if self._deadline is None or trial.rung + 2 < len(self.rungs):
-            return False
-        done = max(trial.trained, 1)
-        more = trial.seconds / done * (len(self.folds) - done) / (self._crew_size or cores())
-        return more > self._deadline - time.monotonic()
-
     # Hearing what was done
 
     def _hear(self, crew: Crew | LaneCrew) -> Done | None:
         """What was done next; None where nothing was for a while, or where work was left out."""
-        left = LISTEN if self._deadline is None else min(LISTEN, max(self._deadline - time.monotonic(), 0.001))
+        left = self.clock.left
         try:
-            done: Done | None = crew.listen(left)
+            done: Done | None = crew.listen(LISTEN if left is None else min(LISTEN, max(left, 0.001)))
         except Empty:
             return None
         self._given -= 1
@@ -414,11 +411,12 @@ class Search:
         trial.drop()
         self.changed.add(trial.number)
 
-    def _progress(self, started: float, deadline: float | None) -> Progress:
+    def progress(self, seconds: float, again: tuple[int, int] | None = None) -> Progress:
+        """How far it has come in so many seconds."""
         count = dict.fromkeys(("running", "paused", "stopped", "finished", "failed"), 0)
         for trial in self.trials:
             count[trial.state] += 1
-        seconds = time.monotonic() - started
+        deadline = self.clock.deadline
         return Progress(
             proposed=len(self.trials),
             **count,
@@ -427,6 +425,7 @@ class Search:
             steps=sum(trial.steps for trial in self.trials),
             seconds=seconds,
             left=None if deadline is None else max(deadline - time.monotonic(), 0.0),
+            again=again,
         )
 
     def _end(self) -> None:

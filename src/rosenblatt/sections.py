@@ -188,7 +188,7 @@ class TrainingSpec(Section):
     precision: Literal["auto", "float32", "mixed"] = described(
         "auto",
         "Numbers in which PyTorch trains networks; mixed computes products in 16 bits. auto is mixed for convolutions "
-        "and LSTMs on processors made for it (Intel's AMX), else float32.",
+        "and LSTMs on processors made for it (AMX, AVX-512 BF16), else float32.",
         "Micikevicius et al. 2018",
         only=MLP,
     )
@@ -285,6 +285,12 @@ class SearchSpec(Section):
         "auto",
         "Rows on which trials are compared: one part of the training rows, or each in turn; auto takes one part from "
         "100,000 rows on, of convolutional and recurrent networks from 2,000 on.",
+    )
+    refit: bool | Auto = described(
+        "auto",
+        "Train the best trials again at the end, on all training rows; auto does it where trials were compared on one "
+        "part of them.",
+        only={"kind": list(DEEP)},
     )
     repeats: Annotated[int, Field(ge=1, le=100)] | Auto = described(
         "auto", "Times the folds are dealt anew; auto is 2 below 500 rows, else 1."

@@ -58,11 +58,18 @@ class Trial:
         members = [member for member in self.members if member]
         self.bytes = sum(m.best.nbytes + sum(array.nbytes for array in m.state) for m in members)
         if members:
-            batch = 1 if self.chosen.network.kind == "perceptron" else self.chosen["batch_size"]
-            sizes = [(len(m.history), m.state.order.size) for m in members]
-            self.steps = sum(epochs * (1 if batch == "full" else -(-rows // batch)) for epochs, rows in sizes)
+            self.steps = sum(len(m.history) * self._batches(m.state.order.size) for m in members)
             self.size = members[0].architecture.n_parameters
-            self.epochs = max(epochs for epochs, _ in sizes)
+            self.epochs = max(len(m.history) for m in members)
+
+    def _batches(self, rows: int) -> int:
+        """Steps of an epoch over so many rows."""
+        batch = 1 if self.chosen.network.kind == "perceptron" else self.chosen["batch_size"]
+        return 1 if batch == "full" else -(-rows // batch)
+
+    def cost(self, rows: int, epochs: int) -> float:
+        """Seconds of one core that a network takes for so many epochs over so many rows, going by those so far."""
+        return self.seconds / max(self.steps, 1) * self._batches(rows) * epochs
 
     def rest(self) -> None:
         """Let go of what only learning on would need."""
