@@ -297,15 +297,15 @@ def gpu(device):
     table = grid(f"Network-steps a second on {name}", "networks", "Rosenblatt", "one at a time", "ratio", "goal")
     for what, many, goal in (("mlp", 256, "100x"), ("rnn", 64, "20x"), ("cnn", 64, "5x")):
         if what == "mlp":
-            rng = np.random.default_rng(0)
-            x, t = rng.normal(size=(N, 32)).astype(np.float32), rng.integers(0, 10, (N, 1)).astype(np.float32)
-            rows, array = Rows(x, t, np.ones(N, np.float32)), x
+            rng, n = np.random.default_rng(0), 8 * N
+            x, t = rng.normal(size=(n, 32)).astype(np.float32), rng.integers(0, 10, (n, 1)).astype(np.float32)
+            rows, array = Rows(x, t, np.ones(n, np.float32)), x
             spec = Spec.of(
                 kind="mlp", hidden_sizes=(64, 64), **{**COMMON, "batch_size": 128, "epochs": 20, "dropout": 0.0}
             )
-            spec = resolve(spec.replace(device=device), N, 32)
+            spec, loss = resolve(spec.replace(device=device), n, 32), "cross_entropy"
             members = [
-                new_member(spec, build(spec.network, 32, 10), "cross_entropy", np.arange(N), np.arange(0), (k, 0), rows)
+                new_member(spec, build(spec.network, 32, 10), loss, np.arange(n), np.arange(0), (k, 0), rows)
                 for k in range(many)
             ]
         else:
@@ -314,7 +314,7 @@ def gpu(device):
             for member in members:
                 member.spec = member.spec.replace(device=device)
         epochs, size = members[0].epochs, members[0].spec["batch_size"]
-        steps = epochs * -(-N // size)
+        steps = epochs * -(-len(rows.t) // size)
         list(train([members[0].copy(), members[1].copy()], rows))
         started = time.perf_counter()
         list(train(members, rows))
@@ -336,7 +336,7 @@ def _one_on_gpu(what, array, labels, size, device):
         torch.cuda.synchronize()
         started, steps = time.perf_counter(), 0
         for _ in range(3):
-            for rows in torch.randperm(N, device=device).split(size):
+            for rows in torch.randperm(len(x), device=device).split(size):
                 optimizer.zero_grad()
                 loss_of(model(x[rows]), y[rows]).backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 
+from rosenblatt.data.media import as_medium
 from rosenblatt.deep_estimators import (
     CNNClassifier,
     CNNRegressor,
@@ -161,5 +162,9 @@ def test_hyperparameters_out_of_their_limits_and_of_other_kinds_are_refused():
         CNNClassifier(kernel_size=0).fit(X, y)
     with pytest.raises(TypeError, match="no argument 'cell'"):
         CNNClassifier(cell="gru")
+    texts, answers = ["some words", "other words"] * 5, [0, 1] * 5
+    frame = pl.DataFrame([as_medium(pl.Series("text", texts), "text")])
+    with pytest.raises(SpecError, match=r"rotate is for images, but the rows hold 'text'\. Leave it out"):
+        CNNClassifier(rotate=10).fit(frame, answers)
     with pytest.raises(SpecError, match="There is no device 'cuda:9'"):
         CNNClassifier(device="cuda:9", **TINY).fit(X, y)

@@ -225,7 +225,7 @@ def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
 
 
 def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, monkeypatch):
-    monkeypatch.setattr(searching.Search, "_crew", lambda self: lane_crew.LaneCrew("cpu"))
+    monkeypatch.setattr(searching.Search, "new_crew", lambda self: lane_crew.LaneCrew("cpu"))
     how = (
         "--trials",
         "6",

@@ -14,17 +14,17 @@ import polars as pl
 from scipy.sparse import csr_array, issparse, vstack
 
 from rosenblatt.data.columns import Schema
-from rosenblatt.data.media import Inputs, MediaRows, has_media, row_hashes
+from rosenblatt.data.media import Inputs, MediaRows, kinds_of_media, row_hashes
 from rosenblatt.data.splits import Fold, deal, validation_folds
 from rosenblatt.data.targets import ALONE, Target
 from rosenblatt.data.transforms import Encoder
 from rosenblatt.defaults import DEEP, resolve
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
-from rosenblatt.fields import class_name
+from rosenblatt.fields import IMAGES, class_name
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial, csr_parts
 from rosenblatt.networks.architectures import Architecture, build
 from rosenblatt.networks.deep import Deep, Medium, build_deep
-from rosenblatt.spec import Spec, idle
+from rosenblatt.spec import HYPERPARAMETERS, Spec, idle
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Table
 from rosenblatt.training.member import Member, Record, go_on, new_member, take
@@ -259,13 +259,7 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
     if (kind in DEEP or spec.training.device != "cpu") and find_spec("torch") is None:
         what = f"kind {kind}" if kind in DEEP else f"device {spec.training.device}"
         raise SpecError(f"{what} needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'.")
-    if kind in DEEP and not has_media(data.frame):
-        raise SpecError(
-            f"A network of kind {kind} learns from images, sequences or texts, but there is no such column. Use kind "
-            "mlp, or say which column is text with --text."
-        )
-    if kind not in DEEP and has_media(data.frame):
-        raise SpecError(f"A network of kind {kind} cannot learn from images, sequences or texts. Use cnn or rnn.")
+    _check_media(spec, kinds_of_media(data.frame))
     chosen = resolve(spec, len(data.y), numeric)
     halves = kind == "cnn" or (kind == "rnn" and chosen.network.cell == "lstm")
     if halves and spec.training.device == "cpu" and spec.training.precision == "auto":
@@ -276,6 +270,23 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
         chosen = chosen.replace(label_smoothing=0.0)
     check(spec, chosen, target)
     return chosen
+
+
+def _check_media(spec: Spec, media: list[str]) -> None:
+    """Raise SpecError where a network is not for such columns, or a hyperparameter is not."""
+    kind = spec.network.kind
+    if kind in DEEP and not media:
+        raise SpecError(
+            f"A network of kind {kind} learns from images, sequences or texts, but there is no such column. Use kind "
+            "mlp, or say which column is text with --text."
+        )
+    if kind not in DEEP and media:
+        raise SpecError(f"A network of kind {kind} cannot learn from images, sequences or texts. Use cnn or rnn.")
+    asked = [name for name, known in HYPERPARAMETERS.items() if known.only == IMAGES and spec[name] != known.default]
+    if asked and kind in IMAGES["kind"] and "image" not in media:
+        raise SpecError(f"{asked[0]} is for images, but the rows hold {listed(sorted(set(media)))}. Leave it out.")
+    if spec.training.mixup > 0 and set(media) - {"image"}:
+        raise SpecError(f"mixup mixes images, but the rows hold {listed(sorted(set(media)))}. Leave it out.")
 
 
 def check(spec: Spec, chosen: Spec, target: Target) -> None:
@@ -312,8 +323,9 @@ def architecture_of(spec: Spec, encoder: Encoder, target: Target, member: int) -
     if spec.network.kind not in DEEP:
         return build(spec.network, encoder.width, target.n_outputs, member)
     media = tuple(Medium(*one.medium) for one in encoder.perceived)  # type: ignore[arg-type]
+    mirrored = bool(spec["flip"]) and any(medium.kind == "image" for medium in media)
     return build_deep(
-        spec.network, media, encoder.width, target.n_outputs, each_step=target.each_step, mirrored=bool(spec["flip"]),
+        spec.network, media, encoder.width, target.n_outputs, each_step=target.each_step, mirrored=mirrored,
         member=member,
     )  # fmt: skip
 

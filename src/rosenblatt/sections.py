@@ -208,8 +208,8 @@ class TrainingSpec(Section):
         only=IMAGES,
     )  # fmt: skip
     mixup: float = described(
-        0.0, "How evenly two rows and their targets are mixed; 0 for not.", "Zhang et al. 2018", ge=0, le=10,
-        only={"kind": DEEP},
+        0.0, "How evenly two images and their targets are mixed; 0 for not.", "Zhang et al. 2018", ge=0, le=10,
+        only=IMAGES,
     )  # fmt: skip
     input_dropout: float = described(
         0.0, "Share of inputs set to 0 in each step.", "Srivastava et al. 2014", ge=0, lt=1, only=MLP

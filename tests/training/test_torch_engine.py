@@ -12,7 +12,6 @@ from rosenblatt.training import torch_lanes
 from rosenblatt.training.losses import LOSSES
 from rosenblatt.training.optimizers import OPTIMIZERS
 from rosenblatt.training.population import advance, noted, train
-from rosenblatt.training.torch_batches import plans
 from rosenblatt.training.torch_engine import on_cores, sums_of
 from rosenblatt.training.torch_lanes import Lanes, device_of, shape_of, train_lanes
 from rosenblatt.training.torch_losses import LOSSES as STACKED_LOSSES
@@ -119,6 +118,31 @@ def test_stacked_lanes_that_are_refilled_equal_members_alone(kind):
         np.testing.assert_allclose(ours.state.theta, theirs.state.theta, atol=2e-4)
         np.testing.assert_allclose(ours.best_score, theirs.best_score, atol=2e-4)
         assert ours.state.step[0] == theirs.state.step[0]
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_weights_of_a_unit_are_bounded_and_small_ones_become_none(kind):
+    rows, media = rows_of(kind)
+    bounded = {"max_norm": 0.3, "l1": 1.0, "learning_rate": 0.01}
+    (alone,) = trained([member_of(kind, 0, rows, media, **bounded)], rows)
+    stacked = member_of(kind, 0, rows, media, **bounded)
+    torch_lanes._train(
+        Lanes(stacked, rows, CPU, 2),
+        deque([stacked]),
+        lambda _: None,
+        lambda m, *rest: noted(m, *rest, None).epoch < 4,
+        GO,
+    )
+    for member in (alone, stacked):
+        named = member.architecture.named(member.state.theta)
+        for (_, name), part in named.items():
+            if name == "recurrent_weight":
+                assert np.linalg.norm(part, axis=1).max() <= 0.3 + 1e-5
+        first = next(part for (_, name), part in named.items() if name == "weight")
+        inputs = tuple(range(1, first.ndim)) if member.architecture.kind != "channel_mlp" else 1
+        assert np.sqrt((first**2).sum(axis=inputs)).max() <= 0.3 + 1e-5
+        weights = np.concatenate([part.ravel() for (_, name), part in named.items() if name.endswith("weight")])
+        assert (weights == 0).mean() > 0.05
 
 
 def test_members_of_one_shape_are_stacked_whatever_their_rates():
@@ -245,19 +269,6 @@ def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(kind):
     together = sums_of(member.architecture, member.best, rows, np.arange(N))
     one_by_one = np.concatenate([sums_of(member.architecture, member.best, rows, np.array([k])) for k in range(N)])
     np.testing.assert_allclose(together, one_by_one, atol=1e-5)
-
-
-def test_every_row_is_met_once_in_an_epoch_and_rows_of_one_length_stand_together():
-    rows, media = rows_of("gru")
-    member = member_of("gru", 0, rows, media)
-    made = plans(member.spec, member.state.order, member.recipe.strata, rows, 7, 0)
-    assert sorted(np.concatenate([plan.rows for plan in made]).tolist()) == list(range(80))
-    again = plans(member.spec, member.state.order, member.recipe.strata, rows, 7, 0)
-    other = plans(member.spec, member.state.order, member.recipe.strata, rows, 7, 1)
-    assert all((a.rows == b.rows).all() for a, b in zip(made, again, strict=True))
-    assert any((a.rows != b.rows).any() for a, b in zip(made, other, strict=True))
-    spread = [np.ptp(rows.media[0].lengths[plan.rows]) for plan in made]
-    assert np.mean(spread) < 0.5 * np.ptp(rows.media[0].lengths)
 
 
 def test_images_that_do_not_fit_into_memory_are_decoded_for_each_batch_and_train_the_same():

@@ -85,9 +85,14 @@ def medium_of(dtype: pl.DataType | type[pl.DataType]) -> str:
     return {"image": "image", "text": "text", "steps": "sequence"}.get(first, "")
 
 
+def kinds_of_media(frame: object) -> list[str]:
+    """What the columns of images, sequences and texts of a typed table hold."""
+    return [kind for kind in map(medium_of, frame.dtypes) if kind] if isinstance(frame, pl.DataFrame) else []
+
+
 def has_media(frame: object) -> bool:
     """Whether a typed table has a column of images, sequences or texts."""
-    return isinstance(frame, pl.DataFrame) and any(medium_of(dtype) for dtype in frame.dtypes)
+    return bool(kinds_of_media(frame))
 
 
 def as_medium(series: pl.Series, kind: str) -> pl.Series:

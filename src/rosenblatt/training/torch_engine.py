@@ -23,9 +23,10 @@ from rosenblatt.networks.deep import Deep
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import Member
 from rosenblatt.training.schedules import factors
-from rosenblatt.training.torch_batches import Resident, n_batches, plans
+from rosenblatt.training.torch_batches import Resident
+from rosenblatt.training.torch_dealing import Deck
 from rosenblatt.training.torch_forward import Batch, Stacked
-from rosenblatt.training.torch_stack import CPU, Stack, seeds_of
+from rosenblatt.training.torch_stack import CPU, Stack
 
 NO_MEMORY = "can't allocate memory"  # in what PyTorch raises
 BLOCK = 256  # rows that are predicted at a time
@@ -75,24 +76,19 @@ def learner(member: Member, table: Rows | MediaRows) -> Callable[[np.ndarray, np
     """What trains this member: for as many epochs as there is room for their losses, until the flag to stop is set."""
     keep_memory()
     stack, resident = Stack(member, 1, shared=True), Resident(table, member.architecture, CPU)
-    spec, state = member.spec, member.state
-    batches = n_batches(spec, state.order.size)
-    strata = strata_of(member)
+    deck = Deck(member, table, 1, CPU)
+    deck.put(0, member, strata_of(member))
 
-    @on_cores(spec["cores"])
+    @on_cores(member.spec["cores"])
     def learn(losses: np.ndarray, stop: np.ndarray) -> int:
         for k in range(losses.size):
-            epoch = len(member.history) + k
-            made = [[plan] for plan in plans(spec, state.order, strata, table, int(state.counter[0]), epoch)]
-            rates = rates_of(member, epoch, batches)
-            seeds, total, rows = seeds_of(made, CPU), 0.0, 0
-            for number, batch in enumerate(resident.batches(made, spec["cutout"], spec.training.mixup > 0)):
+            rates = rates_of(member, len(member.history) + k, deck.batches)
+            sizes, total = deck.sizes(k), 0.0
+            for step, (batch, seeds) in enumerate(resident.batches(deck.deal(k), deck.way, sizes)):
                 if stop[0]:
                     return k
-                loss = stack.step(batch, rates[number : number + 1], seeds[number])
-                size = len(made[number][0].rows)
-                total, rows = total + float(loss) * size, rows + size
-            losses[k] = total / rows
+                total += float(stack.step(batch, rates[step : step + 1], seeds)) * sizes[step]
+            losses[k] = total / sum(sizes)
             if not np.isfinite(losses[k]):
                 return k
         return losses.size

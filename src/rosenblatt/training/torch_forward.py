@@ -32,6 +32,7 @@ from rosenblatt.networks.deep import (
     Summary,
 )
 from rosenblatt.training.normalization import EPSILON, RUNNING
+from rosenblatt.training.torch_random import GOLDEN, stirred
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z,
@@ -78,11 +79,8 @@ class Noise:
         rows, units = a.shape[1], a[0, 0].numel()  # a row's place does not depend on how long the others are
         place = torch.arange(rows, dtype=torch.int32, device=a.device)[:, None] * APART
         place = place + torch.arange(units, dtype=torch.int32, device=a.device)
-        bits = (place * -1640531527).view(1, *a.shape[1:]) ^ (self.seeds * (2 * next(self._calls) + 1)).view(shape)
-        bits = (bits ^ ((bits >> 16) & 0xFFFF)) * -2048144789  # the finalizer of MurmurHash3
-        bits = (bits ^ ((bits >> 13) & 0x7FFFF)) * -1028477387
-        bits = ((bits ^ ((bits >> 16) & 0xFFFF)) >> 8) & 0xFFFFFF
-        keep = bits >= (rate * 2**24).to(torch.int32).view(shape)
+        bits = (place * GOLDEN).view(1, *a.shape[1:]) ^ (self.seeds * (2 * next(self._calls) + 1)).view(shape)
+        keep = (stirred(bits) >> 8).bitwise_and_(0xFFFFFF) >= (rate * 2**24).to(torch.int32).view(shape)
         return a * (keep.to(a.dtype) / (1 - rate).view(shape).to(a.dtype))
 
 

@@ -1,8 +1,8 @@
 """In: members of any shapes, and a device. Out: members trained, those of one shape as one stack, lane by lane.
 
 A stack has so many lanes as fit into the memory. All lanes train an epoch; a lane whose member is done takes the next
-one of its shape, so that the stack never shrinks and nothing is made anew. On a GPU a step on a table of numbers is
-captured once, as a CUDA graph.
+one of its shape, so that the stack never shrinks and nothing is made anew. A step reads what it needs from places that
+stay, so that a GPU can repeat it by itself.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from rosenblatt.training.dense import Recipe, Rows
 from rosenblatt.training.engine import mean_loss
 from rosenblatt.training.losses import LINKS, predict_from_sums
 from rosenblatt.training.member import Member
-from rosenblatt.training.torch_batches import Plan, Resident, n_batches, plans
+from rosenblatt.training.torch_batches import Resident, Span
+from rosenblatt.training.torch_dealing import Dealt, Deck, Way, n_batches, way_of
 from rosenblatt.training.torch_engine import rates_of, said, strata_of
-from rosenblatt.training.torch_forward import GROUPED, IM2COL, Batch, Stacked
-from rosenblatt.training.torch_stack import Stack, seeds_of
+from rosenblatt.training.torch_forward import GROUPED, IM2COL, Stacked
+from rosenblatt.training.torch_graphs import Repeater
+from rosenblatt.training.torch_stack import Stack
 
 MOST = 1024  # lanes
 SHARE = 0.8  # of the memory that is free, for lanes
-WARM = 3  # steps before one is captured
+ROUND = 16  # steps of sequences: batches whose longest ones differ by less are repeated alike
 BLOCK = 1024  # rows that are predicted at a time
 TIMED = 3  # steps by which two ways of convolution are compared
 
@@ -55,20 +57,19 @@ class Shape(NamedTuple):
     averages: bool
     batches: int
     rows: int  # of a batch
-    mixes: bool
-    cutout: float
     precision: str
-    ways: tuple[bool, ...]  # dropout of units, of inputs, L1, bounded norms: whether a step has them
+    way: Way
+    parts: tuple[bool, ...]  # dropout of units, of inputs, smoothing, L1, bounded norms: whether a step has them
 
 
 def shape_of(member: Member) -> Shape:
     """The shape of a member."""
     spec, n, recipe = member.spec, member.state.order.size, cast("Recipe", member.recipe)
-    ways = tuple(value > 0 for value in (recipe.dropout, recipe.input_dropout, recipe.l1, recipe.max_norm))
-    batches = n_batches(spec, n)
+    amounts = (recipe.dropout, recipe.input_dropout, recipe.smoothing, recipe.l1, recipe.max_norm)
+    batches, averages = n_batches(spec, n), member.state.mean.size > 0
     return Shape(
-        member.architecture, member.loss, spec.training.optimizer, member.state.mean.size > 0, batches,
-        -(-n // batches), spec.training.mixup > 0, float(spec["cutout"]), spec.training.precision, ways,
+        member.architecture, member.loss, spec.training.optimizer, averages, batches, -(-n // batches),
+        spec.training.precision, way_of(spec), tuple(amount > 0 for amount in amounts),
     )  # fmt: skip
 
 
@@ -78,14 +79,12 @@ class Lanes:
     def __init__(self, like: Member, table: Rows | MediaRows, device: torch.device, lanes: int) -> None:
         self.shape, self.table, self.device = shape_of(like), table, device
         self.members: list[Member | None] = [None] * lanes
-        self.stack = Stack(like, lanes, device)
+        self.stack, self.deck = Stack(like, lanes, device), Deck(like, table, lanes, device)
         self.resident = Resident(table, like.architecture, device)
-        for lane in range(lanes):
-            self.stack.clear(lane)
-        self._order = like.state.order[:1]
-        self._graph: Any = None
-        self._loss = torch.zeros(lanes, device=device, dtype=torch.float32)
-        self._steps = 0
+        self._order, self._repeat = like.state.order[:1], Repeater(device)
+        self._dealt: Dealt | None = None  # places from which steps read
+        self._rates = torch.zeros(lanes, self.shape.batches, 3, device=device, dtype=torch.float32)
+        self._number = torch.zeros(1, device=device, dtype=torch.int64)  # of the step within its epoch
 
     @property
     def free(self) -> list[int]:
@@ -96,41 +95,54 @@ class Lanes:
         """Give a lane a member of this shape."""
         self.members[lane] = member
         self.stack.put(lane, member)
+        self.deck.put(lane, member, strata_of(member))
 
     def empty(self, lane: int) -> None:
         """Take a lane's member away."""
         self.members[lane] = None
         self.stack.clear(lane)
+        self.deck.clear(lane)
 
     def epoch(self, stop: np.ndarray) -> np.ndarray | None:
         """An epoch of all members; their mean losses (lanes,), or None where it was stopped half-way.
 
         Members are written back when it is over, so that one that is interrupted can be begun again.
         """
-        shape = self.shape
-        made = [self.planned(member) for member in self.members]
-        steps = [[one[k] for one in made] for k in range(shape.batches)]
-        rates = np.ones((len(self.members), shape.batches, 3))
-        for lane, member in enumerate(self.members):
-            if member is not None:
-                rates[lane] = rates_of(member, len(member.history), shape.batches)
-        told = torch.from_numpy(rates.transpose(1, 0, 2).copy()).to(self.device, torch.float32)
         total = torch.zeros(len(self.members), device=self.device, dtype=torch.float32)
-        if self._may_capture():
-            for k, step in enumerate(steps):
-                if stop[0]:
-                    return None
-                total += self._captured(step, told[k])
-        else:
-            seeds = seeds_of(steps, self.device)
-            for k, batch in enumerate(self.resident.batches(steps, shape.cutout, shape.mixes)):
-                if stop[0]:
-                    return None
-                total += self.stack.step(batch, told[k], seeds[k])
+        for loss in self.steps():
+            if stop[0]:
+                return None
+            total += loss
+        self.stack.get(self.members)
+        return (total / self.shape.batches).cpu().numpy().astype(np.float64)
+
+    def steps(self) -> Iterator[Tensor]:
+        """The losses (lanes,) of one step of an epoch after the other."""
+        dealt, rates = self.deck.deal(), np.ones((len(self.members), self.shape.batches, 3))
         for lane, member in enumerate(self.members):
             if member is not None:
-                self.stack.get(lane, member)
-        return (total / shape.batches).cpu().numpy().astype(np.float64)
+                rates[lane] = rates_of(member, len(member.history), self.shape.batches)
+        self._rates.copy_(torch.from_numpy(rates))
+        if self.resident.streams:
+            for k, (batch, seeds) in enumerate(self.resident.batches(dealt, self.shape.way)):
+                yield self.stack.step(batch, self._rates[:, k], seeds)
+            return
+        if self._dealt is None:
+            self._dealt = dealt
+        for place, new in zip(self._dealt.tensors(), dealt.tensors(), strict=True):
+            place.copy_(new)
+        self._number.zero_()
+        for spans in self.resident.spans(dealt, ROUND):
+            yield self._repeat(spans, lambda spans=spans: self._step(spans))  # type: ignore[misc]
+
+    def _step(self, spans: tuple[Span, ...]) -> Tensor:
+        """The next step, of what stands in its places; nothing is asked of the host."""
+        assert self._dealt is not None  # noqa: S101 - set before
+        dealt = self._dealt.batch(self._number)
+        batch = self.resident.batch(dealt, self.shape.way, spans)
+        loss = self.stack.step(batch, self._rates.index_select(1, self._number).squeeze(1), dealt.seeds)
+        self._number += 1
+        return loss
 
     def validated(self) -> dict[int, tuple[np.ndarray, float]]:
         """By lane: what each member says of its validation rows (n, K), and its mean loss on them."""
@@ -184,53 +196,6 @@ class Lanes:
                 times[way] = begin.elapsed_time(end)
         self.stack.net.convolve = min(times, key=times.__getitem__)
 
-    def planned(self, member: Member | None) -> list[Plan]:
-        """The batches of a member's next epoch; of a lane without one, rows that weigh nothing."""
-        shape = self.shape
-        if member is None:
-            rows, none = np.resize(self._order, shape.rows), np.zeros(shape.rows, np.float32)
-            return [Plan(rows, none, None, 1.0, 0)] * shape.batches
-        state, epoch = member.state, len(member.history)
-        return plans(
-            member.spec, state.order, strata_of(member), self.table, int(state.counter[0]), epoch, size=shape.rows
-        )
-
-    def _may_capture(self) -> bool:
-        """Whether a step always is the same to the device: on a GPU, with a table of plain numbers."""
-        return self.device.type == "cuda" and not getattr(self.table, "media", ())
-
-    def _captured(self, step: list[Plan], rates: Tensor) -> Tensor:
-        """A step by its graph, which is captured once the device is warm."""
-        rows = torch.from_numpy(np.stack([plan.rows for plan in step]))
-        weight = torch.from_numpy(np.stack([plan.weight for plan in step]))
-        seeds = seeds_of([step], torch.device("cpu"))[0]
-        if self._steps == 0:
-            self._fed = [one.to(self.device) for one in (rows, weight, rates, seeds)]
-        for held, new in zip(self._fed, (rows, weight, rates, seeds), strict=True):
-            held.copy_(new, non_blocking=True)
-        self._steps += 1
-        if self._graph is not None:
-            self._graph.replay()
-            return self._loss.clone()
-        if self._steps <= WARM:
-            side = torch.cuda.Stream(self.device)
-            side.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(side):
-                loss = self._plain_step()
-            torch.cuda.current_stream(self.device).wait_stream(side)
-            return loss
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._loss = self._plain_step()
-        self._graph = graph
-        graph.replay()
-        return self._loss.clone()
-
-    def _plain_step(self) -> Tensor:
-        rows, weight, rates, seeds = self._fed
-        batch = Batch(self.resident.x[rows], (), (), self.resident.t[rows], weight)
-        return self.stack.step(batch, rates, seeds)
-
 
 def lanes_for(like: Member, table: Rows | MediaRows, device: torch.device, waiting: int) -> int:
     """How many lanes there is memory for: by what one lane takes in one step, and what is free."""
@@ -240,11 +205,8 @@ def lanes_for(like: Member, table: Rows | MediaRows, device: torch.device, waiti
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     probe = Lanes(like, table, device, 1)
-    probe.fill(0, like.copy())
-    probe.members[0] = None  # what it learns is not kept
-    step = [probe.planned(like)[0]]
-    batch = next(probe.resident.batches([step], 0.0, probe.shape.mixes))
-    probe.stack.step(batch, torch.ones(1, 3, device=device, dtype=torch.float32), seeds_of([step], device)[0])
+    probe.fill(0, like.copy())  # what it learns is not kept
+    next(probe.steps())
     resident = probe.resident.bytes
     taken = max(torch.cuda.max_memory_allocated(device) - before - resident, 1)
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -7,6 +7,7 @@ axis P; one member on a CPU is a stack of one, whose arrays are the member's own
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import numpy as np
@@ -24,12 +25,11 @@ from rosenblatt.training.torch_losses import LOSSES
 from rosenblatt.training.torch_optimizers import OPTIMIZERS
 
 CPU = torch.device("cpu")
-_COLUMNS = (
+COLUMNS = (
     "beta1", "beta2", "input_dropout", "dropout", "smoothing", "loss_parameter", "clip_norm", "max_norm", "l1",
     "averaging",
 )  # fmt: skip
-
-
+IDLE = tuple(0.5 if name.startswith("beta") else 0.0 for name in COLUMNS)  # of a lane that trains nothing
 DROPOUTS = ("dropout", "input_dropout")
 
 
@@ -54,10 +54,11 @@ class Stack:
         self._g = self.gradient[0].numpy() if shared else np.empty(0)
         self.net = Stacked(self.architecture, self.theta, self.gradient)
         self.steps = torch.zeros(lanes, 1, device=device, dtype=torch.float32)
-        self.columns = {name: torch.zeros(lanes, 1, device=device, dtype=torch.float32) for name in _COLUMNS}
-        self.rates, self.decays, self.shrinks = (
-            torch.zeros(lanes, n, device=device, dtype=torch.float32) for _ in range(3)
-        )
+        self._numbers = torch.tensor([IDLE] * lanes, device=device, dtype=torch.float32)
+        self.columns = {name: self._numbers[:, k : k + 1] for k, name in enumerate(COLUMNS)}
+        each = 0 if shared else n  # one alone is updated by its recipe
+        self._factors = torch.zeros(3, lanes, each, device=device, dtype=torch.float32)
+        self.rates, self.decays, self.shrinks = self._factors
         self._weights = [part for part in self.architecture.parts if part.name.endswith("weight")]
         if shared:
             self._take_recipe(0, like)
@@ -70,35 +71,36 @@ class Stack:
         self.steps[lane] = float(state.step[0])
         self._take_recipe(lane, member)
 
-    def get(self, lane: int, member: Member) -> None:
-        """Write what a lane has come to into its member."""
-        state = member.state
-        for tensor, array in ((self.theta, state.theta), (self.m, state.m), (self.v, state.v), (self.mean, state.mean)):
-            array[:] = tensor[lane].cpu().numpy()
-        state.step[0] = int(self.steps[lane, 0])
+    def get(self, members: Sequence[Member | None]) -> None:
+        """Write what each lane has come to into its member."""
+        names, steps = ("theta", "m", "v", "mean"), self.steps[:, 0].tolist()
+        come_to = {name: getattr(self, name).cpu().numpy() for name in names}
+        for lane, member in enumerate(members):
+            if member is not None:
+                for name in names:
+                    getattr(member.state, name)[:] = come_to[name][lane]
+                member.state.step[0] = int(steps[lane])
 
     def clear(self, lane: int) -> None:
         """Have a lane train nothing."""
         self.recipes[lane] = None
         self.theta[lane].zero_()
-        for name, column in self.columns.items():
-            column[lane] = 0.5 if name.startswith("beta") else 0.0
-        self.rates[lane].zero_()
+        self._numbers[lane] = torch.tensor(IDLE, dtype=torch.float32)
+        self._factors[:, lane].zero_()
 
     def _take_recipe(self, lane: int, member: Member) -> None:
         recipe = cast("Recipe", member.recipe)
         self.recipes[lane] = recipe
-        for name, column in self.columns.items():
-            column[lane] = getattr(recipe, name)
+        self._numbers[lane] = torch.tensor([getattr(recipe, name) for name in COLUMNS], dtype=torch.float32)
         known = [one for one in self.recipes if one is not None]
         self.drops = {name: any(getattr(one, name) > 0 for one in known) for name in DROPOUTS}
         self.smooths = any(one.smoothing > 0 for one in known)
         if self.shared:
             return
-        for where in (self.rates, self.decays, self.shrinks):
-            where[lane].zero_()
-        for (lo, hi), (rate, decay, shrinks) in zip(recipe.groups, recipe.rates, strict=True):
-            self.rates[lane, lo:hi], self.decays[lane, lo:hi], self.shrinks[lane, lo:hi] = rate, decay, shrinks
+        factors = np.zeros((3, self.theta.shape[1]), np.float32)
+        for (lo, hi), of_group in zip(recipe.groups, recipe.rates, strict=True):
+            factors[:, lo:hi] = np.array(of_group)[:, None]
+        self._factors[:, lane] = torch.from_numpy(factors)
 
     def step(self, batch: Batch, factors: np.ndarray | Tensor, seeds: Tensor) -> Tensor:
         """One update of all: factors (P, 3) of learning rate, dropout and decay, seeds (P,) int32 of dropout.
@@ -108,8 +110,7 @@ class Stack:
         told = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).float()
         rates = [self.columns[name][:, 0] * told[:, 1] if self.drops[name] else None for name in DROPOUTS]
         noise = Noise(seeds, *rates)
-        kept = self.device.type != "cpu"  # what is cast is kept for all threads alike: one would empty another's
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed, cache_enabled=kept):
+        with self._precision():
             z = self.net(batch, noise)
         loss = self.mean_loss(z.float() if self.mixed else z, batch)
         self.net.backward(loss.sum())
@@ -120,6 +121,13 @@ class Stack:
                 self.net.move_on()
                 self._update(told)
         return loss.detach()
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        """Where products are computed in 16 bits, if they are."""
+        if not self.mixed:
+            return nullcontext()
+        kept = self.device.type != "cpu"  # what is cast is kept for all threads alike: one would empty another's
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=kept)
 
     def mean_loss(self, z: Tensor, batch: Batch) -> Tensor:
         """(P,) over the rows, or over all their steps."""
@@ -188,7 +196,7 @@ class Stack:
         for part in self._weights:
             weights = self.theta[:, part.start : part.end].view(self.P, *part.shape)
             over = _inputs_of(self.architecture, part)
-            norm = weights.norm(dim=over, keepdim=True)
+            norm = torch.linalg.vector_norm(weights, dim=over, keepdim=True)
             limit = most.view(-1, *(1,) * len(part.shape))
             weights.mul_(torch.where((limit > 0) & (norm > limit), limit / norm, torch.ones_like(norm)))
 
@@ -197,8 +205,3 @@ def _inputs_of(architecture: Architecture | Deep, part: Part) -> tuple[int, ...]
     """The axes of a stack of weights that run over the inputs of a unit: dense ones are (P, in, out)."""
     dense = isinstance(architecture, Architecture) or part.layer >= architecture.n_layers - architecture.head.n_layers
     return (len(part.shape) - 1,) if dense or len(part.shape) == 3 else tuple(range(2, len(part.shape) + 1))
-
-
-def seeds_of(steps: Sequence[Sequence[Any]], device: torch.device) -> Tensor:
-    """(steps, P) int32, of the plans of each member."""
-    return torch.tensor([[plan.seed for plan in step] for step in steps], dtype=torch.int32, device=device)
