@@ -157,9 +157,16 @@ def test_a_series_is_forecast(run, tmp_path):
     status, out, _ = run("predict", "sales.rosenblatt", "sales.csv")
     assert pl.read_csv(out.encode()).columns == ["step", "sales"]
     assert pl.read_csv(out.encode()).height == 6
-    status, _, err = run("evaluate", "sales.rosenblatt", "sales.csv")
+    status, out, _ = run("evaluate", "sales.rosenblatt", "sales.csv", "--json", "--report", "windows.html")
+    assert status == 0
+    assert (tmp_path / "windows.html").exists()
+    told = json.loads(out)
+    assert told["rows"] == 96 - 6 - 2 + 1  # windows of two steps at least, with six known ones after them
+    assert told["scores"]["mean absolute error"].keys() == {"model", "baseline"}
+    pl.DataFrame({"month": months[:3], "sales": [1, 2, 3]}).write_csv(tmp_path / "short.csv")
+    status, _, err = run("evaluate", "sales.rosenblatt", "short.csv")
     assert status == 2
-    assert "Forecasts and texts are scored when they are fit" in err
+    assert "No series is longer" in err
 
 
 def test_a_text_is_learnt_and_written_on(run, tmp_path):
@@ -184,11 +191,35 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
     assert run("generate", "book.rosenblatt", "--prompt", "It", "--seed", "3") == run(
         "generate", "book.rosenblatt", "--prompt", "It", "--seed", "3"
     )
+    (tmp_path / "more.txt").write_text("It was the worst of times. " * 9)
+    (tmp_path / "odd.txt").write_text("emit fo tsrow eht saw tI. " * 9)
+    told = {}
+    for name in ("more", "odd"):
+        status, out, _ = run("evaluate", "book.rosenblatt", f"{name}.txt", "--json")
+        assert status == 0
+        told[name] = json.loads(out)["scores"]["perplexity"]["model"]
+    assert told["more"] < 2 < told["odd"]
+    (tmp_path / "letter.txt").write_text("I")
+    assert "is too short: there is no token that follows another" in run("evaluate", "book.rosenblatt", "letter.txt")[2]
     status, _, err = run("predict", "book.rosenblatt", "book.txt")
     assert status == 2
     assert "Use rosenblatt generate" in err
     (tmp_path / "short.txt").write_text("x")
     assert "too few to learn from" in run("fit", "short.txt", *how)[2]
+
+
+@pytest.mark.parametrize("tokens", ["words", "subwords"])
+def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
+    (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times, said the king. " * 40)
+    how = ("--task", "language", "--tokens", tokens, "--max-length", "16", "--learning-rate", "0.03", "--epochs", "30")
+    status, _, err = run("fit", "book.txt", "--kind", "rnn", *how, "--recurrent-width", "24")
+    assert (status, err) == (0, "")
+    model = load_model("book.rosenblatt")
+    assert model.encoder.perceived[0].vocabulary.tokens == model.target.labels[1:]
+    _, out, _ = run(
+        "generate", "book.rosenblatt", "--prompt", "It was the best of", "--length", "6", "--temperature", "0"
+    )
+    assert out.lower().startswith("it was the best of times, it was the")
 
 
 def test_generate_refuses_models_of_other_tasks(run, names):

@@ -273,16 +273,21 @@ def evaluate(
 ) -> None:
     """Score a saved model on a table that holds the answers, beside a trivial baseline.
 
+    Forecasts are scored on all windows of the series in a table, languages on a text.
+
     \b
     rosenblatt evaluate people.rosenblatt people-with-answers.csv
+    rosenblatt evaluate book.rosenblatt another-book.txt
     """
     check_places([report], inputs=[model, table])
     from rosenblatt import experiment
+    from rosenblatt.data.sources import read_text
     from rosenblatt.modelfile import load_model
 
     say = teller(as_json)
     loaded = load_model(model)
-    found, fitted = experiment.evaluate(loaded, read(table, header, encoding, say), say, threads)
+    rows = read_text(table) if loaded.target.task == "language" else read(table, header, encoding, say)
+    found, fitted = experiment.evaluate(loaded, rows, say, threads)
     _show_scores(found, say, as_json, loaded, {"model": model, "rows": len(fitted.truth), "report": report})
     _save_report(fitted, report, say)
 

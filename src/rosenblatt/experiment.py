@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from rosenblatt.choosing import CANDIDATES, Outcome, outcome
 from rosenblatt.data.collections import IMAGE
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.media import Ragged
+from rosenblatt.data.perception import TextEncoding
 from rosenblatt.data.sources import Table
 from rosenblatt.data.targets import Target
 from rosenblatt.data.windows import Windows
@@ -28,7 +29,7 @@ from rosenblatt.fields import Task
 from rosenblatt.learning import Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model
 from rosenblatt.modelfile import digest, to_bytes, write_file
-from rosenblatt.problem import Asked, Say, answered, pose
+from rosenblatt.problem import Asked, Say, answered, pose, text_to_score
 from rosenblatt.recording import Recorder
 from rosenblatt.refitting import refit
 from rosenblatt.scores import Score, baseline, forecast_scores, of_steps, scores
@@ -287,15 +288,22 @@ def forecast(model: Model, table: Table, say: Say = print, threads: int | None =
 
 
 def evaluate(model: Model, table: Table, say: Say = print, threads: int | None = None) -> tuple[list[Score], Fitted]:
-    """The scores of a model on a table with answers. Raises TableError where it does not fit."""
-    if "windows" in model.facts or model.target.task == "language":
-        raise TableError(
-            "Forecasts and texts are scored when they are fit, on what comes last. Fit again on this table."
-        )
-    frame, truth = answered(table, model.target, say)
+    """The scores of a model on a table with answers; of a forecast on all windows of its series, of a language on a
+    text. Raises TableError where it does not fit."""
+    windows = Windows.model_validate(model.facts["windows"]) if "windows" in model.facts else None
+    if windows:
+        frame = windows.rows(table.frame, say)
+        truth = frame.select(windows.answers).to_numpy()
+    elif model.target.task == "language":
+        encoding = cast("TextEncoding", model.encoder.perceived[0])
+        frame, truth = text_to_score(table, encoding.vocabulary, encoding.longest, say)
+    else:
+        frame, truth = answered(table, model.target, say)
     decoded = model.decoded_typed(model.schema.read(frame, say), threads)
     base = model.facts.get("baseline") or baseline(model.target, truth)
-    found = scores(model.target, truth, decoded, base)
+    found = _scores(model.target, windows, frame, truth, decoded, base)
+    if windows:
+        truth, decoded = (windows.in_units(frame, one) for one in (truth, decoded))
     truth, decoded = of_steps(model.target, truth, decoded)
     return found, Fitted(model, found, frame, truth, decoded, frame.head(CHECKED_ROWS))
 

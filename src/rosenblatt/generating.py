@@ -68,7 +68,7 @@ def written(
     for token in islice(drawn, length):
         tokens.append(token)
         whole = vocabulary.decode(tokens)
-        if vocabulary.unit == "words" and not said and prompt:
+        if vocabulary.unit == "words" and prompt and whole[:1].isalnum():
             whole = f" {whole}"
         yield whole[len(said) :]
         said = whole

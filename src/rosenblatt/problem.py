@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -181,28 +182,25 @@ def _of_text(table: Table, spec: Spec, say: Say) -> Problem:
     if spec.network.kind != "rnn":
         spec = spec.replace(kind="rnn")
     spec = spec.replace(bidirectional=False, members=1 if spec.training.members == "auto" else spec.training.members)
-    text = "\n".join(table.frame[TEXT].to_list())
+    text = whole_text(table)
     size = len(text)
     first_test = round(size * (1 - spec.data.test_fraction))
     first_spared = round(first_test * (1 - SPARED))
     unit = "characters" if spec.data.tokens == "auto" else spec.data.tokens
-    spec = spec.replace(tokens=unit)
-    vocabulary = Vocabulary.learn(
-        _pieces(text[:first_spared], unit), unit, spec.data.vocabulary, spec.data.min_token_count
-    )
     longest = PIECE[unit] if spec.data.max_length == "auto" else spec.data.max_length
-    spec = spec.replace(max_length=longest)
-    say(f"text: {size:,} characters, a vocabulary of {vocabulary.size:,} {unit}")
-    parts = [
-        _rows_of_text(part, vocabulary, longest)
+    spec = spec.replace(tokens=unit, max_length=longest)
+    how = unit, spec.data.vocabulary, spec.data.min_token_count
+    rough = Vocabulary.learn(text[:first_spared].splitlines(keepends=True), *how)
+    pieces = [
+        _pieces(part, rough, longest)
         for part in (text[:first_spared], text[first_spared:first_test], text[first_test:])
     ]
+    vocabulary = Vocabulary.learn(pieces[0], *how)  # as networks learn it from the rows
+    parts = [_answered_pieces(some, vocabulary, longest) for some in pieces]
+    say(f"text: {size:,} characters, a vocabulary of {vocabulary.size:,} {unit}")
     if not parts[0][0]:
         raise TableError(f"The text has only {size:,} characters, too few to learn from. Give a longer one.")
-    most = max(MOST_SAID // (longest * vocabulary.size), 1)
-    if len(parts[2][0]) > most:
-        say(f"the test is on the first {most:,} of {len(parts[2][0]):,} rows, as there are many tokens")
-        parts[2] = (parts[2][0][:most], parts[2][1][:most])
+    parts[2] = _few_enough(*parts[2], vocabulary, say)
     say(
         f"rows of {longest} tokens: "
         + ", ".join(
@@ -222,28 +220,43 @@ def _of_text(table: Table, spec: Spec, say: Say) -> Problem:
     )
 
 
-def _pieces(text: str, unit: str) -> list[str]:
-    """The text in parts that a tokenizer learns from."""
-    return text.splitlines(keepends=True) if unit == "subwords" else [text]
+def whole_text(table: Table) -> str:
+    """The text of a table of one column, whose rows are its lines."""
+    return "\n".join(table.frame[TEXT].to_list())
 
 
-def _rows_of_text(text: str, vocabulary: Vocabulary, longest: int) -> tuple[list[str], np.ndarray]:
-    """Pieces of so many tokens, and for each token the one that follows it, (n, longest); -1 after the end."""
-    rows, pieces = list[str](), vocabulary.spans(text)
-    answers = list[np.ndarray]()
-    for first in range(0, len(pieces) - 1, longest):
-        some = pieces[first : first + longest]
-        piece = text[some[0][0] : some[-1][1]]
-        tokens = vocabulary.encode(piece)[:longest]
-        following = (
-            text[pieces[first + len(some)][0] : pieces[first + len(some)][1]] if first + len(some) < len(pieces) else ""
-        )
-        after = vocabulary.encode(following)[:1] if following else np.array([-1])
-        row = np.full(longest, -1.0)
-        row[: tokens.size] = np.concatenate([tokens[1:], after])[: tokens.size]
-        rows.append(piece)
-        answers.append(row)
-    return rows, np.array(answers).reshape(len(rows), longest)
+def text_to_score(table: Table, vocabulary: Vocabulary, longest: int, say: Say) -> tuple[pl.DataFrame, np.ndarray]:
+    """Another text in rows of so many tokens, and for each token the one that follows it. Raises TableError."""
+    rows, answers = _answered_pieces(_pieces(whole_text(table), vocabulary, longest), vocabulary, longest)
+    if not rows:
+        raise TableError(f"{table.source!r} is too short: there is no token that follows another. Give a longer text.")
+    rows, answers = _few_enough(rows, answers, vocabulary, say)
+    return pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)}), answers
+
+
+def _pieces(text: str, vocabulary: Vocabulary, longest: int) -> list[str]:
+    """The text in pieces of so many tokens, the last of which may be shorter."""
+    starts = [start for start, _ in vocabulary.spans(text)[::longest]]
+    return [text[a:b] for a, b in pairwise([*starts, len(text)])]
+
+
+def _answered_pieces(pieces: list[str], vocabulary: Vocabulary, longest: int) -> tuple[list[str], np.ndarray]:
+    """Pieces of a text, and for each token the one that follows it, (n, longest); -1 where none does."""
+    tokens = [vocabulary.encode(piece) for piece in pieces]
+    answers = np.full((len(pieces), longest), -1.0)
+    for place, (ours, after) in enumerate(zip(tokens, [*tokens[1:], tokens[0][:0]] if tokens else [], strict=True)):
+        following = np.concatenate([ours[1:], after[:1]])[:longest]
+        answers[place, : following.size] = following
+    known = np.flatnonzero(answers.max(axis=1, initial=-1) >= 0)
+    return [pieces[place] for place in known], answers[known]
+
+
+def _few_enough(rows: list[str], answers: np.ndarray, vocabulary: Vocabulary, say: Say) -> tuple[list[str], np.ndarray]:
+    """As many rows of a test as there is memory for the probabilities of all tokens."""
+    most = max(MOST_SAID // (answers.shape[1] * vocabulary.size), 1)
+    if len(rows) > most:
+        say(f"the test is on the first {most:,} of {len(rows):,} rows, as there are many tokens")
+    return rows[:most], answers[:most]
 
 
 def _question(frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, say: Say) -> Question:

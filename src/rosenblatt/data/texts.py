@@ -111,7 +111,7 @@ def _trained(texts: Sequence[str], most: int) -> Any:
     """Byte pairs that come together most, merged (Sennrich et al. 2016), over bytes, so that nothing is unknown."""
     library = _tokenizers()
     tokenizer = library.Tokenizer(library.models.BPE())
-    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False)
     tokenizer.decoder = library.decoders.ByteLevel()
     alphabet = library.pre_tokenizers.ByteLevel.alphabet()
     trainer = library.trainers.BpeTrainer(
