@@ -212,7 +212,12 @@ class TrainingSpec(Section):
         only=IMAGES,
     )  # fmt: skip
     input_dropout: float = described(
-        0.0, "Share of inputs set to 0 in each step.", "Srivastava et al. 2014", ge=0, lt=1, only=MLP
+        0.0,
+        "Share of inputs set to 0 in each step; of texts, of tokens that are hidden.",
+        "Srivastava et al. 2014",
+        ge=0,
+        lt=1,
+        only=MLP,
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = described(
         "auto",

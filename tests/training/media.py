@@ -36,6 +36,7 @@ KINDS = {
         "embedding_size": 5,
         "summary": "mean",
         "bidirectional": False,
+        "input_dropout": 0.2,
     },
     "channel_mlp": {"kind": "channel_mlp", "hidden_sizes": (8, 4), "input_dropout": 0.1},
     "mlp": {"kind": "mlp", "hidden_sizes": (8, 8), "residual": True, "normalization": "layer", "dropout": 0.2},

@@ -171,3 +171,17 @@ def test_dropout_depends_on_nothing_but_the_members_seed():
     torch.testing.assert_close(both.mean(dim=(1, 2)), torch.ones(2), atol=0.02, rtol=0)
     masks = (both[0] == 0).float().flatten()
     assert abs(torch.corrcoef(torch.stack([masks[:-1], masks[1:]]))[0, 1]) < 0.03
+
+
+def test_inputs_of_all_kinds_are_dropped():
+    seeds, rate = torch.tensor([5, 9], dtype=torch.int32), torch.tensor([0.2, 0.4])
+    noise = Noise(seeds, None, rate)
+    tokens = noise.drop_inputs(torch.full((2, 300, 20), 7))
+    assert tokens.unique().tolist() == [0, 7]  # token 0 is unknown
+    assert abs((tokens == 0).float().mean(dim=(1, 2)) - rate).max() < 0.02
+    for shape in ((2, 60, 12, 3), (2, 30, 3, 8, 8)):  # steps; images
+        kept = noise.drop_inputs(torch.ones(shape)).flatten(1)
+        assert abs((kept == 0).float().mean(dim=1) - rate).max() < 0.03
+        torch.testing.assert_close(kept.mean(dim=1), torch.ones(2), atol=0.05, rtol=0)
+    medium = torch.ones(2, 5, 4)
+    assert Noise(seeds, rate, None).drop_inputs(medium) is medium

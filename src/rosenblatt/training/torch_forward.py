@@ -75,13 +75,23 @@ class Noise:
 
     def drop(self, a: Tensor, rate: Tensor) -> Tensor:
         """a (P, ...) with a share of it 0, and the rest scaled up (Srivastava et al. 2014, inverted)."""
+        keep = self._kept(a, rate)
+        return a * (keep.to(a.dtype) / (1 - rate).view(-1, *(1,) * (a.dim() - 1)).to(a.dtype))
+
+    def drop_inputs(self, medium: Tensor) -> Tensor:
+        """An image, steps or tokens, of which a share is 0; token 0 is one that is not known."""
+        if self.inputs is None:
+            return medium
+        return medium * self._kept(medium, self.inputs) if medium.dim() == 3 else self.drop(medium, self.inputs)
+
+    def _kept(self, a: Tensor, rate: Tensor) -> Tensor:
+        """Which numbers of a (P, ...) stay."""
         shape = (-1,) + (1,) * (a.dim() - 1)
         rows, units = a.shape[1], a[0, 0].numel()  # a row's place does not depend on how long the others are
         place = torch.arange(rows, dtype=torch.int32, device=a.device)[:, None] * APART
         place = place + torch.arange(units, dtype=torch.int32, device=a.device)
         bits = (place * GOLDEN).view(1, *a.shape[1:]) ^ (self.seeds * (2 * next(self._calls) + 1)).view(shape)
-        keep = (stirred(bits) >> 8).bitwise_and_(0xFFFFFF) >= (rate * 2**24).to(torch.int32).view(shape)
-        return a * (keep.to(a.dtype) / (1 - rate).view(shape).to(a.dtype))
+        return (stirred(bits) >> 8).bitwise_and_(0xFFFFFF) >= (rate * 2**24).to(torch.int32).view(shape)
 
 
 class Stacked:
@@ -138,7 +148,8 @@ class Stacked:
             return self.dense(architecture, x, 0, noise)
         layers, joined = count(), list[Tensor]()
         for tower, medium, lengths in zip(architecture.towers, batch.media, batch.lengths, strict=True):
-            joined.append(self.tower(tower, medium, lengths, layers, noise))
+            given = medium if noise is None else noise.drop_inputs(medium)
+            joined.append(self.tower(tower, given, lengths, layers, noise))
         if architecture.each_step and x.shape[-1]:
             x = x[:, :, None].expand(-1, -1, joined[0].shape[2], -1)
         joined += [x] * bool(x.shape[-1])
