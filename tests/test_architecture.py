@@ -35,7 +35,7 @@ LAYERS = [  # a module may import from layers below its own, and from its own ro
     ["modelfile"],
     ["model"],
     ["scoring"],
-    ["scores", "outputs", "arguments"],
+    ["scores", "outputs", "arguments", "combinations"],
     ["training", "tuning", "runs"],
     ["defaults"],
     ["data", "networks"],

@@ -164,7 +164,7 @@ def test_hyperparameters_out_of_their_limits_and_of_other_kinds_are_refused():
         CNNClassifier(cell="gru")
     texts, answers = ["some words", "other words"] * 5, [0, 1] * 5
     frame = pl.DataFrame([as_medium(pl.Series("text", texts), "text")])
-    with pytest.raises(SpecError, match=r"rotate is for images, but the rows hold 'text'\. Leave it out"):
+    with pytest.raises(SpecError, match=r"rotate is for images, but the rows hold texts\. Leave it out"):
         CNNClassifier(rotate=10).fit(frame, answers)
     with pytest.raises(SpecError, match="There is no device 'cuda:9'"):
         CNNClassifier(device="cuda:9", **TINY).fit(X, y)

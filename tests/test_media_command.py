@@ -12,6 +12,7 @@ from rosenblatt.modelfile import load_model
 from rosenblatt.runs.places import url_of
 from rosenblatt.runs.queries import find_runs
 from rosenblatt.runs.store import Store
+from rosenblatt.training import torch_lanes
 
 RNN = ["--members", "1", "--epochs", "3", "--recurrent-width", "6"]
 CNN = ["--members", "1", "--epochs", "3", "--channels", "4", "--block-layers", "1"]
@@ -255,7 +256,14 @@ def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
         np.testing.assert_array_equal(ours.theta, theirs.theta)
 
 
-def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, monkeypatch):
+def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_path, monkeypatch):
+    seen, whole = [], torch_lanes.Lanes.epoch
+
+    def epoch(self, stop):
+        seen.append((len(self.members), sum(member is not None for member in self.members)))
+        return whole(self, stop)
+
+    monkeypatch.setattr(torch_lanes.Lanes, "epoch", epoch)
     monkeypatch.setattr(searching.Search, "new_crew", lambda self: lane_crew.LaneCrew("cpu"))
     how = (
         "--trials",
@@ -268,11 +276,15 @@ def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, monk
         "6",
         "--cell",
         "gru",
-        "--bidirectional",
+        "--config",
+        "space.toml",
     )
+    (tmp_path / "space.toml").write_text("[space]\nlearning_rate = { log_uniform = [1e-3, 1e-1] }\n")
     status, out, err = run("fit", "names", "--kind", "rnn", *how)
     assert (status, err) == (0, "")
     assert "search: 6 trials" in out
+    assert max(lanes for lanes, _ in seen) <= 12  # a network for each of two folds of six trials
+    assert max(held for _, held in seen) >= 4
 
 
 def test_a_device_that_is_not_there_is_refused(run, names):

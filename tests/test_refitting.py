@@ -17,7 +17,7 @@ from rosenblatt.learning import Data, Prepared
 from rosenblatt.planning import refits
 from rosenblatt.refitting import refit, shares
 from rosenblatt.searching import Search
-from rosenblatt.space import log_uniform
+from rosenblatt.space import log_uniform, uniform
 from rosenblatt.spec import Spec
 
 RNG = np.random.default_rng(0)
@@ -34,7 +34,10 @@ def prepared(validation=None):
 
 
 def searched(deadline=None, **changed):
-    spec = Spec.of(**{**FAST, "validate_on": "holdout", **changed}).searching({"learning_rate": log_uniform(1e-3, 0.1)})
+    spec = Spec.of(**{**FAST, "validate_on": "holdout", **changed})
+    spec = spec.searching(
+        {"learning_rate": log_uniform(1e-3, 0.1)} if "learning_rate" not in changed else {"dropout": uniform(0.0, 0.1)}
+    )
     search = Search(spec, prepared())
     search.run(deadline)
     return search, outcome(search, SCHEMA)
@@ -69,6 +72,14 @@ def test_a_network_of_all_rows_is_that_of_a_fit_with_its_hyperparameters():
     trial.members, trial.rows = [None], rows
     trial.work(0, Fold(np.arange(90), np.arange(0)), 4, None, np.zeros(1, np.uint8), last=False)
     np.testing.assert_array_equal(trial.members[0].best, first.theta)
+
+
+@pytest.mark.parametrize("how", [{"patience": 2}, {"schedule": "constant"}])
+def test_where_learning_has_no_end_of_its_own_the_best_epochs_are_learnt(how):
+    search, found = searched(trials=1, epochs=30, learning_rate=0.3, **how)
+    best = search.trials[0].members[0].best_epoch
+    assert best < 30
+    assert {network.best_epoch for network in refit(search, found).model.networks} == {best}
 
 
 def test_ctrl_c_leaves_what_the_search_found(monkeypatch):

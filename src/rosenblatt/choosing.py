@@ -180,6 +180,7 @@ def _facts(
     return {
         "trials": {"proposed": len(states), **{s: states.count(s) for s in ("finished", "stopped", "failed")}},
         "refused": len(search.refused),
+        "refusal": search.refused[0] if search.refused else "",
         "folds": len(search.folds),
         "rungs": [{"share": round(rung.share, 4), "folds": rung.folds} for rung in search.rungs],
         "scoring": search.spec.training.scoring,

@@ -68,7 +68,8 @@ class Clock:
 
     def _usual(self, rows: int) -> float:
         """Seconds that a trial's network takes for all its epochs over so many rows; 0 where that is not known."""
-        known = [whole_cost(trial, rows) for trial in self._trials[-LATEST:] if trial.steps and is_steady(trial)]
+        some = [trial for trial in self._trials[-LATEST:] if trial.steps and is_steady(trial)]
+        known = [trial.cost(rows, trial.chosen["epochs"]) for trial in some]
         return float(np.median(known)) if known else 0.0
 
     def many(self, costs: Callable[[int], Sequence[float]]) -> int:
@@ -96,11 +97,6 @@ class Clock:
         if is_steady(trial):
             more += done * trial.cost(self._folds[0].rows.size, trial.chosen["epochs"] - trial.epochs)
         return more / min(self._threads, folds) > left
-
-
-def whole_cost(trial: Trial, rows: int) -> float:
-    """Seconds of one core for all epochs of a network with a trial's hyperparameters, over so many rows."""
-    return trial.cost(rows, trial.chosen["epochs"])
 
 
 def is_steady(trial: Trial) -> bool:

@@ -204,6 +204,10 @@ def show_search(facts: dict[str, Any]) -> None:
         f"{facts['steps_per_second']:,} network-steps/s, cores busy {facts['cores_busy']:.0%}",
         soft_wrap=True,
     )
+    if facts["refused"]:
+        console.print(
+            f"{facts['refused']} proposals could not be combined, such as: {facts['refusal']}", soft_wrap=True
+        )
     shares = {one["trial"]: one["weight"] for one in facts["ensemble"]}
     shown = (facts["front"] or facts["top"])[:SHOWN_TRIALS]
     grid = _grid("", *(f"trial {trial['number']}" for trial in shown), "importance")

@@ -19,6 +19,7 @@ from rosenblatt.training.population import Telling, noted
 from rosenblatt.trials import Done, Unit
 
 IN_FLIGHT = 64  # work that is given out at a time
+SETTLED = 0.05  # seconds without new work, after which a stack is made of what there is
 
 
 class LaneCrew(Telling):
@@ -54,6 +55,8 @@ class LaneCrew(Telling):
                 with self._more:
                     while not self._waiting and not self.stop[0]:
                         self._more.wait()
+                    while not self.stop[0] and self._more.wait(SETTLED):
+                        pass
                 if self.stop[0]:
                     break
                 self._train()
@@ -63,22 +66,44 @@ class LaneCrew(Telling):
             self.tell(Done(unit.trial.number, unit.index, time.perf_counter() - started, ""))
 
     def _train(self) -> None:
+        """Train what waited longest, and with it all that is of its shape."""
         from rosenblatt.training.torch_lanes import Shape, shape_of, train_lanes
 
         first = self._begin(self._take(0))
         if first is None:
             return
-        table = self._held[id(first)][0].trial.rows
+        table, shape = cast("Rows", self._held[id(first)][0].trial.rows), shape_of(first)
 
-        def following(shape: Shape) -> Member | None:
-            for place, unit in enumerate(list(self._waiting)):
-                if unit.trial.rows is not None and unit.trial.rows.t is cast("Rows", table).t:
-                    member = unit.member()
-                    if member is not None and shape_of(member) == shape:
-                        return self._begin(self._take(place))
+        def alike() -> list[int]:
+            """The places of what waits and is of this shape."""
+            members = [(place, unit, self._member(unit)) for place, unit in enumerate(list(self._waiting))]
+            return [
+                place
+                for place, unit, member in members
+                if member is not None and unit.trial.rows is table and shape_of(member) == shape
+            ]
+
+        def following(_: Shape) -> Member | None:
+            while places := alike():
+                member = self._begin(self._take(places[0]))
+                if member is not None:
+                    return member
             return None
 
-        train_lanes(first, cast("Rows", table), self._device, IN_FLIGHT, following, self._note, self.stop)
+        try:
+            train_lanes(first, table, self._device, 1 + len(alike()), following, self._note, self.stop)
+        except MemoryError as error:  # of one network alone
+            for unit, started in self._held.values():
+                self.tell(Done(unit.trial.number, unit.index, time.perf_counter() - started, str(error)))
+            self._held.clear()
+
+    @staticmethod
+    def _member(unit: Unit) -> Member | None:
+        """The member of some work; None where there is none, which is told of in its turn."""
+        try:
+            return unit.member()
+        except SpecError:
+            return None
 
     def _take(self, place: int) -> Unit:
         with self._more:

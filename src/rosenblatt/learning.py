@@ -13,18 +13,19 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, issparse, vstack
 
+from rosenblatt.combinations import check, check_media
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.media import Inputs, MediaRows, kinds_of_media, row_hashes
 from rosenblatt.data.splits import Fold, deal, validation_folds
-from rosenblatt.data.targets import ALONE, Target
+from rosenblatt.data.targets import Target
 from rosenblatt.data.transforms import Encoder
 from rosenblatt.defaults import DEEP, resolve
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
-from rosenblatt.fields import IMAGES, class_name
+from rosenblatt.fields import class_name
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial, csr_parts
 from rosenblatt.networks.architectures import Architecture, build
 from rosenblatt.networks.deep import Deep, Medium, build_deep
-from rosenblatt.spec import HYPERPARAMETERS, Spec, idle
+from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Table
 from rosenblatt.training.member import Member, Record, go_on, new_member, take
@@ -85,6 +86,7 @@ class Prepared:
         self.data, self.validation, self.splits, self._target_of = data, validation, splits, target_of
         self.frame, self.y, self.weight = _together(data, validation)
         self._encoded: dict[str, tuple[Encoder, np.ndarray | csr_array | Inputs]] = {}
+        self._rows: dict[tuple[str, str, str], Table] = {}
         self._targets: dict[str, Target] = {}
 
     def resolved(self, spec: Spec) -> Spec:
@@ -103,8 +105,15 @@ class Prepared:
         return self._form(chosen)[0]
 
     def rows(self, chosen: Spec) -> Table:
-        """All rows, to learn from and to validate on, as the engine takes them; their weights have the mean 1."""
-        return _rows(chosen, self.target(chosen), self._form(chosen)[1], self.y, self.weight)
+        """All rows, to learn from and to validate on, as the engine takes them; their weights have the mean 1.
+
+        Trials that are given the same rows share them, so that they can be trained as one.
+        """
+        target = self.target(chosen)
+        key = form_of(chosen), target.model_dump_json(), str(chosen.training.class_weight)
+        if key not in self._rows:
+            self._rows[key] = _rows(chosen, target, self._form(chosen)[1], self.y, self.weight)
+        return self._rows[key]
 
     def _form(self, chosen: Spec) -> tuple[Encoder, np.ndarray | csr_array | Inputs]:
         key = form_of(chosen)
@@ -122,6 +131,7 @@ class Prepared:
 
     def keep_only(self, forms: set[str]) -> None:
         """Forget the others; they are made again where they are asked for."""
+        self._rows = {key: rows for key, rows in self._rows.items() if key[0] in forms}
         self._encoded = {key: form for key, form in self._encoded.items() if key in forms}
 
     def folds(self, k: int, repeats: int, seed: int) -> list[Fold]:
@@ -259,7 +269,7 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
     if (kind in DEEP or spec.training.device != "cpu") and find_spec("torch") is None:
         what = f"kind {kind}" if kind in DEEP else f"device {spec.training.device}"
         raise SpecError(f"{what} needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'.")
-    _check_media(spec, kinds_of_media(data.frame))
+    check_media(spec, kinds_of_media(data.frame), target)
     chosen = resolve(spec, len(data.y), numeric)
     halves = kind == "cnn" or (kind == "rnn" and chosen.network.cell == "lstm")
     if halves and spec.training.device == "cpu" and spec.training.precision == "auto":
@@ -270,52 +280,6 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
         chosen = chosen.replace(label_smoothing=0.0)
     check(spec, chosen, target)
     return chosen
-
-
-def _check_media(spec: Spec, media: list[str]) -> None:
-    """Raise SpecError where a network is not for such columns, or a hyperparameter is not."""
-    kind = spec.network.kind
-    if kind in DEEP and not media:
-        raise SpecError(
-            f"A network of kind {kind} learns from images, sequences or texts, but there is no such column. Use kind "
-            "mlp, or say which column is text with --text."
-        )
-    if kind not in DEEP and media:
-        raise SpecError(f"A network of kind {kind} cannot learn from images, sequences or texts. Use cnn or rnn.")
-    asked = [name for name, known in HYPERPARAMETERS.items() if known.only == IMAGES and spec[name] != known.default]
-    if asked and kind in IMAGES["kind"] and "image" not in media:
-        raise SpecError(f"{asked[0]} is for images, but the rows hold {listed(sorted(set(media)))}. Leave it out.")
-    if spec.training.mixup > 0 and set(media) - {"image"}:
-        raise SpecError(f"mixup mixes images, but the rows hold {listed(sorted(set(media)))}. Leave it out.")
-
-
-def check(spec: Spec, chosen: Spec, target: Target) -> None:
-    """Raise SpecError where hyperparameters, or hyperparameters and task, cannot be combined."""
-    nonsense = idle(spec)
-    if nonsense:
-        raise SpecError(nonsense)
-    rule = chosen.network.rule
-    if rule.startswith("passive") and spec.training.learning_rate != "auto":
-        raise SpecError(f"The rule {rule} finds the length of its steps itself. Leave learning_rate out.")
-    if spec.training.multiclass == "crammer_singer" and (rule in ALONE or rule.startswith("passive")):
-        raise SpecError(f"The rule {rule} cannot be combined with multiclass crammer_singer. Leave that out.")
-    training, kind = chosen.training, chosen.network.kind
-    if training.batches == "stratified" and (target.task not in ("binary", "multiclass") or kind == "perceptron"):
-        what = "a perceptron learns row by row" if kind == "perceptron" else f"the task is {target.task}"
-        raise SpecError(f"batches stratified shares out classes, but {what}. Use shuffled or in_order.")
-    allowed = {"mlp": ("none", "batch", "layer"), "rnn": ("none", "layer"), "channel_mlp": ("none",)}.get(kind)
-    if allowed and spec.network.normalization not in ("auto", *allowed):
-        raise SpecError(
-            f"normalization {spec.network.normalization} is not for kind {kind}. Choose one of {', '.join(allowed)}."
-        )
-    if kind in DEEP and "data_dependent" in (spec.network.initializer, spec.network.bias_initializer):
-        raise SpecError(f"The initializer data_dependent is not for kind {kind}. Choose another, such as he_normal.")
-    if chosen.network.normalization == "batch" and chosen["batch_size"] == 1:
-        raise SpecError("normalization batch needs more rows than one in a batch, but batch_size is 1. Use layer.")
-    if target.each_step and training.scoring != "loss":
-        raise SpecError(f"scoring must be loss where each step has its answer, but it is {training.scoring}.")
-    if chosen["label_smoothing"] > 0 and "cross_entropy" not in target.loss:
-        raise SpecError(f"label_smoothing is for the loss cross_entropy, but the loss is {target.loss}. Leave it out.")
 
 
 def architecture_of(spec: Spec, encoder: Encoder, target: Target, member: int) -> Architecture | Deep:

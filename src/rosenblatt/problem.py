@@ -181,7 +181,9 @@ def _of_text(table: Table, spec: Spec, say: Say) -> Problem:
     """Pieces of one text, each token to be told from those before it; the last pieces are for the test."""
     if spec.network.kind != "rnn":
         spec = spec.replace(kind="rnn")
-    spec = spec.replace(bidirectional=False, members=1 if spec.training.members == "auto" else spec.training.members)
+    spec = spec.replace(bidirectional=False)
+    if spec.training.members == "auto" and not spec.searches:
+        spec = spec.replace(members=1)
     text = whole_text(table)
     size = len(text)
     first_test = round(size * (1 - spec.data.test_fraction))

@@ -198,7 +198,7 @@ class Recorder:
             run.log_curve("loss", losses, range(1, len(losses) + 1))
             found_by_epoch = sign * _mean([np.array(one.scores) for one in networks])
             run.log_curve(f"validation_{scoring}", found_by_epoch, range(1, len(found_by_epoch) + 1))
-        if len(truth) and target.labels:
+        if len(truth) and target.labels and target.task != "language":
             counts = _confusion(target, truth, decoded)
             run.fact("confusion", {"classes": [str(label) for label in target.labels], "counts": counts})
             run.fact("classes", _per_class(target, truth, decoded))
@@ -318,7 +318,7 @@ def _out_of_fold(search: Search, trial: Trial) -> list[Score]:
     rows = np.concatenate([fold.spared for fold in search.folds])
     said = np.concatenate([trial.said[fold] for fold in range(len(search.folds))])
     y = search.prepared.y[rows]
-    base = [0.5] * said.shape[1]
+    base = [0.5] * said.shape[-1]
     return scores(trial.target, y, said.astype(np.float64), base)
 
 
@@ -343,7 +343,11 @@ def _per_class(target: Target, truth: np.ndarray, decoded: np.ndarray) -> dict[s
 def _predictions(target: Target, truth: np.ndarray, decoded: np.ndarray) -> pl.DataFrame:
     """The test rows' answers, and what was said of them."""
     columns: dict[str, Any] = {}
-    if target.labels:
+    if target.task == "language":  # not of each token of the vocabulary
+        labels, decided = np.array(target.labels), decoded.argmax(axis=1)
+        right = decoded[np.arange(len(truth)), truth.astype(int)]
+        columns = {"truth": labels[truth.astype(int)], "predicted": labels[decided], "probability of the truth": right}
+    elif target.labels:
         columns["truth"] = [str(target.labels[int(k)]) for k in truth]
         columns |= {f"probability of {label}": decoded[:, k] for k, label in enumerate(target.labels)}
     else:

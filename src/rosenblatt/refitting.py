@@ -11,14 +11,17 @@ from queue import Empty
 import numpy as np
 
 from rosenblatt.choosing import Outcome
-from rosenblatt.clock import whole_cost
+from rosenblatt.clock import is_steady
 from rosenblatt.data.splits import Fold
 from rosenblatt.searching import Progress, Search
 from rosenblatt.trials import Done, Trial, Unit
 
+WITHOUT_END = ("constant", "plateau")  # schedules after which nothing says that learning is over
+
 
 def refit(search: Search, found: Outcome, watch: Callable[[Progress], None] | None = None) -> Outcome:
-    """Train the trials of the model again, more networks of those that weigh more, on all rows, for all epochs.
+    """Train the trials of the model again, more networks of those that weigh more, on all rows: for all epochs, or as
+    many as were best where a trial stopped when it got no better.
 
     There are as many networks as the time allows; without a deadline as a fit has. Where it allows none, or Ctrl-C
     comes before one has learnt all its epochs, what came of the search stays as it is.
@@ -28,7 +31,8 @@ def refit(search: Search, found: Outcome, watch: Callable[[Progress], None] | No
         trial.rows = search.prepared.rows(trial.chosen)
     _train(search, trials, watch)
     for trial in trials:
-        trial.members = [one if one and len(one.history) >= one.epochs and not one.failure else None
+        until = _epochs(search.trials[trial.number])
+        trial.members = [one if one and len(one.history) >= until and not one.failure else None
                          for one in trial.members]  # fmt: skip
     many = sum(trial.trained for trial in trials)
     parts = [trial.network(trial.trained / many) for trial in trials if trial.trained]
@@ -48,7 +52,7 @@ def _new_trials(search: Search, found: Outcome) -> list[Trial]:
     """The trials of the model as they are before they learn, with as many members as each is to have."""
     old = [search.trials[part.number] for part in found.model.trials]
     weights, rows = [part.weight for part in found.model.trials], len(search.prepared.data.y)
-    each = [whole_cost(trial, rows) for trial in old]
+    each = [trial.cost(rows, _epochs(trial)) for trial in old]
     if search.clock.deadline is None:
         many = int(search.prepared.resolved(search.space.base)["members"])
     else:
@@ -61,11 +65,18 @@ def _new_trials(search: Search, found: Outcome) -> list[Trial]:
     ]
 
 
+def _epochs(trial: Trial) -> int:
+    """Epochs for which a trial's hyperparameters are trained where no rows are left to choose the best one on."""
+    if is_steady(trial) and trial.chosen.training.schedule not in WITHOUT_END:
+        return int(trial.chosen["epochs"])
+    return int(np.mean([member.best_epoch for member in trial.members if member is not None]))
+
+
 def _train(search: Search, trials: list[Trial], watch: Callable[[Progress], None] | None) -> None:
     """Train all members until they are done, the deadline passes, or Ctrl-C."""
     whole = Fold(np.arange(len(search.prepared.data.y)), np.arange(0))
     units = [
-        Unit(trial, index, whole, trial.chosen["epochs"], None, last=False)
+        Unit(trial, index, whole, _epochs(search.trials[trial.number]), None, last=False)
         for trial in trials
         for index in range(len(trial.members))
     ]

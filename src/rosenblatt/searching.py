@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rosenblatt.clock import Clock
+from rosenblatt.data.media import kinds_of_media
 from rosenblatt.errors import SpecError
 from rosenblatt.lane_crew import LaneCrew
 from rosenblatt.learning import Prepared, ScoreOf, form_of
@@ -73,7 +74,8 @@ class Search:
         rows, target = len(prepared.data.y), prepared.target(spec)
         self.defaults = not spec.space
         if self.defaults:
-            spec = spec.model_copy(update={"space": default_space(spec, target.task, rows)})
+            media = kinds_of_media(prepared.data.frame)
+            spec = spec.model_copy(update={"space": default_space(spec, target.task, rows, media)})
         check_search(spec)
         self.spec, self.search, self.prepared = spec, spec.search, prepared
         self.space = Space.of(spec)

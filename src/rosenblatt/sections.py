@@ -178,6 +178,7 @@ class TrainingSpec(Section):
         "cpu",
         "Where networks are trained: cpu, or cuda (cuda:1 for another GPU), where networks of one shape are trained as "
         "one; needs PyTorch.",
+        only=MLP,
     )
     cores: Annotated[int, Field(ge=1)] | Auto = described(
         "auto",

@@ -117,8 +117,11 @@ class Trial:
             member = self.member_of(index, fold)
         except SpecError as error:
             return Done(self.number, index, 0.0, str(error))
-        for _ in advance(member, self._table, score, stop, until):
-            pass
+        try:
+            for _ in advance(member, self._table, score, stop, until):
+                pass
+        except MemoryError as error:
+            member.fail(f"there is not enough memory: {error}")
         if last and member.trained and not stop[0]:
             self.say(index, fold)
         return Done(self.number, index, time.perf_counter() - started, member.failure)

@@ -13,8 +13,8 @@ from rosenblatt.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import Member, new_member
 
-N, LEARNT = 96, 80
-LOSS = "binary_cross_entropy"
+N, LEARNT = 96, 78
+TAGS = 3  # of each step
 KINDS = {
     "cnn": {"kind": "cnn", "channels": (4, 6), "block_layers": 2, "color_jitter": 0.1, "rotate": 10, "mixup": 0.2},
     "cnn of sequences": {"kind": "cnn", "channels": (4, 6), "normalization": "group", "dropout": 0.2},
@@ -38,6 +38,7 @@ KINDS = {
         "bidirectional": False,
         "input_dropout": 0.2,
     },
+    "tags": {"kind": "rnn", "cell": "gru", "recurrent_width": 6, "dropout": 0.1},
     "channel_mlp": {"kind": "channel_mlp", "hidden_sizes": (8, 4), "input_dropout": 0.1},
     "mlp": {"kind": "mlp", "hidden_sizes": (8, 8), "residual": True, "normalization": "layer", "dropout": 0.2},
 }
@@ -58,7 +59,12 @@ def rows_of(kind: str) -> tuple[Rows | MediaRows, tuple[Medium, ...]]:
     if kind == "texts":
         ragged = Ragged.of([rng.integers(0, 7, many).astype(np.int32) for many in lengths], 8, keep_end=False)
         return MediaRows(x, (ragged,), t, weight), (Medium("tokens", 7),)
-    ragged = Ragged.of([rng.normal(size=(many, 2)).astype(np.float32) for many in lengths], 8, keep_end=True)
+    steps = [rng.normal(size=(many, 2)).astype(np.float32) for many in lengths]
+    ragged = Ragged.of(steps, 8, keep_end=True)
+    if kind == "tags":
+        t = np.full((N, 8), -1, np.float32)
+        for row, one in enumerate(steps):
+            t[row, : len(one)] = np.clip(np.round(one[:, 0]), -1, 1) + 1
     return MediaRows(x, (ragged,), t, weight), (Medium("steps", 2),)
 
 
@@ -69,7 +75,10 @@ def member_of(kind: str, seed: int, rows: Rows | MediaRows, media: tuple[Medium,
     )
     spec = resolve(spec, N, 3)
     if media:
-        architecture = build_deep(spec.network, media, 3, 1, mirrored=bool(spec["flip"]))
+        tags = kind == "tags"
+        outputs = TAGS if tags else 1
+        architecture = build_deep(spec.network, media, 3, outputs, each_step=tags, mirrored=bool(spec["flip"]))
     else:
         architecture = build(spec.network, 3, 1)
-    return new_member(spec, architecture, LOSS, np.arange(LEARNT), np.arange(LEARNT, N), (seed, 0), rows)
+    loss = "cross_entropy" if kind == "tags" else "binary_cross_entropy"
+    return new_member(spec, architecture, loss, np.arange(LEARNT), np.arange(LEARNT, N), (seed, 0), rows)

@@ -31,7 +31,7 @@ def images(resident, way=PLAIN, rows=(3, 0, 4), share=None, **changed):
     index = torch.tensor(rows)[None, None]
     changes = NOT._replace(**{name: torch.as_tensor(value)[None, None] for name, value in changed.items()})
     part = None if share is None else torch.tensor([[share]])
-    dealt = Dealt(index, torch.ones(1, 1, len(rows)), torch.zeros(1, 1, dtype=torch.int32), part, changes)
+    dealt = Dealt(index, torch.ones(1, 1, len(rows)), torch.zeros(1, 1, dtype=torch.int32), part, (changes,))
     batch, _ = next(resident.batches(dealt, way))
     return batch.media[0][0].permute(0, 2, 3, 1).numpy(), batch
 

@@ -39,20 +39,20 @@ def test_every_row_is_met_once_in_an_epoch(kind, batches):
     dealt = deck.deal()
     for lane, member in enumerate(members):
         assert sorted(row for batch in met(dealt, lane) for row in batch) == sorted(member.state.order.tolist())
-    assert [len(batch) for batch in met(dealt, 0)] == deck.sizes()
+    assert {len(batch) for batch in met(dealt, 0)} <= {deck.size, deck.size - 1}
 
 
 @pytest.mark.parametrize("kind", ["cnn", "gru"])
 def test_what_a_member_meets_depends_on_nothing_but_itself(kind):
-    together, _, _ = deck_of(kind, (0, 1, 2), sizes=(78, 80, 77), rotate=10 * (kind == "cnn"))
+    together, _, _ = deck_of(kind, (0, 1, 2), sizes=(78, 76, 77), rotate=10 * (kind == "cnn"))
     all_of_them = together.deal()
     for lane in range(3):
-        alone, _, _ = deck_of(kind, (lane,), sizes=((78, 80, 77)[lane],), rotate=10 * (kind == "cnn"))
+        alone, _, _ = deck_of(kind, (lane,), sizes=((78, 76, 77)[lane],), rotate=10 * (kind == "cnn"))
         one = alone.deal()
         assert met(all_of_them, lane) == met(one, 0)
         assert torch.equal(all_of_them.seeds[lane], one.seeds[0])
         if kind == "cnn":
-            for ours, theirs in zip(all_of_them.changes, one.changes, strict=True):
+            for ours, theirs in zip(all_of_them.changes[0], one.changes[0], strict=True):
                 assert ours is theirs is None or torch.equal(ours[lane], theirs[0])
     assert met(all_of_them, 0) != met(all_of_them, 1)
 
@@ -68,12 +68,12 @@ def test_another_epoch_is_another_deal_and_one_that_goes_on_meets_what_it_would_
 
 def test_rows_are_shuffled_evenly():
     deck, (member,), _ = deck_of("mlp")
-    places = np.zeros((80, 80))
+    places = np.zeros((LEARNT, LEARNT))
     for epoch in range(400):
         for place, row in enumerate(row for batch in met(deck.deal(epoch), 0) for row in batch):
             places[row, place] += 1
-    expected = 400 / 80
-    assert ((places - expected) ** 2 / expected).sum() < 79 * 79 + 4 * np.sqrt(2 * 79 * 79)  # chi squared
+    expected, free = 400 / LEARNT, (LEARNT - 1) ** 2
+    assert ((places - expected) ** 2 / expected).sum() < free + 4 * np.sqrt(2 * free)  # chi squared
     assert member.history == []
 
 
@@ -100,7 +100,7 @@ def test_sequences_of_about_one_length_stand_together_and_members_meet_long_ones
 
 
 def test_rows_that_fill_up_and_lanes_without_a_member_weigh_nothing():
-    deck, _, _ = deck_of("mlp", (0, 1), sizes=(80, 77))
+    deck, _, _ = deck_of("mlp", (0, 1), sizes=(78, 77))
     deck.clear(0)
     dealt = deck.deal()
     assert dealt.weight[0].max() == 0
@@ -119,7 +119,7 @@ def test_images_are_changed_as_much_as_each_member_asks_for():
     deck, _, _ = deck_of("cnn", (0, 1), flip=True, crop=0.25, rotate=30, color_jitter=0.4, cutout=0.5)
     deck.put(1, member_of("cnn", 1, *rows_of("cnn"), flip=True, crop=0.125, rotate=30, color_jitter=0.1, cutout=0.5),
              np.array([0, LEARNT]))  # fmt: skip
-    many = [deck.deal(epoch).changes for epoch in range(20)]
+    many = [deck.deal(epoch).changes[0] for epoch in range(20)]
     move = torch.stack([one.move for one in many])
     assert move[:, 0].unique().tolist() == [-2, -1, 0, 1, 2]
     assert move[:, 1].unique().tolist() == [-1, 0, 1]
@@ -136,7 +136,7 @@ def test_images_are_changed_as_much_as_each_member_asks_for():
 
 def test_what_is_not_asked_for_is_not_drawn():
     deck, _, _ = deck_of("cnn", flip=False, crop=0.0, rotate=0, color_jitter=0.0, cutout=0.0, mixup=0.0)
-    assert set(deck.deal().changes) == {None}
+    assert set(deck.deal().changes[0]) == {None}
     assert deck.deal().share is None
 
 

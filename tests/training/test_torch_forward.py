@@ -12,7 +12,8 @@ from rosenblatt.defaults import resolve
 from rosenblatt.networks.deep import Medium, build_deep
 from rosenblatt.networks.initializers import first_deep_parameters
 from rosenblatt.spec import Spec
-from rosenblatt.training.torch_forward import GROUPED, IM2COL, Batch, Noise, Stacked, reverse
+from rosenblatt.training.torch_forward import GROUPED, IM2COL, Batch, Stacked, reverse
+from rosenblatt.training.torch_random import Noise
 
 
 @pytest.fixture(autouse=True)

@@ -253,7 +253,7 @@ class Deep:
         layers.append(Conv(n_in, first, kernel, steps, self.dilation, groups, bias and groups == 1))  # type: ignore[arg-type]
         if groups > 1:
             layers.append(Conv(n_in, n_out, (1, 1), (1, 1), 1, 1, bias))
-        sides[:] = [after(side, k, s, self.dilation) for side, k, s in zip(sides, kernel, steps, strict=True)]
+        sides[:] = [after(side, step) for side, step in zip(sides, steps, strict=True)]
         if self.normalization != "none":
             layers.append(Norm(self.normalization, n_out))
         return layers if last else [*layers, Activate()]
@@ -269,11 +269,9 @@ class Deep:
         return Residual(tuple(inner), around)
 
 
-def after(side: int, kernel: int, stride: int, dilation: int) -> int:
-    """Pixels of a side after a convolution; 0 where it is not known, as that of sequences."""
-    if side == 0:
-        return 0
-    return (side + 2 * (dilation * (kernel - 1) // 2) - dilation * (kernel - 1) - 1) // stride + 1
+def after(side: int, stride: int) -> int:
+    """Pixels of a side after a convolution with `same` padding; 0 where it is not known, as that of sequences."""
+    return (side - 1) // stride + 1 if side else 0
 
 
 def flat(layers: tuple[Layer, ...] | list[Layer]) -> Iterator[Layer]:

@@ -36,15 +36,16 @@ class Resident:
         self.device = device
         self.x, self.t = put(table.x), put(table.t)
         self.media = cast("tuple[Pictures | Ragged, ...]", getattr(table, "media", ()))
-        self._held: list[Any] = []  # of images their pixels, of sequences their steps, starts and lengths
+        self._held: list[Any] = []  # of images their pixels; of sequences their steps, starts, lengths, longest
         self._spans = list[Span | None]()  # of sequences that are as long in all batches
         for one in self.media:
             if isinstance(one, Ragged):
-                even = np.ptp(one.lengths) == 0 and one.lengths[0] == one.longest
+                even = len(one.lengths) > 0 and bool((one.lengths == one.longest).all())
                 steps = put(one.values.reshape(-1, one.longest, *one.values.shape[1:]) if even else one.values)
-                self._held.append((steps, None, None) if even else (steps, put(one.starts), put(one.lengths)))
+                places = (None, None) if even else (put(one.starts), put(one.lengths))
+                self._held.append((steps, *places, int(one.lengths.max(initial=1))))
                 whole = even or architecture.kind == "cnn"  # convolutions see what is after a sequence's end
-                self._spans.append(Span(one.longest, bool(even)) if whole else None)
+                self._spans.append(Span(one.longest, even) if whole else None)
             else:
                 self._held.append(None if one.pixels is None else put(one.pixels))
                 self._spans.append(Span(0, even=True))
@@ -59,7 +60,7 @@ class Resident:
     def bytes(self) -> int:
         """Bytes on the device."""
         parts = [part for held in self._held for part in (held if isinstance(held, tuple) else (held,))]
-        return sum(one.nbytes for one in (self.x, self.t, *parts) if one is not None)
+        return sum(one.nbytes for one in (self.x, self.t, *parts) if isinstance(one, Tensor))
 
     @property
     def streams(self) -> bool:
@@ -76,23 +77,20 @@ class Resident:
             many = held[2][dealt.rows]
             ends = torch.stack([many.amax(dim=(0, 2)), many.amin(dim=(0, 2))]).tolist()
             if rounded > 1:
-                found.append([Span(-(-most // rounded) * rounded, even=False) for most in ends[0]])
+                found.append([Span(min(-(-most // rounded) * rounded, held[3]), even=False) for most in ends[0]])
             else:
                 found.append([Span(most, most == least) for most, least in zip(*ends, strict=True)])
         return list(zip(*found, strict=True)) if found else [()] * S
 
-    def batches(
-        self, dealt: Dealt, way: Way, sizes: Sequence[int | None] | None = None
-    ) -> Iterator[tuple[Batch, Tensor]]:
-        """One batch after the other, of so many rows where that is given, and the seeds (P,) of its dropout."""
-        S, spans = dealt.rows.shape[1], self.spans(dealt)
-        dealt_out = [dealt.batch(k, None if sizes is None else sizes[k]) for k in range(S)]
-        rows = [one.rows.flatten().cpu().numpy() for one in dealt_out] if self.streams else []
+    def batches(self, dealt: Dealt, way: Way) -> Iterator[tuple[Batch, Tensor]]:
+        """One batch after the other, and the seeds (P,) of its dropout."""
+        each = [dealt.batch(k) for k in range(dealt.rows.shape[1])]
+        rows = [one.rows.flatten().cpu().numpy() for one in each] if self.streams else []
         streams = [
             one.batches(rows) if held is None and isinstance(one, Pictures) else None
             for one, held in zip(self.media, self._held, strict=True)
         ]
-        for one, span in zip(dealt_out, spans, strict=True):
+        for one, span in zip(each, self.spans(dealt), strict=True):
             pixels = [None if stream is None else torch.from_numpy(next(stream)).to(self.device) for stream in streams]
             yield self.batch(one, way, span, pixels), one.seeds
 
@@ -105,7 +103,8 @@ class Resident:
                 media.append(values)
                 lengths.append(many)
             else:
-                media.append(self._images(k, rows, dealt.changes, way, pixels[k] if pixels else None))
+                changes = dealt.changes[k] if dealt.changes else None
+                media.append(self._images(k, rows, changes, way, pixels[k] if pixels else None))
                 lengths.append(None)
         t = self.t[rows]
         batch = Batch(self.x[rows], tuple(media), tuple(lengths), t, dealt.weight)
@@ -117,11 +116,11 @@ class Resident:
         ones = torch.ones(index.shape, device=self.device, dtype=torch.float32)
         none = torch.zeros(index.shape[:2], device=self.device, dtype=torch.int32)
         way = Way("in_order", moves=False, recolors=False, turns=False, mixes=False, cutout=0.0)
-        return next(self.batches(Dealt(index, ones, none, None, None), way))[0]
+        return next(self.batches(Dealt(index, ones, none), way))[0]
 
     def _steps(self, k: int, rows: Tensor, span: Span) -> tuple[Tensor, Tensor | None]:
         """(P, B, T, C) numbers or (P, B, T) tokens, zeros after their ends; lengths (P, B), None if all are T."""
-        values, starts, lengths = self._held[k]
+        values, starts, lengths, _ = self._held[k]
         if starts is None:
             return values[rows], None
         place = torch.arange(span.longest, device=self.device)
@@ -136,7 +135,7 @@ class Resident:
     def _images(self, k: int, rows: Tensor, changes: Changes | None, way: Way, streamed: Tensor | None) -> Tensor:
         """Images of rows (P, B), to (P, B, C, H, W) with mean 0 and variance 1, changed."""
         pair, held = self._normal[k], self._held[k]
-        flat = changes and Changes(*(None if one is None else one.flatten(0, 1) for one in changes))
+        flat = changes if changes is None else Changes(*(one if one is None else one.flatten(0, 1) for one in changes))
         index = rows.flatten() if streamed is None else None
         a = self._moved(held if streamed is None else streamed, index, flat).to(torch.float32)
         if pair is not None:

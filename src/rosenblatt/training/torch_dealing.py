@@ -7,7 +7,7 @@ the device: what a member meets depends on nothing else, and one that goes on me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from rosenblatt.training.member import Member
 from rosenblatt.training.torch_random import drawn, fraction, stirred
 
 BUCKET = 16  # batches whose rows are sorted by length together
-SHUFFLE, ORDER, DROPOUT, FLIP, MOVE, ANGLE, JITTER, HOLE = range(8)  # what is drawn
+PURPOSES = 8
+SHUFFLE, ORDER, DROPOUT, FLIP, MOVE, ANGLE, JITTER, HOLE = range(PURPOSES)  # what is drawn
 LAST = 2**31 - 1  # behind all else, where places are sorted
 
 
@@ -64,26 +65,26 @@ class Dealt(NamedTuple):
     """The S batches of an epoch of P members, of B rows each; or, without the axis S, one of them."""
 
     rows: Tensor  # (P, S, B)
-    weight: Tensor  # (P, S, B) float32: of each row in the mean loss; 0 for those that only fill the batch up
+    weight: Tensor  # (P, S, B) float32: of each row in the mean loss; 0 for one that only fills the batch up
     seeds: Tensor  # (P, S) int32, of the masks of dropout
-    share: Tensor | None  # (P, S) of the row itself, where rows are mixed
-    changes: Changes | None  # of images
+    share: Tensor | None = None  # (P, S) of the row itself, where rows are mixed
+    changes: tuple[Changes | None, ...] = ()  # of the images of each medium, None where it is none
 
     def tensors(self) -> list[Tensor]:
         """All there are."""
-        some = (self.rows, self.weight, self.seeds, self.share, *(self.changes or ()))
-        return [one for one in some if one is not None]
+        changes = [one for each in self.changes if each is not None for one in each]
+        return [one for one in (self.rows, self.weight, self.seeds, self.share, *changes) if one is not None]
 
-    def batch(self, k: int | Tensor, size: int | None = None) -> Dealt:
-        """One of the batches, without the axis S; its first `size` rows. k may also be a number (1,) on the device."""
+    def batch(self, k: int | Tensor) -> Dealt:
+        """One of the batches, without the axis S. k may also be a number (1,) on the device."""
 
-        def of(a: Tensor) -> Tensor:
-            one = a.select(1, k) if isinstance(k, int) else a.index_select(1, k).squeeze(1)
-            return one if one.dim() == 1 else one[:, :size]
+        def of(a: Tensor | None) -> Any:
+            if a is None:
+                return None
+            return a.select(1, k) if isinstance(k, int) else a.index_select(1, k).squeeze(1)
 
-        changes = self.changes and Changes(*(None if one is None else of(one) for one in self.changes))
-        share = None if self.share is None else of(self.share)
-        return Dealt(of(self.rows), of(self.weight), of(self.seeds), share, changes)
+        changes = tuple(None if each is None else Changes(*map(of, each)) for each in self.changes)
+        return Dealt(of(self.rows), of(self.weight), of(self.seeds), of(self.share), changes)
 
 
 class Deck:
@@ -102,9 +103,8 @@ class Deck:
         self._many, self._counter = zeros(dtype=torch.int64) + 1, zeros(2, dtype=torch.int32)
         self._weight = torch.from_numpy(np.ascontiguousarray(table.weight, np.float32)).to(device)
         self._amounts = {name: zeros() for name in ("flip", "crop", "rotate", "color_jitter")}
-        media = getattr(table, "media", ())
-        self._picture = next((one for one in media if isinstance(one, Pictures)), None)
-        ragged = next((one for one in media if isinstance(one, Ragged)), None)
+        self._media = getattr(table, "media", ())
+        ragged = next((one for one in self._media if isinstance(one, Ragged)), None)
         self._lengths = None if ragged is None else torch.from_numpy(ragged.lengths).to(device)
         self._apart = 0 if ragged is None else int(ragged.lengths.max(initial=0)) + 1
 
@@ -118,22 +118,13 @@ class Deck:
             self._stratum[lane, : order.size] = torch.from_numpy(stratum)
         self._many[lane] = order.size
         self._counter[lane] = torch.from_numpy(member.state.counter[:1].view(np.int32))
-        most = round(spec["crop"] * self._picture.side) if self._picture else 0
-        amounts = (0.5 * spec["flip"], most, np.deg2rad(spec.training.rotate), spec.training.color_jitter)
+        amounts = (0.5 * spec["flip"], spec["crop"], np.deg2rad(spec.training.rotate), spec.training.color_jitter)
         for column, amount in zip(self._amounts.values(), amounts, strict=True):
             column[lane] = float(amount)
 
     def clear(self, lane: int) -> None:
         """Deal rows that weigh nothing to a lane."""
         self._members[lane] = None
-
-    def sizes(self, ahead: int = 0) -> list[int]:
-        """How many rows each batch of the first member has in its next epoch, those that fill it up left out."""
-        many, S = int(self._many[0]), self.batches
-        if self.way.batches == "stratified":
-            return [-(-(many - k) // S) for k in range(S)]
-        sizes, order = np.diff(np.arange(S + 1) * many // S), self._batch_order(self._epochs(ahead)[:1])
-        return [int(size) for size in (sizes if order is None else sizes[order[0].cpu().numpy()])]
 
     def _epochs(self, ahead: int) -> list[int]:
         return [0 if one is None else len(one.history) + ahead for one in self._members]
@@ -147,14 +138,16 @@ class Deck:
         weight = self._weight[picked] * (inside & there[:, None, None])
         weight /= (weight > 0).sum(dim=2, keepdim=True).clamp(min=1)
         share = self._shares(epochs) if self.way.mixes else None
-        changes = self._changes(seeds, picked.shape) if self._picture else None
+        changes = tuple(
+            self._changes(seeds, k, one, picked.shape) if isinstance(one, Pictures) else None
+            for k, one in enumerate(self._media)
+        )
         return Dealt(picked, weight, drawn(seeds, DROPOUT, self.batches), share, changes)
 
     def _seeds(self, epochs: Sequence[int]) -> Tensor:
         """(P,) int32, of each member in this epoch."""
         number = torch.tensor(epochs, dtype=torch.int32, device=self.device)
-        seeds = stirred(self._counter[:, 0] ^ stirred(self._counter[:, 1] ^ stirred(number)))
-        return seeds & -8  # room for what is drawn
+        return stirred(self._counter[:, 0] ^ stirred(self._counter[:, 1] ^ stirred(number)))
 
     def _picked(self, seeds: Tensor, epochs: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The rows (P, S, B) of all batches, and which of them do not only fill a batch up."""
@@ -207,24 +200,26 @@ class Deck:
                 found[lane] = rng.beta(alpha, alpha, self.batches)
         return torch.from_numpy(found).to(self.device)
 
-    def _changes(self, seeds: Tensor, shape: torch.Size) -> Changes:
-        """What is done to the images of rows (P, S, B)."""
+    def _changes(self, seeds: Tensor, medium: int, pictures: Pictures, shape: torch.Size) -> Changes:
+        """What is done to the images of one medium of rows (P, S, B); a row's are all mirrored, or none."""
 
         def uniform(what: int, *more: int) -> Tensor:
             each = int(np.prod(shape[1:] + more))
             return fraction(drawn(seeds, what, each)).view(*shape, *more)
 
+        def own(what: int, *more: int) -> Tensor:
+            return uniform(what + PURPOSES * medium, *more)
+
         def column(name: str, axes: int) -> Tensor:
             return self._amounts[name].view(-1, *(1,) * axes)
 
-        way, channels = self.way, self._picture.channels if self._picture else 0
-        most = column("crop", 3)
+        way, most = self.way, (column("crop", 3) * pictures.side).round()
         return Changes(
             uniform(FLIP) < column("flip", 2) if way.moves else None,
-            ((2 * most + 1) * uniform(MOVE, 2) - most).floor().to(torch.int64) if way.moves else None,
-            (2 * uniform(ANGLE) - 1) * column("rotate", 2) if way.turns else None,
-            (2 * uniform(JITTER, 1 + channels) - 1) * column("color_jitter", 3) if way.recolors else None,
-            uniform(HOLE, 2) if way.cutout > 0 else None,
+            ((2 * most + 1) * own(MOVE, 2) - most).floor().to(torch.int64) if way.moves else None,
+            (2 * own(ANGLE) - 1) * column("rotate", 2) if way.turns else None,
+            (2 * own(JITTER, 1 + pictures.channels) - 1) * column("color_jitter", 3) if way.recolors else None,
+            own(HOLE, 2) if way.cutout > 0 else None,
         )
 
 

@@ -83,12 +83,12 @@ def learner(member: Member, table: Rows | MediaRows) -> Callable[[np.ndarray, np
     def learn(losses: np.ndarray, stop: np.ndarray) -> int:
         for k in range(losses.size):
             rates = rates_of(member, len(member.history) + k, deck.batches)
-            sizes, total = deck.sizes(k), 0.0
-            for step, (batch, seeds) in enumerate(resident.batches(deck.deal(k), deck.way, sizes)):
+            total = 0.0
+            for step, (batch, seeds) in enumerate(resident.batches(deck.deal(k), deck.way)):
                 if stop[0]:
                     return k
-                total += float(stack.step(batch, rates[step : step + 1], seeds)) * sizes[step]
-            losses[k] = total / sum(sizes)
+                total += float(stack.step(batch, rates[step : step + 1], seeds))
+            losses[k] = total / deck.batches
             if not np.isfinite(losses[k]):
                 return k
         return losses.size

@@ -32,7 +32,7 @@ from rosenblatt.networks.deep import (
     Summary,
 )
 from rosenblatt.training.normalization import EPSILON, RUNNING
-from rosenblatt.training.torch_random import GOLDEN, stirred
+from rosenblatt.training.torch_random import Noise
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z,
@@ -48,7 +48,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mish": F.mish,
     "softplus": F.softplus,
 }
-APART = 1_000_003  # places of dropout from one row to the next
 IM2COL = "im2col"
 GROUPED = "grouped"
 RUNS = ("mean", "variance")  # parts that follow the batches, and are not learnt
@@ -64,34 +63,6 @@ class Batch(NamedTuple):
     weight: Tensor  # (P, B) of each row in the mean loss
     other: Tensor | None = None  # (P, B, ...) targets that are mixed in, where rows are mixed
     share: Tensor | None = None  # (P, 1) of the row itself in the mixture
-
-
-class Noise:
-    """Masks of dropout: a hash of each member's seed and the place in it, so that they depend on nothing else."""
-
-    def __init__(self, seeds: Tensor, dropout: Tensor | None, inputs: Tensor | None) -> None:
-        self.seeds, self.dropout, self.inputs = seeds, dropout, inputs  # (P,) int32; (P,) rates of units and of inputs
-        self._calls = count(1)
-
-    def drop(self, a: Tensor, rate: Tensor) -> Tensor:
-        """a (P, ...) with a share of it 0, and the rest scaled up (Srivastava et al. 2014, inverted)."""
-        keep = self._kept(a, rate)
-        return a * (keep.to(a.dtype) / (1 - rate).view(-1, *(1,) * (a.dim() - 1)).to(a.dtype))
-
-    def drop_inputs(self, medium: Tensor) -> Tensor:
-        """An image, steps or tokens, of which a share is 0; token 0 is one that is not known."""
-        if self.inputs is None:
-            return medium
-        return medium * self._kept(medium, self.inputs) if medium.dim() == 3 else self.drop(medium, self.inputs)
-
-    def _kept(self, a: Tensor, rate: Tensor) -> Tensor:
-        """Which numbers of a (P, ...) stay."""
-        shape = (-1,) + (1,) * (a.dim() - 1)
-        rows, units = a.shape[1], a[0, 0].numel()  # a row's place does not depend on how long the others are
-        place = torch.arange(rows, dtype=torch.int32, device=a.device)[:, None] * APART
-        place = place + torch.arange(units, dtype=torch.int32, device=a.device)
-        bits = (place * GOLDEN).view(1, *a.shape[1:]) ^ (self.seeds * (2 * next(self._calls) + 1)).view(shape)
-        return (stirred(bits) >> 8).bitwise_and_(0xFFFFFF) >= (rate * 2**24).to(torch.int32).view(shape)
 
 
 class Stacked:
@@ -230,7 +201,10 @@ class Stacked:
     # Convolutions, over (B, P C, H, W)
 
     def _conv(self, layer: Conv, a: Tensor, place: int) -> Tensor:
-        pads = tuple(layer.dilation * (k - 1) // 2 for k in layer.kernel)
+        high, wide = (layer.dilation * (k - 1) for k in layer.kernel)  # pixels of margin, on both sides together
+        pads = high // 2, wide // 2
+        if high % 2 or wide % 2:  # even kernels see one pixel more on the one side than on the other
+            a, pads = F.pad(a, (wide // 2, wide - wide // 2, high // 2, high - high // 2)), (0, 0)
         if self.P == 1:
             W, b = self.single[place, "weight"], self.single.get((place, "bias"))
             return F.conv2d(a, W, b, layer.stride, pads, layer.dilation, layer.groups)

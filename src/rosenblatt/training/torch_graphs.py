@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -37,19 +38,23 @@ class Repeater:
         graph.replay()
         return found.clone()  # what comes next is written to the same place
 
+    @cached_property
+    def _side(self) -> Any:
+        return torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+
     def _aside(self, step: Callable[[], Tensor]) -> Tensor:
         """Do a step on a stream beside the usual one, as PyTorch asks of those to be recorded."""
-        side: Any = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         usual = torch.cuda.current_stream(self._device)
-        side.wait_stream(usual)
-        with torch.cuda.stream(side):
+        self._side.wait_stream(usual)
+        with torch.cuda.stream(self._side):
             found = step()
-        usual.wait_stream(side)
+        usual.wait_stream(self._side)
         return found
 
     def _record(self, step: Callable[[], Tensor]) -> tuple[Any, Tensor]:
+        """All recordings share their memory, as one is repeated at a time."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):  # all recordings share their memory: one is repeated at a time
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._side):
             found = step()
         self._pool = graph.pool()
         return graph, found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -25,12 +26,13 @@ from rosenblatt.training.member import Member
 from rosenblatt.training.torch_batches import Resident, Span
 from rosenblatt.training.torch_dealing import Dealt, Deck, Way, n_batches, way_of
 from rosenblatt.training.torch_engine import rates_of, said, strata_of
-from rosenblatt.training.torch_forward import GROUPED, IM2COL, Stacked
+from rosenblatt.training.torch_forward import GROUPED, IM2COL, Batch, Stacked
 from rosenblatt.training.torch_graphs import Repeater
 from rosenblatt.training.torch_stack import Stack
 
 MOST = 1024  # lanes
 SHARE = 0.8  # of the memory that is free, for lanes
+TWICE = 2  # what a lane takes: in a step that is done, and in one that is repeated
 ROUND = 16  # steps of sequences: batches whose longest ones differ by less are repeated alike
 BLOCK = 1024  # rows that are predicted at a time
 TIMED = 3  # steps by which two ways of convolution are compared
@@ -106,15 +108,18 @@ class Lanes:
     def epoch(self, stop: np.ndarray) -> np.ndarray | None:
         """An epoch of all members; their mean losses (lanes,), or None where it was stopped half-way.
 
-        Members are written back when it is over, so that one that is interrupted can be begun again.
+        What members have come to is written back by `keep`, so that an epoch that is interrupted can be begun again.
         """
         total = torch.zeros(len(self.members), device=self.device, dtype=torch.float32)
         for loss in self.steps():
             if stop[0]:
                 return None
             total += loss
-        self.stack.get(self.members)
         return (total / self.shape.batches).cpu().numpy().astype(np.float64)
+
+    def keep(self) -> None:
+        """Write what the lanes have come to into their members."""
+        self.stack.get(self.members)
 
     def steps(self) -> Iterator[Tensor]:
         """The losses (lanes,) of one step of an epoch after the other."""
@@ -157,10 +162,10 @@ class Lanes:
         theta = self.stack.mean if self.stack.mean.shape[1] else self.stack.theta
         net = Stacked(self.stack.architecture, theta)
         net.convolve = self.stack.net.convolve
-        parts = list[Tensor]()
+        parts, block = list[Tensor](), max(self.shape.rows, BLOCK // len(self.members))
         with torch.inference_mode():
-            for first in range(0, longest, BLOCK):
-                parts.append(said(net, self.resident.plain(list(rows[:, first : first + BLOCK]))).float())
+            for first in range(0, longest, block):
+                parts.append(said(net, self.resident.plain(list(rows[:, first : first + block]))).float())
         steps = max(part.shape[2] for part in parts) if parts[0].dim() == 4 else 0
         if steps:
             parts = [torch.nn.functional.pad(part, (0, 0, 0, steps - part.shape[2])) for part in parts]
@@ -185,16 +190,22 @@ class Lanes:
         batch = self.resident.plain([rows] * len(self.members))
         for way in (GROUPED, IM2COL):
             self.stack.net.convolve = way
-            for timed in (False, True):
+            try:
+                self._learn_from(batch)
                 begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
                 begin.record()
-                for _ in range(TIMED if timed else 1):
-                    loss = self.stack.mean_loss(self.stack.net(batch).float(), batch).sum()
-                    self.stack.net.backward(loss)
+                for _ in range(TIMED):
+                    self._learn_from(batch)
                 end.record()
                 torch.cuda.synchronize(self.device)
                 times[way] = begin.elapsed_time(end)
+            except OutOfMemory:
+                times[way] = np.inf
         self.stack.net.convolve = min(times, key=times.__getitem__)
+
+    def _learn_from(self, batch: Batch) -> None:
+        """A step without its update."""
+        self.stack.net.backward(self.stack.mean_loss(self.stack.net(batch).float(), batch).sum())
 
 
 def lanes_for(like: Member, table: Rows | MediaRows, device: torch.device, waiting: int) -> int:
@@ -204,13 +215,16 @@ def lanes_for(like: Member, table: Rows | MediaRows, device: torch.device, waiti
         return most
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    probe = Lanes(like, table, device, 1)
-    probe.fill(0, like.copy())  # what it learns is not kept
-    next(probe.steps())
+    try:
+        probe = Lanes(like, table, device, 1)
+        probe.fill(0, like.copy())  # what it learns is not kept
+        next(probe.steps())
+    except OutOfMemory:
+        return 1
     resident = probe.resident.bytes
     taken = max(torch.cuda.max_memory_allocated(device) - before - resident, 1)
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(1, min(most, int(SHARE * (free - resident) / taken)))
+    return max(1, min(most, int(SHARE * (free - resident) / (TWICE * taken))))
 
 
 Next = Callable[[Shape], Member | None]
@@ -232,20 +246,38 @@ def train_lanes(
 
     Where the memory is not enough after all, the lanes are halved, and the epoch is begun again.
     """
-    held, size = deque([first]), lanes_for(first, table, device, waiting)
-    while held and not stop[0]:
-        try:
-            lanes = Lanes(first, table, device, size)
-            lanes.choose_convolution()
-            _train(lanes, held, following, told, stop)
-        except OutOfMemory as error:
-            if size == 1:
-                raise MemoryError(f"one network does not fit into that of {device}") from error
-            held.extendleft(member for member in reversed(lanes.members) if member is not None)
+    held, size = deque([first]), 0
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        while held and not stop[0]:
+            size = size or lanes_for(first, table, device, waiting)
+            if _fits(held, size, lambda lanes: _train(lanes, held, following, told, stop), first, table, device):
+                return
             size //= 2
-            del lanes
             if device.type == "cuda":
                 torch.cuda.empty_cache()
+
+
+def _fits(
+    held: deque[Member],
+    size: int,
+    train: Callable[[Lanes], None],
+    like: Member,
+    table: Rows | MediaRows,
+    device: torch.device,
+) -> bool:
+    """Train so many lanes, if there is memory for them; else their members are held again."""
+    lanes = None
+    try:
+        lanes = Lanes(like, table, device, size)
+        lanes.choose_convolution()
+        train(lanes)
+    except OutOfMemory as error:
+        if size == 1:
+            raise MemoryError(f"one network does not fit into that of {device}") from error
+        if lanes is not None:
+            held.extendleft(member for member in reversed(lanes.members) if member is not None)
+        return False
+    return True
 
 
 def _train(lanes: Lanes, held: deque[Member], following: Next, told: Told, stop: np.ndarray) -> None:
@@ -262,6 +294,7 @@ def _train(lanes: Lanes, held: deque[Member], following: Next, told: Told, stop:
         if losses is None:
             return
         validated = lanes.validated()
+        lanes.keep()
         for lane, member in enumerate(lanes.members):
             if member is not None and not told(member, float(losses[lane]), validated.get(lane)):
                 lanes.empty(lane)

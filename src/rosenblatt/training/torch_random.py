@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import torch
 from torch import Tensor
 
 GOLDEN = -1640531527  # 2^32 by the golden ratio, as a signed number
 FIRST, SECOND = -2048144789, -1028477387  # of the finalizer of MurmurHash3 (Appleby 2011)
+APART = 1_000_003  # places of dropout from one row to the next
 
 
 def stirred(bits: Tensor) -> Tensor:
@@ -25,3 +28,31 @@ def drawn(seeds: Tensor, what: int, many: int) -> Tensor:
 def fraction(bits: Tensor) -> Tensor:
     """float32 numbers from 0 to 1, without 1."""
     return (bits >> 8).bitwise_and_(0xFFFFFF).to(torch.float32).mul_(2.0**-24)
+
+
+class Noise:
+    """Masks of dropout: a hash of each member's seed and the place in it, so that they depend on nothing else."""
+
+    def __init__(self, seeds: Tensor, dropout: Tensor | None, inputs: Tensor | None) -> None:
+        self.seeds, self.dropout, self.inputs = seeds, dropout, inputs  # (P,) int32; (P,) rates of units and of inputs
+        self._calls = count(1)
+
+    def drop(self, a: Tensor, rate: Tensor) -> Tensor:
+        """a (P, ...) with a share of it 0, and the rest scaled up (Srivastava et al. 2014, inverted)."""
+        keep = self._kept(a, rate)
+        return a * (keep.to(a.dtype) / (1 - rate).view(-1, *(1,) * (a.dim() - 1)).to(a.dtype))
+
+    def drop_inputs(self, medium: Tensor) -> Tensor:
+        """An image, steps or tokens, of which a share is 0; token 0 is one that is not known."""
+        if self.inputs is None:
+            return medium
+        return medium * self._kept(medium, self.inputs) if medium.dim() == 3 else self.drop(medium, self.inputs)
+
+    def _kept(self, a: Tensor, rate: Tensor) -> Tensor:
+        """Which numbers of a (P, ...) stay."""
+        shape = (-1,) + (1,) * (a.dim() - 1)
+        rows, units = a.shape[1], a[0, 0].numel()  # a row's place does not depend on how long the others are
+        place = torch.arange(rows, dtype=torch.int32, device=a.device)[:, None] * APART
+        place = place + torch.arange(units, dtype=torch.int32, device=a.device)
+        bits = (place * GOLDEN).view(1, *a.shape[1:]) ^ (self.seeds * (2 * next(self._calls) + 1)).view(shape)
+        return (stirred(bits) >> 8).bitwise_and_(0xFFFFFF) >= (rate * 2**24).to(torch.int32).view(shape)

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rosenblatt.networks.architectures import Architecture, Part
 from rosenblatt.networks.deep import Deep
@@ -20,9 +21,10 @@ from rosenblatt.training.dense import Recipe
 from rosenblatt.training.member import Member
 from rosenblatt.training.optimizers import OPTIMIZERS as COMPILED
 from rosenblatt.training.regularization import average, clip, shrink
-from rosenblatt.training.torch_forward import Batch, Noise, Stacked
+from rosenblatt.training.torch_forward import Batch, Stacked
 from rosenblatt.training.torch_losses import LOSSES
 from rosenblatt.training.torch_optimizers import OPTIMIZERS
+from rosenblatt.training.torch_random import Noise
 
 CPU = torch.device("cpu")
 COLUMNS = (
@@ -135,7 +137,7 @@ class Stack:
         if batch.other is not None and batch.share is not None:
             cost = batch.share * cost + (1 - batch.share) * self.costs(z, batch.other)
         if cost.dim() == 3:  # steps
-            inside = (batch.t[:, :, : cost.shape[2]] >= 0) * batch.weight[..., None]
+            inside = (_of_steps(batch.t, cost.shape[2]) >= 0) * batch.weight[..., None]
             return (cost * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1e-12)
         return torch.linalg.vecdot(cost, batch.weight)
 
@@ -145,7 +147,7 @@ class Stack:
         b, loss = self.columns["loss_parameter"], LOSSES[self.loss]
         if z.dim() == 3:
             return loss(z, t, a, b)
-        steps = t[:, :, : z.shape[2]].clamp(min=0)
+        steps = _of_steps(t, z.shape[2]).clamp(min=0)
         return loss(z.flatten(1, 2), steps.reshape(self.P, -1, 1), a, b).view(z.shape[:3])
 
     # Updates
@@ -205,3 +207,8 @@ def _inputs_of(architecture: Architecture | Deep, part: Part) -> tuple[int, ...]
     """The axes of a stack of weights that run over the inputs of a unit: dense ones are (P, in, out)."""
     dense = isinstance(architecture, Architecture) or part.layer >= architecture.n_layers - architecture.head.n_layers
     return (len(part.shape) - 1,) if dense or len(part.shape) == 3 else tuple(range(2, len(part.shape) + 1))
+
+
+def _of_steps(t: Tensor, steps: int) -> Tensor:
+    """The answers (P, B, T) of so many steps; -1 where a row has fewer."""
+    return t[:, :, :steps] if t.shape[2] >= steps else pad(t, (0, steps - t.shape[2]), value=-1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,18 +152,19 @@ def _check_condition(spec: Spec, name: str, other: str, allowed: tuple[Any, ...]
         raise SpecError(f"{name} has a condition on {other}, which is a range of numbers. Make that a choice.")
 
 
-def default_space(spec: Spec, task: Task, rows: int) -> dict[str, Dimension]:
-    """What is worth searching for a kind of network and task, but for what `spec` fixes (docs/search.md)."""
+def default_space(spec: Spec, task: Task, rows: int, media: Sequence[str] = ()) -> dict[str, Dimension]:
+    """What is worth searching for a kind of network, a task and such media (image, text, sequence), but for what `spec`
+    fixes (docs/search.md)."""
     found = {
         "perceptron": lambda: _of_perceptrons(task),
-        "cnn": _of_convolutions,
+        "cnn": lambda: _of_convolutions(media),
         "rnn": lambda: _of_sequences(rows),
         "channel_mlp": _of_channels,
     }.get(spec.network.kind, lambda: _of_mlps(rows))()
     fixed = {name for name, known in HYPERPARAMETERS.items() if spec[name] != known.default}
     if "hidden_sizes" in fixed:
         fixed |= set(SHAPE)
-    if task == "regression":
+    if task == "regression" or spec.training.loss not in ("auto", "cross_entropy"):
         found.pop("label_smoothing", None)
     kept = {name: dimension for name, dimension in found.items() if name not in fixed}
     return {
@@ -200,7 +201,13 @@ def _of_mlps(rows: int) -> dict[str, Dimension]:
     }
 
 
-def _of_convolutions() -> dict[str, Dimension]:
+def _of_convolutions(media: Sequence[str]) -> dict[str, Dimension]:
+    of_images = {
+        "crop": uniform(0.05, 0.2),
+        "color_jitter": uniform(0.0, 0.2),
+        "cutout": uniform(0.1, 0.5),
+    }
+    of_steps = {"kernel_size": choice(3, 5, 7)}
     return {
         "channels": choice((24, 48, 96, 192), (32, 64, 128, 256), (48, 96, 192)),
         "activation": choice("relu", "silu", "gelu"),
@@ -208,10 +215,8 @@ def _of_convolutions() -> dict[str, Dimension]:
         "weight_decay": log_uniform(1e-2, 0.2),
         "dropout": uniform(0.0, 0.3),
         "label_smoothing": uniform(0.0, 0.2),
-        "crop": uniform(0.05, 0.2),
-        "color_jitter": uniform(0.0, 0.2),
-        "cutout": uniform(0.1, 0.5),
         "residual": choice(True, False),
+        **(of_images if "image" in media else of_steps),
     }
 
 
