@@ -17,13 +17,13 @@ from rosenblatt.data.columns import Column, Schema
 from rosenblatt.data.frames import as_frame, is_frame
 from rosenblatt.data.images import as_cell
 from rosenblatt.data.media import as_medium, steps_column
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tags import check_tags, step_counts, unit_of_tags
+from rosenblatt.data.targets import Target, class_numbers
 from rosenblatt.data.windows import HISTORY, Windows
 from rosenblatt.errors import TableError
 from rosenblatt.estimators import Network, ProbableClassifier, Regressor
 from rosenblatt.inputs import of_numpy
 from rosenblatt.learning import Data, learn
-from rosenblatt.model import Model
 from rosenblatt.progress import training_progress
 from rosenblatt.spec import Spec
 
@@ -139,6 +139,8 @@ class RNNTagger(_OfSequences):
     `classes_`, `n_iter_`.
     """
 
+    _tasks = ("tagging",)
+
     def predict(self, X: Any) -> list[np.ndarray]:
         """The tags (T,) of each row."""
         tags, lengths = self.model_.label(self._decoded(X)), self._lengths(X)
@@ -150,14 +152,15 @@ class RNNTagger(_OfSequences):
         return [row[:many] for row, many in zip(decoded, lengths, strict=True)]
 
     def score(self, X: Any, y: Any) -> float:
-        """The share of steps whose tag is right."""
-        said = self.predict(X)
-        right = [np.asarray(tags)[: len(row)] == row[: len(tags)] for tags, row in zip(y, said, strict=True)]
-        return float(np.concatenate(right).mean())
+        """The share of steps whose tag is right. Raises TableError where a row has another number of tags."""
+        said, truth = self.predict(X), [np.asarray(_tags(row)) for row in y]
+        check_tags(np.array([len(row) for row in truth]), np.array([len(row) for row in said]), "steps")
+        return float(np.concatenate([tags == row for tags, row in zip(truth, said, strict=True)]).mean())
 
     def _lengths(self, X: Any) -> np.ndarray:
-        encoded = self.model_.encoded(self.model_.schema.read(self._frame(X, reset=False)))[0]
-        return np.asarray(cast("Any", encoded).media[0].lengths)
+        """Steps of each row; a row of none has none."""
+        typed = self.model_.schema.read(self._frame(X, reset=False))
+        return step_counts(typed, self.model_.chosen.data.tokens)
 
     def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
         rows = [np.asarray(of_numpy(row)).ravel() for row in map(_tags, y)]
@@ -169,19 +172,22 @@ class RNNTagger(_OfSequences):
                 raise TableError(
                     f"y holds one tag only, {self.classes_.tolist()}; two or more are needed to learn from."
                 )
-        longest = max(len(row) for row in rows)
-        numbers = np.full((n, max(longest, 1)), -1.0)
+        numbers = np.full((n, max(1, *(len(row) for row in rows))), -1.0)
         for place, row in enumerate(rows):
-            numbers[place, : len(row)] = np.searchsorted(self.classes_, row)
+            numbers[place, : len(row)] = class_numbers(row, self.classes_)
         return numbers
+
+    def _suited(self, spec: Spec, data: Data) -> Spec:
+        """Texts are cut so that each token has its tag."""
+        return spec.replace(tokens=unit_of_tags(cast("pl.DataFrame", data.frame), data.y, spec.data.tokens))
+
+    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema) -> Data:
+        data = super()._validation(frame, answers, schema)
+        unit_of_tags(cast("pl.DataFrame", data.frame), data.y, "auto")
+        return data
 
     def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
         return Target(names=("y",), task="tagging", labels=tuple(self.classes_.tolist())).taught_by(spec)
-
-    def _adopt(self, model: Model, path: str | Path) -> None:
-        if model.target.task != "tagging":
-            raise TableError(f"{str(path)!r} holds a network for {model.target.task}, not a {type(self).__name__}.")
-        super()._adopt(model, path)
 
 
 @with_hyperparameters("rnn", without={"class_weight", "label_smoothing", "time", "series", "known", "target_transform"})

@@ -45,6 +45,7 @@ class Network(BaseEstimator, metaclass=ABCMeta):
     """What all our estimators share: rows in, a model learnt, rows predicted."""
 
     _kind = "mlp"
+    _tasks: tuple[str, ...] = ()  # that a model which is loaded may have
     _stream: Stream | None = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Sequence[Any] | None = None) -> Self:
@@ -68,7 +69,7 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         spec, n = self._spec(), frame.shape[0]
         numbers, weight = self._numbers(y, n), self._weight(sample_weight, n)
         data = with_weight(typed(frame, schema), numbers, weight)
-        score = epoch_score(self.scoring)
+        spec, score = self._suited(spec, data), epoch_score(self.scoring)
         watched = None if validation is None else self._validation(other, validation[1:], schema)
         with training_progress(self.verbose) as watch:
             self.model_ = learn(
@@ -108,10 +109,11 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         return estimator
 
     def _adopt(self, model: Model, path: str | Path) -> None:
-        classifies = model.target.task != "regression"
-        if model.spec.network.kind != self._kind or classifies != isinstance(self, ClassifierMixin):
-            what = f"{model.spec.network.kind} for {model.target.task}"
-            raise TableError(f"{str(path)!r} holds a {what}, not a {type(self).__name__}.")
+        task = "forecasts" if "windows" in model.facts else model.target.task
+        if model.spec.network.kind != self._kind or task not in self._tasks:
+            raise TableError(
+                f"{str(path)!r} holds a {model.spec.network.kind} for {task}, not a {type(self).__name__}."
+            )
         self.set_params(
             **{
                 name: model.spec["seed" if name == "random_state" else name]
@@ -128,9 +130,9 @@ class Network(BaseEstimator, metaclass=ABCMeta):
             self.feature_names_in_ = np.asarray(names, object)
         if model.target.labels:
             self.classes_ = np.asarray(model.target.labels)
-        elif classifies:
+        elif task == "multilabel":
             self.classes_ = np.arange(len(model.target.names))
-        self._multilabel = model.target.task == "multilabel"
+        self._multilabel = task == "multilabel"
         self._learnt()
 
     def _learnt(self) -> None:
@@ -147,6 +149,10 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         scoring = self.scoring
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)
         return Spec.of(kind=self._kind, seed=seed_of(self.random_state), scoring=name, **values)
+
+    def _suited(self, spec: Spec, data: Data) -> Spec:  # noqa: ARG002 - for those whose rows say more
+        """The spec, with what the rows say of it."""
+        return spec
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame | np.ndarray | csr_array:
         """The rows as a frame, checked as scikit-learn checks them; sparse ones by rows, where they are taken; an array
@@ -228,6 +234,8 @@ class Network(BaseEstimator, metaclass=ABCMeta):
 
 class _Classifier(ClassifierMixin, Network):
     """Classes, or several labels at once."""
+
+    _tasks = ("binary", "multiclass", "multilabel")
 
     def predict(self, X: Any) -> np.ndarray:
         """The class (n,) of each row, or zeros and ones (n, labels)."""
@@ -360,6 +368,8 @@ class Perceptron(_Classifier):
 
 class Regressor(RegressorMixin, Network):
     """One value or several."""
+
+    _tasks = ("regression",)
 
     def predict(self, X: Any) -> np.ndarray:
         """The values, (n,) or (n, targets) as y was."""

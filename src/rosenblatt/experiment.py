@@ -19,9 +19,9 @@ from rosenblatt.checkpoints import Keeper
 from rosenblatt.choosing import CANDIDATES, Outcome, outcome
 from rosenblatt.data.collections import IMAGE
 from rosenblatt.data.columns import Schema
-from rosenblatt.data.media import Ragged
 from rosenblatt.data.perception import TextEncoding
 from rosenblatt.data.sources import Table
+from rosenblatt.data.tags import step_counts, unit_of_tags
 from rosenblatt.data.targets import Target
 from rosenblatt.data.windows import Windows
 from rosenblatt.errors import ModelFileError, TableError
@@ -231,7 +231,7 @@ def predict(
     target, label = model.target, model.label(decoded)
     columns: dict[str, np.ndarray | list[Any]] = {}
     if target.each_step:
-        lengths = next(one.lengths for one in _media_of(model.encoded(typed)[0]) if isinstance(one, Ragged))
+        lengths = step_counts(typed, model.chosen.data.tokens)
         tags = [" ".join(map(str, row[:many])) for row, many in zip(label, lengths, strict=True)]
         return _beside(table.frame, pl.DataFrame({target.names[0]: tags}), with_inputs)
     if target.labels:
@@ -252,10 +252,6 @@ def predict(
 def _is_of_files(table: Table) -> bool:
     """Whether rows are files, which are told from each other only by their names."""
     return any(column == IMAGE for column in table.frame.columns) and table.frame[IMAGE].dtype == pl.String
-
-
-def _media_of(x: Any) -> tuple[Any, ...]:
-    return tuple(x.media)
 
 
 def _beside(frame: pl.DataFrame, predicted: pl.DataFrame, with_inputs: bool) -> pl.DataFrame:
@@ -299,7 +295,10 @@ def evaluate(model: Model, table: Table, say: Say = print, threads: int | None =
         frame, truth = text_to_score(table, encoding.vocabulary, encoding.longest, say)
     else:
         frame, truth = answered(table, model.target, say)
-    decoded = model.decoded_typed(model.schema.read(frame, say), threads)
+    typed = model.schema.read(frame, say)
+    if model.target.task == "tagging":
+        unit_of_tags(typed, truth, model.chosen.data.tokens)
+    decoded = model.decoded_typed(typed, threads)
     base = model.facts.get("baseline") or baseline(model.target, truth)
     found = _scores(model.target, windows, frame, truth, decoded, base)
     if windows:

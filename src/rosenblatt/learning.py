@@ -118,7 +118,7 @@ class Prepared:
     def _form(self, chosen: Spec) -> tuple[Encoder, np.ndarray | csr_array | Inputs]:
         key = form_of(chosen)
         if key not in self._encoded:
-            encoder = Encoder.learn(self.data.frame, chosen.data)
+            encoder = Encoder.learn(self.data.frame, chosen.data, whole=self.target(chosen).task == "tagging")
             if not encoder.width and not encoder.perceived:
                 raise TableError("No column is left to learn from: no value of any of them comes twice.")
             self._encoded[key] = encoder, _encoded(encoder, self.frame)
@@ -214,7 +214,8 @@ class Stream:
         chosen = model.chosen if model else _resolved(spec, first, target)
         constant = dict.fromkeys(("schedule", "dropout_schedule", "weight_decay_schedule"), "constant")
         self._chosen = chosen.replace(folds=1, **constant)
-        self._encoder = model.encoder if model else Encoder.learn(first.frame, self._chosen.data)
+        whole = target.task == "tagging"
+        self._encoder = model.encoder if model else Encoder.learn(first.frame, self._chosen.data, whole=whole)
         frame, y, weight = _together(first, None)
         rows = _rows(self._chosen, self._target, _encoded(self._encoder, frame), y, weight)
         self._members = list(_members(self._chosen, self._encoder, self._target, first, rows, None))

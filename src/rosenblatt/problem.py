@@ -16,6 +16,7 @@ from rosenblatt.data.inference import infer
 from rosenblatt.data.media import KINDS as MEDIA
 from rosenblatt.data.sources import Table
 from rosenblatt.data.splits import train_test
+from rosenblatt.data.tags import unit_of_tags
 from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.data.texts import Vocabulary
@@ -112,6 +113,8 @@ def _of_rows(
     groups, order = (None if one is None else one[good] for one in (groups, order))
     for line in [*columns_in_words(schema), f"task: {task_in_words(question)}"]:
         say(line)
+    if question.task == "tagging":
+        spec = spec.replace(tokens=unit_of_tags(schema.read(frame), y, spec.data.tokens))
     training, test_rows = _split(y, spec, question, test is not None, groups, order)
     target = question.target(y[training], spec)
     test_frame, truth = (frame[test_rows], y[test_rows]) if test is None else answered(test, target, say)
@@ -119,6 +122,8 @@ def _of_rows(
         good = _readable(schema, spec, test_frame, say)
         test_frame, truth = test_frame.filter(good), truth[good]
     test_typed = schema.read(test_frame, say)  # what is wrong with it is said before the long work
+    if question.task == "tagging" and len(truth):
+        unit_of_tags(test_typed, truth, spec.data.tokens)
     rough = " (few: their scores are rough)" if 0 < len(truth) < FEW_TEST_ROWS else ""
     say(f"rows: {len(training):,} for training, {len(truth):,} for the test{rough}")
     data = Data(
@@ -130,7 +135,11 @@ def _of_rows(
     watched = None
     if validation is not None:
         other, answers = answered(validation, target, say)
-        watched = Data(schema.read(other), answers)
+        good = _readable(schema, spec, other, say)
+        typed, answers = schema.read(other.filter(good)), answers[good]
+        watched = Data(typed, answers)
+        if question.task == "tagging":
+            unit_of_tags(typed, answers, spec.data.tokens)
     return Problem(spec, schema, question, data, watched, frame, test_frame, test_typed, truth, target)
 
 

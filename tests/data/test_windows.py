@@ -69,7 +69,8 @@ def test_the_end_of_each_series_is_what_is_forecast():
         ({"time": "when"}, "time names 'when', but the table has no such column"),
         ({"known": ("shop",)}, "'shop' holds"),
         ({"horizon": 50}, "No series is longer"),
-        ({"time": "shop"}, "time must name a column of dates or numbers"),
+        ({"time": "shop"}, "time must name a column of dates or numbers, but 'shop' holds categories"),
+        ({"known": ("sales",)}, "'sales' is to be forecast; it cannot be known in advance too"),
     ],
 )
 def test_what_cannot_be_forecast_is_told(changed, why):
@@ -78,12 +79,46 @@ def test_what_cannot_be_forecast_is_told(changed, why):
         Windows.of(frame, "sales", SPEC.model_copy(update=changed), ()).rows(frame, print)
 
 
-def test_gaps_within_a_series_are_filled_in():
-    frame = (
-        table(shops="a")
-        .sort("month")
-        .with_columns(pl.when(pl.col("sales") == "7.0").then(None).otherwise("sales").alias("sales"))
-    )
-    frame = frame.with_columns(pl.Series("sales", [None if k == 7 else str(float(k)) for k in range(20)]))
+def test_of_a_gap_only_what_came_before_it_is_told_and_nothing_is_asked():
+    sales = [None if k in (7, 8) else str(float(k)) for k in range(20)]
+    frame = table(shops="a").sort("month").with_columns(pl.Series("sales", sales))
     rows = Windows.of(frame, "sales", SPEC, ()).rows(frame, print)
-    assert rows.filter(pl.col("end") == 8)["level"][0] == 7.0
+    assert rows.filter(pl.col("end") == 9)["level"][0] == 6.0  # not 9, which comes after
+    assert rows["end"].to_list() == [2, 3, 4, 9, 10, 11, 12, 13, 14, 15, 16, 17]  # whose next three steps are known
+
+
+def test_months_may_be_written_without_days():
+    frame = pl.DataFrame({"month": [f"{2010 + k // 12}-{k % 12 + 1:02d}" for k in range(40)], "sales": range(40)})
+    windows = Windows.of(frame, "sales", DataSpec(time="month", horizon=2), ())
+    assert windows.time.kind == "date"
+    assert windows.last(frame, print)["level"].to_list() == [39.0]
+
+
+def test_what_is_not_used_and_which_series_are_too_short_is_said():
+    frame = pl.concat([table().with_columns(pl.lit("Oslo").alias("city")),
+                       table(months=1, shops="c").with_columns(pl.lit("Oslo").alias("city"))])  # fmt: skip
+    windows, said = Windows.of(frame, "sales", SPEC, ()), []
+    assert windows.unused(frame) == ["city"]
+    windows.rows(frame, said.append)
+    assert said == ["1 series have fewer than 2 values, and are left out: 'c'"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (lambda frame: frame.with_columns(pl.lit("a").alias("shop")), "Several rows of series 'a' have the 'month'"),
+        (lambda frame: frame.with_columns(pl.when(pl.col("sales") != "5.0").then("month").alias("month")),
+         "Row .* has no 'month'"),
+    ],
+    ids=["repeated", "missing"],
+)  # fmt: skip
+def test_times_that_are_missing_or_repeated_are_refused(changed, why):
+    windows = Windows.of(table(), "sales", SPEC, ())
+    with pytest.raises(TableError, match=why):
+        windows.rows(changed(table()), print)
+
+
+def test_several_series_without_a_name_are_told_apart_by_their_times():
+    spec = SPEC.model_copy(update={"series": ""})
+    with pytest.raises(TableError, match="name the column that tells these apart with --series"):
+        Windows.of(table(), "sales", spec, ()).rows(table(), print)

@@ -20,7 +20,7 @@ DATE_FORMATS = (
     "%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M",
     "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S",
     "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%d.%m.%Y", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d-%m-%Y", "%d-%b-%Y",
-    "%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y",
+    "%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%Y-%m", "%Y/%m", "%b %Y", "%B %Y",
 )  # fmt: skip
 TIME_FORMATS = ("%H:%M:%S", "%H:%M")
 
@@ -74,9 +74,11 @@ def _parse(text: pl.Series, style: NumberStyle) -> pl.Series:
 
 
 def parse_dates(text: pl.Series, format: str) -> pl.Series:
-    """Strings as Datetime, null where a string is none; a time of day is one of 1 January 1970."""
+    """Strings as Datetime, null where a string is none; a month is its first day, a time one of 1 January 1970."""
     if format in TIME_FORMATS:
         return ("1970-01-01 " + text).str.to_datetime("%Y-%m-%d " + format, strict=False, time_unit="us")
+    if "%d" not in format:
+        return (text + " 1").str.to_date(f"{format} %d", strict=False).cast(pl.Datetime("us"))
     if "%H" not in format:
         return text.str.to_date(format, strict=False).cast(pl.Datetime("us"))
     return text.str.to_datetime(format, strict=False, time_unit="us").dt.replace_time_zone(None)

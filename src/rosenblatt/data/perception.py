@@ -93,14 +93,15 @@ class TextEncoding(_Learnt):
     column: str
     vocabulary: Vocabulary
     longest: int
+    whole: bool = False  # whether rows are never cut
 
     @classmethod
-    def learn(cls, column: str, texts: list[str], spec: DataSpec) -> TextEncoding:
+    def learn(cls, column: str, texts: list[str], spec: DataSpec, *, whole: bool = False) -> TextEncoding:
         """From the training rows' texts."""
         vocabulary = Vocabulary.learn(texts, spec.tokens, spec.vocabulary, spec.min_token_count)
-        some = texts[:: max(len(texts) // (10 * SAMPLE), 1)]
-        longest = _longest([len(vocabulary.encode(text)) for text in some], spec)
-        return cls(column=column, vocabulary=vocabulary, longest=longest)
+        some = texts if whole else texts[:: max(len(texts) // (10 * SAMPLE), 1)]
+        longest = _longest([len(vocabulary.encode(text)) for text in some], spec, whole)
+        return cls(column=column, vocabulary=vocabulary, longest=longest, whole=whole)
 
     @property
     def medium(self) -> tuple[str, int, int, int]:
@@ -110,7 +111,7 @@ class TextEncoding(_Learnt):
     def encode(self, cells: pl.Series) -> Ragged:
         """The tokens of each row."""
         rows = [self.vocabulary.encode(text) for text in cells.struct.field("text").to_list()]
-        return Ragged.of(rows, self.longest, keep_end=False)
+        return Ragged.of(rows, _most(rows, self.longest) if self.whole else self.longest, keep_end=False)
 
 
 class SequenceEncoding(_Learnt):
@@ -121,9 +122,10 @@ class SequenceEncoding(_Learnt):
     center: tuple[float, ...]
     scale: tuple[float, ...]
     longest: int
+    whole: bool = False  # whether rows are never cut
 
     @classmethod
-    def learn(cls, column: str, rows: list[np.ndarray], spec: DataSpec) -> SequenceEncoding:
+    def learn(cls, column: str, rows: list[np.ndarray], spec: DataSpec, *, whole: bool = False) -> SequenceEncoding:
         """From the training rows' sequences (T, channels), NaN where a number is missing."""
         steps = np.concatenate(rows).astype(np.float64)
         if np.isinf(steps).any():
@@ -133,8 +135,10 @@ class SequenceEncoding(_Learnt):
         center = np.where(known, steps, 0).sum(axis=0) / count
         spread = np.sqrt((np.where(known, steps - center, 0) ** 2).sum(axis=0) / count)
         scale = 1 / np.where(spread > 0, spread, 1.0)
-        longest = _longest([len(row) for row in rows], spec)
-        return cls(column=column, center=tuple(center.tolist()), scale=tuple(scale.tolist()), longest=longest)
+        longest = _longest([len(row) for row in rows], spec, whole)
+        return cls(
+            column=column, center=tuple(center.tolist()), scale=tuple(scale.tolist()), longest=longest, whole=whole
+        )
 
     @property
     def medium(self) -> tuple[str, int, int, int]:
@@ -152,10 +156,17 @@ class SequenceEncoding(_Learnt):
             )
         center, scale = np.asarray(self.center, np.float32), np.asarray(self.scale, np.float32)
         rows = [np.nan_to_num((row.reshape(-1, len(center)) - center) * scale, nan=0.0) for row in rows]
-        return Ragged.of(rows, self.longest, keep_end=True)
+        return Ragged.of(rows, _most(rows, self.longest) if self.whole else self.longest, keep_end=True)
 
 
-def _longest(lengths: list[int], spec: DataSpec) -> int:
+def _most(rows: list[np.ndarray], least: int) -> int:
+    """Steps of the longest row."""
+    return max((len(row) for row in rows), default=least)
+
+
+def _longest(lengths: list[int], spec: DataSpec, whole: bool) -> int:
+    if whole:
+        return max(lengths, default=1)
     if spec.max_length != "auto":
         return spec.max_length
     return int(max(min(np.quantile(lengths, LONGEST, method="higher"), MOST_STEPS), 1)) if lengths else 1

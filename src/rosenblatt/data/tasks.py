@@ -184,7 +184,7 @@ def _tags(series: pl.Series) -> Question:
 def _tag_lists(series: pl.Series) -> pl.Series:
     if series.dtype == pl.List:
         return series.cast(pl.List(pl.String))
-    return series.cast(pl.String).str.strip_chars().str.split(" ")
+    return series.cast(pl.String).str.extract_all(r"\S+")
 
 
 def _tag_numbers(rows: pl.Series, labels: Sequence[Label]) -> np.ndarray:

@@ -94,7 +94,7 @@ class Vocabulary(BaseModel):
 
 
 def _words(text: str) -> list[str]:
-    return WORD.findall(text.lower())
+    return [word.lower() for word in WORD.findall(text)]
 
 
 def _tokenizers() -> Any:

@@ -141,8 +141,9 @@ class Encoder(_Learnt):
     sparse: int = 0  # columns of a sparse matrix that are learnt from as they are, where it was no table
 
     @classmethod
-    def learn(cls, frame: pl.DataFrame | np.ndarray | csr_array, spec: DataSpec) -> Encoder:
+    def learn(cls, frame: pl.DataFrame | np.ndarray | csr_array, spec: DataSpec, *, whole: bool = False) -> Encoder:
         """From the training rows: Float64 columns are numbers, String columns categories; sparse ones stay as they are.
+        Sequences and texts are never cut where they are to stay `whole`, as those whose steps have tags.
 
         Raises SpecError where an encoding is asked for that would fill in a sparse matrix.
         """
@@ -158,9 +159,11 @@ class Encoder(_Learnt):
             if medium == "image":
                 encodings.append(ImageEncoding.learn(series.name, series.struct.field("image"), spec))
             elif medium == "text":
-                encodings.append(TextEncoding.learn(series.name, series.struct.field("text").to_list(), spec))
+                encodings.append(
+                    TextEncoding.learn(series.name, series.struct.field("text").to_list(), spec, whole=whole)
+                )
             elif medium:
-                encodings.append(SequenceEncoding.learn(series.name, steps_of(series), spec))
+                encodings.append(SequenceEncoding.learn(series.name, steps_of(series), spec, whole=whole))
             elif series.dtype == pl.Float64:
                 encodings.append(NumberEncoding.learn(series.name, _numbers(series), spec.numbers, int(spec.bins)))
             else:

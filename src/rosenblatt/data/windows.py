@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from rosenblatt.data.columns import Column, Say, Schema
 from rosenblatt.data.inference import infer
 from rosenblatt.data.media import steps_column
-from rosenblatt.errors import TableError
+from rosenblatt.errors import TableError, listed
 from rosenblatt.sections import DataSpec
 
 HISTORY, LEVEL, UNIT, END = "history", "level", "unit", "end"
@@ -28,7 +28,9 @@ class _Line(NamedTuple):
     """One series in the order of time."""
 
     name: str
-    target: np.ndarray  # (T,) NaN where it is to be forecast
+    target: np.ndarray  # (T,) the last value before it where there is none; NaN where it is to be forecast
+    there: np.ndarray  # (T,) whether there is a value
+    steps: int  # until the last value
     past: np.ndarray  # (T, past columns)
     known: np.ndarray  # (T, known columns)
     times: pl.Series
@@ -55,26 +57,31 @@ class Windows(BaseModel):
             if name and name not in frame.columns:
                 raise TableError(f"{what} names {name!r}, but the table has no such column.")
         columns = {column.name: column for column in infer(frame, spec.max_categories).columns}
-        time, value = columns[spec.time], columns[target]
-        if time.kind not in ("date", "number", "identifier"):
-            raise TableError(f"time must name a column of dates or numbers, but {spec.time!r} holds {time.kind}s.")
-        if time.kind == "identifier":
-            time = time.model_copy(update={"kind": "number"})
-        if value.kind not in ("number", "identifier", "boolean"):
-            raise TableError(f"A forecast is of numbers, but the target {target!r} holds {value.kind}s.")
+        time, value = _counted(columns[spec.time]), _counted(columns[target])
+        if time.kind not in ("date", "number"):
+            raise TableError(f"time must name a column of dates or numbers, but {spec.time!r} holds {_kinds(time)}.")
+        if value.kind != "number":
+            raise TableError(f"A forecast is of numbers, but the target {target!r} holds {_kinds(value)}.")
+        if target in spec.known:
+            raise TableError(f"{target!r} is to be forecast; it cannot be known in advance too.")
         known = tuple(columns[name] for name in spec.known)
         odd = next((column for column in known if column.kind not in ("number", "boolean")), None)
         if odd:
             raise TableError(
-                f"known must name columns of numbers or of yes and no, but {odd.name!r} holds {odd.kind}s."
+                f"known must name columns of numbers or of yes and no, but {odd.name!r} holds {_kinds(odd)}."
             )
         taken = {target, spec.time, spec.series, *spec.known, *ignore}
         past = tuple(column for name, column in columns.items() if name not in taken and column.kind == "number")
         window = max(3 * spec.horizon, 24) if spec.window == "auto" else spec.window
         return cls(
             target=target, time=time, series=spec.series, known=known, past=past,
-            value=value.model_copy(update={"kind": "number"}), horizon=spec.horizon, window=window,
+            value=value, horizon=spec.horizon, window=window,
         )  # fmt: skip
+
+    def unused(self, frame: pl.DataFrame) -> list[str]:
+        """The columns of a table that tell nothing of the past, as they hold no numbers."""
+        told = {self.target, self.time.name, self.series, *(column.name for column in (*self.known, *self.past))}
+        return [name for name in frame.columns if name not in told]
 
     @property
     def answers(self) -> list[str]:
@@ -92,14 +99,19 @@ class Windows(BaseModel):
         return self._frame(made)
 
     def last(self, frame: pl.DataFrame, say: Say) -> pl.DataFrame:
-        """A row for the end of each series; the steps after it are those whose target is empty, or none yet."""
+        """A row for the end of each series; the steps after it are those whose target is empty, or none yet.
+
+        Raises TableError where no series is long enough.
+        """
         lines = list(self._lines(frame, say))
-        return self._frame([self._window(line, int((~np.isnan(line.target)).sum())) for line in lines])
+        if not lines:
+            raise TableError(f"No series has the {LEAST} values that a forecast needs at least. Give longer ones.")
+        return self._frame([self._window(line, line.steps) for line in lines])
 
     def _windows(self, line: _Line) -> Iterator[dict[str, object]]:
-        steps = int((~np.isnan(line.target)).sum())
-        for end in range(LEAST, steps - self.horizon + 1):
-            yield self._window(line, end)
+        for end in range(LEAST, line.steps - self.horizon + 1):
+            if line.there[end : end + self.horizon].all():
+                yield self._window(line, end)
 
     def _window(self, line: _Line, end: int) -> dict[str, object]:
         first = max(0, end - self.window)
@@ -109,14 +121,13 @@ class Windows(BaseModel):
         unit = float(change.mean()) if change.size and change.mean() > 0 else max(abs(level), 1.0)
         past = np.column_stack([(values - level) / unit, line.past[first:end], line.known[first:end]])
         ahead = slice(end, end + self.horizon)
-        steps = float((~np.isnan(line.target)).sum())
         row: dict[str, object] = {
             HISTORY: past,
             LEVEL: level,
             UNIT: unit,
             END: float(end),
             "name": line.name,
-            "steps": steps,
+            "steps": float(line.steps),
         }
         answers = np.full(self.horizon, np.nan)
         answers[: len(line.target[ahead])] = (line.target[ahead] - level) / unit
@@ -153,19 +164,49 @@ class Windows(BaseModel):
             else read[name]
             for name in read.columns
         }
-        times = self.time.in_order(frame[self.time.name])
+        times = self._times(frame)
         names = frame[self.series].cast(pl.String).fill_null("") if self.series else pl.Series([""] * frame.height)
-        for name in names.unique(maintain_order=True):
-            rows = np.flatnonzero((names == name).to_numpy())
+        short = []
+        numbered = names.alias("series").to_frame().with_row_index("row")
+        for name, of_series in numbered.group_by("series", maintain_order=True).agg("row").iter_rows():
+            rows = np.array(of_series)
             rows = rows[np.argsort(times[rows].to_numpy(), kind="stable")]
+            self._refuse_repeated(times[rows], name)
             value = as_number[self.target][rows].to_numpy().astype(np.float64)
-            known = np.flatnonzero(~np.isnan(value))
-            if known.size < LEAST:
+            there = np.flatnonzero(~np.isnan(value))
+            if there.size < LEAST:
+                short.append(name)
                 continue
-            last = int(known[-1])
-            value[: last + 1] = np.interp(np.arange(last + 1), known, value[known])
+            first, last = int(there[0]), int(there[-1])
+            rows, value = rows[first:], value[first:]
+            steps, known = last + 1 - first, ~np.isnan(value)
+            before = np.maximum.accumulate(np.where(known[:steps], np.arange(steps), 0))
+            value[:steps] = value[:steps][before]  # of a gap only what came before it is known
             past, ahead = (self._numbers(as_number, some, rows) for some in (self.past, self.known))
-            yield _Line(name, value, past, ahead, times[rows])
+            yield _Line(name, value, known, steps, past, ahead, times[rows])
+        if short and self.series:
+            say(f"{len(short)} series have fewer than {LEAST} values, and are left out: {listed(short, 5)}")
+
+    def _times(self, frame: pl.DataFrame) -> pl.Series:
+        """What orders the rows. Raises TableError where a row has no time."""
+        times = self.time.in_order(frame[self.time.name])
+        if times.has_nulls():
+            row = (times.is_null().arg_max() or 0) + 1
+            raise TableError(
+                f"Row {row} has no {self.time.name!r}, so that its place in time is not known. Fill it in."
+            )
+        return times
+
+    def _refuse_repeated(self, times: pl.Series, name: str) -> None:
+        """Raise TableError where two rows of a series have the same time, given in order."""
+        repeated = (times.diff().cast(pl.Int64) == 0) if times.dtype.is_temporal() else times.diff() == 0
+        if repeated.any():
+            time = times[repeated.arg_max() or 0]
+            of = f" of series {name!r}" if self.series else ""
+            raise TableError(
+                f"Several rows{of} have the {self.time.name!r} {time}. Keep one of them; or, if they are of several "
+                "series, name the column that tells these apart with --series."
+            )
 
     @staticmethod
     def _numbers(read: dict[str, pl.Series], columns: tuple[Column, ...], rows: np.ndarray) -> np.ndarray:
@@ -181,3 +222,13 @@ class Windows(BaseModel):
         """What is said of windows (n, horizon), as values of the target."""
         level, unit = (frame[name].to_numpy()[:, None] for name in (LEVEL, UNIT))
         return level + unit * said
+
+
+def _counted(column: Column) -> Column:
+    """A column of whole numbers that differ from row to row as one of numbers."""
+    numbers = column.kind == "identifier" and column.note.startswith("a number")
+    return column.model_copy(update={"kind": "number"}) if numbers else column
+
+
+def _kinds(column: Column) -> str:
+    return {"category": "categories", "boolean": "yes and no", "empty": "nothing"}.get(column.kind, f"{column.kind}s")
