@@ -1,8 +1,12 @@
 """Convolutional and recurrent estimators, with scikit-learn's conventions."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
+from PIL import Image
 from sklearn.base import clone
 
 from rosenblatt.data.media import as_medium
@@ -60,8 +64,6 @@ def test_grey_images_many_channels_and_values_are_learnt_from():
 
 
 def test_paths_are_images_too(tmp_path):
-    from PIL import Image
-
     X, y = bright(12)
     paths = [tmp_path / f"{k}.png" for k in range(12)]
     for path, image in zip(paths, X, strict=True):
@@ -97,6 +99,33 @@ def test_texts_numbers_and_categories_are_joined():
     )
 
 
+def test_frames_of_pandas_hold_sequences_texts_and_categories():
+    steps = [RNG.normal(size=(k % 5 + 1, 2)) for k in range(40)]
+    city, n = pd.Categorical(["Oslo", "Rome"] * 20), RNG.normal(size=40)
+    frame = pd.DataFrame({"steps": steps, "words": ["some words"] * 40, "city": city, "n": n})
+    network = RNNClassifier(epochs=1, recurrent_width=4, **FAST).fit(frame, ["a", "b"] * 20)
+    kinds = {encoding.column: encoding.kind for encoding in network.model_.encoder.encodings}
+    assert kinds == {"steps": "sequence", "words": "text", "city": "category", "n": "number"}
+    assert network.predict(frame[:3]).shape == (3,)
+    polars = pl.DataFrame({"steps": [[1.0, 2.0], [3.0]] * 20, "words": ["x y", "z"] * 20})
+    network.fit(polars, ["a", "b"] * 20)
+    assert [encoding.kind for encoding in network.model_.encoder.encodings] == ["sequence", "text"]
+    with pytest.raises(TypeError, match="Column 's' must hold sequences of numbers"):
+        network.fit(pd.DataFrame({"s": [[1.0], "x"] * 20}), ["a", "b"] * 20)
+
+
+def test_frames_hold_images_by_path_and_by_content(tmp_path):
+    X, y = bright(12)
+    paths = [str(tmp_path / f"{k}.png") for k in range(12)]
+    for path, image in zip(paths, X, strict=True):
+        Image.fromarray(image).save(path)
+    contents = [Path(path).read_bytes() for path in paths]
+    by_path, by_content = (pl.DataFrame({"photo": cells, "n": range(12)}) for cells in (paths, contents))
+    network = CNNClassifier(epochs=1, **TINY).fit(by_path, y)
+    assert [encoding.kind for encoding in network.model_.encoder.encodings] == ["image", "number"]
+    np.testing.assert_allclose(network.predict_proba(by_content), network.predict_proba(by_path), atol=1e-6)
+
+
 def test_values_of_sequences_are_predicted():
     X, _ = sequences(120)
     y = np.array([row[:, 1].mean() for row in X])
@@ -112,7 +141,37 @@ def test_each_step_gets_its_tag():
     assert [len(row) for row in network.predict(X[:5])] == [len(row) for row in X[:5]]
     assert network.predict_proba(X[:1])[0].shape == (len(X[0]), 2)
     words = RNNTagger(epochs=2, recurrent_width=4, **FAST).fit(["abab", "ba", "b"] * 8, ["uvuv", "vu", "v"] * 8)
-    assert [len(row) for row in words.predict(["ab", "bab"])] == [2, 3]
+    assert [len(row) for row in words.predict(["ab", "bab", "", "babababa"])] == [2, 3, 0, 8]
+    assert 0 <= words.score(["ab", "bab"], ["uv", "vuv"]) <= 1
+
+
+def test_long_rows_keep_their_tags_step_by_step(tmp_path):
+    X = [RNG.normal(size=(20, 1)) for _ in range(198)] + [RNG.normal(size=(60, 1)) for _ in range(2)]
+    y = [(row[:, 0] > 0).astype(int) for row in X]
+    network = RNNTagger(epochs=8, recurrent_width=6, learning_rate=0.03, **FAST).fit(X, y)
+    assert network.score(X[-2:], y[-2:]) > 0.95
+    assert network.predict([np.zeros((150, 1))])[0].shape == (150,)
+    network.save(tmp_path / "tags.rosenblatt")
+    again = RNNTagger.load(tmp_path / "tags.rosenblatt")
+    np.testing.assert_array_equal(again.predict(X[-1:])[0], network.predict(X[-1:])[0])
+    for other in (RNNClassifier, RNNRegressor):
+        with pytest.raises(TableError, match=f"holds a rnn for tagging, not a {other.__name__}"):
+            other.load(tmp_path / "tags.rosenblatt")
+
+
+def test_texts_are_cut_so_that_each_token_has_its_tag():
+    texts, tags = ["the cat sat", "a dog"] * 20, [["D", "N", "V"], ["D", "N"]] * 20
+    network = RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags)
+    assert network.model_.chosen["tokens"] == "words"
+    assert [len(row) for row in network.predict(["the cat", "dog"])] == [2, 1]
+    with pytest.raises(TableError, match=r"Row 2 has 2 tags, but 3 words \('a dog!'\)\. Give each step its tag"):
+        network.fit(["the cat sat", "a dog!"] * 20, tags)
+    with pytest.raises(TableError, match="Row 1 has 2 tags, but 3 steps"):
+        network.score(["the cat sat"], [["D", "N"]])
+    with pytest.raises(TableError, match="'X', which is not among the classes"):
+        network.fit(texts, tags, validation=(texts[:2], [["D", "N", "X"], ["D", "N"]]))
+    with pytest.raises(SpecError, match="max_length cuts rows, but each of their steps has its tag"):
+        RNNTagger(max_length=2, **FAST).fit(texts, tags)
 
 
 def test_series_are_forecast():
@@ -147,6 +206,7 @@ def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
         (RNNClassifier(**FAST), [[1.0, np.inf], [1.0]], [0, 1], "infinite"),
         (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a"]], "one tag only"),
         (RNNTagger(**FAST), [[1.0], [2.0]], [["a"]], "X has 2 rows, but y 1"),
+        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a", "b"]], "Row 2 has 2 tags, but 1 steps"),
         (RNNForecaster(horizon=9, **FAST), [1.0, 2.0, 3.0], None, "No series is longer"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

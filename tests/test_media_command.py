@@ -1,6 +1,7 @@
 """The command on images, sequences, texts and series, as it is typed."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -68,6 +69,29 @@ def test_a_folder_of_images_from_fit_to_explanation(run, photos):
     assert "8x8x3 - conv 3x3 4" in out
 
 
+def test_an_archive_of_images_from_fit_to_predictions_by_name(run, photos):
+    for part in ("train", "test"):
+        shutil.make_archive(part, "zip", photos / part)
+    status, _, err = run("fit", "train.zip", "--test", "test.zip", "--kind", "cnn", *CNN)
+    assert (status, err) == (0, "")
+    status, out, err = run("predict", "train.rosenblatt", "test.zip", "--with-inputs")
+    assert status == 0
+    assert "columns that do not fit into a cell are left out: 'image'" in err
+    assert out.splitlines()[0].startswith("file,class,predicted class,probability of dark")
+    assert out.splitlines()[1].startswith("dark/0.png,dark,")
+    assert "5 bytes" not in run("describe", "test.zip")[1]
+
+
+def test_of_a_folder_with_a_test_the_test_is_scored_and_all_is_predicted(run, photos):
+    run("fit", "photos", "--kind", "cnn", *CNN)
+    assert json.loads(run("evaluate", "photos.rosenblatt", "photos", "--json")[1])["rows"] == 16
+    assert len(run("predict", "photos.rosenblatt", "photos")[1].splitlines()) == 1 + 64
+    assert (
+        "rows: 48 for training, 16 for the test"
+        in run("fit", "photos/train", "--test", "photos", "--kind", "cnn", *CNN)[1]
+    )
+
+
 def test_what_three_perceptron_networks_for_colors_say(run, photos):
     status, _out, err = run(
         "fit", "photos", "--kind", "channel_mlp", "--members", "1", "--epochs", "5", "--hidden-sizes", "8"
@@ -128,6 +152,11 @@ def test_a_sequence_a_file(run, tmp_path):
     assert (status, err) == (0, "")
     assert "columns to learn from: 1 sequence" in out
     assert "step " in run("explain", "sensors.rosenblatt", "sensors", "--method", "occlusion")[1]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "new.csv").write_bytes((tmp_path / "sensors" / "s3.csv").read_bytes())
+    status, out, _ = run("predict", "sensors.rosenblatt", "one")
+    assert status == 0
+    assert out.splitlines()[1].startswith("new.csv,")
     status, _, err = run("fit", "sensors", "--kind", "rnn", *RNN)
     assert status == 2
     assert "No target was named" in err
@@ -147,6 +176,15 @@ def test_each_step_of_a_table_is_tagged(run, tmp_path):
     status, out, _ = run("predict", "t.rosenblatt", "t.csv")
     assert [len(row.split(" ")) for row in pl.read_csv(out.encode())["tags"]] == [len(row) for row in rows]
     assert run("evaluate", "t.rosenblatt", "t.csv")[0] == 0
+    few = ("--trials", "2", "--folds", "2", "--recurrent-width", "6", "--epochs", "2")
+    assert run("fit", "t.csv", "--target", "tags", "--task", "tagging", "--text", "words", *few)[0] == 0
+    frame[1:].vstack(pl.DataFrame({"words": ["up down"], "tags": ["u"]})).write_csv(tmp_path / "odd.csv")
+    status, _, err = run("fit", "odd.csv", "--target", "tags", "--task", "tagging", "--text", "words", *RNN)
+    assert status == 2
+    assert "Row 40 has 1 tags, but 2 words ('up down'). Give each step its tag." in err
+    status, _, err = run("fit", "t.csv", "--target", "tags", "--task", "tagging", "--text", "words", "--kind", "cnn")
+    assert status == 2
+    assert "the network must be of kind rnn, but it is cnn" in err
 
 
 def test_a_series_is_forecast(run, tmp_path):

@@ -247,7 +247,7 @@ def predict(
     loaded, say = load_model(model), teller(True)
     experiment.check_predicts(loaded)
     rows = read(table, header, encoding, say)
-    extra = [name for name in rows.frame.columns if name not in _known_columns(loaded)]
+    extra = [name for name in rows.frame.columns if name not in {*_known_columns(loaded), rows.name}]
     if extra and "windows" not in loaded.facts:
         say(f"columns the model did not learn from are not used: {', '.join(extra)}")
     predicted = experiment.predict(loaded, rows, with_inputs=with_inputs, say=say, threads=threads)

@@ -16,7 +16,8 @@ from rosenblatt.arguments import OVER_TIME, seed_of, threads_of, with_hyperparam
 from rosenblatt.data.columns import Column, Schema
 from rosenblatt.data.frames import as_frame, is_frame
 from rosenblatt.data.images import as_cell
-from rosenblatt.data.media import as_medium, steps_column
+from rosenblatt.data.inference import medium_in
+from rosenblatt.data.media import as_medium, medium_of, steps_column
 from rosenblatt.data.tags import check_tags, step_counts, unit_of_tags
 from rosenblatt.data.targets import Target, class_numbers
 from rosenblatt.data.windows import HISTORY, Windows
@@ -32,7 +33,7 @@ class _OfMedia(Network, ABC):
     """Rows that are images, sequences or texts, or frames with columns of such."""
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
-        frame = self._with_media(as_frame(X)) if is_frame(X) else pl.DataFrame([self._medium(X)])
+        frame = _with_media(as_frame(X)) if is_frame(X) else pl.DataFrame([self._medium(X)])
         if not frame.height:
             raise TableError("X holds no rows. Give at least one.")
         if reset:
@@ -45,8 +46,18 @@ class _OfMedia(Network, ABC):
     def _medium(self, X: Any) -> pl.Series:
         """The rows as a typed column."""
 
-    def _with_media(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame
+
+def _with_media(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame with its images and texts marked as such: strings that are no paths of images are texts."""
+
+    def typed(series: pl.Series) -> pl.Series:
+        if medium_of(series.dtype):
+            return series
+        if medium_in(series) == "image":
+            return as_medium(series, "image")
+        return as_medium(series, "text") if series.dtype == pl.String else series
+
+    return pl.DataFrame([typed(series) for series in frame])
 
 
 class _OfImages(_OfMedia):
@@ -90,21 +101,13 @@ class _OfSequences(_OfMedia):
             raise TableError(f"X holds sequences of {sorted(channels)} channels. Give all the same.")
         return steps_column("sequence", found, channels.pop() if channels else 1)
 
-    def _with_media(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Strings of a frame without sequences are texts."""
-        if any(dtype.is_nested() for dtype in frame.dtypes):
-            return frame
-        return frame.with_columns(
-            [as_medium(frame[name], "text") for name in frame.columns if frame[name].dtype == pl.String]
-        )
-
 
 @with_hyperparameters("cnn", without=OVER_TIME | {"target_transform"})
 class CNNClassifier(_OfImages, ProbableClassifier):
     """Convolutional networks for classes of images.
 
-    X is (n, height, width) or (n, height, width, channels), a list of images of any size, or of their paths. After
-    `fit`: `model_`, `classes_`, `n_iter_`.
+    X is (n, height, width) or (n, height, width, channels), a list of images of any size, or of their paths; or a frame
+    as `RNNClassifier` takes it. After `fit`: `model_`, `classes_`, `n_iter_`.
     """
 
 
@@ -117,8 +120,9 @@ class CNNRegressor(_OfImages, Regressor):
 class RNNClassifier(_OfSequences, ProbableClassifier):
     """Recurrent networks for classes of sequences or texts.
 
-    X is (n, T) or (n, T, channels), a list of arrays (T,) or (T, channels) of unequal lengths, of strings, or a frame
-    with columns of such, of numbers and of categories. After `fit`: `model_`, `classes_`, `n_iter_`.
+    X is (n, T) or (n, T, channels), a list of arrays (T,) or (T, channels) of unequal lengths, or of strings; or a
+    frame with columns of such, of paths of images, of numbers and of categories (strings that are to be categories must
+    have that type). After `fit`: `model_`, `classes_`, `n_iter_`.
 
     >>> X = ["aab", "ba", "bbba", "b", "abab", "bb"] * 10
     >>> RNNClassifier(members=1, epochs=60, recurrent_width=8).fit(X, [x[-1] for x in X]).predict(["abb", "bba"])

@@ -82,7 +82,9 @@ def _of_column(series: pl.Series) -> dict[str, Any]:
     except TableError as error:
         column = Column(name=series.name, kind="text", missing=series.null_count(), note=str(error))
     shown: list[str] = []
-    if not series.dtype.is_nested():
+    if series.dtype == pl.Binary:
+        shown = [f"{len(value):,} bytes" for value in series.drop_nulls().head(3)]
+    elif not series.dtype.is_nested():
         known = series.head(1000).drop_nulls().unique(maintain_order=True).head(3)
         shown = [str(value).strip() for value in known]
     return {**column.model_dump(include={"name", "kind", "missing", "distinct", "note"}), "examples": shown}

@@ -17,14 +17,13 @@ import polars as pl
 
 from rosenblatt.checkpoints import Keeper
 from rosenblatt.choosing import CANDIDATES, Outcome, outcome
-from rosenblatt.data.collections import IMAGE
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.perception import TextEncoding
 from rosenblatt.data.sources import Table
 from rosenblatt.data.tags import step_counts, unit_of_tags
 from rosenblatt.data.targets import Target
 from rosenblatt.data.windows import Windows
-from rosenblatt.errors import ModelFileError, TableError
+from rosenblatt.errors import ModelFileError, TableError, listed
 from rosenblatt.fields import Task
 from rosenblatt.learning import Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model
@@ -224,7 +223,8 @@ def predict(
     check_predicts(model)
     if "windows" in model.facts:
         return forecast(model, table, say, threads)
-    typed = model.schema.read(table.frame, say)
+    frame = table.whole
+    typed = model.schema.read(frame, say)
     for note in dict.fromkeys(note for trial in model.trials for note in trial.encoder.news(typed)):
         say(note)
     decoded = model.decoded_typed(typed, threads)
@@ -233,7 +233,7 @@ def predict(
     if target.each_step:
         lengths = step_counts(typed, model.chosen.data.tokens)
         tags = [" ".join(map(str, row[:many])) for row, many in zip(label, lengths, strict=True)]
-        return _beside(table.frame, pl.DataFrame({target.names[0]: tags}), with_inputs)
+        return _beside(table, pl.DataFrame({target.names[0]: tags}), with_inputs, say)
     if target.labels:
         columns[target.names[0]] = label
     else:
@@ -246,18 +246,16 @@ def predict(
         what = "probability" if target.answers == "probabilities" else "weighted sum"
         names = target.labels or target.names
         columns |= {f"{what} of {name}": decoded[:, k] for k, name in enumerate(names)}
-    return _beside(table.frame, pl.DataFrame(columns), with_inputs or bool(table.texts) or _is_of_files(table))
+    return _beside(table, pl.DataFrame(columns), with_inputs, say)
 
 
-def _is_of_files(table: Table) -> bool:
-    """Whether rows are files, which are told from each other only by their names."""
-    return any(column == IMAGE for column in table.frame.columns) and table.frame[IMAGE].dtype == pl.String
-
-
-def _beside(frame: pl.DataFrame, predicted: pl.DataFrame, with_inputs: bool) -> pl.DataFrame:
-    """The predictions, beside the table's own columns where these are asked for."""
-    if not with_inputs:
-        return predicted
+def _beside(table: Table, predicted: pl.DataFrame, with_inputs: bool, say: Say) -> pl.DataFrame:
+    """The predictions, beside what names the rows of files; or all columns, where these are asked for."""
+    frame = table.whole if with_inputs else table.whole.select([table.name] * bool(table.name))
+    untold = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype == pl.Binary]
+    if untold:
+        say(f"columns that do not fit into a cell are left out: {listed(untold)}")
+    frame = frame.drop(untold)
     for name in predicted.columns:
         new = name
         while new in frame.columns:
@@ -294,7 +292,7 @@ def evaluate(model: Model, table: Table, say: Say = print, threads: int | None =
         encoding = cast("TextEncoding", model.encoder.perceived[0])
         frame, truth = text_to_score(table, encoding.vocabulary, encoding.longest, say)
     else:
-        frame, truth = answered(table, model.target, say)
+        frame, truth = answered(table.to_score, model.target, say)
     typed = model.schema.read(frame, say)
     if model.target.task == "tagging":
         unit_of_tags(typed, truth, model.chosen.data.tokens)

@@ -85,7 +85,7 @@ def pose(
         raise SpecError(f"{over_time[0]} is for forecasts. Name the column of times with --time, or leave it out.")
     if spec.data.time:
         return _of_series(table, names, spec, asked, say)
-    return _of_rows(table, names, spec, asked, test or table.test, validation, say)
+    return _of_rows(table, names, spec, asked, test.to_score if test else table.test, validation, say)
 
 
 def _of_rows(

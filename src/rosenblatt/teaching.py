@@ -78,7 +78,7 @@ def explain(
     loaded, say = load_model(model), teller(as_json)
     rows = read(table, header, encoding, lambda _: None)
     if loaded.encoder.perceived:
-        _explain_media(loaded, rows.frame, row, method, plot, as_json, say)
+        _explain_media(loaded, rows.whole, row, method, plot, as_json, say)
         return
     if method:
         raise TableError("--method is for images, sequences and texts, but this model learns from a table.")

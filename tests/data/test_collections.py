@@ -55,6 +55,7 @@ def test_an_archive_of_images_is_read_without_unpacking(tmp_path):
     table = read_table(tmp_path / "x.zip")
     assert table.frame["class"].to_list() == ["cat", "dog"]
     assert table.frame["image"][0].startswith(b"\x89PNG")
+    assert table.frame["file"].to_list() == ["cat/0.png", "dog/0.png"]
 
 
 def test_text_files_have_a_sample_a_line_in_whatever_encoding(tmp_path):
@@ -80,7 +81,8 @@ def test_sequences_of_an_archive_are_joined_with_what_is_known_of_them(tmp_path)
         2: "down",
         10: "up",
     }
-    assert table.aside == ("person",)
+    assert table.aside == ("file", "person")
+    assert table.frame["file"].to_list() == ["data/s_1.csv", "data/s_10.csv", "data/s_2.csv"]
     assert any("other.csv is not about these sequences" in note for note in table.notes)
 
 

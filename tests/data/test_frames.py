@@ -52,7 +52,7 @@ def test_pandas_columns_of_objects_are_what_they_hold():
         }
     )
     frame = as_frame(theirs)
-    assert frame.dtypes[:3] == [pl.Boolean, pl.Int64, pl.String]
+    assert frame.dtypes[:3] == [pl.Boolean, pl.Int64, pl.Categorical]
     assert frame["spans"].dtype == pl.Duration("us")
     assert frame["zoned"][0].hour == 0  # the clock on the wall, as Polars' frames have it
 

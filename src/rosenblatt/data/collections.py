@@ -23,7 +23,7 @@ from rosenblatt.data.media import steps_column
 from rosenblatt.data.sources import Table, decoded, read_content
 from rosenblatt.errors import TableError, listed
 
-CLASS, IMAGE, TEXT, SEQUENCE = "class", "image", "text", "sequence"
+CLASS, IMAGE, TEXT, SEQUENCE, FILE = "class", "image", "text", "sequence", "file"
 TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 TABLES = (".csv", ".tsv", ".dat", ".data")
 
@@ -57,7 +57,7 @@ def read_collection(path: str | Path) -> Table:
     texts = [file for file in files if file.name.lower().endswith(".txt")]
     if len(images) > max(len(tables), len(texts)):
         return _parted(images, str(path), _images)
-    if len(tables) > 1:
+    if len(tables) > len(texts):
         return _sequences(tables, str(path))
     if texts:
         return _parted(texts, str(path), _texts)
@@ -114,7 +114,9 @@ def _parted(files: list[_File], source: str, make: Callable[[list[_File], str], 
 
 def _table(frame: pl.DataFrame, source: str, notes: tuple[str, ...]) -> Table:
     texts = (TEXT,) if TEXT in frame.columns else ()
-    return Table(frame, source, notes, target=CLASS if CLASS in frame.columns else "", texts=texts)
+    name, target = next(name for name in (FILE, TEXT, IMAGE) if name in frame.columns), CLASS in frame.columns
+    aside = (FILE,) if name == FILE else ()
+    return Table(frame, source, notes, CLASS if target else "", texts=texts, aside=aside, name=name)
 
 
 def _without_top(files: list[_File]) -> list[_File]:
@@ -136,6 +138,8 @@ def _notes(frame: pl.DataFrame) -> tuple[str, ...]:
 def _images(files: list[_File], source: str) -> pl.DataFrame:
     cells: list[str | bytes] = [file.path or file.read() for file in files]
     columns = {IMAGE: pl.Series(cells)}
+    if not files[0].path:  # in an archive
+        columns[FILE] = pl.Series([file.name for file in files])
     if all(file.folders for file in files):
         columns[CLASS] = pl.Series(["/".join(file.folders) for file in files])
     elif any(file.folders for file in files):
@@ -163,7 +167,7 @@ def _sequences(files: list[_File], source: str) -> Table:
     for file in files:
         shapes.setdefault(_first_line(file), []).append(file)
     rows = max(shapes.values(), key=len)
-    frame = pl.DataFrame([steps_column(SEQUENCE, *_steps(rows))])
+    frame = pl.DataFrame([steps_column(SEQUENCE, *_steps(rows)), pl.Series(FILE, [file.name for file in rows])])
     beside, notes = [file for file in files if file not in rows], list[str]()
     aside = list[str]()
     for file in beside:
@@ -171,16 +175,16 @@ def _sequences(files: list[_File], source: str) -> Table:
         if known is None:
             notes.append(f"{file.name} is not about these sequences: left out")
             continue
-        aside += known.columns if frame.width > 1 else []
+        aside += known.columns if frame.width > 2 else []
         clash = [name for name in known.columns if name in frame.columns]
         frame = pl.concat([frame, known.drop(clash)], how="horizontal")
         notes.append(f"{file.name}: {', '.join(known.columns)}")
     folders = {file.folders for file in rows}
-    if frame.width == 1 and len(folders) > 1 and all(folders):
+    if frame.width == 2 and len(folders) > 1 and all(folders):
         top = len(set.intersection(*({folder[0]} for folder in folders)))
         frame = frame.with_columns(pl.Series(CLASS, ["/".join(file.folders[top:]) for file in rows]))
-        return Table(frame, source, tuple(notes), target=CLASS)
-    return Table(frame, source, (f"{len(rows)} sequences", *notes), aside=tuple(aside))
+        return Table(frame, source, tuple(notes), CLASS, aside=(FILE,), name=FILE)
+    return Table(frame, source, (f"{len(rows)} sequences", *notes), aside=(FILE, *aside), name=FILE)
 
 
 def _first_line(file: _File) -> tuple[str, ...]:

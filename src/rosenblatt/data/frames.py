@@ -50,12 +50,25 @@ def _of_pandas(name: str, column: Any) -> pl.Series:
         return pl.Series(name, column.to_numpy("timedelta64[us]"))
     missing = column.isna().to_numpy()
     values = [None if gone else value for value, gone in zip(column.astype(object), missing, strict=True)]
+    if any(isinstance(value, list | tuple | np.ndarray) for value in values):
+        return _of_lists(name, values)
+    if any(isinstance(value, bytes) for value in values):
+        return pl.Series(name, values, pl.Binary)
     if column.dtype.name not in ("category", "str", "string"):
         with contextlib.suppress(TypeError, ValueError, pl.exceptions.PolarsError):
             series = pl.Series(name, values)
             if series.dtype == pl.Boolean or series.dtype.is_numeric() or series.dtype.is_temporal():
                 return series
-    return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
+    words = pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
+    return words.cast(pl.Categorical) if column.dtype.name == "category" else words
+
+
+def _of_lists(name: str, values: list[Any]) -> pl.Series:
+    """Sequences of numbers, or of steps with several. Raises TypeError for others."""
+    try:
+        return pl.Series(name, [None if value is None else np.asarray(value, np.float64).tolist() for value in values])
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise TypeError(f"Column {name!r} must hold sequences of numbers, all of one kind: {error}.") from error
 
 
 def _of_array(name: str, column: np.ndarray) -> pl.Series:

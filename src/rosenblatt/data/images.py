@@ -28,6 +28,7 @@ MOST_PIXELS = 89_478_485  # of one image, as Pillow has it: more may be a decomp
 DAMAGED = 0.05  # share of damaged images that may be left out
 AHEAD = 4  # batches that are decoded ahead of training
 NPY = b"\x93NUMPY"
+MAGIC = (NPY, b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P4", b"P5", b"P6", b"RIFF")
 Cell = str | bytes
 Fit = Literal["resize", "crop", "pad"]
 
@@ -47,6 +48,11 @@ class Look(NamedTuple):
 def is_image(name: str) -> bool:
     """Whether a file's name ends as those of images do."""
     return name.lower().endswith(SUFFIXES)
+
+
+def is_content(content: bytes) -> bool:
+    """Whether a file begins as those of images do."""
+    return content.startswith(MAGIC)
 
 
 def read_image(cell: Cell, into: np.ndarray | None = None) -> np.ndarray:

@@ -21,7 +21,7 @@ from rosenblatt.data.cells import (
     parts_of_dates,
 )
 from rosenblatt.data.columns import STRAYS, Column, Kind, Schema
-from rosenblatt.data.images import is_image
+from rosenblatt.data.images import is_content, is_image
 from rosenblatt.data.media import medium_of
 from rosenblatt.errors import TableError, listed
 
@@ -58,8 +58,8 @@ def _may_be_thousands(series: pl.Series) -> bool:
     return len(pointed) > 0 and bool(pointed.str.contains(r"^[-+]?[1-9]\d{0,2}(\.\d{3})+$").all())
 
 
-def _medium(series: pl.Series) -> Literal["image", "sequence"] | None:
-    """Whether the cells are images or sequences of numbers."""
+def medium_in(series: pl.Series) -> Literal["image", "sequence"] | None:
+    """Whether the cells of a column as it was read are images or sequences of numbers."""
     known = medium_of(series.dtype)
     if known in ("image", "sequence"):
         return "image" if known == "image" else "sequence"
@@ -69,6 +69,9 @@ def _medium(series: pl.Series) -> Literal["image", "sequence"] | None:
         cells = series.drop_nulls()
         images = len(cells) > 0 and is_image(cells[0]) and bool(cells.map_elements(is_image, pl.Boolean).all())
         return "image" if images else None
+    if series.dtype == pl.Binary:
+        first = series.drop_nulls().head(1)
+        return "image" if len(first) and is_content(first[0]) else None
     inner = series.dtype
     while isinstance(inner, pl.List | pl.Array):
         inner = inner.inner  # type: ignore[assignment]
@@ -93,7 +96,7 @@ class _Known:
 
 
 def _infer(series: pl.Series, max_categories: int) -> Column:
-    medium = _medium(series)
+    medium = medium_in(series)
     if medium:
         note = f"{medium}s: a network of kind {'cnn' if medium == 'image' else 'rnn'} learns from them; left out"
         return Column(name=series.name, kind=medium, missing=series.null_count(), distinct=len(series), note=note)
