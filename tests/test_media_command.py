@@ -202,6 +202,18 @@ def test_a_series_is_forecast(run, tmp_path):
     told = json.loads(out)
     assert told["rows"] == 96 - 6 - 2 + 1  # windows of two steps at least, with six known ones after them
     assert told["scores"]["mean absolute error"].keys() == {"model", "baseline"}
+    pl.DataFrame({"month": months[:40], "sales": [100 + k % 12 for k in range(40)]}).write_csv(tmp_path / "other.csv")
+    forecast = ("fit", "sales.csv", "--time", "month", "--target", "sales", "--horizon", "6", *RNN)
+    status, out, _ = run(*forecast, "--test", "other.csv", "--validation", "other.csv")
+    assert status == 0
+    assert "windows: 89 to learn from, 33 to choose epochs on, 33 for the test" in out
+    for option in (("--groups", "month"), ("--task", "regression"), ("--kind", "perceptron")):
+        status, _, err = run(*forecast, *option)
+        assert status == 2
+        assert "means nothing there. Leave it out" in err or "learnt by networks of kind rnn or cnn" in err
+    for kind in ("cnn", "rnn"):
+        few = ("--trials", "2", "--epochs", "2")
+        assert run("fit", "sales.csv", "--time", "month", "--target", "sales", "--kind", kind, *few)[0] == 0
     pl.DataFrame({"month": months[:3], "sales": [1, 2, 3]}).write_csv(tmp_path / "short.csv")
     status, _, err = run("evaluate", "sales.rosenblatt", "short.csv")
     assert status == 2
@@ -238,6 +250,28 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
         assert status == 0
         told[name] = json.loads(out)["scores"]["perplexity"]["model"]
     assert told["more"] < 2 < told["odd"]
+    status, out, err = run(
+        "fit",
+        "book.txt",
+        *how,
+        "--epochs",
+        "1",
+        "--test",
+        "more.txt",
+        "--validation",
+        "odd.txt",
+        "--out",
+        "b.rosenblatt",
+    )
+    assert (status, err) == (0, "")
+    assert "rows of 32 tokens: 133 to learn from, 8 to choose epochs on, 8 for the test" in out
+    assert run("fit", "book.txt", *how[2:], "--trials", "2", "--epochs", "2", "--out", "b.rosenblatt")[0] == 0
+    status, _, err = run("fit", "book.txt", "--task", "language", "--kind", "cnn")
+    assert status == 2
+    assert "A language is learnt by networks of kind rnn, not cnn" in err
+    status, _, err = run("fit", "book.txt", *how, "--groups", "chapter")
+    assert status == 2
+    assert "A language is learnt from a whole text: groups means nothing there" in err
     (tmp_path / "letter.txt").write_text("I")
     assert "is too short: there is no token that follows another" in run("evaluate", "book.rosenblatt", "letter.txt")[2]
     status, _, err = run("predict", "book.rosenblatt", "book.txt")

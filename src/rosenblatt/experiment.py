@@ -122,7 +122,7 @@ def fit(
     truth, decoded = of_steps(target, truth, decoded)
     if recorder:
         recorder.fitted(model, found, truth, decoded)
-    sample = (problem.test if len(truth) else problem.frame).head(CHECKED_ROWS)
+    sample = (problem.test if len(truth) else problem.frame).head(max(CHECKED_ROWS // problem.steps, 1))
     return Fitted(model, found, problem.test, truth, decoded, sample, alone)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rosenblatt import experiment
-from rosenblatt.data.sources import read_text
+from rosenblatt.data.sources import Table, read_text
 from rosenblatt.errors import StoppedEarlyError
 from rosenblatt.experiment import Fitted, Searching
 from rosenblatt.options import columns, read
@@ -26,12 +26,12 @@ def fit_asked(
     """
     asked = recorder.asked
     say = recorder.hears(say)
-    is_text = asked.task == "language"
-    table = read_text(asked.table) if is_text else read(asked.table, asked.header, asked.encoding, say)
-    others = [
-        None if name is None else read(name, asked.header, asked.encoding, say)
-        for name in (asked.test, asked.validation)
-    ]
+
+    def table_of(name: str) -> Table:
+        return read_text(name) if asked.task == "language" else read(name, asked.header, asked.encoding, say)
+
+    table = table_of(asked.table)
+    others = [None if name is None else table_of(name) for name in (asked.test, asked.validation)]
     spec, shown = asked.spec, sys.stderr.isatty() if shown is None else shown
     try:
         with (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -13,6 +12,7 @@ from rosenblatt.arguments import OVER_TIME
 from rosenblatt.data.columns import Column, Schema
 from rosenblatt.data.images import look_at, name_of
 from rosenblatt.data.inference import infer
+from rosenblatt.data.languages import first_rows, pieces, with_next
 from rosenblatt.data.media import KINDS as MEDIA
 from rosenblatt.data.sources import Table
 from rosenblatt.data.splits import train_test
@@ -21,7 +21,6 @@ from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.data.texts import Vocabulary
 from rosenblatt.data.windows import END, HISTORY, LEVEL, UNIT, Windows
-from rosenblatt.defaults import DEEP
 from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import SpecError, TableError, listed
 from rosenblatt.fields import Task
@@ -34,7 +33,6 @@ TAKES = {"cnn": MEDIA, "rnn": MEDIA, "channel_mlp": ("image",)}  # kinds of colu
 TEXT = "text"
 PIECE = {"characters": 128, "words": 64, "subwords": 64}  # tokens of a row of a text that is learnt from
 SPARED = 0.1  # of what is not for the test: the share that comes last, on which epochs are chosen
-MOST_SAID = 30_000_000  # probabilities that a test of a language may take
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,11 @@ class Problem:
     target: Target  # how it is spread learnt from the training rows
     windows: Windows | None = None  # of a forecast
 
+    @property
+    def steps(self) -> int:
+        """Answers of a row, where each of its steps has one; else 1."""
+        return self.data.y.shape[1] if self.target.each_step else 1
+
 
 def pose(
     table: Table,
@@ -75,7 +78,9 @@ def pose(
 ) -> Problem:
     """The problem of a table: of rows, of series over time, or of one text. Raises TableError, SpecError."""
     if asked.task == "language":
-        return _of_text(table, spec, say)
+        given = {"--target": targets, "--ignore": asked.ignore, "--keep": asked.keep, "--text": asked.texts}
+        _refuse("A language is learnt from a whole text", spec, given, ("groups", "order", "time"))
+        return _of_text(table, spec, test, validation, say)
     targets = targets or ([table.target] if table.target else [])
     names = list(dict.fromkeys(column_name(table.frame, target) for target in targets))
     if not names:
@@ -84,8 +89,26 @@ def pose(
     if over_time and not spec.data.time:
         raise SpecError(f"{over_time[0]} is for forecasts. Name the column of times with --time, or leave it out.")
     if spec.data.time:
-        return _of_series(table, names, spec, asked, say)
+        others = {"--task": asked.task, "--keep": asked.keep, "--text": asked.texts}
+        _refuse("A forecast is made from numbers over time", spec, others, ("groups", "order"))
+        return _of_series(table, names, spec, asked, test, validation, say)
     return _of_rows(table, names, spec, asked, test.to_score if test else table.test, validation, say)
+
+
+def _refuse(what: str, spec: Spec, given: Mapping[str, object], settings: Sequence[str]) -> None:
+    """Raise SpecError for options, or settings of the spec, that mean nothing beside what is asked."""
+    idle = [name for name, value in given.items() if value] + [name for name in settings if spec[name]]
+    if idle:
+        raise SpecError(f"{what}: {idle[0]} means nothing there. Leave it out.")
+
+
+def _of_kind(spec: Spec, what: str, *kinds: str) -> Spec:
+    """The spec with one of these kinds of networks, the first where none was asked for. Raises SpecError."""
+    if spec.network.kind == "mlp":
+        return spec.replace(kind=kinds[0])
+    if spec.network.kind not in kinds:
+        raise SpecError(f"{what} is learnt by networks of kind {' or '.join(kinds)}, not {spec.network.kind}.")
+    return spec
 
 
 def _of_rows(
@@ -143,92 +166,115 @@ def _of_rows(
     return Problem(spec, schema, question, data, watched, frame, test_frame, test_typed, truth, target)
 
 
-def _of_series(table: Table, names: list[str], spec: Spec, asked: Asked, say: Say) -> Problem:
-    """Windows of series: the last steps are for the test, those before them to choose epochs on."""
+def _of_series(
+    table: Table,
+    names: list[str],
+    spec: Spec,
+    asked: Asked,
+    test: Table | None,
+    validation: Table | None,
+    say: Say,
+) -> Problem:
+    """Windows of series: the last steps are for the test, those before them to choose epochs on, where these have no
+    tables of their own."""
     if len(names) > 1:
         raise TableError(f"A forecast is of one column, but {listed(names)} were named. Fit one model for each.")
-    if spec.network.kind not in DEEP:
-        spec = spec.replace(kind="rnn")
+    spec = _of_kind(spec, "A forecast", "rnn", "cnn").replace(target_transform="none")
     windows = Windows.of(table.frame, names[0], spec.data, asked.ignore)
+    unused = [name for name in windows.unused(table.frame) if name not in asked.ignore]
+    if unused:
+        say(f"left out, as they hold no numbers: {listed(unused)} (--known names columns of yes and no)")
     frame = windows.rows(table.frame, say)
-    y = frame.select(windows.answers).to_numpy()
-    plain = [
-        name for name in frame.columns if name not in {HISTORY, LEVEL, UNIT, END, "name", "steps", *windows.answers}
-    ]
-    columns = [Column(name=HISTORY, kind="sequence", asked=True), *(Column(name=name, kind="number") for name in plain)]
-    schema = Schema(columns=tuple(columns))
-    end, steps = frame[END].to_numpy(), frame["steps"].to_numpy()
-    first_test = np.ceil(steps * (1 - spec.data.test_fraction))
-    first_spared = np.ceil(first_test * (1 - SPARED))
-    learnt, spared = (
-        end + windows.horizon <= first_spared,
-        (end >= first_spared) & (end + windows.horizon <= first_test),
-    )
-    tested = end >= first_test
+    learnt, spared, tested = _over_time(frame, windows, spec, test is not None, validation is not None)
     if not learnt.any():
         raise TableError(
             f"The series are too short for a horizon of {windows.horizon}: no window is left to learn from. Choose a "
             "smaller horizon, or a smaller --test-fraction."
         )
-    question = Question(
-        "regression", tuple(windows.answers), (), y, f"the next {windows.horizon} of {windows.target!r}"
-    )
-    target = question.target(y[learnt], spec.replace(target_transform="none"))
+    schema = _schema_of_windows(frame, windows)
+    watched = windows.rows(validation.frame, say) if validation else frame.filter(spared)
+    test_frame = windows.rows(test.to_score.frame, say) if test else frame.filter(tested)
+    data, y = frame.filter(learnt), frame.select(windows.answers).to_numpy()
+    asks = f"the next {windows.horizon} of {windows.target!r}"
+    question = Question("regression", tuple(windows.answers), (), y, asks)
+    target = question.target(y[learnt], spec)
     many = frame["name"].n_unique()
     say(f"forecast: {windows.horizon} steps of {windows.target!r} from the {windows.window} before, {many} series")
-    say(f"windows: {learnt.sum():,} to learn from, {spared.sum():,} to choose epochs on, {tested.sum():,} for the test")
-    validation = Data(schema.read(frame.filter(spared)), y[spared]) if spared.any() else None
-    test = frame.filter(tested)
-    data = Data(schema.read(frame.filter(learnt)), y[learnt])
+    say(f"windows: {_counts(data.height, watched.height, test_frame.height)}")
+
+    def answers(some: pl.DataFrame) -> np.ndarray:
+        return some.select(windows.answers).to_numpy()
+
     return Problem(
-        spec.replace(target_transform="none"), schema, question, data, validation, frame, test, schema.read(test),
-        y[tested], target, windows,
+        spec, schema, question, Data(schema.read(data), answers(data)),
+        Data(schema.read(watched), answers(watched)) if watched.height else None,
+        frame, test_frame, schema.read(test_frame), answers(test_frame), target, windows,
     )  # fmt: skip
 
 
-def _of_text(table: Table, spec: Spec, say: Say) -> Problem:
-    """Pieces of one text, each token to be told from those before it; the last pieces are for the test."""
-    if spec.network.kind != "rnn":
-        spec = spec.replace(kind="rnn")
-    spec = spec.replace(bidirectional=False)
+def _over_time(
+    frame: pl.DataFrame, windows: Windows, spec: Spec, tested: bool, watched: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which windows to learn from, to choose epochs on, and to test on; none where these have tables of their own."""
+    end, steps = frame[END].to_numpy(), frame["steps"].to_numpy()
+    fraction, spared = 0.0 if tested else spec.data.test_fraction, 0.0 if watched else SPARED
+    first_test = np.ceil(steps * (1 - fraction))
+    first_spared = np.ceil(first_test * (1 - spared))
+    return (
+        end + windows.horizon <= first_spared,
+        (end >= first_spared) & (end + windows.horizon <= first_test),
+        end >= first_test,
+    )
+
+
+def _schema_of_windows(frame: pl.DataFrame, windows: Windows) -> Schema:
+    told = {HISTORY, LEVEL, UNIT, END, "name", "steps", *windows.answers}
+    plain = [Column(name=name, kind="number") for name in frame.columns if name not in told]
+    return Schema(columns=(Column(name=HISTORY, kind="sequence", asked=True), *plain))
+
+
+def _of_text(table: Table, spec: Spec, test: Table | None, validation: Table | None, say: Say) -> Problem:
+    """Pieces of one text, each token to be told from those before it; the last pieces are for the test, those before
+    them to choose epochs on, where these have no texts of their own."""
+    spec = _of_kind(spec, "A language", "rnn").replace(bidirectional=False)
     if spec.training.members == "auto" and not spec.searches:
         spec = spec.replace(members=1)
     text = whole_text(table)
-    size = len(text)
-    first_test = round(size * (1 - spec.data.test_fraction))
-    first_spared = round(first_test * (1 - SPARED))
+    first_test = len(text) if test else round(len(text) * (1 - spec.data.test_fraction))
+    first_spared = first_test if validation else round(first_test * (1 - SPARED))
     unit = "characters" if spec.data.tokens == "auto" else spec.data.tokens
     longest = PIECE[unit] if spec.data.max_length == "auto" else spec.data.max_length
     spec = spec.replace(tokens=unit, max_length=longest)
     how = unit, spec.data.vocabulary, spec.data.min_token_count
     rough = Vocabulary.learn(text[:first_spared].splitlines(keepends=True), *how)
-    pieces = [
-        _pieces(part, rough, longest)
-        for part in (text[:first_spared], text[first_spared:first_test], text[first_test:])
-    ]
-    vocabulary = Vocabulary.learn(pieces[0], *how)  # as networks learn it from the rows
-    parts = [_answered_pieces(some, vocabulary, longest) for some in pieces]
-    say(f"text: {size:,} characters, a vocabulary of {vocabulary.size:,} {unit}")
-    if not parts[0][0]:
-        raise TableError(f"The text has only {size:,} characters, too few to learn from. Give a longer one.")
-    parts[2] = _few_enough(*parts[2], vocabulary, say)
-    say(
-        f"rows of {longest} tokens: "
-        + ", ".join(
-            f"{len(rows):,} {what}"
-            for (rows, _), what in zip(parts, ("to learn from", "to choose epochs on", "for the test"), strict=True)
+    parts = [
+        pieces(part, rough, longest)
+        for part in (
+            text[:first_spared],
+            whole_text(validation) if validation else text[first_spared:first_test],
+            whole_text(test) if test else text[first_test:],
         )
-    )
+    ]
+    vocabulary = Vocabulary.learn(parts[0], *how)  # as networks learn it from the rows
+    say(f"text: {len(text):,} characters, a vocabulary of {vocabulary.size:,} {unit}")
+    learnt, watched, tested = (with_next(part, vocabulary, longest) for part in parts)
+    if not learnt[0]:
+        raise TableError(f"The text has only {len(text):,} characters, too few to learn from. Give a longer one.")
+    watched = first_rows(*watched, vocabulary, "epochs are chosen on", say)
+    tested = first_rows(*tested, vocabulary, "the test is on", say)
+    say(f"rows of {longest} tokens: {_counts(len(learnt[0]), len(watched[0]), len(tested[0]))}")
     schema = Schema(columns=(Column(name=TEXT, kind="text", asked=True),))
-    frames = [pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)}) for rows, _ in parts]
-    labels = ("", *vocabulary.tokens)
-    question = Question("language", (TEXT,), labels, parts[0][1], "the next token")
-    target = question.target(parts[0][1], spec)
-    validation = Data(schema.read(frames[1]), parts[1][1]) if parts[1][0] else None
-    data = Data(schema.read(frames[0]), parts[0][1])
+    frames = [pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)}) for rows, _ in (learnt, watched, tested)]
+    question = Question("language", (TEXT,), ("", *vocabulary.tokens), learnt[1], "the next token")
     return Problem(
-        spec, schema, question, data, validation, frames[0], frames[2], schema.read(frames[2]), parts[2][1], target
-    )
+        spec, schema, question, Data(schema.read(frames[0]), learnt[1]),
+        Data(schema.read(frames[1]), watched[1]) if watched[0] else None,
+        frames[0], frames[2], schema.read(frames[2]), tested[1], question.target(learnt[1], spec),
+    )  # fmt: skip
+
+
+def _counts(learnt: int, watched: int, tested: int) -> str:
+    return f"{learnt:,} to learn from, {watched:,} to choose epochs on, {tested:,} for the test"
 
 
 def whole_text(table: Table) -> str:
@@ -238,36 +284,11 @@ def whole_text(table: Table) -> str:
 
 def text_to_score(table: Table, vocabulary: Vocabulary, longest: int, say: Say) -> tuple[pl.DataFrame, np.ndarray]:
     """Another text in rows of so many tokens, and for each token the one that follows it. Raises TableError."""
-    rows, answers = _answered_pieces(_pieces(whole_text(table), vocabulary, longest), vocabulary, longest)
+    rows, answers = with_next(pieces(whole_text(table), vocabulary, longest), vocabulary, longest)
     if not rows:
         raise TableError(f"{table.source!r} is too short: there is no token that follows another. Give a longer text.")
-    rows, answers = _few_enough(rows, answers, vocabulary, say)
+    rows, answers = first_rows(rows, answers, vocabulary, "scored are", say)
     return pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)}), answers
-
-
-def _pieces(text: str, vocabulary: Vocabulary, longest: int) -> list[str]:
-    """The text in pieces of so many tokens, the last of which may be shorter."""
-    starts = [start for start, _ in vocabulary.spans(text)[::longest]]
-    return [text[a:b] for a, b in pairwise([*starts, len(text)])]
-
-
-def _answered_pieces(pieces: list[str], vocabulary: Vocabulary, longest: int) -> tuple[list[str], np.ndarray]:
-    """Pieces of a text, and for each token the one that follows it, (n, longest); -1 where none does."""
-    tokens = [vocabulary.encode(piece) for piece in pieces]
-    answers = np.full((len(pieces), longest), -1.0)
-    for place, (ours, after) in enumerate(zip(tokens, [*tokens[1:], tokens[0][:0]] if tokens else [], strict=True)):
-        following = np.concatenate([ours[1:], after[:1]])[:longest]
-        answers[place, : following.size] = following
-    known = np.flatnonzero(answers.max(axis=1, initial=-1) >= 0)
-    return [pieces[place] for place in known], answers[known]
-
-
-def _few_enough(rows: list[str], answers: np.ndarray, vocabulary: Vocabulary, say: Say) -> tuple[list[str], np.ndarray]:
-    """As many rows of a test as there is memory for the probabilities of all tokens."""
-    most = max(MOST_SAID // (answers.shape[1] * vocabulary.size), 1)
-    if len(rows) > most:
-        say(f"the test is on the first {most:,} of {len(rows):,} rows, as there are many tokens")
-    return rows[:most], answers[:most]
 
 
 def _question(frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, say: Say) -> Question:
