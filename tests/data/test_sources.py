@@ -25,7 +25,7 @@ def write(path, content):
         ("quoted.csv", '"a","b"\n"1.5","x"\n"2","y"'),
         ("bom.csv", b"\xef\xbb\xbfa,b\n1.5,x\n2,y\n"),
         ("utf16.csv", "a,b\n1.5,x\n2,y\n".encode("utf-16")),
-        ("packed.csv.gz", gzip.compress(b"a,b\n1.5,x\n2,y\n")),
+        ("packed.csv.gz", gzip.compress(b"a,b\n1.5,x\n2,y\n", mtime=0)),
         ("blank names.csv", " a , b \n1.5,x\n2,y\n"),
     ],
 )
@@ -123,7 +123,7 @@ def test_encoding_can_be_given(tmp_path):
         ("blank.csv", b" \n\n", "is empty"),
         ("names.csv", b"a,b\n", "holds no rows, only the names of 2 columns"),
         ("ragged.csv", b"a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, but the first has 2"),
-        ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 1000)[:40], "may be damaged"),
+        ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 1000, mtime=0)[:40], "may be damaged"),
         ("cut.parquet", b"PAR1abc", "may be damaged"),
         ("book.xlsx", b"PK\x03\x04xyz", "is a spreadsheet or a damaged zip archive"),
         ("bytes.csv", bytes(range(256)) * 20, "expected|not"),
