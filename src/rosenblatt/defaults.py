@@ -23,11 +23,18 @@ MOST_BINS = 48
 EPOCHS = ((20_000, 60), (100_000, 30))
 SMALL = 2_000  # sequences below which networks are small
 RECURRENT_EPOCHS = ((SMALL, 80), (20_000, 24))
+TEXT_EPOCHS = ((SMALL, 80), (20_000, 40))
 FEWEST_EPOCHS = 15
 ENOUGH_FOR_BATCHES = 1_000  # rows from which on a deep network takes batches of 64
 DEEP = ("cnn", "rnn", "channel_mlp")
 BY_MACHINE = ("cores", "precision")  # hyperparameters that are chosen by what the machine has
-PLAIN = {"normalization": "none", "schedule": "constant", "label_smoothing": 0.0, "residual": False}
+PLAIN = {
+    "input_dropout": 0.0,
+    "normalization": "none",
+    "schedule": "constant",
+    "label_smoothing": 0.0,
+    "residual": False,
+}
 MEANINGLESS: dict[str, Any] = {  # beside other kinds of networks or data
     "cores": 1, "precision": "float32",
     "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
@@ -44,11 +51,12 @@ first layer for small images."""
 FEW = 20  # training rows below which none is spared for validation
 
 
-def resolve(spec: Spec, rows: int, columns: int) -> Spec:
-    """Choose all that is "auto", for a number of training rows and of numeric columns."""
+def resolve(spec: Spec, rows: int, columns: int, *, of_texts: bool = False) -> Spec:
+    """Choose all that is "auto", for a number of training rows and of numeric columns; `of_texts` where something is
+    told of texts."""
     kind = spec.network.kind
     if kind in DEEP:
-        return _deep(spec, rows)
+        return _deep(spec, rows, of_texts and kind == "rnn")
     if kind == "perceptron":
         chosen = _for_perceptron(spec.network.rule, columns)
     else:
@@ -73,7 +81,7 @@ def _filled(spec: Spec, chosen: dict[str, Any]) -> Spec:
     return spec.replace(**{name: value for name, value in chosen.items() if spec[name] == "auto"})
 
 
-def _deep(spec: Spec, rows: int) -> Spec:
+def _deep(spec: Spec, rows: int, of_texts: bool) -> Spec:
     """Towers of convolutions or recurrent layers."""
     network, kind = spec.network, spec.network.kind
     if kind == "cnn" and network.preset != "none":
@@ -83,6 +91,7 @@ def _deep(spec: Spec, rows: int) -> Spec:
             if spec[name] == HYPERPARAMETERS[name].default
         }
         spec = spec.replace(**whole)
+    epochs = TEXT_EPOCHS if of_texts else RECURRENT_EPOCHS if kind == "rnn" else EPOCHS
     chosen = MEANINGLESS | {
         "bins": MOST_BINS,
         "numbers": "robust",
@@ -99,10 +108,11 @@ def _deep(spec: Spec, rows: int) -> Spec:
         "schedule": "one_cycle",
         "members": 2 if kind == "cnn" else 4 if rows >= SMALL else 8,
         "learning_rate": 2e-3,
-        "epochs": _by_rows(RECURRENT_EPOCHS if kind == "rnn" else EPOCHS, rows, FEWEST_EPOCHS),
+        "epochs": _by_rows(epochs, rows, FEWEST_EPOCHS),
         "batch_size": 64 if rows >= ENOUGH_FOR_BATCHES else 16,
         "weight_decay": 0.05,
-        "dropout": 0.0 if kind == "cnn" else 0.4,
+        "dropout": 0.0 if kind == "cnn" else 0.1 if of_texts else 0.4,
+        "input_dropout": 0.3 if of_texts else 0.0,
         "label_smoothing": 0.1 if kind == "cnn" else 0.0,
         "flip": kind == "cnn",
         "crop": 0.125 if kind == "cnn" else 0.0,

@@ -270,8 +270,9 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
     if (kind in DEEP or spec.training.device != "cpu") and find_spec("torch") is None:
         what = f"kind {kind}" if kind in DEEP else f"device {spec.training.device}"
         raise SpecError(f"{what} needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'.")
-    check_media(spec, kinds_of_media(data.frame), target)
-    chosen = resolve(spec, len(data.y), numeric)
+    media = kinds_of_media(data.frame)
+    check_media(spec, media, target)
+    chosen = resolve(spec, len(data.y), numeric, of_texts="text" in media and target.task != "language")
     halves = kind == "cnn" or (kind == "rnn" and chosen.network.cell == "lstm")
     if halves and spec.training.device == "cpu" and spec.training.precision == "auto":
         from rosenblatt.training.torch_engine import precision_of_cpu

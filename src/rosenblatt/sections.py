@@ -212,12 +212,11 @@ class TrainingSpec(Section):
         0.0, "How evenly two images and their targets are mixed; 0 for not.", "Zhang et al. 2018", ge=0, le=10,
         only=IMAGES,
     )  # fmt: skip
-    input_dropout: float = described(
-        0.0,
-        "Share of inputs set to 0 in each step; of texts, of tokens that are hidden.",
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = described(
+        "auto",
+        "Share of inputs set to 0 in each step; of texts, of tokens that are hidden. auto is 0.3 where rnn tells "
+        "something of texts, else 0.",
         "Srivastava et al. 2014",
-        ge=0,
-        lt=1,
         only=MLP,
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = described(

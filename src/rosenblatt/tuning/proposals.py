@@ -158,7 +158,7 @@ def default_space(spec: Spec, task: Task, rows: int, media: Sequence[str] = ()) 
     found = {
         "perceptron": lambda: _of_perceptrons(task),
         "cnn": lambda: _of_convolutions(media),
-        "rnn": lambda: _of_sequences(rows),
+        "rnn": lambda: _of_sequences(rows, media),
         "channel_mlp": _of_channels,
     }.get(spec.network.kind, lambda: _of_mlps(rows))()
     fixed = {name for name, known in HYPERPARAMETERS.items() if spec[name] != known.default}
@@ -220,7 +220,8 @@ def _of_convolutions(media: Sequence[str]) -> dict[str, Dimension]:
     }
 
 
-def _of_sequences(rows: int) -> dict[str, Dimension]:
+def _of_sequences(rows: int, media: Sequence[str]) -> dict[str, Dimension]:
+    of_texts = {"input_dropout": uniform(0.0, 0.4)}
     return {
         "cell": choice("gru", "lstm"),
         "bidirectional": choice(True, False),
@@ -231,6 +232,7 @@ def _of_sequences(rows: int) -> dict[str, Dimension]:
         "weight_decay": log_uniform(1e-3, 0.3),
         "dropout": uniform(0.0, 0.5),
         "normalization": choice("none", "layer"),
+        **(of_texts if "text" in media else {}),
     }
 
 
