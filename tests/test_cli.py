@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from shutil import copy
 
 import numpy as np
 import polars as pl
@@ -29,9 +30,17 @@ def folder(tmp_path, monkeypatch, people):
 
 
 @pytest.fixture
-def model(run):
-    assert run("fit", "people.csv", "--target", "rich", *FAST)[0] == 0
-    return "people.rosenblatt"
+def model(run, folder, learnt):
+    """A model of the people, learnt once."""
+    if not learnt.exists():
+        assert run("fit", "people.csv", "--target", "rich", *FAST, "--out", str(learnt))[0] == 0
+    copy(learnt, folder)
+    return learnt.name
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    return tmp_path_factory.mktemp("learnt") / "people.rosenblatt"
 
 
 def test_fit_predict_evaluate_describe(run, model, folder, people):

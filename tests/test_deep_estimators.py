@@ -47,12 +47,15 @@ def test_images_are_classified_whatever_form_they_come_in():
 def test_cores_are_shared_out_among_networks_and_recorded(monkeypatch):
     X, y = bright(40)
     monkeypatch.setattr("rosenblatt.learning.cores", lambda: 2)
-    alone = CNNClassifier(epochs=2, **TINY | {"n_jobs": None}).fit(X, y)
+    wide = TINY | {"n_jobs": None, "channels": (16,), "epochs": 2}
+    alone = CNNClassifier(**wide).fit(X, y)
     assert alone.model_.chosen["cores"] == 2
-    both = CNNClassifier(epochs=2, **TINY | {"n_jobs": None, "members": 2}).fit(X, y)
-    assert both.model_.chosen["cores"] == 1
-    one = CNNClassifier(epochs=2, cores=1, **TINY | {"n_jobs": None}).fit(X, y)
-    np.testing.assert_array_equal(one.predict_proba(X), CNNClassifier(epochs=2, **TINY).fit(X, y).predict_proba(X))
+    for others in ({"members": 2}, {"channels": (4,)}):
+        assert CNNClassifier(**wide | others).fit(X, y).model_.chosen["cores"] == 1
+    one = CNNClassifier(**wide, cores=1).fit(X, y)
+    np.testing.assert_array_equal(
+        one.predict_proba(X), CNNClassifier(**wide | {"n_jobs": 1}).fit(X, y).predict_proba(X)
+    )
     np.testing.assert_allclose(one.predict_proba(X), alone.predict_proba(X), atol=1e-3)
 
 

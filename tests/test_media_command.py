@@ -211,9 +211,9 @@ def test_a_series_is_forecast(run, tmp_path):
         status, _, err = run(*forecast, *option)
         assert status == 2
         assert "means nothing there. Leave it out" in err or "learnt by networks of kind rnn or cnn" in err
-    for kind in ("cnn", "rnn"):
-        few = ("--kind", kind, "--trials", "2", "--epochs", "2", "--out", "searched.rosenblatt")
-        assert run("fit", "sales.csv", "--time", "month", "--target", "sales", *few)[0] == 0
+    few = ("--trials", "2", "--epochs", "2", "--folds", "2", "--out", "searched.rosenblatt")
+    for kind, small in (("cnn", ("--channels", "4")), ("rnn", ("--recurrent-width", "6"))):
+        assert run("fit", "sales.csv", "--time", "month", "--target", "sales", "--kind", kind, *small, *few)[0] == 0
     pl.DataFrame({"month": months[:3], "sales": [1, 2, 3]}).write_csv(tmp_path / "short.csv")
     status, _, err = run("evaluate", "sales.rosenblatt", "short.csv")
     assert status == 2

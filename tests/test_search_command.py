@@ -157,7 +157,7 @@ def _started(folder, *words, **environment):  # noqa: F811
 
 
 def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
-    process = _started(folder, "--minutes", "2", *FAST[2:], "--epochs", "200", "--checkpoint", "state")
+    process = _started(folder, "--minutes", "2", *FAST[2:], "--epochs", "100", "--checkpoint", "state")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and "for the test" not in process.stdout.readline():
         pass
@@ -169,7 +169,7 @@ def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
     assert load_model(folder / "people.rosenblatt").facts["interrupted"]
     before = len((folder / "people.trials.jsonl").read_text().splitlines())
     assert (folder / "state").exists()
-    again = _started(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "200", "--checkpoint", "state")
+    again = _started(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "100", "--checkpoint", "state")
     out, error = again.communicate(timeout=100)
     assert again.returncode == 0, error
     assert f"going on from state: {before} trials" in out

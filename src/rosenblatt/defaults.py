@@ -26,6 +26,7 @@ RECURRENT_EPOCHS = ((SMALL, 80), (20_000, 24))
 TEXT_EPOCHS = ((SMALL, 80), (20_000, 40))
 FEWEST_EPOCHS = 15
 ENOUGH_FOR_BATCHES = 1_000  # rows from which on a deep network takes batches of 64
+WORTH_CORES = 4_096  # units of a layer times rows of a batch from which on several cores are faster than one
 DEEP = ("cnn", "rnn", "channel_mlp")
 BY_MACHINE = ("cores", "precision")  # hyperparameters that are chosen by what the machine has
 PLAIN = {
@@ -122,6 +123,13 @@ def _deep(spec: Spec, rows: int, of_texts: bool) -> Spec:
         chosen |= {"hidden_sizes": (128, 64), "learning_rate": 1e-3, "dropout": 0.2, "members": 2}
     chosen["patience"] = spec["epochs"] if spec["epochs"] != "auto" else chosen["epochs"]
     return _filled(spec, chosen)
+
+
+def cores_for(chosen: Spec, many: int) -> int:
+    """Of so many cores, those each network is trained on: they are shared out, but for products too small to be."""
+    network = chosen.network
+    work = {"rnn": network.recurrent_width * chosen["batch_size"], "cnn": 256 * network.channels[0]}
+    return max(1, many // chosen["members"]) if work.get(network.kind, WORTH_CORES) >= WORTH_CORES else 1
 
 
 def _by_rows(steps: tuple[tuple[int, Value], ...], rows: int, beyond: Value) -> Value:

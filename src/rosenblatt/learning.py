@@ -19,7 +19,7 @@ from rosenblatt.data.media import Inputs, MediaRows, kinds_of_media, row_hashes
 from rosenblatt.data.splits import Fold, deal, validation_folds
 from rosenblatt.data.targets import Target
 from rosenblatt.data.transforms import Encoder
-from rosenblatt.defaults import DEEP, resolve
+from rosenblatt.defaults import DEEP, cores_for, resolve
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
 from rosenblatt.fields import class_name
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial, csr_parts
@@ -179,7 +179,7 @@ def learn(
     prepared = Prepared(data, lambda _: target, validation)
     chosen = prepared.resolved(spec)
     if spec.training.cores == "auto" and spec.network.kind in DEEP:
-        chosen = chosen.replace(cores=max(1, (threads or cores()) // chosen["members"]))
+        chosen = chosen.replace(cores=cores_for(chosen, threads or cores()))
     encoder, rows = prepared.encoder(chosen), prepared.rows(chosen)
     members = list(_members(chosen, encoder, target, data, rows, None if validation is None else len(validation.y)))
     told = watch(chosen, len(members)) if watch else None

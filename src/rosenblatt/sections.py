@@ -182,8 +182,8 @@ class TrainingSpec(Section):
     )
     cores: Annotated[int, Field(ge=1)] | Auto = described(
         "auto",
-        "CPU cores on which a convolutional or recurrent network is trained; auto is 1 in a search, else all of them, "
-        "shared out among the networks.",
+        "CPU cores on which a convolutional or recurrent network is trained; auto is 1 in a search and for "
+        "small networks, else all of them, shared out among the networks.",
         only={"kind": list(DEEP)},
     )
     precision: Literal["auto", "float32", "mixed"] = described(
