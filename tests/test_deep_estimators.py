@@ -19,6 +19,7 @@ from rosenblatt.deep_estimators import (
     RNNTagger,
 )
 from rosenblatt.errors import SpecError, TableError
+from rosenblatt.report import Report
 
 FAST = {"members": 1, "folds": 1, "n_jobs": 1}
 TINY = {"channels": (4,), "block_layers": 1, "residual": False, **FAST}
@@ -42,6 +43,12 @@ def test_images_are_classified_whatever_form_they_come_in():
     np.testing.assert_allclose(network.predict_proba(X[:4]).sum(axis=1), 1)
     np.testing.assert_allclose(network.predict_proba(list(X[:4])), network.predict_proba(X[:4]), atol=1e-6)
     assert network.predict([X[0], np.repeat(np.repeat(X[1], 2, 0), 2, 1)]).shape == (2,)
+
+
+def test_batches_of_all_rows_are_learnt_from():
+    rows = [np.ones((3, 1)), np.zeros((2, 1))] * 10
+    network = RNNClassifier(batch_size="full", epochs=2, recurrent_width=4, members=1, folds=1).fit(rows, [0, 1] * 10)
+    assert network.model_.chosen["cores"] == 1
 
 
 def test_cores_are_shared_out_among_networks_and_recorded(monkeypatch):
@@ -171,10 +178,17 @@ def test_texts_are_cut_so_that_each_token_has_its_tag():
         network.fit(["the cat sat", "a dog!"] * 20, tags)
     with pytest.raises(TableError, match="Row 1 has 2 tags, but 3 steps"):
         network.score(["the cat sat"], [["D", "N"]])
+    other = texts[:1], [["D", "N", "V"]]  # whose longest row has another length
+    RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags, validation=other)
     with pytest.raises(TableError, match="'X', which is not among the classes"):
         network.fit(texts, tags, validation=(texts[:2], [["D", "N", "X"], ["D", "N"]]))
     with pytest.raises(SpecError, match="max_length cuts rows, but each of their steps has its tag"):
         RNNTagger(max_length=2, **FAST).fit(texts, tags)
+    with pytest.raises(SpecError, match="Subwords have no tags of their own"):
+        RNNTagger(tokens="subwords", **FAST).fit(texts, tags)
+    letters = ["abc", "ca"] * 10, [["A", "B", "C"], ["C", "A"]] * 10
+    with pytest.raises(TableError, match="Row 1 has 1 tags, but 3 characters"):
+        RNNTagger(epochs=1, **FAST).fit(*letters, validation=(["abc"], [["A"]]))
 
 
 def test_series_are_forecast():
@@ -184,6 +198,56 @@ def test_series_are_forecast():
     several = network.predict([series[:50], series[:53]])
     assert several.shape == (2, 4)
     assert network.score([series[:50], series[:51]], [series[50:54], series[51:55]]) > 0.5
+
+
+def test_series_come_in_frames_with_or_without_times(tmp_path):
+    few = {"horizon": 2, "epochs": 2, "recurrent_width": 4, "random_state": 1, **FAST}
+    one, other = [float(step % 5) for step in range(40)], [float(step % 3) for step in range(30)]
+    of_columns = RNNForecaster(**few).fit(pd.DataFrame({"a": one, "b": one}))
+    np.testing.assert_array_equal(RNNForecaster(**few).fit([one, one]).predict(), of_columns.predict())
+    of_series = RNNForecaster(**few).fit(pd.Series(one))
+    np.testing.assert_array_equal(of_series.predict(), RNNForecaster(**few).fit(np.array(one)).predict())
+    of_series.save(tmp_path / "s.rosenblatt")
+    loaded = clone(RNNForecaster.load(tmp_path / "s.rosenblatt")).fit(one)
+    np.testing.assert_array_equal(loaded.predict(), of_series.predict())
+    days = pd.date_range("2024-01-01", periods=40).to_list()
+    table = pd.DataFrame(
+        {
+            "day": days + days[:32],
+            "shop": ["x"] * 40 + ["y"] * 32,
+            "sold": [*one, *other, None, None],
+            "open": [True, False] * 36,
+        }
+    )
+    known = RNNForecaster(time="day", series="shop", known=("open",), **few).fit(table[:-2], "sold")
+    with pytest.raises(TableError, match="'open' is known in advance, but series 'x' has only 0 of 2 rows"):
+        known.predict()
+    ahead = table[40:]
+    assert known.predict(ahead).shape == (1, 2)
+    known.save(tmp_path / "m.rosenblatt")
+    again = RNNForecaster.load(tmp_path / "m.rosenblatt")
+    assert again.known == ("open",)
+    np.testing.assert_array_equal(again.predict(ahead), known.predict(ahead))
+    assert again.score(table) == known.score(table)
+    with pytest.raises(TableError, match="not in the file"):
+        again.predict()
+    with pytest.raises(TableError, match="X must be a frame and y the name of its column"):
+        known.fit(table)
+
+
+def test_forecasts_are_scored_as_r2_and_choose_epochs_by_the_scorer_asked_for():
+    series = [float(step % 4) for step in range(60)]
+    few = {"horizon": 2, "epochs": 3, "recurrent_width": 4, **FAST}
+    network = RNNForecaster(scoring="neg_mean_absolute_error", **few).fit(series)
+    assert network.model_.chosen.training.scoring == "neg_mean_absolute_error"
+    assert network.n_iter_ == 3
+    said = network.predict([series[:50]])
+    assert network.score([series[:50]], said) == 1
+    assert -10 < network.score(series[:50], series[50:52]) < 1
+    with pytest.raises(TableError, match="holds one value only"):
+        RNNForecaster(**few).fit([7.0] * 40)
+    with pytest.raises(TableError, match=r"Too short to go on from are the series '1'\. Leave them out"):
+        network.predict([series, [1.0]])
 
 
 def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
@@ -211,12 +275,43 @@ def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
         (RNNTagger(**FAST), [[1.0], [2.0]], [["a"]], "X has 2 rows, but y 1"),
         (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a", "b"]], "Row 2 has 2 tags, but 1 steps"),
         (RNNForecaster(horizon=9, **FAST), [1.0, 2.0, 3.0], None, "No series is longer"),
+        (RNNForecaster(**FAST), [], None, "X holds no series"),
+        (RNNForecaster(**FAST), ["a", "b"], None, "X must be a series of numbers"),
+        (RNNForecaster(**FAST), np.zeros((9, 4, 2)), None, "X must be a series of numbers"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_bad_input_is_refused_with_the_reason(network, X, y, why):
     with pytest.raises(TableError, match=why):
         network.fit(X, y)
+
+
+def test_images_to_validate_on_are_of_the_kind_of_those_to_learn_from(tmp_path):
+    X, y = bright(10)
+    Image.fromarray(X[0]).save(tmp_path / "a.png")
+    with pytest.raises(TableError, match="holds images to learn from, but paths of images to validate on"):
+        CNNClassifier(**TINY).fit(X, y, validation=([str(tmp_path / "a.png")], y[:1]))
+
+
+def test_no_rows_are_predicted_as_none():
+    X, y = bright(20)
+    network = CNNClassifier(epochs=1, **TINY).fit(X, y)
+    assert network.model_.predict(network._frame(X, reset=False)[:0]).shape == (0,)
+    for rows in (["ab", "b"] * 10, [np.ones((3, 2)), np.zeros((2, 2))] * 10):
+        of_steps = RNNClassifier(epochs=1, recurrent_width=4, **FAST).fit(rows, [0, 1] * 10)
+        assert of_steps.model_.predict(of_steps._frame(rows, reset=False)[:0]).shape == (0,)
+
+
+def test_a_report_is_written_of_images_and_of_tags():
+    X, y = bright(20)
+    report = Report.of_estimator(CNNClassifier(epochs=1, **TINY).fit(X, y), X, y)
+    assert report["Confusion matrix"]
+    assert report.rows == 20
+    rows, tags = [[1.0, -1.0], [2.0]] * 10, [["up", "down"], ["up"]] * 10
+    tagged = Report.of_estimator(RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(rows, tags), rows, tags)
+    assert tagged.rows == 30
+    with pytest.raises(TableError, match="rosenblatt evaluate MODEL TABLE --report"):
+        Report.of_estimator(RNNForecaster(horizon=2, epochs=1, recurrent_width=4, **FAST).fit([1.0, 2.0] * 20), [], [])
 
 
 def test_hyperparameters_out_of_their_limits_and_of_other_kinds_are_refused():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from rosenblatt import lane_crew, learning, searching
+from rosenblatt.generating import written
 from rosenblatt.modelfile import load_model
 from rosenblatt.runs.places import url_of
 from rosenblatt.runs.queries import find_runs
@@ -110,6 +111,12 @@ def test_damaged_images_are_refused_or_left_out_by_name(run, photos):
     assert status == 0
     assert "1 damaged images are left out" in out
     assert "rows: 47 for training" in out
+    assert "1 damaged images are left out" in run("predict", "photos.rosenblatt", "photos/train")[2]
+    status, _, err = run("evaluate", "photos.rosenblatt", "photos/train", "--damaged", "raise")
+    assert status == 2
+    assert "3.png' cannot be read" in err or "3.png cannot be read" in err
+    (photos / "test" / "dark" / "0.png").write_bytes(b"torn")
+    assert json.loads(run("evaluate", "photos.rosenblatt", "photos", "--json")[1])["rows"] == 15
 
 
 def test_a_folder_of_texts(run, names):
@@ -121,6 +128,16 @@ def test_a_folder_of_texts(run, names):
     assert len(told["heeds"][0]["tokens"]) == len(told["heeds"][0]["values"])
     assert told["heeds"][0]["kind"] == "text"
     assert run("explain", "names.rosenblatt", "names", "--method", "grad_cam")[0] == 2
+    other = next(label for label in told["said"] if label != told["answer"])
+    status, out, _ = run("explain", "names.rosenblatt", "names", "--answer", other, "--json")
+    assert json.loads(out)["answer"] == other
+    np.testing.assert_allclose(
+        json.loads(out)["heeds"][0]["values"], [-value for value in told["heeds"][0]["values"]], atol=1e-5
+    )
+    pl.DataFrame({"text": ["", "x"]}).write_csv("empty.csv", quote_style="always")
+    for method in ("gradients", "occlusion"):
+        how = ("--method", method, "--plot", "empty.png")
+        assert run("explain", "names.rosenblatt", "empty.csv", *how)[::2] == (0, "")
 
 
 def test_texts_beside_other_columns(run, tmp_path):
@@ -203,7 +220,25 @@ def test_a_series_is_forecast(run, tmp_path):
     assert told["rows"] == 96 - 6 - 2 + 1  # windows of two steps at least, with six known ones after them
     assert told["scores"]["mean absolute error"].keys() == {"model", "baseline"}
     pl.DataFrame({"month": months[:40], "sales": [100 + k % 12 for k in range(40)]}).write_csv(tmp_path / "other.csv")
+    how = ("--answer", "sales +3", "--plot", "heed.png", "--json")
+    status, out, err = run("explain", "sales.rosenblatt", "sales.csv", *how)
+    assert (status, err) == (0, "what mattered: heed.png\n")
+    told = json.loads(out)
+    assert told["answer"] == "sales +3"
+    assert 80 < told["said"]["sales +3"] < 130
+    assert len(told["heeds"][0]["values"]) == 24
+    status, _, err = run("explain", "sales.rosenblatt", "sales.csv", "--answer", "sales +7")
+    assert status == 2
+    assert "There is no answer 'sales +7'" in err
+    pl.DataFrame({"sales": [1.0] * 30}).write_csv(tmp_path / "timeless.csv")
+    for command in ("predict", "evaluate"):
+        status, _, err = run(command, "sales.rosenblatt", "timeless.csv")
+        assert status == 2
+        assert "The table lacks the column 'month'" in err
     forecast = ("fit", "sales.csv", "--time", "month", "--target", "sales", "--horizon", "6", *RNN)
+    status, _, err = run(*forecast, "--ignore", "shops")
+    assert status == 2
+    assert "There is no column 'shops'" in err
     status, out, _ = run(*forecast, "--test", "other.csv", "--validation", "other.csv")
     assert status == 0
     assert "windows: 89 to learn from, 33 to choose epochs on, 33 for the test" in out
@@ -269,9 +304,10 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
     status, _, err = run("fit", "book.txt", "--task", "language", "--kind", "cnn")
     assert status == 2
     assert "A language is learnt by networks of kind rnn, not cnn" in err
-    status, _, err = run("fit", "book.txt", *how, "--groups", "chapter")
-    assert status == 2
-    assert "A language is learnt from a whole text: groups means nothing there" in err
+    for option in (("--groups", "chapter"), ("--horizon", "9")):
+        status, _, err = run("fit", "book.txt", *how, *option)
+        assert status == 2
+        assert f"A language is learnt from a whole text: {option[0][2:]} means nothing there" in err
     (tmp_path / "letter.txt").write_text("I")
     assert "is too short: there is no token that follows another" in run("evaluate", "book.rosenblatt", "letter.txt")[2]
     status, _, err = run("predict", "book.rosenblatt", "book.txt")
@@ -279,6 +315,15 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
     assert "Use rosenblatt generate" in err
     (tmp_path / "short.txt").write_text("x")
     assert "too few to learn from" in run("fit", "short.txt", *how)[2]
+
+
+def test_a_text_whose_last_piece_is_no_row_is_learnt_in_the_tokens_of_its_rows(run, tmp_path):
+    (tmp_path / "book.txt").write_text("abaqabab" + "abababab" * 6 + "q")
+    (tmp_path / "more.txt").write_text("abaqabab")
+    how = ("--task", "language", "--max-length", "8", "--test", "more.txt", "--validation", "more.txt", *RNN)
+    assert run("fit", "book.txt", "--kind", "rnn", *how)[0] == 0
+    model = load_model("book.rosenblatt")
+    assert model.encoder.perceived[0].vocabulary.tokens == model.target.labels[1:] == ("a", "b")
 
 
 @pytest.mark.parametrize("tokens", ["words", "subwords"])
@@ -293,6 +338,15 @@ def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
         "generate", "book.rosenblatt", "--prompt", "It was the best of", "--length", "6", "--temperature", "0"
     )
     assert out.lower().startswith("it was the best of times, it was the")
+
+
+def test_characters_of_several_bytes_are_written_whole(run, tmp_path):
+    (tmp_path / "book.txt").write_text("".join(chr(1000 + k % 400) for k in range(1500)))
+    how = ("--task", "language", "--tokens", "subwords", "--vocabulary", "256", "--max-length", "16", "--epochs", "8")
+    assert run("fit", "book.txt", "--kind", "rnn", *how, "--recurrent-width", "24", "--learning-rate", "0.03")[0] == 0
+    whole = "".join(pieces := list(written(load_model("book.rosenblatt"), "", 60, 0.8, None, 1.0, 0)))
+    assert whole.isprintable()
+    assert not any(piece.endswith("\ufffd") for piece in pieces[:-1])
 
 
 def test_generate_refuses_models_of_other_tasks(run, names):

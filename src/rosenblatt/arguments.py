@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from rosenblatt.defaults import DEEP
 from rosenblatt.errors import SpecError, nearest
 from rosenblatt.spec import HYPERPARAMETERS
 from rosenblatt.training.population import cores
@@ -49,7 +50,8 @@ def with_hyperparameters(kind: str, *, without: set[str]) -> Callable[[Estimator
             f"default.{f' ({h.source})' if h.source else ''}"
             for h in known
         ]
-        lines.append("    n_jobs: Cores to use; None for all. The result does not depend on it.")
+        same = "but for rounding, where `cores` is left to be chosen" if kind in DEEP else ""
+        lines.append(f"    n_jobs: Cores to use; None for all. The result does not depend on it{same and f', {same}'}.")
         lines.append("    verbose: Whether a progress bar is shown.")
         cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "\n".join(lines)
         return cls

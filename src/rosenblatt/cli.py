@@ -224,7 +224,7 @@ def fit(
     help="Where to: .csv, .tsv, .jsonl, .parquet or .arrow.  [default: CSV on the terminal]",
 )
 @click.option("--with-inputs", is_flag=True, help="Write the table's own columns too.")
-@shared_options("header", "encoding", "threads")
+@shared_options("header", "encoding", "damaged", "threads")
 def predict(
     model: str,
     table: str,
@@ -232,6 +232,7 @@ def predict(
     with_inputs: bool,
     header: bool | None,
     encoding: str | None,
+    damaged: Any,
     threads: int | None,
 ) -> None:
     """Predict the rows of a table with a saved model; for classes also the probability of each.
@@ -246,7 +247,7 @@ def predict(
 
     loaded, say = load_model(model), teller(True)
     experiment.check_predicts(loaded)
-    rows = read(table, header, encoding, say)
+    rows = experiment.without_damaged(loaded, read(table, header, encoding, say), damaged, say)
     extra = [name for name in rows.frame.columns if name not in {*_known_columns(loaded), rows.name}]
     if extra and "windows" not in loaded.facts:
         say(f"columns the model did not learn from are not used: {', '.join(extra)}")
@@ -261,13 +262,14 @@ def predict(
 @cli.command()
 @click.argument("model")
 @click.argument("table")
-@shared_options("report", "header", "encoding", "threads", "json")
+@shared_options("report", "header", "encoding", "damaged", "threads", "json")
 def evaluate(
     model: str,
     table: str,
     report: str | None,
     header: bool | None,
     encoding: str | None,
+    damaged: Any,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -287,6 +289,7 @@ def evaluate(
     say = teller(as_json)
     loaded = load_model(model)
     rows = read_text(table) if loaded.target.task == "language" else read(table, header, encoding, say)
+    rows = experiment.without_damaged(loaded, rows, damaged, say)
     found, fitted = experiment.evaluate(loaded, rows, say, threads)
     _show_scores(found, say, as_json, loaded, {"model": model, "rows": len(fitted.truth), "report": report})
     _save_report(fitted, report, say)

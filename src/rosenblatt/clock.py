@@ -13,6 +13,8 @@ from math import ceil
 import numpy as np
 
 from rosenblatt.data.splits import Fold
+from rosenblatt.defaults import DEEP
+from rosenblatt.training.population import cores
 from rosenblatt.trials import Trial
 
 MOST = 8  # networks that are trained again at the end
@@ -54,7 +56,7 @@ class Clock:
     def _ending(self) -> float:
         """Seconds for what is predicted at the end, as long as learning from these rows would take."""
         known = [trial.cost(self._said, 1) for trial in self._trials[-LATEST:] if trial.steps] if self._said else []
-        return float(np.median(known)) / self._threads if known else 0.0
+        return float(np.median(known)) / min(self._threads, cores()) if known else 0.0
 
     @property
     def _refitting(self) -> float:
@@ -101,4 +103,4 @@ class Clock:
 
 def is_steady(trial: Trial) -> bool:
     """Whether a trial's networks learn for all their epochs, whatever their scores."""
-    return bool(trial.chosen["patience"] >= trial.chosen["epochs"])
+    return trial.chosen.network.kind in DEEP and bool(trial.chosen["patience"] >= trial.chosen["epochs"])

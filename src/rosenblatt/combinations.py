@@ -109,7 +109,5 @@ def _check_task(chosen: Spec, target: Target) -> None:
         raise SpecError(f"scoring must be loss where each step has its answer, but it is {training.scoring}.")
     if task == "tagging" and chosen.data.max_length != "auto":
         raise SpecError("max_length cuts rows, but each of their steps has its tag. Leave it out.")
-    if task == "tagging" and chosen.data.tokens == "subwords":
-        raise SpecError("Subwords have no tags of their own. Use tokens words or characters.")
     if chosen["label_smoothing"] > 0 and "cross_entropy" not in target.loss:
         raise SpecError(f"label_smoothing is for the loss cross_entropy, but the loss is {target.loss}. Leave it out.")

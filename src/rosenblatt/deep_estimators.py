@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,24 +10,29 @@ from typing import Any, Self, cast
 
 import numpy as np
 import polars as pl
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from rosenblatt.arguments import OVER_TIME, seed_of, threads_of, with_hyperparameters
-from rosenblatt.data.columns import Column, Schema
+from rosenblatt.arguments import OVER_TIME, threads_of, with_hyperparameters
+from rosenblatt.data.columns import Schema
 from rosenblatt.data.frames import as_frame, is_frame
 from rosenblatt.data.images import as_cell
 from rosenblatt.data.inference import medium_in
 from rosenblatt.data.media import as_medium, medium_of, steps_column
 from rosenblatt.data.tags import check_tags, step_counts, unit_of_tags
 from rosenblatt.data.targets import Target, class_numbers
-from rosenblatt.data.windows import HISTORY, Windows
-from rosenblatt.errors import TableError
+from rosenblatt.data.windows import Windows
+from rosenblatt.errors import TableError, listed
 from rosenblatt.estimators import Network, ProbableClassifier, Regressor
 from rosenblatt.inputs import of_numpy
 from rosenblatt.learning import Data, learn
+from rosenblatt.model import Model
 from rosenblatt.progress import training_progress
+from rosenblatt.scoring import epoch_score
 from rosenblatt.spec import Spec
+
+TIME, SERIES = "(time)", "(series)"  # columns of series that are given without a table
 
 
 class _OfMedia(Network, ABC):
@@ -185,70 +191,139 @@ class RNNTagger(_OfSequences):
         """Texts are cut so that each token has its tag."""
         return spec.replace(tokens=unit_of_tags(cast("pl.DataFrame", data.frame), data.y, spec.data.tokens))
 
-    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema) -> Data:
-        data = super()._validation(frame, answers, schema)
-        unit_of_tags(cast("pl.DataFrame", data.frame), data.y, "auto")
+    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema, spec: Spec) -> Data:
+        data = super()._validation(frame, answers, schema, spec)
+        unit_of_tags(cast("pl.DataFrame", data.frame), data.y, spec.data.tokens)
         return data
 
     def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
         return Target(names=("y",), task="tagging", labels=tuple(self.classes_.tolist())).taught_by(spec)
 
 
-@with_hyperparameters("rnn", without={"class_weight", "label_smoothing", "time", "series", "known", "target_transform"})
-class RNNForecaster(RegressorMixin, BaseEstimator):
+@with_hyperparameters("rnn", without={"class_weight", "label_smoothing", "target_transform"})
+class RNNForecaster(RegressorMixin, Network):
     """Recurrent networks that forecast the next `horizon` steps of series.
 
-    After `fit`: `model_`, `windows_`.
+    X is a series (T,), several as rows of (n, T), a list of them, or a frame with one in each column. Or, with
+    `time`, it is a frame with a row for each time and y the name of its column to forecast: there may be a column that
+    tells several series apart (`series`), and some that are known in advance (`known`), whose rows go on after the
+    last value of y. After `fit`: `model_`, `windows_`, `n_iter_`.
 
     >>> series = [abs(step % 7 - 3) for step in range(200)]
     >>> RNNForecaster(horizon=3, members=1, epochs=20, recurrent_width=16).fit(series).predict().round()
     array([[1., 2., 3.]])
     """
 
-    def fit(self, X: Any, y: None = None) -> Self:
-        """Learn from a series (T,), from several as rows of (n, T), or from a list of them. y is not used."""
-        frame = self._series(X)
-        given = {
-            k: v for k, v in self.get_params().items() if k not in ("n_jobs", "verbose", "random_state", "scoring")
-        }
-        spec = Spec.of(kind="rnn", seed=seed_of(self.random_state), time="time", series="series", **given)
-        self.windows_ = Windows.of(frame, "value", spec.data, ())
-        rows = self.windows_.rows(frame, lambda _: None)
-        schema = Schema(columns=(Column(name=HISTORY, kind="sequence", asked=True),))
-        answers = rows.select(self.windows_.answers).to_numpy()
-        target = Target.of_values(tuple(self.windows_.answers), answers, "none", spec.training.loss).taught_by(spec)
+    _kind = "rnn"
+    _tasks = ("forecasts",)
+
+    def fit(self, X: Any, y: str | None = None) -> Self:  # type: ignore[override]
+        """Learn from series.
+
+        Raises:
+            SpecError, TableError: (both ValueErrors) for hyperparameters or series that cannot be used.
+            KeyboardInterrupt: after Ctrl-C; if an epoch was over by then, the estimator is fitted with the best so far.
+        """
+        spec, target = self._spec(), "value"
+        if spec.data.time:
+            if not isinstance(y, str) or not is_frame(X) or y not in X.columns:
+                raise TableError("Where time is named, X must be a frame and y the name of its column to forecast.")
+            frame, target = as_frame(X), y
+        else:
+            frame, spec = _lines(X), spec.replace(time=TIME, series=SERIES)
+        self.windows_ = Windows.of(frame, target, spec.data, ())
+        rows = self.windows_.rows(frame, warnings.warn)
+        schema, answers = self.windows_.schema_of(rows), self._numbers(rows, rows.height)
         with training_progress(self.verbose) as watch:
-            self.model_ = learn(
-                spec, schema, target, Data(schema.read(rows), answers), watch=watch, threads=threads_of(self.n_jobs)
+            model = learn(
+                spec,
+                schema,
+                self._target(answers, spec),
+                Data(schema.read(rows), answers),
+                score=epoch_score(self.scoring),
+                watch=watch,
+                threads=threads_of(self.n_jobs),
             )
+        self.model_ = model.with_facts(windows=self.windows_.model_dump(mode="json"))
         self._learnt_from = frame
+        self._learnt()
+        if self.model_.facts["interrupted"]:
+            raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
         return self
 
     def predict(self, X: Any = None) -> np.ndarray:
-        """The next steps (n, horizon) of these series, or of those it learnt from."""
+        """The next steps (n, horizon) of these series, or of those it learnt from.
+
+        Raises TableError where one is too short.
+        """
         check_is_fitted(self)
-        rows = self.windows_.last(self._learnt_from if X is None else self._series(X), lambda _: None)
-        return self.windows_.in_units(rows, self.model_.decoded(rows, threads_of(self.n_jobs)))
+        if X is None and not hasattr(self, "_learnt_from"):
+            raise TableError("The series that were learnt from are not in the file. Give those to go on from.")
+        frame = self._learnt_from if X is None else self._over_time(X)
+        rows = self.windows_.last(frame, lambda _: None)
+        if self.windows_.series:
+            short = set(frame[self.windows_.series].cast(pl.String).fill_null("")) - set(rows["name"])
+            if short:
+                raise TableError(f"Too short to go on from are the series {listed(sorted(short))}. Leave them out.")
+        return self._said(rows)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R2 of the next steps y (n, horizon) of series X."""
-        said, truth = self.predict(X), np.asarray(y, float).reshape(-1, self.windows_.horizon)
-        return float(1 - ((truth - said) ** 2).sum() / ((truth - truth.mean(axis=0)) ** 2).sum())
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """R2 of the next steps y (n, horizon) of series X; without y, of all windows of X."""
+        check_is_fitted(self)
+        if y is not None:
+            return float(r2_score(np.asarray(y, float).ravel(), self.predict(X).ravel()))
+        rows = self.windows_.rows(self._over_time(X), warnings.warn)
+        truth = self.windows_.in_units(rows, self._numbers(rows, rows.height))
+        return float(r2_score(truth.ravel(), self._said(rows).ravel()))
 
-    @staticmethod
-    def _series(X: Any) -> pl.DataFrame:
-        if isinstance(X, np.ndarray) and X.ndim == 2:
-            rows: Sequence[Any] = list(X)
-        else:
-            rows = [X] if np.ndim(X[0]) == 0 else list(X)
-        lines = [np.asarray(row, np.float64).ravel() for row in rows]
-        return pl.DataFrame(
-            {
-                "time": np.concatenate([np.arange(len(line), dtype=np.float64) for line in lines]),
-                "series": np.repeat([str(k) for k in range(len(lines))], [len(line) for line in lines]),
-                "value": np.concatenate(lines),
-            }
-        )
+    def _said(self, windows: pl.DataFrame) -> np.ndarray:
+        return self.windows_.in_units(windows, self.model_.decoded(windows, threads_of(self.n_jobs)))
+
+    def _over_time(self, X: Any) -> pl.DataFrame:
+        """Series as they were given to `fit`: as a frame with a row for each time, or each alone."""
+        return as_frame(X) if is_frame(X) and self.windows_.time.name in X.columns else _lines(X)
+
+    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
+        return np.asarray(y.select(self.windows_.answers).to_numpy())
+
+    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
+        return Target.of_values(tuple(self.windows_.answers), numbers, "none", spec.training.loss).taught_by(spec)
+
+    def _adopt(self, model: Model, path: str | Path) -> None:
+        super()._adopt(model, path)
+        self.windows_ = Windows.model_validate(model.facts["windows"])
+        if self.windows_.time.name == TIME:
+            self.set_params(time="", series="")
+        del self.n_features_in_, self.feature_names_in_  # those of windows, which nobody gives
+
+
+def _lines(X: Any) -> pl.DataFrame:
+    """Series as a table over time. Raises TableError for what is none."""
+    if is_frame(X):
+        rows: list[Any] = [X[name] for name in X.columns]
+    else:
+        rows = [X] if len(X) and np.ndim(next(iter(X))) == 0 else list(X)
+    lines = []
+    for number, row in enumerate(rows):
+        try:
+            line = np.asarray(row, np.float64)
+        except (ValueError, TypeError):
+            line = np.empty((0, 0))
+        if line.ndim != 1:
+            raise TableError(
+                f"X must be a series of numbers (T,), or several of them, but series {number} is {str(row)[:60]!r}."
+            )
+        lines.append(line)
+    if not lines:
+        raise TableError("X holds no series. Give at least one.")
+    lengths = [len(line) for line in lines]
+    return pl.DataFrame(
+        {
+            TIME: np.concatenate([np.arange(many, dtype=np.float64) for many in lengths]),
+            SERIES: np.repeat([str(number) for number in range(len(lines))], lengths),
+            "value": pl.Series(np.concatenate(lines)).fill_nan(None),
+        }
+    )
 
 
 def _tags(row: Any) -> Any:

@@ -125,11 +125,12 @@ def _deep(spec: Spec, rows: int, of_texts: bool) -> Spec:
     return _filled(spec, chosen)
 
 
-def cores_for(chosen: Spec, many: int) -> int:
+def cores_for(chosen: Spec, rows: int, many: int) -> int:
     """Of so many cores, those each network is trained on: they are shared out, but for products too small to be."""
-    network = chosen.network
-    work = {"rnn": network.recurrent_width * chosen["batch_size"], "cnn": 256 * network.channels[0]}
-    return max(1, many // chosen["members"]) if work.get(network.kind, WORTH_CORES) >= WORTH_CORES else 1
+    kind, asked = chosen.network.kind, chosen["batch_size"]
+    batch = rows if asked == "full" else min(asked, rows)
+    work = {"rnn": chosen["recurrent_width"] * batch, "cnn": 256 * chosen["channels"][0]}
+    return max(1, many // chosen["members"]) if work.get(kind, WORTH_CORES) >= WORTH_CORES else 1
 
 
 def _by_rows(steps: tuple[tuple[int, Value], ...], rows: int, beyond: Value) -> Value:

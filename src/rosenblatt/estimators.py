@@ -70,7 +70,7 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         numbers, weight = self._numbers(y, n), self._weight(sample_weight, n)
         data = with_weight(typed(frame, schema), numbers, weight)
         spec, score = self._suited(spec, data), epoch_score(self.scoring)
-        watched = None if validation is None else self._validation(other, validation[1:], schema)
+        watched = None if validation is None else self._validation(other, validation[1:], schema, spec)
         with training_progress(self.verbose) as watch:
             self.model_ = learn(
                 spec,
@@ -183,7 +183,7 @@ class Network(BaseEstimator, metaclass=ABCMeta):
                 return checked
         return as_frame(checked, names=getattr(self, "feature_names_in_", None))
 
-    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema) -> Data:
+    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema, spec: Spec) -> Data:  # noqa: ARG002 - as above
         y, *rest = answers
         weight = self._weight(rest[0] if rest else None, frame.shape[0])
         return with_weight(typed(frame, schema), self._numbers(y, frame.shape[0], known=True), weight)

@@ -18,6 +18,7 @@ import polars as pl
 from rosenblatt.checkpoints import Keeper
 from rosenblatt.choosing import CANDIDATES, Outcome, outcome
 from rosenblatt.data.columns import Schema
+from rosenblatt.data.images import Policy
 from rosenblatt.data.perception import TextEncoding
 from rosenblatt.data.sources import Table
 from rosenblatt.data.tags import step_counts, unit_of_tags
@@ -28,7 +29,7 @@ from rosenblatt.fields import Task
 from rosenblatt.learning import Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model
 from rosenblatt.modelfile import digest, to_bytes, write_file
-from rosenblatt.problem import Asked, Say, answered, pose, text_to_score
+from rosenblatt.problem import Asked, Say, answered, pose, readable, text_to_score
 from rosenblatt.recording import Recorder
 from rosenblatt.refitting import refit
 from rosenblatt.scores import Score, baseline, forecast_scores, of_steps, scores
@@ -210,6 +211,19 @@ def _epoch_score(scoring: str) -> Callable[[Target, np.ndarray], EpochScore] | N
     from rosenblatt.scoring import epoch_score  # loads scikit-learn's metrics
 
     return epoch_score(scoring)
+
+
+def without_damaged(model: Model, table: Table, damaged: Policy | None, say: Say) -> Table:
+    """The rows whose images can be read, where others may be left out; None as it was when the model learnt.
+
+    Raises TableError where too many are damaged.
+    """
+    if (damaged or model.spec.data.damaged) == "raise":
+        return table  # the first one is told when it comes to it
+    kept = table.frame.filter(readable(model.schema, "skip", table.frame, say))
+    name = table.name or next((one.name for one in model.schema.media if kept.schema.get(one.name) == pl.String), "")
+    test = table.test and without_damaged(model, table.test, "skip", say)
+    return replace(table, frame=kept, test=test, name=name if kept.height < table.frame.height else table.name)
 
 
 def predict(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from rosenblatt.model import Model
 
+UNFINISHED = "\ufffd"  # what stands for a character of which not all bytes are written
+
 
 @click.command()
 @click.argument("model")
@@ -70,5 +72,7 @@ def written(
         whole = vocabulary.decode(tokens)
         if vocabulary.unit == "words" and prompt and whole[:1].isalnum():
             whole = f" {whole}"
+        if whole.endswith(UNFINISHED) and len(tokens) < length:
+            continue
         yield whole[len(said) :]
         said = whole

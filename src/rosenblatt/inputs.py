@@ -10,6 +10,7 @@ from scipy.sparse import csr_array, issparse
 
 from rosenblatt.data.columns import Column, Schema, of_types
 from rosenblatt.data.frames import as_frame
+from rosenblatt.data.media import medium_of
 from rosenblatt.errors import TableError
 from rosenblatt.learning import Data
 
@@ -30,11 +31,28 @@ def schema_of(frame: pl.DataFrame | np.ndarray | csr_array) -> Schema:
 
 def alike(frame: Any, other: Any) -> tuple[Any, Any]:
     """Rows to learn from and to validate on in one form, a frame where one of them is. Raises TableError."""
-    if other is None or type(frame) is type(other):
+    if other is None:
+        return frame, other
+    if isinstance(frame, pl.DataFrame) and isinstance(other, pl.DataFrame):
+        for name in set(frame.columns) & set(other.columns):
+            ours, theirs = _cells(frame, name), _cells(other, name)
+            if ours != theirs:
+                raise TableError(
+                    f"Column {name!r} holds {ours} to learn from, but {theirs} to validate on. Give one kind."
+                )
+    if type(frame) is type(other):
         return frame, other
     if issparse(frame) or issparse(other):
         raise TableError("Rows to learn from and to validate on must both be sparse, or neither. Convert one of them.")
     return as_frame(frame), as_frame(other)
+
+
+def _cells(frame: pl.DataFrame, name: str) -> str:
+    """How a column holds images, where it does."""
+    dtype = frame.schema[name]
+    if medium_of(dtype) != "image":
+        return "no images"
+    return "paths of images" if dtype == pl.Struct({"image": pl.String}) else "images"
 
 
 def typed(frame: pl.DataFrame | np.ndarray | csr_array, schema: Schema) -> pl.DataFrame | np.ndarray | csr_array:

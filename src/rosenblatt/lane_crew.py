@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from threading import Condition, Thread
 from typing import cast
 
@@ -15,7 +16,7 @@ import numpy as np
 from rosenblatt.errors import SpecError
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import Member
-from rosenblatt.training.population import Telling, noted
+from rosenblatt.training.population import Telling, cores, noted
 from rosenblatt.trials import Done, Unit
 
 IN_FLIGHT = 64  # work that is given out at a time
@@ -33,6 +34,7 @@ class LaneCrew(Telling):
         super().__init__()
         self._device, self._waiting, self._more = device_of(device), deque[Unit](), Condition()
         self._held: dict[int, tuple[Unit, float]] = {}  # by member: its work, and when it began
+        self._after = ThreadPoolExecutor(cores())  # for what is predicted on the CPU, so that the device need not wait
         self._worker = Thread(target=self._labor, daemon=True)
         self._worker.start()
 
@@ -48,6 +50,7 @@ class LaneCrew(Telling):
         with self._more:
             self._more.notify()
         self._worker.join()
+        self._after.shutdown()
 
     def _labor(self) -> None:
         try:
@@ -132,5 +135,13 @@ class LaneCrew(Telling):
         if record is not None and not member.ended and record.epoch < min(unit.until, member.epochs):
             return True
         del self._held[id(member)]
-        self.tell(unit.finish(started))
+        self._after.submit(self._finish, unit, started)
         return False
+
+    def _finish(self, unit: Unit, started: float) -> None:
+        try:
+            self.tell(unit.finish(started))
+        except MemoryError as error:
+            self.tell(Done(unit.trial.number, unit.index, time.perf_counter() - started, str(error)))
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
+            self.tell(error)

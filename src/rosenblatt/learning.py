@@ -179,7 +179,7 @@ def learn(
     prepared = Prepared(data, lambda _: target, validation)
     chosen = prepared.resolved(spec)
     if spec.training.cores == "auto" and spec.network.kind in DEEP:
-        chosen = chosen.replace(cores=cores_for(chosen, threads or cores()))
+        chosen = chosen.replace(cores=cores_for(chosen, len(data.y), threads or cores()))
     encoder, rows = prepared.encoder(chosen), prepared.rows(chosen)
     members = list(_members(chosen, encoder, target, data, rows, None if validation is None else len(validation.y)))
     told = watch(chosen, len(members)) if watch else None
@@ -318,9 +318,17 @@ def _together(data: Data, validation: Data | None) -> tuple[Any, np.ndarray, np.
     join = pl.concat if isinstance(data.frame, pl.DataFrame) else np.concatenate
     return (
         vstack(frames, format="csr") if issparse(data.frame) else join(frames) if len(frames) > 1 else frames[0],
-        np.concatenate([part.y for part in parts]),
+        _below([part.y for part in parts]),
         np.concatenate(weights),
     )
+
+
+def _below(answers: list[np.ndarray]) -> np.ndarray:
+    """Answers of rows, one part below the other; those of steps (n, T) filled up with -1 to as many as there are."""
+    if answers[0].ndim == 2:
+        longest = max(part.shape[1] for part in answers)
+        answers = [np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=-1) for part in answers]
+    return np.concatenate(answers)
 
 
 def _class_weights(spec: Spec, target: Target, y: np.ndarray) -> np.ndarray | float:

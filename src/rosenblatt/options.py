@@ -67,6 +67,12 @@ def shared_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         "encoding": click.option("--encoding", help="Encoding of text files, such as cp1252; found out by default."),
         "threads": click.option("--threads", type=click.IntRange(1), help="Cores to use; all by default."),
         "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        "damaged": click.option(
+            "--damaged",
+            type=click.Choice(["raise", "skip"]),
+            help="What is done about images that cannot be read: refuse, or leave them out by name.  [default: as in "
+            "training]",
+        ),
         "report": click.option("--report", metavar="FILE.html", help="Write a page of pictures that opens offline."),
     }
 

@@ -31,7 +31,7 @@ def heed(explained: Explained) -> Picture:
             _image(axes[place], axes[place + 1], one)
             place += 2
             continue
-        (_text if one.tokens else _sequence)(axes[place], one)
+        (_text if one.kind == "text" else _sequence)(axes[place], one)
         place += 1
     name = {"gradients": "integrated gradients", "grad_cam": "Grad-CAM", "occlusion": "occlusion"}[explained.method]
     caption = f"What spoke for {explained.answer!r} (blue) and against it (orange), by {name}."
@@ -60,7 +60,7 @@ def _image(left: Axes, right: Axes, one: Heed) -> None:
 
 
 def _text(ax: Axes, one: Heed) -> None:
-    most, x, y = np.abs(one.values).max() or 1.0, 0, 0.0
+    most, x, y = np.abs(one.values).max(initial=0) or 1.0, 0, 0.0
     for token, value in list(zip(one.tokens, one.values, strict=True))[:MOST_CHARACTERS]:
         if x + len(token) > A_LINE:
             x, y = 0, y - 1

@@ -10,7 +10,7 @@ import polars as pl
 
 from rosenblatt.arguments import OVER_TIME
 from rosenblatt.data.columns import Column, Schema
-from rosenblatt.data.images import look_at, name_of
+from rosenblatt.data.images import Policy, look_at
 from rosenblatt.data.inference import infer
 from rosenblatt.data.languages import first_rows, pieces, with_next
 from rosenblatt.data.media import KINDS as MEDIA
@@ -20,7 +20,7 @@ from rosenblatt.data.tags import unit_of_tags
 from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.data.texts import Vocabulary
-from rosenblatt.data.windows import END, HISTORY, LEVEL, UNIT, Windows
+from rosenblatt.data.windows import END, Windows
 from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import SpecError, TableError, listed
 from rosenblatt.fields import Task
@@ -32,6 +32,7 @@ FEW_TEST_ROWS = 30
 TAKES = {"cnn": MEDIA, "rnn": MEDIA, "channel_mlp": ("image",)}  # kinds of columns that only such networks learn from
 TEXT = "text"
 PIECE = {"characters": 128, "words": 64, "subwords": 64}  # tokens of a row of a text that is learnt from
+PAIR = 2  # tokens, of which the first tells the second
 SPARED = 0.1  # of what is not for the test: the share that comes last, on which epochs are chosen
 
 
@@ -79,7 +80,8 @@ def pose(
     """The problem of a table: of rows, of series over time, or of one text. Raises TableError, SpecError."""
     if asked.task == "language":
         given = {"--target": targets, "--ignore": asked.ignore, "--keep": asked.keep, "--text": asked.texts}
-        _refuse("A language is learnt from a whole text", spec, given, ("groups", "order", "time"))
+        over = [name for name in sorted(OVER_TIME) if spec[name] != HYPERPARAMETERS[name].default]
+        _refuse("A language is learnt from a whole text", spec, given, ("groups", "order", *over))
         return _of_text(table, spec, test, validation, say)
     targets = targets or ([table.target] if table.target else [])
     names = list(dict.fromkeys(column_name(table.frame, target) for target in targets))
@@ -131,7 +133,7 @@ def _of_rows(
     ignored += [column_name(frame, spec.data.groups)] if spec.data.groups else []
     kept, words = ([column_name(frame, name) for name in some] for some in (asked.keep, (*table.texts, *asked.texts)))
     schema, spec = _schema(frame, names, ignored, kept, words, spec, say)
-    good = _readable(schema, spec, frame, say)
+    good = readable(schema, spec.data.damaged, frame, say)
     frame, y = frame.filter(good), y[good]
     groups, order = (None if one is None else one[good] for one in (groups, order))
     for line in [*columns_in_words(schema), f"task: {task_in_words(question)}"]:
@@ -142,7 +144,7 @@ def _of_rows(
     target = question.target(y[training], spec)
     test_frame, truth = (frame[test_rows], y[test_rows]) if test is None else answered(test, target, say)
     if test is not None:
-        good = _readable(schema, spec, test_frame, say)
+        good = readable(schema, spec.data.damaged, test_frame, say)
         test_frame, truth = test_frame.filter(good), truth[good]
     test_typed = schema.read(test_frame, say)  # what is wrong with it is said before the long work
     if question.task == "tagging" and len(truth):
@@ -158,7 +160,7 @@ def _of_rows(
     watched = None
     if validation is not None:
         other, answers = answered(validation, target, say)
-        good = _readable(schema, spec, other, say)
+        good = readable(schema, spec.data.damaged, other, say)
         typed, answers = schema.read(other.filter(good)), answers[good]
         watched = Data(typed, answers)
         if question.task == "tagging":
@@ -180,10 +182,11 @@ def _of_series(
     if len(names) > 1:
         raise TableError(f"A forecast is of one column, but {listed(names)} were named. Fit one model for each.")
     spec = _of_kind(spec, "A forecast", "rnn", "cnn").replace(target_transform="none")
-    windows = Windows.of(table.frame, names[0], spec.data, asked.ignore)
-    unused = [name for name in windows.unused(table.frame) if name not in asked.ignore]
+    ignored = [column_name(table.frame, name) for name in asked.ignore]
+    windows = Windows.of(table.frame, names[0], spec.data, ignored)
+    unused = [name for name in windows.unused(table.frame) if name not in ignored]
     if unused:
-        say(f"left out, as they hold no numbers: {listed(unused)} (--known names columns of yes and no)")
+        say(f"left out, as they hold no numbers that change: {listed(unused)} (--known names columns of yes and no)")
     frame = windows.rows(table.frame, say)
     learnt, spared, tested = _over_time(frame, windows, spec, test is not None, validation is not None)
     if not learnt.any():
@@ -191,7 +194,7 @@ def _of_series(
             f"The series are too short for a horizon of {windows.horizon}: no window is left to learn from. Choose a "
             "smaller horizon, or a smaller --test-fraction."
         )
-    schema = _schema_of_windows(frame, windows)
+    schema = windows.schema_of(frame)
     watched = windows.rows(validation.frame, say) if validation else frame.filter(spared)
     test_frame = windows.rows(test.to_score.frame, say) if test else frame.filter(tested)
     data, y = frame.filter(learnt), frame.select(windows.answers).to_numpy()
@@ -227,12 +230,6 @@ def _over_time(
     )
 
 
-def _schema_of_windows(frame: pl.DataFrame, windows: Windows) -> Schema:
-    told = {HISTORY, LEVEL, UNIT, END, "name", "steps", *windows.answers}
-    plain = [Column(name=name, kind="number") for name in frame.columns if name not in told]
-    return Schema(columns=(Column(name=HISTORY, kind="sequence", asked=True), *plain))
-
-
 def _of_text(table: Table, spec: Spec, test: Table | None, validation: Table | None, say: Say) -> Problem:
     """Pieces of one text, each token to be told from those before it; the last pieces are for the test, those before
     them to choose epochs on, where these have no texts of their own."""
@@ -255,7 +252,9 @@ def _of_text(table: Table, spec: Spec, test: Table | None, validation: Table | N
             whole_text(test) if test else text[first_test:],
         )
     ]
-    vocabulary = Vocabulary.learn(parts[0], *how)  # as networks learn it from the rows
+    if parts[0] and len(Vocabulary.learn(parts[0], *how).encode(parts[0][-1])) < PAIR:
+        parts[0].pop()  # it would be no row, and the vocabulary is learnt from the rows
+    vocabulary = Vocabulary.learn(parts[0], *how)  # as networks learn it
     say(f"text: {len(text):,} characters, a vocabulary of {vocabulary.size:,} {unit}")
     learnt, watched, tested = (with_next(part, vocabulary, longest) for part in parts)
     if not learnt[0]:
@@ -348,14 +347,18 @@ def _schema(
     return schema, spec
 
 
-def _readable(schema: Schema, spec: Spec, frame: pl.DataFrame, say: Say) -> np.ndarray:
+def readable(schema: Schema, damaged: Policy, frame: pl.DataFrame, say: Say) -> np.ndarray:
     """Which rows (n,) have images that can be read. Raises TableError where others may not be left out."""
     good = np.ones(frame.height, bool)
     for column in schema.media:
-        if column.kind == "image":
+        if column.kind == "image" and column.name in frame.columns:
             cells = column.read(frame[column.name])[0].struct.field("image").to_list()
-            looks = look_at(cells, spec.data.damaged)
-            bad = [name_of(cell) for cell, look in zip(cells, looks, strict=True) if look is None]
+            looks = look_at(cells, damaged)
+            bad = [
+                cell if isinstance(cell, str) else f"row {row}"
+                for row, (cell, look) in enumerate(zip(cells, looks, strict=True), 1)
+                if look is None
+            ]
             if bad:
                 say(f"{column.name}: {len(bad)} damaged images are left out: {listed(bad, 5)}")
             good &= [look is not None for look in looks]

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import jinja2
-import numpy as np
+import polars as pl
 
 from rosenblatt import plots
 from rosenblatt.data.frames import as_frame
-from rosenblatt.data.targets import class_numbers
 from rosenblatt.describing import of_model
-from rosenblatt.errors import listed, nearest
+from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.experiment import Fitted
 from rosenblatt.model import Model
 from rosenblatt.modelfile import write_file
 from rosenblatt.plots import Picture
-from rosenblatt.scores import Score, baseline, scores
+from rosenblatt.scores import Score, baseline, of_steps, scores
 from rosenblatt.spec import in_words
 
 
@@ -59,17 +58,19 @@ class Report:
 
     @classmethod
     def of_estimator(cls, estimator: Any, X: Any, y: Any) -> Self:
-        """The report of a fitted estimator on rows X with answers y, which it should not have learnt from."""
+        """The report of a fitted estimator on rows X with answers y, which it should not have learnt from.
+
+        Raises TableError for rows it cannot be asked of, and for forecasts.
+        """
         model: Model = estimator.model_
-        frame = as_frame(X, [column.name for column in model.schema.columns])
-        truth = np.asarray(y)
-        if model.target.labels:
-            truth = class_numbers(truth, np.asarray(model.target.labels))
-        elif truth.ndim == 1:
-            truth = truth.reshape(-1, 1)
-        decoded = model.decoded(frame)
+        if "windows" in model.facts:
+            raise TableError("The page of a forecast is written by rosenblatt evaluate MODEL TABLE --report FILE.html.")
+        frame = estimator._frame(X, reset=False)
+        if not isinstance(frame, pl.DataFrame):
+            frame = as_frame(frame, [column.name for column in model.schema.columns])
+        truth, decoded = estimator._numbers(y, frame.height, known=True), model.decoded(frame)
         found = scores(model.target, truth, decoded, baseline(model.target, truth))
-        return cls.of(Fitted(model, found, frame, truth, decoded, frame))
+        return cls.of(Fitted(model, found, frame, *of_steps(model.target, truth, decoded), frame))
 
     def __getitem__(self, title: str) -> Picture:
         """The picture of that title."""

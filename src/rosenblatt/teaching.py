@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from rosenblatt.errors import TableError
 from rosenblatt.options import columns, read, shared_options, teller
@@ -40,6 +42,8 @@ LONGEST = 10_000  # steps of a lesson
               "image, sequence or text what mattered in it.")  # fmt: skip
 @click.option("--method", type=click.Choice(["gradients", "grad_cam", "occlusion"]),
               help="How to find out what mattered in an image, sequence or text.  [default: gradients]")  # fmt: skip
+@click.option("--answer", metavar="NAME", help="The class, label, target or step ahead whose answer is explained, for "
+              "images, sequences and texts.  [default: the likeliest, or the first]")  # fmt: skip
 @shared_options("header", "encoding", "json")
 def explain(
     model: str,
@@ -50,6 +54,7 @@ def explain(
     most: int | None,
     plot: str | None,
     method: Any,
+    answer: str | None,
     header: bool | None,
     encoding: str | None,
     as_json: bool,
@@ -66,6 +71,7 @@ def explain(
     \b
     rosenblatt explain photos.rosenblatt photos/test --row 3 --plot heed.png
     rosenblatt explain photos.rosenblatt photos/test --row 3 --method grad_cam --plot heed.png
+    rosenblatt explain sales.rosenblatt sales.csv --answer "sales +3"    of a forecast, three steps on
     """
     boundary = None if plot is None else str(Path(plot).with_stem(Path(plot).stem + "-boundary"))
     check_places([plot, boundary], inputs=[model, table])
@@ -78,10 +84,11 @@ def explain(
     loaded, say = load_model(model), teller(as_json)
     rows = read(table, header, encoding, lambda _: None)
     if loaded.encoder.perceived:
-        _explain_media(loaded, rows.whole, row, method, plot, as_json, say)
+        _explain_media(loaded, rows.whole, row, method or "gradients", answer, plot, as_json, say)
         return
-    if method:
-        raise TableError("--method is for images, sequences and texts, but this model learns from a table.")
+    if method or answer:
+        option = "--method" if method else "--answer"
+        raise TableError(f"{option} is for images, sequences and texts, but this model learns from a table.")
     walked = explaining.walk(loaded, rows.frame, row, network)
     if backward:
         truth = read_answers(rows.frame[row - 1 : row], loaded.target)[0]
@@ -99,13 +106,26 @@ def explain(
 
 
 def _explain_media(
-    model: Model, frame: Any, row: int, method: Any, plot: str | None, as_json: bool, say: Callable[[str], None]
+    model: Model,
+    frame: Any,
+    row: int,
+    method: Any,
+    answer: str | None,
+    plot: str | None,
+    as_json: bool,
+    say: Callable[[str], None],
 ) -> None:
     """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
     from rosenblatt import telling
+    from rosenblatt.data.windows import Windows
     from rosenblatt.torch_explaining import explain_row
 
-    explained = explain_row(model, frame, row, method)
+    windows = Windows.model_validate(model.facts["windows"]) if "windows" in model.facts else None
+    frame = windows.last(frame, say) if windows else frame
+    explained = explain_row(model, frame, row, method, answer)
+    if windows:
+        values = windows.in_units(frame[row - 1 : row], np.array([list(explained.said.values())]))[0]
+        explained = replace(explained, said=dict(zip(explained.said, values.tolist(), strict=True)))
     if as_json:
         heeds = [
             {"column": one.column, "kind": one.kind, "tokens": list(one.tokens), "values": one.values.tolist()}
@@ -247,8 +267,6 @@ def _lesson(
     path: str, target: str | None, header: bool | None, encoding: str | None, spec: Spec, say: Callable[[str], None]
 ) -> tuple[Rows, list[str], list[str]]:
     """The rows of a table, encoded as for a perceptron, the names of the inputs, and the classes."""
-    import numpy as np
-
     from rosenblatt.data.inference import infer
     from rosenblatt.data.tasks import ask, column_name, has_answers
     from rosenblatt.data.transforms import Encoder

@@ -150,7 +150,7 @@ def tell_heed(explained: Any, row: int) -> None:
     console.print(f"row {row}: {explained.answer}", markup=False)
     console.print("  " + ", ".join(f"{name} {value:.3g}" for name, value in said), markup=False)
     for heed in explained.heeds:
-        most = abs(heed.values).max() or 1.0
+        most = abs(heed.values).max(initial=0) or 1.0
         if heed.kind == "image":
             console.print(f"{heed.column}: where it looked (# for, - against)", markup=False)
             console.print(_map(heed.values / most), markup=False)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rosenblatt.data.media import Inputs
 from rosenblatt.data.perception import ImageEncoding, TextEncoding
-from rosenblatt.errors import TableError
+from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.model import Model, table_of
 from rosenblatt.networks.deep import Deep, Embed, Summary, flat
 from rosenblatt.training.torch_batches import Resident
@@ -53,10 +53,17 @@ class Explained:
     heeds: tuple[Heed, ...]
 
 
-def explain_row(model: Model, frame: pl.DataFrame, row: int, method: Method | None = None) -> Explained:
+def explain_row(
+    model: Model, frame: pl.DataFrame, row: int, method: Method = "gradients", answer: str | None = None
+) -> Explained:
     """Explain what the first trial's networks say of a row, numbered from 1.
 
-    Raises TableError where there is no such row, or where the method does not suit the network.
+    Args:
+        frame: rows as the model takes them; of a forecast its windows.
+        answer: a class, label or target; else the likeliest class or label, the first target.
+
+    Raises:
+        TableError: where there is no such row or answer, or where the method does not suit the network.
     """
     if not 1 <= row <= frame.height:
         raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose one from 1 on.")
@@ -68,16 +75,17 @@ def explain_row(model: Model, frame: pl.DataFrame, row: int, method: Method | No
     batch = Resident(cast("Any", table_of(inputs)), trial.networks[0].architecture, CPU).plain([np.arange(1)])
     decoded = model.decoded(frame[row - 1 : row])[0]
     names = [str(name) for name in (model.target.labels or model.target.names)]
-    answer = int(decoded.argmax()) if len(names) == len(decoded) else 0
-    unit, sign = (0, 1 if answer else -1) if model.target.task == "binary" else (answer, 1)
-    images = [one for one in trial.encoder.perceived if isinstance(one, ImageEncoding)]
-    method = method or "gradients"
-    if method == "grad_cam" and not images:
-        raise TableError("Grad-CAM is for images. Choose --method gradients or occlusion.")
+    if answer is not None and answer not in names:
+        raise TableError(f"There is no answer {answer!r}; there are {listed(names, 12)}.{nearest(answer, names)}")
+    likeliest = 0 if model.target.task == "regression" else int(decoded.argmax())
+    chosen = likeliest if answer is None else names.index(answer)
+    unit, sign = (0, 1 if chosen else -1) if model.target.task == "binary" else (chosen, 1)
     heeds = []
     for k, encoding in enumerate(trial.encoder.perceived):
+        if method == "grad_cam" and not _has_maps(cast("Deep", trial.networks[0].architecture), k):
+            continue
         values = np.mean(
-            [sign * _ways()[method](stacked(n.architecture, n.theta), batch, k, unit) for n in trial.networks], axis=0
+            [_ways()[method](stacked(n.architecture, n.theta), batch, k, unit, sign) for n in trial.networks], axis=0
         )
         cell = typed[encoding.column]
         tokens: tuple[str, ...] = ()
@@ -87,15 +95,17 @@ def explain_row(model: Model, frame: pl.DataFrame, row: int, method: Method | No
         elif isinstance(encoding, TextEncoding):
             text = cell.struct.field("text")[0]
             tokens = tuple(text[a:b] for a, b in encoding.vocabulary.spans(text))[: len(values)]
+            values = values[: len(tokens)]
         else:
             shown = batch.media[k][0, 0].numpy()
-        kind = "image" if images and encoding in images else "text" if tokens else "sequence"
-        heeds.append(Heed(encoding.column, kind, shown, tokens, values[: len(tokens)] if tokens else values))
+        heeds.append(Heed(encoding.column, encoding.kind, shown, tokens, values))
+    if not heeds:
+        raise TableError("Grad-CAM needs convolutions of images. Choose --method gradients or occlusion.")
     said_of = dict(zip(names, decoded.tolist(), strict=False))
-    return Explained(names[answer], said_of, method, tuple(heeds))
+    return Explained(names[chosen], said_of, method, tuple(heeds))
 
 
-def _ways() -> dict[str, Callable[[Stacked, Batch, int, int], np.ndarray]]:
+def _ways() -> dict[str, Callable[[Stacked, Batch, int, int, int], np.ndarray]]:
     return {"gradients": _gradients, "grad_cam": _grad_cam, "occlusion": _occlusion}
 
 
@@ -111,8 +121,8 @@ def _with(batch: Batch, k: int, medium: Tensor) -> Batch:
     return batch._replace(x=wide(batch.x), media=media, lengths=lengths)
 
 
-def _gradients(net: Stacked, batch: Batch, k: int, unit: int) -> np.ndarray:
-    """Integrated gradients of a unit's sum, (H, W) or (T,): from an input that is zero, the mean of all."""
+def _gradients(net: Stacked, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
+    """Integrated gradients of a unit's signed sum, (H, W) or (T,): from an input that is zero, the mean of all."""
     medium = batch.media[k]
     architecture = cast("Deep", net.architecture)
     embeds = isinstance(architecture.towers[k][0], Embed)
@@ -120,7 +130,7 @@ def _gradients(net: Stacked, batch: Batch, k: int, unit: int) -> np.ndarray:
     shares = (torch.arange(STEPS, dtype=torch.float32) + 0.5) / STEPS
     way = (start.detach() * shares.view(1, -1, *(1,) * (start.dim() - 2))).requires_grad_()
     z = _after_embedding(net, _with(batch, k, way), k) if embeds else said(net, _with(batch, k, way))
-    (gradient,) = torch.autograd.grad(z[0, :, unit].sum(), way)
+    (gradient,) = torch.autograd.grad(sign * z[0, :, unit].sum(), way)
     owed = (gradient.mean(dim=1) * start[:, 0])[0]
     return np.asarray(owed.sum(dim=0 if medium.dim() == 5 else -1).detach().numpy())
 
@@ -147,25 +157,28 @@ def _after_embedding(net: Stacked, batch: Batch, k: int) -> Tensor:
     return net.dense(architecture.head, torch.cat(joined, dim=-1), next(number), None)
 
 
-def _grad_cam(net: Stacked, batch: Batch, k: int, unit: int) -> np.ndarray:
-    """(H, W), none below 0."""
+def _has_maps(architecture: Deep, k: int) -> bool:
+    """Whether the k-th tower is of convolutions of images."""
+    return architecture.media[k].kind == "image" and any(isinstance(one, Summary) for one in architecture.towers[k])
+
+
+def _grad_cam(net: Stacked, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
+    """Where the last maps speak for a unit's signed sum: (H, W), none below 0."""
     medium, kept = batch.media[k].clone().requires_grad_(), list[Tensor]()
     architecture, number, joined = cast("Deep", net.architecture), count(), list[Tensor]()
-    if architecture.media[k].kind != "image" or not any(isinstance(one, Summary) for one in architecture.towers[k]):
-        raise TableError("Grad-CAM needs convolutions of images. Choose --method gradients or occlusion.")
     for place, (tower, one, lengths) in enumerate(zip(architecture.towers, batch.media, batch.lengths, strict=True)):
         of = kept if place == k else None
         joined.append(net.tower(tower, medium if place == k else one, lengths, number, None, of))
     joined += [batch.x] * bool(batch.x.shape[-1])
     z = net.dense(architecture.head, torch.cat(joined, dim=-1), next(number), None)
-    (gradient,) = torch.autograd.grad(z[0, 0, unit], kept[0])
+    (gradient,) = torch.autograd.grad(sign * z[0, 0, unit], kept[0])
     maps = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1, keepdim=True).clamp(min=0)
     large = torch.nn.functional.interpolate(maps, size=medium.shape[3:], mode="bilinear", align_corners=False)
     return np.asarray(large[0, 0].detach().numpy())
 
 
-def _occlusion(net: Stacked, batch: Batch, k: int, unit: int) -> np.ndarray:
-    """What a unit's sum loses where a part is covered by the mean of all, or by an unknown token: (H, W) or (T,)."""
+def _occlusion(net: Stacked, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
+    """What a unit's signed sum loses where a part is covered, by the mean of all or an unknown token: (H, W), (T,)."""
     medium = batch.media[k]
     image = medium.dim() == 5
     sides = medium.shape[3:] if image else medium.shape[2:3]
@@ -182,13 +195,14 @@ def _occlusion(net: Stacked, batch: Batch, k: int, unit: int) -> np.ndarray:
         whole = said(net, batch)[0, 0, unit]
         z = said(net, _with(batch, k, torch.cat(covered, dim=1)))[0, :, unit]
     lost, many = np.zeros(tuple(sides)), np.zeros(tuple(sides))
-    for where, change in zip(places, (whole - z).tolist(), strict=True):
+    for where, change in zip(places, (sign * (whole - z)).tolist(), strict=True):
         lost[where] += change
         many[where] += 1
     return lost / np.maximum(many, 1)
 
 
 def _parts(side: int) -> list[slice]:
-    """Parts of a side that overlap by half; single steps where these are few."""
+    """Parts of a side that overlap by half, the last one at its end; single steps where these are few."""
     size = max(1, side // PATCH) if side > 4 * PATCH else 1
-    return [slice(first, first + size) for first in range(0, max(side - size, 0) + 1, max(1, size // 2))]
+    starts = [*range(0, side - size, max(1, size // 2)), side - size]
+    return [slice(first, first + size) for first in starts]

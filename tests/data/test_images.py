@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from rosenblatt.data.images import DamagedError, Pictures, as_cell, fitted, look_at, read_image
+from rosenblatt.data.images import DamagedError, Pictures, as_cell, fitted, look_at, read_image, statistics
 from rosenblatt.data.perception import ImageEncoding
 from rosenblatt.errors import TableError
 from rosenblatt.sections import DataSpec
@@ -46,17 +46,53 @@ def test_photographs_are_turned_upright():
     assert read_image(file.getvalue()).shape == (10, 12, 3)
 
 
-def test_palettes_transparency_and_16_bits_become_colors_or_grey():
+def test_palettes_become_colors_and_what_is_transparent_is_laid_on_white():
     assert read_image(_saved(Image.fromarray(COLORS).convert("P"))).shape == (12, 10, 3)
-    assert read_image(_saved(Image.fromarray(COLORS).convert("RGBA"))).shape == (12, 10, 3)
-    deep = Image.fromarray(np.full((4, 4), 0x8000, np.uint16))
-    assert read_image(_saved(deep))[0, 0, 0] == 0x80
+    above = np.dstack([COLORS, np.full(COLORS.shape[:2], 255, np.uint8)])
+    above[:6, :, 3] = 0
+    pixels = read_image(_saved(Image.fromarray(above)))
+    assert (pixels[:6] == 255).all()
+    np.testing.assert_array_equal(pixels[6:], COLORS[6:])
+    grey = Image.merge("LA", [Image.new("L", (3, 2), 7), Image.new("L", (3, 2), 0)])
+    np.testing.assert_array_equal(read_image(_saved(grey)), np.full((2, 3, 1), 255))
 
 
-def _saved(image):
+def test_numbers_of_more_than_8_bits_are_kept():
+    deep = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4369
+    grey = b"P5 4 4 65535 " + deep.astype(">u2").tobytes()
+    for content in (_saved(Image.fromarray(deep)), _saved(Image.fromarray(deep), "TIFF"), grey):
+        assert read_image(content).dtype == np.uint16
+        np.testing.assert_array_equal(read_image(content)[:, :, 0], deep)
+        for dtype, tolerance in (("float32", 1e-4), ("uint8", 0.5)):  # in units of 8 bits
+            pixels = Pictures([content], 4, 1, "resize", dtype, (0.0,), (1.0,)).take(np.arange(1))
+            np.testing.assert_allclose(pixels[0, :, :, 0], deep / 257, atol=tolerance)
+    for numbers in (deep.astype(np.float32) / 7, deep.astype(np.int32) * 3):
+        pixels = read_image(_saved(Image.fromarray(numbers), "TIFF"))
+        assert pixels.dtype == np.float32
+        np.testing.assert_array_equal(pixels[:, :, 0], numbers.astype(np.float32))
+    with pytest.raises(DamagedError, match="not finite"):
+        read_image(_saved(Image.fromarray(np.full((2, 2), np.nan, np.float32)), "TIFF"))
+
+
+def _saved(image, kind="PNG"):
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, kind)
     return file.getvalue()
+
+
+def test_statistics_are_those_of_all_pixels():
+    images = [np.full((4, 4, 3), value, np.uint8) for value in (0, 30, 60)]
+    center, spread = statistics([as_cell(image) for image in images], 2, 3, "resize", "uint8")
+    np.testing.assert_allclose(center, 30)
+    np.testing.assert_allclose(spread, np.std([0, 30, 60]))
+
+
+def test_fractions_are_not_cut_off_where_whole_numbers_were_learnt():
+    whole, parts = as_cell(np.full((2, 2, 3), 7.0)), as_cell(np.full((2, 2, 3), 0.5))
+    pictures = Pictures([whole, parts], 2, 3, "resize", "uint8", (0.0,) * 3, (1.0,) * 3, memory=0)
+    np.testing.assert_array_equal(pictures.take(np.array([0])), np.full((1, 2, 2, 3), 7))
+    with pytest.raises(TableError, match="not whole ones of 0 to 255"):
+        pictures.take(np.array([1]))
 
 
 def test_arrays_may_have_any_channels():
@@ -100,7 +136,7 @@ def test_damaged_files_are_refused_or_skipped_by_name(tmp_path):
         look_at(names, "raise")
     looks = look_at(names, "skip")
     assert [k for k, look in enumerate(looks) if look is None] == [7]
-    assert looks[0] == (12, 10, 3)
+    assert looks[0] == (12, 10, 3, True)
     with pytest.raises(TableError, match="3 of 3 images cannot be read, more than 5%"):
         look_at([b"x", b"y", str(tmp_path / "gone.png")], "skip")
 

@@ -138,6 +138,8 @@ def test_weights_of_a_unit_are_bounded_and_small_ones_become_none(kind):
         for (_, name), part in named.items():
             if name == "recurrent_weight":
                 assert np.linalg.norm(part, axis=1).max() <= 0.3 + 1e-5
+            if name == "weight" and part.ndim == 2 and part.shape[1] == 1:  # of the last unit, and of attention
+                assert np.linalg.norm(part) <= 0.3 + 1e-5
         first = next(part for (_, name), part in named.items() if name == "weight")
         inputs = tuple(range(1, first.ndim)) if member.architecture.kind != "channel_mlp" else 1
         assert np.sqrt((first**2).sum(axis=inputs)).max() <= 0.3 + 1e-5

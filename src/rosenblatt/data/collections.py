@@ -184,6 +184,8 @@ def _sequences(files: list[_File], source: str) -> Table:
         top = len(set.intersection(*({folder[0]} for folder in folders)))
         frame = frame.with_columns(pl.Series(CLASS, ["/".join(file.folders[top:]) for file in rows]))
         return Table(frame, source, tuple(notes), CLASS, aside=(FILE,), name=FILE)
+    if len(files) == 1:
+        notes.append("the file is taken for one sequence; give a table of rows itself, not in an archive")
     return Table(frame, source, (f"{len(rows)} sequences", *notes), aside=(FILE, *aside), name=FILE)
 
 

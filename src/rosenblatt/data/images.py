@@ -26,11 +26,13 @@ from rosenblatt.quiet import quietly
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
 MOST_PIXELS = 89_478_485  # of one image, as Pillow has it: more may be a decompression bomb
 DAMAGED = 0.05  # share of damaged images that may be left out
+UNIT_OF_16_BITS = 257  # 65,535 / 255
 AHEAD = 4  # batches that are decoded ahead of training
 NPY = b"\x93NUMPY"
 MAGIC = (NPY, b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P4", b"P5", b"P6", b"RIFF")
 Cell = str | bytes
 Fit = Literal["resize", "crop", "pad"]
+Policy = Literal["raise", "skip"]  # about images that are damaged
 
 
 class DamagedError(Exception):
@@ -38,11 +40,12 @@ class DamagedError(Exception):
 
 
 class Look(NamedTuple):
-    """What an image is like: its size, and its channels."""
+    """What an image is like: its size, its channels, and whether they are whole numbers of 0 to 255."""
 
     height: int
     width: int
     channels: int
+    whole: bool
 
 
 def is_image(name: str) -> bool:
@@ -56,9 +59,15 @@ def is_content(content: bytes) -> bool:
 
 
 def read_image(cell: Cell, into: np.ndarray | None = None) -> np.ndarray:
-    """The pixels (H, W, C): uint8, or what an array holds; `into`, where they may be decoded right there.
+    """The pixels (H, W, C): uint8, or uint16; float32 of pictures of more bits, and of arrays of other numbers.
 
-    Raises DamagedError.
+    What is transparent is laid on white.
+
+    Args:
+        into: decoded right there, where they may.
+
+    Raises:
+        DamagedError: for what cannot be read.
     """
     try:
         content = Path(cell).read_bytes() if isinstance(cell, str) else cell
@@ -108,9 +117,14 @@ def _pixels(image: Image.Image) -> np.ndarray:
         raise DamagedError(f"more than {MOST_PIXELS:,} pixels, as decompression bombs have")
     image.load()
     upright = ImageOps.exif_transpose(image) or image
-    if upright.mode.startswith("I"):  # 16 bits
-        return (np.asarray(upright, np.int64)[:, :, None] >> 8).clip(0, 255).astype(np.uint8)
-    grey = upright.mode in ("1", "L", "LA", "F")
+    if upright.mode.startswith(("I", "F")):
+        deep = upright.mode.startswith("I;16") or (upright.mode == "I" and image.format == "PPM")
+        numbers = np.asarray(upright)[:, :, None]
+        return numbers.astype(np.uint16) if deep else _finite(numbers.astype(np.float32))
+    grey = upright.mode in ("1", "L", "LA")
+    if upright.has_transparency_data:
+        above = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
     pixels = np.asarray(upright.convert("L" if grey else "RGB"))
     return pixels[:, :, None] if grey else pixels
 
@@ -124,9 +138,13 @@ def _array(content: bytes) -> np.ndarray:
         array = array[:, :, None]
     if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "uif":
         raise DamagedError(f"an array of shape {array.shape}, where (height, width, channels) of numbers was expected")
-    if not np.isfinite(array).all():
-        raise DamagedError("an array with numbers that are not finite")
-    return array if array.dtype == np.uint8 else array.astype(np.float32)
+    return array if array.dtype == np.uint8 else _finite(array.astype(np.float32))
+
+
+def _finite(pixels: np.ndarray) -> np.ndarray:
+    if not np.isfinite(pixels).all():
+        raise DamagedError("some numbers are not finite")
+    return pixels
 
 
 def as_cell(pixels: np.ndarray) -> bytes:
@@ -136,7 +154,26 @@ def as_cell(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def look_at(cells: Sequence[Cell], damaged: Literal["raise", "skip"]) -> list[Look | None]:
+def _look(cell: Cell) -> Look:
+    pixels = read_image(cell)
+    height, width, channels = pixels.shape
+    return Look(height, width, channels, pixels.dtype == np.uint8)
+
+
+def looks_of(cells: Sequence[Cell]) -> list[Look]:
+    """What each of the images is like. Raises TableError, with its name, where one cannot be read."""
+
+    def one(cell: Cell) -> Look:
+        try:
+            return _look(cell)
+        except DamagedError as error:
+            raise _named(cell, error) from error
+
+    with _pool() as pool:
+        return list(pool.map(one, cells))
+
+
+def look_at(cells: Sequence[Cell], damaged: Policy) -> list[Look | None]:
     """Decode all once, on all cores: what each is like, None for those that are damaged and may be skipped.
 
     Raises TableError, with their names, for damaged ones where the policy is to raise, or where they are many.
@@ -144,7 +181,7 @@ def look_at(cells: Sequence[Cell], damaged: Literal["raise", "skip"]) -> list[Lo
 
     def one(cell: Cell) -> Look | str:
         try:
-            return Look(*read_image(cell).shape)
+            return _look(cell)
         except DamagedError as error:
             return str(error)
 
@@ -154,10 +191,8 @@ def look_at(cells: Sequence[Cell], damaged: Literal["raise", "skip"]) -> list[Lo
     if bad and (damaged == "raise" or len(bad) > max(1, DAMAGED * len(cells))):
         names = listed([f"{name_of(cell)} ({why})" for cell, why in bad], 5)
         too = f", more than {DAMAGED:.0%}" if damaged == "skip" else ""
-        raise TableError(
-            f"{len(bad)} of {len(cells)} images cannot be read{too}: {names}. Mend or remove them, or leave them out "
-            "with --damaged skip."
-        )
+        skip = ", or leave them out with --damaged skip" if damaged == "raise" else ""
+        raise TableError(f"{len(bad)} of {len(cells)} images cannot be read{too}: {names}. Mend or remove them{skip}.")
     return [None if isinstance(look, str) else look for look in found]
 
 
@@ -206,6 +241,40 @@ def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.stack(planes, axis=2).astype(pixels.dtype)
 
 
+def _read(cell: Cell, side: int, channels: int, fit: Fit, dtype: str, into: np.ndarray | None = None) -> np.ndarray:
+    """An image made so large; 16 bits are told in units of 8, so that both can stand in one folder.
+
+    Raises TableError, with its name, where it cannot be read.
+    """
+    try:
+        pixels = read_image(cell, into)
+        if pixels.dtype == np.uint16:
+            pixels = pixels.astype(np.float32) / UNIT_OF_16_BITS
+            pixels = np.rint(pixels).astype(np.uint8) if dtype == "uint8" else pixels
+        return fitted(pixels, side, channels, fit)
+    except DamagedError as error:
+        raise _named(cell, error) from error
+
+
+def _named(cell: Cell, error: DamagedError) -> TableError:
+    return TableError(f"{name_of(cell)} cannot be read: {error}. Mend or remove it.")
+
+
+def statistics(cells: Sequence[Cell], side: int, channels: int, fit: Fit, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel, over images made so large; no more are kept than there are cores.
+
+    Raises TableError where one cannot be read.
+    """
+
+    def one(cell: Cell) -> np.ndarray:
+        pixels = _read(cell, side, channels, fit, dtype).reshape(-1, channels).astype(np.float64)
+        return np.array([pixels.mean(axis=0), np.square(pixels).mean(axis=0)])
+
+    with _pool() as pool:
+        means, squares = np.mean(list(pool.map(one, cells)), axis=0)
+    return means, np.sqrt(np.maximum(squares - means**2, 0))
+
+
 class Pictures:
     """Images of one size, decoded once where they fit into memory, else anew for each batch, ahead of it.
 
@@ -231,12 +300,15 @@ class Pictures:
                 self.pixels = self._decoded(np.arange(len(cells)), pool)
 
     def _decode(self, cell: Cell, out: np.ndarray) -> None:
-        try:
-            pixels = fitted(read_image(cell, out), self.side, self.channels, self.fit)
-        except DamagedError as error:
-            raise TableError(f"{name_of(cell)} cannot be read: {error}. Mend or remove it.") from error
-        if pixels is not out:
-            out[:] = pixels
+        pixels = _read(cell, self.side, self.channels, self.fit, self.dtype.name, out)
+        if pixels is out:
+            return
+        out[:] = pixels
+        if out.dtype != pixels.dtype == np.float32 and not np.array_equal(out, pixels):
+            raise TableError(
+                f"{name_of(cell)} holds numbers that are not whole ones of 0 to 255, as those of the images that were "
+                "learnt from are. Write them alike."
+            )
 
     def _decoded(self, rows: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
         out = np.empty((len(rows), self.side, self.side, self.channels), self.dtype)

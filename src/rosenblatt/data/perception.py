@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from rosenblatt.data.images import DamagedError, Fit, Pictures, fitted, name_of, read_image
+from rosenblatt.data.images import Fit, Pictures, looks_of, statistics
 from rosenblatt.data.media import Ragged, steps_of
 from rosenblatt.data.texts import Vocabulary
 from rosenblatt.errors import TableError
@@ -41,30 +41,16 @@ class ImageEncoding(_Learnt):
     def learn(cls, column: str, cells: pl.Series, spec: DataSpec) -> ImageEncoding:
         """From the training rows' images. Raises TableError where one cannot be read."""
         some = cells.gather_every(max(len(cells) // SAMPLE, 1)).to_list()[:SAMPLE]
-        images = []
-        for cell in some:
-            try:
-                images.append(read_image(cell))
-            except DamagedError as error:
-                raise TableError(f"{name_of(cell)} cannot be read: {error}. Mend or remove it.") from error
+        looks = looks_of(some)
         asked = spec.image_size
-        side = (
-            asked if asked != "auto" else min(int(np.median([min(image.shape[:2]) for image in images])), LARGEST_SIDE)
-        )
-        channels = {"grey": 1, "color": 3, "auto": max(image.shape[2] for image in images)}[spec.colors]
-        dtype = "uint8" if all(image.dtype == np.uint8 for image in images) else "float32"
-        try:
-            pixels = [fitted(image, side, channels, spec.image_fit).reshape(-1, channels) for image in images]
-        except DamagedError as error:
-            raise TableError(f"Images of column {column!r} differ in their channels: {error}.") from error
-        means = np.array([one.mean(axis=0, dtype=np.float64) for one in pixels])
-        squares = np.array([np.square(one.astype(np.float64)).mean(axis=0) for one in pixels])
-        center = means.mean(axis=0)
-        spread = np.sqrt(np.maximum(squares.mean(axis=0) - center**2, 0))
-        scale = np.where(spread > 0, spread, 1.0)
+        side = asked if asked != "auto" else min(int(np.median([min(look[:2]) for look in looks])), LARGEST_SIDE)
+        channels = {"grey": 1, "color": 3, "auto": max(look.channels for look in looks)}[spec.colors]
+        dtype = "uint8" if all(look.whole for look in looks) else "float32"
+        center, spread = statistics(some, side, channels, spec.image_fit, dtype)
+        scale = 1 / np.where(spread > 0, spread, 1.0)
         return cls(
             column=column, side=side, channels=channels, fit=spec.image_fit, dtype=dtype, center=tuple(center.tolist()),
-            scale=tuple((1 / scale).tolist()),
+            scale=tuple(scale.tolist()),
         )  # fmt: skip
 
     @property
@@ -128,8 +114,7 @@ class SequenceEncoding(_Learnt):
     def learn(cls, column: str, rows: list[np.ndarray], spec: DataSpec, *, whole: bool = False) -> SequenceEncoding:
         """From the training rows' sequences (T, channels), NaN where a number is missing."""
         steps = np.concatenate(rows).astype(np.float64)
-        if np.isinf(steps).any():
-            raise TableError(f"Column {column!r} holds infinite numbers. Write finite ones, or leave them out.")
+        _refuse_infinite(column, steps)
         known = ~np.isnan(steps)
         count = np.maximum(known.sum(axis=0), 1)
         center = np.where(known, steps, 0).sum(axis=0) / count
@@ -154,9 +139,17 @@ class SequenceEncoding(_Learnt):
                 f"Column {self.column!r} held sequences of {len(self.center)} channels when the model learnt, but now "
                 f"some of {odd.shape[1]}."
             )
+        if rows:
+            _refuse_infinite(self.column, np.concatenate(rows, axis=None))
         center, scale = np.asarray(self.center, np.float32), np.asarray(self.scale, np.float32)
         rows = [np.nan_to_num((row.reshape(-1, len(center)) - center) * scale, nan=0.0) for row in rows]
         return Ragged.of(rows, _most(rows, self.longest) if self.whole else self.longest, keep_end=True)
+
+
+def _refuse_infinite(column: str, numbers: np.ndarray) -> None:
+    """Raises TableError."""
+    if np.isinf(numbers).any():
+        raise TableError(f"Column {column!r} holds infinite numbers. Write finite ones, or leave them out.")
 
 
 def _most(rows: list[np.ndarray], least: int) -> int:

@@ -12,7 +12,7 @@ import polars as pl
 
 from rosenblatt.data.media import medium_of, steps_of
 from rosenblatt.data.texts import Unit, Vocabulary
-from rosenblatt.errors import TableError
+from rosenblatt.errors import SpecError, TableError
 
 UNITS: tuple[Unit, ...] = ("words", "characters")
 
@@ -20,8 +20,12 @@ UNITS: tuple[Unit, ...] = ("words", "characters")
 def unit_of_tags(frame: pl.DataFrame, y: np.ndarray, asked: str) -> str:
     """The tokens by which each tag of y (n, T), -1 after a row's end, belongs to a step; `asked` is a unit, or auto.
 
-    Raises TableError where a row has other numbers of tags and of steps.
+    Raises:
+        TableError: where a row has other numbers of tags and of steps.
+        SpecError: for subwords.
     """
+    if asked == "subwords":
+        raise SpecError("Subwords have no tags of their own. Use tokens words or characters.")
     tags, series = (y >= 0).sum(axis=1), _steps(frame)
     if medium_of(series.dtype) == "sequence":
         check_tags(tags, step_counts(frame, asked), "steps")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from rosenblatt.data.columns import Column, Say, Schema
 from rosenblatt.data.inference import infer
 from rosenblatt.data.media import steps_column
-from rosenblatt.errors import TableError, listed
+from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.sections import DataSpec
 
 HISTORY, LEVEL, UNIT, END = "history", "level", "unit", "end"
@@ -88,6 +88,12 @@ class Windows(BaseModel):
         """The columns to predict, one a step."""
         return [f"{self.target} +{step}" for step in range(1, self.horizon + 1)]
 
+    def schema_of(self, rows: pl.DataFrame) -> Schema:
+        """What is learnt from of windows."""
+        told = {HISTORY, LEVEL, UNIT, END, "name", "steps", *self.answers}
+        plain = [Column(name=name, kind="number") for name in rows.columns if name not in told]
+        return Schema(columns=(Column(name=HISTORY, kind="sequence", asked=True), *plain))
+
     def rows(self, frame: pl.DataFrame, say: Say) -> pl.DataFrame:
         """A row for each window whose next steps are all known. Raises TableError where there is none."""
         made = [row for line in self._lines(frame, say) for row in self._windows(line)]
@@ -157,6 +163,9 @@ class Windows(BaseModel):
         return found
 
     def _lines(self, frame: pl.DataFrame, say: Say) -> Iterator[_Line]:
+        for name in (self.time.name, self.series):
+            if name and name not in frame.columns:
+                raise TableError(f"The table lacks the column {name!r}.{nearest(name, frame.columns)}")
         read = Schema(columns=(self.value, *self.known, *self.past)).read(frame, say)
         as_number = {
             name: read[name].replace_strict({"true": 1.0, "false": 0.0}, return_dtype=pl.Float64)
@@ -231,4 +240,5 @@ def _counted(column: Column) -> Column:
 
 
 def _kinds(column: Column) -> str:
-    return {"category": "categories", "boolean": "yes and no", "empty": "nothing"}.get(column.kind, f"{column.kind}s")
+    plural = {"category": "categories", "boolean": "yes and no", "empty": "nothing", "constant": "one value only"}
+    return plural.get(column.kind, f"{column.kind}s")

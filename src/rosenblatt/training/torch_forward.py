@@ -65,6 +65,14 @@ class Batch(NamedTuple):
     share: Tensor | None = None  # (P, 1) of the row itself in the mixture
 
 
+class _Lone(dict[tuple[int, str], Tensor]):
+    """Parts of one network, given with an axis P that is made anew each time: autograd ties what is made to the stream
+    it was made on, and a CUDA graph is recorded on another."""
+
+    def __getitem__(self, place: tuple[int, str]) -> Tensor:
+        return super().__getitem__(place)[None]
+
+
 class Stacked:
     """P networks of one architecture, whose parameters are views of `theta` (P, n).
 
@@ -73,8 +81,7 @@ class Stacked:
 
     def __init__(self, architecture: Architecture | Deep, theta: Tensor, gradient: Tensor | None = None) -> None:
         self.architecture, self.P = architecture, theta.shape[0]
-        self.values: dict[tuple[int, str], Tensor] = {}  # (P, ...)
-        self.single: dict[tuple[int, str], Tensor] = {}  # the same of one network, without that axis
+        found: dict[tuple[int, str], Tensor] = {}
         self.convolve: str = GROUPED
         self._gradient = gradient
         self._moved: list[tuple[Tensor, Tensor]] = []  # running statistics, and what they become after the step
@@ -85,9 +92,9 @@ class Stacked:
                 value = value.detach().requires_grad_()
                 if self.P == 1:
                     value.grad = gradient[0, part.start : part.end].view(shape)
-            if self.P == 1:
-                self.single[place] = value
-            self.values[place] = value[None] if self.P == 1 else value
+            found[place] = value
+        self.single = found if self.P == 1 else {}  # of one network, without the axis P
+        self.values = _Lone(found) if self.P == 1 else found  # (P, ...)
 
     def backward(self, loss: Tensor) -> None:
         """Write the gradient of a loss to where it belongs, 0 for what does not learn."""
@@ -107,11 +114,11 @@ class Stacked:
         """Let the running statistics of batch normalization become what the last batch made of them."""
         for value, moved in self._moved:
             value.copy_(moved.view(value.shape))
-        self._moved.clear()
 
     def __call__(self, batch: Batch, noise: Noise | None = None) -> Tensor:
         """The last weighted sums, (P, B, K), or (P, B, T, K) for each step; with `noise` while learning."""
         architecture = self.architecture
+        self._moved.clear()
         x = batch.x
         if noise is not None and noise.inputs is not None:
             x = noise.drop(x, noise.inputs)
@@ -217,9 +224,8 @@ class Stacked:
     def _conv_by_products(self, layer: Conv, a: Tensor, W: Tensor, bias: Tensor | None, pads: Any) -> Tensor:
         """Convolution as one batched product of unfolded images (im2col: Chellapilla et al. 2006)."""
         B, _, H, _ = a.shape
-        windows = F.unfold(
-            a.reshape(B * self.P, layer.n_in, *a.shape[2:]), layer.kernel, layer.dilation, pads, layer.stride
-        )
+        of_all = a.reshape(1, -1, *a.shape[2:])  # PyTorch unfolds the images of a batch one by one
+        windows = F.unfold(of_all, layer.kernel, layer.dilation, pads, layer.stride)
         L = windows.shape[-1]
         rows = windows.view(B, self.P, -1, L).permute(1, 2, 0, 3).reshape(self.P, -1, B * L)
         out = torch.bmm(W.reshape(self.P, layer.n_out, -1), rows)
@@ -284,14 +290,18 @@ class Stacked:
     def _direction(self, layer: Recurrent, a: Tensor, place: int) -> Tensor:
         names = ("weight", "recurrent_weight", "bias", "recurrent_bias")
         if self.P == 1:
-            return self.fused(layer, a[0], [self.single[place, name] for name in names])[0][None]
+            parts = [self.single[place, name] for name in names]
+            if not a.is_cuda:
+                return self.fused(layer, a[0], parts)[0][None]
+            with torch.autocast("cuda", enabled=False):  # which would choose float16, whatever was asked for
+                return self.fused(layer, a[0].float(), parts)[0][None]
         W, U, b, c = (self.values[place, name] for name in names)
         P, B, T, _ = a.shape
         entering = torch.baddbmm(b[:, None], a.reshape(P, B * T, -1), W.transpose(1, 2)).view(P, B, T, -1)
         h = a.new_zeros(P, B, layer.units)
         memory, said, turned = h, list[Tensor](), U.transpose(1, 2)
-        for step in range(T):
-            h, memory = cell(layer.cell, entering[:, :, step], torch.baddbmm(c[:, None], h, turned), h, memory)
+        for entered in entering.unbind(2):
+            h, memory = cell(layer.cell, entered, torch.baddbmm(c[:, None], h, turned), h, memory)
             said.append(h)
         return torch.stack(said, dim=2)
 

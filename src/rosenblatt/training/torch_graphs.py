@@ -6,6 +6,7 @@ does it again at one word.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable
 from functools import cached_property
@@ -24,6 +25,7 @@ class Repeater:
     def __init__(self, device: torch.device) -> None:
         self._device, self._warm, self._pool = device, Counter[Hashable](), cast("Any", None)
         self._recorded: dict[Hashable, tuple[Any, Tensor]] = {}
+        self._refused = set[Hashable]()
 
     def __call__(self, kind: Hashable, step: Callable[[], Tensor]) -> Tensor:
         """Do a step; those of one kind do the same, but for what stands in their places. Returns what it returns."""
@@ -31,9 +33,16 @@ class Repeater:
             return step()
         if kind not in self._recorded:
             self._warm[kind] += 1
-            if self._warm[kind] <= WARM or len(self._recorded) >= MOST:
+            if self._warm[kind] <= WARM or len(self._recorded) >= MOST or kind in self._refused:
                 return self._aside(step)
-            self._recorded[kind] = self._record(step)
+            try:
+                self._recorded[kind] = self._record(step)
+            except RuntimeError as error:
+                if "out of memory" in str(error).lower():
+                    raise
+                self._refused.add(kind)
+                warnings.warn(f"A step is not repeated by the GPU alone: {error}", RuntimeWarning, stacklevel=2)
+                return self._aside(step)  # nothing was done while it was recorded
         graph, found = self._recorded[kind]
         graph.replay()
         return found.clone()  # what comes next is written to the same place
@@ -52,9 +61,12 @@ class Repeater:
         return found
 
     def _record(self, step: Callable[[], Tensor]) -> tuple[Any, Tensor]:
-        """All recordings share their memory, as one is repeated at a time."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._side):
-            found = step()
+        """All recordings share their memory, as one is repeated at a time; what other threads do is theirs."""
+        graph, usual = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        try:
+            with torch.cuda.graph(graph, self._pool, self._side, capture_error_mode="thread_local"):
+                found = step()
+        finally:
+            torch.cuda.set_stream(usual)
         self._pool = graph.pool()
         return graph, found

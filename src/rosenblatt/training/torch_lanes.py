@@ -26,7 +26,7 @@ from rosenblatt.training.member import Member
 from rosenblatt.training.torch_batches import Resident, Span
 from rosenblatt.training.torch_dealing import Dealt, Deck, Way, n_batches, way_of
 from rosenblatt.training.torch_engine import rates_of, said, strata_of
-from rosenblatt.training.torch_forward import GROUPED, IM2COL, Batch, Stacked
+from rosenblatt.training.torch_forward import GROUPED, IM2COL, Stacked
 from rosenblatt.training.torch_graphs import Repeater
 from rosenblatt.training.torch_stack import Stack
 
@@ -37,7 +37,15 @@ ROUND = 16  # steps of sequences: batches whose longest ones differ by less are 
 BLOCK = 1024  # rows that are predicted at a time
 TIMED = 3  # steps by which two ways of convolution are compared
 
-OutOfMemory: type[BaseException] = torch.cuda.OutOfMemoryError
+PROBED = 2  # lanes by which it is found out what one takes: one alone is computed by other kernels
+
+OutOfMemory: type[RuntimeError] = torch.cuda.OutOfMemoryError
+
+
+def is_of_memory(error: RuntimeError) -> bool:
+    """Whether the memory of a device was not enough: PyTorch, CUDA and its libraries each say so in their own way."""
+    said = str(error).lower()
+    return isinstance(error, OutOfMemory) or "out of memory" in said or "alloc_failed" in said
 
 
 def device_of(name: str) -> torch.device:
@@ -191,21 +199,19 @@ class Lanes:
         for way in (GROUPED, IM2COL):
             self.stack.net.convolve = way
             try:
-                self._learn_from(batch)
+                self.stack.learn_from(batch, None)
                 begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
                 begin.record()
                 for _ in range(TIMED):
-                    self._learn_from(batch)
+                    self.stack.learn_from(batch, None)
                 end.record()
                 torch.cuda.synchronize(self.device)
                 times[way] = begin.elapsed_time(end)
-            except OutOfMemory:
+            except RuntimeError:  # no memory, or no kernel for it
                 times[way] = np.inf
+        if min(times.values()) == np.inf:
+            raise OutOfMemory("no way of convolution fits")
         self.stack.net.convolve = min(times, key=times.__getitem__)
-
-    def _learn_from(self, batch: Batch) -> None:
-        """A step without its update."""
-        self.stack.net.backward(self.stack.mean_loss(self.stack.net(batch).float(), batch).sum())
 
 
 def lanes_for(like: Member, table: Rows | MediaRows, device: torch.device, waiting: int) -> int:
@@ -215,15 +221,19 @@ def lanes_for(like: Member, table: Rows | MediaRows, device: torch.device, waiti
         return most
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
+    lanes = min(PROBED, most)
     try:
-        probe = Lanes(like, table, device, 1)
-        probe.fill(0, like.copy())  # what it learns is not kept
+        probe = Lanes(like, table, device, lanes)
+        for lane in range(lanes):
+            probe.fill(lane, like.copy())  # what it learns is not kept
         next(probe.steps())
-    except OutOfMemory:
+    except RuntimeError as error:
+        if not is_of_memory(error):
+            raise
         return 1
     resident = probe.resident.bytes
-    taken = max(torch.cuda.max_memory_allocated(device) - before - resident, 1)
-    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    taken = max((torch.cuda.max_memory_allocated(device) - before - resident) / lanes, 1)
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - before
     return max(1, min(most, int(SHARE * (free - resident) / (TWICE * taken))))
 
 
@@ -271,7 +281,9 @@ def _fits(
         lanes = Lanes(like, table, device, size)
         lanes.choose_convolution()
         train(lanes)
-    except OutOfMemory as error:
+    except RuntimeError as error:
+        if not is_of_memory(error):
+            raise
         if size == 1:
             raise MemoryError(f"one network does not fit into that of {device}") from error
         if lanes is not None:

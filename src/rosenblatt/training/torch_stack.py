@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rosenblatt.networks.architectures import Architecture, Part
-from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.deep import Colors, Deep, Summary, flat
 from rosenblatt.training.dense import Recipe
 from rosenblatt.training.member import Member
 from rosenblatt.training.optimizers import OPTIMIZERS as COMPILED
@@ -43,6 +44,8 @@ class Stack:
         self.optimizer = like.spec.training.optimizer
         self.mixed = like.spec.training.precision == "mixed"
         self.recipes: list[Recipe | None] = [None] * lanes
+        recipe = cast("Recipe", like.recipe)  # all members have these, or none has
+        self.drops, self.smooths = {name: getattr(recipe, name) > 0 for name in DROPOUTS}, recipe.smoothing > 0
         n = self.architecture.n_parameters
         if shared:
             self.theta, self.m, self.v = (torch.from_numpy(getattr(like.state, k))[None] for k in ("theta", "m", "v"))
@@ -94,9 +97,6 @@ class Stack:
         recipe = cast("Recipe", member.recipe)
         self.recipes[lane] = recipe
         self._numbers[lane] = torch.tensor([getattr(recipe, name) for name in COLUMNS], dtype=torch.float32)
-        known = [one for one in self.recipes if one is not None]
-        self.drops = {name: any(getattr(one, name) > 0 for one in known) for name in DROPOUTS}
-        self.smooths = any(one.smoothing > 0 for one in known)
         if self.shared:
             return
         factors = np.zeros((3, self.theta.shape[1]), np.float32)
@@ -111,11 +111,7 @@ class Stack:
         """
         told = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).float()
         rates = [self.columns[name][:, 0] * told[:, 1] if self.drops[name] else None for name in DROPOUTS]
-        noise = Noise(seeds, *rates)
-        with self._precision():
-            z = self.net(batch, noise)
-        loss = self.mean_loss(z.float() if self.mixed else z, batch)
-        self.net.backward(loss.sum())
+        loss = self.learn_from(batch, Noise(seeds, *rates))
         if self.shared:
             self._update_one(cast("np.ndarray", factors))
         else:
@@ -123,6 +119,14 @@ class Stack:
                 self.net.move_on()
                 self._update(told)
         return loss.detach()
+
+    def learn_from(self, batch: Batch, noise: Noise | None) -> Tensor:
+        """A step without its update: the mean losses (P,), whose gradients are written down."""
+        with self._precision():
+            z = self.net(batch, noise)
+        loss = self.mean_loss(z.float() if self.mixed else z, batch)
+        self.net.backward(loss.sum())
+        return loss
 
     def _precision(self) -> AbstractContextManager[Any]:
         """Where products are computed in 16 bits, if they are."""
@@ -205,8 +209,9 @@ class Stack:
 
 def _inputs_of(architecture: Architecture | Deep, part: Part) -> tuple[int, ...]:
     """The axes of a stack of weights that run over the inputs of a unit: dense ones are (P, in, out)."""
-    dense = isinstance(architecture, Architecture) or part.layer >= architecture.n_layers - architecture.head.n_layers
-    return (len(part.shape) - 1,) if dense or len(part.shape) == 3 else tuple(range(2, len(part.shape) + 1))
+    towers = [] if isinstance(architecture, Architecture) else [*flat([*chain(*architecture.towers)])]
+    out_last = part.layer >= len(towers) or isinstance(towers[part.layer], Colors | Summary)
+    return (len(part.shape) - 1,) if out_last else tuple(range(2, len(part.shape) + 1))
 
 
 def _of_steps(t: Tensor, steps: int) -> Tensor:
