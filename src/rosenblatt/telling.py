@@ -146,7 +146,7 @@ def _answers(answers: dict[str, float]) -> str:
 def tell_heed(explained: Any, row: int) -> None:
     """The answer for a row, and the pixels, steps or tokens that mattered most."""
     console = Console(highlight=False, soft_wrap=True)
-    said = sorted(explained.said.items(), key=lambda pair: -pair[1])[:MOST_SAID]
+    said = list(explained.said.items())[:MOST_SAID]
     console.print(f"row {row}: {explained.answer}", markup=False)
     console.print("  " + ", ".join(f"{name} {value:.3g}" for name, value in said), markup=False)
     for heed in explained.heeds:

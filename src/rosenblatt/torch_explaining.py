@@ -48,7 +48,7 @@ class Explained:
     """A model's answer for a row, and where it came from."""
 
     answer: str
-    said: dict[str, float]  # probabilities, or values
+    said: dict[str, float]  # probabilities, the largest first, or values
     method: Method
     heeds: tuple[Heed, ...]
 
@@ -101,8 +101,9 @@ def explain_row(
         heeds.append(Heed(encoding.column, encoding.kind, shown, tokens, values))
     if not heeds:
         raise TableError("Grad-CAM needs convolutions of images. Choose --method gradients or occlusion.")
-    said_of = dict(zip(names, decoded.tolist(), strict=False))
-    return Explained(names[chosen], said_of, method, tuple(heeds))
+    pairs = list(zip(names, decoded.tolist(), strict=False))
+    said_of = pairs if model.target.task == "regression" else sorted(pairs, key=lambda pair: -pair[1])
+    return Explained(names[chosen], dict(said_of), method, tuple(heeds))
 
 
 def _ways() -> dict[str, Callable[[Stacked, Batch, int, int, int], np.ndarray]]:

@@ -89,8 +89,11 @@ def test_statistics_are_those_of_all_pixels():
 
 def test_fractions_are_not_cut_off_where_whole_numbers_were_learnt():
     whole, parts = as_cell(np.full((2, 2, 3), 7.0)), as_cell(np.full((2, 2, 3), 0.5))
-    pictures = Pictures([whole, parts], 2, 3, "resize", "uint8", (0.0,) * 3, (1.0,) * 3, memory=0)
+    pictures = Pictures(
+        [whole, parts, as_cell(np.full((4, 4, 3), 9.0))], 2, 3, "resize", "uint8", (0.0,) * 3, (1.0,) * 3, memory=0
+    )
     np.testing.assert_array_equal(pictures.take(np.array([0])), np.full((1, 2, 2, 3), 7))
+    np.testing.assert_array_equal(pictures.take(np.array([2])), np.full((1, 2, 2, 3), 9))
     with pytest.raises(TableError, match="not whole ones of 0 to 255"):
         pictures.take(np.array([1]))
 

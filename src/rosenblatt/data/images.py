@@ -250,10 +250,19 @@ def _read(cell: Cell, side: int, channels: int, fit: Fit, dtype: str, into: np.n
         pixels = read_image(cell, into)
         if pixels.dtype == np.uint16:
             pixels = pixels.astype(np.float32) / UNIT_OF_16_BITS
-            pixels = np.rint(pixels).astype(np.uint8) if dtype == "uint8" else pixels
+            pixels = np.rint(pixels) if dtype == "uint8" else pixels
+        if dtype == "uint8" and pixels.dtype != np.uint8:
+            pixels = _whole(pixels)
         return fitted(pixels, side, channels, fit)
     except DamagedError as error:
         raise _named(cell, error) from error
+
+
+def _whole(pixels: np.ndarray) -> np.ndarray:
+    whole = np.rint(pixels).clip(0, 255)
+    if not np.array_equal(whole, pixels):
+        raise DamagedError("some numbers are not whole ones of 0 to 255, as those of the images learnt from are")
+    return whole.astype(np.uint8)
 
 
 def _named(cell: Cell, error: DamagedError) -> TableError:
@@ -301,14 +310,8 @@ class Pictures:
 
     def _decode(self, cell: Cell, out: np.ndarray) -> None:
         pixels = _read(cell, self.side, self.channels, self.fit, self.dtype.name, out)
-        if pixels is out:
-            return
-        out[:] = pixels
-        if out.dtype != pixels.dtype == np.float32 and not np.array_equal(out, pixels):
-            raise TableError(
-                f"{name_of(cell)} holds numbers that are not whole ones of 0 to 255, as those of the images that were "
-                "learnt from are. Write them alike."
-            )
+        if pixels is not out:
+            out[:] = pixels
 
     def _decoded(self, rows: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
         out = np.empty((len(rows), self.side, self.side, self.channels), self.dtype)

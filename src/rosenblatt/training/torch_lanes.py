@@ -193,7 +193,7 @@ class Lanes:
             getattr(layer, "kernel", None) for layers in tower for layer in layers
         ):
             return
-        times = {}
+        times, failures = dict[str, float](), list[RuntimeError]()
         rows = np.resize(self._order, self.shape.rows)
         batch = self.resident.plain([rows] * len(self.members))
         for way in (GROUPED, IM2COL):
@@ -207,10 +207,10 @@ class Lanes:
                 end.record()
                 torch.cuda.synchronize(self.device)
                 times[way] = begin.elapsed_time(end)
-            except RuntimeError:  # no memory, or no kernel for it
-                times[way] = np.inf
-        if min(times.values()) == np.inf:
-            raise OutOfMemory("no way of convolution fits")
+            except RuntimeError as error:  # no memory, or no kernel for it
+                failures.append(error)
+        if not times:
+            raise failures[-1]
         self.stack.net.convolve = min(times, key=times.__getitem__)
 
 
