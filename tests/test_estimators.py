@@ -154,6 +154,26 @@ def test_labels_keep_their_type():
     assert MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).dtype == bool
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_class_balance_moves_probabilities_towards_equal_shares(classes, tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.choice(classes, 300, p=[0.7, 0.3] if classes == 2 else [0.7, 0.2, 0.1])
+    X = y[:, None] + rng.normal(0, 1, (300, 1))
+    alone = FAST | {"members": 1}  # predictions of several are balanced each, and then averaged
+    plain, balanced = (MLPClassifier(**alone, class_balance=how_far).fit(X, y) for how_far in (0.0, 0.5))
+    shares = np.bincount(y) / len(y)
+    expected = plain.predict_proba(X) / shares**0.5
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(balanced.predict_proba(X), expected)
+    np.testing.assert_array_equal(balanced.predict(X), balanced.predict_proba(X).argmax(axis=1))
+    assert (balanced.predict(X) == 0).sum() < (plain.predict(X) == 0).sum()
+    balanced.save(tmp_path / "m.rosenblatt")
+    loaded = MLPClassifier.load(tmp_path / "m.rosenblatt")
+    np.testing.assert_array_equal(loaded.predict_proba(X), balanced.predict_proba(X))
+    with pytest.raises(SpecError, match="class_balance is for probabilities of classes"):
+        MLPClassifier(**FAST, class_balance=0.5, loss="hinge").fit(X, y)
+
+
 def test_class_weight_moves_predictions_to_the_heavy_class():
     X, y = load_breast_cancer(return_X_y=True)
     light, heavy = (MLPClassifier(**FAST, class_weight={0: w, 1: 1}).fit(X, y) for w in (1, 30))

@@ -31,7 +31,7 @@ FORMS = [
 
 def fitted(target=BINARY, y=Y, **changes):
     spec = Spec.of(**{"hidden_sizes": (6, 6), "members": 2, "epochs": 4, "folds": 2, "bins": 4} | changes)
-    return learn(spec, of_types(FRAME), target.taught_by(spec), Data(FRAME, y))
+    return learn(spec, of_types(FRAME), target.taught_by(spec, y), Data(FRAME, y))
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)

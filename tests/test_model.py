@@ -95,7 +95,7 @@ def test_values_are_learnt():
 def test_what_cannot_be_combined_says_so():
     target = Target.of_values(("s",), Y.reshape(-1, 1), "auto")
     with pytest.raises(SpecError, match="A perceptron answers 0 or 1, but the task is regression"):
-        target.taught_by(Spec.of(kind="perceptron"))
+        target.taught_by(Spec.of(kind="perceptron"), np.zeros((2, 1)))
     for changes, message in (
         ({"huber_delta": 2.0}, "huber_delta means something only with loss huber, but loss is auto"),
         ({"batches": "stratified"}, "batches stratified shares out classes, but the task is regression"),
@@ -107,7 +107,7 @@ def test_what_cannot_be_combined_says_so():
         with pytest.raises(SpecError, match=message):
             fit(target, Y.reshape(-1, 1), **changes)
     with pytest.raises(SpecError, match="The loss focal does not fit the task, which is regression"):
-        target.taught_by(Spec.of(loss="focal"))
+        target.taught_by(Spec.of(loss="focal"), np.zeros((2, 1)))
     with pytest.raises(SpecError, match="class_weight weighs classes, but the task is regression"):
         fit(target, Y.reshape(-1, 1), class_weight="balanced")
 

@@ -117,7 +117,7 @@ class CNNClassifier(_OfImages, ProbableClassifier):
     """
 
 
-@with_hyperparameters("cnn", without=OVER_TIME | {"class_weight", "label_smoothing"})
+@with_hyperparameters("cnn", without=OVER_TIME | {"class_weight", "class_balance", "label_smoothing"})
 class CNNRegressor(_OfImages, Regressor):
     """Convolutional networks for values of images. X is as `CNNClassifier` takes it."""
 
@@ -136,12 +136,12 @@ class RNNClassifier(_OfSequences, ProbableClassifier):
     """
 
 
-@with_hyperparameters("rnn", without=OVER_TIME | {"class_weight", "label_smoothing"})
+@with_hyperparameters("rnn", without=OVER_TIME | {"class_weight", "class_balance", "label_smoothing"})
 class RNNRegressor(_OfSequences, Regressor):
     """Recurrent networks for values of sequences or texts. X is as `RNNClassifier` takes it."""
 
 
-@with_hyperparameters("rnn", without=OVER_TIME | {"target_transform", "class_weight"})
+@with_hyperparameters("rnn", without=OVER_TIME | {"target_transform", "class_weight", "class_balance"})
 class RNNTagger(_OfSequences):
     """Recurrent networks that tag each step of a sequence, or each character or word of a text.
 
@@ -197,10 +197,10 @@ class RNNTagger(_OfSequences):
         return data
 
     def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
-        return Target(names=("y",), task="tagging", labels=tuple(self.classes_.tolist())).taught_by(spec)
+        return Target(names=("y",), task="tagging", labels=tuple(self.classes_.tolist())).taught_by(spec, numbers)
 
 
-@with_hyperparameters("rnn", without={"class_weight", "label_smoothing", "target_transform"})
+@with_hyperparameters("rnn", without={"class_weight", "class_balance", "label_smoothing", "target_transform"})
 class RNNForecaster(RegressorMixin, Network):
     """Recurrent networks that forecast the next `horizon` steps of series.
 
@@ -287,7 +287,9 @@ class RNNForecaster(RegressorMixin, Network):
         return np.asarray(y.select(self.windows_.answers).to_numpy())
 
     def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
-        return Target.of_values(tuple(self.windows_.answers), numbers, "none", spec.training.loss).taught_by(spec)
+        return Target.of_values(tuple(self.windows_.answers), numbers, "none", spec.training.loss).taught_by(
+            spec, numbers
+        )
 
     def _adopt(self, model: Model, path: str | Path) -> None:
         super()._adopt(model, path)

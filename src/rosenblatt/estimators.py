@@ -286,9 +286,9 @@ class _Classifier(ClassifierMixin, Network):
     def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
         if self._multilabel:
             names = tuple(f"y{i}" for i in range(numbers.shape[1]))
-            return Target(names=names, task="multilabel").taught_by(spec)
+            return Target(names=names, task="multilabel").taught_by(spec, numbers)
         task = "binary" if len(self.classes_) == 2 else "multiclass"
-        return Target(names=("y",), task=task, labels=tuple(self.classes_.tolist())).taught_by(spec)
+        return Target(names=("y",), task=task, labels=tuple(self.classes_.tolist())).taught_by(spec, numbers)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -397,7 +397,7 @@ class Regressor(RegressorMixin, Network):
 
     def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
         names = tuple(f"y{i}" for i in range(numbers.shape[1])) if numbers.shape[1] > 1 else ("y",)
-        return Target.of_values(names, numbers, spec.data.target_transform, spec.training.loss).taught_by(spec)
+        return Target.of_values(names, numbers, spec.data.target_transform, spec.training.loss).taught_by(spec, numbers)
 
     def _adopt(self, model: Model, path: str | Path) -> None:
         super()._adopt(model, path)
@@ -410,7 +410,7 @@ class Regressor(RegressorMixin, Network):
         return tags
 
 
-@with_hyperparameters("mlp", without=OVER_TIME | {"class_weight", "label_smoothing"})
+@with_hyperparameters("mlp", without=OVER_TIME | {"class_weight", "class_balance", "label_smoothing"})
 class MLPRegressor(Regressor):
     """Multilayer perceptrons for one value or several.
 

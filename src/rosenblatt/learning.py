@@ -95,7 +95,9 @@ class Prepared:
 
     def target(self, spec: Spec) -> Target:
         """What is to be predicted, as a network of this spec is taught it. Raises SpecError."""
-        key = f"{spec.data.target_transform} {spec.training.loss} {spec.network} {spec.training.multiclass}"
+        training = spec.training
+        how = training.loss, training.multiclass, training.class_balance
+        key = f"{spec.data.target_transform} {spec.network} {how}"
         if key not in self._targets:
             self._targets[key] = self._target_of(spec)
         return self._targets[key]
@@ -110,7 +112,7 @@ class Prepared:
         Trials that are given the same rows share them, so that they can be trained as one.
         """
         target = self.target(chosen)
-        key = form_of(chosen), target.model_dump_json(), str(chosen.training.class_weight)
+        key = form_of(chosen), target.model_dump_json(exclude={"balance"}), str(chosen.training.class_weight)
         if key not in self._rows:
             self._rows[key] = _rows(chosen, target, self._form(chosen)[1], self.y, self.weight)
         return self._rows[key]

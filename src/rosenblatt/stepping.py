@@ -57,7 +57,7 @@ def steps(spec: Spec, rows: Rows, classes: int, epochs: int) -> Iterator[Step]:
     spec: a resolved perceptron's, of a rule with one layer of weights. rows.t: (n, 1) class numbers.
     """
     task = Target(names=("class",), task="binary" if classes == 2 else "multiclass", labels=tuple(range(classes)))
-    units, loss = task.n_outputs, task.taught_by(spec).loss
+    units, loss = task.n_outputs, task.taught_by(spec, rows.t[:, 0]).loss
     everything, none = np.arange(len(rows.x)), np.arange(0)
     architecture = build(spec.network, rows.x.shape[1], units)
     member = new_member(spec, architecture, loss, everything, none, (spec.training.seed,), rows)

@@ -58,6 +58,7 @@ class Target(BaseModel):
     lists: str = ""  # the column with lists of labels, where they stand in one
     answers: Literal["probabilities", "sums"] = "probabilities"  # what the units for classes and labels give
     loss: str = ""  # what training minimizes, as `losses.LOSSES` names it
+    balance: tuple[float, ...] = ()  # by which probabilities of classes are multiplied, if they are
     log: tuple[bool, ...] = ()
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
@@ -69,8 +70,11 @@ class Target(BaseModel):
     def _with_loss(cls, given: dict[str, Any]) -> dict[str, Any]:
         return given if given.get("loss") else given | {"loss": _LOSSES[given["task"]]["auto"]}
 
-    def taught_by(self, spec: Spec) -> Target:
-        """This target, with the loss that is asked for. Raises SpecError where that cannot teach it."""
+    def taught_by(self, spec: Spec, y: np.ndarray) -> Target:
+        """This target, with the loss that is asked for, and the balance of classes among the training rows y.
+
+        Raises SpecError where that loss cannot teach it, or where there are no classes to balance.
+        """
         if spec.network.kind == "perceptron":
             if self.task == "regression":
                 raise SpecError("A perceptron answers 0 or 1, but the task is regression. Use kind mlp.")
@@ -87,7 +91,19 @@ class Target(BaseModel):
             )
         loss = losses[spec.training.loss]
         answers = "sums" if loss.startswith(("hinge", "perceptron")) else "probabilities"
-        return self.model_copy(update={"answers": answers, "loss": loss})
+        balance = self._balance(spec.training.class_balance, y, answers)
+        return self.model_copy(update={"answers": answers, "loss": loss, "balance": balance})
+
+    def _balance(self, how_far: float, y: np.ndarray, answers: str) -> tuple[float, ...]:
+        if not how_far:
+            return ()
+        if self.task not in ("binary", "multiclass") or answers == "sums":
+            raise SpecError(
+                f"class_balance is for probabilities of classes, but the task is {self.task}, and the networks give "
+                f"{answers}. Leave it out."
+            )
+        shares = np.bincount(y.astype(int), minlength=len(self.labels)) / len(y)
+        return tuple((np.maximum(shares, 1 / len(y)) ** -how_far).tolist())
 
     @classmethod
     def of_values(
@@ -156,14 +172,19 @@ class Target(BaseModel):
         sums of step units, (n, classes or labels); else the values (n, K)."""
         out = outputs.astype(np.float64)
         if self.task == "binary":
-            return np.column_stack([-out if self.answers == "sums" else 1 - out, out])
+            out = np.column_stack([-out if self.answers == "sums" else 1 - out, out])
+            return self._shared(out * self.balance) if self.balance else out
         if self.task == "regression":
             out = out * np.asarray(self.scale) + np.asarray(self.center)
             out = np.where(np.asarray(self.log), np.expm1(np.minimum(out, 700.0)), out)
             return np.clip(out, self.low, self.high)
         if self.task in OF_CLASSES and self.answers == "probabilities":
-            return out / out.sum(axis=-1, keepdims=True)  # in float32 they add up to 1 only nearly
+            return self._shared(out * self.balance if self.balance else out)  # in float32 their sum is 1 only nearly
         return out
+
+    @staticmethod
+    def _shared(out: np.ndarray) -> np.ndarray:
+        return np.asarray(out / out.sum(axis=-1, keepdims=True))
 
     def decide(self, decoded: np.ndarray) -> np.ndarray:
         """From what `decode` gives: class numbers (n,), zeros and ones (n, labels), or the values (n, K)."""

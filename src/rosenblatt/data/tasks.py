@@ -37,7 +37,7 @@ class Question:
             target = Target.of_values(self.names, y, spec.data.target_transform, spec.training.loss)
         else:
             target = Target(names=self.names, task=self.task, labels=self.labels, words=self.words, lists=self.lists)
-        return target.taught_by(spec)
+        return target.taught_by(spec, y)
 
 
 def has_answers(y: np.ndarray) -> np.ndarray:
