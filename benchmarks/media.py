@@ -276,7 +276,7 @@ def reading():
                 return fast.decode_jpeg(content) if fast else np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
             rates = []
-            for _ in range(5):
+            for _ in range(25):
                 started = time.perf_counter()
                 with ThreadPoolExecutor(cores()) as pool:
                     deque(pool.map(alone, paths, chunksize=64), maxlen=0)
