@@ -25,12 +25,18 @@ WORDS = ["".join(RNG.choice(list("abc"), 4)) for _ in range(90)]
 FRAME = pl.DataFrame([as_medium(pl.Series("text", WORDS), "text")])
 Y = np.array([word.count("a") > 1 for word in WORDS], float)
 TARGET = Target(names=("y",), task="binary", labels=("few", "many"))
+
+
+def taught(spec):
+    return TARGET.taught_by(spec, Y)
+
+
 SCHEMA = Schema(columns=(Column(name="text", kind="text", asked=True),))
 FAST = {"kind": "rnn", "recurrent_width": 4, "epochs": 4, "folds": 3, "trials": 4, "deterministic": True}
 
 
 def prepared(validation=None):
-    return Prepared(Data(FRAME, Y), TARGET.taught_by, validation)
+    return Prepared(Data(FRAME, Y), taught, validation)
 
 
 def searched(deadline=None, **changed):

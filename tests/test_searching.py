@@ -25,6 +25,12 @@ X = RNG.normal(size=(150, 3))
 FRAME = pl.DataFrame({name: X[:, i] for i, name in enumerate("abc")})
 Y = (X[:, 0] * X[:, 1] + 0.3 * RNG.normal(size=150) > 0).astype(float)
 TARGET = Target(names=("y",), task="binary", labels=("no", "yes"))
+
+
+def taught(spec):
+    return TARGET.taught_by(spec, Y)
+
+
 SCHEMA = of_types(FRAME)
 SPACE = {
     "hidden_sizes": choice((4,), (8, 8)),
@@ -36,7 +42,7 @@ FAST = {"epochs": 9, "first_rung": 1, "folds": 3, "repeats": 1, "numbers": "stan
 
 
 def prepared(**more):
-    return Prepared(Data(FRAME, Y), TARGET.taught_by, **more)
+    return Prepared(Data(FRAME, Y), taught, **more)
 
 
 def searched(space=SPACE, threads=None, run=None, **spec):
@@ -262,7 +268,7 @@ def test_large_tables_are_compared_on_first_folds_and_a_hold_out_is_one_fold(mon
 
 def test_networks_that_take_long_are_compared_on_one_fold():
     data = Data(pl.DataFrame({"text": ["a"] * 2_000}), np.arange(2_000) % 2)
-    rows = Prepared(data, TARGET.taught_by)
+    rows = Prepared(data, taught)
     assert len(folds_of(Spec.of(kind="rnn", trials=2), rows)) == 1
     assert len(folds_of(Spec.of(kind="rnn", trials=2, validate_on="folds"), rows)) == 8
 
@@ -394,7 +400,7 @@ def test_time_ends_a_search_all_of_whose_trials_fail():
 def test_fewer_groups_or_times_than_folds_make_fewer_folds():
     few = {"groups": np.arange(150) % 4}, {"order": np.arange(150) % 4}
     for more, folds in zip(few, (4, 3), strict=True):
-        data = Prepared(Data(FRAME, Y, **more), TARGET.taught_by)
+        data = Prepared(Data(FRAME, Y, **more), taught)
         search = Search(Spec.of(trials=1, epochs=1, repeats=1), data)
         assert len(search.folds) == folds
 
@@ -430,7 +436,7 @@ def test_the_state_of_another_search_is_refused(tmp_path):
     other = Search(Spec.of(**FAST | {"epochs": 4}).searching(SPACE), prepared())
     with pytest.raises(ModelFileError, match="another search"):
         Keeper(other, path)
-    rows = Prepared(Data(FRAME, 1 - Y), TARGET.taught_by)
+    rows = Prepared(Data(FRAME, 1 - Y), taught)
     with pytest.raises(ModelFileError, match="another search"):
         Keeper(Search(Spec.of(**FAST).searching(SPACE), rows), path)
     (path / "search.jsonl").write_bytes(b"nonsense\n")
