@@ -23,7 +23,8 @@ def heed(explained: Explained) -> Picture:
     """Images beside what mattered in them; texts with what mattered marked; sequences with bars below."""
     wide = sum(2 if one.kind == "image" else 1 for one in explained.heeds)
     text = max((sum(map(len, one.tokens)) for one in explained.heeds), default=0)
-    height = max(3.2, 1.2 + 0.28 * (min(text, MOST_CHARACTERS) / A_LINE))
+    least = 1.3 if all(one.kind == "text" for one in explained.heeds) else 3.2
+    height = max(least, 1.2 + 0.28 * (min(text, MOST_CHARACTERS) / A_LINE))
     figure, axes = figure_of(wide, 3.4 * wide if wide > 1 else 6.4, height)
     place = 0
     for one in explained.heeds:
