@@ -320,6 +320,8 @@ def test_hyperparameters_out_of_their_limits_and_of_other_kinds_are_refused():
         CNNClassifier(kernel_size=0).fit(X, y)
     with pytest.raises(TypeError, match="no argument 'cell'"):
         CNNClassifier(cell="gru")
+    with pytest.raises(TypeError, match="no argument 'damaged'"):  # estimators leave out no rows
+        CNNClassifier(damaged="skip")
     texts, answers = ["some words", "other words"] * 5, [0, 1] * 5
     frame = pl.DataFrame([as_medium(pl.Series("text", texts), "text")])
     with pytest.raises(SpecError, match=r"rotate is for images, but the rows hold texts\. Leave it out"):

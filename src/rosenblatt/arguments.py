@@ -15,7 +15,7 @@ from rosenblatt.training.population import cores
 
 Estimator = TypeVar("Estimator", bound=type)
 
-_NOT_OF_ESTIMATORS = {"kind", "test_fraction", "groups", "order"}
+_NOT_OF_ESTIMATORS = {"kind", "test_fraction", "groups", "order", "damaged"}
 
 
 OVER_TIME = {"time", "horizon", "window", "series", "known"}  # hyperparameters of forecasts
@@ -50,8 +50,8 @@ def with_hyperparameters(kind: str, *, without: set[str]) -> Callable[[Estimator
             f"default.{f' ({h.source})' if h.source else ''}"
             for h in known
         ]
-        same = "but for rounding, where `cores` is left to be chosen" if kind in DEEP else ""
-        lines.append(f"    n_jobs: Cores to use; None for all. The result does not depend on it{same and f', {same}'}.")
+        rounding = ", but for rounding, where `cores` is left to be chosen" if kind in DEEP else ""
+        lines.append(f"    n_jobs: Cores to use; None for all. The result does not depend on it{rounding}.")
         lines.append("    verbose: Whether a progress bar is shown.")
         cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "\n".join(lines)
         return cls

@@ -26,10 +26,8 @@ from rosenblatt.data.windows import Windows
 from rosenblatt.errors import TableError, listed
 from rosenblatt.estimators import Network, ProbableClassifier, Regressor
 from rosenblatt.inputs import of_numpy
-from rosenblatt.learning import Data, learn
+from rosenblatt.learning import Data
 from rosenblatt.model import Model
-from rosenblatt.progress import training_progress
-from rosenblatt.scoring import epoch_score
 from rosenblatt.spec import Spec
 
 TIME, SERIES = "(time)", "(series)"  # columns of series that are given without a table
@@ -234,22 +232,9 @@ class RNNForecaster(RegressorMixin, Network):
         self.windows_ = Windows.of(frame, target, spec.data, ())
         rows = self.windows_.rows(frame, warnings.warn)
         schema, answers = self.windows_.schema_of(rows), self._numbers(rows, rows.height)
-        with training_progress(self.verbose) as watch:
-            model = learn(
-                spec,
-                schema,
-                self._target(answers, spec),
-                Data(schema.read(rows), answers),
-                score=epoch_score(self.scoring),
-                watch=watch,
-                threads=threads_of(self.n_jobs),
-            )
-        self.model_ = model.with_facts(windows=self.windows_.model_dump(mode="json"))
         self._learnt_from = frame
-        self._learnt()
-        if self.model_.facts["interrupted"]:
-            raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
-        return self
+        windows = self.windows_.model_dump(mode="json")
+        return self._fitted(spec, schema, Data(schema.read(rows), answers), windows=windows)
 
     def predict(self, X: Any = None) -> np.ndarray:
         """The next steps (n, horizon) of these series, or of those it learnt from.

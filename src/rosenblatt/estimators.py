@@ -69,24 +69,28 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         spec, n = self._spec(), frame.shape[0]
         numbers, weight = self._numbers(y, n), self._weight(sample_weight, n)
         data = with_weight(typed(frame, schema), numbers, weight)
-        spec, score = self._suited(spec, data), epoch_score(self.scoring)
+        spec = self._suited(spec, data)
         watched = None if validation is None else self._validation(other, validation[1:], schema, spec)
+        return self._fitted(spec, schema, data, watched)
+
+    def _fitted(self, spec: Spec, schema: Schema, data: Data, watched: Data | None = None, **facts: Any) -> Self:
+        """This estimator with a model learnt from the rows, of which these facts are known. Raises as `fit` does."""
         with training_progress(self.verbose) as watch:
-            self.model_ = learn(
+            model = learn(
                 spec,
                 schema,
                 self._target(data.y, spec),
                 data,
                 validation=watched,
-                score=score,
+                score=epoch_score(self.scoring),
                 watch=watch,
                 threads=threads_of(self.n_jobs),
             )
-        self._stream = None
+        self.model_, self._stream = model.with_facts(**facts), None
         self._learnt()
-        idle = [encoding.column for encoding in self.model_.encoder.plain if not encoding.names]
+        idle = [encoding.column for encoding in model.encoder.plain if not encoding.names]
         if idle:
-            warnings.warn(f"Nothing is learnt from {listed(idle)}: no value comes twice.", UserWarning, stacklevel=2)
+            warnings.warn(f"Nothing is learnt from {listed(idle)}: no value comes twice.", UserWarning, stacklevel=3)
         if self.model_.facts["interrupted"]:
             raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
         return self

@@ -169,18 +169,18 @@ def _sequences(files: list[_File], source: str) -> Table:
     rows = max(shapes.values(), key=len)
     frame = pl.DataFrame([steps_column(SEQUENCE, *_steps(rows)), pl.Series(FILE, [file.name for file in rows])])
     beside, notes = [file for file in files if file not in rows], list[str]()
-    aside = list[str]()
+    aside, bare = list[str](), frame.width  # columns where nothing is known of the sequences
     for file in beside:
         known = _known_of(rows, file)
         if known is None:
             notes.append(f"{file.name} is not about these sequences: left out")
             continue
-        aside += known.columns if frame.width > 2 else []
+        aside += known.columns if frame.width > bare else []
         clash = [name for name in known.columns if name in frame.columns]
         frame = pl.concat([frame, known.drop(clash)], how="horizontal")
         notes.append(f"{file.name}: {', '.join(known.columns)}")
     folders = {file.folders for file in rows}
-    if frame.width == 2 and len(folders) > 1 and all(folders):
+    if frame.width == bare and len(folders) > 1 and all(folders):
         top = len(set.intersection(*({folder[0]} for folder in folders)))
         frame = frame.with_columns(pl.Series(CLASS, ["/".join(file.folders[top:]) for file in rows]))
         return Table(frame, source, tuple(notes), CLASS, aside=(FILE,), name=FILE)

@@ -154,46 +154,44 @@ def as_cell(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _look(cell: Cell) -> Look:
-    pixels = read_image(cell)
-    height, width, channels = pixels.shape
-    return Look(height, width, channels, pixels.dtype == np.uint8)
+def _looks(cells: Sequence[Cell]) -> list[Look | DamagedError]:
+    """Decode all once, on all cores: what each is like, or why it cannot be read."""
 
-
-def looks_of(cells: Sequence[Cell]) -> list[Look]:
-    """What each of the images is like. Raises TableError, with its name, where one cannot be read."""
-
-    def one(cell: Cell) -> Look:
+    def one(cell: Cell) -> Look | DamagedError:
         try:
-            return _look(cell)
+            pixels = read_image(cell)
         except DamagedError as error:
-            raise _named(cell, error) from error
+            return error
+        height, width, channels = pixels.shape
+        return Look(height, width, channels, pixels.dtype == np.uint8)
 
     with _pool() as pool:
         return list(pool.map(one, cells))
 
 
+def looks_of(cells: Sequence[Cell]) -> list[Look]:
+    """What each of the images is like. Raises TableError, with its name, where one cannot be read."""
+    found = list[Look]()
+    for cell, look in zip(cells, _looks(cells), strict=True):
+        if isinstance(look, DamagedError):
+            raise _named(cell, look)
+        found.append(look)
+    return found
+
+
 def look_at(cells: Sequence[Cell], damaged: Policy) -> list[Look | None]:
-    """Decode all once, on all cores: what each is like, None for those that are damaged and may be skipped.
+    """What each of the images is like, None for those that are damaged and may be skipped.
 
     Raises TableError, with their names, for damaged ones where the policy is to raise, or where they are many.
     """
-
-    def one(cell: Cell) -> Look | str:
-        try:
-            return _look(cell)
-        except DamagedError as error:
-            return str(error)
-
-    with _pool() as pool:
-        found = list(pool.map(one, cells))
-    bad = [(cell, why) for cell, why in zip(cells, found, strict=True) if isinstance(why, str)]
+    found = _looks(cells)
+    bad = [(cell, why) for cell, why in zip(cells, found, strict=True) if isinstance(why, DamagedError)]
     if bad and (damaged == "raise" or len(bad) > max(1, DAMAGED * len(cells))):
         names = listed([f"{name_of(cell)} ({why})" for cell, why in bad], 5)
         too = f", more than {DAMAGED:.0%}" if damaged == "skip" else ""
         skip = ", or leave them out with --damaged skip" if damaged == "raise" else ""
         raise TableError(f"{len(bad)} of {len(cells)} images cannot be read{too}: {names}. Mend or remove them{skip}.")
-    return [None if isinstance(look, str) else look for look in found]
+    return [None if isinstance(look, DamagedError) else look for look in found]
 
 
 def name_of(cell: Cell) -> str:
