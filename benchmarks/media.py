@@ -1,6 +1,9 @@
 """Images, sequences and texts: scores of one fit, and speed beside loops of PyTorch written by hand.
 
-Usage: python benchmarks/media.py [--only cifar,cifar_search,channels,names,names_3,indoor,overhead,population,reading,gpu]
+Usage: python benchmarks/media.py [--only WHAT,...] [--device cuda]
+
+WHAT: cifar, names, indoor, channels, overhead, population, reading, gpu; if named also cifar_search (30 minutes) and
+names_3 (three seeds, 20 minutes).
 
 Scores need the real data sets beside the repository (../shared/data). Peers are tuned alike: same network, batches,
 optimizer, clipping and threads, channels last for images. Medians of rounds that take turns.
