@@ -70,7 +70,13 @@ def test_an_empty_list_of_hidden_sizes_is_a_linear_model():
         ({"learning_rate": float("nan")}, "learning_rate must be a number .*, but it is nan"),
         ({"learning_rate": float("inf")}, "learning_rate must be"),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"hidden_sizes": "64,,32"}, "item 2 is ''"),
         ({"class_weight": "heavy"}, "class_weight must be balanced or a number for each class"),
+        ({"class_weight": "yes=3,no"}, "class_weight must give each class a number, .* but 'no' has none. Write no=1"),
+        ({"class_weight": "yes=3,,no=1"}, "class_weight must give each class a number, .* but '' has none"),
+        ({"class_weight": "yes=3,no="}, "class_weight must be .*, but it is"),
+        ({"class_weight": "yes=3,yes=1"}, "class_weight must name each class once, but 'yes' comes twice"),
+        ({"class_weight": {1: 2, "1": 3}}, "class_weight must name each class once, but '1' comes twice"),
     ],
 )
 def test_says_what_came_and_what_was_expected(wrong, message):

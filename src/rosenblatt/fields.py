@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rosenblatt.errors import SpecError
+
 Activation = Literal[
     "identity", "step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus"
 ]
@@ -49,15 +51,36 @@ def described(
 def split(value: Any) -> Any:
     """Lists written as text, as on the command line: '64,32'; a single number is a list of one."""
     if isinstance(value, str) and value != "auto":
-        return [part.strip() for part in value.strip("()[] ").split(",") if part.strip()]
+        items = [item.strip() for item in value.strip("()[] ").split(",")]
+        return items[:-1] if items[-1] == "" else items  # as in Python, a last comma ends the list
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def pairs(value: Any) -> Any:
-    """Weights by class, also written as text: 'yes=3,no=1'. A class goes by its text, as in a table."""
+    """Weights of classes, also written as text: 'yes=3,no=1'. A class is named by its text, as in a table.
+
+    Raises:
+        SpecError: for a class without a weight, or with two.
+    """
     if isinstance(value, str) and "=" in value:
-        value = dict(pair.rsplit("=", 1) for pair in value.split(",") if "=" in pair)
-    return {class_name(key): weight for key, weight in value.items()} if isinstance(value, Mapping) else value
+        items = split(value)
+        for item in items:
+            if "=" not in item:
+                raise SpecError(
+                    f"class_weight must give each class a number, such as yes=3,no=1, but {item!r} has none. "
+                    f"Write {item or 'no'}=1, or remove it. A name that holds a comma can be set in a TOML file."
+                )
+        value = [tuple(item.rsplit("=", 1)) for item in items]
+    elif isinstance(value, Mapping):
+        value = list(value.items())
+    else:
+        return value
+    weights = {class_name(label): weight for label, weight in value}
+    if len(weights) < len(value):
+        labels = [class_name(label) for label, _ in value]
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise SpecError(f"class_weight must name each class once, but {twice!r} comes twice. Remove one of them.")
+    return weights
 
 
 def class_name(label: Any) -> str:

@@ -230,6 +230,8 @@ def _validated(sections: Mapping[str, Mapping[str, Any]]) -> Spec:
         return Spec.model_validate(_plain(sections))
     except ValidationError as error:
         first = error.errors()[0]
+        if isinstance(refusal := first.get("ctx", {}).get("error"), SpecError):
+            raise refusal from None
         section, name, *inside = first["loc"]
         known = HYPERPARAMETERS[str(name)]
         value = _plain(sections)[str(section)][str(name)]
