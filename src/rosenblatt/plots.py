@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, wraps
+from html import escape
 from io import BytesIO
 from typing import Any, ParamSpec
 
@@ -72,9 +73,8 @@ class Picture:
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
 
     def _repr_html_(self) -> str:
-        return (
-            f'<figure><img alt="{self.title}" src="{self.data_uri()}"><figcaption>{self.caption}</figcaption></figure>'
-        )
+        title, caption = escape(self.title), escape(self.caption)
+        return f'<figure><img alt="{title}" src="{self.data_uri()}"/><figcaption>{caption}</figcaption></figure>'
 
 
 def styled(draw: Callable[Arguments, Picture]) -> Callable[Arguments, Picture]:
@@ -241,7 +241,11 @@ def residuals(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
         ends = [y[:, k].min(), y[:, k].max()]
         scatter.plot(ends, ends, color=GREY, lw=1)
         scatter.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-        spread.hist(decoded[:, k] - y[:, k], bins=min(40, max(5, len(y) // 10)), color=BLUE, alpha=0.8)
+        errors = decoded[:, k] - y[:, k]
+        low, high = errors.min(), errors.max()
+        if high - low <= 1e-9 * max(abs(low), abs(high)):  # equal but for rounding: a histogram needs room for its bins
+            low, high = low - 0.5, high + 0.5
+        spread.hist(errors, bins=min(40, max(5, len(y) // 10)), range=(low, high), color=BLUE, alpha=0.8)
         spread.axvline(0, color=GREY, lw=1)
         spread.set(xlabel="predicted minus true", ylabel="rows")
     return Picture(
