@@ -1,0 +1,254 @@
+import base64
+import re
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.collections import LineCollection
+
+from rosenblatt.data.columns import of_types
+from rosenblatt.data.targets import Target
+from rosenblatt.data.transforms import Encoder
+from rosenblatt.errors import StorageError
+from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.networks.architectures import Architecture
+from rosenblatt.plots import (
+    Picture,
+    calibration,
+    confusion_matrix,
+    decision_boundary,
+    has_plane,
+    hyperparameter_importance,
+    importance,
+    learning_curves,
+    network,
+    permutation_importance,
+    residuals,
+    roc,
+    save_curves,
+    search_history,
+)
+from rosenblatt.runs.chunks import Points
+from rosenblatt.spec import Spec
+
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = ("<b>&\"'", "$x^2$", "plain")  # labels that must appear as they are written
+TARGET = Target(names=("y",), task="multiclass", labels=HOSTILE)
+BINARY = Target(names=("y",), task="binary", labels=("no", "yes"))
+PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
+CLASSES = np.array([0, 1, 2, 1, 2])
+
+
+def linear_model(weights, target=None, names=("a", "b")):
+    """A model without hidden layers: the sum of its inputs, as they are, times the given weights."""
+    weights = np.asarray(weights, np.float32).reshape(len(names), -1)
+    frame = pl.DataFrame({name: [0.0, 1.0] for name in names})
+    spread = {"log": (False,), "center": (0.0,), "scale": (1.0,), "low": (-1e9,), "high": (1e9,)}
+    target = target or Target(names=("y",), task="regression", **spread)
+    spec = Spec.of(numbers="none", bins=8)
+    architecture = Architecture("mlp", (len(names), weights.shape[1]), "relu")
+    theta = np.concatenate([weights.ravel(), np.zeros(weights.shape[1], np.float32)])
+    trained = [
+        TrainedNetwork(architecture, theta, 2, (3.0, 2.0, 1.0), (-0.9, -0.5, -0.7)),
+        TrainedNetwork(architecture, theta, 1, (4.0, 2.0), (-0.3, -0.6)),
+    ]
+    trial = TrainedTrial(spec, Encoder.learn(frame, spec.data), target, tuple(trained))
+    return Model(spec, of_types(frame), (trial,))
+
+
+def xy(line):
+    return line.get_xydata().tolist()
+
+
+def texts_of(svg):
+    return ["".join(element.itertext()) for element in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_learning_curves_show_losses_scores_and_the_best_epochs():
+    loss, score = learning_curves(linear_model([1, 1])).figure.axes
+    assert [xy(line) for line in loss.lines] == [[[1, 3], [2, 2], [3, 1]], [[1, 4], [2, 2]]]
+    first, best, second, other_best = (xy(line) for line in score.lines)
+    assert first == [[1, 0.9], [2, 0.5], [3, 0.7]]  # a loss is drawn as it is, although its negative is the score
+    assert best == [[2, 0.5]]
+    assert second == [[1, 0.3], [2, 0.6]]
+    assert other_best == [[1, 0.3]]
+    assert (loss.get_xlabel(), loss.get_ylabel(), score.get_ylabel()) == ("epoch", "training loss", "validation loss")
+    assert score.lines[0].get_color() == score.lines[1].get_color() != score.lines[2].get_color()
+
+
+@pytest.mark.parametrize(
+    ("scoring", "best"), [("loss", [3, 3, 1, 1]), ("accuracy", [3, 5, 5, 5])], ids=["lower", "higher"]
+)
+def test_the_search_history_follows_the_best_score_and_marks_the_ensemble(scoring, best):
+    facts = {
+        "history": [(0, 3.0), (1, 5.0), (2, 1.0), (3, 4.0)],
+        "scoring": scoring,
+        "ensemble": [{"trial": 2}, {"trial": 0}],
+    }
+    (ax,) = search_history(facts).figure.axes
+    trials, line, inside = ax.lines
+    assert xy(trials) == [[0, 3], [1, 5], [2, 1], [3, 4]]
+    assert xy(line) == [[number, value] for number, value in enumerate(best)]
+    assert xy(inside) == [[0, 3], [2, 1]]
+    assert ax.get_ylabel() == f"validation {scoring}"
+
+
+def test_the_importance_of_hyperparameters_shows_the_first_twelve_from_the_top():
+    facts = {"importance": {f"h{rank}": 0.3 / (rank + 1) for rank in range(14)}}
+    (ax,) = hyperparameter_importance(facts).figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"h{rank}" for rank in reversed(range(12))]
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.3 / (r + 1) for r in reversed(range(12))])
+
+
+def test_the_confusion_matrix_counts_true_against_predicted_classes():
+    (ax,) = confusion_matrix(TARGET, CLASSES, PROBABILITIES).figure.axes
+    counts = np.zeros((3, 3))
+    np.add.at(counts, (CLASSES, PROBABILITIES.argmax(axis=1)), 1)
+    np.testing.assert_allclose(ax.images[0].get_array(), counts / counts.sum(axis=1, keepdims=True))
+    cells = {text.get_position(): text.get_text() for text in ax.texts}
+    assert cells == {(column, row): f"{count:.0f}" for (row, column), count in np.ndenumerate(counts)}
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
+    absent = confusion_matrix(TARGET, CLASSES[:2], PROBABILITIES[:2]).figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(absent[2], [0, 0, 0])  # no row is of the third class
+
+
+def test_names_appear_in_svg_as_they_are_written():
+    picture = confusion_matrix(TARGET, CLASSES, PROBABILITIES)
+    texts = texts_of(picture.svg)
+    assert all(texts.count(label) == 2 for label in HOSTILE)  # on both axes; neither markup nor formulas
+    again = confusion_matrix(TARGET, CLASSES, PROBABILITIES)
+    assert again.svg == picture.svg
+    kind, data = picture.data_uri().split(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert base64.b64decode(data) == picture.svg
+    assert picture.as_file("x.SVG") == picture.svg
+    assert picture.as_file("x.png").startswith(b"\x89PNG")
+
+
+def test_captions_are_escaped_in_notebooks():
+    caption, title = "<script>alert(1)</script>", 'a "title"'
+    html = Picture(title, caption, confusion_matrix(TARGET, CLASSES, PROBABILITIES).figure)._repr_html_()
+    assert "<script>" not in html
+    root = ET.fromstring(html)
+    assert root.find("figcaption").text == caption
+    assert root.find("img").get("alt") == title
+
+
+def test_roc_curves_have_their_area_by_pairs():
+    y = np.array([0, 0, 1, 1, 0, 1])
+    p = np.array([0.1, 0.4, 0.35, 0.8, 0.2, 0.3])
+    (ax,) = roc(BINARY, y, np.column_stack([1 - p, p])).figure.axes
+    curve, diagonal = ax.lines
+    pairs = np.subtract.outer(p[y == 1], p[y == 0])
+    area = (pairs > 0).mean()  # Hanley & McNeil 1982: the share of pairs in the right order
+    assert curve.get_label() == f"yes (AUC {area:.3f})"
+    np.testing.assert_allclose(np.trapezoid(*curve.get_xydata().T[::-1]), area)
+    assert xy(diagonal) == [[0, 0], [1, 1]]
+    several = roc(TARGET, CLASSES[:2], PROBABILITIES[:2]).figure.axes[0]
+    assert [line.get_label().split(" (")[0] for line in several.lines[:-1]] == list(HOSTILE[:2])  # none is of the third
+
+
+def test_calibration_compares_the_mean_probability_with_the_share_that_was_true():
+    rng = np.random.default_rng(0)
+    p = rng.permutation(np.linspace(0.01, 0.99, 200))
+    y = (rng.random(200) < p).astype(int)
+    (ax,) = calibration(BINARY, y, np.column_stack([1 - p, p])).figure.axes
+    order = np.argsort(p).reshape(10, 20)
+    expected = np.column_stack([p[order].mean(axis=1), y[order].mean(axis=1)])
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), expected)
+    assert ax.lines[0].get_label() == "yes"
+
+
+def test_residuals_show_each_target_and_its_errors():
+    target = Target(names=("u", "$v$"), task="regression", center=(0, 0), scale=(1, 1))
+    y = np.random.default_rng(0).integers(-9, 9, (100, 2)).astype(float)
+    errors = np.tile([0.5, -0.25], (100, 1))
+    axes = residuals(target, y, y + errors).figure.axes
+    assert [ax.get_xlabel() for ax in axes[::2]] == ["true u", "true $v$"]
+    for k in range(2):
+        scatter, histogram = axes[2 * k : 2 * k + 2]
+        points = scatter.lines[0].get_xydata()
+        np.testing.assert_allclose(points[np.argsort(points[:, 0])][:, 0], np.sort(y[:, k]))
+        np.testing.assert_allclose(points[:, 1] - points[:, 0], errors[:, k])
+        assert sum(bar.get_height() for bar in histogram.patches) == 100
+        (bar,) = (bar for bar in histogram.patches if bar.get_height())
+        assert bar.get_x() - 1e-9 <= errors[0, k] <= bar.get_x() + bar.get_width() + 1e-9
+
+
+def test_residuals_can_be_equal_up_to_rounding():
+    target = Target(names=("u",), task="regression", center=(0,), scale=(1,))
+    y = np.random.default_rng(0).normal(size=(100, 1))
+    _, histogram = residuals(target, y, y + 0.5).figure.axes
+    assert sum(bar.get_height() for bar in histogram.patches) == 100
+
+
+def test_shuffling_the_only_useful_column_loses_twice_the_variance():
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame({"a": rng.normal(size=2000), "b": rng.normal(size=2000)})
+    model, y = linear_model([1, 0]), frame["a"].to_numpy().reshape(-1, 1)
+    lost = permutation_importance(model, frame, y, repeats=4)
+    assert lost["a"].shape == (4,)
+    np.testing.assert_allclose(lost["a"], 2, atol=0.1)  # E (a - a')^2 = 2 var(a), and R2 was 1
+    np.testing.assert_array_equal(lost["b"], np.zeros(4))
+    picture = importance(model, frame, y)
+    (ax,) = picture.figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "a"]  # the most important one on top
+    assert ax.get_xlabel().startswith("R2 ")
+
+
+def test_the_drawing_of_a_network_has_a_line_for_each_weight():
+    weights = np.array([[3.0, -1.0, 0.5], [-2.0, 1.0, 4.0]])
+    (ax,) = network(linear_model(weights, TARGET, ("x$1$", "<i>"))).figure.axes
+    (lines,) = (collection for collection in ax.collections if isinstance(collection, LineCollection))
+    assert len(lines.get_segments()) == 6
+    np.testing.assert_allclose(lines.get_linewidths(), 2.2 * np.abs(weights.ravel()) / 4)
+    colors = [tuple(color) for color in lines.get_colors()]
+    assert len(set(colors)) == 2
+    assert [color == colors[0] for color in colors] == (weights.ravel() > 0).tolist()
+    assert [text.get_text() for text in ax.texts] == ["2 inputs", "3 outputs", "x$1$", "<i>", *HOSTILE]
+    wide = network(linear_model(np.arange(40.0), names=[f"x{i}" for i in range(40)])).figure.axes[0]
+    shown = [text.get_text() for text in wide.texts if re.fullmatch(r"x\d+", text.get_text())]
+    assert shown == [f"x{i}" for i in range(26, 40)]  # the 14 inputs with the strongest weights
+
+
+def test_the_decision_boundary_shows_what_the_model_predicts_and_the_rows():
+    frame = pl.DataFrame({"a": [0.0, 4.0, None], "b": [0.0, 4.0, 1.0], "y": ["no", "yes", "no"]})
+    model = linear_model([1.0, -1.0], BINARY)
+    assert has_plane(model)
+    assert not has_plane(linear_model([1.0, 1.0, 1.0], BINARY, ("a", "b", "c")))
+    ax = decision_boundary(model, frame, row=2).figure.axes[0]
+    (mesh,) = ax.collections
+    predicted = np.asarray(mesh.get_array()).reshape(200, 200)
+    down, across = np.indices((200, 200))
+    np.testing.assert_array_equal(predicted[across > down], 1)  # "yes" where a > b
+    np.testing.assert_array_equal(predicted[across < down], 0)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
+    labelled = {line.get_label(): xy(line) for line in ax.lines}
+    assert labelled["no"] == [[0, 0]]  # the row without a value of `a` has no place in the plane
+    assert labelled["yes"] == [[4, 4]]
+    assert xy(ax.lines[-1]) == [[4, 4]]
+
+
+def test_saved_curves_have_a_part_for_each_metric_and_a_line_for_each_run(tmp_path):
+    points = Points(np.arange(3), np.zeros(3, np.int64), np.array([3.0, 1.0, 2.0]))
+    single = Points(np.arange(1), np.zeros(1, np.int64), np.array([1.0]))
+    path = tmp_path / "curves.svg"
+    save_curves(
+        {"loss $L$": {"<run> & 1": points, "second": single}, "auc": {"second": points}, "empty": {}}, str(path)
+    )
+    texts = texts_of(path.read_bytes())
+    assert texts.count("loss $L$") == texts.count("auc") == 1
+    assert "empty" not in texts
+    assert texts.count("<run> & 1") == texts.count("second") == 1  # the legend
+    assert texts.count("step") == 2
+
+
+def test_curves_that_cannot_be_saved_are_an_error_with_their_place(tmp_path):
+    points = Points(np.arange(3), np.zeros(3, np.int64), np.zeros(3))
+    with pytest.raises(StorageError, match="no metric"):
+        save_curves({"loss": {}}, str(tmp_path / "x.svg"))
+    with pytest.raises(StorageError, match=r"x\.nonsense"):
+        save_curves({"loss": {"r": points}}, str(tmp_path / "x.nonsense"))
+    with pytest.raises(StorageError, match="missing"):
+        save_curves({"loss": {"r": points}}, str(tmp_path / "missing" / "x.svg"))
