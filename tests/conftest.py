@@ -15,6 +15,18 @@ from rosenblatt.cli import main
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+collect_ignore = ["training/reference.py"]  # no tests, and it imports PyTorch
+TORCH_DOCTESTS = "rosenblatt.deep_estimators."
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the doctests that need PyTorch, as a doctest cannot carry a mark itself."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and item.name.startswith(TORCH_DOCTESTS):
+            item.add_marker(pytest.mark.torch)
+
+
 @pytest.fixture(autouse=True)
 def own_store(tmp_path_factory, monkeypatch) -> Path:
     """Each test has a store of its own, and a place where records wait; nothing is written into the repository."""

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from contextlib import contextmanager, suppress
 from shutil import copy
 
 import numpy as np
@@ -18,6 +18,7 @@ from rosenblatt.cli import cli
 from rosenblatt.estimators import Perceptron
 from rosenblatt.modelfile import load_model
 from rosenblatt.spec import HYPERPARAMETERS
+from tests.waiting import wait_until
 
 FAST = ["--members", "2", "--epochs", "5", "--hidden-sizes", "16", "--bins", "8"]
 
@@ -190,23 +191,47 @@ def test_bad_input_is_one_sentence_and_exit_status_2(run, model, folder, words, 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def started(folder, *words):
-    command, pipe = [sys.executable, "-m", "rosenblatt", *words], subprocess.PIPE
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment)
+@contextmanager
+def terminal():
+    """A pseudo-terminal: the descriptor a process writes to, and a function that returns what was written so far."""
+    master, slave = os.openpty()
+    os.set_blocking(master, False)
+    written = b""
+
+    def screen():
+        nonlocal written
+        with suppress(BlockingIOError):
+            while part := os.read(master, 65536):
+                written += part
+        return written.decode(errors="replace")
+
+    try:
+        yield slave, screen
+    finally:
+        os.close(slave)
+        os.close(master)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_training_keeps_the_best_epoch_and_says_so(run, model, folder, sent, status):
     """`model` was fitted first, so that all is compiled and training starts at once."""
     endless = ["--epochs", "1000000", "--patience", "1000000"]
-    process = started(folder, "fit", "people.csv", "-t", "rich", *endless, "-o", "m.rosenblatt")
-    for line in process.stdout:
-        if line.startswith("rows:"):
-            break
-    time.sleep(2.5)
-    process.send_signal(sent)
-    out, err = process.communicate(timeout=60)
+    command = [sys.executable, "-m", "rosenblatt", "fit", "people.csv", "-t", "rich", *endless, "-o", "m.rosenblatt"]
+    with terminal() as (slave, screen):  # the progress bar, which is shown on terminals only, tells of the first epoch
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=slave, text=True, env={**os.environ, "TERM": "xterm"}
+        )
+        try:
+            wait_until(
+                lambda: "validation loss" in screen() or process.poll() is not None, description="the first epoch"
+            )
+            process.send_signal(sent)
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        err = screen()
     assert process.returncode == status, err
     assert "stopped early: the best epochs so far are kept" in out
     assert "Traceback" not in err

@@ -84,6 +84,7 @@ def test_denormals_are_flushed_only_while_they_are_told_to():
     assert tiny_sum(x, False) > 0
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_keep_the_right_code(tmp_path):
     """Each compiles every activation, as if for the first time; then what they kept is read."""
     script = (

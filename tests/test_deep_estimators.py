@@ -21,6 +21,8 @@ from rosenblatt.deep_estimators import (
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.report import Report
 
+pytestmark = pytest.mark.torch
+
 FAST = {"members": 1, "folds": 1, "n_jobs": 1}
 TINY = {"channels": (4,), "block_layers": 1, "residual": False, **FAST}
 RNG = np.random.default_rng(0)

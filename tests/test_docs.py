@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_the_examples_of_the_readme_run(tmp_path):
     code = "".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -29,6 +29,7 @@ REPEATS = (
 )
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [MLPClassifier(), MLPRegressor(), Perceptron()],
     expected_failed_checks=lambda _: {

@@ -129,6 +129,7 @@ def test_several_labels_and_values_are_learnt_from_tables(people):
     assert predict(result.model, Table(values, "t")).columns == ["age", "twice"]
 
 
+@pytest.mark.slow
 def test_real_tables_end_to_end(shared_data):
     spec = Spec.of(members=2, epochs=8)
     adult = fit(
@@ -160,6 +161,7 @@ def test_inputs_beside_predictions_twice_get_new_names(people):
     assert "predicted predicted rich" in twice.columns
 
 
+@pytest.mark.slow
 def test_files_in_the_working_folder_do_not_disturb_the_check(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "random.py").write_text("raise SystemExit('a file of the user was run')")

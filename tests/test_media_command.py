@@ -14,7 +14,6 @@ from rosenblatt.modelfile import load_model
 from rosenblatt.runs.places import url_of
 from rosenblatt.runs.queries import find_runs
 from rosenblatt.runs.store import Store
-from rosenblatt.training import torch_lanes
 
 RNN = ["--members", "1", "--epochs", "3", "--recurrent-width", "6"]
 CNN = ["--members", "1", "--epochs", "3", "--channels", "4", "--block-layers", "1"]
@@ -48,6 +47,8 @@ def names(tmp_path):
     return tmp_path / "names"
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_a_folder_of_images_from_fit_to_explanation(run, photos):
     how = ("--epochs", "12", "--learning-rate", "0.02", "--report", "report.html")
     status, out, err = run("fit", "photos", "--kind", "cnn", *CNN, *how)
@@ -70,6 +71,7 @@ def test_a_folder_of_images_from_fit_to_explanation(run, photos):
     assert "8x8x3 - conv 3x3 4" in out
 
 
+@pytest.mark.torch
 def test_an_archive_of_images_from_fit_to_predictions_by_name(run, photos):
     for part in ("train", "test"):
         shutil.make_archive(part, "zip", photos / part)
@@ -83,6 +85,8 @@ def test_an_archive_of_images_from_fit_to_predictions_by_name(run, photos):
     assert "5 bytes" not in run("describe", "test.zip")[1]
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_of_a_folder_with_a_test_the_test_is_scored_and_all_is_predicted(run, photos):
     run("fit", "photos", "--kind", "cnn", *CNN)
     assert json.loads(run("evaluate", "photos.rosenblatt", "photos", "--json")[1])["rows"] == 16
@@ -93,6 +97,7 @@ def test_of_a_folder_with_a_test_the_test_is_scored_and_all_is_predicted(run, ph
     )
 
 
+@pytest.mark.torch
 def test_what_three_perceptron_networks_for_colors_say(run, photos):
     status, _out, err = run(
         "fit", "photos", "--kind", "channel_mlp", "--members", "1", "--epochs", "5", "--hidden-sizes", "8"
@@ -101,6 +106,7 @@ def test_what_three_perceptron_networks_for_colors_say(run, photos):
     assert load_model("photos.rosenblatt").networks[0].architecture.outline == "8x8x3 - 3 x (64 - 8) - 1"
 
 
+@pytest.mark.torch
 def test_damaged_images_are_refused_or_left_out_by_name(run, photos):
     (photos / "train" / "dark" / "3.png").write_bytes(b"torn")
     status, _, err = run("fit", "photos", "--kind", "cnn", *CNN)
@@ -119,6 +125,7 @@ def test_damaged_images_are_refused_or_left_out_by_name(run, photos):
     assert json.loads(run("evaluate", "photos.rosenblatt", "photos", "--json")[1])["rows"] == 15
 
 
+@pytest.mark.torch
 def test_a_folder_of_texts(run, names):
     status, out, err = run("fit", "names", *RNN, "--learning-rate", "0.02")
     assert (status, err) == (0, "")
@@ -140,6 +147,8 @@ def test_a_folder_of_texts(run, names):
         assert run("explain", "names.rosenblatt", "empty.csv", *how)[::2] == (0, "")
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_texts_beside_other_columns(run, tmp_path):
     rng = np.random.default_rng(2)
     words = ["good", "bad", "film", "plot", "the", "of"]
@@ -156,6 +165,7 @@ def test_texts_beside_other_columns(run, tmp_path):
     assert "there is no such column" in err
 
 
+@pytest.mark.torch
 def test_a_sequence_a_file(run, tmp_path):
     rng = np.random.default_rng(3)
     (tmp_path / "sensors").mkdir()
@@ -179,6 +189,8 @@ def test_a_sequence_a_file(run, tmp_path):
     assert "No target was named" in err
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_each_step_of_a_table_is_tagged(run, tmp_path):
     rng = np.random.default_rng(4)
     rows = [rng.choice(["up", "down"], rng.integers(1, 6)).tolist() for _ in range(40)]
@@ -204,6 +216,8 @@ def test_each_step_of_a_table_is_tagged(run, tmp_path):
     assert "the network must be of kind rnn, but it is cnn" in err
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_a_series_is_forecast(run, tmp_path):
     months = [f"{2010 + k // 12}-{k % 12 + 1:02d}-01" for k in range(96)]
     pl.DataFrame({"month": months, "sales": [100 + k % 12 for k in range(96)]}).write_csv(tmp_path / "sales.csv")
@@ -255,6 +269,8 @@ def test_a_series_is_forecast(run, tmp_path):
     assert "No series is longer" in err
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_a_text_is_learnt_and_written_on(run, tmp_path):
     (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times. " * 80)
     how = (
@@ -317,6 +333,7 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
     assert "too few to learn from" in run("fit", "short.txt", *how)[2]
 
 
+@pytest.mark.torch
 def test_a_text_whose_last_piece_is_no_row_is_learnt_in_the_tokens_of_its_rows(run, tmp_path):
     (tmp_path / "book.txt").write_text("abaqabab" + "abababab" * 6 + "q")
     (tmp_path / "more.txt").write_text("abaqabab")
@@ -326,6 +343,8 @@ def test_a_text_whose_last_piece_is_no_row_is_learnt_in_the_tokens_of_its_rows(r
     assert model.encoder.perceived[0].vocabulary.tokens == model.target.labels[1:] == ("a", "b")
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 @pytest.mark.parametrize("tokens", ["words", "subwords"])
 def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
     (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times, said the king. " * 40)
@@ -340,6 +359,8 @@ def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
     assert out.lower().startswith("it was the best of times, it was the")
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_characters_of_several_bytes_are_written_whole(run, tmp_path):
     (tmp_path / "book.txt").write_text("".join(chr(1000 + k % 400) for k in range(1500)))
     how = ("--task", "language", "--tokens", "subwords", "--vocabulary", "256", "--max-length", "16", "--epochs", "8")
@@ -349,6 +370,8 @@ def test_characters_of_several_bytes_are_written_whole(run, tmp_path):
     assert not any(piece.endswith("\ufffd") for piece in pieces[:-1])
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_generate_refuses_models_of_other_tasks(run, names):
     run("fit", "names", *RNN)
     status, _, err = run("generate", "names.rosenblatt")
@@ -356,6 +379,8 @@ def test_generate_refuses_models_of_other_tasks(run, names):
     assert "This model learnt binary, not a language" in err
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatch):
     monkeypatch.setattr("rosenblatt.training.torch_engine.precision_of_cpu", lambda: "mixed")
     monkeypatch.setattr("rosenblatt.learning.cores", lambda: 2)
@@ -368,6 +393,8 @@ def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatc
     assert json.loads(out)["verdict"] == "identical"
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
     how = ("--trials", "4", "--folds", "2", "--epochs", "4", "--deterministic", "--recurrent-width", "6", "--seed", "2")
     status, out, err = run("fit", "names", "--kind", "rnn", *how, "--checkpoint", "state")
@@ -382,7 +409,11 @@ def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
         np.testing.assert_array_equal(ours.theta, theirs.theta)
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_path, monkeypatch):
+    from rosenblatt.training import torch_lanes
+
     seen, whole = [], torch_lanes.Lanes.epoch
 
     def epoch(self, stop):
@@ -413,6 +444,7 @@ def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_
     assert max(held for _, held in seen) >= 4
 
 
+@pytest.mark.torch
 def test_a_device_that_is_not_there_is_refused(run, names):
     status, _, err = run("fit", "names", "--kind", "rnn", "--device", "cuda:5", *RNN)
     assert status == 2
@@ -426,6 +458,8 @@ def test_without_pytorch_the_cure_is_named(run, names, monkeypatch):
     assert "kind rnn needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'" in err
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_images_that_changed_in_place_are_trained_on_again(run, photos):
     assert "nothing was trained" not in run("fit", "photos", "--kind", "cnn", *CNN, "--reuse")[1]
     assert "nothing was trained" in run("fit", "photos", "--kind", "cnn", *CNN, "--reuse")[1]

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,7 @@ from rosenblatt.runs.artifacts import fetch
 from rosenblatt.runs.queries import all_curves, details, find_runs, output_of
 from rosenblatt.runs.store import Store
 from rosenblatt.runs.tidying import tidy
+from tests.waiting import wait_until
 
 FAST = ["--epochs", "4", "--folds", "2", "--members", "2", "--hidden-sizes", "8"]
 SEARCH = ["--trials", "6", "--epochs", "6", "--folds", "2", "--repeats", "1"]
@@ -107,6 +107,7 @@ def test_a_finished_search_that_is_asked_for_again_trains_none(table, store, mon
     assert len(find_runs(store, trials=False)) == 1
 
 
+@pytest.mark.slow
 def test_a_changed_row_trains_what_it_touches(table, store):
     """One of the training rows touches all; one of the test rows nothing; another column that is ignored nothing."""
     frame = pl.read_csv("people.csv")
@@ -163,13 +164,17 @@ def _start(folder, *words):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
     words = ["--trials", "12", "--epochs", "60", "--repeats", "1", "--deterministic"]
-    process, deadline = _start(table, *words), time.monotonic() + 100
-    while time.monotonic() < deadline and _reached(store) < 10:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process = _start(table, *words)
+    try:
+        wait_until(
+            lambda: _reached(store) >= 10 or process.poll() is not None, timeout=100, description="ten trials at a rung"
+        )
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     search = find_runs(store, trials=False)[0]
     assert search["state"] == "running"
     before = {one["id"]: one["started"] for one in find_runs(store, of=search["id"])}

@@ -49,6 +49,7 @@ def searched(deadline=None, **changed):
     return search, outcome(search, SCHEMA)
 
 
+@pytest.mark.torch
 def test_the_best_trials_learn_again_from_all_rows():
     search, found = searched()
     seen = []
@@ -64,12 +65,14 @@ def test_the_best_trials_learn_again_from_all_rows():
     assert again.best is found.best
 
 
+@pytest.mark.torch
 def test_equal_seeds_give_equal_networks_again():
     ours, theirs = (refit(*searched(trials=2)).model.networks for _ in range(2))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one.theta, other.theta)
 
 
+@pytest.mark.torch
 def test_a_network_of_all_rows_is_that_of_a_fit_with_its_hyperparameters():
     search, found = searched(trials=1, ensemble=False)
     (first, *_), chosen = refit(search, found).model.networks, search.trials[0].chosen
@@ -80,6 +83,7 @@ def test_a_network_of_all_rows_is_that_of_a_fit_with_its_hyperparameters():
     np.testing.assert_array_equal(trial.members[0].best, first.theta)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("how", [{"patience": 2}, {"schedule": "constant"}])
 def test_where_learning_has_no_end_of_its_own_the_best_epochs_are_learnt(how):
     search, found = searched(trials=1, epochs=30, learning_rate=0.3, **how)
@@ -88,6 +92,7 @@ def test_where_learning_has_no_end_of_its_own_the_best_epochs_are_learnt(how):
     assert {network.best_epoch for network in refit(search, found).model.networks} == {best}
 
 
+@pytest.mark.torch
 def test_ctrl_c_leaves_what_the_search_found(monkeypatch):
     search, found = searched()
 
@@ -100,6 +105,7 @@ def test_ctrl_c_leaves_what_the_search_found(monkeypatch):
     assert again.model.decoded(FRAME).shape == found.model.decoded(FRAME).shape
 
 
+@pytest.mark.torch
 def test_without_time_the_model_stays_as_it_is():
     search, found = searched()
     search.clock.deadline = time.monotonic() - 1
@@ -108,6 +114,7 @@ def test_without_time_the_model_stays_as_it_is():
     assert "refit" not in again.facts
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
@@ -135,6 +142,7 @@ def test_heavier_trials_get_more_networks():
     assert shares([0.6, 0.4], 0) == [0, 0]
 
 
+@pytest.mark.torch
 def test_time_is_kept_for_as_many_networks_as_are_worth_it_and_half_of_it_at_most():
     search, _ = searched(trials=2)
     trial = search.trials[0]
@@ -152,6 +160,7 @@ def test_time_is_kept_for_as_many_networks_as_are_worth_it_and_half_of_it_at_mos
     assert Clock(None, 2, trials, folds, again=90).left is None
 
 
+@pytest.mark.torch
 def test_a_trial_that_cannot_end_in_time_is_not_begun():
     search, _ = searched(trials=2)
     trial = search.trials[0]

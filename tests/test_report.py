@@ -91,6 +91,7 @@ def test_importance_finds_the_columns_that_matter(people):
     assert lost["age"].shape == (3,)
 
 
+@pytest.mark.browser
 def test_a_browser_shows_every_picture(people, tmp_path):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:

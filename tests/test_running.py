@@ -103,6 +103,7 @@ def test_runs_are_exported(two, tmp_path):
     assert found["runs"] == 1
 
 
+@pytest.mark.slow
 def test_a_verdict_is_told_with_the_exit_status(here):
     (here / "train.py").write_text("import rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': 1.0})\n")
     assert CliRunner().invoke(cli, ["run", "train.py", "--", "--lr", "0.1"], obj=_Stop()).exit_code == 0

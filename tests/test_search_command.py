@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from rosenblatt.modelfile import load_model
 from rosenblatt.report import Report
 from rosenblatt.searching import Progress
 from tests.test_cli import folder  # noqa: F401 - a fixture
+from tests.waiting import wait_until
 
 FAST = ["--epochs", "6", "--hidden-sizes", "8", "--numbers", "standard", "--folds", "2", "--repeats", "1"]
 SPACE = """
@@ -156,12 +156,11 @@ def _started(folder, *words, **environment):  # noqa: F811
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
     process = _started(folder, "--minutes", "2", *FAST[2:], "--epochs", "100", "--checkpoint", "state")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and "for the test" not in process.stdout.readline():
-        pass
-    time.sleep(2)
+    checkpoint = folder / "state" / "search.jsonl"  # written whenever trials have reached a rung
+    wait_until(lambda: checkpoint.exists() or process.poll() is not None, description="the first rung")
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error

@@ -4,11 +4,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+pytest.importorskip("torch")
+
+
 from rosenblatt import CNNClassifier, RNNRegressor
 from rosenblatt.data.images import as_cell
 from rosenblatt.data.media import steps_column
 from rosenblatt.errors import TableError
 from rosenblatt.torch_explaining import _parts, explain_row
+
+pytestmark = pytest.mark.torch
 
 RNG = np.random.default_rng(0)
 FEW = {"members": 2, "folds": 1, "n_jobs": 1, "random_state": 0}

@@ -6,13 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 
 import pytest
 
 from rosenblatt.errors import StorageError
 from rosenblatt.runs.artifacts import deliver, fetch, keep, sweep
+from tests.waiting import wait_until
 
 URL = "sqlite:///somewhere/runs.db"
 
@@ -26,16 +26,22 @@ def server():
         port = free.getsockname()[1]
     command = [sys.executable, "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1"]
     process = subprocess.Popen([*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
-    while time.monotonic() < deadline:
+    address = f"http://127.0.0.1:{port}"
+
+    def makes_bucket():
+        assert process.poll() is None, "the object-store server ended"
         try:
-            urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT"), timeout=1)
-            break
+            urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT"), timeout=10)
         except OSError:
-            time.sleep(0.1)
-    yield address
-    process.kill()
-    process.wait()
+            return False
+        return True
+
+    try:
+        wait_until(makes_bucket, description="the object-store server to make a bucket")
+        yield address
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(params=["folder", "s3"])

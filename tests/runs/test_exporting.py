@@ -37,6 +37,7 @@ def test_tables_hold_runs_and_every_point(filled, tmp_path, kind):
     assert loss["step"].to_list() == [0, 1, 2, 3]
 
 
+@pytest.mark.frameworks
 def test_tensorboard_reads_what_is_written_for_it(filled, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -52,6 +53,7 @@ def test_tensorboard_reads_what_is_written_for_it(filled, tmp_path):
     assert "hyperparameters/text_summary" in events.Tags()["tensors"]
 
 
+@pytest.mark.frameworks
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_reads_what_is_written_for_it(filled, tmp_path):
     mlflow = pytest.importorskip("mlflow")

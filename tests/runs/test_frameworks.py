@@ -48,7 +48,9 @@ def run_script(code, **environment):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.frameworks
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)])
 def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, backend):
     pytest.importorskip("keras")
     pytest.importorskip(backend)
@@ -64,6 +66,8 @@ def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, back
     assert curves["val_loss"].steps.tolist() == [0, 1, 2]
 
 
+@pytest.mark.frameworks
+@pytest.mark.slow
 def test_a_custom_loop_of_tensorflow_logs_its_tensors(store):
     pytest.importorskip("tensorflow")
     run_script(CUSTOM)
@@ -72,6 +76,8 @@ def test_a_custom_loop_of_tensorflow_logs_its_tensors(store):
     assert found["w"].values[0] == pytest.approx(0.6)
 
 
+@pytest.mark.torch
+@pytest.mark.frameworks
 @pytest.mark.filterwarnings("ignore")
 def test_lightning_reports_by_its_logger(store, tmp_path):
     lightning = pytest.importorskip("lightning")
@@ -106,6 +112,7 @@ def test_lightning_reports_by_its_logger(store, tmp_path):
     assert any(one["kind"] == "model" for one in known["artifacts"].values())
 
 
+@pytest.mark.torch
 def test_a_loop_of_pytorch_logs_its_tensors_and_settings(store):
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))

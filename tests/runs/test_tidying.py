@@ -95,6 +95,7 @@ def test_tidying_keeps_what_runs_refer_to(here, monkeypatch):
     store.close()
 
 
+@pytest.mark.postgresql
 def test_tidying_a_server(server):
     store = Store(server.database("tidy"))
     store.write(a_run(Batch(), loss=[1.0]))

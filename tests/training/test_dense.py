@@ -106,6 +106,7 @@ RUNS = {
 }
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("run", RUNS)
 def test_a_training_run_is_that_of_pytorch(run):
     reference = pytest.importorskip("tests.training.reference", reason="PyTorch is not installed")

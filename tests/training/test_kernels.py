@@ -54,6 +54,7 @@ def test_equal_names_give_equal_addresses():
     assert kernels_of("relu", "none", "squared", "sgd") == kernels_of("relu", "none", "squared", "sgd")
 
 
+@pytest.mark.slow
 def test_only_what_a_network_uses_is_compiled():
     """The first compile does not grow with the number of activations, losses and optimizers."""
     script = """

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 
 from rosenblatt.data.images import Pictures, as_cell
@@ -9,6 +12,8 @@ from rosenblatt.data.media import MediaRows
 from rosenblatt.training.torch_batches import Resident
 from rosenblatt.training.torch_dealing import Changes, Dealt, Way
 from tests.training.media import member_of, rows_of
+
+pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 7, 3)).astype(np.uint8)

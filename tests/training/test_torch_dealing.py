@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 
 from rosenblatt.training.member import Record
 from rosenblatt.training.torch_dealing import Deck
 from rosenblatt.training.torch_engine import strata_of
 from tests.training.media import LEARNT, member_of, rows_of
+
+pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
 

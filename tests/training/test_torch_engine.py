@@ -4,6 +4,9 @@ from collections import deque
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 
 from rosenblatt.data.images import Pictures, as_cell
@@ -17,6 +20,8 @@ from rosenblatt.training.torch_lanes import Lanes, device_of, shape_of, train_la
 from rosenblatt.training.torch_losses import LOSSES as STACKED_LOSSES
 from rosenblatt.training.torch_optimizers import OPTIMIZERS as STACKED_OPTIMIZERS
 from tests.training.media import KINDS, N, member_of, rows_of
+
+pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
 GO = np.zeros(1, np.uint8)

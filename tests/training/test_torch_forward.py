@@ -4,6 +4,9 @@ from itertools import count
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -14,6 +17,8 @@ from rosenblatt.networks.initializers import first_deep_parameters
 from rosenblatt.spec import Spec
 from rosenblatt.training.torch_forward import GROUPED, IM2COL, Batch, Stacked, reverse
 from rosenblatt.training.torch_random import Noise
+
+pytestmark = pytest.mark.torch
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -12,6 +15,8 @@ from rosenblatt.training.torch_engine import stacked, strata_of
 from rosenblatt.training.torch_graphs import MOST, WARM, Repeater
 from rosenblatt.training.torch_lanes import ROUND, Lanes
 from tests.training.media import KINDS, member_of, rows_of
+
+pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
 META = torch.device("meta")  # tensors without numbers: whoever asks for one fails

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 
 from rosenblatt.training.torch_random import drawn, fraction, stirred
+
+pytestmark = pytest.mark.torch
 
 SEEDS = torch.arange(64, dtype=torch.int32)
 

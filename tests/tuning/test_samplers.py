@@ -40,7 +40,9 @@ def searched(proposer, trials=40, start=0):
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.torch) if name == "gp" else name for name in NAMES]
+)
 def test_proposals_are_in_the_space_and_under_its_conditions(name):
     if name == "gp":
         pytest.importorskip("torch")
