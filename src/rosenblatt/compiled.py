@@ -60,6 +60,14 @@ def _save_alone(dispatcher: Any, save: Callable[..., Any], overload: tuple[Any, 
         save(*overload)
 
 
+def is_compiled(kernel: Any, *arguments: types.Type) -> bool:
+    """Whether the machine code of `kernel` for these types of arguments is in this process or on disk."""
+    if arguments in kernel.overloads:
+        return True
+    cache = kernel._cache  # noqa: SLF001 - Numba tells nobody what it keeps on disk
+    return cache._cache_file.load(cache._index_key(arguments, kernel.targetctx.codegen())) is not None  # noqa: SLF001
+
+
 def inlined(function: Function) -> Function:
     """Let compiled functions call `function`, and become part of them; from Python it stays as it is."""
     make: Any = register_jitable(error_model="numpy", fastmath=FLOATING_POINT, forceinline=True)

@@ -35,6 +35,7 @@ from rosenblatt.refitting import refit
 from rosenblatt.scores import Score, baseline, forecast_scores, of_steps, scores
 from rosenblatt.searching import Progress, Search
 from rosenblatt.spec import Spec
+from rosenblatt.training.kernels import start_step_compiler
 from rosenblatt.training.population import Score as EpochScore
 
 ENDING = 3.0  # seconds kept for what comes after a search, besides predictions: writing the model, reading it again
@@ -81,6 +82,8 @@ def fit(
         DivergedError, StoppedEarlyError: where training left nothing to keep.
     """
     started = time.time()
+    if spec.network.kind == "mlp" and spec.training.device == "cpu" and start_step_compiler():
+        say("compiling the training loop for this machine, once after each installation: about 10 seconds")
     problem = pose(table, targets, spec, Asked(task, ignore, keep, texts), test, validation, say)
     spec, schema, question, target = problem.spec, problem.schema, problem.question, problem.target
     data, watched, truth = problem.data, problem.validation, problem.truth

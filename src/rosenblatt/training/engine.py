@@ -15,8 +15,8 @@ from rosenblatt.data.media import MediaRows
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
 from rosenblatt.training import dense, likeness, perceptron
-from rosenblatt.training.dense import Recipe, Rows
-from rosenblatt.training.kernels import kernels_of, shape_of, with_step
+from rosenblatt.training.dense import Kernels, Recipe, Rows
+from rosenblatt.training.kernels import kernels_of, shape_of, start_step_compiler, with_step
 from rosenblatt.training.losses import LINKS, LOSSES, predict_from_sums
 from rosenblatt.training.member import Member
 from rosenblatt.training.perceptron import STILL
@@ -74,6 +74,8 @@ def _mlp_epochs(member: Member, table: Table, t: np.ndarray, weight: np.ndarray)
     architecture, recipe = cast("Architecture", member.architecture), cast("Recipe", member.recipe)
     optimizer, dtype = spec.training.optimizer, table.weight.dtype.name
     kernels = kernels_of(architecture.activation, architecture.normalization, member.loss, optimizer, dtype)
+    if start_step_compiler(dtype):
+        _compile_loop(member, table, t, weight, kernels)
     kernels = with_step(kernels, shape, recipe, member.state, cast("Rows", table))
     batches = -(-member.state.order.size // recipe.batch_size)
 
@@ -94,6 +96,16 @@ def _mlp_epochs(member: Member, table: Table, t: np.ndarray, weight: np.ndarray)
         )  # fmt: skip
 
     return learn, None if spec.training.schedule == "plateau" else watched
+
+
+def _compile_loop(member: Member, table: Table, t: np.ndarray, weight: np.ndarray, kernels: Kernels) -> None:
+    """Compile the loop around the step, by a call for no epochs, while another process compiles the step."""
+    shape, none, flag = shape_of(member.architecture, member.loss), np.empty(0), np.zeros(1, np.uint8)
+    factors, best, marks = np.empty((0, 3)), np.empty_like(member.state.theta), np.zeros(3)
+    train_watched(
+        shape, kernels, member.recipe, member.state, table, factors, none, none, member.validation, t, weight, best,
+        marks, 0, 0, flag,
+    )  # fmt: skip
 
 
 def _perceptron_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numba import typeof, types
 from numba.np.numpy_support import from_dtype
 
-from rosenblatt.compiled import address
+from rosenblatt.compiled import address, is_compiled
 from rosenblatt.errors import SpecError
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.networks.architectures import Architecture
@@ -23,6 +27,7 @@ from rosenblatt.training.perceptron import CRAMMER_SINGER, KESLER, RULES, UNITS,
 
 FULL = 2**62  # rows of a batch that has room for all
 SCHEMES = {"kesler": KESLER, "crammer_singer": CRAMMER_SINGER, "one_vs_rest": UNITS}
+_STARTING = Lock()  # one process compiles a step, whatever threads ask for it
 _PARTS = ("weight", "bias", "gain", "shift", "mean", "variance", "blend")  # as `dense` numbers them
 
 
@@ -70,26 +75,60 @@ def with_step(kernels: Kernels, shape: Shape, recipe: Recipe, state: State, rows
 
 @lru_cache
 def _step(shape: Any, kernels: Any, recipe: Any, state: Any, rows: Any) -> int:
+    signature = _step_signature(shape, kernels, recipe, state, rows)
+    compiler = _step_compiler(state.types[0].dtype.name)
+    if compiler is not None:
+        compiler.wait()  # then the code is read from disk, or compiled here should that process have failed
+    return address(descend, *signature)
+
+
+def _step_signature(shape: Any, kernels: Any, recipe: Any, state: Any, rows: Any) -> tuple[types.Type, ...]:
+    """The types of all arguments of `descend`, from those of its first five."""
     flat = state.types[0]
     table, places = types.Array(flat.dtype, 2, "C"), types.Array(types.int64, 2, "C")
     room = types.NamedTuple([flat, places], Pass)
     counts, factors = [types.int64] * 2, [types.float64] * 3
-    return address(
-        descend,
-        shape,
-        kernels,
-        recipe,
-        state,
-        rows,
-        room,
-        table,
-        flat,
-        flat,
-        flat,
-        *counts,
-        *factors,
-        types.Array(types.uint8, 1, "C"),
-    )
+    stop = types.Array(types.uint8, 1, "C")
+    return shape, kernels, recipe, state, rows, room, table, flat, flat, flat, *counts, *factors, stop
+
+
+def start_step_compiler(dtype: str = "float32") -> bool:
+    """Compile the training step in a second process, beside what this one compiles.
+
+    Compiling all of it takes about ten seconds in one process, once after an installation; more than half is the step.
+    Returns False, and starts nothing, where the step was compiled before or there is only one core.
+    """
+    with _STARTING:
+        return _step_compiler(dtype) is not None
+
+
+def compile_step(dtype: str) -> None:
+    """Compile the training step for networks of this type, and keep the machine code on disk."""
+    address(descend, *_default_step_signature(dtype))
+
+
+@lru_cache
+def _step_compiler(dtype: str) -> subprocess.Popen[bytes] | None:
+    if (os.cpu_count() or 1) < 2 or is_compiled(descend, *_default_step_signature(dtype)):
+        return None
+    command = f"from {__name__} import compile_step; compile_step({dtype!r})"
+    null = subprocess.DEVNULL
+    words = [sys.executable, "-P", "-c", command]
+    return subprocess.Popen(words, stdin=null, stdout=null, stderr=null)  # noqa: S603 - a command of ours
+
+
+def _default_step_signature(dtype: str) -> tuple[types.Type, ...]:
+    """The types of the arguments of `descend` for rows as a fit has them."""
+    real, integer, number = from_dtype(np.dtype(dtype)), types.int64, types.float64
+    flat, table = types.Array(real, 1, "C"), types.Array(real, 2, "C")
+    integers, places = types.Array(integer, 1, "C"), types.Array(integer, 2, "C")
+    shape = types.NamedTuple([integers, places, *[integer] * 4], Shape)
+    kernels = types.NamedUniTuple(integer, len(Kernels._fields), Kernels)
+    rates = types.Array(number, 2, "C")
+    recipe = types.NamedTuple([integer, integer, integers, *[number] * 10, places, rates], Recipe)
+    counter, counts = types.Array(types.uint64, 1, "C"), types.Array(number, 1, "C")
+    state = types.NamedTuple([*[flat] * 4, integers, counter, integers, counts], State)
+    return _step_signature(shape, kernels, recipe, state, types.NamedTuple([table, table, flat], Rows))
 
 
 def recipe_of(spec: Spec, architecture: Architecture | Deep, strata: np.ndarray) -> Recipe:

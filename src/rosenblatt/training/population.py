@@ -19,6 +19,7 @@ import numpy as np
 from rosenblatt.data.media import MediaRows
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Engine, Table, engine_of
+from rosenblatt.training.kernels import start_step_compiler
 from rosenblatt.training.member import Member, Record
 from rosenblatt.training.watched import BEST_EPOCH, BEST_SCORE, FAILED, PARAMETERS
 
@@ -101,6 +102,8 @@ def train(
     if members[0].spec.training.device != "cpu":
         yield from _train_on_device(members, rows, score)
         return
+    if any(member.spec.network.kind == "mlp" for member in members):
+        start_step_compiler(rows.weight.dtype.name)
     crew = Crew(min(threads or cores(), len(members)))
 
     def work(index: int, member: Member) -> Work:
