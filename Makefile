@@ -1,38 +1,49 @@
-# `make demo` and `make test` set up all they need in .venv, on a fresh machine too.
+# `make demo`, `make check` and `make test` set up all they need in .venv, on a fresh machine too.
 
 PYTHON ?= python3
-BIN := .venv/bin
+# The versions to install; `make check CONSTRAINTS=` takes the newest that pyproject.toml allows.
+CONSTRAINTS ?= constraints.txt
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+INSTALL := $(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --editable
 
-.PHONY: demo test lint docs clean system-packages
+.PHONY: demo check test lint docs clean system-packages
 
 demo: .venv/installed
-	scripts/demo
+	scripts/demo $(BIN)
+
+check: .venv/check-installed lint
+	$(BIN)/pytest --doctest-ignore-import-errors -m "not (slow or torch or frameworks or gpu or postgresql or browser)"
 
 test: .venv/test-installed system-packages lint
 	find src -name '*.nb[ic]' -delete  # Numba does not see that a function it inlined has changed
 	$(BIN)/pytest
 
-lint: .venv/test-installed
+lint: .venv/check-installed
 	$(BIN)/ruff format --check --diff .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-docs: .venv/test-installed
+docs: .venv/installed
 	$(BIN)/python scripts/write_reference.py
 
 system-packages:
 	scripts/install-system-packages
 
-.venv/bin/python:
+.venv/created:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-
-.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-.venv/test-installed: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+.venv/installed: pyproject.toml $(CONSTRAINTS) | .venv/created
+	$(INSTALL) .
+	touch $@
+
+.venv/check-installed: .venv/installed
+	$(INSTALL) '.[check]'
+	touch $@
+
+.venv/test-installed: .venv/check-installed
+	$(INSTALL) '.[test]'
 	touch $@
 
 clean:
