@@ -30,7 +30,7 @@ from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import ask
 from rosenblatt.learning import Data, learn
 from rosenblatt.scores import scores
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 CHANGES = (
     "activation=relu",

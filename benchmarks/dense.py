@@ -27,9 +27,9 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-from rosenblatt.defaults import resolve
 from rosenblatt.networks.architectures import build
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import outputs
 from rosenblatt.training.member import new_member

@@ -30,10 +30,10 @@ from rosenblatt.data.images import Pictures, _simplejpeg, as_cell
 from rosenblatt.data.media import MediaRows, Ragged
 from rosenblatt.data.sources import read_table
 from rosenblatt.data.splits import deal
-from rosenblatt.defaults import resolve
 from rosenblatt.networks.architectures import build
 from rosenblatt.networks.deep import Medium, build_deep
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import cores, train

@@ -39,7 +39,7 @@ from rosenblatt.data.inference import infer
 from rosenblatt.data.sources import Table, read_table
 from rosenblatt.data.tasks import ask, read_answers
 from rosenblatt.experiment import fit
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SEARCHED = {

@@ -44,8 +44,8 @@ from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import ask
 from rosenblatt.learning import Data, Prepared
 from rosenblatt.searching import Search
-from rosenblatt.space import choice, integer, log_uniform
-from rosenblatt.spec import Spec
+from rosenblatt.spec.dimensions import choice, integer, log_uniform
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import cores
 
 LARGE = {"wine quality", "adult"}

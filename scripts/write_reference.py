@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rosenblatt.spec import HYPERPARAMETERS, SECTIONS, in_words
+from rosenblatt.spec.spec import HYPERPARAMETERS, SECTIONS, in_words
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "hyperparameters.md"
 

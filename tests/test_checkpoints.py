@@ -14,8 +14,8 @@ from rosenblatt.data.targets import Target
 from rosenblatt.errors import ModelFileError
 from rosenblatt.learning import Data, Prepared
 from rosenblatt.searching import Search
-from rosenblatt.space import choice, uniform
-from rosenblatt.spec import Spec
+from rosenblatt.spec.dimensions import choice, uniform
+from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3))

@@ -16,8 +16,8 @@ from rosenblatt.errors import DivergedError, StoppedEarlyError
 from rosenblatt.learning import Data, Prepared
 from rosenblatt.model import Model
 from rosenblatt.searching import Search
-from rosenblatt.space import choice, log_uniform, uniform
-from rosenblatt.spec import Spec
+from rosenblatt.spec.dimensions import choice, log_uniform, uniform
+from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 3))

@@ -17,7 +17,7 @@ from scipy import sparse
 from rosenblatt.cli import cli
 from rosenblatt.estimators import Perceptron
 from rosenblatt.modelfile import load_model
-from rosenblatt.spec import HYPERPARAMETERS
+from rosenblatt.spec.spec import HYPERPARAMETERS
 from tests.waiting import wait_until
 
 FAST = ["--members", "2", "--epochs", "5", "--hidden-sizes", "16", "--bins", "8"]

@@ -22,7 +22,7 @@ from rosenblatt.describing import (
 )
 from rosenblatt.experiment import fit
 from rosenblatt.scores import Score
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 QUICK = {"epochs": 2, "hidden_sizes": (4,), "folds": 2, "members": 2, "bins": 4}
 

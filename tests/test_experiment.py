@@ -6,7 +6,7 @@ from rosenblatt.data.sources import Table, read_table
 from rosenblatt.errors import ModelFileError, SpecError, TableError
 from rosenblatt.experiment import Fitted, evaluate, fit, predict, save
 from rosenblatt.modelfile import load_model
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 FAST = Spec.of(members=2, epochs=10, hidden_sizes=(16,), bins=8)
 

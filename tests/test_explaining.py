@@ -7,7 +7,7 @@ from rosenblatt.data.targets import Target
 from rosenblatt.errors import TableError
 from rosenblatt.explaining import described, go_back, walk
 from rosenblatt.learning import Data, learn
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.losses import LOSSES
 
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ import rosenblatt
 from rosenblatt.errors import SpecError
 from rosenblatt.runs.queries import details, find_runs
 from rosenblatt.runs.store import Store
-from rosenblatt.space import choice, log_uniform, uniform
+from rosenblatt.spec.dimensions import choice, log_uniform, uniform
 from tests.waiting import wait_until
 
 SPACE = {

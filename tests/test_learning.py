@@ -11,7 +11,7 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError
 from rosenblatt.learning import Data, Prepared, Stream, architecture_of, learn
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
 N = 60

@@ -8,7 +8,7 @@ from rosenblatt.data.columns import of_types
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import DivergedError, SpecError, TableError
 from rosenblatt.learning import Data, Stream, learn
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
 FRAME = pl.DataFrame({"a": RNG.normal(size=240), "b": RNG.normal(size=240), "c": RNG.choice(["x", "y"], 240)})

@@ -30,7 +30,7 @@ from rosenblatt.plots import (
     search_history,
 )
 from rosenblatt.runs.chunks import Points
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = ("<b>&\"'", "$x^2$", "plain")  # labels that must appear as they are written

@@ -11,7 +11,7 @@ from rosenblatt.data.targets import Target
 from rosenblatt.data.texts import Vocabulary
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.problem import Asked, answered, pose, readable, text_to_score
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
 N = 100

@@ -1,7 +1,7 @@
 import io
 
 from rosenblatt.progress import training_progress
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import Record
 
 

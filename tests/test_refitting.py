@@ -17,8 +17,8 @@ from rosenblatt.learning import Data, Prepared
 from rosenblatt.planning import refits
 from rosenblatt.refitting import refit, shares
 from rosenblatt.searching import Search
-from rosenblatt.space import log_uniform, uniform
-from rosenblatt.spec import Spec
+from rosenblatt.spec.dimensions import log_uniform, uniform
+from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
 WORDS = ["".join(RNG.choice(list("abc"), 4)) for _ in range(90)]

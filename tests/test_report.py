@@ -12,7 +12,7 @@ from rosenblatt.estimators import MLPClassifier, MLPRegressor
 from rosenblatt.experiment import fit
 from rosenblatt.plots import permutation_importance
 from rosenblatt.report import Report
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 FAST = {"members": 2, "epochs": 5, "hidden_sizes": (16,), "bins": 8}
 

@@ -15,7 +15,7 @@ from rosenblatt.errors import SpecError, TableError
 from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
 from rosenblatt.modelfile import load_model
 from rosenblatt.searchcv import PopulationSearchCV
-from rosenblatt.space import choice, integer, log_uniform
+from rosenblatt.spec.dimensions import choice, integer, log_uniform
 
 X, Y = load_iris(return_X_y=True)
 FAST = MLPClassifier(epochs=12, numbers="standard")

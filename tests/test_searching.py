@@ -16,8 +16,8 @@ from rosenblatt.learning import Data, Prepared
 from rosenblatt.planning import folds_of
 from rosenblatt.scoring import epoch_score
 from rosenblatt.searching import Search
-from rosenblatt.space import choice, integer, log_uniform, uniform
-from rosenblatt.spec import Spec
+from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training import population
 from tests.waiting import time_limit
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rosenblatt.defaults import resolve
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.stepping import GATES, gate, steps
 from rosenblatt.telling import plane
 from rosenblatt.training.dense import Rows

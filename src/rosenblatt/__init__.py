@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from rosenblatt.report import Report
     from rosenblatt.runs.tracking import Run, track
     from rosenblatt.searchcv import PopulationSearchCV
-    from rosenblatt.space import choice, integer, log_uniform, uniform
-    from rosenblatt.spec import Spec
+    from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
+    from rosenblatt.spec.spec import Spec
 
 _HOMES = {
     "CNNClassifier": "deep_estimators",
@@ -43,19 +43,19 @@ _HOMES = {
     "RNNTagger": "deep_estimators",
     "Report": "report",
     "Run": "runs.tracking",
-    "Spec": "spec",
-    "choice": "space",
+    "Spec": "spec.spec",
+    "choice": "spec.dimensions",
     "evaluate": "experiment",
     "fit": "experiment",
-    "integer": "space",
+    "integer": "spec.dimensions",
     "load_model": "modelfile",
-    "log_uniform": "space",
+    "log_uniform": "spec.dimensions",
     "predict": "experiment",
     "read_table": "data.sources",
     "save": "experiment",
     "search": "function_search",
     "track": "runs.tracking",
-    "uniform": "space",
+    "uniform": "spec.dimensions",
 }
 
 __all__ = [

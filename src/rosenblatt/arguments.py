@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rosenblatt.defaults import DEEP
 from rosenblatt.errors import SpecError, nearest
-from rosenblatt.spec import HYPERPARAMETERS
+from rosenblatt.spec.defaults import DEEP
+from rosenblatt.spec.spec import HYPERPARAMETERS
 from rosenblatt.training.population import cores
 
 Estimator = TypeVar("Estimator", bound=type)

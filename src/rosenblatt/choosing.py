@@ -12,7 +12,7 @@ from rosenblatt.data.columns import Schema
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, listed
 from rosenblatt.model import Model
 from rosenblatt.searching import Search
-from rosenblatt.spec import in_words
+from rosenblatt.spec.spec import in_words
 from rosenblatt.training.population import cores
 from rosenblatt.trials import Trial
 from rosenblatt.tuning.ensembles import greedy_weights, optimism, row_losses, within_one_error

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from rosenblatt.errors import DivergedError, RosenblattError, SpecError, StoppedEarlyError
-from rosenblatt.fields import Task
 from rosenblatt.generating import generate
 from rosenblatt.options import Grouped, hyperparameter_options, read, shared_options, teller, tracking_options
 from rosenblatt.outputs import as_bytes, check_format, check_places
 from rosenblatt.running import run, runs
-from rosenblatt.spec import Spec
+from rosenblatt.spec.fields import Task
+from rosenblatt.spec.spec import Spec
 from rosenblatt.teaching import explain, learn_step
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from math import ceil
 import numpy as np
 
 from rosenblatt.data.splits import Fold
-from rosenblatt.defaults import DEEP
+from rosenblatt.spec.defaults import DEEP
 from rosenblatt.training.population import cores
 from rosenblatt.trials import Trial
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rosenblatt.data.targets import ALONE, Target
-from rosenblatt.defaults import DEEP
 from rosenblatt.errors import SpecError
-from rosenblatt.fields import IMAGES
-from rosenblatt.spec import HYPERPARAMETERS, Spec, idle
+from rosenblatt.spec.defaults import DEEP
+from rosenblatt.spec.fields import IMAGES
+from rosenblatt.spec.spec import HYPERPARAMETERS, Spec, idle
 
 OF_TEXTS = ("embedding_size", "tokens", "vocabulary", "min_token_count")
 OF_CONVOLUTIONS = (

@@ -28,7 +28,7 @@ from rosenblatt.estimators import Network, ProbableClassifier, Regressor
 from rosenblatt.inputs import of_numpy
 from rosenblatt.learning import Data
 from rosenblatt.model import Model
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 TIME, SERIES = "(time)", "(series)"  # columns of series that are given without a table
 

@@ -18,7 +18,7 @@ from rosenblatt.data.tasks import Question, ask, has_answers
 from rosenblatt.errors import TableError, listed
 from rosenblatt.model import Model
 from rosenblatt.scores import Score
-from rosenblatt.spec import HYPERPARAMETERS, in_words
+from rosenblatt.spec.spec import HYPERPARAMETERS, in_words
 
 SHOWN_TRIALS = 3  # of a search, side by side
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}

@@ -38,7 +38,7 @@ from rosenblatt.model import Model
 from rosenblatt.modelfile import load_model, to_bytes, write_file
 from rosenblatt.progress import training_progress
 from rosenblatt.scoring import epoch_score
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 
 class Network(BaseEstimator, metaclass=ABCMeta):

@@ -25,7 +25,6 @@ from rosenblatt.data.tags import step_counts, unit_of_tags
 from rosenblatt.data.targets import Target
 from rosenblatt.data.windows import Windows
 from rosenblatt.errors import ModelFileError, TableError, listed
-from rosenblatt.fields import Task
 from rosenblatt.learning import Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model
 from rosenblatt.modelfile import digest, to_bytes, write_file
@@ -34,7 +33,8 @@ from rosenblatt.recording import Recorder
 from rosenblatt.refitting import refit
 from rosenblatt.scores import Score, baseline, forecast_scores, of_steps, scores
 from rosenblatt.searching import Progress, Search
-from rosenblatt.spec import Spec
+from rosenblatt.spec.fields import Task
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.kernels import start_step_compiler
 from rosenblatt.training.population import Score as EpochScore
 

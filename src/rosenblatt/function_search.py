@@ -23,9 +23,9 @@ from rosenblatt.runs.queries import curves, details, find_runs, params_of, summa
 from rosenblatt.runs.source import hash_of
 from rosenblatt.runs.store import Store
 from rosenblatt.runs.tracking import Run, known_data, new_id
-from rosenblatt.sections import SearchSpec
-from rosenblatt.space import Dimension
-from rosenblatt.spec import Spec
+from rosenblatt.spec.dimensions import Dimension
+from rosenblatt.spec.spec import Spec
+from rosenblatt.spec.training import SearchSpec
 from rosenblatt.tuning.proposals import Space
 from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.stopping import FEW

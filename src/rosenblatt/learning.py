@@ -19,13 +19,13 @@ from rosenblatt.data.media import Inputs, MediaRows, kinds_of_media, row_hashes
 from rosenblatt.data.splits import Fold, deal, validation_folds
 from rosenblatt.data.targets import Target
 from rosenblatt.data.transforms import Encoder
-from rosenblatt.defaults import DEEP, cores_for, resolve
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
-from rosenblatt.fields import class_name
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial, csr_parts
 from rosenblatt.networks.architectures import Architecture, build
 from rosenblatt.networks.deep import Deep, Medium, build_deep
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import DEEP, cores_for, resolve
+from rosenblatt.spec.fields import class_name
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Table
 from rosenblatt.training.member import Member, Record, go_on, new_member, take

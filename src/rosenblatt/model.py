@@ -19,7 +19,7 @@ from rosenblatt.data.transforms import CHUNK, Encoder
 from rosenblatt.errors import TableError
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Table, outputs
 from rosenblatt.training.population import cores

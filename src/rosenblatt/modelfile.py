@@ -29,7 +29,7 @@ from rosenblatt.data.transforms import Encoder
 from rosenblatt.errors import ModelFileError, SpecError, StorageError
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.deep import architecture_from
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 FORMAT = 3  # raised by one whenever older versions could not read what is written
 OLDEST = 3  # whose files can be read

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rosenblatt.spec import HYPERPARAMETERS, Hyperparameter, in_words
+from rosenblatt.spec.spec import HYPERPARAMETERS, Hyperparameter, in_words
 
 if TYPE_CHECKING:
     from rosenblatt.data.sources import Table

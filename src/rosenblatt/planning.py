@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from rosenblatt.data.splits import Fold
-from rosenblatt.defaults import DEEP
 from rosenblatt.errors import SpecError
 from rosenblatt.learning import Prepared
-from rosenblatt.network_section import NetworkSpec
-from rosenblatt.sections import SearchSpec
-from rosenblatt.spec import Spec, idle
+from rosenblatt.spec.defaults import DEEP
+from rosenblatt.spec.network import NetworkSpec
+from rosenblatt.spec.spec import Spec, idle
+from rosenblatt.spec.training import SearchSpec
 
 FIRST_SHARE = 1 / 20  # of the epochs: the first rung
 LAST_SHARE = 0.4  # of the epochs, beyond which a rung is not worth a comparison

@@ -23,9 +23,9 @@ from rosenblatt.data.texts import Vocabulary
 from rosenblatt.data.windows import END, Windows
 from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import SpecError, TableError, listed
-from rosenblatt.fields import Task
 from rosenblatt.learning import Data
-from rosenblatt.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec.fields import Task
+from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 
 Say = Callable[[str], None]
 FEW_TEST_ROWS = 30

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rosenblatt.searching import Progress
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import Record
 
 

@@ -22,7 +22,6 @@ from rosenblatt.data.columns import Schema
 from rosenblatt.data.media import row_hashes
 from rosenblatt.data.targets import Target
 from rosenblatt.errors import ModelFileError, StorageError, StoreError
-from rosenblatt.fields import Task
 from rosenblatt.learning import Data
 from rosenblatt.model import Model
 from rosenblatt.modelfile import load_model, to_bytes
@@ -38,7 +37,8 @@ from rosenblatt.runs.tracking import Run, new_id
 from rosenblatt.runs.writer import points_of
 from rosenblatt.scores import Score, scores
 from rosenblatt.searching import Search
-from rosenblatt.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec.fields import Task
+from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 from rosenblatt.trials import Trial
 
 RESUME = "ROSENBLATT_RESUME"  # tells a command that its run is one that was interrupted

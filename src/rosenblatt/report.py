@@ -19,7 +19,7 @@ from rosenblatt.model import Model
 from rosenblatt.modelfile import write_file
 from rosenblatt.plots import Picture
 from rosenblatt.scores import Score, baseline, of_steps, scores
-from rosenblatt.spec import in_words
+from rosenblatt.spec.spec import in_words
 
 
 @dataclass(frozen=True)

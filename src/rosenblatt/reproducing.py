@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 
-from rosenblatt.defaults import BY_MACHINE, DEEP
 from rosenblatt.errors import RunError
 from rosenblatt.fitting import fit_asked
 from rosenblatt.launching import Launch, launch
@@ -28,6 +27,7 @@ from rosenblatt.runs.filters import SILENT
 from rosenblatt.runs.queries import changed_files, details, find_runs, params_of, run_named
 from rosenblatt.runs.source import restore
 from rosenblatt.runs.store import Store
+from rosenblatt.spec.defaults import BY_MACHINE, DEEP
 
 Say = Callable[[str], None]
 TOLERANCE = 1e-3

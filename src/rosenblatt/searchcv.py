@@ -20,7 +20,6 @@ from rosenblatt.arguments import seed_of, threads_of
 from rosenblatt.choosing import outcome
 from rosenblatt.data.columns import Schema
 from rosenblatt.data.splits import Fold
-from rosenblatt.defaults import DEEP
 from rosenblatt.errors import SpecError, TableError, nearest
 from rosenblatt.estimators import Network
 from rosenblatt.inputs import schema_of, typed, with_weight
@@ -28,8 +27,9 @@ from rosenblatt.learning import Data, Prepared
 from rosenblatt.progress import search_progress
 from rosenblatt.scoring import epoch_score
 from rosenblatt.searching import Search
-from rosenblatt.space import SHAPE, choice, dimension_of, integer, log_uniform, uniform
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import DEEP
+from rosenblatt.spec.dimensions import SHAPE, choice, dimension_of, integer, log_uniform, uniform
+from rosenblatt.spec.spec import Spec
 from rosenblatt.trials import Trial
 
 

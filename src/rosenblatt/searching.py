@@ -20,7 +20,7 @@ from rosenblatt.errors import SpecError
 from rosenblatt.lane_crew import LaneCrew
 from rosenblatt.learning import Prepared, ScoreOf, form_of
 from rosenblatt.planning import check_search, folds_of, memory_of, refits, rungs_of
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Recipe
 from rosenblatt.training.kernels import recipe_of
 from rosenblatt.training.member import Member

@@ -13,7 +13,7 @@ import numpy as np
 
 from rosenblatt.data.targets import Target
 from rosenblatt.networks.architectures import Architecture, build
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Engine, engine_of
 from rosenblatt.training.member import Member, new_member

@@ -16,7 +16,7 @@ import numpy as np
 from rosenblatt.errors import TableError
 from rosenblatt.options import columns, read, shared_options, teller
 from rosenblatt.outputs import check_places
-from rosenblatt.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 
 if TYPE_CHECKING:
     from rosenblatt.model import Model
@@ -203,7 +203,7 @@ def learn_step(
     rate = {} if learning_rate is None else {"learning_rate": learning_rate}
     spec = Spec.of(kind="perceptron", rule=rule, seed=seed, **rate)
     from rosenblatt import stepping
-    from rosenblatt.defaults import resolve
+    from rosenblatt.spec.defaults import resolve
 
     if table is None:
         rows, inputs, classes = stepping.gate(gate), ["a", "b"], ["0", "1"]
@@ -270,7 +270,7 @@ def _lesson(
     from rosenblatt.data.inference import infer
     from rosenblatt.data.tasks import ask, column_name, has_answers
     from rosenblatt.data.transforms import Encoder
-    from rosenblatt.defaults import resolve
+    from rosenblatt.spec.defaults import resolve
     from rosenblatt.training.dense import Rows
 
     if target is None:

@@ -12,7 +12,7 @@ from PIL import Image
 from rosenblatt.data.images import DamagedError, Pictures, as_cell, fitted, look_at, read_image, statistics
 from rosenblatt.data.perception import ImageEncoding
 from rosenblatt.errors import TableError
-from rosenblatt.sections import DataSpec
+from rosenblatt.spec.training import DataSpec
 
 COLORS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
 

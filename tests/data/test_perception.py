@@ -6,7 +6,7 @@ from rosenblatt.data.images import as_cell
 from rosenblatt.data.media import as_medium, steps_column
 from rosenblatt.data.perception import ImageEncoding, SequenceEncoding, TextEncoding
 from rosenblatt.errors import TableError
-from rosenblatt.sections import DataSpec
+from rosenblatt.spec.training import DataSpec
 
 RNG = np.random.default_rng(0)
 

@@ -5,7 +5,7 @@ import pytest
 from rosenblatt.data.targets import Target
 from rosenblatt.data.tasks import ask, column_name, has_answers, read_answers
 from rosenblatt.errors import TableError
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 
 def question(cells, task=None):

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.transforms import CategoryEncoding, Encoder, NumberEncoding
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
 

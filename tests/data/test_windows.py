@@ -9,7 +9,7 @@ import pytest
 from rosenblatt.data.media import steps_of
 from rosenblatt.data.windows import Windows
 from rosenblatt.errors import TableError
-from rosenblatt.sections import DataSpec
+from rosenblatt.spec.training import DataSpec
 
 
 def table(months=20, shops="ab"):

@@ -1,7 +1,7 @@
 import numpy as np
 
 from rosenblatt.networks.architectures import Architecture, build, trimmed
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 
 def test_layers_are_views_of_the_flat_parameters():

@@ -4,10 +4,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from rosenblatt.defaults import resolve
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Conv, Deep, Medium, Pool, Residual, Summary, after, architecture_from, build_deep
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 
 IMAGE, STEPS, TOKENS = Medium("image", 3, 32, 32), Medium("steps", 2), Medium("tokens", 50)
 RUNNING = ("mean", "variance")  # statistics that PyTorch keeps as buffers, not as parameters

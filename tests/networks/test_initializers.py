@@ -3,7 +3,7 @@ import pytest
 
 from rosenblatt.networks.architectures import Architecture, build
 from rosenblatt.networks.initializers import BIASES, WEIGHTS, first_parameters
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 
 X = np.random.default_rng(3).normal(2, 5, size=(500, 400)).astype(np.float32)
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from rosenblatt.data.images import Pictures, as_cell
 from rosenblatt.data.media import MediaRows, Ragged
-from rosenblatt.defaults import resolve
 from rosenblatt.networks.architectures import build
 from rosenblatt.networks.deep import Medium, build_deep
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import Member, new_member
 

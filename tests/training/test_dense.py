@@ -3,10 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from rosenblatt.defaults import resolve
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.networks.architectures import build
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training import dense
 from rosenblatt.training.kernels import kernels_of, shape_of, with_step
 from rosenblatt.training.losses import LOSSES

@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 
-from rosenblatt.defaults import resolve
 from rosenblatt.errors import SpecError
 from rosenblatt.networks.architectures import build
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.kernels import kernels_of, recipe_of, shape_of
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from rosenblatt.defaults import resolve
 from rosenblatt.errors import SpecError
 from rosenblatt.networks.architectures import build
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import go_on, new_member, take
 from rosenblatt.training.perceptron import BEST_RIGHT, SEEN, USED

@@ -6,9 +6,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from rosenblatt.defaults import resolve
 from rosenblatt.networks.architectures import build
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training import dense
 from rosenblatt.training.engine import sums_of
 from rosenblatt.training.member import new_member

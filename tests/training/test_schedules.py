@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rosenblatt.sections import TrainingSpec
+from rosenblatt.spec.training import TrainingSpec
 from rosenblatt.training.schedules import SCHEDULES, factors, plateau
 
 SPEC = TrainingSpec()

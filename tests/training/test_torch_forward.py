@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rosenblatt.defaults import resolve
 from rosenblatt.networks.deep import Medium, build_deep
 from rosenblatt.networks.initializers import first_deep_parameters
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.torch_forward import GROUPED, IM2COL, Batch, Stacked, reverse
 from rosenblatt.training.torch_random import Noise
 

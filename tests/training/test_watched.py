@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rosenblatt.defaults import resolve
 from rosenblatt.networks.architectures import build
-from rosenblatt.spec import Spec
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import engine_of
 from rosenblatt.training.member import new_member

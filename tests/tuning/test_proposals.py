@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rosenblatt.defaults import resolve
 from rosenblatt.errors import SpecError
-from rosenblatt.space import choice, integer, log_uniform, uniform
-from rosenblatt.spec import Spec, idle
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
+from rosenblatt.spec.spec import Spec, idle
 from rosenblatt.tuning.proposals import Space, default_space, perturbed
 
 

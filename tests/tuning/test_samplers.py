@@ -5,8 +5,8 @@ import optuna
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.space import choice, integer, log_uniform, uniform
-from rosenblatt.spec import Spec
+from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
+from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning import samplers
 from rosenblatt.tuning.proposals import Space
 from rosenblatt.tuning.samplers import Sampler

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.stopping import Median, NoStopping, SuccessiveHalving, exploits, stopping_of
 
 

@@ -13,7 +13,7 @@ from rosenblatt.data.images import Fit, Pictures, looks_of, statistics
 from rosenblatt.data.media import Ragged, steps_of
 from rosenblatt.data.texts import Vocabulary
 from rosenblatt.errors import TableError
-from rosenblatt.sections import DataSpec
+from rosenblatt.spec.training import DataSpec
 
 SAMPLE = 1000  # images from which sizes and statistics of channels are learnt
 LARGEST_SIDE = 96  # pixels that `auto` takes at most

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from rosenblatt.errors import SpecError, TableError, listed
-from rosenblatt.fields import Task
-from rosenblatt.spec import Spec
+from rosenblatt.spec.fields import Task
+from rosenblatt.spec.spec import Spec
 
 Label = str | int | float | bool
 SKEWED = 3.0  # skewness from which on a target is transformed (docs/defaults.md)

@@ -12,8 +12,8 @@ import polars as pl
 from rosenblatt.data.cells import BOOLEANS, MARKERS_IN_TARGETS, clean, is_whole, parse_numbers
 from rosenblatt.data.targets import Label, Target
 from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.fields import Task
-from rosenblatt.spec import Spec
+from rosenblatt.spec.fields import Task
+from rosenblatt.spec.spec import Spec
 
 MOST_NUMBERED_CLASSES = 20  # more whole numbers than this are values, not classes
 

@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from rosenblatt.data.media import Inputs, medium_of, steps_of
 from rosenblatt.data.perception import ImageEncoding, SequenceEncoding, TextEncoding
 from rosenblatt.errors import SpecError
-from rosenblatt.sections import DataSpec
+from rosenblatt.spec.training import DataSpec
 
 CHUNK = 8192  # rows encoded at a time: a chunk's working set stays in the cache
 QUANTILES = 1000

@@ -17,7 +17,7 @@ from rosenblatt.data.columns import Column, Say, Schema
 from rosenblatt.data.inference import infer
 from rosenblatt.data.media import steps_column
 from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.sections import DataSpec
+from rosenblatt.spec.training import DataSpec
 
 HISTORY, LEVEL, UNIT, END = "history", "level", "unit", "end"
 LEAST = 2  # steps of the past that a window has at least

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rosenblatt.network_section import NetworkSpec
+from rosenblatt.spec.network import NetworkSpec
 
 Name = Literal[
     "scale", "weight", "recurrent_weight", "bias", "recurrent_bias", "gain", "shift", "mean", "variance", "blend"

@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rosenblatt.network_section import NetworkSpec
 from rosenblatt.networks.architectures import Architecture, Name, Part
+from rosenblatt.spec.network import NetworkSpec
 
 GATES = {"elman": 1, "gru": 3, "lstm": 4}
 GROUPS = 8  # most groups of channels that group normalization makes

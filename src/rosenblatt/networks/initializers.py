@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rosenblatt.network_section import NetworkSpec
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import GATES, Colors, Conv, Deep, Embed, LayerNorm, Norm, Recurrent, flat, parameters_of
+from rosenblatt.spec.network import NetworkSpec
 
 Rng = np.random.Generator
 Draw = Callable[[int, int, float, Rng], np.ndarray]

@@ -18,7 +18,7 @@ from rosenblatt.errors import SpecError
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Kernels, Pass, Recipe, Rows, Shape, State, descend
 from rosenblatt.training.losses import LINKS, LOSSES
 from rosenblatt.training.normalization import NORMALIZATIONS, THERE_AND_BACK

@@ -12,7 +12,7 @@ from rosenblatt.data.media import MediaRows
 from rosenblatt.networks.architectures import Architecture, trimmed
 from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.initializers import first_deep_parameters, first_parameters
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Recipe, Rows, State
 from rosenblatt.training.kernels import recipe_of, rule_of
 from rosenblatt.training.perceptron import BEST_RIGHT, RUN, SEEN, USED, Rule

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rosenblatt.sections import TrainingSpec
+from rosenblatt.spec.training import TrainingSpec
 
 
 def constant(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:

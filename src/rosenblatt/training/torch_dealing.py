@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rosenblatt.data.images import Pictures
 from rosenblatt.data.media import MediaRows, Ragged
-from rosenblatt.spec import Spec
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import Member
 from rosenblatt.training.torch_random import drawn, fraction, stirred

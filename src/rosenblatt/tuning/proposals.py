@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosenblatt.errors import SpecError, listed, nearest
-from rosenblatt.fields import Task
-from rosenblatt.space import (
+from rosenblatt.spec.dimensions import (
     LAYERS,
     SHAPE,
     WIDTH,
@@ -21,7 +20,8 @@ from rosenblatt.space import (
     log_uniform,
     uniform,
 )
-from rosenblatt.spec import HYPERPARAMETERS, Spec, in_words
+from rosenblatt.spec.fields import Task
+from rosenblatt.spec.spec import HYPERPARAMETERS, Spec, in_words
 
 DEFAULT_WIDTH, DEFAULT_LAYERS = 256, 2
 LIVE = (

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rosenblatt.errors import SpecError
 from rosenblatt.quiet import quietly
-from rosenblatt.sections import SearchSpec
-from rosenblatt.space import Choice, Dimension, Integer, LogUniform
-from rosenblatt.spec import in_words
+from rosenblatt.spec.dimensions import Choice, Dimension, Integer, LogUniform
+from rosenblatt.spec.spec import in_words
+from rosenblatt.spec.training import SearchSpec
 from rosenblatt.tuning.proposals import Space
 
 REMEMBERED = 200  # trials that tpe and gp are shown, whose time grows with them: the best and the latest

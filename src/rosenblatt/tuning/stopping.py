@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from rosenblatt.sections import SearchSpec
+from rosenblatt.spec.training import SearchSpec
 
 FEW = 5  # trials whose median says nothing yet
 

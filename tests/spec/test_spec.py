@@ -7,7 +7,7 @@ import pytest
 from rosenblatt.errors import SpecError
 from rosenblatt.networks.activations import ACTIVATIONS
 from rosenblatt.networks.initializers import BIASES, WEIGHTS
-from rosenblatt.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 from rosenblatt.training.likeness import KERNELS
 from rosenblatt.training.normalization import NORMALIZATIONS
 from rosenblatt.training.optimizers import OPTIMIZERS
@@ -28,7 +28,7 @@ def test_round_trips_through_json():
 
 
 def test_hash_is_the_same_in_another_process():
-    code = "from rosenblatt.spec import Spec; print(Spec.of(dropout=0.3, class_weight={'b': 1, 'a': 2}).hash)"
+    code = "from rosenblatt.spec.spec import Spec; print(Spec.of(dropout=0.3, class_weight={'b': 1, 'a': 2}).hash)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == Spec.of(dropout=0.3, class_weight={"a": 2, "b": 1}).hash
 

@@ -3,8 +3,8 @@
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.space import Integer, choice, dimension_of, integer, log_uniform, uniform
-from rosenblatt.spec import Spec
+from rosenblatt.spec.dimensions import Integer, choice, dimension_of, integer, log_uniform, uniform
+from rosenblatt.spec.spec import Spec
 
 
 def test_a_space_of_toml_is_that_of_python(tmp_path):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rosenblatt.fields import (
+from rosenblatt.spec.fields import (
     DEEP,
     IMAGES,
     MLP,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from rosenblatt.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 
 Value = TypeVar("Value")
 

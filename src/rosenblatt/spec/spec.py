@@ -14,10 +14,10 @@ import tomli_w
 from pydantic import ValidationError
 
 from rosenblatt.errors import SpecError, nearest
-from rosenblatt.fields import Section, split
-from rosenblatt.network_section import NetworkSpec
-from rosenblatt.sections import DataSpec, SearchSpec, TrainingSpec
-from rosenblatt.space import LAYERS, SHAPE, WIDTH, Dimension, dimension_of
+from rosenblatt.spec.dimensions import LAYERS, SHAPE, WIDTH, Dimension, dimension_of
+from rosenblatt.spec.fields import Section, split
+from rosenblatt.spec.network import NetworkSpec
+from rosenblatt.spec.training import DataSpec, SearchSpec, TrainingSpec
 
 
 class Spec(Section):
@@ -45,7 +45,7 @@ class Spec(Section):
     def searching(self, space: Mapping[str, Any]) -> Spec:
         """This spec with a space to search: dimensions, or fixed values, by hyperparameter.
 
-        >>> from rosenblatt.space import log_uniform
+        >>> from rosenblatt.spec.dimensions import log_uniform
         >>> str(Spec().searching({"learning_rate": log_uniform(1e-4, 1e-1)}).space["learning_rate"])
         'from 0.0001 to 0.1, by its logarithm'
 

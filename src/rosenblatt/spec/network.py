@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rosenblatt.fields import (
+from rosenblatt.spec.fields import (
     CNN,
     DENSE,
     MLP,
