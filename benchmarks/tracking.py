@@ -28,18 +28,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rosenblatt.runs.batches import Batch
-from rosenblatt.runs.captured import Captured
-from rosenblatt.runs.chunks import summary
-from rosenblatt.runs.queries import all_curves, curves, find_runs
-from rosenblatt.runs.store import Store
-from rosenblatt.runs.tracking import track
-from rosenblatt.runs.writer import points_of
+from rosenblatt.runs.capture.snapshot import Captured
+from rosenblatt.runs.store.curves import summary
+from rosenblatt.runs.store.queries import all_curves, curves, find_runs
+from rosenblatt.runs.store.records import Batch
+from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.run import track
+from rosenblatt.runs.tracking.writer import points_of
 
 RUNS, POINTS, METRICS = 10_000, 200, 5
 KILLED = """
 import time
-from rosenblatt.runs.tracking import track
+from rosenblatt.runs.tracking.run import track
 run = track("killed")
 step = 0
 while True:

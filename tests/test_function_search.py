@@ -12,8 +12,8 @@ import pytest
 
 import rosenblatt
 from rosenblatt.errors import SpecError
-from rosenblatt.runs.queries import details, find_runs
-from rosenblatt.runs.store import Store
+from rosenblatt.runs.store.queries import details, find_runs
+from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
 from tests.waiting import wait_until
 

@@ -11,9 +11,9 @@ from PIL import Image
 from rosenblatt import lane_crew, learning, searching
 from rosenblatt.generating import written
 from rosenblatt.modelfile import load_model
-from rosenblatt.runs.places import url_of
-from rosenblatt.runs.queries import find_runs
-from rosenblatt.runs.store import Store
+from rosenblatt.runs.store.locations import url_of
+from rosenblatt.runs.store.queries import find_runs
+from rosenblatt.runs.store.store import Store
 
 RNN = ["--members", "1", "--epochs", "3", "--recurrent-width", "6"]
 CNN = ["--members", "1", "--epochs", "3", "--channels", "4", "--block-layers", "1"]

@@ -29,7 +29,7 @@ from rosenblatt.plots import (
     save_curves,
     search_history,
 )
-from rosenblatt.runs.chunks import Points
+from rosenblatt.runs.store.curves import Points
 from rosenblatt.spec.spec import Spec
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -17,10 +17,10 @@ from rosenblatt.cli import _Stop, cli
 from rosenblatt.errors import DivergedError, RunError
 from rosenblatt.modelfile import load_model
 from rosenblatt.recording import metric_name
-from rosenblatt.runs.artifacts import fetch
-from rosenblatt.runs.queries import all_curves, details, find_runs, output_of
-from rosenblatt.runs.store import Store
-from rosenblatt.runs.tidying import tidy
+from rosenblatt.runs.maintenance import tidy
+from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.queries import all_curves, details, find_runs, output_of
+from rosenblatt.runs.store.store import Store
 from tests.waiting import wait_until
 
 FAST = ["--epochs", "4", "--folds", "2", "--members", "2", "--hidden-sizes", "8"]
@@ -200,7 +200,7 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
 
 
 def test_the_state_of_a_search_goes_when_it_is_finished_or_deleted(table, store, own_store, monkeypatch):
-    monkeypatch.setattr("rosenblatt.runs.artifacts.YOUNG", -5.0)
+    monkeypatch.setattr("rosenblatt.runs.store.artifacts.YOUNG", -5.0)
     result = fit(*SEARCH)
     assert not (own_store / "state" / result["run"]).exists()
     (own_store / "state" / "gone").mkdir(parents=True)

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from rosenblatt.cli import _Stop, cli
 from rosenblatt.errors import FilterError, RosenblattError, RunError, SpecError, StorageError, StoreError
-from rosenblatt.runs.chunks import Points
-from rosenblatt.runs.tracking import track
+from rosenblatt.runs.store.curves import Points
+from rosenblatt.runs.tracking.run import track
 from rosenblatt.runs_in_words import duration, spark
 
 
@@ -82,7 +82,7 @@ def test_runs_are_compared(two, tmp_path):
 
 
 def test_runs_are_deleted_when_the_user_says_so(two, monkeypatch):
-    monkeypatch.setattr("rosenblatt.runs.artifacts.YOUNG", -5.0)
+    monkeypatch.setattr("rosenblatt.runs.store.artifacts.YOUNG", -5.0)
     assert "deleted: 1" in runs("delete", two[0], "--yes")
     assert len(json.loads(runs("--json"))) == 1
     done = CliRunner().invoke(cli, ["runs", "delete", two[1]], input="n\n", obj=_Stop())

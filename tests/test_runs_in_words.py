@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from rosenblatt.runs.chunks import Points
+from rosenblatt.runs.store.curves import Points
 from rosenblatt.runs_in_words import (
     counted,
     duration,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rosenblatt.function_search import search
     from rosenblatt.modelfile import load_model
     from rosenblatt.report import Report
-    from rosenblatt.runs.tracking import Run, track
+    from rosenblatt.runs.tracking.run import Run, track
     from rosenblatt.searchcv import PopulationSearchCV
     from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
     from rosenblatt.spec.spec import Spec
@@ -42,7 +42,7 @@ _HOMES = {
     "RNNRegressor": "deep_estimators",
     "RNNTagger": "deep_estimators",
     "Report": "report",
-    "Run": "runs.tracking",
+    "Run": "runs.tracking.run",
     "Spec": "spec.spec",
     "choice": "spec.dimensions",
     "evaluate": "experiment",
@@ -54,7 +54,7 @@ _HOMES = {
     "read_table": "data.sources",
     "save": "experiment",
     "search": "function_search",
-    "track": "runs.tracking",
+    "track": "runs.tracking.run",
     "uniform": "spec.dimensions",
 }
 

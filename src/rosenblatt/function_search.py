@@ -16,13 +16,13 @@ from typing import Any, Literal
 from rosenblatt.errors import SpecError, StoreLostError, nearest
 from rosenblatt.progress import function_progress
 from rosenblatt.recording import RESUME
-from rosenblatt.runs.batches import better
-from rosenblatt.runs.captured import Captured, identity_of, main_place
-from rosenblatt.runs.places import url_of
-from rosenblatt.runs.queries import curves, details, find_runs, params_of, summaries
-from rosenblatt.runs.source import hash_of
-from rosenblatt.runs.store import Store
-from rosenblatt.runs.tracking import Run, known_data, new_id
+from rosenblatt.runs.capture.snapshot import Captured, identity_of, main_place
+from rosenblatt.runs.capture.source import hash_of
+from rosenblatt.runs.store.locations import url_of
+from rosenblatt.runs.store.queries import curves, details, find_runs, params_of, summaries
+from rosenblatt.runs.store.records import better
+from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.run import Run, known_data, new_id
 from rosenblatt.spec.dimensions import Dimension
 from rosenblatt.spec.spec import Spec
 from rosenblatt.spec.training import SearchSpec

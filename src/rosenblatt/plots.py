@@ -22,7 +22,7 @@ from rosenblatt.data.targets import Target
 from rosenblatt.errors import StorageError
 from rosenblatt.model import Model
 from rosenblatt.networks.architectures import Architecture
-from rosenblatt.runs.chunks import Points
+from rosenblatt.runs.store.curves import Points
 
 Arguments = ParamSpec("Arguments")
 

@@ -25,16 +25,16 @@ from rosenblatt.errors import ModelFileError, StorageError, StoreError
 from rosenblatt.learning import Data
 from rosenblatt.model import Model
 from rosenblatt.modelfile import load_model, to_bytes
-from rosenblatt.runs.artifacts import fetch
-from rosenblatt.runs.batches import Batch, as_json
-from rosenblatt.runs.captured import Captured, identity_of
-from rosenblatt.runs.chunks import summary
-from rosenblatt.runs.output import Output
-from rosenblatt.runs.places import folder_of, url_of
-from rosenblatt.runs.queries import artifacts_of, facts_of, finished_run
-from rosenblatt.runs.store import Store
-from rosenblatt.runs.tracking import Run, new_id
-from rosenblatt.runs.writer import points_of
+from rosenblatt.runs.capture.snapshot import Captured, identity_of
+from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.curves import summary
+from rosenblatt.runs.store.locations import folder_of, url_of
+from rosenblatt.runs.store.queries import artifacts_of, facts_of, finished_run
+from rosenblatt.runs.store.records import Batch, as_json
+from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.output import Output
+from rosenblatt.runs.tracking.run import Run, new_id
+from rosenblatt.runs.tracking.writer import points_of
 from rosenblatt.scores import Score, scores
 from rosenblatt.searching import Search
 from rosenblatt.spec.fields import Task

@@ -17,16 +17,16 @@ import psutil
 
 from rosenblatt.errors import RunError
 from rosenblatt.fitting import fit_asked
-from rosenblatt.launching import Launch, launch
 from rosenblatt.recording import RESUME, Asked, Recorder
-from rosenblatt.runs.artifacts import fetch
-from rosenblatt.runs.captured import data_of
-from rosenblatt.runs.comparing import differing, verdict
-from rosenblatt.runs.environment import environment, packages
-from rosenblatt.runs.filters import SILENT
-from rosenblatt.runs.queries import changed_files, details, find_runs, params_of, run_named
-from rosenblatt.runs.source import restore
-from rosenblatt.runs.store import Store
+from rosenblatt.runs.capture.environment import environment, packages
+from rosenblatt.runs.capture.snapshot import data_of
+from rosenblatt.runs.capture.source import restore
+from rosenblatt.runs.compare import differing, verdict
+from rosenblatt.runs.launch import Launch, launch
+from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.filters import SILENT
+from rosenblatt.runs.store.queries import changed_files, details, find_runs, params_of, run_named
+from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.defaults import BY_MACHINE, DEEP
 
 Say = Callable[[str], None]

@@ -13,8 +13,8 @@ from rosenblatt.errors import RunError, SpecError
 from rosenblatt.options import shared_options, teller, tracking_options
 
 if TYPE_CHECKING:
-    from rosenblatt.runs.chunks import Points
-    from rosenblatt.runs.store import Store
+    from rosenblatt.runs.store.curves import Points
+    from rosenblatt.runs.store.store import Store
 
 FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
 DIFFERENT = 1  # the exit status of `runs reproduce` where results differ
@@ -51,7 +51,7 @@ def run(
     with rosenblatt.track() as run:
         run.log({"loss": loss}, step=epoch)
     """
-    from rosenblatt.launching import Launch, launch
+    from rosenblatt.runs.launch import Launch, launch
 
     words = arguments[1:] if arguments[:1] == ("--",) else arguments
     pairs = dict(_pair(tag) for tag in tags)
@@ -100,7 +100,7 @@ def runs(
     context.obj = store
     if context.invoked_subcommand:
         return
-    from rosenblatt.runs import queries
+    from rosenblatt.runs.store import queries
 
     with _opened(store) as opened:
         parent = queries.run_named(opened, of) if of else None
@@ -108,7 +108,7 @@ def runs(
         found = queries.find_runs(opened, where, sort, limit, of=parent, trials=shown)
         ids = [one["id"] for one in found]
         if as_json:
-            from rosenblatt.runs.exporting import to_json
+            from rosenblatt.runs.export import to_json
 
             metrics, params = queries.summaries(opened, ids), queries.params_of(opened, ids)
             for one in found:
@@ -142,12 +142,12 @@ def show(
     """Tell all that is known of a run; RUN is its id or how that begins, its name, or `last`."""
     from pathlib import Path
 
-    from rosenblatt.runs import queries
-    from rosenblatt.runs.artifacts import fetch
-    from rosenblatt.runs.chunks import thinned
-    from rosenblatt.runs.exporting import to_json
-    from rosenblatt.runs.queries import DRAWN
-    from rosenblatt.runs.source import restore
+    from rosenblatt.runs.capture.source import restore
+    from rosenblatt.runs.export import to_json
+    from rosenblatt.runs.store import queries
+    from rosenblatt.runs.store.artifacts import fetch
+    from rosenblatt.runs.store.curves import thinned
+    from rosenblatt.runs.store.queries import DRAWN
     from rosenblatt.runs_in_words import show_run
 
     with _opened(store or outer) as opened:
@@ -191,9 +191,9 @@ def compare(outer: str | None, names: tuple[str, ...], plot: str | None, store: 
     rosenblatt runs compare 4kd9 m3xp
     rosenblatt runs compare 4kd9 m3xp 8rty --plot curves.png
     """
-    from rosenblatt.runs import queries
-    from rosenblatt.runs.comparing import compare as compared
-    from rosenblatt.runs.exporting import to_json
+    from rosenblatt.runs.compare import compare as compared
+    from rosenblatt.runs.export import to_json
+    from rosenblatt.runs.store import queries
     from rosenblatt.runs_in_words import show_comparison
 
     if len(names) < 2 or (len(names) > 2 and not plot):
@@ -229,7 +229,7 @@ def reproduce(outer: str | None, run: str, tolerance: float, store: str | None, 
     The exit status is 0 where the results are the same, and 1 where they differ or there is nothing to compare.
     """
     from rosenblatt.reproducing import reproduce as again
-    from rosenblatt.runs.exporting import to_json
+    from rosenblatt.runs.export import to_json
     from rosenblatt.runs_in_words import show_verdict
 
     with _opened(store or outer) as opened:
@@ -269,9 +269,9 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
     rosenblatt runs export --to tensorboard --out logs        tensorboard --logdir logs
     rosenblatt runs export --to mlflow --out sqlite:///mlflow.db
     """
-    from rosenblatt.runs import queries
-    from rosenblatt.runs.exporting import export as write
-    from rosenblatt.runs.exporting import to_json
+    from rosenblatt.runs.export import export as write
+    from rosenblatt.runs.export import to_json
+    from rosenblatt.runs.store import queries
     from rosenblatt.runs_in_words import counted
 
     place = out or ("sqlite:///mlflow.db" if format_ == "mlflow" else f"runs-{format_}")
@@ -294,7 +294,7 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
 @click.pass_obj
 def delete(outer: str | None, names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
     """Delete runs, those of a search with its trials. Their files go with `runs tidy`."""
-    from rosenblatt.runs import queries
+    from rosenblatt.runs.store import queries
     from rosenblatt.runs_in_words import counted
 
     if bool(names) == bool(where):
@@ -316,17 +316,17 @@ def delete(outer: str | None, names: tuple[str, ...], where: str, yes: bool, sto
 @click.pass_obj
 def tidy(outer: str | None, rescue: bool, store: str | None, as_json: bool) -> None:
     """Deliver records that wait, end runs that were killed, remove files that no run refers to."""
-    from rosenblatt.runs import tidying
-    from rosenblatt.runs.exporting import to_json
+    from rosenblatt.runs import maintenance
+    from rosenblatt.runs.export import to_json
 
     found: dict[str, Any]
     if rescue:
-        found = tidying.rescue(_url(store or outer), teller(as_json))
+        found = maintenance.rescue(_url(store or outer), teller(as_json))
         words = ", ".join(f"{n:,} of {n + lost:,} {table}" for table, (n, lost) in found.items() if n or lost)
         click.echo(to_json(found) if as_json else f"rescued: {words or 'nothing could be read'}")
         return
     with _opened(store or outer) as opened:
-        found = tidying.tidy(opened)
+        found = maintenance.tidy(opened)
     click.echo(
         to_json(found) if as_json else ", ".join(f"{what.replace('_', ' ')}: {n:,}" for what, n in found.items())
     )
@@ -335,8 +335,8 @@ def tidy(outer: str | None, rescue: bool, store: str | None, as_json: bool) -> N
 @contextmanager
 def _opened(place: str | None) -> Iterator[Store]:
     """The store to read, with what waited for it delivered."""
-    from rosenblatt.runs.spool import deliver_all
-    from rosenblatt.runs.store import Store
+    from rosenblatt.runs.store.store import Store
+    from rosenblatt.runs.tracking.spool import deliver_all
 
     store = Store(_url(place), create=False)
     try:
@@ -354,7 +354,7 @@ def _draw(curves: Mapping[str, Mapping[str, Points]], path: str) -> None:
 
 
 def _url(place: str | None) -> str:
-    from rosenblatt.runs.places import url_of
+    from rosenblatt.runs.store.locations import url_of
 
     url = url_of(place)
     if url is None:

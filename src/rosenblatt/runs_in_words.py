@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rosenblatt.runs.chunks import Points
+from rosenblatt.runs.store.curves import Points
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 32  # characters of a small curve

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rosenblatt.runs.batches import Batch
-from rosenblatt.runs.chunks import summary
-from rosenblatt.runs.store import Store
-from rosenblatt.runs.writer import points_of
+from rosenblatt.runs.store.curves import summary
+from rosenblatt.runs.store.records import Batch
+from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.writer import points_of
 
 
 class Server:

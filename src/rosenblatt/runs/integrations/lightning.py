@@ -1,0 +1,61 @@
+"""In: a run. Out: a logger with which Lightning's trainer reports to it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+if TYPE_CHECKING:
+    from rosenblatt.runs.tracking.run import Run
+
+
+def logger(run: Run) -> Any:
+    """The logger."""
+    return _Reporter(run)
+
+
+class _Reporter(Logger):
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    @property
+    def name(self) -> str:
+        """The experiment."""
+        return self._run.experiment
+
+    @property
+    def version(self) -> str:
+        """The run."""
+        return self._run.id
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *_args: Any, **_more: Any) -> None:
+        """Hyperparameters of the module and the data module."""
+        self._run.set_params(vars(params) if isinstance(params, Namespace) else dict(params))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """What modules log; the epoch comes with it, as a metric."""
+        self._run.log(metrics, step)
+
+    @rank_zero_only
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """The architecture."""
+        self._run.describe(model)
+
+    @rank_zero_only
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """The best checkpoint so far is kept at the end."""
+        self._checkpoint = checkpoint_callback
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """The optimizer's settings are known by then, and the best checkpoint."""
+        best = getattr(getattr(self, "_checkpoint", None), "best_model_path", "")
+        if best:
+            self._run.log_artifact(best, "best.ckpt", "model")
+        self._run.flush()

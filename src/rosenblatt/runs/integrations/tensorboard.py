@@ -1,0 +1,41 @@
+"""In: the curves of a run. Out: an event file that TensorBoard shows."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from rosenblatt.runs.store.curves import Points
+
+
+def write(folder: Path, curves: Mapping[str, Points], params: Mapping[str, str], started: float) -> None:
+    """One file of events in a folder. TensorBoard keeps values in 4 bytes, and so does the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"events.out.tfevents.{int(started)}.rosenblatt").open("wb") as file:
+        writer = RecordWriter(file)
+        writer.write(Event(wall_time=started, file_version="brain.Event:2").SerializeToString())
+        table = "\n".join(["|hyperparameter|value|", "|---|---|", *(f"|{k}|{v}|" for k, v in params.items())])
+        text = Summary.Value(tag="hyperparameters/text_summary")
+        text.metadata.plugin_data.plugin_name = "text"
+        text.tensor.dtype = 7  # text
+        text.tensor.tensor_shape.dim.add().size = 1
+        text.tensor.string_val.append(table.encode())
+        writer.write(Event(wall_time=started, summary=Summary(value=[text])).SerializeToString())
+        for name, points in curves.items():
+            for step, time, value in zip(*(column.tolist() for column in points), strict=True):
+                simple = Summary(value=[Summary.Value(tag=name, simple_value=_short(value))])
+                writer.write(Event(wall_time=time / 1e6, step=step, summary=simple).SerializeToString())
+        writer.flush()
+
+
+def _short(value: float) -> float:
+    """A value that 4 bytes hold; infinity where it is beyond them."""
+    try:
+        return struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")

@@ -1,0 +1,145 @@
+"""The real frameworks report to runs: Keras on each backend, Lightning, PyTorch, TensorFlow, scikit-learn."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rosenblatt.errors import RunError
+from rosenblatt.runs.store.queries import all_curves, details, find_runs
+from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.run import track
+
+KERAS = """
+import keras, numpy as np, rosenblatt
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32"); y = (x.sum(axis=1) > 0).astype("float32")
+model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1, "sigmoid")])
+model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
+with rosenblatt.track("keras", params={"backend": keras.backend.backend()}) as run:
+    model.fit(x, y, epochs=3, validation_split=0.25, verbose=0, callbacks=[run.keras_callback()])
+"""
+CUSTOM = """
+import tensorflow as tf, rosenblatt
+tf.random.set_seed(0)
+w = tf.Variable(0.0); optimizer = tf.keras.optimizers.SGD(0.1)
+with rosenblatt.track("custom") as run:
+    for step in range(5):
+        with tf.GradientTape() as tape:
+            loss = (w - 3.0) ** 2
+        optimizer.apply_gradients([(tape.gradient(loss, w), w)])
+        run.log({"loss": loss, "w": w}, step=tf.constant(step))
+"""
+
+
+@pytest.fixture
+def store(own_store):
+    found = Store(f"sqlite:///{own_store}/runs.db")
+    yield found
+    found.close()
+
+
+def run_script(code, **environment):
+    known = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", **environment}
+    done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.frameworks
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)])
+def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, backend):
+    pytest.importorskip("keras")
+    pytest.importorskip(backend)
+    run_script(KERAS, KERAS_BACKEND=backend)
+    known = details(store, find_runs(store)[0]["id"])
+    assert known["params"]["backend"]["value"] == backend
+    assert known["params"]["optimizer"]["value"] == "Adam"
+    assert float(known["params"]["learning_rate"]["value"]) == pytest.approx(0.01)
+    assert known["params"]["parameters"]["value"] == "49"
+    assert "Dense" in known["model"]
+    curves = all_curves(store, known["id"])
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"} <= curves.keys()
+    assert curves["val_loss"].steps.tolist() == [0, 1, 2]
+
+
+@pytest.mark.frameworks
+@pytest.mark.slow
+def test_a_custom_loop_of_tensorflow_logs_its_tensors(store):
+    pytest.importorskip("tensorflow")
+    run_script(CUSTOM)
+    found = all_curves(store, find_runs(store)[0]["id"])
+    assert found["loss"].values[0] == 9.0
+    assert found["w"].values[0] == pytest.approx(0.6)
+
+
+@pytest.mark.torch
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_reports_by_its_logger(store, tmp_path):
+    lightning = pytest.importorskip("lightning")
+    import torch
+
+    class Module(lightning.LightningModule):
+        def __init__(self, width=3):
+            super().__init__()
+            self.save_hyperparameters()
+            self.layer = torch.nn.Linear(2, width)
+
+        def training_step(self, batch, _):
+            loss = self.layer(batch).square().mean()
+            self.log("train_loss", loss, on_step=True)
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.parameters(), lr=0.02)
+
+    with track("lightning") as run:
+        trainer = lightning.Trainer(
+            max_epochs=2, logger=run.lightning_logger(), default_root_dir=tmp_path, log_every_n_steps=1,
+            enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+        )  # fmt: skip
+        module = Module()
+        trainer.fit(module, torch.utils.data.DataLoader(torch.ones(8, 2), batch_size=4))
+        run.describe(module, trainer.optimizers[0])
+    known = details(store, run.id)
+    assert known["params"]["width"]["value"] == "3"
+    assert known["params"]["optimizer"]["value"] == "AdamW"
+    assert all_curves(store, run.id)["train_loss"].steps.tolist() == [0, 1, 2, 3]
+    assert any(one["kind"] == "model" for one in known["artifacts"].values())
+
+
+@pytest.mark.torch
+def test_a_loop_of_pytorch_logs_its_tensors_and_settings(store):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+    groups = [{"params": model[0].parameters()}, {"params": model[2].parameters(), "lr": 0.5}]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    with track("torch", params={"momentum": 0.9}) as run:
+        run.describe(model, optimizer)
+        run.log({"loss": model(torch.ones(1, 3)).square().mean()}, step=torch.tensor(4))
+    known = details(store, run.id)
+    assert known["params"]["parameters"]["value"] == "21"
+    assert known["params"]["lr"]["value"] == "0.1"
+    assert known["params"]["lr of group 1"]["value"] == "0.5"
+    assert "ReLU" in known["model"]
+    assert known["metrics"]["loss"]["step"] == 4
+    assert known["seeds"]["torch"] == torch.initial_seed()
+
+
+def test_estimators_of_scikit_learn_tell_their_settings(store):
+    from sklearn.linear_model import LogisticRegression
+
+    with track("sklearn") as run:
+        run.describe(LogisticRegression(C=0.3))
+    known = details(store, run.id)
+    assert known["params"]["model"]["value"] == "LogisticRegression"
+    assert known["params"]["C"]["value"] == "0.3"
+
+
+def test_what_is_no_model_is_told(store):
+    with track("none") as run, pytest.raises(RunError, match="A model of PyTorch, Keras or scikit-learn was expected"):
+        run.describe("a string")

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+from rosenblatt.errors import FilterError, RunError
+from rosenblatt.runs.store.queries import find_runs
+from rosenblatt.runs.store.records import Batch
+from tests.runs.conftest import a_run
+
+
+@pytest.fixture
+def three(store):
+    batch = Batch()
+    for number, (activation, auc) in enumerate([("relu", 0.8), ("gelu", 0.95), ("relu", 0.92)]):
+        run = f"r{number}"
+        a_run(batch, run, "first" if number < 2 else "second", **{"auc": [0.99, auc], "val/loss": [0.5, float(number)]})
+        batch.params(run, {"activation": activation, "lr": 0.1 * number, "sizes": (64, 32), "deep": number == 1})
+        batch.tag(run, "who", "ana" if number else "bo's")
+        batch.tag(run, "build", str(1234567 + number))
+        batch.change(run, state="finished", ended=2_000_000_000.0)
+    a_run(batch, "r3", "second", broken=[float("nan")])
+    store.write(batch)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("params.activation = 'relu' and metrics.auc > 0.9", "2"),
+        ("params.activation = relu", "02"),
+        ('params.activation == "relu" AND NOT metrics.auc > 0.9', "0"),
+        ("params.activation != relu", "1"),
+        ("metrics.auc.best > 0.98 and metrics.auc.min < 0.9", "0"),
+        ("metrics.auc.step >= 1", "012"),
+        ("metrics.val/loss = 2", "2"),
+        ("metrics.`val/loss`.max >= 1", "12"),
+        ('metrics."val/loss" < 1', "0"),
+        ("metrics.broken = nan", "3"),
+        ("metrics.auc != nan", "012"),
+        ("metrics.auc is null", "3"),
+        ("params.lr is not null and params.lr in (0.1, 7)", "1"),
+        ("params.lr not in (0, 0.1)", "2"),
+        ("params.activation like '%el%'", "012"),
+        ("params.activation not like 're%'", "1"),
+        ("params.sizes = '64, 32'", "012"),
+        ("params.deep = true", "1"),
+        ("tags.who = 'bo''s'", "0"),
+        ("experiment = second or id = r0", "023"),
+        ("tags.build = 1234568", "1"),
+        ("params.activation like 'RE%'", "02"),
+        ("started > 2020", "0123"),
+        ("started < 2020", ""),
+        ("number = 3", ""),
+        ("(experiment = second or id = r0) and state = finished", "02"),
+        ("state = running", "3"),
+        ("started > 2020-01-01", "0123"),
+        ("started < '2020-01-01 10:00'", ""),
+        ("duration > 1e3", "012"),
+        ("kind = track and parent is null", "0123"),
+    ],
+)
+def test_a_filter_finds_what_it_says(three, where, expected):
+    assert sorted(one["id"] for one in find_runs(three, where)) == [f"r{number}" for number in expected]
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("-metrics.auc", "120"),
+        ("metrics.auc", "021"),
+        ("metrics.val/loss.min", "012"),
+        ("-params.lr", "210"),
+        ("id", "012"),
+    ],
+)
+def test_runs_are_sorted_with_those_that_have_no_value_last(three, sort, expected):
+    assert [one["id"] for one in find_runs(three, sort=sort)] == [f"r{number}" for number in f"{expected}3"]
+
+
+@pytest.mark.parametrize(
+    ("where", "message", "place"),
+    [
+        ("params.activation = and 3", "A number, or a word in quotes, was expected, but 'and' came", 20),
+        ("metrics.auc >", "but the filter ends", 13),
+        ("(metrics.auc > 3", r"'\)' was expected", 16),
+        ("metrics.auc > 3 foo", "'and', 'or' or the end was expected, but 'foo' came", 16),
+        ("metrics.auc ! 3", "but '!' came", 12),
+        ("metrics.auc > high", "A number was expected, but 'high' came", 14),
+        ("colour = 3", "A field was expected", 0),
+        ("'a' = 3", "A field such as", 0),
+        ("params.lr like 3", "A pattern in quotes", 15),
+        ("metrics.auc like '%a%'", "'like' is for words, but 'like' came", 12),
+        ("started not like '2%'", "'like' is for words", 12),
+        ("params.lr is 3", "null or not null", 13),
+        ("started > soon", "A time such as", 10),
+        ("params.x not = 3", "An operator", 13),
+        ("", "A field", 0),
+        ("number = abc", "A number was expected, but 'abc' came", 9),
+    ],
+)
+def test_a_wrong_filter_points_at_the_place(three, where, message, place):
+    from rosenblatt.runs.store.filters import condition
+
+    with pytest.raises(FilterError, match=message) as error:
+        condition(where)
+    assert str(error.value).splitlines()[-1].index("^") == place + 2
+
+
+def test_an_attribute_that_is_nearly_one_is_suggested(three):
+    with pytest.raises(FilterError, match="Did you mean 'state'"):
+        find_runs(three, "sttate = running")
+
+
+def test_a_name_that_no_run_has_is_told(three):
+    with pytest.raises(RunError, match=r"No run has a metric 'acu'\. Did you mean 'auc'"):
+        find_runs(three, "metrics.acu > 0.5")
+    assert find_runs(three, "metrics.auc > 2") == []
+
+
+def test_what_follows_a_field_to_sort_by_is_told(three):
+    with pytest.raises(FilterError, match="'desc' came"):
+        find_runs(three, sort="metrics.auc desc")

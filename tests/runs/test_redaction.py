@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from rosenblatt.runs.redaction import is_secret_file, masked, masked_arguments
+
+
+@pytest.mark.parametrize(
+    ("words", "secret"),
+    [
+        ("postgresql://ana:hunter2@db/runs", "hunter2"),
+        ("https://x-token:abc@git.example/repo.git", "abc"),
+        ("export API_KEY=abcdef123", "abcdef123"),
+        ('{"password": "tiger"}', "tiger"),
+        ("Authorization: token=ghp_abcdefghijklmnopqrstuvwxyz0123456789", "ghp_abcdefghijklmnopqrstuvwxyz0123456789"),
+        ("key AKIAIOSFODNN7EXAMPLE here", "AKIAIOSFODNN7EXAMPLE"),
+        ("auth: Bearer eyJhbGciOi.eyJzdWIiOiIx.SflKxwRJSM", "eyJhbGciOi"),
+        ("hf_abcdefghijklmnopqrstuvwxyz01234567", "hf_abcdefghijklmnopqrstuvwxyz01234567"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "MIIE"),
+    ],
+)
+def test_what_looks_like_a_credential_is_masked(words, secret):
+    assert secret not in masked(words)
+    assert "******" in masked(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "max_tokens=512",
+        "the author: ana",
+        "learning rate 0.1",
+        "https://example.org/a@b",
+        "tokenizer: bpe",
+        "task=risk-adjusted",
+    ],
+)
+def test_what_is_none_is_left_as_it_is(words):
+    assert masked(words) == words
+
+
+def test_a_name_may_tell_that_its_value_is_a_credential():
+    assert masked("abc", "db_password") == "******"
+    assert masked("abc", "n_tokens") == "abc"
+
+
+def test_credentials_after_options_are_masked():
+    words = ["train.py", "--lr", "0.1", "--api-key", "abc", "--token=xyz", "--password"]
+    assert masked_arguments(words) == ["train.py", "--lr", "0.1", "--api-key", "******", "--token=******", "--password"]
+
+
+def test_files_of_credentials_are_known_by_their_names():
+    assert all(is_secret_file(name) for name in (".env", ".env.local", "id_rsa", "server.pem", "credentials.json"))
+    assert not any(is_secret_file(name) for name in ("train.py", "environment.yml", "keys.py", "secretary.py"))
