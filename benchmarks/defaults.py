@@ -23,11 +23,11 @@ import polars as pl
 from quality import SHARED, TABLES, split
 from sklearn import datasets
 
-from rosenblatt.data.columns import of_types
-from rosenblatt.data.inference import infer
+from rosenblatt.data.schema.columns import of_types
+from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.splits import folds
-from rosenblatt.data.targets import Target
-from rosenblatt.data.tasks import ask
+from rosenblatt.data.tasks.target import Target
+from rosenblatt.data.tasks.task import ask
 from rosenblatt.learning import Data, learn
 from rosenblatt.scores import scores
 from rosenblatt.spec.spec import Spec

@@ -26,9 +26,9 @@ from rich.table import Table as Grid
 from torch import nn
 
 from rosenblatt import experiment
-from rosenblatt.data.images import Pictures, _simplejpeg, as_cell
-from rosenblatt.data.media import MediaRows, Ragged
-from rosenblatt.data.sources import read_table
+from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.images import Pictures, _simplejpeg, as_cell
+from rosenblatt.data.readers.files import read_table
 from rosenblatt.data.splits import deal
 from rosenblatt.networks.architectures import build
 from rosenblatt.networks.deep import Medium, build_deep

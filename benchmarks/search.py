@@ -38,10 +38,10 @@ import numpy as np
 import polars as pl
 from quality import SHARED, TABLES, split
 
-from rosenblatt.data.inference import infer
+from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.splits import Fold, validation_folds
-from rosenblatt.data.targets import Target
-from rosenblatt.data.tasks import ask
+from rosenblatt.data.tasks.target import Target
+from rosenblatt.data.tasks.task import ask
 from rosenblatt.learning import Data, Prepared
 from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, integer, log_uniform

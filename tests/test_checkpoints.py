@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from rosenblatt.checkpoints import JOURNAL, Keeper
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError
 from rosenblatt.learning import Data, Prepared
 from rosenblatt.searching import Search

@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import log_loss
 
 from rosenblatt.choosing import outcome
-from rosenblatt.data.columns import of_types
-from rosenblatt.data.targets import Target
+from rosenblatt.data.schema.columns import of_types
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, StoppedEarlyError
 from rosenblatt.learning import Data, Prepared
 from rosenblatt.model import Model

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.base import clone
 
-from rosenblatt.data.media import as_medium
+from rosenblatt.data.media.columns import as_medium
 from rosenblatt.deep_estimators import (
     CNNClassifier,
     CNNRegressor,

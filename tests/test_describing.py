@@ -7,9 +7,9 @@ import json
 import polars as pl
 import pytest
 
-from rosenblatt.data.columns import Column, Schema
-from rosenblatt.data.sources import Table
-from rosenblatt.data.tasks import ask
+from rosenblatt.data.readers.files import Table
+from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.tasks.task import ask
 from rosenblatt.describing import (
     columns_in_words,
     of_model,

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.sources import Table, read_table
+from rosenblatt.data.readers.files import Table, read_table
 from rosenblatt.errors import ModelFileError, SpecError, TableError
 from rosenblatt.experiment import Fitted, evaluate, fit, predict, save
 from rosenblatt.modelfile import load_model

@@ -2,8 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.columns import of_types
-from rosenblatt.data.targets import Target
+from rosenblatt.data.schema.columns import of_types
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
 from rosenblatt.explaining import described, go_back, walk
 from rosenblatt.learning import Data, learn

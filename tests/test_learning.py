@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from scipy.sparse import csr_array
 
-from rosenblatt.data.columns import of_types
-from rosenblatt.data.media import steps_column
+from rosenblatt.data.media.columns import steps_column
+from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.splits import Fold
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError
 from rosenblatt.learning import Data, Prepared, Stream, architecture_of, learn
 from rosenblatt.spec.spec import Spec

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.columns import of_types
-from rosenblatt.data.targets import Target
+from rosenblatt.data.schema.columns import of_types
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, TableError
 from rosenblatt.learning import Data, Stream, learn
 from rosenblatt.spec.spec import Spec

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from matplotlib.collections import LineCollection
 
-from rosenblatt.data.columns import of_types
-from rosenblatt.data.targets import Target
-from rosenblatt.data.transforms import Encoder
+from rosenblatt.data.encoding.encoder import Encoder
+from rosenblatt.data.schema.columns import of_types
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.architectures import Architecture

@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.columns import Column, Schema
-from rosenblatt.data.images import as_cell
-from rosenblatt.data.sources import Table
-from rosenblatt.data.targets import Target
-from rosenblatt.data.texts import Vocabulary
+from rosenblatt.data.encoding.vocabulary import Vocabulary
+from rosenblatt.data.media.images import as_cell
+from rosenblatt.data.readers.files import Table
+from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.problem import Asked, answered, pose, readable, text_to_score
 from rosenblatt.spec.spec import Spec

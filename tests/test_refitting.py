@@ -8,10 +8,10 @@ import pytest
 
 from rosenblatt.choosing import outcome
 from rosenblatt.clock import MARGIN, MOST, Clock
-from rosenblatt.data.columns import Column, Schema
-from rosenblatt.data.media import as_medium
+from rosenblatt.data.media.columns import as_medium
+from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.splits import Fold
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError
 from rosenblatt.learning import Data, Prepared
 from rosenblatt.planning import refits

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
-from rosenblatt.data.sources import Table
+from rosenblatt.data.readers.files import Table
 from rosenblatt.estimators import MLPClassifier, MLPRegressor
 from rosenblatt.experiment import fit
 from rosenblatt.plots import permutation_importance

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.scores import auc, baseline, f1, r2, scores, to_json
 
 RNG = np.random.default_rng(0)

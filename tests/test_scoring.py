@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.scoring import epoch_score
 
 RNG = np.random.default_rng(0)

@@ -8,9 +8,9 @@ import pytest
 
 from rosenblatt.checkpoints import Keeper
 from rosenblatt.choosing import outcome
-from rosenblatt.data.columns import of_types
+from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.splits import Fold
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, ModelFileError, SpecError, StoppedEarlyError
 from rosenblatt.learning import Data, Prepared
 from rosenblatt.planning import folds_of

@@ -8,8 +8,8 @@ pytest.importorskip("torch")
 
 
 from rosenblatt import CNNClassifier, RNNRegressor
-from rosenblatt.data.images import as_cell
-from rosenblatt.data.media import steps_column
+from rosenblatt.data.media.columns import steps_column
+from rosenblatt.data.media.images import as_cell
 from rosenblatt.errors import TableError
 from rosenblatt.torch_explaining import _parts, explain_row
 

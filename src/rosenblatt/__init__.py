@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rosenblatt.data.sources import read_table
+    from rosenblatt.data.readers.files import read_table
     from rosenblatt.deep_estimators import (
         CNNClassifier,
         CNNRegressor,
@@ -51,7 +51,7 @@ _HOMES = {
     "load_model": "modelfile",
     "log_uniform": "spec.dimensions",
     "predict": "experiment",
-    "read_table": "data.sources",
+    "read_table": "data.readers.files",
     "save": "experiment",
     "search": "function_search",
     "track": "runs.tracking.run",

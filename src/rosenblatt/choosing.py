@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.data.columns import Schema
+from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, listed
 from rosenblatt.model import Model
 from rosenblatt.searching import Search

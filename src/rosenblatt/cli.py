@@ -283,7 +283,7 @@ def evaluate(
     """
     check_places([report], inputs=[model, table])
     from rosenblatt import experiment
-    from rosenblatt.data.sources import read_text
+    from rosenblatt.data.readers.files import read_text
     from rosenblatt.modelfile import load_model
 
     say = teller(as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rosenblatt.data.targets import ALONE, Target
+from rosenblatt.data.tasks.target import ALONE, Target
 from rosenblatt.errors import SpecError
 from rosenblatt.spec.defaults import DEEP
 from rosenblatt.spec.fields import IMAGES

@@ -15,14 +15,14 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from rosenblatt.arguments import OVER_TIME, threads_of, with_hyperparameters
-from rosenblatt.data.columns import Schema
-from rosenblatt.data.frames import as_frame, is_frame
-from rosenblatt.data.images import as_cell
-from rosenblatt.data.inference import medium_in
-from rosenblatt.data.media import as_medium, medium_of, steps_column
-from rosenblatt.data.tags import check_tags, step_counts, unit_of_tags
-from rosenblatt.data.targets import Target, class_numbers
-from rosenblatt.data.windows import Windows
+from rosenblatt.data.media.columns import as_medium, medium_of, steps_column
+from rosenblatt.data.media.images import as_cell
+from rosenblatt.data.readers.frames import as_frame, is_frame
+from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.schema.inference import medium_in
+from rosenblatt.data.tasks.forecasting import Windows
+from rosenblatt.data.tasks.tagging import check_tags, step_counts, unit_of_tags
+from rosenblatt.data.tasks.target import Target, class_numbers
 from rosenblatt.errors import TableError, listed
 from rosenblatt.estimators import Network, ProbableClassifier, Regressor
 from rosenblatt.inputs import of_numpy

@@ -11,10 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from rosenblatt.data.columns import Column, Schema
-from rosenblatt.data.inference import infer
-from rosenblatt.data.sources import Table
-from rosenblatt.data.tasks import Question, ask, has_answers
+from rosenblatt.data.readers.files import Table
+from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.inference import infer
+from rosenblatt.data.tasks.task import Question, ask, has_answers
 from rosenblatt.errors import TableError, listed
 from rosenblatt.model import Model
 from rosenblatt.scores import Score

@@ -28,9 +28,9 @@ from sklearn.utils.validation import (
 )
 
 from rosenblatt.arguments import OVER_TIME, seed_of, threads_of, with_hyperparameters
-from rosenblatt.data.columns import Schema
-from rosenblatt.data.frames import as_frame, is_frame
-from rosenblatt.data.targets import Target, class_numbers
+from rosenblatt.data.readers.frames import as_frame, is_frame
+from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.tasks.target import Target, class_numbers
 from rosenblatt.errors import TableError, listed
 from rosenblatt.inputs import alike, of_numpy, schema_of, typed, with_weight
 from rosenblatt.learning import Data, Stream, learn

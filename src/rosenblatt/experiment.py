@@ -17,13 +17,13 @@ import polars as pl
 
 from rosenblatt.checkpoints import Keeper
 from rosenblatt.choosing import CANDIDATES, Outcome, outcome
-from rosenblatt.data.columns import Schema
-from rosenblatt.data.images import Policy
-from rosenblatt.data.perception import TextEncoding
-from rosenblatt.data.sources import Table
-from rosenblatt.data.tags import step_counts, unit_of_tags
-from rosenblatt.data.targets import Target
-from rosenblatt.data.windows import Windows
+from rosenblatt.data.encoding.media_encodings import TextEncoding
+from rosenblatt.data.media.images import Policy
+from rosenblatt.data.readers.files import Table
+from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.tasks.forecasting import Windows
+from rosenblatt.data.tasks.tagging import step_counts, unit_of_tags
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, TableError, listed
 from rosenblatt.learning import Prepared, ScoreOf, Watch, learn
 from rosenblatt.model import Model

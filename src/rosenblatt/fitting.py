@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rosenblatt import experiment
-from rosenblatt.data.sources import Table, read_text
+from rosenblatt.data.readers.files import Table, read_text
 from rosenblatt.errors import StoppedEarlyError
 from rosenblatt.experiment import Fitted, Searching
 from rosenblatt.options import columns, read

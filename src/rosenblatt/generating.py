@@ -53,7 +53,7 @@ def written(
     """The text piece by piece. Raises TableError for a model that learnt no language."""
     import numpy as np
 
-    from rosenblatt.data.perception import TextEncoding
+    from rosenblatt.data.encoding.media_encodings import TextEncoding
     from rosenblatt.networks.deep import Deep
     from rosenblatt.training.torch_language import continued
 

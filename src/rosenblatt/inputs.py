@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, issparse
 
-from rosenblatt.data.columns import Column, Schema, of_types
-from rosenblatt.data.frames import as_frame
-from rosenblatt.data.media import medium_of
+from rosenblatt.data.media.columns import medium_of
+from rosenblatt.data.readers.frames import as_frame
+from rosenblatt.data.schema.columns import Column, Schema, of_types
 from rosenblatt.errors import TableError
 from rosenblatt.learning import Data
 

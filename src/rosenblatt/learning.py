@@ -14,11 +14,11 @@ import polars as pl
 from scipy.sparse import csr_array, issparse, vstack
 
 from rosenblatt.combinations import check, check_media
-from rosenblatt.data.columns import Schema
-from rosenblatt.data.media import Inputs, MediaRows, kinds_of_media, row_hashes
+from rosenblatt.data.encoding.encoder import Encoder
+from rosenblatt.data.media.columns import Inputs, MediaRows, kinds_of_media, row_hashes
+from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold, deal, validation_folds
-from rosenblatt.data.targets import Target
-from rosenblatt.data.transforms import Encoder
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial, csr_parts
 from rosenblatt.networks.architectures import Architecture, build

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, issparse
 
-from rosenblatt.data.columns import Schema
-from rosenblatt.data.frames import as_frame
-from rosenblatt.data.media import Inputs, MediaRows, has_media
-from rosenblatt.data.targets import Target
-from rosenblatt.data.transforms import CHUNK, Encoder
+from rosenblatt.data.encoding.encoder import CHUNK, Encoder
+from rosenblatt.data.media.columns import Inputs, MediaRows, has_media
+from rosenblatt.data.readers.frames import as_frame
+from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep

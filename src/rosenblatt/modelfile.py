@@ -23,9 +23,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from rosenblatt.data.columns import Schema
-from rosenblatt.data.targets import Target
-from rosenblatt.data.transforms import Encoder
+from rosenblatt.data.encoding.encoder import Encoder
+from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, SpecError, StorageError
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.deep import architecture_from

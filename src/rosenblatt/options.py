@@ -10,7 +10,7 @@ import click
 from rosenblatt.spec.spec import HYPERPARAMETERS, Hyperparameter, in_words
 
 if TYPE_CHECKING:
-    from rosenblatt.data.sources import Table
+    from rosenblatt.data.readers.files import Table
 
 SECTIONS = {"network": "The network", "training": "Training", "data": "Data", "search": "The search"}
 
@@ -119,7 +119,7 @@ def teller(as_json: bool) -> Callable[[str], None]:
 
 def read(path: str, header: bool | None, encoding: str | None, say: Callable[[str], None]) -> Table:
     """The table of a file; what was read leniently is said. Raises TableError."""
-    from rosenblatt.data.sources import read_table
+    from rosenblatt.data.readers.files import read_table
 
     table = read_table(path, header=header, encoding=encoding)
     say(f"{path}: {table.frame.height:,} rows, {table.frame.width} columns")

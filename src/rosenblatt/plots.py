@@ -18,7 +18,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from sklearn import metrics
 
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
 from rosenblatt.model import Model
 from rosenblatt.networks.architectures import Architecture

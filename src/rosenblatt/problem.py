@@ -9,18 +9,18 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.arguments import OVER_TIME
-from rosenblatt.data.columns import Column, Schema
-from rosenblatt.data.images import Policy, look_at
-from rosenblatt.data.inference import infer
-from rosenblatt.data.languages import first_rows, pieces, with_next
-from rosenblatt.data.media import KINDS as MEDIA
-from rosenblatt.data.sources import Table
+from rosenblatt.data.encoding.vocabulary import Vocabulary
+from rosenblatt.data.media.columns import KINDS as MEDIA
+from rosenblatt.data.media.images import Policy, look_at
+from rosenblatt.data.readers.files import Table
+from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.splits import train_test
-from rosenblatt.data.tags import unit_of_tags
-from rosenblatt.data.targets import Target
-from rosenblatt.data.tasks import Question, ask, column_name, has_answers, read_answers
-from rosenblatt.data.texts import Vocabulary
-from rosenblatt.data.windows import END, Windows
+from rosenblatt.data.tasks.forecasting import END, Windows
+from rosenblatt.data.tasks.language_modeling import first_rows, pieces, with_next
+from rosenblatt.data.tasks.tagging import unit_of_tags
+from rosenblatt.data.tasks.target import Target
+from rosenblatt.data.tasks.task import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import SpecError, TableError, listed
 from rosenblatt.learning import Data

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.columns import Schema
-from rosenblatt.data.media import row_hashes
-from rosenblatt.data.targets import Target
+from rosenblatt.data.media.columns import row_hashes
+from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, StorageError, StoreError
 from rosenblatt.learning import Data
 from rosenblatt.model import Model

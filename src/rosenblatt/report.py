@@ -11,7 +11,7 @@ import jinja2
 import polars as pl
 
 from rosenblatt import plots
-from rosenblatt.data.frames import as_frame
+from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.describing import of_model
 from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.experiment import Fitted

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 
 
 @dataclass(frozen=True)

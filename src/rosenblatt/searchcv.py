@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from rosenblatt.arguments import seed_of, threads_of
 from rosenblatt.choosing import outcome
-from rosenblatt.data.columns import Schema
+from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError, TableError, nearest
 from rosenblatt.estimators import Network

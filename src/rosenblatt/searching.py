@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rosenblatt.clock import Clock
-from rosenblatt.data.media import kinds_of_media
+from rosenblatt.data.media.columns import kinds_of_media
 from rosenblatt.errors import SpecError
 from rosenblatt.lane_crew import LaneCrew
 from rosenblatt.learning import Prepared, ScoreOf, form_of

@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.networks.architectures import Architecture, build
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows

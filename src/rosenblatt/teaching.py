@@ -78,7 +78,7 @@ def explain(
     if plot and Path(plot).suffix.lower() not in FORMATS:
         raise TableError(f"{plot!r} asks for a picture of another format than {', '.join(FORMATS)}. Choose one.")
     from rosenblatt import explaining, telling
-    from rosenblatt.data.tasks import has_answers, read_answers
+    from rosenblatt.data.tasks.task import has_answers, read_answers
     from rosenblatt.modelfile import load_model
 
     loaded, say = load_model(model), teller(as_json)
@@ -117,7 +117,7 @@ def _explain_media(
 ) -> None:
     """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
     from rosenblatt import telling
-    from rosenblatt.data.windows import Windows
+    from rosenblatt.data.tasks.forecasting import Windows
     from rosenblatt.torch_explaining import explain_row
 
     windows = Windows.model_validate(model.facts["windows"]) if "windows" in model.facts else None
@@ -267,9 +267,9 @@ def _lesson(
     path: str, target: str | None, header: bool | None, encoding: str | None, spec: Spec, say: Callable[[str], None]
 ) -> tuple[Rows, list[str], list[str]]:
     """The rows of a table, encoded as for a perceptron, the names of the inputs, and the classes."""
-    from rosenblatt.data.inference import infer
-    from rosenblatt.data.tasks import ask, column_name, has_answers
-    from rosenblatt.data.transforms import Encoder
+    from rosenblatt.data.encoding.encoder import Encoder
+    from rosenblatt.data.schema.inference import infer
+    from rosenblatt.data.tasks.task import ask, column_name, has_answers
     from rosenblatt.spec.defaults import resolve
     from rosenblatt.training.dense import Rows
 

@@ -17,8 +17,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from rosenblatt.data.media import Inputs
-from rosenblatt.data.perception import ImageEncoding, TextEncoding
+from rosenblatt.data.encoding.media_encodings import ImageEncoding, TextEncoding
+from rosenblatt.data.media.columns import Inputs
 from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.model import Model, table_of
 from rosenblatt.networks.deep import Deep, Embed, Summary, flat

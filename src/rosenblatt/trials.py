@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.splits import Fold
-from rosenblatt.data.targets import Target
-from rosenblatt.data.transforms import Encoder
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError
 from rosenblatt.learning import architecture_of, trained_network
 from rosenblatt.model import TrainedTrial

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rosenblatt.data.images import Pictures, as_cell
-from rosenblatt.data.media import MediaRows, Ragged
+from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.images import Pictures, as_cell
 from rosenblatt.networks.architectures import build
 from rosenblatt.networks.deep import Medium, build_deep
 from rosenblatt.spec.defaults import resolve

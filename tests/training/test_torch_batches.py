@@ -7,8 +7,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from rosenblatt.data.images import Pictures, as_cell
-from rosenblatt.data.media import MediaRows
+from rosenblatt.data.media.columns import MediaRows
+from rosenblatt.data.media.images import Pictures, as_cell
 from rosenblatt.training.torch_batches import Resident
 from rosenblatt.training.torch_dealing import Changes, Dealt, Way
 from tests.training.media import member_of, rows_of

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from rosenblatt.data.images import Pictures, as_cell
+from rosenblatt.data.media.images import Pictures, as_cell
 from rosenblatt.errors import SpecError
 from rosenblatt.training import torch_lanes
 from rosenblatt.training.losses import LOSSES

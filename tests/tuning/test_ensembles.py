@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, mean_pinball_loss, mean_squared_error
 
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.tuning.ensembles import greedy_weights, optimism, row_losses, within_one_error
 
 RNG = np.random.default_rng(0)

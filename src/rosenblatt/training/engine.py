@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from rosenblatt.data.media import MediaRows
+from rosenblatt.data.media.columns import MediaRows
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
 from rosenblatt.training import dense, likeness, perceptron

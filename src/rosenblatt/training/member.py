@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from rosenblatt.data.media import MediaRows
+from rosenblatt.data.media.columns import MediaRows
 from rosenblatt.networks.architectures import Architecture, trimmed
 from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.initializers import first_deep_parameters, first_parameters

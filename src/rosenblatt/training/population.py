@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from rosenblatt.data.media import MediaRows
+from rosenblatt.data.media.columns import MediaRows
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Engine, Table, engine_of
 from rosenblatt.training.kernels import start_step_compiler

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rosenblatt.data.images import Pictures
-from rosenblatt.data.media import MediaRows, Ragged
+from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.images import Pictures
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
 from rosenblatt.training.dense import Rows

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosenblatt.data.images import Pictures
-from rosenblatt.data.media import MediaRows, Ragged
+from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.images import Pictures
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import Member

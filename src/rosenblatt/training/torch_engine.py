@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from rosenblatt.data.media import MediaRows, Ragged
+from rosenblatt.data.media.columns import MediaRows, Ragged
 from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
 from rosenblatt.training.dense import Rows

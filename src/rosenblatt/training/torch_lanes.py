@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosenblatt.data.media import MediaRows
+from rosenblatt.data.media.columns import MediaRows
 from rosenblatt.errors import SpecError, listed
 from rosenblatt.networks.deep import Deep
 from rosenblatt.training.dense import Recipe, Rows

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rosenblatt.data.targets import Target
+from rosenblatt.data.tasks.target import Target
 
 ROUNDS = 40  # picks of the greedy selection
 RESAMPLES = 200  # of the bootstrap

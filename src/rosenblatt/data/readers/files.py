@@ -1,0 +1,332 @@
+"""In: the path of a file. Out: its table, every cell of a text file as the text it holds, and what was found out.
+
+What a file is, is told by its first bytes, not by its name: gzip, Parquet, Arrow, JSON; all else is delimited text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import gzip
+import io
+import re
+import zipfile
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import charset_normalizer
+import polars as pl
+
+from rosenblatt.data.media.images import is_image
+from rosenblatt.data.schema.cells import MARKERS
+from rosenblatt.errors import TableError, listed
+
+SAMPLE = 1 << 18  # bytes looked at to find out encoding, separator and header
+SAMPLE_LINES = 200
+SEPARATORS = ";\t|,"  # of those that agree equally, the first
+BINARY_HINTS = {
+    b"PK\x03\x04": "a spreadsheet or a damaged zip archive",
+    b"\x89PNG": "a picture",
+    b"%PDF": "a PDF",
+    b"\xff\xd8\xff": "a picture",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it was read, and what its reader found out on the way."""
+
+    frame: pl.DataFrame
+    source: str
+    notes: tuple[str, ...] = ()
+    target: str = ""  # the column to predict, where what was read says so, as folders for the classes do
+    test: Table | None = None  # rows to test on that were beside it
+    texts: tuple[str, ...] = ()  # columns that hold texts, however short
+    aside: tuple[str, ...] = ()  # columns that are learnt from only if asked for
+    name: str = ""  # the column that tells rows apart, where they are files or texts
+
+    @property
+    def whole(self) -> pl.DataFrame:
+        """All rows, those to test on last."""
+        return pl.concat([self.frame, self.test.frame]) if self.test else self.frame
+
+    @property
+    def to_score(self) -> Table:
+        """The rows to test on, where there are such; else all."""
+        return self.test or self
+
+
+def read_table(path: str | Path, *, header: bool | None = None, encoding: str | None = None) -> Table:
+    """Read CSV, TSV, other delimited text, JSON lines (each also gzipped), Parquet, Arrow or Feather; or a folder or
+    zip archive of images, texts or sequences.
+
+    Args:
+        path: the file or folder.
+        header: whether delimited text begins with the columns' names; None finds out.
+        encoding: of the text, such as utf-8 or cp1252; None finds out.
+
+    Raises:
+        TableError: if the file is missing, empty, damaged, or holds no table.
+    """
+    path = Path(path)
+    if path.is_dir() or zipfile.is_zipfile(path):
+        from rosenblatt.data.readers.folders import read_collection
+
+        return read_collection(path)
+    content, sample = _first_bytes(path)
+    try:
+        frame, notes = _read(path if content is None else content, sample, header, encoding)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0].rstrip(". ")
+        raise TableError(f"{str(path)!r} cannot be read as a table: {reason}. The file may be damaged.") from error
+    except OSError as error:
+        raise TableError(f"{str(path)!r} cannot be read: {error}. The file may be damaged.") from error
+    except TableError as error:
+        raise TableError(f"{str(path)!r}: {error}") from error
+    if frame.height == 0:
+        raise TableError(f"{str(path)!r} holds no rows, only the names of {frame.width} columns.")
+    return Table(_beside(frame, path.parent), str(path), notes)
+
+
+def read_content(content: bytes) -> Table:
+    """The table of a file that is in memory. Raises TableError."""
+    if not content.strip():
+        raise TableError("it is empty")
+    frame, notes = _read(content, content[:SAMPLE], None, None)
+    return Table(frame, "", notes)
+
+
+def read_text(path: str | Path) -> Table:
+    """A table of one row and one column, `text`: a whole file. Raises TableError where there is no text."""
+    path = Path(path)
+    try:
+        text = decoded(path.read_bytes())
+    except OSError as error:
+        raise TableError(f"{str(path)!r} cannot be read: {error.strerror}. Check its name.") from error
+    if not text.strip():
+        raise TableError(f"{str(path)!r} is empty, but a text was expected.")
+    return Table(pl.DataFrame({"text": [text]}), str(path), texts=("text",))
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file, in whatever encoding it is."""
+    return content.decode(_encoding(content), errors="replace")
+
+
+def _beside(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """The table, with names of images made whole paths, where these stand beside it."""
+    for name in frame.columns:
+        cells = frame[name].drop_nulls() if frame[name].dtype == pl.String else frame[name].head(0)
+        if len(cells) and is_image(cells[0]) and (folder / cells[0]).is_file():
+            paths = [None if cell is None else str((folder / cell).absolute()) for cell in frame[name]]
+            frame = frame.with_columns(pl.Series(name, paths, pl.String))
+    return frame
+
+
+def _first_bytes(path: Path) -> tuple[bytes | None, bytes]:
+    """The unpacked content of a gzipped file, else None; and the first bytes of what is to be read."""
+    try:
+        with path.open("rb") as file:
+            sample = file.read(SAMPLE)
+        content = gzip.decompress(path.read_bytes()) if sample.startswith(b"\x1f\x8b") else None
+    except FileNotFoundError:
+        raise TableError(f"There is no file {str(path)!r}. Check its name and folder.") from None
+    except IsADirectoryError:
+        raise TableError(f"{str(path)!r} is a folder, but a file with a table was expected.") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise TableError(f"{str(path)!r} cannot be read: {error}. The file may be damaged.") from error
+    sample = sample if content is None else content[:SAMPLE]
+    if not sample.strip():
+        raise TableError(f"{str(path)!r} is empty, but a table was expected.")
+    for magic, what in BINARY_HINTS.items():
+        if sample.startswith(magic):
+            raise TableError(
+                f"{str(path)!r} is {what}, but a table was expected: CSV, TSV, JSON lines, Parquet or Arrow."
+            )
+    return content, sample
+
+
+def _read(
+    source: Path | bytes, sample: bytes, header: bool | None, encoding: str | None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    if sample.startswith(b"PAR1"):
+        return pl.read_parquet(opened), ()
+    if sample.startswith(b"ARROW1"):
+        return pl.read_ipc(opened), ()
+    if sample.startswith(b"FEA1"):
+        raise TableError("this is a Feather file of version 1, which is no longer read. Write it again as version 2.")
+    if re.match(rb'\s*\{\s*["}]', sample):
+        return pl.read_ndjson(opened, infer_schema_length=None), ()
+    if re.match(rb"\s*\[\s*[\[{\]]", sample):
+        return pl.read_json(opened, infer_schema_length=None), ()
+    return _read_delimited(source, sample, header, encoding)
+
+
+def _read_delimited(
+    source: Path | bytes, sample: bytes, header: bool | None, encoding: str | None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    if b"\x00" in sample and not encoding and not sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise TableError("it holds binary data, but a table was expected: CSV, TSV, JSON lines, Parquet or Arrow.")
+    found = encoding or _encoding(sample)
+    try:
+        text = codecs.getincrementaldecoder(found)(errors="strict").decode(sample)
+    except LookupError:
+        raise TableError(f"there is no encoding {found!r}; utf-8, cp1252 and utf-16 are some.") from None
+    except UnicodeDecodeError as error:
+        raise TableError(f"its text is not {found} ({error}). Give its encoding, such as --encoding cp1252.") from error
+    lines = text.splitlines()[: SAMPLE_LINES + 1]
+    lines = lines[:-1] if len(lines) > SAMPLE_LINES else lines
+    separator = _separator(lines)
+    skipped = _lines_above(lines, separator)
+    cells = _cells(lines[skipped:], separator)
+    has_header = _has_header(cells) if header is None else header
+    try:
+        frame = _parse(source, found, separator, has_header, skipped)
+    except pl.exceptions.ComputeError as error:
+        if "utf-8" in str(error) and encoding is None:  # beyond the sample
+            whole = source if isinstance(source, bytes) else source.read_bytes()
+            found = _encoding(whole)
+            frame = _parse(whole, found, separator, has_header, skipped)
+        else:
+            raise _ragged(source, found, separator, skipped) or error from error
+    names, notes = _names(cells[0] if cells else [], frame.width, has_header)
+    frame.columns = names
+    if skipped:
+        notes.append(f"{skipped} line{'s' * (skipped > 1)} above the table left out: {lines[0][:40]!r}")
+    frame = _without_void(frame, cells[0] if has_header and cells else None, notes)
+    if found not in ("utf-8", "utf-8-sig"):
+        notes.append(f"read as {found} text")
+    if separator != ",":
+        notes.append(f"columns are separated by {SEPARATOR_NAMES[separator]}")
+    if not has_header and header is None:
+        notes.append(f"no line with names was found: the columns are {listed(names, 2)}")
+    return frame, tuple(notes)
+
+
+SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def _without_void(frame: pl.DataFrame, header: list[str] | None, notes: list[str]) -> pl.DataFrame:
+    """The table without empty lines, and without columns that have neither name nor value."""
+    if frame.width > 1:
+        void = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        if void.any():
+            notes.append(f"{void.sum()} empty lines left out")
+            frame = frame.filter(~void)
+    if header is not None:
+        nameless = [name for i, name in enumerate(frame.columns) if i >= len(header) or not header[i].strip()]
+        frame = frame.drop(name for name in nameless if frame[name].null_count() == frame.height)
+    return frame
+
+
+def _lines_above(lines: list[str], separator: str) -> int:
+    """Lines above the table, such as a title or `sep=;`: those of one cell before the first of the usual width."""
+    if lines[0].lower().startswith("sep="):
+        return 1
+    cells = _cells(lines, separator)
+    usual = Counter(map(len, cells)).most_common(1)[0][0] if cells else 1
+    above = next((i for i, row in enumerate(cells) if len(row) == usual), 0)
+    return above if usual > 1 and all(sum(map(bool, row)) <= 1 for row in cells[:above]) else 0
+
+
+def _parse(source: Path | bytes, encoding: str, separator: str, has_header: bool, skipped: int) -> pl.DataFrame:
+    if encoding not in ("utf-8", "utf-8-sig"):
+        whole = source if isinstance(source, bytes) else source.read_bytes()
+        source = whole.decode(encoding, errors="replace").encode()
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    return pl.read_csv(opened, separator=separator, has_header=has_header, infer_schema=False, skip_lines=skipped)
+
+
+def _encoding(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+        return "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
+    except UnicodeDecodeError:
+        telling = b"\n".join(line for line in data.splitlines() if not line.isascii())
+        likely = charset_normalizer.from_bytes(telling[:SAMPLE])
+        chaos = min((guess.chaos for guess in likely), default=0)
+        best = [name for guess in likely if guess.chaos == chaos for name in guess.could_be_from_charset]
+        return best[0] if best and "cp1252" not in best else "cp1252"
+
+
+def _separator(lines: list[str]) -> str:
+    """The separator that cuts most lines into the same number of cells, more than one; the comma where none does."""
+
+    def agreement(separator: str) -> float:
+        widths = Counter(len(row) for row in _cells(lines, separator) if row)
+        width, rows = widths.most_common(1)[0] if widths else (1, 0)
+        return rows / widths.total() if width > 1 else 0.0
+
+    best = max(SEPARATORS, key=agreement)
+    return best if agreement(best) > 0 else ","
+
+
+def _cells(lines: list[str], separator: str) -> list[list[str]]:
+    """The cells of the first lines, as far as they can be told: a cell may be longer than Python's reader allows."""
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        rows.extend(csv.reader(lines, delimiter=separator))
+    return rows
+
+
+def _has_header(cells: list[list[str]]) -> bool:
+    """Whether the first row names the columns: one of its words stands above a column of numbers, or, where there is no
+    such column, its cells differ from each other and none is a number or comes again in its column."""
+    first, *rest = ([cell.strip() for cell in row] for row in cells if row) if cells else ([],)
+    columns = list(zip(*(row for row in rest if len(row) == len(first)), strict=False))
+    for name, column in zip(first, columns, strict=False):
+        is_word = not _is_number(name) and name.lower() not in MARKERS
+        if is_word and sum(map(_is_number, column)) > len(column) / 2:
+            return True
+    if any(_is_number(cell) for cell in first):
+        return False
+    if not columns:
+        return True
+    again = any(name in column for name, column in zip(first, columns, strict=False))
+    return len(set(first)) == len(first) and not again
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", ""))
+    except ValueError:
+        return False
+    return True
+
+
+def _names(first: list[str], width: int, has_header: bool) -> tuple[list[str], list[str]]:
+    """The columns' names without blanks round them; those without a name, and repeated ones, get one."""
+    if not has_header:
+        return [f"column_{i}" for i in range(1, width + 1)], []
+    names: list[str] = []
+    notes: list[str] = []
+    for i in range(1, width + 1):
+        plain = first[i - 1].strip().strip("\ufeff") if i <= len(first) else ""
+        name = plain or f"column_{i}"
+        while name in names:
+            name = f"{name}_{i}"
+        if plain in names:
+            notes.append(f"two columns are named {plain!r}: the later one is read as {name!r}")
+        names.append(name)
+    return names, notes
+
+
+def _ragged(source: Path | bytes, encoding: str, separator: str, skipped: int) -> TableError | None:
+    """Where a line has more cells than the first one, if that is what is wrong."""
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    rows = csv.reader(io.StringIO(data.decode(encoding, errors="replace"), newline=""), delimiter=separator)
+    for _ in range(skipped):
+        next(rows)
+    width = len(next(rows))
+    for row in rows:
+        if len(row) > width:
+            return TableError(
+                f"line {rows.line_num} has {len(row)} cells, but the first has {width}. Correct that line."
+            )
+    return None

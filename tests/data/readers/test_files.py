@@ -1,0 +1,160 @@
+import gzip
+
+import polars as pl
+import pytest
+
+from rosenblatt.data.readers.files import read_table
+from rosenblatt.errors import TableError
+
+FRAME = pl.DataFrame({"a": [1.5, 2.0], "b": ["x", None]})
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("comma.csv", "a,b\n1.5,x\n2,y\n"),
+        ("semicolon.csv", "a;b\n1.5;x\n2;y\n"),
+        ("tab.tsv", "a\tb\n1.5\tx\n2\ty\n"),
+        ("bar.txt", "a|b\n1.5|x\n2|y\n"),
+        ("windows.csv", "a,b\r\n1.5,x\r\n2,y\r\n"),
+        ("quoted.csv", '"a","b"\n"1.5","x"\n"2","y"'),
+        ("bom.csv", b"\xef\xbb\xbfa,b\n1.5,x\n2,y\n"),
+        ("utf16.csv", "a,b\n1.5,x\n2,y\n".encode("utf-16")),
+        ("packed.csv.gz", gzip.compress(b"a,b\n1.5,x\n2,y\n", mtime=0)),
+        ("blank names.csv", " a , b \n1.5,x\n2,y\n"),
+    ],
+)
+def test_reads_delimited_text_however_it_is_written(tmp_path, name, content):
+    frame = read_table(write(tmp_path / name, content)).frame
+    assert frame.columns == ["a", "b"]
+    assert frame.rows() == [("1.5", "x"), ("2", "y")]
+
+
+@pytest.mark.parametrize(
+    "name", ["t.parquet", "t.arrow", "t.feather", "t.jsonl", "t.jsonl.gz", "t.json", "misnamed.csv"]
+)
+def test_reads_typed_formats_by_their_content(tmp_path, name):
+    path = tmp_path / name
+    if name in ("t.parquet", "misnamed.csv"):
+        FRAME.write_parquet(path)
+    elif name in ("t.arrow", "t.feather"):
+        FRAME.write_ipc(path)
+    elif name == "t.json":
+        FRAME.write_json(path)
+    else:
+        text = FRAME.write_ndjson().encode()
+        path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    assert read_table(path).frame.equals(FRAME)
+
+
+def test_fields_may_hold_separators_quotes_and_line_breaks(tmp_path):
+    path = write(tmp_path / "t.csv", 'a,b\n1,"x, ""y"""\n2,"two\nlines"\n')
+    assert read_table(path).frame["b"].to_list() == ['x, "y"', "two\nlines"]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("1.5,2,yes\n2,3,no\n", ["column_1", "column_2", "column_3"]),
+        ("red,yes\nblue,no\nred,no\n", ["column_1", "column_2"]),
+        ("color,sold\nred,yes\nblue,no\n", ["color", "sold"]),
+        ("a,a,,b\n1,2,3,4\n", ["a", "a_2", "column_3", "b"]),
+        ("x\n1\n2\n", ["x"]),
+        ("2019,2020,y\n1,2,0\n3,4,1\n", ["2019", "2020", "y"]),
+        ("5,?,3\n1,2,0\n3,4,1\n", ["column_1", "column_2", "column_3"]),
+        ("x_duplicated_a,x_duplicated_b\n1,2\n", ["x_duplicated_a", "x_duplicated_b"]),
+        ("0,13;0,25\n0,5;1,5\n", ["column_1", "column_2"]),
+        ("[kg],y\n1,2\n", ["[kg]", "y"]),
+        ("People of 2024\n\na;b\n1;2\n3;4\n", ["a", "b"]),
+        ("sep=;\na;b\n1;2\n3;4\n", ["a", "b"]),
+        ("a;b;\n1;2;\n3;4;\n", ["a", "b"]),
+        ("{kg},y\n1,2\n", ["{kg}", "y"]),
+    ],
+)
+def test_finds_out_whether_the_first_line_names_the_columns(tmp_path, content, columns):
+    assert read_table(write(tmp_path / "t.csv", content)).frame.columns == columns
+
+
+def test_header_can_be_given(tmp_path):
+    path = write(tmp_path / "t.csv", "1,2\n3,4\n")
+    assert read_table(path, header=True).frame.columns == ["1", "2"]
+    assert read_table(path, header=False).frame.height == 2
+
+
+def test_real_tables_without_header_are_recognized(shared_data):
+    for name, rows in (("iris-noheader.csv", 150), ("wine-noheader.csv", 178)):
+        table = read_table(shared_data / name)
+        assert table.frame.height == rows
+        assert any("no line with names" in note for note in table.notes)
+    assert read_table(shared_data / "adult-train.csv").frame.columns[0] == "age"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+def test_western_encodings_are_found_out_and_told(tmp_path, encoding):
+    text = "name,city\n" + "José Núñez,Köln\nBjörn,Malmö\nZoë,Besançon\n" * 20
+    table = read_table(write(tmp_path / "t.csv", text.encode(encoding)))
+    assert table.frame.row(0) == ("José Núñez", "Köln")
+    assert any("read as" in note for note in table.notes)
+
+
+def test_another_encoding_after_many_plain_lines_is_found_too(tmp_path):
+    content = b"name,n\n" + b"Anna,1\n" * 100_000 + "José,2\n".encode("cp1252")
+    assert read_table(write(tmp_path / "t.csv", content)).frame["name"][-1] == "José"
+
+
+def test_encoding_can_be_given(tmp_path):
+    path = write(tmp_path / "t.csv", "name,n\nŁódź,1\n".encode("cp1250"))
+    assert read_table(path, encoding="cp1250").frame["name"][0] == "Łódź"
+    with pytest.raises(TableError, match="its text is not ascii"):
+        read_table(path, encoding="ascii")
+    with pytest.raises(TableError, match="there is no encoding 'klingon'"):
+        read_table(path, encoding="klingon")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.csv", b"", "is empty"),
+        ("blank.csv", b" \n\n", "is empty"),
+        ("names.csv", b"a,b\n", "holds no rows, only the names of 2 columns"),
+        ("ragged.csv", b"a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, but the first has 2"),
+        ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 1000, mtime=0)[:40], "may be damaged"),
+        ("cut.parquet", b"PAR1abc", "may be damaged"),
+        ("book.xlsx", b"PK\x03\x04xyz", "is a spreadsheet or a damaged zip archive"),
+        ("bytes.csv", bytes(range(256)) * 20, "expected|not"),
+        ("bad.jsonl", b'{"a": 1}\n{"a":', "may be damaged"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_the_reason(tmp_path, name, content, message):
+    with pytest.raises(TableError, match=message) as caught:
+        read_table(write(tmp_path / name, content))
+    assert name in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(TableError, match="There is no file"):
+        read_table(tmp_path / "none.csv")
+    with pytest.raises(TableError, match="is empty, but images, texts or sequences"):
+        read_table(tmp_path)
+
+
+def test_a_cell_may_be_very_long(tmp_path):
+    path = write(tmp_path / "t.csv", "a,b\n1," + "x" * 300_000 + "\n2,y\n")
+    assert read_table(path).frame["b"].str.len_chars().to_list() == [300_000, 1]
+
+
+def test_empty_lines_are_no_rows_and_lines_above_the_table_are_said(tmp_path):
+    table = read_table(write(tmp_path / "t.csv", "My table\na,b\n1,2\n\n3,4\n,\n\n"))
+    assert table.frame.rows() == [("1", "2"), ("3", "4")]
+    assert table.notes == ("1 line above the table left out: 'My table'", "3 empty lines left out")
+
+
+def test_a_model_is_no_table(tmp_path):
+    path = write(tmp_path / "m.rosenblatt", (100).to_bytes(8, "little") + b'{"__metadata__":{}}' + bytes(500))
+    with pytest.raises(TableError, match="holds binary data"):
+        read_table(path)

@@ -1,0 +1,90 @@
+import datetime as dt
+
+import polars as pl
+import pytest
+
+from rosenblatt.data.schema.columns import of_types
+from rosenblatt.data.schema.inference import infer
+from rosenblatt.errors import TableError
+
+TRAINING = pl.DataFrame(
+    {"n": [str(i * 1.5) for i in range(40)], "c": ["a", "b"] * 20, "d": ["2020-01-01", "2020-01-02"] * 20}
+)
+SCHEMA = infer(TRAINING, 64)
+
+
+def test_a_missing_column_is_refused_and_the_nearest_named():
+    with pytest.raises(TableError, match=r"lacks 'n'.*Did you mean 'N'\?"):
+        SCHEMA.read(TRAINING.rename({"n": "N"}))
+
+
+def test_more_columns_in_another_order_are_read_alike():
+    other = TRAINING.with_columns(extra=pl.lit(1)).select("extra", "d", "c", "n")
+    assert SCHEMA.read(other).equals(SCHEMA.read(TRAINING))
+
+
+def test_the_same_values_typed_or_as_text_are_read_alike():
+    typed = TRAINING.with_columns(pl.col("n").cast(pl.Float64), pl.col("d").str.to_date())
+    assert SCHEMA.read(typed).equals(SCHEMA.read(TRAINING))
+
+
+def test_words_where_numbers_or_dates_were_are_refused():
+    with pytest.raises(TableError, match="'n' held numbers when the model learnt, but 40 of these 40 cells are none"):
+        SCHEMA.read(TRAINING.with_columns(n=pl.lit("many")))
+    with pytest.raises(TableError, match="'d' held dates"):
+        SCHEMA.read(TRAINING.with_columns(d=pl.lit("soon")))
+
+
+def test_one_stray_word_is_missing():
+    assert SCHEMA.read(pl.DataFrame({"n": ["1", "oops"], "c": ["a", "new"], "d": ["?", "2020-01-01"]})).row(1) == (
+        None, "new", 18262.0, 1.0, 3.0
+    )  # fmt: skip
+
+
+def test_infinity_is_refused_later_too():
+    with pytest.raises(TableError, match="infinite number in row 2"):
+        SCHEMA.read(TRAINING[:2].with_columns(n=pl.Series(["1", "-inf"])))
+
+
+def test_types_of_a_frame_say_what_columns_hold():
+    frame = pl.DataFrame(
+        {
+            "i": [1, 2],
+            "f": [1.5, None],
+            "b": [True, False],
+            "s": ["1", "2"],
+            "c": pl.Series(["a", "b"], dtype=pl.Categorical),
+            "d": [dt.date(2020, 1, 1), None],
+        }
+    )
+    assert [column.kind for column in of_types(frame).columns] == [
+        "number",
+        "number",
+        "boolean",
+        "category",
+        "category",
+        "date",
+    ]
+    (column,) = of_types(pl.DataFrame({"l": [[1, 2], [3]]})).columns
+    assert (column.kind, column.asked) == ("sequence", True)
+    with pytest.raises(TableError, match="'o' holds values of type Object"):
+        of_types(pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}))
+
+
+def test_booleans_are_the_same_as_words_and_as_1_and_0():
+    schema = infer(pl.DataFrame({"b": [True, False, None]}), 64)
+    for cells in (["yes", "no", ""], ["1", "0", "?"], [1, 0, None], [1.0, 0.0, None], ["TRUE", "False", "na"]):
+        assert schema.read(pl.DataFrame({"b": cells}))["b"].to_list() == ["true", "false", None]
+
+
+def test_lists_where_numbers_were_and_words_where_days_were_are_refused():
+    with pytest.raises(TableError, match="'n' held numbers when the model learnt, but now List"):
+        SCHEMA.read(TRAINING[:2].with_columns(n=pl.Series([[1], [2]])))
+    typed = of_types(pl.DataFrame({"d": [dt.date(2020, 1, 1)]}))
+    with pytest.raises(TableError, match="'d' held dates when the model learnt"):
+        typed.read(pl.DataFrame({"d": ["next tuesday", "later"]}))
+
+
+def test_parts_of_a_date_do_not_collide_with_columns_of_that_name():
+    frame = pl.DataFrame({"d": [dt.date(2020, 1, 1), dt.date(2021, 1, 1)], "d (day)": [1.0, 2.0]})
+    assert of_types(frame).read(frame).columns == ["d (day)'", "d (month)", "d (weekday)", "d (hour)", "d (day)"]

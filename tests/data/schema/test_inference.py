@@ -1,0 +1,167 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from rosenblatt.data.schema.inference import infer
+from rosenblatt.errors import TableError
+
+RNG = np.random.default_rng(0)
+N = 200
+
+
+def kind_of(cells, name="x"):
+    return infer(pl.DataFrame({name: cells}), 64).columns[0]
+
+
+def read(cells, name="x"):
+    frame = pl.DataFrame({name: cells})
+    return infer(frame, 64).read(frame)
+
+
+def text(values):
+    return [str(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["1", " 2 ", "3.5", "-4e2"], [1, 2, 3.5, -400]),
+        (["1", "?", "NA", "n/a", "", None, "2", "-", "NULL", "nan"], [1, *[None] * 5, 2, *[None] * 3]),
+        (["1,234.5", "12", "1,000,000"], [1234.5, 12, 1e6]),
+        (["1.234,5", "12", "1.000.000,25"], [1234.5, 12, 1000000.25]),
+        (["1 234", "5 000 000", "12"], [1234, 5e6, 12]),
+        (["1'234.5", "12"], [1234.5, 12]),
+        (["3,5", "4,25"], [3.5, 4.25]),
+        (["$1,200", "$ 7", "-$3.50"], [1200, 7, -3.5]),
+        (["12 %", "7%"], [12, 7]),
+    ],
+)
+def test_numbers_are_read_however_they_are_written(cells, numbers):
+    assert read(cells)["x"].to_list() == numbers
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["yes", "No", " YES", "no"], "boolean"),
+        (["true", "false", "True"], "boolean"),
+        ([True, False, None], "boolean"),
+        (["red", "blue", "red"], "category"),
+        ([1, 2, 2, 4], "number"),
+        (["a", "a", "a"], "constant"),
+        ([5.0, 5.0], "constant"),
+        (["?", "", None], "empty"),
+        ([float("nan"), None], "empty"),
+        (["2020-01-31", "2021-12-01"], "date"),
+        (["31.01.2020", "01.12.2021"], "date"),
+        (["01/31/2020 10:30", "12/01/2021 11:00"], "date"),
+        (["12:30", "09:15"], "date"),
+        (["2020-01-31T10:00:00Z", "2020-02-01T11:30:00Z"], "date"),
+        (["2024-01-02T10:01:00+02:00", "2024-02-02T11:30:00+02:00"], "date"),
+        (text(range(N)), "identifier"),
+        ([f"user-{i}" for i in range(N)], "identifier"),
+        ([f"the quick brown fox number {i} jumps over it" for i in range(N)], "text"),
+        (text(RNG.normal(size=N)), "number"),
+        ([[1, 2], [3]], "sequence"),
+        ([["a"], ["b"]], "nested"),
+        (["a.png", "b.JPG"], "image"),
+        (["a", "1", "2", "b"] * 10, "category"),
+        ([f"A/{i}" if i % 3 else str(i) for i in range(N)], "identifier"),
+    ],
+)
+def test_kinds_are_told_from_the_cells(cells, kind):
+    assert kind_of(cells).kind == kind
+
+
+def test_numbers_in_order_of_the_rows_or_named_as_such_are_identifiers_and_said():
+    assert kind_of(text(RNG.permutation(N)), "customer_id").kind == "identifier"
+    assert kind_of(text(RNG.permutation(N)), "income").kind == "number"
+    assert "left out" in kind_of(text(range(1, N + 1)), "income").note
+
+
+def test_identifiers_beyond_53_bits_are_recognized():
+    assert kind_of([str(10**17 + 7 * i) for i in RNG.permutation(N)], "user_id").kind == "identifier"
+    assert kind_of([10**17 + 7 * int(i) for i in RNG.permutation(N)], "user_id").kind == "identifier"
+
+
+def test_many_categories_are_said():
+    column = kind_of([f"c{i % 90}" for i in range(900)])
+    assert column.kind == "category"
+    assert "90 categories: the 64 most frequent" in column.note
+
+
+def test_a_few_stray_words_among_numbers_are_missing_and_said():
+    cells = text(RNG.normal(size=N))
+    cells[100] = "oops"
+    column = kind_of(cells)
+    assert column.kind == "number"
+    assert column.missing == 1
+    assert "'oops'" in column.note
+    assert read(cells)["x"].null_count() == 1
+
+
+def test_a_word_that_stands_for_missing_all_over_a_column_of_numbers_is_missing():
+    cells = ["unknown" if i % 3 == 0 else str(i / 7) for i in range(N)]
+    assert kind_of(cells).kind == "number"
+    assert read(cells)["x"].null_count() == len(cells[::3])
+
+
+def test_a_column_that_changes_kind_half_way_is_refused_with_the_rows():
+    cells = text(RNG.normal(size=N)) + ["abc"] * 40
+    with pytest.raises(TableError, match=r"changes kind half-way: .* in row 1, but words such as 'abc' in row 201"):
+        kind_of(cells)
+
+
+def test_an_infinite_number_is_refused_with_its_row():
+    for cells in (["1", "?", "inf"], [1.0, None, float("inf")]):
+        with pytest.raises(TableError, match="infinite number in row 3"):
+            kind_of(cells)
+
+
+def test_dates_become_day_month_weekday_and_hour():
+    frame = read(["2024-02-29 06:30", "2023-12-31 18:00", None])
+    assert frame.columns == ["x (day)", "x (month)", "x (weekday)", "x (hour)"]
+    assert frame.row(0) == (19782 + 6.5 / 24, 2, 4, 6.5)
+    assert frame.row(2) == (None, None, None, None)
+
+
+def test_real_tables_have_the_kinds_their_publishers_say(shared_data):
+    from rosenblatt.data.readers.files import read_table
+
+    kinds = {c.name: c.kind for c in infer(read_table(shared_data / "adult-train.csv").frame, 64).columns}
+    assert [name for name, kind in kinds.items() if kind == "number"] == [
+        "age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week"
+    ]  # fmt: skip
+    autos = {c.name: c for c in infer(read_table(shared_data / "auto_imports.csv").frame, 64).columns}
+    assert (autos["normalized_losses"].kind, autos["normalized_losses"].missing) == ("number", 37)
+    assert autos["num_doors"].kind == "category"
+
+
+def test_a_point_is_one_of_thousands_where_the_table_has_decimal_commas():
+    frame = pl.DataFrame(
+        {"x": ["1.535", "2.851", "432"], "z": ["219,35", "1,5", "7,25"], "w": ["0.535", "2.851", "3.5"]}
+    )
+    read = infer(frame, 64).read(frame)
+    assert read["x"].to_list() == [1535, 2851, 432]
+    assert read["w"].to_list() == [0.535, 2.851, 3.5]
+    alone = frame.select("x")
+    assert infer(alone, 64).read(alone)["x"].to_list() == [1.535, 2.851, 432]
+
+
+def test_years_are_no_identifiers_and_identifiers_can_be_kept():
+    assert kind_of(text(range(1900, 2020)), "year").kind == "number"
+    frame = pl.DataFrame({"t": text(range(N)), "name": [f"user-{i}" for i in range(N)]})
+    kept = infer(frame, 64).keeping(["t", "name"])
+    assert [column.kind for column in kept.columns] == ["number", "category"]
+    assert kept.read(frame).dtypes == [pl.Float64, pl.String]
+
+
+def test_dates_that_could_be_read_two_ways_are_said():
+    assert "day/month/year would fit too" in kind_of(["01/02/2020", "03/04/2021"]).note
+    assert kind_of(["01/22/2020", "03/04/2021"]).note == "read as month/day/year"
+    assert kind_of(["22/01/2020", "03/04/2021"]).note == "read as day/month/year"
+
+
+def test_iso_dates_are_read_whatever_was_learnt():
+    schema = infer(pl.DataFrame({"d": ["22/01/2020", "03/04/2021"]}), 64)
+    assert schema.read(pl.DataFrame({"d": ["2020-01-22"]}))["d (day)"][0] == 18283
