@@ -30,8 +30,8 @@ from rosenblatt.data.media.columns import MediaRows, Ragged
 from rosenblatt.data.media.images import Pictures, _simplejpeg, as_cell
 from rosenblatt.data.readers.files import read_table
 from rosenblatt.data.splits import deal
-from rosenblatt.networks.architectures import build
 from rosenblatt.networks.deep import Medium, build_deep
+from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows

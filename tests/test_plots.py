@@ -12,7 +12,7 @@ from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.networks.architectures import Architecture
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.plots import (
     Picture,
     calibration,

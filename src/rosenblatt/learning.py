@@ -21,8 +21,8 @@ from rosenblatt.data.splits import Fold, deal, validation_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial, csr_parts
-from rosenblatt.networks.architectures import Architecture, build
 from rosenblatt.networks.deep import Deep, Medium, build_deep
+from rosenblatt.networks.dense import Architecture, build
 from rosenblatt.spec.defaults import DEEP, cores_for, resolve
 from rosenblatt.spec.fields import class_name
 from rosenblatt.spec.spec import Spec

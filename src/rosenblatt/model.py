@@ -17,8 +17,8 @@ from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
-from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Table, outputs

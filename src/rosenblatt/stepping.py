@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.networks.architectures import Architecture, build
+from rosenblatt.networks.dense import Architecture, build
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.engine import Engine, engine_of

@@ -4,8 +4,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Conv, Deep, Medium, Pool, Residual, Summary, after, architecture_from, build_deep
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rosenblatt.networks.architectures import Architecture, build
+from rosenblatt.networks.dense import Architecture, build
 from rosenblatt.networks.initializers import BIASES, WEIGHTS, first_parameters
 from rosenblatt.spec.spec import Spec
 

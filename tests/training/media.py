@@ -6,8 +6,8 @@ import numpy as np
 
 from rosenblatt.data.media.columns import MediaRows, Ragged
 from rosenblatt.data.media.images import Pictures, as_cell
-from rosenblatt.networks.architectures import build
 from rosenblatt.networks.deep import Medium, build_deep
+from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rosenblatt.networks.activations import ACTIVATIONS
-from rosenblatt.networks.architectures import build
+from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training import dense

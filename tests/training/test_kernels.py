@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.networks.architectures import build
+from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.kernels import kernels_of, recipe_of, shape_of

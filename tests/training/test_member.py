@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.networks.architectures import build
+from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Rows

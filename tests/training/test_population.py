@@ -6,7 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from rosenblatt.networks.architectures import build
+from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training import dense

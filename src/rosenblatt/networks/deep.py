@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rosenblatt.networks.architectures import Architecture, Name, Part
+from rosenblatt.networks.dense import Architecture, Name, Part
 from rosenblatt.spec.network import NetworkSpec
 
 GATES = {"elman": 1, "gru": 3, "lstm": 4}

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from rosenblatt.networks.activations import ACTIVATIONS
-from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import GATES, Colors, Conv, Deep, Embed, LayerNorm, Norm, Recurrent, flat, parameters_of
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.spec.network import NetworkSpec
 
 Rng = np.random.Generator

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from rosenblatt.data.media.columns import MediaRows
-from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.training import dense, likeness, perceptron
 from rosenblatt.training.dense import Kernels, Recipe, Rows
 from rosenblatt.training.kernels import kernels_of, shape_of, start_step_compiler, with_step

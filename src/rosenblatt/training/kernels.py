@@ -16,8 +16,8 @@ from numba.np.numpy_support import from_dtype
 from rosenblatt.compiled import address, is_compiled
 from rosenblatt.errors import SpecError
 from rosenblatt.networks.activations import ACTIVATIONS
-from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Kernels, Pass, Recipe, Rows, Shape, State, descend
 from rosenblatt.training.losses import LINKS, LOSSES

@@ -9,8 +9,8 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from rosenblatt.data.media.columns import MediaRows
-from rosenblatt.networks.architectures import Architecture, trimmed
 from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.dense import Architecture, trimmed
 from rosenblatt.networks.initializers import first_deep_parameters, first_parameters
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.dense import Recipe, Rows, State

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from rosenblatt.data.media.columns import MediaRows, Ragged
 from rosenblatt.data.media.images import Pictures
-from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.torch_dealing import Changes, Dealt, Way
 from rosenblatt.training.torch_forward import Batch

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from rosenblatt.data.media.columns import MediaRows, Ragged
-from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.training.dense import Rows
 from rosenblatt.training.member import Member
 from rosenblatt.training.schedules import factors

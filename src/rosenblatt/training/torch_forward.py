@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rosenblatt.networks.architectures import Architecture
 from rosenblatt.networks.deep import (
     GROUPS,
     Activate,
@@ -31,6 +30,7 @@ from rosenblatt.networks.deep import (
     Residual,
     Summary,
 )
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.training.normalization import EPSILON, RUNNING
 from rosenblatt.training.torch_random import Noise
 

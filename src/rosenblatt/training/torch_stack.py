@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rosenblatt.networks.architectures import Architecture, Part
 from rosenblatt.networks.deep import Colors, Deep, Summary, flat
+from rosenblatt.networks.dense import Architecture, Part
 from rosenblatt.training.dense import Recipe
 from rosenblatt.training.member import Member
 from rosenblatt.training.optimizers import OPTIMIZERS as COMPILED

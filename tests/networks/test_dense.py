@@ -1,6 +1,6 @@
 import numpy as np
 
-from rosenblatt.networks.architectures import Architecture, build, trimmed
+from rosenblatt.networks.dense import Architecture, build, trimmed
 from rosenblatt.spec.spec import Spec
 
 
