@@ -30,8 +30,8 @@ import numpy as np
 from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.dense import Rows
-from rosenblatt.training.engine import outputs
+from rosenblatt.training.backend import outputs
+from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import cores, train
 

@@ -34,10 +34,10 @@ from rosenblatt.networks.deep import Medium, build_deep
 from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.dense import Rows
+from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import cores, train
-from rosenblatt.training.torch_engine import learner
+from rosenblatt.training.torch.engine import learner
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 console = Console()

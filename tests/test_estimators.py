@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from rosenblatt.errors import DivergedError, SpecError, TableError
 from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
-from rosenblatt.training.perceptron import RULES
+from rosenblatt.training.compiled.perceptron import RULES
 
 REPEATS = (
     "training goes by minibatches in random order: a row of weight 2 is met once an epoch with twice the step, the "

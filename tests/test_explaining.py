@@ -8,7 +8,7 @@ from rosenblatt.errors import TableError
 from rosenblatt.explaining import described, go_back, walk
 from rosenblatt.learning import Data, learn
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.losses import LOSSES
+from rosenblatt.training.compiled.losses import LOSSES
 
 RNG = np.random.default_rng(0)
 FRAME = pl.DataFrame(

@@ -382,10 +382,10 @@ def test_generate_refuses_models_of_other_tasks(run, names):
 @pytest.mark.slow
 @pytest.mark.torch
 def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatch):
-    monkeypatch.setattr("rosenblatt.training.torch_engine.precision_of_cpu", lambda: "mixed")
+    monkeypatch.setattr("rosenblatt.training.torch.engine.precision_of_cpu", lambda: "mixed")
     monkeypatch.setattr("rosenblatt.learning.cores", lambda: 2)
     assert run("fit", "photos", "--kind", "cnn", *CNN)[0] == 0
-    monkeypatch.setattr("rosenblatt.training.torch_engine.precision_of_cpu", lambda: "float32")
+    monkeypatch.setattr("rosenblatt.training.torch.engine.precision_of_cpu", lambda: "float32")
     monkeypatch.setattr("rosenblatt.learning.cores", lambda: 1)
     (first,) = find_runs(Store(url_of(None)))
     status, out, _ = run("runs", "reproduce", first["id"], "--json")
@@ -412,7 +412,7 @@ def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
 @pytest.mark.slow
 @pytest.mark.torch
 def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_path, monkeypatch):
-    from rosenblatt.training import torch_lanes
+    from rosenblatt.training.torch import lanes as torch_lanes
 
     seen, whole = [], torch_lanes.Lanes.epoch
 

@@ -5,7 +5,7 @@ from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.stepping import GATES, gate, steps
 from rosenblatt.telling import plane
-from rosenblatt.training.dense import Rows
+from rosenblatt.training.compiled.mlp import Rows
 
 
 def lesson(rows, classes=2, epochs=30, **changes):

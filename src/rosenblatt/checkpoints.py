@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from rosenblatt.errors import ModelFileError
 from rosenblatt.searching import Search
-from rosenblatt.training.dense import State
+from rosenblatt.training.compiled.mlp import State
 from rosenblatt.training.member import Member, Record
 from rosenblatt.trials import Trial
 

@@ -35,7 +35,7 @@ from rosenblatt.scores import Score, baseline, forecast_scores, of_steps, scores
 from rosenblatt.searching import Progress, Search
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.kernels import start_step_compiler
+from rosenblatt.training.compiled.dispatch import start_step_compiler
 from rosenblatt.training.population import Score as EpochScore
 
 ENDING = 3.0  # seconds kept for what comes after a search, besides predictions: writing the model, reading it again

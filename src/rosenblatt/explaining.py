@@ -14,10 +14,10 @@ import polars as pl
 
 from rosenblatt.errors import TableError
 from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.networks.activations import ACTIVATIONS
-from rosenblatt.training.kernels import shape_of
-from rosenblatt.training.losses import EXPONENTIAL, LINKS, LOSSES, SIGMOID, SOFTMAX, predict_from_sums
-from rosenblatt.training.normalization import EPSILON
+from rosenblatt.training.compiled.activations import ACTIVATIONS
+from rosenblatt.training.compiled.dispatch import shape_of
+from rosenblatt.training.compiled.losses import EXPONENTIAL, LINKS, LOSSES, SIGMOID, SOFTMAX, predict_from_sums
+from rosenblatt.training.compiled.normalization import EPSILON
 
 PARAMETERS = {"focal": "focal_gamma", "huber": "huber_delta", "quantile": "quantile", "hinge": "hinge_margin"}
 

@@ -55,7 +55,7 @@ def written(
 
     from rosenblatt.data.encoding.media_encodings import TextEncoding
     from rosenblatt.networks.deep import Deep
-    from rosenblatt.training.torch_language import continued
+    from rosenblatt.training.torch.generation import continued
 
     if model.target.task != "language":
         raise TableError(

@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from rosenblatt.errors import SpecError
-from rosenblatt.training.dense import Rows
+from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member
 from rosenblatt.training.population import Telling, cores, noted
 from rosenblatt.trials import Done, Unit
@@ -29,7 +29,7 @@ class LaneCrew(Telling):
     threads = IN_FLIGHT
 
     def __init__(self, device: str) -> None:
-        from rosenblatt.training.torch_lanes import device_of
+        from rosenblatt.training.torch.lanes import device_of
 
         super().__init__()
         self._device, self._waiting, self._more = device_of(device), deque[Unit](), Condition()
@@ -70,7 +70,7 @@ class LaneCrew(Telling):
 
     def _train(self) -> None:
         """Train what waited longest, and with it all that is of its shape."""
-        from rosenblatt.training.torch_lanes import Shape, shape_of, train_lanes
+        from rosenblatt.training.torch.lanes import Shape, shape_of, train_lanes
 
         first = self._begin(self._take(0))
         if first is None:

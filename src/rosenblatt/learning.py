@@ -26,8 +26,8 @@ from rosenblatt.networks.dense import Architecture, build
 from rosenblatt.spec.defaults import DEEP, cores_for, resolve
 from rosenblatt.spec.fields import class_name
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.dense import Rows
-from rosenblatt.training.engine import Table
+from rosenblatt.training.backend import Table
+from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member, Record, go_on, new_member, take
 from rosenblatt.training.population import Score, cores, train
 from rosenblatt.training.rows import SparseRows
@@ -277,7 +277,7 @@ def _resolved(spec: Spec, data: Data, target: Target) -> Spec:
     chosen = resolve(spec, len(data.y), numeric, of_texts="text" in media and target.task != "language")
     halves = kind == "cnn" or (kind == "rnn" and chosen.network.cell == "lstm")
     if halves and spec.training.device == "cpu" and spec.training.precision == "auto":
-        from rosenblatt.training.torch_engine import precision_of_cpu
+        from rosenblatt.training.torch.engine import precision_of_cpu
 
         chosen = chosen.replace(precision=precision_of_cpu())
     if spec.training.label_smoothing == "auto" and "cross_entropy" not in target.loss:

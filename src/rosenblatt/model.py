@@ -20,8 +20,8 @@ from rosenblatt.errors import TableError
 from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.dense import Architecture
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.dense import Rows
-from rosenblatt.training.engine import Table, outputs
+from rosenblatt.training.backend import Table, outputs
+from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.population import cores
 from rosenblatt.training.rows import SparseRows
 

@@ -21,8 +21,8 @@ from rosenblatt.lane_crew import LaneCrew
 from rosenblatt.learning import Prepared, ScoreOf, form_of
 from rosenblatt.planning import check_search, folds_of, memory_of, refits, rungs_of
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.dense import Recipe
-from rosenblatt.training.kernels import recipe_of
+from rosenblatt.training.compiled.dispatch import recipe_of
+from rosenblatt.training.compiled.mlp import Recipe
 from rosenblatt.training.member import Member
 from rosenblatt.training.population import LISTEN, Crew, Score
 from rosenblatt.trials import Done, Trial, Unit

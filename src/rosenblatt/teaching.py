@@ -20,7 +20,7 @@ from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 
 if TYPE_CHECKING:
     from rosenblatt.model import Model
-    from rosenblatt.training.dense import Rows
+    from rosenblatt.training.compiled.mlp import Rows
 
 FORMATS = (".svg", ".png", ".pdf")
 FULL = 12  # inputs or units of a layer that are all shown; of larger ones the largest
@@ -271,7 +271,7 @@ def _lesson(
     from rosenblatt.data.schema.inference import infer
     from rosenblatt.data.tasks.task import ask, column_name, has_answers
     from rosenblatt.spec.defaults import resolve
-    from rosenblatt.training.dense import Rows
+    from rosenblatt.training.compiled.mlp import Rows
 
     if target is None:
         raise TableError("A table's classes are needed: name their column with --target.")

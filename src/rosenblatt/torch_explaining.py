@@ -22,10 +22,10 @@ from rosenblatt.data.media.columns import Inputs
 from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.model import Model, table_of
 from rosenblatt.networks.deep import Deep, Embed, Summary, flat
-from rosenblatt.training.torch_batches import Resident
-from rosenblatt.training.torch_engine import said, stacked
-from rosenblatt.training.torch_forward import Batch, Stacked
-from rosenblatt.training.torch_stack import CPU
+from rosenblatt.training.torch.batches import Resident
+from rosenblatt.training.torch.engine import said, stacked
+from rosenblatt.training.torch.forward import Batch, Stacked
+from rosenblatt.training.torch.stack import CPU
 
 Method = Literal["gradients", "grad_cam", "occlusion"]
 STEPS = 32  # of the way from an empty input

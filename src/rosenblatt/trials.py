@@ -15,7 +15,7 @@ from rosenblatt.errors import SpecError
 from rosenblatt.learning import architecture_of, trained_network
 from rosenblatt.model import TrainedTrial
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.engine import Table, outputs
+from rosenblatt.training.backend import Table, outputs
 from rosenblatt.training.member import Member, new_member
 from rosenblatt.training.population import Score, advance
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.networks.activations import ACTIVATIONS
-from rosenblatt.networks.initializers import BIASES, WEIGHTS
 from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
-from rosenblatt.training.likeness import KERNELS
-from rosenblatt.training.normalization import NORMALIZATIONS
-from rosenblatt.training.optimizers import OPTIMIZERS
-from rosenblatt.training.perceptron import RULES
+from rosenblatt.training.compiled.activations import ACTIVATIONS
+from rosenblatt.training.compiled.kernel_perceptron import KERNELS
+from rosenblatt.training.compiled.normalization import NORMALIZATIONS
+from rosenblatt.training.compiled.optimizers import OPTIMIZERS
+from rosenblatt.training.compiled.perceptron import RULES
+from rosenblatt.training.initializers import BIASES, WEIGHTS
 from rosenblatt.training.schedules import SCHEDULES
 
 

@@ -10,7 +10,7 @@ from rosenblatt.networks.deep import Medium, build_deep
 from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.dense import Rows
+from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member, new_member
 
 N, LEARNT = 96, 78

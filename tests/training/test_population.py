@@ -9,16 +9,16 @@ import pytest
 from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training import dense
-from rosenblatt.training.engine import sums_of
+from rosenblatt.training.backend import sums_of
+from rosenblatt.training.compiled import mlp
+from rosenblatt.training.compiled.perceptron import RULES
 from rosenblatt.training.member import new_member
-from rosenblatt.training.perceptron import RULES
 from rosenblatt.training.population import train
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 6)).astype(np.float32)
 Y = (X[:, 0] * X[:, 1] > 0).astype(np.float32)
-ROWS = dense.Rows(X, Y.reshape(-1, 1), np.ones(200, np.float32))
+ROWS = mlp.Rows(X, Y.reshape(-1, 1), np.ones(200, np.float32))
 SPECS = [
     {"hidden_sizes": (16,), "dropout": 0.2},
     {"hidden_sizes": (8, 8, 8), "activation": "gelu", "optimizer": "momentum", "learning_rate": 0.05, "batch_size": 7},

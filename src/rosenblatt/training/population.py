@@ -17,11 +17,11 @@ from typing import Any, cast
 import numpy as np
 
 from rosenblatt.data.media.columns import MediaRows
-from rosenblatt.training.dense import Rows
-from rosenblatt.training.engine import Engine, Table, engine_of
-from rosenblatt.training.kernels import start_step_compiler
+from rosenblatt.training.backend import Engine, Table, engine_of
+from rosenblatt.training.compiled.dispatch import start_step_compiler
+from rosenblatt.training.compiled.early_stopping import BEST_EPOCH, BEST_SCORE, FAILED, PARAMETERS
+from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member, Record
-from rosenblatt.training.watched import BEST_EPOCH, BEST_SCORE, FAILED, PARAMETERS
 
 LISTEN = 0.2  # seconds after which the thread that waits for records looks whether it was interrupted
 GLANCE = 0.05  # seconds after which a member reports, where nothing is to be done between its epochs
@@ -132,7 +132,7 @@ def train(
 
 def _train_on_device(members: Sequence[Member], rows: Table, score: Score | None) -> Generator[Record, None, None]:
     """Train members of one shape as one, on the device they ask for; yields as `train` does."""
-    from rosenblatt.training.torch_lanes import by_shape, device_of, train_lanes
+    from rosenblatt.training.torch.lanes import by_shape, device_of, train_lanes
 
     device, crew = device_of(members[0].spec.training.device), Crew(1)
     number = {id(member): index for index, member in enumerate(members)}

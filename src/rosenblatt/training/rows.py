@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import overload
 
-from rosenblatt.compiled import prefetch, real
+from rosenblatt.training.compiled.jit import prefetch, real
 
 LINE = 16  # numbers of a cache line
 

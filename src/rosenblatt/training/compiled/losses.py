@@ -1,0 +1,251 @@
+"""In: the network's last weighted sums z and the targets t. Out: the loss, and its gradient with respect to z.
+
+To add a loss: its kernel here, a line in `LOSSES`, and what the network then predicts in `LINKS`. Each gradient is that
+of loss and output activation together, which is why it is short.
+
+z and the gradient d are (B, K); t is (B, 1) class numbers for losses of classes, else (B, K) zeros and ones, or values.
+weight (B,) is that of the rows. `a` is the share of the target that label smoothing spreads evenly (Szegedy et al.
+2016, section 7); `b` is a number of the loss's own. All return the sum of the rows' weighted losses, and write to d.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rosenblatt.training.compiled.activations import log_1p_exp, logistic
+from rosenblatt.training.compiled.elementary import exp, log
+from rosenblatt.training.compiled.jit import compiled, inlined, real
+
+
+@inlined
+def softmax(z, p):
+    """Write e^z / sum e^z of each row to p (B, K); each row's maximum is taken off so that nothing overflows."""
+    B, K = z.shape
+    for i in range(B):
+        top = z[i, 0]
+        for k in range(1, K):
+            top = max(top, z[i, k]) if top == top else top
+        for k in range(K):
+            p[i, k] = z[i, k] - top
+    flat = p.ravel()
+    for i in range(flat.size):
+        flat[i] = exp(flat[i])
+    for i in range(B):
+        total = real(0, z)
+        for k in range(K):
+            total += p[i, k]
+        share = real(1, z) / total
+        for k in range(K):
+            p[i, k] *= share
+
+
+@compiled
+def cross_entropy(z, t, weight, d, a, b):
+    """-sum q log p over the classes, with p = softmax(z) and q the (smoothed) target (Bridle 1990)."""
+    B, K = z.shape
+    softmax(z, d)
+    total, rest, share = 0.0, real(1 - a, z), real(a / K, z)
+    for i in range(B):
+        label = int(t[i, 0])
+        p = max(d[i, label], real(1e-30, z)) if d[i, label] == d[i, label] else d[i, label]
+        loss = -log(p)
+        if a > 0:  # sum q log p = log p of the label + sum q (z - z of the label)
+            for k in range(K):
+                loss += share * (z[i, label] - z[i, k])
+        total += loss * weight[i]
+        for k in range(K):
+            d[i, k] = (d[i, k] - share - (rest if k == label else real(0, z))) * weight[i]
+    return total
+
+
+@compiled
+def binary_cross_entropy(z, t, weight, d, a, b):
+    """-t log p - (1 - t) log(1 - p) for each unit, with p = sigmoid(z) and t (smoothed) 0 or 1."""
+    B, K = z.shape
+    total, keep, half = real(0, z), real(1 - a, z), real(a / 2, z)
+    for i in range(B):
+        for k in range(K):
+            target = t[i, k] * keep + half
+            total += (log_1p_exp(z[i, k]) - target * z[i, k]) * weight[i]
+            d[i, k] = (logistic(z[i, k]) - target) * weight[i]
+    return np.float64(total)
+
+
+@compiled
+def focal(z, t, weight, d, a, b):
+    """-(1 - p)^b log p of the right class, which heeds the rows that are hard (Lin et al. 2017, equation 4)."""
+    B, K = z.shape
+    softmax(z, d)
+    total = 0.0
+    for i in range(B):
+        label = int(t[i, 0])
+        p = d[i, label]
+        miss, logp = max(1.0 - p, 1e-30), np.log(max(p, 1e-30))
+        total += -(miss**b) * logp * weight[i]
+        slope = real((b * miss ** (b - 1) * p * logp - miss**b) * weight[i], z)  # dLoss/dlog p
+        for k in range(K):
+            d[i, k] = slope * ((real(1, z) if k == label else real(0, z)) - d[i, k])
+    return total
+
+
+@compiled
+def binary_focal(z, t, weight, d, a, b):
+    """The focal loss of each unit: p is the probability of what is true, sigmoid(z) or 1 - sigmoid(z)."""
+    B, K = z.shape
+    total = 0.0
+    for i in range(B):
+        for k in range(K):
+            sign = 1.0 if t[i, k] > 0 else -1.0
+            p = logistic(sign * z[i, k])
+            miss, logp = logistic(-sign * z[i, k]), -log_1p_exp(-sign * z[i, k])
+            total += -(miss**b) * logp * weight[i]
+            d[i, k] = sign * (b * miss**b * p * logp - miss ** (b + 1)) * weight[i]
+    return total
+
+
+@compiled
+def squared(z, t, weight, d, a, b):
+    """(z - t)^2 of each output."""
+    B, K = z.shape
+    total = real(0, z)
+    for i in range(B):
+        for k in range(K):
+            error = z[i, k] - t[i, k]
+            total += error * error * weight[i]
+            d[i, k] = real(2, z) * error * weight[i]
+    return np.float64(total)
+
+
+@compiled
+def absolute(z, t, weight, d, a, b):
+    """|z - t| of each output: the median is what makes it least."""
+    B, K = z.shape
+    total = 0.0
+    for i in range(B):
+        for k in range(K):
+            error = z[i, k] - t[i, k]
+            total += abs(error) * weight[i]
+            d[i, k] = np.sign(error) * weight[i]
+    return total
+
+
+@compiled
+def huber(z, t, weight, d, a, b):
+    """Half the squared error up to b, linear beyond it (Huber 1964)."""
+    B, K = z.shape
+    total = 0.0
+    for i in range(B):
+        for k in range(K):
+            error = z[i, k] - t[i, k]
+            near = abs(error) <= b
+            total += (0.5 * error * error if near else b * (abs(error) - 0.5 * b)) * weight[i]
+            d[i, k] = (error if near else b * np.sign(error)) * weight[i]
+    return total
+
+
+@compiled
+def quantile(z, t, weight, d, a, b):
+    """b (t - z) below the target, (1 - b) (z - t) above it: the b-quantile makes it least (Koenker & Bassett 1978)."""
+    B, K = z.shape
+    total = 0.0
+    for i in range(B):
+        for k in range(K):
+            error = t[i, k] - z[i, k]
+            slope = b if error > 0 else b - 1.0
+            total += slope * error * weight[i]
+            d[i, k] = -slope * weight[i]
+    return total
+
+
+@compiled
+def poisson(z, t, weight, d, a, b):
+    """e^z - t z: the mean e^z of counts t, but for a constant (Nelder & Wedderburn 1972)."""
+    B, K = z.shape
+    total = 0.0
+    for i in range(B):
+        for k in range(K):
+            mean = exp(z[i, k])
+            total += (mean - t[i, k] * z[i, k]) * weight[i]
+            d[i, k] = (mean - t[i, k]) * weight[i]
+    return total
+
+
+@compiled
+def hinge(z, t, weight, d, a, b):
+    """max(0, b - z) of a unit that should be above 0, max(0, b + z) of one that should not (Cortes & Vapnik 1995).
+
+    With b = 0 it is the perceptron criterion.
+    """
+    B, K = z.shape
+    total = 0.0
+    for i in range(B):
+        for k in range(K):
+            sign = 1.0 if t[i, k] > 0 else -1.0
+            miss = b - sign * z[i, k]
+            wrong = miss >= 0 if b == 0 else miss > 0
+            total += max(0.0, miss) * weight[i] if miss == miss else miss
+            d[i, k] = -sign * weight[i] if wrong else 0.0
+    return total
+
+
+@compiled
+def hinge_of_classes(z, t, weight, d, a, b):
+    """max(0, b - z of the right class + the largest other z) (Crammer & Singer 2001, equation 3)."""
+    B, K = z.shape
+    total = 0.0
+    for i in range(B):
+        label = int(t[i, 0])
+        rival, everything = 1 if label == 0 else 0, 0.0
+        for k in range(K):
+            everything += z[i, k]
+            if k != label and z[i, k] > z[i, rival]:
+                rival = k
+        miss = b - z[i, label] + z[i, rival] if everything == everything else everything
+        wrong = miss >= 0 if b == 0 else miss > 0
+        total += max(0.0, miss) * weight[i] if miss == miss else miss
+        for k in range(K):
+            d[i, k] = 0
+        if wrong:
+            d[i, label], d[i, rival] = -weight[i], weight[i]
+    return total
+
+
+LOSSES = {
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "focal": focal,
+    "binary_focal": binary_focal,
+    "squared": squared,
+    "absolute": absolute,
+    "huber": huber,
+    "quantile": quantile,
+    "poisson": poisson,
+    "hinge": hinge,
+    "hinge_of_classes": hinge_of_classes,
+    "perceptron": hinge,
+    "perceptron_of_classes": hinge_of_classes,
+}
+
+IDENTITY, SIGMOID, SOFTMAX, EXPONENTIAL = range(4)
+
+LINKS = {  # from the last weighted sums to what is predicted: probabilities, a mean, or the sums themselves
+    "cross_entropy": SOFTMAX,
+    "focal": SOFTMAX,
+    "binary_cross_entropy": SIGMOID,
+    "binary_focal": SIGMOID,
+    "poisson": EXPONENTIAL,
+}
+
+
+@compiled
+def predict_from_sums(link, z):
+    """Turn the last weighted sums z (B, K) into what is predicted, in place."""
+    flat = z.ravel()
+    if link == SOFTMAX:
+        softmax(z, z)
+    elif link == SIGMOID:
+        for i in range(flat.size):
+            flat[i] = logistic(flat[i])
+    elif link == EXPONENTIAL:
+        for i in range(flat.size):
+            flat[i] = exp(flat[i])

@@ -1,0 +1,215 @@
+"""In: matrices A (M, K) and B (K, N), and where to start from. Out: C = start + A B.
+
+Libraries for large matrices spend on small ones as much time around the product as in it, so these are ours. C is
+computed in tiles that stay in the processor's vector registers while k runs over the inner dimension (Goto & van de
+Geijn 2008, section 4). Every element of C is the same sum in the same order, whatever rows stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from rosenblatt.training.compiled.jit import compiled
+
+
+def _registers() -> tuple[int, int]:
+    """Bytes of a vector register of this machine, and how many of them there are."""
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64, 32
+    if features.get("avx"):
+        return 32, 16
+    return 16, 32 if features.get("neon") else 16
+
+
+BYTES, REGISTERS = _registers()
+# Rows of a tile of two vectors: of the highest, most of the registers hold sums; the others are for what is left over.
+HIGH, MIDDLE, LOW = (12, 8, 4) if REGISTERS == 32 else (6, 4, 2)
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+class _Vectors:
+    """Writes the machine code for vectors of one type; those of the last `columns` are cut off by a mask."""
+
+    def __init__(self, builder: ir.IRBuilder, dtype: types.Type, vectors: int, columns: ir.Value) -> None:
+        self.builder, self.vectors = builder, vectors
+        self.number, self.size = (ir.FloatType(), 4) if dtype == types.float32 else (ir.DoubleType(), 8)
+        self.lanes = BYTES // self.size
+        self.type = ir.VectorType(self.number, self.lanes)
+        self._name = f"v{self.lanes}{self.number.intrinsic_name}"
+        self._mask_type = ir.VectorType(ir.IntType(1), self.lanes)
+        rest = builder.trunc(builder.sub(columns, I64((vectors - 1) * self.lanes)), I32)
+        counted = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
+        self._mask = builder.icmp_signed("<", counted, self.spread(rest))
+
+    def spread(self, number: ir.Value) -> ir.Value:
+        """A vector that holds a number everywhere."""
+        kind = ir.VectorType(number.type, self.lanes)
+        first = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, I32(0))
+        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+
+    def load(self, start: ir.Value, offset: ir.Value, v: int) -> ir.Value:
+        """The v-th vector of a row."""
+        place = self._place(start, offset, v)
+        if v < self.vectors - 1:
+            return self.builder.load(place, align=self.size)
+        zero = ir.Constant(self.type, [0.0] * self.lanes)
+        kinds = [self.type.as_pointer(), I32, self._mask_type, self.type]
+        function = self._function(f"llvm.masked.load.{self._name}.p0", self.type, kinds)
+        return self.builder.call(function, [place, I32(self.size), self._mask, zero])
+
+    def store(self, vector: ir.Value, start: ir.Value, offset: ir.Value, v: int) -> None:
+        """Write the v-th vector of a row."""
+        place = self._place(start, offset, v)
+        if v < self.vectors - 1:
+            self.builder.store(vector, place, align=self.size)
+            return
+        kinds = [self.type, self.type.as_pointer(), I32, self._mask_type]
+        function = self._function(f"llvm.masked.store.{self._name}.p0", ir.VoidType(), kinds)
+        self.builder.call(function, [vector, place, I32(self.size), self._mask])
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, total: ir.Value) -> ir.Value:
+        """total + a b."""
+        return self.builder.call(
+            self._function(f"llvm.fmuladd.{self._name}", self.type, [self.type] * 3), [a, b, total]
+        )
+
+    def _place(self, start: ir.Value, offset: ir.Value, v: int) -> ir.Value:
+        element = self.builder.gep(start, [self.builder.add(offset, I64(v * self.lanes))])
+        return self.builder.bitcast(element, self.type.as_pointer())
+
+    def _function(self, name: str, returns: ir.Type, takes: list[ir.Type]) -> ir.Function:
+        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(returns, takes), name)
+
+
+def _tile(rows: int, vectors: int) -> Callable[..., Any]:
+    """The compiled code for C's tile of so many rows and vectors, from flat arrays and where the tile lies in them.
+
+    A's rows lie `ar` elements apart and its columns `ac`; the rows of B and C `width` elements, those of start `sr`.
+    """
+
+    @intrinsic
+    def tile(_typing, a, a0, ar, ac, b, b0, start, s0, sr, c, c0, width, K, columns):
+        def generate(context, builder, signature, values):
+            _, a0, ar, ac, _, b0, _, s0, sr, _, c0, width, K, columns = values
+            pointers = []
+            for i, offset in ((0, a0), (4, b0), (6, s0), (9, c0)):
+                data = context.make_array(signature.args[i])(context, builder, values[i]).data
+                pointers.append(builder.gep(data, [offset]))
+            A, B, S, C = pointers
+            vector = _Vectors(builder, signature.args[0].dtype, vectors, columns)
+            places = [(r, v) for r in range(rows) for v in range(vectors)]
+            sums = {
+                (r, v): cgutils.alloca_once_value(builder, vector.load(S, builder.mul(sr, I64(r)), v))
+                for r, v in places
+            }
+            with cgutils.for_range(builder, K) as loop:
+                b_row = [vector.load(B, builder.mul(loop.index, width), v) for v in range(vectors)]
+                column = builder.mul(loop.index, ac)
+                for r in range(rows):
+                    element = builder.gep(A, [builder.add(column, builder.mul(ar, I64(r)))])
+                    x = vector.spread(builder.load(element))
+                    for v in range(vectors):
+                        total = vector.multiply_add(x, b_row[v], builder.load(sums[r, v]))
+                        builder.store(total, sums[r, v])
+            for r, v in places:
+                vector.store(builder.load(sums[r, v]), C, builder.mul(width, I64(r)), v)
+            return context.get_constant(types.int64, rows)
+
+        i = types.intp
+        return types.int64(a, i, i, i, b, i, start, i, i, c, i, i, i, i), generate
+
+    return tile
+
+
+_high_wide, _high_narrow = _tile(HIGH, 2), _tile(HIGH, 1)
+_middle_wide, _middle_narrow = _tile(MIDDLE, 2), _tile(MIDDLE, 1)
+_low_wide, _low_narrow = _tile(LOW, 2), _tile(LOW, 1)
+_row_wide, _row_narrow = _tile(1, 2), _tile(1, 1)
+
+
+@compiled
+def product(a, ar, ac, b, start, sr, c, M, N, K):
+    """c = start + a b for flat arrays: a is (M, K) with rows `ar` and columns `ac` elements apart, b (K, N), c (M, N).
+
+    The rows of `start` lie `sr` elements apart: N for a matrix (which may be c), 0 for one row that is repeated.
+    """
+    lanes = BYTES // c.itemsize
+    for j in range(0, N, 2 * lanes):
+        columns = min(N - j, 2 * lanes)
+        i = 0
+        while i < M:
+            a0, s0, c0 = i * ar, i * sr + j, i * N + j
+            if columns > lanes:
+                if i + HIGH <= M:
+                    i += _high_wide(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+                elif i + MIDDLE <= M:
+                    i += _middle_wide(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+                elif i + LOW <= M:
+                    i += _low_wide(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+                else:
+                    i += _row_wide(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+            elif i + HIGH <= M:
+                i += _high_narrow(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+            elif i + MIDDLE <= M:
+                i += _middle_narrow(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+            elif i + LOW <= M:
+                i += _low_narrow(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+            else:
+                i += _row_narrow(a, a0, ar, ac, b, j, start, s0, sr, c, c0, N, K, columns)
+
+
+@intrinsic
+def _transpose_square(_typing, a, a0, ar, out, o0, width):
+    """Transpose a square of as many rows as a vector has lanes: its two halves are interleaved again and again."""
+
+    def generate(context, builder, signature, values):
+        source, target = (context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 3))
+        vector = _Vectors(builder, signature.args[0].dtype, 2, I64(0))  # whole vectors: nothing is cut off
+        n = vector.lanes
+        read, write = builder.gep(source, [values[1]]), builder.gep(target, [values[4]])
+        rows = [vector.load(read, builder.mul(values[2], I64(r)), 0) for r in range(n)]
+        halves = [[i // 2 + n * (i % 2) + half for i in range(n)] for half in (0, n // 2)]
+        masks = [ir.Constant(ir.VectorType(I32, n), half) for half in halves]
+        for _ in range(n.bit_length() - 1):
+            pairs = zip(rows[: n // 2], rows[n // 2 :], strict=True)
+            rows = [builder.shuffle_vector(top, low, mask) for top, low in pairs for mask in masks]
+        for r, row in enumerate(rows):
+            vector.store(row, write, builder.mul(values[5], I64(r)), 0)
+        return context.get_constant(types.int64, n)
+
+    i = types.intp
+    return types.int64(a, i, i, out, i, i), generate
+
+
+@compiled
+def transpose(a, rows, columns, out):
+    """out (columns, rows) = a^T of a flat array a (rows, columns)."""
+    lanes = BYTES // a.itemsize
+    for i0 in range(0, rows, lanes):
+        j = 0
+        if i0 + lanes <= rows:
+            while j + lanes <= columns:
+                j += _transpose_square(a, i0 * columns + j, columns, out, j * rows + i0, rows)
+        while j < columns:
+            for i in range(i0, min(i0 + lanes, rows)):
+                out[j * rows + i] = a[i * columns + j]
+            j += 1
+
+
+def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a b of C-contiguous matrices (M, K) and (K, N) of one type, float32 or float64."""
+    M, K = a.shape
+    out = np.zeros((M, b.shape[1]), a.dtype)
+    flat = out.ravel()
+    product(a.ravel(), K, 1, b.ravel(), flat, b.shape[1], flat, M, b.shape[1], K)
+    return out

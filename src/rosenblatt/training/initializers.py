@@ -1,0 +1,180 @@
+"""In: an architecture, its hyperparameters, a random generator, some rows. Out: its first parameters.
+
+To add an initializer: a line in `WEIGHTS` or `BIASES`, and its name in the spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rosenblatt.networks.deep import GATES, Colors, Conv, Deep, Embed, LayerNorm, Norm, Recurrent, flat, parameters_of
+from rosenblatt.networks.dense import Architecture
+from rosenblatt.spec.network import NetworkSpec
+from rosenblatt.training.compiled.activations import ACTIVATIONS
+
+Rng = np.random.Generator
+Draw = Callable[[int, int, float, Rng], np.ndarray]
+
+KINK_ROWS = 5  # rows whose mean puts a unit's kink among the data
+SMALL = 0.05  # scale of constant, uniform and normal weights: small enough for any width
+
+
+def _normal(variance: Callable[[int, int], float]) -> Draw:
+    return lambda n_in, n_out, scale, rng: rng.normal(0, scale * np.sqrt(variance(n_in, n_out)), (n_in, n_out))
+
+
+def _uniform(variance: Callable[[int, int], float]) -> Draw:
+    def draw(n_in: int, n_out: int, scale: float, rng: Rng) -> np.ndarray:
+        limit = scale * np.sqrt(3 * variance(n_in, n_out))
+        return rng.uniform(-limit, limit, (n_in, n_out))
+
+    return draw
+
+
+def _orthogonal(n_in: int, n_out: int, scale: float, rng: Rng) -> np.ndarray:
+    """Rows or columns, whichever are fewer, at right angles and of length `scale` (Saxe et al. 2014)."""
+    q, r = np.linalg.qr(rng.normal(size=(max(n_in, n_out), min(n_in, n_out))))
+    q = q * np.sign(np.diag(r))
+    return scale * (q if n_in >= n_out else q.T)
+
+
+def he(n_in: int, n_out: int) -> float:
+    """Variance of He et al. 2015, equation 10."""
+    return 2 / n_in
+
+
+def glorot(n_in: int, n_out: int) -> float:
+    """Variance of Glorot & Bengio 2010, equation 16."""
+    return 2 / (n_in + n_out)
+
+
+def lecun(n_in: int, n_out: int) -> float:
+    """Variance of LeCun et al. 1998, section 4.6."""
+    return 1 / n_in
+
+
+WEIGHTS: dict[str, Draw] = {
+    "zeros": lambda n_in, n_out, scale, rng: np.zeros((n_in, n_out)),
+    "constant": lambda n_in, n_out, scale, rng: np.full((n_in, n_out), scale),
+    "uniform": lambda n_in, n_out, scale, rng: rng.uniform(-scale, scale, (n_in, n_out)),
+    "normal": lambda n_in, n_out, scale, rng: rng.normal(0, scale, (n_in, n_out)),
+    "he_normal": _normal(he),
+    "he_uniform": _uniform(he),
+    "glorot_normal": _normal(glorot),
+    "glorot_uniform": _uniform(glorot),
+    "lecun_normal": _normal(lecun),
+    "lecun_uniform": _uniform(lecun),
+    "orthogonal": _orthogonal,
+    "data_dependent": _normal(lecun),  # then scaled by what the rows make of it
+}
+
+_glorot_uniform = WEIGHTS["glorot_uniform"]
+
+BIASES: dict[str, Draw] = {
+    "zeros": lambda n_in, n_out, scale, rng: np.zeros(n_out),
+    "constant": lambda n_in, n_out, scale, rng: np.full(n_out, scale),
+    "uniform": lambda n_in, n_out, scale, rng: rng.uniform(-scale, scale, n_out) / np.sqrt(n_in),
+    "normal": lambda n_in, n_out, scale, rng: rng.normal(0, scale, n_out),
+    "data_dependent": lambda n_in, n_out, scale, rng: np.zeros(n_out),  # then put among the rows
+}
+
+
+def first_parameters(architecture: Architecture, network: NetworkSpec, rng: Rng, x: np.ndarray) -> np.ndarray:
+    """Draw all parameters, (n_parameters,) float32; those of a perceptron are 0, as in Rosenblatt's.
+
+    x (n, F) are rows for the initializers that depend on the data: weights are then such that each weighted sum has
+    variance `weight_scale`^2 over them, biases such that each unit's sum is 0 at a mean of some of them (the 'std' and
+    'he+5' of Holzmüller et al. 2024, appendix B).
+    """
+    theta = np.zeros(architecture.n_parameters, np.float32)
+    if architecture.kind == "perceptron":
+        return theta
+    named = architecture.named(theta)
+    for (_, name), value in named.items():
+        value[:] = 1 if name in {"scale", "gain", "variance", "blend"} else 0
+    scale = 1.0 if network.weight_scale == "auto" else network.weight_scale
+    if network.weight_scale == "auto" and network.initializer in {"constant", "uniform", "normal"}:
+        scale = SMALL
+    looks = "data_dependent" in {network.initializer, network.bias_initializer}
+    a = x.astype(np.float64) if looks else None
+    for l, (W, b) in enumerate(architecture.layers(theta)):
+        n_in, n_out = W.shape
+        W[:] = WEIGHTS[network.initializer](n_in, n_out, scale, rng)
+        b[:] = BIASES[network.bias_initializer](n_in, n_out, network.bias_scale, rng)
+        if a is not None and len(a):
+            a = _look(architecture, network, rng, a, W, b, scale, l)
+    return theta
+
+
+def first_deep_parameters(architecture: Deep, network: NetworkSpec, rng: Rng) -> np.ndarray:
+    """Draw all parameters of towers and head, (n_parameters,) float32.
+
+    Weights by the initializer that is asked for, with the inputs and outputs of a unit as it has them; what goes from a
+    step to the next orthogonal (Saxe et al. 2014); gates that let a memory last open at first (Jozefowicz et al. 2015).
+    """
+    theta = np.zeros(architecture.n_parameters, np.float32)
+    named = architecture.named(theta)
+    scale = 1.0 if network.weight_scale == "auto" else network.weight_scale
+    if network.weight_scale == "auto" and network.initializer in {"constant", "uniform", "normal"}:
+        scale = SMALL
+    for layer, one in enumerate(one for tower in architecture.towers for one in flat(tower)):
+        known = {name: named[layer, name] for name, _ in parameters_of(one)}
+        if isinstance(one, Embed):
+            known["weight"][:] = rng.normal(size=known["weight"].shape)
+        elif isinstance(one, Norm | LayerNorm):
+            for name in known.keys() & {"gain", "variance"}:
+                known[name][:] = 1
+        elif isinstance(one, Recurrent):
+            for gate in range(GATES[one.cell]):
+                rows = slice(gate * one.units, (gate + 1) * one.units)
+                known["weight"][rows] = _glorot_uniform(one.n_in, one.units, scale, rng).T
+                known["recurrent_weight"][rows] = _orthogonal(one.units, one.units, 1.0, rng)
+            if one.cell == "lstm":
+                known["bias"][one.units : 2 * one.units] = 1
+        elif isinstance(one, Colors):
+            for c in range(one.channels):
+                known["weight"][c] = WEIGHTS[network.initializer](one.sizes[0], one.sizes[1], scale, rng)
+        elif isinstance(one, Conv):
+            W = known["weight"]
+            n_in = W[0].size
+            W[:] = WEIGHTS[network.initializer](n_in, one.n_out, scale, rng).T.reshape(W.shape)
+    head = architecture.head
+    theta[-head.n_parameters :] = first_parameters(head, network, rng, np.empty((0, head.sizes[0])))
+    return theta
+
+
+def _look(
+    architecture: Architecture,
+    network: NetworkSpec,
+    rng: Rng,
+    a: np.ndarray,
+    W: np.ndarray,
+    b: np.ndarray,
+    scale: float,
+    l: int,
+) -> np.ndarray:
+    """Fit W and b of layer l to what enters it, a (n, in); what leaves it, (n, out)."""
+    z = a @ W
+    if network.initializer == "data_dependent":
+        spread = z.std(axis=0)
+        factor = np.where(spread > 0, scale / np.where(spread > 0, spread, 1), 1)
+        W *= factor
+        z *= factor
+    if network.bias_initializer == "data_dependent":
+        for k in range(b.size):
+            some = rng.integers(len(a), size=KINK_ROWS)
+            shares = rng.exponential(size=KINK_ROWS)
+            b[k] = -network.bias_scale * (shares / shares.sum()) @ z[some, k]
+    z += b
+    if l == len(architecture.sizes) - 2:
+        return z
+    if architecture.normalization == "batch":
+        z = (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5)
+    elif architecture.normalization == "layer":
+        z = (z - z.mean(axis=1, keepdims=True)) / np.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
+    out = np.empty_like(z)
+    ACTIVATIONS[architecture.activation](z.ravel(), out.ravel())
+    residual = architecture.residual and l > 0 and a.shape == out.shape
+    return out + a if residual else out

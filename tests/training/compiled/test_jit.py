@@ -1,0 +1,106 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numba import njit, types
+
+from rosenblatt.training.compiled.jit import address, call, compiled, copy_row, flush_denormals, real
+
+FLAT = types.Array(types.float64, 1, "C")
+
+
+@compiled
+def total(x):
+    """The sum of x."""
+    found = 0.0
+    for value in x:
+        found += value
+    return found
+
+
+@compiled
+def narrow(x):
+    """What is no kernel: it returns float32."""
+    return real(1, x)
+
+
+@compiled
+def call_it(where, x):
+    """What calls a kernel it does not know."""
+    return call(where, (x,))
+
+
+@compiled
+def tiny_sum(x, flushed):
+    """The sum of x, with or without denormals."""
+    before = flush_denormals(flushed)
+    found = x[0] + x[1]
+    flush_denormals(before)
+    return found
+
+
+@compiled
+def scaled(x, factor):
+    """factor x[0]."""
+    return x[0] * factor
+
+
+def test_a_kernel_is_called_by_its_address():
+    assert call_it(address(total, FLAT), np.array([1.0, 2.5])) == 3.5
+
+
+def test_a_kernel_that_returns_another_type_is_refused():
+    with pytest.raises(TypeError, match="narrow returns float32"):
+        address(narrow, types.Array(types.float32, 1, "C"))
+
+
+def test_constants_do_not_compile_a_function_again():
+    before = len(scaled.overloads)
+
+    @njit
+    def twice(x):
+        return scaled(x, 2) + scaled(x, 3)
+
+    assert twice(np.ones(1)) == 5
+    assert len(scaled.overloads) == before + 1
+
+
+def test_rows_are_copied():
+    @compiled
+    def copy(source, target):
+        copy_row(source, 2, target, 1)
+
+    source, target = np.arange(12.0).reshape(3, 4), np.zeros((2, 4))
+    copy(source, target)
+    np.testing.assert_array_equal(target, [[0, 0, 0, 0], [8, 9, 10, 11]])
+
+
+def test_denormals_are_flushed_only_while_they_are_told_to():
+    x = np.array([1e-310, 1e-310])
+    assert tiny_sum(x, False) > 0
+    assert tiny_sum(x, True) in (0, 2e-310)  # processors other than x86 keep them
+    assert tiny_sum(x, False) > 0
+
+
+@pytest.mark.slow
+def test_processes_that_compile_at_once_keep_the_right_code(tmp_path):
+    """Each compiles every activation, as if for the first time; then what they kept is read."""
+    script = (
+        "import numpy as np\n"
+        "from rosenblatt.training.compiled.activations import ACTIVATIONS\n"
+        "for name, kernel in sorted(ACTIVATIONS.items(), reverse=REVERSE):\n"
+        "    for dtype in (np.float32, np.float64):\n"
+        "        z = np.array([-1.5, 0.7], dtype)\n"
+        "        a = np.empty_like(z)\n"
+        "        kernel(z, a)\n"
+        "        print(name, dtype.__name__, np.round(a, 5).tolist())\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    commands = [[sys.executable, "-c", script.replace("REVERSE", order)] for order in ("False", "True", "False")]
+    runs = [subprocess.Popen(c, env=environment, stdout=subprocess.PIPE, text=True) for c in commands[:2]]
+    told = [sorted(run.communicate()[0].splitlines()) for run in runs]
+    again = subprocess.run(commands[2], env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert len(told[0]) == 24
+    assert told[0] == told[1] == sorted(again.splitlines())

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, mean_pinball_loss
+
+from rosenblatt.training.compiled.losses import EXPONENTIAL, LINKS, LOSSES, SIGMOID, SOFTMAX, predict_from_sums
+
+N, K = 6, 4
+WEIGHT = np.random.default_rng(1).uniform(0.5, 2, N)
+PARAMETER = {"huber": 0.7, "quantile": 0.3, "focal": 2.0, "binary_focal": 2.0, "hinge": 1.0, "hinge_of_classes": 1.0}
+OF_CLASSES = {"cross_entropy", "focal", "hinge_of_classes", "perceptron_of_classes"}
+OF_UNITS = {"binary_cross_entropy", "binary_focal", "hinge", "perceptron"}
+
+
+def case(name, seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(N, K))
+    if name in OF_CLASSES:
+        return z, rng.integers(0, K, (N, 1)).astype(float)
+    if name in OF_UNITS:
+        return z, rng.integers(0, 2, (N, K)).astype(float)
+    return z, rng.poisson(2, (N, K)).astype(float) if name == "poisson" else rng.normal(size=(N, K))
+
+
+def loss_of(name, z, t, weight=WEIGHT, smoothing=0.0, d=None):
+    return LOSSES[name](z, t, weight, np.empty_like(z) if d is None else d, smoothing, PARAMETER.get(name, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "smoothing"),
+    [*((name, 0.0) for name in LOSSES), ("cross_entropy", 0.1), ("binary_cross_entropy", 0.1)],
+)
+def test_gradient_is_that_of_the_loss(name, smoothing):
+    (z, t), d = case(name), np.empty((N, K))
+    loss_of(name, z, t, smoothing=smoothing, d=d)
+    h, found = 1e-6, np.empty((N, K))
+    for i, k in np.ndindex(N, K):
+        up, down = z.copy(), z.copy()
+        up[i, k] += h
+        down[i, k] -= h
+        found[i, k] = (loss_of(name, up, t, smoothing=smoothing) - loss_of(name, down, t, smoothing=smoothing)) / (
+            2 * h
+        )
+    np.testing.assert_allclose(d, found, atol=1e-7)
+
+
+def test_cross_entropy_is_that_of_scikit_learn():
+    z, t = case("cross_entropy")
+    total = loss_of("cross_entropy", z, t, np.ones(N))
+    predict_from_sums(SOFTMAX, z)
+    assert total / N == pytest.approx(log_loss(t[:, 0], z, labels=np.arange(K)))
+
+
+def test_quantile_loss_is_that_of_scikit_learn():
+    z, t = case("quantile")
+    found = mean_pinball_loss(t, z, alpha=0.3) * K
+    assert loss_of("quantile", z, t, np.ones(N)) / N == pytest.approx(found)
+
+
+def test_the_quantile_makes_the_quantile_loss_least():
+    t = np.random.default_rng(0).normal(size=(1001, 1))
+    guesses = np.linspace(-1, 0, 101)
+    losses = [loss_of("quantile", np.full_like(t, guess), t, np.ones(1001)) for guess in guesses]
+    assert guesses[np.argmin(losses)] == pytest.approx(np.quantile(t, 0.3), abs=0.02)
+
+
+def test_a_focal_loss_without_focus_is_the_cross_entropy():
+    z, t = case("focal")
+    plain = LOSSES["cross_entropy"](z, t, WEIGHT, np.empty_like(z), 0.0, 0.0)
+    assert LOSSES["focal"](z, t, WEIGHT, np.empty_like(z), 0.0, 0.0) == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"poisson"}))
+def test_extreme_sums_stay_finite(name):
+    z = np.array([[-1e4, 1e4], [1e4, -1e4]], np.float32)
+    t = np.zeros((2, 1 if name in OF_CLASSES else 2), np.float32)
+    d = np.empty_like(z)
+    assert np.isfinite(loss_of(name, z, t, np.ones(2, np.float32), d=d))
+    assert np.isfinite(d).all()
+    predict_from_sums(LINKS.get(name, 0), z)
+    assert np.isfinite(z).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_number_gives_no_number(name):
+    """A member that diverges is found by its loss."""
+    z, t = case(name)
+    z[2, 1] = np.nan
+    assert not np.isfinite(loss_of(name, z, t))
+    assert not np.isfinite(loss_of(name, z.astype(np.float32), t.astype(np.float32), WEIGHT.astype(np.float32)))
+
+
+def test_links_turn_sums_into_what_is_predicted():
+    z = np.array([[0.0, np.log(3.0)]])
+    for link, expected in ((SOFTMAX, [0.25, 0.75]), (SIGMOID, [0.5, 0.75]), (EXPONENTIAL, [1, 3]), (0, [0, np.log(3)])):
+        found = z.copy()
+        predict_from_sums(link, found)
+        np.testing.assert_allclose(found[0], expected)

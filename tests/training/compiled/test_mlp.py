@@ -1,0 +1,272 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from rosenblatt.networks.dense import build
+from rosenblatt.spec.defaults import resolve
+from rosenblatt.spec.spec import Spec
+from rosenblatt.training.compiled import mlp
+from rosenblatt.training.compiled.activations import ACTIVATIONS
+from rosenblatt.training.compiled.dispatch import kernels_of, shape_of, with_step
+from rosenblatt.training.compiled.losses import LOSSES
+from rosenblatt.training.compiled.optimizers import OPTIMIZERS
+from rosenblatt.training.member import new_member
+from rosenblatt.training.schedules import factors
+
+N, F, K = 48, 5, 3
+SIZES = (7, 7, 4)
+PLAIN = {
+    "activation": "tanh", "hidden_sizes": SIZES, "batch_size": 16, "batches": "in_order", "clip_norm": 0.0,
+    "dropout": 0.0, "learning_rate": 0.01, "epochs": 80, "bias_initializer": "normal", "bias_scale": 0.1,
+}  # fmt: skip
+OF_CLASSES = ("cross_entropy", "focal", "hinge_of_classes", "perceptron_of_classes")
+OF_UNITS = ("binary_cross_entropy", "binary_focal", "hinge", "perceptron")
+
+
+def rows_for(loss, dtype=np.float64, n=N):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(n, F))
+    if loss in OF_CLASSES:
+        t = rng.integers(0, K, (n, 1))
+    elif loss in OF_UNITS:
+        t = rng.integers(0, 2, (n, K))
+    else:
+        t = rng.poisson(2, (n, K)) if loss == "poisson" else rng.normal(size=(n, K))
+    return mlp.Rows(x.astype(dtype), t.astype(dtype), rng.uniform(0.5, 2, n).astype(dtype))
+
+
+def member_for(criterion, rows, **changes):
+    """A member in the precision of the rows."""
+    spec = resolve(Spec.of(**PLAIN | changes), len(rows.x), F)
+    member = new_member(spec, build(spec.network, F, K), criterion, np.arange(len(rows.x)), np.arange(0), (0,), rows)
+    of_rows = (array.astype(rows.x.dtype) if array.dtype == np.float32 else array for array in member.state)
+    member.state = mlp.State(*of_rows)
+    return member
+
+
+def train(member, rows, epochs):
+    shape = shape_of(member.architecture, member.loss)
+    network, dtype = member.architecture, rows.x.dtype.name
+    kernels = kernels_of(network.activation, network.normalization, member.loss, member.spec.training.optimizer, dtype)
+    kernels = with_step(kernels, shape, member.recipe, member.state, rows)
+    batches = -(-len(member.state.order) // member.recipe.batch_size)
+    total, steps = batches * member.spec["epochs"], np.arange(batches * epochs)
+    rates, losses = factors(member.spec.training, steps, total, []), np.full(epochs, np.nan)
+    done = mlp.train(shape, kernels, member.recipe, member.state, rows, rates, losses, np.zeros(1, np.uint8))
+    return losses, done, rates
+
+
+SMOOTH = {"huber": "huber", "quantile": "quantile", "focal": "focal", "binary_focal": "focal", "poisson": "poisson"}
+SMOOTH |= {"hinge": "hinge", "hinge_of_classes": "hinge"}
+REGULARIZERS = {
+    "label smoothing": {"label_smoothing": 0.1},
+    "weight decay": {"weight_decay": 0.1},
+    "l1": {"l1": 0.05},
+    "clipping": {"clip_norm": 0.1},
+    "max norm": {"max_norm": 0.7},
+    # What comes before a normalization has gradients that are 0 but for rounding, of which Adam would make steps.
+    "batch normalization": {"normalization": "batch", "optimizer": "nesterov", "learning_rate": 0.002},
+    "layer normalization": {"normalization": "layer", "optimizer": "nesterov", "learning_rate": 0.002},
+    "residual": {"residual": True},
+    "front scale": {"front_scale": True},
+    "parametric": {"parametric": True},
+    "rates": {"layer_rates": (0.1, 0.5, 1.0, 2.0), "bias_rate": 0.3},
+    "averaging": {"averaging": 0.9},
+    "schedules": {"schedule": "log_cosine", "weight_decay": 0.1, "weight_decay_schedule": "flat_cosine"},
+    "full batch": {"batch_size": "full"},
+    "uneven batches": {"batch_size": 13},
+}
+EVERYTHING = {
+    "activation": "silu", "normalization": "layer", "residual": True, "front_scale": True, "parametric": True,
+    "l1": 1e-3, "max_norm": 2.0, "weight_decay": 0.01, "clip_norm": 1.0, "averaging": 0.95, "schedule": "one_cycle",
+    "layer_rates": (0.5, 1.0, 1.0, 2.0), "bias_rate": 0.5, "label_smoothing": 0.1, "optimizer": "momentum",
+    "learning_rate": 0.002,
+}  # fmt: skip
+RUNS = {
+    **{f"{name} activation": ("cross_entropy", {"activation": name}) for name in ACTIVATIONS},
+    **{
+        f"{name} loss": (name, {"loss": SMOOTH[name]} if name in SMOOTH else {})
+        for name in LOSSES
+        if name not in {"perceptron", "perceptron_of_classes"}  # 0 at the kink in one framework, not in the other
+    },
+    **{
+        f"{name} on {loss}": (
+            loss,
+            {"optimizer": name, "weight_decay": 0.05, "activation": "gelu", "learning_rate": 0.002},
+        )
+        for name, loss in itertools.product(OPTIMIZERS, ("binary_cross_entropy", "squared"))
+    },
+    **{
+        f"{name} with {activation}": ("cross_entropy", changes | {"activation": activation})
+        for (name, changes), activation in itertools.product(REGULARIZERS.items(), ("tanh", "mish"))
+    },
+    "everything": ("cross_entropy", EVERYTHING),
+    "everything but rows": ("binary_cross_entropy", EVERYTHING | {"normalization": "batch"}),
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("run", RUNS)
+def test_a_training_run_is_that_of_pytorch(run):
+    reference = pytest.importorskip("tests.training.reference", reason="PyTorch is not installed")
+    loss, changes = RUNS[run]
+    rows = rows_for(loss)
+    member = member_for(loss, rows, **changes)
+    first = member.state.theta.copy()
+    losses, done, rates = train(member, rows, 80)
+    assert done == 80
+    theta, mean = reference.train(member, first, rows, 80, rates)
+    assert np.abs(theta - first).max() > 1e-3
+    np.testing.assert_allclose(member.state.theta, theta, rtol=0, atol=1e-10)
+    if member.spec.training.averaging:
+        np.testing.assert_allclose(member.state.mean, mean, rtol=0, atol=1e-10)
+    assert np.isfinite(losses).all()
+
+
+FORMS = {"plain": {}, **REGULARIZERS, "everything": EVERYTHING, "dropout": {"dropout": 0.4, "input_dropout": 0.3}}
+ONLY_GRADIENT = {
+    "optimizer": "sgd",
+    "clip_norm": 0.0,
+    "l1": 0.0,
+    "max_norm": 0.0,
+    "weight_decay": 0.0,
+    "averaging": 0.0,
+}
+SAME_RATES = {"layer_rates": (1.0,), "bias_rate": 1.0, "schedule": "constant", "batch_size": "full"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "form", "activation"),
+    [
+        *itertools.product(LOSSES, ["plain"], ["silu"]),
+        *itertools.product(["cross_entropy"], ["plain"], sorted(set(ACTIVATIONS) - {"step"})),
+        *itertools.product(["squared"], sorted(set(FORMS) - {"plain"}), ["tanh"]),
+    ],
+)
+def test_a_step_goes_down_the_gradient_of_finite_differences(loss, form, activation):
+    """Also with dropout: the dropped units and the scaled rest are a network of their own, and equal counters draw them
+    again."""
+    changes = FORMS[form] | ONLY_GRADIENT | SAME_RATES | {"activation": activation, "label_smoothing": 0.0}
+    if loss in SMOOTH:
+        changes["loss"] = SMOOTH[loss]
+    changes = {"front_scale_rate": 1.0} | changes if "front_scale" in changes else changes
+    changes = {"parametric_rate": 1.0} | changes if "parametric" in changes else changes
+    rows, member = rows_for(loss), member_for(loss, rows_for(loss), **changes)
+    before = member.state.theta.copy()
+    train(member, rows, 1)
+    gradient = (before - member.state.theta) / member.spec["learning_rate"]
+
+    def loss_at(theta):
+        again = member_for(loss, rows, **changes)
+        again.state.theta[:] = theta
+        return train(again, rows, 1)[0][0] * rows.weight.sum() / N
+
+    learnt = [
+        k
+        for part in member.architecture.parts
+        if part.name not in {"mean", "variance"}
+        for k in range(part.start, part.end)
+    ]
+    h = 1e-6
+    for i in np.random.default_rng(2).permutation(learnt)[:40]:
+        up, down = before.copy(), before.copy()
+        up[i] += h
+        down[i] -= h
+        assert gradient[i] == pytest.approx((loss_at(up) - loss_at(down)) / (2 * h), abs=2e-7)
+
+
+def test_every_row_is_met_once_an_epoch_whatever_the_batches():
+    """With steps of length 0 the mean loss of an epoch is that of the full batch."""
+    rows = rows_for("cross_entropy")
+    still = {"learning_rate": 1e-300, "optimizer": "sgd"}
+    found = [
+        train(member_for("cross_entropy", rows, batch_size=size, batches=batches, **still), rows, 1)[0][0]
+        for size, batches in itertools.product((1, 7, 16, N, 1000, "full"), ("shuffled", "stratified", "in_order"))
+    ]
+    np.testing.assert_allclose(found, found[0])
+
+
+def test_a_batch_larger_than_a_block_is_one_step():
+    rows = rows_for("squared", n=3 * mlp.BLOCK + 5)
+    whole, parts = (member_for("squared", rows, batch_size="full") for _ in range(2))
+    block = mlp.BLOCK
+    train(whole, rows, 3)
+    assert whole.state.step[0] == 3
+    x, t, weight = rows
+    n = len(x)
+    for epoch in range(3):  # the mean of the gradients of four batches is the gradient of all
+        gradient = np.zeros_like(parts.state.theta)
+        for first in range(0, n, block):
+            some = mlp.Rows(x[first : first + block], t[first : first + block], weight[first : first + block])
+            one = member_for("squared", some, batch_size="full", optimizer="sgd")
+            one.state.theta[:] = parts.state.theta
+            train(one, some, 1)
+            gradient += (parts.state.theta - one.state.theta) / 0.01 * len(some.x) / n
+        m, v = parts.state.m, parts.state.v
+        m += 0.1 * (gradient - m)
+        v += 0.001 * (gradient**2 - v)
+        step = epoch + 1
+        parts.state.theta[:] -= 0.01 * m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+    np.testing.assert_allclose(whole.state.theta, parts.state.theta, atol=1e-9)
+
+
+def test_stratified_batches_hold_the_classes_in_their_shares():
+    rng = np.random.default_rng(0)
+    t = rng.permutation(np.repeat([0.0, 1.0], [90, 10])).reshape(-1, 1)
+    rows = mlp.Rows(rng.normal(size=(100, F)), t, np.ones(100))
+    member = member_for("cross_entropy", rows, batch_size=20, batches="stratified")
+    before = member.state.order.copy()
+    train(member, rows, 1)
+    assert not np.array_equal(before, member.state.order)
+    for batch in range(5):
+        assert t[member.state.order[batch::5]].sum() == 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+def test_a_rows_prediction_is_the_same_whatever_rows_stand_beside_it(dtype, normalization):
+    rows = rows_for("cross_entropy", dtype, n=601)
+    changes = {"hidden_sizes": (50, 20), "activation": "gelu", "normalization": normalization}
+    member = member_for("cross_entropy", rows, **changes)
+    train(member, rows, 1)
+    shape = shape_of(member.architecture, "cross_entropy")
+    kernels = kernels_of("gelu", normalization, dtype=np.dtype(dtype).name)
+    together = np.empty((601, K), dtype)
+    mlp.predict(shape, kernels, member.state.theta, rows.x, np.arange(601), together)
+    for index in (np.arange(1), np.arange(600, -1, -1), np.array([5, 200]), np.arange(0)):
+        some = np.empty((index.size, K), dtype)
+        mlp.predict(shape, kernels, member.state.theta, rows.x, index, some)
+        np.testing.assert_array_equal(some, together[index])
+
+
+def test_training_stops_when_told_and_says_how_far_it_came():
+    rows, member = rows_for("squared"), member_for("squared", rows_for("squared"))
+    before = member.state.theta.copy()
+    shape = shape_of(member.architecture, "squared")
+    kernels = with_step(
+        kernels_of("tanh", "none", "squared", "adam", "float64"), shape, member.recipe, member.state, rows
+    )
+    rates, losses = np.ones((20, 3)), np.empty(5)
+    assert mlp.train(shape, kernels, member.recipe, member.state, rows, rates, losses, np.ones(1, np.uint8)) == 0
+    np.testing.assert_array_equal(member.state.theta, before)
+
+
+@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name not in {"step", "sigmoid", "tanh"}])
+def test_a_loss_that_is_no_number_ends_training(activation):
+    rows = rows_for("squared", np.float32)
+    wild = {"learning_rate": 1000.0, "optimizer": "sgd", "activation": activation, "weight_scale": 100.0}
+    member = member_for("squared", rows, **wild)
+    losses, done, _ = train(member, rows, 80)
+    assert done < 80
+    assert not np.isfinite(losses[done])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_float32_stays_near_float64(loss):
+    runs = {}
+    for dtype in (np.float32, np.float64):
+        rows = rows_for(loss, dtype)
+        member = member_for(loss, rows, activation="gelu", **({"loss": SMOOTH[loss]} if loss in SMOOTH else {}))
+        runs[dtype] = train(member, rows, 5)[0]
+    np.testing.assert_allclose(runs[np.float32], runs[np.float64], rtol=1e-4)

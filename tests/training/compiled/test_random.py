@@ -1,0 +1,38 @@
+import numpy as np
+
+from rosenblatt.training.compiled.random import drop, shuffle
+
+
+def test_shuffle_is_a_permutation_that_depends_on_the_counter_only():
+    first, second, counter = np.arange(1000), np.arange(1000), np.array([7], np.uint64)
+    shuffle(first, counter)
+    shuffle(second, np.array([7], np.uint64))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(np.sort(first), np.arange(1000))
+    assert not np.array_equal(first, np.arange(1000))
+    shuffle(second, counter)
+    assert not np.array_equal(first, second)
+
+
+def test_shuffle_puts_every_row_everywhere_equally_often():
+    counts = np.zeros((5, 5))
+    counter = np.zeros(1, np.uint64)
+    for _ in range(20_000):
+        order = np.arange(5)
+        shuffle(order, counter)
+        counts[order, np.arange(5)] += 1
+    assert np.abs(counts / 4000 - 1).max() < 0.06  # four standard deviations
+
+
+def test_drop_keeps_the_mean_and_drops_the_share_asked_for():
+    a = np.ones(200_000, np.float32)
+    drop(a, 0.25, np.array([3], np.uint64))
+    assert abs((a == 0).mean() - 0.25) < 0.005
+    assert abs(a.mean() - 1) < 0.01
+
+
+def test_drop_drops_the_same_units_again_from_the_same_counter():
+    first, second = np.ones(1000), np.ones(1000)
+    drop(first, 0.5, np.array([3], np.uint64))
+    drop(second, 0.5, np.array([3], np.uint64))
+    np.testing.assert_array_equal(first, second)

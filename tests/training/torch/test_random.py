@@ -1,0 +1,46 @@
+"""Hashes that look random."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from rosenblatt.training.torch.random import drawn, fraction, stirred
+
+pytestmark = pytest.mark.torch
+
+SEEDS = torch.arange(64, dtype=torch.int32)
+
+
+def murmur(h):
+    """The finalizer of MurmurHash3, with Python's whole numbers."""
+    h ^= h >> 16
+    h = h * 0x85EBCA6B & 0xFFFFFFFF
+    h ^= h >> 13
+    h = h * 0xC2B2AE35 & 0xFFFFFFFF
+    return h ^ h >> 16
+
+
+def test_numbers_are_stirred_as_murmurhash3_does():
+    numbers = [0, 1, 2, 12345, 2**31 - 1, 2**31, 2**32 - 1]
+    signed = torch.tensor(np.array(numbers, np.uint32).view(np.int32))
+    assert stirred(signed).numpy().view(np.uint32).tolist() == [murmur(number) for number in numbers]
+
+
+def test_equal_seeds_draw_equally_and_purposes_differently():
+    assert torch.equal(drawn(SEEDS, 3, 100), drawn(SEEDS, 3, 100))
+    assert torch.equal(drawn(SEEDS[5:6], 3, 100)[0], drawn(SEEDS, 3, 100)[5])
+    assert not (drawn(SEEDS, 3, 100) == drawn(SEEDS, 4, 100)).any(dim=1).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_fractions_are_even_and_neighbors_tell_nothing_of_each_other(axis):
+    found = fraction(drawn(torch.arange(400, dtype=torch.int32), 0, 400)).double()
+    assert 0 <= found.min() < found.max() < 1
+    assert abs(found.mean() - 0.5) < 4 * np.sqrt(1 / 12 / found.numel())
+    counts = torch.histc(found.float(), 50, 0, 1)
+    assert ((counts - 3200) ** 2 / 3200).sum() < 49 + 5 * np.sqrt(2 * 49)
+    near = torch.corrcoef(torch.stack([found.narrow(axis, 0, 399).flatten(), found.narrow(axis, 1, 399).flatten()]))
+    assert abs(near[0, 1]) < 4 / np.sqrt(399 * 400)
