@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rosenblatt.modelfile import load_model
+from rosenblatt.models.model_file import load_model
 
 
 def one(folder: Path, rng: np.random.Generator, index: int) -> dict[str, Any]:

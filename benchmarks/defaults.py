@@ -28,8 +28,8 @@ from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.splits import folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import ask
-from rosenblatt.learning import Data, learn
-from rosenblatt.scores import scores
+from rosenblatt.models.fit import Data, learn
+from rosenblatt.models.metrics import scores
 from rosenblatt.spec.spec import Spec
 
 CHANGES = (

@@ -53,7 +53,7 @@ def main() -> None:
         write_table(Path(table), asked.rows)
         fit_seconds, fit_memory = run("fit", table, "--target", "y", "--epochs", "1", "--out", model, "--json")
         predict_seconds, predict_memory = run("predict", model, table, "--out", out)
-        from rosenblatt.modelfile import load_model
+        from rosenblatt.models.model_file import load_model
 
         trained = load_model(model)
         encoded = asked.rows * len(trained.encoder.names) * 4 / 2**30

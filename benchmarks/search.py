@@ -42,7 +42,7 @@ from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.splits import Fold, validation_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import ask
-from rosenblatt.learning import Data, Prepared
+from rosenblatt.models.fit import Data, Prepared
 from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, integer, log_uniform
 from rosenblatt.spec.spec import Spec

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from rosenblatt.checkpoints import JOURNAL, Keeper
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError
-from rosenblatt.learning import Data, Prepared
+from rosenblatt.models.fit import Data, Prepared
 from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, uniform
 from rosenblatt.spec.spec import Spec

@@ -13,8 +13,8 @@ from rosenblatt.choosing import outcome
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, StoppedEarlyError
-from rosenblatt.learning import Data, Prepared
-from rosenblatt.model import Model
+from rosenblatt.models.fit import Data, Prepared
+from rosenblatt.models.model import Model
 from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
 from rosenblatt.spec.spec import Spec

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from rosenblatt.cli import cli
 from rosenblatt.estimators import Perceptron
-from rosenblatt.modelfile import load_model
+from rosenblatt.models.model_file import load_model
 from rosenblatt.spec.spec import HYPERPARAMETERS
 from tests.waiting import wait_until
 

@@ -55,7 +55,7 @@ def test_batches_of_all_rows_are_learnt_from():
 
 def test_cores_are_shared_out_among_networks_and_recorded(monkeypatch):
     X, y = bright(40)
-    monkeypatch.setattr("rosenblatt.learning.cores", lambda: 2)
+    monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 2)
     wide = TINY | {"n_jobs": None, "channels": (16,), "epochs": 2}
     alone = CNNClassifier(**wide).fit(X, y)
     assert alone.model_.chosen["cores"] == 2

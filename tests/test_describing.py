@@ -21,7 +21,7 @@ from rosenblatt.describing import (
     task_in_words,
 )
 from rosenblatt.experiment import fit
-from rosenblatt.scores import Score
+from rosenblatt.models.metrics import Score
 from rosenblatt.spec.spec import Spec
 
 QUICK = {"epochs": 2, "hidden_sizes": (4,), "folds": 2, "members": 2, "bins": 4}

@@ -5,7 +5,7 @@ import pytest
 from rosenblatt.data.readers.files import Table, read_table
 from rosenblatt.errors import ModelFileError, SpecError, TableError
 from rosenblatt.experiment import Fitted, evaluate, fit, predict, save
-from rosenblatt.modelfile import load_model
+from rosenblatt.models.model_file import load_model
 from rosenblatt.spec.spec import Spec
 
 FAST = Spec.of(members=2, epochs=10, hidden_sizes=(16,), bins=8)
@@ -92,7 +92,7 @@ def test_a_model_that_predicts_otherwise_when_read_again_is_not_written(people, 
     other, _ = fitted(people, spec=FAST.replace(seed=1))
     monkeypatch.setattr(
         "rosenblatt.experiment.to_bytes",
-        lambda model: __import__("rosenblatt.modelfile").modelfile.to_bytes(other.model),
+        lambda model: __import__("rosenblatt.models.model_file").modelfile.to_bytes(other.model),
     )
     with pytest.raises(ModelFileError, match="does not predict the same"):
         save(result, tmp_path / "m.rosenblatt")

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from rosenblatt import lane_crew, learning, searching
+from rosenblatt import lane_crew, searching
 from rosenblatt.generating import written
-from rosenblatt.modelfile import load_model
+from rosenblatt.models import fit as learning
+from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.store.locations import url_of
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.store import Store
@@ -383,10 +384,10 @@ def test_generate_refuses_models_of_other_tasks(run, names):
 @pytest.mark.torch
 def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatch):
     monkeypatch.setattr("rosenblatt.training.torch.engine.precision_of_cpu", lambda: "mixed")
-    monkeypatch.setattr("rosenblatt.learning.cores", lambda: 2)
+    monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 2)
     assert run("fit", "photos", "--kind", "cnn", *CNN)[0] == 0
     monkeypatch.setattr("rosenblatt.training.torch.engine.precision_of_cpu", lambda: "float32")
-    monkeypatch.setattr("rosenblatt.learning.cores", lambda: 1)
+    monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 1)
     (first,) = find_runs(Store(url_of(None)))
     status, out, _ = run("runs", "reproduce", first["id"], "--json")
     assert status == 0

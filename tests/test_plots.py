@@ -11,7 +11,7 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
-from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.dense import Architecture
 from rosenblatt.plots import (
     Picture,

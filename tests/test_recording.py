@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from rosenblatt.cli import _Stop, cli
 from rosenblatt.errors import DivergedError, RunError
-from rosenblatt.modelfile import load_model
+from rosenblatt.models.model_file import load_model
 from rosenblatt.recording import metric_name
 from rosenblatt.runs.maintenance import tidy
 from rosenblatt.runs.store.artifacts import fetch

@@ -13,7 +13,7 @@ from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError
-from rosenblatt.learning import Data, Prepared
+from rosenblatt.models.fit import Data, Prepared
 from rosenblatt.planning import refits
 from rosenblatt.refitting import refit, shares
 from rosenblatt.searching import Search

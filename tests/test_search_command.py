@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.modelfile import load_model
+from rosenblatt.models.model_file import load_model
 from rosenblatt.report import Report
 from rosenblatt.searching import Progress
 from tests.test_cli import folder  # noqa: F401 - a fixture

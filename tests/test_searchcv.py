@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
-from rosenblatt.modelfile import load_model
+from rosenblatt.models.model_file import load_model
 from rosenblatt.searchcv import PopulationSearchCV
 from rosenblatt.spec.dimensions import choice, integer, log_uniform
 

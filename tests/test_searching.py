@@ -12,9 +12,9 @@ from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, ModelFileError, SpecError, StoppedEarlyError
-from rosenblatt.learning import Data, Prepared
+from rosenblatt.models.fit import Data, Prepared
+from rosenblatt.models.scorers import epoch_score
 from rosenblatt.planning import folds_of
-from rosenblatt.scoring import epoch_score
 from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.spec.spec import Spec

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
     from rosenblatt.experiment import evaluate, fit, predict, save
     from rosenblatt.function_search import search
-    from rosenblatt.modelfile import load_model
+    from rosenblatt.models.model_file import load_model
     from rosenblatt.report import Report
     from rosenblatt.runs.tracking.run import Run, track
     from rosenblatt.searchcv import PopulationSearchCV
@@ -48,7 +48,7 @@ _HOMES = {
     "evaluate": "experiment",
     "fit": "experiment",
     "integer": "spec.dimensions",
-    "load_model": "modelfile",
+    "load_model": "models.model_file",
     "log_uniform": "spec.dimensions",
     "predict": "experiment",
     "read_table": "data.readers.files",

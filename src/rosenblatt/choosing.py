@@ -10,7 +10,7 @@ import numpy as np
 
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, listed
-from rosenblatt.model import Model
+from rosenblatt.models.model import Model
 from rosenblatt.searching import Search
 from rosenblatt.spec.spec import in_words
 from rosenblatt.training.population import cores

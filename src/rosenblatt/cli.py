@@ -29,8 +29,8 @@ from rosenblatt.teaching import explain, learn_step
 
 if TYPE_CHECKING:
     from rosenblatt.experiment import Fitted
-    from rosenblatt.model import Model
-    from rosenblatt.scores import Score
+    from rosenblatt.models.metrics import Score
+    from rosenblatt.models.model import Model
 
 STOPPED, KILLED = 130, 143
 
@@ -171,7 +171,7 @@ def fit(
         raise SpecError("There is no search whose state --checkpoint could keep. Add --trials or --minutes.")
     from rosenblatt import experiment
     from rosenblatt.fitting import default_experiment, fit_asked
-    from rosenblatt.modelfile import write_file
+    from rosenblatt.models.model_file import write_file
     from rosenblatt.recording import Asked, Recorder
 
     say = teller(as_json)
@@ -184,7 +184,7 @@ def fit(
     state = Path(checkpoint) if checkpoint else None
     fitted = fit_asked(recorder, say, experiment.Searching(started, None, keep_records, state))
     from rosenblatt.describing import show_search
-    from rosenblatt.scores import to_json
+    from rosenblatt.models.metrics import to_json
 
     interrupted = fitted.model.facts["interrupted"]
     if interrupted:
@@ -243,7 +243,7 @@ def predict(
     check_places([out], inputs=[model, table])
     check_format(out)
     from rosenblatt import experiment
-    from rosenblatt.modelfile import load_model, write_file
+    from rosenblatt.models.model_file import load_model, write_file
 
     loaded, say = load_model(model), teller(True)
     experiment.check_predicts(loaded)
@@ -284,7 +284,7 @@ def evaluate(
     check_places([report], inputs=[model, table])
     from rosenblatt import experiment
     from rosenblatt.data.readers.files import read_text
-    from rosenblatt.modelfile import load_model
+    from rosenblatt.models.model_file import load_model
 
     say = teller(as_json)
     loaded = load_model(model)
@@ -306,7 +306,7 @@ def describe(what: str, header: bool | None, encoding: str | None, as_json: bool
     rosenblatt describe people.rosenblatt    the network, its hyperparameters, its data, its scores
     """
     from rosenblatt import describing
-    from rosenblatt.modelfile import is_model_file, load_model
+    from rosenblatt.models.model_file import is_model_file, load_model
 
     if is_model_file(what):
         description, show = describing.of_model(load_model(what), what), describing.show_model
@@ -354,7 +354,7 @@ def _show_scores(
     alone: Sequence[Score] = (),
 ) -> None:
     """The scores as a table beside the baseline, or all as JSON."""
-    from rosenblatt.scores import to_json
+    from rosenblatt.models.metrics import to_json
 
     if as_json:
         result: dict[str, Any] = {

@@ -26,8 +26,8 @@ from rosenblatt.data.tasks.target import Target, class_numbers
 from rosenblatt.errors import TableError, listed
 from rosenblatt.estimators import Network, ProbableClassifier, Regressor
 from rosenblatt.inputs import of_numpy
-from rosenblatt.learning import Data
-from rosenblatt.model import Model
+from rosenblatt.models.fit import Data
+from rosenblatt.models.model import Model
 from rosenblatt.spec.spec import Spec
 
 TIME, SERIES = "(time)", "(series)"  # columns of series that are given without a table

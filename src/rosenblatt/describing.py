@@ -16,8 +16,8 @@ from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.tasks.task import Question, ask, has_answers
 from rosenblatt.errors import TableError, listed
-from rosenblatt.model import Model
-from rosenblatt.scores import Score
+from rosenblatt.models.metrics import Score
+from rosenblatt.models.model import Model
 from rosenblatt.spec.spec import HYPERPARAMETERS, in_words
 
 SHOWN_TRIALS = 3  # of a search, side by side

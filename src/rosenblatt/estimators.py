@@ -33,11 +33,11 @@ from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target, class_numbers
 from rosenblatt.errors import TableError, listed
 from rosenblatt.inputs import alike, of_numpy, schema_of, typed, with_weight
-from rosenblatt.learning import Data, Stream, learn
-from rosenblatt.model import Model
-from rosenblatt.modelfile import load_model, to_bytes, write_file
+from rosenblatt.models.fit import Data, Stream, learn
+from rosenblatt.models.model import Model
+from rosenblatt.models.model_file import load_model, to_bytes, write_file
+from rosenblatt.models.scorers import epoch_score
 from rosenblatt.progress import training_progress
-from rosenblatt.scoring import epoch_score
 from rosenblatt.spec.spec import Spec
 
 

@@ -25,13 +25,13 @@ from rosenblatt.data.tasks.forecasting import Windows
 from rosenblatt.data.tasks.tagging import step_counts, unit_of_tags
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, TableError, listed
-from rosenblatt.learning import Prepared, ScoreOf, Watch, learn
-from rosenblatt.model import Model
-from rosenblatt.modelfile import digest, to_bytes, write_file
+from rosenblatt.models.fit import Prepared, ScoreOf, Watch, learn
+from rosenblatt.models.metrics import Score, baseline, forecast_scores, of_steps, scores
+from rosenblatt.models.model import Model
+from rosenblatt.models.model_file import digest, to_bytes, write_file
 from rosenblatt.problem import Asked, Say, answered, pose, readable, text_to_score
 from rosenblatt.recording import Recorder
 from rosenblatt.refitting import refit
-from rosenblatt.scores import Score, baseline, forecast_scores, of_steps, scores
 from rosenblatt.searching import Progress, Search
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
@@ -211,7 +211,7 @@ def _scores(
 def _epoch_score(scoring: str) -> Callable[[Target, np.ndarray], EpochScore] | None:
     if scoring == "loss":
         return None
-    from rosenblatt.scoring import epoch_score  # loads scikit-learn's metrics
+    from rosenblatt.models.scorers import epoch_score  # loads scikit-learn's metrics
 
     return epoch_score(scoring)
 
@@ -334,7 +334,7 @@ def save(fitted: Fitted, path: str | Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows = Path(folder) / "rows.arrow"
             fitted.sample.write_ipc(rows)
-            command = "import sys; from rosenblatt.modelfile import print_digest; print_digest(*sys.argv[1:])"
+            command = "import sys; from rosenblatt.models.model_file import print_digest; print_digest(*sys.argv[1:])"
             run = subprocess.run(  # noqa: S603 - this Python, a constant command, files of ours
                 [sys.executable, "-P", "-c", command, str(written), str(rows)],
                 capture_output=True,

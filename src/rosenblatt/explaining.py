@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.errors import TableError
-from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.training.compiled.activations import ACTIVATIONS
 from rosenblatt.training.compiled.dispatch import shape_of
 from rosenblatt.training.compiled.losses import EXPONENTIAL, LINKS, LOSSES, SIGMOID, SOFTMAX, predict_from_sums

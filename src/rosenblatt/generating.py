@@ -13,7 +13,7 @@ from rosenblatt.errors import TableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rosenblatt.model import Model
+    from rosenblatt.models.model import Model
 
 UNFINISHED = "\ufffd"  # what stands for a character of which not all bytes are written
 
@@ -38,7 +38,7 @@ def generate(
     rosenblatt fit book.txt --kind rnn --task language
     rosenblatt generate book.rosenblatt --prompt "It was"
     """
-    from rosenblatt.modelfile import load_model
+    from rosenblatt.models.model_file import load_model
 
     click.echo(prompt, nl=False)
     for piece in written(load_model(model), prompt, length, temperature, top_k, top_p, seed):

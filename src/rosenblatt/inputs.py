@@ -12,7 +12,7 @@ from rosenblatt.data.media.columns import medium_of
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.schema.columns import Column, Schema, of_types
 from rosenblatt.errors import TableError
-from rosenblatt.learning import Data
+from rosenblatt.models.fit import Data
 
 
 def of_numpy(y: Any) -> Any:

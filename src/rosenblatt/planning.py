@@ -10,7 +10,7 @@ import numpy as np
 
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError
-from rosenblatt.learning import Prepared
+from rosenblatt.models.fit import Prepared
 from rosenblatt.spec.defaults import DEEP
 from rosenblatt.spec.network import NetworkSpec
 from rosenblatt.spec.spec import Spec, idle

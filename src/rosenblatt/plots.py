@@ -20,7 +20,7 @@ from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
-from rosenblatt.model import Model
+from rosenblatt.models.model import Model
 from rosenblatt.networks.dense import Architecture
 from rosenblatt.runs.store.curves import Points
 

@@ -23,7 +23,7 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import SpecError, TableError, listed
-from rosenblatt.learning import Data
+from rosenblatt.models.fit import Data
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 

@@ -22,9 +22,10 @@ from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, StorageError, StoreError
-from rosenblatt.learning import Data
-from rosenblatt.model import Model
-from rosenblatt.modelfile import load_model, to_bytes
+from rosenblatt.models.fit import Data
+from rosenblatt.models.metrics import Score, scores
+from rosenblatt.models.model import Model
+from rosenblatt.models.model_file import load_model, to_bytes
 from rosenblatt.runs.capture.snapshot import Captured, identity_of
 from rosenblatt.runs.store.artifacts import fetch
 from rosenblatt.runs.store.curves import summary
@@ -35,7 +36,6 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.output import Output
 from rosenblatt.runs.tracking.run import Run, new_id
 from rosenblatt.runs.tracking.writer import points_of
-from rosenblatt.scores import Score, scores
 from rosenblatt.searching import Search
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import HYPERPARAMETERS, Spec

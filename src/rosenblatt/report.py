@@ -15,10 +15,10 @@ from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.describing import of_model
 from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.experiment import Fitted
-from rosenblatt.model import Model
-from rosenblatt.modelfile import write_file
+from rosenblatt.models.metrics import Score, baseline, of_steps, scores
+from rosenblatt.models.model import Model
+from rosenblatt.models.model_file import write_file
 from rosenblatt.plots import Picture
-from rosenblatt.scores import Score, baseline, of_steps, scores
 from rosenblatt.spec.spec import in_words
 
 

@@ -23,9 +23,9 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError, TableError, nearest
 from rosenblatt.estimators import Network
 from rosenblatt.inputs import schema_of, typed, with_weight
-from rosenblatt.learning import Data, Prepared
+from rosenblatt.models.fit import Data, Prepared
+from rosenblatt.models.scorers import epoch_score
 from rosenblatt.progress import search_progress
-from rosenblatt.scoring import epoch_score
 from rosenblatt.searching import Search
 from rosenblatt.spec.defaults import DEEP
 from rosenblatt.spec.dimensions import SHAPE, choice, dimension_of, integer, log_uniform, uniform

@@ -18,7 +18,7 @@ from rosenblatt.clock import Clock
 from rosenblatt.data.media.columns import kinds_of_media
 from rosenblatt.errors import SpecError
 from rosenblatt.lane_crew import LaneCrew
-from rosenblatt.learning import Prepared, ScoreOf, form_of
+from rosenblatt.models.fit import Prepared, ScoreOf, form_of
 from rosenblatt.planning import check_search, folds_of, memory_of, refits, rungs_of
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import recipe_of

@@ -19,7 +19,7 @@ from rosenblatt.outputs import check_places
 from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 
 if TYPE_CHECKING:
-    from rosenblatt.model import Model
+    from rosenblatt.models.model import Model
     from rosenblatt.training.compiled.mlp import Rows
 
 FORMATS = (".svg", ".png", ".pdf")
@@ -79,7 +79,7 @@ def explain(
         raise TableError(f"{plot!r} asks for a picture of another format than {', '.join(FORMATS)}. Choose one.")
     from rosenblatt import explaining, telling
     from rosenblatt.data.tasks.task import has_answers, read_answers
-    from rosenblatt.modelfile import load_model
+    from rosenblatt.models.model_file import load_model
 
     loaded, say = load_model(model), teller(as_json)
     rows = read(table, header, encoding, lambda _: None)
@@ -142,7 +142,7 @@ def _explain_media(
     else:
         telling.tell_heed(explained, row)
     if plot:
-        from rosenblatt.modelfile import write_file
+        from rosenblatt.models.model_file import write_file
         from rosenblatt.plots_of_heed import heed  # loads Matplotlib
 
         write_file(plot, heed(explained).as_file(plot))
@@ -153,7 +153,7 @@ def _draw(
     model: Model, frame: Any, row: int, network: int, plot: str, boundary: str, say: Callable[[str], None]
 ) -> None:
     from rosenblatt import plots  # loads Matplotlib
-    from rosenblatt.modelfile import write_file
+    from rosenblatt.models.model_file import write_file
 
     write_file(plot, plots.network(model, network).as_file(plot))
     say(f"the network: {plot}")

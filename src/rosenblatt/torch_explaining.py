@@ -20,7 +20,7 @@ from torch import Tensor
 from rosenblatt.data.encoding.media_encodings import ImageEncoding, TextEncoding
 from rosenblatt.data.media.columns import Inputs
 from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.model import Model, table_of
+from rosenblatt.models.model import Model, table_of
 from rosenblatt.networks.deep import Deep, Embed, Summary, flat
 from rosenblatt.training.torch.batches import Resident
 from rosenblatt.training.torch.engine import said, stacked

@@ -12,8 +12,8 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError
-from rosenblatt.learning import architecture_of, trained_network
-from rosenblatt.model import TrainedTrial
+from rosenblatt.models.fit import architecture_of, trained_network
+from rosenblatt.models.model import TrainedTrial
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import Table, outputs
 from rosenblatt.training.member import Member, new_member

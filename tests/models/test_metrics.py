@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.scores import auc, baseline, f1, r2, scores, to_json
+from rosenblatt.models.metrics import auc, baseline, f1, r2, scores, to_json
 
 RNG = np.random.default_rng(0)
 

@@ -6,8 +6,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from rosenblatt.errors import ModelFileError, StorageError
-from rosenblatt.modelfile import FORMAT, is_model_file, load_model, to_bytes, write_file
-from tests.test_model import FRAME, fit
+from rosenblatt.models.model_file import FORMAT, is_model_file, load_model, to_bytes, write_file
+from tests.models.test_model import FRAME, fit
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from sklearn.metrics import get_scorer, get_scorer_names
 
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, nearest
+from rosenblatt.models.metrics import auc, r2
 from rosenblatt.quiet import quietly
-from rosenblatt.scores import auc, r2
 from rosenblatt.training.population import Score
 
 EPSILON = float(np.finfo(np.float64).eps)

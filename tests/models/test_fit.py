@@ -10,7 +10,7 @@ from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError
-from rosenblatt.learning import Data, Prepared, Stream, architecture_of, learn
+from rosenblatt.models.fit import Data, Prepared, Stream, architecture_of, learn
 from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)

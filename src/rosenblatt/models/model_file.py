@@ -27,7 +27,7 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, SpecError, StorageError
-from rosenblatt.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.deep import architecture_from
 from rosenblatt.spec.spec import Spec
 

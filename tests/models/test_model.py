@@ -7,7 +7,7 @@ import pytest
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, TableError
-from rosenblatt.learning import Data, Stream, learn
+from rosenblatt.models.fit import Data, Stream, learn
 from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)

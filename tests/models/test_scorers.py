@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.scoring import epoch_score
+from rosenblatt.models.scorers import epoch_score
 
 RNG = np.random.default_rng(0)
 

@@ -13,14 +13,14 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, issparse, vstack
 
-from rosenblatt.combinations import check, check_media
 from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.media.columns import Inputs, MediaRows, kinds_of_media, row_hashes
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold, deal, validation_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError, listed
-from rosenblatt.model import Model, TrainedNetwork, TrainedTrial, csr_parts
+from rosenblatt.models.compatibility import check, check_media
+from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial, csr_parts
 from rosenblatt.networks.deep import Deep, Medium, build_deep
 from rosenblatt.networks.dense import Architecture, build
 from rosenblatt.spec.defaults import DEEP, cores_for, resolve
