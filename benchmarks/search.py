@@ -43,10 +43,10 @@ from rosenblatt.data.splits import Fold, validation_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import ask
 from rosenblatt.models.fit import Data, Prepared
-from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, integer, log_uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import cores
+from rosenblatt.tuning.coordinator import Search
 
 LARGE = {"wine quality", "adult"}
 WIDTHS, RATES, DECAYS, ACTIVATIONS = (16, 32, 64, 128), (1e-4, 3e-2), (1e-6, 1e-1), ("relu", "tanh")

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from rosenblatt import lane_crew, searching
 from rosenblatt.generating import written
 from rosenblatt.models import fit as learning
 from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.store.locations import url_of
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.store import Store
+from rosenblatt.tuning import coordinator, device_workers
 
 RNN = ["--members", "1", "--epochs", "3", "--recurrent-width", "6"]
 CNN = ["--members", "1", "--epochs", "3", "--channels", "4", "--block-layers", "1"]
@@ -422,7 +422,7 @@ def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_
         return whole(self, stop)
 
     monkeypatch.setattr(torch_lanes.Lanes, "epoch", epoch)
-    monkeypatch.setattr(searching.Search, "new_crew", lambda self: lane_crew.LaneCrew("cpu"))
+    monkeypatch.setattr(coordinator.Search, "new_crew", lambda self: device_workers.LaneCrew("cpu"))
     how = (
         "--trials",
         "6",

@@ -13,7 +13,7 @@ import pytest
 
 from rosenblatt.models.model_file import load_model
 from rosenblatt.report import Report
-from rosenblatt.searching import Progress
+from rosenblatt.tuning.coordinator import Progress
 from tests.test_cli import folder  # noqa: F401 - a fixture
 from tests.waiting import wait_until
 
@@ -175,7 +175,7 @@ def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
 
 
 def test_the_live_view_tells_trials_score_speed_and_time_left(monkeypatch):
-    from rosenblatt.progress import in_lines
+    from rosenblatt.tuning.progress import in_lines
 
     now = Progress(10, 2, 3, 1, 3, 1, 20, -0.25, 5000, 2.0, 7.0)
     trials, speed = in_lines(now, "loss")

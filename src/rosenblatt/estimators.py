@@ -37,8 +37,8 @@ from rosenblatt.models.fit import Data, Stream, learn
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes, write_file
 from rosenblatt.models.scorers import epoch_score
-from rosenblatt.progress import training_progress
 from rosenblatt.spec.spec import Spec
+from rosenblatt.tuning.progress import training_progress
 
 
 class Network(BaseEstimator, metaclass=ABCMeta):

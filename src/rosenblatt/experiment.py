@@ -15,8 +15,6 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from rosenblatt.checkpoints import Keeper
-from rosenblatt.choosing import CANDIDATES, Outcome, outcome
 from rosenblatt.data.encoding.media_encodings import TextEncoding
 from rosenblatt.data.media.images import Policy
 from rosenblatt.data.readers.files import Table
@@ -31,12 +29,14 @@ from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import digest, to_bytes, write_file
 from rosenblatt.problem import Asked, Say, answered, pose, readable, text_to_score
 from rosenblatt.recording import Recorder
-from rosenblatt.refitting import refit
-from rosenblatt.searching import Progress, Search
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
 from rosenblatt.training.population import Score as EpochScore
+from rosenblatt.tuning.checkpoints import Keeper
+from rosenblatt.tuning.coordinator import Progress, Search
+from rosenblatt.tuning.refit import refit
+from rosenblatt.tuning.selection import CANDIDATES, Outcome, outcome
 
 ENDING = 3.0  # seconds kept for what comes after a search, besides predictions: writing the model, reading it again
 JOINED = 6  # trials that an ensemble has, about

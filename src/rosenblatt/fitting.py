@@ -13,8 +13,8 @@ from rosenblatt.data.readers.files import Table, read_text
 from rosenblatt.errors import StoppedEarlyError
 from rosenblatt.experiment import Fitted, Searching
 from rosenblatt.options import columns, read
-from rosenblatt.progress import search_progress, training_progress
 from rosenblatt.recording import Recorder
+from rosenblatt.tuning.progress import search_progress, training_progress
 
 
 def fit_asked(

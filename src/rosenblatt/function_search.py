@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rosenblatt.errors import SpecError, StoreLostError, nearest
-from rosenblatt.progress import function_progress
 from rosenblatt.recording import RESUME
 from rosenblatt.runs.capture.snapshot import Captured, identity_of, main_place
 from rosenblatt.runs.capture.source import hash_of
@@ -26,8 +25,9 @@ from rosenblatt.runs.tracking.run import Run, known_data, new_id
 from rosenblatt.spec.dimensions import Dimension
 from rosenblatt.spec.spec import Spec
 from rosenblatt.spec.training import SearchSpec
-from rosenblatt.tuning.proposals import Space
+from rosenblatt.tuning.progress import function_progress
 from rosenblatt.tuning.samplers import Sampler
+from rosenblatt.tuning.space import Space
 from rosenblatt.tuning.stopping import FEW
 
 STOPPING = ("none", "asha", "median")

@@ -36,10 +36,10 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.output import Output
 from rosenblatt.runs.tracking.run import Run, new_id
 from rosenblatt.runs.tracking.writer import points_of
-from rosenblatt.searching import Search
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
-from rosenblatt.trials import Trial
+from rosenblatt.tuning.coordinator import Search
+from rosenblatt.tuning.trials import Trial
 
 RESUME = "ROSENBLATT_RESUME"  # tells a command that its run is one that was interrupted
 EVERY = 0.3  # seconds between two writings of trials

@@ -17,7 +17,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from rosenblatt.arguments import seed_of, threads_of
-from rosenblatt.choosing import outcome
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError, TableError, nearest
@@ -25,12 +24,13 @@ from rosenblatt.estimators import Network
 from rosenblatt.inputs import schema_of, typed, with_weight
 from rosenblatt.models.fit import Data, Prepared
 from rosenblatt.models.scorers import epoch_score
-from rosenblatt.progress import search_progress
-from rosenblatt.searching import Search
 from rosenblatt.spec.defaults import DEEP
 from rosenblatt.spec.dimensions import SHAPE, choice, dimension_of, integer, log_uniform, uniform
 from rosenblatt.spec.spec import Spec
-from rosenblatt.trials import Trial
+from rosenblatt.tuning.coordinator import Search
+from rosenblatt.tuning.progress import search_progress
+from rosenblatt.tuning.selection import outcome
+from rosenblatt.tuning.trials import Trial
 
 
 def _has(method: str) -> Any:

@@ -8,8 +8,8 @@ from rosenblatt.errors import SpecError
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning import samplers
-from rosenblatt.tuning.proposals import Space
 from rosenblatt.tuning.samplers import Sampler
+from rosenblatt.tuning.space import Space
 
 SPACE = {
     "learning_rate": log_uniform(1e-4, 1.0),

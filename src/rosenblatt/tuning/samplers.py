@@ -17,7 +17,7 @@ from rosenblatt.quiet import quietly
 from rosenblatt.spec.dimensions import Choice, Dimension, Integer, LogUniform
 from rosenblatt.spec.spec import in_words
 from rosenblatt.spec.training import SearchSpec
-from rosenblatt.tuning.proposals import Space
+from rosenblatt.tuning.space import Space
 
 REMEMBERED = 200  # trials that tpe and gp are shown, whose time grows with them: the best and the latest
 GRID_POINTS = 5  # of a range, on a grid

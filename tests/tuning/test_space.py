@@ -7,7 +7,7 @@ from rosenblatt.errors import SpecError
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.spec.spec import Spec, idle
-from rosenblatt.tuning.proposals import Space, default_space, perturbed
+from rosenblatt.tuning.space import Space, default_space, perturbed
 
 
 def space_of(dimensions, **fixed):

@@ -1,8 +1,8 @@
 import io
 
-from rosenblatt.progress import training_progress
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import Record
+from rosenblatt.tuning.progress import training_progress
 
 
 def test_nothing_is_shown_where_nothing_is_asked_for():

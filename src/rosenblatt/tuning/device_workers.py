@@ -17,7 +17,7 @@ from rosenblatt.errors import SpecError
 from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member
 from rosenblatt.training.population import Telling, cores, noted
-from rosenblatt.trials import Done, Unit
+from rosenblatt.tuning.trials import Done, Unit
 
 IN_FLIGHT = 64  # work that is given out at a time
 SETTLED = 0.05  # seconds without new work, after which a stack is made of what there is

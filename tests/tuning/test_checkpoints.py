@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from rosenblatt.checkpoints import JOURNAL, Keeper
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError
 from rosenblatt.models.fit import Data, Prepared
-from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, uniform
 from rosenblatt.spec.spec import Spec
+from rosenblatt.tuning.checkpoints import JOURNAL, Keeper
+from rosenblatt.tuning.coordinator import Search
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3))

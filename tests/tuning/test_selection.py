@@ -9,15 +9,15 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss
 
-from rosenblatt.choosing import outcome
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, StoppedEarlyError
 from rosenblatt.models.fit import Data, Prepared
 from rosenblatt.models.model import Model
-from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
 from rosenblatt.spec.spec import Spec
+from rosenblatt.tuning.coordinator import Search
+from rosenblatt.tuning.selection import outcome
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 3))

@@ -14,21 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.clock import Clock
 from rosenblatt.data.media.columns import kinds_of_media
 from rosenblatt.errors import SpecError
-from rosenblatt.lane_crew import LaneCrew
 from rosenblatt.models.fit import Prepared, ScoreOf, form_of
-from rosenblatt.planning import check_search, folds_of, memory_of, refits, rungs_of
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import recipe_of
 from rosenblatt.training.compiled.mlp import Recipe
 from rosenblatt.training.member import Member
 from rosenblatt.training.population import LISTEN, Crew, Score
-from rosenblatt.trials import Done, Trial, Unit
-from rosenblatt.tuning.proposals import Space, default_space, perturbed
+from rosenblatt.tuning.device_workers import LaneCrew
+from rosenblatt.tuning.planning import check_search, folds_of, memory_of, refits, rungs_of
 from rosenblatt.tuning.samplers import Sampler
+from rosenblatt.tuning.space import Space, default_space, perturbed
 from rosenblatt.tuning.stopping import exploits, stopping_of
+from rosenblatt.tuning.time_budget import Clock
+from rosenblatt.tuning.trials import Done, Trial, Unit
 
 TRIALS = 100  # where only a space is given
 POPULATION = 16  # trials of population-based training, where their number is not given

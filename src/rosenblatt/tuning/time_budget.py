@@ -15,7 +15,7 @@ import numpy as np
 from rosenblatt.data.splits import Fold
 from rosenblatt.spec.defaults import DEEP
 from rosenblatt.training.population import cores
-from rosenblatt.trials import Trial
+from rosenblatt.tuning.trials import Trial
 
 MOST = 8  # networks that are trained again at the end
 SHARE = 0.5  # of the time that is kept for it, at most

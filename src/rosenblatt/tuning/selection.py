@@ -11,11 +11,11 @@ import numpy as np
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, listed
 from rosenblatt.models.model import Model
-from rosenblatt.searching import Search
 from rosenblatt.spec.spec import in_words
 from rosenblatt.training.population import cores
-from rosenblatt.trials import Trial
+from rosenblatt.tuning.coordinator import Search
 from rosenblatt.tuning.ensembles import greedy_weights, optimism, row_losses, within_one_error
+from rosenblatt.tuning.trials import Trial
 
 CURED = 10  # epochs in which a trial that does not diverge has been cured
 TOP = 5  # trials that are described

@@ -6,19 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.checkpoints import Keeper
-from rosenblatt.choosing import outcome
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, ModelFileError, SpecError, StoppedEarlyError
 from rosenblatt.models.fit import Data, Prepared
 from rosenblatt.models.scorers import epoch_score
-from rosenblatt.planning import folds_of
-from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training import population
+from rosenblatt.tuning.checkpoints import Keeper
+from rosenblatt.tuning.coordinator import Search
+from rosenblatt.tuning.planning import folds_of
+from rosenblatt.tuning.selection import outcome
 from tests.waiting import time_limit
 
 RNG = np.random.default_rng(0)
@@ -140,7 +140,7 @@ def test_values_that_cannot_be_combined_are_refused_and_others_take_their_place(
 
 
 def test_where_nothing_can_be_combined_that_is_said(monkeypatch):
-    monkeypatch.setattr("rosenblatt.searching.REFUSED", 5)
+    monkeypatch.setattr("rosenblatt.tuning.coordinator.REFUSED", 5)
     space = {"batch_size": choice(1), "dropout": uniform(0.0, 0.5)}
     with pytest.raises(SpecError, match="normalization batch needs more rows"):
         searched(space, normalization="batch")
@@ -260,7 +260,7 @@ def test_folds_of_ones_own_are_used():
 
 
 def test_large_tables_are_compared_on_first_folds_and_a_hold_out_is_one_fold(monkeypatch):
-    monkeypatch.setattr("rosenblatt.planning.ENOUGH_ROWS", 80)
+    monkeypatch.setattr("rosenblatt.tuning.planning.ENOUGH_ROWS", 80)
     search = searched()
     assert [rung.folds for rung in search.rungs] == [2, 2, 2, 3]
     assert {trial.trained for trial in search.trials} == {2, 3}
@@ -299,7 +299,7 @@ def test_losses_with_and_without_probabilities_are_not_searched_together():
 
 @pytest.mark.parametrize("stopping", ["asha", "median", "pbt"])
 def test_a_search_that_goes_on_from_its_file_ends_as_if_it_had_not_been_stopped(tmp_path, stopping, monkeypatch):
-    monkeypatch.setattr("rosenblatt.checkpoints.SHARE", 1.0)
+    monkeypatch.setattr("rosenblatt.tuning.checkpoints.SHARE", 1.0)
     spec = Spec.of(**FAST | {"deterministic": True, "stopping": stopping, "trials": 20}).searching(SPACE)
     whole = Search(spec, prepared())
     whole.run()
@@ -324,7 +324,7 @@ def test_a_search_that_goes_on_from_its_file_ends_as_if_it_had_not_been_stopped(
 
 def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypatch):
     """What is written while threads train is what each member was when it was given out."""
-    monkeypatch.setattr("rosenblatt.searching.GLANCE", 0.0)
+    monkeypatch.setattr("rosenblatt.tuning.coordinator.GLANCE", 0.0)
     spec = Spec.of(**FAST | {"deterministic": True, "epochs": 60}).searching(SPACE)
     whole = Search(spec, prepared())
     whole.run()
@@ -369,8 +369,8 @@ def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
 @pytest.mark.parametrize("space", [None, SPACE | {"activation": choice("gelu", ("relu", "silu"))}])
 def test_a_default_space_and_lists_in_it_go_on_equally(tmp_path, monkeypatch, space):
     """Stopped in the middle of a round of fewer trials than there are."""
-    monkeypatch.setattr("rosenblatt.searching.ROUND", 4)
-    monkeypatch.setattr("rosenblatt.searching.GLANCE", 0.0)
+    monkeypatch.setattr("rosenblatt.tuning.coordinator.ROUND", 4)
+    monkeypatch.setattr("rosenblatt.tuning.coordinator.GLANCE", 0.0)
     spec = Spec.of(**FAST | {"deterministic": True, "trials": 14, "epochs": 6}).searching(space or {})
     whole = Search(spec, prepared())
     whole.run()

@@ -24,10 +24,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from rosenblatt.errors import ModelFileError
-from rosenblatt.searching import Search
 from rosenblatt.training.compiled.mlp import State
 from rosenblatt.training.member import Member, Record
-from rosenblatt.trials import Trial
+from rosenblatt.tuning.coordinator import Search
+from rosenblatt.tuning.trials import Trial
 
 FORMAT = 2
 SHARE = 0.01  # of the time, for writing members of trials that wait at a rung

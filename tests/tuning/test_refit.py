@@ -6,19 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.choosing import outcome
-from rosenblatt.clock import MARGIN, MOST, Clock
 from rosenblatt.data.media.columns import as_medium
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError
 from rosenblatt.models.fit import Data, Prepared
-from rosenblatt.planning import refits
-from rosenblatt.refitting import refit, shares
-from rosenblatt.searching import Search
 from rosenblatt.spec.dimensions import log_uniform, uniform
 from rosenblatt.spec.spec import Spec
+from rosenblatt.tuning.coordinator import Search
+from rosenblatt.tuning.planning import refits
+from rosenblatt.tuning.refit import refit, shares
+from rosenblatt.tuning.selection import outcome
+from rosenblatt.tuning.time_budget import MARGIN, MOST, Clock
 
 RNG = np.random.default_rng(0)
 WORDS = ["".join(RNG.choice(list("abc"), 4)) for _ in range(90)]

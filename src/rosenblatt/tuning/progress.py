@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rosenblatt.searching import Progress
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import Record
+from rosenblatt.tuning.coordinator import Progress
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from queue import Empty
 
 import numpy as np
 
-from rosenblatt.choosing import Outcome
-from rosenblatt.clock import is_steady
 from rosenblatt.data.splits import Fold
-from rosenblatt.searching import Progress, Search
-from rosenblatt.trials import Done, Trial, Unit
+from rosenblatt.tuning.coordinator import Progress, Search
+from rosenblatt.tuning.selection import Outcome
+from rosenblatt.tuning.time_budget import is_steady
+from rosenblatt.tuning.trials import Done, Trial, Unit
 
 WITHOUT_END = ("constant", "plateau")  # schedules after which nothing says that learning is over
 
