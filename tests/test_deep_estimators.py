@@ -19,7 +19,7 @@ from rosenblatt.deep_estimators import (
     RNNTagger,
 )
 from rosenblatt.errors import SpecError, TableError
-from rosenblatt.report import Report
+from rosenblatt.inspection.report import Report
 
 pytestmark = pytest.mark.torch
 

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.inspection.report import Report
 from rosenblatt.models.model_file import load_model
-from rosenblatt.report import Report
 from rosenblatt.tuning.coordinator import Progress
 from tests.test_cli import folder  # noqa: F401 - a fixture
 from tests.waiting import wait_until

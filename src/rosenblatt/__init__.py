@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
     from rosenblatt.experiment import evaluate, fit, predict, save
     from rosenblatt.function_search import search
+    from rosenblatt.inspection.report import Report
     from rosenblatt.models.model_file import load_model
-    from rosenblatt.report import Report
     from rosenblatt.runs.tracking.run import Run, track
     from rosenblatt.searchcv import PopulationSearchCV
     from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
@@ -41,7 +41,7 @@ _HOMES = {
     "RNNForecaster": "deep_estimators",
     "RNNRegressor": "deep_estimators",
     "RNNTagger": "deep_estimators",
-    "Report": "report",
+    "Report": "inspection.report",
     "Run": "runs.tracking.run",
     "Spec": "spec.spec",
     "choice": "spec.dimensions",

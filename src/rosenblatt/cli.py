@@ -183,7 +183,7 @@ def fit(
     recorder = Recorder.of(asked, name_of_experiment or default_experiment(table), name=name, reuse=reuse, store=store)
     state = Path(checkpoint) if checkpoint else None
     fitted = fit_asked(recorder, say, experiment.Searching(started, None, keep_records, state))
-    from rosenblatt.describing import show_search
+    from rosenblatt.inspection.description import show_search
     from rosenblatt.models.metrics import to_json
 
     interrupted = fitted.model.facts["interrupted"]
@@ -305,7 +305,7 @@ def describe(what: str, header: bool | None, encoding: str | None, as_json: bool
     rosenblatt describe people.csv           columns, kinds, missing values, the likely task
     rosenblatt describe people.rosenblatt    the network, its hyperparameters, its data, its scores
     """
-    from rosenblatt import describing
+    from rosenblatt.inspection import description as describing
     from rosenblatt.models.model_file import is_model_file, load_model
 
     if is_model_file(what):
@@ -328,7 +328,7 @@ cli.add_command(runs)
 
 def _save_report(fitted: Fitted, report: str | None, say: Callable[[str], None]) -> None:
     if report:
-        from rosenblatt.report import Report  # loads Matplotlib
+        from rosenblatt.inspection.report import Report  # loads Matplotlib
 
         Report.of(fitted).save(report)
         say(f"report: {report}")
@@ -372,7 +372,7 @@ def _show_scores(
     if not found:
         say("no rows were set aside for the test: nothing is known of new rows")
         return
-    from rosenblatt.describing import show_scores
+    from rosenblatt.inspection.description import show_scores
 
     show_scores(found, model, alone)
 

@@ -21,8 +21,8 @@ from rosenblatt.data.tasks.language_modeling import first_rows, pieces, with_nex
 from rosenblatt.data.tasks.tagging import unit_of_tags
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import Question, ask, column_name, has_answers, read_answers
-from rosenblatt.describing import columns_in_words, task_in_words
 from rosenblatt.errors import SpecError, TableError, listed
+from rosenblatt.inspection.description import columns_in_words, task_in_words
 from rosenblatt.models.fit import Data
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import HYPERPARAMETERS, Spec

@@ -77,8 +77,9 @@ def explain(
     check_places([plot, boundary], inputs=[model, table])
     if plot and Path(plot).suffix.lower() not in FORMATS:
         raise TableError(f"{plot!r} asks for a picture of another format than {', '.join(FORMATS)}. Choose one.")
-    from rosenblatt import explaining, telling
+    from rosenblatt import telling
     from rosenblatt.data.tasks.task import has_answers, read_answers
+    from rosenblatt.inspection import walkthrough
     from rosenblatt.models.model_file import load_model
 
     loaded, say = load_model(model), teller(as_json)
@@ -89,14 +90,14 @@ def explain(
     if method or answer:
         option = "--method" if method else "--answer"
         raise TableError(f"{option} is for images, sequences and texts, but this model learns from a table.")
-    walked = explaining.walk(loaded, rows.frame, row, network)
+    walked = walkthrough.walk(loaded, rows.frame, row, network)
     if backward:
         truth = read_answers(rows.frame[row - 1 : row], loaded.target)[0]
         if truth.size == 0 or not has_answers(truth).all():
             raise TableError(f"Row {row} has no {loaded.target.names[0]!r}, so nothing is known of its loss.")
-        explaining.go_back(walked, truth)
+        walkthrough.go_back(walked, truth)
     sizes = walked.network.architecture.sizes
-    told = explaining.described(walked, rows.frame, row, most or (FULL if max(sizes) <= FULL else 8))
+    told = walkthrough.described(walked, rows.frame, row, most or (FULL if max(sizes) <= FULL else 8))
     if as_json:
         click.echo(json.dumps(told, indent=2))
     else:
@@ -118,7 +119,7 @@ def _explain_media(
     """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
     from rosenblatt import telling
     from rosenblatt.data.tasks.forecasting import Windows
-    from rosenblatt.torch_explaining import explain_row
+    from rosenblatt.inspection.torch_attribution import explain_row
 
     windows = Windows.model_validate(model.facts["windows"]) if "windows" in model.facts else None
     frame = windows.last(frame, say) if windows else frame
@@ -142,8 +143,8 @@ def _explain_media(
     else:
         telling.tell_heed(explained, row)
     if plot:
+        from rosenblatt.inspection.plots.attribution import heed  # loads Matplotlib
         from rosenblatt.models.model_file import write_file
-        from rosenblatt.plots_of_heed import heed  # loads Matplotlib
 
         write_file(plot, heed(explained).as_file(plot))
         say(f"what mattered: {plot}")
@@ -152,13 +153,13 @@ def _explain_media(
 def _draw(
     model: Model, frame: Any, row: int, network: int, plot: str, boundary: str, say: Callable[[str], None]
 ) -> None:
-    from rosenblatt import plots  # loads Matplotlib
+    from rosenblatt.inspection.plots import figure  # loads Matplotlib
     from rosenblatt.models.model_file import write_file
 
-    write_file(plot, plots.network(model, network).as_file(plot))
+    write_file(plot, figure.network(model, network).as_file(plot))
     say(f"the network: {plot}")
-    if plots.has_plane(model):
-        write_file(boundary, plots.decision_boundary(model, frame, row).as_file(boundary))
+    if figure.has_plane(model):
+        write_file(boundary, figure.decision_boundary(model, frame, row).as_file(boundary))
         say(f"the decision boundary: {boundary}")
 
 
@@ -202,14 +203,14 @@ def learn_step(
         )
     rate = {} if learning_rate is None else {"learning_rate": learning_rate}
     spec = Spec.of(kind="perceptron", rule=rule, seed=seed, **rate)
-    from rosenblatt import stepping
+    from rosenblatt.inspection import perceptron_steps
     from rosenblatt.spec.defaults import resolve
 
     if table is None:
-        rows, inputs, classes = stepping.gate(gate), ["a", "b"], ["0", "1"]
+        rows, inputs, classes = perceptron_steps.gate(gate), ["a", "b"], ["0", "1"]
     else:
         rows, inputs, classes = _lesson(table, target, header, encoding, spec, teller(as_json))
-    found: Any = stepping.steps(resolve(spec, len(rows.x), rows.x.shape[1]), rows, len(classes), epochs)
+    found: Any = perceptron_steps.steps(resolve(spec, len(rows.x), rows.x.shape[1]), rows, len(classes), epochs)
     if as_json:
         found = islice(found, LONGEST)
         fields = ("epoch", "row", "x", "truth", "sums", "answer", "before", "after")

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from rosenblatt.stepping import Step
+from rosenblatt.inspection.perceptron_steps import Step
 
 WIDTH, HEIGHT = 41, 15  # characters of a drawing of the plane
 MOST_SAID = 10  # answers, tokens or steps that are told

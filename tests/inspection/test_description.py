@@ -10,7 +10,8 @@ import pytest
 from rosenblatt.data.readers.files import Table
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.tasks.task import ask
-from rosenblatt.describing import (
+from rosenblatt.experiment import fit
+from rosenblatt.inspection.description import (
     columns_in_words,
     of_model,
     of_table,
@@ -20,7 +21,6 @@ from rosenblatt.describing import (
     show_table,
     task_in_words,
 )
-from rosenblatt.experiment import fit
 from rosenblatt.models.metrics import Score
 from rosenblatt.spec.spec import Spec
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from rosenblatt.inspection.perceptron_steps import GATES, gate, steps
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.stepping import GATES, gate, steps
 from rosenblatt.telling import plane
 from rosenblatt.training.compiled.mlp import Rows
 

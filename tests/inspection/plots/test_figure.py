@@ -11,9 +11,7 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
-from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.networks.dense import Architecture
-from rosenblatt.plots import (
+from rosenblatt.inspection.plots.figure import (
     Picture,
     calibration,
     confusion_matrix,
@@ -29,6 +27,8 @@ from rosenblatt.plots import (
     save_curves,
     search_history,
 )
+from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.networks.dense import Architecture
 from rosenblatt.runs.store.curves import Points
 from rosenblatt.spec.spec import Spec
 

@@ -10,8 +10,8 @@ from sklearn.datasets import load_diabetes, load_iris
 from rosenblatt.data.readers.files import Table
 from rosenblatt.estimators import MLPClassifier, MLPRegressor
 from rosenblatt.experiment import fit
-from rosenblatt.plots import permutation_importance
-from rosenblatt.report import Report
+from rosenblatt.inspection.plots.figure import permutation_importance
+from rosenblatt.inspection.report import Report
 from rosenblatt.spec.spec import Spec
 
 FAST = {"members": 2, "epochs": 5, "hidden_sizes": (16,), "bins": 8}

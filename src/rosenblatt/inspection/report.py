@@ -10,15 +10,15 @@ from typing import Any, Self
 import jinja2
 import polars as pl
 
-from rosenblatt import plots
 from rosenblatt.data.readers.frames import as_frame
-from rosenblatt.describing import of_model
 from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.experiment import Fitted
+from rosenblatt.inspection.description import of_model
+from rosenblatt.inspection.plots import figure
+from rosenblatt.inspection.plots.figure import Picture
 from rosenblatt.models.metrics import Score, baseline, of_steps, scores
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import write_file
-from rosenblatt.plots import Picture
 from rosenblatt.spec.spec import in_words
 
 
@@ -36,24 +36,24 @@ class Report:
         """The report of a fit or an evaluation."""
         model, y, decoded = fitted.model, fitted.truth, fitted.decoded
         target = model.target
-        pictures = [plots.learning_curves(model)]
+        pictures = [figure.learning_curves(model)]
         search = model.facts.get("search", {})
         if len(search.get("history", [])) > 1:
-            pictures.append(plots.search_history(search))
+            pictures.append(figure.search_history(search))
         if search.get("importance"):
-            pictures.append(plots.hyperparameter_importance(search))
+            pictures.append(figure.hyperparameter_importance(search))
         if len(y) and target.task == "regression":
-            pictures.append(plots.residuals(target, y, decoded))
+            pictures.append(figure.residuals(target, y, decoded))
         elif len(y):
             if target.labels:
-                pictures.append(plots.confusion_matrix(target, y, decoded))
-            pictures.append(plots.roc(target, y, decoded))
+                pictures.append(figure.confusion_matrix(target, y, decoded))
+            pictures.append(figure.roc(target, y, decoded))
             if target.answers == "probabilities":
-                pictures.append(plots.calibration(target, y, decoded))
+                pictures.append(figure.calibration(target, y, decoded))
         if not model.encoder.perceived:
             if len(y):
-                pictures.append(plots.importance(model, fitted.test, y))
-            pictures.append(plots.network(model))
+                pictures.append(figure.importance(model, fitted.test, y))
+            pictures.append(figure.network(model))
         return cls(model, fitted.scores, len(y), tuple(pictures))
 
     @classmethod
@@ -81,7 +81,7 @@ class Report:
 
     def to_html(self) -> str:
         """The page."""
-        template = files("rosenblatt").joinpath("report.html.jinja").read_text(encoding="utf-8")
+        template = files("rosenblatt.inspection").joinpath("report.html.jinja").read_text(encoding="utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         description = of_model(self.model, "")
         return environment.from_string(template).render(

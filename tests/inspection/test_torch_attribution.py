@@ -11,7 +11,7 @@ from rosenblatt import CNNClassifier, RNNRegressor
 from rosenblatt.data.media.columns import steps_column
 from rosenblatt.data.media.images import as_cell
 from rosenblatt.errors import TableError
-from rosenblatt.torch_explaining import _parts, explain_row
+from rosenblatt.inspection.torch_attribution import _parts, explain_row
 
 pytestmark = pytest.mark.torch
 

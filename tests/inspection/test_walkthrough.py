@@ -5,7 +5,7 @@ import pytest
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
-from rosenblatt.explaining import described, go_back, walk
+from rosenblatt.inspection.walkthrough import described, go_back, walk
 from rosenblatt.models.fit import Data, learn
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.losses import LOSSES

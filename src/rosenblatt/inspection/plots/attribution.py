@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from rosenblatt.plots import BLUE, GREY, ORANGE, Picture, figure_of, styled
+from rosenblatt.inspection.plots.figure import BLUE, GREY, ORANGE, Picture, figure_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rosenblatt.torch_explaining import Explained, Heed
+    from rosenblatt.inspection.torch_attribution import Explained, Heed
 
 A_LINE = 60  # characters of a text on a line
 MOST_CHARACTERS = 3000
