@@ -15,7 +15,7 @@ import pytest
 from scipy import sparse
 
 from rosenblatt.cli import cli
-from rosenblatt.estimators import Perceptron
+from rosenblatt.estimators.base import Perceptron
 from rosenblatt.models.model_file import load_model
 from rosenblatt.spec.spec import HYPERPARAMETERS
 from tests.waiting import wait_until

@@ -12,7 +12,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rosenblatt.data.readers.files import read_table
-    from rosenblatt.deep_estimators import (
+    from rosenblatt.estimators.base import MLPClassifier, MLPRegressor, Perceptron
+    from rosenblatt.estimators.media import (
         CNNClassifier,
         CNNRegressor,
         RNNClassifier,
@@ -20,27 +21,26 @@ if TYPE_CHECKING:
         RNNRegressor,
         RNNTagger,
     )
-    from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
+    from rosenblatt.estimators.search import PopulationSearchCV
     from rosenblatt.experiment import evaluate, fit, predict, save
     from rosenblatt.function_search import search
     from rosenblatt.inspection.report import Report
     from rosenblatt.models.model_file import load_model
     from rosenblatt.runs.tracking.run import Run, track
-    from rosenblatt.searchcv import PopulationSearchCV
     from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
     from rosenblatt.spec.spec import Spec
 
 _HOMES = {
-    "CNNClassifier": "deep_estimators",
-    "CNNRegressor": "deep_estimators",
-    "MLPClassifier": "estimators",
-    "MLPRegressor": "estimators",
-    "Perceptron": "estimators",
-    "PopulationSearchCV": "searchcv",
-    "RNNClassifier": "deep_estimators",
-    "RNNForecaster": "deep_estimators",
-    "RNNRegressor": "deep_estimators",
-    "RNNTagger": "deep_estimators",
+    "CNNClassifier": "estimators.media",
+    "CNNRegressor": "estimators.media",
+    "MLPClassifier": "estimators.base",
+    "MLPRegressor": "estimators.base",
+    "Perceptron": "estimators.base",
+    "PopulationSearchCV": "estimators.search",
+    "RNNClassifier": "estimators.media",
+    "RNNForecaster": "estimators.media",
+    "RNNRegressor": "estimators.media",
+    "RNNTagger": "estimators.media",
     "Report": "inspection.report",
     "Run": "runs.tracking.run",
     "Spec": "spec.spec",

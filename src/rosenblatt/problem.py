@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from rosenblatt.arguments import OVER_TIME
 from rosenblatt.data.encoding.vocabulary import Vocabulary
 from rosenblatt.data.media.columns import KINDS as MEDIA
 from rosenblatt.data.media.images import Policy, look_at
@@ -22,6 +21,7 @@ from rosenblatt.data.tasks.tagging import unit_of_tags
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import Question, ask, column_name, has_answers, read_answers
 from rosenblatt.errors import SpecError, TableError, listed
+from rosenblatt.estimators.parameters import OVER_TIME
 from rosenblatt.inspection.description import columns_in_words, task_in_words
 from rosenblatt.models.fit import Data
 from rosenblatt.spec.fields import Task

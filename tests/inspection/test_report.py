@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
 from rosenblatt.data.readers.files import Table
-from rosenblatt.estimators import MLPClassifier, MLPRegressor
+from rosenblatt.estimators.base import MLPClassifier, MLPRegressor
 from rosenblatt.experiment import fit
 from rosenblatt.inspection.plots.figure import permutation_importance
 from rosenblatt.inspection.report import Report

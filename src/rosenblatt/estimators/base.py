@@ -27,12 +27,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from rosenblatt.arguments import OVER_TIME, seed_of, threads_of, with_hyperparameters
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target, class_numbers
 from rosenblatt.errors import TableError, listed
-from rosenblatt.inputs import alike, of_numpy, schema_of, typed, with_weight
+from rosenblatt.estimators.inputs import alike, of_numpy, schema_of, typed, with_weight
+from rosenblatt.estimators.parameters import OVER_TIME, seed_of, threads_of, with_hyperparameters
 from rosenblatt.models.fit import Data, Stream, learn
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes, write_file
@@ -154,7 +154,7 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)
         return Spec.of(kind=self._kind, seed=seed_of(self.random_state), scoring=name, **values)
 
-    def _suited(self, spec: Spec, data: Data) -> Spec:  # noqa: ARG002 - for those whose rows say more
+    def _suited(self, spec: Spec, data: Data) -> Spec:
         """The spec, with what the rows say of it."""
         return spec
 
@@ -187,7 +187,7 @@ class Network(BaseEstimator, metaclass=ABCMeta):
                 return checked
         return as_frame(checked, names=getattr(self, "feature_names_in_", None))
 
-    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema, spec: Spec) -> Data:  # noqa: ARG002 - as above
+    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema, spec: Spec) -> Data:
         y, *rest = answers
         weight = self._weight(rest[0] if rest else None, frame.shape[0])
         return with_weight(typed(frame, schema), self._numbers(y, frame.shape[0], known=True), weight)

@@ -14,7 +14,6 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from rosenblatt.arguments import OVER_TIME, threads_of, with_hyperparameters
 from rosenblatt.data.media.columns import as_medium, medium_of, steps_column
 from rosenblatt.data.media.images import as_cell
 from rosenblatt.data.readers.frames import as_frame, is_frame
@@ -24,8 +23,9 @@ from rosenblatt.data.tasks.forecasting import Windows
 from rosenblatt.data.tasks.tagging import check_tags, step_counts, unit_of_tags
 from rosenblatt.data.tasks.target import Target, class_numbers
 from rosenblatt.errors import TableError, listed
-from rosenblatt.estimators import Network, ProbableClassifier, Regressor
-from rosenblatt.inputs import of_numpy
+from rosenblatt.estimators.base import Network, ProbableClassifier, Regressor
+from rosenblatt.estimators.inputs import of_numpy
+from rosenblatt.estimators.parameters import OVER_TIME, threads_of, with_hyperparameters
 from rosenblatt.models.fit import Data
 from rosenblatt.models.model import Model
 from rosenblatt.spec.spec import Spec

@@ -10,7 +10,8 @@ from PIL import Image
 from sklearn.base import clone
 
 from rosenblatt.data.media.columns import as_medium
-from rosenblatt.deep_estimators import (
+from rosenblatt.errors import SpecError, TableError
+from rosenblatt.estimators.media import (
     CNNClassifier,
     CNNRegressor,
     RNNClassifier,
@@ -18,7 +19,6 @@ from rosenblatt.deep_estimators import (
     RNNRegressor,
     RNNTagger,
 )
-from rosenblatt.errors import SpecError, TableError
 from rosenblatt.inspection.report import Report
 
 pytestmark = pytest.mark.torch

@@ -12,9 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from rosenblatt.errors import SpecError, TableError
-from rosenblatt.estimators import MLPClassifier, MLPRegressor, Perceptron
+from rosenblatt.estimators.base import MLPClassifier, MLPRegressor, Perceptron
+from rosenblatt.estimators.search import PopulationSearchCV
 from rosenblatt.models.model_file import load_model
-from rosenblatt.searchcv import PopulationSearchCV
 from rosenblatt.spec.dimensions import choice, integer, log_uniform
 
 X, Y = load_iris(return_X_y=True)
