@@ -25,7 +25,6 @@ from rich.console import Console
 from rich.table import Table as Grid
 from torch import nn
 
-from rosenblatt import experiment
 from rosenblatt.data.media.columns import MediaRows, Ragged
 from rosenblatt.data.media.images import Pictures, _simplejpeg, as_cell
 from rosenblatt.data.readers.files import read_table
@@ -38,6 +37,7 @@ from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import cores, train
 from rosenblatt.training.torch.engine import learner
+from rosenblatt.workflows import fit
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 console = Console()
@@ -53,7 +53,7 @@ def grid(title, *names):
 def fitted(path, targets=(), **named):
     """A fit with default hyperparameters; its test scores by name, and seconds."""
     started = time.perf_counter()
-    known = experiment.fit(read_table(path), list(targets), Spec.of(**named), say=lambda _: None)
+    known = fit.fit(read_table(path), list(targets), Spec.of(**named), say=lambda _: None)
     return {score.name: score.model for score in known.scores}, time.perf_counter() - started, known
 
 
@@ -93,7 +93,7 @@ def indoor(table):
     y = read.frame["class_label"].to_numpy()
     for fold in deal(len(y), 5, 0, (y == "1").astype(float)):
         parts = [type(read)(read.frame[rows], read.source, aside=read.aside) for rows in fold]
-        known = experiment.fit(parts[0], ["class_label"], Spec.of(kind="rnn"), test=parts[1], say=lambda _: None)
+        known = fit.fit(parts[0], ["class_label"], Spec.of(kind="rnn"), test=parts[1], say=lambda _: None)
         accuracy = next(score.model for score in known.scores if score.name == "accuracy")
         right, total = right + accuracy * len(fold.spared), total + len(fold.spared)
     seconds = time.perf_counter() - started

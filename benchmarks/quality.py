@@ -38,8 +38,8 @@ from rosenblatt.data.readers.files import Table, read_table
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.tasks.task import ask, read_answers
-from rosenblatt.experiment import fit
 from rosenblatt.spec.spec import Spec
+from rosenblatt.workflows.fit import fit
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SEARCHED = {

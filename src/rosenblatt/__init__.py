@@ -22,13 +22,13 @@ if TYPE_CHECKING:
         RNNTagger,
     )
     from rosenblatt.estimators.search import PopulationSearchCV
-    from rosenblatt.experiment import evaluate, fit, predict, save
-    from rosenblatt.function_search import search
     from rosenblatt.inspection.report import Report
     from rosenblatt.models.model_file import load_model
     from rosenblatt.runs.tracking.run import Run, track
     from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
     from rosenblatt.spec.spec import Spec
+    from rosenblatt.workflows.fit import evaluate, fit, predict, save
+    from rosenblatt.workflows.tune import search
 
 _HOMES = {
     "CNNClassifier": "estimators.media",
@@ -45,15 +45,15 @@ _HOMES = {
     "Run": "runs.tracking.run",
     "Spec": "spec.spec",
     "choice": "spec.dimensions",
-    "evaluate": "experiment",
-    "fit": "experiment",
+    "evaluate": "workflows.fit",
+    "fit": "workflows.fit",
     "integer": "spec.dimensions",
     "load_model": "models.model_file",
     "log_uniform": "spec.dimensions",
-    "predict": "experiment",
+    "predict": "workflows.fit",
     "read_table": "data.readers.files",
-    "save": "experiment",
-    "search": "function_search",
+    "save": "workflows.fit",
+    "search": "workflows.tune",
     "track": "runs.tracking.run",
     "uniform": "spec.dimensions",
 }

@@ -28,9 +28,9 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.teaching import explain, learn_step
 
 if TYPE_CHECKING:
-    from rosenblatt.experiment import Fitted
     from rosenblatt.models.metrics import Score
     from rosenblatt.models.model import Model
+    from rosenblatt.workflows.fit import Fitted
 
 STOPPED, KILLED = 130, 143
 
@@ -169,10 +169,10 @@ def fit(
         raise SpecError(f"--checkpoint names a folder, but {checkpoint!r} is a file. Choose another name.")
     if checkpoint and not spec.searches:
         raise SpecError("There is no search whose state --checkpoint could keep. Add --trials or --minutes.")
-    from rosenblatt import experiment
-    from rosenblatt.fitting import default_experiment, fit_asked
     from rosenblatt.models.model_file import write_file
-    from rosenblatt.recording import Asked, Recorder
+    from rosenblatt.workflows import fit as experiment
+    from rosenblatt.workflows.fit_request import default_experiment, fit_asked
+    from rosenblatt.workflows.recorder import Asked, Recorder
 
     say = teller(as_json)
 
@@ -242,8 +242,8 @@ def predict(
     """
     check_places([out], inputs=[model, table])
     check_format(out)
-    from rosenblatt import experiment
     from rosenblatt.models.model_file import load_model, write_file
+    from rosenblatt.workflows import fit as experiment
 
     loaded, say = load_model(model), teller(True)
     experiment.check_predicts(loaded)
@@ -282,9 +282,9 @@ def evaluate(
     rosenblatt evaluate book.rosenblatt another-book.txt
     """
     check_places([report], inputs=[model, table])
-    from rosenblatt import experiment
     from rosenblatt.data.readers.files import read_text
     from rosenblatt.models.model_file import load_model
+    from rosenblatt.workflows import fit as experiment
 
     say = teller(as_json)
     loaded = load_model(model)

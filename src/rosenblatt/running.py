@@ -228,9 +228,9 @@ def reproduce(outer: str | None, run: str, tolerance: float, store: str | None, 
 
     The exit status is 0 where the results are the same, and 1 where they differ or there is nothing to compare.
     """
-    from rosenblatt.reproducing import reproduce as again
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs_in_words import show_verdict
+    from rosenblatt.workflows.reproduce import reproduce as again
 
     with _opened(store or outer) as opened:
         found = again(opened, run, teller(as_json), tolerance=tolerance)
@@ -247,7 +247,7 @@ def reproduce(outer: str | None, run: str, tolerance: float, store: str | None, 
 @click.pass_obj
 def resume(outer: str | None, experiment: str, store: str | None) -> None:
     """Go on with the newest search of an experiment that was interrupted, killed or failed."""
-    from rosenblatt.reproducing import resume as again
+    from rosenblatt.workflows.reproduce import resume as again
 
     with _opened(store or outer) as opened:
         status = again(opened, experiment, teller(True))

@@ -10,7 +10,6 @@ import pytest
 from rosenblatt.data.readers.files import Table
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.tasks.task import ask
-from rosenblatt.experiment import fit
 from rosenblatt.inspection.description import (
     columns_in_words,
     of_model,
@@ -23,6 +22,7 @@ from rosenblatt.inspection.description import (
 )
 from rosenblatt.models.metrics import Score
 from rosenblatt.spec.spec import Spec
+from rosenblatt.workflows.fit import fit
 
 QUICK = {"epochs": 2, "hidden_sizes": (4,), "folds": 2, "members": 2, "bins": 4}
 

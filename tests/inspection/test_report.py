@@ -9,10 +9,10 @@ from sklearn.datasets import load_diabetes, load_iris
 
 from rosenblatt.data.readers.files import Table
 from rosenblatt.estimators.base import MLPClassifier, MLPRegressor
-from rosenblatt.experiment import fit
 from rosenblatt.inspection.plots.figure import permutation_importance
 from rosenblatt.inspection.report import Report
 from rosenblatt.spec.spec import Spec
+from rosenblatt.workflows.fit import fit
 
 FAST = {"members": 2, "epochs": 5, "hidden_sizes": (16,), "bins": 8}
 

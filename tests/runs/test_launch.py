@@ -10,11 +10,11 @@ import sys
 import pytest
 
 from rosenblatt.errors import RunError
-from rosenblatt.reproducing import reproduce
 from rosenblatt.runs.compare import verdict
 from rosenblatt.runs.launch import Launch, launch, params_of
 from rosenblatt.runs.store.queries import all_curves, details, find_runs, output_of
 from rosenblatt.runs.store.store import Store
+from rosenblatt.workflows.reproduce import reproduce
 
 SCRIPT = """
 import argparse, pathlib, random, sys

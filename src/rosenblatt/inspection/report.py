@@ -12,7 +12,6 @@ import polars as pl
 
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.experiment import Fitted
 from rosenblatt.inspection.description import of_model
 from rosenblatt.inspection.plots import figure
 from rosenblatt.inspection.plots.figure import Picture
@@ -20,6 +19,7 @@ from rosenblatt.models.metrics import Score, baseline, of_steps, scores
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import write_file
 from rosenblatt.spec.spec import in_words
+from rosenblatt.workflows.fit import Fitted
 
 
 @dataclass(frozen=True)

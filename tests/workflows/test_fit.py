@@ -4,9 +4,9 @@ import pytest
 
 from rosenblatt.data.readers.files import Table, read_table
 from rosenblatt.errors import ModelFileError, SpecError, TableError
-from rosenblatt.experiment import Fitted, evaluate, fit, predict, save
 from rosenblatt.models.model_file import load_model
 from rosenblatt.spec.spec import Spec
+from rosenblatt.workflows.fit import Fitted, evaluate, fit, predict, save
 
 FAST = Spec.of(members=2, epochs=10, hidden_sizes=(16,), bins=8)
 
@@ -91,7 +91,7 @@ def test_a_model_that_predicts_otherwise_when_read_again_is_not_written(people, 
     result, _ = fitted(people)
     other, _ = fitted(people, spec=FAST.replace(seed=1))
     monkeypatch.setattr(
-        "rosenblatt.experiment.to_bytes",
+        "rosenblatt.workflows.fit.to_bytes",
         lambda model: __import__("rosenblatt.models.model_file").modelfile.to_bytes(other.model),
     )
     with pytest.raises(ModelFileError, match="does not predict the same"):
@@ -143,7 +143,7 @@ def test_real_tables_end_to_end(shared_data):
 
 
 def test_a_test_table_that_does_not_fit_is_refused_before_training(people, monkeypatch):
-    monkeypatch.setattr("rosenblatt.experiment.learn", None)
+    monkeypatch.setattr("rosenblatt.workflows.fit.learn", None)
     with pytest.raises(TableError, match="lacks 'noise'"):
         fitted(people, test=Table(people.drop("noise"), "test.csv"))
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rosenblatt.errors import SpecError, StoreLostError, nearest
-from rosenblatt.recording import RESUME
 from rosenblatt.runs.capture.snapshot import Captured, identity_of, main_place
 from rosenblatt.runs.capture.source import hash_of
 from rosenblatt.runs.store.locations import url_of
@@ -29,6 +28,7 @@ from rosenblatt.tuning.progress import function_progress
 from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.space import Space
 from rosenblatt.tuning.stopping import FEW
+from rosenblatt.workflows.recorder import RESUME
 
 STOPPING = ("none", "asha", "median")
 TrainFunction = Callable[[Mapping[str, Any], "TrialRun"], Any]

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from rosenblatt.cli import _Stop, cli
 from rosenblatt.errors import DivergedError, RunError
 from rosenblatt.models.model_file import load_model
-from rosenblatt.recording import metric_name
 from rosenblatt.runs.maintenance import tidy
 from rosenblatt.runs.store.artifacts import fetch
 from rosenblatt.runs.store.queries import all_curves, details, find_runs, output_of
 from rosenblatt.runs.store.store import Store
+from rosenblatt.workflows.recorder import metric_name
 from tests.waiting import wait_until
 
 FAST = ["--epochs", "4", "--folds", "2", "--members", "2", "--hidden-sizes", "8"]
@@ -97,7 +97,7 @@ def test_a_search_records_each_trial_under_it(table, store):
 def test_a_finished_search_that_is_asked_for_again_trains_none(table, store, monkeypatch):
     first = fit(*SEARCH)
     before = load_model("people.rosenblatt")
-    monkeypatch.setattr("rosenblatt.experiment.search", None)  # would be called to train
+    monkeypatch.setattr("rosenblatt.workflows.fit.search", None)  # would be called to train
     again = fit(*SEARCH, "--reuse")
     assert again["reused"]
     assert again["run"] == first["run"]

@@ -27,8 +27,6 @@ from rosenblatt.models.fit import Prepared, ScoreOf, Watch, learn
 from rosenblatt.models.metrics import Score, baseline, forecast_scores, of_steps, scores
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import digest, to_bytes, write_file
-from rosenblatt.problem import Asked, Say, answered, pose, readable, text_to_score
-from rosenblatt.recording import Recorder
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
@@ -37,6 +35,8 @@ from rosenblatt.tuning.checkpoints import Keeper
 from rosenblatt.tuning.coordinator import Progress, Search
 from rosenblatt.tuning.refit import refit
 from rosenblatt.tuning.selection import CANDIDATES, Outcome, outcome
+from rosenblatt.workflows.problems.build import Asked, Say, answered, pose, readable, text_to_score
+from rosenblatt.workflows.recorder import Recorder
 
 ENDING = 3.0  # seconds kept for what comes after a search, besides predictions: writing the model, reading it again
 JOINED = 6  # trials that an ensemble has, about

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rosenblatt import experiment
 from rosenblatt.data.readers.files import Table, read_text
 from rosenblatt.errors import StoppedEarlyError
-from rosenblatt.experiment import Fitted, Searching
 from rosenblatt.options import columns, read
-from rosenblatt.recording import Recorder
 from rosenblatt.tuning.progress import search_progress, training_progress
+from rosenblatt.workflows import fit
+from rosenblatt.workflows.fit import Fitted, Searching
+from rosenblatt.workflows.recorder import Recorder
 
 
 def fit_asked(
@@ -38,7 +38,7 @@ def fit_asked(
             training_progress(shown and not spec.searches) as watch,
             search_progress(shown and spec.searches, spec.training.scoring) as watch_search,
         ):
-            fitted = experiment.fit(
+            fitted = fit.fit(
                 table,
                 columns(asked.targets, table),
                 spec,

@@ -242,7 +242,7 @@ def test_a_search_that_goes_on_compares_with_the_trials_before(store, monkeypatc
     first = search(experiment="C", trials=12, stopping="asha", sampler="random")
     monkeypatch.setenv("ROSENBLATT_RESUME", first.run)
     worst = {"x": 2.0, "activation": "relu"}
-    monkeypatch.setattr("rosenblatt.function_search.Sampler.ask", _after(12, worst))
+    monkeypatch.setattr("rosenblatt.workflows.tune.Sampler.ask", _after(12, worst))
     again = search(experiment="C", trials=13, stopping="asha", sampler="random")
     assert again.run == first.run
     assert again.trials[12].state == "stopped"

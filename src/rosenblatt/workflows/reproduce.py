@@ -16,8 +16,6 @@ from typing import Any
 import psutil
 
 from rosenblatt.errors import RunError
-from rosenblatt.fitting import fit_asked
-from rosenblatt.recording import RESUME, Asked, Recorder
 from rosenblatt.runs.capture.environment import environment, packages
 from rosenblatt.runs.capture.snapshot import data_of
 from rosenblatt.runs.capture.source import restore
@@ -28,6 +26,8 @@ from rosenblatt.runs.store.filters import SILENT
 from rosenblatt.runs.store.queries import changed_files, details, find_runs, params_of, run_named
 from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.defaults import BY_MACHINE, DEEP
+from rosenblatt.workflows.fit_request import fit_asked
+from rosenblatt.workflows.recorder import RESUME, Asked, Recorder
 
 Say = Callable[[str], None]
 TOLERANCE = 1e-3

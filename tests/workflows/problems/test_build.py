@@ -10,8 +10,8 @@ from rosenblatt.data.readers.files import Table
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, TableError
-from rosenblatt.problem import Asked, answered, pose, readable, text_to_score
 from rosenblatt.spec.spec import Spec
+from rosenblatt.workflows.problems.build import Asked, answered, pose, readable, text_to_score
 
 RNG = np.random.default_rng(0)
 N = 100

@@ -12,13 +12,13 @@ from click.testing import CliRunner
 
 from rosenblatt.cli import _Stop, cli
 from rosenblatt.errors import RunError
-from rosenblatt.reproducing import reproduce, resume
 from rosenblatt.runs.compare import causes, compare, verdict
 from rosenblatt.runs.launch import Launch, launch
 from rosenblatt.runs.store.queries import details
 from rosenblatt.runs.store.records import Batch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
+from rosenblatt.workflows.reproduce import reproduce, resume
 from tests.runs.conftest import a_run
 
 FAST = ["--epochs", "4", "--folds", "2", "--members", "2", "--hidden-sizes", "8"]

@@ -374,7 +374,7 @@ def _hash(array: np.ndarray) -> str:
 @cache
 def _engine() -> str:
     """A hash of this library's own source."""
-    found, root = hashlib.sha256(), Path(__file__).parent
+    found, root = hashlib.sha256(), Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return found.hexdigest()
