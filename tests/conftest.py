@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.cli import main
+from rosenblatt.cli.main import main
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -104,7 +104,7 @@ HEAVY = (
 
 
 @pytest.mark.parametrize(
-    "code", ["import rosenblatt", "from rosenblatt.cli import cli; cli(['fit', '--help'], standalone_mode=False)"]
+    "code", ["import rosenblatt", "from rosenblatt.cli.main import cli; cli(['fit', '--help'], standalone_mode=False)"]
 )
 def test_import_and_help_load_nothing_heavy(code):
     check = f"{code}\nimport sys; print('loaded:', [name for name in {HEAVY} if name in sys.modules])"

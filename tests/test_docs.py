@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rosenblatt.cli import cli
+from rosenblatt.cli.main import cli
 from rosenblatt.data.readers.files import read_table
 
 ROOT = Path(__file__).parents[1]

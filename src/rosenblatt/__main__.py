@@ -1,5 +1,5 @@
 """`python -m rosenblatt` is the command `rosenblatt`."""
 
-from rosenblatt.cli import main
+from rosenblatt.cli.main import main
 
 main()

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from rosenblatt.cli.console.explanations import plane
 from rosenblatt.inspection.perceptron_steps import GATES, gate, steps
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.telling import plane
 from rosenblatt.training.compiled.mlp import Rows
 
 

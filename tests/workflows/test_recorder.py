@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from rosenblatt.cli import _Stop, cli
+from rosenblatt.cli.main import _Stop, cli
 from rosenblatt.errors import DivergedError, RunError
 from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.maintenance import tidy

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from rosenblatt.cli import _Stop, cli
+from rosenblatt.cli.main import _Stop, cli
 from rosenblatt.errors import RunError
 from rosenblatt.runs.compare import causes, compare, verdict
 from rosenblatt.runs.launch import Launch, launch

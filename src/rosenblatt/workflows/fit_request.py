@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from rosenblatt.cli.options import columns, read
 from rosenblatt.data.readers.files import Table, read_text
 from rosenblatt.errors import StoppedEarlyError
-from rosenblatt.options import columns, read
 from rosenblatt.tuning.progress import search_progress, training_progress
 from rosenblatt.workflows import fit
 from rosenblatt.workflows.fit import Fitted, Searching

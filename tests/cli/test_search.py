@@ -14,7 +14,7 @@ import pytest
 from rosenblatt.inspection.report import Report
 from rosenblatt.models.model_file import load_model
 from rosenblatt.tuning.coordinator import Progress
-from tests.test_cli import folder  # noqa: F401 - a fixture
+from tests.cli.test_models import folder  # noqa: F401 - a fixture
 from tests.waiting import wait_until
 
 FAST = ["--epochs", "6", "--hidden-sizes", "8", "--numbers", "standard", "--folds", "2", "--repeats", "1"]

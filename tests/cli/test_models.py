@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from rosenblatt.cli import cli
+from rosenblatt.cli.main import cli
 from rosenblatt.estimators.base import Perceptron
 from rosenblatt.models.model_file import load_model
 from rosenblatt.spec.spec import HYPERPARAMETERS
@@ -244,7 +244,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(model, folder):
     """A real limit on the size of files: a model of this size cannot be written."""
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000));"
-        "sys.argv = ['rosenblatt', *sys.argv[1:]]; from rosenblatt.cli import main; main()"
+        "sys.argv = ['rosenblatt', *sys.argv[1:]]; from rosenblatt.cli.main import main; main()"
     )
     words = ["fit", "people.csv", "-t", "rich", *FAST, "--hidden-sizes", "256,256", "-o", "big.rosenblatt"]
     process = subprocess.run(

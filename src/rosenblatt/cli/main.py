@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from rosenblatt.cli.generate import generate
+from rosenblatt.cli.learn_step import explain, learn_step
+from rosenblatt.cli.options import Grouped, hyperparameter_options, read, shared_options, teller, tracking_options
+from rosenblatt.cli.outputs import as_bytes, check_format, check_places
+from rosenblatt.cli.runs import run, runs
 from rosenblatt.errors import DivergedError, RosenblattError, SpecError, StoppedEarlyError
-from rosenblatt.generating import generate
-from rosenblatt.options import Grouped, hyperparameter_options, read, shared_options, teller, tracking_options
-from rosenblatt.outputs import as_bytes, check_format, check_places
-from rosenblatt.running import run, runs
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
-from rosenblatt.teaching import explain, learn_step
 
 if TYPE_CHECKING:
     from rosenblatt.models.metrics import Score

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from rosenblatt.cli.options import columns, read, shared_options, teller
+from rosenblatt.cli.outputs import check_places
 from rosenblatt.errors import TableError
-from rosenblatt.options import columns, read, shared_options, teller
-from rosenblatt.outputs import check_places
 from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def explain(
     check_places([plot, boundary], inputs=[model, table])
     if plot and Path(plot).suffix.lower() not in FORMATS:
         raise TableError(f"{plot!r} asks for a picture of another format than {', '.join(FORMATS)}. Choose one.")
-    from rosenblatt import telling
+    from rosenblatt.cli.console import explanations
     from rosenblatt.data.tasks.task import has_answers, read_answers
     from rosenblatt.inspection import walkthrough
     from rosenblatt.models.model_file import load_model
@@ -101,7 +101,7 @@ def explain(
     if as_json:
         click.echo(json.dumps(told, indent=2))
     else:
-        telling.tell_walk(told, backward)
+        explanations.tell_walk(told, backward)
     if plot and boundary:
         _draw(loaded, rows.frame, row, network, plot, boundary, say)
 
@@ -117,7 +117,7 @@ def _explain_media(
     say: Callable[[str], None],
 ) -> None:
     """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
-    from rosenblatt import telling
+    from rosenblatt.cli.console import explanations
     from rosenblatt.data.tasks.forecasting import Windows
     from rosenblatt.inspection.torch_attribution import explain_row
 
@@ -141,7 +141,7 @@ def _explain_media(
         }
         click.echo(json.dumps(told, indent=2))
     else:
-        telling.tell_heed(explained, row)
+        explanations.tell_heed(explained, row)
     if plot:
         from rosenblatt.inspection.plots.attribution import heed  # loads Matplotlib
         from rosenblatt.models.model_file import write_file
@@ -228,7 +228,7 @@ def _show(found: Any, rows: Rows, inputs: list[str], classes: list[str], everyth
     """Each step, after each epoch how many mistakes there were, and in the plane where the perceptron divides it."""
     from rich.console import Console
 
-    from rosenblatt.telling import plane, tell_step
+    from rosenblatt.cli.console.explanations import plane, tell_step
 
     console, epoch, mistakes, last = Console(highlight=False, soft_wrap=True), 0, 0, None
     for number, step in enumerate(found):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rosenblatt.cli.options import shared_options, teller, tracking_options
 from rosenblatt.errors import RunError, SpecError
-from rosenblatt.options import shared_options, teller, tracking_options
 
 if TYPE_CHECKING:
     from rosenblatt.runs.store.curves import Points
@@ -115,7 +115,7 @@ def runs(
                 one |= {"params": params[one["id"]], "metrics": metrics[one["id"]]}
             click.echo(to_json(found))
             return
-        from rosenblatt.runs_in_words import show_runs
+        from rosenblatt.cli.console.runs import show_runs
 
         show_runs(found, queries.trials_of(opened, ids), queries.summaries(opened, ids))
 
@@ -142,13 +142,13 @@ def show(
     """Tell all that is known of a run; RUN is its id or how that begins, its name, or `last`."""
     from pathlib import Path
 
+    from rosenblatt.cli.console.runs import show_run
     from rosenblatt.runs.capture.source import restore
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
     from rosenblatt.runs.store.artifacts import fetch
     from rosenblatt.runs.store.curves import thinned
     from rosenblatt.runs.store.queries import DRAWN
-    from rosenblatt.runs_in_words import show_run
 
     with _opened(store or outer) as opened:
         known = queries.details(opened, queries.run_named(opened, run))
@@ -191,10 +191,10 @@ def compare(outer: str | None, names: tuple[str, ...], plot: str | None, store: 
     rosenblatt runs compare 4kd9 m3xp
     rosenblatt runs compare 4kd9 m3xp 8rty --plot curves.png
     """
+    from rosenblatt.cli.console.runs import show_comparison
     from rosenblatt.runs.compare import compare as compared
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
-    from rosenblatt.runs_in_words import show_comparison
 
     if len(names) < 2 or (len(names) > 2 and not plot):
         raise SpecError(f"Two runs are compared, but {len(names)} came. The curves of more are drawn with --plot FILE.")
@@ -228,8 +228,8 @@ def reproduce(outer: str | None, run: str, tolerance: float, store: str | None, 
 
     The exit status is 0 where the results are the same, and 1 where they differ or there is nothing to compare.
     """
+    from rosenblatt.cli.console.runs import show_verdict
     from rosenblatt.runs.export import to_json
-    from rosenblatt.runs_in_words import show_verdict
     from rosenblatt.workflows.reproduce import reproduce as again
 
     with _opened(store or outer) as opened:
@@ -269,10 +269,10 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
     rosenblatt runs export --to tensorboard --out logs        tensorboard --logdir logs
     rosenblatt runs export --to mlflow --out sqlite:///mlflow.db
     """
+    from rosenblatt.cli.console.runs import counted
     from rosenblatt.runs.export import export as write
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
-    from rosenblatt.runs_in_words import counted
 
     place = out or ("sqlite:///mlflow.db" if format_ == "mlflow" else f"runs-{format_}")
     with _opened(store or outer) as opened:
@@ -294,8 +294,8 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
 @click.pass_obj
 def delete(outer: str | None, names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
     """Delete runs, those of a search with its trials. Their files go with `runs tidy`."""
+    from rosenblatt.cli.console.runs import counted
     from rosenblatt.runs.store import queries
-    from rosenblatt.runs_in_words import counted
 
     if bool(names) == bool(where):
         raise SpecError("Name the runs to delete, or give --where with a filter.")

@@ -8,8 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from rosenblatt.runs.store.curves import Points
-from rosenblatt.runs_in_words import (
+from rosenblatt.cli.console.runs import (
     counted,
     duration,
     short,
@@ -20,6 +19,7 @@ from rosenblatt.runs_in_words import (
     spark,
     when,
 )
+from rosenblatt.runs.store.curves import Points
 
 
 def points(*values):

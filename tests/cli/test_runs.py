@@ -7,11 +7,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from rosenblatt.cli import _Stop, cli
+from rosenblatt.cli.console.runs import duration, spark
+from rosenblatt.cli.main import _Stop, cli
 from rosenblatt.errors import FilterError, RosenblattError, RunError, SpecError, StorageError, StoreError
 from rosenblatt.runs.store.curves import Points
 from rosenblatt.runs.tracking.run import track
-from rosenblatt.runs_in_words import duration, spark
 
 
 def runs(*words):

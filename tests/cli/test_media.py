@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from rosenblatt.generating import written
+from rosenblatt.cli.generate import written
 from rosenblatt.models import fit as learning
 from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.store.locations import url_of
