@@ -23,12 +23,13 @@ import polars as pl
 from quality import SHARED, TABLES, split
 from sklearn import datasets
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.splits import folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import ask
-from rosenblatt.models.fit import Data, learn
+from rosenblatt.models.fit import learn
 from rosenblatt.models.metrics import scores
 from rosenblatt.spec.spec import Spec
 

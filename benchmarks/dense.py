@@ -31,9 +31,10 @@ from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import outputs
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import new_member
-from rosenblatt.training.population import cores, train
+from rosenblatt.training.population import train
+from rosenblatt.training.rows import Rows
+from rosenblatt.training.workers import cores
 
 BATCHES = 20  # of an epoch
 

@@ -25,18 +25,20 @@ from rich.console import Console
 from rich.table import Table as Grid
 from torch import nn
 
-from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.columns import Ragged
 from rosenblatt.data.media.images import Pictures, _simplejpeg, as_cell
-from rosenblatt.data.readers.files import read_table
+from rosenblatt.data.readers.read import read_table
 from rosenblatt.data.splits import deal
-from rosenblatt.networks.deep import Medium, build_deep
+from rosenblatt.networks.deep import build_deep
 from rosenblatt.networks.dense import build
+from rosenblatt.networks.layers import Medium
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import new_member
-from rosenblatt.training.population import cores, train
+from rosenblatt.training.population import train
+from rosenblatt.training.rows import MediaRows, Rows
 from rosenblatt.training.torch.engine import learner
+from rosenblatt.training.workers import cores
 from rosenblatt.workflows import fit
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -34,9 +34,10 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from rosenblatt.data.readers.files import Table, read_table
+from rosenblatt.data.readers.read import read_table
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.schema.inference import infer
+from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.task import ask, read_answers
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit

@@ -38,14 +38,15 @@ import numpy as np
 import polars as pl
 from quality import SHARED, TABLES, split
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.schema.inference import infer
 from rosenblatt.data.splits import Fold, validation_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import ask
-from rosenblatt.models.fit import Data, Prepared
+from rosenblatt.models.prepared import Prepared
 from rosenblatt.spec.dimensions import choice, integer, log_uniform
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.population import cores
+from rosenblatt.training.workers import cores
 from rosenblatt.tuning.coordinator import Search
 
 LARGE = {"wine quality", "adult"}

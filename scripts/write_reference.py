@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rosenblatt.spec.spec import HYPERPARAMETERS, SECTIONS, in_words
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, SECTIONS, in_words
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "hyperparameters.md"
 
@@ -20,8 +20,8 @@ def reference() -> str:
         "`seed` is called `random_state` there). How the values behind `auto` were chosen is told in",
         "[defaults.md](defaults.md).",
     ]
-    for section, field in SECTIONS.items():
-        lines += ["", f"## [{section}] {type(field.default).__doc__}", ""]
+    for section, values in SECTIONS.items():
+        lines += ["", f"## [{section}] {type(values).__doc__}", ""]
         lines += ["| name | default | must be | what it is | source |", "|---|---|---|---|---|"]
         for known in HYPERPARAMETERS.values():
             if known.section == section:

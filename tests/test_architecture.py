@@ -42,7 +42,10 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} if node.module != "rosenblatt" else {f"rosenblatt.{a.name}" for a in node.names}
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = (ROOT.parent / inner.replace(".", "/")).with_suffix(".py").exists()
+                found.add(inner if is_module or node.module == "rosenblatt" else node.module)
     return found
 
 
@@ -53,11 +56,41 @@ def test_imports_point_down(path):
         if not imported.startswith("rosenblatt."):
             continue
         other = folder_of(imported)
-        if folder not in LEVEL or other not in LEVEL:  # not in its folder yet
-            continue
+        assert other in LEVEL, f"{other} has no level yet: give it one in LEVELS, and in ARCHITECTURE.md"
         assert other == folder or LEVEL[other] < LEVEL[folder], (
             f"{name_of(path)} imports {imported}, which is not below it. Move what it needs down, or pass it."
         )
+
+
+def test_no_modules_import_each_other():
+    names = {name_of(path): path for path in MODULES}
+    graph = {name: imports_of(path) & names.keys() for name, path in names.items()}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, f"an import cycle: {' -> '.join((*above[above.index(name) :], name))}"
+        if name not in done:
+            for imported in graph[name]:
+                visit(imported, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_the_root_holds_folders_and_few_files():
+    entries = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
+    assert entries == {
+        "__init__.py", "__main__.py", "errors.py", "py.typed", "cli", "data", "estimators", "inspection", "models",
+        "networks", "runs", "spec", "training", "tuning", "workflows",
+    }  # fmt: skip
+
+
+def test_each_folder_says_nothing_in_its_init():
+    for path in ROOT.rglob("__init__.py"):
+        assert path.parent == ROOT or not path.read_text().strip(), f"{path}: move its code to a module with a name"
+    for folder in (path for path in ROOT.rglob("*") if path.is_dir() and list(path.glob("*.py"))):
+        assert (folder / "__init__.py").exists(), f"{folder} needs an __init__.py, or pytest puts it on sys.path"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -84,7 +117,7 @@ def test_every_file_says_what_it_is_for(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_stay_readable(path):
-    assert len(path.read_text().splitlines()) <= 450, (
+    assert len(path.read_text().splitlines()) <= 500, (
         f"{name_of(path)} outgrew one room: name the concept that is missing"
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rosenblatt.cli.main import cli
-from rosenblatt.data.readers.files import read_table
+from rosenblatt.data.readers.read import read_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

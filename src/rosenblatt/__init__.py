@@ -11,47 +11,44 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rosenblatt.data.readers.files import read_table
-    from rosenblatt.estimators.base import MLPClassifier, MLPRegressor, Perceptron
-    from rosenblatt.estimators.media import (
-        CNNClassifier,
-        CNNRegressor,
-        RNNClassifier,
-        RNNForecaster,
-        RNNRegressor,
-        RNNTagger,
-    )
+    from rosenblatt.data.readers.read import read_table
+    from rosenblatt.estimators.cnn import CNNClassifier, CNNRegressor
+    from rosenblatt.estimators.forecaster import RNNForecaster
+    from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
+    from rosenblatt.estimators.perceptron import Perceptron
+    from rosenblatt.estimators.rnn import RNNClassifier, RNNRegressor, RNNTagger
     from rosenblatt.estimators.search import PopulationSearchCV
     from rosenblatt.inspection.report import Report
     from rosenblatt.models.model_file import load_model
     from rosenblatt.runs.tracking.run import Run, track
     from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
     from rosenblatt.spec.spec import Spec
-    from rosenblatt.workflows.fit import evaluate, fit, predict, save
+    from rosenblatt.workflows.fit import fit, save
+    from rosenblatt.workflows.predict import evaluate, predict
     from rosenblatt.workflows.tune import search
 
 _HOMES = {
-    "CNNClassifier": "estimators.media",
-    "CNNRegressor": "estimators.media",
-    "MLPClassifier": "estimators.base",
-    "MLPRegressor": "estimators.base",
-    "Perceptron": "estimators.base",
+    "CNNClassifier": "estimators.cnn",
+    "CNNRegressor": "estimators.cnn",
+    "MLPClassifier": "estimators.mlp",
+    "MLPRegressor": "estimators.mlp",
+    "Perceptron": "estimators.perceptron",
     "PopulationSearchCV": "estimators.search",
-    "RNNClassifier": "estimators.media",
-    "RNNForecaster": "estimators.media",
-    "RNNRegressor": "estimators.media",
-    "RNNTagger": "estimators.media",
+    "RNNClassifier": "estimators.rnn",
+    "RNNForecaster": "estimators.forecaster",
+    "RNNRegressor": "estimators.rnn",
+    "RNNTagger": "estimators.rnn",
     "Report": "inspection.report",
     "Run": "runs.tracking.run",
     "Spec": "spec.spec",
     "choice": "spec.dimensions",
-    "evaluate": "workflows.fit",
+    "evaluate": "workflows.predict",
     "fit": "workflows.fit",
     "integer": "spec.dimensions",
     "load_model": "models.model_file",
     "log_uniform": "spec.dimensions",
-    "predict": "workflows.fit",
-    "read_table": "data.readers.files",
+    "predict": "workflows.predict",
+    "read_table": "data.readers.read",
     "save": "workflows.fit",
     "search": "workflows.tune",
     "track": "runs.tracking.run",

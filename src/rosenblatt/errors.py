@@ -15,8 +15,13 @@ RosenblattError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from threading import Lock
+
+_ONE_AT_A_TIME = Lock()  # Python's filters of warnings hold for all threads
 
 
 class RosenblattError(Exception):
@@ -77,3 +82,10 @@ def listed(values: Iterable[object], most: int = 8) -> str:
     if rest > 0:
         return f"{', '.join(shown)} and {rest} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+@contextmanager
+def quietly(category: type[Warning] = Warning) -> Iterator[None]:
+    """Ignore warnings of this category, safely across threads."""
+    with _ONE_AT_A_TIME, warnings.catch_warnings(action="ignore", category=category):
+        yield

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from rosenblatt.cli.generate import written
-from rosenblatt.models import fit as learning
+from rosenblatt.models import prepared
 from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.store.locations import url_of
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.store import Store
 from rosenblatt.tuning import coordinator, device_workers
+from rosenblatt.workflows.generate import written
 
 RNN = ["--members", "1", "--epochs", "3", "--recurrent-width", "6"]
 CNN = ["--members", "1", "--epochs", "3", "--channels", "4", "--block-layers", "1"]
@@ -363,7 +363,7 @@ def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
 @pytest.mark.slow
 @pytest.mark.torch
 def test_characters_of_several_bytes_are_written_whole(run, tmp_path):
-    (tmp_path / "book.txt").write_text("".join(chr(1000 + k % 400) for k in range(1500)))
+    (tmp_path / "book.txt").write_text("".join(chr(1024 + k % 256) for k in range(1500)))
     how = ("--task", "language", "--tokens", "subwords", "--vocabulary", "256", "--max-length", "16", "--epochs", "8")
     assert run("fit", "book.txt", "--kind", "rnn", *how, "--recurrent-width", "24", "--learning-rate", "0.03")[0] == 0
     whole = "".join(pieces := list(written(load_model("book.rosenblatt"), "", 60, 0.8, None, 1.0, 0)))
@@ -453,7 +453,7 @@ def test_a_device_that_is_not_there_is_refused(run, names):
 
 
 def test_without_pytorch_the_cure_is_named(run, names, monkeypatch):
-    monkeypatch.setattr(learning, "find_spec", lambda name: None)
+    monkeypatch.setattr(prepared, "find_spec", lambda name: None)
     status, _, err = run("fit", "names", "--kind", "rnn", *RNN)
     assert status == 2
     assert "kind rnn needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'" in err

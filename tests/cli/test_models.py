@@ -15,9 +15,9 @@ import pytest
 from scipy import sparse
 
 from rosenblatt.cli.main import cli
-from rosenblatt.estimators.base import Perceptron
+from rosenblatt.estimators.perceptron import Perceptron
 from rosenblatt.models.model_file import load_model
-from rosenblatt.spec.spec import HYPERPARAMETERS
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from tests.waiting import wait_until
 
 FAST = ["--members", "2", "--epochs", "5", "--hidden-sizes", "16", "--bins", "8"]

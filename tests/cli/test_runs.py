@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from rosenblatt.cli.console.runs import duration, spark
-from rosenblatt.cli.main import _Stop, cli
+from rosenblatt.cli.exit_status import _Stop
+from rosenblatt.cli.main import cli
 from rosenblatt.errors import FilterError, RosenblattError, RunError, SpecError, StorageError, StoreError
 from rosenblatt.runs.store.curves import Points
 from rosenblatt.runs.tracking.run import track

@@ -65,7 +65,7 @@ def test_an_ensemble_predicts_the_weighted_mean_of_its_trials(run, folder, peopl
 
 
 def _said(model, typed):
-    from rosenblatt.training.compiled.mlp import Rows
+    from rosenblatt.training.rows import Rows
 
     nothing = np.empty((0, 1), np.float32)
     return [

@@ -20,7 +20,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from rosenblatt.errors import DivergedError, SpecError, TableError
-from rosenblatt.estimators.base import MLPClassifier, MLPRegressor, Perceptron
+from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
+from rosenblatt.estimators.perceptron import Perceptron
 from rosenblatt.training.compiled.perceptron import RULES
 
 REPEATS = (

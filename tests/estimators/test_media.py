@@ -11,14 +11,9 @@ from sklearn.base import clone
 
 from rosenblatt.data.media.columns import as_medium
 from rosenblatt.errors import SpecError, TableError
-from rosenblatt.estimators.media import (
-    CNNClassifier,
-    CNNRegressor,
-    RNNClassifier,
-    RNNForecaster,
-    RNNRegressor,
-    RNNTagger,
-)
+from rosenblatt.estimators.cnn import CNNClassifier, CNNRegressor
+from rosenblatt.estimators.forecaster import RNNForecaster
+from rosenblatt.estimators.rnn import RNNClassifier, RNNRegressor, RNNTagger
 from rosenblatt.inspection.report import Report
 
 pytestmark = pytest.mark.torch

@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from rosenblatt.errors import SpecError, TableError
-from rosenblatt.estimators.base import MLPClassifier, MLPRegressor, Perceptron
+from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
+from rosenblatt.estimators.perceptron import Perceptron
 from rosenblatt.estimators.search import PopulationSearchCV
 from rosenblatt.models.model_file import load_model
 from rosenblatt.spec.dimensions import choice, integer, log_uniform

@@ -7,19 +7,11 @@ import json
 import polars as pl
 import pytest
 
-from rosenblatt.data.readers.files import Table
+from rosenblatt.cli.console.models import show_model, show_scores, show_search, show_table
 from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.task import ask
-from rosenblatt.inspection.description import (
-    columns_in_words,
-    of_model,
-    of_table,
-    show_model,
-    show_scores,
-    show_search,
-    show_table,
-    task_in_words,
-)
+from rosenblatt.inspection.description import columns_in_words, of_model, of_table, task_in_words
 from rosenblatt.models.metrics import Score
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit

@@ -5,7 +5,7 @@ from rosenblatt.cli.console.explanations import plane
 from rosenblatt.inspection.perceptron_steps import GATES, gate, steps
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.mlp import Rows
+from rosenblatt.training.rows import Rows
 
 
 def lesson(rows, classes=2, epochs=30, **changes):

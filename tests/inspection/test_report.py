@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
-from rosenblatt.data.readers.files import Table
-from rosenblatt.estimators.base import MLPClassifier, MLPRegressor
-from rosenblatt.inspection.plots.figure import permutation_importance
+from rosenblatt.data.table import Table
+from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
+from rosenblatt.inspection.plots.importance import permutation_importance
 from rosenblatt.inspection.report import Report
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit

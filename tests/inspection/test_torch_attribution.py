@@ -43,7 +43,7 @@ def test_integrated_gradients_add_up_to_what_the_sum_gained(steps):
     for row in (1, 2, 3):
         gained = (model.decoded(frame[row - 1 : row]) - model.decoded(empty))[0, 0]
         gained /= model.target.scale[0]
-        assert explain_row(model, frame, row).heeds[0].values.sum() == pytest.approx(gained, abs=0.02)
+        assert explain_row(model, frame, row).heeds[0].values.sum() == pytest.approx(gained, rel=0.05, abs=0.02)
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
 from rosenblatt.inspection.walkthrough import described, go_back, walk
-from rosenblatt.models.fit import Data, learn
+from rosenblatt.models.fit import learn
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.losses import LOSSES
 

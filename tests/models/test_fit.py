@@ -5,12 +5,15 @@ import polars as pl
 import pytest
 from scipy.sparse import csr_array
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.media.columns import steps_column
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, TableError
-from rosenblatt.models.fit import Data, Prepared, Stream, architecture_of, learn
+from rosenblatt.models.fit import learn
+from rosenblatt.models.incremental import Stream
+from rosenblatt.models.prepared import Prepared, architecture_of
 from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)

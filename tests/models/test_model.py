@@ -4,10 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, TableError
-from rosenblatt.models.fit import Data, Stream, learn
+from rosenblatt.models.fit import learn
+from rosenblatt.models.incremental import Stream
 from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)

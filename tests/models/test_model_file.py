@@ -6,7 +6,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from rosenblatt.errors import ModelFileError, StorageError
-from rosenblatt.models.model_file import FORMAT, is_model_file, load_model, to_bytes, write_file
+from rosenblatt.models.atomic_write import write_file
+from rosenblatt.models.model_file import FORMAT, is_model_file, load_model, to_bytes
 from tests.models.test_model import FRAME, fit
 
 

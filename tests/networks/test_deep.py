@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from rosenblatt.networks.deep import Conv, Deep, Medium, Pool, Residual, Summary, after, architecture_from, build_deep
+from rosenblatt.networks.deep import Deep, after, architecture_from, build_deep
 from rosenblatt.networks.dense import Architecture
+from rosenblatt.networks.layers import Conv, Medium, Pool, Residual, Summary
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 

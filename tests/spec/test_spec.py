@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.activations import ACTIVATIONS
 from rosenblatt.training.compiled.kernel_perceptron import KERNELS
 from rosenblatt.training.compiled.normalization import NORMALIZATIONS

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.columns import Ragged
 from rosenblatt.data.media.images import Pictures, as_cell
-from rosenblatt.networks.deep import Medium, build_deep
+from rosenblatt.networks.deep import build_deep
 from rosenblatt.networks.dense import build
+from rosenblatt.networks.layers import Medium
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member, new_member
+from rosenblatt.training.rows import MediaRows, Rows
 
 N, LEARNT = 96, 78
 TAGS = 3  # of each step

@@ -5,9 +5,9 @@ from rosenblatt.errors import SpecError
 from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.compiled.perceptron import BEST_RIGHT, SEEN, USED
 from rosenblatt.training.member import go_on, new_member, take
+from rosenblatt.training.rows import Rows
 
 N, F = 12, 3
 CLASSES = np.array([2, 0, 1, 0, 2, 1, 0, 0, 1, 2, 0, 1], np.float32)

@@ -9,8 +9,8 @@ import pytest
 from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
+from rosenblatt.training import rows as mlp
 from rosenblatt.training.backend import sums_of
-from rosenblatt.training.compiled import mlp
 from rosenblatt.training.compiled.perceptron import RULES
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import train

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError
-from rosenblatt.models.fit import Data, Prepared
+from rosenblatt.models.prepared import Prepared
 from rosenblatt.spec.dimensions import choice, uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.checkpoints import JOURNAL, Keeper

@@ -6,15 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, ModelFileError, SpecError, StoppedEarlyError
-from rosenblatt.models.fit import Data, Prepared
+from rosenblatt.models.prepared import Prepared
 from rosenblatt.models.scorers import epoch_score
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training import population
+from rosenblatt.training import workers
 from rosenblatt.tuning.checkpoints import Keeper
 from rosenblatt.tuning.coordinator import Search
 from rosenblatt.tuning.planning import folds_of
@@ -183,9 +184,9 @@ def test_a_search_interrupted_at_once_has_nothing_to_keep(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(population.Crew, "listen", interrupted)
-    monkeypatch.setattr(population.Crew, "heard", lambda _: [])
-    monkeypatch.setattr(population.Crew, "give", lambda *_: None)
+    monkeypatch.setattr(workers.Crew, "listen", interrupted)
+    monkeypatch.setattr(workers.Crew, "heard", lambda _: [])
+    monkeypatch.setattr(workers.Crew, "give", lambda *_: None)
     search = searched()
     with pytest.raises(StoppedEarlyError, match="nothing to keep"):
         outcome(search, SCHEMA)

@@ -2,7 +2,7 @@ import io
 
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import Record
-from rosenblatt.tuning.progress import training_progress
+from rosenblatt.training.progress import training_progress
 
 
 def test_nothing_is_shown_where_nothing_is_asked_for():

@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.media.columns import as_medium
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError
-from rosenblatt.models.fit import Data, Prepared
+from rosenblatt.models.prepared import Prepared
 from rosenblatt.spec.dimensions import log_uniform, uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import Search

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, StoppedEarlyError
-from rosenblatt.models.fit import Data, Prepared
 from rosenblatt.models.model import Model
+from rosenblatt.models.prepared import Prepared
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import Search

@@ -7,7 +7,9 @@ from rosenblatt.errors import SpecError
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.spec.spec import Spec, idle
-from rosenblatt.tuning.space import Space, default_space, perturbed
+from rosenblatt.tuning.default_spaces import default_space
+from rosenblatt.tuning.population_based import perturbed
+from rosenblatt.tuning.space import Space
 
 
 def space_of(dimensions, **fixed):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rosenblatt.spec.spec import Spec
-from rosenblatt.tuning.stopping import Median, NoStopping, SuccessiveHalving, exploits, stopping_of
+from rosenblatt.tuning.population_based import exploits
+from rosenblatt.tuning.stopping import Median, NoStopping, SuccessiveHalving, stopping_of
 
 
 def drained(stopping, ending=False):

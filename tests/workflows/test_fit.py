@@ -2,11 +2,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.readers.files import Table, read_table
+from rosenblatt.data.readers.read import read_table
+from rosenblatt.data.table import Table
 from rosenblatt.errors import ModelFileError, SpecError, TableError
-from rosenblatt.models.model_file import load_model
+from rosenblatt.models.evaluation import Fitted
+from rosenblatt.models.model_file import load_model, to_bytes
 from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.fit import Fitted, evaluate, fit, predict, save
+from rosenblatt.workflows.fit import fit, save
+from rosenblatt.workflows.predict import evaluate, predict
 
 FAST = Spec.of(members=2, epochs=10, hidden_sizes=(16,), bins=8)
 
@@ -90,10 +93,7 @@ def test_a_saved_model_was_read_by_another_process_and_predicts_the_same(people,
 def test_a_model_that_predicts_otherwise_when_read_again_is_not_written(people, tmp_path, monkeypatch):
     result, _ = fitted(people)
     other, _ = fitted(people, spec=FAST.replace(seed=1))
-    monkeypatch.setattr(
-        "rosenblatt.workflows.fit.to_bytes",
-        lambda model: __import__("rosenblatt.models.model_file").modelfile.to_bytes(other.model),
-    )
+    monkeypatch.setattr("rosenblatt.workflows.fit.to_bytes", lambda model: to_bytes(other.model))
     with pytest.raises(ModelFileError, match="does not predict the same"):
         save(result, tmp_path / "m.rosenblatt")
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from rosenblatt.cli.main import _Stop, cli
+from rosenblatt.cli.exit_status import _Stop
+from rosenblatt.cli.main import cli
 from rosenblatt.errors import DivergedError, RunError
 from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.maintenance import tidy
@@ -97,7 +98,7 @@ def test_a_search_records_each_trial_under_it(table, store):
 def test_a_finished_search_that_is_asked_for_again_trains_none(table, store, monkeypatch):
     first = fit(*SEARCH)
     before = load_model("people.rosenblatt")
-    monkeypatch.setattr("rosenblatt.workflows.fit.search", None)  # would be called to train
+    monkeypatch.setattr("rosenblatt.workflows.search.search", None)  # would be called to train
     again = fit(*SEARCH, "--reuse")
     assert again["reused"]
     assert again["run"] == first["run"]

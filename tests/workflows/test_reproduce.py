@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from rosenblatt.cli.main import _Stop, cli
+from rosenblatt.cli.exit_status import _Stop
+from rosenblatt.cli.main import cli
 from rosenblatt.errors import RunError
 from rosenblatt.runs.compare import causes, compare, verdict
 from rosenblatt.runs.launch import Launch, launch

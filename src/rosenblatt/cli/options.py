@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 
-from rosenblatt.spec.spec import HYPERPARAMETERS, Hyperparameter, in_words
-
-if TYPE_CHECKING:
-    from rosenblatt.data.readers.files import Table
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, Hyperparameter, in_words
 
 SECTIONS = {"network": "The network", "training": "Training", "data": "Data", "search": "The search"}
 
@@ -115,27 +112,3 @@ def tracking_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...
 def teller(as_json: bool) -> Callable[[str], None]:
     """Messages go beside the result: to standard error where the result is to be read by a program."""
     return lambda message: click.echo(message, err=as_json)
-
-
-def read(path: str, header: bool | None, encoding: str | None, say: Callable[[str], None]) -> Table:
-    """The table of a file; what was read leniently is said. Raises TableError."""
-    from rosenblatt.data.readers.files import read_table
-
-    table = read_table(path, header=header, encoding=encoding)
-    say(f"{path}: {table.frame.height:,} rows, {table.frame.width} columns")
-    for note in table.notes:
-        say(f"  {note}")
-    return table
-
-
-def columns(asked: Sequence[str], table: Table) -> list[str]:
-    """Columns given one by one, or several with commas between them."""
-    names: list[str] = []
-    for word in asked:
-        parts = [part for part in word.split(",") if part.strip()]
-        while parts:  # a name may hold commas: the longest that there is
-            ends = range(len(parts), 1, -1)
-            taken = next((end for end in ends if ",".join(parts[:end]).strip() in table.frame.columns), 1)
-            names.append(",".join(parts[:taken]).strip())
-            parts = parts[taken:]
-    return names

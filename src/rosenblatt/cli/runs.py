@@ -347,7 +347,7 @@ def _opened(place: str | None) -> Iterator[Store]:
 
 
 def _draw(curves: Mapping[str, Mapping[str, Points]], path: str) -> None:
-    from rosenblatt.inspection.plots.figure import save_curves
+    from rosenblatt.inspection.plots.runs import save_curves
 
     save_curves(curves, path)
     click.echo(f"curves: {path}")

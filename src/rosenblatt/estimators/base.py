@@ -27,18 +27,21 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target, class_numbers
 from rosenblatt.errors import TableError, listed
 from rosenblatt.estimators.inputs import alike, of_numpy, schema_of, typed, with_weight
-from rosenblatt.estimators.parameters import OVER_TIME, seed_of, threads_of, with_hyperparameters
-from rosenblatt.models.fit import Data, Stream, learn
+from rosenblatt.estimators.parameters import seed_of, threads_of
+from rosenblatt.models.atomic_write import write_file
+from rosenblatt.models.fit import learn
+from rosenblatt.models.incremental import Stream
 from rosenblatt.models.model import Model
-from rosenblatt.models.model_file import load_model, to_bytes, write_file
+from rosenblatt.models.model_file import load_model, to_bytes
 from rosenblatt.models.scorers import epoch_score
 from rosenblatt.spec.spec import Spec
-from rosenblatt.tuning.progress import training_progress
+from rosenblatt.training.progress import training_progress
 
 
 class Network(BaseEstimator, metaclass=ABCMeta):
@@ -314,62 +317,6 @@ class ProbableClassifier(_Classifier):
         return decoded
 
 
-@with_hyperparameters("mlp", without=OVER_TIME | {"target_transform"})
-class MLPClassifier(ProbableClassifier):
-    """Multilayer perceptrons for classes, or for several labels at once.
-
-    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
-    probabilities are averaged. After `fit`: `model_`, `classes_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
-
-    >>> from sklearn.datasets import load_iris
-    >>> X, y = load_iris(return_X_y=True)
-    >>> MLPClassifier(members=2, epochs=20).fit(X, y).score(X, y) > 0.9
-    True
-    """
-
-
-@with_hyperparameters("perceptron", without=OVER_TIME | {"target_transform"})
-class Perceptron(_Classifier):
-    """Rosenblatt's perceptron: inputs times weights, plus a bias, through a step function, learning from its mistakes.
-
-    One unit decides between two classes; of more, each has a unit and the largest sum wins (Rosenblatt 1958, 1962).
-    Sparse matrices are learnt from as they are. After `fit`: `model_`, `classes_`, `n_iter_`, and for perceptrons of
-    one layer `coef_`, `intercept_` (of the scaled inputs).
-
-    >>> Perceptron(numbers="none").fit([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 0, 0, 1]).predict([[1, 1], [0, 1]])
-    array([1, 0])
-    """
-
-    _kind = "perceptron"
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """The weighted sums: (n,) for two classes, the second wins above 0, else (n, classes or labels)."""
-        sums = self._decoded(X)
-        return sums[:, 1] if self.model_.target.task == "binary" else sums
-
-    @property
-    def coef_(self) -> np.ndarray:
-        """The weights of the scaled inputs, (units, inputs). AttributeError where there are several layers."""
-        return np.mean([weights.T for weights, _ in self._layers()], axis=0)
-
-    @property
-    def intercept_(self) -> np.ndarray:
-        """The biases (units,). AttributeError as `coef_`."""
-        return np.mean([biases for _, biases in self._layers()], axis=0)
-
-    def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        check_is_fitted(self)
-        networks = self.model_.networks
-        if any(len(network.architecture.sizes) > 2 for network in networks):
-            raise AttributeError(f"A perceptron of the rule {self.rule} is more than one layer of weights.")
-        return [network.dense.layers(network.theta)[0] for network in networks]
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
 class Regressor(RegressorMixin, Network):
     """One value or several."""
 
@@ -412,17 +359,3 @@ class Regressor(RegressorMixin, Network):
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
         return tags
-
-
-@with_hyperparameters("mlp", without=OVER_TIME | {"class_weight", "class_balance", "label_smoothing"})
-class MLPRegressor(Regressor):
-    """Multilayer perceptrons for one value or several.
-
-    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
-    predictions are averaged. After `fit`: `model_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
-
-    >>> import numpy as np
-    >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
-    >>> MLPRegressor(members=2).fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.9
-    True
-    """

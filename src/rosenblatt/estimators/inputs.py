@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, issparse
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.media.columns import medium_of
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.schema.columns import Column, Schema, of_types
 from rosenblatt.errors import TableError
-from rosenblatt.models.fit import Data
 
 
 def of_numpy(y: Any) -> Any:

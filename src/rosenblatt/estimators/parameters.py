@@ -10,15 +10,12 @@ import numpy as np
 
 from rosenblatt.errors import SpecError, nearest
 from rosenblatt.spec.defaults import DEEP
-from rosenblatt.spec.spec import HYPERPARAMETERS
-from rosenblatt.training.population import cores
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+from rosenblatt.training.workers import cores
 
 Estimator = TypeVar("Estimator", bound=type)
 
 _NOT_OF_ESTIMATORS = {"kind", "test_fraction", "groups", "order", "damaged"}
-
-
-OVER_TIME = {"time", "horizon", "window", "series", "known"}  # hyperparameters of forecasts
 
 
 def with_hyperparameters(kind: str, *, without: set[str]) -> Callable[[Estimator], Estimator]:

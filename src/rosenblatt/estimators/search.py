@@ -16,13 +16,14 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError, TableError, nearest
 from rosenblatt.estimators.base import Network
 from rosenblatt.estimators.inputs import schema_of, typed, with_weight
 from rosenblatt.estimators.parameters import seed_of, threads_of
-from rosenblatt.models.fit import Data, Prepared
+from rosenblatt.models.prepared import Prepared
 from rosenblatt.models.scorers import epoch_score
 from rosenblatt.spec.defaults import DEEP
 from rosenblatt.spec.dimensions import SHAPE, choice, dimension_of, integer, log_uniform, uniform

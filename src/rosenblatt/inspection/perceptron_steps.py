@@ -15,8 +15,8 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.networks.dense import Architecture, build
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import Engine, engine_of
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member, new_member
+from rosenblatt.training.rows import Rows
 
 GATES = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "nand": (1, 1, 1, 0), "xor": (0, 1, 1, 0)}
 

@@ -13,13 +13,13 @@ import polars as pl
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.inspection.description import of_model
-from rosenblatt.inspection.plots import figure
+from rosenblatt.inspection.plots import evaluation, importance, network, training
 from rosenblatt.inspection.plots.figure import Picture
+from rosenblatt.models.atomic_write import write_file
+from rosenblatt.models.evaluation import Fitted
 from rosenblatt.models.metrics import Score, baseline, of_steps, scores
 from rosenblatt.models.model import Model
-from rosenblatt.models.model_file import write_file
-from rosenblatt.spec.spec import in_words
-from rosenblatt.workflows.fit import Fitted
+from rosenblatt.spec.hyperparameters import in_words
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,24 @@ class Report:
         """The report of a fit or an evaluation."""
         model, y, decoded = fitted.model, fitted.truth, fitted.decoded
         target = model.target
-        pictures = [figure.learning_curves(model)]
+        pictures = [training.learning_curves(model)]
         search = model.facts.get("search", {})
         if len(search.get("history", [])) > 1:
-            pictures.append(figure.search_history(search))
+            pictures.append(training.search_history(search))
         if search.get("importance"):
-            pictures.append(figure.hyperparameter_importance(search))
+            pictures.append(training.hyperparameter_importance(search))
         if len(y) and target.task == "regression":
-            pictures.append(figure.residuals(target, y, decoded))
+            pictures.append(evaluation.residuals(target, y, decoded))
         elif len(y):
             if target.labels:
-                pictures.append(figure.confusion_matrix(target, y, decoded))
-            pictures.append(figure.roc(target, y, decoded))
+                pictures.append(evaluation.confusion_matrix(target, y, decoded))
+            pictures.append(evaluation.roc(target, y, decoded))
             if target.answers == "probabilities":
-                pictures.append(figure.calibration(target, y, decoded))
+                pictures.append(evaluation.calibration(target, y, decoded))
         if not model.encoder.perceived:
             if len(y):
-                pictures.append(figure.importance(model, fitted.test, y))
-            pictures.append(figure.network(model))
+                pictures.append(importance.importance(model, fitted.test, y))
+            pictures.append(network.network(model))
         return cls(model, fitted.scores, len(y), tuple(pictures))
 
     @classmethod

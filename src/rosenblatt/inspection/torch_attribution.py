@@ -21,7 +21,8 @@ from rosenblatt.data.encoding.media_encodings import ImageEncoding, TextEncoding
 from rosenblatt.data.media.columns import Inputs
 from rosenblatt.errors import TableError, listed, nearest
 from rosenblatt.models.model import Model, table_of
-from rosenblatt.networks.deep import Deep, Embed, Summary, flat
+from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.layers import Embed, Summary, flat
 from rosenblatt.training.torch.batches import Resident
 from rosenblatt.training.torch.engine import said, stacked
 from rosenblatt.training.torch.forward import Batch, Stacked

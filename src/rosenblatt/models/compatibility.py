@@ -8,7 +8,8 @@ from rosenblatt.data.tasks.target import ALONE, Target
 from rosenblatt.errors import SpecError
 from rosenblatt.spec.defaults import DEEP
 from rosenblatt.spec.fields import IMAGES
-from rosenblatt.spec.spec import HYPERPARAMETERS, Spec, idle
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+from rosenblatt.spec.spec import Spec, idle
 
 OF_TEXTS = ("embedding_size", "tokens", "vocabulary", "min_token_count")
 OF_CONVOLUTIONS = (

@@ -12,7 +12,7 @@ import polars as pl
 from scipy.sparse import csr_array, issparse
 
 from rosenblatt.data.encoding.encoder import CHUNK, Encoder
-from rosenblatt.data.media.columns import Inputs, MediaRows, has_media
+from rosenblatt.data.media.columns import Inputs, has_media
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
@@ -20,10 +20,9 @@ from rosenblatt.errors import TableError
 from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.dense import Architecture
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.backend import Table, outputs
-from rosenblatt.training.compiled.mlp import Rows
-from rosenblatt.training.population import cores
-from rosenblatt.training.rows import SparseRows
+from rosenblatt.training.backend import outputs
+from rosenblatt.training.rows import MediaRows, Rows, SparseRows, Table
+from rosenblatt.training.workers import cores
 
 MEDIA_CHUNK = 512  # rows with images, sequences or texts that are encoded at a time
 

@@ -7,12 +7,8 @@ and of each trial its hyperparameters, weight, encoder and target. No part of it
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,47 +22,13 @@ from safetensors.numpy import save
 from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import ModelFileError, SpecError, StorageError
+from rosenblatt.errors import ModelFileError, SpecError
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.deep import architecture_from
 from rosenblatt.spec.spec import Spec
 
 FORMAT = 3  # raised by one whenever older versions could not read what is written
 OLDEST = 3  # whose files can be read
-
-
-def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] | None = None) -> None:
-    """Write all of a file or nothing of it; `check` sees the written file first, and may raise. Raises StorageError."""
-    path = Path(path).resolve()
-    temporary = None
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe
-            path.write_bytes(content)
-            return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if check:
-            check(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{str(path)!r} could not be written: {error.strerror}. Nothing was changed; make room, or choose another "
-            "place."
-        ) from error
-    finally:
-        if temporary:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def to_bytes(model: Model) -> bytes:

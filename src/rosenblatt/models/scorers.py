@@ -12,9 +12,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import SpecError, nearest
+from rosenblatt.errors import SpecError, nearest, quietly
 from rosenblatt.models.metrics import auc, r2
-from rosenblatt.quiet import quietly
 from rosenblatt.training.population import Score
 
 EPSILON = float(np.finfo(np.float64).eps)

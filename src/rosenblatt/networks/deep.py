@@ -9,105 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rosenblatt.networks.dense import Architecture, Name, Part
+from rosenblatt.networks.layers import (
+    Activate,
+    Colors,
+    Conv,
+    Dropout,
+    Embed,
+    Layer,
+    LayerNorm,
+    Medium,
+    Norm,
+    Pool,
+    Recurrent,
+    Residual,
+    Summary,
+    flat,
+    parameters_of,
+)
 from rosenblatt.spec.network import NetworkSpec
-
-GATES = {"elman": 1, "gru": 3, "lstm": 4}
-GROUPS = 8  # most groups of channels that group normalization makes
-
-
-@dataclass(frozen=True)
-class Medium:
-    """What a tower is given: an image, a sequence of numbers, or of tokens."""
-
-    kind: Literal["image", "steps", "tokens"]
-    channels: int  # of an image or a sequence; of tokens, how many there are
-    height: int = 0  # in pixels; of sequences 0, as their lengths differ
-    width: int = 1
-
-
-class Embed(NamedTuple):
-    """A vector for each token."""
-
-    tokens: int
-    size: int
-
-
-class Conv(NamedTuple):
-    """Convolution with `same` padding; weight (out, in / groups, *kernel)."""
-
-    n_in: int
-    n_out: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: int
-    groups: int
-    bias: bool
-
-
-class Norm(NamedTuple):
-    """Normalization of channels: over the batch, over all of a row's channels, or over groups of them."""
-
-    kind: str
-    channels: int
-
-
-class Activate(NamedTuple):
-    """The activation function."""
-
-
-class Pool(NamedTuple):
-    """The largest, or the mean, of each window of 2."""
-
-    kind: str
-    size: tuple[int, int]
-
-
-class Residual(NamedTuple):
-    """What leaves some layers, plus what entered them, by a 1 x 1 convolution where shapes differ (He et al. 2016)."""
-
-    inner: tuple[Any, ...]
-    around: Conv | None
-
-
-class Recurrent(NamedTuple):
-    """A recurrent layer, in one direction or two side by side; weights as PyTorch has them, (gates * units, ...)."""
-
-    cell: str
-    n_in: int
-    units: int
-    directions: int
-
-
-class LayerNorm(NamedTuple):
-    """Normalization over the units of each step."""
-
-    units: int
-
-
-class Dropout(NamedTuple):
-    """Units set to 0, while learning."""
-
-
-class Summary(NamedTuple):
-    """One vector of all steps or pixels: the last, the mean, the largest, all of them, or a mean by attention."""
-
-    kind: str
-    size: int
-
-
-class Colors(NamedTuple):
-    """A perceptron network for each channel of an image, side by side; weight (channels, in, out)."""
-
-    channels: int
-    sizes: tuple[int, ...]
-
-
-Layer = Embed | Conv | Norm | Activate | Pool | Residual | Recurrent | LayerNorm | Dropout | Summary | Colors
 
 
 @dataclass(frozen=True)
@@ -272,49 +196,6 @@ class Deep:
 def after(side: int, stride: int) -> int:
     """Pixels of a side after a convolution with `same` padding; 0 where it is not known, as that of sequences."""
     return (side - 1) // stride + 1 if side else 0
-
-
-def flat(layers: tuple[Layer, ...] | list[Layer]) -> Iterator[Layer]:
-    """All layers that may have parameters, those inside of others too."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            yield from flat(layer.inner)
-            if layer.around:
-                yield layer.around
-        elif isinstance(layer, Recurrent) and layer.directions == 2:
-            yield from (layer._replace(directions=1),) * 2
-        elif isinstance(layer, Colors):
-            yield from (layer._replace(sizes=pair) for pair in zip(layer.sizes, layer.sizes[1:], strict=False))
-        elif any(True for _ in parameters_of(layer)):
-            yield layer
-
-
-def parameters_of(layer: Layer) -> Iterator[tuple[Name, tuple[int, ...]]]:
-    """Names and shapes of the parameters of a layer."""
-    if isinstance(layer, Embed):
-        yield "weight", (layer.tokens, layer.size)
-    elif isinstance(layer, Conv):
-        yield "weight", (layer.n_out, layer.n_in // layer.groups, *layer.kernel)
-        if layer.bias:
-            yield "bias", (layer.n_out,)
-    elif isinstance(layer, Norm | LayerNorm):
-        n = layer.channels if isinstance(layer, Norm) else layer.units
-        yield "gain", (n,)
-        yield "shift", (n,)
-        if isinstance(layer, Norm) and layer.kind == "batch":
-            yield "mean", (n,)
-            yield "variance", (n,)
-    elif isinstance(layer, Recurrent):
-        gates = GATES[layer.cell] * layer.units
-        yield "weight", (gates, layer.n_in)
-        yield "recurrent_weight", (gates, layer.units)
-        yield "bias", (gates,)
-        yield "recurrent_bias", (gates,)
-    elif isinstance(layer, Summary) and layer.kind == "attention":
-        yield "weight", (layer.size, 1)
-    elif isinstance(layer, Colors):
-        yield "weight", (layer.channels, layer.sizes[0], layer.sizes[1])
-        yield "bias", (layer.channels, layer.sizes[1])
 
 
 def build_deep(

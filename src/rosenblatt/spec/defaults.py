@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+from rosenblatt.spec.spec import Spec
 
 Value = TypeVar("Value")
 

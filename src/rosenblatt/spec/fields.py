@@ -92,3 +92,6 @@ class Section(BaseModel):
     """What all sections share: they are frozen, and know no other names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+OVER_TIME = {"time", "horizon", "window", "series", "known"}  # hyperparameters of forecasts

@@ -11,21 +11,20 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from rosenblatt.data.media.columns import MediaRows
 from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.dense import Architecture
 from rosenblatt.training.compiled import kernel_perceptron, mlp, perceptron
 from rosenblatt.training.compiled.dispatch import kernels_of, shape_of, start_step_compiler, with_step
 from rosenblatt.training.compiled.early_stopping import train_watched
-from rosenblatt.training.compiled.losses import LINKS, LOSSES, predict_from_sums
+from rosenblatt.training.compiled.losses import LINKS, predict_from_sums
 from rosenblatt.training.compiled.matmul import multiply
-from rosenblatt.training.compiled.mlp import Kernels, Recipe, Rows
+from rosenblatt.training.compiled.mlp import Kernels
 from rosenblatt.training.compiled.perceptron import STILL
 from rosenblatt.training.member import Member
-from rosenblatt.training.rows import SparseRows
+from rosenblatt.training.rows import MediaRows, Rows, SparseRows, Table
 from rosenblatt.training.schedules import factors
-
-Table = Rows | SparseRows | MediaRows
+from rosenblatt.training.state import Recipe
+from rosenblatt.training.validation import mean_loss
 
 
 class Engine(NamedTuple):
@@ -117,24 +116,6 @@ def _perceptron_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.
         )
     learn = perceptron.learn_votes if len(architecture.sizes) == 3 else perceptron.learn_units
     return lambda losses, stop: learn(rule, member.state, table, losses, stop)
-
-
-def mean_loss(member: Member, sums: np.ndarray, t: np.ndarray, weight: np.ndarray) -> float:
-    """The weighted mean loss of the last sums (n, K); of a perceptron the share of rows it is mistaken on."""
-    if sums.ndim == 3:  # of steps: as rows, but for those after a row's end
-        steps = t[:, : sums.shape[1]]
-        inside = steps >= 0
-        weight = np.broadcast_to(weight[:, None], inside.shape)[inside]
-        sums, t = sums[inside[:, : sums.shape[1]]], steps[inside][:, None]
-    if member.architecture.kind != "perceptron":
-        parameter = cast("Recipe", member.recipe).loss_parameter
-        return float(LOSSES[member.loss](sums, t, weight, np.empty_like(sums), 0.0, parameter) / weight.sum())
-    if member.loss == "perceptron_of_classes":
-        mistaken = sums.argmax(axis=1) != t[:, 0]
-    else:  # each unit answers for itself: targets are zeros and ones, or the number of the one that should answer 1
-        holds = t > 0 if t.shape[1] == sums.shape[1] else t == np.arange(sums.shape[1])
-        mistaken = ((sums > 0) != holds).any(axis=1)
-    return float(np.average(mistaken, weights=weight))
 
 
 def sums_of(

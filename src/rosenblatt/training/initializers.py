@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rosenblatt.networks.deep import GATES, Colors, Conv, Deep, Embed, LayerNorm, Norm, Recurrent, flat, parameters_of
+from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.dense import Architecture
+from rosenblatt.networks.layers import GATES, Colors, Conv, Embed, LayerNorm, Norm, Recurrent, flat, parameters_of
 from rosenblatt.spec.network import NetworkSpec
 from rosenblatt.training.compiled.activations import ACTIVATIONS
 

@@ -8,15 +8,14 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from rosenblatt.data.media.columns import MediaRows
 from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.dense import Architecture, trimmed
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.dispatch import recipe_of, rule_of
-from rosenblatt.training.compiled.mlp import Recipe, Rows, State
 from rosenblatt.training.compiled.perceptron import BEST_RIGHT, RUN, SEEN, USED, Rule
 from rosenblatt.training.initializers import first_deep_parameters, first_parameters
-from rosenblatt.training.rows import SparseRows
+from rosenblatt.training.recipes import recipe_of, rule_of
+from rosenblatt.training.rows import MediaRows, Rows, SparseRows
+from rosenblatt.training.state import Recipe, State
 
 SAMPLE = 1024  # rows shown to initializers that depend on the data
 

@@ -24,8 +24,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from rosenblatt.errors import ModelFileError
-from rosenblatt.training.compiled.mlp import State
 from rosenblatt.training.member import Member, Record
+from rosenblatt.training.state import State
 from rosenblatt.tuning.coordinator import Search
 from rosenblatt.tuning.trials import Trial
 

@@ -16,17 +16,20 @@ import numpy as np
 
 from rosenblatt.data.media.columns import kinds_of_media
 from rosenblatt.errors import SpecError
-from rosenblatt.models.fit import Prepared, ScoreOf, form_of
+from rosenblatt.models.prepared import Prepared, ScoreOf, form_of
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.dispatch import recipe_of
-from rosenblatt.training.compiled.mlp import Recipe
 from rosenblatt.training.member import Member
-from rosenblatt.training.population import LISTEN, Crew, Score
+from rosenblatt.training.population import Score
+from rosenblatt.training.recipes import recipe_of
+from rosenblatt.training.state import Recipe
+from rosenblatt.training.workers import LISTEN, Crew
+from rosenblatt.tuning.default_spaces import default_space
 from rosenblatt.tuning.device_workers import LaneCrew
 from rosenblatt.tuning.planning import check_search, folds_of, memory_of, refits, rungs_of
+from rosenblatt.tuning.population_based import exploits, perturbed
 from rosenblatt.tuning.samplers import Sampler
-from rosenblatt.tuning.space import Space, default_space, perturbed
-from rosenblatt.tuning.stopping import exploits, stopping_of
+from rosenblatt.tuning.space import Space
+from rosenblatt.tuning.stopping import stopping_of
 from rosenblatt.tuning.time_budget import Clock
 from rosenblatt.tuning.trials import Done, Trial, Unit
 

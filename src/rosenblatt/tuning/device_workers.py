@@ -14,9 +14,10 @@ from typing import cast
 import numpy as np
 
 from rosenblatt.errors import SpecError
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member
-from rosenblatt.training.population import Telling, cores, noted
+from rosenblatt.training.population import noted
+from rosenblatt.training.rows import Rows
+from rosenblatt.training.workers import Telling, cores
 from rosenblatt.tuning.trials import Done, Unit
 
 IN_FLIGHT = 64  # work that is given out at a time

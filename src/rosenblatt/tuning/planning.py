@@ -10,11 +10,11 @@ import numpy as np
 
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError
-from rosenblatt.models.fit import Prepared
+from rosenblatt.models.prepared import Prepared
 from rosenblatt.spec.defaults import DEEP
 from rosenblatt.spec.network import NetworkSpec
+from rosenblatt.spec.search import SearchSpec
 from rosenblatt.spec.spec import Spec, idle
-from rosenblatt.spec.training import SearchSpec
 
 FIRST_SHARE = 1 / 20  # of the epochs: the first rung
 LAST_SHARE = 0.4  # of the epochs, beyond which a rung is not worth a comparison

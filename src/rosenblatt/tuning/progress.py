@@ -6,41 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rosenblatt.spec.spec import Spec
-from rosenblatt.training.member import Record
 from rosenblatt.tuning.coordinator import Progress
-
-
-@contextmanager
-def training_progress(shown: bool) -> Iterator[Callable[[Spec, int], Callable[[Record], None]] | None]:
-    """What `learn` takes as `watch`; None where nothing is to be shown."""
-    if not shown:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-
-        def watch(spec: Spec, members: int) -> Callable[[Record], None]:
-            epochs = spec["epochs"]
-            task = progress.add_task("", total=epochs * members, note="compiling the engine, once an installation")
-            scoring, best, done = spec.training.scoring, dict[int, float](), 0
-            sign = -1 if scoring == "loss" else 1
-
-            def told(record: Record) -> None:
-                nonlocal done
-                done += record.last
-                best[record.member] = max(best.get(record.member, record.score), record.score)
-                mean = sign * sum(best.values()) / len(best)
-                score = f"training loss {record.loss:.4g}" if math.isnan(mean) else f"validation {scoring} {mean:.4g}"
-                advance = epochs - record.epoch + 1 if record.last else 1
-                progress.update(task, advance=advance, note=f"{done} of {members} networks done, {score}")
-
-            return told
-
-        yield watch
 
 
 @contextmanager

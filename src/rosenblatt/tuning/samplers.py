@@ -12,11 +12,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from rosenblatt.errors import SpecError
-from rosenblatt.quiet import quietly
+from rosenblatt.errors import SpecError, quietly
 from rosenblatt.spec.dimensions import Choice, Dimension, Integer, LogUniform
-from rosenblatt.spec.spec import in_words
-from rosenblatt.spec.training import SearchSpec
+from rosenblatt.spec.hyperparameters import in_words
+from rosenblatt.spec.search import SearchSpec
 from rosenblatt.tuning.space import Space
 
 REMEMBERED = 200  # trials that tpe and gp are shown, whose time grows with them: the best and the latest

@@ -11,8 +11,8 @@ import numpy as np
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, listed
 from rosenblatt.models.model import Model
-from rosenblatt.spec.spec import in_words
-from rosenblatt.training.population import cores
+from rosenblatt.spec.hyperparameters import in_words
+from rosenblatt.training.workers import cores
 from rosenblatt.tuning.coordinator import Search
 from rosenblatt.tuning.ensembles import greedy_weights, optimism, row_losses, within_one_error
 from rosenblatt.tuning.trials import Trial

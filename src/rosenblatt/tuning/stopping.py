@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from rosenblatt.spec.training import SearchSpec
+from rosenblatt.spec.search import SearchSpec
 
 FEW = 5  # trials whose median says nothing yet
 
@@ -128,10 +128,3 @@ def stopping_of(search: SearchSpec, rungs: int) -> Stopping:
     if search.stopping in ("none", "pbt"):
         return NoStopping(rungs)
     return SuccessiveHalving(rungs, search.reduction, rungs - 1 if search.stopping == "hyperband" else 1)
-
-
-def exploits(scores: dict[int, float], rng: np.random.Generator) -> dict[int, int]:
-    """Which trials copy which: the worst fifth each one of the best fifth (Jaderberg et al. 2017, truncation)."""
-    ranked = sorted(scores, key=lambda number: (-scores[number], number))
-    some = len(ranked) // 5 or (1 if len(ranked) > 1 else 0)
-    return {loser: ranked[int(rng.integers(some))] for loser in ranked[len(ranked) - some :]}

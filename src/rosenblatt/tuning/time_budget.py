@@ -14,7 +14,7 @@ import numpy as np
 
 from rosenblatt.data.splits import Fold
 from rosenblatt.spec.defaults import DEEP
-from rosenblatt.training.population import cores
+from rosenblatt.training.workers import cores
 from rosenblatt.tuning.trials import Trial
 
 MOST = 8  # networks that are trained again at the end

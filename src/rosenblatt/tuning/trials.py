@@ -12,12 +12,14 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError
-from rosenblatt.models.fit import architecture_of, trained_network
+from rosenblatt.models.fit import trained_network
 from rosenblatt.models.model import TrainedTrial
+from rosenblatt.models.prepared import architecture_of
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.backend import Table, outputs
+from rosenblatt.training.backend import outputs
 from rosenblatt.training.member import Member, new_member
 from rosenblatt.training.population import Score, advance
+from rosenblatt.training.rows import Table
 
 State = Literal["running", "paused", "stopped", "finished", "failed"]
 

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rosenblatt.cli.options import columns, read
-from rosenblatt.data.readers.files import Table, read_text
+from rosenblatt.data.readers.files import read_text
+from rosenblatt.data.table import Table
 from rosenblatt.errors import StoppedEarlyError
-from rosenblatt.tuning.progress import search_progress, training_progress
+from rosenblatt.models.evaluation import Fitted
+from rosenblatt.training.progress import training_progress
+from rosenblatt.tuning.progress import search_progress
 from rosenblatt.workflows import fit
-from rosenblatt.workflows.fit import Fitted, Searching
 from rosenblatt.workflows.recorder import Recorder
+from rosenblatt.workflows.search import Searching
+from rosenblatt.workflows.tables import columns, read
 
 
 def fit_asked(

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rosenblatt.data.dataset import Data
 from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, StorageError, StoreError
-from rosenblatt.models.fit import Data
 from rosenblatt.models.metrics import Score, scores
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
@@ -36,12 +36,12 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.output import Output
 from rosenblatt.runs.tracking.run import Run, new_id
 from rosenblatt.runs.tracking.writer import points_of
-from rosenblatt.spec.fields import Task
-from rosenblatt.spec.spec import HYPERPARAMETERS, Spec
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import Search
 from rosenblatt.tuning.trials import Trial
+from rosenblatt.workflows.request import RESUME, Asked
 
-RESUME = "ROSENBLATT_RESUME"  # tells a command that its run is one that was interrupted
 EVERY = 0.3  # seconds between two writings of trials
 MODEL = "model.rosenblatt"
 _SHORT = {
@@ -50,36 +50,6 @@ _SHORT = {
     "F1 (mean of classes)": "f1", "F1 (mean of labels)": "f1", "labels right": "accuracy",
     "all labels right": "exact_accuracy",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Asked:
-    """All that a user asks of a fit on a table, as plain data; with the same tables it can be asked again."""
-
-    table: str
-    targets: tuple[str, ...]
-    spec: Spec
-    task: Task | None = None
-    ignore: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
-    test: str | None = None
-    validation: str | None = None
-    header: bool | None = None
-    encoding: str | None = None
-    threads: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; tables with their whole paths."""
-        known = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        paths = {name: known[name] and str(Path(known[name]).absolute()) for name in ("table", "test", "validation")}
-        return known | paths | {"spec": self.spec.model_dump(mode="json")}
-
-    @classmethod
-    def from_json(cls, known: Mapping[str, Any]) -> Asked:
-        """What `to_json` gave."""
-        lists = {name: tuple(known.get(name, ())) for name in ("targets", "ignore", "keep", "texts")}
-        return cls(**{**known, **lists, "spec": Spec.model_validate(known["spec"])})
 
 
 @dataclass

@@ -27,7 +27,8 @@ from rosenblatt.runs.store.queries import changed_files, details, find_runs, par
 from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.defaults import BY_MACHINE, DEEP
 from rosenblatt.workflows.fit_request import fit_asked
-from rosenblatt.workflows.recorder import RESUME, Asked, Recorder
+from rosenblatt.workflows.recorder import Recorder
+from rosenblatt.workflows.request import RESUME, Asked
 
 Say = Callable[[str], None]
 TOLERANCE = 1e-3

@@ -22,13 +22,13 @@ from rosenblatt.runs.store.records import better
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import Run, known_data, new_id
 from rosenblatt.spec.dimensions import Dimension
+from rosenblatt.spec.search import SearchSpec
 from rosenblatt.spec.spec import Spec
-from rosenblatt.spec.training import SearchSpec
 from rosenblatt.tuning.progress import function_progress
 from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.space import Space
 from rosenblatt.tuning.stopping import FEW
-from rosenblatt.workflows.recorder import RESUME
+from rosenblatt.workflows.request import RESUME
 
 STOPPING = ("none", "asha", "median")
 TrainFunction = Callable[[Mapping[str, Any], "TrialRun"], Any]

@@ -6,7 +6,7 @@ from rosenblatt.data.encoding.media_encodings import ImageEncoding, SequenceEnco
 from rosenblatt.data.media.columns import as_medium, steps_column
 from rosenblatt.data.media.images import as_cell
 from rosenblatt.errors import TableError
-from rosenblatt.spec.training import DataSpec
+from rosenblatt.spec.data import DataSpec
 
 RNG = np.random.default_rng(0)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from rosenblatt.data.encoding.media_encodings import ImageEncoding
 from rosenblatt.data.media.images import DamagedError, Pictures, as_cell, fitted, look_at, read_image, statistics
 from rosenblatt.errors import TableError
-from rosenblatt.spec.training import DataSpec
+from rosenblatt.spec.data import DataSpec
 
 COLORS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
 

@@ -3,7 +3,7 @@ import gzip
 import polars as pl
 import pytest
 
-from rosenblatt.data.readers.files import read_table
+from rosenblatt.data.readers.read import read_table
 from rosenblatt.errors import TableError
 
 FRAME = pl.DataFrame({"a": [1.5, 2.0], "b": ["x", None]})

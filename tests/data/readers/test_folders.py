@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rosenblatt.data.media.columns import steps_of
-from rosenblatt.data.readers.files import read_table
+from rosenblatt.data.readers.read import read_table
 from rosenblatt.errors import TableError
 
 

@@ -126,7 +126,7 @@ def test_dates_become_day_month_weekday_and_hour():
 
 
 def test_real_tables_have_the_kinds_their_publishers_say(shared_data):
-    from rosenblatt.data.readers.files import read_table
+    from rosenblatt.data.readers.read import read_table
 
     kinds = {c.name: c.kind for c in infer(read_table(shared_data / "adult-train.csv").frame, 64).columns}
     assert [name for name, kind in kinds.items() if kind == "number"] == [

@@ -9,7 +9,7 @@ import pytest
 from rosenblatt.data.media.columns import steps_of
 from rosenblatt.data.tasks.forecasting import Windows
 from rosenblatt.errors import TableError
-from rosenblatt.spec.training import DataSpec
+from rosenblatt.spec.data import DataSpec
 
 
 def table(months=20, shops="ab"):

@@ -11,22 +11,12 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import of_types
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
-from rosenblatt.inspection.plots.figure import (
-    Picture,
-    calibration,
-    confusion_matrix,
-    decision_boundary,
-    has_plane,
-    hyperparameter_importance,
-    importance,
-    learning_curves,
-    network,
-    permutation_importance,
-    residuals,
-    roc,
-    save_curves,
-    search_history,
-)
+from rosenblatt.inspection.plots.evaluation import calibration, confusion_matrix, residuals, roc
+from rosenblatt.inspection.plots.figure import Picture
+from rosenblatt.inspection.plots.importance import importance, permutation_importance
+from rosenblatt.inspection.plots.network import decision_boundary, has_plane, network
+from rosenblatt.inspection.plots.runs import save_curves
+from rosenblatt.inspection.plots.training import hyperparameter_importance, learning_curves, search_history
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.dense import Architecture
 from rosenblatt.runs.store.curves import Points

@@ -8,7 +8,8 @@ from rosenblatt.errors import SpecError
 from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.dispatch import kernels_of, recipe_of, shape_of
+from rosenblatt.training.compiled.dispatch import kernels_of, shape_of
+from rosenblatt.training.recipes import recipe_of
 
 
 def recipe_for(**changes):

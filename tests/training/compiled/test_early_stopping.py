@@ -7,9 +7,9 @@ from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import engine_of
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import advance, train
+from rosenblatt.training.rows import Rows
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 6)).astype(np.float32)

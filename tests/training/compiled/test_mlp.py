@@ -6,6 +6,8 @@ import pytest
 from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
+from rosenblatt.training import rows as rows_module
+from rosenblatt.training import state
 from rosenblatt.training.compiled import mlp
 from rosenblatt.training.compiled.activations import ACTIVATIONS
 from rosenblatt.training.compiled.dispatch import kernels_of, shape_of, with_step
@@ -33,7 +35,7 @@ def rows_for(loss, dtype=np.float64, n=N):
         t = rng.integers(0, 2, (n, K))
     else:
         t = rng.poisson(2, (n, K)) if loss == "poisson" else rng.normal(size=(n, K))
-    return mlp.Rows(x.astype(dtype), t.astype(dtype), rng.uniform(0.5, 2, n).astype(dtype))
+    return rows_module.Rows(x.astype(dtype), t.astype(dtype), rng.uniform(0.5, 2, n).astype(dtype))
 
 
 def member_for(criterion, rows, **changes):
@@ -41,7 +43,7 @@ def member_for(criterion, rows, **changes):
     spec = resolve(Spec.of(**PLAIN | changes), len(rows.x), F)
     member = new_member(spec, build(spec.network, F, K), criterion, np.arange(len(rows.x)), np.arange(0), (0,), rows)
     of_rows = (array.astype(rows.x.dtype) if array.dtype == np.float32 else array for array in member.state)
-    member.state = mlp.State(*of_rows)
+    member.state = state.State(*of_rows)
     return member
 
 
@@ -198,7 +200,7 @@ def test_a_batch_larger_than_a_block_is_one_step():
     for epoch in range(3):  # the mean of the gradients of four batches is the gradient of all
         gradient = np.zeros_like(parts.state.theta)
         for first in range(0, n, block):
-            some = mlp.Rows(x[first : first + block], t[first : first + block], weight[first : first + block])
+            some = rows_module.Rows(x[first : first + block], t[first : first + block], weight[first : first + block])
             one = member_for("squared", some, batch_size="full", optimizer="sgd")
             one.state.theta[:] = parts.state.theta
             train(one, some, 1)
@@ -214,7 +216,7 @@ def test_a_batch_larger_than_a_block_is_one_step():
 def test_stratified_batches_hold_the_classes_in_their_shares():
     rng = np.random.default_rng(0)
     t = rng.permutation(np.repeat([0.0, 1.0], [90, 10])).reshape(-1, 1)
-    rows = mlp.Rows(rng.normal(size=(100, F)), t, np.ones(100))
+    rows = rows_module.Rows(rng.normal(size=(100, F)), t, np.ones(100))
     member = member_for("cross_entropy", rows, batch_size=20, batches="stratified")
     before = member.state.order.copy()
     train(member, rows, 1)

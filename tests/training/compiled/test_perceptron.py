@@ -6,10 +6,10 @@ from rosenblatt.networks.dense import build
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import engine_of, sums_of
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.compiled.perceptron import BEST_RIGHT, RULES, cast_votes
+from rosenblatt.training.compiled.row_operations import move, square_length, weighted_sum
 from rosenblatt.training.member import new_member
-from rosenblatt.training.rows import SparseRows, move, square_length, weighted_sum
+from rosenblatt.training.rows import Rows, SparseRows
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4)).astype(np.float32)

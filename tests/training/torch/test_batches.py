@@ -7,8 +7,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from rosenblatt.data.media.columns import MediaRows
 from rosenblatt.data.media.images import Pictures, as_cell
+from rosenblatt.training.rows import MediaRows
 from rosenblatt.training.torch.batches import Resident
 from rosenblatt.training.torch.sampling import Changes, Dealt, Way
 from tests.training.media import member_of, rows_of

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rosenblatt.networks.deep import Medium, build_deep
+from rosenblatt.networks.deep import build_deep
+from rosenblatt.networks.layers import Medium
 from rosenblatt.spec.defaults import resolve
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.initializers import first_deep_parameters

@@ -6,12 +6,14 @@ import pytest
 
 from rosenblatt.data.encoding.vocabulary import Vocabulary
 from rosenblatt.data.media.images import as_cell
-from rosenblatt.data.readers.files import Table
 from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.problems.build import Asked, answered, pose, readable, text_to_score
+from rosenblatt.workflows.problems.build import pose
+from rosenblatt.workflows.problems.problem import Asked, answered, readable
+from rosenblatt.workflows.problems.text import text_to_score
 
 RNG = np.random.default_rng(0)
 N = 100

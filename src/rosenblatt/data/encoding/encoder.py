@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from rosenblatt.data.encoding.media_encodings import ImageEncoding, SequenceEncoding, TextEncoding
 from rosenblatt.data.media.columns import Inputs, medium_of, steps_of
 from rosenblatt.errors import SpecError
-from rosenblatt.spec.training import DataSpec
+from rosenblatt.spec.data import DataSpec
 
 CHUNK = 8192  # rows encoded at a time: a chunk's working set stays in the cache
 QUANTILES = 1000

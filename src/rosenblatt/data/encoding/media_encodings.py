@@ -13,7 +13,7 @@ from rosenblatt.data.encoding.vocabulary import Vocabulary
 from rosenblatt.data.media.columns import Ragged, steps_of
 from rosenblatt.data.media.images import Fit, Pictures, looks_of, statistics
 from rosenblatt.errors import TableError
-from rosenblatt.spec.training import DataSpec
+from rosenblatt.spec.data import DataSpec
 
 SAMPLE = 1000  # images from which sizes and statistics of channels are learnt
 LARGEST_SIDE = 96  # pixels that `auto` takes at most

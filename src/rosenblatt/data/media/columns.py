@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -66,15 +65,6 @@ class Inputs:
     def nbytes(self) -> int:
         """Bytes in memory."""
         return self.x.nbytes + sum(one.nbytes for one in self.media)
-
-
-class MediaRows(NamedTuple):
-    """Rows with images, sequences or texts, as the engine takes them."""
-
-    x: np.ndarray  # (n, F) float32
-    media: tuple[Pictures | Ragged, ...]
-    t: np.ndarray  # (n, 1) class numbers, (n, K) targets, or (n, T) class numbers of the steps, -1 after their end
-    weight: np.ndarray  # (n,) float
 
 
 def medium_of(dtype: pl.DataType | type[pl.DataType]) -> str:

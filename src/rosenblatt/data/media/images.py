@@ -20,8 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from rosenblatt.errors import TableError, listed
-from rosenblatt.quiet import quietly
+from rosenblatt.errors import TableError, listed, quietly
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
 MOST_PIXELS = 89_478_485  # of one image, as Pillow has it: more may be a decompression bomb

@@ -11,17 +11,15 @@ import csv
 import gzip
 import io
 import re
-import zipfile
 import zlib
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import charset_normalizer
 import polars as pl
 
-from rosenblatt.data.media.images import is_image
 from rosenblatt.data.schema.cells import MARKERS
+from rosenblatt.data.table import Table
 from rosenblatt.errors import TableError, listed
 
 SAMPLE = 1 << 18  # bytes looked at to find out encoding, separator and header
@@ -33,62 +31,6 @@ BINARY_HINTS = {
     b"%PDF": "a PDF",
     b"\xff\xd8\xff": "a picture",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as it was read, and what its reader found out on the way."""
-
-    frame: pl.DataFrame
-    source: str
-    notes: tuple[str, ...] = ()
-    target: str = ""  # the column to predict, where what was read says so, as folders for the classes do
-    test: Table | None = None  # rows to test on that were beside it
-    texts: tuple[str, ...] = ()  # columns that hold texts, however short
-    aside: tuple[str, ...] = ()  # columns that are learnt from only if asked for
-    name: str = ""  # the column that tells rows apart, where they are files or texts
-
-    @property
-    def whole(self) -> pl.DataFrame:
-        """All rows, those to test on last."""
-        return pl.concat([self.frame, self.test.frame]) if self.test else self.frame
-
-    @property
-    def to_score(self) -> Table:
-        """The rows to test on, where there are such; else all."""
-        return self.test or self
-
-
-def read_table(path: str | Path, *, header: bool | None = None, encoding: str | None = None) -> Table:
-    """Read CSV, TSV, other delimited text, JSON lines (each also gzipped), Parquet, Arrow or Feather; or a folder or
-    zip archive of images, texts or sequences.
-
-    Args:
-        path: the file or folder.
-        header: whether delimited text begins with the columns' names; None finds out.
-        encoding: of the text, such as utf-8 or cp1252; None finds out.
-
-    Raises:
-        TableError: if the file is missing, empty, damaged, or holds no table.
-    """
-    path = Path(path)
-    if path.is_dir() or zipfile.is_zipfile(path):
-        from rosenblatt.data.readers.folders import read_collection
-
-        return read_collection(path)
-    content, sample = _first_bytes(path)
-    try:
-        frame, notes = _read(path if content is None else content, sample, header, encoding)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0].rstrip(". ")
-        raise TableError(f"{str(path)!r} cannot be read as a table: {reason}. The file may be damaged.") from error
-    except OSError as error:
-        raise TableError(f"{str(path)!r} cannot be read: {error}. The file may be damaged.") from error
-    except TableError as error:
-        raise TableError(f"{str(path)!r}: {error}") from error
-    if frame.height == 0:
-        raise TableError(f"{str(path)!r} holds no rows, only the names of {frame.width} columns.")
-    return Table(_beside(frame, path.parent), str(path), notes)
 
 
 def read_content(content: bytes) -> Table:
@@ -114,16 +56,6 @@ def read_text(path: str | Path) -> Table:
 def decoded(content: bytes) -> str:
     """The text of a file, in whatever encoding it is."""
     return content.decode(_encoding(content), errors="replace")
-
-
-def _beside(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
-    """The table, with names of images made whole paths, where these stand beside it."""
-    for name in frame.columns:
-        cells = frame[name].drop_nulls() if frame[name].dtype == pl.String else frame[name].head(0)
-        if len(cells) and is_image(cells[0]) and (folder / cells[0]).is_file():
-            paths = [None if cell is None else str((folder / cell).absolute()) for cell in frame[name]]
-            frame = frame.with_columns(pl.Series(name, paths, pl.String))
-    return frame
 
 
 def _first_bytes(path: Path) -> tuple[bytes | None, bytes]:

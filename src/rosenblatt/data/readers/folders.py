@@ -20,7 +20,8 @@ import polars as pl
 
 from rosenblatt.data.media.columns import steps_column
 from rosenblatt.data.media.images import is_image
-from rosenblatt.data.readers.files import Table, decoded, read_content
+from rosenblatt.data.readers.files import decoded, read_content
+from rosenblatt.data.table import Table
 from rosenblatt.errors import TableError, listed
 
 CLASS, IMAGE, TEXT, SEQUENCE, FILE = "class", "image", "text", "sequence", "file"

@@ -17,7 +17,7 @@ from rosenblatt.data.media.columns import steps_column
 from rosenblatt.data.schema.columns import Column, Say, Schema
 from rosenblatt.data.schema.inference import infer
 from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.spec.training import DataSpec
+from rosenblatt.spec.data import DataSpec
 
 HISTORY, LEVEL, UNIT, END = "history", "level", "unit", "end"
 LEAST = 2  # steps of the past that a window has at least

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
-if TYPE_CHECKING:
-    from rosenblatt.runs.tracking.run import Run
+from rosenblatt.runs.integrations.tracked_run import TrackedRun
 
 
-def callback(run: Run) -> Any:
+def callback(run: TrackedRun) -> Any:
     """The callback."""
     return _Reporter(run)
 
 
 class _Reporter(keras.callbacks.Callback):
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrackedRun) -> None:
         super().__init__()
         self._run, self._fits = run, False
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-if TYPE_CHECKING:
-    from rosenblatt.runs.tracking.run import Run
+from rosenblatt.runs.integrations.tracked_run import TrackedRun
 
 
-def logger(run: Run) -> Any:
+def logger(run: TrackedRun) -> Any:
     """The logger."""
     return _Reporter(run)
 
 
 class _Reporter(Logger):
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrackedRun) -> None:
         super().__init__()
         self._run = run
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from rosenblatt.training.compiled.jit import compiled
 from rosenblatt.training.compiled.random import hash_counter, shuffle
-from rosenblatt.training.rows import fetch, move, square_length, weighted_sum
+from rosenblatt.training.compiled.row_operations import fetch, move, square_length, weighted_sum
 
 ROSENBLATT, AVERAGED, VOTED, POCKET, MARGIN, PASSIVE, PASSIVE_1, PASSIVE_2, ADALINE, DELTA, KERNEL = range(11)
 RULES = {

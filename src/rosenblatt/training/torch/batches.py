@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.columns import Ragged
 from rosenblatt.data.media.images import Pictures
 from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.dense import Architecture
-from rosenblatt.training.compiled.mlp import Rows
+from rosenblatt.training.rows import MediaRows, Rows
 from rosenblatt.training.torch.forward import Batch
 from rosenblatt.training.torch.sampling import Changes, Dealt, Way
 

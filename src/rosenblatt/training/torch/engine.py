@@ -17,11 +17,11 @@ from functools import cache
 import numpy as np
 import torch
 
-from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.columns import Ragged
 from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.dense import Architecture
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member
+from rosenblatt.training.rows import MediaRows, Rows
 from rosenblatt.training.schedules import factors
 from rosenblatt.training.torch.batches import Resident
 from rosenblatt.training.torch.forward import Batch, Stacked

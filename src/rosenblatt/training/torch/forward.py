@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rosenblatt.networks.deep import (
+from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.dense import Architecture
+from rosenblatt.networks.layers import (
     GROUPS,
     Activate,
     Colors,
     Conv,
-    Deep,
     Dropout,
     Embed,
     LayerNorm,
@@ -30,7 +31,6 @@ from rosenblatt.networks.deep import (
     Residual,
     Summary,
 )
-from rosenblatt.networks.dense import Architecture
 from rosenblatt.training.compiled.normalization import EPSILON, RUNNING
 from rosenblatt.training.torch.random import Noise
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosenblatt.networks.deep import Deep, Recurrent
+from rosenblatt.networks.deep import Deep
+from rosenblatt.networks.layers import Recurrent
 from rosenblatt.training.torch.engine import stacked
 
 

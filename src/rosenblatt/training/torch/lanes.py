@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosenblatt.data.media.columns import MediaRows
 from rosenblatt.errors import SpecError, listed
 from rosenblatt.networks.deep import Deep
-from rosenblatt.training.backend import mean_loss
 from rosenblatt.training.compiled.losses import LINKS, predict_from_sums
-from rosenblatt.training.compiled.mlp import Recipe, Rows
 from rosenblatt.training.member import Member
+from rosenblatt.training.rows import MediaRows, Rows
+from rosenblatt.training.state import Recipe
 from rosenblatt.training.torch.batches import Resident, Span
 from rosenblatt.training.torch.cuda_graphs import Repeater
 from rosenblatt.training.torch.engine import rates_of, said, strata_of
 from rosenblatt.training.torch.forward import GROUPED, IM2COL, Stacked
 from rosenblatt.training.torch.sampling import Dealt, Deck, Way, n_batches, way_of
 from rosenblatt.training.torch.stack import Stack
+from rosenblatt.training.validation import mean_loss
 
 MOST = 1024  # lanes
 SHARE = 0.8  # of the memory that is free, for lanes

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosenblatt.data.media.columns import MediaRows, Ragged
+from rosenblatt.data.media.columns import Ragged
 from rosenblatt.data.media.images import Pictures
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.mlp import Rows
 from rosenblatt.training.member import Member
+from rosenblatt.training.rows import MediaRows, Rows
 from rosenblatt.training.torch.random import drawn, fraction, stirred
 
 BUCKET = 16  # batches whose rows are sorted by length together

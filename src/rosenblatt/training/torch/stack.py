@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rosenblatt.networks.deep import Colors, Deep, Summary, flat
+from rosenblatt.networks.deep import Deep
 from rosenblatt.networks.dense import Architecture, Part
-from rosenblatt.training.compiled.mlp import Recipe
+from rosenblatt.networks.layers import Colors, Summary, flat
 from rosenblatt.training.compiled.optimizers import OPTIMIZERS as COMPILED
 from rosenblatt.training.compiled.regularization import average, clip, shrink
 from rosenblatt.training.member import Member
+from rosenblatt.training.state import Recipe
 from rosenblatt.training.torch.forward import Batch, Stacked
 from rosenblatt.training.torch.losses import LOSSES
 from rosenblatt.training.torch.optimizers import OPTIMIZERS

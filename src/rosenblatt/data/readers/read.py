@@ -1,0 +1,55 @@
+"""Read a table from a file, a folder or an archive."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import polars as pl
+
+from rosenblatt.data.media.images import is_image
+from rosenblatt.data.readers.files import _first_bytes, _read
+from rosenblatt.data.table import Table
+from rosenblatt.errors import TableError
+
+
+def read_table(path: str | Path, *, header: bool | None = None, encoding: str | None = None) -> Table:
+    """Read CSV, TSV, other delimited text, JSON lines (each also gzipped), Parquet, Arrow or Feather; or a folder or
+    zip archive of images, texts or sequences.
+
+    Args:
+        path: the file or folder.
+        header: whether delimited text begins with the columns' names; None finds out.
+        encoding: of the text, such as utf-8 or cp1252; None finds out.
+
+    Raises:
+        TableError: if the file is missing, empty, damaged, or holds no table.
+    """
+    path = Path(path)
+    if path.is_dir() or zipfile.is_zipfile(path):
+        from rosenblatt.data.readers.folders import read_collection
+
+        return read_collection(path)
+    content, sample = _first_bytes(path)
+    try:
+        frame, notes = _read(path if content is None else content, sample, header, encoding)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0].rstrip(". ")
+        raise TableError(f"{str(path)!r} cannot be read as a table: {reason}. The file may be damaged.") from error
+    except OSError as error:
+        raise TableError(f"{str(path)!r} cannot be read: {error}. The file may be damaged.") from error
+    except TableError as error:
+        raise TableError(f"{str(path)!r}: {error}") from error
+    if frame.height == 0:
+        raise TableError(f"{str(path)!r} holds no rows, only the names of {frame.width} columns.")
+    return Table(_beside(frame, path.parent), str(path), notes)
+
+
+def _beside(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """The table, with names of images made whole paths, where these stand beside it."""
+    for name in frame.columns:
+        cells = frame[name].drop_nulls() if frame[name].dtype == pl.String else frame[name].head(0)
+        if len(cells) and is_image(cells[0]) and (folder / cells[0]).is_file():
+            paths = [None if cell is None else str((folder / cell).absolute()) for cell in frame[name]]
+            frame = frame.with_columns(pl.Series(name, paths, pl.String))
+    return frame

@@ -1,0 +1,115 @@
+"""The description of each hyperparameter: name, section, default, valid values, help and source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rosenblatt.errors import SpecError, nearest
+from rosenblatt.spec.data import DataSpec
+from rosenblatt.spec.fields import Section
+from rosenblatt.spec.network import NetworkSpec
+from rosenblatt.spec.search import SearchSpec
+from rosenblatt.spec.training import TrainingSpec
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One hyperparameter, as its field in a section describes it."""
+
+    name: str
+    section: str
+    default: Any
+    help: str
+    source: str
+    expected: str
+    choices: tuple[str, ...]  # where only certain words are allowed
+    only: dict[str, list[str]]  # hyperparameters, and their values, without which it means nothing
+    is_flag: bool  # whether it is true or false
+
+    def concerns(self, kind: str) -> bool:
+        """Whether it can mean something for this kind of network."""
+        needed = self.only.get("kind", [kind])
+        return kind in needed and all(HYPERPARAMETERS[name].concerns(kind) for name in self.only if name != "kind")
+
+
+SECTIONS: dict[str, Section] = {
+    "network": NetworkSpec(),
+    "training": TrainingSpec(),
+    "data": DataSpec(),
+    "search": SearchSpec(),
+}
+
+
+def _hyperparameters() -> Iterator[Hyperparameter]:
+    for section, values in SECTIONS.items():
+        for name, schema in type(values).model_json_schema(mode="serialization")["properties"].items():
+            default = getattr(values, name)
+            choices = _choices(schema.get("items", schema))
+            yield Hyperparameter(
+                name,
+                section,
+                default,
+                schema["description"],
+                schema["source"],
+                _expected(schema),
+                choices,
+                schema["only"],
+                any(one.get("type") == "boolean" for one in (schema, *schema.get("anyOf", ()))),
+            )
+
+
+def _choices(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words that a JSON schema allows, if it allows but words."""
+    options = [_choices(option) for option in schema.get("anyOf", ())]
+    if options and all(options):
+        return tuple(word for option in options for word in option)
+    return tuple(schema["enum"]) if "enum" in schema else (schema["const"],) if "const" in schema else ()
+
+
+def _expected(schema: Mapping[str, Any], many: bool = False) -> str:
+    """What a JSON schema allows, in words."""
+    if "anyOf" in schema:
+        return " or ".join(_expected(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    if schema["type"] == "boolean":
+        return "true or false"
+    if schema["type"] == "array" and "enum" in schema["items"]:
+        return "one or more of " + ", ".join(schema["items"]["enum"])
+    if schema["type"] == "array":
+        return f"a list of {_expected(schema['items'], many=True)}"
+    if schema["type"] == "object":
+        return "a number for each class"
+    if schema["type"] in ("string", "null"):
+        return {"string": "a word", "null": "nothing"}[schema["type"]]
+    word = {"integer": "whole number", "number": "number"}[schema["type"]]
+    limits = [
+        f"{text} {schema[key]:g}" if isinstance(schema[key], float) else f"{text} {schema[key]}"
+        for key, text in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "more than"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "less than"),
+        )
+        if key in schema
+    ]
+    return f"{word}s" * many + f"a {word}" * (not many) + (f" of {' and '.join(limits)}" if limits else "")
+
+
+HYPERPARAMETERS: dict[str, Hyperparameter] = {h.name: h for h in _hyperparameters()}
+
+
+def section_of(name: str) -> str:
+    """The section of a hyperparameter. Raises SpecError, naming the nearest, where there is none of that name."""
+    if name not in HYPERPARAMETERS:
+        raise SpecError(f"There is no hyperparameter {name!r}.{nearest(name, HYPERPARAMETERS)}")
+    return HYPERPARAMETERS[name].section
+
+
+def in_words(value: Any) -> str:
+    """A hyperparameter's value as it is written on the command line."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else "none" if value is None else str(value)

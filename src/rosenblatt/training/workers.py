@@ -1,0 +1,74 @@
+"""Worker threads, their work queue and message queue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+LISTEN = 0.2  # seconds after which the thread that waits for records looks whether it was interrupted
+Work = Callable[[np.ndarray], Any]
+"""What a thread does: it is given the flag (1,) that stops it within a batch; what it returns is told."""
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Telling:
+    """What threads tell, and whoever waits for them hears; the flag that stops them."""
+
+    def __init__(self) -> None:
+        self.stop = np.zeros(1, np.uint8)
+        self._told = SimpleQueue[Any]()
+
+    def tell(self, what: Any) -> None:
+        """Put something where `listen` hears it."""
+        self._told.put(what)
+
+    def listen(self, timeout: float = LISTEN) -> Any:
+        """What was told or returned next. Raises Empty after so many seconds, and what a thread raised."""
+        told = self._told.get(timeout=timeout)
+        if isinstance(told, BaseException):
+            raise told
+        return told
+
+    def heard(self) -> list[Any]:
+        """What was told until now."""
+        return [self.listen(0) for _ in range(self._told.qsize())]
+
+
+class Crew(Telling):
+    """Plain threads, one a core, that do what they are given, first come first served."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        super().__init__()
+        self.threads = threads or cores()
+        self._work = SimpleQueue[Work | None]()
+        self._workers = [Thread(target=self._labor, daemon=True) for _ in range(self.threads)]
+        for worker in self._workers:
+            worker.start()
+
+    def give(self, work: Work) -> None:
+        """Have a thread do this."""
+        self._work.put(work)
+
+    def close(self) -> None:
+        """Stop all work within a batch, and wait until it has ended; what is not begun is left out."""
+        self.stop[0] = 1
+        for _ in self._workers:
+            self._work.put(None)
+        for worker in self._workers:
+            worker.join()
+
+    def _labor(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                self.tell(None if self.stop[0] else work(self.stop))
+            except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
+                self.tell(error)
