@@ -23,13 +23,13 @@ import polars as pl
 from quality import SHARED, TABLES, split
 from sklearn import datasets
 
-from rosenblatt.data.dataset import Data
-from rosenblatt.data.schema.columns import of_types
-from rosenblatt.data.schema.inference import infer
-from rosenblatt.data.splits import folds
+from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.schema.columns import schema_from_dtypes
+from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.splits import stratified_parts
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.data.tasks.task import ask
-from rosenblatt.models.fit import learn
+from rosenblatt.data.tasks.task import detect_task
+from rosenblatt.models.fit import fit_model
 from rosenblatt.models.metrics import scores
 from rosenblatt.spec.spec import Spec
 
@@ -46,31 +46,31 @@ CHANGES = (
     "weight_decay=0.1",
     "clip_norm=0",
     "bins=48",
-    "numbers=robust",
-    "numbers=quantile",
+    "numeric_encoding=robust",
+    "numeric_encoding=quantile",
 )
-LARGEST = 6000  # rows of a table that are used
-LARGE = 2500  # rows from which on two folds of five are enough
+MAX_ROWS = 6000  # rows of a table that are used
+TWO_FOLDS_MIN_ROWS = 2500  # rows from which on two folds of five are enough
 
 
-def tables(data: Path) -> dict[str, tuple[pl.DataFrame, np.ndarray, Target]]:
+def load_tables(data: Path) -> dict[str, tuple[pl.DataFrame, np.ndarray, Target]]:
     """Typed rows, answers and target of each table."""
-    found = {}
+    tables = {}
     if data.is_dir():
         for name, (_, target, task, _) in TABLES.items():
             training, _ = split(name, data)
-            frame = training.frame.sample(min(LARGEST, training.frame.height), seed=0, shuffle=True)
-            question = ask(frame, [target], task)  # type: ignore[arg-type]
-            rows = infer(frame.drop(target), 64).read(frame)
-            found[name] = (rows, question.y, question.target(question.y, Spec()))
+            frame = training.frame.sample(min(MAX_ROWS, training.frame.height), seed=0, shuffle=True)
+            supervised_task = detect_task(frame, [target], task)  # type: ignore[arg-type]
+            rows = infer_schema(frame.drop(target), 64).read(frame)
+            tables[name] = (rows, supervised_task.y, supervised_task.target(supervised_task.y, Spec()))
     generated = {
         "friedman 1": datasets.make_friedman1(1000, n_features=10, noise=1, random_state=0),
         "friedman 3": datasets.make_friedman3(500, noise=0.2, random_state=0),
         "diabetes": datasets.load_diabetes(return_X_y=True),
     }
     for name, (X, y) in generated.items():
-        found[name] = (_frame(X), y.reshape(-1, 1), Target.of_values(("y",), y.reshape(-1, 1), "auto"))
-    of_classes = {
+        tables[name] = (_frame(X), y.reshape(-1, 1), Target.fit_regression(("y",), y.reshape(-1, 1), "auto"))
+    classification = {
         "clusters": datasets.make_classification(
             1500, 20, n_informative=6, n_clusters_per_class=3, flip_y=0.05, random_state=0
         ),
@@ -79,11 +79,11 @@ def tables(data: Path) -> dict[str, tuple[pl.DataFrame, np.ndarray, Target]]:
         "digits": datasets.load_digits(return_X_y=True),
         "iris": datasets.load_iris(return_X_y=True),
     }
-    for name, (X, y) in of_classes.items():
+    for name, (X, y) in classification.items():
         labels = tuple(range(int(y.max()) + 1))
         task = "binary" if len(labels) == 2 else "multiclass"
-        found[name] = (_frame(X), y.astype(float), Target(names=("y",), task=task, labels=labels))
-    return found
+        tables[name] = (_frame(X), y.astype(float), Target(names=("y",), task=task, labels=labels))
+    return tables
 
 
 def _frame(X: np.ndarray) -> pl.DataFrame:
@@ -92,20 +92,20 @@ def _frame(X: np.ndarray) -> pl.DataFrame:
 
 def cross_validated(spec: Spec, frame: pl.DataFrame, y: np.ndarray, target: Target) -> float:
     """The mean score of the folds."""
-    n, found = len(y), []
-    like = y.reshape(n, -1)[:, 0] if target.labels else None
-    for fold, held in enumerate(folds(n, 5, 100, like)[: 2 if n > LARGE else 5]):
-        kept = np.setdiff1d(np.arange(n), held)
-        taught = target
+    n, fold_scores = len(y), []
+    stratify = y.reshape(n, -1)[:, 0] if target.labels else None
+    for fold, test_rows in enumerate(stratified_parts(n, 5, 100, stratify)[: 2 if n > TWO_FOLDS_MIN_ROWS else 5]):
+        train_rows = np.setdiff1d(np.arange(n), test_rows)
+        fold_target = target
         if not target.labels:
-            taught = Target.of_values(("y",), y[kept], spec.data.target_transform)
-        data = Data(frame[kept], y[kept])
-        model = learn(spec.replace(seed=fold), of_types(frame), taught, data)
-        said = model.decoded_typed(frame[held])
-        base = np.full(said.shape[1], 1 / said.shape[1]).tolist()
-        by_name = {score.name: score.model for score in scores(taught, y[held], said, base)}
-        found.append(next(by_name[name] for name in ("AUC", "AUC (one against rest)", "R2") if name in by_name))
-    return float(np.mean(found))
+            fold_target = Target.fit_regression(("y",), y[train_rows], spec.data.target_transform)
+        data = Dataset(frame[train_rows], y[train_rows])
+        model = fit_model(spec.replace(seed=fold), schema_from_dtypes(frame), fold_target, data)
+        predictions = model.predict_typed(frame[test_rows])
+        base = np.full(predictions.shape[1], 1 / predictions.shape[1]).tolist()
+        by_name = {score.name: score.model for score in scores(fold_target, y[test_rows], predictions, base)}
+        fold_scores.append(next(by_name[name] for name in ("AUC", "AUC (one against rest)", "R2") if name in by_name))
+    return float(np.mean(fold_scores))
 
 
 def hyperparameters(change: str) -> dict[str, str]:
@@ -120,23 +120,23 @@ def main() -> None:
     parser.add_argument("--tables", help="which, by name, with commas between them")
     parser.add_argument("--data", type=Path, default=SHARED, help="the folder with the real tables")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    asked = parser.parse_args()
-    wanted = asked.tables.split(",") if asked.tables else None
-    chosen = {name: table for name, table in tables(asked.data).items() if wanted is None or name in wanted}
-    out = sys.stderr if asked.json else sys.stdout
-    print(f"{'change':26}", *(f"{name[:9]:>9}" for name in chosen), f"{'s':>5} {'error':>7}", file=out)
+    arguments = parser.parse_args()
+    names = arguments.tables.split(",") if arguments.tables else None
+    selected = {name: table for name, table in load_tables(arguments.data).items() if names is None or name in names}
+    out = sys.stderr if arguments.json else sys.stdout
+    print(f"{'change':26}", *(f"{name[:9]:>9}" for name in selected), f"{'s':>5} {'error':>7}", file=out)
     result: dict[str, Any] = {}
-    for change in ("", *(asked.change or CHANGES)):
+    for change in ("", *(arguments.change or CHANGES)):
         started = time.perf_counter()
-        spec = Spec.of(**hyperparameters(change))
-        found = {name: cross_validated(spec, *table) for name, table in chosen.items()}
-        result[change or "defaults"] = found
+        spec = Spec.from_hyperparameters(**hyperparameters(change))
+        table_scores = {name: cross_validated(spec, *table) for name, table in selected.items()}
+        result[change or "defaults"] = table_scores
         base = result["defaults"]
-        saved = np.mean([(found[name] - base[name]) / max(1 - base[name], 0.02) for name in chosen])
-        numbers = " ".join(f"{value:9.4f}" for value in found.values())
+        error_reduction = np.mean([(table_scores[name] - base[name]) / max(1 - base[name], 0.02) for name in selected])
+        numbers = " ".join(f"{value:9.4f}" for value in table_scores.values())
         seconds = time.perf_counter() - started
-        print(f"{change or 'defaults':26} {numbers} {seconds:5.0f} {-saved:+7.1%}", file=out, flush=True)
-    if asked.json:
+        print(f"{change or 'defaults':26} {numbers} {seconds:5.0f} {-error_reduction:+7.1%}", file=out, flush=True)
+    if arguments.json:
         print(json.dumps(result, indent=2))
 
 

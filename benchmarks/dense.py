@@ -27,19 +27,19 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-from rosenblatt.networks.dense import build
-from rosenblatt.spec.defaults import resolve
+from rosenblatt.networks.dense import build_dense
+from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.backend import outputs
+from rosenblatt.training.backend import predict
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import train
-from rosenblatt.training.rows import Rows
+from rosenblatt.training.rows import DenseRows
 from rosenblatt.training.workers import cores
 
 BATCHES = 20  # of an epoch
 
 
-def mixed(seed):
+def random_widths(seed):
     """A network of 1 to 4 hidden layers, each 16 to 512 wide, log-uniform."""
     widths = np.exp(np.random.default_rng(seed).uniform(np.log(16), np.log(513), size=1 + seed % 4))
     return 32, *widths.astype(int).tolist(), 10
@@ -48,7 +48,7 @@ def mixed(seed):
 CASES = {
     "tiny 16-32-32-2": ([(16, 32, 32, 2)] * 64, 32, 30.0, None),
     "small 32-64-64-10": ([(32, 64, 64, 10)] * 64, 128, 6.0, 0.45),
-    "mixed 1-4 layers, 16-512 wide": ([mixed(seed) for seed in range(64)], 128, 3.0, 0.45),
+    "mixed 1-4 layers, 16-512 wide": ([random_widths(seed) for seed in range(64)], 128, 3.0, 0.45),
     "wide 784-256-256-10": ([(784, 256, 256, 10)] * 64, 128, 1.3, 0.65),
 }
 SINGLE = {"tiny 16-32-32-2": 15.0, "small 32-64-64-10": 3.0}
@@ -69,12 +69,12 @@ def data(sizes, B):
 def population(shapes, B, epochs, **changes):
     """Members with their rows, none spared for validation."""
     x, y = data(shapes[0], B)
-    rows = Rows(x, y.astype(np.float32).reshape(-1, 1), np.ones(len(x), np.float32))
-    plain = {"activation": "relu", "dropout": 0.0, "clip_norm": 0.0, "batch_size": B, "epochs": epochs, "folds": 1}
+    rows = DenseRows(x, y.astype(np.float32).reshape(-1, 1), np.ones(len(x), np.float32))
+    settings = {"activation": "relu", "dropout": 0.0, "clip_norm": 0.0, "batch_size": B, "epochs": epochs, "folds": 1}
     members = []
     for i, sizes in enumerate(shapes):
-        spec = resolve(Spec.of(hidden_sizes=sizes[1:-1], **plain | changes), len(x), sizes[0])
-        architecture = build(spec.network, sizes[0], sizes[-1])
+        spec = resolve_auto(Spec.from_hyperparameters(hidden_sizes=sizes[1:-1], **settings | changes), len(x), sizes[0])
+        architecture = build_dense(spec.network, sizes[0], sizes[-1])
         members.append(new_member(spec, architecture, "cross_entropy", np.arange(len(x)), np.arange(0), (i,), rows))
     return members, rows
 
@@ -88,11 +88,11 @@ def ours(shapes, B, seconds, threads=None, **changes):
         members, rows = population(shapes, B, epochs, **changes)
         started = time.perf_counter()
         list(train(members, rows, threads=threads))
-        spent = time.perf_counter() - started
-        rate = len(shapes) * epochs * BATCHES / spent
-        if spent > seconds / 2:
+        elapsed = time.perf_counter() - started
+        rate = len(shapes) * epochs * BATCHES / elapsed
+        if elapsed > seconds / 2:
             return rate
-        epochs = max(epochs + 1, int(epochs * seconds / spent))
+        epochs = max(epochs + 1, int(epochs * seconds / elapsed))
 
 
 def torch_steps(job):
@@ -102,8 +102,8 @@ def torch_steps(job):
     shapes, B, seconds, threads = job
     torch.set_num_threads(threads)
     x, y = (torch.tensor(array) for array in data(shapes[0], B))
-    steps, spent = 0, 0.0
-    while spent < seconds:
+    steps, elapsed = 0, 0.0
+    while elapsed < seconds:
         for sizes in shapes:
             layers = []
             for a, b in itertools.pairwise(sizes):
@@ -115,15 +115,15 @@ def torch_steps(job):
                 started = time.perf_counter()
                 order = torch.randperm(len(x))
                 for batch in range(BATCHES):
-                    some = order[batch * B : (batch + 1) * B]
+                    rows = order[batch * B : (batch + 1) * B]
                     optimizer.zero_grad(set_to_none=True)
-                    loss(network(x[some]), y[some]).backward()
+                    loss(network(x[rows]), y[rows]).backward()
                     optimizer.step()
-            spent += time.perf_counter() - started
+            elapsed += time.perf_counter() - started
             steps += BATCHES
-            if spent > seconds:
+            if elapsed > seconds:
                 break
-    return steps, spent
+    return steps, elapsed
 
 
 def sklearn_steps(job):
@@ -134,17 +134,17 @@ def sklearn_steps(job):
     shapes, B, seconds, _ = job
     x, y = data(shapes[0], B)
     y[: shapes[0][-1]] = np.arange(shapes[0][-1])  # all classes
-    steps, spent = 0, 0.0
-    while spent < seconds:
+    steps, elapsed = 0, 0.0
+    while elapsed < seconds:
         for sizes in shapes:
             network = MLPClassifier(sizes[1:-1], batch_size=B, max_iter=10, tol=0, n_iter_no_change=99, alpha=0)
             started = time.perf_counter()
             network.fit(x, y)
-            spent += time.perf_counter() - started
+            elapsed += time.perf_counter() - started
             steps += 10 * BATCHES
-            if spent > seconds:
+            if elapsed > seconds:
                 break
-    return steps, spent
+    return steps, elapsed
 
 
 def peer(function, shapes, B, seconds, processes, threads):
@@ -164,25 +164,27 @@ def _products(seconds):
     best = 0.0
     for n in (256, 512, 1024, 2048):
         a = np.random.default_rng(0).normal(size=(n, n)).astype(np.float32)
-        done, started = 0, time.perf_counter()
+        n_products, started = 0, time.perf_counter()
         while time.perf_counter() - started < seconds / 4:
             a @ a
-            done += 1
-        best = max(best, 2 * n**3 * done / (time.perf_counter() - started) / 1e9)
+            n_products += 1
+        best = max(best, 2 * n**3 * n_products / (time.perf_counter() - started) / 1e9)
     return best
 
 
 def populations(seconds, machine, table):
     print(f"\n{'population of 64, Adam':32}{'steps/s':>10}{'GFLOP/s':>9}{'of machine':>11}{'goal':>6}"
           f"{'sklearn':>9}{'torch':>8}{'ratio':>7}{'goal':>6}")  # fmt: skip
-    for name, (shapes, B, goal, share) in CASES.items():
+    for name, (shapes, B, goal, machine_fraction) in CASES.items():
         rate = ours(shapes, B, seconds)
         gflops = rate * np.mean([flops(sizes, B) for sizes in shapes]) / 1e9
-        theirs = [peer(function, shapes, B, seconds, cores(), 1) for function in (sklearn_steps, torch_steps)]
-        table[name] = {"steps": rate, "gflops": gflops, "of_machine": gflops / machine, "sklearn": theirs[0],
-                       "torch": theirs[1], "ratio": rate / max(theirs)}  # fmt: skip
-        print(f"{name:32}{rate:10,.0f}{gflops:9.0f}{gflops / machine:11.0%}{f'{share:.0%}' if share else '':>6}"
-              f"{theirs[0]:9,.0f}{theirs[1]:8,.0f}{rate / max(theirs):6.1f}x{goal:5.1f}x", flush=True)  # fmt: skip
+        peer_rates = [peer(function, shapes, B, seconds, cores(), 1) for function in (sklearn_steps, torch_steps)]
+        table[name] = {"steps": rate, "gflops": gflops, "of_machine": gflops / machine, "sklearn": peer_rates[0],
+                       "torch": peer_rates[1], "ratio": rate / max(peer_rates)}  # fmt: skip
+        print(f"{name:32}{rate:10,.0f}{gflops:9.0f}{gflops / machine:11.0%}"
+              f"{f'{machine_fraction:.0%}' if machine_fraction else '':>6}"
+              f"{peer_rates[0]:9,.0f}{peer_rates[1]:8,.0f}"
+              f"{rate / max(peer_rates):6.1f}x{goal:5.1f}x", flush=True)  # fmt: skip
 
 
 def singles(seconds, table):
@@ -190,12 +192,20 @@ def singles(seconds, table):
     for name, goal in SINGLE.items():
         shapes, B, *_ = CASES[name]
         rate = ours(shapes[:1], B, seconds)
-        theirs = [
+        peer_rates = [
             max(peer(function, shapes[:1], B, seconds, 1, threads) for threads in {1, cores()})
             for function in (sklearn_steps, torch_steps)
         ]
-        table[f"one {name}"] = {"steps": rate, "sklearn": theirs[0], "torch": theirs[1], "ratio": rate / max(theirs)}
-        print(f"{name:32}{rate:10,.0f}{'':26}{theirs[0]:9,.0f}{theirs[1]:8,.0f}{rate / max(theirs):6.1f}x{goal:5.0f}x")
+        table[f"one {name}"] = {
+            "steps": rate,
+            "sklearn": peer_rates[0],
+            "torch": peer_rates[1],
+            "ratio": rate / max(peer_rates),
+        }
+        print(
+            f"{name:32}{rate:10,.0f}{'':26}{peer_rates[0]:9,.0f}{peer_rates[1]:8,.0f}"
+            f"{rate / max(peer_rates):6.1f}x{goal:5.0f}x"
+        )
 
 
 def inference(seconds, table):
@@ -216,18 +226,18 @@ def inference(seconds, table):
             layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
         network = torch.nn.Sequential(*layers[:-1], torch.nn.Softmax(dim=1))
         with warnings.catch_warnings(action="ignore"):  # one epoch is enough to predict
-            theirs = MLPClassifier(sizes[1:-1], max_iter=1).fit(x[: len(y)], y)
+            sklearn_network = MLPClassifier(sizes[1:-1], max_iter=1).fit(x[: len(y)], y)
         for batch in (1, 10_000):
-            some = x[:batch]
-            table_rows = Rows(some, np.empty((0, 1), np.float32), np.empty(0, np.float32))
-            tensor, index = torch.tensor(some), np.arange(batch)
-            ways = [
-                lambda: outputs(member.architecture, "cross_entropy", member.state.theta, table_rows, index),  # noqa: B023
-                lambda: theirs.predict_proba(some),  # noqa: B023
+            inputs = x[:batch]
+            table_rows = DenseRows(inputs, np.empty((0, 1), np.float32), np.empty(0, np.float32))
+            tensor, index = torch.tensor(inputs), np.arange(batch)
+            predictors = [
+                lambda: predict(member.architecture, "cross_entropy", member.state.theta, table_rows, index),  # noqa: B023
+                lambda: sklearn_network.predict_proba(inputs),  # noqa: B023
                 lambda: network(tensor),  # noqa: B023
             ]
             with torch.inference_mode():
-                rates = [batch * _repeats(way, seconds / 4) for way in ways]
+                rates = [batch * _calls_per_second(predictor, seconds / 4) for predictor in predictors]
             table[f"inference {name}, {batch}"] = dict(zip(("ours", "sklearn", "torch"), rates, strict=True))
             print(
                 f"{name:32}{batch:7,}"
@@ -236,13 +246,13 @@ def inference(seconds, table):
             )
 
 
-def _repeats(way, seconds):
-    way()
-    done, started = 0, time.perf_counter()
+def _calls_per_second(function, seconds):
+    function()
+    n_calls, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
-        way()
-        done += 1
-    return done / (time.perf_counter() - started)
+        function()
+        n_calls += 1
+    return n_calls / (time.perf_counter() - started)
 
 
 def options(seconds, table):
@@ -253,17 +263,17 @@ def options(seconds, table):
     base = None
     for changes in (
         {}, {"dropout": 0.1}, {"input_dropout": 0.1}, {"clip_norm": 1.0}, {"weight_decay": 0.01}, {"l1": 1e-4},
-        {"max_norm": 2.0}, {"averaging": 0.99}, {"normalization": "batch"}, {"normalization": "layer"},
-        {"residual": True}, {"front_scale": True}, {"parametric": True}, {"label_smoothing": 0.1},
-        {"batches": "stratified"},
+        {"max_norm": 2.0}, {"ema_decay": 0.99}, {"normalization": "batch"}, {"normalization": "layer"},
+        {"residual": True}, {"scaling_layer": True}, {"parametric_activation": True}, {"label_smoothing": 0.1},
+        {"batch_order": "stratified"},
         {"optimizer": "sgd"}, {"optimizer": "nadam"},
         *({"activation": name} for name in ("sigmoid", "tanh", "elu", "selu", "gelu", "silu", "mish", "softplus")),
     ):  # fmt: skip
         rate = ours(shapes[:4], B, seconds, threads=1, **changes)
         base = base or rate
         table[f"option {changes}"] = {"steps": rate, "cost": base / rate - 1}
-        told = ", ".join(f"{key} {value}" for key, value in changes.items()) or "plain: ReLU, Adam"
-        print(f"{told:32}{rate:10,.0f} steps/s{base / rate - 1:+8.0%}")
+        label = ", ".join(f"{key} {value}" for key, value in changes.items()) or "plain: ReLU, Adam"
+        print(f"{label:32}{rate:10,.0f} steps/s{base / rate - 1:+8.0%}")
 
 
 def scaling(seconds, table):
@@ -276,17 +286,17 @@ def scaling(seconds, table):
         "members": [([(32, 64, 64, 10)] * n, 128) for n in (4, 16, 64, 256)],
     }
     for family, cases in families.items():
-        before = None
+        previous = None
         for shapes, B in cases:
-            spent = len(shapes) / ours(shapes, B, seconds)
+            seconds_per_step = len(shapes) / ours(shapes, B, seconds)
             work = sum(flops(sizes, B) for sizes in shapes)
-            linear = "" if before is None else f"{(spent / before[0]) / (work / before[1]):8.2f}"
-            what = {"rows of a batch": B, "width": shapes[0][1], "hidden layers": len(shapes[0]) - 2}.get(
+            linear = "" if previous is None else f"{(seconds_per_step / previous[0]) / (work / previous[1]):8.2f}"
+            size = {"rows of a batch": B, "width": shapes[0][1], "hidden layers": len(shapes[0]) - 2}.get(
                 family, len(shapes)
             )
-            table[f"{family} {what}"] = {"seconds": spent}
-            print(f"{family:20}{what:6}{spent * 1e6:12,.0f} us{linear}")
-            before = spent, work
+            table[f"{family} {size}"] = {"seconds": seconds_per_step}
+            print(f"{family:20}{size:6}{seconds_per_step * 1e6:12,.0f} us{linear}")
+            previous = seconds_per_step, work
 
 
 def main():
@@ -294,8 +304,8 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=["populations", "singles", "inference", "options", "scaling"])
     parser.add_argument("--json", metavar="FILE")
-    asked = parser.parse_args()
-    seconds, table = 0.6 if asked.quick else 4.0, {}
+    arguments = parser.parse_args()
+    seconds, table = 0.6 if arguments.quick else 4.0, {}
     machine = matrix_rate(seconds)
     print(f"{platform.machine()}, {cores()} cores; best matrix product {machine:.0f} GFLOP/s")
     table["machine"] = {"gflops": machine, "cores": cores()}
@@ -307,10 +317,10 @@ def main():
         "scaling": lambda: scaling(seconds / 4, table),
     }
     for name, part in parts.items():
-        if asked.only in (None, name):
+        if arguments.only in (None, name):
             part()
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(table, indent=2))
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(table, indent=2))
 
 
 if __name__ == "__main__":

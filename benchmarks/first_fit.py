@@ -41,9 +41,9 @@ def measure(folder: Path) -> dict[str, float]:
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / "compiled"), "ROSENBLATT_STORE": str(folder / "store")}
     seconds = {}
-    for name, (words, _) in COMMANDS.items():
+    for name, (arguments, _) in COMMANDS.items():
         started = time.perf_counter()
-        command = [sys.executable, "-m", "rosenblatt", *words.split()]
+        command = [sys.executable, "-m", "rosenblatt", *arguments.split()]
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
         seconds[name] = time.perf_counter() - started
     return seconds

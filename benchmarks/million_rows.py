@@ -29,17 +29,17 @@ def write_table(path: Path, rows: int) -> None:
     signal = (
         numbers["n0"] * numbers["n1"] + np.abs(numbers["n2"]) + (categories["c0"] == "level 1") + rng.normal(size=rows)
     )
-    answer = {"y": np.where(signal > 1, "yes", "no")}
-    pl.DataFrame(numbers | categories | counts | {"day": day} | answer).write_csv(path)
+    target = {"y": np.where(signal > 1, "yes", "no")}
+    pl.DataFrame(numbers | categories | counts | {"day": day} | target).write_csv(path)
 
 
-def run(*words: str) -> tuple[float, float]:
+def run(*arguments: str) -> tuple[float, float]:
     """Seconds and peak GiB of one command."""
     started = time.perf_counter()
-    process = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-m", "rosenblatt", *words])
+    process = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-m", "rosenblatt", *arguments])
     _, status, usage = os.wait4(process, 0)
     if status:
-        sys.exit(f"rosenblatt {' '.join(words)} failed")
+        sys.exit(f"rosenblatt {' '.join(arguments)} failed")
     return time.perf_counter() - started, usage.ru_maxrss / 2**20
 
 
@@ -47,21 +47,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         table, model, out = (str(Path(folder) / name) for name in ("t.csv", "t.rosenblatt", "p.csv"))
-        write_table(Path(table), asked.rows)
+        write_table(Path(table), arguments.rows)
         fit_seconds, fit_memory = run("fit", table, "--target", "y", "--epochs", "1", "--out", model, "--json")
         predict_seconds, predict_memory = run("predict", model, table, "--out", out)
         from rosenblatt.models.model_file import load_model
 
         trained = load_model(model)
-        encoded = asked.rows * len(trained.encoder.names) * 4 / 2**30
+        encoded = arguments.rows * len(trained.encoder.feature_names) * 4 / 2**30
         members = sum(network.theta.nbytes for network in trained.networks) / 2**30
         result = {
-            "rows": asked.rows,
+            "rows": arguments.rows,
             "networks": len(trained.networks),
-            "inputs": len(trained.encoder.names),
+            "inputs": len(trained.encoder.feature_names),
             "csv_gib": Path(table).stat().st_size / 2**30,
             "encoded_gib": encoded,
             "fit_seconds": fit_seconds,
@@ -70,7 +70,7 @@ def main() -> None:
             "fit_peak_over_encoded": (fit_memory - members) / encoded,
             "predict_peak_gib": predict_memory,
         }
-    if asked.json:
+    if arguments.json:
         print(json.dumps(result, indent=2))
         return
     for name, value in result.items():

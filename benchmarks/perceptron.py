@@ -19,15 +19,15 @@ from sklearn.linear_model import Perceptron as Peer
 from rosenblatt import Perceptron
 
 EPOCHS = 20
-COMMON = {"folds": 1, "epochs": EPOCHS, "numbers": "none"}
+COMMON = {"folds": 1, "epochs": EPOCHS, "numeric_encoding": "none"}
 
 
-def timed(make, X, y):
+def best_time(make, X, y):
     best = np.inf
     for _ in range(3):
-        started = time.perf_counter()
+        start = time.perf_counter()
         fitted = make().fit(X, y)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.perf_counter() - start)
     return best, fitted
 
 
@@ -46,21 +46,21 @@ def main():
     print(f"{EPOCHS} epochs{'':30}{'seconds':>9}{'ratio':>7}{'train':>8}{'test':>8}")
     for name, (X, y, n) in cases.items():
         warnings.simplefilter("ignore")
-        ways = {
+        estimators = {
             "scikit-learn": lambda: Peer(max_iter=EPOCHS, tol=None),
             "rosenblatt": lambda: Perceptron(**COMMON),
-            "rosenblatt, averaged": lambda: Perceptron(rule="averaged", **COMMON),
-            "rosenblatt, scaled": lambda: Perceptron(**COMMON | {"numbers": "standard"}),
+            "rosenblatt, averaged": lambda: Perceptron(perceptron_rule="averaged", **COMMON),
+            "rosenblatt, scaled": lambda: Perceptron(**COMMON | {"numeric_encoding": "standard"}),
         }
         print(name)
         first = None
-        for way, make in ways.items():
-            if way != "scikit-learn":
+        for label, make in estimators.items():
+            if label != "scikit-learn":
                 make().fit(X[:50], y[:50])  # compiles
-            seconds, fitted = timed(make, X[:n], y[:n])
+            seconds, fitted = best_time(make, X[:n], y[:n])
             first = first or seconds
             scores = fitted.score(X[:n], y[:n]), fitted.score(X[n:], y[n:])
-            print(f"  {way:37}{seconds:9.2f}{first / seconds:6.1f}x{scores[0]:8.3f}{scores[1]:8.3f}", flush=True)
+            print(f"  {label:37}{seconds:9.2f}{first / seconds:6.1f}x{scores[0]:8.3f}{scores[1]:8.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,14 +36,14 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from rosenblatt.data.readers.read import read_table
 from rosenblatt.data.schema.columns import Schema
-from rosenblatt.data.schema.inference import infer
+from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.table import Table
-from rosenblatt.data.tasks.task import ask, read_answers
+from rosenblatt.data.tasks.task import detect_task, read_targets
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-SEARCHED = {
+SEARCH_GOALS = {
     "adult": 0.925,
     "german": 0.79,
     "abalone": 0.595,
@@ -68,41 +68,41 @@ def split(name: str, folder: Path) -> tuple[Table, Table]:
     table = read_table(folder / file)
     if name == "adult":
         return table, read_table(folder / "adult-test.csv")
-    like = table.frame[target].to_numpy() if task is None else None
-    training, test = train_test_split(np.arange(table.frame.height), test_size=0.2, random_state=0, stratify=like)
+    stratify = table.frame[target].to_numpy() if task is None else None
+    training, test = train_test_split(np.arange(table.frame.height), test_size=0.2, random_state=0, stratify=stratify)
     return Table(table.frame[training], file), Table(table.frame[test], file)
 
 
-def ours(
+def fit_ours(
     name: str, training: Table, test: Table, seed: int, minutes: float | None = None
 ) -> tuple[dict[str, float], float]:
     """The test scores of one fit with default hyperparameters, or of a search, and its seconds."""
     _, target, task, _ = TABLES[name]
     started = time.perf_counter()
-    spec = Spec.of(seed=seed, minutes=minutes)
-    fitted = fit(training, [target], spec, task=task, test=test, say=lambda _: None)  # type: ignore[arg-type]
-    return {score.name: score.model for score in fitted.scores}, time.perf_counter() - started
+    spec = Spec.from_hyperparameters(seed=seed, minutes=minutes)
+    result = fit(training, [target], spec, task=task, test=test, notify=lambda _: None)  # type: ignore[arg-type]
+    return {score.name: score.model for score in result.scores}, time.perf_counter() - started
 
 
-def theirs(name: str, training: Table, test: Table, early_stopping: bool) -> tuple[dict[str, float], float]:
+def fit_sklearn(name: str, training: Table, test: Table, early_stopping: bool) -> tuple[dict[str, float], float]:
     """The same of scikit-learn's MLP."""
     _, target, task, _ = TABLES[name]
-    question = ask(training.frame, [target], task)  # type: ignore[arg-type]
-    y = question.y.ravel()
-    truth = read_answers(test.frame, question.target(question.y, Spec()))[0].ravel()
-    schema = infer(training.frame.drop(target), 64)
+    supervised_task = detect_task(training.frame, [target], task)  # type: ignore[arg-type]
+    y = supervised_task.y.ravel()
+    y_test = read_targets(test.frame, supervised_task.target(supervised_task.y, Spec()))[0].ravel()
+    schema = infer_schema(training.frame.drop(target), 64)
     started = time.perf_counter()
     model = make_pipeline(_preprocessing(schema), _network(task, early_stopping))
     model.fit(_pandas(schema, training.frame), y)
     X = _pandas(schema, test.frame)
     if task == "regression":
-        found = {"R2": r2_score(truth, model.predict(X))}
+        scores = {"R2": r2_score(y_test, model.predict(X))}
     else:
-        found = {
-            "AUC": roc_auc_score(truth, model.predict_proba(X)[:, 1]),
-            "accuracy": accuracy_score(truth, model.predict(X)),
+        scores = {
+            "AUC": roc_auc_score(y_test, model.predict_proba(X)[:, 1]),
+            "accuracy": accuracy_score(y_test, model.predict(X)),
         }
-    return found, time.perf_counter() - started
+    return scores, time.perf_counter() - started
 
 
 def _network(task: str | None, early_stopping: bool) -> Any:
@@ -128,81 +128,91 @@ def _pandas(schema: Schema, frame: pl.DataFrame) -> Any:
     return pd.DataFrame({series.name: series.to_numpy() for series in schema.read(frame)})
 
 
-def trees_and_networks(name: str, training: Table, test: Table) -> dict[str, tuple[dict[str, float], float]]:
+def fit_search_peers(name: str, training: Table, test: Table) -> dict[str, tuple[dict[str, float], float]]:
     """The test scores, and the seconds, of the peers of a search."""
     import pandas as pd
 
     _, target, task, _ = TABLES[name]
-    question = ask(training.frame, [target], task)  # type: ignore[arg-type]
-    y, values = question.y.ravel(), task == "regression"
-    truth = read_answers(test.frame, question.target(question.y, Spec()))[0].ravel()
-    schema = infer(training.frame.drop(target), 64)
+    supervised_task = detect_task(training.frame, [target], task)  # type: ignore[arg-type]
+    y, is_regression = supervised_task.y.ravel(), task == "regression"
+    y_test = read_targets(test.frame, supervised_task.target(supervised_task.y, Spec()))[0].ravel()
+    schema = infer_schema(training.frame.drop(target), 64)
     X, X_test = _pandas(schema, training.frame), _pandas(schema, test.frame)
-    words = [column for column in X if not pd.api.types.is_numeric_dtype(X[column])]
+    text_columns = [column for column in X if not pd.api.types.is_numeric_dtype(X[column])]
     for frame in (X, X_test):
-        frame[words] = frame[words].astype(object).where(frame[words].notna(), "missing").astype(str)
+        frame[text_columns] = (
+            frame[text_columns].astype(object).where(frame[text_columns].notna(), "missing").astype(str)
+        )
 
     def boosting() -> Any:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-        kind = HistGradientBoostingRegressor if values else HistGradientBoostingClassifier
-        known = {word: pd.CategoricalDtype(sorted(X[word].unique())) for word in words}
-        model = kind(random_state=0, categorical_features="from_dtype").fit(X.astype(known), y)
-        return lambda: _said(model, X_test.astype(known), values)
+        kind = HistGradientBoostingRegressor if is_regression else HistGradientBoostingClassifier
+        category_types = {column: pd.CategoricalDtype(sorted(X[column].unique())) for column in text_columns}
+        model = kind(random_state=0, categorical_features="from_dtype").fit(X.astype(category_types), y)
+        return lambda: _predict(model, X_test.astype(category_types), is_regression)
 
     def catboost() -> Any:
         from catboost import CatBoostClassifier, CatBoostRegressor
 
-        kind = CatBoostRegressor if values else CatBoostClassifier
-        model = kind(cat_features=words, verbose=0, random_seed=0, allow_writing_files=False).fit(X, y)
-        return lambda: _said(model, X_test, values)
+        kind = CatBoostRegressor if is_regression else CatBoostClassifier
+        model = kind(cat_features=text_columns, verbose=0, random_seed=0, allow_writing_files=False).fit(X, y)
+        return lambda: _predict(model, X_test, is_regression)
 
     def realmlp() -> Any:
         from pytabkit import RealMLP_TD_Classifier, RealMLP_TD_Regressor
 
-        kind = RealMLP_TD_Regressor if values else RealMLP_TD_Classifier
-        middle = X.median(numeric_only=True)  # it takes no missing numbers
+        kind = RealMLP_TD_Regressor if is_regression else RealMLP_TD_Classifier
+        medians = X.median(numeric_only=True)  # it takes no missing numbers
         model = kind(random_state=0, device="cpu", n_cv=5 if len(y) < FEW_ROWS else 1, verbosity=0)
-        model.fit(X.fillna(middle), y)
-        return lambda: _said(model, X_test.fillna(middle), values)
+        model.fit(X.fillna(medians), y)
+        return lambda: _predict(model, X_test.fillna(medians), is_regression)
 
-    found = {}
+    results = {}
     for peer, fit_peer in (("boosting", boosting), ("CatBoost", catboost), ("RealMLP-TD", realmlp)):
         started = time.perf_counter()
         try:
-            said = fit_peer()()
+            predictions = fit_peer()()
         except ImportError as error:
             print(f"{peer} is left out: {error}", file=sys.stderr)
             continue
         seconds = time.perf_counter() - started
-        if values:
-            found[peer] = {"R2": r2_score(truth, said)}, seconds
+        if is_regression:
+            results[peer] = {"R2": r2_score(y_test, predictions)}, seconds
         else:
-            found[peer] = {"AUC": roc_auc_score(truth, said), "accuracy": accuracy_score(truth, said > 0.5)}, seconds
-    return found
+            results[peer] = (
+                {"AUC": roc_auc_score(y_test, predictions), "accuracy": accuracy_score(y_test, predictions > 0.5)},
+                seconds,
+            )
+    return results
 
 
-def _said(model: Any, X: Any, values: bool) -> np.ndarray:
-    return np.asarray(model.predict(X)).ravel() if values else np.asarray(model.predict_proba(X))[:, 1]
+def _predict(model: Any, X: Any, is_regression: bool) -> np.ndarray:
+    return np.asarray(model.predict(X)).ravel() if is_regression else np.asarray(model.predict_proba(X))[:, 1]
 
 
-def searches(names: list[str], folder: Path, seed: int, minutes: float) -> list[dict[str, Any]]:
+def measure_searches(names: list[str], folder: Path, seed: int, minutes: float) -> list[dict[str, Any]]:
     """A row for each table and score."""
     rows = []
     for name in names:
         training, test = split(name, folder)
-        known = {"rosenblatt": ours(name, training, test, seed, minutes), **trees_and_networks(name, training, test)}
+        results = {
+            "rosenblatt": fit_ours(name, training, test, seed, minutes),
+            **fit_search_peers(name, training, test),
+        }
         for score in TABLES[name][3]:
             row: dict[str, Any] = {
                 "table": name,
                 "score": score,
-                "goal": SEARCHED[name] if score != "accuracy" else None,
+                "goal": SEARCH_GOALS[name] if score != "accuracy" else None,
             }
-            row |= {peer: found[score] for peer, (found, _) in known.items()}
-            row |= {f"{peer} seconds": seconds for peer, (_, seconds) in known.items()}
+            row |= {peer: scores[score] for peer, (scores, _) in results.items()}
+            row |= {f"{peer} seconds": seconds for peer, (_, seconds) in results.items()}
             rows.append(row)
-            told = ", ".join(f"{peer} {found[score]:.4f} ({seconds:.0f} s)" for peer, (found, seconds) in known.items())
-            print(f"{name:13} {score:9} goal {row['goal'] or '':5}  {told}", file=sys.stderr, flush=True)
+            summary = ", ".join(
+                f"{peer} {scores[score]:.4f} ({seconds:.0f} s)" for peer, (scores, seconds) in results.items()
+            )
+            print(f"{name:13} {score:9} goal {row['goal'] or '':5}  {summary}", file=sys.stderr, flush=True)
     return rows
 
 
@@ -212,20 +222,23 @@ def show_ranks(rows: list[dict[str, Any]]) -> None:
     print(f"{'table':13} {'score':9} {'goal':>6} " + " ".join(f"{peer:>11}" for peer in peers))
     ranks = []
     for row in rows:
-        found = [row[peer] for peer in peers]
-        ranks.append([1 + sum(other > one for other in found) for one in found])
-        print(f"{row['table']:13} {row['score']:9} {row['goal'] or '':>6} " + " ".join(f"{one:11.4f}" for one in found))
+        scores = [row[peer] for peer in peers]
+        ranks.append([1 + sum(other_score > score for other_score in scores) for score in scores])
+        print(
+            f"{row['table']:13} {row['score']:9} {row['goal'] or '':>6} "
+            + " ".join(f"{score:11.4f}" for score in scores)
+        )
     print(f"{'mean rank':30} " + " ".join(f"{mean:11.2f}" for mean in np.mean(ranks, axis=0)))
 
 
 def measure(name: str, folder: Path, seed: int) -> list[dict[str, Any]]:
     """A row of the result for each score that the issue names."""
     training, test = split(name, folder)
-    our_scores, our_seconds = ours(name, training, test, seed)
-    peers = [theirs(name, training, test, early_stopping) for early_stopping in (False, True)]
+    our_scores, our_seconds = fit_ours(name, training, test, seed)
+    peers = [fit_sklearn(name, training, test, early_stopping) for early_stopping in (False, True)]
     rows = []
     for score, goal in TABLES[name][3].items():
-        peer = max(found[score] for found, _ in peers)
+        peer = max(scores[score] for scores, _ in peers)
         rows.append(
             {
                 "table": name,
@@ -248,27 +261,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of our fit")
     parser.add_argument("--minutes", type=float, help="search for so long, and compare with trees and RealMLP-TD")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    asked = parser.parse_args()
-    if not asked.data.is_dir():
-        sys.exit(f"The folder {asked.data} is missing; give the one with the tables as --data.")
+    arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        sys.exit(f"The folder {arguments.data} is missing; give the one with the tables as --data.")
     warnings.filterwarnings("ignore")  # the peer's, about its own convergence
-    if asked.minutes:
-        rows = searches(asked.tables.split(","), asked.data, asked.seed, asked.minutes)
-        print(json.dumps(rows, indent=2)) if asked.json else show_ranks(rows)
+    if arguments.minutes:
+        rows = measure_searches(arguments.tables.split(","), arguments.data, arguments.seed, arguments.minutes)
+        print(json.dumps(rows, indent=2)) if arguments.json else show_ranks(rows)
         return
     rows = []
     head = f"{'table':13} {'score':9} {'rosenblatt':>10} {'goal':>6} {'':7} {'scikit-learn':>12} {'seconds':>8} theirs"
-    print(head, file=sys.stderr if asked.json else sys.stdout)
-    for name in asked.tables.split(","):
-        for row in measure(name, asked.data, asked.seed):
+    print(head, file=sys.stderr if arguments.json else sys.stdout)
+    for name in arguments.tables.split(","):
+        for row in measure(name, arguments.data, arguments.seed):
             rows.append(row)
             line = (
                 f"{name:13} {row['score']:9} {row['rosenblatt']:10.4f} {row['goal']:6} "
                 f"{'reached' if row['reached'] else 'below':7} {row['scikit-learn']:12.4f} {row['seconds']:8.1f} "
                 f"{row['scikit-learn seconds']:7.1f}"
             )
-            print(line, file=sys.stderr if asked.json else sys.stdout, flush=True)
-    if asked.json:
+            print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    if arguments.json:
         print(json.dumps(rows, indent=2))
 
 

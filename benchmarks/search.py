@@ -38,47 +38,51 @@ import numpy as np
 import polars as pl
 from quality import SHARED, TABLES, split
 
-from rosenblatt.data.dataset import Data
-from rosenblatt.data.schema.inference import infer
+from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.splits import Fold, validation_folds
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.data.tasks.task import ask
-from rosenblatt.models.prepared import Prepared
+from rosenblatt.data.tasks.task import detect_task
+from rosenblatt.models.prepared import PreparedData
 from rosenblatt.spec.dimensions import choice, integer, log_uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.workers import cores
-from rosenblatt.tuning.coordinator import Search
+from rosenblatt.tuning.coordinator import SearchCoordinator
 
-LARGE = {"wine quality", "adult"}
-WIDTHS, RATES, DECAYS, ACTIVATIONS = (16, 32, 64, 128), (1e-4, 3e-2), (1e-6, 1e-1), ("relu", "tanh")
+HOLDOUT_TABLES = {"wine quality", "adult"}
+WIDTHS, LEARNING_RATES, WEIGHT_DECAYS, ACTIVATIONS = (16, 32, 64, 128), (1e-4, 3e-2), (1e-6, 1e-1), ("relu", "tanh")
 PATIENCE = 10
 
 
-def batches(n: int) -> tuple[int, ...]:
+def batch_sizes(n: int) -> tuple[int, ...]:
     return (16, 32, 64) if n < 5000 else (64, 128, 256)
 
 
-def load(name: str) -> tuple[np.ndarray, np.ndarray, bool, list[Fold]]:
+def load_table(name: str) -> tuple[np.ndarray, np.ndarray, bool, list[Fold]]:
     """The matrix, what is to be predicted, whether it is classes, and the folds."""
     training, _ = split(name, SHARED)
     _, target, task, _ = TABLES[name]
-    question = ask(training.frame, [target], task)  # type: ignore[arg-type]
-    typed = infer(training.frame.drop(target), 64).read(training.frame)
-    of_classes = bool(question.labels)
-    y = question.y if of_classes else question.y.ravel()
-    if not of_classes:
+    supervised_task = detect_task(training.frame, [target], task)  # type: ignore[arg-type]
+    typed = infer_schema(training.frame.drop(target), 64).read(training.frame)
+    is_classification = bool(supervised_task.labels)
+    y = supervised_task.y if is_classification else supervised_task.y.ravel()
+    if not is_classification:
         y = (y - y.mean()) / y.std()
-    spec = Spec.of(numbers="standard")
-    prepared = Prepared(Data(typed, question.y), lambda one: question.target(question.y, one))
-    x = np.asarray(prepared.rows(prepared.resolved(spec)).x)
+    spec = Spec.from_hyperparameters(numeric_encoding="standard")
+    prepared = PreparedData(
+        Dataset(typed, supervised_task.y), lambda spec: supervised_task.target(supervised_task.y, spec)
+    )
+    x = np.asarray(prepared.rows(prepared.resolve(spec)).x)
     folds = validation_folds(len(y), 5, 1, 0, y)
-    return x, y.astype(np.float32), of_classes, folds[:1] if name in LARGE else folds
+    return x, y.astype(np.float32), is_classification, folds[:1] if name in HOLDOUT_TABLES else folds
 
 
 # PyTorch, by hand
 
 
-def objective(x: np.ndarray, y: np.ndarray, of_classes: bool, folds: list[Fold], epochs: int, trial: Any) -> float:
+def objective(
+    x: np.ndarray, y: np.ndarray, is_classification: bool, folds: list[Fold], epochs: int, trial: Any
+) -> float:
     """Train the folds of a trial in step; report each epoch's mean of the best scores so far."""
     import optuna
     import torch
@@ -87,58 +91,58 @@ def objective(x: np.ndarray, y: np.ndarray, of_classes: bool, folds: list[Fold],
     torch.manual_seed(trial.number)
     width, layers = trial.suggest_categorical("width", WIDTHS), trial.suggest_int("layers", 1, 3)
     activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[trial.suggest_categorical("activation", ACTIVATIONS)]
-    rate = trial.suggest_float("rate", *RATES, log=True)
-    decay = trial.suggest_float("decay", *DECAYS, log=True)
-    size = trial.suggest_categorical("batch", batches(len(y)))
-    loss = nn.BCEWithLogitsLoss() if of_classes else nn.MSELoss()
-    learners = []
+    learning_rate = trial.suggest_float("rate", *LEARNING_RATES, log=True)
+    weight_decay = trial.suggest_float("decay", *WEIGHT_DECAYS, log=True)
+    batch_size = trial.suggest_categorical("batch", batch_sizes(len(y)))
+    loss = nn.BCEWithLogitsLoss() if is_classification else nn.MSELoss()
+    networks = []
     for fold in folds:
         sizes = [x.shape[1], *[width] * layers]
-        parts = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), activation())]
-        net = nn.Sequential(*parts, nn.Linear(width, 1))
-        optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay, fused=True)
-        tensors = [torch.from_numpy(a) for a in (x[fold.rows], y[fold.rows], x[fold.spared], y[fold.spared])]
-        learners.append((net, optimizer, tensors))
-    best, when = [np.inf] * len(folds), [0] * len(folds)
+        layers_list = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), activation())]
+        net = nn.Sequential(*layers_list, nn.Linear(width, 1))
+        optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+        tensors = [torch.from_numpy(a) for a in (x[fold.train], y[fold.train], x[fold.validation], y[fold.validation])]
+        networks.append((net, optimizer, tensors))
+    best, best_epochs = [np.inf] * len(folds), [0] * len(folds)
     for epoch in range(epochs):
-        for k, (net, optimizer, (tx, ty, vx, vy)) in enumerate(learners):
-            if epoch - when[k] >= PATIENCE:
+        for k, (net, optimizer, (tx, ty, vx, vy)) in enumerate(networks):
+            if epoch - best_epochs[k] >= PATIENCE:
                 continue
             order = torch.randperm(len(ty))
             sx, sy = tx[order], ty[order]
-            for start in range(0, len(ty), size):
+            for start in range(0, len(ty), batch_size):
                 optimizer.zero_grad(set_to_none=True)
-                loss(net(sx[start : start + size])[:, 0], sy[start : start + size]).backward()
+                loss(net(sx[start : start + batch_size])[:, 0], sy[start : start + batch_size]).backward()
                 optimizer.step()
             with torch.no_grad():
                 score = float(loss(net(vx)[:, 0], vy))
             if score < best[k]:
-                best[k], when[k] = score, epoch
+                best[k], best_epochs[k] = score, epoch
         trial.report(float(np.mean(best)), epoch)
         if trial.should_prune():
             raise optuna.TrialPruned
-        if all(epoch - at >= PATIENCE for at in when):
+        if all(epoch - best_epoch >= PATIENCE for best_epoch in best_epochs):
             break
     return float(np.mean(best))
 
 
-def _work(journal: str, name: str, epochs: int, seed: int, trials: int, pruned: bool) -> None:
+def _run_worker(journal: str, name: str, epochs: int, seed: int, trials: int, pruned: bool) -> None:
     import optuna
     import torch
 
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore")
-    x, y, of_classes, folds = load(name)
+    x, y, is_classification, folds = load_table(name)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(journal))
     pruner = optuna.pruners.SuccessiveHalvingPruner(3, 3) if pruned else optuna.pruners.NopPruner()
     sampler = optuna.samplers.TPESampler(seed=seed)
     study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True, sampler=sampler, pruner=pruner)
-    done = optuna.study.MaxTrialsCallback(trials, states=None)
-    study.optimize(lambda t: objective(x, y, of_classes, folds, epochs, t), callbacks=[done])
+    stop_callback = optuna.study.MaxTrialsCallback(trials, states=None)
+    study.optimize(lambda t: objective(x, y, is_classification, folds, epochs, t), callbacks=[stop_callback])
 
 
-def optuna_and_torch(name: str, epochs: int, seed: int, trials: int, pruned: bool = True) -> tuple[float, float]:
+def run_optuna(name: str, epochs: int, seed: int, trials: int, pruned: bool = True) -> tuple[float, float]:
     """The best score, and the seconds from the first trial's start to the last one's end."""
     import optuna
 
@@ -146,7 +150,7 @@ def optuna_and_torch(name: str, epochs: int, seed: int, trials: int, pruned: boo
         journal = f"{folder}/journal"
         context = multiprocessing.get_context("spawn")
         workers = [
-            context.Process(target=_work, args=(journal, name, epochs, 1000 * seed + k, trials, pruned))
+            context.Process(target=_run_worker, args=(journal, name, epochs, 1000 * seed + k, trials, pruned))
             for k in range(cores())
         ]
         for worker in workers:
@@ -156,9 +160,10 @@ def optuna_and_torch(name: str, epochs: int, seed: int, trials: int, pruned: boo
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(journal))
         study = optuna.load_study(storage=storage, study_name="s")
-        known = [trial for trial in study.trials if trial.datetime_complete]
+        complete_trials = [trial for trial in study.trials if trial.datetime_complete]
         seconds = (
-            max(trial.datetime_complete for trial in known) - min(trial.datetime_start for trial in known)
+            max(trial.datetime_complete for trial in complete_trials)
+            - min(trial.datetime_start for trial in complete_trials)
         ).total_seconds()
         return study.best_value, seconds
 
@@ -166,32 +171,32 @@ def optuna_and_torch(name: str, epochs: int, seed: int, trials: int, pruned: boo
 # scikit-learn
 
 
-def scikit_learn(name: str, epochs: int, seed: int, trials: int, halving: bool) -> tuple[float, float]:
+def run_scikit_learn(name: str, epochs: int, seed: int, trials: int, halving: bool) -> tuple[float, float]:
     """The best score, and the seconds of `fit`."""
     from scipy.stats import loguniform
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV, RandomizedSearchCV
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-    x, y, of_classes, folds = load(name)
+    x, y, is_classification, folds = load_table(name)
     space = {
         "hidden_layer_sizes": [(w,) * layers for w in WIDTHS for layers in (1, 2, 3)],
         "activation": list(ACTIVATIONS),
-        "learning_rate_init": loguniform(*RATES),
-        "alpha": loguniform(*DECAYS),
-        "batch_size": list(batches(len(y))),
+        "learning_rate_init": loguniform(*LEARNING_RATES),
+        "alpha": loguniform(*WEIGHT_DECAYS),
+        "batch_size": list(batch_sizes(len(y))),
     }
-    network = (MLPClassifier if of_classes else MLPRegressor)(random_state=seed, max_iter=epochs)
-    scoring = "neg_log_loss" if of_classes else "neg_mean_squared_error"
-    shared = {"scoring": scoring, "cv": [tuple(fold) for fold in folds], "n_jobs": cores(), "random_state": seed}
-    shared |= {"refit": False}
+    network = (MLPClassifier if is_classification else MLPRegressor)(random_state=seed, max_iter=epochs)
+    scoring = "neg_log_loss" if is_classification else "neg_mean_squared_error"
+    options = {"scoring": scoring, "cv": [tuple(fold) for fold in folds], "n_jobs": cores(), "random_state": seed}
+    options |= {"refit": False}
     if halving:
         search = HalvingRandomSearchCV(
             network.set_params(max_iter=3), space, n_candidates=trials, resource="max_iter", max_resources=epochs,
-            min_resources=3, **shared,
+            min_resources=3, **options,
         )  # fmt: skip
     else:
-        search = RandomizedSearchCV(network, space, n_iter=trials, **shared)
+        search = RandomizedSearchCV(network, space, n_iter=trials, **options)
     started = time.perf_counter()
     with warnings.catch_warnings(action="ignore"):
         os.environ["PYTHONWARNINGS"] = "ignore"
@@ -202,67 +207,69 @@ def scikit_learn(name: str, epochs: int, seed: int, trials: int, halving: bool) 
 # Ours
 
 
-def new_search(name: str, epochs: int, seed: int, trials: int, stopping: str = "asha") -> Search:
-    x, y, of_classes, folds = load(name)
-    spec = Spec.of(
-        epochs=epochs, patience=PATIENCE, numbers="none", dropout=0, clip_norm=0, seed=seed, trials=trials,
+def new_search(name: str, epochs: int, seed: int, trials: int, stopping: str = "asha") -> SearchCoordinator:
+    x, y, is_classification, folds = load_table(name)
+    spec = Spec.from_hyperparameters(
+        epochs=epochs, patience=PATIENCE, numeric_encoding="none", dropout=0, clip_norm=0, seed=seed, trials=trials,
         initializer="lecun_uniform", weight_scale=3**-0.5, bias_initializer="uniform",  # as PyTorch's
-        stopping=stopping, **({"first_rung": 3} if stopping == "asha" else {}),
-    ).searching(
+        stopping=stopping, **({"min_epochs": 3} if stopping == "asha" else {}),
+    ).with_search_space(
         {
             "hidden_layers": integer(1, 3),
             "hidden_width": choice(*WIDTHS),
             "activation": choice(*ACTIVATIONS),
-            "learning_rate": log_uniform(*RATES),
-            "weight_decay": log_uniform(*DECAYS),
-            "batch_size": choice(*batches(len(y))),
+            "learning_rate": log_uniform(*LEARNING_RATES),
+            "weight_decay": log_uniform(*WEIGHT_DECAYS),
+            "batch_size": choice(*batch_sizes(len(y))),
         }
     )  # fmt: skip
-    if of_classes:
+    if is_classification:
         target = Target(names=("y",), task="binary", labels=(0, 1))
     else:
         target = Target(
             names=("y",), task="regression", log=(False,), center=(0.0,), scale=(1.0,), low=(-1e9,), high=(1e9,)
         )
     frame = pl.DataFrame({f"x{i}": column.astype(np.float64) for i, column in enumerate(x.T)})
-    data = Data(frame, y.astype(np.float64) if of_classes else y.astype(np.float64).reshape(-1, 1))
-    return Search(spec, Prepared(data, lambda _: target, splits=folds))
+    data = Dataset(frame, y.astype(np.float64) if is_classification else y.astype(np.float64).reshape(-1, 1))
+    return SearchCoordinator(spec, PreparedData(data, lambda _: target, splits=folds))
 
 
-def ours(name: str, epochs: int, seed: int, goals: dict[str, float], most: float) -> dict[str, float]:
+def run_rosenblatt(name: str, epochs: int, seed: int, goals: dict[str, float], max_seconds: float) -> dict[str, float]:
     """The seconds until each goal is reached by a trial scored on all folds; infinite where it is not in `most`."""
     search = new_search(name, epochs, seed, 100_000)
-    reached = dict.fromkeys(goals, float("inf"))
-    started, complete = time.perf_counter(), len(search.folds)
+    goal_seconds = dict.fromkeys(goals, float("inf"))
+    started, n_folds = time.perf_counter(), len(search.folds)
 
     def watch(_: Any) -> None:
-        scores = [trial.mean_score(complete) for trial in search.trials if trial.trained == complete]
+        scores = [trial.mean_score(n_folds) for trial in search.trials if trial.n_trained == n_folds]
         best = -max(scores, default=-np.inf)
         for goal, value in goals.items():
-            if best <= value and reached[goal] == float("inf"):
-                reached[goal] = time.perf_counter() - started
-        if all(seconds < float("inf") for seconds in reached.values()):
+            if best <= value and goal_seconds[goal] == float("inf"):
+                goal_seconds[goal] = time.perf_counter() - started
+        if all(seconds < float("inf") for seconds in goal_seconds.values()):
             raise KeyboardInterrupt
 
-    search.run(time.monotonic() + most, watch)
-    return reached
+    search.run(time.monotonic() + max_seconds, watch)
+    return goal_seconds
 
 
-def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """The ratios of one table."""
     rows = []
-    ours(name, 2, 0, {"any": np.inf}, 20)  # compiled before it is measured
-    for seed in range(asked.seeds):
+    run_rosenblatt(name, 2, 0, {"any": np.inf}, 20)  # compiled before it is measured
+    for seed in range(arguments.seeds):
         peers = {
-            "optuna": optuna_and_torch(name, asked.epochs, seed, asked.trials),
-            "random": scikit_learn(name, asked.epochs, seed, asked.trials, halving=False),
-            "halving": scikit_learn(name, asked.epochs, seed, asked.trials, halving=True),
+            "optuna": run_optuna(name, arguments.epochs, seed, arguments.trials),
+            "random": run_scikit_learn(name, arguments.epochs, seed, arguments.trials, halving=False),
+            "halving": run_scikit_learn(name, arguments.epochs, seed, arguments.trials, halving=True),
         }
         goals = {peer: score for peer, (score, _) in peers.items()}
-        found = ours(name, asked.epochs, seed, goals, 2 * max(seconds for _, seconds in peers.values()))
-        rows.append({peer: seconds / found[peer] for peer, (_, seconds) in peers.items()})
+        goal_seconds = run_rosenblatt(
+            name, arguments.epochs, seed, goals, 2 * max(seconds for _, seconds in peers.values())
+        )
+        rows.append({peer: seconds / goal_seconds[peer] for peer, (_, seconds) in peers.items()})
         details = "; ".join(
-            f"{peer} {score:.4f} in {seconds:.1f} s, ours {found[peer]:.2f} s"
+            f"{peer} {score:.4f} in {seconds:.1f} s, ours {goal_seconds[peer]:.2f} s"
             for peer, (score, seconds) in peers.items()
         )
         print(f"  {name}, seed {seed}: {details}", file=sys.stderr, flush=True)
@@ -271,45 +278,47 @@ def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def rates(asked: argparse.Namespace) -> dict[str, float]:
+def trials_per_minute(arguments: argparse.Namespace) -> dict[str, float]:
     """Trials a minute where none is stopped early, on german."""
-    search = new_search("german", asked.epochs, 0, asked.trials, "none")
+    search = new_search("german", arguments.epochs, 0, arguments.trials, "none")
     search.run()
-    _, seconds = optuna_and_torch("german", asked.epochs, 0, asked.trials, pruned=False)
-    _, theirs = scikit_learn("german", asked.epochs, 0, asked.trials, halving=False)
+    _, optuna_seconds = run_optuna("german", arguments.epochs, 0, arguments.trials, pruned=False)
+    _, scikit_learn_seconds = run_scikit_learn("german", arguments.epochs, 0, arguments.trials, halving=False)
     return {
-        "rosenblatt": 60 * asked.trials / search.wall,
-        "optuna": 60 * asked.trials / seconds,
-        "scikit-learn": 60 * asked.trials / theirs,
+        "rosenblatt": 60 * arguments.trials / search.wall_seconds,
+        "optuna": 60 * arguments.trials / optuna_seconds,
+        "scikit-learn": 60 * arguments.trials / scikit_learn_seconds,
     }
 
 
 def overheads() -> dict[str, float]:
     """Cores busy with the default space, and what 1,000 trials cost to propose, as a share of the threads' time."""
     training, _ = split("german", SHARED)
-    question = ask(training.frame, ["risk"])
-    typed = infer(training.frame.drop("risk"), 64).read(training.frame)
-    prepared = Prepared(Data(typed, question.y), lambda one: question.target(question.y, one))
-    busy = Search(Spec.of(minutes=0.5), prepared)
-    busy.run(time.monotonic() + 30)
-    search, asking = new_search("german", 50, 0, 1000), 0.0
+    supervised_task = detect_task(training.frame, ["risk"])
+    typed = infer_schema(training.frame.drop("risk"), 64).read(training.frame)
+    prepared = PreparedData(
+        Dataset(typed, supervised_task.y), lambda spec: supervised_task.target(supervised_task.y, spec)
+    )
+    default_search = SearchCoordinator(Spec.from_hyperparameters(minutes=0.5), prepared)
+    default_search.run(time.monotonic() + 30)
+    search, sampling_seconds = new_search("german", 50, 0, 1000), 0.0
     for name in ("ask", "tell"):
-        decide = search._deciders[name]
+        decide = search._decision_handlers[name]
 
         def timed(*arguments: Any, _decide: Any = decide) -> Any:
-            nonlocal asking
+            nonlocal sampling_seconds
             started = time.thread_time()
-            answer = _decide(*arguments)
-            asking += time.thread_time() - started
-            return answer
+            result = _decide(*arguments)
+            sampling_seconds += time.thread_time() - started
+            return result
 
-        search._deciders[name] = timed
+        search._decision_handlers[name] = timed
     search.run()
     return {
-        "cores busy": busy.utilization,
-        "sampling, share of the cores' time": asking / (search.wall * search.threads),
-        "seconds of 1,000 trials": search.wall,
-        "seconds of sampling": asking,
+        "cores busy": default_search.utilization,
+        "sampling, share of the cores' time": sampling_seconds / (search.wall_seconds * search.threads),
+        "seconds of 1,000 trials": search.wall_seconds,
+        "seconds of sampling": sampling_seconds,
         "peak memory, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -322,26 +331,26 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--tables-only", action="store_true", help="leave out rates and overheads")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     if not Path(SHARED).is_dir():
         sys.exit(f"The folder {SHARED} is missing.")
-    result: dict[str, Any] = {"tables": [measure(name, asked) for name in asked.tables.split(",") if name]}
-    if not asked.tables_only:
-        result |= {"trials a minute": rates(asked), **overheads()}
-    if asked.json:
+    result: dict[str, Any] = {"tables": [measure(name, options) for name in options.tables.split(",") if name]}
+    if not options.tables_only:
+        result |= {"trials a minute": trials_per_minute(options), **overheads()}
+    if options.json:
         print(json.dumps(result, indent=2))
         return
     print(f"{'table':14} {'Optuna + PyTorch':>17} {'random search':>14} {'halving':>8}   (times faster)")
     for row in result["tables"]:
         peers = [row[f"faster than {peer}"] for peer in ("optuna", "random", "halving")]
         print(f"{row['table']:14} {peers[0]:16.1f}x {peers[1]:13.1f}x {peers[2]:7.1f}x")
-    told = ", ".join(f"{name} {rate:.0f}" for name, rate in result.get("trials a minute", {}).items())
-    print(f"trials a minute at equal epochs, german: {told}" if told else "")
-    for name, value in overheads_of(result).items():
+    rates_text = ", ".join(f"{name} {rate:.0f}" for name, rate in result.get("trials a minute", {}).items())
+    print(f"trials a minute at equal epochs, german: {rates_text}" if rates_text else "")
+    for name, value in select_overheads(result).items():
         print(f"{name}: {value:.3g}")
 
 
-def overheads_of(result: dict[str, Any]) -> dict[str, float]:
+def select_overheads(result: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in result.items() if name not in ("tables", "trials a minute")}
 
 

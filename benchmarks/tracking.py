@@ -28,16 +28,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rosenblatt.runs.capture.snapshot import Captured
-from rosenblatt.runs.store.curves import summary
-from rosenblatt.runs.store.queries import all_curves, curves, find_runs
-from rosenblatt.runs.store.records import Batch
+from rosenblatt.runs.capture.snapshot import RunSnapshot
+from rosenblatt.runs.store.curves import summarize
+from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_curves
+from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
-from rosenblatt.runs.tracking.writer import points_of
+from rosenblatt.runs.tracking.writer import make_points
 
 RUNS, POINTS, METRICS = 10_000, 200, 5
-KILLED = """
+KILLED_SCRIPT = """
 import time
 from rosenblatt.runs.tracking.run import track
 run = track("killed")
@@ -53,40 +53,40 @@ while True:
 """
 
 
-def timed(call: Callable[[int], None], n: int) -> np.ndarray:
+def time_calls(function: Callable[[int], None], n: int) -> np.ndarray:
     """Microseconds of each of n calls."""
-    found = np.empty(n)
+    durations = np.empty(n)
     for step in range(n):
         started = time.perf_counter()
-        call(step)
-        found[step] = time.perf_counter() - started
-    return found * 1e6
+        function(step)
+        durations[step] = time.perf_counter() - started
+    return durations * 1e6
 
 
-def logging(folder: Path) -> Table:
+def benchmark_logging(folder: Path) -> Table:
     """One scalar, as the caller sees it."""
     table = Table("one scalar", "median us", "99 % us", "a second", "times slower", title="run.log of one scalar")
     rates: dict[str, float] = {}
 
-    def add(name: str, found: np.ndarray, seconds: float) -> None:
-        rates[name] = len(found) / seconds
-        ours = rates["rosenblatt"]
-        row = (f"{np.median(found):.2f}", f"{np.percentile(found, 99):.1f}", f"{rates[name]:,.0f}")
-        table.add_row(name, *row, f"{ours / rates[name]:.1f}")
+    def add(name: str, durations: np.ndarray, seconds: float) -> None:
+        rates[name] = len(durations) / seconds
+        own_rate = rates["rosenblatt"]
+        row = (f"{np.median(durations):.2f}", f"{np.percentile(durations, 99):.1f}", f"{rates[name]:,.0f}")
+        table.add_row(name, *row, f"{own_rate / rates[name]:.1f}")
 
     with track("log", store=str(folder / "ours")) as run:
         started = time.perf_counter()
-        found = timed(lambda step: run.log({"loss": step / 7}, step=step), 300_000)
+        durations = time_calls(lambda step: run.log({"loss": step / 7}, step=step), 300_000)
         run.flush()
-        add("rosenblatt", found, time.perf_counter() - started)
+        add("rosenblatt", durations, time.perf_counter() - started)
     try:
         import mlflow
 
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
         with mlflow.start_run():
             started = time.perf_counter()
-            found = timed(lambda step: mlflow.log_metric("loss", step / 7, step=step), 500)
-            add("MLflow (SQLite)", found, time.perf_counter() - started)
+            durations = time_calls(lambda step: mlflow.log_metric("loss", step / 7, step=step), 500)
+            add("MLflow (SQLite)", durations, time.perf_counter() - started)
             from mlflow.entities import Metric
 
             client, run_id = mlflow.MlflowClient(), mlflow.active_run().info.run_id
@@ -96,8 +96,8 @@ def logging(folder: Path) -> Table:
                 client.log_batch(run_id, metrics=points)
 
             started = time.perf_counter()
-            found = np.repeat(timed(batch, 10) / 1000, 1000)
-            add("MLflow, batches of 1,000", found, time.perf_counter() - started)
+            durations = np.repeat(time_calls(batch, 10) / 1000, 1000)
+            add("MLflow, batches of 1,000", durations, time.perf_counter() - started)
     except ModuleNotFoundError:
         table.add_row("MLflow", "not installed")
     try:
@@ -105,9 +105,9 @@ def logging(folder: Path) -> Table:
 
         writer = SummaryWriter(str(folder / "tensorboard"))
         started = time.perf_counter()
-        found = timed(lambda step: writer.add_scalar("loss", step / 7, step), 20_000)
+        durations = time_calls(lambda step: writer.add_scalar("loss", step / 7, step), 20_000)
         writer.flush()
-        add("TensorBoard's writer", found, time.perf_counter() - started)
+        add("TensorBoard's writer", durations, time.perf_counter() - started)
         writer.close()
     except ModuleNotFoundError:
         table.add_row("TensorBoard's writer", "not installed")
@@ -117,25 +117,25 @@ def logging(folder: Path) -> Table:
 
         peer = wandb.init(project="log")
         started = time.perf_counter()
-        found = timed(lambda step: peer.log({"loss": step / 7}, step=step), 5_000)
+        durations = time_calls(lambda step: peer.log({"loss": step / 7}, step=step), 5_000)
         peer.finish()
-        add("W&B, offline", found, time.perf_counter() - started)
+        add("W&B, offline", durations, time.perf_counter() - started)
     except ModuleNotFoundError:
         table.add_row("W&B", "not installed")
     return table
 
 
-def bulk(folder: Path) -> Table:
+def benchmark_bulk(folder: Path) -> Table:
     """Points as our engine gives them: arrays, many runs in a batch."""
     store, rng = Store(f"sqlite:///{folder / 'bulk.db'}"), np.random.default_rng(0)
     values = rng.normal(size=(5000, POINTS))
     started = time.perf_counter()
-    for some in range(0, 5000, 100):
-        batch = Batch()
-        for run in range(some, some + 100):
-            batch.begin(f"r{run}", "bulk", "", "trial")
-            points = points_of(np.arange(POINTS), np.zeros(POINTS), values[run])
-            batch.curve(f"r{run}", "loss", "w", 0, points, summary(points))
+    for start in range(0, 5000, 100):
+        batch = RecordBatch()
+        for run in range(start, start + 100):
+            batch.add_run(f"r{run}", "bulk", "", "trial")
+            points = make_points(np.arange(POINTS), np.zeros(POINTS), values[run])
+            batch.add_curve(f"r{run}", "loss", "w", 0, points, summarize(points))
         store.write(batch)
     seconds = time.perf_counter() - started
     table = Table("bulk", "points a second", "goal", title="bulk from the engine")
@@ -148,50 +148,58 @@ def bulk(folder: Path) -> Table:
     return table
 
 
-def large(folder: Path) -> Table:
+def benchmark_large_store(folder: Path) -> Table:
     """A store of 10,000 runs with 5 metrics of 200 points each."""
     store, rng = Store(f"sqlite:///{folder / 'large' / 'runs.db'}"), np.random.default_rng(0)
-    for some in range(0, RUNS, 500):
-        batch = Batch()
-        for run in range(some, some + 500):
+    for start in range(0, RUNS, 500):
+        batch = RecordBatch()
+        for run in range(start, start + 500):
             name = f"r{run:05}"
-            batch.begin(name, f"e{run % 7}", "", "track", state="finished", ended=time.time())
-            batch.params(name, {"activation": ("relu", "gelu", "tanh")[run % 3], "lr": rng.random(), "layers": run % 5})
+            batch.add_run(name, f"e{run % 7}", "", "track", state="finished", ended=time.time())
+            batch.add_params(
+                name, {"activation": ("relu", "gelu", "tanh")[run % 3], "lr": rng.random(), "layers": run % 5}
+            )
             now = time.time() + np.cumsum(rng.random(POINTS))
             for metric in range(METRICS):
-                points = points_of(np.arange(POINTS), now, rng.random(POINTS))
-                batch.curve(name, f"metric{metric}", "w", 0, points, summary(points))
+                points = make_points(np.arange(POINTS), now, rng.random(POINTS))
+                batch.add_curve(name, f"metric{metric}", "w", 0, points, summarize(points))
         store.write(batch)
     store.close()
     store = Store(f"sqlite:///{folder / 'large' / 'runs.db'}")
 
-    def best(call: Callable[[], object]) -> float:
+    def median_ms(function: Callable[[], object]) -> float:
         times = []
         for _ in range(5):
             started = time.perf_counter()
-            call()
+            function()
             times.append(1000 * (time.perf_counter() - started))
         return float(np.median(times))
 
     table = Table("10,000 runs x 200 points x 5 metrics", "ms", "goal", title="a large store")
-    where = "params.activation = 'relu' and metrics.metric1 > 0.5"
-    listed = best(lambda: find_runs(store, where, "-metrics.metric2", 20))
-    table.add_row("list with filter and sort", f"{listed:.0f}", "100")
-    hard = "params.activation = 'relu' and metrics.metric1.best > 0.5 and (params.lr < 0.9 or experiment = 'e3')"
-    table.add_row("a longer filter, all rows", f"{best(lambda: find_runs(store, hard, '-metrics.metric2')):.0f}", "100")
+    simple_filter = "params.activation = 'relu' and metrics.metric1 > 0.5"
+    duration = median_ms(lambda: find_runs(store, simple_filter, "-metrics.metric2", 20))
+    table.add_row("list with filter and sort", f"{duration:.0f}", "100")
+    complex_filter = (
+        "params.activation = 'relu' and metrics.metric1.best > 0.5 and (params.lr < 0.9 or experiment = 'e3')"
+    )
+    table.add_row(
+        "a longer filter, all rows",
+        f"{median_ms(lambda: find_runs(store, complex_filter, '-metrics.metric2')):.0f}",
+        "100",
+    )
     ids = [f"r{run:05}" for run in range(0, RUNS, RUNS // 50)]
-    table.add_row("one comparison of 50 curves", f"{best(lambda: curves(store, ids, 'metric3')):.0f}", "200")
+    table.add_row("one comparison of 50 curves", f"{median_ms(lambda: load_curves(store, ids, 'metric3')):.0f}", "200")
     size = sum(path.stat().st_size for path in (folder / "large").rglob("*"))
     table.add_row("on disk", f"{size / 2**20:,.0f} MiB", "")
     table.add_row("bytes a point", f"{size / (RUNS * POINTS * METRICS):.1f}", "")
-    for name, found in peers_on_disk(folder).items():
-        table.add_row(f"bytes a point, {name}", f"{found:.1f}", "")
+    for name, bytes_per_point in measure_peers_on_disk(folder).items():
+        table.add_row(f"bytes a point, {name}", f"{bytes_per_point:.1f}", "")
     return table
 
 
-def peers_on_disk(folder: Path) -> dict[str, float]:
+def measure_peers_on_disk(folder: Path) -> dict[str, float]:
     """Bytes a point of 50 runs of the same kind."""
-    found: dict[str, float] = {}
+    bytes_per_point: dict[str, float] = {}
     runs, rng = 50, np.random.default_rng(0)
     points = runs * POINTS * METRICS
     try:
@@ -206,7 +214,7 @@ def peers_on_disk(folder: Path) -> dict[str, float]:
             for metric in range(METRICS):
                 values = [Metric(f"metric{metric}", rng.random(), int(time.time() * 1000), i) for i in range(POINTS)]
                 client.log_batch(run, metrics=values)
-        found["MLflow"] = ((folder / "disk.db").stat().st_size - before) / points
+        bytes_per_point["MLflow"] = ((folder / "disk.db").stat().st_size - before) / points
     except ModuleNotFoundError:
         pass
     try:
@@ -217,49 +225,51 @@ def peers_on_disk(folder: Path) -> dict[str, float]:
                 for metric in range(METRICS):
                     for step in range(POINTS):
                         writer.add_scalar(f"metric{metric}", rng.random(), step)
-        found["TensorBoard"] = sum(p.stat().st_size for p in (folder / "disk").rglob("*") if p.is_file()) / points
+        bytes_per_point["TensorBoard"] = (
+            sum(p.stat().st_size for p in (folder / "disk").rglob("*") if p.is_file()) / points
+        )
     except ModuleNotFoundError:
         pass
-    return found
+    return bytes_per_point
 
 
-def capturing(folder: Path) -> Table:
+def benchmark_capture(folder: Path) -> Table:
     """Source and environment of a repository of 5,000 files, some changed, some untracked."""
     root = folder / "repository"
-    for number in range(5000):
-        path = root / f"part{number % 50}" / f"module{number}.py"
+    for index in range(5000):
+        path = root / f"part{index % 50}" / f"module{index}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"value = {number}\n" * 20)
+        path.write_text(f"value = {index}\n" * 20)
     git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
-        subprocess.run([*git, *words], check=True)
-    for number in range(20):
-        (root / f"part{number}" / f"module{number}.py").write_text("changed = 1\n")
-        (root / f"new{number}.py").write_text("new = 1\n")
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    for index in range(20):
+        (root / f"part{index}" / f"module{index}.py").write_text("changed = 1\n")
+        (root / f"new{index}.py").write_text("new = 1\n")
     with track("capture", store=str(folder / "captured")) as run:
         times = []
         for _ in range(5):
             started = time.perf_counter()
-            found = Captured(root, run.keep_source)
+            snapshot = RunSnapshot(root, run.store_source)
             times.append(1000 * (time.perf_counter() - started))
-    assert len(found.source["files"]) == 40
+    assert len(snapshot.source["files"]) == 40
     table = Table("source and environment of 5,000 files", "ms", "goal", title="capture")
     table.add_row("the first time", f"{times[0]:.0f}", "300")
     table.add_row("again", f"{np.median(times[1:]):.0f}", "300")
     return table
 
 
-def kills(folder: Path, n: int) -> Table:
+def benchmark_kills(folder: Path, n: int) -> Table:
     """Kill processes that log as fast as they can, at random moments."""
 
-    def one(number: int) -> tuple[int, int, bool]:
-        place = folder / "kills" / str(number % 20)  # processes share stores
-        rng = random.Random(number)
+    def kill_one(index: int) -> tuple[int, int, bool]:
+        store_folder = folder / "kills" / str(index % 20)  # processes share stores
+        rng = random.Random(index)
         process = subprocess.Popen(
-            [sys.executable, "-c", KILLED],
+            [sys.executable, "-c", KILLED_SCRIPT],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "ROSENBLATT_STORE": str(place)},
+            env={**os.environ, "ROSENBLATT_STORE": str(store_folder)},
         )
         process.stdout.readline()
         time.sleep(rng.random())
@@ -267,42 +277,53 @@ def kills(folder: Path, n: int) -> Table:
         killed, out = time.time(), process.communicate()[0]
         flushed = max(map(int, re.findall(r"^flushed (\d+)\n", out, re.MULTILINE)), default=0)
         logged = re.findall(r"^logged (\d+) ([\d.]+)\n", out, re.MULTILINE)
-        before = max((int(step) for step, seen in logged if float(seen) < killed - 0.5), default=0)
-        store = Store(f"sqlite:///{place / 'runs.db'}")
-        found = [all_curves(store, run["id"]).get("loss") for run in find_runs(store, "state = running")]
+        expected = max((int(step) for step, seen in logged if float(seen) < killed - 0.5), default=0)
+        store = Store(f"sqlite:///{store_folder / 'runs.db'}")
+        loss_curves = [load_all_curves(store, run["id"]).get("loss") for run in find_runs(store, "state = running")]
         with store.writing() as connection:
             connection.exec_driver_sql("UPDATE runs SET state = 'failed' WHERE state = 'running'")
         store.close()
-        points = found[0] if found else None
+        points = loss_curves[0] if loss_curves else None
         n = 0 if points is None else len(points.values)
-        whole = n == 0 or np.array_equal(points.values, np.arange(n) / 7)
-        return max(flushed - n, 0), max(before - n, 0), whole
+        is_intact = n == 0 or np.array_equal(points.values, np.arange(n) / 7)
+        return max(flushed - n, 0), max(expected - n, 0), is_intact
 
     with ThreadPoolExecutor(2) as pool:
         results = []
-        for some in range(0, n, 2):  # two at a time, each in a store of its own
-            results += list(pool.map(one, range(some, min(some + 2, n))))
+        for start in range(0, n, 2):  # two at a time, each in a store of its own
+            results += list(pool.map(kill_one, range(start, min(start + 2, n))))
     table = Table("kill -9 under load", "kills", "runs that lost points", "goal", title="kills")
-    table.add_row("of what flush() acknowledged", str(n), str(sum(lost > 0 for lost, _, _ in results)), "0")
-    table.add_row("older than 0.5 s", str(n), str(sum(lost > 0 for _, lost, _ in results)), "0")
-    table.add_row("with points that are not as logged", str(n), str(sum(not whole for _, _, whole in results)), "0")
+    table.add_row("of what flush() acknowledged", str(n), str(sum(n_lost > 0 for n_lost, _, _ in results)), "0")
+    table.add_row("older than 0.5 s", str(n), str(sum(n_lost > 0 for _, n_lost, _ in results)), "0")
+    table.add_row(
+        "with points that are not as logged", str(n), str(sum(not is_intact for _, _, is_intact in results)), "0"
+    )
     return table
 
 
-def searches(folder: Path, path: str, repeats: int) -> Table:
+def benchmark_searches(folder: Path, path: str, repeats: int) -> Table:
     """A search with and without tracking, in turn: the steps that it makes a second."""
     rates: dict[str, list[float]] = {"none": [], str(folder / "search"): []}
     for seed in range(repeats):
-        for store, found in rates.items():
+        for store, store_rates in rates.items():
             command = ["fit", path, "-t", "-1", "--trials", "100", "--seed", str(seed), "--deterministic", "--json"]
-            words = [sys.executable, "-m", "rosenblatt", *command, "--store", store, "-o", str(folder / "m.rosenblatt")]
-            done = subprocess.run(words, capture_output=True, text=True, check=True)
-            known = json.loads(done.stdout)["search"]
-            found.append(known["steps_per_second"])
-    without, tracked = (np.array(found) for found in rates.values())
+            arguments = [
+                sys.executable,
+                "-m",
+                "rosenblatt",
+                *command,
+                "--store",
+                store,
+                "-o",
+                str(folder / "m.rosenblatt"),
+            ]
+            process = subprocess.run(arguments, capture_output=True, text=True, check=True)
+            search_results = json.loads(process.stdout)["search"]
+            store_rates.append(search_results["steps_per_second"])
+    untracked, tracked = (np.array(store_rates) for store_rates in rates.values())
     table = Table("search of 100 trials", "steps/s", "slower", "goal", title="searches, tracked and not")
-    table.add_row("without", f"{np.median(without):,.0f}", "", "")
-    table.add_row("tracked", f"{np.median(tracked):,.0f}", f"{100 * np.median(1 - tracked / without):.1f} %", "2 %")
+    table.add_row("without", f"{np.median(untracked):,.0f}", "", "")
+    table.add_row("tracked", f"{np.median(tracked):,.0f}", f"{100 * np.median(1 - tracked / untracked):.1f} %", "2 %")
     return table
 
 
@@ -312,17 +333,24 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=0, help="how often to search, tracked and not")
     parser.add_argument("--table", default="german.csv", help="the table to search on")
     parser.add_argument("--only", choices=("logging", "bulk", "large", "capturing"), help="one part")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     console, folder = Console(width=110), Path(tempfile.mkdtemp(prefix="rosenblatt-"))
-    parts = {"logging": logging, "bulk": bulk, "large": large, "capturing": capturing}
+    benchmarks = {
+        "logging": benchmark_logging,
+        "bulk": benchmark_bulk,
+        "large": benchmark_large_store,
+        "capturing": benchmark_capture,
+    }
     try:
-        for name, part in parts.items():
-            if asked.only in (None, name) and not ((asked.kills or asked.searches) and asked.only is None):
-                console.print(part(folder))
-        if asked.kills:
-            console.print(kills(folder, asked.kills))
-        if asked.searches:
-            console.print(searches(folder, asked.table, asked.searches))
+        for name, benchmark in benchmarks.items():
+            if arguments.only in (None, name) and not (
+                (arguments.kills or arguments.searches) and arguments.only is None
+            ):
+                console.print(benchmark(folder))
+        if arguments.kills:
+            console.print(benchmark_kills(folder, arguments.kills))
+        if arguments.searches:
+            console.print(benchmark_searches(folder, arguments.table, arguments.searches))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

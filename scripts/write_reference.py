@@ -1,11 +1,11 @@
-"""In: the spec. Out: docs/hyperparameters.md, the reference of all hyperparameters; `--check` only compares."""
+"""Write docs/hyperparameters.md, the reference of all hyperparameters; `--check` only compares."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, SECTIONS, in_words
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, SECTIONS, format_value
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "hyperparameters.md"
 
@@ -15,7 +15,7 @@ def reference() -> str:
     lines = [
         "# Hyperparameters",
         "",
-        "Made from `src/rosenblatt/sections.py` by `make docs`. Each is an option of `rosenblatt fit` (`--hidden-sizes",
+        "Made from `src/rosenblatt/spec/` by `make docs`. Each is an option of `rosenblatt fit` (`--hidden-sizes",
         "64,64`), a line of a TOML file (`--config`), and an argument of the estimators (`hidden_sizes=(64, 64)`;",
         "`seed` is called `random_state` there). How the values behind `auto` were chosen is told in",
         "[defaults.md](defaults.md).",
@@ -23,10 +23,13 @@ def reference() -> str:
     for section, values in SECTIONS.items():
         lines += ["", f"## [{section}] {type(values).__doc__}", ""]
         lines += ["| name | default | must be | what it is | source |", "|---|---|---|---|---|"]
-        for known in HYPERPARAMETERS.values():
-            if known.section == section:
-                default = in_words(known.default)
-                lines.append(f"| `{known.name}` | {default} | {known.expected} | {known.help} | {known.source} |")
+        for hyperparameter in HYPERPARAMETERS.values():
+            if hyperparameter.section == section:
+                default = format_value(hyperparameter.default)
+                lines.append(
+                    f"| `{hyperparameter.name}` | {default} | {hyperparameter.expected} | {hyperparameter.help} "
+                    f"| {hyperparameter.source} |"
+                )
     return "\n".join(lines) + "\n"
 
 

@@ -37,7 +37,7 @@ def own_store(tmp_path_factory, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
+def work_folder(tmp_path, monkeypatch) -> Path:
     """A folder to work in, with a store of its own that is found by itself."""
     monkeypatch.delenv("ROSENBLATT_STORE")
     folder = tmp_path / "work"
@@ -50,16 +50,16 @@ def here(tmp_path, monkeypatch) -> Path:
 def run(capsys, monkeypatch):
     """Run the command in this process; gives exit status, standard output and error."""
 
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["rosenblatt", *words])
-        before = signal.getsignal(signal.SIGTERM)
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rosenblatt", *arguments])
+        previous_handler = signal.getsignal(signal.SIGTERM)
         status = 0
         try:
             main()
-        except SystemExit as stop:
-            status = stop.code or 0
+        except SystemExit as error:
+            status = error.code or 0
         finally:
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, previous_handler)
         return status, *capsys.readouterr()
 
     return run

@@ -1,5 +1,5 @@
 from rosenblatt import errors
-from rosenblatt.errors import listed, nearest
+from rosenblatt.errors import did_you_mean, format_list
 
 
 def test_the_tree_in_the_docstring_names_every_error():
@@ -9,11 +9,11 @@ def test_the_tree_in_the_docstring_names_every_error():
 
 
 def test_nearest_suggests_a_close_name_whatever_its_case():
-    assert nearest("Incme", ["age", "income"]) == " Did you mean 'income'?"
-    assert nearest("zebra", ["age", "income"]) == ""
+    assert did_you_mean("Incme", ["age", "income"]) == " Did you mean 'income'?"
+    assert did_you_mean("zebra", ["age", "income"]) == ""
 
 
 def test_listed_counts_what_it_leaves_out():
-    assert listed(["a"]) == "'a'"
-    assert listed(["a", "b"]) == "'a' and 'b'"
-    assert listed("abcd", 2) == "'a', 'b' and 2 more"
+    assert format_list(["a"]) == "'a'"
+    assert format_list(["a", "b"]) == "'a' and 'b'"
+    assert format_list("abcd", 2) == "'a', 'b' and 2 more"

@@ -19,8 +19,6 @@ SECTION = README.partition("\n## The command\n")[2].partition("\n## ")[0]
 COMMANDS = re.findall(r"^    (rosenblatt .*)$", SECTION, re.MULTILINE)
 SECONDS = 600  # after which a command hangs
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("installed")]
-
 
 def call(*words: str | Path, cwd: Path, **environment: str) -> str:
     """Run a program; its standard output, or an assertion error with what it wrote."""
@@ -33,10 +31,8 @@ def call(*words: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> tuple[Path, Path]:
-    """A new environment without extras in which the built wheel is installed, and the folder of wheel and sdist."""
-    folder = tmp_path_factory.mktemp("installed")
+def install(folder: Path) -> tuple[Path, Path]:
+    """Build the wheel and install it without extras; the programs of the new environment, and the built files."""
     call(sys.executable, "-m", "venv", folder / "env", cwd=folder)
     python = folder / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     pip = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
@@ -49,49 +45,51 @@ def built(tmp_path_factory) -> tuple[Path, Path]:
     return python.parent, folder / "dist"
 
 
-@pytest.fixture
-def programs(built) -> Path:
-    """The folder of the new environment's programs."""
-    return built[0]
+def check_source_distribution(dist: Path) -> None:
+    """It holds every tracked file."""
+    if (ROOT / ".git").exists():  # otherwise it is not known what is tracked
+        tracked = set(call("git", "ls-files", cwd=ROOT).splitlines())
+        with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+            packed = {name.partition("/")[2] for name in archive.getnames()}
+        assert tracked - packed == set()
 
 
-def test_the_demo_runs_without_extras(programs, tmp_path):
-    output = call("bash", ROOT / "scripts" / "demo", programs, cwd=tmp_path)
-    assert "accuracy" in output
-    assert (tmp_path / "demo" / "report.html").exists()
-    assert pl.read_csv(tmp_path / "demo" / "predictions.csv").height == 100
+def check_demo(programs: Path, folder: Path) -> None:
+    """It runs to its end."""
+    assert "accuracy" in call("bash", ROOT / "scripts" / "demo", programs, cwd=folder)
+    assert (folder / "demo" / "report.html").exists()
+    assert pl.read_csv(folder / "demo" / "predictions.csv").height == 100
 
 
-def test_python_examples_of_the_readme_run_without_extras(programs, tmp_path):
-    """All blocks in one process, as they build on one another; those on networks of an extra name that extra."""
+def check_python_examples(programs: Path, folder: Path) -> None:
+    """All blocks of the README run in one process, as they build on one another; those that need an extra name it."""
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    with_torch = [block for block in blocks if re.search(r"\b(CNN|RNN)\w+\(", block)]
-    plain = "".join(block for block in blocks if block not in with_torch)
-    assert float(call(programs / "python", "-c", plain, cwd=tmp_path)) > 0.93
-    for block in with_torch:
-        refused = f"try:\n    exec({block!r})\nexcept ValueError as error:\n    print(error)"
-        assert "pip install 'rosenblatt[torch]'" in call(programs / "python", "-c", refused, cwd=tmp_path)
+    torch_blocks = [block for block in blocks if re.search(r"\b(CNN|RNN)\w+\(", block)]
+    plain_blocks = "".join(block for block in blocks if block not in torch_blocks)
+    assert float(call(programs / "python", "-c", plain_blocks, cwd=folder)) > 0.93
+    for block in torch_blocks:
+        code = f"try:\n    exec({block!r})\nexcept ValueError as error:\n    print(error)"
+        assert "pip install 'rosenblatt[torch]'" in call(programs / "python", "-c", code, cwd=folder)
 
 
-def test_commands_of_the_readme_run_without_extras(programs, tmp_path, people):
+def check_commands(programs: Path, folder: Path, people: pl.DataFrame) -> None:
+    """Those of the README run on a table as it names them."""
     for name in ("people.csv", "new-people.csv", "people-with-answers.csv"):
-        people.rename({"rich": "income"}).write_csv(tmp_path / name)
+        people.rename({"rich": "income"}).write_csv(folder / name)
     assert len(COMMANDS) > 6
     for command in COMMANDS:
-        words = shlex.split(command.replace("--minutes 5", "--minutes 0.1"), comments=True)
-        call(programs / words[0], *words[1:], cwd=tmp_path)
-    assert {"report.html", "people.rosenblatt", "predictions.csv"} <= {path.name for path in tmp_path.iterdir()}
+        program, *arguments = shlex.split(command.replace("--minutes 5", "--minutes 0.1"), comments=True)
+        call(programs / program, *arguments, cwd=folder)
+    assert {"report.html", "people.rosenblatt", "predictions.csv"} <= {path.name for path in folder.iterdir()}
 
 
-def test_the_package_says_that_it_has_types(programs):
-    where = "import rosenblatt, pathlib; print(pathlib.Path(rosenblatt.__file__).with_name('py.typed').exists())"
-    assert call(programs / "python", "-c", where, cwd=programs).strip() == "True"
-
-
-def test_the_source_distribution_holds_all_that_is_tracked(built):
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a checkout: what is tracked is not known here")
-    tracked = set(call("git", "ls-files", cwd=ROOT).splitlines())
-    with tarfile.open(next(built[1].glob("*.tar.gz"))) as archive:
-        packed = {name.partition("/")[2] for name in archive.getnames()}
-    assert tracked - packed == set()
+@pytest.mark.slow
+def test_the_demo_and_all_examples_of_the_readme_run_on_the_wheel_without_extras(tmp_path, people):
+    """One test, so that parallel runs of tests install only once."""
+    programs, dist = install(tmp_path)
+    check_source_distribution(dist)
+    code = "import rosenblatt, pathlib; print(pathlib.Path(rosenblatt.__file__).with_name('py.typed').exists())"
+    assert call(programs / "python", "-c", code, cwd=tmp_path).strip() == "True"
+    check_demo(programs, tmp_path)
+    check_python_examples(programs, tmp_path)
+    check_commands(programs, tmp_path, people)

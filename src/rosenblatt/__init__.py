@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rosenblatt.spec.spec import Spec
     from rosenblatt.workflows.fit import fit, save
     from rosenblatt.workflows.predict import evaluate, predict
-    from rosenblatt.workflows.tune import search
+    from rosenblatt.workflows.tune import tune
 
 _HOMES = {
     "CNNClassifier": "estimators.cnn",
@@ -50,8 +50,8 @@ _HOMES = {
     "predict": "workflows.predict",
     "read_table": "data.readers.read",
     "save": "workflows.fit",
-    "search": "workflows.tune",
     "track": "runs.tracking.run",
+    "tune": "workflows.tune",
     "uniform": "spec.dimensions",
 }
 
@@ -78,8 +78,8 @@ __all__ = [
     "predict",
     "read_table",
     "save",
-    "search",
     "track",
+    "tune",
     "uniform",
 ]
 

@@ -1,16 +1,16 @@
 """The errors a user can meet. Each message says what came, what was expected, and what to do.
 
 RosenblattError
-├── SpecError          a hyperparameter that is unknown or out of its limits    (also a ValueError)
-├── TableError         a table that cannot be read or does not hold what it must (also a ValueError)
-├── ModelFileError     a model file that is damaged, foreign or of another version
-├── DivergedError      training that ended in numbers that are not finite
-├── StoppedEarlyError  training stopped by the user before there was anything to keep
-├── StorageError       a file that could not be written
-├── RunError           a run that is not there, or what cannot be recorded of one (also a ValueError)
-│   └── FilterError    a filter of runs that cannot be understood
-└── StoreError         a store of runs that is damaged, of a later version, or no store
-    └── StoreLostError a store that cannot be reached or written now
+├── SpecError                  a hyperparameter that is unknown or out of its limits    (also a ValueError)
+├── TableError                 a table that cannot be read or does not hold what it must (also a ValueError)
+├── ModelFileError             a model file that is damaged, foreign or of another version
+├── DivergedError              training that ended in numbers that are not finite
+├── TrainingInterruptedError   training stopped by the user before there was anything to keep
+├── StorageError               a file that could not be written
+├── RunError                   a run that is not there, or what cannot be recorded of one (also a ValueError)
+│   └── FilterError            a filter of runs that cannot be parsed
+└── StoreError                 a store of runs that is damaged, of a later version, or no store
+    └── StoreUnavailableError  a store that cannot be reached or written now
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from threading import Lock
 
-_ONE_AT_A_TIME = Lock()  # Python's filters of warnings hold for all threads
+_WARNING_FILTERS_LOCK = Lock()  # Python's filters of warnings hold for all threads
 
 
 class RosenblattError(Exception):
@@ -44,7 +44,7 @@ class DivergedError(RosenblattError):
     """Training that ended in numbers that are not finite."""
 
 
-class StoppedEarlyError(RosenblattError):
+class TrainingInterruptedError(RosenblattError):
     """Training stopped by the user before there was anything to keep."""
 
 
@@ -64,28 +64,28 @@ class StoreError(RosenblattError):
     """A store of runs that is damaged, was written by a later version, or is no store."""
 
 
-class StoreLostError(StoreError):
+class StoreUnavailableError(StoreError):
     """A store of runs that cannot be reached or written now; it may be later."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """ " Did you mean 'income'?", with a space before it, or nothing where no name is near."""
     lowered = {candidate.lower(): candidate for candidate in reversed(list(names))}
-    close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    return f" Did you mean {lowered[close[0]]!r}?" if close else ""
+    matches = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    return f" Did you mean {lowered[matches[0]]!r}?" if matches else ""
 
 
-def listed(values: Iterable[object], most: int = 8) -> str:
+def format_list(values: Iterable[object], max_items: int = 8) -> str:
     """'a', 'b' and 3 more."""
     items = [repr(value) for value in values]
-    shown, rest = items[:most], len(items) - most
-    if rest > 0:
-        return f"{', '.join(shown)} and {rest} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+    visible, n_omitted = items[:max_items], len(items) - max_items
+    if n_omitted > 0:
+        return f"{', '.join(visible)} and {n_omitted} more"
+    return " and ".join([", ".join(visible[:-1]), visible[-1]]) if len(visible) > 1 else "".join(visible)
 
 
 @contextmanager
-def quietly(category: type[Warning] = Warning) -> Iterator[None]:
+def ignore_warnings(category: type[Warning] = Warning) -> Iterator[None]:
     """Ignore warnings of this category, safely across threads."""
-    with _ONE_AT_A_TIME, warnings.catch_warnings(action="ignore", category=category):
+    with _WARNING_FILTERS_LOCK, warnings.catch_warnings(action="ignore", category=category):
         yield

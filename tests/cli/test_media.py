@@ -10,11 +10,11 @@ from PIL import Image
 
 from rosenblatt.models import prepared
 from rosenblatt.models.model_file import load_model
-from rosenblatt.runs.store.locations import url_of
+from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.store import Store
 from rosenblatt.tuning import coordinator, device_workers
-from rosenblatt.workflows.generate import written
+from rosenblatt.workflows.generate import generate_text
 
 RNN = ["--members", "1", "--epochs", "3", "--recurrent-width", "6"]
 CNN = ["--members", "1", "--epochs", "3", "--channels", "4", "--block-layers", "1"]
@@ -28,11 +28,11 @@ def working(tmp_path, monkeypatch):
 @pytest.fixture
 def photos(tmp_path):
     rng = np.random.default_rng(0)
-    for part, many in (("train", 24), ("test", 8)):
+    for part, n_images in (("train", 24), ("test", 8)):
         for name, level in (("dark", 40), ("light", 200)):
             folder = tmp_path / "photos" / part / name
             folder.mkdir(parents=True)
-            for k in range(many):
+            for k in range(n_images):
                 pixels = np.clip(rng.normal(level, 30, (8, 9, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{k}.png")
     return tmp_path / "photos"
@@ -51,8 +51,8 @@ def names(tmp_path):
 @pytest.mark.slow
 @pytest.mark.torch
 def test_a_folder_of_images_from_fit_to_explanation(run, photos):
-    how = ("--epochs", "12", "--learning-rate", "0.02", "--report", "report.html")
-    status, out, err = run("fit", "photos", "--kind", "cnn", *CNN, *how)
+    options = ("--epochs", "12", "--learning-rate", "0.02", "--report", "report.html")
+    status, out, err = run("fit", "photos", "--kind", "cnn", *CNN, *options)
     assert (status, err) == (0, "")
     assert "rows: 48 for training, 16 for the test" in out
     assert "read back in a new process with equal predictions" in out
@@ -104,7 +104,7 @@ def test_what_three_perceptron_networks_for_colors_say(run, photos):
         "fit", "photos", "--kind", "channel_mlp", "--members", "1", "--epochs", "5", "--hidden-sizes", "8"
     )
     assert (status, err) == (0, "")
-    assert load_model("photos.rosenblatt").networks[0].architecture.outline == "8x8x3 - 3 x (64 - 8) - 1"
+    assert load_model("photos.rosenblatt").networks[0].architecture.summary == "8x8x3 - 3 x (64 - 8) - 1"
 
 
 @pytest.mark.torch
@@ -114,12 +114,12 @@ def test_damaged_images_are_refused_or_left_out_by_name(run, photos):
     assert status == 2
     assert "1 of 48 images cannot be read: " in err
     assert "dark/3.png (not an image that Pillow can read)" in err
-    status, out, _ = run("fit", "photos", "--kind", "cnn", "--damaged", "skip", *CNN)
+    status, out, _ = run("fit", "photos", "--kind", "cnn", "--on-damaged-images", "skip", *CNN)
     assert status == 0
     assert "1 damaged images are left out" in out
     assert "rows: 47 for training" in out
     assert "1 damaged images are left out" in run("predict", "photos.rosenblatt", "photos/train")[2]
-    status, _, err = run("evaluate", "photos.rosenblatt", "photos/train", "--damaged", "raise")
+    status, _, err = run("evaluate", "photos.rosenblatt", "photos/train", "--on-damaged-images", "raise")
     assert status == 2
     assert "3.png' cannot be read" in err or "3.png cannot be read" in err
     (photos / "test" / "dark" / "0.png").write_bytes(b"torn")
@@ -132,20 +132,22 @@ def test_a_folder_of_texts(run, names):
     assert (status, err) == (0, "")
     assert "kind: rnn, as the rows hold texts" in out
     status, out, _ = run("explain", "names.rosenblatt", "names", "--json")
-    told = json.loads(out)
-    assert len(told["heeds"][0]["tokens"]) == len(told["heeds"][0]["values"])
-    assert told["heeds"][0]["kind"] == "text"
+    explanation = json.loads(out)
+    assert len(explanation["attributions"][0]["tokens"]) == len(explanation["attributions"][0]["values"])
+    assert explanation["attributions"][0]["kind"] == "text"
     assert run("explain", "names.rosenblatt", "names", "--method", "grad_cam")[0] == 2
-    other = next(label for label in told["said"] if label != told["answer"])
-    status, out, _ = run("explain", "names.rosenblatt", "names", "--answer", other, "--json")
-    assert json.loads(out)["answer"] == other
+    other_label = next(label for label in explanation["predictions"] if label != explanation["answer"])
+    status, out, _ = run("explain", "names.rosenblatt", "names", "--answer", other_label, "--json")
+    assert json.loads(out)["answer"] == other_label
     np.testing.assert_allclose(
-        json.loads(out)["heeds"][0]["values"], [-value for value in told["heeds"][0]["values"]], atol=1e-5
+        json.loads(out)["attributions"][0]["values"],
+        [-value for value in explanation["attributions"][0]["values"]],
+        atol=1e-5,
     )
     pl.DataFrame({"text": ["", "x"]}).write_csv("empty.csv", quote_style="always")
     for method in ("gradients", "occlusion"):
-        how = ("--method", method, "--plot", "empty.png")
-        assert run("explain", "names.rosenblatt", "empty.csv", *how)[::2] == (0, "")
+        options = ("--method", method, "--plot", "empty.png")
+        assert run("explain", "names.rosenblatt", "empty.csv", *options)[::2] == (0, "")
 
 
 @pytest.mark.slow
@@ -160,7 +162,7 @@ def test_texts_beside_other_columns(run, tmp_path):
     assert (status, err) == (0, "")
     assert "columns to learn from: 1 text, 1 number" in out
     assert run("fit", "reviews.csv", "--target", "like", "--members", "1", "--epochs", "2")[0] == 0
-    assert load_model("reviews.rosenblatt").chosen.network.kind == "mlp"
+    assert load_model("reviews.rosenblatt").resolved_spec.network.kind == "mlp"
     status, _, err = run("fit", "reviews.csv", "--target", "like", "--kind", "cnn", "--ignore", "review")
     assert status == 2
     assert "there is no such column" in err
@@ -199,15 +201,15 @@ def test_each_step_of_a_table_is_tagged(run, tmp_path):
         {"words": [" ".join(row) for row in rows], "tags": [" ".join(w[0] for w in row) for row in rows]}
     )
     frame.write_csv(tmp_path / "t.csv")
-    how = ("--task", "tagging", "--text", "words", "--tokens", "words", "--learning-rate", "0.05")
-    status, out, err = run("fit", "t.csv", "--target", "tags", *how, *RNN)
+    options = ("--task", "tagging", "--text", "words", "--tokens", "words", "--learning-rate", "0.05")
+    status, out, err = run("fit", "t.csv", "--target", "tags", *options, *RNN)
     assert (status, err) == (0, "")
     assert "F1" in out
     status, out, _ = run("predict", "t.rosenblatt", "t.csv")
     assert [len(row.split(" ")) for row in pl.read_csv(out.encode())["tags"]] == [len(row) for row in rows]
     assert run("evaluate", "t.rosenblatt", "t.csv")[0] == 0
-    few = ("--trials", "2", "--folds", "2", "--recurrent-width", "6", "--epochs", "2")
-    assert run("fit", "t.csv", "--target", "tags", "--task", "tagging", "--text", "words", *few)[0] == 0
+    small_search = ("--trials", "2", "--folds", "2", "--recurrent-width", "6", "--epochs", "2")
+    assert run("fit", "t.csv", "--target", "tags", "--task", "tagging", "--text", "words", *small_search)[0] == 0
     frame[1:].vstack(pl.DataFrame({"words": ["up down"], "tags": ["u"]})).write_csv(tmp_path / "odd.csv")
     status, _, err = run("fit", "odd.csv", "--target", "tags", "--task", "tagging", "--text", "words", *RNN)
     assert status == 2
@@ -231,17 +233,17 @@ def test_a_series_is_forecast(run, tmp_path):
     status, out, _ = run("evaluate", "sales.rosenblatt", "sales.csv", "--json", "--report", "windows.html")
     assert status == 0
     assert (tmp_path / "windows.html").exists()
-    told = json.loads(out)
-    assert told["rows"] == 96 - 6 - 2 + 1  # windows of two steps at least, with six known ones after them
-    assert told["scores"]["mean absolute error"].keys() == {"model", "baseline"}
+    result = json.loads(out)
+    assert result["rows"] == 96 - 6 - 2 + 1  # windows of two steps at least, with six known ones after them
+    assert result["scores"]["mean absolute error"].keys() == {"model", "baseline"}
     pl.DataFrame({"month": months[:40], "sales": [100 + k % 12 for k in range(40)]}).write_csv(tmp_path / "other.csv")
-    how = ("--answer", "sales +3", "--plot", "heed.png", "--json")
-    status, out, err = run("explain", "sales.rosenblatt", "sales.csv", *how)
-    assert (status, err) == (0, "what mattered: heed.png\n")
-    told = json.loads(out)
-    assert told["answer"] == "sales +3"
-    assert 80 < told["said"]["sales +3"] < 130
-    assert len(told["heeds"][0]["values"]) == 24
+    options = ("--answer", "sales +3", "--plot", "attribution.png", "--json")
+    status, out, err = run("explain", "sales.rosenblatt", "sales.csv", *options)
+    assert (status, err) == (0, "what mattered: attribution.png\n")
+    result = json.loads(out)
+    assert result["answer"] == "sales +3"
+    assert 80 < result["predictions"]["sales +3"] < 130
+    assert len(result["attributions"][0]["values"]) == 24
     status, _, err = run("explain", "sales.rosenblatt", "sales.csv", "--answer", "sales +7")
     assert status == 2
     assert "There is no answer 'sales +7'" in err
@@ -257,13 +259,27 @@ def test_a_series_is_forecast(run, tmp_path):
     status, out, _ = run(*forecast, "--test", "other.csv", "--validation", "other.csv")
     assert status == 0
     assert "windows: 89 to learn from, 33 to choose epochs on, 33 for the test" in out
-    for option in (("--groups", "month"), ("--task", "regression"), ("--kind", "perceptron")):
-        status, _, err = run(*forecast, *option)
+    for extra_options in (("--groups", "month"), ("--task", "regression"), ("--kind", "perceptron")):
+        status, _, err = run(*forecast, *extra_options)
         assert status == 2
         assert "means nothing there. Leave it out" in err or "learnt by networks of kind rnn or cnn" in err
-    few = ("--trials", "2", "--epochs", "2", "--folds", "2", "--out", "searched.rosenblatt")
-    for kind, small in (("cnn", ("--channels", "4")), ("rnn", ("--recurrent-width", "6"))):
-        assert run("fit", "sales.csv", "--time", "month", "--target", "sales", "--kind", kind, *small, *few)[0] == 0
+    small_search = ("--trials", "2", "--epochs", "2", "--folds", "2", "--out", "searched.rosenblatt")
+    for kind, small_network in (("cnn", ("--channels", "4")), ("rnn", ("--recurrent-width", "6"))):
+        assert (
+            run(
+                "fit",
+                "sales.csv",
+                "--time",
+                "month",
+                "--target",
+                "sales",
+                "--kind",
+                kind,
+                *small_network,
+                *small_search,
+            )[0]
+            == 0
+        )
     pl.DataFrame({"month": months[:3], "sales": [1, 2, 3]}).write_csv(tmp_path / "short.csv")
     status, _, err = run("evaluate", "sales.rosenblatt", "short.csv")
     assert status == 2
@@ -274,7 +290,7 @@ def test_a_series_is_forecast(run, tmp_path):
 @pytest.mark.torch
 def test_a_text_is_learnt_and_written_on(run, tmp_path):
     (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times. " * 80)
-    how = (
+    options = (
         "--kind",
         "rnn",
         "--task",
@@ -286,7 +302,7 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
         "--recurrent-width",
         "24",
     )
-    status, out, err = run("fit", "book.txt", *how, "--epochs", "12")
+    status, out, err = run("fit", "book.txt", *options, "--epochs", "12")
     assert (status, err) == (0, "")
     assert "perplexity" in out
     status, out, _ = run("generate", "book.rosenblatt", "--prompt", "It was", "--length", "20", "--temperature", "0")
@@ -296,16 +312,16 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
     )
     (tmp_path / "more.txt").write_text("It was the worst of times. " * 9)
     (tmp_path / "odd.txt").write_text("emit fo tsrow eht saw tI. " * 9)
-    told = {}
+    perplexities = {}
     for name in ("more", "odd"):
         status, out, _ = run("evaluate", "book.rosenblatt", f"{name}.txt", "--json")
         assert status == 0
-        told[name] = json.loads(out)["scores"]["perplexity"]["model"]
-    assert told["more"] < 2 < told["odd"]
+        perplexities[name] = json.loads(out)["scores"]["perplexity"]["model"]
+    assert perplexities["more"] < 2 < perplexities["odd"]
     status, out, err = run(
         "fit",
         "book.txt",
-        *how,
+        *options,
         "--epochs",
         "1",
         "--test",
@@ -317,31 +333,31 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
     )
     assert (status, err) == (0, "")
     assert "rows of 32 tokens: 133 to learn from, 8 to choose epochs on, 8 for the test" in out
-    assert run("fit", "book.txt", *how[2:], "--trials", "2", "--epochs", "2", "--out", "b.rosenblatt")[0] == 0
+    assert run("fit", "book.txt", *options[2:], "--trials", "2", "--epochs", "2", "--out", "b.rosenblatt")[0] == 0
     status, _, err = run("fit", "book.txt", "--task", "language", "--kind", "cnn")
     assert status == 2
     assert "A language is learnt by networks of kind rnn, not cnn" in err
-    for option in (("--groups", "chapter"), ("--horizon", "9")):
-        status, _, err = run("fit", "book.txt", *how, *option)
+    for extra_options in (("--groups", "chapter"), ("--horizon", "9")):
+        status, _, err = run("fit", "book.txt", *options, *extra_options)
         assert status == 2
-        assert f"A language is learnt from a whole text: {option[0][2:]} means nothing there" in err
+        assert f"A language is learnt from a whole text: {extra_options[0][2:]} means nothing there" in err
     (tmp_path / "letter.txt").write_text("I")
     assert "is too short: there is no token that follows another" in run("evaluate", "book.rosenblatt", "letter.txt")[2]
     status, _, err = run("predict", "book.rosenblatt", "book.txt")
     assert status == 2
     assert "Use rosenblatt generate" in err
     (tmp_path / "short.txt").write_text("x")
-    assert "too few to learn from" in run("fit", "short.txt", *how)[2]
+    assert "too few to learn from" in run("fit", "short.txt", *options)[2]
 
 
 @pytest.mark.torch
 def test_a_text_whose_last_piece_is_no_row_is_learnt_in_the_tokens_of_its_rows(run, tmp_path):
     (tmp_path / "book.txt").write_text("abaqabab" + "abababab" * 6 + "q")
     (tmp_path / "more.txt").write_text("abaqabab")
-    how = ("--task", "language", "--max-length", "8", "--test", "more.txt", "--validation", "more.txt", *RNN)
-    assert run("fit", "book.txt", "--kind", "rnn", *how)[0] == 0
+    options = ("--task", "language", "--max-length", "8", "--test", "more.txt", "--validation", "more.txt", *RNN)
+    assert run("fit", "book.txt", "--kind", "rnn", *options)[0] == 0
     model = load_model("book.rosenblatt")
-    assert model.encoder.perceived[0].vocabulary.tokens == model.target.labels[1:] == ("a", "b")
+    assert model.encoder.media_encodings[0].vocabulary.tokens == model.target.labels[1:] == ("a", "b")
 
 
 @pytest.mark.slow
@@ -349,11 +365,22 @@ def test_a_text_whose_last_piece_is_no_row_is_learnt_in_the_tokens_of_its_rows(r
 @pytest.mark.parametrize("tokens", ["words", "subwords"])
 def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
     (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times, said the king. " * 40)
-    how = ("--task", "language", "--tokens", tokens, "--max-length", "16", "--learning-rate", "0.03", "--epochs", "30")
-    status, _, err = run("fit", "book.txt", "--kind", "rnn", *how, "--recurrent-width", "24")
+    options = (
+        "--task",
+        "language",
+        "--tokens",
+        tokens,
+        "--max-length",
+        "16",
+        "--learning-rate",
+        "0.03",
+        "--epochs",
+        "30",
+    )
+    status, _, err = run("fit", "book.txt", "--kind", "rnn", *options, "--recurrent-width", "24")
     assert (status, err) == (0, "")
     model = load_model("book.rosenblatt")
-    assert model.encoder.perceived[0].vocabulary.tokens == model.target.labels[1:]
+    assert model.encoder.media_encodings[0].vocabulary.tokens == model.target.labels[1:]
     _, out, _ = run(
         "generate", "book.rosenblatt", "--prompt", "It was the best of", "--length", "6", "--temperature", "0"
     )
@@ -363,11 +390,25 @@ def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
 @pytest.mark.slow
 @pytest.mark.torch
 def test_characters_of_several_bytes_are_written_whole(run, tmp_path):
-    (tmp_path / "book.txt").write_text("".join(chr(1024 + k % 256) for k in range(1500)))
-    how = ("--task", "language", "--tokens", "subwords", "--vocabulary", "256", "--max-length", "16", "--epochs", "8")
-    assert run("fit", "book.txt", "--kind", "rnn", *how, "--recurrent-width", "24", "--learning-rate", "0.03")[0] == 0
-    whole = "".join(pieces := list(written(load_model("book.rosenblatt"), "", 60, 0.8, None, 1.0, 0)))
-    assert whole.isprintable()
+    book = "".join(chr(1024 + k % 256) for k in range(1500))
+    (tmp_path / "book.txt").write_text(book)
+    options = (
+        "--task",
+        "language",
+        "--tokens",
+        "subwords",
+        "--max-vocabulary",
+        "256",
+        "--max-length",
+        "16",
+        "--epochs",
+        "8",
+    )
+    assert (
+        run("fit", "book.txt", "--kind", "rnn", *options, "--recurrent-width", "24", "--learning-rate", "0.03")[0] == 0
+    )
+    text = "".join(pieces := list(generate_text(load_model("book.rosenblatt"), "", 60, 0.8, None, 1.0, 0)))
+    assert len(set(text) & set(book)) > 5
     assert not any(piece.endswith("\ufffd") for piece in pieces[:-1])
 
 
@@ -383,12 +424,12 @@ def test_generate_refuses_models_of_other_tasks(run, names):
 @pytest.mark.slow
 @pytest.mark.torch
 def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatch):
-    monkeypatch.setattr("rosenblatt.training.torch.engine.precision_of_cpu", lambda: "mixed")
+    monkeypatch.setattr("rosenblatt.training.torch.engine.fastest_cpu_precision", lambda: "mixed")
     monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 2)
     assert run("fit", "photos", "--kind", "cnn", *CNN)[0] == 0
-    monkeypatch.setattr("rosenblatt.training.torch.engine.precision_of_cpu", lambda: "float32")
+    monkeypatch.setattr("rosenblatt.training.torch.engine.fastest_cpu_precision", lambda: "float32")
     monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 1)
-    (first,) = find_runs(Store(url_of(None)))
+    (first,) = find_runs(Store(store_url(None)))
     status, out, _ = run("runs", "reproduce", first["id"], "--json")
     assert status == 0
     assert json.loads(out)["verdict"] == "identical"
@@ -397,17 +438,29 @@ def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatc
 @pytest.mark.slow
 @pytest.mark.torch
 def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
-    how = ("--trials", "4", "--folds", "2", "--epochs", "4", "--deterministic", "--recurrent-width", "6", "--seed", "2")
-    status, out, err = run("fit", "names", "--kind", "rnn", *how, "--checkpoint", "state")
+    options = (
+        "--trials",
+        "4",
+        "--folds",
+        "2",
+        "--epochs",
+        "4",
+        "--deterministic",
+        "--recurrent-width",
+        "6",
+        "--seed",
+        "2",
+    )
+    status, out, err = run("fit", "names", "--kind", "rnn", *options, "--checkpoint", "state")
     assert (status, err) == (0, "")
     first = load_model("names.rosenblatt")
     assert "search: 4 trials" in out
-    assert len([run for run in find_runs(Store(url_of(None))) if run["kind"] == "trial"]) == 4
-    status, out, _ = run("fit", "names", "--kind", "rnn", *how, "--checkpoint", "state")
+    assert len([run for run in find_runs(Store(store_url(None))) if run["kind"] == "trial"]) == 4
+    status, out, _ = run("fit", "names", "--kind", "rnn", *options, "--checkpoint", "state")
     assert "going on from state: 4 trials" in out
-    again = load_model("names.rosenblatt")
-    for ours, theirs in zip(again.networks, first.networks, strict=True):
-        np.testing.assert_array_equal(ours.theta, theirs.theta)
+    second = load_model("names.rosenblatt")
+    for network, first_network in zip(second.networks, first.networks, strict=True):
+        np.testing.assert_array_equal(network.theta, first_network.theta)
 
 
 @pytest.mark.slow
@@ -415,15 +468,15 @@ def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
 def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_path, monkeypatch):
     from rosenblatt.training.torch import lanes as torch_lanes
 
-    seen, whole = [], torch_lanes.Lanes.epoch
+    lane_counts, original_epoch = [], torch_lanes.LaneStack.train_epoch
 
     def epoch(self, stop):
-        seen.append((len(self.members), sum(member is not None for member in self.members)))
-        return whole(self, stop)
+        lane_counts.append((len(self.members), sum(member is not None for member in self.members)))
+        return original_epoch(self, stop)
 
-    monkeypatch.setattr(torch_lanes.Lanes, "epoch", epoch)
-    monkeypatch.setattr(coordinator.Search, "new_crew", lambda self: device_workers.LaneCrew("cpu"))
-    how = (
+    monkeypatch.setattr(torch_lanes.LaneStack, "train_epoch", epoch)
+    monkeypatch.setattr(coordinator.SearchCoordinator, "start_workers", lambda self: device_workers.DeviceWorker("cpu"))
+    options = (
         "--trials",
         "6",
         "--folds",
@@ -432,17 +485,17 @@ def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_
         "4",
         "--recurrent-width",
         "6",
-        "--cell",
+        "--rnn-cell",
         "gru",
         "--config",
         "space.toml",
     )
     (tmp_path / "space.toml").write_text("[space]\nlearning_rate = { log_uniform = [1e-3, 1e-1] }\n")
-    status, out, err = run("fit", "names", "--kind", "rnn", *how)
+    status, out, err = run("fit", "names", "--kind", "rnn", *options)
     assert (status, err) == (0, "")
     assert "search: 6 trials" in out
-    assert max(lanes for lanes, _ in seen) <= 12  # a network for each of two folds of six trials
-    assert max(held for _, held in seen) >= 4
+    assert max(lanes for lanes, _ in lane_counts) <= 12  # a network for each of two folds of six trials
+    assert max(active for _, active in lane_counts) >= 4
 
 
 @pytest.mark.torch

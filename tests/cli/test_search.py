@@ -13,11 +13,11 @@ import pytest
 
 from rosenblatt.inspection.report import Report
 from rosenblatt.models.model_file import load_model
-from rosenblatt.tuning.coordinator import Progress
+from rosenblatt.tuning.coordinator import SearchProgress
 from tests.cli.test_models import folder  # noqa: F401 - a fixture
 from tests.waiting import wait_until
 
-FAST = ["--epochs", "6", "--hidden-sizes", "8", "--numbers", "standard", "--folds", "2", "--repeats", "1"]
+FAST = ["--epochs", "6", "--hidden-sizes", "8", "--numeric-encoding", "standard", "--folds", "2", "--repeats", "1"]
 SPACE = """
 [training]
 epochs = 6
@@ -34,9 +34,9 @@ learning_rate = { log_uniform = [1e-3, 1e-1] }
 def test_a_search_shows_its_trials_what_mattered_and_both_test_scores(run, folder):  # noqa: F811
     status, out, _ = run("fit", "people.csv", "-t", "rich", "--trials", "12", "--report", "r.html", *FAST)
     assert status == 0
-    for words in ("search: 12 trials in", "network-steps/s, cores busy", "validation loss", "share in the model",
+    for text in ("search: 12 trials in", "network-steps/s, cores busy", "validation loss", "share in the model",
                   "learning_rate", "importance", "trials: people.trials.jsonl", "majority class"):  # fmt: skip
-        assert words in out, words
+        assert text in out, text
     assert re.search(r"it is too good by\s+about", out)
     records = [json.loads(line) for line in (folder / "people.trials.jsonl").read_text().splitlines()]
     assert [record["number"] for record in records] == list(range(12))
@@ -53,24 +53,24 @@ def test_a_search_shows_its_trials_what_mattered_and_both_test_scores(run, folde
 
 
 def test_an_ensemble_predicts_the_weighted_mean_of_its_trials(run, folder, people):  # noqa: F811
-    words = ["--trials", "16", "--stopping", "none", "--deterministic", "--epochs", "12", *FAST[2:]]
-    assert run("fit", "people.csv", "-t", "noise", *words, "--sampler", "random")[0] == 0
+    options = ["--trials", "16", "--stopping", "none", "--deterministic", "--epochs", "12", *FAST[2:]]
+    assert run("fit", "people.csv", "-t", "noise", *options, "--sampler", "random")[0] == 0
     model = load_model("people.rosenblatt")
     assert len(model.trials) > 1
     typed = model.schema.read(people)
-    parts = [trial.weight * x for trial, x in zip(model.trials, _said(model, typed), strict=True)]
-    np.testing.assert_allclose(model.decoded(people), sum(parts), rtol=1e-12)
+    parts = [trial.weight * x for trial, x in zip(model.trials, _predict_trials(model, typed), strict=True)]
+    np.testing.assert_allclose(model.predict_raw(people), sum(parts), rtol=1e-12)
     assert [trial.weight for trial in model.trials] == sorted((t.weight for t in model.trials), reverse=True)
-    assert Report.of_estimator  # the page is tested above
+    assert Report.from_estimator  # the page is tested above
 
 
-def _said(model, typed):
-    from rosenblatt.training.rows import Rows
+def _predict_trials(model, typed):
+    from rosenblatt.training.rows import DenseRows
 
-    nothing = np.empty((0, 1), np.float32)
+    empty = np.empty((0, 1), np.float32)
     return [
-        t.decoded(Rows(x, nothing, nothing[:, 0]), len(x))
-        for t, x in zip(model.trials, model.encoded(typed), strict=True)
+        t.predict_encoded(DenseRows(x, empty, empty[:, 0]), len(x))
+        for t, x in zip(model.trials, model.encode(typed), strict=True)
     ]
 
 
@@ -80,13 +80,13 @@ def test_a_space_of_ones_own_in_toml(run, folder):  # noqa: F811
     assert status == 0
     result = json.loads(out)
     assert result["search"]["trials"]["proposed"] == 5
-    assert set(result["search"]["best"]["values"]) == {"hidden_sizes", "learning_rate"}
+    assert set(result["search"]["best"]["params"]) == {"hidden_sizes", "learning_rate"}
     assert result["trials"] == "people.trials.jsonl"
     assert result["scores"]["accuracy"]["model"] > 0.5
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--trials", "0"], "trials must be"),
         (["--minutes", "-1"], "minutes must be"),
@@ -104,11 +104,11 @@ def test_a_space_of_ones_own_in_toml(run, folder):  # noqa: F811
         (["--trials", "3", "--checkpoint", "people.csv"], "names a folder, but 'people.csv' is a file"),
     ],
 )
-def test_bad_input_is_one_sentence_and_changes_no_file(run, folder, words, message):  # noqa: F811
+def test_bad_input_is_one_sentence_and_changes_no_file(run, folder, arguments, message):  # noqa: F811
     (folder / "bad.toml").write_text("[space]\nlearning_rate = { log_uniform = [1, 0.1] }\n")
     (folder / "unknown.toml").write_text("[space]\ndroput = { uniform = [0, 0.1] }\n")
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    status, _, error = run("fit", "people.csv", "-t", "rich", *words)
+    status, _, error = run("fit", "people.csv", "-t", "rich", *arguments)
     assert status == 2
     assert message in error.replace("\n", " ")
     assert len(error.strip().splitlines()) == 1
@@ -117,8 +117,8 @@ def test_bad_input_is_one_sentence_and_changes_no_file(run, folder, words, messa
 
 def test_where_all_trials_diverge_the_status_is_1_and_the_records_are_kept(run, folder):  # noqa: F811
     (folder / "wild.toml").write_text("[space]\nlearning_rate = { log_uniform = [900, 1000] }\n")
-    words = ["--config", "wild.toml", "--trials", "3", "--clip-norm", "0", "--optimizer", "sgd", *FAST]
-    status, _, error = run("fit", "people.csv", "-t", "rich", *words, "--epochs", "40", "--hidden-sizes", "32,32")
+    options = ["--config", "wild.toml", "--trials", "3", "--clip-norm", "0", "--optimizer", "sgd", *FAST]
+    status, _, error = run("fit", "people.csv", "-t", "rich", *options, "--epochs", "40", "--hidden-sizes", "32,32")
     assert status == 1
     assert "All 3 trials ended in numbers that are not finite" in error
     assert "learning_rate" in error
@@ -149,38 +149,38 @@ def test_rows_of_a_group_and_rows_in_time_are_split_as_asked(run, folder, people
     assert "for the test" in out
 
 
-def _started(folder, *words, **environment):  # noqa: F811
+def _start_fit(folder, *arguments, **environment):  # noqa: F811
     return subprocess.Popen(
-        [sys.executable, "-m", "rosenblatt", "fit", "people.csv", "-t", "rich", *words],
+        [sys.executable, "-m", "rosenblatt", "fit", "people.csv", "-t", "rich", *arguments],
         cwd=folder, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
-    process = _started(folder, "--minutes", "2", *FAST[2:], "--epochs", "100", "--checkpoint", "state")
+    process = _start_fit(folder, "--minutes", "2", *FAST[2:], "--epochs", "100", "--checkpoint", "state")
     checkpoint = folder / "state" / "search.jsonl"  # written whenever trials have reached a rung
     wait_until(lambda: checkpoint.exists() or process.poll() is not None, description="the first rung")
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "stopped early: the best trials so far are kept" in out
-    assert load_model(folder / "people.rosenblatt").facts["interrupted"]
+    assert load_model(folder / "people.rosenblatt").metadata["interrupted"]
     before = len((folder / "people.trials.jsonl").read_text().splitlines())
     assert (folder / "state").exists()
-    again = _started(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "100", "--checkpoint", "state")
-    out, error = again.communicate(timeout=100)
-    assert again.returncode == 0, error
+    resumed = _start_fit(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "100", "--checkpoint", "state")
+    out, error = resumed.communicate(timeout=100)
+    assert resumed.returncode == 0, error
     assert f"going on from state: {before} trials" in out
 
 
 def test_the_live_view_tells_trials_score_speed_and_time_left(monkeypatch):
-    from rosenblatt.tuning.progress import in_lines
+    from rosenblatt.tuning.progress import format_progress
 
-    now = Progress(10, 2, 3, 1, 3, 1, 20, -0.25, 5000, 2.0, 7.0)
-    trials, speed = in_lines(now, "loss")
+    progress = SearchProgress(10, 2, 3, 1, 3, 1, 20, -0.25, 5000, 2.0, 7.0)
+    trials, speed = format_progress(progress, "loss")
     assert trials == "10 of 20 trials: 2 running, 3 paused, 1 stopped, 3 finished, 1 diverged"
     assert speed == "best loss 0.25, 2,500 network-steps/s, 7 s left"
-    assert in_lines(now, "roc_auc")[1].startswith("best roc_auc -0.25")
-    nothing = Progress(0, 0, 0, 0, 0, 0, None, float("-inf"), 0, 0.0, None)
-    assert in_lines(nothing, "loss") == ("compiling the engine, once an installation", "0 network-steps/s")
+    assert format_progress(progress, "roc_auc")[1].startswith("best roc_auc -0.25")
+    empty = SearchProgress(0, 0, 0, 0, 0, 0, None, float("-inf"), 0, 0.0, None)
+    assert format_progress(empty, "loss") == ("compiling the engine, once an installation", "0 network-steps/s")

@@ -71,9 +71,9 @@ def test_takes_frames_with_categories_and_missing_values(table, kind):
 
 def test_frames_of_all_kinds_give_the_same_network(table):
     X, y = table
-    theirs = MLPClassifier(**FAST).fit(pd.DataFrame(X.to_dict(as_series=False)), y)
-    ours = MLPClassifier(**FAST).fit(X, y)
-    np.testing.assert_array_equal(theirs.predict_proba(X), ours.predict_proba(X))
+    from_pandas = MLPClassifier(**FAST).fit(pd.DataFrame(X.to_dict(as_series=False)), y)
+    from_polars = MLPClassifier(**FAST).fit(X, y)
+    np.testing.assert_array_equal(from_pandas.predict_proba(X), from_polars.predict_proba(X))
 
 
 def test_works_in_a_pipeline_a_search_and_with_set_output(table):
@@ -124,10 +124,10 @@ def test_several_values_at_once():
 
 
 def test_a_validation_set_of_ones_own_is_used_and_spares_no_rows():
-    wrong = (IRIS[::3], (SPECIES[::3] + 1) % 3)
-    model = MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=wrong)
-    right = MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=(IRIS[::3], SPECIES[::3]))
-    epochs = [[network.best_epoch for network in fitted.model_.networks] for fitted in (model, right)]
+    wrong_validation = (IRIS[::3], (SPECIES[::3] + 1) % 3)
+    model = MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=wrong_validation)
+    right_model = MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=(IRIS[::3], SPECIES[::3]))
+    epochs = [[network.best_epoch for network in fitted.model_.networks] for fitted in (model, right_model)]
     assert max(epochs[0]) < min(epochs[1])
     with pytest.raises(TableError, match="is not among the classes"):
         MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=(IRIS, SPECIES + 7))
@@ -161,49 +161,49 @@ def test_class_balance_moves_probabilities_towards_equal_shares(classes, tmp_pat
     rng = np.random.default_rng(0)
     y = rng.choice(classes, 300, p=[0.7, 0.3] if classes == 2 else [0.7, 0.2, 0.1])
     X = y[:, None] + rng.normal(0, 1, (300, 1))
-    alone = FAST | {"members": 1}  # predictions of several are balanced each, and then averaged
-    plain, balanced = (MLPClassifier(**alone, class_balance=how_far).fit(X, y) for how_far in (0.0, 0.5))
-    shares = np.bincount(y) / len(y)
-    expected = plain.predict_proba(X) / shares**0.5
+    single = FAST | {"members": 1}  # predictions of several are balanced each, and then averaged
+    unadjusted, adjusted = (MLPClassifier(**single, logit_adjustment=strength).fit(X, y) for strength in (0.0, 0.5))
+    fractions = np.bincount(y) / len(y)
+    expected = unadjusted.predict_proba(X) / fractions**0.5
     expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(balanced.predict_proba(X), expected)
-    np.testing.assert_array_equal(balanced.predict(X), balanced.predict_proba(X).argmax(axis=1))
-    assert (balanced.predict(X) == 0).sum() < (plain.predict(X) == 0).sum()
-    balanced.save(tmp_path / "m.rosenblatt")
+    np.testing.assert_allclose(adjusted.predict_proba(X), expected)
+    np.testing.assert_array_equal(adjusted.predict(X), adjusted.predict_proba(X).argmax(axis=1))
+    assert (adjusted.predict(X) == 0).sum() < (unadjusted.predict(X) == 0).sum()
+    adjusted.save(tmp_path / "m.rosenblatt")
     loaded = MLPClassifier.load(tmp_path / "m.rosenblatt")
-    np.testing.assert_array_equal(loaded.predict_proba(X), balanced.predict_proba(X))
-    with pytest.raises(SpecError, match="class_balance is for probabilities of classes"):
-        MLPClassifier(**FAST, class_balance=0.5, loss="hinge").fit(X, y)
+    np.testing.assert_array_equal(loaded.predict_proba(X), adjusted.predict_proba(X))
+    with pytest.raises(SpecError, match="logit_adjustment is for probabilities of classes"):
+        MLPClassifier(**FAST, logit_adjustment=0.5, loss="hinge").fit(X, y)
 
 
 def test_class_weight_moves_predictions_to_the_heavy_class():
     X, y = load_breast_cancer(return_X_y=True)
-    light, heavy = (MLPClassifier(**FAST, class_weight={0: w, 1: 1}).fit(X, y) for w in (1, 30))
-    assert (heavy.predict(X) == 0).sum() > (light.predict(X) == 0).sum()
+    light_weight, heavy_weight = (MLPClassifier(**FAST, class_weight={0: w, 1: 1}).fit(X, y) for w in (1, 30))
+    assert (heavy_weight.predict(X) == 0).sum() > (light_weight.predict(X) == 0).sum()
 
 
 def test_rows_of_weight_0_are_left_out_exactly():
     weight = np.arange(150) % 3 > 0
-    kept = MLPClassifier(**FAST).fit(IRIS[weight], SPECIES[weight])
-    weighed = MLPClassifier(**FAST).fit(IRIS, SPECIES, sample_weight=weight.astype(float))
-    np.testing.assert_array_equal(kept.predict_proba(IRIS), weighed.predict_proba(IRIS))
+    filtered = MLPClassifier(**FAST).fit(IRIS[weight], SPECIES[weight])
+    weighted = MLPClassifier(**FAST).fit(IRIS, SPECIES, sample_weight=weight.astype(float))
+    np.testing.assert_array_equal(filtered.predict_proba(IRIS), weighted.predict_proba(IRIS))
     with pytest.raises(ValueError, match="at least one non-zero"):
         MLPClassifier(**FAST).fit(IRIS, SPECIES, sample_weight=np.zeros(150))
 
 
 def test_partial_fit_learns_a_stream():
     rng = np.random.default_rng(0)
-    model, slope, unit = MLPClassifier(**FAST), MLPRegressor(**FAST), Perceptron()
+    classifier, regressor, perceptron = MLPClassifier(**FAST), MLPRegressor(**FAST), Perceptron()
     for _ in range(30):
         rows = rng.permutation(150)[:50]
-        model.partial_fit(IRIS[rows], SPECIES[rows], classes=[0, 1, 2])
-        unit.partial_fit(IRIS[rows], SPECIES[rows], classes=[0, 1, 2])
-        slope.partial_fit(IRIS[rows, :3], IRIS[rows, 3])
-    assert model.score(IRIS, SPECIES) > 0.9
-    assert unit.score(IRIS, SPECIES) > 0.8
-    assert slope.score(IRIS[:, :3], IRIS[:, 3]) > 0.8
+        classifier.partial_fit(IRIS[rows], SPECIES[rows], classes=[0, 1, 2])
+        perceptron.partial_fit(IRIS[rows], SPECIES[rows], classes=[0, 1, 2])
+        regressor.partial_fit(IRIS[rows, :3], IRIS[rows, 3])
+    assert classifier.score(IRIS, SPECIES) > 0.9
+    assert perceptron.score(IRIS, SPECIES) > 0.8
+    assert regressor.score(IRIS[:, :3], IRIS[:, 3]) > 0.8
     with pytest.raises(TableError, match="is not among the classes"):
-        model.partial_fit(IRIS[:3], [7, 7, 7])
+        classifier.partial_fit(IRIS[:3], [7, 7, 7])
 
 
 def test_fit_after_partial_fit_starts_anew():
@@ -228,9 +228,9 @@ def test_saved_and_loaded_estimators_predict_the_same_to_the_last_bit(tmp_path, 
     X, y = table
     model = cls(epochs=5, random_state=3).fit(X, y)
     model.save(tmp_path / "m.rosenblatt")
-    again = cls.load(tmp_path / "m.rosenblatt")
-    np.testing.assert_array_equal(again.predict(X), model.predict(X))
-    assert again.get_params() == model.get_params()
+    loaded = cls.load(tmp_path / "m.rosenblatt")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.get_params() == model.get_params()
     with pytest.raises(TableError, match="not a MLPRegressor"):
         MLPRegressor.load(tmp_path / "m.rosenblatt")
 
@@ -291,7 +291,7 @@ def test_ctrl_c_leaves_a_fitted_estimator_with_the_best_epochs_so_far():
 
 def test_the_perceptron_has_the_weights_it_learnt():
     X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), [0, 0, 0, 1]
-    model = Perceptron(numbers="none").fit(X, y)
+    model = Perceptron(numeric_encoding="none").fit(X, y)
     np.testing.assert_allclose(model.decision_function(X), (X @ model.coef_.T + model.intercept_)[:, 0], rtol=1e-6)
     assert model.coef_.shape == (1, 2)
     assert not hasattr(model, "predict_proba")
@@ -367,17 +367,19 @@ def test_sparse_rows_are_learnt_as_dense_ones_and_saved(tmp_path):
     X = sparse.random(200, 50, 0.2, format="csr", random_state=0)
     y = np.where(X @ rng.normal(size=50) > 0, "up", "down")
     for rule in ("rosenblatt", "averaged", "voted", "passive_aggressive_1"):
-        ours = Perceptron(rule=rule, numbers="none", folds=4, members=2, epochs=5).fit(X, y)
-        dense = Perceptron(rule=rule, numbers="none", folds=4, members=2, epochs=5).fit(X.toarray(), y)
-        np.testing.assert_allclose(
-            ours.decision_function(X), dense.decision_function(X.toarray()), rtol=1e-3, atol=1e-3
+        sparse_model = Perceptron(perceptron_rule=rule, numeric_encoding="none", folds=4, members=2, epochs=5).fit(X, y)
+        dense_model = Perceptron(perceptron_rule=rule, numeric_encoding="none", folds=4, members=2, epochs=5).fit(
+            X.toarray(), y
         )
-        ours.save(tmp_path / "p.rosenblatt")
-        again = Perceptron.load(tmp_path / "p.rosenblatt")
-        np.testing.assert_array_equal(again.decision_function(X), ours.decision_function(X))
-        assert again.partial_fit(X, y).score(X, y) > 0.8
+        np.testing.assert_allclose(
+            sparse_model.decision_function(X), dense_model.decision_function(X.toarray()), rtol=1e-3, atol=1e-3
+        )
+        sparse_model.save(tmp_path / "p.rosenblatt")
+        loaded = Perceptron.load(tmp_path / "p.rosenblatt")
+        np.testing.assert_array_equal(loaded.decision_function(X), sparse_model.decision_function(X))
+        assert loaded.partial_fit(X, y).score(X, y) > 0.8
     with pytest.raises(SpecError, match="kernel perceptrons do not"):
-        Perceptron(rule="kernel").fit(X, y)
+        Perceptron(perceptron_rule="kernel").fit(X, y)
     with pytest.raises(TypeError, match=r"[Ss]parse"):
         MLPClassifier(**FAST).fit(X, y)
 
@@ -387,15 +389,15 @@ def test_an_array_is_learnt_as_the_same_table_is():
     X, y = rng.normal(3, 2, size=(120, 4)), rng.integers(0, 3, 120)
     array, frame = Perceptron(epochs=5).fit(X, y), Perceptron(epochs=5).fit(pd.DataFrame(X, columns=list("abcd")), y)
     np.testing.assert_allclose(array.coef_, frame.coef_, rtol=1e-4, atol=1e-5)
-    holes = X.copy()
-    holes[3, 1] = np.nan
-    assert len(array.predict(holes)) == 120
+    X_missing = X.copy()
+    X_missing[3, 1] = np.nan
+    assert len(array.predict(X_missing)) == 120
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_learns_and_goes_on(rule):
     X, y = make_blobs(150, centers=3, random_state=0, cluster_std=0.6)
-    perceptron = Perceptron(rule=rule, epochs=10, random_state=1).fit(X, y)
+    perceptron = Perceptron(perceptron_rule=rule, epochs=10, random_state=1).fit(X, y)
     assert perceptron.score(X, y) > 0.8
     perceptron.partial_fit(X[:75], y[:75]).partial_fit(X[75:], y[75:])
     assert perceptron.score(X, y) > 0.7
@@ -440,29 +442,29 @@ def test_other_losses_of_values_learn_them(loss):
 
 def test_a_rule_goes_on_until_it_learns_from_no_row():
     X, y = make_blobs(100, centers=2, random_state=0, cluster_std=0.5)
-    wide = Perceptron(rule="margin", margin=5, numbers="none", folds=1, epochs=500).fit(X, y)
-    assert (np.abs(wide.decision_function(X)) > 5).all()
-    assert wide.n_iter_ < 500
+    wide_margin = Perceptron(perceptron_rule="margin", margin=5, numeric_encoding="none", folds=1, epochs=500).fit(X, y)
+    assert (np.abs(wide_margin.decision_function(X)) > 5).all()
+    assert wide_margin.n_iter_ < 500
 
 
 @pytest.mark.parametrize("rule", ["adaline", "delta", "voted"])
 def test_units_that_learn_alone_are_validated_as_what_they_are(rule):
     X, y = load_iris(return_X_y=True)
-    scores = Perceptron(rule=rule, folds=5, epochs=5).fit(X, y).model_.networks[0].scores
+    scores = Perceptron(perceptron_rule=rule, folds=5, epochs=5).fit(X, y).model_.networks[0].scores
     assert max(scores) > -0.6
 
 
 def test_perceptrons_that_diverge_say_so():
     X, y = make_blobs(100, centers=2, random_state=0)
     with pytest.raises(DivergedError, match="not finite"):
-        Perceptron(rule="delta", learning_rate=50, folds=1, numbers="none").fit(X, y)
+        Perceptron(perceptron_rule="delta", learning_rate=50, folds=1, numeric_encoding="none").fit(X, y)
     with pytest.raises(TableError, match="NaN or infinite"):
         Perceptron().fit(sparse.csr_matrix(np.where(X.mean() < X, np.nan, X)), y)
 
 
 def test_a_batch_of_a_stream_that_cannot_be_learnt_leaves_what_was_learnt():
     X, y = load_iris(return_X_y=True)
-    mlp = MLPRegressor(**FAST | {"numbers": "none", "bins": "auto"}).fit(X, y)
+    mlp = MLPRegressor(**FAST | {"numeric_encoding": "none", "bins": "auto"}).fit(X, y)
     before = mlp.predict(X)
     with pytest.raises(DivergedError):
         mlp.partial_fit(X * 1e30, y)
@@ -473,9 +475,9 @@ def test_a_batch_of_a_stream_that_cannot_be_learnt_leaves_what_was_learnt():
 
 def test_rows_to_validate_on_may_be_of_another_form():
     X, y = load_iris(return_X_y=True)
-    holes = X.copy()
-    holes[::7, 0] = np.nan
-    for train, validation in ((X, holes), (holes, X)):
+    X_missing = X.copy()
+    X_missing[::7, 0] = np.nan
+    for train, validation in ((X, X_missing), (X_missing, X)):
         assert Perceptron(epochs=5).fit(train, y, validation=(validation, y)).score(X, y) > 0.6
     with pytest.raises(TableError, match="both be sparse, or neither"):
         Perceptron().fit(sparse.csr_matrix(X), y, validation=(X, y))
@@ -485,17 +487,17 @@ def test_columns_of_one_value_stay_out_of_a_standard_scaling():
     X, y = load_iris(return_X_y=True)
     constant = np.column_stack([X, np.full(150, 0.1)])
     perceptron = Perceptron(epochs=5).fit(constant, y)
-    moved = np.column_stack([X, np.full(150, 0.11)])
-    np.testing.assert_array_equal(perceptron.decision_function(moved), perceptron.decision_function(constant))
-    far = np.random.default_rng(0).normal(1000, 1, (200_000, 1)).astype(np.float32)
-    encoding = Perceptron(epochs=1).fit(far, np.arange(200_000) % 2).model_.encoder.encodings[0]
+    shifted = np.column_stack([X, np.full(150, 0.11)])
+    np.testing.assert_array_equal(perceptron.decision_function(shifted), perceptron.decision_function(constant))
+    large_values = np.random.default_rng(0).normal(1000, 1, (200_000, 1)).astype(np.float32)
+    encoding = Perceptron(epochs=1).fit(large_values, np.arange(200_000) % 2).model_.encoder.encodings[0]
     assert encoding.center == pytest.approx(1000, abs=0.1)
     assert encoding.scale == pytest.approx(1, rel=0.01)
 
 
 def test_averaged_parameters_go_on_from_what_was_learnt():
     X, y = load_iris(return_X_y=True)
-    mlp = MLPClassifier(averaging=0.99, **FAST).fit(X, y)
+    mlp = MLPClassifier(ema_decay=0.99, **FAST).fit(X, y)
     before = mlp.predict_proba(X)
     assert np.abs(mlp.partial_fit(X[:10], y[:10]).predict_proba(X) - before).max() < 0.1
 
@@ -503,10 +505,13 @@ def test_averaged_parameters_go_on_from_what_was_learnt():
 @pytest.mark.parametrize(
     ("hyperparameters", "message"),
     [
-        ({"rule": "passive_aggressive", "learning_rate": 5}, "finds the length of its steps itself"),
-        ({"rule": "adaline", "multiclass": "crammer_singer"}, "cannot be combined with multiclass crammer_singer"),
-        ({"batches": "stratified"}, "a perceptron learns row by row"),
-        ({"margin": 2}, "margin means something only with rule margin"),
+        ({"perceptron_rule": "passive_aggressive", "learning_rate": 5}, "finds the length of its steps itself"),
+        (
+            {"perceptron_rule": "adaline", "multiclass": "crammer_singer"},
+            "cannot be combined with multiclass crammer_singer",
+        ),
+        ({"batch_order": "stratified"}, "a perceptron learns row by row"),
+        ({"margin": 2}, "margin means something only with perceptron_rule margin"),
     ],
 )
 def test_hyperparameters_that_would_do_nothing_are_refused(hyperparameters, message):
@@ -518,11 +523,11 @@ def test_a_stream_of_single_rows_leaves_the_running_statistics_alone():
     X, y = load_iris(return_X_y=True)
     mlp = MLPClassifier(normalization="batch", **FAST).fit(X, y)
     network = mlp.model_.networks[0]
-    before = network.architecture.named(network.theta)[0, "variance"].copy()
+    before = network.architecture.parameters_by_name(network.theta)[0, "variance"].copy()
     for i in range(0, 150, 10):
         mlp.partial_fit(X[i : i + 1], y[i : i + 1])
     after = mlp.model_.networks[0]
-    np.testing.assert_array_equal(after.architecture.named(after.theta)[0, "variance"], before)
+    np.testing.assert_array_equal(after.architecture.parameters_by_name(after.theta)[0, "variance"], before)
 
 
 def test_a_batch_may_be_said_to_be_larger_than_any_table():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.base import clone
 
-from rosenblatt.data.media.columns import as_medium
+from rosenblatt.data.media.columns import to_media_column
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.estimators.cnn import CNNClassifier, CNNRegressor
 from rosenblatt.estimators.forecaster import RNNForecaster
@@ -23,7 +23,7 @@ TINY = {"channels": (4,), "block_layers": 1, "residual": False, **FAST}
 RNG = np.random.default_rng(0)
 
 
-def bright(n=60, size=(6, 5, 3)):
+def bright_images(n=60, size=(6, 5, 3)):
     """Images that are brighter above, or below."""
     X = RNG.integers(0, 100, (n, *size)).astype(np.uint8)
     top = RNG.random(n) < 0.5
@@ -33,8 +33,8 @@ def bright(n=60, size=(6, 5, 3)):
 
 
 def test_images_are_classified_whatever_form_they_come_in():
-    X, y = bright(200)
-    network = CNNClassifier(epochs=15, summary="flatten", cutout=0.0, crop=0.0, **TINY).fit(X, y)
+    X, y = bright_images(200)
+    network = CNNClassifier(epochs=15, global_pooling="flatten", cutout=0.0, crop=0.0, **TINY).fit(X, y)
     assert network.score(X, y) > 0.9
     assert network.classes_.tolist() == ["bottom", "top"]
     np.testing.assert_allclose(network.predict_proba(X[:4]).sum(axis=1), 1)
@@ -45,33 +45,35 @@ def test_images_are_classified_whatever_form_they_come_in():
 def test_batches_of_all_rows_are_learnt_from():
     rows = [np.ones((3, 1)), np.zeros((2, 1))] * 10
     network = RNNClassifier(batch_size="full", epochs=2, recurrent_width=4, members=1, folds=1).fit(rows, [0, 1] * 10)
-    assert network.model_.chosen["cores"] == 1
+    assert network.model_.resolved_spec["cores"] == 1
 
 
 def test_cores_are_shared_out_among_networks_and_recorded(monkeypatch):
-    X, y = bright(40)
+    X, y = bright_images(40)
     monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 2)
     wide = TINY | {"n_jobs": None, "channels": (16,), "epochs": 2}
-    alone = CNNClassifier(**wide).fit(X, y)
-    assert alone.model_.chosen["cores"] == 2
-    for others in ({"members": 2}, {"channels": (4,)}):
-        assert CNNClassifier(**wide | others).fit(X, y).model_.chosen["cores"] == 1
-    one = CNNClassifier(**wide, cores=1).fit(X, y)
+    all_cores = CNNClassifier(**wide).fit(X, y)
+    assert all_cores.model_.resolved_spec["cores"] == 2
+    for changes in ({"members": 2}, {"channels": (4,)}):
+        assert CNNClassifier(**wide | changes).fit(X, y).model_.resolved_spec["cores"] == 1
+    single_core = CNNClassifier(**wide, cores=1).fit(X, y)
     np.testing.assert_array_equal(
-        one.predict_proba(X), CNNClassifier(**wide | {"n_jobs": 1}).fit(X, y).predict_proba(X)
+        single_core.predict_proba(X), CNNClassifier(**wide | {"n_jobs": 1}).fit(X, y).predict_proba(X)
     )
-    np.testing.assert_allclose(one.predict_proba(X), alone.predict_proba(X), atol=1e-3)
+    np.testing.assert_allclose(single_core.predict_proba(X), all_cores.predict_proba(X), atol=1e-3)
 
 
 def test_grey_images_many_channels_and_values_are_learnt_from():
-    X, y = bright(40, (6, 5))
+    X, y = bright_images(40, (6, 5))
     assert set(CNNClassifier(epochs=1, **TINY).fit(X, y).predict(X)) <= {"top", "bottom"}
-    many = RNG.normal(size=(40, 6, 5, 7)).astype(np.float32)
-    assert CNNRegressor(epochs=1, **TINY).fit(many, many.mean(axis=(1, 2, 3))).predict(many).shape == (40,)
+    multichannel = RNG.normal(size=(40, 6, 5, 7)).astype(np.float32)
+    assert CNNRegressor(epochs=1, **TINY).fit(multichannel, multichannel.mean(axis=(1, 2, 3))).predict(
+        multichannel
+    ).shape == (40,)
 
 
 def test_paths_are_images_too(tmp_path):
-    X, y = bright(12)
+    X, y = bright_images(12)
     paths = [tmp_path / f"{k}.png" for k in range(12)]
     for path, image in zip(paths, X, strict=True):
         Image.fromarray(image).save(path)
@@ -87,7 +89,7 @@ def sequences(n=80):
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_sequences_of_unequal_length_are_classified(cell):
     X, y = sequences()
-    network = RNNClassifier(cell=cell, epochs=40, recurrent_width=8, learning_rate=0.02, **FAST).fit(X, y)
+    network = RNNClassifier(rnn_cell=cell, epochs=40, recurrent_width=8, learning_rate=0.02, **FAST).fit(X, y)
     assert network.score(X, y) > 0.85
     assert network.predict_proba([np.empty((0, 2)), np.ones((3000, 2))]).shape == (2, 2)
 
@@ -100,7 +102,7 @@ def test_texts_numbers_and_categories_are_joined():
     y = ["good" in text for text in texts]
     network = RNNClassifier(epochs=15, recurrent_width=8, learning_rate=0.02, **FAST).fit(frame, y)
     assert network.score(frame, y) == 1.0
-    assert network.model_.encoder.names == ["n", "label = a", "label = b"]
+    assert network.model_.encoder.feature_names == ["n", "label = a", "label = b"]
     assert RNNClassifier(epochs=1, recurrent_width=4, **FAST).fit(texts, y).predict(["unseen words ☃", ""]).shape == (
         2,
     )
@@ -122,7 +124,7 @@ def test_frames_of_pandas_hold_sequences_texts_and_categories():
 
 
 def test_frames_hold_images_by_path_and_by_content(tmp_path):
-    X, y = bright(12)
+    X, y = bright_images(12)
     paths = [str(tmp_path / f"{k}.png") for k in range(12)]
     for path, image in zip(paths, X, strict=True):
         Image.fromarray(image).save(path)
@@ -136,7 +138,7 @@ def test_frames_hold_images_by_path_and_by_content(tmp_path):
 def test_values_of_sequences_are_predicted():
     X, _ = sequences(120)
     y = np.array([row[:, 1].mean() for row in X])
-    network = RNNRegressor(epochs=40, recurrent_width=8, summary="mean", learning_rate=0.02, **FAST).fit(X, y)
+    network = RNNRegressor(epochs=40, recurrent_width=8, global_pooling="mean", learning_rate=0.02, **FAST).fit(X, y)
     assert network.score(X, y) > 0.7
 
 
@@ -159,17 +161,17 @@ def test_long_rows_keep_their_tags_step_by_step(tmp_path):
     assert network.score(X[-2:], y[-2:]) > 0.95
     assert network.predict([np.zeros((150, 1))])[0].shape == (150,)
     network.save(tmp_path / "tags.rosenblatt")
-    again = RNNTagger.load(tmp_path / "tags.rosenblatt")
-    np.testing.assert_array_equal(again.predict(X[-1:])[0], network.predict(X[-1:])[0])
-    for other in (RNNClassifier, RNNRegressor):
-        with pytest.raises(TableError, match=f"holds a rnn for tagging, not a {other.__name__}"):
-            other.load(tmp_path / "tags.rosenblatt")
+    loaded = RNNTagger.load(tmp_path / "tags.rosenblatt")
+    np.testing.assert_array_equal(loaded.predict(X[-1:])[0], network.predict(X[-1:])[0])
+    for estimator in (RNNClassifier, RNNRegressor):
+        with pytest.raises(TableError, match=f"holds a rnn for tagging, not a {estimator.__name__}"):
+            estimator.load(tmp_path / "tags.rosenblatt")
 
 
 def test_texts_are_cut_so_that_each_token_has_its_tag():
     texts, tags = ["the cat sat", "a dog"] * 20, [["D", "N", "V"], ["D", "N"]] * 20
     network = RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags)
-    assert network.model_.chosen["tokens"] == "words"
+    assert network.model_.resolved_spec["tokens"] == "words"
     assert [len(row) for row in network.predict(["the cat", "dog"])] == [2, 1]
     with pytest.raises(TableError, match=r"Row 2 has 2 tags, but 3 words \('a dog!'\)\. Give each step its tag"):
         network.fit(["the cat sat", "a dog!"] * 20, tags)
@@ -198,51 +200,55 @@ def test_series_are_forecast():
 
 
 def test_series_come_in_frames_with_or_without_times(tmp_path):
-    few = {"horizon": 2, "epochs": 2, "recurrent_width": 4, "random_state": 1, **FAST}
-    one, other = [float(step % 5) for step in range(40)], [float(step % 3) for step in range(30)]
-    of_columns = RNNForecaster(**few).fit(pd.DataFrame({"a": one, "b": one}))
-    np.testing.assert_array_equal(RNNForecaster(**few).fit([one, one]).predict(), of_columns.predict())
-    of_series = RNNForecaster(**few).fit(pd.Series(one))
-    np.testing.assert_array_equal(of_series.predict(), RNNForecaster(**few).fit(np.array(one)).predict())
-    of_series.save(tmp_path / "s.rosenblatt")
-    loaded = clone(RNNForecaster.load(tmp_path / "s.rosenblatt")).fit(one)
-    np.testing.assert_array_equal(loaded.predict(), of_series.predict())
+    config = {"horizon": 2, "epochs": 2, "recurrent_width": 4, "random_state": 1, **FAST}
+    first_series, second_series = [float(step % 5) for step in range(40)], [float(step % 3) for step in range(30)]
+    column_forecaster = RNNForecaster(**config).fit(pd.DataFrame({"a": first_series, "b": first_series}))
+    np.testing.assert_array_equal(
+        RNNForecaster(**config).fit([first_series, first_series]).predict(), column_forecaster.predict()
+    )
+    series_forecaster = RNNForecaster(**config).fit(pd.Series(first_series))
+    np.testing.assert_array_equal(
+        series_forecaster.predict(), RNNForecaster(**config).fit(np.array(first_series)).predict()
+    )
+    series_forecaster.save(tmp_path / "s.rosenblatt")
+    loaded = clone(RNNForecaster.load(tmp_path / "s.rosenblatt")).fit(first_series)
+    np.testing.assert_array_equal(loaded.predict(), series_forecaster.predict())
     days = pd.date_range("2024-01-01", periods=40).to_list()
     table = pd.DataFrame(
         {
             "day": days + days[:32],
             "shop": ["x"] * 40 + ["y"] * 32,
-            "sold": [*one, *other, None, None],
+            "sold": [*first_series, *second_series, None, None],
             "open": [True, False] * 36,
         }
     )
-    known = RNNForecaster(time="day", series="shop", known=("open",), **few).fit(table[:-2], "sold")
+    forecaster = RNNForecaster(time="day", series="shop", known_covariates=("open",), **config).fit(table[:-2], "sold")
     with pytest.raises(TableError, match="'open' is known in advance, but series 'x' has only 0 of 2 rows"):
-        known.predict()
-    ahead = table[40:]
-    assert known.predict(ahead).shape == (1, 2)
-    known.save(tmp_path / "m.rosenblatt")
-    again = RNNForecaster.load(tmp_path / "m.rosenblatt")
-    assert again.known == ("open",)
-    np.testing.assert_array_equal(again.predict(ahead), known.predict(ahead))
-    assert again.score(table) == known.score(table)
+        forecaster.predict()
+    future_rows = table[40:]
+    assert forecaster.predict(future_rows).shape == (1, 2)
+    forecaster.save(tmp_path / "m.rosenblatt")
+    restored = RNNForecaster.load(tmp_path / "m.rosenblatt")
+    assert restored.known_covariates == ("open",)
+    np.testing.assert_array_equal(restored.predict(future_rows), forecaster.predict(future_rows))
+    assert restored.score(table) == forecaster.score(table)
     with pytest.raises(TableError, match="not in the file"):
-        again.predict()
+        restored.predict()
     with pytest.raises(TableError, match="X must be a frame and y the name of its column"):
-        known.fit(table)
+        forecaster.fit(table)
 
 
 def test_forecasts_are_scored_as_r2_and_choose_epochs_by_the_scorer_asked_for():
     series = [float(step % 4) for step in range(60)]
-    few = {"horizon": 2, "epochs": 3, "recurrent_width": 4, **FAST}
-    network = RNNForecaster(scoring="neg_mean_absolute_error", **few).fit(series)
-    assert network.model_.chosen.training.scoring == "neg_mean_absolute_error"
+    config = {"horizon": 2, "epochs": 3, "recurrent_width": 4, **FAST}
+    network = RNNForecaster(scoring="neg_mean_absolute_error", **config).fit(series)
+    assert network.model_.resolved_spec.training.scoring == "neg_mean_absolute_error"
     assert network.n_iter_ == 3
-    said = network.predict([series[:50]])
-    assert network.score([series[:50]], said) == 1
+    predictions = network.predict([series[:50]])
+    assert network.score([series[:50]], predictions) == 1
     assert -10 < network.score(series[:50], series[50:52]) < 1
     with pytest.raises(TableError, match="holds one value only"):
-        RNNForecaster(**few).fit([7.0] * 40)
+        RNNForecaster(**config).fit([7.0] * 40)
     with pytest.raises(TableError, match=r"Too short to go on from are the series '1'\. Leave them out"):
         network.predict([series, [1.0]])
 
@@ -250,16 +256,18 @@ def test_forecasts_are_scored_as_r2_and_choose_epochs_by_the_scorer_asked_for():
 def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
     X, y = sequences(40)
     network = RNNClassifier(epochs=2, recurrent_width=4, members=2, random_state=3)
-    ours, theirs = clone(network).fit(X, y), clone(network).set_params(n_jobs=1).fit(X, y)
-    np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(X))
-    ours.save(tmp_path / "m.rosenblatt")
-    np.testing.assert_array_equal(RNNClassifier.load(tmp_path / "m.rosenblatt").predict_proba(X), ours.predict_proba(X))
+    model, single_core = clone(network).fit(X, y), clone(network).set_params(n_jobs=1).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), single_core.predict_proba(X))
+    model.save(tmp_path / "m.rosenblatt")
+    np.testing.assert_array_equal(
+        RNNClassifier.load(tmp_path / "m.rosenblatt").predict_proba(X), model.predict_proba(X)
+    )
     with pytest.raises(TableError, match="not a CNNClassifier"):
         CNNClassifier.load(tmp_path / "m.rosenblatt")
 
 
 @pytest.mark.parametrize(
-    ("network", "X", "y", "why"),
+    ("network", "X", "y", "message"),
     [
         (CNNClassifier(**TINY), np.zeros((4, 5)), [0, 1, 0, 1], "images .* but its shape is"),
         (CNNClassifier(**TINY), np.zeros((4, 5, 5)), [0, 0, 0, 0], "one class only"),
@@ -278,50 +286,52 @@ def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_bad_input_is_refused_with_the_reason(network, X, y, why):
-    with pytest.raises(TableError, match=why):
+def test_bad_input_is_refused_with_the_reason(network, X, y, message):
+    with pytest.raises(TableError, match=message):
         network.fit(X, y)
 
 
 def test_images_to_validate_on_are_of_the_kind_of_those_to_learn_from(tmp_path):
-    X, y = bright(10)
+    X, y = bright_images(10)
     Image.fromarray(X[0]).save(tmp_path / "a.png")
     with pytest.raises(TableError, match="holds images to learn from, but paths of images to validate on"):
         CNNClassifier(**TINY).fit(X, y, validation=([str(tmp_path / "a.png")], y[:1]))
 
 
 def test_no_rows_are_predicted_as_none():
-    X, y = bright(20)
+    X, y = bright_images(20)
     network = CNNClassifier(epochs=1, **TINY).fit(X, y)
     assert network.model_.predict(network._frame(X, reset=False)[:0]).shape == (0,)
     for rows in (["ab", "b"] * 10, [np.ones((3, 2)), np.zeros((2, 2))] * 10):
-        of_steps = RNNClassifier(epochs=1, recurrent_width=4, **FAST).fit(rows, [0, 1] * 10)
-        assert of_steps.model_.predict(of_steps._frame(rows, reset=False)[:0]).shape == (0,)
+        sequence_network = RNNClassifier(epochs=1, recurrent_width=4, **FAST).fit(rows, [0, 1] * 10)
+        assert sequence_network.model_.predict(sequence_network._frame(rows, reset=False)[:0]).shape == (0,)
 
 
 def test_a_report_is_written_of_images_and_of_tags():
-    X, y = bright(20)
-    report = Report.of_estimator(CNNClassifier(epochs=1, **TINY).fit(X, y), X, y)
+    X, y = bright_images(20)
+    report = Report.from_estimator(CNNClassifier(epochs=1, **TINY).fit(X, y), X, y)
     assert report["Confusion matrix"]
     assert report.rows == 20
     rows, tags = [[1.0, -1.0], [2.0]] * 10, [["up", "down"], ["up"]] * 10
-    tagged = Report.of_estimator(RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(rows, tags), rows, tags)
+    tagged = Report.from_estimator(RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(rows, tags), rows, tags)
     assert tagged.rows == 30
     with pytest.raises(TableError, match="rosenblatt evaluate MODEL TABLE --report"):
-        Report.of_estimator(RNNForecaster(horizon=2, epochs=1, recurrent_width=4, **FAST).fit([1.0, 2.0] * 20), [], [])
+        Report.from_estimator(
+            RNNForecaster(horizon=2, epochs=1, recurrent_width=4, **FAST).fit([1.0, 2.0] * 20), [], []
+        )
 
 
 def test_hyperparameters_out_of_their_limits_and_of_other_kinds_are_refused():
-    X, y = bright(10)
+    X, y = bright_images(10)
     with pytest.raises(SpecError, match="kernel_size must be"):
         CNNClassifier(kernel_size=0).fit(X, y)
-    with pytest.raises(TypeError, match="no argument 'cell'"):
-        CNNClassifier(cell="gru")
-    with pytest.raises(TypeError, match="no argument 'damaged'"):  # estimators leave out no rows
-        CNNClassifier(damaged="skip")
-    texts, answers = ["some words", "other words"] * 5, [0, 1] * 5
-    frame = pl.DataFrame([as_medium(pl.Series("text", texts), "text")])
+    with pytest.raises(TypeError, match="no argument 'rnn_cell'"):
+        CNNClassifier(rnn_cell="gru")
+    with pytest.raises(TypeError, match="no argument 'on_damaged_images'"):  # estimators leave out no rows
+        CNNClassifier(on_damaged_images="skip")
+    texts, targets = ["some words", "other words"] * 5, [0, 1] * 5
+    frame = pl.DataFrame([to_media_column(pl.Series("text", texts), "text")])
     with pytest.raises(SpecError, match=r"rotate is for images, but the rows hold texts\. Leave it out"):
-        CNNClassifier(rotate=10).fit(frame, answers)
+        CNNClassifier(rotate=10).fit(frame, targets)
     with pytest.raises(SpecError, match="There is no device 'cuda:9'"):
         CNNClassifier(device="cuda:9", **TINY).fit(X, y)

@@ -19,7 +19,7 @@ from rosenblatt.models.model_file import load_model
 from rosenblatt.spec.dimensions import choice, integer, log_uniform
 
 X, Y = load_iris(return_X_y=True)
-FAST = MLPClassifier(epochs=12, numbers="standard")
+FAST = MLPClassifier(epochs=12, numeric_encoding="standard")
 SPACE = {"hidden_sizes": [(8,), (16, 8)], "learning_rate": log_uniform(1e-3, 1e-1)}
 
 
@@ -57,15 +57,15 @@ def test_the_best_estimator_predicts(search):
 
 
 def test_equal_seeds_give_equal_searches_and_others_do_not(search):
-    again, other = (PopulationSearchCV(FAST, SPACE, trials=9, cv=3, random_state=s).fit(X, Y) for s in (0, 1))
-    np.testing.assert_array_equal(again.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
-    np.testing.assert_array_equal(again.predict_proba(X), search.predict_proba(X))
-    assert other.best_params_ != search.best_params_
+    same_seed, other_seed = (PopulationSearchCV(FAST, SPACE, trials=9, cv=3, random_state=s).fit(X, Y) for s in (0, 1))
+    np.testing.assert_array_equal(same_seed.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(same_seed.predict_proba(X), search.predict_proba(X))
+    assert other_seed.best_params_ != search.best_params_
 
 
 def test_the_ensemble_can_be_what_predicts(search):
-    joined = PopulationSearchCV(FAST, SPACE, trials=9, cv=3, ensemble=True).fit(X, Y)
-    np.testing.assert_array_equal(joined.predict_proba(X), search.ensemble_.predict_proba(X))
+    ensemble_search = PopulationSearchCV(FAST, SPACE, trials=9, cv=3, ensemble=True).fit(X, Y)
+    np.testing.assert_array_equal(ensemble_search.predict_proba(X), search.ensemble_.predict_proba(X))
 
 
 def test_it_is_saved_as_one_model(search, tmp_path):
@@ -88,46 +88,46 @@ def test_distributions_of_scipy_are_taken():
         "dropout": stats.uniform(0.0, 0.5),
         "batch_size": stats.randint(8, 64),
     }
-    found = PopulationSearchCV(FAST, space, trials=4, cv=2).fit(X, Y).cv_results_["params"]
-    assert all(8 <= one["batch_size"] < 64 and 0 <= one["dropout"] <= 0.5 for one in found)
+    params = PopulationSearchCV(FAST, space, trials=4, cv=2).fit(X, Y).cv_results_["params"]
+    assert all(8 <= trial_params["batch_size"] < 64 and 0 <= trial_params["dropout"] <= 0.5 for trial_params in params)
     with pytest.raises(SpecError, match="distribution norm of scipy"):
         PopulationSearchCV(FAST, {"dropout": stats.norm(0, 1)}, trials=1).fit(X, Y)
 
 
 def test_numbers_of_numpy_are_taken(tmp_path):
     space = {"batch_size": list(np.array([16, 32])), "learning_rate": log_uniform(np.float64(1e-3), np.float64(1e-2))}
-    found = PopulationSearchCV(FAST, space, trials=2, cv=np.int64(2)).fit(X, Y)
-    found.save(tmp_path / "m.rosenblatt")
-    assert found.n_splits_ == 2
+    fitted = PopulationSearchCV(FAST, space, trials=2, cv=np.int64(2)).fit(X, Y)
+    fitted.save(tmp_path / "m.rosenblatt")
+    assert fitted.n_splits_ == 2
 
 
 def test_scoring_is_what_is_maximized():
     X2, y2 = X[Y > 0], Y[Y > 0]
-    found = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="roc_auc").fit(X2, y2)
-    assert 0.5 < found.best_score_ <= 1
-    loss = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="loss").fit(X2, y2)
-    assert loss.best_score_ < 0  # a negative loss
+    fitted = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="roc_auc").fit(X2, y2)
+    assert 0.5 < fitted.best_score_ <= 1
+    by_loss = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="loss").fit(X2, y2)
+    assert by_loss.best_score_ < 0  # a negative loss
 
 
 def test_splitters_pairs_and_groups_are_used():
     groups = np.arange(150) % 10
-    by_group = PopulationSearchCV(FAST, SPACE, trials=2, cv=GroupKFold(5)).fit(X, Y, groups=groups)
-    assert by_group.n_splits_ == 5
+    grouped = PopulationSearchCV(FAST, SPACE, trials=2, cv=GroupKFold(5)).fit(X, Y, groups=groups)
+    assert grouped.n_splits_ == 5
     pairs = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
     assert PopulationSearchCV(FAST, SPACE, trials=2, cv=pairs).fit(X, Y).n_splits_ == 1
     order = np.random.default_rng(0).permutation(150)
-    in_time = PopulationSearchCV(FAST, SPACE, trials=2, cv=TimeSeriesSplit(3)).fit(X[order], Y[order])
-    assert in_time.n_splits_ == 3
-    ours = PopulationSearchCV(FAST, SPACE, trials=2, cv=5).fit(X, Y, groups=groups)
-    assert ours.n_splits_ == 5
+    time_series = PopulationSearchCV(FAST, SPACE, trials=2, cv=TimeSeriesSplit(3)).fit(X[order], Y[order])
+    assert time_series.n_splits_ == 3
+    grouped_folds = PopulationSearchCV(FAST, SPACE, trials=2, cv=5).fit(X, Y, groups=groups)
+    assert grouped_folds.n_splits_ == 5
 
 
 def test_weights_of_zero_leave_rows_out_of_folds_of_ones_own():
     weight = np.ones(150)
     weight[:20] = 0
     pairs = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
-    found = PopulationSearchCV(FAST, SPACE, trials=2, cv=pairs).fit(X, Y, sample_weight=weight)
-    assert found.best_estimator_.model_.facts["rows"] == 130
+    fitted = PopulationSearchCV(FAST, SPACE, trials=2, cv=pairs).fit(X, Y, sample_weight=weight)
+    assert fitted.best_estimator_.model_.metadata["rows"] == 130
     with pytest.raises(TableError, match="without rows"):
         PopulationSearchCV(FAST, SPACE, trials=2, cv=[(np.arange(20), np.arange(20, 40))]).fit(X, Y, weight)
 
@@ -136,17 +136,19 @@ def test_regressors_and_perceptrons_are_searched():
     Xd, yd = load_diabetes(return_X_y=True)
     Xtrain, Xtest, ytrain, ytest = train_test_split(Xd, yd, random_state=0)
     space = {"hidden_sizes": [(16,), (32,)], "learning_rate": log_uniform(1e-3, 1e-1)}
-    found = PopulationSearchCV(MLPRegressor(epochs=30), space, trials=6, cv=3).fit(Xtrain, ytrain)
-    assert found.score(Xtest, ytest) > 0.2
-    assert found.best_score_ > 0.2
-    perceptrons = PopulationSearchCV(Perceptron(epochs=5), {"rule": ["rosenblatt", "averaged"]}, trials=2, cv=3)
+    fitted = PopulationSearchCV(MLPRegressor(epochs=30), space, trials=6, cv=3).fit(Xtrain, ytrain)
+    assert fitted.score(Xtest, ytest) > 0.2
+    assert fitted.best_score_ > 0.2
+    perceptrons = PopulationSearchCV(
+        Perceptron(epochs=5), {"perceptron_rule": ["rosenblatt", "averaged"]}, trials=2, cv=3
+    )
     assert perceptrons.fit(X, Y).decision_function(X).shape == (150, 3)
 
 
 def test_the_default_space_and_minutes():
-    found = PopulationSearchCV(MLPClassifier(epochs=5), trials=None, minutes=0.02, cv=2).fit(X, Y)
-    assert len(found.cv_results_["params"]) >= 1
-    assert found.predict(X).shape == (150,)
+    fitted = PopulationSearchCV(MLPClassifier(epochs=5), trials=None, minutes=0.02, cv=2).fit(X, Y)
+    assert len(fitted.cv_results_["params"]) >= 1
+    assert fitted.predict(X).shape == (150,)
 
 
 def test_the_study_is_optunas(search):

@@ -18,15 +18,15 @@ FAST = {"members": 2, "epochs": 5, "hidden_sizes": (16,), "bins": 8}
 
 
 def fitted(frame, targets, **changes):
-    return fit(Table(frame, "t.csv"), targets, Spec.of(**FAST | changes), say=lambda _: None)
+    return fit(Table(frame, "t.csv"), targets, Spec.from_hyperparameters(**FAST | changes), notify=lambda _: None)
 
 
 def titles(report):
-    return [picture.title for picture in report.pictures]
+    return [plot.title for plot in report.plots]
 
 
 def test_two_classes_are_pictured_whole(people):
-    report = Report.of(fitted(people, ["rich"]))
+    report = Report.from_fit(fitted(people, ["rich"]))
     assert titles(report) == [
         "Learning curves",
         "Confusion matrix",
@@ -39,56 +39,58 @@ def test_two_classes_are_pictured_whole(people):
 
 def test_a_perceptron_has_no_calibration(people):
     assert "Calibration" not in titles(
-        Report.of(fit(Table(people, "t"), ["rich"], Spec.of(kind="perceptron"), say=lambda _: None))
+        Report.from_fit(
+            fit(Table(people, "t"), ["rich"], Spec.from_hyperparameters(kind="perceptron"), notify=lambda _: None)
+        )
     )
 
 
 def test_values_have_residuals():
     X, y = load_diabetes(return_X_y=True)
-    report = Report.of_estimator(MLPRegressor(**FAST).fit(X[:300], y[:300]), X[300:], y[300:])
+    report = Report.from_estimator(MLPRegressor(**FAST).fit(X[:300], y[:300]), X[300:], y[300:])
     assert titles(report) == ["Learning curves", "Predictions and residuals", "Importance of columns", "The network"]
 
 
 def test_many_classes_and_labels_are_pictured():
     X, y = load_iris(return_X_y=True)
-    report = Report.of_estimator(MLPClassifier(**FAST).fit(X, y), X, y)
+    report = Report.from_estimator(MLPClassifier(**FAST).fit(X, y), X, y)
     assert "ROC" in titles(report)
     labels = pl.DataFrame(X).with_columns(pl.Series("a", y == 0), pl.Series("b", y == 1))
-    assert "Confusion matrix" not in titles(Report.of(fitted(labels, ["a", "b"])))
+    assert "Confusion matrix" not in titles(Report.from_fit(fitted(labels, ["a", "b"])))
 
 
 def test_the_page_is_one_file_that_needs_nothing_else(people, tmp_path):
-    report = Report.of(fitted(people, ["rich"]))
+    report = Report.from_fit(fitted(people, ["rich"]))
     report.save(tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)""", page)
-    assert page.count("<img") == len(report.pictures)
+    assert page.count("<img") == len(report.plots)
     assert report._repr_html_() == page
     assert report["ROC"]._repr_html_().startswith("<figure><img")
 
 
 def test_names_from_the_table_cannot_break_the_page(people):
-    odd = people.rename({"age": "<script>alert(1)</script>"})
-    assert "<script>" not in Report.of(fitted(odd, ["rich"])).to_html()
+    renamed = people.rename({"age": "<script>alert(1)</script>"})
+    assert "<script>" not in Report.from_fit(fitted(renamed, ["rich"])).to_html()
 
 
 def test_dollar_signs_in_names_are_dollar_signs(people):
     money = people.rename({"age": "$^$"}).with_columns(rich=pl.col("rich").replace({"yes": "$1^$", "no": "$0$"}))
-    Report.of(fitted(money, ["rich"])).to_html()
+    Report.from_fit(fitted(money, ["rich"])).to_html()
 
 
 def test_importance_tells_columns_apart_whose_names_begin_alike(people):
-    odd = people.rename({"noise": "age (day)"})
-    result = fitted(odd, ["rich"], epochs=30)
-    lost = permutation_importance(result.model, result.test, result.truth)
-    assert lost["age"].mean() > abs(lost["age (day)"].mean()) + 0.05
+    renamed = people.rename({"noise": "age (day)"})
+    result = fitted(renamed, ["rich"], epochs=30)
+    importances = permutation_importance(result.model, result.test, result.y_test)
+    assert importances["age"].mean() > abs(importances["age (day)"].mean()) + 0.05
 
 
 def test_importance_finds_the_columns_that_matter(people):
     result = fitted(people, ["rich"], epochs=30)
-    lost = permutation_importance(result.model, result.test, result.truth)
-    assert lost["age"].mean() > abs(lost["noise"].mean()) + 0.05
-    assert lost["age"].shape == (3,)
+    importances = permutation_importance(result.model, result.test, result.y_test)
+    assert importances["age"].mean() > abs(importances["noise"].mean()) + 0.05
+    assert importances["age"].shape == (3,)
 
 
 @pytest.mark.browser
@@ -96,7 +98,7 @@ def test_a_browser_shows_every_picture(people, tmp_path):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium on this machine: `scripts/install-system-packages` installs it")
-    report = Report.of(fitted(people, ["rich"]))
+    report = Report.from_fit(fitted(people, ["rich"]))
     report.save(tmp_path / "r.html")
     script = (
         "<script>addEventListener('load', () => { document.title = 'shown: ' + [...document.images].filter("
@@ -110,5 +112,5 @@ def test_a_browser_shows_every_picture(people, tmp_path):
         (tmp_path / "checked.html").as_uri(),
     ]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert f"<title>shown: {len(report.pictures)}</title>" in dom
+    assert f"<title>shown: {len(report.plots)}</title>" in dom
     assert np.isfinite(report.scores[0].model)

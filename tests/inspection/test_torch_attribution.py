@@ -8,15 +8,15 @@ pytest.importorskip("torch")
 
 
 from rosenblatt import CNNClassifier, RNNRegressor
-from rosenblatt.data.media.columns import steps_column
-from rosenblatt.data.media.images import as_cell
+from rosenblatt.data.media.columns import sequence_column
+from rosenblatt.data.media.images import encode_image
 from rosenblatt.errors import TableError
-from rosenblatt.inspection.torch_attribution import _parts, explain_row
+from rosenblatt.inspection.torch_attribution import _patch_slices, explain_row
 
 pytestmark = pytest.mark.torch
 
 RNG = np.random.default_rng(0)
-FEW = {"members": 2, "folds": 1, "n_jobs": 1, "random_state": 0}
+SMALL = {"members": 2, "folds": 1, "n_jobs": 1, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
@@ -24,64 +24,70 @@ def steps():
     """Two values of a sequence: its third step, and its last one; the model, and rows as it takes them."""
     X = RNG.normal(size=(120, 6)).astype(np.float32)
     y = np.column_stack([X[:, 2], 10 * X[:, 5]])
-    network = RNNRegressor(epochs=30, recurrent_width=12, dropout=0.0, learning_rate=0.02, **FEW).fit(X, y)
+    network = RNNRegressor(epochs=30, recurrent_width=12, dropout=0.0, learning_rate=0.02, **SMALL).fit(X, y)
     return network.model_, network._frame(X, reset=False)
 
 
 @pytest.mark.parametrize("method", ["gradients", "occlusion"])
 @pytest.mark.parametrize(("answer", "step"), [(None, 2), ("y0", 2), ("y1", 5)])
 def test_the_step_a_value_depends_on_is_found(steps, method, answer, step):
-    found = np.array([abs(explain_row(*steps, row, method, answer).heeds[0].values) for row in range(1, 30)])
-    assert found.mean(axis=0).argmax() == step
+    importances = np.array(
+        [abs(explain_row(*steps, row, method, answer).attributions[0].values) for row in range(1, 30)]
+    )
+    assert importances.mean(axis=0).argmax() == step
     assert explain_row(*steps, 1, method, answer).answer == (answer or "y0")
 
 
 def test_integrated_gradients_add_up_to_what_the_sum_gained(steps):
     model, frame = steps
-    mean = np.full((6, 1), model.encoder.perceived[0].center[0])
-    empty = pl.DataFrame([steps_column(frame.columns[0], [mean], 1)])
+    mean = np.full((6, 1), model.encoder.media_encodings[0].center[0])
+    empty = pl.DataFrame([sequence_column(frame.columns[0], [mean], 1)])
     for row in (1, 2, 3):
-        gained = (model.decoded(frame[row - 1 : row]) - model.decoded(empty))[0, 0]
-        gained /= model.target.scale[0]
-        assert explain_row(model, frame, row).heeds[0].values.sum() == pytest.approx(gained, rel=0.05, abs=0.02)
+        expected = (model.predict_raw(frame[row - 1 : row]) - model.predict_raw(empty))[0, 0]
+        expected /= model.target.scale[0]
+        assert explain_row(model, frame, row).attributions[0].values.sum() == pytest.approx(
+            expected, rel=0.05, abs=0.02
+        )
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def photos():
     """Images of 26 pixels, bright in their last columns or nowhere, beside texts that tell nothing."""
     X = RNG.integers(0, 60, (60, 26, 26, 3)).astype(np.uint8)
     bright = RNG.random(60) < 0.5
     X[bright, :, -6:] += 180
-    frame = pl.DataFrame([pl.Series("photo", [as_cell(x) for x in X]), pl.Series("words", ["a b", "b"] * 30)])
-    how = {"channels": (4,), "block_layers": 1, "image_size": 26, "flip": False, "crop": 0.0, "cutout": 0.0, **FEW}
-    network = CNNClassifier(epochs=6, learning_rate=0.02, **how).fit(frame, np.where(bright, "bright", "dark"))
+    frame = pl.DataFrame([pl.Series("photo", [encode_image(x) for x in X]), pl.Series("words", ["a b", "b"] * 30)])
+    config = {"channels": (4,), "block_layers": 1, "image_size": 26, "flip": False, "crop": 0.0, "cutout": 0.0, **SMALL}
+    network = CNNClassifier(epochs=6, learning_rate=0.02, **config).fit(frame, np.where(bright, "bright", "dark"))
     return network.model_, network._frame(frame, reset=False), int(bright.argmax()) + 1
 
 
 @pytest.mark.parametrize("method", ["gradients", "grad_cam", "occlusion"])
-def test_the_bright_part_of_an_image_is_found(pictures, method):
-    model, frame, row = pictures
-    explained = explain_row(model, frame, row, method)
-    assert explained.answer == "bright"
-    photo = explained.heeds[0]
+def test_the_bright_part_of_an_image_is_found(photos, method):
+    model, frame, row = photos
+    explanation = explain_row(model, frame, row, method)
+    assert explanation.answer == "bright"
+    photo = explanation.attributions[0]
     assert (photo.column, photo.kind, photo.values.shape) == ("photo", "image", (26, 26))
     assert photo.values[:, -6:].mean() > 2 * abs(photo.values[:, :-6].mean())
-    assert [heed.column for heed in explained.heeds[1:]] == ([] if method == "grad_cam" else ["words"])
+    assert [attribution.column for attribution in explanation.attributions[1:]] == (
+        [] if method == "grad_cam" else ["words"]
+    )
 
 
 def test_all_of_a_side_is_covered():
     for side in (1, 5, 24, 26, 31, 32, 97):
         covered = np.zeros(side, bool)
-        for part in _parts(side):
+        for part in _patch_slices(side):
             covered[part] = True
         assert covered.all()
-        assert {part.stop - part.start for part in _parts(side)} == {_parts(side)[0].stop}
+        assert {part.stop - part.start for part in _patch_slices(side)} == {_patch_slices(side)[0].stop}
 
 
-def test_what_cannot_be_explained_is_refused_with_the_reason(steps, pictures):
+def test_what_cannot_be_explained_is_refused_with_the_reason(steps, photos):
     with pytest.raises(TableError, match="There is no row 0; the table has 120"):
         explain_row(*steps, 0)
     with pytest.raises(TableError, match=r"There is no answer 'brigth'; there are 'bright' and 'dark'\. Did you mean"):
-        explain_row(*pictures[:2], 1, answer="brigth")
+        explain_row(*photos[:2], 1, answer="brigth")
     with pytest.raises(TableError, match="Grad-CAM needs convolutions of images"):
         explain_row(*steps, 1, "grad_cam")

@@ -3,65 +3,67 @@ import pytest
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.metrics import auc, baseline, f1, r2, scores, to_json
+from rosenblatt.models.metrics import auc, baseline, f1, r2, scores, scores_to_dict
 
 RNG = np.random.default_rng(0)
 
 
-def by_name(target, y, decoded):
-    return {score.name: score for score in scores(target, y, decoded, baseline(target, y))}
+def scores_by_name(target, y, raw_predictions):
+    return {score.name: score for score in scores(target, y, raw_predictions, baseline(target, y))}
 
 
 def test_two_classes():
     target = Target(names=("y",), task="binary", labels=("no", "yes"))
     y = np.array([0, 0, 0, 1, 1.0])
     p = np.array([0.1, 0.2, 0.6, 0.7, 0.9])
-    found = by_name(target, y, np.column_stack([1 - p, p]))
-    assert found["accuracy"].model == 0.8
-    assert found["accuracy"].baseline == 0.6
-    assert found["AUC"].model == 1.0
-    assert found["AUC"].baseline == 0.5
-    assert found["balanced accuracy"].model == pytest.approx((2 / 3 + 1) / 2)
-    assert found["F1 of yes"].model == metrics.f1_score(y, p > 0.5)
-    assert found["log loss"].model == pytest.approx(metrics.log_loss(y, p))
-    assert not found["log loss"].higher_is_better
-    assert to_json(list(found.values()))["AUC"] == {"model": 1.0, "baseline": 0.5}
+    by_name = scores_by_name(target, y, np.column_stack([1 - p, p]))
+    assert by_name["accuracy"].model == 0.8
+    assert by_name["accuracy"].baseline == 0.6
+    assert by_name["AUC"].model == 1.0
+    assert by_name["AUC"].baseline == 0.5
+    assert by_name["balanced accuracy"].model == pytest.approx((2 / 3 + 1) / 2)
+    assert by_name["F1 of yes"].model == metrics.f1_score(y, p > 0.5)
+    assert by_name["log loss"].model == pytest.approx(metrics.log_loss(y, p))
+    assert not by_name["log loss"].higher_is_better
+    assert scores_to_dict(list(by_name.values()))["AUC"] == {"model": 1.0, "baseline": 0.5}
 
 
 def test_classes_of_which_the_test_has_not_all():
     target = Target(names=("y",), task="multiclass", labels=("a", "b", "c"))
-    found = by_name(target, np.array([0.0, 0, 1]), RNG.dirichlet([1, 1, 1], 3))
-    assert all(np.isfinite([score.model, score.baseline]).all() for score in found.values())
+    by_name = scores_by_name(target, np.array([0.0, 0, 1]), RNG.dirichlet([1, 1, 1], 3))
+    assert all(np.isfinite([score.model, score.baseline]).all() for score in by_name.values())
 
 
 def test_one_class_only_has_no_auc():
     target = Target(names=("y",), task="binary", labels=("a", "b"))
-    found = scores(target, np.array([0.0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), [0.5, 0.5])
-    assert "AUC" not in [score.name for score in found]
+    model_scores = scores(target, np.array([0.0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), [0.5, 0.5])
+    assert "AUC" not in [score.name for score in model_scores]
 
 
 def test_labels_and_values():
     labels = Target(names=("a", "b"), task="multilabel")
-    found = by_name(labels, np.array([[1, 0], [0, 1], [1, 1.0]]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
-    assert found["all labels right"].model == pytest.approx(2 / 3)
-    assert found["labels right"].model == pytest.approx(5 / 6)
+    by_name = scores_by_name(
+        labels, np.array([[1, 0], [0, 1], [1, 1.0]]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    )
+    assert by_name["all labels right"].model == pytest.approx(2 / 3)
+    assert by_name["labels right"].model == pytest.approx(5 / 6)
     y = RNG.normal(size=(50, 1))
-    values = Target.of_values(("v",), y, "none")
-    found = by_name(values, y, y + 0.5)
-    assert found["mean absolute error"].model == pytest.approx(0.5)
-    assert found["R2"].baseline == pytest.approx(0)
+    values = Target.fit_regression(("v",), y, "none")
+    by_name = scores_by_name(values, y, y + 0.5)
+    assert by_name["mean absolute error"].model == pytest.approx(0.5)
+    assert by_name["R2"].baseline == pytest.approx(0)
 
 
 def test_formulas_are_those_of_scikit_learn():
-    y, ties = RNG.integers(0, 2, 200), RNG.integers(0, 10, 200) / 10
-    assert auc(y, ties) == pytest.approx(metrics.roc_auc_score(y, ties))
-    assert f1(y, ties > 0.4) == pytest.approx(metrics.f1_score(y, ties > 0.4))
+    y, y_score = RNG.integers(0, 2, 200), RNG.integers(0, 10, 200) / 10
+    assert auc(y, y_score) == pytest.approx(metrics.roc_auc_score(y, y_score))
+    assert f1(y, y_score > 0.4) == pytest.approx(metrics.f1_score(y, y_score > 0.4))
     assert f1(np.zeros(3), np.zeros(3)) == 0
-    truth, said = RNG.normal(size=50), RNG.normal(size=50)
-    assert r2(truth, said) == pytest.approx(metrics.r2_score(truth, said))
+    y_true, y_pred = RNG.normal(size=50), RNG.normal(size=50)
+    assert r2(y_true, y_pred) == pytest.approx(metrics.r2_score(y_true, y_pred))
     classes = RNG.integers(0, 3, 200).astype(float)
     p = RNG.dirichlet([1, 1, 1], 200)
-    found = by_name(Target(names=("y",), task="multiclass", labels=("a", "b", "c")), classes, p)
+    by_name = scores_by_name(Target(names=("y",), task="multiclass", labels=("a", "b", "c")), classes, p)
     expected = {
         "accuracy": metrics.accuracy_score(classes, p.argmax(axis=1)),
         "balanced accuracy": metrics.balanced_accuracy_score(classes, p.argmax(axis=1)),
@@ -69,4 +71,4 @@ def test_formulas_are_those_of_scikit_learn():
         "F1 (mean of classes)": metrics.f1_score(classes, p.argmax(axis=1), average="macro"),
         "log loss": metrics.log_loss(classes, p),
     }
-    assert {name: score.model for name, score in found.items()} == pytest.approx(expected)
+    assert {name: score.model for name, score in by_name.items()} == pytest.approx(expected)

@@ -4,25 +4,31 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.dataset import Data
-from rosenblatt.data.schema.columns import of_types
+from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.schema.columns import schema_from_dtypes
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, SpecError, TableError
-from rosenblatt.models.fit import learn
-from rosenblatt.models.incremental import Stream
+from rosenblatt.models.fit import fit_model
+from rosenblatt.models.incremental import IncrementalTrainer
 from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
 FRAME = pl.DataFrame({"a": RNG.normal(size=240), "b": RNG.normal(size=240), "c": RNG.choice(["x", "y"], 240)})
 Y = ((FRAME["a"] + FRAME["b"]).to_numpy() > 0).astype(float)
 TARGET = Target(names=("y",), task="binary", labels=("no", "yes"))
-SCHEMA = of_types(FRAME)
+SCHEMA = schema_from_dtypes(FRAME)
 SMALL = {"hidden_sizes": (16,), "epochs": 15, "members": 3, "bins": 8}
 
 
 def fit(target=TARGET, y=Y, frame=FRAME, weight=None, validation=None, **changes):
-    spec = Spec.of(**SMALL | changes)
-    return learn(spec, of_types(frame), target, Data(of_types(frame).read(frame), y, weight), validation=validation)
+    spec = Spec.from_hyperparameters(**SMALL | changes)
+    return fit_model(
+        spec,
+        schema_from_dtypes(frame),
+        target,
+        Dataset(schema_from_dtypes(frame).read(frame), y, weight),
+        validation=validation,
+    )
 
 
 def test_learns_and_predicts_labels_and_probabilities():
@@ -34,17 +40,17 @@ def test_learns_and_predicts_labels_and_probabilities():
 
 
 def test_does_not_depend_on_the_number_of_threads():
-    one = learn(Spec.of(**SMALL), SCHEMA, TARGET, Data(FRAME, Y), threads=1)
-    four = learn(Spec.of(**SMALL), SCHEMA, TARGET, Data(FRAME, Y), threads=4)
-    np.testing.assert_array_equal(one.decoded(FRAME), four.decoded(FRAME))
+    one_thread = fit_model(Spec.from_hyperparameters(**SMALL), SCHEMA, TARGET, Dataset(FRAME, Y), threads=1)
+    four_threads = fit_model(Spec.from_hyperparameters(**SMALL), SCHEMA, TARGET, Dataset(FRAME, Y), threads=4)
+    np.testing.assert_array_equal(one_thread.predict_raw(FRAME), four_threads.predict_raw(FRAME))
 
 
 def test_rows_beyond_a_chunk_are_predicted_as_alone():
     model = fit(members=1)
-    many = pl.concat([FRAME] * 40)
-    decoded = model.decoded(many)
-    np.testing.assert_array_equal(decoded[-240:], decoded[:240])
-    np.testing.assert_array_equal(model.decoded(many[9000:9001]), decoded[9000:9001])
+    repeated = pl.concat([FRAME] * 40)
+    predictions = model.predict_raw(repeated)
+    np.testing.assert_array_equal(predictions[-240:], predictions[:240])
+    np.testing.assert_array_equal(model.predict_raw(repeated[9000:9001]), predictions[9000:9001])
 
 
 def test_each_member_spares_another_fold():
@@ -61,21 +67,21 @@ def test_without_folds_members_learn_from_all_rows_for_all_epochs():
 
 
 def test_a_validation_table_chooses_the_epoch_and_is_not_learnt_from():
-    other = Data(FRAME[:40], 1 - Y[:40])  # wrong answers: the sooner one stops, the better
-    model = fit(validation=other)
+    validation = Dataset(FRAME[:40], 1 - Y[:40])  # wrong answers: the sooner one stops, the better
+    model = fit(validation=validation)
     assert max(network.best_epoch for network in model.networks) < 8
-    assert min(network.best_epoch for network in fit(validation=Data(FRAME[:40], Y[:40])).networks) > 8
+    assert min(network.best_epoch for network in fit(validation=Dataset(FRAME[:40], Y[:40])).networks) > 8
 
 
 def test_weights_count():
-    heavy = fit(weight=np.where(Y == 1, 50.0, 1.0), folds=1)
-    assert heavy.predict_proba(FRAME)[:, 1].mean() > fit(folds=1).predict_proba(FRAME)[:, 1].mean() + 0.02
+    weighted = fit(weight=np.where(Y == 1, 50.0, 1.0), folds=1)
+    assert weighted.predict_proba(FRAME)[:, 1].mean() > fit(folds=1).predict_proba(FRAME)[:, 1].mean() + 0.02
 
 
 def test_class_weights_are_weights_of_the_rows():
-    by_class = fit(class_weight={"yes": 3.0})
-    by_row = fit(weight=np.where(Y == 1, 3.0, 1.0))
-    np.testing.assert_array_equal(by_class.decoded(FRAME), by_row.decoded(FRAME))
+    class_weighted = fit(class_weight={"yes": 3.0})
+    row_weighted = fit(weight=np.where(Y == 1, 3.0, 1.0))
+    np.testing.assert_array_equal(class_weighted.predict_raw(FRAME), row_weighted.predict_raw(FRAME))
     with pytest.raises(SpecError, match="class_weight names 'maybe', but the classes are 'no' and 'yes'"):
         fit(class_weight={"maybe": 2.0})
 
@@ -87,7 +93,7 @@ def test_balanced_weights_give_classes_the_same_sum():
 
 
 def test_values_are_learnt():
-    target = Target.of_values(("s",), (FRAME["a"] * 3).to_numpy().reshape(-1, 1), "auto")
+    target = Target.fit_regression(("s",), (FRAME["a"] * 3).to_numpy().reshape(-1, 1), "auto")
     model = fit(target, (FRAME["a"] * 3).to_numpy().reshape(-1, 1), epochs=60)
     assert np.corrcoef(model.predict(FRAME), FRAME["a"])[0, 1] > 0.98
     with pytest.raises(TableError, match="has no probabilities"):
@@ -95,21 +101,24 @@ def test_values_are_learnt():
 
 
 def test_what_cannot_be_combined_says_so():
-    target = Target.of_values(("s",), Y.reshape(-1, 1), "auto")
+    target = Target.fit_regression(("s",), Y.reshape(-1, 1), "auto")
     with pytest.raises(SpecError, match="A perceptron answers 0 or 1, but the task is regression"):
-        target.taught_by(Spec.of(kind="perceptron"), np.zeros((2, 1)))
+        target.with_loss(Spec.from_hyperparameters(kind="perceptron"), np.zeros((2, 1)))
     for changes, message in (
         ({"huber_delta": 2.0}, "huber_delta means something only with loss huber, but loss is auto"),
-        ({"batches": "stratified"}, "batches stratified shares out classes, but the task is regression"),
+        ({"batch_order": "stratified"}, "batch_order stratified shares out classes, but the task is regression"),
         ({"label_smoothing": 0.1}, "label_smoothing is for the loss cross_entropy, but the loss is squared"),
         ({"normalization": "batch", "batch_size": 1}, "normalization batch needs more rows than one"),
-        ({"layer_rates": (1.0, 2.0, 3.0)}, "layer_rates holds 3 factors, but the network has 2 layers"),
+        (
+            {"layer_lr_multipliers": (1.0, 2.0, 3.0)},
+            "layer_lr_multipliers holds 3 factors, but the network has 2 layers",
+        ),
         ({"degree": 2}, "degree means something only with kernel polynomial, but kernel is rbf"),
     ):
         with pytest.raises(SpecError, match=message):
             fit(target, Y.reshape(-1, 1), **changes)
     with pytest.raises(SpecError, match="The loss focal does not fit the task, which is regression"):
-        target.taught_by(Spec.of(loss="focal"), np.zeros((2, 1)))
+        target.with_loss(Spec.from_hyperparameters(loss="focal"), np.zeros((2, 1)))
     with pytest.raises(SpecError, match="class_weight weighs classes, but the task is regression"):
         fit(target, Y.reshape(-1, 1), class_weight="balanced")
 
@@ -120,20 +129,19 @@ def test_divergence_of_all_members_is_an_error_with_the_way_out():
 
 
 def test_a_stream_learns_batch_by_batch():
-    stream = Stream(Spec.of(**SMALL), SCHEMA, TARGET, Data(FRAME[:60], Y[:60]))
+    trainer = IncrementalTrainer(Spec.from_hyperparameters(**SMALL), SCHEMA, TARGET, Dataset(FRAME[:60], Y[:60]))
     for _ in range(40):
         for start in range(0, 240, 60):
-            model = stream.learn(Data(FRAME[start : start + 60], Y[start : start + 60]))
+            model = trainer.partial_fit(Dataset(FRAME[start : start + 60], Y[start : start + 60]))
     assert (model.predict(FRAME) == np.where(Y, "yes", "no")).mean() > 0.9
-    assert model.facts["rows"] == 9600
+    assert model.metadata["rows"] == 9600
 
 
 def test_a_stream_goes_on_from_the_networks_there_are_and_no_others():
     model = fit(members=4, folds=1)
-    fewer = replace(
-        model, trials=(replace(model.trials[0], networks=model.networks[1:3]),)
-    )  # as after an interruption, or where others diverged
-    stream = Stream(model.spec, SCHEMA, TARGET, Data(FRAME, Y), fewer)
-    went_on = stream.learn(Data(FRAME, Y))
-    assert [network.architecture for network in went_on.networks] == [n.architecture for n in fewer.networks]
-    assert np.abs(went_on.decoded(FRAME) - fewer.decoded(FRAME)).mean() < 0.1
+    # as after an interruption, or where others diverged
+    fewer = replace(model, trials=(replace(model.trials[0], networks=model.networks[1:3]),))
+    trainer = IncrementalTrainer(model.spec, SCHEMA, TARGET, Dataset(FRAME, Y), fewer)
+    resumed = trainer.partial_fit(Dataset(FRAME, Y))
+    assert [network.architecture for network in resumed.networks] == [n.architecture for n in fewer.networks]
+    assert np.abs(resumed.predict_raw(FRAME) - fewer.predict_raw(FRAME)).mean() < 0.1

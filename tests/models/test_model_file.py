@@ -23,13 +23,13 @@ def path(model, tmp_path):
 
 
 def test_a_model_read_back_is_the_same_to_the_last_bit(model, path):
-    again = load_model(path)
-    np.testing.assert_array_equal(again.decoded(FRAME), model.decoded(FRAME))
-    assert (again.spec, again.chosen, again.schema, again.encoder, again.target) == (
-        model.spec, model.chosen, model.schema, model.encoder, model.target
+    loaded = load_model(path)
+    np.testing.assert_array_equal(loaded.predict_raw(FRAME), model.predict_raw(FRAME))
+    assert (loaded.spec, loaded.resolved_spec, loaded.schema, loaded.encoder, loaded.target) == (
+        model.spec, model.resolved_spec, model.schema, model.encoder, model.target
     )  # fmt: skip
-    assert again.facts == model.facts
-    assert [network.losses for network in again.networks] == [network.losses for network in model.networks]
+    assert loaded.metadata == model.metadata
+    assert [network.losses for network in loaded.networks] == [network.losses for network in model.networks]
 
 
 def test_a_file_cut_anywhere_is_refused(path):
@@ -60,7 +60,7 @@ def test_foreign_files_are_refused(tmp_path, shared_data):
         load_model(tmp_path)
 
 
-def rewritten(path, change):
+def rewrite_description(path, change):
     """The file with its description changed."""
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")
@@ -73,19 +73,19 @@ def rewritten(path, change):
 
 
 def test_a_later_version_and_a_broken_description_are_refused(path):
-    rewritten(path, lambda description: description.update(format=99))
+    rewrite_description(path, lambda description: description.update(format=99))
     with pytest.raises(ModelFileError, match="written by a later version"):
         load_model(path)
-    rewritten(path, lambda description: description.update(format=1))
+    rewrite_description(path, lambda description: description.update(format=1))
     with pytest.raises(ModelFileError, match="written by an early version"):
         load_model(path)
-    rewritten(path, lambda description: (description.update(format=FORMAT), description.pop("schema")))
+    rewrite_description(path, lambda description: (description.update(format=FORMAT), description.pop("schema")))
     with pytest.raises(ModelFileError, match="its description cannot be read"):
         load_model(path)
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(path):
-    before = path.read_bytes()
+    old_content = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
@@ -93,17 +93,17 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(path):
             write_file(path, bytes(100_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert path.read_bytes() == before
+    assert path.read_bytes() == old_content
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_a_failed_check_leaves_nothing(tmp_path):
-    def refuse(written):
-        assert written.read_bytes() == b"new"
+    def fail_check(path):
+        assert path.read_bytes() == b"new"
         raise ModelFileError("no")
 
     with pytest.raises(ModelFileError):
-        write_file(tmp_path / "m", b"new", refuse)
+        write_file(tmp_path / "m", b"new", fail_check)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.scorers import epoch_score
+from rosenblatt.models.scorers import make_epoch_scorer
 
 RNG = np.random.default_rng(0)
 
@@ -14,14 +14,14 @@ RNG = np.random.default_rng(0)
 def test_of_two_classes(scoring):
     target, y = Target(names=("y",), task="binary", labels=("a", "b")), RNG.integers(2, size=60).astype(float)
     outputs, rows = RNG.random((30, 1)).astype(np.float32), np.arange(10, 40)
-    said = outputs[:, 0].astype(float)
+    probabilities = outputs[:, 0].astype(float)
     expected = {
-        "accuracy": metrics.accuracy_score(y[rows], said > 0.5),
-        "balanced_accuracy": metrics.balanced_accuracy_score(y[rows], said > 0.5),
-        "roc_auc": metrics.roc_auc_score(y[rows], said),
-        "neg_log_loss": -metrics.log_loss(y[rows], said),
+        "accuracy": metrics.accuracy_score(y[rows], probabilities > 0.5),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y[rows], probabilities > 0.5),
+        "roc_auc": metrics.roc_auc_score(y[rows], probabilities),
+        "neg_log_loss": -metrics.log_loss(y[rows], probabilities),
     }[scoring]
-    assert epoch_score(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
+    assert make_epoch_scorer(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -29,19 +29,19 @@ def test_of_two_classes(scoring):
 )
 def test_of_values(scoring):
     y = RNG.normal(size=(60, 1))
-    target = Target.of_values(("y",), y, "none")
+    target = Target.fit_regression(("y",), y, "none")
     outputs, rows = RNG.normal(size=(30, 1)).astype(np.float32), np.arange(10, 40)
-    said = target.decode(outputs)[:, 0]
+    y_pred = target.decode(outputs)[:, 0]
     expected = {
-        "r2": metrics.r2_score(y[rows], said),
-        "neg_mean_squared_error": -metrics.mean_squared_error(y[rows], said),
-        "neg_root_mean_squared_error": -metrics.root_mean_squared_error(y[rows], said),
-        "neg_mean_absolute_error": -metrics.mean_absolute_error(y[rows], said),
+        "r2": metrics.r2_score(y[rows], y_pred),
+        "neg_mean_squared_error": -metrics.mean_squared_error(y[rows], y_pred),
+        "neg_root_mean_squared_error": -metrics.root_mean_squared_error(y[rows], y_pred),
+        "neg_mean_absolute_error": -metrics.mean_absolute_error(y[rows], y_pred),
     }[scoring]
-    assert epoch_score(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
+    assert make_epoch_scorer(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
 
 
 def test_an_area_of_one_class_is_no_number():
     target = Target(names=("y",), task="binary", labels=("a", "b"))
-    score = epoch_score("roc_auc")(target, np.array([0.0, 1.0, 1.0]))
+    score = make_epoch_scorer("roc_auc")(target, np.array([0.0, 1.0, 1.0]))
     assert np.isnan(score(np.array([[0.1], [0.4]], np.float32), np.array([1, 2])))

@@ -1,11 +1,11 @@
 import numpy as np
 
-from rosenblatt.networks.dense import Architecture, build, trimmed
+from rosenblatt.networks.dense import DenseArchitecture, build_dense, drop_unused_units
 from rosenblatt.spec.spec import Spec
 
 
 def test_layers_are_views_of_the_flat_parameters():
-    architecture = Architecture("mlp", (3, 4, 2), "relu")
+    architecture = DenseArchitecture("mlp", (3, 4, 2), "relu")
     theta = np.arange(architecture.n_parameters, dtype=np.float32)
     (w0, b0), (w1, b1) = architecture.layers(theta)
     assert [part.shape for part in (w0, b0, w1, b1)] == [(3, 4), (4,), (4, 2), (2,)]
@@ -14,8 +14,8 @@ def test_layers_are_views_of_the_flat_parameters():
     assert theta[-1] == 0
 
 
-def test_parts_lie_side_by_side_and_hidden_layers_have_those_asked_for():
-    architecture = Architecture("mlp", (3, 4, 2), "relu", "batch", parametric=True, front_scale=True)
+def test_parts_are_contiguous_and_hidden_layers_have_the_requested_ones():
+    architecture = DenseArchitecture("mlp", (3, 4, 2), "relu", "batch", parametric_activation=True, scaling_layer=True)
     names = [(part.layer, part.name) for part in architecture.parts]
     hidden = ["weight", "bias", "gain", "shift", "mean", "variance", "blend"]
     assert names == [(0, "scale"), *((0, name) for name in hidden), (1, "weight"), (1, "bias")]
@@ -25,22 +25,33 @@ def test_parts_lie_side_by_side_and_hidden_layers_have_those_asked_for():
 
 
 def test_a_perceptron_has_one_layer_of_step_units():
-    architecture = build(Spec.of(kind="perceptron").network, 5, 3)
+    architecture = build_dense(Spec.from_hyperparameters(kind="perceptron").network, 5, 3)
     assert architecture.sizes == (5, 3)
     assert architecture.activation == "step"
 
 
-def test_perceptrons_that_vote_or_go_by_likeness_have_a_hidden_layer():
-    voted = build(Spec.of(kind="perceptron", rule="voted", budget=20).network, 5, 3)
+def test_voted_and_kernel_perceptrons_have_a_hidden_layer():
+    voted = build_dense(Spec.from_hyperparameters(kind="perceptron", perceptron_rule="voted", budget=20).network, 5, 3)
     assert (voted.sizes, voted.activation) == ((5, 20, 3), "step")
-    alike = build(Spec.of(kind="perceptron", rule="kernel", kernel="polynomial", budget=20).network, 5, 3)
-    assert (alike.sizes, alike.activation, alike.gamma, alike.degree) == ((5, 20, 3), "polynomial", 1 / 5, 3)
+    kernel_perceptron = build_dense(
+        Spec.from_hyperparameters(kind="perceptron", perceptron_rule="kernel", kernel="polynomial", budget=20).network,
+        5,
+        3,
+    )
+    assert (
+        kernel_perceptron.sizes,
+        kernel_perceptron.activation,
+        kernel_perceptron.gamma,
+        kernel_perceptron.degree,
+    ) == ((5, 20, 3), "polynomial", 1 / 5, 3)
 
 
 def test_trimming_leaves_the_units_that_are_used():
-    architecture = Architecture("perceptron", (3, 4, 2), "step")
+    architecture = DenseArchitecture("perceptron", (3, 4, 2), "step")
     theta = np.arange(architecture.n_parameters, dtype=np.float32)
-    smaller, kept = trimmed(architecture, theta, 2)
+    smaller, smaller_theta = drop_unused_units(architecture, theta, 2)
     assert smaller.sizes == (3, 2, 2)
-    for (key, whole), part in zip(architecture.named(theta).items(), smaller.named(kept).values(), strict=True):
-        np.testing.assert_array_equal(part, whole[tuple(slice(n) for n in part.shape)], err_msg=str(key))
+    for (key, full), part in zip(
+        architecture.parameters_by_name(theta).items(), smaller.parameters_by_name(smaller_theta).values(), strict=True
+    ):
+        np.testing.assert_array_equal(part, full[tuple(slice(n) for n in part.shape)], err_msg=str(key))

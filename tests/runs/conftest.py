@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from rosenblatt.runs.store.curves import summary
-from rosenblatt.runs.store.records import Batch
+from rosenblatt.runs.store.curves import summarize
+from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
-from rosenblatt.runs.tracking.writer import points_of
+from rosenblatt.runs.tracking.writer import make_points
 
 
-class Server:
+class PostgresqlServer:
     """A PostgreSQL server in a folder of its own, which can go away and come back."""
 
     def __init__(self) -> None:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        found = shutil.which("pg_ctl") or (str(programs[-1] / "pg_ctl") if programs else None)
-        if found is None:
+        pg_ctl = shutil.which("pg_ctl") or (str(programs[-1] / "pg_ctl") if programs else None)
+        if pg_ctl is None:
             pytest.skip("PostgreSQL is not on this machine (pg_ctl is missing); scripts/install-system-packages has it")
-        self._programs = Path(os.path.realpath(found)).parent
+        self._programs = Path(os.path.realpath(pg_ctl)).parent
         self._user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
         # Not below pytest's temporary folder: only the user of the tests may enter it, and other test runs clean it up.
         # The path must be short: that of a Unix socket is limited to 107 bytes.
@@ -36,24 +36,24 @@ class Server:
         try:
             if os.getuid() == 0:
                 shutil.chown(self._folder, self._user)
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.port = free.getsockname()[1]
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
             self._call("initdb", "-D", str(self._folder / "data"), "-A", "trust", "-N", "-U", "postgres")
             self.start()
         except BaseException:
             self.remove()
             raise
 
-    def _run(self, program: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [str(self._programs / program), *words], user=self._user, cwd="/", stdout=subprocess.DEVNULL,
+            [str(self._programs / program), *arguments], user=self._user, cwd="/", stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, check=False, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
 
-    def _call(self, program: str, *words: str) -> None:
-        done = self._run(program, *words)
-        assert done.returncode == 0, done.stderr.decode()
+    def _call(self, program: str, *arguments: str) -> None:
+        process = self._run(program, *arguments)
+        assert process.returncode == 0, process.stderr.decode()
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
@@ -75,11 +75,11 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def server() -> Iterator[PostgresqlServer]:
     """The server of this session; under pytest-xdist each worker has one."""
-    found = Server()
-    yield found
-    found.remove()
+    postgresql = PostgresqlServer()
+    yield postgresql
+    postgresql.remove()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
@@ -93,15 +93,17 @@ def url(request, tmp_path) -> str:
 @pytest.fixture
 def store(url) -> Iterator[Store]:
     """An open store of each kind."""
-    found = Store(url)
-    yield found
-    found.close()
+    opened = Store(url)
+    yield opened
+    opened.close()
 
 
-def a_run(batch: Batch, run: str = "a", experiment: str = "e", **curves: list[float]) -> Batch:
+def add_run_with_curves(
+    batch: RecordBatch, run: str = "a", experiment: str = "e", **curves: list[float]
+) -> RecordBatch:
     """Put a run with curves into a batch."""
-    batch.begin(run, experiment, "", "track")
+    batch.add_run(run, experiment, "", "track")
     for name, values in curves.items():
-        points = points_of(range(len(values)), [0.0] * len(values), values)
-        batch.curve(run, name, "w", 0, points, summary(points))
+        points = make_points(range(len(values)), [0.0] * len(values), values)
+        batch.add_curve(run, name, "w", 0, points, summarize(points))
     return batch

@@ -12,24 +12,24 @@ from rosenblatt.runs.tracking.run import track
 
 
 @pytest.fixture
-def filled(own_store):
-    for number in range(3):
-        with track("out", params={"lr": number / 10}, name=f"n{number}", tags={"who": "ana"}) as run:
+def filled_store(own_store):
+    for i in range(3):
+        with track("out", params={"lr": i / 10}, name=f"n{i}", tags={"who": "ana"}) as run:
             for step in range(4):
-                run.log({"loss": step / 3 + number, "nan": float("nan")}, step=step)
+                run.log({"loss": step / 3 + i, "nan": float("nan")}, step=step)
     store = Store(run.url)
-    yield store, [one["id"] for one in find_runs(store, sort="started")]
+    yield store, [run["id"] for run in find_runs(store, sort="started")]
     store.close()
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_tables_hold_runs_and_every_point(filled, tmp_path, kind):
-    store, ids = filled
-    done = []
-    written = export(store, ids, kind, str(tmp_path / "tables"), done.append)
-    assert done == ids
-    read = pl.read_parquet if kind == "parquet" else pl.read_csv
-    runs, curves = (read(path) for path in written)
+def test_tables_hold_runs_and_every_point(filled_store, tmp_path, kind):
+    store, ids = filled_store
+    exported = []
+    paths = export(store, ids, kind, str(tmp_path / "tables"), exported.append)
+    assert exported == ids
+    read_table = pl.read_parquet if kind == "parquet" else pl.read_csv
+    runs, curves = (read_table(path) for path in paths)
     assert runs["id"].to_list() == ids
     assert runs["params.lr"].cast(pl.Float64).to_list() == [0.0, 0.1, 0.2]
     loss = curves.filter((pl.col("run") == ids[2]) & (pl.col("metric") == "loss"))
@@ -38,11 +38,11 @@ def test_tables_hold_runs_and_every_point(filled, tmp_path, kind):
 
 
 @pytest.mark.frameworks
-def test_tensorboard_reads_what_is_written_for_it(filled, tmp_path):
+def test_tensorboard_reads_what_is_written_for_it(filled_store, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    store, ids = filled
+    store, ids = filled_store
     export(store, ids, "tensorboard", str(tmp_path / "logs"))
     folders = sorted((tmp_path / "logs").iterdir())
     assert len(folders) == 3
@@ -55,9 +55,9 @@ def test_tensorboard_reads_what_is_written_for_it(filled, tmp_path):
 
 @pytest.mark.frameworks
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_reads_what_is_written_for_it(filled, tmp_path):
+def test_mlflow_reads_what_is_written_for_it(filled_store, tmp_path):
     mlflow = pytest.importorskip("mlflow")
-    store, ids = filled
+    store, ids = filled_store
     address = f"sqlite:///{tmp_path / 'mlflow.db'}"
     export(store, ids, "mlflow", address)
     client = mlflow.MlflowClient(address)

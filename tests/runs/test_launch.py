@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from rosenblatt.errors import RunError
-from rosenblatt.runs.compare import verdict
-from rosenblatt.runs.launch import Launch, launch, params_of
-from rosenblatt.runs.store.queries import all_curves, details, find_runs, output_of
+from rosenblatt.runs.compare import compare_results
+from rosenblatt.runs.launch import LaunchRequest, launch, parse_params
+from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.workflows.reproduce import reproduce
 
@@ -37,59 +37,59 @@ print("done"); print("careful", file=sys.stderr)
 
 
 @pytest.fixture
-def project(here, capsys):
-    (here / "parts").mkdir()
-    (here / "train.py").write_text(SCRIPT)
-    (here / "parts" / "__init__.py").write_text("")
-    (here / "parts" / "model.py").write_text("SCALE = 2\n")
-    (here / "data.csv").write_text("1.5\n2.5\n")
-    return here
+def project(work_folder, capsys):
+    (work_folder / "parts").mkdir()
+    (work_folder / "train.py").write_text(SCRIPT)
+    (work_folder / "parts" / "__init__.py").write_text("")
+    (work_folder / "parts" / "model.py").write_text("SCALE = 2\n")
+    (work_folder / "data.csv").write_text("1.5\n2.5\n")
+    return work_folder
 
 
 @pytest.fixture
 def store(project):
-    found = Store(f"sqlite:///{project}/.rosenblatt/runs.db")
-    yield found
-    found.close()
+    opened = Store(f"sqlite:///{project}/.rosenblatt/runs.db")
+    yield opened
+    opened.close()
 
 
-def run(*words, target="train.py", **more):
-    status, found = launch(Launch(target, words, **more))
+def launch_script(*arguments, target="train.py", **options):
+    status, run = launch(LaunchRequest(target, arguments, **options))
     assert status == 0
-    return found.id
+    return run.id
 
 
 def test_a_script_is_recorded_with_its_arguments_metrics_output_modules_and_data(project, store, capsys):
-    known = details(store, run("--lr", "0.1"))
-    assert (known["state"], known["kind"], known["experiment"], known["exit_status"]) == (
+    details = run_details(store, launch_script("--lr", "0.1"))
+    assert (details["state"], details["kind"], details["experiment"], details["exit_status"]) == (
         "finished",
         "script",
         "train",
         0,
     )
-    assert known["params"]["lr"]["value"] == "0.1"
-    assert known["metrics"]["loss"]["step"] == 4
-    assert set(known["source"]["files"]) == {"train.py", "parts/__init__.py", "parts/model.py"}
-    assert [one["name"] for one in known["data_read"]] == ["data.csv"]
-    assert output_of(store, known["id"]) == [("stdout", "done\n"), ("stderr", "careful\n")]
+    assert details["params"]["lr"]["value"] == "0.1"
+    assert details["metrics"]["loss"]["step"] == 4
+    assert set(details["source"]["files"]) == {"train.py", "parts/__init__.py", "parts/model.py"}
+    assert [entry["name"] for entry in details["data_read"]] == ["data.csv"]
+    assert load_output(store, details["id"]) == [("stdout", "done\n"), ("stderr", "careful\n")]
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("done\n", "careful\n")
 
 
 def test_a_script_that_fails_keeps_its_status_and_its_traceback(project, store):
     (project / "bad.py").write_text("import sys\nprint('so far')\nraise ValueError('wrong')")
-    status, found = launch(Launch("bad.py", ()))
+    status, run = launch(LaunchRequest("bad.py", ()))
     assert status == 1
-    known = details(store, found.id)
-    assert (known["state"], known["reason"]) == ("failed", "exit status 1")
-    assert "ValueError: wrong" in "".join(words for _, words in output_of(store, found.id))
+    details = run_details(store, run.id)
+    assert (details["state"], details["reason"]) == ("failed", "exit status 1")
+    assert "ValueError: wrong" in "".join(text for _, text in load_output(store, run.id))
 
 
 def test_a_script_that_is_killed_is_told_by_its_signal(project, store):
     (project / "killed.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    status, found = launch(Launch("killed.py", ()))
+    status, run = launch(LaunchRequest("killed.py", ()))
     assert status == 137
-    assert details(store, found.id)["reason"] == "ended by SIGKILL"
+    assert run_details(store, run.id)["reason"] == "ended by SIGKILL"
 
 
 def test_ctrl_c_is_the_scripts_to_handle(project, store):
@@ -107,35 +107,37 @@ def test_ctrl_c_is_the_scripts_to_handle(project, store):
 
 def test_a_script_that_is_not_there_is_told_with_the_nearest(project):
     with pytest.raises(RunError, match=r"There is no script 'trian.py'\. Did you mean 'train.py'"):
-        launch(Launch("trian.py", ()))
+        launch(LaunchRequest("trian.py", ()))
 
 
 def test_a_module_is_run_as_python_does_it(project, store):
     (project / "parts" / "__main__.py").write_text("import sys\nprint('args', sys.argv[1:], __name__)")
-    assert output_of(store, run("x", target="parts", is_module=True)) == [("stdout", "args ['x'] __main__\n")]
+    assert load_output(store, launch_script("x", target="parts", is_module=True)) == [
+        ("stdout", "args ['x'] __main__\n")
+    ]
 
 
 @pytest.mark.slow
 def test_reuse_runs_again_only_what_is_touched(project, store):
-    first = [run("--lr", lr) for lr in ("0.1", "0.2")]
+    first = [launch_script("--lr", lr) for lr in ("0.1", "0.2")]
     (project / "more.csv").write_text("1\n")
 
-    def again(lr):
-        return launch(Launch("train.py", ("--lr", lr)), reuse=True)[1]
+    def launch_reusing(lr):
+        return launch(LaunchRequest("train.py", ("--lr", lr)), reuse=True)[1]
 
-    found = [again(lr) for lr in ("0.1", "0.2")]
-    assert [one.id for one in found] == first
-    assert all(one.reused for one in found)
-    assert not again("0.3").reused
+    reused = [launch_reusing(lr) for lr in ("0.1", "0.2")]
+    assert [run.id for run in reused] == first
+    assert all(run.reused for run in reused)
+    assert not launch_reusing("0.3").reused
     (project / "data.csv").write_text("1.5\n2.6\n")
-    assert not again("0.1").reused
-    assert again("0.1").reused
+    assert not launch_reusing("0.1").reused
+    assert launch_reusing("0.1").reused
     (project / "parts" / "model.py").write_text("SCALE = 3\n")
-    assert not again("0.1").reused
+    assert not launch_reusing("0.1").reused
 
 
 def test_arguments_become_hyperparameters():
-    words = [
+    arguments = [
         "--lr",
         "1e-3",
         "--fast",
@@ -149,34 +151,34 @@ def test_arguments_become_hyperparameters():
         "--no-x",
     ]
     expected = {"lr": 1e-3, "fast": True, "layers": [64, 32], "name": "a b", "n": -5, "model.depth": 3, "no-x": True}
-    assert params_of(words) == expected
+    assert parse_params(arguments) == expected
 
 
 def test_a_run_comes_out_identical_from_a_fresh_folder(project, store):
-    first = run("--lr", "0.1")
+    first = launch_script("--lr", "0.1")
     (project / "train.py").write_text("raise SystemExit('this is not what ran')")
-    said = []
-    found = reproduce(store, first, said.append)
-    assert found["verdict"] == "identical"
-    assert "restored" in said[0]
-    assert details(store, found["run"])["reproduces"] == first
+    messages = []
+    result = reproduce(store, first, messages.append)
+    assert result["verdict"] == "identical"
+    assert "restored" in messages[0]
+    assert run_details(store, result["run"])["reproduces"] == first
 
 
 def test_one_change_at_a_time_is_named_as_the_cause(project, store, monkeypatch):
-    first = run("--lr", "0.1")
+    first = launch_script("--lr", "0.1")
     (project / "data.csv").write_text("1.5\n2.50001\n")
-    said = []
-    found = reproduce(store, first, said.append)
-    assert found["verdict"] == "within tolerance"
-    assert 0 < found["furthest"] < 1e-3
-    assert list(found["causes"]) == ["data"]
-    assert any("data differs" in line for line in said)
+    messages = []
+    result = reproduce(store, first, messages.append)
+    assert result["verdict"] == "within tolerance"
+    assert 0 < result["max_difference"] < 1e-3
+    assert list(result["causes"]) == ["data"]
+    assert any("data differs" in line for line in messages)
     (project / "data.csv").write_text("9\n2.5\n")
-    found = reproduce(store, first, said.append)
-    assert found["verdict"] == "differs"
-    assert found["first"]["step"] == 0
-    assert found["first"]["what"].startswith("loss: 1.64")
-    assert "data" in found["causes"]
+    result = reproduce(store, first, messages.append)
+    assert result["verdict"] == "differs"
+    assert result["first_difference"]["step"] == 0
+    assert result["first_difference"]["description"].startswith("loss: 1.64")
+    assert "data" in result["causes"]
 
 
 def test_results_that_hang_on_chance_differ_without_a_cause(project, store):
@@ -185,17 +187,17 @@ def test_results_that_hang_on_chance_differ_without_a_cause(project, store):
         "    for step in range(9):\n"
         "        run.log({'loss': 1.0 if step < 3 else float(int.from_bytes(os.urandom(4), 'big'))})"
     )
-    found = reproduce(store, run(target="chance.py"), lambda _: None)
-    assert found["verdict"] == "differs"
-    assert found["first"]["step"] >= 3
-    assert found["causes"] == {}
+    result = reproduce(store, launch_script(target="chance.py"), lambda _: None)
+    assert result["verdict"] == "differs"
+    assert result["first_difference"]["step"] >= 3
+    assert result["causes"] == {}
 
 
 def test_the_load_of_the_machine_is_seen(project, store):
     (project / "busy.py").write_text("import time\nend = time.time() + 2.5\nwhile time.time() < end: sum(range(1000))")
-    found = all_curves(store, run(target="busy.py"))
-    assert found["system/cpu percent"].values.max() > 0
-    assert found["system/memory bytes"].values.max() > 5e6
+    curves = load_all_curves(store, launch_script(target="busy.py"))
+    assert curves["system/cpu percent"].values.max() > 0
+    assert curves["system/memory bytes"].values.max() > 5e6
 
 
 def test_what_is_printed_comes_through_while_the_script_runs(project):
@@ -227,20 +229,20 @@ time.sleep(600)  # until it is terminated
 def test_a_script_sees_a_terminal_where_there_is_one(project, store):
 
     (project / "screen.py").write_text("import os, sys\nprint(sys.stdout.isatty(), os.isatty(2), '\\rover')\n")
-    ours, theirs = os.openpty()
+    parent_fd, child_fd = os.openpty()
     command = [sys.executable, "-m", "rosenblatt", "run", "screen.py"]
-    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=child_fd, stderr=subprocess.PIPE)
     _, error = process.communicate(timeout=30)
-    os.close(theirs)
+    os.close(child_fd)
     assert process.returncode == 0, error.decode()
-    assert os.read(ours, 1000) == b"True False \rover\r\n"
-    os.close(ours)
-    assert output_of(store, find_runs(store)[0]["id"]) == [("stdout", "over\n")]
+    assert os.read(parent_fd, 1000) == b"True False \rover\r\n"
+    os.close(parent_fd)
+    assert load_output(store, find_runs(store)[0]["id"]) == [("stdout", "over\n")]
 
 
 def test_another_source_is_named_as_the_cause(project, store):
-    first = run("--lr", "0.1")
+    first = launch_script("--lr", "0.1")
     (project / "parts" / "model.py").write_text("SCALE = 3\n")
-    found = verdict(store, first, run("--lr", "0.1"), 1e-3)
-    assert found["verdict"] == "differs"
-    assert set(found["causes"]) == {"source"}
+    result = compare_results(store, first, launch_script("--lr", "0.1"), 1e-3)
+    assert result["verdict"] == "differs"
+    assert set(result["causes"]) == {"source"}

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from rosenblatt.runs.redaction import is_secret_file, masked, masked_arguments
+from rosenblatt.runs.redaction import is_secret_file, redact, redact_arguments
 
 
 @pytest.mark.parametrize(
-    ("words", "secret"),
+    ("text", "secret"),
     [
         ("postgresql://ana:hunter2@db/runs", "hunter2"),
         ("https://x-token:abc@git.example/repo.git", "abc"),
@@ -19,13 +19,13 @@ from rosenblatt.runs.redaction import is_secret_file, masked, masked_arguments
         ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "MIIE"),
     ],
 )
-def test_what_looks_like_a_credential_is_masked(words, secret):
-    assert secret not in masked(words)
-    assert "******" in masked(words)
+def test_what_looks_like_a_credential_is_masked(text, secret):
+    assert secret not in redact(text)
+    assert "******" in redact(text)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "text",
     [
         "max_tokens=512",
         "the author: ana",
@@ -35,18 +35,26 @@ def test_what_looks_like_a_credential_is_masked(words, secret):
         "task=risk-adjusted",
     ],
 )
-def test_what_is_none_is_left_as_it_is(words):
-    assert masked(words) == words
+def test_what_is_none_is_left_as_it_is(text):
+    assert redact(text) == text
 
 
 def test_a_name_may_tell_that_its_value_is_a_credential():
-    assert masked("abc", "db_password") == "******"
-    assert masked("abc", "n_tokens") == "abc"
+    assert redact("abc", "db_password") == "******"
+    assert redact("abc", "n_tokens") == "abc"
 
 
 def test_credentials_after_options_are_masked():
-    words = ["train.py", "--lr", "0.1", "--api-key", "abc", "--token=xyz", "--password"]
-    assert masked_arguments(words) == ["train.py", "--lr", "0.1", "--api-key", "******", "--token=******", "--password"]
+    arguments = ["train.py", "--lr", "0.1", "--api-key", "abc", "--token=xyz", "--password"]
+    assert redact_arguments(arguments) == [
+        "train.py",
+        "--lr",
+        "0.1",
+        "--api-key",
+        "******",
+        "--token=******",
+        "--password",
+    ]
 
 
 def test_files_of_credentials_are_known_by_their_names():

@@ -3,7 +3,7 @@
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.spec.dimensions import Integer, choice, dimension_of, integer, log_uniform, uniform
+from rosenblatt.spec.dimensions import Integer, choice, integer, log_uniform, parse_dimension, uniform
 from rosenblatt.spec.spec import Spec
 
 
@@ -32,11 +32,13 @@ def test_a_space_of_toml_is_that_of_python(tmp_path):
         "beta1": uniform(0.8, 0.99, when={"optimizer": ["momentum"]}),
         "optimizer": choice("adam", "momentum"),
     }
-    assert (spec.training.epochs, spec.training.label_smoothing, spec.searches) == (7, 0.1, True)
+    assert (spec.training.epochs, spec.training.label_smoothing, spec.has_search) == (7, 0.1, True)
 
 
 def test_a_spec_with_a_space_comes_back_from_toml_and_json(tmp_path):
-    spec = Spec.of(trials=5).searching({"hidden_sizes": choice((8,), (8, 8)), "dropout": uniform(0, 0.5)})
+    spec = Spec.from_hyperparameters(trials=5).with_search_space(
+        {"hidden_sizes": choice((8,), (8, 8)), "dropout": uniform(0, 0.5)}
+    )
     path = tmp_path / "spec.toml"
     path.write_text(spec.to_toml())
     assert Spec.from_toml(path) == spec
@@ -77,10 +79,10 @@ def test_empty_ranges_and_odd_ends_are_refused(make, message):
 )
 def test_spaces_that_cannot_be_are_refused_by_name(space, message):
     with pytest.raises(SpecError, match=message):
-        Spec().searching(space)
+        Spec().with_search_space(space)
 
 
 def test_fixed_values_are_no_dimensions():
-    assert dimension_of("dropout", 0.3) is None
-    assert dimension_of("batch_size", {"integer": [1, 9]}) == Integer(low=1, high=9)
-    assert Spec().searching({"dropout": 0.3}).space == {}
+    assert parse_dimension("dropout", 0.3) is None
+    assert parse_dimension("batch_size", {"integer": [1, 9]}) == Integer(low=1, high=9)
+    assert Spec().with_search_space({"dropout": 0.3}).space == {}

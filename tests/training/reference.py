@@ -33,10 +33,10 @@ def _binary_focal(z, t, gamma):
     return (-((1 - logp.exp()) ** gamma) * logp).sum(dim=1)
 
 
-def _hinge_of_classes(z, t, margin):
-    right = z.gather(1, t)[:, 0]
+def _multiclass_hinge(z, t, margin):
+    label_logit = z.gather(1, t)[:, 0]
     rival = z.scatter(1, t, -torch.inf).max(dim=1).values
-    return functional.relu(margin - right + rival)
+    return functional.relu(margin - label_logit + rival)
 
 
 LOSSES = {
@@ -54,9 +54,9 @@ LOSSES = {
     "quantile": lambda z, t, s: torch.maximum(s.quantile * (t - z), (s.quantile - 1) * (t - z)).sum(dim=1),
     "poisson": lambda z, t, s: functional.poisson_nll_loss(z, t, reduction="none").sum(dim=1),
     "hinge": lambda z, t, s: functional.relu(s.hinge_margin - torch.where(t > 0, z, -z)).sum(dim=1),
-    "hinge_of_classes": lambda z, t, s: _hinge_of_classes(z, t.long(), s.hinge_margin),
+    "hinge_of_classes": lambda z, t, s: _multiclass_hinge(z, t.long(), s.hinge_margin),
     "perceptron": lambda z, t, s: functional.relu(-torch.where(t > 0, z, -z)).sum(dim=1),
-    "perceptron_of_classes": lambda z, t, s: _hinge_of_classes(z, t.long(), 0.0),
+    "perceptron_of_classes": lambda z, t, s: _multiclass_hinge(z, t.long(), 0.0),
 }
 
 
@@ -78,7 +78,7 @@ def _optimizer(spec, groups):
 
 def _forward(architecture, parameters, running, x):
     a, last = x, len(architecture.sizes) - 2
-    if architecture.front_scale:
+    if architecture.scaling_layer:
         a = a * parameters[0, "scale"]
     for l in range(last + 1):
         z = a @ parameters[l, "weight"] + parameters[l, "bias"]
@@ -93,7 +93,7 @@ def _forward(architecture, parameters, running, x):
                     z, running[l, "mean"], running[l, "variance"], gain, shift, training=True, momentum=0.1
                 )
         f = ACTIVATIONS[architecture.activation](z)
-        if architecture.parametric:
+        if architecture.parametric_activation:
             f = z + parameters[l, "blend"] * (f - z)
         a = f + a if architecture.residual and l > 0 and a.shape == f.shape else f
     return a
@@ -110,26 +110,30 @@ def _bound(t, weights, lr):
 def train(member, theta, rows, epochs, factors):
     """theta after so many epochs over rows in order, and its running mean; factors (steps, 3) as in the engine."""
     spec, architecture = member.spec, member.architecture
-    named = {key: torch.tensor(value) for key, value in architecture.named(theta).items()}
-    running = {key: value for key, value in named.items() if key[1] in ("mean", "variance")}
-    parameters = {key: value.requires_grad_() for key, value in named.items() if key not in running}
+    values_by_name = {key: torch.tensor(value) for key, value in architecture.parameters_by_name(theta).items()}
+    running_stats = {key: value for key, value in values_by_name.items() if key[1] in ("mean", "variance")}
+    parameters = {key: value.requires_grad_() for key, value in values_by_name.items() if key not in running_stats}
     layers = len(architecture.sizes) - 1
     t = spec.training
-    rates = t.layer_rates * layers if len(t.layer_rates) == 1 else t.layer_rates
-    own = {"bias": t.bias_rate, "scale": t.front_scale_rate, "blend": t.parametric_rate}
+    rates = t.layer_lr_multipliers * layers if len(t.layer_lr_multipliers) == 1 else t.layer_lr_multipliers
+    multipliers = {
+        "bias": t.bias_lr_multiplier,
+        "scale": t.scaling_layer_lr_multiplier,
+        "blend": t.parametric_activation_lr_multiplier,
+    }
     groups = [
-        {"params": [p], "lr": spec["learning_rate"] * own.get(name, 1) * (1 if name == "scale" else rates[l])}
+        {"params": [p], "lr": spec["learning_rate"] * multipliers.get(name, 1) * (1 if name == "scale" else rates[l])}
         for (l, name), p in parameters.items()
     ]
     optimizer, first_rates = _optimizer(spec, groups), [group["lr"] for group in groups]
     x, target, weight = (torch.tensor(array) for array in rows)
-    mean, n, step = {k: v.detach().clone() for k, v in named.items()}, len(x), 0
+    mean, n, step = {k: v.detach().clone() for k, v in values_by_name.items()}, len(x), 0
     batches = 1 if spec["batch_size"] == "full" else -(-n // spec["batch_size"])
     for _ in range(epochs):
         for b in range(batches):
-            some = slice(b * n // batches, (b + 1) * n // batches)
-            z = _forward(architecture, parameters, running, x[some])
-            loss = (LOSSES[member.loss](z, target[some], t) * weight[some]).sum() / (some.stop - some.start)
+            batch = slice(b * n // batches, (b + 1) * n // batches)
+            z = _forward(architecture, parameters, running_stats, x[batch])
+            loss = (LOSSES[member.loss](z, target[batch], t) * weight[batch]).sum() / (batch.stop - batch.start)
             optimizer.zero_grad()
             loss.backward()
             if t.clip_norm:
@@ -146,11 +150,11 @@ def train(member, theta, rows, epochs, factors):
                 optimizer.step()
                 _bound(t, weights, lr)
                 step += 1
-                for key, value in named.items():
-                    mean[key] += (1 - min(t.averaging, (1 + step) / (10 + step))) * (value - mean[key])
-    flat, averaged = np.empty_like(theta), np.empty_like(theta)
-    for key, view in architecture.named(flat).items():
-        view[:] = named[key].detach().numpy()
-    for key, view in architecture.named(averaged).items():
+                for key, value in values_by_name.items():
+                    mean[key] += (1 - min(t.ema_decay, (1 + step) / (10 + step))) * (value - mean[key])
+    flat, averaged_flat = np.empty_like(theta), np.empty_like(theta)
+    for key, view in architecture.parameters_by_name(flat).items():
+        view[:] = values_by_name[key].detach().numpy()
+    for key, view in architecture.parameters_by_name(averaged_flat).items():
         view[:] = mean[key].numpy()
-    return flat, averaged
+    return flat, averaged_flat

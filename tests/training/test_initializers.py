@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from rosenblatt.networks.dense import Architecture, build
+from rosenblatt.networks.dense import DenseArchitecture, build_dense
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.initializers import BIASES, WEIGHTS, first_parameters
+from rosenblatt.training.initializers import BIASES, WEIGHTS, initialize
 
 X = np.random.default_rng(3).normal(2, 5, size=(500, 400)).astype(np.float32)
 
 
 def first_layer(hidden=(300,), seed=0, **hyperparameters):
-    network = Spec.of(hidden_sizes=hidden, activation="relu", **hyperparameters).network
-    architecture = build(network, 400, 2)
-    return architecture.layers(first_parameters(architecture, network, np.random.default_rng(seed), X))[0]
+    network = Spec.from_hyperparameters(hidden_sizes=hidden, activation="relu", **hyperparameters).network
+    architecture = build_dense(network, 400, 2)
+    return architecture.layers(initialize(architecture, network, np.random.default_rng(seed), X))[0]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,11 @@ def test_orthogonal_weights_are_at_right_angles(hidden):
 
 
 def test_data_dependent_weights_give_every_sum_the_same_variance_in_every_layer():
-    network = Spec.of(hidden_sizes=(60, 50), activation="relu", initializer="data_dependent", weight_scale=1.5).network
-    architecture = build(network, 400, 2)
-    theta, a = first_parameters(architecture, network, np.random.default_rng(0), X), X
+    network = Spec.from_hyperparameters(
+        hidden_sizes=(60, 50), activation="relu", initializer="data_dependent", weight_scale=1.5
+    ).network
+    architecture = build_dense(network, 400, 2)
+    theta, a = initialize(architecture, network, np.random.default_rng(0), X), X
     for W, b in architecture.layers(theta):
         z = a @ W + b
         np.testing.assert_allclose(z.std(axis=0), 1.5, rtol=1e-3)
@@ -73,23 +75,25 @@ def test_data_dependent_biases_put_every_unit_among_the_rows():
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("initializer", WEIGHTS)
 def test_equal_generators_draw_equal_parameters(initializer, bias):
-    one, two = (first_layer((8,), initializer=initializer, bias_initializer=bias) for _ in range(2))
-    for ours, theirs in zip(one, two, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-        assert np.isfinite(ours).all()
+    first, second = (first_layer((8,), initializer=initializer, bias_initializer=bias) for _ in range(2))
+    for actual, expected in zip(first, second, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+        assert np.isfinite(actual).all()
 
 
 def test_a_perceptron_starts_at_0():
-    architecture = Architecture("perceptron", (5, 3), "step")
-    assert not first_parameters(architecture, Spec.of(kind="perceptron").network, np.random.default_rng(0), X).any()
+    architecture = DenseArchitecture("perceptron", (5, 3), "step")
+    assert not initialize(
+        architecture, Spec.from_hyperparameters(kind="perceptron").network, np.random.default_rng(0), X
+    ).any()
 
 
 def test_gains_scales_and_blends_start_at_1():
-    network = Spec.of(
-        hidden_sizes=(3,), activation="relu", normalization="batch", parametric=True, front_scale=True
+    network = Spec.from_hyperparameters(
+        hidden_sizes=(3,), activation="relu", normalization="batch", parametric_activation=True, scaling_layer=True
     ).network
-    architecture = build(network, 4, 1)
-    named = architecture.named(first_parameters(architecture, network, np.random.default_rng(0), X[:, :4]))
+    architecture = build_dense(network, 4, 1)
+    named = architecture.parameters_by_name(initialize(architecture, network, np.random.default_rng(0), X[:, :4]))
     for name in ("scale", "gain", "variance", "blend"):
         assert (named[0, name] == 1).all()
     for name in ("shift", "mean"):

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.networks.dense import build
-from rosenblatt.spec.defaults import resolve
+from rosenblatt.networks.dense import build_dense
+from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.perceptron import BEST_RIGHT, SEEN, USED
-from rosenblatt.training.member import go_on, new_member, take
-from rosenblatt.training.rows import Rows
+from rosenblatt.training.compiled.perceptron import BEST_N_CORRECT, N_SEEN, N_USED
+from rosenblatt.training.member import load_parameters, new_member, set_rows
+from rosenblatt.training.rows import DenseRows
 
 N, F = 12, 3
 CLASSES = np.array([2, 0, 1, 0, 2, 1, 0, 0, 1, 2, 0, 1], np.float32)
@@ -15,30 +15,30 @@ CLASSES = np.array([2, 0, 1, 0, 2, 1, 0, 0, 1, 2, 0, 1], np.float32)
 
 def table(n=N, seed=0):
     x = np.random.default_rng(seed).normal(size=(n, F)).astype(np.float32)
-    return Rows(x, np.resize(CLASSES, n)[:, None], np.ones(n, np.float32))
+    return DenseRows(x, np.resize(CLASSES, n)[:, None], np.ones(n, np.float32))
 
 
-def member_of(rows=range(9), validation=range(9, 12), seed=(0, 0), outputs=3, **changes):
+def make_member(rows=range(9), validation=range(9, 12), seed=(0, 0), outputs=3, **changes):
     """A new member: a multilayer perceptron with 4 hidden units, unless the changes say otherwise."""
     if changes.get("kind") != "perceptron":
         changes = {"hidden_sizes": (4,), "epochs": 7} | changes
-    spec = resolve(Spec.of(**changes), N, F)
+    spec = resolve_auto(Spec.from_hyperparameters(**changes), N, F)
     loss = "perceptron" if spec.network.kind == "perceptron" else "cross_entropy"
-    architecture = build(spec.network, F, outputs)
+    architecture = build_dense(spec.network, F, outputs)
     return new_member(spec, architecture, loss, np.array(rows), np.array(validation), seed, table())
 
 
 def perceptron(rule, **changes):
-    return member_of(kind="perceptron", rule=rule, **changes)
+    return make_member(kind="perceptron", perceptron_rule=rule, **changes)
 
 
 def test_a_new_member_has_its_rows_and_has_made_no_step():
-    member = member_of()
+    member = make_member()
     np.testing.assert_array_equal(member.state.order, np.arange(9))
     np.testing.assert_array_equal(member.validation, [9, 10, 11])
     assert member.epochs == 7
-    assert not member.trained
-    assert not member.ended
+    assert not member.is_trained
+    assert not member.finished
     assert member.history == []
     assert not member.state.m.any()
     assert not member.state.v.any()
@@ -48,70 +48,70 @@ def test_a_new_member_has_its_rows_and_has_made_no_step():
 
 
 def test_equal_seeds_give_equal_parameters_and_random_numbers_and_other_seeds_others():
-    one, same, other = member_of(seed=(3, 1)), member_of(seed=(3, 1)), member_of(seed=(3, 2))
-    np.testing.assert_array_equal(one.state.theta, same.state.theta)
-    assert one.state.counter == same.state.counter != other.state.counter
-    assert (one.state.theta != other.state.theta).any()
+    first, repeated, different = make_member(seed=(3, 1)), make_member(seed=(3, 1)), make_member(seed=(3, 2))
+    np.testing.assert_array_equal(first.state.theta, repeated.state.theta)
+    assert first.state.counter == repeated.state.counter != different.state.counter
+    assert (first.state.theta != different.state.theta).any()
 
 
 def test_strata_are_the_classes_side_by_side():
-    member = member_of(rows=[8, 3, 0, 5, 4, 6], batches="stratified")  # of the classes 1, 0, 2, 1, 2, 0
+    member = make_member(rows=[8, 3, 0, 5, 4, 6], batch_order="stratified")  # of the classes 1, 0, 2, 1, 2, 0
     np.testing.assert_array_equal(member.state.order, [3, 6, 8, 5, 0, 4])
-    np.testing.assert_array_equal(member.recipe.strata, [0, 2, 4, 6])
-    shuffled = member_of(rows=[8, 3, 0], batches="shuffled")
+    np.testing.assert_array_equal(member.config.strata, [0, 2, 4, 6])
+    shuffled = make_member(rows=[8, 3, 0], batch_order="shuffled")
     np.testing.assert_array_equal(shuffled.state.order, [8, 3, 0])
-    np.testing.assert_array_equal(shuffled.recipe.strata, [0, 3])
-    np.testing.assert_array_equal(member_of(rows=[8, 3, 0], batches="in_order").recipe.strata, [0])
+    np.testing.assert_array_equal(shuffled.config.strata, [0, 3])
+    np.testing.assert_array_equal(make_member(rows=[8, 3, 0], batch_order="in_order").config.strata, [0])
 
 
 def test_only_members_that_average_keep_a_mean_and_predict_with_it():
-    member = member_of(averaging=0.9)
+    member = make_member(ema_decay=0.9)
     np.testing.assert_array_equal(member.state.mean, member.state.theta)
     member.state.mean[:] = 5
-    np.testing.assert_array_equal(member.current, member.state.mean)
-    plain = member_of()
+    np.testing.assert_array_equal(member.inference_parameters, member.state.mean)
+    plain = make_member()
     assert plain.state.mean.size == 0
-    assert plain.current is plain.state.theta
+    assert plain.inference_parameters is plain.state.theta
 
 
 def test_layer_rates_that_do_not_fit_the_layers_are_refused():
-    with pytest.raises(SpecError, match=r"layer_rates.*3.*2 layers"):
-        member_of(layer_rates=(1.0, 0.5, 0.1))
-    member_of(layer_rates=(1.0, 0.5))
+    with pytest.raises(SpecError, match=r"layer_lr_multipliers.*3.*2 layers"):
+        make_member(layer_lr_multipliers=(1.0, 0.5, 0.1))
+    make_member(layer_lr_multipliers=(1.0, 0.5))
 
 
 def test_a_member_that_fails_ends_with_its_reason():
-    member = member_of()
+    member = make_member()
     member.fail("the loss is not finite")
     assert member.failure == "the loss is not finite"
-    assert member.ended
-    assert not member.trained
+    assert member.finished
+    assert not member.is_trained
 
 
 def test_a_copy_is_independent_of_what_happens_to_the_member_later():
-    member = member_of(averaging=0.9)
+    member = make_member(ema_decay=0.9)
     member.best = np.ones(2, np.float32)
-    before, copied = member.state.theta.copy(), member.copy()
+    original, copy = member.state.theta.copy(), member.copy()
     for array in (*member.state, member.best):
         np.add(array, 1, out=array, casting="unsafe")
     member.history.append("epoch")
-    np.testing.assert_array_equal(copied.state.theta, before)
-    np.testing.assert_array_equal(copied.state.order, np.arange(9))
-    np.testing.assert_array_equal(copied.best, [1, 1])
-    assert copied.history == []
+    np.testing.assert_array_equal(copy.state.theta, original)
+    np.testing.assert_array_equal(copy.state.order, np.arange(9))
+    np.testing.assert_array_equal(copy.best, [1, 1])
+    assert copy.history == []
 
 
 def test_a_member_at_rest_keeps_its_best_network_and_releases_the_rest():
-    member = member_of(averaging=0.9)
+    member = make_member(ema_decay=0.9)
     member.best, member.best_epoch = member.state.theta.copy(), 3
     best = member.best.copy()
-    member.rest()
+    member.release_training_state()
     state = member.state
     assert [state.theta.size, state.m.size, state.v.size, state.mean.size] == [0] * 4
-    architecture, theta = member.kept()
+    architecture, theta = member.best_network()
     assert architecture == member.architecture
     np.testing.assert_array_equal(theta, best)
-    assert member.trained
+    assert member.is_trained
 
 
 def test_perceptrons_start_from_zero_and_predict_by_their_rule():
@@ -120,61 +120,61 @@ def test_perceptrons_start_from_zero_and_predict_by_their_rule():
         member = perceptron(rule)
         assert not member.state.theta.any()
         member.state.theta[:] = theta
-        np.testing.assert_array_equal(member.current, theta)  # before it has seen a row
+        np.testing.assert_array_equal(member.inference_parameters, theta)  # before it has seen a row
         if rule == "averaged":  # theta - m / rows is the mean of all states, as m sums each change times rows before it
-            member.state.m[:], member.state.step[SEEN] = 8, 4
-            np.testing.assert_array_equal(member.current, theta - 2)
+            member.state.m[:], member.state.step[N_SEEN] = 8, 4
+            np.testing.assert_array_equal(member.inference_parameters, theta - 2)
         if rule == "pocket":
-            member.state.mean[:], member.state.step[BEST_RIGHT] = -1, 5
-            np.testing.assert_array_equal(member.current, -np.ones_like(theta))
+            member.state.mean[:], member.state.step[BEST_N_CORRECT] = -1, 5
+            np.testing.assert_array_equal(member.inference_parameters, -np.ones_like(theta))
 
 
 def test_a_voted_perceptron_keeps_only_the_states_it_used():
     member = perceptron("voted", budget=5)
     member.best = np.arange(member.architecture.n_parameters, dtype=np.float32)
-    member.state.step[USED] = 2
-    architecture, theta = member.kept()
+    member.state.step[N_USED] = 2
+    architecture, theta = member.best_network()
     assert architecture.sizes == (F, 2, 3)
-    before, after = member.architecture.named(member.best), architecture.named(theta)
-    np.testing.assert_array_equal(after[0, "weight"], before[0, "weight"][:, :2])
-    np.testing.assert_array_equal(after[0, "bias"], before[0, "bias"][:2])
-    np.testing.assert_array_equal(after[1, "weight"], before[1, "weight"][:2])
-    np.testing.assert_array_equal(after[1, "bias"], before[1, "bias"])
+    original, trimmed = member.architecture.parameters_by_name(member.best), architecture.parameters_by_name(theta)
+    np.testing.assert_array_equal(trimmed[0, "weight"], original[0, "weight"][:, :2])
+    np.testing.assert_array_equal(trimmed[0, "bias"], original[0, "bias"][:2])
+    np.testing.assert_array_equal(trimmed[1, "weight"], original[1, "weight"][:2])
+    np.testing.assert_array_equal(trimmed[1, "bias"], original[1, "bias"])
 
 
 def test_a_member_continues_from_the_parameters_of_a_trained_network():
-    member, theta = member_of(averaging=0.9), np.arange(31, dtype=np.float32)
-    go_on(member, member.architecture, theta)
+    member, theta = make_member(ema_decay=0.9), np.arange(31, dtype=np.float32)
+    load_parameters(member, member.architecture, theta)
     np.testing.assert_array_equal(member.state.theta, theta)
     np.testing.assert_array_equal(member.state.mean, theta)
 
     voted, small = (
         perceptron("voted", budget=5),
-        build(Spec.of(kind="perceptron", rule="voted", budget=4).network, F, 3),
+        build_dense(Spec.from_hyperparameters(kind="perceptron", perceptron_rule="voted", budget=4).network, F, 3),
     )
     theta = np.zeros(small.n_parameters, np.float32)
-    theirs = small.named(theta)
-    theirs[0, "weight"][:] = np.arange(F * 4).reshape(F, 4)
-    theirs[1, "weight"][:] = [[2, 0, 4], [0, 8, 0], [6, 0, 0], [0, 0, 10]]  # votes of each state for each unit
-    go_on(voted, small, theta)
-    assert voted.state.step[USED] == 4
-    np.testing.assert_array_equal(voted.state.step[USED + 1 :], [2, 1, 3])  # the state that each unit trusts most
-    np.testing.assert_array_equal(voted.state.counts[:12], np.array(theirs[1, "weight"]).ravel() / 2)
-    ours = voted.architecture.named(voted.state.theta)
-    np.testing.assert_array_equal(ours[0, "weight"][:, :4], theirs[0, "weight"])
-    assert not ours[0, "weight"][:, 4:].any()
+    source = small.parameters_by_name(theta)
+    source[0, "weight"][:] = np.arange(F * 4).reshape(F, 4)
+    source[1, "weight"][:] = [[2, 0, 4], [0, 8, 0], [6, 0, 0], [0, 0, 10]]  # votes of each state for each unit
+    load_parameters(voted, small, theta)
+    assert voted.state.step[N_USED] == 4
+    np.testing.assert_array_equal(voted.state.step[N_USED + 1 :], [2, 1, 3])  # the state that each unit trusts most
+    np.testing.assert_array_equal(voted.state.counts[:12], np.array(source[1, "weight"]).ravel() / 2)
+    target = voted.architecture.parameters_by_name(voted.state.theta)
+    np.testing.assert_array_equal(target[0, "weight"][:, :4], source[0, "weight"])
+    assert not target[0, "weight"][:, 4:].any()
 
 
 def test_other_rows_replace_those_of_before_and_what_was_counted_on_them():
-    member = member_of(batches="stratified")
-    take(member, np.array([2, 1, 0]), table(20))  # of the classes 1, 0, 2
+    member = make_member(batch_order="stratified")
+    set_rows(member, np.array([2, 1, 0]), table(20))  # of the classes 1, 0, 2
     np.testing.assert_array_equal(member.state.order, [1, 2, 0])
-    np.testing.assert_array_equal(member.recipe.strata, [0, 1, 2, 3])
+    np.testing.assert_array_equal(member.config.strata, [0, 1, 2, 3])
     pocket, kernel = perceptron("pocket"), perceptron("kernel", budget=4)
     for perceptron_member in (pocket, kernel):
         perceptron_member.state.step[:] = 7
-        take(perceptron_member, np.arange(5), table(20))
-    assert pocket.state.step[SEEN] == 7
-    assert pocket.state.step[BEST_RIGHT] == 0
-    assert kernel.state.step[USED] == 7
-    assert not kernel.state.step[USED + 1 :].any()
+        set_rows(perceptron_member, np.arange(5), table(20))
+    assert pocket.state.step[N_SEEN] == 7
+    assert pocket.state.step[BEST_N_CORRECT] == 0
+    assert kernel.state.step[N_USED] == 7
+    assert not kernel.state.step[N_USED + 1 :].any()

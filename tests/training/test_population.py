@@ -6,11 +6,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from rosenblatt.networks.dense import build
-from rosenblatt.spec.defaults import resolve
+from rosenblatt.networks.dense import build_dense
+from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training import rows as mlp
-from rosenblatt.training.backend import sums_of
+from rosenblatt.training import rows as rows_module
+from rosenblatt.training.backend import logits
 from rosenblatt.training.compiled.perceptron import RULES
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import train
@@ -18,62 +18,63 @@ from rosenblatt.training.population import train
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 6)).astype(np.float32)
 Y = (X[:, 0] * X[:, 1] > 0).astype(np.float32)
-ROWS = mlp.Rows(X, Y.reshape(-1, 1), np.ones(200, np.float32))
+ROWS = rows_module.DenseRows(X, Y.reshape(-1, 1), np.ones(200, np.float32))
 SPECS = [
     {"hidden_sizes": (16,), "dropout": 0.2},
     {"hidden_sizes": (8, 8, 8), "activation": "gelu", "optimizer": "momentum", "learning_rate": 0.05, "batch_size": 7},
-    {"hidden_sizes": (8, 8), "normalization": "batch", "residual": True, "front_scale": True, "parametric": True,
-     "schedule": "plateau", "plateau_patience": 1, "averaging": 0.9, "l1": 1e-3, "max_norm": 1.0},
-    {"hidden_sizes": (8,), "normalization": "layer", "batches": "stratified", "schedule": "one_cycle"},
-    {"hidden_sizes": (8,), "batches": "in_order", "batch_size": "full", "optimizer": "nadam"},
+    {"hidden_sizes": (8, 8), "normalization": "batch", "residual": True, "scaling_layer": True,
+     "parametric_activation": True,
+     "schedule": "plateau", "plateau_patience": 1, "ema_decay": 0.9, "l1": 1e-3, "max_norm": 1.0},
+    {"hidden_sizes": (8,), "normalization": "layer", "batch_order": "stratified", "schedule": "one_cycle"},
+    {"hidden_sizes": (8,), "batch_order": "in_order", "batch_size": "full", "optimizer": "nadam"},
     {"hidden_sizes": (), "schedule": "cosine"},
     {"hidden_sizes": (32, 4), "activation": "tanh", "weight_decay": 0.1, "input_dropout": 0.1, "label_smoothing": 0.1},
-    *({"kind": "perceptron", "rule": rule} for rule in RULES if rule != "kernel"),
-    {"kind": "perceptron", "rule": "voted", "budget": 5},
-    {"kind": "perceptron", "rule": "kernel", "budget": 20},
+    *({"kind": "perceptron", "perceptron_rule": rule} for rule in RULES if rule != "kernel"),
+    {"kind": "perceptron", "perceptron_rule": "voted", "budget": 5},
+    {"kind": "perceptron", "perceptron_rule": "kernel", "budget": 20},
 ]  # fmt: skip
 
 
 def member(changes, seed=0, epochs=12, validates=True):
-    spec = resolve(Spec.of(epochs=epochs, **changes), 150, 6)
+    spec = resolve_auto(Spec.from_hyperparameters(epochs=epochs, **changes), 150, 6)
     loss = "perceptron" if spec.network.kind == "perceptron" else "binary_cross_entropy"
     validation = np.arange(150, 200) if validates else np.arange(0)
-    return new_member(spec, build(spec.network, 6, 1), loss, np.arange(150), validation, (seed,), ROWS)
+    return new_member(spec, build_dense(spec.network, 6, 1), loss, np.arange(150), validation, (seed,), ROWS)
 
 
 def equal(a, b):
     assert [record[1:] for record in a.history] == [record[1:] for record in b.history]  # but for its place
     np.testing.assert_array_equal(a.best, b.best)
-    for ours, theirs in zip(a.state, b.state, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for actual, expected in zip(a.state, b.state, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_a_member_trained_among_others_equals_it_trained_alone(threads):
-    together = [member(changes) for changes in SPECS]
-    list(train(together, ROWS, threads=threads))
-    for changes, among in zip(SPECS, together, strict=True):
-        alone = member(changes)
-        list(train([alone], ROWS))
-        equal(alone, among)
+    members = [member(changes) for changes in SPECS]
+    list(train(members, ROWS, threads=threads))
+    for changes, pool_member in zip(SPECS, members, strict=True):
+        single = member(changes)
+        list(train([single], ROWS))
+        equal(single, pool_member)
 
 
 def test_equal_seeds_give_equal_runs_and_others_do_not():
-    first, second, other = member(SPECS[0]), member(SPECS[0]), member(SPECS[0], seed=1)
-    list(train([first, second, other], ROWS))
+    first, second, third = member(SPECS[0]), member(SPECS[0]), member(SPECS[0], seed=1)
+    list(train([first, second, third], ROWS))
     equal(first, second)
-    assert not np.array_equal(first.best, other.best)
+    assert not np.array_equal(first.best, third.best)
 
 
 @pytest.mark.parametrize("validates", [True, False])
 @pytest.mark.parametrize("changes", SPECS)
 def test_a_resumed_run_equals_an_uninterrupted_one(changes, validates):
-    whole, parts = (member(changes, validates=validates) for _ in range(2))
-    list(train([whole], ROWS))
+    uninterrupted, resumed = (member(changes, validates=validates) for _ in range(2))
+    list(train([uninterrupted], ROWS))
     for epochs in (3, 7, 12):
-        parts.epochs = epochs
-        list(train([parts], ROWS))
-    equal(whole, parts)
+        resumed.epochs = epochs
+        list(train([resumed], ROWS))
+    equal(uninterrupted, resumed)
 
 
 def test_a_member_that_diverges_is_recorded_and_stops_no_other():
@@ -88,36 +89,36 @@ def test_a_member_that_diverges_is_recorded_and_stops_no_other():
         }
     )
     wild.loss = "squared"
-    calm, alone = member(SPECS[0]), member(SPECS[0])
+    calm, single = member(SPECS[0]), member(SPECS[0])
     list(train([wild, calm], ROWS, threads=1))
-    list(train([alone], ROWS))
+    list(train([single], ROWS))
     assert "epoch" in wild.failure
     assert not calm.failure
-    equal(calm, alone)
+    equal(calm, single)
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_rest():
-    one = member({"hidden_sizes": (64,), "patience": 3}, epochs=500)
-    records = list(train([one], ROWS))
+    single = member({"hidden_sizes": (64,), "patience": 3}, epochs=500)
+    records = list(train([single], ROWS))
     scores = [record.score for record in records]
-    assert one.best_score == max(scores)
-    assert one.best_epoch == len(scores) - 3  # the last three were no better
+    assert single.best_score == max(scores)
+    assert single.best_epoch == len(scores) - 3  # the last three were no better
     assert len(scores) < 500
-    sums = sums_of(one.architecture, one.loss, one.best, ROWS, np.arange(150, 200))[:, 0].astype(float)
+    sums = logits(single.architecture, single.loss, single.best, ROWS, np.arange(150, 200))[:, 0].astype(float)
     p = 1 / (1 + np.exp(-sums))
     loss = -np.mean(np.log(np.where(Y[150:] > 0, p, 1 - p)))
-    assert one.best_score == pytest.approx(-loss, rel=1e-5)
+    assert single.best_score == pytest.approx(-loss, rel=1e-5)
 
 
 def test_whoever_stops_reading_the_records_stops_the_training():
-    one = member(SPECS[0], epochs=1_000_000)
-    one.patience = 1_000_000
-    with closing(train([one], ROWS)) as records:
+    single = member(SPECS[0], epochs=1_000_000)
+    single.patience = 1_000_000
+    with closing(train([single], ROWS)) as records:
         for record in records:
             if record.epoch == 3:
                 break
-    assert one.trained
-    assert len(one.history) < 1_000_000
+    assert single.is_trained
+    assert len(single.history) < 1_000_000
 
 
 def test_an_error_in_a_score_reaches_the_caller():
@@ -135,7 +136,7 @@ def test_a_score_of_ones_own_chooses_the_best_epoch():
         seen.append((outputs.shape, rows.shape))
         return -len(seen)
 
-    one = member(SPECS[0])
-    list(train([one], ROWS, worse_each_time))
-    assert one.best_epoch == 1
+    single = member(SPECS[0])
+    list(train([single], ROWS, worse_each_time))
+    assert single.best_epoch == 1
     assert set(seen) == {((50, 1), (50,))}

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from rosenblatt.spec.training import TrainingSpec
-from rosenblatt.training.schedules import SCHEDULES, factors, plateau
+from rosenblatt.training.schedules import SCHEDULES, plateau, schedule_factors
 
 SPEC = TrainingSpec()
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_factor_stays_between_0_and_1(name):
-    found = SCHEDULES[name](np.linspace(0, 1, 101), SPEC)
-    assert found.min() >= 0
-    assert found.max() <= 1
+    factors = SCHEDULES[name](np.linspace(0, 1, 101), SPEC)
+    assert factors.min() >= 0
+    assert factors.max() <= 1
 
 
 @pytest.mark.parametrize("name", ["cosine", "flat_cosine", "log_cosine", "warmup_cosine", "one_cycle"])
@@ -27,33 +27,33 @@ def test_step_and_exponential_end_where_they_are_told(name):
 
 
 def test_step_falls_as_often_as_it_is_told():
-    found = SCHEDULES["step"](np.linspace(0, 1, 1001), TrainingSpec(schedule_drops=3))
-    assert len(np.unique(found)) == 4
+    factors = SCHEDULES["step"](np.linspace(0, 1, 1001), TrainingSpec(schedule_drops=3))
+    assert len(np.unique(factors)) == 4
 
 
 def test_log_cosine_peaks_in_each_of_its_four_cycles():
-    found = SCHEDULES["log_cosine"](np.linspace(0, 1, 100_001), SPEC)
-    inner = found[1:-1]
-    peaks = inner[(inner > found[:-2]) & (inner > found[2:])]
+    factors = SCHEDULES["log_cosine"](np.linspace(0, 1, 100_001), SPEC)
+    interior = factors[1:-1]
+    peaks = interior[(interior > factors[:-2]) & (interior > factors[2:])]
     assert len(peaks) == 4
     np.testing.assert_allclose(peaks, 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.25])
 def test_warm_up_rises_and_then_falls(warmup):
-    found = SCHEDULES["warmup_cosine"](np.linspace(0, 1, 1001), TrainingSpec(warmup=warmup))
-    assert found.argmax() == round(warmup * 1000)
-    assert found.max() == 1
+    factors = SCHEDULES["warmup_cosine"](np.linspace(0, 1, 1001), TrainingSpec(warmup=warmup))
+    assert factors.argmax() == round(warmup * 1000)
+    assert factors.max() == 1
 
 
 def test_plateau_falls_after_each_wait_without_a_better_score():
     spec = TrainingSpec(schedule="plateau", plateau_patience=2, plateau_factor=0.1)
     scores = [1, 2, 2, 2, 3, 1, 1, 1, 1]
-    found = [plateau(scores[:n], spec) for n in range(len(scores) + 1)]
-    np.testing.assert_allclose(found, [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
+    factors = [plateau(scores[:n], spec) for n in range(len(scores) + 1)]
+    np.testing.assert_allclose(factors, [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_learning_rate_dropout_and_decay_have_schedules_of_their_own():
     spec = TrainingSpec(schedule="cosine", dropout_schedule="flat_cosine")
-    found = factors(spec, np.array([0, 50, 100]), 100, [])
-    np.testing.assert_allclose(found, [[1, 1, 1], [0.5, 1, 1], [0, 0, 1]], atol=1e-12)
+    factors = schedule_factors(spec, np.array([0, 50, 100]), 100, [])
+    np.testing.assert_allclose(factors, [[1, 1, 1], [0.5, 1, 1], [0, 0, 1]], atol=1e-12)

@@ -5,57 +5,60 @@ import pytest
 from sklearn.metrics import log_loss, mean_pinball_loss, mean_squared_error
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.tuning.ensembles import greedy_weights, optimism, row_losses, within_one_error
+from rosenblatt.tuning.ensembles import greedy_weights, one_standard_error_rule, optimism, row_losses
 
 RNG = np.random.default_rng(0)
 
 
 def test_row_losses_are_those_of_scikit_learn():
     y = RNG.integers(3, size=50)
-    said = RNG.dirichlet(np.ones(3), 50)
+    probabilities = RNG.dirichlet(np.ones(3), 50)
     target = Target(names=("y",), task="multiclass", labels=("a", "b", "c"))
-    assert row_losses(target, y, said).mean() == pytest.approx(log_loss(y, said))
-    values, guess = RNG.normal(size=(50, 1)), RNG.normal(size=(50, 1))
-    target = Target.of_values(("y",), values, "none")
-    expected = mean_squared_error(values, guess) / values.std() ** 2
-    assert row_losses(target, values, guess).mean() == pytest.approx(expected)
+    assert row_losses(target, y, probabilities).mean() == pytest.approx(log_loss(y, probabilities))
+    values, predictions = RNG.normal(size=(50, 1)), RNG.normal(size=(50, 1))
+    target = Target.fit_regression(("y",), values, "none")
+    expected = mean_squared_error(values, predictions) / values.std() ** 2
+    assert row_losses(target, values, predictions).mean() == pytest.approx(expected)
     quantile = target.model_copy(update={"loss": "quantile"})
-    expected = mean_pinball_loss(values, guess, alpha=0.9) / values.std()
-    assert row_losses(quantile, values, guess, 0.9).mean() == pytest.approx(expected)
+    expected = mean_pinball_loss(values, predictions, alpha=0.9) / values.std()
+    assert row_losses(quantile, values, predictions, 0.9).mean() == pytest.approx(expected)
     absolute = target.model_copy(update={"loss": "absolute"})
-    expected = np.abs(values - guess).mean() / values.std() / 2
-    assert row_losses(absolute, values, guess).mean() == pytest.approx(expected)
+    expected = np.abs(values - predictions).mean() / values.std() / 2
+    assert row_losses(absolute, values, predictions).mean() == pytest.approx(expected)
     counts = target.model_copy(update={"loss": "poisson"})
     exact = row_losses(counts, np.full((1, 1), 3.0), np.full((1, 1), 3.0))
     assert exact < row_losses(counts, np.full((1, 1), 3.0), np.full((1, 1), 2.0))
     labels = Target(names=("a", "b"), task="multilabel")
-    both = RNG.integers(2, size=(50, 2))
-    chances = RNG.random((50, 2))
-    expected = np.mean([log_loss(both[:, k], chances[:, k]) for k in range(2)])
-    assert row_losses(labels, both, chances).mean() == pytest.approx(expected, rel=1e-6)
-    sums = Target(names=("y",), task="binary", labels=("a", "b"), answers="sums")
+    labels_true = RNG.integers(2, size=(50, 2))
+    label_probabilities = RNG.random((50, 2))
+    expected = np.mean([log_loss(labels_true[:, k], label_probabilities[:, k]) for k in range(2)])
+    assert row_losses(labels, labels_true, label_probabilities).mean() == pytest.approx(expected, rel=1e-6)
+    sums = Target(names=("y",), task="binary", labels=("a", "b"), output_type="sums")
     assert row_losses(sums, np.array([0, 1]), np.array([[-1.0, 1.0], [-1.0, 1.0]])).tolist() == [1, 0]
 
 
 def test_errors_that_cancel_are_joined():
-    truth = RNG.normal(size=300)
+    y_true = RNG.normal(size=300)
     noise = RNG.normal(size=300)
-    said = [truth + noise, truth - noise, truth + 3 * RNG.normal(size=300)]
-    weights = greedy_weights(lambda mean: float(((mean - truth) ** 2).mean()), said)
+    predictions = [y_true + noise, y_true - noise, y_true + 3 * RNG.normal(size=300)]
+    weights = greedy_weights(lambda mean: float(((mean - y_true) ** 2).mean()), predictions)
     np.testing.assert_allclose(weights, [0.5, 0.5, 0.0])
 
 
 def test_an_ensemble_costs_no_more_than_the_best_alone():
-    truth = RNG.normal(size=100)
+    y_true = RNG.normal(size=100)
     for _ in range(20):
-        said = [truth + RNG.normal(size=100) * RNG.random() for _ in range(5)]
+        predictions = [y_true + RNG.normal(size=100) * RNG.random() for _ in range(5)]
 
         def cost(mean):
-            return float(((mean - truth) ** 2).mean())
+            return float(((mean - y_true) ** 2).mean())
 
-        weights = greedy_weights(cost, said)
+        weights = greedy_weights(cost, predictions)
         assert weights.sum() == pytest.approx(1)
-        assert cost(sum(w * one for w, one in zip(weights, said, strict=True))) <= min(map(cost, said)) + 1e-12
+        assert (
+            cost(sum(w * prediction for w, prediction in zip(weights, predictions, strict=True)))
+            <= min(map(cost, predictions)) + 1e-12
+        )
 
 
 def test_optimism_is_what_the_best_of_equals_owes_to_luck():
@@ -64,8 +67,8 @@ def test_optimism_is_what_the_best_of_equals_owes_to_luck():
     losses = 1 + RNG.normal(size=(50, 400))
     expected = 2.25 / np.sqrt(400)
     assert 0.5 * expected < optimism(losses, np.random.default_rng(0)) < 1.5 * expected
-    clear = losses + np.arange(50)[:, None]
-    assert optimism(clear, np.random.default_rng(0)) < 0.2 * expected
+    separated_losses = losses + np.arange(50)[:, None]
+    assert optimism(separated_losses, np.random.default_rng(0)) < 0.2 * expected
     assert optimism(losses[:1], np.random.default_rng(0)) == 0
 
 
@@ -73,8 +76,8 @@ def test_the_simplest_within_one_standard_error():
     base = RNG.normal(size=500) ** 2
     noise = RNG.normal(size=(4, 500))
     losses = np.stack([base, base + 0.01 * noise[1], base + 0.5 + 0.01 * noise[2], base + 0.4 * noise[3] - 0.001])
-    assert within_one_error(losses[:3], sizes=[1000, 10, 1]) in (0, 1)
-    near = np.stack([base, base + 0.2 * (noise[1] - noise[1].mean()) + 0.005])
-    assert within_one_error(near, sizes=[1000, 10]) == 1
-    far = np.stack([base, base + 0.2 * (noise[1] - noise[1].mean()) + 0.05])
-    assert within_one_error(far, sizes=[1000, 10]) == 0
+    assert one_standard_error_rule(losses[:3], sizes=[1000, 10, 1]) in (0, 1)
+    close_losses = np.stack([base, base + 0.2 * (noise[1] - noise[1].mean()) + 0.005])
+    assert one_standard_error_rule(close_losses, sizes=[1000, 10]) == 1
+    distant_losses = np.stack([base, base + 0.2 * (noise[1] - noise[1].mean()) + 0.05])
+    assert one_standard_error_rule(distant_losses, sizes=[1000, 10]) == 0

@@ -13,13 +13,13 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from rosenblatt.cli.exit_status import _Stop
+from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.main import cli
 from rosenblatt.errors import DivergedError, RunError
 from rosenblatt.models.model_file import load_model
-from rosenblatt.runs.maintenance import tidy
+from rosenblatt.runs.maintenance import cleanup
 from rosenblatt.runs.store.artifacts import fetch
-from rosenblatt.runs.store.queries import all_curves, details, find_runs, output_of
+from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.workflows.recorder import metric_name
 from tests.waiting import wait_until
@@ -35,77 +35,77 @@ def table(tmp_path, people, monkeypatch):
     return tmp_path
 
 
-def fit(*words):
-    done = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "rich", "--json", *words], obj=_Stop())
-    assert done.exit_code == 0, done.output + str(done.exception)
-    return json.loads(done.stdout)
+def fit(*arguments):
+    result = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "rich", "--json", *arguments], obj=ExitStatus())
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return json.loads(result.stdout)
 
 
 @pytest.fixture
 def store(own_store):
     Store(f"sqlite:///{own_store}/runs.db").close()
-    found = Store(f"sqlite:///{own_store}/runs.db")
-    yield found
-    found.close()
+    store = Store(f"sqlite:///{own_store}/runs.db")
+    yield store
+    store.close()
 
 
 def test_a_fit_is_recorded_with_all_that_belongs_to_it(table, store):
     result = fit(*FAST, "--seed", "3")
-    known = details(store, result["run"])
-    assert (known["state"], known["kind"], known["experiment"]) == ("finished", "fit", "people")
-    assert known["params"]["seed"] == {"value": "3", "chosen": True}
-    assert not known["params"]["activation"]["chosen"]
-    assert len(known["params"]) > 40
-    assert known["metrics"]["auc"]["last"] == result["scores"]["AUC"]["model"]
-    assert known["baseline"]["accuracy"] == result["scores"]["accuracy"]["baseline"]
-    assert np.sum(known["confusion"]["counts"]) == result["test_rows"]
-    assert set(known["classes"]) == {"no", "yes"}
-    assert len(all_curves(store, result["run"])["validation_loss"].values) == 4
-    assert known["data"][0]["name"] == "table"
-    assert {"training", "test"} <= known["split"].keys()
-    assert known["environment"]["packages"]["numpy"] == np.__version__
-    kept = known["artifacts"]["predictions.parquet"]
-    fetch(kept["hash"], kept["root"], table / "predictions.parquet")
+    details = run_details(store, result["run"])
+    assert (details["state"], details["kind"], details["experiment"]) == ("finished", "fit", "people")
+    assert details["params"]["seed"] == {"value": "3", "explicit": True}
+    assert not details["params"]["activation"]["explicit"]
+    assert len(details["params"]) > 40
+    assert details["metrics"]["auc"]["last"] == result["scores"]["AUC"]["model"]
+    assert details["baseline"]["accuracy"] == result["scores"]["accuracy"]["baseline"]
+    assert np.sum(details["confusion"]["counts"]) == result["test_rows"]
+    assert set(details["classes"]) == {"no", "yes"}
+    assert len(load_all_curves(store, result["run"])["validation_loss"].values) == 4
+    assert details["data"][0]["name"] == "table"
+    assert {"training", "test"} <= details["split"].keys()
+    assert details["environment"]["packages"]["numpy"] == np.__version__
+    stored_file = details["artifacts"]["predictions.parquet"]
+    fetch(stored_file["hash"], stored_file["root"], table / "predictions.parquet")
     assert pl.read_parquet(table / "predictions.parquet").height == result["test_rows"]
-    assert "rows: 240 for training, 60 for the test" in "".join(words for _, words in output_of(store, result["run"]))
+    assert "rows: 240 for training, 60 for the test" in "".join(words for _, words in load_output(store, result["run"]))
 
 
 def test_regression_and_several_targets_are_recorded_too(table, store):
-    done = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "age", "-t", "noise", *FAST], obj=_Stop())
-    assert done.exit_code == 0, done.output
-    known = details(store, find_runs(store)[0]["id"])
-    assert {"r2 of age", "rmse of noise"} <= known["metrics"].keys()
-    assert {"predictions.parquet", "model.rosenblatt"} <= known["artifacts"].keys()
+    result = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "age", "-t", "noise", *FAST], obj=ExitStatus())
+    assert result.exit_code == 0, result.output
+    details = run_details(store, find_runs(store)[0]["id"])
+    assert {"r2 of age", "rmse of noise"} <= details["metrics"].keys()
+    assert {"predictions.parquet", "model.rosenblatt"} <= details["artifacts"].keys()
 
 
 def test_a_search_records_each_trial_under_it(table, store):
     result = fit(*SEARCH)
-    trials = find_runs(store, of=result["run"], sort="number")
-    assert [one["number"] for one in trials] == list(range(6))
-    assert all(one["state"] in ("finished", "stopped") for one in trials)
-    finished = find_runs(store, "kind = trial and state = finished and metrics.auc > 0.1", of=result["run"])
+    trials = find_runs(store, parent=result["run"], sort="number")
+    assert [trial["number"] for trial in trials] == list(range(6))
+    assert all(trial["state"] in ("finished", "stopped") for trial in trials)
+    finished = find_runs(store, "kind = trial and state = finished and metrics.auc > 0.1", parent=result["run"])
     assert finished
     best = result["search"]["best"]["number"]
-    known = details(store, f"{result['run']}-{best}")
-    assert known["metrics"]["validation_loss"]["best"] is not None
-    assert known["trial"]["number"] == best
-    chosen = {name for name, one in known["params"].items() if one["chosen"]}
-    assert {"learning_rate", "activation", "hidden_layers"} <= chosen
-    assert details(store, result["run"])["search"]["trials"]["proposed"] == 6
-    assert len(find_runs(store, trials=False)) == 1
+    details = run_details(store, f"{result['run']}-{best}")
+    assert details["metrics"]["validation_loss"]["best"] is not None
+    assert details["trial"]["number"] == best
+    chosen_params = {name for name, param in details["params"].items() if param["explicit"]}
+    assert {"learning_rate", "activation", "hidden_layers"} <= chosen_params
+    assert run_details(store, result["run"])["search"]["trials"]["proposed"] == 6
+    assert len(find_runs(store, include_trials=False)) == 1
 
 
 def test_a_finished_search_that_is_asked_for_again_trains_none(table, store, monkeypatch):
     first = fit(*SEARCH)
     before = load_model("people.rosenblatt")
     monkeypatch.setattr("rosenblatt.workflows.search.search", None)  # would be called to train
-    again = fit(*SEARCH, "--reuse")
-    assert again["reused"]
-    assert again["run"] == first["run"]
-    assert again["scores"] == first["scores"]
+    second = fit(*SEARCH, "--reuse")
+    assert second["reused"]
+    assert second["run"] == first["run"]
+    assert second["scores"] == first["scores"]
     theta = [np.concatenate([n.theta for n in model.networks]) for model in (before, load_model("people.rosenblatt"))]
     assert np.array_equal(*theta)
-    assert len(find_runs(store, trials=False)) == 1
+    assert len(find_runs(store, include_trials=False)) == 1
 
 
 @pytest.mark.slow
@@ -134,23 +134,23 @@ def test_a_fit_that_fails_is_recorded_with_the_reason(table, store):
     diverging = [
         "--kind",
         "perceptron",
-        "--rule",
+        "--perceptron-rule",
         "delta",
         "--learning-rate",
         "500",
         "--folds",
         "1",
-        "--numbers",
+        "--numeric-encoding",
         "none",
     ]
-    done = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "rich", *diverging], obj=_Stop())
-    assert isinstance(done.exception, DivergedError), done.output
-    known = find_runs(store)[0]
-    assert known["state"] == "failed"
-    assert "not finite" in known["reason"]
+    result = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "rich", *diverging], obj=ExitStatus())
+    assert isinstance(result.exception, DivergedError), result.output
+    record = find_runs(store)[0]
+    assert record["state"] == "failed"
+    assert "not finite" in record["reason"]
 
 
-def _reached(store):
+def _count_trials_with_loss(store):
     """Trials that came to a rung."""
     try:
         return len(find_runs(store, "kind = trial and metrics.loss is not null"))
@@ -158,27 +158,29 @@ def _reached(store):
         return 0
 
 
-def _start(folder, *words):
+def _start(folder, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", "rosenblatt", "fit", "people.csv", "-t", "rich", *words],
+        [sys.executable, "-m", "rosenblatt", "fit", "people.csv", "-t", "rich", *arguments],
         cwd=folder, env=os.environ.copy(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
-    words = ["--trials", "12", "--epochs", "60", "--repeats", "1", "--deterministic"]
-    process = _start(table, *words)
+    arguments = ["--trials", "12", "--epochs", "60", "--repeats", "1", "--deterministic"]
+    process = _start(table, *arguments)
     try:
         wait_until(
-            lambda: _reached(store) >= 10 or process.poll() is not None, timeout=100, description="ten trials at a rung"
+            lambda: _count_trials_with_loss(store) >= 10 or process.poll() is not None,
+            timeout=100,
+            description="ten trials at a rung",
         )
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    search = find_runs(store, trials=False)[0]
+    search = find_runs(store, include_trials=False)[0]
     assert search["state"] == "running"
-    before = {one["id"]: one["started"] for one in find_runs(store, of=search["id"])}
+    before = {trial["id"]: trial["started"] for trial in find_runs(store, parent=search["id"])}
     assert len(before) >= 10
     resumed = subprocess.run(
         [sys.executable, "-m", "rosenblatt", "runs", "resume", "people"],
@@ -189,26 +191,26 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
     )
     assert resumed.returncode == 0, resumed.stderr
     assert "going on from" in resumed.stdout
-    assert find_runs(store, trials=False)[0]["state"] == "finished"
-    after = {one["id"]: one["started"] for one in find_runs(store, of=search["id"])}
+    assert find_runs(store, include_trials=False)[0]["state"] == "finished"
+    after = {trial["id"]: trial["started"] for trial in find_runs(store, parent=search["id"])}
     assert len(after) == 12
     assert before.items() <= after.items()
-    whole = _start(table, *words, "-o", "whole.rosenblatt")
-    whole.communicate(timeout=100)
-    assert whole.returncode == 0
+    uninterrupted = _start(table, *arguments, "-o", "whole.rosenblatt")
+    uninterrupted.communicate(timeout=100)
+    assert uninterrupted.returncode == 0
     models = [load_model(table / name) for name in ("people.rosenblatt", "whole.rosenblatt")]
     assert all(np.array_equal(a.theta, b.theta) for a, b in zip(models[0].networks, models[1].networks, strict=True))
 
 
 def test_the_state_of_a_search_goes_when_it_is_finished_or_deleted(table, store, own_store, monkeypatch):
-    monkeypatch.setattr("rosenblatt.runs.store.artifacts.YOUNG", -5.0)
+    monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
     result = fit(*SEARCH)
     assert not (own_store / "state" / result["run"]).exists()
     (own_store / "state" / "gone").mkdir(parents=True)
     store.delete([result["run"]])
-    found = tidy(store)
-    assert found["removed_states"] == 1
-    assert found["removed_files"] >= 2
+    counts = cleanup(store)
+    assert counts["removed_states"] == 1
+    assert counts["removed_files"] >= 2
     assert not list((own_store / "artifacts").glob("??/*"))
 
 

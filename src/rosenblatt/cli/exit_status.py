@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STOPPED, KILLED = 130, 143
+SIGINT_STATUS, SIGTERM_STATUS = 130, 143
 
 
 @dataclass
-class _Stop:
+class ExitStatus:
     """The exit status if the command is stopped: a polite kill is handled as Ctrl-C is, what was learnt is kept."""
 
-    status: int = STOPPED
+    code: int = SIGINT_STATUS
 
-    def kill(self, *_: object) -> None:
+    def on_sigterm(self, *_: object) -> None:
         """What SIGTERM does."""
-        self.status = KILLED
+        self.code = SIGTERM_STATUS
         raise KeyboardInterrupt

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from rosenblatt.cli.options import shared_options, teller
-from rosenblatt.cli.outputs import check_places
+from rosenblatt.cli.options import make_reporter, shared_options
+from rosenblatt.cli.outputs import check_output_paths
 from rosenblatt.errors import TableError
-from rosenblatt.workflows.tables import read
+from rosenblatt.workflows.tables import read_and_report
 
 if TYPE_CHECKING:
     from rosenblatt.models.model import Model
 
 
 FORMATS = (".svg", ".png", ".pdf")
-FULL = 12  # inputs or units of a layer that are all shown; of larger ones the largest
+SHOW_ALL_UP_TO = 12  # inputs or units of a layer that are all shown; of larger ones the largest
 
 
 @click.command()
@@ -33,7 +33,9 @@ FULL = 12  # inputs or units of a layer that are all shown; of larger ones the l
 )
 @click.option("--backward", is_flag=True, help="Also the loss and its gradients; the table must hold the answer.")
 @click.option(
-    "--most", type=click.IntRange(1), help=f"Units and contributions shown.  [default: all of {FULL}, else 8]"
+    "--top-k",
+    type=click.IntRange(1),
+    help=f"Units and contributions shown.  [default: all of {SHOW_ALL_UP_TO}, else 8]",
 )
 @click.option("--plot", metavar="FILE.svg", help="Draw the network; of two numbers also the decision boundary; of an "
               "image, sequence or text what mattered in it.")  # fmt: skip
@@ -48,7 +50,7 @@ def explain(
     row: int,
     network: int,
     backward: bool,
-    most: int | None,
+    top_k: int | None,
     plot: str | None,
     method: Any,
     answer: str | None,
@@ -66,41 +68,43 @@ def explain(
     Of networks for images, sequences and texts it tells which pixels, steps or tokens spoke for the answer.
 
     \b
-    rosenblatt explain photos.rosenblatt photos/test --row 3 --plot heed.png
-    rosenblatt explain photos.rosenblatt photos/test --row 3 --method grad_cam --plot heed.png
+    rosenblatt explain photos.rosenblatt photos/test --row 3 --plot attribution.png
+    rosenblatt explain photos.rosenblatt photos/test --row 3 --method grad_cam --plot attribution.png
     rosenblatt explain sales.rosenblatt sales.csv --answer "sales +3"    of a forecast, three steps on
     """
     boundary = None if plot is None else str(Path(plot).with_stem(Path(plot).stem + "-boundary"))
-    check_places([plot, boundary], inputs=[model, table])
+    check_output_paths([plot, boundary], inputs=[model, table])
     if plot and Path(plot).suffix.lower() not in FORMATS:
         raise TableError(f"{plot!r} asks for a picture of another format than {', '.join(FORMATS)}. Choose one.")
     from rosenblatt.cli.console import explanations
-    from rosenblatt.data.tasks.task import has_answers, read_answers
+    from rosenblatt.data.tasks.task import has_targets, read_targets
     from rosenblatt.inspection import walkthrough
     from rosenblatt.models.model_file import load_model
 
-    loaded, say = load_model(model), teller(as_json)
-    rows = read(table, header, encoding, lambda _: None)
-    if loaded.encoder.perceived:
-        _explain_media(loaded, rows.whole, row, method or "gradients", answer, plot, as_json, say)
+    loaded_model, notify = load_model(model), make_reporter(as_json)
+    rows = read_and_report(table, header, encoding, lambda _: None)
+    if loaded_model.encoder.media_encodings:
+        _explain_media(loaded_model, rows.all_rows, row, method or "gradients", answer, plot, as_json, notify)
         return
     if method or answer:
         option = "--method" if method else "--answer"
         raise TableError(f"{option} is for images, sequences and texts, but this model learns from a table.")
-    walked = walkthrough.walk(loaded, rows.frame, row, network)
+    trace = walkthrough.trace_forward(loaded_model, rows.frame, row, network)
     if backward:
-        truth = read_answers(rows.frame[row - 1 : row], loaded.target)[0]
-        if truth.size == 0 or not has_answers(truth).all():
-            raise TableError(f"Row {row} has no {loaded.target.names[0]!r}, so nothing is known of its loss.")
-        walkthrough.go_back(walked, truth)
-    sizes = walked.network.architecture.sizes
-    told = walkthrough.described(walked, rows.frame, row, most or (FULL if max(sizes) <= FULL else 8))
+        y_true = read_targets(rows.frame[row - 1 : row], loaded_model.target)[0]
+        if y_true.size == 0 or not has_targets(y_true).all():
+            raise TableError(f"Row {row} has no {loaded_model.target.names[0]!r}, so nothing is known of its loss.")
+        walkthrough.trace_backward(trace, y_true)
+    sizes = trace.network.architecture.sizes
+    trace_json = walkthrough.trace_to_dict(
+        trace, rows.frame, row, top_k or (SHOW_ALL_UP_TO if max(sizes) <= SHOW_ALL_UP_TO else 8)
+    )
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(trace_json, indent=2))
     else:
-        explanations.tell_walk(told, backward)
+        explanations.print_trace(trace_json, backward)
     if plot and boundary:
-        _draw(loaded, rows.frame, row, network, plot, boundary, say)
+        _save_plots(loaded_model, rows.frame, row, network, plot, boundary, notify)
 
 
 def _explain_media(
@@ -111,50 +115,59 @@ def _explain_media(
     answer: str | None,
     plot: str | None,
     as_json: bool,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
     from rosenblatt.cli.console import explanations
-    from rosenblatt.data.tasks.forecasting import Windows
+    from rosenblatt.data.tasks.forecasting import WindowTransform
     from rosenblatt.inspection.torch_attribution import explain_row
 
-    windows = Windows.model_validate(model.facts["windows"]) if "windows" in model.facts else None
-    frame = windows.last(frame, say) if windows else frame
-    explained = explain_row(model, frame, row, method, answer)
+    windows = WindowTransform.model_validate(model.metadata["windows"]) if "windows" in model.metadata else None
+    frame = windows.forecast_rows(frame, notify) if windows else frame
+    explanation = explain_row(model, frame, row, method, answer)
     if windows:
-        values = windows.in_units(frame[row - 1 : row], np.array([list(explained.said.values())]))[0]
-        explained = replace(explained, said=dict(zip(explained.said, values.tolist(), strict=True)))
+        values = windows.inverse_transform(frame[row - 1 : row], np.array([list(explanation.predictions.values())]))[0]
+        explanation = replace(explanation, predictions=dict(zip(explanation.predictions, values.tolist(), strict=True)))
     if as_json:
-        heeds = [
-            {"column": one.column, "kind": one.kind, "tokens": list(one.tokens), "values": one.values.tolist()}
-            for one in explained.heeds
+        attributions = [
+            {
+                "column": attribution.column,
+                "kind": attribution.kind,
+                "tokens": list(attribution.tokens),
+                "values": attribution.values.tolist(),
+            }
+            for attribution in explanation.attributions
         ]
-        told = {
+        result = {
             "row": row,
-            "answer": explained.answer,
-            "said": explained.said,
-            "method": explained.method,
-            "heeds": heeds,
+            "answer": explanation.answer,
+            "predictions": explanation.predictions,
+            "method": explanation.method,
+            "attributions": attributions,
         }
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(result, indent=2))
     else:
-        explanations.tell_heed(explained, row)
+        explanations.print_attribution(explanation, row)
     if plot:
-        from rosenblatt.inspection.plots.attribution import heed  # loads Matplotlib
+        from rosenblatt.inspection.plots.attribution import attribution_plot  # loads Matplotlib
         from rosenblatt.models.atomic_write import write_file
 
-        write_file(plot, heed(explained).as_file(plot))
-        say(f"what mattered: {plot}")
+        write_file(plot, attribution_plot(explanation).to_bytes(plot))
+        notify(f"what mattered: {plot}")
 
 
-def _draw(
-    model: Model, frame: Any, row: int, network: int, plot: str, boundary: str, say: Callable[[str], None]
+def _save_plots(
+    model: Model, frame: Any, row: int, network: int, plot: str, boundary: str, notify: Callable[[str], None]
 ) -> None:
-    from rosenblatt.inspection.plots import network as figure  # loads Matplotlib
+    from rosenblatt.inspection.plots.network import (  # loads Matplotlib
+        decision_boundary,
+        has_two_numeric_inputs,
+        plot_network,
+    )
     from rosenblatt.models.atomic_write import write_file
 
-    write_file(plot, figure.network(model, network).as_file(plot))
-    say(f"the network: {plot}")
-    if figure.has_plane(model):
-        write_file(boundary, figure.decision_boundary(model, frame, row).as_file(boundary))
-        say(f"the decision boundary: {boundary}")
+    write_file(plot, plot_network(model, network).to_bytes(plot))
+    notify(f"the network: {plot}")
+    if has_two_numeric_inputs(model):
+        write_file(boundary, decision_boundary(model, frame, row).to_bytes(boundary))
+        notify(f"the decision boundary: {boundary}")

@@ -1,4 +1,4 @@
-"""In: a model that learnt a language, and how a text begins. Out: how it may go on."""
+"""The command `generate`: write text with a language model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import click
 
-from rosenblatt.workflows.generate import written
+from rosenblatt.workflows.generate import generate_text
 
 
 @click.command()
@@ -32,7 +32,7 @@ def generate(
     from rosenblatt.models.model_file import load_model
 
     click.echo(prompt, nl=False)
-    for piece in written(load_model(model), prompt, length, temperature, top_k, top_p, seed):
+    for piece in generate_text(load_model(model), prompt, length, temperature, top_k, top_p, seed):
         click.echo(piece, nl=False)
         time.sleep(pause)
     click.echo()

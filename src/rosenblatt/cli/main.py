@@ -1,4 +1,4 @@
-"""In: the words of a command line. Out: what `experiment.py` does with them, told on the terminal or as JSON.
+"""Entry point of the command `rosenblatt`: its group of commands, and the exit status of each error.
 
 Each command parses, calls, prints. Errors are one sentence and exit status 2; 130 after Ctrl-C, 143 after a kill.
 """
@@ -8,19 +8,44 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib import import_module
 
 import click
 
-from rosenblatt.cli.exit_status import _Stop
-from rosenblatt.cli.explain import explain
-from rosenblatt.cli.generate import generate
-from rosenblatt.cli.learn_step import learn_step
-from rosenblatt.cli.models import describe, evaluate, fit, predict
-from rosenblatt.cli.runs import run, runs
-from rosenblatt.errors import DivergedError, RosenblattError, StoppedEarlyError
+from rosenblatt.cli.exit_status import ExitStatus
+from rosenblatt.errors import DivergedError, RosenblattError, TrainingInterruptedError
+
+COMMANDS = {  # the module of each command
+    "describe": "models",
+    "evaluate": "models",
+    "explain": "explain",
+    "fit": "models",
+    "generate": "generate",
+    "learn-step": "learn_step",
+    "predict": "models",
+    "run": "runs",
+    "runs": "runs",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used, so that `rosenblatt runs` loads nothing that only `fit` needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """The command of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(
+            import_module(f"rosenblatt.cli.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_")
+        )
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="rosenblatt")
 def cli() -> None:
     """Train perceptron networks on your tables, and use them.
@@ -41,29 +66,31 @@ def cli() -> None:
     """
 
 
-for command in (fit, predict, evaluate, describe, explain, generate, learn_step, run, runs):
-    cli.add_command(command)
-
-
 def main() -> None:
     """Run the command; turn what a user can meet into one sentence and an exit status."""
-    stop = _Stop()
-    signal.signal(signal.SIGTERM, stop.kill)
+    exit_status = ExitStatus()
+    signal.signal(signal.SIGTERM, exit_status.on_sigterm)
     try:
-        cli(obj=stop, standalone_mode=False)
+        cli(obj=exit_status, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("Stopped.", err=True)
-        sys.exit(stop.status)
+        sys.exit(exit_status.code)
     except RosenblattError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(stop.status if isinstance(error, StoppedEarlyError) else 1 if isinstance(error, DivergedError) else 2)
+        sys.exit(
+            exit_status.code
+            if isinstance(error, TrainingInterruptedError)
+            else 1
+            if isinstance(error, DivergedError)
+            else 2
+        )
     except MemoryError as error:
-        what = f": {error}" if str(error) else ""
-        cure = "Give fewer rows, or smaller --bins, --batch-size or --image-size."
-        click.echo(f"Error: The memory of this machine is not enough{what}. {cure}", err=True)
+        detail = f": {error}" if str(error) else ""
+        hint = "Give fewer rows, or smaller --bins, --batch-size or --image-size."
+        click.echo(f"Error: The memory of this machine is not enough{detail}. {hint}", err=True)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,21 +12,27 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from rosenblatt.cli.options import Grouped, hyperparameter_options, shared_options, teller, tracking_options
-from rosenblatt.cli.outputs import as_bytes, check_format, check_places
+from rosenblatt.cli.options import (
+    GroupedCommand,
+    hyperparameter_options,
+    make_reporter,
+    shared_options,
+    tracking_options,
+)
+from rosenblatt.cli.outputs import check_output_paths, check_table_format, encode_table
 from rosenblatt.errors import SpecError
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.tables import read
+from rosenblatt.workflows.tables import read_and_report
 
 if TYPE_CHECKING:
-    from rosenblatt.models.evaluation import Fitted
-    from rosenblatt.models.metrics import Score
+    from rosenblatt.models.evaluation import FitResult
+    from rosenblatt.models.metrics import ModelScore
     from rosenblatt.models.model import Model
-from rosenblatt.cli.exit_status import _Stop
+from rosenblatt.cli.exit_status import ExitStatus
 
 
-@click.command(cls=Grouped)
+@click.command(cls=GroupedCommand)
 @click.argument("table")
 @click.option(
     "--target",
@@ -60,7 +66,7 @@ from rosenblatt.cli.exit_status import _Stop
 @hyperparameter_options
 @click.pass_obj
 def fit(
-    stop: _Stop,
+    exit_status: ExitStatus,
     /,
     table: str,
     target: tuple[str, ...],
@@ -78,7 +84,7 @@ def fit(
     encoding: str | None,
     threads: int | None,
     as_json: bool,
-    name_of_experiment: str | None,
+    experiment: str | None,
     name: str,
     reuse: bool,
     store: str | None,
@@ -118,60 +124,66 @@ def fit(
     beta1 = { uniform = [0.8, 0.99], when = { optimizer = ["momentum"] } }
     """
     started = time.monotonic()
-    given = {name: value for name, value in hyperparameters.items() if value is not None}
-    spec = (Spec.from_toml(config) if config else Spec()).replace(**given)
+    overrides = {name: value for name, value in hyperparameters.items() if value is not None}
+    spec = (Spec.from_toml(config) if config else Spec()).replace(**overrides)
     path = Path(out or f"{_stem(table)}.rosenblatt")
-    trials = f"{str(path).removesuffix('.rosenblatt')}.trials.jsonl" if spec.searches else None
-    check_places([str(path), report, trials], inputs=[table, test, validation, config])
+    trials_path = f"{str(path).removesuffix('.rosenblatt')}.trials.jsonl" if spec.has_search else None
+    check_output_paths([str(path), report, trials_path], inputs=[table, test, validation, config])
     if checkpoint and Path(checkpoint).is_file():
         raise SpecError(f"--checkpoint names a folder, but {checkpoint!r} is a file. Choose another name.")
-    if checkpoint and not spec.searches:
+    if checkpoint and not spec.has_search:
         raise SpecError("There is no search whose state --checkpoint could keep. Add --trials or --minutes.")
     from rosenblatt.models.atomic_write import write_file
-    from rosenblatt.workflows import fit as experiment
-    from rosenblatt.workflows import search
-    from rosenblatt.workflows.fit_request import default_experiment, fit_asked
+    from rosenblatt.workflows.fit_request import default_experiment, fit_and_save
     from rosenblatt.workflows.recorder import Recorder
-    from rosenblatt.workflows.request import Asked
+    from rosenblatt.workflows.request import FitRequest
+    from rosenblatt.workflows.search import SearchOptions
 
-    say = teller(as_json)
+    notify = make_reporter(as_json)
 
-    def keep_records(records: list[dict[str, Any]]) -> None:
-        write_file(str(trials), "".join(f"{json.dumps(record)}\n" for record in records).encode())
+    def write_records(records: list[dict[str, Any]]) -> None:
+        write_file(str(trials_path), "".join(f"{json.dumps(record)}\n" for record in records).encode())
 
-    asked = Asked(table, target, spec, task, ignore, keep, texts, test, validation, header, encoding, threads)
-    recorder = Recorder.of(asked, name_of_experiment or default_experiment(table), name=name, reuse=reuse, store=store)
-    state = Path(checkpoint) if checkpoint else None
-    fitted = fit_asked(recorder, say, search.Searching(started, None, keep_records, state))
-    from rosenblatt.cli.console.models import show_search
-    from rosenblatt.models.metrics import to_json
-
-    interrupted = fitted.model.facts["interrupted"]
-    if interrupted:
-        begun, asked = len(fitted.model.networks), fitted.model.facts["members"]
-        kept = (
-            "the best trials" if spec.searches else f"the best epochs so far are kept, of {begun} of {asked} networks"
-        )
-        say(f"stopped early: {kept}{' so far are kept' if spec.searches else ''}")
+    request = FitRequest(table, target, spec, task, ignore, keep, texts, test, validation, header, encoding, threads)
+    recorder = Recorder.for_request(
+        request, experiment or default_experiment(table), name=name, reuse=reuse, store=store
+    )
+    checkpoint_folder = Path(checkpoint) if checkpoint else None
     replaced = path.exists()
-    experiment.save(fitted, path)
-    known = {key: fitted.model.facts[key] for key in ("rows", "test_rows", "seconds", "interrupted")}
-    recorded = recorder.reused or (recorder.run.id if recorder.run else None)
-    more = {**known, "model": str(path), "report": report, "run": recorded, "reused": bool(recorder.reused)}
-    if spec.searches:
-        more |= {"search": fitted.model.facts["search"], "trials": str(trials), "best_trial": to_json(fitted.alone)}
-        if not as_json:
-            show_search(fitted.model.facts["search"])
-            say(f"trials: {trials}")
-    _show_scores(fitted.scores, say, as_json, fitted.model, more, fitted.alone)
-    say(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
-    _save_report(fitted, report, say)
-    if recorder.reused:
-        say(f"run: {recorder.reused}, which was finished before, on the same rows; nothing was trained")
-    elif recorder.run:
-        say(f"run: {recorder.run.id}")
+    result = fit_and_save(recorder, path, notify, SearchOptions(started, None, write_records, checkpoint_folder))
+    from rosenblatt.cli.console.models import print_search
+    from rosenblatt.models.metrics import scores_to_dict
+
+    interrupted = result.model.metadata["interrupted"]
     if interrupted:
-        sys.exit(stop.status)
+        n_networks, n_members = len(result.model.networks), result.model.metadata["members"]
+        summary = (
+            "the best trials"
+            if spec.has_search
+            else f"the best epochs so far are kept, of {n_networks} of {n_members} networks"
+        )
+        notify(f"stopped early: {summary}{' so far are kept' if spec.has_search else ''}")
+    metadata = {key: result.model.metadata[key] for key in ("rows", "test_rows", "seconds", "interrupted")}
+    run_id = recorder.reused or (recorder.run.id if recorder.run else None)
+    fields = {**metadata, "model": str(path), "report": report, "run": run_id, "reused": bool(recorder.reused)}
+    if spec.has_search:
+        fields |= {
+            "search": result.model.metadata["search"],
+            "trials": str(trials_path),
+            "best_trial": scores_to_dict(result.best_trial_scores),
+        }
+        if not as_json:
+            print_search(result.model.metadata["search"])
+            notify(f"trials: {trials_path}")
+    _show_scores(result.scores, notify, as_json, result.model, fields, result.best_trial_scores)
+    notify(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
+    _save_report(result, report, notify)
+    if recorder.reused:
+        notify(f"run: {recorder.reused}, which was finished before, on the same rows; nothing was trained")
+    elif recorder.run:
+        notify(f"run: {recorder.run.id}")
+    if interrupted:
+        sys.exit(exit_status.code)
 
 
 @click.command()
@@ -184,7 +196,7 @@ def fit(
     help="Where to: .csv, .tsv, .jsonl, .parquet or .arrow.  [default: CSV on the terminal]",
 )
 @click.option("--with-inputs", is_flag=True, help="Write the table's own columns too.")
-@shared_options("header", "encoding", "damaged", "threads")
+@shared_options("header", "encoding", "on_damaged_images", "threads")
 def predict(
     model: str,
     table: str,
@@ -192,7 +204,7 @@ def predict(
     with_inputs: bool,
     header: bool | None,
     encoding: str | None,
-    damaged: Any,
+    on_damaged_images: Any,
     threads: int | None,
 ) -> None:
     """Predict the rows of a table with a saved model; for classes also the probability of each.
@@ -200,37 +212,42 @@ def predict(
     \b
     rosenblatt predict people.rosenblatt new-people.csv --out predictions.csv
     """
-    check_places([out], inputs=[model, table])
-    check_format(out)
+    check_output_paths([out], inputs=[model, table])
+    check_table_format(out)
     from rosenblatt.models.atomic_write import write_file
     from rosenblatt.models.model_file import load_model
-    from rosenblatt.workflows import predict as predict_module
+    from rosenblatt.workflows.predict import check_can_predict, drop_damaged_images
+    from rosenblatt.workflows.predict import predict as predict_table
 
-    loaded, say = load_model(model), teller(True)
-    predict_module.check_predicts(loaded)
-    rows = predict_module.without_damaged(loaded, read(table, header, encoding, say), damaged, say)
-    extra = [name for name in rows.frame.columns if name not in {*_known_columns(loaded), rows.name}]
-    if extra and "windows" not in loaded.facts:
-        say(f"columns the model did not learn from are not used: {', '.join(extra)}")
-    predicted = predict_module.predict(loaded, rows, with_inputs=with_inputs, say=say, threads=threads)
+    loaded_model, notify = load_model(model), make_reporter(True)
+    check_can_predict(loaded_model)
+    rows = drop_damaged_images(
+        loaded_model, read_and_report(table, header, encoding, notify), on_damaged_images, notify
+    )
+    unused_columns = [
+        name for name in rows.frame.columns if name not in {*_known_columns(loaded_model), rows.id_column}
+    ]
+    if unused_columns and "windows" not in loaded_model.metadata:
+        notify(f"columns the model did not learn from are not used: {', '.join(unused_columns)}")
+    predictions = predict_table(loaded_model, rows, with_inputs=with_inputs, notify=notify, threads=threads)
     if out:
-        write_file(out, as_bytes(predicted, out))
-        click.echo(f"{predicted.height:,} predictions: {out}")
+        write_file(out, encode_table(predictions, out))
+        click.echo(f"{predictions.height:,} predictions: {out}")
     else:
-        click.echo(predicted.write_csv(), nl=False)
+        click.echo(predictions.write_csv(), nl=False)
 
 
 @click.command()
 @click.argument("model")
 @click.argument("table")
-@shared_options("report", "header", "encoding", "damaged", "threads", "json")
+@shared_options("report", "header", "encoding", "on_damaged_images", "threads", "json")
 def evaluate(
     model: str,
     table: str,
     report: str | None,
     header: bool | None,
     encoding: str | None,
-    damaged: Any,
+    on_damaged_images: Any,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -242,51 +259,54 @@ def evaluate(
     rosenblatt evaluate people.rosenblatt people-with-answers.csv
     rosenblatt evaluate book.rosenblatt another-book.txt
     """
-    check_places([report], inputs=[model, table])
+    check_output_paths([report], inputs=[model, table])
     from rosenblatt.data.readers.files import read_text
     from rosenblatt.models.model_file import load_model
-    from rosenblatt.workflows import predict as predict_module
+    from rosenblatt.workflows.predict import drop_damaged_images
+    from rosenblatt.workflows.predict import evaluate as evaluate_table
 
-    say = teller(as_json)
-    loaded = load_model(model)
-    rows = read_text(table) if loaded.target.task == "language" else read(table, header, encoding, say)
-    rows = predict_module.without_damaged(loaded, rows, damaged, say)
-    found, fitted = predict_module.evaluate(loaded, rows, say, threads)
-    _show_scores(found, say, as_json, loaded, {"model": model, "rows": len(fitted.truth), "report": report})
-    _save_report(fitted, report, say)
+    notify = make_reporter(as_json)
+    loaded_model = load_model(model)
+    rows = (
+        read_text(table) if loaded_model.target.task == "language" else read_and_report(table, header, encoding, notify)
+    )
+    rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
+    scores, result = evaluate_table(loaded_model, rows, notify, threads)
+    _show_scores(scores, notify, as_json, loaded_model, {"model": model, "rows": len(result.y_test), "report": report})
+    _save_report(result, report, notify)
 
 
 @click.command()
-@click.argument("what", metavar="MODEL|TABLE")
+@click.argument("path", metavar="MODEL|TABLE")
 @shared_options("header", "encoding", "json")
-def describe(what: str, header: bool | None, encoding: str | None, as_json: bool) -> None:
+def describe(path: str, header: bool | None, encoding: str | None, as_json: bool) -> None:
     """Tell what a model or a table holds.
 
     \b
     rosenblatt describe people.csv           columns, kinds, missing values, the likely task
     rosenblatt describe people.rosenblatt    the network, its hyperparameters, its data, its scores
     """
-    from rosenblatt.cli.console import models
-    from rosenblatt.inspection import description as describing
+    from rosenblatt.cli.console.models import print_model, print_table
+    from rosenblatt.inspection.description import describe_model, describe_table
     from rosenblatt.models.model_file import is_model_file, load_model
 
-    if is_model_file(what):
-        description, show = describing.of_model(load_model(what), what), models.show_model
+    if is_model_file(path):
+        description, print_description = describe_model(load_model(path), path), print_model
     else:
-        table = read(what, header, encoding, lambda _: None)
-        description, show = describing.of_table(table), models.show_table
+        table = read_and_report(path, header, encoding, lambda _: None)
+        description, print_description = describe_table(table), print_table
     if as_json:
         click.echo(json.dumps(description, indent=2))
     else:
-        show(description)
+        print_description(description)
 
 
-def _save_report(fitted: Fitted, report: str | None, say: Callable[[str], None]) -> None:
+def _save_report(result: FitResult, report: str | None, notify: Callable[[str], None]) -> None:
     if report:
         from rosenblatt.inspection.report import Report  # loads Matplotlib
 
-        Report.of(fitted).save(report)
-        say(f"report: {report}")
+        Report.from_fit(result).save(report)
+        notify(f"report: {report}")
 
 
 def _stem(table: str) -> str:
@@ -301,32 +321,32 @@ def _known_columns(model: Model) -> set[str]:
 
 
 def _show_scores(
-    found: list[Score],
-    say: Callable[[str], None],
+    scores: list[ModelScore],
+    notify: Callable[[str], None],
     as_json: bool,
     model: Model,
-    more: dict[str, Any],
-    alone: Sequence[Score] = (),
+    extra: dict[str, Any],
+    best_trial_scores: Sequence[ModelScore] = (),
 ) -> None:
     """The scores as a table beside the baseline, or all as JSON."""
-    from rosenblatt.models.metrics import to_json
+    from rosenblatt.models.metrics import scores_to_dict
 
     if as_json:
         result: dict[str, Any] = {
             "task": model.target.task,
             "target": model.target.names,
-            "scores": to_json(found),
+            "scores": scores_to_dict(scores),
             "networks": len(model.networks),
         }
         result |= {
-            key: model.facts[key] for key in ("rows", "test_rows", "seconds", "interrupted") if key in model.facts
+            key: model.metadata[key] for key in ("rows", "test_rows", "seconds", "interrupted") if key in model.metadata
         }
-        result |= more
+        result |= extra
         click.echo(json.dumps(result, indent=2))
         return
-    if not found:
-        say("no rows were set aside for the test: nothing is known of new rows")
+    if not scores:
+        notify("no rows were set aside for the test: nothing is known of new rows")
         return
-    from rosenblatt.cli.console.models import show_scores
+    from rosenblatt.cli.console.models import print_scores
 
-    show_scores(found, model, alone)
+    print_scores(scores, model, best_trial_scores)

@@ -1,22 +1,25 @@
-"""In: descriptions of hyperparameters, words of a command line. Out: what commands share: options, tables, columns."""
+"""Options that commands share, and those made from the descriptions of hyperparameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, Hyperparameter, in_words
+if TYPE_CHECKING:
+    from rosenblatt.spec.hyperparameters import Hyperparameter
 
 SECTIONS = {"network": "The network", "training": "Training", "data": "Data", "search": "The search"}
 
 
-class Grouped(click.Command):
+class GroupedCommand(click.Command):
     """A command whose help lists the hyperparameters by section, after its other options."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write all options, grouped."""
+        from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -31,41 +34,45 @@ class Grouped(click.Command):
 
 def hyperparameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """An option for each hyperparameter, made from its description in the spec."""
-    for known in reversed(HYPERPARAMETERS.values()):
-        choices = "|".join(known.choices)
-        flag = f"--{known.name.replace('_', '-')}"
-        if known.is_flag:
+    from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+
+    for hyperparameter in reversed(HYPERPARAMETERS.values()):
+        choices = "|".join(hyperparameter.choices)
+        flag = f"--{hyperparameter.name.replace('_', '-')}"
+        if hyperparameter.is_flag:
             flag = f"{flag}/--no-{flag[2:]}"
-            command = click.option(flag, known.name, default=None, help=_help(known))(command)
+            command = click.option(flag, hyperparameter.name, default=None, help=_help(hyperparameter))(command)
             continue
-        metavar = choices if 0 < len(choices) < 40 else _metavar(known)
-        command = click.option(flag, known.name, metavar=metavar, help=_help(known))(command)
+        metavar = choices if 0 < len(choices) < 40 else _metavar(hyperparameter)
+        command = click.option(flag, hyperparameter.name, metavar=metavar, help=_help(hyperparameter))(command)
     return command
 
 
-def _metavar(known: Hyperparameter) -> str:
-    if known.choices:
-        return "NAMES" if "one or more" in known.expected else "NAME"
-    return "LIST" if "list" in known.expected else "NUMBER" if "number" in known.expected else "TEXT"
+def _metavar(hyperparameter: Hyperparameter) -> str:
+    if hyperparameter.choices:
+        return "NAMES" if "one or more" in hyperparameter.expected else "NAME"
+    return "LIST" if "list" in hyperparameter.expected else "NUMBER" if "number" in hyperparameter.expected else "TEXT"
 
 
-def _help(known: Hyperparameter) -> str:
-    words = f" One of {', '.join(known.choices)}." if len("|".join(known.choices)) >= 40 else ""
-    default = "" if known.default is None else f"  [default: {in_words(known.default)}]"
-    return f"{known.help}{words}{default}"
+def _help(hyperparameter: Hyperparameter) -> str:
+    from rosenblatt.spec.hyperparameters import format_value
+
+    choices = f" One of {', '.join(hyperparameter.choices)}." if len("|".join(hyperparameter.choices)) >= 40 else ""
+    default = "" if hyperparameter.default is None else f"  [default: {format_value(hyperparameter.default)}]"
+    return f"{hyperparameter.help}{choices}{default}"
 
 
 def shared_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options that several commands share."""
-    shared = {
+    options = {
         "header": click.option(
             "--header/--no-header", default=None, help="Whether the first line names the columns; found out by default."
         ),
         "encoding": click.option("--encoding", help="Encoding of text files, such as cp1252; found out by default."),
         "threads": click.option("--threads", type=click.IntRange(1), help="Cores to use; all by default."),
         "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-        "damaged": click.option(
-            "--damaged",
+        "on_damaged_images": click.option(
+            "--on-damaged-images",
             type=click.Choice(["raise", "skip"]),
             help="What is done about images that cannot be read: refuse, or leave them out by name.  [default: as in "
             "training]",
@@ -75,7 +82,7 @@ def shared_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
-            command = shared[name](command)
+            command = options[name](command)
         return command
 
     return decorate
@@ -83,10 +90,8 @@ def shared_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
 def tracking_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options of commands that record runs, or look for them."""
-    known = {
-        "experiment": click.option(
-            "--experiment", "name_of_experiment", metavar="NAME", help="The set of runs it belongs to."
-        ),
+    options = {
+        "experiment": click.option("--experiment", metavar="NAME", help="The set of runs it belongs to."),
         "name": click.option("--name", default="", help="A name for the run."),
         "reuse": click.option(
             "--reuse",
@@ -103,12 +108,12 @@ def tracking_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
-            command = known[name](command)
+            command = options[name](command)
         return command
 
     return decorate
 
 
-def teller(as_json: bool) -> Callable[[str], None]:
+def make_reporter(as_json: bool) -> Callable[[str], None]:
     """Messages go beside the result: to standard error where the result is to be read by a program."""
     return lambda message: click.echo(message, err=as_json)

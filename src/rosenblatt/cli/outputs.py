@@ -1,4 +1,4 @@
-"""In: where results of a command are to go. Out: a refusal while there is time, and tables in the format asked for."""
+"""Check the output paths of a command before it starts, and encode tables in the format of the file name."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def check_places(outputs: Sequence[str | None], inputs: Sequence[str | None]) -> None:
+def check_output_paths(outputs: Sequence[str | None], inputs: Sequence[str | None]) -> None:
     """Refuse a place that cannot be written to, or that holds what is read, before the long work, not after it.
 
     Raises TableError.
     """
-    places = [Path(output) for output in outputs if output]
-    read = [Path(name).resolve() for name in inputs if name]
-    for i, path in enumerate(places):
+    output_paths = [Path(output) for output in outputs if output]
+    input_paths = [Path(name).resolve() for name in inputs if name]
+    for i, path in enumerate(output_paths):
         folder = path.parent
-        if path.resolve() in read or path.resolve() in [other.resolve() for other in places[:i]]:
+        if path.resolve() in input_paths or path.resolve() in [other.resolve() for other in output_paths[:i]]:
             raise TableError(f"{str(path)!r} is needed for something else. Choose another name to write to.")
         if path.is_dir():
             raise TableError(f"{str(path)!r} is a folder, but a file to write to was expected. Add a file name.")
@@ -49,14 +49,14 @@ _WRITERS: dict[str, Callable[[pl.DataFrame, BytesIO], object]] = {
 }
 
 
-def check_format(out: str | None) -> None:
+def check_table_format(out: str | None) -> None:
     """Refuse a name whose ending asks for a format that is not written. Raises TableError."""
-    ending = Path(out or "").suffix.lower()
-    if ending and ending not in _WRITERS:
-        raise TableError(f"{out!r} asks for the format {ending}, but {', '.join(_WRITERS)} are written.")
+    suffix = Path(out or "").suffix.lower()
+    if suffix and suffix not in _WRITERS:
+        raise TableError(f"{out!r} asks for the format {suffix}, but {', '.join(_WRITERS)} are written.")
 
 
-def as_bytes(frame: pl.DataFrame, path: str) -> bytes:
+def encode_table(frame: pl.DataFrame, path: str) -> bytes:
     """A table in the format that the file's name asks for. Raises TableError where that cannot hold it."""
     from polars.exceptions import PolarsError
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rosenblatt.cli.options import shared_options, teller, tracking_options
+from rosenblatt.cli.options import make_reporter, shared_options, tracking_options
 from rosenblatt.errors import RunError, SpecError
 
 if TYPE_CHECKING:
-    from rosenblatt.runs.store.curves import Points
+    from rosenblatt.runs.store.curves import CurvePoints
     from rosenblatt.runs.store.store import Store
 
 FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
-DIFFERENT = 1  # the exit status of `runs reproduce` where results differ
+EXIT_RESULTS_DIFFER = 1  # the exit status of `runs reproduce` where results differ
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -33,7 +33,7 @@ def run(
     is_module: bool,
     data: tuple[str, ...],
     tags: tuple[str, ...],
-    name_of_experiment: str | None,
+    experiment: str | None,
     name: str,
     reuse: bool,
     store: str | None,
@@ -51,16 +51,16 @@ def run(
     with rosenblatt.track() as run:
         run.log({"loss": loss}, step=epoch)
     """
-    from rosenblatt.runs.launch import Launch, launch
+    from rosenblatt.runs.launch import LaunchRequest, launch
 
-    words = arguments[1:] if arguments[:1] == ("--",) else arguments
-    pairs = dict(_pair(tag) for tag in tags)
-    asked = Launch(script, words, is_module, name_of_experiment or "", name, pairs, data)
-    status, recorded = launch(asked, store=store, reuse=reuse)
-    if recorded.reused:
-        click.echo(f"run: {recorded.id}, which was finished before; nothing was run", err=True)
-    elif recorded.url:
-        click.echo(f"run: {recorded.id}", err=True)
+    script_arguments = arguments[1:] if arguments[:1] == ("--",) else arguments
+    tags_by_name = dict(_parse_tag(tag) for tag in tags)
+    request = LaunchRequest(script, script_arguments, is_module, experiment or "", name, tags_by_name, data)
+    status, launched_run = launch(request, store=store, reuse=reuse)
+    if launched_run.reused:
+        click.echo(f"run: {launched_run.id}, which was finished before; nothing was run", err=True)
+    elif launched_run.url:
+        click.echo(f"run: {launched_run.id}", err=True)
     sys.exit(status)
 
 
@@ -70,7 +70,7 @@ def run(
 )
 @click.option("--sort", default="-started", metavar="FIELD", help="Such as metrics.loss.min, or -metrics.auc to fall.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many to list.")
-@click.option("--of", metavar="RUN", help="The trials of this search.")
+@click.option("--of", "search_name", metavar="RUN", help="The trials of this search.")
 @click.option("--trials/--no-trials", default=None, help="List trials of searches too; by default with --where.")
 @tracking_options("store")
 @shared_options("json")
@@ -80,7 +80,7 @@ def runs(
     where: str,
     sort: str,
     limit: int,
-    of: str | None,
+    search_name: str | None,
     trials: bool | None,
     store: str | None,
     as_json: bool,
@@ -102,22 +102,22 @@ def runs(
         return
     from rosenblatt.runs.store import queries
 
-    with _opened(store) as opened:
-        parent = queries.run_named(opened, of) if of else None
-        shown = bool(where or of) if trials is None else trials
-        found = queries.find_runs(opened, where, sort, limit, of=parent, trials=shown)
-        ids = [one["id"] for one in found]
+    with _open_store(store) as run_store:
+        parent = queries.find_run(run_store, search_name) if search_name else None
+        include_trials = bool(where or search_name) if trials is None else trials
+        records = queries.find_runs(run_store, where, sort, limit, parent=parent, include_trials=include_trials)
+        ids = [record["id"] for record in records]
         if as_json:
             from rosenblatt.runs.export import to_json
 
-            metrics, params = queries.summaries(opened, ids), queries.params_of(opened, ids)
-            for one in found:
-                one |= {"params": params[one["id"]], "metrics": metrics[one["id"]]}
-            click.echo(to_json(found))
+            metrics, params = queries.load_summaries(run_store, ids), queries.load_params(run_store, ids)
+            for record in records:
+                record |= {"params": params[record["id"]], "metrics": metrics[record["id"]]}
+            click.echo(to_json(records))
             return
-        from rosenblatt.cli.console.runs import show_runs
+        from rosenblatt.cli.console.runs import print_runs
 
-        show_runs(found, queries.trials_of(opened, ids), queries.summaries(opened, ids))
+        print_runs(records, queries.count_trials(run_store, ids), queries.load_summaries(run_store, ids))
 
 
 @runs.command()
@@ -130,7 +130,7 @@ def runs(
 @shared_options("json")
 @click.pass_obj
 def show(
-    outer: str | None,
+    group_store: str | None,
     run: str,
     output: bool,
     source: str | None,
@@ -142,40 +142,43 @@ def show(
     """Tell all that is known of a run; RUN is its id or how that begins, its name, or `last`."""
     from pathlib import Path
 
-    from rosenblatt.cli.console.runs import show_run
+    from rosenblatt.cli.console.runs import print_run
     from rosenblatt.runs.capture.source import restore
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
     from rosenblatt.runs.store.artifacts import fetch
-    from rosenblatt.runs.store.curves import thinned
-    from rosenblatt.runs.store.queries import DRAWN
+    from rosenblatt.runs.store.curves import downsample
+    from rosenblatt.runs.store.queries import MAX_PLOT_POINTS
 
-    with _opened(store or outer) as opened:
-        known = queries.details(opened, queries.run_named(opened, run))
+    with _open_store(store or group_store) as run_store:
+        details = queries.run_details(run_store, queries.find_run(run_store, run))
         if output:
-            for stream, words in queries.output_of(opened, known["id"]):
-                click.echo(words, nl=False, err=stream == "stderr")
+            for stream, text in queries.load_output(run_store, details["id"]):
+                click.echo(text, nl=False, err=stream == "stderr")
             return
         if source:
             if Path(source).exists():
                 raise RunError(f"{source!r} is there already. Name a folder that is not.")
-            restore(known.get("source") or {}, Path(source), fetch)
+            restore(details.get("source") or {}, Path(source), fetch)
             click.echo(f"source: {source}")
             return
         if artifact:
-            kept = known["artifacts"].get(artifact)
-            if kept is None:
-                raise RunError(f"The run has no file {artifact!r}, but {', '.join(known['artifacts']) or 'none'}.")
-            fetch(kept["hash"], kept["root"], Path(Path(artifact).name))
-            click.echo(f"{Path(artifact).name}: {kept['bytes']:,} bytes")
+            stored_file = details["artifacts"].get(artifact)
+            if stored_file is None:
+                raise RunError(f"The run has no file {artifact!r}, but {', '.join(details['artifacts']) or 'none'}.")
+            fetch(stored_file["hash"], stored_file["root"], Path(Path(artifact).name))
+            click.echo(f"{Path(artifact).name}: {stored_file['bytes']:,} bytes")
             return
-        curves = {name: thinned(points, DRAWN) for name, points in queries.all_curves(opened, known["id"]).items()}
+        curves = {
+            name: downsample(points, MAX_PLOT_POINTS)
+            for name, points in queries.load_all_curves(run_store, details["id"]).items()
+        }
     if plot:
-        _draw({name: {known["id"]: points} for name, points in curves.items()}, plot)
+        _save_curve_plot({name: {details["id"]: points} for name, points in curves.items()}, plot)
     elif as_json:
-        click.echo(to_json(known))
+        click.echo(to_json(details))
     else:
-        show_run(known, curves)
+        print_run(details, curves)
 
 
 @runs.command()
@@ -184,31 +187,33 @@ def show(
 @tracking_options("store")
 @shared_options("json")
 @click.pass_obj
-def compare(outer: str | None, names: tuple[str, ...], plot: str | None, store: str | None, as_json: bool) -> None:
+def compare(
+    group_store: str | None, names: tuple[str, ...], plot: str | None, store: str | None, as_json: bool
+) -> None:
     """Compare two runs: hyperparameters, source, environment, data, results; with --plot the curves of any number.
 
     \b
     rosenblatt runs compare 4kd9 m3xp
     rosenblatt runs compare 4kd9 m3xp 8rty --plot curves.png
     """
-    from rosenblatt.cli.console.runs import show_comparison
-    from rosenblatt.runs.compare import compare as compared
+    from rosenblatt.cli.console.runs import print_comparison
+    from rosenblatt.runs.compare import compare as compare_runs
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
 
     if len(names) < 2 or (len(names) > 2 and not plot):
         raise SpecError(f"Two runs are compared, but {len(names)} came. The curves of more are drawn with --plot FILE.")
-    with _opened(store or outer) as opened:
-        ids = [queries.run_named(opened, name) for name in names]
-        found = compared(opened, *ids[:2])
-        metrics = sorted({name for known in queries.summaries(opened, ids).values() for name in known})
-        curves = {name: queries.curves(opened, ids, name) for name in metrics}
+    with _open_store(store or group_store) as run_store:
+        ids = [queries.find_run(run_store, name) for name in names]
+        comparison = compare_runs(run_store, *ids[:2])
+        metrics = sorted({name for summary in queries.load_summaries(run_store, ids).values() for name in summary})
+        curves = {name: queries.load_curves(run_store, ids, name) for name in metrics}
     if plot:
-        _draw(curves, plot)
+        _save_curve_plot(curves, plot)
     elif as_json:
-        click.echo(to_json(found))
+        click.echo(to_json(comparison))
     else:
-        show_comparison(found, curves)
+        print_comparison(comparison, curves)
 
 
 @runs.command()
@@ -223,34 +228,34 @@ def compare(outer: str | None, names: tuple[str, ...], plot: str | None, store: 
 @tracking_options("store")
 @shared_options("json")
 @click.pass_obj
-def reproduce(outer: str | None, run: str, tolerance: float, store: str | None, as_json: bool) -> None:
+def reproduce(group_store: str | None, run: str, tolerance: float, store: str | None, as_json: bool) -> None:
     """Make a run again, from its own source in a fresh folder, and say: identical, within tolerance, or differs.
 
     The exit status is 0 where the results are the same, and 1 where they differ or there is nothing to compare.
     """
-    from rosenblatt.cli.console.runs import show_verdict
+    from rosenblatt.cli.console.runs import print_verdict
     from rosenblatt.runs.export import to_json
-    from rosenblatt.workflows.reproduce import reproduce as again
+    from rosenblatt.workflows.reproduce import reproduce as reproduce_run
 
-    with _opened(store or outer) as opened:
-        found = again(opened, run, teller(as_json), tolerance=tolerance)
+    with _open_store(store or group_store) as run_store:
+        result = reproduce_run(run_store, run, make_reporter(as_json), tolerance=tolerance)
     if as_json:
-        click.echo(to_json(found))
+        click.echo(to_json(result))
     else:
-        show_verdict(found)
-    sys.exit(0 if found["verdict"] in ("identical", "within tolerance") else DIFFERENT)
+        print_verdict(result)
+    sys.exit(0 if result["verdict"] in ("identical", "within tolerance") else EXIT_RESULTS_DIFFER)
 
 
 @runs.command()
 @click.argument("experiment", metavar="EXPERIMENT|RUN")
 @tracking_options("store")
 @click.pass_obj
-def resume(outer: str | None, experiment: str, store: str | None) -> None:
+def resume(group_store: str | None, experiment: str, store: str | None) -> None:
     """Go on with the newest search of an experiment that was interrupted, killed or failed."""
-    from rosenblatt.workflows.reproduce import resume as again
+    from rosenblatt.workflows.reproduce import resume as resume_search
 
-    with _opened(store or outer) as opened:
-        status = again(opened, experiment, teller(True))
+    with _open_store(store or group_store) as run_store:
+        status = resume_search(run_store, experiment, make_reporter(True))
     sys.exit(status)
 
 
@@ -261,7 +266,9 @@ def resume(outer: str | None, experiment: str, store: str | None) -> None:
 @tracking_options("store")
 @shared_options("json")
 @click.pass_obj
-def export(outer: str | None, format_: str, out: str | None, where: str, store: str | None, as_json: bool) -> None:
+def export(
+    group_store: str | None, format_: str, out: str | None, where: str, store: str | None, as_json: bool
+) -> None:
     """Write runs with all their points: as tables, for TensorBoard, or into MLflow.
 
     \b
@@ -269,20 +276,20 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
     rosenblatt runs export --to tensorboard --out logs        tensorboard --logdir logs
     rosenblatt runs export --to mlflow --out sqlite:///mlflow.db
     """
-    from rosenblatt.cli.console.runs import counted
-    from rosenblatt.runs.export import export as write
+    from rosenblatt.cli.console.runs import pluralize
+    from rosenblatt.runs.export import export as export_runs
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
 
-    place = out or ("sqlite:///mlflow.db" if format_ == "mlflow" else f"runs-{format_}")
-    with _opened(store or outer) as opened:
-        ids = [one["id"] for one in queries.find_runs(opened, where, sort="started")]
-        with _bar(len(ids), "runs") as done:
-            written = write(opened, ids, format_, place, done)
+    destination = out or ("sqlite:///mlflow.db" if format_ == "mlflow" else f"runs-{format_}")
+    with _open_store(store or group_store) as run_store:
+        ids = [record["id"] for record in queries.find_runs(run_store, where, sort="started")]
+        with _progress_bar(len(ids), "runs") as advance:
+            outputs = export_runs(run_store, ids, format_, destination, advance)
     click.echo(
-        to_json({"runs": len(ids), "written": written})
+        to_json({"runs": len(ids), "outputs": outputs})
         if as_json
-        else f"{counted(len(ids), 'run')}: {', '.join(written)}"
+        else f"{pluralize(len(ids), 'run')}: {', '.join(outputs)}"
     )
 
 
@@ -292,21 +299,21 @@ def export(outer: str | None, format_: str, out: str | None, where: str, store: 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @tracking_options("store")
 @click.pass_obj
-def delete(outer: str | None, names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
+def delete(group_store: str | None, names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
     """Delete runs, those of a search with its trials. Their files go with `runs tidy`."""
-    from rosenblatt.cli.console.runs import counted
+    from rosenblatt.cli.console.runs import pluralize
     from rosenblatt.runs.store import queries
 
     if bool(names) == bool(where):
         raise SpecError("Name the runs to delete, or give --where with a filter.")
-    with _opened(store or outer) as opened:
-        ids = [queries.run_named(opened, name) for name in names]
-        ids += [one["id"] for one in queries.find_runs(opened, where)] if where else []
-        trials = sum(queries.trials_of(opened, ids).values())
-        more = f" and {counted(trials, 'trial')}" if trials else ""
-        if not yes and not click.confirm(f"Delete {counted(len(ids), 'run')}{more}?", err=True):
+    with _open_store(store or group_store) as run_store:
+        ids = [queries.find_run(run_store, name) for name in names]
+        ids += [record["id"] for record in queries.find_runs(run_store, where)] if where else []
+        trials = sum(queries.count_trials(run_store, ids).values())
+        more = f" and {pluralize(trials, 'trial')}" if trials else ""
+        if not yes and not click.confirm(f"Delete {pluralize(len(ids), 'run')}{more}?", err=True):
             return
-        click.echo(f"deleted: {opened.delete(ids):,}")
+        click.echo(f"deleted: {run_store.delete(ids):,}")
 
 
 @runs.command()
@@ -314,31 +321,31 @@ def delete(outer: str | None, names: tuple[str, ...], where: str, yes: bool, sto
 @tracking_options("store")
 @shared_options("json")
 @click.pass_obj
-def tidy(outer: str | None, rescue: bool, store: str | None, as_json: bool) -> None:
+def tidy(group_store: str | None, rescue: bool, store: str | None, as_json: bool) -> None:
     """Deliver records that wait, end runs that were killed, remove files that no run refers to."""
     from rosenblatt.runs import maintenance
     from rosenblatt.runs.export import to_json
 
-    found: dict[str, Any]
+    counts: dict[str, Any]
     if rescue:
-        found = maintenance.rescue(_url(store or outer), teller(as_json))
-        words = ", ".join(f"{n:,} of {n + lost:,} {table}" for table, (n, lost) in found.items() if n or lost)
-        click.echo(to_json(found) if as_json else f"rescued: {words or 'nothing could be read'}")
+        counts = maintenance.recover(_resolve_url(store or group_store), make_reporter(as_json))
+        summary = ", ".join(f"{n:,} of {n + lost:,} {table}" for table, (n, lost) in counts.items() if n or lost)
+        click.echo(to_json(counts) if as_json else f"rescued: {summary or 'nothing could be read'}")
         return
-    with _opened(store or outer) as opened:
-        found = maintenance.tidy(opened)
+    with _open_store(store or group_store) as run_store:
+        counts = maintenance.cleanup(run_store)
     click.echo(
-        to_json(found) if as_json else ", ".join(f"{what.replace('_', ' ')}: {n:,}" for what, n in found.items())
+        to_json(counts) if as_json else ", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
     )
 
 
 @contextmanager
-def _opened(place: str | None) -> Iterator[Store]:
+def _open_store(location: str | None) -> Iterator[Store]:
     """The store to read, with what waited for it delivered."""
     from rosenblatt.runs.store.store import Store
     from rosenblatt.runs.tracking.spool import deliver_all
 
-    store = Store(_url(place), create=False)
+    store = Store(_resolve_url(location), create=False)
     try:
         deliver_all(store)
         yield store
@@ -346,31 +353,31 @@ def _opened(place: str | None) -> Iterator[Store]:
         store.close()
 
 
-def _draw(curves: Mapping[str, Mapping[str, Points]], path: str) -> None:
+def _save_curve_plot(curves: Mapping[str, Mapping[str, CurvePoints]], path: str) -> None:
     from rosenblatt.inspection.plots.runs import save_curves
 
     save_curves(curves, path)
     click.echo(f"curves: {path}")
 
 
-def _url(place: str | None) -> str:
-    from rosenblatt.runs.store.locations import url_of
+def _resolve_url(location: str | None) -> str:
+    from rosenblatt.runs.store.locations import store_url
 
-    url = url_of(place)
+    url = store_url(location)
     if url is None:
         raise SpecError("There is no store: ROSENBLATT_STORE or --store is 'none'. Name a folder.")
     return url
 
 
-def _pair(tag: str) -> tuple[str, str]:
-    name, equals, word = tag.partition("=")
+def _parse_tag(tag: str) -> tuple[str, str]:
+    name, equals, value = tag.partition("=")
     if not equals or not name:
         raise SpecError(f"A tag such as who=ana was expected, but {tag!r} came.")
-    return name, word
+    return name, value
 
 
 @contextmanager
-def _bar(total: int, what: str) -> Iterator[Callable[[str], None]]:
+def _progress_bar(total: int, label: str) -> Iterator[Callable[[str], None]]:
     """A progress bar on the terminal, where there is one."""
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -379,5 +386,5 @@ def _bar(total: int, what: str) -> Iterator[Callable[[str], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(label, total=total)
         yield lambda _: progress.advance(task)

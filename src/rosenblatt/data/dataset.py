@@ -14,7 +14,7 @@ from rosenblatt.data.media.columns import row_hashes
 
 
 @dataclass(frozen=True)
-class Data:
+class Dataset:
     """Rows to learn from, or to validate on: a typed table, what is to be predicted (see `Target`), weights or None.
 
     Perceptrons also learn from sparse matrices, and from arrays of finite numbers. Rows of one group never stand on
@@ -28,16 +28,16 @@ class Data:
     order: np.ndarray | None = None  # (n,)
 
     @property
-    def like(self) -> np.ndarray:
+    def stratify_by(self) -> np.ndarray:
         """(n,) of which every fold should have the same mix: the classes, or the (first) values."""
         return self.y.reshape(len(self.y), -1)[:, 0]
 
     def fingerprint(self) -> bytes:
         """A hash of all rows with their answers, weights, groups and order."""
-        found, frame = hashlib.sha256(), cast("Any", self.frame)
+        hasher, frame = hashlib.sha256(), cast("Any", self.frame)
         parts = [frame.data, frame.indices, frame.indptr] if issparse(frame) else [frame]
         for part in [*parts, self.y, *(a for a in (self.weight, self.groups, self.order) if a is not None)]:
             array = row_hashes(part) if isinstance(part, pl.DataFrame) else part
-            found.update(f"{array.dtype} {array.shape} ".encode())
-            found.update(np.ascontiguousarray(array).tobytes())
-        return found.digest()
+            hasher.update(f"{array.dtype} {array.shape} ".encode())
+            hasher.update(np.ascontiguousarray(array).tobytes())
+        return hasher.digest()

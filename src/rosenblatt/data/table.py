@@ -17,15 +17,15 @@ class Table:
     target: str = ""  # the column to predict, where what was read says so, as folders for the classes do
     test: Table | None = None  # rows to test on that were beside it
     texts: tuple[str, ...] = ()  # columns that hold texts, however short
-    aside: tuple[str, ...] = ()  # columns that are learnt from only if asked for
-    name: str = ""  # the column that tells rows apart, where they are files or texts
+    excluded_columns: tuple[str, ...] = ()  # columns that are learnt from only if asked for
+    id_column: str = ""  # the column that tells rows apart, where they are files or texts
 
     @property
-    def whole(self) -> pl.DataFrame:
+    def all_rows(self) -> pl.DataFrame:
         """All rows, those to test on last."""
         return pl.concat([self.frame, self.test.frame]) if self.test else self.frame
 
     @property
-    def to_score(self) -> Table:
+    def evaluation_rows(self) -> Table:
         """The rows to test on, where there are such; else all."""
         return self.test or self

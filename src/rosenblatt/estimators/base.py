@@ -1,6 +1,6 @@
-"""In: arrays or data frames, with scikit-learn's conventions. Out: estimators: Perceptron, MLPClassifier, MLPRegressor.
+"""Base classes of the scikit-learn estimators.
 
-Their arguments are the hyperparameters of `spec.py`; `__init__` only stores them, what is learnt ends in `_`.
+Their arguments are the hyperparameters of `rosenblatt.spec`; `__init__` only stores them, what is learnt ends in `_`.
 """
 
 from __future__ import annotations
@@ -27,29 +27,35 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from rosenblatt.data.dataset import Data
+from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.schema.columns import Schema
-from rosenblatt.data.tasks.target import Target, class_numbers
-from rosenblatt.errors import TableError, listed
-from rosenblatt.estimators.inputs import alike, of_numpy, schema_of, typed, with_weight
-from rosenblatt.estimators.parameters import seed_of, threads_of
+from rosenblatt.data.tasks.target import Target, class_indices
+from rosenblatt.errors import TableError, format_list
+from rosenblatt.estimators.inputs import (
+    apply_schema,
+    drop_zero_weight_rows,
+    schema_from_frame,
+    to_numpy_dtype,
+    unify_frames,
+)
+from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
 from rosenblatt.models.atomic_write import write_file
-from rosenblatt.models.fit import learn
-from rosenblatt.models.incremental import Stream
+from rosenblatt.models.fit import fit_model
+from rosenblatt.models.incremental import IncrementalTrainer
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
-from rosenblatt.models.scorers import epoch_score
+from rosenblatt.models.scorers import make_epoch_scorer
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.progress import training_progress
 
 
-class Network(BaseEstimator, metaclass=ABCMeta):
+class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
     """What all our estimators share: rows in, a model learnt, rows predicted."""
 
     _kind = "mlp"
     _tasks: tuple[str, ...] = ()  # that a model which is loaded may have
-    _stream: Stream | None = None
+    _trainer: IncrementalTrainer | None = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Sequence[Any] | None = None) -> Self:
         """Learn from rows X (n, features) and what is to be predicted y (n,) or (n, targets).
@@ -66,35 +72,43 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         """
         self._check_target(y)
         frame = self._frame(X, reset=True)
-        other = None if validation is None else self._frame(validation[0], reset=False)
-        frame, other = alike(frame, other)
-        schema = schema_of(frame)
+        validation_frame = None if validation is None else self._frame(validation[0], reset=False)
+        frame, validation_frame = unify_frames(frame, validation_frame)
+        schema = schema_from_frame(frame)
         spec, n = self._spec(), frame.shape[0]
-        numbers, weight = self._numbers(y, n), self._weight(sample_weight, n)
-        data = with_weight(typed(frame, schema), numbers, weight)
-        spec = self._suited(spec, data)
-        watched = None if validation is None else self._validation(other, validation[1:], schema, spec)
-        return self._fitted(spec, schema, data, watched)
+        y_encoded, weight = self._encode_target(y, n), self._weight(sample_weight, n)
+        data = drop_zero_weight_rows(apply_schema(frame, schema), y_encoded, weight)
+        spec = self._adapt_spec(spec, data)
+        validation_data = (
+            None if validation is None else self._validation(validation_frame, validation[1:], schema, spec)
+        )
+        return self._fit_model(spec, schema, data, validation_data)
 
-    def _fitted(self, spec: Spec, schema: Schema, data: Data, watched: Data | None = None, **facts: Any) -> Self:
-        """This estimator with a model learnt from the rows, of which these facts are known. Raises as `fit` does."""
-        with training_progress(self.verbose) as watch:
-            model = learn(
+    def _fit_model(
+        self, spec: Spec, schema: Schema, data: Dataset, validation_data: Dataset | None = None, **metadata: Any
+    ) -> Self:
+        """This estimator with a model learnt from the rows and these entries in its metadata. Raises as `fit` does."""
+        with training_progress(self.verbose) as callback:
+            model = fit_model(
                 spec,
                 schema,
                 self._target(data.y, spec),
                 data,
-                validation=watched,
-                score=epoch_score(self.scoring),
-                watch=watch,
-                threads=threads_of(self.n_jobs),
+                validation=validation_data,
+                scorer_factory=make_epoch_scorer(self.scoring),
+                watch=callback,
+                threads=resolve_n_jobs(self.n_jobs),
             )
-        self.model_, self._stream = model.with_facts(**facts), None
-        self._learnt()
-        idle = [encoding.column for encoding in model.encoder.plain if not encoding.names]
-        if idle:
-            warnings.warn(f"Nothing is learnt from {listed(idle)}: no value comes twice.", UserWarning, stacklevel=3)
-        if self.model_.facts["interrupted"]:
+        self.model_, self._trainer = model.with_metadata(**metadata), None
+        self._set_fitted_attributes()
+        unused_columns = [encoding.column for encoding in model.encoder.tabular_encodings if not encoding.feature_names]
+        if unused_columns:
+            warnings.warn(
+                f"Nothing is learnt from {format_list(unused_columns)}: no value comes twice.",
+                UserWarning,
+                stacklevel=3,
+            )
+        if self.model_.metadata["interrupted"]:
             raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
         return self
 
@@ -112,11 +126,11 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         """An estimator with the model of a file. Raises ModelFileError, also where the model is of another kind."""
         estimator = cls()
         model = load_model(path)
-        estimator._adopt(model, path)
+        estimator._load_model(model, path)
         return estimator
 
-    def _adopt(self, model: Model, path: str | Path) -> None:
-        task = "forecasts" if "windows" in model.facts else model.target.task
+    def _load_model(self, model: Model, path: str | Path) -> None:
+        task = "forecasts" if "windows" in model.metadata else model.target.task
         if model.spec.network.kind != self._kind or task not in self._tasks:
             raise TableError(
                 f"{str(path)!r} holds a {model.spec.network.kind} for {task}, not a {type(self).__name__}."
@@ -128,11 +142,11 @@ class Network(BaseEstimator, metaclass=ABCMeta):
                 if name not in ("n_jobs", "verbose", "scoring")
             }
         )
-        known = model.spec.training.scoring  # a scorer that was a function is not in the file
-        self.set_params(scoring=known if known == "loss" or known in get_scorer_names() else "loss")
+        scoring = model.spec.training.scoring  # a scorer that was a function is not in the file
+        self.set_params(scoring=scoring if scoring == "loss" or scoring in get_scorer_names() else "loss")
         self.model_ = model
         names = [column.name for column in model.schema.columns]
-        self.n_features_in_ = model.encoder.sparse or len(names)
+        self.n_features_in_ = model.encoder.n_sparse_columns or len(names)
         if names != [f"x{i}" for i in range(len(names))]:  # those of an array
             self.feature_names_in_ = np.asarray(names, object)
         if model.target.labels:
@@ -140,9 +154,9 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         elif task == "multilabel":
             self.classes_ = np.arange(len(model.target.names))
         self._multilabel = task == "multilabel"
-        self._learnt()
+        self._set_fitted_attributes()
 
-    def _learnt(self) -> None:
+    def _set_fitted_attributes(self) -> None:
         """What other estimators of scikit-learn tell after a fit."""
         self.n_iter_ = max(len(network.losses) for network in self.model_.networks)
         self.n_outputs_ = self.model_.target.n_outputs
@@ -155,9 +169,11 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         }
         scoring = self.scoring
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)
-        return Spec.of(kind=self._kind, seed=seed_of(self.random_state), scoring=name, **values)
+        return Spec.from_hyperparameters(
+            kind=self._kind, seed=resolve_random_state(self.random_state), scoring=name, **values
+        )
 
-    def _suited(self, spec: Spec, data: Data) -> Spec:
+    def _adapt_spec(self, spec: Spec, data: Dataset) -> Spec:
         """The spec, with what the rows say of it."""
         return spec
 
@@ -170,30 +186,36 @@ class Network(BaseEstimator, metaclass=ABCMeta):
                 raise TableError("X holds no rows. Give at least one.")
             return as_frame(X)
         dtype = getattr(np.asarray(X) if isinstance(X, list) else X, "dtype", None)
-        of_words = getattr(dtype, "kind", "f") in "OUS"
-        checked = validate_data(
+        is_text = getattr(dtype, "kind", "f") in "OUS"
+        X_checked = validate_data(
             self,
             X,
             reset=reset,
-            dtype=None if of_words else "numeric",
-            ensure_all_finite=False if of_words else "allow-nan",
+            dtype=None if is_text else "numeric",
+            ensure_all_finite=False if is_text else "allow-nan",
             accept_sparse="csr" if self._kind == "perceptron" else False,
         )
-        if issparse(checked):
-            if not np.isfinite(checked.data).all():
+        if issparse(X_checked):
+            if not np.isfinite(X_checked.data).all():
                 raise TableError("The sparse matrix X holds NaN or infinite numbers. Leave such cells out of it.")
-            return csr_array(checked)
-        if self._kind == "perceptron" and self.numbers in ("auto", "none", "standard"):  # nothing else is slower
-            plain = hasattr(self, "model_") and not reset and not self.model_.encoder.is_plain
-            named = hasattr(self, "feature_names_in_")
-            if not (plain or named or of_words) and np.isfinite(checked).all():
-                return checked
-        return as_frame(checked, names=getattr(self, "feature_names_in_", None))
+            return csr_array(X_checked)
+        if self._kind == "perceptron" and self.numeric_encoding in (
+            "auto",
+            "none",
+            "standard",
+        ):  # nothing else is slower
+            needs_frame = hasattr(self, "model_") and not reset and not self.model_.encoder.is_affine
+            has_names = hasattr(self, "feature_names_in_")
+            if not (needs_frame or has_names or is_text) and np.isfinite(X_checked).all():
+                return X_checked
+        return as_frame(X_checked, names=getattr(self, "feature_names_in_", None))
 
-    def _validation(self, frame: Any, answers: Sequence[Any], schema: Schema, spec: Spec) -> Data:
-        y, *rest = answers
-        weight = self._weight(rest[0] if rest else None, frame.shape[0])
-        return with_weight(typed(frame, schema), self._numbers(y, frame.shape[0], known=True), weight)
+    def _validation(self, frame: Any, y_and_weight: Sequence[Any], schema: Schema, spec: Spec) -> Dataset:
+        y, *optional_weight = y_and_weight
+        weight = self._weight(optional_weight[0] if optional_weight else None, frame.shape[0])
+        return drop_zero_weight_rows(
+            apply_schema(frame, schema), self._encode_target(y, frame.shape[0], keep_classes=True), weight
+        )
 
     @staticmethod
     def _weight(sample_weight: Any, n: int) -> np.ndarray | None:
@@ -202,31 +224,31 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         return _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
 
     @abstractmethod
-    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
-        """What is to be predicted of n rows, as `Target` takes it; `known`: by classes that are set already."""
+    def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
+        """What is to be predicted of n rows, as `Target` takes it; `keep_classes`: by classes that are set already."""
 
     @abstractmethod
-    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
+    def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
         """The target, learnt from the training rows."""
 
-    def _continue(self, X: Any, numbers: Callable[[int], np.ndarray], sample_weight: Any) -> Self:
-        """One epoch over a batch of a stream; `numbers` makes y's numbers for that many rows."""
-        first = not hasattr(self, "model_")
-        frame = self._frame(X, reset=first)
-        y, weight = numbers(frame.shape[0]), self._weight(sample_weight, frame.shape[0])
-        schema = schema_of(frame) if first else self.model_.schema
-        data = with_weight(typed(frame, schema), y, weight)
-        if self._stream is None:
+    def _partial_fit(self, X: Any, encode_target: Callable[[int], np.ndarray], sample_weight: Any) -> Self:
+        """One epoch over a batch of a stream; `encode_target` encodes y for that many rows."""
+        is_first_batch = not hasattr(self, "model_")
+        frame = self._frame(X, reset=is_first_batch)
+        y, weight = encode_target(frame.shape[0]), self._weight(sample_weight, frame.shape[0])
+        schema = schema_from_frame(frame) if is_first_batch else self.model_.schema
+        data = drop_zero_weight_rows(apply_schema(frame, schema), y, weight)
+        if self._trainer is None:
             spec = self._spec()
-            known = None if first else self.model_
-            self._stream = Stream(spec, schema, self._target(data.y, spec), data, known)
-        self.model_ = self._stream.learn(data, threads_of(self.n_jobs))
-        self._learnt()
+            previous_model = None if is_first_batch else self.model_
+            self._trainer = IncrementalTrainer(spec, schema, self._target(data.y, spec), data, previous_model)
+        self.model_ = self._trainer.partial_fit(data, resolve_n_jobs(self.n_jobs))
+        self._set_fitted_attributes()
         return self
 
-    def _decoded(self, X: Any) -> np.ndarray:
+    def _predict_raw(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self.model_.decoded(self._frame(X, reset=False), threads_of(self.n_jobs))
+        return self.model_.predict_raw(self._frame(X, reset=False), resolve_n_jobs(self.n_jobs))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -239,15 +261,15 @@ class Network(BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-class _Classifier(ClassifierMixin, Network):
+class _Classifier(ClassifierMixin, BaseNetworkEstimator):
     """Classes, or several labels at once."""
 
     _tasks = ("binary", "multiclass", "multilabel")
 
     def predict(self, X: Any) -> np.ndarray:
         """The class (n,) of each row, or zeros and ones (n, labels)."""
-        decoded = self._decoded(X)
-        return self.model_.label(decoded)
+        predictions = self._predict_raw(X)
+        return self.model_.label(predictions)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """One epoch over a batch of rows; `classes`, all there will be, is needed in the first call.
@@ -257,7 +279,7 @@ class _Classifier(ClassifierMixin, Network):
         """
         if not hasattr(self, "model_"):
             self._set_classes(y if classes is None else classes, np.ndim(y) == 2 and np.shape(y)[1] > 1)
-        return self._continue(X, lambda n: self._numbers(y, n, known=True), sample_weight)
+        return self._partial_fit(X, lambda n: self._encode_target(y, n, keep_classes=True), sample_weight)
 
     def _set_classes(self, y: Any, multilabel: bool) -> None:
         self.classes_ = np.arange(np.shape(y)[-1]) if multilabel else unique_labels(y)
@@ -267,35 +289,35 @@ class _Classifier(ClassifierMixin, Network):
                 f"y holds one class only, {self.classes_.tolist()[0]!r}; two or more classes are needed to learn from."
             )
 
-    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
+    def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
         """Class numbers (n,), or zeros and ones (n, labels)."""
         if hasattr(y, "toarray"):
             y = y.toarray()
-        y = of_numpy(y)
-        of_numbers = getattr(np.asarray(y).dtype, "kind", "") == "f"
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=of_numbers)
+        y = to_numpy_dtype(y)
+        is_float = getattr(np.asarray(y).dtype, "kind", "") == "f"
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=is_float)
         if y.dtype == object and any(value is None or value != value for value in y.ravel()):  # noqa: PLR0124 - NaN
             raise TableError("y holds missing values. Leave out the rows whose answer is not known.")
         check_classification_targets(y)
-        kind = type_of_target(y, input_name="y")
-        if kind == "multiclass-multioutput":
+        target_type = type_of_target(y, input_name="y")
+        if target_type == "multiclass-multioutput":
             raise TableError("y holds several columns of many classes each. Fit one estimator for each column.")
-        multilabel = kind == "multilabel-indicator"
+        multilabel = target_type == "multilabel-indicator"
         if not multilabel:
             y = column_or_1d(y, warn=True)
         check_consistent_length(np.empty(n), y)
-        if not known:
+        if not keep_classes:
             self._set_classes(y, multilabel)
         if multilabel:
             return np.asarray(y, np.float64)
-        return class_numbers(y, self.classes_)
+        return class_indices(y, self.classes_)
 
-    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
+    def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
         if self._multilabel:
-            names = tuple(f"y{i}" for i in range(numbers.shape[1]))
-            return Target(names=names, task="multilabel").taught_by(spec, numbers)
+            names = tuple(f"y{i}" for i in range(y_encoded.shape[1]))
+            return Target(names=names, task="multilabel").with_loss(spec, y_encoded)
         task = "binary" if len(self.classes_) == 2 else "multiclass"
-        return Target(names=("y",), task=task, labels=tuple(self.classes_.tolist())).taught_by(spec, numbers)
+        return Target(names=("y",), task=task, labels=tuple(self.classes_.tolist())).with_loss(spec, y_encoded)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -304,7 +326,7 @@ class _Classifier(ClassifierMixin, Network):
         return tags
 
 
-class ProbableClassifier(_Classifier):
+class ProbabilisticClassifier(_Classifier):
     """Classifiers whose networks teach probabilities."""
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -312,20 +334,20 @@ class ProbableClassifier(_Classifier):
 
         Raises TableError where the loss (hinge, perceptron) teaches no probabilities.
         """
-        decoded = self._decoded(X)
+        probabilities = self._predict_raw(X)
         self.model_.check_probabilities()
-        return decoded
+        return probabilities
 
 
-class Regressor(RegressorMixin, Network):
+class Regressor(RegressorMixin, BaseNetworkEstimator):
     """One value or several."""
 
     _tasks = ("regression",)
 
     def predict(self, X: Any) -> np.ndarray:
         """The values, (n,) or (n, targets) as y was."""
-        values = self._decoded(X)
-        return values[:, 0] if self._flat else values
+        values = self._predict_raw(X)
+        return values[:, 0] if self._y_is_1d else values
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One epoch over a batch of rows.
@@ -333,26 +355,28 @@ class Regressor(RegressorMixin, Network):
         Goes on from what `fit` learnt, if it was called. Else scaling, bins, categories and the spread of y are learnt
         from the first batch. No rows are spared for validation, and the learning rate is constant.
         """
-        return self._continue(X, lambda n: self._numbers(y, n), sample_weight)
+        return self._partial_fit(X, lambda n: self._encode_target(y, n), sample_weight)
 
-    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
+    def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
         if getattr(np.asarray(y).dtype, "kind", "") in "mM":
             raise TableError("y holds dates or times, but numbers were expected. Say what number of them is meant.")
-        values = check_array(of_numpy(y), ensure_2d=False, dtype=np.float64, input_name="y")
+        values = check_array(to_numpy_dtype(y), ensure_2d=False, dtype=np.float64, input_name="y")
         if values.ndim == 2 and values.shape[1] == 1:
             values = column_or_1d(values, warn=True)
         check_consistent_length(np.empty(n), values)
-        if not known:
-            self._flat = values.ndim == 1
+        if not keep_classes:
+            self._y_is_1d = values.ndim == 1
         return values.reshape(n, -1)
 
-    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
-        names = tuple(f"y{i}" for i in range(numbers.shape[1])) if numbers.shape[1] > 1 else ("y",)
-        return Target.of_values(names, numbers, spec.data.target_transform, spec.training.loss).taught_by(spec, numbers)
+    def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
+        names = tuple(f"y{i}" for i in range(y_encoded.shape[1])) if y_encoded.shape[1] > 1 else ("y",)
+        return Target.fit_regression(names, y_encoded, spec.data.target_transform, spec.training.loss).with_loss(
+            spec, y_encoded
+        )
 
-    def _adopt(self, model: Model, path: str | Path) -> None:
-        super()._adopt(model, path)
-        self._flat = len(model.target.names) == 1
+    def _load_model(self, model: Model, path: str | Path) -> None:
+        super()._load_model(model, path)
+        self._y_is_1d = len(model.target.names) == 1
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

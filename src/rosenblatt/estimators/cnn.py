@@ -8,32 +8,32 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.media.images import as_cell
+from rosenblatt.data.media.images import encode_image
 from rosenblatt.errors import TableError
-from rosenblatt.estimators.base import ProbableClassifier, Regressor
-from rosenblatt.estimators.media import _OfMedia
-from rosenblatt.estimators.parameters import with_hyperparameters
-from rosenblatt.spec.fields import OVER_TIME
+from rosenblatt.estimators.base import ProbabilisticClassifier, Regressor
+from rosenblatt.estimators.media import _MediaMixin
+from rosenblatt.estimators.parameters import add_hyperparameters
+from rosenblatt.spec.fields import FORECASTING_HYPERPARAMETERS
 
 
-class _OfImages(_OfMedia):
+class _ImageMixin(_MediaMixin):
     _kind = "cnn"
 
-    def _medium(self, X: Any) -> pl.Series:
+    def _to_media_column(self, X: Any) -> pl.Series:
         """Arrays (n, H, W) or (n, H, W, C), a list of arrays of any size, or of paths."""
         if isinstance(X, np.ndarray) and X.ndim not in (3, 4) and X.dtype.kind not in "OU":
             raise TableError(
                 f"X must be images (n, height, width) or (n, height, width, channels), but its shape is {X.shape}. "
                 "Reshape it."
             )
-        cells = [str(one) if isinstance(one, str | Path) else as_cell(_pixels(one)) for one in X]
+        cells = [str(image) if isinstance(image, str | Path) else encode_image(_pixels(image)) for image in X]
         if len({type(cell) for cell in cells}) > 1:
             raise TableError("X holds paths and arrays. Give one kind of them.")
         return pl.Series("image", cells).to_frame("image").to_struct("image")
 
 
-@with_hyperparameters("cnn", without=OVER_TIME | {"target_transform"})
-class CNNClassifier(_OfImages, ProbableClassifier):
+@add_hyperparameters("cnn", exclude=FORECASTING_HYPERPARAMETERS | {"target_transform"})
+class CNNClassifier(_ImageMixin, ProbabilisticClassifier):
     """Convolutional networks for classes of images.
 
     X is (n, height, width) or (n, height, width, channels), a list of images of any size, or of their paths; or a frame
@@ -41,8 +41,10 @@ class CNNClassifier(_OfImages, ProbableClassifier):
     """
 
 
-@with_hyperparameters("cnn", without=OVER_TIME | {"class_weight", "class_balance", "label_smoothing"})
-class CNNRegressor(_OfImages, Regressor):
+@add_hyperparameters(
+    "cnn", exclude=FORECASTING_HYPERPARAMETERS | {"class_weight", "logit_adjustment", "label_smoothing"}
+)
+class CNNRegressor(_ImageMixin, Regressor):
     """Convolutional networks for values of images. X is as `CNNClassifier` takes it."""
 
 

@@ -12,27 +12,27 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from rosenblatt.data.dataset import Data
+from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.readers.frames import as_frame, is_frame
-from rosenblatt.data.tasks.forecasting import Windows
+from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import TableError, listed
-from rosenblatt.estimators.base import Network
-from rosenblatt.estimators.parameters import threads_of, with_hyperparameters
+from rosenblatt.errors import TableError, format_list
+from rosenblatt.estimators.base import BaseNetworkEstimator
+from rosenblatt.estimators.parameters import add_hyperparameters, resolve_n_jobs
 from rosenblatt.models.model import Model
 from rosenblatt.spec.spec import Spec
 
 TIME, SERIES = "(time)", "(series)"  # columns of series that are given without a table
 
 
-@with_hyperparameters("rnn", without={"class_weight", "class_balance", "label_smoothing", "target_transform"})
-class RNNForecaster(RegressorMixin, Network):
+@add_hyperparameters("rnn", exclude={"class_weight", "logit_adjustment", "label_smoothing", "target_transform"})
+class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
     """Recurrent networks that forecast the next `horizon` steps of series.
 
     X is a series (T,), several as rows of (n, T), a list of them, or a frame with one in each column. Or, with
     `time`, it is a frame with a row for each time and y the name of its column to forecast: there may be a column that
-    tells several series apart (`series`), and some that are known in advance (`known`), whose rows go on after the
-    last value of y. After `fit`: `model_`, `windows_`, `n_iter_`.
+    tells several series apart (`series`), and some that are known in advance (`known_covariates`), whose rows go on
+    after the last value of y. After `fit`: `model_`, `windows_`, `n_iter_`.
 
     >>> series = [abs(step % 7 - 3) for step in range(200)]
     >>> RNNForecaster(horizon=3, members=1, epochs=20, recurrent_width=16).fit(series).predict().round()
@@ -55,13 +55,13 @@ class RNNForecaster(RegressorMixin, Network):
                 raise TableError("Where time is named, X must be a frame and y the name of its column to forecast.")
             frame, target = as_frame(X), y
         else:
-            frame, spec = _lines(X), spec.replace(time=TIME, series=SERIES)
-        self.windows_ = Windows.of(frame, target, spec.data, ())
-        rows = self.windows_.rows(frame, warnings.warn)
-        schema, answers = self.windows_.schema_of(rows), self._numbers(rows, rows.height)
-        self._learnt_from = frame
+            frame, spec = _series_to_frame(X), spec.replace(time=TIME, series=SERIES)
+        self.windows_ = WindowTransform.fit(frame, target, spec.data, ())
+        rows = self.windows_.training_rows(frame, warnings.warn)
+        schema, y_encoded = self.windows_.input_schema(rows), self._encode_target(rows, rows.height)
+        self._training_frame = frame
         windows = self.windows_.model_dump(mode="json")
-        return self._fitted(spec, schema, Data(schema.read(rows), answers), windows=windows)
+        return self._fit_model(spec, schema, Dataset(schema.read(rows), y_encoded), windows=windows)
 
     def predict(self, X: Any = None) -> np.ndarray:
         """The next steps (n, horizon) of these series, or of those it learnt from.
@@ -69,72 +69,74 @@ class RNNForecaster(RegressorMixin, Network):
         Raises TableError where one is too short.
         """
         check_is_fitted(self)
-        if X is None and not hasattr(self, "_learnt_from"):
+        if X is None and not hasattr(self, "_training_frame"):
             raise TableError("The series that were learnt from are not in the file. Give those to go on from.")
-        frame = self._learnt_from if X is None else self._over_time(X)
-        rows = self.windows_.last(frame, lambda _: None)
+        frame = self._training_frame if X is None else self._to_series_frame(X)
+        rows = self.windows_.forecast_rows(frame, lambda _: None)
         if self.windows_.series:
-            short = set(frame[self.windows_.series].cast(pl.String).fill_null("")) - set(rows["name"])
-            if short:
-                raise TableError(f"Too short to go on from are the series {listed(sorted(short))}. Leave them out.")
-        return self._said(rows)
+            too_short = set(frame[self.windows_.series].cast(pl.String).fill_null("")) - set(rows["name"])
+            if too_short:
+                raise TableError(
+                    f"Too short to go on from are the series {format_list(sorted(too_short))}. Leave them out."
+                )
+        return self._predict_windows(rows)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R2 of the next steps y (n, horizon) of series X; without y, of all windows of X."""
         check_is_fitted(self)
         if y is not None:
             return float(r2_score(np.asarray(y, float).ravel(), self.predict(X).ravel()))
-        rows = self.windows_.rows(self._over_time(X), warnings.warn)
-        truth = self.windows_.in_units(rows, self._numbers(rows, rows.height))
-        return float(r2_score(truth.ravel(), self._said(rows).ravel()))
+        rows = self.windows_.training_rows(self._to_series_frame(X), warnings.warn)
+        y_true = self.windows_.inverse_transform(rows, self._encode_target(rows, rows.height))
+        return float(r2_score(y_true.ravel(), self._predict_windows(rows).ravel()))
 
-    def _said(self, windows: pl.DataFrame) -> np.ndarray:
-        return self.windows_.in_units(windows, self.model_.decoded(windows, threads_of(self.n_jobs)))
+    def _predict_windows(self, windows: pl.DataFrame) -> np.ndarray:
+        return self.windows_.inverse_transform(windows, self.model_.predict_raw(windows, resolve_n_jobs(self.n_jobs)))
 
-    def _over_time(self, X: Any) -> pl.DataFrame:
+    def _to_series_frame(self, X: Any) -> pl.DataFrame:
         """Series as they were given to `fit`: as a frame with a row for each time, or each alone."""
-        return as_frame(X) if is_frame(X) and self.windows_.time.name in X.columns else _lines(X)
+        return as_frame(X) if is_frame(X) and self.windows_.time.name in X.columns else _series_to_frame(X)
 
-    def _numbers(self, y: Any, n: int, known: bool = False) -> np.ndarray:
-        return np.asarray(y.select(self.windows_.answers).to_numpy())
+    def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
+        return np.asarray(y.select(self.windows_.target_columns).to_numpy())
 
-    def _target(self, numbers: np.ndarray, spec: Spec) -> Target:
-        return Target.of_values(tuple(self.windows_.answers), numbers, "none", spec.training.loss).taught_by(
-            spec, numbers
-        )
+    def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
+        return Target.fit_regression(
+            tuple(self.windows_.target_columns), y_encoded, "none", spec.training.loss
+        ).with_loss(spec, y_encoded)
 
-    def _adopt(self, model: Model, path: str | Path) -> None:
-        super()._adopt(model, path)
-        self.windows_ = Windows.model_validate(model.facts["windows"])
+    def _load_model(self, model: Model, path: str | Path) -> None:
+        super()._load_model(model, path)
+        self.windows_ = WindowTransform.model_validate(model.metadata["windows"])
         if self.windows_.time.name == TIME:
             self.set_params(time="", series="")
         del self.n_features_in_, self.feature_names_in_  # those of windows, which nobody gives
 
 
-def _lines(X: Any) -> pl.DataFrame:
+def _series_to_frame(X: Any) -> pl.DataFrame:
     """Series as a table over time. Raises TableError for what is none."""
     if is_frame(X):
-        rows: list[Any] = [X[name] for name in X.columns]
+        series_list: list[Any] = [X[name] for name in X.columns]
     else:
-        rows = [X] if len(X) and np.ndim(next(iter(X))) == 0 else list(X)
-    lines = []
-    for number, row in enumerate(rows):
+        series_list = [X] if len(X) and np.ndim(next(iter(X))) == 0 else list(X)
+    arrays = []
+    for index, series in enumerate(series_list):
         try:
-            line = np.asarray(row, np.float64)
+            values = np.asarray(series, np.float64)
         except (ValueError, TypeError):
-            line = np.empty((0, 0))
-        if line.ndim != 1:
+            values = np.empty((0, 0))
+        if values.ndim != 1:
             raise TableError(
-                f"X must be a series of numbers (T,), or several of them, but series {number} is {str(row)[:60]!r}."
+                f"X must be a series of numbers (T,), or several of them, but series {index} is {str(series)[:60]!r}."
             )
-        lines.append(line)
-    if not lines:
+        arrays.append(values)
+    if not arrays:
         raise TableError("X holds no series. Give at least one.")
-    lengths = [len(line) for line in lines]
+    lengths = [len(values) for values in arrays]
     return pl.DataFrame(
         {
-            TIME: np.concatenate([np.arange(many, dtype=np.float64) for many in lengths]),
-            SERIES: np.repeat([str(number) for number in range(len(lines))], lengths),
-            "value": pl.Series(np.concatenate(lines)).fill_nan(None),
+            TIME: np.concatenate([np.arange(length, dtype=np.float64) for length in lengths]),
+            SERIES: np.repeat([str(index) for index in range(len(arrays))], lengths),
+            "value": pl.Series(np.concatenate(arrays)).fill_nan(None),
         }
     )

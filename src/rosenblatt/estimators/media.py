@@ -1,4 +1,4 @@
-"""In: images, sequences or texts, with scikit-learn's conventions. Out: convolutional and recurrent estimators."""
+"""Base class of the scikit-learn estimators for images, sequences and texts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.media.columns import as_medium, medium_of
+from rosenblatt.data.media.columns import medium_type, to_media_column
 from rosenblatt.data.readers.frames import as_frame, is_frame
-from rosenblatt.data.schema.inference import medium_in
+from rosenblatt.data.schema.inference import detect_medium
 from rosenblatt.errors import TableError
-from rosenblatt.estimators.base import Network
+from rosenblatt.estimators.base import BaseNetworkEstimator
 
 
-class _OfMedia(Network, ABC):
+class _MediaMixin(BaseNetworkEstimator, ABC):
     """Rows that are images, sequences or texts, or frames with columns of such."""
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
-        frame = _with_media(as_frame(X)) if is_frame(X) else pl.DataFrame([self._medium(X)])
+        frame = _mark_media_columns(as_frame(X)) if is_frame(X) else pl.DataFrame([self._to_media_column(X)])
         if not frame.height:
             raise TableError("X holds no rows. Give at least one.")
         if reset:
@@ -29,18 +29,18 @@ class _OfMedia(Network, ABC):
         return frame
 
     @abstractmethod
-    def _medium(self, X: Any) -> pl.Series:
+    def _to_media_column(self, X: Any) -> pl.Series:
         """The rows as a typed column."""
 
 
-def _with_media(frame: pl.DataFrame) -> pl.DataFrame:
+def _mark_media_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """A frame with its images and texts marked as such: strings that are no paths of images are texts."""
 
-    def typed(series: pl.Series) -> pl.Series:
-        if medium_of(series.dtype):
+    def mark(series: pl.Series) -> pl.Series:
+        if medium_type(series.dtype):
             return series
-        if medium_in(series) == "image":
-            return as_medium(series, "image")
-        return as_medium(series, "text") if series.dtype == pl.String else series
+        if detect_medium(series) == "image":
+            return to_media_column(series, "image")
+        return to_media_column(series, "text") if series.dtype == pl.String else series
 
-    return pl.DataFrame([typed(series) for series in frame])
+    return pl.DataFrame([mark(series) for series in frame])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rosenblatt.estimators.base import ProbableClassifier, Regressor
-from rosenblatt.estimators.parameters import with_hyperparameters
-from rosenblatt.spec.fields import OVER_TIME
+from rosenblatt.estimators.base import ProbabilisticClassifier, Regressor
+from rosenblatt.estimators.parameters import add_hyperparameters
+from rosenblatt.spec.fields import FORECASTING_HYPERPARAMETERS
 
 
-@with_hyperparameters("mlp", without=OVER_TIME | {"target_transform"})
-class MLPClassifier(ProbableClassifier):
+@add_hyperparameters("mlp", exclude=FORECASTING_HYPERPARAMETERS | {"target_transform"})
+class MLPClassifier(ProbabilisticClassifier):
     """Multilayer perceptrons for classes, or for several labels at once.
 
     A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
@@ -21,7 +21,9 @@ class MLPClassifier(ProbableClassifier):
     """
 
 
-@with_hyperparameters("mlp", without=OVER_TIME | {"class_weight", "class_balance", "label_smoothing"})
+@add_hyperparameters(
+    "mlp", exclude=FORECASTING_HYPERPARAMETERS | {"class_weight", "logit_adjustment", "label_smoothing"}
+)
 class MLPRegressor(Regressor):
     """Multilayer perceptrons for one value or several.
 

@@ -1,4 +1,4 @@
-"""In: hyperparameters, and what scikit-learn's users give. Out: estimators' arguments, and what the engine takes."""
+"""Arguments of the estimators: hyperparameters as keyword arguments, `n_jobs` and `random_state`."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rosenblatt.errors import SpecError, nearest
-from rosenblatt.spec.defaults import DEEP
+from rosenblatt.errors import SpecError, did_you_mean
+from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.training.workers import cores
 
 Estimator = TypeVar("Estimator", bound=type)
 
-_NOT_OF_ESTIMATORS = {"kind", "test_fraction", "groups", "order", "damaged"}
+_EXCLUDED_HYPERPARAMETERS = {"kind", "test_fraction", "groups", "order", "on_damaged_images"}
 
 
-def with_hyperparameters(kind: str, *, without: set[str]) -> Callable[[Estimator], Estimator]:
+def add_hyperparameters(kind: str, *, exclude: set[str]) -> Callable[[Estimator], Estimator]:
     """Give a class an `__init__` with the hyperparameters of the spec as keyword arguments, and their help."""
-    known = [
-        h for h in HYPERPARAMETERS.values() if h.name not in without | _NOT_OF_ESTIMATORS and h.section != "search"
+    included = [
+        h
+        for h in HYPERPARAMETERS.values()
+        if h.name not in exclude | _EXCLUDED_HYPERPARAMETERS and h.section != "search"
     ]
-    known = [h for h in known if h.concerns(kind)]
-    defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in known}
+    included = [h for h in included if h.applies_to(kind)]
+    defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in included}
     defaults |= {"n_jobs": None, "verbose": False}
     keyword = inspect.Parameter.KEYWORD_ONLY
     signature = inspect.Signature(
@@ -36,7 +38,7 @@ def with_hyperparameters(kind: str, *, without: set[str]) -> Callable[[Estimator
         def __init__(self: Any, **hyperparameters: Any) -> None:  # noqa: N807 - it becomes the class's own
             for name in hyperparameters:
                 if name not in defaults:
-                    raise TypeError(f"{cls.__name__} has no argument {name!r}.{nearest(name, defaults)}")
+                    raise TypeError(f"{cls.__name__} has no argument {name!r}.{did_you_mean(name, defaults)}")
             for name, value in (defaults | hyperparameters).items():
                 setattr(self, name, value)
 
@@ -45,9 +47,9 @@ def with_hyperparameters(kind: str, *, without: set[str]) -> Callable[[Estimator
         lines = [
             f"    {'random_state' if h.name == 'seed' else h.name}: {h.help} Must be {h.expected}; {h.default} by "
             f"default.{f' ({h.source})' if h.source else ''}"
-            for h in known
+            for h in included
         ]
-        rounding = ", but for rounding, where `cores` is left to be chosen" if kind in DEEP else ""
+        rounding = ", but for rounding, where `cores` is left to be chosen" if kind in DEEP_NETWORK_KINDS else ""
         lines.append(f"    n_jobs: Cores to use; None for all. The result does not depend on it{rounding}.")
         lines.append("    verbose: Whether a progress bar is shown.")
         cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "\n".join(lines)
@@ -56,14 +58,14 @@ def with_hyperparameters(kind: str, *, without: set[str]) -> Callable[[Estimator
     return decorate
 
 
-def threads_of(n_jobs: int | None) -> int | None:
+def resolve_n_jobs(n_jobs: int | None) -> int | None:
     """Cores to use, as joblib counts them: -1 is all, -2 all but one."""
     if n_jobs == 0:
         raise SpecError("n_jobs must be a number of cores, -1 or None for all, but it is 0.")
     return n_jobs if n_jobs is None or n_jobs > 0 else max(1, cores() + 1 + n_jobs)
 
 
-def seed_of(random_state: Any) -> int:
+def resolve_random_state(random_state: Any) -> int:
     """A seed from what scikit-learn takes as one: a whole number, None for a new one, or a generator."""
     if random_state is None:
         return int(np.random.default_rng().integers(2**31))

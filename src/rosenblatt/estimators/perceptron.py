@@ -9,11 +9,11 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from rosenblatt.estimators.base import _Classifier
-from rosenblatt.estimators.parameters import with_hyperparameters
-from rosenblatt.spec.fields import OVER_TIME
+from rosenblatt.estimators.parameters import add_hyperparameters
+from rosenblatt.spec.fields import FORECASTING_HYPERPARAMETERS
 
 
-@with_hyperparameters("perceptron", without=OVER_TIME | {"target_transform"})
+@add_hyperparameters("perceptron", exclude=FORECASTING_HYPERPARAMETERS | {"target_transform"})
 class Perceptron(_Classifier):
     """Rosenblatt's perceptron: inputs times weights, plus a bias, through a step function, learning from its mistakes.
 
@@ -21,7 +21,8 @@ class Perceptron(_Classifier):
     Sparse matrices are learnt from as they are. After `fit`: `model_`, `classes_`, `n_iter_`, and for perceptrons of
     one layer `coef_`, `intercept_` (of the scaled inputs).
 
-    >>> Perceptron(numbers="none").fit([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 0, 0, 1]).predict([[1, 1], [0, 1]])
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 0, 0, 1]
+    >>> Perceptron(numeric_encoding="none").fit(X, y).predict([[1, 1], [0, 1]])
     array([1, 0])
     """
 
@@ -29,7 +30,7 @@ class Perceptron(_Classifier):
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The weighted sums: (n,) for two classes, the second wins above 0, else (n, classes or labels)."""
-        sums = self._decoded(X)
+        sums = self._predict_raw(X)
         return sums[:, 1] if self.model_.target.task == "binary" else sums
 
     @property
@@ -46,7 +47,7 @@ class Perceptron(_Classifier):
         check_is_fitted(self)
         networks = self.model_.networks
         if any(len(network.architecture.sizes) > 2 for network in networks):
-            raise AttributeError(f"A perceptron of the rule {self.rule} is more than one layer of weights.")
+            raise AttributeError(f"A perceptron of the rule {self.perceptron_rule} is more than one layer of weights.")
         return [network.dense.layers(network.theta)[0] for network in networks]
 
     def __sklearn_tags__(self) -> Tags:

@@ -1,4 +1,4 @@
-"""In: one of our estimators, a space, arrays or data frames. Out: a search with scikit-learn's conventions."""
+"""`PopulationSearchCV`: hyperparameter search with scikit-learn's conventions."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from rosenblatt.data.dataset import Data
+from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold
-from rosenblatt.errors import SpecError, TableError, nearest
-from rosenblatt.estimators.base import Network
-from rosenblatt.estimators.inputs import schema_of, typed, with_weight
-from rosenblatt.estimators.parameters import seed_of, threads_of
-from rosenblatt.models.prepared import Prepared
-from rosenblatt.models.scorers import epoch_score
-from rosenblatt.spec.defaults import DEEP
-from rosenblatt.spec.dimensions import SHAPE, choice, dimension_of, integer, log_uniform, uniform
+from rosenblatt.errors import SpecError, TableError, did_you_mean
+from rosenblatt.estimators.base import BaseNetworkEstimator
+from rosenblatt.estimators.inputs import apply_schema, drop_zero_weight_rows, schema_from_frame
+from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
+from rosenblatt.models.prepared import PreparedData
+from rosenblatt.models.scorers import make_epoch_scorer
+from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS
+from rosenblatt.spec.dimensions import SHAPE_DIMENSIONS, choice, integer, log_uniform, parse_dimension, uniform
 from rosenblatt.spec.spec import Spec
-from rosenblatt.tuning.coordinator import Search
+from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.progress import search_progress
-from rosenblatt.tuning.selection import outcome
+from rosenblatt.tuning.selection import select_model
 from rosenblatt.tuning.trials import Trial
 
 
-def _has(method: str) -> Any:
+def _estimator_has(method: str) -> Any:
     def check(search: PopulationSearchCV) -> bool:
         return hasattr(search.estimator, method)
 
@@ -58,7 +58,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             folds, dealt twice below 500 rows.
         scoring: Name of a scorer or a function, as everywhere in scikit-learn; "loss" for the validation loss; None for
             accuracy or R2.
-        sampler, stopping, reduction, first_rung, simplest, memory: As in docs/hyperparameters.md.
+        sampler, stopping, reduction_factor, min_epochs, one_standard_error, memory_gib: As in docs/hyperparameters.md.
         ensemble: Whether to predict with the ensemble of the best trials instead of the best one.
         deterministic: Whether equal seeds give equal searches, whatever the number of cores; cores wait a little.
         random_state: Seed of all random choices.
@@ -88,10 +88,10 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         scoring: Any = None,
         sampler: str = "tpe",
         stopping: str = "asha",
-        reduction: int = 3,
-        first_rung: int | str = "auto",
-        simplest: bool = False,
-        memory: float | str = "auto",
+        reduction_factor: int = 3,
+        min_epochs: int | str = "auto",
+        one_standard_error: bool = False,
+        memory_gib: float | str = "auto",
         ensemble: bool = False,
         deterministic: bool = True,
         random_state: Any = 0,
@@ -106,10 +106,10 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.scoring = scoring
         self.sampler = sampler
         self.stopping = stopping
-        self.reduction = reduction
-        self.first_rung = first_rung
-        self.simplest = simplest
-        self.memory = memory
+        self.reduction_factor = reduction_factor
+        self.min_epochs = min_epochs
+        self.one_standard_error = one_standard_error
+        self.memory_gib = memory_gib
         self.ensemble = ensemble
         self.deterministic = deterministic
         self.random_state = random_state
@@ -129,26 +129,28 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         scoring = self.scoring
         if scoring is None:
             scoring = "r2" if estimator.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
-        schema, data, heavy = _rows(estimator, X, y, sample_weight, groups)
+        schema, data, has_weight = _encode_rows(estimator, X, y, sample_weight, groups)
         spec = self._spec(estimator, scoring)
-        splits = None if self.cv is None or isinstance(self.cv, Integral) else list(self._splits(X, y, groups, heavy))
-        prepared = Prepared(data, lambda one: estimator._target(data.y, one), splits=splits)
-        search = Search(spec, prepared, epoch_score(scoring), threads_of(self.n_jobs))
+        splits = (
+            None if self.cv is None or isinstance(self.cv, Integral) else list(self._splits(X, y, groups, has_weight))
+        )
+        prepared = PreparedData(data, lambda resolved_spec: estimator._target(data.y, resolved_spec), splits=splits)
+        search = SearchCoordinator(spec, prepared, make_epoch_scorer(scoring), resolve_n_jobs(self.n_jobs))
         deadline = None if self.minutes is None else started + 60 * self.minutes
-        with search_progress(self.verbose, str(spec.training.scoring)) as watch:
-            search.run(deadline, watch)
-        found = outcome(search, schema)
-        self.search_, self.study_, self.n_splits_ = found.facts, search.sampler.study, len(search.folds)
+        with search_progress(self.verbose, str(spec.training.scoring)) as callback:
+            search.run(deadline, callback)
+        result = select_model(search, schema)
+        self.search_, self.study_, self.n_splits_ = result.metadata, search.sampler.study, len(search.folds)
         self.scorer_, self.multimetric_ = scoring, False
-        self.cv_results_ = _results(search)
-        self.best_index_ = found.best.trials[0].number
+        self.cv_results_ = _make_cv_results(search)
+        self.best_index_ = result.best.trials[0].number
         self.best_params_ = self.cv_results_["params"][self.best_index_]
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         self.best_estimator_ = deepcopy(estimator).set_params(**self.best_params_)
         self.ensemble_ = deepcopy(self.best_estimator_)
-        for one, model in ((self.best_estimator_, found.best), (self.ensemble_, found.model)):
-            one.model_ = model
-            one._learnt()
+        for fitted, model in ((self.best_estimator_, result.best), (self.ensemble_, result.model)):
+            fitted.model_ = model
+            fitted._set_fitted_attributes()
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
@@ -161,32 +163,46 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         if self.cv is not None and isinstance(self.cv, Integral):
             spec = spec.replace(folds=int(self.cv), repeats=1)
         spec = spec.replace(
-            seed=seed_of(self.random_state),
+            seed=resolve_random_state(self.random_state),
             trials=self.trials,
             minutes=self.minutes,
-            **{name: getattr(self, name) for name in ("sampler", "stopping", "simplest", "memory", "deterministic")},
-            **({"reduction": self.reduction} if self.stopping in ("asha", "hyperband") else {}),
-            **({"refit": False} if spec.network.kind in DEEP else {}),
-            first_rung=self.first_rung,
+            **{
+                name: getattr(self, name)
+                for name in ("sampler", "stopping", "one_standard_error", "memory_gib", "deterministic")
+            },
+            **({"reduction_factor": self.reduction_factor} if self.stopping in ("asha", "hyperband") else {}),
+            **({"refit": False} if spec.network.kind in DEEP_NETWORK_KINDS else {}),
+            min_epochs=self.min_epochs,
         )
-        known = {*estimator.get_params(), *SHAPE} - {"n_jobs", "verbose", "random_state", "scoring"}
+        searchable = {*estimator.get_params(), *SHAPE_DIMENSIONS} - {"n_jobs", "verbose", "random_state", "scoring"}
         for name in self.space or ():
-            if name not in known:
-                raise SpecError(f"There is no argument {name!r} of the estimator to search.{nearest(name, known)}")
+            if name not in searchable:
+                raise SpecError(
+                    f"There is no argument {name!r} of the estimator to search.{did_you_mean(name, searchable)}"
+                )
         if self.trials is None and self.minutes is None:
             raise SpecError("A search needs trials, minutes or both, but both are None.")
-        return spec if self.space is None else spec.searching({k: _dimension(k, v) for k, v in self.space.items()})
+        return (
+            spec
+            if self.space is None
+            else spec.with_search_space({k: _to_dimension(k, v) for k, v in self.space.items()})
+        )
 
-    def _splits(self, X: Any, y: Any, groups: Any, heavy: np.ndarray | None) -> Iterable[Fold]:
+    def _splits(self, X: Any, y: Any, groups: Any, has_weight: np.ndarray | None) -> Iterable[Fold]:
         """The folds of a splitter or of pairs, in the numbers of the rows that weigh anything."""
-        pairs: Any = self.cv
-        if isinstance(pairs, BaseCrossValidator) or hasattr(pairs, "split"):
-            pairs = pairs.split(X, y, groups)
-        n = len(y) if heavy is None else len(heavy)
-        place = np.arange(n) if heavy is None else np.where(heavy, np.cumsum(heavy) - 1, -1)
-        for rows, spared in pairs:
-            fold = Fold(*(np.sort(place[np.asarray(some)][place[np.asarray(some)] >= 0]) for some in (rows, spared)))
-            if not fold.rows.size or not fold.spared.size:
+        splits: Any = self.cv
+        if isinstance(splits, BaseCrossValidator) or hasattr(splits, "split"):
+            splits = splits.split(X, y, groups)
+        n = len(y) if has_weight is None else len(has_weight)
+        new_index = np.arange(n) if has_weight is None else np.where(has_weight, np.cumsum(has_weight) - 1, -1)
+        for train, validation in splits:
+            fold = Fold(
+                *(
+                    np.sort(new_index[np.asarray(indices)][new_index[np.asarray(indices)] >= 0])
+                    for indices in (train, validation)
+                )
+            )
+            if not fold.train.size or not fold.validation.size:
                 raise TableError("cv holds a split without rows to learn from or to validate on. Choose fewer folds.")
             yield fold
 
@@ -199,12 +215,12 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         """What the best trial (or the ensemble) says of rows."""
         return self._predictor.predict(X)
 
-    @available_if(_has("predict_proba"))
+    @available_if(_estimator_has("predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class or label."""
         return self._predictor.predict_proba(X)
 
-    @available_if(_has("decision_function"))
+    @available_if(_estimator_has("decision_function"))
     def decision_function(self, X: Any) -> np.ndarray:
         """The weighted sums of a perceptron."""
         return self._predictor.decision_function(X)
@@ -225,38 +241,40 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         return hasattr(self, "best_estimator_")
 
     def __sklearn_tags__(self) -> Tags:
-        tags, inner = super().__sklearn_tags__(), self.estimator.__sklearn_tags__()
+        tags, estimator_tags = super().__sklearn_tags__(), self.estimator.__sklearn_tags__()
         for name in ("estimator_type", "input_tags", "target_tags", "classifier_tags", "regressor_tags"):
-            setattr(tags, name, getattr(inner, name))
+            setattr(tags, name, getattr(estimator_tags, name))
         return tags
 
 
-def _rows(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> tuple[Schema, Data, np.ndarray | None]:
+def _encode_rows(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any
+) -> tuple[Schema, Dataset, np.ndarray | None]:
     """What one of our estimators would learn from: schema, rows that weigh anything, and which they are, if not all."""
-    if not isinstance(estimator, Network):
+    if not isinstance(estimator, BaseNetworkEstimator):
         raise TypeError(
             f"estimator must be one of Rosenblatt's, such as MLPClassifier(), but it is a {type(estimator).__name__}."
         )
     estimator._check_target(y)
     frame = estimator._frame(X, reset=True)
-    schema, n = schema_of(frame), frame.shape[0]
-    numbers, weight = estimator._numbers(y, n), estimator._weight(sample_weight, n)
-    data = with_weight(typed(frame, schema), numbers, weight)
-    heavy = None if weight is None else weight > 0
+    schema, n = schema_from_frame(frame), frame.shape[0]
+    y_encoded, weight = estimator._encode_target(y, n), estimator._weight(sample_weight, n)
+    data = drop_zero_weight_rows(apply_schema(frame, schema), y_encoded, weight)
+    has_weight = None if weight is None else weight > 0
     if groups is not None:
         check_consistent_length(np.empty(n), groups)
-        known = np.unique(np.asarray(groups), return_inverse=True)[1]
-        data = replace(data, groups=known if heavy is None else known[heavy])
-    return schema, data, heavy
+        group_ids = np.unique(np.asarray(groups), return_inverse=True)[1]
+        data = replace(data, groups=group_ids if has_weight is None else group_ids[has_weight])
+    return schema, data, has_weight
 
 
-def _dimension(name: str, given: Any) -> Any:
+def _to_dimension(name: str, value: Any) -> Any:
     """A dimension from what scikit-learn's users write: a list of choices, or a distribution of scipy."""
-    if isinstance(given, list) and given:
-        return choice(*given)
-    if not hasattr(given, "dist"):
-        return dimension_of(name, given) or given
-    kind, (low, high) = given.dist.name, given.support()
+    if isinstance(value, list) and value:
+        return choice(*value)
+    if not hasattr(value, "dist"):
+        return parse_dimension(name, value) or value
+    kind, (low, high) = value.dist.name, value.support()
     if kind in ("loguniform", "reciprocal"):
         return log_uniform(float(low), float(high))
     if kind == "uniform":
@@ -266,39 +284,43 @@ def _dimension(name: str, given: Any) -> Any:
     raise SpecError(f"{name} is the distribution {kind} of scipy. Use loguniform, uniform or randint, or ours.")
 
 
-def _results(search: Search) -> dict[str, Any]:
+def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
     """What scikit-learn calls `cv_results_`."""
     trials = search.trials
-    params = [_params(trial) for trial in trials]
-    names = sorted({name for one in params for name in one})
-    found: dict[str, Any] = {"params": params}
+    params = [_estimator_params(trial) for trial in trials]
+    names = sorted({name for trial_params in params for name in trial_params})
+    results: dict[str, Any] = {"params": params}
     for name in names:
         column = np.ma.masked_all(len(trials), dtype=object)
-        for place, one in enumerate(params):
-            if name in one:
-                column[place] = one[name]
-        found[f"param_{name}"] = column
+        for index, trial_params in enumerate(params):
+            if name in trial_params:
+                column[index] = trial_params[name]
+        results[f"param_{name}"] = column
     scores = np.array([trial.fold_scores for trial in trials])
     for fold in range(len(search.folds)):
-        found[f"split{fold}_test_score"] = scores[:, fold]
-    known = np.isfinite(scores)
-    counts = np.maximum(known.sum(axis=1), 1)
-    mean = np.where(known.any(axis=1), np.where(known, scores, 0).sum(axis=1) / counts, np.nan)
-    spread = np.where(known, scores - mean[:, None], 0)
-    found["mean_test_score"] = mean
-    found["std_test_score"] = np.sqrt((spread**2).sum(axis=1) / counts)
-    worst = np.nan_to_num(mean, nan=-np.inf)
-    order = sorted(range(len(trials)), key=lambda i: (trials[i].state != "finished", -worst[i]))
+        results[f"split{fold}_test_score"] = scores[:, fold]
+    is_finite = np.isfinite(scores)
+    counts = np.maximum(is_finite.sum(axis=1), 1)
+    mean = np.where(is_finite.any(axis=1), np.where(is_finite, scores, 0).sum(axis=1) / counts, np.nan)
+    deviations = np.where(is_finite, scores - mean[:, None], 0)
+    results["mean_test_score"] = mean
+    results["std_test_score"] = np.sqrt((deviations**2).sum(axis=1) / counts)
+    sort_scores = np.nan_to_num(mean, nan=-np.inf)
+    order = sorted(range(len(trials)), key=lambda i: (trials[i].state != "finished", -sort_scores[i]))
     rank = np.empty(len(trials), np.int32)
     rank[order] = np.arange(1, len(trials) + 1)
-    found["rank_test_score"] = rank
-    found["mean_fit_time"] = np.array([trial.seconds / max(trial.trained, 1) for trial in trials])
-    found["epochs"] = np.array([trial.epochs for trial in trials])
-    found["state"] = np.array([trial.state for trial in trials])
-    return found
+    results["rank_test_score"] = rank
+    results["mean_fit_time"] = np.array([trial.seconds / max(trial.n_trained, 1) for trial in trials])
+    results["epochs"] = np.array([trial.epochs for trial in trials])
+    results["state"] = np.array([trial.state for trial in trials])
+    return results
 
 
-def _params(trial: Trial) -> dict[str, Any]:
+def _estimator_params(trial: Trial) -> dict[str, Any]:
     """The values of a trial as arguments of an estimator."""
-    plain = {name: value for name, value in trial.values.items() if name not in SHAPE}
-    return plain | ({"hidden_sizes": trial.chosen.network.hidden_sizes} if SHAPE.keys() & trial.values.keys() else {})
+    params = {name: value for name, value in trial.params.items() if name not in SHAPE_DIMENSIONS}
+    return params | (
+        {"hidden_sizes": trial.resolved_spec.network.hidden_sizes}
+        if SHAPE_DIMENSIONS.keys() & trial.params.keys()
+        else {}
+    )

@@ -1,4 +1,4 @@
-"""In: a model, and rows with answers. Out: a page of scores and pictures in one file that opens offline."""
+"""HTML report of a model: test scores and plots in a single file that opens offline."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import jinja2
 import polars as pl
 
 from rosenblatt.data.readers.frames import as_frame
-from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.inspection.description import of_model
+from rosenblatt.errors import TableError, did_you_mean, format_list
+from rosenblatt.inspection.description import describe_model
 from rosenblatt.inspection.plots import evaluation, importance, network, training
-from rosenblatt.inspection.plots.figure import Picture
+from rosenblatt.inspection.plots.figure import Plot
 from rosenblatt.models.atomic_write import write_file
-from rosenblatt.models.evaluation import Fitted
-from rosenblatt.models.metrics import Score, baseline, of_steps, scores
+from rosenblatt.models.evaluation import FitResult
+from rosenblatt.models.metrics import ModelScore, baseline, flatten_steps, scores
 from rosenblatt.models.model import Model
-from rosenblatt.spec.hyperparameters import in_words
+from rosenblatt.spec.hyperparameters import format_value
 
 
 @dataclass(frozen=True)
@@ -27,70 +27,72 @@ class Report:
     """Scores and pictures of a model; a notebook shows it whole, `report["ROC"]` is one picture."""
 
     model: Model
-    scores: list[Score]
+    scores: list[ModelScore]
     rows: int  # scored
-    pictures: tuple[Picture, ...]
+    plots: tuple[Plot, ...]
 
     @classmethod
-    def of(cls, fitted: Fitted) -> Self:
+    def from_fit(cls, result: FitResult) -> Self:
         """The report of a fit or an evaluation."""
-        model, y, decoded = fitted.model, fitted.truth, fitted.decoded
+        model, y, predictions = result.model, result.y_test, result.predictions
         target = model.target
-        pictures = [training.learning_curves(model)]
-        search = model.facts.get("search", {})
+        plots = [training.learning_curves(model)]
+        search = model.metadata.get("search", {})
         if len(search.get("history", [])) > 1:
-            pictures.append(training.search_history(search))
+            plots.append(training.search_history(search))
         if search.get("importance"):
-            pictures.append(training.hyperparameter_importance(search))
+            plots.append(training.hyperparameter_importance(search))
         if len(y) and target.task == "regression":
-            pictures.append(evaluation.residuals(target, y, decoded))
+            plots.append(evaluation.residuals(target, y, predictions))
         elif len(y):
             if target.labels:
-                pictures.append(evaluation.confusion_matrix(target, y, decoded))
-            pictures.append(evaluation.roc(target, y, decoded))
-            if target.answers == "probabilities":
-                pictures.append(evaluation.calibration(target, y, decoded))
-        if not model.encoder.perceived:
+                plots.append(evaluation.confusion_matrix(target, y, predictions))
+            plots.append(evaluation.roc(target, y, predictions))
+            if target.output_type == "probabilities":
+                plots.append(evaluation.calibration(target, y, predictions))
+        if not model.encoder.media_encodings:
             if len(y):
-                pictures.append(importance.importance(model, fitted.test, y))
-            pictures.append(network.network(model))
-        return cls(model, fitted.scores, len(y), tuple(pictures))
+                plots.append(importance.plot_importance(model, result.test, y))
+            plots.append(network.plot_network(model))
+        return cls(model, result.scores, len(y), tuple(plots))
 
     @classmethod
-    def of_estimator(cls, estimator: Any, X: Any, y: Any) -> Self:
+    def from_estimator(cls, estimator: Any, X: Any, y: Any) -> Self:
         """The report of a fitted estimator on rows X with answers y, which it should not have learnt from.
 
         Raises TableError for rows it cannot be asked of, and for forecasts.
         """
         model: Model = estimator.model_
-        if "windows" in model.facts:
+        if "windows" in model.metadata:
             raise TableError("The page of a forecast is written by rosenblatt evaluate MODEL TABLE --report FILE.html.")
         frame = estimator._frame(X, reset=False)
         if not isinstance(frame, pl.DataFrame):
             frame = as_frame(frame, [column.name for column in model.schema.columns])
-        truth, decoded = estimator._numbers(y, frame.height, known=True), model.decoded(frame)
-        found = scores(model.target, truth, decoded, baseline(model.target, truth))
-        return cls.of(Fitted(model, found, frame, *of_steps(model.target, truth, decoded), frame))
+        y_true, predictions = estimator._encode_target(y, frame.height, keep_classes=True), model.predict_raw(frame)
+        model_scores = scores(model.target, y_true, predictions, baseline(model.target, y_true))
+        return cls.from_fit(
+            FitResult(model, model_scores, frame, *flatten_steps(model.target, y_true, predictions), frame)
+        )
 
-    def __getitem__(self, title: str) -> Picture:
+    def __getitem__(self, title: str) -> Plot:
         """The picture of that title."""
-        by_title = {picture.title: picture for picture in self.pictures}
-        if title not in by_title:
-            raise KeyError(f"there is no picture {title!r}, but {listed(by_title)}.{nearest(title, by_title)}")
-        return by_title[title]
+        plots = {plot.title: plot for plot in self.plots}
+        if title not in plots:
+            raise KeyError(f"there is no picture {title!r}, but {format_list(plots)}.{did_you_mean(title, plots)}")
+        return plots[title]
 
     def to_html(self) -> str:
         """The page."""
         template = files("rosenblatt.inspection").joinpath("report.html.jinja").read_text(encoding="utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        description = of_model(self.model, "")
+        description = describe_model(self.model, "")
         return environment.from_string(template).render(
-            in_words=in_words,
+            format_value=format_value,
             description=description,
-            facts=description["facts"],
+            metadata=description["metadata"],
             scores=self.scores,
             rows=self.rows,
-            pictures=self.pictures,
+            plots=self.plots,
         )
 
     def save(self, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""In: a model of images, sequences or texts, and a row. Out: which pixels, steps or tokens its answer came from.
+"""Attribute a prediction for one row to the pixels, steps or tokens of its images, sequences and texts.
 
 Integrated gradients (Sundararajan, Taly & Yan 2017) add up gradients on the way from an empty input, the mean of all,
 to the row's; their sum is what the answer gained. Grad-CAM (Selvaraju et al. 2017) weighs the last maps of convolutions
@@ -18,45 +18,45 @@ import torch
 from torch import Tensor
 
 from rosenblatt.data.encoding.media_encodings import ImageEncoding, TextEncoding
-from rosenblatt.data.media.columns import Inputs
-from rosenblatt.errors import TableError, listed, nearest
-from rosenblatt.models.model import Model, table_of
-from rosenblatt.networks.deep import Deep
-from rosenblatt.networks.layers import Embed, Summary, flat
-from rosenblatt.training.torch.batches import Resident
-from rosenblatt.training.torch.engine import said, stacked
-from rosenblatt.training.torch.forward import Batch, Stacked
+from rosenblatt.data.media.columns import EncodedInputs
+from rosenblatt.errors import TableError, did_you_mean, format_list
+from rosenblatt.models.model import Model, to_engine_rows
+from rosenblatt.networks.deep import DeepArchitecture
+from rosenblatt.networks.layers import Embedding, GlobalPooling, iter_parameter_layers
+from rosenblatt.training.torch.batches import DeviceTable
+from rosenblatt.training.torch.engine import load_network, predict_with_flips
+from rosenblatt.training.torch.forward import Batch, StackedNetworks
 from rosenblatt.training.torch.stack import CPU
 
 Method = Literal["gradients", "grad_cam", "occlusion"]
-STEPS = 32  # of the way from an empty input
-PATCH = 6  # parts of a side that are covered, in turn
+INTEGRATION_STEPS = 32  # of the way from an empty input
+PATCHES_PER_SIDE = 6  # parts of a side that are covered, in turn
 
 
 @dataclass(frozen=True)
-class Heed:
+class Attribution:
     """What a model's answer owes to each pixel, step or token of one column."""
 
     column: str
     kind: str  # image, text or sequence
-    shown: np.ndarray  # (H, W, C) as read; (T, channels) as scaled
+    inputs: np.ndarray  # (H, W, C) as read; (T, channels) as scaled
     tokens: tuple[str, ...]  # of a text
     values: np.ndarray  # (H, W) or (T,): how much they spoke for the answer; below 0 against it
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     """A model's answer for a row, and where it came from."""
 
     answer: str
-    said: dict[str, float]  # probabilities, the largest first, or values
+    predictions: dict[str, float]  # probabilities, the largest first, or values
     method: Method
-    heeds: tuple[Heed, ...]
+    attributions: tuple[Attribution, ...]
 
 
 def explain_row(
     model: Model, frame: pl.DataFrame, row: int, method: Method = "gradients", answer: str | None = None
-) -> Explained:
+) -> Explanation:
     """Explain what the first trial's networks say of a row, numbered from 1.
 
     Args:
@@ -68,143 +68,161 @@ def explain_row(
     """
     if not 1 <= row <= frame.height:
         raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose one from 1 on.")
-    if model.target.each_step:
+    if model.target.is_per_step:
         raise TableError(f"What is explained is an answer for a row, but this model is for {model.target.task}.")
     trial = model.trials[0]
     typed = model.schema.read(frame[row - 1 : row])
-    inputs = cast("Inputs", trial.encoder.encode(typed))
-    batch = Resident(cast("Any", table_of(inputs)), trial.networks[0].architecture, CPU).plain([np.arange(1)])
-    decoded = model.decoded(frame[row - 1 : row])[0]
+    inputs = cast("EncodedInputs", trial.encoder.encode(typed))
+    batch = DeviceTable(
+        cast("Any", to_engine_rows(inputs)), trial.networks[0].architecture, CPU
+    ).batch_without_augmentation([np.arange(1)])
+    predictions = model.predict_raw(frame[row - 1 : row])[0]
     names = [str(name) for name in (model.target.labels or model.target.names)]
     if answer is not None and answer not in names:
-        raise TableError(f"There is no answer {answer!r}; there are {listed(names, 12)}.{nearest(answer, names)}")
-    likeliest = 0 if model.target.task == "regression" else int(decoded.argmax())
-    chosen = likeliest if answer is None else names.index(answer)
-    unit, sign = (0, 1 if chosen else -1) if model.target.task == "binary" else (chosen, 1)
-    heeds = []
-    for k, encoding in enumerate(trial.encoder.perceived):
-        if method == "grad_cam" and not _has_maps(cast("Deep", trial.networks[0].architecture), k):
+        raise TableError(
+            f"There is no answer {answer!r}; there are {format_list(names, 12)}.{did_you_mean(answer, names)}"
+        )
+    default_index = 0 if model.target.task == "regression" else int(predictions.argmax())
+    index = default_index if answer is None else names.index(answer)
+    unit, sign = (0, 1 if index else -1) if model.target.task == "binary" else (index, 1)
+    attributions = []
+    for k, encoding in enumerate(trial.encoder.media_encodings):
+        if method == "grad_cam" and not _has_feature_maps(cast("DeepArchitecture", trial.networks[0].architecture), k):
             continue
         values = np.mean(
-            [_ways()[method](stacked(n.architecture, n.theta), batch, k, unit, sign) for n in trial.networks], axis=0
+            [
+                _attribution_methods()[method](load_network(n.architecture, n.theta), batch, k, unit, sign)
+                for n in trial.networks
+            ],
+            axis=0,
         )
         cell = typed[encoding.column]
         tokens: tuple[str, ...] = ()
-        shown = np.empty(0)
+        displayed = np.empty(0)
         if isinstance(encoding, ImageEncoding):
-            shown = encoding.encode(cell).take(np.arange(1))[0]
+            displayed = encoding.encode(cell).take(np.arange(1))[0]
         elif isinstance(encoding, TextEncoding):
             text = cell.struct.field("text")[0]
             tokens = tuple(text[a:b] for a, b in encoding.vocabulary.spans(text))[: len(values)]
             values = values[: len(tokens)]
         else:
-            shown = batch.media[k][0, 0].numpy()
-        heeds.append(Heed(encoding.column, encoding.kind, shown, tokens, values))
-    if not heeds:
+            displayed = batch.media[k][0, 0].numpy()
+        attributions.append(Attribution(encoding.column, encoding.kind, displayed, tokens, values))
+    if not attributions:
         raise TableError("Grad-CAM needs convolutions of images. Choose --method gradients or occlusion.")
-    pairs = list(zip(names, decoded.tolist(), strict=False))
-    said_of = pairs if model.target.task == "regression" else sorted(pairs, key=lambda pair: -pair[1])
-    return Explained(names[chosen], dict(said_of), method, tuple(heeds))
+    pairs = list(zip(names, predictions.tolist(), strict=False))
+    sorted_pairs = pairs if model.target.task == "regression" else sorted(pairs, key=lambda pair: -pair[1])
+    return Explanation(names[index], dict(sorted_pairs), method, tuple(attributions))
 
 
-def _ways() -> dict[str, Callable[[Stacked, Batch, int, int, int], np.ndarray]]:
+def _attribution_methods() -> dict[str, Callable[[StackedNetworks, Batch, int, int, int], np.ndarray]]:
     return {"gradients": _gradients, "grad_cam": _grad_cam, "occlusion": _occlusion}
 
 
-def _with(batch: Batch, k: int, medium: Tensor) -> Batch:
+def _replace_medium(batch: Batch, k: int, medium: Tensor) -> Batch:
     """The batch with another medium in the place of the k-th, repeated for its rows."""
-    many = medium.shape[1]
+    n_rows = medium.shape[1]
 
-    def wide(a: Tensor) -> Tensor:
-        return a.expand(-1, many, *a.shape[2:])
+    def expand(a: Tensor) -> Tensor:
+        return a.expand(-1, n_rows, *a.shape[2:])
 
-    media = tuple(medium if place == k else wide(one) for place, one in enumerate(batch.media))
-    lengths = tuple(None if one is None else wide(one) for one in batch.lengths)
-    return batch._replace(x=wide(batch.x), media=media, lengths=lengths)
+    media = tuple(medium if index == k else expand(original) for index, original in enumerate(batch.media))
+    lengths = tuple(None if length is None else expand(length) for length in batch.lengths)
+    return batch._replace(x=expand(batch.x), media=media, lengths=lengths)
 
 
-def _gradients(net: Stacked, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
+def _gradients(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
     """Integrated gradients of a unit's signed sum, (H, W) or (T,): from an input that is zero, the mean of all."""
     medium = batch.media[k]
-    architecture = cast("Deep", net.architecture)
-    embeds = isinstance(architecture.towers[k][0], Embed)
-    start = _embedded(net, architecture, k, medium) if embeds else medium
-    shares = (torch.arange(STEPS, dtype=torch.float32) + 0.5) / STEPS
-    way = (start.detach() * shares.view(1, -1, *(1,) * (start.dim() - 2))).requires_grad_()
-    z = _after_embedding(net, _with(batch, k, way), k) if embeds else said(net, _with(batch, k, way))
-    (gradient,) = torch.autograd.grad(sign * z[0, :, unit].sum(), way)
-    owed = (gradient.mean(dim=1) * start[:, 0])[0]
-    return np.asarray(owed.sum(dim=0 if medium.dim() == 5 else -1).detach().numpy())
+    architecture = cast("DeepArchitecture", net.architecture)
+    embeds = isinstance(architecture.towers[k][0], Embedding)
+    inputs = _embed_tokens(net, architecture, k, medium) if embeds else medium
+    alphas = (torch.arange(INTEGRATION_STEPS, dtype=torch.float32) + 0.5) / INTEGRATION_STEPS
+    path = (inputs.detach() * alphas.view(1, -1, *(1,) * (inputs.dim() - 2))).requires_grad_()
+    z = (
+        _forward_from_embedding(net, _replace_medium(batch, k, path), k)
+        if embeds
+        else predict_with_flips(net, _replace_medium(batch, k, path))
+    )
+    (gradient,) = torch.autograd.grad(sign * z[0, :, unit].sum(), path)
+    attribution = (gradient.mean(dim=1) * inputs[:, 0])[0]
+    return np.asarray(attribution.sum(dim=0 if medium.dim() == 5 else -1).detach().numpy())
 
 
-def _first_layer(architecture: Deep, k: int) -> int:
+def _first_layer(architecture: DeepArchitecture, k: int) -> int:
     """The number of the first layer of the k-th tower."""
-    return sum(1 for tower in architecture.towers[:k] for _ in flat(tower))
+    return sum(1 for tower in architecture.towers[:k] for _ in iter_parameter_layers(tower))
 
 
-def _embedded(net: Stacked, architecture: Deep, k: int, tokens: Tensor) -> Tensor:
+def _embed_tokens(net: StackedNetworks, architecture: DeepArchitecture, k: int, tokens: Tensor) -> Tensor:
     return net.values[_first_layer(architecture, k), "weight"][0][tokens[0]][None]
 
 
-def _after_embedding(net: Stacked, batch: Batch, k: int) -> Tensor:
+def _forward_from_embedding(net: StackedNetworks, batch: Batch, k: int) -> Tensor:
     """What the network says where the k-th medium is embedded already."""
-    architecture, number, joined = cast("Deep", net.architecture), count(), list[Tensor]()
-    for place, (tower, medium, lengths) in enumerate(zip(architecture.towers, batch.media, batch.lengths, strict=True)):
-        if place == k:
-            next(number)
-            joined.append(net.tower(tower[1:], medium, lengths, number, None))
+    architecture, layer_counter, tower_outputs = cast("DeepArchitecture", net.architecture), count(), list[Tensor]()
+    for index, (tower, medium, lengths) in enumerate(zip(architecture.towers, batch.media, batch.lengths, strict=True)):
+        if index == k:
+            next(layer_counter)
+            tower_outputs.append(net.forward_tower(tower[1:], medium, lengths, layer_counter, None))
         else:
-            joined.append(net.tower(tower, medium, lengths, number, None))
-    joined += [batch.x] * bool(batch.x.shape[-1])
-    return net.dense(architecture.head, torch.cat(joined, dim=-1), next(number), None)
+            tower_outputs.append(net.forward_tower(tower, medium, lengths, layer_counter, None))
+    tower_outputs += [batch.x] * bool(batch.x.shape[-1])
+    return net.forward_dense(architecture.head, torch.cat(tower_outputs, dim=-1), next(layer_counter), None)
 
 
-def _has_maps(architecture: Deep, k: int) -> bool:
+def _has_feature_maps(architecture: DeepArchitecture, k: int) -> bool:
     """Whether the k-th tower is of convolutions of images."""
-    return architecture.media[k].kind == "image" and any(isinstance(one, Summary) for one in architecture.towers[k])
+    return architecture.media[k].kind == "image" and any(
+        isinstance(layer, GlobalPooling) for layer in architecture.towers[k]
+    )
 
 
-def _grad_cam(net: Stacked, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
+def _grad_cam(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
     """Where the last maps speak for a unit's signed sum: (H, W), none below 0."""
-    medium, kept = batch.media[k].clone().requires_grad_(), list[Tensor]()
-    architecture, number, joined = cast("Deep", net.architecture), count(), list[Tensor]()
-    for place, (tower, one, lengths) in enumerate(zip(architecture.towers, batch.media, batch.lengths, strict=True)):
-        of = kept if place == k else None
-        joined.append(net.tower(tower, medium if place == k else one, lengths, number, None, of))
-    joined += [batch.x] * bool(batch.x.shape[-1])
-    z = net.dense(architecture.head, torch.cat(joined, dim=-1), next(number), None)
-    (gradient,) = torch.autograd.grad(sign * z[0, 0, unit], kept[0])
-    maps = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1, keepdim=True).clamp(min=0)
-    large = torch.nn.functional.interpolate(maps, size=medium.shape[3:], mode="bilinear", align_corners=False)
-    return np.asarray(large[0, 0].detach().numpy())
+    medium, feature_maps = batch.media[k].clone().requires_grad_(), list[Tensor]()
+    architecture, layer_counter, tower_outputs = cast("DeepArchitecture", net.architecture), count(), list[Tensor]()
+    for index, (tower, original, lengths) in enumerate(
+        zip(architecture.towers, batch.media, batch.lengths, strict=True)
+    ):
+        maps_out = feature_maps if index == k else None
+        tower_outputs.append(
+            net.forward_tower(tower, medium if index == k else original, lengths, layer_counter, None, maps_out)
+        )
+    tower_outputs += [batch.x] * bool(batch.x.shape[-1])
+    z = net.forward_dense(architecture.head, torch.cat(tower_outputs, dim=-1), next(layer_counter), None)
+    (gradient,) = torch.autograd.grad(sign * z[0, 0, unit], feature_maps[0])
+    heatmap = (gradient.mean(dim=(2, 3), keepdim=True) * feature_maps[0]).sum(dim=1, keepdim=True).clamp(min=0)
+    upsampled = torch.nn.functional.interpolate(heatmap, size=medium.shape[3:], mode="bilinear", align_corners=False)
+    return np.asarray(upsampled[0, 0].detach().numpy())
 
 
-def _occlusion(net: Stacked, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
+def _occlusion(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
     """What a unit's signed sum loses where a part is covered, by the mean of all or an unknown token: (H, W), (T,)."""
     medium = batch.media[k]
-    image = medium.dim() == 5
-    sides = medium.shape[3:] if image else medium.shape[2:3]
-    masks = [_parts(side) for side in sides]
-    covered, places = [], []
-    for rows in masks[0]:
-        for columns in masks[1] if image else [slice(None)]:
-            one = medium.clone()
-            place = (..., rows, columns) if image else (slice(None), slice(None), rows)
-            one[place] = 0
-            covered.append(one)
-            places.append((rows, columns) if image else rows)
+    is_image = medium.dim() == 5
+    sides = medium.shape[3:] if is_image else medium.shape[2:3]
+    parts = [_patch_slices(side) for side in sides]
+    occluded, regions = [], []
+    for rows in parts[0]:
+        for columns in parts[1] if is_image else [slice(None)]:
+            masked = medium.clone()
+            index = (..., rows, columns) if is_image else (slice(None), slice(None), rows)
+            masked[index] = 0
+            occluded.append(masked)
+            regions.append((rows, columns) if is_image else rows)
     with torch.inference_mode():
-        whole = said(net, batch)[0, 0, unit]
-        z = said(net, _with(batch, k, torch.cat(covered, dim=1)))[0, :, unit]
-    lost, many = np.zeros(tuple(sides)), np.zeros(tuple(sides))
-    for where, change in zip(places, (sign * (whole - z)).tolist(), strict=True):
-        lost[where] += change
-        many[where] += 1
-    return lost / np.maximum(many, 1)
+        reference = predict_with_flips(net, batch)[0, 0, unit]
+        z = predict_with_flips(net, _replace_medium(batch, k, torch.cat(occluded, dim=1)))[0, :, unit]
+    drops, counts = np.zeros(tuple(sides)), np.zeros(tuple(sides))
+    for region, change in zip(regions, (sign * (reference - z)).tolist(), strict=True):
+        drops[region] += change
+        counts[region] += 1
+    return drops / np.maximum(counts, 1)
 
 
-def _parts(side: int) -> list[slice]:
+def _patch_slices(side: int) -> list[slice]:
     """Parts of a side that overlap by half, the last one at its end; single steps where these are few."""
-    size = max(1, side // PATCH) if side > 4 * PATCH else 1
+    size = max(1, side // PATCHES_PER_SIDE) if side > 4 * PATCHES_PER_SIDE else 1
     starts = [*range(0, side - size, max(1, size // 2)), side - size]
-    return [slice(first, first + size) for first in starts]
+    return [slice(start, start + size) for start in starts]

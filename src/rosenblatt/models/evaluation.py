@@ -8,35 +8,39 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.tasks.forecasting import Windows
+from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.metrics import Score, forecast_scores, scores
+from rosenblatt.models.metrics import ModelScore, forecast_scores, scores
 from rosenblatt.models.model import Model
+
+MAX_CHECK_ROWS = (
+    1000  # rows whose predictions must be the same, to the last bit, from the written file in a new process
+)
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A model, and how good it is on rows it never saw."""
 
     model: Model
-    scores: list[Score]  # empty where there were no test rows
+    scores: list[ModelScore]  # empty where there were no test rows
     test: pl.DataFrame  # the test rows as read, with their target
-    truth: np.ndarray  # the answers of the test rows, as `Question.y`
-    decoded: np.ndarray  # what the model says of them, as `Model.decoded`
-    sample: pl.DataFrame  # rows on which the written model is checked
-    alone: Sequence[Score] = ()  # after a search: the same scores of its best trial alone
+    y_test: np.ndarray  # the answers of the test rows, as `SupervisedTask.y`
+    predictions: np.ndarray  # what the model says of them, as `Model.predict_raw`
+    check_rows: pl.DataFrame  # rows on which the written model is checked
+    best_trial_scores: Sequence[ModelScore] = ()  # after a search: the same scores of its best trial alone
 
 
-def _scores(
+def compute_scores(
     target: Target,
-    windows: Windows | None,
+    windows: WindowTransform | None,
     frame: pl.DataFrame,
-    truth: np.ndarray,
-    decoded: np.ndarray,
-    base: list[float],
-) -> list[Score]:
+    y_test: np.ndarray,
+    predictions: np.ndarray,
+    baseline_prediction: list[float],
+) -> list[ModelScore]:
     """The scores of rows; those of forecasts beside the last value of each window, which says that nothing changes."""
     if windows is None:
-        return scores(target, truth, decoded, base)
-    values, said = windows.in_units(frame, truth), windows.in_units(frame, decoded)
-    return forecast_scores(values, said, windows.in_units(frame, np.zeros_like(truth)))
+        return scores(target, y_test, predictions, baseline_prediction)
+    y_true, y_pred = windows.inverse_transform(frame, y_test), windows.inverse_transform(frame, predictions)
+    return forecast_scores(y_true, y_pred, windows.inverse_transform(frame, np.zeros_like(y_test)))

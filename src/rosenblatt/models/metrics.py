@@ -1,4 +1,4 @@
-"""In: what was predicted and what is true. Out: the usual scores, beside those of a trivial baseline.
+"""Scores of predictions, beside those of a trivial baseline.
 
 The formulas are those of scikit-learn's metrics, and tested against them; importing these takes a second, which a
 command on a small table does not have.
@@ -16,7 +16,7 @@ from rosenblatt.data.tasks.target import Target
 
 
 @dataclass(frozen=True)
-class Score:
+class ModelScore:
     """One score of a model, and of the baseline on the same rows."""
 
     name: str
@@ -25,128 +25,143 @@ class Score:
     higher_is_better: bool
 
 
-def of_steps(target: Target, y: np.ndarray, decoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def flatten_steps(target: Target, y: np.ndarray, raw_predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Answers (n, T) and what is said (n, T, K) of steps as rows (steps,) and (steps, K); others as they are."""
-    if not target.each_step or y.ndim == 1:
-        return y, decoded
-    steps = min(y.shape[1], decoded.shape[1])
-    inside = y[:, :steps] >= 0
-    return y[:, :steps][inside], decoded[:, :steps][inside]
+    if not target.is_per_step or y.ndim == 1:
+        return y, raw_predictions
+    steps = min(y.shape[1], raw_predictions.shape[1])
+    mask = y[:, :steps] >= 0
+    return y[:, :steps][mask], raw_predictions[:, :steps][mask]
 
 
-def forecast_scores(truth: np.ndarray, said: np.ndarray, trivial: np.ndarray) -> list[Score]:
+def forecast_scores(y_true: np.ndarray, y_pred: np.ndarray, baseline_pred: np.ndarray) -> list[ModelScore]:
     """The scores of forecasts (n, horizon), beside trivial ones."""
 
-    def measures(one: np.ndarray) -> dict[str, float]:
-        error = truth - one
-        found = {"mean absolute error": np.abs(error).mean(), "root mean squared error": np.sqrt((error**2).mean())}
-        ends = {} if truth.shape[1] == 1 else {"mean absolute error of the last step": np.abs(error[:, -1]).mean()}
-        return {name: float(value) for name, value in (found | ends).items()}
+    def error_metrics(y_pred: np.ndarray) -> dict[str, float]:
+        error = y_true - y_pred
+        metrics = {"mean absolute error": np.abs(error).mean(), "root mean squared error": np.sqrt((error**2).mean())}
+        last_step_metrics = (
+            {} if y_true.shape[1] == 1 else {"mean absolute error of the last step": np.abs(error[:, -1]).mean()}
+        )
+        return {name: float(value) for name, value in (metrics | last_step_metrics).items()}
 
-    base = measures(trivial)
-    return [Score(name, value, base[name], higher_is_better=False) for name, value in measures(said).items()]
+    baseline_metrics = error_metrics(baseline_pred)
+    return [
+        ModelScore(name, value, baseline_metrics[name], higher_is_better=False)
+        for name, value in error_metrics(y_pred).items()
+    ]
 
 
 def baseline(target: Target, y: np.ndarray) -> list[float]:
     """What is known without looking at a row: the classes' or labels' shares, or the values' means, in `y`."""
-    if target.each_step:
+    if target.is_per_step:
         y = y[y >= 0]
     if target.labels:
         return (np.bincount(y.astype(int), minlength=len(target.labels)) / len(y)).tolist()
     return y.mean(axis=0).tolist()
 
 
-def scores(target: Target, y: np.ndarray, decoded: np.ndarray, base: list[float]) -> list[Score]:
-    """Compare predictions (see `Model.decoded`) with the truth y (see `Question.y`); `base` as `baseline` gives it."""
-    y, decoded = of_steps(target, y, decoded)
-    ours = _measures(target, y, decoded)
-    trivial = _measures(target, y, np.tile(np.asarray(base), (len(y), 1)))
-    return [Score(name, value, trivial[name], not name.startswith(_LOWER_IS_BETTER)) for name, value in ours.items()]
+def scores(target: Target, y: np.ndarray, raw_predictions: np.ndarray, base: list[float]) -> list[ModelScore]:
+    """Compare predictions (see `Model.predict_raw`) with the truth y (see `SupervisedTask.y`); `base` as `baseline`
+    gives it."""
+    y, raw_predictions = flatten_steps(target, y, raw_predictions)
+    model_metrics = _compute_metrics(target, y, raw_predictions)
+    baseline_metrics = _compute_metrics(target, y, np.tile(np.asarray(base), (len(y), 1)))
+    return [
+        ModelScore(name, value, baseline_metrics[name], not name.startswith(_LOWER_IS_BETTER))
+        for name, value in model_metrics.items()
+    ]
 
 
 _LOWER_IS_BETTER = ("log loss", "perplexity", "root mean squared error", "mean absolute error")
 
 
-def _measures(target: Target, y: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
+def _compute_metrics(target: Target, y: np.ndarray, raw_predictions: np.ndarray) -> dict[str, float]:
     if target.task == "regression":
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for k, name in enumerate(target.names):
-            of = f" of {name}" if len(target.names) > 1 else ""
-            truth, said = y[:, k], decoded[:, k]
-            found[f"R2{of}"] = r2(truth, said)
-            found[f"root mean squared error{of}"] = float(np.sqrt(np.mean((truth - said) ** 2)))
-            found[f"mean absolute error{of}"] = float(np.mean(np.abs(truth - said)))
-        return _finite(found)
-    decided = target.decide(decoded)
+            suffix = f" of {name}" if len(target.names) > 1 else ""
+            y_true, y_pred = y[:, k], raw_predictions[:, k]
+            metrics[f"R2{suffix}"] = r2(y_true, y_pred)
+            metrics[f"root mean squared error{suffix}"] = float(np.sqrt(np.mean((y_true - y_pred) ** 2)))
+            metrics[f"mean absolute error{suffix}"] = float(np.mean(np.abs(y_true - y_pred)))
+        return _drop_undefined(metrics)
+    predictions = target.to_predictions(raw_predictions)
     if target.task == "multilabel":
-        return _finite(
+        return _drop_undefined(
             {
-                "all labels right": float((y == decided).all(axis=1).mean()),
-                "labels right": float((y == decided).mean()),
-                "F1 (mean of labels)": float(np.mean([f1(t, d) for t, d in zip(y.T, decided.T, strict=True)])),
-                "AUC (mean of labels)": _auc(y, decoded),
+                "all labels right": float((y == predictions).all(axis=1).mean()),
+                "labels right": float((y == predictions).mean()),
+                "F1 (mean of labels)": float(np.mean([f1(t, d) for t, d in zip(y.T, predictions.T, strict=True)])),
+                "AUC (mean of labels)": _auc(y, raw_predictions),
             }
         )
     if target.task == "language":
-        right = decoded[np.arange(len(y)), y.astype(int)]
-        lost = float(-np.log(np.maximum(right, np.finfo(float).eps)).mean())
-        return {"accuracy": float((y == decided).mean()), "log loss": lost, "perplexity": float(np.exp(lost))}
+        true_probability = raw_predictions[np.arange(len(y)), y.astype(int)]
+        log_loss = float(-np.log(np.maximum(true_probability, np.finfo(float).eps)).mean())
+        return {
+            "accuracy": float((y == predictions).mean()),
+            "log loss": log_loss,
+            "perplexity": float(np.exp(log_loss)),
+        }
     classes = np.arange(len(target.labels))
-    recalls = [float((decided[y == k] == k).mean()) for k in classes if (y == k).any()]
-    found = {
-        "accuracy": float((y == decided).mean()),
+    recalls = [float((predictions[y == k] == k).mean()) for k in classes if (y == k).any()]
+    metrics = {
+        "accuracy": float((y == predictions).mean()),
         "balanced accuracy": float(np.mean(recalls)),
     }
     if target.task == "binary":
-        found["AUC"] = _auc(y, decoded[:, 1])
-        found[f"F1 of {target.labels[1]}"] = f1(y, decided)
+        metrics["AUC"] = _auc(y, raw_predictions[:, 1])
+        metrics[f"F1 of {target.labels[1]}"] = f1(y, predictions)
     else:
-        found["AUC (one against rest)"] = _mean_auc(y, decoded)
-        met = [k for k in classes if (y == k).any() or (decided == k).any()]
-        found["F1 (mean of classes)"] = float(np.mean([f1(y == k, decided == k) for k in met]))
-    if target.answers == "probabilities":
-        right = decoded[np.arange(len(y)), y.astype(int)]
-        found["log loss"] = float(-np.log(np.maximum(right, np.finfo(float).eps)).mean())
-    return _finite(found)
+        metrics["AUC (one against rest)"] = _mean_auc(y, raw_predictions)
+        present_classes = [k for k in classes if (y == k).any() or (predictions == k).any()]
+        metrics["F1 (mean of classes)"] = float(np.mean([f1(y == k, predictions == k) for k in present_classes]))
+    if target.output_type == "probabilities":
+        true_probability = raw_predictions[np.arange(len(y)), y.astype(int)]
+        metrics["log loss"] = float(-np.log(np.maximum(true_probability, np.finfo(float).eps)).mean())
+    return _drop_undefined(metrics)
 
 
-def auc(truth: np.ndarray, said: np.ndarray) -> float:
-    """The area under the ROC curve: how often a row where `truth` (n,) holds is ranked above one where it does not,
+def auc(y_true: np.ndarray, y_score: np.ndarray) -> float:
+    """The area under the ROC curve: how often a row where `y_true` (n,) holds is ranked above one where it does not,
     ties counting half (Hanley & McNeil 1982)."""
-    _, place, counts = np.unique(said, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    n = float(truth.sum())
-    return float((rank[truth == 1].sum() - n * (n + 1) / 2) / (n * (len(truth) - n)))
+    _, positions, counts = np.unique(y_score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[positions]
+    n = float(y_true.sum())
+    return float((rank[y_true == 1].sum() - n * (n + 1) / 2) / (n * (len(y_true) - n)))
 
 
-def f1(truth: np.ndarray, decided: np.ndarray) -> float:
+def f1(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     """The harmonic mean of precision and recall; 0 where nothing holds and nothing is said to."""
-    both = float(((truth == 1) & (decided == 1)).sum())
-    total = float((truth == 1).sum() + (decided == 1).sum())
-    return 2 * both / total if total else 0.0
+    true_positives = float(((y_true == 1) & (y_pred == 1)).sum())
+    total = float((y_true == 1).sum() + (y_pred == 1).sum())
+    return 2 * true_positives / total if total else 0.0
 
 
-def r2(truth: np.ndarray, said: np.ndarray) -> float:
+def r2(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     """The share of the variance that is explained; NaN where there is none."""
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    return 1 - float(((truth - said) ** 2).sum()) / spread if spread > 0 else float("nan")
+    total_sum_of_squares = float(((y_true - y_true.mean()) ** 2).sum())
+    return (
+        1 - float(((y_true - y_pred) ** 2).sum()) / total_sum_of_squares if total_sum_of_squares > 0 else float("nan")
+    )
 
 
-def _auc(y: np.ndarray, decoded: np.ndarray) -> float:
-    columns = zip(y.reshape(len(y), -1).T, decoded.reshape(len(y), -1).T, strict=True)
+def _auc(y: np.ndarray, raw_predictions: np.ndarray) -> float:
+    columns = zip(y.reshape(len(y), -1).T, raw_predictions.reshape(len(y), -1).T, strict=True)
     areas = [auc(t, p) for t, p in columns if 0 < t.sum() < len(t)]
     return float(np.mean(areas)) if areas else float("nan")
 
 
-def _mean_auc(y: np.ndarray, decoded: np.ndarray) -> float:
-    return _auc((y[:, None] == np.arange(decoded.shape[1])).astype(float), decoded)
+def _mean_auc(y: np.ndarray, raw_predictions: np.ndarray) -> float:
+    return _auc((y[:, None] == np.arange(raw_predictions.shape[1])).astype(float), raw_predictions)
 
 
-def _finite(found: dict[str, float]) -> dict[str, float]:
+def _drop_undefined(metrics: dict[str, float]) -> dict[str, float]:
     """Without the scores that these rows cannot tell, such as an AUC where there is one class only."""
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
 
 
-def to_json(found: Sequence[Score]) -> dict[str, Any]:
+def scores_to_dict(model_scores: Sequence[ModelScore]) -> dict[str, Any]:
     """`{score: {"model": value, "baseline": value}}`."""
-    return {score.name: {"model": score.model, "baseline": score.baseline} for score in found}
+    return {score.name: {"model": score.model, "baseline": score.baseline} for score in model_scores}

@@ -1,4 +1,4 @@
-"""In: a model. Out: one file, safetensors with a description in JSON; and back.
+"""Write a model to one file (safetensors with a description in JSON), and read it back.
 
 Layout: tensors `network.N.layer.L.weight` (inputs, units), `.bias` (units,) and what else the architecture has, by the
 names of its parts; under the metadata key `rosenblatt` a JSON object with spec, schema, the facts known of the model,
@@ -24,36 +24,36 @@ from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, SpecError
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.networks.deep import architecture_from
+from rosenblatt.networks.deep import architecture_from_dict
 from rosenblatt.spec.spec import Spec
 
-FORMAT = 3  # raised by one whenever older versions could not read what is written
-OLDEST = 3  # whose files can be read
+FORMAT = 4  # raised by one whenever older versions could not read what is written
+OLDEST_READABLE_FORMAT = 4  # whose files can be read
 
 
 def to_bytes(model: Model) -> bytes:
     """The content of a model's file."""
     tensors = {
-        f"network.{n}.layer.{layer}.{name}": part
+        f"network.{n}.layer.{layer}.{name}": parameter
         for n, network in enumerate(model.networks)
-        for (layer, name), part in network.architecture.named(network.theta).items()
+        for (layer, name), parameter in network.architecture.parameters_by_name(network.theta).items()
     }
     description = {
         "format": FORMAT,
         "spec": model.spec.model_dump(mode="json"),
         "schema": model.schema.model_dump(mode="json"),
-        "trials": [_described(trial) for trial in model.trials],
-        "facts": model.facts,
+        "trials": [_trial_metadata(trial) for trial in model.trials],
+        "metadata": model.metadata,
         "checksum": _checksum(tensors),
     }
     return save(tensors, metadata={"rosenblatt": json.dumps(description)})
 
 
-def _described(trial: TrainedTrial) -> dict[str, Any]:
+def _trial_metadata(trial: TrainedTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "weight": trial.weight,
-        "chosen": trial.chosen.model_dump(mode="json"),
+        "resolved_spec": trial.resolved_spec.model_dump(mode="json"),
         "encoder": trial.encoder.model_dump(mode="json"),
         "target": trial.target.model_dump(mode="json"),
         "networks": [
@@ -74,10 +74,10 @@ def is_model_file(path: str | Path) -> bool:
         return True
     try:
         with Path(path).open("rb") as file:
-            start = file.read(9)
+            header = file.read(9)
     except OSError:
         return False
-    return start[8:] == b"{" and start[4:8] == bytes(4)
+    return header[8:] == b"{" and header[4:8] == bytes(4)
 
 
 def load_model(path: str | Path) -> Model:
@@ -103,37 +103,37 @@ def load_model(path: str | Path) -> Model:
             raise ModelFileError(
                 f"{str(path)!r} was written by a later version of Rosenblatt. Update this one to read it."
             )
-        if description["format"] < OLDEST:
+        if description["format"] < OLDEST_READABLE_FORMAT:
             raise ModelFileError(
                 f"{str(path)!r} was written by an early version of Rosenblatt and cannot be read. Fit it again."
             )
         if description["checksum"] != _checksum(tensors):
             raise ModelFileError(f"{str(path)!r} is damaged: its weights are not those that were written. Use a copy.")
-        return _model(description, tensors)
+        return _build_model(description, tensors)
     except (KeyError, TypeError, ValueError, ValidationError, SpecError) as error:
         raise ModelFileError(
             f"{str(path)!r} is damaged: its description cannot be read ({error}). Use a copy."
         ) from error
 
 
-def digest(model: Model, frame: pl.DataFrame) -> str:
+def prediction_digest(model: Model, frame: pl.DataFrame) -> str:
     """A hash of what a model says of these rows."""
-    return hashlib.sha256(model.decoded(frame).tobytes()).hexdigest()
+    return hashlib.sha256(model.predict_raw(frame).tobytes()).hexdigest()
 
 
 def print_digest(model: str, rows: str) -> None:
     """What a new process does to check a file: read it, and print the digest for the rows of an Arrow file."""
-    print(digest(load_model(model), pl.read_ipc(rows)))
+    print(prediction_digest(load_model(model), pl.read_ipc(rows)))
 
 
-def _model(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
+def _build_model(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
     trials, n = [], 0
     for trial in description["trials"]:
-        networks = _networks(trial["networks"], tensors, n)
+        networks = _build_networks(trial["networks"], tensors, n)
         n += len(networks)
         trials.append(
             TrainedTrial(
-                Spec.from_dict(trial["chosen"]),
+                Spec.from_dict(trial["resolved_spec"]),
                 Encoder.model_validate(trial["encoder"]),
                 Target.model_validate(trial["target"]),
                 networks,
@@ -145,20 +145,20 @@ def _model(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model
         Spec.from_dict(description["spec"]),
         Schema.model_validate(description["schema"]),
         tuple(trials),
-        description["facts"],
+        description["metadata"],
     )
 
 
-def _networks(
-    described: list[dict[str, Any]], tensors: dict[str, np.ndarray], first: int
+def _build_networks(
+    network_metadata: list[dict[str, Any]], tensors: dict[str, np.ndarray], first_index: int
 ) -> tuple[TrainedNetwork, ...]:
-    """The networks of one trial; its first one has the number `first`."""
+    """The networks of one trial; its first one has the number `first_index`."""
     networks = []
-    for n, network in enumerate(described, first):
-        architecture = architecture_from(network["architecture"])
+    for n, network in enumerate(network_metadata, first_index):
+        architecture = architecture_from_dict(network["architecture"])
         theta = np.empty(architecture.n_parameters, np.float32)
-        for (layer, name), part in architecture.named(theta).items():
-            part[:] = tensors[f"network.{n}.layer.{layer}.{name}"]
+        for (layer, name), parameter in architecture.parameters_by_name(theta).items():
+            parameter[:] = tensors[f"network.{n}.layer.{layer}.{name}"]
         networks.append(
             TrainedNetwork(
                 architecture, theta, network["best_epoch"], tuple(network["losses"]), tuple(network["scores"])

@@ -1,4 +1,4 @@
-"""In: the hyperparameters of a network, its number of inputs and outputs. Out: its layers, and what they consist of."""
+"""Architecture of fully connected networks: layers and parameter layout."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 from rosenblatt.spec.network import NetworkSpec
 
-Name = Literal[
+ParameterName = Literal[
     "scale", "weight", "recurrent_weight", "bias", "recurrent_bias", "gain", "shift", "mean", "variance", "blend"
 ]
 
 
-class Part(NamedTuple):
+class ParameterSlice(NamedTuple):
     """A named piece of a network's flat array of parameters."""
 
-    name: Name
+    name: ParameterName
     layer: int
     start: int
     shape: tuple[int, ...]
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Architecture:
+class DenseArchitecture:
     """A network of fully connected layers: which units it has, whatever its parameters.
 
     Hidden layers are, in this order: weighted sums, normalization, activation (blended with the sums by a factor for
@@ -42,13 +42,13 @@ class Architecture:
     activation: str
     normalization: str = "none"
     residual: bool = False
-    parametric: bool = False
-    front_scale: bool = False
+    parametric_activation: bool = False
+    scaling_layer: bool = False
     gamma: float = 0.0  # of the kernel, where the activation is one
     degree: int = 0
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[ParameterSlice, ...]:
         """All parts, in the order in which they stand in the flat array; layers count from 0.
 
         scale (inputs,); for each layer weight (in, out), bias (out,); for hidden ones gain, shift, mean, variance,
@@ -56,22 +56,24 @@ class Architecture:
         """
         parts, start = [], 0
         for name, layer, shape in self._layout():
-            parts.append(Part(name, layer, start, shape))
+            parts.append(ParameterSlice(name, layer, start, shape))
             start = parts[-1].end
         return tuple(parts)
 
-    def _layout(self) -> Iterator[tuple[Name, int, tuple[int, ...]]]:
-        if self.front_scale:
+    def _layout(self) -> Iterator[tuple[ParameterName, int, tuple[int, ...]]]:
+        if self.scaling_layer:
             yield "scale", 0, (self.sizes[0],)
         for layer, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
             yield "weight", layer, (n_in, n_out)
             yield "bias", layer, (n_out,)
             if layer == len(self.sizes) - 2:
                 return
-            normalization: tuple[Name, ...] = ("gain", "shift") if self.normalization != "none" else ()
-            running: tuple[Name, ...] = ("mean", "variance") if self.normalization == "batch" else ()
-            blend: tuple[Name, ...] = ("blend",) if self.parametric else ()
-            for name in (*normalization, *running, *blend):
+            normalization: tuple[ParameterName, ...] = ("gain", "shift") if self.normalization != "none" else ()
+            running_statistics: tuple[ParameterName, ...] = (
+                ("mean", "variance") if self.normalization == "batch" else ()
+            )
+            activation_alpha: tuple[ParameterName, ...] = ("blend",) if self.parametric_activation else ()
+            for name in (*normalization, *running_statistics, *activation_alpha):
                 yield name, layer, (n_out,)
 
     @property
@@ -90,49 +92,56 @@ class Architecture:
         return len(self.sizes) - 1
 
     @property
-    def outline(self) -> str:
+    def summary(self) -> str:
         """The layers in words, from input to output."""
         return " - ".join(map(str, self.sizes))
 
-    def named(self, theta: np.ndarray) -> dict[tuple[int, Name], np.ndarray]:
+    def parameters_by_name(self, theta: np.ndarray) -> dict[tuple[int, ParameterName], np.ndarray]:
         """All parts by layer and name, as views of the flat `theta`."""
         return {(p.layer, p.name): theta[p.start : p.end].reshape(p.shape) for p in self.parts}
 
     def layers(self, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Each layer's weights (in, out) and biases (out,), as views of the flat `theta`."""
-        named = self.named(theta)
-        return [(named[l, "weight"], named[l, "bias"]) for l in range(len(self.sizes) - 1)]
+        parameters = self.parameters_by_name(theta)
+        return [(parameters[l, "weight"], parameters[l, "bias"]) for l in range(len(self.sizes) - 1)]
 
 
-def build(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int = 0) -> Architecture:
+def build_dense(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int = 0) -> DenseArchitecture:
     """The architecture of a member by its number, from the (resolved) hyperparameters.
 
-    A perceptron has one layer of step units. One whose states vote has them in front of its outputs, and one that goes
-    by likeness the rows it keeps.
+    A perceptron has one layer of step units. A voted perceptron has its states as a hidden layer, and a kernel
+    perceptron its support rows.
     """
-    if network.kind == "perceptron" and network.rule == "voted":
-        return Architecture("perceptron", (n_inputs, max(network.budget, n_outputs + 1), n_outputs), "step")
-    if network.kind == "perceptron" and network.rule == "kernel":
+    if network.kind == "perceptron" and network.perceptron_rule == "voted":
+        return DenseArchitecture("perceptron", (n_inputs, max(network.budget, n_outputs + 1), n_outputs), "step")
+    if network.kind == "perceptron" and network.perceptron_rule == "kernel":
         gamma: Any = 1 / max(n_inputs, 1) if network.gamma == "auto" else network.gamma
         sizes = (n_inputs, network.budget, n_outputs)
-        return Architecture("perceptron", sizes, network.kernel, gamma=gamma, degree=network.degree)
+        return DenseArchitecture("perceptron", sizes, network.kernel, gamma=gamma, degree=network.degree)
     if network.kind == "perceptron":
-        return Architecture("perceptron", (n_inputs, n_outputs), "step")
-    chosen: Any = network
-    return Architecture(
+        return DenseArchitecture("perceptron", (n_inputs, n_outputs), "step")
+    resolved: Any = network
+    return DenseArchitecture(
         "mlp",
-        (n_inputs, *chosen.hidden_sizes, n_outputs),
+        (n_inputs, *resolved.hidden_sizes, n_outputs),
         network.activation[member % len(network.activation)],
         network.normalization,
-        bool(chosen.residual),
-        network.parametric,
-        network.front_scale,
+        bool(resolved.residual),
+        network.parametric_activation,
+        network.scaling_layer,
     )
 
 
-def trimmed(architecture: Architecture, theta: np.ndarray, used: int) -> tuple[Architecture, np.ndarray]:
+def drop_unused_units(
+    architecture: DenseArchitecture, theta: np.ndarray, n_used: int
+) -> tuple[DenseArchitecture, np.ndarray]:
     """A network of one hidden layer without the units that are not used: only the first ones are."""
-    (n_in, _, n_out), named = architecture.sizes, architecture.named(theta)
-    smaller = replace(architecture, sizes=(n_in, used, n_out))
-    parts = [named[0, "weight"][:, :used], named[0, "bias"][:used], named[1, "weight"][:used], named[1, "bias"]]
+    (n_in, _, n_out), parameters = architecture.sizes, architecture.parameters_by_name(theta)
+    smaller = replace(architecture, sizes=(n_in, n_used, n_out))
+    parts = [
+        parameters[0, "weight"][:, :n_used],
+        parameters[0, "bias"][:n_used],
+        parameters[1, "weight"][:n_used],
+        parameters[1, "bias"],
+    ]
     return smaller, np.concatenate([part.ravel() for part in parts])

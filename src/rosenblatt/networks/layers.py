@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from rosenblatt.networks.dense import Name
+from rosenblatt.networks.dense import ParameterName
 
 GATES = {"elman": 1, "gru": 3, "lstm": 4}
-GROUPS = 8  # most groups of channels that group normalization makes
+MAX_NORM_GROUPS = 8  # most groups of channels that group normalization makes
 
 
 @dataclass(frozen=True)
-class Medium:
+class InputSpec:
     """What a tower is given: an image, a sequence of numbers, or of tokens."""
 
     kind: Literal["image", "steps", "tokens"]
@@ -22,10 +22,10 @@ class Medium:
     width: int = 1
 
 
-class Embed(NamedTuple):
+class Embedding(NamedTuple):
     """A vector for each token."""
 
-    tokens: int
+    n_tokens: int
     size: int
 
 
@@ -48,7 +48,7 @@ class Norm(NamedTuple):
     channels: int
 
 
-class Activate(NamedTuple):
+class Activation(NamedTuple):
     """The activation function."""
 
 
@@ -62,8 +62,8 @@ class Pool(NamedTuple):
 class Residual(NamedTuple):
     """What leaves some layers, plus what entered them, by a 1 x 1 convolution where shapes differ (He et al. 2016)."""
 
-    inner: tuple[Any, ...]
-    around: Conv | None
+    body: tuple[Any, ...]
+    shortcut: Conv | None
 
 
 class Recurrent(NamedTuple):
@@ -85,42 +85,54 @@ class Dropout(NamedTuple):
     """Units set to 0, while learning."""
 
 
-class Summary(NamedTuple):
+class GlobalPooling(NamedTuple):
     """One vector of all steps or pixels: the last, the mean, the largest, all of them, or a mean by attention."""
 
     kind: str
     size: int
 
 
-class Colors(NamedTuple):
+class PerChannelMLP(NamedTuple):
     """A perceptron network for each channel of an image, side by side; weight (channels, in, out)."""
 
     channels: int
     sizes: tuple[int, ...]
 
 
-Layer = Embed | Conv | Norm | Activate | Pool | Residual | Recurrent | LayerNorm | Dropout | Summary | Colors
+Layer = (
+    Embedding
+    | Conv
+    | Norm
+    | Activation
+    | Pool
+    | Residual
+    | Recurrent
+    | LayerNorm
+    | Dropout
+    | GlobalPooling
+    | PerChannelMLP
+)
 
 
-def flat(layers: tuple[Layer, ...] | list[Layer]) -> Iterator[Layer]:
+def iter_parameter_layers(layers: tuple[Layer, ...] | list[Layer]) -> Iterator[Layer]:
     """All layers that may have parameters, those inside of others too."""
     for layer in layers:
         if isinstance(layer, Residual):
-            yield from flat(layer.inner)
-            if layer.around:
-                yield layer.around
+            yield from iter_parameter_layers(layer.body)
+            if layer.shortcut:
+                yield layer.shortcut
         elif isinstance(layer, Recurrent) and layer.directions == 2:
             yield from (layer._replace(directions=1),) * 2
-        elif isinstance(layer, Colors):
+        elif isinstance(layer, PerChannelMLP):
             yield from (layer._replace(sizes=pair) for pair in zip(layer.sizes, layer.sizes[1:], strict=False))
-        elif any(True for _ in parameters_of(layer)):
+        elif any(True for _ in parameter_shapes(layer)):
             yield layer
 
 
-def parameters_of(layer: Layer) -> Iterator[tuple[Name, tuple[int, ...]]]:
+def parameter_shapes(layer: Layer) -> Iterator[tuple[ParameterName, tuple[int, ...]]]:
     """Names and shapes of the parameters of a layer."""
-    if isinstance(layer, Embed):
-        yield "weight", (layer.tokens, layer.size)
+    if isinstance(layer, Embedding):
+        yield "weight", (layer.n_tokens, layer.size)
     elif isinstance(layer, Conv):
         yield "weight", (layer.n_out, layer.n_in // layer.groups, *layer.kernel)
         if layer.bias:
@@ -138,8 +150,8 @@ def parameters_of(layer: Layer) -> Iterator[tuple[Name, tuple[int, ...]]]:
         yield "recurrent_weight", (gates, layer.units)
         yield "bias", (gates,)
         yield "recurrent_bias", (gates,)
-    elif isinstance(layer, Summary) and layer.kind == "attention":
+    elif isinstance(layer, GlobalPooling) and layer.kind == "attention":
         yield "weight", (layer.size, 1)
-    elif isinstance(layer, Colors):
+    elif isinstance(layer, PerChannelMLP):
         yield "weight", (layer.channels, layer.sizes[0], layer.sizes[1])
         yield "bias", (layer.channels, layer.sizes[1])

@@ -1,4 +1,4 @@
-"""In: a script of anybody's, and its arguments. Out: its run, recorded from outside; the script knows nothing of it."""
+"""Run a script or module and record it from outside, without changes to it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rosenblatt.errors import RunError, nearest
+from rosenblatt.errors import RunError, did_you_mean
 from rosenblatt.runs import script_runner
-from rosenblatt.runs.capture.environment import libraries_of
-from rosenblatt.runs.capture.resources import Resources, peak_memory
-from rosenblatt.runs.capture.snapshot import Captured, data_of, identity_of
-from rosenblatt.runs.capture.source import add, hash_of
-from rosenblatt.runs.redaction import masked_arguments
-from rosenblatt.runs.store.artifacts import hash_of as file_hash
-from rosenblatt.runs.store.locations import url_of
-from rosenblatt.runs.store.queries import finished_run
-from rosenblatt.runs.store.records import Batch
-from rosenblatt.runs.tracking.output import Output
-from rosenblatt.runs.tracking.run import RUN, Run, known_data, new_id
+from rosenblatt.runs.capture.environment import blas_libraries
+from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
+from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_path, run_identity
+from rosenblatt.runs.capture.source import add_files, source_hash
+from rosenblatt.runs.redaction import redact_arguments
+from rosenblatt.runs.store.artifacts import file_hash
+from rosenblatt.runs.store.locations import store_url
+from rosenblatt.runs.store.queries import find_finished_run
+from rosenblatt.runs.store.records import RecordBatch
+from rosenblatt.runs.tracking.output import OutputCapture
+from rosenblatt.runs.tracking.run import RUN_VARIABLE, Run, fingerprint_data, new_id
 
-LARGEST = 20_000_000_000  # bytes of a file whose content is hashed because it was read
-_NAMED_SIGNALS = {number.value: number.name for number in signal.Signals}
+MAX_FINGERPRINT_BYTES = 20_000_000_000  # bytes of a file whose content is hashed because it was read
+_SIGNAL_NAMES = {member.value: member.name for member in signal.Signals}
 
 
 @dataclass(frozen=True)
-class Launch:
+class LaunchRequest:
     """A script, or a module with -m, to be run."""
 
     target: str
@@ -57,113 +57,123 @@ class Launch:
 
 
 def launch(
-    asked: Launch, *, store: str | None = None, reuse: bool = False, notes: dict[str, Any] | None = None
+    request: LaunchRequest, *, store: str | None = None, reuse: bool = False, metadata: dict[str, Any] | None = None
 ) -> tuple[int, Run]:
     """Run a script and record it: its exit status, and the run.
 
     Raises RunError where there is no such script or data; StoreError for a store that is damaged or of a later version.
     """
-    folder = Path(asked.folder or Path.cwd())
-    script = folder / asked.target
-    if not asked.is_module and not script.is_file():
-        raise RunError(f"There is no script {asked.target!r}.{nearest(asked.target, _scripts(script.parent))}")
-    url = url_of(store, folder)
-    stem = asked.target if asked.is_module else script.stem
-    run = Run(url, new_id(), asked.experiment or stem, params_of(asked.arguments))
+    folder = Path(request.folder or Path.cwd())
+    script = folder / request.target
+    if not request.is_module and not script.is_file():
+        raise RunError(
+            f"There is no script {request.target!r}.{did_you_mean(request.target, _list_scripts(script.parent))}"
+        )
+    url = store_url(store, folder)
+    stem = request.target if request.is_module else script.stem
+    run = Run(url, new_id(), request.experiment or stem, parse_params(request.arguments))
     if url is None:
-        return _Process(asked, run, folder, None).wait(), run
-    captured = Captured(folder if asked.is_module else script, run.keep_source)
-    captured.environment["linear_algebra"] = []  # that of the script is told when it ends
-    run.data = [known_data(folder / path) for path in asked.data]
-    digests = [one["hash"] for one in run.data]
-    inside = os.path.relpath(folder, captured.source["root"])
-    spec = {"command": asked.command, "folder": inside, "script": "" if asked.is_module else file_hash(script)}
-    identity = identity_of("script", hash_of(captured.source), spec, digests, captured.environment)
-    found = finished_run(url, identity) if reuse else None
-    if found:
-        run.id, run.reused = found, True
+        return _Process(request, run, folder, None).wait(), run
+    snapshot = RunSnapshot(folder if request.is_module else script, run.store_source)
+    snapshot.environment["linear_algebra"] = []  # that of the script is told when it ends
+    run.data = [fingerprint_data(folder / path) for path in request.data]
+    digests = [entry["hash"] for entry in run.data]
+    relative_folder = os.path.relpath(folder, snapshot.source["root"])
+    spec = {
+        "command": request.command,
+        "folder": relative_folder,
+        "script": "" if request.is_module else file_hash(script),
+    }
+    identity = run_identity("script", source_hash(snapshot.source), spec, digests, snapshot.environment)
+    finished_id = find_finished_run(url, identity) if reuse else None
+    if finished_id:
+        run.id, run.reused = finished_id, True
         return 0, run
-    process = _Process(asked, run, folder, captured)
-    run.begin(asked.name, "script", None, identity=identity)
-    run.tag(**asked.tags)
-    run.fact("command", masked_arguments(asked.command))
-    run.fact("folder", str(folder))
-    known = {"target": asked.target, "arguments": masked_arguments(asked.arguments), "is_module": asked.is_module}
-    run.fact("launched", known | {"data": list(asked.data)})
-    for fact, value in (notes or {}).items():
-        run.fact(fact, value)
+    process = _Process(request, run, folder, snapshot)
+    run.begin(request.name, "script", None, identity=identity)
+    run.tag(**request.tags)
+    run.set_metadata("command", redact_arguments(request.command))
+    run.set_metadata("folder", str(folder))
+    launch_info = {
+        "target": request.target,
+        "arguments": redact_arguments(request.arguments),
+        "is_module": request.is_module,
+    }
+    run.set_metadata("launch", launch_info | {"data": list(request.data)})
+    for name, value in (metadata or {}).items():
+        run.set_metadata(name, value)
     process.write_source()
     status = process.wait()
-    run.fact("exit_status", status)
-    run.peak = partial(peak_memory, children=True)
-    run.finish(*_ended(status))
+    run.set_metadata("exit_status", status)
+    run.measure_peak_memory = partial(peak_memory, children=True)
+    run.finish(*_exit_state(status))
     return status, run
 
 
-def params_of(arguments: Sequence[str]) -> dict[str, Any]:
+def parse_params(arguments: Sequence[str]) -> dict[str, Any]:
     """Hyperparameters from a command line: `--lr 0.1`, `--lr=0.1`, `--fast`, `model.layers=3`."""
-    found: dict[str, Any] = {}
-    words = list(arguments)
-    while words:
-        word = words.pop(0)
-        if word.startswith("-") and not _is_number(word) and word.strip("-"):
-            name, equals, value = word.lstrip("-").partition("=")
+    params: dict[str, Any] = {}
+    tokens = list(arguments)
+    while tokens:
+        token = tokens.pop(0)
+        if token.startswith("-") and not _is_number(token) and token.strip("-"):
+            name, equals, value = token.lstrip("-").partition("=")
             if equals:
-                found[name] = _value(value)
-            elif words and (not words[0].startswith("-") or _is_number(words[0])):
-                found[name] = _value(words.pop(0))
+                params[name] = _parse_value(value)
+            elif tokens and (not tokens[0].startswith("-") or _is_number(tokens[0])):
+                params[name] = _parse_value(tokens.pop(0))
             else:
-                found[name] = True
-        elif "=" in word and word.partition("=")[0].replace(".", "").replace("_", "").isalnum():
-            name, _, value = word.partition("=")
-            found[name] = _value(value)
-    return found
+                params[name] = True
+        elif "=" in token and token.partition("=")[0].replace(".", "").replace("_", "").isalnum():
+            name, _, value = token.partition("=")
+            params[name] = _parse_value(value)
+    return params
 
 
 class _Process:
     """The script's process: what it prints goes on to ours, and to the run."""
 
-    def __init__(self, asked: Launch, run: Run, folder: Path, captured: Captured | None) -> None:
-        self._run, self._captured, self._folder = run, captured, folder
-        self._report = Path(tempfile.mkdtemp(prefix="rosenblatt-")) / "report"
-        self._place, self._data, self._modules = 0, list[dict[str, Any]](), list[dict[str, Any]]()
-        self._command = [sys.executable, script_runner.__file__, *asked.command]
-        self._looked = time.monotonic()
+    def __init__(self, request: LaunchRequest, run: Run, folder: Path, snapshot: RunSnapshot | None) -> None:
+        self._run, self._snapshot, self._folder = run, snapshot, folder
+        self._report_path = Path(tempfile.mkdtemp(prefix="rosenblatt-")) / "report"
+        self._report_offset, self._data, self._modules = 0, list[dict[str, Any]](), list[dict[str, Any]]()
+        self._command = [sys.executable, script_runner.__file__, *request.command]
+        self._last_read = time.monotonic()
 
     def write_source(self) -> None:
         """Write the source and the environment as they are now."""
-        if self._captured:
-            batch = Batch()
-            self._captured.write(batch, self._run.id)
+        if self._snapshot:
+            batch = RecordBatch()
+            self._snapshot.write(batch, self._run.id)
             self._run.writer.put(batch)
 
     def wait(self) -> int:
         """Start it, and wait until it has ended: its exit status, 128 and the signal's number where one ended it."""
-        env = os.environ | {script_runner.REPORT: str(self._report), "PYTHONUNBUFFERED": "1"}
+        env = os.environ | {script_runner.REPORT_VARIABLE: str(self._report_path), "PYTHONUNBUFFERED": "1"}
         tracked = self._run.url is not None
         if tracked:
-            env |= {RUN: self._run.id, "ROSENBLATT_STORE": self._run.place}
-        (out, out_of_script), (error, error_of_script) = _channel(sys.stdout), _channel(sys.stderr)
+            env |= {RUN_VARIABLE: self._run.id, "ROSENBLATT_STORE": self._run.store_name}
+        (out, out_write), (error, error_write) = _pipe_or_pty(sys.stdout), _pipe_or_pty(sys.stderr)
         process = subprocess.Popen(  # noqa: S603 - the user's own script
-            self._command, cwd=self._folder, env=env, stdout=out_of_script, stderr=error_of_script
+            self._command, cwd=self._folder, env=env, stdout=out_write, stderr=error_write
         )
-        os.close(out_of_script)
-        os.close(error_of_script)
-        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the script's
-        ended = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        output = Output(self._run.writer, self._run.id) if tracked else None
+        os.close(out_write)
+        os.close(error_write)
+        previous_sigint = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the script's
+        previous_sigterm = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        output = OutputCapture(self._run.writer, self._run.id) if tracked else None
         threads = [
-            threading.Thread(target=_pass_on, args=(pipe, stream, name, output), daemon=True)
+            threading.Thread(target=_forward_output, args=(pipe, stream, name, output), daemon=True)
             for pipe, stream, name in ((out, sys.stdout, "stdout"), (error, sys.stderr, "stderr"))
         ]
         for thread in threads:
             thread.start()
         if tracked:
             run = self._run
-            resources = Resources(
+            resources = ResourceMonitor(
                 lambda values, second: run.writer.log(run.id, (second, time.time(), values)), process.pid
             )
-            run.writer.every_time(run.id, resources.look)
+            run.writer.add_before_write_hook(run.id, resources.sample)
         try:
             while True:
                 with suppress(subprocess.TimeoutExpired):
@@ -175,68 +185,70 @@ class _Process:
                 thread.join(timeout=5.0)
             os.close(out)
             os.close(error)
-            signal.signal(signal.SIGINT, interrupted)
-            signal.signal(signal.SIGTERM, ended)
+            signal.signal(signal.SIGINT, previous_sigint)
+            signal.signal(signal.SIGTERM, previous_sigterm)
             if output:
                 self._read_report(at_end=True)
                 output.write(at_end=True)
             with suppress(OSError):
-                self._report.unlink(missing_ok=True)
-                self._report.parent.rmdir()
+                self._report_path.unlink(missing_ok=True)
+                self._report_path.parent.rmdir()
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def _read_report(self, at_end: bool = False) -> None:
         """Take up modules and data that the script has met since."""
-        if not at_end and time.monotonic() - self._looked < 1.0:
+        if not at_end and time.monotonic() - self._last_read < 1.0:
             return
-        self._looked = time.monotonic()
+        self._last_read = time.monotonic()
         try:
-            with self._report.open("rb") as file:
-                file.seek(self._place)
-                words = file.read()
+            with self._report_path.open("rb") as file:
+                file.seek(self._report_offset)
+                content = file.read()
         except OSError:
             return
-        whole = words[: words.rfind(b"\n") + 1]
-        self._place += len(whole)
-        modules, known = list[Path](), len(self._data)
-        for line in whole.splitlines():
-            kind, rest = line[:1], line[1:]
+        complete = content[: content.rfind(b"\n") + 1]
+        self._report_offset += len(complete)
+        modules, n_data = list[Path](), len(self._data)
+        for line in complete.splitlines():
+            kind, payload = line[:1], line[1:]
             if kind == b"M":
-                modules.append(Path(os.fsdecode(rest)))
+                modules.append(Path(os.fsdecode(payload)))
             elif kind == b"D":
-                self._take_data(Path(os.fsdecode(rest)))
-            elif kind == b"L" and self._captured:
-                self._captured.environment["linear_algebra"] = libraries_of(json.loads(rest))
+                self._record_data(Path(os.fsdecode(payload)))
+            elif kind == b"L" and self._snapshot:
+                self._snapshot.environment["linear_algebra"] = blas_libraries(json.loads(payload))
                 self.write_source()
             elif kind == b"S":
-                self._run.seeds["torch"] = int(rest)
-        self._take_modules(modules)
-        if len(self._data) > known:
-            self._run.fact("data_read", self._data)
+                self._run.seeds["torch"] = int(payload)
+        self._record_modules(modules)
+        if len(self._data) > n_data:
+            self._run.set_metadata("data_read", self._data)
 
-    def _take_data(self, path: Path) -> None:
+    def _record_data(self, path: Path) -> None:
         """Take down a file that the script reads, by its content."""
         with suppress(OSError):  # it is gone again
-            if path.stat().st_size <= LARGEST and ".git" not in path.parts:
-                self._data.append(data_of(path))
+            if path.stat().st_size <= MAX_FINGERPRINT_BYTES and ".git" not in path.parts:
+                self._data.append(fingerprint_path(path))
 
-    def _take_modules(self, paths: list[Path]) -> None:
+    def _record_modules(self, paths: list[Path]) -> None:
         """Take down the modules that the script imports; without git they are its source."""
-        captured = self._captured
-        if captured is None or not paths:
+        snapshot = self._snapshot
+        if snapshot is None or not paths:
             return
-        root, files = Path(captured.source["root"]), captured.source["files"]
+        root, files = Path(snapshot.source["root"]), snapshot.source["files"]
         for path in paths:  # git does not know all of them: some are ignored, or lie elsewhere
             with suppress(OSError):
                 self._modules.append({"path": str(path), "hash": file_hash(path)})
-        self._run.fact("modules", self._modules)
-        news = [p for p in paths if p.is_relative_to(root) and p.relative_to(root).as_posix() not in files]
-        if news and "commit" not in captured.source:
-            add(captured.source, news, self._run.keep_source)
+        self._run.set_metadata("modules", self._modules)
+        new_paths = [
+            path for path in paths if path.is_relative_to(root) and path.relative_to(root).as_posix() not in files
+        ]
+        if new_paths and "commit" not in snapshot.source:
+            add_files(snapshot.source, new_paths, self._run.store_source)
             self.write_source()
 
 
-def _channel(stream: Any) -> tuple[int, int]:
+def _pipe_or_pty(stream: Any) -> tuple[int, int]:
     """Two ends, ours and the script's, of what it prints: a terminal where ours is one, so that it shows bars and
     colors as it would without us; else a pipe."""
     if sys.platform == "win32" or not stream.isatty():
@@ -244,55 +256,55 @@ def _channel(stream: Any) -> tuple[int, int]:
     import fcntl
     import termios
 
-    ours, theirs = os.openpty()
-    settings = termios.tcgetattr(theirs)
+    parent_fd, child_fd = os.openpty()
+    settings = termios.tcgetattr(child_fd)
     settings[1] &= ~termios.OPOST  # our own terminal makes of line ends what it needs
-    termios.tcsetattr(theirs, termios.TCSANOW, settings)
+    termios.tcsetattr(child_fd, termios.TCSANOW, settings)
     with suppress(OSError):
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, fcntl.ioctl(stream.fileno(), termios.TIOCGWINSZ, bytes(8)))
-    return ours, theirs
+        fcntl.ioctl(child_fd, termios.TIOCSWINSZ, fcntl.ioctl(stream.fileno(), termios.TIOCGWINSZ, bytes(8)))
+    return parent_fd, child_fd
 
 
-def _pass_on(pipe: int, stream: Any, name: str, output: Output | None) -> None:
+def _forward_output(pipe: int, stream: Any, name: str, output: OutputCapture | None) -> None:
     """What the script prints, at once, until it has closed its end."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     with suppress(OSError):  # a terminal whose other end is closed
         while part := os.read(pipe, 65_536):
-            words = decoder.decode(part)
+            text = decoder.decode(part)
             with suppress(OSError, ValueError):
-                stream.write(words)
+                stream.write(text)
                 stream.flush()
             if output:
-                output.add(name, words)
+                output.add(name, text)
 
 
-def _ended(status: int) -> tuple[str, str | None]:
+def _exit_state(status: int) -> tuple[str, str | None]:
     """The state of a run whose script ended so, and the reason."""
     if status == 0:
         return "finished", None
     if status == 128 + signal.SIGINT:
         return "stopped", "interrupted"
-    name = _NAMED_SIGNALS.get(status - 128)
+    name = _SIGNAL_NAMES.get(status - 128)
     return "failed", f"ended by {name}" if name else f"exit status {status}"
 
 
-def _scripts(folder: Path) -> list[str]:
+def _list_scripts(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("*.py")] if folder.is_dir() else []
 
 
-def _is_number(word: str) -> bool:
+def _is_number(token: str) -> bool:
     try:
-        float(word)
+        float(token)
     except ValueError:
         return False
     return True
 
 
-def _value(word: str) -> Any:
-    if word.lower() in ("true", "false"):
-        return word.lower() == "true"
+def _parse_value(token: str) -> Any:
+    if token.lower() in ("true", "false"):
+        return token.lower() == "true"
     try:
-        found = ast.literal_eval(word)
+        value = ast.literal_eval(token)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return word
-    return found if isinstance(found, int | float | str | bool | list | tuple) else word
+        return token
+    return value if isinstance(value, int | float | str | bool | list | tuple) else token

@@ -1,4 +1,4 @@
-"""In: text that is about to be recorded. Out: the same without what looks like a credential."""
+"""Redaction of credentials in text, arguments and plain data before they are recorded."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = "******"
-DEEPEST = 50  # lists in lists
-_NAMES = r"(?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|auth)"
-_NAMED = re.compile(rf"(?:^|[-_.])(?:\w*[-_])?{_NAMES}$", re.IGNORECASE)
-_GIVEN = re.compile(
-    rf"((?:^|[\s\"'&?;,{{(-])[\w-]*{_NAMES}[\"']?\s*[=:]\s*[\"']?)(?:(?:Bearer|Basic)\s+)?([^\s\"'&;,)}}]+)",
+MAX_DEPTH = 50  # lists in lists
+_CREDENTIALS = r"(?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|auth)"
+_CREDENTIAL_NAME = re.compile(rf"(?:^|[-_.])(?:\w*[-_])?{_CREDENTIALS}$", re.IGNORECASE)
+_ASSIGNED_CREDENTIAL = re.compile(
+    rf"((?:^|[\s\"'&?;,{{(-])[\w-]*{_CREDENTIALS}[\"']?\s*[=:]\s*[\"']?)(?:(?:Bearer|Basic)\s+)?([^\s\"'&;,)}}]+)",
     re.IGNORECASE | re.MULTILINE,
 )
-_KNOWN = re.compile(
+_CREDENTIAL_FORMATS = re.compile(
     r"(?<=://)[^/\s@]+(?=@)"  # user:password@ or token@ of an address
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # Amazon
     r"|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"  # GitHub, GitLab
@@ -26,38 +26,42 @@ _SECRET_FILES = re.compile(
     r"^\.env(rc|\..+)?$|\.env$|^\.(netrc|pgpass|npmrc|pypirc|git-credentials)$|^id_(rsa|dsa|ecdsa|ed25519)$"
     r"|\.(pem|key|p12|pfx|keystore)$|^(client_|service_)?(credentials|secrets?)([-_.].*)?$"
 )
-_QUICK = re.compile(rf"://|{_NAMES}|AKIA|ASIA|gh[pousr]_|github_|glpat|hf_|sk-|xox|AIza|eyJ|PRIVATE", re.IGNORECASE)
+_PREFILTER = re.compile(
+    rf"://|{_CREDENTIALS}|AKIA|ASIA|gh[pousr]_|github_|glpat|hf_|sk-|xox|AIza|eyJ|PRIVATE", re.IGNORECASE
+)
 
 
-def masked(words: str, name: str = "") -> str:
+def redact(text: str, name: str = "") -> str:
     """The text without credentials; all of it is one where its name says so."""
-    if name and words and _NAMED.search(name):
+    if name and text and _CREDENTIAL_NAME.search(name):
         return MASK
-    if not _QUICK.search(words):
-        return words
-    return _GIVEN.sub(rf"\1{MASK}", _KNOWN.sub(MASK, words))
+    if not _PREFILTER.search(text):
+        return text
+    return _ASSIGNED_CREDENTIAL.sub(rf"\1{MASK}", _CREDENTIAL_FORMATS.sub(MASK, text))
 
 
-def masked_arguments(words: Sequence[str]) -> list[str]:
+def redact_arguments(arguments: Sequence[str]) -> list[str]:
     """A command line without credentials, also those that follow an option: `--token x`."""
-    found: list[str] = []
-    hides = False
-    for word in words:
-        found.append(MASK if hides and not word.startswith("-") else masked(word))
-        hides = word.startswith("-") and "=" not in word and bool(_NAMED.search(word.lstrip("-")))
-    return found
+    redacted: list[str] = []
+    redact_next = False
+    for argument in arguments:
+        redacted.append(MASK if redact_next and not argument.startswith("-") else redact(argument))
+        redact_next = (
+            argument.startswith("-") and "=" not in argument and bool(_CREDENTIAL_NAME.search(argument.lstrip("-")))
+        )
+    return redacted
 
 
-def masked_value(value: Any, name: str = "", depth: int = 0) -> Any:
+def redact_value(value: Any, name: str = "", depth: int = 0) -> Any:
     """Plain data without credentials, in texts at any depth; what is deeper than any plain data, as text."""
     if isinstance(value, str):
-        return masked(value, name)
-    if isinstance(value, Mapping | list | tuple) and depth > DEEPEST:
-        return masked(str(value), name)
+        return redact(value, name)
+    if isinstance(value, Mapping | list | tuple) and depth > MAX_DEPTH:
+        return redact(str(value), name)
     if isinstance(value, Mapping):
-        return {key: masked_value(each, str(key), depth + 1) for key, each in value.items()}
+        return {key: redact_value(item, str(key), depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [masked_value(each, name, depth + 1) for each in value]
+        return [redact_value(item, name, depth + 1) for item in value]
     return value
 
 

@@ -1,4 +1,4 @@
-"""In: a spec in which some values are "auto", and how large the table is. Out: the spec with all values chosen.
+"""Resolve hyperparameters set to "auto" by the size of the training table.
 
 The choices and the measurements behind them are told in docs/defaults.md.
 """
@@ -12,35 +12,38 @@ from rosenblatt.spec.spec import Spec
 
 Value = TypeVar("Value")
 
-ENCODED_NUMBERS = 2**28  # most numbers of an encoded table: 1 GiB
-BATCHES = ((2_800, 32), (6_400, 128), (32_000, 256), (200_000, 512))
-LARGEST_BATCH = 1024
+MAX_ENCODED_VALUES = 2**28  # most numbers of an encoded table: 1 GiB
+BATCH_SIZES = ((2_800, 32), (6_400, 128), (32_000, 256), (200_000, 512))
+MAX_BATCH_SIZE = 1024
 HIDDEN_SIZES = ((150, (128, 128)), (500, (256, 256)), (10_000, (512, 512)))
 LARGE_HIDDEN_SIZES = (256, 256)
 MEMBERS = ((2_000, 16), (50_000, 8), (300_000, 4))
-LEAST_MEMBERS = 2
+MIN_MEMBERS = 2
 BINS = ((5_000, 16),)
-MOST_BINS = 48
+MAX_BINS = 48
 EPOCHS = ((20_000, 60), (100_000, 30))
-SMALL = 2_000  # sequences below which networks are small
-RECURRENT_EPOCHS = ((SMALL, 80), (20_000, 24))
-TEXT_EPOCHS = ((SMALL, 80), (20_000, 40))
-FEWEST_EPOCHS = 15
-ENOUGH_FOR_BATCHES = 1_000  # rows from which on a deep network takes batches of 64
-WORTH_CORES = 4_096  # units of a layer times rows of a batch from which on several cores are faster than one
-DEEP = ("cnn", "rnn", "channel_mlp")
-BY_MACHINE = ("cores", "precision")  # hyperparameters that are chosen by what the machine has
-PLAIN = {
+MIN_ROWS_FOR_LARGE_RNN = 2_000  # sequences below which networks are small
+RECURRENT_EPOCHS = ((MIN_ROWS_FOR_LARGE_RNN, 80), (20_000, 24))
+TEXT_EPOCHS = ((MIN_ROWS_FOR_LARGE_RNN, 80), (20_000, 40))
+MIN_EPOCHS = 15
+MIN_ROWS_FOR_LARGE_BATCHES = 1_000  # rows from which on a deep network takes batches of 64
+MIN_WORK_FOR_MORE_CORES = (
+    4_096  # units of a layer times rows of a batch from which on several cores are faster than one
+)
+DEEP_NETWORK_KINDS = ("cnn", "rnn", "channel_mlp")
+MACHINE_DEPENDENT = ("cores", "precision")  # hyperparameters that are chosen by what the machine has
+NEUTRAL_VALUES = {
     "input_dropout": 0.0,
     "normalization": "none",
     "schedule": "constant",
     "label_smoothing": 0.0,
     "residual": False,
 }
-MEANINGLESS: dict[str, Any] = {  # beside other kinds of networks or data
+INAPPLICABLE_VALUES: dict[str, Any] = {  # beside other kinds of networks or data
     "cores": 1, "precision": "float32",
     "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
-    "channels": (), "block_layers": 1, "pooling": "max", "summary": "mean", "recurrent_width": 1, "embedding_size": 1,
+    "channels": (), "block_layers": 1, "pooling": "max", "global_pooling": "mean", "recurrent_width": 1,
+    "embedding_size": 1,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"channels": (16, 32), "block_layers": 1, "residual": False},
@@ -50,104 +53,110 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What a preset stands for, where nothing else is asked for; resnet18 is the shape of He et al. 2016, table 1, with a
 first layer for small images."""
-FEW = 20  # training rows below which none is spared for validation
+MIN_ROWS_FOR_VALIDATION = 20  # training rows below which none is spared for validation
 
 
-def resolve(spec: Spec, rows: int, columns: int, *, of_texts: bool = False) -> Spec:
-    """Choose all that is "auto", for a number of training rows and of numeric columns; `of_texts` where something is
+def resolve_auto(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool = False) -> Spec:
+    """Choose all that is "auto", for a number of training rows and of numeric columns; `has_text` where something is
     told of texts."""
     kind = spec.network.kind
-    if kind in DEEP:
-        return _deep(spec, rows, of_texts and kind == "rnn")
+    if kind in DEEP_NETWORK_KINDS:
+        return _for_deep_network(spec, n_rows, has_text and kind == "rnn")
     if kind == "perceptron":
-        chosen = _for_perceptron(spec.network.rule, columns)
+        values = _for_perceptron(spec.network.perceptron_rule, n_columns)
     else:
-        chosen = {
-            "hidden_sizes": _by_rows(HIDDEN_SIZES, rows, LARGE_HIDDEN_SIZES),
-            "members": _by_rows(MEMBERS, rows, LEAST_MEMBERS),
+        values = {
+            "hidden_sizes": _lookup_by_rows(HIDDEN_SIZES, n_rows, LARGE_HIDDEN_SIZES),
+            "members": _lookup_by_rows(MEMBERS, n_rows, MIN_MEMBERS),
             "learning_rate": 1e-3,
             "epochs": 200,
             "patience": 16,
             "weight_decay": 0.01 if spec.training.optimizer == "adamw" else 0.0,
             "dropout": 0.1,
-            "numbers": "piecewise",
+            "numeric_encoding": "piecewise",
         }
-    chosen["batch_size"] = _by_rows(BATCHES, rows, LARGEST_BATCH)
-    chosen["bins"] = max(8, min(_by_rows(BINS, rows, MOST_BINS), ENCODED_NUMBERS // max(rows * columns, 1)))
-    chosen["folds"] = 1 if rows < FEW else 16 if rows < 2_000 else 8
-    return _filled(spec, MEANINGLESS | PLAIN | chosen)
+    values["batch_size"] = _lookup_by_rows(BATCH_SIZES, n_rows, MAX_BATCH_SIZE)
+    values["bins"] = max(
+        8, min(_lookup_by_rows(BINS, n_rows, MAX_BINS), MAX_ENCODED_VALUES // max(n_rows * n_columns, 1))
+    )
+    values["folds"] = 1 if n_rows < MIN_ROWS_FOR_VALIDATION else 16 if n_rows < 2_000 else 8
+    return _fill_auto(spec, INAPPLICABLE_VALUES | NEUTRAL_VALUES | values)
 
 
-def _filled(spec: Spec, chosen: dict[str, Any]) -> Spec:
+def _fill_auto(spec: Spec, values: dict[str, Any]) -> Spec:
     """The spec with these values where it has "auto"."""
-    return spec.replace(**{name: value for name, value in chosen.items() if spec[name] == "auto"})
+    return spec.replace(**{name: value for name, value in values.items() if spec[name] == "auto"})
 
 
-def _deep(spec: Spec, rows: int, of_texts: bool) -> Spec:
+def _for_deep_network(spec: Spec, n_rows: int, is_text: bool) -> Spec:
     """Towers of convolutions or recurrent layers."""
     network, kind = spec.network, spec.network.kind
     if kind == "cnn" and network.preset != "none":
-        whole = {
+        preset_values = {
             name: value
             for name, value in PRESETS[network.preset].items()
             if spec[name] == HYPERPARAMETERS[name].default
         }
-        spec = spec.replace(**whole)
-    epochs = TEXT_EPOCHS if of_texts else RECURRENT_EPOCHS if kind == "rnn" else EPOCHS
-    chosen = MEANINGLESS | {
-        "bins": MOST_BINS,
-        "numbers": "robust",
+        spec = spec.replace(**preset_values)
+    epochs = TEXT_EPOCHS if is_text else RECURRENT_EPOCHS if kind == "rnn" else EPOCHS
+    values = INAPPLICABLE_VALUES | {
+        "bins": MAX_BINS,
+        "numeric_encoding": "robust",
         "folds": 1,  # none is spared: the last epoch of a cycle is kept
-        "summary": "max" if kind == "rnn" else "mean",
+        "global_pooling": "max" if kind == "rnn" else "mean",
         "channels": (32, 64, 128, 256),
         "block_layers": 2,
         "pooling": "max",
         "embedding_size": 64,
-        "recurrent_width": 256 if rows >= SMALL else 64,
+        "recurrent_width": 256 if n_rows >= MIN_ROWS_FOR_LARGE_RNN else 64,
         "hidden_sizes": (),
         "normalization": "batch" if kind == "cnn" else "none",
         "residual": kind == "cnn",
         "schedule": "one_cycle",
-        "members": 2 if kind == "cnn" else 4 if rows >= SMALL else 8,
+        "members": 2 if kind == "cnn" else 4 if n_rows >= MIN_ROWS_FOR_LARGE_RNN else 8,
         "learning_rate": 2e-3,
-        "epochs": _by_rows(epochs, rows, FEWEST_EPOCHS),
-        "batch_size": 64 if rows >= ENOUGH_FOR_BATCHES else 16,
+        "epochs": _lookup_by_rows(epochs, n_rows, MIN_EPOCHS),
+        "batch_size": 64 if n_rows >= MIN_ROWS_FOR_LARGE_BATCHES else 16,
         "weight_decay": 0.05,
-        "dropout": 0.0 if kind == "cnn" else 0.1 if of_texts else 0.4,
-        "input_dropout": 0.3 if of_texts else 0.0,
+        "dropout": 0.0 if kind == "cnn" else 0.1 if is_text else 0.4,
+        "input_dropout": 0.3 if is_text else 0.0,
         "label_smoothing": 0.1 if kind == "cnn" else 0.0,
         "flip": kind == "cnn",
         "crop": 0.125 if kind == "cnn" else 0.0,
         "cutout": 0.25 if kind == "cnn" else 0.0,
     }
     if kind == "channel_mlp":
-        chosen |= {"hidden_sizes": (128, 64), "learning_rate": 1e-3, "dropout": 0.2, "members": 2}
-    chosen["patience"] = spec["epochs"] if spec["epochs"] != "auto" else chosen["epochs"]
-    return _filled(spec, chosen)
+        values |= {"hidden_sizes": (128, 64), "learning_rate": 1e-3, "dropout": 0.2, "members": 2}
+    values["patience"] = spec["epochs"] if spec["epochs"] != "auto" else values["epochs"]
+    return _fill_auto(spec, values)
 
 
-def cores_for(chosen: Spec, rows: int, many: int) -> int:
+def cores_per_network(spec: Spec, n_rows: int, available_cores: int) -> int:
     """Of so many cores, those each network is trained on: they are shared out, but for products too small to be."""
-    kind, asked = chosen.network.kind, chosen["batch_size"]
-    batch = rows if asked == "full" else min(asked, rows)
-    work = {"rnn": chosen["recurrent_width"] * batch, "cnn": 256 * chosen["channels"][0]}
-    return max(1, many // chosen["members"]) if work.get(kind, WORTH_CORES) >= WORTH_CORES else 1
+    kind, batch_size = spec.network.kind, spec["batch_size"]
+    batch = n_rows if batch_size == "full" else min(batch_size, n_rows)
+    work = {"rnn": spec["recurrent_width"] * batch, "cnn": 256 * spec["channels"][0]}
+    return (
+        max(1, available_cores // spec["members"])
+        if work.get(kind, MIN_WORK_FOR_MORE_CORES) >= MIN_WORK_FOR_MORE_CORES
+        else 1
+    )
 
 
-def _by_rows(steps: tuple[tuple[int, Value], ...], rows: int, beyond: Value) -> Value:
+def _lookup_by_rows(table: tuple[tuple[int, Value], ...], n_rows: int, default: Value) -> Value:
     """The value of the first step that has more rows than these."""
-    return next((value for most, value in steps if rows < most), beyond)
+    return next((value for max_rows, value in table if n_rows < max_rows), default)
 
 
-def _for_perceptron(rule: str, columns: int) -> dict[str, Any]:
+def _for_perceptron(rule: str, n_columns: int) -> dict[str, Any]:
     """Rules that go by the size of the error need small steps: the delta rule smaller ones the longer the rows are."""
     return {
         "hidden_sizes": (),
         "members": 1,
-        "learning_rate": {"adaline": 0.1, "delta": min(0.01, 0.3 / (columns + 1))}.get(rule, 1.0),
+        "learning_rate": {"adaline": 0.1, "delta": min(0.01, 0.3 / (n_columns + 1))}.get(rule, 1.0),
         "epochs": 100,
         "patience": 100,
         "weight_decay": 0.0,
         "dropout": 0.0,
-        "numbers": "standard",
+        "numeric_encoding": "standard",
     }

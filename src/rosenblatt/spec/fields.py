@@ -1,4 +1,4 @@
-"""In: nothing. Out: what the descriptions of hyperparameters are made of: names that may be chosen, limits, helps."""
+"""Building blocks of the hyperparameter sections: choices, parsers and the field constructor."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ Task = Literal["binary", "multiclass", "multilabel", "regression", "tagging", "l
 Auto = Literal["auto"]
 
 
-DEEP = ["cnn", "rnn", "channel_mlp"]  # kinds that take images, sequences and texts
-MLP = {"kind": ["mlp", *DEEP]}
-DENSE = {"kind": ["mlp"]}
-CNN = {"kind": ["cnn", "rnn"]}
-RNN = {"kind": ["rnn"]}
-PERCEPTRON = {"kind": ["perceptron"]}
-IMAGES = {"kind": ["cnn", "channel_mlp"]}
+DEEP_KINDS = ["cnn", "rnn", "channel_mlp"]  # kinds that take images, sequences and texts
+FOR_MLP = {"kind": ["mlp", *DEEP_KINDS]}
+FOR_DENSE = {"kind": ["mlp"]}
+FOR_CNN = {"kind": ["cnn", "rnn"]}
+FOR_RNN = {"kind": ["rnn"]}
+FOR_PERCEPTRON = {"kind": ["perceptron"]}
+FOR_IMAGES = {"kind": ["cnn", "channel_mlp"]}
 
 
-def described(
-    default: Any, help: str, source: str = "", *, only: Mapping[str, list[str]] | None = None, **limits: Any
+def hyperparameter_field(
+    default: Any, help: str, source: str = "", *, requires: Mapping[str, list[str]] | None = None, **limits: Any
 ) -> Any:
-    """A hyperparameter; `only` names those, and their values, without which it means nothing."""
-    extra: Any = {"source": source, "only": dict(only or {})}
+    """A hyperparameter; `requires` names those, and their values, without which it means nothing."""
+    extra: Any = {"source": source, "requires": dict(requires or {})}
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
-def split(value: Any) -> Any:
+def parse_list(value: Any) -> Any:
     """Lists written as text, as on the command line: '64,32'; a single number is a list of one."""
     if isinstance(value, str) and value != "auto":
         items = [item.strip() for item in value.strip("()[] ").split(",")]
@@ -56,14 +56,14 @@ def split(value: Any) -> Any:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def pairs(value: Any) -> Any:
+def parse_class_weights(value: Any) -> Any:
     """Weights of classes, also written as text: 'yes=3,no=1'. A class is named by its text, as in a table.
 
     Raises:
         SpecError: for a class without a weight, or with two.
     """
     if isinstance(value, str) and "=" in value:
-        items = split(value)
+        items = parse_list(value)
         for item in items:
             if "=" not in item:
                 raise SpecError(
@@ -75,23 +75,29 @@ def pairs(value: Any) -> Any:
         value = list(value.items())
     else:
         return value
-    weights = {class_name(label): weight for label, weight in value}
+    weights = {class_label_text(label): weight for label, weight in value}
     if len(weights) < len(value):
-        labels = [class_name(label) for label, _ in value]
-        twice = next(label for label in labels if labels.count(label) > 1)
-        raise SpecError(f"class_weight must name each class once, but {twice!r} comes twice. Remove one of them.")
+        labels = [class_label_text(label) for label, _ in value]
+        duplicate = next(label for label in labels if labels.count(label) > 1)
+        raise SpecError(f"class_weight must name each class once, but {duplicate!r} comes twice. Remove one of them.")
     return weights
 
 
-def class_name(label: Any) -> str:
+def class_label_text(label: Any) -> str:
     """A class as text, in which 1 and 1.0 are the same."""
     return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
-class Section(BaseModel):
+class SpecSection(BaseModel):
     """What all sections share: they are frozen, and know no other names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-OVER_TIME = {"time", "horizon", "window", "series", "known"}  # hyperparameters of forecasts
+FORECASTING_HYPERPARAMETERS = {
+    "time",
+    "horizon",
+    "window",
+    "series",
+    "known_covariates",
+}  # hyperparameters of forecasts

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rosenblatt.errors import SpecError, nearest
+from rosenblatt.errors import SpecError, did_you_mean
 from rosenblatt.spec.data import DataSpec
-from rosenblatt.spec.fields import Section
+from rosenblatt.spec.fields import SpecSection
 from rosenblatt.spec.network import NetworkSpec
 from rosenblatt.spec.search import SearchSpec
 from rosenblatt.spec.training import TrainingSpec
@@ -25,16 +25,16 @@ class Hyperparameter:
     source: str
     expected: str
     choices: tuple[str, ...]  # where only certain words are allowed
-    only: dict[str, list[str]]  # hyperparameters, and their values, without which it means nothing
+    requires: dict[str, list[str]]  # hyperparameters, and their values, without which it means nothing
     is_flag: bool  # whether it is true or false
 
-    def concerns(self, kind: str) -> bool:
+    def applies_to(self, kind: str) -> bool:
         """Whether it can mean something for this kind of network."""
-        needed = self.only.get("kind", [kind])
-        return kind in needed and all(HYPERPARAMETERS[name].concerns(kind) for name in self.only if name != "kind")
+        kinds = self.requires.get("kind", [kind])
+        return kind in kinds and all(HYPERPARAMETERS[name].applies_to(kind) for name in self.requires if name != "kind")
 
 
-SECTIONS: dict[str, Section] = {
+SECTIONS: dict[str, SpecSection] = {
     "network": NetworkSpec(),
     "training": TrainingSpec(),
     "data": DataSpec(),
@@ -53,10 +53,10 @@ def _hyperparameters() -> Iterator[Hyperparameter]:
                 default,
                 schema["description"],
                 schema["source"],
-                _expected(schema),
+                _describe_schema(schema),
                 choices,
-                schema["only"],
-                any(one.get("type") == "boolean" for one in (schema, *schema.get("anyOf", ()))),
+                schema["requires"],
+                any(option.get("type") == "boolean" for option in (schema, *schema.get("anyOf", ()))),
             )
 
 
@@ -68,10 +68,10 @@ def _choices(schema: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(schema["enum"]) if "enum" in schema else (schema["const"],) if "const" in schema else ()
 
 
-def _expected(schema: Mapping[str, Any], many: bool = False) -> str:
+def _describe_schema(schema: Mapping[str, Any], plural: bool = False) -> str:
     """What a JSON schema allows, in words."""
     if "anyOf" in schema:
-        return " or ".join(_expected(option) for option in schema["anyOf"])
+        return " or ".join(_describe_schema(option) for option in schema["anyOf"])
     if "enum" in schema:
         return "one of " + ", ".join(schema["enum"])
     if "const" in schema:
@@ -81,15 +81,15 @@ def _expected(schema: Mapping[str, Any], many: bool = False) -> str:
     if schema["type"] == "array" and "enum" in schema["items"]:
         return "one or more of " + ", ".join(schema["items"]["enum"])
     if schema["type"] == "array":
-        return f"a list of {_expected(schema['items'], many=True)}"
+        return f"a list of {_describe_schema(schema['items'], plural=True)}"
     if schema["type"] == "object":
         return "a number for each class"
     if schema["type"] in ("string", "null"):
         return {"string": "a word", "null": "nothing"}[schema["type"]]
-    word = {"integer": "whole number", "number": "number"}[schema["type"]]
+    noun = {"integer": "whole number", "number": "number"}[schema["type"]]
     limits = [
-        f"{text} {schema[key]:g}" if isinstance(schema[key], float) else f"{text} {schema[key]}"
-        for key, text in (
+        f"{phrase} {schema[key]:g}" if isinstance(schema[key], float) else f"{phrase} {schema[key]}"
+        for key, phrase in (
             ("minimum", "at least"),
             ("exclusiveMinimum", "more than"),
             ("maximum", "at most"),
@@ -97,19 +97,19 @@ def _expected(schema: Mapping[str, Any], many: bool = False) -> str:
         )
         if key in schema
     ]
-    return f"{word}s" * many + f"a {word}" * (not many) + (f" of {' and '.join(limits)}" if limits else "")
+    return f"{noun}s" * plural + f"a {noun}" * (not plural) + (f" of {' and '.join(limits)}" if limits else "")
 
 
 HYPERPARAMETERS: dict[str, Hyperparameter] = {h.name: h for h in _hyperparameters()}
 
 
-def section_of(name: str) -> str:
+def find_section(name: str) -> str:
     """The section of a hyperparameter. Raises SpecError, naming the nearest, where there is none of that name."""
     if name not in HYPERPARAMETERS:
-        raise SpecError(f"There is no hyperparameter {name!r}.{nearest(name, HYPERPARAMETERS)}")
+        raise SpecError(f"There is no hyperparameter {name!r}.{did_you_mean(name, HYPERPARAMETERS)}")
     return HYPERPARAMETERS[name].section
 
 
-def in_words(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A hyperparameter's value as it is written on the command line."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else "none" if value is None else str(value)

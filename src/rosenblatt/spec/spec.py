@@ -1,4 +1,4 @@
-"""In: hyperparameters as keyword arguments, a TOML file or JSON. Out: a frozen, validated description of a fit."""
+"""The frozen, validated specification of a fit, built from keyword arguments, a TOML file or JSON."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from rosenblatt.errors import SpecError, nearest
+from rosenblatt.errors import SpecError, did_you_mean
 from rosenblatt.spec.data import DataSpec
-from rosenblatt.spec.dimensions import LAYERS, SHAPE, WIDTH, Dimension, dimension_of
-from rosenblatt.spec.fields import Section, split
-from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, Hyperparameter, in_words, section_of
+from rosenblatt.spec.dimensions import HIDDEN_LAYERS, HIDDEN_WIDTH, SHAPE_DIMENSIONS, Dimension, parse_dimension
+from rosenblatt.spec.fields import SpecSection, parse_list
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, Hyperparameter, find_section, format_value
 from rosenblatt.spec.network import NetworkSpec
 from rosenblatt.spec.search import SearchSpec
 from rosenblatt.spec.training import TrainingSpec
 
 
-class Spec(Section):
+class Spec(SpecSection):
     """What was asked of a fit: everything chosen, nothing learnt.
 
-    >>> Spec.of(hidden_sizes=(64, 32), dropout=0.1).training.dropout
+    >>> Spec.from_hyperparameters(hidden_sizes=(64, 32), dropout=0.1).training.dropout
     0.1
     """
 
@@ -36,7 +36,7 @@ class Spec(Section):
     space: dict[str, Dimension] = {}  # hyperparameters that are searched, and the values they may take
 
     @property
-    def searches(self) -> bool:
+    def has_search(self) -> bool:
         """Whether hyperparameters are searched, instead of one fit."""
         return bool(self.space) or self.search.trials is not None or self.search.minutes is not None
 
@@ -44,33 +44,37 @@ class Spec(Section):
         """What one fit is asked for."""
         return self.model_copy(update={"search": SearchSpec(), "space": {}})
 
-    def searching(self, space: Mapping[str, Any]) -> Spec:
+    def with_search_space(self, space: Mapping[str, Any]) -> Spec:
         """This spec with a space to search: dimensions, or fixed values, by hyperparameter.
 
         >>> from rosenblatt.spec.dimensions import log_uniform
-        >>> str(Spec().searching({"learning_rate": log_uniform(1e-4, 1e-1)}).space["learning_rate"])
+        >>> str(Spec().with_search_space({"learning_rate": log_uniform(1e-4, 1e-1)}).space["learning_rate"])
         'from 0.0001 to 0.1, by its logarithm'
 
         Raises SpecError for an unknown hyperparameter, values out of its limits, and conditions that never hold.
         """
-        found = {name: dimension_of(name, written) for name, written in space.items()}
-        for name in found:
-            if name not in HYPERPARAMETERS | SHAPE or (name in HYPERPARAMETERS and section_of(name) == "search"):
-                known = [*SHAPE, *(h.name for h in HYPERPARAMETERS.values() if h.section != "search")]
-                raise SpecError(f"There is no hyperparameter {name!r} to search.{nearest(name, known)}")
-        if "hidden_sizes" in found and {LAYERS, WIDTH} & found.keys():
-            raise SpecError(f"A space has either hidden_sizes or {LAYERS} and {WIDTH}, but this one has both.")
-        fixed = {name: space[name] for name, dimension in found.items() if dimension is None}
-        for name in SHAPE:
+        parsed = {name: parse_dimension(name, value) for name, value in space.items()}
+        for name in parsed:
+            if name not in HYPERPARAMETERS | SHAPE_DIMENSIONS or (
+                name in HYPERPARAMETERS and find_section(name) == "search"
+            ):
+                names = [*SHAPE_DIMENSIONS, *(h.name for h in HYPERPARAMETERS.values() if h.section != "search")]
+                raise SpecError(f"There is no hyperparameter {name!r} to search.{did_you_mean(name, names)}")
+        if "hidden_sizes" in parsed and {HIDDEN_LAYERS, HIDDEN_WIDTH} & parsed.keys():
+            raise SpecError(
+                f"A space has either hidden_sizes or {HIDDEN_LAYERS} and {HIDDEN_WIDTH}, but this one has both."
+            )
+        fixed = {name: space[name] for name, dimension in parsed.items() if dimension is None}
+        for name in SHAPE_DIMENSIONS:
             if name in fixed:
                 raise SpecError(
                     f"{name} must be {{ choice = [...] }} or {{ integer = [...] }}; fix hidden_sizes instead."
                 )
-        dimensions = {name: dimension for name, dimension in found.items() if dimension is not None}
+        dimensions = {name: dimension for name, dimension in parsed.items() if dimension is not None}
         return self.replace(**fixed).model_copy(update={"space": dimensions})
 
     @classmethod
-    def of(cls, **hyperparameters: Any) -> Spec:
+    def from_hyperparameters(cls, **hyperparameters: Any) -> Spec:
         """A spec from hyperparameters by name, whatever section they are in.
 
         Raises:
@@ -79,10 +83,10 @@ class Spec(Section):
         return cls().replace(**hyperparameters)
 
     def replace(self, **hyperparameters: Any) -> Spec:
-        """This spec with some hyperparameters changed. Raises SpecError as `of` does."""
+        """This spec with some hyperparameters changed. Raises SpecError as `from_hyperparameters` does."""
         sections = self.model_dump(exclude={"space"})
         for name, value in hyperparameters.items():
-            sections[section_of(name)][name] = value
+            sections[find_section(name)][name] = value
         return _validated(sections).model_copy(update={"space": self.space})
 
     @classmethod
@@ -95,17 +99,17 @@ class Spec(Section):
         for section, values in sections.items():
             if section not in cls.model_fields:
                 if section in HYPERPARAMETERS:
-                    raise SpecError(f"{section} stands outside any section; it belongs in [{section_of(section)}].")
-                known, hint = ", ".join(cls.model_fields), nearest(section, cls.model_fields)
-                raise SpecError(f"There is no section [{section}]; a config has the sections {known}.{hint}")
+                    raise SpecError(f"{section} stands outside any section; it belongs in [{find_section(section)}].")
+                section_names, hint = ", ".join(cls.model_fields), did_you_mean(section, cls.model_fields)
+                raise SpecError(f"There is no section [{section}]; a config has the sections {section_names}.{hint}")
             if not isinstance(values, Mapping):
                 raise SpecError(
                     f"{section} must be a section of hyperparameters, but is {values!r}. Write [{section}]."
                 )
             for name in values:
-                if section_of(name) != section:
-                    raise SpecError(f"{name} stands in section [{section}], but belongs in [{section_of(name)}].")
-        return _validated(sections).searching(space)
+                if find_section(name) != section:
+                    raise SpecError(f"{name} stands in section [{section}], but belongs in [{find_section(name)}].")
+        return _validated(sections).with_search_space(space)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Spec:
@@ -133,52 +137,56 @@ class Spec(Section):
 
     def __getitem__(self, name: str) -> Any:
         """The value of a hyperparameter, whatever section it is in."""
-        return getattr(getattr(self, section_of(name)), name)
+        return getattr(getattr(self, find_section(name)), name)
 
 
 def _validated(sections: Mapping[str, Mapping[str, Any]]) -> Spec:
     try:
-        return Spec.model_validate(_plain(sections))
+        return Spec.model_validate(to_builtin(sections))
     except ValidationError as error:
         first = error.errors()[0]
-        if isinstance(refusal := first.get("ctx", {}).get("error"), SpecError):
-            raise refusal from None
-        section, name, *inside = first["loc"]
-        known = HYPERPARAMETERS[str(name)]
-        value = _plain(sections)[str(section)][str(name)]
-        raise SpecError(_complaint(known, value, inside)) from None
+        if isinstance(spec_error := first.get("ctx", {}).get("error"), SpecError):
+            raise spec_error from None
+        section, name, *path = first["loc"]
+        hyperparameter = HYPERPARAMETERS[str(name)]
+        value = to_builtin(sections)[str(section)][str(name)]
+        raise SpecError(_error_message(hyperparameter, value, path)) from None
 
 
-def _complaint(known: Hyperparameter, value: Any, inside: list[Any]) -> str:
+def _error_message(hyperparameter: Hyperparameter, value: Any, path: list[Any]) -> str:
     """What was expected, what came, what to do."""
-    items = split(value) if isinstance(known.default, tuple) or known.name == "hidden_sizes" else value
-    position = next((step for step in inside if isinstance(step, int)), None)
-    came = f"it is {value!r}"
+    items = (
+        parse_list(value)
+        if isinstance(hyperparameter.default, tuple) or hyperparameter.name == "hidden_sizes"
+        else value
+    )
+    position = next((part for part in path if isinstance(part, int)), None)
+    actual = f"it is {value!r}"
     if isinstance(items, list | tuple) and position is not None and position < len(items):
         value = items[position]
-        came = f"it is {value!r}" if len(items) == 1 else f"item {position + 1} is {value!r}"
-    default = "" if known.default is None else f" The default is {in_words(known.default)}."
-    hint = nearest(str(value), known.choices) or default
-    return f"{known.name} must be {known.expected}, but {came}.{hint}"
+        actual = f"it is {value!r}" if len(items) == 1 else f"item {position + 1} is {value!r}"
+    default = "" if hyperparameter.default is None else f" The default is {format_value(hyperparameter.default)}."
+    hint = did_you_mean(str(value), hyperparameter.choices) or default
+    return f"{hyperparameter.name} must be {hyperparameter.expected}, but {actual}.{hint}"
 
 
-def idle(spec: Spec) -> str:
+def unused_hyperparameter_error(spec: Spec) -> str:
     """What is wrong with a spec that sets what means nothing beside the rest of it; nothing where all is well."""
-    for known in HYPERPARAMETERS.values():
-        for name, values in known.only.items():
-            if spec[known.name] != known.default and str(spec[name]) not in values:
-                needed = " or ".join(values).replace("True", "true")
+    for hyperparameter in HYPERPARAMETERS.values():
+        for name, values in hyperparameter.requires.items():
+            if spec[hyperparameter.name] != hyperparameter.default and str(spec[name]) not in values:
+                required = " or ".join(values).replace("True", "true")
                 return (
-                    f"{known.name} means something only with {name} {needed}, but {name} is {in_words(spec[name])}. "
-                    f"Leave {known.name} out, or change {name}."
+                    f"{hyperparameter.name} means something only with {name} {required}, but {name} is "
+                    f"{format_value(spec[name])}. Leave {hyperparameter.name} out, or change {name}."
                 )
     return ""
 
 
-def _plain(value: Any) -> Any:
+def to_builtin(value: Any) -> Any:
     """`value` with NumPy's numbers and arrays as Python's."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: to_builtin(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [to_builtin(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value

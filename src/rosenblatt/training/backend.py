@@ -1,7 +1,7 @@
-"""In: a member, or a trained network, and rows. Out: what trains it for an epoch, and what it says of rows.
+"""Trainer and predictions of one network, by its kind.
 
 This is where a network's kind chooses the compiled code: multilayer perceptrons, perceptrons on dense or sparse rows,
-perceptrons that vote, perceptrons that go by likeness.
+voted perceptrons, kernel perceptrons; or PyTorch.
 """
 
 from __future__ import annotations
@@ -11,161 +11,163 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from rosenblatt.networks.deep import Deep
-from rosenblatt.networks.dense import Architecture
+from rosenblatt.networks.deep import DeepArchitecture
+from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.training.compiled import kernel_perceptron, mlp, perceptron
-from rosenblatt.training.compiled.dispatch import kernels_of, shape_of, start_step_compiler, with_step
-from rosenblatt.training.compiled.early_stopping import train_watched
+from rosenblatt.training.compiled.dispatch import compile_kernels, compiled_layout, start_step_compiler, with_train_step
+from rosenblatt.training.compiled.early_stopping import train_with_validation
 from rosenblatt.training.compiled.losses import LINKS, predict_from_sums
 from rosenblatt.training.compiled.matmul import multiply
 from rosenblatt.training.compiled.mlp import Kernels
-from rosenblatt.training.compiled.perceptron import STILL
+from rosenblatt.training.compiled.perceptron import CONVERGED
 from rosenblatt.training.member import Member
-from rosenblatt.training.rows import MediaRows, Rows, SparseRows, Table
-from rosenblatt.training.schedules import factors
-from rosenblatt.training.state import Recipe
+from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
+from rosenblatt.training.schedules import schedule_factors
+from rosenblatt.training.state import TrainingConfig
 from rosenblatt.training.validation import mean_loss
 
 
-class Engine(NamedTuple):
+class MemberTrainer(NamedTuple):
     """What trains a member on a table."""
 
-    learn: Callable[[np.ndarray, np.ndarray], int]
+    train_epochs: Callable[[np.ndarray, np.ndarray], int]
     """Train for as many epochs as there is room for their losses (epochs,), until the flag to stop (1,) is set or the
     loss is no number any more; returns how many were finished."""
     validate: Callable[[], tuple[np.ndarray, float]]
     """The member's outputs (n, K) and mean loss on its validation rows."""
-    watched: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], int] | None
-    """Train and validate by the loss, as `train_watched`: losses, scores, best, marks, stop; None where that has to be
-    done epoch by epoch."""
+    train_epochs_with_validation: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], int] | None
+    """Train and validate by the loss, as `train_with_validation`: losses, scores, best, best_record, stop; None
+    where that has to be done epoch by epoch."""
     converged: Callable[[], bool]
     """Whether more epochs would change nothing: in the last one a perceptron learnt from no row."""
 
 
-def engine_of(member: Member, table: Table) -> Engine:
+def make_trainer(member: Member, table: Rows) -> MemberTrainer:
     """What trains this member on this table."""
     t, weight = table.t[member.validation], table.weight[member.validation]
-    watched = None
-    if isinstance(member.architecture, Deep):
-        from rosenblatt.training.torch.engine import learner
+    train_validated = None
+    if isinstance(member.architecture, DeepArchitecture):
+        from rosenblatt.training.torch.engine import make_trainer
 
-        learn = learner(member, cast("MediaRows", table))
+        train_epochs = make_trainer(member, cast("MediaRows", table))
     elif member.architecture.kind == "perceptron":
-        learn = _perceptron_epoch(member, table)
+        train_epochs = _make_perceptron_trainer(member, table)
     else:
-        learn, watched = _mlp_epochs(member, table, t, weight)
+        train_epochs, train_validated = _make_mlp_trainer(member, table, t, weight)
 
     def validate() -> tuple[np.ndarray, float]:
-        found = sums_of(member.architecture, member.loss, member.current, table, member.validation)
-        loss = mean_loss(member, found, t, weight)
-        predict_from_sums(LINKS.get(member.loss, 0), found.reshape(-1, found.shape[-1]))
-        return found, loss
+        outputs = logits(member.architecture, member.loss, member.inference_parameters, table, member.validation)
+        loss = mean_loss(member, outputs, t, weight)
+        predict_from_sums(LINKS.get(member.loss, 0), outputs.reshape(-1, outputs.shape[-1]))
+        return outputs, loss
 
     def converged() -> bool:
-        return member.architecture.kind == "perceptron" and bool(member.state.step[STILL])
+        return member.architecture.kind == "perceptron" and bool(member.state.step[CONVERGED])
 
-    return Engine(learn, validate, watched if member.validation.size else None, converged)
+    return MemberTrainer(train_epochs, validate, train_validated if member.validation.size else None, converged)
 
 
-def _mlp_epochs(member: Member, table: Table, t: np.ndarray, weight: np.ndarray) -> tuple[Any, Any]:
+def _make_mlp_trainer(member: Member, table: Rows, t: np.ndarray, weight: np.ndarray) -> tuple[Any, Any]:
     """What trains, and what trains and validates on rows with targets t and weights."""
-    spec, shape = member.spec, shape_of(member.architecture, member.loss)
-    architecture, recipe = cast("Architecture", member.architecture), cast("Recipe", member.recipe)
+    spec, layout = member.spec, compiled_layout(member.architecture, member.loss)
+    architecture, config = cast("DenseArchitecture", member.architecture), cast("TrainingConfig", member.config)
     optimizer, dtype = spec.training.optimizer, table.weight.dtype.name
-    kernels = kernels_of(architecture.activation, architecture.normalization, member.loss, optimizer, dtype)
+    kernels = compile_kernels(architecture.activation, architecture.normalization, member.loss, optimizer, dtype)
     if start_step_compiler(dtype):
         _compile_loop(member, table, t, weight, kernels)
-    kernels = with_step(kernels, shape, recipe, member.state, cast("Rows", table))
-    batches = -(-member.state.order.size // recipe.batch_size)
+    kernels = with_train_step(kernels, layout, config, member.state, cast("DenseRows", table))
+    batches = -(-member.state.order.size // config.batch_size)
 
     def rates(epochs: int) -> np.ndarray:
-        done = len(member.history)
-        steps = np.arange(done * batches, (done + epochs) * batches)
+        n_trained = len(member.history)
+        steps = np.arange(n_trained * batches, (n_trained + epochs) * batches)
         scores = [-record.loss if np.isnan(record.score) else record.score for record in member.history]
-        return factors(spec.training, steps, batches * spec["epochs"], scores)
+        return schedule_factors(spec.training, steps, batches * spec["epochs"], scores)
 
-    def learn(losses: np.ndarray, stop: np.ndarray) -> int:
-        return mlp.train(shape, kernels, recipe, member.state, table, rates(losses.size), losses, stop)
+    def train_epochs(losses: np.ndarray, stop: np.ndarray) -> int:
+        return mlp.train(layout, kernels, config, member.state, table, rates(losses.size), losses, stop)
 
-    def watched(losses: np.ndarray, scores: np.ndarray, best: np.ndarray, marks: np.ndarray, stop: np.ndarray) -> int:
-        before, patience = len(member.history), spec["patience"]
-        return train_watched(
-            shape, kernels, recipe, member.state, table, rates(losses.size), losses, scores, member.validation, t,
-            weight, best, marks, before, patience, stop,
+    def train_validated(
+        losses: np.ndarray, scores: np.ndarray, best: np.ndarray, best_record: np.ndarray, stop: np.ndarray
+    ) -> int:
+        n_trained, patience = len(member.history), spec["patience"]
+        return train_with_validation(
+            layout, kernels, config, member.state, table, rates(losses.size), losses, scores, member.validation, t,
+            weight, best, best_record, n_trained, patience, stop,
         )  # fmt: skip
 
-    return learn, None if spec.training.schedule == "plateau" else watched
+    return train_epochs, None if spec.training.schedule == "plateau" else train_validated
 
 
-def _compile_loop(member: Member, table: Table, t: np.ndarray, weight: np.ndarray, kernels: Kernels) -> None:
+def _compile_loop(member: Member, table: Rows, t: np.ndarray, weight: np.ndarray, kernels: Kernels) -> None:
     """Compile the loop around the step, by a call for no epochs, while another process compiles the step."""
-    shape, none, flag = shape_of(member.architecture, member.loss), np.empty(0), np.zeros(1, np.uint8)
-    factors, best, marks = np.empty((0, 3)), np.empty_like(member.state.theta), np.zeros(3)
-    train_watched(
-        shape, kernels, member.recipe, member.state, table, factors, none, none, member.validation, t, weight, best,
-        marks, 0, 0, flag,
+    layout, empty, stop = compiled_layout(member.architecture, member.loss), np.empty(0), np.zeros(1, np.uint8)
+    factors, best, best_record = np.empty((0, 3)), np.empty_like(member.state.theta), np.zeros(3)
+    train_with_validation(
+        layout, kernels, member.config, member.state, table, factors, empty, empty, member.validation, t, weight, best,
+        best_record, 0, 0, stop,
     )  # fmt: skip
 
 
-def _perceptron_epoch(member: Member, table: Table) -> Callable[[np.ndarray, np.ndarray], int]:
-    rule, architecture = member.recipe, cast("Architecture", member.architecture)
+def _make_perceptron_trainer(member: Member, table: Rows) -> Callable[[np.ndarray, np.ndarray], int]:
+    rule, architecture = member.config, cast("DenseArchitecture", member.architecture)
     if architecture.activation in kernel_perceptron.KERNELS:
         kernel = kernel_perceptron.KERNELS[architecture.activation]
-        return lambda losses, stop: kernel_perceptron.learn_rows(
+        return lambda losses, stop: kernel_perceptron.train_kernel(
             rule, kernel, architecture.gamma, architecture.degree, member.state, table, losses, stop
         )
-    learn = perceptron.learn_votes if len(architecture.sizes) == 3 else perceptron.learn_units
-    return lambda losses, stop: learn(rule, member.state, table, losses, stop)
+    train_epochs = perceptron.train_voted if len(architecture.sizes) == 3 else perceptron.train_linear
+    return lambda losses, stop: train_epochs(rule, member.state, table, losses, stop)
 
 
-def sums_of(
-    architecture: Architecture | Deep, loss: str, theta: np.ndarray, table: Table, index: np.ndarray
+def logits(
+    architecture: DenseArchitecture | DeepArchitecture, loss: str, theta: np.ndarray, table: Rows, index: np.ndarray
 ) -> np.ndarray:
     """The last weighted sums (len(index), K) of a network for rows `index` of a table, or (len(index), T, K) for steps.
 
     A row's sums are the same to the last bit, whatever rows stand beside it; those of convolutional and recurrent
     networks but for rounding.
     """
-    if isinstance(architecture, Deep):
+    if isinstance(architecture, DeepArchitecture):
         from rosenblatt.training.torch import engine
 
-        return engine.sums_of(architecture, theta, cast("MediaRows", table), index)
+        return engine.logits(architecture, theta, cast("MediaRows", table), index)
     out = np.empty((index.size, architecture.sizes[-1]), theta.dtype)
     if architecture.activation in kernel_perceptron.KERNELS:
         kernel = kernel_perceptron.KERNELS[architecture.activation]
         n_in, units = architecture.sizes[0], architecture.sizes[-1]
-        kernel_perceptron.say(
-            kernel, architecture.gamma, architecture.degree, n_in, units, theta, cast("Rows", table).x, index, out
+        kernel_perceptron.predict(
+            kernel, architecture.gamma, architecture.degree, n_in, units, theta, cast("DenseRows", table).x, index, out
         )
     elif isinstance(table, SparseRows):
-        _sums_of_sparse(architecture, theta, table, index, out)
+        _sparse_logits(architecture, theta, table, index, out)
     else:
-        kernels = kernels_of(architecture.activation, architecture.normalization, dtype=theta.dtype.name)
-        mlp.predict(shape_of(architecture, loss), kernels, theta, table.x, index, out)
+        kernels = compile_kernels(architecture.activation, architecture.normalization, dtype=theta.dtype.name)
+        mlp.predict(compiled_layout(architecture, loss), kernels, theta, table.x, index, out)
     return out
 
 
-def _sums_of_sparse(
-    architecture: Architecture, theta: np.ndarray, table: SparseRows, index: np.ndarray, out: np.ndarray
+def _sparse_logits(
+    architecture: DenseArchitecture, theta: np.ndarray, table: SparseRows, index: np.ndarray, out: np.ndarray
 ) -> None:
     """Those of a perceptron; of one that votes, first the answers of its states."""
     if len(architecture.sizes) == 2:
-        perceptron.sums_of_rows(table, index, theta, out)
+        perceptron.write_logits(table, index, theta, out)
         return
     n_in, states, _ = architecture.sizes
-    (_, _), (votes, zero) = architecture.layers(theta)
-    for first in range(0, index.size, mlp.BLOCK):
-        some = index[first : first + mlp.BLOCK]
-        hidden = np.empty((some.size, states), theta.dtype)
-        perceptron.sums_of_rows(table, some, theta[: (n_in + 1) * states], hidden)
-        answers = (hidden > 0).astype(theta.dtype)
-        out[first : first + some.size] = multiply(answers, np.ascontiguousarray(votes)) + zero
+    (_, _), (vote_weights, vote_biases) = architecture.layers(theta)
+    for start in range(0, index.size, mlp.BLOCK):
+        block = index[start : start + mlp.BLOCK]
+        hidden = np.empty((block.size, states), theta.dtype)
+        perceptron.write_logits(table, block, theta[: (n_in + 1) * states], hidden)
+        votes = (hidden > 0).astype(theta.dtype)
+        out[start : start + block.size] = multiply(votes, np.ascontiguousarray(vote_weights)) + vote_biases
 
 
-def outputs(
-    architecture: Architecture | Deep, loss: str, theta: np.ndarray, table: Table, index: np.ndarray
+def predict(
+    architecture: DenseArchitecture | DeepArchitecture, loss: str, theta: np.ndarray, table: Rows, index: np.ndarray
 ) -> np.ndarray:
     """What a network predicts of rows of a table, (len(index), K): probabilities, means or sums, as its loss has it."""
-    out = sums_of(architecture, loss, theta, table, index)
+    out = logits(architecture, loss, theta, table, index)
     predict_from_sums(LINKS.get(loss, 0), out.reshape(-1, out.shape[-1]))
     return out

@@ -1,4 +1,4 @@
-"""In: an architecture, its hyperparameters, a random generator, some rows. Out: its first parameters.
+"""Initial parameters of networks.
 
 To add an initializer: a line in `WEIGHTS` or `BIASES`, and its name in the spec.
 """
@@ -9,9 +9,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rosenblatt.networks.deep import Deep
-from rosenblatt.networks.dense import Architecture
-from rosenblatt.networks.layers import GATES, Colors, Conv, Embed, LayerNorm, Norm, Recurrent, flat, parameters_of
+from rosenblatt.networks.deep import DeepArchitecture
+from rosenblatt.networks.dense import DenseArchitecture
+from rosenblatt.networks.layers import (
+    GATES,
+    Conv,
+    Embedding,
+    LayerNorm,
+    Norm,
+    PerChannelMLP,
+    Recurrent,
+    iter_parameter_layers,
+    parameter_shapes,
+)
 from rosenblatt.spec.network import NetworkSpec
 from rosenblatt.training.compiled.activations import ACTIVATIONS
 
@@ -19,7 +29,7 @@ Rng = np.random.Generator
 Draw = Callable[[int, int, float, Rng], np.ndarray]
 
 KINK_ROWS = 5  # rows whose mean puts a unit's kink among the data
-SMALL = 0.05  # scale of constant, uniform and normal weights: small enough for any width
+DEFAULT_WEIGHT_SCALE = 0.05  # scale of constant, uniform and normal weights: small enough for any width
 
 
 def _normal(variance: Callable[[int, int], float]) -> Draw:
@@ -82,7 +92,7 @@ BIASES: dict[str, Draw] = {
 }
 
 
-def first_parameters(architecture: Architecture, network: NetworkSpec, rng: Rng, x: np.ndarray) -> np.ndarray:
+def initialize(architecture: DenseArchitecture, network: NetworkSpec, rng: Rng, x: np.ndarray) -> np.ndarray:
     """Draw all parameters, (n_parameters,) float32; those of a perceptron are 0, as in Rosenblatt's.
 
     x (n, F) are rows for the initializers that depend on the data: weights are then such that each weighted sum has
@@ -92,62 +102,62 @@ def first_parameters(architecture: Architecture, network: NetworkSpec, rng: Rng,
     theta = np.zeros(architecture.n_parameters, np.float32)
     if architecture.kind == "perceptron":
         return theta
-    named = architecture.named(theta)
-    for (_, name), value in named.items():
+    parameters = architecture.parameters_by_name(theta)
+    for (_, name), value in parameters.items():
         value[:] = 1 if name in {"scale", "gain", "variance", "blend"} else 0
     scale = 1.0 if network.weight_scale == "auto" else network.weight_scale
     if network.weight_scale == "auto" and network.initializer in {"constant", "uniform", "normal"}:
-        scale = SMALL
-    looks = "data_dependent" in {network.initializer, network.bias_initializer}
-    a = x.astype(np.float64) if looks else None
+        scale = DEFAULT_WEIGHT_SCALE
+    is_data_dependent = "data_dependent" in {network.initializer, network.bias_initializer}
+    a = x.astype(np.float64) if is_data_dependent else None
     for l, (W, b) in enumerate(architecture.layers(theta)):
         n_in, n_out = W.shape
         W[:] = WEIGHTS[network.initializer](n_in, n_out, scale, rng)
         b[:] = BIASES[network.bias_initializer](n_in, n_out, network.bias_scale, rng)
         if a is not None and len(a):
-            a = _look(architecture, network, rng, a, W, b, scale, l)
+            a = _fit_to_data(architecture, network, rng, a, W, b, scale, l)
     return theta
 
 
-def first_deep_parameters(architecture: Deep, network: NetworkSpec, rng: Rng) -> np.ndarray:
+def initialize_deep(architecture: DeepArchitecture, network: NetworkSpec, rng: Rng) -> np.ndarray:
     """Draw all parameters of towers and head, (n_parameters,) float32.
 
     Weights by the initializer that is asked for, with the inputs and outputs of a unit as it has them; what goes from a
     step to the next orthogonal (Saxe et al. 2014); gates that let a memory last open at first (Jozefowicz et al. 2015).
     """
     theta = np.zeros(architecture.n_parameters, np.float32)
-    named = architecture.named(theta)
+    parameters = architecture.parameters_by_name(theta)
     scale = 1.0 if network.weight_scale == "auto" else network.weight_scale
     if network.weight_scale == "auto" and network.initializer in {"constant", "uniform", "normal"}:
-        scale = SMALL
-    for layer, one in enumerate(one for tower in architecture.towers for one in flat(tower)):
-        known = {name: named[layer, name] for name, _ in parameters_of(one)}
-        if isinstance(one, Embed):
-            known["weight"][:] = rng.normal(size=known["weight"].shape)
-        elif isinstance(one, Norm | LayerNorm):
-            for name in known.keys() & {"gain", "variance"}:
-                known[name][:] = 1
-        elif isinstance(one, Recurrent):
-            for gate in range(GATES[one.cell]):
-                rows = slice(gate * one.units, (gate + 1) * one.units)
-                known["weight"][rows] = _glorot_uniform(one.n_in, one.units, scale, rng).T
-                known["recurrent_weight"][rows] = _orthogonal(one.units, one.units, 1.0, rng)
-            if one.cell == "lstm":
-                known["bias"][one.units : 2 * one.units] = 1
-        elif isinstance(one, Colors):
-            for c in range(one.channels):
-                known["weight"][c] = WEIGHTS[network.initializer](one.sizes[0], one.sizes[1], scale, rng)
-        elif isinstance(one, Conv):
-            W = known["weight"]
+        scale = DEFAULT_WEIGHT_SCALE
+    for layer, module in enumerate(module for tower in architecture.towers for module in iter_parameter_layers(tower)):
+        values = {name: parameters[layer, name] for name, _ in parameter_shapes(module)}
+        if isinstance(module, Embedding):
+            values["weight"][:] = rng.normal(size=values["weight"].shape)
+        elif isinstance(module, Norm | LayerNorm):
+            for name in values.keys() & {"gain", "variance"}:
+                values[name][:] = 1
+        elif isinstance(module, Recurrent):
+            for gate in range(GATES[module.cell]):
+                rows = slice(gate * module.units, (gate + 1) * module.units)
+                values["weight"][rows] = _glorot_uniform(module.n_in, module.units, scale, rng).T
+                values["recurrent_weight"][rows] = _orthogonal(module.units, module.units, 1.0, rng)
+            if module.cell == "lstm":
+                values["bias"][module.units : 2 * module.units] = 1
+        elif isinstance(module, PerChannelMLP):
+            for c in range(module.channels):
+                values["weight"][c] = WEIGHTS[network.initializer](module.sizes[0], module.sizes[1], scale, rng)
+        elif isinstance(module, Conv):
+            W = values["weight"]
             n_in = W[0].size
-            W[:] = WEIGHTS[network.initializer](n_in, one.n_out, scale, rng).T.reshape(W.shape)
+            W[:] = WEIGHTS[network.initializer](n_in, module.n_out, scale, rng).T.reshape(W.shape)
     head = architecture.head
-    theta[-head.n_parameters :] = first_parameters(head, network, rng, np.empty((0, head.sizes[0])))
+    theta[-head.n_parameters :] = initialize(head, network, rng, np.empty((0, head.sizes[0])))
     return theta
 
 
-def _look(
-    architecture: Architecture,
+def _fit_to_data(
+    architecture: DenseArchitecture,
     network: NetworkSpec,
     rng: Rng,
     a: np.ndarray,
@@ -159,15 +169,15 @@ def _look(
     """Fit W and b of layer l to what enters it, a (n, in); what leaves it, (n, out)."""
     z = a @ W
     if network.initializer == "data_dependent":
-        spread = z.std(axis=0)
-        factor = np.where(spread > 0, scale / np.where(spread > 0, spread, 1), 1)
+        std = z.std(axis=0)
+        factor = np.where(std > 0, scale / np.where(std > 0, std, 1), 1)
         W *= factor
         z *= factor
     if network.bias_initializer == "data_dependent":
         for k in range(b.size):
-            some = rng.integers(len(a), size=KINK_ROWS)
-            shares = rng.exponential(size=KINK_ROWS)
-            b[k] = -network.bias_scale * (shares / shares.sum()) @ z[some, k]
+            sample = rng.integers(len(a), size=KINK_ROWS)
+            weights = rng.exponential(size=KINK_ROWS)
+            b[k] = -network.bias_scale * (weights / weights.sum()) @ z[sample, k]
     z += b
     if l == len(architecture.sizes) - 2:
         return z

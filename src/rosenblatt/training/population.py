@@ -1,4 +1,4 @@
-"""In: members, and the rows they learn from. Out: a record of every epoch of every member; the members are trained.
+"""Training of a population of members: in worker threads on a CPU, or in stacks on a device.
 
 One plain thread a core takes the next work, a member and some epochs, which it trains in calls that hold no lock,
 scored on its validation rows after each epoch. Members may differ in everything; what becomes of one depends on nothing
@@ -14,174 +14,190 @@ from typing import cast
 
 import numpy as np
 
-from rosenblatt.training.backend import Engine, engine_of
+from rosenblatt.training.backend import MemberTrainer, make_trainer
 from rosenblatt.training.compiled.dispatch import start_step_compiler
-from rosenblatt.training.compiled.early_stopping import BEST_EPOCH, BEST_SCORE, FAILED, PARAMETERS
-from rosenblatt.training.member import Member, Record
-from rosenblatt.training.rows import MediaRows, Rows, Table
-from rosenblatt.training.workers import Crew, Work, cores
+from rosenblatt.training.compiled.early_stopping import BEST_EPOCH, BEST_SCORE, FAILURE, PARAMETERS
+from rosenblatt.training.member import EpochRecord, Member
+from rosenblatt.training.rows import DenseRows, MediaRows, Rows
+from rosenblatt.training.workers import Work, WorkerPool, cores
 
-GLANCE = 0.05  # seconds after which a member reports, where nothing is to be done between its epochs
+REPORT_INTERVAL_S = 0.05  # seconds after which a member reports, where nothing is to be done between its epochs
 
-Score = Callable[[np.ndarray, np.ndarray], float]
+EpochScorer = Callable[[np.ndarray, np.ndarray], float]
 """From a member's outputs (n, K) for some rows, and their numbers (n,), to a score; higher is better."""
 
 
 def train(
-    members: Sequence[Member], rows: Table, score: Score | None = None, threads: int | None = None
-) -> Generator[Record, None, None]:
+    members: Sequence[Member], rows: Rows, scorer: EpochScorer | None = None, threads: int | None = None
+) -> Generator[EpochRecord, None, None]:
     """Train all members; yield a record for each epoch, as it ends.
 
     Whoever stops iterating, or is interrupted meanwhile, stops the training within a batch: what the members had learnt
     by then is in them. Without `score`, the best epoch is that of the lowest validation loss.
     """
     if members[0].spec.training.device != "cpu":
-        yield from _train_on_device(members, rows, score)
+        yield from _train_on_device(members, rows, scorer)
         return
     if any(member.spec.network.kind == "mlp" for member in members):
         start_step_compiler(rows.weight.dtype.name)
-    crew = Crew(min(threads or cores(), len(members)))
+    pool = WorkerPool(min(threads or cores(), len(members)))
 
     def work(index: int, member: Member) -> Work:
-        def do(stop: np.ndarray) -> None:
-            for record in advance(member, rows, score, stop):
-                crew.tell(record._replace(member=index))
+        def run(stop: np.ndarray) -> None:
+            for record in train_member(member, rows, scorer, stop):
+                pool.put(record._replace(member=index))
 
-        return do
+        return run
 
     try:
         for index, member in enumerate(members):
-            crew.give(work(index, member))
-        working = len(members)
-        while working:
+            pool.submit(work(index, member))
+        n_running = len(members)
+        while n_running:
             try:
-                record = crew.listen()
+                record = pool.get()
             except Empty:
                 continue
             if record is None:
-                working -= 1
+                n_running -= 1
             else:
                 yield record
     finally:
-        crew.close()
+        pool.close()
 
 
-def _train_on_device(members: Sequence[Member], rows: Table, score: Score | None) -> Generator[Record, None, None]:
+def _train_on_device(
+    members: Sequence[Member], rows: Rows, score: EpochScorer | None
+) -> Generator[EpochRecord, None, None]:
     """Train members of one shape as one, on the device they ask for; yields as `train` does."""
-    from rosenblatt.training.torch.lanes import by_shape, device_of, train_lanes
+    from rosenblatt.training.torch.lanes import find_device, group_by_stack_key, train_lanes
 
-    device, crew = device_of(members[0].spec.training.device), Crew(1)
-    number = {id(member): index for index, member in enumerate(members)}
+    device, pool = find_device(members[0].spec.training.device), WorkerPool(1)
+    indices = {id(member): index for index, member in enumerate(members)}
 
     def work(stop: np.ndarray) -> None:
-        for group in by_shape(members):
-            waiting = iter(group[1:])
+        for group in group_by_stack_key(members):
+            remaining = iter(group[1:])
 
-            def following(_: object, waiting: Iterator[Member] = waiting) -> Member | None:
-                return next(waiting, None)
+            def next_member(_: object, remaining: Iterator[Member] = remaining) -> Member | None:
+                return next(remaining, None)
 
-            def told(member: Member, loss: float, validated: tuple[np.ndarray, float] | None) -> bool:
-                record = noted(member, loss, validated, score)
+            def on_epoch_end(member: Member, loss: float, validation_result: tuple[np.ndarray, float] | None) -> bool:
+                record = record_epoch(member, loss, validation_result, score)
                 if record is not None:
-                    is_last = member.ended or record.epoch == member.epochs
-                    crew.tell(record._replace(member=number[id(member)], last=is_last))
-                return record is not None and not record.last and not member.ended and record.epoch < member.epochs
+                    is_last = member.finished or record.epoch == member.epochs
+                    pool.put(record._replace(member=indices[id(member)], last=is_last))
+                return record is not None and not record.last and not member.finished and record.epoch < member.epochs
 
-            table = cast("Rows | MediaRows", rows)
-            train_lanes(group[0], table, device, len(group), following, told, stop)
+            table = cast("DenseRows | MediaRows", rows)
+            train_lanes(group[0], table, device, len(group), next_member, on_epoch_end, stop)
 
     try:
-        crew.give(work)
+        pool.submit(work)
         while True:
             try:
-                record = crew.listen()
+                record = pool.get()
             except Empty:
                 continue
             if record is None:
                 return
             yield record
     finally:
-        crew.close()
+        pool.close()
 
 
-def noted(
-    member: Member, loss: float, validated: tuple[np.ndarray, float] | None, score: Score | None
-) -> Record | None:
+def record_epoch(
+    member: Member, loss: float, validation_result: tuple[np.ndarray, float] | None, score: EpochScorer | None
+) -> EpochRecord | None:
     """The record of an epoch that a member has learnt, its best epoch kept; None where it failed."""
     epoch = len(member.history) + 1
     if not np.isfinite(loss):
         member.fail(f"the training loss is {loss} in epoch {epoch}")
         return None
-    value = judge(member, epoch, lambda: validated or (np.empty(0), np.nan), score)
+    epoch_score = evaluate_epoch(member, epoch, lambda: validation_result or (np.empty(0), np.nan), score)
     if member.failure:
         return None
-    record = Record(0, epoch, loss, value)
+    record = EpochRecord(0, epoch, loss, epoch_score)
     member.history.append(record)
-    member.ended = member.validation.size > 0 and epoch - member.best_epoch >= member.spec["patience"]
+    member.finished = member.validation.size > 0 and epoch - member.best_epoch >= member.spec["patience"]
     return record
 
 
-def advance(
-    member: Member, rows: Table, score: Score | None, stop: np.ndarray, until: int | None = None
-) -> Iterator[Record]:
-    """Train one member until its epochs, or `until` of them, or its patience are used up, keeping the best epoch."""
-    engine = engine_of(member, rows)
-    until, some = member.epochs if until is None else min(until, member.epochs), 1
-    at_once = engine.watched if score is None else None
-    while len(member.history) < until and not member.ended:
-        before, started = len(member.history), time.perf_counter()
-        asked = min(some, until - before)
-        records = _watched(member, at_once, asked, stop) if at_once else _learnt(member, engine, asked, score, stop)
-        done = len(records)
+def train_member(
+    member: Member, rows: Rows, score: EpochScorer | None, stop: np.ndarray, target_epochs: int | None = None
+) -> Iterator[EpochRecord]:
+    """Train one member until its epochs, or `target_epochs`, or its patience are used up, keeping the best epoch."""
+    trainer = make_trainer(member, rows)
+    target_epochs, epochs_per_call = member.epochs if target_epochs is None else min(target_epochs, member.epochs), 1
+    train_validated = trainer.train_epochs_with_validation if score is None else None
+    while len(member.history) < target_epochs and not member.finished:
+        start_epoch, start_time = len(member.history), time.perf_counter()
+        n_epochs = min(epochs_per_call, target_epochs - start_epoch)
+        records = (
+            _train_epochs_with_validation(member, train_validated, n_epochs, stop)
+            if train_validated
+            else _train_epochs(member, trainer, n_epochs, score, stop)
+        )
+        n_completed_epochs = len(records)
         member.history += records
         for record in records:
-            is_last = member.ended and record is records[-1] and not member.failure
+            is_last = member.finished and record is records[-1] and not member.failure
             yield record._replace(last=record.epoch == member.epochs or is_last)
-        if done < asked:
+        if n_completed_epochs < n_epochs:
             return
-        if at_once or (member.validation.size == 0 and member.spec.training.schedule != "plateau"):
-            some = max(1, int(GLANCE / (time.perf_counter() - started) * done))
+        if train_validated or (member.validation.size == 0 and member.spec.training.schedule != "plateau"):
+            epochs_per_call = max(1, int(REPORT_INTERVAL_S / (time.perf_counter() - start_time) * n_completed_epochs))
 
 
-def _watched(member: Member, train: Callable[..., int], epochs: int, stop: np.ndarray) -> list[Record]:
+def _train_epochs_with_validation(
+    member: Member, train: Callable[..., int], epochs: int, stop: np.ndarray
+) -> list[EpochRecord]:
     """Some epochs of a multilayer perceptron whose score is its loss; fewer where it ended."""
-    before, losses, scores = len(member.history), np.zeros(epochs), np.zeros(epochs)
-    marks = np.array([member.best_score, member.best_epoch, 0.0])
-    best = member.best.copy() if member.trained else np.empty_like(member.state.theta)
-    done = train(losses, scores, best, marks, stop)
-    if marks[BEST_EPOCH] > member.best_epoch:
-        member.best, member.best_score, member.best_epoch = best, float(marks[BEST_SCORE]), int(marks[BEST_EPOCH])
-    if done < epochs and not stop[0] and not np.isfinite(losses[done]):
-        member.fail(f"the training loss is {losses[done]} in epoch {before + done + 1}")
-    elif marks[FAILED]:
-        what = "parameters" if marks[FAILED] == PARAMETERS else "predictions"
-        member.fail(f"{what} are not finite numbers after epoch {before + done}")
-        done -= 1
-    elif done and before + done - member.best_epoch >= member.spec["patience"]:
-        member.ended = True
-    return [Record(0, before + k + 1, float(losses[k]), float(scores[k])) for k in range(done)]
+    n_trained, losses, scores = len(member.history), np.zeros(epochs), np.zeros(epochs)
+    best_record = np.array([member.best_score, member.best_epoch, 0.0])
+    best = member.best.copy() if member.is_trained else np.empty_like(member.state.theta)
+    n_finished = train(losses, scores, best, best_record, stop)
+    if best_record[BEST_EPOCH] > member.best_epoch:
+        member.best, member.best_score, member.best_epoch = (
+            best,
+            float(best_record[BEST_SCORE]),
+            int(best_record[BEST_EPOCH]),
+        )
+    if n_finished < epochs and not stop[0] and not np.isfinite(losses[n_finished]):
+        member.fail(f"the training loss is {losses[n_finished]} in epoch {n_trained + n_finished + 1}")
+    elif best_record[FAILURE]:
+        kind = "parameters" if best_record[FAILURE] == PARAMETERS else "predictions"
+        member.fail(f"{kind} are not finite numbers after epoch {n_trained + n_finished}")
+        n_finished -= 1
+    elif n_finished and n_trained + n_finished - member.best_epoch >= member.spec["patience"]:
+        member.finished = True
+    return [EpochRecord(0, n_trained + k + 1, float(losses[k]), float(scores[k])) for k in range(n_finished)]
 
 
-def _learnt(member: Member, engine: Engine, epochs: int, score: Score | None, stop: np.ndarray) -> list[Record]:
+def _train_epochs(
+    member: Member, trainer: MemberTrainer, epochs: int, score: EpochScorer | None, stop: np.ndarray
+) -> list[EpochRecord]:
     """Some epochs of any member, scored after the last; fewer where it ended."""
-    before, losses = len(member.history), np.zeros(epochs)
-    done = engine.learn(losses, stop)
-    if done < epochs and not stop[0] and not np.isfinite(losses[done]):
-        member.fail(f"the training loss is {losses[done]} in epoch {before + done + 1}")
+    n_trained, losses = len(member.history), np.zeros(epochs)
+    n_finished = trainer.train_epochs(losses, stop)
+    if n_finished < epochs and not stop[0] and not np.isfinite(losses[n_finished]):
+        member.fail(f"the training loss is {losses[n_finished]} in epoch {n_trained + n_finished + 1}")
         return []
-    value = judge(member, before + done, engine.validate if done else None, score)
+    value = evaluate_epoch(member, n_trained + n_finished, trainer.validate if n_finished else None, score)
     if member.failure:
         return []
-    waited = member.validation.size > 0 and before + done - member.best_epoch >= member.spec["patience"]
-    member.ended = done == epochs and (engine.converged() or waited)
-    return [Record(0, before + k + 1, float(losses[k]), value) for k in range(done)]
+    out_of_patience = (
+        member.validation.size > 0 and n_trained + n_finished - member.best_epoch >= member.spec["patience"]
+    )
+    member.finished = n_finished == epochs and (trainer.converged() or out_of_patience)
+    return [EpochRecord(0, n_trained + k + 1, float(losses[k]), value) for k in range(n_finished)]
 
 
-def judge(
-    member: Member, epoch: int, validate: Callable[[], tuple[np.ndarray, float]] | None, score: Score | None
+def evaluate_epoch(
+    member: Member, epoch: int, validate: Callable[[], tuple[np.ndarray, float]] | None, score: EpochScorer | None
 ) -> float:
     """The score of a member after an epoch, NaN where it has none; its best epoch is kept, or why it failed."""
-    if not np.isfinite(member.current).all():
+    if not np.isfinite(member.inference_parameters).all():
         member.fail(f"parameters are not finite numbers after epoch {epoch}")
         return np.nan
     value = np.nan
@@ -191,9 +207,8 @@ def judge(
             member.fail(f"predictions are not finite numbers after epoch {epoch}")
             return np.nan
         value = -loss if score is None else score(outputs, member.validation)
-    if (
-        validate and not value < member.best_score
-    ):  # the latest of equals has learnt most; no score is no reason to stop
-        member.best, member.best_epoch = member.current.copy(), epoch
+    # the latest of equals has learnt most; no score is no reason to stop
+    if validate and not value < member.best_score:
+        member.best, member.best_epoch = member.inference_parameters.copy(), epoch
         member.best_score = member.best_score if np.isnan(value) else value
     return value

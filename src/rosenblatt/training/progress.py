@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.member import Record
+from rosenblatt.training.member import EpochRecord
 
 
 @contextmanager
-def training_progress(shown: bool) -> Iterator[Callable[[Spec, int], Callable[[Record], None]] | None]:
-    """What `learn` takes as `watch`; None where nothing is to be shown."""
-    if not shown:
+def training_progress(enabled: bool) -> Iterator[Callable[[Spec, int], Callable[[EpochRecord], None]] | None]:
+    """What `fit_model` takes as `watch`; None where nothing is to be shown."""
+    if not enabled:
         yield None
         return
     from rich.console import Console
@@ -22,21 +22,21 @@ def training_progress(shown: bool) -> Iterator[Callable[[Spec, int], Callable[[R
     columns = (TextColumn("training"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
 
-        def watch(spec: Spec, members: int) -> Callable[[Record], None]:
+        def watch(spec: Spec, members: int) -> Callable[[EpochRecord], None]:
             epochs = spec["epochs"]
             task = progress.add_task("", total=epochs * members, note="compiling the engine, once an installation")
-            scoring, best, done = spec.training.scoring, dict[int, float](), 0
+            scoring, best, n_finished = spec.training.scoring, dict[int, float](), 0
             sign = -1 if scoring == "loss" else 1
 
-            def told(record: Record) -> None:
-                nonlocal done
-                done += record.last
+            def update(record: EpochRecord) -> None:
+                nonlocal n_finished
+                n_finished += record.last
                 best[record.member] = max(best.get(record.member, record.score), record.score)
                 mean = sign * sum(best.values()) / len(best)
                 score = f"training loss {record.loss:.4g}" if math.isnan(mean) else f"validation {scoring} {mean:.4g}"
                 advance = epochs - record.epoch + 1 if record.last else 1
-                progress.update(task, advance=advance, note=f"{done} of {members} networks done, {score}")
+                progress.update(task, advance=advance, note=f"{n_finished} of {members} networks done, {score}")
 
-            return told
+            return update
 
         yield watch

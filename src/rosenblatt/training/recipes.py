@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from rosenblatt.errors import SpecError
-from rosenblatt.networks.deep import Deep
-from rosenblatt.networks.dense import Architecture
+from rosenblatt.networks.deep import DeepArchitecture
+from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.perceptron import CRAMMER_SINGER, KESLER, RULES, UNITS, Rule
-from rosenblatt.training.state import Recipe
+from rosenblatt.training.compiled.perceptron import CRAMMER_SINGER, KESLER, ONE_VS_REST, RULES, PerceptronConfig
+from rosenblatt.training.state import TrainingConfig
 
-FULL = 2**62  # rows of a batch that has room for all
-SCHEMES = {"kesler": KESLER, "crammer_singer": CRAMMER_SINGER, "one_vs_rest": UNITS}
+FULL_BATCH = 2**62  # rows of a batch that has room for all
+SCHEMES = {"kesler": KESLER, "crammer_singer": CRAMMER_SINGER, "one_vs_rest": ONE_VS_REST}
 
 
-def recipe_of(spec: Spec, architecture: Architecture | Deep, strata: np.ndarray) -> Recipe:
-    """How a member learns, from resolved hyperparameters; `strata` (S + 1,) as `Recipe` takes them."""
+def make_training_config(
+    spec: Spec, architecture: DenseArchitecture | DeepArchitecture, strata: np.ndarray
+) -> TrainingConfig:
+    """How a member learns, from resolved hyperparameters; `strata` (S + 1,) as `TrainingConfig` takes them."""
     training = spec.training
     parameters = {
         "focal": training.focal_gamma,
@@ -25,9 +27,9 @@ def recipe_of(spec: Spec, architecture: Architecture | Deep, strata: np.ndarray)
         "hinge": training.hinge_margin,
     }
     groups, rates = _groups(spec, architecture)
-    return Recipe(
-        batch_size=FULL if spec["batch_size"] == "full" else min(spec["batch_size"], FULL),
-        stratified=int(training.batches == "stratified"),
+    return TrainingConfig(
+        batch_size=FULL_BATCH if spec["batch_size"] == "full" else min(spec["batch_size"], FULL_BATCH),
+        stratified=int(training.batch_order == "stratified"),
         strata=strata,
         beta1=float(training.beta1),
         beta2=float(training.beta2),
@@ -38,41 +40,42 @@ def recipe_of(spec: Spec, architecture: Architecture | Deep, strata: np.ndarray)
         clip_norm=float(training.clip_norm),
         max_norm=float(training.max_norm),
         l1=float(training.l1),
-        averaging=float(training.averaging),
+        ema_decay=float(training.ema_decay),
         groups=groups,
         rates=rates,
     )
 
 
-def rule_of(spec: Spec, architecture: Architecture, loss: str) -> Rule:
+def make_perceptron_config(spec: Spec, architecture: DenseArchitecture, loss: str) -> PerceptronConfig:
     """How a perceptron learns, from resolved hyperparameters."""
-    scheme = UNITS if loss == "perceptron" else SCHEMES[spec.training.multiclass]
-    return Rule(
-        rule=RULES[spec.network.rule],
+    scheme = ONE_VS_REST if loss == "perceptron" else SCHEMES[spec.training.multiclass]
+    return PerceptronConfig(
+        rule=RULES[spec.network.perceptron_rule],
         scheme=scheme,
         n_in=architecture.sizes[0],
         units=architecture.sizes[-1],
         learning_rate=float(spec["learning_rate"]),
         margin=float(spec.training.margin),
         aggressiveness=float(spec.training.aggressiveness),
-        shuffled=int(spec.training.batches != "in_order"),
+        shuffled=int(spec.training.batch_order != "in_order"),
     )
 
 
-def _groups(spec: Spec, architecture: Architecture | Deep) -> tuple[np.ndarray, np.ndarray]:
+def _groups(spec: Spec, architecture: DenseArchitecture | DeepArchitecture) -> tuple[np.ndarray, np.ndarray]:
     """The parameters that learn alike, side by side as far as they can be; running statistics do not learn."""
     layers = architecture.n_layers
-    factors = spec.training.layer_rates
+    factors = spec.training.layer_lr_multipliers
     if len(factors) not in (1, layers):
         raise SpecError(
-            f"layer_rates holds {len(factors)} factors, but the network has {layers} layers. Give one for each, or one."
+            f"layer_lr_multipliers holds {len(factors)} factors, but the network has {layers} layers. "
+            "Give one for each, or one."
         )
     factors = factors * layers if len(factors) == 1 else factors
-    own = {
-        "bias": spec.training.bias_rate,
-        "recurrent_bias": spec.training.bias_rate,
-        "scale": spec.training.front_scale_rate,
-        "blend": spec.training.parametric_rate,
+    multipliers = {
+        "bias": spec.training.bias_lr_multiplier,
+        "recurrent_bias": spec.training.bias_lr_multiplier,
+        "scale": spec.training.scaling_layer_lr_multiplier,
+        "blend": spec.training.parametric_activation_lr_multiplier,
     }
     groups: list[list[int]] = []
     rates: list[list[float]] = []
@@ -80,11 +83,15 @@ def _groups(spec: Spec, architecture: Architecture | Deep) -> tuple[np.ndarray, 
         if part.name in {"mean", "variance"}:
             continue
         is_weight = part.name.endswith("weight")
-        rate = spec["learning_rate"] * own.get(part.name, 1.0) * (1.0 if part.name == "scale" else factors[part.layer])
-        decay, shrinks = spec["weight_decay"] * is_weight, float(is_weight and spec.training.l1 > 0)
-        if groups and groups[-1][1] == part.start and rates[-1] == [rate, decay, shrinks]:
+        rate = (
+            spec["learning_rate"]
+            * multipliers.get(part.name, 1.0)
+            * (1.0 if part.name == "scale" else factors[part.layer])
+        )
+        decay, has_l1 = spec["weight_decay"] * is_weight, float(is_weight and spec.training.l1 > 0)
+        if groups and groups[-1][1] == part.start and rates[-1] == [rate, decay, has_l1]:
             groups[-1][1] = part.end
         else:
             groups.append([part.start, part.end])
-            rates.append([rate, decay, shrinks])
+            rates.append([rate, decay, has_l1])
     return np.array(groups, np.int64), np.array(rates, np.float64)

@@ -1,4 +1,4 @@
-"""In: dense or sparse rows, and a unit of a perceptron. Out: its weighted sum for a row; the unit moved along it.
+"""Encoded rows of a dense table, a sparse table, or a table with images, sequences or texts.
 
 What a perceptron does with a row is written here for both kinds of rows, so that its rules are written once.
 """
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rosenblatt.data.media.columns import Ragged
-from rosenblatt.data.media.images import Pictures
+from rosenblatt.data.media.columns import RaggedSequences
+from rosenblatt.data.media.images import ImageDataset
 
 
 class SparseRows(NamedTuple):
@@ -27,12 +27,12 @@ class MediaRows(NamedTuple):
     """Rows with images, sequences or texts, as the engine takes them."""
 
     x: np.ndarray  # (n, F) float32
-    media: tuple[Pictures | Ragged, ...]
+    media: tuple[ImageDataset | RaggedSequences, ...]
     t: np.ndarray  # (n, 1) class numbers, (n, K) targets, or (n, T) class numbers of the steps, -1 after their end
     weight: np.ndarray  # (n,) float
 
 
-class Rows(NamedTuple):
+class DenseRows(NamedTuple):
     """The encoded table, shared by all members."""
 
     x: np.ndarray  # (n, F) float
@@ -40,4 +40,4 @@ class Rows(NamedTuple):
     weight: np.ndarray  # (n,) float
 
 
-Table = Rows | SparseRows | MediaRows
+Rows = DenseRows | SparseRows | MediaRows

@@ -1,6 +1,6 @@
-"""In: how far training is, t from 0 to 1. Out: the factor by which a hyperparameter is multiplied.
+"""Schedules: the factor of a hyperparameter at a fraction t of training, from 0 to 1.
 
-To add a schedule: its formula here, and a line in `SCHEDULES` and in `sections.Schedule`.
+To add a schedule: its formula here, and a line in `SCHEDULES` and in `spec.fields.Schedule`.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def log_cosine(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
 
 def warmup_cosine(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
     """Linear from 0 to 1 in the first `warmup` of training (Goyal et al. 2017), then a cosine down to 0."""
-    rest = ((t - spec.warmup) / (1 - spec.warmup)).clip(min=0)
-    return np.where(t < spec.warmup, t / max(spec.warmup, 1e-12), cosine(rest, spec))
+    cosine_t = ((t - spec.warmup) / (1 - spec.warmup)).clip(min=0)
+    return np.where(t < spec.warmup, t / max(spec.warmup, 1e-12), cosine(cosine_t, spec))
 
 
 def one_cycle(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
     """A cosine from 1/25 up to 1 in the first 30 %, then one down to 0 (Smith & Topin 2019)."""
-    up = 1 - (1 - 1 / 25) * cosine(t / 0.3, spec)
-    return np.where(t < 0.3, up, cosine(((t - 0.3) / 0.7).clip(min=0), spec))
+    warmup = 1 - (1 - 1 / 25) * cosine(t / 0.3, spec)
+    return np.where(t < 0.3, warmup, cosine(((t - 0.3) / 0.7).clip(min=0), spec))
 
 
 SCHEDULES: dict[str, Callable[[np.ndarray, TrainingSpec], np.ndarray]] = {
@@ -78,13 +78,13 @@ def plateau(scores: Sequence[float], spec: TrainingSpec) -> float:
     return factor
 
 
-def factors(spec: TrainingSpec, steps: np.ndarray, total: int, scores: Sequence[float]) -> np.ndarray:
+def schedule_factors(spec: TrainingSpec, steps: np.ndarray, total: int, scores: Sequence[float]) -> np.ndarray:
     """(len(steps), 3): the factors of learning rate, dropout and weight decay for steps numbered from 0, of `total`.
 
     `scores` are those of the epochs so far, for the schedule that waits for a plateau.
     """
     t = steps / max(total, 1)
-    waits = spec.schedule == "plateau"
-    rate = np.full(t.shape, plateau(scores, spec)) if waits else SCHEDULES[spec.schedule](t, spec)
+    is_plateau = spec.schedule == "plateau"
+    rate = np.full(t.shape, plateau(scores, spec)) if is_plateau else SCHEDULES[spec.schedule](t, spec)
     dropout, decay = (SCHEDULES[name](t, spec) for name in (spec.dropout_schedule, spec.weight_decay_schedule))
     return np.column_stack([rate, dropout, decay])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Recipe(NamedTuple):
+class TrainingConfig(NamedTuple):
     """How a member learns."""
 
     batch_size: int
@@ -22,12 +22,12 @@ class Recipe(NamedTuple):
     clip_norm: float  # 0 for no limit
     max_norm: float  # 0 for no limit
     l1: float
-    averaging: float  # 0 for none
+    ema_decay: float  # 0 for none
     groups: np.ndarray  # (G, 2) int64: from where to where in theta parameters learn alike
     rates: np.ndarray  # (G, 3) float64: their learning rate, weight decay, and whether they are weights
 
 
-class State(NamedTuple):
+class MemberState(NamedTuple):
     """What changes while a member learns; copying these arrays is pausing it."""
 
     theta: np.ndarray  # (n_parameters,) float

@@ -8,22 +8,22 @@ import numpy as np
 
 from rosenblatt.training.compiled.losses import LOSSES
 from rosenblatt.training.member import Member
-from rosenblatt.training.state import Recipe
+from rosenblatt.training.state import TrainingConfig
 
 
 def mean_loss(member: Member, sums: np.ndarray, t: np.ndarray, weight: np.ndarray) -> float:
     """The weighted mean loss of the last sums (n, K); of a perceptron the share of rows it is mistaken on."""
     if sums.ndim == 3:  # of steps: as rows, but for those after a row's end
         steps = t[:, : sums.shape[1]]
-        inside = steps >= 0
-        weight = np.broadcast_to(weight[:, None], inside.shape)[inside]
-        sums, t = sums[inside[:, : sums.shape[1]]], steps[inside][:, None]
+        mask = steps >= 0
+        weight = np.broadcast_to(weight[:, None], mask.shape)[mask]
+        sums, t = sums[mask[:, : sums.shape[1]]], steps[mask][:, None]
     if member.architecture.kind != "perceptron":
-        parameter = cast("Recipe", member.recipe).loss_parameter
+        parameter = cast("TrainingConfig", member.config).loss_parameter
         return float(LOSSES[member.loss](sums, t, weight, np.empty_like(sums), 0.0, parameter) / weight.sum())
     if member.loss == "perceptron_of_classes":
-        mistaken = sums.argmax(axis=1) != t[:, 0]
+        is_mistake = sums.argmax(axis=1) != t[:, 0]
     else:  # each unit answers for itself: targets are zeros and ones, or the number of the one that should answer 1
-        holds = t > 0 if t.shape[1] == sums.shape[1] else t == np.arange(sums.shape[1])
-        mistaken = ((sums > 0) != holds).any(axis=1)
-    return float(np.average(mistaken, weights=weight))
+        is_positive = t > 0 if t.shape[1] == sums.shape[1] else t == np.arange(sums.shape[1])
+        is_mistake = ((sums > 0) != is_positive).any(axis=1)
+    return float(np.average(is_mistake, weights=weight))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-LISTEN = 0.2  # seconds after which the thread that waits for records looks whether it was interrupted
+POLL_INTERVAL_S = 0.2  # seconds after which the thread that waits for records looks whether it was interrupted
 Work = Callable[[np.ndarray], Any]
 """What a thread does: it is given the flag (1,) that stops it within a batch; what it returns is told."""
 
@@ -20,41 +20,41 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Telling:
+class MessageQueue:
     """What threads tell, and whoever waits for them hears; the flag that stops them."""
 
     def __init__(self) -> None:
         self.stop = np.zeros(1, np.uint8)
-        self._told = SimpleQueue[Any]()
+        self._messages = SimpleQueue[Any]()
 
-    def tell(self, what: Any) -> None:
-        """Put something where `listen` hears it."""
-        self._told.put(what)
+    def put(self, message: Any) -> None:
+        """Put something where `get` hears it."""
+        self._messages.put(message)
 
-    def listen(self, timeout: float = LISTEN) -> Any:
+    def get(self, timeout: float = POLL_INTERVAL_S) -> Any:
         """What was told or returned next. Raises Empty after so many seconds, and what a thread raised."""
-        told = self._told.get(timeout=timeout)
-        if isinstance(told, BaseException):
-            raise told
-        return told
+        message = self._messages.get(timeout=timeout)
+        if isinstance(message, BaseException):
+            raise message
+        return message
 
-    def heard(self) -> list[Any]:
+    def drain(self) -> list[Any]:
         """What was told until now."""
-        return [self.listen(0) for _ in range(self._told.qsize())]
+        return [self.get(0) for _ in range(self._messages.qsize())]
 
 
-class Crew(Telling):
+class WorkerPool(MessageQueue):
     """Plain threads, one a core, that do what they are given, first come first served."""
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__()
         self.threads = threads or cores()
         self._work = SimpleQueue[Work | None]()
-        self._workers = [Thread(target=self._labor, daemon=True) for _ in range(self.threads)]
+        self._workers = [Thread(target=self._run_worker, daemon=True) for _ in range(self.threads)]
         for worker in self._workers:
             worker.start()
 
-    def give(self, work: Work) -> None:
+    def submit(self, work: Work) -> None:
         """Have a thread do this."""
         self._work.put(work)
 
@@ -66,9 +66,9 @@ class Crew(Telling):
         for worker in self._workers:
             worker.join()
 
-    def _labor(self) -> None:
+    def _run_worker(self) -> None:
         while (work := self._work.get()) is not None:
             try:
-                self.tell(None if self.stop[0] else work(self.stop))
+                self.put(None if self.stop[0] else work(self.stop))
             except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
-                self.tell(error)
+                self.put(error)

@@ -1,6 +1,6 @@
-"""In: work of a search, a fold of a trial and a rung each. Out: the same done, trials of one shape as one, on a device.
+"""Worker that trains the work items of a search on a GPU, trials of one shape together in one stack.
 
-It takes the place of a crew of threads (`population.Crew`) where networks are trained on a GPU.
+It takes the place of a pool of threads (`workers.WorkerPool`) where networks are trained on a GPU.
 """
 
 from __future__ import annotations
@@ -15,134 +15,143 @@ import numpy as np
 
 from rosenblatt.errors import SpecError
 from rosenblatt.training.member import Member
-from rosenblatt.training.population import noted
-from rosenblatt.training.rows import Rows
-from rosenblatt.training.workers import Telling, cores
-from rosenblatt.tuning.trials import Done, Unit
+from rosenblatt.training.population import record_epoch
+from rosenblatt.training.rows import DenseRows
+from rosenblatt.training.workers import MessageQueue, cores
+from rosenblatt.tuning.trials import WorkItem, WorkResult
 
-IN_FLIGHT = 64  # work that is given out at a time
-SETTLED = 0.05  # seconds without new work, after which a stack is made of what there is
+MAX_IN_FLIGHT = 64  # work that is given out at a time
+BATCHING_DELAY = 0.05  # seconds without new work, after which a stack is made of what there is
 
 
-class LaneCrew(Telling):
+class DeviceWorker(MessageQueue):
     """One thread that trains, on a device, what it is given; what waits takes the lanes that become free."""
 
-    threads = IN_FLIGHT
+    threads = MAX_IN_FLIGHT
 
     def __init__(self, device: str) -> None:
-        from rosenblatt.training.torch.lanes import device_of
+        from rosenblatt.training.torch.lanes import find_device
 
         super().__init__()
-        self._device, self._waiting, self._more = device_of(device), deque[Unit](), Condition()
-        self._held: dict[int, tuple[Unit, float]] = {}  # by member: its work, and when it began
-        self._after = ThreadPoolExecutor(cores())  # for what is predicted on the CPU, so that the device need not wait
-        self._worker = Thread(target=self._labor, daemon=True)
+        self._device, self._pending, self._condition = find_device(device), deque[WorkItem](), Condition()
+        self._active: dict[int, tuple[WorkItem, float]] = {}  # by member: its work, and when it began
+        # for what is predicted on the CPU, so that the device need not wait
+        self._post_executor = ThreadPoolExecutor(cores())
+        self._worker = Thread(target=self._run, daemon=True)
         self._worker.start()
 
-    def give(self, work: Unit) -> None:
+    def submit(self, item: WorkItem) -> None:
         """Have this done."""
-        with self._more:
-            self._waiting.append(work)
-            self._more.notify()
+        with self._condition:
+            self._pending.append(item)
+            self._condition.notify()
 
     def close(self) -> None:
         """Stop within a step, and wait until it has ended; what is not begun is left out."""
         self.stop[0] = 1
-        with self._more:
-            self._more.notify()
+        with self._condition:
+            self._condition.notify()
         self._worker.join()
-        self._after.shutdown()
+        self._post_executor.shutdown()
 
-    def _labor(self) -> None:
+    def _run(self) -> None:
         try:
             while True:
-                with self._more:
-                    while not self._waiting and not self.stop[0]:
-                        self._more.wait()
-                    while not self.stop[0] and self._more.wait(SETTLED):
+                with self._condition:
+                    while not self._pending and not self.stop[0]:
+                        self._condition.wait()
+                    while not self.stop[0] and self._condition.wait(BATCHING_DELAY):
                         pass
                 if self.stop[0]:
                     break
                 self._train()
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
-            self.tell(error)
-        for unit, started in self._held.values():  # stopped half-way
-            self.tell(Done(unit.trial.number, unit.index, time.perf_counter() - started, ""))
+            self.put(error)
+        for item, started in self._active.values():  # stopped half-way
+            self.put(WorkResult(item.trial.number, item.index, time.perf_counter() - started, ""))
 
     def _train(self) -> None:
         """Train what waited longest, and with it all that is of its shape."""
-        from rosenblatt.training.torch.lanes import Shape, shape_of, train_lanes
+        from rosenblatt.training.torch.lanes import StackKey, stack_key, train_lanes
 
-        first = self._begin(self._take(0))
-        if first is None:
+        first_member = self._start(self._pop(0))
+        if first_member is None:
             return
-        table, shape = cast("Rows", self._held[id(first)][0].trial.rows), shape_of(first)
+        table, key = cast("DenseRows", self._active[id(first_member)][0].trial.rows), stack_key(first_member)
 
-        def alike() -> list[int]:
+        def same_shape_indices() -> list[int]:
             """The places of what waits and is of this shape."""
-            members = [(place, unit, self._member(unit)) for place, unit in enumerate(list(self._waiting))]
+            members = [(index, item, self._member(item)) for index, item in enumerate(list(self._pending))]
             return [
-                place
-                for place, unit, member in members
-                if member is not None and unit.trial.rows is table and shape_of(member) == shape
+                index
+                for index, unit, member in members
+                if member is not None and unit.trial.rows is table and stack_key(member) == key
             ]
 
-        def following(_: Shape) -> Member | None:
-            while places := alike():
-                member = self._begin(self._take(places[0]))
+        def next_member(_: StackKey) -> Member | None:
+            while indices := same_shape_indices():
+                member = self._start(self._pop(indices[0]))
                 if member is not None:
                     return member
             return None
 
         try:
-            train_lanes(first, table, self._device, 1 + len(alike()), following, self._note, self.stop)
+            train_lanes(
+                first_member,
+                table,
+                self._device,
+                1 + len(same_shape_indices()),
+                next_member,
+                self._on_epoch_end,
+                self.stop,
+            )
         except MemoryError as error:  # of one network alone
-            for unit, started in self._held.values():
-                self.tell(Done(unit.trial.number, unit.index, time.perf_counter() - started, str(error)))
-            self._held.clear()
+            for item, started in self._active.values():
+                self.put(WorkResult(item.trial.number, item.index, time.perf_counter() - started, str(error)))
+            self._active.clear()
 
     @staticmethod
-    def _member(unit: Unit) -> Member | None:
+    def _member(item: WorkItem) -> Member | None:
         """The member of some work; None where there is none, which is told of in its turn."""
         try:
-            return unit.member()
+            return item.member()
         except SpecError:
             return None
 
-    def _take(self, place: int) -> Unit:
-        with self._more:
-            self._waiting.rotate(-place)
-            unit = self._waiting.popleft()
-            self._waiting.rotate(place)
-        return unit
+    def _pop(self, index: int) -> WorkItem:
+        with self._condition:
+            self._pending.rotate(-index)
+            item = self._pending.popleft()
+            self._pending.rotate(index)
+        return item
 
-    def _begin(self, unit: Unit) -> Member | None:
+    def _start(self, item: WorkItem) -> Member | None:
         """The member of some work; None where there is nothing to be done."""
         started = time.perf_counter()
         try:
-            member = unit.member()
+            member = item.member()
         except SpecError as error:
-            self.tell(Done(unit.trial.number, unit.index, 0.0, str(error)))
+            self.put(WorkResult(item.trial.number, item.index, 0.0, str(error)))
             return None
-        if member is None or member.ended or len(member.history) >= min(unit.until, member.epochs):
-            self.tell(unit.finish(started))
+        if member is None or member.finished or len(member.history) >= min(item.target_epochs, member.epochs):
+            self.put(item.finish(started))
             return None
-        self._held[id(member)] = unit, started
+        self._active[id(member)] = item, started
         return member
 
-    def _note(self, member: Member, loss: float, validated: tuple[np.ndarray, float] | None) -> bool:
-        unit, started = self._held[id(member)]
-        record = noted(member, loss, validated, unit.score)
-        if record is not None and not member.ended and record.epoch < min(unit.until, member.epochs):
+    def _on_epoch_end(self, member: Member, loss: float, validation: tuple[np.ndarray, float] | None) -> bool:
+        item, started = self._active[id(member)]
+        record = record_epoch(member, loss, validation, item.score)
+        if record is not None and not member.finished and record.epoch < min(item.target_epochs, member.epochs):
             return True
-        del self._held[id(member)]
-        self._after.submit(self._finish, unit, started)
+        del self._active[id(member)]
+        self._post_executor.submit(self._finish, item, started)
         return False
 
-    def _finish(self, unit: Unit, started: float) -> None:
+    def _finish(self, item: WorkItem, started: float) -> None:
         try:
-            self.tell(unit.finish(started))
+            self.put(item.finish(started))
         except MemoryError as error:
-            self.tell(Done(unit.trial.number, unit.index, time.perf_counter() - started, str(error)))
+            self.put(WorkResult(item.trial.number, item.index, time.perf_counter() - started, str(error)))
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
-            self.tell(error)
+            self.put(error)

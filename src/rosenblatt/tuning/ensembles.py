@@ -1,4 +1,4 @@
-"""In: what trials say of rows they did not learn from. Out: how good that is, how much of it is luck, who is joined."""
+"""Losses, selection bias and ensemble weights of trials, from their out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -13,54 +13,58 @@ RESAMPLES = 200  # of the bootstrap
 EPSILON = 1e-7
 
 
-def row_losses(target: Target, y: np.ndarray, decoded: np.ndarray, quantile: float = 0.5) -> np.ndarray:
+def row_losses(target: Target, y: np.ndarray, raw_predictions: np.ndarray, quantile: float = 0.5) -> np.ndarray:
     """What each row's prediction costs, (n,): log loss for probabilities, 0 or 1 for classes by sums; for values what
     was taught: the squared error, in standard deviations, or the absolute, quantile or Poisson loss."""
     if target.task == "regression":
-        return np.asarray(_of_values(target, y.reshape(len(y), -1), decoded, quantile).mean(axis=1))
-    if target.answers == "sums":
-        decided = target.decide(decoded).reshape(len(y), -1)
-        return np.asarray((decided != y.reshape(len(y), -1)).mean(axis=1))
+        return np.asarray(_regression_costs(target, y.reshape(len(y), -1), raw_predictions, quantile).mean(axis=1))
+    if target.output_type == "sums":
+        predictions = target.to_predictions(raw_predictions).reshape(len(y), -1)
+        return np.asarray((predictions != y.reshape(len(y), -1)).mean(axis=1))
     if target.task == "multilabel":
-        right = np.where(y > 0, decoded, 1 - decoded)
-        return np.asarray(-np.log(np.maximum(right, EPSILON)).mean(axis=1))
-    if target.each_step:
-        steps = y[:, : decoded.shape[1]]
-        right = np.take_along_axis(decoded, steps.clip(min=0).astype(int)[..., None], axis=-1)[..., 0]
-        costs = np.where(steps >= 0, -np.log(np.maximum(right, EPSILON)), 0)
+        true_probability = np.where(y > 0, raw_predictions, 1 - raw_predictions)
+        return np.asarray(-np.log(np.maximum(true_probability, EPSILON)).mean(axis=1))
+    if target.is_per_step:
+        steps = y[:, : raw_predictions.shape[1]]
+        true_probability = np.take_along_axis(raw_predictions, steps.clip(min=0).astype(int)[..., None], axis=-1)[
+            ..., 0
+        ]
+        costs = np.where(steps >= 0, -np.log(np.maximum(true_probability, EPSILON)), 0)
         return np.asarray(costs.sum(axis=1) / np.maximum((steps >= 0).sum(axis=1), 1))
-    right = decoded[np.arange(len(y)), y.astype(int)]
-    return np.asarray(-np.log(np.maximum(right, EPSILON)))
+    true_probability = raw_predictions[np.arange(len(y)), y.astype(int)]
+    return np.asarray(-np.log(np.maximum(true_probability, EPSILON)))
 
 
-def _of_values(target: Target, y: np.ndarray, said: np.ndarray, quantile: float) -> np.ndarray:
-    error = (y - said) / np.asarray(target.scale)
+def _regression_costs(target: Target, y: np.ndarray, predictions: np.ndarray, quantile: float) -> np.ndarray:
+    error = (y - predictions) / np.asarray(target.scale)
     if target.loss in ("absolute", "quantile"):
         quantile = 0.5 if target.loss == "absolute" else quantile
         return np.where(error > 0, quantile * error, (quantile - 1) * error)
     if target.loss == "poisson":
-        mean = np.maximum(said, EPSILON)
+        mean = np.maximum(predictions, EPSILON)
         return mean - y * np.log(mean)
     return error**2
 
 
-def greedy_weights(cost: Callable[[np.ndarray], float], said: Sequence[np.ndarray], rounds: int = ROUNDS) -> np.ndarray:
+def greedy_weights(
+    cost: Callable[[np.ndarray], float], predictions: Sequence[np.ndarray], rounds: int = ROUNDS
+) -> np.ndarray:
     """Weights (trials,) of a mean that costs no more than any of the trials alone; they add up to 1.
 
-    `said` holds what each trial says of the same rows, (n, K), as `Model.decoded`; `cost` is the mean loss of such. Of
-    all trials the one is added whose addition makes the mean best, over and over, those taken already too (Caruana et
-    al. 2004).
+    `predictions` holds what each trial says of the same rows, (n, K), as `Model.predict_raw`; `cost` is the mean loss
+    of such. Of all trials the one is added whose addition makes the mean best, over and over, those taken already too
+    (Caruana et al. 2004).
     """
-    counts = np.zeros(len(said), int)
-    total = np.zeros_like(said[0])
+    counts = np.zeros(len(predictions), int)
+    total = np.zeros_like(predictions[0])
     best, best_counts = np.inf, counts.copy()
-    for picked in range(1, rounds + 1):
-        costs = [cost((total + one) / picked) for one in said]
-        which = int(np.argmin(costs))
-        counts[which] += 1
-        total = total + said[which]
-        if costs[which] < best - 1e-9:
-            best, best_counts = costs[which], counts.copy()
+    for n_picks in range(1, rounds + 1):
+        costs = [cost((total + prediction) / n_picks) for prediction in predictions]
+        best_trial = int(np.argmin(costs))
+        counts[best_trial] += 1
+        total = total + predictions[best_trial]
+        if costs[best_trial] < best - 1e-9:
+            best, best_counts = costs[best_trial], counts.copy()
     return np.asarray(best_counts / best_counts.sum())
 
 
@@ -73,15 +77,15 @@ def optimism(losses: np.ndarray, rng: np.random.Generator) -> float:
     trials, n = losses.shape
     if trials < 2 or n < 2:
         return 0.0
-    means, lost = losses.mean(axis=1), 0.0
+    means, total_gap = losses.mean(axis=1), 0.0
     for _ in range(RESAMPLES):
-        drawn = losses @ (np.bincount(rng.integers(n, size=n), minlength=n) / n)
-        best = int(drawn.argmin())
-        lost += means[best] - drawn[best]
-    return max(lost / RESAMPLES, 0.0)
+        resampled_means = losses @ (np.bincount(rng.integers(n, size=n), minlength=n) / n)
+        best = int(resampled_means.argmin())
+        total_gap += means[best] - resampled_means[best]
+    return max(total_gap / RESAMPLES, 0.0)
 
 
-def within_one_error(losses: np.ndarray, sizes: Sequence[int]) -> int:
+def one_standard_error_rule(losses: np.ndarray, sizes: Sequence[int]) -> int:
     """The trial with fewest parameters among those within one standard error of the best, from `losses` (N, n).
 
     The error is that of the mean difference to the best, row by row.
@@ -89,5 +93,5 @@ def within_one_error(losses: np.ndarray, sizes: Sequence[int]) -> int:
     best = int(losses.mean(axis=1).argmin())
     difference = losses - losses[best]
     error = difference.std(axis=1) / np.sqrt(losses.shape[1])
-    near = np.flatnonzero(difference.mean(axis=1) <= error)
-    return int(min([best, *near.tolist()], key=lambda trial: (sizes[trial], losses[trial].mean())))
+    candidates = np.flatnonzero(difference.mean(axis=1) <= error)
+    return int(min([best, *candidates.tolist()], key=lambda trial: (sizes[trial], losses[trial].mean())))

@@ -1,4 +1,4 @@
-"""In: the records of a training, or how far a search has come. Out: a live view of it on the terminal."""
+"""Live progress of a search on the terminal."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rosenblatt.tuning.coordinator import Progress
+from rosenblatt.tuning.coordinator import SearchProgress
 
 
 @contextmanager
-def search_progress(shown: bool, scoring: str) -> Iterator[Callable[[Progress], None] | None]:
-    """What `Search.run` takes as `watch`; None where nothing is to be shown."""
-    if not shown:
+def search_progress(enabled: bool, scoring: str) -> Iterator[Callable[[SearchProgress], None] | None]:
+    """What `SearchCoordinator.run` takes as `on_progress`; None where nothing is to be shown."""
+    if not enabled:
         yield None
         return
     from rich.console import Console
@@ -22,26 +22,26 @@ def search_progress(shown: bool, scoring: str) -> Iterator[Callable[[Progress], 
 
     with Live(console=Console(stderr=True), transient=True, refresh_per_second=8) as live:
 
-        def told(now: Progress) -> None:
-            total, done = 1.0, 0.0
-            if now.left is not None:
-                total, done = now.seconds + now.left, now.seconds
-            elif now.asked is not None:
-                total, done = now.asked, now.proposed - now.running
-            view, lines = Table.grid(), in_lines(now, scoring)
+        def update(progress: SearchProgress) -> None:
+            total, completed = 1.0, 0.0
+            if progress.seconds_left is not None:
+                total, completed = progress.seconds + progress.seconds_left, progress.seconds
+            elif progress.total_trials is not None:
+                total, completed = progress.total_trials, progress.proposed - progress.running
+            view, lines = Table.grid(), format_progress(progress, scoring)
             view.add_row(lines[0])
-            view.add_row(ProgressBar(total=max(total, 1e-9), completed=done, width=60))
+            view.add_row(ProgressBar(total=max(total, 1e-9), completed=completed, width=60))
             view.add_row(lines[1])
             live.update(view)
 
-        yield told
+        yield update
 
 
 @contextmanager
-def function_progress(shown: bool) -> Iterator[Callable[[int, int, float | None], None]]:
+def function_progress(enabled: bool) -> Iterator[Callable[[int, int, float | None], None]]:
     """Told how many trials of how many are done, and the best score so far."""
-    if not shown:
-        yield lambda _done, _asked, _best: None
+    if not enabled:
+        yield lambda _completed, _total, _best: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -50,27 +50,41 @@ def function_progress(shown: bool) -> Iterator[Callable[[int, int, float | None]
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, note="")
 
-        def told(done: int, asked: int, best: float | None) -> None:
-            note = f"{done} of {asked}" + ("" if best is None else f", best {best:.4g}")
-            progress.update(task, total=asked, completed=done, note=note)
+        def update(completed: int, total: int, best: float | None) -> None:
+            note = f"{completed} of {total}" + ("" if best is None else f", best {best:.4g}")
+            progress.update(task, total=total, completed=completed, note=note)
 
-        yield told
+        yield update
 
 
-def in_lines(now: Progress, scoring: str) -> tuple[str, str]:
+def format_progress(progress: SearchProgress, scoring: str) -> tuple[str, str]:
     """How far a search has come: its trials, and how well and fast it goes."""
     states = {
-        "running": now.running,
-        "paused": now.paused,
-        "stopped": now.stopped,
-        "finished": now.finished,
-        "diverged": now.failed,
+        "running": progress.running,
+        "paused": progress.paused,
+        "stopped": progress.stopped,
+        "finished": progress.finished,
+        "diverged": progress.failed,
     }
-    counted = ", ".join(f"{number} {state}" for state, number in states.items() if number)
-    of = "" if now.asked is None else f" of {now.asked}"
-    trials = f"{now.proposed}{of} trials: {counted}" if now.proposed else "compiling the engine, once an installation"
-    best = "" if math.isinf(now.best) else f"best {scoring} {-now.best if scoring == 'loss' else now.best:.4g}, "
-    left = "" if now.left is None else f", {now.left:.0f} s left"
-    if now.again:
-        return trials, f"{best}these learn again, from all rows: {now.again[0]} of {now.again[1]} networks done{left}"
-    return trials, f"{best}{now.steps / max(now.seconds, 1e-9):,.0f} network-steps/s{left}"
+    state_counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
+    total = "" if progress.total_trials is None else f" of {progress.total_trials}"
+    trials = (
+        f"{progress.proposed}{total} trials: {state_counts}"
+        if progress.proposed
+        else "compiling the engine, once an installation"
+    )
+    best = (
+        ""
+        if math.isinf(progress.best)
+        else f"best {scoring} {-progress.best if scoring == 'loss' else progress.best:.4g}, "
+    )
+    time_left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+    if progress.refit_progress:
+        return (
+            trials,
+            (
+                f"{best}these learn again, from all rows: {progress.refit_progress[0]} of {progress.refit_progress[1]} "
+                f"networks done{time_left}"
+            ),
+        )
+    return trials, f"{best}{progress.steps / max(progress.seconds, 1e-9):,.0f} network-steps/s{time_left}"

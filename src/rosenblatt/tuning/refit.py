@@ -1,4 +1,4 @@
-"""In: a search that held out rows, and what came of it. Out: the same, with its best trials trained on all rows."""
+"""Refit the best trials of a search that held out rows, on all rows."""
 
 from __future__ import annotations
 
@@ -11,94 +11,107 @@ from queue import Empty
 import numpy as np
 
 from rosenblatt.data.splits import Fold
-from rosenblatt.tuning.coordinator import Progress, Search
-from rosenblatt.tuning.selection import Outcome
-from rosenblatt.tuning.time_budget import is_steady
-from rosenblatt.tuning.trials import Done, Trial, Unit
+from rosenblatt.tuning.coordinator import SearchCoordinator, SearchProgress
+from rosenblatt.tuning.selection import SearchResult
+from rosenblatt.tuning.time_budget import runs_all_epochs
+from rosenblatt.tuning.trials import Trial, WorkItem, WorkResult
 
-WITHOUT_END = ("constant", "plateau")  # schedules after which nothing says that learning is over
+OPEN_ENDED_SCHEDULES = ("constant", "plateau")  # schedules after which nothing says that learning is over
 
 
-def refit(search: Search, found: Outcome, watch: Callable[[Progress], None] | None = None) -> Outcome:
+def refit(
+    search: SearchCoordinator, result: SearchResult, watch: Callable[[SearchProgress], None] | None = None
+) -> SearchResult:
     """Train the trials of the model again, more networks of those that weigh more, on all rows: for all epochs, or as
     many as were best where a trial stopped when it got no better.
 
     There are as many networks as the time allows; without a deadline as a fit has. Where it allows none, or Ctrl-C
     comes before one has learnt all its epochs, what came of the search stays as it is.
     """
-    started, trials = time.monotonic(), _new_trials(search, found)
+    started, trials = time.monotonic(), _new_trials(search, result)
     for trial in trials:
-        trial.rows = search.prepared.rows(trial.chosen)
+        trial.rows = search.prepared.rows(trial.resolved_spec)
     _train(search, trials, watch)
     for trial in trials:
-        until = _epochs(search.trials[trial.number])
-        trial.members = [one if one and len(one.history) >= until and not one.failure else None
-                         for one in trial.members]  # fmt: skip
-    many = sum(trial.trained for trial in trials)
-    parts = [trial.network(trial.trained / many) for trial in trials if trial.trained]
-    parts.sort(key=lambda part: (-part.weight, part.number))
-    told: dict[str, object] = {"interrupted": search.interrupted}
-    if not parts:
-        return replace(found, model=found.model.with_facts(**told))
+        target_epochs = _epochs(search.trials[trial.number])
+        trial.members = [member if member and len(member.history) >= target_epochs and not member.failure else None
+                         for member in trial.members]  # fmt: skip
+    n_networks = sum(trial.n_trained for trial in trials)
+    trained_trials = [trial.to_trained_trial(trial.n_trained / n_networks) for trial in trials if trial.n_trained]
+    trained_trials.sort(key=lambda trained_trial: (-trained_trial.weight, trained_trial.number))
+    status: dict[str, object] = {"interrupted": search.interrupted}
+    if not trained_trials:
+        return replace(result, model=result.model.with_metadata(**status))
     rows, seconds = len(search.prepared.data.y), time.monotonic() - started
-    facts = found.facts | {
-        "ensemble": [{"trial": part.number, "weight": part.weight} for part in parts],
-        "refit": {"networks": many, "rows": rows, "seconds": round(seconds, 2)},
+    metadata = result.metadata | {
+        "ensemble": [
+            {"trial": trained_trial.number, "weight": trained_trial.weight} for trained_trial in trained_trials
+        ],
+        "refit": {"networks": n_networks, "rows": rows, "seconds": round(seconds, 2)},
     }
-    return replace(found, model=replace(found.model, trials=tuple(parts)).with_facts(members=many, **told), facts=facts)
+    return replace(
+        result,
+        model=replace(result.model, trials=tuple(trained_trials)).with_metadata(members=n_networks, **status),
+        metadata=metadata,
+    )
 
 
-def _new_trials(search: Search, found: Outcome) -> list[Trial]:
+def _new_trials(search: SearchCoordinator, result: SearchResult) -> list[Trial]:
     """The trials of the model as they are before they learn, with as many members as each is to have."""
-    old = [search.trials[part.number] for part in found.model.trials]
-    weights, rows = [part.weight for part in found.model.trials], len(search.prepared.data.y)
-    each = [trial.cost(rows, _epochs(trial)) for trial in old]
-    if search.clock.deadline is None:
-        many = int(search.prepared.resolved(search.space.base)["members"])
+    search_trials = [search.trials[trained_trial.number] for trained_trial in result.model.trials]
+    weights, rows = [trained_trial.weight for trained_trial in result.model.trials], len(search.prepared.data.y)
+    costs = [trial.cost(rows, _epochs(trial)) for trial in search_trials]
+    if search.time_budget.deadline is None:
+        n_networks = int(search.prepared.resolve(search.space.base)["members"])
     else:
-        many = search.clock.many(lambda many: np.repeat(each, shares(weights, many)).tolist())
-    given = sorted(zip(each, old, shares(weights, many), strict=True), key=lambda one: -one[0])  # the longest first
+        n_networks = search.time_budget.max_refit_networks(
+            lambda n: np.repeat(costs, allocate_networks(weights, n)).tolist()
+        )
+    allocations = sorted(
+        zip(costs, search_trials, allocate_networks(weights, n_networks), strict=True),
+        key=lambda allocation: -allocation[0],
+    )  # the longest first
     return [
-        Trial(trial.number, trial.values, trial.chosen, trial.encoder, trial.target, [None] * members)
-        for _, trial, members in given
+        Trial(trial.number, trial.params, trial.resolved_spec, trial.encoder, trial.target, [None] * members)
+        for _, trial, members in allocations
         if members
     ]
 
 
 def _epochs(trial: Trial) -> int:
     """Epochs for which a trial's hyperparameters are trained where no rows are left to choose the best one on."""
-    if is_steady(trial) and trial.chosen.training.schedule not in WITHOUT_END:
-        return int(trial.chosen["epochs"])
+    if runs_all_epochs(trial) and trial.resolved_spec.training.schedule not in OPEN_ENDED_SCHEDULES:
+        return int(trial.resolved_spec["epochs"])
     return int(np.mean([member.best_epoch for member in trial.members if member is not None]))
 
 
-def _train(search: Search, trials: list[Trial], watch: Callable[[Progress], None] | None) -> None:
+def _train(search: SearchCoordinator, trials: list[Trial], watch: Callable[[SearchProgress], None] | None) -> None:
     """Train all members until they are done, the deadline passes, or Ctrl-C."""
-    whole = Fold(np.arange(len(search.prepared.data.y)), np.arange(0))
-    units = [
-        Unit(trial, index, whole, _epochs(search.trials[trial.number]), None, last=False)
+    all_rows = Fold(np.arange(len(search.prepared.data.y)), np.arange(0))
+    items = [
+        WorkItem(trial, index, all_rows, _epochs(search.trials[trial.number]), None, is_last_rung=False)
         for trial in trials
         for index in range(len(trial.members))
     ]
-    crew, done, deadline, started = search.new_crew(), 0, search.clock.deadline, time.monotonic()
+    pool, n_done, deadline, started = search.start_workers(), 0, search.time_budget.deadline, time.monotonic()
     try:
-        for unit in units:
-            crew.give(unit)
-        while done < len(units) and (deadline is None or time.monotonic() < deadline):
+        for item in items:
+            pool.submit(item)
+        while n_done < len(items) and (deadline is None or time.monotonic() < deadline):
             with suppress(Empty):
-                done += isinstance(crew.listen(), Done)
+                n_done += isinstance(pool.get(), WorkResult)
             if watch:
-                watch(search.progress(search.wall + time.monotonic() - started, (done, len(units))))
+                watch(search.progress(search.wall_seconds + time.monotonic() - started, (n_done, len(items))))
     except KeyboardInterrupt:
         search.interrupted = True
     finally:
-        crew.close()
+        pool.close()
 
 
-def shares(weights: list[float], many: int) -> list[int]:
+def allocate_networks(weights: list[float], n_networks: int) -> list[int]:
     """How many of so many networks each trial gets by its weight (by largest remainders)."""
-    exact = many * np.array(weights) / np.sum(weights)
+    exact = n_networks * np.array(weights) / np.sum(weights)
     counts = exact.astype(int)
-    for place in np.argsort(counts - exact, kind="stable")[: many - int(counts.sum())]:
-        counts[place] += 1
+    for index in np.argsort(counts - exact, kind="stable")[: n_networks - int(counts.sum())]:
+        counts[index] += 1
     return [int(count) for count in counts]

@@ -1,4 +1,4 @@
-"""In: a search that has ended. Out: its best trial, an ensemble, how much of the best score is luck, what mattered."""
+"""Select the best trial and an ensemble of a finished search; estimate selection bias and hyperparameter importance."""
 
 from __future__ import annotations
 
@@ -9,192 +9,207 @@ from typing import Any
 import numpy as np
 
 from rosenblatt.data.schema.columns import Schema
-from rosenblatt.errors import DivergedError, SpecError, StoppedEarlyError, listed
+from rosenblatt.errors import DivergedError, SpecError, TrainingInterruptedError, format_list
 from rosenblatt.models.model import Model
-from rosenblatt.spec.hyperparameters import in_words
+from rosenblatt.spec.hyperparameters import format_value
 from rosenblatt.training.workers import cores
-from rosenblatt.tuning.coordinator import Search
-from rosenblatt.tuning.ensembles import greedy_weights, optimism, row_losses, within_one_error
+from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.ensembles import greedy_weights, one_standard_error_rule, optimism, row_losses
 from rosenblatt.tuning.trials import Trial
 
-CURED = 10  # epochs in which a trial that does not diverge has been cured
-TOP = 5  # trials that are described
-FEW = 5  # trials with networks for all folds, below which others are looked at too
-CANDIDATES = 25  # trials that an ensemble is chosen from: the best
+HEALTHY_EPOCHS = 10  # epochs in which a trial that does not diverge has been cured
+REPORTED_TRIALS = 5  # trials that are described
+MIN_FULL_TRIALS = 5  # trials with networks for all folds, below which others are looked at too
+ENSEMBLE_CANDIDATES = 25  # trials that an ensemble is chosen from: the best
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SearchResult:
     """What came of a search."""
 
     best: Model  # of the best trial alone
     model: Model  # to use: the ensemble, or the best trial
-    facts: dict[str, Any]  # of the search, as JSON
+    metadata: dict[str, Any]  # of the search, as JSON
 
 
-def outcome(search: Search, schema: Schema) -> Outcome:
+def select_model(search: SearchCoordinator, schema: Schema) -> SearchResult:
     """Choose among the trials of a search.
 
     Raises:
         DivergedError: where all trials ended in numbers that are not finite; names the hyperparameters that did it.
-        StoppedEarlyError: where it was interrupted before an epoch was over.
+        TrainingInterruptedError: where it was interrupted before an epoch was over.
     """
     ranked = _ranked(search)
-    ranked, rows, said = _out_of_fold(search, ranked)
+    ranked, rows, predictions = _out_of_fold_trials(search, ranked)
     y, weight = search.prepared.y[rows], search.prepared.weight[rows]
-    target, quantile = ranked[0].target, ranked[0].chosen.training.quantile
-    losses = np.stack([row_losses(target, y, one, quantile) for one in said]) * (weight / weight.mean())
-    sizes = [trial.size for trial in ranked]
-    chosen = within_one_error(losses, sizes) if search.search.simplest else 0
-    best = ranked[chosen]
+    target, quantile = ranked[0].target, ranked[0].resolved_spec.training.quantile
+    losses = np.stack([row_losses(target, y, prediction, quantile) for prediction in predictions]) * (
+        weight / weight.mean()
+    )
+    sizes = [trial.n_parameters for trial in ranked]
+    best_index = one_standard_error_rule(losses, sizes) if search.search_spec.one_standard_error else 0
+    best = ranked[best_index]
     weights = np.zeros(len(ranked))
-    weights[chosen] = 1.0
-    if search.search.ensemble and not search.search.simplest and len(ranked) > 1:
+    weights[best_index] = 1.0
+    if search.search_spec.ensemble and not search.search_spec.one_standard_error and len(ranked) > 1:
 
-        def cost(decoded: np.ndarray) -> float:
-            return float(np.average(row_losses(target, y, decoded, quantile), weights=weight))
+        def cost(raw_predictions: np.ndarray) -> float:
+            return float(np.average(row_losses(target, y, raw_predictions, quantile), weights=weight))
 
-        weights = greedy_weights(cost, said)
+        weights = greedy_weights(cost, predictions)
     members = sorted(((w, i) for i, w in enumerate(weights) if w > 0), key=lambda pair: (-pair[0], pair[1]))
-    facts = {
+    metadata = {
         "rows": len(search.prepared.data.y),
         "interrupted": search.interrupted,
         "members": len(search.folds) * len(members),
         "failures": [],
     }
     spec = search.spec
-    alone = Model(spec, schema, (best.network(),), facts)
-    model = Model(spec, schema, tuple(ranked[i].network(float(w)) for w, i in members), facts)
+    best_model = Model(spec, schema, (best.to_trained_trial(),), metadata)
+    model = Model(spec, schema, tuple(ranked[i].to_trained_trial(float(w)) for w, i in members), metadata)
     rng = np.random.default_rng([spec.training.seed, 5])
-    luck = optimism(losses, rng) if spec.training.scoring == "loss" else None
-    two_goals = search.search.goal == "score_and_size"
-    front = [trial for trial in ranked if two_goals and not any(_beats(other, trial) for other in ranked)]
-    return Outcome(alone, model, _facts(search, best, ranked, weights, luck, front))
+    selection_bias = optimism(losses, rng) if spec.training.scoring == "loss" else None
+    multi_objective = search.search_spec.goal == "score_and_size"
+    pareto_front = [
+        trial for trial in ranked if multi_objective and not any(_dominates(other, trial) for other in ranked)
+    ]
+    return SearchResult(
+        best_model, model, _search_metadata(search, best, ranked, weights, selection_bias, pareto_front)
+    )
 
 
-def _ranked(search: Search) -> list[Trial]:
+def _ranked(search: SearchCoordinator) -> list[Trial]:
     """The trials to choose from, the best first: those with networks for all folds; for most, where there are none."""
-    trained = [trial for trial in search.trials if trial.trained and trial.state != "failed"]
+    trained = [trial for trial in search.trials if trial.n_trained and trial.state != "failed"]
     if not trained and search.interrupted:
-        raise StoppedEarlyError("The search was stopped before the first epoch was over: there is nothing to keep yet.")
+        raise TrainingInterruptedError(
+            "The search was stopped before the first epoch was over: there is nothing to keep yet."
+        )
     if not trained:
-        raise DivergedError(_blame(search))
+        raise DivergedError(_divergence_message(search))
     folds = len(search.folds)
-    compared = [trial for trial in trained if trial.trained == folds]
-    if len(compared) < FEW and search.last and search.rungs[-2].share == 1.0:
+    candidates = [trial for trial in trained if trial.n_trained == folds]
+    if len(candidates) < MIN_FULL_TRIALS and search.last_rung and search.rungs[-2].fraction == 1.0:
         # so few that those count too which wait for the other folds
         folds = search.rungs[-2].folds
-        compared = [trial for trial in trained if trial.rung >= search.last - 1]
-    if not compared:
-        folds = max(trial.trained for trial in trained)
-        compared = [trial for trial in trained if trial.trained == folds]
-    return sorted(compared, key=lambda trial: (-trial.mean_score(folds), trial.number))[:CANDIDATES]
+        candidates = [trial for trial in trained if trial.rung >= search.last_rung - 1]
+    if not candidates:
+        folds = max(trial.n_trained for trial in trained)
+        candidates = [trial for trial in trained if trial.n_trained == folds]
+    return sorted(candidates, key=lambda trial: (-trial.mean_score(folds), trial.number))[:ENSEMBLE_CANDIDATES]
 
 
-def _out_of_fold(search: Search, trials: list[Trial]) -> tuple[list[Trial], np.ndarray, list[np.ndarray]]:
+def _out_of_fold_trials(
+    search: SearchCoordinator, trials: list[Trial]
+) -> tuple[list[Trial], np.ndarray, list[np.ndarray]]:
     """The trials that were validated on the same rows, these, and what each says of them: the mean over deals."""
     folds = [
         fold
         for fold in range(len(search.folds))
-        if all((member := trial.members[fold]) is not None and member.trained for trial in trials)
+        if all((member := trial.members[fold]) is not None and member.is_trained for trial in trials)
     ]
     if not folds:  # they have come to different folds: the best one alone
-        return _out_of_fold(search, trials[:1])
-    rows = np.unique(np.concatenate([search.folds[fold].spared for fold in folds]))
-    place = np.full(len(search.prepared.y), -1)
-    place[rows] = np.arange(rows.size)
-    silent = [(trial, fold) for trial in trials for fold in folds if fold not in trial.said]
-    for trial, _ in silent:
-        trial.rows = search.prepared.rows(trial.chosen)
+        return _out_of_fold_trials(search, trials[:1])
+    rows = np.unique(np.concatenate([search.folds[fold].validation for fold in folds]))
+    positions = np.full(len(search.prepared.y), -1)
+    positions[rows] = np.arange(rows.size)
+    missing = [(trial, fold) for trial in trials for fold in folds if fold not in trial.out_of_fold_predictions]
+    for trial, _ in missing:
+        trial.rows = search.prepared.rows(trial.resolved_spec)
     with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(lambda one: one[0].say(one[1], search.folds[one[1]]), silent))
-    said = []
+        list(pool.map(lambda pair: pair[0].predict_out_of_fold(pair[1], search.folds[pair[1]]), missing))
+    predictions = []
     for trial in trials:
-        total, counts = np.zeros((rows.size, *trial.said[folds[0]].shape[1:])), np.zeros(rows.size)
+        total, counts = np.zeros((rows.size, *trial.out_of_fold_predictions[folds[0]].shape[1:])), np.zeros(rows.size)
         for fold in folds:
-            total[place[search.folds[fold].spared]] += trial.said[fold]
-            counts[place[search.folds[fold].spared]] += 1
+            total[positions[search.folds[fold].validation]] += trial.out_of_fold_predictions[fold]
+            counts[positions[search.folds[fold].validation]] += 1
         trial.rows = None
-        said.append(total / counts.reshape(-1, *(1,) * (total.ndim - 1)))
-    return trials, rows, said
+        predictions.append(total / counts.reshape(-1, *(1,) * (total.ndim - 1)))
+    return trials, rows, predictions
 
 
-def _beats(one: Trial, other: Trial) -> bool:
+def _dominates(trial: Trial, other: Trial) -> bool:
     """Whether one is no worse in both score and size, and better in one of them."""
-    better = one.score > other.score or one.size < other.size
-    return better and one.score >= other.score and one.size <= other.size
+    is_better = trial.score > other.score or trial.n_parameters < other.n_parameters
+    return is_better and trial.score >= other.score and trial.n_parameters <= other.n_parameters
 
 
-def _cures(search: Search, trial: Trial) -> list[str]:
+def _diagnose_divergence(search: SearchCoordinator, trial: Trial) -> list[str]:
     """The hyperparameters of a trial that diverged which, one at a time put back to what they are without the search,
     let it learn for longer than it did."""
-    usual = search.space.values_of(search.prepared.resolved(search.space.base))
+    default_params = search.space.params_from_spec(search.prepared.resolve(search.space.base))
     fold = next((k for k, member in enumerate(trial.members) if member and member.failure), 0)
-    until = max(CURED, 3 * trial.epochs)
-    found = []
-    for name in trial.values:
-        changed = trial.values | {name: usual.get(name)}
-        if changed in (trial.values, trial.values | {name: None}):
+    target_epochs = max(HEALTHY_EPOCHS, 3 * trial.epochs)
+    names = []
+    for name in trial.params:
+        params = trial.params | {name: default_params.get(name)}
+        if params in (trial.params, trial.params | {name: None}):
             continue
         try:
-            chosen = search.prepared.resolved(search.space.spec(changed))
+            resolved_spec = search.prepared.resolve(search.space.spec(params))
         except SpecError:
             continue
-        encoder = search.prepared.encoder(chosen)
-        other = Trial(trial.number, changed, chosen, encoder, trial.target, [None] * len(search.folds))
-        other.rows = search.prepared.rows(chosen)
-        if not other.work(fold, search.folds[fold], until, None, np.zeros(1, np.uint8), last=False).failure:
-            found.append(name)
-    return found
+        encoder = search.prepared.encoder(resolved_spec)
+        other = Trial(trial.number, params, resolved_spec, encoder, trial.target, [None] * len(search.folds))
+        other.rows = search.prepared.rows(resolved_spec)
+        if not other.train_fold(
+            fold, search.folds[fold], target_epochs, None, np.zeros(1, np.uint8), is_last_rung=False
+        ).failure:
+            names.append(name)
+    return names
 
 
-def _blame(search: Search) -> str:
+def _divergence_message(search: SearchCoordinator) -> str:
     """Which hyperparameters made all trials diverge: those which, put back to what they are without the search, let a
     trial learn."""
-    first = next(trial for trial in search.trials if trial.state == "failed")
-    cures = _cures(search, first)
-    told = " and ".join(f"{name} {in_words(first.values[name])}" for name in cures)
-    why = (
-        f"With the default {listed(cures)} trial {first.number} learns: {told} did it. Narrow the space there."
-        if cures
-        else f"Not one hyperparameter alone did it; trial {first.number} had "
-        + ", ".join(f"{name} {in_words(value)}" for name, value in first.values.items())
+    failed_trial = next(trial for trial in search.trials if trial.state == "failed")
+    causes = _diagnose_divergence(search, failed_trial)
+    cause_text = " and ".join(f"{name} {format_value(failed_trial.params[name])}" for name in causes)
+    explanation = (
+        f"With the default {format_list(causes)} trial {failed_trial.number} learns: {cause_text} did it. Narrow the "
+        "space there."
+        if causes
+        else f"Not one hyperparameter alone did it; trial {failed_trial.number} had "
+        + ", ".join(f"{name} {format_value(value)}" for name, value in failed_trial.params.items())
         + "."
     )
-    if not any(member and member.failure for member in first.members):  # it never began
-        return f"All {len(search.trials)} trials failed: {first.reason}"
-    return f"All {len(search.trials)} trials ended in numbers that are not finite: {first.reason}. {why}"
+    if not any(member and member.failure for member in failed_trial.members):  # it never began
+        return f"All {len(search.trials)} trials failed: {failed_trial.reason}"
+    return f"All {len(search.trials)} trials ended in numbers that are not finite: {failed_trial.reason}. {explanation}"
 
 
-def _facts(
-    search: Search,
+def _search_metadata(
+    search: SearchCoordinator,
     best: Trial,
     ranked: list[Trial],
     weights: np.ndarray,
-    luck: float | None,
-    front: list[Trial],
+    selection_bias: float | None,
+    pareto_front: list[Trial],
 ) -> dict[str, Any]:
     states = [trial.state for trial in search.trials]
     sign = -1 if search.spec.training.scoring == "loss" else 1
     steps = sum(trial.steps for trial in search.trials)
     return {
         "trials": {"proposed": len(states), **{s: states.count(s) for s in ("finished", "stopped", "failed")}},
-        "refused": len(search.refused),
-        "refusal": search.refused[0] if search.refused else "",
+        "refused": len(search.rejected_proposals),
+        "refusal": search.rejected_proposals[0] if search.rejected_proposals else "",
         "folds": len(search.folds),
-        "rungs": [{"share": round(rung.share, 4), "folds": rung.folds} for rung in search.rungs],
+        "rungs": [{"fraction": round(rung.fraction, 4), "folds": rung.folds} for rung in search.rungs],
         "scoring": search.spec.training.scoring,
         "best": best.record() | {"score": sign * best.mean_score(len(search.folds))},
-        "optimism": luck,
+        "optimism": selection_bias,
         "ensemble": [
             {"trial": trial.number, "weight": float(w)} for trial, w in zip(ranked, weights, strict=True) if w > 0
         ],
-        "top": [trial.record() | {"score": sign * trial.mean_score(len(search.folds))} for trial in ranked[:TOP]],
-        "front": [trial.record() | {"score": sign * trial.score} for trial in front],
+        "top": [
+            trial.record() | {"score": sign * trial.mean_score(len(search.folds))} for trial in ranked[:REPORTED_TRIALS]
+        ],
+        "front": [trial.record() | {"score": sign * trial.score} for trial in pareto_front],
         "importance": search.sampler.importance(),
-        "seconds": round(search.wall, 2),
+        "seconds": round(search.wall_seconds, 2),
         "network_steps": steps,
-        "steps_per_second": round(steps / max(search.wall, 1e-9)),
+        "steps_per_second": round(steps / max(search.wall_seconds, 1e-9)),
         "cores_busy": round(search.utilization, 3),
         "history": [[trial.number, sign * trial.score] for trial in search.trials if trial.scores],
     }

@@ -1,4 +1,4 @@
-"""In: a spec with a space. Out: which hyperparameters there are to propose, and the spec that proposed values make."""
+"""Search space of a spec: its dimensions and their conditions, and the spec that proposed values make."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rosenblatt.errors import SpecError, listed, nearest
+from rosenblatt.errors import SpecError, did_you_mean, format_list
 from rosenblatt.spec.dimensions import (
-    LAYERS,
-    SHAPE,
-    WIDTH,
+    HIDDEN_LAYERS,
+    HIDDEN_WIDTH,
+    SHAPE_DIMENSIONS,
     Choice,
     Dimension,
     Integer,
 )
-from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, in_words
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 from rosenblatt.spec.spec import Spec
 
 DEFAULT_WIDTH, DEFAULT_LAYERS = 256, 2
@@ -29,64 +29,68 @@ class Space:
     dimensions: dict[str, Dimension]
 
     @classmethod
-    def of(cls, spec: Spec) -> Space:
+    def from_spec(cls, spec: Spec) -> Space:
         """The space of a spec. Raises SpecError for conditions that never hold, or that go round in a circle."""
         ordered: dict[str, Dimension] = {}
-        waiting = dict(spec.space)
-        for name, dimension in waiting.items():
-            for other, values in _conditions(name, dimension).items():
-                _check_condition(spec, name, other, values)
-        while waiting:
-            free = [name for name, d in waiting.items() if not (_conditions(name, d).keys() & waiting.keys() - {name})]
-            if not free:
-                raise SpecError(f"The conditions of {listed(waiting)} go round in a circle. Take one of them away.")
-            ordered |= {name: waiting.pop(name) for name in free}
+        pending = dict(spec.space)
+        for name, dimension in pending.items():
+            for parent, values in _conditions(name, dimension).items():
+                _check_condition(spec, name, parent, values)
+        while pending:
+            ready = [name for name, d in pending.items() if not (_conditions(name, d).keys() & pending.keys() - {name})]
+            if not ready:
+                raise SpecError(
+                    f"The conditions of {format_list(pending)} go round in a circle. Take one of them away."
+                )
+            ordered |= {name: pending.pop(name) for name in ready}
         space = cls(spec.without_search(), ordered)
         for name, dimension in ordered.items():  # values out of their limits are refused before the search
             for value in dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high):
-                if name in SHAPE:
-                    space.base.replace(hidden_sizes=(value,) * (name == WIDTH) or (1,) * max(int(value), 0))
+                if name in SHAPE_DIMENSIONS:
+                    space.base.replace(hidden_sizes=(value,) * (name == HIDDEN_WIDTH) or (1,) * max(int(value), 0))
                 else:
                     space.base.replace(**{name: value})
         return space
 
-    def holds(self, name: str, values: Mapping[str, Any]) -> bool:
+    def is_active(self, name: str, params: Mapping[str, Any]) -> bool:
         """Whether a dimension means something beside the values of those before it."""
         conditions = _conditions(name, self.dimensions[name])
         return all(
-            _met(values[other] if other in values else _default(self.base, other), allowed)
-            for other, allowed in conditions.items()
-            if other not in self.dimensions or other in values
-        ) and all(other in values for other in conditions if other in self.dimensions)
+            _is_satisfied(params[parent] if parent in params else _spec_value(self.base, parent), allowed)
+            for parent, allowed in conditions.items()
+            if parent not in self.dimensions or parent in params
+        ) and all(parent in params for parent in conditions if parent in self.dimensions)
 
-    def spec(self, values: Mapping[str, Any]) -> Spec:
+    def spec(self, params: Mapping[str, Any]) -> Spec:
         """The spec of a trial; what is fixed but means nothing beside these values is left out. Raises SpecError."""
-        plain = {name: value for name, value in values.items() if name not in SHAPE}
-        if SHAPE.keys() & values.keys():
-            plain["hidden_sizes"] = (values.get(WIDTH, DEFAULT_WIDTH),) * values.get(LAYERS, DEFAULT_LAYERS)
-        spec = self.base.replace(**plain)
-        idle = {
-            known.name: known.default
-            for known in HYPERPARAMETERS.values()
-            if spec[known.name] != known.default
-            and any(not _met(spec[name], allowed) for name, allowed in known.only.items())
+        hyperparameters = {name: value for name, value in params.items() if name not in SHAPE_DIMENSIONS}
+        if SHAPE_DIMENSIONS.keys() & params.keys():
+            hyperparameters["hidden_sizes"] = (params.get(HIDDEN_WIDTH, DEFAULT_WIDTH),) * params.get(
+                HIDDEN_LAYERS, DEFAULT_LAYERS
+            )
+        spec = self.base.replace(**hyperparameters)
+        unused = {
+            hyperparameter.name: hyperparameter.default
+            for hyperparameter in HYPERPARAMETERS.values()
+            if spec[hyperparameter.name] != hyperparameter.default
+            and any(not _is_satisfied(spec[name], allowed) for name, allowed in hyperparameter.requires.items())
         }
-        return spec.replace(**idle) if idle else spec
+        return spec.replace(**unused) if unused else spec
 
-    def values_of(self, spec: Spec) -> dict[str, Any]:
+    def params_from_spec(self, spec: Spec) -> dict[str, Any]:
         """The values of a resolved spec in the dimensions of the space, which may be outside of it."""
-        values: dict[str, Any] = {}
+        params: dict[str, Any] = {}
         for name in self.dimensions:
-            if self.holds(name, values):
-                values[name] = _default(spec, name)
-        return values
+            if self.is_active(name, params):
+                params[name] = _spec_value(spec, name)
+        return params
 
-    def contains(self, values: Mapping[str, Any]) -> bool:
+    def contains(self, params: Mapping[str, Any]) -> bool:
         """Whether all values are in their dimensions."""
-        for name, value in values.items():
+        for name, value in params.items():
             dimension = self.dimensions[name]
             if isinstance(dimension, Choice):
-                if not _met(value, dimension.values):
+                if not _is_satisfied(value, dimension.values):
                     return False
             elif not isinstance(value, int | float) or not dimension.low <= value <= dimension.high:
                 return False
@@ -95,48 +99,48 @@ class Space:
 
 def _conditions(name: str, dimension: Dimension) -> dict[str, tuple[Any, ...]]:
     """What a dimension asks for, and what its hyperparameter asks for anyway."""
-    known = HYPERPARAMETERS.get(name)
-    only = (
+    hyperparameter = HYPERPARAMETERS.get(name)
+    requires = (
         {"kind": ("mlp", "cnn", "rnn", "channel_mlp")}
-        if known is None
-        else {key: tuple(values) for key, values in known.only.items()}
+        if hyperparameter is None
+        else {key: tuple(values) for key, values in hyperparameter.requires.items()}
     )
-    return only | dimension.when
+    return requires | dimension.when
 
 
-def _met(value: Any, allowed: tuple[Any, ...] | list[str]) -> bool:
-    return in_words(value) in {in_words(each) for each in allowed}
+def _is_satisfied(value: Any, allowed: tuple[Any, ...] | list[str]) -> bool:
+    return format_value(value) in {format_value(option) for option in allowed}
 
 
-def _default(spec: Spec, name: str) -> Any:
+def _spec_value(spec: Spec, name: str) -> Any:
     sizes: Any = spec.network.hidden_sizes
-    if name in SHAPE:
-        return len(sizes) if name == LAYERS else sizes[0] if sizes else 0
+    if name in SHAPE_DIMENSIONS:
+        return len(sizes) if name == HIDDEN_LAYERS else sizes[0] if sizes else 0
     return spec[name]
 
 
-def _check_condition(spec: Spec, name: str, other: str, allowed: tuple[Any, ...]) -> None:
-    if other not in HYPERPARAMETERS and other not in SHAPE:
+def _check_condition(spec: Spec, name: str, parent: str, allowed: tuple[Any, ...]) -> None:
+    if parent not in HYPERPARAMETERS and parent not in SHAPE_DIMENSIONS:
         raise SpecError(
-            f"{name} has a condition on {other!r}, which is no hyperparameter.{nearest(other, HYPERPARAMETERS)}"
+            f"{name} has a condition on {parent!r}, which is no hyperparameter.{did_you_mean(parent, HYPERPARAMETERS)}"
         )
-    dimension = spec.space.get(other)
-    words = " or ".join(in_words(value) for value in allowed)
-    if dimension is None and other in SHAPE:
-        raise SpecError(f"{name} has a condition on {other}, which is not in the space. Add it, or take it away.")
-    if dimension is None and not _met(spec[other], allowed):
+    dimension = spec.space.get(parent)
+    text = " or ".join(format_value(value) for value in allowed)
+    if dimension is None and parent in SHAPE_DIMENSIONS:
+        raise SpecError(f"{name} has a condition on {parent}, which is not in the space. Add it, or take it away.")
+    if dimension is None and not _is_satisfied(spec[parent], allowed):
         raise SpecError(
-            f"{name} means something only with {other} {words}, but {other} is {in_words(spec[other])} in all trials. "
-            f"Leave {name} out of the space, or change {other}."
+            f"{name} means something only with {parent} {text}, but {parent} is {format_value(spec[parent])} in all "
+            f"trials. Leave {name} out of the space, or change {parent}."
         )
-    if isinstance(dimension, Choice) and not any(_met(value, allowed) for value in dimension.values):
+    if isinstance(dimension, Choice) and not any(_is_satisfied(value, allowed) for value in dimension.values):
         raise SpecError(
-            f"{name} means something only with {other} {words}, but {other} is {dimension}. Leave {name} out of the "
-            f"space, or add {words} to {other}."
+            f"{name} means something only with {parent} {text}, but {parent} is {dimension}. Leave {name} out of the "
+            f"space, or add {text} to {parent}."
         )
     if isinstance(dimension, Integer) and not any(
         isinstance(value, int) and dimension.low <= value <= dimension.high for value in allowed
     ):
-        raise SpecError(f"{name} means something only with {other} {words}, but {other} is {dimension}.")
+        raise SpecError(f"{name} means something only with {parent} {text}, but {parent} is {dimension}.")
     if dimension is not None and not isinstance(dimension, Choice | Integer):
-        raise SpecError(f"{name} has a condition on {other}, which is a range of numbers. Make that a choice.")
+        raise SpecError(f"{name} has a condition on {parent}, which is a range of numbers. Make that a choice.")

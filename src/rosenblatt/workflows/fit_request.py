@@ -1,4 +1,4 @@
-"""In: all that a user asks of a fit on a table in a file. Out: the fitted model, recorded as a run."""
+"""Run a recorded fit request: read its tables, fit, and record the result as a run."""
 
 from __future__ import annotations
 
@@ -10,60 +10,88 @@ from pathlib import Path
 
 from rosenblatt.data.readers.files import read_text
 from rosenblatt.data.table import Table
-from rosenblatt.errors import StoppedEarlyError
-from rosenblatt.models.evaluation import Fitted
+from rosenblatt.errors import TrainingInterruptedError
+from rosenblatt.models.evaluation import FitResult
+from rosenblatt.models.model_file_checker import ModelFileChecker
 from rosenblatt.training.progress import training_progress
 from rosenblatt.tuning.progress import search_progress
 from rosenblatt.workflows import fit
 from rosenblatt.workflows.recorder import Recorder
-from rosenblatt.workflows.search import Searching
-from rosenblatt.workflows.tables import columns, read
+from rosenblatt.workflows.search import SearchOptions
+from rosenblatt.workflows.tables import read_and_report, split_column_names
 
 
-def fit_asked(
-    recorder: Recorder, say: Callable[[str], None], how: Searching | None = None, shown: bool | None = None
-) -> Fitted:
+def run_fit_request(
+    recorder: Recorder,
+    notify: Callable[[str], None],
+    options: SearchOptions | None = None,
+    show_progress: bool | None = None,
+) -> FitResult:
     """Read the tables and fit, with a live view on the terminal; the run ends with what came of it.
 
-    Raises what `experiment.fit` raises.
+    Raises what `fit.fit` raises.
     """
-    asked = recorder.asked
-    say = recorder.hears(say)
+    request = recorder.request
+    notify = recorder.capture_messages(notify)
 
-    def table_of(name: str) -> Table:
-        return read_text(name) if asked.task == "language" else read(name, asked.header, asked.encoding, say)
+    def read(name: str) -> Table:
+        return (
+            read_text(name)
+            if request.task == "language"
+            else read_and_report(name, request.header, request.encoding, notify)
+        )
 
-    table = table_of(asked.table)
-    others = [None if name is None else table_of(name) for name in (asked.test, asked.validation)]
-    spec, shown = asked.spec, sys.stderr.isatty() if shown is None else shown
+    table = read(request.table)
+    held_out = [None if name is None else read(name) for name in (request.test, request.validation)]
+    spec, show_progress = request.spec, sys.stderr.isatty() if show_progress is None else show_progress
     try:
         with (
-            training_progress(shown and not spec.searches) as watch,
-            search_progress(shown and spec.searches, spec.training.scoring) as watch_search,
+            training_progress(show_progress and not spec.has_search) as watch,
+            search_progress(show_progress and spec.has_search, spec.training.scoring) as watch_search,
         ):
-            fitted = fit.fit(
+            result = fit.fit(
                 table,
-                columns(asked.targets, table),
+                split_column_names(request.targets, table),
                 spec,
-                task=asked.task,
-                ignore=columns(asked.ignore, table),
-                keep=columns(asked.keep, table),
-                texts=columns(asked.texts, table),
-                test=others[0],
-                validation=others[1],
-                say=say,
-                watch=watch,
-                threads=asked.threads,
-                searching=replace(how or Searching(time.monotonic()), watch=watch_search),
+                task=request.task,
+                ignore=split_column_names(request.ignore, table),
+                keep=split_column_names(request.keep, table),
+                texts=split_column_names(request.texts, table),
+                test=held_out[0],
+                validation=held_out[1],
+                notify=notify,
+                make_epoch_callback=watch,
+                threads=request.threads,
+                search_options=replace(options or SearchOptions(time.monotonic()), on_progress=watch_search),
                 recorder=recorder,
             )
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | StoppedEarlyError)
+        stopped = isinstance(error, KeyboardInterrupt | TrainingInterruptedError)
         recorder.finish("stopped" if stopped else "failed", str(error) or type(error).__name__)
         raise
-    interrupted = fitted.model.facts.get("interrupted", False)
+    interrupted = result.model.metadata.get("interrupted", False)
     recorder.finish("stopped" if interrupted else "finished", "interrupted" if interrupted else None)
-    return fitted
+    return result
+
+
+def fit_and_save(
+    recorder: Recorder, path: Path, notify: Callable[[str], None], options: SearchOptions | None = None
+) -> FitResult:
+    """Fit as requested and write the model to `path`.
+
+    The process that checks the written file starts at once and imports what it needs while the model is trained; after
+    a search, which may take hours, only then.
+
+    Raises what `workflows.fit.fit` and `save` raise.
+    """
+    checker = None if recorder.request.spec.has_search else ModelFileChecker()
+    try:
+        result = run_fit_request(recorder, notify, options)
+        fit.save(result, path, checker)
+    finally:
+        if checker:
+            checker.close()
+    return result
 
 
 def default_experiment(table: str) -> str:

@@ -9,120 +9,127 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.encoding.media_encodings import TextEncoding
-from rosenblatt.data.media.images import Policy
+from rosenblatt.data.media.images import DamagedPolicy
 from rosenblatt.data.table import Table
-from rosenblatt.data.tasks.forecasting import Windows
-from rosenblatt.data.tasks.tagging import step_counts, unit_of_tags
-from rosenblatt.errors import TableError, listed
-from rosenblatt.models.evaluation import Fitted, _scores
-from rosenblatt.models.metrics import Score, baseline, of_steps
+from rosenblatt.data.tasks.forecasting import WindowTransform
+from rosenblatt.data.tasks.tagging import step_counts, token_unit_for_tags
+from rosenblatt.errors import TableError, format_list
+from rosenblatt.models.evaluation import MAX_CHECK_ROWS, FitResult, compute_scores
+from rosenblatt.models.metrics import ModelScore, baseline, flatten_steps
 from rosenblatt.models.model import Model
-from rosenblatt.workflows.fit import CHECKED_ROWS
-from rosenblatt.workflows.problems.problem import Say, answered, readable
+from rosenblatt.workflows.problems.problem import Notify, labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
 
 
-def without_damaged(model: Model, table: Table, damaged: Policy | None, say: Say) -> Table:
+def drop_damaged_images(model: Model, table: Table, on_damaged: DamagedPolicy | None, notify: Notify) -> Table:
     """The rows whose images can be read, where others may be left out; None as it was when the model learnt.
 
     Raises TableError where too many are damaged.
     """
-    if (damaged or model.spec.data.damaged) == "raise":
+    if (on_damaged or model.spec.data.on_damaged_images) == "raise":
         return table  # the first one is told when it comes to it
-    kept = table.frame.filter(readable(model.schema, "skip", table.frame, say))
-    name = table.name or next((one.name for one in model.schema.media if kept.schema.get(one.name) == pl.String), "")
-    test = table.test and without_damaged(model, table.test, "skip", say)
-    return replace(table, frame=kept, test=test, name=name if kept.height < table.frame.height else table.name)
+    readable = table.frame.filter(readable_image_mask(model.schema, "skip", table.frame, notify))
+    name = table.id_column or next(
+        (column.name for column in model.schema.media_columns if readable.schema.get(column.name) == pl.String), ""
+    )
+    test = table.test and drop_damaged_images(model, table.test, "skip", notify)
+    return replace(
+        table, frame=readable, test=test, id_column=name if readable.height < table.frame.height else table.id_column
+    )
 
 
 def predict(
-    model: Model, table: Table, *, with_inputs: bool = False, say: Say = print, threads: int | None = None
+    model: Model, table: Table, *, with_inputs: bool = False, notify: Notify = print, threads: int | None = None
 ) -> pl.DataFrame:
     """The predictions for a table: for classes and labels also the probability of each; of series what comes next.
 
     Raises:
         TableError: where the table does not fit the model.
     """
-    check_predicts(model)
-    if "windows" in model.facts:
-        return forecast(model, table, say, threads)
-    frame = table.whole
-    typed = model.schema.read(frame, say)
-    for note in dict.fromkeys(note for trial in model.trials for note in trial.encoder.news(typed)):
-        say(note)
-    decoded = model.decoded_typed(typed, threads)
-    target, label = model.target, model.label(decoded)
+    check_can_predict(model)
+    if "windows" in model.metadata:
+        return forecast(model, table, notify, threads)
+    frame = table.all_rows
+    typed = model.schema.read(frame, notify)
+    for note in dict.fromkeys(note for trial in model.trials for note in trial.encoder.unseen_categories(typed)):
+        notify(note)
+    predictions = model.predict_typed(typed, threads)
+    target, label = model.target, model.label(predictions)
     columns: dict[str, np.ndarray | list[Any]] = {}
-    if target.each_step:
-        lengths = step_counts(typed, model.chosen.data.tokens)
-        tags = [" ".join(map(str, row[:many])) for row, many in zip(label, lengths, strict=True)]
-        return _beside(table, pl.DataFrame({target.names[0]: tags}), with_inputs, say)
+    if target.is_per_step:
+        lengths = step_counts(typed, model.resolved_spec.data.tokens)
+        tags = [" ".join(map(str, row[:length])) for row, length in zip(label, lengths, strict=True)]
+        return _join_predictions(table, pl.DataFrame({target.names[0]: tags}), with_inputs, notify)
     if target.labels:
         columns[target.names[0]] = label
     else:
         columns |= dict(zip(target.names, label.reshape(len(label), -1).T, strict=True))
-    if target.words:
+    if target.label_pairs:
         columns = {
-            name: [pair[k] for k in columns[name]] for name, pair in zip(target.names, target.words, strict=True)
+            name: [pair[k] for k in columns[name]] for name, pair in zip(target.names, target.label_pairs, strict=True)
         }
     if target.task != "regression":
-        what = "probability" if target.answers == "probabilities" else "weighted sum"
+        output_name = "probability" if target.output_type == "probabilities" else "weighted sum"
         names = target.labels or target.names
-        columns |= {f"{what} of {name}": decoded[:, k] for k, name in enumerate(names)}
-    return _beside(table, pl.DataFrame(columns), with_inputs, say)
+        columns |= {f"{output_name} of {name}": predictions[:, k] for k, name in enumerate(names)}
+    return _join_predictions(table, pl.DataFrame(columns), with_inputs, notify)
 
 
-def _beside(table: Table, predicted: pl.DataFrame, with_inputs: bool, say: Say) -> pl.DataFrame:
+def _join_predictions(table: Table, predictions: pl.DataFrame, with_inputs: bool, notify: Notify) -> pl.DataFrame:
     """The predictions, beside what names the rows of files; or all columns, where these are asked for."""
-    frame = table.whole if with_inputs else table.whole.select([table.name] * bool(table.name))
-    untold = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype == pl.Binary]
-    if untold:
-        say(f"columns that do not fit into a cell are left out: {listed(untold)}")
-    frame = frame.drop(untold)
-    for name in predicted.columns:
-        new = name
-        while new in frame.columns:
-            new = f"predicted {new}"
-        predicted = predicted.rename({name: new})
-    return pl.concat([frame, predicted], how="horizontal")
+    frame = table.all_rows if with_inputs else table.all_rows.select([table.id_column] * bool(table.id_column))
+    skipped = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype == pl.Binary]
+    if skipped:
+        notify(f"columns that do not fit into a cell are left out: {format_list(skipped)}")
+    frame = frame.drop(skipped)
+    for name in predictions.columns:
+        unique_name = name
+        while unique_name in frame.columns:
+            unique_name = f"predicted {unique_name}"
+        predictions = predictions.rename({name: unique_name})
+    return pl.concat([frame, predictions], how="horizontal")
 
 
-def check_predicts(model: Model) -> None:
+def check_can_predict(model: Model) -> None:
     """Raise TableError for a model that does not predict rows."""
     if model.target.task == "language":
         raise TableError("This model tells what comes next in a text. Use rosenblatt generate.")
 
 
-def forecast(model: Model, table: Table, say: Say = print, threads: int | None = None) -> pl.DataFrame:
+def forecast(model: Model, table: Table, notify: Notify = print, threads: int | None = None) -> pl.DataFrame:
     """What comes after the end of each series of a table: its name, the step, the forecast. Raises TableError."""
-    windows = Windows.model_validate(model.facts["windows"])
-    rows = windows.last(table.frame, say)
-    said = windows.in_units(rows, model.decoded(rows, threads))
-    found = {windows.series: rows["name"].to_list()} if windows.series else {}
+    windows = WindowTransform.model_validate(model.metadata["windows"])
+    rows = windows.forecast_rows(table.frame, notify)
+    forecasts = windows.inverse_transform(rows, model.predict_raw(rows, threads))
+    series_names = {windows.series: rows["name"].to_list()} if windows.series else {}
     steps = np.tile(np.arange(1, windows.horizon + 1), rows.height)
-    names = {name: np.repeat(np.array(values, object), windows.horizon).tolist() for name, values in found.items()}
-    return pl.DataFrame({**names, "step": steps, windows.target: said.ravel()})
+    names = {
+        name: np.repeat(np.array(values, object), windows.horizon).tolist() for name, values in series_names.items()
+    }
+    return pl.DataFrame({**names, "step": steps, windows.target: forecasts.ravel()})
 
 
-def evaluate(model: Model, table: Table, say: Say = print, threads: int | None = None) -> tuple[list[Score], Fitted]:
+def evaluate(
+    model: Model, table: Table, notify: Notify = print, threads: int | None = None
+) -> tuple[list[ModelScore], FitResult]:
     """The scores of a model on a table with answers; of a forecast on all windows of its series, of a language on a
     text. Raises TableError where it does not fit."""
-    windows = Windows.model_validate(model.facts["windows"]) if "windows" in model.facts else None
+    windows = WindowTransform.model_validate(model.metadata["windows"]) if "windows" in model.metadata else None
     if windows:
-        frame = windows.rows(table.frame, say)
-        truth = frame.select(windows.answers).to_numpy()
+        frame = windows.training_rows(table.frame, notify)
+        y_test = frame.select(windows.target_columns).to_numpy()
     elif model.target.task == "language":
-        encoding = cast("TextEncoding", model.encoder.perceived[0])
-        frame, truth = text_to_score(table, encoding.vocabulary, encoding.longest, say)
+        encoding = cast("TextEncoding", model.encoder.media_encodings[0])
+        frame, y_test = text_to_score(table, encoding.vocabulary, encoding.max_length, notify)
     else:
-        frame, truth = answered(table.to_score, model.target, say)
-    typed = model.schema.read(frame, say)
+        frame, y_test = labelled_rows(table.evaluation_rows, model.target, notify)
+    typed = model.schema.read(frame, notify)
     if model.target.task == "tagging":
-        unit_of_tags(typed, truth, model.chosen.data.tokens)
-    decoded = model.decoded_typed(typed, threads)
-    base = model.facts.get("baseline") or baseline(model.target, truth)
-    found = _scores(model.target, windows, frame, truth, decoded, base)
+        token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
+    predictions = model.predict_typed(typed, threads)
+    baseline_prediction = model.metadata.get("baseline") or baseline(model.target, y_test)
+    test_scores = compute_scores(model.target, windows, frame, y_test, predictions, baseline_prediction)
     if windows:
-        truth, decoded = (windows.in_units(frame, one) for one in (truth, decoded))
-    truth, decoded = of_steps(model.target, truth, decoded)
-    return found, Fitted(model, found, frame, truth, decoded, frame.head(CHECKED_ROWS))
+        y_test, predictions = (windows.inverse_transform(frame, array) for array in (y_test, predictions))
+    y_test, predictions = flatten_steps(model.target, y_test, predictions)
+    return test_scores, FitResult(model, test_scores, frame, y_test, predictions, frame.head(MAX_CHECK_ROWS))

@@ -14,7 +14,7 @@ RESUME = "ROSENBLATT_RESUME"  # tells a command that its run is one that was int
 
 
 @dataclass(frozen=True)
-class Asked:
+class FitRequest:
     """All that a user asks of a fit on a table, as plain data; with the same tables it can be asked again."""
 
     table: str
@@ -32,12 +32,12 @@ class Asked:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; tables with their whole paths."""
-        known = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        paths = {name: known[name] and str(Path(known[name]).absolute()) for name in ("table", "test", "validation")}
-        return known | paths | {"spec": self.spec.model_dump(mode="json")}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        paths = {name: fields[name] and str(Path(fields[name]).absolute()) for name in ("table", "test", "validation")}
+        return fields | paths | {"spec": self.spec.model_dump(mode="json")}
 
     @classmethod
-    def from_json(cls, known: Mapping[str, Any]) -> Asked:
+    def from_json(cls, data: Mapping[str, Any]) -> FitRequest:
         """What `to_json` gave."""
-        lists = {name: tuple(known.get(name, ())) for name in ("targets", "ignore", "keep", "texts")}
-        return cls(**{**known, **lists, "spec": Spec.model_validate(known["spec"])})
+        lists = {name: tuple(data.get(name, ())) for name in ("targets", "ignore", "keep", "texts")}
+        return cls(**{**data, **lists, "spec": Spec.model_validate(data["spec"])})

@@ -9,77 +9,84 @@ from pathlib import Path
 from typing import Any
 
 from rosenblatt.data.schema.columns import Schema
-from rosenblatt.models.prepared import Prepared, ScoreOf
+from rosenblatt.models.prepared import PreparedData, ScorerFactory
 from rosenblatt.spec.spec import Spec
-from rosenblatt.tuning.checkpoints import Keeper
-from rosenblatt.tuning.coordinator import Progress, Search
+from rosenblatt.tuning.checkpoints import SearchCheckpoint
+from rosenblatt.tuning.coordinator import SearchCoordinator, SearchProgress
 from rosenblatt.tuning.refit import refit
-from rosenblatt.tuning.selection import CANDIDATES, Outcome, outcome
-from rosenblatt.workflows.problems.problem import Say
+from rosenblatt.tuning.selection import ENSEMBLE_CANDIDATES, SearchResult, select_model
+from rosenblatt.workflows.problems.problem import Notify
 from rosenblatt.workflows.recorder import Recorder
 
-ENDING = 3.0  # seconds kept for what comes after a search, besides predictions: writing the model, reading it again
-JOINED = 6  # trials that an ensemble has, about
+FINISH_SECONDS = (
+    3.0  # seconds kept for what comes after a search, besides predictions: writing the model, reading it again
+)
+TYPICAL_ENSEMBLE_SIZE = 6  # trials that an ensemble has, about
 
 
 @dataclass(frozen=True)
-class Searching:
+class SearchOptions:
     """What a search is given besides its spec."""
 
     started: float = field(default_factory=time.monotonic)  # when its minutes began
-    watch: Callable[[Progress], None] | None = None  # told how far it has come
-    records: Callable[[list[dict[str, Any]]], None] | None = None  # given what is known of each trial, whatever comes
+    on_progress: Callable[[SearchProgress], None] | None = None  # told how far it has come
+    on_records: Callable[[list[dict[str, Any]]], None] | None = (
+        None  # given what is known of each trial, whatever comes
+    )
     checkpoint: Path | None = None  # the folder where its state is kept, and gone on from
     recorder: Recorder | None = None  # writes its trials to a store
-    rows: int = 0  # that are predicted after it, in its time
+    test_rows: int = 0  # that are predicted after it, in its time
 
 
 def search(
     spec: Spec,
     schema: Schema,
-    prepared: Prepared,
-    score: ScoreOf | None = None,
-    how: Searching | None = None,
-    say: Say = print,
+    prepared: PreparedData,
+    scorer_factory: ScorerFactory | None = None,
+    options: SearchOptions | None = None,
+    notify: Notify = print,
     threads: int | None = None,
-) -> Outcome:
+) -> SearchResult:
     """Try many sets of hyperparameters, stop those that do not earn more time, and join the best.
 
     Raises:
         SpecError: for a space that does not fit the task or the rows.
-        DivergedError, StoppedEarlyError: where no trial left anything to keep.
+        DivergedError, TrainingInterruptedError: where no trial left anything to keep.
     """
-    how = how or Searching()
-    running = Search(spec, prepared, score, threads)
-    folder = how.checkpoint or (how.recorder.state if how.recorder else None)
-    keeper = Keeper(running, folder, say) if folder else None
-    if keeper and keeper.restored:
-        say(f"going on from {folder}: {len(running.trials)} trials")
+    options = options or SearchOptions()
+    coordinator = SearchCoordinator(spec, prepared, scorer_factory, threads)
+    folder = options.checkpoint or (options.recorder.checkpoint_folder if options.recorder else None)
+    checkpoint = SearchCheckpoint(coordinator, folder, notify) if folder else None
+    if checkpoint and checkpoint.restored:
+        notify(f"going on from {folder}: {len(coordinator.trials)} trials")
     minutes = spec.search.minutes
 
-    def keep() -> None:
-        if how.recorder:
-            how.recorder.trials(running)
-        if keeper:
-            keeper.keep()
-        running.changed.clear()
+    def save_progress() -> None:
+        if options.recorder:
+            options.recorder.write_trials(coordinator)
+        if checkpoint:
+            checkpoint.save()
+        coordinator.unsaved_trials.clear()
 
-    said = JOINED * len(running.folds) * how.rows + CANDIDATES * running.folds[0].spared.size
-    spent = running.wall if how.recorder and how.recorder.resumed else 0.0
-    deadline = None if minutes is None else how.started + 60 * minutes - ENDING - spent
+    prediction_rows = (
+        TYPICAL_ENSEMBLE_SIZE * len(coordinator.folds) * options.test_rows
+        + ENSEMBLE_CANDIDATES * coordinator.folds[0].validation.size
+    )
+    spent_seconds = coordinator.wall_seconds if options.recorder and options.recorder.resumed else 0.0
+    deadline = None if minutes is None else options.started + 60 * minutes - FINISH_SECONDS - spent_seconds
     try:
-        running.run(deadline, how.watch, keep, said)
+        coordinator.run(deadline, options.on_progress, save_progress, prediction_rows)
     finally:
-        if how.recorder:
-            how.recorder.trials(running, at_end=True)
-        if keeper and running.interrupted:
-            keeper.close()
-        if how.records:
-            how.records([trial.record() for trial in running.trials])
-    found = outcome(running, schema)
-    if running.refits and not running.interrupted:
-        found = refit(running, found, how.watch)
-    if minutes is not None and not any(trial.state == "finished" for trial in running.trials):
-        epochs = max(trial.epochs for trial in running.trials)
-        say(f"{minutes:g} minutes were too short for one trial: what it learnt in {epochs} epochs is kept")
-    return found
+        if options.recorder:
+            options.recorder.write_trials(coordinator, at_end=True)
+        if checkpoint and coordinator.interrupted:
+            checkpoint.close()
+        if options.on_records:
+            options.on_records([trial.record() for trial in coordinator.trials])
+    result = select_model(coordinator, schema)
+    if coordinator.refits_at_end and not coordinator.interrupted:
+        result = refit(coordinator, result, options.on_progress)
+    if minutes is not None and not any(trial.state == "finished" for trial in coordinator.trials):
+        epochs = max(trial.epochs for trial in coordinator.trials)
+        notify(f"{minutes:g} minutes were too short for one trial: what it learnt in {epochs} epochs is kept")
+    return result

@@ -9,39 +9,39 @@ import numpy as np
 import pytest
 
 from rosenblatt.cli.console.runs import (
-    counted,
-    duration,
-    short,
-    show_comparison,
-    show_run,
-    show_runs,
-    show_verdict,
-    spark,
-    when,
+    format_duration,
+    format_time,
+    pluralize,
+    print_comparison,
+    print_run,
+    print_runs,
+    print_verdict,
+    sparkline,
+    truncate,
 )
-from rosenblatt.runs.store.curves import Points
+from rosenblatt.runs.store.curves import CurvePoints
 
 
 def points(*values):
     n = len(values)
-    return Points(np.arange(n), np.zeros(n, np.int64), np.array(values, float))
+    return CurvePoints(np.arange(n), np.zeros(n, np.int64), np.array(values, float))
 
 
-def a_line(**changed):
-    known = {
+def make_record(**changes):
+    record = {
         "id": "20260101-abc", "experiment": "first", "name": "wide", "kind": "fit", "state": "finished", "reason": None,
-        "started": 1000.0, "ended": 1090.0, "beat": 1090.0,
+        "started": 1000.0, "ended": 1090.0, "heartbeat": 1090.0,
     }  # fmt: skip
-    return known | changed
+    return record | changes
 
 
-def metric(last, best, step):
+def make_metric(last, best, step):
     return {"last": last, "best": best, "best_step": step}
 
 
-def a_run(**changed):
-    known = a_line(trials=0, notes={}, tags={}, params={}, metrics={}, artifacts={})
-    return known | changed
+def make_details(**changes):
+    record = make_record(trials=0, notes={}, tags={}, params={}, metrics={}, artifacts={})
+    return record | changes
 
 
 @pytest.fixture(autouse=True)
@@ -64,40 +64,40 @@ def set_time_zone():
 
 
 @pytest.fixture
-def printed(capsys):
+def capture_lines(capsys):
     """What a function prints, its lines without the blanks between columns."""
 
-    def printed(show, *arguments):
+    def capture_lines(show, *arguments):
         show(*arguments)
         return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
-    return printed
+    return capture_lines
 
 
 def test_a_curve_is_drawn_from_its_lowest_bar_to_its_highest():
-    assert spark(points(0, 1, 2, 3, 4, 5, 6, 7)) == "▁▂▃▄▅▆▇█"
-    assert spark(points(7, -7)) == "█▁"
-    assert spark(points(3, 3, 3)) == "▁▁▁"
-    long = spark(points(*range(1000)), 10)
+    assert sparkline(points(0, 1, 2, 3, 4, 5, 6, 7)) == "▁▂▃▄▅▆▇█"
+    assert sparkline(points(7, -7)) == "█▁"
+    assert sparkline(points(3, 3, 3)) == "▁▁▁"
+    long = sparkline(points(*range(1000)), 10)
     assert len(long) == 10
     assert list(long) == sorted(long)
     assert (long[0], long[-1]) == ("▁", "█")
 
 
 def test_a_gap_in_a_curve_stands_for_values_that_are_not_finite():
-    assert spark(points(0, math.nan, 1, math.inf, 0)) == "▁ █ ▁"
-    assert spark(points(math.nan, math.nan)) == "  "
-    assert spark(points()) == ""
-    assert spark(None) == ""
+    assert sparkline(points(0, math.nan, 1, math.inf, 0)) == "▁ █ ▁"
+    assert sparkline(points(math.nan, math.nan)) == "  "
+    assert sparkline(points()) == ""
+    assert sparkline(None) == ""
 
 
 def test_values_are_shortened_to_five_digits_or_sixty_characters():
-    assert short(1 / 3) == "0.33333"
-    assert short(1234567.0) == "1.2346e+06"
-    assert short(7) == "7"
-    assert short(None) == ""
-    assert short("x" * 60) == "x" * 60
-    assert short("x" * 61) == "x" * 57 + "..."
+    assert truncate(1 / 3) == "0.33333"
+    assert truncate(1234567.0) == "1.2346e+06"
+    assert truncate(7) == "7"
+    assert truncate(None) == ""
+    assert truncate("x" * 60) == "x" * 60
+    assert truncate("x" * 61) == "x" * 57 + "..."
 
 
 @pytest.mark.parametrize(
@@ -105,48 +105,50 @@ def test_values_are_shortened_to_five_digits_or_sixty_characters():
     [(-3.0, "0.0 s"), (0.25, "0.2 s"), (59.0, "59.0 s"), (90.0, "1.5 min"), (3600.0, "1.0 h"), (90_000.0, "25.0 h")],
 )
 def test_durations_are_in_seconds_minutes_or_hours(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_times_are_those_of_the_local_time_zone(set_time_zone):
     set_time_zone("UTC")
-    assert when(86_399) == "1970-01-01 23:59:59"
+    assert format_time(86_399) == "1970-01-01 23:59:59"
     set_time_zone("Etc/GMT-2")  # two hours ahead of UTC
-    assert when(86_399) == "1970-01-02 01:59:59"
+    assert format_time(86_399) == "1970-01-02 01:59:59"
 
 
 def test_counts_agree_with_their_noun():
-    assert [counted(n, "run") for n in (0, 1, 2, 1500)] == ["0 runs", "1 run", "2 runs", "1,500 runs"]
+    assert [pluralize(n, "run") for n in (0, 1, 2, 1500)] == ["0 runs", "1 run", "2 runs", "1,500 runs"]
 
 
-def test_a_list_of_runs_has_a_line_for_each_with_its_trials_and_main_results(printed):
-    metrics = {"20260101-abc": {name: metric(0.5, 0.5, 1) for name in ("a_last", "loss", "system/cpu", "auc")}}
-    lines = printed(show_runs, [a_line(), a_line(id="other", name="", state="lost")], {"20260101-abc": 12}, metrics)
+def test_a_list_of_runs_has_a_line_for_each_with_its_trials_and_main_results(capture_lines):
+    metrics = {"20260101-abc": {name: make_metric(0.5, 0.5, 1) for name in ("a_last", "loss", "system/cpu", "auc")}}
+    lines = capture_lines(
+        print_runs, [make_record(), make_record(id="other", name="", state="lost")], {"20260101-abc": 12}, metrics
+    )
     assert lines[0] == "run experiment name state started took results"
     assert "20260101-abc first wide, 12 trials finished" in lines[1]
     assert lines[1].endswith("1.5 min auc 0.5, loss 0.5")  # the main ones first, not those of the machine
     assert "other first fit lost" in lines[2]
-    assert printed(show_runs, [], {}, {}) == ["no runs"]
+    assert capture_lines(print_runs, [], {}, {}) == ["no runs"]
 
 
-def test_a_list_shows_the_fields_that_were_filtered_by_instead_of_results(printed):
-    found = [a_line(**{"params.dropout": "0.25", "metrics.auc": 2 / 3})]
-    lines = printed(show_runs, found, {}, {})
+def test_a_list_shows_the_fields_that_were_filtered_by_instead_of_results(capture_lines):
+    records = [make_record(**{"params.dropout": "0.25", "metrics.auc": 2 / 3})]
+    lines = capture_lines(print_runs, records, {}, {})
     assert lines[0] == "run experiment name state started took params.dropout metrics.auc"
     assert lines[1].endswith("1.5 min 0.25 0.66667")
 
 
-def test_a_run_is_shown_with_everything_that_is_known_of_it(printed):
-    known = a_run(
+def test_a_run_is_shown_with_everything_that_is_known_of_it(capture_lines):
+    details = make_details(
         state="failed", reason="no data", command=["python", "train.py"], peak_memory=3 * 2**30, trials=1,
         notes={"why": "a baseline"}, tags={"team": "red"},
-        params={"dropout": {"value": "0.1", "chosen": True}, "epochs": {"value": "5", "chosen": False}},
-        metrics={"loss": metric(0.5, 0.25, 3), "broken": metric(None, None, None)},
+        params={"dropout": {"value": "0.1", "explicit": True}, "epochs": {"value": "5", "explicit": False}},
+        metrics={"loss": make_metric(0.5, 0.25, 3), "broken": make_metric(None, None, None)},
         artifacts={"model": {"bytes": 12_345}},
         classes={"yes": {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "rows": 8}},
         environment={"python": "3.12", "packages": {"numpy": "2"}, "processor": "EPYC", "cores": 8, "gpus": []},
     )  # fmt: skip
-    lines = printed(show_run, known, {"loss": points(1.0, 0.5, 0.25, 0.5)})
+    lines = capture_lines(print_run, details, {"loss": points(1.0, 0.5, 0.25, 0.5)})
     for line in (
         "run 20260101-abc",
         "kind fit, 1 trial",
@@ -166,37 +168,44 @@ def test_a_run_is_shown_with_everything_that_is_known_of_it(printed):
     assert not any(line.startswith("folder") for line in lines)  # which is not known
 
 
-def test_square_brackets_of_users_are_text_and_not_markup(printed):
-    known = a_run(id="r", name="[bold]x[/bold]", tags={"[red]": "[/]"}, reason=None)
-    lines = printed(show_run, known, {})
+def test_square_brackets_of_users_are_text_and_not_markup(capture_lines):
+    details = make_details(id="r", name="[bold]x[/bold]", tags={"[red]": "[/]"}, reason=None)
+    lines = capture_lines(print_run, details, {})
     assert "name [bold]x[/bold]" in lines
     assert "tags [red]=[/]" in lines
-    assert "[bold]x[/bold]" in printed(show_runs, [known], {}, {})[1]
+    assert "[bold]x[/bold]" in capture_lines(print_runs, [details], {}, {})[1]
 
 
-def test_a_comparison_shows_what_differs_and_says_what_is_the_same(printed):
-    found = {
+def test_a_comparison_shows_what_differs_and_says_what_is_the_same(capture_lines):
+    comparison = {
         "runs": ["aa", "bb"], "params": {"dropout": ["0.1", None]}, "data": {}, "environment": {},
         "metrics": {"auc": [0.75, 0.5]}, "source": "-lr = 1\n+lr = 2\n",
     }  # fmt: skip
-    lines = printed(show_comparison, found, {"auc": {"aa": points(0, 1)}})
+    lines = capture_lines(print_comparison, comparison, {"auc": {"aa": points(0, 1)}})
     assert "dropout 0.1" in lines
     assert "data: the same" in lines
     assert "environment: the same" in lines
     assert "auc 0.75 0.5 ▁█" in lines
     assert lines[lines.index("source:") + 1 :][:2] == ["-lr = 1", "+lr = 2"]
-    assert "source: the same" in printed(show_comparison, found | {"source": ""}, {})
+    assert "source: the same" in capture_lines(print_comparison, comparison | {"source": ""}, {})
 
 
-def test_a_verdict_names_the_first_difference_and_its_causes(printed):
-    found = {
-        "verdict": "differs", "furthest": 0.0125, "first": {"step": 3, "what": "loss: 1 was 2"}, "compared": 2,
+def test_a_verdict_names_the_first_difference_and_its_causes(capture_lines):
+    result = {
+        "verdict": "differs", "max_difference": 0.0125, "n_compared": 2,
+        "first_difference": {"step": 3, "description": "loss: 1 was 2"},
         "run": "bb", "causes": {"package": {"numpy": ["2.2", "2.3"]}},
     }  # fmt: skip
-    lines = printed(show_verdict, found)
+    lines = capture_lines(print_verdict, result)
     assert lines[0].startswith("differs, at most 0.0125 ")
     assert "2 results compared; run bb" in lines[0]
     assert lines[1:] == ["first: loss: 1 was 2, at step 3", "package differs: numpy 2.2 -> 2.3"]
-    identical = found | {"verdict": "identical", "furthest": 0.0, "first": None, "causes": {}, "compared": 1}
-    assert printed(show_verdict, identical) == ["identical (1 result compared; run bb)"]
-    assert "not deterministic" in printed(show_verdict, found | {"causes": {}, "furthest": math.inf})[-1]
+    identical = result | {
+        "verdict": "identical",
+        "max_difference": 0.0,
+        "first_difference": None,
+        "causes": {},
+        "n_compared": 1,
+    }
+    assert capture_lines(print_verdict, identical) == ["identical (1 result compared; run bb)"]
+    assert "not deterministic" in capture_lines(print_verdict, result | {"causes": {}, "max_difference": math.inf})[-1]

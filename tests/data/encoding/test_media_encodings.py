@@ -3,44 +3,44 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.encoding.media_encodings import ImageEncoding, SequenceEncoding, TextEncoding
-from rosenblatt.data.media.columns import as_medium, steps_column
-from rosenblatt.data.media.images import as_cell
+from rosenblatt.data.media.columns import sequence_column, to_media_column
+from rosenblatt.data.media.images import encode_image
 from rosenblatt.errors import TableError
 from rosenblatt.spec.data import DataSpec
 
 RNG = np.random.default_rng(0)
 
 
-def images(*pixels):
-    return as_medium(pl.Series("photo", [as_cell(one) for one in pixels]), "image")
+def image_column(*pixels):
+    return to_media_column(pl.Series("photo", [encode_image(image) for image in pixels]), "image")
 
 
-def encoded_images(cells, **changes):
-    column = images(*cells)
-    encoding = ImageEncoding.learn("photo", column.struct.field("image"), DataSpec(**changes))
+def fit_and_encode_images(cells, **changes):
+    column = image_column(*cells)
+    encoding = ImageEncoding.fit("photo", column.struct.field("image"), DataSpec(**changes))
     return encoding, encoding.encode(column)
 
 
-def sequences(rows, **changes):
-    return SequenceEncoding.learn("s", [np.asarray(row, np.float32) for row in rows], DataSpec(**changes))
+def fit_sequences(rows, **changes):
+    return SequenceEncoding.fit("s", [np.asarray(row, np.float32) for row in rows], DataSpec(**changes))
 
 
-def encoded_steps(encoding, rows, channels):
-    return encoding.encode(steps_column("s", [np.asarray(row, np.float32) for row in rows], channels))
+def encode_sequences(encoding, rows, channels):
+    return encoding.encode(sequence_column("s", [np.asarray(row, np.float32) for row in rows], channels))
 
 
 def test_each_channel_of_images_gets_the_mean_and_deviation_of_its_training_pixels():
     pixels = RNG.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
-    encoding, pictures = encoded_images(pixels)
+    encoding, dataset = fit_and_encode_images(pixels)
     np.testing.assert_allclose(encoding.center, pixels.mean(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(encoding.scale, 1 / pixels.std(axis=(0, 1, 2)), rtol=1e-9)
     assert encoding.medium == ("image", 3, 8, 8)
-    np.testing.assert_array_equal(pictures.take(np.array([3, 0])), pixels[[3, 0]])
+    np.testing.assert_array_equal(dataset.take(np.array([3, 0])), pixels[[3, 0]])
 
 
 def test_auto_takes_the_side_of_the_middle_image_but_at_most_96_pixels():
     def side(sizes, **changes):
-        return encoded_images([np.zeros((h, w, 1), np.uint8) for h, w in sizes], **changes)[0].side
+        return fit_and_encode_images([np.zeros((h, w, 1), np.uint8) for h, w in sizes], **changes)[0].side
 
     assert side([(4, 9), (7, 5), (20, 10)]) == 5  # the median of the shorter sides 4, 5 and 10
     assert side([(100, 120)]) == 96
@@ -49,75 +49,77 @@ def test_auto_takes_the_side_of_the_middle_image_but_at_most_96_pixels():
 
 def test_images_keep_the_most_channels_unless_grey_or_color_is_requested():
     grey, color = np.full((2, 2, 1), 7, np.uint8), np.full((2, 2, 3), [10, 20, 30], np.uint8)
-    assert encoded_images([grey, grey])[0].channels == 1
-    assert encoded_images([grey, color])[0].channels == 3
-    assert encoded_images([grey, grey], colors="color")[0].channels == 3
-    encoding, pictures = encoded_images([color], colors="grey")
+    assert fit_and_encode_images([grey, grey])[0].channels == 1
+    assert fit_and_encode_images([grey, color])[0].channels == 3
+    assert fit_and_encode_images([grey, grey], colors="color")[0].channels == 3
+    encoding, dataset = fit_and_encode_images([color], colors="grey")
     assert encoding.channels == 1
     luma = int(0.299 * 10 + 0.587 * 20 + 0.114 * 30)  # ITU-R BT.601
-    np.testing.assert_array_equal(pictures.take(np.array([0])), np.full((1, 2, 2, 1), luma))
+    np.testing.assert_array_equal(dataset.take(np.array([0])), np.full((1, 2, 2, 1), luma))
 
 
 def test_images_of_one_color_are_not_scaled_and_arrays_of_fractions_stay_fractions():
-    encoding, _ = encoded_images([np.full((2, 2, 1), 9, np.uint8)] * 2)
+    encoding, _ = fit_and_encode_images([np.full((2, 2, 1), 9, np.uint8)] * 2)
     assert encoding.scale == (1.0,)
     fractions = np.full((2, 2, 2), 0.25, np.float32)
-    encoding, pictures = encoded_images([fractions])
+    encoding, dataset = fit_and_encode_images([fractions])
     assert encoding.channels == 2
-    np.testing.assert_array_equal(pictures.take(np.array([0]))[0], fractions)
+    np.testing.assert_array_equal(dataset.take(np.array([0]))[0], fractions)
 
 
 def test_a_damaged_image_is_named(tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(b"\x89PNG nothing")
-    column = as_medium(pl.Series("photo", [str(path)]), "image")
+    column = to_media_column(pl.Series("photo", [str(path)]), "image")
     with pytest.raises(TableError, match=r"broken\.png"):
-        ImageEncoding.learn("photo", column.struct.field("image"), DataSpec())
+        ImageEncoding.fit("photo", column.struct.field("image"), DataSpec())
 
 
 def test_texts_become_numbers_of_tokens_cut_at_the_end():
     texts = ["b a b", "a", "c"]
-    encoding = TextEncoding.learn("note", texts, DataSpec(tokens="words", min_token_count=2, max_length=2))
+    encoding = TextEncoding.fit("note", texts, DataSpec(tokens="words", min_token_count=2, max_length=2))
     assert encoding.medium == ("tokens", 3, 0, 1)  # a, b, and the token for all others
-    ragged = encoding.encode(as_medium(pl.Series("note", [*texts, None]), "text"))
+    ragged = encoding.encode(to_media_column(pl.Series("note", [*texts, None]), "text"))
     np.testing.assert_array_equal(ragged.lengths, [2, 1, 1, 1])
     np.testing.assert_array_equal(ragged.values, [2, 1, 1, 0, 0])
 
 
 def test_auto_length_covers_99_percent_of_the_texts_and_at_most_1000_tokens():
-    def longest(lengths, **changes):
+    def max_length(lengths, **changes):
         texts = ["a" * length for length in lengths]
-        return TextEncoding.learn("note", texts, DataSpec(tokens="characters", **changes)).longest
+        return TextEncoding.fit("note", texts, DataSpec(tokens="characters", **changes)).max_length
 
-    assert longest([5] * 200 + [300]) == 5
-    assert longest([5] * 50 + [300]) == 300  # 2 percent of the rows
-    assert longest([4000] * 3) == 1000
-    assert longest([4000] * 3, max_length=1500) == 1500
-    assert longest([]) == 1
+    assert max_length([5] * 200 + [300]) == 5
+    assert max_length([5] * 50 + [300]) == 300  # 2 percent of the rows
+    assert max_length([4000] * 3) == 1000
+    assert max_length([4000] * 3, max_length=1500) == 1500
+    assert max_length([]) == 1
 
 
 def test_rows_whose_steps_have_answers_are_never_cut():
-    text = TextEncoding.learn("note", ["ab", "abc"], DataSpec(tokens="characters", min_token_count=1), whole=True)
-    assert text.encode(as_medium(pl.Series("note", ["abcabc", "a"]), "text")).lengths.tolist() == [6, 1]
-    steps = SequenceEncoding.learn("s", [np.zeros((2, 1), np.float32)], DataSpec(), whole=True)
-    assert encoded_steps(steps, [np.zeros((7, 1))], 1).lengths.tolist() == [7]
+    text = TextEncoding.fit(
+        "note", ["ab", "abc"], DataSpec(tokens="characters", min_token_count=1), never_truncate=True
+    )
+    assert text.encode(to_media_column(pl.Series("note", ["abcabc", "a"]), "text")).lengths.tolist() == [6, 1]
+    steps = SequenceEncoding.fit("s", [np.zeros((2, 1), np.float32)], DataSpec(), never_truncate=True)
+    assert encode_sequences(steps, [np.zeros((7, 1))], 1).lengths.tolist() == [7]
 
 
 def test_channels_of_sequences_are_standardized_without_their_missing_numbers():
     rows = [[[1, 10], [np.nan, 20]], [[4, 60], [7, np.nan], [1, 5]]]
-    encoding = sequences(rows)
+    encoding = fit_sequences(rows)
     steps = np.concatenate(rows)
-    mean, deviation = np.nanmean(steps, axis=0), np.nanstd(steps, axis=0)
+    mean, std = np.nanmean(steps, axis=0), np.nanstd(steps, axis=0)
     np.testing.assert_allclose(encoding.center, mean, rtol=1e-12)
-    np.testing.assert_allclose(encoding.scale, 1 / deviation, rtol=1e-12)
+    np.testing.assert_allclose(encoding.scale, 1 / std, rtol=1e-12)
     assert encoding.medium == ("steps", 2, 0, 1)
-    expected = np.nan_to_num((steps - mean) / deviation, nan=0.0)
-    np.testing.assert_allclose(encoded_steps(encoding, rows, 2).values, expected, rtol=1e-5, atol=1e-6)
+    expected = np.nan_to_num((steps - mean) / std, nan=0.0)
+    np.testing.assert_allclose(encode_sequences(encoding, rows, 2).values, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_long_sequences_keep_their_last_steps_and_constant_channels_become_zero():
-    encoding = sequences([[[1, 5], [2, 5], [3, 5]]], max_length=2)
-    ragged = encoded_steps(encoding, [[[1, 5], [2, 5], [3, 5]], np.zeros((0, 2))], 2)
+    encoding = fit_sequences([[[1, 5], [2, 5], [3, 5]]], max_length=2)
+    ragged = encode_sequences(encoding, [[[1, 5], [2, 5], [3, 5]], np.zeros((0, 2))], 2)
     np.testing.assert_array_equal(ragged.lengths, [2, 1])
     np.testing.assert_allclose(ragged.values[:2, 0], [0, 1 / np.std([1, 2, 3])], rtol=1e-6)
     np.testing.assert_array_equal(ragged.values[:, 1], [0, 0, 0])
@@ -125,11 +127,11 @@ def test_long_sequences_keep_their_last_steps_and_constant_channels_become_zero(
 
 def test_infinite_numbers_are_refused_in_training_and_in_prediction():
     with pytest.raises(TableError, match=r"'s'.*infinite"):
-        sequences([[[1.0], [np.inf]]])
+        fit_sequences([[[1.0], [np.inf]]])
     with pytest.raises(TableError, match=r"'s'.*infinite"):
-        encoded_steps(sequences([[[1.0], [2.0]]]), [[[-np.inf]]], 1)
+        encode_sequences(fit_sequences([[[1.0], [2.0]]]), [[[-np.inf]]], 1)
 
 
 def test_sequences_of_other_channels_than_in_training_are_refused():
     with pytest.raises(TableError, match=r"'s'.*2 channels.*3"):
-        encoded_steps(sequences([[[1, 2], [3, 4]]]), [[[1, 2, 3]]], 3)
+        encode_sequences(fit_sequences([[[1, 2], [3, 4]]]), [[[1, 2, 3]]], 3)

@@ -95,7 +95,7 @@ def test_real_tables_without_header_are_recognized(shared_data):
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
-def test_western_encodings_are_found_out_and_told(tmp_path, encoding):
+def test_western_encodings_are_detected_and_noted(tmp_path, encoding):
     text = "name,city\n" + "José Núñez,Köln\nBjörn,Malmö\nZoë,Besançon\n" * 20
     table = read_table(write(tmp_path / "t.csv", text.encode(encoding)))
     assert table.frame.row(0) == ("José Núñez", "Köln")
@@ -148,7 +148,7 @@ def test_a_cell_may_be_very_long(tmp_path):
     assert read_table(path).frame["b"].str.len_chars().to_list() == [300_000, 1]
 
 
-def test_empty_lines_are_no_rows_and_lines_above_the_table_are_said(tmp_path):
+def test_empty_lines_and_preamble_lines_are_dropped_with_notes(tmp_path):
     table = read_table(write(tmp_path / "t.csv", "My table\na,b\n1,2\n\n3,4\n,\n\n"))
     assert table.frame.rows() == [("1", "2"), ("3", "4")]
     assert table.notes == ("1 line above the table left out: 'My table'", "3 empty lines left out")

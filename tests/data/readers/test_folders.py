@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rosenblatt.data.media.columns import steps_of
+from rosenblatt.data.media.columns import sequences_from_column
 from rosenblatt.data.readers.read import read_table
 from rosenblatt.errors import TableError
 
 
-def image(path, value=0):
+def save_image(path, value=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((4, 4, 3), value, np.uint8)).save(path)
 
@@ -19,7 +19,7 @@ def image(path, value=0):
 def test_a_folder_of_images_has_a_class_for_each_folder(tmp_path):
     for part, name in (("train", "cat"), ("train", "dog"), ("test", "cat"), ("test", "dog")):
         for k in range(2):
-            image(tmp_path / part / name / f"{k}.png")
+            save_image(tmp_path / part / name / f"{k}.png")
     (tmp_path / "train" / ".hidden").write_text("x")
     table = read_table(tmp_path)
     assert table.frame["class"].to_list() == ["cat", "cat", "dog", "dog"]
@@ -28,27 +28,27 @@ def test_a_folder_of_images_has_a_class_for_each_folder(tmp_path):
     assert table.frame["image"][0].endswith("train/cat/0.png")
 
 
-def test_a_test_folder_with_other_classes_is_refused_and_missing_ones_are_told(tmp_path):
+def test_a_test_folder_with_other_classes_is_refused_and_missing_ones_are_noted(tmp_path):
     for part, name in (("train", "cat"), ("train", "dog"), ("test", "cat")):
-        image(tmp_path / part / name / "a.png")
+        save_image(tmp_path / part / name / "a.png")
     assert "the test has no rows of 'dog'" in read_table(tmp_path).notes
-    image(tmp_path / "test" / "cow" / "a.png")
+    save_image(tmp_path / "test" / "cow" / "a.png")
     with pytest.raises(TableError, match="classes 'cow', which the training folder has not"):
         read_table(tmp_path)
 
 
 def test_images_without_classes_and_images_beside_folders(tmp_path):
-    image(tmp_path / "a.png")
-    image(tmp_path / "b.png")
+    save_image(tmp_path / "a.png")
+    save_image(tmp_path / "b.png")
     assert read_table(tmp_path).frame.columns == ["image"]
-    image(tmp_path / "cat" / "c.png")
+    save_image(tmp_path / "cat" / "c.png")
     with pytest.raises(TableError, match=r"also 'a\.png' beside them"):
         read_table(tmp_path)
 
 
 def test_an_archive_of_images_is_read_without_unpacking(tmp_path):
-    image(tmp_path / "x" / "cat" / "0.png", 7)
-    image(tmp_path / "x" / "dog" / "0.png", 9)
+    save_image(tmp_path / "x" / "cat" / "0.png", 7)
+    save_image(tmp_path / "x" / "dog" / "0.png", 9)
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for name in ("cat/0.png", "dog/0.png"):
             archive.write(tmp_path / "x" / name, f"x/{name}")
@@ -66,7 +66,7 @@ def test_text_files_have_a_sample_a_line_in_whatever_encoding(tmp_path):
     assert table.texts == ("text",)
 
 
-def test_sequences_of_an_archive_are_joined_with_what_is_known_of_them(tmp_path):
+def test_sequences_of_an_archive_are_joined_with_their_metadata(tmp_path):
     with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
         for k in (10, 2, 1):
             rows = "\n".join(f"{k},{step}" for step in range(k))
@@ -75,13 +75,13 @@ def test_sequences_of_an_archive_are_joined_with_what_is_known_of_them(tmp_path)
         archive.writestr("groups/person.csv", "#ID, person\n1,7\n2,8\n10,9\n")
         archive.writestr("other.csv", "what,ever\nx,y\n")
     table = read_table(tmp_path / "s.zip")
-    sequences = steps_of(table.frame["sequence"])
-    assert {len(one): label for one, label in zip(sequences, table.frame["label"], strict=True)} == {
+    sequences = sequences_from_column(table.frame["sequence"])
+    assert {len(sequence): label for sequence, label in zip(sequences, table.frame["label"], strict=True)} == {
         1: "up",
         2: "down",
         10: "up",
     }
-    assert table.aside == ("file", "person")
+    assert table.excluded_columns == ("file", "person")
     assert table.frame["file"].to_list() == ["data/s_1.csv", "data/s_10.csv", "data/s_2.csv"]
     assert any("other.csv is not about these sequences" in note for note in table.notes)
 
@@ -101,7 +101,7 @@ def test_sequences_with_other_channels_and_empty_folders_are_refused(tmp_path):
 
 def test_real_sequences_of_unequal_length(shared_data):
     table = read_table(shared_data / "IndoorMovement.zip")
-    lengths = [len(one) for one in steps_of(table.frame["sequence"])]
+    lengths = [len(sequence) for sequence in sequences_from_column(table.frame["sequence"])]
     assert (len(lengths), sum(lengths)) == (314, 13197)
     assert set(table.frame["class_label"]) == {"1", "-1"}
-    assert "path_ID" in table.aside
+    assert "path_ID" in table.excluded_columns

@@ -8,7 +8,7 @@ from rosenblatt.errors import TableError
 
 
 def test_pandas_and_polars_frames_of_the_same_rows_are_the_same():
-    theirs = pd.DataFrame(
+    pandas_frame = pd.DataFrame(
         {
             "i": [1, 2],
             "f": [1.5, None],
@@ -19,7 +19,7 @@ def test_pandas_and_polars_frames_of_the_same_rows_are_the_same():
             "day": pd.to_datetime(["2020-01-01", None]),
         }
     )
-    frame = as_frame(theirs)
+    frame = as_frame(pandas_frame)
     assert frame["f"].to_list()[0] == 1.5
     assert np.isnan(frame["f"][1])
     assert frame["s"].to_list() == ["a", None]
@@ -42,7 +42,7 @@ def test_what_is_neither_number_nor_string_is_refused():
 
 
 def test_pandas_columns_of_objects_are_what_they_hold():
-    theirs = pd.DataFrame(
+    pandas_frame = pd.DataFrame(
         {
             "bools": pd.Series([True, None], dtype=object),
             "ints": pd.Series([1, None], dtype=object),
@@ -51,7 +51,7 @@ def test_pandas_columns_of_objects_are_what_they_hold():
             "zoned": pd.to_datetime(["2024-01-01 00:30", "2024-01-02 00:30"]).tz_localize("Europe/Oslo"),
         }
     )
-    frame = as_frame(theirs)
+    frame = as_frame(pandas_frame)
     assert frame.dtypes[:3] == [pl.Boolean, pl.Int64, pl.Categorical]
     assert frame["spans"].dtype == pl.Duration("us")
     assert frame["zoned"][0].hour == 0  # the clock on the wall, as Polars' frames have it

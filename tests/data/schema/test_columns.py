@@ -3,14 +3,14 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from rosenblatt.data.schema.columns import of_types
-from rosenblatt.data.schema.inference import infer
+from rosenblatt.data.schema.columns import schema_from_dtypes
+from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.errors import TableError
 
 TRAINING = pl.DataFrame(
     {"n": [str(i * 1.5) for i in range(40)], "c": ["a", "b"] * 20, "d": ["2020-01-01", "2020-01-02"] * 20}
 )
-SCHEMA = infer(TRAINING, 64)
+SCHEMA = infer_schema(TRAINING, 64)
 
 
 def test_a_missing_column_is_refused_and_the_nearest_named():
@@ -18,12 +18,12 @@ def test_a_missing_column_is_refused_and_the_nearest_named():
         SCHEMA.read(TRAINING.rename({"n": "N"}))
 
 
-def test_more_columns_in_another_order_are_read_alike():
+def test_extra_columns_and_column_order_do_not_matter():
     other = TRAINING.with_columns(extra=pl.lit(1)).select("extra", "d", "c", "n")
     assert SCHEMA.read(other).equals(SCHEMA.read(TRAINING))
 
 
-def test_the_same_values_typed_or_as_text_are_read_alike():
+def test_typed_values_and_text_read_the_same():
     typed = TRAINING.with_columns(pl.col("n").cast(pl.Float64), pl.col("d").str.to_date())
     assert SCHEMA.read(typed).equals(SCHEMA.read(TRAINING))
 
@@ -57,7 +57,7 @@ def test_types_of_a_frame_say_what_columns_hold():
             "d": [dt.date(2020, 1, 1), None],
         }
     )
-    assert [column.kind for column in of_types(frame).columns] == [
+    assert [column.kind for column in schema_from_dtypes(frame).columns] == [
         "number",
         "number",
         "boolean",
@@ -65,14 +65,14 @@ def test_types_of_a_frame_say_what_columns_hold():
         "category",
         "date",
     ]
-    (column,) = of_types(pl.DataFrame({"l": [[1, 2], [3]]})).columns
-    assert (column.kind, column.asked) == ("sequence", True)
+    (column,) = schema_from_dtypes(pl.DataFrame({"l": [[1, 2], [3]]})).columns
+    assert (column.kind, column.include) == ("sequence", True)
     with pytest.raises(TableError, match="'o' holds values of type Object"):
-        of_types(pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}))
+        schema_from_dtypes(pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}))
 
 
 def test_booleans_are_the_same_as_words_and_as_1_and_0():
-    schema = infer(pl.DataFrame({"b": [True, False, None]}), 64)
+    schema = infer_schema(pl.DataFrame({"b": [True, False, None]}), 64)
     for cells in (["yes", "no", ""], ["1", "0", "?"], [1, 0, None], [1.0, 0.0, None], ["TRUE", "False", "na"]):
         assert schema.read(pl.DataFrame({"b": cells}))["b"].to_list() == ["true", "false", None]
 
@@ -80,11 +80,17 @@ def test_booleans_are_the_same_as_words_and_as_1_and_0():
 def test_lists_where_numbers_were_and_words_where_days_were_are_refused():
     with pytest.raises(TableError, match="'n' held numbers when the model learnt, but now List"):
         SCHEMA.read(TRAINING[:2].with_columns(n=pl.Series([[1], [2]])))
-    typed = of_types(pl.DataFrame({"d": [dt.date(2020, 1, 1)]}))
+    typed = schema_from_dtypes(pl.DataFrame({"d": [dt.date(2020, 1, 1)]}))
     with pytest.raises(TableError, match="'d' held dates when the model learnt"):
         typed.read(pl.DataFrame({"d": ["next tuesday", "later"]}))
 
 
 def test_parts_of_a_date_do_not_collide_with_columns_of_that_name():
     frame = pl.DataFrame({"d": [dt.date(2020, 1, 1), dt.date(2021, 1, 1)], "d (day)": [1.0, 2.0]})
-    assert of_types(frame).read(frame).columns == ["d (day)'", "d (month)", "d (weekday)", "d (hour)", "d (day)"]
+    assert schema_from_dtypes(frame).read(frame).columns == [
+        "d (day)'",
+        "d (month)",
+        "d (weekday)",
+        "d (hour)",
+        "d (day)",
+    ]

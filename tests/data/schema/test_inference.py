@@ -2,23 +2,23 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.schema.inference import infer
+from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.errors import TableError
 
 RNG = np.random.default_rng(0)
 N = 200
 
 
-def kind_of(cells, name="x"):
-    return infer(pl.DataFrame({name: cells}), 64).columns[0]
+def infer_column(cells, name="x"):
+    return infer_schema(pl.DataFrame({name: cells}), 64).columns[0]
 
 
-def read(cells, name="x"):
+def read_column(cells, name="x"):
     frame = pl.DataFrame({name: cells})
-    return infer(frame, 64).read(frame)
+    return infer_schema(frame, 64).read(frame)
 
 
-def text(values):
+def as_strings(values):
     return [str(value) for value in values]
 
 
@@ -37,7 +37,7 @@ def text(values):
     ],
 )
 def test_numbers_are_read_however_they_are_written(cells, numbers):
-    assert read(cells)["x"].to_list() == numbers
+    assert read_column(cells)["x"].to_list() == numbers
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_numbers_are_read_however_they_are_written(cells, numbers):
         (["12:30", "09:15"], "date"),
         (["2020-01-31T10:00:00Z", "2020-02-01T11:30:00Z"], "date"),
         (["2024-01-02T10:01:00+02:00", "2024-02-02T11:30:00+02:00"], "date"),
-        (text(range(N)), "identifier"),
+        (as_strings(range(N)), "identifier"),
         ([f"user-{i}" for i in range(N)], "identifier"),
         ([f"the quick brown fox number {i} jumps over it" for i in range(N)], "text"),
-        (text(RNG.normal(size=N)), "number"),
+        (as_strings(RNG.normal(size=N)), "number"),
         ([[1, 2], [3]], "sequence"),
         ([["a"], ["b"]], "nested"),
         (["a.png", "b.JPG"], "image"),
@@ -69,57 +69,57 @@ def test_numbers_are_read_however_they_are_written(cells, numbers):
         ([f"A/{i}" if i % 3 else str(i) for i in range(N)], "identifier"),
     ],
 )
-def test_kinds_are_told_from_the_cells(cells, kind):
-    assert kind_of(cells).kind == kind
+def test_column_kinds_are_inferred_from_the_cells(cells, kind):
+    assert infer_column(cells).kind == kind
 
 
-def test_numbers_in_order_of_the_rows_or_named_as_such_are_identifiers_and_said():
-    assert kind_of(text(RNG.permutation(N)), "customer_id").kind == "identifier"
-    assert kind_of(text(RNG.permutation(N)), "income").kind == "number"
-    assert "left out" in kind_of(text(range(1, N + 1)), "income").note
+def test_row_numbers_and_columns_named_id_are_noted_identifiers():
+    assert infer_column(as_strings(RNG.permutation(N)), "customer_id").kind == "identifier"
+    assert infer_column(as_strings(RNG.permutation(N)), "income").kind == "number"
+    assert "left out" in infer_column(as_strings(range(1, N + 1)), "income").note
 
 
 def test_identifiers_beyond_53_bits_are_recognized():
-    assert kind_of([str(10**17 + 7 * i) for i in RNG.permutation(N)], "user_id").kind == "identifier"
-    assert kind_of([10**17 + 7 * int(i) for i in RNG.permutation(N)], "user_id").kind == "identifier"
+    assert infer_column([str(10**17 + 7 * i) for i in RNG.permutation(N)], "user_id").kind == "identifier"
+    assert infer_column([10**17 + 7 * int(i) for i in RNG.permutation(N)], "user_id").kind == "identifier"
 
 
-def test_many_categories_are_said():
-    column = kind_of([f"c{i % 90}" for i in range(900)])
+def test_many_categories_are_noted():
+    column = infer_column([f"c{i % 90}" for i in range(900)])
     assert column.kind == "category"
     assert "90 categories: the 64 most frequent" in column.note
 
 
-def test_a_few_stray_words_among_numbers_are_missing_and_said():
-    cells = text(RNG.normal(size=N))
+def test_a_few_stray_words_among_numbers_are_missing_and_noted():
+    cells = as_strings(RNG.normal(size=N))
     cells[100] = "oops"
-    column = kind_of(cells)
+    column = infer_column(cells)
     assert column.kind == "number"
     assert column.missing == 1
     assert "'oops'" in column.note
-    assert read(cells)["x"].null_count() == 1
+    assert read_column(cells)["x"].null_count() == 1
 
 
 def test_a_word_that_stands_for_missing_all_over_a_column_of_numbers_is_missing():
     cells = ["unknown" if i % 3 == 0 else str(i / 7) for i in range(N)]
-    assert kind_of(cells).kind == "number"
-    assert read(cells)["x"].null_count() == len(cells[::3])
+    assert infer_column(cells).kind == "number"
+    assert read_column(cells)["x"].null_count() == len(cells[::3])
 
 
 def test_a_column_that_changes_kind_half_way_is_refused_with_the_rows():
-    cells = text(RNG.normal(size=N)) + ["abc"] * 40
+    cells = as_strings(RNG.normal(size=N)) + ["abc"] * 40
     with pytest.raises(TableError, match=r"changes kind half-way: .* in row 1, but words such as 'abc' in row 201"):
-        kind_of(cells)
+        infer_column(cells)
 
 
 def test_an_infinite_number_is_refused_with_its_row():
     for cells in (["1", "?", "inf"], [1.0, None, float("inf")]):
         with pytest.raises(TableError, match="infinite number in row 3"):
-            kind_of(cells)
+            infer_column(cells)
 
 
 def test_dates_become_day_month_weekday_and_hour():
-    frame = read(["2024-02-29 06:30", "2023-12-31 18:00", None])
+    frame = read_column(["2024-02-29 06:30", "2023-12-31 18:00", None])
     assert frame.columns == ["x (day)", "x (month)", "x (weekday)", "x (hour)"]
     assert frame.row(0) == (19782 + 6.5 / 24, 2, 4, 6.5)
     assert frame.row(2) == (None, None, None, None)
@@ -128,11 +128,11 @@ def test_dates_become_day_month_weekday_and_hour():
 def test_real_tables_have_the_kinds_their_publishers_say(shared_data):
     from rosenblatt.data.readers.read import read_table
 
-    kinds = {c.name: c.kind for c in infer(read_table(shared_data / "adult-train.csv").frame, 64).columns}
+    kinds = {c.name: c.kind for c in infer_schema(read_table(shared_data / "adult-train.csv").frame, 64).columns}
     assert [name for name, kind in kinds.items() if kind == "number"] == [
         "age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week"
     ]  # fmt: skip
-    autos = {c.name: c for c in infer(read_table(shared_data / "auto_imports.csv").frame, 64).columns}
+    autos = {c.name: c for c in infer_schema(read_table(shared_data / "auto_imports.csv").frame, 64).columns}
     assert (autos["normalized_losses"].kind, autos["normalized_losses"].missing) == ("number", 37)
     assert autos["num_doors"].kind == "category"
 
@@ -141,27 +141,27 @@ def test_a_point_is_one_of_thousands_where_the_table_has_decimal_commas():
     frame = pl.DataFrame(
         {"x": ["1.535", "2.851", "432"], "z": ["219,35", "1,5", "7,25"], "w": ["0.535", "2.851", "3.5"]}
     )
-    read = infer(frame, 64).read(frame)
+    read = infer_schema(frame, 64).read(frame)
     assert read["x"].to_list() == [1535, 2851, 432]
     assert read["w"].to_list() == [0.535, 2.851, 3.5]
-    alone = frame.select("x")
-    assert infer(alone, 64).read(alone)["x"].to_list() == [1.535, 2.851, 432]
+    single_column = frame.select("x")
+    assert infer_schema(single_column, 64).read(single_column)["x"].to_list() == [1.535, 2.851, 432]
 
 
 def test_years_are_no_identifiers_and_identifiers_can_be_kept():
-    assert kind_of(text(range(1900, 2020)), "year").kind == "number"
-    frame = pl.DataFrame({"t": text(range(N)), "name": [f"user-{i}" for i in range(N)]})
-    kept = infer(frame, 64).keeping(["t", "name"])
-    assert [column.kind for column in kept.columns] == ["number", "category"]
-    assert kept.read(frame).dtypes == [pl.Float64, pl.String]
+    assert infer_column(as_strings(range(1900, 2020)), "year").kind == "number"
+    frame = pl.DataFrame({"t": as_strings(range(N)), "name": [f"user-{i}" for i in range(N)]})
+    schema = infer_schema(frame, 64).with_identifiers(["t", "name"])
+    assert [column.kind for column in schema.columns] == ["number", "category"]
+    assert schema.read(frame).dtypes == [pl.Float64, pl.String]
 
 
-def test_dates_that_could_be_read_two_ways_are_said():
-    assert "day/month/year would fit too" in kind_of(["01/02/2020", "03/04/2021"]).note
-    assert kind_of(["01/22/2020", "03/04/2021"]).note == "read as month/day/year"
-    assert kind_of(["22/01/2020", "03/04/2021"]).note == "read as day/month/year"
+def test_ambiguous_dates_are_noted():
+    assert "day/month/year would fit too" in infer_column(["01/02/2020", "03/04/2021"]).note
+    assert infer_column(["01/22/2020", "03/04/2021"]).note == "read as month/day/year"
+    assert infer_column(["22/01/2020", "03/04/2021"]).note == "read as day/month/year"
 
 
-def test_iso_dates_are_read_whatever_was_learnt():
-    schema = infer(pl.DataFrame({"d": ["22/01/2020", "03/04/2021"]}), 64)
+def test_iso_dates_are_read_whatever_the_schema_format():
+    schema = infer_schema(pl.DataFrame({"d": ["22/01/2020", "03/04/2021"]}), 64)
     assert schema.read(pl.DataFrame({"d": ["2020-01-22"]}))["d (day)"][0] == 18283

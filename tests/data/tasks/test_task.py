@@ -3,13 +3,13 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.data.tasks.task import ask, column_name, has_answers, read_answers
+from rosenblatt.data.tasks.task import detect_task, has_targets, read_targets, resolve_column_name
 from rosenblatt.errors import TableError
 from rosenblatt.spec.spec import Spec
 
 
-def question(cells, task=None):
-    return ask(pl.DataFrame({"y": cells}), ["y"], task)
+def detect(cells, task=None):
+    return detect_task(pl.DataFrame({"y": cells}), ["y"], task)
 
 
 @pytest.mark.parametrize(
@@ -26,24 +26,24 @@ def question(cells, task=None):
         (["none", "mild", "severe"], "multiclass", ("mild", "none", "severe")),
     ],
 )
-def test_the_task_is_told_from_the_target(cells, task, labels):
-    found = question(cells)
-    assert found.task == task
-    assert found.labels == labels
+def test_the_task_is_detected_from_the_target(cells, task, labels):
+    supervised_task = detect(cells)
+    assert supervised_task.task == task
+    assert supervised_task.labels == labels
 
 
 def test_the_task_can_be_given():
-    assert question(["1", "2", "3"], "regression").task == "regression"
-    assert question(["3", "4", "9"], "multiclass").labels == (3, 4, 9)
+    assert detect(["1", "2", "3"], "regression").task == "regression"
+    assert detect(["3", "4", "9"], "multiclass").labels == (3, 4, 9)
     with pytest.raises(TableError, match="regression needs numbers, but the target 'y' holds 'a'"):
-        question(["a", "b"], "regression")
+        detect(["a", "b"], "regression")
     with pytest.raises(TableError, match="binary needs two classes, but the target 'y' holds 3"):
-        question(["a", "b", "c"], "binary")
+        detect(["a", "b", "c"], "binary")
 
 
-def test_rows_without_an_answer_are_known_as_such():
-    found = question(["yes", "?", "no", None, ""])
-    np.testing.assert_array_equal(has_answers(found.y), [True, False, True, False, False])
+def test_rows_without_target_are_recognized():
+    supervised_task = detect(["yes", "?", "no", None, ""])
+    np.testing.assert_array_equal(has_targets(supervised_task.y), [True, False, True, False, False])
 
 
 @pytest.mark.parametrize(
@@ -55,95 +55,95 @@ def test_rows_without_an_answer_are_known_as_such():
         ([1.5, 2.5, float("inf")], "infinite number in row 3"),
     ],
 )
-def test_a_target_that_cannot_be_learnt_is_refused(cells, message):
+def test_an_unusable_target_is_refused(cells, message):
     with pytest.raises(TableError, match=message):
-        question(cells)
+        detect(cells)
 
 
 def test_several_columns_of_two_values_are_labels_at_once():
     frame = pl.DataFrame({"a": ["yes", "no", "yes"], "b": ["0", "1", "1"], "c": ["x", "y", "x"]})
-    found = ask(frame, ["a", "b", "c"])
-    assert found.task == "multilabel"
-    np.testing.assert_array_equal(found.y, [[1, 0, 0], [0, 1, 1], [1, 1, 0]])
+    supervised_task = detect_task(frame, ["a", "b", "c"])
+    assert supervised_task.task == "multilabel"
+    np.testing.assert_array_equal(supervised_task.y, [[1, 0, 0], [0, 1, 1], [1, 1, 0]])
 
 
 def test_a_column_of_lists_holds_labels():
-    found = ask(pl.DataFrame({"y": [["red", "big"], ["big"], []]}), ["y"])
-    assert found.names == ("big", "red")
-    np.testing.assert_array_equal(found.y, [[1, 1], [1, 0], [0, 0]])
+    supervised_task = detect_task(pl.DataFrame({"y": [["red", "big"], ["big"], []]}), ["y"])
+    assert supervised_task.names == ("big", "red")
+    np.testing.assert_array_equal(supervised_task.y, [[1, 1], [1, 0], [0, 0]])
 
 
 def test_several_columns_of_numbers_are_values():
-    assert ask(pl.DataFrame({"a": [1.5, 2, 3], "b": [7.0, 8, 9.5]}), ["a", "b"]).task == "regression"
+    assert detect_task(pl.DataFrame({"a": [1.5, 2, 3], "b": [7.0, 8, 9.5]}), ["a", "b"]).task == "regression"
     with pytest.raises(TableError, match="neither all of two values"):
-        ask(pl.DataFrame({"a": [1.5, 2, 3], "b": ["x", "y", "z"]}), ["a", "b"])
+        detect_task(pl.DataFrame({"a": [1.5, 2, 3], "b": ["x", "y", "z"]}), ["a", "b"])
 
 
 def test_columns_go_by_name_or_number():
     frame = pl.DataFrame({"a": [1], "b": [2], "7": [3]})
-    assert [column_name(frame, asked) for asked in ("b", "1", "-1", "7")] == ["b", "a", "7", "7"]
+    assert [resolve_column_name(frame, name) for name in ("b", "1", "-1", "7")] == ["b", "a", "7", "7"]
     with pytest.raises(TableError, match=r"no column 'B'; the table has .*Did you mean 'b'\?"):
-        column_name(frame, "B")
+        resolve_column_name(frame, "B")
     with pytest.raises(TableError, match="no column '9'"):
-        column_name(frame, "9")
+        resolve_column_name(frame, "9")
 
 
-def test_classes_are_recognized_again_in_other_spelling_and_that_is_said():
+def test_classes_are_recognized_in_other_spellings_with_a_note():
     target = Target(names=("y",), task="binary", labels=("<=50K", ">50K"))
-    y, notes = read_answers(pl.DataFrame({"y": ["<=50K.", ">50K", " >50k. "]}), target)
+    y, notes = read_targets(pl.DataFrame({"y": ["<=50K.", ">50K", " >50k. "]}), target)
     np.testing.assert_array_equal(y, [0, 1, 1])
     assert len(notes) == 2
     with pytest.raises(TableError, match="holds 'maybe', but the model knows '<=50K' and '>50K'"):
-        read_answers(pl.DataFrame({"y": ["maybe"]}), target)
+        read_targets(pl.DataFrame({"y": ["maybe"]}), target)
     with pytest.raises(TableError, match=r"lacks the target 'y'.*Did you mean 'Y'"):
-        read_answers(pl.DataFrame({"Y": ["maybe"]}), target)
+        read_targets(pl.DataFrame({"Y": ["maybe"]}), target)
 
 
-def test_lists_of_labels_are_recognized_again():
-    target = Target(names=("big", "red"), task="multilabel", lists="y")
-    y, _ = read_answers(pl.DataFrame({"z": [["big"], []], "y": [["red"], ["big", "new"]]}), target)
+def test_lists_of_labels_are_read_with_the_target_labels():
+    target = Target(names=("big", "red"), task="multilabel", list_column="y")
+    y, _ = read_targets(pl.DataFrame({"z": [["big"], []], "y": [["red"], ["big", "new"]]}), target)
     np.testing.assert_array_equal(y, [[0, 1], [1, 0]])
 
 
 def test_labels_mean_the_same_in_a_table_that_has_only_one_of_their_values():
     frame = pl.DataFrame({"a": ["big", "small", "big"], "b": ["1", "2", "2"], "c": ["yes", "no", "no"]})
-    found = ask(frame, ["a", "b", "c"])
-    target = found.target(found.y, Spec())
-    assert target.words == (("big", "small"), (1, 2), ("no", "yes"))
-    y, _ = read_answers(pl.DataFrame({"a": ["big"], "b": [2.0], "c": ["No"]}), target)
+    supervised_task = detect_task(frame, ["a", "b", "c"])
+    target = supervised_task.target(supervised_task.y, Spec())
+    assert target.label_pairs == (("big", "small"), (1, 2), ("no", "yes"))
+    y, _ = read_targets(pl.DataFrame({"a": ["big"], "b": [2.0], "c": ["No"]}), target)
     np.testing.assert_array_equal(y, [[0, 1, 0]])
     with pytest.raises(TableError, match="'a' holds 'huge', but the model knows 'big' and 'small'"):
-        read_answers(pl.DataFrame({"a": ["huge"], "b": [2], "c": ["No"]}), target)
+        read_targets(pl.DataFrame({"a": ["huge"], "b": [2], "c": ["No"]}), target)
     with pytest.raises(TableError, match="'b' holds one value only"):
-        ask(frame.with_columns(b=pl.lit("1")), ["a", "b"])
+        detect_task(frame.with_columns(b=pl.lit("1")), ["a", "b"])
 
 
 def test_classes_written_as_1_and_as_1_point_0_are_the_same():
-    assert question(["1.0", "0.0", "", "1.0"]).labels == (0, 1)
-    y, _ = read_answers(pl.DataFrame({"y": [1, 0]}), Target(names=("y",), task="binary", labels=(0, 1)))
+    assert detect(["1.0", "0.0", "", "1.0"]).labels == (0, 1)
+    y, _ = read_targets(pl.DataFrame({"y": [1, 0]}), Target(names=("y",), task="binary", labels=(0, 1)))
     np.testing.assert_array_equal(y, [1, 0])
 
 
 def test_odd_digits_and_huge_numbers_are_words():
-    assert question(["²", "³"]).labels == ("²", "³")
-    assert question(["9" * 30, "8" * 30]).labels == ("8" * 30, "9" * 30)
+    assert detect(["²", "³"]).labels == ("²", "³")
+    assert detect(["9" * 30, "8" * 30]).labels == ("8" * 30, "9" * 30)
     with pytest.raises(TableError, match="no column '²'"):
-        column_name(pl.DataFrame({"a": [1]}), "²")
+        resolve_column_name(pl.DataFrame({"a": [1]}), "²")
 
 
 def test_a_target_of_numbers_with_some_words_is_refused_with_both():
     cells = [str(i / 7) for i in range(50)] + [f"n.d. {i}" for i in range(10)]
     with pytest.raises(TableError, match=r"numbers in 50 of 60 cells, but 10 are none, such as 'n.d. 0'"):
-        question(cells)
+        detect(cells)
 
 
 def test_a_class_a_row_is_refused_in_small_tables_too():
     with pytest.raises(TableError, match="60 different values in 60 rows"):
-        question([f"n{i}" for i in range(60)])
+        detect([f"n{i}" for i in range(60)])
 
 
-def test_spellings_of_a_class_are_one_class_and_said():
-    found = question(["Yes", "yes", "YES.", "No", "no", "Yes"])
-    assert found.labels == ("No", "Yes")
-    np.testing.assert_array_equal(found.y, [1, 1, 1, 0, 0, 1])
-    assert "y: 'yes' is read as 'Yes'" in found.notes
+def test_spellings_of_a_class_are_one_class_with_a_note():
+    supervised_task = detect(["Yes", "yes", "YES.", "No", "no", "Yes"])
+    assert supervised_task.labels == ("No", "Yes")
+    np.testing.assert_array_equal(supervised_task.y, [1, 1, 1, 0, 0, 1])
+    assert "y: 'yes' is read as 'Yes'" in supervised_task.notes

@@ -8,18 +8,18 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from rosenblatt.data.encoding.encoder import Encoder
-from rosenblatt.data.schema.columns import of_types
+from rosenblatt.data.schema.columns import schema_from_dtypes
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
 from rosenblatt.inspection.plots.evaluation import calibration, confusion_matrix, residuals, roc
-from rosenblatt.inspection.plots.figure import Picture
-from rosenblatt.inspection.plots.importance import importance, permutation_importance
-from rosenblatt.inspection.plots.network import decision_boundary, has_plane, network
+from rosenblatt.inspection.plots.figure import Plot
+from rosenblatt.inspection.plots.importance import permutation_importance, plot_importance
+from rosenblatt.inspection.plots.network import decision_boundary, has_two_numeric_inputs, plot_network
 from rosenblatt.inspection.plots.runs import save_curves
 from rosenblatt.inspection.plots.training import hyperparameter_importance, learning_curves, search_history
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.networks.dense import Architecture
-from rosenblatt.runs.store.curves import Points
+from rosenblatt.networks.dense import DenseArchitecture
+from rosenblatt.runs.store.curves import CurvePoints
 from rosenblatt.spec.spec import Spec
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -36,22 +36,22 @@ def linear_model(weights, target=None, names=("a", "b")):
     frame = pl.DataFrame({name: [0.0, 1.0] for name in names})
     spread = {"log": (False,), "center": (0.0,), "scale": (1.0,), "low": (-1e9,), "high": (1e9,)}
     target = target or Target(names=("y",), task="regression", **spread)
-    spec = Spec.of(numbers="none", bins=8)
-    architecture = Architecture("mlp", (len(names), weights.shape[1]), "relu")
+    spec = Spec.from_hyperparameters(numeric_encoding="none", bins=8)
+    architecture = DenseArchitecture("mlp", (len(names), weights.shape[1]), "relu")
     theta = np.concatenate([weights.ravel(), np.zeros(weights.shape[1], np.float32)])
     trained = [
         TrainedNetwork(architecture, theta, 2, (3.0, 2.0, 1.0), (-0.9, -0.5, -0.7)),
         TrainedNetwork(architecture, theta, 1, (4.0, 2.0), (-0.3, -0.6)),
     ]
-    trial = TrainedTrial(spec, Encoder.learn(frame, spec.data), target, tuple(trained))
-    return Model(spec, of_types(frame), (trial,))
+    trial = TrainedTrial(spec, Encoder.fit(frame, spec.data), target, tuple(trained))
+    return Model(spec, schema_from_dtypes(frame), (trial,))
 
 
 def xy(line):
     return line.get_xydata().tolist()
 
 
-def texts_of(svg):
+def svg_texts(svg):
     return ["".join(element.itertext()) for element in ET.fromstring(svg).iter(f"{SVG}text")]
 
 
@@ -77,10 +77,10 @@ def test_the_search_history_follows_the_best_score_and_marks_the_ensemble(scorin
         "ensemble": [{"trial": 2}, {"trial": 0}],
     }
     (ax,) = search_history(facts).figure.axes
-    trials, line, inside = ax.lines
+    trials, line, in_ensemble = ax.lines
     assert xy(trials) == [[0, 3], [1, 5], [2, 1], [3, 4]]
     assert xy(line) == [[number, value] for number, value in enumerate(best)]
-    assert xy(inside) == [[0, 3], [2, 1]]
+    assert xy(in_ensemble) == [[0, 3], [2, 1]]
     assert ax.get_ylabel() == f"validation {scoring}"
 
 
@@ -99,26 +99,26 @@ def test_the_confusion_matrix_counts_true_against_predicted_classes():
     cells = {text.get_position(): text.get_text() for text in ax.texts}
     assert cells == {(column, row): f"{count:.0f}" for (row, column), count in np.ndenumerate(counts)}
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
-    absent = confusion_matrix(TARGET, CLASSES[:2], PROBABILITIES[:2]).figure.axes[0].images[0].get_array()
-    np.testing.assert_array_equal(absent[2], [0, 0, 0])  # no row is of the third class
+    missing_class = confusion_matrix(TARGET, CLASSES[:2], PROBABILITIES[:2]).figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(missing_class[2], [0, 0, 0])  # no row is of the third class
 
 
 def test_names_appear_in_svg_as_they_are_written():
-    picture = confusion_matrix(TARGET, CLASSES, PROBABILITIES)
-    texts = texts_of(picture.svg)
+    plot = confusion_matrix(TARGET, CLASSES, PROBABILITIES)
+    texts = svg_texts(plot.svg)
     assert all(texts.count(label) == 2 for label in HOSTILE)  # on both axes; neither markup nor formulas
-    again = confusion_matrix(TARGET, CLASSES, PROBABILITIES)
-    assert again.svg == picture.svg
-    kind, data = picture.data_uri().split(",")
+    redrawn = confusion_matrix(TARGET, CLASSES, PROBABILITIES)
+    assert redrawn.svg == plot.svg
+    kind, data = plot.data_uri().split(",")
     assert kind == "data:image/svg+xml;base64"
-    assert base64.b64decode(data) == picture.svg
-    assert picture.as_file("x.SVG") == picture.svg
-    assert picture.as_file("x.png").startswith(b"\x89PNG")
+    assert base64.b64decode(data) == plot.svg
+    assert plot.to_bytes("x.SVG") == plot.svg
+    assert plot.to_bytes("x.png").startswith(b"\x89PNG")
 
 
 def test_captions_are_escaped_in_notebooks():
     caption, title = "<script>alert(1)</script>", 'a "title"'
-    html = Picture(title, caption, confusion_matrix(TARGET, CLASSES, PROBABILITIES).figure)._repr_html_()
+    html = Plot(title, caption, confusion_matrix(TARGET, CLASSES, PROBABILITIES).figure)._repr_html_()
     assert "<script>" not in html
     root = ET.fromstring(html)
     assert root.find("figcaption").text == caption
@@ -135,8 +135,9 @@ def test_roc_curves_have_their_area_by_pairs():
     assert curve.get_label() == f"yes (AUC {area:.3f})"
     np.testing.assert_allclose(np.trapezoid(*curve.get_xydata().T[::-1]), area)
     assert xy(diagonal) == [[0, 0], [1, 1]]
-    several = roc(TARGET, CLASSES[:2], PROBABILITIES[:2]).figure.axes[0]
-    assert [line.get_label().split(" (")[0] for line in several.lines[:-1]] == list(HOSTILE[:2])  # none is of the third
+    several_classes = roc(TARGET, CLASSES[:2], PROBABILITIES[:2]).figure.axes[0]
+    # none is of the third
+    assert [line.get_label().split(" (")[0] for line in several_classes.lines[:-1]] == list(HOSTILE[:2])
 
 
 def test_calibration_compares_the_mean_probability_with_the_share_that_was_true():
@@ -177,19 +178,19 @@ def test_shuffling_the_only_useful_column_loses_twice_the_variance():
     rng = np.random.default_rng(1)
     frame = pl.DataFrame({"a": rng.normal(size=2000), "b": rng.normal(size=2000)})
     model, y = linear_model([1, 0]), frame["a"].to_numpy().reshape(-1, 1)
-    lost = permutation_importance(model, frame, y, repeats=4)
-    assert lost["a"].shape == (4,)
-    np.testing.assert_allclose(lost["a"], 2, atol=0.1)  # E (a - a')^2 = 2 var(a), and R2 was 1
-    np.testing.assert_array_equal(lost["b"], np.zeros(4))
-    picture = importance(model, frame, y)
-    (ax,) = picture.figure.axes
+    importances = permutation_importance(model, frame, y, repeats=4)
+    assert importances["a"].shape == (4,)
+    np.testing.assert_allclose(importances["a"], 2, atol=0.1)  # E (a - a')^2 = 2 var(a), and R2 was 1
+    np.testing.assert_array_equal(importances["b"], np.zeros(4))
+    plot = plot_importance(model, frame, y)
+    (ax,) = plot.figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "a"]  # the most important one on top
     assert ax.get_xlabel().startswith("R2 ")
 
 
 def test_the_drawing_of_a_network_has_a_line_for_each_weight():
     weights = np.array([[3.0, -1.0, 0.5], [-2.0, 1.0, 4.0]])
-    (ax,) = network(linear_model(weights, TARGET, ("x$1$", "<i>"))).figure.axes
+    (ax,) = plot_network(linear_model(weights, TARGET, ("x$1$", "<i>"))).figure.axes
     (lines,) = (collection for collection in ax.collections if isinstance(collection, LineCollection))
     assert len(lines.get_segments()) == 6
     np.testing.assert_allclose(lines.get_linewidths(), 2.2 * np.abs(weights.ravel()) / 4)
@@ -197,7 +198,7 @@ def test_the_drawing_of_a_network_has_a_line_for_each_weight():
     assert len(set(colors)) == 2
     assert [color == colors[0] for color in colors] == (weights.ravel() > 0).tolist()
     assert [text.get_text() for text in ax.texts] == ["2 inputs", "3 outputs", "x$1$", "<i>", *HOSTILE]
-    wide = network(linear_model(np.arange(40.0), names=[f"x{i}" for i in range(40)])).figure.axes[0]
+    wide = plot_network(linear_model(np.arange(40.0), names=[f"x{i}" for i in range(40)])).figure.axes[0]
     shown = [text.get_text() for text in wide.texts if re.fullmatch(r"x\d+", text.get_text())]
     assert shown == [f"x{i}" for i in range(26, 40)]  # the 14 inputs with the strongest weights
 
@@ -205,8 +206,8 @@ def test_the_drawing_of_a_network_has_a_line_for_each_weight():
 def test_the_decision_boundary_shows_what_the_model_predicts_and_the_rows():
     frame = pl.DataFrame({"a": [0.0, 4.0, None], "b": [0.0, 4.0, 1.0], "y": ["no", "yes", "no"]})
     model = linear_model([1.0, -1.0], BINARY)
-    assert has_plane(model)
-    assert not has_plane(linear_model([1.0, 1.0, 1.0], BINARY, ("a", "b", "c")))
+    assert has_two_numeric_inputs(model)
+    assert not has_two_numeric_inputs(linear_model([1.0, 1.0, 1.0], BINARY, ("a", "b", "c")))
     ax = decision_boundary(model, frame, row=2).figure.axes[0]
     (mesh,) = ax.collections
     predicted = np.asarray(mesh.get_array()).reshape(200, 200)
@@ -214,20 +215,18 @@ def test_the_decision_boundary_shows_what_the_model_predicts_and_the_rows():
     np.testing.assert_array_equal(predicted[across > down], 1)  # "yes" where a > b
     np.testing.assert_array_equal(predicted[across < down], 0)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
-    labelled = {line.get_label(): xy(line) for line in ax.lines}
-    assert labelled["no"] == [[0, 0]]  # the row without a value of `a` has no place in the plane
-    assert labelled["yes"] == [[4, 4]]
+    points_by_label = {line.get_label(): xy(line) for line in ax.lines}
+    assert points_by_label["no"] == [[0, 0]]  # the row without a value of `a` has no place in the plane
+    assert points_by_label["yes"] == [[4, 4]]
     assert xy(ax.lines[-1]) == [[4, 4]]
 
 
 def test_saved_curves_have_a_part_for_each_metric_and_a_line_for_each_run(tmp_path):
-    points = Points(np.arange(3), np.zeros(3, np.int64), np.array([3.0, 1.0, 2.0]))
-    single = Points(np.arange(1), np.zeros(1, np.int64), np.array([1.0]))
+    curve = CurvePoints(np.arange(3), np.zeros(3, np.int64), np.array([3.0, 1.0, 2.0]))
+    single = CurvePoints(np.arange(1), np.zeros(1, np.int64), np.array([1.0]))
     path = tmp_path / "curves.svg"
-    save_curves(
-        {"loss $L$": {"<run> & 1": points, "second": single}, "auc": {"second": points}, "empty": {}}, str(path)
-    )
-    texts = texts_of(path.read_bytes())
+    save_curves({"loss $L$": {"<run> & 1": curve, "second": single}, "auc": {"second": curve}, "empty": {}}, str(path))
+    texts = svg_texts(path.read_bytes())
     assert texts.count("loss $L$") == texts.count("auc") == 1
     assert "empty" not in texts
     assert texts.count("<run> & 1") == texts.count("second") == 1  # the legend
@@ -235,10 +234,10 @@ def test_saved_curves_have_a_part_for_each_metric_and_a_line_for_each_run(tmp_pa
 
 
 def test_curves_that_cannot_be_saved_are_an_error_with_their_place(tmp_path):
-    points = Points(np.arange(3), np.zeros(3, np.int64), np.zeros(3))
+    curve = CurvePoints(np.arange(3), np.zeros(3, np.int64), np.zeros(3))
     with pytest.raises(StorageError, match="no metric"):
         save_curves({"loss": {}}, str(tmp_path / "x.svg"))
     with pytest.raises(StorageError, match=r"x\.nonsense"):
-        save_curves({"loss": {"r": points}}, str(tmp_path / "x.nonsense"))
+        save_curves({"loss": {"r": curve}}, str(tmp_path / "x.nonsense"))
     with pytest.raises(StorageError, match="missing"):
-        save_curves({"loss": {"r": points}}, str(tmp_path / "missing" / "x.svg"))
+        save_curves({"loss": {"r": curve}}, str(tmp_path / "missing" / "x.svg"))

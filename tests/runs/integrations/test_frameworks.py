@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from rosenblatt.errors import RunError
-from rosenblatt.runs.store.queries import all_curves, details, find_runs
+from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
 
@@ -37,15 +37,15 @@ with rosenblatt.track("custom") as run:
 
 @pytest.fixture
 def store(own_store):
-    found = Store(f"sqlite:///{own_store}/runs.db")
-    yield found
-    found.close()
+    opened = Store(f"sqlite:///{own_store}/runs.db")
+    yield opened
+    opened.close()
 
 
 def run_script(code, **environment):
-    known = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", **environment}
-    done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", **environment}
+    process = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
 
 
 @pytest.mark.frameworks
@@ -55,13 +55,13 @@ def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, back
     pytest.importorskip("keras")
     pytest.importorskip(backend)
     run_script(KERAS, KERAS_BACKEND=backend)
-    known = details(store, find_runs(store)[0]["id"])
-    assert known["params"]["backend"]["value"] == backend
-    assert known["params"]["optimizer"]["value"] == "Adam"
-    assert float(known["params"]["learning_rate"]["value"]) == pytest.approx(0.01)
-    assert known["params"]["parameters"]["value"] == "49"
-    assert "Dense" in known["model"]
-    curves = all_curves(store, known["id"])
+    details = run_details(store, find_runs(store)[0]["id"])
+    assert details["params"]["backend"]["value"] == backend
+    assert details["params"]["optimizer"]["value"] == "Adam"
+    assert float(details["params"]["learning_rate"]["value"]) == pytest.approx(0.01)
+    assert details["params"]["parameters"]["value"] == "49"
+    assert "Dense" in details["model"]
+    curves = load_all_curves(store, details["id"])
     assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"} <= curves.keys()
     assert curves["val_loss"].steps.tolist() == [0, 1, 2]
 
@@ -71,9 +71,9 @@ def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, back
 def test_a_custom_loop_of_tensorflow_logs_its_tensors(store):
     pytest.importorskip("tensorflow")
     run_script(CUSTOM)
-    found = all_curves(store, find_runs(store)[0]["id"])
-    assert found["loss"].values[0] == 9.0
-    assert found["w"].values[0] == pytest.approx(0.6)
+    curves = load_all_curves(store, find_runs(store)[0]["id"])
+    assert curves["loss"].values[0] == 9.0
+    assert curves["w"].values[0] == pytest.approx(0.6)
 
 
 @pytest.mark.torch
@@ -105,11 +105,11 @@ def test_lightning_reports_by_its_logger(store, tmp_path):
         module = Module()
         trainer.fit(module, torch.utils.data.DataLoader(torch.ones(8, 2), batch_size=4))
         run.describe(module, trainer.optimizers[0])
-    known = details(store, run.id)
-    assert known["params"]["width"]["value"] == "3"
-    assert known["params"]["optimizer"]["value"] == "AdamW"
-    assert all_curves(store, run.id)["train_loss"].steps.tolist() == [0, 1, 2, 3]
-    assert any(one["kind"] == "model" for one in known["artifacts"].values())
+    details = run_details(store, run.id)
+    assert details["params"]["width"]["value"] == "3"
+    assert details["params"]["optimizer"]["value"] == "AdamW"
+    assert load_all_curves(store, run.id)["train_loss"].steps.tolist() == [0, 1, 2, 3]
+    assert any(artifact["kind"] == "model" for artifact in details["artifacts"].values())
 
 
 @pytest.mark.torch
@@ -121,13 +121,13 @@ def test_a_loop_of_pytorch_logs_its_tensors_and_settings(store):
     with track("torch", params={"momentum": 0.9}) as run:
         run.describe(model, optimizer)
         run.log({"loss": model(torch.ones(1, 3)).square().mean()}, step=torch.tensor(4))
-    known = details(store, run.id)
-    assert known["params"]["parameters"]["value"] == "21"
-    assert known["params"]["lr"]["value"] == "0.1"
-    assert known["params"]["lr of group 1"]["value"] == "0.5"
-    assert "ReLU" in known["model"]
-    assert known["metrics"]["loss"]["step"] == 4
-    assert known["seeds"]["torch"] == torch.initial_seed()
+    details = run_details(store, run.id)
+    assert details["params"]["parameters"]["value"] == "21"
+    assert details["params"]["lr"]["value"] == "0.1"
+    assert details["params"]["lr of group 1"]["value"] == "0.5"
+    assert "ReLU" in details["model"]
+    assert details["metrics"]["loss"]["step"] == 4
+    assert details["seeds"]["torch"] == torch.initial_seed()
 
 
 def test_estimators_of_scikit_learn_tell_their_settings(store):
@@ -135,9 +135,9 @@ def test_estimators_of_scikit_learn_tell_their_settings(store):
 
     with track("sklearn") as run:
         run.describe(LogisticRegression(C=0.3))
-    known = details(store, run.id)
-    assert known["params"]["model"]["value"] == "LogisticRegression"
-    assert known["params"]["C"]["value"] == "0.3"
+    details = run_details(store, run.id)
+    assert details["params"]["model"]["value"] == "LogisticRegression"
+    assert details["params"]["C"]["value"] == "0.3"
 
 
 def test_what_is_no_model_is_told(store):

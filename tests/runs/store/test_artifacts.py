@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from rosenblatt.errors import StorageError
-from rosenblatt.runs.store.artifacts import deliver, fetch, keep, sweep
+from rosenblatt.runs.store.artifacts import collect_garbage, deliver, fetch, store_file
 from tests.waiting import wait_until
 
 URL = "sqlite:///somewhere/runs.db"
@@ -21,14 +21,14 @@ URL = "sqlite:///somewhere/runs.db"
 def server():
     pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[objects]'")
     pytest.importorskip("moto", reason="moto, the object-store server of the tests, is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [sys.executable, "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1"]
     process = subprocess.Popen([*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
 
-    def makes_bucket():
+    def make_bucket():
         assert process.poll() is None, "the object-store server ended"
         try:
             urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT"), timeout=10)
@@ -37,7 +37,7 @@ def server():
         return True
 
     try:
-        wait_until(makes_bucket, description="the object-store server to make a bucket")
+        wait_until(make_bucket, description="the object-store server to make a bucket")
         yield address
     finally:
         process.kill()
@@ -49,30 +49,30 @@ def root(request, tmp_path, monkeypatch):
     if request.param == "folder":
         return str(tmp_path / "artifacts")
     server = request.getfixturevalue("server")
-    known = {"ENDPOINT_URL": server, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1"}
-    for name, value in known.items():
+    settings = {"ENDPOINT_URL": server, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1"}
+    for name, value in settings.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     return f"s3://bucket/{request.node.name.split('[')[0]}"
 
 
 def test_a_file_comes_back(root, tmp_path):
     (tmp_path / "model.pt").write_bytes(os.urandom(100_000))
-    kept = keep(tmp_path / "model.pt", root, URL)
-    assert kept.bytes == 100_000
-    fetch(kept.hash, kept.root, tmp_path / "back" / "model.pt")
+    stored = store_file(tmp_path / "model.pt", root, URL)
+    assert stored.bytes == 100_000
+    fetch(stored.hash, stored.root, tmp_path / "back" / "model.pt")
     assert (tmp_path / "back" / "model.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()
 
 
 def test_files_of_equal_content_are_kept_once_and_swept_when_no_run_refers_to_them(root, tmp_path, monkeypatch):
-    for number in range(20):
-        (tmp_path / f"{number}").write_text("shared")
-        shared = keep(tmp_path / f"{number}", root, URL)
+    for i in range(20):
+        (tmp_path / f"{i}").write_text("shared")
+        shared = store_file(tmp_path / f"{i}", root, URL)
     (tmp_path / "other").write_text("other")
-    other = keep(tmp_path / "other", root, URL)
-    assert sweep(root, {shared.hash}) == 0  # it is young: a run that refers to it may be written just now
-    monkeypatch.setattr("rosenblatt.runs.store.artifacts.YOUNG", -5.0)
-    assert sweep(root, {shared.hash}) == 1
-    assert sweep(root, {shared.hash}) == 0
+    other = store_file(tmp_path / "other", root, URL)
+    assert collect_garbage(root, {shared.hash}) == 0  # it is young: a run that refers to it may be written just now
+    monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
+    assert collect_garbage(root, {shared.hash}) == 1
+    assert collect_garbage(root, {shared.hash}) == 0
     fetch(shared.hash, root, tmp_path / "back")
     with pytest.raises(StorageError, match="cannot be read"):
         fetch(other.hash, root, tmp_path / "back")
@@ -81,23 +81,23 @@ def test_files_of_equal_content_are_kept_once_and_swept_when_no_run_refers_to_th
 def test_a_damaged_file_is_told(tmp_path):
     root = str(tmp_path / "artifacts")
     (tmp_path / "a").write_text("content")
-    kept = keep(tmp_path / "a", root, URL)
-    (tmp_path / "artifacts" / kept.hash[:2] / kept.hash).write_text("damaged")
+    stored = store_file(tmp_path / "a", root, URL)
+    (tmp_path / "artifacts" / stored.hash[:2] / stored.hash).write_text("damaged")
     with pytest.raises(StorageError, match="is damaged"):
-        fetch(kept.hash, root, tmp_path / "back")
+        fetch(stored.hash, root, tmp_path / "back")
     assert not (tmp_path / "back").exists()
 
 
 def test_where_a_place_cannot_be_written_files_wait_and_are_delivered(tmp_path):
     (tmp_path / "a").write_text("content")
     (tmp_path / "full").write_text("a file is no folder")
-    kept = keep(tmp_path / "a", str(tmp_path / "full" / "artifacts"), URL)
+    stored = store_file(tmp_path / "a", str(tmp_path / "full" / "artifacts"), URL)
     (tmp_path / "full").unlink()
     assert deliver(URL, str(tmp_path / "full" / "artifacts")) == 1
-    fetch(kept.hash, kept.root, tmp_path / "back")
+    fetch(stored.hash, stored.root, tmp_path / "back")
     assert (tmp_path / "back").read_text() == "content"
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(StorageError, match="cannot be kept as an artifact"):
-        keep(tmp_path / "nothing", str(tmp_path), URL)
+        store_file(tmp_path / "nothing", str(tmp_path), URL)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import StoreError
-from rosenblatt.runs.store.curves import Points, decode, encode, joined, summary, thinned
+from rosenblatt.runs.store.curves import CurvePoints, decode, downsample, encode, merge, summarize
 
 
 def points(values, steps=None, times=None):
     n = len(values)
     steps = np.arange(n) if steps is None else np.asarray(steps, np.int64)
-    return Points(
+    return CurvePoints(
         steps, np.arange(n) * 1000 if times is None else np.asarray(times, np.int64), np.asarray(values, float)
     )
 
@@ -28,22 +28,22 @@ def points(values, steps=None, times=None):
     ],
 )
 def test_values_come_back_to_the_last_bit(values):
-    found = decode(encode(points(values)))
-    assert found.values.tobytes() == np.asarray(values, float).tobytes()
+    decoded = decode(encode(points(values)))
+    assert decoded.values.tobytes() == np.asarray(values, float).tobytes()
 
 
 @pytest.mark.parametrize(
     "steps", [[5, 5, 3, 7], [0, 10, 20], [-(2**63), 2**63 - 1, 0], [2**40, 2**40 + 1, 2**40 + 70_000]]
 )
 def test_any_whole_steps_come_back_in_their_order(steps):
-    found = decode(encode(points(np.zeros(len(steps)), steps, steps[::-1])))
-    assert found.steps.tolist() == steps
-    assert found.times.tolist() == steps[::-1]
+    decoded = decode(encode(points(np.zeros(len(steps)), steps, steps[::-1])))
+    assert decoded.steps.tolist() == steps
+    assert decoded.times.tolist() == steps[::-1]
 
 
 def test_regular_steps_take_no_room_and_short_floats_four_bytes():
-    many = encode(points(np.arange(1000) / 4))
-    assert len(many) < 4 * 1000 + 60
+    blob = encode(points(np.arange(1000) / 4))
+    assert len(blob) < 4 * 1000 + 60
     assert len(encode(points(np.arange(1000) / 3))) > 8 * 1000
 
 
@@ -57,27 +57,27 @@ def test_a_later_format_and_a_damaged_blob_are_refused():
 
 
 def test_a_summary_tells_the_last_by_step_and_the_extremes():
-    found = summary(points([3.0, 1.0, np.nan, 9.0, 2.0], [0, 5, 2, 3, 5]))
-    assert found == (5, 2.0, 1.0, 5, 9.0, 3)
-    assert summary(points([1.0, np.nan])).last is None
-    assert summary(points([np.nan])) == (0, None, None, None, None, None)
-    assert summary(points([np.inf, 1.0])).max == np.inf
+    result = summarize(points([3.0, 1.0, np.nan, 9.0, 2.0], [0, 5, 2, 3, 5]))
+    assert result == (5, 2.0, 1.0, 5, 9.0, 3)
+    assert summarize(points([1.0, np.nan])).last is None
+    assert summarize(points([np.nan])) == (0, None, None, None, None, None)
+    assert summarize(points([np.inf, 1.0])).max == np.inf
 
 
 def test_chunks_are_joined_by_step_and_doubled_steps_stay_as_they_came():
-    found = joined([points([3.0, 4.0], [6, 5], [30, 40]), points([1.0, 2.0], [4, 6], [10, 20])])
-    assert found.steps.tolist() == [4, 5, 6, 6]
-    assert found.values.tolist() == [1.0, 4.0, 2.0, 3.0]
-    assert joined([]).values.size == 0
+    merged = merge([points([3.0, 4.0], [6, 5], [30, 40]), points([1.0, 2.0], [4, 6], [10, 20])])
+    assert merged.steps.tolist() == [4, 5, 6, 6]
+    assert merged.values.tolist() == [1.0, 4.0, 2.0, 3.0]
+    assert merge([]).values.size == 0
 
 
 def test_thinning_keeps_ends_extremes_and_what_is_no_number():
     values = np.sin(np.arange(100_000) / 100)
     values[[12_345, 54_321, 77_777]] = 7.0, -7.0, np.nan
-    found = thinned(points(values), 500)
-    assert len(found.values) < 800
-    assert found.steps[0] == 0
-    assert found.steps[-1] == 99_999
-    assert {12_345, 54_321, 77_777} <= set(found.steps.tolist())
-    assert thinned(points(values[:400]), 500).values.size == 400
-    assert np.isnan(thinned(points(np.full(5000, np.nan)), 100).values).all()
+    thinned = downsample(points(values), 500)
+    assert len(thinned.values) < 800
+    assert thinned.steps[0] == 0
+    assert thinned.steps[-1] == 99_999
+    assert {12_345, 54_321, 77_777} <= set(thinned.steps.tolist())
+    assert downsample(points(values[:400]), 500).values.size == 400
+    assert np.isnan(downsample(points(np.full(5000, np.nan)), 100).values).all()

@@ -4,21 +4,23 @@ import pytest
 
 from rosenblatt.errors import FilterError, RunError
 from rosenblatt.runs.store.queries import find_runs
-from rosenblatt.runs.store.records import Batch
-from tests.runs.conftest import a_run
+from rosenblatt.runs.store.records import RecordBatch
+from tests.runs.conftest import add_run_with_curves
 
 
 @pytest.fixture
-def three(store):
-    batch = Batch()
-    for number, (activation, auc) in enumerate([("relu", 0.8), ("gelu", 0.95), ("relu", 0.92)]):
-        run = f"r{number}"
-        a_run(batch, run, "first" if number < 2 else "second", **{"auc": [0.99, auc], "val/loss": [0.5, float(number)]})
-        batch.params(run, {"activation": activation, "lr": 0.1 * number, "sizes": (64, 32), "deep": number == 1})
-        batch.tag(run, "who", "ana" if number else "bo's")
-        batch.tag(run, "build", str(1234567 + number))
-        batch.change(run, state="finished", ended=2_000_000_000.0)
-    a_run(batch, "r3", "second", broken=[float("nan")])
+def filled_store(store):
+    batch = RecordBatch()
+    for i, (activation, auc) in enumerate([("relu", 0.8), ("gelu", 0.95), ("relu", 0.92)]):
+        run = f"r{i}"
+        add_run_with_curves(
+            batch, run, "first" if i < 2 else "second", **{"auc": [0.99, auc], "val/loss": [0.5, float(i)]}
+        )
+        batch.add_params(run, {"activation": activation, "lr": 0.1 * i, "sizes": (64, 32), "deep": i == 1})
+        batch.add_tag(run, "who", "ana" if i else "bo's")
+        batch.add_tag(run, "build", str(1234567 + i))
+        batch.update_run(run, state="finished", ended=2_000_000_000.0)
+    add_run_with_curves(batch, "r3", "second", broken=[float("nan")])
     store.write(batch)
     return store
 
@@ -59,8 +61,8 @@ def three(store):
         ("kind = track and parent is null", "0123"),
     ],
 )
-def test_a_filter_finds_what_it_says(three, where, expected):
-    assert sorted(one["id"] for one in find_runs(three, where)) == [f"r{number}" for number in expected]
+def test_a_filter_finds_what_it_says(filled_store, where, expected):
+    assert sorted(run["id"] for run in find_runs(filled_store, where)) == [f"r{i}" for i in expected]
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,12 @@ def test_a_filter_finds_what_it_says(three, where, expected):
         ("id", "012"),
     ],
 )
-def test_runs_are_sorted_with_those_that_have_no_value_last(three, sort, expected):
-    assert [one["id"] for one in find_runs(three, sort=sort)] == [f"r{number}" for number in f"{expected}3"]
+def test_runs_are_sorted_with_those_that_have_no_value_last(filled_store, sort, expected):
+    assert [run["id"] for run in find_runs(filled_store, sort=sort)] == [f"r{i}" for i in f"{expected}3"]
 
 
 @pytest.mark.parametrize(
-    ("where", "message", "place"),
+    ("where", "message", "position"),
     [
         ("params.activation = and 3", "A number, or a word in quotes, was expected, but 'and' came", 20),
         ("metrics.auc >", "but the filter ends", 13),
@@ -98,25 +100,25 @@ def test_runs_are_sorted_with_those_that_have_no_value_last(three, sort, expecte
         ("number = abc", "A number was expected, but 'abc' came", 9),
     ],
 )
-def test_a_wrong_filter_points_at_the_place(three, where, message, place):
-    from rosenblatt.runs.store.filters import condition
+def test_a_wrong_filter_points_at_the_place(filled_store, where, message, position):
+    from rosenblatt.runs.store.filters import parse_filter
 
     with pytest.raises(FilterError, match=message) as error:
-        condition(where)
-    assert str(error.value).splitlines()[-1].index("^") == place + 2
+        parse_filter(where)
+    assert str(error.value).splitlines()[-1].index("^") == position + 2
 
 
-def test_an_attribute_that_is_nearly_one_is_suggested(three):
+def test_an_attribute_that_is_nearly_one_is_suggested(filled_store):
     with pytest.raises(FilterError, match="Did you mean 'state'"):
-        find_runs(three, "sttate = running")
+        find_runs(filled_store, "sttate = running")
 
 
-def test_a_name_that_no_run_has_is_told(three):
+def test_a_name_that_no_run_has_is_told(filled_store):
     with pytest.raises(RunError, match=r"No run has a metric 'acu'\. Did you mean 'auc'"):
-        find_runs(three, "metrics.acu > 0.5")
-    assert find_runs(three, "metrics.auc > 2") == []
+        find_runs(filled_store, "metrics.acu > 0.5")
+    assert find_runs(filled_store, "metrics.auc > 2") == []
 
 
-def test_what_follows_a_field_to_sort_by_is_told(three):
+def test_what_follows_a_field_to_sort_by_is_told(filled_store):
     with pytest.raises(FilterError, match="'desc' came"):
-        find_runs(three, sort="metrics.auc desc")
+        find_runs(filled_store, sort="metrics.auc desc")

@@ -12,16 +12,16 @@ import pytest
 import rosenblatt
 from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.store.artifacts import fetch
-from rosenblatt.runs.store.queries import all_curves, artifacts_of, details, find_runs, output_of, run_named
+from rosenblatt.runs.store.queries import find_run, find_runs, list_artifacts, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
 
 
 @pytest.fixture
 def store(own_store):
-    found = Store(f"sqlite:///{own_store}/runs.db")
-    yield found
-    found.close()
+    opened = Store(f"sqlite:///{own_store}/runs.db")
+    yield opened
+    opened.close()
 
 
 def test_a_run_holds_what_it_was_told_and_what_it_was_not(store, tmp_path):
@@ -34,18 +34,23 @@ def test_a_run_holds_what_it_was_told_and_what_it_was_not(store, tmp_path):
         run.log_artifact(tmp_path / "model.pt")
         run.note("remark", {"good": True})
         print("hello")
-    known = details(store, run.id)
-    assert (known["experiment"], known["name"], known["state"], known["kind"]) == ("mine", "first", "finished", "track")
-    assert known["params"] == {"lr": {"value": "0.1", "chosen": True}}
-    assert known["metrics"]["acc"]["step"] == 10
-    assert known["artifacts"]["model.pt"]["bytes"] == 7
-    assert known["notes"] == {"remark": {"good": True}}
-    assert known["tags"] == {"who": "ana"}
-    assert known["data"][0]["bytes"] == 4
-    assert known["peak_memory"] > 1e6
-    assert known["command"][0].startswith("python")
-    assert known["source"]["root"]
-    assert output_of(store, run.id) == [("stdout", "hello\n")]
+    details = run_details(store, run.id)
+    assert (details["experiment"], details["name"], details["state"], details["kind"]) == (
+        "mine",
+        "first",
+        "finished",
+        "track",
+    )
+    assert details["params"] == {"lr": {"value": "0.1", "explicit": True}}
+    assert details["metrics"]["acc"]["step"] == 10
+    assert details["artifacts"]["model.pt"]["bytes"] == 7
+    assert details["notes"] == {"remark": {"good": True}}
+    assert details["tags"] == {"who": "ana"}
+    assert details["data"][0]["bytes"] == 4
+    assert details["peak_memory"] > 1e6
+    assert details["command"][0].startswith("python")
+    assert details["source"]["root"]
+    assert load_output(store, run.id) == [("stdout", "hello\n")]
 
 
 def test_numbers_of_any_library_are_taken_and_nothing_else(store):
@@ -61,25 +66,25 @@ def test_numbers_of_any_library_are_taken_and_nothing_else(store):
                 "g": np.inf,
             }
         )
-        for bad in ("0.5", None, [1.0, 2.0], {"x": 1}, np.ones(3), 10**400):
+        for invalid in ("0.5", None, [1.0, 2.0], {"x": 1}, np.ones(3), 10**400):
             with pytest.raises(RunError, match="The metric 'bad' must be one number"):
-                run.log({"bad": bad})
+                run.log({"bad": invalid})
         for name in ("", 3, None):
             with pytest.raises(RunError, match="The name of a metric must be text"):
                 run.log({name: 1.0})
         for step in (0.5, "1", 2**70, np.nan):
             with pytest.raises(RunError, match="A step must be a whole number"):
                 run.log({"a": 1.0}, step=step)
-    found = all_curves(store, run.id)
-    assert [found[name].values[0] for name in "abcde"] == [1.0, 1.0, 0.5, 2.0, 3.0]
-    assert "bad" not in found
+    curves = load_all_curves(store, run.id)
+    assert [curves[name].values[0] for name in "abcde"] == [1.0, 1.0, 0.5, 2.0, 3.0]
+    assert "bad" not in curves
 
 
 def test_steps_count_on_where_none_is_given(store):
     with track("steps") as run:
         for step in (None, None, 10, None, np.int64(20), 30.0):
             run.log({"a": 1.0}, step)
-    assert all_curves(store, run.id)["a"].steps.tolist() == [0, 1, 10, 11, 20, 30]
+    assert load_all_curves(store, run.id)["a"].steps.tolist() == [0, 1, 10, 11, 20, 30]
 
 
 def test_whole_curves_are_taken_at_once(store):
@@ -89,9 +94,9 @@ def test_whole_curves_are_taken_at_once(store):
         run.log_curve("loss", [1.0, 2.0], [300_000, 300_001])
         with pytest.raises(RunError, match="one step for each value"):
             run.log_curve("loss", [1.0, 2.0], [1])
-    found = all_curves(store, run.id)["loss"]
-    assert np.array_equal(found.values, [*values, 1.0, 2.0])
-    summary = details(store, run.id)["metrics"]["loss"]
+    curve = load_all_curves(store, run.id)["loss"]
+    assert np.array_equal(curve.values, [*values, 1.0, 2.0])
+    summary = run_details(store, run.id)["metrics"]["loss"]
     assert (summary["last"], summary["min"], summary["min_step"]) == (2.0, values.min(), int(values.argmin()))
 
 
@@ -99,43 +104,49 @@ def test_a_million_points_are_kept_to_the_last_bit(store):
     values = np.random.default_rng(1).normal(size=1_000_000)
     with track("many") as run:
         run.log_curve("loss", values)
-    assert np.array_equal(all_curves(store, run.id)["loss"].values, values)
+    assert np.array_equal(load_all_curves(store, run.id)["loss"].values, values)
 
 
-BLOCK, ALONE = "with rosenblatt.track('end') as run:\n    ", "run = rosenblatt.track('end')\n"
+WITH_BLOCK, WITHOUT_BLOCK = "with rosenblatt.track('end') as run:\n    ", "run = rosenblatt.track('end')\n"
 
 
 @pytest.mark.parametrize(
-    ("begun", "code", "state", "reason"),
+    ("script_start", "code", "state", "reason"),
     [
-        *((begun, "pass", "finished", None) for begun in (BLOCK, ALONE)),
-        *((begun, "raise ValueError('wrong')", "failed", "ValueError: wrong") for begun in (BLOCK, ALONE)),
-        *((begun, "raise KeyboardInterrupt", "stopped", "interrupted") for begun in (BLOCK, ALONE)),
-        *((begun, "sys.exit(0)", "finished", None) for begun in (BLOCK, ALONE)),
-        (BLOCK, "sys.exit(3)", "failed", "SystemExit: 3"),
+        *((script_start, "pass", "finished", None) for script_start in (WITH_BLOCK, WITHOUT_BLOCK)),
+        *(
+            (script_start, "raise ValueError('wrong')", "failed", "ValueError: wrong")
+            for script_start in (WITH_BLOCK, WITHOUT_BLOCK)
+        ),
+        *(
+            (script_start, "raise KeyboardInterrupt", "stopped", "interrupted")
+            for script_start in (WITH_BLOCK, WITHOUT_BLOCK)
+        ),
+        *((script_start, "sys.exit(0)", "finished", None) for script_start in (WITH_BLOCK, WITHOUT_BLOCK)),
+        (WITH_BLOCK, "sys.exit(3)", "failed", "SystemExit: 3"),
     ],
 )
-def test_how_a_program_ends_is_recorded(store, begun, code, state, reason):
-    words = [sys.executable, "-c", f"import sys, rosenblatt\n{begun}{code}"]
-    subprocess.run(words, capture_output=True, check=False)
-    found = find_runs(store)[0]
-    assert (found["state"], found["reason"]) == (state, reason)
-    assert found["ended"] is not None
+def test_how_a_program_ends_is_recorded(store, script_start, code, state, reason):
+    command = [sys.executable, "-c", f"import sys, rosenblatt\n{script_start}{code}"]
+    subprocess.run(command, capture_output=True, check=False)
+    run = find_runs(store)[0]
+    assert (run["state"], run["reason"]) == (state, reason)
+    assert run["ended"] is not None
 
 
 def test_reuse_returns_the_finished_run(store):
-    def tracked(**more):
-        return track("again", params={"lr": more.pop("lr", 1)}, reuse=True, **more)
+    def track_reusing(**options):
+        return track("again", params={"lr": options.pop("lr", 1)}, reuse=True, **options)
 
-    with tracked() as first:
+    with track_reusing() as first:
         first.log({"loss": 1.0})
-    again = tracked()
-    assert again.reused
-    assert again.id == first.id
-    again.log({"loss": 2.0})  # goes nowhere
-    again.finish()
-    assert len(all_curves(store, first.id)["loss"].values) == 1
-    with tracked(lr=2) as other:
+    reused = track_reusing()
+    assert reused.reused
+    assert reused.id == first.id
+    reused.log({"loss": 2.0})  # goes nowhere
+    reused.finish()
+    assert len(load_all_curves(store, first.id)["loss"].values) == 1
+    with track_reusing(lr=2) as other:
         assert not other.reused
 
 
@@ -156,9 +167,9 @@ def test_figures_and_folders_are_kept(store, tmp_path):
             run.log_figure("bad", "no figure")
         with pytest.raises(StorageError, match="cannot be kept"):
             run.log_artifact(tmp_path / "nothing")
-    kept = artifacts_of(store, run.id)
-    assert set(kept) == {"roc.png", "picture.png", "out/a.txt", "out/deep/b.txt"}
-    fetch(kept["roc.png"]["hash"], kept["roc.png"]["root"], tmp_path / "roc.png")
+    stored = list_artifacts(store, run.id)
+    assert set(stored) == {"roc.png", "picture.png", "out/a.txt", "out/deep/b.txt"}
+    fetch(stored["roc.png"]["hash"], stored["roc.png"]["root"], tmp_path / "roc.png")
     assert Image.open(io.BytesIO((tmp_path / "roc.png").read_bytes())).size[0] > 100
 
 
@@ -168,73 +179,73 @@ def test_secrets_are_not_recorded(store, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "--token", "do-not-tell", "--lr", "0.1"])
     with track("secret", params={"api_key": "do-not-tell", "url": "postgresql://ana:do-not-tell@db/x"}) as run:
         print("password: do-not-tell")
-    known = details(store, run.id)
-    assert "do-not-tell" not in str(known)
-    assert "do-not-tell" not in str(output_of(store, run.id))
-    assert known["environment"]["variables"]["CUDA_VISIBLE_DEVICES"] == "0"
+    details = run_details(store, run.id)
+    assert "do-not-tell" not in str(details)
+    assert "do-not-tell" not in str(load_output(store, run.id))
+    assert details["environment"]["variables"]["CUDA_VISIBLE_DEVICES"] == "0"
 
 
-def test_the_store_is_found_upwards_as_git_does(here):
-    (here / ".rosenblatt").mkdir()
-    (here / "a" / "b").mkdir(parents=True)
+def test_the_store_is_found_upwards_as_git_does(work_folder):
+    (work_folder / ".rosenblatt").mkdir()
+    (work_folder / "a" / "b").mkdir(parents=True)
     code = "import rosenblatt\nprint(rosenblatt.track('deep').url)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=here / "a" / "b", capture_output=True, text=True, check=True
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=work_folder / "a" / "b", capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == f"sqlite:///{here}/.rosenblatt/runs.db"
+    assert process.stdout.strip() == f"sqlite:///{work_folder}/.rosenblatt/runs.db"
 
 
-def test_a_new_store_is_not_for_version_control(here):
+def test_a_new_store_is_not_for_version_control(work_folder):
     track("first").finish()
-    assert (here / ".rosenblatt" / ".gitignore").read_text() == "*\n"
+    assert (work_folder / ".rosenblatt" / ".gitignore").read_text() == "*\n"
 
 
-def test_nothing_is_recorded_where_no_store_is_wanted(here):
+def test_nothing_is_recorded_where_no_store_is_wanted(work_folder):
     with track("none", store="none", params={"a": 1}) as run:
         run.log({"loss": 1.0})
         run.log_curve("loss", [1.0])
         run.tag(a="b")
         assert run.flush()
-    assert list(here.iterdir()) == []
+    assert list(work_folder.iterdir()) == []
 
 
 def test_a_run_is_named_by_its_id_how_that_begins_its_name_or_last(store):
     with track("named", name="special") as run:
         pass
-    assert {run_named(store, word) for word in (run.id, run.id[:6], "special", "last")} == {run.id}
+    assert {find_run(store, name) for name in (run.id, run.id[:6], "special", "last")} == {run.id}
     with pytest.raises(RunError, match="There is no run 'nothing'"):
-        run_named(store, "nothing")
+        find_run(store, "nothing")
     with track("named", name="special"), pytest.raises(RunError, match="'special' is not one run"):
-        run_named(store, "special")
+        find_run(store, "special")
 
 
 def test_progress_bars_are_kept_as_they_ended(store):
     with track("bars") as run:
-        for share in range(0, 101, 10):
-            print(f"\r{share} %", end="", flush=True)
+        for percent in range(0, 101, 10):
+            print(f"\r{percent} %", end="", flush=True)
         print("\n\x1b[32mgreen\x1b[0m")
-    assert output_of(store, run.id) == [("stdout", "100 %\ngreen\n")]
+    assert load_output(store, run.id) == [("stdout", "100 %\ngreen\n")]
 
 
 def test_too_much_output_is_cut_and_told(store, monkeypatch):
-    monkeypatch.setattr("rosenblatt.runs.tracking.output.MOST", 1000)
+    monkeypatch.setattr("rosenblatt.runs.tracking.output.MAX_CHARACTERS", 1000)
     with track("loud") as run:
-        for number in range(500):
-            print("line", number)
-    words = "".join(words for _, words in output_of(store, run.id))
-    assert 1000 < len(words) < 1200
-    assert "the rest is not kept" in words
+        for i in range(500):
+            print("line", i)
+    text = "".join(printed for _, printed in load_output(store, run.id))
+    assert 1000 < len(text) < 1200
+    assert "the rest is not kept" in text
 
 
 def test_modules_and_packages_of_the_environment_are_known():
-    from rosenblatt.runs.capture.environment import environment
+    from rosenblatt.runs.capture.environment import capture_environment
 
-    known = environment()
-    assert known["packages"]["numpy"] == np.__version__
-    assert known["packages"]["scikit-learn"]
-    assert known["cores"] >= 1
-    assert known["memory"] > 1e8
-    assert any(library["user_api"] == "blas" for library in known["linear_algebra"])
+    captured = capture_environment()
+    assert captured["packages"]["numpy"] == np.__version__
+    assert captured["packages"]["scikit-learn"]
+    assert captured["cores"] >= 1
+    assert captured["memory"] > 1e8
+    assert any(library["user_api"] == "blas" for library in captured["linear_algebra"])
 
 
 def test_the_load_of_gpus_is_asked_of_their_library(monkeypatch):
@@ -254,12 +265,12 @@ def test_the_load_of_gpus_is_asked_of_their_library(monkeypatch):
     )
     monkeypatch.setattr(environment, "gpu_library", lambda: nvml)
     monkeypatch.setattr(resources, "gpu_library", lambda: nvml)
-    assert environment.environment()["gpus"] == [{"name": "H200", "memory": 141 * 2**30, "driver": "580"}]
-    found = []
-    looked = resources.Resources(lambda values, second: found.append(values))
-    looked._next = 0.0
-    looked.look()
-    assert found[0]["system/gpu 0 percent"] == 97.0
+    assert environment.capture_environment()["gpus"] == [{"name": "H200", "memory": 141 * 2**30, "driver": "580"}]
+    samples = []
+    monitor = resources.ResourceMonitor(lambda values, second: samples.append(values))
+    monitor._next_sample = 0.0
+    monitor.sample()
+    assert samples[0]["system/gpu 0 percent"] == 97.0
 
 
 def test_what_comes_after_the_end_of_a_run_changes_nothing(store):
@@ -270,8 +281,8 @@ def test_what_comes_after_the_end_of_a_run_changes_nothing(store):
     run.log_curve("loss", [1.0])
     run.set_params({"late": 1})
     run.flush()
-    assert all_curves(store, run.id)["loss"].values.tolist() == list(range(100))
-    assert details(store, run.id)["params"] == {}
+    assert load_all_curves(store, run.id)["loss"].values.tolist() == list(range(100))
+    assert run_details(store, run.id)["params"] == {}
 
 
 def test_facts_of_any_kind_are_kept_as_well_as_they_can_be(store):
@@ -282,20 +293,20 @@ def test_facts_of_any_kind_are_kept_as_well_as_they_can_be(store):
         run.note("circle", circle)
         run.note("array", np.arange(3))
         run.note("secret", {"password": "tiger", "url": "https://token@git.example/x"})
-    known = details(store, run.id)
-    assert known["notes"]["array"] == [0, 1, 2]
-    assert known["notes"]["pairs"] == "{(0, 1): 3}"
-    assert "tiger" not in str(known)
-    assert "token@" not in str(known)
-    assert [one["id"] for one in find_runs(store, "params.n = 4")] == [run.id]
+    details = run_details(store, run.id)
+    assert details["notes"]["array"] == [0, 1, 2]
+    assert details["notes"]["pairs"] == "{(0, 1): 3}"
+    assert "tiger" not in str(details)
+    assert "token@" not in str(details)
+    assert [found_run["id"] for found_run in find_runs(store, "params.n = 4")] == [run.id]
 
 
 def test_an_error_of_any_text_is_recorded(store):
     with pytest.raises(FileNotFoundError), track("odd"):
         raise FileNotFoundError("caf\udce9.csv postgresql://ana:hunter2@db/x")
-    found = find_runs(store)[0]
-    assert found["state"] == "failed"
-    assert "hunter2" not in found["reason"]
+    run = find_runs(store)[0]
+    assert run["state"] == "failed"
+    assert "hunter2" not in run["reason"]
 
 
 def test_many_runs_of_one_process_leave_nothing_behind(store):
@@ -304,19 +315,19 @@ def test_many_runs_of_one_process_leave_nothing_behind(store):
     with track("first") as run:
         pass
     hook, threads = sys.excepthook, threading.active_count()
-    for number in range(50):
-        with track("many", params={"n": number}) as run:
+    for i in range(50):
+        with track("many", params={"n": i}) as run:
             run.log({"loss": 1.0})
     assert sys.excepthook is hook
     assert threading.active_count() == threads
     assert run._process > 0
 
 
-def test_a_script_keeps_the_experiment_that_it_was_run_with(here):
-    from rosenblatt.runs.launch import Launch, launch
+def test_a_script_keeps_the_experiment_that_it_was_run_with(work_folder):
+    from rosenblatt.runs.launch import LaunchRequest, launch
 
-    (here / "train.py").write_text("import rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': 1.0})\n")
-    _, run = launch(Launch("train.py", (), experiment="mnist"))
-    found = Store(run.url)
-    assert find_runs(found)[0]["experiment"] == "mnist"
-    found.close()
+    (work_folder / "train.py").write_text("import rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': 1.0})\n")
+    _, run = launch(LaunchRequest("train.py", (), experiment="mnist"))
+    opened = Store(run.url)
+    assert find_runs(opened)[0]["experiment"] == "mnist"
+    opened.close()

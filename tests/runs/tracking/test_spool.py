@@ -12,28 +12,35 @@ import time
 import numpy as np
 import pytest
 
-from rosenblatt.errors import StoreLostError
-from rosenblatt.runs.store.locations import spools
-from rosenblatt.runs.store.queries import all_curves, details, find_runs
-from rosenblatt.runs.store.records import Batch
-from rosenblatt.runs.tracking.spool import FOREIGN, REFUSED, Spool, deliver_all, deliver_left, left
-from tests.runs.conftest import a_run
+from rosenblatt.errors import StoreUnavailableError
+from rosenblatt.runs.store.locations import spool_folders
+from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_details
+from rosenblatt.runs.store.records import RecordBatch
+from rosenblatt.runs.tracking.spool import (
+    REJECTED_SUFFIX,
+    REMOTE_TIMEOUT,
+    Spool,
+    deliver_all,
+    deliver_pending,
+    pending_files,
+)
+from tests.runs.conftest import add_run_with_curves
 
 
-def names(store):
+def run_ids(store):
     return sorted(run["id"] for run in find_runs(store))
 
 
-def file_of(url, owner, *batches):
+def leave_spool_file(url, owner, *batches):
     """A file as a process of this owner, "host+pid", would have left it."""
-    folder = spools(url)[0]
+    folder = spool_folders(url)[0]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{owner}+w.spool"
     spool = Spool(url, "template")
     for batch in batches:
         spool.add(batch.rows)
     spool.path.rename(path)
-    spool.leave()
+    spool.release()
     return path
 
 
@@ -53,132 +60,142 @@ def running_process():
         process.communicate(b"\n")
 
 
-class LostStore:
+class UnavailableStore:
     """A store that cannot be reached."""
 
     def __init__(self, url):
         self.url = url
 
     def write(self, rows):
-        raise StoreLostError("the store cannot be reached")
+        raise StoreUnavailableError("the store cannot be reached")
 
 
 def test_a_spool_delivers_its_batches_in_order_and_removes_its_file(store, url):
     spool = Spool(url, "w")
-    spool.add(a_run(Batch(), loss=[1.0, 2.0]).rows)
-    change = Batch()
-    change.change("a", state="finished", ended=5.0)
+    spool.add(add_run_with_curves(RecordBatch(), loss=[1.0, 2.0]).rows)
+    change = RecordBatch()
+    change.update_run("a", state="finished", ended=5.0)
     spool.add(change.rows)
     path = spool.path
-    assert left(url) == [path]
+    assert pending_files(url) == [path]
     spool.deliver(store)
     assert not path.exists()
     assert spool.path is None
-    assert details(store, "a")["state"] == "finished"
-    assert all_curves(store, "a")["loss"].values.tolist() == [1.0, 2.0]
+    assert run_details(store, "a")["state"] == "finished"
+    assert load_all_curves(store, "a")["loss"].values.tolist() == [1.0, 2.0]
 
 
 def test_points_survive_the_spool_bit_for_bit(store, url):
     values = [0.1, -0.0, float("nan"), float("inf"), 5e-324, 1e308]
     spool = Spool(url, "w")
-    spool.add(a_run(Batch(), loss=values).rows)
+    spool.add(add_run_with_curves(RecordBatch(), loss=values).rows)
     spool.deliver(store)
-    kept = all_curves(store, "a")["loss"].values
-    np.testing.assert_array_equal(kept.view(np.uint64), np.array(values).view(np.uint64))
+    stored = load_all_curves(store, "a")["loss"].values
+    np.testing.assert_array_equal(stored.view(np.uint64), np.array(values).view(np.uint64))
 
 
 def test_text_that_is_not_ascii_survives_the_spool(store, url):
-    batch = a_run(Batch())
-    batch.tag("a", "größe", "日本\n語 🙂")
+    batch = add_run_with_curves(RecordBatch())
+    batch.add_tag("a", "größe", "日本\n語 🙂")
     spool = Spool(url, "w")
     spool.add(batch.rows)
     assert spool.path.read_bytes().isascii()
     assert spool.path.read_bytes().count(b"\n") == 1
     spool.deliver(store)
-    assert details(store, "a")["tags"] == {"größe": "日本\n語 🙂"}
+    assert run_details(store, "a")["tags"] == {"größe": "日本\n語 🙂"}
 
 
 def test_a_line_that_was_cut_off_by_the_end_of_its_process_is_left_out(store, url, ended_process):
-    path = file_of(url, f"{socket.gethostname()}+{ended_process}", a_run(Batch(), "a"), a_run(Batch(), "b"))
+    path = leave_spool_file(
+        url,
+        f"{socket.gethostname()}+{ended_process}",
+        add_run_with_curves(RecordBatch(), "a"),
+        add_run_with_curves(RecordBatch(), "b"),
+    )
     path.write_bytes(path.read_bytes()[:-1])
-    assert deliver_left(store) == 1
-    assert names(store) == ["a"]
-    assert left(url) == []
+    assert deliver_pending(store) == 1
+    assert run_ids(store) == ["a"]
+    assert pending_files(url) == []
 
 
 def test_a_spool_without_batches_delivers_nothing(store, url):
     Spool(url, "w").deliver(store)
-    assert left(url) == []
-    assert names(store) == []
+    assert pending_files(url) == []
+    assert run_ids(store) == []
 
 
 def test_a_file_of_a_running_process_is_not_delivered_by_another(store, url, running_process):
-    path = file_of(url, f"{socket.gethostname()}+{running_process}", a_run(Batch()))
-    assert deliver_left(store) == 0
+    path = leave_spool_file(url, f"{socket.gethostname()}+{running_process}", add_run_with_curves(RecordBatch()))
+    assert deliver_pending(store) == 0
     assert path.exists()
-    assert names(store) == []
+    assert run_ids(store) == []
 
 
 def test_a_file_of_an_ended_process_is_delivered(store, url, ended_process):
-    path = file_of(url, f"{socket.gethostname()}+{ended_process}", a_run(Batch(), "a"), a_run(Batch(), "b"))
-    assert deliver_left(store) == 2
+    path = leave_spool_file(
+        url,
+        f"{socket.gethostname()}+{ended_process}",
+        add_run_with_curves(RecordBatch(), "a"),
+        add_run_with_curves(RecordBatch(), "b"),
+    )
+    assert deliver_pending(store) == 2
     assert not path.exists()
-    assert left(url) == []
-    assert names(store) == ["a", "b"]
+    assert pending_files(url) == []
+    assert run_ids(store) == ["a", "b"]
 
 
 def test_a_file_of_another_machine_is_delivered_only_after_it_has_not_changed_for_an_hour(store, url):
-    path = file_of(url, "another-machine+1", a_run(Batch()))
-    assert deliver_left(store) == 0
+    path = leave_spool_file(url, "another-machine+1", add_run_with_curves(RecordBatch()))
+    assert deliver_pending(store) == 0
     assert path.exists()
-    old = time.time() - FOREIGN - 60
+    old = time.time() - REMOTE_TIMEOUT - 60
     os.utime(path, (old, old))
-    assert deliver_left(store) == 1
+    assert deliver_pending(store) == 1
     assert not path.exists()
-    assert names(store) == ["a"]
+    assert run_ids(store) == ["a"]
 
 
 def test_a_batch_that_the_database_refuses_is_kept_aside_and_stops_no_other(store, url):
     spool = Spool(url, "w")
-    broken = a_run(Batch(), "broken").rows
+    broken = add_run_with_curves(RecordBatch(), "broken").rows
     broken["runs"][0]["started"] = None  # the column is not nullable
     spool.add(broken)
-    spool.add(a_run(Batch(), "whole").rows)
-    spool.leave()
-    assert deliver_left(store) == 1
-    assert names(store) == ["whole"]
-    assert left(url) == []
-    (refused,) = left(url, REFUSED)
+    spool.add(add_run_with_curves(RecordBatch(), "whole").rows)
+    spool.release()
+    assert deliver_pending(store) == 1
+    assert run_ids(store) == ["whole"]
+    assert pending_files(url) == []
+    (refused,) = pending_files(url, REJECTED_SUFFIX)
     assert [row["id"] for row in json.loads(refused.read_text())["runs"]] == ["broken"]
 
 
 def test_a_lost_store_leaves_the_file_for_the_next_delivery(store, url):
     spool = Spool(url, "w")
-    spool.add(a_run(Batch()).rows)
-    with pytest.raises(StoreLostError, match="cannot be reached"):
-        spool.deliver(LostStore(url))
-    spool.leave()
-    with pytest.raises(StoreLostError, match="cannot be reached"):
-        deliver_left(LostStore(url))
-    assert len(left(url)) == 1
-    assert deliver_left(store) == 1
-    assert names(store) == ["a"]
+    spool.add(add_run_with_curves(RecordBatch()).rows)
+    with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+        spool.deliver(UnavailableStore(url))
+    spool.release()
+    with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+        deliver_pending(UnavailableStore(url))
+    assert len(pending_files(url)) == 1
+    assert deliver_pending(store) == 1
+    assert run_ids(store) == ["a"]
 
 
 def test_delivering_all_raises_nothing_where_the_store_is_lost(url):
     spool = Spool(url, "w")
-    spool.add(a_run(Batch()).rows)
-    spool.leave()
-    deliver_all(LostStore(url))
-    assert len(left(url)) == 1
+    spool.add(add_run_with_curves(RecordBatch()).rows)
+    spool.release()
+    deliver_all(UnavailableStore(url))
+    assert len(pending_files(url)) == 1
 
 
 def test_stores_of_different_addresses_do_not_share_a_spool(store, url):
     other = Spool("sqlite:////elsewhere/runs.db", "w")
-    other.add(a_run(Batch()).rows)
-    other.leave()
-    assert left(url) == []
-    assert deliver_left(store) == 0
+    other.add(add_run_with_curves(RecordBatch()).rows)
+    other.release()
+    assert pending_files(url) == []
+    assert deliver_pending(store) == 0
     assert other.path.exists()
 
 
@@ -187,7 +204,7 @@ def test_a_spool_that_no_folder_takes_raises_the_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("ROSENBLATT_SPOOL", str(tmp_path / "file"))
     spool = Spool("sqlite:////somewhere/runs.db", "w")
     with pytest.raises(NotADirectoryError):
-        spool.add(a_run(Batch()).rows)
+        spool.add(add_run_with_curves(RecordBatch()).rows)
     assert spool.path is None
 
 
@@ -195,4 +212,4 @@ def test_values_that_are_not_plain_data_are_refused_and_nothing_is_written(url):
     spool = Spool(url, "w")
     with pytest.raises(TypeError, match="complex is not plain data"):
         spool.add({"runs": [{"id": 1j}]})
-    assert left(url) == []
+    assert pending_files(url) == []

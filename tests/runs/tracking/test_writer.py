@@ -13,73 +13,73 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import StoreError
-from rosenblatt.runs.maintenance import tidy
-from rosenblatt.runs.store.queries import all_curves, find_runs, summaries
-from rosenblatt.runs.store.records import Batch
+from rosenblatt.runs.maintenance import cleanup
+from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_summaries
+from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
-from rosenblatt.runs.tracking.spool import deliver_left, left
+from rosenblatt.runs.tracking.spool import deliver_pending, pending_files
 from rosenblatt.runs.tracking.writer import Writer
-from tests.runs.conftest import a_run
+from tests.runs.conftest import add_run_with_curves
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def said():
+def messages():
     return []
 
 
 @pytest.fixture
-def writer(url, said, monkeypatch):
-    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY", 0.2)
-    found = Writer(url, said.append)
-    yield found
-    found.close()
+def writer(url, messages, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY_INTERVAL", 0.2)
+    opened = Writer(url, messages.append)
+    yield opened
+    opened.close()
 
 
-def values_of(url, run="a", metric="loss"):
+def load_values(url, run="a", metric="loss"):
     store = Store(url)
     try:
-        return all_curves(store, run)[metric].values.tolist()
+        return load_all_curves(store, run)[metric].values.tolist()
     finally:
         store.close()
 
 
 def test_points_come_in_the_order_in_which_they_were_logged(writer, url):
-    writer.put(a_run(Batch()))
+    writer.put(add_run_with_curves(RecordBatch()))
     for step in range(10_000):
         writer.log("a", (step, float(step), {"loss": step / 7, "twice": step / 3}))
     assert writer.flush()
-    assert values_of(url) == [step / 7 for step in range(10_000)]
-    assert values_of(url, metric="twice") == [step / 3 for step in range(10_000)]
+    assert load_values(url) == [step / 7 for step in range(10_000)]
+    assert load_values(url, metric="twice") == [step / 3 for step in range(10_000)]
 
 
 def test_writings_in_between_make_no_point_double(writer, url):
-    writer.put(a_run(Batch()))
+    writer.put(add_run_with_curves(RecordBatch()))
     for step in range(9000):
         writer.log("a", (step, 0.0, {"loss": float(step)}))
         if step % 700 == 0:
             writer.flush()
-    writer.end("a")
-    assert values_of(url) == list(range(9000))
+    writer.end_run("a")
+    assert load_values(url) == list(range(9000))
     store = Store(url)
-    assert summaries(store, ["a"])["a"]["loss"]["min"] == 0.0
+    assert load_summaries(store, ["a"])["a"]["loss"]["min"] == 0.0
     store.close()
 
 
 def test_steps_out_of_order_and_doubled_are_kept(writer, url):
-    writer.put(a_run(Batch()))
+    writer.put(add_run_with_curves(RecordBatch()))
     for step, value in ((5, 1.0), (3, 2.0), (5, 3.0), (-2, 4.0)):
         writer.log("a", (step, 0.0, {"loss": value}))
         writer.flush()
-    assert values_of(url) == [4.0, 2.0, 1.0, 3.0]
+    assert load_values(url) == [4.0, 2.0, 1.0, 3.0]
     store = Store(url)
-    assert summaries(store, ["a"])["a"]["loss"]["last"] == 3.0
+    assert load_summaries(store, ["a"])["a"]["loss"]["last"] == 3.0
     store.close()
 
 
 def test_threads_may_log_to_one_run(writer, url):
-    writer.put(a_run(Batch()))
+    writer.put(add_run_with_curves(RecordBatch()))
 
     def log(name):
         for step in range(2000):
@@ -91,11 +91,11 @@ def test_threads_may_log_to_one_run(writer, url):
     for thread in threads:
         thread.join()
     writer.flush()
-    assert all(values_of(url, metric=f"m{i}") == list(range(2000)) for i in range(4))
+    assert all(load_values(url, metric=f"m{i}") == list(range(2000)) for i in range(4))
 
 
-def test_a_run_that_is_deleted_while_it_is_written_is_told_once(writer, url, said):
-    writer.put(a_run(Batch()))
+def test_a_run_that_is_deleted_while_it_is_written_is_told_once(writer, url, messages):
+    writer.put(add_run_with_curves(RecordBatch()))
     writer.flush()
     store = Store(url)
     store.delete(["a"])
@@ -104,16 +104,16 @@ def test_a_run_that_is_deleted_while_it_is_written_is_told_once(writer, url, sai
         writer.flush()
     assert find_runs(store) == []
     store.close()
-    assert len(said) == 1
-    assert "run a was deleted while it was written" in said[0]
+    assert len(messages) == 1
+    assert "run a was deleted while it was written" in messages[0]
 
 
 @pytest.mark.postgresql
-def test_a_server_that_goes_away_stops_nothing_and_all_is_delivered_when_it_is_back(server, monkeypatch, said):
-    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY", 0.2)
+def test_a_server_that_goes_away_stops_nothing_and_all_is_delivered_when_it_is_back(server, monkeypatch, messages):
+    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY_INTERVAL", 0.2)
     url = server.database("away")
-    writer = Writer(url, said.append)
-    writer.put(a_run(Batch()))
+    writer = Writer(url, messages.append)
+    writer.put(add_run_with_curves(RecordBatch()))
     writer.log("a", (0, 0.0, {"loss": 0.0}))
     assert writer.flush()
     server.stop()
@@ -121,40 +121,40 @@ def test_a_server_that_goes_away_stops_nothing_and_all_is_delivered_when_it_is_b
         for step in range(1, 50):
             writer.log("a", (step, 0.0, {"loss": float(step)}))
             assert writer.flush()  # into the spool
-        assert left(url)
+        assert pending_files(url)
     finally:
         server.start()
-    wait_until(lambda: not left(url), description="the spool to be delivered")
+    wait_until(lambda: not pending_files(url), description="the spool to be delivered")
     writer.close()
-    assert values_of(url) == list(range(50))
-    assert "cannot be reached" in said[0]
-    assert "secret" not in said[0]
-    assert "is back" in said[-1]
+    assert load_values(url) == list(range(50))
+    assert "cannot be reached" in messages[0]
+    assert "secret" not in messages[0]
+    assert "is back" in messages[-1]
 
 
 @pytest.mark.postgresql
-def test_what_a_process_left_in_the_spool_is_delivered_by_the_next(server, said):
+def test_what_a_process_left_in_the_spool_is_delivered_by_the_next(server, messages):
     url = server.database("gone")
     Store(url).close()
     server.stop()
-    writer = Writer(url, said.append)
-    writer.put(a_run(Batch(), loss=[1.0, 2.0]))
+    writer = Writer(url, messages.append)
+    writer.put(add_run_with_curves(RecordBatch(), loss=[1.0, 2.0]))
     writer.close()
     server.start()
-    assert "records wait in" in said[-1]
+    assert "records wait in" in messages[-1]
     store = Store(url)
-    assert deliver_left(store) == 1
+    assert deliver_pending(store) == 1
     store.close()
-    assert values_of(url) == [1.0, 2.0]
-    assert left(url) == []
+    assert load_values(url) == [1.0, 2.0]
+    assert pending_files(url) == []
 
 
-def test_a_full_disk_stops_nothing(tmp_path, said, monkeypatch):
+def test_a_full_disk_stops_nothing(tmp_path, messages, monkeypatch):
     """The file may not grow any more, as on a disk that is full; what is logged waits elsewhere."""
-    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY", 0.1)
+    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY_INTERVAL", 0.1)
     url = f"sqlite:///{tmp_path / 'runs.db'}"
-    writer = Writer(url, said.append)
-    writer.put(a_run(Batch()))
+    writer = Writer(url, messages.append)
+    writer.put(add_run_with_curves(RecordBatch()))
     assert writer.flush()
     with writer._store.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
@@ -164,23 +164,23 @@ def test_a_full_disk_stops_nothing(tmp_path, said, monkeypatch):
         if step % 10 == 0:
             writer.flush()
     assert writer.flush()
-    assert left(url)
-    assert "full" in said[0]
+    assert pending_files(url)
+    assert "full" in messages[0]
     with writer._store.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
-    wait_until(lambda: writer.flush() and not left(url), description="the spool to be delivered")
+    wait_until(lambda: writer.flush() and not pending_files(url), description="the spool to be delivered")
     writer.close()
-    assert values_of(url, metric="metric 7") == [step / 7 for step in range(200) if step % 50 == 7]
+    assert load_values(url, metric="metric 7") == [step / 7 for step in range(200) if step % 50 == 7]
 
 
 @pytest.mark.postgresql
-def test_where_neither_store_nor_spool_can_be_written_records_stay_in_memory(server, tmp_path, said, monkeypatch):
-    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY", 0.1)
+def test_where_neither_store_nor_spool_can_be_written_records_stay_in_memory(server, tmp_path, messages, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY_INTERVAL", 0.1)
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("ROSENBLATT_SPOOL", str(tmp_path / "file"))
     url = server.database("nowhere")
-    writer = Writer(url, said.append)
-    writer.put(a_run(Batch()))
+    writer = Writer(url, messages.append)
+    writer.put(add_run_with_curves(RecordBatch()))
     writer.flush()
     server.stop()
     writer.log("a", (0, 0.0, {"loss": 1.0}))
@@ -188,30 +188,30 @@ def test_where_neither_store_nor_spool_can_be_written_records_stay_in_memory(ser
     server.start()
     wait_until(writer.flush, description="the records to be delivered from memory")
     writer.close()
-    assert values_of(url) == [1.0]
+    assert load_values(url) == [1.0]
 
 
-def test_a_line_of_the_spool_that_was_cut_off_is_left_out(url, said, monkeypatch):
+def test_a_line_of_the_spool_that_was_cut_off_is_left_out(url, messages, monkeypatch):
     from rosenblatt.runs.tracking.spool import Spool
 
     spool = Spool(url, "w")
-    spool.add(a_run(Batch(), loss=[1.0]).rows)
+    spool.add(add_run_with_curves(RecordBatch(), loss=[1.0]).rows)
     store = Store(url)
-    assert deliver_left(store) == 0  # its process still writes it
-    spool.leave()
+    assert deliver_pending(store) == 0  # its process still writes it
+    spool.release()
     with spool.path.open("ab") as file:
         file.write(b'{"runs": [{"id"')
-    assert deliver_left(store) == 1
-    assert [one["id"] for one in find_runs(store)] == ["a"]
+    assert deliver_pending(store) == 1
+    assert [run["id"] for run in find_runs(store)] == ["a"]
     store.close()
 
 
 def test_many_names_of_metrics(writer, url):
-    writer.put(a_run(Batch()))
-    for number in range(20_000):
-        writer.log("a", (0, 0.0, {f"metric {number}": float(number)}))
+    writer.put(add_run_with_curves(RecordBatch()))
+    for i in range(20_000):
+        writer.log("a", (0, 0.0, {f"metric {i}": float(i)}))
     assert writer.flush()
-    assert values_of(url, metric="metric 19999") == [19999.0]
+    assert load_values(url, metric="metric 19999") == [19999.0]
 
 
 def test_a_damaged_store_is_refused_at_the_start(tmp_path):
@@ -244,7 +244,7 @@ def start_endless_run(flush_interval):
 
 def check_prefix(store, min_points):
     """Check that the store holds the first logged points, at least `min_points`, in order and without gaps."""
-    curves = all_curves(store, find_runs(store)[0]["id"])
+    curves = load_all_curves(store, find_runs(store)[0]["id"])
     n = len(curves["loss"].steps)
     assert n >= min_points
     assert np.array_equal(curves["loss"].values, np.arange(n) / 7)
@@ -252,7 +252,7 @@ def check_prefix(store, min_points):
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.3, 1.5])
-def test_at_a_kill_nothing_flushed_is_lost(here, pause):
+def test_at_a_kill_nothing_flushed_is_lost(work_folder, pause):
     """benchmarks/tracking.py kills a thousand times, and measures how much of the rest is lost."""
     process = start_endless_run(20_000)
     first = process.stdout.readline()
@@ -261,18 +261,18 @@ def test_at_a_kill_nothing_flushed_is_lost(here, pause):
     out, error = process.communicate()
     assert not error
     flushed = [int(step) for step in re.findall(r"^flushed (\d+)\n", first + out, re.MULTILINE)]
-    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
     check_prefix(store, max(flushed))
     store.close()
 
 
-def test_points_reach_the_store_without_a_flush_and_a_kill_loses_only_the_latest(here):
+def test_points_reach_the_store_without_a_flush_and_a_kill_loses_only_the_latest(work_folder):
     process = start_endless_run(0)
-    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
 
     def stored_points():
         runs = find_runs(store)
-        curves = all_curves(store, runs[0]["id"]) if runs else {}
+        curves = load_all_curves(store, runs[0]["id"]) if runs else {}
         return len(curves["loss"].steps) if "loss" in curves else 0
 
     try:
@@ -288,23 +288,23 @@ def test_points_reach_the_store_without_a_flush_and_a_kill_loses_only_the_latest
     store.close()
 
 
-def test_a_killed_run_is_lost_and_then_ended_by_tidy(here, monkeypatch):
+def test_a_killed_run_is_lost_and_then_ended_by_tidy(work_folder, monkeypatch):
     process = start_endless_run(20_000)
     process.stdout.readline()
     process.kill()
     process.communicate()
-    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
     assert find_runs(store)[0]["state"] == "running"
-    monkeypatch.setattr("rosenblatt.runs.store.filters.SILENT", -5.0)
+    monkeypatch.setattr("rosenblatt.runs.store.filters.STALE_SECONDS", -5.0)
     assert find_runs(store, "state = lost")
-    assert tidy(store)["killed_runs"] == 1
+    assert cleanup(store)["killed_runs"] == 1
     assert find_runs(store)[0]["state"] == "failed"
     store.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_writes_to_the_run_too(here):
+def test_a_forked_process_writes_to_the_run_too(work_folder):
     code = """
 import os
 from rosenblatt.runs.tracking.run import track
@@ -319,17 +319,17 @@ os.waitpid(child, 0)
 run.log({"parent": 3.0}, step=2)
 run.finish()
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
-    found = all_curves(store, find_runs(store)[0]["id"])
+    process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+    curves = load_all_curves(store, find_runs(store)[0]["id"])
     store.close()
-    assert found["parent"].values.tolist() == [1.0, 3.0]
-    assert found["child"].values.tolist() == [2.0]
+    assert curves["parent"].values.tolist() == [1.0, 3.0]
+    assert curves["child"].values.tolist() == [2.0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_child_of_multiprocessing_writes_what_is_left_when_it_ends(here):
+def test_a_child_of_multiprocessing_writes_what_is_left_when_it_ends(work_folder):
     code = """
 import multiprocessing
 from rosenblatt.runs.tracking.run import track
@@ -342,17 +342,17 @@ child.start()
 child.join()
 run.finish()
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "printed by the child\n"
-    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
-    known = find_runs(store)[0]
-    assert all_curves(store, known["id"])["child"].values.tolist() == [2.0]
-    assert known["state"] == "finished"
+    process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "printed by the child\n"
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+    run = find_runs(store)[0]
+    assert load_all_curves(store, run["id"])["child"].values.tolist() == [2.0]
+    assert run["state"] == "finished"
     store.close()
 
 
-def test_two_processes_log_to_one_store_at_once(here):
+def test_two_processes_log_to_one_store_at_once(work_folder):
     code = """
 import sys
 from rosenblatt.runs.tracking.run import track
@@ -367,17 +367,17 @@ with track(sys.argv[1]) as run:
         _, error = process.communicate(timeout=60)
         assert process.returncode == 0
         assert not error
-    store = Store(f"sqlite:///{here}/.rosenblatt/runs.db")
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
     runs = find_runs(store, sort="experiment")
-    assert [one["experiment"] for one in runs] == ["a", "b", "c"]
-    for one in runs:
-        assert all_curves(store, one["id"])["loss"].values.tolist() == list(range(3000))
+    assert [run["experiment"] for run in runs] == ["a", "b", "c"]
+    for run in runs:
+        assert load_all_curves(store, run["id"])["loss"].values.tolist() == list(range(3000))
     store.close()
 
 
-def test_log_never_waits_while_the_store_is_locked(here, monkeypatch):
+def test_log_never_waits_while_the_store_is_locked(work_folder, monkeypatch):
     """The lock is held until the last call has returned; a call that waited for it would block for ten minutes."""
-    monkeypatch.setattr("rosenblatt.runs.store.store.PATIENCE", 600.0)
+    monkeypatch.setattr("rosenblatt.runs.store.store.BUSY_TIMEOUT", 600.0)
     with track("locked") as run:
         run.flush()
         blocker = Store(run.url)
@@ -393,49 +393,49 @@ def test_log_never_waits_while_the_store_is_locked(here, monkeypatch):
             returned = not logging.is_alive()
         blocker.close()
     assert returned
-    assert len(values_of(run.url, run.id)) == 1000
+    assert len(load_values(run.url, run.id)) == 1000
 
 
-def test_what_a_database_refuses_for_good_is_left_out_and_stops_nothing_else(writer, url, said):
-    bad = a_run(Batch(), "bad")
-    bad.rows["runs"][0]["started"] = None
-    writer.put(bad)
-    writer.put(a_run(Batch(), "good", loss=[1.0]))
+def test_what_a_database_refuses_for_good_is_left_out_and_stops_nothing_else(writer, url, messages):
+    invalid = add_run_with_curves(RecordBatch(), "bad")
+    invalid.rows["runs"][0]["started"] = None
+    writer.put(invalid)
+    writer.put(add_run_with_curves(RecordBatch(), "good", loss=[1.0]))
     assert writer.flush()
-    assert values_of(url, "good") == [1.0]
-    assert any("records of run bad are left out" in line for line in said)
+    assert load_values(url, "good") == [1.0]
+    assert any("records of run bad are left out" in line for line in messages)
 
 
 def test_a_search_that_is_deleted_while_it_runs_stops_no_other_run(writer, url):
-    writer.put(a_run(Batch(), "search"))
+    writer.put(add_run_with_curves(RecordBatch(), "search"))
     writer.flush()
     store = Store(url)
     store.delete(["search"])
     store.close()
-    trial = Batch()
-    trial.begin("search-0", "e", "", "trial", parent="search", number=0)
+    trial = RecordBatch()
+    trial.add_run("search-0", "e", "", "trial", parent="search", number=0)
     writer.put(trial)
-    writer.put(a_run(Batch(), "other", loss=[2.0]))
+    writer.put(add_run_with_curves(RecordBatch(), "other", loss=[2.0]))
     assert writer.flush()
-    assert values_of(url, "other") == [2.0]
+    assert load_values(url, "other") == [2.0]
 
 
 @pytest.mark.postgresql
-def test_what_waits_in_the_spool_grows_by_what_is_new_only(server, said):
+def test_what_waits_in_the_spool_grows_by_what_is_new_only(server, messages):
     url = server.database("small")
-    writer = Writer(url, said.append)
+    writer = Writer(url, messages.append)
     server.stop()
     try:
-        writer.put(a_run(Batch()))
+        writer.put(add_run_with_curves(RecordBatch()))
         for step in range(3000):
             writer.log("a", (step, 0.0, {"loss": step / 7}))
             if step % 30 == 0:
                 writer.flush()
         writer.flush()
-        assert left(url)[0].stat().st_size < 300_000
+        assert pending_files(url)[0].stat().st_size < 300_000
     finally:
         server.start()
-    writer._retry = 0.0
+    writer._next_attempt = 0.0
     assert writer.flush()
     writer.close()
-    assert values_of(url) == [step / 7 for step in range(3000)]
+    assert load_values(url) == [step / 7 for step in range(3000)]

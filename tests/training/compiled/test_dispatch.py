@@ -5,29 +5,31 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import SpecError
-from rosenblatt.networks.dense import build
-from rosenblatt.spec.defaults import resolve
+from rosenblatt.networks.dense import build_dense
+from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.compiled.dispatch import kernels_of, shape_of
-from rosenblatt.training.recipes import recipe_of
+from rosenblatt.training.compiled.dispatch import compile_kernels, compiled_layout
+from rosenblatt.training.recipes import make_training_config
 
 
-def recipe_for(**changes):
-    spec = resolve(Spec.of(hidden_sizes=(4, 4), learning_rate=0.1, **changes), 100, 3)
-    architecture = build(spec.network, 3, 2)
-    return architecture, recipe_of(spec, architecture, np.array([0, 100]))
+def config_for(**changes):
+    spec = resolve_auto(Spec.from_hyperparameters(hidden_sizes=(4, 4), learning_rate=0.1, **changes), 100, 3)
+    architecture = build_dense(spec.network, 3, 2)
+    return architecture, make_training_config(spec, architecture, np.array([0, 100]))
 
 
 def test_parameters_that_learn_alike_are_one_group():
-    architecture, recipe = recipe_for()
-    np.testing.assert_array_equal(recipe.groups, [[0, architecture.n_parameters]])
-    np.testing.assert_array_equal(recipe.rates, [[0.1, 0, 0]])
+    architecture, config = config_for()
+    np.testing.assert_array_equal(config.groups, [[0, architecture.n_parameters]])
+    np.testing.assert_array_equal(config.rates, [[0.1, 0, 0]])
 
 
 def test_weights_decay_biases_do_not_and_running_statistics_do_not_learn():
-    architecture, recipe = recipe_for(weight_decay=0.5, normalization="batch", layer_rates=(1, 2, 3), bias_rate=0.1)
+    architecture, config = config_for(
+        weight_decay=0.5, normalization="batch", layer_lr_multipliers=(1, 2, 3), bias_lr_multiplier=0.1
+    )
     rates = {}
-    for (start, end), rate in zip(recipe.groups, recipe.rates, strict=True):
+    for (start, end), rate in zip(config.groups, config.rates, strict=True):
         rates |= dict.fromkeys(range(start, end), tuple(rate[:2]))
     for part in architecture.parts:
         factor = {"bias": 0.1}.get(part.name, 1.0) * (part.layer + 1)
@@ -40,19 +42,19 @@ def test_weights_decay_biases_do_not_and_running_statistics_do_not_learn():
 
 
 def test_rates_for_another_number_of_layers_are_refused():
-    with pytest.raises(SpecError, match="layer_rates holds 2 factors, but the network has 3 layers"):
-        recipe_for(layer_rates=(1, 2))
+    with pytest.raises(SpecError, match="layer_lr_multipliers holds 2 factors, but the network has 3 layers"):
+        config_for(layer_lr_multipliers=(1, 2))
 
 
 def test_the_shape_says_where_each_part_is():
-    architecture, _ = recipe_for(normalization="batch", parametric=True, front_scale=True)
-    shape = shape_of(architecture, "cross_entropy")
-    found = sorted([shape.scale, *shape.parts[shape.parts >= 0].tolist()])
-    assert found == sorted(part.start for part in architecture.parts)
+    architecture, _ = config_for(normalization="batch", parametric_activation=True, scaling_layer=True)
+    layout = compiled_layout(architecture, "cross_entropy")
+    starts = sorted([layout.scale, *layout.parts[layout.parts >= 0].tolist()])
+    assert starts == sorted(part.start for part in architecture.parts)
 
 
 def test_equal_names_give_equal_addresses():
-    assert kernels_of("relu", "none", "squared", "sgd") == kernels_of("relu", "none", "squared", "sgd")
+    assert compile_kernels("relu", "none", "squared", "sgd") == compile_kernels("relu", "none", "squared", "sgd")
 
 
 @pytest.mark.slow
@@ -63,11 +65,11 @@ import numpy as np
 from rosenblatt import MLPClassifier
 from rosenblatt.training.compiled.activations import ACTIVATIONS
 from rosenblatt.training.compiled.losses import LOSSES
-from rosenblatt.training.compiled.normalization import THERE_AND_BACK
+from rosenblatt.training.compiled.normalization import FORWARD_AND_BACKWARD
 from rosenblatt.training.compiled.optimizers import OPTIMIZERS
 rng = np.random.default_rng(0)
 MLPClassifier(members=1, epochs=1, activation="relu").fit(rng.normal(size=(40, 2)), rng.integers(0, 2, 40))
-pairs = {f"{kind} {name}": k for kind, pair in THERE_AND_BACK.items() for name, k in zip(("there", "back"), pair)}
+pairs = {f"{kind} {name}": k for kind, pair in FORWARD_AND_BACKWARD.items() for name, k in zip(("there", "back"), pair)}
 print(sorted(name for name, kernel in {**ACTIVATIONS, **LOSSES, **OPTIMIZERS, **pairs}.items() if kernel.overloads))
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -3,23 +3,25 @@
 import numpy as np
 import pytest
 
-from rosenblatt.networks.dense import build
-from rosenblatt.spec.defaults import resolve
+from rosenblatt.networks.dense import build_dense
+from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.backend import engine_of
+from rosenblatt.training.backend import make_trainer
 from rosenblatt.training.member import new_member
-from rosenblatt.training.population import advance, train
-from rosenblatt.training.rows import Rows
+from rosenblatt.training.population import train, train_member
+from rosenblatt.training.rows import DenseRows
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 6)).astype(np.float32)
-ROWS = Rows(X, (X[:, :1] * X[:, 1:2] > 0).astype(np.float32), np.ones(200, np.float32))
+ROWS = DenseRows(X, (X[:, :1] * X[:, 1:2] > 0).astype(np.float32), np.ones(200, np.float32))
 
 
 def member(**changes):
-    spec = resolve(Spec.of(**{"epochs": 25, "hidden_sizes": (16,), "batch_size": 20} | changes), 150, 6)
-    rows, spared = np.arange(150), np.arange(150, 200)
-    return new_member(spec, build(spec.network, 6, 1), "binary_cross_entropy", rows, spared, (0,), ROWS)
+    spec = resolve_auto(
+        Spec.from_hyperparameters(**{"epochs": 25, "hidden_sizes": (16,), "batch_size": 20} | changes), 150, 6
+    )
+    rows, validation = np.arange(150), np.arange(150, 200)
+    return new_member(spec, build_dense(spec.network, 6, 1), "binary_cross_entropy", rows, validation, (0,), ROWS)
 
 
 @pytest.mark.parametrize(
@@ -27,56 +29,56 @@ def member(**changes):
     [
         {},
         {"patience": 2, "learning_rate": 0.05},
-        {"averaging": 0.9, "schedule": "cosine"},
+        {"ema_decay": 0.9, "schedule": "cosine"},
         {"normalization": "batch", "dropout": 0.3},
         {"focal_gamma": 1.0, "loss": "focal"},
     ],
 )
 def test_scores_best_epoch_and_end_are_the_same(changes):
-    at_once, step_by_step = member(**changes), member(**changes)
-    list(train([at_once], ROWS))
-    engine = engine_of(step_by_step, ROWS)
+    together, step_by_step = member(**changes), member(**changes)
+    list(train([together], ROWS))
+    trainer = make_trainer(step_by_step, ROWS)
 
     def score(_, rows):  # a score makes it go epoch by epoch
         assert rows is step_by_step.validation
-        return -engine.validate()[1]
+        return -trainer.validate()[1]
 
     list(train([step_by_step], ROWS, score))
-    assert len(at_once.history) == len(step_by_step.history)
-    np.testing.assert_array_equal([r.loss for r in at_once.history], [r.loss for r in step_by_step.history])
-    np.testing.assert_allclose([r.score for r in at_once.history], [r.score for r in step_by_step.history], rtol=1e-6)
-    assert at_once.best_epoch == step_by_step.best_epoch
-    assert at_once.ended == step_by_step.ended
-    np.testing.assert_array_equal(at_once.best, step_by_step.best)
+    assert len(together.history) == len(step_by_step.history)
+    np.testing.assert_array_equal([r.loss for r in together.history], [r.loss for r in step_by_step.history])
+    np.testing.assert_allclose([r.score for r in together.history], [r.score for r in step_by_step.history], rtol=1e-6)
+    assert together.best_epoch == step_by_step.best_epoch
+    assert together.finished == step_by_step.finished
+    np.testing.assert_array_equal(together.best, step_by_step.best)
 
 
 def test_whoever_stops_it_finds_the_best_so_far():
-    one = member()
+    trained = member()
     stop = np.zeros(1, np.uint8)
-    records = advance(one, ROWS, None, stop)
+    records = train_member(trained, ROWS, None, stop)
     next(records)
     stop[0] = 1
     list(records)
-    assert 1 <= len(one.history) < 25
-    assert one.trained
-    assert not one.ended
-    assert not one.failure
+    assert 1 <= len(trained.history) < 25
+    assert trained.is_trained
+    assert not trained.finished
+    assert not trained.failure
 
 
-@pytest.mark.parametrize("what", ["training loss", "finite"])
-def test_a_member_that_diverges_says_when(what):
+@pytest.mark.parametrize("message", ["training loss", "finite"])
+def test_a_member_that_diverges_says_when(message):
     wild = member(learning_rate=1000.0, clip_norm=0, optimizer="sgd", hidden_sizes=(32, 32, 32))
-    if what == "finite":
+    if message == "finite":
         wild.state.theta[-1] = np.inf
     list(train([wild], ROWS))
     assert wild.failure
-    assert wild.ended
+    assert wild.finished
 
 
 def test_predictions_that_are_not_finite_end_it():
-    one = member(learning_rate=1e-6)
+    trained = member(learning_rate=1e-6)
     rows = ROWS._replace(x=X.copy())
     rows.x[160, 0] = np.nan  # among the rows that are spared
-    list(train([one], rows))
-    assert one.failure == "predictions are not finite numbers after epoch 1"
-    assert not one.trained
+    list(train([trained], rows))
+    assert trained.failure == "predictions are not finite numbers after epoch 1"
+    assert not trained.is_trained

@@ -26,14 +26,14 @@ def test_formula_is_accurate_to_the_digits_of_float32(name, exact, low, high):
     formula = getattr(elementary, name)
 
     @njit
-    def over(x, out):
+    def apply(x, out):
         for i in range(x.size):
             out[i] = formula(x[i])
 
     for dtype, tolerance in ((np.float32, 4e-7), (np.float64, 1e-14)):
         x = np.linspace(low, high, 20_001).astype(dtype)
         out = np.empty_like(x)
-        over(x, out)
+        apply(x, out)
         np.testing.assert_allclose(out, exact(x.astype(np.float64)), rtol=tolerance, atol=1e-37)
         assert formula(0.5) == pytest.approx(exact(0.5))
 
@@ -42,12 +42,12 @@ def test_normal_cdf_is_that_of_scipy():
     cdf = elementary.normal_cdf
 
     @njit
-    def over(x, out):
+    def apply(x, out):
         for i in range(x.size):
             out[i] = cdf(x[i], elementary.exp(np.float32(-0.5) * x[i] * x[i]))
 
     x = np.linspace(-8, 8, 10_001).astype(np.float32)
     out = np.empty_like(x)
-    over(x, out)
+    apply(x, out)
     np.testing.assert_allclose(out, ndtr(x.astype(float)), rtol=3e-6)
     assert cdf(1.0, math.exp(-0.5)) == pytest.approx(ndtr(1.0))

@@ -6,69 +6,76 @@ import numpy as np
 import pytest
 from numba import njit, types
 
-from rosenblatt.training.compiled.jit import address, call, compiled, copy_row, flush_denormals, real
+from rosenblatt.training.compiled.jit import (
+    call_address,
+    constant_like,
+    copy_row,
+    flush_denormals,
+    function_address,
+    jit,
+)
 
 FLAT = types.Array(types.float64, 1, "C")
 
 
-@compiled
+@jit
 def total(x):
     """The sum of x."""
-    found = 0.0
+    result = 0.0
     for value in x:
-        found += value
-    return found
+        result += value
+    return result
 
 
-@compiled
+@jit
 def narrow(x):
     """What is no kernel: it returns float32."""
-    return real(1, x)
+    return constant_like(1, x)
 
 
-@compiled
-def call_it(where, x):
+@jit
+def call_kernel(address, x):
     """What calls a kernel it does not know."""
-    return call(where, (x,))
+    return call_address(address, (x,))
 
 
-@compiled
+@jit
 def tiny_sum(x, flushed):
     """The sum of x, with or without denormals."""
-    before = flush_denormals(flushed)
-    found = x[0] + x[1]
-    flush_denormals(before)
-    return found
+    previous = flush_denormals(flushed)
+    result = x[0] + x[1]
+    flush_denormals(previous)
+    return result
 
 
-@compiled
+@jit
 def scaled(x, factor):
     """factor x[0]."""
     return x[0] * factor
 
 
 def test_a_kernel_is_called_by_its_address():
-    assert call_it(address(total, FLAT), np.array([1.0, 2.5])) == 3.5
+    assert call_kernel(function_address(total, FLAT), np.array([1.0, 2.5])) == 3.5
 
 
 def test_a_kernel_that_returns_another_type_is_refused():
     with pytest.raises(TypeError, match="narrow returns float32"):
-        address(narrow, types.Array(types.float32, 1, "C"))
+        function_address(narrow, types.Array(types.float32, 1, "C"))
 
 
 def test_constants_do_not_compile_a_function_again():
-    before = len(scaled.overloads)
+    n_compiled = len(scaled.overloads)
 
     @njit
-    def twice(x):
+    def add_scaled(x):
         return scaled(x, 2) + scaled(x, 3)
 
-    assert twice(np.ones(1)) == 5
-    assert len(scaled.overloads) == before + 1
+    assert add_scaled(np.ones(1)) == 5
+    assert len(scaled.overloads) == n_compiled + 1
 
 
 def test_rows_are_copied():
-    @compiled
+    @jit
     def copy(source, target):
         copy_row(source, 2, target, 1)
 
@@ -100,7 +107,7 @@ def test_processes_that_compile_at_once_keep_the_right_code(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     commands = [[sys.executable, "-c", script.replace("REVERSE", order)] for order in ("False", "True", "False")]
     runs = [subprocess.Popen(c, env=environment, stdout=subprocess.PIPE, text=True) for c in commands[:2]]
-    told = [sorted(run.communicate()[0].splitlines()) for run in runs]
-    again = subprocess.run(commands[2], env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert len(told[0]) == 24
-    assert told[0] == told[1] == sorted(again.splitlines())
+    outputs = [sorted(run.communicate()[0].splitlines()) for run in runs]
+    last_output = subprocess.run(commands[2], env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert len(outputs[0]) == 24
+    assert outputs[0] == outputs[1] == sorted(last_output.splitlines())

@@ -21,7 +21,7 @@ def case(name, seed=0):
     return z, rng.poisson(2, (N, K)).astype(float) if name == "poisson" else rng.normal(size=(N, K))
 
 
-def loss_of(name, z, t, weight=WEIGHT, smoothing=0.0, d=None):
+def compute_loss(name, z, t, weight=WEIGHT, smoothing=0.0, d=None):
     return LOSSES[name](z, t, weight, np.empty_like(z) if d is None else d, smoothing, PARAMETER.get(name, 0.0))
 
 
@@ -31,35 +31,35 @@ def loss_of(name, z, t, weight=WEIGHT, smoothing=0.0, d=None):
 )
 def test_gradient_is_that_of_the_loss(name, smoothing):
     (z, t), d = case(name), np.empty((N, K))
-    loss_of(name, z, t, smoothing=smoothing, d=d)
-    h, found = 1e-6, np.empty((N, K))
+    compute_loss(name, z, t, smoothing=smoothing, d=d)
+    h, gradient = 1e-6, np.empty((N, K))
     for i, k in np.ndindex(N, K):
         up, down = z.copy(), z.copy()
         up[i, k] += h
         down[i, k] -= h
-        found[i, k] = (loss_of(name, up, t, smoothing=smoothing) - loss_of(name, down, t, smoothing=smoothing)) / (
-            2 * h
-        )
-    np.testing.assert_allclose(d, found, atol=1e-7)
+        gradient[i, k] = (
+            compute_loss(name, up, t, smoothing=smoothing) - compute_loss(name, down, t, smoothing=smoothing)
+        ) / (2 * h)
+    np.testing.assert_allclose(d, gradient, atol=1e-7)
 
 
 def test_cross_entropy_is_that_of_scikit_learn():
     z, t = case("cross_entropy")
-    total = loss_of("cross_entropy", z, t, np.ones(N))
+    total = compute_loss("cross_entropy", z, t, np.ones(N))
     predict_from_sums(SOFTMAX, z)
     assert total / N == pytest.approx(log_loss(t[:, 0], z, labels=np.arange(K)))
 
 
 def test_quantile_loss_is_that_of_scikit_learn():
     z, t = case("quantile")
-    found = mean_pinball_loss(t, z, alpha=0.3) * K
-    assert loss_of("quantile", z, t, np.ones(N)) / N == pytest.approx(found)
+    loss = mean_pinball_loss(t, z, alpha=0.3) * K
+    assert compute_loss("quantile", z, t, np.ones(N)) / N == pytest.approx(loss)
 
 
 def test_the_quantile_makes_the_quantile_loss_least():
     t = np.random.default_rng(0).normal(size=(1001, 1))
     guesses = np.linspace(-1, 0, 101)
-    losses = [loss_of("quantile", np.full_like(t, guess), t, np.ones(1001)) for guess in guesses]
+    losses = [compute_loss("quantile", np.full_like(t, guess), t, np.ones(1001)) for guess in guesses]
     assert guesses[np.argmin(losses)] == pytest.approx(np.quantile(t, 0.3), abs=0.02)
 
 
@@ -74,7 +74,7 @@ def test_extreme_sums_stay_finite(name):
     z = np.array([[-1e4, 1e4], [1e4, -1e4]], np.float32)
     t = np.zeros((2, 1 if name in OF_CLASSES else 2), np.float32)
     d = np.empty_like(z)
-    assert np.isfinite(loss_of(name, z, t, np.ones(2, np.float32), d=d))
+    assert np.isfinite(compute_loss(name, z, t, np.ones(2, np.float32), d=d))
     assert np.isfinite(d).all()
     predict_from_sums(LINKS.get(name, 0), z)
     assert np.isfinite(z).all()
@@ -85,13 +85,13 @@ def test_no_number_gives_no_number(name):
     """A member that diverges is found by its loss."""
     z, t = case(name)
     z[2, 1] = np.nan
-    assert not np.isfinite(loss_of(name, z, t))
-    assert not np.isfinite(loss_of(name, z.astype(np.float32), t.astype(np.float32), WEIGHT.astype(np.float32)))
+    assert not np.isfinite(compute_loss(name, z, t))
+    assert not np.isfinite(compute_loss(name, z.astype(np.float32), t.astype(np.float32), WEIGHT.astype(np.float32)))
 
 
 def test_links_turn_sums_into_what_is_predicted():
     z = np.array([[0.0, np.log(3.0)]])
     for link, expected in ((SOFTMAX, [0.25, 0.75]), (SIGMOID, [0.5, 0.75]), (EXPONENTIAL, [1, 3]), (0, [0, np.log(3)])):
-        found = z.copy()
-        predict_from_sums(link, found)
-        np.testing.assert_allclose(found[0], expected)
+        p = z.copy()
+        predict_from_sums(link, p)
+        np.testing.assert_allclose(p[0], expected)

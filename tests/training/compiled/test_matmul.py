@@ -3,21 +3,21 @@ import itertools
 import numpy as np
 import pytest
 
-from rosenblatt.training.compiled.matmul import multiply, product, transpose
+from rosenblatt.training.compiled.matmul import matmul, multiply, transpose
 
 SIDES = (1, 2, 5, 12, 16, 17, 33, 70)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("turned", [False, True])
-def test_product_is_that_of_numpy_at_every_edge_of_a_tile(dtype, turned):
+@pytest.mark.parametrize("transposed", [False, True])
+def test_product_is_that_of_numpy_at_every_edge_of_a_tile(dtype, transposed):
     rng = np.random.default_rng(0)
     for M, N, K in itertools.product(SIDES, SIDES, (0, 1, 3, 40)):
         a, b, start = (rng.normal(size=shape).astype(dtype) for shape in ((K, M), (K, N), (N,)))
         c = np.full(M * N + 7, 9, dtype)
-        flat = a.ravel() if turned else np.ascontiguousarray(a.T).ravel()
-        rows, columns = (1, M) if turned else (K, 1)
-        product(flat, rows, columns, b.ravel(), start, 0, c, M, N, K)
+        flat = a.ravel() if transposed else np.ascontiguousarray(a.T).ravel()
+        rows, columns = (1, M) if transposed else (K, 1)
+        matmul(flat, rows, columns, b.ravel(), start, 0, c, M, N, K)
         expected = a.T.astype(float) @ b + start
         np.testing.assert_allclose(c[: M * N].reshape(M, N), expected, rtol=1e-4, atol=1e-4)
         assert (c[M * N :] == 9).all()  # nothing is written beyond the end
@@ -28,7 +28,7 @@ def test_product_adds_to_what_is_there():
     a, b, c = (rng.normal(size=(20, 20)).astype(np.float32) for _ in range(3))
     expected = c + a @ b
     flat = c.ravel()
-    product(a.ravel(), 20, 1, b.ravel(), flat, 20, flat, 20, 20, 20)
+    matmul(a.ravel(), 20, 1, b.ravel(), flat, 20, flat, 20, 20, 20)
     np.testing.assert_allclose(c, expected, atol=1e-4)
 
 
@@ -36,9 +36,9 @@ def test_product_adds_to_what_is_there():
 def test_a_row_of_a_product_is_the_same_whatever_rows_stand_beside_it(dtype):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(40, 30)).astype(dtype), rng.normal(size=(30, 21)).astype(dtype)
-    whole = multiply(a, b)
+    product = multiply(a, b)
     for first, last in ((0, 1), (3, 17), (39, 40)):
-        np.testing.assert_array_equal(multiply(a[first:last], b), whole[first:last])
+        np.testing.assert_array_equal(multiply(a[first:last], b), product[first:last])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -3,23 +3,23 @@ import itertools
 import numpy as np
 import pytest
 
-from rosenblatt.networks.dense import build
-from rosenblatt.spec.defaults import resolve
+from rosenblatt.networks.dense import build_dense
+from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training import rows as rows_module
 from rosenblatt.training import state
 from rosenblatt.training.compiled import mlp
 from rosenblatt.training.compiled.activations import ACTIVATIONS
-from rosenblatt.training.compiled.dispatch import kernels_of, shape_of, with_step
+from rosenblatt.training.compiled.dispatch import compile_kernels, compiled_layout, with_train_step
 from rosenblatt.training.compiled.losses import LOSSES
 from rosenblatt.training.compiled.optimizers import OPTIMIZERS
 from rosenblatt.training.member import new_member
-from rosenblatt.training.schedules import factors
+from rosenblatt.training.schedules import schedule_factors
 
 N, F, K = 48, 5, 3
 SIZES = (7, 7, 4)
 PLAIN = {
-    "activation": "tanh", "hidden_sizes": SIZES, "batch_size": 16, "batches": "in_order", "clip_norm": 0.0,
+    "activation": "tanh", "hidden_sizes": SIZES, "batch_size": 16, "batch_order": "in_order", "clip_norm": 0.0,
     "dropout": 0.0, "learning_rate": 0.01, "epochs": 80, "bias_initializer": "normal", "bias_scale": 0.1,
 }  # fmt: skip
 OF_CLASSES = ("cross_entropy", "focal", "hinge_of_classes", "perceptron_of_classes")
@@ -35,28 +35,32 @@ def rows_for(loss, dtype=np.float64, n=N):
         t = rng.integers(0, 2, (n, K))
     else:
         t = rng.poisson(2, (n, K)) if loss == "poisson" else rng.normal(size=(n, K))
-    return rows_module.Rows(x.astype(dtype), t.astype(dtype), rng.uniform(0.5, 2, n).astype(dtype))
+    return rows_module.DenseRows(x.astype(dtype), t.astype(dtype), rng.uniform(0.5, 2, n).astype(dtype))
 
 
 def member_for(criterion, rows, **changes):
     """A member in the precision of the rows."""
-    spec = resolve(Spec.of(**PLAIN | changes), len(rows.x), F)
-    member = new_member(spec, build(spec.network, F, K), criterion, np.arange(len(rows.x)), np.arange(0), (0,), rows)
-    of_rows = (array.astype(rows.x.dtype) if array.dtype == np.float32 else array for array in member.state)
-    member.state = state.State(*of_rows)
+    spec = resolve_auto(Spec.from_hyperparameters(**PLAIN | changes), len(rows.x), F)
+    member = new_member(
+        spec, build_dense(spec.network, F, K), criterion, np.arange(len(rows.x)), np.arange(0), (0,), rows
+    )
+    arrays = (array.astype(rows.x.dtype) if array.dtype == np.float32 else array for array in member.state)
+    member.state = state.MemberState(*arrays)
     return member
 
 
 def train(member, rows, epochs):
-    shape = shape_of(member.architecture, member.loss)
+    layout = compiled_layout(member.architecture, member.loss)
     network, dtype = member.architecture, rows.x.dtype.name
-    kernels = kernels_of(network.activation, network.normalization, member.loss, member.spec.training.optimizer, dtype)
-    kernels = with_step(kernels, shape, member.recipe, member.state, rows)
-    batches = -(-len(member.state.order) // member.recipe.batch_size)
+    kernels = compile_kernels(
+        network.activation, network.normalization, member.loss, member.spec.training.optimizer, dtype
+    )
+    kernels = with_train_step(kernels, layout, member.config, member.state, rows)
+    batches = -(-len(member.state.order) // member.config.batch_size)
     total, steps = batches * member.spec["epochs"], np.arange(batches * epochs)
-    rates, losses = factors(member.spec.training, steps, total, []), np.full(epochs, np.nan)
-    done = mlp.train(shape, kernels, member.recipe, member.state, rows, rates, losses, np.zeros(1, np.uint8))
-    return losses, done, rates
+    rates, losses = schedule_factors(member.spec.training, steps, total, []), np.full(epochs, np.nan)
+    n_finished = mlp.train(layout, kernels, member.config, member.state, rows, rates, losses, np.zeros(1, np.uint8))
+    return losses, n_finished, rates
 
 
 SMOOTH = {"huber": "huber", "quantile": "quantile", "focal": "focal", "binary_focal": "focal", "poisson": "poisson"}
@@ -71,19 +75,20 @@ REGULARIZERS = {
     "batch normalization": {"normalization": "batch", "optimizer": "nesterov", "learning_rate": 0.002},
     "layer normalization": {"normalization": "layer", "optimizer": "nesterov", "learning_rate": 0.002},
     "residual": {"residual": True},
-    "front scale": {"front_scale": True},
-    "parametric": {"parametric": True},
-    "rates": {"layer_rates": (0.1, 0.5, 1.0, 2.0), "bias_rate": 0.3},
-    "averaging": {"averaging": 0.9},
+    "front scale": {"scaling_layer": True},
+    "parametric": {"parametric_activation": True},
+    "rates": {"layer_lr_multipliers": (0.1, 0.5, 1.0, 2.0), "bias_lr_multiplier": 0.3},
+    "ema_decay": {"ema_decay": 0.9},
     "schedules": {"schedule": "log_cosine", "weight_decay": 0.1, "weight_decay_schedule": "flat_cosine"},
     "full batch": {"batch_size": "full"},
     "uneven batches": {"batch_size": 13},
 }
 EVERYTHING = {
-    "activation": "silu", "normalization": "layer", "residual": True, "front_scale": True, "parametric": True,
-    "l1": 1e-3, "max_norm": 2.0, "weight_decay": 0.01, "clip_norm": 1.0, "averaging": 0.95, "schedule": "one_cycle",
-    "layer_rates": (0.5, 1.0, 1.0, 2.0), "bias_rate": 0.5, "label_smoothing": 0.1, "optimizer": "momentum",
-    "learning_rate": 0.002,
+    "activation": "silu", "normalization": "layer", "residual": True, "scaling_layer": True,
+    "parametric_activation": True, "l1": 1e-3,
+    "max_norm": 2.0, "weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.95, "schedule": "one_cycle",
+    "layer_lr_multipliers": (0.5, 1.0, 1.0, 2.0), "bias_lr_multiplier": 0.5, "label_smoothing": 0.1,
+    "optimizer": "momentum", "learning_rate": 0.002,
 }  # fmt: skip
 RUNS = {
     **{f"{name} activation": ("cross_entropy", {"activation": name}) for name in ACTIVATIONS},
@@ -116,12 +121,12 @@ def test_a_training_run_is_that_of_pytorch(run):
     rows = rows_for(loss)
     member = member_for(loss, rows, **changes)
     first = member.state.theta.copy()
-    losses, done, rates = train(member, rows, 80)
-    assert done == 80
+    losses, n_finished, rates = train(member, rows, 80)
+    assert n_finished == 80
     theta, mean = reference.train(member, first, rows, 80, rates)
     assert np.abs(theta - first).max() > 1e-3
     np.testing.assert_allclose(member.state.theta, theta, rtol=0, atol=1e-10)
-    if member.spec.training.averaging:
+    if member.spec.training.ema_decay:
         np.testing.assert_allclose(member.state.mean, mean, rtol=0, atol=1e-10)
     assert np.isfinite(losses).all()
 
@@ -133,9 +138,9 @@ ONLY_GRADIENT = {
     "l1": 0.0,
     "max_norm": 0.0,
     "weight_decay": 0.0,
-    "averaging": 0.0,
+    "ema_decay": 0.0,
 }
-SAME_RATES = {"layer_rates": (1.0,), "bias_rate": 1.0, "schedule": "constant", "batch_size": "full"}
+SAME_RATES = {"layer_lr_multipliers": (1.0,), "bias_lr_multiplier": 1.0, "schedule": "constant", "batch_size": "full"}
 
 
 @pytest.mark.parametrize(
@@ -152,26 +157,26 @@ def test_a_step_goes_down_the_gradient_of_finite_differences(loss, form, activat
     changes = FORMS[form] | ONLY_GRADIENT | SAME_RATES | {"activation": activation, "label_smoothing": 0.0}
     if loss in SMOOTH:
         changes["loss"] = SMOOTH[loss]
-    changes = {"front_scale_rate": 1.0} | changes if "front_scale" in changes else changes
-    changes = {"parametric_rate": 1.0} | changes if "parametric" in changes else changes
+    changes = {"scaling_layer_lr_multiplier": 1.0} | changes if "scaling_layer" in changes else changes
+    changes = {"parametric_activation_lr_multiplier": 1.0} | changes if "parametric_activation" in changes else changes
     rows, member = rows_for(loss), member_for(loss, rows_for(loss), **changes)
     before = member.state.theta.copy()
     train(member, rows, 1)
     gradient = (before - member.state.theta) / member.spec["learning_rate"]
 
     def loss_at(theta):
-        again = member_for(loss, rows, **changes)
-        again.state.theta[:] = theta
-        return train(again, rows, 1)[0][0] * rows.weight.sum() / N
+        perturbed = member_for(loss, rows, **changes)
+        perturbed.state.theta[:] = theta
+        return train(perturbed, rows, 1)[0][0] * rows.weight.sum() / N
 
-    learnt = [
+    trainable = [
         k
         for part in member.architecture.parts
         if part.name not in {"mean", "variance"}
         for k in range(part.start, part.end)
     ]
     h = 1e-6
-    for i in np.random.default_rng(2).permutation(learnt)[:40]:
+    for i in np.random.default_rng(2).permutation(trainable)[:40]:
         up, down = before.copy(), before.copy()
         up[i] += h
         down[i] -= h
@@ -182,42 +187,44 @@ def test_every_row_is_met_once_an_epoch_whatever_the_batches():
     """With steps of length 0 the mean loss of an epoch is that of the full batch."""
     rows = rows_for("cross_entropy")
     still = {"learning_rate": 1e-300, "optimizer": "sgd"}
-    found = [
-        train(member_for("cross_entropy", rows, batch_size=size, batches=batches, **still), rows, 1)[0][0]
+    losses = [
+        train(member_for("cross_entropy", rows, batch_size=size, batch_order=batches, **still), rows, 1)[0][0]
         for size, batches in itertools.product((1, 7, 16, N, 1000, "full"), ("shuffled", "stratified", "in_order"))
     ]
-    np.testing.assert_allclose(found, found[0])
+    np.testing.assert_allclose(losses, losses[0])
 
 
 def test_a_batch_larger_than_a_block_is_one_step():
     rows = rows_for("squared", n=3 * mlp.BLOCK + 5)
-    whole, parts = (member_for("squared", rows, batch_size="full") for _ in range(2))
+    full, blockwise = (member_for("squared", rows, batch_size="full") for _ in range(2))
     block = mlp.BLOCK
-    train(whole, rows, 3)
-    assert whole.state.step[0] == 3
+    train(full, rows, 3)
+    assert full.state.step[0] == 3
     x, t, weight = rows
     n = len(x)
     for epoch in range(3):  # the mean of the gradients of four batches is the gradient of all
-        gradient = np.zeros_like(parts.state.theta)
+        gradient = np.zeros_like(blockwise.state.theta)
         for first in range(0, n, block):
-            some = rows_module.Rows(x[first : first + block], t[first : first + block], weight[first : first + block])
-            one = member_for("squared", some, batch_size="full", optimizer="sgd")
-            one.state.theta[:] = parts.state.theta
-            train(one, some, 1)
-            gradient += (parts.state.theta - one.state.theta) / 0.01 * len(some.x) / n
-        m, v = parts.state.m, parts.state.v
+            block_rows = rows_module.DenseRows(
+                x[first : first + block], t[first : first + block], weight[first : first + block]
+            )
+            block_member = member_for("squared", block_rows, batch_size="full", optimizer="sgd")
+            block_member.state.theta[:] = blockwise.state.theta
+            train(block_member, block_rows, 1)
+            gradient += (blockwise.state.theta - block_member.state.theta) / 0.01 * len(block_rows.x) / n
+        m, v = blockwise.state.m, blockwise.state.v
         m += 0.1 * (gradient - m)
         v += 0.001 * (gradient**2 - v)
         step = epoch + 1
-        parts.state.theta[:] -= 0.01 * m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
-    np.testing.assert_allclose(whole.state.theta, parts.state.theta, atol=1e-9)
+        blockwise.state.theta[:] -= 0.01 * m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+    np.testing.assert_allclose(full.state.theta, blockwise.state.theta, atol=1e-9)
 
 
 def test_stratified_batches_hold_the_classes_in_their_shares():
     rng = np.random.default_rng(0)
     t = rng.permutation(np.repeat([0.0, 1.0], [90, 10])).reshape(-1, 1)
-    rows = rows_module.Rows(rng.normal(size=(100, F)), t, np.ones(100))
-    member = member_for("cross_entropy", rows, batch_size=20, batches="stratified")
+    rows = rows_module.DenseRows(rng.normal(size=(100, F)), t, np.ones(100))
+    member = member_for("cross_entropy", rows, batch_size=20, batch_order="stratified")
     before = member.state.order.copy()
     train(member, rows, 1)
     assert not np.array_equal(before, member.state.order)
@@ -232,25 +239,25 @@ def test_a_rows_prediction_is_the_same_whatever_rows_stand_beside_it(dtype, norm
     changes = {"hidden_sizes": (50, 20), "activation": "gelu", "normalization": normalization}
     member = member_for("cross_entropy", rows, **changes)
     train(member, rows, 1)
-    shape = shape_of(member.architecture, "cross_entropy")
-    kernels = kernels_of("gelu", normalization, dtype=np.dtype(dtype).name)
+    layout = compiled_layout(member.architecture, "cross_entropy")
+    kernels = compile_kernels("gelu", normalization, dtype=np.dtype(dtype).name)
     together = np.empty((601, K), dtype)
-    mlp.predict(shape, kernels, member.state.theta, rows.x, np.arange(601), together)
+    mlp.predict(layout, kernels, member.state.theta, rows.x, np.arange(601), together)
     for index in (np.arange(1), np.arange(600, -1, -1), np.array([5, 200]), np.arange(0)):
-        some = np.empty((index.size, K), dtype)
-        mlp.predict(shape, kernels, member.state.theta, rows.x, index, some)
-        np.testing.assert_array_equal(some, together[index])
+        subset = np.empty((index.size, K), dtype)
+        mlp.predict(layout, kernels, member.state.theta, rows.x, index, subset)
+        np.testing.assert_array_equal(subset, together[index])
 
 
 def test_training_stops_when_told_and_says_how_far_it_came():
     rows, member = rows_for("squared"), member_for("squared", rows_for("squared"))
     before = member.state.theta.copy()
-    shape = shape_of(member.architecture, "squared")
-    kernels = with_step(
-        kernels_of("tanh", "none", "squared", "adam", "float64"), shape, member.recipe, member.state, rows
+    layout = compiled_layout(member.architecture, "squared")
+    kernels = with_train_step(
+        compile_kernels("tanh", "none", "squared", "adam", "float64"), layout, member.config, member.state, rows
     )
     rates, losses = np.ones((20, 3)), np.empty(5)
-    assert mlp.train(shape, kernels, member.recipe, member.state, rows, rates, losses, np.ones(1, np.uint8)) == 0
+    assert mlp.train(layout, kernels, member.config, member.state, rows, rates, losses, np.ones(1, np.uint8)) == 0
     np.testing.assert_array_equal(member.state.theta, before)
 
 
@@ -259,9 +266,9 @@ def test_a_loss_that_is_no_number_ends_training(activation):
     rows = rows_for("squared", np.float32)
     wild = {"learning_rate": 1000.0, "optimizer": "sgd", "activation": activation, "weight_scale": 100.0}
     member = member_for("squared", rows, **wild)
-    losses, done, _ = train(member, rows, 80)
-    assert done < 80
-    assert not np.isfinite(losses[done])
+    losses, n_finished, _ = train(member, rows, 80)
+    assert n_finished < 80
+    assert not np.isfinite(losses[n_finished])
 
 
 @pytest.mark.parametrize("loss", LOSSES)

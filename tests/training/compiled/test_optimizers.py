@@ -15,19 +15,19 @@ def steps(optimizer, n, beta1=0.9):
 
 def test_adam_takes_the_steps_of_its_paper():
     theta, m, v = 0.0, 0.0, 0.0
-    for t, ours in enumerate(steps("adam", 50), 1):  # algorithm 1, letter by letter
+    for t, actual in enumerate(steps("adam", 50), 1):  # algorithm 1, letter by letter
         g = 2 * (theta - 3)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         theta -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-        assert ours == pytest.approx(theta, rel=1e-9)
+        assert actual == pytest.approx(theta, rel=1e-9)
 
 
 def test_momentum_takes_the_steps_of_its_formula():
     theta, m = 0.0, 0.0
-    for ours in steps("momentum", 20, beta1=0.5):
+    for actual in steps("momentum", 20, beta1=0.5):
         m = 0.5 * m + 2 * (theta - 3)
         theta -= 0.1 * m
-        assert ours == pytest.approx(theta)
+        assert actual == pytest.approx(theta)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

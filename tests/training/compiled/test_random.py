@@ -1,6 +1,6 @@
 import numpy as np
 
-from rosenblatt.training.compiled.random import drop, shuffle
+from rosenblatt.training.compiled.random import apply_dropout, shuffle
 
 
 def test_shuffle_is_a_permutation_that_depends_on_the_counter_only():
@@ -26,13 +26,13 @@ def test_shuffle_puts_every_row_everywhere_equally_often():
 
 def test_drop_keeps_the_mean_and_drops_the_share_asked_for():
     a = np.ones(200_000, np.float32)
-    drop(a, 0.25, np.array([3], np.uint64))
+    apply_dropout(a, 0.25, np.array([3], np.uint64))
     assert abs((a == 0).mean() - 0.25) < 0.005
     assert abs(a.mean() - 1) < 0.01
 
 
 def test_drop_drops_the_same_units_again_from_the_same_counter():
     first, second = np.ones(1000), np.ones(1000)
-    drop(first, 0.5, np.array([3], np.uint64))
-    drop(second, 0.5, np.array([3], np.uint64))
+    apply_dropout(first, 0.5, np.array([3], np.uint64))
+    apply_dropout(second, 0.5, np.array([3], np.uint64))
     np.testing.assert_array_equal(first, second)

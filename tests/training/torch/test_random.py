@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from rosenblatt.training.torch.random import drawn, fraction, stirred
+from rosenblatt.training.torch.random import hash_bits, random_bits, to_uniform
 
 pytestmark = pytest.mark.torch
 
@@ -26,21 +26,23 @@ def murmur(h):
 def test_numbers_are_stirred_as_murmurhash3_does():
     numbers = [0, 1, 2, 12345, 2**31 - 1, 2**31, 2**32 - 1]
     signed = torch.tensor(np.array(numbers, np.uint32).view(np.int32))
-    assert stirred(signed).numpy().view(np.uint32).tolist() == [murmur(number) for number in numbers]
+    assert hash_bits(signed).numpy().view(np.uint32).tolist() == [murmur(value) for value in numbers]
 
 
 def test_equal_seeds_draw_equally_and_purposes_differently():
-    assert torch.equal(drawn(SEEDS, 3, 100), drawn(SEEDS, 3, 100))
-    assert torch.equal(drawn(SEEDS[5:6], 3, 100)[0], drawn(SEEDS, 3, 100)[5])
-    assert not (drawn(SEEDS, 3, 100) == drawn(SEEDS, 4, 100)).any(dim=1).all()
+    assert torch.equal(random_bits(SEEDS, 3, 100), random_bits(SEEDS, 3, 100))
+    assert torch.equal(random_bits(SEEDS[5:6], 3, 100)[0], random_bits(SEEDS, 3, 100)[5])
+    assert not (random_bits(SEEDS, 3, 100) == random_bits(SEEDS, 4, 100)).any(dim=1).all()
 
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_fractions_are_even_and_neighbors_tell_nothing_of_each_other(axis):
-    found = fraction(drawn(torch.arange(400, dtype=torch.int32), 0, 400)).double()
-    assert 0 <= found.min() < found.max() < 1
-    assert abs(found.mean() - 0.5) < 4 * np.sqrt(1 / 12 / found.numel())
-    counts = torch.histc(found.float(), 50, 0, 1)
+    uniform = to_uniform(random_bits(torch.arange(400, dtype=torch.int32), 0, 400)).double()
+    assert 0 <= uniform.min() < uniform.max() < 1
+    assert abs(uniform.mean() - 0.5) < 4 * np.sqrt(1 / 12 / uniform.numel())
+    counts = torch.histc(uniform.float(), 50, 0, 1)
     assert ((counts - 3200) ** 2 / 3200).sum() < 49 + 5 * np.sqrt(2 * 49)
-    near = torch.corrcoef(torch.stack([found.narrow(axis, 0, 399).flatten(), found.narrow(axis, 1, 399).flatten()]))
-    assert abs(near[0, 1]) < 4 / np.sqrt(399 * 400)
+    neighbours = torch.corrcoef(
+        torch.stack([uniform.narrow(axis, 0, 399).flatten(), uniform.narrow(axis, 1, 399).flatten()])
+    )
+    assert abs(neighbours[0, 1]) < 4 / np.sqrt(399 * 400)

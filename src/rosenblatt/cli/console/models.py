@@ -9,14 +9,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from rosenblatt.models.metrics import Score
+from rosenblatt.models.metrics import ModelScore
 from rosenblatt.models.model import Model
-from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, in_words
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 
 SHOWN_TRIALS = 3  # of a search, side by side
 
 
-def show_table(description: dict[str, Any]) -> None:
+def print_table(description: dict[str, Any]) -> None:
     """A table's description on the terminal."""
     console = Console(highlight=False)
     console.print(
@@ -24,25 +24,25 @@ def show_table(description: dict[str, Any]) -> None:
     )
     for note in description["notes"]:
         console.print(f"  {note}", markup=False)
-    grid = _grid("column", "kind", "missing", "different", "examples", "note")
+    grid = _make_grid("column", "kind", "missing", "different", "examples", "note")
     for column in description["columns"]:
-        share = column["missing"] / description["rows"]
+        fraction = column["missing"] / description["rows"]
         grid.add_row(
-            _safe(column["name"]),
+            _escape_markup(column["name"]),
             column["kind"],
-            f"{share:.1%}" if share else "",
+            f"{fraction:.1%}" if fraction else "",
             f"{column['distinct']:,}",
-            _safe(", ".join(text[:24] for text in column["examples"])),
-            _safe(column["note"]),
+            _escape_markup(", ".join(text[:24] for text in column["examples"])),
+            _escape_markup(column["note"]),
         )
     console.print(grid)
     console.print(f"likely task: {description['likely_task']}", markup=False)
 
 
-def show_model(description: dict[str, Any]) -> None:
+def print_model(description: dict[str, Any]) -> None:
     """A model's description on the terminal."""
     console = Console(highlight=False)
-    outline, few = description["outline"], description["classes"] and description["task"] != "language"
+    outline, show_classes = description["outline"], description["classes"] and description["task"] != "language"
     lines = [
         (
             f"{description['model']}: {description['networks']} x {description['kind']} {outline}, "
@@ -50,108 +50,115 @@ def show_model(description: dict[str, Any]) -> None:
         ),
         (
             f"predicts {', '.join(description['target'])} ({description['task']}"
-            f"{': ' + ', '.join(map(str, description['classes'][:8])) if few else ''})"
+            f"{': ' + ', '.join(map(str, description['classes'][:8])) if show_classes else ''})"
         ),
         f"best epochs: {', '.join(map(str, description['best_epochs']))}",
     ]
-    facts = description["facts"]
-    origin = f" of {facts['source']}" if facts.get("source") else ""
+    metadata = description["metadata"]
+    origin = f" of {metadata['source']}" if metadata.get("source") else ""
     lines.append(
-        f"learnt from {facts['rows']:,} rows{origin}, as {description['inputs']} inputs made of the columns below"
-        + (f", in {facts['seconds']:g} s on {facts['created']}" if "created" in facts else "")
+        f"learnt from {metadata['rows']:,} rows{origin}, as {description['inputs']} inputs made of the columns below"
+        + (f", in {metadata['seconds']:g} s on {metadata['created']}" if "created" in metadata else "")
     )
     if len(description["ensemble"]) > 1:
-        shares = ", ".join(f"{share:.0%} trial {number}" for number, share in description["ensemble"])
-        lines.append(f"an ensemble: {shares}; inputs and hyperparameters below are those of the first")
-    if facts["interrupted"]:
+        weights = ", ".join(f"{weight:.0%} trial {number}" for number, weight in description["ensemble"])
+        lines.append(f"an ensemble: {weights}; inputs and hyperparameters below are those of the first")
+    if metadata["interrupted"]:
         lines.append("training was stopped early")
     for line in lines:
         console.print(line, markup=False)
-    grid = _grid("column", "kind", "missing", "different", "note")
+    grid = _make_grid("column", "kind", "missing", "different", "note")
     for column in description["columns"]:
         row = (column["name"], column["kind"], column["missing"] or "", column["distinct"] or "", column["note"])
-        grid.add_row(*(_safe(str(cell)) for cell in row))
+        grid.add_row(*(_escape_markup(str(cell)) for cell in row))
     console.print(grid)
-    grid = _grid("hyperparameter", "value", "asked", "what it is")
+    grid = _make_grid("hyperparameter", "value", "requested", "what it is")
     for name, values in description["hyperparameters"].items():
-        asked = "" if values["asked"] == values["value"] else in_words(values["asked"])
-        grid.add_row(name, _safe(in_words(values["value"])), asked, _safe(HYPERPARAMETERS[name].help))
+        requested = "" if values["requested"] == values["value"] else format_value(values["requested"])
+        grid.add_row(
+            name, _escape_markup(format_value(values["value"])), requested, _escape_markup(HYPERPARAMETERS[name].help)
+        )
     console.print(grid)
-    if "search" in facts:
-        show_search(facts["search"])
+    if "search" in metadata:
+        print_search(metadata["search"])
     if description["scores"]:
-        grid = _grid("test score", "model", "baseline")
+        grid = _make_grid("test score", "model", "baseline")
         for name, values in description["scores"].items():
-            grid.add_row(_safe(name), f"{values['model']:.4g}", f"{values['baseline']:.4g}")
+            grid.add_row(_escape_markup(name), f"{values['model']:.4g}", f"{values['baseline']:.4g}")
         console.print(grid)
 
 
-def show_search(facts: dict[str, Any]) -> None:
+def print_search(search: dict[str, Any]) -> None:
     """What a search found, on the terminal: its best trials, what mattered, how much of the best score is luck."""
-    console, trials, scoring = Console(highlight=False), facts["trials"], facts["scoring"]
+    console, trials, scoring = Console(highlight=False), search["trials"], search["scoring"]
     counted = ", ".join(f"{trials[state]} {state}" for state in ("finished", "stopped", "failed") if trials[state])
     console.print(
-        f"search: {trials['proposed']} trials in {facts['seconds']:.0f} s ({counted}), "
-        f"{facts['steps_per_second']:,} network-steps/s, cores busy {facts['cores_busy']:.0%}",
+        f"search: {trials['proposed']} trials in {search['seconds']:.0f} s ({counted}), "
+        f"{search['steps_per_second']:,} network-steps/s, cores busy {search['cores_busy']:.0%}",
         soft_wrap=True,
     )
-    if facts["refused"]:
+    if search["refused"]:
         console.print(
-            f"{facts['refused']} proposals could not be combined, such as: {facts['refusal']}", soft_wrap=True
+            f"{search['refused']} proposals could not be combined, such as: {search['refusal']}", soft_wrap=True
         )
-    shares = {one["trial"]: one["weight"] for one in facts["ensemble"]}
-    shown = (facts["front"] or facts["top"])[:SHOWN_TRIALS]
-    grid = _grid("", *(f"trial {trial['number']}" for trial in shown), "importance")
+    weights = {member["trial"]: member["weight"] for member in search["ensemble"]}
+    shown_trials = (search["front"] or search["top"])[:SHOWN_TRIALS]
+    grid = _make_grid("", *(f"trial {trial['number']}" for trial in shown_trials), "importance")
     grid.columns[0].no_wrap = grid.columns[-1].no_wrap = True
-    grid.add_row(f"validation {scoring}", *(f"{trial['score']:.4f}" for trial in shown), "")
-    grid.add_row("share in the model", *(f"{shares.get(trial['number'], 0):.0%}" for trial in shown), "")
-    grid.add_row("parameters", *(f"{trial['parameters']:,}" for trial in shown), "")
-    names = dict.fromkeys(name for trial in shown for name in trial["values"])
-    for name in sorted(names, key=lambda name: -facts["importance"].get(name, 0)):
-        values = (_short(trial["values"][name]) if name in trial["values"] else "" for trial in shown)
-        share = facts["importance"].get(name)
-        grid.add_row(name, *values, "" if share is None else f"{share:4.0%} {'▇' * round(10 * share)}")
+    grid.add_row(f"validation {scoring}", *(f"{trial['score']:.4f}" for trial in shown_trials), "")
+    grid.add_row("share in the model", *(f"{weights.get(trial['number'], 0):.0%}" for trial in shown_trials), "")
+    grid.add_row("parameters", *(f"{trial['parameters']:,}" for trial in shown_trials), "")
+    names = dict.fromkeys(name for trial in shown_trials for name in trial["params"])
+    for name in sorted(names, key=lambda name: -search["importance"].get(name, 0)):
+        values = (_format_param(trial["params"][name]) if name in trial["params"] else "" for trial in shown_trials)
+        importance = search["importance"].get(name)
+        grid.add_row(name, *values, "" if importance is None else f"{importance:4.0%} {'▇' * round(10 * importance)}")
     console.print(grid)
-    if "refit" in facts:
-        again = facts["refit"]
+    if "refit" in search:
+        refit = search["refit"]
         console.print(
-            f"learnt again from all {again['rows']:,} rows: {again['networks']} networks in {again['seconds']:.0f} s",
+            f"learnt again from all {refit['rows']:,} rows: {refit['networks']} networks in {refit['seconds']:.0f} s",
             soft_wrap=True,
         )
-    if facts["optimism"] is not None and trials["finished"] > 1:
+    if search["optimism"] is not None and trials["finished"] > 1:
         console.print(
-            f"best validation {scoring} {facts['best']['score']:.4f}; being the best of many, it is too good by about "
-            f"{facts['optimism']:.4f} (bootstrap over validation rows)",
+            f"best validation {scoring} {search['best']['score']:.4f}; being the best of many, it is too good by about "
+            f"{search['optimism']:.4f} (bootstrap over validation rows)",
             soft_wrap=True,
         )
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else in_words(value)
+def _format_param(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else format_value(value)
 
 
-def show_scores(scores: list[Score], model: Model, alone: Sequence[Score] = ()) -> None:
-    """Scores beside the baseline's, on the terminal; `alone` those of the best trial of an ensemble."""
-    trivial = "mean" if model.target.task == "regression" else "majority class"
-    if "windows" in model.facts:
-        trivial = "last value"
+def print_scores(scores: list[ModelScore], model: Model, best_trial_scores: Sequence[ModelScore] = ()) -> None:
+    """Scores beside the baseline's, on the terminal; `best_trial_scores` those of the best trial of an ensemble."""
+    baseline_name = "mean" if model.target.task == "regression" else "majority class"
+    if "windows" in model.metadata:
+        baseline_name = "last value"
     if model.target.task == "multilabel":
-        trivial = "most frequent labels"
+        baseline_name = "most frequent labels"
     networks = f"{len(model.networks)} network{'s' * (len(model.networks) > 1)}"
     if len(model.trials) > 1:
         networks = f"ensemble of {len(model.trials)} trials, {networks}"
-    best = ["best trial alone"] if alone else []
-    grid = _grid("test score", networks, *best, f"baseline: {trivial}")
-    for place, score in enumerate(scores):
+    extra_columns = ["best trial alone"] if best_trial_scores else []
+    grid = _make_grid("test score", networks, *extra_columns, f"baseline: {baseline_name}")
+    for i, score in enumerate(scores):
         better = score.model > score.baseline if score.higher_is_better else score.model < score.baseline
-        ours = f"{score.model:.4f}" if abs(score.model) < 1000 else f"{score.model:,.1f}"
-        base = f"{score.baseline:.4f}" if abs(score.baseline) < 1000 else f"{score.baseline:,.1f}"
-        single = [f"{alone[place].model:.4f}"] if alone else []
-        grid.add_row(_safe(score.name), ours if better else f"{ours} (no better)", *single, base)
+        model_score = f"{score.model:.4f}" if abs(score.model) < 1000 else f"{score.model:,.1f}"
+        baseline_score = f"{score.baseline:.4f}" if abs(score.baseline) < 1000 else f"{score.baseline:,.1f}"
+        best_trial_score = [f"{best_trial_scores[i].model:.4f}"] if best_trial_scores else []
+        grid.add_row(
+            _escape_markup(score.name),
+            model_score if better else f"{model_score} (no better)",
+            *best_trial_score,
+            baseline_score,
+        )
     Console(highlight=False).print(grid)
 
 
-def _grid(*titles: str) -> Grid:
+def _make_grid(*titles: str) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for title in titles:
         grid.add_column(
@@ -160,5 +167,5 @@ def _grid(*titles: str) -> Grid:
     return grid
 
 
-def _safe(text: str) -> str:
+def _escape_markup(text: str) -> str:
     return text.replace("[", "\\[")

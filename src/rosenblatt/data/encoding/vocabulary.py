@@ -1,4 +1,4 @@
-"""In: texts to learn from. Out: a vocabulary of characters, words or subwords, and texts as numbers of its tokens."""
+"""Vocabularies of characters, words or subwords, and texts encoded as token ids."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.errors import SpecError
 
-Unit = Literal["characters", "words", "subwords"]
+TokenUnit = Literal["characters", "words", "subwords"]
 UNKNOWN = 0  # the token of what training never had
-SHORT = 40  # characters of the middle text up to which characters are the tokens
-WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
+MAX_MEDIAN_CHARACTERS = 40  # characters of the middle text up to which characters are the tokens
+WORD_PATTERN = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
 
 
 class Vocabulary(BaseModel):
@@ -25,25 +25,27 @@ class Vocabulary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    unit: Unit
+    unit: TokenUnit
     tokens: tuple[str, ...]
-    merges: str = ""  # of subwords: the description of the tokenizer, as JSON
+    tokenizer_json: str = ""  # of subwords: the description of the tokenizer, as JSON
 
     @classmethod
-    def learn(cls, texts: Sequence[str], unit: Unit | Literal["auto"], most: int, fewest: int) -> Vocabulary:
-        """The most frequent tokens of these texts; those that come less often than `fewest` times are left out."""
+    def fit(cls, texts: Sequence[str], unit: TokenUnit | Literal["auto"], max_size: int, min_count: int) -> Vocabulary:
+        """The most frequent tokens of these texts; those that come less often than `min_count` times are left out."""
         if unit == "auto":
-            middle = np.median([len(text) for text in texts]) if texts else 0
-            unit = "characters" if middle <= SHORT else "words"
+            median_length = np.median([len(text) for text in texts]) if texts else 0
+            unit = "characters" if median_length <= MAX_MEDIAN_CHARACTERS else "words"
         if unit == "subwords":
-            tokenizer = _trained(texts, most)
-            known = tokenizer.get_vocab()
-            return cls(unit=unit, tokens=tuple(sorted(known, key=known.__getitem__)), merges=tokenizer.to_str())
+            tokenizer = _train_bpe(texts, max_size)
+            token_ids = tokenizer.get_vocab()
+            return cls(
+                unit=unit, tokens=tuple(sorted(token_ids, key=token_ids.__getitem__)), tokenizer_json=tokenizer.to_str()
+            )
         counts = Counter[str]()
         for text in texts:
-            counts.update(text if unit == "characters" else _words(text))
-        ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
-        return cls(unit=unit, tokens=tuple(sorted(token for token, count in ranked if count >= fewest)))
+            counts.update(text if unit == "characters" else _split_words(text))
+        ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:max_size]
+        return cls(unit=unit, tokens=tuple(sorted(token for token, count in ranked if count >= min_count)))
 
     @property
     def size(self) -> int:
@@ -51,11 +53,11 @@ class Vocabulary(BaseModel):
         return len(self.tokens) + 1
 
     @cached_property
-    def _number(self) -> dict[str, int]:
-        return {token: number for number, token in enumerate(self.tokens, 1)}
+    def _token_ids(self) -> dict[str, int]:
+        return {token: token_id for token_id, token in enumerate(self.tokens, 1)}
 
     @cached_property
-    def _points(self) -> tuple[np.ndarray, np.ndarray]:
+    def _code_points(self) -> tuple[np.ndarray, np.ndarray]:
         """Code points of the characters in order, and their numbers."""
         points = np.array([ord(token) for token in self.tokens], np.uint32)
         order = np.argsort(points)
@@ -64,40 +66,40 @@ class Vocabulary(BaseModel):
     def encode(self, text: str) -> np.ndarray:
         """(T,) int32: the tokens of a text."""
         if self.unit == "subwords":
-            return np.array(_tokenizer(self.merges).encode(text).ids, np.int32) + 1
+            return np.array(_load_tokenizer(self.tokenizer_json).encode(text).ids, np.int32) + 1
         if self.unit == "words":
-            return np.array([self._number.get(word, UNKNOWN) for word in _words(text)], np.int32)
-        points, numbers = self._points
-        said = np.frombuffer(text.encode("utf-32-le", errors="replace"), np.uint32)
+            return np.array([self._token_ids.get(word, UNKNOWN) for word in _split_words(text)], np.int32)
+        points, numbers = self._code_points
+        text_points = np.frombuffer(text.encode("utf-32-le", errors="replace"), np.uint32)
         if not points.size:
-            return np.zeros(said.size, np.int32)
-        place = np.minimum(np.searchsorted(points, said), points.size - 1)
-        return np.where(points[place] == said, numbers[place], UNKNOWN).astype(np.int32)
+            return np.zeros(text_points.size, np.int32)
+        index = np.minimum(np.searchsorted(points, text_points), points.size - 1)
+        return np.where(points[index] == text_points, numbers[index], UNKNOWN).astype(np.int32)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where each token of a text begins and ends in it."""
         if self.unit == "subwords":
-            return list(_tokenizer(self.merges).encode(text).offsets)
+            return list(_load_tokenizer(self.tokenizer_json).encode(text).offsets)
         if self.unit == "characters":
-            return [(place, place + 1) for place in range(len(text))]
-        return [match.span() for match in WORD.finditer(text)]
+            return [(start, start + 1) for start in range(len(text))]
+        return [match.span() for match in WORD_PATTERN.finditer(text)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text that tokens make; what is unknown is left out."""
-        known = [int(token) for token in tokens if token != UNKNOWN]
+        token_ids = [int(token) for token in tokens if token != UNKNOWN]
         if self.unit == "subwords":
-            return str(_tokenizer(self.merges).decode([token - 1 for token in known]))
-        words = [self.tokens[token - 1] for token in known]
+            return str(_load_tokenizer(self.tokenizer_json).decode([token - 1 for token in token_ids]))
+        strings = [self.tokens[token - 1] for token in token_ids]
         if self.unit == "characters":
-            return "".join(words)
-        return re.sub(r"\s+([.,;:!?)\]}’'])", r"\1", " ".join(words))
+            return "".join(strings)
+        return re.sub(r"\s+([.,;:!?)\]}’'])", r"\1", " ".join(strings))
 
 
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in WORD.findall(text)]
+def _split_words(text: str) -> list[str]:
+    return [word.lower() for word in WORD_PATTERN.findall(text)]
 
 
-def _tokenizers() -> Any:
+def _import_tokenizers() -> Any:
     try:
         return import_module("tokenizers")
     except ImportError:
@@ -107,20 +109,20 @@ def _tokenizers() -> Any:
         ) from None
 
 
-def _trained(texts: Sequence[str], most: int) -> Any:
+def _train_bpe(texts: Sequence[str], max_size: int) -> Any:
     """Byte pairs that come together most, merged (Sennrich et al. 2016), over bytes, so that nothing is unknown."""
-    library = _tokenizers()
+    library = _import_tokenizers()
     tokenizer = library.Tokenizer(library.models.BPE())
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False)
     tokenizer.decoder = library.decoders.ByteLevel()
     alphabet = library.pre_tokenizers.ByteLevel.alphabet()
     trainer = library.trainers.BpeTrainer(
-        vocab_size=max(most, len(alphabet)), initial_alphabet=alphabet, show_progress=False
+        vocab_size=max(max_size, len(alphabet)), initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
 @lru_cache(maxsize=16)
-def _tokenizer(described: str) -> Any:
-    return _tokenizers().Tokenizer.from_str(described)
+def _load_tokenizer(serialized: str) -> Any:
+    return _import_tokenizers().Tokenizer.from_str(serialized)

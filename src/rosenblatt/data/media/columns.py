@@ -1,4 +1,4 @@
-"""In: cells with images, sequences, texts. Out: the same as arrays, from which a batch of any rows is taken.
+"""Columns of images, sequences and texts, and their array forms from which batches of rows are taken.
 
 A typed table marks such a column by a struct of one kind: `image` (the path or the content of a file), `text`, or
 `steps` with `channels` (float32 numbers, step after step).
@@ -15,29 +15,29 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.media.images import Pictures
+from rosenblatt.data.media.images import ImageDataset
 from rosenblatt.errors import TableError
 
-KINDS = ("image", "text", "sequence")
+MEDIA_KINDS = ("image", "text", "sequence")
 
 
 @dataclass(frozen=True)
-class Ragged:
+class RaggedSequences:
     """Sequences of unequal lengths, one after the other: those of row i are from starts[i] to starts[i + 1]."""
 
     values: np.ndarray  # (steps, channels) float32, or (steps,) int32 tokens
     starts: np.ndarray  # (n + 1,) int64
-    longest: int  # steps that a row can have
+    max_length: int  # steps that a row can have
 
     @classmethod
-    def of(cls, rows: Sequence[np.ndarray], longest: int, keep_end: bool) -> Ragged:
+    def from_rows(cls, rows: Sequence[np.ndarray], max_length: int, keep_end: bool) -> RaggedSequences:
         """The rows, cut to so many steps; what has none gets one of zeros, so that every row says something."""
-        cut = [row[-longest:] if keep_end else row[:longest] for row in rows]
+        truncated = [row[-max_length:] if keep_end else row[:max_length] for row in rows]
         shape = rows[0].shape[1:] if len(rows) else ()
-        cut = [row if len(row) else np.zeros((1, *shape), row.dtype) for row in cut]
-        lengths = np.array([len(row) for row in cut], np.int64)
-        values = np.concatenate(cut) if cut else np.zeros((0, *shape), np.float32)
-        return cls(values, np.concatenate([[0], np.cumsum(lengths)]), longest)
+        truncated = [row if len(row) else np.zeros((1, *shape), row.dtype) for row in truncated]
+        lengths = np.array([len(row) for row in truncated], np.int64)
+        values = np.concatenate(truncated) if truncated else np.zeros((0, *shape), np.float32)
+        return cls(values, np.concatenate([[0], np.cumsum(lengths)]), max_length)
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -51,11 +51,11 @@ class Ragged:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class EncodedInputs:
     """What networks are given of some rows: plain numbers, and for each image, sequence or text column its own form."""
 
     x: np.ndarray  # (n, F) float32
-    media: tuple[Pictures | Ragged, ...]
+    media: tuple[ImageDataset | RaggedSequences, ...]
 
     def __len__(self) -> int:
         """Rows."""
@@ -64,10 +64,10 @@ class Inputs:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return self.x.nbytes + sum(one.nbytes for one in self.media)
+        return self.x.nbytes + sum(medium.nbytes for medium in self.media)
 
 
-def medium_of(dtype: pl.DataType | type[pl.DataType]) -> str:
+def medium_type(dtype: pl.DataType | type[pl.DataType]) -> str:
     """What a typed column marks as an image, a text or a sequence; nothing for all others."""
     if not isinstance(dtype, pl.Struct):
         return ""
@@ -75,19 +75,19 @@ def medium_of(dtype: pl.DataType | type[pl.DataType]) -> str:
     return {"image": "image", "text": "text", "steps": "sequence"}.get(first, "")
 
 
-def kinds_of_media(frame: object) -> list[str]:
+def media_types(frame: object) -> list[str]:
     """What the columns of images, sequences and texts of a typed table hold."""
-    return [kind for kind in map(medium_of, frame.dtypes) if kind] if isinstance(frame, pl.DataFrame) else []
+    return [kind for kind in map(medium_type, frame.dtypes) if kind] if isinstance(frame, pl.DataFrame) else []
 
 
 def has_media(frame: object) -> bool:
     """Whether a typed table has a column of images, sequences or texts."""
-    return bool(kinds_of_media(frame))
+    return bool(media_types(frame))
 
 
-def as_medium(series: pl.Series, kind: str) -> pl.Series:
+def to_media_column(series: pl.Series, kind: str) -> pl.Series:
     """A column of a table as typed images, texts or sequences. Raises TableError for cells that are none."""
-    if medium_of(series.dtype) == kind:
+    if medium_type(series.dtype) == kind:
         return series
     if kind == "text":
         return series.cast(pl.String).fill_null("").to_frame("text").to_struct(series.name)
@@ -95,16 +95,16 @@ def as_medium(series: pl.Series, kind: str) -> pl.Series:
         if isinstance(series.dtype, pl.Struct) and "bytes" in series.struct.fields:  # as Hugging Face writes them
             series = series.struct.field("bytes").alias(series.name)
         if series.dtype not in (pl.String, pl.Binary) or series.has_nulls():
-            what = "empty cells" if series.has_nulls() else f"{series.dtype} cells"
-            raise TableError(f"Column {series.name!r} must hold paths or contents of images, but holds {what}.")
+            content = "empty cells" if series.has_nulls() else f"{series.dtype} cells"
+            raise TableError(f"Column {series.name!r} must hold paths or contents of images, but holds {content}.")
         return series.to_frame("image").to_struct(series.name)
-    return steps_column(series.name, *_sequences(series))
+    return sequence_column(series.name, *_sequences(series))
 
 
 def _sequences(series: pl.Series) -> tuple[list[np.ndarray], int]:
     """The sequences (T, channels) of lists of numbers, or of lists of as many numbers each."""
     rows = list[np.ndarray]()
-    for number, cell in enumerate(series.to_list(), 1):
+    for row_number, cell in enumerate(series.to_list(), 1):
         steps = [] if cell is None else cell
         steps = [list(step.values()) if isinstance(step, dict) else step for step in steps]
         try:
@@ -112,15 +112,17 @@ def _sequences(series: pl.Series) -> tuple[list[np.ndarray], int]:
         except (ValueError, TypeError):
             raise TableError(
                 f"Column {series.name!r} must hold sequences of numbers, or of steps with as many numbers each, but "
-                f"row {number} holds {str(cell)[:60]!r}."
+                f"row {row_number} holds {str(cell)[:60]!r}."
             ) from None
         rows.append(row.reshape(len(row), -1) if row.size else row.reshape(0, 0))
     channels = max((row.shape[1] for row in rows), default=1) or 1
-    odd = next((number for number, row in enumerate(rows, 1) if row.size and row.shape[1] != channels), None)
-    if odd:
+    mismatched_row = next(
+        (row_number for row_number, row in enumerate(rows, 1) if row.size and row.shape[1] != channels), None
+    )
+    if mismatched_row:
         raise TableError(
-            f"Column {series.name!r}: row {odd} has {rows[odd - 1].shape[1]} numbers a step, but others have "
-            f"{channels}. Give all the same."
+            f"Column {series.name!r}: row {mismatched_row} has {rows[mismatched_row - 1].shape[1]} numbers a step, but "
+            f"others have {channels}. Give all the same."
         )
     return [row if row.size else np.zeros((0, channels), np.float32) for row in rows], channels
 
@@ -128,7 +130,7 @@ def _sequences(series: pl.Series) -> tuple[list[np.ndarray], int]:
 def row_hashes(frame: pl.DataFrame) -> np.ndarray:
     """(n,) uint64: a hash of each row of a typed table; images go by their content, wherever they lie."""
     for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
-        if medium_of(dtype) == "image":
+        if medium_type(dtype) == "image":
             contents = [
                 hashlib.blake2b(Path(cell).read_bytes() if isinstance(cell, str) else cell, digest_size=16).digest()
                 for cell in frame[name].struct.field("image")
@@ -137,7 +139,7 @@ def row_hashes(frame: pl.DataFrame) -> np.ndarray:
     return np.ascontiguousarray(frame.hash_rows().to_numpy())
 
 
-def steps_column(name: str, rows: Sequence[np.ndarray], channels: int) -> pl.Series:
+def sequence_column(name: str, rows: Sequence[np.ndarray], channels: int) -> pl.Series:
     """A typed column of sequences (T, channels)."""
     cells = [np.ascontiguousarray(row, np.float32).tobytes() for row in rows]
     return pl.DataFrame(
@@ -145,10 +147,10 @@ def steps_column(name: str, rows: Sequence[np.ndarray], channels: int) -> pl.Ser
     ).to_struct(name)
 
 
-def steps_of(series: pl.Series) -> list[np.ndarray]:
+def sequences_from_column(series: pl.Series) -> list[np.ndarray]:
     """The sequences (T, channels) float32 of a typed column."""
     cells, channels = series.struct.field("steps"), series.struct.field("channels")
     return [
-        np.frombuffer(cell or b"", np.float32).reshape(-1, max(many or 1, 1))
-        for cell, many in zip(cells, channels, strict=True)
+        np.frombuffer(cell or b"", np.float32).reshape(-1, max(n_channels or 1, 1))
+        for cell, n_channels in zip(cells, channels, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""In: rows as users hold them: arrays, pandas or Polars frames. Out: a Polars frame."""
+"""Convert arrays and pandas or Polars frames to Polars frames."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
         repeated = [name for name, count in Counter(map(str, rows.columns)).items() if count > 1]
         if repeated:
             raise TableError(f"Several columns are named {repeated[0]!r}. Give each a name of its own.")
-        return pl.DataFrame([_of_pandas(str(name), rows.iloc[:, i]) for i, name in enumerate(rows.columns)])
+        return pl.DataFrame([_from_pandas(str(name), rows.iloc[:, i]) for i, name in enumerate(rows.columns)])
     array = np.asarray(rows)
     if array.ndim == 1:
         array = array.reshape(-1, 1)
     names = [f"x{i}" for i in range(array.shape[1])] if names is None else list(names)
-    return pl.DataFrame([_of_array(name, column) for name, column in zip(names, array.T, strict=True)])
+    return pl.DataFrame([_from_array(name, column) for name, column in zip(names, array.T, strict=True)])
 
 
-def _of_pandas(name: str, column: Any) -> pl.Series:
+def _from_pandas(name: str, column: Any) -> pl.Series:
     kind = getattr(column.dtype, "kind", "O")
     if kind in "iuf":
         return pl.Series(name, column.to_numpy(np.float64, na_value=np.nan))
@@ -49,9 +49,9 @@ def _of_pandas(name: str, column: Any) -> pl.Series:
     if kind == "m":
         return pl.Series(name, column.to_numpy("timedelta64[us]"))
     missing = column.isna().to_numpy()
-    values = [None if gone else value for value, gone in zip(column.astype(object), missing, strict=True)]
+    values = [None if is_missing else value for value, is_missing in zip(column.astype(object), missing, strict=True)]
     if any(isinstance(value, list | tuple | np.ndarray) for value in values):
-        return _of_lists(name, values)
+        return _from_lists(name, values)
     if any(isinstance(value, bytes) for value in values):
         return pl.Series(name, values, pl.Binary)
     if column.dtype.name not in ("category", "str", "string"):
@@ -59,11 +59,11 @@ def _of_pandas(name: str, column: Any) -> pl.Series:
             series = pl.Series(name, values)
             if series.dtype == pl.Boolean or series.dtype.is_numeric() or series.dtype.is_temporal():
                 return series
-    words = pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
-    return words.cast(pl.Categorical) if column.dtype.name == "category" else words
+    strings = pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
+    return strings.cast(pl.Categorical) if column.dtype.name == "category" else strings
 
 
-def _of_lists(name: str, values: list[Any]) -> pl.Series:
+def _from_lists(name: str, values: list[Any]) -> pl.Series:
     """Sequences of numbers, or of steps with several. Raises TypeError for others."""
     try:
         return pl.Series(name, [None if value is None else np.asarray(value, np.float64).tolist() for value in values])
@@ -71,22 +71,24 @@ def _of_lists(name: str, values: list[Any]) -> pl.Series:
         raise TypeError(f"Column {name!r} must hold sequences of numbers, all of one kind: {error}.") from error
 
 
-def _of_array(name: str, column: np.ndarray) -> pl.Series:
+def _from_array(name: str, column: np.ndarray) -> pl.Series:
     if column.dtype.kind in "biuf":
         return pl.Series(name, column.astype(np.float64))
     with contextlib.suppress(ValueError, TypeError):
         return pl.Series(name, column.astype(np.float64))
     missing = [value is None or (isinstance(value, float) and math.isnan(value)) for value in column]
-    stray = next(
+    invalid = next(
         (
             v
-            for v, gone in zip(column, missing, strict=True)
-            if not gone and not isinstance(v, str | float | int | bool)
+            for v, is_missing in zip(column, missing, strict=True)
+            if not is_missing and not isinstance(v, str | float | int | bool)
         ),
         None,
     )
-    if stray is not None:
+    if invalid is not None:
         raise TypeError(
-            f"argument must be a string or a number, but column {name} holds {stray!r}. Convert or drop it."
+            f"argument must be a string or a number, but column {name} holds {invalid!r}. Convert or drop it."
         )
-    return pl.Series(name, [None if gone else str(v) for v, gone in zip(column, missing, strict=True)], pl.String)
+    return pl.Series(
+        name, [None if is_missing else str(v) for v, is_missing in zip(column, missing, strict=True)], pl.String
+    )

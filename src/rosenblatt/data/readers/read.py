@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from rosenblatt.data.media.images import is_image
-from rosenblatt.data.readers.files import _first_bytes, _read
+from rosenblatt.data.media.images import has_image_suffix
+from rosenblatt.data.readers.files import _parse_content, _read_sample
 from rosenblatt.data.table import Table
 from rosenblatt.errors import TableError
 
@@ -30,9 +30,9 @@ def read_table(path: str | Path, *, header: bool | None = None, encoding: str | 
         from rosenblatt.data.readers.folders import read_collection
 
         return read_collection(path)
-    content, sample = _first_bytes(path)
+    content, sample = _read_sample(path)
     try:
-        frame, notes = _read(path if content is None else content, sample, header, encoding)
+        frame, notes = _parse_content(path if content is None else content, sample, header, encoding)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(". ")
         raise TableError(f"{str(path)!r} cannot be read as a table: {reason}. The file may be damaged.") from error
@@ -42,14 +42,14 @@ def read_table(path: str | Path, *, header: bool | None = None, encoding: str | 
         raise TableError(f"{str(path)!r}: {error}") from error
     if frame.height == 0:
         raise TableError(f"{str(path)!r} holds no rows, only the names of {frame.width} columns.")
-    return Table(_beside(frame, path.parent), str(path), notes)
+    return Table(_resolve_image_paths(frame, path.parent), str(path), notes)
 
 
-def _beside(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
+def _resolve_image_paths(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
     """The table, with names of images made whole paths, where these stand beside it."""
     for name in frame.columns:
         cells = frame[name].drop_nulls() if frame[name].dtype == pl.String else frame[name].head(0)
-        if len(cells) and is_image(cells[0]) and (folder / cells[0]).is_file():
+        if len(cells) and has_image_suffix(cells[0]) and (folder / cells[0]).is_file():
             paths = [None if cell is None else str((folder / cell).absolute()) for cell in frame[name]]
             frame = frame.with_columns(pl.Series(name, paths, pl.String))
     return frame

@@ -1,4 +1,4 @@
-"""In: a column of cells as they were written. Out: clean strings, numbers or dates, null where a value is missing."""
+"""Parse the cells of a column into clean strings, numbers or dates, with null for missing values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 
 MARKERS_IN_TARGETS = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})  # 'none' may well be a class
-MARKERS = MARKERS_IN_TARGETS | {"none", "nil", "-", "--", ".", "<na>", "missing"}
+MISSING_MARKERS = MARKERS_IN_TARGETS | {"none", "nil", "-", "--", ".", "<na>", "missing"}
 
 BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "y": True, "n": False, "t": True, "f": False}
 
@@ -26,20 +26,20 @@ TIME_FORMATS = ("%H:%M:%S", "%H:%M")
 
 # What may stand round a number, and the marks inside it: thousands by comma, blank or apostrophe and a decimal point,
 # or thousands by point, blank or apostrophe and a decimal comma.
-_SIGNS = r"[$€£¥%\s]"
-_POINT = r"^[-+]?\d{1,3}([, '\u00a0\u202f]\d{3})*(\.\d+)?$"
-_COMMA = r"^[-+]?\d{1,3}([. '\u00a0\u202f]\d{3})*(,\d+)?$|^[-+]?\d+,\d+$"
+_SYMBOLS = r"[$€£¥%\s]"
+_DECIMAL_POINT = r"^[-+]?\d{1,3}([, '\u00a0\u202f]\d{3})*(\.\d+)?$"
+_DECIMAL_COMMA = r"^[-+]?\d{1,3}([. '\u00a0\u202f]\d{3})*(,\d+)?$|^[-+]?\d+,\d+$"
 
 
-def clean(series: pl.Series, markers: Iterable[str] = MARKERS) -> pl.Series:
+def normalize_cells(series: pl.Series, markers: Iterable[str] = MISSING_MARKERS) -> pl.Series:
     """Any series as strings, without blanks round them, null where a marker of missing values stands."""
-    if series.dtype.is_float() and is_whole(series.drop_nulls().drop_nans()):
+    if series.dtype.is_float() and all_integers(series.drop_nulls().drop_nans()):
         series = series.fill_nan(None).cast(pl.Int64)  # 1.0 and 1 are the same category
     text = series.cast(pl.String).str.strip_chars()
     return text.set(text.str.to_lowercase().is_in(list(markers)).fill_null(False), None)
 
 
-def is_whole(numbers: pl.Series) -> bool:
+def all_integers(numbers: pl.Series) -> bool:
     """Whether all are whole numbers (within the limits of an Int64)."""
     return bool((numbers.is_finite() & (numbers.abs() < 2.0**53) & (numbers == numbers.round())).all())
 
@@ -54,23 +54,27 @@ def parse_numbers(text: pl.Series, style: NumberStyle | None = None) -> tuple[Nu
     plain = _parse(text, "plain")
     best: tuple[NumberStyle, pl.Series] = ("plain", plain)
     if plain.null_count() > text.null_count():
-        for other in ("1,234.5", "1.234,5"):
-            parsed = _parse(text, other)
+        for candidate in ("1,234.5", "1.234,5"):
+            parsed = _parse(text, candidate)
             if parsed.null_count() < best[1].null_count():
-                best = (other, parsed)
+                best = (candidate, parsed)
     return best
 
 
 def _parse(text: pl.Series, style: NumberStyle) -> pl.Series:
     if style == "plain":
         return text.cast(pl.Float64, strict=False).fill_nan(None)
-    bare = text.str.replace_all(_SIGNS + r"+$|^" + _SIGNS + "+", "").str.replace(r"^([-+])[$€£¥]", "$1")
-    plain = bare.cast(pl.Float64, strict=False)
+    stripped = text.str.replace_all(_SYMBOLS + r"+$|^" + _SYMBOLS + "+", "").str.replace(r"^([-+])[$€£¥]", "$1")
+    plain = stripped.cast(pl.Float64, strict=False)
     if style == "1,234.5":
-        marked = bare.set(~bare.str.contains(_POINT), None).str.replace_all(r"[, '\u00a0\u202f]", "")
-        return marked.cast(pl.Float64, strict=False).fill_null(plain)
-    marked = bare.set(~bare.str.contains(_COMMA), None).str.replace_all(r"[. '\u00a0\u202f]", "").str.replace(",", ".")
-    return marked.cast(pl.Float64, strict=False)
+        digits = stripped.set(~stripped.str.contains(_DECIMAL_POINT), None).str.replace_all(r"[, '\u00a0\u202f]", "")
+        return digits.cast(pl.Float64, strict=False).fill_null(plain)
+    digits = (
+        stripped.set(~stripped.str.contains(_DECIMAL_COMMA), None)
+        .str.replace_all(r"[. '\u00a0\u202f]", "")
+        .str.replace(",", ".")
+    )
+    return digits.cast(pl.Float64, strict=False)
 
 
 def parse_dates(text: pl.Series, format: str) -> pl.Series:
@@ -95,17 +99,17 @@ def as_dates(series: pl.Series) -> pl.Series:
     return series.cast(pl.Datetime("us"))
 
 
-def parts_of_dates(dates: pl.Series) -> tuple[str, ...]:
+def date_features(dates: pl.Series) -> tuple[str, ...]:
     """What of these dates a network can learn from: when it was, and where in the year, the week and the day."""
-    known = dates.drop_nulls()
-    if known.dt.date().n_unique() == 1:
+    values = dates.drop_nulls()
+    if values.dt.date().n_unique() == 1:
         return ("hour",)
-    has_time = bool((known.dt.time() != dt.time()).any())
+    has_time = bool((values.dt.time() != dt.time()).any())
     return ("day", "month", "weekday", "hour") if has_time else ("day", "month", "weekday")
 
 
-def part_of_dates(dates: pl.Series, part: str) -> pl.Series:
-    """One of `parts_of_dates`, as Float64: days since 1970, month 1 to 12, weekday 1 (Monday) to 7, hour 0 to 24."""
+def date_feature(dates: pl.Series, part: str) -> pl.Series:
+    """One of `date_features`, as Float64: days since 1970, month 1 to 12, weekday 1 (Monday) to 7, hour 0 to 24."""
     if part == "day":
         return dates.dt.timestamp("ms").cast(pl.Float64) / 86_400_000
     if part == "month":

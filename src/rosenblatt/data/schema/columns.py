@@ -1,4 +1,4 @@
-"""In: a table as it was read, and its schema. Out: the typed table a network learns from, numbers and strings only.
+"""The schema of a table, and the typed table (numbers and strings only) that it makes of a table as read.
 
 The schema is found out once (`inference.py`), on the table that is learnt from, and saved with the model; every later
 table is read by it.
@@ -12,29 +12,28 @@ from typing import Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from rosenblatt.data.media.columns import KINDS as MEDIA
-from rosenblatt.data.media.columns import as_medium, medium_of
+from rosenblatt.data.media.columns import MEDIA_KINDS, medium_type, to_media_column
 from rosenblatt.data.schema.cells import (
     BOOLEANS,
     NumberStyle,
     as_dates,
-    clean,
+    date_feature,
+    normalize_cells,
     parse_dates,
     parse_numbers,
-    part_of_dates,
 )
-from rosenblatt.errors import TableError, listed, nearest
+from rosenblatt.errors import TableError, did_you_mean, format_list
 
 Kind = Literal[
     "number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested", "image", "sequence"
 ]
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
-STRAYS = 0.02  # share of cells of another kind that are read as missing; beyond it the column is refused
+MAX_STRAY_FRACTION = 0.02  # share of cells of another kind that are read as missing; beyond it the column is refused
 
 
-def ignore(_: str) -> None:
+def discard_message(_: str) -> None:
     """Say nothing."""
 
 
@@ -45,51 +44,53 @@ class Column(BaseModel):
 
     name: str
     kind: Kind
-    style: NumberStyle = "plain"  # how numbers are written
-    format: str = ""  # how dates are written, as in strptime
-    parts: tuple[str, ...] = ()  # what is taken of dates
+    number_style: NumberStyle = "plain"  # how numbers are written
+    date_format: str = ""  # how dates are written, as in strptime
+    date_parts: tuple[str, ...] = ()  # what is taken of dates
     markers: tuple[str, ...] = ()  # words of this column that stand for a missing number
     missing: int = 0
     distinct: int = 0
     note: str = ""
-    asked: bool = False  # whether a network that takes images, texts or sequences learns from this one
+    include: bool = False  # whether a network that takes images, texts or sequences learns from this one
 
     @property
-    def learnt(self) -> bool:
+    def is_input(self) -> bool:
         """Whether a network learns from this column."""
-        return self.asked or self.kind in ("number", "boolean", "category", "date")
+        return self.include or self.kind in ("number", "boolean", "category", "date")
 
-    def in_order(self, series: pl.Series) -> pl.Series:
+    def sort_key(self, series: pl.Series) -> pl.Series:
         """The values that the column's rows are ordered by: dates, numbers, or text."""
         if self.kind == "date":
-            return self._dates(series, ignore)
-        return self._numbers(series, ignore) if self.kind == "number" else series
+            return self._dates(series, discard_message)
+        return self._numbers(series, discard_message) if self.kind == "number" else series
 
-    def read(self, series: pl.Series, say: Say = ignore) -> list[pl.Series]:
+    def read(self, series: pl.Series, notify: Notify = discard_message) -> list[pl.Series]:
         """The typed columns made of this one, Float64 or String, null where missing. Raises TableError."""
-        if self.kind in MEDIA:
-            return [as_medium(series, self.kind)]
+        if self.kind in MEDIA_KINDS:
+            return [to_media_column(series, self.kind)]
         if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
             raise TableError(
                 f"Column {self.name!r} held {self.kind}s when the model learnt, but now {series.dtype} cells."
             )
         if self.kind == "number":
-            return [self._numbers(series, say)]
+            return [self._numbers(series, notify)]
         if self.kind == "date":
-            dates = self._dates(series, say)
-            return [part_of_dates(dates, part).alias(f"{self.name} ({part})") for part in self.parts]
-        text = clean(series)
+            dates = self._dates(series, notify)
+            return [date_feature(dates, part).alias(f"{self.name} ({part})") for part in self.date_parts]
+        text = normalize_cells(series)
         if self.kind == "boolean":
-            return [self._booleans(text, say)]
+            return [self._booleans(text, notify)]
         return [text]
 
-    def _numbers(self, series: pl.Series, say: Say) -> pl.Series:
+    def _numbers(self, series: pl.Series, notify: Notify) -> pl.Series:
         if series.dtype.is_numeric() or series.dtype == pl.Boolean:
             numbers = series.cast(pl.Float64).fill_nan(None)
         else:
-            text = clean(series)
-            _, numbers = parse_numbers(text, self.style)
-            self._strays(text.set(text.is_in(list(self.markers)).fill_null(False), None), numbers, "numbers", say)
+            text = normalize_cells(series)
+            _, numbers = parse_numbers(text, self.number_style)
+            self._report_strays(
+                text.set(text.is_in(list(self.markers)).fill_null(False), None), numbers, "numbers", notify
+            )
         infinite = ~numbers.is_finite().fill_null(True)
         if infinite.any():
             raise TableError(
@@ -98,30 +99,35 @@ class Column(BaseModel):
             )
         return numbers.alias(self.name)
 
-    def _booleans(self, text: pl.Series, say: Say) -> pl.Series:
+    def _booleans(self, text: pl.Series, notify: Notify) -> pl.Series:
         words = {word: str(value).lower() for word, value in BOOLEANS.items()} | {"1": "true", "0": "false"}
-        read = text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
-        self._strays(text, read, "yes or no", say)
-        return read.alias(self.name)
+        values = text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
+        self._report_strays(text, values, "yes or no", notify)
+        return values.alias(self.name)
 
-    def _dates(self, series: pl.Series, say: Say) -> pl.Series:
+    def _dates(self, series: pl.Series, notify: Notify) -> pl.Series:
         if series.dtype.is_temporal():
             return as_dates(series)
-        text = clean(series)
-        dates = parse_dates(text, self.format or "%Y-%m-%d %H:%M:%S%.f").fill_null(parse_dates(text, "%Y-%m-%d"))
-        self._strays(text, dates, f"dates written as {self.format}" if self.format else "dates", say)
+        text = normalize_cells(series)
+        dates = parse_dates(text, self.date_format or "%Y-%m-%d %H:%M:%S%.f").fill_null(parse_dates(text, "%Y-%m-%d"))
+        self._report_strays(
+            text, dates, f"dates written as {self.date_format}" if self.date_format else "dates", notify
+        )
         return dates
 
-    def _strays(self, text: pl.Series, read: pl.Series, what: str, say: Say) -> None:
+    def _report_strays(self, text: pl.Series, parsed: pl.Series, expected: str, notify: Notify) -> None:
         """Say which cells cannot be read, and are missing therefore; refuse the column if they are many."""
-        strays = text.filter(read.is_null() & text.is_not_null())
-        if len(strays) > max(STRAYS * len(text), 1):
+        strays = text.filter(parsed.is_null() & text.is_not_null())
+        if len(strays) > max(MAX_STRAY_FRACTION * len(text), 1):
             raise TableError(
-                f"Column {self.name!r} held {what} when the model learnt, but {len(strays)} of these {len(text)} "
+                f"Column {self.name!r} held {expected} when the model learnt, but {len(strays)} of these {len(text)} "
                 f"cells are none, such as {strays[0]!r}. Give the column the kind of values it had."
             )
         if len(strays):
-            say(f"{self.name}: {strays[0]!r} and whatever else is not {what} ({len(strays)} cells) is read as missing")
+            notify(
+                f"{self.name}: {strays[0]!r} and whatever else is not {expected} ({len(strays)} cells) is read as "
+                "missing"
+            )
 
 
 class Schema(BaseModel):
@@ -132,28 +138,28 @@ class Schema(BaseModel):
     columns: tuple[Column, ...]
 
     @property
-    def learnt(self) -> list[Column]:
+    def input_columns(self) -> list[Column]:
         """The columns a network learns from."""
-        return [column for column in self.columns if column.learnt]
+        return [column for column in self.columns if column.is_input]
 
-    def keeping(self, names: Sequence[str]) -> Schema:
+    def with_identifiers(self, names: Sequence[str]) -> Schema:
         """This schema, but identifiers of these names are learnt from, as numbers or categories."""
 
-        def kept(column: Column) -> Column:
+        def include(column: Column) -> Column:
             if column.name not in names or column.kind != "identifier":
                 return column
             kind = "number" if column.note.startswith("a number") else "category"
             return column.model_copy(update={"kind": kind, "note": "learnt from, as asked"})
 
-        return Schema(columns=tuple(kept(column) for column in self.columns))
+        return Schema(columns=tuple(include(column) for column in self.columns))
 
     def with_media(self, kinds: Sequence[str]) -> Schema:
         """This schema, but columns of these kinds (image, text, sequence) are learnt from."""
 
-        def asked(column: Column) -> Column:
-            return column.model_copy(update={"asked": True, "note": ""}) if column.kind in kinds else column
+        def include(column: Column) -> Column:
+            return column.model_copy(update={"include": True, "note": ""}) if column.kind in kinds else column
 
-        return Schema(columns=tuple(asked(column) for column in self.columns))
+        return Schema(columns=tuple(include(column) for column in self.columns))
 
     def as_texts(self, names: Sequence[str]) -> Schema:
         """This schema, but columns of these names are texts."""
@@ -164,35 +170,35 @@ class Schema(BaseModel):
         return Schema(columns=tuple(text(column) for column in self.columns))
 
     @property
-    def media(self) -> list[Column]:
+    def media_columns(self) -> list[Column]:
         """The columns of images, texts and sequences that are learnt from."""
-        return [column for column in self.learnt if column.kind in MEDIA]
+        return [column for column in self.input_columns if column.kind in MEDIA_KINDS]
 
-    def read(self, frame: pl.DataFrame, say: Say = ignore) -> pl.DataFrame:
+    def read(self, frame: pl.DataFrame, notify: Notify = discard_message) -> pl.DataFrame:
         """A typed table of the columns that are learnt. Raises TableError where one is missing or of another kind."""
-        absent = [column.name for column in self.learnt if column.name not in frame.columns]
-        if absent:
+        missing = [column.name for column in self.input_columns if column.name not in frame.columns]
+        if missing:
             raise TableError(
-                f"The table lacks {listed(absent)}, which the model learnt from; it has {listed(frame.columns)}."
-                f"{nearest(absent[0], frame.columns)}"
+                f"The table lacks {format_list(missing)}, which the model learnt from; it has "
+                f"{format_list(frame.columns)}.{did_you_mean(missing[0], frame.columns)}"
             )
-        return pl.DataFrame([series for _, parts in self.parts(frame, say) for series in parts])
+        return pl.DataFrame([series for _, typed_columns in self.parts(frame, notify) for series in typed_columns])
 
-    def parts(self, frame: pl.DataFrame, say: Say = ignore) -> Iterator[tuple[Column, list[pl.Series]]]:
+    def parts(self, frame: pl.DataFrame, notify: Notify = discard_message) -> Iterator[tuple[Column, list[pl.Series]]]:
         """Each column that is learnt, and the typed columns made of it, whose names all differ."""
-        taken = {column.name for column in self.learnt}
-        for column in self.learnt:
-            read = column.read(frame[column.name], say)
-            for i, series in enumerate(read):
+        used_names = {column.name for column in self.input_columns}
+        for column in self.input_columns:
+            typed_columns = column.read(frame[column.name], notify)
+            for i, series in enumerate(typed_columns):
                 name = series.name
-                while column.kind == "date" and name in taken:
+                while column.kind == "date" and name in used_names:
                     name += "'"
-                taken.add(name)
-                read[i] = series.alias(name)
-            yield column, read
+                used_names.add(name)
+                typed_columns[i] = series.alias(name)
+            yield column, typed_columns
 
 
-def of_types(frame: pl.DataFrame) -> Schema:
+def schema_from_dtypes(frame: pl.DataFrame) -> Schema:
     """The schema of a data frame, whose columns' types say what they hold. Raises TableError for other types."""
 
     def column(series: pl.Series) -> Column:
@@ -202,10 +208,12 @@ def of_types(frame: pl.DataFrame) -> Schema:
         if series.dtype.is_numeric():
             return Column(name=series.name, kind="number", missing=missing)
         if series.dtype.is_temporal():
-            return Column(name=series.name, kind="date", parts=("day", "month", "weekday", "hour"), missing=missing)
-        if medium_of(series.dtype) or series.dtype in (pl.List, pl.Array):
-            kind = medium_of(series.dtype) or "sequence"
-            return Column(name=series.name, kind=kind, missing=missing, asked=True)
+            return Column(
+                name=series.name, kind="date", date_parts=("day", "month", "weekday", "hour"), missing=missing
+            )
+        if medium_type(series.dtype) or series.dtype in (pl.List, pl.Array):
+            kind = medium_type(series.dtype) or "sequence"
+            return Column(name=series.name, kind=kind, missing=missing, include=True)
         if series.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             return Column(name=series.name, kind="category", missing=missing)
         raise TableError(

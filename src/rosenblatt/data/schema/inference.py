@@ -1,4 +1,4 @@
-"""In: a table as it was read. Out: its schema, what each column holds: numbers, dates, categories, identifiers, ..."""
+"""Infer the schema of a table: which columns hold numbers, dates, categories, identifiers, ..."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Any, Literal
 
 import polars as pl
 
-from rosenblatt.data.media.columns import medium_of
-from rosenblatt.data.media.images import is_content, is_image
+from rosenblatt.data.media.columns import medium_type
+from rosenblatt.data.media.images import has_image_suffix, is_image_content
 from rosenblatt.data.schema.cells import (
     BOOLEANS,
     DATE_FORMATS,
     TIME_FORMATS,
     NumberStyle,
+    all_integers,
     as_dates,
-    clean,
-    is_whole,
+    date_features,
+    normalize_cells,
     parse_dates,
     parse_numbers,
-    parts_of_dates,
 )
-from rosenblatt.data.schema.columns import STRAYS, Column, Kind, Schema
-from rosenblatt.errors import TableError, listed
+from rosenblatt.data.schema.columns import MAX_STRAY_FRACTION, Column, Kind, Schema
+from rosenblatt.errors import TableError, format_list
 
-MANY = 20  # more distinct values than this are many
-WORDS_OF_TEXT = 4  # words a cell from which on a column is free text
-IDENTIFIER = re.compile(
+MIN_IDENTIFIER_ROWS = 20  # more distinct values than this are many
+MIN_TEXT_WORDS = 4  # words a cell from which on a column is free text
+IDENTIFIER_NAME = re.compile(
     r"(^|[_\W])(id|uuid|guid|key|index|rownum|row|no|nr)$|[a-z]I[dD]$|^unnamed|^column_1$", re.IGNORECASE
 )
 
 
-def infer(frame: pl.DataFrame, max_categories: int) -> Schema:
+def infer_schema(frame: pl.DataFrame, max_categories: int) -> Schema:
     """Find out what each column holds.
 
     Raises:
         TableError: for infinite numbers, and for a column that changes from numbers to words half-way.
     """
     columns = [_infer(series, max_categories) for series in frame]
-    if any(column.style == "1.234,5" for column in columns):  # then 1.234 elsewhere in the table is 1234
+    if any(column.number_style == "1.234,5" for column in columns):  # then 1.234 elsewhere in the table is 1234
         columns = [
-            column.model_copy(update={"style": "1.234,5", "note": "numbers written as 1.234"})
-            if column.style == "plain" and _may_be_thousands(frame[column.name])
+            column.model_copy(update={"number_style": "1.234,5", "note": "numbers written as 1.234"})
+            if column.number_style == "plain" and _may_be_thousands(frame[column.name])
             else column
             for column in columns
         ]
@@ -53,25 +53,29 @@ def _may_be_thousands(series: pl.Series) -> bool:
     """Whether every point in these numbers may be one of thousands."""
     if series.dtype != pl.String:
         return False
-    pointed = clean(series).drop_nulls()
-    pointed = pointed.filter(pointed.str.contains(".", literal=True))
-    return len(pointed) > 0 and bool(pointed.str.contains(r"^[-+]?[1-9]\d{0,2}(\.\d{3})+$").all())
+    cells = normalize_cells(series).drop_nulls()
+    cells = cells.filter(cells.str.contains(".", literal=True))
+    return len(cells) > 0 and bool(cells.str.contains(r"^[-+]?[1-9]\d{0,2}(\.\d{3})+$").all())
 
 
-def medium_in(series: pl.Series) -> Literal["image", "sequence"] | None:
+def detect_medium(series: pl.Series) -> Literal["image", "sequence"] | None:
     """Whether the cells of a column as it was read are images or sequences of numbers."""
-    known = medium_of(series.dtype)
-    if known in ("image", "sequence"):
-        return "image" if known == "image" else "sequence"
+    kind = medium_type(series.dtype)
+    if kind in ("image", "sequence"):
+        return "image" if kind == "image" else "sequence"
     if isinstance(series.dtype, pl.Struct) and {"bytes", "path"} <= {field.name for field in series.dtype.fields}:
         return "image"
     if series.dtype == pl.String:
         cells = series.drop_nulls()
-        images = len(cells) > 0 and is_image(cells[0]) and bool(cells.map_elements(is_image, pl.Boolean).all())
-        return "image" if images else None
+        all_images = (
+            len(cells) > 0
+            and has_image_suffix(cells[0])
+            and bool(cells.map_elements(has_image_suffix, pl.Boolean).all())
+        )
+        return "image" if all_images else None
     if series.dtype == pl.Binary:
         first = series.drop_nulls().head(1)
-        return "image" if len(first) and is_content(first[0]) else None
+        return "image" if len(first) and is_image_content(first[0]) else None
     inner = series.dtype
     while isinstance(inner, pl.List | pl.Array):
         inner = inner.inner  # type: ignore[assignment]
@@ -81,22 +85,22 @@ def medium_in(series: pl.Series) -> Literal["image", "sequence"] | None:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _ColumnCells:
     """The cells of a column that hold a value, while it is being found out what kind."""
 
     name: str
     cells: pl.Series
-    row: pl.Series  # of each cell in the table, from 1
+    row_numbers: pl.Series  # of each cell in the table, from 1
     missing: int
     distinct: int
 
-    def column(self, kind: Kind, note: str = "", **details: Any) -> Column:
+    def make_column(self, kind: Kind, note: str = "", **details: Any) -> Column:
         missing = self.missing + details.pop("strays", 0)
         return Column(name=self.name, kind=kind, missing=missing, distinct=self.distinct, note=note, **details)
 
 
 def _infer(series: pl.Series, max_categories: int) -> Column:
-    medium = medium_in(series)
+    medium = detect_medium(series)
     if medium:
         note = f"{medium}s: a network of kind {'cnn' if medium == 'image' else 'rnn'} learns from them; left out"
         return Column(name=series.name, kind=medium, missing=series.null_count(), distinct=len(series), note=note)
@@ -104,98 +108,112 @@ def _infer(series: pl.Series, max_categories: int) -> Column:
         note = f"cells of type {series.dtype} are not supported yet: left out"
         return Column(name=series.name, kind="nested", missing=series.null_count(), note=note)
     is_text = series.dtype in (pl.String, pl.Categorical, pl.Enum)
-    values = clean(series) if is_text else series.fill_nan(None) if series.dtype.is_float() else series
+    values = normalize_cells(series) if is_text else series.fill_nan(None) if series.dtype.is_float() else series
     rows = pl.int_range(1, len(values) + 1, eager=True)
     cells = values.drop_nulls()
-    known = _Known(series.name, cells, rows.filter(values.is_not_null()), values.null_count(), cells.n_unique())
+    column = _ColumnCells(series.name, cells, rows.filter(values.is_not_null()), values.null_count(), cells.n_unique())
     if cells.is_empty():
-        return known.column("empty", "holds no values")
-    if known.distinct == 1 and not known.missing:
-        return known.column("constant", f"every row holds {cells[0]!r}: left out, there is nothing to learn from it")
-    if series.dtype == pl.Boolean:
-        return known.column("boolean")
-    if series.dtype.is_temporal():
-        return known.column("date", parts=parts_of_dates(as_dates(cells)))
-    if not is_text:
-        return _of_numbers(known, cells.cast(pl.Float64))
-    return _of_text(known, max_categories)
-
-
-def _of_text(known: _Known, max_categories: int) -> Column:
-    style, numbers = parse_numbers(known.cells)
-    strays = known.cells.filter(numbers.is_null())
-    if strays.is_empty():
-        return _of_numbers(known, numbers, style)
-    few_words = strays.n_unique() <= 3
-    if numbers.n_unique() > MANY and (few_words or len(strays) < len(known.cells) / 2):
-        _refuse_change_half_way(known, numbers)
-        if few_words or len(strays) <= STRAYS * len(known.cells):
-            words = strays.unique(maintain_order=True).to_list()
-            note = f"{len(strays)} cells are no numbers ({listed(words, 3)}): read as missing"
-            return known.column("number", note, style=style, markers=tuple(words), strays=len(strays))
-    if set(known.cells.str.to_lowercase().unique()) <= BOOLEANS.keys():
-        return known.column("boolean")
-    for written in (*DATE_FORMATS, *TIME_FORMATS):
-        if parse_dates(known.cells.head(10), written).has_nulls():
-            continue
-        dates = parse_dates(known.cells, written)
-        if not dates.has_nulls():
-            other = written.replace("%m/%d", "%d/%m")
-            both = other != written and not parse_dates(known.cells, other).has_nulls()
-            note = "read as month/day/year" + ", though day/month/year would fit too" * both
-            note = note if other != written else "read as day/month/year" if written.startswith("%d/%m") else ""
-            return known.column("date", note, format=written, parts=parts_of_dates(dates))
-    return _of_words(known, max_categories)
-
-
-def _of_words(known: _Known, max_categories: int) -> Column:
-    n = len(known.cells)
-    words = known.cells.head(10_000).str.count_matches(r"\S+").cast(pl.Float64).mean()
-    if isinstance(words, float) and words >= WORDS_OF_TEXT and known.distinct > max(n / 2, MANY):
-        return known.column("text", "free text: a network of kind rnn learns from it; left out")
-    if known.distinct >= 0.95 * n and n >= MANY:
-        return known.column("identifier", "nearly every row has a value of its own: left out, nothing repeats")
-    if known.distinct > max_categories:
-        note = (
-            f"{known.distinct} categories: the {max_categories} most frequent get an input each, the others share one"
+        return column.make_column("empty", "holds no values")
+    if column.distinct == 1 and not column.missing:
+        return column.make_column(
+            "constant", f"every row holds {cells[0]!r}: left out, there is nothing to learn from it"
         )
-        return known.column("category", note)
-    return known.column("category")
+    if series.dtype == pl.Boolean:
+        return column.make_column("boolean")
+    if series.dtype.is_temporal():
+        return column.make_column("date", date_parts=date_features(as_dates(cells)))
+    if not is_text:
+        return _number_column(column, cells.cast(pl.Float64))
+    return _string_column(column, max_categories)
 
 
-def _of_numbers(known: _Known, numbers: pl.Series, style: NumberStyle = "plain") -> Column:
+def _string_column(column: _ColumnCells, max_categories: int) -> Column:
+    style, numbers = parse_numbers(column.cells)
+    strays = column.cells.filter(numbers.is_null())
+    if strays.is_empty():
+        return _number_column(column, numbers, style)
+    few_words = strays.n_unique() <= 3
+    if numbers.n_unique() > MIN_IDENTIFIER_ROWS and (few_words or len(strays) < len(column.cells) / 2):
+        _reject_mixed_types(column, numbers)
+        if few_words or len(strays) <= MAX_STRAY_FRACTION * len(column.cells):
+            words = strays.unique(maintain_order=True).to_list()
+            note = f"{len(strays)} cells are no numbers ({format_list(words, 3)}): read as missing"
+            return column.make_column("number", note, number_style=style, markers=tuple(words), strays=len(strays))
+    if set(column.cells.str.to_lowercase().unique()) <= BOOLEANS.keys():
+        return column.make_column("boolean")
+    for date_format in (*DATE_FORMATS, *TIME_FORMATS):
+        if parse_dates(column.cells.head(10), date_format).has_nulls():
+            continue
+        dates = parse_dates(column.cells, date_format)
+        if not dates.has_nulls():
+            day_first_format = date_format.replace("%m/%d", "%d/%m")
+            is_ambiguous = (
+                day_first_format != date_format and not parse_dates(column.cells, day_first_format).has_nulls()
+            )
+            note = "read as month/day/year" + ", though day/month/year would fit too" * is_ambiguous
+            note = (
+                note
+                if day_first_format != date_format
+                else "read as day/month/year"
+                if date_format.startswith("%d/%m")
+                else ""
+            )
+            return column.make_column("date", note, date_format=date_format, date_parts=date_features(dates))
+    return _category_column(column, max_categories)
+
+
+def _category_column(column: _ColumnCells, max_categories: int) -> Column:
+    n = len(column.cells)
+    words_per_cell = column.cells.head(10_000).str.count_matches(r"\S+").cast(pl.Float64).mean()
+    if (
+        isinstance(words_per_cell, float)
+        and words_per_cell >= MIN_TEXT_WORDS
+        and column.distinct > max(n / 2, MIN_IDENTIFIER_ROWS)
+    ):
+        return column.make_column("text", "free text: a network of kind rnn learns from it; left out")
+    if column.distinct >= 0.95 * n and n >= MIN_IDENTIFIER_ROWS:
+        return column.make_column("identifier", "nearly every row has a value of its own: left out, nothing repeats")
+    if column.distinct > max_categories:
+        note = (
+            f"{column.distinct} categories: the {max_categories} most frequent get an input each, the others share one"
+        )
+        return column.make_column("category", note)
+    return column.make_column("category")
+
+
+def _number_column(column: _ColumnCells, numbers: pl.Series, style: NumberStyle = "plain") -> Column:
     finite = numbers.is_finite()
     if not finite.all():
         raise TableError(
-            f"Column {known.name!r} holds an infinite number in row {known.row[(~finite).arg_max() or 0]}. "
+            f"Column {column.name!r} holds an infinite number in row {column.row_numbers[(~finite).arg_max() or 0]}. "
             "Write a finite number there, or leave the cell empty if it is not known."
         )
-    whole = known.cells.dtype.is_integer() or is_whole(numbers) or _are_digits(known.cells)
-    if known.distinct == len(numbers) >= MANY and not known.missing and whole:
-        counts_up = numbers[0] in (0, 1) and bool((numbers.diff().drop_nulls() == 1).all())
-        if counts_up or IDENTIFIER.search(known.name):
+    is_integer = column.cells.dtype.is_integer() or all_integers(numbers) or _all_digits(column.cells)
+    if column.distinct == len(numbers) >= MIN_IDENTIFIER_ROWS and not column.missing and is_integer:
+        is_row_number = numbers[0] in (0, 1) and bool((numbers.diff().drop_nulls() == 1).all())
+        if is_row_number or IDENTIFIER_NAME.search(column.name):
             note = "a number for each row: left out, nothing repeats"
-            return known.column("identifier", note, style=style)
-    return known.column("number", "" if style == "plain" else f"numbers written as {style}", style=style)
+            return column.make_column("identifier", note, number_style=style)
+    return column.make_column("number", "" if style == "plain" else f"numbers written as {style}", number_style=style)
 
 
-def _are_digits(cells: pl.Series) -> bool:
+def _all_digits(cells: pl.Series) -> bool:
     return cells.dtype == pl.String and bool(cells.str.contains(r"^\d+$").all())
 
 
-def _refuse_change_half_way(known: _Known, numbers: pl.Series) -> None:
+def _reject_mixed_types(column: _ColumnCells, numbers: pl.Series) -> None:
     """Refuse words that stand together in a column of numbers; strewn ones are stray values, or parts of codes.
 
     Of n cells with k words among them in random order, about 2 k (n - k) / n neighbors differ in kind; a tenth of that
     is together.
     """
-    stray = numbers.is_null()
-    n, k = len(stray), int(stray.sum())
-    changes = int((stray.cast(pl.Int8).diff().drop_nulls() != 0).sum())
+    is_stray = numbers.is_null()
+    n, k = len(is_stray), int(is_stray.sum())
+    changes = int((is_stray.cast(pl.Int8).diff().drop_nulls() != 0).sum())
     if k >= 5 and changes < 0.1 * (2 * k * (n - k) / n):
-        number, word = stray.arg_min() or 0, stray.arg_max() or 0
+        number_index, word_index = is_stray.arg_min() or 0, is_stray.arg_max() or 0
         raise TableError(
-            f"Column {known.name!r} changes kind half-way: it holds numbers such as {known.cells[number]!r} in row "
-            f"{known.row[number]}, but words such as {known.cells[word]!r} in row {known.row[word]}. Correct the "
-            f"table, or leave the column out with --ignore {known.name}."
+            f"Column {column.name!r} changes kind half-way: it holds numbers such as {column.cells[number_index]!r} in "
+            f"row {column.row_numbers[number_index]}, but words such as {column.cells[word_index]!r} in row "
+            f"{column.row_numbers[word_index]}. Correct the table, or leave the column out with --ignore {column.name}."
         )

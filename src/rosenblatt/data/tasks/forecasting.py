@@ -1,4 +1,4 @@
-"""In: a table of one or several series over time. Out: a row for each window of the past, with the steps after it.
+"""Transform a table of one or several time series into windows of the past, each with the steps that follow it.
 
 Values of a window are told as differences from its last one, in units of how much it changes from step to step, so that
 series of different height are learnt from together, and a rising one does not leave what was learnt.
@@ -13,30 +13,30 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from rosenblatt.data.media.columns import steps_column
-from rosenblatt.data.schema.columns import Column, Say, Schema
-from rosenblatt.data.schema.inference import infer
-from rosenblatt.errors import TableError, listed, nearest
+from rosenblatt.data.media.columns import sequence_column
+from rosenblatt.data.schema.columns import Column, Notify, Schema
+from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.spec.data import DataSpec
 
-HISTORY, LEVEL, UNIT, END = "history", "level", "unit", "end"
-LEAST = 2  # steps of the past that a window has at least
+HISTORY, OFFSET, SCALE, END = "history", "offset", "scale", "end"
+MIN_HISTORY = 2  # steps of the past that a window has at least
 CALENDAR = {"month": (1, 12), "weekday": (1, 7), "hour": (0, 24)}  # first value, and how many there are
 
 
-class _Line(NamedTuple):
+class _Series(NamedTuple):
     """One series in the order of time."""
 
     name: str
     target: np.ndarray  # (T,) the last value before it where there is none; NaN where it is to be forecast
-    there: np.ndarray  # (T,) whether there is a value
+    observed: np.ndarray  # (T,) whether there is a value
     steps: int  # until the last value
     past: np.ndarray  # (T, past columns)
-    known: np.ndarray  # (T, known columns)
+    known_covariates: np.ndarray  # (T, known columns)
     times: pl.Series
 
 
-class Windows(BaseModel):
+class WindowTransform(BaseModel):
     """How a table over time becomes windows; learnt once and saved with the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,161 +44,180 @@ class Windows(BaseModel):
     target: str
     time: Column
     series: str
-    known: tuple[Column, ...]  # columns known in advance
-    past: tuple[Column, ...]  # other columns of numbers, known up to now
+    known_covariates: tuple[Column, ...]  # columns known in advance
+    past_covariates: tuple[Column, ...]  # other columns of numbers, known up to now
     value: Column
     horizon: int
     window: int
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, target: str, spec: DataSpec, ignore: Sequence[str]) -> Windows:
+    def fit(cls, frame: pl.DataFrame, target: str, spec: DataSpec, ignore: Sequence[str]) -> WindowTransform:
         """What a table's columns are to a forecast. Raises TableError."""
-        for what, name in (("time", spec.time), ("series", spec.series), *(("known", name) for name in spec.known)):
+        for option, name in (
+            ("time", spec.time),
+            ("series", spec.series),
+            *(("known", name) for name in spec.known_covariates),
+        ):
             if name and name not in frame.columns:
-                raise TableError(f"{what} names {name!r}, but the table has no such column.")
-        columns = {column.name: column for column in infer(frame, spec.max_categories).columns}
-        time, value = _counted(columns[spec.time]), _counted(columns[target])
+                raise TableError(f"{option} names {name!r}, but the table has no such column.")
+        columns = {column.name: column for column in infer_schema(frame, spec.max_categories).columns}
+        time, value = _identifier_as_number(columns[spec.time]), _identifier_as_number(columns[target])
         if time.kind not in ("date", "number"):
-            raise TableError(f"time must name a column of dates or numbers, but {spec.time!r} holds {_kinds(time)}.")
-        if value.kind != "number":
-            raise TableError(f"A forecast is of numbers, but the target {target!r} holds {_kinds(value)}.")
-        if target in spec.known:
-            raise TableError(f"{target!r} is to be forecast; it cannot be known in advance too.")
-        known = tuple(columns[name] for name in spec.known)
-        odd = next((column for column in known if column.kind not in ("number", "boolean")), None)
-        if odd:
             raise TableError(
-                f"known must name columns of numbers or of yes and no, but {odd.name!r} holds {_kinds(odd)}."
+                f"time must name a column of dates or numbers, but {spec.time!r} holds {_plural_kind(time)}."
             )
-        taken = {target, spec.time, spec.series, *spec.known, *ignore}
-        past = tuple(column for name, column in columns.items() if name not in taken and column.kind == "number")
+        if value.kind != "number":
+            raise TableError(f"A forecast is of numbers, but the target {target!r} holds {_plural_kind(value)}.")
+        if target in spec.known_covariates:
+            raise TableError(f"{target!r} is to be forecast; it cannot be known in advance too.")
+        known_covariates = tuple(columns[name] for name in spec.known_covariates)
+        invalid = next((column for column in known_covariates if column.kind not in ("number", "boolean")), None)
+        if invalid:
+            raise TableError(
+                f"known must name columns of numbers or of yes and no, but {invalid.name!r} holds "
+                f"{_plural_kind(invalid)}."
+            )
+        used = {target, spec.time, spec.series, *spec.known_covariates, *ignore}
+        past = tuple(column for name, column in columns.items() if name not in used and column.kind == "number")
         window = max(3 * spec.horizon, 24) if spec.window == "auto" else spec.window
         return cls(
-            target=target, time=time, series=spec.series, known=known, past=past,
+            target=target, time=time, series=spec.series, known_covariates=known_covariates, past_covariates=past,
             value=value, horizon=spec.horizon, window=window,
         )  # fmt: skip
 
-    def unused(self, frame: pl.DataFrame) -> list[str]:
+    def unused_columns(self, frame: pl.DataFrame) -> list[str]:
         """The columns of a table that tell nothing of the past, as they hold no numbers."""
-        told = {self.target, self.time.name, self.series, *(column.name for column in (*self.known, *self.past))}
-        return [name for name in frame.columns if name not in told]
+        used = {
+            self.target,
+            self.time.name,
+            self.series,
+            *(column.name for column in (*self.known_covariates, *self.past_covariates)),
+        }
+        return [name for name in frame.columns if name not in used]
 
     @property
-    def answers(self) -> list[str]:
+    def target_columns(self) -> list[str]:
         """The columns to predict, one a step."""
         return [f"{self.target} +{step}" for step in range(1, self.horizon + 1)]
 
-    def schema_of(self, rows: pl.DataFrame) -> Schema:
+    def input_schema(self, rows: pl.DataFrame) -> Schema:
         """What is learnt from of windows."""
-        told = {HISTORY, LEVEL, UNIT, END, "name", "steps", *self.answers}
-        plain = [Column(name=name, kind="number") for name in rows.columns if name not in told]
-        return Schema(columns=(Column(name=HISTORY, kind="sequence", asked=True), *plain))
+        excluded = {HISTORY, OFFSET, SCALE, END, "name", "steps", *self.target_columns}
+        numeric = [Column(name=name, kind="number") for name in rows.columns if name not in excluded]
+        return Schema(columns=(Column(name=HISTORY, kind="sequence", include=True), *numeric))
 
-    def rows(self, frame: pl.DataFrame, say: Say) -> pl.DataFrame:
+    def training_rows(self, frame: pl.DataFrame, notify: Notify) -> pl.DataFrame:
         """A row for each window whose next steps are all known. Raises TableError where there is none."""
-        made = [row for line in self._lines(frame, say) for row in self._windows(line)]
-        if not made:
+        rows = [row for series in self._iter_series(frame, notify) for row in self._iter_windows(series)]
+        if not rows:
             raise TableError(
-                f"No series is longer than the {LEAST} steps of a window and the {self.horizon} of the horizon "
+                f"No series is longer than the {MIN_HISTORY} steps of a window and the {self.horizon} of the horizon "
                 "together. Choose a smaller horizon."
             )
-        return self._frame(made)
+        return self._to_frame(rows)
 
-    def last(self, frame: pl.DataFrame, say: Say) -> pl.DataFrame:
+    def forecast_rows(self, frame: pl.DataFrame, notify: Notify) -> pl.DataFrame:
         """A row for the end of each series; the steps after it are those whose target is empty, or none yet.
 
         Raises TableError where no series is long enough.
         """
-        lines = list(self._lines(frame, say))
-        if not lines:
-            raise TableError(f"No series has the {LEAST} values that a forecast needs at least. Give longer ones.")
-        return self._frame([self._window(line, line.steps) for line in lines])
+        all_series = list(self._iter_series(frame, notify))
+        if not all_series:
+            raise TableError(
+                f"No series has the {MIN_HISTORY} values that a forecast needs at least. Give longer ones."
+            )
+        return self._to_frame([self._make_window(series, series.steps) for series in all_series])
 
-    def _windows(self, line: _Line) -> Iterator[dict[str, object]]:
-        for end in range(LEAST, line.steps - self.horizon + 1):
-            if line.there[end : end + self.horizon].all():
-                yield self._window(line, end)
+    def _iter_windows(self, series: _Series) -> Iterator[dict[str, object]]:
+        for end in range(MIN_HISTORY, series.steps - self.horizon + 1):
+            if series.observed[end : end + self.horizon].all():
+                yield self._make_window(series, end)
 
-    def _window(self, line: _Line, end: int) -> dict[str, object]:
+    def _make_window(self, series: _Series, end: int) -> dict[str, object]:
         first = max(0, end - self.window)
-        values = line.target[first:end]
-        level = float(values[-1])
-        change = np.abs(np.diff(values))
-        unit = float(change.mean()) if change.size and change.mean() > 0 else max(abs(level), 1.0)
-        past = np.column_stack([(values - level) / unit, line.past[first:end], line.known[first:end]])
-        ahead = slice(end, end + self.horizon)
+        values = series.target[first:end]
+        offset = float(values[-1])
+        changes = np.abs(np.diff(values))
+        scale = float(changes.mean()) if changes.size and changes.mean() > 0 else max(abs(offset), 1.0)
+        past = np.column_stack([(values - offset) / scale, series.past[first:end], series.known_covariates[first:end]])
+        future = slice(end, end + self.horizon)
         row: dict[str, object] = {
             HISTORY: past,
-            LEVEL: level,
-            UNIT: unit,
+            OFFSET: offset,
+            SCALE: scale,
             END: float(end),
-            "name": line.name,
-            "steps": float(line.steps),
+            "name": series.name,
+            "steps": float(series.steps),
         }
-        answers = np.full(self.horizon, np.nan)
-        answers[: len(line.target[ahead])] = (line.target[ahead] - level) / unit
-        row |= dict(zip(self.answers, answers.tolist(), strict=True))
-        for k, column in enumerate(self.known):
-            told = line.known[ahead, k]
-            if len(told) < self.horizon:
+        targets = np.full(self.horizon, np.nan)
+        targets[: len(series.target[future])] = (series.target[future] - offset) / scale
+        row |= dict(zip(self.target_columns, targets.tolist(), strict=True))
+        for k, column in enumerate(self.known_covariates):
+            future_values = series.known_covariates[future, k]
+            if len(future_values) < self.horizon:
                 raise TableError(
-                    f"{column.name!r} is known in advance, but series {line.name!r} has only {len(told)} of "
+                    f"{column.name!r} is known in advance, but series {series.name!r} has only {len(future_values)} of "
                     f"{self.horizon} rows after its end. Add them, with an empty {self.target!r}."
                 )
-            row |= {f"{column.name} +{step}": float(v) for step, v in enumerate(told, 1)}
+            row |= {f"{column.name} +{step}": float(v) for step, v in enumerate(future_values, 1)}
         if self.time.kind == "date":
-            row |= self._calendar(line.times, end)
+            row |= self._calendar_features(series.times, end)
         return row
 
-    def _calendar(self, times: pl.Series, end: int) -> dict[str, object]:
+    def _calendar_features(self, times: pl.Series, end: int) -> dict[str, object]:
         """Where in year, week and day the window ends, as angles."""
-        found: dict[str, object] = {}
-        moment = times[end - 1]
-        values = {"month": moment.month, "weekday": moment.isoweekday(), "hour": getattr(moment, "hour", 0)}
-        for part in self.time.parts:
+        features: dict[str, object] = {}
+        timestamp = times[end - 1]
+        values = {"month": timestamp.month, "weekday": timestamp.isoweekday(), "hour": getattr(timestamp, "hour", 0)}
+        for part in self.time.date_parts:
             if part in CALENDAR:
-                first, many = CALENDAR[part]
-                angle = 2 * np.pi * (values[part] - first) / many
-                found |= {f"{part} (sine)": float(np.sin(angle)), f"{part} (cosine)": float(np.cos(angle))}
-        return found
+                first, period = CALENDAR[part]
+                angle = 2 * np.pi * (values[part] - first) / period
+                features |= {f"{part} (sine)": float(np.sin(angle)), f"{part} (cosine)": float(np.cos(angle))}
+        return features
 
-    def _lines(self, frame: pl.DataFrame, say: Say) -> Iterator[_Line]:
+    def _iter_series(self, frame: pl.DataFrame, notify: Notify) -> Iterator[_Series]:
         for name in (self.time.name, self.series):
             if name and name not in frame.columns:
-                raise TableError(f"The table lacks the column {name!r}.{nearest(name, frame.columns)}")
-        read = Schema(columns=(self.value, *self.known, *self.past)).read(frame, say)
-        as_number = {
-            name: read[name].replace_strict({"true": 1.0, "false": 0.0}, return_dtype=pl.Float64)
-            if read[name].dtype == pl.String
-            else read[name]
-            for name in read.columns
+                raise TableError(f"The table lacks the column {name!r}.{did_you_mean(name, frame.columns)}")
+        typed = Schema(columns=(self.value, *self.known_covariates, *self.past_covariates)).read(frame, notify)
+        numeric = {
+            name: typed[name].replace_strict({"true": 1.0, "false": 0.0}, return_dtype=pl.Float64)
+            if typed[name].dtype == pl.String
+            else typed[name]
+            for name in typed.columns
         }
-        times = self._times(frame)
+        times = self._read_times(frame)
         names = frame[self.series].cast(pl.String).fill_null("") if self.series else pl.Series([""] * frame.height)
-        short = []
-        numbered = names.alias("series").to_frame().with_row_index("row")
-        for name, of_series in numbered.group_by("series", maintain_order=True).agg("row").iter_rows():
-            rows = np.array(of_series)
+        too_short = []
+        indexed = names.alias("series").to_frame().with_row_index("row")
+        for name, row_numbers in indexed.group_by("series", maintain_order=True).agg("row").iter_rows():
+            rows = np.array(row_numbers)
             rows = rows[np.argsort(times[rows].to_numpy(), kind="stable")]
-            self._refuse_repeated(times[rows], name)
-            value = as_number[self.target][rows].to_numpy().astype(np.float64)
-            there = np.flatnonzero(~np.isnan(value))
-            if there.size < LEAST:
-                short.append(name)
+            self._check_unique_times(times[rows], name)
+            value = numeric[self.target][rows].to_numpy().astype(np.float64)
+            observed_steps = np.flatnonzero(~np.isnan(value))
+            if observed_steps.size < MIN_HISTORY:
+                too_short.append(name)
                 continue
-            first, last = int(there[0]), int(there[-1])
+            first, last = int(observed_steps[0]), int(observed_steps[-1])
             rows, value = rows[first:], value[first:]
-            steps, known = last + 1 - first, ~np.isnan(value)
-            before = np.maximum.accumulate(np.where(known[:steps], np.arange(steps), 0))
-            value[:steps] = value[:steps][before]  # of a gap only what came before it is known
-            past, ahead = (self._numbers(as_number, some, rows) for some in (self.past, self.known))
-            yield _Line(name, value, known, steps, past, ahead, times[rows])
-        if short and self.series:
-            say(f"{len(short)} series have fewer than {LEAST} values, and are left out: {listed(short, 5)}")
+            steps, is_observed = last + 1 - first, ~np.isnan(value)
+            last_observed = np.maximum.accumulate(np.where(is_observed[:steps], np.arange(steps), 0))
+            value[:steps] = value[:steps][last_observed]  # of a gap only what came before it is known
+            past, covariates = (
+                self._stack_columns(numeric, columns, rows) for columns in (self.past_covariates, self.known_covariates)
+            )
+            yield _Series(name, value, is_observed, steps, past, covariates, times[rows])
+        if too_short and self.series:
+            notify(
+                f"{len(too_short)} series have fewer than {MIN_HISTORY} values, and are left out: "
+                f"{format_list(too_short, 5)}"
+            )
 
-    def _times(self, frame: pl.DataFrame) -> pl.Series:
+    def _read_times(self, frame: pl.DataFrame) -> pl.Series:
         """What orders the rows. Raises TableError where a row has no time."""
-        times = self.time.in_order(frame[self.time.name])
+        times = self.time.sort_key(frame[self.time.name])
         if times.has_nulls():
             row = (times.is_null().arg_max() or 0) + 1
             raise TableError(
@@ -206,39 +225,39 @@ class Windows(BaseModel):
             )
         return times
 
-    def _refuse_repeated(self, times: pl.Series, name: str) -> None:
+    def _check_unique_times(self, times: pl.Series, name: str) -> None:
         """Raise TableError where two rows of a series have the same time, given in order."""
-        repeated = (times.diff().cast(pl.Int64) == 0) if times.dtype.is_temporal() else times.diff() == 0
-        if repeated.any():
-            time = times[repeated.arg_max() or 0]
-            of = f" of series {name!r}" if self.series else ""
+        is_repeated = (times.diff().cast(pl.Int64) == 0) if times.dtype.is_temporal() else times.diff() == 0
+        if is_repeated.any():
+            time = times[is_repeated.arg_max() or 0]
+            series_text = f" of series {name!r}" if self.series else ""
             raise TableError(
-                f"Several rows{of} have the {self.time.name!r} {time}. Keep one of them; or, if they are of several "
-                "series, name the column that tells these apart with --series."
+                f"Several rows{series_text} have the {self.time.name!r} {time}. Keep one of them; or, if they are of "
+                "several series, name the column that tells these apart with --series."
             )
 
     @staticmethod
-    def _numbers(read: dict[str, pl.Series], columns: tuple[Column, ...], rows: np.ndarray) -> np.ndarray:
-        parts = [read[column.name][rows].to_numpy().astype(np.float64) for column in columns]
+    def _stack_columns(typed: dict[str, pl.Series], columns: tuple[Column, ...], rows: np.ndarray) -> np.ndarray:
+        parts = [typed[column.name][rows].to_numpy().astype(np.float64) for column in columns]
         return np.column_stack(parts) if parts else np.empty((len(rows), 0))
 
-    def _frame(self, rows: list[dict[str, object]]) -> pl.DataFrame:
+    def _to_frame(self, rows: list[dict[str, object]]) -> pl.DataFrame:
         history: list[np.ndarray] = [row.pop(HISTORY) for row in rows]  # type: ignore[misc]
-        channels = 1 + len(self.past) + len(self.known)
-        return pl.DataFrame(rows).with_columns(steps_column(HISTORY, history, channels))
+        channels = 1 + len(self.past_covariates) + len(self.known_covariates)
+        return pl.DataFrame(rows).with_columns(sequence_column(HISTORY, history, channels))
 
-    def in_units(self, frame: pl.DataFrame, said: np.ndarray) -> np.ndarray:
+    def inverse_transform(self, frame: pl.DataFrame, predictions: np.ndarray) -> np.ndarray:
         """What is said of windows (n, horizon), as values of the target."""
-        level, unit = (frame[name].to_numpy()[:, None] for name in (LEVEL, UNIT))
-        return level + unit * said
+        offset, scale = (frame[name].to_numpy()[:, None] for name in (OFFSET, SCALE))
+        return offset + scale * predictions
 
 
-def _counted(column: Column) -> Column:
+def _identifier_as_number(column: Column) -> Column:
     """A column of whole numbers that differ from row to row as one of numbers."""
     numbers = column.kind == "identifier" and column.note.startswith("a number")
     return column.model_copy(update={"kind": "number"}) if numbers else column
 
 
-def _kinds(column: Column) -> str:
+def _plural_kind(column: Column) -> str:
     plural = {"category": "categories", "boolean": "yes and no", "empty": "nothing", "constant": "one value only"}
     return plural.get(column.kind, f"{column.kind}s")

@@ -1,4 +1,4 @@
-"""In: what is to be predicted, as class numbers or values. Out: what the network is taught, and back again."""
+"""Encode class indices or values as the targets of a network, and decode its outputs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from rosenblatt.errors import SpecError, TableError, listed
+from rosenblatt.errors import SpecError, TableError, format_list
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
 Label = str | int | float | bool
-SKEWED = 3.0  # skewness from which on a target is transformed (docs/defaults.md)
-MARGIN = 0.1  # predictions may leave the range of the training values by this share of it
+MIN_SKEWNESS = 3.0  # skewness from which on a target is transformed (docs/defaults.md)
+RANGE_MARGIN = 0.1  # predictions may leave the range of the training values by this share of it
 
-_OF_UNITS = {
+_BINARY_LOSSES = {
     "auto": "binary_cross_entropy",
     "cross_entropy": "binary_cross_entropy",
     "focal": "binary_focal",
@@ -23,8 +23,8 @@ _OF_UNITS = {
     "perceptron": "perceptron",
 }
 _LOSSES = {
-    "binary": _OF_UNITS,
-    "multilabel": _OF_UNITS,
+    "binary": _BINARY_LOSSES,
+    "multilabel": _BINARY_LOSSES,
     "multiclass": {
         "auto": "cross_entropy",
         "cross_entropy": "cross_entropy",
@@ -37,9 +37,9 @@ _LOSSES = {
 }
 
 
-OF_CLASSES = ("multiclass", "tagging", "language")  # tasks with a unit for each class
+CLASS_TASKS = ("multiclass", "tagging", "language")  # tasks with a unit for each class
 _LOSSES |= {"tagging": _LOSSES["multiclass"], "language": _LOSSES["multiclass"]}
-ALONE = ("adaline", "delta", "voted")  # rules by which each unit learns for itself
+ONE_VS_REST_RULES = ("adaline", "delta", "voted")  # rules by which each unit learns for itself
 
 
 class Target(BaseModel):
@@ -54,11 +54,13 @@ class Target(BaseModel):
     names: tuple[str, ...]
     task: Task
     labels: tuple[Label, ...] = ()  # the classes, by class number
-    words: tuple[tuple[Label, Label], ...] = ()  # of several labels, how it is written that one does not hold, or does
-    lists: str = ""  # the column with lists of labels, where they stand in one
-    answers: Literal["probabilities", "sums"] = "probabilities"  # what the units for classes and labels give
+    label_pairs: tuple[
+        tuple[Label, Label], ...
+    ] = ()  # of several labels, how it is written that one does not hold, or does
+    list_column: str = ""  # the column with lists of labels, where they stand in one
+    output_type: Literal["probabilities", "sums"] = "probabilities"  # what the units for classes and labels give
     loss: str = ""  # what training minimizes, as `losses.LOSSES` names it
-    balance: tuple[float, ...] = ()  # by which probabilities of classes are multiplied, if they are
+    logit_adjustment: tuple[float, ...] = ()  # by which probabilities of classes are multiplied, if they are
     log: tuple[bool, ...] = ()
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
@@ -67,10 +69,10 @@ class Target(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_loss(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return given if given.get("loss") else given | {"loss": _LOSSES[given["task"]]["auto"]}
+    def _with_loss(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return fields if fields.get("loss") else fields | {"loss": _LOSSES[fields["task"]]["auto"]}
 
-    def taught_by(self, spec: Spec, y: np.ndarray) -> Target:
+    def with_loss(self, spec: Spec, y: np.ndarray) -> Target:
         """This target, with the loss that is asked for, and the balance of classes among the training rows y.
 
         Raises SpecError where that loss cannot teach it, or where there are no classes to balance.
@@ -78,10 +80,10 @@ class Target(BaseModel):
         if spec.network.kind == "perceptron":
             if self.task == "regression":
                 raise SpecError("A perceptron answers 0 or 1, but the task is regression. Use kind mlp.")
-            of_classes = self.task == "multiclass" and spec.training.multiclass != "one_vs_rest"
-            of_classes &= spec.network.rule not in ALONE
+            is_multiclass = self.task == "multiclass" and spec.training.multiclass != "one_vs_rest"
+            is_multiclass &= spec.network.perceptron_rule not in ONE_VS_REST_RULES
             return self.model_copy(
-                update={"answers": "sums", "loss": "perceptron_of_classes" if of_classes else "perceptron"}
+                update={"output_type": "sums", "loss": "perceptron_of_classes" if is_multiclass else "perceptron"}
             )
         losses = _LOSSES[self.task]
         if spec.training.loss not in losses:
@@ -90,23 +92,23 @@ class Target(BaseModel):
                 f"{', '.join(losses)}."
             )
         loss = losses[spec.training.loss]
-        answers = "sums" if loss.startswith(("hinge", "perceptron")) else "probabilities"
-        balance = self._balance(spec.training.class_balance, y, answers)
-        return self.model_copy(update={"answers": answers, "loss": loss, "balance": balance})
+        output_type = "sums" if loss.startswith(("hinge", "perceptron")) else "probabilities"
+        logit_adjustment = self._logit_adjustment(spec.training.logit_adjustment, y, output_type)
+        return self.model_copy(update={"output_type": output_type, "loss": loss, "logit_adjustment": logit_adjustment})
 
-    def _balance(self, how_far: float, y: np.ndarray, answers: str) -> tuple[float, ...]:
-        if not how_far:
+    def _logit_adjustment(self, strength: float, y: np.ndarray, output_type: str) -> tuple[float, ...]:
+        if not strength:
             return ()
-        if self.task not in ("binary", "multiclass") or answers == "sums":
+        if self.task not in ("binary", "multiclass") or output_type == "sums":
             raise SpecError(
-                f"class_balance is for probabilities of classes, but the task is {self.task}, and the networks give "
-                f"{answers}. Leave it out."
+                f"logit_adjustment is for probabilities of classes, but the task is {self.task}, and the networks give "
+                f"{output_type}. Leave it out."
             )
-        shares = np.bincount(y.astype(int), minlength=len(self.labels)) / len(y)
-        return tuple((np.maximum(shares, 1 / len(y)) ** -how_far).tolist())
+        class_fractions = np.bincount(y.astype(int), minlength=len(self.labels)) / len(y)
+        return tuple((np.maximum(class_fractions, 1 / len(y)) ** -strength).tolist())
 
     @classmethod
-    def of_values(
+    def fit_regression(
         cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"], loss: str = "squared"
     ) -> Target:
         """One or more values; how they are spread is learnt from the training rows y (n, K).
@@ -115,13 +117,13 @@ class Target(BaseModel):
         values do not allow the transformation or the loss.
         """
         if loss == "poisson":
-            return cls._of_counts(names, y, transform)
+            return cls._fit_counts(names, y, transform)
         if transform == "log" and y.min() <= -1:
             raise SpecError(f"target_transform log needs values above -1, but the target goes down to {y.min():g}.")
-        log = tuple(_takes_log(column, transform) for column in y.T)
-        z = np.column_stack([np.log1p(column) if logs else column for column, logs in zip(y.T, log, strict=True)])
+        log = tuple(_should_log_transform(column, transform) for column in y.T)
+        z = np.column_stack([np.log1p(column) if use_log else column for column, use_log in zip(y.T, log, strict=True)])
         spread = z.std(axis=0)
-        margin = MARGIN * np.ptp(y, axis=0)
+        margin = RANGE_MARGIN * np.ptp(y, axis=0)
         return cls(
             names=names,
             task="regression",
@@ -133,10 +135,10 @@ class Target(BaseModel):
         )
 
     @classmethod
-    def _of_counts(cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"]) -> Target:
+    def _fit_counts(cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"]) -> Target:
         if y.min() < 0 or transform == "log":
-            came = "target_transform is log" if transform == "log" else f"the target goes down to {y.min():g}"
-            raise SpecError(f"The loss poisson is for counts, 0 or more, as they are; but {came}.")
+            reason = "target_transform is log" if transform == "log" else f"the target goes down to {y.min():g}"
+            raise SpecError(f"The loss poisson is for counts, 0 or more, as they are; but {reason}.")
         mean = y.mean(axis=0)
         return cls(
             names=names,
@@ -146,16 +148,16 @@ class Target(BaseModel):
             center=(0.0,) * len(names),
             scale=tuple(np.where(mean > 0, mean, 1.0).tolist()),
             low=(0.0,) * len(names),
-            high=tuple((y.max(axis=0) * (1 + MARGIN)).tolist()),
+            high=tuple((y.max(axis=0) * (1 + RANGE_MARGIN)).tolist()),
         )
 
     @property
     def n_outputs(self) -> int:
         """Units of the network's last layer: one decides between two classes."""
-        return len(self.labels) if self.task in OF_CLASSES else len(self.names)
+        return len(self.labels) if self.task in CLASS_TASKS else len(self.names)
 
     @property
-    def each_step(self) -> bool:
+    def is_per_step(self) -> bool:
         """Whether each step of a sequence has its answer."""
         return self.task in ("tagging", "language")
 
@@ -172,44 +174,47 @@ class Target(BaseModel):
         sums of step units, (n, classes or labels); else the values (n, K)."""
         out = outputs.astype(np.float64)
         if self.task == "binary":
-            out = np.column_stack([-out if self.answers == "sums" else 1 - out, out])
-            return self._shared(out * self.balance) if self.balance else out
+            out = np.column_stack([-out if self.output_type == "sums" else 1 - out, out])
+            return self._normalize(out * self.logit_adjustment) if self.logit_adjustment else out
         if self.task == "regression":
             out = out * np.asarray(self.scale) + np.asarray(self.center)
             out = np.where(np.asarray(self.log), np.expm1(np.minimum(out, 700.0)), out)
             return np.clip(out, self.low, self.high)
-        if self.task in OF_CLASSES and self.answers == "probabilities":
-            return self._shared(out * self.balance if self.balance else out)  # in float32 their sum is 1 only nearly
+        if self.task in CLASS_TASKS and self.output_type == "probabilities":
+            # in float32 their sum is 1 only nearly
+            return self._normalize(out * self.logit_adjustment if self.logit_adjustment else out)
         return out
 
     @staticmethod
-    def _shared(out: np.ndarray) -> np.ndarray:
+    def _normalize(out: np.ndarray) -> np.ndarray:
         return np.asarray(out / out.sum(axis=-1, keepdims=True))
 
-    def decide(self, decoded: np.ndarray) -> np.ndarray:
+    def to_predictions(self, decoded: np.ndarray) -> np.ndarray:
         """From what `decode` gives: class numbers (n,), zeros and ones (n, labels), or the values (n, K)."""
         if self.task == "regression":
             return decoded
         if self.task == "multilabel":
-            return (decoded > (0.5 if self.answers == "probabilities" else 0.0)).astype(np.int64)
+            return (decoded > (0.5 if self.output_type == "probabilities" else 0.0)).astype(np.int64)
         return decoded.argmax(axis=-1)
 
 
-def class_numbers(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def class_indices(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The number of each row's class among the sorted `classes`, (n,) float64. Raises TableError for others."""
     unknown = np.setdiff1d(y, classes)
     if unknown.size:
-        raise TableError(f"y holds {unknown.tolist()[0]!r}, which is not among the classes {listed(classes.tolist())}.")
+        raise TableError(
+            f"y holds {unknown.tolist()[0]!r}, which is not among the classes {format_list(classes.tolist())}."
+        )
     return np.searchsorted(classes, y).astype(np.float64)
 
 
-def _takes_log(y: np.ndarray, transform: str) -> bool:
+def _should_log_transform(y: np.ndarray, transform: str) -> bool:
     """Whether log(1 + y) is taught instead of y: in `auto`, for a target that is not negative, skewed, and much less so
     after it."""
     if transform != "auto":
         return transform == "log"
-    before = _skewness(y)
-    return bool(y.min() >= 0 and before > SKEWED and abs(_skewness(np.log1p(y))) < before / 2)
+    skewness = _skewness(y)
+    return bool(y.min() >= 0 and skewness > MIN_SKEWNESS and abs(_skewness(np.log1p(y))) < skewness / 2)
 
 
 def _skewness(y: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""In: what an answer owes to pixels, steps or tokens. Out: a picture of it."""
+"""Plot of the attribution of a prediction to pixels, steps or tokens."""
 
 from __future__ import annotations
 
@@ -7,79 +7,85 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from rosenblatt.inspection.plots.figure import BLUE, GREY, ORANGE, Picture, figure_of, styled
+from rosenblatt.inspection.plots.figure import BLUE, GREY, ORANGE, Plot, make_figure, with_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rosenblatt.inspection.torch_attribution import Explained, Heed
+    from rosenblatt.inspection.torch_attribution import Attribution, Explanation
 
-A_LINE = 60  # characters of a text on a line
-MOST_CHARACTERS = 3000
+CHARACTERS_PER_LINE = 60  # characters of a text on a line
+MAX_CHARACTERS = 3000
 
 
-@styled
-def heed(explained: Explained) -> Picture:
+@with_style
+def attribution_plot(explanation: Explanation) -> Plot:
     """Images beside what mattered in them; texts with what mattered marked; sequences with bars below."""
-    wide = sum(2 if one.kind == "image" else 1 for one in explained.heeds)
-    text = max((sum(map(len, one.tokens)) for one in explained.heeds), default=0)
-    least = 1.3 if all(one.kind == "text" for one in explained.heeds) else 3.2
-    height = max(least, 1.2 + 0.28 * (min(text, MOST_CHARACTERS) / A_LINE))
-    figure, axes = figure_of(wide, 3.4 * wide if wide > 1 else 6.4, height)
-    place = 0
-    for one in explained.heeds:
-        if one.kind == "image":
-            _image(axes[place], axes[place + 1], one)
-            place += 2
+    n_axes = sum(2 if attribution.kind == "image" else 1 for attribution in explanation.attributions)
+    n_characters = max((sum(map(len, attribution.tokens)) for attribution in explanation.attributions), default=0)
+    min_height = 1.3 if all(attribution.kind == "text" for attribution in explanation.attributions) else 3.2
+    height = max(min_height, 1.2 + 0.28 * (min(n_characters, MAX_CHARACTERS) / CHARACTERS_PER_LINE))
+    figure, axes = make_figure(n_axes, 3.4 * n_axes if n_axes > 1 else 6.4, height)
+    index = 0
+    for attribution in explanation.attributions:
+        if attribution.kind == "image":
+            _draw_image(axes[index], axes[index + 1], attribution)
+            index += 2
             continue
-        (_text if one.kind == "text" else _sequence)(axes[place], one)
-        place += 1
-    name = {"gradients": "integrated gradients", "grad_cam": "Grad-CAM", "occlusion": "occlusion"}[explained.method]
-    caption = f"What spoke for {explained.answer!r} (blue) and against it (orange), by {name}."
-    return Picture("What mattered", caption, figure)
+        (_draw_text if attribution.kind == "text" else _draw_sequence)(axes[index], attribution)
+        index += 1
+    name = {"gradients": "integrated gradients", "grad_cam": "Grad-CAM", "occlusion": "occlusion"}[explanation.method]
+    caption = f"What spoke for {explanation.answer!r} (blue) and against it (orange), by {name}."
+    return Plot("What mattered", caption, figure)
 
 
-def _image(left: Axes, right: Axes, one: Heed) -> None:
-    pixels = one.shown.astype(np.float64)
+def _draw_image(left: Axes, right: Axes, attribution: Attribution) -> None:
+    pixels = attribution.inputs.astype(np.float64)
     low, high = pixels.min(), pixels.max()
-    whole = pixels / 255 if one.shown.dtype == np.uint8 else (pixels - low) / max(high - low, 1e-12)
-    shown = whole if whole.shape[2] == 3 else whole[:, :, 0]
-    most = np.quantile(np.abs(one.values), 0.99) or 1.0
-    left.imshow(shown, cmap="gray")
-    right.imshow(whole.mean(axis=2), cmap="gray", alpha=0.5)
+    scaled = pixels / 255 if attribution.inputs.dtype == np.uint8 else (pixels - low) / max(high - low, 1e-12)
+    displayed = scaled if scaled.shape[2] == 3 else scaled[:, :, 0]
+    limit = np.quantile(np.abs(attribution.values), 0.99) or 1.0
+    left.imshow(displayed, cmap="gray")
+    right.imshow(scaled.mean(axis=2), cmap="gray", alpha=0.5)
     right.imshow(
-        one.values,
-        cmap=LinearSegmentedColormap.from_list("heed", [ORANGE, "white", BLUE]),
-        vmin=-most,
-        vmax=most,
+        attribution.values,
+        cmap=LinearSegmentedColormap.from_list("attribution", [ORANGE, "white", BLUE]),
+        vmin=-limit,
+        vmax=limit,
         alpha=0.7,
     )
-    left.set(title=one.column)
+    left.set(title=attribution.column)
     right.set(title="what mattered")
     for ax in (left, right):
         ax.set_axis_off()
 
 
-def _text(ax: Axes, one: Heed) -> None:
-    most, x, y = np.abs(one.values).max(initial=0) or 1.0, 0, 0.0
-    for token, value in list(zip(one.tokens, one.values, strict=True))[:MOST_CHARACTERS]:
-        if x + len(token) > A_LINE:
+def _draw_text(ax: Axes, attribution: Attribution) -> None:
+    limit, x, y = np.abs(attribution.values).max(initial=0) or 1.0, 0, 0.0
+    for token, value in list(zip(attribution.tokens, attribution.values, strict=True))[:MAX_CHARACTERS]:
+        if x + len(token) > CHARACTERS_PER_LINE:
             x, y = 0, y - 1
         color = BLUE if value > 0 else ORANGE
-        alpha = float(min(abs(value) / most, 1))
+        alpha = float(min(abs(value) / limit, 1))
         ax.axvspan(x, x + len(token), 0, 0)  # so that the axis is as wide as the text
         ax.fill_between([x, x + len(token)], y - 0.4, y + 0.4, color=color, alpha=0.6 * alpha, lw=0)
         ax.text(x + len(token) / 2, y, token, ha="center", va="center", family="monospace", fontsize=8)
         x += len(token) + (0 if len(token) == 1 else 1)
-    ax.set(xlim=(0, A_LINE), ylim=(y - 1, 1), title=one.column)
+    ax.set(xlim=(0, CHARACTERS_PER_LINE), ylim=(y - 1, 1), title=attribution.column)
     ax.set_axis_off()
 
 
-def _sequence(ax: Axes, one: Heed) -> None:
-    steps = np.arange(1, len(one.values) + 1)
-    spread = np.abs(one.shown).max() or 1.0
-    for channel in one.shown.T:
-        ax.plot(steps, channel / spread, color=GREY, lw=0.8)
-    most = np.abs(one.values).max() or 1.0
-    ax.bar(steps, one.values / most, color=np.where(one.values > 0, BLUE, ORANGE).tolist(), alpha=0.6, width=0.9)
-    ax.set(xlabel="step", title=one.column, ylim=(-1.1, 1.1))
+def _draw_sequence(ax: Axes, attribution: Attribution) -> None:
+    steps = np.arange(1, len(attribution.values) + 1)
+    max_abs = np.abs(attribution.inputs).max() or 1.0
+    for channel in attribution.inputs.T:
+        ax.plot(steps, channel / max_abs, color=GREY, lw=0.8)
+    limit = np.abs(attribution.values).max() or 1.0
+    ax.bar(
+        steps,
+        attribution.values / limit,
+        color=np.where(attribution.values > 0, BLUE, ORANGE).tolist(),
+        alpha=0.6,
+        width=0.9,
+    )
+    ax.set(xlabel="step", title=attribution.column, ylim=(-1.1, 1.1))

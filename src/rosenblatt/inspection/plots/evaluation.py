@@ -6,66 +6,64 @@ import numpy as np
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.inspection.plots.figure import BLUE, COLORS, GREY, LIGHT, MOST_POINTS, Picture, figure_of, styled
+from rosenblatt.inspection.plots.figure import BLUE, COLORS, GREY, LIGHT_GREY, MAX_POINTS, Plot, make_figure, with_style
 
-MOST_CURVES = 10  # classes drawn in one picture
+MAX_CURVES = 10  # classes drawn in one picture
 
 
-@styled
-def confusion_matrix(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
+@with_style
+def confusion_matrix(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
     """How often each class was taken for each."""
     labels = [str(label) for label in target.labels]
-    counts = metrics.confusion_matrix(y, target.decide(decoded), labels=np.arange(len(labels)))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    counts = metrics.confusion_matrix(y, target.to_predictions(predictions), labels=np.arange(len(labels)))
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = min(2.2 + 0.45 * len(labels), 9)
-    figure, (ax,) = figure_of(1, size + 0.8, size)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure, (ax,) = make_figure(1, size + 0.8, size)
+    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     if len(labels) <= 20:
         for (row, column), count in np.ndenumerate(counts):
-            ink = "white" if shares[row, column] > 0.5 else "black"
-            ax.text(column, row, f"{count:,}", ha="center", va="center", color=ink)
+            text_color = "white" if fractions[row, column] > 0.5 else "black"
+            ax.text(column, row, f"{count:,}", ha="center", va="center", color=text_color)
     ticks = np.arange(len(labels))
     ax.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks)
     ax.set_xticklabels(
         labels, rotation=45 if max(map(len, labels)) > 6 else 0, ha="right" if max(map(len, labels)) > 6 else "center"
     )
     ax.set_yticklabels(labels)
-    return Picture(
+    return Plot(
         "Confusion matrix", "Rows of the test by their true class (down) and the predicted one (across).", figure
     )
 
 
-@styled
-def roc(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
+@with_style
+def roc(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
     """True against false positives as the threshold moves, for each class or label."""
-    figure, (ax,) = figure_of(1, 4.2, 3.8)
-    for index, (name, truth, said) in enumerate(_one_by_one(target, y, decoded)[:MOST_CURVES]):
-        if 0 < truth.sum() < len(truth):
-            false, true, _ = metrics.roc_curve(truth, said)
-            ax.plot(
-                false, true, color=COLORS[index % len(COLORS)], label=f"{name} (AUC {metrics.auc(false, true):.3f})"
-            )
-    ax.plot([0, 1], [0, 1], color=LIGHT, lw=1, zorder=0)
+    figure, (ax,) = make_figure(1, 4.2, 3.8)
+    for index, (name, y_true, y_score) in enumerate(_per_class(target, y, predictions)[:MAX_CURVES]):
+        if 0 < y_true.sum() < len(y_true):
+            fpr, tpr, _ = metrics.roc_curve(y_true, y_score)
+            ax.plot(fpr, tpr, color=COLORS[index % len(COLORS)], label=f"{name} (AUC {metrics.auc(fpr, tpr):.3f})")
+    ax.plot([0, 1], [0, 1], color=LIGHT_GREY, lw=1, zorder=0)
     ax.set(xlabel="false positives", ylabel="true positives", aspect="equal")
     ax.legend(frameon=False, fontsize=8, loc="lower right")
-    return Picture(
+    return Plot(
         "ROC", "Share of positives found against share of negatives taken for them, over all thresholds.", figure
     )
 
 
-@styled
-def calibration(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
+@with_style
+def calibration(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
     """How often what was given a probability was true, in ten groups of equal size."""
-    figure, (ax,) = figure_of(1, 4.2, 3.8)
-    for index, (name, truth, said) in enumerate(_one_by_one(target, y, decoded)[:MOST_CURVES]):
-        groups = [
-            group
-            for group in np.array_split(np.argsort(said, kind="stable"), min(10, max(len(said) // 10, 1)))
-            if len(group)
+    figure, (ax,) = make_figure(1, 4.2, 3.8)
+    for index, (name, y_true, y_score) in enumerate(_per_class(target, y, predictions)[:MAX_CURVES]):
+        bins = [
+            bin_rows
+            for bin_rows in np.array_split(np.argsort(y_score, kind="stable"), min(10, max(len(y_score) // 10, 1)))
+            if len(bin_rows)
         ]
-        x, share = [said[group].mean() for group in groups], [truth[group].mean() for group in groups]
-        ax.plot(x, share, "o-", ms=4, lw=1, color=COLORS[index % len(COLORS)], label=name)
-    ax.plot([0, 1], [0, 1], color=LIGHT, lw=1, zorder=0)
+        mean_probability, fraction = [y_score[group].mean() for group in bins], [y_true[group].mean() for group in bins]
+        ax.plot(mean_probability, fraction, "o-", ms=4, lw=1, color=COLORS[index % len(COLORS)], label=name)
+    ax.plot([0, 1], [0, 1], color=LIGHT_GREY, lw=1, zorder=0)
     ax.set(
         xlabel="predicted probability",
         ylabel="share that was true",
@@ -74,36 +72,36 @@ def calibration(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
         ylim=(-0.02, 1.02),
     )
     ax.legend(frameon=False, fontsize=8)
-    return Picture("Calibration", "On the diagonal, what is given 70 % happens in 70 of 100 rows.", figure)
+    return Plot("Calibration", "On the diagonal, what is given 70 % happens in 70 of 100 rows.", figure)
 
 
-@styled
-def residuals(target: Target, y: np.ndarray, decoded: np.ndarray) -> Picture:
+@with_style
+def residuals(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
     """Predicted against true values, and how the errors are spread, for each target."""
-    figure, axes = figure_of(2 * len(target.names), 7.2, 3.2 * len(target.names), columns=2)
-    some = np.random.default_rng(0).permutation(len(y))[:MOST_POINTS]
+    figure, axes = make_figure(2 * len(target.names), 7.2, 3.2 * len(target.names), columns=2)
+    sample = np.random.default_rng(0).permutation(len(y))[:MAX_POINTS]
     for k, name in enumerate(target.names):
-        scatter, spread = axes[2 * k : 2 * k + 2]
-        scatter.plot(y[some, k], decoded[some, k], ".", ms=4, alpha=0.5, color=BLUE)
-        ends = [y[:, k].min(), y[:, k].max()]
-        scatter.plot(ends, ends, color=GREY, lw=1)
+        scatter, histogram = axes[2 * k : 2 * k + 2]
+        scatter.plot(y[sample, k], predictions[sample, k], ".", ms=4, alpha=0.5, color=BLUE)
+        limits = [y[:, k].min(), y[:, k].max()]
+        scatter.plot(limits, limits, color=GREY, lw=1)
         scatter.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-        errors = decoded[:, k] - y[:, k]
+        errors = predictions[:, k] - y[:, k]
         low, high = errors.min(), errors.max()
         if high - low <= 1e-9 * max(abs(low), abs(high)):  # equal but for rounding: a histogram needs room for its bins
             low, high = low - 0.5, high + 0.5
-        spread.hist(errors, bins=min(40, max(5, len(y) // 10)), range=(low, high), color=BLUE, alpha=0.8)
-        spread.axvline(0, color=GREY, lw=1)
-        spread.set(xlabel="predicted minus true", ylabel="rows")
-    return Picture(
+        histogram.hist(errors, bins=min(40, max(5, len(y) // 10)), range=(low, high), color=BLUE, alpha=0.8)
+        histogram.axvline(0, color=GREY, lw=1)
+        histogram.set(xlabel="predicted minus true", ylabel="rows")
+    return Plot(
         "Predictions and residuals", "On the line, predictions are right; on the right, how far off they are.", figure
     )
 
 
-def _one_by_one(target: Target, y: np.ndarray, decoded: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _per_class(target: Target, y: np.ndarray, predictions: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Name, truth (n,) and prediction (n,) of the positive class, of each class, or of each label."""
     if target.task == "binary":
-        return [(str(target.labels[1]), y == 1, decoded[:, 1])]
+        return [(str(target.labels[1]), y == 1, predictions[:, 1])]
     if target.task == "multilabel":
-        return [(name, y[:, k] == 1, decoded[:, k]) for k, name in enumerate(target.names)]
-    return [(str(label), y == k, decoded[:, k]) for k, label in enumerate(target.labels)]
+        return [(name, y[:, k] == 1, predictions[:, k]) for k, name in enumerate(target.names)]
+    return [(str(label), y == k, predictions[:, k]) for k, label in enumerate(target.labels)]

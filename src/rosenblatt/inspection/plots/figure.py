@@ -1,4 +1,4 @@
-"""In: a model, and what it said of rows with answers. Out: pictures: learning curves, confusion, ROC, residuals, ..."""
+"""The `Plot` class, and the style and figure layout that all plots share."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 Arguments = ParamSpec("Arguments")
 
-BLUE, ORANGE, GREY, LIGHT = "#2563eb", "#d97706", "#6b7280", "#d1d5db"
+BLUE, ORANGE, GREY, LIGHT_GREY = "#2563eb", "#d97706", "#6b7280", "#d1d5db"
 COLORS = (BLUE, ORANGE, "#059669", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#65a30d", "#92400e", "#475569")
-MOST_POINTS = 2000
+MAX_POINTS = 2000
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -30,7 +30,7 @@ STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class Plot:
     """A figure of Matplotlib, and what it shows; notebooks show it as it is."""
 
     title: str
@@ -45,7 +45,7 @@ class Picture:
             self.figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
         return buffer.getvalue()
 
-    def as_file(self, path: str) -> bytes:
+    def to_bytes(self, path: str) -> bytes:
         """The picture in the format that the file's name asks for."""
         buffer = BytesIO()
         with mpl.rc_context(STYLE):
@@ -61,20 +61,20 @@ class Picture:
         return f'<figure><img alt="{title}" src="{self.data_uri()}"/><figcaption>{caption}</figcaption></figure>'
 
 
-def styled(draw: Callable[Arguments, Picture]) -> Callable[Arguments, Picture]:
+def with_style(draw: Callable[Arguments, Plot]) -> Callable[Arguments, Plot]:
     """Draw in the project's style; dollar signs in names are dollar signs, not formulas."""
 
     @wraps(draw)
-    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Picture:
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Plot:
         with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
 
-    return drawn
+    return wrapper
 
 
-def figure_of(parts: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
+def make_figure(n_axes: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
     """A figure of so many parts, side by side, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    columns = columns or parts
-    axes = figure.subplots(-(-parts // columns), columns, squeeze=False)
+    columns = columns or n_axes
+    axes = figure.subplots(-(-n_axes // columns), columns, squeeze=False)
     return figure, list(axes.ravel())

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rosenblatt.runs.redaction import masked
+from rosenblatt.runs.redaction import redact
 
 VARIABLES = re.compile(
     r"^(CUDA_|NVIDIA_VISIBLE|OMP_|MKL_|OPENBLAS_|BLIS_|VECLIB_|NUMEXPR_|NUMBA_|TF_|XLA_|JAX_|KERAS_BACKEND|TORCH_|PYTORCH_|"
@@ -19,7 +19,7 @@ VARIABLES = re.compile(
 )
 
 
-def environment() -> dict[str, Any]:
+def capture_environment() -> dict[str, Any]:
     """All that can be told in some milliseconds."""
     return {
         "python": platform.python_version(),
@@ -29,15 +29,15 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory": _memory(),
         "gpus": _gpus(),
-        "packages": packages(),
+        "packages": list_packages(),
         "linear_algebra": _linear_algebra(),
-        "variables": {k: masked(v, k) for k, v in sorted(os.environ.items()) if VARIABLES.match(k)},
+        "variables": {k: redact(v, k) for k, v in sorted(os.environ.items()) if VARIABLES.match(k)},
     }
 
 
-def packages() -> dict[str, str]:
+def list_packages() -> dict[str, str]:
     """The versions of all packages that can be imported, by what their folders of metadata are called."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for folder in sys.path:
         try:
             names = os.listdir(folder or ".")  # noqa: PTH208 - names are enough, and fast
@@ -46,8 +46,8 @@ def packages() -> dict[str, str]:
         for name in names:
             match = re.fullmatch(r"(.+?)-([^-]+)(?:-py[\d.]+)?\.(?:dist-info|egg-info)", name)
             if match:
-                found.setdefault(match[1].lower().replace("_", "-"), match[2])
-    return dict(sorted(found.items()))
+                versions.setdefault(match[1].lower().replace("_", "-"), match[2])
+    return dict(sorted(versions.items()))
 
 
 @cache
@@ -65,27 +65,27 @@ def gpu_library() -> Any:
 
 
 def _gpus() -> list[dict[str, Any]]:
-    nvml, found = gpu_library(), []
+    nvml, gpus = gpu_library(), []
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
-        found.append({"name": nvml.nvmlDeviceGetName(handle)})
+        gpus.append({"name": nvml.nvmlDeviceGetName(handle)})
         with suppress(nvml.NVMLError):  # parts of GPUs do not tell all
-            found[-1]["memory"] = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-            found[-1]["driver"] = nvml.nvmlSystemGetDriverVersion()
-    return found
+            gpus[-1]["memory"] = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            gpus[-1]["driver"] = nvml.nvmlSystemGetDriverVersion()
+    return gpus
 
 
 def _linear_algebra() -> list[dict[str, Any]]:
     """Libraries that are loaded now, and their threads."""
     import threadpoolctl
 
-    return libraries_of(threadpoolctl.threadpool_info())
+    return blas_libraries(threadpoolctl.threadpool_info())
 
 
-def libraries_of(known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def blas_libraries(libraries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What matters of what threadpoolctl tells."""
     keys = ("user_api", "internal_api", "version", "num_threads", "architecture")
-    return sorted(({key: info[key] for key in keys if info.get(key)} for info in known), key=str)
+    return sorted(({key: info[key] for key in keys if info.get(key)} for info in libraries), key=str)
 
 
 @cache

@@ -11,46 +11,48 @@ import psutil
 
 from rosenblatt.runs.capture.environment import gpu_library
 
-EVERY = 5.0  # seconds between two looks, less often where there are many
-FIRST = 1.0  # seconds until the first
+SAMPLE_INTERVAL_S = 5.0  # seconds between two looks, less often where there are many
+FIRST_SAMPLE_S = 1.0  # seconds until the first
 
 
-class Resources:
+class ResourceMonitor:
     """Looks at a process and those it started; each look is a point of the curves `system/...`."""
 
     def __init__(self, log: Callable[[dict[str, float], int], None], pid: int | None = None) -> None:
         self._log, self._process = log, psutil.Process(pid)
-        self._started = self._looked = time.monotonic()
-        self._next = self._started + FIRST
-        self._spent: dict[int, float] = {}
-        self._look()
+        self._started = self._last_sampled = time.monotonic()
+        self._next_sample = self._started + FIRST_SAMPLE_S
+        self._cpu_times: dict[int, float] = {}
+        self._read_usage()
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Look, if it is time to."""
         now = time.monotonic()
-        if now >= self._next:
-            self._next = now + max(EVERY, (now - self._started) / 200)
-            values = self._look()
+        if now >= self._next_sample:
+            self._next_sample = now + max(SAMPLE_INTERVAL_S, (now - self._started) / 200)
+            values = self._read_usage()
             if values:
                 self._log(values, round(now - self._started))
 
-    def _look(self) -> dict[str, float]:
-        now, total, memory, spent = time.monotonic(), 0.0, 0.0, dict[int, float]()
+    def _read_usage(self) -> dict[str, float]:
+        now, cpu_seconds, memory, cpu_times = time.monotonic(), 0.0, 0.0, dict[int, float]()
         try:
             processes = [self._process, *self._process.children(recursive=True)]
         except psutil.Error:
             return {}
         for process in processes:
             try:
-                used = process.cpu_times()
+                times = process.cpu_times()
                 memory += process.memory_info().rss
             except psutil.Error:
                 continue
-            spent[process.pid] = used.user + used.system
-            total += spent[process.pid] - self._spent.get(process.pid, 0.0 if self._spent else spent[process.pid])
-        seconds = max(now - self._looked, 1e-3)
-        self._looked, self._spent = now, spent
-        return {"system/cpu percent": 100 * total / seconds, "system/memory bytes": memory, **_gpu_load()}
+            cpu_times[process.pid] = times.user + times.system
+            cpu_seconds += cpu_times[process.pid] - self._cpu_times.get(
+                process.pid, 0.0 if self._cpu_times else cpu_times[process.pid]
+            )
+        seconds = max(now - self._last_sampled, 1e-3)
+        self._last_sampled, self._cpu_times = now, cpu_times
+        return {"system/cpu percent": 100 * cpu_seconds / seconds, "system/memory bytes": memory, **_gpu_load()}
 
 
 def peak_memory(children: bool = False) -> int | None:
@@ -65,11 +67,11 @@ def peak_memory(children: bool = False) -> int | None:
 
 def _gpu_load() -> dict[str, float]:
     nvml = gpu_library()
-    found: dict[str, float] = {}
+    load: dict[str, float] = {}
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
         with suppress(nvml.NVMLError):  # parts of GPUs do not tell all
-            found[f"system/gpu {i} percent"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            load[f"system/gpu {i} percent"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
         with suppress(nvml.NVMLError):
-            found[f"system/gpu {i} memory bytes"] = float(nvml.nvmlDeviceGetMemoryInfo(handle).used)
-    return found
+            load[f"system/gpu {i} memory bytes"] = float(nvml.nvmlDeviceGetMemoryInfo(handle).used)
+    return load

@@ -1,4 +1,4 @@
-"""In: a folder or script. Out: its exact source, as a commit and what differs from it, or as files; and it restored."""
+"""Capture and restore the exact source of a run: a git commit with its local changes, or plain files."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from typing import Any
 from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.redaction import is_secret_file
 
-LARGEST = 10_000_000  # bytes of a file that is captured
-MOST = 100_000_000  # bytes of all together
+MAX_FILE_BYTES = 10_000_000  # bytes of a file that is captured
+MAX_TOTAL_BYTES = 100_000_000  # bytes of all together
 
-Keep = Callable[[Path], tuple[str, str]]  # keeps a file: its hash, and where
+StoreFile = Callable[[Path], tuple[str, str]]  # keeps a file: its hash, and where
 Source = dict[str, Any]
-"""`root`, `files` {path: {hash, root, mode}} or {path: None} for deleted ones, `left_out` {path: why}; with git also
+"""`root`, `files` {path: {hash, root, mode}} or {path: None} for deleted ones, `skipped` {path: why}; with git also
 `commit`, `branch`, `remote`, `tree`."""
 
 
-def capture(place: Path, keep: Keep) -> Source:
+def capture_source(path: Path, store_file: StoreFile) -> Source:
     """The source that a script, or what runs in a folder, belongs to, as it is now."""
-    folder = place if place.is_dir() else place.parent
+    folder = path if path.is_dir() else path.parent
     root = _git(folder, "rev-parse", "--show-toplevel")
     if root:
-        return _of_repository(Path(root.strip()), keep)
-    source: Source = {"root": str(folder.resolve()), "files": {}, "left_out": {}}
-    if place.is_file():
-        add(source, [place.resolve()], keep)
+        return _capture_repository(Path(root.strip()), store_file)
+    source: Source = {"root": str(folder.resolve()), "files": {}, "skipped": {}}
+    if path.is_file():
+        add_files(source, [path.resolve()], store_file)
     return source
 
 
-def add(source: Source, paths: Iterable[Path], keep: Keep) -> None:
+def add_files(source: Source, paths: Iterable[Path], store_file: StoreFile) -> None:
     """Take files of the source's folder into it, as they are now."""
     root = Path(source["root"])
-    taken = sum(entry["bytes"] for entry in source["files"].values() if entry)
+    total_bytes = sum(entry["bytes"] for entry in source["files"].values() if entry)
     for path in paths:
         try:
             name, info = path.relative_to(root).as_posix(), path.lstat()
@@ -51,42 +51,42 @@ def add(source: Source, paths: Iterable[Path], keep: Keep) -> None:
         if stat.S_ISLNK(info.st_mode):
             source["files"][name] = {"link": str(path.readlink()), "bytes": 0}
         elif not stat.S_ISREG(info.st_mode):
-            source["left_out"][name] = "not a plain file"
+            source["skipped"][name] = "not a plain file"
         elif is_secret_file(path.name):
-            source["left_out"][name] = "it may hold credentials"
-        elif info.st_size > LARGEST:
-            source["left_out"][name] = f"{info.st_size:,} bytes; files up to {LARGEST:,} are captured"
-        elif taken + info.st_size > MOST:
-            source["left_out"][name] = f"{info.st_size:,} bytes; up to {MOST:,} are captured in all"
+            source["skipped"][name] = "it may hold credentials"
+        elif info.st_size > MAX_FILE_BYTES:
+            source["skipped"][name] = f"{info.st_size:,} bytes; files up to {MAX_FILE_BYTES:,} are captured"
+        elif total_bytes + info.st_size > MAX_TOTAL_BYTES:
+            source["skipped"][name] = f"{info.st_size:,} bytes; up to {MAX_TOTAL_BYTES:,} are captured in all"
         else:
             try:
-                digest, where = keep(path)
+                digest, file_root = store_file(path)
             except StorageError as error:
-                source["left_out"][name] = str(error)
+                source["skipped"][name] = str(error)
                 continue
-            taken += info.st_size
+            total_bytes += info.st_size
             mode = info.st_mode & 0o777
-            source["files"][name] = {"hash": digest, "root": where, "mode": mode, "bytes": info.st_size}
+            source["files"][name] = {"hash": digest, "root": file_root, "mode": mode, "bytes": info.st_size}
 
 
 def imported_modules(root: Path) -> list[Path]:
     """The files below a folder from which modules of this process came, but for installed packages."""
     installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    found = []
+    paths = []
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
         if isinstance(name, str) and name.endswith(".py"):
             path = Path(name).absolute()
             if path.is_relative_to(root) and not any(path.is_relative_to(folder) for folder in installed):
-                found.append(path)
-    return found
+                paths.append(path)
+    return paths
 
 
-def hash_of(source: Source) -> str:
+def source_hash(source: Source) -> str:
     """A hash of what the source is, not of where it lies or how it is kept."""
     files = {name: entry and (entry.get("hash") or entry.get("link")) for name, entry in source["files"].items()}
-    words = json.dumps([source.get("tree"), files, source["left_out"]], sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()
+    content = json.dumps([source.get("tree"), files, source["skipped"]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def restore(source: Source, folder: Path, fetch: Callable[[str, str, Path], None]) -> None:
@@ -113,20 +113,20 @@ def restore(source: Source, folder: Path, fetch: Callable[[str, str, Path], None
             path.chmod(entry["mode"])
 
 
-def difference(folders: tuple[Path, Path]) -> str:
+def diff_folders(folders: tuple[Path, Path]) -> str:
     """What differs between two sources that were restored into two folders, as `diff -u` shows it."""
     run = subprocess.run(  # noqa: S603 - git, with arguments of ours
         ["git", "diff", "--no-index", "--no-color", "--no-prefix", "--", *map(str, folders)],  # noqa: S607
         capture_output=True,
         check=False,
     )
-    words = run.stdout.decode(errors="replace")
+    text = run.stdout.decode(errors="replace")
     for folder in folders:
-        words = words.replace(f"{folder}/".lstrip("/"), "").replace(f"{folder}/", "")
-    return words
+        text = text.replace(f"{folder}/".lstrip("/"), "").replace(f"{folder}/", "")
+    return text
 
 
-def _of_repository(root: Path, keep: Keep) -> Source:
+def _capture_repository(root: Path, store_file: StoreFile) -> Source:
     commit = (_git(root, "rev-parse", "--verify", "-q", "HEAD") or "").strip()
     source: Source = {
         "root": str(root),
@@ -135,19 +135,19 @@ def _of_repository(root: Path, keep: Keep) -> Source:
         "remote": _without_credentials((_git(root, "config", "--get", "remote.origin.url") or "").strip()),
         "tree": (_git(root, "rev-parse", "HEAD^{tree}") or "").strip() if commit else "",
         "files": {},
-        "left_out": {},
+        "skipped": {},
     }
-    listed = _git(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all") or ""
-    changed = []
-    for line in filter(None, listed.split("\0")):
+    status = _git(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all") or ""
+    changed_paths = []
+    for line in filter(None, status.split("\0")):
         path = root / line[3:]
         if path.is_dir() and not path.is_symlink():
-            source["left_out"][line[3:]] = "a repository of its own"
+            source["skipped"][line[3:]] = "a repository of its own"
         elif os.path.lexists(path):
-            changed.append(path)
+            changed_paths.append(path)
         else:
             source["files"][line[3:]] = None
-    add(source, changed, keep)
+    add_files(source, changed_paths, store_file)
     return source
 
 
@@ -158,20 +158,20 @@ def _without_credentials(remote: str) -> str:
 
 def _clone(source: Source, commit: str, folder: Path) -> None:
     """The files of a commit, from the repository where it was, or from its remote."""
-    tried = []
+    failed_origins = []
     for origin in filter(None, (source["root"], source["remote"])):
         clone = ["clone", "-q", "--no-checkout", *(["--shared"] if Path(origin).is_dir() else []), "--", origin]
-        here = folder.parent
+        parent = folder.parent
         if (
-            _git(here, *clone, str(folder)) is not None
+            _git(parent, *clone, str(folder)) is not None
             and _git(folder, "checkout", "-q", "--detach", commit) is not None
         ):
             return
         shutil.rmtree(folder, ignore_errors=True)
-        tried.append(origin)
+        failed_origins.append(origin)
     raise RunError(
-        f"The commit {commit[:12]} of the source is no longer to be had from {' or '.join(map(repr, tried))}. Fetch it "
-        "there, and try again."
+        f"The commit {commit[:12]} of the source is no longer to be had from {' or '.join(map(repr, failed_origins))}. "
+        "Fetch it there, and try again."
     )
 
 

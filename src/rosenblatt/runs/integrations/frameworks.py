@@ -1,4 +1,4 @@
-"""In: a model of PyTorch, Keras or scikit-learn, and its optimizer. Out: their settings, the architecture in words."""
+"""Settings and architecture of models and optimizers of PyTorch, Keras and scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from typing import Any
 from rosenblatt.errors import RunError
 
 
-def described(model: Any, optimizer: Any = None) -> tuple[dict[str, Any], str]:
+def describe_model(model: Any, optimizer: Any = None) -> tuple[dict[str, Any], str]:
     """Hyperparameters of model and optimizer, and the model's summary. Raises RunError for anything else."""
     torch, keras = sys.modules.get("torch"), sys.modules.get("keras")
     if keras is not None and isinstance(model, keras.Model):
         lines: list[str] = []
         if model.built:
             model.summary(print_fn=lambda line, **_: lines.append(line))
-        compiled = optimizer if optimizer is not None else getattr(model, "optimizer", None)
-        params = _of_keras(compiled) if compiled is not None else {}
+        keras_optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
+        params = _keras_optimizer_params(keras_optimizer) if keras_optimizer is not None else {}
         if model.built:
             params["parameters"] = model.count_params()
         return {"model": type(model).__name__, **params}, "\n".join(lines)
     if torch is not None and isinstance(model, torch.nn.Module):
         count = sum(parameter.numel() for parameter in model.parameters())
-        return {"model": type(model).__name__, "parameters": count, **_of_torch(optimizer)}, str(model)
+        return {"model": type(model).__name__, "parameters": count, **_torch_optimizer_params(optimizer)}, str(model)
     if hasattr(model, "get_params"):
-        params = {name: value for name, value in model.get_params().items() if _is_plain(value)}
+        params = {name: value for name, value in model.get_params().items() if _is_builtin(value)}
         return {"model": type(model).__name__, **params}, repr(model)
     raise RunError(f"A model of PyTorch, Keras or scikit-learn was expected, but {type(model).__name__} came.")
 
 
-def _of_torch(optimizer: Any) -> dict[str, Any]:
+def _torch_optimizer_params(optimizer: Any) -> dict[str, Any]:
     if optimizer is None:
         return {}
-    found: dict[str, Any] = {"optimizer": type(optimizer).__name__}
-    for number, group in enumerate(optimizer.param_groups):
-        of = "" if number == 0 else f" of group {number}"
-        found |= {f"{name}{of}": value for name, value in group.items() if name != "params" and _is_plain(value)}
-    return found
+    params: dict[str, Any] = {"optimizer": type(optimizer).__name__}
+    for index, group in enumerate(optimizer.param_groups):
+        suffix = "" if index == 0 else f" of group {index}"
+        params |= {f"{name}{suffix}": value for name, value in group.items() if name != "params" and _is_builtin(value)}
+    return params
 
 
-def _of_keras(optimizer: Any) -> dict[str, Any]:
+def _keras_optimizer_params(optimizer: Any) -> dict[str, Any]:
     settings = {**optimizer.get_config(), "name": type(optimizer).__name__}
-    found = {"optimizer": settings.pop("name")}
+    params = {"optimizer": settings.pop("name")}
     if not isinstance(settings.get("learning_rate"), float | int):
         settings["learning_rate"] = str(settings.get("learning_rate"))
-    return found | {name: value for name, value in settings.items() if _is_plain(value)}
+    return params | {name: value for name, value in settings.items() if _is_builtin(value)}
 
 
-def _is_plain(value: Any) -> bool:
+def _is_builtin(value: Any) -> bool:
     if isinstance(value, tuple | list):
-        return all(_is_plain(each) for each in value)
+        return all(_is_builtin(item) for item in value)
     return value is None or isinstance(value, str | int | float | bool)

@@ -1,4 +1,4 @@
-"""In: a run. Out: a logger with which Lightning's trainer reports to it."""
+"""Logger of Lightning's trainer that logs to a run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rosenblatt.runs.integrations.tracked_run import TrackedRun
 
 def logger(run: TrackedRun) -> Any:
     """The logger."""
-    return _Reporter(run)
+    return _RunLogger(run)
 
 
-class _Reporter(Logger):
+class _RunLogger(Logger):
     def __init__(self, run: TrackedRun) -> None:
         super().__init__()
         self._run = run
@@ -32,7 +32,7 @@ class _Reporter(Logger):
         return self._run.id
 
     @rank_zero_only
-    def log_hyperparams(self, params: Any, *_args: Any, **_more: Any) -> None:
+    def log_hyperparams(self, params: Any, *_args: Any, **_kwargs: Any) -> None:
         """Hyperparameters of the module and the data module."""
         self._run.set_params(vars(params) if isinstance(params, Namespace) else dict(params))
 

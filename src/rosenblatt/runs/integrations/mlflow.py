@@ -1,4 +1,4 @@
-"""In: runs. Out: the same in an MLflow tracking store."""
+"""Export of runs to an MLflow tracking store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-BATCH, PARAMS = 1000, 100  # metrics and parameters that MLflow takes at once
-LONGEST = 6000  # characters of a parameter that MLflow keeps
+MAX_METRICS_PER_BATCH, MAX_PARAMS_PER_BATCH = 1000, 100  # metrics and parameters that MLflow takes at once
+MAX_PARAM_LENGTH = 6000  # characters of a parameter that MLflow keeps
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "lost": "KILLED"}
 
 
@@ -21,24 +21,26 @@ class Exporter:
         self._runs: dict[str, str] = {}  # by our id: MLflow's
 
     def write(
-        self, known: Mapping[str, Any], params: Mapping[str, str], points: Sequence[tuple[str, float, int, int]]
+        self, details: Mapping[str, Any], params: Mapping[str, str], points: Sequence[tuple[str, float, int, int]]
     ) -> None:
         """Write a run: what is known of it, and its points as (metric, value, milliseconds, step)."""
-        client, experiment = self._client, self._client.get_experiment_by_name(known["experiment"])
-        number = experiment.experiment_id if experiment else client.create_experiment(known["experiment"])
-        tags = {"mlflow.runName": known["name"] or known["id"], "rosenblatt.run": known["id"]} | known["tags"]
-        source = known.get("source") or {}
+        client, experiment = self._client, self._client.get_experiment_by_name(details["experiment"])
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment(details["experiment"])
+        tags = {"mlflow.runName": details["name"] or details["id"], "rosenblatt.run": details["id"]} | details["tags"]
+        source = details.get("source") or {}
         if source.get("commit"):
             tags["mlflow.source.git.commit"] = source["commit"]
-        if known["parent"] in self._runs:
-            tags["mlflow.parentRunId"] = self._runs[known["parent"]]
-        run = client.create_run(number, start_time=int(known["started"] * 1000), tags=tags).info.run_id
-        self._runs[known["id"]] = run
-        listed = [Param(name, value[:LONGEST]) for name, value in params.items()]
-        for start in range(0, len(listed), PARAMS):
-            client.log_batch(run, params=listed[start : start + PARAMS])
-        for start in range(0, len(points), BATCH):
-            client.log_batch(run, metrics=[Metric(k, v, t, step) for k, v, t, step in points[start : start + BATCH]])
-        client.log_batch(run, tags=[RunTag("rosenblatt.kind", known["kind"])])
-        ended = known["ended"]
-        client.set_terminated(run, _STATES.get(known["state"], "RUNNING"), end_time=ended and int(ended * 1000))
+        if details["parent"] in self._runs:
+            tags["mlflow.parentRunId"] = self._runs[details["parent"]]
+        run = client.create_run(experiment_id, start_time=int(details["started"] * 1000), tags=tags).info.run_id
+        self._runs[details["id"]] = run
+        entries = [Param(name, value[:MAX_PARAM_LENGTH]) for name, value in params.items()]
+        for start in range(0, len(entries), MAX_PARAMS_PER_BATCH):
+            client.log_batch(run, params=entries[start : start + MAX_PARAMS_PER_BATCH])
+        for start in range(0, len(points), MAX_METRICS_PER_BATCH):
+            client.log_batch(
+                run, metrics=[Metric(k, v, t, step) for k, v, t, step in points[start : start + MAX_METRICS_PER_BATCH]]
+            )
+        client.log_batch(run, tags=[RunTag("rosenblatt.kind", details["kind"])])
+        ended = details["ended"]
+        client.set_terminated(run, _STATES.get(details["state"], "RUNNING"), end_time=ended and int(ended * 1000))

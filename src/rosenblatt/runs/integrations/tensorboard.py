@@ -1,4 +1,4 @@
-"""In: the curves of a run. Out: an event file that TensorBoard shows."""
+"""Export of a run's curves as an event file of TensorBoard."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from rosenblatt.runs.store.curves import Points
+from rosenblatt.runs.store.curves import CurvePoints
 
 
-def write(folder: Path, curves: Mapping[str, Points], params: Mapping[str, str], started: float) -> None:
+def write(folder: Path, curves: Mapping[str, CurvePoints], params: Mapping[str, str], started: float) -> None:
     """One file of events in a folder. TensorBoard keeps values in 4 bytes, and so does the file."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"events.out.tfevents.{int(started)}.rosenblatt").open("wb") as file:
@@ -28,12 +28,12 @@ def write(folder: Path, curves: Mapping[str, Points], params: Mapping[str, str],
         writer.write(Event(wall_time=started, summary=Summary(value=[text])).SerializeToString())
         for name, points in curves.items():
             for step, time, value in zip(*(column.tolist() for column in points), strict=True):
-                simple = Summary(value=[Summary.Value(tag=name, simple_value=_short(value))])
-                writer.write(Event(wall_time=time / 1e6, step=step, summary=simple).SerializeToString())
+                scalar = Summary(value=[Summary.Value(tag=name, simple_value=_to_float32(value))])
+                writer.write(Event(wall_time=time / 1e6, step=step, summary=scalar).SerializeToString())
         writer.flush()
 
 
-def _short(value: float) -> float:
+def _to_float32(value: float) -> float:
     """A value that 4 bytes hold; infinity where it is beyond them."""
     try:
         return struct.unpack("<f", struct.pack("<f", value))[0]

@@ -1,4 +1,4 @@
-"""In: files. Out: the same by the hash of their content, each kept once, in a folder or an object store."""
+"""Content-addressed storage of files: each is stored once under its hash, in a folder or an object store."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from rosenblatt.errors import StorageError
-from rosenblatt.runs.store.locations import spools
+from rosenblatt.runs.store.locations import spool_folders
 
-YOUNG = 3600.0  # seconds in which a file is not swept, whoever refers to it
+GRACE_SECONDS = 3600.0  # seconds in which a file is not swept, whoever refers to it
 _HASH = re.compile("[0-9a-f]{64}")
-FILES = "files"  # the folder of a spool in which files wait
+FILES_FOLDER = "files"  # the folder of a spool in which files wait
 
 
-class Kept(NamedTuple):
+class StoredFile(NamedTuple):
     """Where a file is kept."""
 
     hash: str  # SHA-256 of its content
@@ -31,45 +31,45 @@ class Kept(NamedTuple):
     root: str
 
 
-class _Place(Protocol):
+class _ArtifactStore(Protocol):
     def has(self, digest: str) -> bool: ...
     def put(self, digest: str, path: Path) -> None: ...
     def get(self, digest: str, path: Path) -> None: ...
     def remove(self, digest: str) -> None: ...
-    def all(self) -> Iterator[tuple[str, float]]: ...  # with the seconds since 1970 when it was last put
+    def list_files(self) -> Iterator[tuple[str, float]]: ...  # with the seconds since 1970 when it was last put
 
 
-def hash_of(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """The SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def keep(path: Path, root: str, url: str) -> Kept:
+def store_file(path: Path, root: str, url: str) -> StoredFile:
     """Keep a file in a root; where that cannot be written, in the spool of the store until it can.
 
     Raises StorageError where the file cannot be read, or nothing takes it.
     """
     try:
-        digest, size = hash_of(path), path.stat().st_size
+        digest, size = file_hash(path), path.stat().st_size
     except OSError as error:
         raise StorageError(f"{str(path)!r} cannot be kept as an artifact: {error.strerror or error}.") from error
     try:
-        place = _place_of(root)
-        if not place.has(digest):
-            place.put(digest, path)
+        store = _open_store(root)
+        if not store.has(digest):
+            store.put(digest, path)
     except (OSError, StorageError) as error:
-        if not _wait(path, digest, url):
+        if not _spool_file(path, digest, url):
             raise StorageError(f"{str(path)!r} cannot be kept in {root!r}: {error}.") from error
-    return Kept(digest, size, root)
+    return StoredFile(digest, size, root)
 
 
-def keep_bytes(content: bytes, root: str, url: str) -> Kept:
-    """Keep a few bytes, as `keep` does a file."""
+def store_bytes(content: bytes, root: str, url: str) -> StoredFile:
+    """Keep a few bytes, as `store_file` does a file."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
-        return keep(Path(file.name), root, url)
+        return store_file(Path(file.name), root, url)
 
 
 def fetch(digest: str, root: str, path: Path) -> None:
@@ -77,37 +77,41 @@ def fetch(digest: str, root: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        _place_of(root).get(digest, part)
-        is_whole = hash_of(part) == digest
-        if is_whole:
+        _open_store(root).get(digest, part)
+        is_intact = file_hash(part) == digest
+        if is_intact:
             part.replace(path)
     except (OSError, StorageError) as error:
         raise StorageError(f"The file {digest} cannot be read from {root!r}: {error}.") from error
     finally:
         part.unlink(missing_ok=True)
-    if not is_whole:
+    if not is_intact:
         raise StorageError(f"The file {digest} in {root!r} is damaged: its content has another hash.")
 
 
 def deliver(url: str, root: str) -> int:
     """Put files that wait in spools where they belong; how many."""
-    delivered = 0
-    for folder in spools(url):
-        for path in sorted((folder / FILES).glob("*")) if (folder / FILES).is_dir() else []:
-            place = _place_of(root)
-            if not place.has(path.name):
-                place.put(path.name, path)
+    n_delivered = 0
+    for folder in spool_folders(url):
+        for path in sorted((folder / FILES_FOLDER).glob("*")) if (folder / FILES_FOLDER).is_dir() else []:
+            store = _open_store(root)
+            if not store.has(path.name):
+                store.put(path.name, path)
             path.unlink()
-            delivered += 1
-    return delivered
+            n_delivered += 1
+    return n_delivered
 
 
-def sweep(root: str, used: set[str]) -> int:
+def collect_garbage(root: str, used: set[str]) -> int:
     """Remove files of ours that no run refers to; how many. New ones may belong to a run that is being written."""
-    place, before = _place_of(root), time.time() - YOUNG
-    unused = [name for name, seen in place.all() if _HASH.fullmatch(name) and name not in used and seen < before]
+    store, cutoff = _open_store(root), time.time() - GRACE_SECONDS
+    unused = [
+        name
+        for name, modified in store.list_files()
+        if _HASH.fullmatch(name) and name not in used and modified < cutoff
+    ]
     for digest in unused:
-        place.remove(digest)
+        store.remove(digest)
     return len(unused)
 
 
@@ -144,7 +148,7 @@ class _Folder:
     def remove(self, digest: str) -> None:
         self._path(digest).unlink(missing_ok=True)
 
-    def all(self) -> Iterator[tuple[str, float]]:
+    def list_files(self) -> Iterator[tuple[str, float]]:
         yield from ((path.name, path.stat().st_mtime) for path in self._root.glob("??/*") if path.is_file())
 
 
@@ -157,15 +161,15 @@ class _Bucket:
             from obstore.store import from_url
         except ModuleNotFoundError as error:
             raise StorageError(f"Artifacts in {root!r} need obstore: pip install 'rosenblatt[objects]'.") from error
-        local = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options: dict[str, Any] = {"client_options": {"allow_http": True, "timeout": "60s"}} if local else {}
+        is_local_http = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        options: dict[str, Any] = {"client_options": {"allow_http": True, "timeout": "60s"}} if is_local_http else {}
         options["retry_config"] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
         self._obstore = obstore
-        with self._told():
+        with self._translate_errors():
             self._store = from_url(root, **options)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Errors of obstore, which share nothing with others, as ours."""
         try:
             yield
@@ -174,41 +178,41 @@ class _Bucket:
 
     def has(self, digest: str) -> bool:
         try:
-            with self._told():
+            with self._translate_errors():
                 self._obstore.head(self._store, digest)
         except FileNotFoundError:
             return False
         return True
 
     def put(self, digest: str, path: Path) -> None:
-        with self._told():
+        with self._translate_errors():
             self._obstore.put(self._store, digest, path)
 
     def get(self, digest: str, path: Path) -> None:
-        with self._told(), path.open("wb") as file:
+        with self._translate_errors(), path.open("wb") as file:
             for part in self._obstore.get(self._store, digest).stream():
                 file.write(part)
 
     def remove(self, digest: str) -> None:
-        with self._told():
+        with self._translate_errors():
             self._obstore.delete(self._store, digest)
 
-    def all(self) -> Iterator[tuple[str, float]]:
-        with self._told():
+    def list_files(self) -> Iterator[tuple[str, float]]:
+        with self._translate_errors():
             for batch in self._obstore.list(self._store):
                 yield from ((meta["path"], meta["last_modified"].timestamp()) for meta in batch)
 
 
 @cache
-def _place_of(root: str) -> _Place:
+def _open_store(root: str) -> _ArtifactStore:
     return _Bucket(root) if "://" in root else _Folder(root)
 
 
-def _wait(path: Path, digest: str, url: str) -> bool:
-    for folder in spools(url):
+def _spool_file(path: Path, digest: str, url: str) -> bool:
+    for folder in spool_folders(url):
         try:
-            (folder / FILES).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / FILES / digest)
+            (folder / FILES_FOLDER).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / FILES_FOLDER / digest)
         except OSError:
             continue
         return True

@@ -1,4 +1,4 @@
-"""In: a name given by the user, or none. Out: where runs are kept, where what cannot be written waits."""
+"""Locations of a store, its artifacts and its spools, from the command line and environment variables."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import re
 import tempfile
 from pathlib import Path
 
-FOLDER = ".rosenblatt"
-NONE = "none"  # the name of no store: nothing is tracked
+STORE_FOLDER = ".rosenblatt"
+NO_STORE = "none"  # the name of no store: nothing is tracked
 
 
-def url_of(name: str | None = None, start: Path | None = None) -> str | None:
+def store_url(name: str | None = None, start: Path | None = None) -> str | None:
     """The address of the store; None where nothing is to be tracked.
 
     The name comes from `--store` or `ROSENBLATT_STORE`: a folder, or an address of PostgreSQL. Without one it is the
     next `.rosenblatt/` upwards from the working folder, as git finds its own, or one to be made there.
     """
     name = name or os.environ.get("ROSENBLATT_STORE") or ""
-    if name.lower() == NONE:
+    if name.lower() == NO_STORE:
         return None
     if "://" in name:
         return name
@@ -27,35 +27,35 @@ def url_of(name: str | None = None, start: Path | None = None) -> str | None:
         folder = Path(name).expanduser().absolute()
         return f"sqlite:///{folder if folder.suffix in ('.db', '.sqlite') else folder / 'runs.db'}"
     start = (start or Path.cwd()).absolute()
-    found = next((folder for folder in (start, *start.parents) if (folder / FOLDER).is_dir()), start)
-    return f"sqlite:///{found / FOLDER / 'runs.db'}"
+    root = next((folder for folder in (start, *start.parents) if (folder / STORE_FOLDER).is_dir()), start)
+    return f"sqlite:///{root / STORE_FOLDER / 'runs.db'}"
 
 
-def folder_of(url: str) -> Path:
+def store_folder(url: str) -> Path:
     """The folder of a store on this machine, for artifacts and the state of searches; that of PostgreSQL too."""
     if url.startswith("sqlite:///"):
         return Path(url.removeprefix("sqlite:///")).parent
-    return home() / key_of(url)
+    return data_home() / store_key(url)
 
 
-def home() -> Path:
+def data_home() -> Path:
     """The folder in the user's home for what belongs to no store in a folder."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "rosenblatt"
 
 
-def artifacts_of(url: str) -> str:
+def artifact_root(url: str) -> str:
     """Where the files of a store's runs are kept: `ROSENBLATT_ARTIFACTS`, else the store's folder on this machine."""
-    shared = os.environ.get("ROSENBLATT_ARTIFACTS")  # by other stores too, perhaps: each has a part of its own
-    return f"{shared.rstrip('/')}/{key_of(url)}" if shared else str(folder_of(url) / "artifacts")
+    base = os.environ.get("ROSENBLATT_ARTIFACTS")  # by other stores too, perhaps: each has a part of its own
+    return f"{base.rstrip('/')}/{store_key(url)}" if base else str(store_folder(url) / "artifacts")
 
 
-def spools(url: str) -> list[Path]:
+def spool_folders(url: str) -> list[Path]:
     """Folders, the best first, where records wait for a store that cannot be written."""
-    given = os.environ.get("ROSENBLATT_SPOOL")
-    roots = [Path(given)] if given else [home() / "spool", Path(tempfile.gettempdir()) / "rosenblatt-spool"]
-    return [root / key_of(url) for root in roots]
+    override = os.environ.get("ROSENBLATT_SPOOL")
+    roots = [Path(override)] if override else [data_home() / "spool", Path(tempfile.gettempdir()) / "rosenblatt-spool"]
+    return [root / store_key(url) for root in roots]
 
 
-def key_of(url: str) -> str:
+def store_key(url: str) -> str:
     """A short name for a store, the same for each of its users."""
     return hashlib.sha256(re.sub(r"://[^/@]*@", "://", url).encode()).hexdigest()[:16]

@@ -16,18 +16,18 @@ from sqlalchemy import (
     Text,
 )
 
-VERSION = "0001"  # the newest in migrations/versions
+VERSION = "1001"  # the newest in migrations/versions; "0001" had other tables and was never released
 
-metadata = MetaData()
+metadata_obj = MetaData()
 
 
-def _run() -> Column[str]:
+def _run_column() -> Column[str]:
     return Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
 
 
 runs = Table(
     "runs",
-    metadata,
+    metadata_obj,
     Column("id", Text, primary_key=True),
     Column("experiment", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -36,36 +36,38 @@ runs = Table(
     Column("reason", Text),  # why it failed or stopped
     Column("started", Double, nullable=False),  # seconds since 1970
     Column("ended", Double),
-    Column("beat", Double, nullable=False),  # when it was last heard of
+    Column("heartbeat", Double, nullable=False),  # when it was last heard of
     Column("parent", Text, ForeignKey("runs.id", ondelete="CASCADE")),  # the search of a trial
     Column("number", Integer),  # of a trial in its search
     Column("identity", Text),  # a hash of source, spec, data and environment: runs that are equal in it are the same
-    Index("runs_by_start", "started"),
-    Index("runs_by_parent", "parent"),
-    Index("runs_by_identity", "identity"),
-    Index("runs_by_experiment", "experiment"),
+    Index("ix_runs_started", "started"),
+    Index("ix_runs_parent", "parent"),
+    Index("ix_runs_identity", "identity"),
+    Index("ix_runs_experiment", "experiment"),
 )
 params = Table(
     "params",
-    metadata,
-    _run(),
+    metadata_obj,
+    _run_column(),
     Column("name", Text, primary_key=True),
-    Column("text", Text, nullable=False),
-    Column("number", Double),  # where it is one
-    Column("chosen", Boolean, nullable=False),  # or a default
+    Column("value", Text, nullable=False),
+    Column("numeric_value", Double),  # where it is a number
+    Column("explicit", Boolean, nullable=False),  # or a default
 )
-tags = Table("tags", metadata, _run(), Column("name", Text, primary_key=True), Column("text", Text, nullable=False))
-facts = Table(
-    "facts",
-    metadata,
-    _run(),
+tags = Table(
+    "tags", metadata_obj, _run_column(), Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
+)
+run_metadata = Table(
+    "metadata",
+    metadata_obj,
+    _run_column(),
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),  # JSON
 )
 metrics = Table(
     "metrics",
-    metadata,
-    _run(),
+    metadata_obj,
+    _run_column(),
     Column("name", Text, primary_key=True),
     Column("step", BigInteger, nullable=False),  # the highest: that of `last`
     Column("last", Double),  # NULL where NaN
@@ -73,41 +75,41 @@ metrics = Table(
     Column("min_step", BigInteger),
     Column("max", Double),
     Column("max_step", BigInteger),
-    Column("best", Text, nullable=False),  # "min" or "max", whichever is better
+    Column("direction", Text, nullable=False),  # "min" or "max", whichever is better
 )
-chunks = Table(
-    "chunks",
-    metadata,
-    _run(),
+curve_chunks = Table(
+    "curve_chunks",
+    metadata_obj,
+    _run_column(),
     Column("metric", Text, primary_key=True),
     Column("writer", Text, primary_key=True),  # several processes may write to one run
-    Column("number", Integer, primary_key=True),
-    Column("points", LargeBinary, nullable=False),  # see chunks.py
+    Column("chunk_index", Integer, primary_key=True),
+    Column("points", LargeBinary, nullable=False),  # see curves.py
 )
 output = Table(
     "output",
-    metadata,
-    _run(),
+    metadata_obj,
+    _run_column(),
     Column("writer", Text, primary_key=True),
-    Column("number", Integer, primary_key=True),
+    Column("chunk_index", Integer, primary_key=True),
     Column("stream", Text, nullable=False),  # stdout, stderr
     Column("time", Double, nullable=False),
     Column("text", Text, nullable=False),
 )
 artifacts = Table(
     "artifacts",
-    metadata,
-    _run(),
+    metadata_obj,
+    _run_column(),
     Column("name", Text, primary_key=True),
     Column("kind", Text, nullable=False),  # model, figure, file, source
     Column("hash", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("root", Text, nullable=False),  # the folder or object store that holds it
-    Index("artifacts_by_hash", "hash"),
+    Index("ix_artifacts_hash", "hash"),
 )
 documents = Table(  # what many runs share: source, environment
     "documents",
-    metadata,
+    metadata_obj,
     Column("hash", Text, primary_key=True),
     Column("text", Text, nullable=False),  # JSON
 )

@@ -1,4 +1,4 @@
-"""In: where runs are kept, and batches of rows. Out: a store that is there, is of this version, and holds them."""
+"""The database of runs, in SQLite or PostgreSQL: connections, migrations, and writing of record batches."""
 
 from __future__ import annotations
 
@@ -8,134 +8,143 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, bindparam, case, create_engine, event, func, or_, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 
-from rosenblatt.errors import StoreError, StoreLostError
+from rosenblatt.errors import StoreError, StoreUnavailableError
 from rosenblatt.runs.store import schema
-from rosenblatt.runs.store.locations import FOLDER
-from rosenblatt.runs.store.records import Batch, Row
+from rosenblatt.runs.store.locations import STORE_FOLDER
+from rosenblatt.runs.store.records import RecordBatch, Row
 
-PATIENCE = 10.0  # seconds to wait for another process that writes
-_OF_RUNS = ("params", "tags", "facts", "metrics", "whole_metrics", "chunks", "output", "artifacts")
-_DAMAGED = ("malformed", "not a database", "database corruption", "disk image")
-_NETWORK: dict[str, Any] = {  # a server that no longer answers is lost, not waited for
-    "connect_timeout": int(PATIENCE),
+BUSY_TIMEOUT = 10.0  # seconds to wait for another process that writes
+_RUN_TABLES = ("params", "tags", "metadata", "metrics", "replacement_metrics", "curve_chunks", "output", "artifacts")
+_DAMAGE_MESSAGES = ("malformed", "not a database", "database corruption", "disk image")
+_POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that no longer answers is lost, not waited for
+    "connect_timeout": int(BUSY_TIMEOUT),
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
     "options": "-c statement_timeout=60000",
 }
-_MANY = 500  # names in one statement
+_BATCH_SIZE = 500  # names in one statement
 
 
 class Store:
     """The database of runs: SQLite in a folder, or PostgreSQL.
 
     Args:
-        url: `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/DATABASE`, as `places.url_of` gives it.
+        url: `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/DATABASE`, as `locations.store_url` gives it.
 
     Raises:
         StoreError: where it is damaged, of a later version, or its address is wrong.
-        StoreLostError: where it cannot be reached.
+        StoreUnavailableError: where it cannot be reached.
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         self.url = url
-        self.engine = _engine(url, create)
-        self._insert: Any = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
+        self.engine = _make_engine(url, create)
+        self._insert: Any = import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert
         self._upserts: dict[str, Any] = {}
-        with self._told():
-            self._to_this_version()
+        with self._translate_errors():
+            self._upgrade()
 
     def close(self) -> None:
         """Let go of the connections."""
         self.engine.dispose()
 
-    def write(self, batch: Batch | Mapping[str, Sequence[Row]]) -> set[str]:
+    def write(self, batch: RecordBatch | Mapping[str, Sequence[Row]]) -> set[str]:
         """Write all or nothing. Returns the runs of the batch that are not there, since somebody deleted them.
 
-        Raises StoreLostError where the store cannot be reached or is full.
+        Raises StoreUnavailableError where the store cannot be reached or is full.
         """
-        rows = batch.rows if isinstance(batch, Batch) else batch
+        rows = batch.rows if isinstance(batch, RecordBatch) else batch
         with self.writing() as connection:
             if rows.get("documents"):
                 connection.execute(self._upsert("documents"), rows["documents"])
-            begun = _with_parents(connection, rows.get("runs", ()))
-            if begun:
-                connection.execute(self._upsert("runs"), begun)
-            asked = {row["run"] for name, some in rows.items() if name not in ("runs", "documents") for row in some}
-            gone = asked - _there(connection, asked)
-            for name in _OF_RUNS:
-                kept = [row for row in rows.get(name, ()) if row["run"] not in gone]
-                if kept:
-                    connection.execute(self._upsert(name), kept)
-            for row in rows.get("changes", ()):
-                changed = {column: value for column, value in row.items() if column != "run"}
-                connection.execute(schema.runs.update().where(schema.runs.c.id == row["run"]).values(changed))
-        return gone
+            new_runs = _filter_orphans(connection, rows.get("runs", ()))
+            if new_runs:
+                connection.execute(self._upsert("runs"), new_runs)
+            run_ids = {
+                row["run"]
+                for name, table_rows in rows.items()
+                if name not in ("runs", "documents")
+                for row in table_rows
+            }
+            missing = run_ids - _existing_runs(connection, run_ids)
+            for name in _RUN_TABLES:
+                valid_rows = [row for row in rows.get(name, ()) if row["run"] not in missing]
+                if valid_rows:
+                    connection.execute(self._upsert(name), valid_rows)
+            for row in rows.get("run_updates", ()):
+                values = {column: value for column, value in row.items() if column != "run"}
+                connection.execute(schema.runs.update().where(schema.runs.c.id == row["run"]).values(values))
+        return missing
 
     def delete(self, runs: Sequence[str]) -> int:
         """Delete runs with all that belongs to them, trials of a search too; how many there were."""
         deleted = 0
         with self.writing() as connection:
-            for some in _parts(list(runs)):
-                where = or_(schema.runs.c.id.in_(some), schema.runs.c.parent.in_(some))
+            for batch in _batches(list(runs)):
+                where = or_(schema.runs.c.id.in_(batch), schema.runs.c.parent.in_(batch))
                 deleted += connection.execute(schema.runs.delete().where(where)).rowcount
         return deleted
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes. Raises StoreLostError."""
-        with self._told(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        """A transaction that writes. Raises StoreUnavailableError."""
+        with (
+            self._translate_errors(),
+            self.engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to read by. Raises StoreError, StoreLostError."""
-        with self._told(), self.engine.connect() as connection:
+        """A connection to read by. Raises StoreError, StoreUnavailableError."""
+        with self._translate_errors(), self.engine.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Errors of the database in our words."""
         try:
             yield
         except DBAPIError as error:
             reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-            if any(words in reason for words in _DAMAGED):
+            if any(message in reason for message in _DAMAGE_MESSAGES):
                 raise StoreError(
-                    f"The store {shown(self.url)} is damaged ({reason}). `rosenblatt runs tidy --rescue` saves "
+                    f"The store {redact_url(self.url)} is damaged ({reason}). `rosenblatt runs tidy --rescue` saves "
                     "what can be read."
                 ) from error
             if isinstance(error, OperationalError | InterfaceError | InternalError) or error.connection_invalidated:
-                raise StoreLostError(f"The store {shown(self.url)} cannot be reached: {reason}.") from error
-            raise StoreError(f"The store {shown(self.url)} refuses what is to be written: {reason}.") from error
+                raise StoreUnavailableError(f"The store {redact_url(self.url)} cannot be reached: {reason}.") from error
+            raise StoreError(f"The store {redact_url(self.url)} refuses what is to be written: {reason}.") from error
 
     def _upsert(self, name: str) -> Any:
         """A statement that writes rows of a table, and where they are there already, how they are now."""
         if name not in self._upserts:
-            table: Table = schema.metadata.tables[name.removeprefix("whole_")]
+            table: Table = schema.metadata_obj.tables[name.removeprefix("replacement_")]
             statement = self._insert(table).values({column.name: bindparam(column.name) for column in table.columns})
             new, keys = statement.excluded, [column.name for column in table.primary_key]
             if name in ("runs", "documents"):
                 statement = statement.on_conflict_do_nothing(index_elements=keys)
             else:
-                merged = _merged(table, new) if name == "metrics" else {}
-                others = {c.name: merged.get(c.name, new[c.name]) for c in table.columns if c.name not in keys}
-                statement = statement.on_conflict_do_update(index_elements=keys, set_=others)
+                merge_rules = _merge_columns(table, new) if name == "metrics" else {}
+                updates = {c.name: merge_rules.get(c.name, new[c.name]) for c in table.columns if c.name not in keys}
+                statement = statement.on_conflict_do_update(index_elements=keys, set_=updates)
             self._upserts[name] = statement
         return self._upserts[name]
 
-    def _to_this_version(self) -> None:
+    def _upgrade(self) -> None:
         """Make the tables, or bring them to this version."""
         with self.engine.connect() as connection:
-            version = _version(connection)
+            version = _read_version(connection)
         if version == schema.VERSION:
             return
         from alembic.util import CommandError
@@ -144,37 +153,40 @@ class Store:
             with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
                 if self.engine.dialect.name == "postgresql":  # so that two that come at once do not both make them
                     connection.execute(text("SELECT pg_advisory_xact_lock(7265736)"))
-                if _version(connection) != schema.VERSION:
+                if _read_version(connection) != schema.VERSION:
                     _migrate(connection)
         except CommandError as error:
             raise StoreError(
-                f"The store {shown(self.url)} has version {version!r}, written by a later Rosenblatt; this one knows "
-                f"versions up to {schema.VERSION}. Upgrade: pip install --upgrade rosenblatt."
+                f"The store {redact_url(self.url)} has version {version!r}, but this Rosenblatt reads version "
+                f"{schema.VERSION}. Upgrade if a later one wrote it (pip install --upgrade rosenblatt); if an earlier "
+                "one did, choose another store (--store, ROSENBLATT_STORE) or move this one away."
             ) from error
 
 
-def shown(url: str) -> str:
+def redact_url(url: str) -> str:
     """The address of a store without its password."""
     return repr(re.sub(r"(://[^:/@]*):[^@]*@", r"\1:******@", url.removeprefix("sqlite:///")))
 
 
-def _engine(url: str, create: bool) -> Engine:
+def _make_engine(url: str, create: bool) -> Engine:
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         if not create and not path.exists():
             raise StoreError(f"There is no store {str(path)!r} yet. It is made when the first run is tracked.")
         _make_folder(path.parent)
-        engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False})
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
         return engine
     if not url.startswith("postgresql://"):
-        raise StoreError(f"{shown(url)} is no address of a store. Give a folder, or postgresql://USER@HOST/DATABASE.")
+        raise StoreError(
+            f"{redact_url(url)} is no address of a store. Give a folder, or postgresql://USER@HOST/DATABASE."
+        )
     try:
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-        return create_engine(url, pool_pre_ping=True, connect_args=_NETWORK)
+        return create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL_OPTIONS)
     except (ArgumentError, ValueError) as error:
-        raise StoreError(f"{shown(url)} is no address of PostgreSQL: {error}.") from error
+        raise StoreError(f"{redact_url(url)} is no address of PostgreSQL: {error}.") from error
     except ModuleNotFoundError as error:
         raise StoreError("Stores in PostgreSQL need its driver: pip install 'rosenblatt[postgresql]'.") from error
 
@@ -183,15 +195,15 @@ def _make_folder(folder: Path) -> None:
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)  # another process may be making it
-            if folder.name == FOLDER:  # what is in it is not for version control
+            if folder.name == STORE_FOLDER:  # what is in it is not for version control
                 (folder / ".gitignore").write_text("*\n")
     except OSError as error:
-        raise StoreLostError(f"The folder {str(folder)!r} cannot be made: {error.strerror}.") from error
+        raise StoreUnavailableError(f"The folder {str(folder)!r} cannot be made: {error.strerror}.") from error
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun below
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + BUSY_TIMEOUT
     while True:  # SQLite does not wait by itself where two processes make a file at once
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -209,7 +221,7 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _version(connection: Connection) -> str | None:
+def _read_version(connection: Connection) -> str | None:
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -225,41 +237,41 @@ def _migrate(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _merged(table: Table, new: Any) -> dict[str, Any]:
+def _merge_columns(table: Table, new: Any) -> dict[str, Any]:
     """How summaries of two writers of one curve become one: of equal steps the one that came later is the last."""
     old = table.c
-    later = new.step >= old.step
-    lower = or_(old.min.is_(None), new.min < old.min)
-    higher = or_(old.max.is_(None), new.max > old.max)
+    is_later = new.step >= old.step
+    is_lower = or_(old.min.is_(None), new.min < old.min)
+    is_higher = or_(old.max.is_(None), new.max > old.max)
     return {
-        "step": case((later, new.step), else_=old.step),
-        "last": case((later, new.last), else_=old.last),
-        "min": case((lower, func.coalesce(new.min, old.min)), else_=old.min),
-        "min_step": case((lower, func.coalesce(new.min_step, old.min_step)), else_=old.min_step),
-        "max": case((higher, func.coalesce(new.max, old.max)), else_=old.max),
-        "max_step": case((higher, func.coalesce(new.max_step, old.max_step)), else_=old.max_step),
+        "step": case((is_later, new.step), else_=old.step),
+        "last": case((is_later, new.last), else_=old.last),
+        "min": case((is_lower, func.coalesce(new.min, old.min)), else_=old.min),
+        "min_step": case((is_lower, func.coalesce(new.min_step, old.min_step)), else_=old.min_step),
+        "max": case((is_higher, func.coalesce(new.max, old.max)), else_=old.max),
+        "max_step": case((is_higher, func.coalesce(new.max_step, old.max_step)), else_=old.max_step),
     }
 
 
-def _with_parents(connection: Connection, rows: Sequence[Row]) -> list[Row]:
+def _filter_orphans(connection: Connection, rows: Sequence[Row]) -> list[Row]:
     """Runs that begin, but for trials of a search that was deleted; searches before their trials."""
-    new = {row["id"] for row in rows}
-    there = new | _there(connection, {row["parent"] for row in rows if row["parent"]} - new)
+    new_ids = {row["id"] for row in rows}
+    existing = new_ids | _existing_runs(connection, {row["parent"] for row in rows if row["parent"]} - new_ids)
     return sorted(
-        (row for row in rows if not row["parent"] or row["parent"] in there), key=lambda row: bool(row["parent"])
+        (row for row in rows if not row["parent"] or row["parent"] in existing), key=lambda row: bool(row["parent"])
     )
 
 
-def _there(connection: Connection, asked: set[str]) -> set[str]:
-    found: set[str] = set()
-    for some in _parts(sorted(asked)):
-        statement = select(schema.runs.c.id).where(schema.runs.c.id.in_(some))
+def _existing_runs(connection: Connection, ids: set[str]) -> set[str]:
+    existing: set[str] = set()
+    for batch in _batches(sorted(ids)):
+        statement = select(schema.runs.c.id).where(schema.runs.c.id.in_(batch))
         if connection.dialect.name == "postgresql":
             statement = statement.with_for_update(key_share=True)
-        found |= set(connection.execute(statement).scalars())
-    return found
+        existing |= set(connection.execute(statement).scalars())
+    return existing
 
 
-def _parts(names: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(names), _MANY):
-        yield names[start : start + _MANY]
+def _batches(names: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), _BATCH_SIZE):
+        yield names[start : start + _BATCH_SIZE]

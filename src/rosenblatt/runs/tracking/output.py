@@ -1,4 +1,4 @@
-"""In: what a run prints. Out: batches that keep it, without credentials, and with progress bars as they ended."""
+"""Capture of what a run prints, without credentials, with progress bars in their final state."""
 
 from __future__ import annotations
 
@@ -10,46 +10,50 @@ import time
 import weakref
 from typing import Any, TextIO
 
-from rosenblatt.runs.redaction import masked
-from rosenblatt.runs.store.records import Batch
+from rosenblatt.runs.redaction import redact
+from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.tracking.writer import Writer
 
-MOST = 10_000_000  # characters of a run that are kept
-LONG = 20_000  # characters of a line that is not waited for
+MAX_CHARACTERS = 10_000_000  # characters of a run that are kept
+MAX_LINE_LENGTH = 20_000  # characters of a line that is not waited for
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
-class Output:
+class OutputCapture:
     """Keeps what is printed, line by line."""
 
     def __init__(self, writer: Writer, run: str) -> None:
         self._writer, self._run = writer, run
-        self._open: dict[str, str] = {"stdout": "", "stderr": ""}  # lines that have not ended
-        self._number, self._kept = 0, 0
+        self._partial_lines: dict[str, str] = {"stdout": "", "stderr": ""}  # lines that have not ended
+        self._chunk_index, self._n_characters = 0, 0
         self._lock = threading.Lock()
         self._previous: list[tuple[str, TextIO, _Tee]] = []
-        writer.every_time(run, self.write)
+        writer.add_before_write_hook(run, self.write)
         _outputs.add(self)
 
-    def add(self, stream: str, words: str) -> None:
+    def add(self, stream: str, text: str) -> None:
         """Take what was printed; returns at once."""
         with self._lock:
-            self._open[stream] += words
+            self._partial_lines[stream] += text
 
     def write(self, at_end: bool = False) -> None:
         """Give what was printed to the writer: whole lines, at the end all."""
         with self._lock:
-            for stream, words in self._open.items():
-                whole = len(words) if at_end or len(words) > LONG else words.rfind("\n") + 1
-                self._open[stream] = words[whole:]
-                if whole and self._kept < MOST:
-                    shown = _settled(words[:whole])[: MOST - self._kept]
-                    self._kept += len(shown)
-                    if self._kept >= MOST:
-                        shown += f"\n[more than {MOST:,} characters were printed; the rest is not kept]\n"
-                    batch = Batch()
-                    batch.output(self._run, self._writer.id, self._number, stream, time.time(), masked(shown))
-                    self._number += 1
+            for stream, text in self._partial_lines.items():
+                end = len(text) if at_end or len(text) > MAX_LINE_LENGTH else text.rfind("\n") + 1
+                self._partial_lines[stream] = text[end:]
+                if end and self._n_characters < MAX_CHARACTERS:
+                    final_text = _final_text(text[:end])[: MAX_CHARACTERS - self._n_characters]
+                    self._n_characters += len(final_text)
+                    if self._n_characters >= MAX_CHARACTERS:
+                        final_text += (
+                            f"\n[more than {MAX_CHARACTERS:,} characters were printed; the rest is not kept]\n"
+                        )
+                    batch = RecordBatch()
+                    batch.add_output(
+                        self._run, self._writer.id, self._chunk_index, stream, time.time(), redact(final_text)
+                    )
+                    self._chunk_index += 1
                     self._writer.put(batch)
 
     def capture(self) -> None:
@@ -74,20 +78,20 @@ class Output:
 class _Tee:
     """A stream that also keeps what is written to it."""
 
-    def __init__(self, stream: TextIO, output: Output, name: str) -> None:
+    def __init__(self, stream: TextIO, output: OutputCapture, name: str) -> None:
         self._stream, self._output, self._name = stream, output, name
         self.released = False
 
-    def write(self, words: str) -> int:
+    def write(self, text: str) -> int:
         if not self.released:
-            self._output.add(self._name, words)
-        return self._stream.write(words)
+            self._output.add(self._name, text)
+        return self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
-_outputs: weakref.WeakSet[Output] = weakref.WeakSet()
+_outputs: weakref.WeakSet[OutputCapture] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
@@ -102,9 +106,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _settled(words: str) -> str:
+def _final_text(raw: str) -> str:
     """Text as it stands on the screen in the end: what a line was overwritten with, without colors."""
-    plain = _ESCAPES.sub("", words).replace("\r\n", "\n")
-    if "\r" not in plain:
-        return plain
-    return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in plain.split("\n"))
+    text = _ESCAPES.sub("", raw).replace("\r\n", "\n")
+    if "\r" not in text:
+        return text
+    return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))

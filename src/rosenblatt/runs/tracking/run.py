@@ -1,4 +1,4 @@
-"""In: what a program says of a run. Out: the run in a store, with all that can be known of it without being told."""
+"""Tracking of a run by the program that runs it: metrics, hyperparameters, files, and what is captured by itself."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ from typing import Any, Self
 import numpy as np
 
 from rosenblatt.errors import RunError, StorageError
-from rosenblatt.runs.capture.resources import Resources, peak_memory
-from rosenblatt.runs.capture.snapshot import Captured, circumstances, data_of, identity_of, main_place, seeds
-from rosenblatt.runs.capture.source import hash_of
-from rosenblatt.runs.store.curves import Summary, summary
-from rosenblatt.runs.store.locations import NONE, artifacts_of, url_of
-from rosenblatt.runs.store.records import NOTE, Batch
-from rosenblatt.runs.tracking.output import Output
-from rosenblatt.runs.tracking.writer import LARGE, Writer, joint, points_of, writer_of
+from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
+from rosenblatt.runs.capture.snapshot import (
+    RunSnapshot,
+    fingerprint_path,
+    main_script,
+    process_info,
+    read_seeds,
+    run_identity,
+)
+from rosenblatt.runs.capture.source import source_hash
+from rosenblatt.runs.store.curves import CurveSummary, summarize
+from rosenblatt.runs.store.locations import NO_STORE, artifact_root, store_url
+from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
+from rosenblatt.runs.tracking.output import OutputCapture
+from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer, make_points, merge_summaries
 
-RUN, PARENT = "ROSENBLATT_RUN", "ROSENBLATT_PARENT"  # variables by which `rosenblatt run` tells a script its run
+# variables by which `rosenblatt run` tells a script its run
+RUN_VARIABLE, PARENT_VARIABLE = "ROSENBLATT_RUN", "ROSENBLATT_PARENT"
 _clock = time.time
-_FAR = 2**63
+_MAX_STEP = 2**63
 
 
 def new_id() -> str:
@@ -47,17 +55,17 @@ class Run:
     def __init__(self, url: str | None, run: str, experiment: str, params: Mapping[str, Any]) -> None:
         self.url, self.id, self.experiment, self.params = url, run, experiment, dict(params)
         self.reused = False
-        self._writer: Writer | None = writer_of(url) if url else None
-        self._root = artifacts_of(url) if url else ""
-        self._take = self._writer.log if self._writer else _nowhere
+        self._writer: Writer | None = get_writer(url) if url else None
+        self._root = artifact_root(url) if url else ""
+        self._sink = self._writer.log if self._writer else _discard
         self._process = os.getpid()
-        self._step, self._bulk = -1, dict[str, tuple[int, Summary]]()
-        self._ended, self._is_ours = False, True
+        self._step, self._logged_curves = -1, dict[str, tuple[int, CurveSummary]]()
+        self._is_ended, self._owns_run = False, True
         self.data: list[dict[str, Any]] = []  # what it learns from: name, path, hash, bytes
-        self.peak: Callable[[], int | None] = peak_memory
+        self.measure_peak_memory: Callable[[], int | None] = peak_memory
         self.seeds: dict[str, int] = {}
-        self._captured: Captured | None = None
-        self._output: Output | None = None
+        self._snapshot: RunSnapshot | None = None
+        self._output: OutputCapture | None = None
         self.on_log: Callable[[Mapping[str, float], int], None] | None = None  # told what is logged, by a search
 
     def __repr__(self) -> str:
@@ -74,84 +82,87 @@ class Run:
         """
         if step is None:
             step = self._step + 1
-        elif type(step) is not int or not -_FAR <= step < _FAR:
-            step = _whole(step)
+        elif type(step) is not int or not -_MAX_STEP <= step < _MAX_STEP:
+            step = _to_step(step)
         self._step = step
         values = {}
         for name, value in metrics.items():
-            values[name] = value if type(value) is float and type(name) is str and name else _number(name, value)
-        self._take(self.id, (step, _clock(), values))
+            values[name] = value if type(value) is float and type(name) is str and name else _to_float(name, value)
+        self._sink(self.id, (step, _clock(), values))
         if self.on_log is not None:
             self.on_log(values, step)
 
     def log_curve(self, name: str, values: Sequence[float] | np.ndarray, steps: Sequence[int] | None = None) -> None:
         """Take many points (n,) of one metric at once; steps count from 0 where they are left out."""
-        found = np.asarray(values, np.float64)
-        at = np.arange(len(found)) if steps is None else np.asarray(steps, np.int64)
-        if found.ndim != 1 or at.shape != found.shape:
-            raise RunError(f"A curve needs one step for each value, but {found.shape} values have {at.shape} steps.")
-        if not found.size or self._writer is None or self._ended:
+        curve_values = np.asarray(values, np.float64)
+        curve_steps = np.arange(len(curve_values)) if steps is None else np.asarray(steps, np.int64)
+        if curve_values.ndim != 1 or curve_steps.shape != curve_values.shape:
+            raise RunError(
+                f"A curve needs one step for each value, but {curve_values.shape} values have "
+                f"{curve_steps.shape} steps."
+            )
+        if not curve_values.size or self._writer is None or self._is_ended:
             return
-        batch, now = Batch(), time.time()
-        number, before = self._bulk.get(name, (0, None))
-        for start in range(0, found.size, LARGE):
-            part = slice(start, start + LARGE)
-            points = points_of(at[part], np.full(found[part].size, now), found[part])
-            before = summary(points) if before is None else joint(before, summary(points))
-            batch.curve(self.id, name, f"{self._writer.id}b", number, points, before)
-            number += 1
-        assert before is not None  # noqa: S101 - there is a point
-        self._bulk[name] = number, before
+        batch, now = RecordBatch(), time.time()
+        chunk_index, total = self._logged_curves.get(name, (0, None))
+        for start in range(0, curve_values.size, MAX_BULK_POINTS):
+            chunk = slice(start, start + MAX_BULK_POINTS)
+            points = make_points(curve_steps[chunk], np.full(curve_values[chunk].size, now), curve_values[chunk])
+            total = summarize(points) if total is None else merge_summaries(total, summarize(points))
+            batch.add_curve(self.id, name, f"{self._writer.id}b", chunk_index, points, total)
+            chunk_index += 1
+        assert total is not None  # noqa: S101 - there is a point
+        self._logged_curves[name] = chunk_index, total
         self._writer.put(batch)
 
-    def set_params(self, params: Mapping[str, Any], chosen: bool | Mapping[str, bool] = True) -> None:
-        """Take hyperparameters: plain data by name; `chosen` says which are not defaults."""
+    def set_params(self, params: Mapping[str, Any], explicit: bool | Mapping[str, bool] = True) -> None:
+        """Take hyperparameters: plain data by name; `explicit` says which are not defaults."""
         self.params |= params
-        self._put(lambda batch: batch.params(self.id, params, chosen))
+        self._put(lambda batch: batch.add_params(self.id, params, explicit))
 
     def tag(self, **tags: str) -> None:
         """Take words about the run, to find it by."""
 
-        def fill(batch: Batch) -> None:
+        def fill(batch: RecordBatch) -> None:
             for name, value in tags.items():
-                batch.tag(self.id, name, value)
+                batch.add_tag(self.id, name, value)
 
         self._put(fill)
 
     def note(self, name: str, value: Any) -> None:
         """Take a note about the run: any plain data, shown by `runs show`."""
-        self.fact(f"{NOTE}{name}", value)
+        self.set_metadata(f"{NOTE_PREFIX}{name}", value)
 
-    def fact(self, name: str, value: Any) -> None:
+    def set_metadata(self, name: str, value: Any) -> None:
         """Take what is known of the run without being told."""
-        self._put(lambda batch: batch.fact(self.id, name, value))
+        self._put(lambda batch: batch.add_metadata(self.id, name, value))
 
     def use_data(self, path: str | Path, name: str = "") -> None:
         """Take down the content of a file or folder that the run learns from, as a hash. Raises RunError."""
-        self.data.append(known_data(path, name))
-        self.fact("data", self.data)
+        self.data.append(fingerprint_data(path, name))
+        self.set_metadata("data", self.data)
 
     def log_artifact(self, path: str | Path, name: str = "", kind: str = "file") -> None:
         """Keep a file, or all files of a folder, under the hash of their content. Raises StorageError."""
-        from rosenblatt.runs.store.artifacts import keep
+        from rosenblatt.runs.store.artifacts import store_file
 
         path = Path(path)
         if path.is_dir():
-            for each in sorted(p for p in path.rglob("*") if p.is_file()):
-                self.log_artifact(each, f"{name or path.name}/{each.relative_to(path).as_posix()}", kind)
+            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                self.log_artifact(file, f"{name or path.name}/{file.relative_to(path).as_posix()}", kind)
         elif self.url:
-            kept = keep(path, self._root, self.url)
-            self._put(lambda batch: batch.artifact(self.id, name or path.name, kind, *kept))
+            stored = store_file(path, self._root, self.url)
+            self._put(lambda batch: batch.add_artifact(self.id, name or path.name, kind, *stored))
         elif not path.exists():
             raise StorageError(f"{str(path)!r} cannot be kept as an artifact: there is no such file.")
 
     def log_bytes(self, name: str, content: bytes, kind: str = "file") -> None:
         """Keep a few bytes as a file of this name. Raises StorageError."""
-        from rosenblatt.runs.store.artifacts import keep_bytes
+        from rosenblatt.runs.store.artifacts import store_bytes
 
         if self.url:
-            kept = keep_bytes(content, self._root, self.url)
-            self._put(lambda batch: batch.artifact(self.id, name, kind, *kept))
+            stored = store_bytes(content, self._root, self.url)
+            self._put(lambda batch: batch.add_artifact(self.id, name, kind, *stored))
 
     def log_figure(self, name: str, figure: Any) -> None:
         """Keep a picture: a figure of Matplotlib, or of another library that can `write_image` or `save`."""
@@ -160,11 +171,11 @@ class Run:
 
     def describe(self, model: Any, optimizer: Any = None) -> None:
         """Take the architecture of a model and the settings of its optimizer: PyTorch, Keras or scikit-learn."""
-        from rosenblatt.runs.integrations.frameworks import described
+        from rosenblatt.runs.integrations.frameworks import describe_model
 
-        params, summary_text = described(model, optimizer)
+        params, summary_text = describe_model(model, optimizer)
         self.set_params({name: value for name, value in params.items() if name not in self.params})
-        self.fact("model", summary_text)
+        self.set_metadata("model", summary_text)
 
     def keras_callback(self) -> Any:
         """A callback for `model.fit` of Keras, on any of its backends: every metric of each epoch, and the model."""
@@ -184,45 +195,45 @@ class Run:
 
     def finish(self, state: str = "finished", reason: str | None = None) -> None:
         """End the run: finished, stopped or failed, and why."""
-        if self._ended:
+        if self._is_ended:
             return
         if os.getpid() != self._process:  # a forked process: the run is its parent's
             self.flush()
             return
-        self._ended, self._take = True, _nowhere
+        self._is_ended, self._sink = True, _discard
         _open_runs.discard(self)
         if self._output:
             self._output.release()
         if self._writer is None:
             return
-        batch = Batch()
-        if self._captured and self._captured.take_modules():
-            self._captured.write(batch, self.id)
-        if self._is_ours:
-            batch.fact(self.id, "peak_memory", self.peak())
-            batch.fact(self.id, "seeds", {**seeds(), **self.seeds})
-            batch.change(self.id, state=state, reason=reason, ended=time.time())
+        batch = RecordBatch()
+        if self._snapshot and self._snapshot.capture_modules():
+            self._snapshot.write(batch, self.id)
+        if self._owns_run:
+            batch.add_metadata(self.id, "peak_memory", self.measure_peak_memory())
+            batch.add_metadata(self.id, "seeds", {**read_seeds(), **self.seeds})
+            batch.update_run(self.id, state=state, reason=reason, ended=time.time())
         elif reason:
-            batch.change(self.id, reason=reason)
+            batch.update_run(self.id, reason=reason)
         self._writer.put(batch)
-        self._writer.end(self.id)
+        self._writer.end_run(self.id)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.finish(*_ending(error))
+        self.finish(*_exit_state(error))
 
-    def _put(self, fill: Callable[[Batch], object]) -> None:
-        if self._writer and not self._ended:
-            batch = Batch()
+    def _put(self, fill: Callable[[RecordBatch], object]) -> None:
+        if self._writer and not self._is_ended:
+            batch = RecordBatch()
             fill(batch)
             self._writer.put(batch)
 
     @property
-    def place(self) -> str:
+    def store_name(self) -> str:
         """The store as `--store` and ROSENBLATT_STORE take it."""
-        return (self.url or NONE).removeprefix("sqlite:///")
+        return (self.url or NO_STORE).removeprefix("sqlite:///")
 
     @property
     def writer(self) -> Writer:
@@ -230,77 +241,77 @@ class Run:
         assert self._writer is not None  # noqa: S101 - asked of runs that are tracked
         return self._writer
 
-    def keep_source(self, path: Path) -> tuple[str, str]:
+    def store_source(self, path: Path) -> tuple[str, str]:
         """Keep a file of the run's source: its hash, and where."""
-        from rosenblatt.runs.store.artifacts import keep
+        from rosenblatt.runs.store.artifacts import store_file
 
         assert self.url is not None  # noqa: S101 - only runs that are tracked have a source
-        kept = keep(path, self._root, self.url)
-        return kept.hash, kept.root
+        stored = store_file(path, self._root, self.url)
+        return stored.hash, stored.root
 
-    def begin(self, name: str, kind: str, captured: Captured | None, **more: Any) -> None:
-        """Write that it has begun, with its circumstances; `more` as `Batch.begin` takes it."""
+    def begin(self, name: str, kind: str, snapshot: RunSnapshot | None, **attributes: Any) -> None:
+        """Write that it has begun, with its circumstances; `attributes` as `RecordBatch.add_run` takes them."""
         if self._writer is None:
             return
-        batch = Batch()
-        batch.begin(self.id, self.experiment, name, kind, **more)
-        for fact, value in circumstances().items():
-            batch.fact(self.id, fact, value)
-        self._known(batch)
-        self.watch_over(batch, captured)
+        batch = RecordBatch()
+        batch.add_run(self.id, self.experiment, name, kind, **attributes)
+        for key, value in process_info().items():
+            batch.add_metadata(self.id, key, value)
+        self._add_inputs(batch)
+        self.start_monitoring(batch, snapshot)
         self._writer.put(batch)
-        self._writer.begin(self.id)
+        self._writer.start_run(self.id)
         self._writer.flush()
 
-    def _known(self, batch: Batch) -> None:
+    def _add_inputs(self, batch: RecordBatch) -> None:
         """Put what was known of it before it began into a batch: hyperparameters and data."""
-        batch.params(self.id, self.params)
+        batch.add_params(self.id, self.params)
         if self.data:
-            batch.fact(self.id, "data", self.data)
+            batch.add_metadata(self.id, "data", self.data)
 
-    def go_on(self, captured: Captured) -> None:
+    def resume(self, snapshot: RunSnapshot) -> None:
         """Write that it goes on, after it was interrupted."""
-        batch = Batch()
-        batch.change(self.id, state="running", reason=None, ended=None)
-        for fact, value in circumstances().items():
-            batch.fact(self.id, fact, value)
-        self.watch_over(batch, captured)
+        batch = RecordBatch()
+        batch.update_run(self.id, state="running", reason=None, ended=None)
+        for key, value in process_info().items():
+            batch.add_metadata(self.id, key, value)
+        self.start_monitoring(batch, snapshot)
         self.writer.put(batch)
-        self.writer.begin(self.id)
+        self.writer.start_run(self.id)
 
-    def watch_over(self, batch: Batch, captured: Captured | None) -> None:
+    def start_monitoring(self, batch: RecordBatch, snapshot: RunSnapshot | None) -> None:
         """Keep what is printed, and look at what the process takes, until the end."""
-        writer, self._captured = self.writer, captured
-        if captured:
-            captured.write(batch, self.id)
-        resources = Resources(lambda values, second: writer.log(self.id, (second, time.time(), values)))
+        writer, self._snapshot = self.writer, snapshot
+        if snapshot:
+            snapshot.write(batch, self.id)
+        resources = ResourceMonitor(lambda values, second: writer.log(self.id, (second, time.time(), values)))
 
-        def look() -> None:
-            if self._ended:
+        def sample() -> None:
+            if self._is_ended:
                 return
-            resources.look()
-            if captured and captured.look_again():
-                self._put(lambda batch: captured.write(batch, self.id))
+            resources.sample()
+            if snapshot and snapshot.refresh_modules():
+                self._put(lambda batch: snapshot.write(batch, self.id))
 
-        writer.every_time(self.id, look)
+        writer.add_before_write_hook(self.id, sample)
 
     def capture_output(self) -> None:
         """Keep what this process prints from now on."""
         if self._writer:
-            self._output = Output(self._writer, self.id)
+            self._output = OutputCapture(self._writer, self.id)
             self._output.capture()
 
-    def stand_for(self, finished: str) -> None:
+    def reuse_run(self, run_id: str) -> None:
         """Be a run that was finished before; nothing more is recorded."""
-        self.id, self.reused, self._ended, self._writer = finished, True, True, None
-        self._take = _nowhere
+        self.id, self.reused, self._is_ended, self._writer = run_id, True, True, None
+        self._sink = _discard
 
     def attach(self, experiment: str, name: str) -> None:
         """Write to a run that another process has begun, and will end; by the names that it has here."""
-        self._is_ours = False
-        names = {key: word for key, word in (("experiment", experiment), ("name", name)) if word}
-        self._put(lambda batch: batch.change(self.id, **names))
-        self._put(self._known)
+        self._owns_run = False
+        names = {key: value for key, value in (("experiment", experiment), ("name", name)) if value}
+        self._put(lambda batch: batch.update_run(self.id, **names))
+        self._put(self._add_inputs)
 
 
 def track(
@@ -335,38 +346,38 @@ def track(
     Raises:
         StoreError: for a store that is damaged, or of a later version. One that cannot be reached stops nothing.
     """
-    url, place = url_of(store), main_place()
-    given, experiment = experiment, experiment or (place.stem if place.is_file() else place.name)
-    inherited = os.environ.pop(RUN, None) if store is None else None
-    run = Run(url, inherited or new_id(), experiment, params or {})
-    run.data = [known_data(path) for path in data]
-    if inherited:
-        os.environ[PARENT] = inherited
-        run.attach(given, name)
+    url, script = store_url(store), main_script()
+    explicit_experiment, experiment = experiment, experiment or (script.stem if script.is_file() else script.name)
+    inherited_id = os.environ.pop(RUN_VARIABLE, None) if store is None else None
+    run = Run(url, inherited_id or new_id(), experiment, params or {})
+    run.data = [fingerprint_data(path) for path in data]
+    if inherited_id:
+        os.environ[PARENT_VARIABLE] = inherited_id
+        run.attach(explicit_experiment, name)
     elif url:
-        captured = Captured(place, run.keep_source)
-        identity = identity_of(
+        snapshot = RunSnapshot(script, run.store_source)
+        identity = run_identity(
             "track",
-            hash_of(captured.source),
+            source_hash(snapshot.source),
             {"params": run.params, "arguments": sys.argv[1:], "folder": str(Path.cwd())},
-            [one["hash"] for one in run.data],
-            captured.environment,
+            [entry["hash"] for entry in run.data],
+            snapshot.environment,
         )
         if reuse:
-            from rosenblatt.runs.store.queries import finished_run
+            from rosenblatt.runs.store.queries import find_finished_run
 
-            found = finished_run(url, identity)
-            if found:
-                run.stand_for(found)
+            finished_id = find_finished_run(url, identity)
+            if finished_id:
+                run.reuse_run(finished_id)
                 return run
-        run.begin(name, "track", captured, identity=identity, parent=os.environ.get(PARENT))
+        run.begin(name, "track", snapshot, identity=identity, parent=os.environ.get(PARENT_VARIABLE))
         run.capture_output()
     run.tag(**(tags or {}))
     _open_runs.add(run)
     return run
 
 
-def _ending(error: BaseException | None) -> tuple[str, str | None]:
+def _exit_state(error: BaseException | None) -> tuple[str, str | None]:
     """How a program ended: the state of its run, and the reason."""
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "finished", None
@@ -383,35 +394,35 @@ def _finish_all(state: str = "finished", reason: str | None = None) -> None:
         run.finish(state, reason)
 
 
-def _noticed(previous: Callable[..., object]) -> Callable[..., object]:
+def _wrap_excepthook(previous: Callable[..., object]) -> Callable[..., object]:
     """Have open runs end as failed where the program ends by an error that nobody caught."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         try:
-            _finish_all(*_ending(error))
+            _finish_all(*_exit_state(error))
         finally:
             previous(kind, error, trace)
 
     return hook
 
 
-sys.excepthook = _noticed(sys.excepthook)
+sys.excepthook = _wrap_excepthook(sys.excepthook)
 atexit.register(_finish_all)
 
 
-def _nowhere(_run: str, _entry: Any) -> None:
+def _discard(_run: str, _entry: Any) -> None:
     """Where nothing is tracked."""
 
 
-def known_data(path: str | Path, name: str = "") -> dict[str, Any]:
-    """Data by its content, as `data_of` gives it. Raises RunError where it cannot be read."""
+def fingerprint_data(path: str | Path, name: str = "") -> dict[str, Any]:
+    """Data by its content, as `fingerprint_path` gives it. Raises RunError where it cannot be read."""
     try:
-        return data_of(Path(path), name)
+        return fingerprint_path(Path(path), name)
     except OSError as error:
         raise RunError(f"The data {str(path)!r} cannot be read: {error.strerror or error}.") from error
 
 
-def _number(name: Any, value: Any) -> float:
+def _to_float(name: Any, value: Any) -> float:
     if not isinstance(name, str) or not name:
         raise RunError(f"The name of a metric must be text, but {name!r} came.")
     if not isinstance(value, str | bytes):
@@ -424,14 +435,14 @@ def _number(name: Any, value: Any) -> float:
     )
 
 
-def _whole(step: Any) -> int:
+def _to_step(step: Any) -> int:
     try:
-        found = int(step)
+        number = int(step)
     except (TypeError, ValueError, OverflowError):
-        found = None
-    if found is None or found != step or not -_FAR <= found < _FAR:
+        number = None
+    if number is None or number != step or not -_MAX_STEP <= number < _MAX_STEP:
         raise RunError(f"A step must be a whole number, but {step!r} came. Count batches or epochs.")
-    return found
+    return number
 
 
 def _as_png(figure: Any) -> bytes:

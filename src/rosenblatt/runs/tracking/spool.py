@@ -1,4 +1,4 @@
-"""In: batches that a store could not take. Out: the same from a file, in their order, once it can."""
+"""Spool files for record batches that a store could not take, delivered in order once it can."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 
 import psutil
 
-from rosenblatt.errors import StorageError, StoreError, StoreLostError
+from rosenblatt.errors import StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.store import artifacts
-from rosenblatt.runs.store.locations import artifacts_of, spools
+from rosenblatt.runs.store.locations import artifact_root, spool_folders
 from rosenblatt.runs.store.records import Row
 from rosenblatt.runs.store.store import Store
 
-SUFFIX, REFUSED = ".spool", ".refused"
-FOREIGN = 3600.0  # seconds after which a file that another machine wrote last is no longer its own
-_ours: set[str] = set()  # the files that this process writes
+SPOOL_SUFFIX, REJECTED_SUFFIX = ".spool", ".rejected"
+REMOTE_TIMEOUT = 3600.0  # seconds after which a file that another machine wrote last is no longer its own
+_own_files: set[str] = set()  # the files that this process writes
 
 
 class Spool:
@@ -34,10 +34,10 @@ class Spool:
 
     def add(self, rows: dict[str, list[Row]]) -> None:
         """Keep a batch on disk. Raises OSError where no place takes it."""
-        line = json.dumps(rows, default=_packed, ensure_ascii=True).encode() + b"\n"
+        line = json.dumps(rows, default=_encode_bytes, ensure_ascii=True).encode() + b"\n"
         failure: OSError | None = None
-        for folder in [self.path.parent] if self.path else spools(self._url):
-            path = folder / f"{_owner()}+{self._writer}{SUFFIX}"
+        for folder in [self.path.parent] if self.path else spool_folders(self._url):
+            path = folder / f"{_owner()}+{self._writer}{SPOOL_SUFFIX}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _append(path, line)
@@ -45,43 +45,43 @@ class Spool:
                 failure = error
                 continue
             self.path = path
-            _ours.add(path.name)
+            _own_files.add(path.name)
             return
         if failure:
             raise failure
 
     def deliver(self, store: Store) -> None:
-        """Write all that waits to the store, and take it from the disk. Raises StoreLostError."""
+        """Write all that waits to the store, and take it from the disk. Raises StoreUnavailableError."""
         if self.path is not None:
             _deliver(self.path, store)
             self.path = None
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Write to the file no more: whoever comes may deliver it."""
         if self.path is not None:
-            _ours.discard(self.path.name)
+            _own_files.discard(self.path.name)
 
 
 def deliver_all(store: Store) -> None:
     """Deliver to a store what ended processes left for it, records and files; what cannot be waits on."""
     with suppress(StoreError, StorageError, OSError):
-        deliver_left(store)
-        artifacts.deliver(store.url, artifacts_of(store.url))
+        deliver_pending(store)
+        artifacts.deliver(store.url, artifact_root(store.url))
 
 
-def deliver_left(store: Store) -> int:
-    """Write to a store the records that ended processes left; how many batches. Raises StoreLostError."""
-    delivered = 0
-    for path in left(store.url):
+def deliver_pending(store: Store) -> int:
+    """Write to a store the records that ended processes left; how many batches. Raises StoreUnavailableError."""
+    n_delivered = 0
+    for path in pending_files(store.url):
         if _is_alive(path):
             continue
-        mine = path.with_name(f"{_owner()}+{path.name.rpartition('+')[2]}")
+        own_path = path.with_name(f"{_owner()}+{path.name.rpartition('+')[2]}")
         try:
-            path.rename(mine)  # so that no other process delivers it too
-            delivered += _deliver(mine, store)
+            path.rename(own_path)  # so that no other process delivers it too
+            n_delivered += _deliver(own_path, store)
         except (OSError, ValueError):  # another process was first, or it is not ours to read
             continue
-    return delivered
+    return n_delivered
 
 
 def _owner() -> str:
@@ -93,21 +93,21 @@ def _is_alive(path: Path) -> bool:
     host, _, process = path.name.rpartition("+")[0].rpartition("+")
     if host != socket.gethostname():
         with suppress(OSError):
-            return time.time() - path.stat().st_mtime < FOREIGN
+            return time.time() - path.stat().st_mtime < REMOTE_TIMEOUT
         return True
     if process == str(os.getpid()):
-        return path.name in _ours
+        return path.name in _own_files
     return process.isdigit() and psutil.pid_exists(int(process))
 
 
-def left(url: str, suffix: str = SUFFIX) -> list[Path]:
-    """The files that wait for a store; with `REFUSED` those that it did not take."""
-    return [path for folder in spools(url) for path in sorted(folder.glob(f"*{suffix}"))]
+def pending_files(url: str, suffix: str = SPOOL_SUFFIX) -> list[Path]:
+    """The files that wait for a store; with `REJECTED_SUFFIX` those that it did not take."""
+    return [path for folder in spool_folders(url) for path in sorted(folder.glob(f"*{suffix}"))]
 
 
 def _append(path: Path, line: bytes) -> None:
     """Add a line, or nothing of it."""
-    before = path.stat().st_size if path.exists() else 0
+    size = path.stat().st_size if path.exists() else 0
     try:
         with path.open("ab") as file:
             file.write(line)
@@ -115,39 +115,39 @@ def _append(path: Path, line: bytes) -> None:
             os.fsync(file.fileno())
     except OSError:
         with suppress(OSError):
-            os.truncate(path, before)
+            os.truncate(path, size)
         raise
 
 
 def _deliver(path: Path, store: Store) -> int:
     """Write all batches of a file; what the database refuses for good is kept aside."""
-    delivered = 0
-    for rows in _batches(path):
+    n_delivered = 0
+    for rows in _read_batches(path):
         try:
             store.write(rows)
-            delivered += 1
-        except StoreLostError:
+            n_delivered += 1
+        except StoreUnavailableError:
             raise
         except StoreError:
-            _append(path.with_suffix(REFUSED), json.dumps(rows, default=_packed).encode() + b"\n")
+            _append(path.with_suffix(REJECTED_SUFFIX), json.dumps(rows, default=_encode_bytes).encode() + b"\n")
     path.unlink(missing_ok=True)
-    _ours.discard(path.name)
-    return delivered
+    _own_files.discard(path.name)
+    return n_delivered
 
 
-def _batches(path: Path) -> Iterator[dict[str, list[Row]]]:
+def _read_batches(path: Path) -> Iterator[dict[str, list[Row]]]:
     """All batches of a file; a last line that was cut off was never acknowledged."""
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield json.loads(line, object_hook=_unpacked)
+                yield json.loads(line, object_hook=_decode_bytes)
 
 
-def _packed(value: Any) -> Any:
+def _encode_bytes(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
     raise TypeError(f"{type(value).__name__} is not plain data")
 
 
-def _unpacked(value: dict[str, Any]) -> Any:
+def _decode_bytes(value: dict[str, Any]) -> Any:
     return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value

@@ -1,6 +1,6 @@
-"""In: points and facts of runs, from any thread, at any rate. Out: batches in a store, or in a spool until it is back.
+"""Background writer of runs: takes points and records from any thread, and writes them to a store or its spool.
 
-`Writer.log` only appends to a queue. A thread takes what is there every `PAUSE` seconds, and writes it in one
+`Writer.log` only appends to a queue. A thread takes what is there every `FLUSH_INTERVAL` seconds, and writes it in one
 transaction; that is the most that is lost when the process is killed.
 """
 
@@ -20,108 +20,115 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.errors import StoreError, StoreLostError
-from rosenblatt.runs.store.curves import POINTS, Points, Summary, summary
-from rosenblatt.runs.store.records import Batch, Row
+from rosenblatt.errors import StoreError, StoreUnavailableError
+from rosenblatt.runs.store.curves import MAX_CHUNK_POINTS, CurvePoints, CurveSummary, summarize
+from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.spool import Spool, deliver_all
 
-PAUSE = 0.2  # seconds between two writings
-BEAT = 10.0  # seconds between two signs of life of a run
-RETRY = 5.0  # seconds until a store that was lost is tried again
-LARGE = 65_536  # points of a chunk that came at once
+FLUSH_INTERVAL = 0.2  # seconds between two writings
+HEARTBEAT_INTERVAL = 10.0  # seconds between two signs of life of a run
+RETRY_INTERVAL = 5.0  # seconds until a store that was lost is tried again
+MAX_BULK_POINTS = 65_536  # points of a chunk that came at once
 
 Entry = tuple[int, float, Mapping[str, float]]  # step, seconds since 1970, values
 
 
-class Curve:
+class CurveBuffer:
     """One curve of one run as this process writes it: a chunk that is still open, and the summary of all."""
 
-    __slots__ = ("changed", "number", "steps", "summary", "times", "values")
+    __slots__ = ("chunk_index", "is_dirty", "steps", "summary", "times", "values")
 
     def __init__(self) -> None:
         self.steps: list[int] = []
         self.times: list[float] = []
         self.values: list[float] = []
-        self.number = 0
-        self.summary: Summary | None = None
-        self.changed = False
+        self.chunk_index = 0
+        self.summary: CurveSummary | None = None
+        self.is_dirty = False
 
     def close(self) -> None:
         """Write to the open chunk no more: it was put where nothing can be replaced."""
         if self.steps:
-            self.summary = joint(self.summary, summary(points_of(self.steps, self.times, self.values)))
-            self.number += 1
+            self.summary = merge_summaries(self.summary, summarize(make_points(self.steps, self.times, self.values)))
+            self.chunk_index += 1
             for column in (self.steps, self.times, self.values):
                 column.clear()
 
-    def write(self, batch: Batch, run: str, name: str, writer: str) -> None:
+    def write(self, batch: RecordBatch, run: str, name: str, writer: str) -> None:
         """Put the open chunk as it is now, and full ones, into a batch."""
-        for start in range(0, len(self.steps), POINTS):
-            part = slice(start, start + POINTS)
-            points = points_of(self.steps[part], self.times[part], self.values[part])
-            batch.curve(run, name, writer, self.number + start // POINTS, points, joint(self.summary, summary(points)))
-            if start + POINTS <= len(self.steps):
-                self.summary = joint(self.summary, summary(points))
-        full = len(self.steps) // POINTS
-        self.number += full
+        for start in range(0, len(self.steps), MAX_CHUNK_POINTS):
+            chunk = slice(start, start + MAX_CHUNK_POINTS)
+            points = make_points(self.steps[chunk], self.times[chunk], self.values[chunk])
+            batch.add_curve(
+                run,
+                name,
+                writer,
+                self.chunk_index + start // MAX_CHUNK_POINTS,
+                points,
+                merge_summaries(self.summary, summarize(points)),
+            )
+            if start + MAX_CHUNK_POINTS <= len(self.steps):
+                self.summary = merge_summaries(self.summary, summarize(points))
+        n_full = len(self.steps) // MAX_CHUNK_POINTS
+        self.chunk_index += n_full
         for column in (self.steps, self.times, self.values):
-            del column[: full * POINTS]
-        self.changed = False
+            del column[: n_full * MAX_CHUNK_POINTS]
+        self.is_dirty = False
 
 
-def points_of(steps: Sequence[int] | np.ndarray, times: Sequence[float] | np.ndarray, values: Any) -> Points:
+def make_points(steps: Sequence[int] | np.ndarray, times: Sequence[float] | np.ndarray, values: Any) -> CurvePoints:
     """Points from lists or arrays (n,); times in seconds."""
-    micro = np.round(np.asarray(times, np.float64) * 1e6).astype(np.int64)
-    return Points(np.asarray(steps, np.int64), micro, np.asarray(values, np.float64))
+    microseconds = np.round(np.asarray(times, np.float64) * 1e6).astype(np.int64)
+    return CurvePoints(np.asarray(steps, np.int64), microseconds, np.asarray(values, np.float64))
 
 
-def joint(before: Summary | None, after: Summary) -> Summary:
+def merge_summaries(before: CurveSummary | None, after: CurveSummary) -> CurveSummary:
     """The summary of two parts of a curve, of which the second came later."""
     if before is None:
         return after
     step, last = (after.step, after.last) if after.step >= before.step else (before.step, before.last)
     low = after if before.min is None or (after.min is not None and after.min < before.min) else before
     high = after if before.max is None or (after.max is not None and after.max > before.max) else before
-    return Summary(step, last, low.min, low.min_step, high.max, high.max_step)
+    return CurveSummary(step, last, low.min, low.min_step, high.max, high.max_step)
 
 
 class Writer:
     """Writes runs to a store from a thread of its own.
 
     Args:
-        say: told, once each, where the store is lost, where records wait, and that it is back.
+        notify: told, once each, where the store is lost, where records wait, and that it is back.
 
     Raises StoreError where the store is damaged or of a later version; where it only cannot be reached, records wait.
     """
 
-    def __init__(self, url: str, say: Callable[[str], None] | None = None) -> None:
+    def __init__(self, url: str, notify: Callable[[str], None] | None = None) -> None:
         self.url = url
-        self.deleted: set[str] = set()  # runs that somebody deleted meanwhile
-        self._say = say or (lambda message: print(f"rosenblatt: {message}", file=sys.stderr))
+        self.deleted_runs: set[str] = set()  # runs that somebody deleted meanwhile
+        self._notify = notify or (lambda message: print(f"rosenblatt: {message}", file=sys.stderr))
         self._store: Store | None = None
-        self._lost_since: float | None = None
-        self._retry = 0.0
+        self._unavailable_since: float | None = None
+        self._next_attempt = 0.0
         try:
             self._store = Store(url)
             deliver_all(self._store)
-        except StoreLostError as error:
-            self._is_lost(error)
+        except StoreUnavailableError as error:
+            self._mark_unavailable(error)
         self._start()
         _writers.add(self)
-        register_after_fork(self, _at_its_end)
+        register_after_fork(self, _close_on_exit)
 
     def _start(self) -> None:
         self.id = secrets.token_hex(4)
         self._spool = Spool(self.url, self.id)
         self._points: deque[tuple[str, Entry]] = deque()
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[RecordBatch] = deque()
         self._unwritten: list[dict[str, list[Row]]] = []  # what neither store nor spool took
-        self._curves: dict[tuple[str, str], Curve] = {}
-        self._alive: dict[str, float] = {}  # runs, and when a sign of life was last given
-        self._wake, self._work = threading.Event(), threading.Lock()
+        self._curves: dict[tuple[str, str], CurveBuffer] = {}
+        self._heartbeats: dict[str, float] = {}  # runs, and when a sign of life was last given
+        self._wake, self._lock = threading.Event(), threading.Lock()
         self.closed = False
-        self._before_writing: list[tuple[str, Callable[[], object]]] = []
+        self._before_write_hooks: list[tuple[str, Callable[[], object]]] = []
         self._thread = threading.Thread(target=self._loop, name="rosenblatt-runs", daemon=True)
         self._thread.start()
 
@@ -129,42 +136,44 @@ class Writer:
         """After a fork: this process is another writer, and has threads and connections of its own."""
         if self._store is not None:
             self._store.engine.dispose(close=False)
-        alive = dict(self._alive)
+        runs = dict(self._heartbeats)
         self._start()
-        self._alive = dict.fromkeys(alive, time.time())
+        self._heartbeats = dict.fromkeys(runs, time.time())
 
     def log(self, run: str, entry: Entry) -> None:
         """Take a point of one or more curves; returns at once."""
         self._points.append((run, entry))
 
-    def put(self, batch: Batch) -> None:
+    def put(self, batch: RecordBatch) -> None:
         """Take a batch; returns at once."""
         self._batches.append(batch)
 
-    def begin(self, run: str) -> None:
+    def start_run(self, run: str) -> None:
         """Give signs of life of a run from now on."""
-        self._alive[run] = time.time()
+        self._heartbeats[run] = time.time()
 
-    def end(self, run: str) -> None:
+    def end_run(self, run: str) -> None:
         """Write all of a run, and give no more signs of life."""
         self.flush()
-        with self._work:
-            self._alive.pop(run, None)
-            self._before_writing = [(other, call) for other, call in self._before_writing if other != run]
+        with self._lock:
+            self._heartbeats.pop(run, None)
+            self._before_write_hooks = [
+                (other_run, hook) for other_run, hook in self._before_write_hooks if other_run != run
+            ]
             for key in [key for key in self._curves if key[0] == run]:
                 del self._curves[key]
 
-    def every_time(self, run: str, call: Callable[[], object]) -> None:
+    def add_before_write_hook(self, run: str, hook: Callable[[], object]) -> None:
         """Have something called before each writing, in the writer's thread, until the run ends."""
-        with self._work:
-            self._before_writing.append((run, call))
+        with self._lock:
+            self._before_write_hooks.append((run, hook))
 
     def flush(self) -> bool:
         """Return once all that was taken is in the store, or in the spool; False where neither took it."""
         try:
-            self._deliver()
+            self._write_pending()
         except Exception as error:  # noqa: BLE001 - recording must not stop what is recorded
-            self._say(f"recording: {error!r}")
+            self._notify(f"recording: {error!r}")
             return False
         return not self._unwritten
 
@@ -177,156 +186,158 @@ class Writer:
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=5.0)
         if not self.flush():
-            self._say(f"{len(self._unwritten)} batches of records could be written nowhere and are lost")
+            self._notify(f"{len(self._unwritten)} batches of records could be written nowhere and are lost")
         elif self._spool.path is not None:
-            self._say(f"records wait in {self._spool.path}; the next command on this store delivers them")
-        self._spool.leave()
+            self._notify(f"records wait in {self._spool.path}; the next command on this store delivers them")
+        self._spool.release()
         if self._store is not None:
             self._store.close()
 
     def _loop(self) -> None:
         while not self.closed:
-            self._wake.wait(PAUSE)
+            self._wake.wait(FLUSH_INTERVAL)
             try:
-                for _, call in list(self._before_writing):
-                    call()
+                for _, hook in list(self._before_write_hooks):
+                    hook()
             except Exception as error:  # noqa: BLE001 - whatever happens there must not stop the recording
-                self._say(f"recording: {error!r}")
+                self._notify(f"recording: {error!r}")
             self.flush()
 
-    def _deliver(self) -> None:
-        with self._work:
-            batch = self._taken()
-            waiting = self._unwritten + ([batch.rows] if batch else [])
-            if not waiting and self._lost_since is None:
+    def _write_pending(self) -> None:
+        with self._lock:
+            batch = self._drain()
+            pending = self._unwritten + ([batch.rows] if batch else [])
+            if not pending and self._unavailable_since is None:
                 return
-            self._unwritten = waiting
+            self._unwritten = pending
             while self._unwritten:
                 rows = self._unwritten[0]
-                if not self._into_store(rows):
+                if not self._write_to_store(rows):
                     for curve in self._curves.values():
                         curve.close()
-                    if not self._into_spool(rows):
+                    if not self._write_to_spool(rows):
                         return
                 self._unwritten = self._unwritten[1:]
-            if not waiting:
-                self._into_store({})
+            if not pending:
+                self._write_to_store({})
 
-    def _taken(self) -> Batch:
+    def _drain(self) -> RecordBatch:
         """All that came since the last time, as one batch."""
-        batch, now = Batch(), time.time()
+        batch, now = RecordBatch(), time.time()
         while self._batches:
             for table, rows in self._batches.popleft().rows.items():
                 batch.rows.setdefault(table, []).extend(rows)
-        self._take_points(batch)
-        for run, beat in list(self._alive.items()):
-            if now - beat > BEAT:
-                self._alive[run] = now
-                batch.change(run)
+        self._drain_points(batch)
+        for run, last_beat in list(self._heartbeats.items()):
+            if now - last_beat > HEARTBEAT_INTERVAL:
+                self._heartbeats[run] = now
+                batch.update_run(run)
         return batch
 
-    def _take_points(self, batch: Batch) -> None:
+    def _drain_points(self, batch: RecordBatch) -> None:
         """Put the points that came to their curves, and these into the batch."""
-        changed: list[tuple[str, str]] = []
+        dirty_curves: list[tuple[str, str]] = []
         curves = self._curves
         for _ in range(len(self._points)):
             run, (step, seconds, values) = self._points.popleft()
-            if run in self.deleted:
+            if run in self.deleted_runs:
                 continue
             for name, value in values.items():
                 curve = curves.get((run, name))
                 if curve is None:
-                    curve = curves[run, name] = Curve()
+                    curve = curves[run, name] = CurveBuffer()
                 curve.steps.append(step)
                 curve.times.append(seconds)
                 curve.values.append(value)
-                if not curve.changed:
-                    curve.changed = True
-                    changed.append((run, name))
-        for run, name in changed:
+                if not curve.is_dirty:
+                    curve.is_dirty = True
+                    dirty_curves.append((run, name))
+        for run, name in dirty_curves:
             curves[run, name].write(batch, run, name, self.id)
 
-    def _into_store(self, rows: dict[str, list[Row]]) -> bool:
+    def _write_to_store(self, rows: dict[str, list[Row]]) -> bool:
         """Write to the store, what waits in the spool first; False where it is lost."""
-        if self._lost_since is not None and time.monotonic() < self._retry:
+        if self._unavailable_since is not None and time.monotonic() < self._next_attempt:
             return False
         try:
             if self._store is None:
                 self._store = Store(self.url)
-            if self._lost_since is not None or self._spool.path is not None:
+            if self._unavailable_since is not None or self._spool.path is not None:
                 self._spool.deliver(self._store)
-            gone = self._written(self._store, rows)
+            missing_runs = self._write_rows(self._store, rows)
         except StoreError as error:
-            self._is_lost(error)
+            self._mark_unavailable(error)
             return False
-        if self._lost_since is not None:
-            self._say(f"the store is back after {time.monotonic() - self._lost_since:.0f} s; what waited is delivered")
-            self._lost_since = None
-        for run in sorted(gone - self.deleted, key=len):
-            self.deleted.add(run)
-            self._alive.pop(run, None)
-            if run.rpartition("-")[0] in self.deleted:  # a trial of a search that was
+        if self._unavailable_since is not None:
+            self._notify(
+                f"the store is back after {time.monotonic() - self._unavailable_since:.0f} s; what waited is delivered"
+            )
+            self._unavailable_since = None
+        for run in sorted(missing_runs - self.deleted_runs, key=len):
+            self.deleted_runs.add(run)
+            self._heartbeats.pop(run, None)
+            if run.rpartition("-")[0] in self.deleted_runs:  # a trial of a search that was
                 continue
-            self._say(f"run {run} was deleted while it was written; what comes of it is no longer kept")
+            self._notify(f"run {run} was deleted while it was written; what comes of it is no longer kept")
         return True
 
-    def _written(self, store: Store, rows: dict[str, list[Row]]) -> set[str]:
+    def _write_rows(self, store: Store, rows: dict[str, list[Row]]) -> set[str]:
         """Write a batch; where the database refuses it for good, what it takes of it. The runs that are not there."""
         try:
             return store.write(rows)
-        except StoreLostError:
+        except StoreUnavailableError:
             raise
         except StoreError:
-            gone: set[str] = set()
-            for run, part in _by_run(rows).items():
+            missing_runs: set[str] = set()
+            for run, run_rows in _split_by_run(rows).items():
                 try:
-                    gone |= store.write(part)
-                except StoreLostError:
+                    missing_runs |= store.write(run_rows)
+                except StoreUnavailableError:
                     raise
                 except StoreError as error:
-                    self._say(f"some records of run {run} are left out: {error}")
-            return gone
+                    self._notify(f"some records of run {run} are left out: {error}")
+            return missing_runs
 
-    def _into_spool(self, rows: dict[str, list[Row]]) -> bool:
+    def _write_to_spool(self, rows: dict[str, list[Row]]) -> bool:
         try:
             self._spool.add(rows)
         except OSError:
             return False
         return True
 
-    def _is_lost(self, error: StoreError) -> None:
-        self._retry = time.monotonic() + RETRY
-        if self._lost_since is None:
-            self._lost_since = time.monotonic()
-            self._say(f"{error} Nothing stops: records are kept on this machine, and delivered when it is back.")
+    def _mark_unavailable(self, error: StoreError) -> None:
+        self._next_attempt = time.monotonic() + RETRY_INTERVAL
+        if self._unavailable_since is None:
+            self._unavailable_since = time.monotonic()
+            self._notify(f"{error} Nothing stops: records are kept on this machine, and delivered when it is back.")
 
 
-def _by_run(rows: dict[str, list[Row]]) -> dict[str, dict[str, list[Row]]]:
+def _split_by_run(rows: dict[str, list[Row]]) -> dict[str, dict[str, list[Row]]]:
     """A batch in parts, one for each run; documents, which have none, first."""
-    parts: dict[str, dict[str, list[Row]]] = {}
+    rows_by_run: dict[str, dict[str, list[Row]]] = {}
     for table in sorted(rows, key=lambda name: name != "documents"):
         for row in rows[table]:
             run = row.get("run") or row.get("id") or ""
-            parts.setdefault(run, {}).setdefault(table, []).append(row)
-    return parts
+            rows_by_run.setdefault(run, {}).setdefault(table, []).append(row)
+    return rows_by_run
 
 
-def _at_its_end(writer: Writer) -> None:
+def _close_on_exit(writer: Writer) -> None:
     """Have a child of multiprocessing, which ends without what atexit has, write what is left."""
     Finalize(None, writer.close, exitpriority=10)
 
 
-_open: dict[str, Writer] = {}
+_writers_by_url: dict[str, Writer] = {}
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-_opening = threading.Lock()
+_open_lock = threading.Lock()
 
 
-def writer_of(url: str) -> Writer:
+def get_writer(url: str) -> Writer:
     """The writer of this process for a store. Raises StoreError."""
-    with _opening:
-        writer = _open.get(url)
+    with _open_lock:
+        writer = _writers_by_url.get(url)
         if writer is None or writer.closed:
-            writer = _open[url] = Writer(url)
+            writer = _writers_by_url[url] = Writer(url)
         return writer
 
 

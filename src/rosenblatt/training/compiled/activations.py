@@ -1,6 +1,6 @@
-"""In: the weighted sum z of a unit. Out: its activation f(z) and, for backpropagation, the slope f'(z).
+"""Activations f(z) and their slopes f'(z).
 
-To add an activation: its formula here, and its name in `FORMULAS` and in `sections.Activation`.
+To add an activation: its formula here, and its name in `FORMULAS` and in `spec.fields.Activation`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rosenblatt.training.compiled.elementary import exp, expm1, log1p, normal_cdf, tanh
-from rosenblatt.training.compiled.jit import compiled, inlined, real
+from rosenblatt.training.compiled.jit import constant_like, inline, jit
 
 LEAK = 0.01
 SELU_ALPHA = 1.6732632423543772  # Klambauer et al. 2017, equation 14
@@ -18,98 +18,100 @@ SELU_SCALE = 1.0507009873554805
 INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
-@inlined
+@inline
 def logistic(z):
     """1 / (1 + e^-z), without overflow for any z."""
-    one, e = real(1, z), exp(-abs(z))
+    one, e = constant_like(1, z), exp(-abs(z))
     return (one if z >= 0 else e) / (one + e)
 
 
-@inlined
+@inline
 def log_1p_exp(z):
     """log(1 + e^z), without overflow for any z."""
-    return max(z, real(0, z)) + log1p(exp(-abs(z)))
+    return max(z, constant_like(0, z)) + log1p(exp(-abs(z)))
 
 
-@inlined
+@inline
 def identity(z):
     """z."""
-    return z, real(1, z)
+    return z, constant_like(1, z)
 
 
-@inlined
+@inline
 def step(z):
     """1 above 0, else 0 (McCulloch & Pitts 1943; Rosenblatt 1958). Its slope is 0 wherever it has one."""
-    return (real(1, z) if z > 0 else real(0, z)), real(0, z)
+    return (constant_like(1, z) if z > 0 else constant_like(0, z)), constant_like(0, z)
 
 
-@inlined
+@inline
 def sigmoid(z):
     """1 / (1 + e^-z), from 0 to 1 (Rumelhart, Hinton & Williams 1986)."""
     a = logistic(z)
-    return a, a * (real(1, z) - a)
+    return a, a * (constant_like(1, z) - a)
 
 
-@inlined
+@inline
 def tangent(z):
     """The hyperbolic tangent, from -1 to 1 (LeCun et al. 1998)."""
     a = tanh(z)
-    return a, real(1, z) - a * a
+    return a, constant_like(1, z) - a * a
 
 
-@inlined
+@inline
 def relu(z):
     """z above 0, else 0 (Nair & Hinton 2010). NaN stays NaN."""
-    return (real(0, z) if z < 0 else z), (real(1, z) if z > 0 else real(0, z))
+    return (constant_like(0, z) if z < 0 else z), (constant_like(1, z) if z > 0 else constant_like(0, z))
 
 
-@inlined
+@inline
 def leaky_relu(z):
     """z above 0, else z / 100 (Maas et al. 2013)."""
-    slope = real(1, z) if z > 0 else real(LEAK, z)
+    slope = constant_like(1, z) if z > 0 else constant_like(LEAK, z)
     return slope * z, slope
 
 
-@inlined
+@inline
 def elu(z):
     """z above 0, else e^z - 1 (Clevert et al. 2016)."""
-    e = expm1(min(z, real(0, z)))
-    return (z if z > 0 else e), (real(1, z) if z > 0 else e + real(1, z))
+    e = expm1(min(z, constant_like(0, z)))
+    return (z if z > 0 else e), (constant_like(1, z) if z > 0 else e + constant_like(1, z))
 
 
-@inlined
+@inline
 def selu(z):
     """An ELU scaled so that activations keep mean 0 and variance 1 (Klambauer et al. 2017)."""
-    scale, alpha = real(SELU_SCALE, z), real(SELU_ALPHA, z)
-    e = expm1(min(z, real(0, z)))
-    return scale * (z if z > 0 else alpha * e), scale * (real(1, z) if z > 0 else alpha * (e + real(1, z)))
+    scale, alpha = constant_like(SELU_SCALE, z), constant_like(SELU_ALPHA, z)
+    e = expm1(min(z, constant_like(0, z)))
+    return scale * (z if z > 0 else alpha * e), scale * (
+        constant_like(1, z) if z > 0 else alpha * (e + constant_like(1, z))
+    )
 
 
-@inlined
+@inline
 def gelu(z):
     """z times the share of the normal distribution below z (Hendrycks & Gimpel 2016)."""
-    bell = exp(real(-0.5, z) * z * z)
-    below = normal_cdf(z, bell)
-    return z * below, below + z * real(INV_SQRT_2PI, z) * bell
+    gaussian = exp(constant_like(-0.5, z) * z * z)
+    cdf = normal_cdf(z, gaussian)
+    return z * cdf, cdf + z * constant_like(INV_SQRT_2PI, z) * gaussian
 
 
-@inlined
+@inline
 def silu(z):
     """z sigmoid(z) (Elfwing et al. 2018)."""
     s = logistic(z)
-    return z * s, s * (real(1, z) + z * (real(1, z) - s))
+    return z * s, s * (constant_like(1, z) + z * (constant_like(1, z) - s))
 
 
-@inlined
+@inline
 def mish(z):
     """z tanh(log(1 + e^z)) (Misra 2019). With e = e^-|z| the hyperbolic tangent is a fraction of sums of its powers."""
-    one, two, e = real(1, z), real(2, z), exp(-abs(z))
+    one, two, e = constant_like(1, z), constant_like(2, z), exp(-abs(z))
     t = (one + two * e) / (one + two * e + two * e * e) if z >= 0 else (e * e + two * e) / (e * e + two * e + two)
     s = (one if z >= 0 else e) / (one + e)
     return z * t, t + z * (one - t * t) * s
 
 
-@inlined
+@inline
 def softplus(z):
     """log(1 + e^z) (Dugas et al. 2001)."""
     return log_1p_exp(z), logistic(z)
@@ -124,7 +126,7 @@ def _over_array(formula: Callable[..., Any]) -> Callable[..., Any]:
         return 0.0
 
     activate.__qualname__ = f"activate_{formula.__name__}"  # by which it is found on disk
-    return compiled(activate)
+    return jit(activate)
 
 
 FORMULAS = {

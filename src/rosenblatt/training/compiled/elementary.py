@@ -1,4 +1,4 @@
-"""In: a number. Out: its exponential, logarithm, hyperbolic tangent, place in the normal distribution.
+"""Elementary functions: exponential, logarithm, hyperbolic tangent, normal distribution.
 
 In float32, formulas of ours that are accurate to some 1e-7 and hold no jump, so that loops over them run in vector
 registers; in float64, those of the C library. The coefficients are minimax fits (Lawson's iteration) of the functions
@@ -20,7 +20,8 @@ from rosenblatt.training.compiled.jit import FLOATING_POINT
 LOG2_E = np.float32(1 / math.log(2))
 LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts: a whole number times the first is exact
 LN2_LOW = np.float32(math.log(2) - 0.693359375)
-LARGEST, SMALLEST = np.float32(88), np.float32(-80)  # beyond these e^x, or a fraction of it, leaves float32
+# beyond these e^x, or a fraction of it, leaves float32
+MAX_EXP_ARGUMENT, MIN_EXP_ARGUMENT = np.float32(88), np.float32(-80)
 E0, E1, E2, E3, E4 = (np.float32(c) for c in (0.5, 0.166665122, 0.0416661873, 0.00836959854, 0.00139517151))
 T0, T1, T2, T3, T4 = (np.float32(c) for c in (-0.333332837, 0.133314908, -0.0537434928, 0.0206505694, -0.00571702560))
 A0, A1, A2, A3 = (np.float32(c) for c in (0.333332062, 0.200108498, 0.139995679, 0.140122369))
@@ -33,7 +34,7 @@ Q = tuple(
 Q0, Q1, Q2, Q3, Q4, Q5, Q6, Q7 = Q
 Q_RATE = np.float32(0.35)
 ZERO, HALF, ONE, TWO = (np.float32(c) for c in (0, 0.5, 1, 2))
-SMALL = np.float32(0.625)
+TANH_SERIES_LIMIT = np.float32(0.625)
 HALF_LN2 = np.float32(math.log(2) / 2)
 SQRT_2 = np.float32(math.sqrt(2))
 SQRT_HALF = math.sqrt(0.5)
@@ -42,7 +43,7 @@ _OPTIONS = {"fastmath": FLOATING_POINT, "error_model": "numpy", "forceinline": T
 
 
 @intrinsic
-def _two_to(_typing: Any, n: Any) -> Any:
+def _exp2(_typing: Any, n: Any) -> Any:
     """2^n of a whole float32 number, by its bits."""
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
@@ -88,11 +89,11 @@ def _compiled_exp(x):
         return lambda x: math.exp(x)
 
     def single(x):  # 2^n e^r with |r| <= ln(2) / 2
-        bounded = min(max(x, SMALLEST), LARGEST)
+        bounded = min(max(x, MIN_EXP_ARGUMENT), MAX_EXP_ARGUMENT)
         n = np.floor(bounded * LOG2_E + HALF)
         r = (bounded - n * LN2_HIGH) - n * LN2_LOW
         power = ONE + r + r * r * (E0 + r * (E1 + r * (E2 + r * (E3 + r * E4))))
-        return power * _two_to(n) if x == x else x
+        return power * _exp2(n) if x == x else x
 
     return single
 
@@ -144,10 +145,10 @@ def _compiled_tanh(x):
         return lambda x: math.tanh(x)
 
     def single(x):
-        size, u = abs(x), x * x
+        magnitude, u = abs(x), x * x
         near = x + x * u * (T0 + u * (T1 + u * (T2 + u * (T3 + u * T4))))
-        far = ONE - TWO / (exp(TWO * size) + ONE)
-        return near if size < SMALL else (far if x > ZERO else -far)
+        far = ONE - TWO / (exp(TWO * magnitude) + ONE)
+        return near if magnitude < TANH_SERIES_LIMIT else (far if x > ZERO else -far)
 
     return single
 
@@ -169,21 +170,21 @@ def _compiled_expm1(x):
     return single
 
 
-def normal_cdf(x: Any, bell: Any) -> Any:
+def normal_cdf(x: Any, gaussian: Any) -> Any:
     """The share of a normal distribution that lies below x; bell is e^(-x^2 / 2)."""
     return 0.5 * math.erfc(-x * SQRT_HALF)
 
 
 @overload(normal_cdf, jit_options=_OPTIONS)
-def _compiled_normal_cdf(x, bell):
+def _compiled_normal_cdf(x, gaussian):
     if x != types.float32:
-        return lambda x, bell: 0.5 * math.erfc(-x * SQRT_HALF)
+        return lambda x, gaussian: 0.5 * math.erfc(-x * SQRT_HALF)
 
-    def single(x, bell):  # the tail is the bell times a polynomial of 1 / (1 + c |x|)
+    def single(x, gaussian):  # the tail is the bell times a polynomial of 1 / (1 + c |x|)
         t = ONE / (ONE + Q_RATE * abs(x))
         poly = Q0 + t * (Q1 + t * (Q2 + t * (Q3 + t * (Q4 + t * (Q5 + t * (Q6 + t * Q7))))))
-        tail = bell * poly
-        above, sign = (ONE, -ONE) if x > ZERO else (ZERO, ONE)
-        return above + sign * tail
+        tail = gaussian * poly
+        offset, sign = (ONE, -ONE) if x > ZERO else (ZERO, ONE)
+        return offset + sign * tail
 
     return single

@@ -1,4 +1,4 @@
-"""In: a plain Python function. Out: the same function compiled by Numba to machine code that runs without the GIL.
+"""Just-in-time compilation with Numba.
 
 Every compiled function of the project is made here, so that all share one set of floating-point rules. A kernel that
 others may take the place of (an activation, a loss, an optimizer) is called by its address, so that the code that calls
@@ -31,19 +31,30 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 FLOATING_POINT = {"contract", "reassoc", "nsz", "arcp"}
 
 
-def compiled(function: Function) -> Function:
+def jit(function: Function) -> Function:
     """Compile `function` on its first call, keep the machine code on disk, release the GIL while it runs."""
     compile_: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FLOATING_POINT)
     dispatcher = compile_(function)
     template = dispatcher.get_call_template
     # A constant among the arguments is no reason to compile the function once more.
     dispatcher.get_call_template = lambda arguments, names: template(tuple(map(types.unliteral, arguments)), names)
-    save = dispatcher._cache.save_overload  # noqa: SLF001 - there is no other way to keep processes apart
-    dispatcher._cache.save_overload = lambda *overload: _save_alone(dispatcher, save, overload)  # noqa: SLF001
+    cache = dispatcher._cache  # noqa: SLF001 - there is no other way to keep processes and versions apart
+    load, save = cache.load_overload, cache.save_overload
+    cache.load_overload = lambda *overload: _load_current(cache, load, overload)
+    cache.save_overload = lambda *overload: _save_locked(dispatcher, save, overload)
     return dispatcher
 
 
-def _save_alone(dispatcher: Any, save: Callable[..., Any], overload: tuple[Any, ...]) -> None:
+def _load_current(cache: Any, load: Callable[..., Any], overload: tuple[Any, ...]) -> Any:
+    """Machine code from disk; what another version of this library left there is removed and compiled again."""
+    try:
+        return load(*overload)
+    except (AttributeError, ImportError):  # its types have other names or places
+        cache.flush()
+        return None
+
+
+def _save_locked(dispatcher: Any, save: Callable[..., Any], overload: tuple[Any, ...]) -> None:
     """Keep machine code on disk while no other process does.
 
     Else two may write to one file what only the index that one of them wrote tells apart: wrong code is found later.
@@ -64,23 +75,22 @@ def is_compiled(kernel: Any, *arguments: types.Type) -> bool:
     """Whether the machine code of `kernel` for these types of arguments is in this process or on disk."""
     if arguments in kernel.overloads:
         return True
-    cache = kernel._cache  # noqa: SLF001 - Numba tells nobody what it keeps on disk
-    return cache._cache_file.load(cache._index_key(arguments, kernel.targetctx.codegen())) is not None  # noqa: SLF001
+    return kernel._cache.load_overload(arguments, kernel.targetctx) is not None  # noqa: SLF001
 
 
-def inlined(function: Function) -> Function:
+def inline(function: Function) -> Function:
     """Let compiled functions call `function`, and become part of them; from Python it stays as it is."""
     make: Any = register_jitable(error_model="numpy", fastmath=FLOATING_POINT, forceinline=True)
     return make(function)
 
 
-def real(value: Any, like: Any) -> Any:
+def constant_like(value: Any, like: Any) -> Any:
     """The constant `value` with the precision of `like`, so that float32 is not widened to float64 by it."""
     return np.asarray(like).dtype.type(value)
 
 
-@overload(real, inline="always")
-def _compiled_real(value, like):
+@overload(constant_like, inline="always")
+def _compiled_constant_like(value, like):
     if isinstance(like, types.Array):
         like = like.dtype
     if like == types.float32:
@@ -88,7 +98,7 @@ def _compiled_real(value, like):
     return lambda value, like: np.float64(value)
 
 
-def address(kernel: Any, *arguments: types.Type) -> int:
+def function_address(kernel: Any, *arguments: types.Type) -> int:
     """Where the machine code of `kernel` for these types of arguments lies; it is compiled if need be.
 
     A kernel returns float64. Its address holds in this process only.
@@ -122,18 +132,18 @@ def prefetch(_typing: Any, array: Any, i: Any) -> Any:
     """Have the processor fetch what lies at element i of a C-contiguous array, as it is needed soon."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
-        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        place = builder.gep(context.make_array(signature.args[0])(context, builder, values[0]).data, [values[1]])
-        builder.call(fetch, [builder.bitcast(place, pointer), word(0), word(3), word(1)])
+        pointer_type, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [pointer_type, int32, int32, int32])
+        fetch = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, values[0]).data, [values[1]])
+        builder.call(fetch, [builder.bitcast(pointer, pointer_type), int32(0), int32(3), int32(1)])
         return context.get_dummy_value()
 
     return types.none(array, types.intp), generate
 
 
 @intrinsic
-def flush_denormals(_typing: Any, on: Any) -> Any:
+def flush_denormals(_typing: Any, enabled: Any) -> Any:
     """Have this thread take numbers too small for their precision as 0, or no more; returns whether it did before.
 
     They come up when gradients fade away, and x86 processors are many times slower on them; others are not, and stay as
@@ -143,30 +153,30 @@ def flush_denormals(_typing: Any, on: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         if platform.machine().lower() not in {"x86_64", "amd64"}:
             return context.get_constant(types.boolean, 0)
-        pointer, bits = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer])
-        read = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.stmxcsr")
-        write = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.ldmxcsr")
-        place = cgutils.alloca_once(builder, bits)
-        builder.call(read, [builder.bitcast(place, pointer)])
-        before = builder.load(place)
-        changed = builder.select(values[0], builder.or_(before, bits(0x8040)), builder.and_(before, bits(0xFFFF7FBF)))
-        builder.store(changed, place)
-        builder.call(write, [builder.bitcast(place, pointer)])
+        pointer_type, bits = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [pointer_type])
+        read = cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse.stmxcsr")
+        write = cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse.ldmxcsr")
+        slot = cgutils.alloca_once(builder, bits)
+        builder.call(read, [builder.bitcast(slot, pointer_type)])
+        before = builder.load(slot)
+        new = builder.select(values[0], builder.or_(before, bits(0x8040)), builder.and_(before, bits(0xFFFF7FBF)))
+        builder.store(new, slot)
+        builder.call(write, [builder.bitcast(slot, pointer_type)])
         return builder.icmp_unsigned("!=", builder.and_(before, bits(0x8040)), bits(0))
 
     return types.boolean(types.boolean), generate
 
 
 @intrinsic
-def call(_typing: Any, where: Any, arguments: Any) -> Any:
-    """Call the kernel at the address `where` with a tuple of arguments, of the types it was compiled for."""
-    kinds = tuple(arguments.types)
+def call_address(_typing: Any, address: Any, arguments: Any) -> Any:
+    """Call the kernel at the address `address` with a tuple of arguments, of the types it was compiled for."""
+    argument_types = tuple(arguments.types)
 
     def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        kernel = context.call_conv.get_function_type(types.float64, kinds)
+        kernel = context.call_conv.get_function_type(types.float64, argument_types)
         pointer = builder.inttoptr(values[0], kernel.as_pointer())
-        given = cgutils.unpack_tuple(builder, values[1])
-        return context.call_conv.call_function(builder, pointer, types.float64, kinds, given)[1]
+        call_arguments = cgutils.unpack_tuple(builder, values[1])
+        return context.call_conv.call_function(builder, pointer, types.float64, argument_types, call_arguments)[1]
 
-    return types.float64(where, arguments), generate
+    return types.float64(address, arguments), generate

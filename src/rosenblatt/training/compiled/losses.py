@@ -1,4 +1,4 @@
-"""In: the network's last weighted sums z and the targets t. Out: the loss, and its gradient with respect to z.
+"""Losses of the last weighted sums z for targets t, and their gradients with respect to z.
 
 To add a loss: its kernel here, a line in `LOSSES`, and what the network then predicts in `LINKS`. Each gradient is that
 of loss and output activation together, which is why it is short.
@@ -14,64 +14,64 @@ import numpy as np
 
 from rosenblatt.training.compiled.activations import log_1p_exp, logistic
 from rosenblatt.training.compiled.elementary import exp, log
-from rosenblatt.training.compiled.jit import compiled, inlined, real
+from rosenblatt.training.compiled.jit import constant_like, inline, jit
 
 
-@inlined
+@inline
 def softmax(z, p):
     """Write e^z / sum e^z of each row to p (B, K); each row's maximum is taken off so that nothing overflows."""
     B, K = z.shape
     for i in range(B):
-        top = z[i, 0]
+        maximum = z[i, 0]
         for k in range(1, K):
-            top = max(top, z[i, k]) if top == top else top
+            maximum = max(maximum, z[i, k]) if maximum == maximum else maximum
         for k in range(K):
-            p[i, k] = z[i, k] - top
+            p[i, k] = z[i, k] - maximum
     flat = p.ravel()
     for i in range(flat.size):
         flat[i] = exp(flat[i])
     for i in range(B):
-        total = real(0, z)
+        total = constant_like(0, z)
         for k in range(K):
             total += p[i, k]
-        share = real(1, z) / total
+        inv_total = constant_like(1, z) / total
         for k in range(K):
-            p[i, k] *= share
+            p[i, k] *= inv_total
 
 
-@compiled
+@jit
 def cross_entropy(z, t, weight, d, a, b):
     """-sum q log p over the classes, with p = softmax(z) and q the (smoothed) target (Bridle 1990)."""
     B, K = z.shape
     softmax(z, d)
-    total, rest, share = 0.0, real(1 - a, z), real(a / K, z)
+    total, label_target, smoothing = 0.0, constant_like(1 - a, z), constant_like(a / K, z)
     for i in range(B):
         label = int(t[i, 0])
-        p = max(d[i, label], real(1e-30, z)) if d[i, label] == d[i, label] else d[i, label]
+        p = max(d[i, label], constant_like(1e-30, z)) if d[i, label] == d[i, label] else d[i, label]
         loss = -log(p)
         if a > 0:  # sum q log p = log p of the label + sum q (z - z of the label)
             for k in range(K):
-                loss += share * (z[i, label] - z[i, k])
+                loss += smoothing * (z[i, label] - z[i, k])
         total += loss * weight[i]
         for k in range(K):
-            d[i, k] = (d[i, k] - share - (rest if k == label else real(0, z))) * weight[i]
+            d[i, k] = (d[i, k] - smoothing - (label_target if k == label else constant_like(0, z))) * weight[i]
     return total
 
 
-@compiled
+@jit
 def binary_cross_entropy(z, t, weight, d, a, b):
     """-t log p - (1 - t) log(1 - p) for each unit, with p = sigmoid(z) and t (smoothed) 0 or 1."""
     B, K = z.shape
-    total, keep, half = real(0, z), real(1 - a, z), real(a / 2, z)
+    total, scale, offset = constant_like(0, z), constant_like(1 - a, z), constant_like(a / 2, z)
     for i in range(B):
         for k in range(K):
-            target = t[i, k] * keep + half
+            target = t[i, k] * scale + offset
             total += (log_1p_exp(z[i, k]) - target * z[i, k]) * weight[i]
             d[i, k] = (logistic(z[i, k]) - target) * weight[i]
     return np.float64(total)
 
 
-@compiled
+@jit
 def focal(z, t, weight, d, a, b):
     """-(1 - p)^b log p of the right class, which heeds the rows that are hard (Lin et al. 2017, equation 4)."""
     B, K = z.shape
@@ -82,13 +82,13 @@ def focal(z, t, weight, d, a, b):
         p = d[i, label]
         miss, logp = max(1.0 - p, 1e-30), np.log(max(p, 1e-30))
         total += -(miss**b) * logp * weight[i]
-        slope = real((b * miss ** (b - 1) * p * logp - miss**b) * weight[i], z)  # dLoss/dlog p
+        slope = constant_like((b * miss ** (b - 1) * p * logp - miss**b) * weight[i], z)  # dLoss/dlog p
         for k in range(K):
-            d[i, k] = slope * ((real(1, z) if k == label else real(0, z)) - d[i, k])
+            d[i, k] = slope * ((constant_like(1, z) if k == label else constant_like(0, z)) - d[i, k])
     return total
 
 
-@compiled
+@jit
 def binary_focal(z, t, weight, d, a, b):
     """The focal loss of each unit: p is the probability of what is true, sigmoid(z) or 1 - sigmoid(z)."""
     B, K = z.shape
@@ -103,20 +103,20 @@ def binary_focal(z, t, weight, d, a, b):
     return total
 
 
-@compiled
+@jit
 def squared(z, t, weight, d, a, b):
     """(z - t)^2 of each output."""
     B, K = z.shape
-    total = real(0, z)
+    total = constant_like(0, z)
     for i in range(B):
         for k in range(K):
             error = z[i, k] - t[i, k]
             total += error * error * weight[i]
-            d[i, k] = real(2, z) * error * weight[i]
+            d[i, k] = constant_like(2, z) * error * weight[i]
     return np.float64(total)
 
 
-@compiled
+@jit
 def absolute(z, t, weight, d, a, b):
     """|z - t| of each output: the median is what makes it least."""
     B, K = z.shape
@@ -129,7 +129,7 @@ def absolute(z, t, weight, d, a, b):
     return total
 
 
-@compiled
+@jit
 def huber(z, t, weight, d, a, b):
     """Half the squared error up to b, linear beyond it (Huber 1964)."""
     B, K = z.shape
@@ -143,7 +143,7 @@ def huber(z, t, weight, d, a, b):
     return total
 
 
-@compiled
+@jit
 def quantile(z, t, weight, d, a, b):
     """b (t - z) below the target, (1 - b) (z - t) above it: the b-quantile makes it least (Koenker & Bassett 1978)."""
     B, K = z.shape
@@ -157,7 +157,7 @@ def quantile(z, t, weight, d, a, b):
     return total
 
 
-@compiled
+@jit
 def poisson(z, t, weight, d, a, b):
     """e^z - t z: the mean e^z of counts t, but for a constant (Nelder & Wedderburn 1972)."""
     B, K = z.shape
@@ -170,7 +170,7 @@ def poisson(z, t, weight, d, a, b):
     return total
 
 
-@compiled
+@jit
 def hinge(z, t, weight, d, a, b):
     """max(0, b - z) of a unit that should be above 0, max(0, b + z) of one that should not (Cortes & Vapnik 1995).
 
@@ -182,30 +182,30 @@ def hinge(z, t, weight, d, a, b):
         for k in range(K):
             sign = 1.0 if t[i, k] > 0 else -1.0
             miss = b - sign * z[i, k]
-            wrong = miss >= 0 if b == 0 else miss > 0
+            violated = miss >= 0 if b == 0 else miss > 0
             total += max(0.0, miss) * weight[i] if miss == miss else miss
-            d[i, k] = -sign * weight[i] if wrong else 0.0
+            d[i, k] = -sign * weight[i] if violated else 0.0
     return total
 
 
-@compiled
-def hinge_of_classes(z, t, weight, d, a, b):
+@jit
+def multiclass_hinge(z, t, weight, d, a, b):
     """max(0, b - z of the right class + the largest other z) (Crammer & Singer 2001, equation 3)."""
     B, K = z.shape
     total = 0.0
     for i in range(B):
         label = int(t[i, 0])
-        rival, everything = 1 if label == 0 else 0, 0.0
+        rival, total_z = 1 if label == 0 else 0, 0.0
         for k in range(K):
-            everything += z[i, k]
+            total_z += z[i, k]
             if k != label and z[i, k] > z[i, rival]:
                 rival = k
-        miss = b - z[i, label] + z[i, rival] if everything == everything else everything
-        wrong = miss >= 0 if b == 0 else miss > 0
+        miss = b - z[i, label] + z[i, rival] if total_z == total_z else total_z
+        violated = miss >= 0 if b == 0 else miss > 0
         total += max(0.0, miss) * weight[i] if miss == miss else miss
         for k in range(K):
             d[i, k] = 0
-        if wrong:
+        if violated:
             d[i, label], d[i, rival] = -weight[i], weight[i]
     return total
 
@@ -221,9 +221,9 @@ LOSSES = {
     "quantile": quantile,
     "poisson": poisson,
     "hinge": hinge,
-    "hinge_of_classes": hinge_of_classes,
+    "hinge_of_classes": multiclass_hinge,
     "perceptron": hinge,
-    "perceptron_of_classes": hinge_of_classes,
+    "perceptron_of_classes": multiclass_hinge,
 }
 
 IDENTITY, SIGMOID, SOFTMAX, EXPONENTIAL = range(4)
@@ -237,7 +237,7 @@ LINKS = {  # from the last weighted sums to what is predicted: probabilities, a 
 }
 
 
-@compiled
+@jit
 def predict_from_sums(link, z):
     """Turn the last weighted sums z (B, K) into what is predicted, in place."""
     flat = z.ravel()

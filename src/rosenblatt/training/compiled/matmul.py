@@ -1,4 +1,4 @@
-"""In: matrices A (M, K) and B (K, N), and where to start from. Out: C = start + A B.
+"""Matrix products C = start + A B of matrices A (M, K) and B (K, N).
 
 Libraries for large matrices spend on small ones as much time around the product as in it, so these are ours. C is
 computed in tiles that stay in the processor's vector registers while k runs over the inner dimension (Goto & van de
@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rosenblatt.training.compiled.jit import compiled
+from rosenblatt.training.compiled.jit import jit
 
 
 def _registers() -> tuple[int, int]:
@@ -41,41 +41,41 @@ class _Vectors:
 
     def __init__(self, builder: ir.IRBuilder, dtype: types.Type, vectors: int, columns: ir.Value) -> None:
         self.builder, self.vectors = builder, vectors
-        self.number, self.size = (ir.FloatType(), 4) if dtype == types.float32 else (ir.DoubleType(), 8)
+        self.scalar, self.size = (ir.FloatType(), 4) if dtype == types.float32 else (ir.DoubleType(), 8)
         self.lanes = BYTES // self.size
-        self.type = ir.VectorType(self.number, self.lanes)
-        self._name = f"v{self.lanes}{self.number.intrinsic_name}"
+        self.type = ir.VectorType(self.scalar, self.lanes)
+        self._name = f"v{self.lanes}{self.scalar.intrinsic_name}"
         self._mask_type = ir.VectorType(ir.IntType(1), self.lanes)
-        rest = builder.trunc(builder.sub(columns, I64((vectors - 1) * self.lanes)), I32)
-        counted = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
-        self._mask = builder.icmp_signed("<", counted, self.spread(rest))
+        n_left = builder.trunc(builder.sub(columns, I64((vectors - 1) * self.lanes)), I32)
+        lane_index = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
+        self._mask = builder.icmp_signed("<", lane_index, self.broadcast(n_left))
 
-    def spread(self, number: ir.Value) -> ir.Value:
+    def broadcast(self, scalar: ir.Value) -> ir.Value:
         """A vector that holds a number everywhere."""
-        kind = ir.VectorType(number.type, self.lanes)
-        first = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, I32(0))
+        type_ = ir.VectorType(scalar.type, self.lanes)
+        first = self.builder.insert_element(ir.Constant(type_, ir.Undefined), scalar, I32(0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+        return self.builder.shuffle_vector(first, ir.Constant(type_, ir.Undefined), zeros)
 
     def load(self, start: ir.Value, offset: ir.Value, v: int) -> ir.Value:
         """The v-th vector of a row."""
-        place = self._place(start, offset, v)
+        pointer = self._pointer(start, offset, v)
         if v < self.vectors - 1:
-            return self.builder.load(place, align=self.size)
+            return self.builder.load(pointer, align=self.size)
         zero = ir.Constant(self.type, [0.0] * self.lanes)
-        kinds = [self.type.as_pointer(), I32, self._mask_type, self.type]
-        function = self._function(f"llvm.masked.load.{self._name}.p0", self.type, kinds)
-        return self.builder.call(function, [place, I32(self.size), self._mask, zero])
+        argument_types = [self.type.as_pointer(), I32, self._mask_type, self.type]
+        function = self._function(f"llvm.masked.load.{self._name}.p0", self.type, argument_types)
+        return self.builder.call(function, [pointer, I32(self.size), self._mask, zero])
 
     def store(self, vector: ir.Value, start: ir.Value, offset: ir.Value, v: int) -> None:
         """Write the v-th vector of a row."""
-        place = self._place(start, offset, v)
+        pointer = self._pointer(start, offset, v)
         if v < self.vectors - 1:
-            self.builder.store(vector, place, align=self.size)
+            self.builder.store(vector, pointer, align=self.size)
             return
-        kinds = [self.type, self.type.as_pointer(), I32, self._mask_type]
-        function = self._function(f"llvm.masked.store.{self._name}.p0", ir.VoidType(), kinds)
-        self.builder.call(function, [vector, place, I32(self.size), self._mask])
+        argument_types = [self.type, self.type.as_pointer(), I32, self._mask_type]
+        function = self._function(f"llvm.masked.store.{self._name}.p0", ir.VoidType(), argument_types)
+        self.builder.call(function, [vector, pointer, I32(self.size), self._mask])
 
     def multiply_add(self, a: ir.Value, b: ir.Value, total: ir.Value) -> ir.Value:
         """total + a b."""
@@ -83,12 +83,12 @@ class _Vectors:
             self._function(f"llvm.fmuladd.{self._name}", self.type, [self.type] * 3), [a, b, total]
         )
 
-    def _place(self, start: ir.Value, offset: ir.Value, v: int) -> ir.Value:
+    def _pointer(self, start: ir.Value, offset: ir.Value, v: int) -> ir.Value:
         element = self.builder.gep(start, [self.builder.add(offset, I64(v * self.lanes))])
         return self.builder.bitcast(element, self.type.as_pointer())
 
-    def _function(self, name: str, returns: ir.Type, takes: list[ir.Type]) -> ir.Function:
-        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(returns, takes), name)
+    def _function(self, name: str, result_type: ir.Type, argument_types: list[ir.Type]) -> ir.Function:
+        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result_type, argument_types), name)
 
 
 def _tile(rows: int, vectors: int) -> Callable[..., Any]:
@@ -107,21 +107,20 @@ def _tile(rows: int, vectors: int) -> Callable[..., Any]:
                 pointers.append(builder.gep(data, [offset]))
             A, B, S, C = pointers
             vector = _Vectors(builder, signature.args[0].dtype, vectors, columns)
-            places = [(r, v) for r in range(rows) for v in range(vectors)]
+            cells = [(r, v) for r in range(rows) for v in range(vectors)]
             sums = {
-                (r, v): cgutils.alloca_once_value(builder, vector.load(S, builder.mul(sr, I64(r)), v))
-                for r, v in places
+                (r, v): cgutils.alloca_once_value(builder, vector.load(S, builder.mul(sr, I64(r)), v)) for r, v in cells
             }
             with cgutils.for_range(builder, K) as loop:
                 b_row = [vector.load(B, builder.mul(loop.index, width), v) for v in range(vectors)]
                 column = builder.mul(loop.index, ac)
                 for r in range(rows):
                     element = builder.gep(A, [builder.add(column, builder.mul(ar, I64(r)))])
-                    x = vector.spread(builder.load(element))
+                    x = vector.broadcast(builder.load(element))
                     for v in range(vectors):
                         total = vector.multiply_add(x, b_row[v], builder.load(sums[r, v]))
                         builder.store(total, sums[r, v])
-            for r, v in places:
+            for r, v in cells:
                 vector.store(builder.load(sums[r, v]), C, builder.mul(width, I64(r)), v)
             return context.get_constant(types.int64, rows)
 
@@ -137,8 +136,8 @@ _low_wide, _low_narrow = _tile(LOW, 2), _tile(LOW, 1)
 _row_wide, _row_narrow = _tile(1, 2), _tile(1, 1)
 
 
-@compiled
-def product(a, ar, ac, b, start, sr, c, M, N, K):
+@jit
+def matmul(a, ar, ac, b, start, sr, c, M, N, K):
     """c = start + a b for flat arrays: a is (M, K) with rows `ar` and columns `ac` elements apart, b (K, N), c (M, N).
 
     The rows of `start` lie `sr` elements apart: N for a matrix (which may be c), 0 for one row that is repeated.
@@ -191,7 +190,7 @@ def _transpose_square(_typing, a, a0, ar, out, o0, width):
     return types.int64(a, i, i, out, i, i), generate
 
 
-@compiled
+@jit
 def transpose(a, rows, columns, out):
     """out (columns, rows) = a^T of a flat array a (rows, columns)."""
     lanes = BYTES // a.itemsize
@@ -211,5 +210,5 @@ def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     M, K = a.shape
     out = np.zeros((M, b.shape[1]), a.dtype)
     flat = out.ravel()
-    product(a.ravel(), K, 1, b.ravel(), flat, b.shape[1], flat, M, b.shape[1], K)
+    matmul(a.ravel(), K, 1, b.ravel(), flat, b.shape[1], flat, M, b.shape[1], K)
     return out

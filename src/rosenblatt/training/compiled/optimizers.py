@@ -1,7 +1,7 @@
-"""In: parameters, their gradient and the optimizer's memory of earlier ones. Out: the parameters after one step.
+"""Optimizers: one update of the parameters from their gradient and the optimizer's state.
 
-To add an optimizer: its kernel here, and a line in `OPTIMIZERS` and in `sections.Optimizer`. Each moves theta (n,) in
-place along its gradient g; m and v (n,) are its memory, `keep` is what decoupled weight decay leaves of theta
+To add an optimizer: its kernel here, and a line in `OPTIMIZERS` and in `spec.fields.Optimizer`. Each moves theta (n,)
+in place along its gradient g; m and v (n,) are its moments, `decay_factor` is the factor of decoupled weight decay
 (Loshchilov & Hutter 2019), `step` counts from 1.
 """
 
@@ -9,82 +9,105 @@ from __future__ import annotations
 
 import math
 
-from rosenblatt.training.compiled.jit import compiled, real
+from rosenblatt.training.compiled.jit import constant_like, jit
 
 EPSILON = 1e-8
 
 
-@compiled
-def sgd(theta, g, m, v, lr, keep, beta1, beta2, step):
+@jit
+def sgd(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
     """theta -= lr g (Robbins & Monro 1951)."""
-    rate, left = real(lr, theta), real(keep, theta)
+    rate, decay = constant_like(lr, theta), constant_like(decay_factor, theta)
     for i in range(theta.size):
-        theta[i] = left * theta[i] - rate * g[i]
+        theta[i] = decay * theta[i] - rate * g[i]
     return 0.0
 
 
-@compiled
-def momentum(theta, g, m, v, lr, keep, beta1, beta2, step):
+@jit
+def momentum(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
     """Steps add up, the earlier ones ever less (Polyak 1964)."""
-    rate, left, b1 = real(lr, theta), real(keep, theta), real(beta1, theta)
+    rate, decay, b1 = constant_like(lr, theta), constant_like(decay_factor, theta), constant_like(beta1, theta)
     for i in range(theta.size):
         m[i] = b1 * m[i] + g[i]
-        theta[i] = left * theta[i] - rate * m[i]
+        theta[i] = decay * theta[i] - rate * m[i]
     return 0.0
 
 
-@compiled
-def nesterov(theta, g, m, v, lr, keep, beta1, beta2, step):
+@jit
+def nesterov(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
     """Momentum that looks one step ahead (Nesterov 1983, as Sutskever et al. 2013 write it)."""
-    rate, left, b1 = real(lr, theta), real(keep, theta), real(beta1, theta)
+    rate, decay, b1 = constant_like(lr, theta), constant_like(decay_factor, theta), constant_like(beta1, theta)
     for i in range(theta.size):
         m[i] = b1 * m[i] + g[i]
-        theta[i] = left * theta[i] - rate * (g[i] + b1 * m[i])
+        theta[i] = decay * theta[i] - rate * (g[i] + b1 * m[i])
     return 0.0
 
 
-@compiled
-def rmsprop(theta, g, m, v, lr, keep, beta1, beta2, step):
+@jit
+def rmsprop(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
     """Each gradient by the root of its mean square of late (Tieleman & Hinton 2012)."""
-    rate, left, new, epsilon = real(lr, theta), real(keep, theta), real(1 - beta2, theta), real(EPSILON, theta)
+    rate, decay, gradient_weight, epsilon = (
+        constant_like(lr, theta),
+        constant_like(decay_factor, theta),
+        constant_like(1 - beta2, theta),
+        constant_like(EPSILON, theta),
+    )
     for i in range(theta.size):
-        v[i] += new * (g[i] * g[i] - v[i])
-        theta[i] = left * theta[i] - rate * g[i] / (math.sqrt(v[i]) + epsilon)
+        v[i] += gradient_weight * (g[i] * g[i] - v[i])
+        theta[i] = decay * theta[i] - rate * g[i] / (math.sqrt(v[i]) + epsilon)
     return 0.0
 
 
-@compiled
-def adagrad(theta, g, m, v, lr, keep, beta1, beta2, step):
+@jit
+def adagrad(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
     """Each gradient by the root of the sum of its squares so far (Duchi, Hazan & Singer 2011)."""
-    rate, left, epsilon = real(lr, theta), real(keep, theta), real(EPSILON, theta)
+    rate, decay, epsilon = constant_like(lr, theta), constant_like(decay_factor, theta), constant_like(EPSILON, theta)
     for i in range(theta.size):
         v[i] += g[i] * g[i]
-        theta[i] = left * theta[i] - rate * g[i] / (math.sqrt(v[i]) + epsilon)
+        theta[i] = decay * theta[i] - rate * g[i] / (math.sqrt(v[i]) + epsilon)
     return 0.0
 
 
-@compiled
-def adam(theta, g, m, v, lr, keep, beta1, beta2, step):
+@jit
+def adam(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
     """The mean gradient by the root of the mean square, both of late (Kingma & Ba 2015, algorithm 1)."""
-    rate, left, epsilon = real(lr / (1 - beta1**step), theta), real(keep, theta), real(EPSILON, theta)
-    new1, new2, correction = real(1 - beta1, theta), real(1 - beta2, theta), real(1 / (1 - beta2**step), theta)
+    rate, decay, epsilon = (
+        constant_like(lr / (1 - beta1**step), theta),
+        constant_like(decay_factor, theta),
+        constant_like(EPSILON, theta),
+    )
+    gradient_weight1, gradient_weight2, correction = (
+        constant_like(1 - beta1, theta),
+        constant_like(1 - beta2, theta),
+        constant_like(1 / (1 - beta2**step), theta),
+    )
     for i in range(theta.size):
-        m[i] += new1 * (g[i] - m[i])
-        v[i] += new2 * (g[i] * g[i] - v[i])
-        theta[i] = left * theta[i] - rate * m[i] / (math.sqrt(v[i] * correction) + epsilon)
+        m[i] += gradient_weight1 * (g[i] - m[i])
+        v[i] += gradient_weight2 * (g[i] * g[i] - v[i])
+        theta[i] = decay * theta[i] - rate * m[i] / (math.sqrt(v[i] * correction) + epsilon)
     return 0.0
 
 
-@compiled
-def nadam(theta, g, m, v, lr, keep, beta1, beta2, step):
+@jit
+def nadam(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
     """Adam that looks one step ahead (Dozat 2016, algorithm 2, with constant momentum)."""
-    ahead = real(lr * beta1 / (1 - beta1 ** (step + 1)), theta)
-    now, left, epsilon = real(lr * (1 - beta1) / (1 - beta1**step), theta), real(keep, theta), real(EPSILON, theta)
-    new1, new2, correction = real(1 - beta1, theta), real(1 - beta2, theta), real(1 / (1 - beta2**step), theta)
+    momentum_rate = constant_like(lr * beta1 / (1 - beta1 ** (step + 1)), theta)
+    gradient_rate, decay, epsilon = (
+        constant_like(lr * (1 - beta1) / (1 - beta1**step), theta),
+        constant_like(decay_factor, theta),
+        constant_like(EPSILON, theta),
+    )
+    gradient_weight1, gradient_weight2, correction = (
+        constant_like(1 - beta1, theta),
+        constant_like(1 - beta2, theta),
+        constant_like(1 / (1 - beta2**step), theta),
+    )
     for i in range(theta.size):
-        m[i] += new1 * (g[i] - m[i])
-        v[i] += new2 * (g[i] * g[i] - v[i])
-        theta[i] = left * theta[i] - (ahead * m[i] + now * g[i]) / (math.sqrt(v[i] * correction) + epsilon)
+        m[i] += gradient_weight1 * (g[i] - m[i])
+        v[i] += gradient_weight2 * (g[i] * g[i] - v[i])
+        theta[i] = decay * theta[i] - (momentum_rate * m[i] + gradient_rate * g[i]) / (
+            math.sqrt(v[i] * correction) + epsilon
+        )
     return 0.0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from numba.extending import overload
 
-from rosenblatt.training.compiled.jit import prefetch, real
+from rosenblatt.training.compiled.jit import constant_like, prefetch
 from rosenblatt.training.rows import SparseRows
 
-LINE = 16  # numbers of a cache line
+CACHE_LINE_NUMBERS = 16  # numbers of a cache line
 
 
 def _is_sparse(rows):
@@ -16,12 +16,12 @@ def _is_sparse(rows):
 
 def weighted_sum(rows, i, units, k):
     """z of unit k of units (K, F + 1), weights and bias, for row i."""
-    return (_sum_of_sparse if isinstance(rows, SparseRows) else _sum_of_dense)(rows, i, units, k)
+    return (_sparse_weighted_sum if isinstance(rows, SparseRows) else _dense_weighted_sum)(rows, i, units, k)
 
 
-def _sum_of_sparse(rows, i, units, k):
+def _sparse_weighted_sum(rows, i, units, k):
     values, columns, j, end = rows.values, rows.columns, rows.starts[i], rows.starts[i + 1]
-    a, b, c, d = units[k, -1], real(0, units), real(0, units), real(0, units)
+    a, b, c, d = units[k, -1], constant_like(0, units), constant_like(0, units), constant_like(0, units)
     while j + 4 <= end:  # four sums at a time: none waits for another
         a += values[j] * units[k, columns[j]]
         b += values[j + 1] * units[k, columns[j + 1]]
@@ -34,7 +34,7 @@ def _sum_of_sparse(rows, i, units, k):
     return (a + b) + (c + d)
 
 
-def _sum_of_dense(rows, i, units, k):
+def _dense_weighted_sum(rows, i, units, k):
     z = units[k, -1]
     for j in range(rows.x.shape[1]):
         z += rows.x[i, j] * units[k, j]
@@ -43,71 +43,71 @@ def _sum_of_dense(rows, i, units, k):
 
 @overload(weighted_sum)
 def _weighted_sum(rows, i, units, k):
-    return _sum_of_sparse if _is_sparse(rows) else _sum_of_dense
+    return _sparse_weighted_sum if _is_sparse(rows) else _dense_weighted_sum
 
 
-def move(rows, i, units, k, change):
+def add_scaled_row(rows, i, units, k, change):
     """Move unit k by `change` along row i, and its bias along the constant input 1."""
-    (_move_along_sparse if isinstance(rows, SparseRows) else _move_along_dense)(rows, i, units, k, change)
+    (_add_sparse_row if isinstance(rows, SparseRows) else _add_dense_row)(rows, i, units, k, change)
 
 
-def _move_along_sparse(rows, i, units, k, change):
+def _add_sparse_row(rows, i, units, k, change):
     units[k, -1] += change
     for j in range(rows.starts[i], rows.starts[i + 1]):
         units[k, rows.columns[j]] += change * rows.values[j]
 
 
-def _move_along_dense(rows, i, units, k, change):
+def _add_dense_row(rows, i, units, k, change):
     units[k, -1] += change
     for j in range(rows.x.shape[1]):
         units[k, j] += change * rows.x[i, j]
 
 
-@overload(move)
-def _move(rows, i, units, k, change):
-    return _move_along_sparse if _is_sparse(rows) else _move_along_dense
+@overload(add_scaled_row)
+def _add_scaled_row(rows, i, units, k, change):
+    return _add_sparse_row if _is_sparse(rows) else _add_dense_row
 
 
-def square_length(rows, i):
+def squared_norm(rows, i):
     """|x|^2 of row i, the constant input 1 with it."""
-    return (_square_of_sparse if isinstance(rows, SparseRows) else _square_of_dense)(rows, i)
+    return (_sparse_squared_norm if isinstance(rows, SparseRows) else _dense_squared_norm)(rows, i)
 
 
-def _square_of_sparse(rows, i):
-    total = real(1, rows.values)
+def _sparse_squared_norm(rows, i):
+    total = constant_like(1, rows.values)
     for j in range(rows.starts[i], rows.starts[i + 1]):
         total += rows.values[j] * rows.values[j]
     return total
 
 
-def _square_of_dense(rows, i):
-    total = real(1, rows.x)
+def _dense_squared_norm(rows, i):
+    total = constant_like(1, rows.x)
     for j in range(rows.x.shape[1]):
         total += rows.x[i, j] * rows.x[i, j]
     return total
 
 
-@overload(square_length)
-def _square_length(rows, i):
-    return _square_of_sparse if _is_sparse(rows) else _square_of_dense
+@overload(squared_norm)
+def _squared_norm(rows, i):
+    return _sparse_squared_norm if _is_sparse(rows) else _dense_squared_norm
 
 
-def fetch(rows, i):
+def prefetch_row(rows, i):
     """Have the processor fetch row i, as it is met soon: rows come in random order. In plain Python nothing is done."""
 
 
-def _fetch_sparse(rows, i):
-    for j in range(rows.starts[i], rows.starts[i + 1], LINE):
+def _prefetch_sparse(rows, i):
+    for j in range(rows.starts[i], rows.starts[i + 1], CACHE_LINE_NUMBERS):
         prefetch(rows.values, j)
         prefetch(rows.columns, j)
 
 
-def _fetch_dense(rows, i):
+def _prefetch_dense(rows, i):
     width = rows.x.shape[1]
-    for j in range(i * width, (i + 1) * width, LINE):
+    for j in range(i * width, (i + 1) * width, CACHE_LINE_NUMBERS):
         prefetch(rows.x, j)
 
 
-@overload(fetch)
-def _fetch(rows, i):
-    return _fetch_sparse if _is_sparse(rows) else _fetch_dense
+@overload(prefetch_row)
+def _prefetch_row(rows, i):
+    return _prefetch_sparse if _is_sparse(rows) else _prefetch_dense

@@ -1,4 +1,4 @@
-"""In: rows of a table, and batches of them as they are dealt. Out: these batches as tensors on a device."""
+"""Batches of rows as tensors on a device."""
 
 from __future__ import annotations
 
@@ -10,187 +10,221 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rosenblatt.data.media.columns import Ragged
-from rosenblatt.data.media.images import Pictures
-from rosenblatt.networks.deep import Deep
-from rosenblatt.networks.dense import Architecture
-from rosenblatt.training.rows import MediaRows, Rows
+from rosenblatt.data.media.columns import RaggedSequences
+from rosenblatt.data.media.images import ImageDataset
+from rosenblatt.networks.deep import DeepArchitecture
+from rosenblatt.networks.dense import DenseArchitecture
+from rosenblatt.training.rows import DenseRows, MediaRows
 from rosenblatt.training.torch.forward import Batch
-from rosenblatt.training.torch.sampling import Changes, Dealt, Way
+from rosenblatt.training.torch.sampling import AugmentationConfig, Augmentations, EpochBatches
 
 
-class Span(NamedTuple):
+class LengthRange(NamedTuple):
     """How many steps the sequences of a batch have at most, and whether all have so many."""
 
-    longest: int
-    even: bool
+    max_length: int
+    uniform: bool
 
 
-class Resident:
+class DeviceTable:
     """A table on a device, from which batches are gathered; images that do not fit into memory come with each batch."""
 
-    def __init__(self, table: Rows | MediaRows, architecture: Architecture | Deep, device: torch.device) -> None:
+    def __init__(
+        self, table: DenseRows | MediaRows, architecture: DenseArchitecture | DeepArchitecture, device: torch.device
+    ) -> None:
         def put(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
         self.device = device
         self.x, self.t = put(table.x), put(table.t)
-        self.media = cast("tuple[Pictures | Ragged, ...]", getattr(table, "media", ()))
-        self._held: list[Any] = []  # of images their pixels; of sequences their steps, starts, lengths, longest
-        self._spans = list[Span | None]()  # of sequences that are as long in all batches
-        for one in self.media:
-            if isinstance(one, Ragged):
-                even = len(one.lengths) > 0 and bool((one.lengths == one.longest).all())
-                steps = put(one.values.reshape(-1, one.longest, *one.values.shape[1:]) if even else one.values)
-                places = (None, None) if even else (put(one.starts), put(one.lengths))
-                self._held.append((steps, *places, int(one.lengths.max(initial=1))))
-                whole = even or architecture.kind == "cnn"  # convolutions see what is after a sequence's end
-                self._spans.append(Span(one.longest, even) if whole else None)
+        self.media = cast("tuple[ImageDataset | RaggedSequences, ...]", getattr(table, "media", ()))
+        self._storage: list[Any] = []  # of images their pixels; of sequences their steps, starts, lengths, longest
+        self._length_ranges = list[LengthRange | None]()  # of sequences that are as long in all batches
+        for medium in self.media:
+            if isinstance(medium, RaggedSequences):
+                uniform = len(medium.lengths) > 0 and bool((medium.lengths == medium.max_length).all())
+                steps = put(
+                    medium.values.reshape(-1, medium.max_length, *medium.values.shape[1:]) if uniform else medium.values
+                )
+                offsets = (None, None) if uniform else (put(medium.starts), put(medium.lengths))
+                self._storage.append((steps, *offsets, int(medium.lengths.max(initial=1))))
+                is_fixed = uniform or architecture.kind == "cnn"  # convolutions see what is after a sequence's end
+                self._length_ranges.append(LengthRange(medium.max_length, uniform) if is_fixed else None)
             else:
-                self._held.append(None if one.pixels is None else put(one.pixels))
-                self._spans.append(Span(0, even=True))
-        self._normal = [
-            tuple(torch.tensor(pair, dtype=torch.float32, device=device) for pair in (one.center, one.scale))
-            if isinstance(one, Pictures)
+                self._storage.append(None if medium.pixels is None else put(medium.pixels))
+                self._length_ranges.append(LengthRange(0, uniform=True))
+        self._normalization = [
+            tuple(torch.tensor(pair, dtype=torch.float32, device=device) for pair in (medium.center, medium.scale))
+            if isinstance(medium, ImageDataset)
             else None
-            for one in self.media
+            for medium in self.media
         ]
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         """Bytes on the device."""
-        parts = [part for held in self._held for part in (held if isinstance(held, tuple) else (held,))]
-        return sum(one.nbytes for one in (self.x, self.t, *parts) if isinstance(one, Tensor))
+        tensors = [
+            tensor for storage in self._storage for tensor in (storage if isinstance(storage, tuple) else (storage,))
+        ]
+        return sum(tensor.nbytes for tensor in (self.x, self.t, *tensors) if isinstance(tensor, Tensor))
 
     @property
-    def streams(self) -> bool:
+    def has_streamed_images(self) -> bool:
         """Whether some images come with each batch."""
-        return any(held is None for held in self._held)
+        return any(storage is None for storage in self._storage)
 
-    def spans(self, dealt: Dealt, rounded: int = 1) -> list[tuple[Span, ...]]:
+    def length_ranges(self, epoch_batches: EpochBatches, multiple_of: int = 1) -> list[tuple[LengthRange, ...]]:
         """Of each batch of an epoch: how long the sequences of each medium are, rounded up so that few differ."""
-        S, found = dealt.rows.shape[1], list[list[Span]]()
-        for held, known in zip(self._held, self._spans, strict=True):
-            if known is not None:
-                found.append([known] * S)
+        S, ranges = epoch_batches.rows.shape[1], list[list[LengthRange]]()
+        for storage, fixed_range in zip(self._storage, self._length_ranges, strict=True):
+            if fixed_range is not None:
+                ranges.append([fixed_range] * S)
                 continue
-            many = held[2][dealt.rows]
-            ends = torch.stack([many.amax(dim=(0, 2)), many.amin(dim=(0, 2))]).tolist()
-            if rounded > 1:
-                found.append([Span(min(-(-most // rounded) * rounded, held[3]), even=False) for most in ends[0]])
+            lengths = storage[2][epoch_batches.rows]
+            bounds = torch.stack([lengths.amax(dim=(0, 2)), lengths.amin(dim=(0, 2))]).tolist()
+            if multiple_of > 1:
+                ranges.append(
+                    [
+                        LengthRange(min(-(-longest // multiple_of) * multiple_of, storage[3]), uniform=False)
+                        for longest in bounds[0]
+                    ]
+                )
             else:
-                found.append([Span(most, most == least) for most, least in zip(*ends, strict=True)])
-        return list(zip(*found, strict=True)) if found else [()] * S
+                ranges.append(
+                    [LengthRange(longest, longest == shortest) for longest, shortest in zip(*bounds, strict=True)]
+                )
+        return list(zip(*ranges, strict=True)) if ranges else [()] * S
 
-    def batches(self, dealt: Dealt, way: Way) -> Iterator[tuple[Batch, Tensor]]:
+    def batches(self, epoch_batches: EpochBatches, augmentation: AugmentationConfig) -> Iterator[tuple[Batch, Tensor]]:
         """One batch after the other, and the seeds (P,) of its dropout."""
-        each = [dealt.batch(k) for k in range(dealt.rows.shape[1])]
-        rows = [one.rows.flatten().cpu().numpy() for one in each] if self.streams else []
+        samples = [epoch_batches.batch(k) for k in range(epoch_batches.rows.shape[1])]
+        rows = [sample.rows.flatten().cpu().numpy() for sample in samples] if self.has_streamed_images else []
         streams = [
-            one.batches(rows) if held is None and isinstance(one, Pictures) else None
-            for one, held in zip(self.media, self._held, strict=True)
+            medium.batches(rows) if storage is None and isinstance(medium, ImageDataset) else None
+            for medium, storage in zip(self.media, self._storage, strict=True)
         ]
-        for one, span in zip(each, self.spans(dealt), strict=True):
+        for sample, length_ranges in zip(samples, self.length_ranges(epoch_batches), strict=True):
             pixels = [None if stream is None else torch.from_numpy(next(stream)).to(self.device) for stream in streams]
-            yield self.batch(one, way, span, pixels), one.seeds
+            yield self.batch(sample, augmentation, length_ranges, pixels), sample.seeds
 
-    def batch(self, dealt: Dealt, way: Way, spans: Sequence[Span], pixels: Sequence[Tensor | None] = ()) -> Batch:
+    def batch(
+        self,
+        sample: EpochBatches,
+        augmentation: AugmentationConfig,
+        length_ranges: Sequence[LengthRange],
+        pixels: Sequence[Tensor | None] = (),
+    ) -> Batch:
         """A batch of each of P members; nothing is asked of the host for it. `pixels` are those of images not held."""
-        rows, media, lengths = dealt.rows, list[Tensor](), list[Tensor | None]()
-        for k, one in enumerate(self.media):
-            if isinstance(one, Ragged):
-                values, many = self._steps(k, rows, spans[k])
+        rows, media, lengths = sample.rows, list[Tensor](), list[Tensor | None]()
+        for k, medium in enumerate(self.media):
+            if isinstance(medium, RaggedSequences):
+                values, medium_lengths = self._steps(k, rows, length_ranges[k])
                 media.append(values)
-                lengths.append(many)
+                lengths.append(medium_lengths)
             else:
-                changes = dealt.changes[k] if dealt.changes else None
-                media.append(self._images(k, rows, changes, way, pixels[k] if pixels else None))
+                augmentations = sample.augmentations[k] if sample.augmentations else None
+                media.append(self._images(k, rows, augmentations, augmentation, pixels[k] if pixels else None))
                 lengths.append(None)
         t = self.t[rows]
-        batch = Batch(self.x[rows], tuple(media), tuple(lengths), t, dealt.weight)
-        return batch if dealt.share is None else _mixed(batch, dealt.share[:, None])
+        batch = Batch(self.x[rows], tuple(media), tuple(lengths), t, sample.weight)
+        return batch if sample.mixup_weight is None else _mixup(batch, sample.mixup_weight[:, None])
 
-    def plain(self, rows: Sequence[np.ndarray]) -> Batch:
+    def batch_without_augmentation(self, rows: Sequence[np.ndarray]) -> Batch:
         """Some rows as they are, as many for each of P networks."""
         index = torch.from_numpy(np.stack(rows).astype(np.int64)).to(self.device)[:, None]
         ones = torch.ones(index.shape, device=self.device, dtype=torch.float32)
-        none = torch.zeros(index.shape[:2], device=self.device, dtype=torch.int32)
-        way = Way("in_order", moves=False, recolors=False, turns=False, mixes=False, cutout=0.0)
-        return next(self.batches(Dealt(index, ones, none), way))[0]
+        seeds = torch.zeros(index.shape[:2], device=self.device, dtype=torch.int32)
+        augmentation = AugmentationConfig(
+            "in_order", has_shift_or_flip=False, has_color_jitter=False, has_rotation=False, has_mixup=False, cutout=0.0
+        )
+        return next(self.batches(EpochBatches(index, ones, seeds), augmentation))[0]
 
-    def _steps(self, k: int, rows: Tensor, span: Span) -> tuple[Tensor, Tensor | None]:
+    def _steps(self, k: int, rows: Tensor, length_range: LengthRange) -> tuple[Tensor, Tensor | None]:
         """(P, B, T, C) numbers or (P, B, T) tokens, zeros after their ends; lengths (P, B), None if all are T."""
-        values, starts, lengths, _ = self._held[k]
+        values, starts, lengths, _ = self._storage[k]
         if starts is None:
             return values[rows], None
-        place = torch.arange(span.longest, device=self.device)
-        first = starts[rows][..., None]
-        if span.even:
-            return values[first + place], None
-        many = lengths[rows]
-        inside = place < many[..., None]
-        found = values[torch.where(inside, first + place, 0)]
-        return found.masked_fill_(~inside if found.dim() == 3 else ~inside[..., None], 0), many
+        positions = torch.arange(length_range.max_length, device=self.device)
+        row_starts = starts[rows][..., None]
+        if length_range.uniform:
+            return values[row_starts + positions], None
+        row_lengths = lengths[rows]
+        mask = positions < row_lengths[..., None]
+        steps = values[torch.where(mask, row_starts + positions, 0)]
+        return steps.masked_fill_(~mask if steps.dim() == 3 else ~mask[..., None], 0), row_lengths
 
-    def _images(self, k: int, rows: Tensor, changes: Changes | None, way: Way, streamed: Tensor | None) -> Tensor:
+    def _images(
+        self,
+        k: int,
+        rows: Tensor,
+        augmentations: Augmentations | None,
+        augmentation: AugmentationConfig,
+        streamed_pixels: Tensor | None,
+    ) -> Tensor:
         """Images of rows (P, B), to (P, B, C, H, W) with mean 0 and variance 1, changed."""
-        pair, held = self._normal[k], self._held[k]
-        flat = changes if changes is None else Changes(*(one if one is None else one.flatten(0, 1) for one in changes))
-        index = rows.flatten() if streamed is None else None
-        a = self._moved(held if streamed is None else streamed, index, flat).to(torch.float32)
-        if pair is not None:
-            a = a.sub_(pair[0]).mul_(pair[1])
-        if flat is not None:
-            a = self._recolored(a, flat, way.cutout)
+        normalization, storage = self._normalization[k], self._storage[k]
+        flat_augmentations = (
+            augmentations
+            if augmentations is None
+            else Augmentations(*(tensor if tensor is None else tensor.flatten(0, 1) for tensor in augmentations))
+        )
+        index = rows.flatten() if streamed_pixels is None else None
+        a = self._shift_and_flip(storage if streamed_pixels is None else streamed_pixels, index, flat_augmentations).to(
+            torch.float32
+        )
+        if normalization is not None:
+            a = a.sub_(normalization[0]).mul_(normalization[1])
+        if flat_augmentations is not None:
+            a = self._color_jitter(a, flat_augmentations, augmentation.cutout)
         a = a.permute(0, 3, 1, 2)  # in memory channels still come last
-        if flat is not None and flat.angle is not None:
-            a = _turned(a, flat.angle)
+        if flat_augmentations is not None and flat_augmentations.angle is not None:
+            a = _rotate(a, flat_augmentations.angle)
         return a.unflatten(0, rows.shape)
 
-    def _moved(self, raw: Tensor, index: Tensor | None, changes: Changes | None) -> Tensor:
+    def _shift_and_flip(self, raw: Tensor, index: Tensor | None, augmentations: Augmentations | None) -> Tensor:
         """The images of an index, or all, mirrored and moved; what comes in at the margins is mirrored there."""
-        if changes is None or changes.flip is None or changes.move is None:
+        if augmentations is None or augmentations.flip is None or augmentations.shift is None:
             return raw if index is None else raw[index]
         H, W, C = raw.shape[1:]
         rows, columns = (torch.arange(side, device=self.device) for side in (H, W))
-        high = _mirrored(rows + changes.move[:, :1], H)
-        wide = _mirrored(columns + changes.move[:, 1:], W)
-        wide = torch.where(changes.flip[:, None], W - 1 - wide, wide)
-        first = torch.arange(len(raw), device=self.device) if index is None else index
-        return raw.view(-1, C)[(first[:, None] * H + high)[:, :, None] * W + wide[:, None, :]]
+        source_rows = _reflect(rows + augmentations.shift[:, :1], H)
+        source_columns = _reflect(columns + augmentations.shift[:, 1:], W)
+        source_columns = torch.where(augmentations.flip[:, None], W - 1 - source_columns, source_columns)
+        image_index = torch.arange(len(raw), device=self.device) if index is None else index
+        return raw.view(-1, C)[(image_index[:, None] * H + source_rows)[:, :, None] * W + source_columns[:, None, :]]
 
-    def _recolored(self, a: Tensor, changes: Changes, cutout: float) -> Tensor:
+    def _color_jitter(self, a: Tensor, augmentations: Augmentations, cutout: float) -> Tensor:
         """Contrast and each channel's level changed; a square set to the mean."""
         _, H, W, _ = a.shape
-        if changes.jitter is not None:
-            a = a.mul_(1 + changes.jitter[:, None, None, :1]).add_(changes.jitter[:, None, None, 1:])
-        if changes.hole is not None:
+        if augmentations.jitter is not None:
+            a = a.mul_(1 + augmentations.jitter[:, None, None, :1]).add_(augmentations.jitter[:, None, None, 1:])
+        if augmentations.cutout_center is not None:
             rows, columns = (torch.arange(n, device=self.device, dtype=torch.float32) for n in (H, W))
-            high = ((rows + 0.5) / H - changes.hole[:, :1]).abs() < cutout / 2
-            wide = ((columns + 0.5) / W - changes.hole[:, 1:]).abs() < cutout / 2
-            a = a.masked_fill_((high[:, :, None] & wide[:, None, :])[..., None], 0.0)
+            in_rows = ((rows + 0.5) / H - augmentations.cutout_center[:, :1]).abs() < cutout / 2
+            in_columns = ((columns + 0.5) / W - augmentations.cutout_center[:, 1:]).abs() < cutout / 2
+            a = a.masked_fill_((in_rows[:, :, None] & in_columns[:, None, :])[..., None], 0.0)
         return a
 
 
-def _turned(a: Tensor, angle: Tensor) -> Tensor:
+def _rotate(a: Tensor, angle: Tensor) -> Tensor:
     c, s, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    turn = torch.stack([torch.stack([c, -s, zero], 1), torch.stack([s, c, zero], 1)], 1)
-    grid = F.affine_grid(turn, list(a.shape), align_corners=False)
+    rotation = torch.stack([torch.stack([c, -s, zero], 1), torch.stack([s, c, zero], 1)], 1)
+    grid = F.affine_grid(rotation, list(a.shape), align_corners=False)
     return F.grid_sample(a, grid, align_corners=False)
 
 
-def _mirrored(place: Tensor, n: int) -> Tensor:
+def _reflect(positions: Tensor, n: int) -> Tensor:
     """Places from 0 to n - 1: those beyond are mirrored."""
-    place = place.abs()
-    return torch.where(place >= n, 2 * n - 2 - place, place).clamp(0, n - 1)
+    positions = positions.abs()
+    return torch.where(positions >= n, 2 * n - 2 - positions, positions).clamp(0, n - 1)
 
 
-def _mixed(batch: Batch, share: Tensor) -> Batch:
+def _mixup(batch: Batch, mixup_weight: Tensor) -> Batch:
     """Each row mixed with the one before it (Zhang et al. 2018), by a share (P, 1)."""
 
-    def mixed(a: Tensor) -> Tensor:
-        part = share.view(-1, *(1,) * (a.dim() - 1))
-        return part * a + (1 - part) * a.roll(1, dims=1)
+    def mix(a: Tensor) -> Tensor:
+        w = mixup_weight.view(-1, *(1,) * (a.dim() - 1))
+        return w * a + (1 - w) * a.roll(1, dims=1)
 
-    media = tuple(mixed(one) for one in batch.media)
-    return batch._replace(x=mixed(batch.x), media=media, other=batch.t.roll(1, dims=1), share=share)
+    media = tuple(mix(medium) for medium in batch.media)
+    return batch._replace(x=mix(batch.x), media=media, mixup_targets=batch.t.roll(1, dims=1), mixup_weight=mixup_weight)

@@ -1,4 +1,4 @@
-"""In: a step that reads from, and writes to, places on a device that stay. Out: the same, repeated without the host.
+"""CUDA graphs of training steps.
 
 A GPU does a small step faster than the host can tell it what to do. A CUDA graph remembers all that a step did, and
 does it again at one word.
@@ -15,58 +15,58 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-WARM = 3  # times that a step is done before it is recorded, so that libraries have what they need
-MOST = 64  # recordings that are kept
+WARMUP_STEPS = 3  # times that a step is done before it is recorded, so that libraries have what they need
+MAX_GRAPHS = 64  # recordings that are kept
 
 
-class Repeater:
+class GraphRunner:
     """Steps on a device: on a GPU each kind is recorded once warm, and then repeated; elsewhere they are just done."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._warm, self._pool = device, Counter[Hashable](), cast("Any", None)
-        self._recorded: dict[Hashable, tuple[Any, Tensor]] = {}
-        self._refused = set[Hashable]()
+        self._device, self._n_warmups, self._pool = device, Counter[Hashable](), cast("Any", None)
+        self._graphs: dict[Hashable, tuple[Any, Tensor]] = {}
+        self._not_capturable = set[Hashable]()
 
     def __call__(self, kind: Hashable, step: Callable[[], Tensor]) -> Tensor:
         """Do a step; those of one kind do the same, but for what stands in their places. Returns what it returns."""
         if self._device.type != "cuda":
             return step()
-        if kind not in self._recorded:
-            self._warm[kind] += 1
-            if self._warm[kind] <= WARM or len(self._recorded) >= MOST or kind in self._refused:
-                return self._aside(step)
+        if kind not in self._graphs:
+            self._n_warmups[kind] += 1
+            if self._n_warmups[kind] <= WARMUP_STEPS or len(self._graphs) >= MAX_GRAPHS or kind in self._not_capturable:
+                return self._run_on_side_stream(step)
             try:
-                self._recorded[kind] = self._record(step)
+                self._graphs[kind] = self._record(step)
             except RuntimeError as error:
                 if "out of memory" in str(error).lower():
                     raise
-                self._refused.add(kind)
+                self._not_capturable.add(kind)
                 warnings.warn(f"A step is not repeated by the GPU alone: {error}", RuntimeWarning, stacklevel=2)
-                return self._aside(step)  # nothing was done while it was recorded
-        graph, found = self._recorded[kind]
+                return self._run_on_side_stream(step)  # nothing was done while it was recorded
+        graph, output = self._graphs[kind]
         graph.replay()
-        return found.clone()  # what comes next is written to the same place
+        return output.clone()  # what comes next is written to the same place
 
     @cached_property
-    def _side(self) -> Any:
+    def _side_stream(self) -> Any:
         return torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
-    def _aside(self, step: Callable[[], Tensor]) -> Tensor:
+    def _run_on_side_stream(self, step: Callable[[], Tensor]) -> Tensor:
         """Do a step on a stream beside the usual one, as PyTorch asks of those to be recorded."""
-        usual = torch.cuda.current_stream(self._device)
-        self._side.wait_stream(usual)
-        with torch.cuda.stream(self._side):
-            found = step()
-        usual.wait_stream(self._side)
-        return found
+        current_stream = torch.cuda.current_stream(self._device)
+        self._side_stream.wait_stream(current_stream)
+        with torch.cuda.stream(self._side_stream):
+            output = step()
+        current_stream.wait_stream(self._side_stream)
+        return output
 
     def _record(self, step: Callable[[], Tensor]) -> tuple[Any, Tensor]:
         """All recordings share their memory, as one is repeated at a time; what other threads do is theirs."""
-        graph, usual = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        graph, current_stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         try:
-            with torch.cuda.graph(graph, self._pool, self._side, capture_error_mode="thread_local"):
-                found = step()
+            with torch.cuda.graph(graph, self._pool, self._side_stream, capture_error_mode="thread_local"):
+                output = step()
         finally:
-            torch.cuda.set_stream(usual)
+            torch.cuda.set_stream(current_stream)
         self._pool = graph.pool()
-        return graph, found
+        return graph, output

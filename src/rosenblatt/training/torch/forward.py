@@ -1,4 +1,4 @@
-"""In: parameters of P networks of one architecture, and a batch for each. Out: their last weighted sums.
+"""Forward pass and gradients of P stacked networks of one architecture.
 
 Everything is stacked along a leading population axis P; one network is a stack of one, for which PyTorch's fused
 kernels are used. Images and channels of sequences stand as (B, P C, H, W), so that convolutions of all networks are one
@@ -15,24 +15,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rosenblatt.networks.deep import Deep
-from rosenblatt.networks.dense import Architecture
+from rosenblatt.networks.deep import DeepArchitecture
+from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.networks.layers import (
-    GROUPS,
-    Activate,
-    Colors,
+    MAX_NORM_GROUPS,
+    Activation,
     Conv,
     Dropout,
-    Embed,
+    Embedding,
+    GlobalPooling,
     LayerNorm,
     Norm,
+    PerChannelMLP,
     Pool,
     Recurrent,
     Residual,
-    Summary,
 )
-from rosenblatt.training.compiled.normalization import EPSILON, RUNNING
-from rosenblatt.training.torch.random import Noise
+from rosenblatt.training.compiled.normalization import EPSILON, RUNNING_MOMENTUM
+from rosenblatt.training.torch.random import DropoutMasks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z,
@@ -50,7 +50,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 IM2COL = "im2col"
 GROUPED = "grouped"
-RUNS = ("mean", "variance")  # parts that follow the batches, and are not learnt
+RUNNING_STATS = ("mean", "variance")  # parts that follow the batches, and are not learnt
 
 
 class Batch(NamedTuple):
@@ -61,40 +61,44 @@ class Batch(NamedTuple):
     lengths: tuple[Tensor | None, ...]  # of steps or tokens, (P, B); None for images, and where all are T
     t: Tensor  # (P, B, 1 or K), of answers for each step (P, B, T)
     weight: Tensor  # (P, B) of each row in the mean loss
-    other: Tensor | None = None  # (P, B, ...) targets that are mixed in, where rows are mixed
-    share: Tensor | None = None  # (P, 1) of the row itself in the mixture
+    mixup_targets: Tensor | None = None  # (P, B, ...) targets that are mixed in, where rows are mixed
+    mixup_weight: Tensor | None = None  # (P, 1) of the row itself in the mixture
 
 
-class _Lone(dict[tuple[int, str], Tensor]):
+class _SingleNetworkParameters(dict[tuple[int, str], Tensor]):
     """Parts of one network, given with an axis P that is made anew each time: autograd ties what is made to the stream
     it was made on, and a CUDA graph is recorded on another."""
 
-    def __getitem__(self, place: tuple[int, str]) -> Tensor:
-        return super().__getitem__(place)[None]
+    def __getitem__(self, key: tuple[int, str]) -> Tensor:
+        return super().__getitem__(key)[None]
 
 
-class Stacked:
+class StackedNetworks:
     """P networks of one architecture, whose parameters are views of `theta` (P, n).
 
     Where a `gradient` (P, n) is given they learn: `backward` writes to it.
     """
 
-    def __init__(self, architecture: Architecture | Deep, theta: Tensor, gradient: Tensor | None = None) -> None:
+    def __init__(
+        self, architecture: DenseArchitecture | DeepArchitecture, theta: Tensor, gradient: Tensor | None = None
+    ) -> None:
         self.architecture, self.P = architecture, theta.shape[0]
-        found: dict[tuple[int, str], Tensor] = {}
-        self.convolve: str = GROUPED
+        parameters: dict[tuple[int, str], Tensor] = {}
+        self.convolution: str = GROUPED
         self._gradient = gradient
-        self._moved: list[tuple[Tensor, Tensor]] = []  # running statistics, and what they become after the step
+        self._new_running_stats: list[
+            tuple[Tensor, Tensor]
+        ] = []  # running statistics, and what they become after the step
         for part in architecture.parts:
-            place, shape = (part.layer, part.name), part.shape if self.P == 1 else (self.P, *part.shape)
+            key, shape = (part.layer, part.name), part.shape if self.P == 1 else (self.P, *part.shape)
             value = theta[:, part.start : part.end].view(shape)
-            if gradient is not None and part.name not in RUNS:
+            if gradient is not None and part.name not in RUNNING_STATS:
                 value = value.detach().requires_grad_()
                 if self.P == 1:
                     value.grad = gradient[0, part.start : part.end].view(shape)
-            found[place] = value
-        self.single = found if self.P == 1 else {}  # of one network, without the axis P
-        self.values = _Lone(found) if self.P == 1 else found  # (P, ...)
+            parameters[key] = value
+        self.single = parameters if self.P == 1 else {}  # of one network, without the axis P
+        self.values = _SingleNetworkParameters(parameters) if self.P == 1 else parameters  # (P, ...)
 
     def backward(self, loss: Tensor) -> None:
         """Write the gradient of a loss to where it belongs, 0 for what does not learn."""
@@ -103,47 +107,47 @@ class Stacked:
         if self.P == 1:  # whose gradients are views of it
             loss.backward()  # type: ignore[no-untyped-call]
             return
-        parts = [part for part in self.architecture.parts if part.name not in RUNS]
+        parts = [part for part in self.architecture.parts if part.name not in RUNNING_STATS]
         leaves = [self.values[part.layer, part.name] for part in parts]
-        found = torch.autograd.grad(loss, leaves, allow_unused=True)
-        for part, one in zip(parts, found, strict=True):
-            if one is not None:
-                self._gradient[:, part.start : part.end] = one.flatten(1)
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        for part, gradient in zip(parts, gradients, strict=True):
+            if gradient is not None:
+                self._gradient[:, part.start : part.end] = gradient.flatten(1)
 
-    def move_on(self) -> None:
+    def update_running_stats(self) -> None:
         """Let the running statistics of batch normalization become what the last batch made of them."""
-        for value, moved in self._moved:
-            value.copy_(moved.view(value.shape))
+        for value, new_value in self._new_running_stats:
+            value.copy_(new_value.view(value.shape))
 
-    def __call__(self, batch: Batch, noise: Noise | None = None) -> Tensor:
-        """The last weighted sums, (P, B, K), or (P, B, T, K) for each step; with `noise` while learning."""
+    def __call__(self, batch: Batch, masks: DropoutMasks | None = None) -> Tensor:
+        """The last weighted sums, (P, B, K), or (P, B, T, K) for each step; with `masks` while learning."""
         architecture = self.architecture
-        self._moved.clear()
+        self._new_running_stats.clear()
         x = batch.x
-        if noise is not None and noise.inputs is not None:
-            x = noise.drop(x, noise.inputs)
-        if isinstance(architecture, Architecture):
-            return self.dense(architecture, x, 0, noise)
-        layers, joined = count(), list[Tensor]()
+        if masks is not None and masks.inputs is not None:
+            x = masks.drop(x, masks.inputs)
+        if isinstance(architecture, DenseArchitecture):
+            return self.forward_dense(architecture, x, 0, masks)
+        layers, features = count(), list[Tensor]()
         for tower, medium, lengths in zip(architecture.towers, batch.media, batch.lengths, strict=True):
-            given = medium if noise is None else noise.drop_inputs(medium)
-            joined.append(self.tower(tower, given, lengths, layers, noise))
-        if architecture.each_step and x.shape[-1]:
-            x = x[:, :, None].expand(-1, -1, joined[0].shape[2], -1)
-        joined += [x] * bool(x.shape[-1])
-        inputs = torch.cat(joined, dim=-1) if len(joined) > 1 else joined[0]
-        return self.dense(architecture.head, inputs, next(layers), noise)
+            values = medium if masks is None else masks.drop_inputs(medium)
+            features.append(self.forward_tower(tower, values, lengths, layers, masks))
+        if architecture.is_per_step and x.shape[-1]:
+            x = x[:, :, None].expand(-1, -1, features[0].shape[2], -1)
+        features += [x] * bool(x.shape[-1])
+        inputs = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+        return self.forward_dense(architecture.head, inputs, next(layers), masks)
 
-    def tower(
+    def forward_tower(
         self,
         layers: tuple[Any, ...],
         a: Tensor,
         lengths: Tensor | None,
-        number: Any,
-        noise: Noise | None,
-        kept: list[Tensor] | None = None,
+        layer_counter: Any,
+        masks: DropoutMasks | None,
+        feature_maps: list[Tensor] | None = None,
     ) -> Tensor:
-        """What a tower makes of its medium; `kept` is given what the last layer of images or steps makes."""
+        """What a tower makes of its medium; `feature_maps` is given what the last layer of images or steps makes."""
         if a.dim() == 5:  # images
             a = a.transpose(0, 1).flatten(1, 2)
             if self.P == 1 and a.device.type == "cpu":
@@ -152,118 +156,137 @@ class Stacked:
             lengths = None if lengths is None else lengths / a.shape[2]  # shares of the steps, which become fewer
             a = _as_columns(a) if a.dim() == 4 else a
         for layer in layers:
-            if isinstance(layer, Summary) and kept is not None:
+            if isinstance(layer, GlobalPooling) and feature_maps is not None:
                 if a.requires_grad:
                     a.retain_grad()
-                kept.append(a)
-            a = self.layer(layer, a, lengths, number, noise, layers)
+                feature_maps.append(a)
+            a = self.forward_layer(layer, a, lengths, layer_counter, masks, layers)
         return a
 
-    def layer(self, layer: Any, a: Tensor, lengths: Any, number: Any, noise: Noise | None, among: Any) -> Tensor:
-        """What one layer makes of what enters it; `number` counts layers with parameters, `among` are its tower's."""
+    def forward_layer(
+        self, layer: Any, a: Tensor, lengths: Any, layer_counter: Any, masks: DropoutMasks | None, tower_layers: Any
+    ) -> Tensor:
+        """What one layer makes of what enters it.
+
+        `layer_counter` counts layers with parameters, `tower_layers` are those of its tower.
+        """
         if isinstance(layer, Conv):
-            return self._conv(layer, a, next(number))
+            return self._conv(layer, a, next(layer_counter))
         if isinstance(layer, Norm):
-            return self._norm(layer, a, next(number), noise is not None)
-        if isinstance(layer, Activate):
+            return self._norm(layer, a, next(layer_counter), masks is not None)
+        if isinstance(layer, Activation):
             return ACTIVATIONS[self.architecture.activation](a)
         if isinstance(layer, Pool):
             size = (min(layer.size[0], a.shape[2]), min(layer.size[1], a.shape[3]))
             return F.max_pool2d(a, size) if layer.kind == "max" else F.avg_pool2d(a, size)
         if isinstance(layer, Residual):
-            inner = a
-            for one in layer.inner:
-                inner = self.layer(one, inner, lengths, number, noise, among)
-            return inner + (self._conv(layer.around, a, next(number)) if layer.around else a)
-        if isinstance(layer, Summary):
-            place = next(number) if layer.kind == "attention" else -1
+            body_out = a
+            for sublayer in layer.body:
+                body_out = self.forward_layer(sublayer, body_out, lengths, layer_counter, masks, tower_layers)
+            return body_out + (self._conv(layer.shortcut, a, next(layer_counter)) if layer.shortcut else a)
+        if isinstance(layer, GlobalPooling):
+            index = next(layer_counter) if layer.kind == "attention" else -1
             return (
-                self._of_steps(layer, a, lengths, place) if _is_sequence(among) else self._of_pixels(layer, a, lengths)
+                self._pool_sequence(layer, a, lengths, index)
+                if _is_sequence(tower_layers)
+                else self._pool_pixels(layer, a, lengths)
             )
         if isinstance(layer, Recurrent):
-            return self._recurrent(layer, a, lengths, number)
+            return self._recurrent(layer, a, lengths, layer_counter)
         if isinstance(layer, LayerNorm):
-            place = next(number)
+            index = next(layer_counter)
             hat = F.layer_norm(a, (layer.units,), eps=EPSILON)
-            return hat * self._wide(place, "gain", a.dim()) + self._wide(place, "shift", a.dim())
-        if isinstance(layer, Embed):
-            a = self._embed(a, next(number))
-            return a if any(isinstance(one, Recurrent) for one in among) else _as_columns(a)
-        if isinstance(layer, Colors):
-            return self._colors(layer, a, number, noise)
+            return hat * self._broadcast(index, "gain", a.dim()) + self._broadcast(index, "shift", a.dim())
+        if isinstance(layer, Embedding):
+            a = self._embed(a, next(layer_counter))
+            return a if any(isinstance(tower_layer, Recurrent) for tower_layer in tower_layers) else _as_columns(a)
+        if isinstance(layer, PerChannelMLP):
+            return self._per_channel_mlp(layer, a, layer_counter, masks)
         assert isinstance(layer, Dropout)  # noqa: S101 - there is no other
-        if noise is None or noise.dropout is None:
+        if masks is None or masks.dropout is None:
             return a
-        if a.dim() == 4 and not _is_sequence(among):  # (B, P C, H, W)
+        if a.dim() == 4 and not _is_sequence(tower_layers):  # (B, P C, H, W)
             B, _, H, W = a.shape
-            of = a.view(B, self.P, -1, H, W).transpose(0, 1)
-            return noise.drop(of, noise.dropout).transpose(0, 1).reshape(a.shape)
-        return noise.drop(a, noise.dropout)
+            per_network = a.view(B, self.P, -1, H, W).transpose(0, 1)
+            return masks.drop(per_network, masks.dropout).transpose(0, 1).reshape(a.shape)
+        return masks.drop(a, masks.dropout)
 
-    def _wide(self, layer: int, name: str, dims: int) -> Tensor:
+    def _broadcast(self, index: int, name: str, dims: int) -> Tensor:
         """A part (P, n) with axes of size 1 in between, to stand beside (P, ..., n)."""
-        value = self.values[layer, name]
+        value = self.values[index, name]
         return value.view(self.P, *(1,) * (dims - 2), -1)
 
     # Convolutions, over (B, P C, H, W)
 
-    def _conv(self, layer: Conv, a: Tensor, place: int) -> Tensor:
-        high, wide = (layer.dilation * (k - 1) for k in layer.kernel)  # pixels of margin, on both sides together
-        pads = high // 2, wide // 2
-        if high % 2 or wide % 2:  # even kernels see one pixel more on the one side than on the other
-            a, pads = F.pad(a, (wide // 2, wide - wide // 2, high // 2, high - high // 2)), (0, 0)
+    def _conv(self, layer: Conv, a: Tensor, index: int) -> Tensor:
+        # pixels of margin, on both sides together
+        pad_height, pad_width = (layer.dilation * (k - 1) for k in layer.kernel)
+        padding = pad_height // 2, pad_width // 2
+        if pad_height % 2 or pad_width % 2:  # even kernels see one pixel more on the one side than on the other
+            a, padding = (
+                F.pad(a, (pad_width // 2, pad_width - pad_width // 2, pad_height // 2, pad_height - pad_height // 2)),
+                (0, 0),
+            )
         if self.P == 1:
-            W, b = self.single[place, "weight"], self.single.get((place, "bias"))
-            return F.conv2d(a, W, b, layer.stride, pads, layer.dilation, layer.groups)
-        weights, bias = self.values[place, "weight"], self.values.get((place, "bias"))
-        if self.convolve == IM2COL and layer.groups == 1:
-            return self._conv_by_products(layer, a, weights, bias, pads)
+            W, b = self.single[index, "weight"], self.single.get((index, "bias"))
+            return F.conv2d(a, W, b, layer.stride, padding, layer.dilation, layer.groups)
+        weights, bias = self.values[index, "weight"], self.values.get((index, "bias"))
+        if self.convolution == IM2COL and layer.groups == 1:
+            return self._conv_im2col(layer, a, weights, bias, padding)
         b = None if bias is None else bias.flatten()
-        return F.conv2d(a, weights.flatten(0, 1), b, layer.stride, pads, layer.dilation, self.P * layer.groups)
+        return F.conv2d(a, weights.flatten(0, 1), b, layer.stride, padding, layer.dilation, self.P * layer.groups)
 
-    def _conv_by_products(self, layer: Conv, a: Tensor, W: Tensor, bias: Tensor | None, pads: Any) -> Tensor:
+    def _conv_im2col(self, layer: Conv, a: Tensor, W: Tensor, bias: Tensor | None, padding: Any) -> Tensor:
         """Convolution as one batched product of unfolded images (im2col: Chellapilla et al. 2006)."""
         B, _, H, _ = a.shape
-        of_all = a.reshape(1, -1, *a.shape[2:])  # PyTorch unfolds the images of a batch one by one
-        windows = F.unfold(of_all, layer.kernel, layer.dilation, pads, layer.stride)
+        images = a.reshape(1, -1, *a.shape[2:])  # PyTorch unfolds the images of a batch one by one
+        windows = F.unfold(images, layer.kernel, layer.dilation, padding, layer.stride)
         L = windows.shape[-1]
         rows = windows.view(B, self.P, -1, L).permute(1, 2, 0, 3).reshape(self.P, -1, B * L)
         out = torch.bmm(W.reshape(self.P, layer.n_out, -1), rows)
         if bias is not None:
             out = out + bias[:, :, None]
-        high = (H + 2 * pads[0] - layer.dilation * (layer.kernel[0] - 1) - 1) // layer.stride[0] + 1
-        return out.view(self.P, layer.n_out, B, high, -1).permute(2, 0, 1, 3, 4).reshape(B, -1, high, L // high)
+        out_height = (H + 2 * padding[0] - layer.dilation * (layer.kernel[0] - 1) - 1) // layer.stride[0] + 1
+        return (
+            out.view(self.P, layer.n_out, B, out_height, -1)
+            .permute(2, 0, 1, 3, 4)
+            .reshape(B, -1, out_height, L // out_height)
+        )
 
-    def _norm(self, layer: Norm, a: Tensor, place: int, learning: bool) -> Tensor:
+    def _norm(self, layer: Norm, a: Tensor, index: int, training: bool) -> Tensor:
         if layer.kind == "batch":
-            return self._batch_norm(a, place, learning)
-        gain, shift = self._flat(place, "gain", "shift")
-        groups = 1 if layer.kind == "layer" else max(g for g in range(1, GROUPS + 1) if layer.channels % g == 0)
+            return self._batch_norm(a, index, training)
+        gain, shift = self._flat_parameters(index, "gain", "shift")
+        groups = (
+            1 if layer.kind == "layer" else max(g for g in range(1, MAX_NORM_GROUPS + 1) if layer.channels % g == 0)
+        )
         return F.group_norm(a, self.P * groups, gain, shift, EPSILON)
 
-    def _batch_norm(self, a: Tensor, place: int, learning: bool) -> Tensor:
+    def _batch_norm(self, a: Tensor, index: int, training: bool) -> Tensor:
         """Of channels (B, P C, ...); running statistics are moved while learning, else they take the batch's place."""
-        gain, shift, mean, variance = self._flat(place, "gain", "shift", *RUNS)
-        learns = learning and a.numel() > a.shape[1]
-        out = F.batch_norm(a, mean, variance, gain, shift, learns, RUNNING, EPSILON)
-        if learns and self.P > 1:
-            self._moved += zip((self.values[place, name] for name in RUNS), (mean, variance), strict=True)
+        gain, shift, mean, variance = self._flat_parameters(index, "gain", "shift", *RUNNING_STATS)
+        use_batch_stats = training and a.numel() > a.shape[1]
+        out = F.batch_norm(a, mean, variance, gain, shift, use_batch_stats, RUNNING_MOMENTUM, EPSILON)
+        if use_batch_stats and self.P > 1:
+            self._new_running_stats += zip(
+                (self.values[index, name] for name in RUNNING_STATS), (mean, variance), strict=True
+            )
         return out
 
-    def _flat(self, place: int, *names: str) -> list[Tensor]:
+    def _flat_parameters(self, index: int, *names: str) -> list[Tensor]:
         """Parts of a layer, those of all networks after one another: of one network the parts, of more copies."""
         if self.P == 1:
-            return [self.single[place, name] for name in names]
-        return [self.values[place, name].flatten() for name in names]
+            return [self.single[index, name] for name in names]
+        return [self.values[index, name].flatten() for name in names]
 
-    def _of_pixels(self, layer: Summary, a: Tensor, lengths: Tensor | None) -> Tensor:
+    def _pool_pixels(self, layer: GlobalPooling, a: Tensor, lengths: Tensor | None) -> Tensor:
         """(P, B, C) or, flat, (P, B, C H W)."""
         B = a.shape[0]
         if lengths is not None:  # of a sequence, which has become shorter on the way
             steps = (lengths * a.shape[2]).ceil().clamp(min=1)
-            inside = torch.arange(a.shape[2], device=a.device) < steps[:, :, None]  # (P, B, T)
+            mask = torch.arange(a.shape[2], device=a.device) < steps[:, :, None]  # (P, B, T)
             a = a.view(B, self.P, -1, a.shape[2]).permute(1, 0, 3, 2)
-            return _summed_up(a, inside, layer.kind)
+            return _pool_steps(a, mask, layer.kind)
         if layer.kind == "flatten":
             return a.reshape(B, self.P, -1).transpose(0, 1)
         a = a.amax(dim=(2, 3)) if layer.kind == "max" else a.mean(dim=(2, 3))
@@ -271,42 +294,44 @@ class Stacked:
 
     # Sequences, over (P, B, T, C)
 
-    def _embed(self, tokens: Tensor, place: int) -> Tensor:
+    def _embed(self, tokens: Tensor, index: int) -> Tensor:
         if self.P == 1:
-            return F.embedding(tokens[0], self.single[place, "weight"])[None]
-        W = self.values[place, "weight"]
-        apart = torch.arange(self.P, device=tokens.device).view(-1, 1, 1) * W.shape[1]
-        return F.embedding(tokens + apart, W.reshape(-1, W.shape[2]))
+            return F.embedding(tokens[0], self.single[index, "weight"])[None]
+        W = self.values[index, "weight"]
+        offsets = torch.arange(self.P, device=tokens.device).view(-1, 1, 1) * W.shape[1]
+        return F.embedding(tokens + offsets, W.reshape(-1, W.shape[2]))
 
-    def _recurrent(self, layer: Recurrent, a: Tensor, lengths: Tensor | None, number: Any) -> Tensor:
+    def _recurrent(self, layer: Recurrent, a: Tensor, lengths: Tensor | None, layer_counter: Any) -> Tensor:
         """Each direction by itself: what stands after a sequence's end is met last, and changes nothing before it."""
-        ahead = self._direction(layer, a, next(number))
+        forward_out = self._direction(layer, a, next(layer_counter))
         if layer.directions == 1:
-            return ahead
-        turned = a.flip(2) if lengths is None else reverse(a, lengths)
-        back = self._direction(layer, turned, next(number))
-        return torch.cat([ahead, back.flip(2) if lengths is None else reverse(back, lengths)], dim=-1)
+            return forward_out
+        reversed_input = a.flip(2) if lengths is None else reverse(a, lengths)
+        backward_out = self._direction(layer, reversed_input, next(layer_counter))
+        return torch.cat(
+            [forward_out, backward_out.flip(2) if lengths is None else reverse(backward_out, lengths)], dim=-1
+        )
 
-    def _direction(self, layer: Recurrent, a: Tensor, place: int) -> Tensor:
+    def _direction(self, layer: Recurrent, a: Tensor, index: int) -> Tensor:
         names = ("weight", "recurrent_weight", "bias", "recurrent_bias")
         if self.P == 1:
-            parts = [self.single[place, name] for name in names]
+            parts = [self.single[index, name] for name in names]
             if not a.is_cuda:
-                return self.fused(layer, a[0], parts)[0][None]
+                return self.run_fused(layer, a[0], parts)[0][None]
             with torch.autocast("cuda", enabled=False):  # which would choose float16, whatever was asked for
-                return self.fused(layer, a[0].float(), parts)[0][None]
-        W, U, b, c = (self.values[place, name] for name in names)
+                return self.run_fused(layer, a[0].float(), parts)[0][None]
+        W, U, b, c = (self.values[index, name] for name in names)
         P, B, T, _ = a.shape
-        entering = torch.baddbmm(b[:, None], a.reshape(P, B * T, -1), W.transpose(1, 2)).view(P, B, T, -1)
+        input_parts = torch.baddbmm(b[:, None], a.reshape(P, B * T, -1), W.transpose(1, 2)).view(P, B, T, -1)
         h = a.new_zeros(P, B, layer.units)
-        memory, said, turned = h, list[Tensor](), U.transpose(1, 2)
-        for entered in entering.unbind(2):
-            h, memory = cell(layer.cell, entered, torch.baddbmm(c[:, None], h, turned), h, memory)
-            said.append(h)
-        return torch.stack(said, dim=2)
+        cell_state, outputs, U_transposed = h, list[Tensor](), U.transpose(1, 2)
+        for input_part in input_parts.unbind(2):
+            h, cell_state = cell(layer.cell, input_part, torch.baddbmm(c[:, None], h, U_transposed), h, cell_state)
+            outputs.append(h)
+        return torch.stack(outputs, dim=2)
 
     @staticmethod
-    def fused(layer: Recurrent, a: Tensor, parts: list[Tensor], state: Any = None) -> tuple[Tensor, Any]:
+    def run_fused(layer: Recurrent, a: Tensor, parts: list[Tensor], state: Any = None) -> tuple[Tensor, Any]:
         """One network's layer in one direction, by PyTorch's own kernel: (B, T, units), and the state after it."""
         zero = a.new_zeros(1, a.shape[0], layer.units)
         common = (parts, True, 1, 0.0, True, False, True)  # biases, layers, dropout, training, directions, batch first
@@ -317,104 +342,106 @@ class Stacked:
         out, h = kernel(a, zero if state is None else state, *common)
         return out, h
 
-    def _of_steps(self, layer: Summary, a: Tensor, lengths: Tensor | None, place: int) -> Tensor:
+    def _pool_sequence(self, layer: GlobalPooling, a: Tensor, lengths: Tensor | None, index: int) -> Tensor:
         if layer.kind == "last":
-            return self._ends(a, lengths)
-        inside = None if lengths is None else torch.arange(a.shape[2], device=a.device) < lengths[:, :, None]
+            return self._last_states(a, lengths)
+        mask = None if lengths is None else torch.arange(a.shape[2], device=a.device) < lengths[:, :, None]
         if layer.kind != "attention":
-            return _summed_up(a, inside, layer.kind)
-        heed = torch.matmul(torch.tanh(a), self.values[place, "weight"][:, None])[..., 0]
-        heed = heed if inside is None else heed.masked_fill(~inside, -torch.inf)
-        return torch.einsum("pbt,pbth->pbh", heed.softmax(dim=-1), a)
+            return _pool_steps(a, mask, layer.kind)
+        attention_scores = torch.matmul(torch.tanh(a), self.values[index, "weight"][:, None])[..., 0]
+        attention_scores = attention_scores if mask is None else attention_scores.masked_fill(~mask, -torch.inf)
+        return torch.einsum("pbt,pbth->pbh", attention_scores.softmax(dim=-1), a)
 
-    def _ends(self, a: Tensor, lengths: Tensor | None) -> Tensor:
+    def _last_states(self, a: Tensor, lengths: Tensor | None) -> Tensor:
         """What each direction says after all steps: at the end, and, of the other, at the beginning."""
         if lengths is None:
             last = a[:, :, -1]
         else:
             last = a.gather(2, (lengths - 1)[:, :, None, None].expand(-1, -1, 1, a.shape[3]))[:, :, 0]
         architecture = self.architecture
-        if isinstance(architecture, Deep) and architecture.bidirectional:
+        if isinstance(architecture, DeepArchitecture) and architecture.bidirectional:
             half = a.shape[3] // 2
             return torch.cat([last[..., :half], a[:, :, 0, half:]], dim=-1)
         return last
 
     # Dense layers, over (P, B, F)
 
-    def _colors(self, layer: Colors, a: Tensor, number: Any, noise: Noise | None) -> Tensor:
+    def _per_channel_mlp(
+        self, layer: PerChannelMLP, a: Tensor, layer_counter: Any, masks: DropoutMasks | None
+    ) -> Tensor:
         B = a.shape[0]
         a = a.view(B, self.P * layer.channels, -1).transpose(0, 1)  # (P C, B, pixels)
         for _ in layer.sizes[1:]:
-            place = next(number)
-            W, b = self.values[place, "weight"].flatten(0, 1), self.values[place, "bias"].flatten(0, 1)
+            index = next(layer_counter)
+            W, b = self.values[index, "weight"].flatten(0, 1), self.values[index, "bias"].flatten(0, 1)
             a = ACTIVATIONS[self.architecture.activation](torch.baddbmm(b[:, None], a, W))
-            if noise is not None and noise.dropout is not None:
-                a = noise.drop(a.view(self.P, -1, B, a.shape[2]), noise.dropout).view(a.shape)
+            if masks is not None and masks.dropout is not None:
+                a = masks.drop(a.view(self.P, -1, B, a.shape[2]), masks.dropout).view(a.shape)
         return a.view(self.P, layer.channels, B, -1).transpose(1, 2).flatten(2)
 
-    def dense(self, head: Architecture, x: Tensor, first: int, noise: Noise | None) -> Tensor:
+    def forward_dense(self, head: DenseArchitecture, x: Tensor, first_layer: int, masks: DropoutMasks | None) -> Tensor:
         """(P, B, K), or (P, B, T, K) of steps; layers of `head` are counted from `first`."""
-        lead = x.shape[1:-1]
+        leading_shape = x.shape[1:-1]
         a = x.reshape(self.P, -1, x.shape[-1])
-        if head.front_scale:
-            a = a * self.values[first, "scale"][:, None]
+        if head.scaling_layer:
+            a = a * self.values[first_layer, "scale"][:, None]
         last = len(head.sizes) - 2
         for l in range(last + 1):
-            place, entered = first + l, a
+            index, layer_input = first_layer + l, a
             if self.P == 1:
-                z = torch.addmm(self.single[place, "bias"], a[0], self.single[place, "weight"])[None]
+                z = torch.addmm(self.single[index, "bias"], a[0], self.single[index, "weight"])[None]
             else:
-                z = torch.baddbmm(self.values[place, "bias"][:, None], a, self.values[place, "weight"])
+                z = torch.baddbmm(self.values[index, "bias"][:, None], a, self.values[index, "weight"])
             if l == last:
-                return z.view(self.P, *lead, -1)
+                return z.view(self.P, *leading_shape, -1)
             if head.normalization == "layer":
                 z = F.layer_norm(z, (z.shape[-1],), eps=EPSILON)
-                z = z * self.values[place, "gain"][:, None] + self.values[place, "shift"][:, None]
+                z = z * self.values[index, "gain"][:, None] + self.values[index, "shift"][:, None]
             elif head.normalization == "batch":
-                columns = self._batch_norm(z.transpose(0, 1).flatten(1), place, noise is not None)
+                columns = self._batch_norm(z.transpose(0, 1).flatten(1), index, masks is not None)
                 z = columns.view(-1, self.P, z.shape[2]).transpose(0, 1)
             a = ACTIVATIONS[head.activation](z)
-            if head.parametric:
-                a = z + self.values[place, "blend"][:, None] * (a - z)
-            if noise is not None and noise.dropout is not None:
-                a = noise.drop(a, noise.dropout)
-            if head.residual and l > 0 and entered.shape == a.shape:
-                a = a + entered
+            if head.parametric_activation:
+                a = z + self.values[index, "blend"][:, None] * (a - z)
+            if masks is not None and masks.dropout is not None:
+                a = masks.drop(a, masks.dropout)
+            if head.residual and l > 0 and layer_input.shape == a.shape:
+                a = a + layer_input
         raise AssertionError("a network has one layer at least")
 
 
-def cell(kind: str, entering: Tensor, recurring: Tensor, h: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+def cell(kind: str, input_part: Tensor, recurrent_part: Tensor, h: Tensor, cell_state: Tensor) -> tuple[Tensor, Tensor]:
     """One step of a recurrent cell: its new output, and memory (PyTorch's order of gates and places of biases)."""
     if kind == "elman":
-        return torch.tanh(entering + recurring), memory
+        return torch.tanh(input_part + recurrent_part), cell_state
     if kind == "gru":  # Cho et al. 2014, with the reset gate after the product
-        r, z, n = entering.chunk(3, dim=-1)
-        hr, hz, hn = recurring.chunk(3, dim=-1)
-        keep = torch.sigmoid(z + hz)
-        new = torch.tanh(n + torch.sigmoid(r + hr) * hn)
-        return new + keep * (h - new), memory
-    i, f, g, o = (entering + recurring).chunk(4, dim=-1)  # Hochreiter & Schmidhuber 1997; Gers et al. 2000
-    memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(memory), memory
+        r, z, n = input_part.chunk(3, dim=-1)
+        hr, hz, hn = recurrent_part.chunk(3, dim=-1)
+        update_gate = torch.sigmoid(z + hz)
+        candidate = torch.tanh(n + torch.sigmoid(r + hr) * hn)
+        return candidate + update_gate * (h - candidate), cell_state
+    i, f, g, o = (input_part + recurrent_part).chunk(4, dim=-1)  # Hochreiter & Schmidhuber 1997; Gers et al. 2000
+    cell_state = torch.sigmoid(f) * cell_state + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(cell_state), cell_state
 
 
 def reverse(a: Tensor, lengths: Tensor) -> Tensor:
     """The sequences (P, B, T, C) from their ends to their beginnings; what is after an end stays there."""
     P, B, T, _ = a.shape
     steps = torch.arange(T, device=a.device)
-    other = torch.where(steps < lengths[:, :, None], lengths[:, :, None] - 1 - steps, steps)
+    source_steps = torch.where(steps < lengths[:, :, None], lengths[:, :, None] - 1 - steps, steps)
     first = torch.arange(0, P * B * T, T, device=a.device).view(P, B, 1)
-    exchanged: Tensor = _Exchange.apply(a.flatten(0, 2), (first + other).flatten())  # type: ignore[no-untyped-call]
-    return exchanged.view(a.shape)
+    reversed_rows: Tensor = _PermuteRows.apply(a.flatten(0, 2), (first + source_steps).flatten())  # type: ignore[no-untyped-call]
+    return reversed_rows.view(a.shape)
 
 
-class _Exchange(torch.autograd.Function):
+class _PermuteRows(torch.autograd.Function):
     """Rows that change places in pairs; so do their gradients, which need not be added up."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, other: Tensor) -> Tensor:
-        ctx.save_for_backward(other)
-        return rows.index_select(0, other)
+    def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        return rows.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -431,10 +458,10 @@ def _as_columns(a: Tensor) -> Tensor:
     return a.permute(1, 0, 3, 2).reshape(B, P * C, T, 1)
 
 
-def _summed_up(a: Tensor, inside: Tensor | None, kind: str) -> Tensor:
+def _pool_steps(a: Tensor, mask: Tensor | None, kind: str) -> Tensor:
     """The mean or the largest of the steps (P, B, T, C) that are inside (P, B, T), or of all."""
-    if inside is None:
+    if mask is None:
         return a.amax(dim=2) if kind == "max" else a.mean(dim=2)
     if kind == "max":
-        return a.masked_fill(~inside[..., None], -torch.inf).amax(dim=2)
-    return (a * inside[..., None]).sum(dim=2) / inside.sum(dim=2, keepdim=True)
+        return a.masked_fill(~mask[..., None], -torch.inf).amax(dim=2)
+    return (a * mask[..., None]).sum(dim=2) / mask.sum(dim=2, keepdim=True)

@@ -1,4 +1,4 @@
-"""In: the last weighted sums of P networks, and targets. Out: what each row costs, as `losses.py` has it for one.
+"""Losses of P stacked networks, the same as those of `compiled/losses.py`.
 
 z is (P, B, K); t (P, B, 1) class numbers for losses of classes, else (P, B, K). a (P, 1) is the share of label
 smoothing, None for no smoothing at all, b (P, 1) the number of the loss's own.
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEAST = 1e-30  # probability whose logarithm is taken at least
+MIN_PROBABILITY = 1e-30  # probability whose logarithm is taken at least
 
 
-def _right(values: Tensor, t: Tensor) -> Tensor:
+def _at_label(values: Tensor, t: Tensor) -> Tensor:
     return values.gather(-1, t.long())[..., 0]
 
 
 def cross_entropy(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """-sum q log p over the classes, q being the smoothed target."""
     logp = z.log_softmax(dim=-1)
-    right = _right(logp, t)
-    return -right if a is None else (a - 1) * right - a * logp.mean(dim=-1)
+    label_logp = _at_label(logp, t)
+    return -label_logp if a is None else (a - 1) * label_logp - a * logp.mean(dim=-1)
 
 
 def binary_cross_entropy(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
@@ -34,8 +34,8 @@ def binary_cross_entropy(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> T
 
 def focal(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """-(1 - p)^b log p of the right class."""
-    logp = _right(z.log_softmax(dim=-1), t)
-    return -((1 - logp.exp()).clamp(min=LEAST) ** b) * logp
+    logp = _at_label(z.log_softmax(dim=-1), t)
+    return -((1 - logp.exp()).clamp(min=MIN_PROBABILITY) ** b) * logp
 
 
 def binary_focal(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
@@ -56,8 +56,8 @@ def absolute(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
 
 def huber(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """Half the squared error up to b, linear beyond it."""
-    far, delta = (z - t).abs(), b[..., None]
-    return torch.where(far <= delta, 0.5 * far**2, delta * (far - 0.5 * delta)).sum(dim=-1)
+    distance, delta = (z - t).abs(), b[..., None]
+    return torch.where(distance <= delta, 0.5 * distance**2, delta * (distance - 0.5 * delta)).sum(dim=-1)
 
 
 def quantile(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
@@ -76,10 +76,10 @@ def hinge(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     return _above_zero(b[..., None] - torch.where(t > 0, z, -z), b[..., None]).sum(dim=-1)
 
 
-def hinge_of_classes(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
+def multiclass_hinge(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
     """max(0, b - z of the right class + the largest other z)."""
-    others = z.scatter(-1, t.long(), -torch.inf).amax(dim=-1)
-    return _above_zero(b - _right(z, t) + others, b)
+    rival = z.scatter(-1, t.long(), -torch.inf).amax(dim=-1)
+    return _above_zero(b - _at_label(z, t) + rival, b)
 
 
 def _above_zero(miss: Tensor, b: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]] = {
     "quantile": quantile,
     "poisson": poisson,
     "hinge": hinge,
-    "hinge_of_classes": hinge_of_classes,
+    "hinge_of_classes": multiclass_hinge,
     "perceptron": hinge,
-    "perceptron_of_classes": hinge_of_classes,
+    "perceptron_of_classes": multiclass_hinge,
 }

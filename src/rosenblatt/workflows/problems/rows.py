@@ -7,152 +7,178 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.dataset import Data
-from rosenblatt.data.media.columns import KINDS as MEDIA
+from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.media.columns import MEDIA_KINDS as MEDIA
 from rosenblatt.data.schema.columns import Schema
-from rosenblatt.data.schema.inference import infer
-from rosenblatt.data.splits import train_test
+from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.splits import train_test_split
 from rosenblatt.data.table import Table
-from rosenblatt.data.tasks.tagging import unit_of_tags
-from rosenblatt.data.tasks.task import Question, ask, column_name
-from rosenblatt.errors import TableError, listed
-from rosenblatt.inspection.description import columns_in_words, task_in_words
+from rosenblatt.data.tasks.tagging import token_unit_for_tags
+from rosenblatt.data.tasks.task import SupervisedTask, detect_task, resolve_column_name
+from rosenblatt.errors import TableError, format_list
+from rosenblatt.inspection.description import summarize_columns, summarize_task
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.problems.problem import Asked, Problem, Say, _answered, answered, readable
+from rosenblatt.workflows.problems.problem import (
+    ColumnOptions,
+    LearningProblem,
+    Notify,
+    _drop_unlabelled,
+    labelled_rows,
+    readable_image_mask,
+)
 
 FEW_TEST_ROWS = 30
-TAKES = {"cnn": MEDIA, "rnn": MEDIA, "channel_mlp": ("image",)}  # kinds of columns that only such networks learn from
+MEDIA_BY_KIND = {
+    "cnn": MEDIA,
+    "rnn": MEDIA,
+    "channel_mlp": ("image",),
+}  # kinds of columns that only such networks learn from
 
 
-def _of_rows(
+def _tabular_problem(
     table: Table,
     names: list[str],
     spec: Spec,
-    asked: Asked,
+    column_options: ColumnOptions,
     test: Table | None,
     validation: Table | None,
-    say: Say,
-) -> Problem:
-    ignored = [column_name(table.frame, name) for name in asked.ignore]
-    wanted = {*names, *asked.keep, spec.data.groups, spec.data.order}
-    ignored += [name for name in table.aside if name not in wanted]
-    question = _question(table.frame, names, ignored, asked.task, say)
-    frame, y = _answered(table.frame, question.y, question.names, say)
+    notify: Notify,
+) -> LearningProblem:
+    ignored = [resolve_column_name(table.frame, name) for name in column_options.ignore]
+    needed = {*names, *column_options.keep, spec.data.groups, spec.data.order}
+    ignored += [name for name in table.excluded_columns if name not in needed]
+    supervised_task = _detect_task(table.frame, names, ignored, column_options.task, notify)
+    frame, y = _drop_unlabelled(table.frame, supervised_task.y, supervised_task.names, notify)
     if len(y) < 2:
-        raise TableError(f"Only one row has {listed(question.names, 3)}; two or more are needed to learn from.")
-    groups, order = _grouped(frame, spec, names)
-    ignored += [column_name(frame, spec.data.groups)] if spec.data.groups else []
-    kept, words = ([column_name(frame, name) for name in some] for some in (asked.keep, (*table.texts, *asked.texts)))
-    schema, spec = _schema(frame, names, ignored, kept, words, spec, say)
-    good = readable(schema, spec.data.damaged, frame, say)
-    frame, y = frame.filter(good), y[good]
-    groups, order = (None if one is None else one[good] for one in (groups, order))
-    for line in [*columns_in_words(schema), f"task: {task_in_words(question)}"]:
-        say(line)
-    if question.task == "tagging":
-        spec = spec.replace(tokens=unit_of_tags(schema.read(frame), y, spec.data.tokens))
-    training, test_rows = _split(y, spec, question, test is not None, groups, order)
-    target = question.target(y[training], spec)
-    test_frame, truth = (frame[test_rows], y[test_rows]) if test is None else answered(test, target, say)
+        raise TableError(
+            f"Only one row has {format_list(supervised_task.names, 3)}; two or more are needed to learn from."
+        )
+    groups, order = _groups_and_order(frame, spec, names)
+    ignored += [resolve_column_name(frame, spec.data.groups)] if spec.data.groups else []
+    kept_columns, text_columns = (
+        [resolve_column_name(frame, name) for name in requested]
+        for requested in (column_options.keep, (*table.texts, *column_options.texts))
+    )
+    schema, spec = _build_schema(frame, names, ignored, kept_columns, text_columns, spec, notify)
+    readable = readable_image_mask(schema, spec.data.on_damaged_images, frame, notify)
+    frame, y = frame.filter(readable), y[readable]
+    groups, order = (None if array is None else array[readable] for array in (groups, order))
+    for line in [*summarize_columns(schema), f"task: {summarize_task(supervised_task)}"]:
+        notify(line)
+    if supervised_task.task == "tagging":
+        spec = spec.replace(tokens=token_unit_for_tags(schema.read(frame), y, spec.data.tokens))
+    training, test_rows = _split(y, spec, supervised_task, test is not None, groups, order)
+    target = supervised_task.target(y[training], spec)
+    test_frame, y_test = (frame[test_rows], y[test_rows]) if test is None else labelled_rows(test, target, notify)
     if test is not None:
-        good = readable(schema, spec.data.damaged, test_frame, say)
-        test_frame, truth = test_frame.filter(good), truth[good]
-    test_typed = schema.read(test_frame, say)  # what is wrong with it is said before the long work
-    if question.task == "tagging" and len(truth):
-        unit_of_tags(test_typed, truth, spec.data.tokens)
-    rough = " (few: their scores are rough)" if 0 < len(truth) < FEW_TEST_ROWS else ""
-    say(f"rows: {len(training):,} for training, {len(truth):,} for the test{rough}")
-    data = Data(
+        readable = readable_image_mask(schema, spec.data.on_damaged_images, test_frame, notify)
+        test_frame, y_test = test_frame.filter(readable), y_test[readable]
+    test_typed = schema.read(test_frame, notify)  # what is wrong with it is said before the long work
+    if supervised_task.task == "tagging" and len(y_test):
+        token_unit_for_tags(test_typed, y_test, spec.data.tokens)
+    note = " (few: their scores are rough)" if 0 < len(y_test) < FEW_TEST_ROWS else ""
+    notify(f"rows: {len(training):,} for training, {len(y_test):,} for the test{note}")
+    data = Dataset(
         schema.read(frame[training]),
         y[training],
         groups=None if groups is None else groups[training],
         order=None if order is None else order[training],
     )
-    watched = None
+    validation_data = None
     if validation is not None:
-        other, answers = answered(validation, target, say)
-        good = readable(schema, spec.data.damaged, other, say)
-        typed, answers = schema.read(other.filter(good)), answers[good]
-        watched = Data(typed, answers)
-        if question.task == "tagging":
-            unit_of_tags(typed, answers, spec.data.tokens)
-    return Problem(spec, schema, question, data, watched, frame, test_frame, test_typed, truth, target)
+        validation_frame, y_validation = labelled_rows(validation, target, notify)
+        readable = readable_image_mask(schema, spec.data.on_damaged_images, validation_frame, notify)
+        typed, y_validation = schema.read(validation_frame.filter(readable)), y_validation[readable]
+        validation_data = Dataset(typed, y_validation)
+        if supervised_task.task == "tagging":
+            token_unit_for_tags(typed, y_validation, spec.data.tokens)
+    return LearningProblem(
+        spec, schema, supervised_task, data, validation_data, frame, test_frame, test_typed, y_test, target
+    )
 
 
-def _question(frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, say: Say) -> Question:
+def _detect_task(
+    frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, notify: Notify
+) -> SupervisedTask:
     if set(ignored) & set(names):
         raise TableError(f"{names[0]!r} is the target; it cannot be ignored too.")
-    question = ask(frame, names, task)
-    for note in question.notes:
-        say(note)
-    return question
+    supervised_task = detect_task(frame, names, task)
+    for note in supervised_task.notes:
+        notify(note)
+    return supervised_task
 
 
-def _schema(
+def _build_schema(
     frame: pl.DataFrame,
     targets: Sequence[str],
     ignore: Sequence[str],
     keep: Sequence[str],
     texts: Sequence[str],
     spec: Spec,
-    say: Say,
+    notify: Notify,
 ) -> tuple[Schema, Spec]:
     """What the columns hold; and the spec, with another kind of network where only that can learn from them."""
-    schema = infer(frame.drop([*targets, *ignore]), spec.data.max_categories).keeping(keep).as_texts(texts)
+    schema = (
+        infer_schema(frame.drop([*targets, *ignore]), spec.data.max_categories).with_identifiers(keep).as_texts(texts)
+    )
     media = [column.kind for column in schema.columns if column.kind in MEDIA]
-    if spec.network.kind == "mlp" and media and (texts or not schema.learnt):
+    if spec.network.kind == "mlp" and media and (texts or not schema.input_columns):
         spec = spec.replace(kind="cnn" if media[0] == "image" else "rnn")
-        say(f"kind: {spec.network.kind}, as the rows hold {media[0]}s")
-    schema = schema.with_media(TAKES.get(spec.network.kind, ()))
+        notify(f"kind: {spec.network.kind}, as the rows hold {media[0]}s")
+    schema = schema.with_media(MEDIA_BY_KIND.get(spec.network.kind, ()))
     empty = [column.name for column in schema.columns if column.kind == "empty"]
     if empty:
         raise TableError(
-            f"No row has a value in {listed(empty)}. Fill in the table, or leave out what is empty with "
+            f"No row has a value in {format_list(empty)}. Fill in the table, or leave out what is empty with "
             f"--ignore {','.join(empty)}."
         )
-    if not schema.learnt:
+    if not schema.input_columns:
         reasons = "; ".join(f"{column.name}: {column.note}" for column in schema.columns)
         raise TableError(f"No column is left to learn from. {reasons or 'The table has only the target.'}")
     return schema, spec
 
 
-def _grouped(frame: pl.DataFrame, spec: Spec, targets: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _groups_and_order(
+    frame: pl.DataFrame, spec: Spec, targets: Sequence[str]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The number of each row's group, and each row's place in order, where the spec names columns for them."""
-    found: list[np.ndarray | None] = []
-    for what, asked in (("groups", spec.data.groups), ("order", spec.data.order)):
-        if not asked:
-            found.append(None)
+    columns: list[np.ndarray | None] = []
+    for role, requested in (("groups", spec.data.groups), ("order", spec.data.order)):
+        if not requested:
+            columns.append(None)
             continue
-        name = column_name(frame, asked)
+        name = resolve_column_name(frame, requested)
         if name in targets:
-            raise TableError(f"{name!r} is the target; it cannot be the {what} too.")
+            raise TableError(f"{name!r} is the target; it cannot be the {role} too.")
         if frame[name].has_nulls():
-            raise TableError(f"{name!r} is to be the {what}, but {frame[name].null_count()} rows have no value there.")
-        column = frame[name] if what == "groups" else _times(frame[name])
-        found.append((column.rank("dense") - 1).to_numpy())
-    if found[0] is not None and found[1] is not None:
+            raise TableError(f"{name!r} is to be the {role}, but {frame[name].null_count()} rows have no value there.")
+        column = frame[name] if role == "groups" else _to_sort_key(frame[name])
+        columns.append((column.rank("dense") - 1).to_numpy())
+    if columns[0] is not None and columns[1] is not None:
         raise TableError("Rows can be split by groups or by order, not by both. Leave one of them out.")
-    return found[0], found[1]
+    return columns[0], columns[1]
 
 
-def _times(column: pl.Series) -> pl.Series:
+def _to_sort_key(column: pl.Series) -> pl.Series:
     """A column whose order is that of time: numbers and dates, also where they were read as text."""
     if column.dtype != pl.String:
         return column
-    return infer(column.to_frame(), 1).columns[0].in_order(column)
+    return infer_schema(column.to_frame(), 1).columns[0].sort_key(column)
 
 
 def _split(
     y: np.ndarray,
     spec: Spec,
-    question: Question,
-    given: bool,
+    supervised_task: SupervisedTask,
+    has_test_table: bool,
     groups: np.ndarray | None,
     order: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which rows are for training, and which for the test; none where the test has a table of its own."""
     n, fraction = len(y), spec.data.test_fraction
-    if given or fraction == 0:
+    if has_test_table or fraction == 0:
         return np.arange(n), np.arange(0)
-    return train_test(n, fraction, spec.training.seed, y if question.labels and y.ndim == 1 else None, groups, order)
+    return train_test_split(
+        n, fraction, spec.training.seed, y if supervised_task.labels and y.ndim == 1 else None, groups, order
+    )

@@ -5,72 +5,84 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.dataset import Data
+from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.table import Table
-from rosenblatt.data.tasks.forecasting import END, Windows
-from rosenblatt.data.tasks.task import Question, column_name
-from rosenblatt.errors import TableError, listed
+from rosenblatt.data.tasks.forecasting import END, WindowTransform
+from rosenblatt.data.tasks.task import SupervisedTask, resolve_column_name
+from rosenblatt.errors import TableError, format_list
 from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.problems.problem import SPARED, Asked, Problem, Say, _counts, _of_kind
+from rosenblatt.workflows.problems.problem import (
+    VALIDATION_FRACTION,
+    ColumnOptions,
+    LearningProblem,
+    Notify,
+    _format_counts,
+    _require_kind,
+)
 
 
-def _of_series(
+def _forecasting_problem(
     table: Table,
     names: list[str],
     spec: Spec,
-    asked: Asked,
+    column_options: ColumnOptions,
     test: Table | None,
     validation: Table | None,
-    say: Say,
-) -> Problem:
+    notify: Notify,
+) -> LearningProblem:
     """Windows of series: the last steps are for the test, those before them to choose epochs on, where these have no
     tables of their own."""
     if len(names) > 1:
-        raise TableError(f"A forecast is of one column, but {listed(names)} were named. Fit one model for each.")
-    spec = _of_kind(spec, "A forecast", "rnn", "cnn").replace(target_transform="none")
-    ignored = [column_name(table.frame, name) for name in asked.ignore]
-    windows = Windows.of(table.frame, names[0], spec.data, ignored)
-    unused = [name for name in windows.unused(table.frame) if name not in ignored]
+        raise TableError(f"A forecast is of one column, but {format_list(names)} were named. Fit one model for each.")
+    spec = _require_kind(spec, "A forecast", "rnn", "cnn").replace(target_transform="none")
+    ignored = [resolve_column_name(table.frame, name) for name in column_options.ignore]
+    windows = WindowTransform.fit(table.frame, names[0], spec.data, ignored)
+    unused = [name for name in windows.unused_columns(table.frame) if name not in ignored]
     if unused:
-        say(f"left out, as they hold no numbers that change: {listed(unused)} (--known names columns of yes and no)")
-    frame = windows.rows(table.frame, say)
-    learnt, spared, tested = _over_time(frame, windows, spec, test is not None, validation is not None)
-    if not learnt.any():
+        notify(
+            f"left out, as they hold no numbers that change: {format_list(unused)} "
+            "(--known-covariates names columns of yes and no)"
+        )
+    frame = windows.training_rows(table.frame, notify)
+    is_train, is_validation, is_test = _split_windows(frame, windows, spec, test is not None, validation is not None)
+    if not is_train.any():
         raise TableError(
             f"The series are too short for a horizon of {windows.horizon}: no window is left to learn from. Choose a "
             "smaller horizon, or a smaller --test-fraction."
         )
-    schema = windows.schema_of(frame)
-    watched = windows.rows(validation.frame, say) if validation else frame.filter(spared)
-    test_frame = windows.rows(test.to_score.frame, say) if test else frame.filter(tested)
-    data, y = frame.filter(learnt), frame.select(windows.answers).to_numpy()
-    asks = f"the next {windows.horizon} of {windows.target!r}"
-    question = Question("regression", tuple(windows.answers), (), y, asks)
-    target = question.target(y[learnt], spec)
-    many = frame["name"].n_unique()
-    say(f"forecast: {windows.horizon} steps of {windows.target!r} from the {windows.window} before, {many} series")
-    say(f"windows: {_counts(data.height, watched.height, test_frame.height)}")
+    schema = windows.input_schema(frame)
+    validation_frame = windows.training_rows(validation.frame, notify) if validation else frame.filter(is_validation)
+    test_frame = windows.training_rows(test.evaluation_rows.frame, notify) if test else frame.filter(is_test)
+    train_frame, y = frame.filter(is_train), frame.select(windows.target_columns).to_numpy()
+    reason = f"the next {windows.horizon} of {windows.target!r}"
+    supervised_task = SupervisedTask("regression", tuple(windows.target_columns), (), y, reason)
+    target = supervised_task.target(y[is_train], spec)
+    n_series = frame["name"].n_unique()
+    notify(
+        f"forecast: {windows.horizon} steps of {windows.target!r} from the {windows.window} before, {n_series} series"
+    )
+    notify(f"windows: {_format_counts(train_frame.height, validation_frame.height, test_frame.height)}")
 
-    def answers(some: pl.DataFrame) -> np.ndarray:
-        return some.select(windows.answers).to_numpy()
+    def targets(rows: pl.DataFrame) -> np.ndarray:
+        return rows.select(windows.target_columns).to_numpy()
 
-    return Problem(
-        spec, schema, question, Data(schema.read(data), answers(data)),
-        Data(schema.read(watched), answers(watched)) if watched.height else None,
-        frame, test_frame, schema.read(test_frame), answers(test_frame), target, windows,
+    return LearningProblem(
+        spec, schema, supervised_task, Dataset(schema.read(train_frame), targets(train_frame)),
+        Dataset(schema.read(validation_frame), targets(validation_frame)) if validation_frame.height else None,
+        frame, test_frame, schema.read(test_frame), targets(test_frame), target, windows,
     )  # fmt: skip
 
 
-def _over_time(
-    frame: pl.DataFrame, windows: Windows, spec: Spec, tested: bool, watched: bool
+def _split_windows(
+    frame: pl.DataFrame, windows: WindowTransform, spec: Spec, test: bool, validation: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which windows to learn from, to choose epochs on, and to test on; none where these have tables of their own."""
     end, steps = frame[END].to_numpy(), frame["steps"].to_numpy()
-    fraction, spared = 0.0 if tested else spec.data.test_fraction, 0.0 if watched else SPARED
+    fraction, validation_fraction = 0.0 if test else spec.data.test_fraction, 0.0 if validation else VALIDATION_FRACTION
     first_test = np.ceil(steps * (1 - fraction))
-    first_spared = np.ceil(first_test * (1 - spared))
+    first_validation = np.ceil(first_test * (1 - validation_fraction))
     return (
-        end + windows.horizon <= first_spared,
-        (end >= first_spared) & (end + windows.horizon <= first_test),
+        end + windows.horizon <= first_validation,
+        (end >= first_validation) & (end + windows.horizon <= first_test),
         end >= first_test,
     )

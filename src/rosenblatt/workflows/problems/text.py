@@ -5,60 +5,74 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.dataset import Data
+from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.encoding.vocabulary import Vocabulary
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.table import Table
-from rosenblatt.data.tasks.language_modeling import first_rows, pieces, with_next
-from rosenblatt.data.tasks.task import Question
+from rosenblatt.data.tasks.language_modeling import limit_rows, next_token_targets, split_into_rows
+from rosenblatt.data.tasks.task import SupervisedTask
 from rosenblatt.errors import TableError
 from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.problems.problem import SPARED, Problem, Say, _counts, _of_kind
+from rosenblatt.workflows.problems.problem import (
+    VALIDATION_FRACTION,
+    LearningProblem,
+    Notify,
+    _format_counts,
+    _require_kind,
+)
 
 TEXT = "text"
-PIECE = {"characters": 128, "words": 64, "subwords": 64}  # tokens of a row of a text that is learnt from
-PAIR = 2  # tokens, of which the first tells the second
+TOKENS_PER_ROW = {"characters": 128, "words": 64, "subwords": 64}  # tokens of a row of a text that is learnt from
+MIN_TOKENS = 2  # tokens, of which the first tells the second
 
 
-def _of_text(table: Table, spec: Spec, test: Table | None, validation: Table | None, say: Say) -> Problem:
+def _language_problem(
+    table: Table, spec: Spec, test: Table | None, validation: Table | None, notify: Notify
+) -> LearningProblem:
     """Pieces of one text, each token to be told from those before it; the last pieces are for the test, those before
     them to choose epochs on, where these have no texts of their own."""
-    spec = _of_kind(spec, "A language", "rnn").replace(bidirectional=False)
-    if spec.training.members == "auto" and not spec.searches:
+    spec = _require_kind(spec, "A language", "rnn").replace(bidirectional=False)
+    if spec.training.members == "auto" and not spec.has_search:
         spec = spec.replace(members=1)
     text = whole_text(table)
     first_test = len(text) if test else round(len(text) * (1 - spec.data.test_fraction))
-    first_spared = first_test if validation else round(first_test * (1 - SPARED))
+    first_validation = first_test if validation else round(first_test * (1 - VALIDATION_FRACTION))
     unit = "characters" if spec.data.tokens == "auto" else spec.data.tokens
-    longest = PIECE[unit] if spec.data.max_length == "auto" else spec.data.max_length
-    spec = spec.replace(tokens=unit, max_length=longest)
-    how = unit, spec.data.vocabulary, spec.data.min_token_count
-    rough = Vocabulary.learn(text[:first_spared].splitlines(keepends=True), *how)
+    max_length = TOKENS_PER_ROW[unit] if spec.data.max_length == "auto" else spec.data.max_length
+    spec = spec.replace(tokens=unit, max_length=max_length)
+    vocabulary_options = unit, spec.data.max_vocabulary, spec.data.min_token_count
+    draft_vocabulary = Vocabulary.fit(text[:first_validation].splitlines(keepends=True), *vocabulary_options)
     parts = [
-        pieces(part, rough, longest)
+        split_into_rows(part, draft_vocabulary, max_length)
         for part in (
-            text[:first_spared],
-            whole_text(validation) if validation else text[first_spared:first_test],
+            text[:first_validation],
+            whole_text(validation) if validation else text[first_validation:first_test],
             whole_text(test) if test else text[first_test:],
         )
     ]
-    if parts[0] and len(Vocabulary.learn(parts[0], *how).encode(parts[0][-1])) < PAIR:
+    if parts[0] and len(Vocabulary.fit(parts[0], *vocabulary_options).encode(parts[0][-1])) < MIN_TOKENS:
         parts[0].pop()  # it would be no row, and the vocabulary is learnt from the rows
-    vocabulary = Vocabulary.learn(parts[0], *how)  # as networks learn it
-    say(f"text: {len(text):,} characters, a vocabulary of {vocabulary.size:,} {unit}")
-    learnt, watched, tested = (with_next(part, vocabulary, longest) for part in parts)
-    if not learnt[0]:
+    vocabulary = Vocabulary.fit(parts[0], *vocabulary_options)  # as networks learn it
+    notify(f"text: {len(text):,} characters, a vocabulary of {vocabulary.size:,} {unit}")
+    train_pairs, validation_pairs, test_pairs = (next_token_targets(part, vocabulary, max_length) for part in parts)
+    if not train_pairs[0]:
         raise TableError(f"The text has only {len(text):,} characters, too few to learn from. Give a longer one.")
-    watched = first_rows(*watched, vocabulary, "epochs are chosen on", say)
-    tested = first_rows(*tested, vocabulary, "the test is on", say)
-    say(f"rows of {longest} tokens: {_counts(len(learnt[0]), len(watched[0]), len(tested[0]))}")
-    schema = Schema(columns=(Column(name=TEXT, kind="text", asked=True),))
-    frames = [pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)}) for rows, _ in (learnt, watched, tested)]
-    question = Question("language", (TEXT,), ("", *vocabulary.tokens), learnt[1], "the next token")
-    return Problem(
-        spec, schema, question, Data(schema.read(frames[0]), learnt[1]),
-        Data(schema.read(frames[1]), watched[1]) if watched[0] else None,
-        frames[0], frames[2], schema.read(frames[2]), tested[1], question.target(learnt[1], spec),
+    validation_pairs = limit_rows(*validation_pairs, vocabulary, "epochs are chosen on", notify)
+    test_pairs = limit_rows(*test_pairs, vocabulary, "the test is on", notify)
+    notify(
+        f"rows of {max_length} tokens: "
+        f"{_format_counts(len(train_pairs[0]), len(validation_pairs[0]), len(test_pairs[0]))}"
+    )
+    schema = Schema(columns=(Column(name=TEXT, kind="text", include=True),))
+    frames = [
+        pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)})
+        for rows, _ in (train_pairs, validation_pairs, test_pairs)
+    ]
+    supervised_task = SupervisedTask("language", (TEXT,), ("", *vocabulary.tokens), train_pairs[1], "the next token")
+    return LearningProblem(
+        spec, schema, supervised_task, Dataset(schema.read(frames[0]), train_pairs[1]),
+        Dataset(schema.read(frames[1]), validation_pairs[1]) if validation_pairs[0] else None,
+        frames[0], frames[2], schema.read(frames[2]), test_pairs[1], supervised_task.target(train_pairs[1], spec),
     )  # fmt: skip
 
 
@@ -67,10 +81,14 @@ def whole_text(table: Table) -> str:
     return "\n".join(table.frame[TEXT].to_list())
 
 
-def text_to_score(table: Table, vocabulary: Vocabulary, longest: int, say: Say) -> tuple[pl.DataFrame, np.ndarray]:
+def text_to_score(
+    table: Table, vocabulary: Vocabulary, max_length: int, notify: Notify
+) -> tuple[pl.DataFrame, np.ndarray]:
     """Another text in rows of so many tokens, and for each token the one that follows it. Raises TableError."""
-    rows, answers = with_next(pieces(whole_text(table), vocabulary, longest), vocabulary, longest)
+    rows, targets = next_token_targets(
+        split_into_rows(whole_text(table), vocabulary, max_length), vocabulary, max_length
+    )
     if not rows:
         raise TableError(f"{table.source!r} is too short: there is no token that follows another. Give a longer text.")
-    rows, answers = first_rows(rows, answers, vocabulary, "scored are", say)
-    return pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)}), answers
+    rows, targets = limit_rows(rows, targets, vocabulary, "scored are", notify)
+    return pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)}), targets

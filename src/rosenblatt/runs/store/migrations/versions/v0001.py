@@ -5,16 +5,16 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "1001"
 down_revision = None
 
 
-def _of_run(name: str, *columns: sa.Column[Any], more: tuple[str, ...] = ()) -> None:
+def _run_table(name: str, *columns: sa.Column[Any], key_columns: tuple[str, ...] = ()) -> None:
     op.create_table(
         name,
         sa.Column("run", sa.Text, sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
         *columns,
-        sa.PrimaryKeyConstraint("run", *more),
+        sa.PrimaryKeyConstraint("run", *key_columns),
     )
 
 
@@ -22,8 +22,8 @@ def _text(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.Text, nullable=False)
 
 
-def _number() -> sa.Column[Any]:
-    return sa.Column("number", sa.Integer, nullable=False)
+def _chunk_index() -> sa.Column[Any]:
+    return sa.Column("chunk_index", sa.Integer, nullable=False)
 
 
 def upgrade() -> None:
@@ -35,24 +35,24 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text),
         sa.Column("started", sa.Double, nullable=False),
         sa.Column("ended", sa.Double),
-        sa.Column("beat", sa.Double, nullable=False),
+        sa.Column("heartbeat", sa.Double, nullable=False),
         sa.Column("parent", sa.Text, sa.ForeignKey("runs.id", ondelete="CASCADE")),
         sa.Column("number", sa.Integer),
         sa.Column("identity", sa.Text),
     )
-    for index, column in (("start", "started"), ("parent", "parent"), ("identity", "identity"), ("experiment",) * 2):
-        op.create_index(f"runs_by_{index}", "runs", [column])
-    _of_run(
+    for column in ("started", "parent", "identity", "experiment"):
+        op.create_index(f"ix_runs_{column}", "runs", [column])
+    _run_table(
         "params",
         _text("name"),
-        _text("text"),
-        sa.Column("number", sa.Double),
-        sa.Column("chosen", sa.Boolean, nullable=False),
-        more=("name",),
+        _text("value"),
+        sa.Column("numeric_value", sa.Double),
+        sa.Column("explicit", sa.Boolean, nullable=False),
+        key_columns=("name",),
     )
-    _of_run("tags", _text("name"), _text("text"), more=("name",))
-    _of_run("facts", _text("name"), _text("value"), more=("name",))
-    _of_run(
+    _run_table("tags", _text("name"), _text("value"), key_columns=("name",))
+    _run_table("metadata", _text("name"), _text("value"), key_columns=("name",))
+    _run_table(
         "metrics",
         _text("name"),
         sa.Column("step", sa.BigInteger, nullable=False),
@@ -61,34 +61,34 @@ def upgrade() -> None:
         sa.Column("min_step", sa.BigInteger),
         sa.Column("max", sa.Double),
         sa.Column("max_step", sa.BigInteger),
-        _text("best"),
-        more=("name",),
+        _text("direction"),
+        key_columns=("name",),
     )
-    _of_run(
-        "chunks",
+    _run_table(
+        "curve_chunks",
         _text("metric"),
         _text("writer"),
-        _number(),
+        _chunk_index(),
         sa.Column("points", sa.LargeBinary, nullable=False),
-        more=("metric", "writer", "number"),
+        key_columns=("metric", "writer", "chunk_index"),
     )
-    _of_run(
+    _run_table(
         "output",
         _text("writer"),
-        _number(),
+        _chunk_index(),
         _text("stream"),
         sa.Column("time", sa.Double, nullable=False),
         _text("text"),
-        more=("writer", "number"),
+        key_columns=("writer", "chunk_index"),
     )
-    _of_run(
+    _run_table(
         "artifacts",
         _text("name"),
         _text("kind"),
         _text("hash"),
         sa.Column("bytes", sa.BigInteger, nullable=False),
         _text("root"),
-        more=("name",),
+        key_columns=("name",),
     )
-    op.create_index("artifacts_by_hash", "artifacts", ["hash"])
+    op.create_index("ix_artifacts_hash", "artifacts", ["hash"])
     op.create_table("documents", sa.Column("hash", sa.Text, primary_key=True), _text("text"))
