@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -151,3 +153,9 @@ def test_small_curves_and_times():
     assert sparkline(None) == ""
     assert sparkline(CurvePoints(np.arange(1), np.arange(1), np.array([np.nan]))) == " "
     assert [format_duration(seconds) for seconds in (1.26, 90, 7200)] == ["1.3 s", "1.5 min", "2.0 h"]
+
+
+def test_listing_runs_loads_nothing_that_only_a_fit_needs(tmp_path):
+    code = "import sys; from rosenblatt.cli.main import cli; cli.get_command(None, 'runs'); print(*sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert not {"numba", "optuna", "polars", "rosenblatt.spec.spec"} & set(process.stdout.split())

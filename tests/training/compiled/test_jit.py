@@ -1,12 +1,14 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numba import njit, types
 
 from rosenblatt.training.compiled.jit import (
+    _load_current,
     call_address,
     constant_like,
     copy_row,
@@ -111,3 +113,14 @@ def test_processes_that_compile_at_once_keep_the_right_code(tmp_path):
     last_output = subprocess.run(commands[2], env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert len(outputs[0]) == 24
     assert outputs[0] == outputs[1] == sorted(last_output.splitlines())
+
+
+def test_machine_code_of_another_version_is_removed_and_compiled_again():
+    """A file in the cache may name a class that has another name now; unpickling it then ends in an AttributeError."""
+    n_flushes = []
+
+    def load(*_):
+        raise AttributeError("Can't get attribute 'Shape'")
+
+    assert _load_current(SimpleNamespace(flush=lambda: n_flushes.append(1)), load, ()) is None
+    assert n_flushes == [1]
