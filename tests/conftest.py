@@ -16,7 +16,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 collect_ignore = ["training/reference.py"]  # no tests, and it imports PyTorch
-TORCH_DOCTESTS = "rosenblatt.estimators.media."
+TORCH_DOCTESTS = ("rosenblatt.estimators.rnn.", "rosenblatt.estimators.forecaster.")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,7 +14,6 @@ from rosenblatt.cli.console.explanations import (
     print_trace,
 )
 from rosenblatt.inspection.perceptron_steps import Step, logic_gate_rows
-from rosenblatt.inspection.torch_attribution import Attribution, Explanation
 
 
 @pytest.fixture
@@ -79,6 +78,8 @@ def make_trace(**changes):
 
 def make_explanation(kind, values, tokens=()):
     values = np.array(values)
+    from rosenblatt.inspection.torch_attribution import Attribution, Explanation
+
     attribution = Attribution("photo", kind, np.zeros((*values.shape, 1)), tokens, values)
     return Explanation("good", {"good": 0.75, "bad": 0.25}, "gradients", (attribution,))
 
@@ -174,6 +175,7 @@ def test_gradients_are_printed_from_the_last_layer_to_the_first(capture_lines):
     assert lines[-1] == "  unit [1]: d = 0.75; dLoss/dw: age 1.5, rest 0"
 
 
+@pytest.mark.torch
 def test_an_attribution_ranks_tokens_or_steps_by_size(capture_lines):
     lines = capture_lines(print_attribution, make_explanation("text", [0.5, -1.0, 0.1], ("a", "[b]", "c")), 3)
     assert lines[:2] == ["row 3: good", "  good 0.75, bad 0.25"]
@@ -186,6 +188,7 @@ def test_an_attribution_ranks_tokens_or_steps_by_size(capture_lines):
     assert [line.split()[1] for line in lines[2:]] == [str(step) for step in range(12, 2, -1)]
 
 
+@pytest.mark.torch
 def test_an_attribution_of_an_image_is_a_map_of_at_most_16_by_32_signs(capture_lines):
     lines = capture_lines(print_attribution, make_explanation("image", [[1.0, 0.3], [-0.5, 0.1]]), 1)
     assert lines[2].startswith("photo: ")

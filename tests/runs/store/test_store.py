@@ -133,6 +133,7 @@ def test_a_wrong_address_is_refused(url, message):
         Store(url)
 
 
+@pytest.mark.postgresql
 def test_a_server_that_is_not_there_is_told_without_its_password():
     with pytest.raises(StoreUnavailableError) as error:
         Store("postgresql://ana:hunter2@127.0.0.1:1/runs")
