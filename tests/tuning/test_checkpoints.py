@@ -75,12 +75,7 @@ def test_a_restored_search_has_the_trials_scores_and_decisions_of_the_first(fold
             restored_trial.n_parameters,
             restored_trial.epochs,
             restored_trial.resolved_spec,
-        ) == (
-            trial.steps,
-            trial.n_parameters,
-            trial.epochs,
-            trial.resolved_spec,
-        )
+        ) == (trial.steps, trial.n_parameters, trial.epochs, trial.resolved_spec)
     assert restored.decisions == search.decisions
     assert restored.rng.bit_generator.state == search.rng.bit_generator.state
     assert isinstance(restored.trials[0].params["hidden_sizes"], tuple)

@@ -9,7 +9,7 @@ SIGINT_STATUS, SIGTERM_STATUS = 130, 143
 
 @dataclass
 class ExitStatus:
-    """The exit status if the command is stopped: a polite kill is handled as Ctrl-C is, what was learnt is kept."""
+    """The exit status if the command is stopped: SIGTERM is handled like Ctrl-C, and what was trained is kept."""
 
     code: int = SIGINT_STATUS
 

@@ -106,10 +106,7 @@ def _compute_metrics(target: Target, y: np.ndarray, raw_predictions: np.ndarray)
         }
     classes = np.arange(len(target.labels))
     recalls = [float((predictions[y == k] == k).mean()) for k in classes if (y == k).any()]
-    metrics = {
-        "accuracy": float((y == predictions).mean()),
-        "balanced accuracy": float(np.mean(recalls)),
-    }
+    metrics = {"accuracy": float((y == predictions).mean()), "balanced accuracy": float(np.mean(recalls))}
     if target.task == "binary":
         metrics["AUC"] = _auc(y, raw_predictions[:, 1])
         metrics[f"F1 of {target.labels[1]}"] = f1(y, predictions)

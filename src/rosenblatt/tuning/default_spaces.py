@@ -70,11 +70,7 @@ def _mlp_space(rows: int) -> dict[str, Dimension]:
 
 
 def _cnn_space(media: Sequence[str]) -> dict[str, Dimension]:
-    image_dimensions = {
-        "crop": uniform(0.05, 0.2),
-        "color_jitter": uniform(0.0, 0.2),
-        "cutout": uniform(0.1, 0.5),
-    }
+    image_dimensions = {"crop": uniform(0.05, 0.2), "color_jitter": uniform(0.0, 0.2), "cutout": uniform(0.1, 0.5)}
     sequence_dimensions = {"kernel_size": choice(3, 5, 7)}
     return {
         "channels": choice((24, 48, 96, 192), (32, 64, 128, 256), (48, 96, 192)),

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosenblatt.errors import SpecError, did_you_mean, format_list
-from rosenblatt.spec.dimensions import (
-    HIDDEN_LAYERS,
-    HIDDEN_WIDTH,
-    SHAPE_DIMENSIONS,
-    Choice,
-    Dimension,
-    Integer,
-)
+from rosenblatt.spec.dimensions import HIDDEN_LAYERS, HIDDEN_WIDTH, SHAPE_DIMENSIONS, Choice, Dimension, Integer
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 from rosenblatt.spec.spec import Spec
 

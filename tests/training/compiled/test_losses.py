@@ -26,8 +26,7 @@ def compute_loss(name, z, t, weight=WEIGHT, smoothing=0.0, d=None):
 
 
 @pytest.mark.parametrize(
-    ("name", "smoothing"),
-    [*((name, 0.0) for name in LOSSES), ("cross_entropy", 0.1), ("binary_cross_entropy", 0.1)],
+    ("name", "smoothing"), [*((name, 0.0) for name in LOSSES), ("cross_entropy", 0.1), ("binary_cross_entropy", 0.1)]
 )
 def test_gradient_is_that_of_the_loss(name, smoothing):
     (z, t), d = case(name), np.empty((N, K))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rosenblatt.inspection.perceptron_steps import Step
 
 PLOT_WIDTH, PLOT_HEIGHT = 41, 15  # characters of a drawing of the plane
-MAX_ITEMS = 10  # answers, tokens or steps that are told
+MAX_ITEMS = 10  # predictions, tokens or steps that are printed
 STRONG_FRACTION, WEAK_FRACTION = 0.4, 0.15  # shares of the largest, from which on a part of an image is marked
 
 

@@ -16,95 +16,53 @@ Update = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
 
 
 def sgd(
-    theta: Tensor,
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    lr: Tensor,
-    decay_factor: Tensor,
-    beta1: Tensor,
-    beta2: Tensor,
+    theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
-) -> None:
+) -> None:  # fmt: skip
     """theta -= lr g."""
     theta.mul_(decay_factor).sub_(lr * g)
 
 
 def momentum(
-    theta: Tensor,
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    lr: Tensor,
-    decay_factor: Tensor,
-    beta1: Tensor,
-    beta2: Tensor,
+    theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
-) -> None:
+) -> None:  # fmt: skip
     """Steps add up, the earlier ones ever less."""
     m.mul_(beta1).add_(g)
     theta.mul_(decay_factor).sub_(lr * m)
 
 
 def nesterov(
-    theta: Tensor,
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    lr: Tensor,
-    decay_factor: Tensor,
-    beta1: Tensor,
-    beta2: Tensor,
+    theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
-) -> None:
+) -> None:  # fmt: skip
     """Momentum that looks one step ahead."""
     m.mul_(beta1).add_(g)
     theta.mul_(decay_factor).sub_(lr * (g + beta1 * m))
 
 
 def rmsprop(
-    theta: Tensor,
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    lr: Tensor,
-    decay_factor: Tensor,
-    beta1: Tensor,
-    beta2: Tensor,
+    theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
-) -> None:
+) -> None:  # fmt: skip
     """Each gradient by the root of its mean square of late."""
     v.add_((g * g).sub_(v).mul_(1 - beta2))
     theta.mul_(decay_factor).sub_(lr * (g / v.sqrt().add_(EPSILON)))
 
 
 def adagrad(
-    theta: Tensor,
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    lr: Tensor,
-    decay_factor: Tensor,
-    beta1: Tensor,
-    beta2: Tensor,
+    theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
-) -> None:
+) -> None:  # fmt: skip
     """Each gradient by the root of the sum of its squares so far."""
     v.addcmul_(g, g)
     theta.mul_(decay_factor).sub_(lr * (g / v.sqrt().add_(EPSILON)))
 
 
 def adam(
-    theta: Tensor,
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    lr: Tensor,
-    decay_factor: Tensor,
-    beta1: Tensor,
-    beta2: Tensor,
+    theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
-) -> None:
+) -> None:  # fmt: skip
     """The mean gradient by the root of the mean square, both of late."""
     m.lerp_(g, (1 - beta1).expand_as(g))
     v.mul_(beta2).addcmul_(g, g * (1 - beta2))
@@ -113,16 +71,9 @@ def adam(
 
 
 def nadam(
-    theta: Tensor,
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    lr: Tensor,
-    decay_factor: Tensor,
-    beta1: Tensor,
-    beta2: Tensor,
+    theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
-) -> None:
+) -> None:  # fmt: skip
     """Adam that looks one step ahead."""
     m.lerp_(g, (1 - beta1).expand_as(g))
     v.mul_(beta2).addcmul_(g, g * (1 - beta2))
