@@ -112,17 +112,34 @@ def test_a_long_search_goes_on_from_the_best_and_the_latest(monkeypatch):
     assert np.mean(late_scores) > -1.1  # by chance -1.25
 
 
-def test_tpe_makes_its_densities_once_for_several_proposals():
-    """By way of methods that Optuna may rename: this test tells."""
+def test_tpe_fits_its_densities_before_every_proposal(monkeypatch):
     sampler = make_sampler("tpe", {"dropout": uniform(0, 0.5), "l1": uniform(0, 1)})
-    calls = []
-    optuna_sampler = sampler._study.sampler
-    build = optuna_sampler._build_parzen_estimator
-    optuna_sampler._build_parzen_estimator = lambda *a, **k: calls.append(1) or build(*a, **k)
-    for number in range(48):
+    n_trials, sample_relative = [], optuna.samplers.TPESampler.sample_relative
+
+    def record_history(self, study, trial, search_space):
+        n_trials.append(len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))))
+        return sample_relative(self, study, trial, search_space)
+
+    monkeypatch.setattr(optuna.samplers.TPESampler, "sample_relative", record_history)
+    for number in range(20):
         sampler.ask(number)
         sampler.tell(number, float(number), 1, 1, finished=True)
-    assert len(calls) == 2 * -(-(48 - samplers.N_STARTUP_TRIALS) // samplers.PROPOSALS_PER_FIT)
+    assert n_trials == list(range(20))
+
+
+def test_the_verbosity_of_the_users_own_studies_stays_as_it_is(caplog):
+    optuna.logging.enable_propagation()
+    verbosity = optuna.logging.get_verbosity()
+    try:
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        run_sampler(make_sampler("tpe"), 3)
+        assert optuna.logging.get_verbosity() == optuna.logging.INFO
+        assert not caplog.records
+        optuna.create_study()
+        assert "A new study created" in caplog.text
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+        optuna.logging.disable_propagation()
 
 
 def test_two_goals_are_told_both():

@@ -21,11 +21,7 @@ from rosenblatt.tuning.space import Space
 MAX_HISTORY = 200  # trials that tpe and gp are shown, whose time grows with them: the best and the latest
 GRID_POINTS = 5  # of a range, on a grid
 N_STARTUP_TRIALS = 10  # trials at random before tpe and gp learn from them
-# of tpe: candidates for a proposal, and proposals that are made together
-CANDIDATES_PER_PROPOSAL, PROPOSALS_PER_FIT = 24, 8
 MAX_REPEATS = 30  # proposals in a row that were made before, after which there seem to be no others
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass
@@ -120,7 +116,7 @@ class Sampler:
     @property
     def study(self) -> optuna.Study:
         """All trials, as a study of Optuna: scores as values, those of earlier rungs as intermediate ones."""
-        study = optuna.create_study(directions=self._directions())
+        study = _create_study(self._directions())
         for number, record in self.records.items():
             if record.state != TrialState.RUNNING and number >= 0:  # those below were refused
                 study.add_trial(self._to_frozen_trial(record, keep_pruned=True))
@@ -138,7 +134,7 @@ class Sampler:
         ]
         if len(scored_records) < 8 or not shared_names:
             return {}
-        study = optuna.create_study(direction="maximize")
+        study = _create_study(["maximize"])
         for record in scored_records:
             study.add_trial(
                 self._to_frozen_trial(
@@ -158,7 +154,7 @@ class Sampler:
         seed = int(np.random.default_rng([self._seed, self._generation]).integers(2**31))
         with ignore_warnings():
             sampler = _sampler(self._search, self._space, seed)
-        return optuna.create_study(directions=self._directions(), sampler=sampler)
+        return _create_study(self._directions(), sampler)
 
     def _rebuild_study(self) -> None:
         """Go on with the best and the latest trials only."""
@@ -214,45 +210,16 @@ class Sampler:
         return int(np.prod([len(points) for points in _grid(self._space).values()]))
 
 
-class _BatchedTPE(optuna.samplers.TPESampler):
-    """Optuna's TPE, whose densities are made once for several proposals.
-
-    The candidates drawn from the density of good trials are dealt into as many hands; the best of each is proposed.
-    Where Optuna no longer calls these methods, each proposal costs as much as all of them here, and is as good.
-    """
-
-    def __init__(self, seed: int, group: bool) -> None:
-        super().__init__(
-            seed=seed,
-            multivariate=True,
-            group=group,
-            n_startup_trials=N_STARTUP_TRIALS,
-            n_ei_candidates=CANDIDATES_PER_PROPOSAL * PROPOSALS_PER_FIT,
-            constant_liar=False,
-        )
-        self._proposals: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        self._space: dict[str, BaseDistribution] = {}
-
-    def _sample(self, study: Any, trial: Any, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        proposals = self._proposals.get(tuple(search_space))
-        if proposals:
-            return proposals.pop()
-        self._space = search_space
-        return super()._sample(study, trial, search_space)
-
-    def _compute_acquisition_func(self, samples: dict[str, np.ndarray], below: Any, above: Any) -> np.ndarray:
-        values = super()._compute_acquisition_func(samples, below, above)
-        first_index, *next_indices = (
-            indices[values[indices].argmax()] for indices in np.array_split(np.arange(values.size), PROPOSALS_PER_FIT)
-        )
-        self._proposals[tuple(self._space)] = [
-            {
-                name: distribution.to_external_repr(samples[name][index].item())
-                for name, distribution in self._space.items()
-            }
-            for index in next_indices
-        ]
-        return np.where(np.arange(values.size) == first_index, values, -np.inf)
+def _create_study(
+    directions: list[Literal["maximize", "minimize"]], sampler: optuna.samplers.BaseSampler | None = None
+) -> optuna.Study:
+    """Create a study without Optuna's message about it; the verbosity of Optuna's logger stays the user's."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+    try:
+        return optuna.create_study(directions=directions, sampler=sampler)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _key(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -300,7 +267,9 @@ def _sampler(search: SearchSpec, space: Space, seed: int) -> optuna.samplers.Bas
         conditional = any(
             dimension.when or not space.is_active(name, {}) for name, dimension in space.dimensions.items()
         )
-        return _BatchedTPE(seed=seed, group=conditional)
+        return samplers.TPESampler(
+            seed=seed, multivariate=True, group=conditional, n_startup_trials=N_STARTUP_TRIALS, constant_liar=False
+        )
     if search.sampler == "gp":
         if find_spec("torch") is None:
             raise SpecError("The sampler gp needs PyTorch. Install it (pip install torch), or use tpe.")
