@@ -1,0 +1,136 @@
+"""Tables on the terminal: they fit its width, line up numbers, and print text from users as it is, never as markup."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Cell = str | float | Text | None
+"""A cell: text, a number (bool: true or false), rich's Text for text with a style, or None for an empty cell."""
+
+PIPE_WIDTH = 10_000  # characters of a line that goes to a file or to another program: nothing is wrapped
+GAP = 2  # blanks between columns
+MIN_TEXT_WIDTH = 16  # characters that a column of long text keeps on a narrow terminal
+DIGITS = 4  # significant digits of a number that is not an integer
+
+
+def make_console() -> Console:
+    """Make a console that prints text as it is; without a terminal it prints no colors and wraps no lines."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def print_table(
+    console: Console,
+    titles: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    right: Collection[str] = (),
+    max_rows: int | None = None,
+    noun: str = "rows",
+) -> None:
+    """Print a table, with the decimal points of each column of numbers below one another.
+
+    A table that is wider than the terminal continues below, with its first column repeated.
+
+    Args:
+        console: Where to print.
+        titles: The title of each column.
+        rows: The cells of each row, as many as there are titles.
+        right: Titles of text columns to align on the right, such as percentages.
+        max_rows: The number of rows from which on the rest is replaced by a line that counts them.
+        noun: What a row stands for, in the plural, for that line.
+    """
+    n_hidden = 0 if max_rows is None or len(rows) <= max_rows + 1 else len(rows) - max_rows
+    visible = rows[: len(rows) - n_hidden]
+    columns = [
+        _Column(title, [row[j] for row in visible], title in right, console.width // 2 if j == 0 else MIN_TEXT_WIDTH)
+        for j, title in enumerate(titles)
+    ]
+    for k, block in enumerate(_blocks(columns, console.width)):
+        console.print(end="\n" if k else "")
+        grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+        for column in block:
+            grid.add_column(
+                Text(column.title, "bold"), no_wrap=column.is_fixed, min_width=column.min_width, overflow="fold"
+            )
+        for cells in zip(*(column.cells for column in block), strict=True):
+            grid.add_row(*cells)
+        console.print(grid)
+    if n_hidden:
+        console.print(Text(f"and {n_hidden:,} more {noun} like these (--all)", "dim"))
+
+
+def format_number(value: float, digits: int = DIGITS) -> str:
+    """Format a number with its significant digits: 0.7500, 12.30, 1,234, 3.000e-07; an integer in full.
+
+    >>> format_number(1234.5), format_number(0.75), format_number(1234)
+    ('1,234', '0.7500', '1,234')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) or not math.isfinite(value):
+        return f"{value:,}"
+    if value and not 1e-3 <= abs(value) < 1e15:
+        return f"{value:.{digits - 1}e}"
+    exponent = math.floor(math.log10(abs(value))) if value else -1
+    return f"{value:,.{max(digits - 1 - exponent, 0)}f}"
+
+
+def printable(text: str) -> str:
+    """Escape line breaks and control characters, which would change the terminal's state or the table's shape."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class _Column:
+    """A column ready to print: cells of numbers are padded to equal widths."""
+
+    def __init__(self, title: str, cells: Sequence[Cell], right: bool, text_width: int) -> None:
+        is_numeric = any(isinstance(cell, int | float) for cell in cells) and not any(
+            isinstance(cell, str | Text) for cell in cells
+        )
+        if is_numeric:
+            numbers = ["" if cell is None else format_number(cell) for cell in cells]  # type: ignore[arg-type]
+            after = [len(number) - _point(number) for number in numbers]
+            texts = [number + " " * (max(after) - n) for number, n in zip(numbers, after, strict=True)]
+            width = max(len(title), *map(len, texts))
+            self.title, self.cells = title.rjust(width), [Text(text.rjust(width)) for text in texts]
+        else:
+            self.title, self.cells = printable(title), [_to_text(cell) for cell in cells]
+            width = max((text.cell_len for text in (Text(self.title), *self.cells)), default=0)
+            for text in self.cells if right else ():
+                text.pad_left(width - text.cell_len)
+            self.title = self.title.rjust(width) if right else self.title
+        self.is_fixed = is_numeric or right or width <= text_width
+        self.min_width = width if self.is_fixed else max(text_width, *map(len, self.title.split()))
+
+
+def _to_text(cell: Cell) -> Text:
+    if isinstance(cell, Text):
+        return cell
+    if isinstance(cell, str):
+        return Text(printable(cell))
+    return Text("" if cell is None else format_number(cell))
+
+
+def _point(number: str) -> int:
+    """The position of the decimal point, or of the end of an integer."""
+    return number.find(".") if "." in number else len(number)
+
+
+def _blocks(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
+    """Divide columns into groups that fit the width, each of which begins with the first column."""
+    blocks: list[list[_Column]] = [[columns[0]]]
+    for column in columns[1:]:
+        if len(blocks[-1]) > 1 and sum(c.min_width + GAP for c in (*blocks[-1], column)) - GAP > width:
+            blocks.append([columns[0]])
+        blocks[-1].append(column)
+    return blocks
