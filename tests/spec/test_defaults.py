@@ -2,7 +2,8 @@
 
 import pytest
 
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS, PRESETS, cores_per_network, resolve_auto
+from rosenblatt.spec.defaults import PRESETS, cores_per_network, resolve_auto
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 
@@ -15,7 +16,7 @@ def values(spec, *names):
     return tuple(spec[name] for name in names)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "perceptron", *DEEP_NETWORK_KINDS])
+@pytest.mark.parametrize("kind", ["mlp", "perceptron", *DEEP_KINDS])
 def test_only_values_that_depend_on_the_target_or_the_network_stay_auto(kind):
     spec = resolve(kind=kind)
     sections = {**spec.network.model_dump(), **spec.training.model_dump()}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rosenblatt.errors import SpecError, did_you_mean
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.training.workers import cores
 
@@ -49,7 +49,7 @@ def add_hyperparameters(kind: str, *, exclude: set[str]) -> Callable[[Estimator]
             f"default.{f' ({h.source})' if h.source else ''}"
             for h in included
         ]
-        rounding = ", but for rounding, where `cores` is left to be chosen" if kind in DEEP_NETWORK_KINDS else ""
+        rounding = ", but for rounding, where `cores` is left to be chosen" if kind in DEEP_KINDS else ""
         lines.append(f"    n_jobs: Cores to use; None for all. The result does not depend on it{rounding}.")
         lines.append("    verbose: Whether a progress bar is shown.")
         cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "\n".join(lines)

@@ -25,8 +25,8 @@ from rosenblatt.estimators.inputs import apply_schema, drop_zero_weight_rows, sc
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.models.scorers import make_epoch_scorer
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS
 from rosenblatt.spec.dimensions import SHAPE_DIMENSIONS, choice, integer, log_uniform, parse_dimension, uniform
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.progress import search_progress
@@ -171,7 +171,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
                 for name in ("sampler", "stopping", "one_standard_error", "memory_gib", "deterministic")
             },
             **({"reduction_factor": self.reduction_factor} if self.stopping in ("asha", "hyperband") else {}),
-            **({"refit": False} if spec.network.kind in DEEP_NETWORK_KINDS else {}),
+            **({"refit": False} if spec.network.kind in DEEP_KINDS else {}),
             min_epochs=self.min_epochs,
         )
         searchable = {*estimator.get_params(), *SHAPE_DIMENSIONS} - {"n_jobs", "verbose", "random_state", "scoring"}

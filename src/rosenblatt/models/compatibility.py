@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rosenblatt.data.tasks.target import ONE_VS_REST_RULES, Target
 from rosenblatt.errors import SpecError
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS
-from rosenblatt.spec.fields import FOR_IMAGES
+from rosenblatt.spec.fields import DEEP_KINDS, FOR_IMAGES
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec, unused_hyperparameter_error
 
@@ -21,16 +20,16 @@ NORMALIZATIONS = {"mlp": ("none", "batch", "layer"), "rnn": ("none", "layer"), "
 def check_inputs(spec: Spec, media: Sequence[str], target: Target) -> None:
     """Raise SpecError where a network, or a hyperparameter, is not for rows with such media (image, text, sequence)."""
     kind = spec.network.kind
-    if kind in DEEP_NETWORK_KINDS and not media:
+    if kind in DEEP_KINDS and not media:
         raise SpecError(
             f"A network of kind {kind} learns from images, sequences or texts, but there is no such column. On the "
             "command line, say which column is text with --text; or use another kind of network."
         )
-    if kind not in DEEP_NETWORK_KINDS and media:
+    if kind not in DEEP_KINDS and media:
         raise SpecError(f"A network of kind {kind} cannot learn from images, sequences or texts. Use cnn or rnn.")
     if target.is_per_step and kind != "rnn":
         raise SpecError(f"Where each step has its answer, the network must be of kind rnn, but it is {kind}.")
-    if kind in DEEP_NETWORK_KINDS:
+    if kind in DEEP_KINDS:
         for name, required_media in _media_specific_hyperparameters(kind):
             if spec[name] != HYPERPARAMETERS[name].default and not set(required_media) & set(media):
                 raise SpecError(f"{name} is for {' and '.join(f'{medium}s' for medium in required_media)}, but the "
@@ -100,7 +99,7 @@ def _check_network(spec: Spec, resolved_spec: Spec) -> None:
     unsupported_pooling = {"cnn": ("last", "attention"), "rnn": ("flatten",)}.get(kind, ())
     if network.global_pooling in unsupported_pooling:
         raise SpecError(f"global_pooling {network.global_pooling} is not for kind {kind}. Use mean or max.")
-    if kind in DEEP_NETWORK_KINDS and "data_dependent" in (network.initializer, network.bias_initializer):
+    if kind in DEEP_KINDS and "data_dependent" in (network.initializer, network.bias_initializer):
         raise SpecError(f"The initializer data_dependent is not for kind {kind}. Choose another, such as he_normal.")
     if resolved_spec.network.normalization == "batch" and resolved_spec["batch_size"] == 1:
         raise SpecError("normalization batch needs more rows than one in a batch, but batch_size is 1. Use layer.")

@@ -16,7 +16,8 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, TrainingInterruptedError
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.models.prepared import PreparedData, ScorerFactory, build_architecture
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS, cores_per_network
+from rosenblatt.spec.defaults import cores_per_network
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import EpochRecord, Member, new_member
 from rosenblatt.training.population import train
@@ -55,7 +56,7 @@ def fit_model(
     """
     prepared = PreparedData(data, lambda _: target, validation)
     resolved_spec = prepared.resolve(spec)
-    if spec.training.cores == "auto" and spec.network.kind in DEEP_NETWORK_KINDS:
+    if spec.training.cores == "auto" and spec.network.kind in DEEP_KINDS:
         resolved_spec = resolved_spec.replace(cores=cores_per_network(resolved_spec, len(data.y), threads or cores()))
     encoder, rows = prepared.encoder(resolved_spec), prepared.rows(resolved_spec)
     members = list(

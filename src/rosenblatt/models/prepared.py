@@ -21,8 +21,8 @@ from rosenblatt.models.model import csr_parts
 from rosenblatt.networks.deep import DeepArchitecture, build_deep
 from rosenblatt.networks.dense import DenseArchitecture, build_dense
 from rosenblatt.networks.layers import InputSpec
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS, resolve_auto
-from rosenblatt.spec.fields import class_label_text
+from rosenblatt.spec.defaults import resolve_auto
+from rosenblatt.spec.fields import DEEP_KINDS, class_label_text
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import EpochScorer
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
@@ -134,8 +134,8 @@ def _resolve(spec: Spec, data: Dataset, target: Target) -> Spec:
             f"Perceptrons learn from sparse matrices, {network_label} do not. Make it dense, or choose another."
         )
     kind = spec.network.kind
-    if (kind in DEEP_NETWORK_KINDS or spec.training.device != "cpu") and find_spec("torch") is None:
-        network_label = f"kind {kind}" if kind in DEEP_NETWORK_KINDS else f"device {spec.training.device}"
+    if (kind in DEEP_KINDS or spec.training.device != "cpu") and find_spec("torch") is None:
+        network_label = f"kind {kind}" if kind in DEEP_KINDS else f"device {spec.training.device}"
         raise SpecError(
             f"{network_label} needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'."
         )
@@ -157,7 +157,7 @@ def build_architecture(
     spec: Spec, encoder: Encoder, target: Target, member: int
 ) -> DenseArchitecture | DeepArchitecture:
     """The architecture of a member by its number, from a resolved spec."""
-    if spec.network.kind not in DEEP_NETWORK_KINDS:
+    if spec.network.kind not in DEEP_KINDS:
         return build_dense(spec.network, encoder.width, target.n_outputs, member)
     media = tuple(InputSpec(*encoding.medium) for encoding in encoder.media_encodings)  # type: ignore[arg-type]
     flip_averaging = bool(spec["flip"]) and any(medium.kind == "image" for medium in media)

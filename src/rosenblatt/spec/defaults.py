@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 
@@ -30,7 +31,6 @@ MIN_ROWS_FOR_LARGE_BATCHES = 1_000  # rows from which on a deep network takes ba
 MIN_WORK_FOR_MORE_CORES = (
     4_096  # units of a layer times rows of a batch from which on several cores are faster than one
 )
-DEEP_NETWORK_KINDS = ("cnn", "rnn", "channel_mlp")
 MACHINE_DEPENDENT = ("cores", "precision")  # hyperparameters that are chosen by what the machine has
 NEUTRAL_VALUES = {
     "input_dropout": 0.0,
@@ -60,7 +60,7 @@ def resolve_auto(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool = Fa
     """Choose all that is "auto", for a number of training rows and of numeric columns; `has_text` where something is
     told of texts."""
     kind = spec.network.kind
-    if kind in DEEP_NETWORK_KINDS:
+    if kind in DEEP_KINDS:
         return _for_deep_network(spec, n_rows, has_text and kind == "rnn")
     if kind == "perceptron":
         values = _for_perceptron(spec.network.perceptron_rule, n_columns)

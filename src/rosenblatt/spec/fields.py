@@ -31,7 +31,7 @@ Task = Literal["binary", "multiclass", "multilabel", "regression", "tagging", "l
 Auto = Literal["auto"]
 
 
-DEEP_KINDS = ["cnn", "rnn", "channel_mlp"]  # kinds that take images, sequences and texts
+DEEP_KINDS = ("cnn", "rnn", "channel_mlp")  # kinds of networks for images, sequences and texts
 FOR_MLP = {"kind": ["mlp", *DEEP_KINDS]}
 FOR_DENSE = {"kind": ["mlp"]}
 FOR_CNN = {"kind": ["cnn", "rnn"]}

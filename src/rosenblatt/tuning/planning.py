@@ -11,7 +11,7 @@ import numpy as np
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError
 from rosenblatt.models.prepared import PreparedData
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.network import NetworkSpec
 from rosenblatt.spec.search import SearchSpec
 from rosenblatt.spec.spec import Spec, unused_hyperparameter_error
@@ -98,7 +98,7 @@ def make_folds(spec: Spec, prepared: PreparedData) -> list[Fold]:
         k = n_folds
     repeats = spec.search.repeats
     folds = prepared.folds(k, (2 if n < REPEAT_MAX_ROWS else 1) if repeats == "auto" else repeats, spec.training.seed)
-    holdout_min_rows = DEEP_HOLDOUT_MIN_ROWS if spec.network.kind in DEEP_NETWORK_KINDS else HOLDOUT_MIN_ROWS
+    holdout_min_rows = DEEP_HOLDOUT_MIN_ROWS if spec.network.kind in DEEP_KINDS else HOLDOUT_MIN_ROWS
     return folds[:1] if validate_on == "holdout" or (validate_on == "auto" and n >= holdout_min_rows) else folds
 
 
@@ -106,7 +106,7 @@ def should_refit(spec: Spec, folds: list[Fold], prepared: PreparedData) -> bool:
     """Whether the best trials are trained again at the end, on all rows. Raises SpecError where they cannot be."""
     is_holdout = len(folds) == 1 and prepared.validation is None and prepared.splits is None
     if spec.search.refit == "auto":
-        return is_holdout and spec.network.kind in DEEP_NETWORK_KINDS
+        return is_holdout and spec.network.kind in DEEP_KINDS
     if spec.search.refit and not is_holdout:
         raise SpecError(
             "refit trains on the rows that were held out too, but here none are: trials have networks for several "

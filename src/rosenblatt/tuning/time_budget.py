@@ -13,7 +13,7 @@ from math import ceil
 import numpy as np
 
 from rosenblatt.data.splits import Fold
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.training.workers import cores
 from rosenblatt.tuning.trials import Trial
 
@@ -118,6 +118,6 @@ class TimeBudget:
 
 def runs_all_epochs(trial: Trial) -> bool:
     """Whether a trial's networks learn for all their epochs, whatever their scores."""
-    return trial.resolved_spec.network.kind in DEEP_NETWORK_KINDS and bool(
+    return trial.resolved_spec.network.kind in DEEP_KINDS and bool(
         trial.resolved_spec["patience"] >= trial.resolved_spec["epochs"]
     )

@@ -25,7 +25,8 @@ from rosenblatt.runs.store.artifacts import fetch
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.queries import changed_files, find_run, find_runs, load_params, run_details
 from rosenblatt.runs.store.store import Store
-from rosenblatt.spec.defaults import DEEP_NETWORK_KINDS, MACHINE_DEPENDENT
+from rosenblatt.spec.defaults import MACHINE_DEPENDENT
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.workflows.fit_request import run_fit_request
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import RESUME, FitRequest
@@ -106,7 +107,7 @@ def _environment_changes(details: dict[str, Any]) -> list[str]:
 def _rerun_fit(store: Store, run_id: str, details: dict[str, Any], notify: Notify) -> str:
     request = FitRequest.from_json(details["request"])
     values = load_params(store, [run_id])[run_id]
-    if values.get("kind") in DEEP_NETWORK_KINDS:  # what was chosen by the machine stays as it was
+    if values.get("kind") in DEEP_KINDS:  # what was chosen by the machine stays as it was
         machine_values = {
             name: values[name] for name in MACHINE_DEPENDENT if request.spec[name] == "auto" and name in values
         }
