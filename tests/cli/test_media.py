@@ -104,7 +104,9 @@ def test_what_three_perceptron_networks_for_colors_say(run, photos):
         "fit", "photos", "--kind", "channel_mlp", "--members", "1", "--epochs", "5", "--hidden-sizes", "8"
     )
     assert (status, err) == (0, "")
-    assert load_model("photos.rosenblatt").networks[0].architecture.summary == "8x8x3 - 3 x (64 - 8) - 1"
+    assert load_model("photos.rosenblatt").networks[0].architecture.summary == (
+        "8x8x3 image -> 3 x (64 pixels -> 8 relu) -> 1 output"
+    )
 
 
 @pytest.mark.torch

@@ -1,3 +1,5 @@
+"""Architecture of convolutional and recurrent networks: parameter counts, layout and summary."""
+
 import json
 from dataclasses import asdict, replace
 
@@ -49,13 +51,13 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_parts_cover_the_flat_array_without_gaps_and_are_views_of_it(name):
+def test_parameters_fill_the_flat_array_without_gaps_and_are_views_of_it(name):
     architecture = EXAMPLES[name]()
     starts = [part.start for part in architecture.parts]
     assert starts == [0, *(part.end for part in architecture.parts[:-1])]
     theta = np.arange(architecture.n_parameters, dtype=np.float32)
     parameters = architecture.parameters_by_name(theta)
-    assert len(parameters) == len(architecture.parts)  # no layer and name come twice
+    assert len(parameters) == len(architecture.parts)  # each pair of layer and name is unique
     np.testing.assert_array_equal(np.concatenate([value.ravel() for value in parameters.values()]), theta)
     assert {layer for layer, _ in parameters} == set(range(architecture.n_layers))
     last = parameters[architecture.n_layers - 1, "bias"]
@@ -64,7 +66,7 @@ def test_the_parts_cover_the_flat_array_without_gaps_and_are_views_of_it(name):
 
 
 @pytest.mark.torch
-def test_convolutional_networks_have_as_many_parameters_as_those_of_pytorch():
+def test_convolutional_networks_have_as_many_parameters_as_in_pytorch():
     nn = pytest.importorskip("torch").nn
     head = nn.Linear(12, 4)
     plain = count_torch_parameters(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 12, 3), head)
@@ -87,7 +89,7 @@ def test_convolutional_networks_have_as_many_parameters_as_those_of_pytorch():
 
 @pytest.mark.torch
 @pytest.mark.parametrize(("cell", "module"), [("elman", "RNN"), ("gru", "GRU"), ("lstm", "LSTM")])
-def test_recurrent_networks_have_as_many_parameters_as_those_of_pytorch(cell, module):
+def test_recurrent_networks_have_as_many_parameters_as_in_pytorch(cell, module):
     nn = pytest.importorskip("torch").nn
     recurrent = getattr(nn, module)
     assert rnn(rnn_cell=cell).n_parameters == count_torch_parameters(recurrent(2, 6), nn.Linear(6, 4))
@@ -102,27 +104,27 @@ def test_recurrent_networks_have_as_many_parameters_as_those_of_pytorch(cell, mo
     assert texts.n_parameters == expected
 
 
-def test_resnet18_has_the_parameters_of_he_et_al():
+def test_resnet18_has_the_published_number_of_parameters():
     architecture = build(IMAGE, kind="cnn", preset="resnet18", n_outputs=10)
     published = 11_173_962  # for images of 32 x 32 pixels and 10 classes, github.com/kuangliu/pytorch-cifar
-    shortcuts = 2 * (128 + 256 + 512)  # its three 1 x 1 convolutions are normalized, which ours are not
+    shortcuts = 2 * (128 + 256 + 512)  # its three 1 x 1 convolutions are normalized, ours are not
     assert count_trainable(architecture) == published - shortcuts
     blocks = tower_layers(architecture, Residual)
     assert [block.shortcut is not None for block in blocks] == [False, False, True, False, True, False, True, False]
     assert blocks[2].shortcut == Conv(64, 128, (1, 1), (2, 2), 1, 1, bias=False)
 
 
-def test_a_channel_mlp_has_a_network_of_its_own_for_each_color():
+def test_a_channel_mlp_has_a_separate_network_for_each_color():
     architecture = build(InputSpec("image", 3, 4, 4), kind="channel_mlp", hidden_sizes=(8, 5), n_outputs=2)
     n_per_channel = (16 * 8 + 8) + (8 * 5 + 5)
     assert architecture.n_parameters == 3 * n_per_channel + (3 * 5 * 2 + 2)
     assert architecture.head.sizes == (15, 2)
-    assert architecture.summary == "4x4x3 - 3 x (16 - 8 - 5) - 2"
+    assert architecture.summary == "4x4x3 image -> 3 x (16 pixels -> 8 relu -> 5 relu) -> 2 outputs"
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
-def test_sides_after_a_convolution_are_those_of_pytorch(stride):
+def test_convolutions_have_the_output_size_of_pytorch(stride):
     torch = pytest.importorskip("torch")
     for side in range(1, 12):
         out = torch.nn.functional.conv1d(torch.zeros(1, 1, side), torch.ones(1, 1, 3), stride=stride, padding=1)
@@ -130,7 +132,7 @@ def test_sides_after_a_convolution_are_those_of_pytorch(stride):
     assert conv_output_size(0, stride) == 0  # sequences have no fixed length
 
 
-def test_stages_are_halved_by_pooling_or_by_strides():
+def test_images_are_halved_between_stages_by_pooling_or_strides():
     pooled = cnn(channels=(4, 6, 8), pooling="average")
     assert tower_layers(pooled, Pool) == [Pool("average", (2, 2))] * 2
     assert [conv.stride for conv in tower_layers(pooled, Conv)] == [(1, 1)] * 3
@@ -150,19 +152,38 @@ def test_sequences_are_neither_convolved_nor_pooled_across_their_width():
     assert tower_layers(architecture, Pool) == [Pool("max", (2, 1))]
 
 
-def test_all_towers_and_plain_numbers_enter_the_head():
+def test_the_head_takes_all_towers_and_the_tabular_inputs():
     architecture = rnn(IMAGE, STEPS, TOKENS, n_plain=5, channels=(8, 12), recurrent_width=6, hidden_sizes=(9,))
     assert len(architecture.towers) == 3
     assert architecture.sizes == (12 + 6 + 6 + 5, 9, 4)
-    assert tower_layers(architecture, Conv)  # images go through convolutions in a recurrent network too
-    assert " + 5 numbers - 9 - 4" in architecture.summary
+    assert tower_layers(architecture, Conv)  # a recurrent network has convolutions for images
+    assert " + (5 inputs) -> 9 relu -> 4 outputs" in architecture.summary
 
 
-def test_a_network_that_answers_each_step_has_no_summary():
+def test_a_network_that_predicts_each_step_has_no_global_pooling():
     assert tower_layers(rnn(global_pooling="mean"), GlobalPooling) == [GlobalPooling("mean", 6)]
     per_step = rnn(is_per_step=True)
     assert tower_layers(per_step, GlobalPooling) == []
-    assert per_step.summary == "2 channels - lstm 6 - 4 for each step"
+    assert per_step.summary == "sequence of 2 channels -> lstm 6 -> 4 outputs per step"
+
+
+def test_the_summary_names_each_layer():
+    assert cnn(global_pooling="flatten").summary == (
+        "32x32x3 image -> conv 3x3 8 -> max pool -> conv 3x3 12 -> flatten -> 4 outputs"
+    )
+    assert cnn(residual=True, block_layers=2, channels=(8,)).summary == (
+        "32x32x3 image -> conv 3x3 8 -> residual (conv 3x3 8 -> conv 3x3 8) -> global mean pool -> 4 outputs"
+    )
+    assert rnn(TOKENS, bidirectional=True, embedding_size=5, global_pooling="last", n_outputs=1).summary == (
+        "text of 50 tokens -> embedding 5 -> bidirectional lstm 6 -> last step -> 1 output"
+    )
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_the_summary_shows_every_stride_above_1(stride):
+    assert f"conv 3x3 8 stride {stride} -> max pool -> conv 3x3 12 ->" in cnn(stride=stride).summary
+    assert f"conv 3x1 8 stride {stride} ->" in cnn(STEPS, stride=stride).summary
+    assert "stride" not in cnn().summary
 
 
 def test_members_take_turns_with_the_activations():

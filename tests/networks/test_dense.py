@@ -1,3 +1,5 @@
+"""Architecture of fully connected networks: parameter layout and summary."""
+
 import numpy as np
 
 from rosenblatt.networks.dense import DenseArchitecture, build_dense, drop_unused_units
@@ -14,7 +16,7 @@ def test_layers_are_views_of_the_flat_parameters():
     assert theta[-1] == 0
 
 
-def test_parts_are_contiguous_and_hidden_layers_have_the_requested_ones():
+def test_hidden_layers_have_the_configured_parameters_without_gaps():
     architecture = DenseArchitecture("mlp", (3, 4, 2), "relu", "batch", parametric_activation=True, scaling_layer=True)
     names = [(part.layer, part.name) for part in architecture.parts]
     hidden = ["weight", "bias", "gain", "shift", "mean", "variance", "blend"]
@@ -46,7 +48,13 @@ def test_voted_and_kernel_perceptrons_have_a_hidden_layer():
     ) == ((5, 20, 3), "polynomial", 1 / 5, 3)
 
 
-def test_trimming_leaves_the_units_that_are_used():
+def test_the_summary_names_each_layer_and_its_activation():
+    assert DenseArchitecture("mlp", (20, 64, 64, 2), "relu").summary == "20 inputs -> 64 relu -> 64 relu -> 2 outputs"
+    assert DenseArchitecture("perceptron", (1, 1), "step").summary == "1 input -> 1 output"
+    assert DenseArchitecture("perceptron", (5, 1000, 3), "rbf").summary == "5 inputs -> 1000 rbf -> 3 outputs"
+
+
+def test_dropping_unused_units_keeps_the_others_unchanged():
     architecture = DenseArchitecture("perceptron", (3, 4, 2), "step")
     theta = np.arange(architecture.n_parameters, dtype=np.float32)
     smaller, smaller_theta = drop_unused_units(architecture, theta, 2)

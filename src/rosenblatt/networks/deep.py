@@ -1,7 +1,7 @@
-"""Architecture of deep networks for images, sequences, texts and numbers: layers and parameter layout.
+"""Architecture of convolutional and recurrent networks: layers and parameter layout.
 
-A deep network has a tower for each image, sequence or text: convolutions, recurrent layers, or a perceptron network for
-each color. What the towers make is joined with the inputs that are plain numbers, and goes into a dense head.
+Each image, sequence or text column has a tower: convolutions, recurrent layers, or a perceptron network for each color.
+The outputs of the towers are concatenated with the tabular inputs and feed a dense head.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.networks.dense import DenseArchitecture, ParameterName, ParameterSlice
+from rosenblatt.networks.dense import DenseArchitecture, ParameterName, ParameterSlice, format_count
 from rosenblatt.networks.layers import (
     Activation,
     Conv,
@@ -33,21 +33,31 @@ from rosenblatt.networks.layers import (
 )
 from rosenblatt.spec.network import NetworkSpec
 
+_COMMON_FIELDS = {"kind", "hidden_sizes", "normalization", "residual", "global_pooling"}
+_CONVOLUTIONAL_FIELDS = {
+    "channels", "block_layers", "convolution", "kernel_size", "stride", "dilation", "pooling",
+}  # fmt: skip
+_RECURRENT_FIELDS = {"rnn_cell", "bidirectional", "recurrent_layers", "recurrent_width"}
+_GLOBAL_POOLING_SUMMARIES = {
+    "last": "last step", "mean": "global mean pool", "max": "global max pool", "attention": "attention pool",
+    "flatten": "flatten",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class DeepArchitecture:
-    """A network of towers and a dense head: which layers it has, whatever its parameters."""
+    """Towers, dense head and the layout of their parameters, without the parameter values."""
 
     kind: str  # cnn, rnn or channel_mlp
     media: tuple[InputSpec, ...]
-    n_tabular_inputs: int  # inputs that are plain numbers
+    n_tabular_inputs: int  # numeric inputs that go directly to the head
     hidden_sizes: tuple[int, ...]
     n_outputs: int
     activation: str
     normalization: str
     residual: bool
-    is_per_step: bool = False  # whether there is an answer for each step, instead of one for the row
-    flip_averaging: bool = False  # whether what is said is the mean over images and their mirror images
+    is_per_step: bool = False  # whether to predict each step, instead of the whole row
+    flip_averaging: bool = False  # whether to average predictions over images and their mirror images
     channels: tuple[int, ...] = ()
     block_layers: int = 1
     convolution: str = "plain"
@@ -64,12 +74,12 @@ class DeepArchitecture:
 
     @cached_property
     def towers(self) -> tuple[tuple[Layer, ...], ...]:
-        """The layers of each tower, from its input to a vector, or one for each step."""
+        """The layers of each tower, from its input to one vector per row (or per step)."""
         return tuple(tuple(layers) for layers, _ in self._towers_and_sizes)
 
     @cached_property
     def head(self) -> DenseArchitecture:
-        """The dense layers that all towers lead to."""
+        """The dense layers after the towers."""
         n_head_inputs = self.n_tabular_inputs + sum(size for _, size in self._towers_and_sizes)
         hidden = () if self.kind == "channel_mlp" else self.hidden_sizes
         return DenseArchitecture("mlp", (n_head_inputs, *hidden, self.n_outputs), self.activation)
@@ -80,12 +90,12 @@ class DeepArchitecture:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Numbers that enter the head, units of its hidden layers, outputs."""
+        """Inputs of the head, units of its hidden layers, outputs."""
         return self.head.sizes
 
     @cached_property
     def parts(self) -> tuple[ParameterSlice, ...]:
-        """All parts, in the order in which they stand in the flat array: those of the towers, then of the head."""
+        """All parameters in the order of the flat array: towers first, then the head."""
         parts, start, layer = list[ParameterSlice](), 0, 0
         for tower in self.towers:
             for parameter_layer in iter_parameter_layers(tower):
@@ -98,29 +108,49 @@ class DeepArchitecture:
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in the flat array."""
+        """Length of the flat array."""
         return self.parts[-1].end
 
     @property
     def n_layers(self) -> int:
-        """Layers, counted as the parts count them."""
+        """Number of layers with parameters."""
         return self.parts[-1].layer + 1
 
     def parameters_by_name(self, theta: np.ndarray) -> dict[tuple[int, ParameterName], np.ndarray]:
-        """All parts by layer and name, as views of the flat `theta`."""
+        """All parameters by layer and name, as views of the flat `theta`."""
         return {(p.layer, p.name): theta[p.start : p.end].reshape(p.shape) for p in self.parts}
 
     @property
     def summary(self) -> str:
-        """The layers in words, from input to output."""
-        towers = [
-            " - ".join([_input_summary(m), *_layer_summaries(layers)])
-            for m, layers in zip(self.media, self.towers, strict=True)
+        """One-line drawing, such as "32x32x3 image -> conv 3x3 16 -> global max pool -> 10 outputs"."""
+        inputs = [
+            " -> ".join([_input_summary(medium), *self._layer_summaries(layers)])
+            for medium, layers in zip(self.media, self.towers, strict=True)
         ]
-        tabular = [f"{self.n_tabular_inputs} numbers"] * (self.n_tabular_inputs > 0)
-        head = " - ".join(map(str, self.sizes[1:]))
-        inputs = " + ".join([*towers, *tabular])
-        return f"{inputs} - {head}{' for each step' if self.is_per_step else ''}"
+        inputs += [format_count(self.n_tabular_inputs, "input")] * (self.n_tabular_inputs > 0)
+        joined = f"({') + ('.join(inputs)})" if len(inputs) > 1 else inputs[0]
+        return " -> ".join([joined, *self.head.layer_summaries]) + " per step" * self.is_per_step
+
+    def _layer_summaries(self, layers: tuple[Layer, ...]) -> Iterator[str]:
+        for layer in layers:
+            if isinstance(layer, Embedding):
+                yield f"embedding {layer.size}"
+            elif isinstance(layer, Conv):
+                kind = "depthwise conv" if layer.groups > 1 else "conv"
+                kernel = "x".join(str(side) for side in layer.kernel)
+                stride = max(layer.stride)
+                yield f"{kind} {kernel} {layer.n_out}{f' stride {stride}' * (stride > 1)}"
+            elif isinstance(layer, Pool):
+                yield f"{layer.kind} pool"
+            elif isinstance(layer, Residual):
+                yield f"residual ({' -> '.join(self._layer_summaries(layer.body))})"
+            elif isinstance(layer, Recurrent):
+                yield f"{'bidirectional ' * (layer.directions == 2)}{layer.cell} {layer.units}"
+            elif isinstance(layer, GlobalPooling):
+                yield _GLOBAL_POOLING_SUMMARIES[layer.kind]
+            elif isinstance(layer, PerChannelMLP):
+                hidden = (f"{size} {self.activation}" for size in layer.sizes[1:])
+                yield f"{layer.channels} x ({' -> '.join([f'{layer.sizes[0]} pixels', *hidden])})"
 
     def _build_tower(self, medium: InputSpec) -> tuple[list[Layer], int]:
         if self.kind == "channel_mlp":
@@ -146,7 +176,7 @@ class DeepArchitecture:
 
     def _build_convolutional(self, layers: list[Layer], n: int, medium: InputSpec) -> tuple[list[Layer], int]:
         sides, stride = [medium.height, medium.width], self.stride
-        if self.residual:  # a first layer that no shortcut goes round
+        if self.residual:  # the first convolution has no shortcut
             layers += self._conv_block(n, self.channels[0], sides, stride)
             n, stride = self.channels[0], 1
         for stage, width in enumerate(self.channels):
@@ -171,7 +201,7 @@ class DeepArchitecture:
         return [*layers, GlobalPooling(pooling, n), Dropout()], n * pixels
 
     def _conv_block(self, n_in: int, n_out: int, sides: list[int], stride: int, is_last: bool = False) -> list[Layer]:
-        """Convolution, normalization, activation (but for the last of a shortcut); `sides` become those after it."""
+        """Convolution, normalization and, unless `is_last`, activation; updates `sides` to the output size."""
         kernel = tuple(1 if side == 1 else self.kernel_size for side in sides)
         steps = tuple(1 if side == 1 else stride for side in sides)
         bias, layers = self.normalization == "none", list[Layer]()
@@ -197,7 +227,7 @@ class DeepArchitecture:
 
 
 def conv_output_size(side: int, stride: int) -> int:
-    """Pixels of a side after a convolution with `same` padding; 0 where it is not known, as that of sequences."""
+    """Output pixels per side of a convolution with `same` padding, or 0 for sequences, whose length varies."""
     return (side - 1) // stride + 1 if side else 0
 
 
@@ -211,45 +241,36 @@ def build_deep(
     flip_averaging: bool = False,
     member: int = 0,
 ) -> DeepArchitecture:
-    """The architecture of a member by its number, from resolved hyperparameters."""
-    resolved: Any = network
-    convolutional = {
-        "channels": resolved.channels,
-        "block_layers": resolved.block_layers,
-        "convolution": network.convolution,
-        "kernel_size": network.kernel_size,
-        "stride": network.stride,
-        "dilation": network.dilation,
-        "pooling": resolved.pooling,
-    }
-    recurrent = {
-        "rnn_cell": network.rnn_cell,
-        "bidirectional": network.bidirectional,
-        "recurrent_layers": network.recurrent_layers,
-        "recurrent_width": resolved.recurrent_width,
-    }
-    has_images = any(medium.kind == "image" for medium in media)
-    has_tokens = any(medium.kind == "tokens" for medium in media)
+    """Build the architecture of a convolutional or recurrent member.
+
+    Args:
+        network: resolved hyperparameters.
+        media: one input for each image, sequence or text column.
+        n_tabular_inputs: number of encoded numeric and categorical inputs.
+        n_outputs: number of output units.
+        is_per_step: whether to predict each step, instead of the whole row.
+        flip_averaging: whether to average predictions over images and their mirror images.
+        member: index of the member, which selects its activation function.
+    """
+    kinds = {medium.kind for medium in media}
+    fields = _COMMON_FIELDS | ({"embedding_size"} if "tokens" in kinds else set())
+    if network.kind == "cnn" or (network.kind == "rnn" and "image" in kinds):
+        fields |= _CONVOLUTIONAL_FIELDS
+    if network.kind == "rnn":
+        fields |= _RECURRENT_FIELDS
     return DeepArchitecture(
-        kind=network.kind,
         media=media,
         n_tabular_inputs=n_tabular_inputs,
-        hidden_sizes=resolved.hidden_sizes,
         n_outputs=n_outputs,
         activation=network.activation[member % len(network.activation)],
-        normalization=resolved.normalization,
-        residual=bool(resolved.residual),
         is_per_step=is_per_step,
         flip_averaging=flip_averaging,
-        global_pooling=resolved.global_pooling,
-        embedding_size=resolved.embedding_size if has_tokens else 0,
-        **(convolutional if network.kind == "cnn" or (has_images and network.kind == "rnn") else {}),
-        **(recurrent if network.kind == "rnn" else {}),
+        **network.model_dump(include=fields),
     )
 
 
 def architecture_from_dict(saved: Mapping[str, Any]) -> DenseArchitecture | DeepArchitecture:
-    """The architecture that `dataclasses.asdict` described."""
+    """Rebuild an architecture from the result of `dataclasses.asdict`, also after a round trip through JSON."""
     tuples = {name: tuple(value) for name, value in saved.items() if isinstance(value, list)}
     if "media" not in saved:
         return DenseArchitecture(**{**saved, **tuples})
@@ -258,24 +279,9 @@ def architecture_from_dict(saved: Mapping[str, Any]) -> DenseArchitecture | Deep
 
 def _input_summary(medium: InputSpec) -> str:
     if medium.kind == "image":
-        return f"{medium.height}x{medium.width}x{medium.channels}"
-    return f"{medium.channels} {'tokens' if medium.kind == 'tokens' else 'channels'}"
-
-
-def _layer_summaries(layers: tuple[Layer, ...]) -> Iterator[str]:
-    for layer in layers:
-        if isinstance(layer, Embedding):
-            yield f"embedding {layer.size}"
-        elif isinstance(layer, Conv):
-            kind = "depthwise" if layer.groups > 1 else "conv"
-            yield f"{kind} {'x'.join(map(str, layer.kernel))} {layer.n_out}{' / 2' * (max(layer.stride) == 2)}"
-        elif isinstance(layer, Pool):
-            yield f"{layer.kind} pool"
-        elif isinstance(layer, Residual):
-            yield f"({' - '.join(_layer_summaries(layer.body))})+"
-        elif isinstance(layer, Recurrent):
-            yield f"{'two-directional ' * (layer.directions == 2)}{layer.cell} {layer.units}"
-        elif isinstance(layer, GlobalPooling):
-            yield layer.kind
-        elif isinstance(layer, PerChannelMLP):
-            yield f"{layer.channels} x ({' - '.join(map(str, layer.sizes))})"
+        return f"{medium.height}x{medium.width}x{medium.channels} image"
+    return (
+        f"text of {medium.channels:,} tokens"
+        if medium.kind == "tokens"
+        else f"sequence of {format_count(medium.channels, 'channel')}"
+    )

@@ -16,7 +16,7 @@ ParameterName = Literal[
 
 
 class ParameterSlice(NamedTuple):
-    """A named piece of a network's flat array of parameters."""
+    """Name, place and shape of one parameter in the flat parameter array of a network."""
 
     name: ParameterName
     layer: int
@@ -25,16 +25,16 @@ class ParameterSlice(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where the next part starts."""
+        """Index after the last value."""
         return self.start + int(np.prod(self.shape))
 
 
 @dataclass(frozen=True)
 class DenseArchitecture:
-    """A network of fully connected layers: which units it has, whatever its parameters.
+    """Fully connected layers and the layout of their parameters, without the parameter values.
 
-    Hidden layers are, in this order: weighted sums, normalization, activation (blended with the sums by a factor for
-    each unit where it is parametric), and, where residual, what entered the layer added to what leaves it.
+    A hidden layer computes, in this order, weighted sums, normalization and activation. A parametric activation is
+    blended with the weighted sums by a trained factor per unit. A residual layer adds its input to its output.
     """
 
     kind: str
@@ -44,15 +44,15 @@ class DenseArchitecture:
     residual: bool = False
     parametric_activation: bool = False
     scaling_layer: bool = False
-    gamma: float = 0.0  # of the kernel, where the activation is one
-    degree: int = 0
+    gamma: float = 0.0  # of an rbf or polynomial kernel
+    degree: int = 0  # of a polynomial kernel
 
     @property
     def parts(self) -> tuple[ParameterSlice, ...]:
-        """All parts, in the order in which they stand in the flat array; layers count from 0.
+        """All parameters in the order of the flat array; layers are numbered from 0.
 
-        scale (inputs,); for each layer weight (in, out), bias (out,); for hidden ones gain, shift, mean, variance,
-        blend (out,) where they are asked for.
+        First scale (inputs,) of a scaling layer. Then for each layer weight (in, out) and bias (out,), and for hidden
+        layers, as configured, gain, shift, mean, variance and blend, each (out,).
         """
         parts, start = [], 0
         for name, layer, shape in self._layout():
@@ -78,39 +78,51 @@ class DenseArchitecture:
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in the flat array."""
+        """Length of the flat array."""
         return self.parts[-1].end
 
     @property
     def n_outputs(self) -> int:
-        """Units of the last layer."""
+        """Number of units of the last layer."""
         return self.sizes[-1]
 
     @property
     def n_layers(self) -> int:
-        """Layers, counted as the parts count them."""
+        """Number of layers with weights."""
         return len(self.sizes) - 1
 
     @property
     def summary(self) -> str:
-        """The layers in words, from input to output."""
-        return " - ".join(map(str, self.sizes))
+        """One-line drawing, such as "20 inputs -> 64 relu -> 64 relu -> 2 outputs"."""
+        return " -> ".join([f"{format_count(self.sizes[0], 'input')}", *self.layer_summaries])
+
+    @property
+    def layer_summaries(self) -> list[str]:
+        """A short text for each layer after the inputs."""
+        hidden = [f"{size} {self.activation}" for size in self.sizes[1:-1]]
+        return [*hidden, format_count(self.n_outputs, "output")]
 
     def parameters_by_name(self, theta: np.ndarray) -> dict[tuple[int, ParameterName], np.ndarray]:
-        """All parts by layer and name, as views of the flat `theta`."""
+        """All parameters by layer and name, as views of the flat `theta`."""
         return {(p.layer, p.name): theta[p.start : p.end].reshape(p.shape) for p in self.parts}
 
     def layers(self, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each layer's weights (in, out) and biases (out,), as views of the flat `theta`."""
+        """Weights (in, out) and biases (out,) of each layer, as views of the flat `theta`."""
         parameters = self.parameters_by_name(theta)
         return [(parameters[l, "weight"], parameters[l, "bias"]) for l in range(len(self.sizes) - 1)]
 
 
 def build_dense(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int = 0) -> DenseArchitecture:
-    """The architecture of a member by its number, from the (resolved) hyperparameters.
+    """Build the architecture of a dense member.
 
-    A perceptron has one layer of step units. A voted perceptron has its states as a hidden layer, and a kernel
-    perceptron its support rows.
+    A perceptron has one layer of step units. The hidden layer of a voted perceptron holds its weight vectors, that of
+    a kernel perceptron its support rows.
+
+    Args:
+        network: resolved hyperparameters.
+        n_inputs: number of encoded inputs.
+        n_outputs: number of output units.
+        member: index of the member, which selects its activation function.
     """
     if network.kind == "perceptron" and network.perceptron_rule == "voted":
         return DenseArchitecture("perceptron", (n_inputs, max(network.budget, n_outputs + 1), n_outputs), "step")
@@ -132,10 +144,19 @@ def build_dense(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int
     )
 
 
+def format_count(n: int, noun: str) -> str:
+    """Format a count with its noun, such as "1 output" or "20 inputs"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def drop_unused_units(
     architecture: DenseArchitecture, theta: np.ndarray, n_used: int
 ) -> tuple[DenseArchitecture, np.ndarray]:
-    """A network of one hidden layer without the units that are not used: only the first ones are."""
+    """Keep only the first `n_used` units of a network with one hidden layer.
+
+    Returns:
+        The smaller architecture and its flat parameters.
+    """
     (n_in, _, n_out), parameters = architecture.sizes, architecture.parameters_by_name(theta)
     smaller = replace(architecture, sizes=(n_in, n_used, n_out))
     parts = [

@@ -1,4 +1,4 @@
-"""Layers of convolutional and recurrent networks: their hyperparameters, shapes and parameters."""
+"""Layers of convolutional and recurrent networks, and the names and shapes of their parameters."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any, Literal, NamedTuple
 
 from rosenblatt.networks.dense import ParameterName
 
-GATES = {"elman": 1, "gru": 3, "lstm": 4}
-MAX_NORM_GROUPS = 8  # most groups of channels that group normalization makes
+GATES = {"elman": 1, "gru": 3, "lstm": 4}  # weight matrices per unit of a recurrent cell
+MAX_NORM_GROUPS = 8  # maximum number of channel groups in group normalization
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a tower is given: an image, a sequence of numbers, or of tokens."""
+    """Input of a tower: an image, a sequence of numbers or a sequence of tokens."""
 
     kind: Literal["image", "steps", "tokens"]
-    channels: int  # of an image or a sequence; of tokens, how many there are
-    height: int = 0  # in pixels; of sequences 0, as their lengths differ
+    channels: int  # of an image or sequence; for tokens, the vocabulary size
+    height: int = 0  # in pixels; 0 for sequences, whose length varies
     width: int = 1
 
 
 class Embedding(NamedTuple):
-    """A vector for each token."""
+    """A trained vector for each token."""
 
     n_tokens: int
     size: int
@@ -42,7 +42,7 @@ class Conv(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """Normalization of channels: over the batch, over all of a row's channels, or over groups of them."""
+    """Batch, layer or group normalization of channels."""
 
     kind: str
     channels: int
@@ -53,21 +53,21 @@ class Activation(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """The largest, or the mean, of each window of 2."""
+    """Max or average pooling over windows of 2."""
 
     kind: str
     size: tuple[int, int]
 
 
 class Residual(NamedTuple):
-    """What leaves some layers, plus what entered them, by a 1 x 1 convolution where shapes differ (He et al. 2016)."""
+    """Layers with a shortcut, a 1 x 1 convolution if the shape changes, around them (He et al. 2016)."""
 
     body: tuple[Any, ...]
     shortcut: Conv | None
 
 
 class Recurrent(NamedTuple):
-    """A recurrent layer, in one direction or two side by side; weights as PyTorch has them, (gates * units, ...)."""
+    """A recurrent layer, in one direction or both; weights as in PyTorch, (gates * units, ...)."""
 
     cell: str
     n_in: int
@@ -82,18 +82,18 @@ class LayerNorm(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """Units set to 0, while learning."""
+    """Dropout, active only during training."""
 
 
 class GlobalPooling(NamedTuple):
-    """One vector of all steps or pixels: the last, the mean, the largest, all of them, or a mean by attention."""
+    """Reduction of all steps or pixels to one vector: last, mean, max, flatten or attention."""
 
     kind: str
     size: int
 
 
 class PerChannelMLP(NamedTuple):
-    """A perceptron network for each channel of an image, side by side; weight (channels, in, out)."""
+    """A separate multilayer perceptron for each channel of an image; weight (channels, in, out)."""
 
     channels: int
     sizes: tuple[int, ...]
@@ -115,7 +115,7 @@ Layer = (
 
 
 def iter_parameter_layers(layers: tuple[Layer, ...] | list[Layer]) -> Iterator[Layer]:
-    """All layers that may have parameters, those inside of others too."""
+    """Iterate over all layers with parameters, including nested ones."""
     for layer in layers:
         if isinstance(layer, Residual):
             yield from iter_parameter_layers(layer.body)
@@ -130,7 +130,7 @@ def iter_parameter_layers(layers: tuple[Layer, ...] | list[Layer]) -> Iterator[L
 
 
 def parameter_shapes(layer: Layer) -> Iterator[tuple[ParameterName, tuple[int, ...]]]:
-    """Names and shapes of the parameters of a layer."""
+    """Iterate over the names and shapes of the parameters of a layer."""
     if isinstance(layer, Embedding):
         yield "weight", (layer.n_tokens, layer.size)
     elif isinstance(layer, Conv):
