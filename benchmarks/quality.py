@@ -89,7 +89,7 @@ def fit_sklearn(name: str, training: Table, test: Table, early_stopping: bool) -
     _, target, task, _ = TABLES[name]
     supervised_task = detect_task(training.frame, [target], task)  # type: ignore[arg-type]
     y = supervised_task.y.ravel()
-    y_test = read_targets(test.frame, supervised_task.target(supervised_task.y, Spec()))[0].ravel()
+    y_test = read_targets(test.frame, supervised_task.target(supervised_task.y, Spec())).ravel()
     schema = infer_schema(training.frame.drop(target), 64)
     started = time.perf_counter()
     model = make_pipeline(_preprocessing(schema), _network(task, early_stopping))
@@ -135,7 +135,7 @@ def fit_search_peers(name: str, training: Table, test: Table) -> dict[str, tuple
     _, target, task, _ = TABLES[name]
     supervised_task = detect_task(training.frame, [target], task)  # type: ignore[arg-type]
     y, is_regression = supervised_task.y.ravel(), task == "regression"
-    y_test = read_targets(test.frame, supervised_task.target(supervised_task.y, Spec()))[0].ravel()
+    y_test = read_targets(test.frame, supervised_task.target(supervised_task.y, Spec())).ravel()
     schema = infer_schema(training.frame.drop(target), 64)
     X, X_test = _pandas(schema, training.frame), _pandas(schema, test.frame)
     text_columns = [column for column in X if not pd.api.types.is_numeric_dtype(X[column])]

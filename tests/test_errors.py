@@ -1,5 +1,7 @@
+import contextlib
+
 from rosenblatt import errors
-from rosenblatt.errors import did_you_mean, format_list
+from rosenblatt.errors import collect_messages, did_you_mean, format_list
 
 
 def test_the_tree_in_the_docstring_names_every_error():
@@ -17,3 +19,11 @@ def test_listed_counts_what_it_leaves_out():
     assert format_list(["a"]) == "'a'"
     assert format_list(["a", "b"]) == "'a' and 'b'"
     assert format_list("abcd", 2) == "'a', 'b' and 2 more"
+
+
+def test_each_message_is_passed_on_once_and_in_order_even_after_an_error():
+    lines = []
+    with contextlib.suppress(errors.TableError), collect_messages(lines.append) as messages:
+        messages += ["b", "a", "b"]
+        raise errors.TableError
+    assert lines == ["b", "a"]

@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each message says what came, what was expected, and what to do.
+"""The errors and messages a user can meet. Each says what came, what was expected, and what to do.
 
 RosenblattError
 ├── SpecError                  a hyperparameter that is unknown or out of its limits    (also a ValueError)
@@ -16,10 +16,12 @@ RosenblattError
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from threading import Lock
+
+Notify = Callable[[str], None]  # passes a message on to the user, such as `print` or `warnings.warn`
 
 _WARNING_FILTERS_LOCK = Lock()  # Python's filters of warnings hold for all threads
 
@@ -82,6 +84,23 @@ def format_list(values: Iterable[object], max_items: int = 8) -> str:
     if n_omitted > 0:
         return f"{', '.join(visible)} and {n_omitted} more"
     return " and ".join([", ".join(visible[:-1]), visible[-1]]) if len(visible) > 1 else "".join(visible)
+
+
+@contextmanager
+def collect_messages(notify: Notify) -> Iterator[list[str]]:
+    """Collect messages in a list, and on exit, even after an error, pass each of them on once.
+
+    Functions that read data leniently append to such a list what they guessed, converted or dropped:
+
+        with collect_messages(print) as messages:
+            typed = schema.read(frame, messages)
+    """
+    messages: list[str] = []
+    try:
+        yield messages
+    finally:
+        for message in dict.fromkeys(messages):
+            notify(message)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from rosenblatt.cli.options import make_reporter, shared_options
 from rosenblatt.cli.outputs import check_output_paths
-from rosenblatt.errors import TableError
+from rosenblatt.errors import Notify, TableError, collect_messages
 from rosenblatt.workflows.tables import read_and_report
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def explain(
         raise TableError(f"{option} is for images, sequences and texts, but this model learns from a table.")
     trace = walkthrough.trace_forward(loaded_model, rows.frame, row, network)
     if backward:
-        y_true = read_targets(rows.frame[row - 1 : row], loaded_model.target)[0]
+        y_true = read_targets(rows.frame[row - 1 : row], loaded_model.target)
         if y_true.size == 0 or not has_targets(y_true).all():
             raise TableError(f"Row {row} has no {loaded_model.target.names[0]!r}, so nothing is known of its loss.")
         walkthrough.trace_backward(trace, y_true)
@@ -115,7 +114,7 @@ def _explain_media(
     answer: str | None,
     plot: str | None,
     as_json: bool,
-    notify: Callable[[str], None],
+    notify: Notify,
 ) -> None:
     """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
     from rosenblatt.cli.console import explanations
@@ -123,7 +122,9 @@ def _explain_media(
     from rosenblatt.inspection.torch_attribution import explain_row
 
     windows = WindowTransform.model_validate(model.metadata["windows"]) if "windows" in model.metadata else None
-    frame = windows.forecast_rows(frame, notify) if windows else frame
+    if windows:
+        with collect_messages(notify) as messages:
+            frame = windows.forecast_rows(frame, messages)
     explanation = explain_row(model, frame, row, method, answer)
     if windows:
         values = windows.inverse_transform(frame[row - 1 : row], np.array([list(explanation.predictions.values())]))[0]
@@ -156,9 +157,7 @@ def _explain_media(
         notify(f"what mattered: {plot}")
 
 
-def _save_plots(
-    model: Model, frame: Any, row: int, network: int, plot: str, boundary: str, notify: Callable[[str], None]
-) -> None:
+def _save_plots(model: Model, frame: Any, row: int, network: int, plot: str, boundary: str, notify: Notify) -> None:
     from rosenblatt.inspection.plots.network import (  # loads Matplotlib
         decision_boundary,
         has_two_numeric_inputs,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 import numpy as np
 
 from rosenblatt.cli.options import make_reporter, shared_options
-from rosenblatt.errors import TableError
+from rosenblatt.errors import Notify, TableError
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.tables import read_and_report, split_column_names
@@ -131,7 +130,7 @@ def _print_epoch_summary(console: Any, epoch: int, mistakes: int) -> None:
 
 
 def _load_training_rows(
-    path: str, target: str | None, header: bool | None, encoding: str | None, spec: Spec, notify: Callable[[str], None]
+    path: str, target: str | None, header: bool | None, encoding: str | None, spec: Spec, notify: Notify
 ) -> tuple[DenseRows, list[str], list[str]]:
     """The rows of a table, encoded as for a perceptron, the names of the inputs, and the classes."""
     from rosenblatt.data.encoding.encoder import Encoder

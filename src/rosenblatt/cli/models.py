@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,7 +20,7 @@ from rosenblatt.cli.options import (
     tracking_options,
 )
 from rosenblatt.cli.outputs import check_output_paths, check_table_format, encode_table
-from rosenblatt.errors import SpecError
+from rosenblatt.errors import Notify, SpecError
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.tables import read_and_report
@@ -301,7 +301,7 @@ def describe(path: str, header: bool | None, encoding: str | None, as_json: bool
         print_description(description)
 
 
-def _save_report(result: FitResult, report: str | None, notify: Callable[[str], None]) -> None:
+def _save_report(result: FitResult, report: str | None, notify: Notify) -> None:
     if report:
         from rosenblatt.inspection.report import Report  # loads Matplotlib
 
@@ -322,7 +322,7 @@ def _known_columns(model: Model) -> set[str]:
 
 def _show_scores(
     scores: list[ModelScore],
-    notify: Callable[[str], None],
+    notify: Notify,
     as_json: bool,
     model: Model,
     extra: dict[str, Any],

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rosenblatt.errors import Notify
+
 if TYPE_CHECKING:
     from rosenblatt.spec.hyperparameters import Hyperparameter
 
@@ -114,6 +116,6 @@ def tracking_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...
     return decorate
 
 
-def make_reporter(as_json: bool) -> Callable[[str], None]:
+def make_reporter(as_json: bool) -> Notify:
     """Messages go beside the result: to standard error where the result is to be read by a program."""
     return lambda message: click.echo(message, err=as_json)

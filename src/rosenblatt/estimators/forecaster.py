@@ -16,7 +16,7 @@ from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import TableError, format_list
+from rosenblatt.errors import TableError, collect_messages, format_list
 from rosenblatt.estimators.base import BaseNetworkEstimator
 from rosenblatt.estimators.parameters import add_hyperparameters, resolve_n_jobs
 from rosenblatt.models.model import Model
@@ -57,7 +57,8 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
         else:
             frame, spec = _series_to_frame(X), spec.replace(time=TIME, series=SERIES)
         self.windows_ = WindowTransform.fit(frame, target, spec.data, ())
-        rows = self.windows_.training_rows(frame, warnings.warn)
+        with collect_messages(warnings.warn) as messages:
+            rows = self.windows_.training_rows(frame, messages)
         schema, y_encoded = self.windows_.input_schema(rows), self._encode_target(rows, rows.height)
         self._training_frame = frame
         windows = self.windows_.model_dump(mode="json")
@@ -72,7 +73,7 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
         if X is None and not hasattr(self, "_training_frame"):
             raise TableError("The series that were learnt from are not in the file. Give those to go on from.")
         frame = self._training_frame if X is None else self._to_series_frame(X)
-        rows = self.windows_.forecast_rows(frame, lambda _: None)
+        rows = self.windows_.forecast_rows(frame)
         if self.windows_.series:
             too_short = set(frame[self.windows_.series].cast(pl.String).fill_null("")) - set(rows["name"])
             if too_short:
@@ -86,7 +87,8 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
         check_is_fitted(self)
         if y is not None:
             return float(r2_score(np.asarray(y, float).ravel(), self.predict(X).ravel()))
-        rows = self.windows_.training_rows(self._to_series_frame(X), warnings.warn)
+        with collect_messages(warnings.warn) as messages:
+            rows = self.windows_.training_rows(self._to_series_frame(X), messages)
         y_true = self.windows_.inverse_transform(rows, self._encode_target(rows, rows.height))
         return float(r2_score(y_true.ravel(), self._predict_windows(rows).ravel()))
 

@@ -6,14 +6,13 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, text
 
-from rosenblatt.errors import StoreError
+from rosenblatt.errors import Notify, StoreError
 from rosenblatt.runs.store import artifacts as files
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.filters import is_stale
@@ -64,7 +63,7 @@ def cleanup(store: Store) -> dict[str, Any]:
     }
 
 
-def recover(url: str, notify: Callable[[str], None] = print) -> dict[str, Any]:
+def recover(url: str, notify: Notify = print) -> dict[str, Any]:
     """Copy what can be read of a damaged SQLite file into a new store in its place; the damaged file is kept beside it.
 
     Returns {table: [rows rescued, rows lost]}. Raises StoreError where there is nothing to rescue.

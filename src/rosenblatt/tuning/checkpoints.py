@@ -15,7 +15,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from rosenblatt.errors import ModelFileError
+from rosenblatt.errors import ModelFileError, Notify
 from rosenblatt.training.member import EpochRecord, Member
 from rosenblatt.training.state import MemberState
 from rosenblatt.tuning.coordinator import SearchCoordinator
@@ -63,7 +62,7 @@ class SearchCheckpoint:
     Raises ModelFileError for a state that is damaged, or of another search or other rows.
     """
 
-    def __init__(self, search: SearchCoordinator, folder: Path, notify: Callable[[str], None] = print) -> None:
+    def __init__(self, search: SearchCoordinator, folder: Path, notify: Notify = print) -> None:
         self._search, self._folder, self._notify = search, folder, notify
         self._journal = folder / JOURNAL
         self._n_decisions, self._write_failed = 0, False

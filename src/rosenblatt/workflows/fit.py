@@ -12,6 +12,7 @@ import numpy as np
 
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.target import Target
+from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, FitResult, compute_scores
 from rosenblatt.models.fit import EpochCallback, fit_model
@@ -25,7 +26,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
 from rosenblatt.training.population import EpochScorer
 from rosenblatt.workflows.problems.build import build_problem
-from rosenblatt.workflows.problems.problem import ColumnOptions, Notify
+from rosenblatt.workflows.problems.problem import ColumnOptions
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.search import SearchOptions, search
 
@@ -58,7 +59,10 @@ def fit(
     started = time.time()
     if spec.network.kind == "mlp" and spec.training.device == "cpu" and start_step_compiler():
         notify("compiling the training loop for this machine, once after each installation: about 10 seconds")
-    problem = build_problem(table, targets, spec, ColumnOptions(task, ignore, keep, texts), test, validation, notify)
+    with collect_messages(notify) as messages:
+        problem = build_problem(
+            table, targets, spec, ColumnOptions(task, ignore, keep, texts), test, validation, messages
+        )
     spec, schema, supervised_task, target = problem.spec, problem.schema, problem.supervised_task, problem.target
     data, validation_data, y_test = problem.data, problem.validation, problem.y_test
     scorer_factory = _epoch_scorer_factory(spec.training.scoring)

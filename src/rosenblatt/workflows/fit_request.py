@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from rosenblatt.data.readers.files import read_text
 from rosenblatt.data.table import Table
-from rosenblatt.errors import TrainingInterruptedError
+from rosenblatt.errors import Notify, TrainingInterruptedError
 from rosenblatt.models.evaluation import FitResult
 from rosenblatt.models.model_file_checker import ModelFileChecker
 from rosenblatt.training.progress import training_progress
@@ -23,7 +22,7 @@ from rosenblatt.workflows.tables import read_and_report, split_column_names
 
 def run_fit_request(
     recorder: Recorder,
-    notify: Callable[[str], None],
+    notify: Notify,
     options: SearchOptions | None = None,
     show_progress: bool | None = None,
 ) -> FitResult:
@@ -74,9 +73,7 @@ def run_fit_request(
     return result
 
 
-def fit_and_save(
-    recorder: Recorder, path: Path, notify: Callable[[str], None], options: SearchOptions | None = None
-) -> FitResult:
+def fit_and_save(recorder: Recorder, path: Path, notify: Notify, options: SearchOptions | None = None) -> FitResult:
     """Fit as requested and write the model to `path`.
 
     The process that checks the written file starts at once and imports what it needs while the model is trained; after

@@ -13,11 +13,11 @@ from rosenblatt.data.media.images import DamagedPolicy
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.tagging import step_counts, token_unit_for_tags
-from rosenblatt.errors import TableError, format_list
+from rosenblatt.errors import Notify, TableError, collect_messages, format_list
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, FitResult, compute_scores
 from rosenblatt.models.metrics import ModelScore, baseline, flatten_steps
 from rosenblatt.models.model import Model
-from rosenblatt.workflows.problems.problem import Notify, labelled_rows, readable_image_mask
+from rosenblatt.workflows.problems.problem import labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
 
 
@@ -28,7 +28,8 @@ def drop_damaged_images(model: Model, table: Table, on_damaged: DamagedPolicy | 
     """
     if (on_damaged or model.spec.data.on_damaged_images) == "raise":
         return table  # the first one is told when it comes to it
-    readable = table.frame.filter(readable_image_mask(model.schema, "skip", table.frame, notify))
+    with collect_messages(notify) as messages:
+        readable = table.frame.filter(readable_image_mask(model.schema, "skip", table.frame, messages))
     name = table.id_column or next(
         (column.name for column in model.schema.media_columns if readable.schema.get(column.name) == pl.String), ""
     )
@@ -50,9 +51,9 @@ def predict(
     if "windows" in model.metadata:
         return forecast(model, table, notify, threads)
     frame = table.all_rows
-    typed = model.schema.read(frame, notify)
-    for note in dict.fromkeys(note for trial in model.trials for note in trial.encoder.unseen_categories(typed)):
-        notify(note)
+    with collect_messages(notify) as messages:
+        typed = model.schema.read(frame, messages)
+        messages += [message for trial in model.trials for message in trial.encoder.unseen_categories(typed)]
     predictions = model.predict_typed(typed, threads)
     target, label = model.target, model.label(predictions)
     columns: dict[str, np.ndarray | list[Any]] = {}
@@ -99,7 +100,8 @@ def check_can_predict(model: Model) -> None:
 def forecast(model: Model, table: Table, notify: Notify = print, threads: int | None = None) -> pl.DataFrame:
     """What comes after the end of each series of a table: its name, the step, the forecast. Raises TableError."""
     windows = WindowTransform.model_validate(model.metadata["windows"])
-    rows = windows.forecast_rows(table.frame, notify)
+    with collect_messages(notify) as messages:
+        rows = windows.forecast_rows(table.frame, messages)
     forecasts = windows.inverse_transform(rows, model.predict_raw(rows, threads))
     series_names = {windows.series: rows["name"].to_list()} if windows.series else {}
     steps = np.tile(np.arange(1, windows.horizon + 1), rows.height)
@@ -115,15 +117,16 @@ def evaluate(
     """The scores of a model on a table with answers; of a forecast on all windows of its series, of a language on a
     text. Raises TableError where it does not fit."""
     windows = WindowTransform.model_validate(model.metadata["windows"]) if "windows" in model.metadata else None
-    if windows:
-        frame = windows.training_rows(table.frame, notify)
-        y_test = frame.select(windows.target_columns).to_numpy()
-    elif model.target.task == "language":
-        encoding = cast("TextEncoding", model.encoder.media_encodings[0])
-        frame, y_test = text_to_score(table, encoding.vocabulary, encoding.max_length, notify)
-    else:
-        frame, y_test = labelled_rows(table.evaluation_rows, model.target, notify)
-    typed = model.schema.read(frame, notify)
+    with collect_messages(notify) as messages:
+        if windows:
+            frame = windows.training_rows(table.frame, messages)
+            y_test = frame.select(windows.target_columns).to_numpy()
+        elif model.target.task == "language":
+            encoding = cast("TextEncoding", model.encoder.media_encodings[0])
+            frame, y_test = text_to_score(table, encoding.vocabulary, encoding.max_length, messages)
+        else:
+            frame, y_test = labelled_rows(table.evaluation_rows, model.target, messages)
+        typed = model.schema.read(frame, messages)
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
     predictions = model.predict_typed(typed, threads)

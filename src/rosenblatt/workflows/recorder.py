@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,7 +21,7 @@ from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import ModelFileError, StorageError, StoreError
+from rosenblatt.errors import ModelFileError, Notify, StorageError, StoreError
 from rosenblatt.models.metrics import ModelScore, scores
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
@@ -71,7 +70,7 @@ class Recorder:
     _started_trials: set[int] = field(default_factory=set)  # trials whose run is written
     _dirty_trials: set[int] = field(default_factory=set)
     _output: OutputCapture | None = None  # once the run has begun
-    _notify: Callable[[str], None] = print
+    _notify: Notify = print
 
     @classmethod
     def for_request(
@@ -91,7 +90,7 @@ class Recorder:
             )
         return recorder
 
-    def capture_messages(self, notify: Callable[[str], None]) -> Callable[[str], None]:
+    def capture_messages(self, notify: Notify) -> Notify:
         """What says something to the user, and records it."""
 
         def notify_and_record(message: str) -> None:

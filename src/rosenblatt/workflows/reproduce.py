@@ -8,14 +8,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from rosenblatt.errors import RunError
+from rosenblatt.errors import Notify, RunError
 from rosenblatt.runs.capture.environment import capture_environment, list_packages
 from rosenblatt.runs.capture.snapshot import fingerprint_path
 from rosenblatt.runs.capture.source import restore
@@ -31,7 +30,6 @@ from rosenblatt.workflows.fit_request import run_fit_request
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import RESUME, FitRequest
 
-Notify = Callable[[str], None]
 TOLERANCE = 1e-3
 MAX_COPIED_BYTES = 1_000_000_000  # bytes of a file of data that is copied beside the source; larger ones are linked
 

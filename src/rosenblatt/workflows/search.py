@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from rosenblatt.data.schema.columns import Schema
+from rosenblatt.errors import Notify
 from rosenblatt.models.prepared import PreparedData, ScorerFactory
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.checkpoints import SearchCheckpoint
 from rosenblatt.tuning.coordinator import SearchCoordinator, SearchProgress
 from rosenblatt.tuning.refit import refit
 from rosenblatt.tuning.selection import ENSEMBLE_CANDIDATES, SearchResult, select_model
-from rosenblatt.workflows.problems.problem import Notify
 from rosenblatt.workflows.recorder import Recorder
 
 FINISH_SECONDS = (

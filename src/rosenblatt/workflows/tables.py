@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from rosenblatt.errors import Notify
 
 if TYPE_CHECKING:
     from rosenblatt.data.table import Table
 
 
-def read_and_report(path: str, header: bool | None, encoding: str | None, notify: Callable[[str], None]) -> Table:
+def read_and_report(path: str, header: bool | None, encoding: str | None, notify: Notify) -> Table:
     """The table of a file; what was read leniently is said. Raises TableError."""
     from rosenblatt.data.readers.read import read_table
 

@@ -33,7 +33,7 @@ SPEC = DataSpec(time="month", series="shop", known_covariates=("promo",), horizo
 def test_windows_hold_the_past_and_ask_for_what_follows():
     frame = make_table()
     transform = WindowTransform.fit(frame, "sales", SPEC, ())
-    rows = transform.training_rows(frame, print)
+    rows = transform.training_rows(frame)
     assert rows.height == 2 * (20 - 3 - 2 + 1)
     row = rows.filter((pl.col("name") == "b") & (pl.col("end") == 10))
     (history,) = sequences_from_column(row["history"])
@@ -56,8 +56,8 @@ def test_the_end_of_each_series_is_what_is_forecast():
     with pytest.raises(
         TableError, match=r"'promo' is known in advance, but series .* has only 0 of 3 rows after its end"
     ):
-        transform.forecast_rows(frame, print)
-    rows = transform.forecast_rows(pl.concat([frame, pl.DataFrame(ahead, schema=frame.schema)]), print)
+        transform.forecast_rows(frame)
+    rows = transform.forecast_rows(pl.concat([frame, pl.DataFrame(ahead, schema=frame.schema)]))
     assert sorted(rows["name"]) == ["a", "b"]
     assert rows["promo +3"].to_list() == [1.0, 1.0]
     assert sorted(rows["offset"]) == [19.0, 119.0]
@@ -76,13 +76,13 @@ def test_the_end_of_each_series_is_what_is_forecast():
 def test_unusable_forecast_options_are_refused(changed, message):
     frame = make_table()
     with pytest.raises(TableError, match=message):
-        WindowTransform.fit(frame, "sales", SPEC.model_copy(update=changed), ()).training_rows(frame, print)
+        WindowTransform.fit(frame, "sales", SPEC.model_copy(update=changed), ()).training_rows(frame)
 
 
 def test_gaps_are_filled_with_the_value_before_and_never_targets():
     sales = [None if k in (7, 8) else str(float(k)) for k in range(20)]
     frame = make_table(shops="a").sort("month").with_columns(pl.Series("sales", sales))
-    rows = WindowTransform.fit(frame, "sales", SPEC, ()).training_rows(frame, print)
+    rows = WindowTransform.fit(frame, "sales", SPEC, ()).training_rows(frame)
     assert rows.filter(pl.col("end") == 9)["offset"][0] == 6.0  # not 9, which comes after
     assert rows["end"].to_list() == [2, 3, 4, 9, 10, 11, 12, 13, 14, 15, 16, 17]  # whose next three steps are known
 
@@ -91,7 +91,7 @@ def test_months_may_be_written_without_days():
     frame = pl.DataFrame({"month": [f"{2010 + k // 12}-{k % 12 + 1:02d}" for k in range(40)], "sales": range(40)})
     transform = WindowTransform.fit(frame, "sales", DataSpec(time="month", horizon=2), ())
     assert transform.time.kind == "date"
-    assert transform.forecast_rows(frame, print)["offset"].to_list() == [39.0]
+    assert transform.forecast_rows(frame)["offset"].to_list() == [39.0]
 
 
 def test_unused_columns_and_too_short_series_are_reported():
@@ -99,7 +99,7 @@ def test_unused_columns_and_too_short_series_are_reported():
                        make_table(months=1, shops="c").with_columns(pl.lit("Oslo").alias("city"))])  # fmt: skip
     transform, messages = WindowTransform.fit(frame, "sales", SPEC, ()), []
     assert transform.unused_columns(frame) == ["city"]
-    transform.training_rows(frame, messages.append)
+    transform.training_rows(frame, messages)
     assert messages == ["1 series have fewer than 2 values, and are left out: 'c'"]
 
 
@@ -115,10 +115,10 @@ def test_unused_columns_and_too_short_series_are_reported():
 def test_times_that_are_missing_or_repeated_are_refused(changed, message):
     transform = WindowTransform.fit(make_table(), "sales", SPEC, ())
     with pytest.raises(TableError, match=message):
-        transform.training_rows(changed(make_table()), print)
+        transform.training_rows(changed(make_table()))
 
 
 def test_repeated_times_without_a_series_column_are_refused():
     spec = SPEC.model_copy(update={"series": ""})
     with pytest.raises(TableError, match="name the column that tells these apart with --series"):
-        WindowTransform.fit(make_table(), "sales", spec, ()).training_rows(make_table(), print)
+        WindowTransform.fit(make_table(), "sales", spec, ()).training_rows(make_table())

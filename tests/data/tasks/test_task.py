@@ -8,8 +8,8 @@ from rosenblatt.errors import TableError
 from rosenblatt.spec.spec import Spec
 
 
-def detect(cells, task=None):
-    return detect_task(pl.DataFrame({"y": cells}), ["y"], task)
+def detect(cells, task=None, messages=None):
+    return detect_task(pl.DataFrame({"y": cells}), ["y"], task, messages)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,12 @@ def test_columns_go_by_name_or_number():
         resolve_column_name(frame, "9")
 
 
-def test_classes_are_recognized_in_other_spellings_with_a_note():
+def test_classes_are_recognized_in_other_spellings_with_a_message():
     target = Target(names=("y",), task="binary", labels=("<=50K", ">50K"))
-    y, notes = read_targets(pl.DataFrame({"y": ["<=50K.", ">50K", " >50k. "]}), target)
+    messages = []
+    y = read_targets(pl.DataFrame({"y": ["<=50K.", ">50K", " >50k. "]}), target, messages)
     np.testing.assert_array_equal(y, [0, 1, 1])
-    assert len(notes) == 2
+    assert len(messages) == 2
     with pytest.raises(TableError, match="holds 'maybe', but the model knows '<=50K' and '>50K'"):
         read_targets(pl.DataFrame({"y": ["maybe"]}), target)
     with pytest.raises(TableError, match=r"lacks the target 'y'.*Did you mean 'Y'"):
@@ -101,7 +102,7 @@ def test_classes_are_recognized_in_other_spellings_with_a_note():
 
 def test_lists_of_labels_are_read_with_the_target_labels():
     target = Target(names=("big", "red"), task="multilabel", list_column="y")
-    y, _ = read_targets(pl.DataFrame({"z": [["big"], []], "y": [["red"], ["big", "new"]]}), target)
+    y = read_targets(pl.DataFrame({"z": [["big"], []], "y": [["red"], ["big", "new"]]}), target)
     np.testing.assert_array_equal(y, [[0, 1], [1, 0]])
 
 
@@ -110,7 +111,7 @@ def test_labels_mean_the_same_in_a_table_that_has_only_one_of_their_values():
     supervised_task = detect_task(frame, ["a", "b", "c"])
     target = supervised_task.target(supervised_task.y, Spec())
     assert target.label_pairs == (("big", "small"), (1, 2), ("no", "yes"))
-    y, _ = read_targets(pl.DataFrame({"a": ["big"], "b": [2.0], "c": ["No"]}), target)
+    y = read_targets(pl.DataFrame({"a": ["big"], "b": [2.0], "c": ["No"]}), target)
     np.testing.assert_array_equal(y, [[0, 1, 0]])
     with pytest.raises(TableError, match="'a' holds 'huge', but the model knows 'big' and 'small'"):
         read_targets(pl.DataFrame({"a": ["huge"], "b": [2], "c": ["No"]}), target)
@@ -120,7 +121,7 @@ def test_labels_mean_the_same_in_a_table_that_has_only_one_of_their_values():
 
 def test_classes_written_as_1_and_as_1_point_0_are_the_same():
     assert detect(["1.0", "0.0", "", "1.0"]).labels == (0, 1)
-    y, _ = read_targets(pl.DataFrame({"y": [1, 0]}), Target(names=("y",), task="binary", labels=(0, 1)))
+    y = read_targets(pl.DataFrame({"y": [1, 0]}), Target(names=("y",), task="binary", labels=(0, 1)))
     np.testing.assert_array_equal(y, [1, 0])
 
 
@@ -142,8 +143,9 @@ def test_a_class_a_row_is_refused_in_small_tables_too():
         detect([f"n{i}" for i in range(60)])
 
 
-def test_spellings_of_a_class_are_one_class_with_a_note():
-    supervised_task = detect(["Yes", "yes", "YES.", "No", "no", "Yes"])
+def test_spellings_of_a_class_are_one_class_with_a_message():
+    messages = []
+    supervised_task = detect(["Yes", "yes", "YES.", "No", "no", "Yes"], messages=messages)
     assert supervised_task.labels == ("No", "Yes")
     np.testing.assert_array_equal(supervised_task.y, [1, 1, 1, 0, 0, 1])
-    assert "y: 'yes' is read as 'Yes'" in supervised_task.notes
+    assert "y: 'yes' is read as 'Yes'" in messages

@@ -43,7 +43,7 @@ def build(table=FRAME, targets=("y",), column_options=None, test=None, validatio
         column_options or ColumnOptions(),
         test,
         validation,
-        lines.append,
+        lines,
     ), lines
 
 
@@ -125,33 +125,31 @@ def test_damaged_images_are_refused_or_left_out_by_name(tmp_path):
     frame = pl.DataFrame({"photo": paths})
     schema = Schema(columns=(Column(name="photo", kind="image", include=True),))
     lines = []
-    np.testing.assert_array_equal(readable_image_mask(schema, "skip", frame, lines.append), [True, False, True])
+    np.testing.assert_array_equal(readable_image_mask(schema, "skip", frame, lines), [True, False, True])
     assert len(lines) == 1
     assert "photo" in lines[0]
     assert "bad.png" in lines[0]
     with pytest.raises(TableError, match=r"bad\.png"):
-        readable_image_mask(schema, "raise", frame, lines.append)
+        readable_image_mask(schema, "raise", frame, lines)
 
 
 def test_another_table_is_read_by_the_target_of_the_model_and_named_in_errors():
     target, lines = Target(names=("y",), task="binary", labels=("no", "yes")), []
-    frame, y = labelled_rows(
-        Table(FRAME[:3].with_columns(y=pl.Series(["Yes.", None, "no"])), "new.csv"), target, lines.append
-    )
+    frame, y = labelled_rows(Table(FRAME[:3].with_columns(y=pl.Series(["Yes.", None, "no"])), "new.csv"), target, lines)
     assert frame["a"].to_list() == [FRAME["a"][0], FRAME["a"][2]]
     np.testing.assert_array_equal(y, [1, 0])
     assert any(line.startswith("new.csv: ") and "'Yes.'" in line for line in lines)
     assert any(line.startswith("1 row") for line in lines)
     with pytest.raises(TableError, match=r"'new\.csv'.*'maybe'"):
-        labelled_rows(Table(FRAME.with_columns(y=pl.lit("maybe")), "new.csv"), target, lines.append)
+        labelled_rows(Table(FRAME.with_columns(y=pl.lit("maybe")), "new.csv"), target, lines)
     with pytest.raises(TableError, match=r"'new\.csv'.*no values.*'y'"):
-        labelled_rows(Table(FRAME.with_columns(y=pl.lit("")), "new.csv"), target, lines.append)
+        labelled_rows(Table(FRAME.with_columns(y=pl.lit("")), "new.csv"), target, lines)
 
 
 def test_a_text_to_score_is_cut_into_rows_of_tokens_with_their_followers():
     vocabulary = Vocabulary(unit="characters", tokens=("a", "b"))
-    frame, targets = text_to_score(text_table("abxba"), vocabulary, 2, print)
+    frame, targets = text_to_score(text_table("abxba"), vocabulary, 2, [])
     assert frame["text"].to_list() == ["ab", "xb"]
     np.testing.assert_array_equal(targets, [[2, 0], [2, 1]])
     with pytest.raises(TableError, match=r"'short\.txt'.*too short"):
-        text_to_score(text_table("a", "short.txt"), vocabulary, 2, print)
+        text_to_score(text_table("a", "short.txt"), vocabulary, 2, [])

@@ -6,7 +6,7 @@ table is read by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import polars as pl
@@ -28,13 +28,7 @@ Kind = Literal[
     "number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested", "image", "sequence"
 ]
 
-Notify = Callable[[str], None]
-
 MAX_STRAY_FRACTION = 0.02  # share of cells of another kind that are read as missing; beyond it the column is refused
-
-
-def discard_message(_: str) -> None:
-    """Say nothing."""
 
 
 class Column(BaseModel):
@@ -61,10 +55,10 @@ class Column(BaseModel):
     def sort_key(self, series: pl.Series) -> pl.Series:
         """The values that the column's rows are ordered by: dates, numbers, or text."""
         if self.kind == "date":
-            return self._dates(series, discard_message)
-        return self._numbers(series, discard_message) if self.kind == "number" else series
+            return self._dates(series)
+        return self._numbers(series) if self.kind == "number" else series
 
-    def read(self, series: pl.Series, notify: Notify = discard_message) -> list[pl.Series]:
+    def read(self, series: pl.Series, messages: list[str] | None = None) -> list[pl.Series]:
         """The typed columns made of this one, Float64 or String, null where missing. Raises TableError."""
         if self.kind in MEDIA_KINDS:
             return [to_media_column(series, self.kind)]
@@ -73,23 +67,23 @@ class Column(BaseModel):
                 f"Column {self.name!r} held {self.kind}s when the model learnt, but now {series.dtype} cells."
             )
         if self.kind == "number":
-            return [self._numbers(series, notify)]
+            return [self._numbers(series, messages)]
         if self.kind == "date":
-            dates = self._dates(series, notify)
+            dates = self._dates(series, messages)
             return [date_feature(dates, part).alias(f"{self.name} ({part})") for part in self.date_parts]
         text = normalize_cells(series)
         if self.kind == "boolean":
-            return [self._booleans(text, notify)]
+            return [self._booleans(text, messages)]
         return [text]
 
-    def _numbers(self, series: pl.Series, notify: Notify) -> pl.Series:
+    def _numbers(self, series: pl.Series, messages: list[str] | None = None) -> pl.Series:
         if series.dtype.is_numeric() or series.dtype == pl.Boolean:
             numbers = series.cast(pl.Float64).fill_nan(None)
         else:
             text = normalize_cells(series)
             _, numbers = parse_numbers(text, self.number_style)
             self._report_strays(
-                text.set(text.is_in(list(self.markers)).fill_null(False), None), numbers, "numbers", notify
+                text.set(text.is_in(list(self.markers)).fill_null(False), None), numbers, "numbers", messages
             )
         infinite = ~numbers.is_finite().fill_null(True)
         if infinite.any():
@@ -99,23 +93,23 @@ class Column(BaseModel):
             )
         return numbers.alias(self.name)
 
-    def _booleans(self, text: pl.Series, notify: Notify) -> pl.Series:
+    def _booleans(self, text: pl.Series, messages: list[str] | None) -> pl.Series:
         words = {word: str(value).lower() for word, value in BOOLEANS.items()} | {"1": "true", "0": "false"}
         values = text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
-        self._report_strays(text, values, "yes or no", notify)
+        self._report_strays(text, values, "yes or no", messages)
         return values.alias(self.name)
 
-    def _dates(self, series: pl.Series, notify: Notify) -> pl.Series:
+    def _dates(self, series: pl.Series, messages: list[str] | None = None) -> pl.Series:
         if series.dtype.is_temporal():
             return as_dates(series)
         text = normalize_cells(series)
         dates = parse_dates(text, self.date_format or "%Y-%m-%d %H:%M:%S%.f").fill_null(parse_dates(text, "%Y-%m-%d"))
         self._report_strays(
-            text, dates, f"dates written as {self.date_format}" if self.date_format else "dates", notify
+            text, dates, f"dates written as {self.date_format}" if self.date_format else "dates", messages
         )
         return dates
 
-    def _report_strays(self, text: pl.Series, parsed: pl.Series, expected: str, notify: Notify) -> None:
+    def _report_strays(self, text: pl.Series, parsed: pl.Series, expected: str, messages: list[str] | None) -> None:
         """Say which cells cannot be read, and are missing therefore; refuse the column if they are many."""
         strays = text.filter(parsed.is_null() & text.is_not_null())
         if len(strays) > max(MAX_STRAY_FRACTION * len(text), 1):
@@ -123,8 +117,8 @@ class Column(BaseModel):
                 f"Column {self.name!r} held {expected} when the model learnt, but {len(strays)} of these {len(text)} "
                 f"cells are none, such as {strays[0]!r}. Give the column the kind of values it had."
             )
-        if len(strays):
-            notify(
+        if len(strays) and messages is not None:
+            messages.append(
                 f"{self.name}: {strays[0]!r} and whatever else is not {expected} ({len(strays)} cells) is read as "
                 "missing"
             )
@@ -174,7 +168,7 @@ class Schema(BaseModel):
         """The columns of images, texts and sequences that are learnt from."""
         return [column for column in self.input_columns if column.kind in MEDIA_KINDS]
 
-    def read(self, frame: pl.DataFrame, notify: Notify = discard_message) -> pl.DataFrame:
+    def read(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
         """A typed table of the columns that are learnt. Raises TableError where one is missing or of another kind."""
         missing = [column.name for column in self.input_columns if column.name not in frame.columns]
         if missing:
@@ -182,13 +176,13 @@ class Schema(BaseModel):
                 f"The table lacks {format_list(missing)}, which the model learnt from; it has "
                 f"{format_list(frame.columns)}.{did_you_mean(missing[0], frame.columns)}"
             )
-        return pl.DataFrame([series for _, typed_columns in self.parts(frame, notify) for series in typed_columns])
+        return pl.DataFrame([series for _, typed_columns in self.parts(frame, messages) for series in typed_columns])
 
-    def parts(self, frame: pl.DataFrame, notify: Notify = discard_message) -> Iterator[tuple[Column, list[pl.Series]]]:
+    def parts(self, frame: pl.DataFrame, messages: list[str] | None = None) -> Iterator[tuple[Column, list[pl.Series]]]:
         """Each column that is learnt, and the typed columns made of it, whose names all differ."""
         used_names = {column.name for column in self.input_columns}
         for column in self.input_columns:
-            typed_columns = column.read(frame[column.name], notify)
+            typed_columns = column.read(frame[column.name], messages)
             for i, series in enumerate(typed_columns):
                 name = series.name
                 while column.kind == "date" and name in used_names:

@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.media.columns import sequence_column
-from rosenblatt.data.schema.columns import Column, Notify, Schema
+from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.spec.data import DataSpec
@@ -106,9 +106,9 @@ class WindowTransform(BaseModel):
         numeric = [Column(name=name, kind="number") for name in rows.columns if name not in excluded]
         return Schema(columns=(Column(name=HISTORY, kind="sequence", include=True), *numeric))
 
-    def training_rows(self, frame: pl.DataFrame, notify: Notify) -> pl.DataFrame:
+    def training_rows(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
         """A row for each window whose next steps are all known. Raises TableError where there is none."""
-        rows = [row for series in self._iter_series(frame, notify) for row in self._iter_windows(series)]
+        rows = [row for series in self._iter_series(frame, messages) for row in self._iter_windows(series)]
         if not rows:
             raise TableError(
                 f"No series is longer than the {MIN_HISTORY} steps of a window and the {self.horizon} of the horizon "
@@ -116,12 +116,12 @@ class WindowTransform(BaseModel):
             )
         return self._to_frame(rows)
 
-    def forecast_rows(self, frame: pl.DataFrame, notify: Notify) -> pl.DataFrame:
+    def forecast_rows(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
         """A row for the end of each series; the steps after it are those whose target is empty, or none yet.
 
         Raises TableError where no series is long enough.
         """
-        all_series = list(self._iter_series(frame, notify))
+        all_series = list(self._iter_series(frame, messages))
         if not all_series:
             raise TableError(
                 f"No series has the {MIN_HISTORY} values that a forecast needs at least. Give longer ones."
@@ -176,11 +176,11 @@ class WindowTransform(BaseModel):
                 features |= {f"{part} (sine)": float(np.sin(angle)), f"{part} (cosine)": float(np.cos(angle))}
         return features
 
-    def _iter_series(self, frame: pl.DataFrame, notify: Notify) -> Iterator[_Series]:
+    def _iter_series(self, frame: pl.DataFrame, messages: list[str] | None = None) -> Iterator[_Series]:
         for name in (self.time.name, self.series):
             if name and name not in frame.columns:
                 raise TableError(f"The table lacks the column {name!r}.{did_you_mean(name, frame.columns)}")
-        typed = Schema(columns=(self.value, *self.known_covariates, *self.past_covariates)).read(frame, notify)
+        typed = Schema(columns=(self.value, *self.known_covariates, *self.past_covariates)).read(frame, messages)
         numeric = {
             name: typed[name].replace_strict({"true": 1.0, "false": 0.0}, return_dtype=pl.Float64)
             if typed[name].dtype == pl.String
@@ -209,8 +209,8 @@ class WindowTransform(BaseModel):
                 self._stack_columns(numeric, columns, rows) for columns in (self.past_covariates, self.known_covariates)
             )
             yield _Series(name, value, is_observed, steps, past, covariates, times[rows])
-        if too_short and self.series:
-            notify(
+        if too_short and self.series and messages is not None:
+            messages.append(
                 f"{len(too_short)} series have fewer than {MIN_HISTORY} values, and are left out: "
                 f"{format_list(too_short, 5)}"
             )

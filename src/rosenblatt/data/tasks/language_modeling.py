@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -35,10 +34,10 @@ def next_token_targets(pieces: list[str], vocabulary: Vocabulary, max_length: in
 
 
 def limit_rows(
-    rows: list[str], targets: np.ndarray, vocabulary: Vocabulary, label: str, notify: Callable[[str], None]
+    rows: list[str], targets: np.ndarray, vocabulary: Vocabulary, label: str, messages: list[str]
 ) -> tuple[list[str], np.ndarray]:
     """As many rows as there is memory for the probabilities of all tokens; what is left out is said."""
     max_rows = max(MAX_PREDICTIONS // (targets.shape[1] * vocabulary.size), 1)
     if len(rows) > max_rows:
-        notify(f"{label}: the first {max_rows:,} of {len(rows):,} rows, as there are many tokens")
+        messages.append(f"{label}: the first {max_rows:,} of {len(rows):,} rows, as there are many tokens")
     return rows[:max_rows], targets[:max_rows]

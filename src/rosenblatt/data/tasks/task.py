@@ -29,7 +29,6 @@ class SupervisedTask:
     reason: str  # why it was taken to be this task
     label_pairs: tuple[tuple[Label, Label], ...] = ()  # as in `Target`
     list_column: str = ""  # as in `Target`
-    notes: tuple[str, ...] = ()  # what was read leniently
 
     def target(self, y: np.ndarray, spec: Spec) -> Target:
         """The target, how it is spread being learnt from the training rows y. Raises SpecError."""
@@ -61,8 +60,13 @@ def resolve_column_name(frame: pl.DataFrame, name: str) -> str:
     raise TableError(f"There is no column {name!r}; the table has {format_list(frame.columns)}.{hint}")
 
 
-def detect_task(frame: pl.DataFrame, names: Sequence[str], task: Task | None = None) -> SupervisedTask:
-    """Find out the task from the target columns, or take the one given.
+def detect_task(
+    frame: pl.DataFrame, names: Sequence[str], task: Task | None = None, messages: list[str] | None = None
+) -> SupervisedTask:
+    """Detect the task from the target columns, or take the one given.
+
+    Args:
+        messages: receives a message for each spelling of a class that is read as another.
 
     Raises:
         TableError: where the columns do not hold what the task needs, or but one value.
@@ -74,10 +78,10 @@ def detect_task(frame: pl.DataFrame, names: Sequence[str], task: Task | None = N
         return _multiple_targets(series, task)
     if series[0].dtype == pl.List:
         return _list_target(series[0])
-    return _single_target(series[0], task)
+    return _single_target(series[0], task, messages)
 
 
-def _single_target(series: pl.Series, task: Task | None) -> SupervisedTask:
+def _single_target(series: pl.Series, task: Task | None, messages: list[str] | None) -> SupervisedTask:
     text = _to_text(series)
     _, numbers = parse_numbers(text)
     strays = text.filter(numbers.is_null() & text.is_not_null())
@@ -106,7 +110,7 @@ def _single_target(series: pl.Series, task: Task | None) -> SupervisedTask:
             f"Task multilabel needs several target columns, but {series.name!r} is one. Name them all: --target a,b,c."
         )
     if task != "regression":
-        return _class_target(text, task, reason, n_distinct)
+        return _class_target(text, task, reason, n_distinct, messages)
     if not is_numeric:
         raise TableError(
             f"Task regression needs numbers, but the target {series.name!r} holds {strays[0]!r}. Use --task multiclass."
@@ -114,12 +118,14 @@ def _single_target(series: pl.Series, task: Task | None) -> SupervisedTask:
     return SupervisedTask("regression", (series.name,), (), _check_finite(numbers).reshape(-1, 1), reason)
 
 
-def _class_target(text: pl.Series, task: Task, reason: str, n_distinct: int) -> SupervisedTask:
+def _class_target(
+    text: pl.Series, task: Task, reason: str, n_distinct: int, messages: list[str] | None
+) -> SupervisedTask:
     if task == "binary" and n_distinct != 2:
         raise TableError(
             f"Task binary needs two classes, but the target {text.name!r} holds {n_distinct}. Use --task multiclass."
         )
-    text, notes = _unify_spelling(text)
+    text = _unify_spelling(text, messages)
     n_distinct = text.n_unique() - text.has_nulls()
     if n_distinct == 1:
         raise TableError(f"The target {text.name!r} holds one class only, {text.drop_nulls()[0]!r}.")
@@ -132,10 +138,10 @@ def _class_target(text: pl.Series, task: Task, reason: str, n_distinct: int) -> 
     names, numbers = [str(label) for label in labels], list(range(len(labels)))
     codes = text.replace_strict(names, numbers, return_dtype=pl.Float64, default=None).fill_null(np.nan)
     task = "binary" if n_distinct == 2 else "multiclass"
-    return SupervisedTask(task, (text.name,), labels, codes.to_numpy(), reason, notes=notes)
+    return SupervisedTask(task, (text.name,), labels, codes.to_numpy(), reason)
 
 
-def _unify_spelling(text: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
+def _unify_spelling(text: pl.Series, messages: list[str] | None) -> pl.Series:
     """Classes that differ in case, or by blanks or a point at their end, as one; the most frequent spelling wins."""
     spellings = text.drop_nulls().alias("class").value_counts(name="rows", sort=True)["class"].to_list()
     canonical: dict[str, str] = {}
@@ -144,8 +150,9 @@ def _unify_spelling(text: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     replacements = {
         value: canonical[_normalize_label(value)] for value in spellings if canonical[_normalize_label(value)] != value
     }
-    notes = tuple(f"{text.name}: {value!r} is read as {spelling!r}" for value, spelling in replacements.items())
-    return text.replace(replacements) if replacements else text, notes
+    if messages is not None:
+        messages += [f"{text.name}: {value!r} is read as {spelling!r}" for value, spelling in replacements.items()]
+    return text.replace(replacements) if replacements else text
 
 
 def _multiple_targets(series: list[pl.Series], task: Task | None) -> SupervisedTask:
@@ -220,11 +227,19 @@ def _labels_to_indicators(series: pl.Series, labels: Sequence[str]) -> np.ndarra
     return np.column_stack(indicators)
 
 
-def read_targets(frame: pl.DataFrame, target: Target) -> tuple[np.ndarray, list[str]]:
-    """The answers in a table for a target, as `SupervisedTask.y`, NaN where missing; and notes on lenient reads.
+def read_targets(frame: pl.DataFrame, target: Target, messages: list[str] | None = None) -> np.ndarray:
+    """Read the target columns of a table with the labels of a fitted target.
 
-    A class is also recognized where it differs in case, or by blanks or a point at its end. Raises TableError for
-    others.
+    Class names match regardless of case, surrounding spaces and a trailing period.
+
+    Args:
+        messages: receives a message for each spelling of a class that is read as another.
+
+    Returns:
+        The targets as in `SupervisedTask.y`, NaN where missing.
+
+    Raises:
+        TableError: if a target column is missing, or holds a value that the target does not have.
     """
     for name in (target.list_column,) if target.list_column else target.names:
         if name not in frame.columns:
@@ -233,16 +248,14 @@ def read_targets(frame: pl.DataFrame, target: Target) -> tuple[np.ndarray, list[
                 f"{did_you_mean(name, frame.columns)}"
             )
     if target.task == "tagging":
-        return _tag_indices(_tag_lists(frame[target.names[0]]), target.labels), []
+        return _tag_indices(_tag_lists(frame[target.names[0]]), target.labels)
     if target.list_column:
         if frame[target.list_column].dtype != pl.List:
             raise TableError(f"The target {target.list_column!r} held lists of labels, but not in this table.")
-        return _labels_to_indicators(frame[target.list_column], target.names), []
+        return _labels_to_indicators(frame[target.list_column], target.names)
     texts = [_to_text(frame[name]) for name in target.names]
     if target.task == "multilabel":
-        return np.column_stack(
-            [_parse_label(text, pair) for text, pair in zip(texts, target.label_pairs, strict=True)]
-        ), []
+        return np.column_stack([_parse_label(text, pair) for text, pair in zip(texts, target.label_pairs, strict=True)])
     if target.task == "regression":
         columns = [parse_numbers(text)[1] for text in texts]
         for text, numbers in zip(texts, columns, strict=True):
@@ -251,14 +264,14 @@ def read_targets(frame: pl.DataFrame, target: Target) -> tuple[np.ndarray, list[
                 raise TableError(
                     f"The target {text.name!r} must hold numbers, but holds {strays[0]!r}. Correct the table."
                 )
-        return np.column_stack([_check_finite(numbers) for numbers in columns]), []
-    return _class_indices(texts[0], target)
+        return np.column_stack([_check_finite(numbers) for numbers in columns])
+    return _class_indices(texts[0], target, messages)
 
 
-def _class_indices(text: pl.Series, target: Target) -> tuple[np.ndarray, list[str]]:
+def _class_indices(text: pl.Series, target: Target, messages: list[str] | None) -> np.ndarray:
     indices = {str(label): index for index, label in enumerate(target.labels)}
     normalized_indices = {_normalize_label(str(label)): index for index, label in enumerate(target.labels)}
-    notes, codes = [], dict(indices)
+    codes = dict(indices)
     for value in text.drop_nulls().unique().sort().to_list():
         if value in indices:
             continue
@@ -269,9 +282,10 @@ def _class_indices(text: pl.Series, target: Target) -> tuple[np.ndarray, list[st
                 "the table."
             )
         codes[value] = index
-        notes.append(f"{text.name}: {value!r} is read as {target.labels[index]!r}")
+        if messages is not None:
+            messages.append(f"{text.name}: {value!r} is read as {target.labels[index]!r}")
     numbers = text.replace_strict(list(codes), list(codes.values()), return_dtype=pl.Float64, default=None)
-    return numbers.fill_null(np.nan).to_numpy(), notes
+    return numbers.fill_null(np.nan).to_numpy()
 
 
 def _normalize_label(value: str) -> str:

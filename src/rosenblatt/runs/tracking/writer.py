@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.errors import StoreError, StoreUnavailableError
+from rosenblatt.errors import Notify, StoreError, StoreUnavailableError
 from rosenblatt.runs.store.curves import MAX_CHUNK_POINTS, CurvePoints, CurveSummary, summarize
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
@@ -102,7 +102,7 @@ class Writer:
     Raises StoreError where the store is damaged or of a later version; where it only cannot be reached, records wait.
     """
 
-    def __init__(self, url: str, notify: Callable[[str], None] | None = None) -> None:
+    def __init__(self, url: str, notify: Notify | None = None) -> None:
         self.url = url
         self.deleted_runs: set[str] = set()  # runs that somebody deleted meanwhile
         self._notify = notify or (lambda message: print(f"rosenblatt: {message}", file=sys.stderr))

@@ -10,7 +10,7 @@ from rosenblatt.errors import SpecError, TableError
 from rosenblatt.spec.fields import FORECASTING_HYPERPARAMETERS
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.problems.problem import ColumnOptions, LearningProblem, Notify
+from rosenblatt.workflows.problems.problem import ColumnOptions, LearningProblem
 from rosenblatt.workflows.problems.rows import _tabular_problem
 from rosenblatt.workflows.problems.series import _forecasting_problem
 from rosenblatt.workflows.problems.text import _language_problem
@@ -23,7 +23,7 @@ def build_problem(
     column_options: ColumnOptions,
     test: Table | None,
     validation: Table | None,
-    notify: Notify,
+    messages: list[str],
 ) -> LearningProblem:
     """The problem of a table: of rows, of series over time, or of one text. Raises TableError, SpecError."""
     if column_options.task == "language":
@@ -37,7 +37,7 @@ def build_problem(
         _reject_options(
             "A language is learnt from a whole text", spec, language_options, ("groups", "order", *settings)
         )
-        return _language_problem(table, spec, test, validation, notify)
+        return _language_problem(table, spec, test, validation, messages)
     targets = targets or ([table.target] if table.target else [])
     names = list(dict.fromkeys(resolve_column_name(table.frame, target) for target in targets))
     if not names:
@@ -56,9 +56,9 @@ def build_problem(
             "--text": column_options.texts,
         }
         _reject_options("A forecast is made from numbers over time", spec, forecast_options, ("groups", "order"))
-        return _forecasting_problem(table, names, spec, column_options, test, validation, notify)
+        return _forecasting_problem(table, names, spec, column_options, test, validation, messages)
     return _tabular_problem(
-        table, names, spec, column_options, test.evaluation_rows if test else table.test, validation, notify
+        table, names, spec, column_options, test.evaluation_rows if test else table.test, validation, messages
     )
 
 

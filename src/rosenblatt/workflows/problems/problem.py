@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ from rosenblatt.errors import SpecError, TableError, format_list
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
-Notify = Callable[[str], None]
 VALIDATION_FRACTION = 0.1  # of what is not for the test: the share that comes last, on which epochs are chosen
 
 
@@ -68,29 +67,29 @@ def _format_counts(train: int, validation: int, test: int) -> str:
     return f"{train:,} to learn from, {validation:,} to choose epochs on, {test:,} for the test"
 
 
-def labelled_rows(table: Table, target: Target, notify: Notify) -> tuple[pl.DataFrame, np.ndarray]:
+def labelled_rows(table: Table, target: Target, messages: list[str]) -> tuple[pl.DataFrame, np.ndarray]:
     """The rows of another table that have answers to the model's question, and these. Raises TableError."""
+    target_messages: list[str] = []
     try:
-        y, notes = read_targets(table.frame, target)
+        y = read_targets(table.frame, target, target_messages)
     except TableError as error:
         raise TableError(f"{table.source!r}: {error}") from error
-    for note in notes:
-        notify(f"{table.source}: {note}")
+    messages += [f"{table.source}: {message}" for message in target_messages]
     if not has_targets(y).any():
         raise TableError(f"{table.source!r} has no values at all in {format_list(target.names)}.")
-    return _drop_unlabelled(table.frame, y, target.names, notify)
+    return _drop_unlabelled(table.frame, y, target.names, messages)
 
 
 def _drop_unlabelled(
-    frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], notify: Notify
+    frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], messages: list[str]
 ) -> tuple[pl.DataFrame, np.ndarray]:
     is_labelled = has_targets(y)
     if not is_labelled.all():
-        notify(f"{int((~is_labelled).sum()):,} rows without {format_list(names, 3)} are left out")
+        messages.append(f"{int((~is_labelled).sum()):,} rows without {format_list(names, 3)} are left out")
     return frame.filter(is_labelled), y[is_labelled]
 
 
-def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFrame, notify: Notify) -> np.ndarray:
+def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFrame, messages: list[str]) -> np.ndarray:
     """Which rows (n,) have images that can be read. Raises TableError where others may not be left out."""
     readable = np.ones(frame.height, bool)
     for column in schema.media_columns:
@@ -103,7 +102,7 @@ def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFra
                 if info is None
             ]
             if damaged_names:
-                notify(
+                messages.append(
                     f"{column.name}: {len(damaged_names)} damaged images are left out: {format_list(damaged_names, 5)}"
                 )
             readable &= [info is not None for info in infos]

@@ -22,7 +22,6 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.problems.problem import (
     ColumnOptions,
     LearningProblem,
-    Notify,
     _drop_unlabelled,
     labelled_rows,
     readable_image_mask,
@@ -43,13 +42,13 @@ def _tabular_problem(
     column_options: ColumnOptions,
     test: Table | None,
     validation: Table | None,
-    notify: Notify,
+    messages: list[str],
 ) -> LearningProblem:
     ignored = [resolve_column_name(table.frame, name) for name in column_options.ignore]
     needed = {*names, *column_options.keep, spec.data.groups, spec.data.order}
     ignored += [name for name in table.excluded_columns if name not in needed]
-    supervised_task = _detect_task(table.frame, names, ignored, column_options.task, notify)
-    frame, y = _drop_unlabelled(table.frame, supervised_task.y, supervised_task.names, notify)
+    supervised_task = _detect_task(table.frame, names, ignored, column_options.task, messages)
+    frame, y = _drop_unlabelled(table.frame, supervised_task.y, supervised_task.names, messages)
     if len(y) < 2:
         raise TableError(
             f"Only one row has {format_list(supervised_task.names, 3)}; two or more are needed to learn from."
@@ -60,25 +59,24 @@ def _tabular_problem(
         [resolve_column_name(frame, name) for name in requested]
         for requested in (column_options.keep, (*table.texts, *column_options.texts))
     )
-    schema, spec = _build_schema(frame, names, ignored, kept_columns, text_columns, spec, notify)
-    readable = readable_image_mask(schema, spec.data.on_damaged_images, frame, notify)
+    schema, spec = _build_schema(frame, names, ignored, kept_columns, text_columns, spec, messages)
+    readable = readable_image_mask(schema, spec.data.on_damaged_images, frame, messages)
     frame, y = frame.filter(readable), y[readable]
     groups, order = (None if array is None else array[readable] for array in (groups, order))
-    for line in [*summarize_columns(schema), f"task: {summarize_task(supervised_task)}"]:
-        notify(line)
+    messages += [*summarize_columns(schema), f"task: {summarize_task(supervised_task)}"]
     if supervised_task.task == "tagging":
         spec = spec.replace(tokens=token_unit_for_tags(schema.read(frame), y, spec.data.tokens))
     training, test_rows = _split(y, spec, supervised_task, test is not None, groups, order)
     target = supervised_task.target(y[training], spec)
-    test_frame, y_test = (frame[test_rows], y[test_rows]) if test is None else labelled_rows(test, target, notify)
+    test_frame, y_test = (frame[test_rows], y[test_rows]) if test is None else labelled_rows(test, target, messages)
     if test is not None:
-        readable = readable_image_mask(schema, spec.data.on_damaged_images, test_frame, notify)
+        readable = readable_image_mask(schema, spec.data.on_damaged_images, test_frame, messages)
         test_frame, y_test = test_frame.filter(readable), y_test[readable]
-    test_typed = schema.read(test_frame, notify)  # what is wrong with it is said before the long work
+    test_typed = schema.read(test_frame, messages)  # what is wrong with it is said before the long work
     if supervised_task.task == "tagging" and len(y_test):
         token_unit_for_tags(test_typed, y_test, spec.data.tokens)
     note = " (few: their scores are rough)" if 0 < len(y_test) < FEW_TEST_ROWS else ""
-    notify(f"rows: {len(training):,} for training, {len(y_test):,} for the test{note}")
+    messages.append(f"rows: {len(training):,} for training, {len(y_test):,} for the test{note}")
     data = Dataset(
         schema.read(frame[training]),
         y[training],
@@ -87,8 +85,8 @@ def _tabular_problem(
     )
     validation_data = None
     if validation is not None:
-        validation_frame, y_validation = labelled_rows(validation, target, notify)
-        readable = readable_image_mask(schema, spec.data.on_damaged_images, validation_frame, notify)
+        validation_frame, y_validation = labelled_rows(validation, target, messages)
+        readable = readable_image_mask(schema, spec.data.on_damaged_images, validation_frame, messages)
         typed, y_validation = schema.read(validation_frame.filter(readable)), y_validation[readable]
         validation_data = Dataset(typed, y_validation)
         if supervised_task.task == "tagging":
@@ -99,14 +97,11 @@ def _tabular_problem(
 
 
 def _detect_task(
-    frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, notify: Notify
+    frame: pl.DataFrame, names: list[str], ignored: list[str], task: Task | None, messages: list[str]
 ) -> SupervisedTask:
     if set(ignored) & set(names):
         raise TableError(f"{names[0]!r} is the target; it cannot be ignored too.")
-    supervised_task = detect_task(frame, names, task)
-    for note in supervised_task.notes:
-        notify(note)
-    return supervised_task
+    return detect_task(frame, names, task, messages)
 
 
 def _build_schema(
@@ -116,7 +111,7 @@ def _build_schema(
     keep: Sequence[str],
     texts: Sequence[str],
     spec: Spec,
-    notify: Notify,
+    messages: list[str],
 ) -> tuple[Schema, Spec]:
     """What the columns hold; and the spec, with another kind of network where only that can learn from them."""
     schema = (
@@ -125,7 +120,7 @@ def _build_schema(
     media = [column.kind for column in schema.columns if column.kind in MEDIA]
     if spec.network.kind == "mlp" and media and (texts or not schema.input_columns):
         spec = spec.replace(kind="cnn" if media[0] == "image" else "rnn")
-        notify(f"kind: {spec.network.kind}, as the rows hold {media[0]}s")
+        messages.append(f"kind: {spec.network.kind}, as the rows hold {media[0]}s")
     schema = schema.with_media(MEDIA_BY_KIND.get(spec.network.kind, ()))
     empty = [column.name for column in schema.columns if column.kind == "empty"]
     if empty:

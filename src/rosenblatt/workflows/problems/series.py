@@ -15,7 +15,6 @@ from rosenblatt.workflows.problems.problem import (
     VALIDATION_FRACTION,
     ColumnOptions,
     LearningProblem,
-    Notify,
     _format_counts,
     _require_kind,
 )
@@ -28,7 +27,7 @@ def _forecasting_problem(
     column_options: ColumnOptions,
     test: Table | None,
     validation: Table | None,
-    notify: Notify,
+    messages: list[str],
 ) -> LearningProblem:
     """Windows of series: the last steps are for the test, those before them to choose epochs on, where these have no
     tables of their own."""
@@ -39,11 +38,11 @@ def _forecasting_problem(
     windows = WindowTransform.fit(table.frame, names[0], spec.data, ignored)
     unused = [name for name in windows.unused_columns(table.frame) if name not in ignored]
     if unused:
-        notify(
+        messages.append(
             f"left out, as they hold no numbers that change: {format_list(unused)} "
             "(--known-covariates names columns of yes and no)"
         )
-    frame = windows.training_rows(table.frame, notify)
+    frame = windows.training_rows(table.frame, messages)
     is_train, is_validation, is_test = _split_windows(frame, windows, spec, test is not None, validation is not None)
     if not is_train.any():
         raise TableError(
@@ -51,17 +50,17 @@ def _forecasting_problem(
             "smaller horizon, or a smaller --test-fraction."
         )
     schema = windows.input_schema(frame)
-    validation_frame = windows.training_rows(validation.frame, notify) if validation else frame.filter(is_validation)
-    test_frame = windows.training_rows(test.evaluation_rows.frame, notify) if test else frame.filter(is_test)
+    validation_frame = windows.training_rows(validation.frame, messages) if validation else frame.filter(is_validation)
+    test_frame = windows.training_rows(test.evaluation_rows.frame, messages) if test else frame.filter(is_test)
     train_frame, y = frame.filter(is_train), frame.select(windows.target_columns).to_numpy()
     reason = f"the next {windows.horizon} of {windows.target!r}"
     supervised_task = SupervisedTask("regression", tuple(windows.target_columns), (), y, reason)
     target = supervised_task.target(y[is_train], spec)
     n_series = frame["name"].n_unique()
-    notify(
+    messages.append(
         f"forecast: {windows.horizon} steps of {windows.target!r} from the {windows.window} before, {n_series} series"
     )
-    notify(f"windows: {_format_counts(train_frame.height, validation_frame.height, test_frame.height)}")
+    messages.append(f"windows: {_format_counts(train_frame.height, validation_frame.height, test_frame.height)}")
 
     def targets(rows: pl.DataFrame) -> np.ndarray:
         return rows.select(windows.target_columns).to_numpy()

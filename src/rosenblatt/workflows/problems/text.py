@@ -16,7 +16,6 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.problems.problem import (
     VALIDATION_FRACTION,
     LearningProblem,
-    Notify,
     _format_counts,
     _require_kind,
 )
@@ -27,7 +26,7 @@ MIN_TOKENS = 2  # tokens, of which the first tells the second
 
 
 def _language_problem(
-    table: Table, spec: Spec, test: Table | None, validation: Table | None, notify: Notify
+    table: Table, spec: Spec, test: Table | None, validation: Table | None, messages: list[str]
 ) -> LearningProblem:
     """Pieces of one text, each token to be told from those before it; the last pieces are for the test, those before
     them to choose epochs on, where these have no texts of their own."""
@@ -53,13 +52,13 @@ def _language_problem(
     if parts[0] and len(Vocabulary.fit(parts[0], *vocabulary_options).encode(parts[0][-1])) < MIN_TOKENS:
         parts[0].pop()  # it would be no row, and the vocabulary is learnt from the rows
     vocabulary = Vocabulary.fit(parts[0], *vocabulary_options)  # as networks learn it
-    notify(f"text: {len(text):,} characters, a vocabulary of {vocabulary.size:,} {unit}")
+    messages.append(f"text: {len(text):,} characters, a vocabulary of {vocabulary.size:,} {unit}")
     train_pairs, validation_pairs, test_pairs = (next_token_targets(part, vocabulary, max_length) for part in parts)
     if not train_pairs[0]:
         raise TableError(f"The text has only {len(text):,} characters, too few to learn from. Give a longer one.")
-    validation_pairs = limit_rows(*validation_pairs, vocabulary, "epochs are chosen on", notify)
-    test_pairs = limit_rows(*test_pairs, vocabulary, "the test is on", notify)
-    notify(
+    validation_pairs = limit_rows(*validation_pairs, vocabulary, "epochs are chosen on", messages)
+    test_pairs = limit_rows(*test_pairs, vocabulary, "the test is on", messages)
+    messages.append(
         f"rows of {max_length} tokens: "
         f"{_format_counts(len(train_pairs[0]), len(validation_pairs[0]), len(test_pairs[0]))}"
     )
@@ -82,7 +81,7 @@ def whole_text(table: Table) -> str:
 
 
 def text_to_score(
-    table: Table, vocabulary: Vocabulary, max_length: int, notify: Notify
+    table: Table, vocabulary: Vocabulary, max_length: int, messages: list[str]
 ) -> tuple[pl.DataFrame, np.ndarray]:
     """Another text in rows of so many tokens, and for each token the one that follows it. Raises TableError."""
     rows, targets = next_token_targets(
@@ -90,5 +89,5 @@ def text_to_score(
     )
     if not rows:
         raise TableError(f"{table.source!r} is too short: there is no token that follows another. Give a longer text.")
-    rows, targets = limit_rows(rows, targets, vocabulary, "scored are", notify)
+    rows, targets = limit_rows(rows, targets, vocabulary, "scored are", messages)
     return pl.DataFrame({TEXT: pl.Series(rows, dtype=pl.String)}), targets
