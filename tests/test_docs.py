@@ -1,4 +1,4 @@
-"""What documents claim is executed or compared."""
+"""Documents agree with the code: examples run, commands and options exist, links resolve, the reference is current."""
 
 import re
 import subprocess
@@ -13,34 +13,47 @@ from rosenblatt.data.readers.read import read_table
 ROOT = Path(__file__).parents[1]
 CLI_COMMANDS = {name: command_line.cli.get_command(None, name) for name in command_line.COMMANDS}
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md"))
+GUIDES = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # the changelog names options that were renamed
+
+
+def document_name(path):
+    return path.name
+
+
+def heading_anchors(path):
+    """The anchors that GitHub gives to the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_the_examples_of_the_readme_run(tmp_path):
+def test_the_python_examples_of_the_readme_run(tmp_path):
     code = "".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert float(run.stdout) > 0.93
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "tumors.rosenblatt"}
 
 
-def test_the_reference_of_hyperparameters_is_that_of_the_spec():
+def test_the_reference_of_hyperparameters_is_up_to_date():
     subprocess.run([sys.executable, ROOT / "scripts" / "write_reference.py", "--check"], check=True)
 
 
-def test_every_command_is_in_the_readme():
+def test_the_readme_shows_every_command():
     for command in CLI_COMMANDS:
         assert f"rosenblatt {command} " in README
 
 
-def test_every_command_on_runs_is_in_its_document():
+def test_the_document_on_runs_shows_every_command_on_runs():
     text = (ROOT / "docs" / "runs.md").read_text()
     for command in CLI_COMMANDS["runs"].commands:
         assert f"rosenblatt runs {command}" in text
 
 
-def test_commands_typed_in_the_readme_have_the_options_they_name():
-    for name, arguments in re.findall(r"^    (?:\$ )?rosenblatt ([\w-]+) (.*)$", README, re.MULTILINE):
+@pytest.mark.parametrize("path", GUIDES, ids=document_name)
+def test_commands_in_code_blocks_exist_and_have_the_options_they_use(path):
+    for name, arguments in re.findall(r"^    (?:\$ )?rosenblatt ([\w-]+)(.*)$", path.read_text(), re.MULTILINE):
         arguments_before_script, command = arguments.split("#")[0].split(" -- ")[0].split(), CLI_COMMANDS[name]
         if arguments_before_script and arguments_before_script[0] in getattr(command, "commands", {}):
             command = command.commands[arguments_before_script[0]]
@@ -48,21 +61,48 @@ def test_commands_typed_in_the_readme_have_the_options_they_name():
         assert {argument for argument in arguments_before_script if argument.startswith("--")} <= options
 
 
-@pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name
-)
-def test_links_between_documents_lead_somewhere(path):
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
-        assert (path.parent / link).exists(), f"{path.name} links to {link}, which is not there"
+@pytest.mark.parametrize("path", GUIDES, ids=document_name)
+def test_benchmark_scripts_exist_and_have_the_options_that_documents_use(path):
+    for script, arguments in re.findall(r"python (benchmarks/\w+\.py)([^`#\n]*)", path.read_text()):
+        source = (ROOT / script).read_text()
+        for option in re.findall(r"--[\w-]+", arguments):
+            assert f'"{option}"' in source, f"{path.name} uses {option}, which {script} does not have"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=document_name)
+def test_links_between_documents_resolve(path):
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text()):
+        target = path.parent / link if link else path
+        assert target.exists(), f"{path.name} links to {link}, which does not exist"
+        if anchor:
+            assert anchor in heading_anchors(target), f"{path.name} links to #{anchor}, a heading that does not exist"
+
+
+@pytest.mark.parametrize("name", ["glossary.md", "engines.md"])
+def test_modules_that_documents_name_exist(name):
+    for module in re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)[:`]", (ROOT / "docs" / name).read_text()):
+        is_in_source = (ROOT / "src" / "rosenblatt" / module).exists()
+        assert is_in_source or (ROOT / module).exists(), f"{name} names {module}, which does not exist"
+
+
+def test_the_glossary_is_in_alphabetical_order():
+    terms = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)[1:]
+    assert terms == sorted(terms, key=lambda term: term.replace("-", " ").lower())
+
+
+def test_every_benchmark_script_has_a_result_or_a_comment_in_the_documents():
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("benchmarks.md", "defaults.md"))
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        if "def main()" in script.read_text():
+            assert f"python benchmarks/{script.name}" in text
 
 
 @pytest.mark.parametrize("command", sorted(CLI_COMMANDS))
-def test_every_commands_help_teaches_by_example(command):
+def test_the_help_of_every_command_shows_an_example(command):
     assert f"rosenblatt {command} " in CLI_COMMANDS[command].help
 
 
-def test_the_demo_is_made_of_real_rows(tmp_path):
-    """The tumors that `make demo` trains on are read as its author sees them."""
+def test_the_demo_table_is_read_with_all_rows_and_columns(tmp_path):
     from sklearn.datasets import load_breast_cancer
 
     load_breast_cancer(as_frame=True).frame.to_csv(tmp_path / "tumors.csv", index=False)
