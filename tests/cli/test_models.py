@@ -234,7 +234,7 @@ def test_a_stopped_training_keeps_the_best_epoch_and_says_so(run, model, folder,
     assert "stopped early: the best epochs so far are kept" in out
     assert "Traceback" not in err
     stopped = load_model(folder / "m.rosenblatt")
-    assert stopped.metadata["interrupted"]
+    assert stopped.metadata.interrupted
     assert run("predict", "m.rosenblatt", "people.csv")[0] == 0
 
 

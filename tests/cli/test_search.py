@@ -165,7 +165,7 @@ def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "stopped early: the best trials so far are kept" in out
-    assert load_model(folder / "people.rosenblatt").metadata["interrupted"]
+    assert load_model(folder / "people.rosenblatt").metadata.interrupted
     before = len((folder / "people.trials.jsonl").read_text().splitlines())
     assert (folder / "state").exists()
     resumed = _start_fit(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "100", "--checkpoint", "state")

@@ -127,7 +127,7 @@ def test_weights_of_zero_leave_rows_out_of_folds_of_ones_own():
     weight[:20] = 0
     pairs = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
     fitted = PopulationSearchCV(FAST, SPACE, trials=2, cv=pairs).fit(X, Y, sample_weight=weight)
-    assert fitted.best_estimator_.model_.metadata["rows"] == 130
+    assert fitted.best_estimator_.model_.metadata.rows == 130
     with pytest.raises(TableError, match="without rows"):
         PopulationSearchCV(FAST, SPACE, trials=2, cv=[(np.arange(20), np.arange(20, 40))]).fit(X, Y, weight)
 

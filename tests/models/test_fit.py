@@ -11,6 +11,7 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, TrainingInterruptedError
 from rosenblatt.models.fit import fit_model
 from rosenblatt.models.incremental import IncrementalTrainer
+from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.spec.spec import Spec
 
 RNG = np.random.default_rng(0)
@@ -72,7 +73,7 @@ def test_every_epoch_of_every_member_is_reported_and_scored_by_the_given_score()
     assert [network.losses for network in model.networks] == [
         tuple(record.loss for record in records if record.member == member) for member in range(2)
     ]
-    assert model.metadata == {"rows": N, "interrupted": False, "members": 2, "failures": []}
+    assert model.metadata == ModelMetadata(rows=N, interrupted=False, members=2, failures=())
 
 
 def test_an_interruption_keeps_the_epochs_so_far_or_says_that_there_are_none():
@@ -84,7 +85,7 @@ def test_an_interruption_keeps_the_epochs_so_far_or_says_that_there_are_none():
         threads=1,
         changes={"members": 1, "epochs": 10**6, "patience": 10**6},
     )
-    assert model.metadata["interrupted"] is True
+    assert model.metadata.interrupted is True
     assert 1 <= len(model.networks[0].losses) < 10**6
 
     def score_factory(target, y):
@@ -111,5 +112,5 @@ def test_a_batch_that_diverges_leaves_the_stream_as_it_was():
     reference.partial_fit(Dataset(FRAME[:30], VALUES[:30]))
     model, reference_model = (s.partial_fit(Dataset(FRAME[30:], VALUES[30:])) for s in (trainer, reference))
     np.testing.assert_array_equal(model.networks[0].theta, reference_model.networks[0].theta)
-    assert model.metadata["rows"] == N
+    assert model.metadata.rows == N
     assert len(model.networks[0].losses) == 2

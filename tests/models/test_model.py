@@ -134,7 +134,7 @@ def test_a_stream_learns_batch_by_batch():
         for start in range(0, 240, 60):
             model = trainer.partial_fit(Dataset(FRAME[start : start + 60], Y[start : start + 60]))
     assert (model.predict(FRAME) == np.where(Y, "yes", "no")).mean() > 0.9
-    assert model.metadata["rows"] == 9600
+    assert model.metadata.rows == 9600
 
 
 def test_a_stream_goes_on_from_the_networks_there_are_and_no_others():

@@ -180,7 +180,7 @@ def test_an_interrupted_search_keeps_the_best_so_far():
     search.run(on_progress=interrupt)
     assert search.interrupted
     result = select_model(search, SCHEMA)
-    assert result.model.metadata["interrupted"]
+    assert result.model.metadata.interrupted
     assert all(trial.state in ("finished", "stopped") for trial in search.trials)
 
 
@@ -220,8 +220,8 @@ def test_population_based_training_copies_networks_and_changes_hyperparameters()
 
 def test_two_goals_leave_a_front():
     search = run_search(sampler="nsga2", goal="score_and_size", stopping="none", trials=8)
-    front = select_model(search, SCHEMA).metadata["front"]
-    sizes = [trial["parameters"] for trial in front]
+    front = select_model(search, SCHEMA).metadata.front
+    sizes = [trial.parameters for trial in front]
     assert sizes == sorted(sizes, reverse=True)  # the best scores first: whoever is worse is smaller
     assert len(set(sizes)) == len(sizes)
 
@@ -232,8 +232,8 @@ def test_the_ensemble_costs_no_more_out_of_fold_and_weighs_one():
     assert sum(trial.weight for trial in result.model.trials) == pytest.approx(1)
     assert len(result.best.trials) == 1
     assert len(result.best.networks) == 3
-    assert result.metadata["optimism"] >= 0
-    assert result.metadata["trials"]["finished"] == 12
+    assert result.metadata.optimism >= 0
+    assert result.metadata.trials.finished == 12
 
 
 def test_without_an_ensemble_the_best_trial_is_the_model():

@@ -62,8 +62,8 @@ def test_the_best_trials_learn_again_from_all_rows():
     assert {trial.number for trial in refitted.model.trials} <= {trial.number for trial in result.model.trials}
     assert sum(trial.weight for trial in refitted.model.trials) == pytest.approx(1)
     assert all(network.best_epoch == 4 and not network.scores for network in networks)
-    assert refitted.metadata["refit"]["rows"] == 90
-    assert refitted.model.metadata["members"] == len(networks)
+    assert refitted.metadata.refit.rows == 90
+    assert refitted.model.metadata.members == len(networks)
     assert updates[-1].refit_progress == (len(networks), len(networks))
     assert refitted.best is result.best
 
@@ -103,7 +103,7 @@ def test_ctrl_c_leaves_what_the_search_found(monkeypatch):
         raise KeyboardInterrupt
 
     refitted = refit(search, result, interrupt)
-    assert refitted.model.metadata["interrupted"]
+    assert refitted.model.metadata.interrupted
     assert [network.best_epoch for network in refitted.model.networks]
     assert refitted.model.predict_raw(FRAME).shape == result.model.predict_raw(FRAME).shape
 
@@ -114,7 +114,7 @@ def test_without_time_the_model_stays_as_it_is():
     search.time_budget.deadline = time.monotonic() - 1
     refitted = refit(search, result)
     assert refitted.model.trials == result.model.trials
-    assert "refit" not in refitted.metadata
+    assert refitted.metadata.refit is None
 
 
 @pytest.mark.torch

@@ -13,6 +13,7 @@ from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.schema.columns import schema_from_dtypes
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, TrainingInterruptedError
+from rosenblatt.models.metadata import EnsembleMember, TrialCounts
 from rosenblatt.models.model import Model
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
@@ -72,8 +73,8 @@ def result(search):
 def test_the_best_trial_has_the_least_validation_loss_of_all(search, result):
     losses = {trial.number: np.mean(fold_losses(search, trial.to_trained_trial())) for trial in search.trials}
     assert result.best.trials[0].number == min(losses, key=losses.get)
-    assert result.metadata["best"]["score"] == pytest.approx(min(losses.values()), rel=1e-4)
-    assert [trial["number"] for trial in result.metadata["top"]] == sorted(losses, key=losses.get)[:5]
+    assert result.metadata.best.score == pytest.approx(min(losses.values()), rel=1e-4)
+    assert [trial.number for trial in result.metadata.top] == sorted(losses, key=losses.get)[:5]
 
 
 def test_the_ensemble_loses_no_more_out_of_fold_than_the_best_trial(search, result):
@@ -86,33 +87,33 @@ def test_the_ensemble_loses_no_more_out_of_fold_than_the_best_trial(search, resu
     )
     best_trial = out_of_fold_probabilities(search, result.best.trials[0])
     assert log_loss(Y, mean) <= log_loss(Y, best_trial) + 1e-6
-    weights_by_trial = {entry["trial"]: entry["weight"] for entry in result.metadata["ensemble"]}
+    weights_by_trial = {entry.trial: entry.weight for entry in result.metadata.ensemble}
     assert weights_by_trial == {trained_trial.number: trained_trial.weight for trained_trial in result.model.trials}
 
 
 def test_a_model_has_a_network_for_each_fold_of_each_trial(search, result):
     assert [len(trained_trial.networks) for trained_trial in result.model.trials] == [3] * len(result.model.trials)
-    assert result.model.metadata["members"] == len(result.model.networks)
-    assert (result.model.metadata["rows"], result.model.metadata["interrupted"]) == (120, False)
+    assert result.model.metadata.members == len(result.model.networks)
+    assert (result.model.metadata.rows, result.model.metadata.interrupted) == (120, False)
     assert len(result.best.networks) == 3
 
 
 def test_an_outcome_reports_all_trials_and_their_cost(search, result):
     metadata = result.metadata
-    assert metadata["trials"] == {"proposed": 8, "finished": 8, "stopped": 0, "failed": 0}
+    assert metadata.trials == TrialCounts(proposed=8, finished=8, stopped=0, failed=0)
     batches = [-(-80 // trial.resolved_spec["batch_size"]) for trial in search.trials]
     epochs = [sum(len(member.history) for member in trial.members) for trial in search.trials]
-    assert metadata["network_steps"] == sum(b * e for b, e in zip(batches, epochs, strict=True))
-    assert [number for number, _ in metadata["history"]] == list(range(8))
-    assert min(score for _, score in metadata["history"]) == metadata["best"]["score"]
-    assert (metadata["folds"], metadata["refused"], metadata["front"]) == (3, 0, [])
-    assert 0 <= metadata["optimism"] < 1
+    assert metadata.network_steps == sum(b * e for b, e in zip(batches, epochs, strict=True))
+    assert [number for number, _ in metadata.history] == list(range(8))
+    assert min(score for _, score in metadata.history) == metadata.best.score
+    assert (metadata.folds, metadata.refused, metadata.front) == (3, 0, ())
+    assert 0 <= metadata.optimism < 1
 
 
 def test_without_an_ensemble_the_model_is_the_best_trial():
     result = select_model(run_search(ensemble=False), SCHEMA)
     assert [trained_trial.number for trained_trial in result.model.trials] == [result.best.trials[0].number]
-    assert result.metadata["ensemble"] == [{"trial": result.best.trials[0].number, "weight": 1.0}]
+    assert result.metadata.ensemble == (EnsembleMember(trial=result.best.trials[0].number, weight=1.0),)
 
 
 def test_the_smallest_trial_within_one_standard_error_is_chosen_on_request():
@@ -144,10 +145,10 @@ def test_the_front_of_two_goals_are_the_trials_that_no_other_dominates():
         for number, (loss, size) in points.items()
         if not any(other != (loss, size) and other[0] <= loss and other[1] <= size for other in points.values())
     }
-    pareto_front = select_model(search, SCHEMA).metadata["front"]
-    assert {trial["number"] for trial in pareto_front} == front
+    pareto_front = select_model(search, SCHEMA).metadata.front
+    assert {trial.number for trial in pareto_front} == front
     assert 1 < len(front) < 8
-    assert [trial["score"] for trial in pareto_front] == sorted(points[number][0] for number in front)
+    assert [trial.score for trial in pareto_front] == sorted(points[number][0] for number in front)
 
 
 def test_a_search_that_was_stopped_before_an_epoch_has_nothing_to_choose_from():

@@ -26,7 +26,7 @@ def test_a_fit_says_what_it_found_and_scores_rows_it_never_saw(people):
     assert "same: every row holds 'x': left out" in text
     assert "task: two classes of 'rich'" in text
     assert "240 for training, 60 for the test" in text
-    assert result.model.metadata["rows"] == 240
+    assert result.model.metadata.rows == 240
     assert {score.name: score.model for score in result.scores}["accuracy"] > 0.75
 
 
@@ -46,20 +46,20 @@ def test_test_rows_change_nothing_in_the_model(people):
 def test_a_test_table_of_its_own_is_used(people):
     result, _ = fit_table(people, test=Table(people[:50], "test.csv"))
     assert len(result.y_test) == 50
-    assert result.model.metadata["rows"] == 300
+    assert result.model.metadata.rows == 300
 
 
 def test_without_test_rows_there_are_no_scores(people):
     result, _ = fit_table(people, spec=FAST.replace(test_fraction=0))
     assert result.scores == []
-    assert result.model.metadata["rows"] == 300
+    assert result.model.metadata.rows == 300
 
 
 def test_rows_without_an_answer_are_left_out_and_said(people):
     frame = people.with_columns(pl.when(pl.int_range(300) < 30).then(None).otherwise("rich").alias("rich"))
     result, messages = fit_table(frame)
     assert "30 rows without 'rich' are left out" in "\n".join(messages)
-    assert result.model.metadata["rows"] + result.model.metadata["test_rows"] == 270
+    assert result.model.metadata.rows + result.model.metadata.test_rows == 270
 
 
 def test_predictions_have_the_class_and_each_ones_probability(people):
@@ -191,7 +191,7 @@ def test_a_fold_that_cannot_be_scored_does_not_end_training():
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": rng.normal(size=80), "y": ["rare" if i < 3 else "often" for i in range(80)]})
     result, _ = fit_table(frame, ["y"], FAST.replace(members=4, scoring="roc_auc"))
-    assert result.model.metadata["failures"] == []
+    assert result.model.metadata.failures == ()
     assert len(result.model.networks) == 4
 
 

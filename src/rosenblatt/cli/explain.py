@@ -118,10 +118,9 @@ def _explain_media(
 ) -> None:
     """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
     from rosenblatt.cli.console import explanations
-    from rosenblatt.data.tasks.forecasting import WindowTransform
     from rosenblatt.inspection.torch_attribution import explain_row
 
-    windows = WindowTransform.model_validate(model.metadata["windows"]) if "windows" in model.metadata else None
+    windows = model.metadata.windows
     if windows:
         with collect_messages(notify) as messages:
             frame = windows.forecast_rows(frame, messages)

@@ -27,7 +27,7 @@ from rosenblatt.workflows.tables import read_and_report
 
 if TYPE_CHECKING:
     from rosenblatt.models.evaluation import FitResult
-    from rosenblatt.models.metrics import ModelScore
+    from rosenblatt.models.metadata import TestScore
     from rosenblatt.models.model import Model
 from rosenblatt.cli.exit_status import ExitStatus
 
@@ -154,26 +154,27 @@ def fit(
     from rosenblatt.cli.console.models import print_search
     from rosenblatt.models.metrics import scores_to_dict
 
-    interrupted = result.model.metadata["interrupted"]
+    interrupted = result.model.metadata.interrupted
     if interrupted:
-        n_networks, n_members = len(result.model.networks), result.model.metadata["members"]
+        n_networks, n_members = len(result.model.networks), result.model.metadata.members
         summary = (
             "the best trials"
             if spec.has_search
             else f"the best epochs so far are kept, of {n_networks} of {n_members} networks"
         )
         notify(f"stopped early: {summary}{' so far are kept' if spec.has_search else ''}")
-    metadata = {key: result.model.metadata[key] for key in ("rows", "test_rows", "seconds", "interrupted")}
+    metadata = {key: getattr(result.model.metadata, key) for key in ("rows", "test_rows", "seconds", "interrupted")}
     run_id = recorder.reused or (recorder.run.id if recorder.run else None)
     fields = {**metadata, "model": str(path), "report": report, "run": run_id, "reused": bool(recorder.reused)}
-    if spec.has_search:
+    search = result.model.metadata.search
+    if search:
         fields |= {
-            "search": result.model.metadata["search"],
+            "search": search.to_json(),
             "trials": str(trials_path),
             "best_trial": scores_to_dict(result.best_trial_scores),
         }
         if not as_json:
-            print_search(result.model.metadata["search"])
+            print_search(search.to_json())
             notify(f"trials: {trials_path}")
     _show_scores(result.scores, notify, as_json, result.model, fields, result.best_trial_scores)
     notify(f"model: {path}{' (replaced)' if replaced else ''}, read back in a new process with equal predictions")
@@ -227,7 +228,7 @@ def predict(
     unused_columns = [
         name for name in rows.frame.columns if name not in {*_known_columns(loaded_model), rows.id_column}
     ]
-    if unused_columns and "windows" not in loaded_model.metadata:
+    if unused_columns and loaded_model.task != "forecasting":
         notify(f"columns the model did not learn from are not used: {', '.join(unused_columns)}")
     predictions = predict_table(loaded_model, rows, with_inputs=with_inputs, notify=notify, threads=threads)
     if out:
@@ -321,12 +322,12 @@ def _known_columns(model: Model) -> set[str]:
 
 
 def _show_scores(
-    scores: list[ModelScore],
+    scores: list[TestScore],
     notify: Notify,
     as_json: bool,
     model: Model,
     extra: dict[str, Any],
-    best_trial_scores: Sequence[ModelScore] = (),
+    best_trial_scores: Sequence[TestScore] = (),
 ) -> None:
     """The scores as a table beside the baseline, or all as JSON."""
     from rosenblatt.models.metrics import scores_to_dict
@@ -339,7 +340,9 @@ def _show_scores(
             "networks": len(model.networks),
         }
         result |= {
-            key: model.metadata[key] for key in ("rows", "test_rows", "seconds", "interrupted") if key in model.metadata
+            key: getattr(model.metadata, key)
+            for key in ("rows", "test_rows", "seconds", "interrupted")
+            if key in model.metadata.model_fields_set
         }
         result |= extra
         click.echo(json.dumps(result, indent=2))

@@ -108,7 +108,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
                 UserWarning,
                 stacklevel=3,
             )
-        if self.model_.metadata["interrupted"]:
+        if self.model_.metadata.interrupted:
             raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
         return self
 
@@ -130,7 +130,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         return estimator
 
     def _load_model(self, model: Model, path: str | Path) -> None:
-        task = "forecasts" if "windows" in model.metadata else model.target.task
+        task = model.task
         if model.spec.network.kind != self._kind or task not in self._tasks:
             raise TableError(
                 f"{str(path)!r} holds a {model.spec.network.kind} for {task}, not a {type(self).__name__}."

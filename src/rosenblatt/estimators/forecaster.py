@@ -40,7 +40,7 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
     """
 
     _kind = "rnn"
-    _tasks = ("forecasts",)
+    _tasks = ("forecasting",)
 
     def fit(self, X: Any, y: str | None = None) -> Self:  # type: ignore[override]
         """Learn from series.
@@ -61,8 +61,7 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
             rows = self.windows_.training_rows(frame, messages)
         schema, y_encoded = self.windows_.input_schema(rows), self._encode_target(rows, rows.height)
         self._training_frame = frame
-        windows = self.windows_.model_dump(mode="json")
-        return self._fit_model(spec, schema, Dataset(schema.read(rows), y_encoded), windows=windows)
+        return self._fit_model(spec, schema, Dataset(schema.read(rows), y_encoded), windows=self.windows_)
 
     def predict(self, X: Any = None) -> np.ndarray:
         """The next steps (n, horizon) of these series, or of those it learnt from.
@@ -109,7 +108,8 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
 
     def _load_model(self, model: Model, path: str | Path) -> None:
         super()._load_model(model, path)
-        self.windows_ = WindowTransform.model_validate(model.metadata["windows"])
+        assert model.metadata.windows is not None  # noqa: S101 - checked by the task
+        self.windows_ = model.metadata.windows
         if self.windows_.time.name == TIME:
             self.set_params(time="", series="")
         del self.n_features_in_, self.feature_names_in_  # those of windows, which nobody gives

@@ -140,7 +140,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         with search_progress(self.verbose, str(spec.training.scoring)) as callback:
             search.run(deadline, callback)
         result = select_model(search, schema)
-        self.search_, self.study_, self.n_splits_ = result.metadata, search.sampler.study, len(search.folds)
+        self.search_, self.study_, self.n_splits_ = result.metadata.to_json(), search.sampler.study, len(search.folds)
         self.scorer_, self.multimetric_ = scoring, False
         self.cv_results_ = _make_cv_results(search)
         self.best_index_ = result.best.trials[0].number

@@ -12,6 +12,7 @@ from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.task import SupervisedTask, detect_task, has_targets
 from rosenblatt.errors import TableError, format_list
+from rosenblatt.models.metrics import scores_to_dict
 from rosenblatt.models.model import Model
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 
@@ -86,7 +87,7 @@ def _describe_column(series: pl.Series) -> dict[str, Any]:
 
 def describe_model(model: Model, source: str) -> dict[str, Any]:
     """The network, its hyperparameters, its data and its scores."""
-    first_network, metadata = model.networks[0], dict(model.metadata)
+    first_network, metadata = model.networks[0], model.metadata.to_json()
     return {
         "model": source,
         "task": model.target.task,
@@ -116,11 +117,8 @@ def describe_model(model: Model, source: str) -> dict[str, Any]:
         ],
         "inputs": model.encoder.width,
         "spec_hash": model.spec.hash,
-        "scores": {
-            name: {"model": score, "baseline": baseline_score}
-            for name, score, baseline_score, _ in metadata.pop("scores", [])
-        },
-        "metadata": metadata,
+        "scores": scores_to_dict(model.metadata.scores),
+        "metadata": {name: value for name, value in metadata.items() if name != "scores"},
     }
 
 

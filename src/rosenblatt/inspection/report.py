@@ -17,7 +17,8 @@ from rosenblatt.inspection.plots import evaluation, importance, network, trainin
 from rosenblatt.inspection.plots.figure import Plot
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import FitResult
-from rosenblatt.models.metrics import ModelScore, baseline, flatten_steps, scores
+from rosenblatt.models.metadata import TestScore
+from rosenblatt.models.metrics import baseline, flatten_steps, scores
 from rosenblatt.models.model import Model
 from rosenblatt.spec.hyperparameters import format_value
 
@@ -27,7 +28,7 @@ class Report:
     """Scores and pictures of a model; a notebook shows it whole, `report["ROC"]` is one picture."""
 
     model: Model
-    scores: list[ModelScore]
+    scores: list[TestScore]
     rows: int  # scored
     plots: tuple[Plot, ...]
 
@@ -37,7 +38,7 @@ class Report:
         model, y, predictions = result.model, result.y_test, result.predictions
         target = model.target
         plots = [training.learning_curves(model)]
-        search = model.metadata.get("search", {})
+        search = model.metadata.search.to_json() if model.metadata.search else {}
         if len(search.get("history", [])) > 1:
             plots.append(training.search_history(search))
         if search.get("importance"):
@@ -63,7 +64,7 @@ class Report:
         Raises TableError for rows it cannot be asked of, and for forecasts.
         """
         model: Model = estimator.model_
-        if "windows" in model.metadata:
+        if model.task == "forecasting":
             raise TableError("The page of a forecast is written by rosenblatt evaluate MODEL TABLE --report FILE.html.")
         frame = estimator._frame(X, reset=False)
         if not isinstance(frame, pl.DataFrame):

@@ -10,7 +10,8 @@ import polars as pl
 
 from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.metrics import ModelScore, forecast_scores, scores
+from rosenblatt.models.metadata import TestScore
+from rosenblatt.models.metrics import forecast_scores, scores
 from rosenblatt.models.model import Model
 
 MAX_CHECK_ROWS = (
@@ -23,12 +24,12 @@ class FitResult:
     """A model, and how good it is on rows it never saw."""
 
     model: Model
-    scores: list[ModelScore]  # empty where there were no test rows
+    scores: list[TestScore]  # empty where there were no test rows
     test: pl.DataFrame  # the test rows as read, with their target
     y_test: np.ndarray  # the answers of the test rows, as `SupervisedTask.y`
     predictions: np.ndarray  # what the model says of them, as `Model.predict_raw`
     check_rows: pl.DataFrame  # rows on which the written model is checked
-    best_trial_scores: Sequence[ModelScore] = ()  # after a search: the same scores of its best trial alone
+    best_trial_scores: Sequence[TestScore] = ()  # after a search: the same scores of its best trial alone
 
 
 def compute_scores(
@@ -38,7 +39,7 @@ def compute_scores(
     y_test: np.ndarray,
     predictions: np.ndarray,
     baseline_prediction: list[float],
-) -> list[ModelScore]:
+) -> list[TestScore]:
     """The scores of rows; those of forecasts beside the last value of each window, which says that nothing changes."""
     if windows is None:
         return scores(target, y_test, predictions, baseline_prediction)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold, make_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import DivergedError, TrainingInterruptedError
+from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.models.prepared import PreparedData, ScorerFactory, build_architecture
 from rosenblatt.spec.defaults import cores_per_network
@@ -73,12 +73,8 @@ def fit_model(
                     on_epoch_end(record)
         except KeyboardInterrupt:
             interrupted = True
-    metadata: dict[str, Any] = {
-        "rows": len(data.y),
-        "interrupted": interrupted,
-        "members": len(members),
-        "failures": [member.failure for member in members if member.failure],
-    }
+    failures = tuple(member.failure for member in members if member.failure)
+    metadata = ModelMetadata(rows=len(data.y), interrupted=interrupted, members=len(members), failures=failures)
     trial = TrainedTrial(resolved_spec, encoder, target, _collect_networks(members, resolved_spec, interrupted))
     return Model(spec, schema, (trial,), metadata)
 

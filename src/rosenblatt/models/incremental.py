@@ -9,6 +9,7 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.fit import _collect_networks, _divergence_error, _make_members
+from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.models.prepared import _concatenate, _encode_frame, _make_rows, _resolve
 from rosenblatt.networks.dense import build_dense
@@ -47,7 +48,7 @@ class IncrementalTrainer:
             self._members = [
                 self._resume_member(network, index, rows) for index, network in enumerate(model.trials[0].networks)
             ]
-            self._n_rows = model.metadata["rows"]
+            self._n_rows = model.metadata.rows
 
     def _resume_member(self, network: TrainedNetwork, index: int, rows: Rows) -> Member:
         """A member that starts from what a network learnt; its rows come with each batch."""
@@ -74,6 +75,6 @@ class IncrementalTrainer:
             raise _divergence_error(self._resolved_spec, failures)
         self._n_rows += len(y)
         networks = _collect_networks(self._members, self._resolved_spec, interrupted=False)
-        metadata = {"rows": self._n_rows, "interrupted": False, "members": len(self._members), "failures": []}
+        metadata = ModelMetadata(rows=self._n_rows, interrupted=False, members=len(self._members), failures=())
         trial = TrainedTrial(self._resolved_spec, self._encoder, self._target, networks)
         return Model(self._spec, self._schema, (trial,), metadata)

@@ -7,22 +7,12 @@ command on a small table does not have.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from rosenblatt.data.tasks.target import Target
-
-
-@dataclass(frozen=True)
-class ModelScore:
-    """One score of a model, and of the baseline on the same rows."""
-
-    name: str
-    model: float
-    baseline: float
-    higher_is_better: bool
+from rosenblatt.models.metadata import TestScore
 
 
 def flatten_steps(target: Target, y: np.ndarray, raw_predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +24,7 @@ def flatten_steps(target: Target, y: np.ndarray, raw_predictions: np.ndarray) ->
     return y[:, :steps][mask], raw_predictions[:, :steps][mask]
 
 
-def forecast_scores(y_true: np.ndarray, y_pred: np.ndarray, baseline_pred: np.ndarray) -> list[ModelScore]:
+def forecast_scores(y_true: np.ndarray, y_pred: np.ndarray, baseline_pred: np.ndarray) -> list[TestScore]:
     """The scores of forecasts (n, horizon), beside trivial ones."""
 
     def error_metrics(y_pred: np.ndarray) -> dict[str, float]:
@@ -47,7 +37,7 @@ def forecast_scores(y_true: np.ndarray, y_pred: np.ndarray, baseline_pred: np.nd
 
     baseline_metrics = error_metrics(baseline_pred)
     return [
-        ModelScore(name, value, baseline_metrics[name], higher_is_better=False)
+        TestScore(name=name, model=value, baseline=baseline_metrics[name], higher_is_better=False)
         for name, value in error_metrics(y_pred).items()
     ]
 
@@ -61,14 +51,19 @@ def baseline(target: Target, y: np.ndarray) -> list[float]:
     return y.mean(axis=0).tolist()
 
 
-def scores(target: Target, y: np.ndarray, raw_predictions: np.ndarray, base: list[float]) -> list[ModelScore]:
+def scores(target: Target, y: np.ndarray, raw_predictions: np.ndarray, base: list[float]) -> list[TestScore]:
     """Compare predictions (see `Model.predict_raw`) with the truth y (see `SupervisedTask.y`); `base` as `baseline`
     gives it."""
     y, raw_predictions = flatten_steps(target, y, raw_predictions)
     model_metrics = _compute_metrics(target, y, raw_predictions)
     baseline_metrics = _compute_metrics(target, y, np.tile(np.asarray(base), (len(y), 1)))
     return [
-        ModelScore(name, value, baseline_metrics[name], not name.startswith(_LOWER_IS_BETTER))
+        TestScore(
+            name=name,
+            model=value,
+            baseline=baseline_metrics[name],
+            higher_is_better=not name.startswith(_LOWER_IS_BETTER),
+        )
         for name, value in model_metrics.items()
     ]
 
@@ -159,6 +154,6 @@ def _drop_undefined(metrics: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
 
 
-def scores_to_dict(model_scores: Sequence[ModelScore]) -> dict[str, Any]:
+def scores_to_dict(model_scores: Sequence[TestScore]) -> dict[str, Any]:
     """`{score: {"model": value, "baseline": value}}`."""
     return {score.name: {"model": score.model, "baseline": score.baseline} for score in model_scores}

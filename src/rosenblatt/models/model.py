@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -17,13 +17,16 @@ from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
+from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.networks.deep import DeepArchitecture
 from rosenblatt.networks.dense import DenseArchitecture
+from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import predict
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
 from rosenblatt.training.workers import cores
 
+ModelTask = Task | Literal["forecasting"]
 MEDIA_CHUNK_ROWS = 512  # rows with images, sequences or texts that are encoded at a time
 
 
@@ -75,7 +78,7 @@ class Model:
     spec: Spec  # as asked
     schema: Schema
     trials: tuple[TrainedTrial, ...]
-    metadata: dict[str, Any] = field(default_factory=dict)  # where it comes from and how good it is, as JSON
+    metadata: ModelMetadata = field(default_factory=ModelMetadata)
 
     @property
     def resolved_spec(self) -> Spec:
@@ -91,6 +94,11 @@ class Model:
     def target(self) -> Target:
         """What is predicted: names, task and classes are those of all trials."""
         return self.trials[0].target
+
+    @property
+    def task(self) -> ModelTask:
+        """The task of the target, or "forecasting" if the model predicts the next steps of a time series."""
+        return "forecasting" if self.metadata.windows else self.target.task
 
     @property
     def networks(self) -> tuple[TrainedNetwork, ...]:
@@ -189,9 +197,9 @@ class Model:
             total += trial.weight * prediction
         return total
 
-    def with_metadata(self, **metadata: Any) -> Model:
-        """This model, with more known of it."""
-        return replace(self, metadata={**self.metadata, **metadata})
+    def with_metadata(self, **fields: Any) -> Model:
+        """Return a copy of the model with these fields of its metadata replaced."""
+        return replace(self, metadata=self.metadata.with_fields(**fields))
 
 
 def to_engine_rows(x: np.ndarray | EncodedInputs) -> Rows:

@@ -23,12 +23,13 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, SpecError
+from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.deep import architecture_from_dict
 from rosenblatt.spec.spec import Spec
 
-FORMAT = 4  # raised by one whenever older versions could not read what is written
-OLDEST_READABLE_FORMAT = 4  # whose files can be read
+FORMAT = 5  # raised by one whenever older versions could not read what is written
+OLDEST_READABLE_FORMAT = 5  # whose files can be read
 
 
 def to_bytes(model: Model) -> bytes:
@@ -43,7 +44,7 @@ def to_bytes(model: Model) -> bytes:
         "spec": model.spec.model_dump(mode="json"),
         "schema": model.schema.model_dump(mode="json"),
         "trials": [_trial_metadata(trial) for trial in model.trials],
-        "metadata": model.metadata,
+        "metadata": model.metadata.to_json(),
         "checksum": _checksum(tensors),
     }
     return save(tensors, metadata={"rosenblatt": json.dumps(description)})
@@ -145,7 +146,7 @@ def _build_model(description: dict[str, Any], tensors: dict[str, np.ndarray]) ->
         Spec.from_dict(description["spec"]),
         Schema.model_validate(description["schema"]),
         tuple(trials),
-        description["metadata"],
+        ModelMetadata.model_validate(description["metadata"]),
     )
 
 

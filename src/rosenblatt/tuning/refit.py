@@ -11,6 +11,7 @@ from queue import Empty
 import numpy as np
 
 from rosenblatt.data.splits import Fold
+from rosenblatt.models.metadata import EnsembleMember, RefitSummary
 from rosenblatt.tuning.coordinator import SearchCoordinator, SearchProgress
 from rosenblatt.tuning.selection import SearchResult
 from rosenblatt.tuning.time_budget import runs_all_epochs
@@ -39,19 +40,18 @@ def refit(
     n_networks = sum(trial.n_trained for trial in trials)
     trained_trials = [trial.to_trained_trial(trial.n_trained / n_networks) for trial in trials if trial.n_trained]
     trained_trials.sort(key=lambda trained_trial: (-trained_trial.weight, trained_trial.number))
-    status: dict[str, object] = {"interrupted": search.interrupted}
     if not trained_trials:
-        return replace(result, model=result.model.with_metadata(**status))
+        return replace(result, model=result.model.with_metadata(interrupted=search.interrupted))
     rows, seconds = len(search.prepared.data.y), time.monotonic() - started
-    metadata = result.metadata | {
-        "ensemble": [
-            {"trial": trained_trial.number, "weight": trained_trial.weight} for trained_trial in trained_trials
-        ],
-        "refit": {"networks": n_networks, "rows": rows, "seconds": round(seconds, 2)},
-    }
+    metadata = result.metadata.with_fields(
+        ensemble=tuple(EnsembleMember(trial=trial.number, weight=trial.weight) for trial in trained_trials),
+        refit=RefitSummary(networks=n_networks, rows=rows, seconds=round(seconds, 2)),
+    )
     return replace(
         result,
-        model=replace(result.model, trials=tuple(trained_trials)).with_metadata(members=n_networks, **status),
+        model=replace(result.model, trials=tuple(trained_trials)).with_metadata(
+            members=n_networks, interrupted=search.interrupted
+        ),
         metadata=metadata,
     )
 

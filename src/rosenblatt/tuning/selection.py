@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import DivergedError, SpecError, TrainingInterruptedError, format_list
+from rosenblatt.models.metadata import (
+    EnsembleMember,
+    ModelMetadata,
+    SearchMetadata,
+    SearchRung,
+    TrialCounts,
+    TrialRecord,
+)
 from rosenblatt.models.model import Model
 from rosenblatt.spec.hyperparameters import format_value
 from rosenblatt.training.workers import cores
@@ -29,7 +36,7 @@ class SearchResult:
 
     best: Model  # of the best trial alone
     model: Model  # to use: the ensemble, or the best trial
-    metadata: dict[str, Any]  # of the search, as JSON
+    metadata: SearchMetadata
 
 
 def select_model(search: SearchCoordinator, schema: Schema) -> SearchResult:
@@ -58,12 +65,12 @@ def select_model(search: SearchCoordinator, schema: Schema) -> SearchResult:
 
         weights = greedy_weights(cost, predictions)
     members = sorted(((w, i) for i, w in enumerate(weights) if w > 0), key=lambda pair: (-pair[0], pair[1]))
-    metadata = {
-        "rows": len(search.prepared.data.y),
-        "interrupted": search.interrupted,
-        "members": len(search.folds) * len(members),
-        "failures": [],
-    }
+    metadata = ModelMetadata(
+        rows=len(search.prepared.data.y),
+        interrupted=search.interrupted,
+        members=len(search.folds) * len(members),
+        failures=(),
+    )
     spec = search.spec
     best_model = Model(spec, schema, (best.to_trained_trial(),), metadata)
     model = Model(spec, schema, tuple(ranked[i].to_trained_trial(float(w)) for w, i in members), metadata)
@@ -186,30 +193,33 @@ def _search_metadata(
     weights: np.ndarray,
     selection_bias: float | None,
     pareto_front: list[Trial],
-) -> dict[str, Any]:
+) -> SearchMetadata:
     states = [trial.state for trial in search.trials]
     sign = -1 if search.spec.training.scoring == "loss" else 1
     steps = sum(trial.steps for trial in search.trials)
-    return {
-        "trials": {"proposed": len(states), **{s: states.count(s) for s in ("finished", "stopped", "failed")}},
-        "refused": len(search.rejected_proposals),
-        "refusal": search.rejected_proposals[0] if search.rejected_proposals else "",
-        "folds": len(search.folds),
-        "rungs": [{"fraction": round(rung.fraction, 4), "folds": rung.folds} for rung in search.rungs],
-        "scoring": search.spec.training.scoring,
-        "best": best.record() | {"score": sign * best.mean_score(len(search.folds))},
-        "optimism": selection_bias,
-        "ensemble": [
-            {"trial": trial.number, "weight": float(w)} for trial, w in zip(ranked, weights, strict=True) if w > 0
-        ],
-        "top": [
-            trial.record() | {"score": sign * trial.mean_score(len(search.folds))} for trial in ranked[:REPORTED_TRIALS]
-        ],
-        "front": [trial.record() | {"score": sign * trial.score} for trial in pareto_front],
-        "importance": search.sampler.importance(),
-        "seconds": round(search.wall_seconds, 2),
-        "network_steps": steps,
-        "steps_per_second": round(steps / max(search.wall_seconds, 1e-9)),
-        "cores_busy": round(search.utilization, 3),
-        "history": [[trial.number, sign * trial.score] for trial in search.trials if trial.scores],
-    }
+    counts = {state: states.count(state) for state in ("finished", "stopped", "failed")}
+
+    def full_record(trial: Trial) -> TrialRecord:
+        return TrialRecord(**trial.record() | {"score": sign * trial.mean_score(len(search.folds))})
+
+    return SearchMetadata(
+        trials=TrialCounts(proposed=len(states), **counts),
+        refused=len(search.rejected_proposals),
+        refusal=search.rejected_proposals[0] if search.rejected_proposals else "",
+        folds=len(search.folds),
+        rungs=tuple(SearchRung(fraction=round(rung.fraction, 4), folds=rung.folds) for rung in search.rungs),
+        scoring=search.spec.training.scoring,
+        best=full_record(best),
+        optimism=selection_bias,
+        ensemble=tuple(
+            EnsembleMember(trial=trial.number, weight=w) for trial, w in zip(ranked, weights, strict=True) if w > 0
+        ),
+        top=tuple(full_record(trial) for trial in ranked[:REPORTED_TRIALS]),
+        front=tuple(TrialRecord(**trial.record() | {"score": sign * trial.score}) for trial in pareto_front),
+        importance=search.sampler.importance(),
+        seconds=round(search.wall_seconds, 2),
+        network_steps=steps,
+        steps_per_second=round(steps / max(search.wall_seconds, 1e-9)),
+        cores_busy=round(search.utilization, 3),
+        history=tuple((trial.number, sign * trial.score) for trial in search.trials if trial.scores),
+    )

@@ -16,7 +16,8 @@ from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, FitResult, compute_scores
 from rosenblatt.models.fit import EpochCallback, fit_model
-from rosenblatt.models.metrics import ModelScore, baseline, flatten_steps
+from rosenblatt.models.metadata import TestScore
+from rosenblatt.models.metrics import baseline, flatten_steps
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import to_bytes
 from rosenblatt.models.model_file_checker import ModelFileChecker
@@ -68,7 +69,7 @@ def fit(
     scorer_factory = _epoch_scorer_factory(spec.training.scoring)
     baseline_prediction = baseline(target, data.y)
 
-    def evaluate_test(model: Model) -> tuple[np.ndarray, list[ModelScore]]:
+    def evaluate_test(model: Model) -> tuple[np.ndarray, list[TestScore]]:
         if not len(y_test):
             return np.empty((0, len(baseline_prediction))), []
         predictions = model.predict_typed(problem.test_typed, threads)
@@ -76,7 +77,7 @@ def fit(
             target, problem.windows, problem.test, y_test, predictions, baseline_prediction
         )
 
-    best_trial_scores: list[ModelScore] = []
+    best_trial_scores: list[TestScore] = []
     reused_model = recorder.begin(schema, data, validation_data, problem.test_typed) if recorder else None
     if reused_model is not None:
         model = reused_model
@@ -101,16 +102,16 @@ def fit(
     model = model.with_metadata(
         source=table.source,
         reason=supervised_task.reason,
-        baseline=baseline_prediction,
+        baseline=tuple(baseline_prediction),
         test_rows=len(y_test),
         test_source=test.source if test else table.test.source if table.test else "",
-        scores=[[score.name, score.model, score.baseline, score.higher_is_better] for score in test_scores],
+        scores=tuple(test_scores),
         seconds=round(time.time() - started, 1),
         created=time.strftime("%Y-%m-%d %H:%M:%S"),
         version=version("rosenblatt"),
     )
     if problem.windows:
-        model = model.with_metadata(windows=problem.windows.model_dump(mode="json"))
+        model = model.with_metadata(windows=problem.windows)
         y_test, predictions = (
             problem.windows.inverse_transform(problem.test, array) for array in (y_test, predictions)
         )

@@ -68,7 +68,7 @@ def run_fit_request(
         stopped = isinstance(error, KeyboardInterrupt | TrainingInterruptedError)
         recorder.finish("stopped" if stopped else "failed", str(error) or type(error).__name__)
         raise
-    interrupted = result.model.metadata.get("interrupted", False)
+    interrupted = result.model.metadata.interrupted
     recorder.finish("stopped" if interrupted else "finished", "interrupted" if interrupted else None)
     return result
 

@@ -11,11 +11,11 @@ import polars as pl
 from rosenblatt.data.encoding.media_encodings import TextEncoding
 from rosenblatt.data.media.images import DamagedPolicy
 from rosenblatt.data.table import Table
-from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.tagging import step_counts, token_unit_for_tags
 from rosenblatt.errors import Notify, TableError, collect_messages, format_list
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, FitResult, compute_scores
-from rosenblatt.models.metrics import ModelScore, baseline, flatten_steps
+from rosenblatt.models.metadata import TestScore
+from rosenblatt.models.metrics import baseline, flatten_steps
 from rosenblatt.models.model import Model
 from rosenblatt.workflows.problems.problem import labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
@@ -48,7 +48,7 @@ def predict(
         TableError: where the table does not fit the model.
     """
     check_can_predict(model)
-    if "windows" in model.metadata:
+    if model.task == "forecasting":
         return forecast(model, table, notify, threads)
     frame = table.all_rows
     with collect_messages(notify) as messages:
@@ -99,7 +99,9 @@ def check_can_predict(model: Model) -> None:
 
 def forecast(model: Model, table: Table, notify: Notify = print, threads: int | None = None) -> pl.DataFrame:
     """What comes after the end of each series of a table: its name, the step, the forecast. Raises TableError."""
-    windows = WindowTransform.model_validate(model.metadata["windows"])
+    windows = model.metadata.windows
+    if windows is None:
+        raise TableError("This is not a forecasting model. Use predict.")
     with collect_messages(notify) as messages:
         rows = windows.forecast_rows(table.frame, messages)
     forecasts = windows.inverse_transform(rows, model.predict_raw(rows, threads))
@@ -113,10 +115,10 @@ def forecast(model: Model, table: Table, notify: Notify = print, threads: int | 
 
 def evaluate(
     model: Model, table: Table, notify: Notify = print, threads: int | None = None
-) -> tuple[list[ModelScore], FitResult]:
+) -> tuple[list[TestScore], FitResult]:
     """The scores of a model on a table with answers; of a forecast on all windows of its series, of a language on a
     text. Raises TableError where it does not fit."""
-    windows = WindowTransform.model_validate(model.metadata["windows"]) if "windows" in model.metadata else None
+    windows = model.metadata.windows
     with collect_messages(notify) as messages:
         if windows:
             frame = windows.training_rows(table.frame, messages)
@@ -130,7 +132,7 @@ def evaluate(
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
     predictions = model.predict_typed(typed, threads)
-    baseline_prediction = model.metadata.get("baseline") or baseline(model.target, y_test)
+    baseline_prediction = list(model.metadata.baseline) or baseline(model.target, y_test)
     test_scores = compute_scores(model.target, windows, frame, y_test, predictions, baseline_prediction)
     if windows:
         y_test, predictions = (windows.inverse_transform(frame, array) for array in (y_test, predictions))

@@ -22,7 +22,8 @@ from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, Notify, StorageError, StoreError
-from rosenblatt.models.metrics import ModelScore, scores
+from rosenblatt.models.metadata import TestScore
+from rosenblatt.models.metrics import scores
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
 from rosenblatt.runs.capture.snapshot import RunSnapshot, run_identity
@@ -156,7 +157,7 @@ class Recorder:
         self.run.writer.put(batch)
 
     def write_result(
-        self, model: Model, test_scores: list[ModelScore], y_test: np.ndarray, predictions: np.ndarray
+        self, model: Model, test_scores: list[TestScore], y_test: np.ndarray, predictions: np.ndarray
     ) -> None:
         """Write what came of it: scores, curves, per-class scores, predictions on the test rows, the model."""
         if self.run is None or self.reused:
@@ -183,8 +184,8 @@ class Recorder:
         except (StorageError, OSError) as error:
             self._notify(f"the run's files are not kept: {error}")
         run.set_metadata("weights", hash_weights(model))
-        if model.metadata.get("search"):
-            run.set_metadata("search", model.metadata["search"])
+        if model.metadata.search:
+            run.set_metadata("search", model.metadata.search.to_json())
 
     def finish(self, state: str, reason: str | None = None) -> None:
         """End the run."""
@@ -302,7 +303,7 @@ def _flatten_spec(spec: Spec) -> dict[str, Any]:
     return {name: spec[name] for name in names if spec[name] is not None}
 
 
-def _out_of_fold(search: SearchCoordinator, trial: Trial) -> list[ModelScore]:
+def _out_of_fold(search: SearchCoordinator, trial: Trial) -> list[TestScore]:
     """The scores of a finished trial on the rows that each of its networks spared."""
     rows = np.concatenate([fold.validation for fold in search.folds])
     predictions = np.concatenate([trial.out_of_fold_predictions[fold] for fold in range(len(search.folds))])

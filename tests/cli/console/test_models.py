@@ -10,7 +10,7 @@ import pytest
 from rosenblatt.cli.console.models import print_model, print_scores, print_search, print_table
 from rosenblatt.data.table import Table
 from rosenblatt.inspection.description import describe_model, describe_table
-from rosenblatt.models.metrics import ModelScore
+from rosenblatt.models.metadata import TestScore
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit
 
@@ -74,7 +74,7 @@ def test_a_model_is_shown_with_its_size_origin_and_defaults(model, capture_lines
     assert lines[0].startswith("people.rosenblatt: 2 x mlp")
     assert lines[0].endswith(f"{total:,} parameters")
     assert lines[1] == "predicts rich (binary: no, yes)"
-    assert f"{model.metadata['rows']:,} rows of people.csv" in lines[3]
+    assert f"{model.metadata.rows:,} rows of people.csv" in lines[3]
     (hidden,) = [line for line in lines if line.startswith("hidden_sizes ")]
     assert hidden.startswith("hidden_sizes 4 ")
     (rate,) = [line for line in lines if line.startswith("learning_rate ")]
@@ -119,10 +119,10 @@ def test_a_model_of_an_ensemble_is_shown_with_the_weights_of_its_trials(model, c
 
 def test_scores_that_do_not_beat_the_baseline_are_marked(model, capture_lines):
     scores = [
-        ModelScore("accuracy", 0.75, 0.5, higher_is_better=True),
-        ModelScore("auc", 0.5, 0.5, higher_is_better=True),
-        ModelScore("log_loss", 0.7, 0.6, higher_is_better=False),
-        ModelScore("rmse", 1234.56, 2000.0, higher_is_better=False),
+        TestScore(name="accuracy", model=0.75, baseline=0.5, higher_is_better=True),
+        TestScore(name="auc", model=0.5, baseline=0.5, higher_is_better=True),
+        TestScore(name="log_loss", model=0.7, baseline=0.6, higher_is_better=False),
+        TestScore(name="rmse", model=1234.56, baseline=2000.0, higher_is_better=False),
     ]
     lines = capture_lines(print_scores, scores, model)
     assert "2 networks" in lines[0]
@@ -133,7 +133,7 @@ def test_scores_that_do_not_beat_the_baseline_are_marked(model, capture_lines):
         "log_loss 0.7000 (no better) 0.6000",
         "rmse 1,234.6 2,000.0",
     ]
-    best_trial_scores = [ModelScore("accuracy", 0.625, 0.5, higher_is_better=True)]
+    best_trial_scores = [TestScore(name="accuracy", model=0.625, baseline=0.5, higher_is_better=True)]
     assert "accuracy 0.7500 0.6250 0.5000" in capture_lines(print_scores, scores[:1], model, best_trial_scores)
 
 
@@ -141,14 +141,18 @@ def test_scores_that_do_not_beat_the_baseline_are_marked(model, capture_lines):
     ("task", "baseline"), [("regression", "mean"), ("multilabel", "most frequent labels"), ("binary", "majority class")]
 )
 def test_scores_name_the_baseline_of_the_task(task, baseline, capture_lines):
-    model = SimpleNamespace(target=SimpleNamespace(task=task), metadata={}, networks=[None], trials=[None])
-    title = capture_lines(print_scores, [ModelScore("rmse", 1.0, 2.0, higher_is_better=False)], model)[0]
+    model = SimpleNamespace(target=SimpleNamespace(task=task), task=task, networks=[None], trials=[None])
+    title = capture_lines(
+        print_scores, [TestScore(name="rmse", model=1.0, baseline=2.0, higher_is_better=False)], model
+    )[0]
     assert title == f"test score 1 network baseline: {baseline}"
 
 
 def test_scores_of_a_forecast_are_beside_those_of_the_last_value(capture_lines):
     model = SimpleNamespace(
-        target=SimpleNamespace(task="regression"), metadata={"windows": {}}, networks=[None] * 6, trials=[None] * 2
+        target=SimpleNamespace(task="regression"), task="forecasting", networks=[None] * 6, trials=[None] * 2
     )
-    title = capture_lines(print_scores, [ModelScore("rmse", 1.0, 2.0, higher_is_better=False)], model)[0]
+    title = capture_lines(
+        print_scores, [TestScore(name="rmse", model=1.0, baseline=2.0, higher_is_better=False)], model
+    )[0]
     assert title == "test score ensemble of 2 trials, 6 networks baseline: last value"

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from rosenblatt.models.metrics import ModelScore
+from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.model import Model
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 
@@ -132,10 +132,10 @@ def _format_param(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else format_value(value)
 
 
-def print_scores(scores: list[ModelScore], model: Model, best_trial_scores: Sequence[ModelScore] = ()) -> None:
+def print_scores(scores: list[TestScore], model: Model, best_trial_scores: Sequence[TestScore] = ()) -> None:
     """Scores beside the baseline's, on the terminal; `best_trial_scores` those of the best trial of an ensemble."""
     baseline_name = "mean" if model.target.task == "regression" else "majority class"
-    if "windows" in model.metadata:
+    if model.task == "forecasting":
         baseline_name = "last value"
     if model.target.task == "multilabel":
         baseline_name = "most frequent labels"
@@ -145,13 +145,12 @@ def print_scores(scores: list[ModelScore], model: Model, best_trial_scores: Sequ
     extra_columns = ["best trial alone"] if best_trial_scores else []
     grid = _make_grid("test score", networks, *extra_columns, f"baseline: {baseline_name}")
     for i, score in enumerate(scores):
-        better = score.model > score.baseline if score.higher_is_better else score.model < score.baseline
         model_score = f"{score.model:.4f}" if abs(score.model) < 1000 else f"{score.model:,.1f}"
         baseline_score = f"{score.baseline:.4f}" if abs(score.baseline) < 1000 else f"{score.baseline:,.1f}"
         best_trial_score = [f"{best_trial_scores[i].model:.4f}"] if best_trial_scores else []
         grid.add_row(
             _escape_markup(score.name),
-            model_score if better else f"{model_score} (no better)",
+            model_score if score.beats_baseline else f"{model_score} (no better)",
             *best_trial_score,
             baseline_score,
         )
