@@ -511,7 +511,7 @@ def test_averaged_parameters_go_on_from_what_was_learnt():
             "cannot be combined with multiclass crammer_singer",
         ),
         ({"batch_order": "stratified"}, "a perceptron learns row by row"),
-        ({"margin": 2}, "margin means something only with perceptron_rule margin"),
+        ({"margin": 2}, "margin has an effect only with perceptron_rule margin"),
     ],
 )
 def test_hyperparameters_that_would_do_nothing_are_refused(hyperparameters, message):

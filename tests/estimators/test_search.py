@@ -166,7 +166,7 @@ def test_the_study_is_optunas(search):
         (lambda: PopulationSearchCV(FAST, SPACE, cv=60), SpecError, "rarest class has only 50 rows"),
         (lambda: PopulationSearchCV(FAST, SPACE, sampler="tpee"), SpecError, "Did you mean 'tpe'"),
         (lambda: PopulationSearchCV(FAST, SPACE, scoring="roc_aoc"), SpecError, "Did you mean 'roc_auc'"),
-        (lambda: PopulationSearchCV(FAST, {"batch_size": integer(1, 0)}), SpecError, "there is nothing"),
+        (lambda: PopulationSearchCV(FAST, {"batch_size": integer(1, 0)}), SpecError, "1 is above 0"),
         (lambda: PopulationSearchCV(FAST, {"dropout": choice(2.0)}), SpecError, "dropout must be"),
     ],
 )

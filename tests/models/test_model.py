@@ -105,7 +105,7 @@ def test_what_cannot_be_combined_says_so():
     with pytest.raises(SpecError, match="A perceptron answers 0 or 1, but the task is regression"):
         target.with_loss(Spec.from_hyperparameters(kind="perceptron"), np.zeros((2, 1)))
     for changes, message in (
-        ({"huber_delta": 2.0}, "huber_delta means something only with loss huber, but loss is auto"),
+        ({"huber_delta": 2.0}, "huber_delta has an effect only with loss huber, but loss is auto"),
         ({"batch_order": "stratified"}, "batch_order stratified shares out classes, but the task is regression"),
         ({"label_smoothing": 0.1}, "label_smoothing is for the loss cross_entropy, but the loss is squared"),
         ({"normalization": "batch", "batch_size": 1}, "normalization batch needs more rows than one"),
@@ -113,7 +113,7 @@ def test_what_cannot_be_combined_says_so():
             {"layer_lr_multipliers": (1.0, 2.0, 3.0)},
             "layer_lr_multipliers holds 3 factors, but the network has 2 layers",
         ),
-        ({"degree": 2}, "degree means something only with kernel polynomial, but kernel is rbf"),
+        ({"degree": 2}, "degree has an effect only with kernel polynomial, but kernel is rbf"),
     ):
         with pytest.raises(SpecError, match=message):
             fit(target, Y.reshape(-1, 1), **changes)

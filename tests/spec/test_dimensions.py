@@ -49,15 +49,15 @@ def test_a_spec_with_a_space_comes_back_from_toml_and_json(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (choice, "one value at least"),
+        (choice, "at least one value"),
         (lambda: choice(1, 2, 1), "twice"),
-        (lambda: uniform(1, 0), "from 1 to 0 there is nothing"),
+        (lambda: uniform(1, 0), "1 is above 0. Swap them"),
         (lambda: log_uniform(0, 1), "above 0, but its range starts at 0"),
         (lambda: integer(1.5, 3), "whole numbers, but got 1.5"),
-        (lambda: integer(0, 8, log=True), "from 1 on"),
+        (lambda: integer(0, 8, log=True), "bounds of at least 1"),
         (lambda: uniform("a", 1), "finite numbers, but one is 'a'"),
         (lambda: uniform(0, float("inf")), "finite numbers, but one is inf"),
-        (lambda: choice(1, when=["adam"]), "when must name hyperparameters"),
+        (lambda: choice(1, when=["adam"]), "when must map hyperparameters"),
     ],
 )
 def test_empty_ranges_and_odd_ends_are_refused(make, message):
@@ -71,8 +71,8 @@ def test_empty_ranges_and_odd_ends_are_refused(make, message):
         ({"learning_rat": uniform(0, 1)}, "no hyperparameter 'learning_rat' to search. Did you mean 'learning_rate'"),
         ({"trials": integer(1, 5)}, "no hyperparameter 'trials' to search"),
         ({"dropout": {"unifrom": [0, 1]}}, "Did you mean 'uniform'"),
-        ({"dropout": {"uniform": [0]}}, "a low and a high number"),
-        ({"dropout": {"uniform": [0.5, 0.1]}}, r"dropout in \[space\]: uniform needs a range"),
+        ({"dropout": {"uniform": [0]}}, "a low and a high bound"),
+        ({"dropout": {"uniform": [0.5, 0.1]}}, r"dropout in \[space\]: uniform needs a low and a high bound"),
         ({"hidden_sizes": choice((8,)), "hidden_width": choice(8)}, "either hidden_sizes or hidden_layers"),
         ({"hidden_layers": 3}, "hidden_layers must be"),
     ],

@@ -62,8 +62,8 @@ def test_an_unknown_hyperparameter_is_refused_with_the_nearest_name():
     [
         ("[network]\nhidden_size = [3]", "no hyperparameter 'hidden_size'. Did you mean 'hidden_sizes'?"),
         ("[netwrk]\n", r"There is no section \[netwrk\].*Did you mean 'network'?"),
-        ("[data]\ndropout = 0.1", r"dropout stands in section \[data\], but belongs in \[training\]"),
-        ("dropout = 0.1", r"dropout stands outside any section; it belongs in \[training\]"),
+        ("[data]\ndropout = 0.1", r"dropout is in section \[data\], but it belongs in \[training\]"),
+        ("dropout = 0.1", r"dropout is outside any section. Move it to \[training\]"),
         ("network = 3", "network must be a section"),
         ("[training]\nepochs = 0", "epochs must be a whole number of at least 1"),
         ("not toml", "is not valid TOML"),
@@ -94,5 +94,5 @@ def test_every_hyperparameter_is_described():
 @pytest.mark.parametrize("name", HYPERPARAMETERS)
 def test_what_a_hyperparameter_needs_is_there(name):
     for required, values in HYPERPARAMETERS[name].requires.items():
-        choices = HYPERPARAMETERS[required].choices or ("True", "False")
+        choices = HYPERPARAMETERS[required].choices or ("true", "false")
         assert set(values) <= set(choices)

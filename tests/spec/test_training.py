@@ -38,8 +38,8 @@ def test_a_value_outside_its_limits_is_refused_with_what_is_expected(hyperparame
         ("yes=3,no", "class_weight must give each class a number, .* but 'no' has none. Write no=1"),
         ("yes=3,,no=1", "class_weight must give each class a number, .* but '' has none"),
         ("yes=3,no=", "class_weight must be .*, but it is"),
-        ("yes=3,yes=1", "class_weight must name each class once, but 'yes' comes twice"),
-        ({1: 2, "1": 3}, "class_weight must name each class once, but '1' comes twice"),
+        ("yes=3,yes=1", "class_weight must name each class once, but 'yes' occurs twice"),
+        ({1: 2, "1": 3}, "class_weight must name each class once, but '1' occurs twice"),
         ({"yes": 0}, "class_weight must be"),
     ],
 )

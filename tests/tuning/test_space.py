@@ -64,14 +64,14 @@ def test_whether_values_are_in_the_space():
 @pytest.mark.parametrize(
     ("dimensions", "message"),
     [
-        ({"beta2": uniform(0.9, 0.99), "optimizer": choice("sgd", "momentum")}, "beta2 means something only with"),
-        ({"gamma": uniform(0.1, 1)}, "means something only with perceptron_rule kernel"),
+        ({"beta2": uniform(0.9, 0.99), "optimizer": choice("sgd", "momentum")}, "beta2 has an effect only with"),
+        ({"gamma": uniform(0.1, 1)}, "has an effect only with perceptron_rule kernel"),
         ({"dropout": uniform(0, 0.5, when={"optimiser": ["adam"]})}, "Did you mean 'optimizer'"),
         ({"dropout": uniform(0, 0.5, when={"optimizer": ["sgd"]})}, "but optimizer is adam in all trials"),
         ({"dropout": uniform(0, 0.5, when={"l1": [0.1]}), "l1": uniform(0, 1)}, "range of numbers"),
         (
             {"dropout": uniform(0, 0.5, when={"batch_size": [7]}), "batch_size": integer(8, 9)},
-            "but batch_size is whole",
+            "but batch_size is a whole number",
         ),
         (
             {"dropout": choice(0.1, when={"l1": [0.1]}), "l1": choice(0.1, when={"dropout": [0.1]})},

@@ -198,7 +198,7 @@ def test_a_fold_that_cannot_be_scored_does_not_end_training():
 def test_what_a_perceptron_does_not_have_is_refused(people):
     with pytest.raises(
         SpecError,
-        match="dropout means something only with kind mlp or cnn or rnn or channel_mlp, but kind is perceptron",
+        match="dropout has an effect only with kind mlp or cnn or rnn or channel_mlp, but kind is perceptron",
     ):
         fit_table(people, spec=Spec.from_hyperparameters(kind="perceptron", dropout=0.5))
 

@@ -6,86 +6,95 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rosenblatt.spec.fields import FOR_IMAGES, Auto, SpecSection, hyperparameter_field, parse_list
+from rosenblatt.spec.fields import FOR_CNN_AND_RNN, FOR_IMAGES, Auto, SpecSection, hyperparameter_field, parse_list
 
 
 class DataSpec(SpecSection):
-    """How the table is split and encoded."""
+    """Splitting and encoding of the table."""
 
     groups: str = hyperparameter_field(
-        "", "Column whose equal values stay on one side of every split, such as a patient's number; not learnt from."
+        "",
+        "Column that groups rows, such as a patient ID: rows with equal values stay together in every split. "
+        "It is not used as an input.",
     )
     order: str = hyperparameter_field(
-        "", "Column of times or numbers: the test and every validation are on rows that come after those learnt from."
+        "", "Column of times or numbers: validation and test rows always come after the training rows in this order."
     )
 
     test_fraction: float = hyperparameter_field(
-        0.2, "Share of the rows set aside for the test, never seen in training. 0 for none.", ge=0, lt=1
+        0.2, "Fraction of the rows held out for the test and never used in training; 0 holds out none.", ge=0, lt=1
     )
     numeric_encoding: Literal["auto", "piecewise", "robust", "quantile", "standard", "none"] = hyperparameter_field(
         "auto",
-        "Encoding of numbers: robust scaling with piecewise-linear parts, without them, quantiles of the normal "
-        "distribution, mean 0 and variance 1, or as they are; auto is piecewise, and standard for a perceptron.",
+        "Encoding of numeric columns: robust scaling with piecewise-linear bins (piecewise), robust scaling alone, "
+        "quantiles of a normal distribution, standardization, or none. auto is piecewise for mlp, standard for "
+        "perceptron, else robust.",
         "Gorishniy et al. 2022 (piecewise); Holzmüller et al. 2024 (robust)",
     )
     bins: Annotated[int, Field(ge=2, le=1024)] | Auto = hyperparameter_field(
         "auto",
-        "Most parts of the piecewise-linear encoding of a number.",
+        "Maximum number of bins of the piecewise-linear encoding of a column. auto is 16 below 5,000 training rows, "
+        "else 48, and fewer if the encoded table would exceed 1 GiB.",
         "Gorishniy et al. 2022",
         requires={"numeric_encoding": ["auto", "piecewise"]},
     )
     max_categories: int = hyperparameter_field(
-        64, "Most categories of a column that get an input of their own; the rarer ones share one.", ge=1
+        64, "Maximum number of categories of a column with an input of their own; rarer ones share one input.", ge=1
     )
     min_category_rows: int = hyperparameter_field(
-        2, "Fewest training rows of a category with an input of its own.", ge=1
+        2, "Minimum number of training rows of a category with an input of its own.", ge=1
     )
     image_size: Annotated[int, Field(ge=1, le=4096)] | Auto = hyperparameter_field(
-        "auto", "Pixels of the side of the squares that images are made; auto is that of the middle image, at most 96.",
-        requires=FOR_IMAGES,
+        "auto", "Side length, in pixels, of the squares that images become. auto is the median of the shorter sides, "
+        "at most 96.", requires=FOR_IMAGES,
     )  # fmt: skip
     image_fit: Literal["resize", "crop", "pad"] = hyperparameter_field(
         "resize",
-        "How images become squares: stretched, their middle cut out, or with black margins.",
+        "How images become square: stretched (resize), cut to the center (crop), or with black margins (pad).",
         requires=FOR_IMAGES,
     )
     colors: Literal["auto", "grey", "color"] = hyperparameter_field(
-        "auto", "Whether images are learnt from in grey or in color; auto is as they are.", requires=FOR_IMAGES
+        "auto", "Convert images to grey or to color; auto keeps them as they are.", requires=FOR_IMAGES
     )
     on_damaged_images: Literal["raise", "skip"] = hyperparameter_field(
         "raise",
-        "What is done about images that cannot be read: refuse, or leave them out by name, up to 5 % of all.",
+        "What to do with images that cannot be read: stop with an error, or skip them and list their names (up to 5 % "
+        "of all images).",
         requires=FOR_IMAGES,
     )
     tokens: Literal["auto", "characters", "words", "subwords"] = hyperparameter_field(
         "auto",
-        "What texts are cut into; auto is characters for short texts, else words. Subwords need tokenizers.",
+        "Unit into which texts are split. auto is characters if the median text has at most 40 of them, else words. "
+        "subwords (byte-pair encoding) need the package tokenizers.",
         "Sennrich, Haddow & Birch 2016 (subwords)",
-        requires={"kind": ["cnn", "rnn"]},
+        requires=FOR_CNN_AND_RNN,
     )
     max_vocabulary: int = hyperparameter_field(
-        10_000, "Most different tokens; rarer ones count as unknown.", ge=1, requires={"kind": ["cnn", "rnn"]}
+        10_000, "Maximum number of distinct tokens; rarer ones count as unknown.", ge=1, requires=FOR_CNN_AND_RNN
     )
     min_token_count: int = hyperparameter_field(
-        2, "Fewest times that a token comes in the training rows.", ge=1, requires={"kind": ["cnn", "rnn"]}
+        2,
+        "Minimum number of occurrences of a token in the training rows; rarer ones count as unknown.",
+        ge=1,
+        requires=FOR_CNN_AND_RNN,
     )
     max_length: Annotated[int, Field(ge=1)] | Auto = hyperparameter_field(
         "auto",
-        "Most steps or tokens of a row: the first of a text, the last of a sequence; auto cuts one row in a "
-        "hundred, and at 1,000.",
-        requires={"kind": ["cnn", "rnn"]},
+        "Maximum number of tokens of a text (its beginning is kept) or of steps of a sequence (its end is kept). auto "
+        "is the 99th percentile of the training rows, at most 1,000.",
+        requires=FOR_CNN_AND_RNN,
     )
-    time: str = hyperparameter_field("", "Column of times, to forecast what comes after them.")
-    horizon: int = hyperparameter_field(1, "Steps to forecast, with time.", ge=1, le=10_000)
+    time: str = hyperparameter_field("", "Column of times. If set, the model forecasts the target.")
+    horizon: int = hyperparameter_field(1, "Number of steps to forecast.", ge=1, le=10_000)
     window: Annotated[int, Field(ge=1, le=100_000)] | Auto = hyperparameter_field(
-        "auto", "Steps that a forecast looks back; auto is three times the horizon, at least 24."
+        "auto", "Number of past steps used for a forecast. auto is three times the horizon, at least 24."
     )
-    series: str = hyperparameter_field(
-        "", "Column that names the series of a row, where a table to forecast holds several."
-    )
+    series: str = hyperparameter_field("", "Column that names the series of a row, if the table holds several.")
     known_covariates: Annotated[tuple[str, ...], BeforeValidator(parse_list)] = hyperparameter_field(
-        (), "Columns known in advance for the steps to forecast, such as holidays."
+        (), "Columns whose values are known in advance for the steps to forecast, such as holidays."
     )
     target_transform: Literal["auto", "none", "log"] = hyperparameter_field(
-        "auto", "Transformation of a regression target before it is standardized; auto takes log when it is skewed."
+        "auto",
+        "Transformation of a regression target before standardization. auto is log if the target is not negative and "
+        "strongly skewed, else none.",
     )

@@ -1,6 +1,6 @@
 """Resolve hyperparameters set to "auto" by the size of the training table.
 
-The choices and the measurements behind them are told in docs/defaults.md.
+docs/defaults.md gives the values and the measurements behind them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from rosenblatt.spec.spec import Spec
 
 Value = TypeVar("Value")
 
-MAX_ENCODED_VALUES = 2**28  # most numbers of an encoded table: 1 GiB
+MAX_ENCODED_VALUES = 2**28  # maximum number of float32 values of an encoded table: 1 GiB
+# Pairs (rows, value): the value applies to tables with fewer training rows than that.
 BATCH_SIZES = ((2_800, 32), (6_400, 128), (32_000, 256), (200_000, 512))
 MAX_BATCH_SIZE = 1024
 HIDDEN_SIZES = ((150, (128, 128)), (500, (256, 256)), (10_000, (512, 512)))
@@ -23,15 +24,13 @@ MIN_MEMBERS = 2
 BINS = ((5_000, 16),)
 MAX_BINS = 48
 EPOCHS = ((20_000, 60), (100_000, 30))
-MIN_ROWS_FOR_LARGE_RNN = 2_000  # sequences below which networks are small
+MIN_ROWS_FOR_LARGE_RNN = 2_000  # fewer training sequences get small networks
 RECURRENT_EPOCHS = ((MIN_ROWS_FOR_LARGE_RNN, 80), (20_000, 24))
 TEXT_EPOCHS = ((MIN_ROWS_FOR_LARGE_RNN, 80), (20_000, 40))
 MIN_EPOCHS = 15
-MIN_ROWS_FOR_LARGE_BATCHES = 1_000  # rows from which on a deep network takes batches of 64
-MIN_WORK_FOR_MORE_CORES = (
-    4_096  # units of a layer times rows of a batch from which on several cores are faster than one
-)
-MACHINE_DEPENDENT = ("cores", "precision")  # hyperparameters that are chosen by what the machine has
+MIN_ROWS_FOR_LARGE_BATCHES = 1_000  # training rows from which deep networks use batches of 64
+MIN_WORK_FOR_MORE_CORES = 4_096  # units of a layer x rows of a batch from which several cores are faster than one
+MACHINE_DEPENDENT = ("cores", "precision")  # hyperparameters whose "auto" depends on the machine
 NEUTRAL_VALUES = {
     "input_dropout": 0.0,
     "normalization": "none",
@@ -39,7 +38,7 @@ NEUTRAL_VALUES = {
     "label_smoothing": 0.0,
     "residual": False,
 }
-INAPPLICABLE_VALUES: dict[str, Any] = {  # beside other kinds of networks or data
+INAPPLICABLE_VALUES: dict[str, Any] = {  # of hyperparameters without effect for a kind of network or data
     "cores": 1, "precision": "float32",
     "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
     "channels": (), "block_layers": 1, "pooling": "max", "global_pooling": "mean", "recurrent_width": 1,
@@ -51,14 +50,19 @@ PRESETS: dict[str, dict[str, Any]] = {
     "medium": {"channels": (48, 96, 192, 384), "block_layers": 2},
     "resnet18": {"channels": (64, 128, 256, 512), "block_layers": 4, "pooling": "stride"},
 }
-"""What a preset stands for, where nothing else is asked for; resnet18 is the shape of He et al. 2016, table 1, with a
-first layer for small images."""
-MIN_ROWS_FOR_VALIDATION = 20  # training rows below which none is spared for validation
+"""Hyperparameters set by each preset; resnet18 follows He et al. 2016, table 1, with a first layer for small images."""
+MIN_ROWS_FOR_VALIDATION = 20  # tables with fewer training rows have no validation rows
 
 
 def resolve_auto(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool = False) -> Spec:
-    """Choose all that is "auto", for a number of training rows and of numeric columns; `has_text` where something is
-    told of texts."""
+    """Replace every "auto" that depends on the size of the table.
+
+    Args:
+        spec: The spec as the user set it.
+        n_rows: Number of training rows.
+        n_columns: Number of numeric columns.
+        has_text: Whether the rows hold texts.
+    """
     kind = spec.network.kind
     if kind in DEEP_KINDS:
         return _for_deep_network(spec, n_rows, has_text and kind == "rnn")
@@ -84,12 +88,12 @@ def resolve_auto(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool = Fa
 
 
 def _fill_auto(spec: Spec, values: dict[str, Any]) -> Spec:
-    """The spec with these values where it has "auto"."""
+    """Return the spec with these values in place of "auto"."""
     return spec.replace(**{name: value for name, value in values.items() if spec[name] == "auto"})
 
 
 def _for_deep_network(spec: Spec, n_rows: int, is_text: bool) -> Spec:
-    """Towers of convolutions or recurrent layers."""
+    """Resolve "auto" for convolutional, recurrent and per-channel networks."""
     network, kind = spec.network, spec.network.kind
     if kind == "cnn" and network.preset != "none":
         preset_values = {
@@ -102,7 +106,7 @@ def _for_deep_network(spec: Spec, n_rows: int, is_text: bool) -> Spec:
     values = INAPPLICABLE_VALUES | {
         "bins": MAX_BINS,
         "numeric_encoding": "robust",
-        "folds": 1,  # none is spared: the last epoch of a cycle is kept
+        "folds": 1,  # no validation rows: the last epoch of the cycle is kept
         "global_pooling": "max" if kind == "rnn" else "mean",
         "channels": (32, 64, 128, 256),
         "block_layers": 2,
@@ -132,7 +136,7 @@ def _for_deep_network(spec: Spec, n_rows: int, is_text: bool) -> Spec:
 
 
 def cores_per_network(spec: Spec, n_rows: int, available_cores: int) -> int:
-    """Of so many cores, those each network is trained on: they are shared out, but for products too small to be."""
+    """Return the number of cores per network: all cores divided among the networks, or 1 if products are small."""
     kind, batch_size = spec.network.kind, spec["batch_size"]
     batch = n_rows if batch_size == "full" else min(batch_size, n_rows)
     work = {"rnn": spec["recurrent_width"] * batch, "cnn": 256 * spec["channels"][0]}
@@ -144,12 +148,12 @@ def cores_per_network(spec: Spec, n_rows: int, available_cores: int) -> int:
 
 
 def _lookup_by_rows(table: tuple[tuple[int, Value], ...], n_rows: int, default: Value) -> Value:
-    """The value of the first step that has more rows than these."""
+    """Return the value of the first pair with more rows than these, else the default."""
     return next((value for max_rows, value in table if n_rows < max_rows), default)
 
 
 def _for_perceptron(rule: str, n_columns: int) -> dict[str, Any]:
-    """Rules that go by the size of the error need small steps: the delta rule smaller ones the longer the rows are."""
+    """Return the defaults of a perceptron; the step of the delta rule shrinks with the number of columns."""
     return {
         "hidden_sizes": (),
         "members": 1,

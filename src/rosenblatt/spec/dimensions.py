@@ -14,17 +14,17 @@ Condition = Mapping[str, Sequence[Any]]
 
 HIDDEN_LAYERS, HIDDEN_WIDTH = "hidden_layers", "hidden_width"
 SHAPE_DIMENSIONS = {HIDDEN_LAYERS: "Number of hidden layers.", HIDDEN_WIDTH: "Units of every hidden layer."}
-"""Names that only a space knows: together they make `hidden_sizes`."""
+"""Dimensions that are no hyperparameters: together they set `hidden_sizes`."""
 
 
 class _Dimension(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    when: dict[str, tuple[Any, ...]] = {}  # only where these hyperparameters have one of these values
+    when: dict[str, tuple[Any, ...]] = {}  # searched only if each of these hyperparameters has one of these values
 
 
 class Choice(_Dimension):
-    """One of some values."""
+    """One of several values."""
 
     kind: Literal["choice"] = "choice"
     values: tuple[Any, ...]
@@ -34,7 +34,7 @@ class Choice(_Dimension):
 
 
 class Uniform(_Dimension):
-    """Any number between two."""
+    """A number between two bounds, both included, with uniform density."""
 
     kind: Literal["uniform"] = "uniform"
     low: float
@@ -45,77 +45,89 @@ class Uniform(_Dimension):
 
 
 class LogUniform(_Dimension):
-    """Any number between two above 0, each order of magnitude as likely."""
+    """A number between two positive bounds, with uniform density on a log scale."""
 
     kind: Literal["log_uniform"] = "log_uniform"
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"from {self.low:g} to {self.high:g}, by its logarithm"
+        return f"from {self.low:g} to {self.high:g} (log scale)"
 
 
 class Integer(_Dimension):
-    """Any whole number between two."""
+    """A whole number between two bounds, both included."""
 
     kind: Literal["integer"] = "integer"
     low: int
     high: int
-    log: bool = False  # each order of magnitude as likely
+    log: bool = False  # uniform on a log scale
 
     def __str__(self) -> str:
-        return f"whole, from {self.low} to {self.high}{', by its logarithm' if self.log else ''}"
+        return f"a whole number from {self.low} to {self.high}{' (log scale)' if self.log else ''}"
 
 
 Dimension = Annotated[Choice | Uniform | LogUniform | Integer, Field(discriminator="kind")]
 
 
 def choice(*values: Any, when: Condition | None = None) -> Choice:
-    """One of these values. `when` names hyperparameters and the values of theirs beside which it means something.
+    """Search one of these values.
 
     >>> choice((64,), (128, 64)).values
     ((64,), (128, 64))
+
+    Args:
+        *values: The values to choose from.
+        when: Hyperparameters, and the values of each for which this one is searched.
+
+    Raises:
+        SpecError: If there is no value, or one occurs twice.
     """
     if len(values) == 0:
-        raise SpecError("choice needs one value at least, but got none.")
+        raise SpecError("choice needs at least one value, but got none. Add the values to choose from.")
     normalized = tuple(_normalize_value(value) for value in values)
     if len({str(value) for value in normalized}) < len(normalized):
-        raise SpecError(f"choice holds a value twice: {format_list(normalized)}. Leave one of them out.")
+        raise SpecError(
+            f"choice needs distinct values, but one occurs twice: {format_list(normalized)}. Remove one of them."
+        )
     return Choice(values=normalized, when=_condition(when))
 
 
 def uniform(low: float, high: float, when: Condition | None = None) -> Uniform:
-    """Any number from `low` to `high`. Raises SpecError for an empty range."""
+    """Search a number from `low` to `high`. Raises SpecError if the range is empty."""
     return Uniform(low=_number(low), high=_check_range("uniform", low, high), when=_condition(when))
 
 
 def log_uniform(low: float, high: float, when: Condition | None = None) -> LogUniform:
-    """Any number from `low` to `high`, each order of magnitude as likely. Raises SpecError for an empty range."""
+    """Search a number from `low` to `high` on a log scale. Raises SpecError if the range is empty or not positive."""
     if _number(low) <= 0:
-        raise SpecError(f"log_uniform needs numbers above 0, but its range starts at {low}. Use uniform.")
+        raise SpecError(f"log_uniform needs bounds above 0, but its range starts at {low}. Use uniform.")
     return LogUniform(low=_number(low), high=_check_range("log_uniform", low, high), when=_condition(when))
 
 
 def integer(low: int, high: int, log: bool = False, when: Condition | None = None) -> Integer:
-    """Any whole number from `low` to `high`, both included. Raises SpecError for an empty range."""
+    """Search a whole number from `low` to `high`, both included. Raises SpecError if the range is empty."""
     for bound in (low, high):
         if _number(bound) != int(bound):
             raise SpecError(f"integer needs whole numbers, but got {bound}. Use uniform.")
     if log and low < 1:
-        raise SpecError(f"integer with log needs numbers from 1 on, but its range starts at {low}.")
+        raise SpecError(
+            f"integer with log needs bounds of at least 1, but its range starts at {low}. Raise it, or remove log."
+        )
     return Integer(low=int(low), high=int(_check_range("integer", low, high)), log=log, when=_condition(when))
 
 
 def parse_dimension(name: str, raw_value: Any) -> Dimension | None:
-    """A dimension as TOML writes it, `{ log_uniform = [1e-4, 0.1] }`; None where it is a fixed value.
+    """Parse a dimension in the form of TOML, such as `{ log_uniform = [1e-4, 0.1] }`; return None for a fixed value.
 
-    Raises SpecError, naming the hyperparameter.
+    Raises:
+        SpecError: If it is not a valid dimension; the message names the hyperparameter.
     """
     if isinstance(raw_value, _Dimension):
         return raw_value  # type: ignore[return-value]
     if not isinstance(raw_value, Mapping):
         return None
-    if "kind" in raw_value:  # as it was saved
+    if "kind" in raw_value:  # saved with model_dump
         return _from_saved(raw_value)
     kinds: dict[str, Any] = {"choice": choice, "uniform": uniform, "log_uniform": log_uniform, "integer": integer}
     used_kinds = [key for key in raw_value if key in kinds]
@@ -134,7 +146,7 @@ def parse_dimension(name: str, raw_value: Any) -> Dimension | None:
     except (TypeError, ValueError):
         raise SpecError(
             f"{name} in [space]: {used_kinds[0]} takes "
-            f"{'values' if used_kinds[0] == 'choice' else 'a low and a high number'}, but got {dict(raw_value)!r}."
+            f"{'values' if used_kinds[0] == 'choice' else 'a low and a high bound'}, but it is {dict(raw_value)!r}."
         ) from None
     return dimension
 
@@ -151,7 +163,9 @@ def _from_saved(value: Mapping[str, Any]) -> Dimension:
 
 def _condition(when: Condition | None) -> dict[str, tuple[Any, ...]]:
     if when is not None and not isinstance(when, Mapping):
-        raise SpecError(f"when must name hyperparameters and their values, but it is {when!r}.")
+        raise SpecError(
+            f"when must map hyperparameters to values, such as {{ optimizer = ['adam'] }}, but it is {when!r}."
+        )
     return {
         name: tuple(values) if isinstance(values, list | tuple | set) else (values,)
         for name, values in (when or {}).items()
@@ -159,7 +173,7 @@ def _condition(when: Condition | None) -> dict[str, tuple[Any, ...]]:
 
 
 def _normalize_value(value: Any) -> Any:
-    """Lists as tuples, and NumPy's numbers as Python's."""
+    """Convert lists to tuples, and NumPy numbers to Python numbers."""
     if isinstance(value, list | tuple):
         return tuple(_normalize_value(item) for item in value)
     return value.item() if hasattr(value, "item") else value
@@ -168,11 +182,11 @@ def _normalize_value(value: Any) -> Any:
 def _number(value: Any) -> float:
     value = _normalize_value(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise SpecError(f"the ends of a range must be finite numbers, but one is {value!r}.")
+        raise SpecError(f"The bounds of a range must be finite numbers, but one is {value!r}. Correct it.")
     return value
 
 
 def _check_range(kind: str, low: float, high: float) -> float:
     if _number(high) < _number(low):
-        raise SpecError(f"{kind} needs a range, but from {low} to {high} there is nothing. Swap its ends.")
+        raise SpecError(f"{kind} needs a low and a high bound, but {low} is above {high}. Swap them.")
     return _number(high)

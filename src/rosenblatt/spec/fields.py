@@ -1,4 +1,4 @@
-"""Building blocks of the hyperparameter sections: choices, parsers and the field constructor."""
+"""Building blocks of the sections of a spec: choices, parsers and the constructor of hyperparameter fields."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ Auto = Literal["auto"]
 
 
 DEEP_KINDS = ("cnn", "rnn", "channel_mlp")  # kinds of networks for images, sequences and texts
+FORECASTING_HYPERPARAMETERS = {"time", "horizon", "window", "series", "known_covariates"}
+
+# Values of `requires`: the kinds of networks for which a hyperparameter has an effect.
 FOR_MLP = {"kind": ["mlp", *DEEP_KINDS]}
 FOR_DENSE = {"kind": ["mlp"]}
-FOR_CNN = {"kind": ["cnn", "rnn"]}
+FOR_DEEP = {"kind": [*DEEP_KINDS]}
+FOR_CNN_AND_RNN = {"kind": ["cnn", "rnn"]}
 FOR_RNN = {"kind": ["rnn"]}
 FOR_PERCEPTRON = {"kind": ["perceptron"]}
 FOR_IMAGES = {"kind": ["cnn", "channel_mlp"]}
@@ -43,13 +47,21 @@ FOR_IMAGES = {"kind": ["cnn", "channel_mlp"]}
 def hyperparameter_field(
     default: Any, help: str, source: str = "", *, requires: Mapping[str, list[str]] | None = None, **limits: Any
 ) -> Any:
-    """A hyperparameter; `requires` names those, and their values, without which it means nothing."""
+    """Declare a hyperparameter of a section.
+
+    Args:
+        default: The default value.
+        help: What the hyperparameter does, in one or more full sentences.
+        source: The papers it comes from.
+        requires: Other hyperparameters, and the values of each for which this one has an effect.
+        **limits: Limits of a number, as pydantic names them (ge, gt, le, lt).
+    """
     extra: Any = {"source": source, "requires": dict(requires or {})}
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
 def parse_list(value: Any) -> Any:
-    """Lists written as text, as on the command line: '64,32'; a single number is a list of one."""
+    """Split a list written as text, such as '64,32'; make a list of a single number; return other values unchanged."""
     if isinstance(value, str) and value != "auto":
         items = [item.strip() for item in value.strip("()[] ").split(",")]
         return items[:-1] if items[-1] == "" else items  # as in Python, a last comma ends the list
@@ -57,10 +69,10 @@ def parse_list(value: Any) -> Any:
 
 
 def parse_class_weights(value: Any) -> Any:
-    """Weights of classes, also written as text: 'yes=3,no=1'. A class is named by its text, as in a table.
+    """Convert class weights, also written as 'yes=3,no=1', to a dictionary whose keys are class labels as text.
 
     Raises:
-        SpecError: for a class without a weight, or with two.
+        SpecError: If a class has no weight or more than one.
     """
     if isinstance(value, str) and "=" in value:
         items = parse_list(value)
@@ -68,7 +80,7 @@ def parse_class_weights(value: Any) -> Any:
             if "=" not in item:
                 raise SpecError(
                     f"class_weight must give each class a number, such as yes=3,no=1, but {item!r} has none. "
-                    f"Write {item or 'no'}=1, or remove it. A name that holds a comma can be set in a TOML file."
+                    f"Write {item or 'no'}=1, or remove it. If its name has a comma, set it in a TOML file."
                 )
         value = [tuple(item.rsplit("=", 1)) for item in items]
     elif isinstance(value, Mapping):
@@ -79,25 +91,16 @@ def parse_class_weights(value: Any) -> Any:
     if len(weights) < len(value):
         labels = [class_label_text(label) for label, _ in value]
         duplicate = next(label for label in labels if labels.count(label) > 1)
-        raise SpecError(f"class_weight must name each class once, but {duplicate!r} comes twice. Remove one of them.")
+        raise SpecError(f"class_weight must name each class once, but {duplicate!r} occurs twice. Remove one of them.")
     return weights
 
 
 def class_label_text(label: Any) -> str:
-    """A class as text, in which 1 and 1.0 are the same."""
+    """Return a class label as text; 1 and 1.0 give the same text."""
     return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 class SpecSection(BaseModel):
-    """What all sections share: they are frozen, and know no other names."""
+    """Base class of the sections: frozen, and without fields of other names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-FORECASTING_HYPERPARAMETERS = {
-    "time",
-    "horizon",
-    "window",
-    "series",
-    "known_covariates",
-}  # hyperparameters of forecasts

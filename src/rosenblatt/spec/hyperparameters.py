@@ -16,7 +16,7 @@ from rosenblatt.spec.training import TrainingSpec
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One hyperparameter, as its field in a section describes it."""
+    """Description of a hyperparameter, read from its field in a section."""
 
     name: str
     section: str
@@ -24,12 +24,12 @@ class Hyperparameter:
     help: str
     source: str
     expected: str
-    choices: tuple[str, ...]  # where only certain words are allowed
-    requires: dict[str, list[str]]  # hyperparameters, and their values, without which it means nothing
-    is_flag: bool  # whether it is true or false
+    choices: tuple[str, ...]  # allowed values, if they are all words
+    requires: dict[str, list[str]]  # hyperparameters, and the values of each for which this one has an effect
+    is_flag: bool
 
     def applies_to(self, kind: str) -> bool:
-        """Whether it can mean something for this kind of network."""
+        """Return whether it can have an effect for this kind of network."""
         kinds = self.requires.get("kind", [kind])
         return kind in kinds and all(HYPERPARAMETERS[name].applies_to(kind) for name in self.requires if name != "kind")
 
@@ -61,7 +61,7 @@ def _hyperparameters() -> Iterator[Hyperparameter]:
 
 
 def _choices(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words that a JSON schema allows, if it allows but words."""
+    """Return the words that a JSON schema allows, or () if it allows other values too."""
     options = [_choices(option) for option in schema.get("anyOf", ())]
     if options and all(options):
         return tuple(word for option in options for word in option)
@@ -69,7 +69,7 @@ def _choices(schema: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _describe_schema(schema: Mapping[str, Any], plural: bool = False) -> str:
-    """What a JSON schema allows, in words."""
+    """Describe in words what a JSON schema allows."""
     if "anyOf" in schema:
         return " or ".join(_describe_schema(option) for option in schema["anyOf"])
     if "enum" in schema:
@@ -85,7 +85,7 @@ def _describe_schema(schema: Mapping[str, Any], plural: bool = False) -> str:
     if schema["type"] == "object":
         return "a number for each class"
     if schema["type"] in ("string", "null"):
-        return {"string": "a word", "null": "nothing"}[schema["type"]]
+        return {"string": "text", "null": "none"}[schema["type"]]
     noun = {"integer": "whole number", "number": "number"}[schema["type"]]
     limits = [
         f"{phrase} {schema[key]:g}" if isinstance(schema[key], float) else f"{phrase} {schema[key]}"
@@ -104,12 +104,16 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {h.name: h for h in _hyperparameter
 
 
 def find_section(name: str) -> str:
-    """The section of a hyperparameter. Raises SpecError, naming the nearest, where there is none of that name."""
+    """Return the section of a hyperparameter. Raises SpecError if there is no hyperparameter of this name."""
     if name not in HYPERPARAMETERS:
         raise SpecError(f"There is no hyperparameter {name!r}.{did_you_mean(name, HYPERPARAMETERS)}")
     return HYPERPARAMETERS[name].section
 
 
 def format_value(value: Any) -> str:
-    """A hyperparameter's value as it is written on the command line."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else "none" if value is None else str(value)
+    """Return a hyperparameter's value as it is written on the command line: `64,32`, `true`, `none`."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={weight}" for name, weight in value.items())
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

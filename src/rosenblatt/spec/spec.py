@@ -23,7 +23,7 @@ from rosenblatt.spec.training import TrainingSpec
 
 
 class Spec(SpecSection):
-    """What was asked of a fit: everything chosen, nothing learnt.
+    """Everything that a user sets for a fit: hyperparameters and the search space.
 
     >>> Spec.from_hyperparameters(hidden_sizes=(64, 32), dropout=0.1).training.dropout
     0.1
@@ -33,25 +33,26 @@ class Spec(SpecSection):
     training: TrainingSpec = TrainingSpec()
     data: DataSpec = DataSpec()
     search: SearchSpec = SearchSpec()
-    space: dict[str, Dimension] = {}  # hyperparameters that are searched, and the values they may take
+    space: dict[str, Dimension] = {}  # searched hyperparameters and the values each may take
 
     @property
     def has_search(self) -> bool:
-        """Whether hyperparameters are searched, instead of one fit."""
+        """Whether the fit searches hyperparameters."""
         return bool(self.space) or self.search.trials is not None or self.search.minutes is not None
 
     def without_search(self) -> Spec:
-        """What one fit is asked for."""
+        """Return this spec without its search."""
         return self.model_copy(update={"search": SearchSpec(), "space": {}})
 
     def with_search_space(self, space: Mapping[str, Any]) -> Spec:
-        """This spec with a space to search: dimensions, or fixed values, by hyperparameter.
+        """Return this spec with a search space: a dimension or a fixed value for each hyperparameter.
 
         >>> from rosenblatt.spec.dimensions import log_uniform
         >>> str(Spec().with_search_space({"learning_rate": log_uniform(1e-4, 1e-1)}).space["learning_rate"])
-        'from 0.0001 to 0.1, by its logarithm'
+        'from 0.0001 to 0.1 (log scale)'
 
-        Raises SpecError for an unknown hyperparameter, values out of its limits, and conditions that never hold.
+        Raises:
+            SpecError: If a hyperparameter is unknown or cannot be searched, or a value exceeds its limits.
         """
         parsed = {name: parse_dimension(name, value) for name, value in space.items()}
         for name in parsed:
@@ -62,28 +63,30 @@ class Spec(SpecSection):
                 raise SpecError(f"There is no hyperparameter {name!r} to search.{did_you_mean(name, names)}")
         if "hidden_sizes" in parsed and {HIDDEN_LAYERS, HIDDEN_WIDTH} & parsed.keys():
             raise SpecError(
-                f"A space has either hidden_sizes or {HIDDEN_LAYERS} and {HIDDEN_WIDTH}, but this one has both."
+                f"A space takes either hidden_sizes or {HIDDEN_LAYERS} and {HIDDEN_WIDTH}, but yours has both. Remove "
+                "one of them."
             )
         fixed = {name: space[name] for name, dimension in parsed.items() if dimension is None}
         for name in SHAPE_DIMENSIONS:
             if name in fixed:
                 raise SpecError(
-                    f"{name} must be {{ choice = [...] }} or {{ integer = [...] }}; fix hidden_sizes instead."
+                    f"{name} must be {{ choice = [...] }} or {{ integer = [...] }}, but it is "
+                    f"{fixed[name]!r}. To fix it, set hidden_sizes."
                 )
         dimensions = {name: dimension for name, dimension in parsed.items() if dimension is not None}
         return self.replace(**fixed).model_copy(update={"space": dimensions})
 
     @classmethod
     def from_hyperparameters(cls, **hyperparameters: Any) -> Spec:
-        """A spec from hyperparameters by name, whatever section they are in.
+        """Create a spec from hyperparameters of any section.
 
         Raises:
-            SpecError: for an unknown name, or a value out of its limits.
+            SpecError: If a name is unknown or a value exceeds its limits.
         """
         return cls().replace(**hyperparameters)
 
     def replace(self, **hyperparameters: Any) -> Spec:
-        """This spec with some hyperparameters changed. Raises SpecError as `from_hyperparameters` does."""
+        """Return this spec with some hyperparameters changed. Raises SpecError as `from_hyperparameters` does."""
         sections = self.model_dump(exclude={"space"})
         for name, value in hyperparameters.items():
             sections[find_section(name)][name] = value
@@ -91,52 +94,58 @@ class Spec(SpecSection):
 
     @classmethod
     def from_dict(cls, sections: Mapping[str, Any]) -> Spec:
-        """A spec from `{section: {hyperparameter: value}}`; what is not there keeps its default. Raises SpecError."""
+        """Create a spec from `{section: {hyperparameter: value}}`; others have their defaults. Raises SpecError."""
         space = sections.get("space", {})
         sections = {section: values for section, values in sections.items() if section != "space"}
         if not isinstance(space, Mapping):
-            raise SpecError(f"space must be a section of hyperparameters to search, but is {space!r}. Write [space].")
+            raise SpecError(
+                f"space must be a section of hyperparameters to search, but it is {space!r}. Write [space]."
+            )
         for section, values in sections.items():
             if section not in cls.model_fields:
                 if section in HYPERPARAMETERS:
-                    raise SpecError(f"{section} stands outside any section; it belongs in [{find_section(section)}].")
+                    raise SpecError(f"{section} is outside any section. Move it to [{find_section(section)}].")
                 section_names, hint = ", ".join(cls.model_fields), did_you_mean(section, cls.model_fields)
-                raise SpecError(f"There is no section [{section}]; a config has the sections {section_names}.{hint}")
+                raise SpecError(f"There is no section [{section}]. The sections are {section_names}.{hint}")
             if not isinstance(values, Mapping):
                 raise SpecError(
-                    f"{section} must be a section of hyperparameters, but is {values!r}. Write [{section}]."
+                    f"{section} must be a section of hyperparameters, but it is {values!r}. Write [{section}]."
                 )
             for name in values:
                 if find_section(name) != section:
-                    raise SpecError(f"{name} stands in section [{section}], but belongs in [{find_section(name)}].")
+                    raise SpecError(
+                        f"{name} is in section [{section}], but it belongs in [{find_section(name)}]. Move it."
+                    )
         return _validated(sections).with_search_space(space)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Spec:
-        """A spec from a TOML file. Raises SpecError if it cannot be read or does not hold a valid spec."""
+        """Read a spec from a TOML file. Raises SpecError if the file cannot be read or is not a valid spec."""
         try:
             return cls.from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
         except OSError as error:
-            raise SpecError(f"The config {path} cannot be read: {error.strerror}. Check its name.") from error
+            raise SpecError(f"The config {path} cannot be read: {error.strerror}. Check the file name.") from error
         except UnicodeDecodeError as error:
-            raise SpecError(f"The config {path} is not UTF-8 text, as TOML must be.") from error
+            raise SpecError(
+                f"The config {path} must be TOML in UTF-8, but it is not UTF-8 text. Save it as UTF-8."
+            ) from error
         except tomllib.TOMLDecodeError as error:
             raise SpecError(f"The config {path} is not valid TOML: {error}.") from error
         except SpecError as error:
             raise SpecError(f"In the config {path}: {error}") from error
 
     def to_toml(self) -> str:
-        """This spec as TOML, which `from_toml` reads back to an equal spec."""
+        """Return this spec as TOML; `from_toml` reads it back to an equal spec."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     @property
     def hash(self) -> str:
-        """A name for this spec that is the same on every machine and in every process: SHA-256 of its JSON."""
+        """SHA-256 of the spec as JSON, equal on every machine and in every process."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __getitem__(self, name: str) -> Any:
-        """The value of a hyperparameter, whatever section it is in."""
+        """Return the value of a hyperparameter of any section."""
         return getattr(getattr(self, find_section(name)), name)
 
 
@@ -154,7 +163,7 @@ def _validated(sections: Mapping[str, Mapping[str, Any]]) -> Spec:
 
 
 def _error_message(hyperparameter: Hyperparameter, value: Any, path: list[Any]) -> str:
-    """What was expected, what came, what to do."""
+    """Describe what was expected, what came and what to do."""
     items = (
         parse_list(value)
         if isinstance(hyperparameter.default, tuple) or hyperparameter.name == "hidden_sizes"
@@ -171,20 +180,20 @@ def _error_message(hyperparameter: Hyperparameter, value: Any, path: list[Any]) 
 
 
 def unused_hyperparameter_error(spec: Spec) -> str:
-    """What is wrong with a spec that sets what means nothing beside the rest of it; nothing where all is well."""
+    """Return an error message if the spec sets a hyperparameter that has no effect with the others, else ""."""
     for hyperparameter in HYPERPARAMETERS.values():
         for name, values in hyperparameter.requires.items():
-            if spec[hyperparameter.name] != hyperparameter.default and str(spec[name]) not in values:
-                required = " or ".join(values).replace("True", "true")
+            if spec[hyperparameter.name] != hyperparameter.default and format_value(spec[name]) not in values:
+                required = " or ".join(values)
                 return (
-                    f"{hyperparameter.name} means something only with {name} {required}, but {name} is "
-                    f"{format_value(spec[name])}. Leave {hyperparameter.name} out, or change {name}."
+                    f"{hyperparameter.name} has an effect only with {name} {required}, but {name} is "
+                    f"{format_value(spec[name])}. Remove {hyperparameter.name}, or change {name}."
                 )
     return ""
 
 
 def to_builtin(value: Any) -> Any:
-    """`value` with NumPy's numbers and arrays as Python's."""
+    """Convert NumPy numbers and arrays in a value, at any depth, to Python numbers and lists."""
     if isinstance(value, Mapping):
         return {key: to_builtin(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

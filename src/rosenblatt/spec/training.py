@@ -1,7 +1,7 @@
 """The `training` section of a spec: loss, optimizer, schedules, regularization and augmentation.
 
-Every hyperparameter is described here once: name, limits, default, help and source. The command line's options, the
-estimators' arguments and docs/hyperparameters.md are made from these descriptions.
+The options of the command line, the arguments of the estimators and docs/hyperparameters.md are generated from the
+name, limits, default, description and source given here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from rosenblatt.spec.fields import (
-    DEEP_KINDS,
+    FOR_DEEP,
     FOR_IMAGES,
     FOR_MLP,
     FOR_PERCEPTRON,
@@ -27,42 +27,46 @@ from rosenblatt.spec.fields import (
 
 
 class TrainingSpec(SpecSection):
-    """How the network learns."""
+    """Loss, optimizer, schedules, regularization and augmentation."""
 
     members: Annotated[int, Field(ge=1, le=4096)] | Auto = hyperparameter_field(
         "auto",
-        "Networks trained as one population, each leaving out another part of the rows to choose its best epoch; "
-        "their predictions are averaged.",
+        "Number of networks that are trained together as one population; predictions are their mean. Each "
+        "uses another fold of the training rows for validation. auto is 1 for perceptron, else 2 to 16, "
+        "fewer for more rows.",
         "Breiman 1996 (bagging); Krogh & Vedelsby 1995 (cross-validated ensembles)",
     )
     folds: Annotated[int, Field(ge=1, le=1000)] | Auto = hyperparameter_field(
         "auto",
-        "Parts the training rows are dealt into; each member keeps another one for validation. 1 keeps none: members "
-        "learn from all rows, for all epochs.",
+        "Number of folds of the training rows; each network uses one for validation and the others for "
+        "training. 1 turns validation off: networks train on all rows for all epochs. auto is 16 below "
+        "2,000 training rows, else 8; 1 below 20 rows and for cnn, rnn and channel_mlp.",
     )
     multiclass: Literal["kesler", "crammer_singer", "one_vs_rest"] = hyperparameter_field(
         "kesler",
-        "Of more than two classes: correct the right class and the winner (kesler), or all that beat the right one "
-        "(crammer_singer); or learn each class against the rest, as adaline, delta and voted do anyway.",
+        "Update of a perceptron with more than two classes: the correct class and the highest-scoring "
+        "wrong one (kesler), all classes that score above the correct one (crammer_singer), or each class "
+        "against the rest (one_vs_rest; always so for adaline, delta and voted).",
         "Duda & Hart 1973, 5.12; Crammer & Singer 2003",
         requires=FOR_PERCEPTRON,
     )
     margin: float = hyperparameter_field(
         1.0,
-        "How far on its side of 0 a row must be, so that nothing is learnt from it.",
+        "Rows that are correct by less than this margin update the weights too.",
         ge=0,
         requires={"perceptron_rule": ["margin"]},
     )
     aggressiveness: float = hyperparameter_field(
         1.0,
-        "Longest step, or how hard steps are held back (C).",
+        "Aggressiveness C of the updates: their maximum size (passive_aggressive_1), or how little they "
+        "are damped (passive_aggressive_2).",
         "Crammer et al. 2006",
         gt=0,
         requires={"perceptron_rule": ["passive_aggressive_1", "passive_aggressive_2"]},
     )
     loss: Loss = hyperparameter_field(
         "auto",
-        "What training minimizes; auto is cross_entropy for classes and labels, squared for values.",
+        "Loss function to minimize. auto is cross_entropy for classes and labels, squared for numbers.",
         "Lin et al. 2017 (focal); Cortes & Vapnik 1995 (hinge); Huber 1964; Koenker & Bassett 1978 (quantile)",
         requires=FOR_MLP,
     )
@@ -74,44 +78,55 @@ class TrainingSpec(SpecSection):
         requires={"loss": ["focal"]},
     )
     huber_delta: float = hyperparameter_field(
-        1.0, "Error, in standard deviations of the target, from which on the loss is linear.", gt=0,
+        1.0,
+        "Error above which the Huber loss is linear, in standard deviations of the target.",
+        gt=0,
         requires={"loss": ["huber"]},
-    )  # fmt: skip
+    )
     quantile: float = hyperparameter_field(
-        0.5, "Quantile that is predicted; 0.5 is the median.", gt=0, lt=1, requires={"loss": ["quantile"]}
+        0.5, "Quantile to predict; 0.5 is the median.", gt=0, lt=1, requires={"loss": ["quantile"]}
     )
     hinge_margin: float = hyperparameter_field(
-        1.0, "How far on its side of 0 a row must be to cost nothing.", ge=0, requires={"loss": ["hinge"]}
+        1.0,
+        "Margin of the hinge loss: rows that are correct by more than it have no loss.",
+        ge=0,
+        requires={"loss": ["hinge"]},
     )
     optimizer: Optimizer = hyperparameter_field(
         "adam",
-        "Rule that turns gradients into steps. Weight decay is decoupled in all; adamw is adam with some of it.",
+        "Optimizer. All use decoupled weight decay; adamw is adam with a weight decay of 0.01 by default.",
         "Kingma & Ba 2015 (adam); Dozat 2016 (nadam); Polyak 1964 (momentum); Nesterov 1983; Tieleman & Hinton 2012 "
         "(rmsprop); Duchi, Hazan & Singer 2011 (adagrad)",
         requires=FOR_MLP,
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1000)] | Auto = hyperparameter_field("auto", "Length of the steps.")
+    learning_rate: Annotated[float, Field(gt=0, le=1000)] | Auto = hyperparameter_field(
+        "auto",
+        "Learning rate, typically 0.0001 to 0.01. auto is 0.001 for mlp and channel_mlp, 0.002 for cnn "
+        "and rnn, and 1 for most rules of a perceptron.",
+    )
     schedule: Schedule | Literal["plateau", "auto"] = hyperparameter_field(
         "auto",
-        "How the learning rate changes over the steps; plateau waits until the score gets no better; auto is one_cycle "
-        "for cnn and rnn, else constant.",
+        "Schedule of the learning rate. plateau lowers it when the validation score stops improving. auto "
+        "is one_cycle for cnn, rnn and channel_mlp, else constant.",
         "Loshchilov & Hutter 2017 (cosine); Holzmüller et al. 2024 (flat_cosine, log_cosine); Smith & Topin 2019 "
         "(one_cycle); Goyal et al. 2017 (warmup_cosine)",
         requires=FOR_MLP,
     )
     dropout_schedule: Schedule = hyperparameter_field(
-        "constant", "How dropout changes over the steps.", "Holzmüller et al. 2024", requires=FOR_MLP
+        "constant", "Schedule of the dropout rate.", "Holzmüller et al. 2024", requires=FOR_MLP
     )
     weight_decay_schedule: Schedule = hyperparameter_field(
-        "constant", "How weight decay changes over the steps.", "Holzmüller et al. 2024", requires=FOR_MLP
+        "constant", "Schedule of the weight decay.", "Holzmüller et al. 2024", requires=FOR_MLP
     )
     schedule_end: float = hyperparameter_field(
-        0.01, "Factor that the schedules step and exponential end with.", gt=0, le=1, requires=FOR_MLP
+        0.01, "Factor with which the schedules step and exponential end.", gt=0, le=1, requires=FOR_MLP
     )
-    schedule_drops: int = hyperparameter_field(2, "Drops of the schedule step.", ge=1, le=1000, requires=FOR_MLP)
+    schedule_drops: int = hyperparameter_field(
+        2, "Number of drops of the schedule step.", ge=1, le=1000, requires=FOR_MLP
+    )
     warmup: float = hyperparameter_field(
         0.1,
-        "Share of training in which the schedule warmup_cosine rises.",
+        "Fraction of training during which the schedule warmup_cosine rises from 0.",
         "Goyal et al. 2017",
         ge=0,
         lt=1,
@@ -119,145 +134,190 @@ class TrainingSpec(SpecSection):
     )
     plateau_patience: int = hyperparameter_field(
         5,
-        "Epochs without a better score after which the schedule plateau falls.",
+        "Number of epochs without a better validation score after which the schedule plateau lowers the learning rate.",
         ge=1,
         requires={"schedule": ["plateau"]},
     )
     plateau_factor: float = hyperparameter_field(
-        0.3, "Factor by which the schedule plateau falls.", gt=0, lt=1, requires={"schedule": ["plateau"]}
+        0.3,
+        "Factor by which the schedule plateau lowers the learning rate.",
+        gt=0,
+        lt=1,
+        requires={"schedule": ["plateau"]},
     )
     layer_lr_multipliers: Annotated[
         tuple[Annotated[float, Field(ge=0, le=1000)], ...], Field(min_length=1), BeforeValidator(parse_list)
     ] = hyperparameter_field(
-        (1.0,), "Factors of the learning rate of the layers, first to last, as 0.5,1,1; one for all.", requires=FOR_MLP
+        (1.0,),
+        "Multipliers of the learning rate for each layer, first to last, such as 0.5,1,1; a single one "
+        "applies to all layers.",
+        requires=FOR_MLP,
     )
     bias_lr_multiplier: float = hyperparameter_field(
-        1.0, "Factor of the learning rate of biases.", ge=0, le=1000, requires=FOR_MLP
+        1.0, "Multiplier of the learning rate for biases.", ge=0, le=1000, requires=FOR_MLP
     )
     scaling_layer_lr_multiplier: float = hyperparameter_field(
         6.0,
-        "Factor of the learning rate of the inputs' factors.",
+        "Multiplier of the learning rate for the scaling layer.",
         "Holzmüller et al. 2024",
         ge=0,
         le=1000,
-        requires={"scaling_layer": ["True"]},
+        requires={"scaling_layer": ["true"]},
     )
     parametric_activation_lr_multiplier: float = hyperparameter_field(
         0.1,
-        "Factor of the learning rate of parametric activations.",
+        "Multiplier of the learning rate for parametric activations.",
         "Holzmüller et al. 2024",
         ge=0,
         le=1000,
-        requires={"parametric_activation": ["True"]},
+        requires={"parametric_activation": ["true"]},
     )
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = hyperparameter_field(
-        "auto", "Most passes over the training rows; each member keeps its best epoch on its validation rows."
+        "auto",
+        "Maximum number of passes over the training rows; each network keeps its best epoch on its "
+        "validation rows. auto is 200 for mlp, 100 for perceptron, else 15 to 80, fewer for more rows.",
     )
     patience: Annotated[int, Field(ge=1)] | Auto = hyperparameter_field(
-        "auto", "Epochs without a better validation score after which a member stops."
+        "auto",
+        "Early stopping: number of epochs without a better validation score after which a network stops. "
+        "auto is 16 for mlp, 100 for perceptron, and all epochs for cnn, rnn and channel_mlp.",
     )
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto", "full"] = hyperparameter_field(
-        "auto", "Rows of one step; full for all.", requires=FOR_MLP
+        "auto",
+        "Training rows per step of the optimizer; full is all rows. auto is 16 to 1,024, more for more rows.",
+        requires=FOR_MLP,
     )
     batch_order: Literal["shuffled", "stratified", "in_order"] = hyperparameter_field(
         "shuffled",
-        "Which rows make a batch: any, as many of each class as its share is, or those that stand side by side.",
+        "Which rows form a batch: random ones (shuffled), random ones with the class frequencies of the "
+        "table (stratified), or consecutive ones (in_order).",
     )
     beta1: float = hyperparameter_field(
         0.9,
-        "Memory of the gradient: that of momentum, nesterov, adam and nadam.",
+        "Decay rate of the moving average of gradients (momentum).",
         ge=0,
         lt=1,
         requires={"optimizer": ["momentum", "nesterov", "adam", "adamw", "nadam"]},
     )
     beta2: float = hyperparameter_field(
         0.999,
-        "Memory of the squared gradient: that of rmsprop, adam and nadam.",
+        "Decay rate of the moving average of squared gradients.",
         "Kingma & Ba 2015",
         ge=0,
         lt=1,
         requires={"optimizer": ["rmsprop", "adam", "adamw", "nadam"]},
     )
     weight_decay: Annotated[float, Field(ge=0, le=1)] | Auto = hyperparameter_field(
-        "auto", "Decoupled weight decay; biases do not decay.", "Loshchilov & Hutter 2019", requires=FOR_MLP
+        "auto",
+        "Decoupled weight decay: each step multiplies weights by 1 - learning rate x weight decay; biases "
+        "do not decay. auto is 0.05 for cnn, rnn and channel_mlp, 0.01 for mlp with adamw, else 0.",
+        "Loshchilov & Hutter 2019",
+        requires=FOR_MLP,
     )
     l1: float = hyperparameter_field(
-        0.0, "How much weights are moved towards 0 in each step, times the learning rate.", "Duchi & Singer 2009", ge=0,
+        0.0,
+        "L1 regularization: amount, times the learning rate, by which each step moves weights towards 0.",
+        "Duchi & Singer 2009",
+        ge=0,
         requires=FOR_MLP,
-    )  # fmt: skip
+    )
     dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = hyperparameter_field(
-        "auto", "Share of hidden units set to 0 in each step.", "Srivastava et al. 2014", requires=FOR_MLP
+        "auto",
+        "Fraction of hidden units set to 0 in each training step. auto is 0.1 for mlp, 0 for cnn, 0.4 for "
+        "rnn (0.1 on texts) and 0.2 for channel_mlp.",
+        "Srivastava et al. 2014",
+        requires=FOR_MLP,
     )
     device: str = hyperparameter_field(
         "cpu",
-        "Where networks are trained: cpu, or cuda (cuda:1 for another GPU), where networks of one shape are trained as "
-        "one; needs PyTorch.",
+        "Device to train on: cpu, cuda, or a certain GPU such as cuda:1. Networks of equal shape train as "
+        "one batch on a GPU; it needs PyTorch.",
         requires=FOR_MLP,
     )
     cores: Annotated[int, Field(ge=1)] | Auto = hyperparameter_field(
         "auto",
-        "CPU cores on which a convolutional or recurrent network is trained; auto is 1 in a search and for "
-        "small networks, else all of them, shared out among the networks.",
-        requires={"kind": list(DEEP_KINDS)},
+        "CPU cores that train each convolutional or recurrent network. auto is 1 in a search and for "
+        "small networks; else all cores are divided among the networks.",
+        requires=FOR_DEEP,
     )
     precision: Literal["auto", "float32", "mixed"] = hyperparameter_field(
         "auto",
-        "Numbers in which PyTorch trains networks; mixed computes products in 16 bits. auto is mixed for convolutions "
-        "and LSTMs on processors made for it (AMX, AVX-512 BF16), else float32.",
+        "Floating-point precision of PyTorch; mixed computes products in 16 bits. auto is mixed for "
+        "convolutions and LSTMs on processors with 16-bit instructions (AMX, AVX-512 BF16), else float32.",
         "Micikevicius et al. 2018",
         requires=FOR_MLP,
     )
     flip: bool | Auto = hyperparameter_field(
-        "auto", "Whether images are mirrored left to right, one in two; auto does it.", requires=FOR_IMAGES
+        "auto",
+        "Mirror images from left to right at random, every second one on average. auto is true for cnn, "
+        "false for channel_mlp.",
+        requires=FOR_IMAGES,
     )
     crop: Annotated[float, Field(ge=0, le=0.5)] | Auto = hyperparameter_field(
-        "auto", "Share of its size that an image is moved by at most, up or down and sideways; auto is 1/8.",
-        "Krizhevsky, Sutskever & Hinton 2012", requires=FOR_IMAGES,
-    )  # fmt: skip
+        "auto",
+        "Maximum random shift of an image in each direction, as a fraction of its side. auto is 0.125 for "
+        "cnn, 0 for channel_mlp.",
+        "Krizhevsky, Sutskever & Hinton 2012",
+        requires=FOR_IMAGES,
+    )
     rotate: float = hyperparameter_field(
-        0.0, "Degrees that images are turned by at most.", ge=0, le=180, requires=FOR_IMAGES
+        0.0, "Maximum random rotation of images, in degrees.", ge=0, le=180, requires=FOR_IMAGES
     )
     color_jitter: float = hyperparameter_field(
-        0.0, "Share by which brightness, contrast and each color change at most.", ge=0, le=1, requires=FOR_IMAGES
+        0.0,
+        "Strength of random changes to the contrast and to the level of each color channel; typically 0.1 to 0.4.",
+        ge=0,
+        le=1,
+        requires=FOR_IMAGES,
     )
     cutout: Annotated[float, Field(ge=0, le=1)] | Auto = hyperparameter_field(
-        "auto", "Share of its size of a square that is cut out of an image; auto is 1/4.", "DeVries & Taylor 2017",
+        "auto",
+        "Side of a random square that is erased from each image, as a fraction of the image's side. auto "
+        "is 0.25 for cnn, 0 for channel_mlp.",
+        "DeVries & Taylor 2017",
         requires=FOR_IMAGES,
-    )  # fmt: skip
+    )
     mixup: float = hyperparameter_field(
-        0.0, "How evenly two images and their targets are mixed; 0 for not.", "Zhang et al. 2018", ge=0, le=10,
+        0.0,
+        "Parameter of the beta distribution by which pairs of images and their targets are mixed; larger "
+        "values mix more evenly, typically 0.1 to 0.4, 0 is off.",
+        "Zhang et al. 2018",
+        ge=0,
+        le=10,
         requires=FOR_IMAGES,
-    )  # fmt: skip
+    )
     input_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = hyperparameter_field(
         "auto",
-        "Share of inputs set to 0 in each step; of texts, of tokens that are hidden. auto is 0.3 where rnn tells "
-        "something of texts, else 0.",
+        "Fraction of inputs set to 0 in each training step; in texts, fraction of tokens that are hidden. "
+        "auto is 0.3 for rnn on texts, else 0.",
         "Srivastava et al. 2014",
         requires=FOR_MLP,
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = hyperparameter_field(
         "auto",
-        "Share of a class target spread over all classes; auto is 0.1 for cnn, else 0.",
+        "Fraction of each target probability that is spread evenly over all classes. auto is 0.1 for cnn, else 0.",
         "Szegedy et al. 2016, section 7",
         requires=FOR_MLP,
     )
     clip_norm: float = hyperparameter_field(
         1.0,
-        "Longest gradient; longer ones are scaled down to it. 0 for no limit.",
+        "Maximum norm of the gradient; longer gradients are scaled down to it. 0 is no limit.",
         "Pascanu et al. 2013",
         ge=0,
         requires=FOR_MLP,
     )
     max_norm: float = hyperparameter_field(
         0.0,
-        "Longest weights of a unit; longer ones are scaled down to it. 0 for no limit.",
+        "Maximum norm of the weights of a unit; longer weight vectors are scaled down to it. Typically 1 "
+        "to 4, 0 is no limit.",
         "Srivastava et al. 2014, section 5.1",
         ge=0,
         requires=FOR_MLP,
     )
     ema_decay: float = hyperparameter_field(
         0.0,
-        "Memory of the running mean of the parameters, kept instead of the last ones, such as 0.999; 0 for none.",
+        "Decay rate of an exponential moving average of the parameters, which predicts in place of the "
+        "last parameters. Typically 0.99 to 0.9999, 0 is off.",
         "Polyak & Juditsky 1992",
         ge=0,
         lt=1,
@@ -265,20 +325,24 @@ class TrainingSpec(SpecSection):
     )
     scoring: str = hyperparameter_field(
         "loss",
-        "Validation score that chooses the best epoch: loss, or the name of a scikit-learn scorer such as roc_auc.",
+        "Validation score that selects the best epoch, and in a search the best trials: loss, or the name "
+        "of a scikit-learn scorer such as roc_auc.",
     )
     class_weight: Annotated[
         Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(parse_class_weights)
     ] = hyperparameter_field(
-        None, "Weights of the classes, as yes=3,no=1; balanced gives every class the same sum of weights."
+        None, "Weights of the classes, such as yes=3,no=1; balanced gives every class the same total weight."
     )
     logit_adjustment: float = hyperparameter_field(
         0.0,
-        "How far probabilities are moved from the shares that classes have of the training rows towards equal ones, "
-        "by which rare classes are told more often: 0.2 may lift F1, 1 balanced accuracy; log loss suffers.",
+        "Strength of the logit adjustment of predicted probabilities, from class frequencies as in the "
+        "training rows (0) to equal ones (1); rare classes are predicted more often. 0.2 may raise F1, 1 "
+        "balanced accuracy; the log loss gets worse.",
         "Menon et al. 2021 (logit adjustment after training)",
         ge=0,
         le=1,
         requires=FOR_MLP,
     )
-    seed: int = hyperparameter_field(0, "Seed of all random choices; equal seeds give equal networks.", ge=0, lt=2**63)
+    seed: int = hyperparameter_field(
+        0, "Seed of the random number generator; equal seeds give equal models.", ge=0, lt=2**63
+    )

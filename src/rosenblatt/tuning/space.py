@@ -123,17 +123,17 @@ def _check_condition(spec: Spec, name: str, parent: str, allowed: tuple[Any, ...
         raise SpecError(f"{name} has a condition on {parent}, which is not in the space. Add it, or take it away.")
     if dimension is None and not _is_satisfied(spec[parent], allowed):
         raise SpecError(
-            f"{name} means something only with {parent} {text}, but {parent} is {format_value(spec[parent])} in all "
-            f"trials. Leave {name} out of the space, or change {parent}."
+            f"{name} has an effect only with {parent} {text}, but {parent} is {format_value(spec[parent])} in all "
+            f"trials. Remove {name} from the space, or change {parent}."
         )
     if isinstance(dimension, Choice) and not any(_is_satisfied(value, allowed) for value in dimension.values):
         raise SpecError(
-            f"{name} means something only with {parent} {text}, but {parent} is {dimension}. Leave {name} out of the "
+            f"{name} has an effect only with {parent} {text}, but {parent} is {dimension}. Remove {name} from the "
             f"space, or add {text} to {parent}."
         )
     if isinstance(dimension, Integer) and not any(
         isinstance(value, int) and dimension.low <= value <= dimension.high for value in allowed
     ):
-        raise SpecError(f"{name} means something only with {parent} {text}, but {parent} is {dimension}.")
+        raise SpecError(f"{name} has an effect only with {parent} {text}, but {parent} is {dimension}.")
     if dimension is not None and not isinstance(dimension, Choice | Integer):
         raise SpecError(f"{name} has a condition on {parent}, which is a range of numbers. Make that a choice.")
