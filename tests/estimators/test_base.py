@@ -533,3 +533,11 @@ def test_a_stream_of_single_rows_leaves_the_running_statistics_alone():
 def test_a_batch_may_be_said_to_be_larger_than_any_table():
     X, y = load_iris(return_X_y=True)
     assert MLPClassifier(**FAST | {"batch_size": 2**63 - 1}).fit(X, y).n_iter_ == FAST["epochs"]
+
+
+def test_a_scoring_function_named_loss_is_refused():
+    def loss(estimator, X, y):
+        return -1.0
+
+    with pytest.raises(SpecError, match='must not be named "loss"'):
+        MLPClassifier(**FAST, scoring=loss).fit(IRIS, SPECIES)

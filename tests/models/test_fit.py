@@ -62,7 +62,13 @@ def test_every_epoch_of_every_member_is_reported_and_scored_by_the_given_score()
         score_calls.append((target, y))
         return lambda outputs, rows: -float(next(epochs))  # the first epoch is the best
 
-    model = fit(watch=watch, scorer_factory=score_factory, threads=1, validation=Dataset(FRAME[:9], Y[:9]))
+    model = fit(
+        changes={"scoring": "accuracy"},
+        watch=watch,
+        scorer_factory=score_factory,
+        threads=1,
+        validation=Dataset(FRAME[:9], Y[:9]),
+    )
     assert starts == [((4,), True, 2)]
     assert [(record.member, record.epoch) for record in records] == [(m, e) for m in range(2) for e in (1, 2, 3)]
     assert [record.score for record in records] == [-0.0, -1, -2, -3, -4, -5]

@@ -57,7 +57,7 @@ def test_each_member_spares_another_fold():
     model = fit(members=8, folds=4)
     assert len(model.networks) == 8
     assert all(network.scores for network in model.networks)
-    assert all(max(network.scores) == network.scores[network.best_epoch - 1] for network in model.networks)
+    assert all(min(network.scores) == network.scores[network.best_epoch - 1] for network in model.networks)
 
 
 def test_without_folds_members_learn_from_all_rows_for_all_epochs():

@@ -101,13 +101,13 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_rest():
     single = member({"hidden_sizes": (64,), "patience": 3}, epochs=500)
     records = list(train([single], ROWS))
     scores = [record.score for record in records]
-    assert single.best_score == max(scores)
+    assert single.best_score == min(scores)
     assert single.best_epoch == len(scores) - 3  # the last three were no better
     assert len(scores) < 500
     sums = logits(single.architecture, single.loss, single.best, ROWS, np.arange(150, 200))[:, 0].astype(float)
     p = 1 / (1 + np.exp(-sums))
     loss = -np.mean(np.log(np.where(Y[150:] > 0, p, 1 - p)))
-    assert single.best_score == pytest.approx(-loss, rel=1e-5)
+    assert single.best_score == pytest.approx(loss, rel=1e-5)
 
 
 def test_whoever_stops_reading_the_records_stops_the_training():
@@ -129,14 +129,14 @@ def test_an_error_in_a_score_reaches_the_caller():
         list(train([member(SPECS[0])], ROWS, score))
 
 
-def test_a_score_of_ones_own_chooses_the_best_epoch():
+def test_a_scorer_chooses_the_best_epoch():
     seen = []
 
     def worse_each_time(outputs, rows):
         seen.append((outputs.shape, rows.shape))
         return -len(seen)
 
-    single = member(SPECS[0])
+    single = member(SPECS[0] | {"scoring": "accuracy"})
     list(train([single], ROWS, worse_each_time))
     assert single.best_epoch == 1
     assert set(seen) == {((50, 1), (50,))}

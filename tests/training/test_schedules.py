@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.training import TrainingSpec
 from rosenblatt.training.schedules import SCHEDULES, plateau, schedule_factors
 
@@ -46,14 +47,16 @@ def test_warm_up_rises_and_then_falls(warmup):
     assert factors.max() == 1
 
 
-def test_plateau_falls_after_each_wait_without_a_better_score():
+@pytest.mark.parametrize("direction", Direction)
+def test_plateau_falls_after_each_wait_without_a_better_score(direction):
     spec = TrainingSpec(schedule="plateau", plateau_patience=2, plateau_factor=0.1)
     scores = [1, 2, 2, 2, 3, 1, 1, 1, 1]
-    factors = [plateau(scores[:n], spec) for n in range(len(scores) + 1)]
+    scores = [direction.to_maximize(score) for score in scores]
+    factors = [plateau(scores[:n], direction, spec) for n in range(len(scores) + 1)]
     np.testing.assert_allclose(factors, [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_learning_rate_dropout_and_decay_have_schedules_of_their_own():
     spec = TrainingSpec(schedule="cosine", dropout_schedule="flat_cosine")
-    factors = schedule_factors(spec, np.array([0, 50, 100]), 100, [])
+    factors = schedule_factors(spec, np.array([0, 50, 100]), 100)
     np.testing.assert_allclose(factors, [[1, 1, 1], [0.5, 1, 1], [0, 0, 1]], atol=1e-12)

@@ -86,7 +86,7 @@ def test_the_mean_score_averages_the_first_folds_that_have_a_finite_score():
     trial, folds = make_trial()
     assert trial.mean_score(FOLDS) == float("-inf")
     train(trial, folds)
-    scores = [member.best_score for member in trial.members]
+    scores = [-member.best_score for member in trial.members]
     assert trial.fold_scores == scores
     assert trial.mean_score(2) == pytest.approx(np.mean(scores[:2]))
     trial.members[1].best_score = np.nan

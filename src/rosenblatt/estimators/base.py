@@ -31,7 +31,7 @@ from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target, class_indices
-from rosenblatt.errors import TableError, format_list
+from rosenblatt.errors import SpecError, TableError, format_list
 from rosenblatt.estimators.inputs import (
     apply_schema,
     drop_zero_weight_rows,
@@ -169,6 +169,8 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         }
         scoring = self.scoring
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)
+        if name == "loss" and scoring != "loss":
+            raise SpecError('A scoring function must not be named "loss", which is the validation loss. Rename it.')
         return Spec.from_hyperparameters(
             kind=self._kind, seed=resolve_random_state(self.random_state), scoring=name, **values
         )

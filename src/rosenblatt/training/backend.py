@@ -22,7 +22,7 @@ from rosenblatt.training.compiled.mlp import Kernels
 from rosenblatt.training.compiled.perceptron import CONVERGED
 from rosenblatt.training.member import Member
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
-from rosenblatt.training.schedules import schedule_factors
+from rosenblatt.training.schedules import member_factors
 from rosenblatt.training.state import TrainingConfig
 from rosenblatt.training.validation import mean_loss
 
@@ -36,8 +36,8 @@ class MemberTrainer(NamedTuple):
     validate: Callable[[], tuple[np.ndarray, float]]
     """The member's outputs (n, K) and mean loss on its validation rows."""
     train_epochs_with_validation: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], int] | None
-    """Train and validate by the loss, as `train_with_validation`: losses, scores, best, best_record, stop; None
-    where that has to be done epoch by epoch."""
+    """Train with validation and early stopping on the loss, as `train_with_validation` does; takes losses,
+    validation_losses, best, best_record, stop. None if each epoch has to be validated by the caller."""
     converged: Callable[[], bool]
     """Whether more epochs would change nothing: in the last one a perceptron learnt from no row."""
 
@@ -76,24 +76,21 @@ def _make_mlp_trainer(member: Member, table: Rows, t: np.ndarray, weight: np.nda
     if start_step_compiler(dtype):
         _compile_loop(member, table, t, weight, kernels)
     kernels = with_train_step(kernels, layout, config, member.state, cast("DenseRows", table))
-    batches = -(-member.state.order.size // config.batch_size)
+    n_batches = -(-member.state.order.size // config.batch_size)
 
-    def rates(epochs: int) -> np.ndarray:
-        n_trained = len(member.history)
-        steps = np.arange(n_trained * batches, (n_trained + epochs) * batches)
-        scores = [-record.loss if np.isnan(record.score) else record.score for record in member.history]
-        return schedule_factors(spec.training, steps, batches * spec["epochs"], scores)
+    def factors(epochs: int) -> np.ndarray:
+        return member_factors(member, len(member.history), epochs, n_batches)
 
     def train_epochs(losses: np.ndarray, stop: np.ndarray) -> int:
-        return mlp.train(layout, kernels, config, member.state, table, rates(losses.size), losses, stop)
+        return mlp.train(layout, kernels, config, member.state, table, factors(losses.size), losses, stop)
 
     def train_validated(
-        losses: np.ndarray, scores: np.ndarray, best: np.ndarray, best_record: np.ndarray, stop: np.ndarray
+        losses: np.ndarray, validation_losses: np.ndarray, best: np.ndarray, best_record: np.ndarray, stop: np.ndarray
     ) -> int:
         n_trained, patience = len(member.history), spec["patience"]
         return train_with_validation(
-            layout, kernels, config, member.state, table, rates(losses.size), losses, scores, member.validation, t,
-            weight, best, best_record, n_trained, patience, stop,
+            layout, kernels, config, member.state, table, factors(losses.size), losses, validation_losses,
+            member.validation, t, weight, best, best_record, n_trained, patience, stop,
         )  # fmt: skip
 
     return train_epochs, None if spec.training.schedule == "plateau" else train_validated

@@ -10,6 +10,7 @@ import numpy as np
 
 from rosenblatt.networks.deep import DeepArchitecture
 from rosenblatt.networks.dense import DenseArchitecture, drop_unused_units
+from rosenblatt.spec.scoring import Direction, scoring_direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.perceptron import BEST_N_CORRECT, N_SEEN, N_USED, RUN_LENGTH, PerceptronConfig
 from rosenblatt.training.initializers import initialize, initialize_deep
@@ -21,13 +22,13 @@ INITIALIZER_ROWS = 1024  # rows shown to initializers that depend on the data
 
 
 class EpochRecord(NamedTuple):
-    """What is known after one epoch of one member."""
+    """Result of one epoch of one member."""
 
     member: int
     epoch: int  # counted from 1
-    loss: float  # mean over the training rows, as they were met
-    score: float  # on the validation rows; NaN where there are none
-    last: bool = False  # whether the member is done
+    loss: float  # mean training loss over the epoch
+    score: float  # validation score in its own unit: a loss is positive; NaN without validation rows
+    last: bool = False  # whether the member is finished
 
 
 @dataclass
@@ -43,10 +44,15 @@ class Member:
     epochs: int
     best: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))  # parameters of the best epoch
     best_epoch: int = 0
-    best_score: float = -np.inf
+    best_score: float = np.nan  # validation score of the best epoch; NaN as long as no epoch has a score
     history: list[EpochRecord] = field(default_factory=list)
     failure: str = ""  # why it could not go on, if it could not
     finished: bool = False  # whether more epochs would bring nothing
+
+    @property
+    def direction(self) -> Direction:
+        """Whether a lower or a higher validation score is better."""
+        return scoring_direction(self.spec.training.scoring)
 
     @property
     def is_trained(self) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from rosenblatt.training.backend import MemberTrainer, make_trainer
 from rosenblatt.training.compiled.dispatch import start_step_compiler
-from rosenblatt.training.compiled.early_stopping import BEST_EPOCH, BEST_SCORE, FAILURE, PARAMETERS
+from rosenblatt.training.compiled.early_stopping import BEST_EPOCH, BEST_LOSS, FAILURE, PARAMETERS
 from rosenblatt.training.member import EpochRecord, Member
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows
 from rosenblatt.training.workers import Work, WorkerPool, cores
@@ -24,7 +24,7 @@ from rosenblatt.training.workers import Work, WorkerPool, cores
 REPORT_INTERVAL_S = 0.05  # seconds after which a member reports, where nothing is to be done between its epochs
 
 EpochScorer = Callable[[np.ndarray, np.ndarray], float]
-"""From a member's outputs (n, K) for some rows, and their numbers (n,), to a score; higher is better."""
+"""Compute a validation score from a member's outputs (n, K) for table rows with these indices (n,)."""
 
 
 def train(
@@ -153,16 +153,13 @@ def _train_epochs_with_validation(
     member: Member, train: Callable[..., int], epochs: int, stop: np.ndarray
 ) -> list[EpochRecord]:
     """Some epochs of a multilayer perceptron whose score is its loss; fewer where it ended."""
-    n_trained, losses, scores = len(member.history), np.zeros(epochs), np.zeros(epochs)
+    n_trained, losses, validation_losses = len(member.history), np.zeros(epochs), np.zeros(epochs)
     best_record = np.array([member.best_score, member.best_epoch, 0.0])
     best = member.best.copy() if member.is_trained else np.empty_like(member.state.theta)
-    n_finished = train(losses, scores, best, best_record, stop)
+    n_finished = train(losses, validation_losses, best, best_record, stop)
     if best_record[BEST_EPOCH] > member.best_epoch:
-        member.best, member.best_score, member.best_epoch = (
-            best,
-            float(best_record[BEST_SCORE]),
-            int(best_record[BEST_EPOCH]),
-        )
+        member.best, member.best_score = best, float(best_record[BEST_LOSS])
+        member.best_epoch = int(best_record[BEST_EPOCH])
     if n_finished < epochs and not stop[0] and not np.isfinite(losses[n_finished]):
         member.fail(f"the training loss is {losses[n_finished]} in epoch {n_trained + n_finished + 1}")
     elif best_record[FAILURE]:
@@ -171,7 +168,7 @@ def _train_epochs_with_validation(
         n_finished -= 1
     elif n_finished and n_trained + n_finished - member.best_epoch >= member.spec["patience"]:
         member.finished = True
-    return [EpochRecord(0, n_trained + k + 1, float(losses[k]), float(scores[k])) for k in range(n_finished)]
+    return [EpochRecord(0, n_trained + k + 1, float(losses[k]), float(validation_losses[k])) for k in range(n_finished)]
 
 
 def _train_epochs(
@@ -196,7 +193,10 @@ def _train_epochs(
 def evaluate_epoch(
     member: Member, epoch: int, validate: Callable[[], tuple[np.ndarray, float]] | None, score: EpochScorer | None
 ) -> float:
-    """The score of a member after an epoch, NaN where it has none; its best epoch is kept, or why it failed."""
+    """Return a member's validation score after an epoch (NaN if it has none); keep its best epoch, or record a failure.
+
+    Without a scorer the score is the validation loss.
+    """
     if not np.isfinite(member.inference_parameters).all():
         member.fail(f"parameters are not finite numbers after epoch {epoch}")
         return np.nan
@@ -206,9 +206,9 @@ def evaluate_epoch(
         if not np.isfinite(outputs).all():
             member.fail(f"predictions are not finite numbers after epoch {epoch}")
             return np.nan
-        value = -loss if score is None else score(outputs, member.validation)
-    # the latest of equals has learnt most; no score is no reason to stop
-    if validate and not value < member.best_score:
+        value = loss if score is None else score(outputs, member.validation)
+    # Ties go to the later epoch, and so does an epoch without a score.
+    if validate and not member.direction.is_better(member.best_score, value):
         member.best, member.best_epoch = member.inference_parameters.copy(), epoch
         member.best_score = member.best_score if np.isnan(value) else value
     return value

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rosenblatt.spec.scoring import scoring_direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import EpochRecord
 
@@ -26,13 +27,15 @@ def training_progress(enabled: bool) -> Iterator[Callable[[Spec, int], Callable[
             epochs = spec["epochs"]
             task = progress.add_task("", total=epochs * members, note="compiling the engine, once an installation")
             scoring, best, n_finished = spec.training.scoring, dict[int, float](), 0
-            sign = -1 if scoring == "loss" else 1
+            direction = scoring_direction(scoring)
 
             def update(record: EpochRecord) -> None:
                 nonlocal n_finished
                 n_finished += record.last
-                best[record.member] = max(best.get(record.member, record.score), record.score)
-                mean = sign * sum(best.values()) / len(best)
+                previous = best.get(record.member, math.nan)
+                if math.isnan(previous) or direction.is_better(record.score, previous):
+                    best[record.member] = record.score
+                mean = sum(best.values()) / len(best)
                 score = f"training loss {record.loss:.4g}" if math.isnan(mean) else f"validation {scoring} {mean:.4g}"
                 advance = epochs - record.epoch + 1 if record.last else 1
                 progress.update(task, advance=advance, note=f"{n_finished} of {members} networks done, {score}")

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.training import TrainingSpec
+from rosenblatt.training.member import Member
 
 
 def constant(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
@@ -67,24 +69,39 @@ SCHEDULES: dict[str, Callable[[np.ndarray, TrainingSpec], np.ndarray]] = {
 }
 
 
-def plateau(scores: Sequence[float], spec: TrainingSpec) -> float:
-    """`plateau_factor` for every `plateau_patience` epochs in a row whose score was not better than the best before."""
-    factor, best, waited = 1.0, -np.inf, 0
+def plateau(scores: Sequence[float], direction: Direction, spec: TrainingSpec) -> float:
+    """`plateau_factor`, once for every `plateau_patience` epochs in a row without a new best score."""
+    factor, best, waited = 1.0, direction.worst, 0
     for score in scores:
-        waited = 0 if score > best else waited + 1
-        best = max(best, score)
+        if direction.is_better(score, best):
+            best, waited = score, 0
+        else:
+            waited += 1
         if waited == spec.plateau_patience:
             factor, waited = factor * spec.plateau_factor, 0
     return factor
 
 
-def schedule_factors(spec: TrainingSpec, steps: np.ndarray, total: int, scores: Sequence[float]) -> np.ndarray:
-    """(len(steps), 3): the factors of learning rate, dropout and weight decay for steps numbered from 0, of `total`.
+def schedule_factors(spec: TrainingSpec, steps: np.ndarray, total: int, plateau_factor: float = 1.0) -> np.ndarray:
+    """Factors (len(steps), 3) of learning rate, dropout and weight decay for steps, counted from 0, of `total`.
 
-    `scores` are those of the epochs so far, for the schedule that waits for a plateau.
+    `plateau_factor` is the factor of the learning rate for the schedule "plateau".
     """
     t = steps / max(total, 1)
-    is_plateau = spec.schedule == "plateau"
-    rate = np.full(t.shape, plateau(scores, spec)) if is_plateau else SCHEDULES[spec.schedule](t, spec)
+    rate = np.full(t.shape, plateau_factor) if spec.schedule == "plateau" else SCHEDULES[spec.schedule](t, spec)
     dropout, decay = (SCHEDULES[name](t, spec) for name in (spec.dropout_schedule, spec.weight_decay_schedule))
     return np.column_stack([rate, dropout, decay])
+
+
+def member_factors(member: Member, first_epoch: int, epochs: int, n_batches: int) -> np.ndarray:
+    """Factors (epochs * n_batches, 3), as `schedule_factors`, for some epochs of a member, counted from 0.
+
+    The schedule "plateau" watches the validation score, or the training loss if there are no validation scores.
+    """
+    training = member.spec.training
+    steps = np.arange(first_epoch * n_batches, (first_epoch + epochs) * n_batches)
+    scores, direction = [record.score for record in member.history if not np.isnan(record.score)], member.direction
+    if not scores:
+        scores, direction = [record.loss for record in member.history], Direction.MINIMIZE
+    plateau_factor = plateau(scores, direction, training) if training.schedule == "plateau" else 1.0
+    return schedule_factors(training, steps, n_batches * member.spec["epochs"], plateau_factor)

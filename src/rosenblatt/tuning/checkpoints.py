@@ -28,7 +28,7 @@ from rosenblatt.training.state import MemberState
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.trials import Trial
 
-FORMAT = 3
+FORMAT = 4
 MAX_WRITE_FRACTION = 0.01  # of the time, for writing members of trials that wait at a rung
 JOURNAL = "search.jsonl"
 _SAFETENSORS_DTYPES = {

@@ -83,7 +83,7 @@ class Trial:
 
     @property
     def curves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """By fold: the losses of its epochs (n,), and their scores, which are none where no rows are spared."""
+        """Training losses (n,) and validation scores (n,) by fold; no scores without held-out rows."""
         curves = dict(self.saved_curves)
         for fold, member in enumerate(self.members):
             if member is not None and member.history:
@@ -104,12 +104,18 @@ class Trial:
     @property
     def fold_scores(self) -> list[float]:
         """The best epoch's score of each fold; NaN where it has not learnt, or its network was dropped."""
-        scores = [member.best_score if member is not None and member.is_trained else np.nan for member in self.members]
-        return self.saved_scores or scores
+        return self.saved_scores or [
+            self._to_maximize(member) if member is not None and member.is_trained else np.nan for member in self.members
+        ]
+
+    @staticmethod
+    def _to_maximize(member: Member) -> float:
+        """The best score of a member as a number that is higher for better scores."""
+        return member.direction.to_maximize(member.best_score)
 
     def mean_score(self, n_folds: int) -> float:
         """The mean over its first folds of the best epoch's score."""
-        scores = np.array([m.best_score for m in self.members[:n_folds] if m is not None and m.is_trained])
+        scores = np.array([self._to_maximize(m) for m in self.members[:n_folds] if m is not None and m.is_trained])
         # a fold whose rows tell no score, such as an area of one class, tells none
         scores = scores[np.isfinite(scores)]
         return float(scores.mean()) if scores.size else float("-inf")

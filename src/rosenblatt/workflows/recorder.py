@@ -168,12 +168,9 @@ class Recorder:
         run.set_metadata("baseline", {metric_name(score.name): score.baseline for score in test_scores})
         if len(model.trials) == 1:
             networks, scoring = model.trials[0].networks, model.spec.training.scoring
-            sign, losses = (
-                -1 if scoring == "loss" else 1,
-                _mean_curve([np.array(network.losses) for network in networks]),
-            )
+            losses = _mean_curve([np.array(network.losses) for network in networks])
             run.log_curve("loss", losses, range(1, len(losses) + 1))
-            scores_by_epoch = sign * _mean_curve([np.array(network.scores) for network in networks])
+            scores_by_epoch = _mean_curve([np.array(network.scores) for network in networks])
             run.log_curve(f"validation_{scoring}", scores_by_epoch, range(1, len(scores_by_epoch) + 1))
         if len(y_test) and target.labels and target.task != "language":
             counts = _confusion_matrix(target, y_test, predictions)
@@ -212,8 +209,7 @@ class Recorder:
         ended = trial.state in ("finished", "stopped", "failed")
         state = trial.state if ended else "running"
         batch.update_run(run_id, state=state, reason=trial.reason or None, ended=time.time() if ended else None)
-        sign, wall_time = -1 if scoring == "loss" else 1, time.time()
-        name = f"validation_{scoring}"
+        wall_time, name = time.time(), f"validation_{scoring}"
         if trial.scores:
             batch.add_metadata(run_id, "trial", trial.record())
         if trial.state == "running" or trial.pending_folds:
@@ -221,7 +217,7 @@ class Recorder:
         curves = list(trial.curves.values())
         for metric, means in (
             ("loss", _mean_curve([c[0] for c in curves])),
-            (name, sign * _mean_curve([c[1] for c in curves])),
+            (name, _mean_curve([c[1] for c in curves])),
         ):
             if means.size:
                 _put_curve(batch, run_id, metric, np.arange(1, len(means) + 1), means, wall_time)

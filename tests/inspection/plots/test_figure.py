@@ -40,8 +40,8 @@ def linear_model(weights, target=None, names=("a", "b")):
     architecture = DenseArchitecture("mlp", (len(names), weights.shape[1]), "relu")
     theta = np.concatenate([weights.ravel(), np.zeros(weights.shape[1], np.float32)])
     trained = [
-        TrainedNetwork(architecture, theta, 2, (3.0, 2.0, 1.0), (-0.9, -0.5, -0.7)),
-        TrainedNetwork(architecture, theta, 1, (4.0, 2.0), (-0.3, -0.6)),
+        TrainedNetwork(architecture, theta, 2, (3.0, 2.0, 1.0), (0.9, 0.5, 0.7)),
+        TrainedNetwork(architecture, theta, 1, (4.0, 2.0), (0.3, 0.6)),
     ]
     trial = TrainedTrial(spec, Encoder.fit(frame, spec.data), target, tuple(trained))
     return Model(spec, schema_from_dtypes(frame), (trial,))
@@ -59,7 +59,7 @@ def test_learning_curves_show_losses_scores_and_the_best_epochs():
     loss, score = learning_curves(linear_model([1, 1])).figure.axes
     assert [xy(line) for line in loss.lines] == [[[1, 3], [2, 2], [3, 1]], [[1, 4], [2, 2]]]
     first, best, second, other_best = (xy(line) for line in score.lines)
-    assert first == [[1, 0.9], [2, 0.5], [3, 0.7]]  # a loss is drawn as it is, although its negative is the score
+    assert first == [[1, 0.9], [2, 0.5], [3, 0.7]]
     assert best == [[2, 0.5]]
     assert second == [[1, 0.3], [2, 0.6]]
     assert other_best == [[1, 0.3]]

@@ -58,7 +58,7 @@ def train(member, rows, epochs):
     kernels = with_train_step(kernels, layout, member.config, member.state, rows)
     batches = -(-len(member.state.order) // member.config.batch_size)
     total, steps = batches * member.spec["epochs"], np.arange(batches * epochs)
-    rates, losses = schedule_factors(member.spec.training, steps, total, []), np.full(epochs, np.nan)
+    rates, losses = schedule_factors(member.spec.training, steps, total), np.full(epochs, np.nan)
     n_finished = mlp.train(layout, kernels, member.config, member.state, rows, rates, losses, np.zeros(1, np.uint8))
     return losses, n_finished, rates
 

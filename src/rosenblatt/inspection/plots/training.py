@@ -20,8 +20,7 @@ def learning_curves(model: Model) -> Plot:
         color, epochs = COLORS[index % len(COLORS)], np.arange(1, len(network.losses) + 1)
         axes[0].plot(epochs, network.losses, color=color, lw=1)
         if has_scores:
-            sign = -1 if scoring == "loss" else 1
-            scores = sign * np.asarray(network.scores)
+            scores = np.asarray(network.scores)
             axes[1].plot(epochs[: len(scores)], scores, color=color, lw=1)
             axes[1].plot(network.best_epoch, scores[network.best_epoch - 1], "o", color=color, ms=4)
     axes[0].set(xlabel="epoch", ylabel="training loss")

@@ -11,8 +11,8 @@ import numpy as np
 from rosenblatt.training.compiled.jit import call_address, jit
 from rosenblatt.training.compiled.mlp import predict, train
 
-BEST_SCORE, BEST_EPOCH, FAILURE = range(3)  # places among the marks of a member
-PARAMETERS, PREDICTIONS = 1.0, 2.0  # what is not finite in one that failed
+BEST_LOSS, BEST_EPOCH, FAILURE = range(3)  # indices into `best_record`
+PARAMETERS, PREDICTIONS = 1.0, 2.0  # values of `best_record[FAILURE]`: which of them is not finite
 
 
 @jit
@@ -33,7 +33,7 @@ def train_with_validation(
     rows,
     factors,
     losses,
-    scores,
+    validation_losses,
     validation_rows,
     t,
     weight,
@@ -47,12 +47,13 @@ def train_with_validation(
 
     Args:
         factors: (steps, 3) as `train` takes them.
-        losses, scores: (epochs,) written: the mean training loss, and the negative mean loss on the spared rows.
-        t, weight: targets (n, 1) or (n, K) and weights (n,) of the spared rows.
-        best: (n_parameters,) written: the parameters of the best epoch; of equals the last.
-        best_record: (3,) float64, read and written: its score, its number, what failed (0 for nothing).
+        losses, validation_losses: (epochs,) written: the mean training and validation loss of each epoch.
+        t, weight: targets (n, 1) or (n, K) and weights (n,) of the validation rows.
+        best: (n_parameters,) written: the parameters of the best epoch; ties go to the later epoch.
+        best_record: (3,) float64, read and written: the best validation loss (NaN before the first epoch), its epoch,
+            and what failed (0 for nothing).
         n_trained: epochs before this call.
-        patience: epochs without a better score after which it ends.
+        patience: epochs without a lower validation loss after which training ends.
 
     Returns the epochs that were finished; the last is too good to go on, failed, or was stopped, if they are fewer.
     """
@@ -70,14 +71,14 @@ def train_with_validation(
             best_record[FAILURE] = PARAMETERS
             return e + 1
         predict(layout, kernels, current, rows.x, validation_rows, out)
-        scores[e] = -call_address(kernels.loss, (out, t, weight, d, 0.0, config.loss_parameter)) / total
-        if not np.isfinite(scores[e]) or not all_finite(out.ravel()):
+        validation_losses[e] = call_address(kernels.loss, (out, t, weight, d, 0.0, config.loss_parameter)) / total
+        if not np.isfinite(validation_losses[e]) or not all_finite(out.ravel()):
             best_record[FAILURE] = PREDICTIONS
             return e + 1
-        if scores[e] >= best_record[BEST_SCORE]:
+        if not best_record[BEST_LOSS] < validation_losses[e]:
             for i in range(current.size):  # an assignment of arrays takes seconds to compile, for its message of errors
                 best[i] = current[i]
-            best_record[BEST_SCORE], best_record[BEST_EPOCH] = scores[e], n_trained + e + 1
+            best_record[BEST_LOSS], best_record[BEST_EPOCH] = validation_losses[e], n_trained + e + 1
         if n_trained + e + 1 - best_record[BEST_EPOCH] >= patience:
             return e + 1
     return losses.size

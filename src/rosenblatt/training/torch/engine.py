@@ -22,7 +22,7 @@ from rosenblatt.networks.deep import DeepArchitecture
 from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.training.member import Member
 from rosenblatt.training.rows import DenseRows, MediaRows
-from rosenblatt.training.schedules import schedule_factors
+from rosenblatt.training.schedules import member_factors
 from rosenblatt.training.torch.batches import DeviceTable
 from rosenblatt.training.torch.forward import Batch, StackedNetworks
 from rosenblatt.training.torch.sampling import BatchSampler
@@ -82,25 +82,18 @@ def make_trainer(member: Member, table: DenseRows | MediaRows) -> Callable[[np.n
     @limit_threads(member.spec["cores"])
     def train_epochs(losses: np.ndarray, stop: np.ndarray) -> int:
         for k in range(losses.size):
-            rates = epoch_factors(member, len(member.history) + k, sampler.n_batches)
+            factors = member_factors(member, len(member.history) + k, 1, sampler.n_batches)
             total = 0.0
             for step, (batch, seeds) in enumerate(device_table.batches(sampler.sample_epoch(k), sampler.augmentation)):
                 if stop[0]:
                     return k
-                total += float(stack.step(batch, rates[step : step + 1], seeds))
+                total += float(stack.step(batch, factors[step : step + 1], seeds))
             losses[k] = total / sampler.n_batches
             if not np.isfinite(losses[k]):
                 return k
         return losses.size
 
     return train_epochs
-
-
-def epoch_factors(member: Member, epoch: int, batches: int) -> np.ndarray:
-    """(batches, 3) float64: the factors of learning rate, dropout and decay in an epoch, counted from 0."""
-    steps = np.arange(epoch * batches, (epoch + 1) * batches)
-    scores = [-record.loss if np.isnan(record.score) else record.score for record in member.history]
-    return schedule_factors(member.spec.training, steps, batches * member.spec["epochs"], scores)
 
 
 def strata_starts(member: Member) -> np.ndarray:

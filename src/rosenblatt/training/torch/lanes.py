@@ -21,10 +21,11 @@ from rosenblatt.networks.deep import DeepArchitecture
 from rosenblatt.training.compiled.losses import LINKS, predict_from_sums
 from rosenblatt.training.member import Member
 from rosenblatt.training.rows import DenseRows, MediaRows
+from rosenblatt.training.schedules import member_factors
 from rosenblatt.training.state import TrainingConfig
 from rosenblatt.training.torch.batches import DeviceTable, LengthRange
 from rosenblatt.training.torch.cuda_graphs import GraphRunner
-from rosenblatt.training.torch.engine import epoch_factors, predict_with_flips, strata_starts
+from rosenblatt.training.torch.engine import predict_with_flips, strata_starts
 from rosenblatt.training.torch.forward import GROUPED, IM2COL, StackedNetworks
 from rosenblatt.training.torch.sampling import (
     AugmentationConfig,
@@ -142,7 +143,7 @@ class LaneStack:
         epoch_batches, rates = self.sampler.sample_epoch(), np.ones((len(self.members), self.key.n_batches, 3))
         for lane, member in enumerate(self.members):
             if member is not None:
-                rates[lane] = epoch_factors(member, len(member.history), self.key.n_batches)
+                rates[lane] = member_factors(member, len(member.history), 1, self.key.n_batches)
         self._rates.copy_(torch.from_numpy(rates))
         if self.device_table.has_streamed_images:
             for k, (batch, seeds) in enumerate(self.device_table.batches(epoch_batches, self.key.augmentation)):
