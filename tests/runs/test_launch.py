@@ -226,18 +226,17 @@ time.sleep(600)  # until it is terminated
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
-def test_a_script_sees_a_terminal_where_there_is_one(project, store):
-
-    (project / "screen.py").write_text("import os, sys\nprint(sys.stdout.isatty(), os.isatty(2), '\\rover')\n")
+def test_a_script_may_print_colors_on_a_terminal_and_writes_to_a_pipe(project, store):
+    (project / "screen.py").write_text("import os, sys\nprint(sys.stdout.isatty(), os.environ.get('FORCE_COLOR'))\n")
     parent_fd, child_fd = os.openpty()
     command = [sys.executable, "-m", "rosenblatt", "run", "screen.py"]
     process = subprocess.Popen(command, stdout=child_fd, stderr=subprocess.PIPE)
     _, error = process.communicate(timeout=30)
     os.close(child_fd)
     assert process.returncode == 0, error.decode()
-    assert os.read(parent_fd, 1000) == b"True False \rover\r\n"
+    assert os.read(parent_fd, 1000) == b"False 1\r\n"
     os.close(parent_fd)
-    assert load_output(store, find_runs(store)[0]["id"]) == [("stdout", "over\n")]
+    assert load_output(store, find_runs(store)[0]["id"]) == [("stdout", "False 1\n")]
 
 
 def test_another_source_is_named_as_the_cause(project, store):

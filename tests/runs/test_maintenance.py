@@ -1,13 +1,15 @@
-"""Damaged files are rescued, and what nobody refers to is removed."""
+"""Maintenance of stores: damaged files are recovered, and files that no run refers to are removed."""
 
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from rosenblatt.errors import StoreError
-from rosenblatt.runs.maintenance import cleanup, recover
+from rosenblatt.runs.maintenance import CleanupCounts, cleanup, recover
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
@@ -55,12 +57,43 @@ def test_what_can_be_read_of_a_damaged_file_is_rescued(large_store):
 def test_a_file_without_anything_to_rescue_gives_an_empty_store(tmp_path):
     (tmp_path / "runs.db").write_bytes(b"nonsense" * 1000)
     counts = recover(f"sqlite:///{tmp_path / 'runs.db'}", lambda _: None)
-    assert counts["runs"] == [0, 0]
+    assert counts["runs"] == (0, 0)
     assert find_runs(Store(f"sqlite:///{tmp_path / 'runs.db'}")) == []
     with pytest.raises(StoreError, match="no file"):
         recover(f"sqlite:///{tmp_path / 'other.db'}")
-    with pytest.raises(StoreError, match="PostgreSQL has tools"):
+    with pytest.raises(StoreError, match="For PostgreSQL, use its own tools"):
         recover("postgresql://db/x")
+
+
+@pytest.mark.parametrize("damaged_page", [2, -1])
+def test_all_readable_rows_of_a_table_are_recovered(large_store, damaged_page):
+    """The rows are compared with those of an undamaged copy."""
+    url, path = large_store
+    before = sqlite3.connect(path)
+    (root,) = before.execute("SELECT rootpage FROM sqlite_master WHERE name = 'curve_chunks'").fetchone()
+    expected = {row[0] for row in before.execute("SELECT run FROM curve_chunks")}
+    before.close()
+    content = bytearray(path.read_bytes())
+    cells = int.from_bytes(content[(root - 1) * 4096 + 3 : (root - 1) * 4096 + 5], "big")  # of the table's root page
+    pointers = [int.from_bytes(content[(root - 1) * 4096 + 12 + 2 * k :][:2], "big") for k in range(cells)]
+    leaves = [int.from_bytes(content[(root - 1) * 4096 + pointer :][:4], "big") for pointer in pointers]
+    page = leaves[damaged_page]
+    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    path.write_bytes(content)
+    recovered, lost = recover(url, lambda _: None)["curve_chunks"]
+    assert recovered + lost == 2 * len(expected)
+    assert 0 < lost < 100
+
+
+def test_a_file_of_another_version_is_left_alone(tmp_path):
+    path = tmp_path / "runs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+        connection.commit()
+    with pytest.raises(StoreError, match="has version '0001'"):
+        recover(f"sqlite:///{path}", lambda _: None)
+    assert [file.name for file in tmp_path.iterdir()] == ["runs.db"]
 
 
 def test_tidying_keeps_what_runs_refer_to(work_folder, monkeypatch):
@@ -73,24 +106,13 @@ def test_tidying_keeps_what_runs_refer_to(work_folder, monkeypatch):
             run.log_bytes("own", bytes([i]))
         run_ids.append(run.id)
     store = Store(run.url)
-    assert cleanup(store) == dict.fromkeys(
-        (
-            "delivered_batches",
-            "delivered_files",
-            "rejected_files",
-            "killed_runs",
-            "removed_files",
-            "removed_documents",
-            "removed_states",
-        ),
-        0,
-    )
+    assert cleanup(store) == CleanupCounts(0, 0, 0, 0, 0, 0, 0)
     store.delete(run_ids[:1])
-    assert cleanup(store)["removed_files"] == 1  # its own one; the model is the others' too
+    assert cleanup(store).removed_files == 1  # its own one; the model is the others' too
     store.delete(run_ids[1:])
     cleaned = cleanup(store)
-    assert cleaned["removed_files"] >= 3
-    assert cleaned["removed_documents"] >= 1
+    assert cleaned.removed_files >= 3
+    assert cleaned.removed_documents >= 1
     assert not list((work_folder / ".rosenblatt" / "artifacts").glob("??/*"))
     store.close()
 
@@ -99,6 +121,6 @@ def test_tidying_keeps_what_runs_refer_to(work_folder, monkeypatch):
 def test_tidying_a_server(server):
     store = Store(server.database("tidy"))
     store.write(add_run_with_curves(RecordBatch(), loss=[1.0]))
-    assert cleanup(store)["killed_runs"] == 0
+    assert cleanup(store).killed_runs == 0
     assert run_details(store, "a")["state"] == "running"
     store.close()

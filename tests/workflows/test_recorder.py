@@ -209,8 +209,8 @@ def test_the_state_of_a_search_goes_when_it_is_finished_or_deleted(table, store,
     (own_store / "state" / "gone").mkdir(parents=True)
     store.delete([result["run"]])
     counts = cleanup(store)
-    assert counts["removed_states"] == 1
-    assert counts["removed_files"] >= 2
+    assert counts.removed_states == 1
+    assert counts.removed_files >= 2
     assert not list((own_store / "artifacts").glob("??/*"))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -326,14 +327,13 @@ def tidy(group_store: str | None, rescue: bool, store: str | None, as_json: bool
     from rosenblatt.runs import maintenance
     from rosenblatt.runs.export import to_json
 
-    counts: dict[str, Any]
     if rescue:
-        counts = maintenance.recover(_resolve_url(store or group_store), make_reporter(as_json))
-        summary = ", ".join(f"{n:,} of {n + lost:,} {table}" for table, (n, lost) in counts.items() if n or lost)
-        click.echo(to_json(counts) if as_json else f"rescued: {summary or 'nothing could be read'}")
+        tables = maintenance.recover(_resolve_url(store or group_store), make_reporter(as_json))
+        summary = ", ".join(f"{n:,} of {n + lost:,} {table}" for table, (n, lost) in tables.items() if n or lost)
+        click.echo(to_json(tables) if as_json else f"rescued: {summary or 'nothing could be read'}")
         return
     with _open_store(store or group_store) as run_store:
-        counts = maintenance.cleanup(run_store)
+        counts = asdict(maintenance.cleanup(run_store))
     click.echo(
         to_json(counts) if as_json else ", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
     )

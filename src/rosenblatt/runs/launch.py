@@ -153,18 +153,20 @@ class _Process:
         tracked = self._run.url is not None
         if tracked:
             env |= {RUN_VARIABLE: self._run.id, "ROSENBLATT_STORE": self._run.store_name}
-        (out, out_write), (error, error_write) = _pipe_or_pty(sys.stdout), _pipe_or_pty(sys.stderr)
+        if sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
+            env.setdefault("FORCE_COLOR", "1")
         process = subprocess.Popen(  # noqa: S603 - the user's own script
-            self._command, cwd=self._folder, env=env, stdout=out_write, stderr=error_write
+            self._command, cwd=self._folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        os.close(out_write)
-        os.close(error_write)
         previous_sigint = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the script's
         previous_sigterm = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         output = OutputCapture(self._run.writer, self._run.id) if tracked else None
         threads = [
             threading.Thread(target=_forward_output, args=(pipe, stream, name, output), daemon=True)
-            for pipe, stream, name in ((out, sys.stdout, "stdout"), (error, sys.stderr, "stderr"))
+            for pipe, stream, name in (
+                (process.stdout, sys.stdout, "stdout"),
+                (process.stderr, sys.stderr, "stderr"),
+            )
         ]
         for thread in threads:
             thread.start()
@@ -183,8 +185,6 @@ class _Process:
         finally:
             for thread in threads:
                 thread.join(timeout=5.0)
-            os.close(out)
-            os.close(error)
             signal.signal(signal.SIGINT, previous_sigint)
             signal.signal(signal.SIGTERM, previous_sigterm)
             if output:
@@ -248,30 +248,13 @@ class _Process:
             self.write_source()
 
 
-def _pipe_or_pty(stream: Any) -> tuple[int, int]:
-    """Two ends, ours and the script's, of what it prints: a terminal where ours is one, so that it shows bars and
-    colors as it would without us; else a pipe."""
-    if sys.platform == "win32" or not stream.isatty():
-        return os.pipe()
-    import fcntl
-    import termios
-
-    parent_fd, child_fd = os.openpty()
-    settings = termios.tcgetattr(child_fd)
-    settings[1] &= ~termios.OPOST  # our own terminal makes of line ends what it needs
-    termios.tcsetattr(child_fd, termios.TCSANOW, settings)
-    with suppress(OSError):
-        fcntl.ioctl(child_fd, termios.TIOCSWINSZ, fcntl.ioctl(stream.fileno(), termios.TIOCGWINSZ, bytes(8)))
-    return parent_fd, child_fd
-
-
-def _forward_output(pipe: int, stream: Any, name: str, output: OutputCapture | None) -> None:
-    """What the script prints, at once, until it has closed its end."""
+def _forward_output(pipe: Any, stream: Any, name: str, output: OutputCapture | None) -> None:
+    """Print what the script prints as it comes, and record it, until the script closes the pipe."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    with suppress(OSError):  # a terminal whose other end is closed
-        while part := os.read(pipe, 65_536):
+    with pipe:
+        while part := pipe.read1():
             text = decoder.decode(part)
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError):  # our own output is closed
                 stream.write(text)
                 stream.flush()
             if output:

@@ -100,7 +100,9 @@ def test_a_store_of_a_later_version_is_refused(url):
     with store.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     store.close()
-    with pytest.raises(StoreError, match=r"but this Rosenblatt reads version .*Upgrade if a later one wrote it"):
+    with pytest.raises(
+        StoreError, match=r"but this Rosenblatt reads version .*If a later Rosenblatt wrote it, upgrade"
+    ):
         Store(url)
 
 
@@ -122,6 +124,31 @@ def test_a_damaged_file_is_told_with_the_cure(tmp_path):
     path.write_bytes(b"this is no database" * 1000)
     with pytest.raises(StoreError, match=r"is damaged.*tidy --rescue"):
         Store(f"sqlite:///{path}")
+
+
+def test_errors_of_the_disk_are_raised_and_not_logged(tmp_path):
+    """A transaction fails, and its rollback too, as on a disk that is full."""
+    code = """
+import sqlite3, sys
+from sqlalchemy import text
+from rosenblatt.errors import StoreUnavailableError
+from rosenblatt.runs.store.store import Store
+
+def fail(*_):
+    raise sqlite3.OperationalError("disk I/O error")
+
+store = Store(sys.argv[1])
+try:
+    with store.writing() as connection:
+        store.engine.dialect.do_rollback = fail
+        connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+except StoreUnavailableError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'runs.db'}"]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cannot be reached: disk I/O error" in process.stdout
+    assert process.stderr == ""
 
 
 @pytest.mark.parametrize(

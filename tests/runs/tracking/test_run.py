@@ -314,13 +314,23 @@ def test_many_runs_of_one_process_leave_nothing_behind(store):
 
     with track("first") as run:
         pass
-    hook, threads = sys.excepthook, threading.active_count()
+    threads = threading.active_count()
     for i in range(50):
         with track("many", params={"n": i}) as run:
             run.log({"loss": 1.0})
-    assert sys.excepthook is hook
     assert threading.active_count() == threads
     assert run._process > 0
+
+
+def test_nothing_is_installed_for_the_whole_process(work_folder):
+    code = """
+import sys
+before = sys.excepthook, sys.stdout, sys.stderr
+import rosenblatt
+rosenblatt.track("hooks").finish()
+assert (sys.excepthook, sys.stdout, sys.stderr) == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_script_keeps_the_experiment_that_it_was_run_with(work_folder):

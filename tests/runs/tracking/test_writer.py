@@ -297,7 +297,7 @@ def test_a_killed_run_is_lost_and_then_ended_by_tidy(work_folder, monkeypatch):
     assert find_runs(store)[0]["state"] == "running"
     monkeypatch.setattr("rosenblatt.runs.store.filters.STALE_SECONDS", -5.0)
     assert find_runs(store, "state = lost")
-    assert cleanup(store)["killed_runs"] == 1
+    assert cleanup(store).killed_runs == 1
     assert find_runs(store)[0]["state"] == "failed"
     store.close()
 

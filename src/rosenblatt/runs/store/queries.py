@@ -120,11 +120,14 @@ def find_run(store: Store, name_or_id: str) -> str:
     )
 
 
-def count_trials(store: Store, ids: Iterable[str]) -> dict[str, int]:
-    """How many trials each run has, of those that have some."""
-    query = select(runs.c.parent, func.count()).where(runs.c.parent.in_(list(ids))).group_by(runs.c.parent)
+def count_trials(store: Store, ids: Sequence[str]) -> dict[str, int]:
+    """Count the trials of each run; runs without trials are left out."""
+    counts: dict[str, int] = {}
     with store.reading() as connection:
-        return {str(parent): int(count) for parent, count in connection.execute(query)}
+        for batch in _batches(ids):
+            query = select(runs.c.parent, func.count()).where(runs.c.parent.in_(batch)).group_by(runs.c.parent)
+            counts |= {str(parent): int(count) for parent, count in connection.execute(query)}
+    return counts
 
 
 def load_summaries(store: Store, ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:

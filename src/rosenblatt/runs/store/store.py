@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sqlite3
@@ -31,7 +32,10 @@ _POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that no longer answers is lo
     "tcp_user_timeout": 15_000,
     "options": "-c statement_timeout=60000",
 }
+_UNAVAILABLE = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError)
 _BATCH_SIZE = 500  # names in one statement
+# The pool logs a failing rollback although the error is raised too; without any handler Python prints a traceback.
+logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
 
 
 class Store:
@@ -112,19 +116,21 @@ class Store:
 
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Errors of the database in our words."""
+        """Raise errors of the database as StoreError or StoreUnavailableError."""
         try:
             yield
-        except DBAPIError as error:
-            reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+        except (DBAPIError, sqlite3.Error) as error:  # settings of a new SQLite connection raise errors of sqlite3
+            original = error.orig if isinstance(error, DBAPIError) else error
+            reason = (str(original).strip().splitlines() or [type(original).__name__])[0]
             if any(message in reason for message in _DAMAGE_MESSAGES):
                 raise StoreError(
                     f"The store {redact_url(self.url)} is damaged ({reason}). `rosenblatt runs tidy --rescue` saves "
                     "what can be read."
                 ) from error
-            if isinstance(error, OperationalError | InterfaceError | InternalError) or error.connection_invalidated:
+            is_lost = isinstance(error, _UNAVAILABLE) or getattr(error, "connection_invalidated", False)
+            if is_lost:
                 raise StoreUnavailableError(f"The store {redact_url(self.url)} cannot be reached: {reason}.") from error
-            raise StoreError(f"The store {redact_url(self.url)} refuses what is to be written: {reason}.") from error
+            raise StoreError(f"The store {redact_url(self.url)} rejected a record: {reason}.") from error
 
     def _upsert(self, name: str) -> Any:
         """A statement that writes rows of a table, and where they are there already, how they are now."""
@@ -156,11 +162,16 @@ class Store:
                 if _read_version(connection) != schema.VERSION:
                     _migrate(connection)
         except CommandError as error:
-            raise StoreError(
-                f"The store {redact_url(self.url)} has version {version!r}, but this Rosenblatt reads version "
-                f"{schema.VERSION}. Upgrade if a later one wrote it (pip install --upgrade rosenblatt); if an earlier "
-                "one did, choose another store (--store, ROSENBLATT_STORE) or move this one away."
-            ) from error
+            raise version_error(self.url, version) from error
+
+
+def version_error(url: str, version: str | None) -> StoreError:
+    """Make the error for a store that another version of Rosenblatt wrote."""
+    return StoreError(
+        f"The store {redact_url(url)} has version {version!r}, but this Rosenblatt reads version {schema.VERSION}. "
+        "If a later Rosenblatt wrote it, upgrade (pip install --upgrade rosenblatt); if an earlier one did, choose "
+        "another store (--store, ROSENBLATT_STORE) or move this one away."
+    )
 
 
 def redact_url(url: str) -> str:

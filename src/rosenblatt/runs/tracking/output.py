@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import threading
 import time
-import weakref
 from typing import Any, TextIO
 
 from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.store.records import RecordBatch
+from rosenblatt.runs.tracking.fork import reset_after_fork
 from rosenblatt.runs.tracking.writer import Writer
 
 MAX_CHARACTERS = 10_000_000  # characters of a run that are kept
@@ -29,7 +28,7 @@ class OutputCapture:
         self._lock = threading.Lock()
         self._previous: list[tuple[str, TextIO, _Tee]] = []
         writer.add_before_write_hook(run, self.write)
-        _outputs.add(self)
+        reset_after_fork(self)
 
     def add(self, stream: str, text: str) -> None:
         """Take what was printed; returns at once."""
@@ -65,6 +64,12 @@ class OutputCapture:
                 self._previous.append((name, stream, tee))
                 setattr(sys, name, tee)
 
+    def reset_in_child(self) -> None:
+        """Record nothing of what a forked process prints, and use no lock that a thread of its parent may hold."""
+        self._lock = threading.Lock()
+        for _, _, tee in self._previous:
+            tee.released = True
+
     def release(self) -> None:
         """Capture no more."""
         for name, stream, tee in self._previous:
@@ -89,21 +94,6 @@ class _Tee:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-_outputs: weakref.WeakSet[OutputCapture] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """A forked process prints on its own: what it prints is not kept, and no lock of its parent's threads holds it."""
-    for output in list(_outputs):
-        output._lock = threading.Lock()  # noqa: SLF001
-        for _, _, tee in output._previous:  # noqa: SLF001
-            tee.released = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _final_text(raw: str) -> str:

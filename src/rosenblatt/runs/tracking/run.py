@@ -9,7 +9,6 @@ import os
 import secrets
 import sys
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -201,7 +200,7 @@ class Run:
             self.flush()
             return
         self._is_ended, self._sink = True, _discard
-        _open_runs.discard(self)
+        atexit.unregister(self._finish_at_exit)
         if self._output:
             self._output.release()
         if self._writer is None:
@@ -217,6 +216,13 @@ class Run:
             batch.update_run(self.id, reason=reason)
         self._writer.put(batch)
         self._writer.end_run(self.id)
+
+    def finish_at_exit(self) -> None:
+        """Finish the run when the program ends, if nothing finishes it earlier."""
+        atexit.register(self._finish_at_exit)
+
+    def _finish_at_exit(self) -> None:
+        self.finish(*_exit_state(_uncaught_error()))
 
     def __enter__(self) -> Self:
         return self
@@ -373,7 +379,7 @@ def track(
         run.begin(name, "track", snapshot, identity=identity, parent=os.environ.get(PARENT_VARIABLE))
         run.capture_output()
     run.tag(**(tags or {}))
-    _open_runs.add(run)
+    run.finish_at_exit()
     return run
 
 
@@ -386,28 +392,11 @@ def _exit_state(error: BaseException | None) -> tuple[str, str | None]:
     return "failed", f"{type(error).__name__}: {error}"[:2000]
 
 
-_open_runs: weakref.WeakSet[Run] = weakref.WeakSet()  # which end with the program, if not before
-
-
-def _finish_all(state: str = "finished", reason: str | None = None) -> None:
-    for run in list(_open_runs):
-        run.finish(state, reason)
-
-
-def _wrap_excepthook(previous: Callable[..., object]) -> Callable[..., object]:
-    """Have open runs end as failed where the program ends by an error that nobody caught."""
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        try:
-            _finish_all(*_exit_state(error))
-        finally:
-            previous(kind, error, trace)
-
-    return hook
-
-
-sys.excepthook = _wrap_excepthook(sys.excepthook)
-atexit.register(_finish_all)
+def _uncaught_error() -> BaseException | None:
+    """The exception that ends the program, at exit; None at an interactive prompt, where errors do not end it."""
+    if hasattr(sys, "ps1"):
+        return None
+    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)  # last_exc: Python 3.12 and later
 
 
 def _discard(_run: str, _entry: Any) -> None:

@@ -7,12 +7,10 @@ transaction; that is the most that is lost when the process is killed.
 from __future__ import annotations
 
 import atexit
-import os
 import secrets
 import sys
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.util import Finalize, register_after_fork
@@ -24,6 +22,7 @@ from rosenblatt.errors import Notify, StoreError, StoreUnavailableError
 from rosenblatt.runs.store.curves import MAX_CHUNK_POINTS, CurvePoints, CurveSummary, summarize
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.fork import reset_after_fork
 from rosenblatt.runs.tracking.spool import Spool, deliver_all
 
 FLUSH_INTERVAL = 0.2  # seconds between two writings
@@ -115,7 +114,8 @@ class Writer:
         except StoreUnavailableError as error:
             self._mark_unavailable(error)
         self._start()
-        _writers.add(self)
+        atexit.register(self.close)
+        reset_after_fork(self)
         register_after_fork(self, _close_on_exit)
 
     def _start(self) -> None:
@@ -132,7 +132,7 @@ class Writer:
         self._thread = threading.Thread(target=self._loop, name="rosenblatt-runs", daemon=True)
         self._thread.start()
 
-    def restart_in_child(self) -> None:
+    def reset_in_child(self) -> None:
         """After a fork: this process is another writer, and has threads and connections of its own."""
         if self._store is not None:
             self._store.engine.dispose(close=False)
@@ -182,6 +182,7 @@ class Writer:
         if self.closed:
             return
         self.closed = True
+        atexit.unregister(self.close)
         self._wake.set()
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=5.0)
@@ -328,7 +329,6 @@ def _close_on_exit(writer: Writer) -> None:
 
 
 _writers_by_url: dict[str, Writer] = {}
-_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 _open_lock = threading.Lock()
 
 
@@ -339,19 +339,3 @@ def get_writer(url: str) -> Writer:
         if writer is None or writer.closed:
             writer = _writers_by_url[url] = Writer(url)
         return writer
-
-
-def close_all() -> None:
-    """Write what is left, at the end of the process."""
-    for writer in list(_writers):
-        writer.close()
-
-
-def _after_fork() -> None:
-    for writer in list(_writers):
-        writer.restart_in_child()
-
-
-atexit.register(close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
