@@ -16,7 +16,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 collect_ignore = ["training/reference.py"]  # no tests, and it imports PyTorch
-TORCH_DOCTESTS = ("rosenblatt.estimators.rnn.", "rosenblatt.estimators.forecaster.")
+TORCH_DOCTESTS = tuple(f"rosenblatt.estimators.{name}." for name in ("cnn", "forecaster", "rnn"))
 
 
 @pytest.hookimpl(tryfirst=True)

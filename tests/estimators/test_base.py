@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, and its conventions as users meet them."""
+"""Estimators of tabular data: scikit-learn's own checks, and its conventions."""
 
 import pickle
 import signal
@@ -25,8 +25,8 @@ from rosenblatt.estimators.perceptron import Perceptron
 from rosenblatt.training.compiled.perceptron import RULES
 
 REPEATS = (
-    "training goes by minibatches in random order: a row of weight 2 is met once an epoch with twice the step, the "
-    "same row twice in two places, so the weights differ; rows of weight 0 are left out exactly"
+    "minibatches are sampled in random order, so a row of weight 2 does not exactly equal two rows of weight 1; only "
+    "rows of weight 0 exactly equal removed rows"
 )
 
 
@@ -38,7 +38,7 @@ REPEATS = (
         "check_sample_weight_equivalence_on_sparse_data": REPEATS,
     },
 )
-def test_scikit_learns_own_checks(estimator, check):
+def test_scikit_learn_checks_pass(estimator, check):
     check(estimator)
 
 
@@ -51,7 +51,7 @@ def table(people):
     return people.drop("rich"), people["rich"].to_numpy()
 
 
-def test_learns_real_tables_well():
+def test_cross_validated_scores_on_real_tables_are_good():
     X, y = load_breast_cancer(return_X_y=True)
     assert cross_val_score(MLPClassifier(**FAST), X, y, cv=3).mean() > 0.95
     X, y = load_diabetes(return_X_y=True)
@@ -60,7 +60,7 @@ def test_learns_real_tables_well():
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
-def test_takes_frames_with_categories_and_missing_values(table, kind):
+def test_frames_may_have_categories_and_missing_values(table, kind):
     X, y = table
     X = pd.DataFrame(X.to_dict(as_series=False)) if kind == "pandas" else X
     model = MLPClassifier(**FAST).fit(X, y)
@@ -69,14 +69,14 @@ def test_takes_frames_with_categories_and_missing_values(table, kind):
     assert list(model.classes_) == ["no", "yes"]
 
 
-def test_frames_of_all_kinds_give_the_same_network(table):
+def test_pandas_and_polars_frames_give_the_same_network(table):
     X, y = table
     from_pandas = MLPClassifier(**FAST).fit(pd.DataFrame(X.to_dict(as_series=False)), y)
     from_polars = MLPClassifier(**FAST).fit(X, y)
     np.testing.assert_array_equal(from_pandas.predict_proba(X), from_polars.predict_proba(X))
 
 
-def test_works_in_a_pipeline_a_search_and_with_set_output(table):
+def test_estimators_work_in_pipelines_and_grid_searches_and_with_set_output(table):
     X, y = table
     X = pd.DataFrame(X.to_dict(as_series=False))
     scale = make_column_transformer((MinMaxScaler(), ["age", "noise"]), remainder="passthrough").set_output(
@@ -94,20 +94,20 @@ def test_clones_have_the_same_hyperparameters():
     assert clone(model).get_params() == model.get_params()
 
 
-def test_unknown_arguments_name_the_nearest():
+def test_the_message_about_an_unknown_argument_suggests_a_similar_name():
     with pytest.raises(TypeError, match=r"MLPClassifier has no argument 'hiden_sizes'. Did you mean 'hidden_sizes'\?"):
         MLPClassifier(hiden_sizes=(3,))
     with pytest.raises(SpecError, match="dropout must be"):
         MLPClassifier(dropout=2).fit(IRIS, SPECIES)
 
 
-def test_help_names_every_argument():
+def test_the_class_docstring_documents_every_argument():
     for estimator in (MLPClassifier, MLPRegressor, Perceptron):
         for name in estimator().get_params():
             assert f"    {name}: " in estimator.__doc__
 
 
-def test_several_labels_at_once():
+def test_several_labels_are_predicted_at_once():
     X, y = make_multilabel_classification(300, n_classes=4, random_state=0)
     for model in (MLPClassifier(**FAST), Perceptron()):
         model.fit(X, y)
@@ -116,14 +116,14 @@ def test_several_labels_at_once():
     assert MLPClassifier(**FAST).fit(X, y).predict_proba(X).shape == (300, 4)
 
 
-def test_several_values_at_once():
+def test_several_targets_are_predicted_at_once():
     y = np.column_stack([IRIS[:, 0], IRIS[:, 3] * 10])
     model = MLPRegressor(**FAST | {"epochs": 60}).fit(IRIS[:, 1:3], y)
     assert model.predict(IRIS[:, 1:3]).shape == (150, 2)
     assert model.score(IRIS[:, 1:3], y) > 0.7
 
 
-def test_a_validation_set_of_ones_own_is_used_and_spares_no_rows():
+def test_a_validation_set_passed_to_fit_chooses_the_best_epochs():
     wrong_validation = (IRIS[::3], (SPECIES[::3] + 1) % 3)
     model = MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=wrong_validation)
     right_model = MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=(IRIS[::3], SPECIES[::3]))
@@ -141,12 +141,12 @@ def test_a_scorer_chooses_the_best_epoch(scoring):
         assert 0 <= min(network.scores) <= max(network.scores) <= 1
 
 
-def test_an_unknown_scorer_names_the_nearest():
+def test_the_message_about_an_unknown_scorer_suggests_a_similar_name():
     with pytest.raises(SpecError, match=r"scoring must be .*'roc_acu'. Did you mean 'roc_auc'\?"):
         MLPClassifier(scoring="roc_acu").fit(IRIS, SPECIES)
 
 
-def test_labels_keep_their_type():
+def test_predicted_labels_have_the_type_of_the_training_labels():
     for labels in (["a", "b", "c"], [10, 20, 30], [1.0, 2.0, 3.0]):
         y = np.asarray(labels)[SPECIES]
         predicted = MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS)
@@ -157,11 +157,11 @@ def test_labels_keep_their_type():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_class_balance_moves_probabilities_towards_equal_shares(classes, tmp_path):
+def test_logit_adjustment_moves_probabilities_towards_equal_class_frequencies(classes, tmp_path):
     rng = np.random.default_rng(0)
     y = rng.choice(classes, 300, p=[0.7, 0.3] if classes == 2 else [0.7, 0.2, 0.1])
     X = y[:, None] + rng.normal(0, 1, (300, 1))
-    single = FAST | {"members": 1}  # predictions of several are balanced each, and then averaged
+    single = FAST | {"members": 1}  # with several networks, each is adjusted before averaging
     unadjusted, adjusted = (MLPClassifier(**single, logit_adjustment=strength).fit(X, y) for strength in (0.0, 0.5))
     fractions = np.bincount(y) / len(y)
     expected = unadjusted.predict_proba(X) / fractions**0.5
@@ -176,13 +176,13 @@ def test_class_balance_moves_probabilities_towards_equal_shares(classes, tmp_pat
         MLPClassifier(**FAST, logit_adjustment=0.5, loss="hinge").fit(X, y)
 
 
-def test_class_weight_moves_predictions_to_the_heavy_class():
+def test_a_class_of_larger_weight_is_predicted_more_often():
     X, y = load_breast_cancer(return_X_y=True)
     light_weight, heavy_weight = (MLPClassifier(**FAST, class_weight={0: w, 1: 1}).fit(X, y) for w in (1, 30))
     assert (heavy_weight.predict(X) == 0).sum() > (light_weight.predict(X) == 0).sum()
 
 
-def test_rows_of_weight_0_are_left_out_exactly():
+def test_rows_of_weight_0_have_no_influence():
     weight = np.arange(150) % 3 > 0
     filtered = MLPClassifier(**FAST).fit(IRIS[weight], SPECIES[weight])
     weighted = MLPClassifier(**FAST).fit(IRIS, SPECIES, sample_weight=weight.astype(float))
@@ -191,7 +191,7 @@ def test_rows_of_weight_0_are_left_out_exactly():
         MLPClassifier(**FAST).fit(IRIS, SPECIES, sample_weight=np.zeros(150))
 
 
-def test_partial_fit_learns_a_stream():
+def test_partial_fit_trains_on_a_stream_of_batches():
     rng = np.random.default_rng(0)
     classifier, regressor, perceptron = MLPClassifier(**FAST), MLPRegressor(**FAST), Perceptron()
     for _ in range(30):
@@ -206,14 +206,14 @@ def test_partial_fit_learns_a_stream():
         classifier.partial_fit(IRIS[:3], [7, 7, 7])
 
 
-def test_fit_after_partial_fit_starts_anew():
+def test_fit_after_partial_fit_starts_from_new_networks():
     model = MLPClassifier(**FAST).partial_fit(IRIS[:90], SPECIES[:90], classes=[0, 1, 2]).fit(IRIS, SPECIES)
     np.testing.assert_array_equal(
         model.predict_proba(IRIS), MLPClassifier(**FAST).fit(IRIS, SPECIES).predict_proba(IRIS)
     )
 
 
-def test_a_seed_makes_runs_equal_and_none_makes_them_differ():
+def test_fits_are_equal_for_equal_seeds_and_differ_without_a_seed():
     def proba(random_state):
         return MLPClassifier(**FAST, random_state=random_state).fit(IRIS, SPECIES).predict_proba(IRIS)
 
@@ -224,14 +224,14 @@ def test_a_seed_makes_runs_equal_and_none_makes_them_differ():
 
 
 @pytest.mark.parametrize("cls", [MLPClassifier, Perceptron])
-def test_saved_and_loaded_estimators_predict_the_same_to_the_last_bit(tmp_path, table, cls):
+def test_saved_and_loaded_estimators_predict_bit_for_bit_the_same(tmp_path, table, cls):
     X, y = table
     model = cls(epochs=5, random_state=3).fit(X, y)
     model.save(tmp_path / "m.rosenblatt")
     loaded = cls.load(tmp_path / "m.rosenblatt")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.get_params() == model.get_params()
-    with pytest.raises(TableError, match="not a MLPRegressor"):
+    with pytest.raises(TableError, match="which MLPRegressor cannot load"):
         MLPRegressor.load(tmp_path / "m.rosenblatt")
 
 
@@ -243,7 +243,7 @@ def test_a_regressor_is_saved_and_loaded(tmp_path):
     )
 
 
-def test_estimators_can_be_pickled_by_those_who_trust_each_other():
+def test_estimators_can_be_pickled():
     model = MLPClassifier(**FAST).fit(IRIS, SPECIES)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(IRIS), model.predict_proba(IRIS))
 
@@ -251,21 +251,21 @@ def test_estimators_can_be_pickled_by_those_who_trust_each_other():
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
-        (IRIS, np.zeros(150), "one class only"),
+        (IRIS, np.zeros(150), "only one class"),
         (np.where(IRIS > 7, np.inf, IRIS), SPECIES, "infinity"),
         (IRIS[:0], SPECIES[:0], "0 sample"),
         (pl.DataFrame({"a": []}, schema={"a": pl.Float64}), [], "no rows"),
         (pl.DataFrame({"a": [1.0, float("inf")]}), [0, 1], "infinite number in row 2"),
         (IRIS, SPECIES[:10], "inconsistent numbers of samples"),
-        (IRIS, np.column_stack([SPECIES, SPECIES]), "several columns of many classes"),
+        (IRIS, np.column_stack([SPECIES, SPECIES]), "several columns with more than two classes"),
     ],
 )
-def test_what_cannot_be_learnt_is_refused_with_the_reason(X, y, message):
+def test_unusable_training_data_is_rejected_with_the_reason(X, y, message):
     with pytest.raises(ValueError, match=message):
         MLPClassifier(**FAST).fit(X, y)
 
 
-def test_prediction_before_fit_and_other_columns_are_refused(table):
+def test_prediction_before_fit_or_with_other_columns_is_rejected(table):
     X, y = table
     with pytest.raises(NotFittedError):
         MLPClassifier().predict(IRIS)
@@ -274,7 +274,7 @@ def test_prediction_before_fit_and_other_columns_are_refused(table):
         model.predict(X.rename({"age": "Age"}))
 
 
-def test_very_few_rows_are_learnt_from_all():
+def test_very_few_rows_are_all_used_for_training():
     model = MLPClassifier(**FAST).fit([[0.0], [1.0], [0.1], [0.9]], [0, 1, 0, 1])
     assert model.model_.networks[0].scores == ()
     np.testing.assert_array_equal(model.predict([[0.0], [1.0]]), [0, 1])
@@ -282,14 +282,14 @@ def test_very_few_rows_are_learnt_from_all():
 
 def test_ctrl_c_leaves_a_fitted_estimator_with_the_best_epochs_so_far():
     model = MLPClassifier(members=2, hidden_sizes=(32,), epochs=1_000_000, patience=1_000_000)
-    MLPClassifier(**FAST).fit(IRIS, SPECIES)  # compiled, if it was not
+    MLPClassifier(**FAST).fit(IRIS, SPECIES)  # compiles, so that only training is interrupted
     threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         model.fit(IRIS, SPECIES)
     assert model.score(IRIS, SPECIES) > 0.8
 
 
-def test_the_perceptron_has_the_weights_it_learnt():
+def test_perceptron_coefficients_reproduce_the_decision_function():
     X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), [0, 0, 0, 1]
     model = Perceptron(numeric_encoding="none").fit(X, y)
     np.testing.assert_allclose(model.decision_function(X), (X @ model.coef_.T + model.intercept_)[:, 0], rtol=1e-6)
@@ -297,7 +297,7 @@ def test_the_perceptron_has_the_weights_it_learnt():
     assert not hasattr(model, "predict_proba")
 
 
-def test_cores_are_counted_as_joblib_counts_them():
+def test_n_jobs_counts_cores_as_joblib_does():
     proba = [MLPClassifier(**FAST, n_jobs=n).fit(IRIS, SPECIES).predict_proba(IRIS) for n in (1, -1, -2)]
     np.testing.assert_array_equal(proba[0], proba[1])
     np.testing.assert_array_equal(proba[0], proba[2])
@@ -305,7 +305,7 @@ def test_cores_are_counted_as_joblib_counts_them():
         MLPClassifier(n_jobs=0).fit(IRIS, SPECIES)
 
 
-def test_partial_fit_goes_on_from_what_fit_or_load_gave(tmp_path):
+def test_partial_fit_continues_from_a_fitted_or_loaded_model(tmp_path):
     model = MLPClassifier(**FAST).fit(IRIS, SPECIES)
     model.save(tmp_path / "m.rosenblatt")
     for fitted in (model, MLPClassifier.load(tmp_path / "m.rosenblatt")):
@@ -313,7 +313,7 @@ def test_partial_fit_goes_on_from_what_fit_or_load_gave(tmp_path):
         assert fitted.partial_fit(IRIS[:10], SPECIES[:10]).score(IRIS, SPECIES) > before - 0.1
 
 
-def test_a_batch_that_diverges_is_an_error_and_what_was_learnt_stays():
+def test_a_diverging_batch_is_an_error_and_leaves_a_usable_model():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50, 2)), rng.normal(size=50)
     model = MLPRegressor(**FAST).partial_fit(X, y)
@@ -322,18 +322,18 @@ def test_a_batch_that_diverges_is_an_error_and_what_was_learnt_stays():
     assert np.isfinite(model.partial_fit(X, y).predict(X)).all()
 
 
-def test_types_of_pandas_that_can_be_missing_keep_their_labels():
+def test_labels_of_pandas_extension_types_are_predicted_with_numpy_types():
     y = pd.Series(SPECIES == 1, dtype="boolean")
     assert MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).dtype == bool
     y = pd.Series(SPECIES, dtype="Int64")
     assert MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).dtype == np.int64
 
 
-def test_weights_of_classes_written_as_numbers_are_those_of_float_labels():
+def test_integer_keys_of_class_weight_apply_to_float_labels():
     MLPClassifier(**FAST, class_weight={0: 1, 1: 5}).fit(IRIS, (SPECIES == 1).astype(float))
 
 
-def test_a_scorer_that_was_a_function_is_not_in_the_file(tmp_path):
+def test_a_scorer_function_is_not_saved_in_the_model_file(tmp_path):
     scorer = make_scorer(f1_score, average="macro")
     MLPClassifier(**FAST, scoring=scorer).fit(IRIS, SPECIES).save(tmp_path / "m")
     assert MLPClassifier.load(tmp_path / "m").scoring == "loss"
@@ -347,22 +347,22 @@ def test_arrays_are_predicted_by_position_after_a_fit_on_a_frame(table):
     np.testing.assert_array_equal(predicted, model.predict(X.select("age", "noise")))
 
 
-def test_columns_from_which_nothing_is_learnt_are_warned_of():
+def test_a_warning_names_columns_that_are_not_used():
     frame = pl.DataFrame({"id": [f"u{i}" for i in range(60)], "x": np.arange(60.0)})
-    with pytest.warns(UserWarning, match="Nothing is learnt from 'id'"):
+    with pytest.warns(UserWarning, match="Columns not used, .*: 'id'"):
         MLPClassifier(**FAST).fit(frame, np.arange(60) % 2)
     with pytest.raises(TableError, match="No column is left"):
         MLPClassifier(**FAST).fit(frame.select("id"), np.arange(60) % 2)
 
 
-def test_answers_that_are_missing_or_dates_are_refused():
-    with pytest.raises(TableError, match="y holds missing values"):
+def test_missing_targets_and_dates_as_targets_are_rejected():
+    with pytest.raises(TableError, match="y contains missing values"):
         MLPClassifier().fit(IRIS[:3], ["a", None, "b"])
     with pytest.raises(TableError, match="y holds dates"):
         MLPRegressor().fit(IRIS[:2], np.array(["2020-01-01", "2020-01-02"], "datetime64[D]"))
 
 
-def test_sparse_rows_are_learnt_as_dense_ones_and_saved(tmp_path):
+def test_sparse_and_dense_rows_give_the_same_perceptron(tmp_path):
     rng = np.random.default_rng(0)
     X = sparse.random(200, 50, 0.2, format="csr", random_state=0)
     y = np.where(X @ rng.normal(size=50) > 0, "up", "down")
@@ -384,7 +384,7 @@ def test_sparse_rows_are_learnt_as_dense_ones_and_saved(tmp_path):
         MLPClassifier(**FAST).fit(X, y)
 
 
-def test_an_array_is_learnt_as_the_same_table_is():
+def test_an_array_and_a_frame_of_equal_values_give_the_same_perceptron():
     rng = np.random.default_rng(0)
     X, y = rng.normal(3, 2, size=(120, 4)), rng.integers(0, 3, 120)
     array, frame = Perceptron(epochs=5).fit(X, y), Perceptron(epochs=5).fit(pd.DataFrame(X, columns=list("abcd")), y)
@@ -395,7 +395,7 @@ def test_an_array_is_learnt_as_the_same_table_is():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_every_rule_learns_and_goes_on(rule):
+def test_every_perceptron_rule_trains_and_continues_training(rule):
     X, y = make_blobs(150, centers=3, random_state=0, cluster_std=0.6)
     perceptron = Perceptron(perceptron_rule=rule, epochs=10, random_state=1).fit(X, y)
     assert perceptron.score(X, y) > 0.8
@@ -409,7 +409,7 @@ def test_every_rule_learns_and_goes_on(rule):
 
 
 @pytest.mark.parametrize("loss", ["focal", "hinge", "perceptron"])
-def test_other_losses_of_classes_learn_them(loss):
+def test_every_loss_for_classes_trains(loss):
     X, y = make_blobs(150, centers=3, random_state=0, cluster_std=0.6)
     mlp = MLPClassifier(loss=loss, **FAST | {"epochs": 60}).fit(X, y)
     assert mlp.score(X, y) > 0.8
@@ -421,7 +421,7 @@ def test_other_losses_of_classes_learn_them(loss):
 
 
 @pytest.mark.parametrize("loss", ["absolute", "huber", "quantile", "poisson"])
-def test_other_losses_of_values_learn_them(loss):
+def test_every_loss_for_values_trains(loss):
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (400, 1))
     y = rng.poisson(np.exp(1 + x[:, 0])).astype(float)
@@ -440,7 +440,7 @@ def test_other_losses_of_values_learn_them(loss):
             MLPRegressor(loss="poisson", **FAST).fit(x, y - 1)
 
 
-def test_a_rule_goes_on_until_it_learns_from_no_row():
+def test_margin_training_stops_when_every_row_has_the_margin():
     X, y = make_blobs(100, centers=2, random_state=0, cluster_std=0.5)
     wide_margin = Perceptron(perceptron_rule="margin", margin=5, numeric_encoding="none", folds=1, epochs=500).fit(X, y)
     assert (np.abs(wide_margin.decision_function(X)) > 5).all()
@@ -448,13 +448,13 @@ def test_a_rule_goes_on_until_it_learns_from_no_row():
 
 
 @pytest.mark.parametrize("rule", ["adaline", "delta", "voted"])
-def test_units_that_learn_alone_are_validated_as_what_they_are(rule):
+def test_one_vs_rest_rules_have_sensible_validation_scores(rule):
     X, y = load_iris(return_X_y=True)
     scores = Perceptron(perceptron_rule=rule, folds=5, epochs=5).fit(X, y).model_.networks[0].scores
     assert max(scores) > -0.6
 
 
-def test_perceptrons_that_diverge_say_so():
+def test_a_diverging_perceptron_raises_an_error():
     X, y = make_blobs(100, centers=2, random_state=0)
     with pytest.raises(DivergedError, match="not finite"):
         Perceptron(perceptron_rule="delta", learning_rate=50, folds=1, numeric_encoding="none").fit(X, y)
@@ -462,7 +462,7 @@ def test_perceptrons_that_diverge_say_so():
         Perceptron().fit(sparse.csr_matrix(np.where(X.mean() < X, np.nan, X)), y)
 
 
-def test_a_batch_of_a_stream_that_cannot_be_learnt_leaves_what_was_learnt():
+def test_a_diverging_batch_leaves_the_predictions_unchanged():
     X, y = load_iris(return_X_y=True)
     mlp = MLPRegressor(**FAST | {"numeric_encoding": "none", "bins": "auto"}).fit(X, y)
     before = mlp.predict(X)
@@ -473,17 +473,17 @@ def test_a_batch_of_a_stream_that_cannot_be_learnt_leaves_what_was_learnt():
     assert np.abs(after - before).max() < 0.5
 
 
-def test_rows_to_validate_on_may_be_of_another_form():
+def test_validation_rows_may_be_an_array_or_a_frame_whatever_the_training_rows_are():
     X, y = load_iris(return_X_y=True)
     X_missing = X.copy()
     X_missing[::7, 0] = np.nan
     for train, validation in ((X, X_missing), (X_missing, X)):
         assert Perceptron(epochs=5).fit(train, y, validation=(validation, y)).score(X, y) > 0.6
-    with pytest.raises(TableError, match="both be sparse, or neither"):
+    with pytest.raises(TableError, match="must both be sparse"):
         Perceptron().fit(sparse.csr_matrix(X), y, validation=(X, y))
 
 
-def test_columns_of_one_value_stay_out_of_a_standard_scaling():
+def test_standard_scaling_ignores_constant_columns():
     X, y = load_iris(return_X_y=True)
     constant = np.column_stack([X, np.full(150, 0.1)])
     perceptron = Perceptron(epochs=5).fit(constant, y)
@@ -495,7 +495,7 @@ def test_columns_of_one_value_stay_out_of_a_standard_scaling():
     assert encoding.scale == pytest.approx(1, rel=0.01)
 
 
-def test_averaged_parameters_go_on_from_what_was_learnt():
+def test_partial_fit_continues_from_averaged_parameters():
     X, y = load_iris(return_X_y=True)
     mlp = MLPClassifier(ema_decay=0.99, **FAST).fit(X, y)
     before = mlp.predict_proba(X)
@@ -514,12 +514,12 @@ def test_averaged_parameters_go_on_from_what_was_learnt():
         ({"margin": 2}, "margin has an effect only with perceptron_rule margin"),
     ],
 )
-def test_hyperparameters_that_would_do_nothing_are_refused(hyperparameters, message):
+def test_hyperparameters_without_effect_are_rejected(hyperparameters, message):
     with pytest.raises(SpecError, match=message):
         Perceptron(**hyperparameters).fit([[0.0], [1.0]], [0, 1])
 
 
-def test_a_stream_of_single_rows_leaves_the_running_statistics_alone():
+def test_batches_of_one_row_do_not_change_the_running_statistics():
     X, y = load_iris(return_X_y=True)
     mlp = MLPClassifier(normalization="batch", **FAST).fit(X, y)
     network = mlp.model_.networks[0]
@@ -530,12 +530,12 @@ def test_a_stream_of_single_rows_leaves_the_running_statistics_alone():
     np.testing.assert_array_equal(after.architecture.parameters_by_name(after.theta)[0, "variance"], before)
 
 
-def test_a_batch_may_be_said_to_be_larger_than_any_table():
+def test_the_batch_size_may_exceed_the_number_of_rows():
     X, y = load_iris(return_X_y=True)
     assert MLPClassifier(**FAST | {"batch_size": 2**63 - 1}).fit(X, y).n_iter_ == FAST["epochs"]
 
 
-def test_a_scoring_function_named_loss_is_refused():
+def test_a_scoring_function_named_loss_is_rejected():
     def loss(estimator, X, y):
         return -1.0
 

@@ -1,4 +1,4 @@
-"""Convolutional and recurrent estimators, with scikit-learn's conventions."""
+"""Convolutional and recurrent estimators: forms of input, tasks, and scikit-learn's conventions."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ RNG = np.random.default_rng(0)
 
 
 def bright_images(n=60, size=(6, 5, 3)):
-    """Images that are brighter above, or below."""
+    """Images whose upper or lower half is brighter."""
     X = RNG.integers(0, 100, (n, *size)).astype(np.uint8)
     top = RNG.random(n) < 0.5
     X[top, :3] += 120
@@ -32,7 +32,7 @@ def bright_images(n=60, size=(6, 5, 3)):
     return X, np.where(top, "top", "bottom")
 
 
-def test_images_are_classified_whatever_form_they_come_in():
+def test_images_may_be_arrays_or_lists_of_arrays_of_any_size():
     X, y = bright_images(200)
     network = CNNClassifier(epochs=15, global_pooling="flatten", cutout=0.0, crop=0.0, **TINY).fit(X, y)
     assert network.score(X, y) > 0.9
@@ -42,13 +42,13 @@ def test_images_are_classified_whatever_form_they_come_in():
     assert network.predict([X[0], np.repeat(np.repeat(X[1], 2, 0), 2, 1)]).shape == (2,)
 
 
-def test_batches_of_all_rows_are_learnt_from():
+def test_a_batch_may_hold_all_rows():
     rows = [np.ones((3, 1)), np.zeros((2, 1))] * 10
     network = RNNClassifier(batch_size="full", epochs=2, recurrent_width=4, members=1, folds=1).fit(rows, [0, 1] * 10)
     assert network.model_.resolved_spec["cores"] == 1
 
 
-def test_cores_are_shared_out_among_networks_and_recorded(monkeypatch):
+def test_cores_are_divided_among_networks_and_recorded(monkeypatch):
     X, y = bright_images(40)
     monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 2)
     wide = TINY | {"n_jobs": None, "channels": (16,), "epochs": 2}
@@ -63,7 +63,7 @@ def test_cores_are_shared_out_among_networks_and_recorded(monkeypatch):
     np.testing.assert_allclose(single_core.predict_proba(X), all_cores.predict_proba(X), atol=1e-3)
 
 
-def test_grey_images_many_channels_and_values_are_learnt_from():
+def test_images_may_have_one_or_many_channels():
     X, y = bright_images(40, (6, 5))
     assert set(CNNClassifier(epochs=1, **TINY).fit(X, y).predict(X)) <= {"top", "bottom"}
     multichannel = RNG.normal(size=(40, 6, 5, 7)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_grey_images_many_channels_and_values_are_learnt_from():
     ).shape == (40,)
 
 
-def test_paths_are_images_too(tmp_path):
+def test_images_may_be_paths_of_files(tmp_path):
     X, y = bright_images(12)
     paths = [tmp_path / f"{k}.png" for k in range(12)]
     for path, image in zip(paths, X, strict=True):
@@ -94,7 +94,7 @@ def test_sequences_of_unequal_length_are_classified(cell):
     assert network.predict_proba([np.empty((0, 2)), np.ones((3000, 2))]).shape == (2, 2)
 
 
-def test_texts_numbers_and_categories_are_joined():
+def test_a_frame_may_hold_texts_numbers_and_categories():
     texts = ["good film", "bad film", "so bad", "good good"] * 15
     frame = pl.DataFrame(
         {"text": texts, "n": RNG.normal(size=60), "label": pl.Series(["a", "b"] * 30, dtype=pl.Categorical)}
@@ -108,7 +108,7 @@ def test_texts_numbers_and_categories_are_joined():
     )
 
 
-def test_frames_of_pandas_hold_sequences_texts_and_categories():
+def test_pandas_and_polars_frames_may_hold_sequences_texts_and_categories():
     steps = [RNG.normal(size=(k % 5 + 1, 2)) for k in range(40)]
     city, n = pd.Categorical(["Oslo", "Rome"] * 20), RNG.normal(size=40)
     frame = pd.DataFrame({"steps": steps, "words": ["some words"] * 40, "city": city, "n": n})
@@ -123,7 +123,7 @@ def test_frames_of_pandas_hold_sequences_texts_and_categories():
         network.fit(pd.DataFrame({"s": [[1.0], "x"] * 20}), ["a", "b"] * 20)
 
 
-def test_frames_hold_images_by_path_and_by_content(tmp_path):
+def test_frames_may_hold_images_as_paths_or_bytes(tmp_path):
     X, y = bright_images(12)
     paths = [str(tmp_path / f"{k}.png") for k in range(12)]
     for path, image in zip(paths, X, strict=True):
@@ -135,14 +135,14 @@ def test_frames_hold_images_by_path_and_by_content(tmp_path):
     np.testing.assert_allclose(network.predict_proba(by_content), network.predict_proba(by_path), atol=1e-6)
 
 
-def test_values_of_sequences_are_predicted():
+def test_numbers_are_predicted_from_sequences():
     X, _ = sequences(120)
     y = np.array([row[:, 1].mean() for row in X])
     network = RNNRegressor(epochs=40, recurrent_width=8, global_pooling="mean", learning_rate=0.02, **FAST).fit(X, y)
     assert network.score(X, y) > 0.7
 
 
-def test_each_step_gets_its_tag():
+def test_a_tagger_predicts_a_tag_for_each_step():
     X, _ = sequences(100)
     y = [["up" if value > 0 else "down" for value in row[:, 0]] for row in X]
     network = RNNTagger(epochs=20, recurrent_width=8, learning_rate=0.02, **FAST).fit(X, y)
@@ -154,7 +154,7 @@ def test_each_step_gets_its_tag():
     assert 0 <= words.score(["ab", "bab"], ["uv", "vuv"]) <= 1
 
 
-def test_long_rows_keep_their_tags_step_by_step(tmp_path):
+def test_a_tagger_never_truncates_long_rows(tmp_path):
     X = [RNG.normal(size=(20, 1)) for _ in range(198)] + [RNG.normal(size=(60, 1)) for _ in range(2)]
     y = [(row[:, 0] > 0).astype(int) for row in X]
     network = RNNTagger(epochs=8, recurrent_width=6, learning_rate=0.03, **FAST).fit(X, y)
@@ -164,11 +164,11 @@ def test_long_rows_keep_their_tags_step_by_step(tmp_path):
     loaded = RNNTagger.load(tmp_path / "tags.rosenblatt")
     np.testing.assert_array_equal(loaded.predict(X[-1:])[0], network.predict(X[-1:])[0])
     for estimator in (RNNClassifier, RNNRegressor):
-        with pytest.raises(TableError, match=f"holds a rnn for tagging, not a {estimator.__name__}"):
+        with pytest.raises(TableError, match=f"of kind rnn for tagging, which {estimator.__name__} cannot load"):
             estimator.load(tmp_path / "tags.rosenblatt")
 
 
-def test_texts_are_cut_so_that_each_token_has_its_tag():
+def test_a_tagger_chooses_the_token_unit_that_matches_the_tags():
     texts, tags = ["the cat sat", "a dog"] * 20, [["D", "N", "V"], ["D", "N"]] * 20
     network = RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags)
     assert network.model_.resolved_spec["tokens"] == "words"
@@ -177,7 +177,7 @@ def test_texts_are_cut_so_that_each_token_has_its_tag():
         network.fit(["the cat sat", "a dog!"] * 20, tags)
     with pytest.raises(TableError, match="Row 1 has 2 tags, but 3 steps"):
         network.score(["the cat sat"], [["D", "N"]])
-    other = texts[:1], [["D", "N", "V"]]  # whose longest row has another length
+    other = texts[:1], [["D", "N", "V"]]  # their longest row has another length
     RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags, validation=other)
     with pytest.raises(TableError, match="'X', which is not among the classes"):
         network.fit(texts, tags, validation=(texts[:2], [["D", "N", "X"], ["D", "N"]]))
@@ -199,7 +199,7 @@ def test_series_are_forecast():
     assert network.score([series[:50], series[:51]], [series[50:54], series[51:55]]) > 0.5
 
 
-def test_series_come_in_frames_with_or_without_times(tmp_path):
+def test_series_may_be_frames_with_or_without_times(tmp_path):
     config = {"horizon": 2, "epochs": 2, "recurrent_width": 4, "random_state": 1, **FAST}
     first_series, second_series = [float(step % 5) for step in range(40)], [float(step % 3) for step in range(30)]
     column_forecaster = RNNForecaster(**config).fit(pd.DataFrame({"a": first_series, "b": first_series}))
@@ -232,13 +232,13 @@ def test_series_come_in_frames_with_or_without_times(tmp_path):
     assert restored.known_covariates == ("open",)
     np.testing.assert_array_equal(restored.predict(future_rows), forecaster.predict(future_rows))
     assert restored.score(table) == forecaster.score(table)
-    with pytest.raises(TableError, match="not in the file"):
+    with pytest.raises(TableError, match="not saved in the model file"):
         restored.predict()
-    with pytest.raises(TableError, match="X must be a frame and y the name of its column"):
+    with pytest.raises(TableError, match="X must be a frame and y the name of the column"):
         forecaster.fit(table)
 
 
-def test_forecasts_are_scored_as_r2_and_choose_epochs_by_the_scorer_asked_for():
+def test_forecasts_are_scored_by_r2_and_epochs_are_chosen_by_the_given_scorer():
     series = [float(step % 4) for step in range(60)]
     config = {"horizon": 2, "epochs": 3, "recurrent_width": 4, **FAST}
     network = RNNForecaster(scoring="neg_mean_absolute_error", **config).fit(series)
@@ -249,7 +249,7 @@ def test_forecasts_are_scored_as_r2_and_choose_epochs_by_the_scorer_asked_for():
     assert -10 < network.score(series[:50], series[50:52]) < 1
     with pytest.raises(TableError, match="holds one value only"):
         RNNForecaster(**config).fit([7.0] * 40)
-    with pytest.raises(TableError, match=r"Too short to go on from are the series '1'\. Leave them out"):
+    with pytest.raises(TableError, match=r"too short to forecast: '1'\. Remove them"):
         network.predict([series, [1.0]])
 
 
@@ -262,7 +262,7 @@ def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
     np.testing.assert_array_equal(
         RNNClassifier.load(tmp_path / "m.rosenblatt").predict_proba(X), model.predict_proba(X)
     )
-    with pytest.raises(TableError, match="not a CNNClassifier"):
+    with pytest.raises(TableError, match="which CNNClassifier cannot load"):
         CNNClassifier.load(tmp_path / "m.rosenblatt")
 
 
@@ -270,14 +270,14 @@ def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
     ("network", "X", "y", "message"),
     [
         (CNNClassifier(**TINY), np.zeros((4, 5)), [0, 1, 0, 1], "images .* but its shape is"),
-        (CNNClassifier(**TINY), np.zeros((4, 5, 5)), [0, 0, 0, 0], "one class only"),
+        (CNNClassifier(**TINY), np.zeros((4, 5, 5)), [0, 0, 0, 0], "only one class"),
         (CNNClassifier(**TINY), ["gone.png", "lost.png"], [0, 1], "'?gone.png'? cannot be read"),
-        (CNNClassifier(**TINY), [np.zeros((3, 3)), "a.png"], [0, 1], "paths and arrays"),
-        (RNNClassifier(**FAST), [np.zeros((3, 2)), np.zeros((3, 1))], [0, 1], "sequences of .1, 2. channels"),
-        (RNNClassifier(**FAST), [[1.0, 2.0], "words"], [0, 1], "row 1 is none"),
+        (CNNClassifier(**TINY), [np.zeros((3, 3)), "a.png"], [0, 1], "both paths and arrays"),
+        (RNNClassifier(**FAST), [np.zeros((3, 2)), np.zeros((3, 1))], [0, 1], "have .1, 2. channels"),
+        (RNNClassifier(**FAST), [[1.0, 2.0], "words"], [0, 1], "row 1 is 'words'"),
         (RNNClassifier(**FAST), [[1.0, np.inf], [1.0]], [0, 1], "infinite"),
-        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a"]], "one tag only"),
-        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"]], "X has 2 rows, but y 1"),
+        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a"]], "only one tag"),
+        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"]], "each of the 2 rows of X, but it holds 1"),
         (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a", "b"]], "Row 2 has 2 tags, but 1 steps"),
         (RNNForecaster(horizon=9, **FAST), [1.0, 2.0, 3.0], None, "No series is longer"),
         (RNNForecaster(**FAST), [], None, "X holds no series"),
@@ -286,19 +286,21 @@ def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_bad_input_is_refused_with_the_reason(network, X, y, message):
+def test_unusable_input_is_rejected_with_the_reason(network, X, y, message):
     with pytest.raises(TableError, match=message):
         network.fit(X, y)
 
 
-def test_images_to_validate_on_are_of_the_kind_of_those_to_learn_from(tmp_path):
+def test_training_and_validation_images_must_be_stored_alike(tmp_path):
     X, y = bright_images(10)
     Image.fromarray(X[0]).save(tmp_path / "a.png")
-    with pytest.raises(TableError, match="holds images to learn from, but paths of images to validate on"):
+    with pytest.raises(
+        TableError, match="holds images in the training rows, but paths of images in the validation rows"
+    ):
         CNNClassifier(**TINY).fit(X, y, validation=([str(tmp_path / "a.png")], y[:1]))
 
 
-def test_no_rows_are_predicted_as_none():
+def test_predictions_for_no_rows_are_empty():
     X, y = bright_images(20)
     network = CNNClassifier(epochs=1, **TINY).fit(X, y)
     assert network.model_.predict(network._frame(X, reset=False)[:0]).shape == (0,)
@@ -307,7 +309,7 @@ def test_no_rows_are_predicted_as_none():
         assert sequence_network.model_.predict(sequence_network._frame(rows, reset=False)[:0]).shape == (0,)
 
 
-def test_a_report_is_written_of_images_and_of_tags():
+def test_reports_are_made_for_images_and_tags():
     X, y = bright_images(20)
     report = Report.from_estimator(CNNClassifier(epochs=1, **TINY).fit(X, y), X, y)
     assert report["Confusion matrix"]
@@ -321,13 +323,13 @@ def test_a_report_is_written_of_images_and_of_tags():
         )
 
 
-def test_hyperparameters_out_of_their_limits_and_of_other_kinds_are_refused():
+def test_hyperparameters_out_of_range_or_of_other_kinds_are_rejected():
     X, y = bright_images(10)
     with pytest.raises(SpecError, match="kernel_size must be"):
         CNNClassifier(kernel_size=0).fit(X, y)
     with pytest.raises(TypeError, match="no argument 'rnn_cell'"):
         CNNClassifier(rnn_cell="gru")
-    with pytest.raises(TypeError, match="no argument 'on_damaged_images'"):  # estimators leave out no rows
+    with pytest.raises(TypeError, match="no argument 'on_damaged_images'"):  # estimators never drop rows
         CNNClassifier(on_damaged_images="skip")
     texts, targets = ["some words", "other words"] * 5, [0, 1] * 5
     frame = pl.DataFrame([to_media_column(pl.Series("text", texts), "text")])

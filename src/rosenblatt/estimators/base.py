@@ -1,40 +1,36 @@
 """Base classes of the scikit-learn estimators.
 
-Their arguments are the hyperparameters of `rosenblatt.spec`; `__init__` only stores them, what is learnt ends in `_`.
+The constructor arguments are hyperparameters of `rosenblatt.spec`, which `__init__` only stores. The names of fitted
+attributes end in an underscore.
 """
 
 from __future__ import annotations
 
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import polars as pl
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer_names
-from sklearn.utils import Tags
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_array,
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target, class_indices
 from rosenblatt.errors import SpecError, TableError, format_list
 from rosenblatt.estimators.inputs import (
-    apply_schema,
-    drop_zero_weight_rows,
+    Frame,
+    check_sample_weight,
+    is_text_array,
+    make_dataset,
     schema_from_frame,
     to_numpy_dtype,
     unify_frames,
@@ -49,67 +45,73 @@ from rosenblatt.models.scorers import make_epoch_scorer
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.progress import training_progress
 
+_SCIKIT_LEARN_PARAMETERS = {"n_jobs", "random_state", "scoring", "verbose"}  # not passed to the spec by these names
+
 
 class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
-    """What all our estimators share: rows in, a model learnt, rows predicted."""
+    """Base class of all estimators: checks the input, trains a population and predicts with its mean."""
 
     _kind = "mlp"
-    _tasks: tuple[str, ...] = ()  # that a model which is loaded may have
+    _tasks: tuple[str, ...] = ()  # tasks of the models that `load` accepts
     _trainer: IncrementalTrainer | None = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Sequence[Any] | None = None) -> Self:
-        """Learn from rows X (n, features) and what is to be predicted y (n,) or (n, targets).
+        """Train on rows and their targets.
 
         Args:
-            X: array, pandas or Polars frame; numbers, strings, categories, booleans, dates; missing values allowed.
-            y: classes, zeros and ones of several labels, or values.
-            sample_weight: (n,) weights of the rows; rows of weight 0 are left out.
-            validation: (X, y) or (X, y, sample_weight) to choose the best epochs on, instead of parts of X.
+            X: (n, features) array, pandas or Polars frame. Columns may hold numbers, strings, categories, booleans or
+                dates, with missing values.
+            y: (n,) classes or values, (n, labels) zeros and ones, or (n, targets) values.
+            sample_weight: (n,) weights; rows with weight 0 are ignored.
+            validation: (X, y) or (X, y, sample_weight), used to choose the best epochs instead of parts of X.
 
         Raises:
-            SpecError, TableError: (both ValueErrors) for hyperparameters or rows that cannot be used.
-            KeyboardInterrupt: after Ctrl-C; if an epoch was over by then, the estimator is fitted with the best so far.
+            SpecError: if a hyperparameter is invalid (a ValueError).
+            TableError: if the rows cannot be used (a ValueError).
+            KeyboardInterrupt: after Ctrl-C. If at least one epoch was complete, the estimator is fitted with the best
+                epochs.
         """
         self._check_target(y)
         frame = self._frame(X, reset=True)
         validation_frame = None if validation is None else self._frame(validation[0], reset=False)
         frame, validation_frame = unify_frames(frame, validation_frame)
-        schema = schema_from_frame(frame)
-        spec, n = self._spec(), frame.shape[0]
-        y_encoded, weight = self._encode_target(y, n), self._weight(sample_weight, n)
-        data = drop_zero_weight_rows(apply_schema(frame, schema), y_encoded, weight)
-        spec = self._adapt_spec(spec, data)
-        validation_data = (
-            None if validation is None else self._validation(validation_frame, validation[1:], schema, spec)
-        )
-        return self._fit_model(spec, schema, data, validation_data)
+        schema, spec = schema_from_frame(frame), self._spec()
+        data, validation_data = self._dataset(frame, schema, y, sample_weight), None
+        if validation is not None:
+            validation_data = self._dataset(validation_frame, schema, *validation[1:], keep_classes=True)
+        return self._fit_model(self._adapt_spec(spec, data, validation_data), schema, data, validation_data)
 
     def _fit_model(
-        self, spec: Spec, schema: Schema, data: Dataset, validation_data: Dataset | None = None, **metadata: Any
+        self,
+        spec: Spec,
+        schema: Schema,
+        data: Dataset,
+        validation: Dataset | None = None,
+        windows: WindowTransform | None = None,
     ) -> Self:
-        """This estimator with a model learnt from the rows and these entries in its metadata. Raises as `fit` does."""
+        """Train and store the model. Raises as `fit` does."""
         with training_progress(self.verbose) as callback:
             model = fit_model(
                 spec,
                 schema,
                 self._target(data.y, spec),
                 data,
-                validation=validation_data,
+                validation=validation,
                 scorer_factory=make_epoch_scorer(self.scoring),
                 watch=callback,
                 threads=resolve_n_jobs(self.n_jobs),
             )
-        self.model_, self._trainer = model.with_metadata(**metadata), None
+        self.model_, self._trainer = model.with_metadata(windows=windows), None
         self._set_fitted_attributes()
         unused_columns = [encoding.column for encoding in model.encoder.tabular_encodings if not encoding.feature_names]
         if unused_columns:
             warnings.warn(
-                f"Nothing is learnt from {format_list(unused_columns)}: no value comes twice.",
+                f"Columns not used, because each of their values occurs only once: {format_list(unused_columns)}.",
                 UserWarning,
                 stacklevel=3,
             )
-        if self.model_.metadata.interrupted:
-            raise KeyboardInterrupt("stopped; the estimator is fitted with the best epochs so far")
+        if model.metadata.interrupted:
+            raise KeyboardInterrupt("Training was interrupted. The estimator is fitted with the best epochs so far.")
         return self
 
     def _check_target(self, y: Any) -> None:
@@ -117,129 +119,119 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one file, which `rosenblatt predict` and `load` read. Raises StorageError."""
+        """Write the model to one file, which `load` and `rosenblatt predict` read.
+
+        Raises:
+            StorageError: if the file cannot be written.
+        """
         check_is_fitted(self)
         write_file(path, to_bytes(self.model_))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """An estimator with the model of a file. Raises ModelFileError, also where the model is of another kind."""
+        """Load a fitted estimator from a model file.
+
+        Raises:
+            ModelFileError: if the file is not a model file, is damaged or has another version.
+            TableError: if the model is of another kind or task.
+        """
         estimator = cls()
         model = load_model(path)
         estimator._load_model(model, path)
         return estimator
 
     def _load_model(self, model: Model, path: str | Path) -> None:
-        task = model.task
-        if model.spec.network.kind != self._kind or task not in self._tasks:
+        if model.spec.network.kind != self._kind or model.task not in self._tasks:
             raise TableError(
-                f"{str(path)!r} holds a {model.spec.network.kind} for {task}, not a {type(self).__name__}."
+                f"{str(path)!r} holds a model of kind {model.spec.network.kind} for {model.task}, which "
+                f"{type(self).__name__} cannot load. Use rosenblatt.load_model."
             )
-        self.set_params(
-            **{
-                name: model.spec["seed" if name == "random_state" else name]
-                for name in self.get_params()
-                if name not in ("n_jobs", "verbose", "scoring")
-            }
-        )
-        scoring = model.spec.training.scoring  # a scorer that was a function is not in the file
+        names = self.get_params().keys() - _SCIKIT_LEARN_PARAMETERS
+        self.set_params(**{name: model.spec[name] for name in names}, random_state=model.spec.training.seed)
+        scoring = model.spec.training.scoring  # a function is not saved in the file
         self.set_params(scoring=scoring if scoring == "loss" or scoring in get_scorer_names() else "loss")
         self.model_ = model
-        names = [column.name for column in model.schema.columns]
-        self.n_features_in_ = model.encoder.n_sparse_columns or len(names)
-        if names != [f"x{i}" for i in range(len(names))]:  # those of an array
-            self.feature_names_in_ = np.asarray(names, object)
+        columns = [column.name for column in model.schema.columns]
+        self.n_features_in_ = model.encoder.n_sparse_columns or len(columns)
+        if columns != [f"x{i}" for i in range(len(columns))]:  # the names of array columns
+            self.feature_names_in_ = np.asarray(columns, object)
         if model.target.labels:
             self.classes_ = np.asarray(model.target.labels)
-        elif task == "multilabel":
+        elif model.task == "multilabel":
             self.classes_ = np.arange(len(model.target.names))
-        self._multilabel = task == "multilabel"
+        self._multilabel = model.task == "multilabel"
         self._set_fitted_attributes()
 
     def _set_fitted_attributes(self) -> None:
-        """What other estimators of scikit-learn tell after a fit."""
         self.n_iter_ = max(len(network.losses) for network in self.model_.networks)
         self.n_outputs_ = self.model_.target.n_outputs
 
     def _spec(self) -> Spec:
-        values = {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if name not in ("n_jobs", "verbose", "random_state", "scoring")
-        }
+        params = self.get_params(deep=False)
+        hyperparameters = {name: value for name, value in params.items() if name not in _SCIKIT_LEARN_PARAMETERS}
         scoring = self.scoring
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)
         if name == "loss" and scoring != "loss":
             raise SpecError('A scoring function must not be named "loss", which is the validation loss. Rename it.')
-        return Spec.from_hyperparameters(
-            kind=self._kind, seed=resolve_random_state(self.random_state), scoring=name, **values
-        )
+        seed = resolve_random_state(self.random_state)
+        return Spec.from_hyperparameters(kind=self._kind, seed=seed, scoring=name, **hyperparameters)
 
-    def _adapt_spec(self, spec: Spec, data: Dataset) -> Spec:
-        """The spec, with what the rows say of it."""
+    def _adapt_spec(self, spec: Spec, data: Dataset, validation: Dataset | None) -> Spec:
+        """Adjust the spec to the training and validation rows."""
         return spec
 
-    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame | np.ndarray | csr_array:
-        """The rows as a frame, checked as scikit-learn checks them; sparse ones by rows, where they are taken; an array
-        of finite numbers as it is, for a perceptron, which learns from it in less time than it takes to convert it."""
+    def _frame(self, X: Any, *, reset: bool) -> Frame:
+        """Check X as scikit-learn does and convert it to a frame.
+
+        Args:
+            X: rows as the user passed them.
+            reset: whether X defines the expected columns, as in `fit`, or must have them.
+        """
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
                 raise TableError("X holds no rows. Give at least one.")
             return as_frame(X)
-        dtype = getattr(np.asarray(X) if isinstance(X, list) else X, "dtype", None)
-        is_text = getattr(dtype, "kind", "f") in "OUS"
-        X_checked = validate_data(
+        is_text = is_text_array(X)
+        array = validate_data(
             self,
             X,
             reset=reset,
             dtype=None if is_text else "numeric",
             ensure_all_finite=False if is_text else "allow-nan",
-            accept_sparse="csr" if self._kind == "perceptron" else False,
+            accept_sparse="csr" if get_tags(self).input_tags.sparse else False,
         )
-        if issparse(X_checked):
-            if not np.isfinite(X_checked.data).all():
-                raise TableError("The sparse matrix X holds NaN or infinite numbers. Leave such cells out of it.")
-            return csr_array(X_checked)
-        if self._kind == "perceptron" and self.numeric_encoding in (
-            "auto",
-            "none",
-            "standard",
-        ):  # nothing else is slower
-            needs_frame = hasattr(self, "model_") and not reset and not self.model_.encoder.is_affine
-            has_names = hasattr(self, "feature_names_in_")
-            if not (needs_frame or has_names or is_text) and np.isfinite(X_checked).all():
-                return X_checked
-        return as_frame(X_checked, names=getattr(self, "feature_names_in_", None))
+        return self._convert_array(array, reset=reset)
 
-    def _validation(self, frame: Any, y_and_weight: Sequence[Any], schema: Schema, spec: Spec) -> Dataset:
-        y, *optional_weight = y_and_weight
-        weight = self._weight(optional_weight[0] if optional_weight else None, frame.shape[0])
-        return drop_zero_weight_rows(
-            apply_schema(frame, schema), self._encode_target(y, frame.shape[0], keep_classes=True), weight
-        )
+    def _convert_array(self, array: Any, *, reset: bool) -> Frame:
+        return as_frame(array, names=getattr(self, "feature_names_in_", None))
 
-    @staticmethod
-    def _weight(sample_weight: Any, n: int) -> np.ndarray | None:
-        if sample_weight is None:
-            return None
-        return _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
+    def _dataset(
+        self, frame: Any, schema: Schema, y: Any, sample_weight: Any = None, *, keep_classes: bool = False
+    ) -> Dataset:
+        """Training rows in the form that the engine takes, without rows of weight 0."""
+        y_encoded = self._encode_target(y, frame.shape[0], keep_classes)
+        return make_dataset(frame, schema, y_encoded, check_sample_weight(sample_weight, frame.shape[0]))
 
     @abstractmethod
     def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
-        """What is to be predicted of n rows, as `Target` takes it; `keep_classes`: by classes that are set already."""
+        """Check and encode y for `Target`.
+
+        Args:
+            y: target as the user passed it.
+            n: expected number of rows.
+            keep_classes: whether to encode with the classes that are already set, instead of those of y.
+        """
 
     @abstractmethod
     def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
-        """The target, learnt from the training rows."""
+        """Fit the encoding of the target to the training rows."""
 
-    def _partial_fit(self, X: Any, encode_target: Callable[[int], np.ndarray], sample_weight: Any) -> Self:
-        """One epoch over a batch of a stream; `encode_target` encodes y for that many rows."""
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *, keep_classes: bool = False) -> Self:
         is_first_batch = not hasattr(self, "model_")
         frame = self._frame(X, reset=is_first_batch)
-        y, weight = encode_target(frame.shape[0]), self._weight(sample_weight, frame.shape[0])
         schema = schema_from_frame(frame) if is_first_batch else self.model_.schema
-        data = drop_zero_weight_rows(apply_schema(frame, schema), y, weight)
+        data = self._dataset(frame, schema, y, sample_weight, keep_classes=keep_classes)
         if self._trainer is None:
             spec = self._spec()
             previous_model = None if is_first_batch else self.model_
@@ -263,56 +255,60 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-class _Classifier(ClassifierMixin, BaseNetworkEstimator):
-    """Classes, or several labels at once."""
+class Classifier(ClassifierMixin, BaseNetworkEstimator):
+    """Base class of classifiers, for two or more classes or for several labels at once."""
 
     _tasks = ("binary", "multiclass", "multilabel")
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class (n,) of each row, or zeros and ones (n, labels)."""
+        """Predict the class (n,) of each row, or zeros and ones (n, labels)."""
         predictions = self._predict_raw(X)
         return self.model_.label(predictions)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """One epoch over a batch of rows; `classes`, all there will be, is needed in the first call.
+        """Train for one epoch on a batch of rows.
 
-        Goes on from what `fit` learnt, if it was called. Else scaling, bins and categories are learnt from the first
-        batch. No rows are spared for validation, and the learning rate is constant.
+        Training continues from the current networks if the estimator is fitted. Otherwise the encodings (scaling, bins,
+        categories) are fitted to the first batch. No rows are held out for validation, and the learning rate is
+        constant.
+
+        Args:
+            X: (n, features) rows, as in `fit`.
+            y: (n,) classes or (n, labels) zeros and ones.
+            classes: all classes that will occur; by default those of the first batch.
+            sample_weight: (n,) weights.
+
+        Raises:
+            DivergedError: if training diverges; the estimator then stays as it was.
         """
         if not hasattr(self, "model_"):
             self._set_classes(y if classes is None else classes, np.ndim(y) == 2 and np.shape(y)[1] > 1)
-        return self._partial_fit(X, lambda n: self._encode_target(y, n, keep_classes=True), sample_weight)
+        return self._partial_fit(X, y, sample_weight, keep_classes=True)
 
     def _set_classes(self, y: Any, multilabel: bool) -> None:
         self.classes_ = np.arange(np.shape(y)[-1]) if multilabel else unique_labels(y)
         self._multilabel = multilabel
         if len(self.classes_) < 2 and not multilabel:
-            raise TableError(
-                f"y holds one class only, {self.classes_.tolist()[0]!r}; two or more classes are needed to learn from."
-            )
+            raise TableError(f"y contains only one class, {self.classes_.tolist()[0]!r}. Give at least two classes.")
 
     def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
-        """Class numbers (n,), or zeros and ones (n, labels)."""
-        if hasattr(y, "toarray"):
-            y = y.toarray()
-        y = to_numpy_dtype(y)
-        is_float = getattr(np.asarray(y).dtype, "kind", "") == "f"
+        """Encode y as class indices (n,), or as zeros and ones (n, labels)."""
+        y = y.toarray() if issparse(y) else to_numpy_dtype(y)
+        is_float = np.asarray(y).dtype.kind == "f"
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=is_float)
         if y.dtype == object and any(value is None or value != value for value in y.ravel()):  # noqa: PLR0124 - NaN
-            raise TableError("y holds missing values. Leave out the rows whose answer is not known.")
+            raise TableError("y contains missing values. Remove these rows.")
         check_classification_targets(y)
         target_type = type_of_target(y, input_name="y")
         if target_type == "multiclass-multioutput":
-            raise TableError("y holds several columns of many classes each. Fit one estimator for each column.")
+            raise TableError("y has several columns with more than two classes each. Fit one estimator per column.")
         multilabel = target_type == "multilabel-indicator"
         if not multilabel:
             y = column_or_1d(y, warn=True)
         check_consistent_length(np.empty(n), y)
         if not keep_classes:
             self._set_classes(y, multilabel)
-        if multilabel:
-            return np.asarray(y, np.float64)
-        return class_indices(y, self.classes_)
+        return np.asarray(y, np.float64) if multilabel else class_indices(y, self.classes_)
 
     def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
         if self._multilabel:
@@ -328,13 +324,14 @@ class _Classifier(ClassifierMixin, BaseNetworkEstimator):
         return tags
 
 
-class ProbabilisticClassifier(_Classifier):
-    """Classifiers whose networks teach probabilities."""
+class ProbabilisticClassifier(Classifier):
+    """Base class of classifiers whose networks predict probabilities."""
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, (n, classes), or of each label (n, labels).
+        """Predict the probability of each class (n, classes), or of each label (n, labels).
 
-        Raises TableError where the loss (hinge, perceptron) teaches no probabilities.
+        Raises:
+            TableError: if the loss (hinge, perceptron) gives no probabilities.
         """
         probabilities = self._predict_raw(X)
         self.model_.check_probabilities()
@@ -342,26 +339,35 @@ class ProbabilisticClassifier(_Classifier):
 
 
 class Regressor(RegressorMixin, BaseNetworkEstimator):
-    """One value or several."""
+    """Base class of regressors, for one target or several at once."""
 
     _tasks = ("regression",)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The values, (n,) or (n, targets) as y was."""
+        """Predict the values, (n,) or (n, targets) like the y of `fit`."""
         values = self._predict_raw(X)
         return values[:, 0] if self._y_is_1d else values
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """One epoch over a batch of rows.
+        """Train for one epoch on a batch of rows.
 
-        Goes on from what `fit` learnt, if it was called. Else scaling, bins, categories and the spread of y are learnt
-        from the first batch. No rows are spared for validation, and the learning rate is constant.
+        Training continues from the current networks if the estimator is fitted. Otherwise the encodings (scaling, bins,
+        categories) and the scale of y are fitted to the first batch. No rows are held out for validation, and the
+        learning rate is constant.
+
+        Args:
+            X: (n, features) rows, as in `fit`.
+            y: (n,) or (n, targets) values.
+            sample_weight: (n,) weights.
+
+        Raises:
+            DivergedError: if training diverges; the estimator then stays as it was.
         """
-        return self._partial_fit(X, lambda n: self._encode_target(y, n), sample_weight)
+        return self._partial_fit(X, y, sample_weight)
 
     def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
-        if getattr(np.asarray(y).dtype, "kind", "") in "mM":
-            raise TableError("y holds dates or times, but numbers were expected. Say what number of them is meant.")
+        if np.asarray(y).dtype.kind in "mM":
+            raise TableError("y holds dates or times, but a regressor predicts numbers. Convert them to numbers.")
         values = check_array(to_numpy_dtype(y), ensure_2d=False, dtype=np.float64, input_name="y")
         if values.ndim == 2 and values.shape[1] == 1:
             values = column_or_1d(values, warn=True)
@@ -371,10 +377,10 @@ class Regressor(RegressorMixin, BaseNetworkEstimator):
         return values.reshape(n, -1)
 
     def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
-        names = tuple(f"y{i}" for i in range(y_encoded.shape[1])) if y_encoded.shape[1] > 1 else ("y",)
-        return Target.fit_regression(names, y_encoded, spec.data.target_transform, spec.training.loss).with_loss(
-            spec, y_encoded
-        )
+        n_targets = y_encoded.shape[1]
+        names = tuple(f"y{i}" for i in range(n_targets)) if n_targets > 1 else ("y",)
+        target = Target.fit_regression(names, y_encoded, spec.data.target_transform, spec.training.loss)
+        return target.with_loss(spec, y_encoded)
 
     def _load_model(self, model: Model, path: str | Path) -> None:
         super()._load_model(model, path)

@@ -12,47 +12,75 @@ from rosenblatt.data.media.images import encode_image
 from rosenblatt.errors import TableError
 from rosenblatt.estimators.base import ProbabilisticClassifier, Regressor
 from rosenblatt.estimators.media import _MediaMixin
-from rosenblatt.estimators.parameters import add_hyperparameters
-from rosenblatt.spec.fields import FORECASTING_HYPERPARAMETERS
+from rosenblatt.estimators.parameters import NOT_FOR_CLASSIFIERS, NOT_FOR_REGRESSORS, add_hyperparameters
 
 
 class _ImageMixin(_MediaMixin):
     _kind = "cnn"
 
     def _to_media_column(self, X: Any) -> pl.Series:
-        """Arrays (n, H, W) or (n, H, W, C), a list of arrays of any size, or of paths."""
+        """Convert an array (n, H, W) or (n, H, W, C), a list of arrays of any size, or a list of paths."""
         if isinstance(X, np.ndarray) and X.ndim not in (3, 4) and X.dtype.kind not in "OU":
             raise TableError(
-                f"X must be images (n, height, width) or (n, height, width, channels), but its shape is {X.shape}. "
+                f"X must hold images (n, height, width) or (n, height, width, channels), but its shape is {X.shape}. "
                 "Reshape it."
             )
         cells = [str(image) if isinstance(image, str | Path) else encode_image(_pixels(image)) for image in X]
         if len({type(cell) for cell in cells}) > 1:
-            raise TableError("X holds paths and arrays. Give one kind of them.")
+            raise TableError("X holds both paths and arrays. Use only one of them.")
         return pl.Series("image", cells).to_frame("image").to_struct("image")
 
 
-@add_hyperparameters("cnn", exclude=FORECASTING_HYPERPARAMETERS | {"target_transform"})
+@add_hyperparameters("cnn", exclude=NOT_FOR_CLASSIFIERS)
 class CNNClassifier(_ImageMixin, ProbabilisticClassifier):
-    """Convolutional networks for classes of images.
+    """Population of convolutional networks that classify images.
 
-    X is (n, height, width) or (n, height, width, channels), a list of images of any size, or of their paths; or a frame
-    as `RNNClassifier` takes it. After `fit`: `model_`, `classes_`, `n_iter_`.
+    X is an array (n, height, width) or (n, height, width, channels), a list of images of any size, or a list of paths
+    of image files. It may also be a frame, see `RNNClassifier`.
+
+    Attributes:
+        model_: the fitted `Model`.
+        classes_: (classes,) the classes, sorted.
+        n_iter_: number of epochs of the network that was trained longest.
+
+    Examples:
+        >>> import numpy as np
+        >>> from rosenblatt import CNNClassifier
+        >>> images = np.zeros((40, 6, 6), np.uint8)
+        >>> images[:20, :3] = 255  # bright above
+        >>> images[20:, 3:] = 255  # bright below
+        >>> y = ["above"] * 20 + ["below"] * 20
+        >>> classifier = CNNClassifier(channels=(4,), epochs=10, members=1, global_pooling="flatten", cutout=0, crop=0)
+        >>> classifier.fit(images, y).predict(images[[0, 39]])
+        array(['above', 'below'], dtype='<U5')
     """
 
 
-@add_hyperparameters(
-    "cnn", exclude=FORECASTING_HYPERPARAMETERS | {"class_weight", "logit_adjustment", "label_smoothing"}
-)
+@add_hyperparameters("cnn", exclude=NOT_FOR_REGRESSORS)
 class CNNRegressor(_ImageMixin, Regressor):
-    """Convolutional networks for values of images. X is as `CNNClassifier` takes it."""
+    """Population of convolutional networks that predict numbers from images.
+
+    X is as for `CNNClassifier`. Several targets are predicted at once if y is (n, targets).
+
+    Attributes:
+        model_: the fitted `Model`.
+        n_iter_: number of epochs of the network that was trained longest.
+
+    Examples:
+        >>> import numpy as np
+        >>> from rosenblatt import CNNRegressor
+        >>> images = np.random.default_rng(0).integers(0, 256, (20, 6, 6), dtype=np.uint8)
+        >>> regressor = CNNRegressor(channels=(4,), epochs=1, members=1)
+        >>> regressor.fit(images, images.mean(axis=(1, 2))).predict(images[:2]).shape
+        (2,)
+    """
 
 
 def _pixels(image: Any) -> np.ndarray:
     pixels = np.asarray(image)
     if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "uifb":
         raise TableError(
-            f"X must hold images (height, width) or (height, width, channels) of numbers, but one has the shape "
+            f"X must hold images (height, width) or (height, width, channels) of numbers, but an image has shape "
             f"{pixels.shape} and type {pixels.dtype}."
         )
     if pixels.dtype == bool:

@@ -22,37 +22,51 @@ from rosenblatt.estimators.parameters import add_hyperparameters, resolve_n_jobs
 from rosenblatt.models.model import Model
 from rosenblatt.spec.spec import Spec
 
-TIME, SERIES = "(time)", "(series)"  # columns of series that are given without a table
+TIME, SERIES = "(time)", "(series)"  # columns added to series that are passed without a table
 
 
 @add_hyperparameters("rnn", exclude={"class_weight", "logit_adjustment", "label_smoothing", "target_transform"})
 class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
-    """Recurrent networks that forecast the next `horizon` steps of series.
+    """Population of recurrent networks that forecast the next `horizon` steps of time series.
 
-    X is a series (T,), several as rows of (n, T), a list of them, or a frame with one in each column. Or, with
-    `time`, it is a frame with a row for each time and y the name of its column to forecast: there may be a column that
-    tells several series apart (`series`), and some that are known in advance (`known_covariates`), whose rows go on
-    after the last value of y. After `fit`: `model_`, `windows_`, `n_iter_`.
+    X is one series (T,), several series of equal length (n, T), a list of series, or a frame with one series per
+    column. With `time`, X is a frame with one row per time, and y is the name of the column to forecast. Such a frame
+    may hold several series, named by the column `series`. Its columns `known_covariates` are known in advance; their
+    rows continue after the last value of y.
 
-    >>> series = [abs(step % 7 - 3) for step in range(200)]
-    >>> RNNForecaster(horizon=3, members=1, epochs=20, recurrent_width=16).fit(series).predict().round()
-    array([[1., 2., 3.]])
+    Attributes:
+        model_: the fitted `Model`.
+        windows_: the fitted `WindowTransform`, which turns series into windows.
+        n_iter_: number of epochs of the network that was trained longest.
+
+    Examples:
+        >>> from rosenblatt import RNNForecaster
+        >>> series = [abs(step % 7 - 3) for step in range(200)]
+        >>> forecaster = RNNForecaster(horizon=3, members=1, epochs=20, recurrent_width=16).fit(series)
+        >>> forecaster.predict().round()
+        array([[1., 2., 3.]])
     """
 
     _kind = "rnn"
     _tasks = ("forecasting",)
 
     def fit(self, X: Any, y: str | None = None) -> Self:  # type: ignore[override]
-        """Learn from series.
+        """Train on series.
+
+        Args:
+            X: series, see the class.
+            y: name of the column to forecast, if `time` is set.
 
         Raises:
-            SpecError, TableError: (both ValueErrors) for hyperparameters or series that cannot be used.
-            KeyboardInterrupt: after Ctrl-C; if an epoch was over by then, the estimator is fitted with the best so far.
+            SpecError: if a hyperparameter is invalid (a ValueError).
+            TableError: if the series cannot be used (a ValueError).
+            KeyboardInterrupt: after Ctrl-C. If at least one epoch was complete, the estimator is fitted with the best
+                epochs.
         """
         spec, target = self._spec(), "value"
         if spec.data.time:
             if not isinstance(y, str) or not is_frame(X) or y not in X.columns:
-                raise TableError("Where time is named, X must be a frame and y the name of its column to forecast.")
+                raise TableError("With time, X must be a frame and y the name of the column to forecast.")
             frame, target = as_frame(X), y
         else:
             frame, spec = _series_to_frame(X), spec.replace(time=TIME, series=SERIES)
@@ -64,25 +78,38 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
         return self._fit_model(spec, schema, Dataset(schema.read(rows), y_encoded), windows=self.windows_)
 
     def predict(self, X: Any = None) -> np.ndarray:
-        """The next steps (n, horizon) of these series, or of those it learnt from.
+        """Forecast the next steps of each series.
 
-        Raises TableError where one is too short.
+        Args:
+            X: series in the form passed to `fit`; by default those passed to `fit`.
+
+        Returns:
+            (n, horizon) values.
+
+        Raises:
+            TableError: if a series is too short.
         """
         check_is_fitted(self)
         if X is None and not hasattr(self, "_training_frame"):
-            raise TableError("The series that were learnt from are not in the file. Give those to go on from.")
+            raise TableError("The training series are not saved in the model file. Pass the series to forecast as X.")
         frame = self._training_frame if X is None else self._to_series_frame(X)
         rows = self.windows_.forecast_rows(frame)
         if self.windows_.series:
             too_short = set(frame[self.windows_.series].cast(pl.String).fill_null("")) - set(rows["name"])
             if too_short:
                 raise TableError(
-                    f"Too short to go on from are the series {format_list(sorted(too_short))}. Leave them out."
+                    f"These series are too short to forecast: {format_list(sorted(too_short))}. Remove them."
                 )
         return self._predict_windows(rows)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """R2 of the next steps y (n, horizon) of series X; without y, of all windows of X."""
+        """Compute R2 of forecasts.
+
+        Args:
+            X: series in the form passed to `fit`.
+            y: (n, horizon) true values of the next steps; by default all windows of X are scored.
+            sample_weight: not used.
+        """
         check_is_fitted(self)
         if y is not None:
             return float(r2_score(np.asarray(y, float).ravel(), self.predict(X).ravel()))
@@ -95,16 +122,15 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
         return self.windows_.inverse_transform(windows, self.model_.predict_raw(windows, resolve_n_jobs(self.n_jobs)))
 
     def _to_series_frame(self, X: Any) -> pl.DataFrame:
-        """Series as they were given to `fit`: as a frame with a row for each time, or each alone."""
+        """Convert series to a frame with one row per time, unless they already are such a frame."""
         return as_frame(X) if is_frame(X) and self.windows_.time.name in X.columns else _series_to_frame(X)
 
     def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
         return np.asarray(y.select(self.windows_.target_columns).to_numpy())
 
     def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
-        return Target.fit_regression(
-            tuple(self.windows_.target_columns), y_encoded, "none", spec.training.loss
-        ).with_loss(spec, y_encoded)
+        names = tuple(self.windows_.target_columns)
+        return Target.fit_regression(names, y_encoded, "none", spec.training.loss).with_loss(spec, y_encoded)
 
     def _load_model(self, model: Model, path: str | Path) -> None:
         super()._load_model(model, path)
@@ -112,11 +138,11 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
         self.windows_ = model.metadata.windows
         if self.windows_.time.name == TIME:
             self.set_params(time="", series="")
-        del self.n_features_in_, self.feature_names_in_  # those of windows, which nobody gives
+        del self.n_features_in_, self.feature_names_in_  # of windows, which users do not pass
 
 
 def _series_to_frame(X: Any) -> pl.DataFrame:
-    """Series as a table over time. Raises TableError for what is none."""
+    """Convert series to a table with one row per time. Raises TableError if they are not series of numbers."""
     if is_frame(X):
         series_list: list[Any] = [X[name] for name in X.columns]
     else:

@@ -16,7 +16,7 @@ from rosenblatt.estimators.base import BaseNetworkEstimator
 
 
 class _MediaMixin(BaseNetworkEstimator, ABC):
-    """Rows that are images, sequences or texts, or frames with columns of such."""
+    """Accepts images, sequences or texts as X, or frames with such columns."""
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
         frame = _mark_media_columns(as_frame(X)) if is_frame(X) else pl.DataFrame([self._to_media_column(X)])
@@ -30,11 +30,11 @@ class _MediaMixin(BaseNetworkEstimator, ABC):
 
     @abstractmethod
     def _to_media_column(self, X: Any) -> pl.Series:
-        """The rows as a typed column."""
+        """Convert rows to a typed column."""
 
 
 def _mark_media_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """A frame with its images and texts marked as such: strings that are no paths of images are texts."""
+    """Mark columns of images and texts; strings that are not paths of images are texts."""
 
     def mark(series: pl.Series) -> pl.Series:
         if medium_type(series.dtype):

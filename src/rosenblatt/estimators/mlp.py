@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 from rosenblatt.estimators.base import ProbabilisticClassifier, Regressor
-from rosenblatt.estimators.parameters import add_hyperparameters
-from rosenblatt.spec.fields import FORECASTING_HYPERPARAMETERS
+from rosenblatt.estimators.parameters import NOT_FOR_CLASSIFIERS, NOT_FOR_REGRESSORS, add_hyperparameters
 
 
-@add_hyperparameters("mlp", exclude=FORECASTING_HYPERPARAMETERS | {"target_transform"})
+@add_hyperparameters("mlp", exclude=NOT_FOR_CLASSIFIERS)
 class MLPClassifier(ProbabilisticClassifier):
-    """Multilayer perceptrons for classes, or for several labels at once.
+    """Population of multilayer perceptrons for classification.
 
-    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
-    probabilities are averaged. After `fit`: `model_`, `classes_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
+    Each network holds out a different part of the training rows to choose its best epoch. The predicted probabilities
+    are the mean over the networks. Several labels are predicted at once if y is (n, labels).
 
-    >>> from sklearn.datasets import load_iris
-    >>> X, y = load_iris(return_X_y=True)
-    >>> MLPClassifier(members=2, epochs=20).fit(X, y).score(X, y) > 0.9
-    True
+    Attributes:
+        model_: the fitted `Model`.
+        classes_: (classes,) the classes, sorted.
+        n_iter_: number of epochs of the network that was trained longest.
+        n_features_in_: number of columns of X.
+        feature_names_in_: names of the columns, if X was a frame.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> from rosenblatt import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> classifier = MLPClassifier(members=2, epochs=20).fit(X, y)
+        >>> classifier.predict(X[:3])
+        array([0, 0, 0])
+        >>> classifier.score(X, y) > 0.9
+        True
     """
 
 
-@add_hyperparameters(
-    "mlp", exclude=FORECASTING_HYPERPARAMETERS | {"class_weight", "logit_adjustment", "label_smoothing"}
-)
+@add_hyperparameters("mlp", exclude=NOT_FOR_REGRESSORS)
 class MLPRegressor(Regressor):
-    """Multilayer perceptrons for one value or several.
+    """Population of multilayer perceptrons for regression.
 
-    A population of networks, each of which spares another part of the rows to choose its best epoch, and whose
-    predictions are averaged. After `fit`: `model_`, `n_iter_`, `n_features_in_`, `feature_names_in_`.
+    Each network holds out a different part of the training rows to choose its best epoch. The predictions are the mean
+    over the networks. Several targets are predicted at once if y is (n, targets).
 
-    >>> import numpy as np
-    >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
-    >>> MLPRegressor(members=2).fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.9
-    True
+    Attributes:
+        model_: the fitted `Model`.
+        n_iter_: number of epochs of the network that was trained longest.
+        n_features_in_: number of columns of X.
+        feature_names_in_: names of the columns, if X was a frame.
+
+    Examples:
+        >>> import numpy as np
+        >>> from rosenblatt import MLPRegressor
+        >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+        >>> y = X[:, 0] ** 2
+        >>> MLPRegressor(members=2).fit(X, y).score(X, y) > 0.9
+        True
     """

@@ -1,4 +1,4 @@
-"""Arguments of the estimators: hyperparameters as keyword arguments, `n_jobs` and `random_state`."""
+"""Constructor arguments of the estimators: hyperparameters, `n_jobs` and `random_state`."""
 
 from __future__ import annotations
 
@@ -9,64 +9,81 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rosenblatt.errors import SpecError, did_you_mean
-from rosenblatt.spec.fields import DEEP_KINDS
-from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+from rosenblatt.spec.fields import DEEP_KINDS, FORECASTING_HYPERPARAMETERS
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, Hyperparameter
 from rosenblatt.training.workers import cores
 
 Estimator = TypeVar("Estimator", bound=type)
 
-_EXCLUDED_HYPERPARAMETERS = {"kind", "test_fraction", "groups", "order", "on_damaged_images"}
+NOT_FOR_CLASSIFIERS = FORECASTING_HYPERPARAMETERS | {"target_transform"}
+NOT_FOR_REGRESSORS = FORECASTING_HYPERPARAMETERS | {"class_weight", "logit_adjustment", "label_smoothing"}
+_NOT_FOR_ESTIMATORS = {"kind", "test_fraction", "groups", "order", "on_damaged_images"}
 
 
 def add_hyperparameters(kind: str, *, exclude: set[str]) -> Callable[[Estimator], Estimator]:
-    """Give a class an `__init__` with the hyperparameters of the spec as keyword arguments, and their help."""
+    """Make a class decorator that adds hyperparameters as keyword arguments, and documents them.
+
+    Args:
+        kind: kind of network, which selects the hyperparameters that apply to it.
+        exclude: names of further hyperparameters to leave out.
+    """
     included = [
-        h
-        for h in HYPERPARAMETERS.values()
-        if h.name not in exclude | _EXCLUDED_HYPERPARAMETERS and h.section != "search"
+        hyperparameter
+        for hyperparameter in HYPERPARAMETERS.values()
+        if hyperparameter.name not in exclude | _NOT_FOR_ESTIMATORS
+        and hyperparameter.section != "search"
+        and hyperparameter.applies_to(kind)
     ]
-    included = [h for h in included if h.applies_to(kind)]
-    defaults: dict[str, Any] = {("random_state" if h.name == "seed" else h.name): h.default for h in included}
+    defaults: dict[str, Any] = {_argument_name(hyperparameter): hyperparameter.default for hyperparameter in included}
     defaults |= {"n_jobs": None, "verbose": False}
-    keyword = inspect.Parameter.KEYWORD_ONLY
     signature = inspect.Signature(
         [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-        + [inspect.Parameter(name, keyword, default=value) for name, value in defaults.items()]
+        + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name]) for name in defaults]
     )
 
     def decorate(cls: Estimator) -> Estimator:
-        def __init__(self: Any, **hyperparameters: Any) -> None:  # noqa: N807 - it becomes the class's own
+        def __init__(self: Any, **hyperparameters: Any) -> None:  # noqa: N807 - the constructor of the class
             for name in hyperparameters:
                 if name not in defaults:
                     raise TypeError(f"{cls.__name__} has no argument {name!r}.{did_you_mean(name, defaults)}")
             for name, value in (defaults | hyperparameters).items():
                 setattr(self, name, value)
 
-        vars(__init__)["__signature__"] = signature
+        vars(__init__)["__signature__"] = signature  # which scikit-learn reads for get_params
         cls.__init__ = __init__  # type: ignore[misc]
-        lines = [
-            f"    {'random_state' if h.name == 'seed' else h.name}: {h.help} Must be {h.expected}; {h.default} by "
-            f"default.{f' ({h.source})' if h.source else ''}"
-            for h in included
-        ]
-        rounding = ", but for rounding, where `cores` is left to be chosen" if kind in DEEP_KINDS else ""
-        lines.append(f"    n_jobs: Cores to use; None for all. The result does not depend on it{rounding}.")
-        lines.append("    verbose: Whether a progress bar is shown.")
-        cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "\n".join(lines)
+        cls.__doc__ = _add_arguments(inspect.cleandoc(cls.__doc__ or ""), included, kind)
         return cls
 
     return decorate
 
 
+def _argument_name(hyperparameter: Hyperparameter) -> str:
+    return "random_state" if hyperparameter.name == "seed" else hyperparameter.name
+
+
+def _add_arguments(docstring: str, hyperparameters: list[Hyperparameter], kind: str) -> str:
+    """Insert the section Args before the section Attributes."""
+    lines = [
+        f"    {_argument_name(h)}: {h.help} Must be {h.expected}; default: {h.default!r}."
+        + (f" ({h.source})" if h.source else "")
+        for h in hyperparameters
+    ]
+    rounding = ", except for rounding if `cores` is auto" if kind in DEEP_KINDS else ""
+    lines.append(f"    n_jobs: Number of cores; None or -1 for all. It does not change the result{rounding}.")
+    lines.append("    verbose: Whether to show a progress bar.")
+    before, attributes, after = docstring.partition("Attributes:\n")
+    return f"{before}Args:\n" + "\n".join(lines) + f"\n\n{attributes}{after}"
+
+
 def resolve_n_jobs(n_jobs: int | None) -> int | None:
-    """Cores to use, as joblib counts them: -1 is all, -2 all but one."""
+    """Convert joblib's `n_jobs` to a number of cores: -1 is all, -2 all but one; None stays None, for all."""
     if n_jobs == 0:
-        raise SpecError("n_jobs must be a number of cores, -1 or None for all, but it is 0.")
+        raise SpecError("n_jobs must be a number of cores, or None or -1 for all cores, but it is 0.")
     return n_jobs if n_jobs is None or n_jobs > 0 else max(1, cores() + 1 + n_jobs)
 
 
 def resolve_random_state(random_state: Any) -> int:
-    """A seed from what scikit-learn takes as one: a whole number, None for a new one, or a generator."""
+    """Convert scikit-learn's `random_state` to a seed: an integer, None for a random one, or a generator."""
     if random_state is None:
         return int(np.random.default_rng().integers(2**31))
     if isinstance(random_state, np.random.RandomState):

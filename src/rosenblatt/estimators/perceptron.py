@@ -5,50 +5,85 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from rosenblatt.estimators.base import _Classifier
-from rosenblatt.estimators.parameters import add_hyperparameters
-from rosenblatt.spec.fields import FORECASTING_HYPERPARAMETERS
+from rosenblatt.errors import TableError
+from rosenblatt.estimators.base import Classifier
+from rosenblatt.estimators.inputs import Frame, is_text_array
+from rosenblatt.estimators.parameters import NOT_FOR_CLASSIFIERS, add_hyperparameters
 
 
-@add_hyperparameters("perceptron", exclude=FORECASTING_HYPERPARAMETERS | {"target_transform"})
-class Perceptron(_Classifier):
-    """Rosenblatt's perceptron: inputs times weights, plus a bias, through a step function, learning from its mistakes.
+@add_hyperparameters("perceptron", exclude=NOT_FOR_CLASSIFIERS)
+class Perceptron(Classifier):
+    """Rosenblatt's perceptron: a weighted sum of the inputs and a step function, trained by correcting mistakes.
 
-    One unit decides between two classes; of more, each has a unit and the largest sum wins (Rosenblatt 1958, 1962).
-    Sparse matrices are learnt from as they are. After `fit`: `model_`, `classes_`, `n_iter_`, and for perceptrons of
-    one layer `coef_`, `intercept_` (of the scaled inputs).
+    Two classes are separated by one unit. With more classes, each has a unit, and the largest sum wins (Rosenblatt
+    1958, 1962). X may be a sparse matrix, which is never converted to a dense one.
 
-    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 0, 0, 1]
-    >>> Perceptron(numeric_encoding="none").fit(X, y).predict([[1, 1], [0, 1]])
-    array([1, 0])
+    Attributes:
+        model_: the fitted `Model`.
+        classes_: (classes,) the classes, sorted.
+        coef_: (units, inputs) weights of the scaled inputs, for rules with one layer.
+        intercept_: (units,) biases, for rules with one layer.
+        n_iter_: number of epochs.
+        n_features_in_: number of columns of X.
+        feature_names_in_: names of the columns, if X was a frame.
+
+    Examples:
+        >>> from rosenblatt import Perceptron
+        >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 0, 0, 1]
+        >>> perceptron = Perceptron(numeric_encoding="none").fit(X, y)
+        >>> perceptron.predict([[1, 1], [0, 1]])
+        array([1, 0])
+        >>> perceptron.coef_.shape
+        (1, 2)
     """
 
     _kind = "perceptron"
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """The weighted sums: (n,) for two classes, the second wins above 0, else (n, classes or labels)."""
+        """Compute the weighted sums.
+
+        Returns:
+            (n,) for two classes, positive for the second class; otherwise (n, classes) or (n, labels).
+        """
         sums = self._predict_raw(X)
         return sums[:, 1] if self.model_.target.task == "binary" else sums
 
     @property
     def coef_(self) -> np.ndarray:
-        """The weights of the scaled inputs, (units, inputs). AttributeError where there are several layers."""
+        """Weights of the scaled inputs, (units, inputs), mean over the members.
+
+        Raises:
+            AttributeError: if the rule has several layers (voted, kernel).
+        """
         return np.mean([weights.T for weights, _ in self._layers()], axis=0)
 
     @property
     def intercept_(self) -> np.ndarray:
-        """The biases (units,). AttributeError as `coef_`."""
+        """Biases (units,), mean over the members. Raises AttributeError like `coef_`."""
         return np.mean([biases for _, biases in self._layers()], axis=0)
 
     def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         check_is_fitted(self)
         networks = self.model_.networks
         if any(len(network.architecture.sizes) > 2 for network in networks):
-            raise AttributeError(f"A perceptron of the rule {self.perceptron_rule} is more than one layer of weights.")
+            raise AttributeError(f"A perceptron with rule {self.perceptron_rule} has more than one layer of weights.")
         return [network.dense.layers(network.theta)[0] for network in networks]
+
+    def _convert_array(self, array: Any, *, reset: bool) -> Frame:
+        """Keep sparse matrices, and arrays if training on them takes less time than the conversion to a frame."""
+        if issparse(array):
+            if not np.isfinite(array.data).all():
+                raise TableError("The sparse matrix X contains NaN or infinite values. Remove these entries.")
+            return csr_array(array)
+        is_fast = self.numeric_encoding in ("auto", "none", "standard")
+        needs_frame = hasattr(self, "model_") and not reset and not self.model_.encoder.is_affine
+        if not is_fast or needs_frame or hasattr(self, "feature_names_in_") or is_text_array(array):
+            return super()._convert_array(array, reset=reset)
+        return array if np.isfinite(array).all() else super()._convert_array(array, reset=reset)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -21,7 +21,7 @@ from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError, TableError, did_you_mean
 from rosenblatt.estimators.base import BaseNetworkEstimator
-from rosenblatt.estimators.inputs import apply_schema, drop_zero_weight_rows, schema_from_frame
+from rosenblatt.estimators.inputs import check_sample_weight, make_dataset, schema_from_frame
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.models.scorers import make_epoch_scorer
@@ -258,8 +258,8 @@ def _encode_rows(
     estimator._check_target(y)
     frame = estimator._frame(X, reset=True)
     schema, n = schema_from_frame(frame), frame.shape[0]
-    y_encoded, weight = estimator._encode_target(y, n), estimator._weight(sample_weight, n)
-    data = drop_zero_weight_rows(apply_schema(frame, schema), y_encoded, weight)
+    y_encoded, weight = estimator._encode_target(y, n), check_sample_weight(sample_weight, n)
+    data = make_dataset(frame, schema, y_encoded, weight)
     has_weight = None if weight is None else weight > 0
     if groups is not None:
         check_consistent_length(np.empty(n), groups)
