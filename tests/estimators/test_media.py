@@ -1,4 +1,4 @@
-"""Convolutional and recurrent estimators: forms of input, tasks, and scikit-learn's conventions."""
+"""Estimators of images, and frames with media columns."""
 
 from pathlib import Path
 
@@ -7,13 +7,12 @@ import pandas as pd
 import polars as pl
 import pytest
 from PIL import Image
-from sklearn.base import clone
 
 from rosenblatt.data.media.columns import to_media_column
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.estimators.cnn import CNNClassifier, CNNRegressor
 from rosenblatt.estimators.forecaster import RNNForecaster
-from rosenblatt.estimators.rnn import RNNClassifier, RNNRegressor, RNNTagger
+from rosenblatt.estimators.rnn import RNNClassifier, RNNTagger
 from rosenblatt.inspection.report import Report
 
 pytestmark = pytest.mark.torch
@@ -40,12 +39,6 @@ def test_images_may_be_arrays_or_lists_of_arrays_of_any_size():
     np.testing.assert_allclose(network.predict_proba(X[:4]).sum(axis=1), 1)
     np.testing.assert_allclose(network.predict_proba(list(X[:4])), network.predict_proba(X[:4]), atol=1e-6)
     assert network.predict([X[0], np.repeat(np.repeat(X[1], 2, 0), 2, 1)]).shape == (2,)
-
-
-def test_a_batch_may_hold_all_rows():
-    rows = [np.ones((3, 1)), np.zeros((2, 1))] * 10
-    network = RNNClassifier(batch_size="full", epochs=2, recurrent_width=4, members=1, folds=1).fit(rows, [0, 1] * 10)
-    assert network.model_.resolved_spec["cores"] == 1
 
 
 def test_cores_are_divided_among_networks_and_recorded(monkeypatch):
@@ -79,19 +72,6 @@ def test_images_may_be_paths_of_files(tmp_path):
         Image.fromarray(image).save(path)
     network = CNNClassifier(epochs=2, **TINY).fit(paths, y)
     np.testing.assert_allclose(network.predict_proba(paths), network.predict_proba(X), atol=1e-6)
-
-
-def sequences(n=80):
-    X = [RNG.normal(size=(RNG.integers(1, 12), 2)) for _ in range(n)]
-    return X, np.array([int(row[:, 0].sum() > 0) for row in X])
-
-
-@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
-def test_sequences_of_unequal_length_are_classified(cell):
-    X, y = sequences()
-    network = RNNClassifier(rnn_cell=cell, epochs=40, recurrent_width=8, learning_rate=0.02, **FAST).fit(X, y)
-    assert network.score(X, y) > 0.85
-    assert network.predict_proba([np.empty((0, 2)), np.ones((3000, 2))]).shape == (2, 2)
 
 
 def test_a_frame_may_hold_texts_numbers_and_categories():
@@ -135,137 +115,6 @@ def test_frames_may_hold_images_as_paths_or_bytes(tmp_path):
     np.testing.assert_allclose(network.predict_proba(by_content), network.predict_proba(by_path), atol=1e-6)
 
 
-def test_numbers_are_predicted_from_sequences():
-    X, _ = sequences(120)
-    y = np.array([row[:, 1].mean() for row in X])
-    network = RNNRegressor(epochs=40, recurrent_width=8, global_pooling="mean", learning_rate=0.02, **FAST).fit(X, y)
-    assert network.score(X, y) > 0.7
-
-
-def test_a_tagger_predicts_a_tag_for_each_step():
-    X, _ = sequences(100)
-    y = [["up" if value > 0 else "down" for value in row[:, 0]] for row in X]
-    network = RNNTagger(epochs=20, recurrent_width=8, learning_rate=0.02, **FAST).fit(X, y)
-    assert network.score(X, y) > 0.9
-    assert [len(row) for row in network.predict(X[:5])] == [len(row) for row in X[:5]]
-    assert network.predict_proba(X[:1])[0].shape == (len(X[0]), 2)
-    words = RNNTagger(epochs=2, recurrent_width=4, **FAST).fit(["abab", "ba", "b"] * 8, ["uvuv", "vu", "v"] * 8)
-    assert [len(row) for row in words.predict(["ab", "bab", "", "babababa"])] == [2, 3, 0, 8]
-    assert 0 <= words.score(["ab", "bab"], ["uv", "vuv"]) <= 1
-
-
-def test_a_tagger_never_truncates_long_rows(tmp_path):
-    X = [RNG.normal(size=(20, 1)) for _ in range(198)] + [RNG.normal(size=(60, 1)) for _ in range(2)]
-    y = [(row[:, 0] > 0).astype(int) for row in X]
-    network = RNNTagger(epochs=8, recurrent_width=6, learning_rate=0.03, **FAST).fit(X, y)
-    assert network.score(X[-2:], y[-2:]) > 0.95
-    assert network.predict([np.zeros((150, 1))])[0].shape == (150,)
-    network.save(tmp_path / "tags.rosenblatt")
-    loaded = RNNTagger.load(tmp_path / "tags.rosenblatt")
-    np.testing.assert_array_equal(loaded.predict(X[-1:])[0], network.predict(X[-1:])[0])
-    for estimator in (RNNClassifier, RNNRegressor):
-        with pytest.raises(TableError, match=f"of kind rnn for tagging, which {estimator.__name__} cannot load"):
-            estimator.load(tmp_path / "tags.rosenblatt")
-
-
-def test_a_tagger_chooses_the_token_unit_that_matches_the_tags():
-    texts, tags = ["the cat sat", "a dog"] * 20, [["D", "N", "V"], ["D", "N"]] * 20
-    network = RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags)
-    assert network.model_.resolved_spec["tokens"] == "words"
-    assert [len(row) for row in network.predict(["the cat", "dog"])] == [2, 1]
-    with pytest.raises(TableError, match=r"Row 2 has 2 tags, but 3 words \('a dog!'\)\. Give each step its tag"):
-        network.fit(["the cat sat", "a dog!"] * 20, tags)
-    with pytest.raises(TableError, match="Row 1 has 2 tags, but 3 steps"):
-        network.score(["the cat sat"], [["D", "N"]])
-    other = texts[:1], [["D", "N", "V"]]  # their longest row has another length
-    RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags, validation=other)
-    with pytest.raises(TableError, match="'X', which is not among the classes"):
-        network.fit(texts, tags, validation=(texts[:2], [["D", "N", "X"], ["D", "N"]]))
-    with pytest.raises(SpecError, match="max_length cuts rows, but each of their steps has its tag"):
-        RNNTagger(max_length=2, **FAST).fit(texts, tags)
-    with pytest.raises(SpecError, match="Subwords have no tags of their own"):
-        RNNTagger(tokens="subwords", **FAST).fit(texts, tags)
-    letters = ["abc", "ca"] * 10, [["A", "B", "C"], ["C", "A"]] * 10
-    with pytest.raises(TableError, match="Row 1 has 1 tags, but 3 characters"):
-        RNNTagger(epochs=1, **FAST).fit(*letters, validation=(["abc"], [["A"]]))
-
-
-def test_series_are_forecast():
-    series = [abs(step % 8 - 4) for step in range(160)]
-    network = RNNForecaster(horizon=4, epochs=40, recurrent_width=16, learning_rate=0.01, **FAST).fit(series)
-    assert abs(network.predict() - [4, 3, 2, 1]).max() < 0.7
-    several = network.predict([series[:50], series[:53]])
-    assert several.shape == (2, 4)
-    assert network.score([series[:50], series[:51]], [series[50:54], series[51:55]]) > 0.5
-
-
-def test_series_may_be_frames_with_or_without_times(tmp_path):
-    config = {"horizon": 2, "epochs": 2, "recurrent_width": 4, "random_state": 1, **FAST}
-    first_series, second_series = [float(step % 5) for step in range(40)], [float(step % 3) for step in range(30)]
-    column_forecaster = RNNForecaster(**config).fit(pd.DataFrame({"a": first_series, "b": first_series}))
-    np.testing.assert_array_equal(
-        RNNForecaster(**config).fit([first_series, first_series]).predict(), column_forecaster.predict()
-    )
-    series_forecaster = RNNForecaster(**config).fit(pd.Series(first_series))
-    np.testing.assert_array_equal(
-        series_forecaster.predict(), RNNForecaster(**config).fit(np.array(first_series)).predict()
-    )
-    series_forecaster.save(tmp_path / "s.rosenblatt")
-    loaded = clone(RNNForecaster.load(tmp_path / "s.rosenblatt")).fit(first_series)
-    np.testing.assert_array_equal(loaded.predict(), series_forecaster.predict())
-    days = pd.date_range("2024-01-01", periods=40).to_list()
-    table = pd.DataFrame(
-        {
-            "day": days + days[:32],
-            "shop": ["x"] * 40 + ["y"] * 32,
-            "sold": [*first_series, *second_series, None, None],
-            "open": [True, False] * 36,
-        }
-    )
-    forecaster = RNNForecaster(time="day", series="shop", known_covariates=("open",), **config).fit(table[:-2], "sold")
-    with pytest.raises(TableError, match="'open' is known in advance, but series 'x' has only 0 of 2 rows"):
-        forecaster.predict()
-    future_rows = table[40:]
-    assert forecaster.predict(future_rows).shape == (1, 2)
-    forecaster.save(tmp_path / "m.rosenblatt")
-    restored = RNNForecaster.load(tmp_path / "m.rosenblatt")
-    assert restored.known_covariates == ("open",)
-    np.testing.assert_array_equal(restored.predict(future_rows), forecaster.predict(future_rows))
-    assert restored.score(table) == forecaster.score(table)
-    with pytest.raises(TableError, match="not saved in the model file"):
-        restored.predict()
-    with pytest.raises(TableError, match="X must be a frame and y the name of the column"):
-        forecaster.fit(table)
-
-
-def test_forecasts_are_scored_by_r2_and_epochs_are_chosen_by_the_given_scorer():
-    series = [float(step % 4) for step in range(60)]
-    config = {"horizon": 2, "epochs": 3, "recurrent_width": 4, **FAST}
-    network = RNNForecaster(scoring="neg_mean_absolute_error", **config).fit(series)
-    assert network.model_.resolved_spec.training.scoring == "neg_mean_absolute_error"
-    assert network.n_iter_ == 3
-    predictions = network.predict([series[:50]])
-    assert network.score([series[:50]], predictions) == 1
-    assert -10 < network.score(series[:50], series[50:52]) < 1
-    with pytest.raises(TableError, match="holds one value only"):
-        RNNForecaster(**config).fit([7.0] * 40)
-    with pytest.raises(TableError, match=r"too short to forecast: '1'\. Remove them"):
-        network.predict([series, [1.0]])
-
-
-def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
-    X, y = sequences(40)
-    network = RNNClassifier(epochs=2, recurrent_width=4, members=2, random_state=3)
-    model, single_core = clone(network).fit(X, y), clone(network).set_params(n_jobs=1).fit(X, y)
-    np.testing.assert_array_equal(model.predict_proba(X), single_core.predict_proba(X))
-    model.save(tmp_path / "m.rosenblatt")
-    np.testing.assert_array_equal(
-        RNNClassifier.load(tmp_path / "m.rosenblatt").predict_proba(X), model.predict_proba(X)
-    )
-    with pytest.raises(TableError, match="which CNNClassifier cannot load"):
-        CNNClassifier.load(tmp_path / "m.rosenblatt")
-
-
 @pytest.mark.parametrize(
     ("network", "X", "y", "message"),
     [
@@ -273,16 +122,6 @@ def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
         (CNNClassifier(**TINY), np.zeros((4, 5, 5)), [0, 0, 0, 0], "only one class"),
         (CNNClassifier(**TINY), ["gone.png", "lost.png"], [0, 1], "'?gone.png'? cannot be read"),
         (CNNClassifier(**TINY), [np.zeros((3, 3)), "a.png"], [0, 1], "both paths and arrays"),
-        (RNNClassifier(**FAST), [np.zeros((3, 2)), np.zeros((3, 1))], [0, 1], "have .1, 2. channels"),
-        (RNNClassifier(**FAST), [[1.0, 2.0], "words"], [0, 1], "row 1 is 'words'"),
-        (RNNClassifier(**FAST), [[1.0, np.inf], [1.0]], [0, 1], "infinite"),
-        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a"]], "only one tag"),
-        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"]], "each of the 2 rows of X, but it holds 1"),
-        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a", "b"]], "Row 2 has 2 tags, but 1 steps"),
-        (RNNForecaster(horizon=9, **FAST), [1.0, 2.0, 3.0], None, "No series is longer"),
-        (RNNForecaster(**FAST), [], None, "X holds no series"),
-        (RNNForecaster(**FAST), ["a", "b"], None, "X must be a series of numbers"),
-        (RNNForecaster(**FAST), np.zeros((9, 4, 2)), None, "X must be a series of numbers"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
