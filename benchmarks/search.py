@@ -238,10 +238,12 @@ def run_rosenblatt(name: str, epochs: int, seed: int, goals: dict[str, float], m
     """The seconds until each goal is reached by a trial scored on all folds; infinite where it is not in `most`."""
     search = new_search(name, epochs, seed, 100_000)
     goal_seconds = dict.fromkeys(goals, float("inf"))
-    started, n_folds = time.perf_counter(), len(search.folds)
+    started, n_folds = time.perf_counter(), len(search.plan.folds)
 
     def watch(_: Any) -> None:
-        scores = [trial.mean_score(n_folds) for trial in search.trials if trial.n_trained == n_folds]
+        scores = [
+            trial.folds.mean_score(n_folds) for trial in search.history.trials if trial.folds.n_trained == n_folds
+        ]
         best = -max(scores, default=-np.inf)
         for goal, value in goals.items():
             if best <= value and goal_seconds[goal] == float("inf"):
@@ -285,7 +287,7 @@ def trials_per_minute(arguments: argparse.Namespace) -> dict[str, float]:
     _, optuna_seconds = run_optuna("german", arguments.epochs, 0, arguments.trials, pruned=False)
     _, scikit_learn_seconds = run_scikit_learn("german", arguments.epochs, 0, arguments.trials, halving=False)
     return {
-        "rosenblatt": 60 * arguments.trials / search.wall_seconds,
+        "rosenblatt": 60 * arguments.trials / search.history.wall_seconds,
         "optuna": 60 * arguments.trials / optuna_seconds,
         "scikit-learn": 60 * arguments.trials / scikit_learn_seconds,
     }
@@ -316,8 +318,8 @@ def overheads() -> dict[str, float]:
     search.run()
     return {
         "cores busy": default_search.utilization,
-        "sampling, share of the cores' time": sampling_seconds / (search.wall_seconds * search.threads),
-        "seconds of 1,000 trials": search.wall_seconds,
+        "sampling, share of the cores' time": sampling_seconds / (search.history.wall_seconds * search.threads),
+        "seconds of 1,000 trials": search.history.wall_seconds,
         "seconds of sampling": sampling_seconds,
         "peak memory, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

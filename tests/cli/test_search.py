@@ -13,7 +13,7 @@ import pytest
 
 from rosenblatt.inspection.report import Report
 from rosenblatt.models.model_file import load_model
-from rosenblatt.tuning.coordinator import SearchProgress
+from rosenblatt.tuning.progress import SearchProgress
 from tests.cli.test_models import folder  # noqa: F401 - a fixture
 from tests.waiting import wait_until
 
@@ -91,7 +91,7 @@ def test_a_space_of_ones_own_in_toml(run, folder):  # noqa: F811
         (["--trials", "0"], "trials must be"),
         (["--minutes", "-1"], "minutes must be"),
         (["--trials", "3", "--sampler", "tpee"], "Did you mean 'tpe'"),
-        (["--trials", "3", "--members", "2"], "members means nothing in a search"),
+        (["--trials", "3", "--members", "2"], "members has no effect in a search"),
         (["--trials", "3", "--folds", "200"], "rows. Choose at most"),
         (["--trials", "3", "--goal", "score_and_size"], "goal has an effect only with sampler nsga2"),
         (["--checkpoint", "state"], "There is no search whose state"),
@@ -130,7 +130,7 @@ def test_where_all_trials_diverge_the_status_is_1_and_the_records_are_kept(run, 
 def test_too_little_time_trains_one_trial_anyway_and_says_so(run):
     status, out, _ = run("fit", "people.csv", "-t", "rich", "--minutes", "0.0001")
     assert status == 0
-    assert "0.0001 minutes were too short for one trial" in out
+    assert "0.0001 minutes were too short to finish a trial" in out
     assert "accuracy" in out
 
 
@@ -171,7 +171,7 @@ def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
     resumed = _start_fit(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "100", "--checkpoint", "state")
     out, error = resumed.communicate(timeout=100)
     assert resumed.returncode == 0, error
-    assert f"going on from state: {before} trials" in out
+    assert f"resuming the search in state, which has {before} trials" in out
 
 
 def test_the_live_view_tells_trials_score_speed_and_time_left(monkeypatch):

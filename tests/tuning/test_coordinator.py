@@ -18,7 +18,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training import workers
 from rosenblatt.tuning.checkpoints import SearchCheckpoint
 from rosenblatt.tuning.coordinator import SearchCoordinator
-from rosenblatt.tuning.planning import make_folds
+from rosenblatt.tuning.plan import make_folds
 from rosenblatt.tuning.selection import select_model
 from tests.waiting import time_limit
 
@@ -57,30 +57,34 @@ def run_search(space=SPACE, threads=None, run=None, **spec):
 
 
 def assert_equal_searches(a, b):
-    assert [trial.params for trial in a.trials] == [trial.params for trial in b.trials]
-    assert [trial.scores for trial in a.trials] == [trial.scores for trial in b.trials]
-    assert [trial.state for trial in a.trials] == [trial.state for trial in b.trials]
+    assert [trial.proposal.params for trial in a.history.trials] == [
+        trial.proposal.params for trial in b.history.trials
+    ]
+    assert [trial.scores for trial in a.history.trials] == [trial.scores for trial in b.history.trials]
+    assert [trial.state for trial in a.history.trials] == [trial.state for trial in b.history.trials]
     result_a, result_b = select_model(a, SCHEMA), select_model(b, SCHEMA)
     np.testing.assert_array_equal(result_a.model.predict_raw(FRAME), result_b.model.predict_raw(FRAME))
 
 
 def test_worse_trials_are_stopped_and_the_best_finish():
     search = run_search()
-    states = [trial.state for trial in search.trials]
+    states = [trial.state for trial in search.history.trials]
     assert len(states) == 12
     assert set(states) == {"finished", "stopped"}
     assert 1 <= states.count("finished") < 6
-    best = max(search.trials, key=lambda trial: trial.scores[0])
+    best = max(search.history.trials, key=lambda trial: trial.scores[0])
     assert best.rung > 0  # it earned more than the first rung
-    assert all(trial.reason.startswith("not among the best") for trial in search.trials if trial.state == "stopped")
-    assert all(trial.n_trained == 3 for trial in search.trials)
+    assert all(
+        trial.reason.startswith("not among the best") for trial in search.history.trials if trial.state == "stopped"
+    )
+    assert all(trial.folds.n_trained == 3 for trial in search.history.trials)
 
 
 def test_rungs_are_epochs():
     search = run_search(stopping="asha", trials=6)
-    assert [rung.epochs(search.trials[0].resolved_spec) for rung in search.rungs] == [1, 3, 9]
-    for trial in search.trials:
-        assert trial.epochs == [1, 3, 9][trial.rung]
+    assert [rung.epochs(search.history.trials[0].proposal.resolved_spec) for rung in search.plan.rungs] == [1, 3, 9]
+    for trial in search.history.trials:
+        assert trial.statistics.epochs == [1, 3, 9][trial.rung]
 
 
 @pytest.mark.parametrize("stopping", ["asha", "hyperband", "median", "none", "pbt"])
@@ -98,9 +102,9 @@ def test_deterministic_searches_are_equal_for_any_sampler(sampler):
 def test_a_trial_of_a_search_is_that_trial_trained_alone():
     search = run_search(stopping="none", trials=4, threads=2)
     repeated = run_search(stopping="none", trials=4, threads=1, deterministic=True)
-    trial, repeated_trial = search.trials[0], repeated.trials[0]
-    assert trial.params == repeated_trial.params
-    for member, repeated_member in zip(trial.members, repeated_trial.members, strict=True):
+    trial, repeated_trial = search.history.trials[0], repeated.history.trials[0]
+    assert trial.proposal.params == repeated_trial.proposal.params
+    for member, repeated_member in zip(trial.folds.members, repeated_trial.folds.members, strict=True):
         np.testing.assert_array_equal(member.best, repeated_member.best)
 
 
@@ -112,34 +116,39 @@ def test_no_thread_is_without_work_while_there_is_some():
 def test_the_first_trial_of_the_default_space_is_what_fit_would_do():
     search = run_search(space=None, trials=3, epochs=2)
     default_spec = search.prepared.resolve(Spec.from_hyperparameters(**FAST | {"epochs": 2}).without_search())
-    first_trial = search.trials[0]
-    assert first_trial.resolved_spec == default_spec
+    first_trial = search.history.trials[0]
+    assert first_trial.proposal.resolved_spec == default_spec
     assert first_trial.state == "finished"
 
 
 def test_a_trial_that_diverges_is_recorded_and_stops_no_other():
     space = {"learning_rate": choice(0.01, 1000.0), "optimizer": choice("sgd"), "l1": log_uniform(1e-9, 1e-8)}
     search = run_search(space, clip_norm=0, stopping="none", hidden_sizes=(16, 16), activation="relu", epochs=30)
-    failed = [trial for trial in search.trials if trial.state == "failed"]
-    assert {trial.params["learning_rate"] for trial in failed} == {1000.0}
+    failed = [trial for trial in search.history.trials if trial.state == "failed"]
+    assert {trial.proposal.params["learning_rate"] for trial in failed} == {1000.0}
     assert "not finite" in failed[0].reason or "is nan" in failed[0].reason or "is inf" in failed[0].reason
-    assert any(trial.state == "finished" for trial in search.trials)
+    assert any(trial.state == "finished" for trial in search.history.trials)
 
 
 def test_where_all_diverge_the_hyperparameter_that_did_it_is_named():
     space = {"learning_rate": log_uniform(900.0, 1000.0), "dropout": uniform(0.0, 0.1)}
     fixed = {"clip_norm": 0, "hidden_sizes": (16, 16), "activation": "relu", "optimizer": "sgd", "epochs": 30}
     search = run_search(space, trials=3, **fixed)
-    with pytest.raises(DivergedError, match=r"All 3 trials .* default 'learning_rate' trial 0 learns: learning_rate 9"):
+    with pytest.raises(
+        DivergedError, match=r"All 3 trials .* default 'learning_rate' trial 0 trains, so the cause is learning_rate 9"
+    ):
         select_model(search, SCHEMA)
 
 
 def test_values_that_cannot_be_combined_are_refused_and_others_take_their_place():
     space = {"normalization": choice("batch", "none"), "batch_size": choice(1, 32), "dropout": uniform(0.0, 0.5)}
     search = run_search(space)
-    assert len(search.trials) == 12
-    assert search.rejected_proposals
-    assert all((trial.params["normalization"], trial.params["batch_size"]) != ("batch", 1) for trial in search.trials)
+    assert len(search.history.trials) == 12
+    assert search.history.rejections
+    assert all(
+        (trial.proposal.params["normalization"], trial.proposal.params["batch_size"]) != ("batch", 1)
+        for trial in search.history.trials
+    )
 
 
 def test_where_nothing_can_be_combined_that_is_said(monkeypatch):
@@ -151,21 +160,21 @@ def test_where_nothing_can_be_combined_that_is_said(monkeypatch):
 
 def test_a_small_space_ends_the_search():
     search = run_search({"hidden_sizes": choice((4,), (8,))}, trials=100)
-    assert len(search.trials) == 2
+    assert len(search.history.trials) == 2
 
 
 def test_time_is_kept_and_something_usable_comes_out():
     """Only the deadline ends this search: its number of trials and its space are unbounded."""
     run = {"deadline": time.monotonic() + 0.5, "on_progress": time_limit(description="the search")}
     search = run_search(trials=None, minutes=1, epochs=100, hidden_sizes=(256, 256), space=None, run=run)
-    assert not search.exhausted
+    assert not search.history.is_exhausted
     assert not search.interrupted
     assert select_model(search, SCHEMA).model.predict_raw(FRAME).shape == (150, 2)
 
 
 def test_without_any_time_one_network_learns_for_an_epoch():
     search = run_search(run={"deadline": time.monotonic() - 1})
-    assert sum(trial.n_trained for trial in search.trials) >= 1
+    assert sum(trial.folds.n_trained for trial in search.history.trials) >= 1
     assert select_model(search, SCHEMA).model.networks
 
 
@@ -181,7 +190,7 @@ def test_an_interrupted_search_keeps_the_best_so_far():
     assert search.interrupted
     result = select_model(search, SCHEMA)
     assert result.model.metadata.interrupted
-    assert all(trial.state in ("finished", "stopped") for trial in search.trials)
+    assert all(trial.state in ("finished", "stopped") for trial in search.history.trials)
 
 
 def test_a_search_interrupted_at_once_has_nothing_to_keep(monkeypatch):
@@ -192,30 +201,34 @@ def test_a_search_interrupted_at_once_has_nothing_to_keep(monkeypatch):
     monkeypatch.setattr(workers.WorkerPool, "drain", lambda _: [])
     monkeypatch.setattr(workers.WorkerPool, "submit", lambda *_: None)
     search = run_search()
-    with pytest.raises(TrainingInterruptedError, match="nothing to keep"):
+    with pytest.raises(TrainingInterruptedError, match="no model to save"):
         select_model(search, SCHEMA)
 
 
 def test_memory_that_is_short_costs_the_worst_trials_their_networks_and_no_result():
     search = run_search(memory_gib=1e-4, trials=30)
-    dropped = [trial for trial in search.trials if trial.reason.endswith("to save memory")]
+    dropped = [trial for trial in search.history.trials if trial.reason.endswith("to save memory")]
     assert dropped
-    assert all(trial.epochs == [1, 3, 9][trial.rung] for trial in dropped)  # what is recorded of them stays
-    assert any(trial.state == "finished" for trial in search.trials)
+    assert all(trial.statistics.epochs == [1, 3, 9][trial.rung] for trial in dropped)  # what is recorded of them stays
+    assert any(trial.state == "finished" for trial in search.history.trials)
     assert select_model(search, SCHEMA).model.networks
-    best = max(search.trials, key=lambda trial: trial.score)
+    best = max(search.history.trials, key=lambda trial: trial.score)
     assert best not in dropped
 
 
 def test_population_based_training_copies_networks_and_changes_hyperparameters():
     search = run_search(stopping="pbt", trials=10, epochs=10)
-    inheritors = [trial for trial in search.trials if trial.inherited_from]
+    inheritors = [trial for trial in search.history.trials if trial.inherited_from]
     assert inheritors
     epoch, winner = inheritors[0].inherited_from[0]
     assert epoch < 10
-    assert search.trials[winner].state == "finished"
-    assert all(trial.epochs == 10 or any(m.finished for m in trial.members) for trial in search.trials)
-    assert {trial.params["hidden_sizes"] for trial in inheritors} <= {t.params["hidden_sizes"] for t in search.trials}
+    assert search.history.trials[winner].state == "finished"
+    assert all(
+        trial.statistics.epochs == 10 or any(m.finished for m in trial.folds.members) for trial in search.history.trials
+    )
+    assert {trial.proposal.params["hidden_sizes"] for trial in inheritors} <= {
+        t.proposal.params["hidden_sizes"] for t in search.history.trials
+    }
 
 
 def test_two_goals_leave_a_front():
@@ -239,7 +252,7 @@ def test_the_ensemble_costs_no_more_out_of_fold_and_weighs_one():
 def test_without_an_ensemble_the_best_trial_is_the_model():
     search = run_search(ensemble=False)
     result = select_model(search, SCHEMA)
-    best = max((t for t in search.trials if t.state == "finished"), key=lambda trial: trial.score)
+    best = max((t for t in search.history.trials if t.state == "finished"), key=lambda trial: trial.score)
     assert [trial.number for trial in result.model.trials] == [best.number]
 
 
@@ -256,7 +269,7 @@ def test_the_simplest_trial_near_the_best_is_taken_on_request():
 
 def test_the_members_of_a_trial_are_its_folds():
     search = run_search(trials=2, stopping="none")
-    validation_rows = np.concatenate([member.validation for member in search.trials[0].members])
+    validation_rows = np.concatenate([member.validation for member in search.history.trials[0].folds.members])
     assert sorted(validation_rows) == list(range(150))
 
 
@@ -264,16 +277,16 @@ def test_folds_of_ones_own_are_used():
     splits = [Fold(np.arange(100), np.arange(100, 150))]
     search = SearchCoordinator(Spec.from_hyperparameters(**FAST).with_search_space(SPACE), make_prepared(splits=splits))
     search.run()
-    assert all(trial.members[0].validation[0] == 100 for trial in search.trials)
+    assert all(trial.folds.members[0].validation[0] == 100 for trial in search.history.trials)
 
 
 def test_large_tables_are_compared_on_first_folds_and_a_hold_out_is_one_fold(monkeypatch):
-    monkeypatch.setattr("rosenblatt.tuning.planning.MIN_COMPARISON_ROWS", 80)
+    monkeypatch.setattr("rosenblatt.tuning.plan.MIN_COMPARISON_ROWS", 80)
     search = run_search()
-    assert [rung.folds for rung in search.rungs] == [2, 2, 2, 3]
-    assert {trial.n_trained for trial in search.trials} == {2, 3}
+    assert [rung.folds for rung in search.plan.rungs] == [2, 2, 2, 3]
+    assert {trial.folds.n_trained for trial in search.history.trials} == {2, 3}
     holdout = run_search(validate_on="holdout")
-    assert len(holdout.folds) == 1
+    assert len(holdout.plan.folds) == 1
 
 
 def test_networks_that_take_long_are_compared_on_one_fold():
@@ -283,26 +296,13 @@ def test_networks_that_take_long_are_compared_on_one_fold():
     assert len(make_folds(Spec.from_hyperparameters(kind="rnn", trials=2, validate_on="folds"), rows)) == 8
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ({"folds": 151}, "folds is 151, but the rarest class has only"),
-        ({"folds": 1}, "folds must be 2 or more"),
-        ({"members": 4}, "members means nothing in a search"),
-    ],
-)
-def test_folds_that_cannot_be_are_refused(spec, message):
-    with pytest.raises(SpecError, match=message):
-        SearchCoordinator(Spec.from_hyperparameters(**FAST | spec).with_search_space(SPACE), make_prepared())
-
-
 def test_losses_with_and_without_probabilities_are_not_searched_together():
     space = {"loss": choice("cross_entropy", "hinge"), "dropout": uniform(0.0, 0.5)}
     with pytest.raises(SpecError, match="cannot be compared"):
         run_search(space)
     search = run_search(space, scoring="accuracy")
-    assert any("cannot be searched together" in reason for reason in search.rejected_proposals)
-    assert len({trial.resolved_spec.training.loss for trial in search.trials}) == 1
+    assert any("cannot be searched together" in reason for reason in search.history.rejections)
+    assert len({trial.proposal.resolved_spec.training.loss for trial in search.history.trials}) == 1
 
 
 @pytest.mark.parametrize("stopping", ["asha", "median", "pbt"])
@@ -351,7 +351,7 @@ def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypat
     stopped.run(save_checkpoint=save)
     resumed = SearchCoordinator(spec, make_prepared())
     assert SearchCheckpoint(resumed, tmp_path / "state").restored
-    assert 0 < len(resumed.trials) <= 12
+    assert 0 < len(resumed.history.trials) <= 12
     resumed.run()
     assert_equal_searches(uninterrupted, resumed)
 
@@ -365,8 +365,8 @@ def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
     checkpoint = SearchCheckpoint(search, tmp_path / "file" / "state", messages.append)
     search.run(save_checkpoint=checkpoint.save)
     assert len(messages) == 1
-    assert "its state is not kept" in messages[0]
-    assert len(search.trials) == 3
+    assert "its state cannot be saved" in messages[0]
+    assert len(search.history.trials) == 3
 
 
 def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
@@ -377,7 +377,7 @@ def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
         )
         checkpoint = SearchCheckpoint(search, path)
         search.run(save_checkpoint=checkpoint.save)
-        assert len(search.trials) == trials
+        assert len(search.history.trials) == trials
 
 
 @pytest.mark.parametrize("space", [None, SPACE | {"activation": choice("gelu", ("relu", "silu"))}])
@@ -409,10 +409,12 @@ def test_time_ends_a_search_all_of_whose_trials_fail():
     fixed = {"clip_norm": 0, "hidden_sizes": (16, 16), "activation": "identity", "optimizer": "sgd", "epochs": 60}
     run = {"deadline": time.monotonic() + 0.5, "on_progress": time_limit(description="the search")}
     search = run_search(space, trials=None, minutes=1, run=run, **fixed)
-    assert not search.exhausted
+    assert not search.history.is_exhausted
     with pytest.raises(DivergedError):
         select_model(search, SCHEMA)
-    assert sum(trial.bytes > 0 for trial in search.trials) <= 2 + 3 * search.threads  # the first, and what was running
+    assert (
+        sum(trial.folds.n_bytes > 0 for trial in search.history.trials) <= 2 + 3 * search.threads
+    )  # the first, and what was running
 
 
 def test_fewer_groups_or_times_than_folds_make_fewer_folds():
@@ -420,7 +422,7 @@ def test_fewer_groups_or_times_than_folds_make_fewer_folds():
     for option, folds in zip(options, (4, 3), strict=True):
         data = PreparedData(Dataset(FRAME, Y, **option), target_with_loss)
         search = SearchCoordinator(Spec.from_hyperparameters(trials=1, epochs=1, repeats=1), data)
-        assert len(search.folds) == folds
+        assert len(search.plan.folds) == folds
 
 
 def test_a_fold_that_tells_no_score_decides_nothing():
@@ -429,7 +431,7 @@ def test_a_fold_that_tells_no_score_decides_nothing():
     spec = Spec.from_hyperparameters(**FAST | {"scoring": "roc_auc", "stopping": "none"}).with_search_space(SPACE)
     search = SearchCoordinator(spec, make_prepared(splits=splits), make_epoch_scorer("roc_auc"))
     search.run()
-    assert all(0 <= trial.score <= 1 for trial in search.trials)
+    assert all(0 <= trial.score <= 1 for trial in search.history.trials)
 
 
 def test_a_first_trial_that_cannot_be_is_left_out():
@@ -444,14 +446,17 @@ def test_a_first_trial_that_cannot_be_is_left_out():
     }
     search = SearchCoordinator(Spec.from_hyperparameters(**fixed).with_search_space(space), make_prepared())
     search.run()
-    assert {trial.params["perceptron_rule"] for trial in search.trials} <= {"delta", "passive_aggressive_1"}
-    assert len(search.trials) == 4
+    assert {trial.proposal.params["perceptron_rule"] for trial in search.history.trials} <= {
+        "delta",
+        "passive_aggressive_1",
+    }
+    assert len(search.history.trials) == 4
 
 
 def test_population_based_training_comes_to_its_last_epoch_whatever_the_first_rung():
     for min_epochs in (3, 7):
         search = run_search(stopping="pbt", epochs=10, min_epochs=min_epochs, trials=5)
-        assert search.rungs[-1].fraction == 1.0
+        assert search.plan.rungs[-1].fraction == 1.0
 
 
 def test_the_state_of_another_search_is_refused(tmp_path):
@@ -478,7 +483,7 @@ def test_perceptrons_are_searched_too():
         Spec.from_hyperparameters(kind="perceptron", trials=15, epochs=6, folds=3, repeats=1), make_prepared()
     )
     search.run()
-    assert {trial.resolved_spec.network.perceptron_rule for trial in search.trials} > {"rosenblatt"}
+    assert {trial.proposal.resolved_spec.network.perceptron_rule for trial in search.history.trials} > {"rosenblatt"}
     assert select_model(search, SCHEMA).model.predict_raw(FRAME).shape == (150, 2)
 
 
@@ -497,8 +502,11 @@ def test_any_hyperparameter_can_be_searched():
         "batch_order": choice("shuffled", "stratified"),
     }
     search = run_search(space, trials=25, numeric_encoding="auto", epochs=3, sampler="random")
-    assert len(search.trials) == 25
-    assert not search.rejected_proposals
-    assert all(("bins" in t.params) == (t.params["numeric_encoding"] == "piecewise") for t in search.trials)
+    assert len(search.history.trials) == 25
+    assert not search.history.rejections
+    assert all(
+        ("bins" in t.proposal.params) == (t.proposal.params["numeric_encoding"] == "piecewise")
+        for t in search.history.trials
+    )
     model = select_model(search, SCHEMA).model
     assert np.isfinite(model.predict_raw(FRAME)).all()

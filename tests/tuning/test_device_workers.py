@@ -8,7 +8,7 @@ from rosenblatt.errors import SpecError
 from rosenblatt.spec.dimensions import choice
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.device_workers import DeviceWorker
-from rosenblatt.tuning.trials import WorkResult
+from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 from tests.tuning.test_coordinator import run_search
 from tests.waiting import wait_until
 
@@ -17,8 +17,10 @@ pytestmark = pytest.mark.torch
 
 
 def work_item(member, number=0):
-    """A stand-in for a work item of a trial whose member is built by `member()`."""
-    return SimpleNamespace(trial=SimpleNamespace(number=number, rows=None), index=0, member=member)
+    """A work item of a trial whose member is built by `member()`."""
+    item = WorkItem(SimpleNamespace(number=number, rows=None), 0, None, 1, None, is_last_rung=False)
+    object.__setattr__(item, "member", member)
+    return item
 
 
 @pytest.fixture
@@ -31,8 +33,8 @@ def worker():
 def test_a_search_finishes_all_its_trials(monkeypatch):
     monkeypatch.setattr(SearchCoordinator, "start_workers", lambda _: DeviceWorker("cpu"))
     search = run_search(trials=3, epochs=3, stopping="none")
-    assert [trial.state for trial in search.trials] == ["finished"] * 3
-    assert all(trial.epochs == 3 for trial in search.trials)
+    assert [trial.state for trial in search.history.trials] == ["finished"] * 3
+    assert all(trial.statistics.epochs == 3 for trial in search.history.trials)
 
 
 def test_members_of_one_shape_are_trained_in_one_stack(monkeypatch):

@@ -16,10 +16,11 @@ from rosenblatt.models.prepared import PreparedData
 from rosenblatt.spec.dimensions import log_uniform, uniform
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
-from rosenblatt.tuning.planning import should_refit
+from rosenblatt.tuning.plan import should_refit
 from rosenblatt.tuning.refit import allocate_networks, refit
 from rosenblatt.tuning.selection import select_model
 from rosenblatt.tuning.time_budget import MAX_REFIT_NETWORKS, SAFETY_FACTOR, TimeBudget
+from rosenblatt.tuning.work_queue import WorkItem
 
 RNG = np.random.default_rng(0)
 WORDS = ["".join(RNG.choice(list("abc"), 4)) for _ in range(90)]
@@ -58,7 +59,7 @@ def test_the_best_trials_learn_again_from_all_rows():
     updates = []
     refitted = refit(search, result, updates.append)
     networks = refitted.model.networks
-    assert len(networks) == search.prepared.resolve(search.space.base)["members"]
+    assert len(networks) == search.prepared.resolve(search.plan.space.base)["members"]
     assert {trial.number for trial in refitted.model.trials} <= {trial.number for trial in result.model.trials}
     assert sum(trial.weight for trial in refitted.model.trials) == pytest.approx(1)
     assert all(network.best_epoch == 4 and not network.scores for network in networks)
@@ -78,19 +79,22 @@ def test_equal_seeds_give_equal_networks_again():
 @pytest.mark.torch
 def test_a_network_of_all_rows_is_that_of_a_fit_with_its_hyperparameters():
     search, result = run_search(trials=1, ensemble=False)
-    (first_network, *_), resolved_spec = refit(search, result).model.networks, search.trials[0].resolved_spec
+    (first_network, *_), resolved_spec = (
+        refit(search, result).model.networks,
+        search.history.trials[0].proposal.resolved_spec,
+    )
     rows = search.prepared.rows(resolved_spec)
-    trial = search.trials[0]
-    trial.members, trial.rows = [None], rows
-    trial.train_fold(0, Fold(np.arange(90), np.arange(0)), 4, None, np.zeros(1, np.uint8), is_last_rung=False)
-    np.testing.assert_array_equal(trial.members[0].best, first_network.theta)
+    trial = search.history.trials[0]
+    trial.folds.members, trial.rows = [None], rows
+    WorkItem(trial, 0, Fold(np.arange(90), np.arange(0)), 4, None, is_last_rung=False)(np.zeros(1, np.uint8))
+    np.testing.assert_array_equal(trial.folds.members[0].best, first_network.theta)
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("options", [{"patience": 2}, {"schedule": "constant"}])
 def test_where_learning_has_no_end_of_its_own_the_best_epochs_are_learnt(options):
     search, result = run_search(trials=1, epochs=30, learning_rate=0.3, **options)
-    best = search.trials[0].members[0].best_epoch
+    best = search.history.trials[0].folds.members[0].best_epoch
     assert best < 30
     assert {network.best_epoch for network in refit(search, result).model.networks} == {best}
 
@@ -128,12 +132,12 @@ def test_without_time_the_model_stays_as_it_is():
 )
 def test_searches_that_hold_out_rows_refit(overrides, expected):
     spec = Spec.from_hyperparameters(**FAST, **overrides)
-    assert SearchCoordinator(spec, make_prepared()).refits_at_end is expected
+    assert SearchCoordinator(spec, make_prepared()).plan.refits is expected
 
 
 def test_where_no_rows_are_held_out_there_is_nothing_to_learn_again_from():
     spec = Spec.from_hyperparameters(**FAST, refit=True)
-    with pytest.raises(SpecError, match="Leave it out, or use validate_on holdout"):
+    with pytest.raises(SpecError, match="Remove it, or set validate_on to holdout"):
         SearchCoordinator(spec, make_prepared())
     assert not should_refit(
         Spec.from_hyperparameters(**FAST),
@@ -152,10 +156,10 @@ def test_heavier_trials_get_more_networks():
 @pytest.mark.torch
 def test_time_is_kept_for_as_many_networks_as_are_worth_it_and_half_of_it_at_most():
     search, _ = run_search(trials=2)
-    trial = search.trials[0]
-    trial.seconds = 60.0
-    network_time = trial.cost(90, 4)
-    trials, folds = [trial], search.folds
+    trial = search.history.trials[0]
+    trial.statistics.seconds = 60.0
+    network_time = trial.estimate_seconds(90, 4)
+    trials, folds = [trial], search.plan.folds
 
     def reserved_time(seconds, threads=2):
         now = time.monotonic()
@@ -172,13 +176,13 @@ def test_time_is_kept_for_as_many_networks_as_are_worth_it_and_half_of_it_at_mos
 @pytest.mark.torch
 def test_a_trial_that_cannot_end_in_time_is_not_begun():
     search, _ = run_search(trials=2)
-    trial = search.trials[0]
-    trial.seconds, trial.epochs = 60.0, 2
-    now, training_time = time.monotonic(), trial.cost(60, 4)
-    assert TimeBudget(now + 2 * training_time, 2, [trial], search.folds).allows_new_trial()
-    assert not TimeBudget(now + training_time / 2, 2, [trial], search.folds).allows_new_trial()
-    assert TimeBudget(now + training_time / 4, 2, [trial], search.folds).cannot_finish(trial)
-    assert not TimeBudget(now + training_time, 2, [trial], search.folds).cannot_finish(trial)
+    trial = search.history.trials[0]
+    trial.statistics.seconds, trial.statistics.epochs = 60.0, 2
+    now, training_time = time.monotonic(), trial.estimate_seconds(60, 4)
+    assert TimeBudget(now + 2 * training_time, 2, [trial], search.plan.folds).allows_new_trial()
+    assert not TimeBudget(now + training_time / 2, 2, [trial], search.plan.folds).allows_new_trial()
+    assert TimeBudget(now + training_time / 4, 2, [trial], search.plan.folds).cannot_finish(trial)
+    assert not TimeBudget(now + training_time, 2, [trial], search.plan.folds).cannot_finish(trial)
 
 
 def test_as_many_networks_are_trained_as_there_is_time_for():

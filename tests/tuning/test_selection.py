@@ -47,15 +47,15 @@ def run_search(space=SPACE, **overrides):
 def out_of_fold_probabilities(search, trained_trial):
     """Probabilities (n, 2) of rows by the network of a trial that did not train on them."""
     probabilities = np.full((len(Y), 2), np.nan)
-    for fold, network in zip(search.folds, trained_trial.networks, strict=True):
-        single_network = Model(search.spec, SCHEMA, (replace(trained_trial, networks=(network,), weight=1.0),))
+    for fold, network in zip(search.plan.folds, trained_trial.networks, strict=True):
+        single_network = Model(search.plan.spec, SCHEMA, (replace(trained_trial, networks=(network,), weight=1.0),))
         probabilities[fold.validation] = single_network.predict_raw(FRAME[fold.validation])
     return probabilities
 
 
 def fold_losses(search, trained_trial):
     probabilities = out_of_fold_probabilities(search, trained_trial)
-    return [log_loss(Y[fold.validation], probabilities[fold.validation], labels=[0, 1]) for fold in search.folds]
+    return [log_loss(Y[fold.validation], probabilities[fold.validation], labels=[0, 1]) for fold in search.plan.folds]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def result(search):
 
 
 def test_the_best_trial_has_the_least_validation_loss_of_all(search, result):
-    losses = {trial.number: np.mean(fold_losses(search, trial.to_trained_trial())) for trial in search.trials}
+    losses = {trial.number: np.mean(fold_losses(search, trial.to_trained_trial())) for trial in search.history.trials}
     assert result.best.trials[0].number == min(losses, key=losses.get)
     assert result.metadata.best.score == pytest.approx(min(losses.values()), rel=1e-4)
     assert [trial.number for trial in result.metadata.top] == sorted(losses, key=losses.get)[:5]
@@ -101,8 +101,8 @@ def test_a_model_has_a_network_for_each_fold_of_each_trial(search, result):
 def test_an_outcome_reports_all_trials_and_their_cost(search, result):
     metadata = result.metadata
     assert metadata.trials == TrialCounts(proposed=8, finished=8, stopped=0, failed=0)
-    batches = [-(-80 // trial.resolved_spec["batch_size"]) for trial in search.trials]
-    epochs = [sum(len(member.history) for member in trial.members) for trial in search.trials]
+    batches = [-(-80 // trial.proposal.resolved_spec["batch_size"]) for trial in search.history.trials]
+    epochs = [sum(len(member.history) for member in trial.folds.members) for trial in search.history.trials]
     assert metadata.network_steps == sum(b * e for b, e in zip(batches, epochs, strict=True))
     assert [number for number, _ in metadata.history] == list(range(8))
     assert min(score for _, score in metadata.history) == metadata.best.score
@@ -123,15 +123,15 @@ def test_the_smallest_trial_within_one_standard_error_is_chosen_on_request():
     rows = np.arange(len(Y))
     losses = {
         t.number: -np.log(out_of_fold_probabilities(search, t.to_trained_trial())[rows, Y.astype(int)])
-        for t in search.trials
+        for t in search.history.trials
     }
     best = min(losses, key=lambda number: losses[number].mean())
     candidates = []
-    for trial in search.trials:
+    for trial in search.history.trials:
         difference = losses[trial.number] - losses[best]
         if difference.mean() <= difference.std() / np.sqrt(len(Y)):
             candidates.append(trial)
-    smallest = min(candidates, key=lambda trial: (trial.n_parameters, losses[trial.number].mean()))
+    smallest = min(candidates, key=lambda trial: (trial.statistics.n_parameters, losses[trial.number].mean()))
     assert [trained_trial.number for trained_trial in result.model.trials] == [smallest.number]
     assert result.best.trials[0].number == smallest.number != best
 
@@ -139,7 +139,7 @@ def test_the_smallest_trial_within_one_standard_error_is_chosen_on_request():
 def test_the_front_of_two_goals_are_the_trials_that_no_other_dominates():
     space = SPACE | {"hidden_sizes": choice((2,), (4,), (8, 8))}
     search = run_search(space, goal="score_and_size", sampler="nsga2", seed=2)
-    points = {trial.number: (-trial.score, trial.n_parameters) for trial in search.trials}
+    points = {trial.number: (-trial.score, trial.statistics.n_parameters) for trial in search.history.trials}
     front = {
         number
         for number, (loss, size) in points.items()
@@ -155,7 +155,7 @@ def test_a_search_that_was_stopped_before_an_epoch_has_nothing_to_choose_from():
     prepared = PreparedData(Dataset(FRAME, Y), lambda spec: TARGET.with_loss(spec, Y))
     search = SearchCoordinator(Spec.from_hyperparameters(**FAST).with_search_space(SPACE), prepared)
     search.interrupted = True
-    with pytest.raises(TrainingInterruptedError, match="before the first epoch"):
+    with pytest.raises(TrainingInterruptedError, match="before the end of its first epoch"):
         select_model(search, SCHEMA)
 
 
@@ -165,15 +165,15 @@ def test_the_hyperparameter_that_made_all_trials_diverge_is_named():
     with pytest.raises(DivergedError, match=r"^All 2 trials ended in numbers that are not finite") as error:
         select_model(search, SCHEMA)
     assert "'learning_rate'" in str(error.value)
-    assert f"learning_rate {search.trials[0].params['learning_rate']}" in str(error.value)
+    assert f"learning_rate {search.history.trials[0].proposal.params['learning_rate']}" in str(error.value)
     assert "dropout" not in str(error.value)
 
 
 def test_where_no_single_hyperparameter_made_all_trials_diverge_all_are_listed():
     search = run_search({"dropout": uniform(0.0, 0.1)}, **DIVERGING | {"trials": 2, "learning_rate": 1000.0})
-    with pytest.raises(DivergedError, match="Not one hyperparameter alone") as error:
+    with pytest.raises(DivergedError, match="No single hyperparameter is the cause") as error:
         select_model(search, SCHEMA)
-    assert f"dropout {search.trials[0].params['dropout']}" in str(error.value)
+    assert f"dropout {search.history.trials[0].proposal.params['dropout']}" in str(error.value)
 
 
 def test_trials_that_could_not_begin_are_reported_with_the_reason():

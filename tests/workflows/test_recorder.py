@@ -190,7 +190,7 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
         check=False,
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on from" in resumed.stdout
+    assert "resuming the search in" in resumed.stdout
     assert find_runs(store, include_trials=False)[0]["state"] == "finished"
     after = {trial["id"]: trial["started"] for trial in find_runs(store, parent=search["id"])}
     assert len(after) == 12

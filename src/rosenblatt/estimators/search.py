@@ -31,7 +31,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.progress import search_progress
 from rosenblatt.tuning.selection import select_model
-from rosenblatt.tuning.trials import Trial
+from rosenblatt.tuning.trial import Trial
 
 
 def _estimator_has(method: str) -> Any:
@@ -140,7 +140,8 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         with search_progress(self.verbose, str(spec.training.scoring)) as callback:
             search.run(deadline, callback)
         result = select_model(search, schema)
-        self.search_, self.study_, self.n_splits_ = result.metadata.to_json(), search.sampler.study, len(search.folds)
+        self.search_, self.study_ = result.metadata.to_json(), search.policy.sampler.study
+        self.n_splits_ = len(search.plan.folds)
         self.scorer_, self.multimetric_ = scoring, False
         self.cv_results_ = _make_cv_results(search)
         self.best_index_ = result.best.trials[0].number
@@ -286,7 +287,7 @@ def _to_dimension(name: str, value: Any) -> Any:
 
 def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
     """What scikit-learn calls `cv_results_`."""
-    trials = search.trials
+    trials = search.history.trials
     params = [_estimator_params(trial) for trial in trials]
     names = sorted({name for trial_params in params for name in trial_params})
     results: dict[str, Any] = {"params": params}
@@ -296,8 +297,8 @@ def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
             if name in trial_params:
                 column[index] = trial_params[name]
         results[f"param_{name}"] = column
-    scores = np.array([trial.fold_scores for trial in trials])
-    for fold in range(len(search.folds)):
+    scores = np.array([trial.folds.scores for trial in trials])
+    for fold in range(len(search.plan.folds)):
         results[f"split{fold}_test_score"] = scores[:, fold]
     is_finite = np.isfinite(scores)
     counts = np.maximum(is_finite.sum(axis=1), 1)
@@ -310,17 +311,17 @@ def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
     rank = np.empty(len(trials), np.int32)
     rank[order] = np.arange(1, len(trials) + 1)
     results["rank_test_score"] = rank
-    results["mean_fit_time"] = np.array([trial.seconds / max(trial.n_trained, 1) for trial in trials])
-    results["epochs"] = np.array([trial.epochs for trial in trials])
+    results["mean_fit_time"] = np.array([trial.statistics.seconds / max(trial.folds.n_trained, 1) for trial in trials])
+    results["epochs"] = np.array([trial.statistics.epochs for trial in trials])
     results["state"] = np.array([trial.state for trial in trials])
     return results
 
 
 def _estimator_params(trial: Trial) -> dict[str, Any]:
     """The values of a trial as arguments of an estimator."""
-    params = {name: value for name, value in trial.params.items() if name not in SHAPE_DIMENSIONS}
+    params = {name: value for name, value in trial.proposal.params.items() if name not in SHAPE_DIMENSIONS}
     return params | (
-        {"hidden_sizes": trial.resolved_spec.network.hidden_sizes}
-        if SHAPE_DIMENSIONS.keys() & trial.params.keys()
+        {"hidden_sizes": trial.proposal.resolved_spec.network.hidden_sizes}
+        if SHAPE_DIMENSIONS.keys() & trial.proposal.params.keys()
         else {}
     )

@@ -1,74 +1,55 @@
 """Coordinate a hyperparameter search: propose trials, dispatch their folds to workers, compare scores, promote.
 
-Worker threads train one fold of a trial up to one rung at a time; the queue keeps `QUEUE_DEPTH` work items ahead per
-worker.
+Workers train one fold of a trial up to one rung at a time. The parts of a search are its plan (`plan.py`), its history
+(`history.py`), its sampler and stopping rule (`policy.py`), its work queue (`work_queue.py`), its memory (`memory.py`)
+and its time budget (`time_budget.py`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from queue import Empty
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from rosenblatt.data.media.columns import media_types
 from rosenblatt.errors import SpecError
-from rosenblatt.models.prepared import PreparedData, ScorerFactory, encoding_key
+from rosenblatt.models.prepared import PreparedData, ScorerFactory
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.member import Member
 from rosenblatt.training.population import EpochScorer
-from rosenblatt.training.recipes import make_training_config
-from rosenblatt.training.state import TrainingConfig
 from rosenblatt.training.workers import POLL_INTERVAL_S, WorkerPool
-from rosenblatt.tuning.default_spaces import default_space
 from rosenblatt.tuning.device_workers import DeviceWorker
-from rosenblatt.tuning.planning import check_search, make_folds, make_rungs, memory_limit, should_refit
-from rosenblatt.tuning.population_based import perturb, truncation_selection
+from rosenblatt.tuning.history import SearchHistory
+from rosenblatt.tuning.memory import SearchMemory
+from rosenblatt.tuning.plan import make_plan
+from rosenblatt.tuning.policy import Ask, Enqueue, Fail, Promote, Reject, Report, SearchPolicy, Tell
+from rosenblatt.tuning.population_based import inherit_networks, truncation_selection
+from rosenblatt.tuning.progress import SearchProgress
 from rosenblatt.tuning.samplers import Sampler
-from rosenblatt.tuning.space import Space
+from rosenblatt.tuning.search_state import SavedTrial, SearchState, latest_trials
 from rosenblatt.tuning.stopping import make_stopping_rule
 from rosenblatt.tuning.time_budget import TimeBudget
-from rosenblatt.tuning.trials import Trial, WorkItem, WorkResult
+from rosenblatt.tuning.trial import Proposal, Trial
+from rosenblatt.tuning.work_queue import WorkItem, WorkQueue, WorkResult
 
-DEFAULT_TRIALS = 100  # where only a space is given
-DEFAULT_POPULATION = 16  # trials of population-based training, where their number is not given
-ROUND_SIZE = 16  # trials that are proposed together where all is decided in rounds
-QUEUE_DEPTH = 2  # work that waits for each thread, so that none is idle while the coordinator thinks
-MAX_REJECTIONS = 1000  # proposals that cannot be combined, after which no more are made
-PROGRESS_INTERVAL_S = 0.1  # seconds between two looks at how far it has come
-MAX_KEPT_TRIALS = 40  # finished trials whose networks are kept, for the ensemble
-
-
-@dataclass(frozen=True)
-class SearchProgress:
-    """How far a search has come."""
-
-    proposed: int
-    running: int
-    paused: int
-    stopped: int
-    finished: int
-    failed: int
-    total_trials: int | None  # trials there will be, where that is known
-    best: float  # score so far; higher is better
-    steps: int
-    seconds: float
-    seconds_left: float | None  # seconds, where there is an end
-    refit_progress: tuple[int, int] | None = None  # networks that were trained again on all rows, and how many will be
+ROUND_SIZE = 16  # trials proposed per round of a synchronous search
+QUEUE_DEPTH = 2  # work items that wait per worker, so that no worker is idle while decisions are made
+MAX_REJECTIONS = 1000  # rejected proposals after which a search proposes no more
+PROGRESS_INTERVAL_S = 0.1  # seconds between two progress reports
 
 
 class SearchCoordinator:
-    """A search, which `run` carries out; its trials can be read at any time.
+    """A hyperparameter search, carried out by `run`; its history can be read at any time.
 
     Args:
-        spec: hyperparameters, what is searched (`spec.space`, or else the default space), how (`spec.search`).
-        scorer_factory: makes what scores an epoch; else the loss does.
+        spec: hyperparameters, search space (`spec.space`; if empty, the default space) and settings (`spec.search`).
+        prepared: the data.
+        scorer_factory: makes the function that scores an epoch; None to score by the validation loss.
+        threads: worker threads; None for one per core.
 
     Raises:
-        SpecError: for a space that does not fit, or more folds than there are rows of a class.
+        SpecError: if the space does not fit the data, or a class has fewer rows than there are folds.
     """
 
     def __init__(
@@ -78,42 +59,25 @@ class SearchCoordinator:
         scorer_factory: ScorerFactory | None = None,
         threads: int | None = None,
     ) -> None:
-        rows, target = len(prepared.data.y), prepared.target(spec)
-        self.uses_default_space = not spec.space
-        if self.uses_default_space:
-            media = media_types(prepared.data.frame)
-            spec = spec.model_copy(update={"space": default_space(spec, target.task, rows, media)})
-        check_search(spec)
-        self.spec, self.search_spec, self.prepared = spec, spec.search, prepared
-        self.space = Space.from_spec(spec)
-        self.folds = make_folds(spec, prepared)
-        self.refits_at_end = should_refit(spec, self.folds, prepared)
-        self.rungs = make_rungs(spec, self.folds, prepared.resolve(self.space.base)["epochs"])
-        self._stopping = make_stopping_rule(self.search_spec, len(self.rungs))
-        self.sampler = Sampler(self.search_spec, self.space, spec.training.seed)
-        if self.uses_default_space:
-            self._stopping.exempt.add(0)  # so that a search is never worse than no search
-        self._decision_handlers: dict[str, Callable[..., Any]] = {
-            name: getattr(self.sampler, name) for name in ("ask", "enqueue", "tell", "fail", "reject")
-        } | {name: getattr(self._stopping, name) for name in ("report", "next_promotion")}
-        self.trials: list[Trial] = []
-        self.rejected_proposals: list[str] = []  # proposals that cannot be combined, and why
-        self.decisions: list[list[Any]] = []  # what sampler and stopping were asked, in its order
+        self.prepared = prepared
+        self.plan = make_plan(spec, prepared)
+        self.history = SearchHistory()
+        self.policy = self._make_policy()
+        self.queue = WorkQueue()
+        self.memory = SearchMemory(self.plan, self.history, prepared)
+        self.time_budget = TimeBudget(None, 1, self.history.trials, self.plan.folds)
         self.rng = np.random.default_rng([spec.training.seed, 4])
-        self.unsaved_trials: set[int] = set()  # trials that changed since whoever keeps them kept them
-        self.interrupted = self.exhausted = False
-        self.wall_seconds = self.busy_seconds = 0.0  # seconds: of the search, and of its threads' work
-        self._scorer_factory, self._epoch_scorers = scorer_factory, dict[str, EpochScorer]()
-        self._n_threads, self._queue = threads, list[tuple[Trial, int]]()
-        self._in_flight = 0
-        self.time_budget = TimeBudget(None, 1, self.trials, self.folds)
-        self._synchronous = self.search_spec.deterministic or self.search_spec.stopping == "pbt"
-        self._memory_limit = memory_limit(self.search_spec)
-        self._max_trials = self.search_spec.trials
-        if self._max_trials is None and self.search_spec.stopping == "pbt":
-            self._max_trials = DEFAULT_POPULATION
-        if self._max_trials is None and self.search_spec.minutes is None:
-            self._max_trials = DEFAULT_TRIALS
+        self.interrupted = False
+        self.threads = threads
+        self._scorer_factory = scorer_factory
+        self._scorers: dict[str, EpochScorer] = {}
+
+    def _make_policy(self) -> SearchPolicy:
+        plan = self.plan
+        stopping_rule = make_stopping_rule(plan.spec.search, len(plan.rungs))
+        if plan.uses_default_space:
+            stopping_rule.exempt.add(0)  # so that a search is never worse than no search
+        return SearchPolicy(Sampler(plan.spec.search, plan.space, plan.spec.training.seed), stopping_rule)
 
     def run(
         self,
@@ -122,349 +86,309 @@ class SearchCoordinator:
         save_checkpoint: Callable[[], None] | None = None,
         prediction_rows: int = 0,
     ) -> None:
-        """Search until all is done, or Ctrl-C, or `deadline` (`time.monotonic`), before which time is kept to train the
-        best again, where that is to be, and for networks to predict `prediction_rows` rows.
+        """Search until all trials have ended, the time is over, or Ctrl-C; everything trained so far is kept.
 
-        What was learnt by then stays. Whatever the deadline, one network learns for an epoch. `save_checkpoint` is
-        called whenever trials have come to a rung.
+        Args:
+            deadline: end of the search, a `time.monotonic`. The search ends earlier by the time that refitting the best
+                trials and predicting take, but not before one network has been trained for an epoch.
+            on_progress: called with the progress about ten times a second.
+            save_checkpoint: called after trials have reached a rung, and at the end.
+            prediction_rows: rows that networks predict after the search, within its time.
         """
         started, results = time.monotonic(), list[WorkResult]()
-        pool = self.start_workers()
-        refit_rows = len(self.prepared.data.y) if self.refits_at_end else 0
-        self.time_budget = TimeBudget(deadline, pool.threads, self.trials, self.folds, refit_rows, prediction_rows)
+        workers = self.start_workers()
+        self.threads = workers.threads
+        refit_rows = len(self.prepared.data.y) if self.plan.refits else 0
+        self.time_budget = TimeBudget(
+            deadline, workers.threads, self.history.trials, self.plan.folds, refit_rows, prediction_rows
+        )
+        saved_revision, last_report = self.history.revision, 0.0
         try:
-            last_report = 0.0
-            while self._dispatch(pool) or self._in_flight:
-                result = self._receive(pool)
+            while self._dispatch(workers) or self.queue.n_in_flight:
+                result = self.queue.receive(workers, self._poll_interval())
                 results += [result] if result is not None else []
-                if results and (not self._synchronous or not self._in_flight):
+                if results and not (self.plan.is_synchronous and self.queue.n_in_flight):
                     self._process_results(results)
-                    if save_checkpoint and any(
-                        self.trials[number].state != "running" for number in self.unsaved_trials
-                    ):
+                    changed = self.history.changed_since(saved_revision)
+                    if save_checkpoint and any(trial.state != "running" for trial in changed):
                         save_checkpoint()
-                if time.monotonic() - last_report > PROGRESS_INTERVAL_S:
+                        saved_revision = self.history.revision
+                if on_progress and time.monotonic() - last_report > PROGRESS_INTERVAL_S:
                     last_report = time.monotonic()
-                    if on_progress:
-                        on_progress(self.progress(last_report - started))
+                    on_progress(self.progress(last_report - started))
                 if (self.time_budget.remaining or 0.0) < 0 and self._has_usable_result():
                     break
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
-            pool.close()
-            self.wall_seconds += time.monotonic() - started
-            self.threads = pool.threads
-            # before what was stopped half-way is taken up: it is done again where the search goes on
+            workers.close()
+            self.history.wall_seconds += time.monotonic() - started
+            # work that was cut short is not in the last checkpoint: a resumed search repeats it
             if save_checkpoint:
                 save_checkpoint()
-            self._process_results(results + [result for result in pool.drain() if result is not None])
+            self._process_results(results + [result for result in workers.drain() if result is not None])
             self._stop_unfinished_trials()
 
-    @property
-    def utilization(self) -> float:
-        """The share of the threads' time in which they worked."""
-        return self.busy_seconds / max(self.wall_seconds * self.threads, 1e-9)
-
-    @property
-    def last_rung(self) -> int:
-        """The number of the last rung."""
-        return len(self.rungs) - 1
-
-    def record_decision(self, kind: str, *arguments: Any) -> Any:
-        """Ask sampler or stopping, or tell them; remembered, so that a search that goes on can ask the same again."""
-        result = self._decision_handlers[kind](*arguments)
-        if kind != "next_promotion" or result is not None:  # which changes nothing
-            self.decisions.append([kind, *arguments])
-        return result
-
-    def requeue_running_trials(self) -> None:
-        """Give out again what was given out when the state was kept."""
-        for trial in self.trials:
-            if trial.state == "running":
-                self._start_rung(trial)
-
-    def start_workers(self) -> WorkerPool | DeviceWorker:
-        """Threads that do its work."""
-        device = self.spec.training.device
-        return WorkerPool(self._n_threads) if device == "cpu" else DeviceWorker(device)
-
-    # Proposing
+    # Propose
 
     def _propose(self) -> Trial | None:
-        """A new trial; None where there are no more to be had."""
-        while not self.exhausted and (self._max_trials is None or len(self.trials) < self._max_trials):
-            number = len(self.trials)
-            params = self._default_params() if number == 0 and not self.rejected_proposals else None
+        """Propose a new trial; None if there are no more proposals."""
+        history = self.history
+        while not self._no_more_proposals():
+            number = len(history.trials)
+            params = self._next_params(number)
             if params is None:
-                params = self.record_decision("ask", number)
-            elif self.space.contains(params):
-                self.record_decision("enqueue", number, params)
-            if params is None:
-                self.exhausted = True
+                history.is_exhausted = True
                 return None
             try:
                 return self.new_trial(number, params)
             except SpecError as error:
-                self.rejected_proposals.append(str(error))
-                self.record_decision("reject", number)
-                self.exhausted = len(self.rejected_proposals) >= MAX_REJECTIONS
-                if self.exhausted and not self.trials:
+                history.rejections.append(str(error))
+                self.policy.make(Reject(number))
+                history.is_exhausted = len(history.rejections) >= MAX_REJECTIONS
+                if history.is_exhausted and not history.trials:
                     raise
         return None
 
-    def _default_params(self) -> dict[str, Any] | None:
-        """Those of the first trial, which is that without a search, where the space holds it or is the default one."""
-        values = self.space.params_from_spec(self.prepared.resolve(self.space.base))
-        return values if self.uses_default_space or self.space.contains(values) else None
+    def _next_params(self, number: int) -> dict[str, Any] | None:
+        is_first = number == 0 and not self.history.rejections
+        params = self.plan.first_params if is_first else None
+        if params is None:
+            return self.policy.make(Ask(number))
+        if self.plan.space.contains(params):
+            self.policy.make(Enqueue(number, params))
+        return params
+
+    def _no_more_proposals(self) -> bool:
+        max_trials = self.plan.max_trials
+        return self.history.is_exhausted or (max_trials is not None and len(self.history.trials) >= max_trials)
 
     def new_trial(self, number: int, params: dict[str, Any]) -> Trial:
-        """A trial with these values, which is one of the search's from now on. Raises SpecError."""
-        resolved_spec = self.prepared.resolve(self.space.spec(params))
-        encoder, target = self.prepared.encoder(resolved_spec), self.prepared.target(resolved_spec)
-        if self.trials and target.output_type != self.trials[0].target.output_type:
-            raise SpecError("Losses that teach probabilities and losses that do not cannot be searched together.")
-        trial = Trial(number, params, resolved_spec, encoder, target, [None] * len(self.folds))
-        self.trials.append(trial)
-        self.unsaved_trials.add(number)
+        """Add a trial with these hyperparameters. Raises SpecError if they cannot be combined."""
+        proposal, trials = Proposal.from_params(params, self.plan.space, self.prepared), self.history.trials
+        if trials and proposal.target.output_type != trials[0].proposal.target.output_type:
+            raise SpecError(
+                "Losses that yield probabilities and losses that do not cannot be searched together. Remove one kind "
+                "from the space."
+            )
+        trial = Trial.new(number, proposal, len(self.plan.folds))
+        self.history.add(trial)
         return trial
 
-    # Giving out work
+    # Dispatch
 
-    def _dispatch(self, pool: WorkerPool | DeviceWorker) -> bool:
-        """Give the threads work for now and a little ahead, in rounds all there is; whether there was any."""
-        if pool.stop[0] or (self._synchronous and self._in_flight):
+    def start_workers(self) -> WorkerPool | DeviceWorker:
+        """Start the workers of the device: threads on a CPU, one stack on a GPU."""
+        device = self.plan.spec.training.device
+        return WorkerPool(self.threads) if device == "cpu" else DeviceWorker(device)
+
+    def _dispatch(self, workers: WorkerPool | DeviceWorker) -> bool:
+        """Keep the workers supplied; whether any work was submitted."""
+        if workers.stop[0]:
             return False
-        n_before, n_started = self._in_flight, 0
-        resuming = bool(self._synchronous and self._queue)  # the rest of a round whose state was kept
-        while self._synchronous or self._in_flight < pool.threads * (1 + QUEUE_DEPTH):
-            if not self._queue or self._synchronous:
-                trial = None if resuming else self._next_trial(n_started)
-                if trial is None and not self._queue:
+        if self.plan.is_synchronous:
+            return self._dispatch_round(workers)
+        n_before = self.queue.n_in_flight
+        while self.queue.n_in_flight < workers.threads * (1 + QUEUE_DEPTH):
+            if not self.queue:
+                trial = self._next_trial()
+                if trial is None:
                     break
-                if trial is not None:
-                    n_started += trial.rung < 0
-                    self._start_rung(trial)
-                    if self._synchronous:
-                        continue
+                self._start_rung(trial)
             if self._no_more_proposals():
-                self._queue.sort(key=lambda item: -self._cost(*item))  # the longest first, so that none is last alone
-            for item in self._queue if self._synchronous else [self._queue.pop(0)]:
-                self._submit(pool, *item)
-            if self._synchronous:
-                self._queue.clear()
-                break
-        return self._in_flight > n_before
+                self.queue.sort_by_cost()
+            workers.submit(self.queue.pop())
+        return self.queue.n_in_flight > n_before
 
-    def _next_trial(self, n_started: int) -> Trial | None:
-        """The trial that has earned its next rung, or a new one."""
-        while (number := self.record_decision("next_promotion", self._no_more_proposals())) is not None:
-            trial = self.trials[number]
-            is_too_late = trial.rung + 1 == self.last_rung and self.time_budget.cannot_finish(trial)
+    def _dispatch_round(self, workers: WorkerPool | DeviceWorker) -> bool:
+        """Submit all work of a round, once the previous round is done; whether there was any."""
+        if self.queue.n_in_flight:
+            return False
+        if not self.queue:  # otherwise a resumed search has the rest of a round
+            n_new = 0
+            while (trial := self._next_trial(n_new)) is not None:
+                n_new += trial.rung < 0
+                self._start_rung(trial)
+        if self._no_more_proposals():
+            self.queue.sort_by_cost()
+        while self.queue:
+            workers.submit(self.queue.pop())
+        return self.queue.n_in_flight > 0
+
+    def _next_trial(self, n_new: int = 0) -> Trial | None:
+        """The next promoted trial, or else a new one; `n_new` counts the new trials of this round."""
+        plan = self.plan
+        while (number := self.policy.make(Promote(self._no_more_proposals()))) is not None:
+            trial = self.history.trials[number]
+            is_too_late = trial.rung + 1 == plan.last_rung and self.time_budget.cannot_finish(trial)
             if trial.state == "paused" and not is_too_late:
                 return trial
-        if self._synchronous and n_started >= ROUND_SIZE and self.search_spec.stopping != "pbt":
+        if plan.is_population_based:
+            if any(trial.rung >= 0 for trial in self.history.trials):
+                return None
+        elif plan.is_synchronous and n_new >= ROUND_SIZE:
             return None
-        if self.search_spec.stopping == "pbt" and any(trial.rung >= 0 for trial in self.trials):
-            return None
-        return self._propose() if self._fits_in_memory() and self.time_budget.allows_new_trial() else None
+        has_memory = not self.queue.n_in_flight or not self.memory.is_full
+        return self._propose() if has_memory and self.time_budget.allows_new_trial() else None
 
     def _start_rung(self, trial: Trial) -> None:
-        """Put a trial's work for its next rung among what is ready."""
-        rung = self.rungs[trial.rung + 1]
+        """Queue the folds of a trial for its next rung."""
+        plan, resolved_spec = self.plan, trial.proposal.resolved_spec
+        rung, is_last_rung = plan.rungs[trial.rung + 1], trial.rung + 1 == plan.last_rung
         trial.state, trial.pending_folds = "running", rung.folds
-        self.unsaved_trials.add(trial.number)
-        trial.rows = self.prepared.rows(trial.resolved_spec)
-        self._queue += [(trial, fold) for fold in range(rung.folds)]
-
-    def _submit(self, pool: WorkerPool | DeviceWorker, trial: Trial, fold: int) -> None:
-        rung = self.rungs[trial.rung + 1]
-        is_last_rung, target_epochs = trial.rung + 1 == self.last_rung, rung.epochs(trial.resolved_spec)
-        self._in_flight += 1
-        pool.submit(WorkItem(trial, fold, self.folds[fold], target_epochs, self._epoch_scorer(trial), is_last_rung))
+        trial.rows = self.prepared.rows(resolved_spec)
+        self.history.mark_changed(trial)
+        epochs, scorer = rung.epochs(resolved_spec), self._epoch_scorer(trial)
+        self.queue.add(
+            WorkItem(trial, index, plan.folds[index], epochs, scorer, is_last_rung) for index in range(rung.folds)
+        )
 
     def _epoch_scorer(self, trial: Trial) -> EpochScorer | None:
         if self._scorer_factory is None:
             return None
-        key = trial.target.model_dump_json()
-        if key not in self._epoch_scorers:
-            self._epoch_scorers[key] = self._scorer_factory(trial.target, self.prepared.y)
-        return self._epoch_scorers[key]
+        target = trial.proposal.target
+        key = target.model_dump_json()
+        if key not in self._scorers:
+            self._scorers[key] = self._scorer_factory(target, self.prepared.y)
+        return self._scorers[key]
 
-    def _cost(self, trial: Trial, fold: int) -> float:
-        """How much work this is, about."""
-        member = trial.members[fold]
-        n_epochs = len(member.history) if member else 0
-        n_parameters = trial.n_parameters or trial.encoder.width * 256
-        return (
-            (self.rungs[trial.rung + 1].epochs(trial.resolved_spec) - n_epochs)
-            * self.folds[fold].train.size
-            * n_parameters
-        )
+    def _poll_interval(self) -> float:
+        """Seconds to wait for a result."""
+        remaining = self.time_budget.remaining
+        return POLL_INTERVAL_S if remaining is None else min(POLL_INTERVAL_S, max(remaining, 0.001))
 
-    def _no_more_proposals(self) -> bool:
-        """Whether no more trials will be proposed."""
-        return self.exhausted or (self._max_trials is not None and len(self.trials) >= self._max_trials)
-
-    # Hearing what was done
-
-    def _receive(self, pool: WorkerPool | DeviceWorker) -> WorkResult | None:
-        """What was done next; None where nothing was for a while, or where work was left out."""
-        seconds_left = self.time_budget.remaining
-        try:
-            result: WorkResult | None = pool.get(
-                POLL_INTERVAL_S if seconds_left is None else min(POLL_INTERVAL_S, max(seconds_left, 0.001))
-            )
-        except Empty:
-            return None
-        self._in_flight -= 1
-        return result
+    # Process results
 
     def _process_results(self, results: list[WorkResult]) -> None:
-        """Note what came of work, in the order of trials."""
+        """Process results in the order of trials, and clear the list."""
         for result in sorted(results):
             self._process_result(result)
         results.clear()
 
     def _process_result(self, result: WorkResult) -> None:
-        """Note what came of a fold's work; compare the trial with others where it was the last of its rung."""
-        trial = self.trials[result.trial]
-        self.unsaved_trials.add(trial.number)
+        """Process the result of a fold; after the last fold of a rung, compare the trial with others."""
+        trial = self.history.trials[result.trial]
+        self.history.mark_changed(trial)
         trial.pending_folds -= 1
-        trial.seconds += result.seconds
-        self.busy_seconds += result.seconds
+        trial.statistics.seconds += result.seconds
+        self.history.busy_seconds += result.seconds
         if result.failure and trial.state != "failed":
             trial.state, trial.reason = "failed", result.failure
-            trial.pending_folds -= sum(other is trial for other, _ in self._queue)
-            self._queue = [(other, fold) for other, fold in self._queue if other is not trial]
-            self.record_decision("fail", trial.number)
+            self.queue.discard(trial)
+            self.policy.make(Fail(trial.number))
             self._exploit()
         trial.update_statistics()
+        if trial.pending_folds:
+            return
         if trial.state == "failed":
-            if not trial.pending_folds:
-                trial.rows = None
-                # one is looked at, at the end
-                if any(other.state == "failed" for other in self.trials[: trial.number]):
-                    self._discard_networks(trial)
-            return
-        if trial.pending_folds or not self._rung_complete(trial):
-            return
-        trial.rung += 1
-        rung, finished = self.rungs[trial.rung], trial.rung == self.last_rung
-        trial.scores.append(trial.mean_score(rung.folds))
-        self.record_decision(
-            "tell", trial.number, trial.score, rung.epochs(trial.resolved_spec), trial.n_parameters, finished
-        )
-        trial.state, trial.rows = "finished" if finished else "paused", None
-        if finished:
-            trial.release_training_state()
-        if not finished and self.search_spec.stopping != "pbt":
-            self.record_decision("report", trial.number, trial.rung, trial.score)
-        self._exploit()
-        self._free_memory()
+            trial.rows = None
+            # the networks of the first failed trial are kept to find out why it diverged
+            if any(other.state == "failed" for other in self.history.trials[: trial.number]):
+                self.history.discard_networks(trial)
+        elif self._rung_is_complete(trial):
+            self._finish_rung(trial)
 
-    def _rung_complete(self, trial: Trial) -> bool:
-        """Whether all its members have come as far as the rung asks; they have not, where they were interrupted."""
-        rung = self.rungs[trial.rung + 1]
-        target_epochs = rung.epochs(trial.resolved_spec)
+    def _rung_is_complete(self, trial: Trial) -> bool:
+        """Whether all members have reached the epochs of the rung; not so if training was interrupted."""
+        rung = self.plan.rungs[trial.rung + 1]
+        target_epochs = rung.epochs(trial.proposal.resolved_spec)
         return all(
             member is not None and (member.finished or len(member.history) >= min(target_epochs, member.epochs))
-            for member in trial.members[: rung.folds]
+            for member in trial.folds.members[: rung.folds]
         )
 
+    def _finish_rung(self, trial: Trial) -> None:
+        """Score a trial at its rung, and let the sampler and the stopping rule know."""
+        trial.rung += 1
+        rung, finished = self.plan.rungs[trial.rung], trial.rung == self.plan.last_rung
+        trial.scores.append(trial.folds.mean_score(rung.folds))
+        epochs = rung.epochs(trial.proposal.resolved_spec)
+        self.policy.make(Tell(trial.number, trial.score, epochs, trial.statistics.n_parameters, finished))
+        trial.state, trial.rows = "finished" if finished else "paused", None
+        if finished:
+            trial.folds.release_training_state()
+        elif not self.plan.is_population_based:
+            self.policy.make(Report(trial.number, trial.rung, trial.score))
+        self._exploit()
+        self.memory.free()
+
     def _exploit(self) -> None:
-        """Where a whole population has reached a rung, the worst take over networks of the best, and all go on."""
-        if self.search_spec.stopping != "pbt":
-            return
-        alive = [trial for trial in self.trials if trial.state not in ("failed", "stopped")]
-        if any(trial.state != "paused" for trial in alive):
+        """Once the whole population has reached a rung, replace its worst trials by copies of its best."""
+        alive = [trial for trial in self.history.trials if trial.state not in ("failed", "stopped")]
+        if not self.plan.is_population_based or any(trial.state != "paused" for trial in alive):
             return
         for loser, winner in truncation_selection({trial.number: trial.score for trial in alive}, self.rng).items():
-            self._copy_networks(self.trials[winner], self.trials[loser])
+            trials = self.history.trials
+            inherit_networks(trials[winner], trials[loser], self.plan.space, self.prepared, self.rng)
+            self.history.mark_changed(trials[loser])
         for trial in alive:
-            self.record_decision("report", trial.number, trial.rung, trial.score)
-
-    def _copy_networks(self, winner: Trial, loser: Trial) -> None:
-        """Have a trial go on from another's networks, with its hyperparameters a little changed."""
-        self.unsaved_trials.add(loser.number)
-        loser.params = perturb(self.space, winner.params, self.rng)
-        loser.resolved_spec = self.prepared.resolve(self.space.spec(loser.params))
-        loser.encoder, loser.target = winner.encoder, winner.target
-        loser.inherited_from.append((winner.epochs, winner.number))
-        loser.members = [
-            member and _with_new_hyperparameters(member.copy(), loser.resolved_spec, self.rng)
-            for member in winner.members
-        ]
+            self.policy.make(Report(trial.number, trial.rung, trial.score))
 
     def _has_usable_result(self) -> bool:
-        """Whether some network has learnt for an epoch, or could not."""
-        return any(trial.n_trained or trial.state == "failed" for trial in self.trials)
+        """Whether a network has been trained for an epoch, or a trial has failed."""
+        return any(trial.folds.n_trained or trial.state == "failed" for trial in self.history.trials)
 
-    # Memory
+    def _stop_unfinished_trials(self) -> None:
+        for trial in self.history.trials:
+            if trial.state == "running":
+                self.history.stop(trial, "interrupted")
+            elif trial.state == "paused":
+                self.history.stop(trial, f"not among the best at rung {trial.rung + 1}")
 
-    def _fits_in_memory(self) -> bool:
-        """Whether another trial fits into the memory; one always does where nothing runs."""
-        return not self._in_flight or self._memory_used() < self._memory_limit
-
-    def _memory_used(self) -> int:
-        return sum(trial.bytes for trial in self.trials) + self.prepared.bytes
-
-    def _free_memory(self) -> None:
-        """Let go of networks that have little hope: of all but the best finished and the best paused trials; where
-        memory is short, of more of those that are paused."""
-        for trial in sorted((t for t in self.trials if t.state == "finished" and t.bytes), key=lambda t: -t.score)[
-            MAX_KEPT_TRIALS:
-        ]:
-            self._discard_networks(trial)
-        if self.search_spec.stopping == "pbt" and self._memory_used() < self._memory_limit:
-            return
-        paused = sorted((t for t in self.trials if t.state == "paused"), key=lambda t: (-t.rung, -t.score))
-        while paused and (len(paused) > MAX_KEPT_TRIALS or self._memory_used() >= self._memory_limit):
-            worst = paused.pop()
-            worst.state, worst.reason = (
-                "stopped",
-                f"not among the best at rung {worst.rung + 1}; dropped to save memory",
-            )
-            self._discard_networks(worst)
-        if self._memory_used() >= self._memory_limit:
-            self.prepared.evict_except(
-                {encoding_key(trial.resolved_spec) for trial in self.trials if trial.state == "running"}
-            )
-
-    def _discard_networks(self, trial: Trial) -> None:
-        trial.discard_networks()
-        self.unsaved_trials.add(trial.number)
+    # Report and resume
 
     def progress(self, seconds: float, refit_progress: tuple[int, int] | None = None) -> SearchProgress:
-        """How far it has come in so many seconds."""
-        count = dict.fromkeys(("running", "paused", "stopped", "finished", "failed"), 0)
-        for trial in self.trials:
-            count[trial.state] += 1
-        deadline = self.time_budget.deadline
+        """The progress after a number of seconds."""
+        trials, deadline = self.history.trials, self.time_budget.deadline
+        counts = Counter(trial.state for trial in trials)
         return SearchProgress(
-            proposed=len(self.trials),
-            **count,
-            total_trials=self._max_trials,
-            best=max((trial.score for trial in self.trials), default=float("-inf")),
-            steps=sum(trial.steps for trial in self.trials),
+            proposed=len(trials),
+            running=counts["running"],
+            paused=counts["paused"],
+            stopped=counts["stopped"],
+            finished=counts["finished"],
+            failed=counts["failed"],
+            total_trials=self.plan.max_trials,
+            best=max((trial.score for trial in trials), default=float("-inf")),
+            steps=sum(trial.statistics.steps for trial in trials),
             seconds=seconds,
             seconds_left=None if deadline is None else max(deadline - time.monotonic(), 0.0),
             refit_progress=refit_progress,
         )
 
-    def _stop_unfinished_trials(self) -> None:
-        """What is not finished is stopped."""
-        for trial in self.trials:
-            if trial.state in ("running", "paused"):
-                self.unsaved_trials.add(trial.number)
-                reason = "interrupted" if trial.state == "running" else f"not among the best at rung {trial.rung + 1}"
-                trial.state, trial.reason = "stopped", reason
+    def state_since(self, revision: int, n_decisions: int) -> SearchState:
+        """The state of the search, with the trials that changed and the decisions made after an earlier state."""
+        history = self.history
+        return SearchState(
+            trials=[SavedTrial.from_trial(trial) for trial in history.changed_since(revision)],
+            decisions=self.policy.decisions[n_decisions:],
+            rejections=history.rejections,
+            is_exhausted=history.is_exhausted,
+            wall_seconds=history.wall_seconds,
+            busy_seconds=history.busy_seconds,
+            rng=dict(self.rng.bit_generator.state),
+        )
 
+    def restore(self, states: Sequence[SearchState]) -> None:
+        """Bring a new search into a saved state, except for the networks of its trials."""
+        for state in states:
+            for decision in state.decisions:
+                self.policy.make(decision)
+        for saved in latest_trials(states):
+            params = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.params.items()}
+            saved.restore(self.new_trial(saved.number, params))
+        if states:
+            self.history.rejections, self.history.is_exhausted = list(states[-1].rejections), states[-1].is_exhausted
+            self.history.wall_seconds, self.history.busy_seconds = states[-1].wall_seconds, states[-1].busy_seconds
+            self.rng.bit_generator.state = states[-1].rng
 
-def _with_new_hyperparameters(member: Member, resolved_spec: Spec, rng: np.random.Generator) -> Member:
-    """A member that learns on with other hyperparameters and other random numbers."""
-    member.spec = resolved_spec
-    if isinstance(member.config, TrainingConfig):
-        member.config = make_training_config(resolved_spec, member.architecture, member.config.strata)
-    member.state.counter[0] = rng.integers(2**63, dtype=np.uint64)
-    return member
+    def requeue_running_trials(self) -> None:
+        """Queue the work again that was in flight when the state was saved."""
+        for trial in self.history.trials:
+            if trial.state == "running":
+                self._start_rung(trial)
+
+    @property
+    def utilization(self) -> float:
+        """Fraction of the workers' time in which they trained."""
+        return self.history.busy_seconds / max(self.history.wall_seconds * (self.threads or 1), 1e-9)

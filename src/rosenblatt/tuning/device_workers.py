@@ -1,7 +1,4 @@
-"""Worker that trains the work items of a search on a GPU, trials of one shape together in one stack.
-
-It takes the place of a pool of threads (`workers.WorkerPool`) where networks are trained on a GPU.
-"""
+"""Worker that trains the work items of a search on a GPU, networks of the same shape together in one stack."""
 
 from __future__ import annotations
 
@@ -18,14 +15,17 @@ from rosenblatt.training.member import Member
 from rosenblatt.training.population import record_epoch
 from rosenblatt.training.rows import DenseRows
 from rosenblatt.training.workers import MessageQueue, cores
-from rosenblatt.tuning.trials import WorkItem, WorkResult
+from rosenblatt.tuning.work_queue import WorkItem
 
-MAX_IN_FLIGHT = 64  # work that is given out at a time
-BATCHING_DELAY = 0.05  # seconds without new work, after which a stack is made of what there is
+MAX_IN_FLIGHT = 64  # work items submitted at a time
+BATCHING_DELAY_S = 0.05  # seconds without a new item, after which the waiting items are stacked
 
 
 class DeviceWorker(MessageQueue):
-    """One thread that trains, on a device, what it is given; what waits takes the lanes that become free."""
+    """One thread that trains the submitted items on a device; waiting items take the lanes that become free.
+
+    It replaces `WorkerPool` if networks are trained on a GPU. Raises SpecError for a device that does not exist.
+    """
 
     threads = MAX_IN_FLIGHT
 
@@ -34,20 +34,21 @@ class DeviceWorker(MessageQueue):
 
         super().__init__()
         self._device, self._pending, self._condition = find_device(device), deque[WorkItem](), Condition()
-        self._active: dict[int, tuple[WorkItem, float]] = {}  # by member: its work, and when it began
-        # for what is predicted on the CPU, so that the device need not wait
+        # by the id of the member: its work item, and its start as a `time.perf_counter`
+        self._active: dict[int, tuple[WorkItem, float]] = {}
+        # for out-of-fold predictions on the CPU, so that the device does not wait for them
         self._post_executor = ThreadPoolExecutor(cores())
         self._worker = Thread(target=self._run, daemon=True)
         self._worker.start()
 
     def submit(self, item: WorkItem) -> None:
-        """Have this done."""
+        """Queue a work item."""
         with self._condition:
             self._pending.append(item)
             self._condition.notify()
 
     def close(self) -> None:
-        """Stop within a step, and wait until it has ended; what is not begun is left out."""
+        """Stop after the current training step, and wait for the thread to end; waiting items are skipped."""
         self.stop[0] = 1
         with self._condition:
             self._condition.notify()
@@ -60,18 +61,18 @@ class DeviceWorker(MessageQueue):
                 with self._condition:
                     while not self._pending and not self.stop[0]:
                         self._condition.wait()
-                    while not self.stop[0] and self._condition.wait(BATCHING_DELAY):
+                    while not self.stop[0] and self._condition.wait(BATCHING_DELAY_S):
                         pass
                 if self.stop[0]:
                     break
                 self._train()
-        except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for results
             self.put(error)
-        for item, started in self._active.values():  # stopped half-way
-            self.put(WorkResult(item.trial.number, item.index, time.perf_counter() - started, ""))
+        for item, started in self._active.values():  # whose training was cut short
+            self.put(item.failure("", time.perf_counter() - started))
 
     def _train(self) -> None:
-        """Train what waited longest, and with it all that is of its shape."""
+        """Train the item that has waited longest, together with all waiting items of the same shape."""
         from rosenblatt.training.torch.lanes import StackKey, stack_key, train_lanes
 
         first_member = self._start(self._pop(0))
@@ -80,12 +81,12 @@ class DeviceWorker(MessageQueue):
         table, key = cast("DenseRows", self._active[id(first_member)][0].trial.rows), stack_key(first_member)
 
         def same_shape_indices() -> list[int]:
-            """The places of what waits and is of this shape."""
+            """Indices of the waiting items of this shape."""
             members = [(index, item, self._member(item)) for index, item in enumerate(list(self._pending))]
             return [
                 index
-                for index, unit, member in members
-                if member is not None and unit.trial.rows is table and stack_key(member) == key
+                for index, item, member in members
+                if member is not None and item.trial.rows is table and stack_key(member) == key
             ]
 
         def next_member(_: StackKey) -> Member | None:
@@ -105,14 +106,14 @@ class DeviceWorker(MessageQueue):
                 self._on_epoch_end,
                 self.stop,
             )
-        except MemoryError as error:  # of one network alone
+        except MemoryError as error:  # even a single network does not fit
             for item, started in self._active.values():
-                self.put(WorkResult(item.trial.number, item.index, time.perf_counter() - started, str(error)))
+                self.put(item.failure(str(error), time.perf_counter() - started))
             self._active.clear()
 
     @staticmethod
     def _member(item: WorkItem) -> Member | None:
-        """The member of some work; None where there is none, which is told of in its turn."""
+        """The member of an item, or None if it cannot be built; `_start` reports that."""
         try:
             return item.member()
         except SpecError:
@@ -126,12 +127,12 @@ class DeviceWorker(MessageQueue):
         return item
 
     def _start(self, item: WorkItem) -> Member | None:
-        """The member of some work; None where there is nothing to be done."""
+        """The member of an item, or None if there is nothing to train; the result is reported then."""
         started = time.perf_counter()
         try:
             member = item.member()
         except SpecError as error:
-            self.put(WorkResult(item.trial.number, item.index, 0.0, str(error)))
+            self.put(item.failure(str(error)))
             return None
         if member is None or member.finished or len(member.history) >= min(item.target_epochs, member.epochs):
             self.put(item.finish(started))
@@ -141,7 +142,7 @@ class DeviceWorker(MessageQueue):
 
     def _on_epoch_end(self, member: Member, loss: float, validation: tuple[np.ndarray, float] | None) -> bool:
         item, started = self._active[id(member)]
-        record = record_epoch(member, loss, validation, item.score)
+        record = record_epoch(member, loss, validation, item.scorer)
         if record is not None and not member.finished and record.epoch < min(item.target_epochs, member.epochs):
             return True
         del self._active[id(member)]
@@ -152,6 +153,6 @@ class DeviceWorker(MessageQueue):
         try:
             self.put(item.finish(started))
         except MemoryError as error:
-            self.put(WorkResult(item.trial.number, item.index, time.perf_counter() - started, str(error)))
-        except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
+            self.put(item.failure(str(error), time.perf_counter() - started))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for results
             self.put(error)

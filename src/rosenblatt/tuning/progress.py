@@ -5,8 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from rosenblatt.tuning.coordinator import SearchProgress
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """Progress of a search."""
+
+    proposed: int  # trials proposed so far, of which so many are in each of the following states
+    running: int
+    paused: int
+    stopped: int
+    finished: int
+    failed: int
+    total_trials: int | None  # number of trials in the end, or None if only time limits the search
+    best: float  # best score so far; higher is better
+    steps: int  # training steps of all networks
+    seconds: float
+    seconds_left: float | None  # None without a deadline
+    refit_progress: tuple[int, int] | None = None  # number of refitted networks, and of those to refit
 
 
 @contextmanager

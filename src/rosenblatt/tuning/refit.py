@@ -12,104 +12,108 @@ import numpy as np
 
 from rosenblatt.data.splits import Fold
 from rosenblatt.models.metadata import EnsembleMember, RefitSummary
-from rosenblatt.tuning.coordinator import SearchCoordinator, SearchProgress
+from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.progress import SearchProgress
 from rosenblatt.tuning.selection import SearchResult
 from rosenblatt.tuning.time_budget import runs_all_epochs
-from rosenblatt.tuning.trials import Trial, WorkItem, WorkResult
+from rosenblatt.tuning.trial import Trial
+from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 
-OPEN_ENDED_SCHEDULES = ("constant", "plateau")  # schedules after which nothing says that learning is over
+OPEN_ENDED_SCHEDULES = ("constant", "plateau")  # learning rate schedules that do not decay to zero at the last epoch
 
 
 def refit(
-    search: SearchCoordinator, result: SearchResult, watch: Callable[[SearchProgress], None] | None = None
+    search: SearchCoordinator, result: SearchResult, on_progress: Callable[[SearchProgress], None] | None = None
 ) -> SearchResult:
-    """Train the trials of the model again, more networks of those that weigh more, on all rows: for all epochs, or as
-    many as were best where a trial stopped when it got no better.
+    """Train the trials of the model on all rows, with more networks for trials of larger weight.
 
-    There are as many networks as the time allows; without a deadline as a fit has. Where it allows none, or Ctrl-C
-    comes before one has learnt all its epochs, what came of the search stays as it is.
+    Networks are trained for all epochs, or for the best number of epochs of the search if the trial stops early. Their
+    number is that of a fit without search, or as many as the deadline allows. If none is finished before the deadline
+    or Ctrl-C, the result of the search is returned unchanged.
     """
     started, trials = time.monotonic(), _new_trials(search, result)
     for trial in trials:
-        trial.rows = search.prepared.rows(trial.resolved_spec)
-    _train(search, trials, watch)
+        trial.rows = search.prepared.rows(trial.proposal.resolved_spec)
+    interrupted = _train(search, trials, on_progress)
     for trial in trials:
-        target_epochs = _epochs(search.trials[trial.number])
-        trial.members = [member if member and len(member.history) >= target_epochs and not member.failure else None
-                         for member in trial.members]  # fmt: skip
-    n_networks = sum(trial.n_trained for trial in trials)
-    trained_trials = [trial.to_trained_trial(trial.n_trained / n_networks) for trial in trials if trial.n_trained]
-    trained_trials.sort(key=lambda trained_trial: (-trained_trial.weight, trained_trial.number))
-    if not trained_trials:
-        return replace(result, model=result.model.with_metadata(interrupted=search.interrupted))
+        epochs = _epochs(search.history.trials[trial.number])
+        trial.folds.members = [
+            member if member and len(member.history) >= epochs and not member.failure else None
+            for member in trial.folds.members
+        ]
+    n_networks = sum(trial.folds.n_trained for trial in trials)
+    if not n_networks:
+        return replace(result, model=result.model.with_metadata(interrupted=interrupted))
+    refitted = [trial.to_trained_trial(trial.folds.n_trained / n_networks) for trial in trials if trial.folds.n_trained]
+    refitted.sort(key=lambda trained_trial: (-trained_trial.weight, trained_trial.number))
     rows, seconds = len(search.prepared.data.y), time.monotonic() - started
-    metadata = result.metadata.with_fields(
-        ensemble=tuple(EnsembleMember(trial=trial.number, weight=trial.weight) for trial in trained_trials),
-        refit=RefitSummary(networks=n_networks, rows=rows, seconds=round(seconds, 2)),
-    )
     return replace(
         result,
-        model=replace(result.model, trials=tuple(trained_trials)).with_metadata(
-            members=n_networks, interrupted=search.interrupted
+        model=replace(result.model, trials=tuple(refitted)).with_metadata(members=n_networks, interrupted=interrupted),
+        metadata=result.metadata.with_fields(
+            ensemble=tuple(EnsembleMember(trial=trained.number, weight=trained.weight) for trained in refitted),
+            refit=RefitSummary(networks=n_networks, rows=rows, seconds=round(seconds, 2)),
         ),
-        metadata=metadata,
     )
 
 
 def _new_trials(search: SearchCoordinator, result: SearchResult) -> list[Trial]:
-    """The trials of the model as they are before they learn, with as many members as each is to have."""
-    search_trials = [search.trials[trained_trial.number] for trained_trial in result.model.trials]
-    weights, rows = [trained_trial.weight for trained_trial in result.model.trials], len(search.prepared.data.y)
-    costs = [trial.cost(rows, _epochs(trial)) for trial in search_trials]
+    """Untrained copies of the trials of the model, slowest first, each with the members allocated to it."""
+    search_trials = [search.history.trials[trained.number] for trained in result.model.trials]
+    weights, rows = [trained.weight for trained in result.model.trials], len(search.prepared.data.y)
+    costs = [trial.estimate_seconds(rows, _epochs(trial)) for trial in search_trials]
     if search.time_budget.deadline is None:
-        n_networks = int(search.prepared.resolve(search.space.base)["members"])
+        n_networks = int(search.plan.resolved_base["members"])
     else:
         n_networks = search.time_budget.max_refit_networks(
             lambda n: np.repeat(costs, allocate_networks(weights, n)).tolist()
         )
-    allocations = sorted(
-        zip(costs, search_trials, allocate_networks(weights, n_networks), strict=True),
-        key=lambda allocation: -allocation[0],
-    )  # the longest first
+    allocations = zip(costs, search_trials, allocate_networks(weights, n_networks), strict=True)
     return [
-        Trial(trial.number, trial.params, trial.resolved_spec, trial.encoder, trial.target, [None] * members)
-        for _, trial, members in allocations
-        if members
+        Trial.new(trial.number, trial.proposal, n_members)
+        for _, trial, n_members in sorted(allocations, key=lambda allocation: -allocation[0])
+        if n_members
     ]
 
 
 def _epochs(trial: Trial) -> int:
-    """Epochs for which a trial's hyperparameters are trained where no rows are left to choose the best one on."""
-    if runs_all_epochs(trial) and trial.resolved_spec.training.schedule not in OPEN_ENDED_SCHEDULES:
-        return int(trial.resolved_spec["epochs"])
-    return int(np.mean([member.best_epoch for member in trial.members if member is not None]))
+    """Epochs to train without validation rows."""
+    resolved_spec = trial.proposal.resolved_spec
+    if runs_all_epochs(trial) and resolved_spec.training.schedule not in OPEN_ENDED_SCHEDULES:
+        return int(resolved_spec["epochs"])
+    return int(np.mean([member.best_epoch for member in trial.folds.members if member is not None]))
 
 
-def _train(search: SearchCoordinator, trials: list[Trial], watch: Callable[[SearchProgress], None] | None) -> None:
-    """Train all members until they are done, the deadline passes, or Ctrl-C."""
+def _train(
+    search: SearchCoordinator, trials: list[Trial], on_progress: Callable[[SearchProgress], None] | None
+) -> bool:
+    """Train all members until they are done, the deadline passes, or Ctrl-C; whether it was interrupted."""
     all_rows = Fold(np.arange(len(search.prepared.data.y)), np.arange(0))
     items = [
-        WorkItem(trial, index, all_rows, _epochs(search.trials[trial.number]), None, is_last_rung=False)
+        WorkItem(trial, index, all_rows, _epochs(search.history.trials[trial.number]), None, is_last_rung=False)
         for trial in trials
-        for index in range(len(trial.members))
+        for index in range(len(trial.folds.members))
     ]
-    pool, n_done, deadline, started = search.start_workers(), 0, search.time_budget.deadline, time.monotonic()
+    workers, n_done = search.start_workers(), 0
+    deadline, started = search.time_budget.deadline, time.monotonic()
     try:
         for item in items:
-            pool.submit(item)
+            workers.submit(item)
         while n_done < len(items) and (deadline is None or time.monotonic() < deadline):
             with suppress(Empty):
-                n_done += isinstance(pool.get(), WorkResult)
-            if watch:
-                watch(search.progress(search.wall_seconds + time.monotonic() - started, (n_done, len(items))))
+                n_done += isinstance(workers.get(), WorkResult)
+            if on_progress:
+                seconds = search.history.wall_seconds + time.monotonic() - started
+                on_progress(search.progress(seconds, (n_done, len(items))))
     except KeyboardInterrupt:
-        search.interrupted = True
+        return True
     finally:
-        pool.close()
+        workers.close()
+    return False
 
 
 def allocate_networks(weights: list[float], n_networks: int) -> list[int]:
-    """How many of so many networks each trial gets by its weight (by largest remainders)."""
+    """Number of networks of each trial, in proportion to the weights (largest remainder method)."""
     exact = n_networks * np.array(weights) / np.sum(weights)
     counts = exact.astype(int)
     for index in np.argsort(counts - exact, kind="stable")[: n_networks - int(counts.sum())]:

@@ -39,7 +39,7 @@ from rosenblatt.runs.tracking.writer import make_points
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
-from rosenblatt.tuning.trials import Trial
+from rosenblatt.tuning.trial import Trial
 from rosenblatt.workflows.request import RESUME, FitRequest
 
 WRITE_INTERVAL = 0.3  # seconds between two writings of trials
@@ -69,7 +69,7 @@ class Recorder:
     _messages: list[str] = field(default_factory=list)
     _last_write: float = 0.0
     _started_trials: set[int] = field(default_factory=set)  # trials whose run is written
-    _dirty_trials: set[int] = field(default_factory=set)
+    _trials_revision: int = 0  # revision of the search's history that was last written
     _output: OutputCapture | None = None  # once the run has begun
     _notify: Notify = print
 
@@ -140,20 +140,17 @@ class Recorder:
         return None
 
     def write_trials(self, search: SearchCoordinator, at_end: bool = False) -> None:
-        """Write the trials of a search that changed since."""
+        """Write the trials of a search that have changed since the last call."""
         if self.run is None:
             return
-        self._dirty_trials |= search.unsaved_trials
         now = time.monotonic()
         if not at_end and now - self._last_write < WRITE_INTERVAL:
             return
         self._last_write = now
         batch = RecordBatch()
-        if self.resumed and not self._started_trials:
-            self._dirty_trials = {trial.number for trial in search.trials}
-        for number in sorted(self._dirty_trials):
-            self._add_trial(batch, search, search.trials[number])
-        self._dirty_trials.clear()
+        for trial in search.history.changed_since(self._trials_revision):
+            self._add_trial(batch, search, trial)
+        self._trials_revision = search.history.revision
         self.run.writer.put(batch)
 
     def write_result(
@@ -197,35 +194,35 @@ class Recorder:
     def _add_trial(self, batch: RecordBatch, search: SearchCoordinator, trial: Trial) -> None:
         """Put a trial as it is now into a batch."""
         assert self.run is not None  # noqa: S101 - asked before
-        run_id, scoring = f"{self.run.id}-{trial.number}", search.spec.training.scoring
+        run_id, scoring = f"{self.run.id}-{trial.number}", search.plan.spec.training.scoring
         if trial.number not in self._started_trials:
             self._started_trials.add(trial.number)
             fields = {"started": time.time(), "parent": self.run.id, "number": trial.number}
             batch.add_run(run_id, self.experiment, f"trial {trial.number}", "trial", **fields)
-            values = _flatten_spec(trial.resolved_spec)
-            batch.add_params(run_id, values, {name: name in trial.params for name in values})
-            search_params = {name: value for name, value in trial.params.items() if name not in values}
+            values = _flatten_spec(trial.proposal.resolved_spec)
+            batch.add_params(run_id, values, {name: name in trial.proposal.params for name in values})
+            search_params = {name: value for name, value in trial.proposal.params.items() if name not in values}
             batch.add_params(run_id, search_params)
         ended = trial.state in ("finished", "stopped", "failed")
         state = trial.state if ended else "running"
         batch.update_run(run_id, state=state, reason=trial.reason or None, ended=time.time() if ended else None)
         wall_time, name = time.time(), f"validation_{scoring}"
         if trial.scores:
-            batch.add_metadata(run_id, "trial", trial.record())
+            batch.add_metadata(run_id, "trial", trial.to_json())
         if trial.state == "running" or trial.pending_folds:
             return
-        curves = list(trial.curves.values())
+        curves = list(trial.folds.curves.values())
         for metric, means in (
             ("loss", _mean_curve([c[0] for c in curves])),
             (name, _mean_curve([c[1] for c in curves])),
         ):
             if means.size:
                 _put_curve(batch, run_id, metric, np.arange(1, len(means) + 1), means, wall_time)
-        if trial.state == "finished" and len(trial.out_of_fold_predictions) == len(search.folds):
+        if trial.state == "finished" and len(trial.folds.out_of_fold_predictions) == len(search.plan.folds):
             for score in _out_of_fold(search, trial):
-                _put_curve(batch, run_id, metric_name(score.name), [trial.epochs], [score.model], wall_time)
+                _put_curve(batch, run_id, metric_name(score.name), [trial.statistics.epochs], [score.model], wall_time)
             batch.add_metadata(
-                run_id, "weights", [_hash_array(member.best) for member in trial.members if member is not None]
+                run_id, "weights", [_hash_array(member.best) for member in trial.folds.members if member is not None]
             )
 
 
@@ -301,11 +298,11 @@ def _flatten_spec(spec: Spec) -> dict[str, Any]:
 
 def _out_of_fold(search: SearchCoordinator, trial: Trial) -> list[TestScore]:
     """The scores of a finished trial on the rows that each of its networks spared."""
-    rows = np.concatenate([fold.validation for fold in search.folds])
-    predictions = np.concatenate([trial.out_of_fold_predictions[fold] for fold in range(len(search.folds))])
+    rows = np.concatenate([fold.validation for fold in search.plan.folds])
+    predictions = np.concatenate([trial.folds.out_of_fold_predictions[fold] for fold in range(len(search.plan.folds))])
     y = search.prepared.y[rows]
     base = [0.5] * predictions.shape[-1]
-    return scores(trial.target, y, predictions.astype(np.float64), base)
+    return scores(trial.proposal.target, y, predictions.astype(np.float64), base)
 
 
 def _confusion_matrix(target: Target, y_test: np.ndarray, predictions: np.ndarray) -> list[list[int]]:

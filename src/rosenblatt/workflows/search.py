@@ -1,4 +1,4 @@
-"""Search for hyperparameters, then select and refit the best trials."""
+"""Hyperparameter search: run it with checkpoints and records, then select and refit the best trials."""
 
 from __future__ import annotations
 
@@ -13,29 +13,26 @@ from rosenblatt.errors import Notify
 from rosenblatt.models.prepared import PreparedData, ScorerFactory
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.checkpoints import SearchCheckpoint
-from rosenblatt.tuning.coordinator import SearchCoordinator, SearchProgress
+from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.progress import SearchProgress
 from rosenblatt.tuning.refit import refit
 from rosenblatt.tuning.selection import ENSEMBLE_CANDIDATES, SearchResult, select_model
 from rosenblatt.workflows.recorder import Recorder
 
-FINISH_SECONDS = (
-    3.0  # seconds kept for what comes after a search, besides predictions: writing the model, reading it again
-)
-TYPICAL_ENSEMBLE_SIZE = 6  # trials that an ensemble has, about
+FINISH_SECONDS = 3.0  # reserved for the end of a search, besides predictions: writing and checking the model
+TYPICAL_ENSEMBLE_SIZE = 6  # trials in an ensemble, to estimate the time of its predictions
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What a search is given besides its spec."""
+    """Options of a search that are not part of its spec."""
 
-    started: float = field(default_factory=time.monotonic)  # when its minutes began
-    on_progress: Callable[[SearchProgress], None] | None = None  # told how far it has come
-    on_records: Callable[[list[dict[str, Any]]], None] | None = (
-        None  # given what is known of each trial, whatever comes
-    )
-    checkpoint: Path | None = None  # the folder where its state is kept, and gone on from
-    recorder: Recorder | None = None  # writes its trials to a store
-    test_rows: int = 0  # that are predicted after it, in its time
+    started: float = field(default_factory=time.monotonic)  # start of the search time, a `time.monotonic`
+    on_progress: Callable[[SearchProgress], None] | None = None
+    on_records: Callable[[list[dict[str, Any]]], None] | None = None  # called at the end, also after an error
+    checkpoint: Path | None = None  # folder in which the search is saved, and from which it is resumed
+    recorder: Recorder | None = None  # writes the trials to the store
+    test_rows: int = 0  # number of rows predicted after the search, within its time
 
 
 def search(
@@ -47,46 +44,62 @@ def search(
     notify: Notify = print,
     threads: int | None = None,
 ) -> SearchResult:
-    """Try many sets of hyperparameters, stop those that do not earn more time, and join the best.
+    """Search hyperparameters, then select the best trials and refit them if rows were held out.
 
     Raises:
-        SpecError: for a space that does not fit the task or the rows.
-        DivergedError, TrainingInterruptedError: where no trial left anything to keep.
+        SpecError: if the search space does not fit the task or the data.
+        DivergedError: if all trials failed.
+        TrainingInterruptedError: if the search was interrupted before the end of the first epoch.
     """
     options = options or SearchOptions()
     coordinator = SearchCoordinator(spec, prepared, scorer_factory, threads)
-    folder = options.checkpoint or (options.recorder.checkpoint_folder if options.recorder else None)
+    _run(coordinator, options, notify)
+    result = select_model(coordinator, schema)
+    if coordinator.plan.refits and not coordinator.interrupted:
+        result = refit(coordinator, result, options.on_progress)
+    minutes, trials = spec.search.minutes, coordinator.history.trials
+    if minutes is not None and not any(trial.state == "finished" for trial in trials):
+        epochs = max(trial.statistics.epochs for trial in trials)
+        notify(
+            f"{minutes:g} minutes were too short to finish a trial; the model was trained for at most {epochs} epochs"
+        )
+    return result
+
+
+def _run(coordinator: SearchCoordinator, options: SearchOptions, notify: Notify) -> None:
+    """Run the search, with its checkpoints and records."""
+    recorder = options.recorder
+    folder = options.checkpoint or (recorder.checkpoint_folder if recorder else None)
     checkpoint = SearchCheckpoint(coordinator, folder, notify) if folder else None
     if checkpoint and checkpoint.restored:
-        notify(f"going on from {folder}: {len(coordinator.trials)} trials")
-    minutes = spec.search.minutes
+        notify(f"resuming the search in {folder}, which has {len(coordinator.history.trials)} trials")
 
-    def save_progress() -> None:
-        if options.recorder:
-            options.recorder.write_trials(coordinator)
+    def save() -> None:
+        if recorder:
+            recorder.write_trials(coordinator)
         if checkpoint:
             checkpoint.save()
-        coordinator.unsaved_trials.clear()
 
+    folds = coordinator.plan.folds
     prediction_rows = (
-        TYPICAL_ENSEMBLE_SIZE * len(coordinator.folds) * options.test_rows
-        + ENSEMBLE_CANDIDATES * coordinator.folds[0].validation.size
+        TYPICAL_ENSEMBLE_SIZE * len(folds) * options.test_rows + ENSEMBLE_CANDIDATES * folds[0].validation.size
     )
-    spent_seconds = coordinator.wall_seconds if options.recorder and options.recorder.resumed else 0.0
-    deadline = None if minutes is None else options.started + 60 * minutes - FINISH_SECONDS - spent_seconds
     try:
-        coordinator.run(deadline, options.on_progress, save_progress, prediction_rows)
+        coordinator.run(_deadline(coordinator, options), options.on_progress, save, prediction_rows)
     finally:
-        if options.recorder:
-            options.recorder.write_trials(coordinator, at_end=True)
+        if recorder:
+            recorder.write_trials(coordinator, at_end=True)
         if checkpoint and coordinator.interrupted:
             checkpoint.close()
         if options.on_records:
-            options.on_records([trial.record() for trial in coordinator.trials])
-    result = select_model(coordinator, schema)
-    if coordinator.refits_at_end and not coordinator.interrupted:
-        result = refit(coordinator, result, options.on_progress)
-    if minutes is not None and not any(trial.state == "finished" for trial in coordinator.trials):
-        epochs = max(trial.epochs for trial in coordinator.trials)
-        notify(f"{minutes:g} minutes were too short for one trial: what it learnt in {epochs} epochs is kept")
-    return result
+            options.on_records([trial.to_json() for trial in coordinator.history.trials])
+
+
+def _deadline(coordinator: SearchCoordinator, options: SearchOptions) -> float | None:
+    """End of the search, a `time.monotonic`; a resumed run has only the rest of its minutes."""
+    minutes = coordinator.plan.spec.search.minutes
+    if minutes is None:
+        return None
+    is_resumed = options.recorder is not None and options.recorder.resumed
+    spent_seconds = coordinator.history.wall_seconds if is_resumed else 0.0
+    return options.started + 60 * minutes - FINISH_SECONDS - spent_seconds

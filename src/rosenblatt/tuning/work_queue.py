@@ -1,0 +1,122 @@
+"""Work queue of a search: work items that wait for a worker, and the number in progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from queue import Empty
+from typing import NamedTuple
+
+import numpy as np
+
+from rosenblatt.data.splits import Fold
+from rosenblatt.errors import SpecError
+from rosenblatt.training.member import Member
+from rosenblatt.training.population import EpochScorer, train_member
+from rosenblatt.training.workers import MessageQueue
+from rosenblatt.tuning.trial import Trial
+
+TYPICAL_LAYER_WIDTH = 256  # units, to estimate the parameters of a network before it is built
+
+
+class WorkResult(NamedTuple):
+    """Outcome of a work item."""
+
+    trial: int
+    fold: int
+    seconds: float
+    failure: str  # empty if it succeeded
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """Training of one fold of a trial up to a number of epochs."""
+
+    trial: Trial
+    index: int  # of the fold
+    fold: Fold
+    target_epochs: int
+    scorer: EpochScorer | None  # None to score an epoch by its loss
+    is_last_rung: bool
+
+    def __call__(self, stop: np.ndarray) -> WorkResult:
+        """Train the fold in the calling thread, until the flag `stop` (1,) is set."""
+        started = time.perf_counter()
+        try:
+            member = self.member()
+        except SpecError as error:
+            return self.failure(str(error))
+        if member is None:
+            return self.failure(self.trial.reason)
+        try:
+            for _ in train_member(member, self.trial.encoded_rows, self.scorer, stop, self.target_epochs):
+                pass
+        except MemoryError as error:
+            member.fail(f"there is not enough memory: {error}")
+        if self.is_last_rung and not stop[0]:
+            self.trial.predict_out_of_fold(self.index, self.fold)
+        return WorkResult(self.trial.number, self.index, time.perf_counter() - started, member.failure)
+
+    def member(self) -> Member | None:
+        """The member to train, or None if its trial has failed. Raises SpecError."""
+        return None if self.trial.state == "failed" else self.trial.fold_member(self.index, self.fold)
+
+    def finish(self, started: float) -> WorkResult:
+        """Predict out of fold after the last rung; the result of training that started at a `time.perf_counter`."""
+        member = self.trial.folds.members[self.index]
+        if self.is_last_rung:
+            self.trial.predict_out_of_fold(self.index, self.fold)
+        failure = member.failure if member is not None else self.trial.reason
+        return WorkResult(self.trial.number, self.index, time.perf_counter() - started, failure)
+
+    def failure(self, reason: str, seconds: float = 0.0) -> WorkResult:
+        """The result of this item if it fails."""
+        return WorkResult(self.trial.number, self.index, seconds, reason)
+
+    @property
+    def cost(self) -> int:
+        """Estimate of the remaining work: epochs x training rows x parameters."""
+        member = self.trial.folds.members[self.index]
+        n_epochs = len(member.history) if member else 0
+        n_parameters = self.trial.statistics.n_parameters or self.trial.proposal.encoder.width * TYPICAL_LAYER_WIDTH
+        return (self.target_epochs - n_epochs) * self.fold.train.size * n_parameters
+
+
+class WorkQueue:
+    """First-in, first-out queue of work items, and a count of those that workers have."""
+
+    def __init__(self) -> None:
+        self._items: list[WorkItem] = []
+        self.n_in_flight = 0  # submitted items without a result
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, items: Iterable[WorkItem]) -> None:
+        """Append items."""
+        self._items += items
+
+    def sort_by_cost(self) -> None:
+        """Put the longest items first, so that no long item is left to run alone at the end."""
+        self._items.sort(key=lambda item: -item.cost)
+
+    def discard(self, trial: Trial) -> None:
+        """Remove the items of a trial that failed."""
+        remaining = [item for item in self._items if item.trial is not trial]
+        trial.pending_folds -= len(self._items) - len(remaining)
+        self._items = remaining
+
+    def pop(self) -> WorkItem:
+        """Remove and return the first item, which counts as in flight from now on."""
+        self.n_in_flight += 1
+        return self._items.pop(0)
+
+    def receive(self, workers: MessageQueue, timeout: float) -> WorkResult | None:
+        """Wait at most `timeout` seconds for the next result; None if there is none, or the item was skipped."""
+        try:
+            result: WorkResult | None = workers.get(timeout)
+        except Empty:
+            return None
+        self.n_in_flight -= 1
+        return result
