@@ -1,7 +1,7 @@
 import contextlib
 
 from rosenblatt import errors
-from rosenblatt.errors import collect_messages, did_you_mean, format_list
+from rosenblatt.errors import collect_messages, did_you_mean, format_count, format_list
 
 
 def test_the_tree_in_the_docstring_names_every_error():
@@ -27,3 +27,7 @@ def test_each_message_is_passed_on_once_and_in_order_even_after_an_error():
         messages += ["b", "a", "b"]
         raise errors.TableError
     assert lines == ["b", "a"]
+
+
+def test_counts_agree_with_their_noun():
+    assert [format_count(n, "run") for n in (0, 1, 2, 1500)] == ["0 runs", "1 run", "2 runs", "1,500 runs"]

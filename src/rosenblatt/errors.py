@@ -86,6 +86,11 @@ def format_list(values: Iterable[object], max_items: int = 8) -> str:
     return " and ".join([", ".join(visible[:-1]), visible[-1]]) if len(visible) > 1 else "".join(visible)
 
 
+def format_count(n: int, noun: str) -> str:
+    """A count with its noun, such as "1 row" or "1,200 rows"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 @contextmanager
 def collect_messages(notify: Notify) -> Iterator[list[str]]:
     """Collect messages in a list, and on exit, even after an error, pass each of them on once.

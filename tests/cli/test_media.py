@@ -54,7 +54,7 @@ def test_a_folder_of_images_from_fit_to_explanation(run, photos):
     options = ("--epochs", "12", "--learning-rate", "0.02", "--report", "report.html")
     status, out, err = run("fit", "photos", "--kind", "cnn", *CNN, *options)
     assert (status, err) == (0, "")
-    assert "rows: 48 for training, 16 for the test" in out
+    assert "rows: 48 for training, 16 for testing" in out
     assert "read back in a new process with equal predictions" in out
     assert "accuracy" in (photos.parent / "report.html").read_text()
     status, out, _ = run("predict", "photos.rosenblatt", "photos/test/dark")
@@ -93,7 +93,7 @@ def test_of_a_folder_with_a_test_the_test_is_scored_and_all_is_predicted(run, ph
     assert json.loads(run("evaluate", "photos.rosenblatt", "photos", "--json")[1])["rows"] == 16
     assert len(run("predict", "photos.rosenblatt", "photos")[1].splitlines()) == 1 + 64
     assert (
-        "rows: 48 for training, 16 for the test"
+        "rows: 48 for training, 16 for testing"
         in run("fit", "photos/train", "--test", "photos", "--kind", "cnn", *CNN)[1]
     )
 
@@ -118,9 +118,9 @@ def test_damaged_images_are_refused_or_left_out_by_name(run, photos):
     assert "dark/3.png (not an image that Pillow can read)" in err
     status, out, _ = run("fit", "photos", "--kind", "cnn", "--on-damaged-images", "skip", *CNN)
     assert status == 0
-    assert "1 damaged images are left out" in out
+    assert "1 damaged image left out" in out
     assert "rows: 47 for training" in out
-    assert "1 damaged images are left out" in run("predict", "photos.rosenblatt", "photos/train")[2]
+    assert "1 damaged image left out" in run("predict", "photos.rosenblatt", "photos/train")[2]
     status, _, err = run("evaluate", "photos.rosenblatt", "photos/train", "--on-damaged-images", "raise")
     assert status == 2
     assert "3.png' cannot be read" in err or "3.png cannot be read" in err
@@ -191,7 +191,7 @@ def test_a_sequence_a_file(run, tmp_path):
     assert out.splitlines()[1].startswith("new.csv,")
     status, _, err = run("fit", "sensors", "--kind", "rnn", *RNN)
     assert status == 2
-    assert "No target was named" in err
+    assert "No target column is given" in err
 
 
 @pytest.mark.slow
@@ -260,11 +260,11 @@ def test_a_series_is_forecast(run, tmp_path):
     assert "There is no column 'shops'" in err
     status, out, _ = run(*forecast, "--test", "other.csv", "--validation", "other.csv")
     assert status == 0
-    assert "windows: 89 to learn from, 33 to choose epochs on, 33 for the test" in out
+    assert "windows: 89 for training, 33 for validation, 33 for testing" in out
     for extra_options in (("--groups", "month"), ("--task", "regression"), ("--kind", "perceptron")):
         status, _, err = run(*forecast, *extra_options)
         assert status == 2
-        assert "means nothing there. Leave it out" in err or "learnt by networks of kind rnn or cnn" in err
+        assert "has no effect for forecasting. Remove it" in err or "needs a network of kind rnn or cnn" in err
     small_search = ("--trials", "2", "--epochs", "2", "--folds", "2", "--out", "searched.rosenblatt")
     for kind, small_network in (("cnn", ("--channels", "4")), ("rnn", ("--recurrent-width", "6"))):
         assert (
@@ -334,22 +334,22 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
         "b.rosenblatt",
     )
     assert (status, err) == (0, "")
-    assert "rows of 32 tokens: 133 to learn from, 8 to choose epochs on, 8 for the test" in out
+    assert "rows of 32 tokens: 133 for training, 8 for validation, 8 for testing" in out
     assert run("fit", "book.txt", *options[2:], "--trials", "2", "--epochs", "2", "--out", "b.rosenblatt")[0] == 0
     status, _, err = run("fit", "book.txt", "--task", "language", "--kind", "cnn")
     assert status == 2
-    assert "A language is learnt by networks of kind rnn, not cnn" in err
+    assert "Language modeling needs a network of kind rnn, not cnn" in err
     for extra_options in (("--groups", "chapter"), ("--horizon", "9")):
         status, _, err = run("fit", "book.txt", *options, *extra_options)
         assert status == 2
-        assert f"A language is learnt from a whole text: {extra_options[0][2:]} means nothing there" in err
+        assert f"{extra_options[0][2:]} has no effect for language modeling" in err
     (tmp_path / "letter.txt").write_text("I")
-    assert "is too short: there is no token that follows another" in run("evaluate", "book.rosenblatt", "letter.txt")[2]
+    assert "is too short: a text needs two tokens or more" in run("evaluate", "book.rosenblatt", "letter.txt")[2]
     status, _, err = run("predict", "book.rosenblatt", "book.txt")
     assert status == 2
     assert "Use rosenblatt generate" in err
     (tmp_path / "short.txt").write_text("x")
-    assert "too few to learn from" in run("fit", "short.txt", *options)[2]
+    assert "too few for training" in run("fit", "short.txt", *options)[2]
 
 
 @pytest.mark.torch
@@ -526,4 +526,4 @@ def test_images_that_changed_in_place_are_trained_on_again(run, photos):
 def test_what_only_forecasts_have_is_refused_without_time(run, names):
     status, _, err = run("fit", "names", "--horizon", "3", *RNN)
     assert status == 2
-    assert "horizon is for forecasts. Name the column of times with --time" in err
+    assert "horizon is for forecasts only. Name the time column with --time" in err

@@ -142,11 +142,11 @@ def test_rows_of_a_group_and_rows_in_time_are_split_as_asked(run, folder, people
     table.write_csv("visits.csv")
     status, out, _ = run("fit", "visits.csv", "-t", "rich", "--groups", "patient", "--trials", "2", *FAST)
     assert status == 0
-    assert "240 for training, 60 for the test" in out
+    assert "240 for training, 60 for testing" in out
     assert "patient" not in [column.name for column in load_model("visits.rosenblatt").schema.columns]
     status, out, _ = run("fit", "visits.csv", "-t", "rich", "--order", "day", "--epochs", "3", "--folds", "3")
     assert status == 0
-    assert "for the test" in out
+    assert "for testing" in out
 
 
 def _start_fit(folder, *arguments, **environment):  # noqa: F811

@@ -25,7 +25,7 @@ def test_a_fit_says_what_it_found_and_scores_rows_it_never_saw(people):
     assert "id: a number for each row: left out" in text
     assert "same: every row holds 'x': left out" in text
     assert "task: two classes of 'rich'" in text
-    assert "240 for training, 60 for the test" in text
+    assert "240 for training, 60 for testing" in text
     assert result.model.metadata.rows == 240
     assert {score.name: score.model for score in result.scores}["accuracy"] > 0.75
 
@@ -58,7 +58,7 @@ def test_without_test_rows_there_are_no_scores(people):
 def test_rows_without_an_answer_are_left_out_and_said(people):
     frame = people.with_columns(pl.when(pl.int_range(300) < 30).then(None).otherwise("rich").alias("rich"))
     result, messages = fit_table(frame)
-    assert "30 rows without 'rich' are left out" in "\n".join(messages)
+    assert "30 rows without 'rich' left out" in "\n".join(messages)
     assert result.model.metadata.rows + result.model.metadata.test_rows == 270
 
 
@@ -105,8 +105,8 @@ def test_a_model_that_predicts_otherwise_when_read_again_is_not_written(people, 
     ("frame", "message"),
     [
         ({"a": ["?"] * 40, "b": range(40), "y": ["p", "q"] * 20}, "No row has a value in 'a'.*--ignore a"),
-        ({"a": ["same"] * 40, "y": ["p", "q"] * 20}, "No column is left to learn from"),
-        ({"y": ["p", "q"] * 20}, "No column is left to learn from. The table has only the target"),
+        ({"a": ["same"] * 40, "y": ["p", "q"] * 20}, "No usable input column"),
+        ({"y": ["p", "q"] * 20}, "No usable input column. The table has only the target"),
         ({"a": [1, 2], "y": ["p", None]}, "one value only"),
     ],
 )
@@ -207,7 +207,7 @@ def test_identifiers_are_kept_when_asked_and_targets_are_not_ignored(people):
     counted = people.with_columns(pl.int_range(300).alias("n"))
     result, _ = fit_table(counted, keep=["n"])
     assert "n" in [column.name for column in result.model.schema.input_columns]
-    with pytest.raises(TableError, match="'rich' is the target; it cannot be ignored too"):
+    with pytest.raises(TableError, match="'rich' is the target and cannot be ignored"):
         fit_table(people, ignore=["rich"])
 
 

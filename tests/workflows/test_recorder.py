@@ -67,7 +67,7 @@ def test_a_fit_is_recorded_with_all_that_belongs_to_it(table, store):
     stored_file = details["artifacts"]["predictions.parquet"]
     fetch(stored_file["hash"], stored_file["root"], table / "predictions.parquet")
     assert pl.read_parquet(table / "predictions.parquet").height == result["test_rows"]
-    assert "rows: 240 for training, 60 for the test" in "".join(words for _, words in load_output(store, result["run"]))
+    assert "rows: 240 for training, 60 for testing" in "".join(words for _, words in load_output(store, result["run"]))
 
 
 def test_regression_and_several_targets_are_recorded_too(table, store):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rosenblatt.cli.options import make_reporter, shared_options, tracking_options
-from rosenblatt.errors import RunError, SpecError
+from rosenblatt.errors import RunError, SpecError, format_count
 
 if TYPE_CHECKING:
     from rosenblatt.runs.store.curves import CurvePoints
@@ -277,7 +277,6 @@ def export(
     rosenblatt runs export --to tensorboard --out logs        tensorboard --logdir logs
     rosenblatt runs export --to mlflow --out sqlite:///mlflow.db
     """
-    from rosenblatt.cli.console.runs import pluralize
     from rosenblatt.runs.export import export as export_runs
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
@@ -290,7 +289,7 @@ def export(
     click.echo(
         to_json({"runs": len(ids), "outputs": outputs})
         if as_json
-        else f"{pluralize(len(ids), 'run')}: {', '.join(outputs)}"
+        else f"{format_count(len(ids), 'run')}: {', '.join(outputs)}"
     )
 
 
@@ -302,7 +301,6 @@ def export(
 @click.pass_obj
 def delete(group_store: str | None, names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
     """Delete runs, those of a search with its trials. Their files go with `runs tidy`."""
-    from rosenblatt.cli.console.runs import pluralize
     from rosenblatt.runs.store import queries
 
     if bool(names) == bool(where):
@@ -311,8 +309,8 @@ def delete(group_store: str | None, names: tuple[str, ...], where: str, yes: boo
         ids = [queries.find_run(run_store, name) for name in names]
         ids += [record["id"] for record in queries.find_runs(run_store, where)] if where else []
         trials = sum(queries.count_trials(run_store, ids).values())
-        more = f" and {pluralize(trials, 'trial')}" if trials else ""
-        if not yes and not click.confirm(f"Delete {pluralize(len(ids), 'run')}{more}?", err=True):
+        more = f" and {format_count(trials, 'trial')}" if trials else ""
+        if not yes and not click.confirm(f"Delete {format_count(len(ids), 'run')}{more}?", err=True):
             return
         click.echo(f"deleted: {run_store.delete(ids):,}")
 

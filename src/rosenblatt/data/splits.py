@@ -113,6 +113,8 @@ def train_test_split(
     With `stratify` (n,), the classes, each of them is split by that share, and has at least one row for training;
     so does the whole. With `groups` (n,), whole groups are set aside; with `order` (n,), the last rows.
     """
+    if fraction == 0:
+        return np.arange(n), np.arange(0)
     if order is not None:
         return _split_last_rows(order, fraction)
     if groups is not None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.networks.dense import DenseArchitecture, ParameterName, ParameterSlice, format_count
+from rosenblatt.errors import format_count
+from rosenblatt.networks.dense import DenseArchitecture, ParameterName, ParameterSlice
 from rosenblatt.networks.layers import (
     Activation,
     Conv,

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from rosenblatt.errors import format_count
 from rosenblatt.spec.network import NetworkSpec
 
 ParameterName = Literal[
@@ -142,11 +143,6 @@ def build_dense(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int
         network.parametric_activation,
         network.scaling_layer,
     )
-
-
-def format_count(n: int, noun: str) -> str:
-    """Format a count with its noun, such as "1 output" or "20 inputs"."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def drop_unused_units(

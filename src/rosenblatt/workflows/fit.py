@@ -27,7 +27,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
 from rosenblatt.training.population import EpochScorer
 from rosenblatt.workflows.problems.build import build_problem
-from rosenblatt.workflows.problems.problem import ColumnOptions
+from rosenblatt.workflows.problems.problem import ProblemRequest
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.search import SearchOptions, search
 
@@ -61,9 +61,8 @@ def fit(
     if spec.network.kind == "mlp" and spec.training.device == "cpu" and start_step_compiler():
         notify("compiling the training loop for this machine, once after each installation: about 10 seconds")
     with collect_messages(notify) as messages:
-        problem = build_problem(
-            table, targets, spec, ColumnOptions(task, ignore, keep, texts), test, validation, messages
-        )
+        request = ProblemRequest(table, spec, targets, task, ignore, keep, texts, test, validation)
+        problem = build_problem(request, messages)
     spec, schema, supervised_task, target = problem.spec, problem.schema, problem.supervised_task, problem.target
     data, validation_data, y_test = problem.data, problem.validation, problem.y_test
     scorer_factory = _epoch_scorer_factory(spec.training.scoring)

@@ -122,7 +122,7 @@ def evaluate(
     with collect_messages(notify) as messages:
         if windows:
             frame = windows.training_rows(table.frame, messages)
-            y_test = frame.select(windows.target_columns).to_numpy()
+            y_test = windows.targets(frame)
         elif model.target.task == "language":
             encoding = cast("TextEncoding", model.encoder.media_encodings[0])
             frame, y_test = text_to_score(table, encoding.vocabulary, encoding.max_length, messages)

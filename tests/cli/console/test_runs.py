@@ -11,7 +11,6 @@ import pytest
 from rosenblatt.cli.console.runs import (
     format_duration,
     format_time,
-    pluralize,
     print_comparison,
     print_run,
     print_runs,
@@ -113,10 +112,6 @@ def test_times_are_those_of_the_local_time_zone(set_time_zone):
     assert format_time(86_399) == "1970-01-01 23:59:59"
     set_time_zone("Etc/GMT-2")  # two hours ahead of UTC
     assert format_time(86_399) == "1970-01-02 01:59:59"
-
-
-def test_counts_agree_with_their_noun():
-    assert [pluralize(n, "run") for n in (0, 1, 2, 1500)] == ["0 runs", "1 run", "2 runs", "1,500 runs"]
 
 
 def test_a_list_of_runs_has_a_line_for_each_with_its_trials_and_main_results(capture_lines):

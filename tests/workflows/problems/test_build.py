@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +12,7 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.problems.build import build_problem
-from rosenblatt.workflows.problems.problem import ColumnOptions, labelled_rows, readable_image_mask
+from rosenblatt.workflows.problems.problem import ProblemRequest, labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
 
 RNG = np.random.default_rng(0)
@@ -25,26 +27,20 @@ FRAME = pl.DataFrame(
 )
 SERIES = pl.DataFrame({"t": range(N), "value": [float(row % 7) + 2 * row for row in range(N)]})
 TEXT = "the quick brown fox jumps over the lazy dog. " * 10
-LANGUAGE = ColumnOptions(task="language")
 
 
 def text_table(text, source="text.txt"):
     return Table(pl.DataFrame({"text": [text]}), source)
 
 
-def build(table=FRAME, targets=("y",), column_options=None, test=None, validation=None, **changes):
-    """The problem of a table or a data frame, and all lines that were printed about it."""
-    lines = []
+def build(table=FRAME, targets=("y",), **options):
+    """The problem of a table or a data frame, and all messages about it; options that are no hyperparameters go to
+    the request."""
+    messages = []
     table = table if isinstance(table, Table) else Table(table, "data.csv")
-    return build_problem(
-        table,
-        targets,
-        Spec.from_hyperparameters(**changes),
-        column_options or ColumnOptions(),
-        test,
-        validation,
-        lines,
-    ), lines
+    request_options = {field.name: options.pop(field.name) for field in fields(ProblemRequest) if field.name in options}
+    request = ProblemRequest(table, Spec.from_hyperparameters(**options), targets, **request_options)
+    return build_problem(request, messages), messages
 
 
 def test_the_table_may_name_its_target_and_test_rows_and_columns_left_aside():
@@ -53,7 +49,7 @@ def test_the_table_may_name_its_target_and_test_rows_and_columns_left_aside():
     assert problem.target.names == ("y",)
     assert problem.test["a"].to_list() == FRAME["a"][80:].to_list()
     assert [column.name for column in problem.schema.input_columns] == ["a", "person"]
-    second, _ = build(table, column_options=ColumnOptions(keep=["b"], ignore=["person"]))
+    second, _ = build(table, keep=["b"], ignore=["person"])
     assert [column.name for column in second.schema.input_columns] == ["a", "b"]
 
 
@@ -64,17 +60,17 @@ def test_the_table_may_name_its_target_and_test_rows_and_columns_left_aside():
         (FRAME, {"horizon": 3}, SpecError, "horizon.*--time"),
         (
             SERIES,
-            {"targets": ["value"], "time": "t", "column_options": ColumnOptions(task="binary")},
+            {"targets": ["value"], "time": "t", "task": "binary"},
             SpecError,
-            "forecast.*--task",
+            "--task.*forecasting",
         ),
-        (SERIES, {"targets": ["value"], "time": "t", "groups": "t"}, SpecError, "forecast.*groups"),
-        (SERIES, {"targets": ["value", "t"], "time": "t"}, TableError, "one column.*'value' and 't'"),
+        (SERIES, {"targets": ["value"], "time": "t", "groups": "t"}, SpecError, "groups.*forecasting"),
+        (SERIES, {"targets": ["value", "t"], "time": "t"}, TableError, "one target column.*'value' and 't'"),
         (SERIES, {"targets": ["value"], "time": "t", "kind": "perceptron"}, SpecError, "forecast.*rnn.*perceptron"),
         (SERIES, {"targets": ["value"], "time": "t", "horizon": 90}, TableError, "horizon of 90.*--test-fraction"),
-        (text_table(TEXT), {"targets": ["text"], "column_options": LANGUAGE}, SpecError, "--target"),
-        (text_table(TEXT), {"targets": (), "column_options": LANGUAGE, "horizon": 3}, SpecError, "horizon"),
-        (text_table("a"), {"targets": (), "column_options": LANGUAGE}, TableError, "only 1 character"),
+        (text_table(TEXT), {"targets": ["text"], "task": "language"}, SpecError, "--target"),
+        (text_table(TEXT), {"targets": (), "task": "language", "horizon": 3}, SpecError, "horizon"),
+        (text_table("a"), {"targets": (), "task": "language"}, TableError, "only 1 character"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_by_name(frame, arguments, error, message):
@@ -100,7 +96,7 @@ def test_windows_are_split_by_time_and_their_answers_are_the_next_steps():
 
 
 def test_a_text_is_split_in_its_order_and_each_token_is_followed_by_the_next():
-    problem, _ = build(text_table(TEXT), (), LANGUAGE, max_length=16, test_fraction=0.2, bidirectional=True)
+    problem, _ = build(text_table(TEXT), (), task="language", max_length=16, test_fraction=0.2, bidirectional=True)
     rows = problem.data.frame["text"].struct.field("text").to_list()
     validation_rows = problem.validation.frame["text"].struct.field("text").to_list()
     assert "".join(rows) == TEXT[:324]  # 0.9 of the 360 characters that are not for the test

@@ -9,7 +9,6 @@ import pytest
 from rosenblatt.data.media.images import encode_image
 from rosenblatt.data.table import Table
 from rosenblatt.errors import TableError
-from rosenblatt.workflows.problems.problem import ColumnOptions
 from tests.workflows.problems.test_build import FRAME, N, build
 
 RNG = np.random.default_rng(0)
@@ -80,7 +79,7 @@ def test_the_kind_of_network_follows_from_rows_that_hold_nothing_but_media():
     assert problem.spec.network.kind == "cnn"
     assert any("cnn" in line for line in lines)
     notes = pl.DataFrame({"note": [f"good or bad {row}" for row in range(8)], "y": ["a", "b"] * 4})
-    assert build(notes, column_options=ColumnOptions(texts=["note"]))[0].spec.network.kind == "rnn"
+    assert build(notes, texts=["note"])[0].spec.network.kind == "rnn"
     assert build(FRAME)[0].spec.network.kind == "mlp"
 
 
@@ -88,14 +87,14 @@ def test_scores_of_fewer_than_30_test_rows_are_called_rough():
     for n_test, is_rough in ((29, True), (30, False)):
         _, lines = build(test=Table(FRAME[:n_test], "test.csv"))
         (counts,) = [line for line in lines if line.startswith("rows: ")]
-        assert counts.startswith(f"rows: 100 for training, {n_test} for the test")
+        assert counts.startswith(f"rows: 100 for training, {n_test} for testing")
         assert ("rough" in counts) == is_rough
 
 
 @pytest.mark.parametrize(
     ("frame", "arguments", "message"),
     [
-        (FRAME, {"column_options": ColumnOptions(ignore=["y"])}, "'y' is the target.*ignored"),
+        (FRAME, {"ignore": ["y"]}, "'y' is the target.*ignored"),
         (FRAME, {"groups": "y"}, "'y' is the target.*groups"),
         (FRAME, {"order": "y"}, "'y' is the target.*order"),
         (FRAME, {"groups": "person", "order": "a"}, "groups.*order.*not.*both"),

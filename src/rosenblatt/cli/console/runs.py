@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rosenblatt.errors import format_count
 from rosenblatt.runs.store.curves import CurvePoints
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -57,7 +58,7 @@ def print_runs(runs: Sequence[Mapping[str, Any]], trials: Mapping[str, int], met
         table.add_row(
             run["id"],
             escape(run["experiment"]),
-            escape(f"{name}, {pluralize(count, 'trial')}" if count else name),
+            escape(f"{name}, {format_count(count, 'trial')}" if count else name),
             state,
             format_time(run["started"])[5:16],
             format_duration((run["ended"] or run["heartbeat"]) - run["started"]),
@@ -74,7 +75,7 @@ def print_run(run: Mapping[str, Any], curves: Mapping[str, CurvePoints]) -> None
         "run": run["id"],
         "experiment": run["experiment"],
         "name": run["name"],
-        "kind": f"{run['kind']}, {pluralize(run['trials'], 'trial')}" if run["trials"] else run["kind"],
+        "kind": f"{run['kind']}, {format_count(run['trials'], 'trial')}" if run["trials"] else run["kind"],
         "state": run["state"] + (f": {run['reason']}" if run["reason"] else ""),
         "started": f"{format_time(run['started'])}, took "
         f"{format_duration((run['ended'] or run['beat']) - run['started'])}",
@@ -146,7 +147,7 @@ def print_verdict(result: Mapping[str, Any]) -> None:
     )
     console.print(
         f"[bold {color}]{verdict}[/]{difference_text} "
-        f"({pluralize(result['n_compared'], 'result')} compared; run {result['run']})"
+        f"({format_count(result['n_compared'], 'result')} compared; run {result['run']})"
     )
     if result["first_difference"]:
         step = result["first_difference"]["step"]
@@ -185,11 +186,6 @@ def truncate(value: Any) -> str:
         return f"{value:.5g}"
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def pluralize(count: int, noun: str) -> str:
-    """3 runs, 1 run."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def format_time(seconds: float) -> str:
@@ -244,10 +240,10 @@ def _format_source(source: Mapping[str, Any]) -> str:
         branch = f" on {source['branch']}" if source["branch"] else ""
         return (
             f"{source['root']} at {source['commit'][:12]}{branch}"
-            + (f" and {pluralize(files, 'file')} that differ" if files else "")
+            + (f" and {format_count(files, 'file')} that differ" if files else "")
             + more
         )
-    return f"{pluralize(files, 'file')} of {source['root']}{more}"
+    return f"{format_count(files, 'file')} of {source['root']}{more}"
 
 
 def _format_environment(environment: Mapping[str, Any]) -> str:

@@ -100,6 +100,10 @@ class WindowTransform(BaseModel):
         """The columns to predict, one a step."""
         return [f"{self.target} +{step}" for step in range(1, self.horizon + 1)]
 
+    def targets(self, rows: pl.DataFrame) -> np.ndarray:
+        """The targets (n, horizon) of windows, in units of each window's scale."""
+        return rows.select(self.target_columns).to_numpy()
+
     def input_schema(self, rows: pl.DataFrame) -> Schema:
         """What is learnt from of windows."""
         excluded = {HISTORY, OFFSET, SCALE, END, "name", "steps", *self.target_columns}

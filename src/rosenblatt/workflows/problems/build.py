@@ -1,69 +1,58 @@
-"""Build a learning problem from a table: training, validation and test rows, and the meaning of their targets."""
+"""Build a learning problem from a table: training, validation and test rows, and their targets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
-from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.task import resolve_column_name
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.spec.fields import FORECASTING_HYPERPARAMETERS
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
-from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.problems.problem import ColumnOptions, LearningProblem
-from rosenblatt.workflows.problems.rows import _tabular_problem
-from rosenblatt.workflows.problems.series import _forecasting_problem
-from rosenblatt.workflows.problems.text import _language_problem
+from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest
+from rosenblatt.workflows.problems.rows import tabular_problem
+from rosenblatt.workflows.problems.series import forecasting_problem
+from rosenblatt.workflows.problems.text import language_problem
 
 
-def build_problem(
-    table: Table,
-    targets: Sequence[str],
-    spec: Spec,
-    column_options: ColumnOptions,
-    test: Table | None,
-    validation: Table | None,
-    messages: list[str],
-) -> LearningProblem:
-    """The problem of a table: of rows, of series over time, or of one text. Raises TableError, SpecError."""
-    if column_options.task == "language":
-        language_options = {
-            "--target": targets,
-            "--ignore": column_options.ignore,
-            "--keep": column_options.keep,
-            "--text": column_options.texts,
-        }
-        settings = [name for name in sorted(FORECASTING_HYPERPARAMETERS) if spec[name] != HYPERPARAMETERS[name].default]
-        _reject_options(
-            "A language is learnt from a whole text", spec, language_options, ("groups", "order", *settings)
-        )
-        return _language_problem(table, spec, test, validation, messages)
-    targets = targets or ([table.target] if table.target else [])
-    names = list(dict.fromkeys(resolve_column_name(table.frame, target) for target in targets))
-    if not names:
-        raise TableError("No target was named. Name the column to predict, with --target.")
-    forecasting_settings = [
-        name for name in sorted(FORECASTING_HYPERPARAMETERS - {"time"}) if spec[name] != HYPERPARAMETERS[name].default
-    ]
-    if forecasting_settings and not spec.data.time:
-        raise SpecError(
-            f"{forecasting_settings[0]} is for forecasts. Name the column of times with --time, or leave it out."
-        )
+def build_problem(request: ProblemRequest, messages: list[str]) -> LearningProblem:
+    """Build the learning problem of a table, of time series or of a text.
+
+    Args:
+        request: the tables and options of a fit.
+        messages: receives what was detected, converted and left out, in order.
+
+    Raises:
+        TableError: if a table does not hold what the task needs.
+        SpecError: if options or hyperparameters do not fit the task.
+    """
+    spec, column_options = request.spec, {"--keep": request.keep, "--text": request.texts}
+    changed = [name for name in sorted(FORECASTING_HYPERPARAMETERS) if spec[name] != HYPERPARAMETERS[name].default]
+    splits = {name: spec[name] for name in ("groups", "order")}
+    if request.task == "language":
+        options = {"--target": request.targets, "--ignore": request.ignore, **column_options, **splits}
+        _check_unused("language modeling", options | dict.fromkeys(changed, True))
+        return language_problem(request, messages)
+    request = replace(request, targets=_resolve_targets(request), test=request.test and request.test.evaluation_rows)
     if spec.data.time:
-        forecast_options = {
-            "--task": column_options.task,
-            "--keep": column_options.keep,
-            "--text": column_options.texts,
-        }
-        _reject_options("A forecast is made from numbers over time", spec, forecast_options, ("groups", "order"))
-        return _forecasting_problem(table, names, spec, column_options, test, validation, messages)
-    return _tabular_problem(
-        table, names, spec, column_options, test.evaluation_rows if test else table.test, validation, messages
-    )
+        _check_unused("forecasting", {"--task": request.task, **column_options, **splits})
+        return forecasting_problem(request, messages)
+    if changed:
+        raise SpecError(f"{changed[0]} is for forecasts only. Name the time column with --time, or remove it.")
+    return tabular_problem(request, messages)
 
 
-def _reject_options(subject: str, spec: Spec, options: Mapping[str, object], settings: Sequence[str]) -> None:
-    """Raise SpecError for options, or settings of the spec, that mean nothing beside what is asked."""
-    unused = [name for name, value in options.items() if value] + [name for name in settings if spec[name]]
-    if unused:
-        raise SpecError(f"{subject}: {unused[0]} means nothing there. Leave it out.")
+def _resolve_targets(request: ProblemRequest) -> list[str]:
+    """The target columns given, or else the one the table names. Raises TableError if there is none."""
+    table = request.table
+    targets = request.targets or ([table.target] if table.target else [])
+    if not targets:
+        raise TableError("No target column is given. Name the column to predict with --target.")
+    return list(dict.fromkeys(resolve_column_name(table.frame, target) for target in targets))
+
+
+def _check_unused(task: str, options: Mapping[str, object]) -> None:
+    """Raise SpecError for the first option that is set although the task does not use it."""
+    for name, value in options.items():
+        if value:
+            raise SpecError(f"{name} has no effect for {task}. Remove it.")

@@ -15,60 +15,69 @@ from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import SupervisedTask, has_targets, read_targets
-from rosenblatt.errors import SpecError, TableError, format_list
+from rosenblatt.errors import SpecError, TableError, format_count, format_list
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
-VALIDATION_FRACTION = 0.1  # of what is not for the test: the share that comes last, on which epochs are chosen
+VALIDATION_FRACTION = 0.1  # fraction of a series or text, after the test part is taken off its end, for validation
 
 
 @dataclass(frozen=True)
-class ColumnOptions:
-    """What is asked of a table besides its targets."""
+class ProblemRequest:
+    """The tables of a fit, and how their columns are used."""
 
-    task: Task | None = None
-    ignore: Sequence[str] = ()
-    keep: Sequence[str] = ()
-    texts: Sequence[str] = ()
+    table: Table
+    spec: Spec
+    targets: Sequence[str] = ()  # names or numbers of the columns to predict
+    task: Task | None = None  # None: detected from the target columns
+    ignore: Sequence[str] = ()  # columns left out
+    keep: Sequence[str] = ()  # identifiers that are used as inputs nevertheless
+    texts: Sequence[str] = ()  # columns of free text
+    test: Table | None = None
+    validation: Table | None = None
 
 
 @dataclass(frozen=True)
 class LearningProblem:
-    """Rows to learn from and to test on, and what is asked of them."""
+    """Training, validation and test rows of a task."""
 
     spec: Spec
     schema: Schema
     supervised_task: SupervisedTask
-    data: Dataset
+    target: Target  # fitted on the training rows
+    data: Dataset  # training rows
     validation: Dataset | None
-    frame: pl.DataFrame  # as read, of which all rows come
-    test: pl.DataFrame  # the test rows, as read
+    frame: pl.DataFrame  # labelled rows of the table, as read
+    test: pl.DataFrame  # test rows, as read
     test_typed: pl.DataFrame
-    y_test: np.ndarray  # of the test rows, as `SupervisedTask.y`
-    target: Target  # how it is spread learnt from the training rows
+    y_test: np.ndarray  # as `SupervisedTask.y`
     windows: WindowTransform | None = None  # of a forecast
 
     @property
     def steps(self) -> int:
-        """Answers of a row, where each of its steps has one; else 1."""
+        """Predictions of each row: one, or one for each step of a sequence."""
         return self.data.y.shape[1] if self.target.is_per_step else 1
 
 
-def _require_kind(spec: Spec, subject: str, *kinds: str) -> Spec:
-    """The spec with one of these kinds of networks, the first where none was asked for. Raises SpecError."""
+def require_kind(spec: Spec, task: str, *kinds: str) -> Spec:
+    """The spec with the first of these kinds of networks if none was chosen. Raises SpecError for another kind."""
     if spec.network.kind == "mlp":
         return spec.replace(kind=kinds[0])
     if spec.network.kind not in kinds:
-        raise SpecError(f"{subject} is learnt by networks of kind {' or '.join(kinds)}, not {spec.network.kind}.")
+        raise SpecError(f"{task} needs a network of kind {' or '.join(kinds)}, not {spec.network.kind}.")
     return spec
 
 
-def _format_counts(train: int, validation: int, test: int) -> str:
-    return f"{train:,} to learn from, {validation:,} to choose epochs on, {test:,} for the test"
+def format_split(train: int, validation: int, test: int) -> str:
+    """The sizes of the three parts of a split."""
+    return f"{train:,} for training, {validation:,} for validation, {test:,} for testing"
 
 
 def labelled_rows(table: Table, target: Target, messages: list[str]) -> tuple[pl.DataFrame, np.ndarray]:
-    """The rows of another table that have answers to the model's question, and these. Raises TableError."""
+    """The rows of a test or validation table whose targets are not missing, and these targets.
+
+    Raises TableError if the target columns are missing, empty, or hold values that the target does not have.
+    """
     target_messages: list[str] = []
     try:
         y = read_targets(table.frame, target, target_messages)
@@ -76,21 +85,25 @@ def labelled_rows(table: Table, target: Target, messages: list[str]) -> tuple[pl
         raise TableError(f"{table.source!r}: {error}") from error
     messages += [f"{table.source}: {message}" for message in target_messages]
     if not has_targets(y).any():
-        raise TableError(f"{table.source!r} has no values at all in {format_list(target.names)}.")
-    return _drop_unlabelled(table.frame, y, target.names, messages)
+        raise TableError(f"{table.source!r} has no values in {format_list(target.names)}.")
+    return drop_unlabelled(table.frame, y, target.names, messages)
 
 
-def _drop_unlabelled(
+def drop_unlabelled(
     frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], messages: list[str]
 ) -> tuple[pl.DataFrame, np.ndarray]:
+    """The rows and targets without the rows that lack a target."""
     is_labelled = has_targets(y)
     if not is_labelled.all():
-        messages.append(f"{int((~is_labelled).sum()):,} rows without {format_list(names, 3)} are left out")
+        messages.append(f"{format_count(int((~is_labelled).sum()), 'row')} without {format_list(names, 3)} left out")
     return frame.filter(is_labelled), y[is_labelled]
 
 
 def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFrame, messages: list[str]) -> np.ndarray:
-    """Which rows (n,) have images that can be read. Raises TableError where others may not be left out."""
+    """A mask (n,) of the rows whose images can all be read.
+
+    Raises TableError if images are damaged and the policy is to raise, or if too many are.
+    """
     readable = np.ones(frame.height, bool)
     for column in schema.media_columns:
         if column.kind == "image" and column.name in frame.columns:
@@ -102,8 +115,7 @@ def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFra
                 if info is None
             ]
             if damaged_names:
-                messages.append(
-                    f"{column.name}: {len(damaged_names)} damaged images are left out: {format_list(damaged_names, 5)}"
-                )
+                count = format_count(len(damaged_names), "damaged image")
+                messages.append(f"{column.name}: {count} left out: {format_list(damaged_names, 5)}")
             readable &= [info is not None for info in infos]
     return readable

@@ -6,82 +6,86 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.dataset import Dataset
-from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.forecasting import END, WindowTransform
 from rosenblatt.data.tasks.task import SupervisedTask, resolve_column_name
-from rosenblatt.errors import TableError, format_list
-from rosenblatt.spec.spec import Spec
+from rosenblatt.errors import TableError, format_count, format_list
 from rosenblatt.workflows.problems.problem import (
     VALIDATION_FRACTION,
-    ColumnOptions,
     LearningProblem,
-    _format_counts,
-    _require_kind,
+    ProblemRequest,
+    format_split,
+    require_kind,
 )
 
 
-def _forecasting_problem(
-    table: Table,
-    names: list[str],
-    spec: Spec,
-    column_options: ColumnOptions,
-    test: Table | None,
-    validation: Table | None,
-    messages: list[str],
-) -> LearningProblem:
-    """Windows of series: the last steps are for the test, those before them to choose epochs on, where these have no
-    tables of their own."""
-    if len(names) > 1:
-        raise TableError(f"A forecast is of one column, but {format_list(names)} were named. Fit one model for each.")
-    spec = _require_kind(spec, "A forecast", "rnn", "cnn").replace(target_transform="none")
-    ignored = [resolve_column_name(table.frame, name) for name in column_options.ignore]
-    windows = WindowTransform.fit(table.frame, names[0], spec.data, ignored)
-    unused = [name for name in windows.unused_columns(table.frame) if name not in ignored]
-    if unused:
-        messages.append(
-            f"left out, as they hold no numbers that change: {format_list(unused)} "
-            "(--known-covariates names columns of yes and no)"
-        )
-    frame = windows.training_rows(table.frame, messages)
-    is_train, is_validation, is_test = _split_windows(frame, windows, spec, test is not None, validation is not None)
-    if not is_train.any():
-        raise TableError(
-            f"The series are too short for a horizon of {windows.horizon}: no window is left to learn from. Choose a "
-            "smaller horizon, or a smaller --test-fraction."
-        )
+def forecasting_problem(request: ProblemRequest, messages: list[str]) -> LearningProblem:
+    """Predict the next steps of series from windows of the steps before them.
+
+    Without tables of their own, the test rows are the windows at the end of each series, and the validation rows the
+    windows before these. Raises TableError, SpecError.
+    """
+    # Windows: one row for each window of a series.
+    spec = require_kind(request.spec, "A forecast", "rnn", "cnn").replace(target_transform="none")
+    windows = _fit_windows(request, messages)
+    frame = windows.training_rows(request.table.frame, messages)
     schema = windows.input_schema(frame)
-    validation_frame = windows.training_rows(validation.frame, messages) if validation else frame.filter(is_validation)
-    test_frame = windows.training_rows(test.evaluation_rows.frame, messages) if test else frame.filter(is_test)
-    train_frame, y = frame.filter(is_train), frame.select(windows.target_columns).to_numpy()
-    reason = f"the next {windows.horizon} of {windows.target!r}"
-    supervised_task = SupervisedTask("regression", tuple(windows.target_columns), (), y, reason)
-    target = supervised_task.target(y[is_train], spec)
-    n_series = frame["name"].n_unique()
+
+    # Split: training, validation and test windows, in order of time.
+    train, validation, test = _split_windows(frame, windows, request)
+    if not train.height:
+        raise TableError(
+            f"The series are too short for a horizon of {windows.horizon}: no window is left for training. Choose a "
+            "smaller horizon or a smaller --test-fraction."
+        )
+    if request.validation:
+        validation = windows.training_rows(request.validation.frame, messages)
+    if request.test:
+        test = windows.training_rows(request.test.frame, messages)
     messages.append(
-        f"forecast: {windows.horizon} steps of {windows.target!r} from the {windows.window} before, {n_series} series"
+        f"forecast: the next {format_count(windows.horizon, 'step')} of {windows.target!r} from the "
+        f"{windows.window} before, {frame['name'].n_unique()} series"
     )
-    messages.append(f"windows: {_format_counts(train_frame.height, validation_frame.height, test_frame.height)}")
+    messages.append(f"windows: {format_split(train.height, validation.height, test.height)}")
 
-    def targets(rows: pl.DataFrame) -> np.ndarray:
-        return rows.select(windows.target_columns).to_numpy()
-
+    # Target: the next steps of each window.
+    reason = f"the next {windows.horizon} of {windows.target!r}"
+    task = SupervisedTask("regression", tuple(windows.target_columns), (), windows.targets(frame), reason)
+    data = Dataset(schema.read(train), windows.targets(train))
     return LearningProblem(
-        spec, schema, supervised_task, Dataset(schema.read(train_frame), targets(train_frame)),
-        Dataset(schema.read(validation_frame), targets(validation_frame)) if validation_frame.height else None,
-        frame, test_frame, schema.read(test_frame), targets(test_frame), target, windows,
+        spec, schema, task, task.target(data.y, spec), data,
+        Dataset(schema.read(validation), windows.targets(validation)) if validation.height else None,
+        frame, test, schema.read(test), windows.targets(test), windows,
     )  # fmt: skip
 
 
+def _fit_windows(request: ProblemRequest, messages: list[str]) -> WindowTransform:
+    if len(request.targets) > 1:
+        raise TableError(
+            f"A forecast has one target column, but {format_list(request.targets)} are given. Fit one model for each."
+        )
+    frame = request.table.frame
+    ignored = [resolve_column_name(frame, name) for name in request.ignore]
+    windows = WindowTransform.fit(frame, request.targets[0], request.spec.data, ignored)
+    unused = [name for name in windows.unused_columns(frame) if name not in ignored]
+    if unused:
+        messages.append(
+            f"left out, as they do not hold numbers that change: {format_list(unused)} "
+            "(name columns of yes and no with --known-covariates)"
+        )
+    return windows
+
+
 def _split_windows(
-    frame: pl.DataFrame, windows: WindowTransform, spec: Spec, test: bool, validation: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which windows to learn from, to choose epochs on, and to test on; none where these have tables of their own."""
+    frame: pl.DataFrame, windows: WindowTransform, request: ProblemRequest
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Training, validation and test windows; the latter two are empty if they have tables of their own."""
     end, steps = frame[END].to_numpy(), frame["steps"].to_numpy()
-    fraction, validation_fraction = 0.0 if test else spec.data.test_fraction, 0.0 if validation else VALIDATION_FRACTION
-    first_test = np.ceil(steps * (1 - fraction))
+    test_fraction = 0.0 if request.test else request.spec.data.test_fraction
+    validation_fraction = 0.0 if request.validation else VALIDATION_FRACTION
+    first_test = np.ceil(steps * (1 - test_fraction))
     first_validation = np.ceil(first_test * (1 - validation_fraction))
     return (
-        end + windows.horizon <= first_validation,
-        (end >= first_validation) & (end + windows.horizon <= first_test),
-        end >= first_test,
+        frame.filter(end + windows.horizon <= first_validation),
+        frame.filter((end >= first_validation) & (end + windows.horizon <= first_test)),
+        frame.filter(end >= first_test),
     )
