@@ -74,7 +74,7 @@ def test_top_k_limits_units_and_contributions(run, model):
         (["--network", "3"], "There is no network 3; the model has 2"),
         (["--method", "occlusion"], "--method is for images, sequences and texts"),
         (["--answer", "yes"], "--answer is for images, sequences and texts"),
-        (["--plot", "people.csv"], "'people.csv' is needed for something else"),
+        (["--plot", "people.csv"], "'people.csv' is also another file of this command"),
         (["--plot", "net.gif"], ".svg, .png, .pdf"),
     ],
 )

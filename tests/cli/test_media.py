@@ -69,7 +69,7 @@ def test_a_folder_of_images_from_fit_to_explanation(run, photos):
         assert "where it looked" in out
         assert (photos.parent / f"{method}.png").read_bytes().startswith(b"\x89PNG")
     status, out, _ = run("describe", "photos.rosenblatt")
-    assert "8x8x3 - conv 3x3 4" in out
+    assert "8x8x3 image -> conv 3x3 4" in out
 
 
 @pytest.mark.torch

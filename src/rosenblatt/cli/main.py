@@ -19,7 +19,7 @@ COMMANDS = {  # the module of each command
     "describe": "models",
     "evaluate": "models",
     "explain": "explain",
-    "fit": "models",
+    "fit": "fit",
     "generate": "generate",
     "learn-step": "learn_step",
     "predict": "models",

@@ -1,8 +1,8 @@
-"""Options that commands share, and those made from the descriptions of hyperparameters."""
+"""Options that commands share, and the options of `fit` generated from the descriptions of hyperparameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,102 +12,171 @@ from rosenblatt.errors import Notify
 if TYPE_CHECKING:
     from rosenblatt.spec.hyperparameters import Hyperparameter
 
-SECTIONS = {"network": "The network", "training": "Training", "data": "Data", "search": "The search"}
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+COMMON_OPTIONS = {  # options that `fit --help` shows, by group, most used first
+    "Input": ("targets", "task", "ignore", "texts", "test", "time", "horizon"),
+    "Network": ("kind", "hidden_sizes", "activation"),
+    "Training": ("epochs", "learning_rate", "batch_size", "dropout", "class_weight", "scoring", "seed"),
+    "Search": ("minutes", "trials", "config"),
+    "Output": ("out", "report", "as_json"),
+}
+OTHER_OPTIONS = {  # groups of the others in `fit --help-all`, unless they are hyperparameters
+    "Input": ("keep", "validation", "header", "encoding"),
+    "Training": ("threads",),
+    "Search": ("checkpoint",),
+    "Recording": ("experiment", "name", "reuse", "store"),
+}
+SECTION_GROUPS = {"data": "Input", "network": "Network", "training": "Training", "search": "Search"}
+MAX_CHOICES_LENGTH = 30  # characters of the choices of an option that stand next to its name
+OPTION_WIDTH = 24  # characters of the column of option names
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists the hyperparameters by section, after its other options."""
+    """A command with options for all hyperparameters: `--help` lists the common ones by group, `--help-all` all."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters of the command, `--help-all` among them."""
+        help_all = click.Option(
+            ["--help-all"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_all,
+            help="Show all options.",
+        )
+        return [*super().get_params(ctx), help_all]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write all options, grouped."""
-        from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
-
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
+        """Write the options by group."""
+        show_all, parameters = bool(ctx.meta.get("show_all")), self.get_params(ctx)
+        groups: dict[str, list[tuple[str, str]]] = {title: [] for title in (*COMMON_OPTIONS, "Recording", "Help")}
+        order = {name: k for k, name in enumerate(name for names in COMMON_OPTIONS.values() for name in names)}
+        for parameter in sorted(parameters, key=lambda parameter: order.get(parameter.name or "", len(order))):
             record = parameter.get_help_record(ctx)
-            if record:
-                hyperparameter = HYPERPARAMETERS.get(parameter.name or "")
-                title = f"{SECTIONS[hyperparameter.section]} (hyperparameters)" if hyperparameter else "Options"
-                groups.setdefault(title, []).append(record)
-        for title in sorted(groups, key=lambda title: title != "Options"):
-            with formatter.section(title):
-                formatter.write_dl(groups[title])
+            title = _group(parameter.name or "")
+            if record and (show_all or parameter.name in order or title == "Help"):
+                groups[title].append(record if show_all else _shorten(record))
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl([(names.ljust(OPTION_WIDTH), text) for names, text in records])
+        if not show_all:
+            n_options = len([parameter for parameter in parameters if isinstance(parameter, click.Option)])
+            formatter.write(f"\nAll {n_options} options: {ctx.command_path} --help-all\n")
+            formatter.write("All hyperparameters and their sources: docs/hyperparameters.md\n")
+
+
+def _show_all(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta["show_all"] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
+def _group(name: str) -> str:
+    """Return the title of the group of an option."""
+    from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+
+    for groups in (COMMON_OPTIONS, OTHER_OPTIONS):
+        for title, names in groups.items():
+            if name in names:
+                return title
+    return SECTION_GROUPS[HYPERPARAMETERS[name].section] if name in HYPERPARAMETERS else "Help"
+
+
+def _shorten(record: tuple[str, str]) -> tuple[str, str]:
+    """Cut the help of an option to its first sentence and the default, unless that is auto."""
+    text, _, default = record[1].partition("  [default: ")
+    sentence = f"{text.split('. ')[0].rstrip('.')}."
+    return record[0], f"{sentence}  [default: {default}" if default not in ("", "auto]") else sentence
 
 
 def hyperparameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each hyperparameter, made from its description in the spec."""
+    """Add an option for each hyperparameter, generated from its description in the spec."""
     from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 
     for hyperparameter in reversed(HYPERPARAMETERS.values()):
-        choices = "|".join(hyperparameter.choices)
         flag = f"--{hyperparameter.name.replace('_', '-')}"
         if hyperparameter.is_flag:
-            flag = f"{flag}/--no-{flag[2:]}"
-            command = click.option(flag, hyperparameter.name, default=None, help=_help(hyperparameter))(command)
-            continue
-        metavar = choices if 0 < len(choices) < 40 else _metavar(hyperparameter)
-        command = click.option(flag, hyperparameter.name, metavar=metavar, help=_help(hyperparameter))(command)
+            flag, metavar = f"{flag}/--no-{flag[2:]}", None
+        else:
+            metavar = _metavar(hyperparameter)
+        command = click.option(flag, hyperparameter.name, default=None, metavar=metavar, help=_help(hyperparameter))(
+            command
+        )
     return command
 
 
 def _metavar(hyperparameter: Hyperparameter) -> str:
-    if hyperparameter.choices:
+    choices = "|".join(hyperparameter.choices)
+    if 0 < len(choices) < MAX_CHOICES_LENGTH:
+        return choices
+    if choices:
         return "NAMES" if "one or more" in hyperparameter.expected else "NAME"
-    return "LIST" if "list" in hyperparameter.expected else "NUMBER" if "number" in hyperparameter.expected else "TEXT"
+    if hyperparameter.help.startswith("Column "):
+        return "COLUMN"
+    if "list" in hyperparameter.expected:
+        return "LIST"
+    return "NUMBER" if "number" in hyperparameter.expected and "class" not in hyperparameter.expected else "TEXT"
 
 
 def _help(hyperparameter: Hyperparameter) -> str:
     from rosenblatt.spec.hyperparameters import format_value
 
-    choices = f" One of {', '.join(hyperparameter.choices)}." if len("|".join(hyperparameter.choices)) >= 40 else ""
-    default = "" if hyperparameter.default is None else f"  [default: {format_value(hyperparameter.default)}]"
+    choices = ""
+    if not all(choice in hyperparameter.help for choice in hyperparameter.choices) and _metavar(hyperparameter) in (
+        "NAME",
+        "NAMES",
+    ):
+        choices = f" One of {', '.join(hyperparameter.choices)}."
+    default = "" if hyperparameter.default in (None, "", ()) else f"  [default: {format_value(hyperparameter.default)}]"
     return f"{hyperparameter.help}{choices}{default}"
 
 
-def shared_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options that several commands share."""
+def shared_options(*names: str) -> Decorator:
+    """Add options that several commands share: header, encoding, threads, json, on_damaged_images, report."""
     options = {
         "header": click.option(
-            "--header/--no-header", default=None, help="Whether the first line names the columns; found out by default."
+            "--header/--no-header",
+            default=None,
+            help="Whether the first line of a file holds the column names; detected by default.",
         ),
-        "encoding": click.option("--encoding", help="Encoding of text files, such as cp1252; found out by default."),
-        "threads": click.option("--threads", type=click.IntRange(1), help="Cores to use; all by default."),
+        "encoding": click.option("--encoding", help="Encoding of text files, such as cp1252; detected by default."),
+        "threads": click.option("--threads", type=click.IntRange(1), help="Number of CPU cores; all by default."),
         "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         "on_damaged_images": click.option(
             "--on-damaged-images",
             type=click.Choice(["raise", "skip"]),
-            help="What is done about images that cannot be read: refuse, or leave them out by name.  [default: as in "
-            "training]",
+            help="What to do with images that cannot be read: stop with an error, or skip them and list their names.  "
+            "[default: as in training]",
         ),
-        "report": click.option("--report", metavar="FILE.html", help="Write a page of pictures that opens offline."),
+        "report": click.option("--report", metavar="FILE.html", help="Write a report with plots, readable offline."),
     }
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed(names):
-            command = options[name](command)
-        return command
-
-    return decorate
+    return _add_options(options, names)
 
 
-def tracking_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options of commands that record runs, or look for them."""
+def tracking_options(*names: str) -> Decorator:
+    """Add options of commands that record or find runs: experiment, name, reuse, store."""
     options = {
-        "experiment": click.option("--experiment", metavar="NAME", help="The set of runs it belongs to."),
-        "name": click.option("--name", default="", help="A name for the run."),
+        "experiment": click.option("--experiment", metavar="NAME", help="Experiment that the run belongs to."),
+        "name": click.option("--name", default="", help="Name of the run."),
         "reuse": click.option(
             "--reuse",
             is_flag=True,
-            help="Where a finished run has the same source, hyperparameters, data and environment, take that one.",
+            help="Reuse the result of a finished run with equal source, hyperparameters, data and environment.",
         ),
         "store": click.option(
             "--store",
             metavar="PLACE",
-            help="Where runs are kept: a folder, postgresql://USER@HOST/DATABASE, or none to record nothing.  "
-            "[default: ROSENBLATT_STORE, or the next .rosenblatt/ upwards]",
+            help="Store of runs: a folder, postgresql://USER@HOST/DATABASE, or none to record nothing.  "
+            "[default: ROSENBLATT_STORE, else the nearest .rosenblatt/ folder upwards]",
         ),
     }
+    return _add_options(options, names)
 
+
+def _add_options(options: Mapping[str, Decorator], names: tuple[str, ...]) -> Decorator:
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
             command = options[name](command)
@@ -117,5 +186,5 @@ def tracking_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...
 
 
 def make_reporter(as_json: bool) -> Notify:
-    """Messages go beside the result: to standard error where the result is to be read by a program."""
+    """Return a function that prints messages: to standard output, or to standard error if the result goes there."""
     return lambda message: click.echo(message, err=as_json)

@@ -1,40 +1,44 @@
-"""Check the output paths of a command before it starts, and encode tables in the format of the file name."""
+"""Check the output paths of a command before it starts, and write tables, scores and reports."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rosenblatt.errors import TableError
+from rosenblatt.errors import Notify, TableError
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from rosenblatt.models.evaluation import FitResult
+    from rosenblatt.models.metadata import TestScore
+    from rosenblatt.models.model import Model
+
 
 def check_output_paths(outputs: Sequence[str | None], inputs: Sequence[str | None]) -> None:
-    """Refuse a place that cannot be written to, or that holds what is read, before the long work, not after it.
+    """Check that every output can be written and overwrites no input, before the command starts.
 
-    Raises TableError.
+    Raises:
+        TableError: If an output cannot be written, or two paths are the same.
     """
     output_paths = [Path(output) for output in outputs if output]
     input_paths = [Path(name).resolve() for name in inputs if name]
     for i, path in enumerate(output_paths):
         folder = path.parent
         if path.resolve() in input_paths or path.resolve() in [other.resolve() for other in output_paths[:i]]:
-            raise TableError(f"{str(path)!r} is needed for something else. Choose another name to write to.")
+            raise TableError(f"{str(path)!r} is also another file of this command. Choose another name to write to.")
         if path.is_dir():
-            raise TableError(f"{str(path)!r} is a folder, but a file to write to was expected. Add a file name.")
+            raise TableError(f"{str(path)!r} must be a file to write to, but it is a folder. Add a file name.")
         if not folder.is_dir():
             raise TableError(
-                f"There is no folder {str(folder)!r} to write {path.name!r} to. Make it first, or choose another."
+                f"There is no folder {str(folder)!r} for {path.name!r}. Create it, or choose another folder."
             )
         if not os.access(folder, os.W_OK):
-            raise TableError(
-                f"The folder {str(folder)!r} cannot be written to. Choose another place for {path.name!r}."
-            )
+            raise TableError(f"You have no permission to write to the folder {str(folder)!r}. Choose another.")
 
 
 _WRITERS: dict[str, Callable[[pl.DataFrame, BytesIO], object]] = {
@@ -50,14 +54,14 @@ _WRITERS: dict[str, Callable[[pl.DataFrame, BytesIO], object]] = {
 
 
 def check_table_format(out: str | None) -> None:
-    """Refuse a name whose ending asks for a format that is not written. Raises TableError."""
+    """Check that the file name asks for a format that can be written. Raises TableError."""
     suffix = Path(out or "").suffix.lower()
     if suffix and suffix not in _WRITERS:
-        raise TableError(f"{out!r} asks for the format {suffix}, but {', '.join(_WRITERS)} are written.")
+        raise TableError(f"{out!r} must end in one of {', '.join(_WRITERS)}, but it ends in {suffix}. Rename it.")
 
 
 def encode_table(frame: pl.DataFrame, path: str) -> bytes:
-    """A table in the format that the file's name asks for. Raises TableError where that cannot hold it."""
+    """Encode a table in the format of the file name. Raises TableError if the format cannot hold the table."""
     from polars.exceptions import PolarsError
 
     buffer = BytesIO()
@@ -66,3 +70,27 @@ def encode_table(frame: pl.DataFrame, path: str) -> bytes:
     except PolarsError as error:
         raise TableError(f"{path!r} cannot hold this table ({error}). Write .jsonl or .parquet.") from error
     return buffer.getvalue()
+
+
+def scores_to_json(model: Model, scores: Sequence[TestScore], fields: Mapping[str, Any]) -> str:
+    """Return the scores of a model as JSON, with further fields."""
+    from rosenblatt.models.metrics import scores_to_dict
+
+    result = {
+        "task": model.target.task,
+        "target": model.target.names,
+        "scores": scores_to_dict(scores),
+        "networks": len(model.networks),
+    }
+    metadata = model.metadata.to_json()
+    names = ("rows", "test_rows", "seconds", "interrupted")
+    return json.dumps(result | {name: metadata[name] for name in names if name in metadata} | dict(fields), indent=2)
+
+
+def save_report(result: FitResult, path: str | None, notify: Notify) -> None:
+    """Write the report of a fit or an evaluation, if a path is given."""
+    if path:
+        from rosenblatt.inspection.report import Report  # loads Matplotlib
+
+        Report.from_fit(result).save(path)
+        notify(f"report: {path}")

@@ -84,7 +84,7 @@ class DataSpec(SpecSection):
         "is the 99th percentile of the training rows, at most 1,000.",
         requires=FOR_CNN_AND_RNN,
     )
-    time: str = hyperparameter_field("", "Column of times. If set, the model forecasts the target.")
+    time: str = hyperparameter_field("", "Column of times; if set, the model forecasts the target.")
     horizon: int = hyperparameter_field(1, "Number of steps to forecast.", ge=1, le=10_000)
     window: Annotated[int, Field(ge=1, le=100_000)] | Auto = hyperparameter_field(
         "auto", "Number of past steps used for a forecast. auto is three times the horizon, at least 24."

@@ -27,10 +27,9 @@ class NetworkSpec(SpecSection):
 
     kind: Literal["mlp", "perceptron", "cnn", "rnn", "channel_mlp"] = hyperparameter_field(
         "mlp",
-        "Kind of network: a multilayer perceptron (mlp), Rosenblatt's single-layer perceptron, a "
-        "convolutional network for images (cnn), a recurrent network for sequences and texts (rnn), or a "
-        "separate multilayer perceptron for each color channel of an image (channel_mlp). The last three "
-        "need PyTorch.",
+        "Kind of network: mlp (multilayer perceptron), perceptron (Rosenblatt's single layer), cnn "
+        "(convolutional, for images), rnn (recurrent, for sequences and texts) or channel_mlp (an mlp for "
+        "each color channel of an image). cnn, rnn and channel_mlp need PyTorch.",
         "Rosenblatt 1958; Rumelhart, Hinton & Williams 1986; LeCun et al. 1998 (cnn); Elman 1990 (rnn)",
     )
     preset: Literal["none", "tiny", "small", "medium", "resnet18"] = hyperparameter_field(
@@ -135,7 +134,8 @@ class NetworkSpec(SpecSection):
     activation: Annotated[tuple[Activation, ...], Field(min_length=1), BeforeValidator(parse_list)] = (
         hyperparameter_field(
             ("relu", "silu"),
-            "Activation function of the hidden units. If you list several, the networks of the population take turns.",
+            "Activation function of the hidden units, such as relu, gelu or tanh. If you list several, the "
+            "networks of the population take turns.",
             "Nair & Hinton 2010 (relu); Elfwing et al. 2018 (silu)",
             requires=FOR_MLP,
         )

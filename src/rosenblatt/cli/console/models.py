@@ -1,170 +1,228 @@
-"""Print tables, models, searches and scores on the terminal."""
+"""Print descriptions of tables and models, searches and test scores on the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.text import Text
 
-from rosenblatt.models.metadata import TestScore
-from rosenblatt.models.model import Model
+from rosenblatt.cli.console.tables import Cell, format_number, make_console, print_table, printable
+from rosenblatt.inspection.description import summarize_columns
+from rosenblatt.models.metadata import SearchMetadata, TestScore
+from rosenblatt.models.model import Model, TrainedTrial
+from rosenblatt.networks.dense import format_count
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 
-SHOWN_TRIALS = 3  # of a search, side by side
+MAX_TRIALS = 3  # trials of a search that are printed next to one another
+MAX_COLUMNS = 20  # columns of a table that are printed without --all
+MAX_CLASSES = 8  # classes that are printed
+MAX_EXAMPLE_LENGTH = 24  # characters of an example value
+BASELINES = {
+    "regression": "mean",
+    "multilabel": "most frequent labels",
+    "forecasting": "last value",
+}  # what the baseline of a task predicts; for other tasks the majority class
 
 
-def print_table(description: dict[str, Any]) -> None:
-    """A table's description on the terminal."""
-    console = Console(highlight=False)
-    console.print(
-        f"{description['source']}: {description['rows']:,} rows, {len(description['columns'])} columns", markup=False
-    )
+def print_table_description(description: Mapping[str, Any], *, show_all: bool = False) -> None:
+    """Print the description of a table, as `inspection.description.describe_table` returns it."""
+    console, columns, n_rows = make_console(), description["columns"], description["rows"]
+    console.print(f"{description['source']}: {format_count(n_rows, 'row')}, {format_count(len(columns), 'column')}")
     for note in description["notes"]:
-        console.print(f"  {note}", markup=False)
-    grid = _make_grid("column", "kind", "missing", "different", "examples", "note")
-    for column in description["columns"]:
-        fraction = column["missing"] / description["rows"]
-        grid.add_row(
-            _escape_markup(column["name"]),
+        console.print(f"  {note}")
+    rows: list[tuple[Cell, ...]] = [
+        (
+            column["name"],
             column["kind"],
-            f"{fraction:.1%}" if fraction else "",
-            f"{column['distinct']:,}",
-            _escape_markup(", ".join(text[:24] for text in column["examples"])),
-            _escape_markup(column["note"]),
+            f"{column['missing'] / n_rows:.1%}" if column["missing"] and n_rows else "",
+            column["distinct"],
+            ", ".join(text[:MAX_EXAMPLE_LENGTH] for text in column["examples"]),
+            column["note"],
         )
-    console.print(grid)
-    console.print(f"likely task: {description['likely_task']}", markup=False)
-
-
-def print_model(description: dict[str, Any]) -> None:
-    """A model's description on the terminal."""
-    console = Console(highlight=False)
-    outline, show_classes = description["outline"], description["classes"] and description["task"] != "language"
-    lines = [
-        (
-            f"{description['model']}: {description['networks']} x {description['kind']} {outline}, "
-            f"{' or '.join(description['activation'])}, {description['parameters']:,} parameters"
-        ),
-        (
-            f"predicts {', '.join(description['target'])} ({description['task']}"
-            f"{': ' + ', '.join(map(str, description['classes'][:8])) if show_classes else ''})"
-        ),
-        f"best epochs: {', '.join(map(str, description['best_epochs']))}",
+        for column in columns
     ]
-    metadata = description["metadata"]
-    origin = f" of {metadata['source']}" if metadata.get("source") else ""
-    lines.append(
-        f"learnt from {metadata['rows']:,} rows{origin}, as {description['inputs']} inputs made of the columns below"
-        + (f", in {metadata['seconds']:g} s on {metadata['created']}" if "created" in metadata else "")
-    )
-    if len(description["ensemble"]) > 1:
-        weights = ", ".join(f"{weight:.0%} trial {number}" for number, weight in description["ensemble"])
-        lines.append(f"an ensemble: {weights}; inputs and hyperparameters below are those of the first")
-    if metadata["interrupted"]:
-        lines.append("training was stopped early")
-    for line in lines:
-        console.print(line, markup=False)
-    grid = _make_grid("column", "kind", "missing", "different", "note")
-    for column in description["columns"]:
-        row = (column["name"], column["kind"], column["missing"] or "", column["distinct"] or "", column["note"])
-        grid.add_row(*(_escape_markup(str(cell)) for cell in row))
-    console.print(grid)
-    grid = _make_grid("hyperparameter", "value", "requested", "what it is")
-    for name, values in description["hyperparameters"].items():
-        requested = "" if values["requested"] == values["value"] else format_value(values["requested"])
-        grid.add_row(
-            name, _escape_markup(format_value(values["value"])), requested, _escape_markup(HYPERPARAMETERS[name].help)
+    titles = ("column", "kind", "missing", "distinct", "examples", "note")
+    print_table(console, titles, rows, right=("missing",), max_rows=None if show_all else MAX_COLUMNS, noun="columns")
+    console.print(f"likely task: {description['likely_task']}")
+
+
+def print_model(model: Model, source: str, *, show_all: bool = False) -> None:
+    """Print a model: scores, network, hyperparameters that differ from the defaults, data.
+
+    Args:
+        model: The model.
+        source: The name of its file.
+        show_all: Whether to print all hyperparameters and columns.
+    """
+    console = make_console()
+    console.print(Text(f"{source}: {_task_summary(model)}", "bold"))
+    console.print()
+    print_scores(model.metadata.scores, model)
+    _print_heading(console, "network")
+    for trial in model.trials:
+        share = f"{trial.weight:4.0%} trial {trial.number}: " if len(model.trials) > 1 else ""
+        console.print(f"  {share}{_network_summary(trial)}")
+    if model.metadata.search:
+        console.print()
+        print_search(model.metadata.search)
+    _print_hyperparameters(console, model, show_all)
+    _print_heading(console, "data")
+    for line in _data_summary(model):
+        console.print(f"  {line}")
+    if show_all:
+        print_table(
+            console,
+            ("column", "kind", "missing", "distinct", "note"),
+            [
+                (column.name, column.kind, column.missing or None, column.distinct or None, column.note)
+                for column in model.schema.columns
+            ],
         )
-    console.print(grid)
-    if "search" in metadata:
-        print_search(metadata["search"])
-    if description["scores"]:
-        grid = _make_grid("test score", "model", "baseline")
-        for name, values in description["scores"].items():
-            grid.add_row(_escape_markup(name), f"{values['model']:.4g}", f"{values['baseline']:.4g}")
-        console.print(grid)
 
 
-def print_search(search: dict[str, Any]) -> None:
-    """What a search found, on the terminal: its best trials, what mattered, how much of the best score is luck."""
-    console, trials, scoring = Console(highlight=False), search["trials"], search["scoring"]
-    counted = ", ".join(f"{trials[state]} {state}" for state in ("finished", "stopped", "failed") if trials[state])
+def _print_heading(console: Console, title: str) -> None:
+    console.print()
+    console.print(Text(title, "bold"))
+
+
+def _task_summary(model: Model) -> str:
+    names, labels = ", ".join(model.target.names), [str(label) for label in model.target.labels]
+    shown = ", ".join(labels[:MAX_CLASSES]) + f" and {len(labels) - MAX_CLASSES} more" * (len(labels) > MAX_CLASSES)
+    return printable(
+        {
+            "binary": f"binary classification of {names} ({shown})",
+            "multiclass": f"classification of {names} into {len(labels)} classes ({shown})",
+            "multilabel": f"multilabel classification ({names})",
+            "tagging": f"tagging of each step with {names} ({shown})",
+            "language": "language model",
+        }.get(model.task, f"{model.task} of {names}")
+    )
+
+
+def _network_summary(trial: TrainedTrial) -> str:
+    """Return a drawing of a trial's networks in one line.
+
+    Such as `20 inputs -> 64 relu -> 64 relu -> 2 outputs   x 8 networks, 5,442 parameters each`.
+    """
+    architectures = [network.architecture for network in trial.networks]
+    activations = dict.fromkeys(architecture.activation for architecture in architectures)
+    summary = replace(architectures[0], activation="/".join(activations)).summary
+    parameters = format_count(architectures[0].n_parameters, "parameter")
+    if len(architectures) == 1:
+        return f"{summary}   {parameters}"
+    return f"{summary}   x {len(architectures)} networks, {parameters} each"
+
+
+def _print_hyperparameters(console: Console, model: Model, show_all: bool) -> None:
+    """Print all hyperparameters of a model's kind of network, or those that were set to other values than defaults."""
+    names = [name for name, h in HYPERPARAMETERS.items() if h.applies_to(model.spec.network.kind)]
+    changed = [name for name in names if model.spec[name] != HYPERPARAMETERS[name].default]
+    _print_heading(console, "hyperparameters" if show_all else "hyperparameters that differ from the defaults")
+    rows = [
+        (name, format_value(_value(model, name)), format_value(HYPERPARAMETERS[name].default))
+        for name in (names if show_all else changed)
+    ]
+    if rows:
+        print_table(console, ("hyperparameter", "value", "default"), rows)
+    if not show_all:
+        console.print(
+            f"{len(names) - len(changed)} {'others' * bool(changed) or 'hyperparameters'} at the default (--all)"
+        )
+
+
+def _value(model: Model, name: str) -> Any:
+    """Return the value of a hyperparameter as it was set, or as it was chosen for "auto"."""
+    return model.resolved_spec[name] if model.spec[name] == "auto" else model.spec[name]
+
+
+def _data_summary(model: Model) -> list[str]:
+    """Return lines on the data and the training of a model."""
+    metadata, epochs = model.metadata, sorted(network.best_epoch for network in model.networks)
+    origin, test_origin = (f" of {name}" if name else "" for name in (metadata.source, metadata.test_source))
+    lines = [f"trained on {format_count(metadata.rows, 'row')}{origin}, tested on {metadata.test_rows:,}{test_origin}"]
+    lines += [
+        f"{format_count(len(model.schema.columns), 'column')}: {summarize_columns(model.schema)[0].partition(': ')[2]}"
+    ]
+    lines[-1] += f"; {format_count(model.encoder.width, 'input')} after encoding"
+    if metadata.seconds is not None:
+        lines.append(f"fitted in {metadata.seconds:g} s on {metadata.created} by Rosenblatt {metadata.version}")
+    span = f"{epochs[0]} to {epochs[-1]}" if epochs[0] < epochs[-1] else str(epochs[0])
+    return [*lines, f"best epochs: {span}" + "; training was stopped early" * metadata.interrupted]
+
+
+def print_search(search: SearchMetadata) -> None:
+    """Print the best trials of a search, the importance of hyperparameters and the selection bias."""
+    console, counts = make_console(), search.trials
+    states = {"finished": counts.finished, "stopped early": counts.stopped, "failed": counts.failed}
     console.print(
-        f"search: {trials['proposed']} trials in {search['seconds']:.0f} s ({counted}), "
-        f"{search['steps_per_second']:,} network-steps/s, cores busy {search['cores_busy']:.0%}",
-        soft_wrap=True,
+        f"search: {format_count(counts.proposed, 'trial')} in {search.seconds:.0f} s "
+        f"({', '.join(f'{count} {state}' for state, count in states.items() if count)}), "
+        f"{search.steps_per_second:,} network steps/s, cores {search.cores_busy:.0%} busy"
     )
-    if search["refused"]:
+    if search.refused:
+        console.print(f"{format_count(search.refused, 'proposal')} could not be combined, such as: {search.refusal}")
+    trials = (search.front or search.top)[:MAX_TRIALS]
+    weights = {member.trial: member.weight for member in search.ensemble}
+    rows: list[list[Cell]] = [
+        [f"validation {search.scoring}", *(_format_score(trial.score) for trial in trials), None],
+        ["weight in the model", *(f"{weights.get(trial.number, 0):.0%}" for trial in trials), None],
+        ["parameters", *(f"{trial.parameters:,}" for trial in trials), None],
+    ]
+    names = dict.fromkeys(name for trial in trials for name in trial.params)
+    for name in sorted(names, key=lambda name: -search.importance.get(name, 0)):
+        importance = search.importance.get(name)
+        bar = None if importance is None else f"{importance:4.0%} {'▇' * round(10 * importance)}"
+        rows.append([name, *(_format_param(trial.params.get(name, "")) for trial in trials), bar])
+    print_table(console, ["", *(f"trial {trial.number}" for trial in trials), "importance"], rows)
+    if search.refit:
         console.print(
-            f"{search['refused']} proposals could not be combined, such as: {search['refusal']}", soft_wrap=True
+            f"refitted on all {search.refit.rows:,} rows: {format_count(search.refit.networks, 'network')} in "
+            f"{search.refit.seconds:.0f} s"
         )
-    weights = {member["trial"]: member["weight"] for member in search["ensemble"]}
-    shown_trials = (search["front"] or search["top"])[:SHOWN_TRIALS]
-    grid = _make_grid("", *(f"trial {trial['number']}" for trial in shown_trials), "importance")
-    grid.columns[0].no_wrap = grid.columns[-1].no_wrap = True
-    grid.add_row(f"validation {scoring}", *(f"{trial['score']:.4f}" for trial in shown_trials), "")
-    grid.add_row("share in the model", *(f"{weights.get(trial['number'], 0):.0%}" for trial in shown_trials), "")
-    grid.add_row("parameters", *(f"{trial['parameters']:,}" for trial in shown_trials), "")
-    names = dict.fromkeys(name for trial in shown_trials for name in trial["params"])
-    for name in sorted(names, key=lambda name: -search["importance"].get(name, 0)):
-        values = (_format_param(trial["params"][name]) if name in trial["params"] else "" for trial in shown_trials)
-        importance = search["importance"].get(name)
-        grid.add_row(name, *values, "" if importance is None else f"{importance:4.0%} {'▇' * round(10 * importance)}")
-    console.print(grid)
-    if "refit" in search:
-        refit = search["refit"]
+    if search.optimism is not None and counts.finished > 1:
         console.print(
-            f"learnt again from all {refit['rows']:,} rows: {refit['networks']} networks in {refit['seconds']:.0f} s",
-            soft_wrap=True,
+            f"best validation {search.scoring} {_format_score(search.best.score)} (estimated selection bias "
+            f"{_format_score(search.optimism)}, bootstrap over validation rows)"
         )
-    if search["optimism"] is not None and trials["finished"] > 1:
-        console.print(
-            f"best validation {scoring} {search['best']['score']:.4f}; being the best of many, it is too good by about "
-            f"{search['optimism']:.4f} (bootstrap over validation rows)",
-            soft_wrap=True,
-        )
+
+
+def _format_score(score: float | None) -> str:
+    return "" if score is None else format_number(float(score))
 
 
 def _format_param(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else format_value(value)
 
 
-def print_scores(scores: list[TestScore], model: Model, best_trial_scores: Sequence[TestScore] = ()) -> None:
-    """Scores beside the baseline's, on the terminal; `best_trial_scores` those of the best trial of an ensemble."""
-    baseline_name = "mean" if model.target.task == "regression" else "majority class"
-    if model.task == "forecasting":
-        baseline_name = "last value"
-    if model.target.task == "multilabel":
-        baseline_name = "most frequent labels"
-    networks = f"{len(model.networks)} network{'s' * (len(model.networks) > 1)}"
+def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: Sequence[TestScore] = ()) -> None:
+    """Print test scores with their 95 % intervals, next to those of the baseline.
+
+    Args:
+        scores: The scores of the model.
+        model: The model.
+        best_trial_scores: Scores of the best trial of an ensemble on its own, or () if there is no ensemble.
+    """
+    console = make_console()
+    if not scores:
+        console.print("No test rows were held out, so there are no test scores.")
+        return
+    networks = format_count(len(model.networks), "network")
     if len(model.trials) > 1:
         networks = f"ensemble of {len(model.trials)} trials, {networks}"
-    extra_columns = ["best trial alone"] if best_trial_scores else []
-    grid = _make_grid("test score", networks, *extra_columns, f"baseline: {baseline_name}")
-    for i, score in enumerate(scores):
-        model_score = f"{score.model:.4f}" if abs(score.model) < 1000 else f"{score.model:,.1f}"
-        baseline_score = f"{score.baseline:.4f}" if abs(score.baseline) < 1000 else f"{score.baseline:,.1f}"
-        best_trial_score = [f"{best_trial_scores[i].model:.4f}"] if best_trial_scores else []
-        grid.add_row(
-            _escape_markup(score.name),
-            model_score if score.beats_baseline else f"{model_score} (no better)",
-            *best_trial_score,
-            baseline_score,
-        )
-    Console(highlight=False).print(grid)
+    columns: dict[str, list[Cell]] = {
+        "test score": [score.name for score in scores],
+        networks: [score.model for score in scores],
+        "95 % interval": [_format_interval(score.interval) for score in scores],
+        "best trial alone": [score.model for score in best_trial_scores],
+        f"baseline: {BASELINES.get(model.task, 'majority class')}": [score.baseline for score in scores],
+        "note": ["" if score.beats_baseline else "no better than the baseline" for score in scores],
+    }
+    columns = {title: cells for title, cells in columns.items() if any(cell not in (None, "") for cell in cells)}
+    print_table(console, list(columns), list(zip(*columns.values(), strict=True)))
 
 
-def _make_grid(*titles: str) -> Grid:
-    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in titles:
-        grid.add_column(
-            title, justify="right" if title in ("missing", "different", "model") else "left", overflow="fold"
-        )
-    return grid
-
-
-def _escape_markup(text: str) -> str:
-    return text.replace("[", "\\[")
+def _format_interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else " to ".join(map(format_number, interval))

@@ -1,0 +1,65 @@
+"""The command `fit`: its options, and what it prints at the end."""
+
+import json
+import shlex
+
+import polars as pl
+
+from rosenblatt.cli.fit import next_steps
+from rosenblatt.models.model_file import load_model
+from tests.cli.test_models import FAST, folder  # noqa: F401 - a fixture
+
+
+def test_a_config_gives_hyperparameters_and_options_come_first(run, folder):  # noqa: F811
+    (folder / "c.toml").write_text("[network]\nhidden_sizes = [8]\n[training]\nepochs = 2\nmembers = 3\n")
+    assert run("fit", "people.csv", "-t", "rich", "--config", "c.toml", "--members", "1")[0] == 0
+    spec = load_model("people.rosenblatt").resolved_spec
+    assert (spec["hidden_sizes"], spec["epochs"], spec["members"]) == ((8,), 2, 1)
+
+
+def test_targets_go_by_number_and_tables_have_no_header(run, folder, people):  # noqa: F811
+    people.write_csv("bare.csv", include_header=False)
+    status, out, _ = run("fit", "bare.csv", "--target", "-1", *FAST)
+    assert status == 0
+    assert "task: two classes of 'column_4'" in out
+
+
+def test_several_targets_are_given_with_commas(run, folder, people):  # noqa: F811
+    people.with_columns((pl.col("noise") > 0).alias("loud")).write_csv("two.csv")
+    status, out, _ = run("fit", "two.csv", "--target", "rich,loud", *FAST)
+    assert status == 0
+    assert "2 labels at once" in out
+
+
+def test_a_fit_ends_with_commands_that_work(run, folder):  # noqa: F811
+    _, out, _ = run("fit", "people.csv", "-t", "rich", *FAST, "--test", "people.csv")
+    commands = [shlex.split(line) for line in out.splitlines() if line.startswith("  rosenblatt ")]
+    assert [command[1] for command in commands] == ["predict", "evaluate", "explain"]
+    for command in commands:
+        assert run(*command[1:])[0] == 0
+    assert (folder / "report.html").exists()
+    assert "new.csv" in run("fit", "people.csv", "-t", "rich", *FAST)[1]
+
+
+def test_file_names_in_commands_to_try_next_are_quoted():
+    assert "'my people.csv'" in next_steps("binary", "m.rosenblatt", "my people.csv", None)[1]
+    assert next_steps("language", "book.rosenblatt", "book.txt", None)[1:] == [
+        "  rosenblatt generate book.rosenblatt --length 400"
+    ]
+
+
+def test_names_with_commas_are_found(run, folder, people):  # noqa: F811
+    people.rename({"city": "city, country"}).write_csv("odd.csv")
+    assert run("fit", "odd.csv", "-t", "rich", "--ignore", "noise,city, country", *FAST)[0] == 0
+    assert [column.name for column in load_model("odd.rosenblatt").schema.columns] == ["age"]
+
+
+def test_flags_of_the_network_are_flags_of_the_command(run, folder):  # noqa: F811
+    assert (
+        run("fit", "people.csv", "-t", "rich", "--residual", "--no-parametric-activation", "--scaling-layer", *FAST)[0]
+        == 0
+    )
+    hyperparameters = json.loads(run("describe", "people.rosenblatt", "--json")[1])["hyperparameters"]
+    assert hyperparameters["residual"]["value"] is True
+    assert hyperparameters["parametric_activation"]["value"] is False
+    assert hyperparameters["scaling_layer"]["value"] is True
