@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from rosenblatt.cli.console.tables import Cell, format_number, make_console, print_table, printable
+from rosenblatt.errors import format_count
 from rosenblatt.inspection.description import summarize_columns
 from rosenblatt.models.metadata import SearchMetadata, TestScore
 from rosenblatt.models.model import Model, TrainedTrial
-from rosenblatt.networks.dense import format_count
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 
 MAX_TRIALS = 3  # trials of a search that are printed next to one another
