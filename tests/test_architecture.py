@@ -1,4 +1,4 @@
-"""The rules of ARCHITECTURE.md on who may import whom, and what may be loaded when."""
+"""Rules of ARCHITECTURE.md: imports between folders, late imports, sizes of files and functions, and language."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import rosenblatt
 
 ROOT = Path(rosenblatt.__file__).parent
-LEVELS = [  # a folder imports only from folders on the levels below its own
+LEVELS = [  # a folder imports only from folders on lower levels
     {"__main__"},
     {"cli"},
     {"workflows", "estimators"},
@@ -50,27 +50,28 @@ def imported_modules(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_imports_point_down(path):
+def test_modules_import_only_from_lower_levels(path):
     folder = folder_name(module_name(path))
     for imported in imported_modules(path):
         if not imported.startswith("rosenblatt."):
             continue
         imported_folder = folder_name(imported)
         assert imported_folder in FOLDER_LEVEL, (
-            f"{imported_folder} has no level yet: give it one in LEVELS, and in ARCHITECTURE.md"
+            f"{imported_folder} has no level: add it to LEVELS and to ARCHITECTURE.md"
         )
         assert imported_folder == folder or FOLDER_LEVEL[imported_folder] < FOLDER_LEVEL[folder], (
-            f"{module_name(path)} imports {imported}, which is not below it. Move what it needs down, or pass it."
+            f"{module_name(path)} imports {imported}, which is not on a lower level. Move the shared code down, or "
+            "pass it as an argument."
         )
 
 
-def test_no_modules_import_each_other():
+def test_there_are_no_import_cycles():
     names = {module_name(path): path for path in MODULES}
     graph = {name: imported_modules(path) & names.keys() for name, path in names.items()}
     visited: set[str] = set()
 
     def visit(name: str, ancestors: tuple[str, ...]) -> None:
-        assert name not in ancestors, f"an import cycle: {' -> '.join((*ancestors[ancestors.index(name) :], name))}"
+        assert name not in ancestors, f"import cycle: {' -> '.join((*ancestors[ancestors.index(name) :], name))}"
         if name not in visited:
             for imported in graph[name]:
                 visit(imported, (*ancestors, name))
@@ -80,7 +81,7 @@ def test_no_modules_import_each_other():
         visit(name, ())
 
 
-def test_the_root_holds_folders_and_few_files():
+def test_the_package_root_holds_only_folders_and_a_few_modules():
     entries = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
     assert entries == {
         "__init__.py", "__main__.py", "errors.py", "py.typed", "cli", "data", "estimators", "inspection", "models",
@@ -88,43 +89,41 @@ def test_the_root_holds_folders_and_few_files():
     }  # fmt: skip
 
 
-def test_each_folder_says_nothing_in_its_init():
+def test_init_files_of_folders_exist_and_are_empty():
     for path in ROOT.rglob("__init__.py"):
-        assert path.parent == ROOT or not path.read_text().strip(), f"{path}: move its code to a module with a name"
+        assert path.parent == ROOT or not path.read_text().strip(), f"{path}: move the code to a named module"
     for folder in (path for path in ROOT.rglob("*") if path.is_dir() and list(path.glob("*.py"))):
         assert (folder / "__init__.py").exists(), f"{folder} needs an __init__.py, or pytest puts it on sys.path"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_nothing_imports_the_package_root(path):
+def test_no_module_imports_the_package_root(path):
     assert "rosenblatt" not in imported_modules(path), (
-        f"{module_name(path)}: import the module that holds the name instead"
+        f"{module_name(path)}: import the module that defines the name instead"
     )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_frameworks_are_imported_only_by_files_named_for_them(path):
+def test_frameworks_are_imported_only_by_modules_named_after_them(path):
     frameworks = {imported.split(".")[0] for imported in imported_modules(path)} & FRAMEWORKS
     parts = [*path.relative_to(ROOT).parts[:-1], path.stem]
     assert all(any(framework in part for part in parts) for framework in frameworks), (
-        f"{module_name(path)} imports {sorted(frameworks)}: move that to a file or folder named for it, "
-        "and import that late"
+        f"{module_name(path)} imports {sorted(frameworks)}: move the code to a file or folder named after the framework, "
+        "and import it where it is used"
     )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_every_file_says_what_it_is_for(path):
+def test_every_module_has_a_docstring(path):
     if path.name != "__init__.py":
         assert ast.get_docstring(ast.parse(path.read_text())), (
-            f"{module_name(path)} needs a first line: what comes in, what goes out"
+            f"{module_name(path)} needs a docstring that says what it is for"
         )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_files_stay_readable(path):
-    assert len(path.read_text().splitlines()) <= 500, (
-        f"{module_name(path)} outgrew one room: name the concept that is missing"
-    )
+def test_modules_have_at_most_500_lines(path):
+    assert len(path.read_text().splitlines()) <= 500, f"{module_name(path)} is too long: split it by idea"
 
 
 HEAVY_PACKAGES = (
@@ -144,27 +143,27 @@ HEAVY_PACKAGES = (
 @pytest.mark.parametrize(
     "code", ["import rosenblatt", "from rosenblatt.cli.main import cli; cli(['fit', '--help'], standalone_mode=False)"]
 )
-def test_import_and_help_load_nothing_heavy(code):
+def test_importing_the_package_and_showing_help_load_no_heavy_packages(code):
     check = f"{code}\nimport sys; print('loaded:', [name for name in {HEAVY_PACKAGES} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "loaded: []"
 
 
-def test_public_names_are_few_and_all_there():
+def test_there_are_at_most_25_public_names_and_all_exist():
     assert len(rosenblatt.__all__) <= 25
     assert set(rosenblatt.__all__) == set(rosenblatt._HOMES)
     for name in rosenblatt.__all__:
         assert getattr(rosenblatt, name).__doc__
 
 
-def test_an_unknown_public_name_is_an_attribute_error():
+def test_an_unknown_public_name_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'MLPClasifier'"):
         _ = rosenblatt.MLPClasifier
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_each_larger_module_has_a_test_file_of_its_own(path):
+def test_every_module_of_more_than_150_lines_has_its_own_test_file(path):
     if len(path.read_text().splitlines()) > 150:
         relative = path.relative_to(ROOT)
         test_path = Path(__file__).parent / relative.parent / f"test_{relative.name}"
-        assert test_path.exists(), f"{module_name(path)} has more than 150 lines: test it in {test_path.name}"
+        assert test_path.exists(), f"{module_name(path)} has more than 150 lines: add tests in {test_path.name}"

@@ -1,21 +1,23 @@
+"""The tree of errors, and helpers for messages."""
+
 import contextlib
 
 from rosenblatt import errors
 from rosenblatt.errors import collect_messages, did_you_mean, format_count, format_list
 
 
-def test_the_tree_in_the_docstring_names_every_error():
+def test_the_docstring_lists_every_error():
     for name, value in vars(errors).items():
         if isinstance(value, type) and issubclass(value, errors.RosenblattError):
             assert name in errors.__doc__
 
 
-def test_nearest_suggests_a_close_name_whatever_its_case():
+def test_a_similar_name_is_suggested_in_any_case():
     assert did_you_mean("Incme", ["age", "income"]) == " Did you mean 'income'?"
     assert did_you_mean("zebra", ["age", "income"]) == ""
 
 
-def test_listed_counts_what_it_leaves_out():
+def test_a_long_list_ends_with_the_number_of_omitted_values():
     assert format_list(["a"]) == "'a'"
     assert format_list(["a", "b"]) == "'a' and 'b'"
     assert format_list("abcd", 2) == "'a', 'b' and 2 more"

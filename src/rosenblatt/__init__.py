@@ -1,6 +1,10 @@
-"""Rosenblatt: perceptron networks, trained many at a time.
+"""Rosenblatt: populations of neural networks, trained together.
 
-The names below are the public ones. They are loaded when first used, so that `import rosenblatt` stays light.
+    from rosenblatt import MLPClassifier
+
+    classifier = MLPClassifier().fit(X_train, y_train)
+
+The public names are loaded when first used, so that `import rosenblatt` is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m rosenblatt` is the command `rosenblatt`."""
+"""Run the command `rosenblatt` as `python -m rosenblatt`."""
 
 from rosenblatt.cli.main import main
 

@@ -1,16 +1,16 @@
-"""The errors and messages a user can meet. Each says what came, what was expected, and what to do.
+"""Errors and messages for users. Each names what was expected, what was found, and what to do.
 
 RosenblattError
-├── SpecError                  a hyperparameter that is unknown or out of its limits    (also a ValueError)
-├── TableError                 a table that cannot be read or does not hold what it must (also a ValueError)
-├── ModelFileError             a model file that is damaged, foreign or of another version
-├── DivergedError              training that ended in numbers that are not finite
-├── TrainingInterruptedError   training stopped by the user before there was anything to keep
-├── StorageError               a file that could not be written
-├── RunError                   a run that is not there, or what cannot be recorded of one (also a ValueError)
-│   └── FilterError            a filter of runs that cannot be parsed
-└── StoreError                 a store of runs that is damaged, of a later version, or no store
-    └── StoreUnavailableError  a store that cannot be reached or written now
+├── SpecError                  unknown or invalid hyperparameter (also a ValueError)
+├── TableError                 unreadable or unsuitable table (also a ValueError)
+├── ModelFileError             damaged or unknown model file, or one of another version
+├── DivergedError              training produced numbers that are not finite
+├── TrainingInterruptedError   training was interrupted before the first epoch was complete
+├── StorageError               a file could not be written
+├── RunError                   unknown run, or data that cannot be recorded (also a ValueError)
+│   └── FilterError            invalid filter of runs
+└── StoreError                 damaged or unknown store of runs, or one of a later version
+    └── StoreUnavailableError  the store cannot be reached or written at the moment
 """
 
 from __future__ import annotations
@@ -23,62 +23,73 @@ from threading import Lock
 
 Notify = Callable[[str], None]  # passes a message on to the user, such as `print` or `warnings.warn`
 
-_WARNING_FILTERS_LOCK = Lock()  # Python's filters of warnings hold for all threads
+_WARNING_FILTERS_LOCK = Lock()  # Python's warning filters are shared by all threads
 
 
 class RosenblattError(Exception):
-    """Anything this library refuses to do, with the reason and the way out in one sentence."""
+    """Base class of all errors that Rosenblatt raises on purpose."""
 
 
 class SpecError(RosenblattError, ValueError):
-    """A hyperparameter that is unknown or out of its limits."""
+    """A hyperparameter is unknown or invalid."""
 
 
 class TableError(RosenblattError, ValueError):
-    """A table that cannot be read, or does not hold what it must."""
+    """A table cannot be read, or its content is unsuitable."""
 
 
 class ModelFileError(RosenblattError):
-    """A model file that is damaged, was not written by Rosenblatt, or by a later version of it."""
+    """A model file is damaged, was not written by Rosenblatt, or was written by another version."""
 
 
 class DivergedError(RosenblattError):
-    """Training that ended in numbers that are not finite."""
+    """Training produced numbers that are not finite."""
 
 
 class TrainingInterruptedError(RosenblattError):
-    """Training stopped by the user before there was anything to keep."""
+    """Training was interrupted before the first epoch was complete, so there is no model."""
 
 
 class StorageError(RosenblattError):
-    """A file that could not be written."""
+    """A file could not be written."""
 
 
 class RunError(RosenblattError, ValueError):
-    """A run that is not there, or something that cannot be recorded of one."""
+    """A run does not exist, or data cannot be recorded in it."""
 
 
 class FilterError(RunError):
-    """A filter of runs that cannot be understood; the message points at the place."""
+    """A filter of runs is invalid; the message points at the position."""
 
 
 class StoreError(RosenblattError):
-    """A store of runs that is damaged, was written by a later version, or is no store."""
+    """A store of runs is damaged, was written by a later version, or is not a store."""
 
 
 class StoreUnavailableError(StoreError):
-    """A store of runs that cannot be reached or written now; it may be later."""
+    """A store of runs cannot be reached or written at the moment."""
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """ " Did you mean 'income'?", with a space before it, or nothing where no name is near."""
+    """Suggest the most similar name.
+
+    >>> did_you_mean("Incme", ["age", "income"])
+    " Did you mean 'income'?"
+
+    Returns:
+        The suggestion with a leading space, or "" if no name is similar.
+    """
     lowered = {candidate.lower(): candidate for candidate in reversed(list(names))}
     matches = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     return f" Did you mean {lowered[matches[0]]!r}?" if matches else ""
 
 
 def format_list(values: Iterable[object], max_items: int = 8) -> str:
-    """'a', 'b' and 3 more."""
+    """Format values as a list in a sentence.
+
+    >>> format_list(["a", "b", "c"], max_items=2)
+    "'a', 'b' and 1 more"
+    """
     items = [repr(value) for value in values]
     visible, n_omitted = items[:max_items], len(items) - max_items
     if n_omitted > 0:
@@ -93,7 +104,7 @@ def format_count(n: int, noun: str) -> str:
 
 @contextmanager
 def collect_messages(notify: Notify) -> Iterator[list[str]]:
-    """Collect messages in a list, and on exit, even after an error, pass each of them on once.
+    """Collect messages in a list, and pass each of them on once at the end, even after an error.
 
     Functions that read data leniently append to such a list what they guessed, converted or dropped:
 
