@@ -108,8 +108,8 @@ def test_frameworks_are_imported_only_by_modules_named_after_them(path):
     frameworks = {imported.split(".")[0] for imported in imported_modules(path)} & FRAMEWORKS
     parts = [*path.relative_to(ROOT).parts[:-1], path.stem]
     assert all(any(framework in part for part in parts) for framework in frameworks), (
-        f"{module_name(path)} imports {sorted(frameworks)}: move the code to a file or folder named after the framework, "
-        "and import it where it is used"
+        f"{module_name(path)} imports {sorted(frameworks)}: move the code to a file or folder named after the "
+        "framework, and import it where it is used"
     )
 
 
