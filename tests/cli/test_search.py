@@ -44,7 +44,7 @@ def test_a_search_shows_its_trials_what_mattered_and_both_test_scores(run, folde
     model = load_model("people.rosenblatt")
     assert sum(trial.weight for trial in model.trials) == pytest.approx(1)
     page = (folder / "r.html").read_text()
-    assert "The search" in page
+    assert "<h3>Search</h3>" in page
     assert "Importance of hyperparameters" in page
     _, described, _ = run("describe", "people.rosenblatt")
     assert "search: 12 trials" in described

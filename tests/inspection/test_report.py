@@ -8,11 +8,13 @@ import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
 from rosenblatt.data.table import Table
+from rosenblatt.errors import TableError
 from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
 from rosenblatt.inspection.plots.importance import permutation_importance
 from rosenblatt.inspection.report import Report
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit
+from rosenblatt.workflows.predict import evaluate
 
 FAST = {"members": 2, "epochs": 5, "hidden_sizes": (16,), "bins": 8}
 
@@ -25,16 +27,22 @@ def titles(report):
     return [plot.title for plot in report.plots]
 
 
-def test_two_classes_are_pictured_whole(people):
-    report = Report.from_fit(fitted(people, ["rich"]))
+def test_two_classes_have_all_plots_and_tables(people):
+    report = Report.from_fit(fitted(people, ["rich"], epochs=30))
     assert titles(report) == [
-        "Learning curves",
         "Confusion matrix",
         "ROC",
+        "Precision and recall",
         "Calibration",
         "Importance of columns",
-        "The network",
+        "Partial dependence on age",
+        "Partial dependence on city",
+        "Partial dependence on noise",
+        "Learning curves",
+        "Network",
     ]
+    assert [section.title for section in report.sections] == ["Errors", "Columns", "Training"]
+    assert [table.title for table in report.sections[0].tables] == ["Thresholds", "Largest errors"]
 
 
 def test_a_perceptron_has_no_calibration(people):
@@ -48,7 +56,8 @@ def test_a_perceptron_has_no_calibration(people):
 def test_values_have_residuals():
     X, y = load_diabetes(return_X_y=True)
     report = Report.from_estimator(MLPRegressor(**FAST).fit(X[:300], y[:300]), X[300:], y[300:])
-    assert titles(report) == ["Learning curves", "Predictions and residuals", "Importance of columns", "The network"]
+    assert titles(report)[:3] == ["True and predicted values", "Residuals", "Importance of columns"]
+    assert titles(report)[-2:] == ["Learning curves", "Network"]
 
 
 def test_many_classes_and_labels_are_pictured():
@@ -91,6 +100,62 @@ def test_importance_finds_the_columns_that_matter(people):
     importances = permutation_importance(result.model, result.test, result.y_test)
     assert importances["age"].mean() > abs(importances["noise"].mean()) + 0.05
     assert importances["age"].shape == (3,)
+
+
+def test_the_rows_with_the_largest_errors_have_their_numbers_in_the_table(people):
+    numbered = people.with_columns(rich=pl.when(pl.int_range(300) % 7 == 3).then(None).otherwise("rich"))
+    result = fitted(numbered.with_columns(mark=pl.int_range(1, 301).cast(pl.String)), ["rich"], epochs=1)
+    assert result.test["mark"].cast(pl.Int64).to_list() == result.row_numbers.tolist()
+    table = Report.from_fit(result).sections[0].tables[-1]
+    assert table.headers[0] == "row"
+    for row in table.rows:
+        assert people["rich"][int(row[0]) - 1] == row[1] != row[2]
+
+
+def test_rows_of_a_test_table_are_counted_unless_some_were_dropped(people):
+    spec = Spec.from_hyperparameters(**FAST)
+    train, test = people[:200], people[200:]
+    whole = fit(Table(train, "a"), ["rich"], spec, test=Table(test, "b"), notify=lambda _: None)
+    assert whole.row_numbers.tolist() == list(range(1, 101))
+    gaps = test.with_columns(rich=pl.when(pl.int_range(100) == 5).then(None).otherwise("rich"))
+    assert fit(Table(train, "a"), ["rich"], spec, test=Table(gaps, "b"), notify=lambda _: None).row_numbers is None
+    assert evaluate(whole.model, Table(test, "b"), lambda _: None)[1].row_numbers.tolist() == list(range(1, 101))
+    assert evaluate(whole.model, Table(gaps, "b"), lambda _: None)[1].row_numbers is None
+
+
+def test_errors_are_grouped_by_a_column_the_model_does_not_use(people):
+    table = people.with_columns(team=pl.Series(["red", "blue"] * 150))
+    result = fit(Table(table, "t"), ["rich"], Spec.from_hyperparameters(**FAST), ignore=["team"], notify=lambda _: None)
+    report = Report.from_fit(result, by=["team", "1"])
+    groups, by_age = report.sections[0].tables[:2]
+    assert (groups.title, by_age.title) == ("Errors by team", "Errors by age")
+    right = result.y_test == result.predictions.argmax(axis=1)
+    for row in groups.rows:
+        is_member = (result.test["team"] == row[0]).to_numpy()
+        assert row[1:3] == (str(is_member.sum()), f"{right[is_member].mean():.3f}")
+    with pytest.raises(TableError, match=r"no column 'tean'.*Did you mean 'team'"):
+        Report.from_fit(result, by="tean")
+
+
+def test_a_report_without_test_rows_says_so(people):
+    report = Report.from_fit(fitted(people, ["rich"], test_fraction=0))
+    assert "No rows were held out for a test" in report.to_html()
+    assert titles(report) == ["Learning curves", "Network"]
+    with pytest.raises(TableError, match="no rows were held out"):
+        Report.from_fit(fitted(people, ["rich"], test_fraction=0), by="city")
+
+
+def test_equal_reports_are_equal_bytes(people):
+    result = fitted(people, ["rich"])
+    assert Report.from_fit(result, "city").to_html() == Report.from_fit(result, "city").to_html()
+
+
+def test_categories_of_groups_cannot_break_the_page(people):
+    hostile = people.with_columns(city=pl.lit("<script>alert(1)</script>"))
+    hostile = hostile.with_columns(city=pl.when(pl.int_range(300) % 2 == 0).then(pl.lit("<b>&")).otherwise("city"))
+    page = Report.from_fit(fitted(hostile, ["rich"]), "city").to_html()
+    assert "<script>" not in page
+    assert "<b>&" not in page
 
 
 @pytest.mark.browser

@@ -1,99 +1,147 @@
-"""HTML report of a model: test scores and plots in a single file that opens offline."""
+"""HTML report of a model: a summary, test scores, plots and tables in a single file that opens offline."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
 import jinja2
+import numpy as np
 import polars as pl
 
 from rosenblatt.data.readers.frames import as_frame
+from rosenblatt.data.tasks.forecasting import END, OFFSET
+from rosenblatt.data.tasks.task import resolve_column_name
 from rosenblatt.errors import TableError, did_you_mean, format_list
+from rosenblatt.inspection import tables
 from rosenblatt.inspection.description import describe_model
-from rosenblatt.inspection.plots import evaluation, importance, network, training
+from rosenblatt.inspection.groups import GroupScores, row_scores, score_by_group
+from rosenblatt.inspection.partial_dependence import partial_dependence
+from rosenblatt.inspection.plots import evaluation, importance, network, regression, training
 from rosenblatt.inspection.plots.figure import Plot
+from rosenblatt.inspection.plots.partial_dependence import partial_dependence_plots
+from rosenblatt.inspection.summary import Evidence, Summary, baseline_name, summarize
+from rosenblatt.inspection.tables import ReportTable, count
+from rosenblatt.inspection.thresholds import threshold_table
+from rosenblatt.inspection.worst_rows import worst_rows_table
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import FitResult
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import baseline, flatten_steps, scores
 from rosenblatt.models.model import Model
-from rosenblatt.spec.hyperparameters import format_value
+from rosenblatt.spec import hyperparameters
+
+MAX_SHOWN_COLUMNS = 5  # columns shown beside the rows with the largest errors
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report: plots and tables under a heading."""
+
+    title: str
+    plots: tuple[Plot, ...]
+    tables: tuple[ReportTable, ...] = ()
 
 
 @dataclass(frozen=True)
 class Report:
-    """Scores and pictures of a model; a notebook shows it whole, `report["ROC"]` is one picture."""
+    """Summary, scores, plots and tables of a model. Notebooks display the whole page; `report["ROC"]` is one plot."""
 
     model: Model
-    scores: list[TestScore]
-    rows: int  # scored
-    plots: tuple[Plot, ...]
+    scores: Sequence[TestScore]
+    rows: int  # number of scored rows
+    summary: Summary
+    sections: tuple[Section, ...]
 
     @classmethod
-    def from_fit(cls, result: FitResult) -> Self:
-        """The report of a fit or an evaluation."""
-        model, y, predictions = result.model, result.y_test, result.predictions
-        target = model.target
-        plots = [training.learning_curves(model)]
-        search = model.metadata.search.to_json() if model.metadata.search else {}
-        if len(search.get("history", [])) > 1:
-            plots.append(training.search_history(search))
-        if search.get("importance"):
-            plots.append(training.hyperparameter_importance(search))
-        if len(y) and target.task == "regression":
-            plots.append(evaluation.residuals(target, y, predictions))
-        elif len(y):
-            if target.labels:
-                plots.append(evaluation.confusion_matrix(target, y, predictions))
-            plots.append(evaluation.roc(target, y, predictions))
-            if target.output_type == "probabilities":
-                plots.append(evaluation.calibration(target, y, predictions))
-        if not model.encoder.media_encodings:
-            if len(y):
-                plots.append(importance.plot_importance(model, result.test, y))
-            plots.append(network.plot_network(model))
-        return cls(model, result.scores, len(y), tuple(plots))
+    def from_fit(cls, result: FitResult, by: str | Sequence[str] = ()) -> Self:
+        """Create the report of a fit or an evaluation.
+
+        Args:
+            result: what `fit` or `evaluate` returned.
+            by: columns of the scored table whose groups are scored each on its own, by name or by number from 1.
+
+        Raises:
+            TableError: for a column that does not exist or cannot be grouped by.
+        """
+        model, y = result.model, result.y_test
+        importances: dict[str, np.ndarray] = {}
+        if len(y) and _is_tabular(model):
+            importances = importance.permutation_importance(model, result.test, y)
+        groups = [_score_groups(result, name) for name in ([by] if isinstance(by, str) else by)]
+        evidence = Evidence(
+            model,
+            result.scores,
+            y,
+            result.predictions,
+            result.is_held_out,
+            importances,
+            groups,
+            _unseen_categories(result),
+        )
+        columns = [*importances] or [column.name for column in model.schema.input_columns]
+        columns = sorted(columns, key=lambda name: -importances[name].mean() if importances else 0)
+        sections = (
+            Section("Errors", tuple(_error_plots(result)), tuple(_error_tables(result, columns, groups))),
+            Section("Columns", tuple(_column_plots(result, importances, columns))),
+            Section("Training", tuple(_training_plots(model))),
+        )
+        return cls(model, result.scores, len(y), summarize(evidence), sections)
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any) -> Self:
-        """The report of a fitted estimator on rows X with answers y, which it should not have learnt from.
+    def from_estimator(cls, estimator: Any, X: Any, y: Any, by: str | Sequence[str] = ()) -> Self:
+        """Create the report of a fitted estimator on rows it was not trained on.
 
-        Raises TableError for rows it cannot be asked of, and for forecasts.
+        Args:
+            estimator: a fitted estimator of this library, except `Forecaster`.
+            X: the rows to score.
+            y: their true values.
+            by: columns of X whose groups are scored each on its own, by name or by number from 1.
+
+        Raises:
+            TableError: for rows that do not fit the model, for forecasts, and for unknown columns.
         """
         model: Model = estimator.model_
-        if model.task == "forecasting":
-            raise TableError("The page of a forecast is written by rosenblatt evaluate MODEL TABLE --report FILE.html.")
+        if model.metadata.windows:
+            raise TableError(
+                "The report of a forecast needs the whole series. Use rosenblatt evaluate MODEL TABLE --report "
+                "FILE.html."
+            )
         frame = estimator._frame(X, reset=False)
         if not isinstance(frame, pl.DataFrame):
             frame = as_frame(frame, [column.name for column in model.schema.columns])
         y_true, predictions = estimator._encode_target(y, frame.height, keep_classes=True), model.predict_raw(frame)
         model_scores = scores(model.target, y_true, predictions, baseline(model.target, y_true))
-        return cls.from_fit(
-            FitResult(model, model_scores, frame, *flatten_steps(model.target, y_true, predictions), frame)
-        )
+        y_true, predictions = flatten_steps(model.target, y_true, predictions)
+        return cls.from_fit(FitResult(model, model_scores, frame, y_true, predictions, frame), by)
+
+    @property
+    def plots(self) -> tuple[Plot, ...]:
+        """The plots of all sections."""
+        return tuple(plot for section in self.sections for plot in section.plots)
 
     def __getitem__(self, title: str) -> Plot:
-        """The picture of that title."""
+        """The plot with this title. Raises KeyError."""
         plots = {plot.title: plot for plot in self.plots}
         if title not in plots:
-            raise KeyError(f"there is no picture {title!r}, but {format_list(plots)}.{did_you_mean(title, plots)}")
+            raise KeyError(f"The report has no plot {title!r}, but {format_list(plots)}.{did_you_mean(title, plots)}")
         return plots[title]
 
     def to_html(self) -> str:
-        """The page."""
+        """The page as HTML, the same bytes for the same report."""
         template = files("rosenblatt.inspection").joinpath("report.html.jinja").read_text(encoding="utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         description = describe_model(self.model, "")
         return environment.from_string(template).render(
-            format_value=format_value,
             description=description,
             metadata=description["metadata"],
-            scores=self.scores,
-            rows=self.rows,
-            plots=self.plots,
+            summary=self.summary,
+            sections=self.sections,
+            scores=_score_table(self.model, self.scores),
+            details=[_column_table(description), _hyperparameter_table(description)],
         )
 
     def save(self, path: str | Path) -> None:
@@ -102,3 +150,130 @@ class Report:
 
     def _repr_html_(self) -> str:
         return self.to_html()
+
+
+def _is_tabular(model: Model) -> bool:
+    """Whether the model's inputs are columns of numbers and categories only."""
+    return not model.encoder.media_encodings and not model.encoder.n_sparse_columns
+
+
+def _has_row_predictions(result: FitResult) -> bool:
+    """Whether there is one prediction for each scored row, instead of one for each of its steps."""
+    return len(result.y_test) > 0 and not result.model.target.is_per_step
+
+
+def _unseen_categories(result: FitResult) -> list[str]:
+    if not len(result.y_test) or not _is_tabular(result.model):
+        return []
+    typed = result.model.schema.read(result.test)
+    return list(dict.fromkeys(note for trial in result.model.trials for note in trial.encoder.unseen_categories(typed)))
+
+
+def _score_groups(result: FitResult, name: str) -> GroupScores:
+    if not _has_row_predictions(result):
+        reason = "this model predicts each step" if len(result.y_test) else "no rows were held out for a test"
+        raise TableError(f"Errors cannot be grouped by {name!r}: {reason}. Remove --by.")
+    model, frame = result.model, result.test
+    if model.metadata.windows and name == model.metadata.windows.series:
+        frame = frame.select(pl.col("name").alias(name))
+    name = resolve_column_name(frame, name)
+    return score_by_group(
+        model.schema, model.target, frame, name, row_scores(model.target, result.y_test, result.predictions)
+    )
+
+
+def _error_plots(result: FitResult) -> Iterator[Plot]:
+    target, y, predictions = result.model.target, result.y_test, result.predictions
+    if not len(y):
+        return
+    windows = result.model.metadata.windows
+    if windows:
+        name = windows.target
+        yield regression.errors_by_horizon(name, y, predictions, result.test[OFFSET].to_numpy())
+        yield regression.true_against_predicted(name, y.ravel(), predictions.ravel())
+        yield regression.residuals(name, y.ravel(), predictions.ravel())
+    elif target.task == "regression":
+        yield from regression.regression_plots(target, y, predictions)
+    else:
+        if target.labels:
+            yield evaluation.confusion_matrix(target, y, predictions)
+        yield evaluation.roc(target, y, predictions)
+        yield evaluation.precision_recall(target, y, predictions)
+        if target.output_type == "probabilities":
+            yield evaluation.calibration(target, y, predictions)
+
+
+def _error_tables(result: FitResult, columns: Sequence[str], groups: Sequence[GroupScores]) -> Iterator[ReportTable]:
+    """Groups, thresholds, and the worst rows with the first of the columns."""
+    target, y, predictions = result.model.target, result.y_test, result.predictions
+    yield from (scores.to_table() for scores in groups)
+    if target.task == "binary" and target.output_type == "probabilities" and 0 < y.sum() < len(y):
+        yield threshold_table(y == 1, predictions[:, 1], str(target.labels[1]))
+    if _has_row_predictions(result):
+        inputs = result.test.select(columns[:MAX_SHOWN_COLUMNS])
+        windows = result.model.metadata.windows
+        if windows:
+            names = {"name": windows.series or "series", END: "steps before the forecast"}
+            inputs = result.test.select(pl.col(END).cast(pl.Int64), "name").rename(names)
+        table = worst_rows_table(target, y, predictions, inputs, result.row_numbers, result.model.schema)
+        yield from [table] if table else []
+
+
+def _column_plots(result: FitResult, importances: Mapping[str, np.ndarray], columns: Sequence[str]) -> Iterator[Plot]:
+    if importances:
+        yield importance.plot_importance(importances, importance.importance_metric(result.model.target))
+        yield from partial_dependence_plots(partial_dependence(result.model, result.test, columns))
+
+
+def _training_plots(model: Model) -> Iterator[Plot]:
+    yield training.learning_curves(model)
+    search = model.metadata.search
+    if search and len(search.history) > 1:
+        yield training.search_history(search)
+    if search and search.importance:
+        yield training.hyperparameter_importance(search)
+    if not model.encoder.media_encodings:
+        yield network.plot_network(model)
+
+
+def _score_table(model: Model, model_scores: Sequence[TestScore]) -> ReportTable | None:
+    """The test scores, or None without any."""
+    rows = tuple(
+        (score.name, f"{score.model:,.4f}", tables.format_interval(score.interval), f"{score.baseline:,.4f}")
+        for score in model_scores
+    )
+    caption = f"The baseline is {baseline_name(model)}."
+    lower_is_better = [score.name for score in model_scores if not score.higher_is_better]
+    if lower_is_better:
+        caption += f" Lower is better for {tables.join_names(lower_is_better)}, higher for all others."
+    if any(score.interval for score in model_scores):
+        caption += " Intervals are percentile bootstraps over the scored rows."
+    headers = ("score", "model", "95% interval", "baseline")
+    return ReportTable("Scores", caption, headers, (False, True, True, True), rows) if rows else None
+
+
+def _column_table(description: Mapping[str, Any]) -> ReportTable:
+    rows = [
+        (
+            column["name"],
+            column["kind"],
+            *(f"{column[key]:,}" if column[key] else "" for key in ("missing", "distinct")),
+            column["note"],
+        )
+        for column in description["columns"]
+    ]
+    headers = ("column", "kind", "missing", "distinct", "note")
+    return ReportTable(count(len(rows), "column"), "", headers, (False, False, True, True, False), tuple(rows))
+
+
+def _hyperparameter_table(description: Mapping[str, Any]) -> ReportTable:
+    rows = [
+        (
+            name,
+            hyperparameters.format_value(entry["value"]),
+            "" if entry["requested"] == entry["value"] else hyperparameters.format_value(entry["requested"]),
+        )
+        for name, entry in description["hyperparameters"].items()
+    ]
+    title = count(len(rows), "hyperparameter")
+    return ReportTable(title, "", ("name", "value", "requested, if different"), (False,) * 3, tuple(rows))

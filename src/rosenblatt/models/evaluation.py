@@ -30,6 +30,8 @@ class FitResult:
     predictions: np.ndarray  # what the model says of them, as `Model.predict_raw`
     check_rows: pl.DataFrame  # rows on which the written model is checked
     best_trial_scores: Sequence[TestScore] = ()  # after a search: the same scores of its best trial alone
+    row_numbers: np.ndarray | None = None  # (n,) of the test rows in their table, counted from 1; None if not known
+    is_held_out: bool = False  # whether the test rows were held out from training, or are a test table of their own
 
 
 def compute_scores(

@@ -118,7 +118,10 @@ def fit(
     if recorder:
         recorder.write_result(model, test_scores, y_test, predictions)
     check_rows = (problem.test if len(y_test) else problem.frame).head(max(MAX_CHECK_ROWS // problem.steps, 1))
-    return FitResult(model, test_scores, problem.test, y_test, predictions, check_rows, best_trial_scores)
+    return FitResult(
+        model, test_scores, problem.test, y_test, predictions, check_rows, best_trial_scores, problem.test_row_numbers,
+        is_held_out=True,
+    )  # fmt: skip
 
 
 def _epoch_scorer_factory(scoring: str) -> Callable[[Target, np.ndarray], EpochScorer] | None:

@@ -17,7 +17,7 @@ from rosenblatt.models.evaluation import MAX_CHECK_ROWS, FitResult, compute_scor
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import baseline, flatten_steps
 from rosenblatt.models.model import Model
-from rosenblatt.workflows.problems.problem import labelled_rows, readable_image_mask
+from rosenblatt.workflows.problems.problem import labelled_rows, readable_image_mask, row_numbers_of
 from rosenblatt.workflows.problems.text import text_to_score
 
 
@@ -137,4 +137,8 @@ def evaluate(
     if windows:
         y_test, predictions = (windows.inverse_transform(frame, array) for array in (y_test, predictions))
     y_test, predictions = flatten_steps(model.target, y_test, predictions)
-    return test_scores, FitResult(model, test_scores, frame, y_test, predictions, frame.head(MAX_CHECK_ROWS))
+    may_lack_images = any(column.kind == "image" for column in model.schema.media_columns)
+    row_numbers = None if windows or may_lack_images else row_numbers_of(table, frame)
+    return test_scores, FitResult(
+        model, test_scores, frame, y_test, predictions, frame.head(MAX_CHECK_ROWS), row_numbers=row_numbers
+    )

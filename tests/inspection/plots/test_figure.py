@@ -7,20 +7,17 @@ import polars as pl
 import pytest
 from matplotlib.collections import LineCollection
 
-from rosenblatt.data.encoding.encoder import Encoder
-from rosenblatt.data.schema.columns import schema_from_dtypes
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import StorageError
-from rosenblatt.inspection.plots.evaluation import calibration, confusion_matrix, residuals, roc
+from rosenblatt.inspection.plots.evaluation import calibration, confusion_matrix, precision_recall, roc
 from rosenblatt.inspection.plots.figure import Plot
-from rosenblatt.inspection.plots.importance import permutation_importance, plot_importance
+from rosenblatt.inspection.plots.importance import importance_metric, permutation_importance, plot_importance
 from rosenblatt.inspection.plots.network import decision_boundary, has_two_numeric_inputs, plot_network
 from rosenblatt.inspection.plots.runs import save_curves
 from rosenblatt.inspection.plots.training import hyperparameter_importance, learning_curves, search_history
-from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.networks.dense import DenseArchitecture
+from rosenblatt.models.metadata import EnsembleMember, SearchMetadata
 from rosenblatt.runs.store.curves import CurvePoints
-from rosenblatt.spec.spec import Spec
+from tests.inspection.models import linear_model
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = ("<b>&\"'", "$x^2$", "plain")  # labels that must appear as they are written
@@ -28,23 +25,6 @@ TARGET = Target(names=("y",), task="multiclass", labels=HOSTILE)
 BINARY = Target(names=("y",), task="binary", labels=("no", "yes"))
 PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
 CLASSES = np.array([0, 1, 2, 1, 2])
-
-
-def linear_model(weights, target=None, names=("a", "b")):
-    """A model without hidden layers: the sum of its inputs, as they are, times the given weights."""
-    weights = np.asarray(weights, np.float32).reshape(len(names), -1)
-    frame = pl.DataFrame({name: [0.0, 1.0] for name in names})
-    spread = {"log": (False,), "center": (0.0,), "scale": (1.0,), "low": (-1e9,), "high": (1e9,)}
-    target = target or Target(names=("y",), task="regression", **spread)
-    spec = Spec.from_hyperparameters(numeric_encoding="none", bins=8)
-    architecture = DenseArchitecture("mlp", (len(names), weights.shape[1]), "relu")
-    theta = np.concatenate([weights.ravel(), np.zeros(weights.shape[1], np.float32)])
-    trained = [
-        TrainedNetwork(architecture, theta, 2, (3.0, 2.0, 1.0), (0.9, 0.5, 0.7)),
-        TrainedNetwork(architecture, theta, 1, (4.0, 2.0), (0.3, 0.6)),
-    ]
-    trial = TrainedTrial(spec, Encoder.fit(frame, spec.data), target, tuple(trained))
-    return Model(spec, schema_from_dtypes(frame), (trial,))
 
 
 def xy(line):
@@ -71,12 +51,12 @@ def test_learning_curves_show_losses_scores_and_the_best_epochs():
     ("scoring", "best"), [("loss", [3, 3, 1, 1]), ("accuracy", [3, 5, 5, 5])], ids=["lower", "higher"]
 )
 def test_the_search_history_follows_the_best_score_and_marks_the_ensemble(scoring, best):
-    facts = {
-        "history": [(0, 3.0), (1, 5.0), (2, 1.0), (3, 4.0)],
-        "scoring": scoring,
-        "ensemble": [{"trial": 2}, {"trial": 0}],
-    }
-    (ax,) = search_history(facts).figure.axes
+    search = SearchMetadata.model_construct(
+        history=((0, 3.0), (1, 5.0), (2, 1.0), (3, 4.0)),
+        scoring=scoring,
+        ensemble=(EnsembleMember(trial=2, weight=0.6), EnsembleMember(trial=0, weight=0.4)),
+    )
+    (ax,) = search_history(search).figure.axes
     trials, line, in_ensemble = ax.lines
     assert xy(trials) == [[0, 3], [1, 5], [2, 1], [3, 4]]
     assert xy(line) == [[number, value] for number, value in enumerate(best)]
@@ -85,8 +65,8 @@ def test_the_search_history_follows_the_best_score_and_marks_the_ensemble(scorin
 
 
 def test_the_importance_of_hyperparameters_shows_the_first_twelve_from_the_top():
-    facts = {"importance": {f"h{rank}": 0.3 / (rank + 1) for rank in range(14)}}
-    (ax,) = hyperparameter_importance(facts).figure.axes
+    search = SearchMetadata.model_construct(importance={f"h{rank}": 0.3 / (rank + 1) for rank in range(14)})
+    (ax,) = hyperparameter_importance(search).figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == [f"h{rank}" for rank in reversed(range(12))]
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.3 / (r + 1) for r in reversed(range(12))])
 
@@ -151,27 +131,17 @@ def test_calibration_compares_the_mean_probability_with_the_share_that_was_true(
     assert ax.lines[0].get_label() == "yes"
 
 
-def test_residuals_show_each_target_and_its_errors():
-    target = Target(names=("u", "$v$"), task="regression", center=(0, 0), scale=(1, 1))
-    y = np.random.default_rng(0).integers(-9, 9, (100, 2)).astype(float)
-    errors = np.tile([0.5, -0.25], (100, 1))
-    axes = residuals(target, y, y + errors).figure.axes
-    assert [ax.get_xlabel() for ax in axes[::2]] == ["true u", "true $v$"]
-    for k in range(2):
-        scatter, histogram = axes[2 * k : 2 * k + 2]
-        points = scatter.lines[0].get_xydata()
-        np.testing.assert_allclose(points[np.argsort(points[:, 0])][:, 0], np.sort(y[:, k]))
-        np.testing.assert_allclose(points[:, 1] - points[:, 0], errors[:, k])
-        assert sum(bar.get_height() for bar in histogram.patches) == 100
-        (bar,) = (bar for bar in histogram.patches if bar.get_height())
-        assert bar.get_x() - 1e-9 <= errors[0, k] <= bar.get_x() + bar.get_width() + 1e-9
-
-
-def test_residuals_can_be_equal_up_to_rounding():
-    target = Target(names=("u",), task="regression", center=(0,), scale=(1,))
-    y = np.random.default_rng(0).normal(size=(100, 1))
-    _, histogram = residuals(target, y, y + 0.5).figure.axes
-    assert sum(bar.get_height() for bar in histogram.patches) == 100
+def test_precision_recall_steps_and_average_precision():
+    y = np.array([1, 0, 1, 0])
+    p = np.array([0.9, 0.8, 0.7, 0.1])
+    (ax,) = precision_recall(BINARY, y, np.column_stack([1 - p, p])).figure.axes
+    curve, prevalence = ax.lines
+    points = {tuple(point) for point in np.round(curve.get_xydata(), 6).tolist()}
+    # all rows, the first three, the first two (recall 1/2, precision 1/2), the first one, none
+    assert {(1, 0.5), (1, 0.666667), (0.5, 0.5), (0.5, 1), (0, 1)} >= points
+    assert {(1, 0.666667), (0.5, 1), (0, 1)} <= points
+    assert curve.get_label() == f"yes (average precision {0.5 * 1 + 0.5 * 2 / 3:.3f})"
+    assert prevalence.get_ydata() == [0.5, 0.5]
 
 
 def test_shuffling_the_only_useful_column_loses_twice_the_variance():
@@ -182,8 +152,7 @@ def test_shuffling_the_only_useful_column_loses_twice_the_variance():
     assert importances["a"].shape == (4,)
     np.testing.assert_allclose(importances["a"], 2, atol=0.1)  # E (a - a')^2 = 2 var(a), and R2 was 1
     np.testing.assert_array_equal(importances["b"], np.zeros(4))
-    plot = plot_importance(model, frame, y)
-    (ax,) = plot.figure.axes
+    (ax,) = plot_importance(importances, importance_metric(model.target)).figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "a"]  # the most important one on top
     assert ax.get_xlabel().startswith("R2 ")
 

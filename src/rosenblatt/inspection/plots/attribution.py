@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from rosenblatt.inspection.torch_attribution import Attribution, Explanation
 
-CHARACTERS_PER_LINE = 60  # characters of a text on a line
-MAX_CHARACTERS = 3000
+CHARACTERS_PER_LINE = 60
+MAX_CHARACTERS = 3000  # of a text, from its start
 
 
 @with_style
 def attribution_plot(explanation: Explanation) -> Plot:
-    """Images beside what mattered in them; texts with what mattered marked; sequences with bars below."""
+    """Images beside their attribution, texts with colored tokens, sequences with bars for each step."""
     n_axes = sum(2 if attribution.kind == "image" else 1 for attribution in explanation.attributions)
     n_characters = max((sum(map(len, attribution.tokens)) for attribution in explanation.attributions), default=0)
     min_height = 1.3 if all(attribution.kind == "text" for attribution in explanation.attributions) else 3.2
@@ -35,8 +35,8 @@ def attribution_plot(explanation: Explanation) -> Plot:
         (_draw_text if attribution.kind == "text" else _draw_sequence)(axes[index], attribution)
         index += 1
     name = {"gradients": "integrated gradients", "grad_cam": "Grad-CAM", "occlusion": "occlusion"}[explanation.method]
-    caption = f"What spoke for {explanation.answer!r} (blue) and against it (orange), by {name}."
-    return Plot("What mattered", caption, figure)
+    caption = f"Attribution by {name}: blue parts support {explanation.answer!r}, orange ones oppose it."
+    return Plot("Attribution", caption, figure)
 
 
 def _draw_image(left: Axes, right: Axes, attribution: Attribution) -> None:
@@ -55,7 +55,7 @@ def _draw_image(left: Axes, right: Axes, attribution: Attribution) -> None:
         alpha=0.7,
     )
     left.set(title=attribution.column)
-    right.set(title="what mattered")
+    right.set(title="attribution")
     for ax in (left, right):
         ax.set_axis_off()
 
@@ -67,7 +67,7 @@ def _draw_text(ax: Axes, attribution: Attribution) -> None:
             x, y = 0, y - 1
         color = BLUE if value > 0 else ORANGE
         alpha = float(min(abs(value) / limit, 1))
-        ax.axvspan(x, x + len(token), 0, 0)  # so that the axis is as wide as the text
+        ax.axvspan(x, x + len(token), 0, 0)  # extends the axis to the width of the text
         ax.fill_between([x, x + len(token)], y - 0.4, y + 0.4, color=color, alpha=0.6 * alpha, lw=0)
         ax.text(x + len(token) / 2, y, token, ha="center", va="center", family="monospace", fontsize=8)
         x += len(token) + (0 if len(token) == 1 else 1)

@@ -1,101 +1,135 @@
-"""Plots of test predictions: confusion matrix, ROC, calibration, residuals."""
+"""Plots of test predictions of classes and labels: confusion matrix, ROC and precision-recall curves, calibration."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
 import numpy as np
+from matplotlib.axes import Axes
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.inspection.plots.figure import BLUE, COLORS, GREY, LIGHT_GREY, MAX_POINTS, Plot, make_figure, with_style
+from rosenblatt.inspection.plots.figure import COLORS, LIGHT_GREY, NARROW, Plot, make_figure, with_style
 
-MAX_CURVES = 10  # classes drawn in one picture
+MAX_CURVES = 10  # classes or labels drawn in one plot
+MAX_CURVE_POINTS = 500  # of a precision-recall curve
+MAX_COUNTED_CLASSES = 20  # confusion matrices of more classes have no numbers in their cells
+LONG_LABEL = 6  # characters; longer labels are written at an angle
 
 
 @with_style
 def confusion_matrix(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
-    """How often each class was taken for each."""
+    """Number of rows for each pair of true and predicted class.
+
+    Args:
+        target: of classes.
+        y: (n,) class indices.
+        predictions: (n, classes), as `Model.predict_raw`.
+    """
     labels = [str(label) for label in target.labels]
     counts = metrics.confusion_matrix(y, target.to_predictions(predictions), labels=np.arange(len(labels)))
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = min(2.2 + 0.45 * len(labels), 9)
     figure, (ax,) = make_figure(1, size + 0.8, size)
     ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    if len(labels) <= 20:
-        for (row, column), count in np.ndenumerate(counts):
+    if len(labels) <= MAX_COUNTED_CLASSES:
+        for (row, column), n in np.ndenumerate(counts):
             text_color = "white" if fractions[row, column] > 0.5 else "black"
-            ax.text(column, row, f"{count:,}", ha="center", va="center", color=text_color)
-    ticks = np.arange(len(labels))
+            ax.text(column, row, f"{n:,}", ha="center", va="center", color=text_color)
+    ticks, is_long = np.arange(len(labels)), max(map(len, labels)) > LONG_LABEL
     ax.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks)
-    ax.set_xticklabels(
-        labels, rotation=45 if max(map(len, labels)) > 6 else 0, ha="right" if max(map(len, labels)) > 6 else "center"
-    )
+    ax.set_xticklabels(labels, rotation=45 if is_long else 0, ha="right" if is_long else "center")
     ax.set_yticklabels(labels)
-    return Plot(
-        "Confusion matrix", "Rows of the test by their true class (down) and the predicted one (across).", figure
-    )
+    caption = "Number of rows by true class (vertical) and predicted class; colors are fractions of the true class."
+    return Plot("Confusion matrix", caption, figure)
 
 
 @with_style
 def roc(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
-    """True against false positives as the threshold moves, for each class or label."""
-    figure, (ax,) = make_figure(1, 4.2, 3.8)
-    for index, (name, y_true, y_score) in enumerate(_per_class(target, y, predictions)[:MAX_CURVES]):
-        if 0 < y_true.sum() < len(y_true):
-            fpr, tpr, _ = metrics.roc_curve(y_true, y_score)
-            ax.plot(fpr, tpr, color=COLORS[index % len(COLORS)], label=f"{name} (AUC {metrics.auc(fpr, tpr):.3f})")
+    """ROC curve of the positive class, or of each class or label against the rest."""
+    figure, (ax,) = make_figure(1, NARROW, 3.8)
+    for index, (name, y_true, y_score) in enumerate(_curves(target, y, predictions)):
+        fpr, tpr, _ = metrics.roc_curve(y_true, y_score)
+        ax.plot(fpr, tpr, color=COLORS[index % len(COLORS)], label=f"{name} (AUC {metrics.auc(fpr, tpr):.3f})")
     ax.plot([0, 1], [0, 1], color=LIGHT_GREY, lw=1, zorder=0)
-    ax.set(xlabel="false positives", ylabel="true positives", aspect="equal")
-    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    ax.set(xlabel="false-positive rate", ylabel="true-positive rate (recall)", aspect="equal")
+    _legend(ax, "lower right")
     return Plot(
-        "ROC", "Share of positives found against share of negatives taken for them, over all thresholds.", figure
+        "ROC",
+        "True-positive rate against false-positive rate over all thresholds. A random ranking is on the diagonal, with "
+        "an area under the curve (AUC) of 0.5.",
+        figure,
+    )
+
+
+@with_style
+def precision_recall(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
+    """Precision-recall curve of the positive class, or of each class or label against the rest."""
+    figure, (ax,) = make_figure(1, NARROW, 3.8)
+    for index, (name, y_true, y_score) in enumerate(_curves(target, y, predictions)):
+        precision, recall, _ = metrics.precision_recall_curve(y_true, y_score, drop_intermediate=True)
+        average = metrics.average_precision_score(y_true, y_score)
+        color, points = COLORS[index % len(COLORS)], _thin(len(recall))
+        label = f"{name} (average precision {average:.3f})"
+        ax.plot(recall[points], precision[points], color=color, drawstyle="steps-post", label=label)
+        ax.axhline(y_true.mean(), color=color, lw=0.8, ls=":", zorder=0)
+    ax.set(xlabel="recall", ylabel="precision", aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    _legend(ax, "lower left")
+    return Plot(
+        "Precision and recall",
+        "Precision is the fraction of predicted positives that are positive, recall the fraction of positives that are "
+        "predicted as such, over all thresholds. A random ranking has the precision of the dotted line.",
+        figure,
     )
 
 
 @with_style
 def calibration(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
-    """How often what was given a probability was true, in ten groups of equal size."""
-    figure, (ax,) = make_figure(1, 4.2, 3.8)
+    """Calibration curve: observed frequency against mean probability in up to ten groups of equal size."""
+    figure, (ax,) = make_figure(1, NARROW, 3.8)
     for index, (name, y_true, y_score) in enumerate(_per_class(target, y, predictions)[:MAX_CURVES]):
-        bins = [
-            bin_rows
-            for bin_rows in np.array_split(np.argsort(y_score, kind="stable"), min(10, max(len(y_score) // 10, 1)))
-            if len(bin_rows)
-        ]
-        mean_probability, fraction = [y_score[group].mean() for group in bins], [y_true[group].mean() for group in bins]
-        ax.plot(mean_probability, fraction, "o-", ms=4, lw=1, color=COLORS[index % len(COLORS)], label=name)
+        mean_probability, frequency = calibration_curve(y_true, y_score)
+        ax.plot(mean_probability, frequency, "o-", ms=4, lw=1, color=COLORS[index % len(COLORS)], label=name)
     ax.plot([0, 1], [0, 1], color=LIGHT_GREY, lw=1, zorder=0)
     ax.set(
         xlabel="predicted probability",
-        ylabel="share that was true",
+        ylabel="observed frequency",
         aspect="equal",
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
     )
-    ax.legend(frameon=False, fontsize=8)
-    return Plot("Calibration", "On the diagonal, what is given 70 % happens in 70 of 100 rows.", figure)
-
-
-@with_style
-def residuals(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
-    """Predicted against true values, and how the errors are spread, for each target."""
-    figure, axes = make_figure(2 * len(target.names), 7.2, 3.2 * len(target.names), columns=2)
-    sample = np.random.default_rng(0).permutation(len(y))[:MAX_POINTS]
-    for k, name in enumerate(target.names):
-        scatter, histogram = axes[2 * k : 2 * k + 2]
-        scatter.plot(y[sample, k], predictions[sample, k], ".", ms=4, alpha=0.5, color=BLUE)
-        limits = [y[:, k].min(), y[:, k].max()]
-        scatter.plot(limits, limits, color=GREY, lw=1)
-        scatter.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-        errors = predictions[:, k] - y[:, k]
-        low, high = errors.min(), errors.max()
-        if high - low <= 1e-9 * max(abs(low), abs(high)):  # equal but for rounding: a histogram needs room for its bins
-            low, high = low - 0.5, high + 0.5
-        histogram.hist(errors, bins=min(40, max(5, len(y) // 10)), range=(low, high), color=BLUE, alpha=0.8)
-        histogram.axvline(0, color=GREY, lw=1)
-        histogram.set(xlabel="predicted minus true", ylabel="rows")
+    _legend(ax, "upper left")
     return Plot(
-        "Predictions and residuals", "On the line, predictions are right; on the right, how far off they are.", figure
+        "Calibration",
+        "Observed frequency against the mean predicted probability, in groups of equally many rows. On the diagonal, "
+        "70 of 100 rows with a probability of 70% are positive.",
+        figure,
     )
+
+
+def calibration_curve(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean probability and observed frequency of rows in up to ten groups of at least ten rows, by probability."""
+    groups = np.array_split(np.argsort(y_score, kind="stable"), min(10, max(len(y_score) // 10, 1)))
+    groups = [group for group in groups if len(group)]
+    return np.array([y_score[group].mean() for group in groups]), np.array([y_true[group].mean() for group in groups])
+
+
+def _curves(target: Target, y: np.ndarray, predictions: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """`_per_class` for the first classes, without those of which all rows or none are."""
+    for name, y_true, y_score in _per_class(target, y, predictions)[:MAX_CURVES]:
+        if 0 < y_true.sum() < len(y_true):
+            yield name, y_true, y_score
+
+
+def _legend(ax: Axes, location: Literal["upper left", "lower left", "lower right"]) -> None:
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=8, loc=location)
+
+
+def _thin(n: int) -> np.ndarray:
+    """Indices of at most `MAX_CURVE_POINTS` of n points, with the first and the last."""
+    return np.unique(np.linspace(0, n - 1, min(n, MAX_CURVE_POINTS)).round().astype(int))
 
 
 def _per_class(target: Target, y: np.ndarray, predictions: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:

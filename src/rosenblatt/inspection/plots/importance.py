@@ -1,42 +1,59 @@
-"""Permutation importance of columns, and its plot."""
+"""Permutation importance of columns (Breiman 2001, section 10), and its plot."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 from sklearn import metrics
 
-from rosenblatt.inspection.plots.figure import BLUE, GREY, Plot, make_figure, with_style
+from rosenblatt.data.tasks.target import Target
+from rosenblatt.inspection.plots.figure import BLUE, GREY, NARROW, Plot, make_figure, with_style
 from rosenblatt.models.model import Model
 
 MAX_IMPORTANCE_ROWS = 2000
-MAX_IMPORTANCE_COLUMNS = 60  # of wider tables, those with the strongest weights
+MAX_IMPORTANCE_COLUMNS = 60  # of wider tables, the columns with the largest weights in the first layer
+MAX_BARS = 20
+N_REPEATS = 3  # shuffles of each column
+
+
+def importance_metric(target: Target) -> str:
+    """The score whose loss is the importance of a column."""
+    return {"regression": "R2", "binary": "AUC"}.get(target.task, "accuracy")
 
 
 @with_style
-def plot_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, n_repeats: int = 3) -> Plot:
-    """How much worse the predictions are when a column is shuffled (Breiman 2001, section 10)."""
-    importances = permutation_importance(model, frame, y, n_repeats)
-    top = sorted(importances.items(), key=lambda item: item[1].mean())[-20:]
-    figure, (ax,) = make_figure(1, 6.4, 0.8 + 0.24 * len(top))
-    names = [name[:40] for name, _ in top]
-    ax.barh(
-        names,
-        [drop.mean() for _, drop in top],
-        xerr=[drop.std() for _, drop in top],
-        color=BLUE,
-        ecolor=GREY,
-        height=0.7,
-    )
+def plot_importance(importances: Mapping[str, np.ndarray], metric: str) -> Plot:
+    """The most important columns, from what `permutation_importance` returns; bars are means, lines deviations."""
+    top = sorted(importances.items(), key=lambda item: item[1].mean())[-MAX_BARS:]
+    figure, (ax,) = make_figure(1, NARROW, 0.8 + 0.24 * len(top))
+    names = [name if len(name) <= 30 else f"{name[:29]}…" for name, _ in top]
+    means, deviations = ([statistic(drops) for _, drops in top] for statistic in (np.mean, np.std))
+    ax.barh(range(len(top)), means, xerr=deviations, color=BLUE, ecolor=GREY, height=0.7)
+    ax.set_yticks(range(len(top)), names)
     ax.axvline(0, color=GREY, lw=1)
-    metric = {"regression": "R2", "binary": "AUC"}.get(model.target.task, "accuracy")
-    ax.set(xlabel=f"{metric} lost when the column is shuffled")
-    caption = f"What the model relies on: {metric} lost on rows of the test, mean and spread of {n_repeats} shuffles."
+    ax.set(xlabel=f"{metric} lost if the column is shuffled")
+    caption = (
+        f"Permutation importance: how much {metric} the model loses on these rows if the values of a column are "
+        f"shuffled; mean and standard deviation of {N_REPEATS} shuffles."
+    )
+    if len(importances) > MAX_BARS:
+        caption += f" The {MAX_BARS} most important of {len(importances)} columns."
     return Plot("Importance of columns", caption, figure)
 
 
-def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, repeats: int = 3) -> dict[str, np.ndarray]:
-    """For each column, what is lost (repeats,) of R2 (regression), AUC (two classes) or accuracy by shuffling it."""
+def permutation_importance(
+    model: Model, frame: pl.DataFrame, y: np.ndarray, repeats: int = N_REPEATS
+) -> dict[str, np.ndarray]:
+    """Loss of R2 (regression), AUC (two classes) or accuracy, (repeats,), from shuffling each column.
+
+    Args:
+        model: one for tables of numbers and categories.
+        frame: rows as read, of which a random sample of `MAX_IMPORTANCE_ROWS` is used.
+        y: their targets, as `SupervisedTask.y`.
+        repeats: number of shuffles.
+    """
     rng = np.random.default_rng(0)
     rows = np.sort(rng.permutation(frame.height)[:MAX_IMPORTANCE_ROWS])
     y_true = y[rows]
@@ -44,21 +61,8 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
     typed = model.schema.read(frame[rows])
     x = [trial.encoder.matrix(typed) for trial in model.trials]
     source_columns = [np.array(trial.encoder.source_columns) for trial in model.trials]
-
-    def score(encoded: list[np.ndarray]) -> float:
-        predictions = model.predict_encoded(encoded)
-        if model.target.task == "regression":
-            return float(metrics.r2_score(y_true, predictions))
-        if model.target.task == "binary" and 0 < y_true.sum() < len(y_true):
-            return float(metrics.roc_auc_score(y_true, predictions[:, 1]))
-        return float((model.target.to_predictions(predictions) == y_true).mean())
-
-    baseline, importances = score(x), {}
-    strength = np.abs(model.networks[0].dense.layers(model.networks[0].theta)[0][0]).sum(axis=1)
-    strengths = {
-        name: strength[np.isin(source_columns[0], part_names)].sum() for name, part_names in column_parts.items()
-    }
-    for name in sorted(column_parts, key=lambda name: -strengths[name])[:MAX_IMPORTANCE_COLUMNS]:
+    baseline, importances = _score(model.target, y_true, model.predict_encoded(x)), {}
+    for name in _strongest_columns(model, column_parts):
         drops = []
         for _ in range(repeats):
             order = rng.permutation(len(y_true))
@@ -66,6 +70,22 @@ def permutation_importance(model: Model, frame: pl.DataFrame, y: np.ndarray, rep
                 np.where(np.isin(sources, column_parts[name]), m[order], m)
                 for sources, m in zip(source_columns, x, strict=True)
             ]
-            drops.append(baseline - score(shuffled))
+            drops.append(baseline - _score(model.target, y_true, model.predict_encoded(shuffled)))
         importances[name] = np.array(drops)
     return importances
+
+
+def _strongest_columns(model: Model, column_parts: Mapping[str, list[str]]) -> list[str]:
+    """At most `MAX_IMPORTANCE_COLUMNS` columns, by the sum of their absolute weights in the first layer."""
+    weights = model.networks[0].dense.layers(model.networks[0].theta)[0][0]
+    strength, sources = np.abs(weights).sum(axis=1), np.array(model.encoder.source_columns)
+    strengths = {name: strength[np.isin(sources, parts)].sum() for name, parts in column_parts.items()}
+    return sorted(column_parts, key=lambda name: -strengths[name])[:MAX_IMPORTANCE_COLUMNS]
+
+
+def _score(target: Target, y: np.ndarray, predictions: np.ndarray) -> float:
+    if target.task == "regression":
+        return float(metrics.r2_score(y, predictions))
+    if target.task == "binary" and 0 < y.sum() < len(y):
+        return float(metrics.roc_auc_score(y, predictions[:, 1]))
+    return float((target.to_predictions(predictions) == y).mean())

@@ -12,10 +12,10 @@ from rosenblatt.runs.store.curves import CurvePoints
 
 
 def save_curves(curves: Mapping[str, Mapping[str, CurvePoints]], path: str) -> None:
-    """Write a picture with a part for each metric, in which each run has a line. Raises StorageError."""
+    """Write a figure with axes for each metric and a line for each run. Raises StorageError."""
     metrics = {name: lines for name, lines in curves.items() if lines}
     if not metrics:
-        raise StorageError("There are no curves to draw: these runs have logged no metric.")
+        raise StorageError("There are no curves to plot: these runs have logged no metrics.")
     runs = list(dict.fromkeys(run for lines in metrics.values() for run in lines))
     with mpl.rc_context(STYLE):
         figure, axes = make_figure(len(metrics), 4.0, 2.6, columns=min(len(metrics), 3))
@@ -29,4 +29,4 @@ def save_curves(curves: Mapping[str, Mapping[str, CurvePoints]], path: str) -> N
         try:
             figure.savefig(path, bbox_inches="tight", dpi=150)
         except (OSError, ValueError) as error:
-            raise StorageError(f"The picture {path!r} cannot be written: {error}.") from error
+            raise StorageError(f"The plot {path!r} cannot be written: {error}.") from error

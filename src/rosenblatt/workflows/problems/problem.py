@@ -52,6 +52,7 @@ class LearningProblem:
     test_typed: pl.DataFrame
     y_test: np.ndarray  # as `SupervisedTask.y`
     windows: WindowTransform | None = None  # of a forecast
+    test_row_numbers: np.ndarray | None = None  # (n,) as `FitResult.row_numbers`
 
     @property
     def steps(self) -> int:
@@ -97,6 +98,12 @@ def drop_unlabelled(
     if not is_labelled.all():
         messages.append(f"{format_count(int((~is_labelled).sum()), 'row')} without {format_list(names, 3)} left out")
     return frame.filter(is_labelled), y[is_labelled]
+
+
+def row_numbers_of(table: Table, frame: pl.DataFrame) -> np.ndarray | None:
+    """Row numbers (n,), from 1, of a table of one file in which no row was dropped; None if they are not known."""
+    is_whole_file = not table.id_column and not table.test and frame.height == table.frame.height
+    return np.arange(1, frame.height + 1) if is_whole_file else None
 
 
 def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFrame, messages: list[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from rosenblatt.data.splits import train_test_split
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.tagging import token_unit_for_tags
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.data.tasks.task import detect_task, resolve_column_name
+from rosenblatt.data.tasks.task import detect_task, has_targets, resolve_column_name
 from rosenblatt.errors import TableError, format_count, format_list
 from rosenblatt.inspection.description import summarize_columns, summarize_task
 from rosenblatt.spec.spec import Spec
@@ -25,6 +25,7 @@ from rosenblatt.workflows.problems.problem import (
     drop_unlabelled,
     labelled_rows,
     readable_image_mask,
+    row_numbers_of,
 )
 
 MIN_TEST_ROWS = 30  # test scores of fewer rows are called rough
@@ -48,6 +49,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     schema, spec = _build_schema(frame, ignored, request, messages)
     readable = readable_image_mask(schema, spec.data.on_damaged_images, frame, messages)
     frame, y = frame.filter(readable), y[readable]
+    row_numbers = np.arange(1, request.table.frame.height + 1)[has_targets(task.y)][readable]
     messages += [*summarize_columns(schema), f"task: {summarize_task(task)}"]
     if task.task == "tagging":
         spec = spec.replace(tokens=token_unit_for_tags(schema.read(frame), y, spec.data.tokens))
@@ -63,13 +65,17 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     # Target: fitted on the training rows; other tables are read by it.
     target, validation = task.target(data.y, spec), None
     test, test_typed, y_test = frame[held_out], schema.read(frame[held_out], messages), y[held_out]
+    test_row_numbers: np.ndarray | None = row_numbers[held_out]
     if test_table:
         test, test_typed, y_test = _read_labelled(test_table, schema, target, spec, messages)
+        test_row_numbers = row_numbers_of(test_table, test) if test_table is request.test else None
     rough = " (few: their scores are rough)" if 0 < len(y_test) < MIN_TEST_ROWS else ""
     messages.append(f"rows: {len(train):,} for training, {len(y_test):,} for testing{rough}")
     if request.validation:
         validation = Dataset(*_read_labelled(request.validation, schema, target, spec, messages)[1:])
-    return LearningProblem(spec, schema, task, target, data, validation, frame, test, test_typed, y_test)
+    return LearningProblem(
+        spec, schema, task, target, data, validation, frame, test, test_typed, y_test, test_row_numbers=test_row_numbers
+    )
 
 
 def _ignored_columns(request: ProblemRequest) -> list[str]:

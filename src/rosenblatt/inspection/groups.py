@@ -1,0 +1,219 @@
+"""Scores of a model for groups of rows: the categories of a column, or intervals of its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtri, stdtrit
+
+from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.tasks.target import Target
+from rosenblatt.errors import TableError
+from rosenblatt.inspection.tables import ReportTable, count, shorten
+
+MIN_GROUP_ROWS = 30  # of smaller groups no difference is reported
+MAX_CATEGORIES = 15  # further categories are joined to one group
+MAX_NUMBER_CATEGORIES = 8  # columns with more different numbers are divided into intervals
+N_INTERVALS = 5
+CONFIDENCE = 0.95
+MISSING, OTHERS = "(missing)", "(other values)"
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class GroupScore:
+    """The mean score of a group, beside that of all other rows."""
+
+    name: str
+    rows: int
+    score: float
+    interval: Interval | None  # 95%; None for a single row
+    difference: float  # score of the group minus score of the other rows
+    difference_interval: Interval | None  # 95%; None if the group or the rest is too small
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the group, or what remains without it, has too few rows for a comparison."""
+        return self.difference_interval is None
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """The scores of all groups of a column."""
+
+    column: str
+    metric: str
+    higher_is_better: bool
+    groups: tuple[GroupScore, ...]
+
+    @property
+    def worse(self) -> list[GroupScore]:
+        """The groups that are clearly worse than the rest, the largest difference first."""
+        sign = 1 if self.higher_is_better else -1
+        groups = [g for g in self.groups if g.difference_interval and max(sign * d for d in g.difference_interval) < 0]
+        return sorted(groups, key=lambda group: sign * group.difference)
+
+    def to_table(self) -> ReportTable:
+        """A table for a report."""
+        too_small = f"too few rows to judge (fewer than {MIN_GROUP_ROWS})"
+        rows = tuple(
+            (
+                shorten(group.name, 60),
+                f"{group.rows:,}",
+                f"{group.score:,.{self._decimals}f}",
+                self._format(group.interval),
+                "" if group.is_small else f"{group.difference:+,.{self._decimals}f}",
+                self._format(group.difference_interval),
+                too_small if group.is_small else self._verdict(group),
+            )
+            for group in self.groups
+        )
+        caption = (
+            f"The {self.metric} of each group, and its difference from that of all other rows. Of twenty groups, one "
+            "differs by chance alone."
+        )
+        headers = (self.column, "rows", self.metric, "95% interval", "difference", "95% interval of the difference", "")
+        highlighted = frozenset(k for k, group in enumerate(self.groups) if group in self.worse)
+        is_numeric = (False, True, True, True, True, True, False)
+        return ReportTable(f"Errors by {self.column}", caption, headers, is_numeric, rows, highlighted)
+
+    @property
+    def _decimals(self) -> int:
+        """Decimals that show three significant digits of the largest score."""
+        largest = max(abs(group.score) for group in self.groups)
+        return max(2 - math.floor(math.log10(largest)), 0) if largest else 0
+
+    def _format(self, interval: Interval | None) -> str:
+        return " to ".join(f"{bound:,.{self._decimals}f}" for bound in interval or ())
+
+    def _verdict(self, group: GroupScore) -> str:
+        low, high = group.difference_interval or (0.0, 0.0)
+        if low <= 0 <= high:
+            return "no clear difference"
+        return "better than the rest" if (low > 0) == self.higher_is_better else "worse than the rest"
+
+
+def score_by_group(schema: Schema, target: Target, frame: pl.DataFrame, name: str, errors: np.ndarray) -> GroupScores:
+    """Score the groups of a column.
+
+    Args:
+        schema: the model's, which says how its columns are read; other columns are read as their values suggest.
+        frame: the scored rows, with the column.
+        errors: (n,) what `row_scores` returns.
+
+    Raises:
+        TableError: if the column holds images, lists or the like.
+    """
+    metric, higher_is_better = metric_of_rows(target)
+    groups = []
+    for group, is_member in _split(schema, frame[name]):
+        members, rest = errors[is_member], errors[~is_member]
+        is_small = min(len(members), len(rest)) < MIN_GROUP_ROWS
+        interval = mean_interval(members)
+        score, other_score = float(members.mean()), float(rest.mean()) if len(rest) else float("nan")
+        difference_interval = None
+        if interval and not is_small:
+            difference_interval = _difference_interval(score, interval, other_score, mean_interval(rest) or interval)
+        groups.append(GroupScore(group, len(members), score, interval, score - other_score, difference_interval))
+    return GroupScores(name, metric, higher_is_better, tuple(groups))
+
+
+def metric_of_rows(target: Target) -> tuple[str, bool]:
+    """The name of the score whose mean over rows is compared, and whether higher is better."""
+    if target.task == "regression":
+        return "mean absolute error", False
+    return ("labels right" if target.task == "multilabel" else "accuracy"), True
+
+
+def row_scores(target: Target, y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """The score of each row (n,): 1 for the right class, the fraction of right labels, or the mean absolute error.
+
+    Args:
+        y: as `SupervisedTask.y`.
+        predictions: as `Model.predict_raw`.
+    """
+    if target.task == "regression":
+        return np.abs(y - predictions).mean(axis=1)
+    is_right = target.to_predictions(predictions) == y
+    return is_right.mean(axis=1) if target.task == "multilabel" else is_right.astype(float)
+
+
+def mean_interval(values: np.ndarray) -> Interval | None:
+    """95% interval of the mean of a sample: Wilson's score interval (1927) for zeros and ones, else Student's."""
+    n, mean = len(values), float(values.mean())
+    if np.isin(values, (0, 1)).all():
+        z = float(ndtri((1 + CONFIDENCE) / 2))
+        center, margin = mean + z**2 / (2 * n), z * np.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2))
+        scale = 1 + z**2 / n
+        return max(float((center - margin) / scale), 0.0), min(float((center + margin) / scale), 1.0)
+    if n < 2:
+        return None
+    margin = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / np.sqrt(n))
+    return mean - margin, mean + margin
+
+
+def _difference_interval(a: float, interval_a: Interval, b: float, interval_b: Interval) -> Interval:
+    """The interval of a - b from those of two independent estimates (Newcombe 1998, method 10; Zou & Donner 2008)."""
+    difference = a - b
+    margin_below = np.hypot(a - interval_a[0], interval_b[1] - b)
+    margin_above = np.hypot(interval_a[1] - a, b - interval_b[0])
+    return float(difference - margin_below), float(difference + margin_above)
+
+
+def _split(schema: Schema, series: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the mask (n,) of each group: intervals in order, or categories, the most frequent first."""
+    column = next((column for column in schema.columns if column.name == series.name), None)
+    column = column or infer_schema(series.to_frame(), MAX_CATEGORIES).columns[0]
+    if column.kind in ("image", "sequence", "nested"):
+        raise TableError(f"Errors cannot be grouped by {series.name!r}, which holds {series.dtype} cells. Choose a "
+                         "column of categories, numbers or dates.")  # fmt: skip
+    keys = _ordered_values(column, series)
+    if keys is not None and keys.drop_nulls().n_unique() > MAX_NUMBER_CATEGORIES:
+        yield from _intervals(keys)
+    else:
+        yield from _categories(series.cast(pl.String).str.strip_chars() if keys is None else keys)
+
+
+def _ordered_values(column: Column, series: pl.Series) -> pl.Series | None:
+    """Numbers or dates, if the column holds such; None for categories."""
+    if column.kind == "identifier" and column.note.startswith("a number"):
+        column = column.model_copy(update={"kind": "number"})
+    return column.sort_key(series) if column.kind in ("number", "date") else None
+
+
+def _intervals(values: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
+    """Intervals with about as many rows each; equal values are in one interval."""
+    ranks = ((values.rank("max") - 1) * N_INTERVALS / values.drop_nulls().len()).floor()
+    for k in range(N_INTERVALS):
+        is_member = (ranks == k).fill_null(False)
+        members = values.filter(is_member)
+        if len(members):
+            low, high = _format_key(members.min()), _format_key(members.max())
+            yield (f"{low} to {high}" if low != high else low), is_member.to_numpy()
+    if values.has_nulls():
+        yield MISSING, values.is_null().to_numpy()
+
+
+def _categories(values: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
+    counts = (
+        values.drop_nulls().alias("value").value_counts(name="rows").sort(["rows", "value"], descending=[True, False])
+    )
+    frequent = counts["value"].to_list()
+    frequent = frequent if len(frequent) <= MAX_CATEGORIES + 1 else frequent[:MAX_CATEGORIES]
+    for value in frequent:
+        yield _format_key(value), (values == value).fill_null(False).to_numpy()
+    is_other = values.is_not_null() & ~values.is_in(frequent)
+    if is_other.any():
+        yield f"{OTHERS[:-1]}, {count(counts.height - len(frequent), 'category', 'categories')})", is_other.to_numpy()
+    if values.has_nulls():
+        yield MISSING, values.is_null().to_numpy()
+
+
+def _format_key(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value).removesuffix(" 00:00:00")

@@ -1,0 +1,92 @@
+"""The tables of a report, ready to be written as HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MISSING = "–"  # written for undefined numbers
+MAX_CELL_CHARACTERS = 160  # of a text in a cell; longer ones end in an ellipsis
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture in a cell of a table."""
+
+    data_uri: str
+    label: str = ""  # written below it
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table with a title and a caption; columns of numbers are right-aligned."""
+
+    title: str
+    caption: str
+    headers: tuple[str, ...]
+    is_numeric: tuple[bool, ...]  # for each column
+    rows: tuple[tuple[str | Thumbnail, ...], ...]
+    highlighted: frozenset[int] = frozenset()  # indices of the rows to emphasize
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the table needs more room than one plot."""
+        return len(self.headers) > 4
+
+
+def format_value(value: float, digits: int = 3) -> str:
+    """Format a number with `digits` significant digits, and with all digits of its integer part.
+
+    >>> format_value(0.71234), format_value(1234.5), format_value(-0.0), format_value(float("nan"))
+    ('0.712', '1,234', '0', '–')
+    """
+    if not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    return f"{value:,.{decimals}f}" if decimals <= digits + 3 else f"{value:.{digits - 1}e}"
+
+
+def format_difference(value: float) -> str:
+    """Format a number with its sign."""
+    return f"+{format_value(value)}" if value > 0 else format_value(value)
+
+
+def format_percent(fraction: float) -> str:
+    """Format a fraction as a percentage.
+
+    >>> format_percent(0.7125), format_percent(1.0)
+    ('71.2%', '100%')
+    """
+    return f"{100 * fraction:.1f}".removesuffix(".0") + "%" if math.isfinite(fraction) else MISSING
+
+
+def format_interval(interval: tuple[float, float] | None, digits: int = 3) -> str:
+    """Format an interval as "0.65 to 0.78", or as nothing if there is none."""
+    return "" if interval is None else f"{format_value(interval[0], digits)} to {format_value(interval[1], digits)}"
+
+
+def shorten(text: str, max_characters: int = MAX_CELL_CHARACTERS) -> str:
+    """The first characters of a text, on one line."""
+    line = " ".join(text[: 4 * max_characters].split())
+    return line if len(line) <= max_characters else f"{line[: max_characters - 1]}…"
+
+
+def count(n: int, singular: str, plural: str = "") -> str:
+    """A count with its noun.
+
+    >>> count(1, "row"), count(1200, "row"), count(0, "class", "classes")
+    ('1 row', '1,200 rows', '0 classes')
+    """
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join names as in a sentence.
+
+    >>> join_names(["a"]), join_names(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
