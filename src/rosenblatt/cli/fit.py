@@ -53,7 +53,7 @@ class FitOutput:
         return Path(self.out or f"{re.sub(TABLE_SUFFIXES, '', Path(table).name) or 'model'}.rosenblatt")
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=GroupedCommand, short_help="Train, test and save a model.")
 @click.argument("table")
 @click.option(
     "--target", "-t", "targets", multiple=True, metavar="COLUMN",

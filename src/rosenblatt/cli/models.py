@@ -39,13 +39,15 @@ def predict(
     on_damaged_images: Any,
     threads: int | None,
 ) -> None:
-    """Predict the target for the rows of a table, with the probability of each class.
+    """Predict the target for the rows of a table.
 
-    Forecasting models predict the steps that follow each series of the table.
+    The result has a column with the prediction and, for classes, a column with the probability of each. Forecasting
+    models predict the steps that follow each series of the table.
 
     \b
-    rosenblatt predict people.rosenblatt new-people.csv
-    rosenblatt predict people.rosenblatt new-people.csv --out predictions.csv --with-inputs
+    rosenblatt predict people.rosenblatt new.csv
+    rosenblatt predict people.rosenblatt new.csv --out predictions.csv
+    rosenblatt predict people.rosenblatt new.csv --out all.parquet --with-inputs
     """
     check_output_paths([out], inputs=[model, table])
     check_table_format(out)
@@ -88,9 +90,10 @@ def evaluate(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Score a model on a table with known targets, next to a trivial baseline.
+    """Score a model on rows with known targets.
 
-    Forecasting models are scored on all windows of the series in the table, language models on a text.
+    Scores are printed next to those of a trivial baseline. Forecasting models are scored on all windows of the series
+    in the table, language models on a text.
 
     \b
     rosenblatt evaluate people.rosenblatt people-2025.csv
@@ -125,8 +128,8 @@ def describe(path: str, show_all: bool, header: bool | None, encoding: str | Non
     """Describe a table or a model.
 
     \b
-    rosenblatt describe people.csv                 columns, missing values, the likely task
-    rosenblatt describe people.rosenblatt          scores, network, hyperparameters, data
+    rosenblatt describe people.csv              columns, missing values, task
+    rosenblatt describe people.rosenblatt       scores, network, data
     rosenblatt describe people.rosenblatt --all
     """
     from rosenblatt.cli.console.models import print_model, print_table_description
