@@ -12,7 +12,7 @@ from rosenblatt.networks.layers import Conv, GlobalPooling, InputSpec, Pool, Res
 from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
 
-IMAGE, STEPS, TOKENS = InputSpec("image", 3, 32, 32), InputSpec("steps", 2), InputSpec("tokens", 50)
+IMAGE, STEPS, TOKENS = InputSpec("image", 3, 32, 32), InputSpec("sequence", 2), InputSpec("text", 50)
 RUNNING = ("mean", "variance")  # statistics that PyTorch keeps as buffers, not as parameters
 
 

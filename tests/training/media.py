@@ -61,20 +61,20 @@ def make_rows(kind: str) -> tuple[DenseRows | MediaRows, tuple[InputSpec, ...]]:
         return DenseRows(x, t, weight), ()
     if kind in ("cnn", "depthwise", "channel_mlp"):
         cells = [encode_image(pixels) for pixels in rng.integers(0, 255, (N, 8, 8, 3)).astype(np.uint8)]
-        images = ImageDataset(cells, 8, 3, "resize", "uint8", (128.0,) * 3, (1 / 74,) * 3)
+        images = ImageDataset(cells, 8, 3, "resize", "uint8", (128.0,) * 3, (74.0,) * 3)
         return MediaRows(x, (images,), t, weight), (InputSpec("image", 3, 8, 8),)
     if kind == "texts":
         ragged = RaggedSequences.from_rows(
             [rng.integers(0, 7, length).astype(np.int32) for length in lengths], 8, keep_end=False
         )
-        return MediaRows(x, (ragged,), t, weight), (InputSpec("tokens", 7),)
+        return MediaRows(x, (ragged,), t, weight), (InputSpec("text", 7),)
     steps = [rng.normal(size=(length, 2)).astype(np.float32) for length in lengths]
     ragged = RaggedSequences.from_rows(steps, 8, keep_end=True)
     if kind == "tags":
         t = np.full((N, 8), -1, np.float32)
         for row, values in enumerate(steps):
             t[row, : len(values)] = np.clip(np.round(values[:, 0]), -1, 1) + 1
-    return MediaRows(x, (ragged,), t, weight), (InputSpec("steps", 2),)
+    return MediaRows(x, (ragged,), t, weight), (InputSpec("sequence", 2),)
 
 
 def make_member(

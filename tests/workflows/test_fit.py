@@ -218,7 +218,7 @@ def test_categories_never_met_are_said(people):
         Table(pl.DataFrame({"age": ["3"], "city": ["Paris"], "noise": ["0"]}), "n"),
         notify=messages.append,
     )
-    assert "city: 'Paris' was not met in training (1 rows)" in messages
+    assert "city: 'Paris' was not seen in training (1 row)" in messages
 
 
 def test_each_of_several_values_has_its_own_scores(people):

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.utils.validation import _check_sample_weight
 
 from rosenblatt.data.dataset import Dataset
-from rosenblatt.data.media.columns import medium_type
+from rosenblatt.data.media.columns import medium_kind
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.schema.columns import Column, Schema, schema_from_dtypes
 from rosenblatt.errors import TableError
@@ -73,7 +73,7 @@ def unify_frames(frame: Any, validation_frame: Any) -> tuple[Any, Any]:
 
 def _image_storage(frame: pl.DataFrame, name: str) -> str:
     dtype = frame.schema[name]
-    if medium_type(dtype) != "image":
+    if medium_kind(dtype) != "image":
         return "no images"
     return "paths of images" if dtype == pl.Struct({"image": pl.String}) else "images"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.media.columns import medium_type, to_media_column
+from rosenblatt.data.media.columns import medium_kind, to_media_column
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.schema.inference import detect_medium
 from rosenblatt.errors import TableError
@@ -37,7 +37,7 @@ def _mark_media_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """Mark columns of images and texts; strings that are not paths of images are texts."""
 
     def mark(series: pl.Series) -> pl.Series:
-        if medium_type(series.dtype):
+        if medium_kind(series.dtype):
             return series
         if detect_medium(series) == "image":
             return to_media_column(series, "image")

@@ -12,7 +12,7 @@ import polars as pl
 from scipy.sparse import csr_array, issparse
 
 from rosenblatt.data.encoding.encoder import CHUNK_ROWS, Encoder
-from rosenblatt.data.media.columns import EncodedInputs, has_media
+from rosenblatt.data.media.columns import EncodedInputs, media_kinds
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
@@ -165,7 +165,7 @@ class Model:
     def predict_typed(self, typed: pl.DataFrame | np.ndarray, threads: int | None = None) -> np.ndarray:
         """`predict_raw` for a table that the schema has read."""
 
-        chunk_rows = MEDIA_CHUNK_ROWS if has_media(typed) else CHUNK_ROWS
+        chunk_rows = MEDIA_CHUNK_ROWS if media_kinds(typed) else CHUNK_ROWS
 
         def predict_chunk(start: int) -> np.ndarray:
             return self.predict_encoded(self.encode(typed[start : start + chunk_rows]))

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, issparse, vstack
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.encoding.encoder import Encoder
-from rosenblatt.data.media.columns import EncodedInputs, media_types
+from rosenblatt.data.media.columns import EncodedInputs, media_kinds
 from rosenblatt.data.splits import Fold, validation_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, TableError, format_list
@@ -139,7 +139,7 @@ def _resolve(spec: Spec, data: Dataset, target: Target) -> Spec:
         raise SpecError(
             f"{network_label} needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'."
         )
-    media = media_types(data.frame)
+    media = media_kinds(data.frame)
     check_inputs(spec, media, target)
     resolved_spec = resolve_auto(spec, len(data.y), n_numeric, has_text="text" in media and target.task != "language")
     supports_half_precision = kind == "cnn" or (kind == "rnn" and resolved_spec.network.rnn_cell == "lstm")
@@ -159,7 +159,7 @@ def build_architecture(
     """The architecture of a member by its number, from a resolved spec."""
     if spec.network.kind not in DEEP_KINDS:
         return build_dense(spec.network, encoder.width, target.n_outputs, member)
-    media = tuple(InputSpec(*encoding.medium) for encoding in encoder.media_encodings)  # type: ignore[arg-type]
+    media = tuple(InputSpec(*encoding.input_shape) for encoding in encoder.media_encodings)
     flip_averaging = bool(spec["flip"]) and any(medium.kind == "image" for medium in media)
     return build_deep(
         spec.network, media, encoder.width, target.n_outputs, is_per_step=target.is_per_step,

@@ -158,7 +158,7 @@ class DeepArchitecture:
             sizes = (medium.height * medium.width, *self.hidden_sizes)
             return [PerChannelMLP(medium.channels, sizes)], medium.channels * sizes[-1]
         layers, n = list[Layer](), medium.channels
-        if medium.kind == "tokens":
+        if medium.kind == "text":
             layers, n = [Embedding(n, self.embedding_size), Dropout()], self.embedding_size
         if self.kind == "rnn" and medium.kind != "image":
             return self._build_recurrent(layers, n)
@@ -254,7 +254,7 @@ def build_deep(
         member: index of the member, which selects its activation function.
     """
     kinds = {medium.kind for medium in media}
-    fields = _COMMON_FIELDS | ({"embedding_size"} if "tokens" in kinds else set())
+    fields = _COMMON_FIELDS | ({"embedding_size"} if "text" in kinds else set())
     if network.kind == "cnn" or (network.kind == "rnn" and "image" in kinds):
         fields |= _CONVOLUTIONAL_FIELDS
     if network.kind == "rnn":
@@ -283,6 +283,6 @@ def _input_summary(medium: InputSpec) -> str:
         return f"{medium.height}x{medium.width}x{medium.channels} image"
     return (
         f"text of {medium.channels:,} tokens"
-        if medium.kind == "tokens"
+        if medium.kind == "text"
         else f"sequence of {format_count(medium.channels, 'channel')}"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from rosenblatt.networks.dense import ParameterName
+from rosenblatt.spec.fields import MediumKind
 
 GATES = {"elman": 1, "gru": 3, "lstm": 4}  # weight matrices per unit of a recurrent cell
 MAX_NORM_GROUPS = 8  # maximum number of channel groups in group normalization
@@ -14,10 +15,10 @@ MAX_NORM_GROUPS = 8  # maximum number of channel groups in group normalization
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Input of a tower: an image, a sequence of numbers or a sequence of tokens."""
+    """Input of a tower: an image, a text (a sequence of tokens) or a sequence of numbers."""
 
-    kind: Literal["image", "steps", "tokens"]
-    channels: int  # of an image or sequence; for tokens, the vocabulary size
+    kind: MediumKind
+    channels: int  # of an image or sequence; for a text, the vocabulary size
     height: int = 0  # in pixels; 0 for sequences, whose length varies
     width: int = 1
 

@@ -28,6 +28,7 @@ Schedule = Literal[
     "constant", "step", "exponential", "cosine", "flat_cosine", "log_cosine", "warmup_cosine", "one_cycle"
 ]
 Task = Literal["binary", "multiclass", "multilabel", "regression", "tagging", "language"]
+MediumKind = Literal["image", "text", "sequence"]  # kinds of inputs that are no numbers or categories
 Auto = Literal["auto"]
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rosenblatt.data.media.columns import media_types
+from rosenblatt.data.media.columns import media_kinds
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError
 from rosenblatt.models.prepared import PreparedData
@@ -95,7 +95,7 @@ def make_plan(spec: Spec, prepared: PreparedData) -> SearchPlan:
     """
     uses_default_space = not spec.space
     if uses_default_space:
-        task, media = prepared.target(spec).task, media_types(prepared.data.frame)
+        task, media = prepared.target(spec).task, media_kinds(prepared.data.frame)
         spec = spec.model_copy(update={"space": default_space(spec, task, len(prepared.data.y), media)})
     check_search(spec)
     space, folds = Space.from_spec(spec), make_folds(spec, prepared)

@@ -33,8 +33,8 @@ def test_each_channel_of_images_gets_the_mean_and_deviation_of_its_training_pixe
     pixels = RNG.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
     encoding, dataset = fit_and_encode_images(pixels)
     np.testing.assert_allclose(encoding.center, pixels.mean(axis=(0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(encoding.scale, 1 / pixels.std(axis=(0, 1, 2)), rtol=1e-9)
-    assert encoding.medium == ("image", 3, 8, 8)
+    np.testing.assert_allclose(encoding.scale, pixels.std(axis=(0, 1, 2)), rtol=1e-9)
+    assert encoding.input_shape == ("image", 3, 8, 8)
     np.testing.assert_array_equal(dataset.take(np.array([3, 0])), pixels[[3, 0]])
 
 
@@ -78,7 +78,7 @@ def test_a_damaged_image_is_named(tmp_path):
 def test_texts_become_numbers_of_tokens_cut_at_the_end():
     texts = ["b a b", "a", "c"]
     encoding = TextEncoding.fit("note", texts, DataSpec(tokens="words", min_token_count=2, max_length=2))
-    assert encoding.medium == ("tokens", 3, 0, 1)  # a, b, and the token for all others
+    assert encoding.input_shape == ("text", 3, 0, 1)  # a, b, and the token for all others
     ragged = encoding.encode(to_media_column(pl.Series("note", [*texts, None]), "text"))
     np.testing.assert_array_equal(ragged.lengths, [2, 1, 1, 1])
     np.testing.assert_array_equal(ragged.values, [2, 1, 1, 0, 0])
@@ -111,8 +111,8 @@ def test_channels_of_sequences_are_standardized_without_their_missing_numbers():
     steps = np.concatenate(rows)
     mean, std = np.nanmean(steps, axis=0), np.nanstd(steps, axis=0)
     np.testing.assert_allclose(encoding.center, mean, rtol=1e-12)
-    np.testing.assert_allclose(encoding.scale, 1 / std, rtol=1e-12)
-    assert encoding.medium == ("steps", 2, 0, 1)
+    np.testing.assert_allclose(encoding.scale, std, rtol=1e-12)
+    assert encoding.input_shape == ("sequence", 2, 0, 1)
     expected = np.nan_to_num((steps - mean) / std, nan=0.0)
     np.testing.assert_allclose(encode_sequences(encoding, rows, 2).values, expected, rtol=1e-5, atol=1e-6)
 

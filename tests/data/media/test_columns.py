@@ -5,9 +5,8 @@ import pytest
 from rosenblatt.data.media.columns import (
     EncodedInputs,
     RaggedSequences,
-    has_media,
-    media_types,
-    medium_type,
+    media_kinds,
+    medium_kind,
     row_hashes,
     sequence_column,
     sequences_from_column,
@@ -66,11 +65,10 @@ def test_typed_columns_are_recognized_by_their_struct():
             pl.Series("other", [{"a": 1}]),
         ]
     )
-    assert [medium_type(dtype) for dtype in frame.dtypes] == ["image", "", "text", "sequence", ""]
-    assert media_types(frame) == ["image", "text", "sequence"]
-    assert has_media(frame)
-    assert not has_media(frame.select("age", "other"))
-    assert not has_media(np.zeros((1, 1)))
+    assert [medium_kind(dtype) for dtype in frame.dtypes] == ["image", None, "text", "sequence", None]
+    assert media_kinds(frame) == ["image", "text", "sequence"]
+    assert not media_kinds(frame.select("age", "other"))
+    assert not media_kinds(np.zeros((1, 1)))
 
 
 def test_a_typed_column_is_returned_unchanged():
@@ -109,7 +107,8 @@ def test_lists_become_sequences_of_one_or_several_channels():
     [
         ([["1", "2"], ["3", "four"]], "'s'.*row 2.*four"),
         ([[[1, 2]], [[1, 2], [3]]], "'s'.*row 2"),
-        ([[[1, 2, 3]], [[4, 5, 6]], [[7, 8]]], "'s'.*row 3 has 2.*3"),
+        ([[[1, 2, 3]], [[4, 5, 6]], [[7, 8]]], "'s': row 3 has 2 .* row 1 has 3"),
+        ([None, [[1, 2]], [[1, 2, 3]], [[1, 2]]], "'s': row 3 has 3 .* row 2 has 2"),
     ],
 )
 def test_sequences_that_are_not_numbers_or_differ_in_channels_are_refused_by_row(cells, message):

@@ -189,5 +189,5 @@ def test_statistics_of_channels_are_those_of_the_training_images():
     encoding = ImageEncoding.fit("image", cells, DataSpec())
     assert encoding.side == 6
     np.testing.assert_allclose(encoding.center, images.mean(axis=(0, 1, 2)))
-    np.testing.assert_allclose(1 / np.array(encoding.scale), images.std(axis=(0, 1, 2)))
-    assert ImageEncoding.fit("image", cells, DataSpec(colors="grey", image_size=4)).medium == ("image", 1, 4, 4)
+    np.testing.assert_allclose(encoding.scale, images.std(axis=(0, 1, 2)))
+    assert ImageEncoding.fit("image", cells, DataSpec(colors="grey", image_size=4)).input_shape == ("image", 1, 4, 4)

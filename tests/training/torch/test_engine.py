@@ -326,7 +326,7 @@ def test_images_that_do_not_fit_into_memory_are_decoded_for_each_batch_and_train
     rows, media = make_rows("cnn")
     rng = np.random.default_rng(1)
     rng.normal(size=(N, 3))
-    streamed = ImageDataset(rows.media[0].cells, 8, 3, "resize", "uint8", (128.0,) * 3, (1 / 74,) * 3, memory_limit=0)
+    streamed = ImageDataset(rows.media[0].cells, 8, 3, "resize", "uint8", (128.0,) * 3, (74.0,) * 3, memory_limit=0)
     assert streamed.pixels is None
     (in_memory,) = train_members([make_member("cnn", 0, rows, media)], rows)
     lazy = rows._replace(media=(streamed,))

@@ -47,7 +47,7 @@ def make_batch(medium, lengths=None, n_plain=0):
 def test_two_directions_are_those_of_pytorch_on_packed_sequences(cell):
     torch.manual_seed(0)
     architecture, theta = make_deep(
-        (InputSpec("steps", 3),), kind="rnn", rnn_cell=cell, recurrent_width=5, is_per_step=True
+        (InputSpec("sequence", 3),), kind="rnn", rnn_cell=cell, recurrent_width=5, is_per_step=True
     )
     net = StackedNetworks(architecture, theta[:1])
     layer = architecture.towers[0][0]
@@ -73,7 +73,7 @@ def test_two_directions_are_those_of_pytorch_on_packed_sequences(cell):
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_batched_steps_are_the_fused_kernel(cell):
     architecture, theta = make_deep(
-        (InputSpec("steps", 3),), kind="rnn", rnn_cell=cell, recurrent_width=5, recurrent_layers=2,
+        (InputSpec("sequence", 3),), kind="rnn", rnn_cell=cell, recurrent_width=5, recurrent_layers=2,
         global_pooling="attention", normalization="layer",
     )  # fmt: skip
     a, lengths = torch.randn(3, 4, 6, 3), torch.randint(1, 7, (3, 4))
@@ -91,7 +91,7 @@ def test_batched_steps_are_the_fused_kernel(cell):
 @pytest.mark.parametrize("networks", [1, 3])
 def test_sequences_that_all_fill_the_batch_need_no_lengths(kind, pooling, networks):
     hyperparameters = {"recurrent_width": 5} if kind == "rnn" else {"channels": (4, 6), "block_layers": 1}
-    architecture, theta = make_deep((InputSpec("steps", 3),), kind=kind, global_pooling=pooling, **hyperparameters)
+    architecture, theta = make_deep((InputSpec("sequence", 3),), kind=kind, global_pooling=pooling, **hyperparameters)
     a, net = torch.randn(networks, 4, 8, 3), StackedNetworks(architecture, theta[:networks])
     filled = torch.full((networks, 4), 8)
     torch.testing.assert_close(net(make_batch(a)), net(make_batch(a, filled)), atol=1e-6, rtol=1e-5)

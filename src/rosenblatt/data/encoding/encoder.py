@@ -1,7 +1,6 @@
 """Encode a typed table (numbers as Float64, categories as String) as the float32 matrix a network is trained on.
 
-What is learnt here (medians, quantiles, bins, categories) is learnt from the rows given to `Encoder.fit`, which are
-training rows only, and is plain data, saved with the model.
+Medians, quantiles, bins and categories are fitted on the training rows only, and saved with the model as plain data.
 """
 
 from __future__ import annotations
@@ -11,43 +10,39 @@ from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.sparse import csr_array
 from scipy.special import ndtri
 
-from rosenblatt.data.encoding.media_encodings import ImageEncoding, SequenceEncoding, TextEncoding
-from rosenblatt.data.media.columns import EncodedInputs, medium_type, sequences_from_column
-from rosenblatt.errors import SpecError
+from rosenblatt.data.encoding.media_encodings import FrozenModel, ImageEncoding, SequenceEncoding, TextEncoding
+from rosenblatt.data.media.columns import EncodedInputs, medium_kind, sequences_from_column
+from rosenblatt.errors import SpecError, format_count
 from rosenblatt.spec.data import DataSpec
 
-CHUNK_ROWS = 8192  # rows encoded at a time: a chunk's working set stays in the cache
-N_QUANTILES = 1000
+CHUNK_ROWS = 8192  # rows encoded at a time, so that the working set fits into the cache
+N_QUANTILES = 1000  # maximum number of quantiles stored for `numeric_encoding quantile`
 
 
-class _FrozenModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class NumberEncoding(FrozenModel):
+    """Encoding of a column of numbers: a scaled value, piecewise-linear parts, and an indicator of missing values.
 
-
-class NumberEncoding(_FrozenModel):
-    """How one column of numbers enters the network: scaled, in piecewise-linear parts, with a flag where missing.
-
-    The parts are the piecewise-linear encoding of Gorishniy et al. 2022 (equation 1): part t rises from 0 to 1 between
-    edges t and t+1; the first part goes on below its edge and the last above.
+    The parts are those of Gorishniy et al. 2022 (equation 1): part t rises from 0 to 1 between edges t and t + 1; the
+    first part continues below its lower edge, and the last one above its upper edge.
     """
 
     kind: Literal["number"] = "number"
     column: str
     center: float = 0.0
-    scale: float = 1.0
-    smooth_clip: bool = False
+    scale: float = 1.0  # divisor; 0 for a constant column, which is encoded as 0
+    smooth_clip: bool = False  # whether scaled values are squashed smoothly into (-3, 3)
     quantiles: tuple[float, ...] = ()
     edges: tuple[float, ...] = ()
     missing_indicator: bool = False
-    fill_value: float = 0.0
+    fill_value: float = 0.0  # stands for missing values
 
     @classmethod
     def fit(cls, column: str, values: np.ndarray, numeric_encoding: str, bins: int) -> NumberEncoding:
-        """From the training rows of a column, (n,) float64 with NaN for missing."""
+        """Fit to the training values of a column, (n,) float64, NaN if missing."""
         x = values[~np.isnan(values)]
         has_missing = 0 < x.size < values.size
         if x.size == 0:
@@ -59,7 +54,7 @@ class NumberEncoding(_FrozenModel):
             return cls(
                 column=column,
                 center=x.mean(),
-                scale=_inverse(float(_std(x))),
+                scale=float(_std(x)),
                 missing_indicator=has_missing,
                 fill_value=fill_value,
             )
@@ -76,7 +71,7 @@ class NumberEncoding(_FrozenModel):
         return cls(
             column=column,
             center=fill_value,
-            scale=_inverse(spread),
+            scale=float(spread),
             smooth_clip=True,
             edges=edges,
             missing_indicator=has_missing,
@@ -84,19 +79,24 @@ class NumberEncoding(_FrozenModel):
         )
 
     @property
+    def factor(self) -> float:
+        """The inverse of `scale`, or 0 for a constant column."""
+        return 1 / self.scale if self.scale > 0 else 0.0
+
+    @property
     def feature_names(self) -> list[str]:
-        """What each column of the matrix means."""
+        """The names of this column's features."""
         parts = [f"{self.column} from {a:.6g} to {b:.6g}" for a, b in zip(self.edges, self.edges[1:], strict=False)]
         return [self.column, *parts, *([f"{self.column} is missing"] if self.missing_indicator else [])]
 
     def encode(self, values: np.ndarray, out: np.ndarray) -> None:
-        """Write the columns for `values` (n,) float64 to `out` (n, len(feature_names))."""
+        """Write the features of `values` (n,) float64 to `out` (n, len(feature_names))."""
         missing = np.isnan(values)
         x = np.where(missing, self.fill_value, values)
         if self.quantiles:
             out[:, 0] = _normal_scores(x, np.asarray(self.quantiles))
         else:
-            z = (x - self.center) * self.scale
+            z = (x - self.center) * self.factor
             out[:, 0] = z / np.sqrt(1 + (z / 3) ** 2) if self.smooth_clip else z
         if self.edges:
             edges = np.asarray(self.edges)
@@ -109,22 +109,22 @@ class NumberEncoding(_FrozenModel):
             out[:, -1] = missing
 
 
-class CategoryEncoding(_FrozenModel):
-    """How one column of categories enters the network: a 0/1 column a category.
+class CategoryEncoding(FrozenModel):
+    """One-hot encoding of a column of categories.
 
-    Categories beyond the most frequent ones share one column, as do those met only after training; missing cells are a
-    category of their own, if there were some in training.
+    Rare categories share one feature, with categories that were not seen in training; missing values are a category of
+    their own if there were any in training.
     """
 
     kind: Literal["category"] = "category"
     column: str
     categories: tuple[str, ...]
-    missing_indicator: bool = False  # whether there is a column for missing cells
-    has_other: bool = False  # whether there is a column for other categories
+    missing_indicator: bool = False  # whether missing values have a feature
+    has_other: bool = False  # whether rare and unseen categories have a feature
 
     @classmethod
     def fit(cls, column: str, values: pl.Series, max_categories: int, min_rows: int) -> CategoryEncoding:
-        """From the training rows of a column of strings, null for missing."""
+        """Fit to the training values of a column of strings, null if missing."""
         counts = values.drop_nulls().alias("category").value_counts(name="rows")
         ranked = counts.sort(["rows", "category"], descending=[True, False])
         frequent = ranked.head(max_categories).filter(pl.col("rows") >= min_rows)["category"].to_list()
@@ -135,7 +135,7 @@ class CategoryEncoding(_FrozenModel):
 
     @property
     def feature_names(self) -> list[str]:
-        """What each column of the matrix means."""
+        """The names of this column's features."""
         names = [f"{self.column} = {category}" for category in self.categories]
         return (
             names
@@ -144,7 +144,7 @@ class CategoryEncoding(_FrozenModel):
         )
 
     def encode(self, values: pl.Series, out: np.ndarray) -> None:
-        """Write the columns for `values` (n,) to `out` (n, len(feature_names))."""
+        """Write the features of `values` (n,) to `out` (n, len(feature_names))."""
         n = len(self.categories)
         n_columns = n + self.missing_indicator + self.has_other
         missing_code, other_code = (
@@ -162,30 +162,36 @@ Encoding = Annotated[
 MediaEncoding = ImageEncoding | TextEncoding | SequenceEncoding
 
 
-class Encoder(_FrozenModel):
-    """All columns' encodings, in the order in which they stand in the matrix."""
+class Encoder(FrozenModel):
+    """The encodings of all input columns, in the order of their features."""
 
     encodings: tuple[Encoding, ...]
-    n_sparse_columns: int = 0  # columns of a sparse matrix that are learnt from as they are, where it was no table
+    n_sparse_columns: int = 0  # width of a sparse matrix, which is used as it is
 
     @classmethod
     def fit(
         cls, frame: pl.DataFrame | np.ndarray | csr_array, spec: DataSpec, *, never_truncate: bool = False
     ) -> Encoder:
-        """From the training rows: Float64 columns are numbers, String columns categories; sparse ones stay as they are.
-        Sequences and texts are never cut where they are to stay whole (`never_truncate`), as those with tags.
+        """Fit to the training rows: Float64 columns are numbers, String columns categories.
 
-        Raises SpecError where an encoding is asked for that would fill in a sparse matrix.
+        Args:
+            frame: a typed table, an array of finite numbers, or a sparse matrix, which is used as it is.
+            spec: the encoding hyperparameters, resolved.
+            never_truncate: whether long sequences and texts are kept whole, as tagging requires.
+
+        Raises:
+            SpecError: if the encoding would turn a sparse matrix into a dense one.
+            TableError: if a sequence holds infinite numbers, or an image cannot be read.
         """
         if isinstance(frame, np.ndarray):
             return cls(encodings=tuple(encodings_from_array(frame, spec.numeric_encoding)))
         if not isinstance(frame, pl.DataFrame):
             if spec.numeric_encoding not in ("none", "standard"):
-                raise SpecError(f"numbers {spec.numeric_encoding} would fill in a sparse matrix. Use none.")
+                raise SpecError(f"numeric_encoding {spec.numeric_encoding} would make a sparse matrix dense. Use none.")
             return cls(encodings=(), n_sparse_columns=frame.shape[1])
         encodings: list[NumberEncoding | CategoryEncoding | MediaEncoding] = []
         for series in frame:
-            medium = medium_type(series.dtype)
+            medium = medium_kind(series.dtype)
             if medium == "image":
                 encodings.append(ImageEncoding.fit(series.name, series.struct.field("image"), spec))
             elif medium == "text":
@@ -210,34 +216,34 @@ class Encoder(_FrozenModel):
 
     @property
     def width(self) -> int:
-        """Columns of the matrix."""
+        """The number of features."""
         return self.n_sparse_columns or sum(len(encoding.feature_names) for encoding in self.tabular_encodings)
 
     @property
     def tabular_encodings(self) -> list[NumberEncoding | CategoryEncoding]:
-        """Those that are columns of the matrix."""
+        """The encodings of numbers and categories."""
         return [encoding for encoding in self.encodings if isinstance(encoding, NumberEncoding | CategoryEncoding)]
 
     @property
     def media_encodings(self) -> list[MediaEncoding]:
-        """Those of images, texts and sequences."""
+        """The encodings of images, texts and sequences."""
         return [encoding for encoding in self.encodings if not isinstance(encoding, NumberEncoding | CategoryEncoding)]
 
     @property
     def feature_names(self) -> list[str]:
-        """What each column of the matrix means."""
+        """The name of each feature."""
         if self.n_sparse_columns:
             return [f"x{i}" for i in range(self.n_sparse_columns)]
         return [name for encoding in self.tabular_encodings for name in encoding.feature_names]
 
     @property
     def source_columns(self) -> list[str]:
-        """For each column of the matrix, the column of the table it comes from."""
+        """The table column of each feature."""
         return [encoding.column for encoding in self.tabular_encodings for _ in encoding.feature_names]
 
     @property
     def is_affine(self) -> bool:
-        """Whether every column is a number that is but moved and scaled, so that a whole array is encoded at once."""
+        """Whether all columns are numbers that are only shifted and scaled, which an array can be as a whole."""
         return all(
             isinstance(encoding, NumberEncoding)
             and not (encoding.smooth_clip or encoding.quantiles or encoding.edges or encoding.missing_indicator)
@@ -245,21 +251,23 @@ class Encoder(_FrozenModel):
         )
 
     def encode(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray | EncodedInputs:
-        """The (n, F) float32 matrix of a table with the columns that were learnt; also of an array, if `is_affine`.
+        """Encode a typed table, or an array if `is_affine`, as a matrix (n, F) float32.
 
-        Where there are images, texts or sequences, these stand beside it."""
+        A table with images, texts or sequences becomes `EncodedInputs`.
+        """
         x = self.matrix(frame)
         if self.media_encodings and isinstance(frame, pl.DataFrame):
             return EncodedInputs(x, tuple(encoding.encode(frame[encoding.column]) for encoding in self.media_encodings))
         return x
 
     def matrix(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray:
-        """The (n, F) float32 matrix of what are numbers and categories."""
+        """Encode numbers and categories, or an array if `is_affine`, as a matrix (n, F) float32."""
         if isinstance(frame, np.ndarray):
-            center, scale = (np.array([getattr(e, name) for e in self.encodings]) for name in ("center", "scale"))
+            numbers = [encoding for encoding in self.encodings if isinstance(encoding, NumberEncoding)]
+            center, factor = np.array([e.center for e in numbers]), np.array([e.factor for e in numbers])
             x = np.empty(frame.shape, np.float32)
             for start in range(0, len(frame), CHUNK_ROWS):
-                x[start : start + CHUNK_ROWS] = (frame[start : start + CHUNK_ROWS] - center) * scale
+                x[start : start + CHUNK_ROWS] = (frame[start : start + CHUNK_ROWS] - center) * factor
             return x
         x = np.empty((frame.height, len(self.feature_names)), np.float32)
         for start, chunk in self._chunks(frame):
@@ -275,15 +283,16 @@ class Encoder(_FrozenModel):
         return x
 
     def unseen_categories(self, frame: pl.DataFrame) -> list[str]:
-        """What in a table is new: categories that training did not have (where it had no rare ones)."""
-        notes = []
+        """Messages about categories that were not seen in training and have no feature for other categories."""
+        messages = []
         for encoding in self.encodings:
             if isinstance(encoding, CategoryEncoding) and not encoding.has_other:
                 values = frame[encoding.column].drop_nulls()
                 unseen = values.filter(~values.is_in(list(encoding.categories)))
                 if len(unseen):
-                    notes.append(f"{encoding.column}: {unseen[0]!r} was not met in training ({len(unseen)} rows)")
-        return notes
+                    rows = format_count(len(unseen), "row")
+                    messages.append(f"{encoding.column}: {unseen[0]!r} was not seen in training ({rows})")
+        return messages
 
     @staticmethod
     def _chunks(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -292,12 +301,11 @@ class Encoder(_FrozenModel):
 
 
 def encodings_from_array(x: np.ndarray, numeric_encoding: str) -> Iterator[NumberEncoding]:
-    """Plain encodings (standard or none) of the columns of x (n, F), in which nothing is missing."""
+    """Encodings (standard or none) of the columns of x (n, F), which has no missing values."""
+    center, scale = np.zeros(x.shape[1]), np.ones(x.shape[1])
     if numeric_encoding == "standard":
-        center, scale = x.mean(axis=0, dtype=np.float64), [_inverse(spread) for spread in _std(x)]
-    else:
-        center, scale = np.zeros(x.shape[1]), [1.0] * x.shape[1]
-    fill_value = np.median(x[:: len(x) // N_QUANTILES + 1], axis=0)  # for what may be missing later
+        center, scale = x.mean(axis=0, dtype=np.float64), _std(x)
+    fill_value = np.median(x[:: len(x) // N_QUANTILES + 1], axis=0)  # for missing values in later rows
     for i in range(x.shape[1]):
         yield NumberEncoding(column=f"x{i}", center=center[i], scale=scale[i], fill_value=fill_value[i])
 
@@ -307,19 +315,14 @@ def _numbers(series: pl.Series) -> np.ndarray:
 
 
 def _std(x: np.ndarray) -> np.ndarray:
-    """Standard deviations of columns; exactly 0 where all values are one, whatever rounding says."""
+    """Standard deviations of columns, exactly 0 for constant columns despite rounding."""
     return np.where(x.max(axis=0) > x.min(axis=0), x.std(axis=0, dtype=np.float64), 0.0)
 
 
-def _inverse(spread: float) -> float:
-    return float(1 / spread) if spread > 0 else 0.0
-
-
 def _bin_edges(x: np.ndarray, bins: int) -> tuple[float, ...]:
-    """At most bins + 1 edges between which the values lie about equally dense.
+    """At most bins + 1 edges: quantiles in which a value shared by n rows counts as sqrt(n).
 
-    Quantiles in which a value that n rows share counts as sqrt(n): else a column that is mostly 0 has all its edges
-    there and none where it differs.
+    With plain quantiles, a column that is mostly 0 would have almost all its edges at 0.
     """
     values, counts = np.unique(x, return_counts=True)
     if values.size <= bins + 1:
@@ -332,7 +335,7 @@ def _bin_edges(x: np.ndarray, bins: int) -> tuple[float, ...]:
 
 
 def _normal_scores(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Where `x` lies in the training values, as a quantile of the normal distribution; ties get their middle."""
+    """Map x through the empirical distribution of the training values to a standard normal one; ties are averaged."""
     levels = np.linspace(0, 1, quantiles.size)
     below = np.interp(x, quantiles, levels)
     above = 1 - np.interp(-x, -quantiles[::-1], levels)

@@ -12,7 +12,7 @@ from typing import Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from rosenblatt.data.media.columns import MEDIA_KINDS, medium_type, to_media_column
+from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_column
 from rosenblatt.data.schema.cells import (
     BOOLEANS,
     NumberStyle,
@@ -205,8 +205,8 @@ def schema_from_dtypes(frame: pl.DataFrame) -> Schema:
             return Column(
                 name=series.name, kind="date", date_parts=("day", "month", "weekday", "hour"), missing=missing
             )
-        if medium_type(series.dtype) or series.dtype in (pl.List, pl.Array):
-            kind = medium_type(series.dtype) or "sequence"
+        if medium_kind(series.dtype) or series.dtype in (pl.List, pl.Array):
+            kind = medium_kind(series.dtype) or "sequence"
             return Column(name=series.name, kind=kind, missing=missing, include=True)
         if series.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             return Column(name=series.name, kind="category", missing=missing)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from rosenblatt.data.media.columns import medium_type
+from rosenblatt.data.media.columns import medium_kind
 from rosenblatt.data.media.images import has_image_suffix, is_image_content
 from rosenblatt.data.schema.cells import (
     BOOLEANS,
@@ -60,7 +60,7 @@ def _may_be_thousands(series: pl.Series) -> bool:
 
 def detect_medium(series: pl.Series) -> Literal["image", "sequence"] | None:
     """Whether the cells of a column as it was read are images or sequences of numbers."""
-    kind = medium_type(series.dtype)
+    kind = medium_kind(series.dtype)
     if kind in ("image", "sequence"):
         return "image" if kind == "image" else "sequence"
     if isinstance(series.dtype, pl.Struct) and {"bytes", "path"} <= {field.name for field in series.dtype.fields}:

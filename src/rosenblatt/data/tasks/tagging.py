@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.encoding.vocabulary import TokenUnit, Vocabulary
-from rosenblatt.data.media.columns import medium_type, sequences_from_column
+from rosenblatt.data.media.columns import medium_kind, sequences_from_column
 from rosenblatt.errors import SpecError, TableError
 
 AUTO_UNITS: tuple[TokenUnit, ...] = ("words", "characters")
@@ -28,7 +28,7 @@ def token_unit_for_tags(frame: pl.DataFrame, y: np.ndarray, unit_option: str) ->
     if unit_option == "subwords":
         raise SpecError("Subwords have no tags of their own. Use tokens words or characters.")
     tags, series = (y >= 0).sum(axis=1), _step_column(frame)
-    if medium_type(series.dtype) == "sequence":
+    if medium_kind(series.dtype) == "sequence":
         check_tags(tags, step_counts(frame, unit_option), "steps")
         return unit_option
     units = AUTO_UNITS if unit_option == "auto" else (unit_option,)
@@ -42,14 +42,14 @@ def token_unit_for_tags(frame: pl.DataFrame, y: np.ndarray, unit_option: str) ->
 def step_counts(frame: pl.DataFrame, unit: str) -> np.ndarray:
     """(n,) steps of the rows' sequence, or tokens of their text. Raises TableError where they have several, or none."""
     series = _step_column(frame)
-    if medium_type(series.dtype) == "sequence":
+    if medium_kind(series.dtype) == "sequence":
         return np.array([len(row) for row in sequences_from_column(series)], np.int64)
     spans = Vocabulary(unit=cast("TokenUnit", unit), tokens=()).spans
     return np.array([len(spans(text)) for text in series.struct.field("text")], np.int64)
 
 
 def _step_column(frame: pl.DataFrame) -> pl.Series:
-    media = [series for series in frame if medium_type(series.dtype) in ("text", "sequence")]
+    media = [series for series in frame if medium_kind(series.dtype) in ("text", "sequence")]
     if len(media) != 1:
         raise TableError(
             f"Tags are of the steps of one text or sequence, but the rows hold {len(media)}. Leave out all but one."

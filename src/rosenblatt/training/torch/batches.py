@@ -54,7 +54,10 @@ class DeviceTable:
                 self._storage.append(None if medium.pixels is None else put(medium.pixels))
                 self._length_ranges.append(LengthRange(0, uniform=True))
         self._normalization = [
-            tuple(torch.tensor(pair, dtype=torch.float32, device=device) for pair in (medium.center, medium.scale))
+            tuple(
+                torch.tensor(pair, dtype=torch.float32, device=device)
+                for pair in (medium.center, 1 / np.asarray(medium.scale))
+            )
             if isinstance(medium, ImageDataset)
             else None
             for medium in self.media
