@@ -241,10 +241,8 @@ def run_rosenblatt(name: str, epochs: int, seed: int, goals: dict[str, float], m
     started, n_folds = time.perf_counter(), len(search.plan.folds)
 
     def watch(_: Any) -> None:
-        scores = [
-            trial.folds.mean_score(n_folds) for trial in search.history.trials if trial.folds.n_trained == n_folds
-        ]
-        best = -max(scores, default=-np.inf)
+        scores = [trial.mean_score(n_folds) for trial in search.history.trials if trial.folds.n_trained == n_folds]
+        best = min(scores, default=np.inf)
         for goal, value in goals.items():
             if best <= value and goal_seconds[goal] == float("inf"):
                 goal_seconds[goal] = time.perf_counter() - started

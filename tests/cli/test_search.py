@@ -177,10 +177,10 @@ def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
 def test_the_live_view_tells_trials_score_speed_and_time_left(monkeypatch):
     from rosenblatt.tuning.progress import format_progress
 
-    progress = SearchProgress(10, 2, 3, 1, 3, 1, 20, -0.25, 5000, 2.0, 7.0)
+    progress = SearchProgress(10, 2, 3, 1, 3, 1, 20, 0.25, 5000, 2.0, 7.0)
     trials, speed = format_progress(progress, "loss")
     assert trials == "10 of 20 trials: 2 running, 3 paused, 1 stopped, 3 finished, 1 diverged"
     assert speed == "best loss 0.25, 2,500 network-steps/s, 7 s left"
-    assert format_progress(progress, "roc_auc")[1].startswith("best roc_auc -0.25")
-    empty = SearchProgress(0, 0, 0, 0, 0, 0, None, float("-inf"), 0, 0.0, None)
+    assert format_progress(progress, "roc_auc")[1].startswith("best roc_auc 0.25")
+    empty = SearchProgress(0, 0, 0, 0, 0, 0, None, None, 0, 0.0, None)
     assert format_progress(empty, "loss") == ("compiling the engine, once an installation", "0 network-steps/s")

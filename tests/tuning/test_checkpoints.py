@@ -103,7 +103,7 @@ def test_members_are_restored_bit_for_bit_with_their_epochs(folder, search):
 
 
 def test_files_of_members_are_read_by_the_safetensors_library(folder, search):
-    best = max(search.history.trials, key=lambda trial: trial.score)
+    best = min(search.history.trials, key=lambda trial: trial.score)
     tensors = load_file(folder / f"trial-{best.number}.safetensors")
     for fold, member in enumerate(best.folds.members):
         np.testing.assert_array_equal(tensors[f"fold.{fold}.best"], member.best)

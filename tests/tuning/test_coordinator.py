@@ -72,7 +72,7 @@ def test_worse_trials_are_stopped_and_the_best_finish():
     assert len(states) == 12
     assert set(states) == {"finished", "stopped"}
     assert 1 <= states.count("finished") < 6
-    best = max(search.history.trials, key=lambda trial: trial.scores[0])
+    best = min(search.history.trials, key=lambda trial: trial.scores[0])
     assert best.rung > 0  # it earned more than the first rung
     assert all(
         trial.reason.startswith("not among the best") for trial in search.history.trials if trial.state == "stopped"
@@ -212,7 +212,7 @@ def test_memory_that_is_short_costs_the_worst_trials_their_networks_and_no_resul
     assert all(trial.statistics.epochs == [1, 3, 9][trial.rung] for trial in dropped)  # what is recorded of them stays
     assert any(trial.state == "finished" for trial in search.history.trials)
     assert select_model(search, SCHEMA).model.networks
-    best = max(search.history.trials, key=lambda trial: trial.score)
+    best = min(search.history.trials, key=lambda trial: trial.score)
     assert best not in dropped
 
 
@@ -252,7 +252,7 @@ def test_the_ensemble_costs_no_more_out_of_fold_and_weighs_one():
 def test_without_an_ensemble_the_best_trial_is_the_model():
     search = run_search(ensemble=False)
     result = select_model(search, SCHEMA)
-    best = max((t for t in search.history.trials if t.state == "finished"), key=lambda trial: trial.score)
+    best = min((t for t in search.history.trials if t.state == "finished"), key=lambda trial: trial.score)
     assert [trial.number for trial in result.model.trials] == [best.number]
 
 

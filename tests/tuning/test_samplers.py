@@ -6,6 +6,7 @@ import pytest
 
 from rosenblatt.errors import SpecError
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
+from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning import samplers
 from rosenblatt.tuning.samplers import Sampler
@@ -22,9 +23,9 @@ SPACE = {
 NAMES = ["random", "quasi_random", "tpe", "gp", "cma_es", "nsga2", "grid"]
 
 
-def make_sampler(name, space=SPACE, seed=0, **search):
+def make_sampler(name, space=SPACE, seed=0, direction=Direction.MAXIMIZE, **search):
     spec = Spec.from_hyperparameters(sampler=name, trials=100, **search).with_search_space(space)
-    return Sampler(spec.search, Space.from_spec(spec), seed)
+    return Sampler(spec.search, Space.from_spec(spec), seed, direction)
 
 
 def score(params):
@@ -68,6 +69,20 @@ def test_samplers_that_learn_find_better_values_than_chance(name):
     sampler_scores = [score(params) for params in run_sampler(make_sampler(name, space), 150)[100:]]
     random_scores = [score(params) for params in run_sampler(make_sampler("random", space), 150)[100:]]
     assert np.mean(sampler_scores) > np.mean(random_scores) + 0.3
+
+
+@pytest.mark.parametrize("name", ["tpe", "cma_es", "quasi_random"])
+def test_minimizing_losses_proposes_as_maximizing_their_negatives(name):
+    space = {"learning_rate": log_uniform(1e-4, 1.0), "dropout": uniform(0.0, 0.5)}
+    minimizing, maximizing = (make_sampler(name, space, direction=direction) for direction in Direction)
+    for number in range(40):
+        params = minimizing.ask(number)
+        assert params == maximizing.ask(number)
+        minimizing.tell(number, -score(params), 10, 100, finished=number % 2 == 0)
+        maximizing.tell(number, score(params), 10, 100, finished=number % 2 == 0)
+    assert minimizing.study.direction == optuna.study.StudyDirection.MINIMIZE
+    assert minimizing.study.best_params == maximizing.study.best_params
+    assert minimizing.importance() == pytest.approx(maximizing.importance())
 
 
 def test_nothing_is_proposed_twice_and_a_small_space_ends():

@@ -139,7 +139,7 @@ def test_the_smallest_trial_within_one_standard_error_is_chosen_on_request():
 def test_the_front_of_two_goals_are_the_trials_that_no_other_dominates():
     space = SPACE | {"hidden_sizes": choice((2,), (4,), (8, 8))}
     search = run_search(space, goal="score_and_size", sampler="nsga2", seed=2)
-    points = {trial.number: (-trial.score, trial.statistics.n_parameters) for trial in search.history.trials}
+    points = {trial.number: (trial.score, trial.statistics.n_parameters) for trial in search.history.trials}
     front = {
         number
         for number, (loss, size) in points.items()

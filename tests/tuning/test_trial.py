@@ -40,9 +40,10 @@ def train(trial, folds, n_folds=FOLDS, epochs=3, *, is_last_rung=False, stop=RUN
 
 def test_the_score_of_a_trial_is_that_of_its_last_rung():
     trial, _ = make_trial()
-    assert trial.score == float("-inf")
-    trial.scores = [-0.3, -0.5]
-    assert trial.score == -0.5
+    assert trial.score == float("inf")
+    trial.scores = [0.3, 0.5]
+    assert trial.score == 0.5
+    assert trial.score_to_maximize == -0.5
 
 
 def test_a_fold_trains_up_to_the_target_epochs_and_continues_from_there():
@@ -87,13 +88,13 @@ def test_hyperparameters_that_do_not_fit_the_network_fail_the_fold_with_the_reas
 
 def test_the_mean_score_averages_the_first_folds_that_have_a_finite_score():
     trial, folds = make_trial()
-    assert trial.folds.mean_score(FOLDS) == float("-inf")
+    assert trial.mean_score(FOLDS) == float("inf")
     train(trial, folds)
-    scores = [-member.best_score for member in trial.folds.members]
+    scores = [member.best_score for member in trial.folds.members]
     assert trial.folds.scores == scores
-    assert trial.folds.mean_score(2) == pytest.approx(np.mean(scores[:2]))
+    assert trial.mean_score(2) == pytest.approx(np.mean(scores[:2]))
     trial.folds.members[1].best_score = np.nan
-    assert trial.folds.mean_score(FOLDS) == pytest.approx((scores[0] + scores[2]) / 2)
+    assert trial.mean_score(FOLDS) == pytest.approx((scores[0] + scores[2]) / 2)
 
 
 @pytest.mark.parametrize(
@@ -143,8 +144,8 @@ def test_a_trial_without_its_training_state_predicts_as_before_in_less_memory():
 def test_a_record_is_json_with_null_for_scores_that_are_not_finite():
     trial, folds = make_trial()
     train(trial, folds, 1)
-    trial.scores, trial.inherited_from = [float("-inf")], [(2, 1)]
-    record = trial.to_json()
+    trial.scores, trial.inherited_from = [float("inf")], [(2, 1)]
+    record = trial.record().to_json()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert (record["number"], record["score"], record["scores"], record["folds"]) == (5, None, [None], 1)
     assert (record["params"], record["inherited_from"]) == ({"hidden_sizes": [4]}, [[2, 1]])

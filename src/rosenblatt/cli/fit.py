@@ -29,6 +29,7 @@ from rosenblatt.spec.spec import Spec
 
 if TYPE_CHECKING:
     from rosenblatt.models.evaluation import FitResult
+    from rosenblatt.models.metadata import TrialRecord
     from rosenblatt.workflows.recorder import Recorder
     from rosenblatt.workflows.request import FitRequest
 
@@ -125,8 +126,8 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     from rosenblatt.workflows.recorder import Recorder
     from rosenblatt.workflows.search import SearchOptions
 
-    def write_records(records: list[dict[str, Any]]) -> None:
-        write_file(str(trials_path), "".join(f"{json.dumps(record)}\n" for record in records).encode())
+    def write_records(records: list[TrialRecord]) -> None:
+        write_file(str(trials_path), "".join(f"{json.dumps(record.to_json())}\n" for record in records).encode())
 
     notify = make_reporter(output.as_json)
     experiment = output.experiment or default_experiment(request.table)

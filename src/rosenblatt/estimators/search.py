@@ -297,7 +297,8 @@ def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
             if name in trial_params:
                 column[index] = trial_params[name]
         results[f"param_{name}"] = column
-    scores = np.array([trial.folds.scores for trial in trials])
+    direction = search.plan.direction
+    scores = np.array([[direction.to_maximize(score) for score in trial.folds.scores] for trial in trials])
     for fold in range(len(search.plan.folds)):
         results[f"split{fold}_test_score"] = scores[:, fold]
     is_finite = np.isfinite(scores)

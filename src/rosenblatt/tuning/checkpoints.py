@@ -111,7 +111,8 @@ class SearchCheckpoint:
     def _write_members(self, max_fraction: float) -> None:
         """Write finished trials, then the best others as long as writing takes at most this fraction of the time."""
         ranked = sorted(
-            self._unwritten.values(), key=lambda trial: (trial.state != "finished", -trial.rung, -trial.score)
+            self._unwritten.values(),
+            key=lambda trial: (trial.state != "finished", -trial.rung, -trial.score_to_maximize),
         )
         for trial in ranked:
             started = time.monotonic()

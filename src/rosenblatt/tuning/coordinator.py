@@ -74,10 +74,11 @@ class SearchCoordinator:
 
     def _make_policy(self) -> SearchPolicy:
         plan = self.plan
-        stopping_rule = make_stopping_rule(plan.spec.search, len(plan.rungs))
+        stopping_rule = make_stopping_rule(plan.spec.search, len(plan.rungs), plan.direction)
         if plan.uses_default_space:
             stopping_rule.exempt.add(0)  # so that a search is never worse than no search
-        return SearchPolicy(Sampler(plan.spec.search, plan.space, plan.spec.training.seed), stopping_rule)
+        sampler = Sampler(plan.spec.search, plan.space, plan.spec.training.seed, plan.direction)
+        return SearchPolicy(sampler, stopping_rule)
 
     def run(
         self,
@@ -301,7 +302,7 @@ class SearchCoordinator:
         """Score a trial at its rung, and let the sampler and the stopping rule know."""
         trial.rung += 1
         rung, finished = self.plan.rungs[trial.rung], trial.rung == self.plan.last_rung
-        trial.scores.append(trial.folds.mean_score(rung.folds))
+        trial.scores.append(trial.mean_score(rung.folds))
         epochs = rung.epochs(trial.proposal.resolved_spec)
         self.policy.make(Tell(trial.number, trial.score, epochs, trial.statistics.n_parameters, finished))
         trial.state, trial.rows = "finished" if finished else "paused", None
@@ -317,8 +318,8 @@ class SearchCoordinator:
         alive = [trial for trial in self.history.trials if trial.state not in ("failed", "stopped")]
         if not self.plan.is_population_based or any(trial.state != "paused" for trial in alive):
             return
-        for loser, winner in truncation_selection({trial.number: trial.score for trial in alive}, self.rng).items():
-            trials = self.history.trials
+        scores, trials = {trial.number: trial.score for trial in alive}, self.history.trials
+        for loser, winner in truncation_selection(scores, self.plan.direction, self.rng).items():
             inherit_networks(trials[winner], trials[loser], self.plan.space, self.prepared, self.rng)
             self.history.mark_changed(trials[loser])
         for trial in alive:
@@ -341,6 +342,7 @@ class SearchCoordinator:
         """The progress after a number of seconds."""
         trials, deadline = self.history.trials, self.time_budget.deadline
         counts = Counter(trial.state for trial in trials)
+        best = max(trials, key=lambda trial: trial.score_to_maximize, default=None)
         return SearchProgress(
             proposed=len(trials),
             running=counts["running"],
@@ -349,7 +351,7 @@ class SearchCoordinator:
             finished=counts["finished"],
             failed=counts["failed"],
             total_trials=self.plan.max_trials,
-            best=max((trial.score for trial in trials), default=float("-inf")),
+            best=best.score if best is not None and np.isfinite(best.score) else None,
             steps=sum(trial.statistics.steps for trial in trials),
             seconds=seconds,
             seconds_left=None if deadline is None else max(deadline - time.monotonic(), 0.0),

@@ -15,6 +15,7 @@ from rosenblatt.errors import SpecError
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.network import NetworkSpec
+from rosenblatt.spec.scoring import Direction, scoring_direction
 from rosenblatt.spec.search import SearchSpec
 from rosenblatt.spec.spec import Spec, unused_hyperparameter_error
 from rosenblatt.tuning.default_spaces import default_space
@@ -64,6 +65,11 @@ class SearchPlan:
     def last_rung(self) -> int:
         """Index of the last rung."""
         return len(self.rungs) - 1
+
+    @property
+    def direction(self) -> Direction:
+        """Whether lower or higher scores are better."""
+        return scoring_direction(self.spec.training.scoring)
 
     @property
     def is_population_based(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.spec.dimensions import Choice, Integer, Uniform
+from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import Member
 from rosenblatt.training.recipes import make_training_config
@@ -23,9 +24,9 @@ MUTABLE_DURING_TRAINING = (
 """Hyperparameters that can change between two epochs of training."""
 
 
-def truncation_selection(scores: Mapping[int, float], rng: np.random.Generator) -> dict[int, int]:
+def truncation_selection(scores: Mapping[int, float], direction: Direction, rng: np.random.Generator) -> dict[int, int]:
     """Assign to each trial of the worst fifth a random trial of the best fifth to copy (truncation selection)."""
-    ranked = sorted(scores, key=lambda number: (-scores[number], number))
+    ranked = sorted(scores, key=lambda number: (-direction.to_maximize(scores[number]), number))
     n_replaced = len(ranked) // 5 or (1 if len(ranked) > 1 else 0)
     return {loser: ranked[int(rng.integers(n_replaced))] for loser in ranked[len(ranked) - n_replaced :]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ class SearchProgress:
     finished: int
     failed: int
     total_trials: int | None  # number of trials in the end, or None if only time limits the search
-    best: float  # best score so far; higher is better
+    best: float | None  # best score so far
     steps: int  # training steps of all networks
     seconds: float
     seconds_left: float | None  # None without a deadline
@@ -90,11 +89,7 @@ def format_progress(progress: SearchProgress, scoring: str) -> tuple[str, str]:
         if progress.proposed
         else "compiling the engine, once an installation"
     )
-    best = (
-        ""
-        if math.isinf(progress.best)
-        else f"best {scoring} {-progress.best if scoring == 'loss' else progress.best:.4g}, "
-    )
+    best = "" if progress.best is None else f"best {scoring} {progress.best:.4g}, "
     time_left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
     if progress.refit_progress:
         return (

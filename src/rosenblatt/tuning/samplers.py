@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import optuna
@@ -15,23 +15,24 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rosenblatt.errors import SpecError, ignore_warnings
 from rosenblatt.spec.dimensions import Choice, Dimension, Integer, LogUniform
 from rosenblatt.spec.hyperparameters import format_value
+from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.search import SearchSpec
 from rosenblatt.tuning.space import Space
 
-MAX_HISTORY = 200  # trials that tpe and gp are shown, whose time grows with them: the best and the latest
-GRID_POINTS = 5  # of a range, on a grid
-N_STARTUP_TRIALS = 10  # trials at random before tpe and gp learn from them
-MAX_REPEATS = 30  # proposals in a row that were made before, after which there seem to be no others
+MAX_HISTORY = 200  # trials that tpe and gp use, half of them the best and half the latest; their cost grows with it
+GRID_POINTS = 5  # values of a continuous dimension on a grid
+N_STARTUP_TRIALS = 10  # random trials before the first proposal of tpe and gp
+MAX_REPEATS = 30  # repeated proposals in a row, after which the space counts as exhausted
+MIN_IMPORTANCE_TRIALS = 8  # number of trials from which on importances are computed
 
 
 @dataclass
-class TrialRecord:
-    """What a sampler knows of a proposal."""
+class Observation:
+    """A proposed trial and its scores, as a sampler sees it."""
 
     params: dict[str, Any]
-    score: float | None = None  # higher is better; None while nothing is known
-    n_parameters: int = 0  # number of parameters
-    epochs: int = 0
+    score: float | None = None  # latest score, or None before the first
+    n_parameters: int = 0
     state: TrialState = TrialState.RUNNING
     curve: dict[int, float] = field(default_factory=dict)  # scores by epoch
 
@@ -39,20 +40,20 @@ class TrialRecord:
 class Sampler:
     """Proposes values for the dimensions of a space."""
 
-    def __init__(self, search: SearchSpec, space: Space, seed: int) -> None:
-        self._search, self._space, self._seed = search, space, seed
+    def __init__(self, search: SearchSpec, space: Space, seed: int, direction: Direction) -> None:
+        self._search, self._space, self._seed, self._direction = search, space, seed, direction
         self._distributions = {name: _distribution(d) for name, d in space.dimensions.items()}
         self._multi_objective = search.goal == "score_and_size"
-        self._generation = 0
+        self._generation = 0  # number of times the study was rebuilt
         self._study = self._new_study()
         self._running: dict[int, optuna.Trial] = {}
         self._n_new_results, self._proposed_keys = 0, set[tuple[tuple[str, str], ...]]()
-        self.records: dict[int, TrialRecord] = {}
+        self.observations: dict[int, Observation] = {}  # by trial; rejected proposals have negative numbers
 
     def ask(self, number: int) -> dict[str, Any] | None:
-        """Values for the trial of this number; None where all there are were proposed before."""
+        """Propose values for a trial, or None if everything in the space has been proposed."""
         for _ in range(MAX_REPEATS):
-            with ignore_warnings():  # about samplers that fall back on others
+            with ignore_warnings():  # a sampler may warn that it falls back to another
                 trial = self._study.ask()
                 params = self._suggest(trial)
             if _key(params) not in self._proposed_keys:
@@ -66,89 +67,84 @@ class Sampler:
         return None
 
     def enqueue(self, number: int, params: dict[str, Any]) -> None:
-        """Take up a trial that was not asked for, with values of the space."""
+        """Add a trial that was not proposed by this sampler."""
         params = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
-        self.records[number] = TrialRecord(params)
+        self.observations[number] = Observation(params)
         self._proposed_keys.add(_key(params))
 
     def tell(self, number: int, score: float, epochs: int, n_parameters: int, finished: bool) -> None:
-        """What score a trial has after some epochs, and whether that is its last; scores may be told again later."""
-        record = self.records.get(number)
-        if record is None:
+        """Set the score of a trial after a number of epochs; a trial may be told several times."""
+        observation = self.observations.get(number)
+        if observation is None:
             return
-        record.score, record.epochs, record.n_parameters = score, epochs, n_parameters
-        record.state = TrialState.COMPLETE if finished else TrialState.PRUNED
-        record.curve[epochs] = score
+        observation.score, observation.n_parameters = score, n_parameters
+        observation.state = TrialState.COMPLETE if finished else TrialState.PRUNED
+        observation.curve[epochs] = score
         trial = self._running.pop(number, None)
-        if self._search.sampler == "grid":  # which learns nothing, and ends a study when it is told the last
+        if self._search.sampler == "grid":  # scores do not matter, and Optuna stops a study with the last grid point
             return
-        frozen_trial = self._to_frozen_trial(record)
+        frozen_trial = self._to_frozen_trial(observation)
         if trial is not None and trial.study is self._study:
             if not self._multi_objective:
                 trial.report(score, epochs)
             values = frozen_trial.values if frozen_trial.state == TrialState.COMPLETE else None
             self._study.tell(trial, values, state=frozen_trial.state)
-        elif self._search.sampler not in ("cma_es", "nsga2"):  # these learn from their own proposals only
+        elif self._search.sampler not in ("cma_es", "nsga2"):  # these use only trials that they proposed
             self._study.add_trial(frozen_trial)
         self._n_new_results += 1
-        if (
-            self._search.sampler in ("tpe", "gp")
-            and self._n_new_results >= MAX_HISTORY // 2
-            and len(self.records) > MAX_HISTORY
-        ):
+        has_new_history = self._n_new_results >= MAX_HISTORY // 2 and len(self.observations) > MAX_HISTORY
+        if self._search.sampler in ("tpe", "gp") and has_new_history:
             self._rebuild_study()
 
     def fail(self, number: int) -> None:
-        """A trial ended without a score."""
-        record = self.records.get(number)
-        if record is not None:
-            record.state = TrialState.FAIL
+        """Mark a trial as failed."""
+        observation = self.observations.get(number)
+        if observation is not None:
+            observation.state = TrialState.FAIL
             trial = self._running.pop(number, None)
             if trial is not None and trial.study is self._study and self._search.sampler != "grid":
                 self._study.tell(trial, state=TrialState.FAIL)
 
     def reject(self, number: int) -> None:
-        """What was proposed cannot be: the number is free for another, and it is not proposed again."""
+        """Reject a proposal that cannot be trained: it is not proposed again, and its number is free."""
         self.fail(number)
-        if number in self.records:
-            self.records[min([*self.records, 0]) - 1] = self.records.pop(number)
+        if number in self.observations:
+            self.observations[min([*self.observations, 0]) - 1] = self.observations.pop(number)
 
     @property
     def study(self) -> optuna.Study:
-        """All trials, as a study of Optuna: scores as values, those of earlier rungs as intermediate ones."""
+        """All trials as an Optuna study: final scores as values, scores at earlier rungs as intermediate values."""
         study = _create_study(self._directions())
-        for number, record in self.records.items():
-            if record.state != TrialState.RUNNING and number >= 0:  # those below were refused
-                study.add_trial(self._to_frozen_trial(record, keep_pruned=True))
+        for number, observation in self.observations.items():
+            if observation.state != TrialState.RUNNING and number >= 0:
+                study.add_trial(self._to_frozen_trial(observation, keep_pruned=True))
         return study
 
     def importance(self) -> dict[str, float]:
-        """What share of the difference between good trials and others each dimension makes (Watanabe et al. 2023).
+        """Importance of each hyperparameter for good scores, most important first (PED-ANOVA: Watanabe et al. 2023).
 
-        Empty where too few trials were finished.
+        Empty if too few trials have a score.
         """
-        scored_records = [record for record in self.records.values() if record.score is not None]
-        shared_names = [name for name in self._distributions if all(name in record.params for record in scored_records)]
-        shared_names = [
-            name for name in shared_names if len({format_value(record.params[name]) for record in scored_records}) > 1
-        ]
-        if len(scored_records) < 8 or not shared_names:
+        scored = self._scored_observations()
+        names = [name for name in self._distributions if all(name in observation.params for observation in scored)]
+        names = [name for name in names if len({format_value(observation.params[name]) for observation in scored}) > 1]
+        if len(scored) < MIN_IMPORTANCE_TRIALS or not names:
             return {}
-        study = _create_study(["maximize"])
-        for record in scored_records:
-            study.add_trial(
-                self._to_frozen_trial(
-                    TrialRecord(record.params, record.score, state=TrialState.COMPLETE), single_objective=True
-                )
-            )
+        study = _create_study([self._direction])
+        for observation in scored:
+            completed = Observation(observation.params, observation.score, state=TrialState.COMPLETE)
+            study.add_trial(self._to_frozen_trial(completed, single_objective=True))
         with ignore_warnings():
             importances = optuna.importance.get_param_importances(
-                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=shared_names
+                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=names
             )
         return dict(sorted(importances.items(), key=lambda item: -item[1]))
 
-    def _directions(self) -> list[Literal["maximize", "minimize"]]:
-        return ["maximize", "minimize"] if self._multi_objective else ["maximize"]
+    def _scored_observations(self) -> list[Observation]:
+        return [observation for observation in self.observations.values() if observation.score is not None]
+
+    def _directions(self) -> list[Direction]:
+        return [self._direction, Direction.MINIMIZE] if self._multi_objective else [self._direction]
 
     def _new_study(self) -> optuna.Study:
         seed = int(np.random.default_rng([self._seed, self._generation]).integers(2**31))
@@ -157,16 +153,15 @@ class Sampler:
         return _create_study(self._directions(), sampler)
 
     def _rebuild_study(self) -> None:
-        """Go on with the best and the latest trials only."""
+        """Start a new study from the best and the latest trials."""
         self._generation, self._n_new_results = self._generation + 1, 0
         self._study = self._new_study()
-        scored_records = [record for record in self.records.values() if record.score is not None]
-        best = sorted(scored_records, key=lambda record: -float(record.score or 0))[: MAX_HISTORY // 2]
-        latest = scored_records[-(MAX_HISTORY // 2) :]
-        kept_ids = {id(record) for record in (*best, *latest)}
-        for record in scored_records:
-            if id(record) in kept_ids:
-                self._study.add_trial(self._to_frozen_trial(record))
+        scored = self._scored_observations()
+        best = sorted(scored, key=lambda observation: -self._direction.to_maximize(observation.score or 0.0))
+        kept = {id(observation) for observation in (*best[: MAX_HISTORY // 2], *scored[-(MAX_HISTORY // 2) :])}
+        for observation in scored:
+            if id(observation) in kept:
+                self._study.add_trial(self._to_frozen_trial(observation))
 
     def _suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         params: dict[str, Any] = {}
@@ -184,40 +179,33 @@ class Sampler:
         return params
 
     def _to_frozen_trial(
-        self, record: TrialRecord, keep_pruned: bool = False, single_objective: bool = False
+        self, observation: Observation, keep_pruned: bool = False, single_objective: bool = False
     ) -> FrozenTrial:
-        state, score = record.state, record.score
-        if (
-            (self._multi_objective or self._search.sampler == "cma_es")
-            and state == TrialState.PRUNED
-            and not keep_pruned
-        ):
+        """Convert to Optuna's form; samplers that ignore pruned trials get them as complete ones."""
+        state, values = observation.state, [float(observation.score or 0.0)]
+        ignores_pruned = self._multi_objective or self._search.sampler == "cma_es"
+        if state == TrialState.PRUNED and ignores_pruned and not keep_pruned:
             state = TrialState.COMPLETE
-        values = (
-            [float(score or 0.0), float(record.n_parameters)]
-            if self._multi_objective and not single_objective
-            else [float(score or 0.0)]
-        )
+        if self._multi_objective and not single_objective:
+            values.append(float(observation.n_parameters))
         return create_trial(
             state=state,
             values=values if state == TrialState.COMPLETE else None,
-            params={name: _to_optuna(value) for name, value in record.params.items()},
-            distributions={name: self._distributions[name] for name in record.params},
-            intermediate_values={} if self._multi_objective else dict(record.curve),
+            params={name: _to_optuna(value) for name, value in observation.params.items()},
+            distributions={name: self._distributions[name] for name in observation.params},
+            intermediate_values={} if self._multi_objective else dict(observation.curve),
         )
 
     def _grid_size(self) -> int:
         return int(np.prod([len(points) for points in _grid(self._space).values()]))
 
 
-def _create_study(
-    directions: list[Literal["maximize", "minimize"]], sampler: optuna.samplers.BaseSampler | None = None
-) -> optuna.Study:
+def _create_study(directions: Iterable[Direction], sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
     """Create a study without Optuna's message about it; the verbosity of Optuna's logger stays the user's."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
     try:
-        return optuna.create_study(directions=directions, sampler=sampler)
+        return optuna.create_study(directions=[direction.value for direction in directions], sampler=sampler)
     finally:
         optuna.logging.set_verbosity(verbosity)
 
@@ -227,7 +215,7 @@ def _key(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _to_optuna(value: Any) -> Any:
-    """A value as Optuna keeps it: lists as text."""
+    """Convert a value to a type that Optuna supports: lists become text."""
     return format_value(value) if isinstance(value, tuple) else value
 
 
@@ -240,20 +228,20 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def _grid(space: Space) -> dict[str, list[Any]]:
+    """Grid points by dimension: all values of choices and integers, `GRID_POINTS` of other ranges."""
     points: dict[str, list[Any]] = {}
     for name, dimension in space.dimensions.items():
         if isinstance(dimension, Choice):
             points[name] = [_to_optuna(value) for value in dimension.values]
         elif isinstance(dimension, Integer) and not dimension.log:
             points[name] = list(range(dimension.low, dimension.high + 1))
+        elif isinstance(dimension, Integer):
+            values = np.geomspace(dimension.low, dimension.high, GRID_POINTS).tolist()
+            points[name] = sorted({round(value) for value in values})
         else:
-            spacing = np.linspace if not isinstance(dimension, LogUniform | Integer) else np.geomspace
-            grid_values = spacing(dimension.low, dimension.high, GRID_POINTS).tolist()
-            points[name] = (
-                sorted({round(value) for value in grid_values}) if isinstance(dimension, Integer) else grid_values
-            )
-            if not isinstance(dimension, Integer):
-                points[name][0], points[name][-1] = dimension.low, dimension.high
+            spacing = np.geomspace if isinstance(dimension, LogUniform) else np.linspace
+            points[name] = spacing(dimension.low, dimension.high, GRID_POINTS).tolist()
+            points[name][0], points[name][-1] = dimension.low, dimension.high  # without rounding errors
     return points
 
 
@@ -272,7 +260,7 @@ def _sampler(search: SearchSpec, space: Space, seed: int) -> optuna.samplers.Bas
         )
     if search.sampler == "gp":
         if find_spec("torch") is None:
-            raise SpecError("The sampler gp needs PyTorch. Install it (pip install torch), or use tpe.")
+            raise SpecError("The sampler gp needs PyTorch, which is not installed. Run pip install torch, or use tpe.")
         return samplers.GPSampler(seed=seed, n_startup_trials=N_STARTUP_TRIALS)
     if search.sampler == "cma_es":
         return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)

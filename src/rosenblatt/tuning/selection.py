@@ -98,7 +98,9 @@ def _rank_trials(search: SearchCoordinator) -> list[Trial]:
     if not candidates:
         n_folds = max(trial.folds.n_trained for trial in trained)
         candidates = [trial for trial in trained if trial.folds.n_trained == n_folds]
-    ranked = sorted(candidates, key=lambda trial: (-trial.folds.mean_score(n_folds), trial.number))
+    ranked = sorted(
+        candidates, key=lambda trial: (-plan.direction.to_maximize(trial.mean_score(n_folds)), trial.number)
+    )
     return ranked[:ENSEMBLE_CANDIDATES]
 
 
@@ -161,8 +163,9 @@ def _pareto_front(trials: list[Trial]) -> list[Trial]:
 def _dominates(trial: Trial, other: Trial) -> bool:
     """Whether a trial is better than another in score or size, and no worse in the other one."""
     n_parameters, other_n_parameters = trial.statistics.n_parameters, other.statistics.n_parameters
-    is_better = trial.score > other.score or n_parameters < other_n_parameters
-    return is_better and trial.score >= other.score and n_parameters <= other_n_parameters
+    score, other_score = trial.score_to_maximize, other.score_to_maximize
+    is_better = score > other_score or n_parameters < other_n_parameters
+    return is_better and score >= other_score and n_parameters <= other_n_parameters
 
 
 def _search_metadata(
@@ -175,12 +178,11 @@ def _search_metadata(
     plan, history, n_folds = search.plan, search.history, len(search.plan.folds)
     states = [trial.state for trial in history.trials]
     counts = {state: states.count(state) for state in ("finished", "stopped", "failed")}
-    sign = -1 if plan.spec.training.scoring == "loss" else 1
     steps = sum(trial.statistics.steps for trial in history.trials)
     front = _pareto_front(ranked) if plan.spec.search.goal == "score_and_size" else []
 
     def full_record(trial: Trial) -> TrialRecord:
-        return TrialRecord(**trial.to_json() | {"score": sign * trial.folds.mean_score(n_folds)})
+        return trial.record().with_fields(score=trial.mean_score(n_folds))
 
     return SearchMetadata(
         trials=TrialCounts(proposed=len(states), **counts),
@@ -195,11 +197,11 @@ def _search_metadata(
             EnsembleMember(trial=trial.number, weight=w) for trial, w in zip(ranked, weights, strict=True) if w > 0
         ),
         top=tuple(full_record(trial) for trial in ranked[:REPORTED_TRIALS]),
-        front=tuple(TrialRecord(**trial.to_json() | {"score": sign * trial.score}) for trial in front),
+        front=tuple(trial.record() for trial in front),
         importance=search.policy.sampler.importance(),
         seconds=round(history.wall_seconds, 2),
         network_steps=steps,
         steps_per_second=round(steps / max(history.wall_seconds, 1e-9)),
         cores_busy=round(search.utilization, 3),
-        history=tuple((trial.number, sign * trial.score) for trial in history.trials if trial.scores),
+        history=tuple((trial.number, trial.score) for trial in history.trials if trial.scores),
     )

@@ -1,4 +1,4 @@
-"""Stopping rules: which trials are promoted to their next rung, from the scores at their rungs."""
+"""Stopping rules: which trials are promoted to their next rung, given the scores at their rungs."""
 
 from __future__ import annotations
 
@@ -9,57 +9,62 @@ from heapq import heappop, heappush
 
 import numpy as np
 
+from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.search import SearchSpec
 
-MIN_MEDIAN_TRIALS = 5  # trials whose median says nothing yet
+MIN_MEDIAN_TRIALS = 5  # number of trials from which on their median stops others
 
 
 class StoppingRule(ABC):
-    """Decides which trials earn their next rung. Rungs count from 0; a higher score is better."""
+    """Decides which trials are promoted. Rungs are numbered from 0."""
 
-    def __init__(self, rungs: int) -> None:
-        self.rungs = rungs
-        self.exempt: set[int] = set()  # trials that go on in any case
+    def __init__(self, rungs: int, direction: Direction) -> None:
+        self.rungs, self.direction = rungs, direction
+        self.exempt: set[int] = set()  # trials that are always promoted
 
     @abstractmethod
     def report(self, number: int, rung: int, score: float) -> None:
-        """A trial has reached a rung, the last of which needs no decision."""
+        """Add the score of a trial at a rung other than the last."""
 
     @abstractmethod
     def next_promotion(self, no_more_trials: bool) -> int | None:
-        """A trial that may go on now; each rung of a trial is given out once. `no_more_trials`: no more will come."""
+        """The next trial to promote, or None; each trial is returned once per rung.
+
+        Args:
+            no_more_trials: whether no more trials will be proposed.
+        """
 
 
 class NoStopping(StoppingRule):
-    """All trials go on to the end."""
+    """Promotes all trials, in the order of their reports."""
 
-    def __init__(self, rungs: int) -> None:
-        super().__init__(rungs)
+    def __init__(self, rungs: int, direction: Direction) -> None:
+        super().__init__(rungs, direction)
         self._queue: list[int] = []
 
     def report(self, number: int, rung: int, score: float) -> None:
-        """All may go on."""
+        """Queue the trial for promotion."""
         self._queue.append(number)
 
     def next_promotion(self, no_more_trials: bool) -> int | None:
-        """The first that waits."""
+        """The trial that has waited longest."""
         return self._queue.pop(0) if self._queue else None
 
 
 class Median(NoStopping):
-    """A trial stops where its score is below the median of those that reached the rung before (Golovin et al. 2017)."""
+    """Stops a trial that is worse than the median of the trials before it at the same rung (Golovin et al. 2017)."""
 
-    def __init__(self, rungs: int) -> None:
-        super().__init__(rungs)
+    def __init__(self, rungs: int, direction: Direction) -> None:
+        super().__init__(rungs, direction)
         self._scores: list[list[float]] = [[] for _ in range(rungs)]
 
     def report(self, number: int, rung: int, score: float) -> None:
-        """It may go on where it is no worse than the median, or where that is of few."""
+        """Queue the trial unless it is worse than the median of enough others."""
         earlier_scores = self._scores[rung]
         if (
             number in self.exempt
             or len(earlier_scores) < MIN_MEDIAN_TRIALS
-            or score >= float(np.median(earlier_scores))
+            or not self.direction.is_better(float(np.median(earlier_scores)), score)
         ):
             self._queue.append(number)
         earlier_scores.append(score)
@@ -67,60 +72,57 @@ class Median(NoStopping):
 
 @dataclass
 class _Rung:
-    ranked: list[tuple[float, int]] = field(default_factory=list)  # (-score, number) of all, the best first
-    candidates: list[tuple[float, int]] = field(default_factory=list)  # a heap of those that have not gone on
+    ranked: list[tuple[float, int]] = field(default_factory=list)  # (sort key, trial), best first
+    candidates: list[tuple[float, int]] = field(default_factory=list)  # heap of those not promoted yet
 
-    def add(self, number: int, score: float, is_candidate: bool) -> None:
-        """A trial has come here."""
-        insort(self.ranked, (-score, number))
+    def add(self, number: int, sort_key: float, is_candidate: bool) -> None:
+        """Add a trial; a smaller sort key is better."""
+        insort(self.ranked, (sort_key, number))
         if is_candidate:
-            heappush(self.candidates, (-score, number))
+            heappush(self.candidates, (sort_key, number))
 
     def promote(self, reduction_factor: int, no_more_trials: bool) -> int | None:
-        """The best that waits, which goes on now, where it is among the best one in `reduction_factor`."""
-        n_promotable = (
-            -(-len(self.ranked) // reduction_factor) if no_more_trials else len(self.ranked) // reduction_factor
-        )
+        """Remove and return the best candidate if it is in the best 1 / `reduction_factor` of the rung."""
+        n = len(self.ranked)
+        n_promotable = -(-n // reduction_factor) if no_more_trials else n // reduction_factor
         if not self.candidates or bisect_left(self.ranked, self.candidates[0]) >= n_promotable:
             return None
         return heappop(self.candidates)[1]
 
 
 class SuccessiveHalving(StoppingRule):
-    """A trial goes on where it is among the best one in `reduction_factor` of its rung (ASHA: Li et al. 2020).
+    """Promotes the best 1 / `reduction_factor` of the trials at each rung (asynchronous, ASHA: Li et al. 2020).
 
-    With several brackets (asynchronous Hyperband: Li et al. 2018, 2020) trials take turns in being compared from the
-    first rung on, from the second, ...; those with later first comparisons are fewer.
+    With several brackets (asynchronous Hyperband: Li et al. 2018, 2020), trials are assigned to brackets in turn.
+    Trials of bracket s are compared from rung s on; higher brackets get fewer trials.
     """
 
-    def __init__(self, rungs: int, reduction_factor: int, brackets: int = 1) -> None:
-        super().__init__(rungs)
+    def __init__(self, rungs: int, direction: Direction, reduction_factor: int, brackets: int = 1) -> None:
+        super().__init__(rungs, direction)
         self.reduction_factor = reduction_factor
         brackets = max(1, min(brackets, rungs))
         self._brackets = [[_Rung() for _ in range(rungs)] for _ in range(brackets)]
-        bracket_weights = [
-            (brackets / (brackets - s)) * reduction_factor ** (brackets - 1 - s) for s in range(brackets)
-        ]
-        self._bracket_cycle = np.repeat(
-            np.arange(brackets), np.maximum(1, np.round(bracket_weights / np.min(bracket_weights)).astype(int))
-        )
-        self._immediate: list[int] = []
+        weights = [(brackets / (brackets - s)) * reduction_factor ** (brackets - 1 - s) for s in range(brackets)]
+        counts = np.maximum(1, np.round(weights / np.min(weights)).astype(int))
+        self._bracket_cycle = np.repeat(np.arange(brackets), counts)
+        self._immediate: list[int] = []  # trials promoted without a comparison
 
     def bracket(self, number: int) -> int:
-        """The bracket of a trial: the rung from which on it is compared."""
+        """The bracket of a trial, which is the first rung at which it is compared."""
         return int(self._bracket_cycle[number % len(self._bracket_cycle)])
 
     def report(self, number: int, rung: int, score: float) -> None:
-        """It waits at the rung, unless its bracket compares later."""
+        """Add the trial to the candidates of the rung, or promote it if its bracket compares later."""
         bracket = self.bracket(number)
         is_immediate = rung < bracket or number in self.exempt
         if rung >= bracket:
-            self._brackets[bracket][rung].add(number, score, is_candidate=not is_immediate)
+            sort_key = -self.direction.to_maximize(score)
+            self._brackets[bracket][rung].add(number, sort_key, is_candidate=not is_immediate)
         if is_immediate:
             self._immediate.append(number)
 
     def next_promotion(self, no_more_trials: bool) -> int | None:
-        """The best of the highest rung that has one to go on."""
+        """The best candidate of the highest rung that has one."""
         if self._immediate:
             return self._immediate.pop(0)
         for rung in range(self.rungs - 2, -1, -1):
@@ -131,10 +133,11 @@ class SuccessiveHalving(StoppingRule):
         return None
 
 
-def make_stopping_rule(search: SearchSpec, rungs: int) -> StoppingRule:
-    """What decides, by name."""
+def make_stopping_rule(search: SearchSpec, rungs: int, direction: Direction) -> StoppingRule:
+    """Make the stopping rule of a search."""
     if search.stopping == "median":
-        return Median(rungs)
+        return Median(rungs, direction)
     if search.stopping in ("none", "pbt"):
-        return NoStopping(rungs)
-    return SuccessiveHalving(rungs, search.reduction_factor, rungs - 1 if search.stopping == "hyperband" else 1)
+        return NoStopping(rungs, direction)
+    brackets = rungs - 1 if search.stopping == "hyperband" else 1
+    return SuccessiveHalving(rungs, direction, search.reduction_factor, brackets)

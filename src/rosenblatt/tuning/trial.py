@@ -11,8 +11,10 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.splits import Fold
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.fit import trained_network
+from rosenblatt.models.metadata import TrialRecord
 from rosenblatt.models.model import TrainedTrial
 from rosenblatt.models.prepared import PreparedData, build_architecture
+from rosenblatt.spec.scoring import Direction, scoring_direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import predict
 from rosenblatt.training.member import Member, new_member
@@ -64,7 +66,7 @@ class Trial:
     state: TrialState = "running"
     reason: str = ""  # why it stopped or failed
     rung: int = -1  # last rung reached; -1 before the first
-    scores: list[float] = field(default_factory=list)  # at each rung; higher is better
+    scores: list[float] = field(default_factory=list)  # at each rung
     statistics: TrialStatistics = field(default_factory=TrialStatistics)
     inherited_from: list[tuple[int, int]] = field(default_factory=list)  # (epoch, trial) of inherited networks
     pending_folds: int = 0  # work items not finished yet
@@ -77,8 +79,25 @@ class Trial:
 
     @property
     def score(self) -> float:
-        """Score at the last rung, or -inf before the first rung; higher is better."""
-        return self.scores[-1] if self.scores else float("-inf")
+        """Score at the last rung reached; the worst possible score before the first rung."""
+        return self.scores[-1] if self.scores else self.direction.worst
+
+    @property
+    def score_to_maximize(self) -> float:
+        """The score as a number that is higher for better trials, to rank them."""
+        return self.direction.to_maximize(self.score)
+
+    @property
+    def direction(self) -> Direction:
+        """Whether lower or higher scores are better."""
+        return scoring_direction(self.proposal.resolved_spec.training.scoring)
+
+    def mean_score(self, n_folds: int) -> float:
+        """Mean score of the best epochs of the first folds, or the worst possible score if none is finite."""
+        members = self.folds.members[:n_folds]
+        scores = np.array([m.best_score for m in members if m is not None and m.is_trained])
+        scores = scores[np.isfinite(scores)]  # a score may be undefined, such as the AUC of a fold with one class
+        return float(scores.mean()) if scores.size else self.direction.worst
 
     @property
     def has_ended(self) -> bool:
@@ -136,20 +155,20 @@ class Trial:
         proposal = self.proposal
         return TrainedTrial(proposal.resolved_spec, proposal.encoder, proposal.target, networks, weight, self.number)
 
-    def to_json(self) -> dict[str, Any]:
-        """Hyperparameters, scores and cost as JSON."""
+    def record(self) -> TrialRecord:
+        """Hyperparameters, scores and cost of the trial."""
         statistics = self.statistics
-        return {
-            "number": self.number,
-            "state": self.state,
-            "reason": self.reason,
-            "score": self.score if np.isfinite(self.score) else None,
-            "scores": [score if np.isfinite(score) else None for score in self.scores],
-            "params": {name: list(v) if isinstance(v, tuple) else v for name, v in self.proposal.params.items()},
-            "parameters": statistics.n_parameters,
-            "epochs": statistics.epochs,
-            "folds": self.folds.n_trained or len(self.folds.final_scores),
-            "steps": statistics.steps,
-            "seconds": round(statistics.seconds, 3),
-            "inherited_from": [list(pair) for pair in self.inherited_from],
-        }
+        return TrialRecord(
+            number=self.number,
+            state=self.state,
+            reason=self.reason,
+            score=self.score if np.isfinite(self.score) else None,
+            scores=tuple(score if np.isfinite(score) else None for score in self.scores),
+            params={name: list(v) if isinstance(v, tuple) else v for name, v in self.proposal.params.items()},
+            parameters=statistics.n_parameters,
+            epochs=statistics.epochs,
+            folds=self.folds.n_trained or len(self.folds.final_scores),
+            steps=statistics.steps,
+            seconds=round(statistics.seconds, 3),
+            inherited_from=tuple(self.inherited_from),
+        )

@@ -33,8 +33,7 @@ class TrialFolds:
     def scores(self) -> list[float]:
         """Score of the best epoch of each fold; NaN for a fold that has not been trained."""
         return self.final_scores or [
-            member.direction.to_maximize(member.best_score) if member is not None and member.is_trained else np.nan
-            for member in self.members
+            member.best_score if member is not None and member.is_trained else np.nan for member in self.members
         ]
 
     @property
@@ -46,13 +45,6 @@ class TrialFolds:
                 scores = [record.score for record in member.history] if member.validation.size else []
                 curves[fold] = np.array([record.loss for record in member.history]), np.array(scores)
         return curves
-
-    def mean_score(self, n_folds: int) -> float:
-        """Mean over the first folds of the best epoch's score, or -inf if no fold has a finite score."""
-        members = [member for member in self.members[:n_folds] if member is not None and member.is_trained]
-        scores = np.array([member.direction.to_maximize(member.best_score) for member in members])
-        scores = scores[np.isfinite(scores)]  # a score may be undefined, such as the AUC of a fold with one class
-        return float(scores.mean()) if scores.size else float("-inf")
 
     def update_memory(self) -> None:
         """Update `n_bytes`."""

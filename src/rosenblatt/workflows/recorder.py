@@ -208,7 +208,7 @@ class Recorder:
         batch.update_run(run_id, state=state, reason=trial.reason or None, ended=time.time() if ended else None)
         wall_time, name = time.time(), f"validation_{scoring}"
         if trial.scores:
-            batch.add_metadata(run_id, "trial", trial.to_json())
+            batch.add_metadata(run_id, "trial", trial.record().to_json())
         if trial.state == "running" or trial.pending_folds:
             return
         curves = list(trial.folds.curves.values())

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import Notify
+from rosenblatt.models.metadata import TrialRecord
 from rosenblatt.models.prepared import PreparedData, ScorerFactory
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.checkpoints import SearchCheckpoint
@@ -29,7 +29,7 @@ class SearchOptions:
 
     started: float = field(default_factory=time.monotonic)  # start of the search time, a `time.monotonic`
     on_progress: Callable[[SearchProgress], None] | None = None
-    on_records: Callable[[list[dict[str, Any]]], None] | None = None  # called at the end, also after an error
+    on_records: Callable[[list[TrialRecord]], None] | None = None  # called at the end, also after an error
     checkpoint: Path | None = None  # folder in which the search is saved, and from which it is resumed
     recorder: Recorder | None = None  # writes the trials to the store
     test_rows: int = 0  # number of rows predicted after the search, within its time
@@ -92,7 +92,7 @@ def _run(coordinator: SearchCoordinator, options: SearchOptions, notify: Notify)
         if checkpoint and coordinator.interrupted:
             checkpoint.close()
         if options.on_records:
-            options.on_records([trial.to_json() for trial in coordinator.history.trials])
+            options.on_records([trial.record() for trial in coordinator.history.trials])
 
 
 def _deadline(coordinator: SearchCoordinator, options: SearchOptions) -> float | None:
