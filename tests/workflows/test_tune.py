@@ -105,7 +105,7 @@ def test_a_function_that_logs_nothing_is_told(store):
 
 
 def test_an_empty_space_is_refused(store):
-    with pytest.raises(SpecError, match="nothing to search"):
+    with pytest.raises(SpecError, match="space must have at least one dimension"):
         search(space={})
 
 
@@ -209,7 +209,12 @@ def test_numbers_of_any_library_may_be_returned(store):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"stopping": "ahsa"}, "Did you mean 'asha'"), ({"reduction_factor": 1}, "at least 2")]
+    ("options", "message"),
+    [
+        ({"stopping": "ahsa"}, "Did you mean 'asha'"),
+        ({"reduction_factor": 1}, "at least 2"),
+        ({"trails": 3}, "no setting 'trails'. Did you mean 'trials'"),
+    ],
 )
 def test_wrong_settings_are_told(store, options, message):
     with pytest.raises(SpecError, match=message):
