@@ -93,6 +93,20 @@ def test_a_report_is_written(run, folder):
     assert (folder / "e.html").stat().st_size > 10_000
 
 
+def test_a_report_groups_errors_by_columns_that_need_not_be_inputs(run, folder, people):
+    people.with_columns(team=pl.Series(["red", "blue"] * 150)).write_csv("teams.csv")
+    options = ["--ignore", "team", "--report", "r.html", "--by", "team", "--by", "1", *FAST]
+    assert run("fit", "teams.csv", "-t", "rich", *options)[0] == 0
+    page = (folder / "r.html").read_text()
+    assert "Errors by team" in page
+    assert "Errors by age" in page
+    assert "held-out rows" in page
+    assert run("evaluate", "teams.rosenblatt", "teams.csv", "--report", "e.html", "--by", "team")[0] == 0
+    page = (folder / "e.html").read_text()
+    assert "Errors by team" in page
+    assert "held-out rows" not in page
+
+
 def write_bad_files(folder):
     """Files that are wrong in some way."""
     rng = np.random.default_rng(0)
@@ -131,6 +145,10 @@ def write_bad_files(folder):
         (["fit", "people.csv", "-t", "rich", "--out", "."], "but it is a folder"),
         (["fit", "people.csv", "-t", "noise", "--kind", "perceptron"], "perceptron answers 0 or 1"),
         (["fit", "people.csv", "-t", "rich", "--scoring", "auc"], "scoring must be"),
+        (["fit", "people.csv", "-t", "rich", "--by", "city"], "--by groups the errors in a report.*Add --report"),
+        (["fit", "people.csv", "-t", "rich", "--by", "cty", "--report", "r.html"], "'cty'.*Did you mean 'city'?"),
+        (["evaluate", "people.rosenblatt", "people.csv", "--by", "city"], "Add --report"),
+        (["evaluate", "people.rosenblatt", "people.csv", "--by", "cty", "--report", "r.html"], "mean 'city'?"),
         (["fit", "people.csv"], "No target column is given"),
         (["fit", "people.csv", "-t", ","], "No target column is given"),
         (["fit", "people.csv", "-t", "rich", "-o", "people.csv"], "'people.csv' is also another file of this command"),

@@ -21,7 +21,7 @@ from rosenblatt.cli.options import (
     shared_options,
     tracking_options,
 )
-from rosenblatt.cli.outputs import check_output_paths, save_report, scores_to_json
+from rosenblatt.cli.outputs import check_output_paths, check_report_options, save_report, scores_to_json
 from rosenblatt.errors import Notify, SpecError
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
@@ -42,6 +42,7 @@ class FitOutput:
 
     out: str | None
     report: str | None
+    by: tuple[str, ...]
     checkpoint: str | None
     as_json: bool
     experiment: str | None
@@ -84,7 +85,7 @@ class FitOutput:
 )
 @click.option("--out", "-o", metavar="MODEL", help="Model file to write.  [default: name of the table + .rosenblatt]")
 @tracking_options("experiment", "name", "reuse", "store")
-@shared_options("report", "header", "encoding", "threads", "json")
+@shared_options("report", "by", "header", "encoding", "threads", "json")
 @hyperparameter_options
 @click.pass_obj
 def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
@@ -133,10 +134,10 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     experiment = output.experiment or default_experiment(request.table)
     recorder = Recorder.for_request(request, experiment, name=output.name, reuse=output.reuse, store=output.store)
     is_replaced, checkpoint = path.exists(), Path(output.checkpoint) if output.checkpoint else None
-    result = fit_and_save(recorder, path, notify, SearchOptions(started, None, write_records, checkpoint))
+    result = fit_and_save(recorder, path, notify, SearchOptions(started, None, write_records, checkpoint), output.by)
     _print_scores(result, output, recorder, path, trials_path)
     notify(f"model: {path}{' (replaced)' if is_replaced else ''}, read back in a new process with equal predictions")
-    save_report(result, output.report, notify)
+    save_report(result, output.report, output.by, notify)
     _print_run(recorder, notify)
     if not output.as_json:
         notify("\n" + "\n".join(next_steps(result.model.task, str(path), request.table, request.test)))
@@ -152,6 +153,7 @@ def _parse_options(config: str | None, options: dict[str, Any]) -> tuple[FitRequ
     explicit = {name: value for name, value in hyperparameters.items() if value is not None}
     spec = (Spec.from_toml(config) if config else Spec()).replace(**explicit)
     output = FitOutput(**{field.name: options.pop(field.name) for field in fields(FitOutput)})
+    check_report_options(output.by, output.report)
     if output.checkpoint and Path(output.checkpoint).is_file():
         raise SpecError(f"--checkpoint must name a folder, but {output.checkpoint!r} is a file. Choose another name.")
     if output.checkpoint and not spec.has_search:

@@ -10,12 +10,13 @@ import click
 from rosenblatt.cli.options import make_reporter, shared_options
 from rosenblatt.cli.outputs import (
     check_output_paths,
+    check_report_options,
     check_table_format,
     encode_table,
     save_report,
     scores_to_json,
 )
-from rosenblatt.workflows.tables import read_and_report
+from rosenblatt.workflows.tables import check_group_columns, read_and_report
 
 
 @click.command()
@@ -79,11 +80,12 @@ def predict(
 @click.command()
 @click.argument("model")
 @click.argument("table")
-@shared_options("report", "header", "encoding", "on_damaged_images", "threads", "json")
+@shared_options("report", "by", "header", "encoding", "on_damaged_images", "threads", "json")
 def evaluate(
     model: str,
     table: str,
     report: str | None,
+    by: tuple[str, ...],
     header: bool | None,
     encoding: str | None,
     on_damaged_images: Any,
@@ -101,6 +103,7 @@ def evaluate(
     rosenblatt evaluate book.rosenblatt another-book.txt
     """
     check_output_paths([report], inputs=[model, table])
+    check_report_options(by, report)
     from rosenblatt.cli.console.models import print_scores
     from rosenblatt.data.readers.files import read_text
     from rosenblatt.models.model_file import load_model
@@ -111,13 +114,15 @@ def evaluate(
     loaded_model = load_model(model)
     rows = read_text(table) if loaded_model.task == "language" else read_and_report(table, header, encoding, notify)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
+    windows = loaded_model.metadata.windows
+    check_group_columns(by, [rows], windows.series if windows else None)
     scores, result = evaluate_table(loaded_model, rows, notify, threads)
     if as_json:
         fields = {"model": model, "rows": len(result.y_test), "report": report}
         click.echo(scores_to_json(loaded_model, scores, fields))
     else:
         print_scores(scores, loaded_model)
-    save_report(result, report, notify)
+    save_report(result, report, by, notify)
 
 
 @click.command()

@@ -19,7 +19,7 @@ COMMON_OPTIONS = {  # options that `fit --help` shows, by group, most used first
     "Network": ("kind", "hidden_sizes", "activation"),
     "Training": ("epochs", "learning_rate", "batch_size", "dropout", "class_weight", "scoring", "seed"),
     "Search": ("minutes", "trials", "config"),
-    "Output": ("out", "report", "as_json"),
+    "Output": ("out", "report", "by", "as_json"),
 }
 OTHER_OPTIONS = {  # groups of the others in `fit --help-all`, unless they are hyperparameters
     "Input": ("keep", "validation", "header", "encoding"),
@@ -135,7 +135,7 @@ def _help(hyperparameter: Hyperparameter) -> str:
 
 
 def shared_options(*names: str) -> Decorator:
-    """Add options that several commands share: header, encoding, threads, json, on_damaged_images, report."""
+    """Add options that several commands share: header, encoding, threads, json, on_damaged_images, report, by."""
     options = {
         "header": click.option(
             "--header/--no-header",
@@ -152,6 +152,12 @@ def shared_options(*names: str) -> Decorator:
             "[default: as in training]",
         ),
         "report": click.option("--report", metavar="FILE.html", help="Write a report with plots, readable offline."),
+        "by": click.option(
+            "--by",
+            multiple=True,
+            metavar="COLUMN",
+            help="Column whose groups the report scores separately; it need not be an input. Repeat it for several.",
+        ),
     }
     return _add_options(options, names)
 

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rosenblatt.errors import Notify, TableError
+from rosenblatt.errors import Notify, SpecError, TableError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -87,10 +87,16 @@ def scores_to_json(model: Model, scores: Sequence[TestScore], fields: Mapping[st
     return json.dumps(result | {name: metadata[name] for name in names if name in metadata} | dict(fields), indent=2)
 
 
-def save_report(result: FitResult, path: str | None, notify: Notify) -> None:
-    """Write the report of a fit or an evaluation, if a path is given."""
+def check_report_options(by: Sequence[str], report: str | None) -> None:
+    """Raise SpecError for columns to group errors by without a report that shows them."""
+    if by and not report:
+        raise SpecError("--by groups the errors in a report, but there is none. Add --report FILE.html.")
+
+
+def save_report(result: FitResult, path: str | None, by: Sequence[str], notify: Notify) -> None:
+    """Write the report of a fit or an evaluation, if a path is given, with errors by the groups of some columns."""
     if path:
         from rosenblatt.inspection.report import Report  # loads Matplotlib
 
-        Report.from_fit(result).save(path)
+        Report.from_fit(result, by).save(path)
         notify(f"report: {path}")

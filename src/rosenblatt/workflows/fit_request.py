@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rosenblatt.tuning.progress import search_progress
 from rosenblatt.workflows import fit
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.search import SearchOptions
-from rosenblatt.workflows.tables import read_and_report, split_column_names
+from rosenblatt.workflows.tables import check_group_columns, read_and_report, split_column_names
 
 
 def run_fit_request(
@@ -25,10 +26,11 @@ def run_fit_request(
     notify: Notify,
     options: SearchOptions | None = None,
     show_progress: bool | None = None,
+    group_columns: Sequence[str] = (),
 ) -> FitResult:
     """Read the tables and fit, with a live view on the terminal; the run ends with what came of it.
 
-    Raises what `fit.fit` raises.
+    `group_columns` are to group errors by in a report: they must be in the tables. Raises what `fit.fit` raises.
     """
     request = recorder.request
     notify = recorder.capture_messages(notify)
@@ -42,6 +44,8 @@ def run_fit_request(
 
     table = read(request.table)
     held_out = [None if name is None else read(name) for name in (request.test, request.validation)]
+    series = request.spec.data.series if request.spec.data.time else None
+    check_group_columns(group_columns, [table, held_out[0]], series)
     spec, show_progress = request.spec, sys.stderr.isatty() if show_progress is None else show_progress
     try:
         with (
@@ -73,8 +77,14 @@ def run_fit_request(
     return result
 
 
-def fit_and_save(recorder: Recorder, path: Path, notify: Notify, options: SearchOptions | None = None) -> FitResult:
-    """Fit as requested and write the model to `path`.
+def fit_and_save(
+    recorder: Recorder,
+    path: Path,
+    notify: Notify,
+    options: SearchOptions | None = None,
+    group_columns: Sequence[str] = (),
+) -> FitResult:
+    """Fit as requested and write the model to `path`; `group_columns` as in `run_fit_request`.
 
     The process that checks the written file starts at once and imports what it needs while the model is trained; after
     a search, which may take hours, only then.
@@ -83,7 +93,7 @@ def fit_and_save(recorder: Recorder, path: Path, notify: Notify, options: Search
     """
     checker = None if recorder.request.spec.has_search else ModelFileChecker()
     try:
-        result = run_fit_request(recorder, notify, options)
+        result = run_fit_request(recorder, notify, options, group_columns=group_columns)
         fit.save(result, path, checker)
     finally:
         if checker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rosenblatt.errors import Notify
+from rosenblatt.errors import Notify, TableError
 
 if TYPE_CHECKING:
     from rosenblatt.data.table import Table
@@ -33,3 +33,18 @@ def split_column_names(arguments: Sequence[str], table: Table) -> list[str]:
             names.append(",".join(parts[:n_parts]).strip())
             parts = parts[n_parts:]
     return names
+
+
+def check_group_columns(names: Sequence[str], tables: Sequence[Table | None], series: str | None) -> None:
+    """Check that columns to group errors by exist in all tables; `series` is the series column of a forecast.
+
+    Raises TableError.
+    """
+    from rosenblatt.data.tasks.task import resolve_column_name
+
+    for name in names:
+        for table in filter(None, tables):
+            resolve_column_name(table.frame, name)
+        if series is not None and name != series:
+            column = f"its series column, {series!r}" if series else "a series column, but this one has none"
+            raise TableError(f"The errors of a forecast can only be grouped by {column}, not by {name!r}.")
