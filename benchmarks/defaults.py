@@ -1,17 +1,16 @@
-"""How the default hyperparameters were chosen: cross-validated scores of changes to them, over many tables.
+"""Compare changes of the default hyperparameters by cross-validation on many tables.
 
     python benchmarks/defaults.py [--change "dropout=0.2" --change "members=8,folds=4" ...] [--tables german,moons]
 
-Each change is a set of hyperparameters, tried alone against the defaults. Tables: scikit-learn's own, generated ones,
-and the *training rows* of those in `../shared/data` as `benchmarks/quality.py` splits them; test rows are never used.
-Every fold is a whole `fit`, scored on rows it never saw: AUC for classes (one against rest), R2 for values; means of
-the folds. The last column is how much larger the error (1 - score) is than with the defaults, mean over tables; an
-error below 0.02 counts as 0.02, so that tables on which all is right do not decide.
+Each change, one or more hyperparameters, is compared with the defaults. The tables are scikit-learn's, generated ones
+and the *training rows* of those in `../shared/data`, split as in `benchmarks/quality.py`. Test rows are never used.
+Each fold is a whole `fit`, scored on its held-out rows: AUC (one against rest) for classes, R2 for values. The last
+column is the relative change of the error (1 - score) against the defaults, mean over tables. Errors below 0.02 count
+as 0.02, so that tables that are easy to predict have little influence.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -20,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from quality import SHARED, TABLES, split
+from common import SHARED, make_parser
+from quality import TABLES, split
 from sklearn import datasets
 
 from rosenblatt.data.dataset import Dataset
@@ -49,12 +49,12 @@ CHANGES = (
     "numeric_encoding=robust",
     "numeric_encoding=quantile",
 )
-MAX_ROWS = 6000  # rows of a table that are used
-TWO_FOLDS_MIN_ROWS = 2500  # rows from which on two folds of five are enough
+MAX_ROWS = 6000  # larger tables are sampled
+TWO_FOLDS_MIN_ROWS = 2500  # larger tables use only two of the five folds
 
 
 def load_tables(data: Path) -> dict[str, tuple[pl.DataFrame, np.ndarray, Target]]:
-    """Typed rows, answers and target of each table."""
+    """Typed rows, y and target of each table."""
     tables = {}
     if data.is_dir():
         for name, (_, target, task, _) in TABLES.items():
@@ -91,7 +91,7 @@ def _frame(X: np.ndarray) -> pl.DataFrame:
 
 
 def cross_validated(spec: Spec, frame: pl.DataFrame, y: np.ndarray, target: Target) -> float:
-    """The mean score of the folds."""
+    """Mean score over the folds."""
     n, fold_scores = len(y), []
     stratify = y.reshape(n, -1)[:, 0] if target.labels else None
     for fold, test_rows in enumerate(stratified_parts(n, 5, 100, stratify)[: 2 if n > TWO_FOLDS_MIN_ROWS else 5]):
@@ -109,17 +109,16 @@ def cross_validated(spec: Spec, frame: pl.DataFrame, y: np.ndarray, target: Targ
 
 
 def hyperparameters(change: str) -> dict[str, str]:
-    """`"dropout=0.2,hidden_sizes=64;64"` as names and values."""
+    """Parse a change such as "dropout=0.2,hidden_sizes=64;64"."""
     pairs = (pair.split("=") for pair in change.split(",") if pair)
     return {name.strip(): value.replace(";", ",") for name, value in pairs}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--change", action="append", help="hyperparameters to try; lists with ; between the items")
-    parser.add_argument("--tables", help="which, by name, with commas between them")
-    parser.add_argument("--data", type=Path, default=SHARED, help="the folder with the real tables")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser = make_parser(__doc__)
+    parser.add_argument("--change", action="append", help="hyperparameters to try; items of lists separated by ;")
+    parser.add_argument("--tables", help="names of tables, separated by commas; default: all")
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder with the real tables")
     arguments = parser.parse_args()
     names = arguments.tables.split(",") if arguments.tables else None
     selected = {name: table for name, table in load_tables(arguments.data).items() if names is None or name in names}

@@ -1,12 +1,13 @@
-"""How fast populations of multilayer perceptrons train and predict, beside scikit-learn and PyTorch, in one table.
+"""Compare the speed of multilayer perceptrons, in training and prediction, with scikit-learn and PyTorch.
 
-    python benchmarks/dense.py              populations, single networks, inference, scaling, what options cost
-    python benchmarks/dense.py --quick      a tenth of the time, rougher
+    python benchmarks/dense.py              populations, single networks, inference, options, scaling
+    python benchmarks/dense.py --quick      less precise, in about a tenth of the time
 
-Every peer is tuned fairly: populations in one process a core with one thread each, PyTorch with a fused Adam; a single
-network has all cores, in as many threads as suit it best. GFLOP/s counts the multiplications and
-additions of the layers' products, forward and back (2 B (3 weights - those of the first layer) a step). The machine's
-rate is that of the best float32 matrix product of NumPy's BLAS in this run, all cores.
+scikit-learn and PyTorch (with fused Adam) train populations in one process per core with one thread each. They train a
+single network on all cores, with the number of threads that is fastest. GFLOP/s counts the multiplications and
+additions of the matrix products, forward and backward: 2 B (3 W - W1) per step, for batch size B, W weights, W1 of them
+in the first layer. The machine's rate is that of the fastest float32 matrix product of NumPy's BLAS in this run, on all
+cores.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 import numpy as np
+from common import torch_mlp
 
 from rosenblatt.networks.dense import build_dense
 from rosenblatt.spec.defaults import resolve_auto
@@ -36,16 +38,16 @@ from rosenblatt.training.population import train
 from rosenblatt.training.rows import DenseRows
 from rosenblatt.training.workers import cores
 
-BATCHES = 20  # of an epoch
+BATCHES = 20  # per epoch
 
 
 def random_widths(seed):
-    """A network of 1 to 4 hidden layers, each 16 to 512 wide, log-uniform."""
+    """Sizes of a network with 1 to 4 hidden layers of 16 to 512 units, log-uniform."""
     widths = np.exp(np.random.default_rng(seed).uniform(np.log(16), np.log(513), size=1 + seed % 4))
     return 32, *widths.astype(int).tolist(), 10
 
 
-CASES = {
+CASES = {  # sizes of the networks, batch size, goal of the ratio, goal of the fraction of the machine's rate
     "tiny 16-32-32-2": ([(16, 32, 32, 2)] * 64, 32, 30.0, None),
     "small 32-64-64-10": ([(32, 64, 64, 10)] * 64, 128, 6.0, 0.45),
     "mixed 1-4 layers, 16-512 wide": ([random_widths(seed) for seed in range(64)], 128, 3.0, 0.45),
@@ -55,19 +57,20 @@ SINGLE = {"tiny 16-32-32-2": 15.0, "small 32-64-64-10": 3.0}
 
 
 def flops(sizes, B):
-    """Of one step's products."""
+    """Floating-point operations of the matrix products of one training step."""
     weights = [a * b for a, b in itertools.pairwise(sizes)]
     return 2 * B * (3 * sum(weights) - weights[0])
 
 
 def data(sizes, B):
+    """Random rows and class indices for one epoch."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(BATCHES * B, sizes[0])).astype(np.float32)
     return x, rng.integers(0, sizes[-1], len(x))
 
 
 def population(shapes, B, epochs, **changes):
-    """Members with their rows, none spared for validation."""
+    """Members and their rows, without validation rows."""
     x, y = data(shapes[0], B)
     rows = DenseRows(x, y.astype(np.float32).reshape(-1, 1), np.ones(len(x), np.float32))
     settings = {"activation": "relu", "dropout": 0.0, "clip_norm": 0.0, "batch_size": B, "epochs": epochs, "folds": 1}
@@ -80,7 +83,7 @@ def population(shapes, B, epochs, **changes):
 
 
 def ours(shapes, B, seconds, threads=None, **changes):
-    """Network-steps a second."""
+    """Network-steps per second of Rosenblatt."""
     for member in population([min(shapes, key=sum)], B, 1, **changes)[:1]:
         list(train(member, population([min(shapes, key=sum)], B, 1)[1]))
     epochs, rate = 1, 0.0
@@ -96,7 +99,7 @@ def ours(shapes, B, seconds, threads=None, **changes):
 
 
 def torch_steps(job):
-    """Networks trained one after the other by PyTorch in this process: steps, and seconds of training."""
+    """Train networks one after another with PyTorch in this process; returns steps and seconds."""
     import torch
 
     shapes, B, seconds, threads = job
@@ -105,13 +108,10 @@ def torch_steps(job):
     steps, elapsed = 0, 0.0
     while elapsed < seconds:
         for sizes in shapes:
-            layers = []
-            for a, b in itertools.pairwise(sizes):
-                layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-            network = torch.nn.Sequential(*layers[:-1])
+            network = torch_mlp(sizes)
             optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
             loss = torch.nn.CrossEntropyLoss()
-            for _ in range(2):  # an epoch to warm up, and one that counts
+            for _ in range(2):  # the first epoch is a warm-up
                 started = time.perf_counter()
                 order = torch.randperm(len(x))
                 for batch in range(BATCHES):
@@ -127,7 +127,7 @@ def torch_steps(job):
 
 
 def sklearn_steps(job):
-    """The same by scikit-learn, whose epochs are timed from within a fit of some."""
+    """Train networks one after another with scikit-learn in this process; returns steps and seconds."""
     from sklearn.neural_network import MLPClassifier
 
     warnings.simplefilter("ignore")
@@ -148,14 +148,14 @@ def sklearn_steps(job):
 
 
 def peer(function, shapes, B, seconds, processes, threads):
-    """Network-steps a second, summed over processes that train their share at the same time."""
+    """Network-steps per second, summed over processes that each train a part of the networks."""
     jobs = [(shapes[i::processes], B, seconds, threads) for i in range(processes)]
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         return sum(steps / spent for steps, spent in pool.map(function, jobs))
 
 
 def matrix_rate(seconds):
-    """GFLOP/s of the best float32 product, in one process a core."""
+    """GFLOP/s of the fastest float32 matrix product, in one process per core."""
     with ProcessPoolExecutor(cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
         return sum(pool.map(_products, [seconds] * cores()))
 
@@ -173,6 +173,7 @@ def _products(seconds):
 
 
 def populations(seconds, machine, table):
+    """Print and record the training speed of populations of 64 networks."""
     print(f"\n{'population of 64, Adam':32}{'steps/s':>10}{'GFLOP/s':>9}{'of machine':>11}{'goal':>6}"
           f"{'sklearn':>9}{'torch':>8}{'ratio':>7}{'goal':>6}")  # fmt: skip
     for name, (shapes, B, goal, machine_fraction) in CASES.items():
@@ -188,6 +189,7 @@ def populations(seconds, machine, table):
 
 
 def singles(seconds, table):
+    """Print and record the training speed of one network on all cores."""
     print(f"\n{'one network, all cores':32}{'steps/s':>10}{'':26}{'sklearn':>9}{'torch':>8}{'ratio':>7}{'goal':>6}")
     for name, goal in SINGLE.items():
         shapes, B, *_ = CASES[name]
@@ -209,10 +211,11 @@ def singles(seconds, table):
 
 
 def inference(seconds, table):
+    """Print and record the prediction speed on one core."""
     import torch
     from sklearn.neural_network import MLPClassifier
 
-    print(f"\n{'rows predicted a second, 1 core':32}{'batch':>7}{'ours':>13}{'sklearn':>13}{'torch':>13}{'ratio':>7}")
+    print(f"\n{'rows predicted per second, 1 core':32}{'batch':>7}{'ours':>13}{'sklearn':>13}{'torch':>13}{'ratio':>7}")
     torch.set_num_threads(1)
     for name, (shapes, B, *_) in CASES.items():
         if name.startswith("mixed"):
@@ -221,10 +224,7 @@ def inference(seconds, table):
         ((member,), _), (x, y) = population(shapes[:1], B, 1), data(sizes, B)
         y[: sizes[-1]] = np.arange(sizes[-1])
         x = np.resize(x, (10_000, sizes[0]))
-        layers = []
-        for a, b in itertools.pairwise(sizes):
-            layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-        network = torch.nn.Sequential(*layers[:-1], torch.nn.Softmax(dim=1))
+        network = torch.nn.Sequential(torch_mlp(sizes), torch.nn.Softmax(dim=1))
         with warnings.catch_warnings(action="ignore"):  # one epoch is enough to predict
             sklearn_network = MLPClassifier(sizes[1:-1], max_iter=1).fit(x[: len(y)], y)
         for batch in (1, 10_000):
@@ -256,9 +256,9 @@ def _calls_per_second(function, seconds):
 
 
 def options(seconds, table):
-    """What turning something on costs, one core, small networks."""
+    """Print and record the cost of options for small networks on one core."""
     shapes, B, *_ = CASES["small 32-64-64-10"]
-    print("\nsmall networks on one core, what options cost")
+    print("\ncost of options, small networks on one core")
     ours(shapes[:4], B, seconds, threads=1)
     base = None
     for changes in (
@@ -277,8 +277,8 @@ def options(seconds, table):
 
 
 def scaling(seconds, table):
-    """Time of a step against rows, width, depth and members."""
-    print("\nscaling, relative to the line before: 1.0 is linear in rows, members, depth; in width in its square")
+    """Print and record the time of a step for growing batches, widths, depths and populations."""
+    print("\nscaling, relative to the previous line: 1.0 is linear in the number of operations")
     families = {
         "rows of a batch": [([(64, 128, 128, 10)], B) for B in (64, 128, 256, 512, 1024)],
         "width": [([(64, n, n, n, n, 10)], 128) for n in (32, 64, 128, 256, 512)],
@@ -301,13 +301,15 @@ def scaling(seconds, table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["populations", "singles", "inference", "options", "scaling"])
-    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--quick", action="store_true", help="less precise, in about a tenth of the time")
+    parser.add_argument(
+        "--only", choices=["populations", "singles", "inference", "options", "scaling"], help="run only one part"
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
     arguments = parser.parse_args()
     seconds, table = 0.6 if arguments.quick else 4.0, {}
     machine = matrix_rate(seconds)
-    print(f"{platform.machine()}, {cores()} cores; best matrix product {machine:.0f} GFLOP/s")
+    print(f"{platform.machine()}, {cores()} cores; fastest matrix product {machine:.0f} GFLOP/s")
     table["machine"] = {"gflops": machine, "cores": cores()}
     parts = {
         "populations": lambda: populations(seconds, machine, table),

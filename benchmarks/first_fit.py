@@ -1,14 +1,13 @@
-"""How long a new user waits: the first fit after an installation, the next one, `predict` and `runs`, as typed.
+"""Measure how long a new user waits: the first fit after an installation, the next fit, `predict` and `runs`.
 
     python benchmarks/first_fit.py [--rounds 3] [--json]
 
-Each is a whole process on 150 rows by 20 columns, from its start to its end. The first fit finds an empty cache of
-machine code and so compiles; the medians of the rounds are printed beside what they should be at most.
+Each command is a process on a table of 150 rows and 20 columns, timed from its start to its end. The first fit compiles
+the engine, because the cache of machine code is empty. Printed are the medians of the rounds.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -20,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from common import make_parser, make_table
 from rich.console import Console
-from rich.table import Table
 
-COMMANDS = {  # name: the words after `rosenblatt`, and the seconds it should take at most
+COMMANDS = {  # name: the arguments of `rosenblatt`, and the goal in seconds
     "first fit": ("fit table.csv --target y --out model.rosenblatt", 10.0),
     "next fit": ("fit table.csv --target y --out model.rosenblatt", 2.0),
     "predict": ("predict model.rosenblatt table.csv --out predictions.csv", 1.0),
@@ -32,7 +31,7 @@ COMMANDS = {  # name: the words after `rosenblatt`, and the seconds it should ta
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Seconds of each command in an empty folder."""
+    """Time each command in an empty folder, in seconds."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(150, 20))
     frame = pl.DataFrame({f"x{j}": x[:, j] for j in range(20)})
@@ -50,9 +49,8 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    parser = make_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
     arguments = parser.parse_args()
     rounds = []
     for _ in range(arguments.rounds):
@@ -62,9 +60,8 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(medians))
         return
-    table = Table(title=f"Seconds on {os.cpu_count()} cores, median of {arguments.rounds}")
-    for name in ("command", "seconds", "goal"):
-        table.add_column(name)
+    title = f"Seconds on {os.cpu_count()} cores, median of {arguments.rounds}"
+    table = make_table(title, "command", "seconds", "goal")
     for name, (_, goal) in COMMANDS.items():
         table.add_row(name, f"{medians[name]:.2f}", f"{goal:g}")
     Console().print(table)

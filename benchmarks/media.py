@@ -1,12 +1,12 @@
-"""Images, sequences and texts: scores of one fit, and speed beside loops of PyTorch written by hand.
+"""Measure test scores on images, sequences and texts, and compare training speed with hand-written PyTorch loops.
 
-Usage: python benchmarks/media.py [--only WHAT,...] [--device cuda]
+    python benchmarks/media.py [--only PART,...] [--device cuda]
 
-WHAT: cifar, names, indoor, channels, overhead, population, reading, gpu; if named also cifar_search (30 minutes) and
-names_3 (three seeds, 20 minutes).
+The parts are cifar, names, indoor, channels, overhead, population, reading and gpu. Only on request: cifar_search (30
+minutes) and names_3 (three seeds, 20 minutes).
 
-Scores need the real data sets beside the repository (../shared/data). Peers are tuned alike: same network, batches,
-optimizer, clipping and threads, channels last for images. Medians of rounds that take turns.
+Scores need the data sets in ../shared/data. The PyTorch loops use the same network, batches, optimizer, gradient
+clipping and threads, and channels-last memory for images. Times are medians of alternating rounds.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from __future__ import annotations
 import argparse
 import io
 import multiprocessing
-import sys
 import time
 from collections import deque
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import SHARED, make_table, require_data, torch_mlp
 from rich.console import Console
-from rich.table import Table as Grid
 from torch import nn
 
 from rosenblatt.data.media.columns import RaggedSequences
@@ -41,46 +40,38 @@ from rosenblatt.training.torch.engine import make_trainer
 from rosenblatt.training.workers import cores
 from rosenblatt.workflows import fit
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 console = Console()
 
 
-def grid(title, *names):
-    table = Grid(title=title)
-    for name in names:
-        table.add_column(name)
-    return table
-
-
 def fit_with_scores(path, targets=(), **hyperparameters):
-    """A fit with default hyperparameters; its test scores by name, and seconds."""
+    """Fit with default hyperparameters; returns test scores by name, and seconds."""
     started = time.perf_counter()
     result = fit.fit(
         read_table(path), list(targets), Spec.from_hyperparameters(**hyperparameters), notify=lambda _: None
     )
-    return {score.name: score.model for score in result.scores}, time.perf_counter() - started, result
+    return {score.name: score.model for score in result.scores}, time.perf_counter() - started
 
 
 def cifar(table):
-    scores, seconds, _ = fit_with_scores(DATA / "cifar10-5k", kind="cnn")
+    scores, seconds = fit_with_scores(SHARED / "cifar10-5k", kind="cnn")
     table.add_row("cifar10-5k, one fit", f"accuracy {scores['accuracy']:.3f}", "0.75 in 600 s", f"{seconds:.0f}")
 
 
 def channels(table):
-    scores, seconds, _ = fit_with_scores(DATA / "cifar10-5k", kind="channel_mlp")
+    scores, seconds = fit_with_scores(SHARED / "cifar10-5k", kind="channel_mlp")
     table.add_row("cifar10-5k, channel_mlp", f"accuracy {scores['accuracy']:.3f}", "", f"{seconds:.0f}")
 
 
 def cifar_search(table):
-    scores, seconds, _ = fit_with_scores(DATA / "cifar10-5k", kind="cnn", minutes=30)
+    scores, seconds = fit_with_scores(SHARED / "cifar10-5k", kind="cnn", minutes=30)
     table.add_row("cifar10-5k, search of 30 minutes", f"accuracy {scores['accuracy']:.3f}", "0.79", f"{seconds:.0f}")
 
 
 def names(table, seeds=(0,)):
-    """A fit for each seed, which also chooses the test rows."""
+    """One fit for each seed; the seed also selects the test rows."""
     for balance in (0.0, 0.2):
         for seed in seeds:
-            scores, seconds, _ = fit_with_scores(DATA / "names", kind="rnn", logit_adjustment=balance, seed=seed)
+            scores, seconds = fit_with_scores(SHARED / "names", kind="rnn", logit_adjustment=balance, seed=seed)
             text = f"accuracy {scores['accuracy']:.3f}, F1 {scores['F1 (mean of classes)']:.3f}"
             label = f"names, logit_adjustment {balance}, seed {seed}"
             table.add_row(label, text, "0.855 / 0.60 in 300 s", f"{seconds:.0f}")
@@ -91,9 +82,9 @@ def names_3(table):
 
 
 def indoor(table):
-    """Five folds, each the test of a fit on the others."""
+    """Cross-validation with five folds."""
     started, right, total = time.perf_counter(), 0.0, 0
-    table_read = read_table(DATA / "IndoorMovement.zip")
+    table_read = read_table(SHARED / "IndoorMovement.zip")
     y = table_read.frame["class_label"].to_numpy()
     for fold in make_folds(len(y), 5, 0, (y == "1").astype(float)):
         parts = [
@@ -120,7 +111,7 @@ SCORES = {
 
 
 class Convolutions(nn.Module):
-    """The network that `cnn` builds with channels 16, 32, 64, two convolutions a stage."""
+    """The network that `cnn` builds with channels 16, 32, 64 and two convolutions per stage."""
 
     def __init__(self):
         super().__init__()
@@ -137,7 +128,7 @@ class Convolutions(nn.Module):
 
 
 class Lstm(nn.Module):
-    """The network that `rnn` builds with one layer of 64 units in one direction, of which the largest is taken."""
+    """The network that `rnn` builds with one layer of 64 units in one direction and max pooling over the steps."""
 
     def __init__(self):
         super().__init__()
@@ -156,6 +147,7 @@ N = 2048
 
 
 def make_data(kind):
+    """Random images or sequences: rows for Rosenblatt, the input of the network, and the array."""
     rng = np.random.default_rng(0)
     t, weight, x = rng.integers(0, 10, (N, 1)).astype(np.float32), np.ones(N, np.float32), np.empty((N, 0), np.float32)
     if kind == "cnn":
@@ -173,6 +165,7 @@ def make_data(kind):
 
 
 def make_member(kind, rows, media, seed, epochs, threads=1):
+    """A member equal to the hand-written network."""
     hyperparameters = {**(CNN if kind == "cnn" else LSTM), **COMMON, "epochs": epochs, "seed": seed, "cores": threads}
     spec = resolve_auto(Spec.from_hyperparameters(**hyperparameters), N, 0)
     architecture = build_deep(spec.network, media, 0, 10)
@@ -180,7 +173,7 @@ def make_member(kind, rows, media, seed, epochs, threads=1):
 
 
 def time_by_hand(kind, array, labels, epochs, threads, seed=0):
-    """Seconds of each epoch of a plain loop."""
+    """Seconds of each epoch of the hand-written loop."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     model = Convolutions() if kind == "cnn" else Lstm()
@@ -217,8 +210,10 @@ def time_member(kind, rows, media, epochs, threads):
 
 
 def overhead():
-    """An epoch of one network, beside a loop by hand, on one core and on all."""
-    table = grid("An epoch of one network, seconds", "network", "cores", "Rosenblatt", "by hand", "overhead (goal 3 %)")
+    """Compare an epoch of one network with the hand-written loop, on one core and on all cores."""
+    table = make_table(
+        "An epoch of one network, seconds", "network", "cores", "Rosenblatt", "hand-written", "overhead (goal 3 %)"
+    )
     for kind in ("cnn", "rnn"):
         rows, media, array = make_data(kind)
         labels = rows.t[:, 0].astype(np.int64)
@@ -244,7 +239,7 @@ def _train_by_hand(kind, seeds, epochs, threads, ready, results):
 
 
 def time_processes(kind, processes, threads, epochs):
-    """Seconds of eight networks in so many processes of so many threads."""
+    """Seconds in which hand-written loops train eight networks, in several processes of several threads."""
     context = multiprocessing.get_context("spawn")
     ready, results = context.Barrier(processes + 1), context.Queue()
     seed_parts = np.array_split(np.arange(8), processes)
@@ -265,9 +260,9 @@ def time_processes(kind, processes, threads, epochs):
 
 
 def population():
-    """Eight networks, beside loops by hand in the arrangement that suits them best."""
-    table = grid("Eight networks, seconds", "network", "Rosenblatt", "a process a core", "one by one, all cores",
-                 "ratio to the better (goal 1.0x)")  # fmt: skip
+    """Compare eight networks with the fastest arrangement of hand-written loops."""
+    columns = "Rosenblatt", "one process per core", "one by one, all cores", "ratio to the faster (goal 1.0x)"
+    table = make_table("Eight networks, seconds", "network", *columns)
     for kind in ("cnn", "rnn"):
         rows, media, _ = make_data(kind)
         epochs = 2
@@ -287,14 +282,14 @@ def population():
 
 
 def reading():
-    """JPEG from disk to arrays, beside the decoder alone on all cores."""
+    """Compare reading JPEG files into arrays with the decoder alone, on all cores."""
     from concurrent.futures import ThreadPoolExecutor
     from tempfile import TemporaryDirectory
 
     from PIL import Image
 
-    table = grid(
-        "JPEG to arrays, images a second", "images", "decoder", "the decoder alone", "Rosenblatt", "share (goal 95 %)"
+    table = make_table(
+        "JPEG to arrays, images per second", "images", "decoder", "decoder alone", "Rosenblatt", "fraction (goal 95 %)"
     )
     with TemporaryDirectory() as folder:
         for side, n_images in ((224, 1500), (32, 6000)):
@@ -324,12 +319,14 @@ def reading():
 
 
 def gpu(device):
-    """Stacks on a GPU, beside PyTorch eager, one network at a time, on that GPU."""
+    """Compare stacks on a GPU with eager PyTorch training one network at a time on the same GPU."""
     if not torch.cuda.is_available():
-        console.print("no GPU is to be had here: stacks are tested with tensors on the CPU only")
+        console.print("This machine has no GPU, so the part gpu is skipped.")
         return
     name = torch.cuda.get_device_name()
-    table = grid(f"Network-steps a second on {name}", "networks", "Rosenblatt", "one at a time", "ratio", "goal")
+    table = make_table(
+        f"Network-steps per second on {name}", "networks", "Rosenblatt", "one at a time", "ratio", "goal"
+    )
     for kind, n_networks, goal in (("mlp", 256, "100x"), ("rnn", 64, "20x"), ("cnn", 64, "5x")):
         if kind == "mlp":
             rng, n = np.random.default_rng(0), 8 * N
@@ -360,9 +357,8 @@ def gpu(device):
 
 
 def _single_on_gpu(kind, array, labels, size, device):
-    """Steps a second of one network, eager; the data are on the device."""
-    dense = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    model = {"mlp": dense, "cnn": Convolutions(), "rnn": Lstm()}[kind].to(device)
+    """Steps per second of one network in eager PyTorch, with the data on the device."""
+    model = {"mlp": torch_mlp((32, 64, 64, 10)), "cnn": Convolutions(), "rnn": Lstm()}[kind].to(device)
     x, y = torch.from_numpy(array).to(device), torch.from_numpy(labels).to(device)
     if kind == "cnn":
         x = ((x.float() - 127.5) / 74).permute(0, 3, 1, 2).contiguous()
@@ -385,14 +381,15 @@ def _single_on_gpu(kind, array, labels, size, device):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="cifar,names,indoor,channels,overhead,population,reading,gpu")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument(
+        "--only", default="cifar,names,indoor,channels,overhead,population,reading,gpu", help="parts to run"
+    )
+    parser.add_argument("--device", default="cuda", help="device of the part gpu")
     arguments = parser.parse_args()
     names = arguments.only.split(",")
     if any(name in SCORES for name in names):
-        if not DATA.is_dir():
-            sys.exit(f"the real data sets are not on this machine ({DATA} is missing)")
-        table = grid("Test scores with default hyperparameters", "what", "reached", "goal", "seconds")
+        require_data()
+        table = make_table("Test scores with default hyperparameters", "data", "score", "goal", "seconds")
         for name in names:
             if name in SCORES:
                 SCORES[name](table)

@@ -1,14 +1,13 @@
-"""A table of a million rows and 30 columns: read, trained for one epoch, predicted; with the memory that takes.
+"""Measure time and peak memory of a fit and a prediction on a table of a million rows and 30 columns.
 
     python benchmarks/million_rows.py [--rows 1000000] [--json]
 
-The table is made here (20 columns of numbers, 5 of categories, 3 of whole numbers, a date, two classes) and written as
-CSV. The commands are the ones users type; each runs in a process of its own, whose peak memory the system tells.
+The generated CSV table has 20 columns of real numbers, 5 of categories, 3 of integers, one of dates and a target of two
+classes. `rosenblatt fit`, for one epoch, and `rosenblatt predict` each run in a separate process.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -18,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from common import make_parser
 
 
 def write_table(path: Path, rows: int) -> None:
+    """Write the generated table as CSV."""
     rng = np.random.default_rng(0)
     numbers = {f"n{i}": rng.normal(size=rows).round(4) for i in range(20)}
     categories = {f"c{i}": rng.choice([f"level {k}" for k in range(4 + i)], rows) for i in range(5)}
@@ -34,7 +35,7 @@ def write_table(path: Path, rows: int) -> None:
 
 
 def run(*arguments: str) -> tuple[float, float]:
-    """Seconds and peak GiB of one command."""
+    """Run a command; returns its time in seconds and its peak memory in GiB."""
     started = time.perf_counter()
     process = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-m", "rosenblatt", *arguments])
     _, status, usage = os.wait4(process, 0)
@@ -44,9 +45,8 @@ def run(*arguments: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser = make_parser(__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="number of rows")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         table, model, out = (str(Path(folder) / name) for name in ("t.csv", "t.rosenblatt", "p.csv"))
@@ -75,7 +75,7 @@ def main() -> None:
         return
     for name, value in result.items():
         print(f"{name:22} {value:,.2f}" if isinstance(value, float) else f"{name:22} {value:,}")
-    print(f"{'seconds in all':22} {fit_seconds + predict_seconds:,.2f}   (goal: under 60)")
+    print(f"{'seconds in total':22} {fit_seconds + predict_seconds:,.2f}   (goal: under 60)")
 
 
 if __name__ == "__main__":

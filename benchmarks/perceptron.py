@@ -1,10 +1,10 @@
-"""Fits of perceptrons beside scikit-learn's, at equal epochs: dense and sparse rows.
+"""Compare fits of perceptrons with scikit-learn's, for the same number of epochs, on dense and sparse rows.
 
     python benchmarks/perceptron.py
 
-The rows are noisy, so that no epoch is free of mistakes and both do all of them. Times are the best of three whole
-fits, checks and encoding of the table with them. The last state of a perceptron on noisy rows is a matter of luck; its
-average is not, so that is shown beside.
+The rows are noisy, so that every epoch has mistakes and no fit ends early. Times are the best of three whole fits,
+including checks and encoding. The accuracy of the last weights on noisy rows varies by chance; that of averaged weights
+does not, so it is printed too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COMMON = {"folds": 1, "epochs": EPOCHS, "numeric_encoding": "none"}
 
 
 def best_time(make, X, y):
+    """Seconds of the fastest of three fits, and the last fitted estimator."""
     best = np.inf
     for _ in range(3):
         start = time.perf_counter()
@@ -39,7 +40,7 @@ def main():
     starts = np.arange(0, columns.size + 1, 100, dtype=np.int32)
     sparse = sp.csr_matrix((rng.normal(size=columns.size), columns, starts), shape=(24_000, 100_000))
     y_sparse = (sparse @ rng.normal(size=100_000) + rng.normal(0, 5, 24_000) > 0).astype(int)
-    cases = {
+    cases = {  # rows, targets, number of training rows; the other rows are test rows
         "100,000 x 100 dense": (dense, y_dense, 100_000),
         "20,000 x 100,000 sparse, 0.1 % filled": (sparse, y_sparse, 20_000),
     }

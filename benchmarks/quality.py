@@ -1,31 +1,31 @@
-"""One `fit` with default hyperparameters against scikit-learn's MLP, on real tables; or a search against boosted trees.
+"""Compare test scores on real tables: one `fit` with scikit-learn's MLP, or a search with boosted trees.
 
     python benchmarks/quality.py [--json] [--tables adult,german] [--data FOLDER]
-    python benchmarks/quality.py --minutes 2 [--seed 1] ...        # pip install 'catboost' 'pytabkit' for those peers
+    python benchmarks/quality.py --minutes 2 [--seed 1]        # pip install 'rosenblatt[benchmarks]' for all peers
 
-The tables are those of `../shared/data` (public, from the UCI repository). Adult has a test file; else a fifth of the
-rows is for the test: `train_test_split(test_size=0.2, random_state=0)`, stratified for classes. The peer has what its
-documentation advises: missing values filled with the median, standardized numbers, one-hot categories, with and without
-early stopping; the better one on the test rows counts.
+The tables in `../shared/data` are public (UCI repository). Adult has a test file. Of the other tables, a fifth of the
+rows are test rows: `train_test_split(test_size=0.2, random_state=0)`, stratified for classes. scikit-learn's MLP is
+used as its documentation advises: missing values replaced by the median, standardized numbers, one-hot categories. It
+is fitted with and without early stopping, and the better test score counts.
 
-With `--minutes`, ours is a search of so many minutes, whole `fit`s with the default space, and the peers are
-scikit-learn's histogram gradient boosting, CatBoost and RealMLP-TD (pytabkit), each with its defaults, which are what
-their authors tuned on many tables; RealMLP-TD is the mean of networks of five folds below 10,000 rows. CatBoost and
-boosting see categories as such. The last line is the mean rank over all scores.
+With `--minutes`, a search of that duration over the default space is compared with scikit-learn's histogram gradient
+boosting, CatBoost and RealMLP-TD (pytabkit). Each uses its defaults, which its authors tuned on many tables. Below
+10,000 rows, RealMLP-TD is the mean over five folds. CatBoost and boosting get categories unencoded. The last line is
+the mean rank over all scores.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from common import SHARED, make_parser, require_data
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
@@ -42,7 +42,6 @@ from rosenblatt.data.tasks.task import detect_task, read_targets
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 SEARCH_GOALS = {
     "adult": 0.925,
     "german": 0.79,
@@ -51,19 +50,30 @@ SEARCH_GOALS = {
     "housing": 0.77,
     "auto imports": 0.95,
 }
-FEW_ROWS = 10_000  # below which RealMLP-TD has five folds
-TABLES: dict[str, tuple[str, str, str | None, dict[str, float]]] = {  # file, target, task, what the issue asks for
-    "adult": ("adult-train.csv", "income", None, {"AUC": 0.918, "accuracy": 0.862}),
-    "german": ("german.csv", "risk", None, {"AUC": 0.775}),
-    "abalone": ("abalone.csv", "rings", "regression", {"R2": 0.585}),
-    "wine quality": ("winequality-white.csv", "quality", "regression", {"R2": 0.43}),
-    "housing": ("housing.csv", "medv", "regression", {"R2": 0.74}),
-    "auto imports": ("auto_imports.csv", "price", "regression", {"R2": 0.93}),
+FIVE_FOLDS_MAX_ROWS = 10_000  # RealMLP-TD uses five folds below this size
+
+
+class BenchmarkTable(NamedTuple):
+    """A table, its target, its task (None to detect it) and the goals for one fit."""
+
+    file: str
+    target: str
+    task: str | None
+    goals: dict[str, float]
+
+
+TABLES = {
+    "adult": BenchmarkTable("adult-train.csv", "income", None, {"AUC": 0.918, "accuracy": 0.862}),
+    "german": BenchmarkTable("german.csv", "risk", None, {"AUC": 0.775}),
+    "abalone": BenchmarkTable("abalone.csv", "rings", "regression", {"R2": 0.585}),
+    "wine quality": BenchmarkTable("winequality-white.csv", "quality", "regression", {"R2": 0.43}),
+    "housing": BenchmarkTable("housing.csv", "medv", "regression", {"R2": 0.74}),
+    "auto imports": BenchmarkTable("auto_imports.csv", "price", "regression", {"R2": 0.93}),
 }
 
 
 def split(name: str, folder: Path) -> tuple[Table, Table]:
-    """The rows for training and those for the test."""
+    """Split a table into training and test rows."""
     file, target, task, _ = TABLES[name]
     table = read_table(folder / file)
     if name == "adult":
@@ -76,7 +86,7 @@ def split(name: str, folder: Path) -> tuple[Table, Table]:
 def fit_ours(
     name: str, training: Table, test: Table, seed: int, minutes: float | None = None
 ) -> tuple[dict[str, float], float]:
-    """The test scores of one fit with default hyperparameters, or of a search, and its seconds."""
+    """Fit with default hyperparameters, or search; returns test scores and seconds."""
     _, target, task, _ = TABLES[name]
     started = time.perf_counter()
     spec = Spec.from_hyperparameters(seed=seed, minutes=minutes)
@@ -85,7 +95,7 @@ def fit_ours(
 
 
 def fit_sklearn(name: str, training: Table, test: Table, early_stopping: bool) -> tuple[dict[str, float], float]:
-    """The same of scikit-learn's MLP."""
+    """Fit scikit-learn's MLP; returns test scores and seconds."""
     _, target, task, _ = TABLES[name]
     supervised_task = detect_task(training.frame, [target], task)  # type: ignore[arg-type]
     y = supervised_task.y.ravel()
@@ -129,7 +139,7 @@ def _pandas(schema: Schema, frame: pl.DataFrame) -> Any:
 
 
 def fit_search_peers(name: str, training: Table, test: Table) -> dict[str, tuple[dict[str, float], float]]:
-    """The test scores, and the seconds, of the peers of a search."""
+    """Fit the peers of a search; returns test scores and seconds of each."""
     import pandas as pd
 
     _, target, task, _ = TABLES[name]
@@ -163,8 +173,8 @@ def fit_search_peers(name: str, training: Table, test: Table) -> dict[str, tuple
         from pytabkit import RealMLP_TD_Classifier, RealMLP_TD_Regressor
 
         kind = RealMLP_TD_Regressor if is_regression else RealMLP_TD_Classifier
-        medians = X.median(numeric_only=True)  # it takes no missing numbers
-        model = kind(random_state=0, device="cpu", n_cv=5 if len(y) < FEW_ROWS else 1, verbosity=0)
+        medians = X.median(numeric_only=True)  # it does not accept missing numbers
+        model = kind(random_state=0, device="cpu", n_cv=5 if len(y) < FIVE_FOLDS_MAX_ROWS else 1, verbosity=0)
         model.fit(X.fillna(medians), y)
         return lambda: _predict(model, X_test.fillna(medians), is_regression)
 
@@ -174,7 +184,7 @@ def fit_search_peers(name: str, training: Table, test: Table) -> dict[str, tuple
         try:
             predictions = fit_peer()()
         except ImportError as error:
-            print(f"{peer} is left out: {error}", file=sys.stderr)
+            print(f"{peer} is not installed and is skipped: {error}", file=sys.stderr)
             continue
         seconds = time.perf_counter() - started
         if is_regression:
@@ -192,7 +202,7 @@ def _predict(model: Any, X: Any, is_regression: bool) -> np.ndarray:
 
 
 def measure_searches(names: list[str], folder: Path, seed: int, minutes: float) -> list[dict[str, Any]]:
-    """A row for each table and score."""
+    """Search on each table and compare; returns a row for each table and score."""
     rows = []
     for name in names:
         training, test = split(name, folder)
@@ -200,7 +210,7 @@ def measure_searches(names: list[str], folder: Path, seed: int, minutes: float) 
             "rosenblatt": fit_ours(name, training, test, seed, minutes),
             **fit_search_peers(name, training, test),
         }
-        for score in TABLES[name][3]:
+        for score in TABLES[name].goals:
             row: dict[str, Any] = {
                 "table": name,
                 "score": score,
@@ -217,7 +227,7 @@ def measure_searches(names: list[str], folder: Path, seed: int, minutes: float) 
 
 
 def show_ranks(rows: list[dict[str, Any]]) -> None:
-    """The scores, and the mean rank of each over all of them."""
+    """Print the scores and the mean ranks."""
     peers = [peer for peer in ("rosenblatt", "boosting", "CatBoost", "RealMLP-TD") if all(peer in row for row in rows)]
     print(f"{'table':13} {'score':9} {'goal':>6} " + " ".join(f"{peer:>11}" for peer in peers))
     ranks = []
@@ -232,12 +242,12 @@ def show_ranks(rows: list[dict[str, Any]]) -> None:
 
 
 def measure(name: str, folder: Path, seed: int) -> list[dict[str, Any]]:
-    """A row of the result for each score that the issue names."""
+    """Compare one table; returns a row for each score with a goal."""
     training, test = split(name, folder)
     our_scores, our_seconds = fit_ours(name, training, test, seed)
     peers = [fit_sklearn(name, training, test, early_stopping) for early_stopping in (False, True)]
     rows = []
-    for score, goal in TABLES[name][3].items():
+    for score, goal in TABLES[name].goals.items():
         peer = max(scores[score] for scores, _ in peers)
         rows.append(
             {
@@ -255,16 +265,14 @@ def measure(name: str, folder: Path, seed: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", default=",".join(TABLES), help="which, by name, with commas between them")
-    parser.add_argument("--data", type=Path, default=SHARED, help="the folder with the tables")
-    parser.add_argument("--seed", type=int, default=0, help="of our fit")
-    parser.add_argument("--minutes", type=float, help="search for so long, and compare with trees and RealMLP-TD")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser = make_parser(__doc__)
+    parser.add_argument("--tables", default=",".join(TABLES), help="names of tables, separated by commas")
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder with the tables")
+    parser.add_argument("--seed", type=int, default=0, help="seed of Rosenblatt's fit")
+    parser.add_argument("--minutes", type=float, help="search for this long, and compare with trees and RealMLP-TD")
     arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        sys.exit(f"The folder {arguments.data} is missing; give the one with the tables as --data.")
-    warnings.filterwarnings("ignore")  # the peer's, about its own convergence
+    require_data(arguments.data)
+    warnings.filterwarnings("ignore")  # convergence warnings of scikit-learn
     if arguments.minutes:
         rows = measure_searches(arguments.tables.split(","), arguments.data, arguments.seed, arguments.minutes)
         print(json.dumps(rows, indent=2)) if arguments.json else show_ranks(rows)

@@ -1,10 +1,11 @@
-"""What tracking costs: `run.log` as the caller sees it, bulk, capture, kills, a large store; beside peers.
+"""Measure the cost of tracking and compare it with MLflow, TensorBoard and W&B.
 
-python benchmarks/tracking.py                       all but the kills and the searches
-python benchmarks/tracking.py --kills 1000 --searches 3 --table german.csv
+    python benchmarks/tracking.py                       all but kills and searches
+    python benchmarks/tracking.py --kills 1000 --searches 3 --table german.csv
 
-Peers: MLflow with its SQLite store, TensorBoard's writer, W&B offline, those that are installed. They are asked for the
-same: one scalar a step; MLflow also in batches of 1,000 by its client, which is its fastest way.
+The parts are `run.log` as the caller sees it, bulk logging, a large store, capture of source and environment, lost
+points after `kill -9`, and the slowdown of searches. MLflow with SQLite, TensorBoard's writer and W&B offline log one
+scalar per step, if they are installed. MLflow also logs batches of 1,000, its fastest way.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ while True:
 
 
 def time_calls(function: Callable[[int], None], n: int) -> np.ndarray:
-    """Microseconds of each of n calls."""
+    """Time n calls; returns microseconds of each."""
     durations = np.empty(n)
     for step in range(n):
         started = time.perf_counter()
@@ -64,8 +65,8 @@ def time_calls(function: Callable[[int], None], n: int) -> np.ndarray:
 
 
 def benchmark_logging(folder: Path) -> Table:
-    """One scalar, as the caller sees it."""
-    table = Table("one scalar", "median us", "99 % us", "a second", "times slower", title="run.log of one scalar")
+    """Time the logging of one scalar per call."""
+    table = Table("one scalar", "median us", "99 % us", "per second", "times slower", title="run.log of one scalar")
     rates: dict[str, float] = {}
 
     def add(name: str, durations: np.ndarray, seconds: float) -> None:
@@ -126,7 +127,7 @@ def benchmark_logging(folder: Path) -> Table:
 
 
 def benchmark_bulk(folder: Path) -> Table:
-    """Points as our engine gives them: arrays, many runs in a batch."""
+    """Time the writing of arrays of points, as the engines log them: many runs per batch."""
     store, rng = Store(f"sqlite:///{folder / 'bulk.db'}"), np.random.default_rng(0)
     values = rng.normal(size=(5000, POINTS))
     started = time.perf_counter()
@@ -138,7 +139,7 @@ def benchmark_bulk(folder: Path) -> Table:
             batch.add_curve(f"r{run}", "loss", "w", 0, points, summarize(points))
         store.write(batch)
     seconds = time.perf_counter() - started
-    table = Table("bulk", "points a second", "goal", title="bulk from the engine")
+    table = Table("bulk", "points per second", "goal", title="bulk logging")
     table.add_row("5,000 trials of 200 points", f"{values.size / seconds:,.0f}", "1,000,000")
     with track("bulk", store=str(folder / "bulk")) as run:
         started = time.perf_counter()
@@ -149,7 +150,7 @@ def benchmark_bulk(folder: Path) -> Table:
 
 
 def benchmark_large_store(folder: Path) -> Table:
-    """A store of 10,000 runs with 5 metrics of 200 points each."""
+    """Time queries on a store of 10,000 runs with 5 metrics of 200 points each."""
     store, rng = Store(f"sqlite:///{folder / 'large' / 'runs.db'}"), np.random.default_rng(0)
     for start in range(0, RUNS, 500):
         batch = RecordBatch()
@@ -191,14 +192,14 @@ def benchmark_large_store(folder: Path) -> Table:
     table.add_row("one comparison of 50 curves", f"{median_ms(lambda: load_curves(store, ids, 'metric3')):.0f}", "200")
     size = sum(path.stat().st_size for path in (folder / "large").rglob("*"))
     table.add_row("on disk", f"{size / 2**20:,.0f} MiB", "")
-    table.add_row("bytes a point", f"{size / (RUNS * POINTS * METRICS):.1f}", "")
+    table.add_row("bytes per point", f"{size / (RUNS * POINTS * METRICS):.1f}", "")
     for name, bytes_per_point in measure_peers_on_disk(folder).items():
-        table.add_row(f"bytes a point, {name}", f"{bytes_per_point:.1f}", "")
+        table.add_row(f"bytes per point, {name}", f"{bytes_per_point:.1f}", "")
     return table
 
 
 def measure_peers_on_disk(folder: Path) -> dict[str, float]:
-    """Bytes a point of 50 runs of the same kind."""
+    """Bytes per point that the peers need for 50 equal runs."""
     bytes_per_point: dict[str, float] = {}
     runs, rng = 50, np.random.default_rng(0)
     points = runs * POINTS * METRICS
@@ -234,7 +235,7 @@ def measure_peers_on_disk(folder: Path) -> dict[str, float]:
 
 
 def benchmark_capture(folder: Path) -> Table:
-    """Source and environment of a repository of 5,000 files, some changed, some untracked."""
+    """Time the capture of a repository of 5,000 files, some of them changed or untracked."""
     root = folder / "repository"
     for index in range(5000):
         path = root / f"part{index % 50}" / f"module{index}.py"
@@ -260,10 +261,10 @@ def benchmark_capture(folder: Path) -> Table:
 
 
 def benchmark_kills(folder: Path, n: int) -> Table:
-    """Kill processes that log as fast as they can, at random moments."""
+    """Kill processes that log as fast as they can, and count lost points."""
 
     def kill_one(index: int) -> tuple[int, int, bool]:
-        store_folder = folder / "kills" / str(index % 20)  # processes share stores
+        store_folder = folder / "kills" / str(index % 20)  # several processes write to each store
         rng = random.Random(index)
         process = subprocess.Popen(
             [sys.executable, "-c", KILLED_SCRIPT],
@@ -290,38 +291,27 @@ def benchmark_kills(folder: Path, n: int) -> Table:
 
     with ThreadPoolExecutor(2) as pool:
         results = []
-        for start in range(0, n, 2):  # two at a time, each in a store of its own
+        for start in range(0, n, 2):  # two at a time, each in a different store
             results += list(pool.map(kill_one, range(start, min(start + 2, n))))
     table = Table("kill -9 under load", "kills", "runs that lost points", "goal", title="kills")
-    table.add_row("of what flush() acknowledged", str(n), str(sum(n_lost > 0 for n_lost, _, _ in results)), "0")
+    table.add_row("flushed", str(n), str(sum(n_lost > 0 for n_lost, _, _ in results)), "0")
     table.add_row("older than 0.5 s", str(n), str(sum(n_lost > 0 for _, n_lost, _ in results)), "0")
-    table.add_row(
-        "with points that are not as logged", str(n), str(sum(not is_intact for _, _, is_intact in results)), "0"
-    )
+    table.add_row("with wrong points", str(n), str(sum(not is_intact for _, _, is_intact in results)), "0")
     return table
 
 
 def benchmark_searches(folder: Path, path: str, repeats: int) -> Table:
-    """A search with and without tracking, in turn: the steps that it makes a second."""
+    """Compare the training steps per second of searches with and without tracking."""
     rates: dict[str, list[float]] = {"none": [], str(folder / "search"): []}
     for seed in range(repeats):
         for store, store_rates in rates.items():
             command = ["fit", path, "-t", "-1", "--trials", "100", "--seed", str(seed), "--deterministic", "--json"]
-            arguments = [
-                sys.executable,
-                "-m",
-                "rosenblatt",
-                *command,
-                "--store",
-                store,
-                "-o",
-                str(folder / "m.rosenblatt"),
-            ]
-            process = subprocess.run(arguments, capture_output=True, text=True, check=True)
-            search_results = json.loads(process.stdout)["search"]
-            store_rates.append(search_results["steps_per_second"])
+            options = ["--store", store, "-o", str(folder / "m.rosenblatt")]
+            program = [sys.executable, "-m", "rosenblatt", *command, *options]
+            process = subprocess.run(program, capture_output=True, text=True, check=True)
+            store_rates.append(json.loads(process.stdout)["search"]["steps_per_second"])
     untracked, tracked = (np.array(store_rates) for store_rates in rates.values())
-    table = Table("search of 100 trials", "steps/s", "slower", "goal", title="searches, tracked and not")
+    table = Table("search of 100 trials", "steps/s", "slower", "goal", title="searches with and without tracking")
     table.add_row("without", f"{np.median(untracked):,.0f}", "", "")
     table.add_row("tracked", f"{np.median(tracked):,.0f}", f"{100 * np.median(1 - tracked / untracked):.1f} %", "2 %")
     return table
@@ -329,10 +319,10 @@ def benchmark_searches(folder: Path, path: str, repeats: int) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=0, help="how many processes to kill")
-    parser.add_argument("--searches", type=int, default=0, help="how often to search, tracked and not")
-    parser.add_argument("--table", default="german.csv", help="the table to search on")
-    parser.add_argument("--only", choices=("logging", "bulk", "large", "capturing"), help="one part")
+    parser.add_argument("--kills", type=int, default=0, help="number of processes to kill")
+    parser.add_argument("--searches", type=int, default=0, help="number of searches with and without tracking")
+    parser.add_argument("--table", default="german.csv", help="table to search on")
+    parser.add_argument("--only", choices=("logging", "bulk", "large", "capturing"), help="run only one part")
     arguments = parser.parse_args()
     console, folder = Console(width=110), Path(tempfile.mkdtemp(prefix="rosenblatt-"))
     benchmarks = {

@@ -1,5 +1,6 @@
 """Documents agree with the code: examples run, commands and options exist, links resolve, the reference is current."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -88,6 +89,18 @@ def test_modules_that_documents_name_exist(name):
 def test_the_glossary_is_in_alphabetical_order():
     terms = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)[1:]
     assert terms == sorted(terms, key=lambda term: term.replace("-", " ").lower())
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_benchmark_scripts_import_only_names_that_exist(script):
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("rosenblatt."):
+            module = (ROOT / "src" / node.module.replace(".", "/")).with_suffix(".py")
+            names = {alias.name for alias in node.names}
+            if module.exists():
+                assert names <= set(re.findall(r"\w+", module.read_text())), f"{node.module} lacks a name of {names}"
+            else:
+                assert all((module.with_suffix("") / f"{name}.py").exists() for name in names), f"no {node.module}"
 
 
 def test_every_benchmark_script_has_a_result_or_a_comment_in_the_documents():
