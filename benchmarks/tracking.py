@@ -280,7 +280,7 @@ def benchmark_kills(folder: Path, n: int) -> Table:
         logged = re.findall(r"^logged (\d+) ([\d.]+)\n", out, re.MULTILINE)
         expected = max((int(step) for step, seen in logged if float(seen) < killed - 0.5), default=0)
         store = Store(f"sqlite:///{store_folder / 'runs.db'}")
-        loss_curves = [load_all_curves(store, run["id"]).get("loss") for run in find_runs(store, "state = running")]
+        loss_curves = [load_all_curves(store, run.id).get("loss") for run in find_runs(store, "state = running")]
         with store.writing() as connection:
             connection.exec_driver_sql("UPDATE runs SET state = 'failed' WHERE state = 'running'")
         store.close()

@@ -457,7 +457,7 @@ def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
     assert (status, err) == (0, "")
     first = load_model("names.rosenblatt")
     assert "search: 4 trials" in out
-    assert len([run for run in find_runs(Store(store_url(None))) if run["kind"] == "trial"]) == 4
+    assert len([run for run in find_runs(Store(store_url(None))) if run.kind == "trial"]) == 4
     status, out, _ = run("fit", "names", "--kind", "rnn", *options, "--checkpoint", "state")
     assert "resuming the search in state, which has 4 trials" in out
     second = load_model("names.rosenblatt")

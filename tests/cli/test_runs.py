@@ -54,7 +54,7 @@ def test_runs_are_listed_filtered_and_sorted(two_runs):
 def test_a_run_is_shown_with_its_curves_output_files_and_source(two_runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     output = runs("show", two_runs[0])
-    assert "activation relu" in output
+    assert "activation      relu" in output
     assert "▁" in output
     assert json.loads(runs("show", "last", "--json"))["id"] == two_runs[1]
     assert runs("show", "n0", "--output") == "printed 0\n"
@@ -64,9 +64,9 @@ def test_a_run_is_shown_with_its_curves_output_files_and_source(two_runs, tmp_pa
     assert (tmp_path / "curves.png").stat().st_size > 5000
     runs("show", two_runs[0], "--source", "restored")
     assert (tmp_path / "restored").is_dir()
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(RunError, match="exists already"):
         runs("show", two_runs[0], "--source", "restored")
-    with pytest.raises(RunError, match=r"no file 'x', but notes\.txt"):
+    with pytest.raises(RunError, match=r"no file 'x'\. Its files: notes\.txt"):
         runs("show", two_runs[0], "--artifact", "x")
 
 
@@ -78,7 +78,7 @@ def test_runs_are_compared(two_runs, tmp_path):
     assert comparison["params"] == {"activation": ["relu", "gelu"]}
     runs("compare", *two_runs, two_runs[0], "--plot", str(tmp_path / "c.svg"))
     assert b"<svg" in (tmp_path / "c.svg").read_bytes()
-    with pytest.raises(SpecError, match="Two runs are compared, but 1 came"):
+    with pytest.raises(SpecError, match="Expected two runs to compare, but got 1"):
         runs("compare", two_runs[0])
     with pytest.raises(StorageError, match="cannot be written"):
         runs("compare", *two_runs, "--plot", str(tmp_path / "c.nonsense"))

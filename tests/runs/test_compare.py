@@ -9,7 +9,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from rosenblatt.runs.capture.source import capture_source
-from rosenblatt.runs.compare import compare, compare_results, diff_dicts, possible_causes, source_difference
+from rosenblatt.runs.compare import (
+    Comparison,
+    FirstDifference,
+    compare,
+    compare_results,
+    diff_dicts,
+    possible_causes,
+    source_difference,
+)
 from rosenblatt.runs.store.artifacts import store_file
 from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.records import RecordBatch
@@ -78,14 +86,14 @@ def test_a_comparison_lists_each_kind_of_difference_and_all_metrics(store):
     add_run_with_curves(batch, "a", loss=[2.0, 1.0, 3.0], auc=[0.5, 0.8])
     add_run_with_curves(batch, "b", loss=[0.5])
     store.write(batch)
-    assert compare(store, "a", "b") == {
-        "runs": ["a", "b"],
-        "params": {"dropout": ["0.1", "0.2"]},
-        "metrics": {"auc": [0.8, None], "loss": [1.0, 0.5]},
-        "data": {"train.csv": ["1", "2"]},
-        "environment": {"numpy": ["2.2", "2.3"], "variable SEED": ["1", "2"]},
-        "source": "",
-    }
+    assert compare(store, "a", "b") == Comparison(
+        runs=("a", "b"),
+        params={"dropout": ["0.1", "0.2"]},
+        metrics={"auc": [0.8, None], "loss": [1.0, 0.5]},
+        data={"train.csv": ["1", "2"]},
+        environment={"numpy": ["2.2", "2.3"], "variable SEED": ["1", "2"]},
+        source="",
+    )
 
 
 def test_files_of_one_name_in_two_folders_are_compared_separately(sqlite):
@@ -101,7 +109,7 @@ def test_files_of_one_name_in_two_folders_are_compared_separately(sqlite):
             ],
         )
     sqlite.write(batch)
-    assert compare(sqlite, "a", "b")["data"] == {"test/part.csv": ["2", "3"]}
+    assert compare(sqlite, "a", "b").data == {"test/part.csv": ["2", "3"]}
 
 
 def test_a_seed_is_a_cause_of_its_own_and_explains_another_split(sqlite):
@@ -132,10 +140,10 @@ def test_the_distance_of_two_runs_is_the_greatest_relative_difference_of_any_poi
     add_run_with_curves(batch, "b", loss=[4.0, 2.5, 1.0], auc=[0.5, 0.88])
     store.write(batch)
     result = compare_results(store, "a", "b", 0.3)
-    assert (result["verdict"], result["first_difference"], result["n_compared"]) == ("within tolerance", None, 2)
-    assert result["max_difference"] == pytest.approx(0.25, rel=1e-12)  # 2.5 for 2.0; of auc it is 0.1
+    assert (result.verdict, result.first_difference, result.n_compared) == ("within tolerance", None, 2)
+    assert result.max_difference == pytest.approx(0.25, rel=1e-12)  # 2.5 for 2.0; of auc it is 0.1
     strict = compare_results(store, "a", "b", 0.05)
-    assert (strict["verdict"], strict["first_difference"]["step"]) == ("differs", 1)
+    assert (strict.verdict, strict.first_difference.step) == ("differs", 1)
 
 
 def test_values_that_are_not_finite_equal_only_themselves(sqlite):
@@ -144,10 +152,10 @@ def test_values_that_are_not_finite_equal_only_themselves(sqlite):
     add_run_with_curves(batch, "number", x=[1.0, math.inf, -math.inf])
     add_run_with_curves(batch, "sign", x=[math.nan, math.inf, math.inf])
     sqlite.write(batch)
-    assert compare_results(sqlite, "a", "same", 0.0)["verdict"] == "identical"
+    assert compare_results(sqlite, "a", "same", 0.0).verdict == "identical"
     for run, step in (("number", 0), ("sign", 2)):
         result = compare_results(sqlite, "a", run, 1e9)
-        assert (result["verdict"], result["max_difference"], result["first_difference"]["step"]) == (
+        assert (result.verdict, result.max_difference, result.first_difference.step) == (
             "differs",
             math.inf,
             step,
@@ -161,8 +169,8 @@ def test_measurements_of_the_machine_are_not_compared(sqlite):
     add_run_with_curves(batch, "b", loss=[1.0], timely=[1.0], **{name: [9.0] for name in measured})
     sqlite.write(batch)
     result = compare_results(sqlite, "a", "b", 0.0)
-    assert (result["verdict"], result["n_compared"]) == ("identical", 2)
-    assert result["not_compared"] == sorted(measured)
+    assert (result.verdict, result.n_compared) == ("identical", 2)
+    assert result.not_compared == sorted(measured)
 
 
 def test_runs_without_results_have_nothing_to_compare_and_exit_statuses_are_results(sqlite):
@@ -171,10 +179,10 @@ def test_runs_without_results_have_nothing_to_compare_and_exit_statuses_are_resu
         add_run_with_curves(batch, run)
         batch.add_metadata(run, "exit_status", status)
     sqlite.write(batch)
-    assert compare_results(sqlite, "a", "b", 0.0)["verdict"] == "nothing to compare"
+    assert compare_results(sqlite, "a", "b", 0.0).verdict == "nothing to compare"
     result = compare_results(sqlite, "a", "c", 1.0)
-    assert (result["verdict"], result["first_difference"]["step"]) == ("differs", None)
-    assert result["first_difference"]["description"].startswith("the exit status was 0")
+    assert (result.verdict, result.first_difference.step) == ("differs", None)
+    assert result.first_difference.description.startswith("the exit status was 0")
 
 
 def test_weights_of_models_are_compared_relative_to_the_largest(sqlite, tmp_path):
@@ -184,10 +192,10 @@ def test_weights_of_models_are_compared_relative_to_the_largest(sqlite, tmp_path
     add_run_with_model(batch, tmp_path, "wider", w=[4.0, -8.0, 1.0], b=[1.0])
     sqlite.write(batch)
     result = compare_results(sqlite, "a", "near", 0.1)
-    assert (result["verdict"], result["max_difference"]) == ("within tolerance", 0.5 / 8)
-    assert compare_results(sqlite, "a", "near", 0.05)["first_difference"] == {"step": None, "description": "weights"}
-    assert compare_results(sqlite, "a", "a", 0.0)["verdict"] == "identical"
-    assert compare_results(sqlite, "a", "wider", 1.0)["max_difference"] == math.inf
+    assert (result.verdict, result.max_difference) == ("within tolerance", 0.5 / 8)
+    assert compare_results(sqlite, "a", "near", 0.05).first_difference == FirstDifference(None, "weights")
+    assert compare_results(sqlite, "a", "a", 0.0).verdict == "identical"
+    assert compare_results(sqlite, "a", "wider", 1.0).max_difference == math.inf
 
 
 def test_the_difference_of_two_sources_is_a_diff(capture_script):
@@ -196,12 +204,12 @@ def test_the_difference_of_two_sources_is_a_diff(capture_script):
     assert [line for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---")] == ["-lr = 0.1", "+lr = 0.2"]
     assert any("train.py" in line for line in lines)
     assert source_difference(a, a) == ""
-    assert source_difference(a, {}) == ""
+    assert source_difference(a, None) == ""
 
 
 def test_sources_that_cannot_be_restored_are_reported_with_the_reason(capture_script, tmp_path):
     a, b = capture_script("a", "lr = 0.1\n"), capture_script("b", "lr = 0.2\n")
-    digest = b["files"]["train.py"]["hash"]
+    digest = b.files["train.py"].hash
     (tmp_path / "artifacts" / digest[:2] / digest).unlink()
     reason = source_difference(a, b)
     assert reason.startswith("The sources differ, but cannot be shown: ")

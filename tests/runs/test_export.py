@@ -18,7 +18,7 @@ def filled_store(own_store):
             for step in range(4):
                 run.log({"loss": step / 3 + i, "nan": float("nan")}, step=step)
     store = Store(run.url)
-    yield store, [run["id"] for run in find_runs(store, sort="started")]
+    yield store, [run.id for run in find_runs(store, sort="started")]
     store.close()
 
 

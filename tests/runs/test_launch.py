@@ -61,17 +61,17 @@ def launch_script(*arguments, target="train.py", **options):
 
 def test_a_script_is_recorded_with_its_arguments_metrics_output_modules_and_data(project, store, capsys):
     details = run_details(store, launch_script("--lr", "0.1"))
-    assert (details["state"], details["kind"], details["experiment"], details["exit_status"]) == (
+    assert (details.state, details.kind, details.experiment, details.exit_status) == (
         "finished",
         "script",
         "train",
         0,
     )
-    assert details["params"]["lr"]["value"] == "0.1"
-    assert details["metrics"]["loss"]["step"] == 4
-    assert set(details["source"]["files"]) == {"train.py", "parts/__init__.py", "parts/model.py"}
-    assert [entry["name"] for entry in details["data_read"]] == ["data.csv"]
-    assert load_output(store, details["id"]) == [("stdout", "done\n"), ("stderr", "careful\n")]
+    assert details.params["lr"].value == "0.1"
+    assert details.metrics["loss"].step == 4
+    assert set(details.source.files) == {"train.py", "parts/__init__.py", "parts/model.py"}
+    assert [entry.name for entry in details.data_read] == ["data.csv"]
+    assert load_output(store, details.id) == [("stdout", "done\n"), ("stderr", "careful\n")]
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("done\n", "careful\n")
 
@@ -81,7 +81,7 @@ def test_a_script_that_fails_keeps_its_status_and_its_traceback(project, store):
     status, run = launch(LaunchRequest("bad.py", ()))
     assert status == 1
     details = run_details(store, run.id)
-    assert (details["state"], details["reason"]) == ("failed", "exit status 1")
+    assert (details.state, details.reason) == ("failed", "exit status 1")
     assert "ValueError: wrong" in "".join(text for _, text in load_output(store, run.id))
 
 
@@ -89,7 +89,7 @@ def test_a_script_that_is_killed_is_told_by_its_signal(project, store):
     (project / "killed.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     status, run = launch(LaunchRequest("killed.py", ()))
     assert status == 137
-    assert run_details(store, run.id)["reason"] == "ended by SIGKILL"
+    assert run_details(store, run.id).reason == "ended by SIGKILL"
 
 
 def test_ctrl_c_is_the_scripts_to_handle(project, store):
@@ -102,7 +102,7 @@ def test_ctrl_c_is_the_scripts_to_handle(project, store):
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode in (1, 130)
-    assert find_runs(store)[0]["state"] in ("stopped", "failed")
+    assert find_runs(store)[0].state in ("stopped", "failed")
 
 
 def test_a_script_that_is_not_there_is_told_with_the_nearest(project):
@@ -158,27 +158,30 @@ def test_a_run_comes_out_identical_from_a_fresh_folder(project, store):
     first = launch_script("--lr", "0.1")
     (project / "train.py").write_text("raise SystemExit('this is not what ran')")
     messages = []
-    result = reproduce(store, first, messages.append)
-    assert result["verdict"] == "identical"
+    reproduction = reproduce(store, first, messages.append)
+    result = reproduction.result
+    assert result.verdict == "identical"
     assert "restored" in messages[0]
-    assert run_details(store, result["run"])["reproduces"] == first
+    assert run_details(store, reproduction.run).reproduces == first
 
 
 def test_one_change_at_a_time_is_named_as_the_cause(project, store, monkeypatch):
     first = launch_script("--lr", "0.1")
     (project / "data.csv").write_text("1.5\n2.50001\n")
     messages = []
-    result = reproduce(store, first, messages.append)
-    assert result["verdict"] == "within tolerance"
-    assert 0 < result["max_difference"] < 1e-3
-    assert list(result["causes"]) == ["data"]
+    reproduction = reproduce(store, first, messages.append)
+    result = reproduction.result
+    assert result.verdict == "within tolerance"
+    assert 0 < result.max_difference < 1e-3
+    assert list(result.causes) == ["data"]
     assert any("data differs" in line for line in messages)
     (project / "data.csv").write_text("9\n2.5\n")
-    result = reproduce(store, first, messages.append)
-    assert result["verdict"] == "differs"
-    assert result["first_difference"]["step"] == 0
-    assert result["first_difference"]["description"].startswith("loss: 1.64")
-    assert "data" in result["causes"]
+    reproduction = reproduce(store, first, messages.append)
+    result = reproduction.result
+    assert result.verdict == "differs"
+    assert result.first_difference.step == 0
+    assert result.first_difference.description.startswith("loss: 1.64")
+    assert "data" in result.causes
 
 
 def test_results_that_hang_on_chance_differ_without_a_cause(project, store):
@@ -187,10 +190,11 @@ def test_results_that_hang_on_chance_differ_without_a_cause(project, store):
         "    for step in range(9):\n"
         "        run.log({'loss': 1.0 if step < 3 else float(int.from_bytes(os.urandom(4), 'big'))})"
     )
-    result = reproduce(store, launch_script(target="chance.py"), lambda _: None)
-    assert result["verdict"] == "differs"
-    assert result["first_difference"]["step"] >= 3
-    assert result["causes"] == {}
+    reproduction = reproduce(store, launch_script(target="chance.py"), lambda _: None)
+    result = reproduction.result
+    assert result.verdict == "differs"
+    assert result.first_difference.step >= 3
+    assert result.causes == {}
 
 
 def test_the_load_of_the_machine_is_seen(project, store):
@@ -236,12 +240,12 @@ def test_a_script_may_print_colors_on_a_terminal_and_writes_to_a_pipe(project, s
     assert process.returncode == 0, error.decode()
     assert os.read(parent_fd, 1000) == b"False 1\r\n"
     os.close(parent_fd)
-    assert load_output(store, find_runs(store)[0]["id"]) == [("stdout", "False 1\n")]
+    assert load_output(store, find_runs(store)[0].id) == [("stdout", "False 1\n")]
 
 
 def test_another_source_is_named_as_the_cause(project, store):
     first = launch_script("--lr", "0.1")
     (project / "parts" / "model.py").write_text("SCALE = 3\n")
     result = compare_results(store, first, launch_script("--lr", "0.1"), 1e-3)
-    assert result["verdict"] == "differs"
-    assert set(result["causes"]) == {"source"}
+    assert result.verdict == "differs"
+    assert set(result.causes) == {"source"}

@@ -45,9 +45,9 @@ def test_what_can_be_read_of_a_damaged_file_is_rescued(large_store):
     assert 200 < len(runs) <= 300
     n_intact = 0
     for run in runs:
-        curves = load_all_curves(store, run["id"])
+        curves = load_all_curves(store, run.id)
         if "loss" in curves:
-            assert curves["loss"].values[0] == float(run["id"][1:])
+            assert curves["loss"].values[0] == float(run.id[1:])
             n_intact += 1
     assert n_intact > 150
     assert sum(n_lost for _, n_lost in counts.values()) > 0
@@ -122,5 +122,5 @@ def test_tidying_a_server(server):
     store = Store(server.database("tidy"))
     store.write(add_run_with_curves(RecordBatch(), loss=[1.0]))
     assert cleanup(store).killed_runs == 0
-    assert run_details(store, "a")["state"] == "running"
+    assert run_details(store, "a").state == "running"
     store.close()

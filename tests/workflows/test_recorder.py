@@ -21,7 +21,7 @@ from rosenblatt.runs.maintenance import cleanup
 from rosenblatt.runs.store.artifacts import fetch
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
-from rosenblatt.workflows.recorder import metric_name
+from rosenblatt.workflows.recorded_results import metric_name
 from tests.waiting import wait_until
 
 FAST = ["--epochs", "4", "--folds", "2", "--members", "2", "--hidden-sizes", "8"]
@@ -52,20 +52,20 @@ def store(own_store):
 def test_a_fit_is_recorded_with_all_that_belongs_to_it(table, store):
     result = fit(*FAST, "--seed", "3")
     details = run_details(store, result["run"])
-    assert (details["state"], details["kind"], details["experiment"]) == ("finished", "fit", "people")
-    assert details["params"]["seed"] == {"value": "3", "explicit": True}
-    assert not details["params"]["activation"]["explicit"]
-    assert len(details["params"]) > 40
-    assert details["metrics"]["auc"]["last"] == result["scores"]["AUC"]["model"]
-    assert details["baseline"]["accuracy"] == result["scores"]["accuracy"]["baseline"]
-    assert np.sum(details["confusion"]["counts"]) == result["test_rows"]
-    assert set(details["classes"]) == {"no", "yes"}
+    assert (details.state, details.kind, details.experiment) == ("finished", "fit", "people")
+    assert details.params["seed"] == {"value": "3", "explicit": True}
+    assert not details.params["activation"].explicit
+    assert len(details.params) > 40
+    assert details.metrics["auc"].last == result["scores"]["AUC"]["model"]
+    assert details.baseline["accuracy"] == result["scores"]["accuracy"]["baseline"]
+    assert np.sum(details.confusion["counts"]) == result["test_rows"]
+    assert set(details.classes) == {"no", "yes"}
     assert len(load_all_curves(store, result["run"])["validation_loss"].values) == 4
-    assert details["data"][0]["name"] == "table"
-    assert {"training", "test"} <= details["split"].keys()
-    assert details["environment"]["packages"]["numpy"] == np.__version__
-    stored_file = details["artifacts"]["predictions.parquet"]
-    fetch(stored_file["hash"], stored_file["root"], table / "predictions.parquet")
+    assert details.data[0].name == "table"
+    assert {"training", "test"} <= details.split.keys()
+    assert details.environment.packages["numpy"] == np.__version__
+    stored_file = details.artifacts["predictions.parquet"]
+    fetch(stored_file.hash, stored_file.root, table / "predictions.parquet")
     assert pl.read_parquet(table / "predictions.parquet").height == result["test_rows"]
     assert "rows: 240 for training, 60 for testing" in "".join(words for _, words in load_output(store, result["run"]))
 
@@ -73,25 +73,25 @@ def test_a_fit_is_recorded_with_all_that_belongs_to_it(table, store):
 def test_regression_and_several_targets_are_recorded_too(table, store):
     result = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "age", "-t", "noise", *FAST], obj=ExitStatus())
     assert result.exit_code == 0, result.output
-    details = run_details(store, find_runs(store)[0]["id"])
-    assert {"r2 of age", "rmse of noise"} <= details["metrics"].keys()
-    assert {"predictions.parquet", "model.rosenblatt"} <= details["artifacts"].keys()
+    details = run_details(store, find_runs(store)[0].id)
+    assert {"r2 of age", "rmse of noise"} <= details.metrics.keys()
+    assert {"predictions.parquet", "model.rosenblatt"} <= details.artifacts.keys()
 
 
 def test_a_search_records_each_trial_under_it(table, store):
     result = fit(*SEARCH)
     trials = find_runs(store, parent=result["run"], sort="number")
-    assert [trial["number"] for trial in trials] == list(range(6))
-    assert all(trial["state"] in ("finished", "stopped") for trial in trials)
+    assert [trial.number for trial in trials] == list(range(6))
+    assert all(trial.state in ("finished", "stopped") for trial in trials)
     finished = find_runs(store, "kind = trial and state = finished and metrics.auc > 0.1", parent=result["run"])
     assert finished
     best = result["search"]["best"]["number"]
     details = run_details(store, f"{result['run']}-{best}")
-    assert details["metrics"]["validation_loss"]["best"] is not None
-    assert details["trial"]["number"] == best
-    chosen_params = {name for name, param in details["params"].items() if param["explicit"]}
+    assert details.metrics["validation_loss"].best is not None
+    assert details.trial["number"] == best
+    chosen_params = {name for name, param in details.params.items() if param.explicit}
     assert {"learning_rate", "activation", "hidden_layers"} <= chosen_params
-    assert run_details(store, result["run"])["search"]["trials"]["proposed"] == 6
+    assert run_details(store, result["run"]).search["trials"]["proposed"] == 6
     assert len(find_runs(store, include_trials=False)) == 1
 
 
@@ -146,8 +146,8 @@ def test_a_fit_that_fails_is_recorded_with_the_reason(table, store):
     result = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "rich", *diverging], obj=ExitStatus())
     assert isinstance(result.exception, DivergedError), result.output
     record = find_runs(store)[0]
-    assert record["state"] == "failed"
-    assert "not finite" in record["reason"]
+    assert record.state == "failed"
+    assert "not finite" in record.reason
 
 
 def _count_trials_with_loss(store):
@@ -179,8 +179,8 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
         process.send_signal(signal.SIGKILL)
         process.communicate()
     search = find_runs(store, include_trials=False)[0]
-    assert search["state"] == "running"
-    before = {trial["id"]: trial["started"] for trial in find_runs(store, parent=search["id"])}
+    assert search.state == "running"
+    before = {trial.id: trial.started for trial in find_runs(store, parent=search.id)}
     assert len(before) >= 10
     resumed = subprocess.run(
         [sys.executable, "-m", "rosenblatt", "runs", "resume", "people"],
@@ -191,8 +191,8 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
     )
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming the search in" in resumed.stdout
-    assert find_runs(store, include_trials=False)[0]["state"] == "finished"
-    after = {trial["id"]: trial["started"] for trial in find_runs(store, parent=search["id"])}
+    assert find_runs(store, include_trials=False)[0].state == "finished"
+    after = {trial.id: trial.started for trial in find_runs(store, parent=search.id)}
     assert len(after) == 12
     assert before.items() <= after.items()
     uninterrupted = _start(table, *arguments, "-o", "whole.rosenblatt")

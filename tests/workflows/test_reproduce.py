@@ -50,50 +50,50 @@ def silent(_):
 
 
 def test_our_own_runs_are_identical(fitted_run, store):
-    result = reproduce(store, fitted_run, silent)
-    assert result["verdict"] == "identical"
-    assert result["max_difference"] == 0.0
-    assert result["causes"] == {}
-    assert result["n_compared"] > 5
+    result = reproduce(store, fitted_run, silent).result
+    assert result.verdict == "identical"
+    assert result.max_difference == 0.0
+    assert result.causes == {}
+    assert result.n_compared > 5
 
 
 def test_a_deterministic_search_is_identical_and_so_is_each_trial(fitted_run, store):
     run = fit("--trials", "4", "--deterministic", "--repeats", "1", "--members", "auto")
-    assert reproduce(store, run, silent)["verdict"] == "identical"
-    assert reproduce(store, f"{run}-2", silent)["verdict"] == "identical"
+    assert reproduce(store, run, silent).result.verdict == "identical"
+    assert reproduce(store, f"{run}-2", silent).result.verdict == "identical"
 
 
 def test_another_row_is_named_as_the_cause(fitted_run, store):
     frame = pl.read_csv("people.csv")
     frame.with_columns(noise=pl.col("noise") ** 2).write_csv("people.csv")
-    result = reproduce(store, fitted_run, silent)
-    assert result["verdict"] == "differs"
-    assert result["first_difference"]["step"] is not None
-    assert set(result["causes"]) == {"data"}
+    result = reproduce(store, fitted_run, silent).result
+    assert result.verdict == "differs"
+    assert result.first_difference.step is not None
+    assert set(result.causes) == {"data"}
 
 
 def test_another_seed_is_named_as_the_cause(fitted_run, store):
     result = compare_results(store, fitted_run, fit("--seed", "7"), 1e-3)
-    assert result["verdict"] == "differs"
-    assert set(result["causes"]) == {"seed"}
+    assert result.verdict == "differs"
+    assert set(result.causes) == {"seed"}
 
 
 def test_another_hyperparameter_is_named_as_the_cause(fitted_run, store):
     result = compare_results(store, fitted_run, fit("--dropout", "0.4"), 1e-3)
-    assert set(result["causes"]) == {"hyperparameter"}
-    assert result["causes"]["hyperparameter"]["dropout"][1] == "0.4"
+    assert set(result.causes) == {"hyperparameter"}
+    assert result.causes["hyperparameter"]["dropout"][1] == "0.4"
 
 
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        (lambda details: details["environment"]["packages"].update(numpy="1.0"), "package"),
-        (lambda details: details["environment"].update(python="3.9"), "package"),
-        (lambda details: details["environment"].update(processor="another"), "hardware"),
-        (lambda details: details["environment"].update(gpus=[{"name": "H200"}]), "hardware"),
+        (lambda details: details.environment.packages.update(numpy="1.0"), "package"),
+        (lambda details: details.environment.update(python="3.9"), "package"),
+        (lambda details: details.environment.update(processor="another"), "hardware"),
+        (lambda details: details.environment.update(gpus=[{"name": "H200"}]), "hardware"),
         (lambda details: details.update(source_hash="another"), "source"),
-        (lambda details: details["engine"].update(source="another"), "source"),
-        (lambda details: details["split"].update(training="another"), "data"),
+        (lambda details: details.engine.update(source="another"), "source"),
+        (lambda details: details.split.update(training="another"), "data"),
         (lambda details: details.update(seeds={"torch": 3}), "seed"),
     ],
 )
@@ -114,33 +114,34 @@ def test_verdicts_of_curves(store):
     add_run_with_curves(batch, "d", loss=[1.0])
     add_run_with_curves(batch, "e", acc=[1.0])
     store.write(batch)
-    assert compare_results(store, "a", "a", 1e-3)["verdict"] == "identical"
+    assert compare_results(store, "a", "a", 1e-3).verdict == "identical"
     near = compare_results(store, "a", "b", 1e-3)
-    assert near["verdict"] == "within tolerance"
-    assert near["max_difference"] == pytest.approx(5e-5)
-    assert near["not_compared"] == ["epoch_time", "system/cpu percent"]
-    assert compare_results(store, "a", "b", 1e-6)["first_difference"] == {
+    assert near.verdict == "within tolerance"
+    assert near.max_difference == pytest.approx(5e-5)
+    assert near.not_compared == ["epoch_time", "system/cpu percent"]
+    assert compare_results(store, "a", "b", 1e-6).first_difference == {
         "step": 1,
         "description": "loss: 2.0 was 2.0001 this time",
     }
-    assert compare_results(store, "a", "c", 1e-3)["first_difference"]["step"] == 1
-    assert compare_results(store, "a", "d", 1e-3)["first_difference"] == {
+    assert compare_results(store, "a", "c", 1e-3).first_difference.step == 1
+    assert compare_results(store, "a", "d", 1e-3).first_difference == {
         "step": 1, "description": "loss has 3 points in the first run, 1 in the second"
     }  # fmt: skip
-    assert compare_results(store, "a", "e", 1e-3)["verdict"] == "differs"
+    assert compare_results(store, "a", "e", 1e-3).verdict == "differs"
 
 
 def test_two_runs_are_compared_in_what_differs(fitted_run, store):
     comparison = compare(store, fitted_run, fit("--dropout", "0.4", "--seed", "1"))
-    assert set(comparison["params"]) == {"dropout", "seed"}
-    assert comparison["environment"] == {}
-    assert comparison["source"] == ""
-    assert set(comparison["data"]) == {"test rows", "training rows"}  # the seed splits them too
-    assert comparison["metrics"]["auc"][0] is not None
+    assert set(comparison.params) == {"dropout", "seed"}
+    assert comparison.environment == {}
+    assert comparison.source == ""
+    assert set(comparison.data) == {"test rows", "training rows"}  # the seed splits them too
+    assert comparison.metrics["auc"][0] is not None
 
 
 def test_a_run_of_no_script_cannot_be_made_again(store, monkeypatch):
     monkeypatch.setattr("sys.argv", ["a notebook"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # of `python -m pytest`
     with track("mine") as run:
         run.log({"loss": 1.0})
     with pytest.raises(RunError, match="was not made by a script"):
@@ -153,7 +154,7 @@ def test_a_script_that_was_run_by_itself_is_made_again_too(work_folder):
     subprocess.run([sys.executable, "alone.py", "0.25"], check=True)
     (work_folder / "alone.py").unlink()
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
-    assert reproduce(store, "last", silent)["verdict"] == "identical"
+    assert reproduce(store, "last", silent).result.verdict == "identical"
     store.close()
 
 
@@ -180,7 +181,7 @@ def test_the_difference_of_two_sources_is_that_of_their_files(work_folder):
         (work_folder / "train.py").write_text(code + change)
         run_ids.append(launch(LaunchRequest("train.py", ()))[1].id)
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
-    lines = compare(store, *run_ids)["source"].splitlines()
+    lines = compare(store, *run_ids).source.splitlines()
     assert lines[0] == "diff --git train.py train.py"
     assert [line for line in lines if line.startswith("+") and "++" not in line] == ["+# changed"]
     store.close()

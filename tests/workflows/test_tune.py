@@ -51,11 +51,11 @@ def test_the_best_is_found_and_every_trial_recorded(store):
     assert result.best_params["activation"] == "gelu"
     trials = find_runs(store, parent=result.run, sort="metrics.val_loss.min")
     assert len(trials) == 25
-    assert trials[0]["id"] == result.best.run
+    assert trials[0].id == result.best.run
     details = run_details(store, result.best.run)
-    assert float(details["params"]["x"]["value"]) == result.best_params["x"]
-    assert details["metrics"]["val_loss"]["step"] == 8
-    assert run_details(store, result.run)["best"]["number"] == result.best.number
+    assert float(details.params["x"].value) == result.best_params["x"]
+    assert details.metrics["val_loss"].step == 8
+    assert run_details(store, result.run).best["number"] == result.best.number
 
 
 def test_conditions_hold_and_names_mean_only_what_the_user_says(store):
@@ -77,7 +77,7 @@ def test_worse_trials_are_told_to_stop(store, stopping):
     assert result.best.state == "finished"
     stopped = next(trial for trial in result.trials if trial.state == "stopped")
     assert len(stopped.curve) < 9
-    assert run_details(store, stopped.run)["state"] == "stopped"
+    assert run_details(store, stopped.run).state == "stopped"
 
 
 def test_what_a_function_returns_is_its_score(store):
@@ -95,7 +95,7 @@ def test_an_error_is_recorded_for_its_trial_and_stops_no_other(store):
     failed = [trial for trial in result.trials if trial.state == "failed"]
     assert failed
     assert result.best.params["x"] <= 0
-    assert run_details(store, failed[0].run)["reason"] == "ValueError: too large"
+    assert run_details(store, failed[0].run).reason == "ValueError: too large"
 
 
 def test_a_function_that_logs_nothing_is_told(store):
@@ -176,7 +176,7 @@ print("best", found.best_params, len(found.trials))
     assert "20" in process_result.stdout
     assert len((work_folder / "calls").read_text()) == 10 + 11  # the trial that was killed is trained again
     search_run = find_runs(store, include_trials=False)[0]
-    assert search_run["state"] == "finished"
+    assert search_run.state == "finished"
     store.close()
 
 
@@ -199,7 +199,7 @@ def test_pytorch_is_tuned(store):
 
     result = search(train, {"lr": log_uniform(1e-4, 1.0)}, metric="loss", trials=8)
     assert result.best_params["lr"] > 0.05
-    assert run_details(store, result.best.run)["params"]["optimizer"]["value"] == "SGD"
+    assert run_details(store, result.best.run).params["optimizer"].value == "SGD"
 
 
 def test_numbers_of_any_library_may_be_returned(store):

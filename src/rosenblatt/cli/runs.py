@@ -1,4 +1,4 @@
-"""The commands on runs: `run` records a script; `runs` lists, shows, compares, reproduces, exports, deletes."""
+"""The commands on runs: `run` records a script; `runs` lists, shows, compares, reproduces, exports and deletes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,38 +15,47 @@ from rosenblatt.errors import RunError, SpecError, format_count
 
 if TYPE_CHECKING:
     from rosenblatt.runs.store.curves import CurvePoints
+    from rosenblatt.runs.store.details import RunDetails
     from rosenblatt.runs.store.store import Store
 
 FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
-EXIT_RESULTS_DIFFER = 1  # the exit status of `runs reproduce` where results differ
+EXIT_RESULTS_DIFFER = 1  # the exit status of `runs reproduce` unless the results are the same
+
+
+def _parse_tags(_context: click.Context, _option: click.Parameter, tags: tuple[str, ...]) -> dict[str, str]:
+    values = {}
+    for tag in tags:
+        name, equals, value = tag.partition("=")
+        if not equals or not name:
+            raise SpecError(f"Expected a tag such as who=ana, but got {tag!r}.")
+        values[name] = value
+    return values
+
+
+def _inherit_store(context: click.Context, _option: click.Parameter, store: str | None) -> str | None:
+    return store or context.obj
+
+
+_store_option = click.option("--store", metavar="PLACE", callback=_inherit_store, help="The store, as for `runs`.")
+_all_option = click.option("--all", "show_all", is_flag=True, help="Print long tables in full.")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-m", "is_module", is_flag=True, help="SCRIPT is a module's name, as with python -m.")
-@click.option("--data", multiple=True, metavar="PATH", help="A file or folder it learns from, told for --reuse.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", help="A word to find the run by.")
+@click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as with python -m.")
+@click.option("--data", multiple=True, metavar="PATH", help="A file or folder that the script reads, for --reuse.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=_parse_tags, help="A tag of the run.")
 @tracking_options("experiment", "name", "reuse", "store")
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(
-    script: str,
-    arguments: tuple[str, ...],
-    is_module: bool,
-    data: tuple[str, ...],
-    tags: tuple[str, ...],
-    experiment: str | None,
-    name: str,
-    reuse: bool,
-    store: str | None,
-) -> None:
-    """Run any Python script, and record it: source, environment, arguments, data it reads, what it prints.
+def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None, **options: Any) -> None:
+    """Run a Python script and record it: source, environment, arguments, data it reads, what it prints.
 
     \b
     rosenblatt run train.py -- --lr 0.1 --epochs 20
     rosenblatt run --experiment mnist --tag who=ana train.py
     rosenblatt run -m package.train -- --lr 0.1
 
-    The script needs no change. To record metrics too, it logs them:
+    The script needs no changes. To record metrics as well, add:
 
     \b
     with rosenblatt.track() as run:
@@ -55,11 +64,9 @@ def run(
     from rosenblatt.runs.launch import LaunchRequest, launch
 
     script_arguments = arguments[1:] if arguments[:1] == ("--",) else arguments
-    tags_by_name = dict(_parse_tag(tag) for tag in tags)
-    request = LaunchRequest(script, script_arguments, is_module, experiment or "", name, tags_by_name, data)
-    status, launched_run = launch(request, store=store, reuse=reuse)
+    status, launched_run = launch(LaunchRequest(script, script_arguments, **options), store=store, reuse=reuse)
     if launched_run.reused:
-        click.echo(f"run: {launched_run.id}, which was finished before; nothing was run", err=True)
+        click.echo(f"run: {launched_run.id}, finished earlier with the same inputs; nothing was run", err=True)
     elif launched_run.url:
         click.echo(f"run: {launched_run.id}", err=True)
     sys.exit(status)
@@ -67,26 +74,32 @@ def run(
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--where", default="", metavar="FILTER", help="Such as \"params.activation = 'relu' and metrics.auc > 0.9\"."
+    "--where", default="", metavar="FILTER", help="For example \"params.activation = 'relu' and metrics.auc > 0.9\"."
 )
-@click.option("--sort", default="-started", metavar="FIELD", help="Such as metrics.loss.min, or -metrics.auc to fall.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many to list.")
-@click.option("--of", "search_name", metavar="RUN", help="The trials of this search.")
-@click.option("--trials/--no-trials", default=None, help="List trials of searches too; by default with --where.")
+@click.option(
+    "--sort",
+    default="-started",
+    metavar="FIELD",
+    help="For example metrics.loss.min, or -metrics.auc in descending order.",
+)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The maximum number of runs.")
+@click.option("--of", "search_name", metavar="RUN", help="List the trials of this search.")
+@click.option("--trials/--no-trials", default=None, help="Whether to list trials; by default only with --where.")
+@click.option("--all", "show_all", is_flag=True, help="Show all metrics and columns.")
 @tracking_options("store")
 @shared_options("json")
 @click.pass_context
 def runs(
     context: click.Context,
-    where: str,
-    sort: str,
-    limit: int,
+    /,
     search_name: str | None,
     trials: bool | None,
+    show_all: bool,
     store: str | None,
     as_json: bool,
+    **query: Any,
 ) -> None:
-    """List runs, the newest first; its commands show, compare, reproduce and keep them.
+    """List runs, newest first. Subcommands show, compare, reproduce and manage them.
 
     \b
     rosenblatt runs
@@ -94,8 +107,8 @@ def runs(
     rosenblatt runs --of last --sort metrics.validation_loss     the trials of the newest search
     rosenblatt runs show last
 
-    Fields: params.NAME, tags.NAME, metrics.NAME (its last value; .best .min .max .step), experiment, name, kind, state,
-    started, ended, duration (seconds), number, parent, reason. Names with blanks stand in `backquotes`. Operators: = !=
+    Fields: params.NAME, tags.NAME, metrics.NAME (the last value; .best .min .max .step), experiment, name, kind, state,
+    started, ended, duration (seconds), number, parent, reason. Write names with spaces in `backquotes`. Operators: = !=
     < <= > >=, like '%pattern%', in (a, b), is null, is not null, and, or, not, ( ).
     """
     context.obj = store
@@ -105,92 +118,75 @@ def runs(
 
     with _open_store(store) as run_store:
         parent = queries.find_run(run_store, search_name) if search_name else None
-        include_trials = bool(where or search_name) if trials is None else trials
-        records = queries.find_runs(run_store, where, sort, limit, parent=parent, include_trials=include_trials)
-        ids = [record["id"] for record in records]
+        include_trials = bool(query["where"] or search_name) if trials is None else trials
+        records = queries.find_runs(run_store, **query, parent=parent, include_trials=include_trials)
+        ids = [record.id for record in records]
+        metrics = queries.load_summaries(run_store, ids)
         if as_json:
             from rosenblatt.runs.export import to_json
 
-            metrics, params = queries.load_summaries(run_store, ids), queries.load_params(run_store, ids)
-            for record in records:
-                record |= {"params": params[record["id"]], "metrics": metrics[record["id"]]}
-            click.echo(to_json(records))
+            params = queries.load_params(run_store, ids)
+            click.echo(
+                to_json([run.to_json() | {"params": params[run.id], "metrics": metrics[run.id]} for run in records])
+            )
             return
         from rosenblatt.cli.console.runs import print_runs
 
-        print_runs(records, queries.count_trials(run_store, ids), queries.load_summaries(run_store, ids))
+        print_runs(records, queries.count_trials(run_store, ids), metrics, show_all)
 
 
 @runs.command()
 @click.argument("run", metavar="RUN")
-@click.option("--output", is_flag=True, help="What it printed.")
+@click.option("--output", is_flag=True, help="Print the output of the run.")
 @click.option("--source", metavar="FOLDER", help="Restore its source into a new folder.")
-@click.option("--artifact", metavar="NAME", help="Write one of its files here.")
-@click.option("--plot", metavar="FILE", help="Draw its curves: .png, .svg or .pdf.")
-@tracking_options("store")
+@click.option("--artifact", metavar="NAME", help="Write one of its files to the working folder.")
+@click.option("--plot", metavar="FILE", help="Plot its curves: .png, .svg or .pdf.")
+@_all_option
+@_store_option
 @shared_options("json")
-@click.pass_obj
 def show(
-    group_store: str | None,
     run: str,
     output: bool,
     source: str | None,
     artifact: str | None,
     plot: str | None,
+    show_all: bool,
     store: str | None,
     as_json: bool,
 ) -> None:
-    """Tell all that is known of a run; RUN is its id or how that begins, its name, or `last`."""
-    from pathlib import Path
-
+    """Show a run. RUN is its id or a prefix of it, its name, or `last`."""
     from rosenblatt.cli.console.runs import print_run
-    from rosenblatt.runs.capture.source import restore
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
-    from rosenblatt.runs.store.artifacts import fetch
     from rosenblatt.runs.store.curves import downsample
-    from rosenblatt.runs.store.queries import MAX_PLOT_POINTS
 
-    with _open_store(store or group_store) as run_store:
+    with _open_store(store) as run_store:
         details = queries.run_details(run_store, queries.find_run(run_store, run))
         if output:
-            for stream, text in queries.load_output(run_store, details["id"]):
+            for stream, text in queries.load_output(run_store, details.id):
                 click.echo(text, nl=False, err=stream == "stderr")
-            return
-        if source:
-            if Path(source).exists():
-                raise RunError(f"{source!r} is there already. Name a folder that is not.")
-            restore(details.get("source") or {}, Path(source), fetch)
-            click.echo(f"source: {source}")
-            return
-        if artifact:
-            stored_file = details["artifacts"].get(artifact)
-            if stored_file is None:
-                raise RunError(f"The run has no file {artifact!r}, but {', '.join(details['artifacts']) or 'none'}.")
-            fetch(stored_file["hash"], stored_file["root"], Path(Path(artifact).name))
-            click.echo(f"{Path(artifact).name}: {stored_file['bytes']:,} bytes")
-            return
-        curves = {
-            name: downsample(points, MAX_PLOT_POINTS)
-            for name, points in queries.load_all_curves(run_store, details["id"]).items()
-        }
-    if plot:
-        _save_curve_plot({name: {details["id"]: points} for name, points in curves.items()}, plot)
-    elif as_json:
-        click.echo(to_json(details))
-    else:
-        print_run(details, curves)
+        elif source:
+            _restore_source(details, source)
+        elif artifact:
+            _write_artifact(details, artifact)
+        elif as_json and not plot:
+            click.echo(to_json(details))
+        else:
+            all_points = queries.load_all_curves(run_store, details.id)
+            curves = {name: downsample(points, queries.MAX_PLOT_POINTS) for name, points in all_points.items()}
+            if plot:
+                _save_curve_plot({name: {details.id: points} for name, points in curves.items()}, plot)
+            else:
+                print_run(details, curves, show_all)
 
 
 @runs.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
-@click.option("--plot", metavar="FILE", help="Draw their curves, one picture a metric: .png, .svg or .pdf.")
-@tracking_options("store")
+@click.option("--plot", metavar="FILE", help="Plot their curves, one plot for each metric: .png, .svg or .pdf.")
+@_all_option
+@_store_option
 @shared_options("json")
-@click.pass_obj
-def compare(
-    group_store: str | None, names: tuple[str, ...], plot: str | None, store: str | None, as_json: bool
-) -> None:
+def compare(names: tuple[str, ...], plot: str | None, show_all: bool, store: str | None, as_json: bool) -> None:
     """Compare two runs: hyperparameters, source, environment, data, results; with --plot the curves of any number.
 
     \b
@@ -203,8 +199,10 @@ def compare(
     from rosenblatt.runs.store import queries
 
     if len(names) < 2 or (len(names) > 2 and not plot):
-        raise SpecError(f"Two runs are compared, but {len(names)} came. The curves of more are drawn with --plot FILE.")
-    with _open_store(store or group_store) as run_store:
+        raise SpecError(
+            f"Expected two runs to compare, but got {len(names)}. Plot the curves of more with --plot FILE."
+        )
+    with _open_store(store) as run_store:
         ids = [queries.find_run(run_store, name) for name in names]
         comparison = compare_runs(run_store, *ids[:2])
         metrics = sorted({name for summary in queries.load_summaries(run_store, ids).values() for name in summary})
@@ -214,7 +212,7 @@ def compare(
     elif as_json:
         click.echo(to_json(comparison))
     else:
-        print_comparison(comparison, curves)
+        print_comparison(comparison, curves, show_all)
 
 
 @runs.command()
@@ -224,53 +222,48 @@ def compare(
     type=float,
     default=1e-3,
     show_default=True,
-    help="Relative difference that is still the same result.",
+    help="The relative difference up to which results count as equal.",
 )
-@tracking_options("store")
+@_store_option
 @shared_options("json")
-@click.pass_obj
-def reproduce(group_store: str | None, run: str, tolerance: float, store: str | None, as_json: bool) -> None:
-    """Make a run again, from its own source in a fresh folder, and say: identical, within tolerance, or differs.
+def reproduce(run: str, tolerance: float, store: str | None, as_json: bool) -> None:
+    """Run a run again from its own source in a new folder, and compare: identical, within tolerance, or differs.
 
-    The exit status is 0 where the results are the same, and 1 where they differ or there is nothing to compare.
+    The exit status is 0 if the results are the same, and 1 if they differ or there is nothing to compare.
     """
     from rosenblatt.cli.console.runs import print_verdict
     from rosenblatt.runs.export import to_json
     from rosenblatt.workflows.reproduce import reproduce as reproduce_run
 
-    with _open_store(store or group_store) as run_store:
-        result = reproduce_run(run_store, run, make_reporter(as_json), tolerance=tolerance)
+    with _open_store(store) as run_store:
+        reproduction = reproduce_run(run_store, run, make_reporter(as_json), tolerance=tolerance)
     if as_json:
-        click.echo(to_json(result))
+        click.echo(to_json({"run": reproduction.run, **asdict(reproduction.result)}))
     else:
-        print_verdict(result)
-    sys.exit(0 if result["verdict"] in ("identical", "within tolerance") else EXIT_RESULTS_DIFFER)
+        print_verdict(reproduction.run, reproduction.result)
+    sys.exit(0 if reproduction.result.verdict in ("identical", "within tolerance") else EXIT_RESULTS_DIFFER)
 
 
 @runs.command()
 @click.argument("experiment", metavar="EXPERIMENT|RUN")
-@tracking_options("store")
-@click.pass_obj
-def resume(group_store: str | None, experiment: str, store: str | None) -> None:
-    """Go on with the newest search of an experiment that was interrupted, killed or failed."""
+@_store_option
+def resume(experiment: str, store: str | None) -> None:
+    """Resume the newest search of an experiment that was interrupted, killed or failed."""
     from rosenblatt.workflows.reproduce import resume as resume_search
 
-    with _open_store(store or group_store) as run_store:
+    with _open_store(store) as run_store:
         status = resume_search(run_store, experiment, make_reporter(True))
     sys.exit(status)
 
 
 @runs.command()
-@click.option("--to", "format_", type=click.Choice(FORMATS), required=True, help="What to write.")
+@click.option("--to", "format_", type=click.Choice(FORMATS), required=True, help="The format.")
 @click.option("--out", "-o", metavar="PLACE", help="A folder; for mlflow its tracking address.  [default: runs-FORMAT]")
 @click.option("--where", default="", metavar="FILTER", help="Which runs; all by default.")
-@tracking_options("store")
+@_store_option
 @shared_options("json")
-@click.pass_obj
-def export(
-    group_store: str | None, format_: str, out: str | None, where: str, store: str | None, as_json: bool
-) -> None:
-    """Write runs with all their points: as tables, for TensorBoard, or into MLflow.
+def export(format_: str, out: str | None, where: str, store: str | None, as_json: bool) -> None:
+    """Export runs with all points of their curves: to tables, TensorBoard or MLflow.
 
     \b
     rosenblatt runs export --to parquet --out tables
@@ -282,64 +275,95 @@ def export(
     from rosenblatt.runs.store import queries
 
     destination = out or ("sqlite:///mlflow.db" if format_ == "mlflow" else f"runs-{format_}")
-    with _open_store(store or group_store) as run_store:
-        ids = [record["id"] for record in queries.find_runs(run_store, where, sort="started")]
+    with _open_store(store) as run_store:
+        ids = [record.id for record in queries.find_runs(run_store, where, sort="started")]
         with _progress_bar(len(ids), "runs") as advance:
             outputs = export_runs(run_store, ids, format_, destination, advance)
-    click.echo(
-        to_json({"runs": len(ids), "outputs": outputs})
-        if as_json
-        else f"{format_count(len(ids), 'run')}: {', '.join(outputs)}"
-    )
+    if as_json:
+        click.echo(to_json({"runs": len(ids), "outputs": outputs}))
+    else:
+        click.echo(f"{format_count(len(ids), 'run')}: {', '.join(outputs)}")
 
 
 @runs.command()
 @click.argument("names", nargs=-1, metavar="[RUN]...")
-@click.option("--where", default="", metavar="FILTER", help="Delete all runs that it holds for.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@tracking_options("store")
-@click.pass_obj
-def delete(group_store: str | None, names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
-    """Delete runs, those of a search with its trials. Their files go with `runs tidy`."""
+@click.option("--where", default="", metavar="FILTER", help="Delete all runs that match.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@_store_option
+def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
+    """Delete runs; with a search also its trials. `runs tidy` removes their files."""
     from rosenblatt.runs.store import queries
 
     if bool(names) == bool(where):
-        raise SpecError("Name the runs to delete, or give --where with a filter.")
-    with _open_store(store or group_store) as run_store:
+        raise SpecError("Name the runs to delete, or give a filter with --where.")
+    with _open_store(store) as run_store:
         ids = [queries.find_run(run_store, name) for name in names]
-        ids += [record["id"] for record in queries.find_runs(run_store, where)] if where else []
-        trials = sum(queries.count_trials(run_store, ids).values())
-        more = f" and {format_count(trials, 'trial')}" if trials else ""
+        ids += [record.id for record in queries.find_runs(run_store, where)] if where else []
+        n_trials = sum(queries.count_trials(run_store, ids).values())
+        more = f" and {format_count(n_trials, 'trial')}" if n_trials else ""
         if not yes and not click.confirm(f"Delete {format_count(len(ids), 'run')}{more}?", err=True):
             return
         click.echo(f"deleted: {run_store.delete(ids):,}")
 
 
 @runs.command()
-@click.option("--rescue", is_flag=True, help="Save what can be read of a damaged file.")
-@tracking_options("store")
+@click.option("--rescue", is_flag=True, help="Copy what can be read of a damaged file to a new one.")
+@_store_option
 @shared_options("json")
-@click.pass_obj
-def tidy(group_store: str | None, rescue: bool, store: str | None, as_json: bool) -> None:
-    """Deliver records that wait, end runs that were killed, remove files that no run refers to."""
+def tidy(rescue: bool, store: str | None, as_json: bool) -> None:
+    """Deliver records that wait, end runs whose process was killed, and remove files that no run refers to."""
     from rosenblatt.runs import maintenance
     from rosenblatt.runs.export import to_json
 
     if rescue:
-        tables = maintenance.recover(_resolve_url(store or group_store), make_reporter(as_json))
+        tables = maintenance.recover(_resolve_url(store), make_reporter(as_json))
         summary = ", ".join(f"{n:,} of {n + lost:,} {table}" for table, (n, lost) in tables.items() if n or lost)
         click.echo(to_json(tables) if as_json else f"rescued: {summary or 'nothing could be read'}")
         return
-    with _open_store(store or group_store) as run_store:
+    with _open_store(store) as run_store:
         counts = asdict(maintenance.cleanup(run_store))
-    click.echo(
-        to_json(counts) if as_json else ", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
-    )
+    if as_json:
+        click.echo(to_json(counts))
+    else:
+        click.echo(", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items()))
+
+
+def _restore_source(details: RunDetails, folder: str) -> None:
+    from pathlib import Path
+
+    from rosenblatt.runs.capture.source import restore
+    from rosenblatt.runs.store.artifacts import fetch
+
+    if Path(folder).exists():
+        raise RunError(f"{folder!r} exists already. Name a new folder.")
+    if details.source is None:
+        raise RunError(f"Run {details.id} has no source of its own. Trials have that of their search.")
+    restore(details.source, Path(folder), fetch)
+    click.echo(f"source: {folder}")
+
+
+def _write_artifact(details: RunDetails, name: str) -> None:
+    from pathlib import Path
+
+    from rosenblatt.runs.store.artifacts import fetch
+
+    artifact = details.artifacts.get(name)
+    if artifact is None:
+        raise RunError(f"The run has no file {name!r}. Its files: {', '.join(details.artifacts) or 'none'}.")
+    fetch(artifact.hash, artifact.root, Path(Path(name).name))
+    click.echo(f"{Path(name).name}: {artifact.bytes:,} bytes")
+
+
+def _save_curve_plot(curves: Mapping[str, Mapping[str, CurvePoints]], path: str) -> None:
+    from rosenblatt.inspection.plots.runs import save_curves
+
+    save_curves(curves, path)
+    click.echo(f"curves: {path}")
 
 
 @contextmanager
 def _open_store(location: str | None) -> Iterator[Store]:
-    """The store to read, with what waited for it delivered."""
+    """Open a store for reading, and deliver records that wait for it."""
     from rosenblatt.runs.store.store import Store
     from rosenblatt.runs.tracking.spool import deliver_all
 
@@ -351,32 +375,18 @@ def _open_store(location: str | None) -> Iterator[Store]:
         store.close()
 
 
-def _save_curve_plot(curves: Mapping[str, Mapping[str, CurvePoints]], path: str) -> None:
-    from rosenblatt.inspection.plots.runs import save_curves
-
-    save_curves(curves, path)
-    click.echo(f"curves: {path}")
-
-
 def _resolve_url(location: str | None) -> str:
     from rosenblatt.runs.store.locations import store_url
 
     url = store_url(location)
     if url is None:
-        raise SpecError("There is no store: ROSENBLATT_STORE or --store is 'none'. Name a folder.")
+        raise SpecError("There is no store, because ROSENBLATT_STORE or --store is 'none'. Name a folder.")
     return url
-
-
-def _parse_tag(tag: str) -> tuple[str, str]:
-    name, equals, value = tag.partition("=")
-    if not equals or not name:
-        raise SpecError(f"A tag such as who=ana was expected, but {tag!r} came.")
-    return name, value
 
 
 @contextmanager
 def _progress_bar(total: int, label: str) -> Iterator[Callable[[str], None]]:
-    """A progress bar on the terminal, where there is one."""
+    """Show a progress bar if standard error is a terminal; call the result for each completed item."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""Comparison of two runs of a store: their differences as plain data, and how close their results are."""
+"""Comparison of two runs of a store: what differs between them, and how close their results are."""
 
 from __future__ import annotations
 
@@ -6,56 +6,102 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rosenblatt.errors import RosenblattError
-from rosenblatt.runs.capture.source import diff_folders, restore
+from rosenblatt.runs.capture.source import Source, diff_folders, restore
 from rosenblatt.runs.store.artifacts import fetch
 from rosenblatt.runs.store.curves import CurvePoints
+from rosenblatt.runs.store.details import Artifact, RunDetails
 from rosenblatt.runs.store.queries import load_all_curves, run_details
 from rosenblatt.runs.store.store import Store
 
+Differences = dict[str, list[Any]]
+"""By name, the values in the first and in the second run; None if a run has none."""
+
+NO_STEP = 2**62  # the step of a difference that belongs to no step; greater than any other
 _MACHINE_METRICS = re.compile(
     r"^system/|(^|[^a-z])(time|seconds|duration|latency|throughput|per_sec\w*|fps)([^a-z]|$)", re.IGNORECASE
 )
 _HARDWARE = ("processor", "cores", "gpus", "linear_algebra", "system", "memory")
 
 
-def compare(store: Store, first: str, second: str) -> dict[str, Any]:
-    """Hyperparameters, source, environment, data and metrics of two runs, where they differ: {what: {name: [a, b]}}."""
+@dataclass(frozen=True)
+class Comparison:
+    """Differences between two runs; of metrics all, each with its best value in both runs."""
+
+    runs: tuple[str, str]
+    params: Differences
+    metrics: Differences
+    data: Differences
+    environment: Differences
+    source: str  # as `diff -u` prints it
+
+
+@dataclass(frozen=True)
+class FirstDifference:
+    """The difference beyond the tolerance at the lowest step; None: it belongs to no step."""
+
+    step: int | None
+    description: str
+
+
+@dataclass(frozen=True)
+class ResultComparison:
+    """How close the results of two runs are."""
+
+    verdict: str  # identical, within tolerance, differs, or nothing to compare
+    max_difference: float  # the largest relative difference of any point of any metric, or of weights
+    first_difference: FirstDifference | None
+    causes: dict[str, Differences]
+    n_compared: int
+    not_compared: list[str]  # metrics that measure the machine
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """The largest relative difference of one result, and the step of its first one beyond the tolerance."""
+
+    size: float
+    step: int
+    description: str
+
+
+def compare(store: Store, first: str, second: str) -> Comparison:
+    """Compare hyperparameters, metrics, data, environment and source of two runs."""
     a, b = run_details(store, first), run_details(store, second)
-    best = [{name: metric["best"] for name, metric in run["metrics"].items()} for run in (a, b)]
-    return {
-        "runs": [first, second],
-        "params": diff_dicts(*({name: param["value"] for name, param in run["params"].items()} for run in (a, b))),
-        "metrics": {name: [best[0].get(name), best[1].get(name)] for name in sorted({*best[0], *best[1]})},
-        "data": diff_dicts(*(_data_hashes(run) for run in (a, b))),
-        "environment": diff_dicts(*(_flatten_environment(run) for run in (a, b))),
-        "source": source_difference(a.get("source") or {}, b.get("source") or {}),
-    }
+    best = [{name: metric.best for name, metric in run.metrics.items()} for run in (a, b)]
+    return Comparison(
+        runs=(first, second),
+        params=_diff_params(a, b),
+        metrics={name: [best[0].get(name), best[1].get(name)] for name in sorted({*best[0], *best[1]})},
+        data=diff_dicts(_data_hashes(a), _data_hashes(b)),
+        environment=diff_dicts(_flatten_environment(a), _flatten_environment(b)),
+        source=source_difference(a.source, b.source),
+    )
 
 
-def diff_dicts(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The names whose values are not the same: [in a, in b], None where there is none."""
+def diff_dicts(a: Mapping[str, Any], b: Mapping[str, Any]) -> Differences:
+    """Find the names whose values differ."""
     return {name: [a.get(name), b.get(name)] for name in sorted({*a, *b}) if a.get(name) != b.get(name)}
 
 
-def possible_causes(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    """What may have made the results of two runs differ, by their `run_details`: source, data, package, seed, ..."""
-    environments = [_flatten_environment(run) for run in (a, b)]
-    hardware, packages = dict[str, list[Any]](), dict[str, list[Any]]()
-    for name, pair in diff_dicts(*environments).items():
+def possible_causes(a: RunDetails, b: RunDetails) -> dict[str, Differences]:
+    """Find what may have caused different results, by kind: source, data, package, seed, hyperparameter, hardware."""
+    hardware, packages = Differences(), Differences()
+    for name, pair in diff_dicts(_flatten_environment(a), _flatten_environment(b)).items():
         (hardware if name in _HARDWARE else packages)[name] = pair
-    params = diff_dicts(*({name: param["value"] for name, param in run["params"].items()} for run in (a, b)))
+    params = _diff_params(a, b)
     seeds = {name: pair for name, pair in params.items() if "seed" in name.lower()}
-    seeds |= diff_dicts(a.get("seeds") or {}, b.get("seeds") or {})
-    sources = [{"source": run.get("source_hash"), "engine": (run.get("engine") or {}).get("source")} for run in (a, b)]
+    seeds |= diff_dicts(a.seeds, b.seeds)
+    sources = [{"source": run.source_hash, "engine": run.engine.get("source")} for run in (a, b)]
     causes = {
         "source": diff_dicts(*sources),
-        "data": diff_dicts(*(_data_hashes(run, split=not seeds) for run in (a, b))),  # the seed splits the rows, too
+        "data": diff_dicts(*(_data_hashes(run, split=not seeds) for run in (a, b))),  # seeds change the split, too
         "package": packages,
         "seed": seeds,
         "hyperparameter": {name: pair for name, pair in params.items() if name not in seeds},
@@ -64,41 +110,46 @@ def possible_causes(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, dic
     return {kind: differences for kind, differences in causes.items() if differences}
 
 
-def compare_results(store: Store, first: str, second: str, tolerance: float) -> dict[str, Any]:
-    """How near the results of the second run come to those of the first.
+def compare_results(store: Store, first: str, second: str, tolerance: float) -> ResultComparison:
+    """Compare all points of all metrics of two runs, their weights and their exit statuses.
 
-    Returns {verdict: identical | within tolerance | differs, max_difference, first_difference, causes, not_compared};
-    `max_difference` is the greatest relative difference of any point of any metric, or of weights; `first_difference`
-    is the one beyond the tolerance at the lowest step.
+    Args:
+        store: The store.
+        first: The reference.
+        second: The run to compare with it.
+        tolerance: The relative difference up to which results count as equal.
     """
     a, b = run_details(store, first), run_details(store, second)
     curves = [load_all_curves(store, run) for run in (first, second)]
     names = sorted({*curves[0], *curves[1]})
     compared = [name for name in names if not _MACHINE_METRICS.search(name)]
-    differences = [_max_difference(name, curves[0].get(name), curves[1].get(name), tolerance) for name in compared]
-    if a.get("weights") or b.get("weights"):
-        differences += _compare_weights(a, b)
-    if "exit_status" in a and "exit_status" in b and a["exit_status"] != b["exit_status"]:
-        message = f"the exit status was {a['exit_status']}, and is {b['exit_status']}"
-        differences.append((np.inf, 2**62, message))
-    max_difference = max((difference for difference, _, _ in differences), default=0.0)
-    exceeding = sorted((step, message) for difference, step, message in differences if difference > tolerance)
-    verdict = "identical" if max_difference == 0 else "differs" if exceeding else "within tolerance"
-    return {
-        "verdict": verdict if differences else "nothing to compare",
-        "max_difference": max_difference,
-        "first_difference": None
-        if not exceeding
-        else {"step": exceeding[0][0] if exceeding[0][0] < 2**62 else None, "description": exceeding[0][1]},
-        "causes": possible_causes(a, b),
-        "n_compared": len(differences),
-        "not_compared": [name for name in names if name not in compared],
-    }
+    differences = [_compare_curves(name, curves[0].get(name), curves[1].get(name), tolerance) for name in compared]
+    if a.weights or b.weights:
+        differences.append(_compare_weights(a, b))
+    if None not in (a.exit_status, b.exit_status) and a.exit_status != b.exit_status:
+        message = f"the exit status was {a.exit_status}, and is {b.exit_status}"
+        differences.append(_Difference(np.inf, NO_STEP, message))
+    largest = max((difference.size for difference in differences), default=0.0)
+    exceeding = [difference for difference in differences if difference.size > tolerance]
+    first_exceeding = None
+    if exceeding:
+        earliest = min(exceeding, key=lambda difference: (difference.step, difference.description))
+        step = earliest.step if earliest.step < NO_STEP else None
+        first_exceeding = FirstDifference(step, earliest.description)
+    verdict = "identical" if largest == 0 else "differs" if exceeding else "within tolerance"
+    return ResultComparison(
+        verdict=verdict if differences else "nothing to compare",
+        max_difference=largest,
+        first_difference=first_exceeding,
+        causes=possible_causes(a, b),
+        n_compared=len(differences),
+        not_compared=[name for name in names if name not in compared],
+    )
 
 
-def source_difference(a: dict[str, Any], b: dict[str, Any]) -> str:
-    """What `diff` says of two sources; a sentence where one of them cannot be restored."""
-    if not a or not b or (a.get("tree") == b.get("tree") and a["files"] == b["files"]):
+def source_difference(a: Source | None, b: Source | None) -> str:
+    """Compare two sources in the format of `diff -u`; a sentence says so if one of them cannot be restored."""
+    if not a or not b or (a.tree == b.tree and a.files == b.files):
         return ""
     with tempfile.TemporaryDirectory() as temporary_folder:
         folders = Path(temporary_folder) / "a", Path(temporary_folder) / "b"
@@ -111,12 +162,14 @@ def source_difference(a: dict[str, Any], b: dict[str, Any]) -> str:
         return diff_folders(folders)
 
 
-def _max_difference(
-    name: str, a: CurvePoints | None, b: CurvePoints | None, tolerance: float
-) -> tuple[float, int, str]:
-    """The greatest relative difference of two curves, and the step of the first beyond the tolerance."""
+def _diff_params(a: RunDetails, b: RunDetails) -> Differences:
+    return diff_dicts(*({name: param.value for name, param in run.params.items()} for run in (a, b)))
+
+
+def _compare_curves(name: str, a: CurvePoints | None, b: CurvePoints | None, tolerance: float) -> _Difference:
+    """Compare two curves point by point; steps must be equal, and NaN equals NaN."""
     if a is None or b is None:
-        return np.inf, 0, f"{name} is only in the {'second' if a is None else 'first'} run"
+        return _Difference(np.inf, 0, f"{name} is only in the {'second' if a is None else 'first'} run")
     n = min(len(a.steps), len(b.steps))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         difference = np.abs(a.values[:n] - b.values[:n]) / np.maximum(np.abs(a.values[:n]), 1e-12)
@@ -126,69 +179,59 @@ def _max_difference(
     exceeding = np.flatnonzero(difference > tolerance)
     if exceeding.size:
         index = int(exceeding[0])
-        return (
-            float(difference.max()),
-            int(a.steps[index]),
-            f"{name}: {float(a.values[index])!r} was {float(b.values[index])!r} this time",
-        )
+        values = f"{float(a.values[index])!r} was {float(b.values[index])!r} this time"
+        return _Difference(float(difference.max()), int(a.steps[index]), f"{name}: {values}")
     if len(a.steps) != len(b.steps):
         longer = a if len(a.steps) > n else b
-        return (
-            np.inf,
-            int(longer.steps[n]),
-            f"{name} has {len(a.steps)} points in the first run, {len(b.steps)} in the second",
-        )
-    return float(difference.max(initial=0.0)), 2**62, name
+        lengths = f"{len(a.steps)} points in the first run, {len(b.steps)} in the second"
+        return _Difference(np.inf, int(longer.steps[n]), f"{name} has {lengths}")
+    return _Difference(float(difference.max(initial=0.0)), NO_STEP, name)
 
 
-def _compare_weights(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[float, int, str]]:
-    """Of networks whose weights are known: how far apart the models are, where both are kept."""
-    if a.get("weights") == b.get("weights"):
-        return [(0.0, 2**62, "weights")]
-    models = [
-        next((artifact for artifact in run["artifacts"].values() if artifact["kind"] == "model"), None)
-        for run in (a, b)
-    ]
-    if None in models:
-        return [(np.inf, 2**62, "weights")]
-    return [(_max_tensor_difference(*models), 2**62, "weights")]
+def _compare_weights(a: RunDetails, b: RunDetails) -> _Difference:
+    """Compare the weights of two runs by their hashes and, if these differ, by their stored models."""
+    if a.weights == b.weights:
+        return _Difference(0.0, NO_STEP, "weights")
+    models = [[artifact for artifact in run.artifacts.values() if artifact.kind == "model"][:1] for run in (a, b)]
+    if not all(models):
+        return _Difference(np.inf, NO_STEP, "weights")
+    return _Difference(_max_tensor_difference(models[0][0], models[1][0]), NO_STEP, "weights")
 
 
-def _max_tensor_difference(first: Any, second: Any) -> float:
+def _max_tensor_difference(first: Artifact, second: Artifact) -> float:
+    """The largest difference between two models' weights, relative to the largest weight of the first."""
     from safetensors.numpy import load_file
 
     with tempfile.TemporaryDirectory() as folder:
         tensors = []
         for index, artifact in enumerate((first, second)):
             path = Path(folder) / str(index)
-            fetch(artifact["hash"], artifact["root"], path)
+            fetch(artifact.hash, artifact.root, path)
             tensors.append(load_file(path))
     if {k: v.shape for k, v in tensors[0].items()} != {k: v.shape for k, v in tensors[1].items()}:
         return np.inf
     scale = max(float(np.abs(tensor).max(initial=0.0)) for tensor in tensors[0].values())
-    distances = [np.abs(v.astype(np.float64) - tensors[1][k].astype(np.float64)) for k, v in tensors[0].items()]
-    are_equal = [(v == tensors[1][k]) | (np.isnan(v) & np.isnan(tensors[1][k])) for k, v in tensors[0].items()]
-    differences = [
-        np.where(is_equal, 0.0, np.nan_to_num(distance, nan=np.inf))
-        for distance, is_equal in zip(distances, are_equal, strict=True)
-    ]
-    return max(float(difference.max(initial=0.0)) for difference in differences) / max(scale, 1e-12)
+    largest = 0.0
+    for name, a in tensors[0].items():
+        b = tensors[1][name]
+        is_equal = (a == b) | (np.isnan(a) & np.isnan(b))
+        distance = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)), nan=np.inf)
+        largest = max(largest, float(np.where(is_equal, 0.0, distance).max(initial=0.0)))
+    return largest / max(scale, 1e-12)
 
 
-def _data_hashes(details: Mapping[str, Any], split: bool = True) -> dict[str, str]:
-    """The hashes of data by name, and of the rows that they were split into."""
+def _data_hashes(run: RunDetails, split: bool = True) -> dict[str, str]:
+    """The hashes of data files by name, and those of the training, validation and test rows."""
     hashes: dict[str, str] = {}
-    for entry in (*(details.get("data") or ()), *(details.get("data_read") or ())):
-        name = entry["name"]
-        hashes[name if name not in hashes else f"{Path(entry['path']).parent.name}/{name}"] = entry["hash"]
-    split_hashes = details.get("split") or {} if split else {}
-    return hashes | {
-        f"{name} rows": split_hashes[name] for name in ("training", "validation", "test") if name in split_hashes
-    }
+    for file in (*run.data, *run.data_read):
+        name = file.name if file.name not in hashes else f"{Path(file.path).parent.name}/{file.name}"
+        hashes[name] = file.hash
+    parts = [name for name in ("training", "validation", "test") if split and name in run.split]
+    return hashes | {f"{name} rows": str(run.split[name]) for name in parts}
 
 
-def _flatten_environment(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat: packages by their names."""
-    environment = dict(details.get("environment") or {})
+def _flatten_environment(run: RunDetails) -> dict[str, Any]:
+    """The environment with packages and variables on the level of its other values."""
+    environment = run.environment.to_json() if run.environment else {}
     packages, variables = environment.pop("packages", {}), environment.pop("variables", {})
     return environment | packages | {f"variable {name}": value for name, value in variables.items()}

@@ -1,4 +1,4 @@
-"""Export of runs as tables, as event files of TensorBoard, or into MLflow."""
+"""Export of runs to tables, TensorBoard event files or MLflow."""
 
 from __future__ import annotations
 
@@ -6,29 +6,40 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rosenblatt.errors import StorageError
+from rosenblatt.runs.store.details import RunDetails, StoredModel
 from rosenblatt.runs.store.queries import load_all_curves, run_details
 from rosenblatt.runs.store.store import Store
 
 FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
+# columns of the table of runs, before those of hyperparameters, tags and metrics
 _ATTRIBUTES = ("id", "experiment", "name", "kind", "state", "reason", "started", "ended", "parent", "number")
 
 
 def export(
     store: Store, ids: Sequence[str], file_format: str, out: str, on_exported: Callable[[str], None] = lambda _: None
 ) -> list[str]:
-    """Write runs with all their points; `on_exported` is told each run that is written. Returns what was written.
+    """Export runs with all points of their curves.
 
     Args:
-        file_format: parquet or csv (`runs` and `curves` in the folder `out`), tensorboard (a folder of event files for
-            each run), mlflow (`out` is its tracking address, such as sqlite:///mlflow.db).
+        store: The store.
+        ids: The runs.
+        file_format: parquet or csv (tables `runs` and `curves` in the folder `out`), tensorboard (a folder of event
+            files for each run) or mlflow (`out` is its tracking address, such as sqlite:///mlflow.db).
+        out: The folder or address to write to.
+        on_exported: Called with the id of each exported run.
 
-    Raises StorageError where it cannot be written, or the other library is missing.
+    Returns:
+        The files or addresses that were written.
+
+    Raises:
+        StorageError: If they cannot be written, or the library of the format is not installed.
     """
     writer = {"parquet": _to_tables, "csv": _to_tables, "tensorboard": _to_tensorboard, "mlflow": _to_mlflow}[
         file_format
@@ -36,7 +47,9 @@ def export(
     try:
         return writer(store, ids, file_format, out, on_exported)
     except ModuleNotFoundError as error:
-        raise StorageError(f"Exports to {file_format} need it: pip install {error.name}.") from error
+        raise StorageError(
+            f"Exports to {file_format} need a package that is not installed: pip install {error.name}."
+        ) from error
     except OSError as error:
         raise StorageError(f"{out!r} cannot be written: {error.strerror or error}.") from error
 
@@ -51,11 +64,11 @@ def _to_tables(
     rows, curves = [], []
     for run in ids:
         details = run_details(store, run)
-        row: dict[str, Any] = {name: details[name] for name in _ATTRIBUTES}
-        row |= {f"params.{name}": param["value"] for name, param in details["params"].items()}
-        row |= {f"tags.{name}": value for name, value in details["tags"].items()}
-        for name, metric in details["metrics"].items():
-            row |= {f"metrics.{name}": metric["last"], f"metrics.{name}.best": metric["best"]}
+        row = details.model_dump(include=set(_ATTRIBUTES))
+        row |= {f"params.{name}": param.value for name, param in details.params.items()}
+        row |= {f"tags.{name}": value for name, value in details.tags.items()}
+        for name, metric in details.metrics.items():
+            row |= {f"metrics.{name}": metric.last, f"metrics.{name}.best": metric.best}
         rows.append(row)
         for name, points in load_all_curves(store, run).items():
             columns = {"step": points.steps, "time": points.times / 1e6, "value": points.values}
@@ -83,8 +96,8 @@ def _to_tensorboard(
     del file_format
     for run in ids:
         details = run_details(store, run)
-        params = {name: param["value"] for name, param in details["params"].items()}
-        write(Path(out) / _run_folder_name(details), load_all_curves(store, run), params, details["started"])
+        params = {name: param.value for name, param in details.params.items()}
+        write(Path(out) / _run_folder_name(details), load_all_curves(store, run), params, details.started)
         on_exported(run)
     return [out]
 
@@ -103,28 +116,30 @@ def _to_mlflow(
             for name, curve in load_all_curves(store, run).items()
             for step, time, value in zip(*(column.tolist() for column in curve), strict=True)
         ]
-        exporter.write(
-            details, {_mlflow_key(name): param["value"] for name, param in details["params"].items()}, points
-        )
+        exporter.write(details, {_mlflow_key(name): param.value for name, param in details.params.items()}, points)
         on_exported(run)
     return [out]
 
 
-def _run_folder_name(details: dict[str, Any]) -> str:
-    return re.sub(r"[^\w.-]+", "_", f"{details['experiment']}-{details['name'] or details['id']}-{details['id']}")
+def _run_folder_name(run: RunDetails) -> str:
+    return re.sub(r"[^\w.-]+", "_", f"{run.experiment}-{run.name or run.id}-{run.id}")
 
 
 def _mlflow_key(name: str) -> str:
-    """A name as MLflow takes it."""
+    """Replace characters that MLflow does not allow in names, and shorten to the length that it does."""
     return re.sub(r"[^\w\-. /:]", "_", name)[:250]
 
 
 def to_json(value: Any) -> str:
-    """JSON in which NaN and infinity are null or words, as any reader of JSON takes it."""
+    """Format a value as standard JSON: NaN becomes null, infinities "inf" and "-inf"."""
 
     def to_builtin(item: Any) -> Any:
         if isinstance(item, float | np.floating) and not math.isfinite(item):
             return None if math.isnan(item) else str(float(item))
+        if isinstance(item, StoredModel):
+            return to_builtin(item.to_json())
+        if is_dataclass(item) and not isinstance(item, type):
+            return to_builtin(asdict(item))
         if isinstance(item, dict):
             return {str(k): to_builtin(v) for k, v in item.items()}
         if isinstance(item, list | tuple):

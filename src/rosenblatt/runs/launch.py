@@ -11,57 +11,69 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TextIO
 
 from rosenblatt.errors import RunError, did_you_mean
 from rosenblatt.runs import script_runner
 from rosenblatt.runs.capture.environment import blas_libraries
-from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
-from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_path, run_identity
-from rosenblatt.runs.capture.source import add_files, source_hash
+from rosenblatt.runs.capture.resources import peak_memory
+from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data, fingerprint_path
 from rosenblatt.runs.redaction import redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
+from rosenblatt.runs.store.details import DataFile, Module, ScriptCall
 from rosenblatt.runs.store.locations import store_url
-from rosenblatt.runs.store.queries import find_finished_run
-from rosenblatt.runs.store.records import RecordBatch
-from rosenblatt.runs.tracking.output import OutputCapture
-from rosenblatt.runs.tracking.run import RUN_VARIABLE, Run, fingerprint_data, new_id
+from rosenblatt.runs.tracking.run import RUN_VARIABLE, Run, RunStart, new_id
 
-MAX_FINGERPRINT_BYTES = 20_000_000_000  # bytes of a file whose content is hashed because it was read
+MAX_FINGERPRINT_BYTES = 20_000_000_000  # larger files that a script reads are not recorded
+REPORT_INTERVAL_S = 1.0  # seconds between two looks at the report of a script
 _SIGNAL_NAMES = {member.value: member.name for member in signal.Signals}
 
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """A script, or a module with -m, to be run."""
+    """A script, or a module with -m, to run and record."""
 
     target: str
     arguments: tuple[str, ...]
     is_module: bool = False
     experiment: str = ""
     name: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     data: tuple[str, ...] = ()
-    folder: str = ""  # where it runs
+    folder: str = ""  # the working folder; by default the current one
 
     @property
     def command(self) -> list[str]:
-        """What the script is called with."""
+        """The arguments of Python."""
         return [*(["-m"] if self.is_module else []), self.target, *self.arguments]
 
 
 def launch(
-    request: LaunchRequest, *, store: str | None = None, reuse: bool = False, metadata: dict[str, Any] | None = None
+    request: LaunchRequest,
+    *,
+    store: str | None = None,
+    reuse: bool = False,
+    metadata: Mapping[str, Any] | None = None,
 ) -> tuple[int, Run]:
-    """Run a script and record it: its exit status, and the run.
+    """Run a script and record it.
 
-    Raises RunError where there is no such script or data; StoreError for a store that is damaged or of a later version.
+    Args:
+        request: The script.
+        store: The store, as for `track`.
+        reuse: Whether to run nothing if an earlier run with the same inputs has finished.
+        metadata: Values to record with the run.
+
+    Returns:
+        The exit status of the script, and its run.
+
+    Raises:
+        RunError: If the script or a file of data does not exist.
+        StoreError: If the store is damaged or of another version.
     """
     folder = Path(request.folder or Path.cwd())
     script = folder / request.target
@@ -69,41 +81,19 @@ def launch(
         raise RunError(
             f"There is no script {request.target!r}.{did_you_mean(request.target, _list_scripts(script.parent))}"
         )
-    url = store_url(store, folder)
     stem = request.target if request.is_module else script.stem
-    run = Run(url, new_id(), request.experiment or stem, parse_params(request.arguments))
-    if url is None:
-        return _Process(request, run, folder, None).wait(), run
-    snapshot = RunSnapshot(folder if request.is_module else script, run.store_source)
-    snapshot.environment["linear_algebra"] = []  # that of the script is told when it ends
-    run.data = [fingerprint_data(folder / path) for path in request.data]
-    digests = [entry["hash"] for entry in run.data]
-    relative_folder = os.path.relpath(folder, snapshot.source["root"])
-    spec = {
-        "command": request.command,
-        "folder": relative_folder,
-        "script": "" if request.is_module else file_hash(script),
-    }
-    identity = run_identity("script", source_hash(snapshot.source), spec, digests, snapshot.environment)
-    finished_id = find_finished_run(url, identity) if reuse else None
-    if finished_id:
-        run.id, run.reused = finished_id, True
-        return 0, run
-    process = _Process(request, run, folder, snapshot)
-    run.begin(request.name, "script", None, identity=identity)
-    run.tag(**request.tags)
-    run.set_metadata("command", redact_arguments(request.command))
-    run.set_metadata("folder", str(folder))
-    launch_info = {
-        "target": request.target,
-        "arguments": redact_arguments(request.arguments),
-        "is_module": request.is_module,
-    }
-    run.set_metadata("launch", launch_info | {"data": list(request.data)})
-    for name, value in (metadata or {}).items():
-        run.set_metadata(name, value)
-    process.write_source()
-    status = process.wait()
+    run = Run(store_url(store, folder), new_id(), request.experiment or stem, parse_params(request.arguments))
+    snapshot = None
+    if run.url:
+        snapshot = RunSnapshot(folder if request.is_module else script, run.store_source)
+        # the script reports its own linear algebra libraries when it ends
+        snapshot.environment = snapshot.environment.model_copy(update={"linear_algebra": ()})
+        run.data = [fingerprint_data(folder / path) for path in request.data]
+        start = _describe_start(request, folder, snapshot, run.data, metadata or {})
+        if reuse and start.identity and run.reuse_finished(start.identity):
+            return 0, run
+        run.begin(start, snapshot, monitor=False)
+    status = _run_script(request, run, folder, snapshot)
     run.set_metadata("exit_status", status)
     run.measure_peak_memory = partial(peak_memory, children=True)
     run.finish(*_exit_state(status))
@@ -111,7 +101,7 @@ def launch(
 
 
 def parse_params(arguments: Sequence[str]) -> dict[str, Any]:
-    """Hyperparameters from a command line: `--lr 0.1`, `--lr=0.1`, `--fast`, `model.layers=3`."""
+    """Read hyperparameters from a command line: `--lr 0.1`, `--lr=0.1`, `--fast`, `model.layers=3`."""
     params: dict[str, Any] = {}
     tokens = list(arguments)
     while tokens:
@@ -130,139 +120,139 @@ def parse_params(arguments: Sequence[str]) -> dict[str, Any]:
     return params
 
 
-class _Process:
-    """The script's process: what it prints goes on to ours, and to the run."""
+def _describe_start(
+    request: LaunchRequest, folder: Path, snapshot: RunSnapshot, data: list[DataFile], metadata: Mapping[str, Any]
+) -> RunStart:
+    spec = {
+        "command": request.command,
+        "folder": os.path.relpath(folder, snapshot.source.root),
+        "script": "" if request.is_module else file_hash(folder / request.target),
+    }
+    arguments = tuple(redact_arguments(request.arguments))
+    call = ScriptCall(target=request.target, arguments=arguments, is_module=request.is_module, data=request.data)
+    recorded = {"command": redact_arguments(request.command), "folder": str(folder), "launch": call.to_json()}
+    identity = snapshot.identify("script", spec, data)
+    return RunStart("script", request.name, identity, tags=request.tags, metadata={**recorded, **metadata})
 
-    def __init__(self, request: LaunchRequest, run: Run, folder: Path, snapshot: RunSnapshot | None) -> None:
-        self._run, self._snapshot, self._folder = run, snapshot, folder
-        self._report_path = Path(tempfile.mkdtemp(prefix="rosenblatt-")) / "report"
-        self._report_offset, self._data, self._modules = 0, list[dict[str, Any]](), list[dict[str, Any]]()
-        self._command = [sys.executable, script_runner.__file__, *request.command]
-        self._last_read = time.monotonic()
 
-    def write_source(self) -> None:
-        """Write the source and the environment as they are now."""
-        if self._snapshot:
-            batch = RecordBatch()
-            self._snapshot.write(batch, self._run.id)
-            self._run.writer.put(batch)
+def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSnapshot | None) -> int:
+    """Run a script in a process of its own until it ends; print and record its output.
 
-    def wait(self) -> int:
-        """Start it, and wait until it has ended: its exit status, 128 and the signal's number where one ended it."""
-        env = os.environ | {script_runner.REPORT_VARIABLE: str(self._report_path), "PYTHONUNBUFFERED": "1"}
-        tracked = self._run.url is not None
-        if tracked:
-            env |= {RUN_VARIABLE: self._run.id, "ROSENBLATT_STORE": self._run.store_name}
-        if sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
-            env.setdefault("FORCE_COLOR", "1")
-        process = subprocess.Popen(  # noqa: S603 - the user's own script
-            self._command, cwd=self._folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        previous_sigint = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the script's
-        previous_sigterm = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        output = OutputCapture(self._run.writer, self._run.id) if tracked else None
-        threads = [
-            threading.Thread(target=_forward_output, args=(pipe, stream, name, output), daemon=True)
-            for pipe, stream, name in (
-                (process.stdout, sys.stdout, "stdout"),
-                (process.stderr, sys.stderr, "stderr"),
-            )
-        ]
+    Returns:
+        Its exit status; 128 plus the number of the signal if one ended it.
+    """
+    report = _Report(run, snapshot)
+    env = os.environ | {script_runner.REPORT_VARIABLE: str(report.path), "PYTHONUNBUFFERED": "1"}
+    if run.url:
+        env |= {RUN_VARIABLE: run.id, "ROSENBLATT_STORE": run.store_name}
+    if sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
+        env.setdefault("FORCE_COLOR", "1")
+    command = [sys.executable, script_runner.__file__, *request.command]
+    process = subprocess.Popen(  # noqa: S603 - the user's own script
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    streams = ((process.stdout, sys.stdout, "stdout"), (process.stderr, sys.stderr, "stderr"))
+    threads = [threading.Thread(target=_forward_output, args=(*stream, run), daemon=True) for stream in streams]
+    for thread in threads:
+        thread.start()
+    run.monitor(process.pid)
+    with _leave_signals_to(process):
+        while process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=REPORT_INTERVAL_S if run.url else None)
+            report.read()
         for thread in threads:
-            thread.start()
-        if tracked:
-            run = self._run
-            resources = ResourceMonitor(
-                lambda values, second: run.writer.log(run.id, (second, time.time(), values)), process.pid
-            )
-            run.writer.add_before_write_hook(run.id, resources.sample)
-        try:
-            while True:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=0.5 if tracked else None)
-                    break
-                self._read_report()
-        finally:
-            for thread in threads:
-                thread.join(timeout=5.0)
-            signal.signal(signal.SIGINT, previous_sigint)
-            signal.signal(signal.SIGTERM, previous_sigterm)
-            if output:
-                self._read_report(at_end=True)
-                output.write(at_end=True)
-            with suppress(OSError):
-                self._report_path.unlink(missing_ok=True)
-                self._report_path.parent.rmdir()
-        return process.returncode if process.returncode >= 0 else 128 - process.returncode
+            thread.join(timeout=5.0)
+    report.close()
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
-    def _read_report(self, at_end: bool = False) -> None:
-        """Take up modules and data that the script has met since."""
-        if not at_end and time.monotonic() - self._last_read < 1.0:
-            return
-        self._last_read = time.monotonic()
+
+@contextmanager
+def _leave_signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let a script handle Ctrl-C, which it receives itself, and pass SIGTERM on to it."""
+    previous_sigint = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous_sigterm = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous_sigint)
+        signal.signal(signal.SIGTERM, previous_sigterm)
+
+
+def _forward_output(pipe: IO[bytes], stream: TextIO, name: str, run: Run) -> None:
+    """Print what a script prints as it comes, and record it, until the script closes its end."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    with pipe:
+        while part := pipe.read1():  # type: ignore[attr-defined]
+            text = decoder.decode(part)
+            with suppress(OSError, ValueError):  # our own output is closed
+                stream.write(text)
+                stream.flush()
+            run.write_output(name, text)
+
+
+class _Report:
+    """The file to which a script reports its modules, data, libraries and seed; see `script_runner`."""
+
+    def __init__(self, run: Run, snapshot: RunSnapshot | None) -> None:
+        self._run, self._snapshot = run, snapshot
+        self.path = Path(tempfile.mkdtemp(prefix="rosenblatt-")) / "report"
+        self._offset, self._data, self._modules = 0, list[DataFile](), list[Module]()
+
+    def read(self) -> None:
+        """Record what the script has reported since the last time."""
         try:
-            with self._report_path.open("rb") as file:
-                file.seek(self._report_offset)
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
                 content = file.read()
         except OSError:
             return
         complete = content[: content.rfind(b"\n") + 1]
-        self._report_offset += len(complete)
+        self._offset += len(complete)
         modules, n_data = list[Path](), len(self._data)
         for line in complete.splitlines():
             kind, payload = line[:1], line[1:]
             if kind == b"M":
                 modules.append(Path(os.fsdecode(payload)))
             elif kind == b"D":
-                self._record_data(Path(os.fsdecode(payload)))
+                self._add_data(Path(os.fsdecode(payload)))
             elif kind == b"L" and self._snapshot:
-                self._snapshot.environment["linear_algebra"] = blas_libraries(json.loads(payload))
-                self.write_source()
+                libraries = blas_libraries(json.loads(payload))
+                environment = self._snapshot.environment
+                self._snapshot.environment = environment.model_copy(update={"linear_algebra": libraries})
+                self._run.write_snapshot(self._snapshot)
             elif kind == b"S":
                 self._run.seeds["torch"] = int(payload)
-        self._record_modules(modules)
+        self._add_modules(modules)
         if len(self._data) > n_data:
-            self._run.set_metadata("data_read", self._data)
+            self._run.set_metadata("data_read", [file.to_json() for file in self._data])
 
-    def _record_data(self, path: Path) -> None:
-        """Take down a file that the script reads, by its content."""
-        with suppress(OSError):  # it is gone again
+    def close(self) -> None:
+        """Read the rest and remove the file."""
+        self.read()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+            self.path.parent.rmdir()
+
+    def _add_data(self, path: Path) -> None:
+        with suppress(OSError):  # the file is gone
             if path.stat().st_size <= MAX_FINGERPRINT_BYTES and ".git" not in path.parts:
                 self._data.append(fingerprint_path(path))
 
-    def _record_modules(self, paths: list[Path]) -> None:
-        """Take down the modules that the script imports; without git they are its source."""
-        snapshot = self._snapshot
-        if snapshot is None or not paths:
+    def _add_modules(self, paths: list[Path]) -> None:
+        """Record imported modules; without git they are part of the source."""
+        if self._snapshot is None or not paths:
             return
-        root, files = Path(snapshot.source["root"]), snapshot.source["files"]
-        for path in paths:  # git does not know all of them: some are ignored, or lie elsewhere
+        for path in paths:  # also with git, which may ignore some of them
             with suppress(OSError):
-                self._modules.append({"path": str(path), "hash": file_hash(path)})
-        self._run.set_metadata("modules", self._modules)
-        new_paths = [
-            path for path in paths if path.is_relative_to(root) and path.relative_to(root).as_posix() not in files
-        ]
-        if new_paths and "commit" not in snapshot.source:
-            add_files(snapshot.source, new_paths, self._run.store_source)
-            self.write_source()
-
-
-def _forward_output(pipe: Any, stream: Any, name: str, output: OutputCapture | None) -> None:
-    """Print what the script prints as it comes, and record it, until the script closes the pipe."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    with pipe:
-        while part := pipe.read1():
-            text = decoder.decode(part)
-            with suppress(OSError, ValueError):  # our own output is closed
-                stream.write(text)
-                stream.flush()
-            if output:
-                output.add(name, text)
+                self._modules.append(Module(path=str(path), hash=file_hash(path)))
+        self._run.set_metadata("modules", [module.to_json() for module in self._modules])
+        if not self._snapshot.source.is_repository and self._snapshot.add_modules(paths):
+            self._run.write_snapshot(self._snapshot)
 
 
 def _exit_state(status: int) -> tuple[str, str | None]:
-    """The state of a run whose script ended so, and the reason."""
+    """The state and reason of a run whose script has ended with an exit status."""
     if status == 0:
         return "finished", None
     if status == 128 + signal.SIGINT:

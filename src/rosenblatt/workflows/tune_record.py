@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rosenblatt.errors import StoreUnavailableError
-from rosenblatt.runs.capture.snapshot import RunSnapshot, main_script, run_identity
-from rosenblatt.runs.capture.source import source_hash
+from rosenblatt.runs.capture.snapshot import RunSnapshot, default_experiment, fingerprint_data, main_script
 from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.queries import find_runs, load_curves, load_params, load_summaries, run_details
 from rosenblatt.runs.store.store import Store
-from rosenblatt.runs.tracking.run import Run, fingerprint_data, new_id
+from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 from rosenblatt.spec.scoring import Direction
 from rosenblatt.workflows.request import RESUME
 
@@ -57,7 +56,7 @@ class TuneRecord:
     ) -> None:
         self._space, self._metric, self._direction = space, metric, direction
         self._script, self._url = main_script(), store_url(store)
-        self.experiment = experiment or (self._script.stem if self._script.is_file() else self._script.name)
+        self.experiment = experiment or default_experiment(self._script)
         self._resumed_id = self._find_resumed_search()
         self.run = Run(self._url, self._resumed_id or new_id(), self.experiment, {})
         self._finished_trials: dict[str, TuneTrial] = {}  # by identity
@@ -66,18 +65,13 @@ class TuneRecord:
         """Record the start or the resumption of the search, and load the finished trials that need no training."""
         if self._url is None:
             return
-        snapshot = RunSnapshot(self._script, self.run.store_source)
-        self._source, self._environment = source_hash(snapshot.source), snapshot.environment
+        self._snapshot = RunSnapshot(self._script, self.run.store_source)
         self.run.data = [fingerprint_data(path) for path in data]
-        self._data_hashes = [dataset["hash"] for dataset in self.run.data]
+        start, resumed = RunStart("search", metadata={"space": self._space}), self._resumed_id is not None
+        self.run.begin(start, self._snapshot, resumed=resumed, capture_output=True)
         if self._resumed_id:
-            self.run.resume(snapshot)
             self._load_finished_trials(self._url, self._resumed_id)
             self._delete_unfinished_trials(self._url, self._resumed_id)
-        else:
-            self.run.begin("", "search", snapshot)
-            self.run.set_metadata("space", self._space)
-            self.run.capture_output()
         if reuse:
             self._load_finished_trials(self._url)
 
@@ -86,8 +80,7 @@ class TuneRecord:
         run = TrialRun(self._url, trial.run, self.experiment, trial.params)
         if self._url:
             identity = self._identity(trial.params)
-            name = f"trial {trial.number}"
-            run.begin(name, "trial", None, parent=self.run.id, number=trial.number, identity=identity)
+            run.begin(RunStart("trial", f"trial {trial.number}", identity, self.run.id, trial.number))
         return run
 
     def finished_trial(self, params: Mapping[str, Any]) -> TuneTrial | None:
@@ -103,7 +96,7 @@ class TuneRecord:
 
     def _identity(self, params: Mapping[str, Any]) -> str:
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
-        return run_identity("trial", self._source, values, self._data_hashes, self._environment)
+        return self._snapshot.identify("trial", values, self.run.data)
 
     def _find_resumed_search(self) -> str | None:
         """The id of the search that `rosenblatt runs resume` resumes, if it is this one."""
@@ -112,7 +105,7 @@ class TuneRecord:
             return None
         with closing(Store(self._url)) as store:
             details = run_details(store, search_id)
-        if details["experiment"] != self.experiment or details.get("space") != self._space:
+        if details.experiment != self.experiment or details.space != self._space:
             return None
         del os.environ[RESUME]
         return search_id
@@ -121,7 +114,7 @@ class TuneRecord:
         """Delete the runs of trials that will be trained again."""
         finished_ids = {trial.run for trial in self._finished_trials.values()}
         with closing(Store(url)) as store:
-            store.delete([run["id"] for run in find_runs(store, parent=search_id) if run["id"] not in finished_ids])
+            store.delete([run.id for run in find_runs(store, parent=search_id) if run.id not in finished_ids])
 
     def _load_finished_trials(self, url: str, search_id: str | None = None) -> None:
         """Load the finished trials of one search, or of all searches in the store."""
@@ -131,20 +124,16 @@ class TuneRecord:
             return
         where = "state in (finished, stopped) and kind = trial" if search_id else "state = finished and kind = trial"
         with closing(store):
-            runs = [
-                r for r in find_runs(store, where, parent=search_id) if r["identity"] and r["reason"] != "interrupted"
-            ]
-            ids = [run["id"] for run in runs]
+            runs = [r for r in find_runs(store, where, parent=search_id) if r.identity and r.reason != "interrupted"]
+            ids = [run.id for run in runs]
             metrics, params = load_summaries(store, ids), load_params(store, ids)
             curves = load_curves(store, ids, self._metric, None)
-        extreme = "max" if self._direction is Direction.MAXIMIZE else "min"
         for run in runs:
-            metric = metrics[run["id"]].get(self._metric)
-            if metric and metric[extreme] is not None:
-                points = curves[run["id"]]
+            metric = metrics[run.id].get(self._metric)
+            best = None if metric is None else metric.max if self._direction is Direction.MAXIMIZE else metric.min
+            if best is not None:
+                points = curves[run.id]
                 steps_and_values = zip(points.steps.tolist(), points.values.tolist(), strict=True)
                 curve = {step: value for step, value in steps_and_values if math.isfinite(value)}
-                trial = TuneTrial(
-                    run["number"], dict(params[run["id"]]), run["id"], run["state"], metric[extreme], curve=curve
-                )
-                self._finished_trials.setdefault(run["identity"], trial)
+                trial = TuneTrial(run.number or 0, dict(params[run.id]), run.id, run.state, best, curve=curve)
+                self._finished_trials.setdefault(run.identity or "", trial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from rosenblatt.cli.console.runs import (
     sparkline,
     truncate,
 )
+from rosenblatt.runs.compare import Comparison, FirstDifference, ResultComparison
 from rosenblatt.runs.store.curves import CurvePoints
+from rosenblatt.runs.store.details import MetricSummary, RunDetails, RunRecord
 
 
 def points(*values):
@@ -26,21 +29,22 @@ def points(*values):
     return CurvePoints(np.arange(n), np.zeros(n, np.int64), np.array(values, float))
 
 
+RECORD = {
+    "id": "20260101-abc", "experiment": "first", "name": "wide", "kind": "fit", "state": "finished", "reason": None,
+    "started": 1000.0, "ended": 1090.0, "heartbeat": 1090.0,
+}  # fmt: skip
+
+
 def make_record(**changes):
-    record = {
-        "id": "20260101-abc", "experiment": "first", "name": "wide", "kind": "fit", "state": "finished", "reason": None,
-        "started": 1000.0, "ended": 1090.0, "heartbeat": 1090.0,
-    }  # fmt: skip
-    return record | changes
-
-
-def make_metric(last, best, step):
-    return {"last": last, "best": best, "best_step": step}
+    return RunRecord.model_validate(RECORD | changes)
 
 
 def make_details(**changes):
-    record = make_record(trials=0, notes={}, tags={}, params={}, metrics={}, artifacts={})
-    return record | changes
+    return RunDetails.model_validate(RECORD | changes)
+
+
+def make_metric(last, best, step):
+    return MetricSummary(step=step, last=last, best=best, best_step=step)
 
 
 @pytest.fixture(autouse=True)
@@ -114,93 +118,118 @@ def test_times_are_those_of_the_local_time_zone(set_time_zone):
     assert format_time(86_399) == "1970-01-02 01:59:59"
 
 
-def test_a_list_of_runs_has_a_line_for_each_with_its_trials_and_main_results(capture_lines):
-    metrics = {"20260101-abc": {name: make_metric(0.5, 0.5, 1) for name in ("a_last", "loss", "system/cpu", "auc")}}
-    lines = capture_lines(
-        print_runs, [make_record(), make_record(id="other", name="", state="lost")], {"20260101-abc": 12}, metrics
-    )
-    assert lines[0] == "run experiment name state started took results"
-    assert "20260101-abc first wide, 12 trials finished" in lines[1]
-    assert lines[1].endswith("1.5 min auc 0.5, loss 0.5")  # the main ones first, not those of the machine
-    assert "other first fit lost" in lines[2]
+def test_a_list_of_runs_has_a_row_for_each_with_its_trials_and_main_metrics(capture_lines):
+    names = ("a_last", "loss", "system/cpu", "auc", "b")
+    metrics = {"20260101-abc": {name: make_metric(0.5, 0.5, 1) for name in names}}
+    records = [make_record(), make_record(id="other", name="", state="lost")]
+    lines = capture_lines(print_runs, records, {"20260101-abc": 12}, metrics)
+    assert lines[0] == "run experiment name state started took auc loss a_last"  # without those of the machine
+    assert lines[2].startswith("20260101-abc first wide, 12 trials finished")
+    assert lines[2].endswith("1.5 min 0.5000 0.5000 0.5000")
+    assert lines[3].startswith("other first fit lost")
+    assert lines[4] == "and 1 more metric (--all)"
+    assert capture_lines(print_runs, records, {}, metrics, True)[0].endswith("auc loss a_last b")
     assert capture_lines(print_runs, [], {}, {}) == ["no runs"]
 
 
-def test_a_list_shows_the_fields_that_were_filtered_by_instead_of_results(capture_lines):
-    records = [make_record(**{"params.dropout": "0.25", "metrics.auc": 2 / 3})]
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_list_of_runs_fits_the_terminal_and_says_what_is_left_out(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    metrics = {"20260101-abc": {name: make_metric(0.5, 0.5, 1) for name in ("validation_loss", "balanced_accuracy")}}
+    print_runs([make_record()], {}, metrics)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert len([line for line in lines if line.startswith("20260101-abc")]) == 1
+    assert "validation_loss" in lines[0]
+    assert ("(--all)" in " ".join(lines[2:])) == (width < 100)
+
+
+def test_a_list_shows_the_fields_that_were_filtered_by_instead_of_metrics(capture_lines):
+    records = [make_record(**{"params.dropout": "0.25", "params.activation": "relu", "metrics.auc": 2 / 3})]
     lines = capture_lines(print_runs, records, {}, {})
-    assert lines[0] == "run experiment name state started took params.dropout metrics.auc"
-    assert lines[1].endswith("1.5 min 0.25 0.66667")
+    assert lines[0] == "run experiment name state started took params.dropout params.activation metrics.auc"
+    assert lines[2].endswith("1.5 min 0.2500 relu 0.6667")
 
 
 def test_a_run_is_shown_with_everything_that_is_known_of_it(capture_lines):
     details = make_details(
         state="failed", reason="no data", command=["python", "train.py"], peak_memory=3 * 2**30, trials=1,
         notes={"why": "a baseline"}, tags={"team": "red"},
-        params={"dropout": {"value": "0.1", "explicit": True}, "epochs": {"value": "5", "explicit": False}},
-        metrics={"loss": make_metric(0.5, 0.25, 3), "broken": make_metric(None, None, None)},
-        artifacts={"model": {"bytes": 12_345}},
+        params={"dropout": {"value": "0.1", "explicit": True}, "residual": {"value": "true", "explicit": True},
+                "epochs": {"value": "5", "explicit": False}},
+        metrics={"loss": make_metric(0.5, 0.25, 3), "broken": make_metric(None, None, 3),
+                 "auc": make_metric(0.75, 0.75, 0)},
+        baseline={"auc": 0.5},
+        artifacts={"model": {"kind": "model", "hash": "1", "bytes": 12_345, "root": "r"}},
         classes={"yes": {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "rows": 8}},
         environment={"python": "3.12", "packages": {"numpy": "2"}, "processor": "EPYC", "cores": 8, "gpus": []},
     )  # fmt: skip
     lines = capture_lines(print_run, details, {"loss": points(1.0, 0.5, 0.25, 0.5)})
-    for line in (
-        "run 20260101-abc",
-        "kind fit, 1 trial",
-        "state failed: no data",
-        "command python train.py",
-        "environment Python 3.12, 1 packages, EPYC, 8 cores",
-        "peak memory 3,072 MiB",
-        "notes why: a baseline",
-        "tags team=red",
-        "hyperparameters dropout 0.1 (1 defaults)",
-        "loss 0.5 0.25 3 █▃▁▃",
-        "broken nan",
+    expected = [
+        "run 20260101-abc: failed after 1.5 min, no data",
+        "auc 0.7500 0.5000",
+        "loss 0.5000 0.2500 3 █▃▁▃",
+        "broken nan 3",
         "yes 0.5000 0.2500 0.3333 8",
+        "dropout 0.1",
+        "residual true",
+        "and 1 hyperparameter with default values (--all)",
+        "command python train.py",
+        "environment Python 3.12, 1 package, EPYC, 8 cores",
+        "peak memory 3,072 MiB",
+        "tags team=red",
+        "notes why: a baseline",
         "files model (12,345 bytes)",
-    ):
-        assert line in lines, line
+    ]
+    assert [line for line in lines if line in expected] == expected  # in this order
+    assert lines[1].startswith("fit with 1 trial 'wide' of experiment 'first', started 1970-01-01")
     assert not any(line.startswith("folder") for line in lines)  # which is not known
+    assert "epochs 5 default" in capture_lines(print_run, details, {}, True)
 
 
-def test_square_brackets_of_users_are_text_and_not_markup(capture_lines):
-    details = make_details(id="r", name="[bold]x[/bold]", tags={"[red]": "[/]"}, reason=None)
+def test_long_tables_of_a_run_fold(capture_lines):
+    details = make_details(metrics={f"m{k:02}": make_metric(0.5, 0.5, 1) for k in range(30)})
+    assert "and 18 more metrics like these (--all)" in capture_lines(print_run, details, {})
+    assert any(line.startswith("m29") for line in capture_lines(print_run, details, {}, True))
+
+
+def test_a_run_that_is_running_is_shown(capture_lines):
+    details = make_details(state="running", ended=None, heartbeat=1003.0)
+    assert capture_lines(print_run, details, {})[0] == "run 20260101-abc: running after 3.0 s"
+
+
+def test_text_of_users_is_not_markup(capture_lines):
+    details = make_details(id="r", name="[bold]x[/bold]", experiment="a\\[b]", tags={"[red]": "[/]"}, reason="[/x]")
     lines = capture_lines(print_run, details, {})
-    assert "name [bold]x[/bold]" in lines
+    assert "[bold]x[/bold]" in lines[1]
+    assert lines[0].endswith("[/x]")
     assert "tags [red]=[/]" in lines
-    assert "[bold]x[/bold]" in capture_lines(print_runs, [details], {}, {})[1]
+    row = capture_lines(print_runs, [details], {}, {})[2]
+    assert "[bold]x[/bold]" in row
+    assert "a\\[b]" in row
 
 
 def test_a_comparison_shows_what_differs_and_says_what_is_the_same(capture_lines):
-    comparison = {
-        "runs": ["aa", "bb"], "params": {"dropout": ["0.1", None]}, "data": {}, "environment": {},
-        "metrics": {"auc": [0.75, 0.5]}, "source": "-lr = 1\n+lr = 2\n",
-    }  # fmt: skip
+    comparison = Comparison(
+        ("aa", "bb"), {"dropout": ["0.1", None]}, {"auc": [0.75, 0.5]}, {}, {}, "-lr = 1\n+lr = 2\n"
+    )
     lines = capture_lines(print_comparison, comparison, {"auc": {"aa": points(0, 1)}})
-    assert "dropout 0.1" in lines
+    assert "dropout 0.1000" in lines
     assert "data: the same" in lines
     assert "environment: the same" in lines
-    assert "auc 0.75 0.5 ▁█" in lines
+    assert "auc 0.7500 0.5000 ▁█" in lines
     assert lines[lines.index("source:") + 1 :][:2] == ["-lr = 1", "+lr = 2"]
-    assert "source: the same" in capture_lines(print_comparison, comparison | {"source": ""}, {})
+    assert "source: the same" in capture_lines(print_comparison, replace(comparison, source=""), {})
 
 
 def test_a_verdict_names_the_first_difference_and_its_causes(capture_lines):
-    result = {
-        "verdict": "differs", "max_difference": 0.0125, "n_compared": 2,
-        "first_difference": {"step": 3, "description": "loss: 1 was 2"},
-        "run": "bb", "causes": {"package": {"numpy": ["2.2", "2.3"]}},
-    }  # fmt: skip
-    lines = capture_lines(print_verdict, result)
-    assert lines[0].startswith("differs, at most 0.0125 ")
+    first = FirstDifference(3, "loss: 1 was 2")
+    result = ResultComparison("differs", 0.0125, first, {"package": {"numpy": ["2.2", "2.3"]}}, 2, [])
+    lines = capture_lines(print_verdict, "bb", result)
+    assert lines[0].startswith("differs, the largest relative difference is 0.0125 ")
     assert "2 results compared; run bb" in lines[0]
-    assert lines[1:] == ["first: loss: 1 was 2, at step 3", "package differs: numpy 2.2 -> 2.3"]
-    identical = result | {
-        "verdict": "identical",
-        "max_difference": 0.0,
-        "first_difference": None,
-        "causes": {},
-        "n_compared": 1,
-    }
-    assert capture_lines(print_verdict, identical) == ["identical (1 result compared; run bb)"]
-    assert "not deterministic" in capture_lines(print_verdict, result | {"causes": {}, "max_difference": math.inf})[-1]
+    assert lines[1:] == ["first difference: loss: 1 was 2, at step 3", "package differs: numpy 2.2 -> 2.3"]
+    identical = ResultComparison("identical", 0.0, None, {}, 1, [])
+    assert capture_lines(print_verdict, "bb", identical) == ["identical (1 result compared; run bb)"]
+    unexplained = replace(result, causes={}, max_difference=math.inf)
+    assert "not deterministic" in capture_lines(print_verdict, "bb", unexplained)[-1]

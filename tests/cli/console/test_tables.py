@@ -76,6 +76,15 @@ def test_a_table_wider_than_the_terminal_continues_below(render):
     assert all(f"n{k}" in " ".join(lines).split() for k in range(10))
 
 
+def test_optional_columns_are_left_out_of_a_table_that_is_too_wide(render):
+    rows = [["4kd9", "2026-11-26 09:00", "3.2 s", 0.75]]
+    titles = ["run", "started", "took", "auc"]
+    assert render(80, titles, rows, optional=["started", "took"])[0].split() == titles
+    lines = render(22, titles, rows, optional=["started", "took"])
+    assert lines[0].split() == ["run", "took", "auc"]
+    assert " ".join(lines[3:]) == "not shown for lack of width: started (--all)"
+
+
 def test_long_tables_fold_and_count_what_is_left(render):
     rows = [[str(k), k] for k in range(10)]
     assert render(80, ["a", "b"], rows, max_rows=4, noun="columns")[-1] == "and 6 more columns like these (--all)"

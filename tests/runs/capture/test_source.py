@@ -7,7 +7,7 @@ import pytest
 
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture import source as sources
-from rosenblatt.runs.capture.source import capture_source, restore, source_hash
+from rosenblatt.runs.capture.source import Source, SourceFile, capture_source, restore, source_hash
 from rosenblatt.runs.store.artifacts import fetch, store_file
 
 
@@ -66,8 +66,8 @@ def test_the_exact_working_tree_comes_back(repository, store_source, tmp_path):
     (repository / "data").mkdir()
     (repository / "data" / "huge.csv").write_text("ignored\n")
     source = capture_source(repository / "train.py", store_source)
-    assert source["commit"] == git(repository, "rev-parse", "HEAD")
-    assert source["branch"] == "main"
+    assert source.commit == git(repository, "rev-parse", "HEAD")
+    assert source.branch == "main"
     restore(source, tmp_path / "fresh", fetch)
     expected = read_files(repository)
     del expected["data/huge.csv"]
@@ -100,10 +100,10 @@ def test_what_is_too_large_or_secret_is_left_out_and_listed(repository, store_so
     (repository / "b.py").write_bytes(b"x" * 90)
     (repository / ".env").write_text("KEY=1")
     source = capture_source(repository, store_source)
-    assert set(source["files"]) == {"a.py"}
-    assert "files up to 100" in source["skipped"]["big.bin"]
-    assert "150 are captured in all" in source["skipped"]["b.py"]
-    assert "credentials" in source["skipped"][".env"]
+    assert set(source.files) == {"a.py"}
+    assert "files up to 100" in source.skipped["big.bin"]
+    assert "150 are captured in all" in source.skipped["b.py"]
+    assert "credentials" in source.skipped[".env"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_what_is_too_large_or_secret_is_left_out_and_listed(repository, store_so
 )
 def test_the_remote_is_kept_as_it_can_be_cloned_without_its_password(repository, store_source, remote, expected):
     git(repository, "remote", "add", "origin", remote)
-    assert capture_source(repository, store_source)["remote"] == expected
+    assert capture_source(repository, store_source).remote == expected
 
 
 def test_a_commit_that_is_gone_is_taken_from_the_remote_or_told(repository, store_source, tmp_path):
@@ -129,8 +129,8 @@ def test_a_commit_that_is_gone_is_taken_from_the_remote_or_told(repository, stor
     repository.rename(tmp_path / "moved")
     restore(source, tmp_path / "fresh", fetch)
     assert (tmp_path / "fresh" / "train.py").read_text() == "lr = 1\n"
-    with pytest.raises(RunError, match="no longer to be had from"):
-        restore(source | {"remote": ""}, tmp_path / "other", fetch)
+    with pytest.raises(RunError, match="is no longer in"):
+        restore(source.model_copy(update={"remote": ""}), tmp_path / "other", fetch)
 
 
 def test_a_repository_without_a_commit_is_captured_as_its_files(tmp_path, store_source):
@@ -149,7 +149,7 @@ def test_without_git_the_script_and_the_modules_it_imported_are_captured(tmp_pat
     for name in ("script.py", "part/__init__.py", "part/model.py", "other.py"):
         (folder / name).write_text("x = 1\n")
     snapshot = RunSnapshot(folder / "script.py", store_source)
-    assert set(snapshot.source["files"]) == {"script.py"}
+    assert set(snapshot.source.files) == {"script.py"}
     monkeypatch.syspath_prepend(str(folder))
     try:
         import part.model  # noqa: F401
@@ -158,14 +158,10 @@ def test_without_git_the_script_and_the_modules_it_imported_are_captured(tmp_pat
     finally:
         for name in ("part", "part.model"):
             sys.modules.pop(name, None)
-    assert set(snapshot.source["files"]) == {"script.py", "part/__init__.py", "part/model.py"}
+    assert set(snapshot.source.files) == {"script.py", "part/__init__.py", "part/model.py"}
 
 
 def test_a_source_that_names_files_outside_of_its_folder_is_refused(tmp_path, store_source):
-    source = {
-        "root": "/x",
-        "files": {"../evil.py": {"hash": "0", "root": "r", "mode": 0o644, "bytes": 1}},
-        "skipped": {},
-    }
-    with pytest.raises(RunError, match="outside of its folder"):
+    source = Source(root="/x", files={"../evil.py": SourceFile(hash="0", root="r")})
+    with pytest.raises(RunError, match="outside its folder"):
         restore(source, tmp_path / "fresh", fetch)

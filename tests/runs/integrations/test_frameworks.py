@@ -55,13 +55,13 @@ def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, back
     pytest.importorskip("keras")
     pytest.importorskip(backend)
     run_script(KERAS, KERAS_BACKEND=backend)
-    details = run_details(store, find_runs(store)[0]["id"])
-    assert details["params"]["backend"]["value"] == backend
-    assert details["params"]["optimizer"]["value"] == "Adam"
-    assert float(details["params"]["learning_rate"]["value"]) == pytest.approx(0.01)
-    assert details["params"]["parameters"]["value"] == "49"
-    assert "Dense" in details["model"]
-    curves = load_all_curves(store, details["id"])
+    details = run_details(store, find_runs(store)[0].id)
+    assert details.params["backend"].value == backend
+    assert details.params["optimizer"].value == "Adam"
+    assert float(details.params["learning_rate"].value) == pytest.approx(0.01)
+    assert details.params["parameters"].value == "49"
+    assert "Dense" in details.model
+    curves = load_all_curves(store, details.id)
     assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"} <= curves.keys()
     assert curves["val_loss"].steps.tolist() == [0, 1, 2]
 
@@ -71,7 +71,7 @@ def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, back
 def test_a_custom_loop_of_tensorflow_logs_its_tensors(store):
     pytest.importorskip("tensorflow")
     run_script(CUSTOM)
-    curves = load_all_curves(store, find_runs(store)[0]["id"])
+    curves = load_all_curves(store, find_runs(store)[0].id)
     assert curves["loss"].values[0] == 9.0
     assert curves["w"].values[0] == pytest.approx(0.6)
 
@@ -106,10 +106,10 @@ def test_lightning_reports_by_its_logger(store, tmp_path):
         trainer.fit(module, torch.utils.data.DataLoader(torch.ones(8, 2), batch_size=4))
         run.describe(module, trainer.optimizers[0])
     details = run_details(store, run.id)
-    assert details["params"]["width"]["value"] == "3"
-    assert details["params"]["optimizer"]["value"] == "AdamW"
+    assert details.params["width"].value == "3"
+    assert details.params["optimizer"].value == "AdamW"
     assert load_all_curves(store, run.id)["train_loss"].steps.tolist() == [0, 1, 2, 3]
-    assert any(artifact["kind"] == "model" for artifact in details["artifacts"].values())
+    assert any(artifact.kind == "model" for artifact in details.artifacts.values())
 
 
 @pytest.mark.torch
@@ -122,12 +122,12 @@ def test_a_loop_of_pytorch_logs_its_tensors_and_settings(store):
         run.describe(model, optimizer)
         run.log({"loss": model(torch.ones(1, 3)).square().mean()}, step=torch.tensor(4))
     details = run_details(store, run.id)
-    assert details["params"]["parameters"]["value"] == "21"
-    assert details["params"]["lr"]["value"] == "0.1"
-    assert details["params"]["lr of group 1"]["value"] == "0.5"
-    assert "ReLU" in details["model"]
-    assert details["metrics"]["loss"]["step"] == 4
-    assert details["seeds"]["torch"] == torch.initial_seed()
+    assert details.params["parameters"].value == "21"
+    assert details.params["lr"].value == "0.1"
+    assert details.params["lr of group 1"].value == "0.5"
+    assert "ReLU" in details.model
+    assert details.metrics["loss"].step == 4
+    assert details.seeds["torch"] == torch.initial_seed()
 
 
 def test_estimators_of_scikit_learn_tell_their_settings(store):
@@ -136,8 +136,8 @@ def test_estimators_of_scikit_learn_tell_their_settings(store):
     with track("sklearn") as run:
         run.describe(LogisticRegression(C=0.3))
     details = run_details(store, run.id)
-    assert details["params"]["model"]["value"] == "LogisticRegression"
-    assert details["params"]["C"]["value"] == "0.3"
+    assert details.params["model"].value == "LogisticRegression"
+    assert details.params["C"].value == "0.3"
 
 
 def test_what_is_no_model_is_told(store):

@@ -99,5 +99,5 @@ def test_where_a_place_cannot_be_written_files_wait_and_are_delivered(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(StorageError, match="cannot be kept as an artifact"):
+    with pytest.raises(StorageError, match="cannot be stored as an artifact"):
         store_file(tmp_path / "nothing", str(tmp_path), URL)

@@ -62,7 +62,7 @@ def filled_store(store):
     ],
 )
 def test_a_filter_finds_what_it_says(filled_store, where, expected):
-    assert sorted(run["id"] for run in find_runs(filled_store, where)) == [f"r{i}" for i in expected]
+    assert sorted(run.id for run in find_runs(filled_store, where)) == [f"r{i}" for i in expected]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_filter_finds_what_it_says(filled_store, where, expected):
     ],
 )
 def test_runs_are_sorted_with_those_that_have_no_value_last(filled_store, sort, expected):
-    assert [run["id"] for run in find_runs(filled_store, sort=sort)] == [f"r{i}" for i in f"{expected}3"]
+    assert [run.id for run in find_runs(filled_store, sort=sort)] == [f"r{i}" for i in f"{expected}3"]
 
 
 @pytest.mark.parametrize(

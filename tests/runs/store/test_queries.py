@@ -10,6 +10,7 @@ import pytest
 
 from rosenblatt.errors import FilterError, RunError
 from rosenblatt.runs.store.curves import summarize
+from rosenblatt.runs.store.details import Param
 from rosenblatt.runs.store.queries import (
     changed_files,
     count_trials,
@@ -19,7 +20,6 @@ from rosenblatt.runs.store.queries import (
     list_artifacts,
     load_all_curves,
     load_curves,
-    load_metadata,
     load_output,
     load_params,
     load_summaries,
@@ -58,7 +58,7 @@ def filled_store(store):
 
 
 def ids(runs):
-    return [run["id"] for run in runs]
+    return [run.id for run in runs]
 
 
 def test_runs_are_sorted_by_any_field_newest_first_by_default(filled_store):
@@ -75,7 +75,7 @@ def test_runs_are_sorted_by_any_field_newest_first_by_default(filled_store):
 
 def test_a_filter_selects_runs_and_adds_its_fields_to_them(filled_store):
     (run,) = find_runs(filled_store, "params.dropout > 0.2 and state = failed")
-    assert (run["id"], run["reason"], run["params.dropout"]) == ("aa2", "no data", "0.25")
+    assert (run.id, run.reason, run.extra_fields["params.dropout"]) == ("aa2", "no data", "0.25")
     assert ids(find_runs(filled_store, "tags.team = red")) == ["aa1"]
     with pytest.raises(FilterError, match="the filter ends"):
         find_runs(filled_store, "params.dropout >")
@@ -110,7 +110,7 @@ def test_a_run_is_found_by_its_id_a_prefix_its_name_or_as_the_last(filled_store)
 def test_a_word_that_is_no_run_or_several_is_an_error_that_names_the_runs(filled_store, store):
     with pytest.raises(RunError, match=r"There is no run 'aa3'\. Did you mean 'aa[12]'\?"):
         find_run(filled_store, "aa3")
-    with pytest.raises(RunError, match="'aa' is not one run: aa1, aa2 fit"):
+    with pytest.raises(RunError, match="'aa' is ambiguous: it matches aa1, aa2"):
         find_run(filled_store, "aa")
     with pytest.raises(RunError, match="There is no run '%'"):  # no wildcard of the database
         find_run(filled_store, "%")
@@ -126,9 +126,9 @@ def test_the_best_of_a_metric_is_its_minimum_for_losses_and_its_maximum_for_scor
     summaries = load_summaries(store, ["a", "unknown"])
     assert summaries["unknown"] == {}
     loss, accuracy, broken = (summaries["a"][name] for name in ("loss", "accuracy", "broken"))
-    assert (loss["best"], loss["best_step"], loss["last"], loss["max"]) == (1.0, 1, 2.0, 3.0)
-    assert (accuracy["best"], accuracy["best_step"], accuracy["min"]) == (0.9, 1, 0.5)
-    assert (broken["best"], broken["last"], broken["min"]) == (None, None, None)
+    assert (loss.best, loss.best_step, loss.last, loss.max) == (1.0, 1, 2.0, 3.0)
+    assert (accuracy.best, accuracy.best_step, accuracy.min) == (0.9, 1, 0.5)
+    assert (broken.best, broken.last, broken.min) == (None, None, None)
 
 
 def test_details_hold_everything_that_was_recorded_of_a_run(filled_store):
@@ -140,21 +140,20 @@ def test_details_hold_everything_that_was_recorded_of_a_run(filled_store):
     batch.add_artifact("aa1", "model", "model", "0" * 64, 17, "/artifacts")
     filled_store.write(batch)
     details = run_details(filled_store, "aa1")
-    assert details["environment"]["packages"] == {"numpy": "2.2"}
-    assert (details["folder"], details["notes"], details["tags"]) == (
+    assert details.environment.packages == {"numpy": "2.2"}
+    assert (details.folder, details.notes, details.tags) == (
         "/somewhere",
         {"why": "a baseline"},
         {"team": "red"},
     )
-    assert details["params"] == {
-        "dropout": {"value": "0.1", "explicit": True},
-        "sizes": {"value": "8, 4", "explicit": False},
+    assert details.params == {
+        "dropout": Param(value="0.1", explicit=True),
+        "sizes": Param(value="8, 4", explicit=False),
     }
     assert load_params(filled_store, ["aa1"]) == {"aa1": {"dropout": "0.1", "sizes": "8, 4"}}
-    assert details["artifacts"] == list_artifacts(filled_store, "aa1")
-    assert details["artifacts"]["model"]["bytes"] == 17
-    assert (details["state"], details["started"], details["trials"]) == ("finished", 100.0, 0)
-    assert "note:why" in load_metadata(filled_store, "aa1")
+    assert details.artifacts == list_artifacts(filled_store, "aa1")
+    assert details.artifacts["model"].bytes == 17
+    assert (details.state, details.started, details.trials) == ("finished", 100.0, 0)
 
 
 def test_curves_of_a_thousand_runs_are_complete_or_thinned_with_their_extremes(store):
@@ -212,7 +211,7 @@ def test_a_finished_run_counts_as_the_same_only_while_its_files_are_unchanged(st
     assert find_finished_run(url, "same") == "new"
     assert find_finished_run(url, "another") is None
     data.write_text("a,b\n1,3\n")
-    assert changed_files(load_metadata(store, "new")) == [str(data)]
+    assert changed_files(run_details(store, "new")) == [str(data)]
     assert find_finished_run(url, "same") is None
     data.unlink()
-    assert changed_files(load_metadata(store, "new")) == [str(data)]
+    assert changed_files(run_details(store, "new")) == [str(data)]

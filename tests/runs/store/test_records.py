@@ -45,10 +45,10 @@ def test_names_with_any_unicode_come_back(store, name):
     store.write(batch)
     details = run_details(store, "a")
     stored_name = name.replace("\0", "␀").replace("\ud800", "\\ud800")
-    assert details["experiment"] == stored_name
-    (metric,) = details["metrics"]
+    assert details.experiment == stored_name
+    (metric,) = details.metrics
     assert metric == stored_name or (len(name) > 500 and metric.startswith(f"{name[:500]}... "))
-    assert details["params"][metric]["value"] == stored_name
+    assert details.params[metric].value == stored_name
 
 
 def test_a_curve_that_is_written_whole_forgets_what_it_was(store):
@@ -56,7 +56,7 @@ def test_a_curve_that_is_written_whole_forgets_what_it_was(store):
     points, batch = make_points([0, 1], [0.0, 0.0], [0.4, 0.6]), RecordBatch()
     batch.add_curve("a", "loss", "w", 0, points, summarize(points), replace=True)
     store.write(batch)
-    assert load_summaries(store, ["a"])["a"]["loss"]["min"] == 0.4
+    assert load_summaries(store, ["a"])["a"]["loss"].min == 0.4
     assert load_all_curves(store, "a")["loss"].values.tolist() == [0.4, 0.6]
 
 

@@ -35,9 +35,9 @@ def test_summaries_of_two_writers_become_one(store):
         batch.add_curve("a", "loss", f"w{steps}", 0, points, summarize(points))
         store.write(batch)
     loss = load_summaries(store, ["a"])["a"]["loss"]
-    assert (loss["step"], loss["last"]) == (6, 8.0)
-    assert (loss["min"], loss["min_step"], loss["max"], loss["max_step"]) == (0.5, 5, 9.0, 6)
-    assert loss["best"] == 0.5
+    assert (loss.step, loss.last) == (6, 8.0)
+    assert (loss.min, loss.min_step, loss.max, loss.max_step) == (0.5, 5, 9.0, 6)
+    assert loss.best == 0.5
 
 
 def test_a_run_that_was_deleted_takes_nothing_more_and_is_told(store):
@@ -49,7 +49,7 @@ def test_a_run_that_was_deleted_takes_nothing_more_and_is_told(store):
     later.add_run("b", "e", "", "track")
     later.add_params("b", {"lr": 2})
     assert store.write(later) == {"a"}
-    assert [run["id"] for run in find_runs(store)] == ["b"]
+    assert [run.id for run in find_runs(store)] == ["b"]
 
 
 def test_deleting_a_search_deletes_its_trials_and_all_that_belongs_to_them(store):
@@ -66,7 +66,7 @@ def test_deleting_a_search_deletes_its_trials_and_all_that_belongs_to_them(store
 def test_not_a_number_and_infinity_are_kept(store):
     store.write(add_run_with_curves(RecordBatch(), bad=[float("nan")], big=[1.0, float("inf")], small=[float("-inf")]))
     metrics = load_summaries(store, ["a"])["a"]
-    assert (metrics["bad"]["last"], metrics["big"]["last"], metrics["small"]["min"]) == (
+    assert (metrics["bad"].last, metrics["big"].last, metrics["small"].min) == (
         None,
         float("inf"),
         float("-inf"),
@@ -90,8 +90,8 @@ def test_threads_that_write_at_once_lose_and_mix_nothing(url):
     runs = find_runs(store)
     assert len(runs) == 80
     for run in runs:
-        assert run["id"].startswith(run["experiment"])
-        assert load_all_curves(store, run["id"])["loss"].values.tolist() == [float(run["id"].split("-")[1])]
+        assert run.id.startswith(run.experiment)
+        assert load_all_curves(store, run.id)["loss"].values.tolist() == [float(run.id.split("-")[1])]
     store.close()
 
 
@@ -210,4 +210,4 @@ def test_trials_of_a_search_that_was_deleted_are_left_out_and_told(store):
     batch.add_run("a-1", "e", "", "trial", parent="a", number=1)
     batch.add_params("a-1", {"lr": 1})
     assert store.write(batch) == {"a-1"}
-    assert [run["id"] for run in find_runs(store)] == ["other"]
+    assert [run.id for run in find_runs(store)] == ["other"]

@@ -12,6 +12,7 @@ import pytest
 import rosenblatt
 from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.details import Param
 from rosenblatt.runs.store.queries import find_run, find_runs, list_artifacts, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
@@ -35,21 +36,21 @@ def test_a_run_holds_what_it_was_told_and_what_it_was_not(store, tmp_path):
         run.note("remark", {"good": True})
         print("hello")
     details = run_details(store, run.id)
-    assert (details["experiment"], details["name"], details["state"], details["kind"]) == (
+    assert (details.experiment, details.name, details.state, details.kind) == (
         "mine",
         "first",
         "finished",
         "track",
     )
-    assert details["params"] == {"lr": {"value": "0.1", "explicit": True}}
-    assert details["metrics"]["acc"]["step"] == 10
-    assert details["artifacts"]["model.pt"]["bytes"] == 7
-    assert details["notes"] == {"remark": {"good": True}}
-    assert details["tags"] == {"who": "ana"}
-    assert details["data"][0]["bytes"] == 4
-    assert details["peak_memory"] > 1e6
-    assert details["command"][0].startswith("python")
-    assert details["source"]["root"]
+    assert details.params == {"lr": Param(value="0.1", explicit=True)}
+    assert details.metrics["acc"].step == 10
+    assert details.artifacts["model.pt"].bytes == 7
+    assert details.notes == {"remark": {"good": True}}
+    assert details.tags == {"who": "ana"}
+    assert details.data[0].bytes == 4
+    assert details.peak_memory > 1e6
+    assert details.command[0].startswith("python")
+    assert details.source.root
     assert load_output(store, run.id) == [("stdout", "hello\n")]
 
 
@@ -73,7 +74,7 @@ def test_numbers_of_any_library_are_taken_and_nothing_else(store):
             with pytest.raises(RunError, match="The name of a metric must be text"):
                 run.log({name: 1.0})
         for step in (0.5, "1", 2**70, np.nan):
-            with pytest.raises(RunError, match="A step must be a whole number"):
+            with pytest.raises(RunError, match="A step must be an integer"):
                 run.log({"a": 1.0}, step=step)
     curves = load_all_curves(store, run.id)
     assert [curves[name].values[0] for name in "abcde"] == [1.0, 1.0, 0.5, 2.0, 3.0]
@@ -96,8 +97,8 @@ def test_whole_curves_are_taken_at_once(store):
             run.log_curve("loss", [1.0, 2.0], [1])
     curve = load_all_curves(store, run.id)["loss"]
     assert np.array_equal(curve.values, [*values, 1.0, 2.0])
-    summary = run_details(store, run.id)["metrics"]["loss"]
-    assert (summary["last"], summary["min"], summary["min_step"]) == (2.0, values.min(), int(values.argmin()))
+    summary = run_details(store, run.id).metrics["loss"]
+    assert (summary.last, summary.min, summary.min_step) == (2.0, values.min(), int(values.argmin()))
 
 
 def test_a_million_points_are_kept_to_the_last_bit(store):
@@ -130,8 +131,8 @@ def test_how_a_program_ends_is_recorded(store, script_start, code, state, reason
     command = [sys.executable, "-c", f"import sys, rosenblatt\n{script_start}{code}"]
     subprocess.run(command, capture_output=True, check=False)
     run = find_runs(store)[0]
-    assert (run["state"], run["reason"]) == (state, reason)
-    assert run["ended"] is not None
+    assert (run.state, run.reason) == (state, reason)
+    assert run.ended is not None
 
 
 def test_reuse_returns_the_finished_run(store):
@@ -163,13 +164,13 @@ def test_figures_and_folders_are_kept(store, tmp_path):
         run.log_figure("roc", figure)
         run.log_figure("picture.png", Image.new("RGB", (4, 3)))
         run.log_artifact(tmp_path / "out")
-        with pytest.raises(RunError, match="A figure was expected, but str came"):
+        with pytest.raises(RunError, match="Expected a figure, but got str"):
             run.log_figure("bad", "no figure")
-        with pytest.raises(StorageError, match="cannot be kept"):
+        with pytest.raises(StorageError, match="cannot be stored"):
             run.log_artifact(tmp_path / "nothing")
     stored = list_artifacts(store, run.id)
     assert set(stored) == {"roc.png", "picture.png", "out/a.txt", "out/deep/b.txt"}
-    fetch(stored["roc.png"]["hash"], stored["roc.png"]["root"], tmp_path / "roc.png")
+    fetch(stored["roc.png"].hash, stored["roc.png"].root, tmp_path / "roc.png")
     assert Image.open(io.BytesIO((tmp_path / "roc.png").read_bytes())).size[0] > 100
 
 
@@ -182,7 +183,7 @@ def test_secrets_are_not_recorded(store, monkeypatch):
     details = run_details(store, run.id)
     assert "do-not-tell" not in str(details)
     assert "do-not-tell" not in str(load_output(store, run.id))
-    assert details["environment"]["variables"]["CUDA_VISIBLE_DEVICES"] == "0"
+    assert details.environment.variables["CUDA_VISIBLE_DEVICES"] == "0"
 
 
 def test_the_store_is_found_upwards_as_git_does(work_folder):
@@ -215,7 +216,7 @@ def test_a_run_is_named_by_its_id_how_that_begins_its_name_or_last(store):
     assert {find_run(store, name) for name in (run.id, run.id[:6], "special", "last")} == {run.id}
     with pytest.raises(RunError, match="There is no run 'nothing'"):
         find_run(store, "nothing")
-    with track("named", name="special"), pytest.raises(RunError, match="'special' is not one run"):
+    with track("named", name="special"), pytest.raises(RunError, match="'special' is ambiguous"):
         find_run(store, "special")
 
 
@@ -241,11 +242,11 @@ def test_modules_and_packages_of_the_environment_are_known():
     from rosenblatt.runs.capture.environment import capture_environment
 
     captured = capture_environment()
-    assert captured["packages"]["numpy"] == np.__version__
-    assert captured["packages"]["scikit-learn"]
-    assert captured["cores"] >= 1
-    assert captured["memory"] > 1e8
-    assert any(library["user_api"] == "blas" for library in captured["linear_algebra"])
+    assert captured.packages["numpy"] == np.__version__
+    assert captured.packages["scikit-learn"]
+    assert captured.cores >= 1
+    assert captured.memory > 1e8
+    assert any(library["user_api"] == "blas" for library in captured.linear_algebra)
 
 
 def test_the_load_of_gpus_is_asked_of_their_library(monkeypatch):
@@ -265,7 +266,7 @@ def test_the_load_of_gpus_is_asked_of_their_library(monkeypatch):
     )
     monkeypatch.setattr(environment, "gpu_library", lambda: nvml)
     monkeypatch.setattr(resources, "gpu_library", lambda: nvml)
-    assert environment.capture_environment()["gpus"] == [{"name": "H200", "memory": 141 * 2**30, "driver": "580"}]
+    assert environment.capture_environment().gpus == (environment.Gpu(name="H200", memory=141 * 2**30, driver="580"),)
     samples = []
     monitor = resources.ResourceMonitor(lambda values, second: samples.append(values))
     monitor._next_sample = 0.0
@@ -282,7 +283,7 @@ def test_what_comes_after_the_end_of_a_run_changes_nothing(store):
     run.set_params({"late": 1})
     run.flush()
     assert load_all_curves(store, run.id)["loss"].values.tolist() == list(range(100))
-    assert run_details(store, run.id)["params"] == {}
+    assert run_details(store, run.id).params == {}
 
 
 def test_facts_of_any_kind_are_kept_as_well_as_they_can_be(store):
@@ -294,19 +295,19 @@ def test_facts_of_any_kind_are_kept_as_well_as_they_can_be(store):
         run.note("array", np.arange(3))
         run.note("secret", {"password": "tiger", "url": "https://token@git.example/x"})
     details = run_details(store, run.id)
-    assert details["notes"]["array"] == [0, 1, 2]
-    assert details["notes"]["pairs"] == "{(0, 1): 3}"
+    assert details.notes["array"] == [0, 1, 2]
+    assert details.notes["pairs"] == "{(0, 1): 3}"
     assert "tiger" not in str(details)
     assert "token@" not in str(details)
-    assert [found_run["id"] for found_run in find_runs(store, "params.n = 4")] == [run.id]
+    assert [found_run.id for found_run in find_runs(store, "params.n = 4")] == [run.id]
 
 
 def test_an_error_of_any_text_is_recorded(store):
     with pytest.raises(FileNotFoundError), track("odd"):
         raise FileNotFoundError("caf\udce9.csv postgresql://ana:hunter2@db/x")
     run = find_runs(store)[0]
-    assert run["state"] == "failed"
-    assert "hunter2" not in run["reason"]
+    assert run.state == "failed"
+    assert "hunter2" not in run.reason
 
 
 def test_many_runs_of_one_process_leave_nothing_behind(store):
@@ -339,5 +340,5 @@ def test_a_script_keeps_the_experiment_that_it_was_run_with(work_folder):
     (work_folder / "train.py").write_text("import rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': 1.0})\n")
     _, run = launch(LaunchRequest("train.py", (), experiment="mnist"))
     opened = Store(run.url)
-    assert find_runs(opened)[0]["experiment"] == "mnist"
+    assert find_runs(opened)[0].experiment == "mnist"
     opened.close()

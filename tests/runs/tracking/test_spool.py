@@ -28,7 +28,7 @@ from tests.runs.conftest import add_run_with_curves
 
 
 def run_ids(store):
-    return sorted(run["id"] for run in find_runs(store))
+    return sorted(run.id for run in find_runs(store))
 
 
 def leave_spool_file(url, owner, *batches):
@@ -81,7 +81,7 @@ def test_a_spool_delivers_its_batches_in_order_and_removes_its_file(store, url):
     spool.deliver(store)
     assert not path.exists()
     assert spool.path is None
-    assert run_details(store, "a")["state"] == "finished"
+    assert run_details(store, "a").state == "finished"
     assert load_all_curves(store, "a")["loss"].values.tolist() == [1.0, 2.0]
 
 
@@ -102,7 +102,7 @@ def test_text_that_is_not_ascii_survives_the_spool(store, url):
     assert spool.path.read_bytes().isascii()
     assert spool.path.read_bytes().count(b"\n") == 1
     spool.deliver(store)
-    assert run_details(store, "a")["tags"] == {"größe": "日本\n語 🙂"}
+    assert run_details(store, "a").tags == {"größe": "日本\n語 🙂"}
 
 
 def test_a_line_that_was_cut_off_by_the_end_of_its_process_is_left_out(store, url, ended_process):

@@ -63,7 +63,7 @@ def test_writings_in_between_make_no_point_double(writer, url):
     writer.end_run("a")
     assert load_values(url) == list(range(9000))
     store = Store(url)
-    assert load_summaries(store, ["a"])["a"]["loss"]["min"] == 0.0
+    assert load_summaries(store, ["a"])["a"]["loss"].min == 0.0
     store.close()
 
 
@@ -74,7 +74,7 @@ def test_steps_out_of_order_and_doubled_are_kept(writer, url):
         writer.flush()
     assert load_values(url) == [4.0, 2.0, 1.0, 3.0]
     store = Store(url)
-    assert load_summaries(store, ["a"])["a"]["loss"]["last"] == 3.0
+    assert load_summaries(store, ["a"])["a"]["loss"].last == 3.0
     store.close()
 
 
@@ -202,7 +202,7 @@ def test_a_line_of_the_spool_that_was_cut_off_is_left_out(url, messages, monkeyp
     with spool.path.open("ab") as file:
         file.write(b'{"runs": [{"id"')
     assert deliver_pending(store) == 1
-    assert [run["id"] for run in find_runs(store)] == ["a"]
+    assert [run.id for run in find_runs(store)] == ["a"]
     store.close()
 
 
@@ -244,7 +244,7 @@ def start_endless_run(flush_interval):
 
 def check_prefix(store, min_points):
     """Check that the store holds the first logged points, at least `min_points`, in order and without gaps."""
-    curves = load_all_curves(store, find_runs(store)[0]["id"])
+    curves = load_all_curves(store, find_runs(store)[0].id)
     n = len(curves["loss"].steps)
     assert n >= min_points
     assert np.array_equal(curves["loss"].values, np.arange(n) / 7)
@@ -272,7 +272,7 @@ def test_points_reach_the_store_without_a_flush_and_a_kill_loses_only_the_latest
 
     def stored_points():
         runs = find_runs(store)
-        curves = load_all_curves(store, runs[0]["id"]) if runs else {}
+        curves = load_all_curves(store, runs[0].id) if runs else {}
         return len(curves["loss"].steps) if "loss" in curves else 0
 
     try:
@@ -294,11 +294,11 @@ def test_a_killed_run_is_lost_and_then_ended_by_tidy(work_folder, monkeypatch):
     process.kill()
     process.communicate()
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
-    assert find_runs(store)[0]["state"] == "running"
+    assert find_runs(store)[0].state == "running"
     monkeypatch.setattr("rosenblatt.runs.store.filters.STALE_SECONDS", -5.0)
     assert find_runs(store, "state = lost")
     assert cleanup(store).killed_runs == 1
-    assert find_runs(store)[0]["state"] == "failed"
+    assert find_runs(store)[0].state == "failed"
     store.close()
 
 
@@ -322,7 +322,7 @@ run.finish()
     process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
-    curves = load_all_curves(store, find_runs(store)[0]["id"])
+    curves = load_all_curves(store, find_runs(store)[0].id)
     store.close()
     assert curves["parent"].values.tolist() == [1.0, 3.0]
     assert curves["child"].values.tolist() == [2.0]
@@ -347,8 +347,8 @@ run.finish()
     assert process.stdout == "printed by the child\n"
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
     run = find_runs(store)[0]
-    assert load_all_curves(store, run["id"])["child"].values.tolist() == [2.0]
-    assert run["state"] == "finished"
+    assert load_all_curves(store, run.id)["child"].values.tolist() == [2.0]
+    assert run.state == "finished"
     store.close()
 
 
@@ -369,9 +369,9 @@ with track(sys.argv[1]) as run:
         assert not error
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
     runs = find_runs(store, sort="experiment")
-    assert [run["experiment"] for run in runs] == ["a", "b", "c"]
+    assert [run.experiment for run in runs] == ["a", "b", "c"]
     for run in runs:
-        assert load_all_curves(store, run["id"])["loss"].values.tolist() == list(range(3000))
+        assert load_all_curves(store, run.id)["loss"].values.tolist() == list(range(3000))
     store.close()
 
 

@@ -1,171 +1,181 @@
-"""Print runs on the terminal: tables, comparisons and small curves."""
+"""Print runs on the terminal: lists, details, comparisons, and curves drawn in characters."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from rosenblatt.cli.console.tables import Cell, make_console, print_table, printable
 from rosenblatt.errors import format_count
+from rosenblatt.runs.capture.environment import Environment
+from rosenblatt.runs.capture.source import Source
+from rosenblatt.runs.compare import Comparison, ResultComparison
 from rosenblatt.runs.store.curves import CurvePoints
+from rosenblatt.runs.store.details import ClassScores, MetricSummary, Param, RunDetails, RunRecord
 
 BARS = "▁▂▃▄▅▆▇█"
-SPARKLINE_WIDTH = 32  # characters of a small curve
-FILE_WIDTH = 160  # characters of a line where it goes into a file
-MAX_LISTED_METRICS = 2  # metrics that a list shows
-MAIN_METRICS = (
-    "auc",
-    "accuracy",
-    "r2",
-    "rmse",
-    "validation_loss",
-    "val_loss",
-    "loss",
-)  # shown first where a run has them
+SPARKLINE_WIDTH = 24  # characters of a curve
+MAX_ROWS = 12  # rows of a table unless --all is given
+MAX_LISTED_METRICS = 3  # metrics in a list of runs unless --all is given
+MAX_TEXT = 60  # characters of a value in a table
+SYSTEM_PREFIX = "system/"  # begins the names of metrics of the machine
+MAIN_METRICS = ("auc", "accuracy", "r2", "rmse", "validation_loss", "val_loss", "loss")  # listed first
 _COLORS = {"finished": "green", "running": "cyan", "failed": "red", "lost": "red", "stopped": "yellow"}
 
 
-def print_runs(runs: Sequence[Mapping[str, Any]], trials: Mapping[str, int], metrics: Mapping[str, Any]) -> None:
-    """A line for each run."""
-    console = Console()
-    console = console if console.is_terminal else Console(width=FILE_WIDTH)
+def print_runs(
+    runs: Sequence[RunRecord],
+    trials: Mapping[str, int],
+    metrics: Mapping[str, Mapping[str, MetricSummary]],
+    show_all: bool = False,
+) -> None:
+    """Print a table with a row for each run.
+
+    Args:
+        runs: The runs.
+        trials: The number of trials by the id of a search.
+        metrics: The metrics of each run by its id.
+        show_all: Whether to show all metrics, and columns for which the terminal is too narrow.
+    """
+    console = make_console()
     if not runs:
         console.print("no runs")
         return
-    fields = list(dict.fromkeys(key for run in runs for key in run if "." in key))
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in (
-        "run",
-        "experiment",
-        "name",
-        "state",
-        "started",
-        "took",
-        *map(escape, fields),
-        *([] if fields else ["results"]),
-    ):
-        table.add_column(name, no_wrap=True)
+    fields = list(dict.fromkeys(name for run in runs for name in run.extra_fields))
+    names = [] if fields else _main_metrics([metrics.get(run.id, {}) for run in runs])
+    listed = names if show_all else names[:MAX_LISTED_METRICS]
+    rows = []
     for run in runs:
-        count = trials.get(run["id"])
-        name = run["name"] or run["kind"]
-        state = f"[{_COLORS.get(run['state'], 'white')}]{run['state']}[/]"
-        table.add_row(
-            run["id"],
-            escape(run["experiment"]),
-            escape(f"{name}, {format_count(count, 'trial')}" if count else name),
-            state,
-            format_time(run["started"])[5:16],
-            format_duration((run["ended"] or run["heartbeat"]) - run["started"]),
-            *(escape(truncate(run.get(key))) for key in fields),
-            *([] if fields else [escape(_main_results(metrics.get(run["id"], {})))]),
+        n_trials = trials.get(run.id)
+        name = run.name or run.kind
+        summaries = metrics.get(run.id, {})
+        rows.append([
+            run.id,
+            run.experiment,
+            f"{name}, {format_count(n_trials, 'trial')}" if n_trials else name,
+            _format_state(run.state),
+            format_time(run.started)[5:16],
+            format_duration(run.duration),
+            *(_to_number(run.extra_fields.get(field)) for field in fields),
+            *(summaries[metric].last if metric in summaries else None for metric in listed),
+        ])  # fmt: skip
+    titles = ["run", "experiment", "name", "state", "started", "took", *fields, *listed]
+    optional = () if show_all else ("started", "took", *reversed(listed[1:]), "name")
+    print_table(console, titles, rows, right=["took"], optional=optional)
+    if len(names) > len(listed):
+        console.print(Text(f"and {format_count(len(names) - len(listed), 'more metric')} (--all)", "dim"))
+
+
+def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool = False) -> None:
+    """Print a run: its state and scores, then its hyperparameters, then how it was made.
+
+    Args:
+        run: The run.
+        curves: Its curves by metric.
+        show_all: Whether to print long tables in full, with the hyperparameters that have their defaults.
+    """
+    console = make_console()
+    console.print(
+        Text.assemble(
+            "run ", (run.id, "bold"), ": ", _format_state(run.state), f" after {format_duration(run.duration)}"
         )
-    console.print(table)
-
-
-def print_run(run: Mapping[str, Any], curves: Mapping[str, CurvePoints]) -> None:
-    """All of a run."""
-    console = Console()
+        + Text(f", {printable(run.reason)}" if run.reason else "")
+    )
+    kind = f"{run.kind} with {format_count(run.trials, 'trial')}" if run.trials else run.kind
+    name = f" {run.name!r}" if run.name else ""
+    console.print(Text(f"{kind}{name} of experiment {run.experiment!r}, started {format_time(run.started)}"))
+    max_rows = None if show_all else MAX_ROWS
+    _print_metrics(console, run, curves, max_rows)
+    _print_classes(console, run.classes, max_rows)
+    _print_params(console, run.params, show_all)
     lines = {
-        "run": run["id"],
-        "experiment": run["experiment"],
-        "name": run["name"],
-        "kind": f"{run['kind']}, {format_count(run['trials'], 'trial')}" if run["trials"] else run["kind"],
-        "state": run["state"] + (f": {run['reason']}" if run["reason"] else ""),
-        "started": f"{format_time(run['started'])}, took "
-        f"{format_duration((run['ended'] or run['beat']) - run['started'])}",
-        "command": " ".join(run.get("command", ())),
-        "folder": run.get("folder"),
-        "machine": run.get("machine"),
-        "source": _format_source(run.get("source") or {}),
-        "environment": _format_environment(run.get("environment") or {}),
-        "data": ", ".join(f"{d['name']} {d['hash'][:12]}" for d in (*run.get("data", ()), *run.get("data_read", ()))),
-        "peak memory": f"{run['peak_memory'] / 2**20:,.0f} MiB" if run.get("peak_memory") else None,
-        "notes": "; ".join(f"{name}: {truncate(value)}" for name, value in run["notes"].items()),
-        "tags": ", ".join(f"{name}={word}" for name, word in run["tags"].items()),
+        "data": ", ".join(f"{file.name} {file.hash[:12]}" for file in (*run.data, *run.data_read)),
+        "source": _format_source(run.source) if run.source else "",
+        "command": " ".join(run.command),
+        "folder": run.folder,
+        "machine": run.machine,
+        "environment": _format_environment(run.environment) if run.environment else "",
+        "peak memory": f"{run.peak_memory / 2**20:,.0f} MiB" if run.peak_memory else "",
+        "tags": ", ".join(f"{name}={word}" for name, word in run.tags.items()),
+        "notes": "; ".join(f"{name}: {truncate(value)}" for name, value in run.notes.items()),
+        "files": ", ".join(f"{name} ({file.bytes:,} bytes)" for name, file in run.artifacts.items()),
     }
-    grid = Table(box=None, show_header=False, pad_edge=False)
-    for name, text in lines.items():
+    console.print()
+    grid = Table.grid(padding=(0, 2))
+    for title, text in lines.items():
         if text:
-            grid.add_row(f"[bold]{name}[/]", escape(str(text)))
+            grid.add_row(Text(title, "bold"), printable(text))
     console.print(grid)
-    explicit_params = {name: param["value"] for name, param in run["params"].items() if param["explicit"]}
-    if run["params"]:
-        n_defaults = len(run["params"]) - len(explicit_params)
-        text = ", ".join(f"{name} {value}" for name, value in explicit_params.items()) or "all are defaults"
-        console.print(f"[bold]hyperparameters[/] {escape(text)}" + (f" ({n_defaults} defaults)" if n_defaults else ""))
-    _print_metrics(console, run["metrics"], curves)
-    if run.get("classes"):
-        _print_classes(console, run["classes"])
-    if run["artifacts"]:
-        files = ", ".join(f"{name} ({file['bytes']:,} bytes)" for name, file in run["artifacts"].items())
-        console.print(f"[bold]files[/] {escape(files)}")
-    if run.get("model"):
-        console.print(escape(str(run["model"])))
+    if run.model:
+        console.print(Text(str(run.model)))
 
 
-def print_comparison(comparison: Mapping[str, Any], curves: Mapping[str, Mapping[str, CurvePoints]]) -> None:
-    """What differs between two runs."""
-    console, ids = Console(), comparison["runs"]
-    for section in ("params", "data", "environment"):
-        if comparison[section]:
-            table = Table("", *ids, title=section, title_justify="left", box=None, header_style="bold", pad_edge=False)
-            for name, pair in comparison[section].items():
-                table.add_row(escape(name), *(escape(truncate(value)) for value in pair))
-            console.print(table)
-        else:
+def print_comparison(
+    comparison: Comparison, curves: Mapping[str, Mapping[str, CurvePoints]], show_all: bool = False
+) -> None:
+    """Print the metrics of two runs, then everything that differs between them.
+
+    Args:
+        comparison: The comparison.
+        curves: The curves of both runs, by metric and run.
+        show_all: Whether to print long tables in full.
+    """
+    console, ids = make_console(), comparison.runs
+    max_rows = None if show_all else MAX_ROWS
+    if comparison.metrics:
+        rows: list[list[Cell]] = []
+        for name, pair in comparison.metrics.items():
+            sparklines = [sparkline(curves.get(name, {}).get(run), SPARKLINE_WIDTH // 2) for run in ids]
+            rows.append([name, *pair, *sparklines])
+        titles = ["best of metric", *ids, *(f"curve of {run}" for run in ids)]
+        print_table(console, titles, rows, max_rows=max_rows, noun="metrics", optional=titles[:2:-1])
+        console.print()
+    sections = {"params": "hyperparameter", "data": "data", "environment": "environment"}
+    for section, title in sections.items():
+        differences = getattr(comparison, section)
+        if not differences:
             console.print(f"{section}: the same")
-    table = Table("", *ids, "curves", title="metrics, the best of each", title_justify="left", box=None, pad_edge=False)
-    for name, pair in comparison["metrics"].items():
-        sparklines = "  ".join(sparkline(curves.get(name, {}).get(run), SPARKLINE_WIDTH // 2) for run in ids)
-        table.add_row(escape(name), *(truncate(value) for value in pair), sparklines)
-    if comparison["metrics"]:
-        console.print(table)
-    console.print("source: the same" if not comparison["source"] else "source:")
-    if comparison["source"]:
+            continue
+        rows = [[name, *map(_to_number, pair)] for name, pair in differences.items()]
+        print_table(console, [title, *ids], rows, max_rows=max_rows, noun="differences")
+        console.print()
+    console.print("source:" if comparison.source else "source: the same")
+    if comparison.source:
         from rich.syntax import Syntax
 
-        console.print(Syntax(comparison["source"], "diff", background_color="default"))
+        console.print(Syntax(comparison.source, "diff", background_color="default"))
 
 
-def print_verdict(result: Mapping[str, Any]) -> None:
-    """Whether a run came out the same again, and what may be the cause where it did not."""
-    console, verdict = Console(), result["verdict"]
-    color = {"identical": "green", "within tolerance": "green", "differs": "red"}.get(verdict, "yellow")
-    max_difference = result["max_difference"]
-    difference_text = (
-        ""
-        if not max_difference
-        else f", at most {max_difference:.3g} of the value apart"
-        if math.isfinite(max_difference)
-        else ""
-    )
-    console.print(
-        f"[bold {color}]{verdict}[/]{difference_text} "
-        f"({format_count(result['n_compared'], 'result')} compared; run {result['run']})"
-    )
-    if result["first_difference"]:
-        step = result["first_difference"]["step"]
-        console.print(
-            f"first: {escape(result['first_difference']['description'])}"
-            + (f", at step {step}" if step is not None else "")
-        )
-    for cause, changes in result["causes"].items():
-        text = ", ".join(f"{name} {truncate(a)} -> {truncate(b)}" for name, (a, b) in list(changes.items())[:6])
-        console.print(f"{cause} differs: {escape(text)}")
-    if verdict == "differs" and not result["causes"]:
-        console.print(
-            "source, data, packages, seeds and hardware are the same: the program itself is not deterministic"
-        )
+def print_verdict(run: str, result: ResultComparison) -> None:
+    """Print whether a reproduced run has the same results, the first difference, and its possible causes."""
+    console = make_console()
+    color = {"identical": "green", "within tolerance": "green", "differs": "red"}.get(result.verdict, "yellow")
+    largest = result.max_difference
+    difference = f", the largest relative difference is {largest:.3g}" if largest and math.isfinite(largest) else ""
+    counts = f"{format_count(result.n_compared, 'result')} compared; run {run}"
+    console.print(Text.assemble((result.verdict, f"bold {color}"), f"{difference} ({counts})"))
+    if result.first_difference:
+        step = result.first_difference.step
+        at_step = "" if step is None else f", at step {step}"
+        console.print(Text(f"first difference: {printable(result.first_difference.description)}{at_step}"))
+    for cause, changes in result.causes.items():
+        pairs = list(changes.items())[:6]
+        text = ", ".join(f"{name} {truncate(a)} -> {truncate(b)}" for name, (a, b) in pairs)
+        console.print(Text(f"{cause} differs: {printable(text)}"))
+    if result.verdict == "differs" and not result.causes:
+        console.print("Source, data, packages, seeds and hardware are the same: the program is not deterministic.")
 
 
 def sparkline(points: CurvePoints | None, width: int = SPARKLINE_WIDTH) -> str:
-    """A curve in one line of characters; a gap stands for what is no finite number."""
+    """Draw a curve in one line of characters; values that are not finite leave a gap."""
     if points is None or not len(points.values):
         return ""
     indices = np.unique(np.linspace(0, len(points.values) - 1, min(width, len(points.values))).astype(int))
@@ -179,78 +189,112 @@ def sparkline(points: CurvePoints | None, width: int = SPARKLINE_WIDTH) -> str:
 
 
 def truncate(value: Any) -> str:
-    """A value in few characters."""
+    """Format a value in a few characters."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.5g}"
     text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
 
 
 def format_time(seconds: float) -> str:
-    """A time of the clock on the wall."""
+    """Format seconds since 1970 as a local date and time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def format_duration(seconds: float) -> str:
-    """How long something took."""
+    """Format a duration in seconds, minutes or hours."""
     if seconds < 60:
         return f"{max(seconds, 0):.1f} s"
     minutes, hours = seconds / 60, seconds / 3600
     return f"{minutes:.1f} min" if minutes < 60 else f"{hours:.1f} h"
 
 
-def _main_results(metrics: Mapping[str, Any]) -> str:
-    names = [name for name in metrics if not name.startswith("system/")]
-    names.sort(key=lambda name: (MAIN_METRICS.index(name) if name in MAIN_METRICS else len(MAIN_METRICS), name))
-    return ", ".join(
-        f"{name} {metrics[name]['last']:.4g}"
-        for name in names[:MAX_LISTED_METRICS]
-        if metrics[name]["last"] is not None
-    )
+def _format_state(state: str) -> Text:
+    return Text(state, _COLORS.get(state, ""))
 
 
-def _print_metrics(console: Console, metrics: Mapping[str, Any], curves: Mapping[str, CurvePoints]) -> None:
-    if not metrics:
-        return
-    table = Table("metric", "last", "best", "at step", "curve", box=None, header_style="bold", pad_edge=False)
-    for name, summary in metrics.items():
-        last = "nan" if summary["last"] is None else truncate(summary["last"])
-        points = curves.get(name)
+def _main_metrics(summaries: Sequence[Mapping[str, MetricSummary]]) -> list[str]:
+    """The metrics of runs, the main ones first, then those that most runs have; without metrics of the machine."""
+    counts = Counter(name for run in summaries for name in run if not name.startswith(SYSTEM_PREFIX))
+    main = {name: k for k, name in enumerate(MAIN_METRICS)}
+    return sorted(counts, key=lambda name: (main.get(name, len(main)), -counts[name], name))
+
+
+def _to_number(value: Any) -> Cell:
+    """A cell for a value: a number, also one that is stored as text, or shortened text."""
+    if value is None or isinstance(value, int | float):
+        return value
+    try:
+        return int(value) if str(value).lstrip("-").isdigit() else float(value)
+    except (TypeError, ValueError):
+        return truncate(value)
+
+
+def _print_metrics(console: Console, run: RunDetails, curves: Mapping[str, CurvePoints], max_rows: int | None) -> None:
+    """Print test scores beside their baselines, then the metrics with a curve."""
+    scores: list[list[Cell]] = [
+        [name, run.metrics[name].last, baseline] for name, baseline in run.baseline.items() if name in run.metrics
+    ]
+    if scores:
+        console.print()
+        print_table(console, ["test score", "model", "baseline"], scores, max_rows=max_rows, noun="scores")
+    names = _main_metrics([{name: run.metrics[name] for name in run.metrics if name not in run.baseline}])
+    names += [name for name in run.metrics if name.startswith(SYSTEM_PREFIX)]
+    rows: list[list[Cell]] = []
+    for name in names:
+        summary, points = run.metrics[name], curves.get(name)
         curve = sparkline(points) if points is not None and len(points.values) > 1 else ""
-        table.add_row(escape(name), last, truncate(summary["best"]), truncate(summary["best_step"]), curve)
-    console.print(table)
+        last = math.nan if summary.last is None else summary.last
+        rows.append([name, last, summary.best, summary.best_step, curve])
+    if rows:
+        console.print()
+        titles = ["metric", "last", "best", "at step", "curve"]
+        print_table(console, titles, rows, max_rows=max_rows, noun="metrics", optional=["curve"])
 
 
-def _print_classes(console: Console, classes: Mapping[str, Mapping[str, float]]) -> None:
-    table = Table("class", "precision", "recall", "F1", "rows", box=None, header_style="bold", pad_edge=False)
-    for label, class_scores in classes.items():
-        scores = (f"{class_scores[name]:.4f}" for name in ("precision", "recall", "f1"))
-        table.add_row(escape(label), *scores, str(class_scores["rows"]))
-    console.print(table)
+def _print_classes(console: Console, classes: Mapping[str, ClassScores], max_rows: int | None) -> None:
+    if classes:
+        console.print()
+        rows: list[list[Cell]] = [
+            [label, scores.precision, scores.recall, scores.f1, scores.rows] for label, scores in classes.items()
+        ]
+        titles = ["class", "precision", "recall", "F1", "rows"]
+        print_table(console, titles, rows, max_rows=max_rows, noun="classes")
 
 
-def _format_source(source: Mapping[str, Any]) -> str:
-    if not source:
-        return ""
-    files, n_skipped = len(source["files"]), len(source["skipped"])
-    more = f"; {n_skipped} left out: {', '.join(list(source['skipped'])[:3])}" if n_skipped else ""
-    if source.get("commit"):
-        branch = f" on {source['branch']}" if source["branch"] else ""
-        return (
-            f"{source['root']} at {source['commit'][:12]}{branch}"
-            + (f" and {format_count(files, 'file')} that differ" if files else "")
-            + more
-        )
-    return f"{format_count(files, 'file')} of {source['root']}{more}"
+def _print_params(console: Console, params: Mapping[str, Param], show_all: bool) -> None:
+    """Print the hyperparameters that a user or a search chose, or all of them."""
+    chosen = {name: param for name, param in params.items() if param.explicit}
+    if not params:
+        return
+    console.print()
+    rows: list[list[Cell]] = [
+        [name, truncate(param.value), "" if param.explicit else "default"]
+        for name, param in (params if show_all else chosen).items()
+    ]
+    n_defaults = len(params) - len(chosen)
+    if rows and show_all and n_defaults:
+        print_table(console, ["hyperparameter", "value", ""], rows)
+    elif rows:
+        print_table(console, ["hyperparameter", "value"], [row[:2] for row in rows])
+    if n_defaults and not show_all:
+        more = format_count(n_defaults, "hyperparameter")
+        console.print(Text(f"{'and ' if rows else ''}{more} with default values (--all)", "dim"))
 
 
-def _format_environment(environment: Mapping[str, Any]) -> str:
-    if not environment:
-        return ""
-    gpus = ", ".join(gpu["name"] for gpu in environment["gpus"])
-    return (
-        f"Python {environment['python']}, {len(environment['packages'])} packages, "
-        f"{environment['processor']}, {environment['cores']} cores" + (f", {gpus}" if gpus else "")
-    )
+def _format_source(source: Source) -> str:
+    n_skipped = len(source.skipped)
+    more = f"; {n_skipped} skipped: {', '.join(list(source.skipped)[:3])}" if n_skipped else ""
+    if not source.commit:
+        return f"{format_count(len(source.files), 'file')} of {source.root}{more}"
+    branch = f" on {source.branch}" if source.branch else ""
+    changes = f", with changes to {format_count(len(source.files), 'file')}" if source.files else ""
+    return f"{source.root} at commit {source.commit[:12]}{branch}{changes}{more}"
+
+
+def _format_environment(environment: Environment) -> str:
+    gpus = "".join(f", {gpu.name}" for gpu in environment.gpus)
+    packages = format_count(len(environment.packages), "package")
+    return f"Python {environment.python}, {packages}, {environment.processor}, {environment.cores} cores{gpus}"

@@ -36,6 +36,7 @@ def print_table(
     right: Collection[str] = (),
     max_rows: int | None = None,
     noun: str = "rows",
+    optional: Sequence[str] = (),
 ) -> None:
     """Print a table, with the decimal points of each column of numbers below one another.
 
@@ -48,6 +49,7 @@ def print_table(
         right: Titles of text columns to align on the right, such as percentages.
         max_rows: The number of rows from which on the rest is replaced by a line that counts them.
         noun: What a row stands for, in the plural, for that line.
+        optional: Titles of columns to leave out, the first ones first, until the table fits the width.
     """
     n_hidden = 0 if max_rows is None or len(rows) <= max_rows + 1 else len(rows) - max_rows
     visible = rows[: len(rows) - n_hidden]
@@ -55,6 +57,11 @@ def print_table(
         _Column(title, [row[j] for row in visible], title in right, console.width // 2 if j == 0 else MIN_TEXT_WIDTH)
         for j, title in enumerate(titles)
     ]
+    dropped = []
+    for title in optional:
+        if _width(columns) > console.width and title in titles:
+            dropped.append(title)
+            columns = [column for column in columns if column.title.strip() != title]
     for k, block in enumerate(_blocks(columns, console.width)):
         console.print(end="\n" if k else "")
         grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
@@ -67,6 +74,8 @@ def print_table(
         console.print(grid)
     if n_hidden:
         console.print(Text(f"and {n_hidden:,} more {noun} like these (--all)", "dim"))
+    if dropped:
+        console.print(Text(f"not shown for lack of width: {', '.join(dropped)} (--all)", "dim"))
 
 
 def format_number(value: float, digits: int = DIGITS) -> str:
@@ -126,11 +135,15 @@ def _point(number: str) -> int:
     return number.find(".") if "." in number else len(number)
 
 
+def _width(columns: Sequence[_Column]) -> int:
+    return sum(column.min_width + GAP for column in columns) - GAP
+
+
 def _blocks(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
     """Divide columns into groups that fit the width, each of which begins with the first column."""
     blocks: list[list[_Column]] = [[columns[0]]]
     for column in columns[1:]:
-        if len(blocks[-1]) > 1 and sum(c.min_width + GAP for c in (*blocks[-1], column)) - GAP > width:
+        if len(blocks[-1]) > 1 and _width([*blocks[-1], column]) > width:
             blocks.append([columns[0]])
         blocks[-1].append(column)
     return blocks

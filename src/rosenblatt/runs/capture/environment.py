@@ -1,4 +1,4 @@
-"""What a run runs in: Python, packages, machine, libraries of linear algebra, the environment variables that matter."""
+"""Environment of a run: Python, packages, hardware, linear algebra libraries and selected environment variables."""
 
 from __future__ import annotations
 
@@ -11,36 +11,71 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from rosenblatt.runs.redaction import redact
 
 VARIABLES = re.compile(
     r"^(CUDA_|NVIDIA_VISIBLE|OMP_|MKL_|OPENBLAS_|BLIS_|VECLIB_|NUMEXPR_|NUMBA_|TF_|XLA_|JAX_|KERAS_BACKEND|TORCH_|PYTORCH_|"
     r"NCCL_|PYTHONHASHSEED|LANG$|LC_ALL|TZ$|SLURM_JOB_ID|SLURM_PROCID|RANK$|LOCAL_RANK|WORLD_SIZE)"
-)
+)  # names of environment variables that are recorded
 
 
-def capture_environment() -> dict[str, Any]:
-    """All that can be told in some milliseconds."""
-    return {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory": _memory(),
-        "gpus": _gpus(),
-        "packages": list_packages(),
-        "linear_algebra": _linear_algebra(),
-        "variables": {k: redact(v, k) for k, v in sorted(os.environ.items()) if VARIABLES.match(k)},
-    }
+class Gpu(BaseModel):
+    """A GPU; memory in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    memory: int | None = None
+    driver: str | None = None
+
+
+class Environment(BaseModel):
+    """The environment of a run; memory in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    python: str = ""
+    implementation: str = ""
+    system: str = ""
+    processor: str = ""
+    cores: int | None = None
+    memory: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    packages: dict[str, str] = {}  # versions by name
+    linear_algebra: tuple[dict[str, str | int], ...] = ()  # see `blas_libraries`
+    variables: dict[str, str] = {}
+
+    def to_json(self) -> dict[str, Any]:
+        """The values that are known."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def capture_environment() -> Environment:
+    """Capture the environment of this process; takes some milliseconds."""
+    import threadpoolctl
+
+    return Environment(
+        python=platform.python_version(),
+        implementation=platform.python_implementation(),
+        system=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count(),
+        memory=_memory(),
+        gpus=_gpus(),
+        packages=list_packages(),
+        linear_algebra=blas_libraries(threadpoolctl.threadpool_info()),
+        variables={k: redact(v, k) for k, v in sorted(os.environ.items()) if VARIABLES.match(k)},
+    )
 
 
 def list_packages() -> dict[str, str]:
-    """The versions of all packages that can be imported, by what their folders of metadata are called."""
+    """List the versions of all packages on `sys.path`, going by the names of their metadata folders."""
     versions: dict[str, str] = {}
     for folder in sys.path:
         try:
-            names = os.listdir(folder or ".")  # noqa: PTH208 - names are enough, and fast
+            names = os.listdir(folder or ".")  # noqa: PTH208 - faster, and only names are needed
         except OSError:
             continue
         for name in names:
@@ -52,7 +87,7 @@ def list_packages() -> dict[str, str]:
 
 @cache
 def gpu_library() -> Any:
-    """NVIDIA's management library, started; None where it is not installed, or finds no driver."""
+    """NVIDIA's management library, initialized; None if it is not installed or finds no driver."""
     try:
         import pynvml
     except ModuleNotFoundError:
@@ -64,28 +99,22 @@ def gpu_library() -> Any:
     return pynvml
 
 
-def _gpus() -> list[dict[str, Any]]:
+def blas_libraries(libraries: list[dict[str, Any]]) -> tuple[dict[str, str | int], ...]:
+    """Select the fields of threadpoolctl's records that may change results."""
+    keys = ("user_api", "internal_api", "version", "num_threads", "architecture")
+    return tuple(sorted(({key: info[key] for key in keys if info.get(key)} for info in libraries), key=str))
+
+
+def _gpus() -> tuple[Gpu, ...]:
     nvml, gpus = gpu_library(), []
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
-        gpus.append({"name": nvml.nvmlDeviceGetName(handle)})
-        with suppress(nvml.NVMLError):  # parts of GPUs do not tell all
-            gpus[-1]["memory"] = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-            gpus[-1]["driver"] = nvml.nvmlSystemGetDriverVersion()
-    return gpus
-
-
-def _linear_algebra() -> list[dict[str, Any]]:
-    """Libraries that are loaded now, and their threads."""
-    import threadpoolctl
-
-    return blas_libraries(threadpoolctl.threadpool_info())
-
-
-def blas_libraries(libraries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What matters of what threadpoolctl tells."""
-    keys = ("user_api", "internal_api", "version", "num_threads", "architecture")
-    return sorted(({key: info[key] for key in keys if info.get(key)} for info in libraries), key=str)
+        gpu = {"name": nvml.nvmlDeviceGetName(handle)}
+        with suppress(nvml.NVMLError):  # not supported by parts of a GPU (MIG)
+            gpu["memory"] = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            gpu["driver"] = nvml.nvmlSystemGetDriverVersion()
+        gpus.append(Gpu.model_validate(gpu))
+    return tuple(gpus)
 
 
 @cache

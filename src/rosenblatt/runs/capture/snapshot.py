@@ -1,4 +1,4 @@
-"""Snapshot of what a run consists of when it begins: source, environment, command, machine, data."""
+"""Snapshot of a run when it begins: source, environment, command, machine, data and seeds."""
 
 from __future__ import annotations
 
@@ -8,71 +8,78 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rosenblatt.runs.capture import source as sources
-from rosenblatt.runs.capture.environment import capture_environment
-from rosenblatt.runs.capture.source import Source, StoreFile, imported_modules, source_hash
+from rosenblatt.errors import RunError
+from rosenblatt.runs.capture.environment import Environment, capture_environment
+from rosenblatt.runs.capture.source import StoreFile, add_files, capture_source, imported_modules, source_hash
 from rosenblatt.runs.redaction import redact_arguments
+from rosenblatt.runs.store.details import DataFile
 from rosenblatt.runs.store.records import RecordBatch, as_json
 
-MODULE_CHECK_INTERVAL_S = 2.0  # seconds between two looks for modules that were imported since
+MODULE_CHECK_INTERVAL_S = 2.0  # seconds between two checks for newly imported modules
 
 
 class RunSnapshot:
-    """Source and environment of one run or of a whole search, taken once, when it begins.
+    """Source and environment of a run, or of a whole search, taken once when it begins.
 
     Args:
-        path: the script, or the folder of what runs.
-        store_file: stores a file of the source: its hash and root.
+        path: The script, or the folder of the code that runs.
+        store_file: Stores a file of the source and returns its hash and root.
     """
 
     def __init__(self, path: Path, store_file: StoreFile) -> None:
         self._store_file = store_file
-        self.source: Source = sources.capture_source(path, store_file)
+        self.source = capture_source(path, store_file)
         self.environment = capture_environment()
         self.capture_modules()
 
     def write(self, batch: RecordBatch, run: str) -> None:
-        """Put it into a batch, for one run."""
-        batch.add_metadata(run, "source", batch.add_document(self.source))
+        """Add the snapshot to a batch, for one run."""
+        batch.add_metadata(run, "source", batch.add_document(self.source.to_json()))
         batch.add_metadata(run, "source_hash", source_hash(self.source))
-        batch.add_metadata(run, "environment", batch.add_document(self.environment))
+        batch.add_metadata(run, "environment", batch.add_document(self.environment.to_json()))
+
+    def identify(self, kind: str, spec: Mapping[str, Any], data: Iterable[DataFile]) -> str:
+        """Compute the identity of a run of this source and environment; see `run_identity`."""
+        return run_identity(kind, source_hash(self.source), spec, [file.hash for file in data], self.environment)
 
     def refresh_modules(self) -> bool:
-        """Without git, take the modules that were imported since; whether there were any."""
-        if (
-            "commit" in self.source
-            or time.monotonic() - self._last_check < MODULE_CHECK_INTERVAL_S
-            or len(sys.modules) == self._n_modules
-        ):
+        """Capture newly imported modules if it is time to check; returns whether there are any."""
+        if time.monotonic() - self._last_check < MODULE_CHECK_INTERVAL_S or len(sys.modules) == self._n_modules:
             return False
         return self.capture_modules()
 
     def capture_modules(self) -> bool:
-        """Take the modules of the project that are imported now; whether any is new."""
-        if "commit" in self.source:
-            return False
+        """Capture the imported modules of the project, unless git does; returns whether there are new ones."""
         self._last_check, self._n_modules = time.monotonic(), len(sys.modules)
-        root, n_files = Path(self.source["root"]), len(self.source["files"])
+        if self.source.is_repository:
+            return False
+        n_files = len(self.source.files)
+        self.add_modules(imported_modules(Path(self.source.root)))
+        return len(self.source.files) > n_files
+
+    def add_modules(self, paths: Iterable[Path]) -> bool:
+        """Add modules that are below the source's root and not yet part of it; returns whether there are any."""
+        root, files = Path(self.source.root), self.source.files
         new_paths = [
-            path for path in imported_modules(root) if path.relative_to(root).as_posix() not in self.source["files"]
+            path for path in paths if path.is_relative_to(root) and path.relative_to(root).as_posix() not in files
         ]
-        sources.add_files(self.source, new_paths, self._store_file)
-        return len(self.source["files"]) > n_files
+        add_files(self.source, new_paths, self._store_file)
+        return bool(new_paths)
 
 
 def process_info() -> dict[str, Any]:
-    """Command line, folder and machine of this process."""
+    """Describe the command line, folder and machine of this process."""
     script = sys.argv[0] if sys.argv else ""
     module = getattr(sys.modules.get("__main__"), "__spec__", None)
     target = (
         ["-m", module.name.removesuffix(".__main__")] if module else [str(Path(script).absolute())] if script else []
     )
     return {
-        "arguments": redact_arguments([*target, *sys.argv[1:]]),  # of Python, to run it again
+        "arguments": redact_arguments([*target, *sys.argv[1:]]),
         "command": redact_arguments([Path(sys.executable).name, *([script] if script else []), *sys.argv[1:]]),
         "folder": str(Path.cwd()),
         "machine": socket.gethostname(),
@@ -81,7 +88,7 @@ def process_info() -> dict[str, Any]:
 
 
 def read_seeds() -> dict[str, int]:
-    """The first seeds of generators that tell theirs."""
+    """Read the initial seeds of random number generators that reveal them: PyTorch's, and that of hashes."""
     values: dict[str, int] = {}
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "initial_seed"):
@@ -92,7 +99,7 @@ def read_seeds() -> dict[str, int]:
 
 
 def main_script() -> Path:
-    """The script that runs, or the working folder where it is a notebook, a prompt or an installed program."""
+    """The running script, or the working folder in a notebook, at a prompt and for an installed program."""
     name = getattr(sys.modules.get("__main__"), "__file__", None)
     if name:
         path = Path(name).absolute()
@@ -101,8 +108,13 @@ def main_script() -> Path:
     return Path.cwd()
 
 
-def fingerprint_path(path: Path, name: str = "") -> dict[str, Any]:
-    """A file, or a folder with all below it, by its content: {name, path, hash, bytes}. Raises OSError."""
+def default_experiment(script: Path) -> str:
+    """The experiment of runs of a script, or in a folder, if the user names none."""
+    return script.stem if script.is_file() else script.name
+
+
+def fingerprint_path(path: Path, name: str = "") -> DataFile:
+    """Hash the content of a file, or of a folder with everything below it. Raises OSError."""
     from rosenblatt.runs.store.artifacts import file_hash
 
     if not path.is_dir():
@@ -112,12 +124,19 @@ def fingerprint_path(path: Path, name: str = "") -> dict[str, Any]:
         entries = [(p.relative_to(path).as_posix(), file_hash(p)) for p in files]
         digest = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
         size = sum(p.stat().st_size for p in files)
-    return {"name": name or path.name, "path": str(path.absolute()), "hash": digest, "bytes": size}
+    return DataFile(name=name or path.name, path=str(path.absolute()), hash=digest, bytes=size)
 
 
-def run_identity(
-    kind: str, source: str, spec: Mapping[str, Any], data: list[str], environment: Mapping[str, Any]
-) -> str:
-    """A hash that two runs share only where source, spec, data and environment are the same."""
-    relevant = {key: environment.get(key) for key in ("python", "packages", "processor", "gpus", "variables")}
+def fingerprint_data(path: str | Path, name: str = "") -> DataFile:
+    """Hash the content of a file or folder of data. Raises RunError if it cannot be read."""
+    try:
+        return fingerprint_path(Path(path), name)
+    except OSError as error:
+        raise RunError(f"The data {str(path)!r} cannot be read: {error.strerror or error}.") from error
+
+
+def run_identity(kind: str, source: str, spec: Mapping[str, Any], data: list[str], environment: Environment) -> str:
+    """Hash kind, source, spec, data and environment; runs with equal identities are interchangeable."""
+    values = environment.to_json()
+    relevant = {key: values.get(key) for key in ("python", "packages", "processor", "gpus", "variables")}
     return hashlib.sha256(as_json([kind, source, spec, sorted(data), relevant]).encode()).hexdigest()

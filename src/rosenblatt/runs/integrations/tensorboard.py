@@ -1,4 +1,4 @@
-"""Export of a run's curves as an event file of TensorBoard."""
+"""Export of the curves of a run to an event file of TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rosenblatt.runs.store.curves import CurvePoints
 
 
 def write(folder: Path, curves: Mapping[str, CurvePoints], params: Mapping[str, str], started: float) -> None:
-    """One file of events in a folder. TensorBoard keeps values in 4 bytes, and so does the file."""
+    """Write one event file to a folder. TensorBoard reads values as float32, so the file holds these."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"events.out.tfevents.{int(started)}.rosenblatt").open("wb") as file:
         writer = RecordWriter(file)
@@ -22,7 +22,7 @@ def write(folder: Path, curves: Mapping[str, CurvePoints], params: Mapping[str, 
         table = "\n".join(["|hyperparameter|value|", "|---|---|", *(f"|{k}|{v}|" for k, v in params.items())])
         text = Summary.Value(tag="hyperparameters/text_summary")
         text.metadata.plugin_data.plugin_name = "text"
-        text.tensor.dtype = 7  # text
+        text.tensor.dtype = 7  # DT_STRING
         text.tensor.tensor_shape.dim.add().size = 1
         text.tensor.string_val.append(table.encode())
         writer.write(Event(wall_time=started, summary=Summary(value=[text])).SerializeToString())
@@ -34,7 +34,7 @@ def write(folder: Path, curves: Mapping[str, CurvePoints], params: Mapping[str, 
 
 
 def _to_float32(value: float) -> float:
-    """A value that 4 bytes hold; infinity where it is beyond them."""
+    """Round to float32; infinity beyond its range."""
     try:
         return struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:

@@ -18,17 +18,17 @@ from typing import Any, NamedTuple, Protocol
 from rosenblatt.errors import StorageError
 from rosenblatt.runs.store.locations import spool_folders
 
-GRACE_SECONDS = 3600.0  # seconds in which a file is not swept, whoever refers to it
+GRACE_SECONDS = 3600.0  # how long a new file is kept even if no run refers to it yet
 _HASH = re.compile("[0-9a-f]{64}")
-FILES_FOLDER = "files"  # the folder of a spool in which files wait
+FILES_FOLDER = "files"  # the folder of a spool in which files wait for the store
 
 
 class StoredFile(NamedTuple):
-    """Where a file is kept."""
+    """A stored file."""
 
     hash: str  # SHA-256 of its content
     bytes: int
-    root: str
+    root: str  # the folder or object store
 
 
 class _ArtifactStore(Protocol):
@@ -36,36 +36,42 @@ class _ArtifactStore(Protocol):
     def put(self, digest: str, path: Path) -> None: ...
     def get(self, digest: str, path: Path) -> None: ...
     def remove(self, digest: str) -> None: ...
-    def list_files(self) -> Iterator[tuple[str, float]]: ...  # with the seconds since 1970 when it was last put
+    def list_files(self) -> Iterator[tuple[str, float]]: ...  # hash, and seconds since 1970 of the last `put`
 
 
 def file_hash(path: Path) -> str:
-    """The SHA-256 of a file's content."""
+    """Compute the SHA-256 of the content of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def store_file(path: Path, root: str, url: str) -> StoredFile:
-    """Keep a file in a root; where that cannot be written, in the spool of the store until it can.
+    """Store a file in a root; if that cannot be written, it waits in the spool of the store.
 
-    Raises StorageError where the file cannot be read, or nothing takes it.
+    Args:
+        path: The file.
+        root: A folder, or the URL of an object store.
+        url: The address of the store of runs.
+
+    Raises:
+        StorageError: If the file cannot be read, or written to neither.
     """
     try:
         digest, size = file_hash(path), path.stat().st_size
     except OSError as error:
-        raise StorageError(f"{str(path)!r} cannot be kept as an artifact: {error.strerror or error}.") from error
+        raise StorageError(f"{str(path)!r} cannot be stored as an artifact: {error.strerror or error}.") from error
     try:
         store = _open_store(root)
         if not store.has(digest):
             store.put(digest, path)
     except (OSError, StorageError) as error:
         if not _spool_file(path, digest, url):
-            raise StorageError(f"{str(path)!r} cannot be kept in {root!r}: {error}.") from error
+            raise StorageError(f"{str(path)!r} cannot be stored in {root!r}: {error}.") from error
     return StoredFile(digest, size, root)
 
 
 def store_bytes(content: bytes, root: str, url: str) -> StoredFile:
-    """Keep a few bytes, as `store_file` does a file."""
+    """Store a file with this content; see `store_file`."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
@@ -73,7 +79,7 @@ def store_bytes(content: bytes, root: str, url: str) -> StoredFile:
 
 
 def fetch(digest: str, root: str, path: Path) -> None:
-    """Write a kept file to a path, after its content was checked. Raises StorageError."""
+    """Write a stored file to a path once its hash is verified. Raises StorageError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
@@ -86,11 +92,11 @@ def fetch(digest: str, root: str, path: Path) -> None:
     finally:
         part.unlink(missing_ok=True)
     if not is_intact:
-        raise StorageError(f"The file {digest} in {root!r} is damaged: its content has another hash.")
+        raise StorageError(f"The file {digest} in {root!r} is damaged: its content does not match its hash.")
 
 
 def deliver(url: str, root: str) -> int:
-    """Put files that wait in spools where they belong; how many."""
+    """Store the files that wait in spools; returns their number."""
     n_delivered = 0
     for folder in spool_folders(url):
         for path in sorted((folder / FILES_FOLDER).glob("*")) if (folder / FILES_FOLDER).is_dir() else []:
@@ -103,7 +109,7 @@ def deliver(url: str, root: str) -> int:
 
 
 def collect_garbage(root: str, used: set[str]) -> int:
-    """Remove files of ours that no run refers to; how many. New ones may belong to a run that is being written."""
+    """Remove files that are not used, except new ones, whose runs may not be written yet; returns their number."""
     store, cutoff = _open_store(root), time.time() - GRACE_SECONDS
     unused = [
         name
@@ -116,7 +122,7 @@ def collect_garbage(root: str, used: set[str]) -> int:
 
 
 class _Folder:
-    """A folder of this machine, or one that is mounted."""
+    """A local or mounted folder."""
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)
@@ -126,7 +132,7 @@ class _Folder:
 
     def has(self, digest: str) -> bool:
         try:
-            os.utime(self._path(digest))  # it is used again: young
+            os.utime(self._path(digest))  # it is used again, and counts as new
         except OSError:
             return False
         return True
@@ -153,7 +159,7 @@ class _Folder:
 
 
 class _Bucket:
-    """An object store, by obstore."""
+    """An object store, accessed with obstore."""
 
     def __init__(self, root: str) -> None:
         try:
@@ -170,7 +176,7 @@ class _Bucket:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Errors of obstore, which share nothing with others, as ours."""
+        """Raise errors of obstore as StorageError."""
         try:
             yield
         except self._obstore.exceptions.BaseError as error:

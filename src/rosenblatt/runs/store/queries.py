@@ -1,4 +1,4 @@
-"""Queries on a store: runs, their curves and everything recorded of them, as plain data."""
+"""Queries on a store: runs, their details, curves and output."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from rosenblatt.errors import RunError, StoreUnavailableError, did_you_mean
+from rosenblatt.errors import RunError, StoreError, StoreUnavailableError, did_you_mean, format_list
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.curves import CurvePoints, decode, downsample, merge
+from rosenblatt.runs.store.details import Artifact, MetricSummary, Param, RunDetails, RunRecord
 from rosenblatt.runs.store.filters import Field, parse_filter, parse_sort, state_column
 from rosenblatt.runs.store.records import NOTE_PREFIX
 from rosenblatt.runs.store.schema import (
@@ -28,7 +30,7 @@ from rosenblatt.runs.store.schema import (
 )
 from rosenblatt.runs.store.store import Store
 
-MAX_PLOT_POINTS = 1000  # points of a curve that are drawn
+MAX_PLOT_POINTS = 1000  # points of a curve in a plot
 
 
 def find_runs(
@@ -39,14 +41,20 @@ def find_runs(
     *,
     parent: str | None = None,
     include_trials: bool = True,
-) -> list[dict[str, Any]]:
-    """The runs that a filter holds for, sorted: attributes, and the fields that filter and sort speak of.
+) -> list[RunRecord]:
+    """Find the runs that match a filter; their records include the fields that filter and sort refer to.
 
     Args:
-        parent: a search, whose trials alone are meant.
-        include_trials: whether trials of searches are meant too.
+        store: The store.
+        where: A filter; see `filters`.
+        sort: A field to sort by, with a minus before it in descending order.
+        limit: The maximum number of runs.
+        parent: If given, only the trials of this search.
+        include_trials: Whether trials of searches are included.
 
-    Raises FilterError.
+    Raises:
+        FilterError: If the filter or the field to sort by cannot be parsed.
+        RunError: If nothing matches because no run has a field of the filter.
     """
     order_columns, sort_field = parse_sort(sort)
     fields, conditions = [sort_field], []
@@ -67,10 +75,10 @@ def find_runs(
     )
     query = query.where(*conditions).order_by(*order_columns, runs.c.number.desc(), runs.c.id).limit(limit)
     with store.reading() as connection:
-        rows = [dict(row) for row in connection.execute(query).mappings()]
-        if not rows and where:
-            _check_field_names(store, fields)
-    return rows
+        records = [RunRecord.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+    if not records and where:
+        _check_field_names(store, fields)
+    return records
 
 
 def _column_label(field: Field) -> str:
@@ -79,7 +87,7 @@ def _column_label(field: Field) -> str:
 
 
 def _check_field_names(store: Store, fields: Sequence[Field]) -> None:
-    """Where no run has what a filter speaks of, say so."""
+    """Raise RunError if no run has a hyperparameter, metric or tag of this name."""
     tables = {"params": params, "metrics": metrics, "tags": tags}
     with store.reading() as connection:
         for field in fields:
@@ -93,7 +101,7 @@ def _check_field_names(store: Store, fields: Sequence[Field]) -> None:
 
 
 def find_run(store: Store, name_or_id: str) -> str:
-    """The id of a run, from its id or how it begins, its name, or `last` for the newest. Raises RunError."""
+    """Find the id of a run from its id, a prefix of its id, its name, or `last` for the newest run. Raises RunError."""
     with store.reading() as connection:
         if name_or_id == "last":
             query = select(runs.c.id).where(runs.c.kind != "trial").order_by(runs.c.started.desc()).limit(1)
@@ -115,9 +123,8 @@ def find_run(store: Store, name_or_id: str) -> str:
         raise RunError(
             f"There is no run {name_or_id!r}.{did_you_mean(name_or_id, all_ids)} `rosenblatt runs` lists them."
         )
-    raise RunError(
-        f"{name_or_id!r} is not one run: {', '.join(matches[:3])}{' and more' if len(matches) > 3 else ''} fit."
-    )
+    more = " and more" if len(matches) > 3 else ""
+    raise RunError(f"{name_or_id!r} is ambiguous: it matches {', '.join(matches[:3])}{more}.")
 
 
 def count_trials(store: Store, ids: Sequence[str]) -> dict[str, int]:
@@ -130,25 +137,62 @@ def count_trials(store: Store, ids: Sequence[str]) -> dict[str, int]:
     return counts
 
 
-def load_summaries(store: Store, ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """{run: {metric: {last, step, best, min, min_step, max, max_step}}}; NaN is None."""
-    summaries: dict[str, dict[str, dict[str, Any]]] = {run: {} for run in ids}
+def load_summaries(store: Store, ids: Sequence[str]) -> dict[str, dict[str, MetricSummary]]:
+    """Load the summaries of all metrics, by run and name."""
+    summaries: dict[str, dict[str, MetricSummary]] = {run: {} for run in ids}
     for row in _select_rows(store, metrics, ids):
         run, name, direction = row.pop("run"), row.pop("name"), row.pop("direction")
-        summaries[run][name] = row | {"best": row[direction], "best_step": row[f"{direction}_step"]}
+        summaries[run][name] = MetricSummary(**row, best=row[direction], best_step=row[f"{direction}_step"])
     return summaries
 
 
 def load_params(store: Store, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """{run: {hyperparameter: value}}, as text."""
+    """Load hyperparameters as text, by run and name."""
     values: dict[str, dict[str, str]] = {run: {} for run in ids}
     for row in _select_rows(store, params, ids):
         values[row["run"]][row["name"]] = row["value"]
     return values
 
 
-def load_metadata(store: Store, run: str) -> dict[str, Any]:
-    """All metadata of a run; source and environment as they were documented."""
+def list_artifacts(store: Store, run: str) -> dict[str, Artifact]:
+    """List the stored files of a run by name."""
+    rows = list(_select_rows(store, artifacts, [run]))
+    return {row["name"]: Artifact(**{name: row[name] for name in Artifact.model_fields}) for row in rows}
+
+
+def run_details(store: Store, run: str) -> RunDetails:
+    """Load everything recorded of a run but its curves and output.
+
+    Raises:
+        StoreError: If another version of Rosenblatt recorded it in a form that this one cannot read.
+    """
+    with store.reading() as connection:
+        attributes = dict(connection.execute(select(runs).where(runs.c.id == run)).mappings().one())
+        attributes["state"] = connection.execute(select(state_column()).where(runs.c.id == run)).scalar()
+    run_params = {
+        row["name"]: Param(value=row["value"], explicit=row["explicit"]) for row in _select_rows(store, params, [run])
+    }
+    metadata = _load_metadata(store, run)
+    notes = {name: metadata.pop(name) for name in list(metadata) if name.startswith(NOTE_PREFIX)}
+    recorded: dict[str, Any] = {
+        **metadata,
+        **attributes,
+        "params": dict(sorted(run_params.items())),
+        "tags": {row["name"]: row["value"] for row in _select_rows(store, tags, [run])},
+        "metrics": dict(sorted(load_summaries(store, [run])[run].items())),
+        "artifacts": list_artifacts(store, run),
+        "trials": count_trials(store, [run]).get(run, 0),
+        "notes": {name.removeprefix(NOTE_PREFIX): value for name, value in notes.items()},
+    }
+    try:
+        return RunDetails.model_validate(recorded)
+    except ValidationError as error:
+        fields = format_list(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise StoreError(f"Run {run} has records in an unknown form: {fields}. Another version wrote them.") from error
+
+
+def _load_metadata(store: Store, run: str) -> dict[str, Any]:
+    """Load the metadata of a run; source and environment are replaced by the documents they refer to."""
     metadata = {row["name"]: json.loads(row["value"]) for row in _select_rows(store, run_metadata, [run])}
     with store.reading() as connection:
         for name in ("source", "environment"):
@@ -158,39 +202,17 @@ def load_metadata(store: Store, run: str) -> dict[str, Any]:
     return metadata
 
 
-def list_artifacts(store: Store, run: str) -> dict[str, dict[str, Any]]:
-    """{name: {kind, hash, bytes, root}}."""
-    return {row.pop("name"): row for row in _select_rows(store, artifacts, [run])}
-
-
-def run_details(store: Store, run: str) -> dict[str, Any]:
-    """All that is known of a run but for its curves and what it printed."""
-    with store.reading() as connection:
-        attributes = dict(connection.execute(select(runs).where(runs.c.id == run)).mappings().one())
-        attributes["state"] = connection.execute(select(state_column()).where(runs.c.id == run)).scalar()
-    param_values = {
-        row["name"]: {"value": row["value"], "explicit": row["explicit"]} for row in _select_rows(store, params, [run])
-    }
-    metadata = load_metadata(store, run)
-    notes = {
-        name.removeprefix(NOTE_PREFIX): metadata.pop(name) for name in list(metadata) if name.startswith(NOTE_PREFIX)
-    }
-    return {
-        **metadata,
-        **attributes,
-        "params": dict(sorted(param_values.items())),
-        "tags": {row["name"]: row["value"] for row in _select_rows(store, tags, [run])},
-        "metrics": dict(sorted(load_summaries(store, [run])[run].items())),
-        "artifacts": list_artifacts(store, run),
-        "trials": count_trials(store, [run]).get(run, 0),
-        "notes": notes,
-    }
-
-
 def load_curves(
     store: Store, ids: Sequence[str], metric: str, max_points: int | None = MAX_PLOT_POINTS
 ) -> dict[str, CurvePoints]:
-    """{run: points} of one metric, thinned to about `max_points` points with all extremes; None: every point."""
+    """Load the curves of one metric by run.
+
+    Args:
+        store: The store.
+        ids: The runs.
+        metric: The name of the metric.
+        max_points: About how many points to keep of each curve, with its extremes; None keeps all.
+    """
     chunks: dict[str, list[CurvePoints]] = {}
     for batch in _batches(ids):
         query = select(curve_chunks.c.run, curve_chunks.c.points).where(
@@ -206,7 +228,7 @@ def load_curves(
 
 
 def load_all_curves(store: Store, run: str) -> dict[str, CurvePoints]:
-    """{metric: points} of one run, every point."""
+    """Load all points of all curves of one run, by metric."""
     chunks: dict[str, list[CurvePoints]] = {}
     query = select(curve_chunks.c.metric, curve_chunks.c.points).where(curve_chunks.c.run == run)
     with store.reading() as connection:
@@ -218,7 +240,7 @@ def load_all_curves(store: Store, run: str) -> dict[str, CurvePoints]:
 
 
 def load_output(store: Store, run: str) -> list[tuple[str, str]]:
-    """What a run printed, in order: (stdout or stderr, text)."""
+    """Load the output of a run in order, as pairs of a stream (stdout or stderr) and text."""
     query = select(output.c.stream, output.c.text).where(output.c.run == run)
     with store.reading() as connection:
         rows = connection.execute(query.order_by(output.c.time, output.c.writer, output.c.chunk_index))
@@ -226,34 +248,35 @@ def load_output(store: Store, run: str) -> list[tuple[str, str]]:
 
 
 def find_finished_run(url: str, identity: str) -> str | None:
-    """The newest finished run of an identity whose files are all still as they were."""
+    """Find the newest finished run of an identity whose files are unchanged."""
     query = select(runs.c.id).where(runs.c.identity == identity, runs.c.state == "finished")
     try:
         with closing(Store(url)) as store:
             with store.reading() as connection:
                 candidates = list(connection.execute(query.order_by(runs.c.started.desc()).limit(20)).scalars())
-            return next((run for run in candidates if not changed_files(load_metadata(store, run))), None)
+            return next((run for run in candidates if not changed_files(run_details(store, run))), None)
     except StoreUnavailableError:
         return None
 
 
-def changed_files(metadata: dict[str, Any]) -> list[str]:
-    """The files that a run read or imported, by its metadata, which have other content now, or are gone."""
-    source = metadata.get("source") or {}
-    files = [(file["path"], file["hash"]) for file in (*metadata.get("data_read", ()), *metadata.get("modules", ()))]
-    if "commit" not in source:
+def changed_files(details: RunDetails) -> list[str]:
+    """List the files of a run, read or imported, whose content has changed or that are gone."""
+    files = [(file.path, file.hash) for file in details.data_read]
+    files += [(module.path, module.hash) for module in details.modules]
+    if details.source and not details.source.is_repository:
+        root = Path(details.source.root)
         files += [
-            (str(Path(source.get("root", "")) / name), entry["hash"]) for name, entry in source.get("files", {}).items()
+            (str(root / name), entry.hash) for name, entry in details.source.files.items() if entry and entry.hash
         ]
-    changed_paths = []
-    for name, digest in files:
-        try:
-            is_unchanged = file_hash(Path(name)) == digest
-        except OSError:
-            is_unchanged = False
-        if not is_unchanged:
-            changed_paths.append(name)
-    return changed_paths
+    return [path for path, digest in files if has_changed(Path(path), digest)]
+
+
+def has_changed(path: Path, digest: str) -> bool:
+    """Whether a file has other content than that of a hash, or is gone."""
+    try:
+        return file_hash(path) != digest
+    except OSError:
+        return True
 
 
 def _select_rows(store: Store, table: Any, ids: Sequence[str]) -> Iterable[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Tracking of a run by the program that runs it: metrics, hyperparameters, files, and what is captured by itself."""
+"""Tracking of a run by its own program: metrics, hyperparameters, files, and everything that is captured."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,35 +21,52 @@ from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
 from rosenblatt.runs.capture.snapshot import (
     RunSnapshot,
-    fingerprint_path,
+    default_experiment,
+    fingerprint_data,
     main_script,
     process_info,
     read_seeds,
-    run_identity,
 )
-from rosenblatt.runs.capture.source import source_hash
 from rosenblatt.runs.store.curves import CurveSummary, summarize
+from rosenblatt.runs.store.details import DataFile
 from rosenblatt.runs.store.locations import NO_STORE, artifact_root, store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
 from rosenblatt.runs.tracking.output import OutputCapture
 from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer, make_points, merge_summaries
 
-# variables by which `rosenblatt run` tells a script its run
+# environment variables that name the run of a script under `rosenblatt run`, and the run that began this process
 RUN_VARIABLE, PARENT_VARIABLE = "ROSENBLATT_RUN", "ROSENBLATT_PARENT"
 _clock = time.time
 _MAX_STEP = 2**63
 
 
 def new_id() -> str:
-    """A name for a run that no other has: 10 of 32 letters and digits, none of which is taken for another."""
+    """Make the id of a run: 10 random characters of 32 that are hard to confuse."""
     return "".join(secrets.choice("23456789abcdefghjkmnpqrstuvwxyz") for _ in range(10))
 
 
-class Run:
-    """One run, as the program that runs it writes it. Made by `track`; ends with `finish`, or as a context manager.
+@dataclass(frozen=True)
+class RunStart:
+    """Everything known of a run when it begins but its hyperparameters, data and snapshot."""
 
-    `id` is its name in the store, `url` that of the store (None where nothing is tracked), `params` its
-    hyperparameters, `reused` whether nothing needs to be done, since a finished run is the same.
+    kind: str  # fit, search, trial, script or track
+    name: str = ""
+    identity: str | None = None  # see `run_identity`
+    parent: str | None = None  # the id of the search of a trial
+    number: int | None = None  # of a trial
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """A run that is being recorded, as made by `track`. It ends with `finish`, or as a context manager with its block.
+
+    Attributes:
+        id: Its name in the store.
+        url: The address of the store, or None if nothing is recorded.
+        experiment: The set of runs it belongs to.
+        params: Its hyperparameters.
+        reused: Whether this is an earlier run with the same inputs that has finished; there is nothing left to do.
     """
 
     def __init__(self, url: str | None, run: str, experiment: str, params: Mapping[str, Any]) -> None:
@@ -60,24 +78,25 @@ class Run:
         self._process = os.getpid()
         self._step, self._logged_curves = -1, dict[str, tuple[int, CurveSummary]]()
         self._is_ended, self._owns_run = False, True
-        self.data: list[dict[str, Any]] = []  # what it learns from: name, path, hash, bytes
+        self.data: list[DataFile] = []
         self.measure_peak_memory: Callable[[], int | None] = peak_memory
         self.seeds: dict[str, int] = {}
         self._snapshot: RunSnapshot | None = None
         self._output: OutputCapture | None = None
-        self.on_log: Callable[[Mapping[str, float], int], None] | None = None  # told what is logged, by a search
+        self.on_log: Callable[[Mapping[str, float], int], None] | None = None  # called by `log` with values and step
 
     def __repr__(self) -> str:
         return f"Run({self.id!r}, experiment={self.experiment!r})"
 
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Take the values of some metrics at a step; returns at once, in some microseconds.
+        """Log the values of some metrics at a step; returns within microseconds.
 
         Args:
-            metrics: numbers by name; NaN and infinity are kept as they are.
-            step: a whole number; one more than the last where it is left out.
+            metrics: Numbers of any library by name; NaN and infinity are kept.
+            step: An integer; by default one more than the last.
 
-        Raises RunError for what is no number.
+        Raises:
+            RunError: If a value is not a number, or the step not an integer.
         """
         if step is None:
             step = self._step + 1
@@ -92,13 +111,22 @@ class Run:
             self.on_log(values, step)
 
     def log_curve(self, name: str, values: Sequence[float] | np.ndarray, steps: Sequence[int] | None = None) -> None:
-        """Take many points (n,) of one metric at once; steps count from 0 where they are left out."""
+        """Log many points of one metric.
+
+        Args:
+            name: The metric.
+            values: The values (n,).
+            steps: Their steps (n,); by default 0, 1, 2, ...
+
+        Raises:
+            RunError: If the shapes differ.
+        """
         curve_values = np.asarray(values, np.float64)
         curve_steps = np.arange(len(curve_values)) if steps is None else np.asarray(steps, np.int64)
         if curve_values.ndim != 1 or curve_steps.shape != curve_values.shape:
             raise RunError(
-                f"A curve needs one step for each value, but {curve_values.shape} values have "
-                f"{curve_steps.shape} steps."
+                f"A curve needs one step for each value, but the shape of values is {curve_values.shape} and that of "
+                f"steps {curve_steps.shape}."
             )
         if not curve_values.size or self._writer is None or self._is_ended:
             return
@@ -107,7 +135,7 @@ class Run:
         for start in range(0, curve_values.size, MAX_BULK_POINTS):
             chunk = slice(start, start + MAX_BULK_POINTS)
             points = make_points(curve_steps[chunk], np.full(curve_values[chunk].size, now), curve_values[chunk])
-            total = summarize(points) if total is None else merge_summaries(total, summarize(points))
+            total = merge_summaries(total, summarize(points))
             batch.add_curve(self.id, name, f"{self._writer.id}b", chunk_index, points, total)
             chunk_index += 1
         assert total is not None  # noqa: S101 - there is a point
@@ -115,34 +143,32 @@ class Run:
         self._writer.put(batch)
 
     def set_params(self, params: Mapping[str, Any], explicit: bool | Mapping[str, bool] = True) -> None:
-        """Take hyperparameters: plain data by name; `explicit` says which are not defaults."""
+        """Record hyperparameters; `explicit` says which of them are not defaults."""
         self.params |= params
         self._put(lambda batch: batch.add_params(self.id, params, explicit))
 
     def tag(self, **tags: str) -> None:
-        """Take words about the run, to find it by."""
-
-        def fill(batch: RecordBatch) -> None:
-            for name, value in tags.items():
-                batch.add_tag(self.id, name, value)
-
-        self._put(fill)
+        """Record tags, words to find the run by."""
+        batch = RecordBatch()
+        for name, value in tags.items():
+            batch.add_tag(self.id, name, value)
+        self.put(batch)
 
     def note(self, name: str, value: Any) -> None:
-        """Take a note about the run: any plain data, shown by `runs show`."""
+        """Record a note: any value that can be written as JSON; `runs show` prints it."""
         self.set_metadata(f"{NOTE_PREFIX}{name}", value)
 
     def set_metadata(self, name: str, value: Any) -> None:
-        """Take what is known of the run without being told."""
+        """Record a value for other parts of this library; see `RunDetails`."""
         self._put(lambda batch: batch.add_metadata(self.id, name, value))
 
     def use_data(self, path: str | Path, name: str = "") -> None:
-        """Take down the content of a file or folder that the run learns from, as a hash. Raises RunError."""
+        """Record the content of a file or folder that the run reads, as a hash. Raises RunError."""
         self.data.append(fingerprint_data(path, name))
-        self.set_metadata("data", self.data)
+        self.set_metadata("data", [file.to_json() for file in self.data])
 
     def log_artifact(self, path: str | Path, name: str = "", kind: str = "file") -> None:
-        """Keep a file, or all files of a folder, under the hash of their content. Raises StorageError."""
+        """Store a file, or all files of a folder. Raises StorageError."""
         from rosenblatt.runs.store.artifacts import store_file
 
         path = Path(path)
@@ -153,10 +179,10 @@ class Run:
             stored = store_file(path, self._root, self.url)
             self._put(lambda batch: batch.add_artifact(self.id, name or path.name, kind, *stored))
         elif not path.exists():
-            raise StorageError(f"{str(path)!r} cannot be kept as an artifact: there is no such file.")
+            raise StorageError(f"{str(path)!r} cannot be stored as an artifact: there is no such file.")
 
     def log_bytes(self, name: str, content: bytes, kind: str = "file") -> None:
-        """Keep a few bytes as a file of this name. Raises StorageError."""
+        """Store a file with this content. Raises StorageError."""
         from rosenblatt.runs.store.artifacts import store_bytes
 
         if self.url:
@@ -164,12 +190,12 @@ class Run:
             self._put(lambda batch: batch.add_artifact(self.id, name, kind, *stored))
 
     def log_figure(self, name: str, figure: Any) -> None:
-        """Keep a picture: a figure of Matplotlib, or of another library that can `write_image` or `save`."""
+        """Store a figure of Matplotlib, or of another library with a method `to_image` or `save`."""
         if self.url:
             self.log_bytes(name if Path(name).suffix else f"{name}.png", _as_png(figure), "figure")
 
     def describe(self, model: Any, optimizer: Any = None) -> None:
-        """Take the architecture of a model and the settings of its optimizer: PyTorch, Keras or scikit-learn."""
+        """Record the architecture of a PyTorch, Keras or scikit-learn model, and the settings of its optimizer."""
         from rosenblatt.runs.integrations.frameworks import describe_model
 
         params, summary_text = describe_model(model, optimizer)
@@ -177,32 +203,32 @@ class Run:
         self.set_metadata("model", summary_text)
 
     def keras_callback(self) -> Any:
-        """A callback for `model.fit` of Keras, on any of its backends: every metric of each epoch, and the model."""
+        """Make a callback for Keras' `model.fit`, on any backend: logs all metrics of each epoch, and the model."""
         from rosenblatt.runs.integrations.keras import callback
 
         return callback(self)
 
     def lightning_logger(self) -> Any:
-        """A logger for Lightning's `Trainer`."""
+        """Make a logger for Lightning's `Trainer`."""
         from rosenblatt.runs.integrations.lightning import logger
 
         return logger(self)
 
     def flush(self) -> bool:
-        """Return once all that was taken is written; False where no disk and no database took it."""
+        """Wait until everything recorded so far is written; returns False if neither database nor disk accepts it."""
         return self._writer.flush() if self._writer else True
 
     def finish(self, state: str = "finished", reason: str | None = None) -> None:
-        """End the run: finished, stopped or failed, and why."""
+        """End the run as finished, stopped or failed, with a reason."""
         if self._is_ended:
             return
-        if os.getpid() != self._process:  # a forked process: the run is its parent's
+        if os.getpid() != self._process:  # a forked process: the run belongs to its parent
             self.flush()
             return
-        self._is_ended, self._sink = True, _discard
-        atexit.unregister(self._finish_at_exit)
         if self._output:
             self._output.release()
+        self._is_ended, self._sink = True, _discard
+        atexit.unregister(self._finish_at_exit)
         if self._writer is None:
             return
         batch = RecordBatch()
@@ -231,89 +257,113 @@ class Run:
         self.finish(*_exit_state(error))
 
     def _put(self, fill: Callable[[RecordBatch], object]) -> None:
+        batch = RecordBatch()
+        fill(batch)
+        self.put(batch)
+
+    def put(self, batch: RecordBatch) -> None:
+        """Record a batch, of this run or its trials."""
         if self._writer and not self._is_ended:
-            batch = RecordBatch()
-            fill(batch)
             self._writer.put(batch)
 
     @property
     def store_name(self) -> str:
-        """The store as `--store` and ROSENBLATT_STORE take it."""
+        """The store as `--store` and ROSENBLATT_STORE name it."""
         return (self.url or NO_STORE).removeprefix("sqlite:///")
 
-    @property
-    def writer(self) -> Writer:
-        """What writes it, where it is tracked."""
-        assert self._writer is not None  # noqa: S101 - asked of runs that are tracked
-        return self._writer
-
     def store_source(self, path: Path) -> tuple[str, str]:
-        """Keep a file of the run's source: its hash, and where."""
+        """Store a file of the run's source; returns its hash and root."""
         from rosenblatt.runs.store.artifacts import store_file
 
-        assert self.url is not None  # noqa: S101 - only runs that are tracked have a source
+        assert self.url is not None  # noqa: S101 - only recorded runs have a source
         stored = store_file(path, self._root, self.url)
         return stored.hash, stored.root
 
-    def begin(self, name: str, kind: str, snapshot: RunSnapshot | None, **attributes: Any) -> None:
-        """Write that it has begun, with its circumstances; `attributes` as `RecordBatch.add_run` takes them."""
+    def begin(
+        self,
+        start: RunStart,
+        snapshot: RunSnapshot | None = None,
+        *,
+        resumed: bool = False,
+        capture_output: bool = False,
+        monitor: bool = True,
+    ) -> None:
+        """Record that the run begins, or goes on after an interruption.
+
+        Args:
+            start: What is known of it.
+            snapshot: Its source and environment.
+            resumed: Whether it is in the store already.
+            capture_output: Whether to record what this process prints.
+            monitor: Whether it runs in this process: its resources are monitored, and its imports added to the source.
+        """
         if self._writer is None:
             return
         batch = RecordBatch()
-        batch.add_run(self.id, self.experiment, name, kind, **attributes)
-        for key, value in process_info().items():
-            batch.add_metadata(self.id, key, value)
+        if resumed:
+            batch.update_run(self.id, state="running", reason=None, ended=None)
+        else:
+            place = {"parent": start.parent, "number": start.number, "identity": start.identity}
+            batch.add_run(self.id, self.experiment, start.name, start.kind, **place)
+        for name, value in {**process_info(), **start.metadata}.items():
+            batch.add_metadata(self.id, name, value)
+        for name, value in start.tags.items():
+            batch.add_tag(self.id, name, value)
         self._add_inputs(batch)
-        self.start_monitoring(batch, snapshot)
+        if snapshot:
+            snapshot.write(batch, self.id)
         self._writer.put(batch)
         self._writer.start_run(self.id)
         self._writer.flush()
+        self._output = OutputCapture(self._writer, self.id)
+        if capture_output:
+            self._output.capture()
+        if monitor:
+            self._snapshot = snapshot
+            self.monitor()
 
-    def _add_inputs(self, batch: RecordBatch) -> None:
-        """Put what was known of it before it began into a batch: hyperparameters and data."""
-        batch.add_params(self.id, self.params)
-        if self.data:
-            batch.add_metadata(self.id, "data", self.data)
-
-    def resume(self, snapshot: RunSnapshot) -> None:
-        """Write that it goes on, after it was interrupted."""
-        batch = RecordBatch()
-        batch.update_run(self.id, state="running", reason=None, ended=None)
-        for key, value in process_info().items():
-            batch.add_metadata(self.id, key, value)
-        self.start_monitoring(batch, snapshot)
-        self.writer.put(batch)
-        self.writer.start_run(self.id)
-
-    def start_monitoring(self, batch: RecordBatch, snapshot: RunSnapshot | None) -> None:
-        """Keep what is printed, and look at what the process takes, until the end."""
-        writer, self._snapshot = self.writer, snapshot
-        if snapshot:
-            snapshot.write(batch, self.id)
-        resources = ResourceMonitor(lambda values, second: writer.log(self.id, (second, time.time(), values)))
+    def monitor(self, process: int | None = None) -> None:
+        """Log the resources that a process uses, by default this one, and add newly imported modules to the source."""
+        writer = self._writer
+        if writer is None:
+            return
+        resources = ResourceMonitor(lambda values, second: writer.log(self.id, (second, time.time(), values)), process)
 
         def sample() -> None:
             if self._is_ended:
                 return
             resources.sample()
-            if snapshot and snapshot.refresh_modules():
-                self._put(lambda batch: snapshot.write(batch, self.id))
+            if self._snapshot and self._snapshot.refresh_modules():
+                self.write_snapshot(self._snapshot)
 
         writer.add_before_write_hook(self.id, sample)
 
-    def capture_output(self) -> None:
-        """Keep what this process prints from now on."""
-        if self._writer:
-            self._output = OutputCapture(self._writer, self.id)
-            self._output.capture()
+    def write_snapshot(self, snapshot: RunSnapshot) -> None:
+        """Record a snapshot that has changed."""
+        self._put(lambda batch: snapshot.write(batch, self.id))
 
-    def reuse_run(self, run_id: str) -> None:
-        """Be a run that was finished before; nothing more is recorded."""
-        self.id, self.reused, self._is_ended, self._writer = run_id, True, True, None
-        self._sink = _discard
+    def write_output(self, stream: str, text: str) -> None:
+        """Record text as printed by the run; `stream` is stdout or stderr."""
+        if self._output and not self._is_ended:
+            self._output.add(stream, text)
+
+    def _add_inputs(self, batch: RecordBatch) -> None:
+        batch.add_params(self.id, self.params)
+        if self.data:
+            batch.add_metadata(self.id, "data", [file.to_json() for file in self.data])
+
+    def reuse_finished(self, identity: str) -> bool:
+        """Become the newest finished run of an identity, if there is one; nothing is recorded any more then."""
+        from rosenblatt.runs.store.queries import find_finished_run
+
+        finished_id = find_finished_run(self.url, identity) if self.url else None
+        if finished_id:
+            self.id, self.reused, self._is_ended, self._writer = finished_id, True, True, None
+            self._sink = _discard
+        return self.reused
 
     def attach(self, experiment: str, name: str) -> None:
-        """Write to a run that another process has begun, and will end; by the names that it has here."""
+        """Write to a run that another process has begun and will end; non-empty names replace those it has."""
         self._owns_run = False
         names = {key: value for key, value in (("experiment", experiment), ("name", name)) if value}
         self._put(lambda batch: batch.update_run(self.id, **names))
@@ -330,61 +380,51 @@ def track(
     reuse: bool = False,
     store: str | None = None,
 ) -> Run:
-    """Begin a run of any program, and record it.
+    """Begin a run of any program and record it.
 
     with rosenblatt.track("my-experiment", params={"lr": 0.1}) as run:
         run.log({"loss": 0.3, "acc": 0.9}, step=10)
 
-    Recorded by itself: the source (with git also what is not committed), the environment, the command line, what is
-    printed, how much of the machine is used, and how it ends.
+    The source (with git also uncommitted changes), the environment, the command line, the output, the resources used
+    and how the run ends are recorded automatically. Without a `with` block the run ends with the program.
 
     Args:
-        experiment: the name of the set of runs it belongs to; that of the script where it is left out.
-        params: hyperparameters: plain data by name.
-        name: of this run.
-        tags: words about the run, to find it by.
-        data: files and folders that it learns from, whose content is taken down as a hash.
-        reuse: where a finished run is the same in source, hyperparameters, data and environment, return that one,
-            with `reused` True.
-        store: a folder, or `postgresql://USER@HOST/DATABASE`; else ROSENBLATT_STORE, or the next `.rosenblatt/`
-            upwards from the working folder. "none" records nothing.
+        experiment: The set of runs it belongs to; by default named after the script.
+        params: Hyperparameters by name: values that can be written as JSON.
+        name: A name for this run.
+        tags: Words to find the run by.
+        data: Files and folders that the run reads; a hash of their content is recorded.
+        reuse: Whether to return an earlier finished run with the same source, hyperparameters, data and environment,
+            with `reused` True, if there is one.
+        store: A folder, `postgresql://USER@HOST/DATABASE`, or "none" to record nothing. By default ROSENBLATT_STORE,
+            or the nearest `.rosenblatt/` folder, searched upwards from the working folder.
 
     Raises:
-        StoreError: for a store that is damaged, or of a later version. One that cannot be reached stops nothing.
+        StoreError: If the store is damaged or of another version. If it only cannot be reached, records wait for it.
+        RunError: If a file of `data` cannot be read.
     """
     url, script = store_url(store), main_script()
-    explicit_experiment, experiment = experiment, experiment or (script.stem if script.is_file() else script.name)
     inherited_id = os.environ.pop(RUN_VARIABLE, None) if store is None else None
-    run = Run(url, inherited_id or new_id(), experiment, params or {})
+    run = Run(url, inherited_id or new_id(), experiment or default_experiment(script), params or {})
     run.data = [fingerprint_data(path) for path in data]
     if inherited_id:
         os.environ[PARENT_VARIABLE] = inherited_id
-        run.attach(explicit_experiment, name)
+        run.attach(experiment, name)
+        run.tag(**(tags or {}))
     elif url:
         snapshot = RunSnapshot(script, run.store_source)
-        identity = run_identity(
-            "track",
-            source_hash(snapshot.source),
-            {"params": run.params, "arguments": sys.argv[1:], "folder": str(Path.cwd())},
-            [entry["hash"] for entry in run.data],
-            snapshot.environment,
-        )
-        if reuse:
-            from rosenblatt.runs.store.queries import find_finished_run
-
-            finished_id = find_finished_run(url, identity)
-            if finished_id:
-                run.reuse_run(finished_id)
-                return run
-        run.begin(name, "track", snapshot, identity=identity, parent=os.environ.get(PARENT_VARIABLE))
-        run.capture_output()
-    run.tag(**(tags or {}))
+        spec = {"params": run.params, "arguments": sys.argv[1:], "folder": str(Path.cwd())}
+        identity = snapshot.identify("track", spec, run.data)
+        if reuse and run.reuse_finished(identity):
+            return run
+        start = RunStart("track", name, identity, os.environ.get(PARENT_VARIABLE), tags=tags or {})
+        run.begin(start, snapshot, capture_output=True)
     run.finish_at_exit()
     return run
 
 
 def _exit_state(error: BaseException | None) -> tuple[str, str | None]:
-    """How a program ended: the state of its run, and the reason."""
+    """The state and reason of a run that an error has ended; None: no error."""
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "finished", None
     if isinstance(error, KeyboardInterrupt):
@@ -400,27 +440,19 @@ def _uncaught_error() -> BaseException | None:
 
 
 def _discard(_run: str, _entry: Any) -> None:
-    """Where nothing is tracked."""
-
-
-def fingerprint_data(path: str | Path, name: str = "") -> dict[str, Any]:
-    """Data by its content, as `fingerprint_path` gives it. Raises RunError where it cannot be read."""
-    try:
-        return fingerprint_path(Path(path), name)
-    except OSError as error:
-        raise RunError(f"The data {str(path)!r} cannot be read: {error.strerror or error}.") from error
+    """Ignore an entry of a run that is not recorded, or has ended."""
 
 
 def _to_float(name: Any, value: Any) -> float:
     if not isinstance(name, str) or not name:
-        raise RunError(f"The name of a metric must be text, but {name!r} came.")
+        raise RunError(f"The name of a metric must be text, but got {name!r}.")
     if not isinstance(value, str | bytes):
         with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):
             return float(value.item() if hasattr(value, "item") else value)
     kind = type(value).__name__
     raise RunError(
-        f"The metric {name!r} must be one number, but {kind} {str(value)[:80]!r} came. Log numbers by name; words and "
-        "lists fit `run.note(name, value)`."
+        f"The metric {name!r} must be one number, but got {kind} {str(value)[:80]!r}. Log numbers by name; record text "
+        "and lists with `run.note(name, value)`."
     )
 
 
@@ -430,7 +462,7 @@ def _to_step(step: Any) -> int:
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or number != step or not -_MAX_STEP <= number < _MAX_STEP:
-        raise RunError(f"A step must be a whole number, but {step!r} came. Count batches or epochs.")
+        raise RunError(f"A step must be an integer, but got {step!r}. Count batches or epochs.")
     return number
 
 
@@ -443,5 +475,5 @@ def _as_png(figure: Any) -> bytes:
     elif hasattr(figure, "save"):
         figure.save(buffer, format="PNG")
     else:
-        raise RunError(f"A figure was expected, but {type(figure).__name__} came, which cannot be saved as a picture.")
+        raise RunError(f"Expected a figure, but got {type(figure).__name__}, which cannot be saved as an image.")
     return buffer.getvalue()

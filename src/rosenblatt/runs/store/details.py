@@ -1,0 +1,148 @@
+"""Models of a recorded run: its record in a list, and its details with everything but curves and output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from rosenblatt.runs.capture.environment import Environment
+from rosenblatt.runs.capture.source import Source
+
+
+class StoredModel(BaseModel):
+    """Base of the models below: read-only, and open to values that only other programs read."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as they are stored, without defaults of values that are not."""
+        return self.model_dump(exclude_unset=True)
+
+
+class MetricSummary(StoredModel):
+    """A curve in a few numbers; None stands for NaN."""
+
+    step: int  # the highest
+    last: float | None  # the value at that step
+    min: float | None = None
+    min_step: int | None = None
+    max: float | None = None
+    max_step: int | None = None
+    best: float | None = None  # the minimum or maximum, whichever is better for a metric of this name
+    best_step: int | None = None
+
+
+class Param(StoredModel):
+    """A hyperparameter as text, and whether the user or a search chose it; otherwise it has its default."""
+
+    value: str
+    explicit: bool
+
+
+class Artifact(StoredModel):
+    """A file of a run, stored under the SHA-256 of its content in `root`, a folder or an object store."""
+
+    kind: str
+    hash: str
+    bytes: int
+    root: str
+
+
+class DataFile(StoredModel):
+    """A file or folder that a run reads, by its content."""
+
+    name: str
+    path: str
+    hash: str
+    bytes: int = 0
+
+
+class Module(StoredModel):
+    """A Python file that a script imported."""
+
+    path: str
+    hash: str
+
+
+class ScriptCall(StoredModel):
+    """How a script was started: `target` is a file or, with `is_module`, a module; `data` are files it depends on."""
+
+    target: str
+    arguments: tuple[str, ...] = ()
+    is_module: bool = False
+    data: tuple[str, ...] = ()
+
+
+class ClassScores(StoredModel):
+    """Scores of one class on the test rows."""
+
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+
+
+class RunRecord(StoredModel):
+    """A run in a list; `extra_fields` holds the columns that a filter or a sort asked for, such as `params.dropout`."""
+
+    id: str
+    experiment: str
+    name: str
+    kind: str  # fit, search, trial, script or track
+    state: str  # running, finished, stopped, failed or lost
+    reason: str | None = None
+    started: float  # seconds since 1970
+    ended: float | None = None
+    heartbeat: float
+    parent: str | None = None
+    number: int | None = None
+    identity: str | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start to the end, or to the last sign of life."""
+        return (self.ended or self.heartbeat) - self.started
+
+    @property
+    def extra_fields(self) -> dict[str, Any]:
+        """Values by their names in filters."""
+        return self.model_extra or {}
+
+
+class RunDetails(RunRecord):
+    """Everything recorded of a run but curves and output. What does not apply to its kind is empty."""
+
+    params: dict[str, Param] = {}
+    tags: dict[str, str] = {}
+    notes: dict[str, Any] = {}
+    metrics: dict[str, MetricSummary] = {}
+    artifacts: dict[str, Artifact] = {}
+    trials: int = 0
+    # how it was started
+    command: tuple[str, ...] = ()  # as typed
+    arguments: tuple[str, ...] = ()  # of Python, to start it again
+    launch: ScriptCall | None = None
+    folder: str = ""
+    machine: str = ""
+    process: int = -1
+    # what it consists of
+    source: Source | None = None
+    source_hash: str | None = None
+    environment: Environment | None = None
+    engine: dict[str, str] = {}
+    data: tuple[DataFile, ...] = ()
+    data_read: tuple[DataFile, ...] = ()  # files that a script opened
+    modules: tuple[Module, ...] = ()
+    seeds: dict[str, int] = {}
+    split: dict[str, int | str] = {}  # numbers of rows, and hashes of the training, validation and test rows
+    request: dict[str, Any] | None = None  # see `FitRequest.to_json`
+    space: dict[str, str] = {}  # the dimensions that `tune` searches
+    reproduces: str | None = None
+    # its results
+    baseline: dict[str, float] = {}
+    classes: dict[str, ClassScores] = {}
+    weights: tuple[str, ...] | str = ()  # hashes of the networks' weights
+    exit_status: int | None = None
+    peak_memory: int | None = None  # bytes
+    model: str | None = None  # a summary in text
