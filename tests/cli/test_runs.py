@@ -128,7 +128,7 @@ def test_a_verdict_is_told_with_the_exit_status(work_folder):
         (["show", "nothing"], RunError, "There is no run 'nothing'"),
         (["--store", "none"], SpecError, "There is no store"),
         (["--store", "nowhere"], StoreError, "There is no store 'nowhere"),
-        (["--sort", "metrics"], FilterError, "A field was expected"),
+        (["--sort", "metrics"], FilterError, "Expected a field"),
     ],
 )
 def test_bad_input_is_one_sentence(two_runs, arguments, error, message, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from rosenblatt.errors import DivergedError, RunError
 from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.maintenance import cleanup
 from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.details import Param
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.workflows.recorded_results import metric_name
@@ -53,7 +54,7 @@ def test_a_fit_is_recorded_with_all_that_belongs_to_it(table, store):
     result = fit(*FAST, "--seed", "3")
     details = run_details(store, result["run"])
     assert (details.state, details.kind, details.experiment) == ("finished", "fit", "people")
-    assert details.params["seed"] == {"value": "3", "explicit": True}
+    assert details.params["seed"] == Param(value="3", explicit=True)
     assert not details.params["activation"].explicit
     assert len(details.params) > 40
     assert details.metrics["auc"].last == result["scores"]["AUC"]["model"]

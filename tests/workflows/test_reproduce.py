@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.main import cli
 from rosenblatt.errors import RunError
-from rosenblatt.runs.compare import compare, compare_results, possible_causes
+from rosenblatt.runs.compare import FirstDifference, compare, compare_results, possible_causes
 from rosenblatt.runs.launch import LaunchRequest, launch
+from rosenblatt.runs.store.details import RunDetails
 from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
@@ -84,24 +85,32 @@ def test_another_hyperparameter_is_named_as_the_cause(fitted_run, store):
     assert result.causes["hyperparameter"]["dropout"][1] == "0.4"
 
 
+def merge_dicts(values, changes):
+    """Replace values in nested dictionaries."""
+    return values | {
+        name: merge_dicts(values.get(name, {}), change) if isinstance(change, dict) else change
+        for name, change in changes.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        (lambda details: details.environment.packages.update(numpy="1.0"), "package"),
-        (lambda details: details.environment.update(python="3.9"), "package"),
-        (lambda details: details.environment.update(processor="another"), "hardware"),
-        (lambda details: details.environment.update(gpus=[{"name": "H200"}]), "hardware"),
-        (lambda details: details.update(source_hash="another"), "source"),
-        (lambda details: details.engine.update(source="another"), "source"),
-        (lambda details: details.split.update(training="another"), "data"),
-        (lambda details: details.update(seeds={"torch": 3}), "seed"),
+        ({"environment": {"packages": {"numpy": "1.0"}}}, "package"),
+        ({"environment": {"python": "3.9"}}, "package"),
+        ({"environment": {"processor": "another"}}, "hardware"),
+        ({"environment": {"gpus": [{"name": "H200"}]}}, "hardware"),
+        ({"source_hash": "another"}, "source"),
+        ({"engine": {"source": "another"}}, "source"),
+        ({"split": {"training": "another"}}, "data"),
+        ({"seeds": {"torch": 3}}, "seed"),
     ],
 )
 def test_each_cause_has_its_name(fitted_run, store, change, cause):
-    details, other_details = run_details(store, fitted_run), run_details(store, fitted_run)
-    assert possible_causes(details, other_details) == {}
-    change(other_details)
-    assert set(possible_causes(details, other_details)) == {cause}
+    details = run_details(store, fitted_run)
+    assert possible_causes(details, run_details(store, fitted_run)) == {}
+    changed = merge_dicts(details.to_json(), change)
+    assert set(possible_causes(details, RunDetails.model_validate(changed))) == {cause}
 
 
 def test_verdicts_of_curves(store):
@@ -119,14 +128,13 @@ def test_verdicts_of_curves(store):
     assert near.verdict == "within tolerance"
     assert near.max_difference == pytest.approx(5e-5)
     assert near.not_compared == ["epoch_time", "system/cpu percent"]
-    assert compare_results(store, "a", "b", 1e-6).first_difference == {
-        "step": 1,
-        "description": "loss: 2.0 was 2.0001 this time",
-    }
+    assert compare_results(store, "a", "b", 1e-6).first_difference == FirstDifference(
+        1, "loss: 2.0 was 2.0001 this time"
+    )
     assert compare_results(store, "a", "c", 1e-3).first_difference.step == 1
-    assert compare_results(store, "a", "d", 1e-3).first_difference == {
-        "step": 1, "description": "loss has 3 points in the first run, 1 in the second"
-    }  # fmt: skip
+    assert compare_results(store, "a", "d", 1e-3).first_difference == FirstDifference(
+        1, "loss has 3 points in the first run, 1 in the second"
+    )
     assert compare_results(store, "a", "e", 1e-3).verdict == "differs"
 
 
@@ -144,7 +152,7 @@ def test_a_run_of_no_script_cannot_be_made_again(store, monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # of `python -m pytest`
     with track("mine") as run:
         run.log({"loss": 1.0})
-    with pytest.raises(RunError, match="was not made by a script"):
+    with pytest.raises(RunError, match="was not recorded by a script"):
         reproduce(store, run.id, silent)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = "******"
-MAX_DEPTH = 50  # lists in lists
+MAX_DEPTH = 50  # of nested values
 _CREDENTIALS = r"(?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|auth)"
 _CREDENTIAL_NAME = re.compile(rf"(?:^|[-_.])(?:\w*[-_])?{_CREDENTIALS}$", re.IGNORECASE)
 _ASSIGNED_CREDENTIAL = re.compile(
@@ -15,7 +15,7 @@ _ASSIGNED_CREDENTIAL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _CREDENTIAL_FORMATS = re.compile(
-    r"(?<=://)[^/\s@]+(?=@)"  # user:password@ or token@ of an address
+    r"(?<=://)[^/\s@]+(?=@)"  # user:password@ or token@ in a URL
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # Amazon
     r"|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"  # GitHub, GitLab
     r"|\bhf_[A-Za-z0-9]{30,}|\bsk-[\w-]{20,}|\bxox[abposr]-[\w-]{10,}|\bAIza[\w-]{35}"
@@ -32,7 +32,7 @@ _PREFILTER = re.compile(
 
 
 def redact(text: str, name: str = "") -> str:
-    """The text without credentials; all of it is one where its name says so."""
+    """Mask credentials in a text, or the whole text if its name is that of a credential."""
     if name and text and _CREDENTIAL_NAME.search(name):
         return MASK
     if not _PREFILTER.search(text):
@@ -41,7 +41,7 @@ def redact(text: str, name: str = "") -> str:
 
 
 def redact_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line without credentials, also those that follow an option: `--token x`."""
+    """Mask credentials in a command line, also those after an option: `--token x`."""
     redacted: list[str] = []
     redact_next = False
     for argument in arguments:
@@ -53,7 +53,7 @@ def redact_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def redact_value(value: Any, name: str = "", depth: int = 0) -> Any:
-    """Plain data without credentials, in texts at any depth; what is deeper than any plain data, as text."""
+    """Mask credentials in all texts of nested lists and mappings; very deep ones are converted to text."""
     if isinstance(value, str):
         return redact(value, name)
     if isinstance(value, Mapping | list | tuple) and depth > MAX_DEPTH:
@@ -66,7 +66,7 @@ def redact_value(value: Any, name: str = "", depth: int = 0) -> Any:
 
 
 def is_secret_file(name: str) -> bool:
-    """Whether a file of this name holds credentials by convention."""
+    """Whether a file of this name usually holds credentials."""
     if name.endswith(".py"):
         return False
     return bool(_SECRET_FILES.search(name))

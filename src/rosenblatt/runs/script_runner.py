@@ -1,6 +1,6 @@
-"""The script of `rosenblatt run`, in a process of its own: runs it, and writes down what it imports and reads.
+"""Entry point of the process of `rosenblatt run`: runs the script, and reports the files it imports and reads.
 
-Standard library only: nothing is loaded here before the script ends that it does not load itself.
+It uses only the standard library, so that the script finds the modules loaded that it would find without it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from contextlib import suppress
 from importlib.util import source_from_cache
 from typing import Any
 
-REPORT_VARIABLE = (
-    "ROSENBLATT_REPORT"  # the file that takes lines: "M" for modules, "D" for data, "L" and "S" at the end
-)
+REPORT_VARIABLE = "ROSENBLATT_REPORT"
+"""Environment variable with the path of the report. The first letter of a line says what follows: M, the path of a
+module; D, the path of a data file; at the end L, the libraries of linear algebra as JSON, and S, the seed of PyTorch."""
 
 
 def main() -> None:
-    """`script_runner.py SCRIPT ARGUMENTS`, or `script_runner.py -m MODULE ARGUMENTS`."""
+    """Run `script_runner.py SCRIPT ARGUMENTS` or `script_runner.py -m MODULE ARGUMENTS`."""
     argv = sys.argv[1:]
     is_module = argv[0] == "-m"
     target, arguments = (argv[1], argv[2:]) if is_module else (argv[0], argv[1:])
@@ -32,15 +32,15 @@ def main() -> None:
         atexit.register(audit_hook.report_libraries)
     sys.argv = [target, *arguments]
     if is_module:
-        sys.path[0] = os.getcwd()  # noqa: PTH109 - as Python has it
+        sys.path[0] = os.getcwd()  # noqa: PTH109 - as Python does it
         runpy.run_module(target, run_name="__main__", alter_sys=True)
     else:
-        sys.path[0] = os.path.dirname(os.path.abspath(target))  # noqa: PTH100, PTH120 - as Python has it
+        sys.path[0] = os.path.dirname(os.path.abspath(target))  # noqa: PTH100, PTH120 - as Python does it
         runpy.run_path(target, run_name="__main__")
 
 
 class _AuditHook:
-    """Writes down each file that is opened to be read, once, but for those of Python, its packages and the system."""
+    """Reports each file that is opened for reading once, except those of Python, its packages and the system."""
 
     def __init__(self, report: str) -> None:
         self._file = os.open(report, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -56,7 +56,7 @@ class _AuditHook:
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and os.getpid() == self._process:
-            with suppress(Exception):  # whatever is wrong here must not stop the script
+            with suppress(Exception):  # errors here must not stop the script
                 self._record(*arguments)
 
     def _record(self, path: Any, mode: str | None, flags: int | None) -> None:
@@ -67,7 +67,7 @@ class _AuditHook:
             return
         self._seen.add(name)
         if (mode or "r")[0] != "r" or "+" in (mode or "") or (flags or 0) & (os.O_WRONLY | os.O_RDWR):
-            return  # written first: no data of its own
+            return  # written first, so not an input
         kind = "D"
         if name.endswith(".pyc"):
             try:
@@ -80,7 +80,7 @@ class _AuditHook:
             os.write(self._file, f"{kind}{name}\n".encode(errors="surrogateescape"))
 
     def report_libraries(self) -> None:
-        """At the end: which libraries of linear algebra the script has loaded, and the seed of PyTorch."""
+        """Report the libraries of linear algebra that the script has loaded, and the seed of PyTorch."""
         if os.getpid() != self._process or "numpy" not in sys.modules:
             return
         with suppress(Exception):

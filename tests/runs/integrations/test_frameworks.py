@@ -141,5 +141,5 @@ def test_estimators_of_scikit_learn_tell_their_settings(store):
 
 
 def test_what_is_no_model_is_told(store):
-    with track("none") as run, pytest.raises(RunError, match="A model of PyTorch, Keras or scikit-learn was expected"):
+    with track("none") as run, pytest.raises(RunError, match="Expected a model of PyTorch, Keras or scikit-learn"):
         run.describe("a string")

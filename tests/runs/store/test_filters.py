@@ -82,22 +82,22 @@ def test_runs_are_sorted_with_those_that_have_no_value_last(filled_store, sort, 
 @pytest.mark.parametrize(
     ("where", "message", "position"),
     [
-        ("params.activation = and 3", "A number, or a word in quotes, was expected, but 'and' came", 20),
+        ("params.activation = and 3", "Expected a number or a text in quotes, but got 'and'", 20),
         ("metrics.auc >", "but the filter ends", 13),
-        ("(metrics.auc > 3", r"'\)' was expected", 16),
-        ("metrics.auc > 3 foo", "'and', 'or' or the end was expected, but 'foo' came", 16),
-        ("metrics.auc ! 3", "but '!' came", 12),
-        ("metrics.auc > high", "A number was expected, but 'high' came", 14),
-        ("colour = 3", "A field was expected", 0),
-        ("'a' = 3", "A field such as", 0),
-        ("params.lr like 3", "A pattern in quotes", 15),
-        ("metrics.auc like '%a%'", "'like' is for words, but 'like' came", 12),
-        ("started not like '2%'", "'like' is for words", 12),
+        ("(metrics.auc > 3", r"Expected '\)'", 16),
+        ("metrics.auc > 3 foo", "Expected 'and', 'or' or the end, but got 'foo'", 16),
+        ("metrics.auc ! 3", "but got '!'", 12),
+        ("metrics.auc > high", "Expected a number, but got 'high'", 14),
+        ("colour = 3", "Expected a field", 0),
+        ("'a' = 3", "Expected a field such as", 0),
+        ("params.lr like 3", "Expected a pattern in quotes", 15),
+        ("metrics.auc like '%a%'", "'like' compares text, but got 'like'", 12),
+        ("started not like '2%'", "'like' compares text", 12),
         ("params.lr is 3", "null or not null", 13),
-        ("started > soon", "A time such as", 10),
-        ("params.x not = 3", "An operator", 13),
-        ("", "A field", 0),
-        ("number = abc", "A number was expected, but 'abc' came", 9),
+        ("started > soon", "Expected a time such as", 10),
+        ("params.x not = 3", "Expected an operator", 13),
+        ("", "Expected a field", 0),
+        ("number = abc", "Expected a number, but got 'abc'", 9),
     ],
 )
 def test_a_wrong_filter_points_at_the_place(filled_store, where, message, position):
@@ -120,5 +120,5 @@ def test_a_name_that_no_run_has_is_told(filled_store):
 
 
 def test_what_follows_a_field_to_sort_by_is_told(filled_store):
-    with pytest.raises(FilterError, match="'desc' came"):
+    with pytest.raises(FilterError, match="got 'desc'"):
         find_runs(filled_store, sort="metrics.auc desc")

@@ -235,7 +235,7 @@ def test_too_much_output_is_cut_and_told(store, monkeypatch):
             print("line", i)
     text = "".join(printed for _, printed in load_output(store, run.id))
     assert 1000 < len(text) < 1200
-    assert "the rest is not kept" in text
+    assert "the rest is not recorded" in text
 
 
 def test_modules_and_packages_of_the_environment_are_known():

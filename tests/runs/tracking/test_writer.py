@@ -403,7 +403,7 @@ def test_what_a_database_refuses_for_good_is_left_out_and_stops_nothing_else(wri
     writer.put(add_run_with_curves(RecordBatch(), "good", loss=[1.0]))
     assert writer.flush()
     assert load_values(url, "good") == [1.0]
-    assert any("records of run bad are left out" in line for line in messages)
+    assert any("records of run bad are lost" in line for line in messages)
 
 
 def test_a_search_that_is_deleted_while_it_runs_stops_no_other_run(writer, url):

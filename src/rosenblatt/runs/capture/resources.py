@@ -1,4 +1,4 @@
-"""What the process of a run takes: its processor, memory and GPU over time, and its peak."""
+"""Resources that the process of a run uses: processor, memory and GPU over time, and peak memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import psutil
 
 from rosenblatt.runs.capture.environment import gpu_library
 
-SAMPLE_INTERVAL_S = 5.0  # seconds between two looks, less often where there are many
-FIRST_SAMPLE_S = 1.0  # seconds until the first
+SAMPLE_INTERVAL_S = 5.0  # seconds between two samples; longer in long runs
+FIRST_SAMPLE_S = 1.0  # seconds until the first sample
 
 
 class ResourceMonitor:
-    """Looks at a process and those it started; each look is a point of the curves `system/...`."""
+    """Samples the resources of a process and its children, as points of the curves `system/...`."""
 
     def __init__(self, log: Callable[[dict[str, float], int], None], pid: int | None = None) -> None:
         self._log, self._process = log, psutil.Process(pid)
@@ -26,7 +26,7 @@ class ResourceMonitor:
         self._read_usage()
 
     def sample(self) -> None:
-        """Look, if it is time to."""
+        """Log a sample if it is time for one."""
         now = time.monotonic()
         if now >= self._next_sample:
             self._next_sample = now + max(SAMPLE_INTERVAL_S, (now - self._started) / 200)
@@ -56,7 +56,7 @@ class ResourceMonitor:
 
 
 def peak_memory(children: bool = False) -> int | None:
-    """The most memory in bytes that this process, or the largest of those it started, had at once."""
+    """Peak memory in bytes of this process, or of the largest of its ended children."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows
@@ -70,7 +70,7 @@ def _gpu_load() -> dict[str, float]:
     load: dict[str, float] = {}
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
-        with suppress(nvml.NVMLError):  # parts of GPUs do not tell all
+        with suppress(nvml.NVMLError):  # not supported by parts of a GPU (MIG)
             load[f"system/gpu {i} percent"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
         with suppress(nvml.NVMLError):
             load[f"system/gpu {i} memory bytes"] = float(nvml.nvmlDeviceGetMemoryInfo(handle).used)

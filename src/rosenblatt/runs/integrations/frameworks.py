@@ -1,4 +1,4 @@
-"""Settings and architecture of models and optimizers of PyTorch, Keras and scikit-learn."""
+"""Description of models and optimizers of PyTorch, Keras and scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rosenblatt.errors import RunError
 
 
 def describe_model(model: Any, optimizer: Any = None) -> tuple[dict[str, Any], str]:
-    """Hyperparameters of model and optimizer, and the model's summary. Raises RunError for anything else."""
+    """Return the hyperparameters of a model and its optimizer, and a summary of the model. Raises RunError."""
     torch, keras = sys.modules.get("torch"), sys.modules.get("keras")
     if keras is not None and isinstance(model, keras.Model):
         lines: list[str] = []
@@ -26,7 +26,7 @@ def describe_model(model: Any, optimizer: Any = None) -> tuple[dict[str, Any], s
     if hasattr(model, "get_params"):
         params = {name: value for name, value in model.get_params().items() if _is_builtin(value)}
         return {"model": type(model).__name__, **params}, repr(model)
-    raise RunError(f"A model of PyTorch, Keras or scikit-learn was expected, but {type(model).__name__} came.")
+    raise RunError(f"Expected a model of PyTorch, Keras or scikit-learn, but got {type(model).__name__}.")
 
 
 def _torch_optimizer_params(optimizer: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Logger of Lightning's trainer that logs to a run."""
+"""Lightning logger that logs to a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rosenblatt.runs.integrations.tracked_run import TrackedRun
 
 
 def logger(run: TrackedRun) -> Any:
-    """The logger."""
+    """Make the logger."""
     return _RunLogger(run)
 
 
@@ -33,27 +33,27 @@ class _RunLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *_args: Any, **_kwargs: Any) -> None:
-        """Hyperparameters of the module and the data module."""
+        """Record the hyperparameters of the module and the data module."""
         self._run.set_params(vars(params) if isinstance(params, Namespace) else dict(params))
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """What modules log; the epoch comes with it, as a metric."""
+        """Log metrics; Lightning adds the epoch as one of them."""
         self._run.log(metrics, step)
 
     @rank_zero_only
     def log_graph(self, model: Any, input_array: Any = None) -> None:
-        """The architecture."""
+        """Record the architecture."""
         self._run.describe(model)
 
     @rank_zero_only
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """The best checkpoint so far is kept at the end."""
+        """Remember the checkpoint callback, for `finalize`."""
         self._checkpoint = checkpoint_callback
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """The optimizer's settings are known by then, and the best checkpoint."""
+        """Store the best checkpoint."""
         best = getattr(getattr(self, "_checkpoint", None), "best_model_path", "")
         if best:
             self._run.log_artifact(best, "best.ckpt", "model")

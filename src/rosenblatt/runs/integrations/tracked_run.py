@@ -1,4 +1,4 @@
-"""The part of a run that the integrations use, so that they need not import how runs are tracked."""
+"""Protocol of a run for integrations, which do not import the tracking of runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Lossless encoding of curves as binary chunks, their summaries, and downsampling for plots.
 
-Layout of a blob: a version byte; steps, then times in microseconds, each as count, first, smallest difference and the
-other differences above it in as few bytes as hold them; values in 4 bytes each where these hold them exactly, else 8.
+Layout of a blob: a version byte; steps, then times in microseconds, each as count, first value, smallest difference and
+all differences minus the smallest in the smallest sufficient integer type; values as float32 if that is exact, else as
+float64.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import numpy as np
 from rosenblatt.errors import StoreError
 
 FORMAT = 1
-MAX_CHUNK_POINTS = 4096  # of a full chunk
-_INTEGER_HEADER = struct.Struct("<IqqB")  # how many, the first, the smallest difference, bytes of each difference
+MAX_CHUNK_POINTS = 4096  # points of a full chunk
+_INTEGER_HEADER = struct.Struct("<IqqB")  # count, first value, smallest difference, bytes per difference
 
 
 class CurvePoints(NamedTuple):
-    """Points of one curve, (n,) each, in the order in which they came."""
+    """Points of one curve in the order in which they were logged, (n,) each."""
 
     steps: np.ndarray  # int64
     times: np.ndarray  # int64, microseconds since 1970
@@ -27,9 +28,9 @@ class CurvePoints(NamedTuple):
 
 
 class CurveSummary(NamedTuple):
-    """A curve in a few numbers. NaN counts only as `last`; None stands for NaN, and where no value was a number."""
+    """A curve in a few numbers. None stands for NaN, which minimum and maximum ignore."""
 
-    step: int  # the highest, the latest of equal ones: that of `last`
+    step: int  # the highest step; `last` is the latest value at this step
     last: float | None
     min: float | None
     min_step: int | None
@@ -38,7 +39,7 @@ class CurveSummary(NamedTuple):
 
 
 def encode(points: CurvePoints) -> bytes:
-    """The points as one blob."""
+    """Encode points as one blob."""
     return (
         bytes([FORMAT])
         + _encode_integers(points.steps)
@@ -48,7 +49,7 @@ def encode(points: CurvePoints) -> bytes:
 
 
 def decode(blob: bytes) -> CurvePoints:
-    """The points of a blob. Raises StoreError where it is of a later version or damaged."""
+    """Decode a blob. Raises StoreError if it is damaged or of a later version."""
     try:
         if blob[0] != FORMAT:
             raise StoreError(f"A curve is stored in format {blob[0]}, later than {FORMAT}. Upgrade Rosenblatt.")
@@ -57,12 +58,14 @@ def decode(blob: bytes) -> CurvePoints:
         size = 4 if blob[offset] == 4 else 8
         values = np.frombuffer(blob, f"<f{size}", len(steps), offset + 1).astype(np.float64)
     except (struct.error, IndexError, ValueError) as error:
-        raise StoreError("A curve in the store is damaged. `rosenblatt runs tidy --rescue` keeps the rest.") from error
+        raise StoreError(
+            "A curve in the store is damaged. `rosenblatt runs tidy --rescue` saves the others."
+        ) from error
     return CurvePoints(steps, times, values)
 
 
 def merge(parts: list[CurvePoints]) -> CurvePoints:
-    """All points of a curve by their steps; those of equal steps by their times, then as they came."""
+    """Merge parts of a curve, sorted by step, then by time, then by the order of the parts."""
     if not parts:
         return CurvePoints(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     steps, times, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
@@ -71,7 +74,7 @@ def merge(parts: list[CurvePoints]) -> CurvePoints:
 
 
 def summarize(points: CurvePoints) -> CurveSummary:
-    """The summary of one point or more."""
+    """Summarize at least one point."""
     last_index = len(points.steps) - 1 - int(np.argmax(points.steps[::-1]))
     last = float(points.values[last_index])
     valid = np.flatnonzero(~np.isnan(points.values))
@@ -89,7 +92,7 @@ def summarize(points: CurvePoints) -> CurveSummary:
 
 
 def downsample(points: CurvePoints, max_points: int) -> CurvePoints:
-    """At most about so many points: of each stretch its least, its greatest and its first NaN, and both ends."""
+    """Keep about `max_points` points: minimum, maximum and first NaN of each stretch, and both ends."""
     n = len(points.values)
     if n <= max_points:
         return points
@@ -109,7 +112,7 @@ def downsample(points: CurvePoints, max_points: int) -> CurvePoints:
 
 
 def _encode_integers(values: np.ndarray) -> bytes:
-    """Sums and differences wrap round at 64 bits, so that any integers come back as they were."""
+    """Encode integers (n,); sums and differences wrap around at 64 bits, so that all integers are restored exactly."""
     if not len(values):
         return _INTEGER_HEADER.pack(0, 0, 0, 0)
     deltas = np.diff(values)

@@ -25,7 +25,7 @@ from sqlalchemy.sql import operators as sql
 from rosenblatt.errors import FilterError, did_you_mean, format_list
 from rosenblatt.runs.store.schema import metrics, params, runs, tags
 
-STALE_SECONDS = 60.0  # seconds without a sign of life after which a run is lost
+STALE_SECONDS = 60.0  # time without a sign of life after which a running run counts as lost
 _TOKEN = re.compile(
     r"""\s*(?: (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
              | (?P<operator><=|>=|!=|<>|==|=|<|>|\(|\)|,)
@@ -49,14 +49,14 @@ class _Token:
 
 @dataclass(frozen=True)
 class Field:
-    """What a filter speaks of: an attribute of a run, or a hyperparameter, tag or metric of a name."""
+    """A field of a filter: an attribute of runs, or a hyperparameter, tag or metric by name."""
 
     group: str  # attribute, params, tags, metrics
     name: str
     statistic: str = "last"
 
     def column(self, numeric: bool) -> ColumnElement[Any]:
-        """Its value for each run."""
+        """The value of the field for each run, as an SQL expression."""
         if self.group == "attribute":
             return _attribute_columns()[self.name]
         table = {"params": params, "tags": tags, "metrics": metrics}[self.group]
@@ -69,7 +69,7 @@ class Field:
         return query.correlate(runs).scalar_subquery()
 
     def exists(self) -> ColumnElement[bool]:
-        """Whether a run has it at all."""
+        """Whether a run has a value, as an SQL expression."""
         if self.group == "attribute":
             return _attribute_columns()[self.name].is_not(None)
         table = {"params": params, "tags": tags, "metrics": metrics}[self.group]
@@ -77,7 +77,7 @@ class Field:
 
 
 def parse_filter(filter_: str) -> tuple[ColumnElement[bool], list[Field]]:
-    """The condition that a filter is, and the fields it speaks of. Raises FilterError, which points at the place."""
+    """Parse a filter into an SQL condition and the fields it refers to. Raises FilterError."""
     parser = _Parser(filter_)
     condition = parser.parse_or()
     parser.expect_end()
@@ -85,7 +85,7 @@ def parse_filter(filter_: str) -> tuple[ColumnElement[bool], list[Field]]:
 
 
 def parse_sort(sort: str) -> tuple[list[ColumnElement[Any]], Field]:
-    """What to sort by: a field, from the highest on with a minus before it. Raises FilterError."""
+    """Parse a field to sort by, in descending order with a minus before it. Raises FilterError."""
     descending, name = sort.startswith("-"), sort.lstrip("+-")
     parser = _Parser(name)
     field = parser.parse_field()
@@ -97,12 +97,12 @@ def parse_sort(sort: str) -> tuple[list[ColumnElement[Any]], Field]:
 
 
 def state_column() -> ColumnElement[Any]:
-    """The state of a run: one that runs and has not been heard of is lost."""
+    """The state of a run; a running run without a recent sign of life is lost."""
     return case((is_stale(), "lost"), else_=runs.c.state)
 
 
 def is_stale() -> ColumnElement[bool]:
-    """Whether a run that is not ended was not heard of for long; a trial is heard of by its search."""
+    """Whether a run has not ended, and neither it nor its search gave a sign of life recently."""
     searches = runs.alias()
     search_heartbeat = (
         select(searches.c.heartbeat).where(searches.c.id == runs.c.parent).correlate(runs).scalar_subquery()
@@ -135,7 +135,7 @@ class _Parser:
 
     def _error(self, expected: str, token: _Token | None = None) -> FilterError:
         token = token or self._next
-        actual = "the filter ends" if token.kind == "end" else f"{token.text!r} came"
+        actual = "the filter ends" if token.kind == "end" else f"got {token.text!r}"
         return FilterError(f"{expected}, but {actual}:\n  {self._text}\n  {' ' * token.position}^")
 
     def parse_or(self) -> ColumnElement[bool]:
@@ -171,7 +171,7 @@ class _Parser:
             self._advance()
             negated = self._parse_not()
             if not self._matches("null"):
-                raise self._error("After 'is' null or not null was expected")
+                raise self._error("Expected null or not null after 'is'")
             self._advance()
             return field.exists() if negated else not_(field.exists())
         negated = self._parse_not()
@@ -179,17 +179,17 @@ class _Parser:
             if field.group == "metrics" or (
                 field.group == "attribute" and field.name in (*_NUMERIC_ATTRIBUTES, *_TIME_ATTRIBUTES)
             ):
-                raise self._error("A comparison such as < was expected, since 'like' is for words")
+                raise self._error("Expected a comparison such as <, because 'like' compares text")
             self._advance()
             token = self._advance()
             if token.kind != "text":
-                raise self._error("A pattern in quotes such as '%adam%' was expected", token)
+                raise self._error("Expected a pattern in quotes such as '%adam%'", token)
             condition = field.column(numeric=False).ilike(_unquote(token.text))
         elif self._matches("in"):
             self._advance()
             condition = self._parse_in(field)
         elif negated or self._next.text not in _OPERATORS:
-            raise self._error("An operator such as = or < was expected")
+            raise self._error("Expected an operator such as = or <")
         else:
             operator = _OPERATORS[self._advance().text]
             condition = _build_comparison(field, operator, self._parse_value(field))
@@ -209,17 +209,17 @@ class _Parser:
 
     def _expect(self, symbol: str) -> None:
         if not self._matches(symbol):
-            raise self._error(f"{symbol!r} was expected")
+            raise self._error(f"Expected {symbol!r}")
         self._advance()
 
     def expect_end(self) -> None:
         if self._next.kind != "end":
-            raise self._error("'and', 'or' or the end was expected")
+            raise self._error("Expected 'and', 'or' or the end")
 
     def parse_field(self) -> Field:
         token = self._advance()
         if token.kind != "word":
-            raise self._error("A field such as params.activation or metrics.auc was expected", token)
+            raise self._error("Expected a field such as params.activation or metrics.auc", token)
         group, dot, name = token.text.partition(".")
         if dot and group in ("params", "tags", "metrics"):
             measure = "last"
@@ -234,7 +234,7 @@ class _Parser:
             field_names = [*_attribute_columns(), "params.NAME", "metrics.NAME", "tags.NAME"]
             suggestion = did_you_mean(token.text, field_names)
             raise self._error(
-                f"A field was expected, one of {format_list(field_names, 20)}"
+                f"Expected a field, one of {format_list(field_names, 20)}"
                 f"{suggestion and ' (' + suggestion.strip() + ')'}",
                 token,
             )
@@ -244,7 +244,7 @@ class _Parser:
     def _parse_value(self, field: Field) -> str | float:
         token = self._advance()
         if token.kind not in ("text", "word") or (token.kind == "word" and token.text.lower() in ("and", "or", "not")):
-            raise self._error("A number, or a word in quotes, was expected", token)
+            raise self._error("Expected a number or a text in quotes", token)
         text = _unquote(token.text) if token.kind == "text" else token.text
         is_attribute = field.group == "attribute"
         if is_attribute and field.name in _TIME_ATTRIBUTES:
@@ -256,14 +256,14 @@ class _Parser:
         except ValueError:
             number = None
         if number is None and field.group != "params":
-            raise self._error("A number was expected", token)
+            raise self._error("Expected a number", token)
         return text if number is None or (token.kind == "text" and field.group == "params") else number
 
     def _parse_seconds(self, text: str, token: _Token) -> float:
         try:
             return float(text) if text.replace(".", "").isdigit() and len(text) > 8 else _parse_time(text)
         except ValueError:
-            raise self._error("A time such as '2026-11-23 14:30' was expected", token) from None
+            raise self._error("Expected a time such as '2026-11-23 14:30'", token) from None
 
 
 def _tokenize(text: str) -> list[_Token]:
@@ -273,8 +273,7 @@ def _tokenize(text: str) -> list[_Token]:
         if not match or not match.lastgroup:
             position += len(text[position:]) - len(text[position:].lstrip())
             raise FilterError(
-                f"A field, an operator or a value was expected, but {text[position]!r} came:\n  {text}\n"
-                f"  {' ' * position}^"
+                f"Expected a field, an operator or a value, but got {text[position]!r}:\n  {text}\n  {' ' * position}^"
             )
         tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         position = match.end()
@@ -282,7 +281,7 @@ def _tokenize(text: str) -> list[_Token]:
 
 
 def _parse_time(text: str) -> float:
-    """Seconds since 1970 of a time; a year alone is its beginning."""
+    """Convert a date and time, or a year, to seconds since 1970."""
     return datetime.fromisoformat(f"{text}-01-01" if re.fullmatch(r"\d{4}", text) else text).timestamp()
 
 

@@ -9,14 +9,16 @@ import tempfile
 from pathlib import Path
 
 STORE_FOLDER = ".rosenblatt"
-NO_STORE = "none"  # the name of no store: nothing is tracked
+NO_STORE = "none"  # as the name of a store: nothing is recorded
 
 
 def store_url(name: str | None = None, start: Path | None = None) -> str | None:
-    """The address of the store; None where nothing is to be tracked.
+    """Find the address of the store; None if nothing is to be recorded.
 
-    The name comes from `--store` or `ROSENBLATT_STORE`: a folder, or an address of PostgreSQL. Without one it is the
-    next `.rosenblatt/` upwards from the working folder, as git finds its own, or one to be made there.
+    Args:
+        name: A folder, an address of PostgreSQL, or "none"; by default `ROSENBLATT_STORE`, or else the nearest
+            `.rosenblatt/` folder, searched upwards from `start`, or a new one there.
+        start: The folder to start from; by default the working folder.
     """
     name = name or os.environ.get("ROSENBLATT_STORE") or ""
     if name.lower() == NO_STORE:
@@ -32,30 +34,30 @@ def store_url(name: str | None = None, start: Path | None = None) -> str | None:
 
 
 def store_folder(url: str) -> Path:
-    """The folder of a store on this machine, for artifacts and the state of searches; that of PostgreSQL too."""
+    """The local folder of a store, also of one in PostgreSQL: for artifacts and checkpoints of searches."""
     if url.startswith("sqlite:///"):
         return Path(url.removeprefix("sqlite:///")).parent
     return data_home() / store_key(url)
 
 
 def data_home() -> Path:
-    """The folder in the user's home for what belongs to no store in a folder."""
+    """The folder in the user's home for files of stores that have no folder."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "rosenblatt"
 
 
 def artifact_root(url: str) -> str:
-    """Where the files of a store's runs are kept: `ROSENBLATT_ARTIFACTS`, else the store's folder on this machine."""
-    base = os.environ.get("ROSENBLATT_ARTIFACTS")  # by other stores too, perhaps: each has a part of its own
+    """The folder or object store for files of runs: `ROSENBLATT_ARTIFACTS`, or a folder of the store."""
+    base = os.environ.get("ROSENBLATT_ARTIFACTS")  # each store has its own part of it
     return f"{base.rstrip('/')}/{store_key(url)}" if base else str(store_folder(url) / "artifacts")
 
 
 def spool_folders(url: str) -> list[Path]:
-    """Folders, the best first, where records wait for a store that cannot be written."""
+    """Folders in which records wait for a store that cannot be written, in order of preference."""
     override = os.environ.get("ROSENBLATT_SPOOL")
     roots = [Path(override)] if override else [data_home() / "spool", Path(tempfile.gettempdir()) / "rosenblatt-spool"]
     return [root / store_key(url) for root in roots]
 
 
 def store_key(url: str) -> str:
-    """A short name for a store, the same for each of its users."""
+    """A short name for a store, equal for all of its users."""
     return hashlib.sha256(re.sub(r"://[^/@]*@", "://", url).encode()).hexdigest()[:16]

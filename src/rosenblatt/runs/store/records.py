@@ -1,6 +1,6 @@
-"""Idempotent records of runs: rows that state the present, so that writing them twice changes nothing.
+"""Batches of records of runs: rows that state how things are, so that writing a batch twice changes nothing.
 
-These are the verbs with which a store is written; a batch of them is one transaction, or a line of a spool.
+A batch is written in one transaction, or waits as one line of a spool.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rosenblatt.runs.store.curves import CurvePoints, CurveSummary, encode
 
 Row = dict[str, Any]
 MAX_NAME_LENGTH = 500  # characters of a name
-NOTE_PREFIX = "note:"  # begins the names of metadata that are the user's own
+NOTE_PREFIX = "note:"  # begins the names of metadata that are notes of the user
 _LOWER_IS_BETTER = re.compile(
     r"(^|[^a-z])(loss|error|err|rmse|mse|mae|mape|nll|perplexity|ppl|wer|cer|time|seconds|latency|size|memory)([^a-z]|$)"
 )
 
 
 class RecordBatch:
-    """Rows by table, in the order in which the tables are to be written."""
+    """Rows to write, by table."""
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Row]] = {}
@@ -36,21 +36,21 @@ class RecordBatch:
         self.rows.setdefault(table, []).append(row)
 
     def add_run(self, run: str, experiment: str, name: str, kind: str, **attributes: Any) -> None:
-        """A run has begun; `attributes` may hold started, parent, number, identity, state, reason, ended."""
+        """Add a run; `attributes` may hold started, parent, number, identity, state, reason, ended."""
         now = time.time()
         row = {"state": "running", "reason": None, "started": now, "ended": None, "heartbeat": now}
         row |= {"parent": None, "number": None, "identity": None} | attributes
         self._add_row("runs", id=run, experiment=sanitize_text(experiment), name=sanitize_text(name), kind=kind, **row)
 
     def update_run(self, run: str, **columns: Any) -> None:
-        """Columns of a run are others now: its state and reason, when it ended, when it was heard of."""
+        """Change columns of a run, such as state, reason and ended, and give a sign of life."""
         redacted = {
             name: redact(sanitize_text(value)) if isinstance(value, str) else value for name, value in columns.items()
         }
         self._add_row("run_updates", run=run, heartbeat=time.time(), **redacted)
 
     def add_params(self, run: str, values: Mapping[str, Any], explicit: bool | Mapping[str, bool] = True) -> None:
-        """Hyperparameters, and which of them were chosen by the user or a search, not a default."""
+        """Add hyperparameters; `explicit` says which of them are not defaults."""
         for name, value in values.items():
             is_explicit = explicit if isinstance(explicit, bool) else explicit.get(name, False)
             text, numeric_value = _format_param(name, value)
@@ -59,11 +59,11 @@ class RecordBatch:
             )
 
     def add_tag(self, run: str, name: str, value: str) -> None:
-        """A word about a run."""
+        """Add a tag."""
         self._add_row("tags", run=run, name=index_name(name), value=redact(sanitize_text(str(value)), name))
 
     def add_metadata(self, run: str, name: str, value: Any) -> None:
-        """Anything else known of a run, as JSON."""
+        """Add any other value as JSON."""
         self._add_row("metadata", run=run, name=index_name(name), value=as_json(redact_value(value, name)))
 
     def add_curve(
@@ -77,9 +77,16 @@ class RecordBatch:
         *,
         replace: bool = False,
     ) -> None:
-        """A chunk of a curve as it is now, and the summary of all that this writer wrote of the curve.
+        """Add a chunk of a curve.
 
-        `replace`: this is all of the curve, and what was known of it before does not hold any more.
+        Args:
+            run: The run.
+            metric: The name of the metric.
+            writer: The id of the writer; several may write to one curve.
+            chunk_index: The index of the chunk among those of this writer.
+            points: All points of the chunk.
+            summary: The summary of everything that this writer has written of the curve.
+            replace: Whether the summary replaces the stored one instead of being merged with it.
         """
         name = index_name(metric)
         table = "replacement_metrics" if replace else "metrics"
@@ -89,7 +96,7 @@ class RecordBatch:
         )
 
     def add_output(self, run: str, writer: str, chunk_index: int, stream: str, time: float, text: str) -> None:
-        """What was printed."""
+        """Add text that was printed."""
         self._add_row(
             "output",
             run=run,
@@ -101,11 +108,11 @@ class RecordBatch:
         )
 
     def add_artifact(self, run: str, name: str, kind: str, digest: str, size: int, root: str) -> None:
-        """A file that is kept under its content's hash."""
+        """Add a stored file, by the hash of its content."""
         self._add_row("artifacts", run=run, name=index_name(name), kind=kind, hash=digest, bytes=size, root=root)
 
     def add_document(self, value: Any) -> str:
-        """JSON that many runs share, and the hash under which they refer to it."""
+        """Add a value that many runs share; returns the hash by which they refer to it."""
         text = as_json(value)
         digest = hashlib.sha256(text.encode()).hexdigest()
         self._add_row("documents", hash=digest, text=text)
@@ -113,12 +120,12 @@ class RecordBatch:
 
 
 def metric_direction(metric: str) -> str:
-    """Whether the least or the greatest of a metric is its best, going by its name."""
+    """Guess from its name whether the best value of a metric is its minimum or its maximum."""
     return "min" if _LOWER_IS_BETTER.search(metric.lower()) else "max"
 
 
 def sanitize_text(text: str) -> str:
-    """Text that every database holds: NUL and lone surrogates as what one sees of them."""
+    """Replace what a database cannot store: NUL characters and lone surrogates."""
     if "\0" in text:
         text = text.replace("\0", "\u2400")
     try:
@@ -129,7 +136,7 @@ def sanitize_text(text: str) -> str:
 
 
 def index_name(text: str) -> str:
-    """A name that every database can index: what is longer is cut, and told apart by a hash."""
+    """Shorten a long name so that every database can index it; a hash keeps it unique."""
     name = sanitize_text(text)
     if len(name) <= MAX_NAME_LENGTH:
         return name
@@ -137,10 +144,10 @@ def index_name(text: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    """JSON of plain data, sorted, what is not plain as its text."""
+    """Format a value as JSON with sorted keys; other objects as text."""
     try:
         text = json.dumps(value, sort_keys=True, default=_to_builtin, ensure_ascii=False)
-    except (TypeError, ValueError):  # names that are no text, circles
+    except (TypeError, ValueError):  # keys that are not text, circular references
         text = json.dumps(str(value), ensure_ascii=False)
     return sanitize_text(text)
 
@@ -150,7 +157,7 @@ def _to_builtin(value: Any) -> Any:
 
 
 def _format_param(name: str, value: Any) -> tuple[str, float | None]:
-    """How a hyperparameter is kept: as text, and as a number where it is one."""
+    """Format a hyperparameter as text and, if it is a number, also as a number."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if isinstance(value, bool) or value is None:

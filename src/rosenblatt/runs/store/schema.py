@@ -33,13 +33,13 @@ runs = Table(
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),  # fit, search, trial, script, or track for what Python code reports
     Column("state", Text, nullable=False),  # running, finished, failed, stopped
-    Column("reason", Text),  # why it failed or stopped
+    Column("reason", Text),  # of a failed or stopped run
     Column("started", Double, nullable=False),  # seconds since 1970
     Column("ended", Double),
-    Column("heartbeat", Double, nullable=False),  # when it was last heard of
+    Column("heartbeat", Double, nullable=False),  # time of the last sign of life
     Column("parent", Text, ForeignKey("runs.id", ondelete="CASCADE")),  # the search of a trial
     Column("number", Integer),  # of a trial in its search
-    Column("identity", Text),  # a hash of source, spec, data and environment: runs that are equal in it are the same
+    Column("identity", Text),  # a hash of source, spec, data and environment; see `run_identity`
     Index("ix_runs_started", "started"),
     Index("ix_runs_parent", "parent"),
     Index("ix_runs_identity", "identity"),
@@ -51,8 +51,8 @@ params = Table(
     _run_column(),
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
-    Column("numeric_value", Double),  # where it is a number
-    Column("explicit", Boolean, nullable=False),  # or a default
+    Column("numeric_value", Double),  # NULL unless it is a number
+    Column("explicit", Boolean, nullable=False),  # false: a default
 )
 tags = Table(
     "tags", metadata_obj, _run_column(), Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
@@ -69,8 +69,8 @@ metrics = Table(
     metadata_obj,
     _run_column(),
     Column("name", Text, primary_key=True),
-    Column("step", BigInteger, nullable=False),  # the highest: that of `last`
-    Column("last", Double),  # NULL where NaN
+    Column("step", BigInteger, nullable=False),  # the highest step, that of `last`
+    Column("last", Double),  # NULL: NaN
     Column("min", Double),
     Column("min_step", BigInteger),
     Column("max", Double),
@@ -104,10 +104,10 @@ artifacts = Table(
     Column("kind", Text, nullable=False),  # model, figure, file, source
     Column("hash", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("root", Text, nullable=False),  # the folder or object store that holds it
+    Column("root", Text, nullable=False),  # the folder or object store
     Index("ix_artifacts_hash", "hash"),
 )
-documents = Table(  # what many runs share: source, environment
+documents = Table(  # shared by many runs: source, environment
     "documents",
     metadata_obj,
     Column("hash", Text, primary_key=True),

@@ -21,10 +21,10 @@ from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.locations import STORE_FOLDER
 from rosenblatt.runs.store.records import RecordBatch, Row
 
-BUSY_TIMEOUT = 10.0  # seconds to wait for another process that writes
+BUSY_TIMEOUT = 10.0  # seconds to wait while another process writes
 _RUN_TABLES = ("params", "tags", "metadata", "metrics", "replacement_metrics", "curve_chunks", "output", "artifacts")
 _DAMAGE_MESSAGES = ("malformed", "not a database", "database corruption", "disk image")
-_POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that no longer answers is lost, not waited for
+_POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that does not answer counts as unreachable
     "connect_timeout": int(BUSY_TIMEOUT),
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -45,8 +45,8 @@ class Store:
         url: `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/DATABASE`, as `locations.store_url` gives it.
 
     Raises:
-        StoreError: where it is damaged, of a later version, or its address is wrong.
-        StoreUnavailableError: where it cannot be reached.
+        StoreError: If it is damaged or of another version, or the address is wrong.
+        StoreUnavailableError: If it cannot be reached.
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
@@ -58,13 +58,18 @@ class Store:
             self._upgrade()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close all connections."""
         self.engine.dispose()
 
     def write(self, batch: RecordBatch | Mapping[str, Sequence[Row]]) -> set[str]:
-        """Write all or nothing. Returns the runs of the batch that are not there, since somebody deleted them.
+        """Write a batch completely or not at all.
 
-        Raises StoreUnavailableError where the store cannot be reached or is full.
+        Returns:
+            Runs that are not in the store, because they were deleted; their records are ignored.
+
+        Raises:
+            StoreUnavailableError: If the store cannot be reached or is full.
+            StoreError: If the database rejects a record.
         """
         rows = batch.rows if isinstance(batch, RecordBatch) else batch
         with self.writing() as connection:
@@ -90,7 +95,7 @@ class Store:
         return missing
 
     def delete(self, runs: Sequence[str]) -> int:
-        """Delete runs with all that belongs to them, trials of a search too; how many there were."""
+        """Delete runs with all their records and trials; returns the number of deleted runs."""
         deleted = 0
         with self.writing() as connection:
             for batch in _batches(list(runs)):
@@ -100,7 +105,7 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes. Raises StoreUnavailableError."""
+        """Open a transaction for writing. Raises StoreError."""
         with (
             self._translate_errors(),
             self.engine.connect().execution_options(writes=True) as connection,
@@ -110,7 +115,7 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to read by. Raises StoreError, StoreUnavailableError."""
+        """Open a connection for reading. Raises StoreError."""
         with self._translate_errors(), self.engine.connect() as connection:
             yield connection
 
@@ -133,7 +138,7 @@ class Store:
             raise StoreError(f"The store {redact_url(self.url)} rejected a record: {reason}.") from error
 
     def _upsert(self, name: str) -> Any:
-        """A statement that writes rows of a table, and where they are there already, how they are now."""
+        """The statement that inserts rows of a table, or updates those that exist."""
         if name not in self._upserts:
             table: Table = schema.metadata_obj.tables[name.removeprefix("replacement_")]
             statement = self._insert(table).values({column.name: bindparam(column.name) for column in table.columns})
@@ -148,7 +153,7 @@ class Store:
         return self._upserts[name]
 
     def _upgrade(self) -> None:
-        """Make the tables, or bring them to this version."""
+        """Create the tables, or migrate them to this version."""
         with self.engine.connect() as connection:
             version = _read_version(connection)
         if version == schema.VERSION:
@@ -157,7 +162,7 @@ class Store:
 
         try:
             with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-                if self.engine.dialect.name == "postgresql":  # so that two that come at once do not both make them
+                if self.engine.dialect.name == "postgresql":  # one process at a time
                     connection.execute(text("SELECT pg_advisory_xact_lock(7265736)"))
                 if _read_version(connection) != schema.VERSION:
                     _migrate(connection)
@@ -175,7 +180,7 @@ def version_error(url: str, version: str | None) -> StoreError:
 
 
 def redact_url(url: str) -> str:
-    """The address of a store without its password."""
+    """Format the address of a store without its password."""
     return repr(re.sub(r"(://[^:/@]*):[^@]*@", r"\1:******@", url.removeprefix("sqlite:///")))
 
 
@@ -183,7 +188,7 @@ def _make_engine(url: str, create: bool) -> Engine:
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         if not create and not path.exists():
-            raise StoreError(f"There is no store {str(path)!r} yet. It is made when the first run is tracked.")
+            raise StoreError(f"There is no store {str(path)!r} yet. The first recorded run creates it.")
         _make_folder(path.parent)
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
         event.listen(engine, "connect", _on_connect)
@@ -191,31 +196,31 @@ def _make_engine(url: str, create: bool) -> Engine:
         return engine
     if not url.startswith("postgresql://"):
         raise StoreError(
-            f"{redact_url(url)} is no address of a store. Give a folder, or postgresql://USER@HOST/DATABASE."
+            f"{redact_url(url)} is not the address of a store. Give a folder, or postgresql://USER@HOST/DATABASE."
         )
     try:
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
         return create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL_OPTIONS)
     except (ArgumentError, ValueError) as error:
-        raise StoreError(f"{redact_url(url)} is no address of PostgreSQL: {error}.") from error
+        raise StoreError(f"{redact_url(url)} is not an address of PostgreSQL: {error}.") from error
     except ModuleNotFoundError as error:
-        raise StoreError("Stores in PostgreSQL need its driver: pip install 'rosenblatt[postgresql]'.") from error
+        raise StoreError("PostgreSQL needs a driver: pip install 'rosenblatt[postgresql]'.") from error
 
 
 def _make_folder(folder: Path) -> None:
     try:
         if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)  # another process may be making it
-            if folder.name == STORE_FOLDER:  # what is in it is not for version control
+            folder.mkdir(parents=True, exist_ok=True)  # another process may create it
+            if folder.name == STORE_FOLDER:  # keep it out of version control
                 (folder / ".gitignore").write_text("*\n")
     except OSError as error:
-        raise StoreUnavailableError(f"The folder {str(folder)!r} cannot be made: {error.strerror}.") from error
+        raise StoreUnavailableError(f"The folder {str(folder)!r} cannot be created: {error.strerror}.") from error
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun below
+    connection.isolation_level = None  # `_on_begin` begins transactions
     deadline = time.monotonic() + BUSY_TIMEOUT
-    while True:  # SQLite does not wait by itself where two processes make a file at once
+    while True:  # SQLite does not wait if two processes create a file at the same time
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             break
@@ -249,7 +254,7 @@ def _migrate(connection: Connection) -> None:
 
 
 def _merge_columns(table: Table, new: Any) -> dict[str, Any]:
-    """How summaries of two writers of one curve become one: of equal steps the one that came later is the last."""
+    """SQL expressions that merge a new summary of a curve with the stored one, as `merge_summaries` does."""
     old = table.c
     is_later = new.step >= old.step
     is_lower = or_(old.min.is_(None), new.min < old.min)
@@ -265,7 +270,7 @@ def _merge_columns(table: Table, new: Any) -> dict[str, Any]:
 
 
 def _filter_orphans(connection: Connection, rows: Sequence[Row]) -> list[Row]:
-    """Runs that begin, but for trials of a search that was deleted; searches before their trials."""
+    """Remove trials whose search was deleted from new runs, and sort searches before their trials."""
     new_ids = {row["id"] for row in rows}
     existing = new_ids | _existing_runs(connection, {row["parent"] for row in rows if row["parent"]} - new_ids)
     return sorted(

@@ -1,4 +1,4 @@
-"""Capture of what a run prints, without credentials, with progress bars in their final state."""
+"""Capture of the output of a run, with credentials masked and progress bars in their final state."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.tracking.fork import reset_after_fork
 from rosenblatt.runs.tracking.writer import Writer
 
-MAX_CHARACTERS = 10_000_000  # characters of a run that are kept
-MAX_LINE_LENGTH = 20_000  # characters of a line that is not waited for
+MAX_CHARACTERS = 10_000_000  # characters of a run; the rest is not recorded
+MAX_LINE_LENGTH = 20_000  # longer lines are written before they end
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
 class OutputCapture:
-    """Keeps what is printed, line by line."""
+    """Records printed text line by line."""
 
     def __init__(self, writer: Writer, run: str) -> None:
         self._writer, self._run = writer, run
-        self._partial_lines: dict[str, str] = {"stdout": "", "stderr": ""}  # lines that have not ended
+        self._partial_lines: dict[str, str] = {"stdout": "", "stderr": ""}  # by stream
         self._chunk_index, self._n_characters = 0, 0
         self._lock = threading.Lock()
         self._previous: list[tuple[str, TextIO, _Tee]] = []
@@ -31,12 +31,12 @@ class OutputCapture:
         reset_after_fork(self)
 
     def add(self, stream: str, text: str) -> None:
-        """Take what was printed; returns at once."""
+        """Queue printed text."""
         with self._lock:
             self._partial_lines[stream] += text
 
     def write(self, at_end: bool = False) -> None:
-        """Give what was printed to the writer: whole lines, at the end all."""
+        """Record complete lines; at the end also the last, incomplete one."""
         with self._lock:
             for stream, text in self._partial_lines.items():
                 end = len(text) if at_end or len(text) > MAX_LINE_LENGTH else text.rfind("\n") + 1
@@ -46,7 +46,7 @@ class OutputCapture:
                     self._n_characters += len(final_text)
                     if self._n_characters >= MAX_CHARACTERS:
                         final_text += (
-                            f"\n[more than {MAX_CHARACTERS:,} characters were printed; the rest is not kept]\n"
+                            f"\n[more than {MAX_CHARACTERS:,} characters were printed; the rest is not recorded]\n"
                         )
                     batch = RecordBatch()
                     batch.add_output(
@@ -56,7 +56,7 @@ class OutputCapture:
                     self._writer.put(batch)
 
     def capture(self) -> None:
-        """Keep from now on what this process prints through `sys.stdout` and `sys.stderr`, which it still prints."""
+        """Record what is written to `sys.stdout` and `sys.stderr` from now on; it is still printed."""
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is not None:
@@ -65,13 +65,13 @@ class OutputCapture:
                 setattr(sys, name, tee)
 
     def reset_in_child(self) -> None:
-        """Record nothing of what a forked process prints, and use no lock that a thread of its parent may hold."""
+        """Stop recording in a forked child, and replace the lock, which a thread of the parent may hold."""
         self._lock = threading.Lock()
         for _, _, tee in self._previous:
             tee.released = True
 
     def release(self) -> None:
-        """Capture no more."""
+        """Stop recording, and restore the streams."""
         for name, stream, tee in self._previous:
             tee.released = True
             if getattr(sys, name) is tee:
@@ -81,7 +81,7 @@ class OutputCapture:
 
 
 class _Tee:
-    """A stream that also keeps what is written to it."""
+    """A stream that also passes text on to an OutputCapture."""
 
     def __init__(self, stream: TextIO, output: OutputCapture, name: str) -> None:
         self._stream, self._output, self._name = stream, output, name
@@ -97,7 +97,7 @@ class _Tee:
 
 
 def _final_text(raw: str) -> str:
-    """Text as it stands on the screen in the end: what a line was overwritten with, without colors."""
+    """Convert raw output to the text that remains on the screen, without colors and overwritten lines."""
     text = _ESCAPES.sub("", raw).replace("\r\n", "\n")
     if "\r" not in text:
         return text

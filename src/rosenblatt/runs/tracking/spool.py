@@ -1,4 +1,4 @@
-"""Spool files for record batches that a store could not take, delivered in order once it can."""
+"""Spool files: batches of records that could not be written to a store wait in them and are delivered in order."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from rosenblatt.runs.store.records import Row
 from rosenblatt.runs.store.store import Store
 
 SPOOL_SUFFIX, REJECTED_SUFFIX = ".spool", ".rejected"
-REMOTE_TIMEOUT = 3600.0  # seconds after which a file that another machine wrote last is no longer its own
-_own_files: set[str] = set()  # the files that this process writes
+REMOTE_TIMEOUT = 3600.0  # seconds without changes after which a file of another machine is delivered
+_own_files: set[str] = set()  # names of files that this process writes
 
 
 class Spool:
-    """A file in which one process keeps batches for a store, one a line."""
+    """A file of batches of one process that wait for a store, one per line."""
 
     def __init__(self, url: str, writer: str) -> None:
         self._url, self._writer = url, writer
         self.path: Path | None = None
 
     def add(self, rows: dict[str, list[Row]]) -> None:
-        """Keep a batch on disk. Raises OSError where no place takes it."""
+        """Append a batch. Raises OSError if no folder can be written."""
         line = json.dumps(rows, default=_encode_bytes, ensure_ascii=True).encode() + b"\n"
         failure: OSError | None = None
         for folder in [self.path.parent] if self.path else spool_folders(self._url):
@@ -51,35 +51,35 @@ class Spool:
             raise failure
 
     def deliver(self, store: Store) -> None:
-        """Write all that waits to the store, and take it from the disk. Raises StoreUnavailableError."""
+        """Write all batches to the store and remove the file. Raises StoreUnavailableError."""
         if self.path is not None:
             _deliver(self.path, store)
             self.path = None
 
     def release(self) -> None:
-        """Write to the file no more: whoever comes may deliver it."""
+        """Allow other processes to deliver the file."""
         if self.path is not None:
             _own_files.discard(self.path.name)
 
 
 def deliver_all(store: Store) -> None:
-    """Deliver to a store what ended processes left for it, records and files; what cannot be waits on."""
+    """Deliver records and files that ended processes left for a store, as far as possible."""
     with suppress(StoreError, StorageError, OSError):
         deliver_pending(store)
         artifacts.deliver(store.url, artifact_root(store.url))
 
 
 def deliver_pending(store: Store) -> int:
-    """Write to a store the records that ended processes left; how many batches. Raises StoreUnavailableError."""
+    """Deliver the records of ended processes; returns the number of batches. Raises StoreUnavailableError."""
     n_delivered = 0
     for path in pending_files(store.url):
         if _is_alive(path):
             continue
         own_path = path.with_name(f"{_owner()}+{path.name.rpartition('+')[2]}")
         try:
-            path.rename(own_path)  # so that no other process delivers it too
+            path.rename(own_path)  # so that no other process delivers it as well
             n_delivered += _deliver(own_path, store)
-        except (OSError, ValueError):  # another process was first, or it is not ours to read
+        except (OSError, ValueError):  # another process delivers it, or it cannot be read
             continue
     return n_delivered
 
@@ -89,7 +89,7 @@ def _owner() -> str:
 
 
 def _is_alive(path: Path) -> bool:
-    """Whether the process that writes the file may still do so; of other machines only time tells."""
+    """Whether the process of a file may still write to it; on another machine, until it has not for a while."""
     host, _, process = path.name.rpartition("+")[0].rpartition("+")
     if host != socket.gethostname():
         with suppress(OSError):
@@ -101,12 +101,12 @@ def _is_alive(path: Path) -> bool:
 
 
 def pending_files(url: str, suffix: str = SPOOL_SUFFIX) -> list[Path]:
-    """The files that wait for a store; with `REJECTED_SUFFIX` those that it did not take."""
+    """List files that wait for a store; with `REJECTED_SUFFIX`, files of records that it rejected."""
     return [path for folder in spool_folders(url) for path in sorted(folder.glob(f"*{suffix}"))]
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Add a line, or nothing of it."""
+    """Append a line completely or not at all."""
     size = path.stat().st_size if path.exists() else 0
     try:
         with path.open("ab") as file:
@@ -120,7 +120,7 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _deliver(path: Path, store: Store) -> int:
-    """Write all batches of a file; what the database refuses for good is kept aside."""
+    """Write all batches of a file and remove it; batches that the database rejects are kept in another file."""
     n_delivered = 0
     for rows in _read_batches(path):
         try:
@@ -136,7 +136,7 @@ def _deliver(path: Path, store: Store) -> int:
 
 
 def _read_batches(path: Path) -> Iterator[dict[str, list[Row]]]:
-    """All batches of a file; a last line that was cut off was never acknowledged."""
+    """Read all batches of a file; an incomplete last line was never acknowledged, and is ignored."""
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):

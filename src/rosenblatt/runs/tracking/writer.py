@@ -1,7 +1,7 @@
 """Background writer of runs: takes points and records from any thread, and writes them to a store or its spool.
 
-`Writer.log` only appends to a queue. A thread takes what is there every `FLUSH_INTERVAL` seconds, and writes it in one
-transaction; that is the most that is lost when the process is killed.
+`Writer.log` only appends to a queue. A thread writes the content of the queue every `FLUSH_INTERVAL` seconds, in one
+transaction; no more is lost if the process is killed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.fork import reset_after_fork
 from rosenblatt.runs.tracking.spool import Spool, deliver_all
 
-FLUSH_INTERVAL = 0.2  # seconds between two writings
+FLUSH_INTERVAL = 0.2  # seconds between two transactions
 HEARTBEAT_INTERVAL = 10.0  # seconds between two signs of life of a run
-RETRY_INTERVAL = 5.0  # seconds until a store that was lost is tried again
-MAX_BULK_POINTS = 65_536  # points of a chunk that came at once
+RETRY_INTERVAL = 5.0  # seconds until an unreachable store is tried again
+MAX_BULK_POINTS = 65_536  # points of a chunk that is logged as a whole
 
 Entry = tuple[int, float, Mapping[str, float]]  # step, seconds since 1970, values
 
 
 class CurveBuffer:
-    """One curve of one run as this process writes it: a chunk that is still open, and the summary of all."""
+    """One curve of one run as written by this process: the open chunk, and the summary of the full ones."""
 
     __slots__ = ("chunk_index", "is_dirty", "steps", "summary", "times", "values")
 
@@ -47,7 +47,7 @@ class CurveBuffer:
         self.is_dirty = False
 
     def close(self) -> None:
-        """Write to the open chunk no more: it was put where nothing can be replaced."""
+        """Close the open chunk, because the spool cannot replace it later."""
         if self.steps:
             self.summary = merge_summaries(self.summary, summarize(make_points(self.steps, self.times, self.values)))
             self.chunk_index += 1
@@ -55,7 +55,7 @@ class CurveBuffer:
                 column.clear()
 
     def write(self, batch: RecordBatch, run: str, name: str, writer: str) -> None:
-        """Put the open chunk as it is now, and full ones, into a batch."""
+        """Add the open chunk and the full ones to a batch."""
         for start in range(0, len(self.steps), MAX_CHUNK_POINTS):
             chunk = slice(start, start + MAX_CHUNK_POINTS)
             points = make_points(self.steps[chunk], self.times[chunk], self.values[chunk])
@@ -77,13 +77,13 @@ class CurveBuffer:
 
 
 def make_points(steps: Sequence[int] | np.ndarray, times: Sequence[float] | np.ndarray, values: Any) -> CurvePoints:
-    """Points from lists or arrays (n,); times in seconds."""
+    """Make points from lists or arrays (n,); times in seconds since 1970."""
     microseconds = np.round(np.asarray(times, np.float64) * 1e6).astype(np.int64)
     return CurvePoints(np.asarray(steps, np.int64), microseconds, np.asarray(values, np.float64))
 
 
 def merge_summaries(before: CurveSummary | None, after: CurveSummary) -> CurveSummary:
-    """The summary of two parts of a curve, of which the second came later."""
+    """Merge the summaries of two parts of a curve; of equal steps, the later part has the last value."""
     if before is None:
         return after
     step, last = (after.step, after.last) if after.step >= before.step else (before.step, before.last)
@@ -93,17 +93,19 @@ def merge_summaries(before: CurveSummary | None, after: CurveSummary) -> CurveSu
 
 
 class Writer:
-    """Writes runs to a store from a thread of its own.
+    """Writes runs to a store from a thread of its own; records wait while the store cannot be reached.
 
     Args:
-        notify: told, once each, where the store is lost, where records wait, and that it is back.
+        url: The address of the store.
+        notify: Called with a message when the store becomes unreachable, when it is back, and when records are lost.
 
-    Raises StoreError where the store is damaged or of a later version; where it only cannot be reached, records wait.
+    Raises:
+        StoreError: If the store is damaged or of another version.
     """
 
     def __init__(self, url: str, notify: Notify | None = None) -> None:
         self.url = url
-        self.deleted_runs: set[str] = set()  # runs that somebody deleted meanwhile
+        self.deleted_runs: set[str] = set()  # deleted while they were written
         self._notify = notify or (lambda message: print(f"rosenblatt: {message}", file=sys.stderr))
         self._store: Store | None = None
         self._unavailable_since: float | None = None
@@ -123,9 +125,9 @@ class Writer:
         self._spool = Spool(self.url, self.id)
         self._points: deque[tuple[str, Entry]] = deque()
         self._batches: deque[RecordBatch] = deque()
-        self._unwritten: list[dict[str, list[Row]]] = []  # what neither store nor spool took
+        self._unwritten: list[dict[str, list[Row]]] = []  # batches that neither store nor spool accepted
         self._curves: dict[tuple[str, str], CurveBuffer] = {}
-        self._heartbeats: dict[str, float] = {}  # runs, and when a sign of life was last given
+        self._heartbeats: dict[str, float] = {}  # by run: time of the last sign of life
         self._wake, self._lock = threading.Event(), threading.Lock()
         self.closed = False
         self._before_write_hooks: list[tuple[str, Callable[[], object]]] = []
@@ -133,7 +135,7 @@ class Writer:
         self._thread.start()
 
     def reset_in_child(self) -> None:
-        """After a fork: this process is another writer, and has threads and connections of its own."""
+        """Become a new writer in a forked child, with its own thread and connections."""
         if self._store is not None:
             self._store.engine.dispose(close=False)
         runs = dict(self._heartbeats)
@@ -141,19 +143,19 @@ class Writer:
         self._heartbeats = dict.fromkeys(runs, time.time())
 
     def log(self, run: str, entry: Entry) -> None:
-        """Take a point of one or more curves; returns at once."""
+        """Queue a point of one or more curves."""
         self._points.append((run, entry))
 
     def put(self, batch: RecordBatch) -> None:
-        """Take a batch; returns at once."""
+        """Queue a batch."""
         self._batches.append(batch)
 
     def start_run(self, run: str) -> None:
-        """Give signs of life of a run from now on."""
+        """Give regular signs of life of a run."""
         self._heartbeats[run] = time.time()
 
     def end_run(self, run: str) -> None:
-        """Write all of a run, and give no more signs of life."""
+        """Write everything queued, and forget a run."""
         self.flush()
         with self._lock:
             self._heartbeats.pop(run, None)
@@ -164,12 +166,12 @@ class Writer:
                 del self._curves[key]
 
     def add_before_write_hook(self, run: str, hook: Callable[[], object]) -> None:
-        """Have something called before each writing, in the writer's thread, until the run ends."""
+        """Call a function in the writer's thread before each transaction, until the run ends."""
         with self._lock:
             self._before_write_hooks.append((run, hook))
 
     def flush(self) -> bool:
-        """Return once all that was taken is in the store, or in the spool; False where neither took it."""
+        """Wait until everything queued is in the store or its spool; returns False if neither accepts it."""
         try:
             self._write_pending()
         except Exception as error:  # noqa: BLE001 - recording must not stop what is recorded
@@ -178,7 +180,7 @@ class Writer:
         return not self._unwritten
 
     def close(self) -> None:
-        """Write all, and end."""
+        """Write everything queued, and stop."""
         if self.closed:
             return
         self.closed = True
@@ -187,7 +189,7 @@ class Writer:
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=5.0)
         if not self.flush():
-            self._notify(f"{len(self._unwritten)} batches of records could be written nowhere and are lost")
+            self._notify(f"{len(self._unwritten)} batches of records could not be written anywhere and are lost")
         elif self._spool.path is not None:
             self._notify(f"records wait in {self._spool.path}; the next command on this store delivers them")
         self._spool.release()
@@ -223,7 +225,7 @@ class Writer:
                 self._write_to_store({})
 
     def _drain(self) -> RecordBatch:
-        """All that came since the last time, as one batch."""
+        """Take everything queued as one batch."""
         batch, now = RecordBatch(), time.time()
         while self._batches:
             for table, rows in self._batches.popleft().rows.items():
@@ -236,7 +238,7 @@ class Writer:
         return batch
 
     def _drain_points(self, batch: RecordBatch) -> None:
-        """Put the points that came to their curves, and these into the batch."""
+        """Append queued points to their curves, and add these to the batch."""
         dirty_curves: list[tuple[str, str]] = []
         curves = self._curves
         for _ in range(len(self._points)):
@@ -257,7 +259,7 @@ class Writer:
             curves[run, name].write(batch, run, name, self.id)
 
     def _write_to_store(self, rows: dict[str, list[Row]]) -> bool:
-        """Write to the store, what waits in the spool first; False where it is lost."""
+        """Write to the store, after records that wait in the spool; returns False if it cannot be reached."""
         if self._unavailable_since is not None and time.monotonic() < self._next_attempt:
             return False
         try:
@@ -270,20 +272,23 @@ class Writer:
             self._mark_unavailable(error)
             return False
         if self._unavailable_since is not None:
-            self._notify(
-                f"the store is back after {time.monotonic() - self._unavailable_since:.0f} s; what waited is delivered"
-            )
+            seconds = time.monotonic() - self._unavailable_since
+            self._notify(f"the store is back after {seconds:.0f} s; waiting records are delivered")
             self._unavailable_since = None
         for run in sorted(missing_runs - self.deleted_runs, key=len):
             self.deleted_runs.add(run)
             self._heartbeats.pop(run, None)
-            if run.rpartition("-")[0] in self.deleted_runs:  # a trial of a search that was
+            if run.rpartition("-")[0] in self.deleted_runs:  # a trial of a deleted search
                 continue
-            self._notify(f"run {run} was deleted while it was written; what comes of it is no longer kept")
+            self._notify(f"run {run} was deleted while it was written; its further records are ignored")
         return True
 
     def _write_rows(self, store: Store, rows: dict[str, list[Row]]) -> set[str]:
-        """Write a batch; where the database refuses it for good, what it takes of it. The runs that are not there."""
+        """Write a batch; if the database rejects it, write the records of each run by themselves.
+
+        Returns:
+            Runs that are not in the store.
+        """
         try:
             return store.write(rows)
         except StoreUnavailableError:
@@ -296,7 +301,7 @@ class Writer:
                 except StoreUnavailableError:
                     raise
                 except StoreError as error:
-                    self._notify(f"some records of run {run} are left out: {error}")
+                    self._notify(f"records of run {run} are lost: {error}")
             return missing_runs
 
     def _write_to_spool(self, rows: dict[str, list[Row]]) -> bool:
@@ -310,11 +315,13 @@ class Writer:
         self._next_attempt = time.monotonic() + RETRY_INTERVAL
         if self._unavailable_since is None:
             self._unavailable_since = time.monotonic()
-            self._notify(f"{error} Nothing stops: records are kept on this machine, and delivered when it is back.")
+            self._notify(
+                f"{error} The run goes on: records wait on this machine, and are delivered once the store is back."
+            )
 
 
 def _split_by_run(rows: dict[str, list[Row]]) -> dict[str, dict[str, list[Row]]]:
-    """A batch in parts, one for each run; documents, which have none, first."""
+    """Split a batch by run; documents, which belong to no run, come first."""
     rows_by_run: dict[str, dict[str, list[Row]]] = {}
     for table in sorted(rows, key=lambda name: name != "documents"):
         for row in rows[table]:
@@ -324,7 +331,7 @@ def _split_by_run(rows: dict[str, list[Row]]) -> dict[str, dict[str, list[Row]]]
 
 
 def _close_on_exit(writer: Writer) -> None:
-    """Have a child of multiprocessing, which ends without what atexit has, write what is left."""
+    """Close the writer at the end of a multiprocessing child, which does not call atexit functions."""
     Finalize(None, writer.close, exitpriority=10)
 
 
@@ -333,7 +340,7 @@ _open_lock = threading.Lock()
 
 
 def get_writer(url: str) -> Writer:
-    """The writer of this process for a store. Raises StoreError."""
+    """Get the writer of this process for a store. Raises StoreError."""
     with _open_lock:
         writer = _writers_by_url.get(url)
         if writer is None or writer.closed:

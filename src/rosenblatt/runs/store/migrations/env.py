@@ -1,4 +1,4 @@
-"""What Alembic runs to bring a store, whose connection it is given, to a version."""
+"""Entry point of Alembic: migrate the store of a given connection."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The first tables: those of schema.py."""
+"""Create the tables of the first version."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def _chunk_index() -> sa.Column[Any]:
 
 
 def upgrade() -> None:
-    """From an empty store."""
+    """Create all tables in an empty store."""
     op.create_table(
         "runs",
         sa.Column("id", sa.Text, primary_key=True),
