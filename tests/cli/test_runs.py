@@ -151,7 +151,7 @@ def test_small_curves_and_times():
     values = np.array([0.0, 1.0, np.nan, 2.0])
     assert sparkline(CurvePoints(np.arange(4), np.arange(4), values)) == "▁▅ █"
     assert sparkline(None) == ""
-    assert sparkline(CurvePoints(np.arange(1), np.arange(1), np.array([np.nan]))) == " "
+    assert sparkline(CurvePoints(np.arange(1), np.arange(1), np.array([np.nan]))) == ""
     assert [format_duration(seconds) for seconds in (1.26, 90, 7200)] == ["1.3 s", "1.5 min", "2.0 h"]
 
 

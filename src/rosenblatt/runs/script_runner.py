@@ -16,8 +16,8 @@ from importlib.util import source_from_cache
 from typing import Any
 
 REPORT_VARIABLE = "ROSENBLATT_REPORT"
-"""Environment variable with the path of the report. The first letter of a line says what follows: M, the path of a
-module; D, the path of a data file; at the end L, the libraries of linear algebra as JSON, and S, the seed of PyTorch."""
+"""Environment variable with the path of the report. Its lines begin with a letter: M, path of a module; D, path of a
+data file; at the end L, libraries of linear algebra as JSON, and S, seed of PyTorch."""
 
 
 def main() -> None:

@@ -175,8 +175,8 @@ def print_verdict(run: str, result: ResultComparison) -> None:
 
 
 def sparkline(points: CurvePoints | None, width: int = SPARKLINE_WIDTH) -> str:
-    """Draw a curve in one line of characters; values that are not finite leave a gap."""
-    if points is None or not len(points.values):
+    """Draw a curve of two or more points in one line of characters; values that are not finite leave a gap."""
+    if points is None or len(points.values) < 2:
         return ""
     indices = np.unique(np.linspace(0, len(points.values) - 1, min(width, len(points.values))).astype(int))
     values = points.values[indices]
@@ -232,6 +232,12 @@ def _to_number(value: Any) -> Cell:
         return truncate(value)
 
 
+def _format_value(text: str) -> str:
+    """Shorten a hyperparameter, which is stored as text; of floats to four significant digits."""
+    value = _to_number(text)
+    return f"{value:.4g}" if isinstance(value, float) else truncate(text)
+
+
 def _print_metrics(console: Console, run: RunDetails, curves: Mapping[str, CurvePoints], max_rows: int | None) -> None:
     """Print test scores beside their baselines, then the metrics with a curve."""
     scores: list[list[Cell]] = [
@@ -244,10 +250,9 @@ def _print_metrics(console: Console, run: RunDetails, curves: Mapping[str, Curve
     names += [name for name in run.metrics if name.startswith(SYSTEM_PREFIX)]
     rows: list[list[Cell]] = []
     for name in names:
-        summary, points = run.metrics[name], curves.get(name)
-        curve = sparkline(points) if points is not None and len(points.values) > 1 else ""
+        summary = run.metrics[name]
         last = math.nan if summary.last is None else summary.last
-        rows.append([name, last, summary.best, summary.best_step, curve])
+        rows.append([name, last, summary.best, summary.best_step, sparkline(curves.get(name))])
     if rows:
         console.print()
         titles = ["metric", "last", "best", "at step", "curve"]
@@ -271,7 +276,7 @@ def _print_params(console: Console, params: Mapping[str, Param], show_all: bool)
         return
     console.print()
     rows: list[list[Cell]] = [
-        [name, truncate(param.value), "" if param.explicit else "default"]
+        [name, _format_value(param.value), "" if param.explicit else "default"]
         for name, param in (params if show_all else chosen).items()
     ]
     n_defaults = len(params) - len(chosen)
