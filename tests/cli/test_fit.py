@@ -10,21 +10,21 @@ from rosenblatt.models.model_file import load_model
 from tests.cli.test_models import FAST, folder  # noqa: F401 - a fixture
 
 
-def test_a_config_gives_hyperparameters_and_options_come_first(run, folder):  # noqa: F811
+def test_options_override_the_config(run, folder):  # noqa: F811
     (folder / "c.toml").write_text("[network]\nhidden_sizes = [8]\n[training]\nepochs = 2\nmembers = 3\n")
     assert run("fit", "people.csv", "-t", "rich", "--config", "c.toml", "--members", "1")[0] == 0
     spec = load_model("people.rosenblatt").resolved_spec
     assert (spec["hidden_sizes"], spec["epochs"], spec["members"]) == ((8,), 2, 1)
 
 
-def test_targets_go_by_number_and_tables_have_no_header(run, folder, people):  # noqa: F811
+def test_targets_are_chosen_by_number_in_tables_without_header(run, folder, people):  # noqa: F811
     people.write_csv("bare.csv", include_header=False)
     status, out, _ = run("fit", "bare.csv", "--target", "-1", *FAST)
     assert status == 0
     assert "task: two classes of 'column_4'" in out
 
 
-def test_several_targets_are_given_with_commas(run, folder, people):  # noqa: F811
+def test_several_targets_are_separated_by_commas(run, folder, people):  # noqa: F811
     people.with_columns((pl.col("noise") > 0).alias("loud")).write_csv("two.csv")
     status, out, _ = run("fit", "two.csv", "--target", "rich,loud", *FAST)
     assert status == 0
@@ -48,13 +48,13 @@ def test_file_names_in_commands_to_try_next_are_quoted():
     ]
 
 
-def test_names_with_commas_are_found(run, folder, people):  # noqa: F811
+def test_column_names_may_contain_commas(run, folder, people):  # noqa: F811
     people.rename({"city": "city, country"}).write_csv("odd.csv")
     assert run("fit", "odd.csv", "-t", "rich", "--ignore", "noise,city, country", *FAST)[0] == 0
     assert [column.name for column in load_model("odd.rosenblatt").schema.columns] == ["age"]
 
 
-def test_flags_of_the_network_are_flags_of_the_command(run, folder):  # noqa: F811
+def test_boolean_hyperparameters_are_flags(run, folder):  # noqa: F811
     assert (
         run("fit", "people.csv", "-t", "rich", "--residual", "--no-parametric-activation", "--scaling-layer", *FAST)[0]
         == 0

@@ -1,4 +1,4 @@
-"""The command on images, sequences, texts and series, as it is typed."""
+"""The command line on images, sequences, texts and time series."""
 
 import json
 import shutil
@@ -88,7 +88,7 @@ def test_an_archive_of_images_from_fit_to_predictions_by_name(run, photos):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_of_a_folder_with_a_test_the_test_is_scored_and_all_is_predicted(run, photos):
+def test_evaluate_uses_the_test_folder_and_predict_all_folders(run, photos):
     run("fit", "photos", "--kind", "cnn", *CNN)
     assert json.loads(run("evaluate", "photos.rosenblatt", "photos", "--json")[1])["rows"] == 16
     assert len(run("predict", "photos.rosenblatt", "photos")[1].splitlines()) == 1 + 64
@@ -99,7 +99,7 @@ def test_of_a_folder_with_a_test_the_test_is_scored_and_all_is_predicted(run, ph
 
 
 @pytest.mark.torch
-def test_what_three_perceptron_networks_for_colors_say(run, photos):
+def test_a_network_for_each_color_channel_is_trained(run, photos):
     status, _out, err = run(
         "fit", "photos", "--kind", "channel_mlp", "--members", "1", "--epochs", "5", "--hidden-sizes", "8"
     )
@@ -110,7 +110,7 @@ def test_what_three_perceptron_networks_for_colors_say(run, photos):
 
 
 @pytest.mark.torch
-def test_damaged_images_are_refused_or_left_out_by_name(run, photos):
+def test_damaged_images_are_rejected_or_skipped_by_name(run, photos):
     (photos / "train" / "dark" / "3.png").write_bytes(b"torn")
     status, _, err = run("fit", "photos", "--kind", "cnn", *CNN)
     assert status == 2
@@ -154,7 +154,7 @@ def test_a_folder_of_texts(run, names):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_texts_beside_other_columns(run, tmp_path):
+def test_text_columns_are_combined_with_other_columns(run, tmp_path):
     rng = np.random.default_rng(2)
     words = ["good", "bad", "film", "plot", "the", "of"]
     rows = [" ".join(rng.choice(words, 9)) for _ in range(80)]
@@ -171,7 +171,7 @@ def test_texts_beside_other_columns(run, tmp_path):
 
 
 @pytest.mark.torch
-def test_a_sequence_a_file(run, tmp_path):
+def test_a_folder_with_a_file_for_each_sequence(run, tmp_path):
     rng = np.random.default_rng(3)
     (tmp_path / "sensors").mkdir()
     labels = []
@@ -236,7 +236,7 @@ def test_a_series_is_forecast(run, tmp_path):
     assert status == 0
     assert (tmp_path / "windows.html").exists()
     result = json.loads(out)
-    assert result["rows"] == 96 - 6 - 2 + 1  # windows of two steps at least, with six known ones after them
+    assert result["rows"] == 96 - 6 - 2 + 1  # windows of at least two steps, followed by six known steps
     assert result["scores"]["mean absolute error"].keys() == {"model", "baseline"}
     pl.DataFrame({"month": months[:40], "sales": [100 + k % 12 for k in range(40)]}).write_csv(tmp_path / "other.csv")
     options = ("--answer", "sales +3", "--plot", "attribution.png", "--json")
@@ -290,20 +290,12 @@ def test_a_series_is_forecast(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_a_text_is_learnt_and_written_on(run, tmp_path):
+def test_a_language_model_is_trained_and_generates_text(run, tmp_path):
     (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times. " * 80)
     options = (
-        "--kind",
-        "rnn",
-        "--task",
-        "language",
-        "--max-length",
-        "32",
-        "--learning-rate",
-        "0.02",
-        "--recurrent-width",
-        "24",
-    )
+        "--kind", "rnn", "--task", "language", "--max-length", "32", "--learning-rate", "0.02", "--
+        recurrent-width", "24",
+    )  # fmt: skip
     status, out, err = run("fit", "book.txt", *options, "--epochs", "12")
     assert (status, err) == (0, "")
     assert "perplexity" in out
@@ -320,19 +312,8 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
         assert status == 0
         perplexities[name] = json.loads(out)["scores"]["perplexity"]["model"]
     assert perplexities["more"] < 2 < perplexities["odd"]
-    status, out, err = run(
-        "fit",
-        "book.txt",
-        *options,
-        "--epochs",
-        "1",
-        "--test",
-        "more.txt",
-        "--validation",
-        "odd.txt",
-        "--out",
-        "b.rosenblatt",
-    )
+    tables = ("--test", "more.txt", "--validation", "odd.txt")
+    status, out, err = run("fit", "book.txt", *options, "--epochs", "1", *tables, "--out", "b.rosenblatt")
     assert (status, err) == (0, "")
     assert "rows of 32 tokens: 133 for training, 8 for validation, 8 for testing" in out
     assert run("fit", "book.txt", *options[2:], "--trials", "2", "--epochs", "2", "--out", "b.rosenblatt")[0] == 0
@@ -353,7 +334,7 @@ def test_a_text_is_learnt_and_written_on(run, tmp_path):
 
 
 @pytest.mark.torch
-def test_a_text_whose_last_piece_is_no_row_is_learnt_in_the_tokens_of_its_rows(run, tmp_path):
+def test_an_incomplete_last_piece_of_a_text_does_not_change_the_vocabulary(run, tmp_path):
     (tmp_path / "book.txt").write_text("abaqabab" + "abababab" * 6 + "q")
     (tmp_path / "more.txt").write_text("abaqabab")
     options = ("--task", "language", "--max-length", "8", "--test", "more.txt", "--validation", "more.txt", *RNN)
@@ -365,7 +346,7 @@ def test_a_text_whose_last_piece_is_no_row_is_learnt_in_the_tokens_of_its_rows(r
 @pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.parametrize("tokens", ["words", "subwords"])
-def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
+def test_generated_words_come_from_the_text(run, tmp_path, tokens):
     (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times, said the king. " * 40)
     options = (
         "--task",
@@ -391,21 +372,13 @@ def test_a_text_of_words_is_written_on_in_its_own_words(run, tmp_path, tokens):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_characters_of_several_bytes_are_written_whole(run, tmp_path):
+def test_multibyte_characters_are_never_split(run, tmp_path):
     book = "".join(chr(1024 + k % 256) for k in range(1500))
     (tmp_path / "book.txt").write_text(book)
     options = (
-        "--task",
-        "language",
-        "--tokens",
-        "subwords",
-        "--max-vocabulary",
-        "256",
-        "--max-length",
-        "16",
-        "--epochs",
-        "8",
-    )
+        "--task", "language", "--tokens", "subwords", "--max-vocabulary", "256", "--max-length", "16", "--
+        epochs", "8",
+    )  # fmt: skip
     assert (
         run("fit", "book.txt", "--kind", "rnn", *options, "--recurrent-width", "24", "--learning-rate", "0.03")[0] == 0
     )
@@ -416,7 +389,7 @@ def test_characters_of_several_bytes_are_written_whole(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_generate_refuses_models_of_other_tasks(run, names):
+def test_generate_rejects_models_of_other_tasks(run, names):
     run("fit", "names", *RNN)
     status, _, err = run("generate", "names.rosenblatt")
     assert status == 2
@@ -425,7 +398,7 @@ def test_generate_refuses_models_of_other_tasks(run, names):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatch):
+def test_reproduce_keeps_the_machine_dependent_choices_of_the_run(run, photos, monkeypatch):
     monkeypatch.setattr("rosenblatt.training.torch.engine.fastest_cpu_precision", lambda: "mixed")
     monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 2)
     assert run("fit", "photos", "--kind", "cnn", *CNN)[0] == 0
@@ -439,20 +412,11 @@ def test_what_the_machine_chose_is_reproduced_on_another(run, photos, monkeypatc
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
+def test_a_search_over_recurrent_networks_is_recorded_and_resumed(run, names):
     options = (
-        "--trials",
-        "4",
-        "--folds",
-        "2",
-        "--epochs",
-        "4",
-        "--deterministic",
-        "--recurrent-width",
-        "6",
-        "--seed",
-        "2",
-    )
+        "--trials", "4", "--folds", "2", "--epochs", "4", "--deterministic", "--recurrent-width", "6", "--
+        seed", "2",
+    )  # fmt: skip
     status, out, err = run("fit", "names", "--kind", "rnn", *options, "--checkpoint", "state")
     assert (status, err) == (0, "")
     first = load_model("names.rosenblatt")
@@ -467,7 +431,7 @@ def test_a_search_over_recurrent_networks_is_recorded_and_goes_on(run, names):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_path, monkeypatch):
+def test_a_search_on_a_device_trains_trials_of_equal_shape_together(run, names, tmp_path, monkeypatch):
     from rosenblatt.training.torch import lanes as torch_lanes
 
     lane_counts, original_epoch = [], torch_lanes.LaneStack.train_epoch
@@ -479,19 +443,9 @@ def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_
     monkeypatch.setattr(torch_lanes.LaneStack, "train_epoch", epoch)
     monkeypatch.setattr(coordinator.SearchCoordinator, "start_workers", lambda self: device_workers.DeviceWorker("cpu"))
     options = (
-        "--trials",
-        "6",
-        "--folds",
-        "2",
-        "--epochs",
-        "4",
-        "--recurrent-width",
-        "6",
-        "--rnn-cell",
-        "gru",
-        "--config",
-        "space.toml",
-    )
+        "--trials", "6", "--folds", "2", "--epochs", "4", "--recurrent-width", "6", "--rnn-cell", "gru", "--
+        config", "space.toml",
+    )  # fmt: skip
     (tmp_path / "space.toml").write_text("[space]\nlearning_rate = { log_uniform = [1e-3, 1e-1] }\n")
     status, out, err = run("fit", "names", "--kind", "rnn", *options)
     assert (status, err) == (0, "")
@@ -501,13 +455,13 @@ def test_a_search_on_a_device_trains_trials_of_one_shape_as_one(run, names, tmp_
 
 
 @pytest.mark.torch
-def test_a_device_that_is_not_there_is_refused(run, names):
+def test_a_missing_device_is_rejected(run, names):
     status, _, err = run("fit", "names", "--kind", "rnn", "--device", "cuda:5", *RNN)
     assert status == 2
     assert "There is no device 'cuda:5'" in err
 
 
-def test_without_pytorch_the_cure_is_named(run, names, monkeypatch):
+def test_without_pytorch_the_error_says_how_to_install_it(run, names, monkeypatch):
     monkeypatch.setattr(prepared, "find_spec", lambda name: None)
     status, _, err = run("fit", "names", "--kind", "rnn", *RNN)
     assert status == 2
@@ -516,14 +470,14 @@ def test_without_pytorch_the_cure_is_named(run, names, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_images_that_changed_in_place_are_trained_on_again(run, photos):
+def test_changed_images_are_not_taken_for_the_same_data(run, photos):
     assert "nothing was trained" not in run("fit", "photos", "--kind", "cnn", *CNN, "--reuse")[1]
     assert "nothing was trained" in run("fit", "photos", "--kind", "cnn", *CNN, "--reuse")[1]
     Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(photos / "train" / "dark" / "0.png")
     assert "nothing was trained" not in run("fit", "photos", "--kind", "cnn", *CNN, "--reuse")[1]
 
 
-def test_what_only_forecasts_have_is_refused_without_time(run, names):
+def test_forecasting_options_need_time(run, names):
     status, _, err = run("fit", "names", "--horizon", "3", *RNN)
     assert status == 2
     assert "horizon is for forecasts only. Name the time column with --time" in err

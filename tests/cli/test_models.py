@@ -1,4 +1,4 @@
-"""The command as it is typed: what it prints, what it writes, how it refuses."""
+"""The commands fit, predict, evaluate and describe: output, files and errors."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_fit_predict_evaluate_describe(run, model, folder, people):
         assert word in out
 
 
-def test_json_is_all_that_stands_on_standard_output(run, model):
+def test_with_json_standard_output_has_nothing_else(run, model):
     for arguments in (
         ("fit", "people.csv", "--target", "rich", "--json", *FAST),
         ("evaluate", model, "people.csv", "--json"),
@@ -76,7 +76,7 @@ def test_json_is_all_that_stands_on_standard_output(run, model):
         assert isinstance(json.loads(out), dict)
 
 
-def test_predictions_go_to_the_terminal_or_to_the_format_the_name_asks_for(run, model):
+def test_predictions_are_printed_or_written_in_the_format_of_the_file_name(run, model):
     _, out, _ = run("predict", model, "people.csv")
     assert out.splitlines()[0] == "rich,probability of no,probability of yes"
     for name, read in (("p.parquet", pl.read_parquet), ("p.jsonl", pl.read_ndjson), ("p.arrow", pl.read_ipc)):
@@ -108,7 +108,7 @@ def test_a_report_groups_errors_by_columns_that_need_not_be_inputs(run, folder, 
 
 
 def write_bad_files(folder):
-    """Files that are wrong in some way."""
+    """Write files with all kinds of faults."""
     rng = np.random.default_rng(0)
     pl.DataFrame({"x": rng.normal(size=60), "y": ["a"] * 60}).write_csv("one-class.csv")
     pl.DataFrame({"x": ["?"] * 60, "z": range(60), "y": ["a", "b"] * 30}).write_csv("void.csv")
@@ -178,7 +178,7 @@ def test_bad_input_is_one_sentence_and_exit_status_2(run, model, folder, argumen
 
 @contextmanager
 def terminal():
-    """A pseudo-terminal: the descriptor a process writes to, and a function that returns what was written so far."""
+    """Open a pseudo-terminal; yield its descriptor and a function that returns everything written to it so far."""
     master, slave = os.openpty()
     os.set_blocking(master, False)
     output = b""
@@ -201,10 +201,10 @@ def terminal():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
 @pytest.mark.parametrize(("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_training_keeps_the_best_epoch_and_says_so(run, model, folder, signal_number, status):
-    """`model` was fitted first, so that all is compiled and training starts at once."""
+    """The fixture `model` compiles the engine, so training starts at once."""
     endless = ["--epochs", "1000000", "--patience", "1000000"]
     command = [sys.executable, "-m", "rosenblatt", "fit", "people.csv", "-t", "rich", *endless, "-o", "m.rosenblatt"]
-    with terminal() as (slave, screen):  # the progress bar, which is shown on terminals only, tells of the first epoch
+    with terminal() as (slave, screen):  # only a terminal gets a progress bar, which shows the first epoch
         process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=slave, text=True, env={**os.environ, "TERM": "xterm"}
         )
@@ -225,8 +225,8 @@ def test_a_stopped_training_keeps_the_best_epoch_and_says_so(run, model, folder,
     assert run("predict", "m.rosenblatt", "people.csv")[0] == 0
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(model, folder):
-    """A real limit on the size of files: a model of this size cannot be written."""
+def test_a_full_disk_is_a_one_sentence_error_and_leaves_no_file(model, folder):
+    """The operating system limits the size of files, so the model cannot be written."""
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000));"
         "sys.argv = ['rosenblatt', *sys.argv[1:]]; from rosenblatt.cli.main import main; main()"
@@ -241,14 +241,14 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(model, folder):
     assert not [path for path in folder.iterdir() if "big" in path.name]
 
 
-def test_a_reader_that_goes_away_is_no_error(model, folder):
+def test_a_closed_pipe_is_no_error(model, folder):
     command = f"{sys.executable} -m rosenblatt predict people.rosenblatt people.csv | head -1"
     process = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
     assert process.stdout == "rich,probability of no,probability of yes\n"
     assert "Traceback" not in process.stderr
 
 
-def test_output_that_cannot_be_written_is_one_sentence(model, folder):
+def test_output_that_cannot_be_written_is_a_one_sentence_error(model, folder):
     command = f"{sys.executable} -m rosenblatt predict people.rosenblatt people.csv > /dev/full"
     process = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
     assert process.returncode == 2
@@ -256,7 +256,7 @@ def test_output_that_cannot_be_written_is_one_sentence(model, folder):
     assert "Traceback" not in process.stderr
 
 
-def test_help_shows_its_examples_line_by_line(run):
+def test_help_keeps_the_lines_of_its_examples(run):
     _, out, _ = run("--help")
     assert "\\b" not in out
     assert "  rosenblatt describe people.csv " in out

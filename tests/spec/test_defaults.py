@@ -56,7 +56,7 @@ def test_bins_shrink_to_keep_wide_tables_within_one_gib():
     assert resolve(10_000_000, 1000)["bins"] == 8
 
 
-def test_weight_decay_is_the_default_of_adamw_alone():
+def test_only_adamw_decays_weights_by_default():
     assert resolve(optimizer="adamw")["weight_decay"] == 0.01
     assert resolve(optimizer="adam")["weight_decay"] == 0.0
 
@@ -75,7 +75,7 @@ def test_the_patience_of_a_deep_network_is_all_its_epochs():
     assert values(resolve(20_000, kind="cnn"), "epochs", "patience") == (30, 30)
 
 
-def test_text_gives_a_recurrent_network_other_defaults():
+def test_recurrent_networks_have_other_defaults_on_texts():
     names = ("epochs", "dropout", "input_dropout")
     assert values(resolve(5_000, kind="rnn", has_text=True), *names) == (40, 0.1, 0.3)
     assert values(resolve(5_000, kind="rnn"), *names) == (24, 0.4, 0.0)
@@ -95,7 +95,7 @@ def test_resolving_twice_changes_nothing():
         assert resolve_auto(spec, 10, 1) == spec
 
 
-def test_cores_are_shared_among_large_networks_and_small_networks_get_a_single_core():
+def test_cores_are_divided_among_large_networks_and_small_networks_get_one():
     large = {"kind": "rnn", "recurrent_width": 256, "members": 4, "batch_size": 64}
     assert cores_per_network(resolve(**large), 1000, 16) == 4
     assert cores_per_network(resolve(**large), 1000, 2) == 1

@@ -1,4 +1,4 @@
-"""Spaces as they are written, in Python and in TOML."""
+"""Search spaces in Python and in TOML."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from rosenblatt.spec.dimensions import Integer, choice, integer, log_uniform, pa
 from rosenblatt.spec.spec import Spec
 
 
-def test_a_space_of_toml_is_that_of_python(tmp_path):
+def test_toml_and_python_give_equal_spaces(tmp_path):
     path = tmp_path / "search.toml"
     path.write_text(
         """
@@ -35,7 +35,7 @@ def test_a_space_of_toml_is_that_of_python(tmp_path):
     assert (spec.training.epochs, spec.training.label_smoothing, spec.has_search) == (7, 0.1, True)
 
 
-def test_a_spec_with_a_space_comes_back_from_toml_and_json(tmp_path):
+def test_a_spec_with_a_space_round_trips_through_toml_and_json(tmp_path):
     spec = Spec.from_hyperparameters(trials=5).with_search_space(
         {"hidden_sizes": choice((8,), (8, 8)), "dropout": uniform(0, 0.5)}
     )
@@ -60,7 +60,7 @@ def test_a_spec_with_a_space_comes_back_from_toml_and_json(tmp_path):
         (lambda: choice(1, when=["adam"]), "when must map hyperparameters"),
     ],
 )
-def test_empty_ranges_and_odd_ends_are_refused(make, message):
+def test_empty_ranges_and_invalid_bounds_are_rejected(make, message):
     with pytest.raises(SpecError, match=message):
         make()
 
@@ -77,12 +77,12 @@ def test_empty_ranges_and_odd_ends_are_refused(make, message):
         ({"hidden_layers": 3}, "hidden_layers must be"),
     ],
 )
-def test_spaces_that_cannot_be_are_refused_by_name(space, message):
+def test_impossible_spaces_are_rejected_by_name(space, message):
     with pytest.raises(SpecError, match=message):
         Spec().with_search_space(space)
 
 
-def test_fixed_values_are_no_dimensions():
+def test_fixed_values_are_not_dimensions():
     assert parse_dimension("dropout", 0.3) is None
     assert parse_dimension("batch_size", {"integer": [1, 9]}) == Integer(low=1, high=9)
     assert Spec().with_search_space({"dropout": 0.3}).space == {}

@@ -1,4 +1,4 @@
-"""Hyperparameters of the network section: how they are parsed, limited and matched by the engine."""
+"""Hyperparameters of the network section: how they are parsed, limited and implemented by the engine."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_sizes_are_parsed_from_text_and_from_any_sequence(name, value):
     assert getattr(Spec.from_hyperparameters(**{name: value}).network, name) == (64, 32)
 
 
-def test_activations_are_a_tuple_whether_a_single_name_or_several_are_given():
+def test_activations_become_a_tuple():
     assert Spec.from_hyperparameters(activation="gelu").network.activation == ("gelu",)
     assert Spec.from_hyperparameters(activation="gelu, tanh").network.activation == ("gelu", "tanh")
 
@@ -43,7 +43,7 @@ def test_activations_are_a_tuple_whether_a_single_name_or_several_are_given():
         ({"gamma": 0}, "gamma must be a number .*0.*, but it is 0"),
     ],
 )
-def test_a_value_outside_its_limits_is_refused_with_what_is_expected(hyperparameters, message):
+def test_a_value_outside_its_limits_is_rejected_with_the_expected_values(hyperparameters, message):
     with pytest.raises(SpecError, match=message):
         Spec.from_hyperparameters(**hyperparameters)
 
@@ -57,7 +57,7 @@ def test_the_engine_implements_every_choice_of_the_network_section():
     assert set(HYPERPARAMETERS["normalization"].choices) == {*NORMALIZATIONS, "group", "auto"}
 
 
-def test_a_network_of_defaults_is_a_multilayer_perceptron_with_layers_chosen_by_the_rows():
+def test_the_default_network_is_a_multilayer_perceptron_with_automatic_layers():
     network = NetworkSpec()
     assert (network.kind, network.hidden_sizes) == ("mlp", "auto")
     assert network.activation == ("relu", "silu")

@@ -1,3 +1,5 @@
+"""Specs: creation, validation, round trips and hashes."""
+
 import subprocess
 import sys
 
@@ -30,7 +32,7 @@ def test_hash_is_the_same_in_another_process():
     assert run.stdout.strip() == Spec.from_hyperparameters(dropout=0.3, class_weight={"a": 2, "b": 1}).hash
 
 
-def test_hash_tells_specs_apart():
+def test_different_specs_have_different_hashes():
     assert Spec.from_hyperparameters(dropout=0.3).hash != Spec.from_hyperparameters(dropout=0.30001).hash
 
 
@@ -39,20 +41,20 @@ def test_is_frozen():
         Spec().training.epochs = 3
 
 
-def test_takes_text_as_the_command_line_gives_it():
+def test_accepts_the_text_of_command_line_options():
     spec = Spec.from_hyperparameters(hidden_sizes="64, 32", dropout="0.1", members="3", class_weight="<=50K=1,>50K=2.5")
     assert spec.network.hidden_sizes == (64, 32)
     assert spec.training.members == 3
     assert spec.training.class_weight == {"<=50K": 1.0, ">50K": 2.5}
 
 
-def test_takes_numbers_of_numpy_and_a_single_size():
+def test_accepts_numpy_numbers_and_a_single_size():
     assert Spec.from_hyperparameters(
         members=np.int64(3), dropout=np.float32(0.5), hidden_sizes=16
     ) == Spec.from_hyperparameters(members=3, dropout=0.5, hidden_sizes=(16,))
 
 
-def test_an_unknown_hyperparameter_is_refused_with_the_nearest_name():
+def test_an_unknown_hyperparameter_is_rejected_with_the_nearest_name():
     with pytest.raises(SpecError, match=r"There is no hyperparameter 'droput'\. Did you mean 'dropout'\?"):
         Spec.from_hyperparameters(droput=0.1)
 
@@ -69,7 +71,7 @@ def test_an_unknown_hyperparameter_is_refused_with_the_nearest_name():
         ("not toml", "is not valid TOML"),
     ],
 )
-def test_a_config_that_is_wrong_is_refused_with_its_name(tmp_path, text, message):
+def test_a_wrong_config_is_rejected_with_its_name(tmp_path, text, message):
     path = tmp_path / "my.toml"
     path.write_text(text)
     with pytest.raises(SpecError, match=message) as caught:
@@ -77,7 +79,7 @@ def test_a_config_that_is_wrong_is_refused_with_its_name(tmp_path, text, message
     assert "my.toml" in str(caught.value)
 
 
-def test_a_config_that_is_missing_or_no_text_is_refused(tmp_path):
+def test_a_missing_or_binary_config_is_rejected(tmp_path):
     with pytest.raises(SpecError, match="cannot be read"):
         Spec.from_toml(tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
@@ -92,7 +94,7 @@ def test_every_hyperparameter_is_described():
 
 
 @pytest.mark.parametrize("name", HYPERPARAMETERS)
-def test_what_a_hyperparameter_needs_is_there(name):
+def test_required_hyperparameters_and_their_values_exist(name):
     for required, values in HYPERPARAMETERS[name].requires.items():
         choices = HYPERPARAMETERS[required].choices or ("true", "false")
         assert set(values) <= set(choices)

@@ -1,4 +1,4 @@
-"""Hyperparameters of the training section: how they are parsed, limited and matched by the engine."""
+"""Hyperparameters of the training section: how they are parsed, limited and implemented by the engine."""
 
 import pytest
 
@@ -26,7 +26,7 @@ from rosenblatt.training.schedules import SCHEDULES
         ({"layer_lr_multipliers": "1,-1"}, "layer_lr_multipliers must be .* item 2 is '?-1"),
     ],
 )
-def test_a_value_outside_its_limits_is_refused_with_what_is_expected(hyperparameters, message):
+def test_a_value_outside_its_limits_is_rejected_with_the_expected_values(hyperparameters, message):
     with pytest.raises(SpecError, match=message):
         Spec.from_hyperparameters(**hyperparameters)
 
@@ -43,12 +43,12 @@ def test_a_value_outside_its_limits_is_refused_with_what_is_expected(hyperparame
         ({"yes": 0}, "class_weight must be"),
     ],
 )
-def test_class_weights_without_a_positive_number_for_each_class_are_refused(class_weight, message):
+def test_class_weights_need_a_positive_number_for_each_class(class_weight, message):
     with pytest.raises(SpecError, match=message):
         Spec.from_hyperparameters(class_weight=class_weight)
 
 
-def test_class_weights_name_classes_by_their_text():
+def test_keys_of_class_weights_are_class_labels_as_text():
     assert Spec.from_hyperparameters(class_weight="a=b=2,c=1").training.class_weight == {"a=b": 2.0, "c": 1.0}
     assert Spec.from_hyperparameters(class_weight={0: 1, 1: 4}).training.class_weight == {"0": 1.0, "1": 4.0}
     assert Spec.from_hyperparameters(class_weight="balanced").training.class_weight == "balanced"
