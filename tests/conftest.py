@@ -1,4 +1,4 @@
-"""What tests share: real data where the folder is there, and small tables made here."""
+"""Shared fixtures: stores, folders, the command in this process, and tables."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rosenblatt.cli.main import main
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-collect_ignore = ["training/reference.py"]  # no tests, and it imports PyTorch
+collect_ignore = ["training/reference.py"]  # it holds no tests and imports PyTorch
 TORCH_DOCTESTS = tuple(f"rosenblatt.estimators.{name}." for name in ("cnn", "forecaster", "rnn"))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the doctests that need PyTorch, as a doctest cannot carry a mark itself."""
+    """Mark the doctests that need PyTorch, because a docstring cannot carry a mark."""
     for item in items:
         if isinstance(item, pytest.DoctestItem) and item.name.startswith(TORCH_DOCTESTS):
             item.add_marker(pytest.mark.torch)
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path_factory, monkeypatch) -> Path:
-    """Each test has a store of its own, and a place where records wait; nothing is written into the repository."""
+    """Give each test its own store and spool, so that nothing is written into the repository."""
     folder = tmp_path_factory.mktemp("store")
     monkeypatch.setenv("ROSENBLATT_STORE", str(folder))
     monkeypatch.setenv("ROSENBLATT_SPOOL", str(folder / "spool"))
@@ -38,7 +38,7 @@ def own_store(tmp_path_factory, monkeypatch) -> Path:
 
 @pytest.fixture
 def work_folder(tmp_path, monkeypatch) -> Path:
-    """A folder to work in, with a store of its own that is found by itself."""
+    """An empty working folder, in which the store is found without ROSENBLATT_STORE."""
     monkeypatch.delenv("ROSENBLATT_STORE")
     folder = tmp_path / "work"
     folder.mkdir()
@@ -48,7 +48,7 @@ def work_folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def run(capsys, monkeypatch):
-    """Run the command in this process; gives exit status, standard output and error."""
+    """Run the command in this process; returns exit status, standard output and standard error."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["rosenblatt", *arguments])
@@ -67,15 +67,15 @@ def run(capsys, monkeypatch):
 
 @pytest.fixture
 def shared_data() -> Path:
-    """The folder of real data sets that lies beside the repository on the developers' machines."""
+    """Folder of real data sets beside the repository; tests that need it are skipped without it."""
     if not SHARED.is_dir():
-        pytest.skip(f"the real data sets are not on this machine ({SHARED} is missing)")
+        pytest.skip(f"the folder {SHARED} with the real data sets is missing")
     return SHARED
 
 
 @pytest.fixture
 def people() -> pl.DataFrame:
-    """Two classes that depend on a number and a category, with missing values; 300 rows."""
+    """300 rows with missing values; the two classes depend on a number and a category."""
     rng = np.random.default_rng(0)
     age, city = rng.integers(18, 80, 300), rng.choice(["Oslo", "Rome", "Lima"], 300)
     rich = (age + 20 * (city == "Oslo") + rng.normal(0, 5, 300)) > 55

@@ -1,4 +1,4 @@
-"""What a user installs: the wheel without extras, in a new environment, beside none of the tests' own packages."""
+"""The wheel without extras in a new environment, as users install it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SECTION = README.partition("\n## The command\n")[2].partition("\n## ")[0]
 COMMANDS = re.findall(r"^    (rosenblatt .*)$", SECTION, re.MULTILINE)
-SECONDS = 600  # after which a command hangs
+TIMEOUT_S = 600
 
 
 def call(*words: str | Path, cwd: Path, **environment: str) -> str:
-    """Run a program; its standard output, or an assertion error with what it wrote."""
+    """Run a program; returns its standard output, or raises an AssertionError with its output."""
     environment = {**os.environ, "PYTHONPATH": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment}
     done = subprocess.run(
-        [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=SECONDS,
+        [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{shlex.join(map(str, words))}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
@@ -32,22 +32,22 @@ def call(*words: str | Path, cwd: Path, **environment: str) -> str:
 
 
 def install(folder: Path) -> tuple[Path, Path]:
-    """Build the wheel and install it without extras; the programs of the new environment, and the built files."""
+    """Build the wheel and install it without extras; returns the folders of the programs and of the built files."""
     call(sys.executable, "-m", "venv", folder / "env", cwd=folder)
     python = folder / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     pip = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
     try:
         call(*pip, "hatchling", cwd=folder)
     except AssertionError as error:
-        pytest.skip(f"no package index can be reached from here: {str(error)[-300:]}")
+        pytest.skip(f"no package index is reachable: {str(error)[-300:]}")
     call(python, "-m", "hatchling", "build", "-d", folder / "dist", cwd=ROOT)
     call(*pip, *(folder / "dist").glob("*.whl"), cwd=folder)
     return python.parent, folder / "dist"
 
 
 def check_source_distribution(dist: Path) -> None:
-    """It holds every tracked file."""
-    if (ROOT / ".git").exists():  # otherwise it is not known what is tracked
+    """The source distribution holds every tracked file."""
+    if (ROOT / ".git").exists():  # without git, the tracked files are unknown
         tracked = set(call("git", "ls-files", cwd=ROOT).splitlines())
         with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
             packed = {name.partition("/")[2] for name in archive.getnames()}
@@ -55,14 +55,14 @@ def check_source_distribution(dist: Path) -> None:
 
 
 def check_demo(programs: Path, folder: Path) -> None:
-    """It runs to its end."""
+    """The demo runs to its end."""
     assert "accuracy" in call("bash", ROOT / "scripts" / "demo", programs, cwd=folder)
     assert (folder / "demo" / "report.html").exists()
     assert pl.read_csv(folder / "demo" / "predictions.csv").height == 100
 
 
 def check_python_examples(programs: Path, folder: Path) -> None:
-    """All blocks of the README run in one process, as they build on one another; those that need an extra name it."""
+    """The Python examples of the README run, in one process; those that need an extra fail with a hint to install it."""
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     torch_blocks = [block for block in blocks if re.search(r"\b(CNN|RNN)\w+\(", block)]
     plain_blocks = "".join(block for block in blocks if block not in torch_blocks)
@@ -73,7 +73,7 @@ def check_python_examples(programs: Path, folder: Path) -> None:
 
 
 def check_commands(programs: Path, folder: Path, people: pl.DataFrame) -> None:
-    """Those of the README run on a table as it names them."""
+    """The commands of the README run on tables of the names it uses."""
     for name in ("people.csv", "new-people.csv", "people-with-answers.csv"):
         people.rename({"rich": "income"}).write_csv(folder / name)
     assert len(COMMANDS) > 6
@@ -85,7 +85,7 @@ def check_commands(programs: Path, folder: Path, people: pl.DataFrame) -> None:
 
 @pytest.mark.slow
 def test_the_demo_and_all_examples_of_the_readme_run_on_the_wheel_without_extras(tmp_path, people):
-    """One test, so that parallel runs of tests install only once."""
+    """All checks are one test, so that the wheel is installed only once."""
     programs, dist = install(tmp_path)
     check_source_distribution(dist)
     code = "import rosenblatt, pathlib; print(pathlib.Path(rosenblatt.__file__).with_name('py.typed').exists())"
