@@ -107,5 +107,5 @@ def test_a_model_is_described_by_its_networks_columns_and_hyperparameters(model)
     batch = description["hyperparameters"]["batch_size"]
     assert (batch["requested"], isinstance(batch["value"], int)) == ("auto", True)
     assert "channels" not in description["hyperparameters"]  # of convolutional networks
-    assert set(description["scores"]["accuracy"]) == {"model", "baseline"}
+    assert set(description["scores"]["accuracy"]) == {"model", "baseline", "interval"}
     json.dumps(description)

@@ -3,13 +3,14 @@ import pytest
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.metrics import auc, baseline, f1, r2, scores, scores_to_dict
+from rosenblatt.models.evaluation import score_predictions, scores_to_dict
+from rosenblatt.models.metrics import auc, compute_baseline, f1, r2
 
 RNG = np.random.default_rng(0)
 
 
 def scores_by_name(target, y, raw_predictions):
-    return {score.name: score for score in scores(target, y, raw_predictions, baseline(target, y))}
+    return {score.name: score for score in score_predictions(target, y, raw_predictions, compute_baseline(target, y))}
 
 
 def test_two_classes():
@@ -25,7 +26,7 @@ def test_two_classes():
     assert by_name["F1 of yes"].model == metrics.f1_score(y, p > 0.5)
     assert by_name["log loss"].model == pytest.approx(metrics.log_loss(y, p))
     assert not by_name["log loss"].higher_is_better
-    assert scores_to_dict(list(by_name.values()))["AUC"] == {"model": 1.0, "baseline": 0.5}
+    assert scores_to_dict(list(by_name.values()))["AUC"] == {"model": 1.0, "baseline": 0.5, "interval": None}
 
 
 def test_classes_of_which_the_test_has_not_all():
@@ -36,7 +37,7 @@ def test_classes_of_which_the_test_has_not_all():
 
 def test_one_class_only_has_no_auc():
     target = Target(names=("y",), task="binary", labels=("a", "b"))
-    model_scores = scores(target, np.array([0.0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), [0.5, 0.5])
+    model_scores = score_predictions(target, np.array([0.0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), [0.5, 0.5])
     assert "AUC" not in [score.name for score in model_scores]
 
 
@@ -56,7 +57,7 @@ def test_labels_and_values():
 
 def test_formulas_are_those_of_scikit_learn():
     y, y_score = RNG.integers(0, 2, 200), RNG.integers(0, 10, 200) / 10
-    assert auc(y, y_score) == pytest.approx(metrics.roc_auc_score(y, y_score))
+    assert auc(y == 1, y_score) == pytest.approx(metrics.roc_auc_score(y, y_score))
     assert f1(y, y_score > 0.4) == pytest.approx(metrics.f1_score(y, y_score > 0.4))
     assert f1(np.zeros(3), np.zeros(3)) == 0
     y_true, y_pred = RNG.normal(size=50), RNG.normal(size=50)

@@ -5,7 +5,7 @@ import pytest
 from rosenblatt.data.readers.read import read_table
 from rosenblatt.data.table import Table
 from rosenblatt.errors import ModelFileError, SpecError, TableError
-from rosenblatt.models.evaluation import FitResult
+from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model_file import load_model, to_bytes
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit, save
@@ -138,7 +138,7 @@ def test_real_tables_end_to_end(shared_data):
         read_table(shared_data / "adult-train.csv"), ["income"], spec, test=read_table(shared_data / "adult-test.csv"),
         notify=lambda _: None,
     )  # fmt: skip
-    assert isinstance(adult, FitResult)
+    assert isinstance(adult, Evaluation)
     assert {score.name: score.model for score in adult.scores}["AUC"] > 0.915
     iris = fit(read_table(shared_data / "iris-noheader.csv"), ["column_5"], Spec(), notify=lambda _: None)
     assert {score.name: score.model for score in iris.scores}["accuracy"] > 0.85

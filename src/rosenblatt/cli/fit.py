@@ -28,7 +28,7 @@ from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 
 if TYPE_CHECKING:
-    from rosenblatt.models.evaluation import FitResult
+    from rosenblatt.models.evaluation import Evaluation
     from rosenblatt.models.metadata import TrialRecord
     from rosenblatt.workflows.recorder import Recorder
     from rosenblatt.workflows.request import FitRequest
@@ -162,11 +162,11 @@ def _parse_options(config: str | None, options: dict[str, Any]) -> tuple[FitRequ
 
 
 def _print_scores(
-    result: FitResult, output: FitOutput, recorder: Recorder, path: Path, trials_path: str | None
+    result: Evaluation, output: FitOutput, recorder: Recorder, path: Path, trials_path: str | None
 ) -> None:
     """Print the search and the scores, or everything as JSON."""
     from rosenblatt.cli.console import models as console
-    from rosenblatt.models.metrics import scores_to_dict
+    from rosenblatt.models.evaluation import scores_to_dict
 
     model, notify = result.model, make_reporter(output.as_json)
     metadata = model.metadata

@@ -14,7 +14,7 @@ from rosenblatt.errors import Notify, SpecError, TableError
 if TYPE_CHECKING:
     import polars as pl
 
-    from rosenblatt.models.evaluation import FitResult
+    from rosenblatt.models.evaluation import Evaluation
     from rosenblatt.models.metadata import TestScore
     from rosenblatt.models.model import Model
 
@@ -74,7 +74,7 @@ def encode_table(frame: pl.DataFrame, path: str) -> bytes:
 
 def scores_to_json(model: Model, scores: Sequence[TestScore], fields: Mapping[str, Any]) -> str:
     """Return the scores of a model as JSON, with further fields."""
-    from rosenblatt.models.metrics import scores_to_dict
+    from rosenblatt.models.evaluation import scores_to_dict
 
     result = {
         "task": model.target.task,
@@ -93,7 +93,7 @@ def check_report_options(by: Sequence[str], report: str | None) -> None:
         raise SpecError("--by groups the errors in a report, but there is none. Add --report FILE.html.")
 
 
-def save_report(result: FitResult, path: str | None, by: Sequence[str], notify: Notify) -> None:
+def save_report(result: Evaluation, path: str | None, by: Sequence[str], notify: Notify) -> None:
     """Write the report of a fit or an evaluation, if a path is given, with errors by the groups of some columns."""
     if path:
         from rosenblatt.inspection.report import Report  # loads Matplotlib

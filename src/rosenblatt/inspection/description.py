@@ -12,7 +12,7 @@ from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.task import SupervisedTask, detect_task, has_targets
 from rosenblatt.errors import TableError, format_list
-from rosenblatt.models.metrics import scores_to_dict
+from rosenblatt.models.evaluation import scores_to_dict
 from rosenblatt.models.model import Model
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 

@@ -28,9 +28,10 @@ from rosenblatt.inspection.tables import ReportTable, count
 from rosenblatt.inspection.thresholds import threshold_table
 from rosenblatt.inspection.worst_rows import worst_rows_table
 from rosenblatt.models.atomic_write import write_file
-from rosenblatt.models.evaluation import FitResult
+from rosenblatt.models.bootstrap import Resampling
+from rosenblatt.models.evaluation import Evaluation, score_predictions
 from rosenblatt.models.metadata import TestScore
-from rosenblatt.models.metrics import baseline, flatten_steps, scores
+from rosenblatt.models.metrics import compute_baseline, flatten_steps
 from rosenblatt.models.model import Model
 from rosenblatt.spec import hyperparameters
 
@@ -57,7 +58,7 @@ class Report:
     sections: tuple[Section, ...]
 
     @classmethod
-    def from_fit(cls, result: FitResult, by: str | Sequence[str] = ()) -> Self:
+    def from_fit(cls, result: Evaluation, by: str | Sequence[str] = ()) -> Self:
         """Create the report of a fit or an evaluation.
 
         Args:
@@ -114,9 +115,11 @@ class Report:
         if not isinstance(frame, pl.DataFrame):
             frame = as_frame(frame, [column.name for column in model.schema.columns])
         y_true, predictions = estimator._encode_target(y, frame.height, keep_classes=True), model.predict_raw(frame)
-        model_scores = scores(model.target, y_true, predictions, baseline(model.target, y_true))
+        model_scores = score_predictions(
+            model.target, y_true, predictions, compute_baseline(model.target, y_true), Resampling()
+        )
         y_true, predictions = flatten_steps(model.target, y_true, predictions)
-        return cls.from_fit(FitResult(model, model_scores, frame, y_true, predictions, frame), by)
+        return cls.from_fit(Evaluation(model, model_scores, frame, y_true, predictions, frame), by)
 
     @property
     def plots(self) -> tuple[Plot, ...]:
@@ -157,19 +160,19 @@ def _is_tabular(model: Model) -> bool:
     return not model.encoder.media_encodings and not model.encoder.n_sparse_columns
 
 
-def _has_row_predictions(result: FitResult) -> bool:
+def _has_row_predictions(result: Evaluation) -> bool:
     """Whether there is one prediction for each scored row, instead of one for each of its steps."""
     return len(result.y_test) > 0 and not result.model.target.is_per_step
 
 
-def _unseen_categories(result: FitResult) -> list[str]:
+def _unseen_categories(result: Evaluation) -> list[str]:
     if not len(result.y_test) or not _is_tabular(result.model):
         return []
     typed = result.model.schema.read(result.test)
     return list(dict.fromkeys(note for trial in result.model.trials for note in trial.encoder.unseen_categories(typed)))
 
 
-def _score_groups(result: FitResult, name: str) -> GroupScores:
+def _score_groups(result: Evaluation, name: str) -> GroupScores:
     if not _has_row_predictions(result):
         reason = "this model predicts each step" if len(result.y_test) else "no rows were held out for a test"
         raise TableError(f"Errors cannot be grouped by {name!r}: {reason}. Remove --by.")
@@ -182,7 +185,7 @@ def _score_groups(result: FitResult, name: str) -> GroupScores:
     )
 
 
-def _error_plots(result: FitResult) -> Iterator[Plot]:
+def _error_plots(result: Evaluation) -> Iterator[Plot]:
     target, y, predictions = result.model.target, result.y_test, result.predictions
     if not len(y):
         return
@@ -203,7 +206,7 @@ def _error_plots(result: FitResult) -> Iterator[Plot]:
             yield evaluation.calibration(target, y, predictions)
 
 
-def _error_tables(result: FitResult, columns: Sequence[str], groups: Sequence[GroupScores]) -> Iterator[ReportTable]:
+def _error_tables(result: Evaluation, columns: Sequence[str], groups: Sequence[GroupScores]) -> Iterator[ReportTable]:
     """Groups, thresholds, and the worst rows with the first of the columns."""
     target, y, predictions = result.model.target, result.y_test, result.predictions
     yield from (scores.to_table() for scores in groups)
@@ -219,7 +222,7 @@ def _error_tables(result: FitResult, columns: Sequence[str], groups: Sequence[Gr
         yield from [table] if table else []
 
 
-def _column_plots(result: FitResult, importances: Mapping[str, np.ndarray], columns: Sequence[str]) -> Iterator[Plot]:
+def _column_plots(result: Evaluation, importances: Mapping[str, np.ndarray], columns: Sequence[str]) -> Iterator[Plot]:
     if importances:
         yield importance.plot_importance(importances, importance.importance_metric(result.model.target))
         yield from partial_dependence_plots(partial_dependence(result.model, result.test, columns))

@@ -1,49 +1,153 @@
-"""A fitted model with its test rows, predictions and scores."""
+"""Evaluate a model: predict test rows and score the predictions, next to those of a baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
+from rosenblatt.data.tasks.task import resolve_column_name
+from rosenblatt.errors import TableError
+from rosenblatt.models.bootstrap import Resampling, Totals, confidence_intervals, sum_rows
 from rosenblatt.models.metadata import TestScore
-from rosenblatt.models.metrics import forecast_scores, scores
+from rosenblatt.models.metrics import compute_forecast_metrics, compute_metrics, flatten_steps
 from rosenblatt.models.model import Model
 
-MAX_CHECK_ROWS = (
-    1000  # rows whose predictions must be the same, to the last bit, from the written file in a new process
-)
+MAX_CHECK_ROWS = 1000  # rows (of sequences: steps) whose predictions a new process compares with the written file
+LOWER_IS_BETTER = ("log loss", "perplexity", "root mean squared error", "mean absolute error")
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """A model, and how good it is on rows it never saw."""
+class Evaluation:
+    """A model with its predictions and scores on test rows, which it was not trained on."""
 
     model: Model
-    scores: list[TestScore]  # empty where there were no test rows
-    test: pl.DataFrame  # the test rows as read, with their target
-    y_test: np.ndarray  # the answers of the test rows, as `SupervisedTask.y`
-    predictions: np.ndarray  # what the model says of them, as `Model.predict_raw`
-    check_rows: pl.DataFrame  # rows on which the written model is checked
-    best_trial_scores: Sequence[TestScore] = ()  # after a search: the same scores of its best trial alone
+    scores: list[TestScore]  # empty without test rows
+    test: pl.DataFrame  # test rows as read, including the target
+    y_test: np.ndarray  # true values, as `SupervisedTask.y`; of sequences without padding, of forecasts in their unit
+    predictions: np.ndarray  # as `Model.predict_raw`, in the same form
+    check_rows: pl.DataFrame  # rows on which the written model file is checked
+    best_trial_scores: Sequence[TestScore] = ()  # of the best trial of a search, if the model is an ensemble
     row_numbers: np.ndarray | None = None  # (n,) of the test rows in their table, counted from 1; None if not known
     is_held_out: bool = False  # whether the test rows were held out from training, or are a test table of their own
 
 
-def compute_scores(
-    target: Target,
-    windows: WindowTransform | None,
+def evaluate_model(
+    model: Model,
     frame: pl.DataFrame,
-    y_test: np.ndarray,
-    predictions: np.ndarray,
-    baseline_prediction: list[float],
+    typed: pl.DataFrame,
+    y: np.ndarray,
+    baseline_prediction: Sequence[float],
+    threads: int | None = None,
+) -> Evaluation:
+    """Predict test rows and score the predictions, with confidence intervals.
+
+    Forecasts are scored in the unit of the series, next to repeating the last value of each window.
+
+    Args:
+        model: the model; its metadata says whether the rows are windows of time series.
+        frame: the test rows as read.
+        typed: the same rows, as `Schema.read` returns them.
+        y: true values of the rows, as `SupervisedTask.y`.
+        baseline_prediction: (K,) what the baseline predicts for every row, as `compute_baseline` returns it.
+        threads: number of threads; by default one per core.
+    """
+    target, windows = model.target, model.metadata.windows
+    predictions = model.predict_typed(typed, threads) if len(y) else np.empty((0, len(baseline_prediction)))
+    if windows:
+        y, predictions, last_value = (
+            windows.inverse_transform(frame, array) for array in (y, predictions, np.zeros_like(y))
+        )
+        scores = score_forecasts(y, predictions, last_value)
+    else:
+        resampling = Resampling(_group_of_each_row(model.spec.data.groups, frame))
+        scores = score_predictions(target, y, predictions, baseline_prediction, resampling)
+    check_rows = frame.head(max(MAX_CHECK_ROWS // (y.shape[1] if target.is_per_step else 1), 1))
+    return Evaluation(model, scores, frame, *flatten_steps(target, y, predictions), check_rows)
+
+
+def _group_of_each_row(column: str, frame: pl.DataFrame) -> np.ndarray | None:
+    """Group of each row (n,), or None if the rows were not split by group or the column is missing."""
+    with suppress(TableError):
+        if column:
+            return frame[resolve_column_name(frame, column)].cast(pl.String).fill_null("").to_numpy()
+    return None
+
+
+def score_predictions(
+    target: Target,
+    y: np.ndarray,
+    raw_predictions: np.ndarray,
+    baseline_prediction: Sequence[float],
+    resampling: Resampling | None = None,
 ) -> list[TestScore]:
-    """The scores of rows; those of forecasts beside the last value of each window, which says that nothing changes."""
-    if windows is None:
-        return scores(target, y_test, predictions, baseline_prediction)
-    y_true, y_pred = windows.inverse_transform(frame, y_test), windows.inverse_transform(frame, predictions)
-    return forecast_scores(y_true, y_pred, windows.inverse_transform(frame, np.zeros_like(y_test)))
+    """Score predictions (n, K), or (n, T, K) of sequences, against true values y, padded with -1 for sequences.
+
+    Args:
+        target: the target, which decides on the scores.
+        y: true values, as `SupervisedTask.y`.
+        raw_predictions: predictions, as `Model.predict_raw`.
+        baseline_prediction: (K,) what the baseline predicts for every row.
+        resampling: rows that the bootstrap draws together; all steps of a sequence always are. None computes no
+            intervals.
+    """
+    if resampling and target.is_per_step and y.ndim == 2:
+        sequences = np.broadcast_to(np.arange(len(y))[:, None, None], (*raw_predictions.shape[:2], 1))
+        resampling = Resampling(flatten_steps(target, y, sequences)[1][:, 0])
+    y, raw_predictions = flatten_steps(target, y, raw_predictions)
+    baseline_metrics = compute_metrics(target, y, np.tile(np.asarray(baseline_prediction), (len(y), 1)))
+
+    def compute(rows: np.ndarray | slice, totals: Totals) -> dict[str, np.ndarray]:
+        return compute_metrics(target, y[rows], raw_predictions[rows], totals)
+
+    return _make_scores(compute, baseline_metrics, len(y), resampling, target.n_outputs)
+
+
+def score_forecasts(y: np.ndarray, predictions: np.ndarray, baseline_predictions: np.ndarray) -> list[TestScore]:
+    """Score forecasts (n, horizon) of the windows of one or several series, which are in the order of time.
+
+    Errors of overlapping windows depend on each other, so the bootstrap draws blocks of consecutive windows: as many as
+    the horizon has steps, and at least n^(1/3), the order that minimizes the error of the estimated variance (Künsch
+    1989). Several series are treated as independent.
+    """
+    block_length = max(y.shape[1], int(np.ceil(len(y) ** (1 / 3))))
+
+    def compute(rows: np.ndarray | slice, totals: Totals) -> dict[str, np.ndarray]:
+        return compute_forecast_metrics(y[rows], predictions[rows], totals)
+
+    baseline_metrics = compute_forecast_metrics(y, baseline_predictions)
+    return _make_scores(compute, baseline_metrics, len(y), Resampling(block_length=block_length), y.shape[1])
+
+
+def _make_scores(
+    compute: Callable[[np.ndarray | slice, Totals], dict[str, np.ndarray]],
+    baseline_metrics: Mapping[str, np.ndarray],
+    n_rows: int,
+    resampling: Resampling | None,
+    n_outputs: int,
+) -> list[TestScore]:
+    """Make the scores of all rows, without those that are undefined (such as the AUC of a single class)."""
+    if not n_rows:
+        return []
+    metrics = {name: float(value) for name, value in compute(slice(None), sum_rows).items() if np.isfinite(value)}
+    intervals = confidence_intervals(compute, metrics, n_rows, resampling, n_outputs) if resampling else {}
+    return [
+        TestScore(
+            name=name,
+            model=value,
+            baseline=float(baseline_metrics[name]),
+            higher_is_better=not name.startswith(LOWER_IS_BETTER),
+            interval=intervals.get(name),
+        )
+        for name, value in metrics.items()
+    ]
+
+
+def scores_to_dict(scores: Sequence[TestScore]) -> dict[str, Any]:
+    """Return `{name: {"model": value, "baseline": value, "interval": [low, high] or None}}`."""
+    return {score.name: score.model_dump(mode="json", include={"model", "baseline", "interval"}) for score in scores}

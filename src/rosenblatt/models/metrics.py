@@ -1,22 +1,28 @@
-"""Scores of predictions, beside those of a trivial baseline.
+"""Test scores as functions of sums over rows, so that the same formula serves a test and its bootstrap resamples.
 
-The formulas are those of scikit-learn's metrics, and tested against them; importing these takes a second, which a
-command on a small table does not have.
+The formulas are those of scikit-learn's metrics and are tested against them; importing scikit-learn's would add a
+second to every fit. `totals` sums values (..., rows) over rows: over all of them (`sum_rows`), or over those of each
+resample, which adds an axis (see `bootstrap`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.metadata import TestScore
+from rosenblatt.models.bootstrap import Totals, sum_rows
+
+CLASSES_AT_ONCE = 16  # classes whose per-row arrays are held in memory together
+EPSILON = float(np.finfo(np.float64).eps)  # smallest probability in a log loss
 
 
 def flatten_steps(target: Target, y: np.ndarray, raw_predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Answers (n, T) and what is said (n, T, K) of steps as rows (steps,) and (steps, K); others as they are."""
+    """Drop the padding of sequences: y (n, T) and predictions (n, T, K) become (steps,) and (steps, K).
+
+    Targets with one value per row are returned as they are.
+    """
     if not target.is_per_step or y.ndim == 1:
         return y, raw_predictions
     steps = min(y.shape[1], raw_predictions.shape[1])
@@ -24,26 +30,8 @@ def flatten_steps(target: Target, y: np.ndarray, raw_predictions: np.ndarray) ->
     return y[:, :steps][mask], raw_predictions[:, :steps][mask]
 
 
-def forecast_scores(y_true: np.ndarray, y_pred: np.ndarray, baseline_pred: np.ndarray) -> list[TestScore]:
-    """The scores of forecasts (n, horizon), beside trivial ones."""
-
-    def error_metrics(y_pred: np.ndarray) -> dict[str, float]:
-        error = y_true - y_pred
-        metrics = {"mean absolute error": np.abs(error).mean(), "root mean squared error": np.sqrt((error**2).mean())}
-        last_step_metrics = (
-            {} if y_true.shape[1] == 1 else {"mean absolute error of the last step": np.abs(error[:, -1]).mean()}
-        )
-        return {name: float(value) for name, value in (metrics | last_step_metrics).items()}
-
-    baseline_metrics = error_metrics(baseline_pred)
-    return [
-        TestScore(name=name, model=value, baseline=baseline_metrics[name], higher_is_better=False)
-        for name, value in error_metrics(y_pred).items()
-    ]
-
-
-def baseline(target: Target, y: np.ndarray) -> list[float]:
-    """What is known without looking at a row: the classes' or labels' shares, or the values' means, in `y`."""
+def compute_baseline(target: Target, y: np.ndarray) -> list[float]:
+    """Return the constant prediction of the baseline: frequencies of classes or labels, or mean values, in `y`."""
     if target.is_per_step:
         y = y[y >= 0]
     if target.labels:
@@ -51,109 +39,158 @@ def baseline(target: Target, y: np.ndarray) -> list[float]:
     return y.mean(axis=0).tolist()
 
 
-def scores(target: Target, y: np.ndarray, raw_predictions: np.ndarray, base: list[float]) -> list[TestScore]:
-    """Compare predictions (see `Model.predict_raw`) with the truth y (see `SupervisedTask.y`); `base` as `baseline`
-    gives it."""
-    y, raw_predictions = flatten_steps(target, y, raw_predictions)
-    model_metrics = _compute_metrics(target, y, raw_predictions)
-    baseline_metrics = _compute_metrics(target, y, np.tile(np.asarray(base), (len(y), 1)))
-    return [
-        TestScore(
-            name=name,
-            model=value,
-            baseline=baseline_metrics[name],
-            higher_is_better=not name.startswith(_LOWER_IS_BETTER),
-        )
-        for name, value in model_metrics.items()
-    ]
+def compute_metrics(
+    target: Target, y: np.ndarray, raw_predictions: np.ndarray, totals: Totals = sum_rows
+) -> dict[str, np.ndarray]:
+    """Compute all scores of a task; scores that are undefined for these rows are NaN.
 
-
-_LOWER_IS_BETTER = ("log loss", "perplexity", "root mean squared error", "mean absolute error")
-
-
-def _compute_metrics(target: Target, y: np.ndarray, raw_predictions: np.ndarray) -> dict[str, float]:
-    if target.task == "regression":
-        metrics: dict[str, float] = {}
-        for k, name in enumerate(target.names):
-            suffix = f" of {name}" if len(target.names) > 1 else ""
-            y_true, y_pred = y[:, k], raw_predictions[:, k]
-            metrics[f"R2{suffix}"] = r2(y_true, y_pred)
-            metrics[f"root mean squared error{suffix}"] = float(np.sqrt(np.mean((y_true - y_pred) ** 2)))
-            metrics[f"mean absolute error{suffix}"] = float(np.mean(np.abs(y_true - y_pred)))
-        return _drop_undefined(metrics)
-    predictions = target.to_predictions(raw_predictions)
-    if target.task == "multilabel":
-        return _drop_undefined(
-            {
-                "all labels right": float((y == predictions).all(axis=1).mean()),
-                "labels right": float((y == predictions).mean()),
-                "F1 (mean of labels)": float(np.mean([f1(t, d) for t, d in zip(y.T, predictions.T, strict=True)])),
-                "AUC (mean of labels)": _auc(y, raw_predictions),
+    Args:
+        target: the target, which decides on the scores.
+        y: true classes (n,), labels or values (n, K), as `SupervisedTask.y`, without padding.
+        raw_predictions: (n, K), as `Model.predict_raw`, without padding.
+        totals: sums values over rows.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if target.task == "regression":
+            return _regression_metrics(target, y, raw_predictions, totals)
+        predictions = target.to_predictions(raw_predictions)
+        if target.task == "multilabel":
+            return {
+                "all labels right": mean((y == predictions).all(axis=1), totals),
+                "labels right": mean((y == predictions).mean(axis=1), totals),
+                "F1 (mean of labels)": np.mean(
+                    [f1(t, p, totals) for t, p in zip(y.T, predictions.T, strict=True)], axis=0
+                ),
+                "AUC (mean of labels)": _mean_auc(zip(y.T == 1, raw_predictions.T, strict=True), totals),
             }
-        )
-    if target.task == "language":
-        true_probability = raw_predictions[np.arange(len(y)), y.astype(int)]
-        log_loss = float(-np.log(np.maximum(true_probability, np.finfo(float).eps)).mean())
-        return {
-            "accuracy": float((y == predictions).mean()),
-            "log loss": log_loss,
-            "perplexity": float(np.exp(log_loss)),
-        }
-    classes = np.arange(len(target.labels))
-    recalls = [float((predictions[y == k] == k).mean()) for k in classes if (y == k).any()]
-    metrics = {"accuracy": float((y == predictions).mean()), "balanced accuracy": float(np.mean(recalls))}
+        if target.task == "language":
+            loss = log_loss(y, raw_predictions, totals)
+            return {"accuracy": mean(y == predictions, totals), "log loss": loss, "perplexity": np.exp(loss)}
+        return _class_metrics(target, y, raw_predictions, predictions, totals)
+
+
+def _regression_metrics(
+    target: Target, y: np.ndarray, predictions: np.ndarray, totals: Totals
+) -> dict[str, np.ndarray]:
+    metrics: dict[str, np.ndarray] = {}
+    for k, name in enumerate(target.names):
+        suffix = f" of {name}" if len(target.names) > 1 else ""
+        metrics[f"R2{suffix}"] = r2(y[:, k], predictions[:, k], totals)
+        metrics[f"root mean squared error{suffix}"] = np.sqrt(mean((y[:, k] - predictions[:, k]) ** 2, totals))
+        metrics[f"mean absolute error{suffix}"] = mean(np.abs(y[:, k] - predictions[:, k]), totals)
+    return metrics
+
+
+def _class_metrics(
+    target: Target, y: np.ndarray, raw_predictions: np.ndarray, predictions: np.ndarray, totals: Totals
+) -> dict[str, np.ndarray]:
+    metrics = {"accuracy": mean(y == predictions, totals)}
+    metrics["balanced accuracy"] = balanced_accuracy(y, predictions, len(target.labels), totals)
     if target.task == "binary":
-        metrics["AUC"] = _auc(y, raw_predictions[:, 1])
-        metrics[f"F1 of {target.labels[1]}"] = f1(y, predictions)
+        metrics["AUC"] = auc(y == 1, raw_predictions[:, 1], totals)
+        metrics[f"F1 of {target.labels[1]}"] = f1(y, predictions, totals)
     else:
-        metrics["AUC (one against rest)"] = _mean_auc(y, raw_predictions)
-        present_classes = [k for k in classes if (y == k).any() or (predictions == k).any()]
-        metrics["F1 (mean of classes)"] = float(np.mean([f1(y == k, predictions == k) for k in present_classes]))
+        columns = ((y == k, scores) for k, scores in enumerate(raw_predictions.T))
+        metrics["AUC (one against rest)"] = _mean_auc(columns, totals)
+        counts = _class_counts(y, predictions, len(target.labels), totals)
+        metrics["F1 (mean of classes)"] = _mean_defined(2 * right / (true + n) for true, n, right in counts)
     if target.output_type == "probabilities":
-        true_probability = raw_predictions[np.arange(len(y)), y.astype(int)]
-        metrics["log loss"] = float(-np.log(np.maximum(true_probability, np.finfo(float).eps)).mean())
-    return _drop_undefined(metrics)
+        metrics["log loss"] = log_loss(y, raw_predictions, totals)
+    return metrics
 
 
-def auc(y_true: np.ndarray, y_score: np.ndarray) -> float:
-    """The area under the ROC curve: how often a row where `y_true` (n,) holds is ranked above one where it does not,
-    ties counting half (Hanley & McNeil 1982)."""
-    _, positions, counts = np.unique(y_score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(counts) - (counts - 1) / 2)[positions]
-    n = float(y_true.sum())
-    return float((rank[y_true == 1].sum() - n * (n + 1) / 2) / (n * (len(y_true) - n)))
+def compute_forecast_metrics(
+    y: np.ndarray, predictions: np.ndarray, totals: Totals = sum_rows
+) -> dict[str, np.ndarray]:
+    """Compute the errors of forecasts (n, horizon), in the unit of the target."""
+    error = y - predictions
+    metrics = {
+        "mean absolute error": mean(np.abs(error).mean(axis=1), totals),
+        "root mean squared error": np.sqrt(mean((error**2).mean(axis=1), totals)),
+    }
+    if y.shape[1] > 1:
+        metrics["mean absolute error of the last step"] = mean(np.abs(error[:, -1]), totals)
+    return metrics
 
 
-def f1(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """The harmonic mean of precision and recall; 0 where nothing holds and nothing is said to."""
-    true_positives = float(((y_true == 1) & (y_pred == 1)).sum())
-    total = float((y_true == 1).sum() + (y_pred == 1).sum())
-    return 2 * true_positives / total if total else 0.0
+def mean(values: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+    """Mean of values (n,) over rows."""
+    return totals(values) / totals(np.ones(len(values)))
 
 
-def r2(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """The share of the variance that is explained; NaN where there is none."""
-    total_sum_of_squares = float(((y_true - y_true.mean()) ** 2).sum())
-    return (
-        1 - float(((y_true - y_pred) ** 2).sum()) / total_sum_of_squares if total_sum_of_squares > 0 else float("nan")
-    )
+def balanced_accuracy(y: np.ndarray, predictions: np.ndarray, n_classes: int, totals: Totals = sum_rows) -> np.ndarray:
+    """Mean recall of the classes that occur in y (n,)."""
+    with np.errstate(invalid="ignore"):
+        counts = _class_counts(y, predictions, n_classes, totals)
+        return _mean_defined(right / true for true, _, right in counts)
 
 
-def _auc(y: np.ndarray, raw_predictions: np.ndarray) -> float:
-    columns = zip(y.reshape(len(y), -1).T, raw_predictions.reshape(len(y), -1).T, strict=True)
-    areas = [auc(t, p) for t, p in columns if 0 < t.sum() < len(t)]
-    return float(np.mean(areas)) if areas else float("nan")
+def log_loss(y: np.ndarray, probabilities: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+    """Mean negative log probability (n, classes) of the true classes (n,)."""
+    true_probability = probabilities[np.arange(len(y)), y.astype(int)]
+    return -mean(np.log(np.maximum(true_probability, EPSILON)), totals)
 
 
-def _mean_auc(y: np.ndarray, raw_predictions: np.ndarray) -> float:
-    return _auc((y[:, None] == np.arange(raw_predictions.shape[1])).astype(float), raw_predictions)
+def f1(y: np.ndarray, predictions: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+    """Harmonic mean of precision and recall of the ones in y (n,); 0 if there are none, true or predicted."""
+    right = totals((y == 1) & (predictions == 1))
+    total = totals(y == 1) + totals(predictions == 1)
+    return 2 * right / np.maximum(total, 1)
 
 
-def _drop_undefined(metrics: dict[str, float]) -> dict[str, float]:
-    """Without the scores that these rows cannot tell, such as an AUC where there is one class only."""
-    return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
+def r2(y: np.ndarray, predictions: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+    """Fraction of the variance of y (n,) that is explained; NaN for constant y."""
+    deviations = y - y.mean()
+    total = totals(deviations**2) - totals(deviations) ** 2 / totals(np.ones(len(y)))
+    is_defined = total > EPSILON * len(y) * (deviations**2).max(initial=0.0)
+    return np.where(is_defined, 1 - totals((y - predictions) ** 2) / np.where(is_defined, total, 1.0), np.nan)
 
 
-def scores_to_dict(model_scores: Sequence[TestScore]) -> dict[str, Any]:
-    """`{score: {"model": value, "baseline": value}}`."""
-    return {score.name: {"model": score.model, "baseline": score.baseline} for score in model_scores}
+def auc(is_positive: np.ndarray, y_score: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+    """Area under the ROC curve: probability that a positive row is ranked above a negative one, ties counting half.
+
+    Of resamples, the area is computed to first order (DeLong, DeLong & Clarke-Pearson 1988): the mean placements of the
+    positive and of the negative rows, less the area of all rows. The placement of a row is the fraction of the rows of
+    the other class that it is ranked correctly against. NaN without positive or without negative rows.
+    """
+    n, n_positive = len(y_score), int(is_positive.sum())
+    if not 0 < n_positive < n:
+        return totals(np.full(n, np.nan))
+    n_negative, rank = n - n_positive, _mid_ranks(y_score)
+    area = (rank[is_positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+    if totals is sum_rows:
+        return area
+    rank[is_positive] -= _mid_ranks(y_score[is_positive])  # which leaves the rank among the other class
+    rank[~is_positive] -= _mid_ranks(y_score[~is_positive])
+    placement = np.where(is_positive, rank / n_negative, 1 - rank / n_positive)
+    classes = np.stack([is_positive, ~is_positive])
+    placements, counts = np.split(totals(np.concatenate([placement * classes, classes])), 2)
+    return np.clip((placements / counts).sum(axis=0) - area, 0.0, 1.0)
+
+
+def _mid_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks of values (n,) from 1; equal values share the mean of their ranks."""
+    _, positions, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[positions]
+
+
+def _mean_auc(columns: Iterable[tuple[np.ndarray, np.ndarray]], totals: Totals) -> np.ndarray:
+    """Mean area over classes or labels, each given as (is_positive, y_score)."""
+    return _mean_defined([auc(is_positive, y_score, totals) for is_positive, y_score in columns])
+
+
+def _class_counts(
+    y: np.ndarray, predictions: np.ndarray, n_classes: int, totals: Totals
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield for each class the number of rows that are of it, that are predicted as it, and that are both."""
+    for start in range(0, n_classes, CLASSES_AT_ONCE):
+        classes = np.arange(start, min(start + CLASSES_AT_ONCE, n_classes))[:, None]
+        is_true, is_predicted = y == classes, predictions == classes
+        yield from zip(totals(is_true), totals(is_predicted), totals(is_true & is_predicted), strict=True)
+
+
+def _mean_defined(values: Iterable[np.ndarray]) -> np.ndarray:
+    """Mean over arrays of one shape, without NaN."""
+    stacked = np.stack(list(values))
+    is_defined = np.isfinite(stacked)
+    return np.where(is_defined, stacked, 0.0).sum(axis=0) / is_defined.sum(axis=0)

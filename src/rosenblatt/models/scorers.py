@@ -13,10 +13,8 @@ from sklearn.metrics import get_scorer, get_scorer_names
 
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, did_you_mean, ignore_warnings
-from rosenblatt.models.metrics import auc, r2
+from rosenblatt.models.metrics import auc, balanced_accuracy, log_loss, mean, r2
 from rosenblatt.training.population import EpochScorer
-
-EPSILON = float(np.finfo(np.float64).eps)
 
 
 class _FrozenEstimator(BaseEstimator):
@@ -49,33 +47,29 @@ class _RegressorSnapshot(RegressorMixin, _FrozenEstimator):
     pass
 
 
-def _mean_squared_error(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    return float(np.mean((y_true - y_pred) ** 2))
+Scorer = Callable[[np.ndarray, np.ndarray], float]
 
-
-_REGRESSION_SCORERS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "r2": r2,
-    "neg_mean_squared_error": lambda y, y_pred: -_mean_squared_error(y, y_pred),
-    "neg_root_mean_squared_error": lambda y, y_pred: -math.sqrt(_mean_squared_error(y, y_pred)),
-    "neg_mean_absolute_error": lambda y, y_pred: -float(np.mean(np.abs(y - y_pred))),
+_REGRESSION_SCORERS: dict[str, Scorer] = {
+    "r2": lambda y, y_pred: float(r2(y, y_pred)),
+    "neg_mean_squared_error": lambda y, y_pred: -float(mean((y - y_pred) ** 2)),
+    "neg_root_mean_squared_error": lambda y, y_pred: -math.sqrt(mean((y - y_pred) ** 2)),
+    "neg_mean_absolute_error": lambda y, y_pred: -float(mean(np.abs(y - y_pred))),
 }
-_BINARY_SCORERS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"roc_auc": auc}
-_CLASSIFICATION_SCORERS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "accuracy": lambda y, y_pred: float((y_pred.argmax(axis=1) == y).mean()),
-    "balanced_accuracy": lambda y, y_pred: float(
-        np.mean([(y_pred[y == k].argmax(axis=1) == k).mean() for k in np.unique(y)])
-    ),
-    "neg_log_loss": lambda y, y_pred: float(np.log(np.maximum(y_pred[np.arange(len(y)), y], EPSILON)).mean()),
+_BINARY_SCORERS: dict[str, Scorer] = {"roc_auc": lambda y, proba: float(auc(y == 1, proba[:, 1]))}
+_CLASSIFICATION_SCORERS: dict[str, Scorer] = {
+    "accuracy": lambda y, proba: float(mean(proba.argmax(axis=1) == y)),
+    "balanced_accuracy": lambda y, proba: float(balanced_accuracy(y, proba.argmax(axis=1), proba.shape[1])),
+    "neg_log_loss": lambda y, proba: -float(log_loss(y, proba)),
 }
 
 
-def _fast_scorer(scoring: str, target: Target) -> Callable[[np.ndarray, np.ndarray], float] | None:
+def _fast_scorer(scoring: str, target: Target) -> Scorer | None:
     """The formula of a scorer for what `Target.decode` gives, where it is one of ours: scikit-learn checks its
     arguments for longer than a small network takes for an epoch."""
     if target.task == "regression" and len(target.names) == 1 and scoring in _REGRESSION_SCORERS:
         return lambda y, y_pred: _REGRESSION_SCORERS[scoring](y, y_pred[:, 0])
     if target.task == "binary" and scoring in _BINARY_SCORERS:
-        return lambda y, y_pred: _BINARY_SCORERS[scoring](y, y_pred[:, 1]) if 0 < y.sum() < len(y) else math.nan
+        return _BINARY_SCORERS[scoring]
     if target.task in ("binary", "multiclass") and scoring in _CLASSIFICATION_SCORERS:
         return None if scoring == "neg_log_loss" and target.output_type == "sums" else _CLASSIFICATION_SCORERS[scoring]
     return None

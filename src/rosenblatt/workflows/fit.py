@@ -1,10 +1,10 @@
-"""The one place where data, networks, training and files meet: fit, predict and evaluate on tables in files."""
+"""Fit a model on a table, evaluate it on test rows, and save it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,10 +14,9 @@ from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.models.atomic_write import write_file
-from rosenblatt.models.evaluation import MAX_CHECK_ROWS, FitResult, compute_scores
+from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, evaluate_model
 from rosenblatt.models.fit import EpochCallback, fit_model
-from rosenblatt.models.metadata import TestScore
-from rosenblatt.models.metrics import baseline, flatten_steps
+from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import to_bytes
 from rosenblatt.models.model_file_checker import ModelFileChecker
@@ -27,9 +26,20 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
 from rosenblatt.training.population import EpochScorer
 from rosenblatt.workflows.problems.build import build_problem
-from rosenblatt.workflows.problems.problem import ProblemRequest
+from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.search import SearchOptions, search
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to run a fit: reports to the user, threads, the clock and checkpoint of a search, and the run to record."""
+
+    notify: Notify = print
+    make_epoch_callback: Callable[[Spec, int], EpochCallback] | None = None
+    threads: int | None = None
+    search: SearchOptions = field(default_factory=SearchOptions)
+    recorder: Recorder | None = None
 
 
 def fit(
@@ -48,80 +58,95 @@ def fit(
     threads: int | None = None,
     search_options: SearchOptions | None = None,
     recorder: Recorder | None = None,
-) -> FitResult:
-    """Train on a table and test on rows set aside, or on a table of their own; search first, where the spec does.
+) -> Evaluation:
+    """Train a model on a table and evaluate it on test rows; search for hyperparameters first if the spec says so.
 
-    A recorder writes it to a store of runs; where it knows a finished run that is the same, nothing is trained.
+    Args:
+        table: the training rows, from which test rows are held out unless `test` is given.
+        targets: columns to predict; by default the target that the table itself names.
+        spec: hyperparameters.
+        task: the task; by default detected from the targets.
+        ignore: columns to leave out.
+        keep: columns to use although they look like identifiers.
+        texts: columns to treat as text.
+        test: test rows, if they are in a table of their own.
+        validation: rows to choose the best epoch on, instead of folds of the training rows.
+        notify: called with each message for the user.
+        make_epoch_callback: called with the resolved spec and the number of networks; returns what is called with the
+            record of each epoch.
+        threads: number of threads; by default one per core.
+        search_options: start time, checkpoint and callbacks of a search.
+        recorder: records the fit as a run; if it finds a finished run with equal inputs, that run's model is returned.
 
     Raises:
-        TableError, SpecError: where the table or the hyperparameters do not allow it.
-        DivergedError, TrainingInterruptedError: where training left nothing to keep.
+        TableError, SpecError: if the table or the hyperparameters cannot be used.
+        DivergedError, TrainingInterruptedError: if no network could be trained.
     """
-    started = time.time()
-    if spec.network.kind == "mlp" and spec.training.device == "cpu" and start_step_compiler():
-        notify("compiling the training loop for this machine, once after each installation: about 10 seconds")
-    with collect_messages(notify) as messages:
-        request = ProblemRequest(table, spec, targets, task, ignore, keep, texts, test, validation)
+    request = ProblemRequest(table, spec, targets, task, ignore, keep, texts, test, validation)
+    options = FitOptions(notify, make_epoch_callback, threads, search_options or SearchOptions(), recorder)
+    return run_fit(request, options)
+
+
+def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
+    """Build the learning problem, reuse or train a model, evaluate and record it. Raises as `fit` does."""
+    started, table, recorder = time.time(), request.table, options.recorder
+    training = request.spec.training
+    if request.spec.network.kind == "mlp" and training.device == "cpu" and start_step_compiler():
+        options.notify("compiling the training loop for this machine, once per installation: about 10 seconds")
+    with collect_messages(options.notify) as messages:
         problem = build_problem(request, messages)
-    spec, schema, supervised_task, target = problem.spec, problem.schema, problem.supervised_task, problem.target
-    data, validation_data, y_test = problem.data, problem.validation, problem.y_test
-    scorer_factory = _epoch_scorer_factory(spec.training.scoring)
-    baseline_prediction = baseline(target, data.y)
+    baseline = compute_baseline(problem.target, problem.data.y)
 
-    def evaluate_test(model: Model) -> tuple[np.ndarray, list[TestScore]]:
-        if not len(y_test):
-            return np.empty((0, len(baseline_prediction))), []
-        predictions = model.predict_typed(problem.test_typed, threads)
-        return predictions, compute_scores(
-            target, problem.windows, problem.test, y_test, predictions, baseline_prediction
-        )
+    def evaluate(model: Model) -> Evaluation:
+        return evaluate_model(model, problem.test, problem.test_typed, problem.y_test, baseline, options.threads)
 
-    best_trial_scores: list[TestScore] = []
-    reused_model = recorder.begin(schema, data, validation_data, problem.test_typed) if recorder else None
-    if reused_model is not None:
-        model = reused_model
-    elif spec.has_search:
-        prepared = PreparedData(data, lambda trial_spec: supervised_task.target(data.y, trial_spec), validation_data)
-        options = replace(search_options or SearchOptions(), test_rows=len(y_test), recorder=recorder)
-        search_result = search(spec, schema, prepared, scorer_factory, options, notify, threads)
-        model = search_result.model.with_metadata(search=search_result.metadata)
-        best_trial_scores = evaluate_test(search_result.best)[1] if len(model.trials) > 1 else []
-    else:
-        model = fit_model(
-            spec,
-            schema,
-            target,
-            data,
-            validation=validation_data,
-            scorer_factory=scorer_factory,
-            watch=make_epoch_callback,
-            threads=threads,
-        )
-    predictions, test_scores = evaluate_test(model)
+    reused_model = None
+    if recorder:
+        reused_model = recorder.begin(problem.schema, problem.data, problem.validation, problem.test_typed)
+    model, best_trial = (reused_model, None) if reused_model else _train(problem, options)
+    evaluation = evaluate(model)
+    best_trial_scores = evaluate(best_trial).scores if best_trial else []
     model = model.with_metadata(
         source=table.source,
-        reason=supervised_task.reason,
-        baseline=tuple(baseline_prediction),
-        test_rows=len(y_test),
-        test_source=test.source if test else table.test.source if table.test else "",
-        scores=tuple(test_scores),
+        reason=problem.supervised_task.reason,
+        baseline=baseline,
+        test_rows=len(problem.y_test),
+        test_source=request.test.source if request.test else table.test.source if table.test else "",
+        scores=evaluation.scores,
         seconds=round(time.time() - started, 1),
         created=time.strftime("%Y-%m-%d %H:%M:%S"),
         version=version("rosenblatt"),
     )
-    if problem.windows:
-        model = model.with_metadata(windows=problem.windows)
-        y_test, predictions = (
-            problem.windows.inverse_transform(problem.test, array) for array in (y_test, predictions)
-        )
-    y_test, predictions = flatten_steps(target, y_test, predictions)
     if recorder:
-        recorder.write_result(model, test_scores, y_test, predictions)
-    check_rows = (problem.test if len(y_test) else problem.frame).head(max(MAX_CHECK_ROWS // problem.steps, 1))
-    return FitResult(
-        model, test_scores, problem.test, y_test, predictions, check_rows, best_trial_scores, problem.test_row_numbers,
-        is_held_out=True,
+        recorder.write_result(model, evaluation.scores, evaluation.y_test, evaluation.predictions)
+    check_rows = evaluation.check_rows if len(problem.y_test) else problem.frame.head(MAX_CHECK_ROWS // problem.steps)
+    return replace(
+        evaluation, model=model, check_rows=check_rows, best_trial_scores=best_trial_scores,
+        row_numbers=problem.test_row_numbers, is_held_out=True,
     )  # fmt: skip
+
+
+def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model | None]:
+    """Train a model, or search for one; returns also the best trial of a search if the model is an ensemble."""
+    spec, data, validation = problem.spec, problem.data, problem.validation
+    scorer_factory = _epoch_scorer_factory(spec.training.scoring)
+    if not spec.has_search:
+        model = fit_model(
+            spec,
+            problem.schema,
+            problem.target,
+            data,
+            validation=validation,
+            scorer_factory=scorer_factory,
+            watch=options.make_epoch_callback,
+            threads=options.threads,
+        )
+        return model.with_metadata(windows=problem.windows), None
+    prepared = PreparedData(data, lambda trial_spec: problem.supervised_task.target(data.y, trial_spec), validation)
+    search_options = replace(options.search, test_rows=len(problem.y_test), recorder=options.recorder)
+    result = search(spec, problem.schema, prepared, scorer_factory, search_options, options.notify, options.threads)
+    model, best_trial = (m.with_metadata(windows=problem.windows) for m in (result.model, result.best))
+    return model.with_metadata(search=result.metadata), best_trial if len(model.trials) > 1 else None
 
 
 def _epoch_scorer_factory(scoring: str) -> Callable[[Target, np.ndarray], EpochScorer] | None:
@@ -132,22 +157,20 @@ def _epoch_scorer_factory(scoring: str) -> Callable[[Target, np.ndarray], EpochS
     return make_epoch_scorer(scoring)
 
 
-def save(result: FitResult, path: str | Path, checker: ModelFileChecker | None = None) -> None:
-    """Write the model to one file, after a new process has read it and predicted the same to the last bit.
+def save(result: Evaluation, path: str | Path, checker: ModelFileChecker | None = None) -> None:
+    """Write the model to a file, after a new process has read the file and predicted the same to the last bit.
 
     Args:
-        result: what `fit` or `evaluate` returned.
+        result: the result of `fit`.
         path: the file to write, replaced if it exists.
-        checker: a process that was started before, to save time; one is started here by default.
+        checker: a waiting process that was started earlier to save time; by default one is started here.
 
     Raises:
-        StorageError: where it cannot be written.
-        ModelFileError: where the check fails.
+        StorageError: if the file cannot be written.
+        ModelFileError: if the check fails.
     """
     checker = checker or ModelFileChecker()
     try:
-        write_file(
-            path, to_bytes(result.model), lambda written: checker.check(written, result.model, result.check_rows)
-        )
+        write_file(path, to_bytes(result.model), lambda file: checker.check(file, result.model, result.check_rows))
     finally:
         checker.close()

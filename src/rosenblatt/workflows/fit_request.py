@@ -11,7 +11,7 @@ from pathlib import Path
 from rosenblatt.data.readers.files import read_text
 from rosenblatt.data.table import Table
 from rosenblatt.errors import Notify, TrainingInterruptedError
-from rosenblatt.models.evaluation import FitResult
+from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model_file_checker import ModelFileChecker
 from rosenblatt.training.progress import training_progress
 from rosenblatt.tuning.progress import search_progress
@@ -27,7 +27,7 @@ def run_fit_request(
     options: SearchOptions | None = None,
     show_progress: bool | None = None,
     group_columns: Sequence[str] = (),
-) -> FitResult:
+) -> Evaluation:
     """Read the tables and fit, with a live view on the terminal; the run ends with what came of it.
 
     `group_columns` are to group errors by in a report: they must be in the tables. Raises what `fit.fit` raises.
@@ -83,7 +83,7 @@ def fit_and_save(
     notify: Notify,
     options: SearchOptions | None = None,
     group_columns: Sequence[str] = (),
-) -> FitResult:
+) -> Evaluation:
     """Fit as requested and write the model to `path`; `group_columns` as in `run_fit_request`.
 
     The process that checks the written file starts at once and imports what it needs while the model is trained; after

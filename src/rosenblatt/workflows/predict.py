@@ -13,9 +13,9 @@ from rosenblatt.data.media.images import DamagedPolicy
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.tagging import step_counts, token_unit_for_tags
 from rosenblatt.errors import Notify, TableError, collect_messages, format_list
-from rosenblatt.models.evaluation import MAX_CHECK_ROWS, FitResult, compute_scores
+from rosenblatt.models.evaluation import Evaluation, evaluate_model
 from rosenblatt.models.metadata import TestScore
-from rosenblatt.models.metrics import baseline, flatten_steps
+from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
 from rosenblatt.workflows.problems.problem import labelled_rows, readable_image_mask, row_numbers_of
 from rosenblatt.workflows.problems.text import text_to_score
@@ -115,7 +115,7 @@ def forecast(model: Model, table: Table, notify: Notify = print, threads: int | 
 
 def evaluate(
     model: Model, table: Table, notify: Notify = print, threads: int | None = None
-) -> tuple[list[TestScore], FitResult]:
+) -> tuple[list[TestScore], Evaluation]:
     """The scores of a model on a table with answers; of a forecast on all windows of its series, of a language on a
     text. Raises TableError where it does not fit."""
     windows = model.metadata.windows
@@ -131,14 +131,8 @@ def evaluate(
         typed = model.schema.read(frame, messages)
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
-    predictions = model.predict_typed(typed, threads)
-    baseline_prediction = list(model.metadata.baseline) or baseline(model.target, y_test)
-    test_scores = compute_scores(model.target, windows, frame, y_test, predictions, baseline_prediction)
-    if windows:
-        y_test, predictions = (windows.inverse_transform(frame, array) for array in (y_test, predictions))
-    y_test, predictions = flatten_steps(model.target, y_test, predictions)
+    baseline_prediction = model.metadata.baseline or compute_baseline(model.target, y_test)
+    evaluation = evaluate_model(model, frame, typed, y_test, baseline_prediction, threads)
     may_lack_images = any(column.kind == "image" for column in model.schema.media_columns)
-    row_numbers = None if windows or may_lack_images else row_numbers_of(table, frame)
-    return test_scores, FitResult(
-        model, test_scores, frame, y_test, predictions, frame.head(MAX_CHECK_ROWS), row_numbers=row_numbers
-    )
+    row_numbers = None if model.metadata.windows or may_lack_images else row_numbers_of(table, frame)
+    return evaluation.scores, replace(evaluation, row_numbers=row_numbers)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rosenblatt.models.evaluation import score_predictions
 from rosenblatt.models.metadata import TestScore
-from rosenblatt.models.metrics import scores
 from rosenblatt.runs.store.curves import summarize
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.tracking.run import Run
@@ -87,4 +87,4 @@ def _out_of_fold_scores(search: SearchCoordinator, trial: Trial) -> list[TestSco
     rows = np.concatenate([fold.validation for fold in search.plan.folds])
     predictions = np.concatenate([trial.folds.out_of_fold_predictions[fold] for fold in range(len(search.plan.folds))])
     baseline = [0.5] * predictions.shape[-1]  # required, but not recorded
-    return scores(trial.proposal.target, search.prepared.y[rows], predictions.astype(np.float64), baseline)
+    return score_predictions(trial.proposal.target, search.prepared.y[rows], predictions.astype(np.float64), baseline)

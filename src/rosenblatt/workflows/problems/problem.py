@@ -52,7 +52,7 @@ class LearningProblem:
     test_typed: pl.DataFrame
     y_test: np.ndarray  # as `SupervisedTask.y`
     windows: WindowTransform | None = None  # of a forecast
-    test_row_numbers: np.ndarray | None = None  # (n,) as `FitResult.row_numbers`
+    test_row_numbers: np.ndarray | None = None  # (n,) as `Evaluation.row_numbers`
 
     @property
     def steps(self) -> int:

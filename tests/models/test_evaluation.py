@@ -1,0 +1,96 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.schema.columns import schema_from_dtypes
+from rosenblatt.data.tasks.target import Target
+from rosenblatt.models.bootstrap import MIN_UNITS, Resampling
+from rosenblatt.models.evaluation import evaluate_model, score_forecasts, score_predictions, scores_to_dict
+from rosenblatt.models.fit import fit_model
+from rosenblatt.spec.spec import Spec
+
+BINARY = Target(names=("y",), task="binary", labels=("no", "yes"))
+SPEC = Spec.from_hyperparameters(kind="perceptron", epochs=2)
+
+
+def simulate_binary(rng, n):
+    y = rng.integers(2, size=n).astype(float)
+    p = 1 / (1 + np.exp(-(2 * y - 1 + 1.5 * rng.normal(size=n))))
+    return y, np.column_stack([1 - p, p])
+
+
+def evaluate_rows(spec, frame, y):
+    inputs = frame.select("x")
+    model = fit_model(spec, schema_from_dtypes(inputs), BINARY, Dataset(inputs, y))
+    return evaluate_model(model, frame, inputs, y, [0.5, 0.5])
+
+
+def test_an_evaluation_holds_predictions_scores_and_rows_to_check():
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"x": rng.normal(size=1200)})
+    evaluation = evaluate_rows(SPEC, frame, (frame["x"].to_numpy() > 0).astype(float))
+    accuracy = evaluation.scores[0]
+    assert accuracy.name == "accuracy"
+    assert accuracy.interval[0] <= accuracy.model <= accuracy.interval[1]
+    assert evaluation.predictions.shape == (1200, 2)
+    assert evaluation.check_rows.height == 1000
+    assert scores_to_dict(evaluation.scores)["accuracy"] == {
+        "model": accuracy.model,
+        "baseline": accuracy.baseline,
+        "interval": list(accuracy.interval),
+    }
+
+
+def test_rows_of_a_group_are_drawn_together():
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame({"x": np.repeat(rng.normal(size=40), 10), "patient": np.repeat(np.arange(40), 10)})
+    y = (frame["x"].to_numpy() + np.repeat(rng.normal(size=40), 10) > 0).astype(float)
+    single_rows = evaluate_rows(SPEC, frame, y).scores[0].interval
+    groups = evaluate_rows(SPEC.replace(groups="patient"), frame, y).scores[0].interval
+    assert np.diff(groups) > 2 * np.diff(single_rows)  # sqrt(10) times as wide, but for chance
+
+
+def test_without_test_rows_there_are_no_scores():
+    frame = pl.DataFrame({"x": np.arange(40.0)})
+    model = evaluate_rows(SPEC, frame, np.arange(40) % 2.0).model
+    evaluation = evaluate_model(model, frame[:0], frame[:0], np.empty(0), [0.5, 0.5])
+    assert evaluation.scores == []
+    assert evaluation.predictions.shape == (0, 2)
+
+
+def test_steps_of_a_sequence_are_drawn_together():
+    rng = np.random.default_rng(2)
+    target = Target(names=("y",), task="tagging", labels=("a", "b"))
+    y = np.where(np.arange(9) < rng.integers(3, 9, size=(60, 1)), 0.0, -1.0)
+    is_right = rng.random((60, 1)) < 0.5  # each sequence is either right or wrong in all steps
+    predictions = np.where(is_right[..., None], [0.9, 0.1], [0.1, 0.9]) * np.ones((60, 9, 1))
+    low, high = score_predictions(target, y, predictions, [0.5, 0.5], Resampling())[0].interval
+    assert 0.2 < high - low < 0.32  # 4 standard errors of 60 independent sequences: 0.26; of single steps 0.11
+
+
+def test_blocks_of_windows_cover_the_true_error_of_forecasts():
+    rng = np.random.default_rng(3)
+    intervals, errors = [], []
+    for _ in range(200):
+        noise = rng.normal(size=403)
+        y = np.lib.stride_tricks.sliding_window_view(noise, 4)  # windows that overlap by 3 of 4 steps
+        score = score_forecasts(y, np.zeros_like(y), np.ones_like(y))[0]
+        intervals.append(score.interval)
+        errors.append(score.model)
+    n_covering = sum(low <= np.sqrt(2 / np.pi) <= high for low, high in intervals)
+    assert n_covering / 200 == pytest.approx(0.95, abs=0.045)  # three standard errors
+    assert np.mean([high - low for low, high in intervals]) == pytest.approx(3.92 * np.std(errors), rel=0.2)
+
+
+def test_equal_tests_have_equal_intervals():
+    y, p = simulate_binary(np.random.default_rng(4), 80)
+    first, second = (score_predictions(BINARY, y, p, [0.5, 0.5], Resampling()) for _ in range(2))
+    assert first == second
+    assert all(score.interval[0] <= score.model <= score.interval[1] for score in first)
+
+
+@pytest.mark.parametrize("n", [1, MIN_UNITS - 1])
+def test_few_rows_have_no_interval(n):
+    y, p = simulate_binary(np.random.default_rng(5), n)
+    assert all(score.interval is None for score in score_predictions(BINARY, y, p, [0.5, 0.5], Resampling()))
