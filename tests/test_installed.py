@@ -62,7 +62,7 @@ def check_demo(programs: Path, folder: Path) -> None:
 
 
 def check_python_examples(programs: Path, folder: Path) -> None:
-    """The Python examples of the README run, in one process; those that need an extra fail with a hint to install it."""
+    """The README's Python examples run in one process; those that need an extra fail with a hint to install it."""
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     torch_blocks = [block for block in blocks if re.search(r"\b(CNN|RNN)\w+\(", block)]
     plain_blocks = "".join(block for block in blocks if block not in torch_blocks)

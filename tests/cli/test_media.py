@@ -293,8 +293,8 @@ def test_a_series_is_forecast(run, tmp_path):
 def test_a_language_model_is_trained_and_generates_text(run, tmp_path):
     (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times. " * 80)
     options = (
-        "--kind", "rnn", "--task", "language", "--max-length", "32", "--learning-rate", "0.02", "--
-        recurrent-width", "24",
+        "--kind", "rnn", "--task", "language", "--max-length", "32", "--learning-rate", "0.02",
+        "--recurrent-width", "24",
     )  # fmt: skip
     status, out, err = run("fit", "book.txt", *options, "--epochs", "12")
     assert (status, err) == (0, "")
@@ -376,8 +376,8 @@ def test_multibyte_characters_are_never_split(run, tmp_path):
     book = "".join(chr(1024 + k % 256) for k in range(1500))
     (tmp_path / "book.txt").write_text(book)
     options = (
-        "--task", "language", "--tokens", "subwords", "--max-vocabulary", "256", "--max-length", "16", "--
-        epochs", "8",
+        "--task", "language", "--tokens", "subwords", "--max-vocabulary", "256", "--max-length", "16",
+        "--epochs", "8",
     )  # fmt: skip
     assert (
         run("fit", "book.txt", "--kind", "rnn", *options, "--recurrent-width", "24", "--learning-rate", "0.03")[0] == 0
@@ -414,8 +414,8 @@ def test_reproduce_keeps_the_machine_dependent_choices_of_the_run(run, photos, m
 @pytest.mark.torch
 def test_a_search_over_recurrent_networks_is_recorded_and_resumed(run, names):
     options = (
-        "--trials", "4", "--folds", "2", "--epochs", "4", "--deterministic", "--recurrent-width", "6", "--
-        seed", "2",
+        "--trials", "4", "--folds", "2", "--epochs", "4", "--deterministic", "--recurrent-width", "6",
+        "--seed", "2",
     )  # fmt: skip
     status, out, err = run("fit", "names", "--kind", "rnn", *options, "--checkpoint", "state")
     assert (status, err) == (0, "")
@@ -443,8 +443,8 @@ def test_a_search_on_a_device_trains_trials_of_equal_shape_together(run, names, 
     monkeypatch.setattr(torch_lanes.LaneStack, "train_epoch", epoch)
     monkeypatch.setattr(coordinator.SearchCoordinator, "start_workers", lambda self: device_workers.DeviceWorker("cpu"))
     options = (
-        "--trials", "6", "--folds", "2", "--epochs", "4", "--recurrent-width", "6", "--rnn-cell", "gru", "--
-        config", "space.toml",
+        "--trials", "6", "--folds", "2", "--epochs", "4", "--recurrent-width", "6", "--rnn-cell", "gru",
+        "--config", "space.toml",
     )  # fmt: skip
     (tmp_path / "space.toml").write_text("[space]\nlearning_rate = { log_uniform = [1e-3, 1e-1] }\n")
     status, out, err = run("fit", "names", "--kind", "rnn", *options)
