@@ -1,4 +1,4 @@
-"""`rosenblatt fit` with a search, as it is typed."""
+"""`rosenblatt fit` with a search, from the command line."""
 
 import json
 import os
@@ -31,7 +31,7 @@ learning_rate = { log_uniform = [1e-3, 1e-1] }
 """
 
 
-def test_a_search_shows_its_trials_what_mattered_and_both_test_scores(run, folder):  # noqa: F811
+def test_a_search_prints_its_trials_importances_and_both_test_scores(run, folder):  # noqa: F811
     status, out, _ = run("fit", "people.csv", "-t", "rich", "--trials", "12", "--report", "r.html", *FAST)
     assert status == 0
     for text in ("search: 12 trials in", "network steps/s, cores ", "validation loss", "weight in the model",
@@ -74,7 +74,7 @@ def _predict_trials(model, typed):
     ]
 
 
-def test_a_space_of_ones_own_in_toml(run, folder):  # noqa: F811
+def test_a_search_space_in_toml(run, folder):  # noqa: F811
     (folder / "search.toml").write_text(SPACE)
     status, out, _ = run("fit", "people.csv", "-t", "rich", "--config", "search.toml", "--json")
     assert status == 0
@@ -115,7 +115,7 @@ def test_bad_input_is_one_sentence_and_changes_no_file(run, folder, arguments, m
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_where_all_trials_diverge_the_status_is_1_and_the_records_are_kept(run, folder):  # noqa: F811
+def test_if_all_trials_diverge_the_status_is_1_and_the_records_are_written(run, folder):  # noqa: F811
     (folder / "wild.toml").write_text("[space]\nlearning_rate = { log_uniform = [900, 1000] }\n")
     options = ["--config", "wild.toml", "--trials", "3", "--clip-norm", "0", "--optimizer", "sgd", *FAST]
     status, _, error = run("fit", "people.csv", "-t", "rich", *options, "--epochs", "40", "--hidden-sizes", "32,32")
@@ -127,14 +127,14 @@ def test_where_all_trials_diverge_the_status_is_1_and_the_records_are_kept(run, 
     assert not (folder / "people.rosenblatt").exists()
 
 
-def test_too_little_time_trains_one_trial_anyway_and_says_so(run):
+def test_too_little_time_trains_one_trial_and_reports_it(run):
     status, out, _ = run("fit", "people.csv", "-t", "rich", "--minutes", "0.0001")
     assert status == 0
     assert "0.0001 minutes were too short to finish a trial" in out
     assert "accuracy" in out
 
 
-def test_rows_of_a_group_and_rows_in_time_are_split_as_asked(run, folder, people):  # noqa: F811
+def test_groups_and_time_order_are_respected_by_the_split(run, folder, people):  # noqa: F811
     table = people.with_columns(
         pl.Series("patient", [f"p{i % 30}" for i in range(300)]),
         pl.Series("day", [f"2024-{1 + i % 12:02}-{1 + i // 12:02}" for i in range(300)]),
@@ -174,7 +174,7 @@ def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
     assert f"resuming the search in state, which has {before} trials" in out
 
 
-def test_the_live_view_tells_trials_score_speed_and_time_left(monkeypatch):
+def test_the_live_view_shows_trials_score_speed_and_remaining_time(monkeypatch):
     from rosenblatt.tuning.progress import format_progress
 
     progress = SearchProgress(10, 2, 3, 1, 3, 1, 20, 0.25, 5000, 2.0, 7.0)
@@ -183,4 +183,7 @@ def test_the_live_view_tells_trials_score_speed_and_time_left(monkeypatch):
     assert speed == "best loss 0.25, 2,500 network-steps/s, 7 s left"
     assert format_progress(progress, "roc_auc")[1].startswith("best roc_auc 0.25")
     empty = SearchProgress(0, 0, 0, 0, 0, 0, None, None, 0, 0.0, None)
-    assert format_progress(empty, "loss") == ("compiling the engine, once an installation", "0 network-steps/s")
+    assert format_progress(empty, "loss") == (
+        "compiling the training loop (once per installation)",
+        "0 network-steps/s",
+    )

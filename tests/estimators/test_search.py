@@ -1,4 +1,4 @@
-"""PopulationSearchCV keeps scikit-learn's conventions."""
+"""PopulationSearchCV follows scikit-learn's conventions."""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ def search():
     return PopulationSearchCV(FAST, SPACE, trials=9, cv=3).fit(X, Y)
 
 
-def test_results_are_those_of_a_search_of_scikit_learn(search):
+def test_cv_results_have_the_form_of_scikit_learns(search):
     results = search.cv_results_
     assert len(results["params"]) == 9
     assert {"split0_test_score", "split2_test_score", "std_test_score", "mean_fit_time"} <= set(results)
@@ -56,14 +56,14 @@ def test_the_best_estimator_predicts(search):
         search.decision_function(X)
 
 
-def test_equal_seeds_give_equal_searches_and_others_do_not(search):
+def test_equal_seeds_give_equal_searches_and_other_seeds_do_not(search):
     same_seed, other_seed = (PopulationSearchCV(FAST, SPACE, trials=9, cv=3, random_state=s).fit(X, Y) for s in (0, 1))
     np.testing.assert_array_equal(same_seed.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
     np.testing.assert_array_equal(same_seed.predict_proba(X), search.predict_proba(X))
     assert other_seed.best_params_ != search.best_params_
 
 
-def test_the_ensemble_can_be_what_predicts(search):
+def test_the_ensemble_predicts_on_request(search):
     ensemble_search = PopulationSearchCV(FAST, SPACE, trials=9, cv=3, ensemble=True).fit(X, Y)
     np.testing.assert_array_equal(ensemble_search.predict_proba(X), search.ensemble_.predict_proba(X))
 
@@ -82,7 +82,7 @@ def test_it_can_be_cloned_piped_and_cross_validated():
     assert np.isfinite(scores).all()
 
 
-def test_distributions_of_scipy_are_taken():
+def test_scipy_distributions_are_accepted():
     space = {
         "learning_rate": stats.loguniform(1e-3, 1e-1),
         "dropout": stats.uniform(0.0, 0.5),
@@ -90,23 +90,23 @@ def test_distributions_of_scipy_are_taken():
     }
     params = PopulationSearchCV(FAST, space, trials=4, cv=2).fit(X, Y).cv_results_["params"]
     assert all(8 <= trial_params["batch_size"] < 64 and 0 <= trial_params["dropout"] <= 0.5 for trial_params in params)
-    with pytest.raises(SpecError, match="distribution norm of scipy"):
+    with pytest.raises(SpecError, match="SciPy distribution norm"):
         PopulationSearchCV(FAST, {"dropout": stats.norm(0, 1)}, trials=1).fit(X, Y)
 
 
-def test_numbers_of_numpy_are_taken(tmp_path):
+def test_numpy_numbers_are_accepted(tmp_path):
     space = {"batch_size": list(np.array([16, 32])), "learning_rate": log_uniform(np.float64(1e-3), np.float64(1e-2))}
     fitted = PopulationSearchCV(FAST, space, trials=2, cv=np.int64(2)).fit(X, Y)
     fitted.save(tmp_path / "m.rosenblatt")
     assert fitted.n_splits_ == 2
 
 
-def test_scoring_is_what_is_maximized():
+def test_the_scoring_is_maximized():
     X2, y2 = X[Y > 0], Y[Y > 0]
     fitted = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="roc_auc").fit(X2, y2)
     assert 0.5 < fitted.best_score_ <= 1
     by_loss = PopulationSearchCV(FAST, SPACE, trials=3, cv=2, scoring="loss").fit(X2, y2)
-    assert by_loss.best_score_ < 0  # a negative loss
+    assert by_loss.best_score_ < 0  # negative, as scikit-learn maximizes scores
 
 
 def test_splitters_pairs_and_groups_are_used():
@@ -122,13 +122,13 @@ def test_splitters_pairs_and_groups_are_used():
     assert grouped_folds.n_splits_ == 5
 
 
-def test_weights_of_zero_leave_rows_out_of_folds_of_ones_own():
+def test_rows_of_zero_weight_are_removed_from_given_splits():
     weight = np.ones(150)
     weight[:20] = 0
     pairs = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
     fitted = PopulationSearchCV(FAST, SPACE, trials=2, cv=pairs).fit(X, Y, sample_weight=weight)
     assert fitted.best_estimator_.model_.metadata.rows == 130
-    with pytest.raises(TableError, match="without rows"):
+    with pytest.raises(TableError, match="without training or validation rows"):
         PopulationSearchCV(FAST, SPACE, trials=2, cv=[(np.arange(20), np.arange(20, 40))]).fit(X, Y, weight)
 
 
@@ -151,7 +151,7 @@ def test_the_default_space_and_minutes():
     assert fitted.predict(X).shape == (150,)
 
 
-def test_the_study_is_optunas(search):
+def test_the_study_is_an_optuna_study(search):
     assert len(search.study_.trials) == 9
     assert search.study_.best_value == pytest.approx(max(t.value for t in search.study_.trials if t.value is not None))
 
@@ -160,9 +160,9 @@ def test_the_study_is_optunas(search):
     ("make", "error", "message"),
     [
         (lambda: PopulationSearchCV(StandardScaler(), SPACE), TypeError, "but it is a StandardScaler"),
-        (lambda: PopulationSearchCV(FAST, {"alpha": [1]}), SpecError, "no argument 'alpha'"),
-        (lambda: PopulationSearchCV(FAST, {"seed": [0, 1]}), SpecError, "no argument 'seed'"),
-        (lambda: PopulationSearchCV(FAST, SPACE, trials=None), SpecError, "trials, minutes or both"),
+        (lambda: PopulationSearchCV(FAST, {"alpha": [1]}), SpecError, "no parameter 'alpha'"),
+        (lambda: PopulationSearchCV(FAST, {"seed": [0, 1]}), SpecError, "no parameter 'seed'"),
+        (lambda: PopulationSearchCV(FAST, SPACE, trials=None), SpecError, "trials and minutes are both None"),
         (lambda: PopulationSearchCV(FAST, SPACE, cv=60), SpecError, "rarest class has only 50 rows"),
         (lambda: PopulationSearchCV(FAST, SPACE, sampler="tpee"), SpecError, "Did you mean 'tpe'"),
         (lambda: PopulationSearchCV(FAST, SPACE, scoring="roc_aoc"), SpecError, "Did you mean 'roc_auc'"),
@@ -170,6 +170,6 @@ def test_the_study_is_optunas(search):
         (lambda: PopulationSearchCV(FAST, {"dropout": choice(2.0)}), SpecError, "dropout must be"),
     ],
 )
-def test_what_cannot_be_is_refused(make, error, message):
+def test_invalid_settings_are_rejected(make, error, message):
     with pytest.raises(error, match=message):
         make().fit(X, Y)

@@ -1,4 +1,4 @@
-"""The state of a search in a folder: what is written, what is restored, and what is refused."""
+"""Checkpoints of a search: what is saved, what is restored, and what is rejected."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def read_journal(folder):
     return [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()]
 
 
-def test_a_new_folder_restores_nothing_and_is_not_made_before_there_is_something_to_keep(folder):
+def test_a_new_folder_restores_nothing_and_is_created_by_the_first_save(folder):
     checkpoint = SearchCheckpoint(new_search(), folder)
     assert not checkpoint.restored
     assert not folder.exists()
 
 
-def test_a_restored_search_has_the_trials_scores_and_decisions_of_the_first(folder, search):
+def test_a_restored_search_has_the_trials_scores_and_decisions_of_the_saved_one(folder, search):
     restored = new_search()
     assert SearchCheckpoint(restored, folder).restored
     for restored_trial, trial in zip(restored.history.trials, search.history.trials, strict=True):
@@ -122,7 +122,7 @@ def test_a_search_that_is_restored_after_its_end_trains_nothing_more(folder, sea
     assert [trial.state for trial in restored.history.trials] == [trial.state for trial in search.history.trials]
 
 
-def test_the_journal_only_grows_and_only_by_what_has_changed(folder, search):
+def test_the_journal_grows_only_by_what_has_changed(folder, search):
     old_content = (folder / JOURNAL).read_bytes()
     restored = new_search(trials=4)
     checkpoint = SearchCheckpoint(restored, folder)
@@ -150,7 +150,7 @@ def test_budgets_may_differ_when_a_search_is_resumed(folder, search, budget):
 
 
 @pytest.mark.parametrize("overrides", [{"epochs": 5}, {"seed": 1}, {"y": 1 - Y}, {"sampler": "random"}])
-def test_the_state_of_a_search_with_other_rows_or_hyperparameters_is_refused(folder, search, overrides):
+def test_the_state_of_a_search_with_other_data_or_hyperparameters_is_rejected(folder, search, overrides):
     with pytest.raises(ModelFileError, match="another search") as error:
         SearchCheckpoint(new_search(**overrides), folder)
     assert repr(str(folder)) in str(error.value)
@@ -229,7 +229,7 @@ def test_a_header_that_was_cut_off_starts_a_new_search(folder, search):
 
 
 @pytest.mark.parametrize("line", [b"3\n", b"null\n", b"[]\n", b'{"trials": 3}\n'])
-def test_a_journal_with_a_line_of_another_kind_is_refused(folder, search, line):
+def test_a_journal_with_a_line_of_another_kind_is_rejected(folder, search, line):
     content = (folder / JOURNAL).read_bytes()
     (folder / JOURNAL).write_bytes(content + line)
     with pytest.raises(ModelFileError, match="not the state of a search, or is damaged"):
@@ -240,14 +240,14 @@ def test_a_journal_with_a_line_of_another_kind_is_refused(folder, search, line):
 
 
 @pytest.mark.parametrize("content", [b"nonsense", b"nonsense\n", b'{"no": "head"}\n', b"\xff\xfe\n"])
-def test_a_journal_that_is_not_the_state_of_a_search_is_refused(folder, content):
+def test_a_journal_that_is_not_the_state_of_a_search_is_rejected(folder, content):
     folder.mkdir()
     (folder / JOURNAL).write_bytes(content)
     with pytest.raises(ModelFileError, match="not the state of a search, or is damaged"):
         SearchCheckpoint(new_search(), folder)
 
 
-def test_damaged_members_are_refused_and_without_their_file_the_trial_is_restored(folder, search):
+def test_damaged_members_are_rejected_and_without_their_file_the_trial_is_restored(folder, search):
     path = next(iter(sorted(folder.glob("trial-*.safetensors"))))
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ModelFileError, match="is damaged") as error:

@@ -1,4 +1,4 @@
-"""The scheduler: what is trained, stopped, gone on with, kept; budgets; equal searches."""
+"""Coordinator of a search: stopping, budgets, memory, failures, resuming, and equal results for equal seeds."""
 
 import time
 
@@ -73,7 +73,7 @@ def test_worse_trials_are_stopped_and_the_best_finish():
     assert set(states) == {"finished", "stopped"}
     assert 1 <= states.count("finished") < 6
     best = min(search.history.trials, key=lambda trial: trial.scores[0])
-    assert best.rung > 0  # it earned more than the first rung
+    assert best.rung > 0  # it was promoted
     assert all(
         trial.reason.startswith("not among the best") for trial in search.history.trials if trial.state == "stopped"
     )
@@ -99,7 +99,7 @@ def test_deterministic_searches_are_equal_for_any_sampler(sampler):
     assert_equal_searches(*runs)
 
 
-def test_a_trial_of_a_search_is_that_trial_trained_alone():
+def test_a_trial_does_not_depend_on_the_number_of_threads():
     search = run_search(stopping="none", trials=4, threads=2)
     repeated = run_search(stopping="none", trials=4, threads=1, deterministic=True)
     trial, repeated_trial = search.history.trials[0], repeated.history.trials[0]
@@ -108,12 +108,12 @@ def test_a_trial_of_a_search_is_that_trial_trained_alone():
         np.testing.assert_array_equal(member.best, repeated_member.best)
 
 
-def test_no_thread_is_without_work_while_there_is_some():
+def test_the_threads_are_busy():
     search = run_search(epochs=60, trials=20, stopping="none", hidden_sizes=(64, 64), space=None, threads=2)
-    assert search.utilization > 0.6  # of a search of a fraction of a second, on a machine that does other things too
+    assert search.utilization > 0.6  # the search takes a fraction of a second, on a machine with other load
 
 
-def test_the_first_trial_of_the_default_space_is_what_fit_would_do():
+def test_the_first_trial_of_the_default_space_is_a_fit_without_search():
     search = run_search(space=None, trials=3, epochs=2)
     default_spec = search.prepared.resolve(Spec.from_hyperparameters(**FAST | {"epochs": 2}).without_search())
     first_trial = search.history.trials[0]
@@ -130,7 +130,7 @@ def test_a_trial_that_diverges_is_recorded_and_stops_no_other():
     assert any(trial.state == "finished" for trial in search.history.trials)
 
 
-def test_where_all_diverge_the_hyperparameter_that_did_it_is_named():
+def test_if_all_trials_diverge_the_message_names_the_cause():
     space = {"learning_rate": log_uniform(900.0, 1000.0), "dropout": uniform(0.0, 0.1)}
     fixed = {"clip_norm": 0, "hidden_sizes": (16, 16), "activation": "relu", "optimizer": "sgd", "epochs": 30}
     search = run_search(space, trials=3, **fixed)
@@ -140,7 +140,7 @@ def test_where_all_diverge_the_hyperparameter_that_did_it_is_named():
         select_model(search, SCHEMA)
 
 
-def test_values_that_cannot_be_combined_are_refused_and_others_take_their_place():
+def test_proposals_that_cannot_be_combined_are_rejected_and_replaced():
     space = {"normalization": choice("batch", "none"), "batch_size": choice(1, 32), "dropout": uniform(0.0, 0.5)}
     search = run_search(space)
     assert len(search.history.trials) == 12
@@ -151,7 +151,7 @@ def test_values_that_cannot_be_combined_are_refused_and_others_take_their_place(
     )
 
 
-def test_where_nothing_can_be_combined_that_is_said(monkeypatch):
+def test_a_space_whose_proposals_are_all_rejected_raises_the_reason(monkeypatch):
     monkeypatch.setattr("rosenblatt.tuning.coordinator.MAX_REJECTIONS", 5)
     space = {"batch_size": choice(1), "dropout": uniform(0.0, 0.5)}
     with pytest.raises(SpecError, match="normalization batch needs more rows"):
@@ -163,7 +163,7 @@ def test_a_small_space_ends_the_search():
     assert len(search.history.trials) == 2
 
 
-def test_time_is_kept_and_something_usable_comes_out():
+def test_a_search_ends_at_its_deadline_with_a_usable_model():
     """Only the deadline ends this search: its number of trials and its space are unbounded."""
     run = {"deadline": time.monotonic() + 0.5, "on_progress": time_limit(description="the search")}
     search = run_search(trials=None, minutes=1, epochs=100, hidden_sizes=(256, 256), space=None, run=run)
@@ -172,7 +172,7 @@ def test_time_is_kept_and_something_usable_comes_out():
     assert select_model(search, SCHEMA).model.predict_raw(FRAME).shape == (150, 2)
 
 
-def test_without_any_time_one_network_learns_for_an_epoch():
+def test_without_any_time_one_network_is_trained_for_an_epoch():
     search = run_search(run={"deadline": time.monotonic() - 1})
     assert sum(trial.folds.n_trained for trial in search.history.trials) >= 1
     assert select_model(search, SCHEMA).model.networks
@@ -193,7 +193,7 @@ def test_an_interrupted_search_keeps_the_best_so_far():
     assert all(trial.state in ("finished", "stopped") for trial in search.history.trials)
 
 
-def test_a_search_interrupted_at_once_has_nothing_to_keep(monkeypatch):
+def test_a_search_interrupted_at_once_has_no_model(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -205,11 +205,11 @@ def test_a_search_interrupted_at_once_has_nothing_to_keep(monkeypatch):
         select_model(search, SCHEMA)
 
 
-def test_memory_that_is_short_costs_the_worst_trials_their_networks_and_no_result():
+def test_a_low_memory_limit_discards_the_networks_of_the_worst_trials():
     search = run_search(memory_gib=1e-4, trials=30)
     dropped = [trial for trial in search.history.trials if trial.reason.endswith("to save memory")]
     assert dropped
-    assert all(trial.statistics.epochs == [1, 3, 9][trial.rung] for trial in dropped)  # what is recorded of them stays
+    assert all(trial.statistics.epochs == [1, 3, 9][trial.rung] for trial in dropped)  # their statistics are kept
     assert any(trial.state == "finished" for trial in search.history.trials)
     assert select_model(search, SCHEMA).model.networks
     best = min(search.history.trials, key=lambda trial: trial.score)
@@ -231,15 +231,15 @@ def test_population_based_training_copies_networks_and_changes_hyperparameters()
     }
 
 
-def test_two_goals_leave_a_front():
+def test_two_goals_yield_a_pareto_front():
     search = run_search(sampler="nsga2", goal="score_and_size", stopping="none", trials=8)
     front = select_model(search, SCHEMA).metadata.front
     sizes = [trial.parameters for trial in front]
-    assert sizes == sorted(sizes, reverse=True)  # the best scores first: whoever is worse is smaller
+    assert sizes == sorted(sizes, reverse=True)  # best scores first, so each is smaller than the one before
     assert len(set(sizes)) == len(sizes)
 
 
-def test_the_ensemble_costs_no_more_out_of_fold_and_weighs_one():
+def test_the_weights_of_the_ensemble_add_up_to_one():
     search = run_search(stopping="none")
     result = select_model(search, SCHEMA)
     assert sum(trial.weight for trial in result.model.trials) == pytest.approx(1)
@@ -256,7 +256,7 @@ def test_without_an_ensemble_the_best_trial_is_the_model():
     assert [trial.number for trial in result.model.trials] == [best.number]
 
 
-def test_the_simplest_trial_near_the_best_is_taken_on_request():
+def test_the_smallest_trial_near_the_best_is_selected_on_request():
     space = {"hidden_sizes": choice((4,), (64, 64)), "dropout": uniform(0.0, 0.1)}
     results = {
         simple: select_model(run_search(space, one_standard_error=simple, stopping="none"), SCHEMA)
@@ -273,7 +273,7 @@ def test_the_members_of_a_trial_are_its_folds():
     assert sorted(validation_rows) == list(range(150))
 
 
-def test_folds_of_ones_own_are_used():
+def test_given_splits_are_used():
     splits = [Fold(np.arange(100), np.arange(100, 150))]
     search = SearchCoordinator(Spec.from_hyperparameters(**FAST).with_search_space(SPACE), make_prepared(splits=splits))
     search.run()
@@ -289,7 +289,7 @@ def test_large_tables_are_compared_on_first_folds_and_a_hold_out_is_one_fold(mon
     assert len(holdout.plan.folds) == 1
 
 
-def test_networks_that_take_long_are_compared_on_one_fold():
+def test_recurrent_networks_are_compared_on_one_fold():
     data = Dataset(pl.DataFrame({"text": ["a"] * 2_000}), np.arange(2_000) % 2)
     rows = PreparedData(data, target_with_loss)
     assert len(make_folds(Spec.from_hyperparameters(kind="rnn", trials=2), rows)) == 1
@@ -306,7 +306,7 @@ def test_losses_with_and_without_probabilities_are_not_searched_together():
 
 
 @pytest.mark.parametrize("stopping", ["asha", "median", "pbt"])
-def test_a_search_that_goes_on_from_its_file_ends_as_if_it_had_not_been_stopped(tmp_path, stopping, monkeypatch):
+def test_a_resumed_search_equals_an_uninterrupted_one(tmp_path, stopping, monkeypatch):
     monkeypatch.setattr("rosenblatt.tuning.checkpoints.MAX_WRITE_FRACTION", 1.0)
     spec = Spec.from_hyperparameters(
         **FAST | {"deterministic": True, "stopping": stopping, "trials": 20}
@@ -332,8 +332,8 @@ def test_a_search_that_goes_on_from_its_file_ends_as_if_it_had_not_been_stopped(
     assert_equal_searches(uninterrupted, resumed)
 
 
-def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypatch):
-    """What is written while threads train is what each member was when it was given out."""
+def test_a_state_saved_during_training_resumes_to_the_same_result(tmp_path, monkeypatch):
+    """Members are saved as they were when their work items were dispatched."""
     monkeypatch.setattr("rosenblatt.tuning.coordinator.PROGRESS_INTERVAL_S", 0.0)
     spec = Spec.from_hyperparameters(**FAST | {"deterministic": True, "epochs": 60}).with_search_space(SPACE)
     uninterrupted = SearchCoordinator(spec, make_prepared())
@@ -344,7 +344,7 @@ def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypat
 
     def save():
         nonlocal n_writes
-        if n_writes < 4:  # as by kill -9: nothing is written at the end
+        if n_writes < 4:  # as after kill -9: nothing is written at the end
             checkpoint.save()
             n_writes += 1
 
@@ -356,7 +356,7 @@ def test_a_state_in_the_middle_of_training_is_that_before_it(tmp_path, monkeypat
     assert_equal_searches(uninterrupted, resumed)
 
 
-def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
+def test_a_search_continues_if_its_state_cannot_be_saved(tmp_path):
     messages = []
     (tmp_path / "file").write_text("a file is no folder")
     search = SearchCoordinator(
@@ -369,7 +369,7 @@ def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
     assert len(search.history.trials) == 3
 
 
-def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
+def test_a_resumed_search_may_have_more_trials(tmp_path):
     path = tmp_path / "state"
     for trials in (5, 9):
         search = SearchCoordinator(
@@ -381,8 +381,7 @@ def test_more_trials_may_be_asked_for_when_a_search_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("space", [None, SPACE | {"activation": choice("gelu", ("relu", "silu"))}])
-def test_a_default_space_and_lists_in_it_go_on_equally(tmp_path, monkeypatch, space):
-    """Stopped in the middle of a round of fewer trials than there are."""
+def test_a_search_interrupted_within_a_round_resumes_to_the_same_result(tmp_path, monkeypatch, space):
     monkeypatch.setattr("rosenblatt.tuning.coordinator.ROUND_SIZE", 4)
     monkeypatch.setattr("rosenblatt.tuning.coordinator.PROGRESS_INTERVAL_S", 0.0)
     spec = Spec.from_hyperparameters(**FAST | {"deterministic": True, "trials": 14, "epochs": 6}).with_search_space(
@@ -404,7 +403,7 @@ def test_a_default_space_and_lists_in_it_go_on_equally(tmp_path, monkeypatch, sp
     assert_equal_searches(uninterrupted, resumed)
 
 
-def test_time_ends_a_search_all_of_whose_trials_fail():
+def test_a_search_whose_trials_all_fail_ends_at_its_deadline():
     space = {"learning_rate": log_uniform(900.0, 1000.0)}
     fixed = {"clip_norm": 0, "hidden_sizes": (16, 16), "activation": "identity", "optimizer": "sgd", "epochs": 60}
     run = {"deadline": time.monotonic() + 0.5, "on_progress": time_limit(description="the search")}
@@ -414,10 +413,10 @@ def test_time_ends_a_search_all_of_whose_trials_fail():
         select_model(search, SCHEMA)
     assert (
         sum(trial.folds.n_bytes > 0 for trial in search.history.trials) <= 2 + 3 * search.threads
-    )  # the first, and what was running
+    )  # the first, and those that were running
 
 
-def test_fewer_groups_or_times_than_folds_make_fewer_folds():
+def test_there_are_at_most_as_many_folds_as_groups_or_time_steps():
     options = {"groups": np.arange(150) % 4}, {"order": np.arange(150) % 4}
     for option, folds in zip(options, (4, 3), strict=True):
         data = PreparedData(Dataset(FRAME, Y, **option), target_with_loss)
@@ -425,7 +424,7 @@ def test_fewer_groups_or_times_than_folds_make_fewer_folds():
         assert len(search.plan.folds) == folds
 
 
-def test_a_fold_that_tells_no_score_decides_nothing():
+def test_a_fold_without_a_defined_score_is_ignored():
     order = np.argsort(Y, kind="stable")
     splits = [Fold(np.arange(0, 150, 2), np.arange(1, 150, 2)), Fold(order[20:], order[:20])]  # one class only
     spec = Spec.from_hyperparameters(**FAST | {"scoring": "roc_auc", "stopping": "none"}).with_search_space(SPACE)
@@ -434,7 +433,7 @@ def test_a_fold_that_tells_no_score_decides_nothing():
     assert all(0 <= trial.score <= 1 for trial in search.history.trials)
 
 
-def test_a_first_trial_that_cannot_be_is_left_out():
+def test_a_first_trial_that_cannot_be_combined_is_skipped():
     space = {"perceptron_rule": choice("passive_aggressive_1", "delta"), "learning_rate": log_uniform(1e-3, 1.0)}
     fixed = {
         "kind": "perceptron",
@@ -453,13 +452,13 @@ def test_a_first_trial_that_cannot_be_is_left_out():
     assert len(search.history.trials) == 4
 
 
-def test_population_based_training_comes_to_its_last_epoch_whatever_the_first_rung():
+def test_population_based_training_reaches_its_last_epoch_whatever_the_first_rung():
     for min_epochs in (3, 7):
         search = run_search(stopping="pbt", epochs=10, min_epochs=min_epochs, trials=5)
         assert search.plan.rungs[-1].fraction == 1.0
 
 
-def test_the_state_of_another_search_is_refused(tmp_path):
+def test_the_state_of_another_search_is_rejected(tmp_path):
     path = tmp_path / "state"
     search = SearchCoordinator(
         Spec.from_hyperparameters(**FAST | {"trials": 2}).with_search_space(SPACE), make_prepared()

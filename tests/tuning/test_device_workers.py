@@ -62,7 +62,7 @@ def test_a_member_that_cannot_be_built_fails_with_the_reason(worker):
     assert (result.trial, result.failure) == (7, "no such layer")
 
 
-def test_an_error_in_the_worker_is_raised_to_whoever_waits(worker):
+def test_an_error_in_the_worker_is_raised_in_the_waiting_thread(worker):
     def fail():
         raise ZeroDivisionError("in the worker")
 
@@ -77,6 +77,6 @@ def test_closing_ends_the_thread():
     wait_until(lambda: not worker._worker.is_alive(), description="the thread to end")
 
 
-def test_a_device_that_does_not_exist_is_refused():
+def test_a_device_that_does_not_exist_is_rejected():
     with pytest.raises(SpecError, match="There is no device 'cuda:99'"):
         DeviceWorker("cuda:99")

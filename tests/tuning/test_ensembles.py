@@ -1,4 +1,4 @@
-"""Losses of rows, greedy ensembles, luck, and the simplest trial that is good enough."""
+"""Losses of rows, greedy ensembles, selection bias, and the one-standard-error rule."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_row_losses_are_those_of_scikit_learn():
     assert row_losses(sums, np.array([0, 1]), np.array([[-1.0, 1.0], [-1.0, 1.0]])).tolist() == [1, 0]
 
 
-def test_errors_that_cancel_are_joined():
+def test_trials_whose_errors_cancel_are_combined():
     y_true = RNG.normal(size=300)
     noise = RNG.normal(size=300)
     predictions = [y_true + noise, y_true - noise, y_true + 3 * RNG.normal(size=300)]
@@ -45,7 +45,7 @@ def test_errors_that_cancel_are_joined():
     np.testing.assert_allclose(weights, [0.5, 0.5, 0.0])
 
 
-def test_an_ensemble_costs_no_more_than_the_best_alone():
+def test_an_ensemble_has_at_most_the_loss_of_the_best_trial():
     y_true = RNG.normal(size=100)
     for _ in range(20):
         predictions = [y_true + RNG.normal(size=100) * RNG.random() for _ in range(5)]
@@ -61,9 +61,9 @@ def test_an_ensemble_costs_no_more_than_the_best_alone():
         )
 
 
-def test_optimism_is_what_the_best_of_equals_owes_to_luck():
-    """Of 50 trials that are all as good, the best looks better by the expected maximum of 50 normal deviates, 2.25
-    standard errors; the bootstrap comes near it."""
+def test_optimism_is_the_selection_bias_of_the_best_of_equal_trials():
+    """The best of 50 equally good trials looks better by the expected maximum of 50 normal deviates, 2.25 standard
+    errors; the bootstrap estimate is close to it."""
     losses = 1 + RNG.normal(size=(50, 400))
     expected = 2.25 / np.sqrt(400)
     assert 0.5 * expected < optimism(losses, np.random.default_rng(0)) < 1.5 * expected
@@ -72,7 +72,7 @@ def test_optimism_is_what_the_best_of_equals_owes_to_luck():
     assert optimism(losses[:1], np.random.default_rng(0)) == 0
 
 
-def test_the_simplest_within_one_standard_error():
+def test_the_smallest_trial_within_one_standard_error_is_selected():
     base = RNG.normal(size=500) ** 2
     noise = RNG.normal(size=(4, 500))
     losses = np.stack([base, base + 0.01 * noise[1], base + 0.5 + 0.01 * noise[2], base + 0.4 * noise[3] - 0.001])

@@ -5,12 +5,12 @@ from rosenblatt.training.population import EpochRecord
 from rosenblatt.training.progress import training_progress
 
 
-def test_nothing_is_shown_where_nothing_is_asked_for():
+def test_a_disabled_progress_bar_shows_nothing():
     with training_progress(enabled=False) as watch:
         assert watch is None
 
 
-def test_the_bar_counts_members_and_ends_full_though_they_stop_early(monkeypatch):
+def test_the_bar_counts_members_and_is_full_at_the_end_though_they_stop_early(monkeypatch):
     monkeypatch.setattr("sys.stderr", io.StringIO())
     with training_progress(enabled=True) as watch:
         on_epoch_end = watch(Spec.from_hyperparameters(epochs=100), 2)

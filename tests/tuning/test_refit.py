@@ -1,4 +1,4 @@
-"""Searches that hold out rows train their best trials again, on all of them."""
+"""Refit of the best trials on all rows, after a search that held out rows."""
 
 import time
 
@@ -54,7 +54,7 @@ def run_search(deadline=None, **overrides):
 
 
 @pytest.mark.torch
-def test_the_best_trials_learn_again_from_all_rows():
+def test_the_best_trials_are_refitted_on_all_rows():
     search, result = run_search()
     updates = []
     refitted = refit(search, result, updates.append)
@@ -70,14 +70,14 @@ def test_the_best_trials_learn_again_from_all_rows():
 
 
 @pytest.mark.torch
-def test_equal_seeds_give_equal_networks_again():
+def test_equal_seeds_give_equal_refitted_networks():
     first_networks, second_networks = (refit(*run_search(trials=2)).model.networks for _ in range(2))
     for first_network, second_network in zip(first_networks, second_networks, strict=True):
         np.testing.assert_array_equal(first_network.theta, second_network.theta)
 
 
 @pytest.mark.torch
-def test_a_network_of_all_rows_is_that_of_a_fit_with_its_hyperparameters():
+def test_a_refitted_network_equals_a_fit_with_its_hyperparameters():
     search, result = run_search(trials=1, ensemble=False)
     (first_network, *_), resolved_spec = (
         refit(search, result).model.networks,
@@ -92,7 +92,7 @@ def test_a_network_of_all_rows_is_that_of_a_fit_with_its_hyperparameters():
 
 @pytest.mark.torch
 @pytest.mark.parametrize("options", [{"patience": 2}, {"schedule": "constant"}])
-def test_where_learning_has_no_end_of_its_own_the_best_epochs_are_learnt(options):
+def test_trials_without_a_fixed_end_are_refitted_for_their_best_number_of_epochs(options):
     search, result = run_search(trials=1, epochs=30, learning_rate=0.3, **options)
     best = search.history.trials[0].folds.members[0].best_epoch
     assert best < 30
@@ -100,7 +100,7 @@ def test_where_learning_has_no_end_of_its_own_the_best_epochs_are_learnt(options
 
 
 @pytest.mark.torch
-def test_ctrl_c_leaves_what_the_search_found(monkeypatch):
+def test_ctrl_c_during_the_refit_keeps_the_result_of_the_search(monkeypatch):
     search, result = run_search()
 
     def interrupt(_):
@@ -113,7 +113,7 @@ def test_ctrl_c_leaves_what_the_search_found(monkeypatch):
 
 
 @pytest.mark.torch
-def test_without_time_the_model_stays_as_it_is():
+def test_without_time_the_model_is_not_refitted():
     search, result = run_search()
     search.time_budget.deadline = time.monotonic() - 1
     refitted = refit(search, result)
@@ -135,7 +135,7 @@ def test_searches_that_hold_out_rows_refit(overrides, expected):
     assert SearchCoordinator(spec, make_prepared()).plan.refits is expected
 
 
-def test_where_no_rows_are_held_out_there_is_nothing_to_learn_again_from():
+def test_a_refit_without_held_out_rows_is_rejected():
     spec = Spec.from_hyperparameters(**FAST, refit=True)
     with pytest.raises(SpecError, match="Remove it, or set validate_on to holdout"):
         SearchCoordinator(spec, make_prepared())
@@ -146,7 +146,7 @@ def test_where_no_rows_are_held_out_there_is_nothing_to_learn_again_from():
     )
 
 
-def test_heavier_trials_get_more_networks():
+def test_trials_of_larger_weight_get_more_networks():
     assert allocate_networks([0.5, 0.3, 0.2], 4) == [2, 1, 1]
     assert allocate_networks([0.5, 0.3, 0.2], 1) == [1, 0, 0]
     assert allocate_networks([1.0], 8) == [8]
@@ -154,7 +154,7 @@ def test_heavier_trials_get_more_networks():
 
 
 @pytest.mark.torch
-def test_time_is_kept_for_as_many_networks_as_are_worth_it_and_half_of_it_at_most():
+def test_at_most_half_of_the_time_is_reserved_for_the_refit():
     search, _ = run_search(trials=2)
     trial = search.history.trials[0]
     trial.statistics.seconds = 60.0
@@ -174,7 +174,7 @@ def test_time_is_kept_for_as_many_networks_as_are_worth_it_and_half_of_it_at_mos
 
 
 @pytest.mark.torch
-def test_a_trial_that_cannot_end_in_time_is_not_begun():
+def test_a_trial_that_cannot_finish_in_time_is_not_started():
     search, _ = run_search(trials=2)
     trial = search.history.trials[0]
     trial.statistics.seconds, trial.statistics.epochs = 60.0, 2
@@ -185,7 +185,7 @@ def test_a_trial_that_cannot_end_in_time_is_not_begun():
     assert not TimeBudget(now + training_time, 2, [trial], search.plan.folds).cannot_finish(trial)
 
 
-def test_as_many_networks_are_trained_as_there_is_time_for():
+def test_as_many_networks_are_refitted_as_the_time_allows():
     time_budget = TimeBudget(time.monotonic() + 100, 2, [], [])
     assert time_budget.max_refit_networks(lambda n: [40.0] * n) == 4
     assert time_budget.max_refit_networks(lambda n: [80.0] + [20.0] * (n - 1)) == 5

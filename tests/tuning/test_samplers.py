@@ -1,4 +1,4 @@
-"""One contract for all samplers; and what is particular of some."""
+"""Samplers: properties of all of them, and of some in particular."""
 
 import numpy as np
 import optuna
@@ -57,14 +57,14 @@ def test_proposals_are_in_the_space_and_under_its_conditions(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "gp"])
-def test_equal_seeds_propose_equally_and_others_do_not(name):
+def test_equal_seeds_give_equal_proposals_and_other_seeds_do_not(name):
     first, second = run_sampler(make_sampler(name)), run_sampler(make_sampler(name))
     assert first == second
     assert first != run_sampler(make_sampler(name, seed=1))
 
 
 @pytest.mark.parametrize("name", ["tpe", "cma_es"])
-def test_samplers_that_learn_find_better_values_than_chance(name):
+def test_model_based_samplers_propose_better_values_than_random_search(name):
     space = {"learning_rate": log_uniform(1e-4, 1.0), "dropout": uniform(0.0, 0.5)}
     sampler_scores = [score(params) for params in run_sampler(make_sampler(name, space), 150)[100:]]
     random_scores = [score(params) for params in run_sampler(make_sampler("random", space), 150)[100:]]
@@ -85,14 +85,14 @@ def test_minimizing_losses_proposes_as_maximizing_their_negatives(name):
     assert minimizing.importance() == pytest.approx(maximizing.importance())
 
 
-def test_nothing_is_proposed_twice_and_a_small_space_ends():
+def test_nothing_is_proposed_twice_and_a_small_space_is_exhausted():
     sampler = make_sampler("random", {"optimizer": choice("adam", "sgd"), "batch_size": integer(8, 9)})
     proposals = [sampler.ask(number) for number in range(5)]
     assert sorted(map(str, proposals[:4])) == sorted({str(params) for params in proposals[:4]})
     assert proposals[4] is None
 
 
-def test_a_grid_is_gone_through_once():
+def test_each_grid_point_is_proposed_once():
     sampler = make_sampler("grid", {"optimizer": choice("adam", "sgd"), "dropout": uniform(0, 0.4)})
     proposals = []
     while (params := sampler.ask(len(proposals))) is not None:
@@ -117,14 +117,14 @@ def test_the_study_holds_all_trials_with_their_scores_by_epoch():
     assert second.state == optuna.trial.TrialState.FAIL
 
 
-def test_a_long_search_goes_on_from_the_best_and_the_latest(monkeypatch):
+def test_a_long_search_continues_from_its_best_and_its_latest_trials(monkeypatch):
     monkeypatch.setattr(samplers, "MAX_HISTORY", 20)
     sampler = make_sampler("tpe")
     run_sampler(sampler, 60)
     assert len(sampler._study.trials) < 40
     assert len(sampler.study.trials) == 60
     late_scores = [score(params) for params in run_sampler(sampler, 40, start=60)]
-    assert np.mean(late_scores) > -1.1  # by chance -1.25
+    assert np.mean(late_scores) > -1.1  # random search: -1.25
 
 
 def test_tpe_fits_its_densities_before_every_proposal(monkeypatch):
@@ -157,7 +157,7 @@ def test_the_verbosity_of_the_users_own_studies_stays_as_it_is(caplog):
         optuna.logging.disable_propagation()
 
 
-def test_two_goals_are_told_both():
+def test_multi_objective_samplers_get_score_and_size():
     sampler = make_sampler("nsga2", goal="score_and_size")
     sampler.ask(0)
     sampler.tell(0, -1.0, 5, 123, finished=False)
@@ -165,7 +165,7 @@ def test_two_goals_are_told_both():
     assert sampler._study.trials[0].values == [-1.0, 123.0]
 
 
-def test_what_matters_is_important():
+def test_the_hyperparameter_that_determines_the_score_is_the_most_important():
     sampler = make_sampler("random", {"learning_rate": log_uniform(1e-4, 1.0), "l1": uniform(0.0, 0.5)})
     for number in range(80):
         params = sampler.ask(number)
@@ -175,19 +175,19 @@ def test_what_matters_is_important():
     assert importance["learning_rate"] > 0.7
 
 
-def test_importance_of_few_trials_is_not_told():
+def test_there_is_no_importance_of_few_trials():
     sampler = make_sampler("random")
     run_sampler(sampler, 3)
     assert sampler.importance() == {}
 
 
-def test_gp_without_pytorch_names_the_cure(monkeypatch):
+def test_gp_without_pytorch_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(samplers, "find_spec", lambda _: None)
     with pytest.raises(SpecError, match="pip install torch"):
         make_sampler("gp")
 
 
-def test_what_was_refused_is_not_proposed_again():
+def test_a_rejected_proposal_is_not_proposed_again():
     sampler = make_sampler("random", {"optimizer": choice("adam", "sgd")})
     params = sampler.ask(0)
     sampler.reject(0)

@@ -1,4 +1,4 @@
-"""What a search hands over: its best trial, an ensemble, the Pareto front, and why all trials failed if they did."""
+"""Result of a search: its best trial, an ensemble, the Pareto front, and the error if all trials failed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def search():
 
 @pytest.fixture(scope="module")
 def result(search):
-    """The outcome of these."""
+    """The result of this search."""
     return select_model(search, SCHEMA)
 
 
@@ -98,7 +98,7 @@ def test_a_model_has_a_network_for_each_fold_of_each_trial(search, result):
     assert len(result.best.networks) == 3
 
 
-def test_an_outcome_reports_all_trials_and_their_cost(search, result):
+def test_the_metadata_has_all_trials_and_their_cost(search, result):
     metadata = result.metadata
     assert metadata.trials == TrialCounts(proposed=8, finished=8, stopped=0, failed=0)
     batches = [-(-80 // trial.proposal.resolved_spec["batch_size"]) for trial in search.history.trials]
@@ -136,7 +136,7 @@ def test_the_smallest_trial_within_one_standard_error_is_chosen_on_request():
     assert result.best.trials[0].number == smallest.number != best
 
 
-def test_the_front_of_two_goals_are_the_trials_that_no_other_dominates():
+def test_the_pareto_front_holds_the_trials_that_no_other_dominates():
     space = SPACE | {"hidden_sizes": choice((2,), (4,), (8, 8))}
     search = run_search(space, goal="score_and_size", sampler="nsga2", seed=2)
     points = {trial.number: (trial.score, trial.statistics.n_parameters) for trial in search.history.trials}
@@ -151,7 +151,7 @@ def test_the_front_of_two_goals_are_the_trials_that_no_other_dominates():
     assert [trial.score for trial in pareto_front] == sorted(points[number][0] for number in front)
 
 
-def test_a_search_that_was_stopped_before_an_epoch_has_nothing_to_choose_from():
+def test_a_search_that_was_interrupted_before_an_epoch_has_no_model():
     prepared = PreparedData(Dataset(FRAME, Y), lambda spec: TARGET.with_loss(spec, Y))
     search = SearchCoordinator(Spec.from_hyperparameters(**FAST).with_search_space(SPACE), prepared)
     search.interrupted = True
@@ -169,14 +169,14 @@ def test_the_hyperparameter_that_made_all_trials_diverge_is_named():
     assert "dropout" not in str(error.value)
 
 
-def test_where_no_single_hyperparameter_made_all_trials_diverge_all_are_listed():
+def test_without_a_single_cause_of_divergence_all_hyperparameters_are_listed():
     search = run_search({"dropout": uniform(0.0, 0.1)}, **DIVERGING | {"trials": 2, "learning_rate": 1000.0})
     with pytest.raises(DivergedError, match="No single hyperparameter is the cause") as error:
         select_model(search, SCHEMA)
     assert f"dropout {search.history.trials[0].proposal.params['dropout']}" in str(error.value)
 
 
-def test_trials_that_could_not_begin_are_reported_with_the_reason():
+def test_trials_that_could_not_start_are_reported_with_the_reason():
     search = run_search({"dropout": uniform(0.0, 0.1)}, trials=2, hidden_sizes=(4,), layer_lr_multipliers="1,2,3")
     with pytest.raises(DivergedError, match=r"^All 2 trials failed: layer_lr_multipliers holds 3 factors"):
         select_model(search, SCHEMA)

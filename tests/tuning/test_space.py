@@ -1,4 +1,4 @@
-"""Which hyperparameters there are to propose, under which conditions, and the spec that values make."""
+"""Search spaces: dimensions, their conditions, and the spec of proposed values."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ def make_space(dimensions, **fixed):
 
 
 def test_conditions_come_from_the_hyperparameters_themselves():
-    """beta2 means nothing beside momentum; nobody has to say so."""
+    """beta2 has no effect with momentum, which the user need not state."""
     space = make_space({"beta2": uniform(0.9, 0.999), "optimizer": choice("adam", "momentum")})
     assert list(space.dimensions) == ["optimizer", "beta2"]
     assert space.is_active("beta2", {"optimizer": "adam"})
     assert not space.is_active("beta2", {"optimizer": "momentum"})
 
 
-def test_a_dimension_that_hangs_on_one_that_does_not_hold_does_not_hold():
+def test_a_dimension_is_inactive_if_one_in_its_conditions_is():
     space = make_space(
         {
             "optimizer": choice("adam", "momentum"),
@@ -46,7 +46,7 @@ def test_layers_and_width_make_hidden_sizes():
     }
 
 
-def test_what_is_fixed_but_means_nothing_beside_some_values_is_left_out_there():
+def test_fixed_hyperparameters_are_reset_where_a_proposal_makes_them_unused():
     space = make_space({"optimizer": choice("adam", "momentum")}, beta2=0.95)
     assert space.spec({"optimizer": "adam"}).training.beta2 == 0.95
     spec = space.spec({"optimizer": "momentum"})
@@ -54,7 +54,7 @@ def test_what_is_fixed_but_means_nothing_beside_some_values_is_left_out_there():
     assert not unused_hyperparameter_error(spec)
 
 
-def test_whether_values_are_in_the_space():
+def test_a_space_contains_values_in_its_ranges():
     space = make_space({"dropout": uniform(0.1, 0.5), "optimizer": choice("adam", "nadam")})
     assert space.contains({"dropout": 0.1, "optimizer": "nadam"})
     assert not space.contains({"dropout": 0.05, "optimizer": "adam"})
@@ -75,14 +75,14 @@ def test_whether_values_are_in_the_space():
         ),
         (
             {"dropout": choice(0.1, when={"l1": [0.1]}), "l1": choice(0.1, when={"dropout": [0.1]})},
-            "go round in a circle",
+            "depend on each other",
         ),
         ({"dropout": uniform(0, 1.5)}, "dropout must be"),
         ({"hidden_width": choice(0)}, "hidden_sizes must be"),
         ({"activation": choice("relu", "rulu")}, "Did you mean 'relu'"),
     ],
 )
-def test_impossible_conditions_and_values_out_of_limits_are_refused_before_the_search(dimensions, message):
+def test_impossible_conditions_and_values_out_of_range_are_rejected(dimensions, message):
     with pytest.raises(SpecError, match=message):
         make_space(dimensions)
 
@@ -100,7 +100,7 @@ def test_impossible_conditions_and_values_out_of_limits_are_refused_before_the_s
         ({"kind": "perceptron", "perceptron_rule": "margin"}, "binary"),
     ],
 )
-def test_default_spaces_are_valid_and_leave_alone_what_is_fixed(fixed, task, rows):
+def test_default_spaces_are_valid_and_do_not_search_fixed_hyperparameters(fixed, task, rows):
     spec = Spec.from_hyperparameters(**fixed)
     space = Space.from_spec(spec.model_copy(update={"space": default_space(spec, task, rows)}))
     assert not set(fixed) & set(space.dimensions)
@@ -119,12 +119,12 @@ def test_default_spaces_are_valid_and_leave_alone_what_is_fixed(fixed, task, row
         resolve_auto(trial_spec, rows, 5)
 
 
-def test_perturbed_values_change_what_can_change_while_a_network_learns_and_stay_in_their_ranges():
+def test_perturbation_changes_only_hyperparameters_mutable_during_training_within_their_ranges():
     space = make_space({"learning_rate": log_uniform(1e-3, 1e-1), "hidden_sizes": choice((8,), (16,))})
     params = {"learning_rate": 0.09, "hidden_sizes": (8,)}
     rng = np.random.default_rng(0)
     learning_rates = {perturb(space, params, rng)["learning_rate"] for _ in range(200)}
     assert {0.1, 0.09 * 0.8} <= learning_rates
-    assert len(learning_rates) > 20  # drawn anew
+    assert len(learning_rates) > 20  # resampled
     assert all(1e-3 <= value <= 1e-1 for value in learning_rates)
     assert all(perturb(space, params, rng)["hidden_sizes"] == (8,) for _ in range(20))

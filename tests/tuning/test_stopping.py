@@ -1,4 +1,4 @@
-"""Which trials may go on: worked by hand."""
+"""Stopping rules: promotions worked by hand."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def drain(stopping, no_more_trials=False):
     return numbers
 
 
-def test_one_in_three_goes_on_the_best_first():
+def test_one_in_three_is_promoted_the_best_first():
     asha = SuccessiveHalving(rungs=3, direction=MAXIMIZE, reduction_factor=3)
     for number, score in enumerate([0.1, 0.5]):
         asha.report(number, 0, score)
@@ -27,7 +27,7 @@ def test_one_in_three_goes_on_the_best_first():
     assert drain(asha) == [1]
     for number, score in enumerate([0.6, 0.9, 0.2], start=3):
         asha.report(number, 0, score)
-    assert drain(asha) == [4, 3]  # two of six; 1 went on before, though it is only third now
+    assert drain(asha) == [4, 3]  # two of six; 1 was promoted before, though it is only third now
     assert drain(asha) == []
 
 
@@ -41,7 +41,7 @@ def test_a_higher_rung_comes_first():
     assert drain(asha) == [3, 2]
 
 
-def test_where_no_more_trials_come_the_best_goes_on_though_they_are_few():
+def test_without_more_trials_the_best_is_promoted_though_there_are_few():
     asha = SuccessiveHalving(rungs=3, direction=MAXIMIZE, reduction_factor=3)
     asha.report(7, 0, 0.5)
     assert drain(asha) == []
@@ -50,7 +50,7 @@ def test_where_no_more_trials_come_the_best_goes_on_though_they_are_few():
     assert drain(asha, no_more_trials=True) == [7]
 
 
-def test_a_free_trial_goes_on_in_any_case():
+def test_an_exempt_trial_is_always_promoted():
     for stopping in (SuccessiveHalving(3, MAXIMIZE, 3), Median(3, MAXIMIZE)):
         stopping.exempt.add(0)
         for number in range(1, 8):
@@ -59,7 +59,7 @@ def test_a_free_trial_goes_on_in_any_case():
         assert 0 in drain(stopping)
 
 
-def test_brackets_of_hyperband_compare_from_different_rungs_on():
+def test_brackets_of_hyperband_compare_from_different_rungs():
     hyperband = SuccessiveHalving(rungs=4, direction=MAXIMIZE, reduction_factor=3, brackets=3)
     counts = np.bincount([hyperband.bracket(number) for number in range(len(hyperband._bracket_cycle))])
     assert counts.tolist() == sorted(counts, reverse=True)
@@ -72,7 +72,7 @@ def test_brackets_of_hyperband_compare_from_different_rungs_on():
     assert drain(hyperband) == []
 
 
-def test_the_median_rule_stops_the_worse_half_once_there_are_some():
+def test_the_median_rule_stops_the_worse_half_once_there_are_enough():
     median = Median(rungs=2, direction=MAXIMIZE)
     for number in range(5):
         median.report(number, 0, float(number))
@@ -82,7 +82,7 @@ def test_the_median_rule_stops_the_worse_half_once_there_are_some():
     assert drain(median) == [6]
 
 
-def test_without_stopping_all_go_on():
+def test_without_stopping_all_are_promoted():
     stopping = NoStopping(rungs=2, direction=MAXIMIZE)
     stopping.report(3, 0, -9.0)
     stopping.report(1, 0, 9.0)
@@ -103,7 +103,7 @@ def test_each_name_has_its_rule(name, kind):
     assert type(make_stopping_rule(Spec.from_hyperparameters(stopping=name).search, 3, MAXIMIZE)) is kind
 
 
-def test_the_worst_fifth_copies_the_best_fifth():
+def test_the_worst_fifth_copies_from_the_best_fifth():
     scores = {number: float(number) for number in range(10)}
     parents = truncation_selection(scores, MAXIMIZE, np.random.default_rng(0))
     assert set(parents) == {0, 1}

@@ -1,4 +1,4 @@
-"""A trial of a search: its scores and statistics, with its networks and after they are discarded."""
+"""Trial of a search: its scores and statistics, before and after its networks are discarded."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Training functions of anybody's are searched, stopped early, recorded, and gone on with."""
+"""`rosenblatt.tune`: searching, early stopping, recording and resuming of training functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPACE = {
 
 
 def bowl(params, run):
-    """Its least value is at x = 1 with gelu, and comes nearer with each epoch."""
+    """A loss whose minimum is at x = 1 with gelu, and which decreases with each epoch."""
     for epoch in range(9):
         run.log({"val_loss": (params["x"] - 1) ** 2 + (params["activation"] == "relu") + 1 / (epoch + 1)}, step=epoch)
         if run.should_stop:
@@ -43,7 +43,7 @@ def search(train=bowl, space=SPACE, **options):
     return rosenblatt.tune(train, space, **{"trials": 25, "metric": "val_loss", "progress": False} | options)
 
 
-def test_the_best_is_found_and_every_trial_recorded(store):
+def test_the_best_trial_is_near_the_optimum_and_every_trial_is_recorded(store):
     result = search(experiment="bowl")
     assert result.direction == "minimize"
     assert result.best.score == pytest.approx((result.best_params["x"] - 1) ** 2 + 1 / 9)
@@ -58,7 +58,7 @@ def test_the_best_is_found_and_every_trial_recorded(store):
     assert run_details(store, result.run).best["number"] == result.best.number
 
 
-def test_conditions_hold_and_names_mean_only_what_the_user_says(store):
+def test_conditions_of_user_defined_names_hold(store):
     for trial in search(trials=15).trials:
         assert ("beta1" in trial.params) == (trial.params["activation"] == "gelu")
 
@@ -70,7 +70,7 @@ def test_equal_seeds_give_equal_searches(store):
 
 
 @pytest.mark.parametrize("stopping", ["asha", "median"])
-def test_worse_trials_are_told_to_stop(store, stopping):
+def test_worse_trials_are_stopped(store, stopping):
     result = search(stopping=stopping, sampler="random", trials=30)
     states = [trial.state for trial in result.trials]
     assert 3 < states.count("stopped") < 29
@@ -80,7 +80,7 @@ def test_worse_trials_are_told_to_stop(store, stopping):
     assert run_details(store, stopped.run).state == "stopped"
 
 
-def test_what_a_function_returns_is_its_score(store):
+def test_the_return_value_of_the_function_is_its_score(store):
     result = search(lambda params, run: params["x"] ** 2, metric="loss", direction="maximize")
     assert abs(result.best_params["x"]) > 1.5
 
@@ -98,19 +98,19 @@ def test_an_error_is_recorded_for_its_trial_and_stops_no_other(store):
     assert run_details(store, failed[0].run).reason == "ValueError: too large"
 
 
-def test_a_function_that_logs_nothing_is_told(store):
+def test_a_function_that_logs_nothing_raises_an_error(store):
     result = search(lambda params, run: None, trials=3)
     with pytest.raises(SpecError, match="No trial logged a finite 'val_loss'"):
         _ = result.best
 
 
-def test_an_empty_space_is_refused(store):
+def test_an_empty_space_is_rejected(store):
     with pytest.raises(SpecError, match="space must have at least one dimension"):
         search(space={})
 
 
 def test_several_workers_share_the_trials(store):
-    barrier = threading.Barrier(4)  # which four trials at a time must come to
+    barrier = threading.Barrier(4)  # which four trials must reach at the same time
 
     def train_together(params, run):
         barrier.wait(timeout=30)
@@ -121,7 +121,7 @@ def test_several_workers_share_the_trials(store):
     assert sorted(trial.number for trial in result.trials) == list(range(24))
 
 
-def test_reuse_trains_none_of_a_finished_search_and_all_where_a_row_changed(store, tmp_path):
+def test_reuse_takes_over_finished_trials_unless_the_data_changed(store, tmp_path):
     calls = []
     (tmp_path / "data.csv").write_text("1\n")
 
@@ -139,13 +139,13 @@ def test_reuse_trains_none_of_a_finished_search_and_all_where_a_row_changed(stor
     assert len(calls) == 20
 
 
-def test_nothing_is_recorded_where_no_store_is_wanted(own_store):
+def test_nothing_is_recorded_without_a_store(own_store):
     assert search(store="none", trials=3).best.score is not None
     assert not (own_store / "runs.db").exists()
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on(work_folder):
+def test_a_killed_search_is_resumed(work_folder):
     (work_folder / "tune.py").write_text(
         """
 import os, time, rosenblatt
@@ -216,7 +216,7 @@ def test_numbers_of_any_library_may_be_returned(store):
         ({"trails": 3}, "no setting 'trails'. Did you mean 'trials'"),
     ],
 )
-def test_wrong_settings_are_told(store, options, message):
+def test_wrong_settings_are_rejected(store, options, message):
     with pytest.raises(SpecError, match=message):
         search(**options)
 
@@ -232,7 +232,7 @@ def test_a_trial_that_exits_stops_no_other(store):
     assert {"failed", "finished"} == {trial.state for trial in result.trials}
 
 
-def test_of_two_searches_in_a_script_the_right_one_goes_on(store, monkeypatch):
+def test_of_two_searches_in_a_script_the_right_one_is_resumed(store, monkeypatch):
     first = search(experiment="A", trials=3)
     second = search(experiment="B", trials=3)
     monkeypatch.setenv("ROSENBLATT_RESUME", second.run)
@@ -243,7 +243,7 @@ def test_of_two_searches_in_a_script_the_right_one_goes_on(store, monkeypatch):
     assert len(find_runs(store, parent=second.run)) == 5
 
 
-def test_a_search_that_goes_on_compares_with_the_trials_before(store, monkeypatch):
+def test_a_resumed_search_compares_with_the_trials_before(store, monkeypatch):
     first = search(experiment="C", trials=12, stopping="asha", sampler="random")
     monkeypatch.setenv("ROSENBLATT_RESUME", first.run)
     worst = {"x": 2.0, "activation": "relu"}
@@ -255,7 +255,7 @@ def test_a_search_that_goes_on_compares_with_the_trials_before(store, monkeypatc
 
 
 def _ask_until(number, values):
-    """Proposals as they are, and then these values."""
+    """The proposals of the sampler up to a number of trials, then these values."""
     from rosenblatt.tuning.samplers import Sampler
 
     ask = Sampler.ask

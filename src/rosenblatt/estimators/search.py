@@ -1,4 +1,4 @@
-"""`PopulationSearchCV`: hyperparameter search with scikit-learn's conventions."""
+"""`PopulationSearchCV`: hyperparameter search with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -42,39 +42,45 @@ def _estimator_has(method: str) -> Any:
 
 
 class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
-    """A search for the hyperparameters of one of our estimators, many networks at a time, worse ones stopped early.
+    """Hyperparameter search for a Rosenblatt estimator, with many networks at a time and early stopping of bad trials.
 
-    As scikit-learn's RandomizedSearchCV. Nothing is trained again at the end: `best_estimator_` averages the networks
-    that its trial trained on the folds.
+    The interface is that of scikit-learn's RandomizedSearchCV. The best trial is not refitted: `best_estimator_`
+    averages the networks that were trained on the folds.
 
     Args:
-        estimator: MLPClassifier, MLPRegressor or Perceptron; what it fixes is not searched.
-        space: dimensions (`choice`, `uniform`, `log_uniform`, `integer`), lists of choices, distributions of scipy
-            (uniform, loguniform, randint), or fixed values, by hyperparameter; also `hidden_layers` and `hidden_width`.
-            None for the default space.
-        trials: Sets of hyperparameters to try; None for as many as `minutes` allow.
-        minutes: Time for `fit`; None for as long as it takes.
-        cv: Number of folds, a splitter of scikit-learn, or pairs of rows to learn from and to validate on; None for 8
-            folds, dealt twice below 500 rows.
-        scoring: Name of a scorer or a function, as everywhere in scikit-learn; "loss" for the validation loss; None for
-            accuracy or R2.
-        sampler, stopping, reduction_factor, min_epochs, one_standard_error, memory_gib: As in docs/hyperparameters.md.
-        ensemble: Whether to predict with the ensemble of the best trials instead of the best one.
-        deterministic: Whether equal seeds give equal searches, whatever the number of cores; cores wait a little.
-        random_state: Seed of all random choices.
-        n_jobs: Cores to use; None for all.
-        verbose: Whether a live view is shown.
+        estimator: MLPClassifier, MLPRegressor, Perceptron or another Rosenblatt estimator. Parameters that differ from
+            their defaults are not searched.
+        space: by parameter a dimension (`choice`, `uniform`, `log_uniform`, `integer`), a list of choices, a SciPy
+            distribution (uniform, loguniform, randint) or a fixed value; None for the default space. `hidden_layers`
+            and `hidden_width` together set `hidden_sizes`.
+        trials: number of trials; None for as many as `minutes` allow.
+        minutes: time limit of `fit`; None for no limit.
+        cv: number of folds, a splitter, or pairs of training and validation indices; None for 8 folds, repeated twice
+            below 500 rows.
+        scoring: name of a scikit-learn scorer, a scoring function, or "loss"; None for accuracy or R2.
+        sampler, stopping, reduction_factor, min_epochs, one_standard_error, memory_gib: see docs/hyperparameters.md.
+        ensemble: whether to predict with the ensemble of the best trials instead of the best trial.
+        deterministic: whether equal seeds give equal searches on any number of cores; cores are idle at times then.
+        random_state: seed.
+        n_jobs: number of cores; None for all.
+        verbose: whether to show the progress.
 
-    After `fit`: `cv_results_` (ranked: finished trials first), `best_estimator_`, `best_params_`, `best_score_`,
-    `best_index_`, `ensemble_` (an estimator), `n_splits_`, `study_` (Optuna's), `search_` (what came of it, as data).
+    Attributes:
+        cv_results_: scores and parameters of all trials; those that finished rank before those that were stopped.
+        best_estimator_, best_params_, best_score_, best_index_: of the best trial.
+        ensemble_: the ensemble of the best trials, as an estimator.
+        n_splits_: number of folds.
+        study_: all trials as an Optuna study.
+        search_: best trials, importances and cost of the search as JSON.
 
-    >>> from sklearn.datasets import load_iris
-    >>> from rosenblatt import MLPClassifier, PopulationSearchCV, log_uniform
-    >>> X, y = load_iris(return_X_y=True)
-    >>> space = {"hidden_sizes": [(8,), (16, 16)], "learning_rate": log_uniform(1e-3, 1e-1)}
-    >>> search = PopulationSearchCV(MLPClassifier(epochs=20), space, trials=4, cv=3).fit(X, y)
-    >>> search.best_score_ > 0.8, len(search.cv_results_["params"])
-    (True, 4)
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> from rosenblatt import MLPClassifier, PopulationSearchCV, log_uniform
+        >>> X, y = load_iris(return_X_y=True)
+        >>> space = {"hidden_sizes": [(8,), (16, 16)], "learning_rate": log_uniform(1e-3, 1e-1)}
+        >>> search = PopulationSearchCV(MLPClassifier(epochs=20), space, trials=4, cv=3).fit(X, y)
+        >>> search.best_score_ > 0.8, len(search.cv_results_["params"])
+        (True, 4)
     """
 
     def __init__(
@@ -117,12 +123,19 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
-        """Search on rows X (n, features) and what is to be predicted y; `groups` (n,) are never split.
+        """Search the hyperparameters.
+
+        Args:
+            X: rows (n, features).
+            y: targets (n,) or (n, targets).
+            sample_weight: (n,).
+            groups: (n,); rows of the same group are in the same fold.
 
         Raises:
-            SpecError, TableError: for a space, folds or rows that cannot be used.
-            DivergedError: where no trial ended in finite numbers.
-            KeyboardInterrupt: after Ctrl-C; if an epoch was over by then, the search is fitted with the best so far.
+            SpecError, TableError: for an invalid space, folds or data.
+            DivergedError: if all trials failed.
+            KeyboardInterrupt: after Ctrl-C; the search is then fitted with the best trials so far, if an epoch has
+                ended.
         """
         started = time.monotonic()
         estimator = clone(self.estimator)
@@ -156,7 +169,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
         if search.interrupted:
-            raise KeyboardInterrupt("stopped; the search is fitted with the best trials so far")
+            raise KeyboardInterrupt("interrupted; the search is fitted with the best trials so far")
         return self
 
     def _spec(self, estimator: Any, scoring: Any) -> Spec:
@@ -178,11 +191,9 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         searchable = {*estimator.get_params(), *SHAPE_DIMENSIONS} - {"n_jobs", "verbose", "random_state", "scoring"}
         for name in self.space or ():
             if name not in searchable:
-                raise SpecError(
-                    f"There is no argument {name!r} of the estimator to search.{did_you_mean(name, searchable)}"
-                )
+                raise SpecError(f"The estimator has no parameter {name!r} to search.{did_you_mean(name, searchable)}")
         if self.trials is None and self.minutes is None:
-            raise SpecError("A search needs trials, minutes or both, but both are None.")
+            raise SpecError("trials and minutes are both None. Set at least one of them.")
         return (
             spec
             if self.space is None
@@ -190,7 +201,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         )
 
     def _splits(self, X: Any, y: Any, groups: Any, has_weight: np.ndarray | None) -> Iterable[Fold]:
-        """The folds of a splitter or of pairs, in the numbers of the rows that weigh anything."""
+        """The given splits, as indices of the rows with nonzero weight."""
         splits: Any = self.cv
         if isinstance(splits, BaseCrossValidator) or hasattr(splits, "split"):
             splits = splits.split(X, y, groups)
@@ -204,7 +215,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
                 )
             )
             if not fold.train.size or not fold.validation.size:
-                raise TableError("cv holds a split without rows to learn from or to validate on. Choose fewer folds.")
+                raise TableError("cv has a split without training or validation rows. Use fewer folds.")
             yield fold
 
     @property
@@ -213,21 +224,21 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         return self.ensemble_ if self.ensemble else self.best_estimator_
 
     def predict(self, X: Any) -> np.ndarray:
-        """What the best trial (or the ensemble) says of rows."""
+        """Predict with the best trial, or with the ensemble if `ensemble` is set."""
         return self._predictor.predict(X)
 
     @available_if(_estimator_has("predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class or label."""
+        """Probabilities of the classes or labels."""
         return self._predictor.predict_proba(X)
 
     @available_if(_estimator_has("decision_function"))
     def decision_function(self, X: Any) -> np.ndarray:
-        """The weighted sums of a perceptron."""
+        """Class scores of a perceptron."""
         return self._predictor.decision_function(X)
 
     def score(self, X: Any, y: Any) -> float:
-        """The score by `scoring` on rows with answers."""
+        """Score predictions by `scoring`."""
         from sklearn.metrics import get_scorer
 
         if self.scorer_ == "loss":
@@ -235,7 +246,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         return float(get_scorer(self.scorer_)(self._predictor, X, y))
 
     def save(self, path: Any) -> None:
-        """Write the model it predicts with to one file, which `rosenblatt predict` reads. Raises StorageError."""
+        """Save the model to a file that `rosenblatt predict` reads. Raises StorageError."""
         self._predictor.save(path)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -251,10 +262,10 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
 def _encode_rows(
     estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any
 ) -> tuple[Schema, Dataset, np.ndarray | None]:
-    """What one of our estimators would learn from: schema, rows that weigh anything, and which they are, if not all."""
+    """Schema and dataset of an estimator, and a mask of the rows with nonzero weight, or None without weights."""
     if not isinstance(estimator, BaseNetworkEstimator):
         raise TypeError(
-            f"estimator must be one of Rosenblatt's, such as MLPClassifier(), but it is a {type(estimator).__name__}."
+            f"estimator must be a Rosenblatt estimator such as MLPClassifier(), but it is a {type(estimator).__name__}."
         )
     estimator._check_target(y)
     frame = estimator._frame(X, reset=True)
@@ -270,7 +281,7 @@ def _encode_rows(
 
 
 def _to_dimension(name: str, value: Any) -> Any:
-    """A dimension from what scikit-learn's users write: a list of choices, or a distribution of scipy."""
+    """Convert a list of choices or a SciPy distribution to a dimension."""
     if isinstance(value, list) and value:
         return choice(*value)
     if not hasattr(value, "dist"):
@@ -282,11 +293,13 @@ def _to_dimension(name: str, value: Any) -> Any:
         return uniform(float(low), float(high))
     if kind == "randint":
         return integer(int(low), int(high))
-    raise SpecError(f"{name} is the distribution {kind} of scipy. Use loguniform, uniform or randint, or ours.")
+    raise SpecError(
+        f"{name} is the SciPy distribution {kind}. Use loguniform, uniform, randint or a Rosenblatt dimension."
+    )
 
 
 def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
-    """What scikit-learn calls `cv_results_`."""
+    """Make `cv_results_`; like scikit-learn's, its scores are maximized, so losses are negated."""
     trials = search.history.trials
     params = [_estimator_params(trial) for trial in trials]
     names = sorted({name for trial_params in params for name in trial_params})
@@ -319,7 +332,7 @@ def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
 
 
 def _estimator_params(trial: Trial) -> dict[str, Any]:
-    """The values of a trial as arguments of an estimator."""
+    """Hyperparameters of a trial as parameters of the estimator."""
     params = {name: value for name, value in trial.proposal.params.items() if name not in SHAPE_DIMENSIONS}
     return params | (
         {"hidden_sizes": trial.proposal.resolved_spec.network.hidden_sizes}

@@ -17,12 +17,16 @@ from rosenblatt.spec.dimensions import (
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
-from rosenblatt.tuning.space import _conditions, _is_satisfied, _spec_value
+from rosenblatt.tuning.space import conditions, is_satisfied, spec_value
 
 
 def default_space(spec: Spec, task: Task, rows: int, media: Sequence[str] = ()) -> dict[str, Dimension]:
-    """What is worth searching for a kind of network, a task and such media (image, text, sequence), but for what `spec`
-    fixes (docs/search.md)."""
+    """The default space of a kind of network, without the hyperparameters that `spec` sets (docs/search.md).
+
+    Args:
+        rows: number of training rows, which determines the ranges of sizes.
+        media: kinds of media columns: image, text or sequence.
+    """
     space = {
         "perceptron": lambda: _perceptron_space(task),
         "cnn": lambda: _cnn_space(media),
@@ -39,8 +43,8 @@ def default_space(spec: Spec, task: Task, rows: int, media: Sequence[str] = ()) 
         name: dimension
         for name, dimension in free_dimensions.items()
         if all(
-            parent in free_dimensions or _is_satisfied(_spec_value(spec, parent), allowed)
-            for parent, allowed in _conditions(name, dimension).items()
+            parent in free_dimensions or is_satisfied(spec_value(spec, parent), allowed)
+            for parent, allowed in conditions(name, dimension).items()
         )
     }
 

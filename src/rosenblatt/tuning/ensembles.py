@@ -8,14 +8,22 @@ import numpy as np
 
 from rosenblatt.data.tasks.target import Target
 
-ROUNDS = 40  # picks of the greedy selection
-RESAMPLES = 200  # of the bootstrap
-EPSILON = 1e-7
+ROUNDS = 40  # trials that the greedy selection adds, with repetition
+RESAMPLES = 200  # bootstrap samples
+EPSILON = 1e-7  # smallest probability and smallest mean whose logarithm is taken
 
 
 def row_losses(target: Target, y: np.ndarray, raw_predictions: np.ndarray, quantile: float = 0.5) -> np.ndarray:
-    """What each row's prediction costs, (n,): log loss for probabilities, 0 or 1 for classes by sums; for values what
-    was taught: the squared error, in standard deviations, or the absolute, quantile or Poisson loss."""
+    """Loss of each row, (n,).
+
+    For classes the log loss, or the error (0 or 1) of networks without probabilities. For numbers the training loss:
+    the squared, absolute or quantile loss of the standardized error, or the Poisson loss.
+
+    Args:
+        y: true values (n,), or (n, K) with several targets.
+        raw_predictions: (n, K), as `Model.predict_raw`.
+        quantile: of the quantile loss.
+    """
     if target.task == "regression":
         return np.asarray(_regression_costs(target, y.reshape(len(y), -1), raw_predictions, quantile).mean(axis=1))
     if target.output_type == "sums":
@@ -49,11 +57,14 @@ def _regression_costs(target: Target, y: np.ndarray, predictions: np.ndarray, qu
 def greedy_weights(
     cost: Callable[[np.ndarray], float], predictions: Sequence[np.ndarray], rounds: int = ROUNDS
 ) -> np.ndarray:
-    """Weights (trials,) of a mean that costs no more than any of the trials alone; they add up to 1.
+    """Weights of an ensemble whose loss is at most that of the best single trial, (trials,); they add up to 1.
 
-    `predictions` holds what each trial says of the same rows, (n, K), as `Model.predict_raw`; `cost` is the mean loss
-    of such. Of all trials the one is added whose addition makes the mean best, over and over, those taken already too
-    (Caruana et al. 2004).
+    Greedy selection with replacement: each round adds the trial that most improves the mean (Caruana et al. 2004).
+
+    Args:
+        cost: mean loss of predictions (n, K).
+        predictions: of each trial for the same rows, (n, K).
+        rounds: number of trials to add.
     """
     counts = np.zeros(len(predictions), int)
     total = np.zeros_like(predictions[0])
@@ -69,10 +80,13 @@ def greedy_weights(
 
 
 def optimism(losses: np.ndarray, rng: np.random.Generator) -> float:
-    """By how much the mean loss of the best of N trials is too low because it is the best, from `losses` (N, n).
+    """Estimate the selection bias: how much the loss of the best of N trials underestimates its loss on new rows.
 
-    Bootstrap over rows: the trial that is best on rows drawn with replacement is compared with what it costs on all
-    rows; the mean difference over `RESAMPLES` draws (Efron & Tibshirani 1993, 17.6).
+    Bootstrap over rows: the trial with the lowest loss on a resample is compared with its loss on all rows, averaged
+    over `RESAMPLES` resamples (Efron & Tibshirani 1993, 17.6).
+
+    Args:
+        losses: of each trial and row, (N, n).
     """
     trials, n = losses.shape
     if trials < 2 or n < 2:
@@ -86,9 +100,13 @@ def optimism(losses: np.ndarray, rng: np.random.Generator) -> float:
 
 
 def one_standard_error_rule(losses: np.ndarray, sizes: Sequence[int]) -> int:
-    """The trial with fewest parameters among those within one standard error of the best, from `losses` (N, n).
+    """The trial with the fewest parameters among those within one standard error of the best.
 
-    The error is that of the mean difference to the best, row by row.
+    The standard error is that of the mean difference to the best trial over rows.
+
+    Args:
+        losses: of each trial and row, (N, n).
+        sizes: number of parameters of each trial.
     """
     best = int(losses.mean(axis=1).argmin())
     difference = losses - losses[best]

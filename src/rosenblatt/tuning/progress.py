@@ -27,7 +27,7 @@ class SearchProgress:
 
 @contextmanager
 def search_progress(enabled: bool, scoring: str) -> Iterator[Callable[[SearchProgress], None] | None]:
-    """What `SearchCoordinator.run` takes as `on_progress`; None where nothing is to be shown."""
+    """Show the progress of a search while the context is open; gives the `on_progress` of `SearchCoordinator.run`."""
     if not enabled:
         yield None
         return
@@ -55,7 +55,7 @@ def search_progress(enabled: bool, scoring: str) -> Iterator[Callable[[SearchPro
 
 @contextmanager
 def function_progress(enabled: bool) -> Iterator[Callable[[int, int, float | None], None]]:
-    """Told how many trials of how many are done, and the best score so far."""
+    """Show the progress of `tune`; gives a function of the completed trials, all trials and the best score."""
     if not enabled:
         yield lambda _completed, _total, _best: None
         return
@@ -74,7 +74,7 @@ def function_progress(enabled: bool) -> Iterator[Callable[[int, int, float | Non
 
 
 def format_progress(progress: SearchProgress, scoring: str) -> tuple[str, str]:
-    """How far a search has come: its trials, and how well and fast it goes."""
+    """Two lines of text: the trials by state; best score, speed and remaining time."""
     states = {
         "running": progress.running,
         "paused": progress.paused,
@@ -87,16 +87,11 @@ def format_progress(progress: SearchProgress, scoring: str) -> tuple[str, str]:
     trials = (
         f"{progress.proposed}{total} trials: {state_counts}"
         if progress.proposed
-        else "compiling the engine, once an installation"
+        else "compiling the training loop (once per installation)"
     )
     best = "" if progress.best is None else f"best {scoring} {progress.best:.4g}, "
     time_left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
     if progress.refit_progress:
-        return (
-            trials,
-            (
-                f"{best}these learn again, from all rows: {progress.refit_progress[0]} of {progress.refit_progress[1]} "
-                f"networks done{time_left}"
-            ),
-        )
+        n_done, n_networks = progress.refit_progress
+        return trials, f"{best}refitting on all rows: {n_done} of {n_networks} networks{time_left}"
     return trials, f"{best}{progress.steps / max(progress.seconds, 1e-9):,.0f} network-steps/s{time_left}"
