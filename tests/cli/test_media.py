@@ -393,7 +393,7 @@ def test_generate_rejects_models_of_other_tasks(run, names):
     run("fit", "names", *RNN)
     status, _, err = run("generate", "names.rosenblatt")
     assert status == 2
-    assert "This model learnt binary, not a language" in err
+    assert "the task of this model is binary" in err
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def test_groups_stay_together_and_parts_are_of_about_equal_size():
 
 
 def test_too_few_groups_are_refused():
-    with pytest.raises(TableError, match="3 groups, but 4 folds"):
+    with pytest.raises(TableError, match=r"4 folds need .* groups .* the rows have 3"):
         make_folds(30, 4, 0, groups=np.arange(30) % 3)
 
 
@@ -81,7 +81,7 @@ def test_rows_of_one_time_stand_on_one_side():
         assert fold.validation.size
     training, test = train_test_split(70, 0.25, 0, order=order)
     assert not set(order[training]) & set(order[test])
-    with pytest.raises(TableError, match="3 different times, but 3 folds need 4"):
+    with pytest.raises(TableError, match=r"3 folds need 4 different times .* the rows have 3"):
         make_folds(30, 3, 0, order=np.arange(30) % 3)
 
 

@@ -1,4 +1,4 @@
-"""The rows a model is trained on: a typed table, targets and sample weights."""
+"""Training or validation rows: a typed table, targets and sample weights."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from rosenblatt.data.media.columns import row_hashes
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows to learn from, or to validate on: a typed table, what is to be predicted (see `Target`), weights or None.
+    """Training or validation rows: a typed table, or for perceptrons a sparse matrix or an array of finite numbers.
 
-    Perceptrons also learn from sparse matrices, and from arrays of finite numbers. Rows of one group never stand on
-    both sides of a split; rows with an order are validated on by what learnt from earlier ones.
+    Rows of one group are never split between training and validation. Rows with an order are validated by networks
+    that were trained on earlier rows.
     """
 
     frame: pl.DataFrame | np.ndarray | csr_array
-    y: np.ndarray
-    weight: np.ndarray | None = None
+    y: np.ndarray  # targets, as in `Target`
+    weight: np.ndarray | None = None  # (n,)
     groups: np.ndarray | None = None  # (n,)
     order: np.ndarray | None = None  # (n,)
 
     @property
     def stratify_by(self) -> np.ndarray:
-        """(n,) of which every fold should have the same mix: the classes, or the (first) values."""
+        """What folds are stratified by, (n,): the classes, or the values of the first target."""
         return self.y.reshape(len(self.y), -1)[:, 0]
 
     def fingerprint(self) -> bytes:
-        """A hash of all rows with their answers, weights, groups and order."""
+        """A hash of all rows, targets, weights, groups and orders."""
         hasher, frame = hashlib.sha256(), cast("Any", self.frame)
         parts = [frame.data, frame.indices, frame.indptr] if issparse(frame) else [frame]
         for part in [*parts, self.y, *(a for a in (self.weight, self.groups, self.order) if a is not None)]:

@@ -1,4 +1,4 @@
-"""Splits of rows into training, validation and test rows: folds, groups, time order."""
+"""Split rows into training, validation and test rows: at random, by groups, or in order of time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from rosenblatt.errors import TableError
 
 
 class Fold(NamedTuple):
-    """Rows to learn from, and rows to validate on."""
+    """Row numbers of one split."""
 
     train: np.ndarray
     validation: np.ndarray
 
 
 def stratified_parts(n: int, k: int, seed: int, stratify: np.ndarray | None = None) -> list[np.ndarray]:
-    """Deal the rows 0 to n - 1 into k parts of equal size, in random order.
+    """Split the rows 0 to n - 1 at random into k parts of equal size.
 
-    With `stratify` (n,), classes or target values, each part gets about the same mix of them: of every k rows next to
-    each other in value, each part gets one. Returns k sorted arrays of row numbers.
+    Args:
+        n: number of rows.
+        k: number of parts.
+        seed: seed of the random numbers.
+        stratify: classes or target values (n,). Of every k rows that are neighbors in value, each part gets one.
+
+    Returns:
+        k sorted arrays of row numbers.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)
@@ -38,14 +44,23 @@ def make_folds(
     groups: np.ndarray | None = None,
     order: np.ndarray | None = None,
 ) -> list[Fold]:
-    """k folds, each of which spares another part of the rows 0 to n - 1.
+    """Make k folds of the rows 0 to n - 1, each with another part as its validation rows.
 
-    Rows of one group (n,) are spared together. With `order` (n,), each fold learns from all rows that come before those
-    it spares: these are the latter half of the rows, in k blocks. Raises TableError where there are too few groups.
+    Args:
+        n: number of rows.
+        k: number of folds.
+        seed: seed of the random numbers.
+        stratify: classes or target values (n,), which all folds share about equally.
+        groups: group index (n,) of each row; a group is never split.
+        order: rank (n,) of each row in time. The validation rows are the later half of the rows, in k blocks, and the
+            training rows of a fold are all rows before its block.
+
+    Raises:
+        TableError: if there are too few groups or times, or if both are given.
     """
     if order is not None:
         if groups is not None:
-            raise TableError("Rows can be split by groups or by their order, not by both. Leave one of them out.")
+            raise TableError("Rows can be split by groups or by order, not by both. Remove one of them.")
         return _time_series_folds(order, k)
     parts = stratified_parts(n, k, seed, stratify) if groups is None else _group_parts(groups, k, seed)
     return [Fold(np.setdiff1d(np.arange(n), part, assume_unique=True), part) for part in parts]
@@ -60,18 +75,18 @@ def validation_folds(
     groups: np.ndarray | None = None,
     order: np.ndarray | None = None,
 ) -> list[Fold]:
-    """Folds for the validation of trials: those of `make_folds`, in as many splits as `repeats` says."""
+    """Make the folds of repeated cross-validation: k folds (see `make_folds`) for each of `repeats` random splits."""
     seeds = np.random.default_rng(seed).integers(2**63, size=repeats)
-    if order is not None:  # there is but one
+    if order is not None:  # time allows one split only
         seeds = seeds[:1]
     return [fold for repeat_seed in seeds for fold in make_folds(n, k, int(repeat_seed), stratify, groups, order)]
 
 
 def _group_parts(groups: np.ndarray, k: int, seed: int) -> list[np.ndarray]:
-    """k parts of whole groups: the largest group first, each to the part that has fewest rows."""
+    """k parts of whole groups: from the largest to the smallest group, each goes to the part with the fewest rows."""
     names, group_index = np.unique(groups, return_inverse=True)
     if names.size < k:
-        raise TableError(f"There are {names.size} groups, but {k} folds. Choose fewer folds, or other groups.")
+        raise TableError(f"{k} folds need as many groups or more, but the rows have {names.size}. Choose fewer folds.")
     rng = np.random.default_rng(seed)
     counts = np.bincount(group_index)
     shuffled = rng.permutation(names.size)
@@ -83,14 +98,16 @@ def _group_parts(groups: np.ndarray, k: int, seed: int) -> list[np.ndarray]:
 
 
 def _time_series_folds(order: np.ndarray, k: int) -> list[Fold]:
-    """Each fold learns from all that comes before the block it spares; rows of one time stand on one side."""
+    """Folds whose training rows are all rows before the validation block; rows of one time are never split."""
     times, time_index = np.unique(order, return_inverse=True)
     if times.size < k + 1:
-        raise TableError(f"The rows have {times.size} different times, but {k} folds need {k + 1}. Choose fewer folds.")
-    cumulative_fraction = np.cumsum(np.bincount(time_index)) / len(order)  # share of the rows up to each time
+        raise TableError(
+            f"{k} folds need {k + 1} different times or more, but the rows have {times.size}. Choose fewer folds."
+        )
+    cumulative_fraction = np.cumsum(np.bincount(time_index)) / len(order)  # fraction of the rows up to each time
     starts = [int(np.searchsorted(cumulative_fraction, 0.5 + 0.5 * i / k)) for i in range(k)]
-    starts = [max(start, i + 1) for i, start in enumerate(starts)]  # one time at least before each block
-    for i in range(1, k):  # and in each
+    starts = [max(start, i + 1) for i, start in enumerate(starts)]  # at least one time before each block
+    for i in range(1, k):  # and in each block
         starts[i] = max(starts[i], starts[i - 1] + 1)
     starts = [min(start, times.size - k + i) for i, start in enumerate(starts)]
     ends = [*starts[1:], times.size]
@@ -108,10 +125,18 @@ def train_test_split(
     groups: np.ndarray | None = None,
     order: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Set a share of the rows 0 to n - 1 aside for the test. Returns the sorted rows for training, and for the test.
+    """Split the rows 0 to n - 1 into training and test rows.
 
-    With `stratify` (n,), the classes, each of them is split by that share, and has at least one row for training;
-    so does the whole. With `groups` (n,), whole groups are set aside; with `order` (n,), the last rows.
+    Args:
+        n: number of rows.
+        fraction: fraction of the test rows.
+        seed: seed of the random numbers.
+        stratify: classes (n,). Each is split by the fraction, and keeps at least one training row.
+        groups: group index (n,) of each row; a group is never split.
+        order: rank (n,) of each row in time; the test rows are the last ones.
+
+    Returns:
+        Sorted numbers of the training rows and of the test rows.
     """
     if fraction == 0:
         return np.arange(n), np.arange(0)
@@ -123,7 +148,7 @@ def train_test_split(
     shuffled = rng.permutation(n)
     if stratify is not None:
         shuffled = shuffled[np.argsort(stratify[shuffled], kind="stable")]
-    position = (np.arange(n) + rng.random()) * fraction  # systematic sampling: one row in every 1 / fraction
+    position = (np.arange(n) + rng.random()) * fraction  # systematic sampling: one of every 1 / fraction rows
     is_test = np.floor(position + fraction) > np.floor(position)
     if stratify is not None:
         for value in np.setdiff1d(stratify[shuffled[is_test]], stratify[shuffled[~is_test]]):
@@ -134,7 +159,7 @@ def train_test_split(
 
 
 def _split_last_rows(order: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """The last rows; those of one time are on one side."""
+    """Split off the last rows; rows of one time are never split."""
     time_index = np.unique(order, return_inverse=True)[1]
     cumulative_fraction = np.cumsum(np.bincount(time_index)) / len(order)
     start = max(1, int(np.searchsorted(cumulative_fraction, 1 - fraction)) + 1)
@@ -142,7 +167,7 @@ def _split_last_rows(order: np.ndarray, fraction: float) -> tuple[np.ndarray, np
 
 
 def _split_groups(groups: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Groups at random, until their rows are about that share; one group at least is for training."""
+    """Split off random groups until they hold about that fraction of the rows; at least one group is for training."""
     names, group_index = np.unique(groups, return_inverse=True)
     order = np.random.default_rng(seed).permutation(names.size)
     rows_before = np.concatenate([[0], np.cumsum(np.bincount(group_index)[order])[:-1]])

@@ -1,4 +1,4 @@
-"""A table as read, with what is known of where it came from."""
+"""A table as read from a file, folder or archive."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it was read, and what its reader found out on the way."""
+    """A table as read, and what its reader detected."""
 
     frame: pl.DataFrame
     source: str
-    notes: tuple[str, ...] = ()
-    target: str = ""  # the column to predict, where what was read says so, as folders for the classes do
-    test: Table | None = None  # rows to test on that were beside it
-    texts: tuple[str, ...] = ()  # columns that hold texts, however short
-    excluded_columns: tuple[str, ...] = ()  # columns that are learnt from only if asked for
-    id_column: str = ""  # the column that tells rows apart, where they are files or texts
+    notes: tuple[str, ...] = ()  # what was guessed or dropped, for the user
+    target: str = ""  # the column to predict, if the source names it, as a folder for each class does
+    test: Table | None = None  # test rows, if the source has a test folder
+    texts: tuple[str, ...] = ()  # columns of texts, however short these are
+    excluded_columns: tuple[str, ...] = ()  # columns that are inputs only on request
+    id_column: str = ""  # the column that identifies rows, if they are files or texts
 
     @property
     def all_rows(self) -> pl.DataFrame:
-        """All rows, those to test on last."""
+        """All rows; test rows come last."""
         return pl.concat([self.frame, self.test.frame]) if self.test else self.frame
 
     @property
     def evaluation_rows(self) -> Table:
-        """The rows to test on, where there are such; else all."""
+        """The test rows, or else all rows."""
         return self.test or self

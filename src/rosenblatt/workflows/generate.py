@@ -13,13 +13,24 @@ if TYPE_CHECKING:
     from rosenblatt.models.model import Model
 
 
-REPLACEMENT_CHARACTER = "\ufffd"  # what stands for a character of which not all bytes are written
+REPLACEMENT_CHARACTER = "\ufffd"  # stands for a character whose last bytes are not generated yet
 
 
 def generate_text(
     model: Model, prompt: str, length: int, temperature: float, top_k: int | None, top_p: float, seed: int
 ) -> Iterator[str]:
-    """The text piece by piece. Raises TableError for a model that learnt no language."""
+    """Continue a prompt token by token, and yield the text in pieces.
+
+    Args:
+        model: a model of task `language`.
+        prompt: text to continue; a line break if empty.
+        length: number of tokens.
+        temperature, top_k, top_p: see `generate_tokens`.
+        seed: seed of the random numbers.
+
+    Raises:
+        TableError: for a model of another task.
+    """
     import numpy as np
 
     from rosenblatt.data.encoding.media_encodings import TextEncoding
@@ -28,7 +39,8 @@ def generate_text(
 
     if model.target.task != "language":
         raise TableError(
-            f"This model learnt {model.target.task}, not a language. Fit one: rosenblatt fit book.txt --task language."
+            f"Only language models generate text, but the task of this model is {model.target.task}. Fit one: "
+            "rosenblatt fit book.txt --task language."
         )
     vocabulary = cast("TextEncoding", model.encoder.media_encodings[0]).vocabulary
     prompt_tokens = vocabulary.encode(prompt or "\n").tolist() or [0]

@@ -1,33 +1,34 @@
-"""Read the tables a command names, and report what was inferred about them."""
+"""Read the tables of a command, and report what was detected."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rosenblatt.errors import Notify, TableError
+from rosenblatt.errors import Notify, TableError, format_count
 
 if TYPE_CHECKING:
     from rosenblatt.data.table import Table
 
 
 def read_and_report(path: str, header: bool | None, encoding: str | None, notify: Notify) -> Table:
-    """The table of a file; what was read leniently is said. Raises TableError."""
+    """Read a table, and pass on its size and what was detected. Raises TableError."""
     from rosenblatt.data.readers.read import read_table
 
     table = read_table(path, header=header, encoding=encoding)
-    notify(f"{path}: {table.frame.height:,} rows, {table.frame.width} columns")
+    rows, columns = format_count(table.frame.height, "row"), format_count(table.frame.width, "column")
+    notify(f"{path}: {rows}, {columns}")
     for note in table.notes:
         notify(f"  {note}")
     return table
 
 
 def split_column_names(arguments: Sequence[str], table: Table) -> list[str]:
-    """Columns given one by one, or several with commas between them."""
+    """Split arguments that name several columns, separated by commas; a name may hold commas itself."""
     names: list[str] = []
     for argument in arguments:
         parts = [part for part in argument.split(",") if part.strip()]
-        while parts:  # a name may hold commas: the longest that there is
+        while parts:  # the longest existing name comes first
             ends = range(len(parts), 1, -1)
             n_parts = next((end for end in ends if ",".join(parts[:end]).strip() in table.frame.columns), 1)
             names.append(",".join(parts[:n_parts]).strip())

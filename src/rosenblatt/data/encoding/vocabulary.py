@@ -15,23 +15,23 @@ from pydantic import BaseModel, ConfigDict
 from rosenblatt.errors import SpecError
 
 TokenUnit = Literal["characters", "words", "subwords"]
-UNKNOWN = 0  # the token of what training never had
-MAX_MEDIAN_CHARACTERS = 40  # characters of the middle text up to which characters are the tokens
+UNKNOWN = 0  # id of tokens that are not in the vocabulary
+MAX_MEDIAN_CHARACTERS = 40  # median length of texts up to which `auto` chooses characters, not words
 WORD_PATTERN = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
 
 
 class Vocabulary(BaseModel):
-    """The tokens there are, numbered from 1; 0 stands for all others."""
+    """The known tokens, whose ids count from 1; id 0 stands for all other tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: TokenUnit
     tokens: tuple[str, ...]
-    tokenizer_json: str = ""  # of subwords: the description of the tokenizer, as JSON
+    tokenizer_json: str = ""  # the tokenizer of subwords, as JSON
 
     @classmethod
     def fit(cls, texts: Sequence[str], unit: TokenUnit | Literal["auto"], max_size: int, min_count: int) -> Vocabulary:
-        """The most frequent tokens of these texts; those that come less often than `min_count` times are left out."""
+        """Collect the `max_size` most frequent tokens of texts that occur at least `min_count` times."""
         if unit == "auto":
             median_length = np.median([len(text) for text in texts]) if texts else 0
             unit = "characters" if median_length <= MAX_MEDIAN_CHARACTERS else "words"
@@ -49,7 +49,7 @@ class Vocabulary(BaseModel):
 
     @property
     def size(self) -> int:
-        """Tokens there are, with that for unknown ones."""
+        """The number of token ids, with that of unknown tokens."""
         return len(self.tokens) + 1
 
     @cached_property
@@ -58,13 +58,13 @@ class Vocabulary(BaseModel):
 
     @cached_property
     def _code_points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Code points of the characters in order, and their numbers."""
+        """The sorted code points of the characters, and their token ids."""
         points = np.array([ord(token) for token in self.tokens], np.uint32)
         order = np.argsort(points)
         return points[order], (order + 1).astype(np.int32)
 
     def encode(self, text: str) -> np.ndarray:
-        """(T,) int32: the tokens of a text."""
+        """The token ids of a text, (T,) int32."""
         if self.unit == "subwords":
             return np.array(_load_tokenizer(self.tokenizer_json).encode(text).ids, np.int32) + 1
         if self.unit == "words":
@@ -77,7 +77,7 @@ class Vocabulary(BaseModel):
         return np.where(points[index] == text_points, numbers[index], UNKNOWN).astype(np.int32)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where each token of a text begins and ends in it."""
+        """The start and end of each token in a text."""
         if self.unit == "subwords":
             return list(_load_tokenizer(self.tokenizer_json).encode(text).offsets)
         if self.unit == "characters":
@@ -85,7 +85,7 @@ class Vocabulary(BaseModel):
         return [match.span() for match in WORD_PATTERN.finditer(text)]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text that tokens make; what is unknown is left out."""
+        """The text of token ids; unknown tokens are left out."""
         token_ids = [int(token) for token in tokens if token != UNKNOWN]
         if self.unit == "subwords":
             return str(_load_tokenizer(self.tokenizer_json).decode([token - 1 for token in token_ids]))
@@ -104,13 +104,13 @@ def _import_tokenizers() -> Any:
         return import_module("tokenizers")
     except ImportError:
         raise SpecError(
-            "Subwords need the library tokenizers. Install it with pip install 'rosenblatt[text]', or choose tokens "
+            "tokens subwords needs the library tokenizers. Install it with pip install 'rosenblatt[text]', or choose "
             "words or characters."
         ) from None
 
 
 def _train_bpe(texts: Sequence[str], max_size: int) -> Any:
-    """Byte pairs that come together most, merged (Sennrich et al. 2016), over bytes, so that nothing is unknown."""
+    """Train byte-pair encoding (Sennrich et al. 2016) on bytes, so that no text has unknown tokens."""
     library = _import_tokenizers()
     tokenizer = library.Tokenizer(library.models.BPE())
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False)

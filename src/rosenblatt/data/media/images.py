@@ -1,7 +1,7 @@
-"""Read image files, by path or content, as pixels of one size, and report damaged ones by name.
+"""Read images, given as paths or file contents, as pixels of one size, and name the damaged ones.
 
-JPEG goes through simplejpeg where it is installed, all else through Pillow; arrays (.npy) may have any channels.
-Decoding releases the lock of the interpreter, so threads use all cores.
+JPEG files are decoded by simplejpeg if it is installed, and all others by Pillow; arrays (.npy) may have any number of
+channels. Decoding releases Python's global interpreter lock, so threads use all cores.
 """
 
 from __future__ import annotations
@@ -20,38 +20,28 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from rosenblatt.errors import TableError, format_list, ignore_warnings
+from rosenblatt.errors import TableError, format_count, format_list, ignore_warnings
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
-MAX_PIXELS = 89_478_485  # of one image, as Pillow has it: more may be a decompression bomb
-MAX_DAMAGED_FRACTION = 0.05  # share of damaged images that may be left out
-SCALE_16_TO_8_BITS = 257  # 65,535 / 255
-PREFETCH_BATCHES = 4  # batches that are decoded ahead of training
+MAX_PIXELS = 89_478_485  # of one image, Pillow's limit: larger ones may be decompression bombs
+MAX_DAMAGED_FRACTION = 0.05  # fraction of damaged images that may be skipped
+SCALE_16_TO_8_BITS = 257  # 65,535 / 255, for images of 16 bits
+PREFETCH_BATCHES = 4  # batches decoded ahead of training
 NPY_MAGIC = b"\x93NUMPY"
 IMAGE_MAGIC = (
-    NPY_MAGIC,
-    b"\x89PNG",
-    b"\xff\xd8\xff",
-    b"GIF8",
-    b"BM",
-    b"II*\x00",
-    b"MM\x00*",
-    b"P4",
-    b"P5",
-    b"P6",
-    b"RIFF",
-)
-Cell = str | bytes
+    NPY_MAGIC, b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P4", b"P5", b"P6", b"RIFF"
+)  # fmt: skip
+Cell = str | bytes  # an image: the path of a file, or its content
 ResizeMode = Literal["resize", "crop", "pad"]
-DamagedPolicy = Literal["raise", "skip"]  # about images that are damaged
+DamagedPolicy = Literal["raise", "skip"]  # what to do about damaged images
 
 
 class DamagedError(Exception):
-    """An image that cannot be read, and why."""
+    """An image that cannot be read; the message says why."""
 
 
 class ImageInfo(NamedTuple):
-    """What an image is like: its size, its channels, and whether they are whole numbers of 0 to 255."""
+    """Size and channels of an image, and whether its values are integers from 0 to 255."""
 
     height: int
     width: int
@@ -60,25 +50,27 @@ class ImageInfo(NamedTuple):
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether a file's name ends as those of images do."""
+    """Whether a file name ends like that of an image."""
     return name.lower().endswith(SUFFIXES)
 
 
 def is_image_content(content: bytes) -> bool:
-    """Whether a file begins as those of images do."""
+    """Whether the content of a file begins like that of an image."""
     return content.startswith(IMAGE_MAGIC)
 
 
 def read_image(cell: Cell, out: np.ndarray | None = None) -> np.ndarray:
-    """The pixels (H, W, C): uint8, or uint16; float32 of pictures of more bits, and of arrays of other numbers.
+    """Decode an image as pixels (H, W, C).
 
-    What is transparent is laid on white.
+    Pixels are uint8 or uint16, or float32 for more bits and for arrays of other numbers. Transparent images are laid on
+    white.
 
     Args:
-        out: decoded right there, where they may.
+        cell: the path of a file, or its content.
+        out: buffer (H, W, C) that is used for the pixels if they fit.
 
     Raises:
-        DamagedError: for what cannot be read.
+        DamagedError: if the image cannot be read.
     """
     try:
         content = Path(cell).read_bytes() if isinstance(cell, str) else cell
@@ -91,12 +83,12 @@ def read_image(cell: Cell, out: np.ndarray | None = None) -> np.ndarray:
     try:
         if content.startswith(b"\xff\xd8") and (simplejpeg := _simplejpeg()) and b"Exif" not in content[:4096]:
             return _decode_jpeg(simplejpeg, content, out)
-        with ignore_warnings(Image.DecompressionBombWarning):  # of which `_decode_with_pillow` says more
+        with ignore_warnings(Image.DecompressionBombWarning):  # `_decode_with_pillow` raises an error
             image = Image.open(io.BytesIO(content))
         with image:
             return _decode_with_pillow(image)
     except Image.DecompressionBombError as error:
-        raise DamagedError(f"more than {MAX_PIXELS:,} pixels, as decompression bombs have") from error
+        raise DamagedError(f"more than {MAX_PIXELS:,} pixels, like a decompression bomb") from error
     except UnidentifiedImageError as error:
         raise DamagedError("not an image that Pillow can read") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:
@@ -113,7 +105,7 @@ def _simplejpeg() -> Any:
 def _decode_jpeg(simplejpeg: Any, content: bytes, out: np.ndarray | None) -> np.ndarray:
     height, width, color_space, _ = simplejpeg.decode_jpeg_header(content)
     if height * width > MAX_PIXELS:
-        raise DamagedError(f"more than {MAX_PIXELS:,} pixels, as decompression bombs have")
+        raise DamagedError(f"more than {MAX_PIXELS:,} pixels, like a decompression bomb")
     if color_space not in ("YCbCr", "RGB", "Gray"):
         with Image.open(io.BytesIO(content)) as image:
             return _decode_with_pillow(image)
@@ -125,7 +117,7 @@ def _decode_jpeg(simplejpeg: Any, content: bytes, out: np.ndarray | None) -> np.
 
 def _decode_with_pillow(image: Image.Image) -> np.ndarray:
     if image.width * image.height > MAX_PIXELS:
-        raise DamagedError(f"more than {MAX_PIXELS:,} pixels, as decompression bombs have")
+        raise DamagedError(f"more than {MAX_PIXELS:,} pixels, like a decompression bomb")
     image.load()
     upright = ImageOps.exif_transpose(image) or image
     if upright.mode.startswith(("I", "F")):
@@ -148,7 +140,7 @@ def _decode_array(content: bytes) -> np.ndarray:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "uif":
-        raise DamagedError(f"an array of shape {array.shape}, where (height, width, channels) of numbers was expected")
+        raise DamagedError(f"an array of shape {array.shape}; expected numbers of shape (height, width, channels)")
     return array if array.dtype == np.uint8 else _check_finite(array.astype(np.float32))
 
 
@@ -159,14 +151,14 @@ def _check_finite(pixels: np.ndarray) -> np.ndarray:
 
 
 def encode_image(pixels: np.ndarray) -> bytes:
-    """The cell of an image (H, W), (H, W, C) that is in memory."""
+    """Encode pixels (H, W) or (H, W, C) as the content of a .npy file."""
     file = io.BytesIO()
     np.save(file, pixels, allow_pickle=False)
     return file.getvalue()
 
 
 def _inspect(cells: Sequence[Cell]) -> list[ImageInfo | DamagedError]:
-    """Decode all once, on all cores: what each is like, or why it cannot be read."""
+    """Decode each image once, on all cores, and return its size and channels, or why it cannot be read."""
 
     def inspect(cell: Cell) -> ImageInfo | DamagedError:
         try:
@@ -181,7 +173,7 @@ def _inspect(cells: Sequence[Cell]) -> list[ImageInfo | DamagedError]:
 
 
 def inspect_images(cells: Sequence[Cell]) -> list[ImageInfo]:
-    """What each of the images is like. Raises TableError, with its name, where one cannot be read."""
+    """Size and channels of each image. Raises TableError with the name of the first one that cannot be read."""
     infos = list[ImageInfo]()
     for cell, result in zip(cells, _inspect(cells), strict=True):
         if isinstance(result, DamagedError):
@@ -191,29 +183,29 @@ def inspect_images(cells: Sequence[Cell]) -> list[ImageInfo]:
 
 
 def inspect_images_lenient(cells: Sequence[Cell], policy: DamagedPolicy) -> list[ImageInfo | None]:
-    """What each of the images is like, None for those that are damaged and may be skipped.
+    """Size and channels of each image, or None for damaged ones.
 
-    Raises TableError, with their names, for damaged ones where the policy is to raise, or where they are many.
+    Raises TableError with the names of the damaged images if the policy is to raise, or if there are too many.
     """
     results = _inspect(cells)
     failures = [(cell, error) for cell, error in zip(cells, results, strict=True) if isinstance(error, DamagedError)]
     if failures and (policy == "raise" or len(failures) > max(1, MAX_DAMAGED_FRACTION * len(cells))):
         names = format_list([f"{cell_name(cell)} ({error})" for cell, error in failures], 5)
         limit = f", more than {MAX_DAMAGED_FRACTION:.0%}" if policy == "skip" else ""
-        hint = ", or leave them out with --on-damaged-images skip" if policy == "raise" else ""
+        hint = ", or skip them with --on-damaged-images skip" if policy == "raise" else ""
         raise TableError(
-            f"{len(failures)} of {len(cells)} images cannot be read{limit}: {names}. Mend or remove them{hint}."
+            f"{len(failures)} of {len(cells)} images cannot be read{limit}: {names}. Repair or remove them{hint}."
         )
     return [None if isinstance(result, DamagedError) else result for result in results]
 
 
 def cell_name(cell: Cell) -> str:
-    """How an image is told of."""
+    """The name of an image in messages."""
     return cell if isinstance(cell, str) else f"an image of {len(cell):,} bytes"
 
 
 def resize_to_square(pixels: np.ndarray, side: int, channels: int, resize_mode: ResizeMode) -> np.ndarray:
-    """The image with so many channels, as a square of `side` pixels: stretched, its middle cut out, or padded."""
+    """Convert an image (H, W, C) to (side, side, channels): stretched, cropped to its center, or padded with zeros."""
     if pixels.shape[2] != channels:
         pixels = _convert_channels(pixels, channels)
     height, width = pixels.shape[:2]
@@ -237,7 +229,7 @@ def _convert_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     if pixels.shape[2] == 3 and channels == 1:
         grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
         return grey[:, :, None].astype(pixels.dtype)
-    raise DamagedError(f"{pixels.shape[2]} channels, where {channels} were expected")
+    raise DamagedError(f"it has {format_count(pixels.shape[2], 'channel')}, but {channels} were expected")
 
 
 def _resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -255,9 +247,9 @@ def _resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 def _load_resized(
     cell: Cell, side: int, channels: int, resize_mode: ResizeMode, dtype: str, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """An image made so large; 16 bits are told in units of 8, so that both can stand in one folder.
+    """Read and resize an image; values of 16 bits are scaled to those of 8 bits, so that one folder may hold both.
 
-    Raises TableError, with its name, where it cannot be read.
+    Raises TableError with the name of an image that cannot be read.
     """
     try:
         pixels = read_image(cell, out)
@@ -274,21 +266,18 @@ def _load_resized(
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:
     rounded = np.rint(pixels).clip(0, 255)
     if not np.array_equal(rounded, pixels):
-        raise DamagedError("some numbers are not whole ones of 0 to 255, as those of the images learnt from are")
+        raise DamagedError("some values are not integers from 0 to 255, as in the training images")
     return rounded.astype(np.uint8)
 
 
 def _damaged_image_error(cell: Cell, error: DamagedError) -> TableError:
-    return TableError(f"{cell_name(cell)} cannot be read: {error}. Mend or remove it.")
+    return TableError(f"{cell_name(cell)} cannot be read: {error}. Repair or remove it.")
 
 
 def channel_statistics(
     cells: Sequence[Cell], side: int, channels: int, resize_mode: ResizeMode, dtype: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel, over images made so large; no more are kept than there are cores.
-
-    Raises TableError where one cannot be read.
-    """
+    """Mean and standard deviation (channels,) over all pixels of resized images. Raises TableError."""
 
     def moments(cell: Cell) -> np.ndarray:
         pixels = _load_resized(cell, side, channels, resize_mode, dtype).reshape(-1, channels).astype(np.float64)
@@ -300,9 +289,20 @@ def channel_statistics(
 
 
 class ImageDataset:
-    """Images of one size, decoded once where they fit into memory, else anew for each batch, ahead of it.
+    """Images of one size, decoded once if they fit into memory, or else again for each batch, ahead of training.
 
-    Raises TableError where one cannot be read.
+    Args:
+        cells: paths or contents of the images.
+        side: side length in pixels.
+        channels: number of channels.
+        resize_mode: how images become squares.
+        dtype: "uint8" or "float32".
+        center: mean of each channel.
+        scale: standard deviation of each channel.
+        memory_limit: bytes of pixels up to which all images are kept in memory.
+
+    Raises:
+        TableError: if an image cannot be read.
     """
 
     def __init__(
@@ -316,14 +316,8 @@ class ImageDataset:
         scale: Sequence[float],
         memory_limit: float = np.inf,
     ) -> None:
-        self.center, self.scale = center, scale  # of each channel, by which networks are given them
-        self.cells, self.side, self.channels, self.resize_mode, self.dtype = (
-            cells,
-            side,
-            channels,
-            resize_mode,
-            np.dtype(dtype),
-        )
+        self.cells, self.side, self.channels, self.resize_mode = cells, side, channels, resize_mode
+        self.dtype, self.center, self.scale = np.dtype(dtype), center, scale
         self.pixels: np.ndarray | None = None
         if len(cells) * side * side * channels * self.dtype.itemsize <= memory_limit:
             with _make_pool() as pool:
@@ -346,14 +340,14 @@ class ImageDataset:
         return out
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """The pixels (B, side, side, channels) of some rows."""
+        """The pixels (B, side, side, channels) of rows (B,)."""
         if self.pixels is not None:
             return self.pixels[rows]
         with _make_pool() as pool:
             return self._decode_rows(rows, pool)
 
     def batches(self, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        """The pixels of one batch of rows after the other, decoded by threads ahead of whoever takes them."""
+        """Iterate over the pixels of batches of rows; threads decode a few batches ahead."""
         if self.pixels is not None:
             for rows in batches:
                 yield self.pixels[rows]

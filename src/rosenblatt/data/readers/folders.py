@@ -1,8 +1,8 @@
 """Read a folder or a zip archive of images, texts or sequences as a table with one row for each.
 
-What it holds is told by the names in it: images in a folder for each class, under train/ and test/ if these are there;
-text files, one for each class, with a sample in each line; or files with a sequence each, beside tables of what is
-known of them.
+File names decide what it holds: images, in a folder for each class; text files, one for each class, with a sample in
+each line; or a file for each sequence, beside tables of their other columns. Images and texts may be split into train/
+and test/.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rosenblatt.data.media.columns import sequence_column
 from rosenblatt.data.media.images import has_image_suffix
 from rosenblatt.data.readers.files import decode_text, read_content
 from rosenblatt.data.table import Table
-from rosenblatt.errors import TableError, format_list
+from rosenblatt.errors import TableError, format_count, format_list
 
 CLASS, IMAGE, TEXT, SEQUENCE, FILE = "class", "image", "text", "sequence", "file"
 TRAIN_FOLDERS, TEST_FOLDERS = ("train", "training"), ("test", "testing", "val", "valid", "validation")
@@ -31,9 +31,9 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".dat", ".data")
 
 @dataclass(frozen=True)
 class _File:
-    name: str  # below the folder or in the archive, with slashes
+    name: str  # path relative to the folder or archive, with slashes
     read: Callable[[], bytes]
-    path: str = ""  # where it is a file of its own
+    path: str = ""  # absolute path; empty in an archive
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -45,13 +45,13 @@ class _File:
 
 
 def is_collection(path: str | Path) -> bool:
-    """Whether this is a folder, or a zip archive."""
+    """Whether a path is a folder or a zip archive."""
     path = Path(path)
     return path.is_dir() or (path.is_file() and zipfile.is_zipfile(path))
 
 
 def read_collection(path: str | Path) -> Table:
-    """The table of a folder or an archive. Raises TableError where it holds nothing that can be learnt from."""
+    """Read a folder or an archive as a table. Raises TableError if it holds no images, texts or sequences."""
     files = _list_files(Path(path))
     images = [file for file in files if has_image_suffix(file.name)]
     tables = [file for file in files if file.name.lower().endswith(TABLE_SUFFIXES)]
@@ -64,12 +64,14 @@ def read_collection(path: str | Path) -> Table:
         return _split_train_test(texts, str(path), _text_frame)
     if any(file.folders[:1] == ("xl",) for file in files):
         raise TableError(f"{str(path)!r} is a spreadsheet. Save its table as CSV.")
-    kinds = "images (.jpg, .png, ...), text files (.txt), or sequences (.csv, one a file)"
-    raise TableError(f"{str(path)!r} holds {len(files)} files, but no {kinds}. Check its name.")
+    kinds = "images (.jpg, .png, ...), text files (.txt) or sequences (.csv, one per file)"
+    raise TableError(
+        f"{str(path)!r} must hold {kinds}, but holds {format_count(len(files), 'other file')}. Check the path."
+    )
 
 
 def _list_files(path: Path) -> list[_File]:
-    """All files in order of their names; hidden ones are left out."""
+    """All files sorted by name, without hidden ones."""
     if path.is_dir():
         files = [
             _File(entry.relative_to(path).as_posix(), entry.read_bytes, str(entry.absolute()))
@@ -90,7 +92,7 @@ def _list_files(path: Path) -> list[_File]:
 
 
 def _split_train_test(files: list[_File], source: str, make_frame: Callable[[list[_File], str], pl.DataFrame]) -> Table:
-    """A table of the files under train/, and one of those under test/, where there are such folders."""
+    """The table of all files, or of those under train/ with those under test/ as its test rows."""
     files, parts = _strip_common_folder(files), dict[str, list[_File]]()
     for file in files:
         first = file.folders[0].lower() if file.folders else ""
@@ -106,17 +108,15 @@ def _split_train_test(files: list[_File], source: str, make_frame: Callable[[lis
     }
     frames = {part: make_frame(files_of_part, source) for part, files_of_part in part_files.items()}
     if any(CLASS not in frame.columns for frame in frames.values()):
-        raise TableError(f"{source!r} has train/ and test/, but in one of them no folder for each class.")
+        raise TableError(f"{source!r} has train/ and test/, but one of them has no folder for each class. Add them.")
     train_classes, test_classes = (set(frames[part][CLASS].unique().to_list()) for part in ("train", "test"))
     if test_classes - train_classes:
         raise TableError(
-            f"The test folder of {source!r} has the classes {format_list(sorted(test_classes - train_classes))}, which "
-            "the training folder has not. Move or rename them."
+            f"The test folder of {source!r} has the classes {format_list(sorted(test_classes - train_classes))}, but "
+            "the training folder does not. Move or rename them."
         )
     missing = (
-        [f"the test has no rows of {format_list(sorted(train_classes - test_classes))}"]
-        if train_classes - test_classes
-        else []
+        [f"no test rows of {format_list(sorted(train_classes - test_classes))}"] if train_classes - test_classes else []
     )
     test = _table(frames["test"], f"{source}/test", ())
     return replace(_table(frames["train"], source, (*_class_notes(frames["train"]), *missing)), test=test)
@@ -130,7 +130,7 @@ def _table(frame: pl.DataFrame, source: str, notes: tuple[str, ...]) -> Table:
 
 
 def _strip_common_folder(files: list[_File]) -> list[_File]:
-    """The files without a single folder, or a folder of parts, that all stand in."""
+    """Remove the first folder from all names if it is the same for all and holds folders itself."""
     top_folders = {file.folders[0] if file.folders else "" for file in files}
     is_nested = all(len(file.folders) > 1 for file in files)
     if len(top_folders) == 1 and "" not in top_folders and is_nested:
@@ -142,7 +142,7 @@ def _class_notes(frame: pl.DataFrame) -> tuple[str, ...]:
     if CLASS not in frame.columns:
         return ()
     counts = frame[CLASS].value_counts(sort=True)
-    return (f"{counts.height} classes, of {min(counts['count']):,} to {max(counts['count']):,} rows",)
+    return (f"{counts.height} classes of {min(counts['count']):,} to {max(counts['count']):,} rows",)
 
 
 def _image_frame(files: list[_File], source: str) -> pl.DataFrame:
@@ -155,13 +155,13 @@ def _image_frame(files: list[_File], source: str) -> pl.DataFrame:
     elif any(file.folders for file in files):
         stray_name = next(file.name for file in files if not file.folders)
         raise TableError(
-            f"{source!r} has folders of images, but also {stray_name!r} beside them. Move it into its class."
+            f"{source!r} has a folder of images for each class, but {stray_name!r} is in none. Move it into its class."
         )
     return pl.DataFrame(columns)
 
 
 def _text_frame(files: list[_File], source: str) -> pl.DataFrame:
-    """One file a class with a sample a line; one file in all is a text with a sample a line and no class."""
+    """A row for each line that is not empty, with the name of its file as its class; a single file has no class."""
     rows, classes = list[str](), list[str]()
     for file in files:
         lines = [line.strip() for line in decode_text(file.read()).splitlines()]
@@ -174,7 +174,7 @@ def _text_frame(files: list[_File], source: str) -> pl.DataFrame:
 
 
 def _sequence_table(files: list[_File], source: str) -> Table:
-    """A sequence a file, and what tables beside them know of each, by the number or the name of its file."""
+    """A row for each file of a sequence, with the columns of other tables, joined by number or name of the file."""
     groups = dict[tuple[str, ...], list[_File]]()
     for file in files:
         groups.setdefault(_first_line(file), []).append(file)
@@ -183,11 +183,11 @@ def _sequence_table(files: list[_File], source: str) -> Table:
         [sequence_column(SEQUENCE, *_load_sequences(rows)), pl.Series(FILE, [file.name for file in rows])]
     )
     metadata_files, notes = [file for file in files if file not in rows], list[str]()
-    excluded, base_width = list[str](), frame.width  # columns where nothing is known of the sequences
+    excluded, base_width = list[str](), frame.width  # columns without metadata
     for file in metadata_files:
         metadata = _match_metadata(rows, file)
         if metadata is None:
-            notes.append(f"{file.name} is not about these sequences: left out")
+            notes.append(f"{file.name} does not describe these sequences: left out")
             continue
         excluded += metadata.columns if frame.width > base_width else []
         duplicates = [name for name in metadata.columns if name in frame.columns]
@@ -199,8 +199,10 @@ def _sequence_table(files: list[_File], source: str) -> Table:
         frame = frame.with_columns(pl.Series(CLASS, ["/".join(file.folders[n_common:]) for file in rows]))
         return Table(frame, source, tuple(notes), CLASS, excluded_columns=(FILE,), id_column=FILE)
     if len(files) == 1:
-        notes.append("the file is taken for one sequence; give a table of rows itself, not in an archive")
-    return Table(frame, source, (f"{len(rows)} sequences", *notes), excluded_columns=(FILE, *excluded), id_column=FILE)
+        notes.append("the file is read as one sequence; pass a table of rows as a file, not in an archive")
+    return Table(
+        frame, source, (format_count(len(rows), "sequence"), *notes), excluded_columns=(FILE, *excluded), id_column=FILE
+    )
 
 
 def _first_line(file: _File) -> tuple[str, ...]:
@@ -211,7 +213,7 @@ def _first_line(file: _File) -> tuple[str, ...]:
 
 
 def _load_sequences(files: list[_File]) -> tuple[list[np.ndarray], int]:
-    """The numbers (T, channels) of each file, NaN where there is none."""
+    """The numbers (T, channels) of each file, NaN if missing."""
     sequences = list[np.ndarray]()
     for file in files:
         content = file.read()
@@ -222,15 +224,15 @@ def _load_sequences(files: list[_File]) -> tuple[list[np.ndarray], int]:
             raise TableError(f"{file.name!r} cannot be read as a sequence: {error}") from error
         if sequences and numbers.shape[1] != sequences[0].shape[1]:
             raise TableError(
-                f"{file.name!r} has {numbers.shape[1]} channels, but {files[0].name!r} has {sequences[0].shape[1]}. "
-                "Give all sequences the same."
+                f"{file.name!r} has {format_count(numbers.shape[1], 'channel')}, but {files[0].name!r} has "
+                f"{sequences[0].shape[1]}. Give all files the same."
             )
         sequences.append(numbers.astype(np.float32))
     return sequences, sequences[0].shape[1]
 
 
 def _read_csv_fast(content: bytes) -> pl.DataFrame:
-    """Plain CSV with or without a header."""
+    """Read plain CSV, with or without a header, without detecting its dialect."""
     first = content.split(b"\n", 1)[0]
     header = not re.fullmatch(rb"[\s\d.,;eE+-]+", first)
     separator = max(",;\t", key=lambda mark: first.count(mark.encode()))
@@ -239,7 +241,7 @@ def _read_csv_fast(content: bytes) -> pl.DataFrame:
 
 
 def _match_metadata(sequences: list[_File], file: _File) -> pl.DataFrame | None:
-    """The columns of a table that has a row for each sequence, in their order; None where it has not."""
+    """The columns of a table with a row for each sequence, in the order of the sequences; None for other tables."""
     frame = read_content(file.read()).frame
     frame.columns = [name.lstrip("#").strip() for name in frame.columns]
     for name in frame.columns:
@@ -255,6 +257,6 @@ def _match_metadata(sequences: list[_File], file: _File) -> pl.DataFrame | None:
 
 
 def _last_number(file: _File) -> str:
-    """The last number in a file's name."""
+    """The last number in the name of a file."""
     numbers = re.findall(r"\d+", file.stem)
     return str(int(numbers[-1])) if numbers else file.stem
