@@ -159,7 +159,7 @@ def make_data(kind):
     steps = rng.normal(size=(N, 32, 8)).astype(np.float32)
     return (
         MediaRows(x, (RaggedSequences.from_rows(list(steps), 32, keep_end=True),), t, weight),
-        (InputSpec("steps", 8),),
+        (InputSpec("sequence", 8),),
         steps,
     )
 
