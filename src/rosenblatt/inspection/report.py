@@ -139,6 +139,10 @@ class Report:
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         description = describe_model(self.model, "")
         return environment.from_string(template).render(
+            title=self.model.metadata.windows.target
+            if self.model.metadata.windows
+            else ", ".join(self.model.target.names),
+            task=self.model.task,
             description=description,
             metadata=description["metadata"],
             summary=self.summary,
@@ -193,8 +197,7 @@ def _error_plots(result: Evaluation) -> Iterator[Plot]:
     if windows:
         name = windows.target
         yield regression.errors_by_horizon(name, y, predictions, result.test[OFFSET].to_numpy())
-        yield regression.true_against_predicted(name, y.ravel(), predictions.ravel())
-        yield regression.residuals(name, y.ravel(), predictions.ravel())
+        yield regression.true_against_predicted(name, y.ravel(), predictions.ravel(), with_intervals=False)
     elif target.task == "regression":
         yield from regression.regression_plots(target, y, predictions)
     else:
@@ -247,7 +250,9 @@ def _score_table(model: Model, model_scores: Sequence[TestScore]) -> ReportTable
     )
     caption = f"The baseline is {baseline_name(model)}."
     lower_is_better = [score.name for score in model_scores if not score.higher_is_better]
-    if lower_is_better:
+    if len(lower_is_better) == len(model_scores):
+        caption += " Lower is better."
+    elif lower_is_better:
         caption += f" Lower is better for {tables.join_names(lower_is_better)}, higher for all others."
     if any(score.interval for score in model_scores):
         caption += " Intervals are percentile bootstraps over the scored rows."

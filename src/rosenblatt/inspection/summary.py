@@ -20,7 +20,7 @@ from rosenblatt.models.model import Model
 MIN_TEST_ROWS = 100  # with fewer rows, the summary calls the scores rough
 MAX_INTERVAL_WIDTH = 0.1  # of accuracies; wider intervals are mentioned
 MAX_MAJORITY = 0.8  # fraction of the most frequent class; if it is larger, accuracy says little
-MAX_CALIBRATION_ERROR = 0.1  # mean difference of predicted and observed frequency; larger ones are mentioned
+MAX_CALIBRATION_ERROR = 0.05  # mean difference of predicted and observed frequency, beyond what chance explains
 SUSPICIOUS_SCORE = 0.99  # AUC or R2 from which on the summary warns of data leakage
 MAX_LISTED = 3  # columns, groups or classes that a sentence names
 MAIN_SCORES = {"regression": "mean absolute error", "multilabel": "labels right"}
@@ -193,7 +193,7 @@ def _compare(score: TestScore) -> str:
     sign = 1 if score.higher_is_better else -1
     gain = sign * (score.model - score.baseline)
     if score.interval is None:
-        return f"The model is {'better' if gain > 0 else 'no better'} than this baseline on these rows."
+        return f"The model is {'better' if gain > 0 else 'no better'} than this baseline."
     low, high = sorted(sign * (bound - score.baseline) for bound in score.interval)
     if low > 0:
         return "The model is clearly better than this baseline: the interval is entirely on the better side of it."
@@ -229,7 +229,7 @@ def _describe_importance(evidence: Evidence) -> Iterator[str]:
         return
     metric = importance_metric(evidence.model.target)
     ranked = sorted(evidence.importances.items(), key=lambda item: -item[1].mean())
-    relevant = [(name, drops.mean()) for name, drops in ranked if drops.mean() > 2 * drops.std() and drops.mean() > 0]
+    relevant = [(name, drops.mean()) for name, drops in ranked if drops.mean() > 2 * drops.std() / np.sqrt(len(drops))]
     if not relevant:
         yield f"No single column matters much: shuffling any of them hardly changes its {metric}."
         return
@@ -273,10 +273,12 @@ def _cautions_about_calibration(evidence: Evidence) -> Iterator[str]:
         return
     probability, frequency = calibration_curve(evidence.y == 1, evidence.predictions[:, 1])
     error = float(np.abs(probability - frequency).mean())
-    if error > MAX_CALIBRATION_ERROR:
+    group_rows = len(evidence.y) / len(probability)
+    chance = float(np.sqrt(2 / np.pi * probability * (1 - probability) / group_rows).mean())  # if they were exact
+    if error - chance > MAX_CALIBRATION_ERROR:
         yield (
-            f"Its probabilities differ from the observed frequencies by {100 * error:.0f} percentage points on average "
-            "(see Calibration)."
+            f"Its probabilities differ from the observed frequencies by {100 * error:.0f} percentage points on "
+            f"average, where chance explains {100 * chance:.0f} (see Calibration)."
         )
 
 

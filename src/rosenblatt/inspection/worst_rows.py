@@ -13,9 +13,10 @@ from PIL import Image
 from rosenblatt.data.media.images import DamagedError, read_image
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.inspection.tables import ReportTable, Thumbnail, format_difference, format_value, shorten
+from rosenblatt.inspection.tables import ReportTable, Thumbnail, count, format_difference, format_value, shorten
 
 MAX_WORST_ROWS = 10
+MAX_NUMBER_CHARACTERS = 9  # longer numbers are rounded
 THUMBNAIL_SIDE = 72  # pixels
 
 Cell = str | Thumbnail
@@ -86,7 +87,7 @@ def worst_rows_table(
         "Largest errors",
         caption,
         (*columns, *inputs.columns),
-        (*is_numeric, *(kinds.get(name) == "number" for name in inputs.columns)),
+        (*is_numeric, *(kinds.get(name) == "number" or inputs[name].dtype.is_numeric() for name in inputs.columns)),
         tuple(zip(*columns.values(), *cells, strict=True)),
     )
 
@@ -145,8 +146,16 @@ def _cells(schema: Schema, series: pl.Series) -> list[Cell]:
         images = column.read(series)[0].struct.field("image").to_list()
         return [_thumbnail(image) or (shorten(image) if isinstance(image, str) else "") for image in images]
     if series.dtype.is_nested():
-        return [f"{len(value)} steps" if isinstance(value, list) else "" for value in series.to_list()]
-    return ["" if value is None else shorten(str(value)) for value in series.to_list()]
+        return [count(len(value), "step") if isinstance(value, list) else "" for value in series.to_list()]
+    return ["" if value is None else _format_cell(str(value), kind) for value in series.to_list()]
+
+
+def _format_cell(text: str, kind: str) -> str:
+    """The text of a cell as read; a number with more than six significant digits is rounded to six."""
+    if kind == "number" and len(text) > MAX_NUMBER_CHARACTERS:
+        with suppress(ValueError):
+            return f"{float(text):.6g}"
+    return shorten(text)
 
 
 def _thumbnail(image: str | bytes) -> Thumbnail | None:

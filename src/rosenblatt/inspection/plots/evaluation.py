@@ -75,7 +75,7 @@ def precision_recall(target: Target, y: np.ndarray, predictions: np.ndarray) -> 
         ax.plot(recall[points], precision[points], color=color, drawstyle="steps-post", label=label)
         ax.axhline(y_true.mean(), color=color, lw=0.8, ls=":", zorder=0)
     ax.set(xlabel="recall", ylabel="precision", aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _legend(ax, "lower left")
+    _legend(ax, "best")
     return Plot(
         "Precision and recall",
         "Precision is the fraction of predicted positives that are positive, recall the fraction of positives that are "
@@ -122,7 +122,7 @@ def _curves(target: Target, y: np.ndarray, predictions: np.ndarray) -> Iterator[
             yield name, y_true, y_score
 
 
-def _legend(ax: Axes, location: Literal["upper left", "lower left", "lower right"]) -> None:
+def _legend(ax: Axes, location: Literal["upper left", "lower right", "best"]) -> None:
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=8, loc=location)
 

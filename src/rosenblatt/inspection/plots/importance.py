@@ -20,7 +20,8 @@ N_REPEATS = 3  # shuffles of each column
 
 def importance_metric(target: Target) -> str:
     """The score whose loss is the importance of a column."""
-    return {"regression": "R2", "binary": "AUC"}.get(target.task, "accuracy")
+    names = {"regression": "R2", "binary": "AUC", "multilabel": "fraction of right labels"}
+    return names.get(target.task, "accuracy")
 
 
 @with_style
@@ -46,7 +47,7 @@ def plot_importance(importances: Mapping[str, np.ndarray], metric: str) -> Plot:
 def permutation_importance(
     model: Model, frame: pl.DataFrame, y: np.ndarray, repeats: int = N_REPEATS
 ) -> dict[str, np.ndarray]:
-    """Loss of R2 (regression), AUC (two classes) or accuracy, (repeats,), from shuffling each column.
+    """Loss of R2, AUC or accuracy, see `importance_metric`, from shuffling each column: (repeats,).
 
     Args:
         model: one for tables of numbers and categories.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rosenblatt.data.tasks.target import Target
@@ -40,38 +41,38 @@ def regression_plots(target: Target, y: np.ndarray, predictions: np.ndarray) -> 
 
 
 @with_style
-def true_against_predicted(name: str, y: np.ndarray, predictions: np.ndarray, suffix: str = "") -> Plot:
-    """True against predicted values (n,) with a band for the 90% prediction interval."""
+def true_against_predicted(
+    name: str, y: np.ndarray, predictions: np.ndarray, suffix: str = "", *, with_intervals: bool = True
+) -> Plot:
+    """True against predicted values (n,), by default with a band for the 90% prediction interval."""
     figure, (ax,) = make_figure(1, NARROW, 3.8)
     sample = np.random.default_rng(0).permutation(len(y))[:MAX_POINTS]
     ax.plot(predictions[sample], y[sample], ".", ms=4, alpha=0.5, color=BLUE)
     limits = np.array([predictions.min(), predictions.max()])
     ax.plot(limits, limits, color=GREY, lw=1)
     caption = "On the line, predictions are exact."
-    intervals = PredictionIntervals.fit(y, predictions)
-    if intervals is None:
-        caption += f" There are no prediction intervals: they need {2 * MIN_BIN_ROWS} rows."
-    else:
-        x = np.column_stack([intervals.edges[:-1], intervals.edges[1:]])
-        ax.fill_between(
-            x.ravel(),
-            (x + intervals.lower[:, None]).ravel(),
-            (x + intervals.upper[:, None]).ravel(),
-            color=ORANGE,
-            alpha=0.2,
-            lw=0,
-        )
-        coverage = cross_validated_coverage(y, predictions)
-        caption += (
-            f" The band is a 90% prediction interval: the {LOWER_QUANTILE:.0%} and {UPPER_QUANTILE:.0%} quantiles of "
-            f"the residuals of these rows, in {count(len(intervals.lower), 'bin')} of the predicted value."
-        )
-        if np.isfinite(coverage):
-            caption += (
-                f" Fitted to four fifths of the rows, such a band covers {format_percent(coverage)} of the others."
-            )
+    if with_intervals:
+        caption += _draw_intervals(ax, y, predictions)
     ax.set(xlabel=f"predicted {name}", ylabel=f"true {name}")
     return Plot(f"True and predicted values{suffix}", caption, figure)
+
+
+def _draw_intervals(ax: Axes, y: np.ndarray, predictions: np.ndarray) -> str:
+    """Draw the prediction intervals, and return what the caption says about them."""
+    intervals = PredictionIntervals.fit(y, predictions)
+    if intervals is None:
+        return f" There are no prediction intervals: they need {2 * MIN_BIN_ROWS} rows."
+    x = np.column_stack([intervals.edges[:-1], intervals.edges[1:]])
+    lower, upper = (x + bounds[:, None] for bounds in (intervals.lower, intervals.upper))
+    ax.fill_between(x.ravel(), lower.ravel(), upper.ravel(), color=ORANGE, alpha=0.2, lw=0)
+    caption = (
+        f" The band is a 90% prediction interval: the {LOWER_QUANTILE:.0%} and {UPPER_QUANTILE:.0%} quantiles of the "
+        f"residuals of these rows, in {count(len(intervals.lower), 'bin')} of the predicted value."
+    )
+    coverage = cross_validated_coverage(y, predictions)
+    if np.isfinite(coverage):
+        caption += f" Fitted to four fifths of the rows, such a band covers {format_percent(coverage)} of the others."
+    return caption
 
 
 @with_style
