@@ -82,7 +82,7 @@ def population(shapes, B, epochs, **changes):
     return members, rows
 
 
-def ours(shapes, B, seconds, threads=None, **changes):
+def rosenblatt_rate(shapes, B, seconds, threads=None, **changes):
     """Network-steps per second of Rosenblatt."""
     for member in population([min(shapes, key=sum)], B, 1, **changes)[:1]:
         list(train(member, population([min(shapes, key=sum)], B, 1)[1]))
@@ -177,7 +177,7 @@ def populations(seconds, machine, table):
     print(f"\n{'population of 64, Adam':32}{'steps/s':>10}{'GFLOP/s':>9}{'of machine':>11}{'goal':>6}"
           f"{'sklearn':>9}{'torch':>8}{'ratio':>7}{'goal':>6}")  # fmt: skip
     for name, (shapes, B, goal, machine_fraction) in CASES.items():
-        rate = ours(shapes, B, seconds)
+        rate = rosenblatt_rate(shapes, B, seconds)
         gflops = rate * np.mean([flops(sizes, B) for sizes in shapes]) / 1e9
         peer_rates = [peer(function, shapes, B, seconds, cores(), 1) for function in (sklearn_steps, torch_steps)]
         table[name] = {"steps": rate, "gflops": gflops, "of_machine": gflops / machine, "sklearn": peer_rates[0],
@@ -193,7 +193,7 @@ def singles(seconds, table):
     print(f"\n{'one network, all cores':32}{'steps/s':>10}{'':26}{'sklearn':>9}{'torch':>8}{'ratio':>7}{'goal':>6}")
     for name, goal in SINGLE.items():
         shapes, B, *_ = CASES[name]
-        rate = ours(shapes[:1], B, seconds)
+        rate = rosenblatt_rate(shapes[:1], B, seconds)
         peer_rates = [
             max(peer(function, shapes[:1], B, seconds, 1, threads) for threads in {1, cores()})
             for function in (sklearn_steps, torch_steps)
@@ -259,7 +259,7 @@ def options(seconds, table):
     """Print and record the cost of options for small networks on one core."""
     shapes, B, *_ = CASES["small 32-64-64-10"]
     print("\ncost of options, small networks on one core")
-    ours(shapes[:4], B, seconds, threads=1)
+    rosenblatt_rate(shapes[:4], B, seconds, threads=1)
     base = None
     for changes in (
         {}, {"dropout": 0.1}, {"input_dropout": 0.1}, {"clip_norm": 1.0}, {"weight_decay": 0.01}, {"l1": 1e-4},
@@ -269,7 +269,7 @@ def options(seconds, table):
         {"optimizer": "sgd"}, {"optimizer": "nadam"},
         *({"activation": name} for name in ("sigmoid", "tanh", "elu", "selu", "gelu", "silu", "mish", "softplus")),
     ):  # fmt: skip
-        rate = ours(shapes[:4], B, seconds, threads=1, **changes)
+        rate = rosenblatt_rate(shapes[:4], B, seconds, threads=1, **changes)
         base = base or rate
         table[f"option {changes}"] = {"steps": rate, "cost": base / rate - 1}
         label = ", ".join(f"{key} {value}" for key, value in changes.items()) or "plain: ReLU, Adam"
@@ -288,7 +288,7 @@ def scaling(seconds, table):
     for family, cases in families.items():
         previous = None
         for shapes, B in cases:
-            seconds_per_step = len(shapes) / ours(shapes, B, seconds)
+            seconds_per_step = len(shapes) / rosenblatt_rate(shapes, B, seconds)
             work = sum(flops(sizes, B) for sizes in shapes)
             linear = "" if previous is None else f"{(seconds_per_step / previous[0]) / (work / previous[1]):8.2f}"
             size = {"rows of a batch": B, "width": shapes[0][1], "hidden layers": len(shapes[0]) - 2}.get(
