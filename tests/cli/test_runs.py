@@ -84,7 +84,7 @@ def test_runs_are_compared(two_runs, tmp_path):
         runs("compare", *two_runs, "--plot", str(tmp_path / "c.nonsense"))
 
 
-def test_runs_are_deleted_when_the_user_says_so(two_runs, monkeypatch):
+def test_runs_are_deleted_after_confirmation(two_runs, monkeypatch):
     monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
     assert "deleted: 1" in runs("delete", two_runs[0], "--yes")
     assert len(json.loads(runs("--json"))) == 1
@@ -107,7 +107,7 @@ def test_runs_are_exported(two_runs, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_verdict_is_told_with_the_exit_status(work_folder):
+def test_the_exit_status_of_reproduce_is_the_verdict(work_folder):
     (work_folder / "train.py").write_text("import rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': 1.0})\n")
     assert CliRunner().invoke(cli, ["run", "train.py", "--", "--lr", "0.1"], obj=ExitStatus()).exit_code == 0
     result = CliRunner().invoke(cli, ["runs", "reproduce", "last", "--json"], obj=ExitStatus())

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of the tests' own, and what tests of runs share."""
+"""A real PostgreSQL server for tests, and shared fixtures for tests of runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rosenblatt.runs.tracking.writer import make_points
 
 
 class PostgresqlServer:
-    """A PostgreSQL server in a folder of its own, which can go away and come back."""
+    """A PostgreSQL server in a folder of its own, which can be stopped and started again."""
 
     def __init__(self) -> None:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

@@ -1,4 +1,4 @@
-"""Comparisons of two runs name every difference, and say how far their results are apart."""
+"""Comparison of two runs: their differences, and how close their results are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.runs.conftest import add_run_with_curves
 
 @pytest.fixture
 def sqlite(tmp_path):
-    """A store; which database it is plays no part here."""
+    """A SQLite store, for tests that do not depend on the database."""
     opened = Store(f"sqlite:///{tmp_path / 'runs.db'}")
     yield opened
     opened.close()
@@ -35,7 +35,7 @@ def sqlite(tmp_path):
 
 @pytest.fixture
 def capture_script(tmp_path):
-    """Captures the source of a folder that holds one script of this content."""
+    """Return a function that captures the source of a folder with one script."""
 
     def capture(name, content):
         folder = tmp_path / name
@@ -53,7 +53,7 @@ def add_run_with_environment(batch, run, **environment):
 
 
 def add_run_with_model(batch, tmp_path, run, **tensors):
-    """A run whose model has these weights."""
+    """Add a run whose model has these weights."""
     path = tmp_path / f"{run}.safetensors"
     save_file({name: np.array(values, np.float32) for name, values in tensors.items()}, path)
     stored = store_file(path, str(tmp_path / "artifacts"), "sqlite:///none")
@@ -112,7 +112,7 @@ def test_files_of_one_name_in_two_folders_are_compared_separately(sqlite):
     assert compare(sqlite, "a", "b").data == {"test/part.csv": ["2", "3"]}
 
 
-def test_a_seed_is_a_cause_of_its_own_and_explains_another_split(sqlite):
+def test_a_seed_is_a_cause_and_explains_a_different_split(sqlite):
     batch = RecordBatch()
     for run, seed, rows in (("a", 0, "p"), ("b", 1, "q"), ("c", 0, "q")):
         add_run_with_curves(batch, run)
@@ -135,13 +135,13 @@ def test_hardware_is_distinguished_from_packages(sqlite):
     }
 
 
-def test_the_distance_of_two_runs_is_the_greatest_relative_difference_of_any_point(store):
+def test_runs_differ_by_the_largest_relative_difference_of_any_point(store):
     batch = add_run_with_curves(RecordBatch(), "a", loss=[4.0, 2.0, 1.0], auc=[0.5, 0.8])
     add_run_with_curves(batch, "b", loss=[4.0, 2.5, 1.0], auc=[0.5, 0.88])
     store.write(batch)
     result = compare_results(store, "a", "b", 0.3)
     assert (result.verdict, result.first_difference, result.n_compared) == ("within tolerance", None, 2)
-    assert result.max_difference == pytest.approx(0.25, rel=1e-12)  # 2.5 for 2.0; of auc it is 0.1
+    assert result.max_difference == pytest.approx(0.25, rel=1e-12)  # 2.5 instead of 2.0; for auc it is 0.1
     strict = compare_results(store, "a", "b", 0.05)
     assert (strict.verdict, strict.first_difference.step) == ("differs", 1)
 

@@ -1,4 +1,4 @@
-"""What leaves a store is what was logged."""
+"""Exported runs equal the logged ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_tables_hold_runs_and_every_point(filled_store, tmp_path, kind):
 
 
 @pytest.mark.frameworks
-def test_tensorboard_reads_what_is_written_for_it(filled_store, tmp_path):
+def test_tensorboard_reads_exported_runs(filled_store, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -55,7 +55,7 @@ def test_tensorboard_reads_what_is_written_for_it(filled_store, tmp_path):
 
 @pytest.mark.frameworks
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_reads_what_is_written_for_it(filled_store, tmp_path):
+def test_mlflow_reads_exported_runs(filled_store, tmp_path):
     mlflow = pytest.importorskip("mlflow")
     store, ids = filled_store
     address = f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -70,7 +70,7 @@ def test_mlflow_reads_what_is_written_for_it(filled_store, tmp_path):
     assert [(point.step, point.value) for point in history] == [(step, step / 3 + 1) for step in range(4)]
 
 
-def test_json_is_plain_where_numbers_are_not():
+def test_json_has_no_nan_and_infinity():
     assert to_json({"a": float("nan"), "b": [float("inf")], 3: (1,)}).split() == [
         "{", '"a":', "null,", '"b":', "[", '"inf"', "],", '"3":', "[", "1", "]", "}"
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Any script is recorded from outside, and made again."""
+"""Scripts are recorded without changes to them, and reproduced."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def test_a_script_that_fails_keeps_its_status_and_its_traceback(project, store):
     assert "ValueError: wrong" in "".join(text for _, text in load_output(store, run.id))
 
 
-def test_a_script_that_is_killed_is_told_by_its_signal(project, store):
+def test_the_signal_that_killed_a_script_is_recorded(project, store):
     (project / "killed.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     status, run = launch(LaunchRequest("killed.py", ()))
     assert status == 137
     assert run_details(store, run.id).reason == "ended by SIGKILL"
 
 
-def test_ctrl_c_is_the_scripts_to_handle(project, store):
+def test_a_script_handles_ctrl_c_itself(project, store):
     (project / "slow.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)")
     command = [sys.executable, "-m", "rosenblatt", "run", "slow.py"]
     process = subprocess.Popen(
@@ -105,12 +105,12 @@ def test_ctrl_c_is_the_scripts_to_handle(project, store):
     assert find_runs(store)[0].state in ("stopped", "failed")
 
 
-def test_a_script_that_is_not_there_is_told_with_the_nearest(project):
+def test_a_missing_script_is_an_error_with_a_suggestion(project):
     with pytest.raises(RunError, match=r"There is no script 'trian.py'\. Did you mean 'train.py'"):
         launch(LaunchRequest("trian.py", ()))
 
 
-def test_a_module_is_run_as_python_does_it(project, store):
+def test_a_module_is_run_as_by_python(project, store):
     (project / "parts" / "__main__.py").write_text("import sys\nprint('args', sys.argv[1:], __name__)")
     assert load_output(store, launch_script("x", target="parts", is_module=True)) == [
         ("stdout", "args ['x'] __main__\n")
@@ -118,7 +118,7 @@ def test_a_module_is_run_as_python_does_it(project, store):
 
 
 @pytest.mark.slow
-def test_reuse_runs_again_only_what_is_touched(project, store):
+def test_reuse_runs_only_scripts_with_changed_inputs(project, store):
     first = [launch_script("--lr", lr) for lr in ("0.1", "0.2")]
     (project / "more.csv").write_text("1\n")
 
@@ -154,7 +154,7 @@ def test_arguments_become_hyperparameters():
     assert parse_params(arguments) == expected
 
 
-def test_a_run_comes_out_identical_from_a_fresh_folder(project, store):
+def test_a_run_is_reproduced_identically_in_a_new_folder(project, store):
     first = launch_script("--lr", "0.1")
     (project / "train.py").write_text("raise SystemExit('this is not what ran')")
     messages = []
@@ -165,7 +165,7 @@ def test_a_run_comes_out_identical_from_a_fresh_folder(project, store):
     assert run_details(store, reproduction.run).reproduces == first
 
 
-def test_one_change_at_a_time_is_named_as_the_cause(project, store, monkeypatch):
+def test_changed_data_are_the_cause_of_different_results(project, store, monkeypatch):
     first = launch_script("--lr", "0.1")
     (project / "data.csv").write_text("1.5\n2.50001\n")
     messages = []
@@ -184,7 +184,7 @@ def test_one_change_at_a_time_is_named_as_the_cause(project, store, monkeypatch)
     assert "data" in result.causes
 
 
-def test_results_that_hang_on_chance_differ_without_a_cause(project, store):
+def test_random_results_differ_without_a_cause(project, store):
     (project / "chance.py").write_text(
         "import os, rosenblatt\nwith rosenblatt.track() as run:\n"
         "    for step in range(9):\n"
@@ -197,14 +197,14 @@ def test_results_that_hang_on_chance_differ_without_a_cause(project, store):
     assert result.causes == {}
 
 
-def test_the_load_of_the_machine_is_seen(project, store):
+def test_the_load_of_the_machine_is_recorded(project, store):
     (project / "busy.py").write_text("import time\nend = time.time() + 2.5\nwhile time.time() < end: sum(range(1000))")
     curves = load_all_curves(store, launch_script(target="busy.py"))
     assert curves["system/cpu percent"].values.max() > 0
     assert curves["system/memory bytes"].values.max() > 5e6
 
 
-def test_what_is_printed_comes_through_while_the_script_runs(project):
+def test_output_is_printed_while_the_script_runs(project):
     """The script prints its second line only after the test has read the first one."""
     (project / "slow.py").write_text(
         """
@@ -243,7 +243,7 @@ def test_a_script_may_print_colors_on_a_terminal_and_writes_to_a_pipe(project, s
     assert load_output(store, find_runs(store)[0].id) == [("stdout", "False 1\n")]
 
 
-def test_another_source_is_named_as_the_cause(project, store):
+def test_changed_source_is_the_cause_of_different_results(project, store):
     first = launch_script("--lr", "0.1")
     (project / "parts" / "model.py").write_text("SCALE = 3\n")
     result = compare_results(store, first, launch_script("--lr", "0.1"), 1e-3)

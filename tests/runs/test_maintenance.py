@@ -30,7 +30,7 @@ def large_store(tmp_path):
     return url, tmp_path / "runs.db"
 
 
-def test_what_can_be_read_of_a_damaged_file_is_rescued(large_store):
+def test_readable_rows_of_a_damaged_file_are_recovered(large_store):
     url, path = large_store
     content = bytearray(path.read_bytes())
     pages = len(content) // 4096
@@ -54,7 +54,7 @@ def test_what_can_be_read_of_a_damaged_file_is_rescued(large_store):
     store.close()
 
 
-def test_a_file_without_anything_to_rescue_gives_an_empty_store(tmp_path):
+def test_an_unreadable_file_becomes_an_empty_store(tmp_path):
     (tmp_path / "runs.db").write_bytes(b"nonsense" * 1000)
     counts = recover(f"sqlite:///{tmp_path / 'runs.db'}", lambda _: None)
     assert counts["runs"] == (0, 0)
@@ -96,7 +96,7 @@ def test_a_file_of_another_version_is_left_alone(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["runs.db"]
 
 
-def test_tidying_keeps_what_runs_refer_to(work_folder, monkeypatch):
+def test_cleanup_keeps_files_that_runs_refer_to(work_folder, monkeypatch):
     monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
     (work_folder / "model.bin").write_bytes(b"x" * 1000)
     run_ids = []
@@ -108,7 +108,7 @@ def test_tidying_keeps_what_runs_refer_to(work_folder, monkeypatch):
     store = Store(run.url)
     assert cleanup(store) == CleanupCounts(0, 0, 0, 0, 0, 0, 0)
     store.delete(run_ids[:1])
-    assert cleanup(store).removed_files == 1  # its own one; the model is the others' too
+    assert cleanup(store).removed_files == 1  # its own file; the other runs still refer to the model
     store.delete(run_ids[1:])
     cleaned = cleanup(store)
     assert cleaned.removed_files >= 3
@@ -118,7 +118,7 @@ def test_tidying_keeps_what_runs_refer_to(work_folder, monkeypatch):
 
 
 @pytest.mark.postgresql
-def test_tidying_a_server(server):
+def test_cleanup_of_a_server(server):
     store = Store(server.database("tidy"))
     store.write(add_run_with_curves(RecordBatch(), loss=[1.0]))
     assert cleanup(store).killed_runs == 0

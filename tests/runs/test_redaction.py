@@ -19,7 +19,7 @@ from rosenblatt.runs.redaction import is_secret_file, redact, redact_arguments
         ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "MIIE"),
     ],
 )
-def test_what_looks_like_a_credential_is_masked(text, secret):
+def test_credentials_are_masked(text, secret):
     assert secret not in redact(text)
     assert "******" in redact(text)
 
@@ -35,11 +35,11 @@ def test_what_looks_like_a_credential_is_masked(text, secret):
         "task=risk-adjusted",
     ],
 )
-def test_what_is_none_is_left_as_it_is(text):
+def test_other_text_is_unchanged(text):
     assert redact(text) == text
 
 
-def test_a_name_may_tell_that_its_value_is_a_credential():
+def test_values_are_masked_if_their_name_is_that_of_a_credential():
     assert redact("abc", "db_password") == "******"
     assert redact("abc", "n_tokens") == "abc"
 
@@ -57,6 +57,6 @@ def test_credentials_after_options_are_masked():
     ]
 
 
-def test_files_of_credentials_are_known_by_their_names():
+def test_files_of_credentials_are_recognized_by_name():
     assert all(is_secret_file(name) for name in (".env", ".env.local", "id_rsa", "server.pem", "credentials.json"))
     assert not any(is_secret_file(name) for name in ("train.py", "environment.yml", "keys.py", "secretary.py"))

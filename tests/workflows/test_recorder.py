@@ -1,4 +1,4 @@
-"""Fits and searches are recorded without being asked to be, and what was done before is not done again."""
+"""Fits and searches are recorded automatically, and reused if nothing has changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def store(own_store):
     store.close()
 
 
-def test_a_fit_is_recorded_with_all_that_belongs_to_it(table, store):
+def test_a_fit_is_recorded(table, store):
     result = fit(*FAST, "--seed", "3")
     details = run_details(store, result["run"])
     assert (details.state, details.kind, details.experiment) == ("finished", "fit", "people")
@@ -71,7 +71,7 @@ def test_a_fit_is_recorded_with_all_that_belongs_to_it(table, store):
     assert "rows: 240 for training, 60 for testing" in "".join(words for _, words in load_output(store, result["run"]))
 
 
-def test_regression_and_several_targets_are_recorded_too(table, store):
+def test_regression_and_several_targets_are_recorded(table, store):
     result = CliRunner().invoke(cli, ["fit", "people.csv", "-t", "age", "-t", "noise", *FAST], obj=ExitStatus())
     assert result.exit_code == 0, result.output
     details = run_details(store, find_runs(store)[0].id)
@@ -79,7 +79,7 @@ def test_regression_and_several_targets_are_recorded_too(table, store):
     assert {"predictions.parquet", "model.rosenblatt"} <= details.artifacts.keys()
 
 
-def test_a_search_records_each_trial_under_it(table, store):
+def test_a_search_records_its_trials(table, store):
     result = fit(*SEARCH)
     trials = find_runs(store, parent=result["run"], sort="number")
     assert [trial.number for trial in trials] == list(range(6))
@@ -96,10 +96,10 @@ def test_a_search_records_each_trial_under_it(table, store):
     assert len(find_runs(store, include_trials=False)) == 1
 
 
-def test_a_finished_search_that_is_asked_for_again_trains_none(table, store, monkeypatch):
+def test_a_repeated_search_is_reused_without_training(table, store, monkeypatch):
     first = fit(*SEARCH)
     before = load_model("people.rosenblatt")
-    monkeypatch.setattr("rosenblatt.workflows.search.search", None)  # would be called to train
+    monkeypatch.setattr("rosenblatt.workflows.search.search", None)  # would be called for training
     second = fit(*SEARCH, "--reuse")
     assert second["reused"]
     assert second["run"] == first["run"]
@@ -110,8 +110,8 @@ def test_a_finished_search_that_is_asked_for_again_trains_none(table, store, mon
 
 
 @pytest.mark.slow
-def test_a_changed_row_trains_what_it_touches(table, store):
-    """One of the training rows touches all; one of the test rows nothing; another column that is ignored nothing."""
+def test_only_changed_training_rows_need_training(table, store):
+    """A changed training row needs training; changed test rows and ignored columns do not."""
     frame = pl.read_csv("people.csv")
     frame.head(200).write_csv("people.csv")
     frame.tail(100).write_csv("test.csv")
@@ -126,7 +126,7 @@ def test_a_changed_row_trains_what_it_touches(table, store):
     assert not fit(*FAST, "--test", "test.csv", "--ignore", "noise", "--reuse", "--seed", "1")["reused"]
 
 
-def test_nothing_is_recorded_where_no_store_is_wanted(table, own_store):
+def test_nothing_is_recorded_without_a_store(table, own_store):
     assert fit(*FAST, "--store", "none")["run"] is None
     assert not (own_store / "runs.db").exists()
 
@@ -152,7 +152,7 @@ def test_a_fit_that_fails_is_recorded_with_the_reason(table, store):
 
 
 def _count_trials_with_loss(store):
-    """Trials that came to a rung."""
+    """The number of trials that have reached a rung."""
     try:
         return len(find_runs(store, "kind = trial and metrics.loss is not null"))
     except RunError:  # none has a loss yet
@@ -167,7 +167,7 @@ def _start(folder, *arguments):
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
+def test_a_killed_search_is_resumed(table, store):
     arguments = ["--trials", "12", "--epochs", "60", "--repeats", "1", "--deterministic"]
     process = _start(table, *arguments)
     try:
@@ -203,7 +203,7 @@ def test_a_killed_search_goes_on_with_what_had_come_to_a_rung(table, store):
     assert all(np.array_equal(a.theta, b.theta) for a, b in zip(models[0].networks, models[1].networks, strict=True))
 
 
-def test_the_state_of_a_search_goes_when_it_is_finished_or_deleted(table, store, own_store, monkeypatch):
+def test_the_checkpoint_of_a_search_is_removed_when_it_finishes_or_is_deleted(table, store, own_store, monkeypatch):
     monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
     result = fit(*SEARCH)
     assert not (own_store / "state" / result["run"]).exists()

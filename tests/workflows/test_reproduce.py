@@ -1,4 +1,4 @@
-"""Fits of ours are made again bit for bit; where something differs, it is named."""
+"""Fits are reproduced bit for bit, and causes of differences are found."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def fit(*arguments):
 
 
 def silent(_):
-    """Says nothing."""
+    """Ignore a message."""
 
 
-def test_our_own_runs_are_identical(fitted_run, store):
+def test_a_fit_is_reproduced_identically(fitted_run, store):
     result = reproduce(store, fitted_run, silent).result
     assert result.verdict == "identical"
     assert result.max_difference == 0.0
@@ -58,13 +58,13 @@ def test_our_own_runs_are_identical(fitted_run, store):
     assert result.n_compared > 5
 
 
-def test_a_deterministic_search_is_identical_and_so_is_each_trial(fitted_run, store):
+def test_a_deterministic_search_and_its_trials_are_reproduced_identically(fitted_run, store):
     run = fit("--trials", "4", "--deterministic", "--repeats", "1", "--members", "auto")
     assert reproduce(store, run, silent).result.verdict == "identical"
     assert reproduce(store, f"{run}-2", silent).result.verdict == "identical"
 
 
-def test_another_row_is_named_as_the_cause(fitted_run, store):
+def test_changed_rows_are_the_cause(fitted_run, store):
     frame = pl.read_csv("people.csv")
     frame.with_columns(noise=pl.col("noise") ** 2).write_csv("people.csv")
     result = reproduce(store, fitted_run, silent).result
@@ -73,13 +73,13 @@ def test_another_row_is_named_as_the_cause(fitted_run, store):
     assert set(result.causes) == {"data"}
 
 
-def test_another_seed_is_named_as_the_cause(fitted_run, store):
+def test_a_changed_seed_is_the_cause(fitted_run, store):
     result = compare_results(store, fitted_run, fit("--seed", "7"), 1e-3)
     assert result.verdict == "differs"
     assert set(result.causes) == {"seed"}
 
 
-def test_another_hyperparameter_is_named_as_the_cause(fitted_run, store):
+def test_a_changed_hyperparameter_is_the_cause(fitted_run, store):
     result = compare_results(store, fitted_run, fit("--dropout", "0.4"), 1e-3)
     assert set(result.causes) == {"hyperparameter"}
     assert result.causes["hyperparameter"]["dropout"][1] == "0.4"
@@ -138,16 +138,16 @@ def test_verdicts_of_curves(store):
     assert compare_results(store, "a", "e", 1e-3).verdict == "differs"
 
 
-def test_two_runs_are_compared_in_what_differs(fitted_run, store):
+def test_a_comparison_holds_only_differences(fitted_run, store):
     comparison = compare(store, fitted_run, fit("--dropout", "0.4", "--seed", "1"))
     assert set(comparison.params) == {"dropout", "seed"}
     assert comparison.environment == {}
     assert comparison.source == ""
-    assert set(comparison.data) == {"test rows", "training rows"}  # the seed splits them too
+    assert set(comparison.data) == {"test rows", "training rows"}  # the seed also changes the split
     assert comparison.metrics["auc"][0] is not None
 
 
-def test_a_run_of_no_script_cannot_be_made_again(store, monkeypatch):
+def test_a_run_of_a_notebook_cannot_be_reproduced(store, monkeypatch):
     monkeypatch.setattr("sys.argv", ["a notebook"])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # of `python -m pytest`
     with track("mine") as run:
@@ -156,7 +156,7 @@ def test_a_run_of_no_script_cannot_be_made_again(store, monkeypatch):
         reproduce(store, run.id, silent)
 
 
-def test_a_script_that_was_run_by_itself_is_made_again_too(work_folder):
+def test_a_script_that_was_started_by_itself_is_reproduced(work_folder):
     code = "import sys, rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': float(sys.argv[1])})\n"
     (work_folder / "alone.py").write_text(code)
     subprocess.run([sys.executable, "alone.py", "0.25"], check=True)
@@ -166,14 +166,14 @@ def test_a_script_that_was_run_by_itself_is_made_again_too(work_folder):
     store.close()
 
 
-def test_nothing_to_go_on_with_is_told(fitted_run, store):
+def test_resuming_without_an_interrupted_search_is_an_error(fitted_run, store):
     with pytest.raises(RunError, match="No search of 'people' was interrupted"):
         resume(store, "people", silent)
     with pytest.raises(RunError, match="no experiment and no run 'nothing'"):
         resume(store, "nothing", silent)
 
 
-def test_the_difference_of_two_sources_is_that_of_their_files(work_folder):
+def test_the_difference_between_sources_is_that_of_their_files(work_folder):
     def git(*arguments):
         subprocess.run(
             ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True, capture_output=True

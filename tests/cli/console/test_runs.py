@@ -1,4 +1,4 @@
-"""Runs on the terminal: tables, curves drawn in characters, numbers and times in few characters."""
+"""Printing of runs: tables, curves drawn in characters, short numbers and times."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def make_metric(last, best, step):
 
 @pytest.fixture(autouse=True)
 def wide_terminal(monkeypatch):
-    """Lines are not folded."""
+    """Make the terminal wide enough for all columns."""
     monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture
 def set_time_zone():
-    """Sets the time zone of this process for the duration of a test."""
+    """Return a function that sets the time zone of this process for the duration of a test."""
     with pytest.MonkeyPatch.context() as environment:
 
         def set_to(name):
@@ -68,7 +68,7 @@ def set_time_zone():
 
 @pytest.fixture
 def capture_lines(capsys):
-    """What a function prints, its lines without the blanks between columns."""
+    """Return a function that collects the lines a function prints, with single blanks between columns."""
 
     def capture_lines(show, *arguments):
         show(*arguments)
@@ -151,7 +151,7 @@ def test_a_list_shows_the_fields_that_were_filtered_by_instead_of_metrics(captur
     assert lines[2].endswith("1.5 min 0.2500 relu 0.6667")
 
 
-def test_a_run_is_shown_with_everything_that_is_known_of_it(capture_lines):
+def test_a_run_is_shown_completely_results_first(capture_lines):
     details = make_details(
         state="failed", reason="no data", command=["python", "train.py"], peak_memory=3 * 2**30, trials=1,
         notes={"why": "a baseline"}, tags={"team": "red"},

@@ -54,7 +54,7 @@ def read_files(folder):
     }
 
 
-def test_the_exact_working_tree_comes_back(repository, store_source, tmp_path):
+def test_the_exact_working_tree_is_restored(repository, store_source, tmp_path):
     (repository / "train.py").write_text("lr = 2\n")
     (repository / "gone.py").unlink()
     (repository / "new file ü.py").write_text("new\n")
@@ -92,7 +92,7 @@ def test_any_change_changes_the_hash(repository, store_source):
     assert source_hash(capture_source(repository, store_source)) == hashes[-1]
 
 
-def test_what_is_too_large_or_secret_is_left_out_and_listed(repository, store_source, monkeypatch):
+def test_large_and_secret_files_are_skipped_and_listed(repository, store_source, monkeypatch):
     monkeypatch.setattr(sources, "MAX_FILE_BYTES", 100)
     monkeypatch.setattr(sources, "MAX_TOTAL_BYTES", 150)
     (repository / "big.bin").write_bytes(b"x" * 101)
@@ -117,12 +117,12 @@ def test_what_is_too_large_or_secret_is_left_out_and_listed(repository, store_so
         ("/a/folder", "/a/folder"),
     ],
 )
-def test_the_remote_is_kept_as_it_can_be_cloned_without_its_password(repository, store_source, remote, expected):
+def test_the_url_of_the_remote_is_recorded_without_its_password(repository, store_source, remote, expected):
     git(repository, "remote", "add", "origin", remote)
     assert capture_source(repository, store_source).remote == expected
 
 
-def test_a_commit_that_is_gone_is_taken_from_the_remote_or_told(repository, store_source, tmp_path):
+def test_a_missing_commit_is_cloned_from_the_remote_or_is_an_error(repository, store_source, tmp_path):
     git(tmp_path, "clone", "-q", "--bare", str(repository), str(tmp_path / "remote.git"))
     git(repository, "remote", "add", "origin", str(tmp_path / "remote.git"))
     source = capture_source(repository, store_source)
@@ -161,7 +161,7 @@ def test_without_git_the_script_and_the_modules_it_imported_are_captured(tmp_pat
     assert set(snapshot.source.files) == {"script.py", "part/__init__.py", "part/model.py"}
 
 
-def test_a_source_that_names_files_outside_of_its_folder_is_refused(tmp_path, store_source):
+def test_a_source_with_files_outside_its_folder_is_rejected(tmp_path, store_source):
     source = Source(root="/x", files={"../evil.py": SourceFile(hash="0", root="r")})
     with pytest.raises(RunError, match="outside its folder"):
         restore(source, tmp_path / "fresh", fetch)

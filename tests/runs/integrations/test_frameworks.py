@@ -1,4 +1,4 @@
-"""The real frameworks report to runs: Keras on each backend, Lightning, PyTorch, TensorFlow, scikit-learn."""
+"""Integrations with the real frameworks: Keras on each backend, Lightning, PyTorch, TensorFlow, scikit-learn."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_custom_loop_of_tensorflow_logs_its_tensors(store):
 @pytest.mark.torch
 @pytest.mark.frameworks
 @pytest.mark.filterwarnings("ignore")
-def test_lightning_reports_by_its_logger(store, tmp_path):
+def test_lightning_reports_through_its_logger(store, tmp_path):
     lightning = pytest.importorskip("lightning")
     import torch
 
@@ -130,7 +130,7 @@ def test_a_loop_of_pytorch_logs_its_tensors_and_settings(store):
     assert details.seeds["torch"] == torch.initial_seed()
 
 
-def test_estimators_of_scikit_learn_tell_their_settings(store):
+def test_parameters_of_scikit_learn_estimators_are_recorded(store):
     from sklearn.linear_model import LogisticRegression
 
     with track("sklearn") as run:
@@ -140,6 +140,6 @@ def test_estimators_of_scikit_learn_tell_their_settings(store):
     assert details.params["C"].value == "0.3"
 
 
-def test_what_is_no_model_is_told(store):
+def test_describing_anything_but_a_model_is_an_error(store):
     with track("none") as run, pytest.raises(RunError, match="Expected a model of PyTorch, Keras or scikit-learn"):
         run.describe("a string")

@@ -1,4 +1,4 @@
-"""Files by their content, in a folder and in a real object-store server."""
+"""Content-addressed files, in a folder and in a real object store."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def root(request, tmp_path, monkeypatch):
     return f"s3://bucket/{request.node.name.split('[')[0]}"
 
 
-def test_a_file_comes_back(root, tmp_path):
+def test_a_stored_file_is_restored(root, tmp_path):
     (tmp_path / "model.pt").write_bytes(os.urandom(100_000))
     stored = store_file(tmp_path / "model.pt", root, URL)
     assert stored.bytes == 100_000
@@ -63,13 +63,13 @@ def test_a_file_comes_back(root, tmp_path):
     assert (tmp_path / "back" / "model.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()
 
 
-def test_files_of_equal_content_are_kept_once_and_swept_when_no_run_refers_to_them(root, tmp_path, monkeypatch):
+def test_equal_files_are_stored_once_and_removed_when_no_run_refers_to_them(root, tmp_path, monkeypatch):
     for i in range(20):
         (tmp_path / f"{i}").write_text("shared")
         shared = store_file(tmp_path / f"{i}", root, URL)
     (tmp_path / "other").write_text("other")
     other = store_file(tmp_path / "other", root, URL)
-    assert collect_garbage(root, {shared.hash}) == 0  # it is young: a run that refers to it may be written just now
+    assert collect_garbage(root, {shared.hash}) == 0  # it is new: the run that refers to it may not be written yet
     monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
     assert collect_garbage(root, {shared.hash}) == 1
     assert collect_garbage(root, {shared.hash}) == 0
@@ -78,7 +78,7 @@ def test_files_of_equal_content_are_kept_once_and_swept_when_no_run_refers_to_th
         fetch(other.hash, root, tmp_path / "back")
 
 
-def test_a_damaged_file_is_told(tmp_path):
+def test_a_damaged_file_is_an_error(tmp_path):
     root = str(tmp_path / "artifacts")
     (tmp_path / "a").write_text("content")
     stored = store_file(tmp_path / "a", root, URL)
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_told(tmp_path):
     assert not (tmp_path / "back").exists()
 
 
-def test_where_a_place_cannot_be_written_files_wait_and_are_delivered(tmp_path):
+def test_files_wait_while_their_folder_cannot_be_written(tmp_path):
     (tmp_path / "a").write_text("content")
     (tmp_path / "full").write_text("a file is no folder")
     stored = store_file(tmp_path / "a", str(tmp_path / "full" / "artifacts"), URL)
@@ -98,6 +98,6 @@ def test_where_a_place_cannot_be_written_files_wait_and_are_delivered(tmp_path):
     assert (tmp_path / "back").read_text() == "content"
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(StorageError, match="cannot be stored as an artifact"):
         store_file(tmp_path / "nothing", str(tmp_path), URL)

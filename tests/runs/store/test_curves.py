@@ -27,7 +27,7 @@ def points(values, steps=None, times=None):
         list(np.random.default_rng(0).normal(size=1000).astype(np.float32)),
     ],
 )
-def test_values_come_back_to_the_last_bit(values):
+def test_values_are_restored_bit_for_bit(values):
     decoded = decode(encode(points(values)))
     assert decoded.values.tobytes() == np.asarray(values, float).tobytes()
 
@@ -35,19 +35,19 @@ def test_values_come_back_to_the_last_bit(values):
 @pytest.mark.parametrize(
     "steps", [[5, 5, 3, 7], [0, 10, 20], [-(2**63), 2**63 - 1, 0], [2**40, 2**40 + 1, 2**40 + 70_000]]
 )
-def test_any_whole_steps_come_back_in_their_order(steps):
+def test_any_integer_steps_are_restored_in_order(steps):
     decoded = decode(encode(points(np.zeros(len(steps)), steps, steps[::-1])))
     assert decoded.steps.tolist() == steps
     assert decoded.times.tolist() == steps[::-1]
 
 
-def test_regular_steps_take_no_room_and_short_floats_four_bytes():
+def test_regular_steps_need_no_bytes_and_float32_values_four():
     blob = encode(points(np.arange(1000) / 4))
     assert len(blob) < 4 * 1000 + 60
     assert len(encode(points(np.arange(1000) / 3))) > 8 * 1000
 
 
-def test_a_later_format_and_a_damaged_blob_are_refused():
+def test_later_formats_and_damaged_blobs_are_rejected():
     blob = encode(points([1.0, 2.0]))
     with pytest.raises(StoreError, match="format 9, later than 1"):
         decode(b"\x09" + blob[1:])
@@ -56,7 +56,7 @@ def test_a_later_format_and_a_damaged_blob_are_refused():
             decode(blob[:cut])
 
 
-def test_a_summary_tells_the_last_by_step_and_the_extremes():
+def test_a_summary_has_the_value_of_the_last_step_and_the_extremes():
     result = summarize(points([3.0, 1.0, np.nan, 9.0, 2.0], [0, 5, 2, 3, 5]))
     assert result == (5, 2.0, 1.0, 5, 9.0, 3)
     assert summarize(points([1.0, np.nan])).last is None
@@ -64,14 +64,14 @@ def test_a_summary_tells_the_last_by_step_and_the_extremes():
     assert summarize(points([np.inf, 1.0])).max == np.inf
 
 
-def test_chunks_are_joined_by_step_and_doubled_steps_stay_as_they_came():
+def test_chunks_are_merged_by_step_and_equal_steps_keep_their_order():
     merged = merge([points([3.0, 4.0], [6, 5], [30, 40]), points([1.0, 2.0], [4, 6], [10, 20])])
     assert merged.steps.tolist() == [4, 5, 6, 6]
     assert merged.values.tolist() == [1.0, 4.0, 2.0, 3.0]
     assert merge([]).values.size == 0
 
 
-def test_thinning_keeps_ends_extremes_and_what_is_no_number():
+def test_downsampling_keeps_ends_extremes_and_nan():
     values = np.sin(np.arange(100_000) / 100)
     values[[12_345, 54_321, 77_777]] = 7.0, -7.0, np.nan
     thinned = downsample(points(values), 500)

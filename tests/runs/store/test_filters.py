@@ -61,7 +61,7 @@ def filled_store(store):
         ("kind = track and parent is null", "0123"),
     ],
 )
-def test_a_filter_finds_what_it_says(filled_store, where, expected):
+def test_a_filter_selects_runs(filled_store, where, expected):
     assert sorted(run.id for run in find_runs(filled_store, where)) == [f"r{i}" for i in expected]
 
 
@@ -75,7 +75,7 @@ def test_a_filter_finds_what_it_says(filled_store, where, expected):
         ("id", "012"),
     ],
 )
-def test_runs_are_sorted_with_those_that_have_no_value_last(filled_store, sort, expected):
+def test_runs_without_a_value_are_sorted_last(filled_store, sort, expected):
     assert [run.id for run in find_runs(filled_store, sort=sort)] == [f"r{i}" for i in f"{expected}3"]
 
 
@@ -100,7 +100,7 @@ def test_runs_are_sorted_with_those_that_have_no_value_last(filled_store, sort, 
         ("number = abc", "Expected a number, but got 'abc'", 9),
     ],
 )
-def test_a_wrong_filter_points_at_the_place(filled_store, where, message, position):
+def test_an_error_in_a_filter_marks_its_position(filled_store, where, message, position):
     from rosenblatt.runs.store.filters import parse_filter
 
     with pytest.raises(FilterError, match=message) as error:
@@ -108,17 +108,17 @@ def test_a_wrong_filter_points_at_the_place(filled_store, where, message, positi
     assert str(error.value).splitlines()[-1].index("^") == position + 2
 
 
-def test_an_attribute_that_is_nearly_one_is_suggested(filled_store):
+def test_a_similar_attribute_is_suggested(filled_store):
     with pytest.raises(FilterError, match="Did you mean 'state'"):
         find_runs(filled_store, "sttate = running")
 
 
-def test_a_name_that_no_run_has_is_told(filled_store):
+def test_a_metric_that_no_run_has_is_an_error(filled_store):
     with pytest.raises(RunError, match=r"No run has a metric 'acu'\. Did you mean 'auc'"):
         find_runs(filled_store, "metrics.acu > 0.5")
     assert find_runs(filled_store, "metrics.auc > 2") == []
 
 
-def test_what_follows_a_field_to_sort_by_is_told(filled_store):
+def test_text_after_a_field_to_sort_by_is_an_error(filled_store):
     with pytest.raises(FilterError, match="got 'desc'"):
         find_runs(filled_store, sort="metrics.auc desc")

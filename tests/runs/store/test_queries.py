@@ -1,4 +1,4 @@
-"""Queries give runs, their curves and everything known of them as plain data, over both databases."""
+"""Queries on runs, their details and curves, with both databases."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def add_run(batch, run, started, **attributes):
 
 @pytest.fixture
 def filled_store(store):
-    """Two fits and a search with two trials, begun one after the other."""
+    """Two fits and a search with two trials, started one after the other."""
     batch = RecordBatch()
     add_run(batch, "aa1", 100.0, name="first", state="finished", ended=110.0)
     add_run(batch, "aa2", 200.0, name="second", state="failed", reason="no data", ended=203.0)
@@ -93,7 +93,7 @@ def test_trials_are_those_of_their_search(filled_store):
         ("tags.taem = red", "No run has a tag 'taem'. Did you mean 'team'?"),
     ],
 )
-def test_a_field_that_no_run_has_is_an_error_with_the_nearest_name(filled_store, where, message):
+def test_a_field_that_no_run_has_is_an_error_with_a_suggestion(filled_store, where, message):
     with pytest.raises(RunError) as error:
         find_runs(filled_store, where)
     assert message in str(error.value)
@@ -101,18 +101,18 @@ def test_a_field_that_no_run_has_is_an_error_with_the_nearest_name(filled_store,
 
 def test_a_run_is_found_by_its_id_a_prefix_its_name_or_as_the_last(filled_store):
     assert find_run(filled_store, "aa1") == "aa1"
-    assert find_run(filled_store, "bb1") == "bb1"  # although the ids of its trials begin so too
+    assert find_run(filled_store, "bb1") == "bb1"  # although it is also a prefix of the ids of its trials
     assert find_run(filled_store, "second") == "aa2"
     assert find_run(filled_store, "last") == "bb1"
     assert find_run(filled_store, "bb1-1") == "bb1-1"
 
 
-def test_a_word_that_is_no_run_or_several_is_an_error_that_names_the_runs(filled_store, store):
+def test_unknown_and_ambiguous_names_are_errors_that_list_runs(filled_store, store):
     with pytest.raises(RunError, match=r"There is no run 'aa3'\. Did you mean 'aa[12]'\?"):
         find_run(filled_store, "aa3")
     with pytest.raises(RunError, match="'aa' is ambiguous: it matches aa1, aa2"):
         find_run(filled_store, "aa")
-    with pytest.raises(RunError, match="There is no run '%'"):  # no wildcard of the database
+    with pytest.raises(RunError, match="There is no run '%'"):  # not a wildcard
         find_run(filled_store, "%")
     store.delete(["aa1", "aa2", "bb1"])
     with pytest.raises(RunError, match="There are no runs yet"):
@@ -131,7 +131,7 @@ def test_the_best_of_a_metric_is_its_minimum_for_losses_and_its_maximum_for_scor
     assert (broken.best, broken.last, broken.min) == (None, None, None)
 
 
-def test_details_hold_everything_that_was_recorded_of_a_run(filled_store):
+def test_details_hold_everything_recorded_of_a_run(filled_store):
     batch = RecordBatch()
     digest = batch.add_document({"python": "3.12", "packages": {"numpy": "2.2"}})
     batch.add_metadata("aa1", "environment", digest)
@@ -156,7 +156,7 @@ def test_details_hold_everything_that_was_recorded_of_a_run(filled_store):
     assert (details.state, details.started, details.trials) == ("finished", 100.0, 0)
 
 
-def test_curves_of_a_thousand_runs_are_complete_or_thinned_with_their_extremes(store):
+def test_curves_of_a_thousand_runs_are_complete_or_downsampled_with_extremes(store):
     values = np.sin(np.arange(5000) / 300.0)
     values[1234], values[4321], values[2500] = 7.0, -7.0, math.nan
     batch = add_run_with_curves(RecordBatch(), "long", loss=values.tolist())
@@ -190,7 +190,7 @@ def test_chunks_of_two_writers_are_one_curve_sorted_by_step(store):
     assert curve.values.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
-def test_output_is_given_in_the_order_in_which_it_was_printed(store):
+def test_output_is_loaded_in_order(store):
     batch = add_run_with_curves(RecordBatch())
     batch.add_output("a", "a writer", 0, "stderr", 20.0, "third")
     batch.add_output("a", "w", 1, "stdout", 10.0, "second")
@@ -199,7 +199,7 @@ def test_output_is_given_in_the_order_in_which_it_was_printed(store):
     assert load_output(store, "a") == [("stdout", "first"), ("stdout", "second"), ("stderr", "third")]
 
 
-def test_a_finished_run_counts_as_the_same_only_while_its_files_are_unchanged(store, url, tmp_path):
+def test_a_finished_run_is_found_only_while_its_files_are_unchanged(store, url, tmp_path):
     data = tmp_path / "data.csv"
     data.write_text("a,b\n1,2\n")
     batch = RecordBatch()

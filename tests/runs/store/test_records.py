@@ -1,4 +1,4 @@
-"""Records of runs: what a batch holds, and what a store returns of it."""
+"""Records of runs: the content of a batch, and what a store returns after writing it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.runs.conftest import add_run_with_curves
 
 
 def param_row(name, value):
-    """Text and number under which a hyperparameter is stored."""
+    """The text and number that are stored for a hyperparameter."""
     batch = RecordBatch()
     batch.add_params("a", {name: value})
     (row,) = batch.rows["params"]
@@ -35,7 +35,7 @@ def test_writing_a_batch_twice_changes_nothing(store):
 
 
 @pytest.mark.parametrize("name", ["Verlust 🎲", "a\0b", "\ud800x", "'; DROP TABLE runs; --", "ß" * 3000, "مقياس"])
-def test_names_with_any_unicode_come_back(store, name):
+def test_names_may_contain_any_unicode(store, name):
     batch = RecordBatch()
     batch.add_run("a", name, name, "track")
     points = make_points([1], [0.0], [2.0])
@@ -51,7 +51,7 @@ def test_names_with_any_unicode_come_back(store, name):
     assert details.params[metric].value == stored_name
 
 
-def test_a_curve_that_is_written_whole_forgets_what_it_was(store):
+def test_a_whole_curve_replaces_the_stored_one(store):
     store.write(add_run_with_curves(RecordBatch(), loss=[0.1, 0.5]))
     points, batch = make_points([0, 1], [0.0, 0.0], [0.4, 0.6]), RecordBatch()
     batch.add_curve("a", "loss", "w", 0, points, summarize(points), replace=True)
@@ -91,7 +91,7 @@ def test_a_new_run_is_running_unless_its_attributes_differ():
     ],
     ids=lambda value: str(value)[:12],
 )
-def test_a_hyperparameter_is_text_and_a_number_where_it_has_a_value_as_float(value, row):
+def test_a_numeric_hyperparameter_is_stored_as_text_and_number(value, row):
     assert param_row("x", value) == row
 
 
@@ -127,11 +127,11 @@ def test_equal_documents_have_the_same_hash_in_any_order_of_keys():
         ("glossiness", "max"), ("timeliness", "max"),
     ],
 )  # fmt: skip
-def test_the_best_of_a_metric_is_its_minimum_where_a_word_of_its_name_is_a_loss(metric, direction):
+def test_the_best_value_of_a_metric_named_like_a_loss_is_its_minimum(metric, direction):
     assert metric_direction(metric) == direction
 
 
-def test_long_names_are_cut_and_stay_distinct():
+def test_long_names_are_shortened_and_stay_distinct():
     assert index_name("x" * 500) == "x" * 500
     first, second = index_name("x" * 501), index_name("x" * 502)
     assert first != second

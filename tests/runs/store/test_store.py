@@ -22,13 +22,13 @@ from rosenblatt.runs.tracking.writer import make_points
 from tests.runs.conftest import add_run_with_curves
 
 
-def test_migrations_make_the_tables_that_the_schema_names(store):
+def test_migrations_create_the_tables_of_the_schema(store):
     with store.reading() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), schema.metadata_obj)
     assert differences == []
 
 
-def test_summaries_of_two_writers_become_one(store):
+def test_summaries_of_two_writers_are_merged(store):
     store.write(add_run_with_curves(RecordBatch(), loss=[3.0, 1.0]))
     for steps, values in (([5, 6], [0.5, 9.0]), ([2], [float("nan")]), ([6], [8.0])):
         points, batch = make_points(steps, [0.0] * len(steps), values), RecordBatch()
@@ -40,7 +40,7 @@ def test_summaries_of_two_writers_become_one(store):
     assert loss.best == 0.5
 
 
-def test_a_run_that_was_deleted_takes_nothing_more_and_is_told(store):
+def test_records_of_a_deleted_run_are_ignored_and_reported(store):
     batch = add_run_with_curves(RecordBatch(), loss=[1.0])
     store.write(batch)
     store.delete(["a"])
@@ -52,7 +52,7 @@ def test_a_run_that_was_deleted_takes_nothing_more_and_is_told(store):
     assert [run.id for run in find_runs(store)] == ["b"]
 
 
-def test_deleting_a_search_deletes_its_trials_and_all_that_belongs_to_them(store):
+def test_deleting_a_search_deletes_its_trials_and_their_records(store):
     batch = add_run_with_curves(RecordBatch())
     batch.add_run("a-0", "e", "", "trial", parent="a", number=0)
     batch.add_params("a-0", {"lr": 1})
@@ -63,7 +63,7 @@ def test_deleting_a_search_deletes_its_trials_and_all_that_belongs_to_them(store
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
 
 
-def test_not_a_number_and_infinity_are_kept(store):
+def test_nan_and_infinity_are_stored(store):
     store.write(add_run_with_curves(RecordBatch(), bad=[float("nan")], big=[1.0, float("inf")], small=[float("-inf")]))
     metrics = load_summaries(store, ["a"])["a"]
     assert (metrics["bad"].last, metrics["big"].last, metrics["small"].min) == (
@@ -74,7 +74,7 @@ def test_not_a_number_and_infinity_are_kept(store):
     assert str(load_all_curves(store, "a")["bad"].values.tolist()) == "[nan]"
 
 
-def test_threads_that_write_at_once_lose_and_mix_nothing(url):
+def test_threads_may_write_at_the_same_time(url):
     def write(name):
         store = Store(url)
         for i in range(20):
@@ -95,7 +95,7 @@ def test_threads_that_write_at_once_lose_and_mix_nothing(url):
     store.close()
 
 
-def test_a_store_of_a_later_version_is_refused(url):
+def test_a_store_of_a_later_version_is_rejected(url):
     store = Store(url)
     with store.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -106,7 +106,7 @@ def test_a_store_of_a_later_version_is_refused(url):
         Store(url)
 
 
-def test_a_store_of_the_layout_before_the_first_release_is_refused_in_one_sentence(url):
+def test_a_store_of_version_0001_is_rejected(url):
     """Version 0001 had other tables; no migration leads from it."""
     store = Store(url)
     with store.writing() as connection:
@@ -119,7 +119,7 @@ def test_a_store_of_the_layout_before_the_first_release_is_refused_in_one_senten
     assert "\n" not in message
 
 
-def test_a_damaged_file_is_told_with_the_cure(tmp_path):
+def test_a_damaged_file_is_an_error_with_a_remedy(tmp_path):
     path = tmp_path / "runs.db"
     path.write_bytes(b"this is no database" * 1000)
     with pytest.raises(StoreError, match=r"is damaged.*tidy --rescue"):
@@ -127,7 +127,7 @@ def test_a_damaged_file_is_told_with_the_cure(tmp_path):
 
 
 def test_errors_of_the_disk_are_raised_and_not_logged(tmp_path):
-    """A transaction fails, and its rollback too, as on a disk that is full."""
+    """A transaction and its rollback fail, as on a full disk."""
     code = """
 import sqlite3, sys
 from sqlalchemy import text
@@ -155,26 +155,26 @@ except StoreUnavailableError as error:
     ("url", "message"),
     [("mysql://x@y/z", "no address of a store"), ("postgresql://a:b:c/d", "no address of PostgreSQL")],
 )
-def test_a_wrong_address_is_refused(url, message):
+def test_invalid_addresses_are_rejected(url, message):
     with pytest.raises(StoreError, match=message):
         Store(url)
 
 
 @pytest.mark.postgresql
-def test_a_server_that_is_not_there_is_told_without_its_password():
+def test_an_unreachable_server_is_an_error_without_its_password():
     with pytest.raises(StoreUnavailableError) as error:
         Store("postgresql://ana:hunter2@127.0.0.1:1/runs")
     assert "hunter2" not in str(error.value)
     assert redact_url("postgresql://ana:hunter2@db/runs") == "'postgresql://ana:******@db/runs'"
 
 
-def test_a_store_that_is_only_read_is_not_made(tmp_path):
+def test_a_store_is_not_created_for_reading(tmp_path):
     with pytest.raises(StoreError, match="There is no store"):
         Store(f"sqlite:///{tmp_path / 'runs.db'}", create=False)
     assert not (tmp_path / "runs.db").exists()
 
 
-def test_processes_may_make_a_store_at_once(url):
+def test_processes_may_create_a_store_at_the_same_time(url):
     code = f"""
 import alembic.command, sys
 from rosenblatt.runs.store.store import Store
@@ -194,7 +194,7 @@ Store({url!r}).close()
         assert process.returncode == 0, error
 
 
-def test_a_store_in_a_file_lets_others_read_while_one_writes(tmp_path):
+def test_other_processes_may_read_a_file_while_one_writes(tmp_path):
     store = Store(f"sqlite:///{tmp_path / 'runs.db'}")
     store.write(add_run_with_curves(RecordBatch()))
     with store.writing() as connection:
@@ -203,7 +203,7 @@ def test_a_store_in_a_file_lets_others_read_while_one_writes(tmp_path):
             assert other.execute("SELECT name FROM runs").fetchall() == [("",)]
 
 
-def test_trials_of_a_search_that_was_deleted_are_left_out_and_told(store):
+def test_trials_of_a_deleted_search_are_ignored_and_reported(store):
     store.write(add_run_with_curves(RecordBatch()))
     store.delete(["a"])
     batch = add_run_with_curves(RecordBatch(), "other")

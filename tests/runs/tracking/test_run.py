@@ -1,4 +1,4 @@
-"""What a program of anybody's can say of its run, and what is known of it without being told."""
+"""Tracking of any program: logged values, and values captured automatically."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def store(own_store):
     opened.close()
 
 
-def test_a_run_holds_what_it_was_told_and_what_it_was_not(store, tmp_path):
+def test_a_run_holds_logged_and_captured_values(store, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"weights")
     (tmp_path / "rows.csv").write_text("1,2\n")
     with rosenblatt.track(
@@ -54,7 +54,7 @@ def test_a_run_holds_what_it_was_told_and_what_it_was_not(store, tmp_path):
     assert load_output(store, run.id) == [("stdout", "hello\n")]
 
 
-def test_numbers_of_any_library_are_taken_and_nothing_else(store):
+def test_only_numbers_are_logged_of_any_library(store):
     with track("numbers") as run:
         run.log(
             {
@@ -81,14 +81,14 @@ def test_numbers_of_any_library_are_taken_and_nothing_else(store):
     assert "bad" not in curves
 
 
-def test_steps_count_on_where_none_is_given(store):
+def test_steps_are_counted_by_default(store):
     with track("steps") as run:
         for step in (None, None, 10, None, np.int64(20), 30.0):
             run.log({"a": 1.0}, step)
     assert load_all_curves(store, run.id)["a"].steps.tolist() == [0, 1, 10, 11, 20, 30]
 
 
-def test_whole_curves_are_taken_at_once(store):
+def test_whole_curves_are_logged(store):
     values = np.random.default_rng(0).normal(size=200_000)
     with track("curves") as run:
         run.log_curve("loss", values)
@@ -101,7 +101,7 @@ def test_whole_curves_are_taken_at_once(store):
     assert (summary.last, summary.min, summary.min_step) == (2.0, values.min(), int(values.argmin()))
 
 
-def test_a_million_points_are_kept_to_the_last_bit(store):
+def test_a_million_points_are_stored_bit_for_bit(store):
     values = np.random.default_rng(1).normal(size=1_000_000)
     with track("many") as run:
         run.log_curve("loss", values)
@@ -144,14 +144,14 @@ def test_reuse_returns_the_finished_run(store):
     reused = track_reusing()
     assert reused.reused
     assert reused.id == first.id
-    reused.log({"loss": 2.0})  # goes nowhere
+    reused.log({"loss": 2.0})  # ignored
     reused.finish()
     assert len(load_all_curves(store, first.id)["loss"].values) == 1
     with track_reusing(lr=2) as other:
         assert not other.reused
 
 
-def test_figures_and_folders_are_kept(store, tmp_path):
+def test_figures_and_folders_are_stored(store, tmp_path):
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -186,7 +186,7 @@ def test_secrets_are_not_recorded(store, monkeypatch):
     assert details.environment.variables["CUDA_VISIBLE_DEVICES"] == "0"
 
 
-def test_the_store_is_found_upwards_as_git_does(work_folder):
+def test_the_nearest_store_is_searched_upwards(work_folder):
     (work_folder / ".rosenblatt").mkdir()
     (work_folder / "a" / "b").mkdir(parents=True)
     code = "import rosenblatt\nprint(rosenblatt.track('deep').url)"
@@ -196,12 +196,12 @@ def test_the_store_is_found_upwards_as_git_does(work_folder):
     assert process.stdout.strip() == f"sqlite:///{work_folder}/.rosenblatt/runs.db"
 
 
-def test_a_new_store_is_not_for_version_control(work_folder):
+def test_a_new_store_is_ignored_by_git(work_folder):
     track("first").finish()
     assert (work_folder / ".rosenblatt" / ".gitignore").read_text() == "*\n"
 
 
-def test_nothing_is_recorded_where_no_store_is_wanted(work_folder):
+def test_nothing_is_recorded_without_a_store(work_folder):
     with track("none", store="none", params={"a": 1}) as run:
         run.log({"loss": 1.0})
         run.log_curve("loss", [1.0])
@@ -210,7 +210,7 @@ def test_nothing_is_recorded_where_no_store_is_wanted(work_folder):
     assert list(work_folder.iterdir()) == []
 
 
-def test_a_run_is_named_by_its_id_how_that_begins_its_name_or_last(store):
+def test_a_run_is_found_by_id_prefix_name_or_last(store):
     with track("named", name="special") as run:
         pass
     assert {find_run(store, name) for name in (run.id, run.id[:6], "special", "last")} == {run.id}
@@ -220,7 +220,7 @@ def test_a_run_is_named_by_its_id_how_that_begins_its_name_or_last(store):
         find_run(store, "special")
 
 
-def test_progress_bars_are_kept_as_they_ended(store):
+def test_progress_bars_are_recorded_in_their_final_state(store):
     with track("bars") as run:
         for percent in range(0, 101, 10):
             print(f"\r{percent} %", end="", flush=True)
@@ -228,7 +228,7 @@ def test_progress_bars_are_kept_as_they_ended(store):
     assert load_output(store, run.id) == [("stdout", "100 %\ngreen\n")]
 
 
-def test_too_much_output_is_cut_and_told(store, monkeypatch):
+def test_long_output_is_truncated_with_a_note(store, monkeypatch):
     monkeypatch.setattr("rosenblatt.runs.tracking.output.MAX_CHARACTERS", 1000)
     with track("loud") as run:
         for i in range(500):
@@ -238,7 +238,7 @@ def test_too_much_output_is_cut_and_told(store, monkeypatch):
     assert "the rest is not recorded" in text
 
 
-def test_modules_and_packages_of_the_environment_are_known():
+def test_packages_and_hardware_of_the_environment_are_captured():
     from rosenblatt.runs.capture.environment import capture_environment
 
     captured = capture_environment()
@@ -249,8 +249,8 @@ def test_modules_and_packages_of_the_environment_are_known():
     assert any(library["user_api"] == "blas" for library in captured.linear_algebra)
 
 
-def test_the_load_of_gpus_is_asked_of_their_library(monkeypatch):
-    """No machine of the tests has a GPU: a library of the same calls stands for NVIDIA's."""
+def test_the_load_of_gpus_is_read_with_nvml(monkeypatch):
+    """Test machines have no GPU, so a fake library with the same functions replaces NVIDIA's."""
     from types import SimpleNamespace
 
     from rosenblatt.runs.capture import environment, resources
@@ -274,7 +274,7 @@ def test_the_load_of_gpus_is_asked_of_their_library(monkeypatch):
     assert samples[0]["system/gpu 0 percent"] == 97.0
 
 
-def test_what_comes_after_the_end_of_a_run_changes_nothing(store):
+def test_a_finished_run_ignores_further_records(store):
     with track("ended") as run:
         for step in range(100):
             run.log({"loss": float(step)}, step)
@@ -286,7 +286,7 @@ def test_what_comes_after_the_end_of_a_run_changes_nothing(store):
     assert run_details(store, run.id).params == {}
 
 
-def test_facts_of_any_kind_are_kept_as_well_as_they_can_be(store):
+def test_values_of_any_type_are_recorded(store):
     circle = []
     circle.append(circle)
     with track("odd", params={"n": np.int64(4), "many": np.arange(3)}) as run:
@@ -302,7 +302,7 @@ def test_facts_of_any_kind_are_kept_as_well_as_they_can_be(store):
     assert [found_run.id for found_run in find_runs(store, "params.n = 4")] == [run.id]
 
 
-def test_an_error_of_any_text_is_recorded(store):
+def test_errors_with_any_text_are_recorded(store):
     with pytest.raises(FileNotFoundError), track("odd"):
         raise FileNotFoundError("caf\udce9.csv postgresql://ana:hunter2@db/x")
     run = find_runs(store)[0]
@@ -310,7 +310,7 @@ def test_an_error_of_any_text_is_recorded(store):
     assert "hunter2" not in run.reason
 
 
-def test_many_runs_of_one_process_leave_nothing_behind(store):
+def test_many_runs_of_one_process_leave_no_threads(store):
     import threading
 
     with track("first") as run:
@@ -334,7 +334,7 @@ assert (sys.excepthook, sys.stdout, sys.stderr) == before
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_script_keeps_the_experiment_that_it_was_run_with(work_folder):
+def test_a_script_keeps_the_experiment_of_its_command(work_folder):
     from rosenblatt.runs.launch import LaunchRequest, launch
 
     (work_folder / "train.py").write_text("import rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': 1.0})\n")

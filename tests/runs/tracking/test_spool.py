@@ -1,4 +1,4 @@
-"""Batches that a store could not take wait in a file, and reach the store exactly once when it is back."""
+"""Batches wait in a spool file while the store cannot be written, and reach it exactly once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_ids(store):
 
 
 def leave_spool_file(url, owner, *batches):
-    """A file as a process of this owner, "host+pid", would have left it."""
+    """Write a spool file as if left by a process of this owner, "host+pid"."""
     folder = spool_folders(url)[0]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{owner}+w.spool"
@@ -46,7 +46,7 @@ def leave_spool_file(url, owner, *batches):
 
 @pytest.fixture
 def ended_process():
-    """The id of a process that is no longer there."""
+    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
@@ -54,7 +54,7 @@ def ended_process():
 
 @pytest.fixture
 def running_process():
-    """The id of a process that runs as long as a test."""
+    """The id of a process that runs during a test."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process.pid
         process.communicate(b"\n")
@@ -105,7 +105,7 @@ def test_text_that_is_not_ascii_survives_the_spool(store, url):
     assert run_details(store, "a").tags == {"größe": "日本\n語 🙂"}
 
 
-def test_a_line_that_was_cut_off_by_the_end_of_its_process_is_left_out(store, url, ended_process):
+def test_an_incomplete_last_line_is_ignored(store, url, ended_process):
     path = leave_spool_file(
         url,
         f"{socket.gethostname()}+{ended_process}",
@@ -155,7 +155,7 @@ def test_a_file_of_another_machine_is_delivered_only_after_it_has_not_changed_fo
     assert run_ids(store) == ["a"]
 
 
-def test_a_batch_that_the_database_refuses_is_kept_aside_and_stops_no_other(store, url):
+def test_a_rejected_batch_is_kept_aside_and_stops_no_other(store, url):
     spool = Spool(url, "w")
     broken = add_run_with_curves(RecordBatch(), "broken").rows
     broken["runs"][0]["started"] = None  # the column is not nullable
@@ -169,7 +169,7 @@ def test_a_batch_that_the_database_refuses_is_kept_aside_and_stops_no_other(stor
     assert [row["id"] for row in json.loads(refused.read_text())["runs"]] == ["broken"]
 
 
-def test_a_lost_store_leaves_the_file_for_the_next_delivery(store, url):
+def test_an_unreachable_store_leaves_the_file_for_the_next_delivery(store, url):
     spool = Spool(url, "w")
     spool.add(add_run_with_curves(RecordBatch()).rows)
     with pytest.raises(StoreUnavailableError, match="cannot be reached"):
@@ -182,7 +182,7 @@ def test_a_lost_store_leaves_the_file_for_the_next_delivery(store, url):
     assert run_ids(store) == ["a"]
 
 
-def test_delivering_all_raises_nothing_where_the_store_is_lost(url):
+def test_delivering_all_ignores_an_unreachable_store(url):
     spool = Spool(url, "w")
     spool.add(add_run_with_curves(RecordBatch()).rows)
     spool.release()
@@ -199,7 +199,7 @@ def test_stores_of_different_addresses_do_not_share_a_spool(store, url):
     assert other.path.exists()
 
 
-def test_a_spool_that_no_folder_takes_raises_the_reason(tmp_path, monkeypatch):
+def test_a_spool_without_a_writable_folder_raises_the_reason(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("ROSENBLATT_SPOOL", str(tmp_path / "file"))
     spool = Spool("sqlite:////somewhere/runs.db", "w")
@@ -208,7 +208,7 @@ def test_a_spool_that_no_folder_takes_raises_the_reason(tmp_path, monkeypatch):
     assert spool.path is None
 
 
-def test_values_that_are_not_plain_data_are_refused_and_nothing_is_written(url):
+def test_values_that_json_cannot_hold_are_rejected(url):
     spool = Spool(url, "w")
     with pytest.raises(TypeError, match="complex is not plain data"):
         spool.add({"runs": [{"id": 1j}]})

@@ -1,4 +1,4 @@
-"""What is logged comes to the store whatever happens, and the caller never waits."""
+"""Logged values reach the store in spite of failures, and the caller never waits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load_values(url, run="a", metric="loss"):
         store.close()
 
 
-def test_points_come_in_the_order_in_which_they_were_logged(writer, url):
+def test_points_are_stored_in_the_order_in_which_they_were_logged(writer, url):
     writer.put(add_run_with_curves(RecordBatch()))
     for step in range(10_000):
         writer.log("a", (step, float(step), {"loss": step / 7, "twice": step / 3}))
@@ -54,7 +54,7 @@ def test_points_come_in_the_order_in_which_they_were_logged(writer, url):
     assert load_values(url, metric="twice") == [step / 3 for step in range(10_000)]
 
 
-def test_writings_in_between_make_no_point_double(writer, url):
+def test_repeated_flushes_store_each_point_once(writer, url):
     writer.put(add_run_with_curves(RecordBatch()))
     for step in range(9000):
         writer.log("a", (step, 0.0, {"loss": float(step)}))
@@ -67,7 +67,7 @@ def test_writings_in_between_make_no_point_double(writer, url):
     store.close()
 
 
-def test_steps_out_of_order_and_doubled_are_kept(writer, url):
+def test_unordered_and_repeated_steps_are_stored(writer, url):
     writer.put(add_run_with_curves(RecordBatch()))
     for step, value in ((5, 1.0), (3, 2.0), (5, 3.0), (-2, 4.0)):
         writer.log("a", (step, 0.0, {"loss": value}))
@@ -94,7 +94,7 @@ def test_threads_may_log_to_one_run(writer, url):
     assert all(load_values(url, metric=f"m{i}") == list(range(2000)) for i in range(4))
 
 
-def test_a_run_that_is_deleted_while_it_is_written_is_told_once(writer, url, messages):
+def test_deleting_a_run_while_it_is_written_is_reported_once(writer, url, messages):
     writer.put(add_run_with_curves(RecordBatch()))
     writer.flush()
     store = Store(url)
@@ -109,7 +109,7 @@ def test_a_run_that_is_deleted_while_it_is_written_is_told_once(writer, url, mes
 
 
 @pytest.mark.postgresql
-def test_a_server_that_goes_away_stops_nothing_and_all_is_delivered_when_it_is_back(server, monkeypatch, messages):
+def test_records_wait_while_a_server_is_down(server, monkeypatch, messages):
     monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY_INTERVAL", 0.2)
     url = server.database("away")
     writer = Writer(url, messages.append)
@@ -133,7 +133,7 @@ def test_a_server_that_goes_away_stops_nothing_and_all_is_delivered_when_it_is_b
 
 
 @pytest.mark.postgresql
-def test_what_a_process_left_in_the_spool_is_delivered_by_the_next(server, messages):
+def test_records_of_an_ended_process_are_delivered_by_the_next(server, messages):
     url = server.database("gone")
     Store(url).close()
     server.stop()
@@ -149,8 +149,8 @@ def test_what_a_process_left_in_the_spool_is_delivered_by_the_next(server, messa
     assert pending_files(url) == []
 
 
-def test_a_full_disk_stops_nothing(tmp_path, messages, monkeypatch):
-    """The file may not grow any more, as on a disk that is full; what is logged waits elsewhere."""
+def test_records_wait_while_the_disk_is_full(tmp_path, messages, monkeypatch):
+    """The database file may not grow, as on a full disk; records wait in the spool."""
     monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY_INTERVAL", 0.1)
     url = f"sqlite:///{tmp_path / 'runs.db'}"
     writer = Writer(url, messages.append)
@@ -174,7 +174,7 @@ def test_a_full_disk_stops_nothing(tmp_path, messages, monkeypatch):
 
 
 @pytest.mark.postgresql
-def test_where_neither_store_nor_spool_can_be_written_records_stay_in_memory(server, tmp_path, messages, monkeypatch):
+def test_records_stay_in_memory_if_the_spool_cannot_be_written_either(server, tmp_path, messages, monkeypatch):
     monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY_INTERVAL", 0.1)
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("ROSENBLATT_SPOOL", str(tmp_path / "file"))
@@ -191,13 +191,13 @@ def test_where_neither_store_nor_spool_can_be_written_records_stay_in_memory(ser
     assert load_values(url) == [1.0]
 
 
-def test_a_line_of_the_spool_that_was_cut_off_is_left_out(url, messages, monkeypatch):
+def test_an_incomplete_line_of_the_spool_is_ignored(url, messages, monkeypatch):
     from rosenblatt.runs.tracking.spool import Spool
 
     spool = Spool(url, "w")
     spool.add(add_run_with_curves(RecordBatch(), loss=[1.0]).rows)
     store = Store(url)
-    assert deliver_pending(store) == 0  # its process still writes it
+    assert deliver_pending(store) == 0  # this process still writes it
     spool.release()
     with spool.path.open("ab") as file:
         file.write(b'{"runs": [{"id"')
@@ -206,7 +206,7 @@ def test_a_line_of_the_spool_that_was_cut_off_is_left_out(url, messages, monkeyp
     store.close()
 
 
-def test_many_names_of_metrics(writer, url):
+def test_many_metrics(writer, url):
     writer.put(add_run_with_curves(RecordBatch()))
     for i in range(20_000):
         writer.log("a", (0, 0.0, {f"metric {i}": float(i)}))
@@ -214,7 +214,7 @@ def test_many_names_of_metrics(writer, url):
     assert load_values(url, metric="metric 19999") == [19999.0]
 
 
-def test_a_damaged_store_is_refused_at_the_start(tmp_path):
+def test_a_damaged_store_is_an_error_at_the_start(tmp_path):
     (tmp_path / "runs.db").write_bytes(b"nonsense" * 2000)
     with pytest.raises(StoreError, match="damaged"):
         Writer(f"sqlite:///{tmp_path / 'runs.db'}")
@@ -252,8 +252,8 @@ def check_prefix(store, min_points):
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.3, 1.5])
-def test_at_a_kill_nothing_flushed_is_lost(work_folder, pause):
-    """benchmarks/tracking.py kills a thousand times, and measures how much of the rest is lost."""
+def test_flushed_points_survive_a_kill(work_folder, pause):
+    """benchmarks/tracking.py kills a process a thousand times, and measures how much of the rest is lost."""
     process = start_endless_run(20_000)
     first = process.stdout.readline()
     time.sleep(pause)  # the kill comes at an arbitrary moment; the assertions hold at any moment
@@ -266,7 +266,7 @@ def test_at_a_kill_nothing_flushed_is_lost(work_folder, pause):
     store.close()
 
 
-def test_points_reach_the_store_without_a_flush_and_a_kill_loses_only_the_latest(work_folder):
+def test_a_kill_without_a_flush_loses_only_the_latest_points(work_folder):
     process = start_endless_run(0)
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
 
@@ -288,7 +288,7 @@ def test_points_reach_the_store_without_a_flush_and_a_kill_loses_only_the_latest
     store.close()
 
 
-def test_a_killed_run_is_lost_and_then_ended_by_tidy(work_folder, monkeypatch):
+def test_a_killed_run_is_lost_until_cleanup_ends_it(work_folder, monkeypatch):
     process = start_endless_run(20_000)
     process.stdout.readline()
     process.kill()
@@ -329,7 +329,7 @@ run.finish()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_child_of_multiprocessing_writes_what_is_left_when_it_ends(work_folder):
+def test_a_multiprocessing_child_writes_queued_points_when_it_ends(work_folder):
     code = """
 import multiprocessing
 from rosenblatt.runs.tracking.run import track
@@ -352,7 +352,7 @@ run.finish()
     store.close()
 
 
-def test_two_processes_log_to_one_store_at_once(work_folder):
+def test_processes_may_log_to_one_store_at_the_same_time(work_folder):
     code = """
 import sys
 from rosenblatt.runs.tracking.run import track
@@ -396,7 +396,7 @@ def test_log_never_waits_while_the_store_is_locked(work_folder, monkeypatch):
     assert len(load_values(run.url, run.id)) == 1000
 
 
-def test_what_a_database_refuses_for_good_is_left_out_and_stops_nothing_else(writer, url, messages):
+def test_a_rejected_batch_is_reported_and_stops_no_other(writer, url, messages):
     invalid = add_run_with_curves(RecordBatch(), "bad")
     invalid.rows["runs"][0]["started"] = None
     writer.put(invalid)
@@ -406,7 +406,7 @@ def test_what_a_database_refuses_for_good_is_left_out_and_stops_nothing_else(wri
     assert any("records of run bad are lost" in line for line in messages)
 
 
-def test_a_search_that_is_deleted_while_it_runs_stops_no_other_run(writer, url):
+def test_deleting_a_running_search_stops_no_other_run(writer, url):
     writer.put(add_run_with_curves(RecordBatch(), "search"))
     writer.flush()
     store = Store(url)
@@ -421,7 +421,7 @@ def test_a_search_that_is_deleted_while_it_runs_stops_no_other_run(writer, url):
 
 
 @pytest.mark.postgresql
-def test_what_waits_in_the_spool_grows_by_what_is_new_only(server, messages):
+def test_the_spool_grows_only_by_new_points(server, messages):
     url = server.database("small")
     writer = Writer(url, messages.append)
     server.stop()
