@@ -44,7 +44,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class FirstDifference:
-    """The difference beyond the tolerance at the lowest step; None: it belongs to no step."""
+    """A difference beyond the tolerance; weights and exit statuses have no step."""
 
     step: int | None
     description: str
@@ -111,14 +111,7 @@ def possible_causes(a: RunDetails, b: RunDetails) -> dict[str, Differences]:
 
 
 def compare_results(store: Store, first: str, second: str, tolerance: float) -> ResultComparison:
-    """Compare all points of all metrics of two runs, their weights and their exit statuses.
-
-    Args:
-        store: The store.
-        first: The reference.
-        second: The run to compare with it.
-        tolerance: The relative difference up to which results count as equal.
-    """
+    """Compare metrics, weights and exit statuses of a run with those of the first one, up to a relative tolerance."""
     a, b = run_details(store, first), run_details(store, second)
     curves = [load_all_curves(store, run) for run in (first, second)]
     names = sorted({*curves[0], *curves[1]})

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from rosenblatt.errors import StorageError
-from rosenblatt.runs.store.details import RunDetails, StoredModel
+from rosenblatt.runs.store.details import RunDetails
 from rosenblatt.runs.store.queries import load_all_curves, run_details
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.stored_model import StoredModel
 
 FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
 # columns of the table of runs, before those of hyperparameters, tags and metrics

@@ -25,7 +25,7 @@ from rosenblatt.runs.capture.resources import peak_memory
 from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data, fingerprint_path
 from rosenblatt.runs.redaction import redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
-from rosenblatt.runs.store.details import DataFile, Module, ScriptCall
+from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.tracking.run import RUN_VARIABLE, Run, RunStart, new_id
 
@@ -121,7 +121,7 @@ def parse_params(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _describe_start(
-    request: LaunchRequest, folder: Path, snapshot: RunSnapshot, data: list[DataFile], metadata: Mapping[str, Any]
+    request: LaunchRequest, folder: Path, snapshot: RunSnapshot, data: list[InputFile], metadata: Mapping[str, Any]
 ) -> RunStart:
     spec = {
         "command": request.command,
@@ -197,7 +197,7 @@ class _Report:
     def __init__(self, run: Run, snapshot: RunSnapshot | None) -> None:
         self._run, self._snapshot = run, snapshot
         self.path = Path(tempfile.mkdtemp(prefix="rosenblatt-")) / "report"
-        self._offset, self._data, self._modules = 0, list[DataFile](), list[Module]()
+        self._offset, self._data, self._modules = 0, list[InputFile](), list[InputFile]()
 
     def read(self) -> None:
         """Record what the script has reported since the last time."""
@@ -245,7 +245,7 @@ class _Report:
             return
         for path in paths:  # also with git, which may ignore some of them
             with suppress(OSError):
-                self._modules.append(Module(path=str(path), hash=file_hash(path)))
+                self._modules.append(InputFile(path=str(path), hash=file_hash(path)))
         self._run.set_metadata("modules", [module.to_json() for module in self._modules])
         if not self._snapshot.source.is_repository and self._snapshot.add_modules(paths):
             self._run.write_snapshot(self._snapshot)

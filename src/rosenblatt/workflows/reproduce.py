@@ -20,7 +20,7 @@ from rosenblatt.runs.capture.source import Source, restore
 from rosenblatt.runs.compare import ResultComparison, compare_results, diff_dicts
 from rosenblatt.runs.launch import LaunchRequest, launch
 from rosenblatt.runs.store.artifacts import fetch
-from rosenblatt.runs.store.details import DataFile, RunDetails, RunRecord, ScriptCall
+from rosenblatt.runs.store.details import InputFile, RunDetails, RunRecord, ScriptCall
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.queries import find_run, find_runs, has_changed, run_details
 from rosenblatt.runs.store.store import Store
@@ -105,7 +105,7 @@ def _environment_changes(recorded: Environment) -> list[str]:
     ]
 
 
-def _changed_data(run: RunDetails) -> list[DataFile]:
+def _changed_data(run: RunDetails) -> list[InputFile]:
     changed = []
     for file in run.data:
         try:

@@ -37,14 +37,7 @@ def print_runs(
     metrics: Mapping[str, Mapping[str, MetricSummary]],
     show_all: bool = False,
 ) -> None:
-    """Print a table with a row for each run.
-
-    Args:
-        runs: The runs.
-        trials: The number of trials by the id of a search.
-        metrics: The metrics of each run by its id.
-        show_all: Whether to show all metrics, and columns for which the terminal is too narrow.
-    """
+    """Print a table with a row for each run; `trials` and `metrics` are by the id of a run."""
     console = make_console()
     if not runs:
         console.print("no runs")
@@ -75,13 +68,7 @@ def print_runs(
 
 
 def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool = False) -> None:
-    """Print a run: its state and scores, then its hyperparameters, then how it was made.
-
-    Args:
-        run: The run.
-        curves: Its curves by metric.
-        show_all: Whether to print long tables in full, with the hyperparameters that have their defaults.
-    """
+    """Print a run: its state and scores, then its hyperparameters, then data, source and files."""
     console = make_console()
     console.print(
         Text.assemble(
@@ -121,13 +108,7 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
 def print_comparison(
     comparison: Comparison, curves: Mapping[str, Mapping[str, CurvePoints]], show_all: bool = False
 ) -> None:
-    """Print the metrics of two runs, then everything that differs between them.
-
-    Args:
-        comparison: The comparison.
-        curves: The curves of both runs, by metric and run.
-        show_all: Whether to print long tables in full.
-    """
+    """Print the metrics of two runs, then everything that differs; `curves` are by metric and run."""
     console, ids = make_console(), comparison.runs
     max_rows = None if show_all else MAX_ROWS
     if comparison.metrics:

@@ -11,9 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from rosenblatt.runs.redaction import redact
+from rosenblatt.runs.stored_model import StoredModel
 
 VARIABLES = re.compile(
     r"^(CUDA_|NVIDIA_VISIBLE|OMP_|MKL_|OPENBLAS_|BLIS_|VECLIB_|NUMEXPR_|NUMBA_|TF_|XLA_|JAX_|KERAS_BACKEND|TORCH_|PYTORCH_|"
@@ -21,20 +20,16 @@ VARIABLES = re.compile(
 )  # names of environment variables that are recorded
 
 
-class Gpu(BaseModel):
+class Gpu(StoredModel):
     """A GPU; memory in bytes."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     memory: int | None = None
     driver: str | None = None
 
 
-class Environment(BaseModel):
+class Environment(StoredModel):
     """The environment of a run; memory in bytes."""
-
-    model_config = ConfigDict(frozen=True)
 
     python: str = ""
     implementation: str = ""
@@ -46,10 +41,6 @@ class Environment(BaseModel):
     packages: dict[str, str] = {}  # versions by name
     linear_algebra: tuple[dict[str, str | int], ...] = ()  # see `blas_libraries`
     variables: dict[str, str] = {}
-
-    def to_json(self) -> dict[str, Any]:
-        """The values that are known."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def capture_environment() -> Environment:

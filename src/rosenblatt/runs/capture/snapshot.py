@@ -16,7 +16,7 @@ from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.environment import Environment, capture_environment
 from rosenblatt.runs.capture.source import StoreFile, add_files, capture_source, imported_modules, source_hash
 from rosenblatt.runs.redaction import redact_arguments
-from rosenblatt.runs.store.details import DataFile
+from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.records import RecordBatch, as_json
 
 MODULE_CHECK_INTERVAL_S = 2.0  # seconds between two checks for newly imported modules
@@ -42,7 +42,7 @@ class RunSnapshot:
         batch.add_metadata(run, "source_hash", source_hash(self.source))
         batch.add_metadata(run, "environment", batch.add_document(self.environment.to_json()))
 
-    def identify(self, kind: str, spec: Mapping[str, Any], data: Iterable[DataFile]) -> str:
+    def identify(self, kind: str, spec: Mapping[str, Any], data: Iterable[InputFile]) -> str:
         """Compute the identity of a run of this source and environment; see `run_identity`."""
         return run_identity(kind, source_hash(self.source), spec, [file.hash for file in data], self.environment)
 
@@ -113,7 +113,7 @@ def default_experiment(script: Path) -> str:
     return script.stem if script.is_file() else script.name
 
 
-def fingerprint_path(path: Path, name: str = "") -> DataFile:
+def fingerprint_path(path: Path, name: str = "") -> InputFile:
     """Hash the content of a file, or of a folder with everything below it. Raises OSError."""
     from rosenblatt.runs.store.artifacts import file_hash
 
@@ -124,10 +124,10 @@ def fingerprint_path(path: Path, name: str = "") -> DataFile:
         entries = [(p.relative_to(path).as_posix(), file_hash(p)) for p in files]
         digest = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
         size = sum(p.stat().st_size for p in files)
-    return DataFile(name=name or path.name, path=str(path.absolute()), hash=digest, bytes=size)
+    return InputFile(name=name or path.name, path=str(path.absolute()), hash=digest, bytes=size)
 
 
-def fingerprint_data(path: str | Path, name: str = "") -> DataFile:
+def fingerprint_data(path: str | Path, name: str = "") -> InputFile:
     """Hash the content of a file or folder of data. Raises RunError if it cannot be read."""
     try:
         return fingerprint_path(Path(path), name)

@@ -13,12 +13,10 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
 
 from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.redaction import is_secret_file
+from rosenblatt.runs.stored_model import StoredModel
 
 MAX_FILE_BYTES = 10_000_000  # larger files are skipped
 MAX_TOTAL_BYTES = 100_000_000  # of all files of a source
@@ -26,7 +24,7 @@ MAX_TOTAL_BYTES = 100_000_000  # of all files of a source
 StoreFile = Callable[[Path], tuple[str, str]]  # stores a file and returns its hash and root
 
 
-class SourceFile(BaseModel):
+class SourceFile(StoredModel):
     """A file of a source: stored under the hash of its content in `root`, or a symbolic link."""
 
     hash: str | None = None
@@ -36,7 +34,7 @@ class SourceFile(BaseModel):
     link: str | None = None
 
 
-class Source(BaseModel):
+class Source(StoredModel):
     """The source of a run; in a git repository only the files that differ from the commit."""
 
     root: str = ""
@@ -51,10 +49,6 @@ class Source(BaseModel):
     def is_repository(self) -> bool:
         """Whether the source is a git repository."""
         return self.commit is not None
-
-    def to_json(self) -> dict[str, Any]:
-        """The values that are known."""
-        return self.model_dump(exclude_unset=True)
 
 
 def capture_source(path: Path, store_file: StoreFile) -> Source:

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from rosenblatt.runs.capture.environment import Environment
 from rosenblatt.runs.capture.source import Source
-
-
-class StoredModel(BaseModel):
-    """Base of the models below: read-only, and open to values that only other programs read."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    def to_json(self) -> dict[str, Any]:
-        """The values as they are stored, without defaults of values that are not."""
-        return self.model_dump(exclude_unset=True)
+from rosenblatt.runs.stored_model import StoredModel
 
 
 class MetricSummary(StoredModel):
@@ -49,20 +38,13 @@ class Artifact(StoredModel):
     root: str
 
 
-class DataFile(StoredModel):
-    """A file or folder that a run reads, by its content."""
+class InputFile(StoredModel):
+    """A data file, folder or imported module that a run reads, with the hash of its content."""
 
-    name: str
+    name: str = ""
     path: str
     hash: str
     bytes: int = 0
-
-
-class Module(StoredModel):
-    """A Python file that a script imported."""
-
-    path: str
-    hash: str
 
 
 class ScriptCall(StoredModel):
@@ -131,9 +113,9 @@ class RunDetails(RunRecord):
     source_hash: str | None = None
     environment: Environment | None = None
     engine: dict[str, str] = {}
-    data: tuple[DataFile, ...] = ()
-    data_read: tuple[DataFile, ...] = ()  # files that a script opened
-    modules: tuple[Module, ...] = ()
+    data: tuple[InputFile, ...] = ()
+    data_read: tuple[InputFile, ...] = ()  # files that a script opened
+    modules: tuple[InputFile, ...] = ()
     seeds: dict[str, int] = {}
     split: dict[str, int | str] = {}  # numbers of rows, and hashes of the training, validation and test rows
     request: dict[str, Any] | None = None  # see `FitRequest.to_json`

@@ -1,8 +1,8 @@
 """Parser of filters such as `params.activation = 'relu' and metrics.auc > 0.9`, and of sort fields, into SQL.
 
-filter     = also { "or" also }
-also       = one { "and" one }
-one        = "not" one | "(" filter ")" | comparison
+filter     = all { "or" all }
+all        = term { "and" term }
+term       = "not" term | "(" filter ")" | comparison
 comparison = field ( operator value | [ "not" ] "like" text | [ "not" ] "in" "(" value { "," value } ")"
                    | "is" [ "not" ] "null" )
 field      = attribute | "params." name | "tags." name | "metrics." name [ "." statistic ]

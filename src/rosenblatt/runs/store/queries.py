@@ -261,8 +261,7 @@ def find_finished_run(url: str, identity: str) -> str | None:
 
 def changed_files(details: RunDetails) -> list[str]:
     """List the files of a run, read or imported, whose content has changed or that are gone."""
-    files = [(file.path, file.hash) for file in details.data_read]
-    files += [(module.path, module.hash) for module in details.modules]
+    files = [(file.path, file.hash) for file in (*details.data_read, *details.modules)]
     if details.source and not details.source.is_repository:
         root = Path(details.source.root)
         files += [

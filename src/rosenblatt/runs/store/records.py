@@ -167,7 +167,7 @@ def _format_param(name: str, value: Any) -> tuple[str, float | None]:
             number = float(value)
         except OverflowError:
             number = None
-        return repr(value), None if number != number else number  # noqa: PLR0124 - NaN is not itself
+        return repr(value), None if number != number else number  # noqa: PLR0124 - NaN differs from itself
     if isinstance(value, list | tuple) and all(isinstance(item, int | float | str | bool) for item in value):
         return redact(sanitize_text(", ".join(str(item) for item in value)), name), None
     return redact(sanitize_text(value if isinstance(value, str) else as_json(value)), name), None

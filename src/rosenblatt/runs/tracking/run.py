@@ -28,7 +28,7 @@ from rosenblatt.runs.capture.snapshot import (
     read_seeds,
 )
 from rosenblatt.runs.store.curves import CurveSummary, summarize
-from rosenblatt.runs.store.details import DataFile
+from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.locations import NO_STORE, artifact_root, store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
 from rosenblatt.runs.tracking.output import OutputCapture
@@ -78,7 +78,7 @@ class Run:
         self._process = os.getpid()
         self._step, self._logged_curves = -1, dict[str, tuple[int, CurveSummary]]()
         self._is_ended, self._owns_run = False, True
-        self.data: list[DataFile] = []
+        self.data: list[InputFile] = []
         self.measure_peak_memory: Callable[[], int | None] = peak_memory
         self.seeds: dict[str, int] = {}
         self._snapshot: RunSnapshot | None = None

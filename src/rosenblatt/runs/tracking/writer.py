@@ -174,7 +174,7 @@ class Writer:
         """Wait until everything queued is in the store or its spool; returns False if neither accepts it."""
         try:
             self._write_pending()
-        except Exception as error:  # noqa: BLE001 - recording must not stop what is recorded
+        except Exception as error:  # noqa: BLE001 - errors of recording must not stop the program
             self._notify(f"recording: {error!r}")
             return False
         return not self._unwritten
@@ -202,7 +202,7 @@ class Writer:
             try:
                 for _, hook in list(self._before_write_hooks):
                     hook()
-            except Exception as error:  # noqa: BLE001 - whatever happens there must not stop the recording
+            except Exception as error:  # noqa: BLE001 - errors of hooks must not stop the recording
                 self._notify(f"recording: {error!r}")
             self.flush()
 

@@ -1,0 +1,17 @@
+"""Base of the models of what a store holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class StoredModel(BaseModel):
+    """A read-only record; it keeps values that it has no field for."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def to_json(self) -> dict[str, Any]:
+        """The values that are known, without defaults."""
+        return self.model_dump(mode="json", exclude_unset=True)
