@@ -37,7 +37,7 @@ def plot_network(model: Model, number: int = 1) -> Plot:
     heights = [np.linspace(0.5, -0.5, len(selected)) * (len(selected) - 1) for selected in units]
     figure, (ax,) = make_figure(1, WIDE, max(2.4, 0.8 + 0.3 * max(map(len, units))))
     figure.set_layout_engine("none")  # the names of inputs and outputs are outside the axes
-    figure.subplots_adjust(left=0.24, right=0.84)
+    ax.set_position((0.24, 0.1, 0.6, 0.85))
     for l, (weights, _) in enumerate(layers):
         _draw_weights(ax, l, weights[np.ix_(units[l], units[l + 1])], heights[l], heights[l + 1])
     for l, (selected, height) in enumerate(zip(units, heights, strict=True)):
