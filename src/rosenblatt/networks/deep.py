@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from rosenblatt.errors import format_count
-from rosenblatt.networks.dense import DenseArchitecture, ParameterName, ParameterSlice
+from rosenblatt.networks.dense import Architecture, DenseArchitecture, ParameterSlice
 from rosenblatt.networks.layers import (
     Activation,
     Conv,
@@ -46,8 +44,8 @@ _GLOBAL_POOLING_SUMMARIES = {
 
 
 @dataclass(frozen=True)
-class DeepArchitecture:
-    """Towers, dense head and the layout of their parameters, without the parameter values."""
+class DeepArchitecture(Architecture):
+    """Architecture of towers and a dense head."""
 
     kind: str  # cnn, rnn or channel_mlp
     media: tuple[InputSpec, ...]
@@ -106,20 +104,6 @@ class DeepArchitecture:
                 layer += 1
         parts += [ParameterSlice(p.name, layer + p.layer, start + p.start, p.shape) for p in self.head.parts]
         return tuple(parts)
-
-    @property
-    def n_parameters(self) -> int:
-        """Length of the flat array."""
-        return self.parts[-1].end
-
-    @property
-    def n_layers(self) -> int:
-        """Number of layers with parameters."""
-        return self.parts[-1].layer + 1
-
-    def parameters_by_name(self, theta: np.ndarray) -> dict[tuple[int, ParameterName], np.ndarray]:
-        """All parameters by layer and name, as views of the flat `theta`."""
-        return {(p.layer, p.name): theta[p.start : p.end].reshape(p.shape) for p in self.parts}
 
     @property
     def summary(self) -> str:
@@ -281,8 +265,6 @@ def architecture_from_dict(saved: Mapping[str, Any]) -> DenseArchitecture | Deep
 def _input_summary(medium: InputSpec) -> str:
     if medium.kind == "image":
         return f"{medium.height}x{medium.width}x{medium.channels} image"
-    return (
-        f"text of {medium.channels:,} tokens"
-        if medium.kind == "text"
-        else f"sequence of {format_count(medium.channels, 'channel')}"
-    )
+    if medium.kind == "text":
+        return f"text of {medium.channels:,} tokens"
+    return f"sequence of {format_count(medium.channels, 'channel')}"

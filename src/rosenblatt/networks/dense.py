@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -30,9 +31,32 @@ class ParameterSlice(NamedTuple):
         return self.start + int(np.prod(self.shape))
 
 
+class Architecture(ABC):
+    """Layers of a network and the layout of their parameters in one flat array, without the parameter values."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[ParameterSlice, ...]:
+        """All parameters in the order of the flat array; layers are numbered from 0."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Length of the flat array."""
+        return self.parts[-1].end
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers with parameters."""
+        return self.parts[-1].layer + 1
+
+    def parameters_by_name(self, theta: np.ndarray) -> dict[tuple[int, ParameterName], np.ndarray]:
+        """All parameters by layer and name, as views of the flat `theta`."""
+        return {(p.layer, p.name): theta[p.start : p.end].reshape(p.shape) for p in self.parts}
+
+
 @dataclass(frozen=True)
-class DenseArchitecture:
-    """Fully connected layers and the layout of their parameters, without the parameter values.
+class DenseArchitecture(Architecture):
+    """Architecture of fully connected layers.
 
     A hidden layer computes, in this order, weighted sums, normalization and activation. A parametric activation is
     blended with the weighted sums by a trained factor per unit. A residual layer adds its input to its output.
@@ -78,19 +102,9 @@ class DenseArchitecture:
                 yield name, layer, (n_out,)
 
     @property
-    def n_parameters(self) -> int:
-        """Length of the flat array."""
-        return self.parts[-1].end
-
-    @property
     def n_outputs(self) -> int:
         """Number of units of the last layer."""
         return self.sizes[-1]
-
-    @property
-    def n_layers(self) -> int:
-        """Number of layers with weights."""
-        return len(self.sizes) - 1
 
     @property
     def summary(self) -> str:
@@ -102,10 +116,6 @@ class DenseArchitecture:
         """A short text for each layer after the inputs."""
         hidden = [f"{size} {self.activation}" for size in self.sizes[1:-1]]
         return [*hidden, format_count(self.n_outputs, "output")]
-
-    def parameters_by_name(self, theta: np.ndarray) -> dict[tuple[int, ParameterName], np.ndarray]:
-        """All parameters by layer and name, as views of the flat `theta`."""
-        return {(p.layer, p.name): theta[p.start : p.end].reshape(p.shape) for p in self.parts}
 
     def layers(self, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Weights (in, out) and biases (out,) of each layer, as views of the flat `theta`."""
