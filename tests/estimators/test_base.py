@@ -105,6 +105,8 @@ def test_the_class_docstring_documents_every_argument():
     for estimator in (MLPClassifier, MLPRegressor, Perceptron):
         for name in estimator().get_params():
             assert f"    {name}: " in estimator.__doc__
+        sections = [estimator.__doc__.index(f"\n{section}:\n") for section in ("Args", "Attributes", "Examples")]
+        assert sections == sorted(sections)
 
 
 def test_several_labels_are_predicted_at_once():
