@@ -1,22 +1,23 @@
-"""How much sooner a search comes to a score than Optuna round PyTorch, and than scikit-learn's searches.
+"""Time to a given score: Rosenblatt's search against Optuna with PyTorch, and against scikit-learn's searches.
 
     python benchmarks/search.py [--tables german,housing] [--seeds 5] [--trials 60] [--epochs 50] [--json]
 
-The same space, the same folds, the same cores for all. Each peer gets its full budget: so many trials of so many
-epochs at most. Ours then searches until its best validation score is as good as the peer's; the table holds the peer's
-time over ours, the median over seeds. Peers:
+All use the same space, folds and cores. Each peer first uses its full budget of trials and epochs. Rosenblatt then
+searches until its best validation score is as good as the peer's. The table holds the peer's time divided by
+Rosenblatt's, as the median over seeds. Peers:
 
-- Optuna: TPE with its SuccessiveHalvingPruner, one process a core with one thread each on a shared journal, round a
-  PyTorch loop by hand: tensors made once, fused Adam, batches by indexing, folds in step, patience as ours.
-- scikit-learn: RandomizedSearchCV (as many trials) and HalvingRandomSearchCV (resource: epochs) over its MLP, n_jobs =
-  cores; the one that comes to a given score sooner cannot be told from outside, so each is compared with its own score.
+- Optuna: TPE with SuccessiveHalvingPruner around a PyTorch training loop; one process with one thread per core, on a
+  shared journal. Tensors are created once, Adam is fused, batches are taken by indexing, folds are trained in step, and
+  the patience is the same.
+- scikit-learn: RandomizedSearchCV (the same number of trials) and HalvingRandomSearchCV (resource: epochs) over its
+  MLP, with n_jobs = cores. When they reach a given score is not observable, so each is compared at its final score.
 
-The score is the mean over folds of the log loss (classes) or mean squared error (values, standardized), of the best
-epoch for the PyTorch peer and for ours; scikit-learn has no score of epochs: its last one counts. All get the same
-matrix: standardized numbers, one-hot categories. Small tables: five folds; wine and adult: one fifth held out.
+The score is the mean over folds of the log loss (classification) or mean squared error (standardized regression). It is
+that of the best epoch, except for scikit-learn, whose last epoch counts. All train on the same matrix: standardized
+numbers, one-hot categories. Small tables have five folds; wine and adult hold out one fifth.
 
-Also printed: trials a minute where nothing is stopped early; the share of the search in which the cores were busy, with
-the default space; the time that sampling takes of 1,000 trials; peak memory.
+Also printed: trials per minute without early stopping; the fraction of the time in which cores are busy, with the
+default space; the time of sampling 1,000 trials, and of one proposal of TPE after 50, 200 and 500 trials; peak memory.
 """
 
 from __future__ import annotations
@@ -45,9 +46,13 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import detect_task
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.spec.dimensions import choice, integer, log_uniform
+from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.workers import cores
 from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.default_spaces import default_space
+from rosenblatt.tuning.samplers import Sampler
+from rosenblatt.tuning.space import Space
 
 HOLDOUT_TABLES = {"wine quality", "adult"}
 WIDTHS, LEARNING_RATES, WEIGHT_DECAYS, ACTIVATIONS = (16, 32, 64, 128), (1e-4, 3e-2), (1e-6, 1e-1), ("relu", "tanh")
@@ -59,7 +64,7 @@ def batch_sizes(n: int) -> tuple[int, ...]:
 
 
 def load_table(name: str) -> tuple[np.ndarray, np.ndarray, bool, list[Fold]]:
-    """The matrix, what is to be predicted, whether it is classes, and the folds."""
+    """The inputs, the targets, whether they are classes, and the folds."""
     training, _ = split(name, SHARED)
     _, target, task, _ = TABLES[name]
     supervised_task = detect_task(training.frame, [target], task)  # type: ignore[arg-type]
@@ -83,7 +88,7 @@ def load_table(name: str) -> tuple[np.ndarray, np.ndarray, bool, list[Fold]]:
 def objective(
     x: np.ndarray, y: np.ndarray, is_classification: bool, folds: list[Fold], epochs: int, trial: Any
 ) -> float:
-    """Train the folds of a trial in step; report each epoch's mean of the best scores so far."""
+    """Train the folds of a trial in step, and report the mean of their best scores after each epoch."""
     import optuna
     import torch
     from torch import nn
@@ -143,7 +148,7 @@ def _run_worker(journal: str, name: str, epochs: int, seed: int, trials: int, pr
 
 
 def run_optuna(name: str, epochs: int, seed: int, trials: int, pruned: bool = True) -> tuple[float, float]:
-    """The best score, and the seconds from the first trial's start to the last one's end."""
+    """The best score, and the seconds from the start of the first trial to the end of the last."""
     import optuna
 
     with tempfile.TemporaryDirectory() as folder:
@@ -235,7 +240,7 @@ def new_search(name: str, epochs: int, seed: int, trials: int, stopping: str = "
 
 
 def run_rosenblatt(name: str, epochs: int, seed: int, goals: dict[str, float], max_seconds: float) -> dict[str, float]:
-    """The seconds until each goal is reached by a trial scored on all folds; infinite where it is not in `most`."""
+    """Seconds until a trial scored on all folds reaches each goal, or inf if that takes longer than `max_seconds`."""
     search = new_search(name, epochs, seed, 100_000)
     goal_seconds = dict.fromkeys(goals, float("inf"))
     started, n_folds = time.perf_counter(), len(search.plan.folds)
@@ -254,9 +259,9 @@ def run_rosenblatt(name: str, epochs: int, seed: int, goals: dict[str, float], m
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The ratios of one table."""
+    """Speedups on one table."""
     rows = []
-    run_rosenblatt(name, 2, 0, {"any": np.inf}, 20)  # compiled before it is measured
+    run_rosenblatt(name, 2, 0, {"any": np.inf}, 20)  # so that the training loop is compiled
     for seed in range(arguments.seeds):
         peers = {
             "optuna": run_optuna(name, arguments.epochs, seed, arguments.trials),
@@ -279,7 +284,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def trials_per_minute(arguments: argparse.Namespace) -> dict[str, float]:
-    """Trials a minute where none is stopped early, on german."""
+    """Trials per minute without early stopping, on german."""
     search = new_search("german", arguments.epochs, 0, arguments.trials, "none")
     search.run()
     _, optuna_seconds = run_optuna("german", arguments.epochs, 0, arguments.trials, pruned=False)
@@ -292,7 +297,7 @@ def trials_per_minute(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def overheads() -> dict[str, float]:
-    """Cores busy with the default space, and what 1,000 trials cost to propose, as a share of the threads' time."""
+    """Utilization of the cores with the default space, and the cost of sampling 1,000 trials."""
     training, _ = split("german", SHARED)
     supervised_task = detect_task(training.frame, ["risk"])
     typed = infer_schema(training.frame.drop("risk"), 64).read(training.frame)
@@ -302,25 +307,40 @@ def overheads() -> dict[str, float]:
     default_search = SearchCoordinator(Spec.from_hyperparameters(minutes=0.5), prepared)
     default_search.run(time.monotonic() + 30)
     search, sampling_seconds = new_search("german", 50, 0, 1000), 0.0
+    sampler = search.policy.sampler
     for name in ("ask", "tell"):
-        decide = search._decision_handlers[name]
+        method = getattr(sampler, name)
 
-        def timed(*arguments: Any, _decide: Any = decide) -> Any:
+        def timed(*arguments: Any, _method: Any = method) -> Any:
             nonlocal sampling_seconds
             started = time.thread_time()
-            result = _decide(*arguments)
+            result = _method(*arguments)
             sampling_seconds += time.thread_time() - started
             return result
 
-        search._decision_handlers[name] = timed
+        setattr(sampler, name, timed)
     search.run()
     return {
         "cores busy": default_search.utilization,
-        "sampling, share of the cores' time": sampling_seconds / (search.history.wall_seconds * search.threads),
+        "sampling, fraction of the cores' time": sampling_seconds / (search.history.wall_seconds * search.threads),
         "seconds of 1,000 trials": search.history.wall_seconds,
         "seconds of sampling": sampling_seconds,
         "peak memory, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def proposal_seconds() -> dict[str, float]:
+    """Seconds of a proposal of TPE over the default space, mean over 20 proposals around 50, 200 and 500 trials."""
+    spec = Spec.from_hyperparameters(sampler="tpe", trials=1000)
+    spec = spec.with_search_space(default_space(spec, "binary", 1000))
+    sampler = Sampler(spec.search, Space.from_spec(spec), 0, Direction.MINIMIZE)
+    rng, seconds = np.random.default_rng(0), []
+    for number in range(510):
+        started = time.perf_counter()
+        sampler.ask(number)
+        seconds.append(time.perf_counter() - started)
+        sampler.tell(number, float(rng.normal()), 50, 1000, finished=True)
+    return {f"seconds of a proposal after {n} trials": float(np.mean(seconds[n - 10 : n + 10])) for n in (50, 200, 500)}
 
 
 def main() -> None:
@@ -329,14 +349,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=50)
-    parser.add_argument("--tables-only", action="store_true", help="leave out rates and overheads")
+    parser.add_argument("--tables-only", action="store_true", help="skip the rates and overheads")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     options = parser.parse_args()
     if not Path(SHARED).is_dir():
         sys.exit(f"The folder {SHARED} is missing.")
     result: dict[str, Any] = {"tables": [measure(name, options) for name in options.tables.split(",") if name]}
     if not options.tables_only:
-        result |= {"trials a minute": trials_per_minute(options), **overheads()}
+        result |= {"trials per minute": trials_per_minute(options), **overheads(), **proposal_seconds()}
     if options.json:
         print(json.dumps(result, indent=2))
         return
@@ -344,14 +364,14 @@ def main() -> None:
     for row in result["tables"]:
         peers = [row[f"faster than {peer}"] for peer in ("optuna", "random", "halving")]
         print(f"{row['table']:14} {peers[0]:16.1f}x {peers[1]:13.1f}x {peers[2]:7.1f}x")
-    rates_text = ", ".join(f"{name} {rate:.0f}" for name, rate in result.get("trials a minute", {}).items())
-    print(f"trials a minute at equal epochs, german: {rates_text}" if rates_text else "")
+    rates_text = ", ".join(f"{name} {rate:.0f}" for name, rate in result.get("trials per minute", {}).items())
+    print(f"trials per minute at equal epochs, german: {rates_text}" if rates_text else "")
     for name, value in select_overheads(result).items():
         print(f"{name}: {value:.3g}")
 
 
 def select_overheads(result: dict[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in result.items() if name not in ("tables", "trials a minute")}
+    return {name: value for name, value in result.items() if name not in ("tables", "trials per minute")}
 
 
 if __name__ == "__main__":
