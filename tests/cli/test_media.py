@@ -405,7 +405,7 @@ def test_reproduce_keeps_the_machine_dependent_choices_of_the_run(run, photos, m
     monkeypatch.setattr("rosenblatt.training.torch.engine.fastest_cpu_precision", lambda: "float32")
     monkeypatch.setattr("rosenblatt.models.fit.cores", lambda: 1)
     (first,) = find_runs(Store(store_url(None)))
-    status, out, _ = run("runs", "reproduce", first["id"], "--json")
+    status, out, _ = run("runs", "reproduce", first.id, "--json")
     assert status == 0
     assert json.loads(out)["verdict"] == "identical"
 
