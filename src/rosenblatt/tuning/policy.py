@@ -20,19 +20,17 @@ T = TypeVar("T")
 class Decision(Protocol[T_co]):
     """A call of the sampler or of the stopping rule."""
 
-    def apply(self, policy: SearchPolicy) -> T_co:
-        """Make the call."""
+    def __call__(self, policy: SearchPolicy) -> T_co: ...
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask the sampler for the hyperparameters of a trial."""
+    """Ask the sampler for the hyperparameters of a trial; None if the space is exhausted."""
 
     number: int
     kind: Literal["ask"] = "ask"
 
-    def apply(self, policy: SearchPolicy) -> dict[str, Any] | None:
-        """The proposed values, or None if the space is exhausted."""
+    def __call__(self, policy: SearchPolicy) -> dict[str, Any] | None:
         return policy.sampler.ask(self.number)
 
 
@@ -44,8 +42,7 @@ class Enqueue:
     params: dict[str, Any]
     kind: Literal["enqueue"] = "enqueue"
 
-    def apply(self, policy: SearchPolicy) -> None:
-        """Add the trial."""
+    def __call__(self, policy: SearchPolicy) -> None:
         policy.sampler.enqueue(self.number, self.params)
 
 
@@ -60,8 +57,7 @@ class Tell:
     finished: bool
     kind: Literal["tell"] = "tell"
 
-    def apply(self, policy: SearchPolicy) -> None:
-        """Add the score."""
+    def __call__(self, policy: SearchPolicy) -> None:
         policy.sampler.tell(self.number, self.score, self.epochs, self.n_parameters, self.finished)
 
 
@@ -72,20 +68,18 @@ class Fail:
     number: int
     kind: Literal["fail"] = "fail"
 
-    def apply(self, policy: SearchPolicy) -> None:
-        """Mark the trial as failed."""
+    def __call__(self, policy: SearchPolicy) -> None:
         policy.sampler.fail(self.number)
 
 
 @dataclass(frozen=True)
 class Reject:
-    """Tell the sampler that its proposal cannot be trained."""
+    """Tell the sampler that its proposal cannot be trained; the number is free for another one."""
 
     number: int
     kind: Literal["reject"] = "reject"
 
-    def apply(self, policy: SearchPolicy) -> None:
-        """Free the number of the trial for another proposal."""
+    def __call__(self, policy: SearchPolicy) -> None:
         policy.sampler.reject(self.number)
 
 
@@ -98,20 +92,18 @@ class Report:
     score: float
     kind: Literal["report"] = "report"
 
-    def apply(self, policy: SearchPolicy) -> None:
-        """Add the score."""
+    def __call__(self, policy: SearchPolicy) -> None:
         policy.stopping_rule.report(self.number, self.rung, self.score)
 
 
 @dataclass(frozen=True)
 class Promote:
-    """Ask the stopping rule for a trial to promote to its next rung."""
+    """Ask the stopping rule for a trial to promote to its next rung; None if there is none."""
 
     no_more_trials: bool
     kind: Literal["promote"] = "promote"
 
-    def apply(self, policy: SearchPolicy) -> int | None:
-        """The number of the trial, or None if no trial has earned its next rung."""
+    def __call__(self, policy: SearchPolicy) -> int | None:
         return policy.stopping_rule.next_promotion(self.no_more_trials)
 
 
@@ -127,7 +119,7 @@ class SearchPolicy:
 
     def make(self, decision: Decision[T]) -> T:
         """Make a decision and record it."""
-        result = decision.apply(self)
+        result = decision(self)
         if not isinstance(decision, Promote) or result is not None:  # a promotion of no trial changes nothing
             self.decisions.append(decision)
         return result
