@@ -1,9 +1,8 @@
-"""Run a recorded fit request: read its tables, fit, and record the result as a run."""
+"""Run a fit request: read its tables, fit, and record the result as a run."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,9 @@ from rosenblatt.models.model_file_checker import ModelFileChecker
 from rosenblatt.training.progress import training_progress
 from rosenblatt.tuning.progress import search_progress
 from rosenblatt.workflows import fit
+from rosenblatt.workflows.problems.problem import ProblemRequest
 from rosenblatt.workflows.recorder import Recorder
+from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.search import SearchOptions
 from rosenblatt.workflows.tables import check_group_columns, read_and_report, split_column_names
 
@@ -28,53 +29,59 @@ def run_fit_request(
     show_progress: bool | None = None,
     group_columns: Sequence[str] = (),
 ) -> Evaluation:
-    """Read the tables and fit, with a live view on the terminal; the run ends with what came of it.
+    """Read the tables of the recorder's request, fit, and end the run.
 
-    `group_columns` are to group errors by in a report: they must be in the tables. Raises what `fit.fit` raises.
+    Args:
+        recorder: holds the request and records the run.
+        notify: called with each message for the user, which is also recorded.
+        options: start time, checkpoint and callbacks of a search.
+        show_progress: whether to show live progress; by default if standard error is a terminal.
+        group_columns: columns that a report groups errors by, which must be in the tables.
+
+    Raises:
+        Error: as `workflows.fit.fit` does; the run is recorded as failed or stopped.
     """
-    request = recorder.request
     notify = recorder.capture_messages(notify)
-
-    def read(name: str) -> Table:
-        return (
-            read_text(name)
-            if request.task == "language"
-            else read_and_report(name, request.header, request.encoding, notify)
-        )
-
-    table = read(request.table)
-    held_out = [None if name is None else read(name) for name in (request.test, request.validation)]
-    series = request.spec.data.series if request.spec.data.time else None
-    check_group_columns(group_columns, [table, held_out[0]], series)
-    spec, show_progress = request.spec, sys.stderr.isatty() if show_progress is None else show_progress
+    problem = _read_tables(recorder.request, notify)
+    spec = problem.spec
+    check_group_columns(group_columns, [problem.table, problem.test], spec.data.series if spec.data.time else None)
+    is_shown = sys.stderr.isatty() if show_progress is None else show_progress
     try:
         with (
-            training_progress(show_progress and not spec.has_search) as watch,
-            search_progress(show_progress and spec.has_search, spec.training.scoring) as watch_search,
+            training_progress(is_shown and not spec.has_search) as on_epoch,
+            search_progress(is_shown and spec.has_search, spec.training.scoring) as on_progress,
         ):
-            result = fit.fit(
-                table,
-                split_column_names(request.targets, table),
-                spec,
-                task=request.task,
-                ignore=split_column_names(request.ignore, table),
-                keep=split_column_names(request.keep, table),
-                texts=split_column_names(request.texts, table),
-                test=held_out[0],
-                validation=held_out[1],
-                notify=notify,
-                make_epoch_callback=watch,
-                threads=request.threads,
-                search_options=replace(options or SearchOptions(time.monotonic()), on_progress=watch_search),
-                recorder=recorder,
-            )
+            search = replace(options or SearchOptions(), on_progress=on_progress)
+            result = fit.run_fit(problem, fit.FitOptions(notify, on_epoch, recorder.request.threads, search, recorder))
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | TrainingInterruptedError)
-        recorder.finish("stopped" if stopped else "failed", str(error) or type(error).__name__)
+        is_stopped = isinstance(error, KeyboardInterrupt | TrainingInterruptedError)
+        recorder.finish("stopped" if is_stopped else "failed", str(error) or type(error).__name__)
         raise
-    interrupted = result.model.metadata.interrupted
-    recorder.finish("stopped" if interrupted else "finished", "interrupted" if interrupted else None)
+    is_interrupted = result.model.metadata.interrupted
+    recorder.finish("stopped" if is_interrupted else "finished", "interrupted" if is_interrupted else None)
     return result
+
+
+def _read_tables(request: FitRequest, notify: Notify) -> ProblemRequest:
+    """Read the tables of a request and find the columns that it names."""
+
+    def read(path: str) -> Table:
+        if request.task == "language":
+            return read_text(path)
+        return read_and_report(path, request.header, request.encoding, notify)
+
+    table = read(request.table)
+    return ProblemRequest(
+        table,
+        request.spec,
+        split_column_names(request.targets, table),
+        request.task,
+        split_column_names(request.ignore, table),
+        split_column_names(request.keep, table),
+        split_column_names(request.texts, table),
+        read(request.test) if request.test else None,
+        read(request.validation) if request.validation else None,
+    )
 
 
 def fit_and_save(
@@ -84,12 +91,13 @@ def fit_and_save(
     options: SearchOptions | None = None,
     group_columns: Sequence[str] = (),
 ) -> Evaluation:
-    """Fit as requested and write the model to `path`; `group_columns` as in `run_fit_request`.
+    """Run the recorder's fit request (see `run_fit_request`) and write the model to `path`.
 
-    The process that checks the written file starts at once and imports what it needs while the model is trained; after
-    a search, which may take hours, only then.
+    The process that checks the written file is started at once, so that its imports run while the model trains; after
+    a search, which may take hours, it is started only then.
 
-    Raises what `workflows.fit.fit` and `save` raise.
+    Raises:
+        Error: as `workflows.fit.fit` and `workflows.fit.save` do.
     """
     checker = None if recorder.request.spec.has_search else ModelFileChecker()
     try:
@@ -102,5 +110,5 @@ def fit_and_save(
 
 
 def default_experiment(table: str) -> str:
-    """The experiment of a fit on a table: the file's name without its endings."""
+    """Return the default experiment of a fit: the name of its table without extensions."""
     return Path(table).name.split(".", 1)[0] or "model"

@@ -1,24 +1,26 @@
-"""A request for a fit, as recorded and repeated."""
+"""What a user requests of `rosenblatt fit`, as it is recorded with a run and repeated from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
-RESUME = "ROSENBLATT_RESUME"  # tells a command that its run is one that was interrupted
+RESUME = "ROSENBLATT_RESUME"  # environment variable with the id of the interrupted run that a command resumes
 
 
-@dataclass(frozen=True)
-class FitRequest:
-    """All that a user asks of a fit on a table, as plain data; with the same tables it can be asked again."""
+class FitRequest(BaseModel):
+    """Tables by path, columns and hyperparameters of a fit; unchanged tables give the same model again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     spec: Spec
     task: Task | None = None
     ignore: tuple[str, ...] = ()
@@ -31,13 +33,12 @@ class FitRequest:
     threads: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; tables with their whole paths."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        paths = {name: fields[name] and str(Path(fields[name]).absolute()) for name in ("table", "test", "validation")}
-        return fields | paths | {"spec": self.spec.model_dump(mode="json")}
+        """Return the request as JSON-serializable data, with absolute paths."""
+        paths = {name: getattr(self, name) for name in ("table", "test", "validation")}
+        absolute = {name: path and str(Path(path).absolute()) for name, path in paths.items()}
+        return self.model_dump(mode="json") | absolute
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FitRequest:
-        """What `to_json` gave."""
-        lists = {name: tuple(data.get(name, ())) for name in ("targets", "ignore", "keep", "texts")}
-        return cls(**{**data, **lists, "spec": Spec.model_validate(data["spec"])})
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Create a request from the data that `to_json` returned."""
+        return cls.model_validate(data)
