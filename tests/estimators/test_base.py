@@ -353,7 +353,7 @@ def test_a_warning_names_columns_that_are_not_used():
     frame = pl.DataFrame({"id": [f"u{i}" for i in range(60)], "x": np.arange(60.0)})
     with pytest.warns(UserWarning, match="Columns not used, .*: 'id'"):
         MLPClassifier(**FAST).fit(frame, np.arange(60) % 2)
-    with pytest.raises(TableError, match="No column is left"):
+    with pytest.raises(TableError, match="No usable input column"):
         MLPClassifier(**FAST).fit(frame.select("id"), np.arange(60) % 2)
 
 
@@ -507,7 +507,7 @@ def test_partial_fit_continues_from_averaged_parameters():
 @pytest.mark.parametrize(
     ("hyperparameters", "message"),
     [
-        ({"perceptron_rule": "passive_aggressive", "learning_rate": 5}, "finds the length of its steps itself"),
+        ({"perceptron_rule": "passive_aggressive", "learning_rate": 5}, "computes its own step sizes"),
         (
             {"perceptron_rule": "adaline", "multiclass": "crammer_singer"},
             "cannot be combined with multiclass crammer_singer",

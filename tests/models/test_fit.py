@@ -100,7 +100,7 @@ def test_an_interruption_keeps_the_epochs_so_far_or_says_that_there_are_none():
 
         return interrupt
 
-    with pytest.raises(TrainingInterruptedError, match=r"(?i)stopped before the first epoch"):
+    with pytest.raises(TrainingInterruptedError, match=r"(?i)interrupted during the first epoch"):
         fit(scorer_factory=score_factory, threads=1)
 
 

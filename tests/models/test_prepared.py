@@ -114,7 +114,7 @@ def test_tables_that_a_network_cannot_be_trained_on_are_refused():
     with pytest.raises(SpecError, match=r"(?i)sparse matrices.*kernel"):
         make_prepared(sparse).resolve(Spec.from_hyperparameters(kind="perceptron", perceptron_rule="kernel"))
     assert make_prepared(sparse).resolve(Spec.from_hyperparameters(kind="perceptron")).network.kind == "perceptron"
-    with pytest.raises(TableError, match="No column"):
+    with pytest.raises(TableError, match="No usable input column"):
         make_prepared(Dataset(FRAME.select([]), Y)).resolve(Spec.from_hyperparameters(**SMALL))
     words = Dataset(pl.DataFrame({"id": [f"n{row}" for row in range(N)]}), Y)
     with pytest.raises(TableError, match=r"(?i)no .*column"):  # every word occurs once

@@ -16,8 +16,6 @@ from rosenblatt.errors import DivergedError, TrainingInterruptedError
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.models.prepared import PreparedData, ScorerFactory, build_architecture
-from rosenblatt.spec.defaults import cores_per_network
-from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import EpochRecord, Member, new_member
 from rosenblatt.training.population import train
@@ -38,29 +36,32 @@ def fit_model(
     watch: Callable[[Spec, int], EpochCallback] | None = None,
     threads: int | None = None,
 ) -> Model:
-    """Train a population on `data` and keep it as a model.
+    """Train the members of a spec on `data`; the model averages them.
 
     Args:
-        validation: rows to choose the best epochs on; without them, each member spares a part of `data`.
-        scorer_factory: makes what scores an epoch; else the loss does.
-        watch: told the chosen spec and the number of members, gives what is called with each epoch's record.
-        threads: cores to use; all by default. The result does not depend on it, but for that of convolutional and
-            recurrent networks, where `cores` is left to be chosen: on more cores sums are rounded otherwise.
+        spec: hyperparameters.
+        schema: types of the columns of `data`.
+        target: the target of `data`.
+        data: training rows.
+        validation: rows to choose the best epochs on; by default each member holds out a fold of `data`.
+        scorer_factory: makes the scorer of an epoch; by default the validation loss is used.
+        watch: called with the resolved spec and the number of members; returns what is called with the record of each
+            epoch.
+        threads: number of threads; by default one per core. The result does not depend on it, except that of
+            convolutional and recurrent networks with `cores` auto, whose sums are rounded differently.
 
     Raises:
-        SpecError: for hyperparameters that cannot be combined with the task.
-        TableError: if no column can be learnt from.
-        DivergedError: if no member ended in finite numbers.
-        TrainingInterruptedError: if interrupted before an epoch was over. Interrupted later, the best epochs so far
-            are kept and the model's metadata "interrupted" is true.
+        SpecError: if hyperparameters cannot be combined with each other or with the task.
+        TableError: if there is no usable input column.
+        DivergedError: if every member diverged.
+        TrainingInterruptedError: if training is interrupted during the first epoch. After later interruptions the best
+            epochs so far are kept, and the metadata of the model say so.
     """
     prepared = PreparedData(data, lambda _: target, validation)
-    resolved_spec = prepared.resolve(spec)
-    if spec.training.cores == "auto" and spec.network.kind in DEEP_KINDS:
-        resolved_spec = resolved_spec.replace(cores=cores_per_network(resolved_spec, len(data.y), threads or cores()))
+    resolved_spec = prepared.resolve(spec, threads or cores())
     encoder, rows = prepared.encoder(resolved_spec), prepared.rows(resolved_spec)
     members = list(
-        _make_members(resolved_spec, encoder, target, data, rows, None if validation is None else len(validation.y))
+        make_members(resolved_spec, encoder, target, data, rows, None if validation is None else len(validation.y))
     )
     on_epoch_end = watch(resolved_spec, len(members)) if watch else None
     interrupted = False
@@ -75,14 +76,14 @@ def fit_model(
             interrupted = True
     failures = tuple(member.failure for member in members if member.failure)
     metadata = ModelMetadata(rows=len(data.y), interrupted=interrupted, members=len(members), failures=failures)
-    trial = TrainedTrial(resolved_spec, encoder, target, _collect_networks(members, resolved_spec, interrupted))
+    trial = TrainedTrial(resolved_spec, encoder, target, collect_networks(members, resolved_spec, interrupted))
     return Model(spec, schema, (trial,), metadata)
 
 
-def _make_members(
+def make_members(
     spec: Spec, encoder: Encoder, target: Target, data: Dataset, table: Rows, n_validation: int | None
 ) -> Iterator[Member]:
-    """New members: each spares another fold of the rows, in a new deal of them when all folds had their turn."""
+    """Make new members, each with another validation fold; the rows are split anew after every k members."""
     n, k = len(data.y), min(spec["folds"], len(data.y))
     all_rows, folds = np.arange(n), list[Fold]()
     for index in range(spec["members"]):
@@ -101,27 +102,28 @@ def _make_members(
         yield new_member(spec, architecture, target.loss, train_rows, validation_rows, seed, table)
 
 
-def _collect_networks(members: list[Member], spec: Spec, interrupted: bool) -> tuple[TrainedNetwork, ...]:
-    """What the members learnt; raises where none of them did."""
+def collect_networks(members: list[Member], spec: Spec, interrupted: bool) -> tuple[TrainedNetwork, ...]:
+    """Return the trained networks. Raises DivergedError or TrainingInterruptedError if there are none."""
     networks = tuple(trained_network(member) for member in members if member.is_trained)
     if not networks and interrupted:
         raise TrainingInterruptedError(
-            "Training was stopped before the first epoch was over: there is nothing to keep yet."
+            "Training was interrupted during the first epoch, so there is no model yet. Let it finish an epoch."
         )
     if not networks:
-        raise _divergence_error(spec, [member.failure for member in members])
+        raise divergence_error(spec, [member.failure for member in members])
     return networks
 
 
-def _divergence_error(spec: Spec, failures: list[str]) -> DivergedError:
+def divergence_error(spec: Spec, failures: list[str]) -> DivergedError:
+    """Return the error for members that all diverged, with advice."""
     return DivergedError(
-        f"Training ended in numbers that are not finite: {failures[0]}. Choose a smaller learning_rate than "
+        f"Training diverged to values that are not finite: {failures[0]}. Choose a smaller learning_rate than "
         f"{spec.training.learning_rate:g}, or a clip_norm such as 1."
     )
 
 
 def trained_network(member: Member) -> TrainedNetwork:
-    """What a member learnt, in its best epoch."""
+    """Return the network of a member at its best epoch."""
     losses = tuple(record.loss for record in member.history)
     scores = tuple(record.score for record in member.history) if member.validation.size else ()
     return TrainedNetwork(*member.best_network(), member.best_epoch, losses, scores)

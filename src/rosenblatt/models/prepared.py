@@ -28,16 +28,17 @@ from rosenblatt.training.population import EpochScorer
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
 
 ScorerFactory = Callable[[Target, np.ndarray], EpochScorer]
-"""From the target and all y (training, then validation rows) to what scores an epoch."""
+"""Makes the scorer of an epoch from the target and y of all rows (training rows, then validation rows)."""
 
 
 class PreparedData:
-    """The rows of a fit in each of the forms that hyperparameters ask for, made once each.
+    """Rows of a fit, encoded once for all trials whose hyperparameters need the same encoding.
 
     Args:
-        make_target: makes of a spec what is to be predicted, as it is put to the network.
-        validation: rows to choose the best epochs on, instead of parts of `data`.
-        splits: which rows to learn from and which to validate on, instead of folds of our own.
+        data: training rows.
+        make_target: makes the target for a spec, which decides on the loss and its transformation.
+        validation: rows to choose the best epochs on, instead of folds of `data`.
+        splits: training and validation rows of each fold, instead of random folds of `data`.
     """
 
     def __init__(
@@ -48,17 +49,20 @@ class PreparedData:
         splits: list[Fold] | None = None,
     ) -> None:
         self.data, self.validation, self.splits, self._make_target = data, validation, splits, make_target
-        self.frame, self.y, self.weight = _concatenate(data, validation)
+        self.frame, self.y, self.weight = concatenate_data(data, validation)
         self._encodings: dict[str, tuple[Encoder, np.ndarray | csr_array | EncodedInputs]] = {}
         self._rows: dict[tuple[str, str, str], Rows] = {}
         self._targets: dict[str, Target] = {}
 
-    def resolve(self, spec: Spec) -> Spec:
-        """The spec with all chosen that is "auto". Raises SpecError where it cannot be combined with the task."""
-        return _resolve(spec, self.data, self.target(spec))
+    def resolve(self, spec: Spec, available_cores: int = 1) -> Spec:
+        """Resolve every "auto" of the spec; its networks share the available cores.
+
+        Raises SpecError if hyperparameters cannot be combined with each other or with the task.
+        """
+        return resolve_spec(spec, self.data, self.target(spec), available_cores)
 
     def target(self, spec: Spec) -> Target:
-        """What is to be predicted, as a network of this spec is taught it. Raises SpecError."""
+        """Return the target for networks of this spec. Raises SpecError if the loss does not fit the task."""
         training = spec.training
         loss_settings = training.loss, training.multiclass, training.logit_adjustment
         key = f"{spec.data.target_transform} {spec.network} {loss_settings}"
@@ -67,22 +71,22 @@ class PreparedData:
         return self._targets[key]
 
     def encoder(self, resolved_spec: Spec) -> Encoder:
-        """How a network of this resolved spec is given the rows."""
+        """Return the encoder of a resolved spec, fitted on the training rows."""
         return self._encoding(resolved_spec)[0]
 
     def rows(self, resolved_spec: Spec) -> Rows:
-        """All rows, to learn from and to validate on, as the engine takes them; their weights have the mean 1.
+        """Return the encoded training rows, followed by the validation rows; their weights have mean 1.
 
-        Trials that are given the same rows share them, so that they can be trained as one.
+        Trials with the same encoding get the same object, so that they can be trained in one stack.
         """
         target = self.target(resolved_spec)
         key = (
             encoding_key(resolved_spec),
-            target.model_dump_json(exclude={"balance"}),
+            target.model_dump_json(exclude={"logit_adjustment"}),
             str(resolved_spec.training.class_weight),
         )
         if key not in self._rows:
-            self._rows[key] = _make_rows(resolved_spec, target, self._encoding(resolved_spec)[1], self.y, self.weight)
+            self._rows[key] = make_rows(resolved_spec, target, self._encoding(resolved_spec)[1], self.y, self.weight)
         return self._rows[key]
 
     def _encoding(self, resolved_spec: Spec) -> tuple[Encoder, np.ndarray | csr_array | EncodedInputs]:
@@ -92,22 +96,22 @@ class PreparedData:
                 self.data.frame, resolved_spec.data, never_truncate=self.target(resolved_spec).task == "tagging"
             )
             if not encoder.width and not encoder.media_encodings:
-                raise TableError("No column is left to learn from: no value of any of them comes twice.")
-            self._encodings[key] = encoder, _encode_frame(encoder, self.frame)
+                raise TableError("No usable input column: all values of every column are unique.")
+            self._encodings[key] = encoder, encode_frame(encoder, self.frame)
         return self._encodings[key]
 
     @property
     def bytes(self) -> int:
-        """The memory of all forms."""
+        """Memory of all encodings, in bytes."""
         return sum(x.nbytes for _, x in self._encodings.values() if isinstance(x, np.ndarray | EncodedInputs))
 
     def evict_except(self, keys: set[str]) -> None:
-        """Forget the others; they are made again where they are asked for."""
+        """Drop encodings other than these (see `encoding_key`); they are computed again when needed."""
         self._rows = {key: rows for key, rows in self._rows.items() if key[0] in keys}
         self._encodings = {key: encoding for key, encoding in self._encodings.items() if key in keys}
 
     def folds(self, k: int, repeats: int, seed: int) -> list[Fold]:
-        """Which rows to learn from and which to validate on, in turn."""
+        """Return training and validation rows of each fold: k folds, repeated with other random splits."""
         n, data = len(self.data.y), self.data
         if self.splits is not None:
             return self.splits
@@ -117,46 +121,63 @@ class PreparedData:
 
 
 def encoding_key(resolved_spec: Spec) -> str:
-    """What the encoded rows of this spec depend on."""
+    """Return a key that is equal for specs with the same encoding."""
     return resolved_spec.data.model_dump_json()
 
 
-def _resolve(spec: Spec, data: Dataset, target: Target) -> Spec:
-    """The spec with all chosen that is "auto", where it can be combined with the task."""
+def resolve_spec(spec: Spec, data: Dataset, target: Target, available_cores: int = 1) -> Spec:
+    """Resolve every "auto" of a spec for these training rows; its networks share the available cores.
+
+    Raises:
+        TableError: if there is no input column.
+        SpecError: if hyperparameters cannot be combined with each other, with the rows or with the task.
+    """
     if data.frame.shape[1] == 0:
-        raise TableError("No column is left to learn from: all are constant, identifiers, free text, or left out.")
-    sparse, n_numeric = issparse(data.frame), data.frame.shape[1]
+        raise TableError("No usable input column: all are constant, identifiers, free text, or ignored.")
+    _check_implementation(spec, is_sparse=issparse(data.frame))
+    media, n_numeric = media_kinds(data.frame), data.frame.shape[1]
     if isinstance(data.frame, pl.DataFrame):
         n_numeric = sum(dtype == pl.Float64 for dtype in data.frame.dtypes)
-    if sparse and (spec.network.kind != "perceptron" or spec.network.perceptron_rule == "kernel"):
-        network_label = "kernel perceptrons" if spec.network.kind == "perceptron" else "multilayer perceptrons"
-        raise SpecError(
-            f"Perceptrons learn from sparse matrices, {network_label} do not. Make it dense, or choose another."
-        )
+    check_inputs(spec, media, target)
+    resolved_spec = resolve_auto(
+        spec,
+        len(data.y),
+        n_numeric,
+        has_text="text" in media and target.task != "language",
+        loss=target.loss,
+        available_cores=available_cores,
+        cpu_precision=_fastest_cpu_precision,
+    )
+    check_compatibility(spec, resolved_spec, target)
+    return resolved_spec
+
+
+def _check_implementation(spec: Spec, *, is_sparse: bool) -> None:
+    """Raise SpecError if the network cannot be trained on sparse rows, or needs PyTorch, which is missing."""
     kind = spec.network.kind
+    if is_sparse and (kind != "perceptron" or spec.network.perceptron_rule == "kernel"):
+        network_label = {"perceptron": "kernel perceptrons", "mlp": "multilayer perceptrons"}.get(kind, kind)
+        raise SpecError(
+            f"Sparse matrices can be used with perceptrons, but not with {network_label}. Use a dense array or another "
+            "network."
+        )
     if (kind in DEEP_KINDS or spec.training.device != "cpu") and find_spec("torch") is None:
         network_label = f"kind {kind}" if kind in DEEP_KINDS else f"device {spec.training.device}"
         raise SpecError(
             f"{network_label} needs PyTorch, which is not installed. Install it: pip install 'rosenblatt[torch]'."
         )
-    media = media_kinds(data.frame)
-    check_inputs(spec, media, target)
-    resolved_spec = resolve_auto(spec, len(data.y), n_numeric, has_text="text" in media and target.task != "language")
-    supports_half_precision = kind == "cnn" or (kind == "rnn" and resolved_spec.network.rnn_cell == "lstm")
-    if supports_half_precision and spec.training.device == "cpu" and spec.training.precision == "auto":
-        from rosenblatt.training.torch.engine import fastest_cpu_precision
 
-        resolved_spec = resolved_spec.replace(precision=fastest_cpu_precision())
-    if spec.training.label_smoothing == "auto" and "cross_entropy" not in target.loss:
-        resolved_spec = resolved_spec.replace(label_smoothing=0.0)
-    check_compatibility(spec, resolved_spec, target)
-    return resolved_spec
+
+def _fastest_cpu_precision() -> str:
+    from rosenblatt.training.torch.engine import fastest_cpu_precision  # imports PyTorch
+
+    return fastest_cpu_precision()
 
 
 def build_architecture(
     spec: Spec, encoder: Encoder, target: Target, member: int
 ) -> DenseArchitecture | DeepArchitecture:
-    """The architecture of a member by its number, from a resolved spec."""
+    """Build the architecture of a member from a resolved spec."""
     if spec.network.kind not in DEEP_KINDS:
         return build_dense(spec.network, encoder.width, target.n_outputs, member)
     media = tuple(InputSpec(*encoding.input_shape) for encoding in encoder.media_encodings)
@@ -167,17 +188,17 @@ def build_architecture(
     )  # fmt: skip
 
 
-def _encode_frame(
+def encode_frame(
     encoder: Encoder, frame: pl.DataFrame | np.ndarray | csr_array
 ) -> np.ndarray | csr_array | EncodedInputs:
-    """The (n, F) matrix of the rows; sparse ones stay as they are."""
+    """Encode rows as a matrix (n, F); sparse matrices are returned as they are."""
     return frame if issparse(frame) else encoder.encode(frame)
 
 
-def _make_rows(
+def make_rows(
     spec: Spec, target: Target, x: np.ndarray | csr_array | EncodedInputs, y: np.ndarray, weight: np.ndarray
 ) -> Rows:
-    """The rows as the engine takes them; weights have the mean 1."""
+    """Make the rows that an engine trains on, with encoded targets and weights of mean 1."""
     weight = weight * _class_weights(spec, target, y)
     t, weight = target.encode(y), (weight / weight.mean()).astype(np.float32)
     if isinstance(x, EncodedInputs):
@@ -185,8 +206,8 @@ def _make_rows(
     return SparseRows(*csr_parts(x), t, weight) if issparse(x) else DenseRows(x, t, weight)
 
 
-def _concatenate(data: Dataset, validation: Dataset | None) -> tuple[Any, np.ndarray, np.ndarray]:
-    """The rows to learn from, then those to validate on."""
+def concatenate_data(data: Dataset, validation: Dataset | None) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Concatenate training and validation rows: frame, y (n, ...) and weights (n,)."""
     parts = [data] if validation is None else [data, validation]
     weights = [np.ones(len(part.y)) if part.weight is None else np.asarray(part.weight, float) for part in parts]
     frames: list[Any] = [part.frame for part in parts]
@@ -199,7 +220,7 @@ def _concatenate(data: Dataset, validation: Dataset | None) -> tuple[Any, np.nda
 
 
 def _concatenate_targets(targets: list[np.ndarray]) -> np.ndarray:
-    """Answers of rows, one part below the other; those of steps (n, T) filled up with -1 to as many as there are."""
+    """Concatenate targets; those of steps (n, T) are padded with -1 to the longest."""
     if targets[0].ndim == 2:
         max_length = max(part.shape[1] for part in targets)
         targets = [np.pad(part, ((0, 0), (0, max_length - part.shape[1])), constant_values=-1) for part in targets]
@@ -207,12 +228,14 @@ def _concatenate_targets(targets: list[np.ndarray]) -> np.ndarray:
 
 
 def _class_weights(spec: Spec, target: Target, y: np.ndarray) -> np.ndarray | float:
-    """Each row's weight by its class."""
+    """Weights of the rows (n,) by class, or 1. Raises SpecError for tasks without classes and unknown classes."""
     weights = spec.training.class_weight
     if weights is None:
         return 1.0
     if target.task not in ("binary", "multiclass"):
-        raise SpecError(f"class_weight weighs classes, but the task is {target.task}. Use sample weights instead.")
+        raise SpecError(
+            f"class_weight needs a task with classes, but the task is {target.task}. Use sample weights instead."
+        )
     if weights == "balanced":
         counts = np.bincount(y.astype(int), minlength=len(target.labels))
         return (len(y) / (len(target.labels) * np.maximum(counts, 1)))[y.astype(int)]

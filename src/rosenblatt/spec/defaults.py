@@ -1,10 +1,11 @@
-"""Resolve hyperparameters set to "auto" by the size of the training table.
+"""Resolve hyperparameters set to "auto", by the size of the training table, the target and the machine.
 
 docs/defaults.md gives the values and the measurements behind them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rosenblatt.spec.fields import DEEP_KINDS
@@ -54,15 +55,42 @@ PRESETS: dict[str, dict[str, Any]] = {
 MIN_ROWS_FOR_VALIDATION = 20  # tables with fewer training rows have no validation rows
 
 
-def resolve_auto(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool = False) -> Spec:
-    """Replace every "auto" that depends on the size of the table.
+def resolve_auto(
+    spec: Spec,
+    n_rows: int,
+    n_columns: int,
+    *,
+    has_text: bool = False,
+    loss: str = "cross_entropy",
+    available_cores: int = 1,
+    cpu_precision: Callable[[], str] = lambda: "float32",
+) -> Spec:
+    """Replace every "auto" that depends on the table, the target or the machine.
 
     Args:
         spec: The spec as the user set it.
         n_rows: Number of training rows.
         n_columns: Number of numeric columns.
         has_text: Whether the rows hold texts.
+        loss: The loss of the target, as `Target.loss`.
+        available_cores: Cores that the networks of the spec share.
+        cpu_precision: Returns the fastest precision of this machine; called only if a network can use it.
     """
+    kind, training = spec.network.kind, spec.training
+    resolved = _resolve_by_size(spec, n_rows, n_columns, has_text=has_text)
+    other_values: dict[str, Any] = {}
+    if kind in DEEP_KINDS and training.cores == "auto":
+        other_values["cores"] = cores_per_network(resolved, n_rows, available_cores)
+    has_half_precision = kind == "cnn" or (kind == "rnn" and resolved.network.rnn_cell == "lstm")
+    if has_half_precision and training.device == "cpu" and training.precision == "auto":
+        other_values["precision"] = cpu_precision()
+    if training.label_smoothing == "auto" and "cross_entropy" not in loss:
+        other_values["label_smoothing"] = 0.0
+    return resolved.replace(**other_values)
+
+
+def _resolve_by_size(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool) -> Spec:
+    """Replace every "auto" by its default for this kind of network and size of table."""
     kind = spec.network.kind
     if kind in DEEP_KINDS:
         return _for_deep_network(spec, n_rows, has_text and kind == "rnn")
