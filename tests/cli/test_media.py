@@ -80,7 +80,7 @@ def test_an_archive_of_images_from_fit_to_predictions_by_name(run, photos):
     assert (status, err) == (0, "")
     status, out, err = run("predict", "train.rosenblatt", "test.zip", "--with-inputs")
     assert status == 0
-    assert "columns that do not fit into a cell are left out: 'image'" in err
+    assert "columns of lists and files are not written: 'image'" in err
     assert out.splitlines()[0].startswith("file,class,predicted class,probability of dark")
     assert out.splitlines()[1].startswith("dark/0.png,dark,")
     assert "5 bytes" not in run("describe", "test.zip")[1]

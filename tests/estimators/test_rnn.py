@@ -79,7 +79,7 @@ def test_a_tagger_chooses_the_token_unit_that_matches_the_tags():
     RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags, validation=other)
     with pytest.raises(TableError, match="'X', which is not among the classes"):
         network.fit(texts, tags, validation=(texts[:2], [["D", "N", "X"], ["D", "N"]]))
-    with pytest.raises(SpecError, match="max_length cuts rows, but each of their steps has its tag"):
+    with pytest.raises(SpecError, match="max_length would cut tagged steps"):
         RNNTagger(max_length=2, **FAST).fit(texts, tags)
     with pytest.raises(SpecError, match="Subwords have no tags of their own"):
         RNNTagger(tokens="subwords", **FAST).fit(texts, tags)

@@ -106,9 +106,9 @@ def test_what_cannot_be_combined_says_so():
         target.with_loss(Spec.from_hyperparameters(kind="perceptron"), np.zeros((2, 1)))
     for changes, message in (
         ({"huber_delta": 2.0}, "huber_delta has an effect only with loss huber, but loss is auto"),
-        ({"batch_order": "stratified"}, "batch_order stratified shares out classes, but the task is regression"),
-        ({"label_smoothing": 0.1}, "label_smoothing is for the loss cross_entropy, but the loss is squared"),
-        ({"normalization": "batch", "batch_size": 1}, "normalization batch needs more rows than one"),
+        ({"batch_order": "stratified"}, "batch_order stratified needs a task with classes, but the task is regression"),
+        ({"label_smoothing": 0.1}, "label_smoothing needs the loss cross_entropy, but the loss is squared"),
+        ({"normalization": "batch", "batch_size": 1}, "normalization batch needs batches of two or more rows"),
         (
             {"layer_lr_multipliers": (1.0, 2.0, 3.0)},
             "layer_lr_multipliers holds 3 factors, but the network has 2 layers",
@@ -119,7 +119,7 @@ def test_what_cannot_be_combined_says_so():
             fit(target, Y.reshape(-1, 1), **changes)
     with pytest.raises(SpecError, match="The loss focal does not fit the task, which is regression"):
         target.with_loss(Spec.from_hyperparameters(loss="focal"), np.zeros((2, 1)))
-    with pytest.raises(SpecError, match="class_weight weighs classes, but the task is regression"):
+    with pytest.raises(SpecError, match="class_weight needs a task with classes, but the task is regression"):
         fit(target, Y.reshape(-1, 1), class_weight="balanced")
 
 

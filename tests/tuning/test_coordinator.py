@@ -154,7 +154,7 @@ def test_proposals_that_cannot_be_combined_are_rejected_and_replaced():
 def test_a_space_whose_proposals_are_all_rejected_raises_the_reason(monkeypatch):
     monkeypatch.setattr("rosenblatt.tuning.coordinator.MAX_REJECTIONS", 5)
     space = {"batch_size": choice(1), "dropout": uniform(0.0, 0.5)}
-    with pytest.raises(SpecError, match="normalization batch needs more rows"):
+    with pytest.raises(SpecError, match="normalization batch needs batches of two or more rows"):
         run_search(space, normalization="batch")
 
 

@@ -12,7 +12,16 @@ from rosenblatt.errors import StorageError
 
 
 def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] | None = None) -> None:
-    """Write all of a file or nothing of it; `check` sees the written file first, and may raise. Raises StorageError."""
+    """Write a temporary file next to `path`, check it, and rename it.
+
+    Args:
+        path: the file to write; devices and pipes are written directly.
+        content: the whole content.
+        check: called with the temporary file; the file is not renamed if it raises.
+
+    Raises:
+        StorageError: if the file cannot be written.
+    """
     path = Path(path).resolve()
     temporary = None
     try:
@@ -30,8 +39,8 @@ def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] |
         temporary.replace(path)
     except OSError as error:
         raise StorageError(
-            f"{str(path)!r} could not be written: {error.strerror}. Nothing was changed; make room, or choose another "
-            "place."
+            f"{str(path)!r} could not be written: {error.strerror}. Nothing was changed. Free some space, or choose "
+            "another path."
         ) from error
     finally:
         if temporary:

@@ -27,40 +27,42 @@ from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
 from rosenblatt.training.workers import cores
 
 ModelTask = Task | Literal["forecasting"]
-MEDIA_CHUNK_ROWS = 512  # rows with images, sequences or texts that are encoded at a time
+MEDIA_CHUNK_ROWS = 512  # rows with images, sequences or texts that are encoded at once
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """One trained member: what it is, what it learnt, and how that went."""
+    """A trained network: architecture, parameters and training curves."""
 
     architecture: DenseArchitecture | DeepArchitecture
     theta: np.ndarray  # (n_parameters,) float32
-    best_epoch: int  # whose parameters these are, counted from 1
-    losses: tuple[float, ...]  # of each epoch, on the training rows as they were met
-    scores: tuple[float, ...]  # of each epoch, on the validation rows; empty where there are none
+    best_epoch: int  # epoch of the parameters, from 1
+    losses: tuple[float, ...]  # training loss of each epoch
+    scores: tuple[float, ...]  # validation score of each epoch; empty without validation rows
 
     @property
     def dense(self) -> DenseArchitecture:
-        """The architecture of a perceptron or a multilayer perceptron. Raises TableError for others."""
+        """The architecture of a perceptron or multilayer perceptron. Raises TableError for other kinds."""
         if not isinstance(self.architecture, DenseArchitecture):
-            raise TableError(f"A network of kind {self.architecture.kind} is no chain of dense layers.")
+            raise TableError(
+                f"This needs a network of dense layers, but the kind of this network is {self.architecture.kind}."
+            )
         return self.architecture
 
 
 @dataclass(frozen=True)
 class TrainedTrial:
-    """What was learnt with one set of hyperparameters: networks whose predictions are averaged."""
+    """Networks trained with one set of hyperparameters; their predictions are averaged."""
 
-    resolved_spec: Spec  # with all that was "auto" chosen
+    resolved_spec: Spec  # without "auto"
     encoder: Encoder
     target: Target
     networks: tuple[TrainedNetwork, ...]
-    weight: float = 1.0  # its share in what the model says; those of all trials add up to 1
-    number: int = 0  # in the search it comes from
+    weight: float = 1.0  # in the ensemble; the weights of all trials add up to 1
+    number: int = 0  # in the search
 
     def predict_encoded(self, rows: Rows, n: int) -> np.ndarray:
-        """The mean of what the networks say of the n rows of an encoded table, as `Model.predict_raw`."""
+        """Return the mean prediction of the networks for n encoded rows, as `Model.predict_raw`."""
         predictions = [
             self.target.decode(predict(network.architecture, self.target.loss, network.theta, rows, np.arange(n)))
             for network in self.networks
@@ -70,29 +72,29 @@ class TrainedTrial:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model: its parts are plain data, and it is not changed any more.
+    """A trained model, as immutable plain data.
 
-    After a search it may be an ensemble of several trials, the one of the largest weight first.
+    After a search it may be an ensemble of several trials, in order of descending weight.
     """
 
-    spec: Spec  # as asked
+    spec: Spec  # as the user set it
     schema: Schema
     trials: tuple[TrainedTrial, ...]
     metadata: ModelMetadata = field(default_factory=ModelMetadata)
 
     @property
     def resolved_spec(self) -> Spec:
-        """The hyperparameters of the first trial, with all that was "auto" chosen."""
+        """The hyperparameters of the first trial, without "auto"."""
         return self.trials[0].resolved_spec
 
     @property
     def encoder(self) -> Encoder:
-        """How the first trial's networks are given a table."""
+        """The encoder of the first trial."""
         return self.trials[0].encoder
 
     @property
     def target(self) -> Target:
-        """What is predicted: names, task and classes are those of all trials."""
+        """The target of the first trial; names, task and classes are equal for all trials."""
         return self.trials[0].target
 
     @property
@@ -106,40 +108,43 @@ class Model:
         return tuple(network for trial in self.trials for network in trial.networks)
 
     def trial_for_network(self, network: int) -> TrainedTrial:
-        """The trial of a network by its number, from 0."""
+        """Return the trial of a network, given the number of the network from 0."""
         return [trial for trial in self.trials for _ in trial.networks][network]
 
     def predict(self, table: Any) -> np.ndarray:
-        """What the model says of each row of a table: Polars, pandas or an array, with the columns it learnt from.
+        """Predict rows of a Polars or pandas frame or an array, with the columns the model was trained on.
 
-        The class (n,), labels that hold as zeros and ones (n, labels), or values (n,) or (n, targets). Raises
-        TableError where the table does not fit.
+        Returns classes (n,), labels as zeros and ones (n, labels), or values (n,) or (n, targets). Raises TableError if
+        the table does not fit the model.
         """
         return self.label(self.predict_raw(as_rows(table)))
 
     def predict_proba(self, table: Any) -> np.ndarray:
-        """The probability of each class or label, (n, classes or labels). Raises TableError as `predict` does."""
+        """Predict the probability of each class or label, (n, classes or labels).
+
+        Raises TableError if the table does not fit the model or the model gives no probabilities.
+        """
         self.check_probabilities()
         return self.predict_raw(as_rows(table))
 
     def check_probabilities(self) -> None:
-        """Raise TableError where the networks give no probabilities."""
+        """Raise TableError if the networks give no probabilities."""
         if self.target.task == "regression" or self.target.output_type == "sums":
             output = "predicts values" if self.target.task == "regression" else "gives weighted sums"
             raise TableError(f"This model {output}, so it has no probabilities. Use predict.")
 
     def label(self, raw_predictions: np.ndarray) -> np.ndarray:
-        """What is predicted, from the mean of what the networks say."""
+        """Convert raw predictions to classes, labels or values, as `predict` returns them."""
         predictions = self.target.to_predictions(raw_predictions)
         if self.target.labels:
             return np.asarray(self.target.labels)[predictions]
         return predictions[:, 0] if self.target.task == "regression" and predictions.shape[1] == 1 else predictions
 
     def predict_raw(self, frame: pl.DataFrame | np.ndarray | csr_array, threads: int | None = None) -> np.ndarray:
-        """The mean of what the networks say of the rows of a table, (n, classes, labels or values) float64.
+        """Return the mean prediction of the networks, (n, classes, labels or values) float64.
 
-        Probabilities for classes and labels (weighted sums of a perceptron's units), else values. What is said of a row
-        is the same to the last bit, whatever rows stand beside it. Raises TableError where they do not fit.
+        Probabilities of classes and labels (of a perceptron: weighted sums of its units), or values. The prediction for
+        a row does not depend on the other rows, to the last bit. Raises TableError if the rows do not fit the model.
         """
         if self.encoder.n_sparse_columns and isinstance(frame, np.ndarray):
             frame = csr_array(frame)
@@ -157,14 +162,13 @@ class Model:
                 else "a table"
             )
             actual = f"{'a table' if isinstance(frame, pl.DataFrame) else 'a sparse matrix'} of {frame.shape[1]}"
-            raise TableError(f"The model learnt from {expected}, but this is {actual}. Give it rows of that kind.")
+            raise TableError(f"The model was trained on {expected}, but this is {actual}. Use rows of that form.")
         empty = np.empty((0, 1), np.float32)
         rows = SparseRows(*csr_parts(frame), empty, empty[:, 0])
         return self._weighted_mean([trial.predict_encoded(rows, frame.shape[0]) for trial in self.trials])
 
     def predict_typed(self, typed: pl.DataFrame | np.ndarray, threads: int | None = None) -> np.ndarray:
-        """`predict_raw` for a table that the schema has read."""
-
+        """Predict as `predict_raw`, for rows as `Schema.read` returns them."""
         chunk_rows = MEDIA_CHUNK_ROWS if media_kinds(typed) else CHUNK_ROWS
 
         def predict_chunk(start: int) -> np.ndarray:
@@ -174,7 +178,7 @@ class Model:
             return _concatenate_predictions(list(pool.map(predict_chunk, range(0, max(len(typed), 1), chunk_rows))))
 
     def encode(self, typed: pl.DataFrame | np.ndarray) -> list[np.ndarray | EncodedInputs]:
-        """What each trial's networks are given of a table that the schema has read: (n, F) float32, one a trial."""
+        """Encode rows, as `Schema.read` returns them, for each trial: (n, F) float32."""
         cache: list[tuple[Encoder, np.ndarray | EncodedInputs]] = []
         for trial in self.trials:
             x = next((x for encoder, x in cache if encoder == trial.encoder), None)
@@ -182,7 +186,7 @@ class Model:
         return [x for _, x in cache]
 
     def predict_encoded(self, encoded_tables: Sequence[np.ndarray | EncodedInputs]) -> np.ndarray:
-        """`predict_raw` for rows as `encode` makes them."""
+        """Predict as `predict_raw`, for rows as `encode` returns them."""
         predictions = [
             trial.predict_encoded(to_engine_rows(x), len(x))
             for trial, x in zip(self.trials, encoded_tables, strict=True)
@@ -203,7 +207,7 @@ class Model:
 
 
 def to_engine_rows(x: np.ndarray | EncodedInputs) -> Rows:
-    """Encoded rows without answers, as the engine takes them."""
+    """Convert encoded rows to the rows of an engine, without targets."""
     empty = np.empty((0, 1), np.float32)
     if isinstance(x, EncodedInputs):
         return MediaRows(x.x, x.media, np.zeros((len(x), 1), np.float32), np.ones(len(x), np.float32))
@@ -211,7 +215,7 @@ def to_engine_rows(x: np.ndarray | EncodedInputs) -> Rows:
 
 
 def _concatenate_predictions(parts: list[np.ndarray]) -> np.ndarray:
-    """What is said of one part of the rows after the other; answers for steps are as many as the longest row has."""
+    """Concatenate predictions of consecutive rows; those of steps (n, T, K) are padded to the longest."""
     if parts[0].ndim == 3:
         max_length = max(part.shape[1] for part in parts)
         parts = [np.pad(part, ((0, 0), (0, max_length - part.shape[1]), (0, 0))) for part in parts]
@@ -219,10 +223,10 @@ def _concatenate_predictions(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def as_rows(table: Any) -> pl.DataFrame | csr_array:
-    """A frame of a table or an array; a sparse matrix by rows. Raises TableError, TypeError as `as_frame` does."""
+    """Convert a table or array to a frame, and a sparse matrix to rows. Raises as `as_frame` does."""
     return csr_array(table) if issparse(table) else as_frame(table)
 
 
 def csr_parts(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, columns and starts of the rows."""
+    """Return values, column numbers and row starts of a sparse matrix."""
     return matrix.data.astype(np.float32), matrix.indices.astype(np.uint32), matrix.indptr.astype(np.int64)

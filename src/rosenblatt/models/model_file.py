@@ -1,8 +1,8 @@
-"""Write a model to one file (safetensors with a description in JSON), and read it back.
+"""Write a model to a safetensors file with a description in JSON, and read it back.
 
-Layout: tensors `network.N.layer.L.weight` (inputs, units), `.bias` (units,) and what else the architecture has, by the
-names of its parts; under the metadata key `rosenblatt` a JSON object with spec, schema, the facts known of the model,
-and of each trial its hyperparameters, weight, encoder and target. No part of it can run code.
+The tensors are `network.N.layer.L.weight` (inputs, units), `.bias` (units,) and the other parameters of the
+architecture. The metadata key `rosenblatt` holds a JSON object with spec, schema, metadata, and for each trial its
+hyperparameters, weight, encoder and target. Nothing in the file is executed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.deep import architecture_from_dict
 from rosenblatt.spec.spec import Spec
 
-FORMAT = 5  # raised by one whenever older versions could not read what is written
-OLDEST_READABLE_FORMAT = 5  # whose files can be read
+FORMAT = 5  # increased whenever older versions cannot read the files of this one
+OLDEST_READABLE_FORMAT = 5  # oldest format that this version reads
 
 
 def to_bytes(model: Model) -> bytes:
-    """The content of a model's file."""
+    """Return the content of a model file."""
     tensors = {
         f"network.{n}.layer.{layer}.{name}": parameter
         for n, network in enumerate(model.networks)
@@ -70,7 +70,7 @@ def _trial_metadata(trial: TrainedTrial) -> dict[str, Any]:
 
 
 def is_model_file(path: str | Path) -> bool:
-    """Whether this looks like a model's file, by its name or its first bytes (safetensors: a length, then JSON)."""
+    """Whether a file looks like a model file, by its name or first bytes (safetensors: a length, then JSON)."""
     if str(path).endswith(".rosenblatt"):
         return True
     try:
@@ -82,7 +82,10 @@ def is_model_file(path: str | Path) -> bool:
 
 
 def load_model(path: str | Path) -> Model:
-    """Read a model's file. Raises ModelFileError if it is missing, damaged, foreign, or of a later version."""
+    """Read a model file.
+
+    Raises ModelFileError if it is missing, damaged, not a model, or of a version that cannot be read.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get("rosenblatt")
@@ -91,39 +94,36 @@ def load_model(path: str | Path) -> Model:
         raise ModelFileError(f"There is no model file {str(path)!r}. Check its name and folder.") from None
     except (SafetensorError, OSError) as error:
         raise ModelFileError(
-            f"{str(path)!r} is not a model of Rosenblatt, or was cut off ({error}). Give a file that `rosenblatt fit` "
-            "wrote."
+            f"{str(path)!r} is not a Rosenblatt model, or incomplete ({error}). Use a file that `rosenblatt fit` wrote."
         ) from error
     if text is None:
-        raise ModelFileError(
-            f"{str(path)!r} holds tensors of another program, not a model that `rosenblatt fit` wrote."
-        )
+        raise ModelFileError(f"{str(path)!r} holds tensors of another program. Use a file that `rosenblatt fit` wrote.")
     try:
         description = json.loads(text)
         if description["format"] > FORMAT:
             raise ModelFileError(
-                f"{str(path)!r} was written by a later version of Rosenblatt. Update this one to read it."
+                f"{str(path)!r} was written by a later version of Rosenblatt. Update Rosenblatt to read it."
             )
         if description["format"] < OLDEST_READABLE_FORMAT:
             raise ModelFileError(
-                f"{str(path)!r} was written by an early version of Rosenblatt and cannot be read. Fit it again."
+                f"{str(path)!r} was written by an early version of Rosenblatt and cannot be read. Fit the model again."
             )
         if description["checksum"] != _checksum(tensors):
-            raise ModelFileError(f"{str(path)!r} is damaged: its weights are not those that were written. Use a copy.")
+            raise ModelFileError(f"{str(path)!r} is damaged: its weights do not match their checksum. Use a backup.")
         return _build_model(description, tensors)
     except (KeyError, TypeError, ValueError, ValidationError, SpecError) as error:
         raise ModelFileError(
-            f"{str(path)!r} is damaged: its description cannot be read ({error}). Use a copy."
+            f"{str(path)!r} is damaged: its description is invalid ({error}). Use a backup."
         ) from error
 
 
 def prediction_digest(model: Model, frame: pl.DataFrame) -> str:
-    """A hash of what a model says of these rows."""
+    """Return a hash of the predictions for these rows."""
     return hashlib.sha256(model.predict_raw(frame).tobytes()).hexdigest()
 
 
 def print_digest(model: str, rows: str) -> None:
-    """What a new process does to check a file: read it, and print the digest for the rows of an Arrow file."""
+    """Print the hash of the predictions of a model file for the rows of an Arrow file; run in a new process."""
     print(prediction_digest(load_model(model), pl.read_ipc(rows)))
 
 
@@ -153,7 +153,7 @@ def _build_model(description: dict[str, Any], tensors: dict[str, np.ndarray]) ->
 def _build_networks(
     network_metadata: list[dict[str, Any]], tensors: dict[str, np.ndarray], first_index: int
 ) -> tuple[TrainedNetwork, ...]:
-    """The networks of one trial; its first one has the number `first_index`."""
+    """Build the networks of a trial, whose tensors are numbered from `first_index`."""
     networks = []
     for n, network in enumerate(network_metadata, first_index):
         architecture = architecture_from_dict(network["architecture"])

@@ -1,4 +1,4 @@
-"""A new Python process that reads a written model file and predicts with it, to check the file."""
+"""Check a written model file in a new Python process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _COMMAND = (
 
 
 class ModelFileChecker:
-    """Start early: the process imports what it needs while the model is still trained, then waits for the file.
+    """A process that reads a model file and predicts with it.
 
-    It has a session of its own, so that Ctrl-C stops the training and not the check of what was trained until then.
+    Started before training ends, it imports its modules in the meantime and waits for the file. It has a session of
+    its own, so that Ctrl-C interrupts the training but not the check of the interrupted model.
     """
 
     def __init__(self) -> None:
@@ -33,23 +34,23 @@ class ModelFileChecker:
         )  # fmt: skip
 
     def check(self, path: Path, model: Model, rows: pl.DataFrame) -> None:
-        """Check that the process predicts the same from the file as `model` does, to the last bit.
+        """Check that the process predicts these rows from the file exactly as `model` does.
 
-        Raises ModelFileError.
+        Raises ModelFileError if it does not.
         """
         with tempfile.TemporaryDirectory() as folder:
             rows_path = Path(folder) / "rows.arrow"
             rows.write_ipc(rows_path)
             output, error = self._process.communicate(json.dumps([str(path), str(rows_path)]))
         if self._process.returncode:
-            raise ModelFileError(f"The model was not written: a new process could not read it. {error[-300:]}")
+            raise ModelFileError(f"The model was not saved: a new process could not read the file. {error[-300:]}")
         if output.strip() != prediction_digest(model, rows):
             raise ModelFileError(
-                "The model was not written: read again in a new process, it does not predict the same."
+                "The model was not saved: a new process predicts other values from the file. Report this as a bug."
             )
 
     def close(self) -> None:
-        """End the process if it still waits."""
+        """End the process if it is still waiting."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()

@@ -1,4 +1,4 @@
-"""Score a member's validation rows after each epoch with a scikit-learn scorer."""
+"""Score the validation rows of a member after each epoch with a scikit-learn scorer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rosenblatt.training.population import EpochScorer
 
 
 class _FrozenEstimator(BaseEstimator):
-    """A network as it is after an epoch, with the predictions for its validation rows already made."""
+    """A fitted estimator with precomputed predictions, which a scorer of scikit-learn can use."""
 
     def __init__(self, target: Target, outputs: np.ndarray, labels: np.ndarray) -> None:
         self._target, self._raw_predictions, self.classes_ = target, target.decode(outputs), labels
@@ -64,8 +64,10 @@ _CLASSIFICATION_SCORERS: dict[str, Scorer] = {
 
 
 def _fast_scorer(scoring: str, target: Target) -> Scorer | None:
-    """The formula of a scorer for what `Target.decode` gives, where it is one of ours: scikit-learn checks its
-    arguments for longer than a small network takes for an epoch."""
+    """Return our own implementation of a scorer, or None; takes y and predictions as `Target.decode` returns them.
+
+    Checking the arguments takes scikit-learn longer than an epoch of a small network.
+    """
     if target.task == "regression" and len(target.names) == 1 and scoring in _REGRESSION_SCORERS:
         return lambda y, y_pred: _REGRESSION_SCORERS[scoring](y, y_pred[:, 0])
     if target.task == "binary" and scoring in _BINARY_SCORERS:
@@ -76,17 +78,17 @@ def _fast_scorer(scoring: str, target: Target) -> Scorer | None:
 
 
 def make_epoch_scorer(scoring: str | Callable[..., float]) -> Callable[[Target, np.ndarray], EpochScorer] | None:
-    """What makes an `EpochScorer` of a target and y; None for the loss.
+    """Return a function that makes an `EpochScorer` from a target and y; None for the loss.
 
-    A scorer by name sees class numbers, the second class being the positive one; a function `scorer(estimator, X, y)`
-    sees the labels themselves, and an X to hand to the estimator's methods, nothing more. Raises SpecError for an
-    unknown name.
+    A named scorer gets class numbers, with the second class as the positive one. A function `scorer(estimator, X, y)`
+    gets the class labels, and an X whose only use is to be passed to the methods of the estimator. Raises SpecError for
+    an unknown name.
     """
     if scoring == "loss":
         return None
     if isinstance(scoring, str) and scoring not in get_scorer_names():
         raise SpecError(
-            f"scoring must be loss or a scorer of scikit-learn, such as accuracy, roc_auc or r2, but it is {scoring!r}."
+            f"scoring must be loss or a scikit-learn scorer such as accuracy, roc_auc or r2, but it is {scoring!r}."
             f"{did_you_mean(scoring, get_scorer_names())}"
         )
     scorer = get_scorer(scoring)

@@ -1,4 +1,4 @@
-"""Predict and evaluate with a fitted model: tables, forecasts, texts."""
+"""Predict with a fitted model, and evaluate it, on tables, time series and texts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ from rosenblatt.workflows.problems.text import text_to_score
 
 
 def drop_damaged_images(model: Model, table: Table, on_damaged: DamagedPolicy | None, notify: Notify) -> Table:
-    """The rows whose images can be read, where others may be left out; None as it was when the model learnt.
+    """Return the table without rows whose images cannot be read, if such rows may be skipped.
 
-    Raises TableError where too many are damaged.
+    Args:
+        model: the model that the rows are for.
+        table: the rows.
+        on_damaged: whether to skip damaged images or to raise an error; None does what the training did.
+        notify: called with a message about the skipped rows.
+
+    Raises:
+        TableError: if too many images are damaged.
     """
     if (on_damaged or model.spec.data.on_damaged_images) == "raise":
-        return table  # the first one is told when it comes to it
+        return table  # reading the first damaged image raises the error
     with collect_messages(notify) as messages:
         readable = table.frame.filter(readable_image_mask(model.schema, "skip", table.frame, messages))
     name = table.id_column or next(
@@ -42,10 +49,21 @@ def drop_damaged_images(model: Model, table: Table, on_damaged: DamagedPolicy | 
 def predict(
     model: Model, table: Table, *, with_inputs: bool = False, notify: Notify = print, threads: int | None = None
 ) -> pl.DataFrame:
-    """The predictions for a table: for classes and labels also the probability of each; of series what comes next.
+    """Predict the rows of a table, or the steps that follow the series of a table.
+
+    Args:
+        model: the model.
+        table: rows with the columns that the model was trained on; the target is not needed.
+        with_inputs: whether to return the columns of the table as well.
+        notify: called with each message for the user.
+        threads: number of threads; by default one per core.
+
+    Returns:
+        A row for each row of the table: the prediction and, for classes and labels, the probability of each. Of a
+        forecast, a row for each step of each series.
 
     Raises:
-        TableError: where the table does not fit the model.
+        TableError: if the table does not fit the model.
     """
     check_can_predict(model)
     if model.task == "forecasting":
@@ -77,11 +95,11 @@ def predict(
 
 
 def _join_predictions(table: Table, predictions: pl.DataFrame, with_inputs: bool, notify: Notify) -> pl.DataFrame:
-    """The predictions, beside what names the rows of files; or all columns, where these are asked for."""
+    """Join the predictions to the column that names the rows (of files), or to all columns of the table."""
     frame = table.all_rows if with_inputs else table.all_rows.select([table.id_column] * bool(table.id_column))
     skipped = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype == pl.Binary]
     if skipped:
-        notify(f"columns that do not fit into a cell are left out: {format_list(skipped)}")
+        notify(f"columns of lists and files are not written: {format_list(skipped)}")
     frame = frame.drop(skipped)
     for name in predictions.columns:
         unique_name = name
@@ -92,16 +110,19 @@ def _join_predictions(table: Table, predictions: pl.DataFrame, with_inputs: bool
 
 
 def check_can_predict(model: Model) -> None:
-    """Raise TableError for a model that does not predict rows."""
-    if model.target.task == "language":
-        raise TableError("This model tells what comes next in a text. Use rosenblatt generate.")
+    """Raise TableError for a language model, which predicts no rows."""
+    if model.task == "language":
+        raise TableError("This is a language model, which continues a text. Use rosenblatt generate.")
 
 
 def forecast(model: Model, table: Table, notify: Notify = print, threads: int | None = None) -> pl.DataFrame:
-    """What comes after the end of each series of a table: its name, the step, the forecast. Raises TableError."""
+    """Forecast the steps that follow each series of a table; columns: name of the series, step, forecast.
+
+    Raises TableError if the model is no forecasting model, or the table does not fit it.
+    """
     windows = model.metadata.windows
     if windows is None:
-        raise TableError("This is not a forecasting model. Use predict.")
+        raise TableError(f"This model was trained for {model.task}, not for forecasting. Use predict.")
     with collect_messages(notify) as messages:
         rows = windows.forecast_rows(table.frame, messages)
     forecasts = windows.inverse_transform(rows, model.predict_raw(rows, threads))
@@ -116,8 +137,20 @@ def forecast(model: Model, table: Table, notify: Notify = print, threads: int | 
 def evaluate(
     model: Model, table: Table, notify: Notify = print, threads: int | None = None
 ) -> tuple[list[TestScore], Evaluation]:
-    """The scores of a model on a table with answers; of a forecast on all windows of its series, of a language on a
-    text. Raises TableError where it does not fit."""
+    """Score a model on a table with known targets, on all windows of time series, or on a text.
+
+    Args:
+        model: the model.
+        table: rows with the target columns, series, or a text.
+        notify: called with each message for the user.
+        threads: number of threads; by default one per core.
+
+    Returns:
+        The scores, and the evaluation they are part of, with predictions and test rows.
+
+    Raises:
+        TableError: if the table does not fit the model.
+    """
     windows = model.metadata.windows
     with collect_messages(notify) as messages:
         if windows:
