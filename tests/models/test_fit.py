@@ -50,7 +50,7 @@ def test_the_fingerprint_changes_with_any_part_of_the_rows():
     assert Dataset(sparse, Y[:3]).fingerprint() != Dataset(csr_array(np.eye(3)[::-1]), Y[:3]).fingerprint()
 
 
-def test_every_epoch_of_every_member_is_reported_and_scored_by_the_given_score():
+def test_every_epoch_of_every_member_is_scored_and_reported():
     records, starts, score_calls = [], [], []
     epochs = iter(range(100))
 
@@ -82,7 +82,7 @@ def test_every_epoch_of_every_member_is_reported_and_scored_by_the_given_score()
     assert model.metadata == ModelMetadata(rows=N, interrupted=False, members=2, failures=())
 
 
-def test_an_interruption_keeps_the_epochs_so_far_or_says_that_there_are_none():
+def test_an_interrupted_fit_keeps_complete_epochs_or_raises():
     def interrupt(record):
         raise KeyboardInterrupt
 
@@ -104,7 +104,7 @@ def test_an_interruption_keeps_the_epochs_so_far_or_says_that_there_are_none():
         fit(scorer_factory=score_factory, threads=1)
 
 
-def test_a_batch_that_diverges_leaves_the_stream_as_it_was():
+def test_a_diverging_batch_leaves_the_trainer_unchanged():
     def new_trainer():
         constant = {"members": 1, "learning_rate": 0.1, "optimizer": "sgd", "clip_norm": 0.0}
         return IncrementalTrainer(

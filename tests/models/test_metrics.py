@@ -13,7 +13,7 @@ def scores_by_name(target, y, raw_predictions):
     return {score.name: score for score in score_predictions(target, y, raw_predictions, compute_baseline(target, y))}
 
 
-def test_two_classes():
+def test_scores_of_two_classes():
     target = Target(names=("y",), task="binary", labels=("no", "yes"))
     y = np.array([0, 0, 0, 1, 1.0])
     p = np.array([0.1, 0.2, 0.6, 0.7, 0.9])
@@ -29,19 +29,19 @@ def test_two_classes():
     assert scores_to_dict(list(by_name.values()))["AUC"] == {"model": 1.0, "baseline": 0.5, "interval": None}
 
 
-def test_classes_of_which_the_test_has_not_all():
+def test_classes_missing_from_the_test_rows_leave_all_scores_finite():
     target = Target(names=("y",), task="multiclass", labels=("a", "b", "c"))
     by_name = scores_by_name(target, np.array([0.0, 0, 1]), RNG.dirichlet([1, 1, 1], 3))
     assert all(np.isfinite([score.model, score.baseline]).all() for score in by_name.values())
 
 
-def test_one_class_only_has_no_auc():
+def test_test_rows_of_a_single_class_have_no_auc():
     target = Target(names=("y",), task="binary", labels=("a", "b"))
     model_scores = score_predictions(target, np.array([0.0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), [0.5, 0.5])
     assert "AUC" not in [score.name for score in model_scores]
 
 
-def test_labels_and_values():
+def test_scores_of_labels_and_values():
     labels = Target(names=("a", "b"), task="multilabel")
     by_name = scores_by_name(
         labels, np.array([[1, 0], [0, 1], [1, 1.0]]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
@@ -55,7 +55,7 @@ def test_labels_and_values():
     assert by_name["R2"].baseline == pytest.approx(0)
 
 
-def test_formulas_are_those_of_scikit_learn():
+def test_metrics_equal_those_of_scikit_learn():
     y, y_score = RNG.integers(0, 2, 200), RNG.integers(0, 10, 200) / 10
     assert auc(y == 1, y_score) == pytest.approx(metrics.roc_auc_score(y, y_score))
     assert f1(y, y_score > 0.4) == pytest.approx(metrics.f1_score(y, y_score > 0.4))

@@ -31,7 +31,7 @@ def fit(target=TARGET, y=Y, frame=FRAME, weight=None, validation=None, **changes
     )
 
 
-def test_learns_and_predicts_labels_and_probabilities():
+def test_a_model_predicts_labels_and_probabilities():
     model = fit()
     proba = model.predict_proba(FRAME)
     assert proba.shape == (240, 2)
@@ -39,13 +39,13 @@ def test_learns_and_predicts_labels_and_probabilities():
     assert (model.predict(FRAME) == np.where(Y, "yes", "no")).mean() > 0.9
 
 
-def test_does_not_depend_on_the_number_of_threads():
+def test_models_do_not_depend_on_the_number_of_threads():
     one_thread = fit_model(Spec.from_hyperparameters(**SMALL), SCHEMA, TARGET, Dataset(FRAME, Y), threads=1)
     four_threads = fit_model(Spec.from_hyperparameters(**SMALL), SCHEMA, TARGET, Dataset(FRAME, Y), threads=4)
     np.testing.assert_array_equal(one_thread.predict_raw(FRAME), four_threads.predict_raw(FRAME))
 
 
-def test_rows_beyond_a_chunk_are_predicted_as_alone():
+def test_predictions_do_not_depend_on_chunks():
     model = fit(members=1)
     repeated = pl.concat([FRAME] * 40)
     predictions = model.predict_raw(repeated)
@@ -53,32 +53,32 @@ def test_rows_beyond_a_chunk_are_predicted_as_alone():
     np.testing.assert_array_equal(model.predict_raw(repeated[9000:9001]), predictions[9000:9001])
 
 
-def test_each_member_spares_another_fold():
+def test_each_member_holds_out_another_fold():
     model = fit(members=8, folds=4)
     assert len(model.networks) == 8
     assert all(network.scores for network in model.networks)
     assert all(min(network.scores) == network.scores[network.best_epoch - 1] for network in model.networks)
 
 
-def test_without_folds_members_learn_from_all_rows_for_all_epochs():
+def test_without_folds_members_train_on_all_rows_for_all_epochs():
     model = fit(folds=1)
     assert [network.best_epoch for network in model.networks] == [15, 15, 15]
     assert model.networks[0].scores == ()
 
 
-def test_a_validation_table_chooses_the_epoch_and_is_not_learnt_from():
-    validation = Dataset(FRAME[:40], 1 - Y[:40])  # wrong answers: the sooner one stops, the better
+def test_validation_rows_choose_the_best_epoch_and_are_not_trained_on():
+    validation = Dataset(FRAME[:40], 1 - Y[:40])  # wrong labels: the earliest epoch is the best
     model = fit(validation=validation)
     assert max(network.best_epoch for network in model.networks) < 8
     assert min(network.best_epoch for network in fit(validation=Dataset(FRAME[:40], Y[:40])).networks) > 8
 
 
-def test_weights_count():
+def test_sample_weights_change_the_model():
     weighted = fit(weight=np.where(Y == 1, 50.0, 1.0), folds=1)
     assert weighted.predict_proba(FRAME)[:, 1].mean() > fit(folds=1).predict_proba(FRAME)[:, 1].mean() + 0.02
 
 
-def test_class_weights_are_weights_of_the_rows():
+def test_class_weights_equal_weights_of_the_rows():
     class_weighted = fit(class_weight={"yes": 3.0})
     row_weighted = fit(weight=np.where(Y == 1, 3.0, 1.0))
     np.testing.assert_array_equal(class_weighted.predict_raw(FRAME), row_weighted.predict_raw(FRAME))
@@ -86,13 +86,13 @@ def test_class_weights_are_weights_of_the_rows():
         fit(class_weight={"maybe": 2.0})
 
 
-def test_balanced_weights_give_classes_the_same_sum():
+def test_balanced_weights_raise_the_probability_of_the_rare_class():
     rare = np.arange(240) < 24
     model = fit(y=rare.astype(float), class_weight="balanced", folds=1, epochs=3)
-    assert model.predict_proba(FRAME)[:, 1].mean() > 0.3  # a tenth of the rows
+    assert model.predict_proba(FRAME)[:, 1].mean() > 0.3  # its rows are a tenth of all
 
 
-def test_values_are_learnt():
+def test_values_can_be_predicted():
     target = Target.fit_regression(("s",), (FRAME["a"] * 3).to_numpy().reshape(-1, 1), "auto")
     model = fit(target, (FRAME["a"] * 3).to_numpy().reshape(-1, 1), epochs=60)
     assert np.corrcoef(model.predict(FRAME), FRAME["a"])[0, 1] > 0.98
@@ -100,7 +100,7 @@ def test_values_are_learnt():
         model.predict_proba(FRAME)
 
 
-def test_what_cannot_be_combined_says_so():
+def test_hyperparameters_that_cannot_be_combined_are_rejected():
     target = Target.fit_regression(("s",), Y.reshape(-1, 1), "auto")
     with pytest.raises(SpecError, match="A perceptron answers 0 or 1, but the task is regression"):
         target.with_loss(Spec.from_hyperparameters(kind="perceptron"), np.zeros((2, 1)))
@@ -123,12 +123,12 @@ def test_what_cannot_be_combined_says_so():
         fit(target, Y.reshape(-1, 1), class_weight="balanced")
 
 
-def test_divergence_of_all_members_is_an_error_with_the_way_out():
+def test_divergence_of_all_members_raises_with_advice():
     with pytest.raises(DivergedError, match="Choose a smaller learning_rate than 1000"):
         fit(learning_rate=1000.0, clip_norm=0.0, optimizer="sgd", activation="identity", hidden_sizes=(8, 8))
 
 
-def test_a_stream_learns_batch_by_batch():
+def test_incremental_training_learns_from_each_batch():
     trainer = IncrementalTrainer(Spec.from_hyperparameters(**SMALL), SCHEMA, TARGET, Dataset(FRAME[:60], Y[:60]))
     for _ in range(40):
         for start in range(0, 240, 60):
@@ -137,9 +137,9 @@ def test_a_stream_learns_batch_by_batch():
     assert model.metadata.rows == 9600
 
 
-def test_a_stream_goes_on_from_the_networks_there_are_and_no_others():
+def test_incremental_training_continues_the_networks_of_a_model():
     model = fit(members=4, folds=1)
-    # as after an interruption, or where others diverged
+    # as after an interruption, or if other networks diverged
     fewer = replace(model, trials=(replace(model.trials[0], networks=model.networks[1:3]),))
     trainer = IncrementalTrainer(model.spec, SCHEMA, TARGET, Dataset(FRAME, Y), fewer)
     resumed = trainer.partial_fit(Dataset(FRAME, Y))

@@ -22,7 +22,7 @@ def path(model, tmp_path):
     return tmp_path / "m.rosenblatt"
 
 
-def test_a_model_read_back_is_the_same_to_the_last_bit(model, path):
+def test_a_loaded_model_equals_the_saved_one(model, path):
     loaded = load_model(path)
     np.testing.assert_array_equal(loaded.predict_raw(FRAME), model.predict_raw(FRAME))
     assert (loaded.spec, loaded.resolved_spec, loaded.schema, loaded.encoder, loaded.target) == (
@@ -32,23 +32,23 @@ def test_a_model_read_back_is_the_same_to_the_last_bit(model, path):
     assert [network.losses for network in loaded.networks] == [network.losses for network in model.networks]
 
 
-def test_a_file_cut_anywhere_is_refused(path):
+def test_incomplete_files_are_rejected(path):
     content = path.read_bytes()
     for size in (0, 4, 8, 100, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:size])
-        with pytest.raises(ModelFileError, match="not a model of Rosenblatt, or was cut off"):
+        with pytest.raises(ModelFileError, match="is not a Rosenblatt model, or incomplete"):
             load_model(path)
 
 
-def test_a_flipped_byte_in_the_weights_is_found(path):
+def test_a_changed_byte_in_the_weights_is_detected(path):
     content = bytearray(path.read_bytes())
     content[-100] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match="damaged: its weights are not those that were written"):
+    with pytest.raises(ModelFileError, match="damaged: its weights do not match their checksum"):
         load_model(path)
 
 
-def test_foreign_files_are_refused(tmp_path, shared_data):
+def test_files_of_other_programs_are_rejected(tmp_path, shared_data):
     save_file({"w": np.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelFileError, match="tensors of another program"):
         load_model(tmp_path / "other.safetensors")
@@ -61,7 +61,7 @@ def test_foreign_files_are_refused(tmp_path, shared_data):
 
 
 def rewrite_description(path, change):
-    """The file with its description changed."""
+    """Change the description in a model file."""
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
@@ -72,7 +72,7 @@ def rewrite_description(path, change):
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
 
 
-def test_a_later_version_and_a_broken_description_are_refused(path):
+def test_other_formats_and_invalid_descriptions_are_rejected(path):
     rewrite_description(path, lambda description: description.update(format=99))
     with pytest.raises(ModelFileError, match="written by a later version"):
         load_model(path)
@@ -80,11 +80,11 @@ def test_a_later_version_and_a_broken_description_are_refused(path):
     with pytest.raises(ModelFileError, match="written by an early version"):
         load_model(path)
     rewrite_description(path, lambda description: (description.update(format=FORMAT), description.pop("schema")))
-    with pytest.raises(ModelFileError, match="its description cannot be read"):
+    with pytest.raises(ModelFileError, match="its description is invalid"):
         load_model(path)
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(path):
+def test_a_full_disk_leaves_the_old_file_unchanged(path):
     old_content = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_a_failed_check_leaves_nothing(tmp_path):
+def test_a_failed_check_leaves_no_file(tmp_path):
     def fail_check(path):
         assert path.read_bytes() == b"new"
         raise ModelFileError("no")
@@ -107,12 +107,12 @@ def test_a_failed_check_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(StorageError, match="could not be written: No such file or directory"):
         write_file(tmp_path / "none" / "m", b"x")
 
 
-def test_model_files_are_told_from_tables(path, tmp_path):
+def test_model_files_are_distinguished_from_tables(path, tmp_path):
     assert is_model_file(path)
     path.rename(tmp_path / "renamed")
     assert is_model_file(tmp_path / "renamed")

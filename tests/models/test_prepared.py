@@ -1,4 +1,4 @@
-"""Encoded rows and targets of a fit: encodings, weights, folds, and the inputs that are refused."""
+"""Encoded rows and targets of a fit: encodings, weights, folds, and inputs that are rejected."""
 
 import numpy as np
 import polars as pl
@@ -42,7 +42,7 @@ def test_rows_are_standardized_by_the_training_rows_alone():
     np.testing.assert_allclose(x[N:], (numbers * 10 + 5 - center) / deviation, rtol=1e-4, atol=1e-4)
 
 
-def test_weights_have_the_mean_1_and_classes_their_share_of_it():
+def test_weights_have_mean_1_and_respect_class_weights():
     weight = RNG.uniform(1, 9, N)
     np.testing.assert_allclose(encode_rows(Dataset(FRAME, Y, weight)).weight, weight / weight.mean(), rtol=1e-6)
     y = np.repeat([0.0, 1.0, 2.0], [30, 20, 10])
@@ -54,14 +54,14 @@ def test_weights_have_the_mean_1_and_classes_their_share_of_it():
     )
 
 
-def test_class_weights_of_unknown_classes_or_of_values_are_refused():
+def test_class_weights_of_unknown_classes_or_of_values_are_rejected():
     with pytest.raises(SpecError, match=r"class_weight.*'q'.*'x', 'y' and 'z'"):
         encode_rows(class_weight={"x": 2.0, "q": 3.0})
     with pytest.raises(SpecError, match=r"class_weight.*regression"):
         encode_rows(Dataset(FRAME, VALUES), REGRESSION_TARGET, class_weight="balanced")
 
 
-def test_trials_share_the_rows_they_encode_alike():
+def test_trials_with_equal_encodings_share_rows():
     prepared = make_prepared()
     spec, same_encoding, other_encoding = (
         prepared.resolve(Spec.from_hyperparameters(**SMALL | changes))
@@ -107,7 +107,7 @@ def test_step_targets_are_padded_to_the_longest_row():
     np.testing.assert_array_equal(prepared.y, [[0, -1, -1], [1, 1, -1], [0, 0, 0]])
 
 
-def test_tables_that_a_network_cannot_be_trained_on_are_refused():
+def test_tables_that_a_network_cannot_be_trained_on_are_rejected():
     sparse = Dataset(csr_array(np.eye(N)), Y)
     with pytest.raises(SpecError, match=r"(?i)sparse matrices.*multilayer"):
         make_prepared(sparse).resolve(Spec.from_hyperparameters(**SMALL))
@@ -117,11 +117,11 @@ def test_tables_that_a_network_cannot_be_trained_on_are_refused():
     with pytest.raises(TableError, match="No usable input column"):
         make_prepared(Dataset(FRAME.select([]), Y)).resolve(Spec.from_hyperparameters(**SMALL))
     words = Dataset(pl.DataFrame({"id": [f"n{row}" for row in range(N)]}), Y)
-    with pytest.raises(TableError, match=r"(?i)no .*column"):  # every word occurs once
+    with pytest.raises(TableError, match=r"(?i)no .*column"):  # every value is unique
         encode_rows(words)
 
 
-def test_members_have_the_inputs_of_the_encoder_and_take_turns_with_activations():
+def test_members_have_the_inputs_of_the_encoder_and_alternate_activations():
     prepared = make_prepared()
     resolved_spec = prepared.resolve(Spec.from_hyperparameters(**SMALL | {"activation": ("relu", "tanh")}))
     encoder = prepared.encoder(resolved_spec)
@@ -131,7 +131,7 @@ def test_members_have_the_inputs_of_the_encoder_and_take_turns_with_activations(
     assert build_architecture(resolved_spec, encoder, REGRESSION_TARGET, 0).n_outputs == 1
 
 
-def test_every_hyperparameter_set_to_auto_is_chosen_for_the_training_rows():
+def test_auto_is_resolved_for_the_training_rows():
     spec = Spec.from_hyperparameters(batch_size=7)
     prepared = make_prepared(validation=Dataset(FRAME, Y))
     resolved_spec = prepared.resolve(spec)
@@ -166,7 +166,7 @@ def test_validation_rows_follow_the_training_rows_with_their_weights():
 
 
 @pytest.mark.parametrize("overrides", [{"kind": "cnn"}, {"device": "cuda"}])
-def test_networks_that_need_pytorch_are_refused_where_it_is_not_installed(overrides, monkeypatch):
+def test_networks_that_need_pytorch_are_rejected_without_it(overrides, monkeypatch):
     monkeypatch.setattr("rosenblatt.models.prepared.find_spec", lambda name: None)
     name, value = next(iter(overrides.items()))
     with pytest.raises(SpecError, match=rf"{name} {value} needs PyTorch.*pip install 'rosenblatt\[torch\]'"):

@@ -1,4 +1,4 @@
-"""Quick formulas are scikit-learn's."""
+"""Scorers of epochs equal those of scikit-learn."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("scoring", ["accuracy", "balanced_accuracy", "roc_auc", "neg_log_loss"])
-def test_of_two_classes(scoring):
+def test_scorers_of_two_classes(scoring):
     target, y = Target(names=("y",), task="binary", labels=("a", "b")), RNG.integers(2, size=60).astype(float)
     outputs, rows = RNG.random((30, 1)).astype(np.float32), np.arange(10, 40)
     probabilities = outputs[:, 0].astype(float)
@@ -27,7 +27,7 @@ def test_of_two_classes(scoring):
 @pytest.mark.parametrize(
     "scoring", ["r2", "neg_mean_squared_error", "neg_root_mean_squared_error", "neg_mean_absolute_error"]
 )
-def test_of_values(scoring):
+def test_scorers_of_values(scoring):
     y = RNG.normal(size=(60, 1))
     target = Target.fit_regression(("y",), y, "none")
     outputs, rows = RNG.normal(size=(30, 1)).astype(np.float32), np.arange(10, 40)
@@ -41,7 +41,7 @@ def test_of_values(scoring):
     assert make_epoch_scorer(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
 
 
-def test_an_area_of_one_class_is_no_number():
+def test_the_area_of_a_single_class_is_nan():
     target = Target(names=("y",), task="binary", labels=("a", "b"))
     score = make_epoch_scorer("roc_auc")(target, np.array([0.0, 1.0, 1.0]))
     assert np.isnan(score(np.array([[0.1], [0.4]], np.float32), np.array([1, 2])))

@@ -103,3 +103,21 @@ def test_cores_are_divided_among_large_networks_and_small_networks_get_one():
     assert cores_per_network(resolve(**large | {"batch_size": "full"}), 16, 16) == 4
     assert cores_per_network(resolve(kind="cnn", channels=(15, 30), members=1), 1000, 16) == 1
     assert cores_per_network(resolve(kind="cnn", channels=(16, 32), members=1), 1000, 16) == 16
+
+
+def test_labels_are_smoothed_only_for_a_cross_entropy():
+    spec = Spec.from_hyperparameters(kind="cnn")
+    smoothing = [resolve_auto(spec, 1000, 0, loss=loss)["label_smoothing"] for loss in ("cross_entropy", "squared")]
+    assert smoothing == [0.1, 0.0]
+
+
+def test_cores_and_precision_depend_on_the_machine_unless_they_are_set():
+    def resolve_on_machine(**hyperparameters):
+        spec = Spec.from_hyperparameters(channels=(16, 32), members=2, **hyperparameters)
+        return values(
+            resolve_auto(spec, 1000, 0, available_cores=16, cpu_precision=lambda: "mixed"), "cores", "precision"
+        )
+
+    assert resolve_on_machine(kind="cnn") == (8, "mixed")
+    assert resolve_on_machine(kind="cnn", device="cuda") == (8, "float32")
+    assert resolve_on_machine(kind="cnn", cores=3, precision="float32") == (3, "float32")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -124,7 +124,7 @@ def _rerun_fit(store: Store, run: RunDetails, notify: Notify) -> str:
         machine_values = {
             name: params[name] for name in MACHINE_DEPENDENT if request.spec[name] == "auto" and name in params
         }
-        request = replace(request, spec=request.spec.replace(**machine_values))
+        request = request.model_copy(update={"spec": request.spec.replace(**machine_values)})
     recorder = Recorder.for_request(request, run.experiment, name=f"{run.id} again", store=_store_location(store))
     recorder.reproduces = run.id
     run_fit_request(recorder, notify)

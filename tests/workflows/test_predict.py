@@ -1,0 +1,58 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from rosenblatt.data.table import Table
+from rosenblatt.errors import TableError
+from rosenblatt.spec.spec import Spec
+from rosenblatt.workflows.fit import fit
+from rosenblatt.workflows.predict import evaluate, forecast, predict
+
+FAST = Spec.from_hyperparameters(members=2, epochs=10, hidden_sizes=(16,), bins=8)
+
+
+@pytest.fixture
+def result(people):
+    return fit(Table(people, "people.csv"), ["rich"], FAST, notify=lambda _: None)
+
+
+def predict_row(model, age, city):
+    messages = []
+    row = pl.DataFrame({"age": [age], "city": [city], "noise": ["0"]})
+    return predict(model, Table(row, "new.csv"), notify=messages.append), messages
+
+
+def test_predictions_hold_the_class_and_the_probability_of_each(result, people):
+    predictions = predict(result.model, Table(people.drop("rich"), "new.csv"))
+    assert predictions.columns == ["rich", "probability of no", "probability of yes"]
+    sums = predictions["probability of no"] + predictions["probability of yes"]
+    np.testing.assert_allclose(sums, 1)
+
+
+def test_predictions_next_to_inputs_get_new_names(result, people):
+    first = predict(result.model, Table(people, "t"), with_inputs=True)
+    assert first.columns[:5] == ["age", "city", "noise", "rich", "predicted rich"]
+    second = predict(result.model, Table(first, "t"), with_inputs=True)
+    assert "predicted predicted rich" in second.columns
+
+
+def test_unseen_categories_and_missing_cells_can_be_predicted(result):
+    new = pl.DataFrame({"age": ["?", "33"], "city": ["Atlantis", ""], "noise": ["0", None]})
+    assert predict(result.model, Table(new, "new.csv")).height == 2
+
+
+def test_unseen_categories_and_cells_read_as_missing_are_reported(result):
+    assert "city: 'Paris' was not seen in training (1 row)" in predict_row(result.model, "3", "Paris")[1]
+    _, messages = predict_row(result.model, "abc", "Oslo")
+    assert "age: 'abc' and whatever else is not numbers (1 cells) is read as missing" in messages
+
+
+def test_evaluation_repeats_the_scores_of_the_fit(result):
+    scores, evaluation = evaluate(result.model, Table(result.test, "test.csv"), notify=lambda _: None)
+    assert scores == result.scores == list(result.model.metadata.scores)
+    np.testing.assert_array_equal(evaluation.predictions, result.predictions)
+
+
+def test_only_forecasting_models_forecast(result, people):
+    with pytest.raises(TableError, match="trained for binary, not for forecasting"):
+        forecast(result.model, Table(people, "people.csv"))
