@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from rosenblatt.errors import TableError
 from rosenblatt.estimators.base import BaseNetworkEstimator
 
 
-class _MediaMixin(BaseNetworkEstimator, ABC):
+class _MediaMixin(BaseNetworkEstimator):
     """Accepts images, sequences or texts as X, or frames with such columns."""
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
