@@ -187,7 +187,10 @@ def show(
 @_store_option
 @shared_options("json")
 def compare(names: tuple[str, ...], plot: str | None, show_all: bool, store: str | None, as_json: bool) -> None:
-    """Compare two runs: hyperparameters, source, environment, data, results; with --plot the curves of any number.
+    """Compare two runs.
+
+    Prints the best value of each metric, and what differs in hyperparameters, data, environment and source; or plots
+    the curves of any number of runs.
 
     \b
     rosenblatt runs compare 4kd9 m3xp
@@ -227,9 +230,10 @@ def compare(names: tuple[str, ...], plot: str | None, show_all: bool, store: str
 @_store_option
 @shared_options("json")
 def reproduce(run: str, tolerance: float, store: str | None, as_json: bool) -> None:
-    """Run a run again from its own source in a new folder, and compare: identical, within tolerance, or differs.
+    """Run a run again and compare the results.
 
-    The exit status is 0 if the results are the same, and 1 if they differ or there is nothing to compare.
+    The source is restored in a new folder. The verdict is identical, within tolerance, or differs. The exit status is 0
+    if the results are the same, and 1 if they differ or there is nothing to compare.
     """
     from rosenblatt.cli.console.runs import print_verdict
     from rosenblatt.runs.export import to_json
@@ -248,7 +252,10 @@ def reproduce(run: str, tolerance: float, store: str | None, as_json: bool) -> N
 @click.argument("experiment", metavar="EXPERIMENT|RUN")
 @_store_option
 def resume(experiment: str, store: str | None) -> None:
-    """Resume the newest search of an experiment that was interrupted, killed or failed."""
+    """Resume an interrupted search.
+
+    Of an experiment, the newest search that was interrupted, killed or failed.
+    """
     from rosenblatt.workflows.reproduce import resume as resume_search
 
     with _open_store(store) as run_store:
@@ -263,7 +270,9 @@ def resume(experiment: str, store: str | None) -> None:
 @_store_option
 @shared_options("json")
 def export(format_: str, out: str | None, where: str, store: str | None, as_json: bool) -> None:
-    """Export runs with all points of their curves: to tables, TensorBoard or MLflow.
+    """Export runs to tables, TensorBoard or MLflow.
+
+    All points of all curves are exported.
 
     \b
     rosenblatt runs export --to parquet --out tables
@@ -291,7 +300,10 @@ def export(format_: str, out: str | None, where: str, store: str | None, as_json
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_store_option
 def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
-    """Delete runs; with a search also its trials. `runs tidy` removes their files."""
+    """Delete runs; of searches also their trials.
+
+    `rosenblatt runs tidy` removes their files.
+    """
     from rosenblatt.runs.store import queries
 
     if bool(names) == bool(where):
@@ -311,7 +323,10 @@ def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> 
 @_store_option
 @shared_options("json")
 def tidy(rescue: bool, store: str | None, as_json: bool) -> None:
-    """Deliver records that wait, end runs whose process was killed, and remove files that no run refers to."""
+    """Clean up, or rescue a damaged store.
+
+    Delivers records that wait, ends runs whose process was killed, and removes files that no run refers to.
+    """
     from rosenblatt.runs import maintenance
     from rosenblatt.runs.export import to_json
 

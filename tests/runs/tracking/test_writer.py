@@ -14,7 +14,7 @@ import pytest
 
 from rosenblatt.errors import StoreError
 from rosenblatt.runs.maintenance import cleanup
-from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_summaries
+from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_params, load_summaries
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
@@ -404,6 +404,21 @@ def test_a_rejected_batch_is_reported_and_stops_no_other(writer, url, messages):
     assert writer.flush()
     assert load_values(url, "good") == [1.0]
     assert any("records of run bad are lost" in line for line in messages)
+
+
+def test_only_rejected_records_of_a_batch_are_lost(writer, url, messages):
+    batch = add_run_with_curves(RecordBatch(), loss=[1.0])
+    batch.add_params("a", {"lr": 0.1, "depth": 2, "width": 8})
+    for row in batch.rows["params"][:2]:
+        row["explicit"] = None  # the column is not nullable
+    writer.put(batch)
+    assert writer.flush()
+    store = Store(url)
+    assert load_params(store, ["a"]) == {"a": {"width": "8"}}
+    store.close()
+    assert load_values(url) == [1.0]
+    (message,) = messages
+    assert message.startswith("some records of run a are lost")
 
 
 def test_deleting_a_running_search_stops_no_other_run(writer, url):

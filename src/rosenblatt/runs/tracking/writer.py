@@ -284,7 +284,7 @@ class Writer:
         return True
 
     def _write_rows(self, store: Store, rows: dict[str, list[Row]]) -> set[str]:
-        """Write a batch; if the database rejects it, write the records of each run by themselves.
+        """Write a batch; if the database rejects it, write it record by record.
 
         Returns:
             Runs that are not in the store.
@@ -294,15 +294,18 @@ class Writer:
         except StoreUnavailableError:
             raise
         except StoreError:
-            missing_runs: set[str] = set()
-            for run, run_rows in _split_by_run(rows).items():
-                try:
-                    missing_runs |= store.write(run_rows)
-                except StoreUnavailableError:
-                    raise
-                except StoreError as error:
-                    self._notify(f"records of run {run} are lost: {error}")
-            return missing_runs
+            missing_runs, errors = set[str](), dict[str, StoreError]()
+            for table in sorted(rows, key=_write_order):
+                for row in rows[table]:
+                    try:
+                        missing_runs |= store.write({table: [row]})
+                    except StoreUnavailableError:
+                        raise
+                    except StoreError as error:
+                        errors.setdefault(row.get("run") or row.get("id") or "", error)
+            for run, reason in errors.items():
+                self._notify(f"some records of run {run} are lost: {reason}")
+            return missing_runs - errors.keys()
 
     def _write_to_spool(self, rows: dict[str, list[Row]]) -> bool:
         try:
@@ -320,14 +323,9 @@ class Writer:
             )
 
 
-def _split_by_run(rows: dict[str, list[Row]]) -> dict[str, dict[str, list[Row]]]:
-    """Split a batch by run; documents, which belong to no run, come first."""
-    rows_by_run: dict[str, dict[str, list[Row]]] = {}
-    for table in sorted(rows, key=lambda name: name != "documents"):
-        for row in rows[table]:
-            run = row.get("run") or row.get("id") or ""
-            rows_by_run.setdefault(run, {}).setdefault(table, []).append(row)
-    return rows_by_run
+def _write_order(table: str) -> int:
+    """Documents and runs are written before the records that refer to them, and changes of runs last."""
+    return {"documents": 0, "runs": 1, "run_updates": 3}.get(table, 2)
 
 
 def _close_on_exit(writer: Writer) -> None:
