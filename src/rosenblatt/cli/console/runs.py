@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -15,11 +15,13 @@ from rich.text import Text
 
 from rosenblatt.cli.console.tables import Cell, make_console, print_table, printable
 from rosenblatt.errors import format_count
-from rosenblatt.runs.capture.environment import Environment
-from rosenblatt.runs.capture.source import Source
-from rosenblatt.runs.compare import Comparison, ResultComparison
-from rosenblatt.runs.store.curves import CurvePoints
-from rosenblatt.runs.store.details import ClassScores, MetricSummary, Param, RunDetails, RunRecord
+
+if TYPE_CHECKING:  # loading these would delay `rosenblatt runs`
+    from rosenblatt.runs.capture.environment import Environment
+    from rosenblatt.runs.capture.source import Source
+    from rosenblatt.runs.compare import Comparison, ResultComparison
+    from rosenblatt.runs.store.curves import CurvePoints
+    from rosenblatt.runs.store.details import ClassScores, MetricSummary, Param, RunDetails, RunRecord
 
 BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 24  # characters of a curve
