@@ -104,6 +104,11 @@ def test_a_table_without_rows_shows_its_titles(render):
     assert render(80, ["name", "value"], [])[0].split() == ["name", "value"]
 
 
+def test_columns_without_any_value_are_left_out(render):
+    lines = render(80, ["name", "note", "value"], [["a", "", 1], ["b", None, 0]])
+    assert lines[0].split() == ["name", "value"]
+
+
 def test_styles_show_on_a_terminal():
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, color_system="standard")

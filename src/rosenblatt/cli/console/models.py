@@ -17,6 +17,7 @@ from rosenblatt.models.model import Model, TrainedTrial
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 
 MAX_TRIALS = 3  # trials of a search that are printed next to one another
+MAX_SEARCH_ROWS = 12  # lines on the best trials of a search that are printed without --all
 MAX_COLUMNS = 20  # columns of a table that are printed without --all
 MAX_CLASSES = 8  # classes that are printed
 MAX_EXAMPLE_LENGTH = 24  # characters of an example value
@@ -67,7 +68,7 @@ def print_model(model: Model, source: str, *, show_all: bool = False) -> None:
         console.print(f"  {share}{_network_summary(trial)}")
     if model.metadata.search:
         console.print()
-        print_search(model.metadata.search)
+        print_search(model.metadata.search, max_rows=None if show_all else MAX_SEARCH_ROWS)
     _print_hyperparameters(console, model, show_all)
     _print_heading(console, "data")
     for line in _data_summary(model):
@@ -153,7 +154,7 @@ def _data_summary(model: Model) -> list[str]:
     return [*lines, f"best epochs: {span}" + "; training was stopped early" * metadata.interrupted]
 
 
-def print_search(search: SearchMetadata) -> None:
+def print_search(search: SearchMetadata, *, max_rows: int | None = None) -> None:
     """Print the best trials of a search, the importance of hyperparameters and the selection bias."""
     console, counts = make_console(), search.trials
     states = {"finished": counts.finished, "stopped early": counts.stopped, "failed": counts.failed}
@@ -176,7 +177,13 @@ def print_search(search: SearchMetadata) -> None:
         importance = search.importance.get(name)
         bar = None if importance is None else f"{importance:4.0%} {'▇' * round(10 * importance)}"
         rows.append([name, *(_format_param(trial.params.get(name, "")) for trial in trials), bar])
-    print_table(console, ["", *(f"trial {trial.number}" for trial in trials), "importance"], rows)
+    print_table(
+        console,
+        ["", *(f"trial {trial.number}" for trial in trials), "importance"],
+        rows,
+        max_rows=max_rows,
+        noun="hyperparameters",
+    )
     if search.refit:
         console.print(
             f"refitted on all {search.refit.rows:,} rows: {format_count(search.refit.networks, 'network')} in "
@@ -216,11 +223,10 @@ def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: S
         "test score": [score.name for score in scores],
         networks: [score.model for score in scores],
         "95 % interval": [_format_interval(score.interval) for score in scores],
-        "best trial alone": [score.model for score in best_trial_scores],
+        "best trial alone": [score.model for score in best_trial_scores] or [None] * len(scores),
         f"baseline: {BASELINES.get(model.task, 'majority class')}": [score.baseline for score in scores],
         "note": ["" if score.beats_baseline else "no better than the baseline" for score in scores],
     }
-    columns = {title: cells for title, cells in columns.items() if any(cell not in (None, "") for cell in cells)}
     print_table(console, list(columns), list(zip(*columns.values(), strict=True)))
 
 

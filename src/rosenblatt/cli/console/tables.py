@@ -40,7 +40,8 @@ def print_table(
 ) -> None:
     """Print a table, with the decimal points of each column of numbers below one another.
 
-    A table that is wider than the terminal continues below, with its first column repeated.
+    A table that is wider than the terminal continues below, with its first column repeated. Columns without any value
+    are left out.
 
     Args:
         console: Where to print.
@@ -56,6 +57,7 @@ def print_table(
     columns = [
         _Column(title, [row[j] for row in visible], title in right, console.width // 2 if j == 0 else MIN_TEXT_WIDTH)
         for j, title in enumerate(titles)
+        if j == 0 or not visible or any(row[j] not in (None, "") for row in visible)
     ]
     dropped = []
     for title in optional:
