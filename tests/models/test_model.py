@@ -111,7 +111,7 @@ def test_hyperparameters_that_cannot_be_combined_are_rejected():
         ({"normalization": "batch", "batch_size": 1}, "normalization batch needs batches of two or more rows"),
         (
             {"layer_lr_multipliers": (1.0, 2.0, 3.0)},
-            "layer_lr_multipliers holds 3 factors, but the network has 2 layers",
+            "layer_lr_multipliers has 3 values, but the network has 2 layers",
         ),
         ({"degree": 2}, "degree has an effect only with kernel polynomial, but kernel is rbf"),
     ):

@@ -49,23 +49,23 @@ def train_epochs(member, table, epochs, *, stopped=False):
 def test_logits_of_a_linear_network_are_its_weighted_sums_in_the_order_of_the_index():
     theta, index = random_theta(LINEAR), np.array([7, 2, 2, 39])
     ((weights, biases),) = LINEAR.layers(theta)
-    sums = logits(LINEAR, "cross_entropy", theta, ROWS, index)
+    sums = logits(LINEAR, theta, ROWS, index)
     assert sums.dtype == np.float32
     np.testing.assert_allclose(sums, X[index] @ weights + biases, rtol=1e-5, atol=1e-6)
-    assert logits(LINEAR, "cross_entropy", theta, ROWS, index[:0]).shape == (0, K)
+    assert logits(LINEAR, theta, ROWS, index[:0]).shape == (0, K)
 
 
 def test_the_logits_of_a_row_do_not_depend_on_the_rows_beside_it():
     architecture = DenseArchitecture("mlp", (F, 16, K), "silu")
     theta = random_theta(architecture)
-    together = logits(architecture, "cross_entropy", theta, ROWS, np.arange(N))
-    alone = [logits(architecture, "cross_entropy", theta, ROWS, np.array([row]))[0] for row in range(N)]
+    together = logits(architecture, theta, ROWS, np.arange(N))
+    alone = [logits(architecture, theta, ROWS, np.array([row]))[0] for row in range(N)]
     np.testing.assert_array_equal(together, alone)
 
 
 def test_predictions_are_what_the_loss_makes_of_the_logits():
     theta, index = random_theta(LINEAR), np.arange(N)
-    sums = logits(LINEAR, "cross_entropy", theta, ROWS, index)
+    sums = logits(LINEAR, theta, ROWS, index)
     expected = {
         "cross_entropy": softmax(sums, axis=1),
         "binary_cross_entropy": 1 / (1 + np.exp(-sums)),
@@ -82,9 +82,9 @@ def test_dense_and_sparse_rows_give_the_same_logits(changes):
     member = make_member(**changes)
     train_epochs(member, ROWS, 2)
     architecture, theta, index = member.architecture, member.inference_parameters, np.array([5, 0, 31])
-    dense_logits = logits(architecture, member.loss, theta, ROWS, index)
+    dense_logits = logits(architecture, theta, ROWS, index)
     assert np.abs(dense_logits).max() > 0
-    sparse_logits = logits(architecture, member.loss, theta, sparse(ROWS), index)
+    sparse_logits = logits(architecture, theta, sparse(ROWS), index)
     np.testing.assert_allclose(sparse_logits, dense_logits, rtol=1e-4, atol=1e-5)
 
 

@@ -104,7 +104,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_rest():
     assert single.best_score == min(scores)
     assert single.best_epoch == len(scores) - 3  # the last three were no better
     assert len(scores) < 500
-    sums = logits(single.architecture, single.loss, single.best, ROWS, np.arange(150, 200))[:, 0].astype(float)
+    sums = logits(single.architecture, single.best, ROWS, np.arange(150, 200))[:, 0].astype(float)
     p = 1 / (1 + np.exp(-sums))
     loss = -np.mean(np.log(np.where(Y[150:] > 0, p, 1 - p)))
     assert single.best_score == pytest.approx(loss, rel=1e-5)

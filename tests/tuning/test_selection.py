@@ -178,5 +178,5 @@ def test_without_a_single_cause_of_divergence_all_hyperparameters_are_listed():
 
 def test_trials_that_could_not_start_are_reported_with_the_reason():
     search = run_search({"dropout": uniform(0.0, 0.1)}, trials=2, hidden_sizes=(4,), layer_lr_multipliers="1,2,3")
-    with pytest.raises(DivergedError, match=r"^All 2 trials failed: layer_lr_multipliers holds 3 factors"):
+    with pytest.raises(DivergedError, match=r"^All 2 trials failed: layer_lr_multipliers has 3 values"):
         select_model(search, SCHEMA)

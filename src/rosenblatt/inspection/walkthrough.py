@@ -15,8 +15,14 @@ import polars as pl
 from rosenblatt.errors import TableError
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.training.compiled.activations import ACTIVATIONS
-from rosenblatt.training.compiled.dispatch import compiled_layout
-from rosenblatt.training.compiled.losses import EXPONENTIAL, LINKS, LOSSES, SIGMOID, SOFTMAX, predict_from_sums
+from rosenblatt.training.compiled.losses import (
+    EXPONENTIAL,
+    LOSSES,
+    OUTPUT_ACTIVATIONS,
+    SIGMOID,
+    SOFTMAX,
+    apply_output_activation,
+)
 from rosenblatt.training.compiled.normalization import EPSILON
 
 LOSS_PARAMETERS = {"focal": "focal_gamma", "huber": "huber_delta", "quantile": "quantile", "hinge": "hinge_margin"}
@@ -96,7 +102,7 @@ def _forward(network: TrainedNetwork, loss: str, x: np.ndarray) -> list[LayerTra
         ones = np.ones_like(pre_activations)
         if l == last:
             outputs = pre_activations[None].copy()
-            predict_from_sums(compiled_layout(architecture, loss).link, outputs)
+            apply_output_activation(loss, outputs)
             layers.append(LayerTrace(a, W, b, pre_activations, pre_activations, outputs[0], ones, ones, residual=False))
             return layers
         normalized, inv_std = _normalize(architecture.normalization, parameters, l, pre_activations)
@@ -237,7 +243,7 @@ def _output_activation(trace: ForwardTrace) -> str:
     if trace.network.dense.kind == "perceptron":
         return "the largest" if trace.model.target.task == "multiclass" else "step"
     return {SIGMOID: "sigmoid", SOFTMAX: "softmax", EXPONENTIAL: "exp"}.get(
-        LINKS.get(trace.model.target.loss, 0), "identity"
+        OUTPUT_ACTIVATIONS.get(trace.model.target.loss, 0), "identity"
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from rosenblatt.training.backend import MemberTrainer, make_trainer
 from rosenblatt.training.compiled.dispatch import start_step_compiler
-from rosenblatt.training.compiled.early_stopping import BEST_EPOCH, BEST_LOSS, FAILURE, PARAMETERS
+from rosenblatt.training.compiled.early_stopping import BEST_EPOCH, BEST_LOSS, FAILURE, PARAMETERS, EarlyStopping
 from rosenblatt.training.member import EpochRecord, Member
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows
 from rosenblatt.training.workers import Work, WorkerPool, cores
@@ -154,16 +154,16 @@ def _train_epochs_with_validation(
 ) -> list[EpochRecord]:
     """Some epochs of a multilayer perceptron whose score is its loss; fewer where it ended."""
     n_trained, losses, validation_losses = len(member.history), np.zeros(epochs), np.zeros(epochs)
-    best_record = np.array([member.best_score, member.best_epoch, 0.0])
     best = member.best.copy() if member.is_trained else np.empty_like(member.state.theta)
-    n_finished = train(losses, validation_losses, best, best_record, stop)
-    if best_record[BEST_EPOCH] > member.best_epoch:
-        member.best, member.best_score = best, float(best_record[BEST_LOSS])
-        member.best_epoch = int(best_record[BEST_EPOCH])
+    record = np.array([member.best_score, member.best_epoch, 0.0])
+    early_stopping = EarlyStopping(best, record, n_trained, member.spec["patience"])
+    n_finished = train(losses, validation_losses, early_stopping, stop)
+    if record[BEST_EPOCH] > member.best_epoch:
+        member.best, member.best_score, member.best_epoch = best, float(record[BEST_LOSS]), int(record[BEST_EPOCH])
     if n_finished < epochs and not stop[0] and not np.isfinite(losses[n_finished]):
         member.fail(f"the training loss is {losses[n_finished]} in epoch {n_trained + n_finished + 1}")
-    elif best_record[FAILURE]:
-        kind = "parameters" if best_record[FAILURE] == PARAMETERS else "predictions"
+    elif record[FAILURE]:
+        kind = "parameters" if record[FAILURE] == PARAMETERS else "predictions"
         member.fail(f"{kind} are not finite numbers after epoch {n_trained + n_finished}")
         n_finished -= 1
     elif n_finished and n_trained + n_finished - member.best_epoch >= member.spec["patience"]:

@@ -42,13 +42,13 @@ def test_weights_decay_biases_do_not_and_running_statistics_do_not_learn():
 
 
 def test_rates_for_another_number_of_layers_are_refused():
-    with pytest.raises(SpecError, match="layer_lr_multipliers holds 2 factors, but the network has 3 layers"):
+    with pytest.raises(SpecError, match="layer_lr_multipliers has 2 values, but the network has 3 layers"):
         config_for(layer_lr_multipliers=(1, 2))
 
 
 def test_the_shape_says_where_each_part_is():
     architecture, _ = config_for(normalization="batch", parametric_activation=True, scaling_layer=True)
-    layout = compiled_layout(architecture, "cross_entropy")
+    layout = compiled_layout(architecture)
     starts = sorted([layout.scale, *layout.parts[layout.parts >= 0].tolist()])
     assert starts == sorted(part.start for part in architecture.parts)
 

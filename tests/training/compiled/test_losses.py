@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, mean_pinball_loss
 
-from rosenblatt.training.compiled.losses import EXPONENTIAL, LINKS, LOSSES, SIGMOID, SOFTMAX, predict_from_sums
+from rosenblatt.training.compiled.losses import LOSSES, apply_output_activation
 
 N, K = 6, 4
 WEIGHT = np.random.default_rng(1).uniform(0.5, 2, N)
@@ -45,7 +45,7 @@ def test_gradient_is_that_of_the_loss(name, smoothing):
 def test_cross_entropy_is_that_of_scikit_learn():
     z, t = case("cross_entropy")
     total = compute_loss("cross_entropy", z, t, np.ones(N))
-    predict_from_sums(SOFTMAX, z)
+    apply_output_activation("cross_entropy", z)
     assert total / N == pytest.approx(log_loss(t[:, 0], z, labels=np.arange(K)))
 
 
@@ -75,7 +75,7 @@ def test_extreme_sums_stay_finite(name):
     d = np.empty_like(z)
     assert np.isfinite(compute_loss(name, z, t, np.ones(2, np.float32), d=d))
     assert np.isfinite(d).all()
-    predict_from_sums(LINKS.get(name, 0), z)
+    apply_output_activation(name, z)
     assert np.isfinite(z).all()
 
 
@@ -88,9 +88,14 @@ def test_no_number_gives_no_number(name):
     assert not np.isfinite(compute_loss(name, z.astype(np.float32), t.astype(np.float32), WEIGHT.astype(np.float32)))
 
 
-def test_links_turn_sums_into_what_is_predicted():
+def test_output_activations_turn_logits_into_predictions():
     z = np.array([[0.0, np.log(3.0)]])
-    for link, expected in ((SOFTMAX, [0.25, 0.75]), (SIGMOID, [0.5, 0.75]), (EXPONENTIAL, [1, 3]), (0, [0, np.log(3)])):
+    for loss, expected in (
+        ("cross_entropy", [0.25, 0.75]),
+        ("binary_cross_entropy", [0.5, 0.75]),
+        ("poisson", [1, 3]),
+        ("squared", [0, np.log(3)]),
+    ):
         p = z.copy()
-        predict_from_sums(link, p)
+        apply_output_activation(loss, p)
         np.testing.assert_allclose(p[0], expected)

@@ -10,7 +10,7 @@ from rosenblatt.training import rows as rows_module
 from rosenblatt.training import state
 from rosenblatt.training.compiled import mlp
 from rosenblatt.training.compiled.activations import ACTIVATIONS
-from rosenblatt.training.compiled.dispatch import compile_kernels, compiled_layout, with_train_step
+from rosenblatt.training.compiled.dispatch import compile_kernels, compiled_layout, make_job, with_train_step
 from rosenblatt.training.compiled.losses import LOSSES
 from rosenblatt.training.compiled.optimizers import OPTIMIZERS
 from rosenblatt.training.member import new_member
@@ -50,17 +50,11 @@ def member_for(criterion, rows, **changes):
 
 
 def train(member, rows, epochs):
-    layout = compiled_layout(member.architecture, member.loss)
-    network, dtype = member.architecture, rows.x.dtype.name
-    kernels = compile_kernels(
-        network.activation, network.normalization, member.loss, member.spec.training.optimizer, dtype
-    )
-    kernels = with_train_step(kernels, layout, member.config, member.state, rows)
     batches = -(-len(member.state.order) // member.config.batch_size)
     total, steps = batches * member.spec["epochs"], np.arange(batches * epochs)
-    rates, losses = schedule_factors(member.spec.training, steps, total), np.full(epochs, np.nan)
-    n_finished = mlp.train(layout, kernels, member.config, member.state, rows, rates, losses, np.zeros(1, np.uint8))
-    return losses, n_finished, rates
+    factors, losses = schedule_factors(member.spec.training, steps, total), np.full(epochs, np.nan)
+    n_finished = mlp.train(with_train_step(make_job(member, rows)), factors, losses, np.zeros(1, np.uint8))
+    return losses, n_finished, factors
 
 
 SMOOTH = {"huber": "huber", "quantile": "quantile", "focal": "focal", "binary_focal": "focal", "poisson": "poisson"}
@@ -239,7 +233,7 @@ def test_a_rows_prediction_is_the_same_whatever_rows_stand_beside_it(dtype, norm
     changes = {"hidden_sizes": (50, 20), "activation": "gelu", "normalization": normalization}
     member = member_for("cross_entropy", rows, **changes)
     train(member, rows, 1)
-    layout = compiled_layout(member.architecture, "cross_entropy")
+    layout = compiled_layout(member.architecture)
     kernels = compile_kernels("gelu", normalization, dtype=np.dtype(dtype).name)
     together = np.empty((601, K), dtype)
     mlp.predict(layout, kernels, member.state.theta, rows.x, np.arange(601), together)
@@ -252,12 +246,8 @@ def test_a_rows_prediction_is_the_same_whatever_rows_stand_beside_it(dtype, norm
 def test_training_stops_when_told_and_says_how_far_it_came():
     rows, member = rows_for("squared"), member_for("squared", rows_for("squared"))
     before = member.state.theta.copy()
-    layout = compiled_layout(member.architecture, "squared")
-    kernels = with_train_step(
-        compile_kernels("tanh", "none", "squared", "adam", "float64"), layout, member.config, member.state, rows
-    )
-    rates, losses = np.ones((20, 3)), np.empty(5)
-    assert mlp.train(layout, kernels, member.config, member.state, rows, rates, losses, np.ones(1, np.uint8)) == 0
+    job = with_train_step(make_job(member, rows))
+    assert mlp.train(job, np.ones((20, 3)), np.empty(5), np.ones(1, np.uint8)) == 0
     np.testing.assert_array_equal(member.state.theta, before)
 
 

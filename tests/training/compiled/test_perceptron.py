@@ -143,7 +143,7 @@ def test_voted_answers_as_most_states_do(is_sparse):
     member, _ = trained(table, "voted", width=4)
     states, with_bias = rosenblatt_states(member)
     votes = np.where(with_bias @ states.T > 0, 1, -1).sum(axis=1)
-    sums = logits(member.architecture, member.loss, member.inference_parameters, table, np.arange(60))
+    sums = logits(member.architecture, member.inference_parameters, table, np.arange(60))
     np.testing.assert_allclose(sums[:, 0], votes, atol=1e-3)
 
 
@@ -188,7 +188,7 @@ def test_separates_three_classes(rule, multiclass):
     loss = "perceptron" if is_one_vs_rest else "perceptron_of_classes"
     rows = make_table(x, t)
     member, _ = trained(rows, rule, units=3, epochs=30, loss=loss, multiclass=multiclass)
-    sums = logits(member.architecture, loss, member.inference_parameters, rows, np.arange(200))
+    sums = logits(member.architecture, member.inference_parameters, rows, np.arange(200))
     np.testing.assert_array_equal(sums.argmax(axis=1), t)
 
 
@@ -257,7 +257,7 @@ def test_kernel_perceptron_is_the_sum_of_the_rows_it_was_mistaken_on(kernel):
         if (z > 0) != (NOISY[i] > 0):
             support_rows.append((i, signs(NOISY[i])))
     assert losses[0] == len(support_rows) / 60
-    sums = logits(member.architecture, member.loss, member.inference_parameters, rows, np.arange(60))
+    sums = logits(member.architecture, member.inference_parameters, rows, np.arange(60))
     expected = [
         sum(coefficient * kernel_value(X[j].astype(float), x.astype(float)) for j, coefficient in support_rows)
         for x in X
@@ -270,7 +270,7 @@ def test_kernel_perceptron_learns_xor_and_stays_within_its_budget():
     t = (x[:, 0] * x[:, 1] > 0).astype(float)
     rows = make_table(x, t)
     member, _ = trained(rows, "kernel", epochs=20, budget=25, gamma=2.0)
-    sums = logits(member.architecture, member.loss, member.inference_parameters, rows, np.arange(300))
+    sums = logits(member.architecture, member.inference_parameters, rows, np.arange(300))
     assert ((sums[:, 0] > 0) == (t > 0)).mean() > 0.9
     assert member.architecture.sizes[1] == 25
 

@@ -8,8 +8,11 @@ support row is replaced (Cavallanti, Cesa-Bianchi & Gentile 2007).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.training.compiled.elementary import exp
 from rosenblatt.training.compiled.jit import constant_like, jit
 from rosenblatt.training.compiled.perceptron import CONVERGED, N_SEEN, N_USED, random_index, update_sizes
@@ -19,37 +22,50 @@ POLYNOMIAL, RBF = range(2)
 KERNELS = {"polynomial": POLYNOMIAL, "rbf": RBF}
 
 
+class Kernel(NamedTuple):
+    """Similarity of two rows x and s: (gamma x.s + 1)^degree, or e^(-gamma |x - s|^2)."""
+
+    kind: int
+    gamma: float
+    degree: int
+
+    @classmethod
+    def of(cls, architecture: DenseArchitecture) -> Kernel:
+        """The kernel of a kernel perceptron."""
+        return cls(KERNELS[architecture.activation], architecture.gamma, architecture.degree)
+
+
 @jit
-def kernel_value(kernel, gamma, degree, x, s):
-    """e^(-gamma |x - s|^2), or (gamma x s + 1)^degree."""
-    total = constant_like(0, x)
-    if kernel == RBF:
+def kernel_value(kernel, x, s):
+    """The kernel between two rows (F,)."""
+    total, gamma = constant_like(0, x), constant_like(kernel.gamma, x)
+    if kernel.kind == RBF:
         for j in range(x.size):
             difference = x[j] - s[j]
             total += difference * difference
-        return exp(constant_like(-gamma, x) * total)
+        return exp(-gamma * total)
     for j in range(x.size):
         total += x[j] * s[j]
-    power, factor = constant_like(1, x), constant_like(gamma, x) * total + constant_like(1, x)
-    for _ in range(degree):
+    power, factor = constant_like(1, x), gamma * total + constant_like(1, x)
+    for _ in range(kernel.degree):
         power *= factor
     return power
 
 
 @jit
-def kernel_logits(kernel, gamma, degree, x, support_rows, dual_coefficients, n_used, z):
-    """z (K,): the kept rows (M, F) say how alike x is to them, times their voices (M, K)."""
+def kernel_logits(kernel, x, support_rows, dual_coefficients, n_used, z):
+    """Write the logits z (K,): the sum of dual coefficients (M, K) times the kernel between x and each support row."""
     for k in range(z.size):
         z[k] = 0
     for s in range(n_used):
-        value = kernel_value(kernel, gamma, degree, x, support_rows[s])
+        value = kernel_value(kernel, x, support_rows[s])
         for k in range(z.size):
             z[k] += value * dual_coefficients[s, k]
 
 
 @jit
-def train_kernel(config, kernel, gamma, degree, state, rows, losses, stop):
-    """`train_linear` for a kernel perceptron. `state.step` holds how many rows are kept, and which."""
+def train_kernel(config, kernel, state, rows, losses, stop):
+    """Train a kernel perceptron, as `train_linear`; `state.step` holds the number of support rows and their ids."""
     K, F, n = config.units, config.n_in, state.order.size
     M = (state.theta.size - K) // (F + 1 + K)
     weights = state.theta[: F * M].reshape((F, M))
@@ -66,7 +82,7 @@ def train_kernel(config, kernel, gamma, degree, state, rows, losses, stop):
         for i in state.order:
             if stop[0]:
                 return epoch
-            kernel_logits(kernel, gamma, degree, rows.x[i], support_rows, dual_coefficients, n_used[0], z)
+            kernel_logits(kernel, rows.x[i], support_rows, dual_coefficients, n_used[0], z)
             if update_sizes(config, z, rows, i, change):
                 mistakes += 1
                 s = support_slot(i, support_ids, n_used, state.counter, dual_coefficients)
@@ -85,7 +101,7 @@ def train_kernel(config, kernel, gamma, degree, state, rows, losses, stop):
 
 @jit
 def support_slot(row, support_ids, n_used, counter, dual_coefficients):
-    """Where the row is kept, or will be."""
+    """Index of a row among the support rows, in a new slot if it is none yet, or in a random one if all are taken."""
     for s in range(n_used[0]):
         if support_ids[s] == row + 1:
             return s
@@ -101,8 +117,9 @@ def support_slot(row, support_ids, n_used, counter, dual_coefficients):
 
 
 @jit
-def predict(kernel, gamma, degree, n_in, units, theta, x, index, out):
-    """Write the sums z of a kernel perceptron for the rows `index` of x (n, F) to `out` (len(index), K)."""
+def predict(kernel, n_in, theta, x, index, out):
+    """Write the logits of a kernel perceptron for rows `index` of x (n, F) to `out` (len(index), K)."""
+    units = out.shape[1]
     M = (theta.size - units) // (n_in + 1 + units)
     weights = theta[: n_in * M].reshape((n_in, M))
     dual_coefficients = theta[(n_in + 1) * M : (n_in + 1 + units) * M].reshape((M, units))
@@ -111,4 +128,4 @@ def predict(kernel, gamma, degree, n_in, units, theta, x, index, out):
         for j in range(n_in):
             support_rows[s, j] = weights[j, s]
     for i in range(index.size):
-        kernel_logits(kernel, gamma, degree, x[index[i]], support_rows, dual_coefficients, M, out[i])
+        kernel_logits(kernel, x[index[i]], support_rows, dual_coefficients, M, out[i])

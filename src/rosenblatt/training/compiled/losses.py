@@ -228,7 +228,7 @@ LOSSES = {
 
 IDENTITY, SIGMOID, SOFTMAX, EXPONENTIAL = range(4)
 
-LINKS = {  # from the last weighted sums to what is predicted: probabilities, a mean, or the sums themselves
+OUTPUT_ACTIVATIONS = {  # of the logits; networks trained with another loss predict the logits themselves
     "cross_entropy": SOFTMAX,
     "focal": SOFTMAX,
     "binary_cross_entropy": SIGMOID,
@@ -237,15 +237,19 @@ LINKS = {  # from the last weighted sums to what is predicted: probabilities, a 
 }
 
 
+def apply_output_activation(loss: str, logits: np.ndarray) -> None:
+    """Turn logits (..., K) into predictions of a network trained with this loss, in place."""
+    _activate_outputs(OUTPUT_ACTIVATIONS.get(loss, IDENTITY), logits.reshape(-1, logits.shape[-1]))
+
+
 @jit
-def predict_from_sums(link, z):
-    """Turn the last weighted sums z (B, K) into what is predicted, in place."""
+def _activate_outputs(kind, z):
     flat = z.ravel()
-    if link == SOFTMAX:
+    if kind == SOFTMAX:
         softmax(z, z)
-    elif link == SIGMOID:
+    elif kind == SIGMOID:
         for i in range(flat.size):
             flat[i] = logistic(flat[i])
-    elif link == EXPONENTIAL:
+    elif kind == EXPONENTIAL:
         for i in range(flat.size):
             flat[i] = exp(flat[i])

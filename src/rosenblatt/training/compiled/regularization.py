@@ -30,8 +30,10 @@ def soft_threshold(theta, amount):
 
 @jit
 def apply_max_norm(weights, n_in, n_out, norm):
-    """Scale each unit's weights, a column of `weights` (n_in, n_out) flat, down to length `norm` if they are longer
-    (Srivastava et al. 2014, section 5.1)."""
+    """Scale each column of `weights` (n_in, n_out) flat down to length `norm` if it is longer.
+
+    A column holds the weights of a unit (Srivastava et al. 2014, section 5.1).
+    """
     for j in range(n_out):
         sum_squares = constant_like(0, weights)
         for i in range(n_in):

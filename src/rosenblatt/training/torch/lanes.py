@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rosenblatt.errors import SpecError, format_list
 from rosenblatt.networks.deep import DeepArchitecture
-from rosenblatt.training.compiled.losses import LINKS, predict_from_sums
+from rosenblatt.training.compiled.losses import apply_output_activation
 from rosenblatt.training.member import Member
 from rosenblatt.training.rows import DenseRows, MediaRows
 from rosenblatt.training.schedules import member_factors
@@ -197,7 +197,7 @@ class LaneStack:
         for lane, member in validated_members.items():
             sums = np.ascontiguousarray(z[lane, : member.validation.size])
             loss = mean_loss(member, sums, self.table.t[member.validation], self.table.weight[member.validation])
-            predict_from_sums(LINKS.get(member.loss, 0), sums.reshape(-1, sums.shape[-1]))
+            apply_output_activation(member.loss, sums)
             results[lane] = sums, loss
         return results
 

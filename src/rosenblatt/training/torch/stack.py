@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -16,11 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rosenblatt.networks.deep import DeepArchitecture
-from rosenblatt.networks.dense import DenseArchitecture, ParameterSlice
-from rosenblatt.networks.layers import GlobalPooling, PerChannelMLP, iter_parameter_layers
-from rosenblatt.training.compiled.optimizers import OPTIMIZERS as COMPILED
-from rosenblatt.training.compiled.regularization import clip, soft_threshold, update_ema
+from rosenblatt.training.compiled.dispatch import optimizer_address
+from rosenblatt.training.compiled.update import update_parameters
 from rosenblatt.training.member import Member
 from rosenblatt.training.state import TrainingConfig
 from rosenblatt.training.torch.forward import Batch, StackedNetworks
@@ -74,7 +70,7 @@ class MemberStack:
         n_columns = 0 if shared else n  # one alone is updated by its config
         self._factors = torch.zeros(3, lanes, n_columns, device=device, dtype=torch.float32)
         self.rates, self.weight_decays, self.l1_mask = self._factors
-        self._weights = [part for part in self.architecture.parts if part.name.endswith("weight")]
+        self._unit_weights = config.unit_weights
         if shared:
             self._load_config(0, template)
 
@@ -172,25 +168,10 @@ class MemberStack:
     # Updates
 
     def _update_single(self, factors: np.ndarray) -> None:
-        """One member on a CPU: by the compiled rules of the dense engine, over its own arrays."""
-        config, state, g = cast("TrainingConfig", self.configs[0]), self._state, self._gradient_array
-        theta, m, v = state.theta, state.m, state.v
-        if config.clip_norm > 0:
-            clip(g, config.clip_norm)
-        state.step[0] += 1
-        step, update = int(state.step[0]), COMPILED[self.optimizer]
+        """Update the arrays of one member on a CPU with the compiled code."""
         rate, _, decay = factors[0]
-        for (lo, hi), (group_rate, weight_decay, is_weight) in zip(config.groups, config.rates, strict=True):
-            lr = group_rate * rate
-            decay_factor = 1.0 - lr * weight_decay * decay
-            update(theta[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], lr, decay_factor, config.beta1, config.beta2, step)
-            if config.l1 > 0 and is_weight > 0:
-                soft_threshold(theta[lo:hi], lr * config.l1)
-        if config.max_norm > 0:
-            with torch.no_grad():
-                self._apply_max_norm()
-        if config.ema_decay > 0:
-            update_ema(state.mean, theta, config.ema_decay, step)
+        config, optimizer = cast("TrainingConfig", self.configs[0]), optimizer_address(self.optimizer)
+        update_parameters(optimizer, config, self._state, self._gradient_array, rate, decay)
 
     def _update(self, factors: Tensor) -> None:
         settings, g = self.settings, self.gradient
@@ -214,23 +195,13 @@ class MemberStack:
             self.mean.lerp_(self.theta, (1 - decay).expand_as(self.theta))
 
     def _apply_max_norm(self) -> None:
-        """Weights of a unit scaled down to `max_norm`."""
-        max_norm = self.settings["max_norm"]
-        for part in self._weights:
-            weights = self.theta[:, part.start : part.end].view(self.P, *part.shape)
-            axes = _input_axes(self.architecture, part)
-            norm = torch.linalg.vector_norm(weights, dim=axes, keepdim=True)
-            limit = max_norm.view(-1, *(1,) * len(part.shape))
+        """Scale each unit's weights down to its member's `max_norm`."""
+        limit = self.settings["max_norm"][..., None]
+        for start, n_units, n_in, units_last in self._unit_weights.tolist():
+            shape = (n_in, n_units) if units_last else (n_units, n_in)
+            weights = self.theta[:, start : start + n_in * n_units].view(self.P, *shape)
+            norm = torch.linalg.vector_norm(weights, dim=1 if units_last else 2, keepdim=True)
             weights.mul_(torch.where((limit > 0) & (norm > limit), limit / norm, torch.ones_like(norm)))
-
-
-def _input_axes(architecture: DenseArchitecture | DeepArchitecture, part: ParameterSlice) -> tuple[int, ...]:
-    """The axes of a stack of weights that run over the inputs of a unit: dense ones are (P, in, out)."""
-    towers = (
-        [] if isinstance(architecture, DenseArchitecture) else [*iter_parameter_layers([*chain(*architecture.towers)])]
-    )
-    out_last = part.layer >= len(towers) or isinstance(towers[part.layer], PerChannelMLP | GlobalPooling)
-    return (len(part.shape) - 1,) if out_last else tuple(range(2, len(part.shape) + 1))
 
 
 def _pad_targets(t: Tensor, steps: int) -> Tensor:
