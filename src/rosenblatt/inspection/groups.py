@@ -75,8 +75,8 @@ class GroupScores:
             for group in self.groups
         )
         caption = (
-            f"The {self.metric} of each group, and its difference from that of all other rows. Of twenty groups, one "
-            "differs by chance alone."
+            f"The {self.metric} of each group, and its difference from that of all other rows. Intervals assume that "
+            "rows are independent. Of twenty groups, one differs by chance alone."
         )
         headers = (self.column, "rows", self.metric, "95% interval", "difference", "95% interval of the difference", "")
         highlighted = frozenset(k for k, group in enumerate(self.groups) if group in self.worse)

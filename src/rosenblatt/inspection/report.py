@@ -244,20 +244,26 @@ def _training_plots(model: Model) -> Iterator[Plot]:
 
 def _score_table(model: Model, model_scores: Sequence[TestScore]) -> ReportTable | None:
     """The test scores, or None without any."""
-    rows = tuple(
-        (score.name, f"{score.model:,.4f}", tables.format_interval(score.interval), f"{score.baseline:,.4f}")
-        for score in model_scores
-    )
+    if not model_scores:
+        return None
     caption = f"The baseline is {baseline_name(model)}."
     lower_is_better = [score.name for score in model_scores if not score.higher_is_better]
     if len(lower_is_better) == len(model_scores):
         caption += " Lower is better."
     elif lower_is_better:
         caption += f" Lower is better for {tables.join_names(lower_is_better)}, higher for all others."
-    if any(score.interval for score in model_scores):
+    columns = {
+        "score": [score.name for score in model_scores],
+        "model": [f"{score.model:,.4f}" for score in model_scores],
+        "95% interval": [tables.format_interval(score.interval) for score in model_scores],
+        "baseline": [f"{score.baseline:,.4f}" for score in model_scores],
+    }
+    if any(columns["95% interval"]):
         caption += " Intervals are percentile bootstraps over the scored rows."
-    headers = ("score", "model", "95% interval", "baseline")
-    return ReportTable("Scores", caption, headers, (False, True, True, True), rows) if rows else None
+    else:
+        del columns["95% interval"]
+    is_numeric = tuple(header != "score" for header in columns)
+    return ReportTable("Scores", caption, tuple(columns), is_numeric, tuple(zip(*columns.values(), strict=True)))
 
 
 def _column_table(description: Mapping[str, Any]) -> ReportTable:

@@ -196,7 +196,7 @@ def _compare(score: TestScore) -> str:
         return f"The model is {'better' if gain > 0 else 'no better'} than this baseline."
     low, high = sorted(sign * (bound - score.baseline) for bound in score.interval)
     if low > 0:
-        return "The model is clearly better than this baseline: the interval is entirely on the better side of it."
+        return "The model is clearly better than this baseline, which is outside the interval."
     if high < 0:
         return "The model is clearly worse than this baseline."
     return (
