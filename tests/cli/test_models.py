@@ -129,7 +129,7 @@ def write_bad_files(folder):
     [
         (["fit", "none.csv", "-t", "y"], "There is no file 'none.csv'"),
         (["fit", "empty.csv", "-t", "y"], "is empty"),
-        (["fit", "names.csv", "-t", "y"], "holds no rows"),
+        (["fit", "names.csv", "-t", "y"], "has no rows"),
         (["fit", "people.csv", "-t", "Rich"], "There is no column 'Rich'; .* Did you mean 'rich'?"),
         (["fit", "people.csv", "-t", "rich", "--ignore", "agee"], "Did you mean 'age'?"),
         (["fit", "one-class.csv", "-t", "y"], "one value only, 'a'"),

@@ -1,6 +1,6 @@
-"""Read a file as a table; the cells of a text file stay text. Notes record what was detected.
+"""Read a file as a table; cells of text files stay text, and notes record what was detected.
 
-What a file is, is told by its first bytes, not by its name: gzip, Parquet, Arrow, JSON; all else is delimited text.
+The format is detected from the first bytes, not from the name: gzip, Parquet, Arrow, JSON, or else delimited text.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import polars as pl
 
 from rosenblatt.data.schema.cells import MISSING_MARKERS
 from rosenblatt.data.table import Table
-from rosenblatt.errors import TableError, format_list
+from rosenblatt.errors import TableError, format_count, format_list
 
-SAMPLE_BYTES = 1 << 18  # bytes looked at to find out encoding, separator and header
-SAMPLE_LINES = 200
-SEPARATORS = ";\t|,"  # of those that agree equally, the first
+SAMPLE_BYTES = 1 << 18  # bytes from which encoding, separator and header are detected
+SAMPLE_LINES = 200  # lines from which separator and header are detected
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}  # the first one wins a tie
 BINARY_HINTS = {
     b"PK\x03\x04": "a spreadsheet or a damaged zip archive",
     b"\x89PNG": "a picture",
@@ -34,7 +34,7 @@ BINARY_HINTS = {
 
 
 def read_content(content: bytes) -> Table:
-    """The table of a file that is in memory. Raises TableError."""
+    """Read the content of a file as a table. Raises TableError."""
     if not content.strip():
         raise TableError("it is empty")
     frame, notes = _parse_content(content, content[:SAMPLE_BYTES], None, None)
@@ -42,7 +42,7 @@ def read_content(content: bytes) -> Table:
 
 
 def read_text(path: str | Path) -> Table:
-    """A table of one row and one column, `text`: a whole file. Raises TableError where there is no text."""
+    """Read a file as a table of one cell, in the column `text`. Raises TableError if it is missing or empty."""
     path = Path(path)
     try:
         text = decode_text(path.read_bytes())
@@ -54,12 +54,12 @@ def read_text(path: str | Path) -> Table:
 
 
 def decode_text(content: bytes) -> str:
-    """The text of a file, in whatever encoding it is."""
+    """Decode the content of a text file in the encoding that is detected."""
     return content.decode(_detect_encoding(content), errors="replace")
 
 
 def _read_sample(path: Path) -> tuple[bytes | None, bytes]:
-    """The unpacked content of a gzipped file, else None; and the first bytes of what is to be read."""
+    """The uncompressed content of a gzipped file, or None, and the first bytes of the content."""
     try:
         with path.open("rb") as file:
             sample = file.read(SAMPLE_BYTES)
@@ -90,7 +90,7 @@ def _parse_content(
     if sample.startswith(b"ARROW1"):
         return pl.read_ipc(file), ()
     if sample.startswith(b"FEA1"):
-        raise TableError("this is a Feather file of version 1, which is no longer read. Write it again as version 2.")
+        raise TableError("Feather files of version 1 are not supported. Write it again as version 2.")
     if re.match(rb'\s*\{\s*["}]', sample):
         return pl.read_ndjson(file, infer_schema_length=None), ()
     if re.match(rb"\s*\[\s*[\[{\]]", sample):
@@ -101,18 +101,8 @@ def _parse_content(
 def _read_delimited(
     source: Path | bytes, sample: bytes, header: bool | None, encoding: str | None
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    if b"\x00" in sample and not encoding and not sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise TableError("it holds binary data, but a table was expected: CSV, TSV, JSON lines, Parquet or Arrow.")
     text_encoding = encoding or _detect_encoding(sample)
-    try:
-        text = codecs.getincrementaldecoder(text_encoding)(errors="strict").decode(sample)
-    except LookupError:
-        raise TableError(f"there is no encoding {text_encoding!r}; utf-8, cp1252 and utf-16 are some.") from None
-    except UnicodeDecodeError as error:
-        raise TableError(
-            f"its text is not {text_encoding} ({error}). Give its encoding, such as --encoding cp1252."
-        ) from error
-    lines = text.splitlines()[: SAMPLE_LINES + 1]
+    lines = _decode_sample(sample, text_encoding, encoding).splitlines()[: SAMPLE_LINES + 1]
     lines = lines[:-1] if len(lines) > SAMPLE_LINES else lines
     separator = _detect_separator(lines)
     n_skipped = _count_preamble_lines(lines, separator)
@@ -121,35 +111,47 @@ def _read_delimited(
     try:
         frame = _parse(source, text_encoding, separator, has_header, n_skipped)
     except pl.exceptions.ComputeError as error:
-        if "utf-8" in str(error) and encoding is None:  # beyond the sample
-            content = source if isinstance(source, bytes) else source.read_bytes()
-            text_encoding = _detect_encoding(content)
-            frame = _parse(content, text_encoding, separator, has_header, n_skipped)
-        else:
+        if "utf-8" not in str(error) or encoding is not None:
             raise _ragged_row_error(source, text_encoding, separator, n_skipped) or error from error
+        content = source if isinstance(source, bytes) else source.read_bytes()  # only the sample was UTF-8
+        text_encoding = _detect_encoding(content)
+        frame = _parse(content, text_encoding, separator, has_header, n_skipped)
     names, notes = _column_names(cells[0] if cells else [], frame.width, has_header)
     frame.columns = names
     if n_skipped:
-        notes.append(f"{n_skipped} line{'s' * (n_skipped > 1)} above the table left out: {lines[0][:40]!r}")
+        notes.append(f"{format_count(n_skipped, 'line')} above the table left out: {lines[0][:40]!r}")
     frame = _drop_empty(frame, cells[0] if has_header and cells else None, notes)
     if text_encoding not in ("utf-8", "utf-8-sig"):
         notes.append(f"read as {text_encoding} text")
     if separator != ",":
-        notes.append(f"columns are separated by {SEPARATOR_NAMES[separator]}")
+        notes.append(f"columns are separated by {SEPARATORS[separator]}")
     if not has_header and header is None:
-        notes.append(f"no line with names was found: the columns are {format_list(names, 2)}")
+        notes.append(f"no header was found: the columns are named {format_list(names, 2)}")
     return frame, tuple(notes)
 
 
-SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+def _decode_sample(sample: bytes, text_encoding: str, encoding: str | None) -> str:
+    """Decode the first bytes of a text file. Raises TableError if they are binary or in another encoding."""
+    if b"\x00" in sample and not encoding and not sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise TableError("it holds binary data, but a table was expected: CSV, TSV, JSON lines, Parquet or Arrow.")
+    try:
+        return codecs.getincrementaldecoder(text_encoding)(errors="strict").decode(sample)
+    except LookupError:
+        raise TableError(
+            f"there is no encoding {text_encoding!r}. Choose one such as utf-8, cp1252 or utf-16."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"its text is not {text_encoding} ({error}). Give its encoding, for example with --encoding cp1252."
+        ) from error
 
 
 def _drop_empty(frame: pl.DataFrame, header: list[str] | None, notes: list[str]) -> pl.DataFrame:
-    """The table without empty lines, and without columns that have neither name nor value."""
+    """Drop empty rows, and columns that have neither a name nor a value."""
     if frame.width > 1:
         is_empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
         if is_empty.any():
-            notes.append(f"{is_empty.sum()} empty lines left out")
+            notes.append(f"{format_count(is_empty.sum(), 'empty line')} left out")
             frame = frame.filter(~is_empty)
     if header is not None:
         unnamed = [name for i, name in enumerate(frame.columns) if i >= len(header) or not header[i].strip()]
@@ -158,7 +160,7 @@ def _drop_empty(frame: pl.DataFrame, header: list[str] | None, notes: list[str])
 
 
 def _count_preamble_lines(lines: list[str], separator: str) -> int:
-    """Lines above the table, such as a title or `sep=;`: those of one cell before the first of the usual width."""
+    """Count the lines above the table, such as a title or `sep=;`: those of one cell before the first full row."""
     if lines[0].lower().startswith("sep="):
         return 1
     cells = _split_cells(lines, separator)
@@ -190,7 +192,7 @@ def _detect_encoding(data: bytes) -> str:
 
 
 def _detect_separator(lines: list[str]) -> str:
-    """The separator that cuts most lines into the same number of cells, more than one; the comma where none does."""
+    """The separator that splits most lines into the same number of cells, at least two; a comma if none does."""
 
     def agreement(separator: str) -> float:
         widths = Counter(len(row) for row in _split_cells(lines, separator) if row)
@@ -202,7 +204,7 @@ def _detect_separator(lines: list[str]) -> str:
 
 
 def _split_cells(lines: list[str], separator: str) -> list[list[str]]:
-    """The cells of the first lines, as far as they can be told: a cell may be longer than Python's reader allows."""
+    """The cells of the first lines, up to a cell that is too long for Python's CSV reader."""
     rows: list[list[str]] = []
     with contextlib.suppress(csv.Error):
         rows.extend(csv.reader(lines, delimiter=separator))
@@ -210,8 +212,11 @@ def _split_cells(lines: list[str], separator: str) -> list[list[str]]:
 
 
 def _has_header(cells: list[list[str]]) -> bool:
-    """Whether the first row names the columns: one of its words stands above a column of numbers, or, where there is no
-    such column, its cells differ from each other and none is a number or comes again in its column."""
+    """Whether the first row names the columns.
+
+    It does if one of its words is above a column of numbers; or, if there is none, if its cells are no numbers, all
+    differ, and none occurs again in its column.
+    """
     first, *body = ([cell.strip() for cell in row] for row in cells if row) if cells else ([],)
     columns = list(zip(*(row for row in body if len(row) == len(first)), strict=False))
     for name, column in zip(first, columns, strict=False):
@@ -235,7 +240,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _column_names(first: list[str], width: int, has_header: bool) -> tuple[list[str], list[str]]:
-    """The columns' names without blanks round them; those without a name, and repeated ones, get one."""
+    """Column names without surrounding spaces, and notes; missing and repeated names are replaced."""
     if not has_header:
         return [f"column_{i}" for i in range(1, width + 1)], []
     names: list[str] = []
@@ -252,7 +257,7 @@ def _column_names(first: list[str], width: int, has_header: bool) -> tuple[list[
 
 
 def _ragged_row_error(source: Path | bytes, encoding: str, separator: str, n_skipped: int) -> TableError | None:
-    """Where a line has more cells than the first one, if that is what is wrong."""
+    """An error that names the first line with more cells than the header, or None if no line has."""
     data = source if isinstance(source, bytes) else source.read_bytes()
     rows = csv.reader(io.StringIO(data.decode(encoding, errors="replace"), newline=""), delimiter=separator)
     for _ in range(n_skipped):
@@ -261,6 +266,6 @@ def _ragged_row_error(source: Path | bytes, encoding: str, separator: str, n_ski
     for row in rows:
         if len(row) > width:
             return TableError(
-                f"line {rows.line_num} has {len(row)} cells, but the first has {width}. Correct that line."
+                f"line {rows.line_num} has {len(row)} cells, but the first line has {width}. Correct that line."
             )
     return None

@@ -15,22 +15,27 @@ from rosenblatt.errors import TableError
 
 
 def is_frame(rows: Any) -> bool:
-    """Whether these rows have named columns."""
+    """Whether rows are a data frame of Polars or pandas."""
     return isinstance(rows, pl.DataFrame) or (hasattr(rows, "columns") and hasattr(rows, "dtypes"))
 
 
 def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
-    """A Polars frame of the same rows; columns of an array are named x0, x1, ... unless `names` says otherwise.
+    """Convert a data frame or an array to a Polars frame.
 
-    Columns of strings are taken as categories, also those of an array of objects, where None and NaN are missing.
-    Raises TypeError where a cell is neither number nor string.
+    Args:
+        rows: a frame of Polars or pandas, or an array (n,) or (n, F). In arrays of objects, None and NaN are missing.
+        names: column names of an array; x0, x1, ... by default.
+
+    Raises:
+        TypeError: if a cell of an array is neither a number nor a string.
+        TableError: if two columns have the same name.
     """
     if isinstance(rows, pl.DataFrame):
         return rows
     if is_frame(rows):
         repeated = [name for name, count in Counter(map(str, rows.columns)).items() if count > 1]
         if repeated:
-            raise TableError(f"Several columns are named {repeated[0]!r}. Give each a name of its own.")
+            raise TableError(f"Several columns are named {repeated[0]!r}. Give each column its own name.")
         return pl.DataFrame([_from_pandas(str(name), rows.iloc[:, i]) for i, name in enumerate(rows.columns)])
     array = np.asarray(rows)
     if array.ndim == 1:
@@ -64,11 +69,11 @@ def _from_pandas(name: str, column: Any) -> pl.Series:
 
 
 def _from_lists(name: str, values: list[Any]) -> pl.Series:
-    """Sequences of numbers, or of steps with several. Raises TypeError for others."""
+    """Sequences of numbers, or of steps with several numbers each. Raises TypeError for other lists."""
     try:
         return pl.Series(name, [None if value is None else np.asarray(value, np.float64).tolist() for value in values])
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise TypeError(f"Column {name!r} must hold sequences of numbers, all of one kind: {error}.") from error
+        raise TypeError(f"Column {name!r} must hold sequences of numbers, all of one shape: {error}.") from error
 
 
 def _from_array(name: str, column: np.ndarray) -> pl.Series:
@@ -87,7 +92,7 @@ def _from_array(name: str, column: np.ndarray) -> pl.Series:
     )
     if invalid is not None:
         raise TypeError(
-            f"argument must be a string or a number, but column {name} holds {invalid!r}. Convert or drop it."
+            f"argument must be a string or a number, but column {name} holds {invalid!r}. Convert or drop the column."
         )
     return pl.Series(
         name, [None if is_missing else str(v) for v, is_missing in zip(column, missing, strict=True)], pl.String

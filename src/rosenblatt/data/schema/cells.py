@@ -1,4 +1,4 @@
-"""Parse the cells of a column into clean strings, numbers or dates, with null for missing values."""
+"""Parse the cells of a column as normalized strings, numbers or dates, null for missing values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-MARKERS_IN_TARGETS = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})  # 'none' may well be a class
+MARKERS_IN_TARGETS = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})  # 'none' may be a class
 MISSING_MARKERS = MARKERS_IN_TARGETS | {"none", "nil", "-", "--", ".", "<na>", "missing"}
 
 BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "y": True, "n": False, "t": True, "f": False}
@@ -24,30 +24,30 @@ DATE_FORMATS = (
 )  # fmt: skip
 TIME_FORMATS = ("%H:%M:%S", "%H:%M")
 
-# What may stand round a number, and the marks inside it: thousands by comma, blank or apostrophe and a decimal point,
-# or thousands by point, blank or apostrophe and a decimal comma.
+# Symbols around a number, and the two styles of thousands separators: comma, space or apostrophe with a decimal point,
+# or point, space or apostrophe with a decimal comma.
 _SYMBOLS = r"[$€£¥%\s]"
 _DECIMAL_POINT = r"^[-+]?\d{1,3}([, '\u00a0\u202f]\d{3})*(\.\d+)?$"
 _DECIMAL_COMMA = r"^[-+]?\d{1,3}([. '\u00a0\u202f]\d{3})*(,\d+)?$|^[-+]?\d+,\d+$"
 
 
 def normalize_cells(series: pl.Series, markers: Iterable[str] = MISSING_MARKERS) -> pl.Series:
-    """Any series as strings, without blanks round them, null where a marker of missing values stands."""
+    """Convert a series to strings without surrounding spaces; markers of missing values become null."""
     if series.dtype.is_float() and all_integers(series.drop_nulls().drop_nans()):
-        series = series.fill_nan(None).cast(pl.Int64)  # 1.0 and 1 are the same category
+        series = series.fill_nan(None).cast(pl.Int64)  # so that 1.0 and 1 are the same category
     text = series.cast(pl.String).str.strip_chars()
     return text.set(text.str.to_lowercase().is_in(list(markers)).fill_null(False), None)
 
 
 def all_integers(numbers: pl.Series) -> bool:
-    """Whether all are whole numbers (within the limits of an Int64)."""
+    """Whether all numbers are integers that a float64 holds exactly."""
     return bool((numbers.is_finite() & (numbers.abs() < 2.0**53) & (numbers == numbers.round())).all())
 
 
 def parse_numbers(text: pl.Series, style: NumberStyle | None = None) -> tuple[NumberStyle, pl.Series]:
-    """Strings as Float64, null where a string is none, and the style they are written in.
+    """Parse strings as Float64, null for other strings, in the given style or the one that fits most strings.
 
-    With no style given, it is the one that reads most of the cells; plain numbers win a tie.
+    Returns the style and the numbers; plain numbers win a tie.
     """
     if style is not None:
         return style, _parse(text, style)
@@ -78,7 +78,7 @@ def _parse(text: pl.Series, style: NumberStyle) -> pl.Series:
 
 
 def parse_dates(text: pl.Series, format: str) -> pl.Series:
-    """Strings as Datetime, null where a string is none; a month is its first day, a time one of 1 January 1970."""
+    """Parse strings as Datetime, null for other strings; a month is its first day, a time is on 1 January 1970."""
     if format in TIME_FORMATS:
         return ("1970-01-01 " + text).str.to_datetime("%Y-%m-%d " + format, strict=False, time_unit="us")
     if "%d" not in format:
@@ -89,7 +89,7 @@ def parse_dates(text: pl.Series, format: str) -> pl.Series:
 
 
 def as_dates(series: pl.Series) -> pl.Series:
-    """A series of any type for dates, times and durations as Datetime; the latter two count from 1 January 1970."""
+    """Convert dates, times or durations to Datetime; times and durations count from 1 January 1970."""
     if series.dtype == pl.Datetime:
         return series.dt.replace_time_zone(None).cast(pl.Datetime("us"))
     if series.dtype == pl.Time:
@@ -100,7 +100,7 @@ def as_dates(series: pl.Series) -> pl.Series:
 
 
 def date_features(dates: pl.Series) -> tuple[str, ...]:
-    """What of these dates a network can learn from: when it was, and where in the year, the week and the day."""
+    """The features of dates that vary: the day, and the position in the year, the week and the day."""
     values = dates.drop_nulls()
     if values.dt.date().n_unique() == 1:
         return ("hour",)
