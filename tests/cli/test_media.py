@@ -215,7 +215,7 @@ def test_each_step_of_a_table_is_tagged(run, tmp_path):
     frame[1:].vstack(pl.DataFrame({"words": ["up down"], "tags": ["u"]})).write_csv(tmp_path / "odd.csv")
     status, _, err = run("fit", "odd.csv", "--target", "tags", "--task", "tagging", "--text", "words", *RNN)
     assert status == 2
-    assert "Row 40 has 1 tags, but 2 words ('up down'). Give each step its tag." in err
+    assert "Row 40 has 1 tag, but 2 words ('up down'). Give each step one tag." in err
     status, _, err = run("fit", "t.csv", "--target", "tags", "--task", "tagging", "--text", "words", "--kind", "cnn")
     assert status == 2
     assert "the network must be of kind rnn, but it is cnn" in err

@@ -143,7 +143,7 @@ def write_bad_files(folder):
         (["fit", "people.csv", "-t", "rich", "--dropuot", "0"], "No such option.*--dropout"),
         (["fit", "people.csv", "-t", "rich", "--out", "none/m"], "There is no folder 'none'"),
         (["fit", "people.csv", "-t", "rich", "--out", "."], "but it is a folder"),
-        (["fit", "people.csv", "-t", "noise", "--kind", "perceptron"], "perceptron answers 0 or 1"),
+        (["fit", "people.csv", "-t", "noise", "--kind", "perceptron"], "perceptron predicts classes"),
         (["fit", "people.csv", "-t", "rich", "--scoring", "auc"], "scoring must be"),
         (["fit", "people.csv", "-t", "rich", "--by", "city"], "--by groups the errors in a report.*Add --report"),
         (["fit", "people.csv", "-t", "rich", "--by", "cty", "--report", "r.html"], "'cty'.*Did you mean 'city'?"),

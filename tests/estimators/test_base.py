@@ -174,7 +174,7 @@ def test_logit_adjustment_moves_probabilities_towards_equal_class_frequencies(cl
     adjusted.save(tmp_path / "m.rosenblatt")
     loaded = MLPClassifier.load(tmp_path / "m.rosenblatt")
     np.testing.assert_array_equal(loaded.predict_proba(X), adjusted.predict_proba(X))
-    with pytest.raises(SpecError, match="logit_adjustment is for probabilities of classes"):
+    with pytest.raises(SpecError, match="logit_adjustment needs class probabilities"):
         MLPClassifier(**FAST, logit_adjustment=0.5, loss="hinge").fit(X, y)
 
 
@@ -438,7 +438,7 @@ def test_every_loss_for_values_trains(loss):
     if loss == "poisson":
         assert predicted.min() >= 0
         assert predicted.mean() == pytest.approx(y.mean(), rel=0.1)
-        with pytest.raises(SpecError, match="poisson is for counts"):
+        with pytest.raises(SpecError, match="poisson needs counts"):
             MLPRegressor(loss="poisson", **FAST).fit(x, y - 1)
 
 

@@ -71,20 +71,20 @@ def test_a_tagger_chooses_the_token_unit_that_matches_the_tags():
     network = RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags)
     assert network.model_.resolved_spec["tokens"] == "words"
     assert [len(row) for row in network.predict(["the cat", "dog"])] == [2, 1]
-    with pytest.raises(TableError, match=r"Row 2 has 2 tags, but 3 words \('a dog!'\)\. Give each step its tag"):
+    with pytest.raises(TableError, match=r"Row 2 has 2 tags, but 3 words \('a dog!'\)\. Give each step one tag"):
         network.fit(["the cat sat", "a dog!"] * 20, tags)
     with pytest.raises(TableError, match="Row 1 has 2 tags, but 3 steps"):
         network.score(["the cat sat"], [["D", "N"]])
     other = texts[:1], [["D", "N", "V"]]  # their longest row has another length
     RNNTagger(epochs=1, recurrent_width=4, **FAST).fit(texts, tags, validation=other)
-    with pytest.raises(TableError, match="'X', which is not among the classes"):
+    with pytest.raises(TableError, match="'X', which is not one of the classes"):
         network.fit(texts, tags, validation=(texts[:2], [["D", "N", "X"], ["D", "N"]]))
     with pytest.raises(SpecError, match="max_length would cut tagged steps"):
         RNNTagger(max_length=2, **FAST).fit(texts, tags)
-    with pytest.raises(SpecError, match="Subwords have no tags of their own"):
+    with pytest.raises(SpecError, match="tokens subwords cannot be tagged"):
         RNNTagger(tokens="subwords", **FAST).fit(texts, tags)
     letters = ["abc", "ca"] * 10, [["A", "B", "C"], ["C", "A"]] * 10
-    with pytest.raises(TableError, match="Row 1 has 1 tags, but 3 characters"):
+    with pytest.raises(TableError, match="Row 1 has 1 tag, but 3 characters"):
         RNNTagger(epochs=1, **FAST).fit(*letters, validation=(["abc"], [["A"]]))
 
 

@@ -102,7 +102,7 @@ def test_values_can_be_predicted():
 
 def test_hyperparameters_that_cannot_be_combined_are_rejected():
     target = Target.fit_regression(("s",), Y.reshape(-1, 1), "auto")
-    with pytest.raises(SpecError, match="A perceptron answers 0 or 1, but the task is regression"):
+    with pytest.raises(SpecError, match="A perceptron predicts classes, but the task is regression"):
         target.with_loss(Spec.from_hyperparameters(kind="perceptron"), np.zeros((2, 1)))
     for changes, message in (
         ({"huber_delta": 2.0}, "huber_delta has an effect only with loss huber, but loss is auto"),
@@ -117,7 +117,7 @@ def test_hyperparameters_that_cannot_be_combined_are_rejected():
     ):
         with pytest.raises(SpecError, match=message):
             fit(target, Y.reshape(-1, 1), **changes)
-    with pytest.raises(SpecError, match="The loss focal does not fit the task, which is regression"):
+    with pytest.raises(SpecError, match="The loss focal does not fit the task regression"):
         target.with_loss(Spec.from_hyperparameters(loss="focal"), np.zeros((2, 1)))
     with pytest.raises(SpecError, match="class_weight needs a task with classes, but the task is regression"):
         fit(target, Y.reshape(-1, 1), class_weight="balanced")

@@ -182,7 +182,7 @@ def _split(schema: Schema, series: pl.Series) -> Iterator[tuple[str, np.ndarray]
 
 def _ordered_values(column: Column, series: pl.Series) -> pl.Series | None:
     """Numbers or dates, if the column holds such; None for categories."""
-    if column.kind == "identifier" and column.note.startswith("a number"):
+    if column.is_numeric_identifier:
         column = column.model_copy(update={"kind": "number"})
     return column.sort_key(series) if column.kind in ("number", "date") else None
 

@@ -157,7 +157,7 @@ def test_years_are_no_identifiers_and_identifiers_can_be_kept():
 
 
 def test_ambiguous_dates_are_noted():
-    assert "day/month/year would fit too" in infer_column(["01/02/2020", "03/04/2021"]).note
+    assert "day/month/year is possible too" in infer_column(["01/02/2020", "03/04/2021"]).note
     assert infer_column(["01/22/2020", "03/04/2021"]).note == "read as month/day/year"
     assert infer_column(["22/01/2020", "03/04/2021"]).note == "read as day/month/year"
 

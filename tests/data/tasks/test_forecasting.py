@@ -70,7 +70,7 @@ def test_the_end_of_each_series_is_what_is_forecast():
         ({"known_covariates": ("shop",)}, "'shop' holds"),
         ({"horizon": 50}, "No series is longer"),
         ({"time": "shop"}, "time must name a column of dates or numbers, but 'shop' holds categories"),
-        ({"known_covariates": ("sales",)}, "'sales' is to be forecast; it cannot be known in advance too"),
+        ({"known_covariates": ("sales",)}, "'sales' is the target of the forecast and cannot be known"),
     ],
 )
 def test_unusable_forecast_options_are_refused(changed, message):
@@ -100,7 +100,7 @@ def test_unused_columns_and_too_short_series_are_reported():
     transform, messages = WindowTransform.fit(frame, "sales", SPEC, ()), []
     assert transform.unused_columns(frame) == ["city"]
     transform.training_rows(frame, messages)
-    assert messages == ["1 series have fewer than 2 values, and are left out: 'c'"]
+    assert messages == ["1 series with fewer than 2 values left out: 'c'"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_unused_columns_and_too_short_series_are_reported():
     [
         (lambda frame: frame.with_columns(pl.lit("a").alias("shop")), "Several rows of series 'a' have the 'month'"),
         (lambda frame: frame.with_columns(pl.when(pl.col("sales") != "5.0").then("month").alias("month")),
-         "Row .* has no 'month'"),
+         "Row 3 has no value in the time column 'month'"),
     ],
     ids=["repeated", "missing"],
 )  # fmt: skip
@@ -120,5 +120,5 @@ def test_times_that_are_missing_or_repeated_are_refused(changed, message):
 
 def test_repeated_times_without_a_series_column_are_refused():
     spec = SPEC.model_copy(update={"series": ""})
-    with pytest.raises(TableError, match="name the column that tells these apart with --series"):
+    with pytest.raises(TableError, match="name the column that identifies the series with --series"):
         WindowTransform.fit(make_table(), "sales", spec, ()).training_rows(make_table())

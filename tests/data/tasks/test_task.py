@@ -50,7 +50,7 @@ def test_rows_without_target_are_recognized():
     ("cells", "message"),
     [
         (["a", "a", None], "one value only, 'a'"),
-        ([None, "?"], "no values at all"),
+        ([None, "?"], "has no values"),
         ([f"n{i}" for i in range(500)], "500 different values in 500 rows, too many for classes"),
         ([1.5, 2.5, float("inf")], "infinite number in row 3"),
     ],
@@ -75,7 +75,7 @@ def test_a_column_of_lists_holds_labels():
 
 def test_several_columns_of_numbers_are_values():
     assert detect_task(pl.DataFrame({"a": [1.5, 2, 3], "b": [7.0, 8, 9.5]}), ["a", "b"]).task == "regression"
-    with pytest.raises(TableError, match="neither all of two values"):
+    with pytest.raises(TableError, match="must all hold two values"):
         detect_task(pl.DataFrame({"a": [1.5, 2, 3], "b": ["x", "y", "z"]}), ["a", "b"])
 
 
@@ -94,7 +94,7 @@ def test_classes_are_recognized_in_other_spellings_with_a_message():
     y = read_targets(pl.DataFrame({"y": ["<=50K.", ">50K", " >50k. "]}), target, messages)
     np.testing.assert_array_equal(y, [0, 1, 1])
     assert len(messages) == 2
-    with pytest.raises(TableError, match="holds 'maybe', but the model knows '<=50K' and '>50K'"):
+    with pytest.raises(TableError, match="holds 'maybe', but the classes are '<=50K' and '>50K'"):
         read_targets(pl.DataFrame({"y": ["maybe"]}), target)
     with pytest.raises(TableError, match=r"lacks the target 'y'.*Did you mean 'Y'"):
         read_targets(pl.DataFrame({"Y": ["maybe"]}), target)
@@ -113,7 +113,7 @@ def test_labels_mean_the_same_in_a_table_that_has_only_one_of_their_values():
     assert target.label_pairs == (("big", "small"), (1, 2), ("no", "yes"))
     y = read_targets(pl.DataFrame({"a": ["big"], "b": [2.0], "c": ["No"]}), target)
     np.testing.assert_array_equal(y, [[0, 1, 0]])
-    with pytest.raises(TableError, match="'a' holds 'huge', but the model knows 'big' and 'small'"):
+    with pytest.raises(TableError, match="'a' holds 'huge', but the values must be 'big' and 'small'"):
         read_targets(pl.DataFrame({"a": ["huge"], "b": [2], "c": ["No"]}), target)
     with pytest.raises(TableError, match="'b' holds one value only"):
         detect_task(frame.with_columns(b=pl.lit("1")), ["a", "b"])
@@ -134,7 +134,7 @@ def test_odd_digits_and_huge_numbers_are_words():
 
 def test_a_target_of_numbers_with_some_words_is_refused_with_both():
     cells = [str(i / 7) for i in range(50)] + [f"n.d. {i}" for i in range(10)]
-    with pytest.raises(TableError, match=r"numbers in 50 of 60 cells, but 10 are none, such as 'n.d. 0'"):
+    with pytest.raises(TableError, match=r"numbers in 50 of 60 cells, but 10 other values, such as 'n.d. 0'"):
         detect(cells)
 
 

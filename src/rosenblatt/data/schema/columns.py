@@ -1,7 +1,6 @@
-"""The schema of a table, and the typed table (numbers and strings only) that it makes of a table as read.
+"""The schema of a table, which converts a table as read to a typed table of numbers, strings and media.
 
-The schema is found out once (`inference.py`), on the table that is learnt from, and saved with the model; every later
-table is read by it.
+The schema is inferred once (`inference.py`), from the training table, and saved with the model; it reads later tables.
 """
 
 from __future__ import annotations
@@ -22,49 +21,69 @@ from rosenblatt.data.schema.cells import (
     parse_dates,
     parse_numbers,
 )
-from rosenblatt.errors import TableError, did_you_mean, format_list
+from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
 
 Kind = Literal[
     "number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested", "image", "sequence"
 ]
 
-MAX_STRAY_FRACTION = 0.02  # share of cells of another kind that are read as missing; beyond it the column is refused
+MAX_STRAY_FRACTION = 0.02  # fraction of cells of another kind that are read as missing; more are an error
+
+
+_PLURALS = {"category": "categories", "boolean": "yes and no", "empty": "nothing", "constant": "one value only"}
+
+
+def plural_kind(kind: Kind) -> str:
+    """What a column of a kind holds, in words."""
+    return _PLURALS.get(kind, f"{kind}s")
 
 
 class Column(BaseModel):
-    """What one column of a table holds, and how its cells are read."""
+    """The kind of one column of a table, and how its cells are parsed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     kind: Kind
-    number_style: NumberStyle = "plain"  # how numbers are written
-    date_format: str = ""  # how dates are written, as in strptime
-    date_parts: tuple[str, ...] = ()  # what is taken of dates
-    markers: tuple[str, ...] = ()  # words of this column that stand for a missing number
-    missing: int = 0
-    distinct: int = 0
-    note: str = ""
-    include: bool = False  # whether a network that takes images, texts or sequences learns from this one
+    number_style: NumberStyle = "plain"  # thousands separator and decimal mark
+    date_format: str = ""  # format of dates, as for strptime
+    date_parts: tuple[str, ...] = ()  # features of dates, as `date_features` names them
+    markers: tuple[str, ...] = ()  # words that stand for a missing number in this column
+    missing: int = 0  # number of missing cells
+    distinct: int = 0  # number of distinct values
+    note: str = ""  # what was guessed, for the user
+    include: bool = False  # whether a media column is an input, which depends on the kind of network
 
     @property
     def is_input(self) -> bool:
-        """Whether a network learns from this column."""
+        """Whether this column is an input of networks."""
         return self.include or self.kind in ("number", "boolean", "category", "date")
 
+    @property
+    def is_numeric_identifier(self) -> bool:
+        """Whether this is an identifier made of numbers."""
+        return self.kind == "identifier" and self.note.startswith("a number")
+
     def sort_key(self, series: pl.Series) -> pl.Series:
-        """The values that the column's rows are ordered by: dates, numbers, or text."""
+        """The values by which rows are ordered: dates, numbers or text."""
         if self.kind == "date":
             return self._dates(series)
         return self._numbers(series) if self.kind == "number" else series
 
     def read(self, series: pl.Series, messages: list[str] | None = None) -> list[pl.Series]:
-        """The typed columns made of this one, Float64 or String, null where missing. Raises TableError."""
+        """Convert to typed columns: several features of a date, or else one column.
+
+        Typed columns are Float64 for numbers and features of dates, String for categories, null if missing, and structs
+        for media. `messages` receives a message if cells of another kind are read as missing.
+
+        Raises TableError if the column holds another kind of values than in training.
+        """
         if self.kind in MEDIA_KINDS:
             return [to_media_column(series, self.kind)]
         if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
             raise TableError(
-                f"Column {self.name!r} held {self.kind}s when the model learnt, but now {series.dtype} cells."
+                f"Column {self.name!r} must hold {plural_kind(self.kind)}, as in training, but its cells are of type "
+                f"{series.dtype}."
             )
         if self.kind == "number":
             return [self._numbers(series, messages)]
@@ -89,7 +108,7 @@ class Column(BaseModel):
         if infinite.any():
             raise TableError(
                 f"Column {self.name!r} holds an infinite number in row {(infinite.arg_max() or 0) + 1}. "
-                "Write a finite number there, or leave the cell empty if it is not known."
+                "Write a finite number there, or leave the cell empty if it is unknown."
             )
         return numbers.alias(self.name)
 
@@ -110,22 +129,22 @@ class Column(BaseModel):
         return dates
 
     def _report_strays(self, text: pl.Series, parsed: pl.Series, expected: str, messages: list[str] | None) -> None:
-        """Say which cells cannot be read, and are missing therefore; refuse the column if they are many."""
+        """Report cells of another kind, which are read as missing. Raises TableError if there are many."""
         strays = text.filter(parsed.is_null() & text.is_not_null())
         if len(strays) > max(MAX_STRAY_FRACTION * len(text), 1):
             raise TableError(
-                f"Column {self.name!r} held {expected} when the model learnt, but {len(strays)} of these {len(text)} "
-                f"cells are none, such as {strays[0]!r}. Give the column the kind of values it had."
+                f"Column {self.name!r} must hold {expected}, as in training, but {len(strays)} of {len(text)} cells do "
+                f"not, such as {strays[0]!r}. Correct the column."
             )
         if len(strays) and messages is not None:
             messages.append(
-                f"{self.name}: {strays[0]!r} and whatever else is not {expected} ({len(strays)} cells) is read as "
-                "missing"
+                f"{self.name}: {format_count(len(strays), 'cell')} read as missing, such as {strays[0]!r} (expected "
+                f"{expected})"
             )
 
 
 class Schema(BaseModel):
-    """The columns of a table that may be learnt from, in order."""
+    """The possible input columns of a table, in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -133,22 +152,22 @@ class Schema(BaseModel):
 
     @property
     def input_columns(self) -> list[Column]:
-        """The columns a network learns from."""
+        """The columns that are inputs of networks."""
         return [column for column in self.columns if column.is_input]
 
     def with_identifiers(self, names: Sequence[str]) -> Schema:
-        """This schema, but identifiers of these names are learnt from, as numbers or categories."""
+        """This schema, with identifiers of these names as inputs: numbers or categories."""
 
         def include(column: Column) -> Column:
             if column.name not in names or column.kind != "identifier":
                 return column
-            kind = "number" if column.note.startswith("a number") else "category"
-            return column.model_copy(update={"kind": kind, "note": "learnt from, as asked"})
+            kind = "number" if column.is_numeric_identifier else "category"
+            return column.model_copy(update={"kind": kind, "note": "used as requested"})
 
         return Schema(columns=tuple(include(column) for column in self.columns))
 
     def with_media(self, kinds: Sequence[str]) -> Schema:
-        """This schema, but columns of these kinds (image, text, sequence) are learnt from."""
+        """This schema, with media columns of these kinds as inputs."""
 
         def include(column: Column) -> Column:
             return column.model_copy(update={"include": True, "note": ""}) if column.kind in kinds else column
@@ -156,7 +175,7 @@ class Schema(BaseModel):
         return Schema(columns=tuple(include(column) for column in self.columns))
 
     def as_texts(self, names: Sequence[str]) -> Schema:
-        """This schema, but columns of these names are texts."""
+        """This schema, with columns of these names as texts."""
 
         def text(column: Column) -> Column:
             return column.model_copy(update={"kind": "text"}) if column.name in names else column
@@ -165,21 +184,26 @@ class Schema(BaseModel):
 
     @property
     def media_columns(self) -> list[Column]:
-        """The columns of images, texts and sequences that are learnt from."""
+        """The input columns of images, texts and sequences."""
         return [column for column in self.input_columns if column.kind in MEDIA_KINDS]
 
     def read(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
-        """A typed table of the columns that are learnt. Raises TableError where one is missing or of another kind."""
+        """Convert the input columns of a table to a typed table.
+
+        `messages` receives a message for each column with cells of another kind, which are read as missing.
+
+        Raises TableError if a column is missing, or holds another kind of values than in training.
+        """
         missing = [column.name for column in self.input_columns if column.name not in frame.columns]
         if missing:
             raise TableError(
-                f"The table lacks {format_list(missing)}, which the model learnt from; it has "
+                f"The table lacks {format_list(missing)}, on which the model was trained; it has "
                 f"{format_list(frame.columns)}.{did_you_mean(missing[0], frame.columns)}"
             )
         return pl.DataFrame([series for _, typed_columns in self.parts(frame, messages) for series in typed_columns])
 
     def parts(self, frame: pl.DataFrame, messages: list[str] | None = None) -> Iterator[tuple[Column, list[pl.Series]]]:
-        """Each column that is learnt, and the typed columns made of it, whose names all differ."""
+        """Iterate over the input columns and the typed columns of each, whose names are unique."""
         used_names = {column.name for column in self.input_columns}
         for column in self.input_columns:
             typed_columns = column.read(frame[column.name], messages)
@@ -193,7 +217,7 @@ class Schema(BaseModel):
 
 
 def schema_from_dtypes(frame: pl.DataFrame) -> Schema:
-    """The schema of a data frame, whose columns' types say what they hold. Raises TableError for other types."""
+    """The schema of a data frame by the types of its columns. Raises TableError for unsupported types."""
 
     def column(series: pl.Series) -> Column:
         missing = series.null_count()
@@ -211,8 +235,8 @@ def schema_from_dtypes(frame: pl.DataFrame) -> Schema:
         if series.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             return Column(name=series.name, kind="category", missing=missing)
         raise TableError(
-            f"Column {series.name!r} holds values of type {series.dtype}, but numbers, strings, categories, booleans "
-            "or dates were expected. Convert or drop it."
+            f"Column {series.name!r} must hold numbers, strings, categories, booleans or dates, but its type is "
+            f"{series.dtype}. Convert or drop the column."
         )
 
     return Schema(columns=tuple(column(series) for series in frame))

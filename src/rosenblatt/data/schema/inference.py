@@ -1,4 +1,4 @@
-"""Infer the schema of a table: which columns hold numbers, dates, categories, identifiers, ..."""
+"""Infer the schema of a table: which columns hold numbers, dates, categories, identifiers and so on."""
 
 from __future__ import annotations
 
@@ -23,23 +23,27 @@ from rosenblatt.data.schema.cells import (
     parse_numbers,
 )
 from rosenblatt.data.schema.columns import MAX_STRAY_FRACTION, Column, Kind, Schema
-from rosenblatt.errors import TableError, format_list
+from rosenblatt.errors import TableError, format_count, format_list
 
-MIN_IDENTIFIER_ROWS = 20  # more distinct values than this are many
-MIN_TEXT_WORDS = 4  # words a cell from which on a column is free text
+MIN_IDENTIFIER_ROWS = 20  # number of distinct values from which a column may be an identifier
+MIN_TEXT_WORDS = 4  # mean number of words per cell from which a column is free text
 IDENTIFIER_NAME = re.compile(
     r"(^|[_\W])(id|uuid|guid|key|index|rownum|row|no|nr)$|[a-z]I[dD]$|^unnamed|^column_1$", re.IGNORECASE
 )
 
 
 def infer_schema(frame: pl.DataFrame, max_categories: int) -> Schema:
-    """Find out what each column holds.
+    """Infer what each column holds.
+
+    Args:
+        frame: the table as read.
+        max_categories: number of categories of a column beyond which its note says that the rest share one input.
 
     Raises:
-        TableError: for infinite numbers, and for a column that changes from numbers to words half-way.
+        TableError: if a column holds infinite numbers, or changes from numbers to words half-way.
     """
     columns = [_infer(series, max_categories) for series in frame]
-    if any(column.number_style == "1.234,5" for column in columns):  # then 1.234 elsewhere in the table is 1234
+    if any(column.number_style == "1.234,5" for column in columns):  # then 1.234 in other columns is 1234
         columns = [
             column.model_copy(update={"number_style": "1.234,5", "note": "numbers written as 1.234"})
             if column.number_style == "plain" and _may_be_thousands(frame[column.name])
@@ -50,7 +54,7 @@ def infer_schema(frame: pl.DataFrame, max_categories: int) -> Schema:
 
 
 def _may_be_thousands(series: pl.Series) -> bool:
-    """Whether every point in these numbers may be one of thousands."""
+    """Whether every point in a column of numbers can be a thousands separator."""
     if series.dtype != pl.String:
         return False
     cells = normalize_cells(series).drop_nulls()
@@ -59,7 +63,7 @@ def _may_be_thousands(series: pl.Series) -> bool:
 
 
 def detect_medium(series: pl.Series) -> Literal["image", "sequence"] | None:
-    """Whether the cells of a column as it was read are images or sequences of numbers."""
+    """Detect whether the cells of a column are images or sequences of numbers; None for all others."""
     kind = medium_kind(series.dtype)
     if kind in ("image", "sequence"):
         return "image" if kind == "image" else "sequence"
@@ -86,11 +90,11 @@ def detect_medium(series: pl.Series) -> Literal["image", "sequence"] | None:
 
 @dataclass(frozen=True)
 class _ColumnCells:
-    """The cells of a column that hold a value, while it is being found out what kind."""
+    """The cells of a column that hold a value, while their kind is inferred."""
 
     name: str
     cells: pl.Series
-    row_numbers: pl.Series  # of each cell in the table, from 1
+    row_numbers: pl.Series  # row number of each cell in the table, from 1
     missing: int
     distinct: int
 
@@ -102,10 +106,10 @@ class _ColumnCells:
 def _infer(series: pl.Series, max_categories: int) -> Column:
     medium = detect_medium(series)
     if medium:
-        note = f"{medium}s: a network of kind {'cnn' if medium == 'image' else 'rnn'} learns from them; left out"
+        note = f"{medium}s, which need a network of kind {'cnn' if medium == 'image' else 'rnn'}: left out"
         return Column(name=series.name, kind=medium, missing=series.null_count(), distinct=len(series), note=note)
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-        note = f"cells of type {series.dtype} are not supported yet: left out"
+        note = f"cells of type {series.dtype} are not supported: left out"
         return Column(name=series.name, kind="nested", missing=series.null_count(), note=note)
     is_text = series.dtype in (pl.String, pl.Categorical, pl.Enum)
     values = normalize_cells(series) if is_text else series.fill_nan(None) if series.dtype.is_float() else series
@@ -115,9 +119,7 @@ def _infer(series: pl.Series, max_categories: int) -> Column:
     if cells.is_empty():
         return column.make_column("empty", "holds no values")
     if column.distinct == 1 and not column.missing:
-        return column.make_column(
-            "constant", f"every row holds {cells[0]!r}: left out, there is nothing to learn from it"
-        )
+        return column.make_column("constant", f"every row holds {cells[0]!r}: left out, as it cannot help to predict")
     if series.dtype == pl.Boolean:
         return column.make_column("boolean")
     if series.dtype.is_temporal():
@@ -137,7 +139,7 @@ def _string_column(column: _ColumnCells, max_categories: int) -> Column:
         _reject_mixed_types(column, numbers)
         if few_words or len(strays) <= MAX_STRAY_FRACTION * len(column.cells):
             words = strays.unique(maintain_order=True).to_list()
-            note = f"{len(strays)} cells are no numbers ({format_list(words, 3)}): read as missing"
+            note = f"{format_count(len(strays), 'cell')} without a number ({format_list(words, 3)}): read as missing"
             return column.make_column("number", note, number_style=style, markers=tuple(words), strays=len(strays))
     if set(column.cells.str.to_lowercase().unique()) <= BOOLEANS.keys():
         return column.make_column("boolean")
@@ -150,7 +152,7 @@ def _string_column(column: _ColumnCells, max_categories: int) -> Column:
             is_ambiguous = (
                 day_first_format != date_format and not parse_dates(column.cells, day_first_format).has_nulls()
             )
-            note = "read as month/day/year" + ", though day/month/year would fit too" * is_ambiguous
+            note = "read as month/day/year" + ", though day/month/year is possible too" * is_ambiguous
             note = (
                 note
                 if day_first_format != date_format
@@ -170,13 +172,11 @@ def _category_column(column: _ColumnCells, max_categories: int) -> Column:
         and words_per_cell >= MIN_TEXT_WORDS
         and column.distinct > max(n / 2, MIN_IDENTIFIER_ROWS)
     ):
-        return column.make_column("text", "free text: a network of kind rnn learns from it; left out")
+        return column.make_column("text", "free text, which needs a network of kind rnn: left out")
     if column.distinct >= 0.95 * n and n >= MIN_IDENTIFIER_ROWS:
-        return column.make_column("identifier", "nearly every row has a value of its own: left out, nothing repeats")
+        return column.make_column("identifier", "nearly every value occurs once: left out")
     if column.distinct > max_categories:
-        note = (
-            f"{column.distinct} categories: the {max_categories} most frequent get an input each, the others share one"
-        )
+        note = f"{column.distinct} categories: the {max_categories} most frequent get an input each, the rest share one"
         return column.make_column("category", note)
     return column.make_column("category")
 
@@ -186,13 +186,13 @@ def _number_column(column: _ColumnCells, numbers: pl.Series, style: NumberStyle 
     if not finite.all():
         raise TableError(
             f"Column {column.name!r} holds an infinite number in row {column.row_numbers[(~finite).arg_max() or 0]}. "
-            "Write a finite number there, or leave the cell empty if it is not known."
+            "Write a finite number there, or leave the cell empty if it is unknown."
         )
     is_integer = column.cells.dtype.is_integer() or all_integers(numbers) or _all_digits(column.cells)
     if column.distinct == len(numbers) >= MIN_IDENTIFIER_ROWS and not column.missing and is_integer:
         is_row_number = numbers[0] in (0, 1) and bool((numbers.diff().drop_nulls() == 1).all())
         if is_row_number or IDENTIFIER_NAME.search(column.name):
-            note = "a number for each row: left out, nothing repeats"
+            note = "a number for each row, none of which repeats: left out"
             return column.make_column("identifier", note, number_style=style)
     return column.make_column("number", "" if style == "plain" else f"numbers written as {style}", number_style=style)
 
@@ -202,10 +202,10 @@ def _all_digits(cells: pl.Series) -> bool:
 
 
 def _reject_mixed_types(column: _ColumnCells, numbers: pl.Series) -> None:
-    """Refuse words that stand together in a column of numbers; strewn ones are stray values, or parts of codes.
+    """Raise TableError if the words in a column of numbers are all in one place; scattered ones are stray values.
 
-    Of n cells with k words among them in random order, about 2 k (n - k) / n neighbors differ in kind; a tenth of that
-    is together.
+    In random order, about 2 k (n - k) / n neighbors of n cells with k words differ in kind; fewer than a tenth of that
+    means one place.
     """
     is_stray = numbers.is_null()
     n, k = len(is_stray), int(is_stray.sum())

@@ -1,7 +1,7 @@
-"""Transform a table of one or several time series into windows of the past, each with the steps that follow it.
+"""Transform a table of time series into windows of past steps, each with the steps that follow it as its targets.
 
-Values of a window are told as differences from its last one, in units of how much it changes from step to step, so that
-series of different height are learnt from together, and a rising one does not leave what was learnt.
+The values of a window are differences from its last value, divided by the mean step-to-step change. Series of different
+levels can thus be trained on together, and the values of a rising series stay in the range of the training rows.
 """
 
 from __future__ import annotations
@@ -14,68 +14,72 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.media.columns import sequence_column
-from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.columns import Column, Schema, plural_kind
 from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.spec.data import DataSpec
 
 HISTORY, OFFSET, SCALE, END = "history", "offset", "scale", "end"
-MIN_HISTORY = 2  # steps of the past that a window has at least
-CALENDAR = {"month": (1, 12), "weekday": (1, 7), "hour": (0, 24)}  # first value, and how many there are
+MIN_HISTORY = 2  # minimum number of past steps of a window
+CALENDAR = {"month": (1, 12), "weekday": (1, 7), "hour": (0, 24)}  # first value and number of values of each feature
 
 
 class _Series(NamedTuple):
-    """One series in the order of time."""
+    """One series, sorted by time."""
 
     name: str
-    target: np.ndarray  # (T,) the last value before it where there is none; NaN where it is to be forecast
-    observed: np.ndarray  # (T,) whether there is a value
-    steps: int  # until the last value
-    past: np.ndarray  # (T, past columns)
-    known_covariates: np.ndarray  # (T, known columns)
+    target: np.ndarray  # (T,) gaps hold the last value before them; NaN after the last value
+    observed: np.ndarray  # (T,) False for gaps
+    steps: int  # number of steps up to the last value
+    past: np.ndarray  # (T, past covariates)
+    known_covariates: np.ndarray  # (T, known covariates)
     times: pl.Series
 
 
 class WindowTransform(BaseModel):
-    """How a table over time becomes windows; learnt once and saved with the model."""
+    """Which columns of a table form windows, and how long these are; saved with the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: str
     time: Column
-    series: str
-    known_covariates: tuple[Column, ...]  # columns known in advance
-    past_covariates: tuple[Column, ...]  # other columns of numbers, known up to now
-    value: Column
-    horizon: int
-    window: int
+    series: str  # the column that identifies series; empty for a single series
+    known_covariates: tuple[Column, ...]  # columns that are known in advance
+    past_covariates: tuple[Column, ...]  # other columns of numbers, known up to the present
+    value: Column  # the target column
+    horizon: int  # number of steps to predict
+    window: int  # maximum number of past steps
 
     @classmethod
     def fit(cls, frame: pl.DataFrame, target: str, spec: DataSpec, ignore: Sequence[str]) -> WindowTransform:
-        """What a table's columns are to a forecast. Raises TableError."""
+        """Assign the columns of a table to their roles in a forecast. Raises TableError."""
         for option, name in (
             ("time", spec.time),
             ("series", spec.series),
-            *(("known", name) for name in spec.known_covariates),
+            *(("known_covariates", name) for name in spec.known_covariates),
         ):
             if name and name not in frame.columns:
-                raise TableError(f"{option} names {name!r}, but the table has no such column.")
+                raise TableError(
+                    f"{option} names {name!r}, but the table has no such column.{did_you_mean(name, frame.columns)}"
+                )
         columns = {column.name: column for column in infer_schema(frame, spec.max_categories).columns}
         time, value = _identifier_as_number(columns[spec.time]), _identifier_as_number(columns[target])
         if time.kind not in ("date", "number"):
             raise TableError(
-                f"time must name a column of dates or numbers, but {spec.time!r} holds {_plural_kind(time)}."
+                f"time must name a column of dates or numbers, but {spec.time!r} holds {plural_kind(time.kind)}."
             )
         if value.kind != "number":
-            raise TableError(f"A forecast is of numbers, but the target {target!r} holds {_plural_kind(value)}.")
+            raise TableError(
+                f"The target of a forecast must hold numbers, but {target!r} holds {plural_kind(value.kind)}."
+            )
         if target in spec.known_covariates:
-            raise TableError(f"{target!r} is to be forecast; it cannot be known in advance too.")
+            raise TableError(f"{target!r} is the target of the forecast and cannot be known in advance.")
         known_covariates = tuple(columns[name] for name in spec.known_covariates)
         invalid = next((column for column in known_covariates if column.kind not in ("number", "boolean")), None)
         if invalid:
             raise TableError(
-                f"known must name columns of numbers or of yes and no, but {invalid.name!r} holds "
-                f"{_plural_kind(invalid)}."
+                f"known_covariates must name columns of numbers or of yes and no, but {invalid.name!r} holds "
+                f"{plural_kind(invalid.kind)}."
             )
         used = {target, spec.time, spec.series, *spec.known_covariates, *ignore}
         past = tuple(column for name, column in columns.items() if name not in used and column.kind == "number")
@@ -86,7 +90,7 @@ class WindowTransform(BaseModel):
         )  # fmt: skip
 
     def unused_columns(self, frame: pl.DataFrame) -> list[str]:
-        """The columns of a table that tell nothing of the past, as they hold no numbers."""
+        """The columns of a table that are not used, as they hold no numbers."""
         used = {
             self.target,
             self.time.name,
@@ -97,7 +101,7 @@ class WindowTransform(BaseModel):
 
     @property
     def target_columns(self) -> list[str]:
-        """The columns to predict, one a step."""
+        """The names of the target columns, one for each step ahead."""
         return [f"{self.target} +{step}" for step in range(1, self.horizon + 1)]
 
     def targets(self, rows: pl.DataFrame) -> np.ndarray:
@@ -105,30 +109,33 @@ class WindowTransform(BaseModel):
         return rows.select(self.target_columns).to_numpy()
 
     def input_schema(self, rows: pl.DataFrame) -> Schema:
-        """What is learnt from of windows."""
+        """The schema of the inputs of windows."""
         excluded = {HISTORY, OFFSET, SCALE, END, "name", "steps", *self.target_columns}
         numeric = [Column(name=name, kind="number") for name in rows.columns if name not in excluded]
         return Schema(columns=(Column(name=HISTORY, kind="sequence", include=True), *numeric))
 
     def training_rows(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
-        """A row for each window whose next steps are all known. Raises TableError where there is none."""
+        """Make a row for each window whose next steps are all known.
+
+        `messages` receives what was left out. Raises TableError if there is no such window.
+        """
         rows = [row for series in self._iter_series(frame, messages) for row in self._iter_windows(series)]
         if not rows:
             raise TableError(
-                f"No series is longer than the {MIN_HISTORY} steps of a window and the {self.horizon} of the horizon "
+                f"No series is longer than the shortest window ({MIN_HISTORY} steps) and the horizon ({self.horizon}) "
                 "together. Choose a smaller horizon."
             )
         return self._to_frame(rows)
 
     def forecast_rows(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
-        """A row for the end of each series; the steps after it are those whose target is empty, or none yet.
+        """Make a row for the end of each series, after its last target that is not empty.
 
-        Raises TableError where no series is long enough.
+        `messages` receives what was left out. Raises TableError if no series is long enough.
         """
         all_series = list(self._iter_series(frame, messages))
         if not all_series:
             raise TableError(
-                f"No series has the {MIN_HISTORY} values that a forecast needs at least. Give longer ones."
+                f"A forecast needs at least {MIN_HISTORY} values, but no series has as many. Give longer ones."
             )
         return self._to_frame([self._make_window(series, series.steps) for series in all_series])
 
@@ -169,7 +176,7 @@ class WindowTransform(BaseModel):
         return row
 
     def _calendar_features(self, times: pl.Series, end: int) -> dict[str, object]:
-        """Where in year, week and day the window ends, as angles."""
+        """Position of the end of a window in the year, week and day, as sine and cosine."""
         features: dict[str, object] = {}
         timestamp = times[end - 1]
         values = {"month": timestamp.month, "weekday": timestamp.isoweekday(), "hour": getattr(timestamp, "hour", 0)}
@@ -208,36 +215,33 @@ class WindowTransform(BaseModel):
             rows, value = rows[first:], value[first:]
             steps, is_observed = last + 1 - first, ~np.isnan(value)
             last_observed = np.maximum.accumulate(np.where(is_observed[:steps], np.arange(steps), 0))
-            value[:steps] = value[:steps][last_observed]  # of a gap only what came before it is known
+            value[:steps] = value[:steps][last_observed]  # fill gaps with the last value before them
             past, covariates = (
                 self._stack_columns(numeric, columns, rows) for columns in (self.past_covariates, self.known_covariates)
             )
             yield _Series(name, value, is_observed, steps, past, covariates, times[rows])
         if too_short and self.series and messages is not None:
             messages.append(
-                f"{len(too_short)} series have fewer than {MIN_HISTORY} values, and are left out: "
-                f"{format_list(too_short, 5)}"
+                f"{len(too_short)} series with fewer than {MIN_HISTORY} values left out: {format_list(too_short, 5)}"
             )
 
     def _read_times(self, frame: pl.DataFrame) -> pl.Series:
-        """What orders the rows. Raises TableError where a row has no time."""
+        """The sort key of the rows. Raises TableError if a row has no time."""
         times = self.time.sort_key(frame[self.time.name])
         if times.has_nulls():
             row = (times.is_null().arg_max() or 0) + 1
-            raise TableError(
-                f"Row {row} has no {self.time.name!r}, so that its place in time is not known. Fill it in."
-            )
+            raise TableError(f"Row {row} has no value in the time column {self.time.name!r}. Fill it in.")
         return times
 
     def _check_unique_times(self, times: pl.Series, name: str) -> None:
-        """Raise TableError where two rows of a series have the same time, given in order."""
+        """Raise TableError if two rows of a series have the same of these sorted times."""
         is_repeated = (times.diff().cast(pl.Int64) == 0) if times.dtype.is_temporal() else times.diff() == 0
         if is_repeated.any():
             time = times[is_repeated.arg_max() or 0]
             series_text = f" of series {name!r}" if self.series else ""
             raise TableError(
-                f"Several rows{series_text} have the {self.time.name!r} {time}. Keep one of them; or, if they are of "
-                "several series, name the column that tells these apart with --series."
+                f"Several rows{series_text} have the {self.time.name!r} {time}. Keep one of them, or name the column "
+                "that identifies the series with --series."
             )
 
     @staticmethod
@@ -251,17 +255,11 @@ class WindowTransform(BaseModel):
         return pl.DataFrame(rows).with_columns(sequence_column(HISTORY, history, channels))
 
     def inverse_transform(self, frame: pl.DataFrame, predictions: np.ndarray) -> np.ndarray:
-        """What is said of windows (n, horizon), as values of the target."""
+        """Convert targets or predictions (n, horizon) of windows to values of the target column."""
         offset, scale = (frame[name].to_numpy()[:, None] for name in (OFFSET, SCALE))
         return offset + scale * predictions
 
 
 def _identifier_as_number(column: Column) -> Column:
-    """A column of whole numbers that differ from row to row as one of numbers."""
-    numbers = column.kind == "identifier" and column.note.startswith("a number")
-    return column.model_copy(update={"kind": "number"}) if numbers else column
-
-
-def _plural_kind(column: Column) -> str:
-    plural = {"category": "categories", "boolean": "yes and no", "empty": "nothing", "constant": "one value only"}
-    return plural.get(column.kind, f"{column.kind}s")
+    """A column of numbers that differ from row to row, as a column of numbers."""
+    return column.model_copy(update={"kind": "number"}) if column.is_numeric_identifier else column

@@ -1,7 +1,4 @@
-"""Match the tags of a row with its steps: choose the token unit, and report rows whose counts differ.
-
-Steps of a sequence of numbers are what they are; of a text they are words, or else characters.
-"""
+"""Match the tags of a row with its steps: the steps of a sequence, or the words or characters of a text."""
 
 from __future__ import annotations
 
@@ -12,21 +9,25 @@ import polars as pl
 
 from rosenblatt.data.encoding.vocabulary import TokenUnit, Vocabulary
 from rosenblatt.data.media.columns import medium_kind, sequences_from_column
-from rosenblatt.errors import SpecError, TableError
+from rosenblatt.errors import SpecError, TableError, format_count
 
 AUTO_UNITS: tuple[TokenUnit, ...] = ("words", "characters")
 
 
 def token_unit_for_tags(frame: pl.DataFrame, y: np.ndarray, unit_option: str) -> str:
-    """The tokens by which each tag of y (n, T), -1 after a row's end, belongs to a step; `unit_option` is a unit
-    or auto.
+    """Choose the token unit by which each tag of a row belongs to a token; sequences keep `unit_option`.
+
+    Args:
+        frame: the typed rows.
+        y: tags (n, T), -1 after the end of a row.
+        unit_option: a token unit, or "auto" for words if they fit, or else characters.
 
     Raises:
-        TableError: where a row has other numbers of tags and of steps.
+        TableError: if the numbers of tags and steps of a row differ.
         SpecError: for subwords.
     """
     if unit_option == "subwords":
-        raise SpecError("Subwords have no tags of their own. Use tokens words or characters.")
+        raise SpecError("tokens subwords cannot be tagged. Use words or characters.")
     tags, series = (y >= 0).sum(axis=1), _step_column(frame)
     if medium_kind(series.dtype) == "sequence":
         check_tags(tags, step_counts(frame, unit_option), "steps")
@@ -40,7 +41,7 @@ def token_unit_for_tags(frame: pl.DataFrame, y: np.ndarray, unit_option: str) ->
 
 
 def step_counts(frame: pl.DataFrame, unit: str) -> np.ndarray:
-    """(n,) steps of the rows' sequence, or tokens of their text. Raises TableError where they have several, or none."""
+    """The number of steps or tokens (n,) of each row. Raises TableError unless the rows have one text or sequence."""
     series = _step_column(frame)
     if medium_kind(series.dtype) == "sequence":
         return np.array([len(row) for row in sequences_from_column(series)], np.int64)
@@ -52,18 +53,19 @@ def _step_column(frame: pl.DataFrame) -> pl.Series:
     media = [series for series in frame if medium_kind(series.dtype) in ("text", "sequence")]
     if len(media) != 1:
         raise TableError(
-            f"Tags are of the steps of one text or sequence, but the rows hold {len(media)}. Leave out all but one."
+            f"Tagging needs one column of texts or sequences, but the rows have {len(media)}. Ignore the others."
         )
     return media[0]
 
 
 def check_tags(tags: np.ndarray, steps: np.ndarray, unit: str, texts: list[str] | None = None) -> None:
-    """Raise TableError for the first row that has other numbers (n,) of tags and of steps."""
+    """Raise TableError for the first row whose numbers (n,) of tags and of steps differ."""
     mismatched_rows = np.flatnonzero(tags != steps)
     if mismatched_rows.size:
         row = int(mismatched_rows[0])
         excerpt = "" if texts is None else f" ({texts[row][:40]!r})"
-        hint = " Signs count as words too; --tokens characters tags each character." if unit == "words" else ""
+        hint = " Punctuation marks are words too; use --tokens characters to tag characters." if unit == "words" else ""
         raise TableError(
-            f"Row {row + 1} has {tags[row]} tags, but {steps[row]} {unit}{excerpt}. Give each step its tag.{hint}"
+            f"Row {row + 1} has {format_count(tags[row], 'tag')}, but {format_count(steps[row], unit.rstrip('s'))}"
+            f"{excerpt}. Give each step one tag.{hint}"
         )

@@ -12,8 +12,8 @@ from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
 Label = str | int | float | bool
-MIN_SKEWNESS = 3.0  # skewness from which on a target is transformed (docs/defaults.md)
-RANGE_MARGIN = 0.1  # predictions may leave the range of the training values by this share of it
+MIN_SKEWNESS = 3.0  # skewness above which `auto` takes the logarithm of a target (docs/defaults.md)
+RANGE_MARGIN = 0.1  # predictions are clipped to the range of the training values, extended by this fraction of it
 
 _BINARY_LOSSES = {
     "auto": "binary_cross_entropy",
@@ -37,34 +37,34 @@ _LOSSES = {
 }
 
 
-CLASS_TASKS = ("multiclass", "tagging", "language")  # tasks with a unit for each class
+CLASS_TASKS = ("multiclass", "tagging", "language")  # tasks with an output unit for each class
 _LOSSES |= {"tagging": _LOSSES["multiclass"], "language": _LOSSES["multiclass"]}
-ONE_VS_REST_RULES = ("adaline", "delta", "voted")  # rules by which each unit learns for itself
+ONE_VS_REST_RULES = ("adaline", "delta", "voted")  # perceptron rules that train each unit alone
 
 
 class Target(BaseModel):
-    """What a model predicts, and how it was put to the network.
+    """What a model predicts, and how targets are encoded for its networks; fitted on training rows.
 
-    y is (n,) class numbers for binary and multiclass, (n, K) zeros and ones for multilabel, (n, K) values for
-    regression.
+    Targets y are class indices (n,) for binary and multiclass tasks, indicators (n, labels) for multilabel ones, values
+    (n, targets) for regression, and class indices (n, T), -1 after the end of a row, for tagging and language modeling.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     names: tuple[str, ...]
     task: Task
-    labels: tuple[Label, ...] = ()  # the classes, by class number
-    label_pairs: tuple[
-        tuple[Label, Label], ...
-    ] = ()  # of several labels, how it is written that one does not hold, or does
-    list_column: str = ""  # the column with lists of labels, where they stand in one
-    output_type: Literal["probabilities", "sums"] = "probabilities"  # what the units for classes and labels give
-    loss: str = ""  # what training minimizes, as `losses.LOSSES` names it
-    logit_adjustment: tuple[float, ...] = ()  # by which probabilities of classes are multiplied, if they are
-    log: tuple[bool, ...] = ()
-    center: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
-    low: tuple[float, ...] = ()
+    labels: tuple[Label, ...] = ()  # the classes, by class index
+    label_pairs: tuple[tuple[Label, Label], ...] = ()  # for each of several labels, how no and yes are written
+    list_column: str = ""  # the column of lists of labels, if labels have no columns of their own
+    output_type: Literal["probabilities", "sums"] = (
+        "probabilities"  # what the output units for classes and labels stand for
+    )
+    loss: str = ""  # what training minimizes, a name of `losses.LOSSES`
+    logit_adjustment: tuple[float, ...] = ()  # factors of the class probabilities, if these are adjusted
+    log: tuple[bool, ...] = ()  # for each value of a regression: whether log(1 + y) is predicted,
+    center: tuple[float, ...] = ()  # what is subtracted,
+    scale: tuple[float, ...] = ()  # what it is divided by,
+    low: tuple[float, ...] = ()  # and the limits of predictions
     high: tuple[float, ...] = ()
 
     @model_validator(mode="before")
@@ -73,13 +73,13 @@ class Target(BaseModel):
         return fields if fields.get("loss") else fields | {"loss": _LOSSES[fields["task"]]["auto"]}
 
     def with_loss(self, spec: Spec, y: np.ndarray) -> Target:
-        """This target, with the loss that is asked for, and the balance of classes among the training rows y.
+        """This target with the loss of the spec, and the logit adjustment for the classes of the training targets y.
 
-        Raises SpecError where that loss cannot teach it, or where there are no classes to balance.
+        Raises SpecError if the loss does not fit the task, or if logits cannot be adjusted.
         """
         if spec.network.kind == "perceptron":
             if self.task == "regression":
-                raise SpecError("A perceptron answers 0 or 1, but the task is regression. Use kind mlp.")
+                raise SpecError("A perceptron predicts classes, but the task is regression. Use kind mlp.")
             is_multiclass = self.task == "multiclass" and spec.training.multiclass != "one_vs_rest"
             is_multiclass &= spec.network.perceptron_rule not in ONE_VS_REST_RULES
             return self.model_copy(
@@ -88,8 +88,7 @@ class Target(BaseModel):
         losses = _LOSSES[self.task]
         if spec.training.loss not in losses:
             raise SpecError(
-                f"The loss {spec.training.loss} does not fit the task, which is {self.task}. Choose one of "
-                f"{', '.join(losses)}."
+                f"The loss {spec.training.loss} does not fit the task {self.task}. Choose one of {', '.join(losses)}."
             )
         loss = losses[spec.training.loss]
         output_type = "sums" if loss.startswith(("hinge", "perceptron")) else "probabilities"
@@ -101,8 +100,8 @@ class Target(BaseModel):
             return ()
         if self.task not in ("binary", "multiclass") or output_type == "sums":
             raise SpecError(
-                f"logit_adjustment is for probabilities of classes, but the task is {self.task}, and the networks give "
-                f"{output_type}. Leave it out."
+                f"logit_adjustment needs class probabilities, but the task is {self.task} and the outputs are "
+                f"{output_type}. Remove it."
             )
         class_fractions = np.bincount(y.astype(int), minlength=len(self.labels)) / len(y)
         return tuple((np.maximum(class_fractions, 1 / len(y)) ** -strength).tolist())
@@ -111,10 +110,11 @@ class Target(BaseModel):
     def fit_regression(
         cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"], loss: str = "squared"
     ) -> Target:
-        """One or more values; how they are spread is learnt from the training rows y (n, K).
+        """Fit the target of a regression to the training values y (n, K).
 
-        Counts, for the loss poisson, are put to the network as multiples of their mean. Raises SpecError where the
-        values do not allow the transformation or the loss.
+        Values are standardized, after log(1 + y) if `transform` is "log", or "auto" and the values are skewed. Counts,
+        for the loss poisson, are divided by their mean. Raises SpecError if the values do not allow the transform or
+        the loss.
         """
         if loss == "poisson":
             return cls._fit_counts(names, y, transform)
@@ -138,7 +138,7 @@ class Target(BaseModel):
     def _fit_counts(cls, names: tuple[str, ...], y: np.ndarray, transform: Literal["auto", "none", "log"]) -> Target:
         if y.min() < 0 or transform == "log":
             reason = "target_transform is log" if transform == "log" else f"the target goes down to {y.min():g}"
-            raise SpecError(f"The loss poisson is for counts, 0 or more, as they are; but {reason}.")
+            raise SpecError(f"The loss poisson needs counts of 0 or more that are not transformed, but {reason}.")
         mean = y.mean(axis=0)
         return cls(
             names=names,
@@ -153,16 +153,16 @@ class Target(BaseModel):
 
     @property
     def n_outputs(self) -> int:
-        """Units of the network's last layer: one decides between two classes."""
+        """The number of output units; two classes share one."""
         return len(self.labels) if self.task in CLASS_TASKS else len(self.names)
 
     @property
     def is_per_step(self) -> bool:
-        """Whether each step of a sequence has its answer."""
+        """Whether each step of a sequence has a target."""
         return self.task in ("tagging", "language")
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """What the network is taught: (n, 1) class numbers or (n, K), float32."""
+        """Encode targets for training, (n, K) float32: class indices, indicators or standardized values."""
         t = y.reshape(len(y), -1)
         if self.task == "regression":
             t = np.column_stack([np.log1p(v) if log else v for v, log in zip(t.T, self.log, strict=True)])
@@ -170,8 +170,11 @@ class Target(BaseModel):
         return np.ascontiguousarray(t, np.float32)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
-        """What the network's outputs (n, K) say, float64: for classes and labels their probabilities, or the weighted
-        sums of step units, (n, classes or labels); else the values (n, K)."""
+        """Decode network outputs (n, K), as float64.
+
+        Returns:
+            Probabilities or weighted sums (n, classes or labels), or values (n, K).
+        """
         out = outputs.astype(np.float64)
         if self.task == "binary":
             out = np.column_stack([-out if self.output_type == "sums" else 1 - out, out])
@@ -181,7 +184,7 @@ class Target(BaseModel):
             out = np.where(np.asarray(self.log), np.expm1(np.minimum(out, 700.0)), out)
             return np.clip(out, self.low, self.high)
         if self.task in CLASS_TASKS and self.output_type == "probabilities":
-            # in float32 their sum is 1 only nearly
+            # sums of float32 are only nearly 1
             return self._normalize(out * self.logit_adjustment if self.logit_adjustment else out)
         return out
 
@@ -190,7 +193,7 @@ class Target(BaseModel):
         return np.asarray(out / out.sum(axis=-1, keepdims=True))
 
     def to_predictions(self, decoded: np.ndarray) -> np.ndarray:
-        """From what `decode` gives: class numbers (n,), zeros and ones (n, labels), or the values (n, K)."""
+        """Turn the result of `decode` into class indices (n,), indicators (n, labels) or values (n, K)."""
         if self.task == "regression":
             return decoded
         if self.task == "multilabel":
@@ -199,18 +202,17 @@ class Target(BaseModel):
 
 
 def class_indices(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The number of each row's class among the sorted `classes`, (n,) float64. Raises TableError for others."""
+    """The index (n,) float64 of each class of y in the sorted `classes`. Raises TableError for other classes."""
     unknown = np.setdiff1d(y, classes)
     if unknown.size:
         raise TableError(
-            f"y holds {unknown.tolist()[0]!r}, which is not among the classes {format_list(classes.tolist())}."
+            f"y holds {unknown.tolist()[0]!r}, which is not one of the classes {format_list(classes.tolist())}."
         )
     return np.searchsorted(classes, y).astype(np.float64)
 
 
 def _should_log_transform(y: np.ndarray, transform: str) -> bool:
-    """Whether log(1 + y) is taught instead of y: in `auto`, for a target that is not negative, skewed, and much less so
-    after it."""
+    """Whether to predict log(1 + y): for `auto`, if y is not negative, and skewed, and the logarithm much less so."""
     if transform != "auto":
         return transform == "log"
     skewness = _skewness(y)

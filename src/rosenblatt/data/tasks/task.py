@@ -15,23 +15,23 @@ from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
-MAX_INTEGER_CLASSES = 20  # more whole numbers than this are values, not classes
+MAX_INTEGER_CLASSES = 20  # number of distinct integers up to which they are classes, not values
 
 
 @dataclass(frozen=True)
 class SupervisedTask:
-    """What is asked of a table: the task, and the answers in its rows."""
+    """The task of a table, and the targets of its rows."""
 
     task: Task
     names: tuple[str, ...]
     labels: tuple[Label, ...]
-    y: np.ndarray  # (n,) class numbers, (n, labels) zeros and ones, or (n, targets) values; NaN where missing
-    reason: str  # why it was taken to be this task
+    y: np.ndarray  # targets as in `Target`, NaN if missing
+    reason: str  # why this task was chosen
     label_pairs: tuple[tuple[Label, Label], ...] = ()  # as in `Target`
     list_column: str = ""  # as in `Target`
 
     def target(self, y: np.ndarray, spec: Spec) -> Target:
-        """The target, how it is spread being learnt from the training rows y. Raises SpecError."""
+        """Fit the target to the training targets y. Raises SpecError."""
         if self.task == "regression":
             target = Target.fit_regression(self.names, y, spec.data.target_transform, spec.training.loss)
         else:
@@ -46,12 +46,12 @@ class SupervisedTask:
 
 
 def has_targets(y: np.ndarray) -> np.ndarray:
-    """Which rows (n,) have all their answers; y as in `SupervisedTask`."""
+    """A mask (n,) of the rows whose targets are all present; y as in `SupervisedTask`."""
     return ~np.isnan(y.reshape(len(y), -1)).any(axis=1)
 
 
 def resolve_column_name(frame: pl.DataFrame, name: str) -> str:
-    """The column that is asked for by name, or by number from 1 (from the end where negative). Raises TableError."""
+    """Find a column by name, or by number from 1, or from -1 for the last one. Raises TableError if there is none."""
     if name in frame.columns:
         return name
     if re.fullmatch(r"-?[0-9]{1,9}", name) and 1 <= abs(int(name)) <= frame.width:
@@ -69,7 +69,7 @@ def detect_task(
         messages: receives a message for each spelling of a class that is read as another.
 
     Raises:
-        TableError: where the columns do not hold what the task needs, or but one value.
+        TableError: if the columns do not hold what the task needs, or hold one value only.
     """
     series = [frame[name] for name in names]
     if task == "tagging":
@@ -90,24 +90,23 @@ def _single_target(series: pl.Series, task: Task | None, messages: list[str] | N
         n_values = len(text) - text.null_count()
         raise TableError(
             f"The target {series.name!r} holds numbers in {n_values - len(strays)} of {n_values} cells, but "
-            f"{len(strays)} are none, such as {strays[0]!r}. Correct or empty these; or, if all are classes, use "
-            "--task multiclass."
+            f"{len(strays)} other values, such as {strays[0]!r}. Correct or empty these cells; or, if all values are "
+            "classes, use --task multiclass."
         )
     n_distinct = text.n_unique() - text.has_nulls()
     if n_distinct == 0:
-        raise TableError(f"The target {series.name!r} has no values at all. Choose another column.")
+        raise TableError(f"The target {series.name!r} has no values. Choose another column.")
     if n_distinct == 1:
         raise TableError(
-            f"The target {series.name!r} holds one value only, {text.drop_nulls()[0]!r}; two or more are needed to "
-            "learn from."
+            f"The target {series.name!r} holds one value only, {text.drop_nulls()[0]!r}; training needs two or more."
         )
     if task is None:
         task, reason = _guess_task(numbers.drop_nulls() if is_numeric else None, n_distinct)
     else:
-        reason = "as asked"
+        reason = "as given"
     if task == "multilabel":
         raise TableError(
-            f"Task multilabel needs several target columns, but {series.name!r} is one. Name them all: --target a,b,c."
+            f"Task multilabel needs several target columns, but only {series.name!r} is given. Use --target a,b,c."
         )
     if task != "regression":
         return _class_target(text, task, reason, n_distinct, messages)
@@ -128,11 +127,13 @@ def _class_target(
     text = _unify_spelling(text, messages)
     n_distinct = text.n_unique() - text.has_nulls()
     if n_distinct == 1:
-        raise TableError(f"The target {text.name!r} holds one class only, {text.drop_nulls()[0]!r}.")
+        raise TableError(
+            f"The target {text.name!r} holds one class only, {text.drop_nulls()[0]!r}; training needs two or more."
+        )
     if n_distinct > max(MAX_INTEGER_CLASSES, len(text) // 4):
         raise TableError(
             f"The target {text.name!r} holds {n_distinct} different values in {len(text)} rows, too many for classes. "
-            "Is it the right column?"
+            "Choose another column."
         )
     labels = _sorted_labels(text.drop_nulls().unique().to_list())
     names, numbers = [str(label) for label in labels], list(range(len(labels)))
@@ -142,7 +143,7 @@ def _class_target(
 
 
 def _unify_spelling(text: pl.Series, messages: list[str] | None) -> pl.Series:
-    """Classes that differ in case, or by blanks or a point at their end, as one; the most frequent spelling wins."""
+    """Merge classes that differ only in case or a final period or space into the most frequent spelling."""
     spellings = text.drop_nulls().alias("class").value_counts(name="rows", sort=True)["class"].to_list()
     canonical: dict[str, str] = {}
     for value in spellings:
@@ -161,9 +162,7 @@ def _multiple_targets(series: list[pl.Series], task: Task | None) -> SupervisedT
     values = [_sorted_labels(text.drop_nulls().unique().to_list()) for text in texts]
     for name, column_values in zip(names, values, strict=True):
         if len(column_values) < 2:
-            raise TableError(
-                f"The target {name!r} holds one value only, {column_values}; two or more are needed to learn from."
-            )
+            raise TableError(f"The target {name!r} holds one value only, {column_values}; training needs two or more.")
     if task in (None, "multilabel") and all(len(pair) == 2 for pair in values):
         label_pairs = tuple((off, on) if not _is_true(off) else (on, off) for off, on in values)
         y = np.column_stack([_pair_to_indicator(text, pair)[0] for text, pair in zip(texts, label_pairs, strict=True)])
@@ -174,25 +173,27 @@ def _multiple_targets(series: list[pl.Series], task: Task | None) -> SupervisedT
         y = np.column_stack([_check_finite(n) for n in numbers])
         return SupervisedTask("regression", names, (), y, f"{len(names)} columns of numbers")
     raise TableError(
-        f"The targets {format_list(names)} are neither all of two values (several labels) nor all numbers (several "
-        "values). Fit one model for each."
+        f"The targets {format_list(names)} must all hold two values (labels) or all hold numbers (values). Fit one "
+        "model for each."
     )
 
 
 def _list_target(series: pl.Series) -> SupervisedTask:
     labels = tuple(sorted(series.explode().drop_nulls().cast(pl.String).unique().to_list()))
     if not labels:
-        raise TableError(f"The target {series.name!r} has no values at all. Choose another column.")
+        raise TableError(f"The target {series.name!r} has no values. Choose another column.")
     y = _labels_to_indicators(series, labels)
     return SupervisedTask("multilabel", labels, (), y, f"lists of {len(labels)} labels", (), series.name)
 
 
 def _tag_target(series: pl.Series) -> SupervisedTask:
-    """For each row as many tags as it has steps: lists, or words with blanks between them."""
+    """Targets of one tag for each step of a row: lists, or words separated by spaces."""
     rows = _tag_lists(series)
     labels = _sorted_labels(rows.explode().drop_nulls().unique().to_list())
     if len(labels) < 2:
-        raise TableError(f"The target {series.name!r} must hold two tags or more, but holds {format_list(labels)}.")
+        raise TableError(
+            f"The target {series.name!r} must hold two different tags or more, but holds {format_list(labels)}."
+        )
     y = _tag_indices(rows, labels)
     return SupervisedTask("tagging", (series.name,), labels, y, f"{len(labels)} tags for each step")
 
@@ -204,7 +205,7 @@ def _tag_lists(series: pl.Series) -> pl.Series:
 
 
 def _tag_indices(rows: pl.Series, labels: Sequence[Label]) -> np.ndarray:
-    """(n, T) numbers of the tags, -1 after the end of a row, NaN where there are none."""
+    """The indices (n, T) of the tags, -1 after the end of a row, NaN for rows without tags."""
     tag_index = {str(label): index for index, label in enumerate(labels)}
     max_length = max((len(tags) for tags in rows.to_list() if tags), default=1)
     y = np.full((len(rows), max_length), -1.0)
@@ -215,7 +216,7 @@ def _tag_indices(rows: pl.Series, labels: Sequence[Label]) -> np.ndarray:
         unknown = next((tag for tag in tags if tag not in tag_index), None)
         if unknown is not None:
             raise TableError(
-                f"The target {rows.name!r} holds the tag {unknown!r}, but known are {format_list(labels)}."
+                f"The target {rows.name!r} holds the tag {unknown!r}, but the tags are {format_list(labels)}."
             )
         y[k, : len(tags)] = [tag_index[tag] for tag in tags]
     return y
@@ -244,14 +245,13 @@ def read_targets(frame: pl.DataFrame, target: Target, messages: list[str] | None
     for name in (target.list_column,) if target.list_column else target.names:
         if name not in frame.columns:
             raise TableError(
-                f"The table lacks the target {name!r}, without which nothing can be evaluated."
-                f"{did_you_mean(name, frame.columns)}"
+                f"The table lacks the target {name!r}, which evaluation needs.{did_you_mean(name, frame.columns)}"
             )
     if target.task == "tagging":
         return _tag_indices(_tag_lists(frame[target.names[0]]), target.labels)
     if target.list_column:
         if frame[target.list_column].dtype != pl.List:
-            raise TableError(f"The target {target.list_column!r} held lists of labels, but not in this table.")
+            raise TableError(f"The target {target.list_column!r} must hold lists of labels, as in training.")
         return _labels_to_indicators(frame[target.list_column], target.names)
     texts = [_to_text(frame[name]) for name in target.names]
     if target.task == "multilabel":
@@ -278,7 +278,7 @@ def _class_indices(text: pl.Series, target: Target, messages: list[str] | None) 
         index = normalized_indices.get(_normalize_label(value)) if len(normalized_indices) == len(indices) else None
         if index is None:
             raise TableError(
-                f"The target {text.name!r} holds {value!r}, but the model knows {format_list(target.labels)}. Correct "
+                f"The target {text.name!r} holds {value!r}, but the classes are {format_list(target.labels)}. Correct "
                 "the table."
             )
         codes[value] = index
@@ -293,7 +293,7 @@ def _normalize_label(value: str) -> str:
 
 
 def _to_text(series: pl.Series) -> pl.Series:
-    """The answers as strings, in which 1 and 1.0 are the same."""
+    """Target values as strings, with 1.0 as "1"."""
     text = normalize_cells(series, MARKERS_IN_TARGETS)
     if series.dtype == pl.Boolean:
         return text
@@ -304,7 +304,7 @@ def _to_text(series: pl.Series) -> pl.Series:
 
 
 def _guess_task(numbers: pl.Series | None, n_distinct: int) -> tuple[Task, str]:
-    """The task that the values suggest (`numbers` where they are some), and why."""
+    """Guess the task from the values, given as numbers if all are, and say why."""
     if n_distinct == 2:
         return "binary", "two values"
     if numbers is None:
@@ -312,12 +312,12 @@ def _guess_task(numbers: pl.Series | None, n_distinct: int) -> tuple[Task, str]:
     low, high = float(numbers.min() or 0), float(numbers.max() or 0)  # type: ignore[arg-type]
     are_class_indices = all_integers(numbers) and low in (0.0, 1.0) and high == low + n_distinct - 1
     if are_class_indices and n_distinct <= MAX_INTEGER_CLASSES:
-        return "multiclass", f"the whole numbers from {low:.0f} to {high:.0f}; --task regression for a value"
-    return "regression", f"numbers, {n_distinct} different ones"
+        return "multiclass", f"the integers from {low:.0f} to {high:.0f}; use --task regression for values"
+    return "regression", f"{n_distinct} different numbers"
 
 
 def _sorted_labels(values: list[str]) -> tuple[Label, ...]:
-    """The classes in order; those written as whole numbers are numbers."""
+    """The sorted classes; those written as integers become integers."""
     if all(re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value) for value in values):
         return tuple(sorted(int(value) for value in values))
     return tuple(sorted(values))
@@ -328,7 +328,7 @@ def _is_true(value: Label) -> bool:
 
 
 def _pair_to_indicator(text: pl.Series, label_pair: tuple[Label, Label]) -> tuple[np.ndarray, pl.Series]:
-    """1 where a label holds, 0 where not, NaN where missing or neither, (n,); and the cells that are neither."""
+    """An indicator (n,) of a label, NaN if missing or unknown, and the cells with unknown values."""
     lower = text.str.to_lowercase()
     off, on = (str(word).lower() for word in label_pair)
     indicator = lower.replace_strict([off, on], [0.0, 1.0], default=None, return_dtype=pl.Float64)
@@ -339,8 +339,8 @@ def _parse_label(text: pl.Series, label_pair: tuple[Label, Label]) -> np.ndarray
     indicator, strays = _pair_to_indicator(text, label_pair)
     if len(strays):
         raise TableError(
-            f"The target {text.name!r} holds {strays[0]!r}, but the model knows {format_list(label_pair)}. Correct the "
-            "table."
+            f"The target {text.name!r} holds {strays[0]!r}, but the values must be {format_list(label_pair)}. Correct "
+            "the table."
         )
     return indicator
 
