@@ -151,7 +151,7 @@ def _drop_empty(frame: pl.DataFrame, header: list[str] | None, notes: list[str])
     if frame.width > 1:
         is_empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
         if is_empty.any():
-            notes.append(f"{format_count(is_empty.sum(), 'empty line')} left out")
+            notes.append(f"{format_count(int(is_empty.sum()), 'empty line')} left out")
             frame = frame.filter(~is_empty)
     if header is not None:
         unnamed = [name for i, name in enumerate(frame.columns) if i >= len(header) or not header[i].strip()]
