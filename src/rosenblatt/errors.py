@@ -99,7 +99,7 @@ def format_list(values: Iterable[object], max_items: int = 8) -> str:
 
 def format_count(n: int, noun: str) -> str:
     """A count with its noun, such as "1 row" or "1,200 rows"."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 @contextmanager

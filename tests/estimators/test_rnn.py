@@ -109,7 +109,7 @@ def test_equal_seeds_give_equal_networks_and_clones_are_unfitted(tmp_path):
         (RNNClassifier(**FAST), [[1.0, np.inf], [1.0]], [0, 1], "infinite"),
         (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a"]], "only one tag"),
         (RNNTagger(**FAST), [[1.0], [2.0]], [["a"]], "each of the 2 rows of X, but it holds 1"),
-        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a", "b"]], "Row 2 has 2 tags, but 1 steps"),
+        (RNNTagger(**FAST), [[1.0], [2.0]], [["a"], ["a", "b"]], "Row 2 has 2 tags, but 1 step"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
