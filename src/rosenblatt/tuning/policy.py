@@ -6,21 +6,12 @@ Neither of them is saved. Replaying the recorded decisions on new instances brin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.stopping import StoppingRule
-
-T_co = TypeVar("T_co", covariant=True)
-T = TypeVar("T")
-
-
-class Decision(Protocol[T_co]):
-    """A call of the sampler or of the stopping rule."""
-
-    def __call__(self, policy: SearchPolicy) -> T_co: ...
 
 
 @dataclass(frozen=True)
@@ -30,9 +21,6 @@ class Ask:
     number: int
     kind: Literal["ask"] = "ask"
 
-    def __call__(self, policy: SearchPolicy) -> dict[str, Any] | None:
-        return policy.sampler.ask(self.number)
-
 
 @dataclass(frozen=True)
 class Enqueue:
@@ -41,9 +29,6 @@ class Enqueue:
     number: int
     params: dict[str, Any]
     kind: Literal["enqueue"] = "enqueue"
-
-    def __call__(self, policy: SearchPolicy) -> None:
-        policy.sampler.enqueue(self.number, self.params)
 
 
 @dataclass(frozen=True)
@@ -57,9 +42,6 @@ class Tell:
     finished: bool
     kind: Literal["tell"] = "tell"
 
-    def __call__(self, policy: SearchPolicy) -> None:
-        policy.sampler.tell(self.number, self.score, self.epochs, self.n_parameters, self.finished)
-
 
 @dataclass(frozen=True)
 class Fail:
@@ -68,9 +50,6 @@ class Fail:
     number: int
     kind: Literal["fail"] = "fail"
 
-    def __call__(self, policy: SearchPolicy) -> None:
-        policy.sampler.fail(self.number)
-
 
 @dataclass(frozen=True)
 class Reject:
@@ -78,9 +57,6 @@ class Reject:
 
     number: int
     kind: Literal["reject"] = "reject"
-
-    def __call__(self, policy: SearchPolicy) -> None:
-        policy.sampler.reject(self.number)
 
 
 @dataclass(frozen=True)
@@ -92,9 +68,6 @@ class Report:
     score: float
     kind: Literal["report"] = "report"
 
-    def __call__(self, policy: SearchPolicy) -> None:
-        policy.stopping_rule.report(self.number, self.rung, self.score)
-
 
 @dataclass(frozen=True)
 class Promote:
@@ -103,23 +76,38 @@ class Promote:
     no_more_trials: bool
     kind: Literal["promote"] = "promote"
 
-    def __call__(self, policy: SearchPolicy) -> int | None:
-        return policy.stopping_rule.next_promotion(self.no_more_trials)
 
-
-AnyDecision = Annotated[Ask | Enqueue | Tell | Fail | Reject | Report | Promote, Field(discriminator="kind")]
+Decision = Annotated[Ask | Enqueue | Tell | Fail | Reject | Report | Promote, Field(discriminator="kind")]
 
 
 class SearchPolicy:
     """Makes all decisions of a search, and records those that changed the sampler or the stopping rule."""
 
     def __init__(self, sampler: Sampler, stopping_rule: StoppingRule) -> None:
-        self.sampler, self.stopping_rule = sampler, stopping_rule
-        self.decisions: list[Decision[Any]] = []
+        self.sampler, self._stopping_rule = sampler, stopping_rule
+        self.decisions: list[Decision] = []
 
-    def make(self, decision: Decision[T]) -> T:
-        """Make a decision and record it."""
-        result = decision(self)
+    def make(self, decision: Decision) -> Any:
+        """Make a decision and record it. Returns the hyperparameters of `Ask`, and the trial of `Promote`."""
+        result = self._apply(decision)
         if not isinstance(decision, Promote) or result is not None:  # a promotion of no trial changes nothing
             self.decisions.append(decision)
         return result
+
+    def _apply(self, decision: Decision) -> Any:
+        sampler, rule = self.sampler, self._stopping_rule
+        match decision:
+            case Ask(number):
+                return sampler.ask(number)
+            case Enqueue(number, params):
+                return sampler.enqueue(number, params)
+            case Tell(number, score, epochs, n_parameters, finished):
+                return sampler.tell(number, score, epochs, n_parameters, finished)
+            case Fail(number):
+                return sampler.fail(number)
+            case Reject(number):
+                return sampler.reject(number)
+            case Report(number, rung, score):
+                return rule.report(number, rung, score)
+            case Promote(no_more_trials):
+                return rule.next_promotion(no_more_trials)

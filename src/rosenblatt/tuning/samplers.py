@@ -73,7 +73,7 @@ class Sampler:
         self._proposed_keys.add(_key(params))
 
     def tell(self, number: int, score: float, epochs: int, n_parameters: int, finished: bool) -> None:
-        """Set the score of a trial after a number of epochs; a trial may be told several times."""
+        """Set the score of a trial after a number of epochs; called at each rung of a trial."""
         observation = self.observations.get(number)
         if observation is None:
             return
@@ -158,9 +158,9 @@ class Sampler:
         self._study = self._new_study()
         scored = self._scored_observations()
         best = sorted(scored, key=lambda observation: -self._direction.to_maximize(observation.score or 0.0))
-        kept = {id(observation) for observation in (*best[: MAX_HISTORY // 2], *scored[-(MAX_HISTORY // 2) :])}
+        selected = {id(observation) for observation in (*best[: MAX_HISTORY // 2], *scored[-(MAX_HISTORY // 2) :])}
         for observation in scored:
-            if id(observation) in kept:
+            if id(observation) in selected:
                 self._study.add_trial(self._to_frozen_trial(observation))
 
     def _suggest(self, trial: optuna.Trial) -> dict[str, Any]:

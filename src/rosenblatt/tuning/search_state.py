@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from rosenblatt.tuning.policy import AnyDecision
+from rosenblatt.tuning.policy import Decision
 from rosenblatt.tuning.trial import Trial, TrialState, TrialStatistics
 
 
@@ -48,7 +48,7 @@ class SearchState(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trials: list[SavedTrial]
-    decisions: list[AnyDecision]
+    decisions: list[Decision]
     rejections: list[str]
     is_exhausted: bool
     wall_seconds: float

@@ -99,11 +99,6 @@ class Trial:
         scores = scores[np.isfinite(scores)]  # a score may be undefined, such as the AUC of a fold with one class
         return float(scores.mean()) if scores.size else self.direction.worst
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether the trial will not be trained any further."""
-        return self.state in ("stopped", "finished", "failed")
-
     def update_statistics(self) -> None:
         """Update steps, epochs, number of parameters and memory from the networks."""
         self.folds.update_memory()
