@@ -87,7 +87,7 @@ class SearchCoordinator:
         save_checkpoint: Callable[[], None] | None = None,
         prediction_rows: int = 0,
     ) -> None:
-        """Search until all trials have ended, the time is over, or Ctrl-C; everything trained so far is kept.
+        """Search until all trials have ended, time is up, or the user presses Ctrl-C; everything trained so far is kept.
 
         Args:
             deadline: end of the search, a `time.monotonic`. The search ends earlier by the time that refitting the best
@@ -124,7 +124,7 @@ class SearchCoordinator:
         finally:
             workers.close()
             self.history.wall_seconds += time.monotonic() - started
-            # work that was cut short is not in the last checkpoint: a resumed search repeats it
+            # save first: a resumed search then repeats the work that was cut short
             if save_checkpoint:
                 save_checkpoint()
             self._process_results(results + [result for result in workers.drain() if result is not None])
