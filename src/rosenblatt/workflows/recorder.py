@@ -112,9 +112,11 @@ class Recorder:
         fingerprints = [dataset.fingerprint().hex() for dataset in (data, validation) if dataset is not None]
         comparable_request = request.to_json() | {"table": "", "test": "", "validation": "", "threads": None}
         identity = run_identity("fit", _source_hash(), comparable_request, fingerprints, snapshot.environment)
-        if self.reuse:
-            model = self._load_finished_model(identity)
+        if self.reuse and run.url:
+            finished_id = find_finished_run(run.url, identity)
+            model = load_recorded_model(run.url, finished_id) if finished_id else None
             if model is not None:
+                self.reused = finished_id or ""
                 return model
         test_rows = hashlib.sha256(row_hashes(test).tobytes()).hexdigest()
         split = {"training rows": len(data.y), "test rows": test.height, "training": fingerprints[0], "test": test_rows}
@@ -129,15 +131,6 @@ class Recorder:
         run.write_output("stdout", "".join(f"{message}\n" for message in self._messages))
         self._trials = TrialRecorder(run)
         return None
-
-    def _load_finished_model(self, identity: str) -> Model | None:
-        assert self.run is not None  # noqa: S101 - only called for recorded fits
-        assert self.run.url is not None  # noqa: S101
-        finished_id = find_finished_run(self.run.url, identity)
-        model = load_recorded_model(self.run.url, finished_id) if finished_id else None
-        if model is not None:
-            self.reused = finished_id or ""
-        return model
 
     def _metadata(self, schema: Schema, split: dict[str, Any]) -> dict[str, Any]:
         metadata: dict[str, Any] = {

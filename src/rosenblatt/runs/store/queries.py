@@ -156,8 +156,7 @@ def load_params(store: Store, ids: Sequence[str]) -> dict[str, dict[str, str]]:
 
 def list_artifacts(store: Store, run: str) -> dict[str, Artifact]:
     """List the stored files of a run by name."""
-    rows = list(_select_rows(store, artifacts, [run]))
-    return {row["name"]: Artifact(**{name: row[name] for name in Artifact.model_fields}) for row in rows}
+    return {row.pop("name"): Artifact.model_validate(row) for row in _select_rows(store, artifacts, [run])}
 
 
 def run_details(store: Store, run: str) -> RunDetails:
