@@ -134,7 +134,7 @@ def print_comparison(
     if comparison.source:
         from rich.syntax import Syntax
 
-        console.print(Syntax(comparison.source, "diff", background_color="default"))
+        console.print(Syntax(comparison.source, "diff", background_color="default", word_wrap=True))
 
 
 def print_verdict(run: str, result: ResultComparison) -> None:
