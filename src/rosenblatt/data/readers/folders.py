@@ -141,8 +141,10 @@ def _strip_common_folder(files: list[_File]) -> list[_File]:
 def _class_notes(frame: pl.DataFrame) -> tuple[str, ...]:
     if CLASS not in frame.columns:
         return ()
-    counts = frame[CLASS].value_counts(sort=True)
-    return (f"{counts.height} classes of {min(counts['count']):,} to {max(counts['count']):,} rows",)
+    counts = frame[CLASS].value_counts()["count"].to_list()
+    low, high = min(counts), max(counts)
+    rows = format_count(high, "row") if low == high else f"{low:,} to {high:,} rows"
+    return (f"{len(counts)} class{'es' * (len(counts) > 1)} of {rows}",)
 
 
 def _image_frame(files: list[_File], source: str) -> pl.DataFrame:

@@ -42,8 +42,8 @@ def forecasting_problem(request: ProblemRequest, messages: list[str]) -> Learnin
     if request.test:
         test = windows.training_rows(request.test.frame, messages)
     messages.append(
-        f"forecast: the next {format_count(windows.horizon, 'step')} of {windows.target!r} from the "
-        f"{windows.window} before, {frame['name'].n_unique()} series"
+        f"forecast: the next {format_count(windows.horizon, 'step')} of {windows.target!r} from "
+        f"{format_count(windows.window, 'step')} before them, {frame['name'].n_unique()} series"
     )
     messages.append(f"windows: {format_split(train.height, validation.height, test.height)}")
 
