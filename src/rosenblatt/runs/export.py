@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from rosenblatt.errors import StorageError
+from rosenblatt.runs.store.curves import CurvePoints
 from rosenblatt.runs.store.details import RunDetails
 from rosenblatt.runs.store.queries import load_all_curves, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.stored_model import StoredModel
 
-FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
+_RunWithCurves = tuple[RunDetails, dict[str, CurvePoints]]
 # columns of the table of runs, before those of hyperparameters, tags and metrics
 _ATTRIBUTES = ("id", "experiment", "name", "kind", "state", "reason", "started", "ended", "parent", "number")
 
@@ -42,11 +43,11 @@ def export(
     Raises:
         StorageError: If they cannot be written, or the library of the format is not installed.
     """
-    writer = {"parquet": _to_tables, "csv": _to_tables, "tensorboard": _to_tensorboard, "mlflow": _to_mlflow}[
-        file_format
-    ]
+    runs = _load_runs(store, ids, on_exported)
     try:
-        return writer(store, ids, file_format, out, on_exported)
+        if file_format == "tensorboard":
+            return _to_tensorboard(runs, out)
+        return _to_mlflow(runs, out) if file_format == "mlflow" else _to_tables(runs, file_format, out)
     except ModuleNotFoundError as error:
         raise StorageError(
             f"Exports to {file_format} need a package that is not installed: pip install {error.name}."
@@ -55,28 +56,28 @@ def export(
         raise StorageError(f"{out!r} cannot be written: {error.strerror or error}.") from error
 
 
-def _to_tables(
-    store: Store, ids: Sequence[str], file_format: str, out: str, on_exported: Callable[[str], None]
-) -> list[str]:
+def _load_runs(store: Store, ids: Sequence[str], on_exported: Callable[[str], None]) -> Iterator[_RunWithCurves]:
+    for run in ids:
+        yield run_details(store, run), load_all_curves(store, run)
+        on_exported(run)
+
+
+def _to_tables(runs: Iterator[_RunWithCurves], file_format: str, out: str) -> list[str]:
     import polars as pl
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     rows, curves = [], []
-    for run in ids:
-        details = run_details(store, run)
-        row = details.model_dump(include=set(_ATTRIBUTES))
-        row |= {f"params.{name}": param.value for name, param in details.params.items()}
-        row |= {f"tags.{name}": value for name, value in details.tags.items()}
-        for name, metric in details.metrics.items():
+    for run, run_curves in runs:
+        row = run.model_dump(include=set(_ATTRIBUTES))
+        row |= {f"params.{name}": param.value for name, param in run.params.items()}
+        row |= {f"tags.{name}": value for name, value in run.tags.items()}
+        for name, metric in run.metrics.items():
             row |= {f"metrics.{name}": metric.last, f"metrics.{name}.best": metric.best}
         rows.append(row)
-        for name, points in load_all_curves(store, run).items():
-            columns = {"step": points.steps, "time": points.times / 1e6, "value": points.values}
-            curves.append(
-                pl.DataFrame(columns).select(pl.lit(run).alias("run"), pl.lit(name).alias("metric"), pl.all())
-            )
-        on_exported(run)
+        for name, points in run_curves.items():
+            frame = pl.DataFrame({"step": points.steps, "time": points.times / 1e6, "value": points.values})
+            curves.append(frame.select(pl.lit(run.id).alias("run"), pl.lit(name).alias("metric"), pl.all()))
     tables = {
         "runs": pl.DataFrame(rows, infer_schema_length=None),
         "curves": pl.concat(curves) if curves else pl.DataFrame({"run": [], "metric": [], "step": [], "value": []}),
@@ -89,36 +90,26 @@ def _to_tables(
     return paths
 
 
-def _to_tensorboard(
-    store: Store, ids: Sequence[str], file_format: str, out: str, on_exported: Callable[[str], None]
-) -> list[str]:
+def _to_tensorboard(runs: Iterator[_RunWithCurves], out: str) -> list[str]:
     from rosenblatt.runs.integrations.tensorboard import write
 
-    del file_format
-    for run in ids:
-        details = run_details(store, run)
-        params = {name: param.value for name, param in details.params.items()}
-        write(Path(out) / _run_folder_name(details), load_all_curves(store, run), params, details.started)
-        on_exported(run)
+    for run, curves in runs:
+        params = {name: param.value for name, param in run.params.items()}
+        write(Path(out) / _run_folder_name(run), curves, params, run.started)
     return [out]
 
 
-def _to_mlflow(
-    store: Store, ids: Sequence[str], file_format: str, out: str, on_exported: Callable[[str], None]
-) -> list[str]:
+def _to_mlflow(runs: Iterator[_RunWithCurves], out: str) -> list[str]:
     from rosenblatt.runs.integrations.mlflow import Exporter
 
-    del file_format
     exporter = Exporter(out)
-    for run in ids:
-        details = run_details(store, run)
+    for run, curves in runs:
         points = [
             (_mlflow_key(name), value, int(time // 1000), step)
-            for name, curve in load_all_curves(store, run).items()
+            for name, curve in curves.items()
             for step, time, value in zip(*(column.tolist() for column in curve), strict=True)
         ]
-        exporter.write(details, {_mlflow_key(name): param.value for name, param in details.params.items()}, points)
-        on_exported(run)
+        exporter.write(run, {_mlflow_key(name): param.value for name, param in run.params.items()}, points)
     return [out]
 
 
