@@ -87,7 +87,7 @@ class SearchCoordinator:
         save_checkpoint: Callable[[], None] | None = None,
         prediction_rows: int = 0,
     ) -> None:
-        """Search until all trials have ended, time is up, or the user presses Ctrl-C; everything trained so far is kept.
+        """Search until all trials have ended, time is up, or the user presses Ctrl-C. What was trained so far is kept.
 
         Args:
             deadline: end of the search, a `time.monotonic`. The search ends earlier by the time that refitting the best
