@@ -380,7 +380,7 @@ def test_sparse_and_dense_rows_give_the_same_perceptron(tmp_path):
         loaded = Perceptron.load(tmp_path / "p.rosenblatt")
         np.testing.assert_array_equal(loaded.decision_function(X), sparse_model.decision_function(X))
         assert loaded.partial_fit(X, y).score(X, y) > 0.8
-    with pytest.raises(SpecError, match="kernel perceptrons do not"):
+    with pytest.raises(SpecError, match="not with kernel perceptrons"):
         Perceptron(perceptron_rule="kernel").fit(X, y)
     with pytest.raises(TypeError, match=r"[Ss]parse"):
         MLPClassifier(**FAST).fit(X, y)
@@ -512,7 +512,7 @@ def test_partial_fit_continues_from_averaged_parameters():
             {"perceptron_rule": "adaline", "multiclass": "crammer_singer"},
             "cannot be combined with multiclass crammer_singer",
         ),
-        ({"batch_order": "stratified"}, "a perceptron learns row by row"),
+        ({"batch_order": "stratified"}, "a perceptron is trained row by row"),
         ({"margin": 2}, "margin has an effect only with perceptron_rule margin"),
     ],
 )

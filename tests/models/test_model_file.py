@@ -52,7 +52,7 @@ def test_files_of_other_programs_are_rejected(tmp_path, shared_data):
     save_file({"w": np.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelFileError, match="tensors of another program"):
         load_model(tmp_path / "other.safetensors")
-    with pytest.raises(ModelFileError, match="not a model of Rosenblatt"):
+    with pytest.raises(ModelFileError, match="not a Rosenblatt model"):
         load_model(shared_data / "german.csv")
     with pytest.raises(ModelFileError, match="There is no model file"):
         load_model(tmp_path / "none.rosenblatt")
