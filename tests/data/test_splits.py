@@ -12,7 +12,7 @@ def test_folds_partition_the_rows_evenly(n, k):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_folds_have_the_same_mix_of_classes():
+def test_folds_are_stratified_by_class():
     y = np.repeat([0, 1, 2], [80, 16, 8])
     for part in stratified_parts(104, 8, seed=3, stratify=y):
         np.testing.assert_array_equal(np.bincount(y[part]), [10, 2, 1])
@@ -61,7 +61,7 @@ def test_too_few_groups_are_refused():
         make_folds(30, 4, 0, groups=np.arange(30) % 3)
 
 
-def test_rows_in_order_are_validated_on_what_comes_after():
+def test_rows_with_an_order_are_validated_on_later_rows():
     order = np.random.default_rng(0).permutation(200)
     folds = make_folds(200, 4, 0, order=order)
     for fold in folds:
@@ -73,7 +73,7 @@ def test_rows_in_order_are_validated_on_what_comes_after():
     assert test.size in (39, 40)
 
 
-def test_rows_of_one_time_stand_on_one_side():
+def test_rows_of_one_time_are_not_split():
     order = np.repeat(np.arange(10), 7)
     for fold in make_folds(70, 3, 0, order=order):
         assert not set(order[fold.train]) & set(order[fold.validation])
@@ -85,7 +85,7 @@ def test_rows_of_one_time_stand_on_one_side():
         make_folds(30, 3, 0, order=np.arange(30) % 3)
 
 
-def test_every_fold_has_validation_rows_where_one_time_holds_nearly_all():
+def test_every_fold_has_validation_rows_even_if_one_time_has_nearly_all_rows():
     order = np.concatenate([np.arange(10), np.full(90, 5.5)])
     for fold in make_folds(100, 3, 0, order=order):
         assert fold.train.size
@@ -93,7 +93,7 @@ def test_every_fold_has_validation_rows_where_one_time_holds_nearly_all():
         assert order[fold.train].max() < order[fold.validation].min()
 
 
-def test_groups_and_order_are_not_both_taken():
+def test_groups_and_order_exclude_each_other():
     with pytest.raises(TableError, match="not by both"):
         make_folds(10, 2, 0, groups=np.arange(10), order=np.arange(10))
 

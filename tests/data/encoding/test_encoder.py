@@ -14,8 +14,8 @@ def encode(encoding, values):
     return out
 
 
-def test_parts_are_those_of_the_papers_equation():
-    """Gorishniy et al. 2022, equation 1: 0 below a bin, 1 above it, linear inside; the ends go on."""
+def test_piecewise_linear_parts_follow_the_equation_of_the_paper():
+    """Gorishniy et al. 2022, equation 1: 0 below a bin, 1 above it, linear inside; the outer parts continue."""
     encoding = NumberEncoding(column="x", edges=(0.0, 1.0, 3.0, 4.0))
     np.testing.assert_allclose(
         encode(encoding, [-0.5, 0.5, 2.0, 3.5, 4.5])[:, 1:],
@@ -23,7 +23,7 @@ def test_parts_are_those_of_the_papers_equation():
     )
 
 
-def test_values_of_a_number_with_few_of_them_are_the_edges():
+def test_few_distinct_values_are_the_edges():
     encoding = NumberEncoding.fit("x", np.array([1.0, 2, 2, 5, 5, 5]), "piecewise", 48)
     assert encoding.edges == (1.0, 2.0, 5.0)
 
@@ -51,7 +51,7 @@ def test_robust_scaling_centers_on_the_median_and_clips_smoothly():
     assert np.abs(encode(encoding, [1e12, -1e12])).max() <= 3
 
 
-def test_quantile_scaling_is_normal_and_knows_ties():
+def test_quantile_scaling_is_normal_and_averages_ties():
     x = np.concatenate([RNG.exponential(size=5000), np.zeros(1000)])
     out = encode(NumberEncoding.fit("x", x, "quantile", 8), x)[:5000, 0]
     assert abs(np.median(out) - 0.2) < 0.1  # a sixth of the values lies below all of these
@@ -85,13 +85,13 @@ def test_frequent_categories_get_a_column_and_the_rest_share_one():
     np.testing.assert_array_equal(encode(encoding, ["b", "e", "never met"]), [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]])
 
 
-def test_missing_categories_are_a_category_and_unseen_ones_without_rare_ones_are_none():
+def test_missing_values_are_a_category_and_unseen_ones_have_no_feature_without_rare_ones():
     encoding = CategoryEncoding.fit("x", pl.Series("x", ["a", "a", None, None]), max_categories=8, min_rows=1)
     assert encoding.feature_names == ["x = a", "x is missing"]
     np.testing.assert_array_equal(encode(encoding, [None, "a", "new"]), [[0, 1], [1, 0], [0, 0]])
 
 
-def test_an_encoder_survives_being_written_and_read():
+def test_an_encoder_survives_a_round_trip_through_json():
     frame = pl.DataFrame({"n": RNG.normal(size=50), "c": RNG.choice(["a", "b"], 50)})
     encoder = Encoder.fit(frame, Spec.from_hyperparameters(numeric_encoding="piecewise", bins=8).data)
     restored = Encoder.model_validate_json(encoder.model_dump_json())

@@ -29,7 +29,7 @@ def encode_sequences(encoding, rows, channels):
     return encoding.encode(sequence_column("s", [np.asarray(row, np.float32) for row in rows], channels))
 
 
-def test_each_channel_of_images_gets_the_mean_and_deviation_of_its_training_pixels():
+def test_each_channel_has_the_mean_and_standard_deviation_of_its_training_pixels():
     pixels = RNG.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
     encoding, dataset = fit_and_encode_images(pixels)
     np.testing.assert_allclose(encoding.center, pixels.mean(axis=(0, 1, 2)), rtol=1e-12)
@@ -38,7 +38,7 @@ def test_each_channel_of_images_gets_the_mean_and_deviation_of_its_training_pixe
     np.testing.assert_array_equal(dataset.take(np.array([3, 0])), pixels[[3, 0]])
 
 
-def test_auto_takes_the_side_of_the_middle_image_but_at_most_96_pixels():
+def test_auto_size_is_the_median_side_up_to_96_pixels():
     def side(sizes, **changes):
         return fit_and_encode_images([np.zeros((h, w, 1), np.uint8) for h, w in sizes], **changes)[0].side
 
@@ -75,7 +75,7 @@ def test_a_damaged_image_is_named(tmp_path):
         ImageEncoding.fit("photo", column.struct.field("image"), DataSpec())
 
 
-def test_texts_become_numbers_of_tokens_cut_at_the_end():
+def test_texts_become_token_ids_truncated_at_the_end():
     texts = ["b a b", "a", "c"]
     encoding = TextEncoding.fit("note", texts, DataSpec(tokens="words", min_token_count=2, max_length=2))
     assert encoding.input_shape == ("text", 3, 0, 1)  # a, b, and the token for all others
@@ -96,7 +96,7 @@ def test_auto_length_covers_99_percent_of_the_texts_and_at_most_1000_tokens():
     assert max_length([]) == 1
 
 
-def test_rows_whose_steps_have_answers_are_never_cut():
+def test_rows_with_a_target_per_step_are_never_truncated():
     text = TextEncoding.fit(
         "note", ["ab", "abc"], DataSpec(tokens="characters", min_token_count=1), never_truncate=True
     )
@@ -132,6 +132,6 @@ def test_infinite_numbers_are_refused_in_training_and_in_prediction():
         encode_sequences(fit_sequences([[[1.0], [2.0]]]), [[[-np.inf]]], 1)
 
 
-def test_sequences_of_other_channels_than_in_training_are_refused():
+def test_another_number_of_channels_than_in_training_is_an_error():
     with pytest.raises(TableError, match=r"'s'.*2 channels.*3"):
         encode_sequences(fit_sequences([[[1, 2], [3, 4]]]), [[[1, 2, 3]]], 3)

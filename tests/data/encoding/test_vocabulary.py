@@ -10,7 +10,7 @@ TEXTS = ["The cat, the dog.", "the cow!", "a cat"]
 
 
 @pytest.mark.parametrize("unit", ["characters", "words", "subwords"])
-def test_texts_come_back_from_their_tokens(unit):
+def test_texts_are_restored_from_their_tokens(unit):
     if unit == "subwords":
         pytest.importorskip("tokenizers")
     vocabulary = Vocabulary.fit(TEXTS, unit, 1000, 1)
@@ -40,7 +40,7 @@ def test_short_texts_are_read_by_characters_long_ones_by_words():
     assert Vocabulary.fit(["a long text of many words that goes on and on"], "auto", 100, 1).unit == "words"
 
 
-def test_tokens_stand_where_they_do_in_the_text():
+def test_spans_are_the_positions_of_tokens_in_the_text():
     vocabulary = Vocabulary.fit(TEXTS, "words", 100, 1)
     assert [("The cat, a"[a:b]) for a, b in vocabulary.spans("The cat, a")] == ["The", "cat", ",", "a"]
 

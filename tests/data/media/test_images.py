@@ -54,7 +54,7 @@ def test_photographs_are_turned_upright():
     assert read_image(file.getvalue()).shape == (10, 12, 3)
 
 
-def test_palettes_become_colors_and_what_is_transparent_is_laid_on_white():
+def test_palettes_become_colors_and_transparent_pixels_are_laid_on_white():
     assert read_image(_save_to_bytes(Image.fromarray(COLORS).convert("P"))).shape == (12, 10, 3)
     rgba = np.dstack([COLORS, np.full(COLORS.shape[:2], 255, np.uint8)])
     rgba[:6, :, 3] = 0
@@ -88,7 +88,7 @@ def _save_to_bytes(image, format_name="PNG"):
     return file.getvalue()
 
 
-def test_statistics_are_those_of_all_pixels():
+def test_statistics_are_over_all_pixels():
     images = [np.full((4, 4, 3), value, np.uint8) for value in (0, 30, 60)]
     center, spread = channel_statistics([encode_image(image) for image in images], 2, 3, "resize", "uint8")
     np.testing.assert_allclose(center, 30)
@@ -113,7 +113,7 @@ def test_fractions_are_refused_by_a_uint8_dataset():
         dataset.take(np.array([1]))
 
 
-def test_arrays_may_have_any_channels():
+def test_arrays_may_have_any_number_of_channels():
     pixels = np.random.default_rng(1).normal(size=(5, 6, 7))
     np.testing.assert_allclose(read_image(encode_image(pixels)), pixels.astype(np.float32))
     assert resize_to_square(pixels.astype(np.float32), 4, 7, "resize").shape == (4, 4, 7)
@@ -171,7 +171,7 @@ def test_images_are_resized_to_squares_by_mode():
     assert resize_to_square(COLORS[:, :, :1], 12, 3, "resize").shape == (12, 12, 3)
 
 
-def test_pictures_are_the_same_in_memory_and_decoded_ahead():
+def test_images_are_the_same_in_memory_and_decoded_ahead():
     cells = [encode_file(np.roll(COLORS, k, axis=0), "PNG") for k in range(30)]
     options = (8, 3, "resize", "uint8", (0.0,) * 3, (1.0,) * 3)
     in_memory, streamed = ImageDataset(cells, *options), ImageDataset(cells, *options, memory_limit=0)
@@ -183,7 +183,7 @@ def test_pictures_are_the_same_in_memory_and_decoded_ahead():
     np.testing.assert_array_equal(streamed.take(np.array([5])), in_memory.take(np.array([5])))
 
 
-def test_statistics_of_channels_are_those_of_the_training_images():
+def test_channel_statistics_are_over_the_training_images():
     images = np.random.default_rng(2).integers(0, 256, (20, 6, 6, 3)).astype(np.uint8)
     cells = pl.Series([encode_image(image) for image in images])
     encoding = ImageEncoding.fit("image", cells, DataSpec())

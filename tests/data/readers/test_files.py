@@ -29,7 +29,7 @@ def write(path, content):
         ("blank names.csv", " a , b \n1.5,x\n2,y\n"),
     ],
 )
-def test_reads_delimited_text_however_it_is_written(tmp_path, name, content):
+def test_reads_delimited_text_in_all_dialects(tmp_path, name, content):
     frame = read_table(write(tmp_path / name, content)).frame
     assert frame.columns == ["a", "b"]
     assert frame.rows() == [("1.5", "x"), ("2", "y")]
@@ -76,7 +76,7 @@ def test_fields_may_hold_separators_quotes_and_line_breaks(tmp_path):
         ("{kg},y\n1,2\n", ["{kg}", "y"]),
     ],
 )
-def test_finds_out_whether_the_first_line_names_the_columns(tmp_path, content, columns):
+def test_detects_whether_the_first_line_names_the_columns(tmp_path, content, columns):
     assert read_table(write(tmp_path / "t.csv", content)).frame.columns == columns
 
 
@@ -102,7 +102,7 @@ def test_western_encodings_are_detected_and_noted(tmp_path, encoding):
     assert any("read as" in note for note in table.notes)
 
 
-def test_another_encoding_after_many_plain_lines_is_found_too(tmp_path):
+def test_another_encoding_is_detected_after_many_ascii_lines(tmp_path):
     content = b"name,n\n" + b"Anna,1\n" * 100_000 + "José,2\n".encode("cp1252")
     assert read_table(write(tmp_path / "t.csv", content)).frame["name"][-1] == "José"
 
@@ -130,7 +130,7 @@ def test_encoding_can_be_given(tmp_path):
         ("bad.jsonl", b'{"a": 1}\n{"a":', "may be damaged"),
     ],
 )
-def test_what_is_no_table_is_refused_with_the_reason(tmp_path, name, content, message):
+def test_files_without_a_table_are_an_error_with_the_reason(tmp_path, name, content, message):
     with pytest.raises(TableError, match=message) as caught:
         read_table(write(tmp_path / name, content))
     assert name in str(caught.value)
@@ -154,7 +154,7 @@ def test_empty_lines_and_preamble_lines_are_dropped_with_notes(tmp_path):
     assert table.notes == ("1 line above the table left out: 'My table'", "3 empty lines left out")
 
 
-def test_a_model_is_no_table(tmp_path):
+def test_a_model_file_is_not_a_table(tmp_path):
     path = write(tmp_path / "m.rosenblatt", (100).to_bytes(8, "little") + b'{"__metadata__":{}}' + bytes(500))
     with pytest.raises(TableError, match="holds binary data"):
         read_table(path)

@@ -58,7 +58,7 @@ def test_an_archive_of_images_is_read_without_unpacking(tmp_path):
     assert table.frame["file"].to_list() == ["cat/0.png", "dog/0.png"]
 
 
-def test_text_files_have_a_sample_a_line_in_whatever_encoding(tmp_path):
+def test_text_files_have_a_sample_per_line_in_any_encoding(tmp_path):
     (tmp_path / "French.txt").write_bytes("Hélène\n\nÉlodie\n".encode("cp1252"))
     (tmp_path / "Greek.txt").write_text("Ελένη\n", encoding="utf-8")
     table = read_table(tmp_path)

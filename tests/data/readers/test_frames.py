@@ -36,12 +36,12 @@ def test_an_array_of_objects_has_columns_of_numbers_and_of_strings():
     assert frame["x1"].to_list() == ["a", None]
 
 
-def test_what_is_neither_number_nor_string_is_refused():
+def test_cells_that_are_neither_numbers_nor_strings_are_an_error():
     with pytest.raises(TypeError, match="must be a string or a number"):
         as_frame(np.array([[{"a": 1}]], dtype=object))
 
 
-def test_pandas_columns_of_objects_are_what_they_hold():
+def test_the_kind_of_a_pandas_column_of_objects_follows_from_its_cells():
     pandas_frame = pd.DataFrame(
         {
             "bools": pd.Series([True, None], dtype=object),
@@ -54,7 +54,7 @@ def test_pandas_columns_of_objects_are_what_they_hold():
     frame = as_frame(pandas_frame)
     assert frame.dtypes[:3] == [pl.Boolean, pl.Int64, pl.Categorical]
     assert frame["spans"].dtype == pl.Duration("us")
-    assert frame["zoned"][0].hour == 0  # the clock on the wall, as Polars' frames have it
+    assert frame["zoned"][0].hour == 0  # local time, as in Polars frames
 
 
 def test_repeated_names_are_refused():

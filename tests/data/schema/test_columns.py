@@ -13,7 +13,7 @@ TRAINING = pl.DataFrame(
 SCHEMA = infer_schema(TRAINING, 64)
 
 
-def test_a_missing_column_is_refused_and_the_nearest_named():
+def test_a_missing_column_is_an_error_that_suggests_the_nearest_name():
     with pytest.raises(TableError, match=r"lacks 'n'.*Did you mean 'N'\?"):
         SCHEMA.read(TRAINING.rename({"n": "N"}))
 
@@ -28,7 +28,7 @@ def test_typed_values_and_text_read_the_same():
     assert SCHEMA.read(typed).equals(SCHEMA.read(TRAINING))
 
 
-def test_words_where_numbers_or_dates_were_are_refused():
+def test_words_in_columns_of_numbers_or_dates_are_an_error():
     with pytest.raises(TableError, match="'n' must hold numbers, as in training, but 40 of 40 cells do not"):
         SCHEMA.read(TRAINING.with_columns(n=pl.lit("many")))
     with pytest.raises(TableError, match="'d' must hold dates"):
@@ -41,12 +41,12 @@ def test_one_stray_word_is_missing():
     )  # fmt: skip
 
 
-def test_infinity_is_refused_later_too():
+def test_infinite_numbers_are_an_error_in_later_tables_too():
     with pytest.raises(TableError, match="infinite number in row 2"):
         SCHEMA.read(TRAINING[:2].with_columns(n=pl.Series(["1", "-inf"])))
 
 
-def test_types_of_a_frame_say_what_columns_hold():
+def test_the_kind_of_a_column_follows_from_its_type():
     frame = pl.DataFrame(
         {
             "i": [1, 2],
@@ -71,13 +71,13 @@ def test_types_of_a_frame_say_what_columns_hold():
         schema_from_dtypes(pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}))
 
 
-def test_booleans_are_the_same_as_words_and_as_1_and_0():
+def test_booleans_may_be_words_or_1_and_0():
     schema = infer_schema(pl.DataFrame({"b": [True, False, None]}), 64)
     for cells in (["yes", "no", ""], ["1", "0", "?"], [1, 0, None], [1.0, 0.0, None], ["TRUE", "False", "na"]):
         assert schema.read(pl.DataFrame({"b": cells}))["b"].to_list() == ["true", "false", None]
 
 
-def test_lists_where_numbers_were_and_words_where_days_were_are_refused():
+def test_columns_of_another_kind_than_in_training_are_an_error():
     with pytest.raises(TableError, match="'n' must hold numbers, as in training, but its cells are of type List"):
         SCHEMA.read(TRAINING[:2].with_columns(n=pl.Series([[1], [2]])))
     typed = schema_from_dtypes(pl.DataFrame({"d": [dt.date(2020, 1, 1)]}))

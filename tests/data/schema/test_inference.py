@@ -100,7 +100,7 @@ def test_a_few_stray_words_among_numbers_are_missing_and_noted():
     assert read_column(cells)["x"].null_count() == 1
 
 
-def test_a_word_that_stands_for_missing_all_over_a_column_of_numbers_is_missing():
+def test_a_frequent_word_in_a_column_of_numbers_means_missing():
     cells = ["unknown" if i % 3 == 0 else str(i / 7) for i in range(N)]
     assert infer_column(cells).kind == "number"
     assert read_column(cells)["x"].null_count() == len(cells[::3])
@@ -125,7 +125,7 @@ def test_dates_become_day_month_weekday_and_hour():
     assert frame.row(2) == (None, None, None, None)
 
 
-def test_real_tables_have_the_kinds_their_publishers_say(shared_data):
+def test_column_kinds_of_real_tables_match_their_documentation(shared_data):
     from rosenblatt.data.readers.read import read_table
 
     kinds = {c.name: c.kind for c in infer_schema(read_table(shared_data / "adult-train.csv").frame, 64).columns}
@@ -137,7 +137,7 @@ def test_real_tables_have_the_kinds_their_publishers_say(shared_data):
     assert autos["num_doors"].kind == "category"
 
 
-def test_a_point_is_one_of_thousands_where_the_table_has_decimal_commas():
+def test_a_point_separates_thousands_if_the_table_has_decimal_commas():
     frame = pl.DataFrame(
         {"x": ["1.535", "2.851", "432"], "z": ["219,35", "1,5", "7,25"], "w": ["0.535", "2.851", "3.5"]}
     )
@@ -148,7 +148,7 @@ def test_a_point_is_one_of_thousands_where_the_table_has_decimal_commas():
     assert infer_schema(single_column, 64).read(single_column)["x"].to_list() == [1.535, 2.851, 432]
 
 
-def test_years_are_no_identifiers_and_identifiers_can_be_kept():
+def test_years_are_not_identifiers_and_identifiers_can_be_inputs():
     assert infer_column(as_strings(range(1900, 2020)), "year").kind == "number"
     frame = pl.DataFrame({"t": as_strings(range(N)), "name": [f"user-{i}" for i in range(N)]})
     schema = infer_schema(frame, 64).with_identifiers(["t", "name"])

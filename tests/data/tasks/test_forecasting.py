@@ -30,14 +30,16 @@ def make_table(months=20, shops="ab"):
 SPEC = DataSpec(time="month", series="shop", known_covariates=("promo",), horizon=3, window=5)
 
 
-def test_windows_hold_the_past_and_ask_for_what_follows():
+def test_windows_hold_past_steps_and_the_next_steps_as_targets():
     frame = make_table()
     transform = WindowTransform.fit(frame, "sales", SPEC, ())
     rows = transform.training_rows(frame)
     assert rows.height == 2 * (20 - 3 - 2 + 1)
     row = rows.filter((pl.col("name") == "b") & (pl.col("end") == 10))
     (history,) = sequences_from_column(row["history"])
-    np.testing.assert_allclose(history[:, 0], [-4, -3, -2, -1, 0])  # from the last value, in steps of 1
+    np.testing.assert_allclose(
+        history[:, 0], [-4, -3, -2, -1, 0]
+    )  # differences from the last value, divided by a mean change of 1
     np.testing.assert_allclose(history[:, 1] * 7 - 3.5, [5, 6, 7, 8, 9], atol=1e-5)  # rain
     assert row.select("sales +1", "sales +3").row(0) == (1.0, 3.0)
     assert row.select("promo +1", "promo +2").row(0) == (0.0, 1.0)
@@ -45,7 +47,7 @@ def test_windows_hold_the_past_and_ask_for_what_follows():
     assert WindowTransform.model_validate(transform.model_dump(mode="json")) == transform
 
 
-def test_the_end_of_each_series_is_what_is_forecast():
+def test_forecasts_start_at_the_end_of_each_series():
     frame = make_table()
     ahead = [
         {"month": f"2021-{k + 9:02d}-01", "shop": shop, "sales": None, "promo": "1", "rain": None}
@@ -84,7 +86,20 @@ def test_gaps_are_filled_with_the_value_before_and_never_targets():
     frame = make_table(shops="a").sort("month").with_columns(pl.Series("sales", sales))
     rows = WindowTransform.fit(frame, "sales", SPEC, ()).training_rows(frame)
     assert rows.filter(pl.col("end") == 9)["offset"][0] == 6.0  # not 9, which comes after
-    assert rows["end"].to_list() == [2, 3, 4, 9, 10, 11, 12, 13, 14, 15, 16, 17]  # whose next three steps are known
+    assert rows["end"].to_list() == [
+        2,
+        3,
+        4,
+        9,
+        10,
+        11,
+        12,
+        13,
+        14,
+        15,
+        16,
+        17,
+    ]  # windows whose next three steps are known
 
 
 def test_months_may_be_written_without_days():

@@ -6,7 +6,7 @@ from rosenblatt.data.tasks.target import Target
 RNG = np.random.default_rng(0)
 
 
-def test_values_are_standardized_and_come_back():
+def test_values_are_standardized_and_restored():
     y = RNG.normal(50, 7, (500, 2))
     target = Target.fit_regression(("a", "b"), y, "auto")
     t = target.encode(y)
@@ -32,7 +32,7 @@ def test_predictions_stay_near_the_training_range():
     np.testing.assert_array_equal(target.decode(np.array([[100.0], [-100.0]], np.float32)), [[11.0], [-1.0]])
 
 
-def test_a_constant_target_is_no_division_by_0():
+def test_a_constant_target_is_not_divided_by_0():
     target = Target.fit_regression(("y",), np.full((5, 1), 3.0), "auto")
     np.testing.assert_array_equal(target.decode(target.encode(np.full((5, 1), 3.0))), np.full((5, 1), 3.0))
 
@@ -47,7 +47,7 @@ def test_a_constant_target_is_no_division_by_0():
         (Target(names=("a", "b"), task="multilabel", output_type="sums"), [[-2.0, 0.3]], [[0, 1]]),
     ],
 )
-def test_outputs_are_decided_on(target, outputs, expected):
+def test_outputs_are_turned_into_predictions(target, outputs, expected):
     np.testing.assert_array_equal(target.to_predictions(target.decode(np.array(outputs, np.float32))), expected)
 
 

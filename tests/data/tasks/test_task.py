@@ -79,7 +79,7 @@ def test_several_columns_of_numbers_are_values():
         detect_task(pl.DataFrame({"a": [1.5, 2, 3], "b": ["x", "y", "z"]}), ["a", "b"])
 
 
-def test_columns_go_by_name_or_number():
+def test_columns_are_found_by_name_or_number():
     frame = pl.DataFrame({"a": [1], "b": [2], "7": [3]})
     assert [resolve_column_name(frame, name) for name in ("b", "1", "-1", "7")] == ["b", "a", "7", "7"]
     with pytest.raises(TableError, match=r"no column 'B'; the table has .*Did you mean 'b'\?"):
@@ -106,7 +106,7 @@ def test_lists_of_labels_are_read_with_the_target_labels():
     np.testing.assert_array_equal(y, [[0, 1], [1, 0]])
 
 
-def test_labels_mean_the_same_in_a_table_that_has_only_one_of_their_values():
+def test_labels_keep_their_meaning_in_a_table_with_only_one_of_their_values():
     frame = pl.DataFrame({"a": ["big", "small", "big"], "b": ["1", "2", "2"], "c": ["yes", "no", "no"]})
     supervised_task = detect_task(frame, ["a", "b", "c"])
     target = supervised_task.target(supervised_task.y, Spec())
@@ -132,13 +132,13 @@ def test_odd_digits_and_huge_numbers_are_words():
         resolve_column_name(pl.DataFrame({"a": [1]}), "²")
 
 
-def test_a_target_of_numbers_with_some_words_is_refused_with_both():
+def test_a_target_of_numbers_with_some_words_is_an_error_that_counts_both():
     cells = [str(i / 7) for i in range(50)] + [f"n.d. {i}" for i in range(10)]
     with pytest.raises(TableError, match=r"numbers in 50 of 60 cells, but 10 other values, such as 'n.d. 0'"):
         detect(cells)
 
 
-def test_a_class_a_row_is_refused_in_small_tables_too():
+def test_one_class_per_row_is_an_error_in_small_tables_too():
     with pytest.raises(TableError, match="60 different values in 60 rows"):
         detect([f"n{i}" for i in range(60)])
 

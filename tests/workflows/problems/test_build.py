@@ -34,8 +34,7 @@ def text_table(text, source="text.txt"):
 
 
 def build(table=FRAME, targets=("y",), **options):
-    """The problem of a table or a data frame, and all messages about it; options that are no hyperparameters go to
-    the request."""
+    """The problem of a table or data frame, and its messages; options are fields of the request or hyperparameters."""
     messages = []
     table = table if isinstance(table, Table) else Table(table, "data.csv")
     request_options = {field.name: options.pop(field.name) for field in fields(ProblemRequest) if field.name in options}
@@ -43,7 +42,7 @@ def build(table=FRAME, targets=("y",), **options):
     return build_problem(request, messages), messages
 
 
-def test_the_table_may_name_its_target_and_test_rows_and_columns_left_aside():
+def test_a_table_may_name_its_target_test_rows_and_excluded_columns():
     table = Table(FRAME[:80], "folder", target="y", test=Table(FRAME[80:], "folder/test"), excluded_columns=("b",))
     problem, _ = build(table, targets=())
     assert problem.target.names == ("y",)
@@ -73,16 +72,16 @@ def test_the_table_may_name_its_target_and_test_rows_and_columns_left_aside():
         (text_table("a"), {"targets": (), "task": "language"}, TableError, "only 1 character"),
     ],
 )
-def test_what_does_not_fit_together_is_refused_by_name(frame, arguments, error, message):
+def test_options_that_do_not_fit_the_task_are_an_error_that_names_them(frame, arguments, error, message):
     with pytest.raises(error, match=message):
         build(frame, **arguments)
 
 
-def test_windows_are_split_by_time_and_their_answers_are_the_next_steps():
+def test_windows_are_split_by_time_and_their_targets_are_the_next_steps():
     problem, lines = build(SERIES, ["value"], time="t", horizon=5, test_fraction=0.2)
     train, valid, test = problem.data.y, problem.validation.y, problem.y_test
-    # Of 100 steps the last 20 are for the test, and a tenth of the 80 before them for validation. A window that ends
-    # before step e, from 2 on, is answered by the steps e to e + 4, all of which must lie in its part.
+    # Of 100 steps the last 20 are for testing, and a tenth of the 80 before them for validation. The targets of a
+    # window that ends before step e (2 or more) are the steps e to e + 4, all of which must be in its part.
     assert (len(train), len(valid), len(test)) == (72 - 5 - 1, 80 - 5 - 71, 100 - 5 - 79)
     assert any("66" in line and "4" in line and "16" in line for line in lines)
     values = SERIES["value"].to_numpy()
@@ -95,7 +94,7 @@ def test_windows_are_split_by_time_and_their_answers_are_the_next_steps():
     assert (len(second.data.y), len(second.y_test)) == (54 - 5 - 1, 100 - 5 - 1)
 
 
-def test_a_text_is_split_in_its_order_and_each_token_is_followed_by_the_next():
+def test_a_text_is_split_in_order_and_each_target_is_the_next_token():
     problem, _ = build(text_table(TEXT), (), task="language", max_length=16, test_fraction=0.2, bidirectional=True)
     rows = problem.data.frame["text"].struct.field("text").to_list()
     validation_rows = problem.validation.frame["text"].struct.field("text").to_list()
@@ -129,7 +128,7 @@ def test_damaged_images_are_refused_or_left_out_by_name(tmp_path):
         readable_image_mask(schema, "raise", frame, lines)
 
 
-def test_another_table_is_read_by_the_target_of_the_model_and_named_in_errors():
+def test_another_table_is_read_by_the_fitted_target_and_named_in_errors():
     target, lines = Target(names=("y",), task="binary", labels=("no", "yes")), []
     frame, y = labelled_rows(Table(FRAME[:3].with_columns(y=pl.Series(["Yes.", None, "no"])), "new.csv"), target, lines)
     assert frame["a"].to_list() == [FRAME["a"][0], FRAME["a"][2]]
@@ -142,7 +141,7 @@ def test_another_table_is_read_by_the_target_of_the_model_and_named_in_errors():
         labelled_rows(Table(FRAME.with_columns(y=pl.lit("")), "new.csv"), target, lines)
 
 
-def test_a_text_to_score_is_cut_into_rows_of_tokens_with_their_followers():
+def test_a_text_to_score_is_split_into_rows_with_the_next_tokens():
     vocabulary = Vocabulary(unit="characters", tokens=("a", "b"))
     frame, targets = text_to_score(text_table("abxba"), vocabulary, 2, [])
     assert frame["text"].to_list() == ["ab", "xb"]

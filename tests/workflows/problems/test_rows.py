@@ -20,7 +20,7 @@ def training_values(problem):
     return problem.data.frame["a"].to_list()
 
 
-def test_every_row_is_for_training_or_for_the_test_and_classes_keep_their_shares():
+def test_every_row_is_for_training_or_testing_and_classes_are_stratified():
     problem, lines = build(test_fraction=0.2)
     assert sorted(training_values(problem) + problem.test["a"].to_list()) == sorted(FRAME["a"].to_list())
     assert np.bincount(problem.y_test.astype(int)).tolist() == [15, 5]
@@ -52,7 +52,7 @@ def test_test_and_validation_tables_of_their_own_leave_all_rows_to_training():
     np.testing.assert_array_equal(problem.validation.y, (FRAME["y"][50:] == "yes").to_numpy())
 
 
-def test_groups_stay_on_one_side_and_are_not_inputs():
+def test_groups_are_not_split_and_are_not_inputs():
     problem, _ = build(groups="person", test_fraction=0.3)
     assert [column.name for column in problem.schema.columns] == ["a", "b"]
     person = dict(zip(FRAME["a"], FRAME["person"], strict=True))
@@ -62,7 +62,7 @@ def test_groups_stay_on_one_side_and_are_not_inputs():
     assert len(set(zip(people, numbers, strict=True))) == len(set(people)) == len(set(numbers))
 
 
-def test_the_latest_rows_are_the_test_rows_where_there_is_an_order():
+def test_the_latest_rows_are_the_test_rows_if_rows_have_an_order():
     days = [(date(2021, 11, 20) + timedelta(int(day))).strftime("%d.%m.%Y") for day in RNG.permutation(N)]
     frame = FRAME.with_columns(day=pl.Series(days))  # as text these are not in the order of time
     problem, _ = build(frame, order="day", test_fraction=0.2)
@@ -72,7 +72,7 @@ def test_the_latest_rows_are_the_test_rows_where_there_is_an_order():
     assert ordered == frame.sort(time)["a"][:80].to_list()
 
 
-def test_the_kind_of_network_follows_from_rows_that_hold_nothing_but_media():
+def test_the_kind_of_network_is_chosen_for_rows_of_media_only():
     pixels = RNG.integers(0, 255, (8, 4, 4, 3)).astype(np.uint8)
     photos = pl.DataFrame({"photo": [encode_image(image) for image in pixels], "y": ["a", "b"] * 4})
     problem, lines = build(photos)
@@ -104,6 +104,6 @@ def test_scores_of_fewer_than_30_test_rows_are_called_rough():
         (TWO_VALUES, {"targets": ["u", "v"]}, "one row has 'u' and 'v'"),
     ],
 )
-def test_columns_that_cannot_have_their_role_are_refused_by_name(frame, arguments, message):
+def test_columns_that_cannot_have_their_role_are_an_error_that_names_them(frame, arguments, message):
     with pytest.raises(TableError, match=message):
         build(frame, **arguments)
