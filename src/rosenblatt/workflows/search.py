@@ -75,10 +75,10 @@ def _run(coordinator: SearchCoordinator, options: SearchOptions, notify: Notify)
         notify(f"resuming the search in {folder}, which has {len(coordinator.history.trials)} trials")
 
     def save() -> None:
-        if recorder:
-            recorder.write_trials(coordinator)
         if checkpoint:
             checkpoint.save()
+        if recorder:  # after the checkpoint, so that a resumed search has all recorded trials
+            recorder.write_trials(coordinator)
 
     folds = coordinator.plan.folds
     prediction_rows = (
