@@ -423,7 +423,7 @@ def test_a_search_over_recurrent_networks_is_recorded_and_resumed(run, names):
     assert "search: 4 trials" in out
     assert len([run for run in find_runs(Store(store_url(None))) if run.kind == "trial"]) == 4
     status, out, _ = run("fit", "names", "--kind", "rnn", *options, "--checkpoint", "state")
-    assert "resuming the search in state, which has 4 trials" in out
+    assert "resuming the search in state (trials so far: 4)" in out
     second = load_model("names.rosenblatt")
     for network, first_network in zip(second.networks, first.networks, strict=True):
         np.testing.assert_array_equal(network.theta, first_network.theta)

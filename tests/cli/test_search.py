@@ -130,7 +130,7 @@ def test_if_all_trials_diverge_the_status_is_1_and_the_records_are_written(run, 
 def test_too_little_time_trains_one_trial_and_reports_it(run):
     status, out, _ = run("fit", "people.csv", "-t", "rich", "--minutes", "0.0001")
     assert status == 0
-    assert "0.0001 minutes were too short to finish a trial" in out
+    assert "no trial finished within the 0.0001-minute limit" in out
     assert "accuracy" in out
 
 
@@ -171,7 +171,7 @@ def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
     resumed = _start_fit(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "100", "--checkpoint", "state")
     out, error = resumed.communicate(timeout=100)
     assert resumed.returncode == 0, error
-    assert f"resuming the search in state, which has {before} trials" in out
+    assert f"resuming the search in state (trials so far: {before})" in out
 
 
 def test_the_live_view_shows_trials_score_speed_and_remaining_time(monkeypatch):

@@ -16,11 +16,12 @@ HEALTHY_EPOCHS = 10  # epochs after which a trial counts as not diverging
 def divergence_message(search: SearchCoordinator) -> str:
     """Why all trials failed, with the hyperparameters whose default values prevent it."""
     n_trials = len(search.history.trials)
+    subject = "The only trial" if n_trials == 1 else f"All {n_trials} trials"
     trial = next(trial for trial in search.history.trials if trial.state == "failed")
     params = trial.proposal.params
     causes = _find_causes(search, trial)
     if not any(member and member.failure for member in trial.folds.members):  # training never started
-        return f"All {n_trials} trials failed: {trial.reason}"
+        return f"{subject} failed: {trial.reason}"
     if causes:
         values = " and ".join(f"{name} {format_value(params[name])}" for name in causes)
         explanation = (
@@ -30,7 +31,7 @@ def divergence_message(search: SearchCoordinator) -> str:
     else:
         values = ", ".join(f"{name} {format_value(value)}" for name, value in params.items())
         explanation = f"No single hyperparameter is the cause; trial {trial.number} had {values}."
-    return f"All {n_trials} trials ended in numbers that are not finite: {trial.reason}. {explanation}"
+    return f"{subject} ended in numbers that are not finite: {trial.reason}. {explanation}"
 
 
 def _find_causes(search: SearchCoordinator, trial: Trial) -> list[str]:

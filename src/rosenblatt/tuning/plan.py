@@ -185,7 +185,8 @@ def _n_folds(spec: Spec, prepared: PreparedData) -> int:
         )
     if n_folds > max_folds:
         subject = "the rarest class has" if max_folds < n else "there are"
-        raise SpecError(f"folds is {n_folds}, but {subject} only {max_folds} rows. Choose at most {max(max_folds, 2)}.")
+        rows = "1 row" if max_folds == 1 else f"{max_folds} rows"
+        raise SpecError(f"folds is {n_folds}, but {subject} only {rows}. Choose at most {max(max_folds, 2)}.")
     return n_folds
 
 

@@ -61,7 +61,8 @@ def search(
     if minutes is not None and not any(trial.state == "finished" for trial in trials):
         epochs = max(trial.statistics.epochs for trial in trials)
         notify(
-            f"{minutes:g} minutes were too short to finish a trial; the model was trained for at most {epochs} epochs"
+            f"no trial finished within the {minutes:g}-minute limit; the model was trained for {epochs} "
+            f"{'epoch' if epochs == 1 else 'epochs'} at most"
         )
     return result
 
@@ -72,7 +73,7 @@ def _run(coordinator: SearchCoordinator, options: SearchOptions, notify: Notify)
     folder = options.checkpoint or (recorder.checkpoint_folder if recorder else None)
     checkpoint = SearchCheckpoint(coordinator, folder, notify) if folder else None
     if checkpoint and checkpoint.restored:
-        notify(f"resuming the search in {folder}, which has {len(coordinator.history.trials)} trials")
+        notify(f"resuming the search in {folder} (trials so far: {len(coordinator.history.trials)})")
 
     def save() -> None:
         if checkpoint:
