@@ -7,6 +7,8 @@ import polars as pl
 
 from rosenblatt.cli.fit import next_steps
 from rosenblatt.models.model_file import load_model
+from rosenblatt.spec.spec import Spec
+from rosenblatt.workflows.request import FitRequest
 from tests.cli.test_models import FAST, folder  # noqa: F401 - a fixture
 
 
@@ -41,9 +43,12 @@ def test_a_fit_ends_with_commands_that_work(run, folder):  # noqa: F811
     assert "new.csv" in run("fit", "people.csv", "-t", "rich", *FAST)[1]
 
 
-def test_file_names_in_commands_to_try_next_are_quoted():
-    assert "'my people.csv'" in next_steps("binary", "m.rosenblatt", "my people.csv", None)[1]
-    assert next_steps("language", "book.rosenblatt", "book.txt", None)[1:] == [
+def test_commands_to_try_next_quote_file_names_and_read_them_alike():
+    request = FitRequest(table="my people.csv", spec=Spec(), header=False, encoding="cp1252")
+    assert next_steps("binary", "m.rosenblatt", request)[1] == (
+        "  rosenblatt predict m.rosenblatt 'my people.csv' --out predictions.csv --no-header --encoding cp1252"
+    )
+    assert next_steps("language", "book.rosenblatt", FitRequest(table="book.txt", spec=Spec()))[1:] == [
         "  rosenblatt generate book.rosenblatt --length 400"
     ]
 

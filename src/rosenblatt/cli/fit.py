@@ -140,7 +140,7 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     save_report(result, output.report, output.by, notify)
     _print_run(recorder, notify)
     if not output.as_json:
-        notify("\n" + "\n".join(next_steps(result.model.task, str(path), request.table, request.test)))
+        notify("\n" + "\n".join(next_steps(result.model.task, str(path), request)))
     if result.model.metadata.interrupted:
         sys.exit(exit_status.code)
 
@@ -201,20 +201,19 @@ def _print_run(recorder: Recorder, notify: Notify) -> None:
         notify(f"run: {recorder.run.id}")
 
 
-def next_steps(task: str, model: str, table: str, test: str | None) -> list[str]:
-    """Return commands to try with the saved model, one per line, after a title.
-
-    >>> next_steps("binary", "people.rosenblatt", "people.csv", None)[1]
-    '  rosenblatt predict people.rosenblatt people.csv --out predictions.csv'
-    """
-    commands: list[tuple[str, ...]] = [
-        ("predict", model, table, "--out", "predictions.csv"),
-        ("evaluate", model, test or "new.csv", "--report", "report.html"),
-        ("explain", model, table, "--row", "1"),
+def next_steps(task: str, model: str, request: FitRequest) -> list[str]:
+    """Return commands to try with the saved model, one per line, after a title."""
+    table, encoding = request.table, request.encoding
+    reading = [] if request.header is None else ["--header" if request.header else "--no-header"]
+    reading += ["--encoding", encoding] if encoding else []
+    commands = [
+        ["predict", model, table, "--out", "predictions.csv", *reading],
+        ["evaluate", model, request.test or "new.csv", "--report", "report.html", *reading],
+        ["explain", model, table, "--row", "1", *reading],
     ]
     if task == "language":
-        commands = [("generate", model, "--length", "400")]
+        return ["next:", f"  rosenblatt {shlex.join(['generate', model, '--length', '400'])}"]
     lines = [f"  rosenblatt {shlex.join(arguments)}" for arguments in commands]
-    if task != "language" and not test:
+    if not request.test:
         lines[1] += "    # new.csv: other rows with known targets"
     return ["next:", *lines]

@@ -86,11 +86,10 @@ def evaluate(
     table: str,
     report: str | None,
     by: tuple[str, ...],
-    header: bool | None,
-    encoding: str | None,
     on_damaged_images: Any,
     threads: int | None,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Score a model on rows with known targets.
 
@@ -112,7 +111,7 @@ def evaluate(
 
     notify = make_reporter(as_json)
     loaded_model = load_model(model)
-    rows = read_text(table) if loaded_model.task == "language" else read_and_report(table, header, encoding, notify)
+    rows = read_text(table) if loaded_model.task == "language" else read_and_report(table, **reading, notify=notify)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     windows = loaded_model.metadata.windows
     check_group_columns(by, [rows], windows.series if windows else None)

@@ -140,7 +140,7 @@ class TrainingSpec(SpecSection):
     )
     plateau_factor: float = hyperparameter_field(
         0.3,
-        "Factor by which the schedule plateau lowers the learning rate.",
+        "Factor that multiplies the learning rate whenever the schedule plateau lowers it.",
         gt=0,
         lt=1,
         requires={"schedule": ["plateau"]},
@@ -216,7 +216,7 @@ class TrainingSpec(SpecSection):
     )
     l1: float = hyperparameter_field(
         0.0,
-        "L1 regularization: amount, times the learning rate, by which each step moves weights towards 0.",
+        "L1 regularization: each step moves weights towards 0 by this amount times the learning rate.",
         "Duchi & Singer 2009",
         ge=0,
         requires=FOR_MLP,
@@ -279,8 +279,8 @@ class TrainingSpec(SpecSection):
     )
     mixup: float = hyperparameter_field(
         0.0,
-        "Parameter of the beta distribution by which pairs of images and their targets are mixed; larger "
-        "values mix more evenly, typically 0.1 to 0.4, 0 is off.",
+        "Parameter of the beta distribution that mixes pairs of images and their targets; larger values "
+        "mix more evenly, typically 0.1 to 0.4, 0 is off.",
         "Zhang et al. 2018",
         ge=0,
         le=10,
