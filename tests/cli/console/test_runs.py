@@ -101,6 +101,7 @@ def test_values_are_shortened_to_five_digits_or_sixty_characters():
     assert truncate(None) == ""
     assert truncate("x" * 60) == "x" * 60
     assert truncate("x" * 61) == "x" * 57 + "..."
+    assert truncate("0123456789ab" + "f" * 52) == "0123456789ab"
 
 
 @pytest.mark.parametrize(

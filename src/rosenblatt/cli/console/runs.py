@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ MAX_LISTED_METRICS = 3  # metrics in a list of runs unless --all is given
 MAX_TEXT = 60  # characters of a value in a table
 SYSTEM_PREFIX = "system/"  # begins the names of metrics of the machine
 MAIN_METRICS = ("auc", "accuracy", "r2", "rmse", "validation_loss", "val_loss", "loss")  # listed first
+_HASH = re.compile("[0-9a-f]{64}")
 _COLORS = {"finished": "green", "running": "cyan", "failed": "red", "lost": "red", "stopped": "yellow"}
 
 
@@ -172,12 +174,14 @@ def sparkline(points: CurvePoints | None, width: int = SPARKLINE_WIDTH) -> str:
 
 
 def truncate(value: Any) -> str:
-    """Format a value in a few characters."""
+    """Format a value in a few characters; of a hash, the first twelve."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.5g}"
     text = str(value)
+    if _HASH.fullmatch(text):
+        return text[:12]
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
 
 
