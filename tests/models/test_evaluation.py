@@ -20,10 +20,10 @@ def simulate_binary(rng, n):
     return y, np.column_stack([1 - p, p])
 
 
-def evaluate_rows(spec, frame, y):
+def evaluate_rows(spec, frame, y, target=BINARY):
     inputs = frame.select("x")
-    model = fit_model(spec, schema_from_dtypes(inputs), BINARY, Dataset(inputs, y))
-    return evaluate_model(model, frame, inputs, y, [0.5, 0.5])
+    model = fit_model(spec, schema_from_dtypes(inputs), target, Dataset(inputs, y))
+    return evaluate_model(model, frame, inputs, y, [0.5] * (2 if target is BINARY else y.shape[1]))
 
 
 def test_an_evaluation_holds_predictions_scores_and_rows_to_check():
@@ -52,11 +52,14 @@ def test_rows_of_a_group_are_drawn_together():
 
 
 def test_without_test_rows_there_are_no_scores():
-    frame = pl.DataFrame({"x": np.arange(40.0)})
-    model = evaluate_rows(SPEC, frame, np.arange(40) % 2.0).model
-    evaluation = evaluate_model(model, frame[:0], frame[:0], np.empty(0), [0.5, 0.5])
-    assert evaluation.scores == []
-    assert evaluation.predictions.shape == (0, 2)
+    frame, values = pl.DataFrame({"x": np.arange(40.0)}), np.arange(40.0)[:, None]
+    regression = Target.fit_regression(("v",), values, "none")
+    mlp = Spec.from_hyperparameters(hidden_sizes=(2,), epochs=2, members=1)
+    for spec, y, target, n_outputs in ((SPEC, np.arange(40) % 2.0, BINARY, 2), (mlp, values, regression, 1)):
+        model = evaluate_rows(spec, frame, y, target).model
+        evaluation = evaluate_model(model, frame[:0], frame[:0], y[:0], [0.5] * n_outputs)
+        assert evaluation.scores == []
+        assert evaluation.predictions.shape == (0, n_outputs)
 
 
 def test_steps_of_a_sequence_are_drawn_together():

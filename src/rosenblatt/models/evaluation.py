@@ -63,11 +63,14 @@ def evaluate_model(
         y, predictions, last_value = (
             windows.inverse_transform(frame, array) for array in (y, predictions, np.zeros_like(y))
         )
+    scores: list[TestScore] = []
+    if len(y) and windows:
         scores = score_forecasts(y, predictions, last_value)
-    else:
+    elif len(y):
         resampling = Resampling(_group_of_each_row(model.spec.data.groups, frame))
         scores = score_predictions(target, y, predictions, baseline_prediction, resampling)
-    check_rows = frame.head(max(MAX_CHECK_ROWS // (y.shape[1] if target.is_per_step else 1), 1))
+    steps = max(y.shape[1], 1) if target.is_per_step else 1
+    check_rows = frame.head(max(MAX_CHECK_ROWS // steps, 1))
     return Evaluation(model, scores, frame, *flatten_steps(target, y, predictions), check_rows)
 
 
@@ -132,8 +135,6 @@ def _make_scores(
     n_outputs: int,
 ) -> list[TestScore]:
     """Make the scores of all rows, without those that are undefined (such as the AUC of a single class)."""
-    if not n_rows:
-        return []
     metrics = {name: float(value) for name, value in compute(slice(None), sum_rows).items() if np.isfinite(value)}
     intervals = confidence_intervals(compute, metrics, n_rows, resampling, n_outputs) if resampling else {}
     return [

@@ -119,7 +119,8 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     )
     if recorder:
         recorder.write_result(model, evaluation.scores, evaluation.y_test, evaluation.predictions)
-    check_rows = evaluation.check_rows if len(problem.y_test) else problem.frame.head(MAX_CHECK_ROWS // problem.steps)
+    max_check_rows = max(MAX_CHECK_ROWS // problem.steps, 1)
+    check_rows = evaluation.check_rows if len(problem.y_test) else problem.frame.head(max_check_rows)
     return replace(
         evaluation, model=model, check_rows=check_rows, best_trial_scores=best_trial_scores,
         row_numbers=problem.test_row_numbers, is_held_out=True,
