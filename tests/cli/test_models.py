@@ -154,7 +154,7 @@ def write_bad_files(folder):
         (["fit", "people.csv", "-t", "rich", "-o", "people.csv"], "'people.csv' is also another file of this command"),
         (["predict", "people.rosenblatt", "people.csv", "-o", "people.csv"], "is also another file of this command"),
         (["predict", "people.rosenblatt", "other.csv"], "lacks 'age', .* Did you mean 'Age'?"),
-        (["predict", "people.rosenblatt", "words.csv"], "'age' held numbers"),
+        (["predict", "people.rosenblatt", "words.csv"], "'age' must hold numbers"),
         (["predict", "cut.rosenblatt", "people.csv"], "or incomplete"),
         (["predict", "foreign.rosenblatt", "people.csv"], "not a Rosenblatt model"),
         (["predict", "people.csv", "people.csv"], "not a Rosenblatt model"),

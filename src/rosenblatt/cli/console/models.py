@@ -121,7 +121,8 @@ def _print_hyperparameters(console: Console, model: Model, show_all: bool) -> No
     """Print all hyperparameters of a model's kind of network, or those that were set to other values than defaults."""
     names = [name for name, h in HYPERPARAMETERS.items() if h.applies_to(model.spec.network.kind)]
     changed = [name for name in names if model.spec[name] != HYPERPARAMETERS[name].default]
-    _print_heading(console, "hyperparameters" if show_all else "hyperparameters that differ from the defaults")
+    is_partial = bool(changed) and not show_all
+    _print_heading(console, "hyperparameters" + " that differ from the defaults" * is_partial)
     rows = [
         (name, format_value(_value(model, name)), format_value(HYPERPARAMETERS[name].default))
         for name in (names if show_all else changed)
@@ -129,9 +130,8 @@ def _print_hyperparameters(console: Console, model: Model, show_all: bool) -> No
     if rows:
         print_table(console, ("hyperparameter", "value", "default"), rows)
     if not show_all:
-        console.print(
-            f"{len(names) - len(changed)} {'others' * bool(changed) or 'hyperparameters'} at the default (--all)"
-        )
+        others = f"{len(names) - len(changed)} others" if changed else f"all {len(names)}"
+        console.print(f"{others} have their default values (--all)")
 
 
 def _value(model: Model, name: str) -> Any:
