@@ -44,39 +44,23 @@ class NumberEncoding(FrozenModel):
     def fit(cls, column: str, values: np.ndarray, numeric_encoding: str, bins: int) -> NumberEncoding:
         """Fit to the training values of a column, (n,) float64, NaN if missing."""
         x = values[~np.isnan(values)]
-        has_missing = 0 < x.size < values.size
         if x.size == 0:
             return cls(column=column, scale=0.0)
         fill_value = float(np.median(x))
-        if numeric_encoding == "none":
-            return cls(column=column, missing_indicator=has_missing, fill_value=fill_value)
+        center, scale, smooth_clip = 0.0, 1.0, False
+        quantiles, edges = tuple[float, ...](), tuple[float, ...]()
         if numeric_encoding == "standard":
-            return cls(
-                column=column,
-                center=x.mean(),
-                scale=float(_std(x)),
-                missing_indicator=has_missing,
-                fill_value=fill_value,
-            )
-        if numeric_encoding == "quantile":
-            levels = np.linspace(0, 1, min(N_QUANTILES, max(x.size, 2)))
-            return cls(
-                column=column,
-                quantiles=tuple(np.quantile(x, levels)),
-                missing_indicator=has_missing,
-                fill_value=fill_value,
-            )
-        spread = np.subtract(*np.quantile(x, [0.75, 0.25])) or (x.max() - x.min()) / 2
-        edges = _bin_edges(x, bins) if numeric_encoding == "piecewise" else ()
+            center, scale = x.mean(), float(_std(x))
+        elif numeric_encoding == "quantile":
+            quantiles = tuple(np.quantile(x, np.linspace(0, 1, min(N_QUANTILES, max(x.size, 2)))))
+        elif numeric_encoding != "none":
+            center, smooth_clip = fill_value, True
+            scale = float(np.subtract(*np.quantile(x, [0.75, 0.25])) or (x.max() - x.min()) / 2)
+            edges = _bin_edges(x, bins) if numeric_encoding == "piecewise" else ()
         return cls(
-            column=column,
-            center=fill_value,
-            scale=float(spread),
-            smooth_clip=True,
-            edges=edges,
-            missing_indicator=has_missing,
-            fill_value=fill_value,
-        )
+            column=column, center=center, scale=scale, smooth_clip=smooth_clip, quantiles=quantiles, edges=edges,
+            missing_indicator=x.size < values.size, fill_value=fill_value,
+        )  # fmt: skip
 
     @property
     def factor(self) -> float:
@@ -137,20 +121,15 @@ class CategoryEncoding(FrozenModel):
     def feature_names(self) -> list[str]:
         """The names of this column's features."""
         names = [f"{self.column} = {category}" for category in self.categories]
-        return (
-            names
-            + [f"{self.column} is missing"] * self.missing_indicator
-            + [f"{self.column} is another"] * self.has_other
-        )
+        names += [f"{self.column} is missing"] * self.missing_indicator
+        return names + [f"{self.column} is another"] * self.has_other
 
     def encode(self, values: pl.Series, out: np.ndarray) -> None:
         """Write the features of `values` (n,) to `out` (n, len(feature_names))."""
         n = len(self.categories)
-        n_columns = n + self.missing_indicator + self.has_other
-        missing_code, other_code = (
-            n if self.missing_indicator else n_columns,
-            n + self.missing_indicator if self.has_other else n_columns,
-        )
+        n_columns = n + self.missing_indicator + self.has_other  # also the code of values without a feature
+        missing_code = n if self.missing_indicator else n_columns
+        other_code = n + self.missing_indicator if self.has_other else n_columns
         codes = values.replace_strict(list(self.categories), range(n), default=other_code, return_dtype=pl.Int64)
         code = codes.set(values.is_null(), missing_code).to_numpy()
         out[:] = code[:, None] == np.arange(n_columns)
@@ -191,27 +170,19 @@ class Encoder(FrozenModel):
             return cls(encodings=(), n_sparse_columns=frame.shape[1])
         encodings: list[NumberEncoding | CategoryEncoding | MediaEncoding] = []
         for series in frame:
-            medium = medium_kind(series.dtype)
-            if medium == "image":
-                encodings.append(ImageEncoding.fit(series.name, series.struct.field("image"), spec))
-            elif medium == "text":
-                encodings.append(
-                    TextEncoding.fit(
-                        series.name, series.struct.field("text").to_list(), spec, never_truncate=never_truncate
-                    )
-                )
-            elif medium:
-                encodings.append(
-                    SequenceEncoding.fit(
-                        series.name, sequences_from_column(series), spec, never_truncate=never_truncate
-                    )
-                )
+            name, kind = series.name, medium_kind(series.dtype)
+            if kind == "image":
+                encodings.append(ImageEncoding.fit(name, series.struct.field("image"), spec))
+            elif kind == "text":
+                texts = series.struct.field("text").to_list()
+                encodings.append(TextEncoding.fit(name, texts, spec, never_truncate=never_truncate))
+            elif kind:
+                sequences = sequences_from_column(series)
+                encodings.append(SequenceEncoding.fit(name, sequences, spec, never_truncate=never_truncate))
             elif series.dtype == pl.Float64:
-                encodings.append(
-                    NumberEncoding.fit(series.name, _numbers(series), spec.numeric_encoding, int(spec.bins))
-                )
+                encodings.append(NumberEncoding.fit(name, _numbers(series), spec.numeric_encoding, int(spec.bins)))
             else:
-                encodings.append(CategoryEncoding.fit(series.name, series, spec.max_categories, spec.min_category_rows))
+                encodings.append(CategoryEncoding.fit(name, series, spec.max_categories, spec.min_category_rows))
         return cls(encodings=tuple(encodings))
 
     @property

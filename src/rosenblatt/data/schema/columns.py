@@ -5,7 +5,7 @@ The schema is inferred once (`inference.py`), from the training table, and saved
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import polars as pl
@@ -157,30 +157,24 @@ class Schema(BaseModel):
 
     def with_identifiers(self, names: Sequence[str]) -> Schema:
         """This schema, with identifiers of these names as inputs: numbers or categories."""
-
-        def include(column: Column) -> Column:
-            if column.name not in names or column.kind != "identifier":
-                return column
-            kind = "number" if column.is_numeric_identifier else "category"
-            return column.model_copy(update={"kind": kind, "note": "used as requested"})
-
-        return Schema(columns=tuple(include(column) for column in self.columns))
+        return self._update(
+            lambda column: column.name in names and column.kind == "identifier",
+            lambda column: {
+                "kind": "number" if column.is_numeric_identifier else "category", "note": "used as requested"
+            },
+        )  # fmt: skip
 
     def with_media(self, kinds: Sequence[str]) -> Schema:
         """This schema, with media columns of these kinds as inputs."""
-
-        def include(column: Column) -> Column:
-            return column.model_copy(update={"include": True, "note": ""}) if column.kind in kinds else column
-
-        return Schema(columns=tuple(include(column) for column in self.columns))
+        return self._update(lambda column: column.kind in kinds, lambda _: {"include": True, "note": ""})
 
     def as_texts(self, names: Sequence[str]) -> Schema:
         """This schema, with columns of these names as texts."""
+        return self._update(lambda column: column.name in names, lambda _: {"kind": "text"})
 
-        def text(column: Column) -> Column:
-            return column.model_copy(update={"kind": "text"}) if column.name in names else column
-
-        return Schema(columns=tuple(text(column) for column in self.columns))
+    def _update(self, condition: Callable[[Column], bool], changes: Callable[[Column], dict[str, object]]) -> Schema:
+        columns = (c.model_copy(update=changes(c)) if condition(c) else c for c in self.columns)
+        return Schema(columns=tuple(columns))
 
     @property
     def media_columns(self) -> list[Column]:

@@ -148,18 +148,12 @@ def _string_column(column: _ColumnCells, max_categories: int) -> Column:
             continue
         dates = parse_dates(column.cells, date_format)
         if not dates.has_nulls():
-            day_first_format = date_format.replace("%m/%d", "%d/%m")
-            is_ambiguous = (
-                day_first_format != date_format and not parse_dates(column.cells, day_first_format).has_nulls()
-            )
-            note = "read as month/day/year" + ", though day/month/year is possible too" * is_ambiguous
-            note = (
-                note
-                if day_first_format != date_format
-                else "read as day/month/year"
-                if date_format.startswith("%d/%m")
-                else ""
-            )
+            note = "read as day/month/year" if date_format.startswith("%d/%m") else ""
+            if "%m/%d" in date_format:
+                day_first = parse_dates(column.cells, date_format.replace("%m/%d", "%d/%m"))
+                note = "read as month/day/year" + ", though day/month/year is possible too" * (
+                    not day_first.has_nulls()
+                )
             return column.make_column("date", note, date_format=date_format, date_parts=date_features(dates))
     return _category_column(column, max_categories)
 
