@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,3 +168,69 @@ def test_every_module_of_more_than_150_lines_has_its_own_test_file(path):
         relative = path.relative_to(ROOT)
         test_path = Path(__file__).parent / relative.parent / f"test_{relative.name}"
         assert test_path.exists(), f"{module_name(path)} has more than 150 lines: add tests in {test_path.name}"
+
+
+OPTIMIZERS = "adagrad", "adam", "momentum", "nadam", "nesterov", "rmsprop", "sgd"
+MAX_FUNCTION_LINES = 40  # without the docstring
+MAX_PARAMETERS = 8  # without self and cls
+LARGE_FUNCTIONS = {
+    # All hyperparameters or options are arguments: constructors as in scikit-learn, the public fit, commands of click.
+    "estimators.search.__init__", "workflows.fit.fit", "cli.explain.explain", "cli.learn_step.learn_step",
+    "cli.models.evaluate",
+    # The functions of all optimizers have the same parameters.
+    *(f"training.compiled.optimizers.{name}" for name in OPTIMIZERS),
+    *(f"training.torch.optimizers.{name}" for name in OPTIMIZERS),
+    # Kernels that Numba compiles, and the layers of a forward pass.
+    "training.compiled.matmul.tile", "training.compiled.matmul.matmul", "training.compiled.perceptron.train_voted",
+    "training.compiled.perceptron.train_linear", "training.torch.forward.forward_layer",
+    # To be split.
+    "inspection.torch_attribution.explain_row", "cli.explain._explain_media",
+    "cli.console.explanations.print_perceptron_step",
+}  # fmt: skip
+FORBIDDEN_WORDS = re.compile(
+    r"\b(heed|told|said|learnt|mend(?:s|ed)?|spares?|spared|deal|dealt|likeness|comes to|came to|of late|where there "
+    r"(?:is|are)|such as it is|as it were|polite kill)\b",
+    re.IGNORECASE,
+)
+REPOSITORY = ROOT.parents[1]
+NOT_REWRITTEN = {  # files that still use such words
+    "src/rosenblatt/cli/learn_step.py", "src/rosenblatt/inspection/perceptron_steps.py",
+    "src/rosenblatt/inspection/torch_attribution.py", "src/rosenblatt/inspection/walkthrough.py",
+    "src/rosenblatt/training/compiled/optimizers.py", "src/rosenblatt/training/compiled/perceptron.py",
+    "src/rosenblatt/training/member.py", "src/rosenblatt/training/population.py",
+    "src/rosenblatt/training/torch/engine.py", "src/rosenblatt/training/torch/forward.py",
+    "src/rosenblatt/training/torch/lanes.py", "src/rosenblatt/training/torch/optimizers.py",
+    "src/rosenblatt/training/torch/random.py", "src/rosenblatt/training/torch/sampling.py",
+    "src/rosenblatt/training/workers.py",
+}  # fmt: skip
+TEXTS = sorted(
+    [*ROOT.rglob("*.py"), *REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md"]
+)
+
+
+def function_size(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[int, int]:
+    """Lines without the docstring, and parameters without self and cls."""
+    n_lines = function.end_lineno - function.lineno + 1
+    if ast.get_docstring(function, clean=False):
+        n_lines -= function.body[0].end_lineno - function.body[0].lineno + 1
+    parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return n_lines, sum(parameter.arg not in {"self", "cls"} for parameter in parameters)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "migrations" not in path.parts], ids=module_name)
+def test_functions_are_short_and_have_few_parameters(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            name = f"{module_name(path).removeprefix('rosenblatt.')}.{node.name}"
+            n_lines, n_parameters = function_size(node)
+            is_small = n_lines <= MAX_FUNCTION_LINES and n_parameters <= MAX_PARAMETERS
+            assert is_small or name in LARGE_FUNCTIONS, f"split {name}: {n_lines} lines, {n_parameters} parameters"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_texts_use_the_terms_of_the_field(path):
+    if path.relative_to(REPOSITORY).as_posix() in NOT_REWRITTEN:
+        pytest.skip("not yet rewritten")
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        word = FORBIDDEN_WORDS.search(line)
+        assert not word, f"{path.name}, line {number}: say {word[0]!r} in the terms of the field: {line.strip()}"
