@@ -18,7 +18,6 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training import workers
 from rosenblatt.tuning.checkpoints import SearchCheckpoint
 from rosenblatt.tuning.coordinator import SearchCoordinator
-from rosenblatt.tuning.plan import make_folds
 from rosenblatt.tuning.selection import select_model
 from tests.waiting import time_limit
 
@@ -289,13 +288,6 @@ def test_large_tables_are_compared_on_first_folds_and_a_hold_out_is_one_fold(mon
     assert len(holdout.plan.folds) == 1
 
 
-def test_recurrent_networks_are_compared_on_one_fold():
-    data = Dataset(pl.DataFrame({"text": ["a"] * 2_000}), np.arange(2_000) % 2)
-    rows = PreparedData(data, target_with_loss)
-    assert len(make_folds(Spec.from_hyperparameters(kind="rnn", trials=2), rows)) == 1
-    assert len(make_folds(Spec.from_hyperparameters(kind="rnn", trials=2, validate_on="folds"), rows)) == 8
-
-
 def test_losses_with_and_without_probabilities_are_not_searched_together():
     space = {"loss": choice("cross_entropy", "hinge"), "dropout": uniform(0.0, 0.5)}
     with pytest.raises(SpecError, match="cannot be compared"):
@@ -414,14 +406,6 @@ def test_a_search_whose_trials_all_fail_ends_at_its_deadline():
     assert (
         sum(trial.folds.n_bytes > 0 for trial in search.history.trials) <= 2 + 3 * search.threads
     )  # the first, and those that were running
-
-
-def test_there_are_at_most_as_many_folds_as_groups_or_time_steps():
-    options = {"groups": np.arange(150) % 4}, {"order": np.arange(150) % 4}
-    for option, folds in zip(options, (4, 3), strict=True):
-        data = PreparedData(Dataset(FRAME, Y, **option), target_with_loss)
-        search = SearchCoordinator(Spec.from_hyperparameters(trials=1, epochs=1, repeats=1), data)
-        assert len(search.plan.folds) == folds
 
 
 def test_a_fold_without_a_defined_score_is_ignored():

@@ -62,6 +62,18 @@ def test_small_data_repeats_its_folds_and_large_data_holds_out_one(monkeypatch):
     assert len(make_folds(spec, make_prepared())) == 1
 
 
+def test_recurrent_networks_are_compared_on_one_fold():
+    prepared = make_prepared(pl.DataFrame({"text": ["a"] * 2_000}), np.arange(2_000) % 2)
+    assert len(make_folds(Spec.from_hyperparameters(kind="rnn", trials=2), prepared)) == 1
+    assert len(make_folds(Spec.from_hyperparameters(kind="rnn", trials=2, validate_on="folds"), prepared)) == 8
+
+
+def test_there_are_at_most_as_many_folds_as_groups_or_time_steps():
+    spec = Spec.from_hyperparameters(trials=1, repeats=1)
+    assert len(make_folds(spec, make_prepared(groups=np.arange(150) % 4))) == 4
+    assert len(make_folds(spec, make_prepared(order=np.arange(150) % 4))) == 3
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
