@@ -37,7 +37,7 @@ def test_explain_draws_the_network_and_the_boundary_of_two_numbers(run, folder):
         assert (folder / name).read_bytes().startswith(b"<?xml")
     status, _, err = run("explain", "two.rosenblatt", "two.csv", "--plot", "net.gif")
     assert status == 2
-    assert "a picture of another format" in err
+    assert "must name a file that ends in .svg, .png, .pdf" in err
 
 
 def test_a_model_of_a_sparse_matrix_is_refused(run, folder):

@@ -16,16 +16,16 @@ def load_steps(run, *arguments):
 def test_learn_step_shows_every_mistake(run, people):
     status, out, _ = run("learn-step")
     assert status == 0
-    for word in ("says 0, but it is 1: w(a) 0 to 1", "was free of mistakes", "where there are + it answers 1"):
+    for word in ("predicts 0, but the class is 1: w(a) 0 to 1", "no mistakes", "+: predicted as 1"):
         assert word in out
-    assert "there still are mistakes" in run("learn-step", "--gate", "xor", "--epochs", "3")[1]
+    assert "Mistakes remain after 3 epochs" in run("learn-step", "--gate", "xor", "--epochs", "3")[1]
     result = json.loads(run("learn-step", "people.csv", "-t", "rich", "--epochs", "2", "--json")[1])
     assert result["classes"] == ["no", "yes"]
     assert all(step["predicted"] != step["target"] for step in result["steps"])
     for arguments, message in (
-        (("people.csv",), "name their column with --target"),
-        (("people.csv", "-t", "age"), "learn-step is about classes"),
-        (("--rule", "voted"), "learn-step shows rules of one state"),
+        (("people.csv",), "Name it with --target"),
+        (("people.csv", "-t", "age"), "learn-step needs a column of classes"),
+        (("--rule", "voted"), "learn-step supports rules with one vector of weights"),
     ):
         status, _, err = run("learn-step", *arguments)
         assert status == 2
@@ -36,7 +36,7 @@ def test_a_table_without_inputs_is_refused(run):
     pl.DataFrame({"only": ["a", "b"] * 10}).write_csv("only.csv")
     status, _, err = run("learn-step", "only.csv", "-t", "only")
     assert status == 2
-    assert "No column is left to learn from" in err
+    assert "No usable input column" in err
 
 
 def test_all_adds_the_rows_that_change_nothing(run):
@@ -44,8 +44,8 @@ def test_all_adds_the_rows_that_change_nothing(run):
     assert [step for step in steps if step["weights_before"] != step["weights_after"]] == updates
     assert len(updates) < len(steps)
     assert sorted(step["row"] for step in steps[:4]) == [1, 2, 3, 4]
-    assert "nothing changes" in run("learn-step", "--all")[1]
-    assert "nothing changes" not in run("learn-step")[1]
+    assert "no update" in run("learn-step", "--all")[1]
+    assert "no update" not in run("learn-step")[1]
 
 
 def test_the_seed_determines_the_order_of_the_rows(run):

@@ -66,7 +66,7 @@ def test_a_folder_of_images_from_fit_to_explanation(run, photos):
             "explain", "photos.rosenblatt", "photos/test", "--method", method, "--plot", f"{method}.png"
         )
         assert (status, err) == (0, "")
-        assert "where it looked" in out
+        assert "attribution (#" in out
         assert (photos.parent / f"{method}.png").read_bytes().startswith(b"\x89PNG")
     status, out, _ = run("describe", "photos.rosenblatt")
     assert "8x8x3 image -> conv 3x3 4" in out
@@ -241,7 +241,7 @@ def test_a_series_is_forecast(run, tmp_path):
     pl.DataFrame({"month": months[:40], "sales": [100 + k % 12 for k in range(40)]}).write_csv(tmp_path / "other.csv")
     options = ("--answer", "sales +3", "--plot", "attribution.png", "--json")
     status, out, err = run("explain", "sales.rosenblatt", "sales.csv", *options)
-    assert (status, err) == (0, "what mattered: attribution.png\n")
+    assert (status, err) == (0, "attribution: attribution.png\n")
     result = json.loads(out)
     assert result["answer"] == "sales +3"
     assert 80 < result["predictions"]["sales +3"] < 130

@@ -89,5 +89,5 @@ def test_what_cannot_be_explained_is_refused_with_the_reason(steps, photos):
         explain_row(*steps, 0)
     with pytest.raises(TableError, match=r"There is no answer 'brigth'; there are 'bright' and 'dark'\. Did you mean"):
         explain_row(*photos[:2], 1, answer="brigth")
-    with pytest.raises(TableError, match="Grad-CAM needs convolutions of images"):
+    with pytest.raises(TableError, match="Grad-CAM needs a convolutional network"):
         explain_row(*steps, 1, "grad_cam")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,147 +16,160 @@ from rosenblatt.errors import Notify, TableError, collect_messages
 from rosenblatt.workflows.tables import read_and_report
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from rosenblatt.inspection.torch_attribution import Explanation
     from rosenblatt.models.model import Model
 
+PLOT_FORMATS = (".svg", ".png", ".pdf")
+SHOW_ALL_UP_TO = 12  # layers with at most this number of inputs and units are printed completely
+DEFAULT_TOP_K = 8  # units and contributions that are printed of larger layers
 
-FORMATS = (".svg", ".png", ".pdf")
-SHOW_ALL_UP_TO = 12  # inputs or units of a layer that are all shown; of larger ones the largest
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What to explain, and how to show it."""
+
+    row: int  # from 1
+    network: int  # from 1
+    backward: bool
+    top_k: int | None
+    plot: str | None
+    method: Any
+    answer: str | None
+    as_json: bool
+
+    @property
+    def boundary_plot(self) -> str | None:
+        """The file for the decision boundary, named after that of the plot."""
+        return self.plot and str(Path(self.plot).with_stem(f"{Path(self.plot).stem}-boundary"))
 
 
 @click.command()
 @click.argument("model")
 @click.argument("table")
-@click.option("--row", "-r", type=click.IntRange(1), default=1, show_default=True, help="The row, counted from 1.")
 @click.option(
-    "--network", type=click.IntRange(1), default=1, show_default=True, help="The network of the population, from 1."
+    "--row", "-r", type=click.IntRange(1), default=1, show_default=True, help="Row of the table, counted from 1."
 )
-@click.option("--backward", is_flag=True, help="Also the loss and its gradients; the table must hold the answer.")
+@click.option(
+    "--network", type=click.IntRange(1), default=1, show_default=True, help="Network of the model, counted from 1."
+)
+@click.option("--backward", is_flag=True, help="Also show the loss and its gradients; the row needs its target.")
 @click.option(
     "--top-k",
     type=click.IntRange(1),
-    help=f"Units and contributions shown.  [default: all of {SHOW_ALL_UP_TO}, else 8]",
+    help=f"Units and contributions to show of each layer.  [default: all up to {SHOW_ALL_UP_TO}, else {DEFAULT_TOP_K}]",
 )
-@click.option("--plot", metavar="FILE.svg", help="Draw the network; of two numbers also the decision boundary; of an "
-              "image, sequence or text what mattered in it.")  # fmt: skip
-@click.option("--method", type=click.Choice(["gradients", "grad_cam", "occlusion"]),
-              help="How to find out what mattered in an image, sequence or text.  [default: gradients]")  # fmt: skip
-@click.option("--answer", metavar="NAME", help="The class, label, target or step ahead whose answer is explained, for "
-              "images, sequences and texts.  [default: the likeliest, or the first]")  # fmt: skip
+@click.option(
+    "--plot",
+    metavar="FILE.svg",
+    help="Plot the network, and the decision boundary of two numeric inputs; or the attribution of an image, sequence "
+    "or text.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["gradients", "grad_cam", "occlusion"]),
+    help="Attribution method for images, sequences and texts.  [default: gradients]",
+)
+@click.option(
+    "--answer",
+    metavar="NAME",
+    help="Class, label, target or forecast step to explain, for images, sequences and texts.  [default: the most "
+    "probable class or label, else the first target]",
+)
 @shared_options("header", "encoding", "json")
-def explain(
-    model: str,
-    table: str,
-    row: int,
-    network: int,
-    backward: bool,
-    top_k: int | None,
-    plot: str | None,
-    method: Any,
-    answer: str | None,
-    header: bool | None,
-    encoding: str | None,
-    as_json: bool,
-) -> None:
-    """Walk one row through a network, as a textbook does: inputs, weights, bias, weighted sum, activation, output.
+def explain(model: str, table: str, header: bool | None, encoding: str | None, **options: Any) -> None:
+    """Show how a network computes its prediction for one row: inputs, weights, biases, sums, activations.
 
     \b
     rosenblatt explain people.rosenblatt people.csv --row 3
     rosenblatt explain people.rosenblatt people.csv --row 3 --backward
     rosenblatt explain people.rosenblatt people.csv --row 3 --plot network.svg
 
-    Of networks for images, sequences and texts it tells which pixels, steps or tokens spoke for the answer.
+    For images, sequences and texts, show which pixels, steps or tokens support the prediction.
 
     \b
     rosenblatt explain photos.rosenblatt photos/test --row 3 --plot attribution.png
     rosenblatt explain photos.rosenblatt photos/test --row 3 --method grad_cam --plot attribution.png
-    rosenblatt explain sales.rosenblatt sales.csv --answer "sales +3"    of a forecast, three steps on
+    rosenblatt explain sales.rosenblatt sales.csv --answer "sales +3"    the third step of a forecast
     """
-    boundary = None if plot is None else str(Path(plot).with_stem(Path(plot).stem + "-boundary"))
-    check_output_paths([plot, boundary], inputs=[model, table])
-    if plot and Path(plot).suffix.lower() not in FORMATS:
-        raise TableError(f"{plot!r} asks for a picture of another format than {', '.join(FORMATS)}. Choose one.")
-    from rosenblatt.cli.console import explanations
-    from rosenblatt.data.tasks.task import has_targets, read_targets
-    from rosenblatt.inspection import walkthrough
+    request = ExplainOptions(**options)
+    check_output_paths([request.plot, request.boundary_plot], inputs=[model, table])
+    if request.plot and Path(request.plot).suffix.lower() not in PLOT_FORMATS:
+        raise TableError(f"--plot must name a file that ends in {', '.join(PLOT_FORMATS)}, but it is {request.plot!r}.")
     from rosenblatt.models.model_file import load_model
 
-    loaded_model, notify = load_model(model), make_reporter(as_json)
+    loaded_model, notify = load_model(model), make_reporter(request.as_json)
     rows = read_and_report(table, header, encoding, lambda _: None)
     if loaded_model.encoder.media_encodings:
-        _explain_media(loaded_model, rows.all_rows, row, method or "gradients", answer, plot, as_json, notify)
-        return
-    if method or answer:
-        option = "--method" if method else "--answer"
-        raise TableError(f"{option} is for images, sequences and texts, but this model learns from a table.")
-    trace = walkthrough.trace_forward(loaded_model, rows.frame, row, network)
-    if backward:
-        y_true = read_targets(rows.frame[row - 1 : row], loaded_model.target)
+        _explain_media(loaded_model, rows.all_rows, request, notify)
+    else:
+        _explain_table_row(loaded_model, rows.frame, request, notify)
+
+
+def _explain_table_row(model: Model, frame: pl.DataFrame, request: ExplainOptions, notify: Notify) -> None:
+    """Trace a row of numbers and categories through a network."""
+    from rosenblatt.cli.console.explanations import print_trace
+    from rosenblatt.data.tasks.task import has_targets, read_targets
+    from rosenblatt.inspection import walkthrough
+
+    if request.method or request.answer:
+        option = "--method" if request.method else "--answer"
+        raise TableError(f"{option} is for images, sequences and texts, but the inputs of this model are a table.")
+    trace = walkthrough.trace_forward(model, frame, request.row, request.network)
+    if request.backward:
+        y_true = read_targets(frame[request.row - 1 : request.row], model.target)
         if y_true.size == 0 or not has_targets(y_true).all():
-            raise TableError(f"Row {row} has no {loaded_model.target.names[0]!r}, so nothing is known of its loss.")
+            raise TableError(
+                f"Row {request.row} has no {model.target.names[0]!r}, which --backward needs for the loss."
+            )
         walkthrough.trace_backward(trace, y_true)
-    sizes = trace.network.architecture.sizes
-    trace_json = walkthrough.trace_to_dict(
-        trace, rows.frame, row, top_k or (SHOW_ALL_UP_TO if max(sizes) <= SHOW_ALL_UP_TO else 8)
-    )
-    if as_json:
+    default_top_k = SHOW_ALL_UP_TO if max(trace.network.dense.sizes) <= SHOW_ALL_UP_TO else DEFAULT_TOP_K
+    trace_json = walkthrough.trace_to_dict(trace, frame, request.row, request.top_k or default_top_k)
+    if request.as_json:
         click.echo(json.dumps(trace_json, indent=2))
     else:
-        explanations.print_trace(trace_json, backward)
-    if plot and boundary:
-        _save_plots(loaded_model, rows.frame, row, network, plot, boundary, notify)
+        print_trace(trace_json, request.backward)
+    if request.plot:
+        _save_plots(model, frame, request, notify)
 
 
-def _explain_media(
-    model: Model,
-    frame: Any,
-    row: int,
-    method: Any,
-    answer: str | None,
-    plot: str | None,
-    as_json: bool,
-    notify: Notify,
-) -> None:
-    """What mattered in an image, sequence or text, in words; and as a picture, where that is asked for."""
-    from rosenblatt.cli.console import explanations
+def _explain_media(model: Model, frame: pl.DataFrame, request: ExplainOptions, notify: Notify) -> None:
+    """Attribute the prediction for a row to parts of its images, sequences and texts."""
+    from rosenblatt.cli.console.explanations import print_attribution
     from rosenblatt.inspection.torch_attribution import explain_row
 
     windows = model.metadata.windows
     if windows:
         with collect_messages(notify) as messages:
             frame = windows.forecast_rows(frame, messages)
-    explanation = explain_row(model, frame, row, method, answer)
+    explanation = explain_row(model, frame, request.row, request.method or "gradients", request.answer)
     if windows:
-        values = windows.inverse_transform(frame[row - 1 : row], np.array([list(explanation.predictions.values())]))[0]
+        scaled = np.array([list(explanation.predictions.values())])
+        values = windows.inverse_transform(frame[request.row - 1 : request.row], scaled)[0]
         explanation = replace(explanation, predictions=dict(zip(explanation.predictions, values.tolist(), strict=True)))
-    if as_json:
-        attributions = [
-            {
-                "column": attribution.column,
-                "kind": attribution.kind,
-                "tokens": list(attribution.tokens),
-                "values": attribution.values.tolist(),
-            }
-            for attribution in explanation.attributions
-        ]
-        result = {
-            "row": row,
-            "answer": explanation.answer,
-            "predictions": explanation.predictions,
-            "method": explanation.method,
-            "attributions": attributions,
-        }
-        click.echo(json.dumps(result, indent=2))
+    if request.as_json:
+        click.echo(json.dumps({"row": request.row, **_explanation_to_json(explanation)}, indent=2))
     else:
-        explanations.print_attribution(explanation, row)
-    if plot:
+        print_attribution(explanation, request.row)
+    if request.plot:
         from rosenblatt.inspection.plots.attribution import attribution_plot  # loads Matplotlib
         from rosenblatt.models.atomic_write import write_file
 
-        write_file(plot, attribution_plot(explanation).to_bytes(plot))
-        notify(f"what mattered: {plot}")
+        write_file(request.plot, attribution_plot(explanation).to_bytes(request.plot))
+        notify(f"attribution: {request.plot}")
 
 
-def _save_plots(model: Model, frame: Any, row: int, network: int, plot: str, boundary: str, notify: Notify) -> None:
+def _explanation_to_json(explanation: Explanation) -> dict[str, Any]:
+    fields = asdict(explanation)
+    for attribution in fields["attributions"]:
+        del attribution["inputs"]
+        attribution["values"] = attribution["values"].tolist()
+    return fields
+
+
+def _save_plots(model: Model, frame: pl.DataFrame, request: ExplainOptions, notify: Notify) -> None:
+    """Plot the network and, for two numeric inputs, the decision boundary."""
     from rosenblatt.inspection.plots.network import (  # loads Matplotlib
         decision_boundary,
         has_two_numeric_inputs,
@@ -164,8 +177,9 @@ def _save_plots(model: Model, frame: Any, row: int, network: int, plot: str, bou
     )
     from rosenblatt.models.atomic_write import write_file
 
-    write_file(plot, plot_network(model, network).to_bytes(plot))
-    notify(f"the network: {plot}")
+    plots = {request.plot: ("network", plot_network(model, request.network))}
     if has_two_numeric_inputs(model):
-        write_file(boundary, decision_boundary(model, frame, row).to_bytes(boundary))
-        notify(f"the decision boundary: {boundary}")
+        plots[request.boundary_plot] = ("decision boundary", decision_boundary(model, frame, request.row))
+    for path, (title, plot) in plots.items():
+        write_file(str(path), plot.to_bytes(str(path)))
+        notify(f"{title}: {path}")

@@ -1,6 +1,6 @@
 """Iterate over the training of a perceptron row by row, with the weights before and after each step.
 
-Each row is put to the engine for itself, so that what is shown is what training does.
+Each row is trained on by the compiled engine, so the steps are those of a real training.
 """
 
 from __future__ import annotations
@@ -23,38 +23,42 @@ GATES = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "nand": (1, 1, 1, 0), "xor": (
 
 @dataclass(frozen=True)
 class Step:
-    """One row that a perceptron met; K units of F inputs."""
+    """One training step of a perceptron with K units and F inputs."""
 
     epoch: int
-    row: int  # counted from 1
+    row: int  # from 1
     x: np.ndarray  # (F,)
-    target: int  # the right class
+    target: int  # true class
     sums: np.ndarray  # (K,) weighted sums before the step
-    predicted: int  # the class it said
+    predicted: int  # class predicted before the step
     weights_before: np.ndarray  # (F + 1, K) weights, then biases
     weights_after: np.ndarray
 
     @property
     def is_mistake(self) -> bool:
-        """Whether the answer was wrong."""
+        """Whether the prediction was wrong."""
         return self.predicted != self.target
 
     @property
     def updated(self) -> bool:
-        """Whether anything was learnt from the row."""
+        """Whether the step changed the weights."""
         return not np.array_equal(self.weights_before, self.weights_after)
 
 
 def logic_gate_rows(name: str) -> DenseRows:
-    """The four rows of a logical gate."""
+    """The truth table of a logic gate: four rows of two inputs."""
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
     return DenseRows(x, np.array(GATES[name], np.float32).reshape(-1, 1), np.ones(4, np.float32))
 
 
 def iter_steps(spec: Spec, rows: DenseRows, n_classes: int, epochs: int) -> Iterator[Step]:
-    """What becomes of each row in turn, until nothing is learnt from any row of an epoch, or for so many epochs.
+    """Train a perceptron row by row, until an epoch changes nothing or the maximum number of epochs is reached.
 
-    spec: a resolved perceptron's, of a rule with one layer of weights. rows.t: (n, 1) class numbers.
+    Args:
+        spec: the resolved spec of a perceptron, with a learning rule that has one vector of weights for each unit.
+        rows: training rows; `rows.t` (n, 1) are class indices.
+        n_classes: number of classes.
+        epochs: maximum number of epochs.
     """
     target = Target(names=("class",), task="binary" if n_classes == 2 else "multiclass", labels=tuple(range(n_classes)))
     n_units, loss = target.n_outputs, target.with_loss(spec, rows.t[:, 0]).loss

@@ -1,8 +1,9 @@
 """Attribute a prediction for one row to the pixels, steps or tokens of its images, sequences and texts.
 
-Integrated gradients (Sundararajan, Taly & Yan 2017) add up gradients on the way from an empty input, the mean of all,
-to the row's; their sum is what the answer gained. Grad-CAM (Selvaraju et al. 2017) weighs the last maps of convolutions
-by how much the answer rises with each. Occlusion (Zeiler & Fergus 2014) covers a part at a time: what is lost?
+Integrated gradients (Sundararajan, Taly & Yan 2017) average the gradients along the path from a baseline input of
+training means to the row; the attributions add up to the change of the output. Grad-CAM (Selvaraju et al. 2017) weights
+the last feature maps of a convolutional network by their gradients. Occlusion (Zeiler & Fergus 2014) covers one part of
+the input at a time and measures how much the output decreases.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from rosenblatt.data.encoding.encoder import MediaEncoding
 from rosenblatt.data.encoding.media_encodings import ImageEncoding, TextEncoding
 from rosenblatt.data.media.columns import EncodedInputs
 from rosenblatt.errors import TableError, did_you_mean, format_list
@@ -29,27 +31,27 @@ from rosenblatt.training.torch.forward import Batch, StackedNetworks
 from rosenblatt.training.torch.stack import CPU
 
 Method = Literal["gradients", "grad_cam", "occlusion"]
-INTEGRATION_STEPS = 32  # of the way from an empty input
-PATCHES_PER_SIDE = 6  # parts of a side that are covered, in turn
+INTEGRATION_STEPS = 32  # points on the path of integrated gradients
+PATCHES_PER_SIDE = 6  # size of an occluded patch: this fraction of the side of an image
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """What a model's answer owes to each pixel, step or token of one column."""
+    """Attribution of a prediction to each pixel, step or token of one column."""
 
     column: str
     kind: str  # image, text or sequence
-    inputs: np.ndarray  # (H, W, C) as read; (T, channels) as scaled
+    inputs: np.ndarray  # image (H, W, C) as read, or sequence (T, channels) as scaled
     tokens: tuple[str, ...]  # of a text
-    values: np.ndarray  # (H, W) or (T,): how much they spoke for the answer; below 0 against it
+    values: np.ndarray  # (H, W) or (T,): positive values support the explained answer, negative ones oppose it
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A model's answer for a row, and where it came from."""
+    """A model's prediction for a row, with the attribution of one of its outputs."""
 
-    answer: str
-    predictions: dict[str, float]  # probabilities, the largest first, or values
+    answer: str  # the explained class, label or target
+    predictions: dict[str, float]  # probabilities, sorted from the largest, or values
     method: Method
     attributions: tuple[Attribution, ...]
 
@@ -57,62 +59,69 @@ class Explanation:
 def explain_row(
     model: Model, frame: pl.DataFrame, row: int, method: Method = "gradients", answer: str | None = None
 ) -> Explanation:
-    """Explain what the first trial's networks say of a row, numbered from 1.
+    """Attribute the prediction for one row, by the networks of the first trial.
 
     Args:
-        frame: rows as the model takes them; of a forecast its windows.
-        answer: a class, label or target; else the likeliest class or label, the first target.
+        model: a model with images, sequences or texts as inputs.
+        frame: rows as read; for a forecast, its windows.
+        row: number of the row, from 1.
+        method: attribution method.
+        answer: class, label or target to explain; by default the most probable class or label, else the first target.
 
     Raises:
-        TableError: where there is no such row or answer, or where the method does not suit the network.
+        TableError: if there is no such row or answer, or if the method does not fit the network.
     """
     if not 1 <= row <= frame.height:
-        raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose one from 1 on.")
+        raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose a row from 1.")
     if model.target.is_per_step:
-        raise TableError(f"What is explained is an answer for a row, but this model is for {model.target.task}.")
+        raise TableError(f"Attributions need one prediction for each row, but the task is {model.target.task}.")
     trial = model.trials[0]
-    typed = model.schema.read(frame[row - 1 : row])
+    typed, predictions = model.schema.read(frame[row - 1 : row]), model.predict_raw(frame[row - 1 : row])[0]
     inputs = cast("EncodedInputs", trial.encoder.encode(typed))
-    batch = DeviceTable(
-        cast("Any", to_engine_rows(inputs)), trial.networks[0].architecture, CPU
-    ).batch_without_augmentation([np.arange(1)])
-    predictions = model.predict_raw(frame[row - 1 : row])[0]
+    table = DeviceTable(cast("Any", to_engine_rows(inputs)), trial.networks[0].architecture, CPU)
+    batch = table.batch_without_augmentation([np.arange(1)])
     names = [str(name) for name in (model.target.labels or model.target.names)]
-    if answer is not None and answer not in names:
-        raise TableError(
-            f"There is no answer {answer!r}; there are {format_list(names, 12)}.{did_you_mean(answer, names)}"
-        )
-    default_index = 0 if model.target.task == "regression" else int(predictions.argmax())
-    index = default_index if answer is None else names.index(answer)
+    index = _answer_index(model, names, predictions, answer)
     unit, sign = (0, 1 if index else -1) if model.target.task == "binary" else (index, 1)
     attributions = []
     for k, encoding in enumerate(trial.encoder.media_encodings):
         if method == "grad_cam" and not _has_feature_maps(cast("DeepArchitecture", trial.networks[0].architecture), k):
             continue
-        values = np.mean(
-            [
-                _attribution_methods()[method](load_network(n.architecture, n.theta), batch, k, unit, sign)
-                for n in trial.networks
-            ],
-            axis=0,
-        )
-        cell = typed[encoding.column]
-        tokens: tuple[str, ...] = ()
-        displayed = np.empty(0)
-        if isinstance(encoding, ImageEncoding):
-            displayed = encoding.encode(cell).take(np.arange(1))[0]
-        elif isinstance(encoding, TextEncoding):
-            text = cell.struct.field("text")[0]
-            tokens = tuple(text[a:b] for a, b in encoding.vocabulary.spans(text))[: len(values)]
-            values = values[: len(tokens)]
-        else:
-            displayed = batch.media[k][0, 0].numpy()
-        attributions.append(Attribution(encoding.column, encoding.kind, displayed, tokens, values))
+        attribute = _attribution_methods()[method]
+        networks = [load_network(network.architecture, network.theta) for network in trial.networks]
+        values = np.mean([attribute(network, batch, k, unit, sign) for network in networks], axis=0)
+        attributions.append(_make_attribution(encoding, typed[encoding.column], batch.media[k], values))
     if not attributions:
-        raise TableError("Grad-CAM needs convolutions of images. Choose --method gradients or occlusion.")
+        raise TableError("Grad-CAM needs a convolutional network for images. Use --method gradients or occlusion.")
     pairs = list(zip(names, predictions.tolist(), strict=False))
-    sorted_pairs = pairs if model.target.task == "regression" else sorted(pairs, key=lambda pair: -pair[1])
-    return Explanation(names[index], dict(sorted_pairs), method, tuple(attributions))
+    if model.target.task != "regression":
+        pairs.sort(key=lambda pair: -pair[1])
+    return Explanation(names[index], dict(pairs), method, tuple(attributions))
+
+
+def _answer_index(model: Model, names: list[str], predictions: np.ndarray, answer: str | None) -> int:
+    """Index of the output to explain. Raises TableError for an unknown answer."""
+    if answer is None:
+        return 0 if model.target.task == "regression" else int(predictions.argmax())
+    if answer not in names:
+        raise TableError(
+            f"There is no answer {answer!r}; there are {format_list(names, 12)}.{did_you_mean(answer, names)}"
+        )
+    return names.index(answer)
+
+
+def _make_attribution(encoding: MediaEncoding, cell: pl.Series, medium: Tensor, values: np.ndarray) -> Attribution:
+    """The attribution values of a medium, with the image, tokens or sequence that they belong to."""
+    tokens, displayed = tuple[str, ...](), np.empty(0)
+    if isinstance(encoding, ImageEncoding):
+        displayed = encoding.encode(cell).take(np.arange(1))[0]
+    elif isinstance(encoding, TextEncoding):
+        text = cell.struct.field("text")[0]
+        tokens = tuple(text[a:b] for a, b in encoding.vocabulary.spans(text))[: len(values)]
+        values = values[: len(tokens)]
+    else:
+        displayed = medium[0, 0].numpy()
+    return Attribution(encoding.column, encoding.kind, displayed, tokens, values)
 
 
 def _attribution_methods() -> dict[str, Callable[[StackedNetworks, Batch, int, int, int], np.ndarray]]:
@@ -120,7 +129,7 @@ def _attribution_methods() -> dict[str, Callable[[StackedNetworks, Batch, int, i
 
 
 def _replace_medium(batch: Batch, k: int, medium: Tensor) -> Batch:
-    """The batch with another medium in the place of the k-th, repeated for its rows."""
+    """Replace the k-th medium of a batch of one row, and repeat the others for each of its rows."""
     n_rows = medium.shape[1]
 
     def expand(a: Tensor) -> Tensor:
@@ -132,7 +141,7 @@ def _replace_medium(batch: Batch, k: int, medium: Tensor) -> Batch:
 
 
 def _gradients(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
-    """Integrated gradients of a unit's signed sum, (H, W) or (T,): from an input that is zero, the mean of all."""
+    """Integrated gradients of a signed output, (H, W) or (T,), from a baseline of zeros, the training mean."""
     medium = batch.media[k]
     architecture = cast("DeepArchitecture", net.architecture)
     embeds = isinstance(architecture.towers[k][0], Embedding)
@@ -150,7 +159,7 @@ def _gradients(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int)
 
 
 def _first_layer(architecture: DeepArchitecture, k: int) -> int:
-    """The number of the first layer of the k-th tower."""
+    """Index of the first layer of the k-th tower."""
     return sum(1 for tower in architecture.towers[:k] for _ in iter_parameter_layers(tower))
 
 
@@ -159,7 +168,7 @@ def _embed_tokens(net: StackedNetworks, architecture: DeepArchitecture, k: int, 
 
 
 def _forward_from_embedding(net: StackedNetworks, batch: Batch, k: int) -> Tensor:
-    """What the network says where the k-th medium is embedded already."""
+    """Forward pass with a k-th medium that is embedded already."""
     architecture, layer_counter, tower_outputs = cast("DeepArchitecture", net.architecture), count(), list[Tensor]()
     for index, (tower, medium, lengths) in enumerate(zip(architecture.towers, batch.media, batch.lengths, strict=True)):
         if index == k:
@@ -172,14 +181,14 @@ def _forward_from_embedding(net: StackedNetworks, batch: Batch, k: int) -> Tenso
 
 
 def _has_feature_maps(architecture: DeepArchitecture, k: int) -> bool:
-    """Whether the k-th tower is of convolutions of images."""
+    """Whether the k-th tower has convolutional feature maps of images."""
     return architecture.media[k].kind == "image" and any(
         isinstance(layer, GlobalPooling) for layer in architecture.towers[k]
     )
 
 
 def _grad_cam(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
-    """Where the last maps speak for a unit's signed sum: (H, W), none below 0."""
+    """Grad-CAM of a signed output, (H, W), without negative values."""
     medium, feature_maps = batch.media[k].clone().requires_grad_(), list[Tensor]()
     architecture, layer_counter, tower_outputs = cast("DeepArchitecture", net.architecture), count(), list[Tensor]()
     for index, (tower, original, lengths) in enumerate(
@@ -198,7 +207,7 @@ def _grad_cam(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int) 
 
 
 def _occlusion(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int) -> np.ndarray:
-    """What a unit's signed sum loses where a part is covered, by the mean of all or an unknown token: (H, W), (T,)."""
+    """Decrease of a signed output if a part is replaced by zeros (an unknown token in texts), (H, W) or (T,)."""
     medium = batch.media[k]
     is_image = medium.dim() == 5
     sides = medium.shape[3:] if is_image else medium.shape[2:3]
@@ -222,7 +231,7 @@ def _occlusion(net: StackedNetworks, batch: Batch, k: int, unit: int, sign: int)
 
 
 def _patch_slices(side: int) -> list[slice]:
-    """Parts of a side that overlap by half, the last one at its end; single steps where these are few."""
+    """Patches along a side that overlap by half; single steps if the side is short."""
     size = max(1, side // PATCHES_PER_SIDE) if side > 4 * PATCHES_PER_SIDE else 1
     starts = [*range(0, side - size, max(1, size // 2)), side - size]
     return [slice(start, start + size) for start in starts]

@@ -111,16 +111,16 @@ def test_a_mistake_is_printed_with_the_sum_and_the_weights_that_change(step_line
     assert step_lines(make_step(), ("[a]", "b")) == [
         "row 2  [a] 1, b 0",
         "  z = 1 x 0 + 0 x 0 + bias 0 = 0",
-        "  says no, but it is yes: w([a]) 0 to 1; bias 0 to 1",
+        "  predicts no, but the class is yes: w([a]) 0 to 1; bias 0 to 1",
     ]
 
 
 def test_a_correct_answer_is_printed_with_the_weights_it_still_changes(step_lines):
     weights = np.array([[1.0], [0.0], [1.0]])
     unchanged = make_step(sums=np.array([2.0]), predicted=1, weights_before=weights)
-    assert step_lines(unchanged)[-1] == "  says yes, as it should: nothing changes"
+    assert step_lines(unchanged)[-1] == "  predicts yes, which is right: no update"
     margin_step = make_step(sums=np.array([0.5]), predicted=1, weights_before=weights, weights_after=weights * 1.5)
-    assert step_lines(margin_step)[-1] == "  says yes, as it should: w(a) 1 to 1.5; bias 1 to 1.5"
+    assert step_lines(margin_step)[-1] == "  predicts yes, which is right: w(a) 1 to 1.5; bias 1 to 1.5"
 
 
 def test_a_step_of_three_classes_names_the_units_that_move(step_lines):
@@ -128,7 +128,7 @@ def test_a_step_of_three_classes_names_the_units_that_move(step_lines):
     step = make_step(target=2, sums=np.array([1.0, 0.5, 0.25]), weights_before=np.zeros((3, 3)), weights_after=after)
     assert step_lines(step, classes=("x", "y", "z"))[1:] == [
         "  z = x 1, y 0.5, z 0.25",
-        "  says x, but it is z: away from this row: x; towards this row: z",
+        "  predicts x, but the class is z: away from this row: x; towards this row: z",
     ]
 
 
@@ -143,10 +143,10 @@ def test_a_step_of_a_wide_row_prints_its_first_eight_inputs(step_lines):
 def test_a_trace_shows_cells_then_each_sum_and_the_prediction(capture_lines):
     assert capture_lines(print_trace, make_trace(), False) == [
         "row 3",
-        "  age = 40  enters as 2",
-        "  city = [Oslo]  enters as all 0",
+        "  age = 40  encoded as 2",
+        "  city = [Oslo]  encoded as all 0",
         "layer 1  2 inputs, 1 unit; z = inputs x weights + bias, a = relu(z)",
-        "  unit [1]: z = age 2 x -0.5 + (city gives 0.25) + bias 0.5 = -0.25  a = 0",
+        "  unit [1]: z = age 2 x -0.5 + (city: 0.25) + bias 0.5 = -0.25  a = 0",
         "predicted  no 0.25, yes 0.75",
     ]
 
@@ -154,7 +154,7 @@ def test_a_trace_shows_cells_then_each_sum_and_the_prediction(capture_lines):
 def test_a_trace_of_a_population_names_the_network_and_the_mean_of_all(capture_lines):
     lines = capture_lines(print_trace, make_trace(network=2, networks=4), False)
     assert lines[0] == "row 3, network 2 of 4"
-    assert lines[-1] == "  the model, the mean of 4 networks: no 0.5, yes 0.5"
+    assert lines[-1] == "  model, mean of 4 networks: no 0.5, yes 0.5"
 
 
 def test_a_layer_says_how_much_of_it_is_left_out(capture_lines):

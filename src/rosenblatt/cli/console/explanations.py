@@ -1,9 +1,9 @@
-"""Print on the terminal how a row passes through a network, its attributions, and the steps of a perceptron."""
+"""Print the trace of a row through a network, attributions, and the training steps of a perceptron."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -11,31 +11,39 @@ from rich.markup import escape
 
 from rosenblatt.inspection.perceptron_steps import Step
 
-PLOT_WIDTH, PLOT_HEIGHT = 41, 15  # characters of a drawing of the plane
-MAX_ITEMS = 10  # predictions, tokens or steps that are printed
-STRONG_FRACTION, WEAK_FRACTION = 0.4, 0.15  # shares of the largest, from which on a part of an image is marked
+if TYPE_CHECKING:
+    from rosenblatt.inspection.torch_attribution import Explanation
+
+PLOT_WIDTH, PLOT_HEIGHT = 41, 15  # characters of a plot of the decision boundary
+MAX_ITEMS = 10  # predictions, tokens or steps of a sequence that are printed
+MAX_INPUTS = 8  # inputs of a perceptron that are printed
+MAX_CELL_INPUTS = 6  # inputs that are printed for a column
+STRONG_FRACTION, WEAK_FRACTION = 0.4, 0.15  # fractions of the largest attribution from which blocks get # or +
 
 
 def print_trace(trace: dict[str, Any], backward: bool) -> None:
-    """A walk as `walkthrough.trace_to_dict` gives it: cells, inputs, then layer by layer, and back."""
+    """Print what `walkthrough.trace_to_dict` returns: cells, inputs, each layer, and the gradients."""
     console = Console(highlight=False, soft_wrap=True)
     network_note = f", network {trace['network']} of {trace['networks']}" if trace["networks"] > 1 else ""
     console.print(f"[bold]row {trace['row']}{network_note}[/]")
     for name, cell in trace["cells"].items():
         cell_inputs = [i for i in trace["inputs"] if i["column"] == name]
         inputs = (
-            ", ".join(f"{_input_suffix(i['input'], name)}{format_number(i['value'])}" for i in cell_inputs[:6])
+            ", ".join(
+                f"{_input_suffix(i['input'], name)}{format_number(i['value'])}" for i in cell_inputs[:MAX_CELL_INPUTS]
+            )
             or "all 0"
         )
-        overflow_note = f" and {len(cell_inputs) - 6} more" if len(cell_inputs) > 6 else ""
-        console.print(f"  {escape(str(name))} = {escape(str(cell))}  [dim]enters as {escape(inputs)}{overflow_note}[/]")
+        overflow_note = f" and {len(cell_inputs) - MAX_CELL_INPUTS} more" if len(cell_inputs) > MAX_CELL_INPUTS else ""
+        console.print(
+            f"  {escape(str(name))} = {escape(str(cell))}  [dim]encoded as {escape(inputs)}{overflow_note}[/]"
+        )
     for layer in trace["layers"]:
         _print_layer(console, layer)
     console.print(f"[bold]predicted[/]  {escape(_format_predictions(trace['predicted']))}")
     if trace["networks"] > 1:
         console.print(
-            f"  [dim]the model, the mean of {trace['networks']} networks: "
-            f"{escape(_format_predictions(trace['model']))}[/]"
+            f"  [dim]model, mean of {trace['networks']} networks: {escape(_format_predictions(trace['model']))}[/]"
         )
     if backward:
         _print_gradients(console, trace)
@@ -64,11 +72,11 @@ def _print_layer(console: Console, layer: dict[str, Any]) -> None:
 
 
 def _format_term(contribution: dict[str, Any]) -> str:
-    """An input times its weight; or what a column's inputs come to together."""
+    """An input times its weight, or the sum of these products over all inputs of a column."""
     name = escape(contribution["input"])
     if "weight" in contribution:
         return f"{name} {format_number(contribution['value'])} x {format_number(contribution['weight'])}"
-    return f"({name} gives {format_number(contribution['product'])})"
+    return f"({name}: {format_number(contribution['product'])})"
 
 
 def _print_gradients(console: Console, trace: dict[str, Any]) -> None:
@@ -84,52 +92,51 @@ def _print_gradients(console: Console, trace: dict[str, Any]) -> None:
 
 
 def print_perceptron_step(console: Console, step: Step, inputs: Sequence[str], classes: Sequence[str]) -> None:
-    """A row that a perceptron met: its sums, its answer, and what it learns from that."""
+    """Print a training step of a perceptron: its row, its weighted sums, its prediction and its update."""
     cells = ", ".join(f"{escape(name)} {format_number(value)}" for name, value in _first_items(inputs, step.x))
-    console.print(f"[bold]row {step.row}[/]  {cells}", markup=True)
-    if len(step.sums) == 1:
-        terms = [
-            f"{format_number(x)} x {format_number(w)}"
-            for _, (x, w) in _first_items(inputs, zip(step.x, step.weights_before[:-1, 0], strict=True))
-        ]
-        ellipsis = " + ..." if len(step.x) > len(terms) else ""
-        console.print(
-            f"  z = {' + '.join(terms)}{ellipsis} + bias "
-            f"{format_number(step.weights_before[-1, 0])} = {format_number(step.sums[0])}"
-        )
-    else:
-        console.print(
-            "  z = " + ", ".join(f"{escape(c)} {format_number(z)}" for c, z in zip(classes, step.sums, strict=True))
-        )
+    console.print(f"[bold]row {step.row}[/]  {cells}")
+    console.print(f"  z = {_format_sums(step, classes)}")
     predicted, expected = escape(classes[step.predicted]), escape(classes[step.target])
     if not step.updated:
-        console.print(f"  says {predicted}, as it should: nothing changes")
+        console.print(f"  predicts {predicted}, which is right: no update")
         return
-    verdict = (
-        f"[red]says {predicted}, but it is {expected}[/]" if step.is_mistake else f"says {predicted}, as it should"
-    )
-    change = step.weights_after - step.weights_before
-    weight_changes = [
-        f"w({escape(name)}) {format_number(w)} to {format_number(v)}"
-        for name, w, v in zip(inputs, step.weights_before[:-1, 0], step.weights_after[:-1, 0], strict=True)
-        if w != v
-    ]
+    verdict = f"predicts {predicted}, which is right"
+    if step.is_mistake:
+        verdict = f"[red]predicts {predicted}, but the class is {expected}[/]"
+    console.print(f"  {verdict}: {'; '.join(_format_updates(step, inputs, classes))}")
+
+
+def _format_sums(step: Step, classes: Sequence[str]) -> str:
+    """The weighted sum of a single unit with its first terms, or the sums of the units of all classes."""
     if len(step.sums) > 1:
-        weight_changes = [
-            f"{'towards' if c > 0 else 'away from'} this row: {escape(k)}"
-            for k, c in zip(classes, change[-1], strict=True)
-            if c
+        return ", ".join(f"{escape(c)} {format_number(z)}" for c, z in zip(classes, step.sums, strict=True))
+    products = list(zip(step.x, step.weights_before[:-1, 0], strict=True))
+    terms = [f"{format_number(x)} x {format_number(w)}" for x, w in products[:MAX_INPUTS]]
+    terms += ["..."] * (len(products) > MAX_INPUTS)
+    bias = f"bias {format_number(step.weights_before[-1, 0])}"
+    return f"{' + '.join([*terms, bias])} = {format_number(step.sums[0])}"
+
+
+def _format_updates(step: Step, inputs: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The changed weights and the bias of a single unit, or the direction in which each changed unit moves."""
+    if len(step.sums) > 1:
+        change = (step.weights_after - step.weights_before)[-1]
+        return [
+            f"{'towards' if delta > 0 else 'away from'} this row: {escape(name)}"
+            for name, delta in zip(classes, change, strict=True)
+            if delta
         ]
-    else:
-        weight_changes = [
-            *weight_changes[:8],
-            f"bias {format_number(step.weights_before[-1, 0])} to {format_number(step.weights_after[-1, 0])}",
-        ]
-    console.print(f"  {verdict}: {'; '.join(weight_changes)}")
+    before, after = step.weights_before[:, 0], step.weights_after[:, 0]
+    weights = [
+        f"w({escape(name)}) {format_number(old)} to {format_number(new)}"
+        for name, old, new in zip(inputs, before[:-1], after[:-1], strict=True)
+        if old != new
+    ]
+    return [*weights[:MAX_INPUTS], f"bias {format_number(before[-1])} to {format_number(after[-1])}"]
 
 
 def ascii_decision_boundary(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> str:
-    """Rows x (n, 2) in the plane, o for the first class and x for the second, and where a unit (3,) says the second."""
+    """Plot rows x (n, 2) as O and X by their class y (n,), and as + where a unit with weights (3,) predicts class 1."""
     low, high = x.min(axis=0), x.max(axis=0)
     margin = np.where(high > low, (high - low) * 0.15, 1)
     low, high = low - margin, high + margin
@@ -143,17 +150,17 @@ def ascii_decision_boundary(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -
 
 
 def format_number(value: float) -> str:
-    """A number in four digits, without the sign of 0."""
+    """Format a number with four significant digits, without a sign for 0."""
     return f"{float(value) + 0.0:.4g}"
 
 
 def _input_suffix(name: str, column: str) -> str:
-    """An input's name without the column's, which stands before it."""
+    """The name of an input without that of its column, which is printed before it."""
     suffix = name.removeprefix(column).strip()
     return f"{suffix}: " if suffix else ""
 
 
-def _first_items(names: Sequence[str], values: Any, max_items: int = 8) -> list[tuple[str, Any]]:
+def _first_items(names: Sequence[str], values: Any, max_items: int = MAX_INPUTS) -> list[tuple[str, Any]]:
     return list(zip(names, values, strict=True))[:max_items]
 
 
@@ -161,8 +168,8 @@ def _format_predictions(predictions: dict[str, float]) -> str:
     return ", ".join(f"{name} {format_number(value)}" for name, value in predictions.items())
 
 
-def print_attribution(explanation: Any, row: int) -> None:
-    """The answer for a row, and the pixels, steps or tokens that mattered most."""
+def print_attribution(explanation: Explanation, row: int) -> None:
+    """Print the prediction for a row, and the pixels, steps or tokens with the largest attributions."""
     console = Console(highlight=False, soft_wrap=True)
     predictions = list(explanation.predictions.items())[:MAX_ITEMS]
     console.print(f"row {row}: {explanation.answer}", markup=False)
@@ -170,7 +177,7 @@ def print_attribution(explanation: Any, row: int) -> None:
     for attribution in explanation.attributions:
         max_value = abs(attribution.values).max(initial=0) or 1.0
         if attribution.kind == "image":
-            console.print(f"{attribution.column}: where it looked (# for, - against)", markup=False)
+            console.print(f"{attribution.column}: attribution (# supports the prediction, - opposes it)", markup=False)
             console.print(_ascii_heatmap(attribution.values / max_value), markup=False)
             continue
         ranked = sorted(range(len(attribution.values)), key=lambda k: -abs(attribution.values[k]))[:MAX_ITEMS]
@@ -180,8 +187,8 @@ def print_attribution(explanation: Any, row: int) -> None:
             console.print(f"  {name:>12} {fraction:+.2f} {'#' * round(20 * abs(fraction))}", markup=False)
 
 
-def _ascii_heatmap(values: Any) -> str:
-    """An image of signs, one for a block of pixels."""
+def _ascii_heatmap(values: np.ndarray) -> str:
+    """Plot an attribution (H, W) with a character for each block of pixels."""
     height, width = min(values.shape[0], 16), min(values.shape[1], 32)
     rows = [part.mean(axis=0) for part in np.array_split(values, height)]
     blocks = np.array([[part.mean() for part in np.array_split(row, width)] for row in rows])
