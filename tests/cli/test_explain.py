@@ -46,7 +46,7 @@ def test_a_model_of_a_sparse_matrix_is_refused(run, folder):
     Perceptron().fit(x, [0, 1] * 15).save("sparse.rosenblatt")
     status, _, err = run("explain", "sparse.rosenblatt", "only.csv")
     assert status == 2
-    assert "learnt from a sparse matrix" in err
+    assert "trained on a sparse matrix" in err
 
 
 def test_each_weighted_sum_is_that_of_its_contributions_and_bias(run, model):

@@ -162,12 +162,12 @@ def test_text_columns_are_combined_with_other_columns(run, tmp_path):
     frame.write_csv(tmp_path / "reviews.csv")
     status, out, err = run("fit", "reviews.csv", "--text", "review", "--target", "like", *RNN)
     assert (status, err) == (0, "")
-    assert "columns to learn from: 1 text, 1 number" in out
+    assert "columns: 1 text, 1 number" in out
     assert run("fit", "reviews.csv", "--target", "like", "--members", "1", "--epochs", "2")[0] == 0
     assert load_model("reviews.rosenblatt").resolved_spec.network.kind == "mlp"
     status, _, err = run("fit", "reviews.csv", "--target", "like", "--kind", "cnn", "--ignore", "review")
     assert status == 2
-    assert "there is no such column" in err
+    assert "but there is none" in err
 
 
 @pytest.mark.torch
@@ -182,7 +182,7 @@ def test_a_folder_with_a_file_for_each_sequence(run, tmp_path):
     pl.DataFrame(labels, schema=["id", "moves", "room"], orient="row").write_csv(tmp_path / "sensors" / "target.csv")
     status, out, err = run("fit", "sensors", "--kind", "rnn", "--target", "moves", "--ignore", "room", *RNN)
     assert (status, err) == (0, "")
-    assert "columns to learn from: 1 sequence" in out
+    assert "columns: 1 sequence" in out
     assert "step " in run("explain", "sensors.rosenblatt", "sensors", "--method", "occlusion")[1]
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "new.csv").write_bytes((tmp_path / "sensors" / "s3.csv").read_bytes())
@@ -218,7 +218,7 @@ def test_each_step_of_a_table_is_tagged(run, tmp_path):
     assert "Row 40 has 1 tag, but 2 words ('up down'). Give each step one tag." in err
     status, _, err = run("fit", "t.csv", "--target", "tags", "--task", "tagging", "--text", "words", "--kind", "cnn")
     assert status == 2
-    assert "the network must be of kind rnn, but it is cnn" in err
+    assert "needs a network of kind rnn, but it is cnn" in err
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_a_series_is_forecast(run, tmp_path):
     assert (tmp_path / "windows.html").exists()
     result = json.loads(out)
     assert result["rows"] == 96 - 6 - 2 + 1  # windows of at least two steps, followed by six known steps
-    assert result["scores"]["mean absolute error"].keys() == {"model", "baseline"}
+    assert result["scores"]["mean absolute error"].keys() == {"model", "baseline", "interval"}
     pl.DataFrame({"month": months[:40], "sales": [100 + k % 12 for k in range(40)]}).write_csv(tmp_path / "other.csv")
     options = ("--answer", "sales +3", "--plot", "attribution.png", "--json")
     status, out, err = run("explain", "sales.rosenblatt", "sales.csv", *options)

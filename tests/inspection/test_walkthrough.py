@@ -99,8 +99,8 @@ def test_what_cannot_be_explained_says_so():
     with pytest.raises(TableError, match="There is no network 3; the model has 2"):
         trace_forward(model, FRAME, 1, 3)
     perceptron = fitted(kind="perceptron", hidden_sizes="auto")
-    with pytest.raises(TableError, match="learns from its mistakes, not by gradients"):
+    with pytest.raises(TableError, match="trained without gradients"):
         trace_backward(trace_forward(perceptron, FRAME, 1), Y[:1])
     kernel_perceptron = fitted(kind="perceptron", perceptron_rule="kernel", hidden_sizes="auto")
-    with pytest.raises(TableError, match="goes by likeness to rows it keeps"):
+    with pytest.raises(TableError, match="compares a row with its support rows"):
         trace_forward(kernel_perceptron, FRAME, 1)

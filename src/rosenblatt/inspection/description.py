@@ -20,17 +20,17 @@ _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
 
 def summarize_columns(schema: Schema) -> list[str]:
-    """How many columns of each kind there are, and what is worth saying of one."""
+    """Number of columns of each kind, and the notes on single columns."""
     kind_counts: dict[str, int] = {}
     for column in schema.columns:
         kind_counts[column.kind] = kind_counts.get(column.kind, 0) + 1
     phrases = [f"{n} {kind if n == 1 else _PLURALS.get(kind, kind + 's')}" for kind, n in kind_counts.items()]
     notes = [f"  {column.name}: {column.note}" for column in schema.columns if column.note]
-    return [f"columns to learn from: {', '.join(phrases)}", *notes]
+    return [f"columns: {', '.join(phrases)}", *notes]
 
 
 def summarize_task(task: SupervisedTask) -> str:
-    """The task, with the classes' shares or the values' range."""
+    """The task, with the frequencies of the classes or the range of the values."""
     y = task.y[has_targets(task.y)]
     name = format_list(task.names, 5)
     if task.task == "tagging":
@@ -55,7 +55,7 @@ def summarize_task(task: SupervisedTask) -> str:
 
 
 def describe_table(table: Table) -> dict[str, Any]:
-    """What a table holds: its columns, and the likely task if the last one were the target."""
+    """Describe the columns of a table, and the task if the last column is the target."""
     last = table.frame.columns[-1]
     try:
         task = f"{summarize_task(detect_task(table.frame, [last]))}, if {last!r} is the target"
@@ -86,7 +86,7 @@ def _describe_column(series: pl.Series) -> dict[str, Any]:
 
 
 def describe_model(model: Model, source: str) -> dict[str, Any]:
-    """The network, its hyperparameters, its data and its scores."""
+    """Describe the networks of a model, its hyperparameters, its data and its scores."""
     first_network, metadata = model.networks[0], model.metadata.to_json()
     return {
         "model": source,

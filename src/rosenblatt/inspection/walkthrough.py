@@ -1,7 +1,7 @@
 """Trace one row forward and backward through a network, layer by layer, as plain NumPy.
 
-The activations, losses and normalizations are those that training runs; the walk itself is written out in NumPy, in
-float64, and is independent of the engine, which must come to the same.
+Activations, losses and output activations are the compiled functions that training uses; everything else is written out
+in NumPy, in float64, and independent of the engine. Tests compare the two.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ LOSS_PARAMETERS = {"focal": "focal_gamma", "huber": "huber_delta", "quantile": "
 
 @dataclass
 class LayerTrace:
-    """What happens in one layer to one row; n_in inputs, n_out units."""
+    """Computation of one layer with n_in inputs and n_out units for one row."""
 
     inputs: np.ndarray  # (n_in,)
     weights: np.ndarray  # (n_in, n_out)
     biases: np.ndarray  # (n_out,)
-    pre_activations: np.ndarray  # (n_out,) inputs times weights, plus biases
-    normalized: np.ndarray  # (n_out,) the same where there is no normalization
-    outputs: np.ndarray  # (n_out,) after the activation; of the last layer what the link makes of the sums
-    activation_derivatives: np.ndarray  # (n_out,) of the outputs with respect to the normalized sums
-    inv_std: np.ndarray  # (n_out,) 1 / deviation of the normalization, or 1
-    residual: bool  # whether the inputs were added to the outputs
-    deltas: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_out,) dLoss/d sums
+    pre_activations: np.ndarray  # (n_out,) inputs x weights + biases
+    normalized: np.ndarray  # (n_out,) pre-activations after normalization, if there is one
+    outputs: np.ndarray  # (n_out,) after the activation; in the last layer after the output activation
+    activation_derivatives: np.ndarray  # (n_out,) derivatives of the outputs by the normalized pre-activations
+    inv_std: np.ndarray  # (n_out,) 1 / standard deviation of the normalization, or 1
+    residual: bool  # whether the inputs are added to the outputs
+    deltas: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_out,) dLoss/d pre-activations
     input_gradients: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_in,) dLoss/d inputs
 
     @property
     def contributions(self) -> np.ndarray:
-        """(n_in, n_out) each input times each weight."""
+        """(n_in, n_out) inputs times weights."""
         return self.inputs[:, None] * self.weights
 
     @property
@@ -57,36 +57,40 @@ class LayerTrace:
 
 @dataclass
 class ForwardTrace:
-    """One row's way through one network."""
+    """Forward pass of one row through one network, with the gradients after `trace_backward`."""
 
     model: Model
-    trial: TrainedTrial  # the network's
+    trial: TrainedTrial  # that the network belongs to
     network: TrainedNetwork
-    x: np.ndarray  # (F,) as the encoder makes it
+    x: np.ndarray  # (F,) encoded row
     layers: list[LayerTrace]
-    target: np.ndarray = field(default_factory=lambda: np.empty(0))  # what was taught, where it is known
+    target: np.ndarray = field(default_factory=lambda: np.empty(0))  # encoded target; empty before `trace_backward`
     loss: float = np.nan
 
     @property
     def predicted(self) -> np.ndarray:
-        """What this network alone says, as `Model.predict_raw`: (classes, labels or values,)."""
+        """Prediction of this network alone, a row of what `Model.predict_raw` returns."""
         return self.trial.target.decode(self.layers[-1].outputs[None])[0]
 
 
 def trace_forward(model: Model, frame: pl.DataFrame, row: int, network: int = 1) -> ForwardTrace:
-    """Walk a row of a table, numbered from 1, through one of the model's networks, numbered from 1.
+    """Trace a row of a table, numbered from 1, through one of the model's networks, numbered from 1.
 
-    Raises TableError where there is no such row or network, or where the network is no layers of weighted sums.
+    Raises TableError if there is no such row or network, or if the network does not consist of weighted sums.
     """
     if model.encoder.n_sparse_columns:
-        raise TableError("The model learnt from a sparse matrix, of which a table has no rows to explain.")
+        raise TableError("The model was trained on a sparse matrix, so rows of a table cannot be explained.")
     if not 1 <= row <= frame.height:
-        raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose one from 1 on.")
+        raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose a row from 1.")
     if not 1 <= network <= len(model.networks):
-        raise TableError(f"There is no network {network}; the model has {len(model.networks)}. Choose one from 1 on.")
+        raise TableError(
+            f"There is no network {network}; the model has {len(model.networks)}. Choose a network from 1."
+        )
     trial, trained = model.trial_for_network(network - 1), model.networks[network - 1]
     if trial.resolved_spec.network.perceptron_rule == "kernel" and trial.resolved_spec.network.kind == "perceptron":
-        raise TableError("A kernel perceptron goes by likeness to rows it keeps, not by weighted sums of inputs.")
+        raise TableError(
+            "A kernel perceptron compares a row with its support rows instead of weighting inputs, so it has no trace."
+        )
     x = trial.encoder.matrix(model.schema.read(frame[row - 1 : row]))[0].astype(np.float64)
     return ForwardTrace(model, trial, trained, x, _forward(trained, trial.target.loss, x))
 
@@ -121,7 +125,7 @@ def _forward(network: TrainedNetwork, loss: str, x: np.ndarray) -> list[LayerTra
 def _normalize(
     kind: str, parameters: dict[Any, np.ndarray], l: int, pre_activations: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pre_activations after normalization, and 1 / deviation; a batch's mean and variance are the running ones."""
+    """Normalized pre-activations and 1 / standard deviation; batch normalization uses its running statistics."""
     if kind == "none":
         return pre_activations.copy(), np.ones_like(pre_activations)
     mean, variance = (
@@ -134,15 +138,13 @@ def _normalize(
 
 
 def trace_backward(trace: ForwardTrace, y_true: np.ndarray) -> None:
-    """Fill in loss and gradients of a walk, for the row's true answer (1,) or (1, K) as `Dataset.y` has it.
+    """Add the loss and its gradients to a trace, for the target (1,) or (1, K) of the row as `Dataset.y` has it.
 
-    Normalization is that of prediction. Raises TableError for perceptrons, which have no gradients.
+    Normalization is computed as in prediction. Raises TableError for perceptrons, which have no gradients.
     """
     trial, layers = trace.trial, trace.layers
     if trace.network.dense.kind == "perceptron":
-        raise TableError(
-            "A perceptron learns from its mistakes, not by gradients. Watch it do so with rosenblatt learn-step."
-        )
+        raise TableError("A perceptron is trained without gradients. Show its training with rosenblatt learn-step.")
     t, d = trial.target.encode(y_true).astype(np.float64), np.empty((1, len(layers[-1].pre_activations)))
     training = trial.resolved_spec.training
     loss_parameter = (
@@ -174,12 +176,12 @@ def _through_normalization(kind: str, layer: LayerTrace, gain: np.ndarray) -> np
 
 
 def input_names(trace: ForwardTrace) -> list[str]:
-    """What each input is, in the words of the table."""
+    """Names of the encoded inputs."""
     return trace.trial.encoder.feature_names
 
 
 def unit_names(trace: ForwardTrace, l: int) -> list[str]:
-    """What the units of layer l are called: hidden ones by layer and number, the last by what they stand for."""
+    """Names of the units of layer l: hidden units by layer and number, outputs by class, label or target."""
     architecture, target = trace.network.dense, trace.model.target
     n = architecture.sizes[l + 1]
     if l < len(architecture.sizes) - 2:
@@ -190,7 +192,7 @@ def unit_names(trace: ForwardTrace, l: int) -> list[str]:
 
 
 def trace_to_dict(trace: ForwardTrace, frame: pl.DataFrame, row: int, top_k: int) -> dict[str, Any]:
-    """The trace as plain data: the `top_k` largest units of each layer, and contributions of each unit."""
+    """Convert a trace to JSON-serializable data, with the `top_k` largest units and contributions of each layer."""
     cells = {column.name: frame[column.name][row - 1] for column in trace.model.schema.input_columns}
     result: dict[str, Any] = {
         "row": row,
@@ -239,7 +241,7 @@ def _layer_to_dict(trace: ForwardTrace, l: int, top_k: int) -> dict[str, Any]:
 
 
 def _output_activation(trace: ForwardTrace) -> str:
-    """What the last layer makes of its sums."""
+    """Name of the output activation."""
     if trace.network.dense.kind == "perceptron":
         return "the largest" if trace.model.target.task == "multiclass" else "step"
     return {SIGMOID: "sigmoid", SOFTMAX: "softmax", EXPONENTIAL: "exp"}.get(
@@ -250,7 +252,7 @@ def _output_activation(trace: ForwardTrace) -> str:
 def _top_contributions(
     trace: ForwardTrace, l: int, k: int, names: list[str], top_k: int
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """The largest contributions to unit k of layer l, and all of them; many inputs made of few columns go by column."""
+    """The `top_k` largest contributions to unit k of layer l, and all of them, summed by column for many inputs."""
     layer = trace.layers[l]
     products, columns = layer.contributions[:, k], trace.trial.encoder.source_columns if l == 0 else []
     column_names = list(dict.fromkeys(columns))
@@ -294,5 +296,5 @@ def _unit_to_dict(trace: ForwardTrace, l: int, k: int, name: str, names: list[st
 
 
 def _largest(values: np.ndarray, top_k: int) -> np.ndarray:
-    """The numbers of the `top_k` values that are farthest from 0, in order."""
+    """Indices of the `top_k` values with the largest absolute values, in ascending order."""
     return np.sort(np.argsort(-np.abs(values), kind="stable")[:top_k])
