@@ -216,15 +216,13 @@ def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: S
     if not scores:
         console.print("No test rows were held out, so there are no test scores.")
         return
-    networks = format_count(len(model.networks), "network")
-    if len(model.trials) > 1:
-        networks = f"ensemble of {len(model.trials)} trials, {networks}"
+    networks = "ensemble" if len(model.trials) > 1 else format_count(len(model.networks), "network")
     columns: dict[str, list[Cell]] = {
         "test score": [score.name for score in scores],
         networks: [score.model for score in scores],
         "95 % interval": [_format_interval(score.interval) for score in scores],
-        "best trial alone": [score.model for score in best_trial_scores] or [None] * len(scores),
         f"baseline: {BASELINES.get(model.task, 'majority class')}": [score.baseline for score in scores],
+        "best trial": [score.model for score in best_trial_scores] or [None] * len(scores),
         "note": ["" if score.beats_baseline else "no better than the baseline" for score in scores],
     }
     print_table(console, list(columns), list(zip(*columns.values(), strict=True)))
