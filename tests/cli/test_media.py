@@ -458,7 +458,7 @@ def test_a_search_on_a_device_trains_trials_of_equal_shape_together(run, names, 
 def test_a_missing_device_is_rejected(run, names):
     status, _, err = run("fit", "names", "--kind", "rnn", "--device", "cuda:5", *RNN)
     assert status == 2
-    assert "There is no device 'cuda:5'" in err
+    assert "Device 'cuda:5' is not available" in err
 
 
 def test_without_pytorch_the_error_says_how_to_install_it(run, names, monkeypatch):

@@ -78,5 +78,5 @@ def test_closing_ends_the_thread():
 
 
 def test_a_device_that_does_not_exist_is_rejected():
-    with pytest.raises(SpecError, match="There is no device 'cuda:99'"):
+    with pytest.raises(SpecError, match="Device 'cuda:99' is not available"):
         DeviceWorker("cuda:99")

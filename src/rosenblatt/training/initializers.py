@@ -28,8 +28,8 @@ from rosenblatt.training.compiled.activations import ACTIVATIONS
 Rng = np.random.Generator
 Draw = Callable[[int, int, float, Rng], np.ndarray]
 
-KINK_ROWS = 5  # rows whose mean puts a unit's kink among the data
-DEFAULT_WEIGHT_SCALE = 0.05  # scale of constant, uniform and normal weights: small enough for any width
+KINK_ROWS = 5  # rows whose weighted mean becomes the zero of a unit's logit
+DEFAULT_WEIGHT_SCALE = 0.05  # scale of constant, uniform and normal weights, small enough for any width
 
 
 def _normal(variance: Callable[[int, int], float]) -> Draw:
@@ -45,7 +45,7 @@ def _uniform(variance: Callable[[int, int], float]) -> Draw:
 
 
 def _orthogonal(n_in: int, n_out: int, scale: float, rng: Rng) -> np.ndarray:
-    """Rows or columns, whichever are fewer, at right angles and of length `scale` (Saxe et al. 2014)."""
+    """Orthogonal rows or columns, whichever are fewer, of length `scale` (Saxe et al. 2014)."""
     q, r = np.linalg.qr(rng.normal(size=(max(n_in, n_out), min(n_in, n_out))))
     q = q * np.sign(np.diag(r))
     return scale * (q if n_in >= n_out else q.T)
@@ -78,7 +78,7 @@ WEIGHTS: dict[str, Draw] = {
     "lecun_normal": _normal(lecun),
     "lecun_uniform": _uniform(lecun),
     "orthogonal": _orthogonal,
-    "data_dependent": _normal(lecun),  # then scaled by what the rows make of it
+    "data_dependent": _normal(lecun),  # then scaled to the rows
 }
 
 _glorot_uniform = WEIGHTS["glorot_uniform"]
@@ -88,16 +88,16 @@ BIASES: dict[str, Draw] = {
     "constant": lambda n_in, n_out, scale, rng: np.full(n_out, scale),
     "uniform": lambda n_in, n_out, scale, rng: rng.uniform(-scale, scale, n_out) / np.sqrt(n_in),
     "normal": lambda n_in, n_out, scale, rng: rng.normal(0, scale, n_out),
-    "data_dependent": lambda n_in, n_out, scale, rng: np.zeros(n_out),  # then put among the rows
+    "data_dependent": lambda n_in, n_out, scale, rng: np.zeros(n_out),  # then shifted to the rows
 }
 
 
 def initialize(architecture: DenseArchitecture, network: NetworkSpec, rng: Rng, x: np.ndarray) -> np.ndarray:
-    """Draw all parameters, (n_parameters,) float32; those of a perceptron are 0, as in Rosenblatt's.
+    """Draw all parameters (n_parameters,) float32 of a dense network; those of a perceptron are 0.
 
-    x (n, F) are rows for the initializers that depend on the data: weights are then such that each weighted sum has
-    variance `weight_scale`^2 over them, biases such that each unit's sum is 0 at a mean of some of them (the 'std' and
-    'he+5' of Holzmüller et al. 2024, appendix B).
+    Data-dependent initializers use rows x (n, F): they scale weights so that each logit has variance `weight_scale`^2
+    over the rows, and choose biases so that each unit's logit is 0 at a random mean of a few rows ("std" and "he+5" of
+    Holzmüller et al. 2024, appendix B).
     """
     theta = np.zeros(architecture.n_parameters, np.float32)
     if architecture.kind == "perceptron":
@@ -120,10 +120,10 @@ def initialize(architecture: DenseArchitecture, network: NetworkSpec, rng: Rng, 
 
 
 def initialize_deep(architecture: DeepArchitecture, network: NetworkSpec, rng: Rng) -> np.ndarray:
-    """Draw all parameters of towers and head, (n_parameters,) float32.
+    """Draw all parameters (n_parameters,) float32 of towers and head.
 
-    Weights by the initializer that is asked for, with the inputs and outputs of a unit as it has them; what goes from a
-    step to the next orthogonal (Saxe et al. 2014); gates that let a memory last open at first (Jozefowicz et al. 2015).
+    Weights use the spec's initializer; recurrent weights are orthogonal (Saxe et al. 2014), and the forget gates of
+    LSTMs have bias 1 (Jozefowicz et al. 2015).
     """
     theta = np.zeros(architecture.n_parameters, np.float32)
     parameters = architecture.parameters_by_name(theta)
@@ -166,7 +166,7 @@ def _fit_to_data(
     scale: float,
     l: int,
 ) -> np.ndarray:
-    """Fit W and b of layer l to what enters it, a (n, in); what leaves it, (n, out)."""
+    """Fit W and b of layer l to its inputs a (n, in) in place; return its outputs (n, out)."""
     z = a @ W
     if network.initializer == "data_dependent":
         std = z.std(axis=0)

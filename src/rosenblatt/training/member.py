@@ -18,7 +18,7 @@ from rosenblatt.training.recipes import make_perceptron_config, make_training_co
 from rosenblatt.training.rows import DenseRows, MediaRows, SparseRows
 from rosenblatt.training.state import MemberState, TrainingConfig
 
-INITIALIZER_ROWS = 1024  # rows shown to initializers that depend on the data
+INITIALIZER_ROWS = 1024  # most rows for data-dependent initializers
 
 
 class EpochRecord(NamedTuple):
@@ -33,21 +33,21 @@ class EpochRecord(NamedTuple):
 
 @dataclass
 class Member:
-    """One network of a population, how it learns, and how far it has come."""
+    """One network of a population with its training configuration and state."""
 
     spec: Spec  # resolved
     architecture: DenseArchitecture | DeepArchitecture
     loss: str
     config: TrainingConfig | PerceptronConfig
     state: MemberState
-    validation: np.ndarray  # (n,) the rows its epochs are scored on, none of them in state.order
+    validation: np.ndarray  # (n,) validation rows, none of them in state.order
     epochs: int
     best: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))  # parameters of the best epoch
     best_epoch: int = 0
     best_score: float = np.nan  # validation score of the best epoch; NaN as long as no epoch has a score
     history: list[EpochRecord] = field(default_factory=list)
-    failure: str = ""  # why it could not go on, if it could not
-    finished: bool = False  # whether more epochs would bring nothing
+    failure: str = ""  # why training failed, or ""
+    finished: bool = False  # whether training is over, before or after the last epoch
 
     @property
     def direction(self) -> Direction:
@@ -56,12 +56,12 @@ class Member:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there are parameters worth keeping."""
+        """Whether an epoch was finished, so that there is a best epoch."""
         return self.best_epoch > 0
 
     @property
     def inference_parameters(self) -> np.ndarray:
-        """The parameters to predict with: those of now, their mean so far, or what is in the pocket."""
+        """The parameters to predict with: the current ones, their running average, or the pocket."""
         state = self.state
         if self.spec.network.kind == "perceptron":
             rule = self.spec.network.perceptron_rule
@@ -71,22 +71,22 @@ class Member:
         return state.mean if self.spec.training.ema_decay > 0 else state.theta
 
     def fail(self, reason: str) -> None:
-        """It cannot go on."""
+        """End the training because of a failure."""
         self.failure, self.finished = reason, True
 
     def release_training_state(self) -> None:
-        """Let go of what only learning on would need."""
+        """Release the state that is needed only to continue training."""
         if self.spec.network.kind != "perceptron":
             empty = self.state.theta[:0].copy()
             self.state = self.state._replace(theta=empty, m=empty, v=empty, mean=empty)
 
     def copy(self) -> Member:
-        """This member, to come back to after it has learnt on."""
+        """Return a copy whose training does not change this member."""
         state = MemberState(*(array.copy() for array in self.state))
         return replace(self, state=state, history=list(self.history), best=self.best.copy())
 
     def best_network(self) -> tuple[DenseArchitecture | DeepArchitecture, np.ndarray]:
-        """The network to keep, and its parameters: those of the best epoch, without hidden units never used."""
+        """Return the network and parameters of the best epoch, without unused hidden units."""
         if (
             isinstance(self.architecture, DenseArchitecture)
             and self.architecture.kind == "perceptron"
@@ -105,9 +105,15 @@ def new_member(
     seed: Sequence[int],
     table: DenseRows | SparseRows | MediaRows,
 ) -> Member:
-    """A member that has not learnt yet. `spec` is resolved; `rows` (n,) and `validation` are rows of the table.
+    """Return an untrained member.
 
-    Raises SpecError where hyperparameters do not fit the architecture.
+    Args:
+        spec: resolved hyperparameters.
+        rows, validation: (n,) indices of training and validation rows in the table.
+        seed: of initial parameters, shuffling and dropout.
+
+    Raises:
+        SpecError: if hyperparameters do not fit the architecture.
     """
     rng = np.random.default_rng(seed)
     if isinstance(architecture, DeepArchitecture):
@@ -115,7 +121,7 @@ def new_member(
     elif spec.network.kind == "perceptron":
         return _new_perceptron(spec, architecture, loss, rows, validation, rng)
     else:
-        sample = rows[:: rows.size // INITIALIZER_ROWS + 1]  # for initializers that depend on the data
+        sample = rows[:: rows.size // INITIALIZER_ROWS + 1]  # for data-dependent initializers
         theta = initialize(architecture, spec.network, rng, cast("DenseRows", table).x[sample])
     order, strata = _strata(spec, rows, table)
     config = make_training_config(spec, architecture, strata)
@@ -133,7 +139,7 @@ def _new_perceptron(
     validation: np.ndarray,
     rng: np.random.Generator,
 ) -> Member:
-    """A perceptron whose weights are 0, as Rosenblatt's are at first."""
+    """Return an untrained perceptron, whose weights are 0."""
     rule, empty = spec.network.perceptron_rule, np.empty(0, np.float32)
     theta = np.zeros(architecture.n_parameters, np.float32)
     n_counters = {"voted": 3 + architecture.sizes[-1], "kernel": 3 + architecture.sizes[1]}.get(rule, 5)
@@ -158,7 +164,7 @@ def _counter(rng: np.random.Generator) -> np.ndarray:
 
 
 def load_parameters(member: Member, architecture: DenseArchitecture | DeepArchitecture, theta: np.ndarray) -> None:
-    """Have a new member start from what a network of its kind learnt."""
+    """Start a new member from the parameters of a trained network of its kind."""
     if isinstance(architecture, DeepArchitecture) or architecture.kind != "perceptron" or len(architecture.sizes) == 2:
         member.state.theta[:] = theta
         if member.spec.training.ema_decay > 0:
@@ -172,25 +178,25 @@ def load_parameters(member: Member, architecture: DenseArchitecture | DeepArchit
     target[0, "weight"][:, :n_used], target[0, "bias"][:n_used] = source[0, "weight"], source[0, "bias"]
     target[1, "weight"][:n_used], target[1, "bias"][:] = source[1, "weight"], source[1, "bias"]
     member.state.step[N_USED] = n_used
-    if member.spec.network.perceptron_rule == "voted":  # from the state that most trust
+    if member.spec.network.perceptron_rule == "voted":  # start from the weight vector with the most votes
         member.state.step[N_USED + 1 :] = source[1, "weight"].argmax(axis=0)
         member.state.counts[: source[1, "weight"].size] = source[1, "weight"].ravel() / 2
 
 
 def set_rows(member: Member, rows: np.ndarray, table: DenseRows | SparseRows | MediaRows) -> None:
-    """Have a member go on with other rows (n,) of another table."""
+    """Continue a member on rows (n,) of another table."""
     order, strata = _strata(member.spec, rows, table)
     member.state = member.state._replace(order=order)
     if isinstance(member.config, TrainingConfig):
         member.config = member.config._replace(strata=strata)
     elif member.spec.network.perceptron_rule == "kernel":
-        member.state.step[N_USED + 1 :] = 0  # which rows are kept: their numbers are those of the other table
+        member.state.step[N_USED + 1 :] = 0  # ids of the support rows, which belong to the previous table
     elif member.spec.network.perceptron_rule == "pocket":
-        member.state.step[RUN_LENGTH:] = 0  # how often what is in the pocket was right: that was over the other rows
+        member.state.step[RUN_LENGTH:] = 0  # run lengths and counts, which belong to the previous rows
 
 
 def _strata(spec: Spec, rows: np.ndarray, table: DenseRows | SparseRows | MediaRows) -> tuple[np.ndarray, np.ndarray]:
-    """The rows in the order in which strata lie side by side, and where each starts: none, one, or one a class."""
+    """Return the rows in an order with contiguous strata, and the start of each: no stratum, one, or one per class."""
     order = rows.astype(np.int64)
     if spec.training.batch_order == "in_order":
         return order, np.zeros(1, np.int64)

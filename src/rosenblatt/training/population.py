@@ -1,8 +1,8 @@
 """Training of a population of members: in worker threads on a CPU, or in stacks on a device.
 
-One plain thread a core takes the next work, a member and some epochs, which it trains in calls that hold no lock,
-scored on its validation rows after each epoch. Members may differ in everything; what becomes of one depends on nothing
-but itself.
+One thread per core takes the next work item, a member and a number of epochs, and trains it without holding the GIL;
+the member is scored on its validation rows after each epoch. Members may differ in everything, and the result of one
+does not depend on the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rosenblatt.training.member import EpochRecord, Member
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows
 from rosenblatt.training.workers import Work, WorkerPool, cores
 
-REPORT_INTERVAL_S = 0.05  # seconds after which a member reports, where nothing is to be done between its epochs
+REPORT_INTERVAL_S = 0.05  # seconds between reports of a member whose epochs need no Python in between
 
 EpochScorer = Callable[[np.ndarray, np.ndarray], float]
 """Compute a validation score from a member's outputs (n, K) for table rows with these indices (n,)."""
@@ -30,10 +30,10 @@ EpochScorer = Callable[[np.ndarray, np.ndarray], float]
 def train(
     members: Sequence[Member], rows: Rows, scorer: EpochScorer | None = None, threads: int | None = None
 ) -> Generator[EpochRecord, None, None]:
-    """Train all members; yield a record for each epoch, as it ends.
+    """Train all members; yield a record after each epoch of a member.
 
-    Whoever stops iterating, or is interrupted meanwhile, stops the training within a batch: what the members had learnt
-    by then is in them. Without `score`, the best epoch is that of the lowest validation loss.
+    Stopping the iteration, or an interrupt, stops training within a batch; everything trained so far is kept. Without a
+    scorer, which must fit `spec.training.scoring`, the best epoch is the one with the lowest validation loss.
     """
     if members[0].spec.training.device != "cpu":
         yield from _train_on_device(members, rows, scorer)
@@ -69,7 +69,7 @@ def train(
 def _train_on_device(
     members: Sequence[Member], rows: Rows, score: EpochScorer | None
 ) -> Generator[EpochRecord, None, None]:
-    """Train members of one shape as one, on the device they ask for; yields as `train` does."""
+    """Train members with equal stack keys together, on the device of their spec; yield records as `train`."""
     from rosenblatt.training.torch.lanes import find_device, group_by_stack_key, train_lanes
 
     device, pool = find_device(members[0].spec.training.device), WorkerPool(1)
@@ -109,7 +109,7 @@ def _train_on_device(
 def record_epoch(
     member: Member, loss: float, validation_result: tuple[np.ndarray, float] | None, score: EpochScorer | None
 ) -> EpochRecord | None:
-    """The record of an epoch that a member has learnt, its best epoch kept; None where it failed."""
+    """Record a trained epoch, and keep the member's best epoch; return None if the member failed."""
     epoch = len(member.history) + 1
     if not np.isfinite(loss):
         member.fail(f"the training loss is {loss} in epoch {epoch}")
@@ -126,7 +126,7 @@ def record_epoch(
 def train_member(
     member: Member, rows: Rows, score: EpochScorer | None, stop: np.ndarray, target_epochs: int | None = None
 ) -> Iterator[EpochRecord]:
-    """Train one member until its epochs, or `target_epochs`, or its patience are used up, keeping the best epoch."""
+    """Train a member until its epochs, `target_epochs` or its patience are exhausted; keep its best epoch."""
     trainer = make_trainer(member, rows)
     target_epochs, epochs_per_call = member.epochs if target_epochs is None else min(target_epochs, member.epochs), 1
     train_validated = trainer.train_epochs_with_validation if score is None else None
@@ -152,7 +152,7 @@ def train_member(
 def _train_epochs_with_validation(
     member: Member, train: Callable[..., int], epochs: int, stop: np.ndarray
 ) -> list[EpochRecord]:
-    """Some epochs of a multilayer perceptron whose score is its loss; fewer where it ended."""
+    """Train epochs of a multilayer perceptron scored by its loss; return the records of the finished ones."""
     n_trained, losses, validation_losses = len(member.history), np.zeros(epochs), np.zeros(epochs)
     best = member.best.copy() if member.is_trained else np.empty_like(member.state.theta)
     record = np.array([member.best_score, member.best_epoch, 0.0])
@@ -174,7 +174,7 @@ def _train_epochs_with_validation(
 def _train_epochs(
     member: Member, trainer: MemberTrainer, epochs: int, score: EpochScorer | None, stop: np.ndarray
 ) -> list[EpochRecord]:
-    """Some epochs of any member, scored after the last; fewer where it ended."""
+    """Train epochs of any member, with a score after the last; return the records of the finished ones."""
     n_trained, losses = len(member.history), np.zeros(epochs)
     n_finished = trainer.train_epochs(losses, stop)
     if n_finished < epochs and not stop[0] and not np.isfinite(losses[n_finished]):

@@ -13,7 +13,7 @@ from rosenblatt.training.member import EpochRecord
 
 @contextmanager
 def training_progress(enabled: bool) -> Iterator[Callable[[Spec, int], Callable[[EpochRecord], None]] | None]:
-    """What `fit_model` takes as `watch`; None where nothing is to be shown."""
+    """Show a progress bar; yield the callback `watch` of `fit_model`, or None if not enabled."""
     if not enabled:
         yield None
         return
@@ -25,7 +25,7 @@ def training_progress(enabled: bool) -> Iterator[Callable[[Spec, int], Callable[
 
         def watch(spec: Spec, members: int) -> Callable[[EpochRecord], None]:
             epochs = spec["epochs"]
-            task = progress.add_task("", total=epochs * members, note="compiling the engine, once an installation")
+            task = progress.add_task("", total=epochs * members, note="compiling, once per installation")
             scoring, best, n_finished = spec.training.scoring, dict[int, float](), 0
             direction = scoring_direction(scoring)
 

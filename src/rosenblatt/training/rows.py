@@ -1,7 +1,4 @@
-"""Encoded rows of a dense table, a sparse table, or a table with images, sequences or texts.
-
-What a perceptron does with a row is written here for both kinds of rows, so that its rules are written once.
-"""
+"""Encoded rows of a dense table, a sparse table, or a table with images, sequences or texts."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from rosenblatt.data.media.images import ImageDataset
 
 
 class SparseRows(NamedTuple):
-    """Rows of a sparse table (CSR): those of row i are from starts[i] to starts[i + 1]."""
+    """Rows of a sparse table (CSR): the values of row i are from starts[i] to starts[i + 1]."""
 
     values: np.ndarray  # (nonzero,) float
     columns: np.ndarray  # (nonzero,) uint32
@@ -24,16 +21,16 @@ class SparseRows(NamedTuple):
 
 
 class MediaRows(NamedTuple):
-    """Rows with images, sequences or texts, as the engine takes them."""
+    """Rows with images, sequences or texts."""
 
     x: np.ndarray  # (n, F) float32
     media: tuple[ImageDataset | RaggedSequences, ...]
-    t: np.ndarray  # (n, 1) class numbers, (n, K) targets, or (n, T) class numbers of the steps, -1 after their end
+    t: np.ndarray  # (n, 1) class numbers, (n, K) targets, or (n, T) class numbers of steps, -1 after the end of a row
     weight: np.ndarray  # (n,) float
 
 
 class DenseRows(NamedTuple):
-    """The encoded table, shared by all members."""
+    """Rows of a dense table, shared by all members."""
 
     x: np.ndarray  # (n, F) float
     t: np.ndarray  # (n, 1) class numbers, or (n, K) targets

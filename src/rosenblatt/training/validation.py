@@ -12,8 +12,8 @@ from rosenblatt.training.state import TrainingConfig
 
 
 def mean_loss(member: Member, sums: np.ndarray, t: np.ndarray, weight: np.ndarray) -> float:
-    """The weighted mean loss of the last sums (n, K); of a perceptron the share of rows it is mistaken on."""
-    if sums.ndim == 3:  # of steps: as rows, but for those after a row's end
+    """Weighted mean loss of logits (n, K) or (n, T, K); of a perceptron, the fraction of misclassified rows."""
+    if sums.ndim == 3:  # steps count as rows, except those after the end of a row
         steps = t[:, : sums.shape[1]]
         mask = steps >= 0
         weight = np.broadcast_to(weight[:, None], mask.shape)[mask]
@@ -23,7 +23,7 @@ def mean_loss(member: Member, sums: np.ndarray, t: np.ndarray, weight: np.ndarra
         return float(LOSSES[member.loss](sums, t, weight, np.empty_like(sums), 0.0, parameter) / weight.sum())
     if member.loss == "perceptron_of_classes":
         is_mistake = sums.argmax(axis=1) != t[:, 0]
-    else:  # each unit answers for itself: targets are zeros and ones, or the number of the one that should answer 1
+    else:  # one vs. rest: targets are zeros and ones (n, K), or the number of the unit with target 1
         is_positive = t > 0 if t.shape[1] == sums.shape[1] else t == np.arange(sums.shape[1])
         is_mistake = ((sums > 0) != is_positive).any(axis=1)
     return float(np.average(is_mistake, weights=weight))

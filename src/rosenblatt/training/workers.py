@@ -10,41 +10,41 @@ from typing import Any
 
 import numpy as np
 
-POLL_INTERVAL_S = 0.2  # seconds after which the thread that waits for records looks whether it was interrupted
+POLL_INTERVAL_S = 0.2  # seconds between checks for an interrupt while waiting for messages
 Work = Callable[[np.ndarray], Any]
-"""What a thread does: it is given the flag (1,) that stops it within a batch; what it returns is told."""
+"""A work item: called with the stop flag (1,), which ends it within a batch; its result is put into the queue."""
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class MessageQueue:
-    """What threads tell, and whoever waits for them hears; the flag that stops them."""
+    """Messages of worker threads, and the flag that stops them."""
 
     def __init__(self) -> None:
         self.stop = np.zeros(1, np.uint8)
         self._messages = SimpleQueue[Any]()
 
     def put(self, message: Any) -> None:
-        """Put something where `get` hears it."""
+        """Add a message."""
         self._messages.put(message)
 
     def get(self, timeout: float = POLL_INTERVAL_S) -> Any:
-        """What was told or returned next. Raises Empty after so many seconds, and what a thread raised."""
+        """Return the next message. Raises Empty after `timeout` seconds, and any exception of a worker."""
         message = self._messages.get(timeout=timeout)
         if isinstance(message, BaseException):
             raise message
         return message
 
     def drain(self) -> list[Any]:
-        """What was told until now."""
+        """Return all messages that are waiting."""
         return [self.get(0) for _ in range(self._messages.qsize())]
 
 
 class WorkerPool(MessageQueue):
-    """Plain threads, one a core, that do what they are given, first come first served."""
+    """Worker threads, one per core by default, that run work items in order."""
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__()
@@ -55,11 +55,11 @@ class WorkerPool(MessageQueue):
             worker.start()
 
     def submit(self, work: Work) -> None:
-        """Have a thread do this."""
+        """Add a work item."""
         self._work.put(work)
 
     def close(self) -> None:
-        """Stop all work within a batch, and wait until it has ended; what is not begun is left out."""
+        """Stop all work within a batch, wait for it, and skip what has not begun."""
         self.stop[0] = 1
         for _ in self._workers:
             self._work.put(None)
@@ -70,5 +70,5 @@ class WorkerPool(MessageQueue):
         while (work := self._work.get()) is not None:
             try:
                 self.put(None if self.stop[0] else work(self.stop))
-            except BaseException as error:  # noqa: BLE001 - raised again by the thread that listens
+            except BaseException as error:  # noqa: BLE001 - `get` raises it again
                 self.put(error)

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from rosenblatt.training.torch.batches import DeviceTable, LengthRange
 from rosenblatt.training.torch.cuda_graphs import MAX_GRAPHS, WARMUP_STEPS, GraphRunner
-from rosenblatt.training.torch.engine import load_network, strata_starts
+from rosenblatt.training.torch.engine import load_network
 from rosenblatt.training.torch.lanes import LENGTH_MULTIPLE, LaneStack
 from rosenblatt.training.torch.sampling import BatchSampler
 from tests.training.media import KINDS, make_member, make_rows
@@ -74,7 +74,7 @@ def test_sequences_that_are_rounded_up_say_the_same(kind):
     rows, media = make_rows(kind)
     member = make_member(kind, 0, rows, media)
     device_table, sampler = DeviceTable(rows, member.architecture, CPU), BatchSampler(member, rows, 1, CPU)
-    sampler.load_member(0, member, strata_starts(member))
+    sampler.load_member(0, member)
     epoch_batches, net = sampler.sample_epoch(), load_network(member.architecture, member.state.theta)
     exact, rounded = (
         device_table.length_ranges(epoch_batches),

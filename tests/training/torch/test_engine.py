@@ -205,7 +205,7 @@ def test_one_network_that_does_not_fit_is_told_as_such(monkeypatch):
         raise torch_lanes.OutOfMemory("too much")
 
     monkeypatch.setattr(LaneStack, "train_epoch", raise_out_of_memory)
-    with pytest.raises(MemoryError, match="one network does not fit into that of cpu"):
+    with pytest.raises(MemoryError, match="one network does not fit into the memory of cpu"):
         train_lanes(make_member("elman", 0, rows, media), rows, CPU, 4, lambda _: None, lambda *_: True, GO)
 
 
@@ -231,7 +231,7 @@ def test_a_member_that_diverges_ends_and_stops_no_other(lanes):
 
 
 def test_a_device_that_is_not_there_is_told_with_those_that_are():
-    with pytest.raises(SpecError, match="There is no device 'cuda:7'; this machine has 'cpu'"):
+    with pytest.raises(SpecError, match="Device 'cuda:7' is not available; this machine has 'cpu'"):
         find_device("cuda:7")
 
 

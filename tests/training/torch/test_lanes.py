@@ -117,7 +117,7 @@ def test_errors_of_a_full_memory_are_told_from_others():
 def test_a_device_is_found_by_its_name_or_refused_with_the_option_to_change():
     assert find_device("cpu") == CPU
     for name in ("cuda:99", "gpu", ""):
-        with pytest.raises(SpecError, match=f"There is no device {name!r}; .*'cpu'.* --device"):
+        with pytest.raises(SpecError, match=f"Device {name!r} is not available; .*'cpu'.* --device"):
             find_device(name)
 
 

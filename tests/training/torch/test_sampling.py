@@ -8,7 +8,6 @@ pytest.importorskip("torch")
 import torch
 
 from rosenblatt.training.member import EpochRecord
-from rosenblatt.training.torch.engine import strata_starts
 from rosenblatt.training.torch.sampling import BatchSampler
 from tests.training.media import N_TRAIN, make_member, make_rows
 
@@ -24,11 +23,11 @@ def make_sampler(kind, seeds=(0,), sizes=(N_TRAIN,), **hyperparameters):
     for member, size in zip(members, sizes * len(seeds), strict=False):
         order = member.state.order[:size]
         member.state = member.state._replace(order=order)
-        if len(strata_starts(member)) == 2:
+        if len(member.config.strata) == 2:
             member.config = member.config._replace(strata=np.array([0, size]))
     sampler = BatchSampler(members[0], rows, len(members), CPU)
     for lane, member in enumerate(members):
-        sampler.load_member(lane, member, strata_starts(member))
+        sampler.load_member(lane, member)
     return sampler, members, rows
 
 
@@ -130,7 +129,6 @@ def test_images_are_changed_as_much_as_each_member_asks_for():
     sampler.load_member(
         1,
         make_member("cnn", 1, *make_rows("cnn"), flip=True, crop=0.125, rotate=30, color_jitter=0.1, cutout=0.5),
-        np.array([0, N_TRAIN]),
     )
     augmentations = [sampler.sample_epoch(epoch).augmentations[0] for epoch in range(20)]
     shift = torch.stack([augmentation.shift for augmentation in augmentations])

@@ -39,7 +39,7 @@ def identity(z):
 
 @inline
 def step(z):
-    """1 above 0, else 0 (McCulloch & Pitts 1943; Rosenblatt 1958). Its slope is 0 wherever it has one."""
+    """1 above 0, else 0 (McCulloch & Pitts 1943; Rosenblatt 1958); the slope is 0."""
     return (constant_like(1, z) if z > 0 else constant_like(0, z)), constant_like(0, z)
 
 
@@ -89,7 +89,7 @@ def selu(z):
 
 @inline
 def gelu(z):
-    """z times the share of the normal distribution below z (Hendrycks & Gimpel 2016)."""
+    """z times the cumulative normal distribution at z (Hendrycks & Gimpel 2016)."""
     gaussian = exp(constant_like(-0.5, z) * z * z)
     cdf = normal_cdf(z, gaussian)
     return z * cdf, cdf + z * constant_like(INV_SQRT_2PI, z) * gaussian
@@ -104,7 +104,7 @@ def silu(z):
 
 @inline
 def mish(z):
-    """z tanh(log(1 + e^z)) (Misra 2019). With e = e^-|z| the hyperbolic tangent is a fraction of sums of its powers."""
+    """z tanh(log(1 + e^z)) (Misra 2019), where the hyperbolic tangent is a rational function of e^-|z|."""
     one, two, e = constant_like(1, z), constant_like(2, z), exp(-abs(z))
     t = (one + two * e) / (one + two * e + two * e * e) if z >= 0 else (e * e + two * e) / (e * e + two * e + two)
     s = (one if z >= 0 else e) / (one + e)
@@ -118,14 +118,14 @@ def softplus(z):
 
 
 def _over_array(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """The formula for arrays: from z (n,) to a (n,); in z then stands the slope."""
+    """Compile the formula for arrays: write a (n,), and replace z (n,) by the slope."""
 
     def activate(z, a):
         for i in range(z.size):
             a[i], z[i] = formula(z[i])
         return 0.0
 
-    activate.__qualname__ = f"activate_{formula.__name__}"  # by which it is found on disk
+    activate.__qualname__ = f"activate_{formula.__name__}"  # part of the name of its cache files
     return jit(activate)
 
 

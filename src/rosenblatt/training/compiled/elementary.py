@@ -1,8 +1,7 @@
 """Elementary functions: exponential, logarithm, hyperbolic tangent, normal distribution.
 
-In float32, formulas of ours that are accurate to some 1e-7 and hold no jump, so that loops over them run in vector
-registers; in float64, those of the C library. The coefficients are minimax fits (Lawson's iteration) of the functions
-named beside them.
+In float32, branch-free formulas with errors of about 1e-7, so that loops over them are vectorized; in float64, the C
+library. The coefficients are minimax fits (Lawson's iteration).
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from numba.extending import intrinsic, overload
 from rosenblatt.training.compiled.jit import FLOATING_POINT
 
 LOG2_E = np.float32(1 / math.log(2))
-LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts: a whole number times the first is exact
+LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts; small integers times the first are exact
 LN2_LOW = np.float32(math.log(2) - 0.693359375)
-# beyond these e^x, or a fraction of it, leaves float32
+# limits beyond which e^x overflows or its reciprocal loses precision in float32
 MAX_EXP_ARGUMENT, MIN_EXP_ARGUMENT = np.float32(88), np.float32(-80)
 E0, E1, E2, E3, E4 = (np.float32(c) for c in (0.5, 0.166665122, 0.0416661873, 0.00836959854, 0.00139517151))
 T0, T1, T2, T3, T4 = (np.float32(c) for c in (-0.333332837, 0.133314908, -0.0537434928, 0.0206505694, -0.00571702560))
@@ -44,7 +43,7 @@ _OPTIONS = {"fastmath": FLOATING_POINT, "error_model": "numpy", "forceinline": T
 
 @intrinsic
 def _exp2(_typing: Any, n: Any) -> Any:
-    """2^n of a whole float32 number, by its bits."""
+    """2^n of an integral float32 number, from its bits."""
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         i32 = ir.IntType(32)
@@ -56,7 +55,7 @@ def _exp2(_typing: Any, n: Any) -> Any:
 
 @intrinsic
 def _exponent(_typing: Any, x: Any) -> Any:
-    """n of a positive float32 number x = m 2^n with m from 1 to 2."""
+    """Exponent n of a positive float32 number x = m 2^n with 1 <= m < 2."""
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         i32 = ir.IntType(32)
@@ -68,7 +67,7 @@ def _exponent(_typing: Any, x: Any) -> Any:
 
 @intrinsic
 def _mantissa(_typing: Any, x: Any) -> Any:
-    """m of a positive float32 number x = m 2^n with m from 1 to 2."""
+    """Mantissa m of a positive float32 number x = m 2^n with 1 <= m < 2."""
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         i32 = ir.IntType(32)
@@ -79,7 +78,7 @@ def _mantissa(_typing: Any, x: Any) -> Any:
 
 
 def exp(x: Any) -> Any:
-    """e^x. In float32 it stays from e^-80 to e^88; NaN stays NaN."""
+    """e^x, clipped to [e^-80, e^88] in float32; NaN stays NaN."""
     return math.exp(x)
 
 
@@ -117,7 +116,7 @@ def _compiled_log1p(x):
 
 
 def log(x: Any) -> Any:
-    """The natural logarithm of a positive number. In float32, of one that is not denormal; NaN stays NaN."""
+    """The natural logarithm of a positive number, in float32 of a normal one; NaN stays NaN."""
     return math.log(x)
 
 
@@ -171,7 +170,7 @@ def _compiled_expm1(x):
 
 
 def normal_cdf(x: Any, gaussian: Any) -> Any:
-    """The share of a normal distribution that lies below x; bell is e^(-x^2 / 2)."""
+    """The cumulative normal distribution at x; gaussian is e^(-x^2 / 2)."""
     return 0.5 * math.erfc(-x * SQRT_HALF)
 
 
@@ -180,7 +179,7 @@ def _compiled_normal_cdf(x, gaussian):
     if x != types.float32:
         return lambda x, gaussian: 0.5 * math.erfc(-x * SQRT_HALF)
 
-    def single(x, gaussian):  # the tail is the bell times a polynomial of 1 / (1 + c |x|)
+    def single(x, gaussian):  # the tail is the Gaussian times a polynomial in 1 / (1 + c |x|)
         t = ONE / (ONE + Q_RATE * abs(x))
         poly = Q0 + t * (Q1 + t * (Q2 + t * (Q3 + t * (Q4 + t * (Q5 + t * (Q6 + t * Q7))))))
         tail = gaussian * poly

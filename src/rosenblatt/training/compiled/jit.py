@@ -1,8 +1,12 @@
 """Just-in-time compilation with Numba.
 
-Every compiled function of the project is made here, so that all share one set of floating-point rules. A kernel that
-others may take the place of (an activation, a loss, an optimizer) is called by its address, so that the code that calls
-it is compiled once and not again for each of them.
+All compiled functions share one set of floating-point rules. Interchangeable kernels (activations, losses, optimizers)
+are called by address, so that their caller is compiled once and not for each of them.
+
+This is the only file that uses or patches private parts of Numba, which has no public way to do this:
+- `dispatcher.get_call_template`: compile functions for the types of arguments, not again for each constant.
+- `dispatcher._cache`, its `load_overload` and `save_overload`: lock the cache on disk against other processes, replace
+  code of other versions of this library, and ask whether a function is already compiled.
 """
 
 from __future__ import annotations
@@ -26,8 +30,8 @@ from numba.extending import intrinsic, overload, register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Sums may be reordered and products fused, which is what lets loops run in vector registers; NaN and infinity keep
-# their meaning, because a diverging member is found by them.
+# Sums may be reordered and products fused, so that loops are vectorized; NaN and infinity keep their meaning, because
+# they show that a member diverges.
 FLOATING_POINT = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -36,9 +40,8 @@ def jit(function: Function) -> Function:
     compile_: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FLOATING_POINT)
     dispatcher = compile_(function)
     template = dispatcher.get_call_template
-    # A constant among the arguments is no reason to compile the function once more.
     dispatcher.get_call_template = lambda arguments, names: template(tuple(map(types.unliteral, arguments)), names)
-    cache = dispatcher._cache  # noqa: SLF001 - there is no other way to keep processes and versions apart
+    cache = dispatcher._cache  # noqa: SLF001 - see the docstring of this module
     load, save = cache.load_overload, cache.save_overload
     cache.load_overload = lambda *overload: _load_current(cache, load, overload)
     cache.save_overload = lambda *overload: _save_locked(dispatcher, save, overload)
@@ -46,24 +49,24 @@ def jit(function: Function) -> Function:
 
 
 def _load_current(cache: Any, load: Callable[..., Any], overload: tuple[Any, ...]) -> Any:
-    """Machine code from disk; what another version of this library left there is removed and compiled again."""
+    """Load machine code from disk; remove that of another version of this library."""
     try:
         return load(*overload)
-    except (AttributeError, ImportError):  # its types have other names or places
+    except (AttributeError, ImportError):  # its types were renamed or moved
         cache.flush()
         return None
 
 
 def _save_locked(dispatcher: Any, save: Callable[..., Any], overload: tuple[Any, ...]) -> None:
-    """Keep machine code on disk while no other process does.
+    """Save machine code to disk under a lock.
 
-    Else two may write to one file what only the index that one of them wrote tells apart: wrong code is found later.
+    Without it two processes can write different code to the same file, and the wrong code is loaded later.
     """
     folder = Path(dispatcher.stats.cache_path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
-    except OSError:  # nothing can be kept here
+    except OSError:  # not writable: nothing is saved
         return
     with lock:
         if fcntl:
@@ -72,20 +75,20 @@ def _save_locked(dispatcher: Any, save: Callable[..., Any], overload: tuple[Any,
 
 
 def is_compiled(kernel: Any, *arguments: types.Type) -> bool:
-    """Whether the machine code of `kernel` for these types of arguments is in this process or on disk."""
+    """Whether the machine code of `kernel` for these argument types is in this process or on disk."""
     if arguments in kernel.overloads:
         return True
     return kernel._cache.load_overload(arguments, kernel.targetctx) is not None  # noqa: SLF001
 
 
 def inline(function: Function) -> Function:
-    """Let compiled functions call `function`, and become part of them; from Python it stays as it is."""
+    """Make `function` callable from compiled functions, into which it is inlined; in Python it is unchanged."""
     make: Any = register_jitable(error_model="numpy", fastmath=FLOATING_POINT, forceinline=True)
     return make(function)
 
 
 def constant_like(value: Any, like: Any) -> Any:
-    """The constant `value` with the precision of `like`, so that float32 is not widened to float64 by it."""
+    """Return `value` in the precision of `like`, so that it does not widen float32 to float64."""
     return np.asarray(like).dtype.type(value)
 
 
@@ -99,14 +102,19 @@ def _compiled_constant_like(value, like):
 
 
 def function_address(kernel: Any, *arguments: types.Type) -> int:
-    """Where the machine code of `kernel` for these types of arguments lies; it is compiled if need be.
+    """Compile `kernel` for these argument types, unless it is compiled already, and return its address.
 
-    A kernel returns float64. Its address holds in this process only.
+    The address is valid in this process only.
+
+    Raises:
+        TypeError: if the kernel does not return float64.
     """
     kernel.compile(arguments)
     result = kernel.overloads[arguments]
     if result.signature.return_type != types.float64:
-        raise TypeError(f"{kernel.py_func.__name__} returns {result.signature.return_type}, but a kernel float64.")
+        raise TypeError(
+            f"{kernel.py_func.__name__} returns {result.signature.return_type}, but a kernel must return float64."
+        )
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
 
 
@@ -129,7 +137,7 @@ def copy_row(_typing: Any, source: Any, i: Any, target: Any, j: Any) -> Any:
 
 @intrinsic
 def prefetch(_typing: Any, array: Any, i: Any) -> Any:
-    """Have the processor fetch what lies at element i of a C-contiguous array, as it is needed soon."""
+    """Prefetch element i of a C-contiguous array into the cache."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer_type, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -144,10 +152,10 @@ def prefetch(_typing: Any, array: Any, i: Any) -> Any:
 
 @intrinsic
 def flush_denormals(_typing: Any, enabled: Any) -> Any:
-    """Have this thread take numbers too small for their precision as 0, or no more; returns whether it did before.
+    """Set whether this thread treats denormal numbers as 0; return the previous setting.
 
-    They come up when gradients fade away, and x86 processors are many times slower on them; others are not, and stay as
-    they are.
+    Vanishing gradients become denormal, on which x86 processors are many times slower. Other processors are not, and
+    are left unchanged.
     """
 
     def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
@@ -170,7 +178,7 @@ def flush_denormals(_typing: Any, enabled: Any) -> Any:
 
 @intrinsic
 def call_address(_typing: Any, address: Any, arguments: Any) -> Any:
-    """Call the kernel at the address `address` with a tuple of arguments, of the types it was compiled for."""
+    """Call the kernel at an address with a tuple of arguments of the types that it was compiled for."""
     argument_types = tuple(arguments.types)
 
     def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:

@@ -1,11 +1,11 @@
-"""Losses of the last weighted sums z for targets t, and their gradients with respect to z.
+"""Losses of logits z for targets t, and their gradients with respect to z.
 
-To add a loss: its kernel here, a line in `LOSSES`, and what the network then predicts in `LINKS`. Each gradient is that
-of loss and output activation together, which is why it is short.
+To add a loss: its kernel here, a line in `LOSSES`, and in `OUTPUT_ACTIVATIONS` if it has one. Each gradient is that of
+loss and output activation together, which keeps it short.
 
-z and the gradient d are (B, K); t is (B, 1) class numbers for losses of classes, else (B, K) zeros and ones, or values.
-weight (B,) is that of the rows. `a` is the share of the target that label smoothing spreads evenly (Szegedy et al.
-2016, section 7); `b` is a number of the loss's own. All return the sum of the rows' weighted losses, and write to d.
+z and the gradient d are (B, K); t is (B, 1) class numbers for multiclass losses, else (B, K) zeros and ones, or values;
+weight (B,) are row weights. `a` is the label smoothing (Szegedy et al. 2016, section 7); `b` is the parameter of the
+loss. Each loss returns the weighted sum over rows and writes d.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rosenblatt.training.compiled.jit import constant_like, inline, jit
 
 @inline
 def softmax(z, p):
-    """Write e^z / sum e^z of each row to p (B, K); each row's maximum is taken off so that nothing overflows."""
+    """Write e^z / sum e^z of each row to p (B, K), with the row's maximum subtracted so that nothing overflows."""
     B, K = z.shape
     for i in range(B):
         maximum = z[i, 0]
@@ -73,7 +73,7 @@ def binary_cross_entropy(z, t, weight, d, a, b):
 
 @jit
 def focal(z, t, weight, d, a, b):
-    """-(1 - p)^b log p of the right class, which heeds the rows that are hard (Lin et al. 2017, equation 4)."""
+    """-(1 - p)^b log p of the true class, which down-weights well-classified rows (Lin et al. 2017, equation 4)."""
     B, K = z.shape
     softmax(z, d)
     total = 0.0
@@ -90,7 +90,7 @@ def focal(z, t, weight, d, a, b):
 
 @jit
 def binary_focal(z, t, weight, d, a, b):
-    """The focal loss of each unit: p is the probability of what is true, sigmoid(z) or 1 - sigmoid(z)."""
+    """The focal loss of each unit; p is the probability of its target, sigmoid(z) or 1 - sigmoid(z)."""
     B, K = z.shape
     total = 0.0
     for i in range(B):
@@ -118,7 +118,7 @@ def squared(z, t, weight, d, a, b):
 
 @jit
 def absolute(z, t, weight, d, a, b):
-    """|z - t| of each output: the median is what makes it least."""
+    """|z - t| of each output; the median minimizes it."""
     B, K = z.shape
     total = 0.0
     for i in range(B):
@@ -145,7 +145,7 @@ def huber(z, t, weight, d, a, b):
 
 @jit
 def quantile(z, t, weight, d, a, b):
-    """b (t - z) below the target, (1 - b) (z - t) above it: the b-quantile makes it least (Koenker & Bassett 1978)."""
+    """b (t - z) below the target, (1 - b) (z - t) above it; the b-quantile minimizes it (Koenker & Bassett 1978)."""
     B, K = z.shape
     total = 0.0
     for i in range(B):
@@ -159,7 +159,7 @@ def quantile(z, t, weight, d, a, b):
 
 @jit
 def poisson(z, t, weight, d, a, b):
-    """e^z - t z: the mean e^z of counts t, but for a constant (Nelder & Wedderburn 1972)."""
+    """e^z - t z: negative log likelihood of counts t with mean e^z, up to a constant (Nelder & Wedderburn 1972)."""
     B, K = z.shape
     total = 0.0
     for i in range(B):
@@ -172,7 +172,7 @@ def poisson(z, t, weight, d, a, b):
 
 @jit
 def hinge(z, t, weight, d, a, b):
-    """max(0, b - z) of a unit that should be above 0, max(0, b + z) of one that should not (Cortes & Vapnik 1995).
+    """max(0, b - z) of units with target 1, max(0, b + z) of the others (Cortes & Vapnik 1995).
 
     With b = 0 it is the perceptron criterion.
     """
@@ -190,7 +190,7 @@ def hinge(z, t, weight, d, a, b):
 
 @jit
 def multiclass_hinge(z, t, weight, d, a, b):
-    """max(0, b - z of the right class + the largest other z) (Crammer & Singer 2001, equation 3)."""
+    """max(0, b - z of the true class + the largest other z) (Crammer & Singer 2001, equation 3)."""
     B, K = z.shape
     total = 0.0
     for i in range(B):

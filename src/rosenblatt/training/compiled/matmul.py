@@ -1,8 +1,8 @@
 """Matrix products C = start + A B of matrices A (M, K) and B (K, N).
 
-Libraries for large matrices spend on small ones as much time around the product as in it, so these are ours. C is
-computed in tiles that stay in the processor's vector registers while k runs over the inner dimension (Goto & van de
-Geijn 2008, section 4). Every element of C is the same sum in the same order, whatever rows stand beside it.
+BLAS libraries have too much overhead for small matrices. C is computed in tiles that stay in vector registers while k
+runs over the inner dimension (Goto & van de Geijn 2008, section 4). Each element of C is the same sum in the same
+order, whatever the other rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rosenblatt.training.compiled.jit import jit
 
 
 def _registers() -> tuple[int, int]:
-    """Bytes of a vector register of this machine, and how many of them there are."""
+    """Return the bytes of a vector register of this machine, and the number of registers."""
     features = binding.get_host_cpu_features()
     if features.get("avx512f"):
         return 64, 32
@@ -30,14 +30,14 @@ def _registers() -> tuple[int, int]:
 
 
 BYTES, REGISTERS = _registers()
-# Rows of a tile of two vectors: of the highest, most of the registers hold sums; the others are for what is left over.
+# Rows of a tile of two vectors. In the highest most registers hold sums; the others compute the remaining rows.
 HIGH, MIDDLE, LOW = (12, 8, 4) if REGISTERS == 32 else (6, 4, 2)
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 class _Vectors:
-    """Writes the machine code for vectors of one type; those of the last `columns` are cut off by a mask."""
+    """Generates code for vectors of one type; the last vector is masked to `columns`."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: types.Type, vectors: int, columns: ir.Value) -> None:
         self.builder, self.vectors = builder, vectors
@@ -51,14 +51,14 @@ class _Vectors:
         self._mask = builder.icmp_signed("<", lane_index, self.broadcast(n_left))
 
     def broadcast(self, scalar: ir.Value) -> ir.Value:
-        """A vector that holds a number everywhere."""
+        """A vector with a number in all lanes."""
         type_ = ir.VectorType(scalar.type, self.lanes)
         first = self.builder.insert_element(ir.Constant(type_, ir.Undefined), scalar, I32(0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, ir.Constant(type_, ir.Undefined), zeros)
 
     def load(self, start: ir.Value, offset: ir.Value, v: int) -> ir.Value:
-        """The v-th vector of a row."""
+        """Load the v-th vector of a row."""
         pointer = self._pointer(start, offset, v)
         if v < self.vectors - 1:
             return self.builder.load(pointer, align=self.size)
@@ -68,7 +68,7 @@ class _Vectors:
         return self.builder.call(function, [pointer, I32(self.size), self._mask, zero])
 
     def store(self, vector: ir.Value, start: ir.Value, offset: ir.Value, v: int) -> None:
-        """Write the v-th vector of a row."""
+        """Store the v-th vector of a row."""
         pointer = self._pointer(start, offset, v)
         if v < self.vectors - 1:
             self.builder.store(vector, pointer, align=self.size)
@@ -92,9 +92,9 @@ class _Vectors:
 
 
 def _tile(rows: int, vectors: int) -> Callable[..., Any]:
-    """The compiled code for C's tile of so many rows and vectors, from flat arrays and where the tile lies in them.
+    """Return the compiled function for a tile of C, from flat arrays and the tile's offset in each.
 
-    A's rows lie `ar` elements apart and its columns `ac`; the rows of B and C `width` elements, those of start `sr`.
+    Strides in elements: `ar` and `ac` between rows and columns of A, `width` between rows of B and C, `sr` of start.
     """
 
     @intrinsic
@@ -138,9 +138,9 @@ _row_wide, _row_narrow = _tile(1, 2), _tile(1, 1)
 
 @jit
 def matmul(a, ar, ac, b, start, sr, c, M, N, K):
-    """c = start + a b for flat arrays: a is (M, K) with rows `ar` and columns `ac` elements apart, b (K, N), c (M, N).
+    """c = start + a b for flat arrays a (M, K) with row stride `ar` and column stride `ac`, b (K, N) and c (M, N).
 
-    The rows of `start` lie `sr` elements apart: N for a matrix (which may be c), 0 for one row that is repeated.
+    `sr` is the row stride of `start`: N for a matrix, which may be c itself, or 0 to repeat one row.
     """
     lanes = BYTES // c.itemsize
     for j in range(0, N, 2 * lanes):
@@ -169,11 +169,11 @@ def matmul(a, ar, ac, b, start, sr, c, M, N, K):
 
 @intrinsic
 def _transpose_square(_typing, a, a0, ar, out, o0, width):
-    """Transpose a square of as many rows as a vector has lanes: its two halves are interleaved again and again."""
+    """Transpose a square of as many rows as a vector has lanes, by interleaving its halves log2(lanes) times."""
 
     def generate(context, builder, signature, values):
         source, target = (context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 3))
-        vector = _Vectors(builder, signature.args[0].dtype, 2, I64(0))  # whole vectors: nothing is cut off
+        vector = _Vectors(builder, signature.args[0].dtype, 2, I64(0))  # whole vectors, without a mask
         n = vector.lanes
         read, write = builder.gep(source, [values[1]]), builder.gep(target, [values[4]])
         rows = [vector.load(read, builder.mul(values[2], I64(r)), 0) for r in range(n)]
@@ -206,7 +206,7 @@ def transpose(a, rows, columns, out):
 
 
 def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a b of C-contiguous matrices (M, K) and (K, N) of one type, float32 or float64."""
+    """Return a b for C-contiguous matrices (M, K) and (K, N) of one type, float32 or float64."""
     M, K = a.shape
     out = np.zeros((M, b.shape[1]), a.dtype)
     flat = out.ravel()

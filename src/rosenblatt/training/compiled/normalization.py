@@ -1,7 +1,7 @@
-"""Batch and layer normalization of the weighted sums of a hidden layer, (B, n) flat, and their gradients.
+"""Batch and layer normalization of the logits of a hidden layer, (B, n) flat, and their gradients.
 
-Batch normalization (Ioffe & Szegedy 2015) takes mean and variance over the rows of a batch, and running ones of those
-to predict with; layer normalization (Ba, Kiros & Hinton 2016) takes them over the units of a row.
+Batch normalization (Ioffe & Szegedy 2015) uses mean and variance over the rows of a batch, and their running averages
+in predictions; layer normalization (Ba, Kiros & Hinton 2016) uses mean and variance over the units of a row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUNNING_MOMENTUM = 0.1  # weight of a new batch in the running mean and variance
 def normalize_rows(z, gain, shift, running_mean, running_variance, normalized, inv_std, training):
     """Layer normalization of z in place: gain * normalized + shift, with normalized = (z - mean) * inv_std.
 
-    normalized (B n,) and inv_std (B,) are kept for the way back."""
+    normalized (B n,) and inv_std (B,) are written for the backward pass."""
     n = gain.size
     inv_n, epsilon = constant_like(1 / n, z), constant_like(EPSILON, z)
     for i in range(z.size // n):
@@ -41,8 +41,10 @@ def normalize_rows(z, gain, shift, running_mean, running_variance, normalized, i
 
 @jit
 def normalize_batch(z, gain, shift, running_mean, running_variance, normalized, inv_std, training):
-    """Batch normalization of z in place, as `normalize_rows`; inv_std is (n,). Learning, the running mean and variance
-    move towards those of the batch, else they take their place."""
+    """Batch normalization of z in place, as `normalize_rows`; inv_std is (n,).
+
+    In training, the running mean and variance move towards those of the batch; otherwise they are used instead.
+    """
     n = gain.size
     B, epsilon, momentum = z.size // n, constant_like(EPSILON, z), constant_like(RUNNING_MOMENTUM, z)
     if training:
@@ -52,7 +54,7 @@ def normalize_batch(z, gain, shift, running_mean, running_variance, normalized, 
         for i in range(B):
             for j in range(n):
                 inv_std[j] += z[i * n + j] * inv_B
-        for j in range(n if B > 1 else 0):  # in `inv_std` stands the mean for now; one row has no variance
+        for j in range(n if B > 1 else 0):  # `inv_std` holds the mean; a single row has no variance
             running_mean[j] += momentum * (inv_std[j] - running_mean[j])
         for i in range(B):
             for j in range(n):
@@ -62,7 +64,7 @@ def normalize_batch(z, gain, shift, running_mean, running_variance, normalized, 
         for i in range(B):
             for j in range(n):
                 inv_std[j] += normalized[i * n + j] * normalized[i * n + j] * inv_B
-        for j in range(n):  # and here the variance
+        for j in range(n):  # `inv_std` holds the variance
             if B > 1:
                 running_variance[j] += momentum * (unbiased * inv_std[j] - running_variance[j])
             inv_std[j] = constant_like(1, z) / math.sqrt(inv_std[j] + epsilon)
@@ -81,7 +83,7 @@ def normalize_batch(z, gain, shift, running_mean, running_variance, normalized, 
 
 @jit
 def affine_backward(d, gain, normalized, gain_gradient, shift_gradient):
-    """Add the gradients of gain and shift; turn dLoss/dz after them, d (B n,), into that before them."""
+    """Add the gradients of gain and shift; backpropagate d = dLoss/dz (B n,) through them in place."""
     n = gain.size
     for i in range(d.size // n):
         for j in range(n):
@@ -92,7 +94,7 @@ def affine_backward(d, gain, normalized, gain_gradient, shift_gradient):
 
 @jit
 def normalize_rows_backward(d, gain, normalized, inv_std, gain_gradient, shift_gradient, scratch):
-    """The way back through `normalize_rows`, in place."""
+    """Backpropagate d through `normalize_rows`, in place."""
     affine_backward(d, gain, normalized, gain_gradient, shift_gradient)
     n = gain.size
     inv_n = constant_like(1 / n, d)
@@ -108,7 +110,7 @@ def normalize_rows_backward(d, gain, normalized, inv_std, gain_gradient, shift_g
 
 @jit
 def normalize_batch_backward(d, gain, normalized, inv_std, gain_gradient, shift_gradient, scratch):
-    """The way back through `normalize_batch`, in place; scratch is (2 n,)."""
+    """Backpropagate d through `normalize_batch`, in place; scratch is (2 n,)."""
     affine_backward(d, gain, normalized, gain_gradient, shift_gradient)
     n = gain.size
     B = d.size // n

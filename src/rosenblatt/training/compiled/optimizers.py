@@ -11,7 +11,7 @@ import math
 
 from rosenblatt.training.compiled.jit import constant_like, jit
 
-EPSILON = 1e-8
+EPSILON = 1e-8  # added to the root of the second moment
 
 
 @jit
@@ -25,7 +25,7 @@ def sgd(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
 
 @jit
 def momentum(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
-    """Steps add up, the earlier ones ever less (Polyak 1964)."""
+    """m = beta1 m + g; theta -= lr m (Polyak 1964)."""
     rate, decay, b1 = constant_like(lr, theta), constant_like(decay_factor, theta), constant_like(beta1, theta)
     for i in range(theta.size):
         m[i] = b1 * m[i] + g[i]
@@ -35,7 +35,7 @@ def momentum(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
 
 @jit
 def nesterov(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
-    """Momentum that looks one step ahead (Nesterov 1983, as Sutskever et al. 2013 write it)."""
+    """m = beta1 m + g; theta -= lr (g + beta1 m) (Nesterov 1983, in the form of Sutskever et al. 2013)."""
     rate, decay, b1 = constant_like(lr, theta), constant_like(decay_factor, theta), constant_like(beta1, theta)
     for i in range(theta.size):
         m[i] = b1 * m[i] + g[i]
@@ -45,7 +45,7 @@ def nesterov(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
 
 @jit
 def rmsprop(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
-    """Each gradient by the root of its mean square of late (Tieleman & Hinton 2012)."""
+    """theta -= lr g / (sqrt(v) + eps), with the running mean v of g^2 (Tieleman & Hinton 2012)."""
     rate, decay, gradient_weight, epsilon = (
         constant_like(lr, theta),
         constant_like(decay_factor, theta),
@@ -60,7 +60,7 @@ def rmsprop(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
 
 @jit
 def adagrad(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
-    """Each gradient by the root of the sum of its squares so far (Duchi, Hazan & Singer 2011)."""
+    """theta -= lr g / (sqrt(v) + eps), with the sum v of g^2 (Duchi, Hazan & Singer 2011)."""
     rate, decay, epsilon = constant_like(lr, theta), constant_like(decay_factor, theta), constant_like(EPSILON, theta)
     for i in range(theta.size):
         v[i] += g[i] * g[i]
@@ -70,7 +70,7 @@ def adagrad(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
 
 @jit
 def adam(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
-    """The mean gradient by the root of the mean square, both of late (Kingma & Ba 2015, algorithm 1)."""
+    """theta -= lr m / (sqrt(v) + eps), with bias-corrected moments (Kingma & Ba 2015, algorithm 1)."""
     rate, decay, epsilon = (
         constant_like(lr / (1 - beta1**step), theta),
         constant_like(decay_factor, theta),
@@ -90,7 +90,7 @@ def adam(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
 
 @jit
 def nadam(theta, g, m, v, lr, decay_factor, beta1, beta2, step):
-    """Adam that looks one step ahead (Dozat 2016, algorithm 2, with constant momentum)."""
+    """Adam with Nesterov momentum (Dozat 2016, algorithm 2, with constant momentum)."""
     momentum_rate = constant_like(lr * beta1 / (1 - beta1 ** (step + 1)), theta)
     gradient_rate, decay, epsilon = (
         constant_like(lr * (1 - beta1) / (1 - beta1**step), theta),

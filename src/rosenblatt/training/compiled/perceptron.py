@@ -1,11 +1,11 @@
 """Compiled training of perceptrons.
 
-A unit sums its inputs times weights, among them the bias, which is the weight of a constant input 1, and answers 1 if
-the sum z is above 0, else 0 (the step function). It learns row by row: unit k moves by some `change[k]` along x, and
-the rules differ in nothing but that (`update_sizes_one_vs_rest`, `update_sizes_multiclass`) and in what
-they keep of the states that the perceptron goes through (averaged, pocket, voted).
+A unit outputs 1 if its logit z, the weighted sum of its inputs plus the bias, is above 0, else 0. It is trained row by
+row: the weights of unit k move by `change[k]` along x. The rules differ in that update size
+(`update_sizes_one_vs_rest`, `update_sizes_multiclass`), and in which of the weight vectors they keep (averaged, pocket,
+voted).
 
-Rows are dense or sparse (CSR). The perceptrons that vote are a network with a hidden layer of step units.
+Rows are dense or sparse (CSR). A voted perceptron is a network with a hidden layer of step units.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ RULES = {
     "delta": DELTA,
     "kernel": KERNEL,
 }
-MAX_VOTES = 1e6
-PREFETCH_ROWS = 4  # rows that are fetched ahead
-ONE_VS_REST, KESLER, CRAMMER_SINGER = range(3)  # each unit answers a question of its own, or stands for a class
-# What `MemberState.step` holds: rows seen; whether nothing was learnt from any row of the last epoch; for the pocket
-# runs without mistake and how many rows it is right on; or how many hidden units are used, and which.
+MAX_VOTES = 1e6  # larger vote counts are scaled down
+PREFETCH_ROWS = 4  # rows to prefetch ahead of the current one
+ONE_VS_REST, KESLER, CRAMMER_SINGER = range(3)  # independent units, or one unit per class
+# Indices into `MemberState.step`: rows seen; whether the last epoch made no update; for the pocket the current run
+# without mistakes, the pocket's run and its number of correct rows; or the number of used hidden units, then their ids.
 N_SEEN, CONVERGED, RUN_LENGTH, BEST_RUN, BEST_N_CORRECT = range(5)
 N_USED = 2
 
 
 class PerceptronConfig(NamedTuple):
-    """How a perceptron learns."""
+    """Hyperparameters of a perceptron's training, as numbers."""
 
     rule: int
-    scheme: int  # UNITS, KESLER or CRAMMER_SINGER
+    scheme: int  # ONE_VS_REST, KESLER or CRAMMER_SINGER
     n_in: int
     units: int
     learning_rate: float
@@ -56,7 +56,7 @@ class PerceptronConfig(NamedTuple):
 
 @jit
 def passive_step(rule, loss, x_squared_norm, aggressiveness):
-    """The least step that mends `loss`, at most (1) or held back (2) by C (Crammer et al. 2006, figure 1)."""
+    """The smallest step that makes `loss` 0, limited (1) or damped (2) by C (Crammer et al. 2006, figure 1)."""
     if rule == PASSIVE_2:
         return loss / (x_squared_norm + 0.5 / aggressiveness)
     step = loss / x_squared_norm
@@ -65,13 +65,13 @@ def passive_step(rule, loss, x_squared_norm, aggressiveness):
 
 @jit
 def target_is_positive(rows, i, k, K):
-    """Whether unit k of K should answer 1 to row i: its targets are zeros and ones, or the number of that unit."""
+    """Whether the target of unit k of K is 1 for row i; targets are zeros and ones (n, K), or class numbers (n, 1)."""
     return rows.t[i, k] > 0 if rows.t.shape[1] == K else k == int(rows.t[i, 0])
 
 
 @jit
 def update_sizes_one_vs_rest(config, z, rows, i, change):
-    """The change of each unit that answers a question of its own; whether one was mistaken."""
+    """Write the update size of each independent unit; return whether any unit was wrong."""
     is_mistake = False
     for k in range(z.size):
         is_positive = target_is_positive(rows, i, k, z.size)
@@ -87,7 +87,7 @@ def update_sizes_one_vs_rest(config, z, rows, i, change):
                 if loss > 0
                 else 0.0
             )
-        # the error is mended by a share (Widrow & Hoff 1960; alpha-LMS: Widrow & Lehr 1990)
+        # corrects a fraction of the error (Widrow & Hoff 1960; alpha-LMS: Widrow & Lehr 1990)
         elif config.rule == ADALINE:
             change[k] = config.learning_rate * (sign - z[k]) / squared_norm(rows, i)
         elif config.rule == DELTA:  # down the gradient of the squared error
@@ -99,10 +99,10 @@ def update_sizes_one_vs_rest(config, z, rows, i, change):
 
 @jit
 def update_sizes_multiclass(config, z, label, rows, i, change):
-    """The change of each unit that stands for a class, of which the largest sum wins; whether the wrong one did.
+    """Write the update size of each class's unit; return whether a wrong class had the largest logit.
 
-    The unit of the right class is corrected as if it had answered 0 instead of 1; and as if 1 instead of 0 the winner
-    (Kesler's construction: Duda & Hart 1973, 5.12), or all that beat the right one (Crammer & Singer 2003).
+    The unit of the true class moves towards the row; the winner moves away from it (Kesler's construction: Duda & Hart
+    1973, 5.12), or all units that beat the true class do (Crammer & Singer 2003).
     """
     rival = 1 if label == 0 else 0
     for k in range(z.size):
@@ -110,7 +110,7 @@ def update_sizes_multiclass(config, z, label, rows, i, change):
         if k != label and z[k] > z[rival]:
             rival = k
     score_gap = z[label] - z[rival]
-    is_mistake = score_gap < 0 or (score_gap == 0 and rival < label)  # of equals the first wins
+    is_mistake = score_gap < 0 or (score_gap == 0 and rival < label)  # ties go to the first class
     if config.rule in (PASSIVE, PASSIVE_1, PASSIVE_2):
         step = 0.0
         if score_gap < 1:
@@ -136,7 +136,7 @@ def update_sizes_multiclass(config, z, label, rows, i, change):
 
 @jit
 def update_sizes(config, z, rows, i, change):
-    """Fill in the change of each unit; whether there was a mistake."""
+    """Write the update size of each unit; return whether the row was misclassified."""
     if config.scheme == ONE_VS_REST:
         return update_sizes_one_vs_rest(config, z, rows, i, change)
     return update_sizes_multiclass(config, z, int(rows.t[i, 0]), rows, i, change)
@@ -144,7 +144,7 @@ def update_sizes(config, z, rows, i, change):
 
 @jit
 def load_units(theta, units):
-    """Units (K, F + 1), weights and bias, from a layer's flat weights (F, K) and biases (K,)."""
+    """Copy a layer's flat weights (F, K) and biases (K,) to units (K, F + 1)."""
     K, F = units.shape[0], units.shape[1] - 1
     for k in range(K):
         for j in range(F + 1):
@@ -153,7 +153,7 @@ def load_units(theta, units):
 
 @jit
 def store_units(units, theta):
-    """The way back of `load_units`."""
+    """Copy units (K, F + 1) back to a layer's flat weights and biases."""
     K, F = units.shape[0], units.shape[1] - 1
     for k in range(K):
         for j in range(F + 1):
@@ -162,11 +162,11 @@ def store_units(units, theta):
 
 @jit
 def train_linear(config, state, rows, losses, stop):
-    """Pass over the rows len(losses) times; write the share of rows with a mistake to `losses`.
+    """Train for len(losses) epochs; write the fraction of misclassified rows of each to `losses`.
 
-    Returns the epochs that were finished: fewer than asked when `stop[0]` was set, or when nothing was learnt from any
-    row of one. Averaged, `state.m` holds each change times the number of rows seen before it (Collins 2002; Daumé
-    2006); with a pocket, `state.mean` holds what is in it.
+    Returns the number of finished epochs, fewer if `stop[0]` was set or an epoch made no update. For the averaged
+    perceptron `state.m` holds the sum of updates times the rows seen before them (Collins 2002; Daumé 2006); for the
+    pocket algorithm `state.mean` is the pocket.
     """
     K, F, n = config.units, config.n_in, state.order.size
     units, sums = np.empty((K, F + 1), state.theta.dtype), np.empty((K, F + 1), state.theta.dtype)
@@ -174,7 +174,7 @@ def train_linear(config, state, rows, losses, stop):
     if config.rule == AVERAGED:
         load_units(state.m, sums)
     z, change = np.empty(K, units.dtype), np.empty(K, units.dtype)
-    is_counted = False  # whether these units were counted for the pocket
+    is_counted = False  # whether the correct rows of the current units were counted
     n_finished = 0
     for epoch in range(losses.size):
         if config.shuffled:
@@ -200,9 +200,7 @@ def train_linear(config, state, rows, losses, stop):
             state.step[N_SEEN] += 1
         if stop[0]:
             break
-        losses[epoch] = mistakes / n
-        n_finished = epoch + 1
-        state.step[CONVERGED] = not updated
+        losses[epoch], n_finished, state.step[CONVERGED] = mistakes / n, epoch + 1, not updated
         if not updated:
             break
     store_units(units, state.theta)
@@ -213,8 +211,10 @@ def train_linear(config, state, rows, losses, stop):
 
 @jit
 def update_pocket(config, units, z, rows, state, is_mistake, is_counted):
-    """Put the units into the pocket if they have been right for longer than those in it, and are so more often over all
-    rows: the ratchet (Gallant 1990, section III). Returns whether they were counted."""
+    """Put the units into the pocket if their run is longer and they classify more rows correctly than the pocket.
+
+    This is the pocket algorithm with ratchet (Gallant 1990, section III). Returns whether correct rows were counted.
+    """
     if is_mistake:
         state.step[RUN_LENGTH] = 0
         return False
@@ -234,7 +234,7 @@ def update_pocket(config, units, z, rows, state, is_mistake, is_counted):
 
 @jit
 def is_correct(config, z, rows, i):
-    """Whether the units answer row i as they should."""
+    """Whether the units classify row i correctly."""
     if config.scheme != ONE_VS_REST:
         return np.argmax(z) == int(rows.t[i, 0])
     for k in range(z.size):
@@ -245,29 +245,19 @@ def is_correct(config, z, rows, i):
 
 @jit
 def train_voted(config, state, rows, losses, stop):
-    """`train_linear` for perceptrons whose every state votes as often as it was right (Freund & Schapire 1999, fig. 1).
+    """Train a voted perceptron, as `train_linear`: each weight vector votes (Freund & Schapire 1999, figure 1).
 
-    theta is a network (F, M, K) of M states: their weights and biases, what their votes weigh. `state.step` holds how
-    many states there are and which is that of each unit, `state.counts` for how many rows each lasted. When there is no
-    room, that which lasted shortest makes some.
+    theta is a network (F, M, K) with M weight vectors as hidden units. `state.step` holds their number and the current
+    one of each output, `state.counts` (M K,) for how many rows each lasted. If all M are used, the one that lasted the
+    fewest rows is replaced.
     """
     K, F, n = config.units, config.n_in, state.order.size
     M = (state.theta.size - K) // (F + 1 + K)
     weights, biases = state.theta[: F * M].reshape((F, M)), state.theta[F * M : (F + 1) * M]
-    counts, n_used, current = (
-        state.counts.reshape((M, K)),
-        state.step[N_USED : N_USED + 1],
-        state.step[N_USED + 1 : N_USED + 1 + K],
-    )
+    counts, n_used = state.counts.reshape((M, K)), state.step[N_USED : N_USED + 1]
+    current = state.step[N_USED + 1 : N_USED + 1 + K]
     units, z, change = np.zeros((K, F + 1), weights.dtype), np.empty(K, weights.dtype), np.empty(K, weights.dtype)
-    if n_used[0] == 0:
-        for k in range(K):
-            current[k] = k
-        n_used[0] = K
-    for k in range(K):
-        for j in range(F):
-            units[k, j] = weights[j, current[k]]
-        units[k, F] = biases[current[k]]
+    load_current_units(weights, biases, n_used, current, units)
     n_finished = 0
     for epoch in range(losses.size):
         if config.shuffled:
@@ -300,9 +290,25 @@ def train_voted(config, state, rows, losses, stop):
 
 
 @jit
+def load_current_units(weights, biases, n_used, current, units):
+    """Copy the current weight vector of each output to units (K, F + 1); at first, use slot k for output k."""
+    K, F = units.shape[0], units.shape[1] - 1
+    if n_used[0] == 0:
+        for k in range(K):
+            current[k] = k
+        n_used[0] = K
+    for k in range(K):
+        for j in range(F):
+            units[k, j] = weights[j, current[k]]
+        units[k, F] = biases[current[k]]
+
+
+@jit
 def set_vote_weights(counts, weights, biases):
-    """Weights (M K,) and biases (K,) of the outputs: a step unit answers 0 or 1, a vote is -1 or 1, that is twice the
-    answer less 1. Large counts (M, K) are scaled down to what float32 tells apart."""
+    """Write the output weights (M K,) and biases (K,) from counts (M, K): a vote is 2 a - 1 for a step unit's output a.
+
+    Large counts are scaled down to the precision of float32.
+    """
     M, K = counts.shape
     total = 0.0
     for k in range(K):
@@ -321,7 +327,7 @@ def set_vote_weights(counts, weights, biases):
 
 @jit
 def free_slot(counts, n_used, current):
-    """A free place for a state, or that of the one that lasted shortest and is not a unit's of now."""
+    """Return a free slot for a weight vector, or that of the one that lasted the fewest rows and is not in use."""
     M, K = counts.shape
     if n_used[0] < M:
         n_used[0] += 1
@@ -341,7 +347,7 @@ def free_slot(counts, n_used, current):
 
 @jit
 def write_logits(rows, index, theta, out):
-    """Write z of the units in theta (F + 1, K) for the rows `index` to `out` (len(index), K)."""
+    """Write the logits of units theta (F + 1, K) for rows `index` to `out` (len(index), K)."""
     K = out.shape[1]
     units = np.empty((K, theta.size // K), theta.dtype)
     load_units(theta, units)
@@ -352,6 +358,6 @@ def write_logits(rows, index, theta, out):
 
 @jit
 def random_index(counter, n):
-    """A number from 0 to n - 1; `counter` (1,) uint64 moves on by one."""
+    """A random number from 0 to n - 1; `counter` (1,) uint64 advances by one."""
     counter[0] += np.uint64(1)
     return int((hash_counter(counter[0]) >> np.uint64(11)) * 2.0**-53 * n)

@@ -1,5 +1,4 @@
-"""Random numbers from a counter of the member, so that a member can pause and resume with the same numbers
-(SplitMix64: Steele, Lea & Flood 2014)."""
+"""Random numbers from a member's counter, so that it resumes with the same numbers (SplitMix64: Steele et al. 2014)."""
 
 from __future__ import annotations
 
@@ -23,24 +22,24 @@ def hash_counter(counter):
 
 @jit
 def shuffle(order, counter):
-    """Put `order` (n,) into random order, in place (Fisher & Yates); `counter` (1,) uint64 moves on by n."""
+    """Shuffle `order` (n,) in place (Fisher & Yates); `counter` (1,) uint64 advances by n - 1."""
     for i in range(order.size - 1, 0, -1):
         counter[0] += np.uint64(1)
-        # 53 random bits as a fraction: the bias of n < 2^32 choices is below 2^-21.
+        # 53 random bits as a fraction: for n < 2^32 the bias is below 2^-21.
         j = int((hash_counter(counter[0]) >> np.uint64(11)) * 2.0**-53 * (i + 1))
         order[i], order[j] = order[j], order[i]
 
 
 @jit
 def dropout_scale(rate, counter):
-    """0 for a share `rate` of the numbers (uint64), else what makes up for those (Srivastava et al. 2014, inverted)."""
+    """0 with probability `rate`, else 1 / (1 - rate) (inverted dropout: Srivastava et al. 2014)."""
     bits = hash_counter(counter) >> np.uint64(32)
     return 0.0 if bits < np.uint64(rate * 2.0**32) else 1 / (1 - rate)
 
 
 @jit
 def apply_dropout(a, rate, counter):
-    """Set a share `rate` of `a` (n,) to 0 and scale up the rest, in place; `counter` moves on by n."""
+    """Set a fraction `rate` of `a` (n,) to 0 and scale up the rest, in place; `counter` advances by n."""
     for i in range(a.size):
         a[i] *= constant_like(dropout_scale(rate, counter[0] + np.uint64(i + 1)), a)
     counter[0] += np.uint64(a.size)
@@ -48,7 +47,7 @@ def apply_dropout(a, rate, counter):
 
 @jit
 def drop_units(a, slope, blend_difference, rate, counter):
-    """Drop units a (n,), and with each the slope and the bend (n,) or (0,) that lead to it."""
+    """Apply dropout to activations (n,), and equally to their slopes (n,) and blend differences (n,) or (0,)."""
     for i in range(a.size):
         factor = constant_like(dropout_scale(rate, counter[0] + np.uint64(i + 1)), a)
         a[i] *= factor

@@ -21,7 +21,7 @@ def clip(gradient, norm):
 
 @jit
 def soft_threshold(theta, amount):
-    """Move every parameter of theta (n,) towards 0 by `amount`, none beyond it (L1: Duchi & Singer 2009)."""
+    """Move every parameter of theta (n,) towards 0 by `amount`, but not beyond (L1: Duchi & Singer 2009)."""
     threshold, zero = constant_like(amount, theta), constant_like(0, theta)
     for i in range(theta.size):
         magnitude = max(abs(theta[i]) - threshold, zero)
@@ -46,8 +46,10 @@ def apply_max_norm(weights, n_in, n_out, norm):
 
 @jit
 def update_ema(mean, theta, decay, step):
-    """Move the running mean of theta (n,) towards it; at first, with few steps to average, faster than `decay` says
-    (Polyak & Juditsky 1992; exponential, as in Tan & Le 2019)."""
+    """Update the exponential moving average of theta (n,) (Polyak & Juditsky 1992; Tan & Le 2019).
+
+    In the first steps the decay is smaller than `decay`, (1 + step) / (10 + step).
+    """
     weight = constant_like(1 - min(decay, (1 + step) / (10 + step)), theta)
     for i in range(theta.size):
         mean[i] += weight * (theta[i] - mean[i])

@@ -7,7 +7,7 @@ from numba.extending import overload
 from rosenblatt.training.compiled.jit import constant_like, prefetch
 from rosenblatt.training.rows import SparseRows
 
-CACHE_LINE_NUMBERS = 16  # numbers of a cache line
+CACHE_LINE_NUMBERS = 16  # float32 numbers in a cache line
 
 
 def _is_sparse(rows):
@@ -15,14 +15,14 @@ def _is_sparse(rows):
 
 
 def weighted_sum(rows, i, units, k):
-    """z of unit k of units (K, F + 1), weights and bias, for row i."""
+    """Logit of unit k of units (K, F + 1), weights and bias, for row i."""
     return (_sparse_weighted_sum if isinstance(rows, SparseRows) else _dense_weighted_sum)(rows, i, units, k)
 
 
 def _sparse_weighted_sum(rows, i, units, k):
     values, columns, j, end = rows.values, rows.columns, rows.starts[i], rows.starts[i + 1]
     a, b, c, d = units[k, -1], constant_like(0, units), constant_like(0, units), constant_like(0, units)
-    while j + 4 <= end:  # four sums at a time: none waits for another
+    while j + 4 <= end:  # four independent sums run in parallel
         a += values[j] * units[k, columns[j]]
         b += values[j + 1] * units[k, columns[j + 1]]
         c += values[j + 2] * units[k, columns[j + 2]]
@@ -47,7 +47,7 @@ def _weighted_sum(rows, i, units, k):
 
 
 def add_scaled_row(rows, i, units, k, change):
-    """Move unit k by `change` along row i, and its bias along the constant input 1."""
+    """Add `change` times row i to the weights of unit k, and `change` to its bias."""
     (_add_sparse_row if isinstance(rows, SparseRows) else _add_dense_row)(rows, i, units, k, change)
 
 
@@ -69,7 +69,7 @@ def _add_scaled_row(rows, i, units, k, change):
 
 
 def squared_norm(rows, i):
-    """|x|^2 of row i, the constant input 1 with it."""
+    """|x|^2 of row i, including the constant input 1."""
     return (_sparse_squared_norm if isinstance(rows, SparseRows) else _dense_squared_norm)(rows, i)
 
 
@@ -93,7 +93,7 @@ def _squared_norm(rows, i):
 
 
 def prefetch_row(rows, i):
-    """Have the processor fetch row i, as it is met soon: rows come in random order. In plain Python nothing is done."""
+    """Prefetch row i into the cache, because rows come in random order; does nothing in plain Python."""
 
 
 def _prefetch_sparse(rows, i):

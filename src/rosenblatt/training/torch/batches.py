@@ -20,14 +20,14 @@ from rosenblatt.training.torch.sampling import AugmentationConfig, Augmentations
 
 
 class LengthRange(NamedTuple):
-    """How many steps the sequences of a batch have at most, and whether all have so many."""
+    """Length of the longest sequence of a batch, and whether all sequences have it."""
 
     max_length: int
     uniform: bool
 
 
 class DeviceTable:
-    """A table on a device, from which batches are gathered; images that do not fit into memory come with each batch."""
+    """A table on a device, from which batches are gathered; images that exceed the memory are streamed in batches."""
 
     def __init__(
         self, table: DenseRows | MediaRows, architecture: DenseArchitecture | DeepArchitecture, device: torch.device
@@ -38,8 +38,8 @@ class DeviceTable:
         self.device = device
         self.x, self.t = put(table.x), put(table.t)
         self.media = cast("tuple[ImageDataset | RaggedSequences, ...]", getattr(table, "media", ()))
-        self._storage: list[Any] = []  # of images their pixels; of sequences their steps, starts, lengths, longest
-        self._length_ranges = list[LengthRange | None]()  # of sequences that are as long in all batches
+        self._storage: list[Any] = []  # pixels of images; steps, starts, lengths and longest length of sequences
+        self._length_ranges = list[LengthRange | None]()  # of media whose length is equal in all batches
         for medium in self.media:
             if isinstance(medium, RaggedSequences):
                 uniform = len(medium.lengths) > 0 and bool((medium.lengths == medium.max_length).all())
@@ -48,7 +48,7 @@ class DeviceTable:
                 )
                 offsets = (None, None) if uniform else (put(medium.starts), put(medium.lengths))
                 self._storage.append((steps, *offsets, int(medium.lengths.max(initial=1))))
-                is_fixed = uniform or architecture.kind == "cnn"  # convolutions see what is after a sequence's end
+                is_fixed = uniform or architecture.kind == "cnn"  # convolutions read the padding
                 self._length_ranges.append(LengthRange(medium.max_length, uniform) if is_fixed else None)
             else:
                 self._storage.append(None if medium.pixels is None else put(medium.pixels))
@@ -73,11 +73,11 @@ class DeviceTable:
 
     @property
     def has_streamed_images(self) -> bool:
-        """Whether some images come with each batch."""
+        """Whether some images are streamed."""
         return any(storage is None for storage in self._storage)
 
     def length_ranges(self, epoch_batches: EpochBatches, multiple_of: int = 1) -> list[tuple[LengthRange, ...]]:
-        """Of each batch of an epoch: how long the sequences of each medium are, rounded up so that few differ."""
+        """Return the length range of each medium for each batch of an epoch, with lengths rounded up to a multiple."""
         S, ranges = epoch_batches.rows.shape[1], list[list[LengthRange]]()
         for storage, fixed_range in zip(self._storage, self._length_ranges, strict=True):
             if fixed_range is not None:
@@ -99,7 +99,7 @@ class DeviceTable:
         return list(zip(*ranges, strict=True)) if ranges else [()] * S
 
     def batches(self, epoch_batches: EpochBatches, augmentation: AugmentationConfig) -> Iterator[tuple[Batch, Tensor]]:
-        """One batch after the other, and the seeds (P,) of its dropout."""
+        """Yield the batches of an epoch with the seeds (P,) of their dropout masks."""
         samples = [epoch_batches.batch(k) for k in range(epoch_batches.rows.shape[1])]
         rows = [sample.rows.flatten().cpu().numpy() for sample in samples] if self.has_streamed_images else []
         streams = [
@@ -117,7 +117,7 @@ class DeviceTable:
         length_ranges: Sequence[LengthRange],
         pixels: Sequence[Tensor | None] = (),
     ) -> Batch:
-        """A batch of each of P members; nothing is asked of the host for it. `pixels` are those of images not held."""
+        """Gather a batch for each of P members without synchronizing with the host; `pixels` are streamed images."""
         rows, media, lengths = sample.rows, list[Tensor](), list[Tensor | None]()
         for k, medium in enumerate(self.media):
             if isinstance(medium, RaggedSequences):
@@ -133,7 +133,7 @@ class DeviceTable:
         return batch if sample.mixup_weight is None else _mixup(batch, sample.mixup_weight[:, None])
 
     def batch_without_augmentation(self, rows: Sequence[np.ndarray]) -> Batch:
-        """Some rows as they are, as many for each of P networks."""
+        """Gather rows without augmentation, equally many for each of P networks."""
         index = torch.from_numpy(np.stack(rows).astype(np.int64)).to(self.device)[:, None]
         ones = torch.ones(index.shape, device=self.device, dtype=torch.float32)
         seeds = torch.zeros(index.shape[:2], device=self.device, dtype=torch.int32)
@@ -143,7 +143,7 @@ class DeviceTable:
         return next(self.batches(EpochBatches(index, ones, seeds), augmentation))[0]
 
     def _steps(self, k: int, rows: Tensor, length_range: LengthRange) -> tuple[Tensor, Tensor | None]:
-        """(P, B, T, C) numbers or (P, B, T) tokens, zeros after their ends; lengths (P, B), None if all are T."""
+        """Gather numbers (P, B, T, C) or tokens (P, B, T), zero-padded, and lengths (P, B), or None if all are T."""
         values, starts, lengths, _ = self._storage[k]
         if starts is None:
             return values[rows], None
@@ -164,7 +164,7 @@ class DeviceTable:
         augmentation: AugmentationConfig,
         streamed_pixels: Tensor | None,
     ) -> Tensor:
-        """Images of rows (P, B), to (P, B, C, H, W) with mean 0 and variance 1, changed."""
+        """Gather images (P, B, C, H, W) of rows (P, B), standardized and augmented."""
         normalization, storage = self._normalization[k], self._storage[k]
         flat_augmentations = (
             augmentations
@@ -179,13 +179,13 @@ class DeviceTable:
             a = a.sub_(normalization[0]).mul_(normalization[1])
         if flat_augmentations is not None:
             a = self._color_jitter(a, flat_augmentations, augmentation.cutout)
-        a = a.permute(0, 3, 1, 2)  # in memory channels still come last
+        a = a.permute(0, 3, 1, 2)  # memory stays channels-last
         if flat_augmentations is not None and flat_augmentations.angle is not None:
             a = _rotate(a, flat_augmentations.angle)
         return a.unflatten(0, rows.shape)
 
     def _shift_and_flip(self, raw: Tensor, index: Tensor | None, augmentations: Augmentations | None) -> Tensor:
-        """The images of an index, or all, mirrored and moved; what comes in at the margins is mirrored there."""
+        """Flip and shift the images of an index, or all, with reflection at the borders."""
         if augmentations is None or augmentations.flip is None or augmentations.shift is None:
             return raw if index is None else raw[index]
         H, W, C = raw.shape[1:]
@@ -197,7 +197,7 @@ class DeviceTable:
         return raw.view(-1, C)[(image_index[:, None] * H + source_rows)[:, :, None] * W + source_columns[:, None, :]]
 
     def _color_jitter(self, a: Tensor, augmentations: Augmentations, cutout: float) -> Tensor:
-        """Contrast and each channel's level changed; a square set to the mean."""
+        """Change contrast and the level of each channel; set a square to the mean (cutout)."""
         _, H, W, _ = a.shape
         if augmentations.jitter is not None:
             a = a.mul_(1 + augmentations.jitter[:, None, None, :1]).add_(augmentations.jitter[:, None, None, 1:])
@@ -217,13 +217,13 @@ def _rotate(a: Tensor, angle: Tensor) -> Tensor:
 
 
 def _reflect(positions: Tensor, n: int) -> Tensor:
-    """Places from 0 to n - 1: those beyond are mirrored."""
+    """Reflect positions beyond 0 and n - 1 into that range."""
     positions = positions.abs()
     return torch.where(positions >= n, 2 * n - 2 - positions, positions).clamp(0, n - 1)
 
 
 def _mixup(batch: Batch, mixup_weight: Tensor) -> Batch:
-    """Each row mixed with the one before it (Zhang et al. 2018), by a share (P, 1)."""
+    """Mix each row with the one before it, with weights (P, 1) (Zhang et al. 2018)."""
 
     def mix(a: Tensor) -> Tensor:
         w = mixup_weight.view(-1, *(1,) * (a.dim() - 1))

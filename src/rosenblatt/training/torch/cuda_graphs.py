@@ -1,7 +1,7 @@
 """CUDA graphs of training steps.
 
-A GPU does a small step faster than the host can tell it what to do. A CUDA graph remembers all that a step did, and
-does it again at one word.
+A GPU runs a small step faster than the host can launch its kernels. A CUDA graph records all kernels of a step and
+replays them with one call.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-WARMUP_STEPS = 3  # times that a step is done before it is recorded, so that libraries have what they need
-MAX_GRAPHS = 64  # recordings that are kept
+WARMUP_STEPS = 3  # steps before recording, in which libraries allocate their workspaces
+MAX_GRAPHS = 64  # graphs to keep
 
 
 class GraphRunner:
-    """Steps on a device: on a GPU each kind is recorded once warm, and then repeated; elsewhere they are just done."""
+    """Runs steps; on a GPU, each kind of step is recorded after a warm-up and then replayed."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._n_warmups, self._pool = device, Counter[Hashable](), cast("Any", None)
@@ -28,7 +28,7 @@ class GraphRunner:
         self._not_capturable = set[Hashable]()
 
     def __call__(self, kind: Hashable, step: Callable[[], Tensor]) -> Tensor:
-        """Do a step; those of one kind do the same, but for what stands in their places. Returns what it returns."""
+        """Run a step and return its result; steps of one kind run the same kernels on the same addresses."""
         if self._device.type != "cuda":
             return step()
         if kind not in self._graphs:
@@ -41,18 +41,22 @@ class GraphRunner:
                 if "out of memory" in str(error).lower():
                     raise
                 self._not_capturable.add(kind)
-                warnings.warn(f"A step is not repeated by the GPU alone: {error}", RuntimeWarning, stacklevel=2)
-                return self._run_on_side_stream(step)  # nothing was done while it was recorded
+                warnings.warn(
+                    f"A training step cannot be captured as a CUDA graph, and runs slower: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                return self._run_on_side_stream(step)  # recording runs nothing
         graph, output = self._graphs[kind]
         graph.replay()
-        return output.clone()  # what comes next is written to the same place
+        return output.clone()  # the next replay overwrites it
 
     @cached_property
     def _side_stream(self) -> Any:
         return torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
     def _run_on_side_stream(self, step: Callable[[], Tensor]) -> Tensor:
-        """Do a step on a stream beside the usual one, as PyTorch asks of those to be recorded."""
+        """Run a step on a side stream, as PyTorch requires before recording."""
         current_stream = torch.cuda.current_stream(self._device)
         self._side_stream.wait_stream(current_stream)
         with torch.cuda.stream(self._side_stream):

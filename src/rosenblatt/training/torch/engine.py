@@ -1,14 +1,11 @@
 """Training and predictions of one network with PyTorch on a CPU.
 
-On a CPU PyTorch's own kernels train each member on as many cores as its spec says, one for most: what it becomes does
-not depend on what else there is. Predictions are made on one core, the rows being shared out among the others.
+Each member is trained on as many cores as its spec says, usually one, so that its result does not depend on the other
+members. Predictions use one core; the caller distributes rows over the other cores.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import platform
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,17 +25,16 @@ from rosenblatt.training.torch.forward import Batch, StackedNetworks
 from rosenblatt.training.torch.sampling import BatchSampler
 from rosenblatt.training.torch.stack import CPU, MemberStack
 
-OUT_OF_MEMORY_MESSAGE = "can't allocate memory"  # in what PyTorch raises
-BLOCK_ROWS = 256  # rows that are predicted at a time
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
-TRIM_THRESHOLD, MMAP_THRESHOLD = 2**28, 2**25  # bytes
+OUT_OF_MEMORY_MESSAGE = "can't allocate memory"  # part of the message of PyTorch's error
+BLOCK_ROWS = 256  # rows predicted at a time
 
 
 @contextmanager
 def limit_threads(n_threads: int) -> Iterator[None]:
-    """Compute on so many cores meanwhile: results then are the same to the last bit wherever they are computed.
+    """Let PyTorch use this many cores in a block of code, so that results are the same to the last bit on all machines.
 
-    Raises MemoryError where the memory is not enough for what PyTorch computes.
+    Raises:
+        MemoryError: if PyTorch runs out of memory.
     """
     previous = torch.get_num_threads()
     torch.set_num_threads(n_threads)
@@ -49,35 +45,22 @@ def limit_threads(n_threads: int) -> Iterator[None]:
             raise
         raise MemoryError("a batch of rows does not fit") from error
     finally:
-        if threading.current_thread() is threading.main_thread():  # the user's, who may go on with PyTorch
+        if threading.current_thread() is threading.main_thread():  # which belongs to the user
             torch.set_num_threads(previous)
 
 
 @cache
-def tune_allocator() -> None:
-    """Have the C library (glibc) keep what a step has freed for the next one, which needs as much.
-
-    Else it is given back to the system, which fills it with zeros each time it is asked for again.
-    """
-    if platform.libc_ver()[0] == "glibc" and not any(name.startswith("MALLOC_") for name in os.environ):
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
-        library.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
-
-
-@cache
 def fastest_cpu_precision() -> str:
-    """In which precision convolutions and LSTMs learn fastest: 16 bits where the processor has products for them."""
+    """Fastest precision for convolutions and LSTMs: "mixed" if the processor multiplies 16-bit numbers."""
     capabilities = torch.cpu.get_capabilities()
     return "mixed" if capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False) else "float32"
 
 
 def make_trainer(member: Member, table: DenseRows | MediaRows) -> Callable[[np.ndarray, np.ndarray], int]:
-    """What trains this member: for as many epochs as there is room for their losses, until the flag to stop is set."""
-    tune_allocator()
+    """Return a function that trains a member for len(losses) epochs, until `stop` is set; see `backend.TrainEpochs`."""
     stack, device_table = MemberStack(member, 1, shared=True), DeviceTable(table, member.architecture, CPU)
     sampler = BatchSampler(member, table, 1, CPU)
-    sampler.load_member(0, member, strata_starts(member))
+    sampler.load_member(0, member)
 
     @limit_threads(member.spec["cores"])
     def train_epochs(losses: np.ndarray, stop: np.ndarray) -> int:
@@ -96,11 +79,6 @@ def make_trainer(member: Member, table: DenseRows | MediaRows) -> Callable[[np.n
     return train_epochs
 
 
-def strata_starts(member: Member) -> np.ndarray:
-    """Where the strata of a member's rows start, as its config has it."""
-    return getattr(member.config, "strata")  # noqa: B009 - perceptrons, which have none, do not come here
-
-
 @limit_threads(1)
 def logits(
     architecture: DenseArchitecture | DeepArchitecture,
@@ -108,10 +86,10 @@ def logits(
     table: DenseRows | MediaRows,
     index: np.ndarray,
 ) -> np.ndarray:
-    """The last weighted sums of a network for some rows: (n, K), or (n, T, K) for each step, 0 after a row's end.
+    """Return the logits of a network for rows `index`: (n, K), or (n, T, K) for steps, 0 after the end of a row.
 
-    Rows go through the network in blocks, sequences of about one length together: what is said of a row is the same
-    whatever stands beside it but for rounding.
+    Rows go through the network in blocks of similar sequence lengths. A row's logits do not depend on the other rows,
+    up to rounding.
     """
     media = getattr(table, "media", ())
     ragged = next((medium for medium in media if isinstance(medium, RaggedSequences)), None)
@@ -134,12 +112,12 @@ def logits(
 
 
 def load_network(architecture: DenseArchitecture | DeepArchitecture, theta: np.ndarray) -> StackedNetworks:
-    """A trained network, to predict with."""
+    """Build a trained network for predictions."""
     return StackedNetworks(architecture, torch.from_numpy(np.ascontiguousarray(theta))[None])
 
 
 def predict_with_flips(net: StackedNetworks, batch: Batch) -> torch.Tensor:
-    """What networks say of a batch; the mean over images and their mirror images, where they learnt from both."""
+    """Return the logits of a batch, averaged over images and mirrored images if the networks were trained on both."""
     z = net(batch)
     if isinstance(net.architecture, DeepArchitecture) and net.architecture.flip_averaging:
         media = tuple(medium.flip(-1) if medium.dim() == 5 else medium for medium in batch.media)

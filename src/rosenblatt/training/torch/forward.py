@@ -1,8 +1,7 @@
 """Forward pass and gradients of P stacked networks of one architecture.
 
-Everything is stacked along a leading population axis P; one network is a stack of one, for which PyTorch's fused
-kernels are used. Images and channels of sequences stand as (B, P C, H, W), so that convolutions of all networks are one
-with P groups.
+All arrays have a leading population axis P; for P = 1 PyTorch's fused kernels are used. Images, and sequences in
+convolutions, are (B, P C, H, W), so that all networks share one convolution with P groups.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from rosenblatt.networks.layers import (
     Residual,
 )
 from rosenblatt.training.compiled.normalization import EPSILON, RUNNING_MOMENTUM
+from rosenblatt.training.recipes import RUNNING_STATISTICS
 from rosenblatt.training.torch.random import DropoutMasks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -50,7 +50,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 IM2COL = "im2col"
 GROUPED = "grouped"
-RUNNING_STATS = ("mean", "variance")  # parts that follow the batches, and are not learnt
 
 
 class Batch(NamedTuple):
@@ -58,16 +57,18 @@ class Batch(NamedTuple):
 
     x: Tensor  # (P, B, F)
     media: tuple[Tensor, ...]  # images (P, B, C, H, W), steps (P, B, T, C), or tokens (P, B, T)
-    lengths: tuple[Tensor | None, ...]  # of steps or tokens, (P, B); None for images, and where all are T
-    t: Tensor  # (P, B, 1 or K), of answers for each step (P, B, T)
-    weight: Tensor  # (P, B) of each row in the mean loss
-    mixup_targets: Tensor | None = None  # (P, B, ...) targets that are mixed in, where rows are mixed
-    mixup_weight: Tensor | None = None  # (P, 1) of the row itself in the mixture
+    lengths: tuple[Tensor | None, ...]  # (P, B) of steps or tokens; None for images, or if all are T
+    t: Tensor  # (P, B, 1 or K), or (P, B, T) for steps
+    weight: Tensor  # (P, B) weight of each row in the mean loss
+    mixup_targets: Tensor | None = None  # (P, B, ...) targets of the other row in mixup
+    mixup_weight: Tensor | None = None  # (P, 1) weight of the row itself in mixup
 
 
 class _SingleNetworkParameters(dict[tuple[int, str], Tensor]):
-    """Parts of one network, given with an axis P that is made anew each time: autograd ties what is made to the stream
-    it was made on, and a CUDA graph is recorded on another."""
+    """Parameters of one network, which get their axis P on each access.
+
+    Autograd ties a tensor to the CUDA stream that created it, and CUDA graphs are recorded on another stream.
+    """
 
     def __getitem__(self, key: tuple[int, str]) -> Tensor:
         return super().__getitem__(key)[None]
@@ -76,7 +77,7 @@ class _SingleNetworkParameters(dict[tuple[int, str], Tensor]):
 class StackedNetworks:
     """P networks of one architecture, whose parameters are views of `theta` (P, n).
 
-    Where a `gradient` (P, n) is given they learn: `backward` writes to it.
+    With a `gradient` (P, n) they can be trained: `backward` writes to it.
     """
 
     def __init__(
@@ -86,28 +87,26 @@ class StackedNetworks:
         parameters: dict[tuple[int, str], Tensor] = {}
         self.convolution: str = GROUPED
         self._gradient = gradient
-        self._new_running_stats: list[
-            tuple[Tensor, Tensor]
-        ] = []  # running statistics, and what they become after the step
+        self._new_running_stats: list[tuple[Tensor, Tensor]] = []  # running statistics, and their values after the step
         for part in architecture.parts:
             key, shape = (part.layer, part.name), part.shape if self.P == 1 else (self.P, *part.shape)
             value = theta[:, part.start : part.end].view(shape)
-            if gradient is not None and part.name not in RUNNING_STATS:
+            if gradient is not None and part.name not in RUNNING_STATISTICS:
                 value = value.detach().requires_grad_()
                 if self.P == 1:
                     value.grad = gradient[0, part.start : part.end].view(shape)
             parameters[key] = value
-        self.single = parameters if self.P == 1 else {}  # of one network, without the axis P
+        self.single = parameters if self.P == 1 else {}  # of a single network, without the axis P
         self.values = _SingleNetworkParameters(parameters) if self.P == 1 else parameters  # (P, ...)
 
     def backward(self, loss: Tensor) -> None:
-        """Write the gradient of a loss to where it belongs, 0 for what does not learn."""
-        assert self._gradient is not None  # noqa: S101 - whoever calls this made them learn
+        """Write the gradient of a loss; it is 0 for parameters that are not trained."""
+        assert self._gradient is not None  # noqa: S101 - only called in training
         self._gradient.zero_()
-        if self.P == 1:  # whose gradients are views of it
+        if self.P == 1:  # gradients are views of `gradient`
             loss.backward()  # type: ignore[no-untyped-call]
             return
-        parts = [part for part in self.architecture.parts if part.name not in RUNNING_STATS]
+        parts = [part for part in self.architecture.parts if part.name not in RUNNING_STATISTICS]
         leaves = [self.values[part.layer, part.name] for part in parts]
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
         for part, gradient in zip(parts, gradients, strict=True):
@@ -115,12 +114,12 @@ class StackedNetworks:
                 self._gradient[:, part.start : part.end] = gradient.flatten(1)
 
     def update_running_stats(self) -> None:
-        """Let the running statistics of batch normalization become what the last batch made of them."""
+        """Set the running statistics of batch normalization to their values after the last batch."""
         for value, new_value in self._new_running_stats:
             value.copy_(new_value.view(value.shape))
 
     def __call__(self, batch: Batch, masks: DropoutMasks | None = None) -> Tensor:
-        """The last weighted sums, (P, B, K), or (P, B, T, K) for each step; with `masks` while learning."""
+        """Return the logits (P, B, K), or (P, B, T, K) for steps; `masks` are given in training only."""
         architecture = self.architecture
         self._new_running_stats.clear()
         x = batch.x
@@ -147,13 +146,15 @@ class StackedNetworks:
         masks: DropoutMasks | None,
         feature_maps: list[Tensor] | None = None,
     ) -> Tensor:
-        """What a tower makes of its medium; `feature_maps` is given what the last layer of images or steps makes."""
+        """Return a tower's features of its medium; append the input of its global pooling to `feature_maps`."""
         if a.dim() == 5:  # images
             a = a.transpose(0, 1).flatten(1, 2)
             if self.P == 1 and a.device.type == "cpu":
                 a = a.contiguous(memory_format=torch.channels_last)
         elif not _is_sequence(layers):
-            lengths = None if lengths is None else lengths / a.shape[2]  # shares of the steps, which become fewer
+            lengths = (
+                None if lengths is None else lengths / a.shape[2]
+            )  # as fractions, because pooling shortens the sequences
             a = _as_columns(a) if a.dim() == 4 else a
         for layer in layers:
             if isinstance(layer, GlobalPooling) and feature_maps is not None:
@@ -166,9 +167,9 @@ class StackedNetworks:
     def forward_layer(
         self, layer: Any, a: Tensor, lengths: Any, layer_counter: Any, masks: DropoutMasks | None, tower_layers: Any
     ) -> Tensor:
-        """What one layer makes of what enters it.
+        """Return the output of one layer for input a.
 
-        `layer_counter` counts layers with parameters, `tower_layers` are those of its tower.
+        `layer_counter` counts layers with parameters, `tower_layers` are all layers of the tower.
         """
         if isinstance(layer, Conv):
             return self._conv(layer, a, next(layer_counter))
@@ -202,27 +203,30 @@ class StackedNetworks:
             return a if any(isinstance(tower_layer, Recurrent) for tower_layer in tower_layers) else _as_columns(a)
         if isinstance(layer, PerChannelMLP):
             return self._per_channel_mlp(layer, a, layer_counter, masks)
-        assert isinstance(layer, Dropout)  # noqa: S101 - there is no other
+        assert isinstance(layer, Dropout)  # noqa: S101 - all other kinds are handled above
+        return self._dropout(a, masks, _is_sequence(tower_layers))
+
+    def _dropout(self, a: Tensor, masks: DropoutMasks | None, is_sequence: bool) -> Tensor:
         if masks is None or masks.dropout is None:
             return a
-        if a.dim() == 4 and not _is_sequence(tower_layers):  # (B, P C, H, W)
+        if a.dim() == 4 and not is_sequence:  # (B, P C, H, W)
             B, _, H, W = a.shape
             per_network = a.view(B, self.P, -1, H, W).transpose(0, 1)
             return masks.drop(per_network, masks.dropout).transpose(0, 1).reshape(a.shape)
         return masks.drop(a, masks.dropout)
 
     def _broadcast(self, index: int, name: str, dims: int) -> Tensor:
-        """A part (P, n) with axes of size 1 in between, to stand beside (P, ..., n)."""
+        """A parameter (P, n) with axes of size 1 in between, to broadcast with (P, ..., n)."""
         value = self.values[index, name]
         return value.view(self.P, *(1,) * (dims - 2), -1)
 
     # Convolutions, over (B, P C, H, W)
 
     def _conv(self, layer: Conv, a: Tensor, index: int) -> Tensor:
-        # pixels of margin, on both sides together
+        # padding in pixels, both sides together
         pad_height, pad_width = (layer.dilation * (k - 1) for k in layer.kernel)
         padding = pad_height // 2, pad_width // 2
-        if pad_height % 2 or pad_width % 2:  # even kernels see one pixel more on the one side than on the other
+        if pad_height % 2 or pad_width % 2:  # even kernels pad one pixel more at the end
             a, padding = (
                 F.pad(a, (pad_width // 2, pad_width - pad_width // 2, pad_height // 2, pad_height - pad_height // 2)),
                 (0, 0),
@@ -239,7 +243,7 @@ class StackedNetworks:
     def _conv_im2col(self, layer: Conv, a: Tensor, W: Tensor, bias: Tensor | None, padding: Any) -> Tensor:
         """Convolution as one batched product of unfolded images (im2col: Chellapilla et al. 2006)."""
         B, _, H, _ = a.shape
-        images = a.reshape(1, -1, *a.shape[2:])  # PyTorch unfolds the images of a batch one by one
+        images = a.reshape(1, -1, *a.shape[2:])  # one image, because PyTorch unfolds those of a batch one by one
         windows = F.unfold(images, layer.kernel, layer.dilation, padding, layer.stride)
         L = windows.shape[-1]
         rows = windows.view(B, self.P, -1, L).permute(1, 2, 0, 3).reshape(self.P, -1, B * L)
@@ -263,26 +267,26 @@ class StackedNetworks:
         return F.group_norm(a, self.P * groups, gain, shift, EPSILON)
 
     def _batch_norm(self, a: Tensor, index: int, training: bool) -> Tensor:
-        """Of channels (B, P C, ...); running statistics are moved while learning, else they take the batch's place."""
-        gain, shift, mean, variance = self._flat_parameters(index, "gain", "shift", *RUNNING_STATS)
+        """Batch normalization of channels (B, P C, ...); uses and updates batch statistics in training only."""
+        gain, shift, mean, variance = self._flat_parameters(index, "gain", "shift", *RUNNING_STATISTICS)
         use_batch_stats = training and a.numel() > a.shape[1]
         out = F.batch_norm(a, mean, variance, gain, shift, use_batch_stats, RUNNING_MOMENTUM, EPSILON)
         if use_batch_stats and self.P > 1:
             self._new_running_stats += zip(
-                (self.values[index, name] for name in RUNNING_STATS), (mean, variance), strict=True
+                (self.values[index, name] for name in RUNNING_STATISTICS), (mean, variance), strict=True
             )
         return out
 
     def _flat_parameters(self, index: int, *names: str) -> list[Tensor]:
-        """Parts of a layer, those of all networks after one another: of one network the parts, of more copies."""
+        """Parameters of a layer, flat over all networks; views for one network, else copies."""
         if self.P == 1:
             return [self.single[index, name] for name in names]
         return [self.values[index, name].flatten() for name in names]
 
     def _pool_pixels(self, layer: GlobalPooling, a: Tensor, lengths: Tensor | None) -> Tensor:
-        """(P, B, C) or, flat, (P, B, C H W)."""
+        """Return (P, B, C), or (P, B, C H W) for "flatten"."""
         B = a.shape[0]
-        if lengths is not None:  # of a sequence, which has become shorter on the way
+        if lengths is not None:  # a sequence, shortened by pooling
             steps = (lengths * a.shape[2]).ceil().clamp(min=1)
             mask = torch.arange(a.shape[2], device=a.device) < steps[:, :, None]  # (P, B, T)
             a = a.view(B, self.P, -1, a.shape[2]).permute(1, 0, 3, 2)
@@ -302,7 +306,7 @@ class StackedNetworks:
         return F.embedding(tokens + offsets, W.reshape(-1, W.shape[2]))
 
     def _recurrent(self, layer: Recurrent, a: Tensor, lengths: Tensor | None, layer_counter: Any) -> Tensor:
-        """Each direction by itself: what stands after a sequence's end is met last, and changes nothing before it."""
+        """Run each direction separately; padding comes last in both, so that it does not affect the sequence."""
         forward_out = self._direction(layer, a, next(layer_counter))
         if layer.directions == 1:
             return forward_out
@@ -318,7 +322,7 @@ class StackedNetworks:
             parts = [self.single[index, name] for name in names]
             if not a.is_cuda:
                 return self.run_fused(layer, a[0], parts)[0][None]
-            with torch.autocast("cuda", enabled=False):  # which would choose float16, whatever was asked for
+            with torch.autocast("cuda", enabled=False):  # autocast would choose float16
                 return self.run_fused(layer, a[0].float(), parts)[0][None]
         W, U, b, c = (self.values[index, name] for name in names)
         P, B, T, _ = a.shape
@@ -332,7 +336,7 @@ class StackedNetworks:
 
     @staticmethod
     def run_fused(layer: Recurrent, a: Tensor, parts: list[Tensor], state: Any = None) -> tuple[Tensor, Any]:
-        """One network's layer in one direction, by PyTorch's own kernel: (B, T, units), and the state after it."""
+        """Run one network's layer in one direction with PyTorch's kernel; return (B, T, units) and the final state."""
         zero = a.new_zeros(1, a.shape[0], layer.units)
         common = (parts, True, 1, 0.0, True, False, True)  # biases, layers, dropout, training, directions, batch first
         if layer.cell == "lstm":
@@ -353,7 +357,7 @@ class StackedNetworks:
         return torch.einsum("pbt,pbth->pbh", attention_scores.softmax(dim=-1), a)
 
     def _last_states(self, a: Tensor, lengths: Tensor | None) -> Tensor:
-        """What each direction says after all steps: at the end, and, of the other, at the beginning."""
+        """Final output of each direction: at the last step, and at the first step for the backward direction."""
         if lengths is None:
             last = a[:, :, -1]
         else:
@@ -380,7 +384,7 @@ class StackedNetworks:
         return a.view(self.P, layer.channels, B, -1).transpose(1, 2).flatten(2)
 
     def forward_dense(self, head: DenseArchitecture, x: Tensor, first_layer: int, masks: DropoutMasks | None) -> Tensor:
-        """(P, B, K), or (P, B, T, K) of steps; layers of `head` are counted from `first`."""
+        """Return the logits (P, B, K), or (P, B, T, K) for steps; layers of `head` are numbered from `first_layer`."""
         leading_shape = x.shape[1:-1]
         a = x.reshape(self.P, -1, x.shape[-1])
         if head.scaling_layer:
@@ -411,7 +415,7 @@ class StackedNetworks:
 
 
 def cell(kind: str, input_part: Tensor, recurrent_part: Tensor, h: Tensor, cell_state: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of a recurrent cell: its new output, and memory (PyTorch's order of gates and places of biases)."""
+    """Run one step of a recurrent cell; return its output and cell state (gates and biases as in PyTorch)."""
     if kind == "elman":
         return torch.tanh(input_part + recurrent_part), cell_state
     if kind == "gru":  # Cho et al. 2014, with the reset gate after the product
@@ -426,7 +430,7 @@ def cell(kind: str, input_part: Tensor, recurrent_part: Tensor, h: Tensor, cell_
 
 
 def reverse(a: Tensor, lengths: Tensor) -> Tensor:
-    """The sequences (P, B, T, C) from their ends to their beginnings; what is after an end stays there."""
+    """Reverse sequences (P, B, T, C) within their lengths; padding stays in place."""
     P, B, T, _ = a.shape
     steps = torch.arange(T, device=a.device)
     source_steps = torch.where(steps < lengths[:, :, None], lengths[:, :, None] - 1 - steps, steps)
@@ -436,7 +440,7 @@ def reverse(a: Tensor, lengths: Tensor) -> Tensor:
 
 
 class _PermuteRows(torch.autograd.Function):
-    """Rows that change places in pairs; so do their gradients, which need not be added up."""
+    """Permutation of rows by swaps: the gradients are permuted the same way, without summing."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
@@ -459,7 +463,7 @@ def _as_columns(a: Tensor) -> Tensor:
 
 
 def _pool_steps(a: Tensor, mask: Tensor | None, kind: str) -> Tensor:
-    """The mean or the largest of the steps (P, B, T, C) that are inside (P, B, T), or of all."""
+    """Mean or maximum of the steps (P, B, T, C) in a mask (P, B, T), or of all steps."""
     if mask is None:
         return a.amax(dim=2) if kind == "max" else a.mean(dim=2)
     if kind == "max":

@@ -16,14 +16,14 @@ from rosenblatt.training.torch.engine import load_network
 
 
 class LanguageModel:
-    """One network that reads a text token by token, and says after each how likely the next ones are."""
+    """One network that reads tokens and predicts the next one."""
 
     def __init__(self, architecture: DeepArchitecture, theta: np.ndarray) -> None:
         self._net, self._tower = load_network(architecture, theta), architecture.towers[0]
         self._states: list[Any] = [None] * len(self._tower)
 
     def read(self, tokens: Sequence[int]) -> np.ndarray:
-        """(K,) float64 probabilities of what follows these tokens, after all that were read before."""
+        """Read tokens after those read before; return the probabilities (K,) float64 of the next token."""
         with torch.inference_mode():
             a = torch.tensor([[list(tokens)]])
             layer_counter = count()
@@ -50,18 +50,18 @@ def generate_tokens(
     top_p: float,
     rng: np.random.Generator,
 ) -> Iterator[int]:
-    """Tokens that may follow the prompt, without end; the networks' probabilities are averaged.
+    """Generate tokens after the prompt, without end, from the averaged probabilities of the networks.
 
     Args:
-        temperature: 0 takes the likeliest token; below 1 likely ones are preferred, above 1 unlikely ones.
-        top_k: draw only from so many (Fan et al. 2018).
-        top_p: draw only from the likeliest that together are so likely (Holtzman et al. 2020).
+        temperature: 0 takes the most likely token; below 1 sharpens the probabilities, above 1 flattens them.
+        top_k: sample from the k most likely tokens (Fan et al. 2018).
+        top_p: sample from the smallest set of most likely tokens with this total probability (Holtzman et al. 2020).
     """
     models = [LanguageModel(architecture, theta) for architecture, theta in networks]
     new_tokens: Sequence[int] = prompt
     while True:
         p = np.mean([model.read(new_tokens) for model in models], axis=0)
-        p[0] = 0.0  # unknown tokens cannot be written
+        p[0] = 0.0  # the unknown token has no text
         if temperature == 0:
             token = int(p.argmax())
         else:

@@ -1,8 +1,8 @@
 """Training of members in lanes: members with equal stack keys are trained as one stack on a device.
 
-A stack has so many lanes as fit into the memory. All lanes train an epoch; a lane whose member is done takes the next
-one of its shape, so that the stack never shrinks and nothing is made anew. A step reads what it needs from places that
-stay, so that a GPU can repeat it by itself.
+A stack has as many lanes as fit into memory. After each epoch, a lane whose member is finished takes the next member
+with the same key, so that the stack keeps its size and its arrays. A step reads its inputs from fixed addresses, so
+that a CUDA graph can replay it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rosenblatt.training.schedules import member_factors
 from rosenblatt.training.state import TrainingConfig
 from rosenblatt.training.torch.batches import DeviceTable, LengthRange
 from rosenblatt.training.torch.cuda_graphs import GraphRunner
-from rosenblatt.training.torch.engine import predict_with_flips, strata_starts
+from rosenblatt.training.torch.engine import predict_with_flips
 from rosenblatt.training.torch.forward import GROUPED, IM2COL, StackedNetworks
 from rosenblatt.training.torch.sampling import (
     AugmentationConfig,
@@ -37,52 +37,51 @@ from rosenblatt.training.torch.sampling import (
 from rosenblatt.training.torch.stack import MemberStack
 from rosenblatt.training.validation import mean_loss
 
-MAX_LANES = 1024  # lanes
-MEMORY_FRACTION = 0.8  # of the memory that is free, for lanes
-MEMORY_FACTOR = 2  # what a lane takes: in a step that is done, and in one that is repeated
-LENGTH_MULTIPLE = 16  # steps of sequences: batches whose longest ones differ by less are repeated alike
-BLOCK_ROWS = 1024  # rows that are predicted at a time
-TIMING_STEPS = 3  # steps by which two ways of convolution are compared
-
-PROBE_LANES = 2  # lanes by which it is found out what one takes: one alone is computed by other kernels
+MAX_LANES = 1024
+MEMORY_FRACTION = 0.8  # of the free memory of a device, for lanes
+MEMORY_FACTOR = 2  # a lane needs memory for ordinary steps, and again for those in CUDA graphs
+LENGTH_MULTIPLE = 16  # sequence lengths are rounded up to it, so that more batches share a CUDA graph
+BLOCK_ROWS = 1024  # rows predicted at a time
+TIMING_STEPS = 3  # steps that time an implementation of convolutions
+PROBE_LANES = 2  # lanes for measuring the memory of one; a single lane uses other kernels
 
 OutOfMemory: type[RuntimeError] = torch.cuda.OutOfMemoryError
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether the memory of a device was not enough: PyTorch, CUDA and its libraries each say so in their own way."""
+    """Whether an error of PyTorch, CUDA or one of its libraries means that a device is out of memory."""
     message = str(error).lower()
     return isinstance(error, OutOfMemory) or "out of memory" in message or "alloc_failed" in message
 
 
 def find_device(name: str) -> torch.device:
-    """The device of this name. Raises SpecError, saying which there are, for one that is not there."""
+    """Return the device of this name. Raises SpecError if this machine does not have it."""
     names = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
     if name == "cuda" and len(names) > 1:
         return torch.device("cuda:0")
     if name not in names:
         raise SpecError(
-            f"There is no device {name!r}; this machine has {format_list(names)}. Choose one with --device."
+            f"Device {name!r} is not available; this machine has {format_list(names)}. Choose one with --device."
         )
     return torch.device(name)
 
 
 class StackKey(NamedTuple):
-    """What members of one stack have in common."""
+    """Properties that all members of a stack share."""
 
     architecture: Any
     loss: str
     optimizer: str
     has_ema: bool
     n_batches: int
-    batch_size: int  # of a batch
+    batch_size: int
     precision: str
     augmentation: AugmentationConfig
-    uses: tuple[bool, ...]  # dropout of units, of inputs, smoothing, L1, bounded norms: whether a step has them
+    uses: tuple[bool, ...]  # whether steps have dropout, input dropout, label smoothing, L1, max-norm
 
 
 def stack_key(member: Member) -> StackKey:
-    """The shape of a member."""
+    """Return the key of a member."""
     spec, n, config = member.spec, member.state.order.size, cast("TrainingConfig", member.config)
     rates = (config.dropout, config.input_dropout, config.smoothing, config.l1, config.max_norm)
     n_steps, has_ema = n_batches(spec, n), member.state.mean.size > 0
@@ -93,7 +92,7 @@ def stack_key(member: Member) -> StackKey:
 
 
 class LaneStack:
-    """A stack of members on a device, and which member each lane holds."""
+    """A stack of members on a device, and the member of each lane."""
 
     def __init__(self, template: Member, table: DenseRows | MediaRows, device: torch.device, lanes: int) -> None:
         self.key, self.table, self.device = stack_key(template), table, device
@@ -111,21 +110,21 @@ class LaneStack:
         return [lane for lane, member in enumerate(self.members) if member is None]
 
     def load_member(self, lane: int, member: Member) -> None:
-        """Give a lane a member of this shape."""
+        """Assign a member with this key to a lane."""
         self.members[lane] = member
         self.stack.load_member(lane, member)
-        self.sampler.load_member(lane, member, strata_starts(member))
+        self.sampler.load_member(lane, member)
 
     def clear_lane(self, lane: int) -> None:
-        """Take a lane's member away."""
+        """Remove the member of a lane."""
         self.members[lane] = None
         self.stack.clear_lane(lane)
         self.sampler.clear_lane(lane)
 
     def train_epoch(self, stop: np.ndarray) -> np.ndarray | None:
-        """An epoch of all members; their mean losses (lanes,), or None where it was stopped half-way.
+        """Train all members for an epoch; return their mean losses (lanes,), or None if stopped.
 
-        What members have come to is written back by `store_members`, so that an interrupted epoch can be begun again.
+        Members change only in `store_members`, so that an interrupted epoch can be repeated.
         """
         total = torch.zeros(len(self.members), device=self.device, dtype=torch.float32)
         for loss in self.iter_steps():
@@ -135,11 +134,11 @@ class LaneStack:
         return (total / self.key.n_batches).cpu().numpy().astype(np.float64)
 
     def store_members(self) -> None:
-        """Write what the lanes have come to into their members."""
+        """Copy the state of the lanes to their members."""
         self.stack.store_members(self.members)
 
     def iter_steps(self) -> Iterator[Tensor]:
-        """The losses (lanes,) of one step of an epoch after the other."""
+        """Run the steps of an epoch; yield the losses (lanes,) of each."""
         epoch_batches, rates = self.sampler.sample_epoch(), np.ones((len(self.members), self.key.n_batches, 3))
         for lane, member in enumerate(self.members):
             if member is not None:
@@ -158,8 +157,8 @@ class LaneStack:
             yield self._graph_runner(length_ranges, lambda ranges=length_ranges: self._step(ranges))  # type: ignore[misc]
 
     def _step(self, length_ranges: tuple[LengthRange, ...]) -> Tensor:
-        """The next step, of what stands in its places; nothing is asked of the host."""
-        assert self._static_batches is not None  # noqa: S101 - set before
+        """Run the next step from the static batches, without synchronizing with the host."""
+        assert self._static_batches is not None  # noqa: S101 - set in `iter_steps`
         sample = self._static_batches.batch(self._step_index)
         batch = self.device_table.batch(sample, self.key.augmentation, length_ranges)
         loss = self.stack.step(batch, self._rates.index_select(1, self._step_index).squeeze(1), sample.seeds)
@@ -167,7 +166,7 @@ class LaneStack:
         return loss
 
     def validate(self) -> dict[int, tuple[np.ndarray, float]]:
-        """By lane: what each member says of its validation rows (n, K), and its mean loss on them."""
+        """Return each member's outputs (n, K) and mean loss on its validation rows, by lane."""
         validated_members = {lane: m for lane, m in enumerate(self.members) if m is not None and m.validation.size}
         if not validated_members:
             return {}
@@ -202,7 +201,7 @@ class LaneStack:
         return results
 
     def choose_convolution(self) -> None:
-        """Take the way of convolution that is faster here: one with a group for each network, or batched products."""
+        """Choose the faster implementation of convolutions: grouped by network, or batched matrix products."""
         tower = self.stack.architecture.towers if isinstance(self.stack.architecture, DeepArchitecture) else ()
         if self.device.type != "cuda" or not any(
             getattr(layer, "kernel", None) for layers in tower for layer in layers
@@ -222,7 +221,7 @@ class LaneStack:
                 end.record()
                 torch.cuda.synchronize(self.device)
                 times[convolution] = start.elapsed_time(end)
-            except RuntimeError as error:  # no memory, or no kernel for it
+            except RuntimeError as error:  # out of memory, or not implemented
                 failures.append(error)
         if not times:
             raise failures[-1]
@@ -230,7 +229,7 @@ class LaneStack:
 
 
 def choose_n_lanes(template: Member, table: DenseRows | MediaRows, device: torch.device, n_waiting: int) -> int:
-    """How many lanes there is memory for: by what one lane takes in one step, and what is free."""
+    """Return how many lanes fit into memory, from the memory of one step and the free memory."""
     max_lanes = max(1, min(n_waiting, MAX_LANES))
     if device.type != "cuda":
         return max_lanes
@@ -240,7 +239,7 @@ def choose_n_lanes(template: Member, table: DenseRows | MediaRows, device: torch
     try:
         probe = LaneStack(template, table, device, n_probe_lanes)
         for lane in range(n_probe_lanes):
-            probe.load_member(lane, template.copy())  # what it learns is not kept
+            probe.load_member(lane, template.copy())  # a copy, because the probe trains it
         next(probe.iter_steps())
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -253,9 +252,10 @@ def choose_n_lanes(template: Member, table: DenseRows | MediaRows, device: torch
 
 
 NextMember = Callable[[StackKey], Member | None]
-"""The next member of this shape that waits for a lane."""
+"""Return the next waiting member with this key, or None."""
 MemberCallback = Callable[[Member, float, tuple[np.ndarray, float] | None], bool]
-"""Told of an epoch of a member: its loss, and what it says of its validation rows; whether it goes on."""
+"""Called after each epoch of a member with its loss, and its outputs and loss on validation rows; returns whether it
+continues."""
 
 
 def train_lanes(
@@ -267,9 +267,9 @@ def train_lanes(
     on_epoch_end: MemberCallback,
     stop: np.ndarray,
 ) -> None:
-    """Train a member, and all of its shape that follow, until none is left or the flag to stop is set.
+    """Train a member, and those that follow with its key, until none is left or `stop` is set.
 
-    Where the memory is not enough after all, the lanes are halved, and the epoch is begun again.
+    If memory runs out, the number of lanes is halved and the epoch repeated.
     """
     pending, n_lanes = deque([first]), 0
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
@@ -297,7 +297,7 @@ def _try_lanes(
     table: DenseRows | MediaRows,
     device: torch.device,
 ) -> bool:
-    """Train so many lanes, if there is memory for them; else their members are held again."""
+    """Train with this many lanes and return True; if memory runs out, put their members back and return False."""
     lanes = None
     try:
         lanes = LaneStack(template, table, device, n_lanes)
@@ -307,7 +307,7 @@ def _try_lanes(
         if not is_out_of_memory(error):
             raise
         if n_lanes == 1:
-            raise MemoryError(f"one network does not fit into that of {device}") from error
+            raise MemoryError(f"one network does not fit into the memory of {device}") from error
         if lanes is not None:
             pending.extendleft(member for member in reversed(lanes.members) if member is not None)
         return False
@@ -337,7 +337,7 @@ def _train(
 
 
 def group_by_stack_key(members: Iterable[Member]) -> Iterator[list[Member]]:
-    """Members of one shape together."""
+    """Group members by their key."""
     groups: dict[StackKey, list[Member]] = {}
     for member in members:
         groups.setdefault(stack_key(member), []).append(member)

@@ -1,7 +1,7 @@
 """Losses of P stacked networks, the same as those of `compiled/losses.py`.
 
-z is (P, B, K); t (P, B, 1) class numbers for losses of classes, else (P, B, K). a (P, 1) is the share of label
-smoothing, None for no smoothing at all, b (P, 1) the number of the loss's own.
+z is (P, B, K); t is (P, B, 1) class numbers for multiclass losses, else (P, B, K). a (P, 1) is the label smoothing, or
+None without it; b (P, 1) is the parameter of the loss.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MIN_PROBABILITY = 1e-30  # probability whose logarithm is taken at least
+MIN_PROBABILITY = 1e-30  # probabilities are clipped to it before taking logarithms
 
 
 def _at_label(values: Tensor, t: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def _at_label(values: Tensor, t: Tensor) -> Tensor:
 
 
 def cross_entropy(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
-    """-sum q log p over the classes, q being the smoothed target."""
+    """-sum q log p over the classes, with the smoothed target q."""
     logp = z.log_softmax(dim=-1)
     label_logp = _at_label(logp, t)
     return -label_logp if a is None else (a - 1) * label_logp - a * logp.mean(dim=-1)
@@ -33,7 +33,7 @@ def binary_cross_entropy(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> T
 
 
 def focal(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
-    """-(1 - p)^b log p of the right class."""
+    """-(1 - p)^b log p of the true class."""
     logp = _at_label(z.log_softmax(dim=-1), t)
     return -((1 - logp.exp()).clamp(min=MIN_PROBABILITY) ** b) * logp
 
@@ -72,18 +72,18 @@ def poisson(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
 
 
 def hinge(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
-    """max(0, b - z) of a unit that should be above 0, max(0, b + z) of one that should not."""
+    """max(0, b - z) of units with target 1, max(0, b + z) of the others."""
     return _above_zero(b[..., None] - torch.where(t > 0, z, -z), b[..., None]).sum(dim=-1)
 
 
 def multiclass_hinge(z: Tensor, t: Tensor, a: Tensor | None, b: Tensor) -> Tensor:
-    """max(0, b - z of the right class + the largest other z)."""
+    """max(0, b - z of the true class + the largest other z)."""
     rival = z.scatter(-1, t.long(), -torch.inf).amax(dim=-1)
     return _above_zero(b - _at_label(z, t) + rival, b)
 
 
 def _above_zero(miss: Tensor, b: Tensor) -> Tensor:
-    """max(0, miss), which learns also from a row that lies on 0, where the margin is 0 (the perceptron criterion)."""
+    """max(0, miss), with a gradient also at 0 if the margin is 0 (the perceptron criterion)."""
     return torch.where((miss > 0) | ((b == 0) & (miss == 0)), miss, torch.zeros_like(miss))
 
 

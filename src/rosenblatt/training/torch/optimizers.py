@@ -1,7 +1,7 @@
 """Optimizers for the parameters of P stacked networks.
 
-The rules are those of `optimizers.py`, over stacks: theta, g, m, v are (P, n); lr and decay_factor (P, 1) or (P, n),
-the betas (P, 1) and step (P, 1), which counts from 1, may differ from network to network.
+The same updates as in `compiled/optimizers.py`: theta, g, m, v are (P, n), lr and decay_factor (P, 1) or (P, n), the
+betas and step (P, 1); step counts from 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def momentum(
     theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
 ) -> None:  # fmt: skip
-    """Steps add up, the earlier ones ever less."""
+    """m = beta1 m + g; theta -= lr m."""
     m.mul_(beta1).add_(g)
     theta.mul_(decay_factor).sub_(lr * m)
 
@@ -36,7 +36,7 @@ def nesterov(
     theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
 ) -> None:  # fmt: skip
-    """Momentum that looks one step ahead."""
+    """m = beta1 m + g; theta -= lr (g + beta1 m)."""
     m.mul_(beta1).add_(g)
     theta.mul_(decay_factor).sub_(lr * (g + beta1 * m))
 
@@ -45,7 +45,7 @@ def rmsprop(
     theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
 ) -> None:  # fmt: skip
-    """Each gradient by the root of its mean square of late."""
+    """theta -= lr g / (sqrt(v) + eps), with the running mean v of g^2."""
     v.add_((g * g).sub_(v).mul_(1 - beta2))
     theta.mul_(decay_factor).sub_(lr * (g / v.sqrt().add_(EPSILON)))
 
@@ -54,7 +54,7 @@ def adagrad(
     theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
 ) -> None:  # fmt: skip
-    """Each gradient by the root of the sum of its squares so far."""
+    """theta -= lr g / (sqrt(v) + eps), with the sum v of g^2."""
     v.addcmul_(g, g)
     theta.mul_(decay_factor).sub_(lr * (g / v.sqrt().add_(EPSILON)))
 
@@ -63,7 +63,7 @@ def adam(
     theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
 ) -> None:  # fmt: skip
-    """The mean gradient by the root of the mean square, both of late."""
+    """theta -= lr m / (sqrt(v) + eps), with bias-corrected moments."""
     m.lerp_(g, (1 - beta1).expand_as(g))
     v.mul_(beta2).addcmul_(g, g * (1 - beta2))
     root = v.mul(1 / (1 - beta2**step)).sqrt_().add_(EPSILON)
@@ -74,7 +74,7 @@ def nadam(
     theta: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay_factor: Tensor, beta1: Tensor, beta2: Tensor,
     step: Tensor,
 ) -> None:  # fmt: skip
-    """Adam that looks one step ahead."""
+    """Adam with Nesterov momentum."""
     m.lerp_(g, (1 - beta1).expand_as(g))
     v.mul_(beta2).addcmul_(g, g * (1 - beta2))
     root = v.mul(1 / (1 - beta2**step)).sqrt_().add_(EPSILON)

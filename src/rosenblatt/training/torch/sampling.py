@@ -1,13 +1,13 @@
 """Sampling of the batches and image augmentations of an epoch.
 
-Which rows make a batch, and how images are changed, is a hash of a member's seed, its epoch and a place, computed on
-the device: what a member meets depends on nothing else, and one that goes on meets what it would have met.
+Batches and augmentations are hashes of a member's seed, its epoch and a position, computed on the device. A member's
+batches do not depend on other members, and a resumed member sees the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,16 +18,17 @@ from rosenblatt.data.media.images import ImageDataset
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import Member
 from rosenblatt.training.rows import DenseRows, MediaRows
+from rosenblatt.training.state import TrainingConfig
 from rosenblatt.training.torch.random import hash_bits, random_bits, to_uniform
 
-BUCKET_BATCHES = 16  # batches whose rows are sorted by length together
+BUCKET_BATCHES = 16  # consecutive batches whose rows are sorted by length together
 N_PURPOSES = 8
-SHUFFLE, ORDER, DROPOUT, FLIP, SHIFT, ANGLE, JITTER, CUTOUT = range(N_PURPOSES)  # what is drawn
-SORT_LAST = 2**31 - 1  # behind all else, where places are sorted
+SHUFFLE, ORDER, DROPOUT, FLIP, SHIFT, ANGLE, JITTER, CUTOUT = range(N_PURPOSES)  # purposes of random numbers
+SORT_LAST = 2**31 - 1  # sort key of padding, larger than all others
 
 
 class AugmentationConfig(NamedTuple):
-    """How rows become batches, and what is done to them: the same for all members of a stack, if not how much of it."""
+    """Order of batches and kinds of augmentation, equal for all members of a stack; their strengths may differ."""
 
     batch_order: str  # shuffled, stratified, in_order
     has_shift_or_flip: bool
@@ -38,7 +39,7 @@ class AugmentationConfig(NamedTuple):
 
 
 def augmentation_config(spec: Spec) -> AugmentationConfig:
-    """The way of a resolved spec."""
+    """Return the augmentations of a resolved spec."""
     training = spec.training
     has_shift_or_flip = bool(spec["flip"]) or spec["crop"] > 0
     return AugmentationConfig(
@@ -52,33 +53,33 @@ def augmentation_config(spec: Spec) -> AugmentationConfig:
 
 
 class Augmentations(NamedTuple):
-    """How the images of some rows (...,) are changed; None for what is not."""
+    """Random augmentations of the images of rows (...,); None for those that are off."""
 
     flip: Tensor | None  # (...,) bool
     shift: Tensor | None  # (..., 2) pixels down and to the right
     angle: Tensor | None  # (...,) radians
     jitter: Tensor | None  # (..., 1 + channels) contrast, then each channel's shift, in standard deviations
-    cutout_center: Tensor | None  # (..., 2) middle of the square that is cut out, as shares of the sides
+    cutout_center: Tensor | None  # (..., 2) center of the cut-out square, as fractions of height and width
 
 
 class EpochBatches(NamedTuple):
-    """The S batches of an epoch of P members, of B rows each; or, without the axis S, one of them."""
+    """The S batches of B rows of an epoch of P members; or one batch, without the axis S."""
 
     rows: Tensor  # (P, S, B)
-    weight: Tensor  # (P, S, B) float32: of each row in the mean loss; 0 for one that only fills the batch up
-    seeds: Tensor  # (P, S) int32, of the masks of dropout
-    mixup_weight: Tensor | None = None  # (P, S) of the row itself, where rows are mixed
-    augmentations: tuple[Augmentations | None, ...] = ()  # of the images of each medium, None where it is none
+    weight: Tensor  # (P, S, B) float32: weight of each row in the mean loss; 0 for padding
+    seeds: Tensor  # (P, S) int32 seeds of dropout masks
+    mixup_weight: Tensor | None = None  # (P, S) weight of the row itself in mixup
+    augmentations: tuple[Augmentations | None, ...] = ()  # one for each medium; None if it is not images
 
     def tensors(self) -> list[Tensor]:
-        """All there are."""
+        """Return all tensors, in a fixed order."""
         changes = [tensor for augmentation in self.augmentations if augmentation is not None for tensor in augmentation]
         return [
             tensor for tensor in (self.rows, self.weight, self.seeds, self.mixup_weight, *changes) if tensor is not None
         ]
 
     def batch(self, k: int | Tensor) -> EpochBatches:
-        """One of the batches, without the axis S. k may also be a number (1,) on the device."""
+        """Return one batch, without the axis S; `k` may be a tensor (1,) on the device."""
 
         def select(a: Tensor | None) -> Any:
             if a is None:
@@ -95,10 +96,7 @@ class EpochBatches(NamedTuple):
 
 
 class BatchSampler:
-    """The rows that P members of one shape learn from, on a device.
-
-    `load_member` and `clear_lane` change whose they are.
-    """
+    """Samples the batches of P members with equal stack keys, on a device."""
 
     def __init__(self, template: Member, table: DenseRows | MediaRows, lanes: int, device: torch.device) -> None:
         self.augmentation, self.device, self._members = (
@@ -122,12 +120,13 @@ class BatchSampler:
         self._lengths = None if ragged is None else torch.from_numpy(ragged.lengths).to(device)
         self._length_bound = 0 if ragged is None else int(ragged.lengths.max(initial=0)) + 1
 
-    def load_member(self, lane: int, member: Member, strata: np.ndarray) -> None:
-        """Deal the rows of this member to a lane; `strata` is where those start that lie side by side in its order."""
+    def load_member(self, lane: int, member: Member) -> None:
+        """Sample from the training rows of this member in a lane."""
         order, spec = member.state.order, member.spec
         self._members[lane] = member
         self._order[lane, : order.size] = torch.from_numpy(order)
         if self.augmentation.batch_order == "stratified":
+            strata = cast("TrainingConfig", member.config).strata
             stratum = np.repeat(np.arange(len(strata) - 1, dtype=np.int32), np.diff(strata))
             self._stratum[lane, : order.size] = torch.from_numpy(stratum)
         self._n_rows[lane] = order.size
@@ -137,14 +136,14 @@ class BatchSampler:
             column[lane] = float(amount)
 
     def clear_lane(self, lane: int) -> None:
-        """Deal rows that weigh nothing to a lane."""
+        """Sample rows of weight 0 in a lane."""
         self._members[lane] = None
 
     def _epochs(self, epochs_ahead: int) -> list[int]:
         return [0 if member is None else len(member.history) + epochs_ahead for member in self._members]
 
     def sample_epoch(self, epochs_ahead: int = 0) -> EpochBatches:
-        """The next epoch of each member, or one so many epochs ahead."""
+        """Sample the next epoch of each member, or a later one."""
         epochs = self._epochs(epochs_ahead)
         seeds = self._seeds(epochs)
         rows, mask = self._sample_rows(seeds, epochs)
@@ -159,12 +158,12 @@ class BatchSampler:
         return EpochBatches(rows, weight, random_bits(seeds, DROPOUT, self.n_batches), mixup_weights, augmentations)
 
     def _seeds(self, epochs: Sequence[int]) -> Tensor:
-        """(P,) int32, of each member in this epoch."""
+        """Seeds (P,) int32 of each member in this epoch."""
         epoch_numbers = torch.tensor(epochs, dtype=torch.int32, device=self.device)
         return hash_bits(self._counter[:, 0] ^ hash_bits(self._counter[:, 1] ^ hash_bits(epoch_numbers)))
 
     def _sample_rows(self, seeds: Tensor, epochs: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The rows (P, S, B) of all batches, and which of them do not only fill a batch up."""
+        """Rows (P, S, B) of all batches, and a mask that is False for padding."""
         S, n, device = self.n_batches, self._order.shape[1], self.device
         n_rows, positions = self._n_rows[:, None], torch.arange(n, device=device)
         rows = self._order
@@ -190,23 +189,25 @@ class BatchSampler:
         return rows.gather(1, index.flatten(1)).view(index.shape), mask
 
     def _bucket_by_length(self, rows: Tensor, bounds: Tensor) -> Tensor:
-        """The rows (P, n) so that those of about one length stand together, within each few batches."""
-        assert self._lengths is not None  # noqa: S101 - asked before
+        """Sort rows (P, n) by length within groups of consecutive batches."""
+        assert self._lengths is not None  # noqa: S101 - checked by the caller
         positions = torch.arange(rows.shape[1], device=self.device).expand(rows.shape)
         batch = torch.searchsorted(bounds[:, 1:].contiguous(), positions.contiguous(), right=True)
         key = batch // BUCKET_BATCHES * self._length_bound + self._lengths[rows]
         return rows.gather(1, key.masked_fill_(positions >= self._n_rows[:, None], 2**62).argsort(dim=1, stable=True))
 
     def _batch_order(self, epochs: Sequence[int]) -> Tensor | None:
-        """(P, S): in which order batches of rows of about one length are met; one for all members, so that those of a
-        stack meet long rows together. None for as they are."""
+        """Random order (P, S) of batches sorted by length, or None to keep theirs.
+
+        It is equal for all members, so that those of a stack have their long rows in the same step.
+        """
         if self._lengths is None or self.augmentation.batch_order != "shuffled":
             return None
         seeds = hash_bits(torch.tensor(epochs, dtype=torch.int32, device=self.device))
         return random_bits(seeds, ORDER, self.n_batches).argsort(dim=1, stable=True)
 
     def _mixup_weights(self, epochs: Sequence[int]) -> Tensor:
-        """(P, S) of each row itself in its mixture (Zhang et al. 2018)."""
+        """Weights (P, S) of the row itself in mixup (Zhang et al. 2018)."""
         weights = np.ones((len(epochs), self.n_batches), np.float32)
         for lane, (member, epoch) in enumerate(zip(self._members, epochs, strict=True)):
             if member is not None:
@@ -217,7 +218,7 @@ class BatchSampler:
     def _sample_augmentations(
         self, seeds: Tensor, medium: int, images: ImageDataset, shape: torch.Size
     ) -> Augmentations:
-        """What is done to the images of one medium of rows (P, S, B); a row's are all mirrored, or none."""
+        """Sample augmentations of one medium of rows (P, S, B); either all images of a row are flipped, or none."""
 
         def uniform(purpose: int, *trailing: int) -> Tensor:
             n_values = int(np.prod(shape[1:] + trailing))
@@ -244,6 +245,6 @@ class BatchSampler:
 
 
 def n_batches(spec: Spec, rows: int) -> int:
-    """Batches of an epoch."""
+    """Number of batches in an epoch."""
     size = rows if spec["batch_size"] == "full" else min(spec["batch_size"], rows)
     return -(-rows // size)

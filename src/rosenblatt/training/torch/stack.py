@@ -1,7 +1,7 @@
 """Training step of a stack of members: forward, loss, backward, clipping, update.
 
-What differs from member to member (learning rates, decays, betas, dropout, smoothing, seeds) stands in arrays with an
-axis P; one member on a CPU is a stack of one, whose arrays are the member's own.
+Settings that may differ between members (learning rates, decays, betas, dropout, smoothing, seeds) are arrays with an
+axis P. One member on a CPU is a stack of one that shares the member's arrays.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ PER_MEMBER_SETTINGS = (
     "beta1", "beta2", "input_dropout", "dropout", "smoothing", "loss_parameter", "clip_norm", "max_norm", "l1",
     "ema_decay",
 )  # fmt: skip
-# of a lane that trains nothing
+# settings of a lane without a member
 IDLE_SETTINGS = tuple(0.5 if name.startswith("beta") else 0.0 for name in PER_MEMBER_SETTINGS)
 DROPOUTS = ("dropout", "input_dropout")
 
 
 class MemberStack:
-    """P members that are trained as one.
+    """P members that are trained together, in arrays that are reused when lanes change their members.
 
-    `load_member` and `store_members` change which these are, and nothing is made anew for it.
+    Args:
+        template: a member with the stack key of all members.
+        shared: use the arrays of the template, the only member, on a CPU.
     """
 
     def __init__(self, template: Member, lanes: int, device: torch.device = CPU, *, shared: bool = False) -> None:
@@ -45,7 +47,7 @@ class MemberStack:
         self.optimizer = template.spec.training.optimizer
         self.mixed = template.spec.training.precision == "mixed"
         self.configs: list[TrainingConfig | None] = [None] * lanes
-        config = cast("TrainingConfig", template.config)  # all members have these, or none has
+        config = cast("TrainingConfig", template.config)  # these are on for all members, or for none
         self.has_dropout, self.has_smoothing = (
             {name: getattr(config, name) > 0 for name in DROPOUTS},
             config.smoothing > 0,
@@ -67,7 +69,7 @@ class MemberStack:
         self.steps = torch.zeros(lanes, 1, device=device, dtype=torch.float32)
         self._setting_values = torch.tensor([IDLE_SETTINGS] * lanes, device=device, dtype=torch.float32)
         self.settings = {name: self._setting_values[:, k : k + 1] for k, name in enumerate(PER_MEMBER_SETTINGS)}
-        n_columns = 0 if shared else n  # one alone is updated by its config
+        n_columns = 0 if shared else n  # a single member is updated from its config
         self._factors = torch.zeros(3, lanes, n_columns, device=device, dtype=torch.float32)
         self.rates, self.weight_decays, self.l1_mask = self._factors
         self._unit_weights = config.unit_weights
@@ -75,7 +77,7 @@ class MemberStack:
             self._load_config(0, template)
 
     def load_member(self, lane: int, member: Member) -> None:
-        """Have a lane train this member on from where it is."""
+        """Copy a member's state and settings to a lane."""
         state = member.state
         for tensor, array in ((self.theta, state.theta), (self.m, state.m), (self.v, state.v), (self.mean, state.mean)):
             tensor[lane].copy_(torch.from_numpy(array))
@@ -83,7 +85,7 @@ class MemberStack:
         self._load_config(lane, member)
 
     def store_members(self, members: Sequence[Member | None]) -> None:
-        """Write what each lane has come to into its member."""
+        """Copy the state of each lane to its member."""
         names, steps = ("theta", "m", "v", "mean"), self.steps[:, 0].tolist()
         arrays = {name: getattr(self, name).cpu().numpy() for name in names}
         for lane, member in enumerate(members):
@@ -93,7 +95,7 @@ class MemberStack:
                 member.state.step[0] = int(steps[lane])
 
     def clear_lane(self, lane: int) -> None:
-        """Have a lane train nothing."""
+        """Reset a lane that has no member."""
         self.configs[lane] = None
         self.theta[lane].zero_()
         self._setting_values[lane] = torch.tensor(IDLE_SETTINGS, dtype=torch.float32)
@@ -113,9 +115,11 @@ class MemberStack:
         self._factors[:, lane] = torch.from_numpy(factors)
 
     def step(self, batch: Batch, factors: np.ndarray | Tensor, seeds: Tensor) -> Tensor:
-        """One update of all: factors (P, 3) of learning rate, dropout and decay, seeds (P,) int32 of dropout.
+        """Update all members once; return the mean loss (P,) of each member's batch.
 
-        Returns the mean loss (P,) of each member's batch.
+        Args:
+            factors: (P, 3) factors of learning rate, dropout and weight decay.
+            seeds: (P,) int32 seeds of the dropout masks.
         """
         factor_tensor = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).float()
         rates = [
@@ -131,7 +135,7 @@ class MemberStack:
         return loss.detach()
 
     def compute_gradients(self, batch: Batch, masks: DropoutMasks | None) -> Tensor:
-        """A step without its update: the mean losses (P,), whose gradients are written down."""
+        """Compute the gradients; return the mean losses (P,)."""
         with self._precision():
             z = self.net(batch, masks)
         loss = self.mean_loss(z.float() if self.mixed else z, batch)
@@ -139,15 +143,15 @@ class MemberStack:
         return loss
 
     def _precision(self) -> AbstractContextManager[Any]:
-        """Where products are computed in 16 bits, if they are."""
+        """Return a context in which matrix products use 16 bits, if the precision is mixed."""
         if not self.mixed:
             return nullcontext()
-        # what is cast is kept for all threads alike: one would empty another's
+        # on a CPU the cache is shared by threads, which would clear each other's
         cache_enabled = self.device.type != "cpu"
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=cache_enabled)
 
     def mean_loss(self, z: Tensor, batch: Batch) -> Tensor:
-        """(P,) over the rows, or over all their steps."""
+        """Weighted mean losses (P,) over rows, or over their steps."""
         cost = self.losses(z, batch.t)
         if batch.mixup_targets is not None and batch.mixup_weight is not None:
             cost = batch.mixup_weight * cost + (1 - batch.mixup_weight) * self.losses(z, batch.mixup_targets)
@@ -157,7 +161,7 @@ class MemberStack:
         return torch.linalg.vecdot(cost, batch.weight)
 
     def losses(self, z: Tensor, t: Tensor) -> Tensor:
-        """What each row costs, (P, B), or each step (P, B, T)."""
+        """Loss of each row (P, B), or of each step (P, B, T)."""
         a = self.settings["smoothing"] if self.has_smoothing else None
         b, loss = self.settings["loss_parameter"], LOSSES[self.loss]
         if z.dim() == 3:
@@ -205,5 +209,5 @@ class MemberStack:
 
 
 def _pad_targets(t: Tensor, steps: int) -> Tensor:
-    """The answers (P, B, T) of so many steps; -1 where a row has fewer."""
+    """Cut or pad targets (P, B, T) to this many steps, with -1."""
     return t[:, :, :steps] if t.shape[2] >= steps else pad(t, (0, steps - t.shape[2]), value=-1.0)
