@@ -213,7 +213,6 @@ def test_numbers_of_any_library_may_be_returned(store):
     [
         ({"stopping": "ahsa"}, "Did you mean 'asha'"),
         ({"reduction_factor": 1}, "at least 2"),
-        ({"trails": 3}, "no setting 'trails'. Did you mean 'trials'"),
     ],
 )
 def test_wrong_settings_are_rejected(store, options, message):

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -30,20 +30,20 @@ TrainFunction = Callable[[Mapping[str, Any], TrialRun], Any]
 class TuneSettings:
     """Settings of `tune`, checked when they are created. Raises SpecError."""
 
-    trials: int = 50
-    metric: str = "loss"
-    direction: Literal["minimize", "maximize", "auto"] = "auto"
-    sampler: str = "tpe"
-    stopping: FunctionStoppingRule = "none"
-    reduction_factor: int = 3
-    minutes: float | None = None
-    workers: int = 1
-    seed: int = 0
-    experiment: str = ""
-    data: Sequence[str | Path] = ()
-    reuse: bool = False
-    store: str | None = None
-    progress: bool | None = None
+    trials: int
+    metric: str
+    direction: Literal["minimize", "maximize", "auto"]
+    sampler: str
+    stopping: FunctionStoppingRule
+    reduction_factor: int
+    minutes: float | None
+    workers: int
+    seed: int
+    experiment: str
+    data: Sequence[str | Path]
+    reuse: bool
+    store: str | None
+    progress: bool | None
 
     def __post_init__(self) -> None:
         rules = get_args(FunctionStoppingRule)
@@ -94,7 +94,25 @@ class TuneResult:
         return self.best.params
 
 
-def tune(train: TrainFunction, space: Mapping[str, Dimension], **settings: Any) -> TuneResult:
+def tune(
+    train: TrainFunction,
+    space: Mapping[str, Dimension],
+    *,
+    trials: int = 50,
+    metric: str = "loss",
+    direction: Literal["minimize", "maximize", "auto"] = "auto",
+    sampler: str = "tpe",
+    stopping: FunctionStoppingRule = "none",
+    reduction_factor: int = 3,
+    minutes: float | None = None,
+    workers: int = 1,
+    seed: int = 0,
+    experiment: str = "",
+    data: Sequence[str | Path] = (),
+    reuse: bool = False,
+    store: str | None = None,
+    progress: bool | None = None,
+) -> TuneResult:
     """Tune a training function of any framework: call it with proposed hyperparameters, and record what it logs.
 
     def train(params, run):
@@ -112,17 +130,17 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], **settings: Any) 
     Args:
         train: called with the hyperparameters of a trial and its run.
         space: dimensions by name: `choice`, `uniform`, `log_uniform`, `integer`.
-        trials: number of trials (default 50).
-        metric: name of the logged metric to optimize (default "loss").
-        direction: "minimize", "maximize", or "auto" to infer it from the name of the metric (the default).
-        sampler: "tpe" (the default), "random", "quasi_random", "gp", "cma_es" or "grid".
-        stopping: rule that sets `run.should_stop`: "none" (the default); "asha" if a trial is not among the best
+        trials: number of trials.
+        metric: name of the logged metric to optimize.
+        direction: "minimize", "maximize", or "auto" to infer it from the name of the metric.
+        sampler: "tpe", "random", "quasi_random", "gp", "cma_es" or "grid".
+        stopping: rule that sets `run.should_stop`: "none"; "asha" if a trial is not among the best
             1 / `reduction_factor` after 1, `reduction_factor`, `reduction_factor`^2, ... reports of the metric;
             "median" if it is worse than the median of earlier trials.
-        reduction_factor: of "asha" (default 3).
-        minutes: time after which no new trial starts; None for no limit (the default).
-        workers: number of trials trained at a time, each in a thread (default 1).
-        seed: seed of the proposals (default 0).
+        reduction_factor: of "asha".
+        minutes: time after which no new trial starts; None for no limit.
+        workers: number of trials trained at a time, each in a thread.
+        seed: seed of the proposals.
         experiment: name of the experiment in the store; by default that of the script.
         data: files that the function reads; they are part of the identity of a trial.
         reuse: whether to take over finished trials with the same source, hyperparameters, data and environment.
@@ -133,18 +151,18 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], **settings: Any) 
         All trials, and the best one.
 
     Raises:
-        SpecError: for a setting that does not exist or is out of range, or a space that cannot be searched.
+        SpecError: if a setting is out of range or the space cannot be searched.
     """
     if not space:
         raise SpecError(
             "space must have at least one dimension, such as {'lr': rosenblatt.log_uniform(1e-4, 1e-1)}, but it is "
             "empty."
         )
-    names = [field.name for field in fields(TuneSettings)]
-    unknown = next((name for name in settings if name not in names), None)
-    if unknown is not None:
-        raise SpecError(f"tune has no setting {unknown!r}.{did_you_mean(unknown, names)}")
-    return _FunctionTuner(train, space, TuneSettings(**settings)).run()
+    settings = TuneSettings(
+        trials, metric, direction, sampler, stopping, reduction_factor, minutes, workers, seed, experiment, data, reuse,
+        store, progress,
+    )  # fmt: skip
+    return _FunctionTuner(train, space, settings).run()
 
 
 class _UserSpace(Space):
