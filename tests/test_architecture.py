@@ -174,9 +174,9 @@ OPTIMIZERS = "adagrad", "adam", "momentum", "nadam", "nesterov", "rmsprop", "sgd
 MAX_FUNCTION_LINES = 40  # without the docstring
 MAX_PARAMETERS = 8  # without self and cls
 LARGE_FUNCTIONS = {
-    # All hyperparameters or options are arguments: constructors as in scikit-learn, public functions, commands of click.
-    "estimators.search.__init__", "workflows.fit.fit", "workflows.tune.tune", "cli.explain.explain", "cli.learn_step.learn_step",
-    "cli.models.evaluate",
+    # All settings are arguments: constructors as in scikit-learn, public functions, commands of click.
+    "estimators.search.__init__", "workflows.fit.fit", "workflows.tune.tune", "cli.explain.explain",
+    "cli.learn_step.learn_step", "cli.models.evaluate",
     # The functions of all optimizers have the same parameters.
     *(f"training.compiled.optimizers.{name}" for name in OPTIMIZERS),
     *(f"training.torch.optimizers.{name}" for name in OPTIMIZERS),
