@@ -16,6 +16,7 @@ def test_help_shows_the_common_options_and_help_all_every_option(run):
         assert f"--{name.replace('_', '-')}" in full
     assert 15 <= len(re.findall(r"^  (?:-\w, )?--", short, re.MULTILINE)) <= 30
     assert "--help-all" in short
+    assert not re.search(r"^  TABLE", short + full, re.MULTILINE)
     assert "docs/hyperparameters.md" in short
     for heading in ("Input:", "Network:", "Training:", "Search:", "Output:"):
         assert heading in short

@@ -49,7 +49,8 @@ class GroupedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by group."""
-        show_all, parameters = bool(ctx.meta.get("show_all")), self.get_params(ctx)
+        show_all = bool(ctx.meta.get("show_all"))
+        parameters = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
         groups: dict[str, list[tuple[str, str]]] = {title: [] for title in (*COMMON_OPTIONS, "Recording", "Help")}
         order = {name: k for k, name in enumerate(name for names in COMMON_OPTIONS.values() for name in names)}
         for parameter in sorted(parameters, key=lambda parameter: order.get(parameter.name or "", len(order))):
@@ -62,8 +63,7 @@ class GroupedCommand(click.Command):
                 with formatter.section(title):
                     formatter.write_dl([(names.ljust(OPTION_WIDTH), text) for names, text in records])
         if not show_all:
-            n_options = len([parameter for parameter in parameters if isinstance(parameter, click.Option)])
-            formatter.write(f"\nAll {n_options} options: {ctx.command_path} --help-all\n")
+            formatter.write(f"\nAll {len(parameters)} options: {ctx.command_path} --help-all\n")
             formatter.write("All hyperparameters and their sources: docs/hyperparameters.md\n")
 
 
