@@ -48,17 +48,13 @@ class MemberStack:
         self.mixed = template.spec.training.precision == "mixed"
         self.configs: list[TrainingConfig | None] = [None] * lanes
         config = cast("TrainingConfig", template.config)  # these are on for all members, or for none
-        self.has_dropout, self.has_smoothing = (
-            {name: getattr(config, name) > 0 for name in DROPOUTS},
-            config.smoothing > 0,
-        )
+        self.has_dropout = {"dropout": config.dropout > 0, "input_dropout": config.input_dropout > 0}
+        self.has_smoothing = config.smoothing > 0
         n = self.architecture.n_parameters
         if shared:
-            self.theta, self.m, self.v = (
-                torch.from_numpy(getattr(template.state, k))[None] for k in ("theta", "m", "v")
-            )
-            self.mean = torch.from_numpy(template.state.mean)[None]
-            self._state = template.state
+            state = self._state = template.state
+            arrays = state.theta, state.m, state.v, state.mean
+            self.theta, self.m, self.v, self.mean = (torch.from_numpy(array)[None] for array in arrays)
         else:
             self.theta, self.m, self.v = (torch.zeros(lanes, n, device=device, dtype=torch.float32) for _ in range(3))
             self.mean = torch.zeros(lanes, n if template.state.mean.size else 0, device=device, dtype=torch.float32)
@@ -86,13 +82,14 @@ class MemberStack:
 
     def store_members(self, members: Sequence[Member | None]) -> None:
         """Copy the state of each lane to its member."""
-        names, steps = ("theta", "m", "v", "mean"), self.steps[:, 0].tolist()
-        arrays = {name: getattr(self, name).cpu().numpy() for name in names}
+        steps = self.steps[:, 0].tolist()
+        arrays = [tensor.cpu().numpy() for tensor in (self.theta, self.m, self.v, self.mean)]
         for lane, member in enumerate(members):
             if member is not None:
-                for name in names:
-                    getattr(member.state, name)[:] = arrays[name][lane]
-                member.state.step[0] = int(steps[lane])
+                state = member.state
+                for target, source in zip((state.theta, state.m, state.v, state.mean), arrays, strict=True):
+                    target[:] = source[lane]
+                state.step[0] = int(steps[lane])
 
     def clear_lane(self, lane: int) -> None:
         """Reset a lane that has no member."""
