@@ -190,14 +190,6 @@ FORBIDDEN_WORDS = re.compile(
     re.IGNORECASE,
 )
 REPOSITORY = ROOT.parents[1]
-NOT_REWRITTEN = {  # files that still use such words
-    "src/rosenblatt/training/compiled/optimizers.py", "src/rosenblatt/training/compiled/perceptron.py",
-    "src/rosenblatt/training/member.py", "src/rosenblatt/training/population.py",
-    "src/rosenblatt/training/torch/engine.py", "src/rosenblatt/training/torch/forward.py",
-    "src/rosenblatt/training/torch/lanes.py", "src/rosenblatt/training/torch/optimizers.py",
-    "src/rosenblatt/training/torch/random.py", "src/rosenblatt/training/torch/sampling.py",
-    "src/rosenblatt/training/workers.py",
-}  # fmt: skip
 TEXTS = sorted(
     [*ROOT.rglob("*.py"), *REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md"]
 )
@@ -224,8 +216,6 @@ def test_functions_are_short_and_have_few_parameters(path):
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_texts_use_the_terms_of_the_field(path):
-    if path.relative_to(REPOSITORY).as_posix() in NOT_REWRITTEN:
-        pytest.skip("not yet rewritten")
     for number, line in enumerate(path.read_text().splitlines(), 1):
         word = FORBIDDEN_WORDS.search(line)
         assert not word, f"{path.name}, line {number}: say {word[0]!r} in the terms of the field: {line.strip()}"
