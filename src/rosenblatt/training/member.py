@@ -18,7 +18,7 @@ from rosenblatt.training.recipes import make_perceptron_config, make_training_co
 from rosenblatt.training.rows import DenseRows, MediaRows, SparseRows
 from rosenblatt.training.state import MemberState, TrainingConfig
 
-INITIALIZER_ROWS = 1024  # most rows for data-dependent initializers
+INITIALIZER_ROWS = 1024  # maximum number of rows for data-dependent initializers
 
 
 class EpochRecord(NamedTuple):

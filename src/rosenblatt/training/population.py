@@ -1,8 +1,8 @@
 """Training of a population of members: in worker threads on a CPU, or in stacks on a device.
 
 One thread per core takes the next work item, a member and a number of epochs, and trains it without holding the GIL;
-the member is scored on its validation rows after each epoch. Members may differ in everything, and the result of one
-does not depend on the others.
+the member is scored on its validation rows after each epoch. Members may differ in all hyperparameters, and the
+result of one does not depend on the others.
 """
 
 from __future__ import annotations

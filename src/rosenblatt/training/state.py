@@ -29,7 +29,7 @@ class TrainingConfig(NamedTuple):
 
 
 class MemberState(NamedTuple):
-    """All that changes while a member is trained; a copy of these arrays is a checkpoint."""
+    """Everything that changes while a member is trained; a copy of these arrays is a checkpoint."""
 
     theta: np.ndarray  # (n_parameters,) float
     m: np.ndarray  # (n_parameters,) first moment of the optimizer; sums of an averaged perceptron

@@ -24,7 +24,7 @@ from rosenblatt.training.member import Member
 from rosenblatt.training.rows import DenseRows
 from rosenblatt.training.state import MemberState, TrainingConfig
 
-_COMPILER_LOCK = Lock()  # so that a single process compiles the step, however many threads need it
+_COMPILER_LOCK = Lock()  # only one process compiles the step, even if several threads need it
 PART_NAMES = ("weight", "bias", "gain", "shift", "mean", "variance", "blend")  # in the order of `mlp.WEIGHT`, ...
 
 
@@ -70,7 +70,7 @@ def optimizer_address(optimizer: str, dtype: str = "float32") -> int:
 
 
 def make_job(member: Member, rows: DenseRows) -> Job:
-    """Return the arguments of the compiled training loop for a member, yet without the compiled step."""
+    """Return the arguments of the compiled training loop for a member, still without the compiled step."""
     architecture = cast("DenseArchitecture", member.architecture)
     optimizer, dtype = member.spec.training.optimizer, rows.weight.dtype.name
     kernels = compile_kernels(architecture.activation, architecture.normalization, member.loss, optimizer, dtype)

@@ -27,7 +27,7 @@ class ValidationRows(NamedTuple):
 class EarlyStopping(NamedTuple):
     """Best epoch so far, and the number of epochs to wait for a better one."""
 
-    best: np.ndarray  # (n_parameters,), written: the parameters of the best epoch
+    best: np.ndarray  # (n_parameters,), written: parameters of the best epoch
     record: np.ndarray  # (3,) float64, written: the best validation loss (NaN before an epoch), its epoch, any failure
     n_trained: int  # epochs before this call
     patience: int

@@ -101,7 +101,7 @@ def train_kernel(config, kernel, state, rows, losses, stop):
 
 @jit
 def support_slot(row, support_ids, n_used, counter, dual_coefficients):
-    """Index of a row among the support rows, in a new slot if it is none yet, or in a random one if all are taken."""
+    """Return the slot of a support row; a new support row takes a free slot, or a random one if all are taken."""
     for s in range(n_used[0]):
         if support_ids[s] == row + 1:
             return s

@@ -1,7 +1,7 @@
 """Losses of logits z for targets t, and their gradients with respect to z.
 
-To add a loss: its kernel here, a line in `LOSSES`, and in `OUTPUT_ACTIVATIONS` if it has one. Each gradient is that of
-loss and output activation together, which keeps it short.
+To add a loss: its kernel here, a line in `LOSSES`, and one in `OUTPUT_ACTIVATIONS` unless its networks predict logits.
+Each gradient is that of the loss and the output activation together, which keeps it short.
 
 z and the gradient d are (B, K); t is (B, 1) class numbers for multiclass losses, else (B, K) zeros and ones, or values;
 weight (B,) are row weights. `a` is the label smoothing (Szegedy et al. 2016, section 7); `b` is the parameter of the
@@ -228,7 +228,7 @@ LOSSES = {
 
 IDENTITY, SIGMOID, SOFTMAX, EXPONENTIAL = range(4)
 
-OUTPUT_ACTIVATIONS = {  # of the logits; networks trained with another loss predict the logits themselves
+OUTPUT_ACTIVATIONS = {  # of networks trained with a loss; with any other loss, predictions are the logits
     "cross_entropy": SOFTMAX,
     "focal": SOFTMAX,
     "binary_cross_entropy": SIGMOID,

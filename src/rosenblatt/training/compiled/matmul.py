@@ -1,8 +1,8 @@
 """Matrix products C = start + A B of matrices A (M, K) and B (K, N).
 
 BLAS libraries have too much overhead for small matrices. C is computed in tiles that stay in vector registers while k
-runs over the inner dimension (Goto & van de Geijn 2008, section 4). Each element of C is the same sum in the same
-order, whatever the other rows.
+runs over the inner dimension (Goto & van de Geijn 2008, section 4). Each element of C is summed in the same order,
+whatever the other rows are.
 """
 
 from __future__ import annotations

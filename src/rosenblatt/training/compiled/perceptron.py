@@ -2,7 +2,7 @@
 
 A unit outputs 1 if its logit z, the weighted sum of its inputs plus the bias, is above 0, else 0. It is trained row by
 row: the weights of unit k move by `change[k]` along x. The rules differ in that update size
-(`update_sizes_one_vs_rest`, `update_sizes_multiclass`), and in which of the weight vectors they keep (averaged, pocket,
+(`update_sizes_one_vs_rest`, `update_sizes_multiclass`), and in the weight vectors that they keep (averaged, pocket,
 voted).
 
 Rows are dense or sparse (CSR). A voted perceptron is a network with a hidden layer of step units.
@@ -327,7 +327,7 @@ def set_vote_weights(counts, weights, biases):
 
 @jit
 def free_slot(counts, n_used, current):
-    """Return a free slot for a weight vector, or that of the one that lasted the fewest rows and is not in use."""
+    """Return a free slot for a weight vector, or the slot of the unused vector that lasted the fewest rows."""
     M, K = counts.shape
     if n_used[0] < M:
         n_used[0] += 1

@@ -27,7 +27,7 @@ class LengthRange(NamedTuple):
 
 
 class DeviceTable:
-    """A table on a device, from which batches are gathered; images that exceed the memory are streamed in batches."""
+    """A table on a device, from which batches are gathered; images that do not fit into memory are streamed."""
 
     def __init__(
         self, table: DenseRows | MediaRows, architecture: DenseArchitecture | DeepArchitecture, device: torch.device
@@ -39,7 +39,7 @@ class DeviceTable:
         self.x, self.t = put(table.x), put(table.t)
         self.media = cast("tuple[ImageDataset | RaggedSequences, ...]", getattr(table, "media", ()))
         self._storage: list[Any] = []  # pixels of images; steps, starts, lengths and longest length of sequences
-        self._length_ranges = list[LengthRange | None]()  # of media whose length is equal in all batches
+        self._length_ranges = list[LengthRange | None]()  # of media whose length is the same in all batches
         for medium in self.media:
             if isinstance(medium, RaggedSequences):
                 uniform = len(medium.lengths) > 0 and bool((medium.lengths == medium.max_length).all())
@@ -73,7 +73,7 @@ class DeviceTable:
 
     @property
     def has_streamed_images(self) -> bool:
-        """Whether some images are streamed."""
+        """Whether any images are streamed."""
         return any(storage is None for storage in self._storage)
 
     def length_ranges(self, epoch_batches: EpochBatches, multiple_of: int = 1) -> list[tuple[LengthRange, ...]]:
@@ -185,7 +185,7 @@ class DeviceTable:
         return a.unflatten(0, rows.shape)
 
     def _shift_and_flip(self, raw: Tensor, index: Tensor | None, augmentations: Augmentations | None) -> Tensor:
-        """Flip and shift the images of an index, or all, with reflection at the borders."""
+        """Flip and shift the images `index`, or all if it is None, with reflection at the borders."""
         if augmentations is None or augmentations.flip is None or augmentations.shift is None:
             return raw if index is None else raw[index]
         H, W, C = raw.shape[1:]

@@ -28,7 +28,7 @@ class GraphRunner:
         self._not_capturable = set[Hashable]()
 
     def __call__(self, kind: Hashable, step: Callable[[], Tensor]) -> Tensor:
-        """Run a step and return its result; steps of one kind run the same kernels on the same addresses."""
+        """Run a step and return its result; all steps of a kind run the same kernels on the same addresses."""
         if self._device.type != "cuda":
             return step()
         if kind not in self._graphs:
@@ -65,7 +65,10 @@ class GraphRunner:
         return output
 
     def _record(self, step: Callable[[], Tensor]) -> tuple[Any, Tensor]:
-        """All recordings share their memory, as one is repeated at a time; what other threads do is theirs."""
+        """Record a step. All graphs share one memory pool, because only one of them is replayed at a time.
+
+        Other threads may use CUDA meanwhile.
+        """
         graph, current_stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         try:
             with torch.cuda.graph(graph, self._pool, self._side_stream, capture_error_mode="thread_local"):

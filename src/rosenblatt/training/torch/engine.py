@@ -31,7 +31,7 @@ BLOCK_ROWS = 256  # rows predicted at a time
 
 @contextmanager
 def limit_threads(n_threads: int) -> Iterator[None]:
-    """Let PyTorch use this many cores in a block of code, so that results are the same to the last bit on all machines.
+    """Let PyTorch use this many cores in a block of code, so that results are bit-equal on all machines.
 
     Raises:
         MemoryError: if PyTorch runs out of memory.

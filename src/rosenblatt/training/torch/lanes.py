@@ -39,7 +39,7 @@ from rosenblatt.training.validation import mean_loss
 
 MAX_LANES = 1024
 MEMORY_FRACTION = 0.8  # of the free memory of a device, for lanes
-MEMORY_FACTOR = 2  # a lane needs memory for ordinary steps, and again for those in CUDA graphs
+MEMORY_FACTOR = 2  # a lane needs memory for ordinary steps, and as much again for CUDA graphs
 LENGTH_MULTIPLE = 16  # sequence lengths are rounded up to it, so that more batches share a CUDA graph
 BLOCK_ROWS = 1024  # rows predicted at a time
 TIMING_STEPS = 3  # steps that time an implementation of convolutions
@@ -77,7 +77,7 @@ class StackKey(NamedTuple):
     batch_size: int
     precision: str
     augmentation: AugmentationConfig
-    uses: tuple[bool, ...]  # whether steps have dropout, input dropout, label smoothing, L1, max-norm
+    uses: tuple[bool, ...]  # whether steps use dropout, input dropout, label smoothing, L1, max-norm
 
 
 def stack_key(member: Member) -> StackKey:
@@ -100,7 +100,7 @@ class LaneStack:
         self.stack, self.sampler = MemberStack(template, lanes, device), BatchSampler(template, table, lanes, device)
         self.device_table = DeviceTable(table, template.architecture, device)
         self._filler_row, self._graph_runner = template.state.order[:1], GraphRunner(device)
-        self._static_batches: EpochBatches | None = None  # places from which steps read
+        self._static_batches: EpochBatches | None = None  # tensors at fixed addresses from which steps read
         self._rates = torch.zeros(lanes, self.key.n_batches, 3, device=device, dtype=torch.float32)
         self._step_index = torch.zeros(1, device=device, dtype=torch.int64)  # of the step within its epoch
 
@@ -267,7 +267,7 @@ def train_lanes(
     on_epoch_end: MemberCallback,
     stop: np.ndarray,
 ) -> None:
-    """Train a member, and those that follow with its key, until none is left or `stop` is set.
+    """Train a member, then waiting members with the same key, until none is left or `stop` is set.
 
     If memory runs out, the number of lanes is halved and the epoch repeated.
     """

@@ -197,9 +197,9 @@ class BatchSampler:
         return rows.gather(1, key.masked_fill_(positions >= self._n_rows[:, None], 2**62).argsort(dim=1, stable=True))
 
     def _batch_order(self, epochs: Sequence[int]) -> Tensor | None:
-        """Random order (P, S) of batches sorted by length, or None to keep theirs.
+        """Random order (P, S) of batches sorted by length, or None to keep the order.
 
-        It is equal for all members, so that those of a stack have their long rows in the same step.
+        It is the same for all members, so that the long rows of all members of a stack are in the same step.
         """
         if self._lengths is None or self.augmentation.batch_order != "shuffled":
             return None
