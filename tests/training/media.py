@@ -52,7 +52,7 @@ KINDS = {
 
 
 def make_rows(kind: str) -> tuple[DenseRows | MediaRows, tuple[InputSpec, ...]]:
-    """Rows of a kind of network, whose class can be learnt, and what its towers are given."""
+    """Return rows for a kind of network, whose class can be predicted, and the inputs of its towers."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(N, 3)).astype(np.float32)
     lengths = rng.integers(1, 9, N)
@@ -80,7 +80,7 @@ def make_rows(kind: str) -> tuple[DenseRows | MediaRows, tuple[InputSpec, ...]]:
 def make_member(
     kind: str, seed: int, rows: DenseRows | MediaRows, media: tuple[InputSpec, ...], **changed: object
 ) -> Member:
-    """A new member; members of different seeds also have different learning rates."""
+    """Return a new member; members of different seeds also have different learning rates."""
     spec = Spec.from_hyperparameters(
         **{"seed": seed, "epochs": 4, "batch_size": 16, "learning_rate": 1e-3 * (1 + seed), **KINDS[kind], **changed}
     )

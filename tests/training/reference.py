@@ -1,10 +1,10 @@
-"""In: a member and its rows. Out: the same training in PyTorch, by its own gradients and optimizers, in float64."""
+"""Reference training of a member in PyTorch, with its gradients and optimizers, in float64."""
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-torch.set_num_threads(1)  # tests run side by side
+torch.set_num_threads(1)  # tests run in parallel
 torch.set_default_dtype(torch.float64)
 
 ACTIVATIONS = {
@@ -61,7 +61,7 @@ LOSSES = {
 
 
 def _optimizer(spec, groups):
-    """Weight decay, which is decoupled, is taken before each step by hand."""
+    """Return PyTorch's optimizer without weight decay, which `train` applies before each step."""
     t, lr = spec.training, spec["learning_rate"]
     make = {
         "sgd": lambda: torch.optim.SGD(groups, lr),
@@ -108,7 +108,7 @@ def _bound(t, weights, lr):
 
 
 def train(member, theta, rows, epochs, factors):
-    """theta after so many epochs over rows in order, and its running mean; factors (steps, 3) as in the engine."""
+    """Train on rows in order; return theta and its running average. `factors` (steps, 3) are those of the engine."""
     spec, architecture = member.spec, member.architecture
     values_by_name = {key: torch.tensor(value) for key, value in architecture.parameters_by_name(theta).items()}
     running_stats = {key: value for key, value in values_by_name.items() if key[1] in ("mean", "variance")}

@@ -1,4 +1,4 @@
-"""The trainer of a member and the predictions of a network, whatever kind of network and rows they are for."""
+"""Trainers of members and predictions of networks, for all kinds of networks and rows."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def train_epochs(member, table, epochs, *, stopped=False):
     return losses, n_finished
 
 
-def test_logits_of_a_linear_network_are_its_weighted_sums_in_the_order_of_the_index():
+def test_logits_of_a_linear_network_are_weighted_sums_in_the_order_of_the_index():
     theta, index = random_theta(LINEAR), np.array([7, 2, 2, 39])
     ((weights, biases),) = LINEAR.layers(theta)
     sums = logits(LINEAR, theta, ROWS, index)
@@ -55,7 +55,7 @@ def test_logits_of_a_linear_network_are_its_weighted_sums_in_the_order_of_the_in
     assert logits(LINEAR, theta, ROWS, index[:0]).shape == (0, K)
 
 
-def test_the_logits_of_a_row_do_not_depend_on_the_rows_beside_it():
+def test_the_logits_of_a_row_do_not_depend_on_the_other_rows():
     architecture = DenseArchitecture("mlp", (F, 16, K), "silu")
     theta = random_theta(architecture)
     together = logits(architecture, theta, ROWS, np.arange(N))
@@ -63,7 +63,7 @@ def test_the_logits_of_a_row_do_not_depend_on_the_rows_beside_it():
     np.testing.assert_array_equal(together, alone)
 
 
-def test_predictions_are_what_the_loss_makes_of_the_logits():
+def test_predictions_are_the_logits_after_the_output_activation_of_the_loss():
     theta, index = random_theta(LINEAR), np.arange(N)
     sums = logits(LINEAR, theta, ROWS, index)
     expected = {
@@ -88,7 +88,7 @@ def test_dense_and_sparse_rows_give_the_same_logits(changes):
     np.testing.assert_allclose(sparse_logits, dense_logits, rtol=1e-4, atol=1e-5)
 
 
-def test_training_writes_the_loss_of_each_epoch_and_lowers_it():
+def test_training_reports_the_loss_of_each_epoch_and_reduces_it():
     member = make_member(learning_rate=0.05)
     losses, n_finished = train_epochs(member, ROWS, 10)
     assert n_finished == 10
@@ -115,7 +115,7 @@ def test_validation_returns_outputs_and_the_weighted_mean_loss_of_the_validation
     assert loss == pytest.approx(np.average(row_losses, weights=ROWS.weight[index]), rel=1e-5)
 
 
-def test_training_and_validation_run_in_a_single_call_only_where_the_loss_decides_on_validation_rows():
+def test_training_and_validation_share_a_call_only_if_the_validation_loss_selects_the_epoch():
     assert make_trainer(make_member(), ROWS).train_epochs_with_validation is not None
     assert make_trainer(make_member(validation=()), ROWS).train_epochs_with_validation is None
     assert make_trainer(make_member(schedule="plateau"), ROWS).train_epochs_with_validation is None

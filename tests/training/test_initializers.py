@@ -28,7 +28,7 @@ def first_layer(hidden=(300,), seed=0, **hyperparameters):
     ],
 )
 @pytest.mark.parametrize("scale", ["auto", 0.5])
-def test_first_weights_have_the_variance_of_their_paper(initializer, variance, scale):
+def test_initial_weights_have_the_variance_of_their_paper(initializer, variance, scale):
     W, b = first_layer(initializer=initializer, weight_scale=scale)
     if scale == 0.5:
         variance *= (0.5 / 0.05) ** 2 if initializer in {"normal", "uniform"} else 0.5**2
@@ -39,7 +39,7 @@ def test_first_weights_have_the_variance_of_their_paper(initializer, variance, s
         assert np.abs(W).max() <= np.sqrt(3 * variance) * (1 + 1e-6)
 
 
-def test_zeros_and_constants_are_what_they_say():
+def test_zeros_and_constants_have_the_requested_value():
     assert not first_layer(initializer="zeros")[0].any()
     W, b = first_layer(initializer="constant", weight_scale=0.3, bias_initializer="constant", bias_scale=-2.0)
     np.testing.assert_array_equal(W, np.float32(0.3))
@@ -47,13 +47,13 @@ def test_zeros_and_constants_are_what_they_say():
 
 
 @pytest.mark.parametrize("hidden", [(300,), (500,)])
-def test_orthogonal_weights_are_at_right_angles(hidden):
+def test_orthogonal_weights_have_orthogonal_rows_or_columns(hidden):
     W, _ = first_layer(hidden, initializer="orthogonal", weight_scale=2.0)
     product = W.T @ W if hidden[0] < 400 else W @ W.T
     np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-4)
 
 
-def test_data_dependent_weights_give_every_sum_the_same_variance_in_every_layer():
+def test_data_dependent_weights_give_all_logits_the_same_variance():
     network = Spec.from_hyperparameters(
         hidden_sizes=(60, 50), activation="relu", initializer="data_dependent", weight_scale=1.5
     ).network
@@ -65,7 +65,7 @@ def test_data_dependent_weights_give_every_sum_the_same_variance_in_every_layer(
         a = np.maximum(z, 0)
 
 
-def test_data_dependent_biases_put_every_unit_among_the_rows():
+def test_data_dependent_biases_put_the_zero_of_every_unit_among_the_rows():
     W, b = first_layer(bias_initializer="data_dependent")
     above = (X @ W + b > 0).mean(axis=0)
     assert above.min() > 0

@@ -19,7 +19,7 @@ def table(n=N, seed=0):
 
 
 def make_member(rows=range(9), validation=range(9, 12), seed=(0, 0), outputs=3, **changes):
-    """A new member: a multilayer perceptron with 4 hidden units, unless the changes say otherwise."""
+    """Return a new member, by default a multilayer perceptron with 4 hidden units."""
     if changes.get("kind") != "perceptron":
         changes = {"hidden_sizes": (4,), "epochs": 7} | changes
     spec = resolve_auto(Spec.from_hyperparameters(**changes), N, F)
@@ -32,7 +32,7 @@ def perceptron(rule, **changes):
     return make_member(kind="perceptron", perceptron_rule=rule, **changes)
 
 
-def test_a_new_member_has_its_rows_and_has_made_no_step():
+def test_a_new_member_has_its_rows_and_is_not_trained():
     member = make_member()
     np.testing.assert_array_equal(member.state.order, np.arange(9))
     np.testing.assert_array_equal(member.validation, [9, 10, 11])
@@ -47,15 +47,15 @@ def test_a_new_member_has_its_rows_and_has_made_no_step():
     assert member.state.theta.dtype == np.float32
 
 
-def test_equal_seeds_give_equal_parameters_and_random_numbers_and_other_seeds_others():
+def test_equal_seeds_give_equal_parameters_and_random_numbers_and_different_seeds_do_not():
     first, repeated, different = make_member(seed=(3, 1)), make_member(seed=(3, 1)), make_member(seed=(3, 2))
     np.testing.assert_array_equal(first.state.theta, repeated.state.theta)
     assert first.state.counter == repeated.state.counter != different.state.counter
     assert (first.state.theta != different.state.theta).any()
 
 
-def test_strata_are_the_classes_side_by_side():
-    member = make_member(rows=[8, 3, 0, 5, 4, 6], batch_order="stratified")  # of the classes 1, 0, 2, 1, 2, 0
+def test_each_class_is_a_contiguous_stratum():
+    member = make_member(rows=[8, 3, 0, 5, 4, 6], batch_order="stratified")  # classes 1, 0, 2, 1, 2, 0
     np.testing.assert_array_equal(member.state.order, [3, 6, 8, 5, 0, 4])
     np.testing.assert_array_equal(member.config.strata, [0, 2, 4, 6])
     shuffled = make_member(rows=[8, 3, 0], batch_order="shuffled")
@@ -64,7 +64,7 @@ def test_strata_are_the_classes_side_by_side():
     np.testing.assert_array_equal(make_member(rows=[8, 3, 0], batch_order="in_order").config.strata, [0])
 
 
-def test_only_members_that_average_keep_a_mean_and_predict_with_it():
+def test_only_members_with_a_running_average_store_it_and_predict_with_it():
     member = make_member(ema_decay=0.9)
     np.testing.assert_array_equal(member.state.mean, member.state.theta)
     member.state.mean[:] = 5
@@ -74,13 +74,13 @@ def test_only_members_that_average_keep_a_mean_and_predict_with_it():
     assert plain.inference_parameters is plain.state.theta
 
 
-def test_layer_rates_that_do_not_fit_the_layers_are_refused():
+def test_multipliers_for_another_number_of_layers_are_rejected():
     with pytest.raises(SpecError, match=r"layer_lr_multipliers.*3.*2 layers"):
         make_member(layer_lr_multipliers=(1.0, 0.5, 0.1))
     make_member(layer_lr_multipliers=(1.0, 0.5))
 
 
-def test_a_member_that_fails_ends_with_its_reason():
+def test_a_failed_member_is_finished_and_has_the_reason():
     member = make_member()
     member.fail("the loss is not finite")
     assert member.failure == "the loss is not finite"
@@ -88,7 +88,7 @@ def test_a_member_that_fails_ends_with_its_reason():
     assert not member.is_trained
 
 
-def test_a_copy_is_independent_of_what_happens_to_the_member_later():
+def test_a_copy_does_not_change_with_the_original():
     member = make_member(ema_decay=0.9)
     member.best = np.ones(2, np.float32)
     original, copy = member.state.theta.copy(), member.copy()
@@ -101,7 +101,7 @@ def test_a_copy_is_independent_of_what_happens_to_the_member_later():
     assert copy.history == []
 
 
-def test_a_member_at_rest_keeps_its_best_network_and_releases_the_rest():
+def test_releasing_the_training_state_keeps_the_best_network():
     member = make_member(ema_decay=0.9)
     member.best, member.best_epoch = member.state.theta.copy(), 3
     best = member.best.copy()
@@ -114,14 +114,14 @@ def test_a_member_at_rest_keeps_its_best_network_and_releases_the_rest():
     assert member.is_trained
 
 
-def test_perceptrons_start_from_zero_and_predict_by_their_rule():
+def test_perceptrons_start_at_zero_and_predict_with_the_parameters_of_their_rule():
     theta = np.arange(F * 3 + 3, dtype=np.float32)
     for rule in ("rosenblatt", "averaged", "pocket"):
         member = perceptron(rule)
         assert not member.state.theta.any()
         member.state.theta[:] = theta
         np.testing.assert_array_equal(member.inference_parameters, theta)  # before it has seen a row
-        if rule == "averaged":  # theta - m / rows is the mean of all states, as m sums each change times rows before it
+        if rule == "averaged":  # m sums each update times the rows seen before it
             member.state.m[:], member.state.step[N_SEEN] = 8, 4
             np.testing.assert_array_equal(member.inference_parameters, theta - 2)
         if rule == "pocket":
@@ -129,7 +129,7 @@ def test_perceptrons_start_from_zero_and_predict_by_their_rule():
             np.testing.assert_array_equal(member.inference_parameters, -np.ones_like(theta))
 
 
-def test_a_voted_perceptron_keeps_only_the_states_it_used():
+def test_a_voted_perceptron_keeps_only_the_weight_vectors_it_used():
     member = perceptron("voted", budget=5)
     member.best = np.arange(member.architecture.n_parameters, dtype=np.float32)
     member.state.step[N_USED] = 2
@@ -155,19 +155,21 @@ def test_a_member_continues_from_the_parameters_of_a_trained_network():
     theta = np.zeros(small.n_parameters, np.float32)
     source = small.parameters_by_name(theta)
     source[0, "weight"][:] = np.arange(F * 4).reshape(F, 4)
-    source[1, "weight"][:] = [[2, 0, 4], [0, 8, 0], [6, 0, 0], [0, 0, 10]]  # votes of each state for each unit
+    source[1, "weight"][:] = [[2, 0, 4], [0, 8, 0], [6, 0, 0], [0, 0, 10]]  # votes of each weight vector for each unit
     load_parameters(voted, small, theta)
     assert voted.state.step[N_USED] == 4
-    np.testing.assert_array_equal(voted.state.step[N_USED + 1 :], [2, 1, 3])  # the state that each unit trusts most
+    np.testing.assert_array_equal(
+        voted.state.step[N_USED + 1 :], [2, 1, 3]
+    )  # the vector with the most votes for each unit
     np.testing.assert_array_equal(voted.state.counts[:12], np.array(source[1, "weight"]).ravel() / 2)
     target = voted.architecture.parameters_by_name(voted.state.theta)
     np.testing.assert_array_equal(target[0, "weight"][:, :4], source[0, "weight"])
     assert not target[0, "weight"][:, 4:].any()
 
 
-def test_other_rows_replace_those_of_before_and_what_was_counted_on_them():
+def test_new_rows_reset_what_was_counted_on_the_previous_ones():
     member = make_member(batch_order="stratified")
-    set_rows(member, np.array([2, 1, 0]), table(20))  # of the classes 1, 0, 2
+    set_rows(member, np.array([2, 1, 0]), table(20))  # classes 1, 0, 2
     np.testing.assert_array_equal(member.state.order, [1, 2, 0])
     np.testing.assert_array_equal(member.config.strata, [0, 1, 2, 3])
     pocket, kernel = perceptron("pocket"), perceptron("kernel", budget=4)

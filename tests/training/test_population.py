@@ -1,5 +1,5 @@
-"""The promises of an engine: a member alone is the member among others, equal seeds give equal runs, a resumed run is
-an uninterrupted one, and what becomes of one member does not touch the others."""
+"""Promises of training: members do not affect each other, equal seeds give equal runs, and resumed runs equal
+uninterrupted ones."""
 
 from contextlib import closing
 
@@ -43,14 +43,16 @@ def member(changes, seed=0, epochs=12, validates=True):
 
 
 def equal(a, b):
-    assert [record[1:] for record in a.history] == [record[1:] for record in b.history]  # but for its place
+    assert [record[1:] for record in a.history] == [
+        record[1:] for record in b.history
+    ]  # the first field is the index of the member
     np.testing.assert_array_equal(a.best, b.best)
     for actual, expected in zip(a.state, b.state, strict=True):
         np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_member_trained_among_others_equals_it_trained_alone(threads):
+def test_a_member_trained_with_others_equals_one_trained_alone(threads):
     members = [member(changes) for changes in SPECS]
     list(train(members, ROWS, threads=threads))
     for changes, pool_member in zip(SPECS, members, strict=True):
@@ -59,7 +61,7 @@ def test_a_member_trained_among_others_equals_it_trained_alone(threads):
         equal(single, pool_member)
 
 
-def test_equal_seeds_give_equal_runs_and_others_do_not():
+def test_equal_seeds_give_equal_runs_and_different_seeds_do_not():
     first, second, third = member(SPECS[0]), member(SPECS[0]), member(SPECS[0], seed=1)
     list(train([first, second, third], ROWS))
     equal(first, second)
@@ -77,7 +79,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(changes, validates):
     equal(uninterrupted, resumed)
 
 
-def test_a_member_that_diverges_is_recorded_and_stops_no_other():
+def test_a_member_that_diverges_is_recorded_and_the_others_continue():
     wild = member(
         {
             "hidden_sizes": (16,),
@@ -97,7 +99,7 @@ def test_a_member_that_diverges_is_recorded_and_stops_no_other():
     equal(calm, single)
 
 
-def test_the_best_epoch_is_kept_and_patience_ends_the_rest():
+def test_the_best_epoch_is_kept_and_training_ends_if_patience_is_exhausted():
     single = member({"hidden_sizes": (64,), "patience": 3}, epochs=500)
     records = list(train([single], ROWS))
     scores = [record.score for record in records]
@@ -110,7 +112,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_rest():
     assert single.best_score == pytest.approx(loss, rel=1e-5)
 
 
-def test_whoever_stops_reading_the_records_stops_the_training():
+def test_training_stops_if_the_caller_stops_iterating():
     single = member(SPECS[0], epochs=1_000_000)
     single.patience = 1_000_000
     with closing(train([single], ROWS)) as records:
@@ -121,7 +123,7 @@ def test_whoever_stops_reading_the_records_stops_the_training():
     assert len(single.history) < 1_000_000
 
 
-def test_an_error_in_a_score_reaches_the_caller():
+def test_an_exception_in_a_scorer_reaches_the_caller():
     def score(outputs, rows):
         raise ZeroDivisionError
 

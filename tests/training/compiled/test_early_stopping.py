@@ -1,4 +1,4 @@
-"""Training and validating in one call is what doing so epoch by epoch is."""
+"""Training with validation in one call gives the same result as a call for each epoch."""
 
 import numpy as np
 import pytest
@@ -34,12 +34,12 @@ def member(**changes):
         {"focal_gamma": 1.0, "loss": "focal"},
     ],
 )
-def test_scores_best_epoch_and_end_are_the_same(changes):
+def test_scores_best_epoch_and_end_are_those_of_separate_epochs(changes):
     together, step_by_step = member(**changes), member(**changes)
     list(train([together], ROWS))
     trainer = make_trainer(step_by_step, ROWS)
 
-    def score(_, rows):  # a score makes it go epoch by epoch
+    def score(_, rows):  # with a scorer, there is a call for each epoch
         assert rows is step_by_step.validation
         return trainer.validate()[1]
 
@@ -52,7 +52,7 @@ def test_scores_best_epoch_and_end_are_the_same(changes):
     np.testing.assert_array_equal(together.best, step_by_step.best)
 
 
-def test_whoever_stops_it_finds_the_best_so_far():
+def test_a_stopped_member_keeps_its_best_epoch_so_far():
     trained = member()
     stop = np.zeros(1, np.uint8)
     records = train_member(trained, ROWS, None, stop)
@@ -66,7 +66,7 @@ def test_whoever_stops_it_finds_the_best_so_far():
 
 
 @pytest.mark.parametrize("message", ["training loss", "finite"])
-def test_a_member_that_diverges_says_when(message):
+def test_a_member_that_diverges_fails(message):
     wild = member(learning_rate=1000.0, clip_norm=0, optimizer="sgd", hidden_sizes=(32, 32, 32))
     if message == "finite":
         wild.state.theta[-1] = np.inf
@@ -75,10 +75,10 @@ def test_a_member_that_diverges_says_when(message):
     assert wild.finished
 
 
-def test_predictions_that_are_not_finite_end_it():
+def test_predictions_that_are_not_finite_end_training():
     trained = member(learning_rate=1e-6)
     rows = ROWS._replace(x=X.copy())
-    rows.x[160, 0] = np.nan  # among the rows that are spared
+    rows.x[160, 0] = np.nan  # a validation row
     list(train([trained], rows))
     assert trained.failure == "predictions are not finite numbers after epoch 1"
     assert not trained.is_trained

@@ -22,7 +22,7 @@ from rosenblatt.training.compiled import elementary
         ("expm1", np.expm1, -1e-4, 1e-4),
     ],
 )
-def test_formula_is_accurate_to_the_digits_of_float32(name, exact, low, high):
+def test_formulas_are_accurate_to_the_precision_of_their_type(name, exact, low, high):
     formula = getattr(elementary, name)
 
     @njit
@@ -38,7 +38,7 @@ def test_formula_is_accurate_to_the_digits_of_float32(name, exact, low, high):
         assert formula(0.5) == pytest.approx(exact(0.5))
 
 
-def test_normal_cdf_is_that_of_scipy():
+def test_normal_cdf_equals_that_of_scipy():
     cdf = elementary.normal_cdf
 
     @njit

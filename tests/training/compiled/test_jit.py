@@ -31,13 +31,13 @@ def total(x):
 
 @jit
 def narrow(x):
-    """What is no kernel: it returns float32."""
+    """Not a kernel, because it returns float32."""
     return constant_like(1, x)
 
 
 @jit
 def call_kernel(address, x):
-    """What calls a kernel it does not know."""
+    """Call a kernel by its address."""
     return call_address(address, (x,))
 
 
@@ -60,12 +60,12 @@ def test_a_kernel_is_called_by_its_address():
     assert call_kernel(function_address(total, FLAT), np.array([1.0, 2.5])) == 3.5
 
 
-def test_a_kernel_that_returns_another_type_is_refused():
+def test_a_kernel_that_returns_another_type_is_rejected():
     with pytest.raises(TypeError, match="narrow returns float32"):
         function_address(narrow, types.Array(types.float32, 1, "C"))
 
 
-def test_constants_do_not_compile_a_function_again():
+def test_a_function_is_not_compiled_again_for_each_constant():
     n_compiled = len(scaled.overloads)
 
     @njit
@@ -86,7 +86,7 @@ def test_rows_are_copied():
     np.testing.assert_array_equal(target, [[0, 0, 0, 0], [8, 9, 10, 11]])
 
 
-def test_denormals_are_flushed_only_while_they_are_told_to():
+def test_denormals_are_flushed_only_while_this_is_enabled():
     x = np.array([1e-310, 1e-310])
     assert tiny_sum(x, False) > 0
     assert tiny_sum(x, True) in (0, 2e-310)  # processors other than x86 keep them
@@ -94,8 +94,8 @@ def test_denormals_are_flushed_only_while_they_are_told_to():
 
 
 @pytest.mark.slow
-def test_processes_that_compile_at_once_keep_the_right_code(tmp_path):
-    """Each compiles every activation, as if for the first time; then what they kept is read."""
+def test_processes_that_compile_at_the_same_time_save_the_right_code(tmp_path):
+    """Two processes compile all activations into an empty cache; then a third process loads them."""
     script = (
         "import numpy as np\n"
         "from rosenblatt.training.compiled.activations import ACTIVATIONS\n"

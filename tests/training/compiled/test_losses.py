@@ -28,7 +28,7 @@ def compute_loss(name, z, t, weight=WEIGHT, smoothing=0.0, d=None):
 @pytest.mark.parametrize(
     ("name", "smoothing"), [*((name, 0.0) for name in LOSSES), ("cross_entropy", 0.1), ("binary_cross_entropy", 0.1)]
 )
-def test_gradient_is_that_of_the_loss(name, smoothing):
+def test_gradients_equal_finite_differences(name, smoothing):
     (z, t), d = case(name), np.empty((N, K))
     compute_loss(name, z, t, smoothing=smoothing, d=d)
     h, gradient = 1e-6, np.empty((N, K))
@@ -42,34 +42,34 @@ def test_gradient_is_that_of_the_loss(name, smoothing):
     np.testing.assert_allclose(d, gradient, atol=1e-7)
 
 
-def test_cross_entropy_is_that_of_scikit_learn():
+def test_cross_entropy_equals_that_of_scikit_learn():
     z, t = case("cross_entropy")
     total = compute_loss("cross_entropy", z, t, np.ones(N))
     apply_output_activation("cross_entropy", z)
     assert total / N == pytest.approx(log_loss(t[:, 0], z, labels=np.arange(K)))
 
 
-def test_quantile_loss_is_that_of_scikit_learn():
+def test_quantile_loss_equals_that_of_scikit_learn():
     z, t = case("quantile")
     loss = mean_pinball_loss(t, z, alpha=0.3) * K
     assert compute_loss("quantile", z, t, np.ones(N)) / N == pytest.approx(loss)
 
 
-def test_the_quantile_makes_the_quantile_loss_least():
+def test_the_quantile_minimizes_the_quantile_loss():
     t = np.random.default_rng(0).normal(size=(1001, 1))
     guesses = np.linspace(-1, 0, 101)
     losses = [compute_loss("quantile", np.full_like(t, guess), t, np.ones(1001)) for guess in guesses]
     assert guesses[np.argmin(losses)] == pytest.approx(np.quantile(t, 0.3), abs=0.02)
 
 
-def test_a_focal_loss_without_focus_is_the_cross_entropy():
+def test_the_focal_loss_with_gamma_0_is_the_cross_entropy():
     z, t = case("focal")
     plain = LOSSES["cross_entropy"](z, t, WEIGHT, np.empty_like(z), 0.0, 0.0)
     assert LOSSES["focal"](z, t, WEIGHT, np.empty_like(z), 0.0, 0.0) == pytest.approx(plain)
 
 
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"poisson"}))
-def test_extreme_sums_stay_finite(name):
+def test_losses_of_extreme_logits_are_finite(name):
     z = np.array([[-1e4, 1e4], [1e4, -1e4]], np.float32)
     t = np.zeros((2, 1 if name in OF_CLASSES else 2), np.float32)
     d = np.empty_like(z)
@@ -80,8 +80,8 @@ def test_extreme_sums_stay_finite(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_no_number_gives_no_number(name):
-    """A member that diverges is found by its loss."""
+def test_the_loss_of_a_nan_logit_is_not_finite(name):
+    """Members that diverge are detected by their loss."""
     z, t = case(name)
     z[2, 1] = np.nan
     assert not np.isfinite(compute_loss(name, z, t))

@@ -10,7 +10,7 @@ SIDES = (1, 2, 5, 12, 16, 17, 33, 70)
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_product_is_that_of_numpy_at_every_edge_of_a_tile(dtype, transposed):
+def test_products_of_all_tile_sizes_equal_those_of_numpy(dtype, transposed):
     rng = np.random.default_rng(0)
     for M, N, K in itertools.product(SIDES, SIDES, (0, 1, 3, 40)):
         a, b, start = (rng.normal(size=shape).astype(dtype) for shape in ((K, M), (K, N), (N,)))
@@ -23,7 +23,7 @@ def test_product_is_that_of_numpy_at_every_edge_of_a_tile(dtype, transposed):
         assert (c[M * N :] == 9).all()  # nothing is written beyond the end
 
 
-def test_product_adds_to_what_is_there():
+def test_a_product_can_be_added_to_its_output():
     rng = np.random.default_rng(0)
     a, b, c = (rng.normal(size=(20, 20)).astype(np.float32) for _ in range(3))
     expected = c + a @ b
@@ -33,7 +33,7 @@ def test_product_adds_to_what_is_there():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_row_of_a_product_is_the_same_whatever_rows_stand_beside_it(dtype):
+def test_a_row_of_a_product_does_not_depend_on_the_other_rows(dtype):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(40, 30)).astype(dtype), rng.normal(size=(30, 21)).astype(dtype)
     product = multiply(a, b)
@@ -42,7 +42,7 @@ def test_a_row_of_a_product_is_the_same_whatever_rows_stand_beside_it(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_transpose_is_that_of_numpy(dtype):
+def test_transposed_matrices_equal_those_of_numpy(dtype):
     for rows, columns in itertools.product(SIDES, SIDES):
         a = np.arange(rows * columns, dtype=dtype).reshape(rows, columns)
         out = np.full(rows * columns + 5, -1, dtype)

@@ -16,22 +16,22 @@ from rosenblatt.training.compiled.optimizers import OPTIMIZERS
 from rosenblatt.training.member import new_member
 from rosenblatt.training.schedules import schedule_factors
 
-N, F, K = 48, 5, 3
+N, F, K, EPOCHS = 48, 5, 3, 25
 SIZES = (7, 7, 4)
 PLAIN = {
     "activation": "tanh", "hidden_sizes": SIZES, "batch_size": 16, "batch_order": "in_order", "clip_norm": 0.0,
-    "dropout": 0.0, "learning_rate": 0.01, "epochs": 80, "bias_initializer": "normal", "bias_scale": 0.1,
+    "dropout": 0.0, "learning_rate": 0.01, "epochs": EPOCHS, "bias_initializer": "normal", "bias_scale": 0.1,
 }  # fmt: skip
-OF_CLASSES = ("cross_entropy", "focal", "hinge_of_classes", "perceptron_of_classes")
-OF_UNITS = ("binary_cross_entropy", "binary_focal", "hinge", "perceptron")
+MULTICLASS = ("cross_entropy", "focal", "hinge_of_classes", "perceptron_of_classes")
+PER_UNIT = ("binary_cross_entropy", "binary_focal", "hinge", "perceptron")
 
 
 def rows_for(loss, dtype=np.float64, n=N):
     rng = np.random.default_rng(1)
     x = rng.normal(size=(n, F))
-    if loss in OF_CLASSES:
+    if loss in MULTICLASS:
         t = rng.integers(0, K, (n, 1))
-    elif loss in OF_UNITS:
+    elif loss in PER_UNIT:
         t = rng.integers(0, 2, (n, K))
     else:
         t = rng.poisson(2, (n, K)) if loss == "poisson" else rng.normal(size=(n, K))
@@ -39,7 +39,7 @@ def rows_for(loss, dtype=np.float64, n=N):
 
 
 def member_for(criterion, rows, **changes):
-    """A member in the precision of the rows."""
+    """Return a member in the precision of the rows."""
     spec = resolve_auto(Spec.from_hyperparameters(**PLAIN | changes), len(rows.x), F)
     member = new_member(
         spec, build_dense(spec.network, F, K), criterion, np.arange(len(rows.x)), np.arange(0), (0,), rows
@@ -65,14 +65,14 @@ REGULARIZERS = {
     "l1": {"l1": 0.05},
     "clipping": {"clip_norm": 0.1},
     "max norm": {"max_norm": 0.7},
-    # What comes before a normalization has gradients that are 0 but for rounding, of which Adam would make steps.
+    # Parameters before a normalization have gradients of 0 up to rounding, which Adam would amplify.
     "batch normalization": {"normalization": "batch", "optimizer": "nesterov", "learning_rate": 0.002},
     "layer normalization": {"normalization": "layer", "optimizer": "nesterov", "learning_rate": 0.002},
     "residual": {"residual": True},
-    "front scale": {"scaling_layer": True},
-    "parametric": {"parametric_activation": True},
-    "rates": {"layer_lr_multipliers": (0.1, 0.5, 1.0, 2.0), "bias_lr_multiplier": 0.3},
-    "ema_decay": {"ema_decay": 0.9},
+    "scaling layer": {"scaling_layer": True},
+    "parametric activation": {"parametric_activation": True},
+    "multipliers": {"layer_lr_multipliers": (0.1, 0.5, 1.0, 2.0), "bias_lr_multiplier": 0.3},
+    "running average": {"ema_decay": 0.9},
     "schedules": {"schedule": "log_cosine", "weight_decay": 0.1, "weight_decay_schedule": "flat_cosine"},
     "full batch": {"batch_size": "full"},
     "uneven batches": {"batch_size": 13},
@@ -103,21 +103,21 @@ RUNS = {
         for (name, changes), activation in itertools.product(REGULARIZERS.items(), ("tanh", "mish"))
     },
     "everything": ("cross_entropy", EVERYTHING),
-    "everything but rows": ("binary_cross_entropy", EVERYTHING | {"normalization": "batch"}),
+    "everything with batch normalization": ("binary_cross_entropy", EVERYTHING | {"normalization": "batch"}),
 }
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("run", RUNS)
-def test_a_training_run_is_that_of_pytorch(run):
+def test_a_training_run_equals_that_of_pytorch(run):
     reference = pytest.importorskip("tests.training.reference", reason="PyTorch is not installed")
     loss, changes = RUNS[run]
     rows = rows_for(loss)
     member = member_for(loss, rows, **changes)
     first = member.state.theta.copy()
-    losses, n_finished, rates = train(member, rows, 80)
-    assert n_finished == 80
-    theta, mean = reference.train(member, first, rows, 80, rates)
+    losses, n_finished, rates = train(member, rows, EPOCHS)
+    assert n_finished == EPOCHS
+    theta, mean = reference.train(member, first, rows, EPOCHS, rates)
     assert np.abs(theta - first).max() > 1e-3
     np.testing.assert_allclose(member.state.theta, theta, rtol=0, atol=1e-10)
     if member.spec.training.ema_decay:
@@ -145,9 +145,8 @@ SAME_RATES = {"layer_lr_multipliers": (1.0,), "bias_lr_multiplier": 1.0, "schedu
         *itertools.product(["squared"], sorted(set(FORMS) - {"plain"}), ["tanh"]),
     ],
 )
-def test_a_step_goes_down_the_gradient_of_finite_differences(loss, form, activation):
-    """Also with dropout: the dropped units and the scaled rest are a network of their own, and equal counters draw them
-    again."""
+def test_gradients_equal_finite_differences(loss, form, activation):
+    """Dropout is included: equal counters drop the same units."""
     changes = FORMS[form] | ONLY_GRADIENT | SAME_RATES | {"activation": activation, "label_smoothing": 0.0}
     if loss in SMOOTH:
         changes["loss"] = SMOOTH[loss]
@@ -177,8 +176,8 @@ def test_a_step_goes_down_the_gradient_of_finite_differences(loss, form, activat
         assert gradient[i] == pytest.approx((loss_at(up) - loss_at(down)) / (2 * h), abs=2e-7)
 
 
-def test_every_row_is_met_once_an_epoch_whatever_the_batches():
-    """With steps of length 0 the mean loss of an epoch is that of the full batch."""
+def test_every_row_is_used_once_in_an_epoch_of_any_batches():
+    """With a learning rate near 0, the mean loss of an epoch is that of the full batch."""
     rows = rows_for("cross_entropy")
     still = {"learning_rate": 1e-300, "optimizer": "sgd"}
     losses = [
@@ -214,7 +213,7 @@ def test_a_batch_larger_than_a_block_is_one_step():
     np.testing.assert_allclose(full.state.theta, blockwise.state.theta, atol=1e-9)
 
 
-def test_stratified_batches_hold_the_classes_in_their_shares():
+def test_stratified_batches_hold_each_class_in_proportion():
     rng = np.random.default_rng(0)
     t = rng.permutation(np.repeat([0.0, 1.0], [90, 10])).reshape(-1, 1)
     rows = rows_module.DenseRows(rng.normal(size=(100, F)), t, np.ones(100))
@@ -228,7 +227,7 @@ def test_stratified_batches_hold_the_classes_in_their_shares():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
-def test_a_rows_prediction_is_the_same_whatever_rows_stand_beside_it(dtype, normalization):
+def test_the_prediction_of_a_row_does_not_depend_on_the_other_rows(dtype, normalization):
     rows = rows_for("cross_entropy", dtype, n=601)
     changes = {"hidden_sizes": (50, 20), "activation": "gelu", "normalization": normalization}
     member = member_for("cross_entropy", rows, **changes)
@@ -243,7 +242,7 @@ def test_a_rows_prediction_is_the_same_whatever_rows_stand_beside_it(dtype, norm
         np.testing.assert_array_equal(subset, together[index])
 
 
-def test_training_stops_when_told_and_says_how_far_it_came():
+def test_training_stops_if_the_stop_flag_is_set_and_returns_the_finished_epochs():
     rows, member = rows_for("squared"), member_for("squared", rows_for("squared"))
     before = member.state.theta.copy()
     job = with_train_step(make_job(member, rows))
@@ -252,17 +251,17 @@ def test_training_stops_when_told_and_says_how_far_it_came():
 
 
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name not in {"step", "sigmoid", "tanh"}])
-def test_a_loss_that_is_no_number_ends_training(activation):
+def test_a_loss_that_is_not_finite_ends_training(activation):
     rows = rows_for("squared", np.float32)
     wild = {"learning_rate": 1000.0, "optimizer": "sgd", "activation": activation, "weight_scale": 100.0}
     member = member_for("squared", rows, **wild)
-    losses, n_finished, _ = train(member, rows, 80)
-    assert n_finished < 80
+    losses, n_finished, _ = train(member, rows, EPOCHS)
+    assert n_finished < EPOCHS
     assert not np.isfinite(losses[n_finished])
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_float32_stays_near_float64(loss):
+def test_training_in_float32_stays_near_float64(loss):
     runs = {}
     for dtype in (np.float32, np.float64):
         rows = rows_for(loss, dtype)

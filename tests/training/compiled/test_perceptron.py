@@ -29,7 +29,7 @@ def sparse(rows):
 
 
 def trained(table, perceptron_rule="rosenblatt", units=1, epochs=1, loss="perceptron", **changes):
-    """The member after so many epochs, with no rows spared; what its rows were in the order they were met."""
+    """Train a member without validation rows; return it and the losses of its epochs."""
     width = changes.pop("width", 0) or table.x.shape[1]
     spec = resolve_auto(
         Spec.from_hyperparameters(kind="perceptron", perceptron_rule=perceptron_rule, epochs=epochs, **changes),
@@ -54,12 +54,12 @@ def signs(t):
     return np.where(np.asarray(t) > 0, 1.0, -1.0)
 
 
-def test_learns_and_and_or_but_not_xor():
+def test_a_perceptron_learns_and_and_or_but_not_xor():
     x = [[0, 0], [0, 1], [1, 0], [1, 1]]
-    for answers in ([0, 0, 0, 1], [0, 1, 1, 1]):
-        member, losses = trained(make_table(x, answers), epochs=100)
+    for targets in ([0, 0, 0, 1], [0, 1, 1, 1]):
+        member, losses = trained(make_table(x, targets), epochs=100)
         assert losses[-1] == 0
-        np.testing.assert_array_equal((np.c_[x, np.ones(4)] @ weight_matrix(member) > 0)[:, 0], answers)
+        np.testing.assert_array_equal((np.c_[x, np.ones(4)] @ weight_matrix(member) > 0)[:, 0], targets)
     _, losses = trained(make_table(x, [0, 1, 1, 0]), epochs=100)
     assert len(losses) == 100
     assert losses.min() > 0
@@ -106,12 +106,12 @@ FORMULAS = {
 
 @pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize("rule", FORMULAS)
-def test_rule_takes_the_steps_of_its_formula(rule, is_sparse):
+def test_each_rule_updates_the_weights_by_its_formula(rule, is_sparse):
     change, hyperparameters = FORMULAS[rule]
     rows = make_table(X, NOISY, RNG.uniform(0.5, 2, 60))
     member, losses = trained(sparse(rows) if is_sparse else rows, rule, width=4, **hyperparameters)
     with_bias, w, mistakes = np.c_[X, np.ones(60)].astype(float), np.zeros(5), 0
-    for i in member.state.order:  # as the rows were met; the bias is the weight of a constant 1
+    for i in member.state.order:  # in the order of training; the bias is the weight of a constant 1
         s = signs(NOISY[i])
         mistakes += (with_bias[i] @ w > 0) != (s > 0)
         w += change(w, with_bias[i], s, member.spec) * rows.weight[i] * with_bias[i]
@@ -120,7 +120,7 @@ def test_rule_takes_the_steps_of_its_formula(rule, is_sparse):
 
 
 def rosenblatt_states(member, epochs=1):
-    """The weights after each row of Rosenblatt's rule, one epoch."""
+    """Return the weights after each row of one epoch of Rosenblatt's rule, and the rows with a constant 1."""
     with_bias, w, states = np.c_[X, np.ones(60)].astype(float), np.zeros(5), []
     for i in member.state.order:
         w = w + rosenblatt(w, with_bias[i], signs(NOISY[i]), member.spec) * with_bias[i]
@@ -129,7 +129,7 @@ def rosenblatt_states(member, epochs=1):
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])
-def test_averaged_is_the_mean_of_all_states(is_sparse):
+def test_an_averaged_perceptron_is_the_mean_of_all_weight_vectors(is_sparse):
     rows = make_table(X, NOISY)
     member, _ = trained(sparse(rows) if is_sparse else rows, "averaged", width=4)
     states, _ = rosenblatt_states(member)
@@ -137,7 +137,7 @@ def test_averaged_is_the_mean_of_all_states(is_sparse):
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])
-def test_voted_answers_as_most_states_do(is_sparse):
+def test_a_voted_perceptron_predicts_by_the_votes_of_all_weight_vectors(is_sparse):
     rows = make_table(X, NOISY)
     table = sparse(rows) if is_sparse else rows
     member, _ = trained(table, "voted", width=4)
@@ -147,7 +147,7 @@ def test_voted_answers_as_most_states_do(is_sparse):
     np.testing.assert_allclose(sums[:, 0], votes, atol=1e-3)
 
 
-def test_voted_keeps_the_states_that_lasted_longest_where_there_is_no_room():
+def test_a_voted_perceptron_with_a_budget_keeps_the_vectors_that_lasted_longest():
     rows = make_table(X, NOISY)
     unlimited, _ = trained(rows, "voted", epochs=5)
     limited, _ = trained(rows, "voted", epochs=5, budget=6)
@@ -158,7 +158,7 @@ def test_voted_keeps_the_states_that_lasted_longest_where_there_is_no_room():
     assert len(votes) == 6
 
 
-def test_pocket_keeps_the_state_that_is_right_most_often():
+def test_the_pocket_holds_the_weights_with_the_most_correct_rows():
     member, _ = trained(make_table(X, NOISY), "pocket", epochs=10)
     with_bias = np.c_[X, np.ones(60)]
     n_correct = ((with_bias @ weight_matrix(member) > 0)[:, 0] == (NOISY > 0)).sum()
@@ -167,7 +167,7 @@ def test_pocket_keeps_the_state_that_is_right_most_often():
     assert n_correct >= ((with_bias @ weight_matrix(rosenblatt_member) > 0)[:, 0] == (NOISY > 0)).sum()
 
 
-def test_makes_no_more_mistakes_than_novikoff_allows():
+def test_mistakes_stay_below_the_bound_of_novikoff():
     direction = np.array([3.0, -4.0]) / 5
     x = np.random.default_rng(0).uniform(-1, 1, (400, 2))
     x = x[np.abs(x @ direction) > 0.1]
@@ -180,7 +180,7 @@ def test_makes_no_more_mistakes_than_novikoff_allows():
 
 @pytest.mark.parametrize("rule", sorted(RULES))
 @pytest.mark.parametrize("multiclass", ["kesler", "crammer_singer", "one_vs_rest"])
-def test_separates_three_classes(rule, multiclass):
+def test_every_rule_separates_three_classes(rule, multiclass):
     rng = np.random.default_rng(0)
     t = rng.integers(0, 3, 200)
     x = np.array([[0, 4], [4, -2], [-4, -2]])[t] + rng.uniform(-1, 1, (200, 2))
@@ -229,12 +229,12 @@ def test_multiclass_updates_are_those_of_their_papers(rule, multiclass):
                 W[:, k] -= step / len(violators) * with_bias[i]
     np.testing.assert_allclose(weight_matrix(member), W, rtol=1e-3, atol=1e-4)
     assert losses[0] == mistakes / 60
-    np.testing.assert_allclose(weight_matrix(member).sum(axis=1), 0, atol=1e-4)  # what one gains the others lose
+    np.testing.assert_allclose(weight_matrix(member).sum(axis=1), 0, atol=1e-4)  # the updates of a row add up to 0
 
 
 @pytest.mark.parametrize("multiclass", ["kesler", "crammer_singer", "one_vs_rest"])
 @pytest.mark.parametrize("rule", sorted(set(RULES) - {"kernel"}))
-def test_sparse_rows_are_learnt_as_dense_ones_are(rule, multiclass):
+def test_sparse_and_dense_rows_train_to_the_same_parameters(rule, multiclass):
     loss = "perceptron" if multiclass == "one_vs_rest" else "perceptron_of_classes"
     rows = make_table(np.where(np.abs(X) > 1, X, 0), CLASSES)
     members = [trained(table, rule, 3, 4, loss, multiclass=multiclass, width=4)[0] for table in (rows, sparse(rows))]
@@ -242,7 +242,7 @@ def test_sparse_rows_are_learnt_as_dense_ones_are(rule, multiclass):
 
 
 @pytest.mark.parametrize("kernel", [{"kernel": "rbf", "gamma": 0.7}, {"kernel": "polynomial", "degree": 2}])
-def test_kernel_perceptron_is_the_sum_of_the_rows_it_was_mistaken_on(kernel):
+def test_a_kernel_perceptron_is_a_sum_over_the_rows_it_misclassified(kernel):
     rows = make_table(X, NOISY)
     member, losses = trained(rows, "kernel", **kernel)
 
@@ -265,7 +265,7 @@ def test_kernel_perceptron_is_the_sum_of_the_rows_it_was_mistaken_on(kernel):
     np.testing.assert_allclose(sums[:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_kernel_perceptron_learns_xor_and_stays_within_its_budget():
+def test_a_kernel_perceptron_learns_xor_within_its_budget():
     x = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     t = (x[:, 0] * x[:, 1] > 0).astype(float)
     rows = make_table(x, t)
@@ -275,7 +275,7 @@ def test_kernel_perceptron_learns_xor_and_stays_within_its_budget():
     assert member.architecture.sizes[1] == 25
 
 
-def test_stops_when_told():
+def test_training_stops_if_the_stop_flag_is_set():
     rows = make_table(X, NOISY)
     for rule in ("rosenblatt", "voted", "kernel"):
         spec = resolve_auto(Spec.from_hyperparameters(kind="perceptron", perceptron_rule=rule), 60, 4)
@@ -285,8 +285,8 @@ def test_stops_when_told():
         assert make_trainer(member, rows).train_epochs(np.empty(5), np.ones(1, np.uint8)) == 0
 
 
-def test_votes_of_many_rows_keep_their_shares():
-    """float32 tells no counts beyond 2^24 apart."""
+def test_large_vote_counts_keep_their_ratios():
+    """float32 cannot represent all counts beyond 2^24."""
     counts = np.array([[3e8, 1.0], [1e8, 2.0]])
     votes, zero = np.empty(4, np.float32), np.empty(2, np.float32)
     set_vote_weights(counts, votes, zero)
@@ -295,7 +295,7 @@ def test_votes_of_many_rows_keep_their_shares():
     assert zero[0] == pytest.approx(-first.sum() / 2)
 
 
-def test_dense_and_sparse_rows_give_the_same_in_plain_python_too():
+def test_operations_on_rows_give_the_same_in_plain_python():
     rows = make_table(X, NOISY)
     for table in (rows, sparse(rows)):
         units = np.ones((1, 5), np.float32)

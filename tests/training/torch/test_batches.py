@@ -1,4 +1,4 @@
-"""Batches as tensors: images that are changed, against NumPy; sequences of unequal length."""
+"""Batches as tensors: augmented images, compared with NumPy, and sequences of different lengths."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ NO_AUGMENTATION_CONFIG = AugmentationConfig(
 )
 
 
-@pytest.fixture(params=[np.inf, 0], ids=["held", "streamed"])
+@pytest.fixture(params=[np.inf, 0], ids=["in memory", "streamed"])
 def device_table(request):
     dataset = ImageDataset(
         [encode_image(pixels) for pixels in PIXELS], 7, 3, "resize", "uint8", (0.0,) * 3, (1.0,) * 3, request.param
@@ -34,7 +34,7 @@ def device_table(request):
 
 
 def images(device_table, augmentation=NO_AUGMENTATION_CONFIG, rows=(3, 0, 4), mixup_weight=None, **fields):
-    """The images (B, H, W, C) of a batch."""
+    """Return the images (B, H, W, C) of a batch, and the batch."""
     index = torch.tensor(rows)[None, None]
     augmentations = NO_AUGMENTATION._replace(
         **{name: torch.as_tensor(value)[None, None] for name, value in fields.items()}
@@ -47,24 +47,24 @@ def images(device_table, augmentation=NO_AUGMENTATION_CONFIG, rows=(3, 0, 4), mi
     return batch.media[0][0].permute(0, 2, 3, 1).numpy(), batch
 
 
-def test_images_come_as_they_are(device_table):
+def test_images_without_augmentation_are_unchanged(device_table):
     np.testing.assert_array_equal(images(device_table)[0], PIXELS[[3, 0, 4]])
 
 
-def test_images_are_moved_and_mirrored_with_margins_that_are_mirrored(device_table):
+def test_images_are_flipped_and_shifted_with_reflected_borders(device_table):
     shift, flip = [[2, -1], [0, 0], [-3, 3]], [False, True, True]
     result, _ = images(device_table, flip=flip, shift=shift)
     for actual, row, (down, right), flipped in zip(result, (3, 0, 4), shift, flip, strict=True):
         padded = np.pad(PIXELS[row], ((3, 3), (3, 3), (0, 0)), mode="reflect")
         expected = padded[3 + down : 10 + down, 3 + right : 10 + right]
-        if flipped:  # of the picture, which then is moved
+        if flipped:  # images are flipped before they are shifted
             expected = np.pad(PIXELS[row], ((3, 3), (3, 3), (0, 0)), mode="reflect")[3 + down : 10 + down]
             columns = [6 - abs(k) if k < 7 else 6 - (12 - k) for k in range(right, 7 + right)]
             expected = expected[:, [3 + column for column in columns]]
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_square_is_cut_out_and_set_to_the_mean(device_table):
+def test_cutout_sets_a_square_to_the_mean(device_table):
     result, _ = images(
         device_table, NO_AUGMENTATION_CONFIG._replace(cutout=3 / 7), cutout_center=[[0.5, 0.5], [0.0, 0.0], [0.5, 1.0]]
     )
@@ -76,26 +76,26 @@ def test_a_square_is_cut_out_and_set_to_the_mean(device_table):
     assert (result[2][2:5, 6:] == 0).all()
 
 
-def test_colors_change_by_contrast_and_shift(device_table):
+def test_color_jitter_changes_contrast_and_levels(device_table):
     jitter = np.array([[0.5, 1.0, 0.0, -1.0]] * 3, np.float32)
     result, _ = images(device_table, jitter=jitter)
     np.testing.assert_allclose(result, 1.5 * PIXELS[[3, 0, 4]] + [1.0, 0.0, -1.0], rtol=1e-6)
 
 
-def test_images_are_turned(device_table):
+def test_images_are_rotated(device_table):
     result, _ = images(device_table, angle=np.array([np.pi / 2, 0, np.pi], np.float32))
     np.testing.assert_allclose(result[0], np.rot90(PIXELS[3]), atol=0.01)
     np.testing.assert_allclose(result[1], PIXELS[0], atol=0.01)
     np.testing.assert_allclose(result[2], np.rot90(PIXELS[4], 2), atol=0.01)
 
 
-def test_each_row_is_mixed_with_the_one_before_it(device_table):
+def test_mixup_mixes_each_row_with_the_one_before_it(device_table):
     result, batch = images(device_table, mixup_weight=0.75)
     np.testing.assert_allclose(result, 0.75 * PIXELS[[3, 0, 4]] + 0.25 * PIXELS[[4, 3, 0]])
     assert batch.mixup_weight.item() == 0.75
 
 
-def test_sequences_end_in_zeros_and_those_of_one_length_have_no_mask():
+def test_sequences_are_zero_padded_and_those_of_equal_length_need_no_lengths():
     rows, _ = make_rows("gru")
     member = make_member("gru", 0, *make_rows("gru"))
     device_table, ragged = DeviceTable(rows, member.architecture, CPU), rows.media[0]

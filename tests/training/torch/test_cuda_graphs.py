@@ -1,4 +1,4 @@
-"""Steps that a GPU can repeat by itself: they ask nothing of the host, and are repeated by what they do."""
+"""CUDA graphs: steps do not synchronize with the host, and are replayed after a warm-up."""
 
 import numpy as np
 import pytest
@@ -19,17 +19,17 @@ from tests.training.media import KINDS, make_member, make_rows
 pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
-META = torch.device("meta")  # tensors without numbers: whoever asks for one fails
+META = torch.device("meta")  # tensors without values, so that reading a value fails
 
 
-class OnlyThere(TorchDispatchMode):
-    """Refuses whatever comes from another device."""
+class NoHostTensors(TorchDispatchMode):
+    """Fails if an operation uses or creates a tensor on another device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, torch.Tensor):
-                assert leaf.device == META, f"{func} takes what is on the host"
-            assert not isinstance(leaf, torch.device) or leaf == META, f"{func} makes something on the host"
+                assert leaf.device == META, f"{func} uses a tensor on the host"
+            assert not isinstance(leaf, torch.device) or leaf == META, f"{func} creates a tensor on the host"
         return func(*args, **kwargs or {})
 
 
@@ -43,7 +43,7 @@ def single_precision():
 
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_step_asks_nothing_of_the_host(kind, n_members):
+def test_a_step_does_not_synchronize_with_the_host(kind, n_members):
     rows, media = make_rows(kind)
     hyperparameters = {
         "label_smoothing": 0.1,
@@ -54,7 +54,7 @@ def test_a_step_asks_nothing_of_the_host(kind, n_members):
     }
     members = [make_member(kind, seed, rows, media, **hyperparameters) for seed in range(n_members)]
     lanes = LaneStack(members[0], rows, META, n_members)
-    if kind in ("cnn", "cnn of sequences", "depthwise"):  # whose ways are compared before any lane is filled
+    if kind in ("cnn", "cnn of sequences", "depthwise"):  # their convolutions are timed before lanes are filled
         lanes.stack.compute_gradients(
             lanes.device_table.batch_without_augmentation([np.zeros(4, int)] * n_members), None
         )
@@ -64,13 +64,13 @@ def test_a_step_asks_nothing_of_the_host(kind, n_members):
     ranges = tuple(
         fixed_range or LengthRange(LENGTH_MULTIPLE, uniform=False) for fixed_range in lanes.device_table._length_ranges
     )
-    with OnlyThere():
+    with NoHostTensors():
         assert lanes._step(ranges).shape == (n_members,)
-    assert all(part.is_leaf for part in dict.values(lanes.stack.net.values))  # none is tied to a stream
+    assert all(part.is_leaf for part in dict.values(lanes.stack.net.values))  # no parameter is tied to a stream
 
 
 @pytest.mark.parametrize("kind", ["gru", "texts", "cnn of sequences"])
-def test_sequences_that_are_rounded_up_say_the_same(kind):
+def test_rounded_up_lengths_do_not_change_the_logits(kind):
     rows, media = make_rows(kind)
     member = make_member(kind, 0, rows, media)
     device_table, sampler = DeviceTable(rows, member.architecture, CPU), BatchSampler(member, rows, 1, CPU)
@@ -89,7 +89,7 @@ def test_sequences_that_are_rounded_up_say_the_same(kind):
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
-def test_a_step_is_recorded_once_it_is_warm_and_then_repeated(monkeypatch):
+def test_a_step_is_recorded_after_a_warm_up_and_then_replayed(monkeypatch):
     calls = []
     runner = GraphRunner(torch.device("cuda"))
     graphs = iter(range(100))
@@ -110,5 +110,5 @@ class _Replayed:
         self.replay = lambda: calls.append(index)
 
 
-def test_elsewhere_steps_are_just_done():
+def test_steps_on_a_cpu_are_run_directly():
     assert GraphRunner(torch.device("cpu"))("any", lambda: torch.ones(1)).item() == 1

@@ -1,4 +1,4 @@
-"""The promises of the torch engine, over all kinds of deep networks; and that it means the same as the dense one."""
+"""Promises of the PyTorch engine for all kinds of deep networks."""
 
 from collections import deque
 
@@ -10,15 +10,10 @@ pytest.importorskip("torch")
 import torch
 
 from rosenblatt.data.media.images import ImageDataset, encode_image
-from rosenblatt.errors import SpecError
-from rosenblatt.training.compiled.losses import LOSSES
-from rosenblatt.training.compiled.optimizers import OPTIMIZERS
 from rosenblatt.training.population import record_epoch, train, train_member
 from rosenblatt.training.torch import lanes as torch_lanes
 from rosenblatt.training.torch.engine import limit_threads, logits
-from rosenblatt.training.torch.lanes import LaneStack, find_device, stack_key, train_lanes
-from rosenblatt.training.torch.losses import LOSSES as STACKED_LOSSES
-from rosenblatt.training.torch.optimizers import OPTIMIZERS as STACKED_OPTIMIZERS
+from rosenblatt.training.torch.lanes import LaneStack, stack_key, train_lanes
 from tests.training.media import KINDS, N, make_member, make_rows
 
 pytestmark = pytest.mark.torch
@@ -31,7 +26,7 @@ PRECISE = [(kind, "float32") for kind in DEEP] + [(kind, "mixed") for kind in ("
 
 @pytest.fixture(autouse=True, params=["float32"])
 def default_precision(request):
-    """Whatever precision the user's own networks have, ours have theirs."""
+    """Set PyTorch's default precision, which must not affect our networks."""
     previous = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, request.param))
     yield
@@ -44,7 +39,7 @@ def train_members(members, rows, **options):
 
 
 @pytest.mark.parametrize(("kind", "precision"), PRECISE)
-def test_a_member_among_others_equals_it_alone_bit_for_bit(kind, precision):
+def test_a_member_trained_with_others_equals_one_trained_alone_bit_for_bit(kind, precision):
     rows, media = make_rows(kind)
     together = train_members(
         [make_member(kind, seed, rows, media, precision=precision) for seed in range(3)], rows, threads=2
@@ -94,12 +89,9 @@ def test_networks_learn(kind, precision):
 
 @pytest.mark.parametrize("default_precision", ["float32", "float64"], indirect=True)
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_stacked_lanes_that_are_refilled_equal_members_alone(kind):
+def test_refilled_lanes_equal_members_trained_alone(kind):
     rows, media = make_rows(kind)
-    hyperparameters = {
-        "optimizer": "sgd",
-        "learning_rate": 0.01,
-    }  # Adam makes steps of its own of what rounding leaves of a zero gradient
+    hyperparameters = {"optimizer": "sgd", "learning_rate": 0.01}  # Adam would amplify gradients of 0 up to rounding
     stacked = [make_member(kind, seed, rows, media, **hyperparameters) for seed in range(5)]
     single = [make_member(kind, seed, rows, media, **hyperparameters) for seed in range(5)]
     waiting, trained_ids = iter(stacked[1:]), []
@@ -128,7 +120,7 @@ def test_stacked_lanes_that_are_refilled_equal_members_alone(kind):
 
 
 @pytest.mark.parametrize("kind", DEEP)
-def test_weights_of_a_unit_are_bounded_and_small_ones_become_none(kind):
+def test_max_norm_bounds_the_weights_of_units_and_l1_sets_small_weights_to_0(kind):
     rows, media = make_rows(kind)
     bounded = {"max_norm": 0.3, "l1": 1.0, "learning_rate": 0.01}
     (single,) = train_members([make_member(kind, 0, rows, media, **bounded)], rows)
@@ -154,20 +146,20 @@ def test_weights_of_a_unit_are_bounded_and_small_ones_become_none(kind):
         assert (weights == 0).mean() > 0.05
 
 
-def test_members_of_one_shape_are_stacked_whatever_their_rates():
+def test_members_with_different_rates_share_a_stack():
     rows, media = make_rows("gru")
     first_member, second_member = (make_member("gru", seed, rows, media, dropout=0.1 + 0.1 * seed) for seed in (0, 1))
     wider = make_member("gru", 0, rows, media, recurrent_width=7)
     assert stack_key(first_member) == stack_key(second_member) != stack_key(wider)
 
 
-def test_too_little_memory_is_told_as_such():
+def test_running_out_of_memory_raises_a_memory_error():
     with pytest.raises(MemoryError, match="a batch of rows does not fit"), limit_threads(1):
         torch.empty(2**50, dtype=torch.uint8)
 
 
 @pytest.mark.parametrize("method", ["__init__", "train_epoch", "validate", "choose_convolution"])
-def test_lanes_are_halved_where_the_memory_is_not_enough_and_nothing_is_learnt_twice(monkeypatch, method):
+def test_lanes_are_halved_if_memory_runs_out_and_no_epoch_is_trained_twice(monkeypatch, method):
     rows, media = make_rows("elman")
     members = [make_member("elman", seed, rows, media, optimizer="sgd") for seed in range(4)]
     original, sizes = getattr(LaneStack, method), []
@@ -198,7 +190,7 @@ def test_lanes_are_halved_where_the_memory_is_not_enough_and_nothing_is_learnt_t
         np.testing.assert_allclose(member.state.theta, single.state.theta, atol=1e-5)
 
 
-def test_one_network_that_does_not_fit_is_told_as_such(monkeypatch):
+def test_a_network_that_does_not_fit_into_memory_raises_a_memory_error(monkeypatch):
     rows, media = make_rows("elman")
 
     def raise_out_of_memory(self, stop):
@@ -210,7 +202,7 @@ def test_one_network_that_does_not_fit_is_told_as_such(monkeypatch):
 
 
 @pytest.mark.parametrize("lanes", [0, 3])
-def test_a_member_that_diverges_ends_and_stops_no_other(lanes):
+def test_a_member_that_diverges_ends_and_the_others_continue(lanes):
     rows, media = make_rows("elman")
     wild = {"learning_rate": 1000, "weight_decay": 1, "clip_norm": 0}
     members = [make_member("elman", seed, rows, media, **(wild if seed == 1 else {})) for seed in range(3)]
@@ -230,91 +222,8 @@ def test_a_member_that_diverges_ends_and_stops_no_other(lanes):
     assert all(np.isfinite(member.best).all() for member in members[::2])
 
 
-def test_a_device_that_is_not_there_is_told_with_those_that_are():
-    with pytest.raises(SpecError, match="Device 'cuda:7' is not available; this machine has 'cpu'"):
-        find_device("cuda:7")
-
-
-@pytest.mark.parametrize("loss", list(LOSSES))
-def test_losses_are_those_of_the_dense_engine(loss):
-    rng = np.random.default_rng(2)
-    is_multiclass = loss in ("cross_entropy", "focal", "hinge_of_classes", "perceptron_of_classes")
-    z = rng.normal(size=(40, 3)).astype(np.float32)
-    t = rng.integers(0, 3, (40, 1)) if is_multiclass else rng.integers(0, 2, (40, 3))
-    a, b = 0.1 if "cross_entropy" in loss else 0.0, 0.0 if loss.startswith("perceptron") else 0.7
-    d = np.empty_like(z)
-    total = LOSSES[loss](z.copy(), t.astype(np.float32), np.ones(40, np.float32), d, a, b)
-    leaf = torch.from_numpy(z)[None].requires_grad_()
-    column = [torch.full((1, 1), value, dtype=torch.float32) for value in (a, b)]
-    cost = STACKED_LOSSES[loss](leaf, torch.from_numpy(t)[None].float(), *column)
-    assert cost.shape == (1, 40)
-    cost.sum().backward()
-    np.testing.assert_allclose(cost.sum().item(), total, rtol=1e-4)
-    np.testing.assert_allclose(leaf.grad[0].numpy(), d, atol=1e-4)
-
-
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
-def test_optimizers_are_those_of_the_dense_engine(optimizer):
-    rng = np.random.default_rng(3)
-    compiled = [rng.normal(size=50).astype(np.float32), np.zeros(50, np.float32), np.zeros(50, np.float32)]
-    stacked = [torch.from_numpy(array.copy())[None] for array in compiled]
-    for step in range(1, 6):
-        g = rng.normal(size=50).astype(np.float32)
-        theta, m, v = compiled
-        OPTIMIZERS[optimizer](theta, g, m, v, 0.01, 0.999, 0.9, 0.99, step)
-        numbers = [torch.tensor([[value]], dtype=torch.float32) for value in (0.01, 0.999, 0.9, 0.99, float(step))]
-        STACKED_OPTIMIZERS[optimizer](stacked[0], torch.from_numpy(g)[None], stacked[1], stacked[2], *numbers)
-        np.testing.assert_allclose(stacked[0][0].numpy(), theta, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "hyperparameters",
-    [
-        {"normalization": "layer", "residual": True, "optimizer": "nadam"},
-        {"normalization": "batch", "parametric_activation": True, "optimizer": "momentum"},
-        {
-            "scaling_layer": True,
-            "l1": 0.01,
-            "max_norm": 1.0,
-            "weight_decay": 0.1,
-            "ema_decay": 0.9,
-            "layer_lr_multipliers": "0.5,1,2",
-        },
-        {
-            "activation": "mish",
-            "optimizer": "rmsprop",
-            "clip_norm": 0.05,
-            "schedule": "cosine",
-            "bias_lr_multiplier": 0.3,
-        },
-    ],
-    ids="-".join,
-)
-def test_dense_networks_come_to_the_same_on_both_engines(hyperparameters):
-    rows, _ = make_rows("mlp")
-    options = {
-        "normalization": "none",
-        "residual": False,
-        "dropout": 0.0,
-        "batch_order": "in_order",
-        "batch_size": 13,  # none is filled up
-        "label_smoothing": 0.1,
-        **hyperparameters,
-    }
-    dense, stacked = (make_member("mlp", 0, rows, (), **options) for _ in range(2))
-    train_members([dense], rows)
-    lanes = LaneStack(stacked, rows, CPU, 1)
-    torch_lanes._train(
-        lanes, deque([stacked]), lambda _: None, lambda m, *result: record_epoch(m, *result, None).epoch < 4, GO
-    )
-    np.testing.assert_allclose(stacked.state.theta, dense.state.theta, atol=3e-4)
-    np.testing.assert_allclose(stacked.best_score, dense.best_score, atol=1e-4)
-    if hyperparameters.get("ema_decay"):
-        np.testing.assert_allclose(stacked.state.mean, dense.state.mean, atol=3e-4)
-
-
 @pytest.mark.parametrize("kind", ["gru", "lstm", "elman", "texts", "cnn of sequences"])
-def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(kind):
+def test_the_logits_of_a_row_do_not_depend_on_the_other_rows(kind):
     rows, media = make_rows(kind)
     (member,) = train_members([make_member(kind, 0, rows, media)], rows)
     together = logits(member.architecture, member.best, rows, np.arange(N))
@@ -322,7 +231,7 @@ def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(kind):
     np.testing.assert_allclose(together, one_by_one, atol=1e-5)
 
 
-def test_images_that_do_not_fit_into_memory_are_decoded_for_each_batch_and_train_the_same():
+def test_streamed_images_train_to_the_same_parameters_as_images_in_memory():
     rows, media = make_rows("cnn")
     rng = np.random.default_rng(1)
     rng.normal(size=(N, 3))

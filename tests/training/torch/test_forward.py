@@ -1,4 +1,4 @@
-"""What stacks of networks compute, against PyTorch's own modules and against each network by itself."""
+"""Outputs of stacked networks, compared with PyTorch's modules and with each network alone."""
 
 from itertools import count
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture(autouse=True)
 def single_precision():
-    """Other tests compare with PyTorch in double precision."""
+    """Use single precision, because other tests change PyTorch's default."""
     previous = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     yield
@@ -44,7 +44,7 @@ def make_batch(medium, lengths=None, n_plain=0):
 
 
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
-def test_two_directions_are_those_of_pytorch_on_packed_sequences(cell):
+def test_both_directions_equal_those_of_pytorch_on_packed_sequences(cell):
     torch.manual_seed(0)
     architecture, theta = make_deep(
         (InputSpec("sequence", 3),), kind="rnn", rnn_cell=cell, recurrent_width=5, is_per_step=True
@@ -71,7 +71,7 @@ def test_two_directions_are_those_of_pytorch_on_packed_sequences(cell):
 
 
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
-def test_batched_steps_are_the_fused_kernel(cell):
+def test_stacked_recurrent_steps_equal_the_fused_kernel(cell):
     architecture, theta = make_deep(
         (InputSpec("sequence", 3),), kind="rnn", rnn_cell=cell, recurrent_width=5, recurrent_layers=2,
         global_pooling="attention", normalization="layer",
@@ -89,7 +89,7 @@ def test_batched_steps_are_the_fused_kernel(cell):
     [*(("rnn", pooling) for pooling in ("last", "mean", "max", "attention")), ("cnn", "mean"), ("cnn", "max")],
 )
 @pytest.mark.parametrize("networks", [1, 3])
-def test_sequences_that_all_fill_the_batch_need_no_lengths(kind, pooling, networks):
+def test_sequences_that_all_have_the_full_length_need_no_lengths(kind, pooling, networks):
     hyperparameters = {"recurrent_width": 5} if kind == "rnn" else {"channels": (4, 6), "block_layers": 1}
     architecture, theta = make_deep((InputSpec("sequence", 3),), kind=kind, global_pooling=pooling, **hyperparameters)
     a, net = torch.randn(networks, 4, 8, 3), StackedNetworks(architecture, theta[:networks])
@@ -97,7 +97,7 @@ def test_sequences_that_all_fill_the_batch_need_no_lengths(kind, pooling, networ
     torch.testing.assert_close(net(make_batch(a)), net(make_batch(a, filled)), atol=1e-6, rtol=1e-5)
 
 
-def test_gradients_go_back_through_reversed_sequences():
+def test_gradients_flow_through_reversed_sequences():
     a, lengths = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True), torch.tensor([[5, 2, 1], [3, 5, 4]])
     reversed_ = reverse(a, lengths)
     torch.testing.assert_close(reversed_[0, 1, :2], a[0, 1, :2].flip(0))
@@ -122,7 +122,7 @@ def test_gradients_go_back_through_reversed_sequences():
     ids=["residual", "dilated groups", "strided", "depthwise"],
 )
 @pytest.mark.parametrize("convolution", [GROUPED, IM2COL])
-def test_stacked_convolutions_are_those_of_each_network(hyperparameters, convolution):
+def test_stacked_convolutions_equal_those_of_each_network(hyperparameters, convolution):
     architecture, theta = make_deep((InputSpec("image", 3, 9, 9),), kind="cnn", channels=(4, 8), **hyperparameters)
     a = torch.randn(3, 5, 3, 9, 9)
     stacked = StackedNetworks(architecture, theta.clone())
@@ -134,7 +134,7 @@ def test_stacked_convolutions_are_those_of_each_network(hyperparameters, convolu
         torch.testing.assert_close(together[k : k + 1], single, atol=1e-5, rtol=1e-4)
 
 
-def test_a_convolutional_network_is_that_of_pytorch():
+def test_a_convolutional_network_equals_that_of_pytorch():
     hyperparameters = {
         "channels": (3, 4),
         "block_layers": 1,
@@ -163,21 +163,13 @@ def test_a_convolutional_network_is_that_of_pytorch():
     torch.testing.assert_close(net.values[1, "variance"][0], modules[1].running_var)
 
 
-def test_the_preset_resnet18_has_its_parameters():
-    """11.17 million in torchvision's for 32 x 32 images and 10 classes, less the normalization of three shortcuts."""
-    spec = resolve_auto(Spec.from_hyperparameters(kind="cnn", preset="resnet18"), 50_000, 0)
-    architecture = build_deep(spec.network, (InputSpec("image", 3, 32, 32),), 0, 10)
-    running = sum(int(np.prod(part.shape)) for part in architecture.parts if part.name in ("mean", "variance"))
-    assert architecture.n_parameters - running == 11_173_962 - 2 * (128 + 256 + 512)
-
-
-def test_every_direction_reads_to_its_own_end():
+def test_sequences_are_reversed_within_their_lengths():
     a = torch.arange(12.0).view(1, 2, 6, 1)
     reversed_ = reverse(a, torch.tensor([[3, 6]]))[0, :, :, 0]
     assert reversed_.tolist() == [[2, 1, 0, 3, 4, 5], [11, 10, 9, 8, 7, 6]]
 
 
-def test_dropout_depends_on_nothing_but_the_members_seed():
+def test_dropout_depends_only_on_the_seed_of_the_member():
     seeds, rate = torch.tensor([5, 9], dtype=torch.int32), torch.tensor([0.25, 0.5])
     together = DropoutMasks(seeds, rate, None).drop(torch.ones(2, 400, 50), rate)
     single = DropoutMasks(seeds[1:], rate[1:], None).drop(torch.ones(1, 400, 50), rate[1:])
@@ -188,7 +180,7 @@ def test_dropout_depends_on_nothing_but_the_members_seed():
     assert abs(torch.corrcoef(torch.stack([zeros[:-1], zeros[1:]]))[0, 1]) < 0.03
 
 
-def test_inputs_of_all_kinds_are_dropped():
+def test_input_dropout_applies_to_all_kinds_of_inputs():
     seeds, rate = torch.tensor([5, 9], dtype=torch.int32), torch.tensor([0.2, 0.4])
     masks = DropoutMasks(seeds, None, rate)
     tokens = masks.drop_inputs(torch.full((2, 300, 20), 7))

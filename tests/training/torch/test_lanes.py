@@ -1,4 +1,4 @@
-"""Lanes of a stack: which members share one, how members enter and leave it, and what an epoch of all of them is."""
+"""Lanes of a stack: which members share a stack, how members enter and leave it, and training of an epoch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PLAIN = {
 
 @pytest.fixture(autouse=True)
 def single_precision():
-    """Other tests compare with PyTorch in double precision."""
+    """Use single precision, because other tests change PyTorch's default."""
     previous = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     yield
@@ -47,7 +47,7 @@ def single_precision():
 
 @pytest.fixture
 def rows():
-    """Rows of three numbers and a class, with weights."""
+    """Rows with three numbers, a class and a weight."""
     return make_rows("mlp")[0]
 
 
@@ -64,7 +64,7 @@ def make_lanes(rows, members, size=None):
 
 
 def to_torch_module(member):
-    """The same network made of PyTorch's modules, in double precision."""
+    """Build the same network from PyTorch's modules, in double precision."""
     layers = []
     for weights, biases in member.architecture.layers(member.state.theta):
         linear = nn.Linear(*weights.shape, dtype=torch.float64)
@@ -76,7 +76,7 @@ def to_torch_module(member):
 
 
 def flat(module):
-    """The parameters of a module in the order of a member's flat array."""
+    """Return the parameters of a module in the order of a member's flat array."""
     linears = [layer for layer in module if isinstance(layer, nn.Linear)]
     return np.concatenate([p.detach().numpy() for linear in linears for p in (linear.weight.T.flatten(), linear.bias)])
 
@@ -87,14 +87,14 @@ def summed_loss(module, rows, index):
 
 
 class Trainer:
-    """Trains members in lanes for some epochs each, and records what it is called with."""
+    """Trains members in lanes for some epochs each, and records the calls of `on_epoch_end`."""
 
     def __init__(self, members, epochs):
         self.waiting, self.epochs = list(members[1:]), epochs
         self.n_epochs = dict.fromkeys(map(id, members), 0)
         self.calls = []
 
-    def next_member(self, shape):
+    def next_member(self, key):
         return self.waiting.pop(0) if self.waiting else None
 
     def on_epoch_end(self, member, loss, validation_result):
@@ -103,7 +103,7 @@ class Trainer:
         return self.n_epochs[id(member)] < self.epochs[id(member)]
 
 
-def test_errors_of_a_full_memory_are_told_from_others():
+def test_out_of_memory_errors_are_distinguished_from_others():
     for message in (
         "CUDA error: out of memory",
         "CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate",
@@ -114,7 +114,7 @@ def test_errors_of_a_full_memory_are_told_from_others():
     assert not is_out_of_memory(RuntimeError("device-side assert triggered"))
 
 
-def test_a_device_is_found_by_its_name_or_refused_with_the_option_to_change():
+def test_a_device_is_found_by_its_name_and_an_unknown_one_is_rejected():
     assert find_device("cpu") == CPU
     for name in ("cuda:99", "gpu", ""):
         with pytest.raises(SpecError, match=f"Device {name!r} is not available; .*'cpu'.* --device"):
@@ -124,7 +124,7 @@ def test_a_device_is_found_by_its_name_or_refused_with_the_option_to_change():
 @pytest.mark.parametrize(
     "hyperparameters", [{"learning_rate": 0.3}, {"clip_norm": 1.0}, {"weight_decay": 0.1}, {"seed": 7}]
 )
-def test_members_that_differ_in_amounts_only_share_a_stack(rows, hyperparameters):
+def test_members_that_differ_only_in_numbers_share_a_stack(rows, hyperparameters):
     assert stack_key(dense(rows, **hyperparameters)) == stack_key(dense(rows))
 
 
@@ -140,23 +140,23 @@ def test_members_that_differ_in_amounts_only_share_a_stack(rows, hyperparameters
         {"ema_decay": 0.9},
     ],
 )
-def test_members_of_which_a_step_has_other_parts_do_not_share_a_stack(rows, hyperparameters):
+def test_members_whose_steps_have_different_parts_do_not_share_a_stack(rows, hyperparameters):
     assert stack_key(dense(rows, **hyperparameters)) != stack_key(dense(rows))
 
 
-def test_members_are_grouped_by_shape_in_their_order(rows):
+def test_members_are_grouped_by_stack_key_in_their_order(rows):
     members = [dense(rows, seed, hidden_sizes=(width,)) for seed, width in enumerate((4, 6, 4, 8, 6))]
     assert [[m.state.counter[0] for m in group] for group in group_by_stack_key(members)] == [
         [members[k].state.counter[0] for k in group] for group in ([0, 2], [1, 4], [3])
     ]
 
 
-def test_on_a_cpu_there_are_lanes_for_all_that_wait_up_to_a_limit(rows):
+def test_a_cpu_has_a_lane_for_each_waiting_member_up_to_a_limit(rows):
     member = dense(rows)
     assert [choose_n_lanes(member, rows, CPU, waiting) for waiting in (0, 1, 7, 10**6)] == [1, 1, 7, MAX_LANES]
 
 
-def test_an_epoch_of_all_lanes_is_that_of_gradient_descent_in_pytorch(rows):
+def test_an_epoch_of_all_lanes_equals_gradient_descent_in_pytorch(rows):
     members = [dense(rows, seed, learning_rate=0.1 * (1 + seed)) for seed in range(3)]
     modules = [to_torch_module(member) for member in members]
     lanes = make_lanes(rows, members)
@@ -177,7 +177,7 @@ def test_an_epoch_of_all_lanes_is_that_of_gradient_descent_in_pytorch(rows):
         assert member.state.step[0] == 2 * N_TRAIN / 13
 
 
-def test_members_are_unchanged_until_their_lanes_are_kept(rows):
+def test_members_are_unchanged_until_they_are_stored(rows):
     member = dense(rows)
     theta = member.state.theta.copy()
     lanes = make_lanes(rows, [member])
@@ -187,11 +187,11 @@ def test_members_are_unchanged_until_their_lanes_are_kept(rows):
     assert not np.array_equal(member.state.theta, theta)
 
 
-def test_an_epoch_that_is_stopped_has_no_losses(rows):
+def test_a_stopped_epoch_has_no_losses(rows):
     assert make_lanes(rows, [dense(rows)]).train_epoch(HALT) is None
 
 
-def test_a_lane_that_was_emptied_is_free_and_takes_another_member(rows):
+def test_a_cleared_lane_is_free_and_takes_another_member(rows):
     first, second, third = (dense(rows, seed) for seed in range(3))
     lanes = make_lanes(rows, [first, second], 3)
     assert lanes.free_lanes == [2]
@@ -207,12 +207,12 @@ def test_a_lane_that_was_emptied_is_free_and_takes_another_member(rows):
         stack.store_members()
     assert expected.free_lanes == []
     np.testing.assert_allclose(third.state.theta, single.state.theta, atol=1e-6)
-    assert first.state.step[0] == 0  # it had left before it was kept
+    assert first.state.step[0] == 0  # it was removed before it was stored
 
 
-def test_outputs_and_losses_of_validation_rows_are_those_of_pytorch(rows):
+def test_outputs_and_losses_of_validation_rows_equal_those_of_pytorch(rows):
     members = [dense(rows, seed) for seed in range(2)]
-    members[0].validation = members[0].validation[:5]  # fewer than the other has
+    members[0].validation = members[0].validation[:5]  # fewer than the other member has
     without = dense(rows, 2)
     without.validation = without.validation[:0]
     results = make_lanes(rows, [*members, without]).validate()
@@ -228,7 +228,7 @@ def test_outputs_and_losses_of_validation_rows_are_those_of_pytorch(rows):
         assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_all_members_are_trained_for_their_own_epochs_although_there_are_fewer_lanes(rows):
+def test_each_member_is_trained_for_its_epochs_if_there_are_fewer_lanes_than_members(rows):
     members = [dense(rows, seed) for seed in range(5)]
     epochs = {id(member): 1 + index for index, member in enumerate(members)}
     trainer = Trainer(members, epochs)
@@ -242,7 +242,7 @@ def test_all_members_are_trained_for_their_own_epochs_although_there_are_fewer_l
     assert losses[-1] < losses[0]
 
 
-def test_nothing_is_trained_once_the_flag_to_stop_is_set(rows):
+def test_nothing_is_trained_if_the_stop_flag_is_set(rows):
     members = [dense(rows, seed) for seed in range(2)]
     before = [member.state.theta.copy() for member in members]
     trainer = Trainer(members, dict.fromkeys(map(id, members), 3))

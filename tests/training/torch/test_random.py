@@ -1,4 +1,4 @@
-"""Hashes that look random."""
+"""Random numbers from hashes are reproducible, uniform and uncorrelated."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ SEEDS = torch.arange(64, dtype=torch.int32)
 
 
 def murmur(h):
-    """The finalizer of MurmurHash3, with Python's whole numbers."""
+    """The finalizer of MurmurHash3, with Python's integers."""
     h ^= h >> 16
     h = h * 0x85EBCA6B & 0xFFFFFFFF
     h ^= h >> 13
@@ -23,20 +23,20 @@ def murmur(h):
     return h ^ h >> 16
 
 
-def test_numbers_are_stirred_as_murmurhash3_does():
+def test_hashes_equal_those_of_murmurhash3():
     numbers = [0, 1, 2, 12345, 2**31 - 1, 2**31, 2**32 - 1]
     signed = torch.tensor(np.array(numbers, np.uint32).view(np.int32))
     assert hash_bits(signed).numpy().view(np.uint32).tolist() == [murmur(value) for value in numbers]
 
 
-def test_equal_seeds_draw_equally_and_purposes_differently():
+def test_equal_seeds_give_equal_numbers_and_different_purposes_do_not():
     assert torch.equal(random_bits(SEEDS, 3, 100), random_bits(SEEDS, 3, 100))
     assert torch.equal(random_bits(SEEDS[5:6], 3, 100)[0], random_bits(SEEDS, 3, 100)[5])
     assert not (random_bits(SEEDS, 3, 100) == random_bits(SEEDS, 4, 100)).any(dim=1).all()
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_fractions_are_even_and_neighbors_tell_nothing_of_each_other(axis):
+def test_numbers_are_uniform_and_neighbors_are_uncorrelated(axis):
     uniform = to_uniform(random_bits(torch.arange(400, dtype=torch.int32), 0, 400)).double()
     assert 0 <= uniform.min() < uniform.max() < 1
     assert abs(uniform.mean() - 0.5) < 4 * np.sqrt(1 / 12 / uniform.numel())

@@ -1,4 +1,4 @@
-"""How rows are dealt into batches: each once an epoch, alike on every device, whatever other members there are."""
+"""Batches of an epoch: every row once, the same on every device, and independent of the other members."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def make_sampler(kind, seeds=(0,), sizes=(N_TRAIN,), **hyperparameters):
-    """A deck with a member for each seed, which learn from so many rows each."""
+    """Return a sampler with a member for each seed; `sizes` are their numbers of training rows."""
     rows, media = make_rows(kind)
     members = [make_member(kind, seed, rows, media, **hyperparameters) for seed in seeds]
     for member, size in zip(members, sizes * len(seeds), strict=False):
@@ -32,7 +32,7 @@ def make_sampler(kind, seeds=(0,), sizes=(N_TRAIN,), **hyperparameters):
 
 
 def counted_rows(epoch_batches, lane):
-    """The rows of each batch that count."""
+    """Return the rows of each batch whose weight is not 0."""
     return [
         rows[weight > 0].tolist()
         for rows, weight in zip(epoch_batches.rows[lane], epoch_batches.weight[lane], strict=True)
@@ -41,7 +41,7 @@ def counted_rows(epoch_batches, lane):
 
 @pytest.mark.parametrize("kind", ["cnn", "gru", "mlp", "texts"])
 @pytest.mark.parametrize("batch_order", ["shuffled", "stratified", "in_order"])
-def test_every_row_is_met_once_in_an_epoch(kind, batch_order):
+def test_every_row_is_sampled_once_in_an_epoch(kind, batch_order):
     sampler, members, _ = make_sampler(kind, (0, 1, 2), batch_order=batch_order)
     epoch_batches = sampler.sample_epoch()
     for lane, member in enumerate(members):
@@ -52,7 +52,7 @@ def test_every_row_is_met_once_in_an_epoch(kind, batch_order):
 
 
 @pytest.mark.parametrize("kind", ["cnn", "gru"])
-def test_what_a_member_meets_depends_on_nothing_but_itself(kind):
+def test_the_batches_of_a_member_do_not_depend_on_the_other_members(kind):
     sampler, _, _ = make_sampler(kind, (0, 1, 2), sizes=(78, 76, 77), rotate=10 * (kind == "cnn"))
     epoch_batches = sampler.sample_epoch()
     for lane in range(3):
@@ -66,7 +66,7 @@ def test_what_a_member_meets_depends_on_nothing_but_itself(kind):
     assert counted_rows(epoch_batches, 0) != counted_rows(epoch_batches, 1)
 
 
-def test_another_epoch_is_another_deal_and_one_that_goes_on_meets_what_it_would_have_met():
+def test_each_epoch_has_new_batches_and_a_resumed_member_gets_the_same_ones():
     sampler, (member,), _ = make_sampler("cnn")
     first, later = sampler.sample_epoch(), sampler.sample_epoch(2)
     assert counted_rows(first, 0) != counted_rows(later, 0)
@@ -92,12 +92,12 @@ def test_stratified_batches_have_the_same_share_of_each_class():
     assert max(shares) - min(shares) < 0.1
 
 
-def test_batches_in_order_hold_what_stands_side_by_side():
+def test_batches_in_order_hold_consecutive_rows():
     sampler, (member,), _ = make_sampler("mlp", batch_order="in_order")
     assert [row for batch in counted_rows(sampler.sample_epoch(3), 0) for row in batch] == member.state.order.tolist()
 
 
-def test_sequences_of_about_one_length_stand_together_and_members_meet_long_ones_together():
+def test_batches_hold_sequences_of_similar_length_and_long_ones_are_aligned_across_members():
     sampler, _, rows = make_sampler("gru", (0, 1))
     epoch_batches = sampler.sample_epoch()
     lengths = rows.media[0].lengths
@@ -108,7 +108,7 @@ def test_sequences_of_about_one_length_stand_together_and_members_meet_long_ones
     assert not np.array_equal(means[0], np.sort(means[0]))
 
 
-def test_rows_that_fill_up_and_lanes_without_a_member_weigh_nothing():
+def test_padding_and_empty_lanes_have_weight_0():
     sampler, _, _ = make_sampler("mlp", (0, 1), sizes=(78, 77))
     sampler.clear_lane(0)
     epoch_batches = sampler.sample_epoch()
@@ -117,14 +117,14 @@ def test_rows_that_fill_up_and_lanes_without_a_member_weigh_nothing():
     assert epoch_batches.rows.max() < 120
 
 
-def test_the_weights_of_a_batch_are_those_of_its_rows_by_their_number():
+def test_weights_in_a_batch_are_row_weights_divided_by_the_batch_size():
     sampler, _, rows = make_sampler("mlp")
     epoch_batches = sampler.sample_epoch()
     for k, batch in enumerate(counted_rows(epoch_batches, 0)):
         np.testing.assert_allclose(epoch_batches.weight[0, k, : len(batch)], rows.weight[batch] / len(batch), rtol=1e-6)
 
 
-def test_images_are_changed_as_much_as_each_member_asks_for():
+def test_augmentations_have_the_strength_of_each_member():
     sampler, _, _ = make_sampler("cnn", (0, 1), flip=True, crop=0.25, rotate=30, color_jitter=0.4, cutout=0.5)
     sampler.load_member(
         1,
@@ -145,20 +145,20 @@ def test_images_are_changed_as_much_as_each_member_asks_for():
     assert 0.98 < cutout_center.max() < 1
 
 
-def test_what_is_not_asked_for_is_not_drawn():
+def test_augmentations_that_are_off_are_not_sampled():
     sampler, _, _ = make_sampler("cnn", flip=False, crop=0.0, rotate=0, color_jitter=0.0, cutout=0.0, mixup=0.0)
     assert set(sampler.sample_epoch().augmentations[0]) == {None}
     assert sampler.sample_epoch().mixup_weight is None
 
 
-def test_rows_are_mixed_in_shares_by_the_beta_distribution():
+def test_mixup_weights_follow_the_beta_distribution():
     sampler, _, _ = make_sampler("cnn", mixup=0.4)
     shares = torch.stack([sampler.sample_epoch(epoch).mixup_weight for epoch in range(300)])
     assert 0 <= shares.min() <= shares.max() <= 1
     assert abs(float(shares.var()) - 0.25 / 1.8) < 0.02  # of Beta(a, a): 1 / (4 (2 a + 1))
 
 
-def test_a_batch_by_a_number_on_the_device_is_that_by_a_number():
+def test_a_batch_can_be_selected_by_an_index_on_the_device():
     sampler, _, _ = make_sampler("cnn", (0, 1), mixup=0.4)
     epoch_batches = sampler.sample_epoch()
     for actual, expected in zip(

@@ -1,4 +1,4 @@
-"""Steps of stacked members, against PyTorch's own modules, losses and optimizers in double precision."""
+"""Steps of stacked members, compared with PyTorch's modules, losses and optimizers in double precision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ B = 10
 
 @pytest.fixture(autouse=True)
 def single_precision():
-    """Other tests compare with PyTorch in double precision."""
+    """Use single precision, because other tests change PyTorch's default."""
     previous = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     yield
@@ -45,7 +45,7 @@ def make_stack(*members):
 
 
 def make_batch(n_members, seed=0):
-    """Other rows for each member, whose weights sum to 1."""
+    """Return different rows for each member; their weights sum to 1."""
     rng = np.random.default_rng(seed)
     x, t = rng.normal(size=(n_members, B, 3)), rng.integers(0, 2, (n_members, B, 1))
     weight = rng.uniform(0.5, 1.5, (n_members, B))
@@ -55,7 +55,7 @@ def make_batch(n_members, seed=0):
 
 
 def to_torch_module(member):
-    """The same network made of PyTorch's modules, in double precision."""
+    """Build the same network from PyTorch's modules, in double precision."""
     layers = []
     for weights, biases in member.architecture.layers(member.state.theta):
         linear = nn.Linear(*weights.shape, dtype=torch.float64)
@@ -87,7 +87,7 @@ def constant(n_members, rate=1.0, decay=1.0):
     return torch.tensor([[rate, 1.0, decay]] * n_members)
 
 
-def test_losses_and_gradients_are_those_of_pytorch():
+def test_losses_and_gradients_equal_those_of_pytorch():
     members = [dense(seed) for seed in range(3)]
     stack, batch = make_stack(*members), make_batch(3)
     losses = stack.compute_gradients(batch, None)
@@ -101,7 +101,7 @@ def test_losses_and_gradients_are_those_of_pytorch():
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5])
-def test_updates_are_those_of_adamw_with_rate_and_decay_of_each_member(decay):
+def test_updates_equal_adamw_with_the_rate_and_decay_of_each_member(decay):
     members = [dense(seed, optimizer="adamw", weight_decay=0.1 * (1 + seed)) for seed in range(3)]
     modules = [to_torch_module(member) for member in members]
     optimizers = []
@@ -143,7 +143,7 @@ def test_gradients_are_clipped_to_the_norm_of_each_member():
     torch.testing.assert_close(cosine, torch.ones(3), atol=1e-3, rtol=0)
 
 
-def test_units_with_long_weights_are_scaled_down_to_the_limit_of_their_member_and_others_stay():
+def test_max_norm_scales_down_only_units_above_the_limit_of_their_member():
     members = [dense(seed, optimizer="sgd", max_norm=limit) for seed, limit in enumerate((1.0, 1000.0))]
     stack = make_stack(*members)
     before = stack.theta.clone().numpy()
@@ -158,7 +158,7 @@ def test_units_with_long_weights_are_scaled_down_to_the_limit_of_their_member_an
     assert min(map(min, norms)) < 1 < max(map(max, norms))
 
 
-def test_an_l1_penalty_moves_weights_towards_zero_and_not_beyond_it():
+def test_an_l1_penalty_moves_weights_towards_zero_but_not_beyond_it():
     member = dense(1, optimizer="sgd", l1=50.0)
     stack = make_stack(member)
     stack.compute_gradients(make_batch(1), None)
@@ -174,7 +174,7 @@ def test_an_l1_penalty_moves_weights_towards_zero_and_not_beyond_it():
         np.testing.assert_allclose(biases, expected_biases, atol=1e-6)
 
 
-def test_the_running_mean_of_parameters_is_faster_at_first():
+def test_the_running_average_of_parameters_moves_faster_in_the_first_steps():
     members = [dense(seed, optimizer="sgd", ema_decay=decay) for seed, decay in enumerate((0.1, 0.999))]
     stack = make_stack(*members)
     expected = stack.theta.double().clone()
@@ -187,7 +187,7 @@ def test_the_running_mean_of_parameters_is_faster_at_first():
     torch.testing.assert_close(stack.mean.double(), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_one_member_that_shares_its_arrays_is_trained_as_in_a_stack():
+def test_a_single_member_with_shared_arrays_is_trained_as_in_a_stack():
     hyperparameters = {
         "optimizer": "adam",
         "weight_decay": 0.1,
@@ -203,12 +203,12 @@ def test_one_member_that_shares_its_arrays_is_trained_as_in_a_stack():
         b = stack.step(make_batch(1, seed), constant(1, rate=0.5), seeds(1))
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
     stack.store_members([stacked])
-    assert shared.state.step[0] == stacked.state.step[0] == 3  # of the first without a call to `get`
+    assert shared.state.step[0] == stacked.state.step[0] == 3  # the shared state needs no `store_members`
     for actual, expected in zip(shared.state[:4], stacked.state[:4], strict=True):
         np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-def test_a_member_leaves_its_lane_as_it_came_and_a_lane_without_one_is_skipped():
+def test_loading_and_storing_a_member_changes_nothing_and_empty_lanes_are_skipped():
     first, second = dense(0, ema_decay=0.9), dense(1, ema_decay=0.9)
     second.state.step[0] = 1000
     second.state.m[:], second.state.v[:] = np.arange(second.state.m.size), 0.5
@@ -220,7 +220,7 @@ def test_a_member_leaves_its_lane_as_it_came_and_a_lane_without_one_is_skipped()
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_cleared_lane_trains_nothing_and_disturbs_no_other():
+def test_a_cleared_lane_trains_nothing_and_does_not_affect_the_others():
     members = [dense(seed, optimizer="adam") for seed in range(2)]
     stack, expected = make_stack(*members), make_stack(*members)
     stack.clear_lane(0)
@@ -232,7 +232,7 @@ def test_a_cleared_lane_trains_nothing_and_disturbs_no_other():
     torch.testing.assert_close(stack.theta[1], expected.theta[1], atol=1e-6, rtol=1e-5)
 
 
-def test_targets_that_are_mixed_in_weigh_what_is_left_of_the_share():
+def test_mixup_weights_the_losses_of_both_targets():
     member = dense(0)
     stack, batch = make_stack(member), make_batch(1)
     other_targets = 1 - batch.t
@@ -243,7 +243,7 @@ def test_targets_that_are_mixed_in_weigh_what_is_left_of_the_share():
     assert mixed.item() == pytest.approx(0.3 * losses[0] + 0.7 * losses[1], rel=1e-5)
 
 
-def test_steps_after_the_end_of_a_sequence_cost_nothing():
+def test_steps_after_the_end_of_a_sequence_have_no_loss():
     rows, media = make_rows("tags")
     stack = make_stack(*(make_member("tags", seed, rows, media) for seed in range(2)))
     z, t = torch.randn(2, 4, 6, TAGS, generator=torch.manual_seed(0)), torch.full((2, 4, 8), -1.0)
@@ -256,7 +256,7 @@ def test_steps_after_the_end_of_a_sequence_cost_nothing():
         assert losses[lane].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_seed_of_a_lane_decides_which_of_its_units_drop_out():
+def test_the_seed_of_a_lane_determines_which_units_are_dropped():
     expected_biases = [dense(0, dropout=0.5) for _ in range(3)]
     stack, batch = make_stack(*expected_biases), make_batch(1)
     batch = batch._replace(x=batch.x.repeat(3, 1, 1), t=batch.t.repeat(3, 1, 1), weight=batch.weight.repeat(3, 1))
