@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import polars as pl
 import pytest
 
 from rosenblatt.cli.main import main
+from rosenblatt.models.model_file import load_model, prediction_digest
+from rosenblatt.models.model_file_checker import ModelFileChecker
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -46,8 +49,33 @@ def work_folder(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+class SameProcess:
+    """Stands for the process of a `ModelFileChecker`: predicts from the file at once, without starting Python."""
+
+    returncode = 0
+
+    def communicate(self, paths):
+        model, rows = json.loads(paths)
+        return prediction_digest(load_model(model), pl.read_ipc(rows)), ""
+
+    def poll(self):
+        return self.returncode
+
+
 @pytest.fixture
-def run(capsys, monkeypatch):
+def new_process_check():
+    """Turn off `same_process_check` in a test, so that it checks models as users do."""
+
+
+@pytest.fixture
+def same_process_check(request, monkeypatch):
+    """Check written models in this process, which saves a second or more for each model."""
+    if "new_process_check" not in request.fixturenames:
+        monkeypatch.setattr(ModelFileChecker, "__init__", lambda self: setattr(self, "_process", SameProcess()))
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, same_process_check):
     """Run the command in this process; returns exit status, standard output and standard error."""
 
     def run(*arguments):

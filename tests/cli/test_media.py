@@ -50,7 +50,7 @@ def names(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_a_folder_of_images_from_fit_to_explanation(run, photos):
+def test_a_folder_of_images_from_fit_to_explanation(run, photos, new_process_check):
     options = ("--epochs", "12", "--learning-rate", "0.02", "--report", "report.html")
     status, out, err = run("fit", "photos", "--kind", "cnn", *CNN, *options)
     assert (status, err) == (0, "")
@@ -129,7 +129,7 @@ def test_damaged_images_are_rejected_or_skipped_by_name(run, photos):
 
 
 @pytest.mark.torch
-def test_a_folder_of_texts(run, names):
+def test_a_folder_of_texts(run, names, new_process_check):
     status, out, err = run("fit", "names", *RNN, "--learning-rate", "0.02")
     assert (status, err) == (0, "")
     assert "kind: rnn, as the rows hold texts" in out

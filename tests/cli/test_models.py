@@ -40,7 +40,7 @@ def model_file(tmp_path_factory):
     return tmp_path_factory.mktemp("fitted") / "people.rosenblatt"
 
 
-def test_fit_predict_evaluate_describe(run, model, folder, people):
+def test_fit_predict_evaluate_describe(run, model, folder, people, new_process_check):
     status, out, _ = run("fit", "people.csv", "-t", "rich", *FAST)
     assert status == 0
     assert "task: two classes of 'rich'" in out
