@@ -40,7 +40,7 @@ def test_explain_draws_the_network_and_the_boundary_of_two_numbers(run, folder):
     assert "must name a file that ends in .svg, .png, .pdf" in err
 
 
-def test_a_model_of_a_sparse_matrix_is_refused(run, folder):
+def test_a_model_of_a_sparse_matrix_is_rejected(run, folder):
     pl.DataFrame({"only": ["a", "b"] * 10}).write_csv("only.csv")
     x = sparse.random(30, 8, 0.5, format="csr", random_state=0)
     Perceptron().fit(x, [0, 1] * 15).save("sparse.rosenblatt")
@@ -78,7 +78,7 @@ def test_top_k_limits_units_and_contributions(run, model):
         (["--plot", "net.gif"], ".svg, .png, .pdf"),
     ],
 )
-def test_options_that_do_not_fit_are_refused_and_write_nothing(run, model, folder, options, message):
+def test_options_that_do_not_fit_are_rejected_and_write_nothing(run, model, folder, options, message):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     status, out, err = run("explain", model, "people.csv", *options)
     assert (status, out) == (2, "")

@@ -32,7 +32,7 @@ def test_learn_step_shows_every_mistake(run, people):
         assert message in err
 
 
-def test_a_table_without_inputs_is_refused(run):
+def test_a_table_without_inputs_is_rejected(run):
     pl.DataFrame({"only": ["a", "b"] * 10}).write_csv("only.csv")
     status, _, err = run("learn-step", "only.csv", "-t", "only")
     assert status == 2

@@ -56,7 +56,7 @@ def test_groups_stay_together_and_parts_are_of_about_equal_size():
     assert 80 <= test.size <= 130
 
 
-def test_too_few_groups_are_refused():
+def test_too_few_groups_are_rejected():
     with pytest.raises(TableError, match=r"4 folds need .* groups .* the rows have 3"):
         make_folds(30, 4, 0, groups=np.arange(30) % 3)
 

@@ -96,6 +96,6 @@ def test_dates_are_divided_too():
     assert scored(values, np.zeros(30), VALUES).groups[0].name == "2024-01-01 to 2024-01-06"
 
 
-def test_lists_are_refused():
+def test_lists_are_rejected():
     with pytest.raises(TableError, match="cannot be grouped by 'g'"):
         scored([[1.0, 2.0], [3.0]], [0, 1])

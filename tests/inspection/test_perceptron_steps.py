@@ -13,7 +13,7 @@ def run_steps(rows, classes=2, epochs=30, **changes):
 
 
 @pytest.mark.parametrize("name", GATES)
-def test_a_gate_is_learnt_unless_no_line_divides_it(name):
+def test_a_gate_is_learned_if_a_line_separates_its_classes(name):
     history = run_steps(logic_gate_rows(name))
     last = [step for step in history if step.epoch == history[-1].epoch]
     assert any(step.is_mistake for step in last) == (name == "xor")
@@ -27,7 +27,7 @@ def test_each_step_is_rosenblatts_rule():
         assert step.predicted == int(step.sums[0] > 0)
 
 
-def test_of_three_classes_the_right_one_comes_nearer_and_the_winner_goes():
+def test_with_three_classes_the_true_class_moves_towards_the_row_and_the_winner_away():
     rng = np.random.default_rng(0)
     rows = DenseRows(
         rng.normal(size=(20, 2)).astype(np.float32),

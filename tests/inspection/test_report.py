@@ -88,7 +88,7 @@ def test_dollar_signs_in_names_are_dollar_signs(people):
     Report.from_fit(fitted(money, ["rich"])).to_html()
 
 
-def test_importance_tells_columns_apart_whose_names_begin_alike(people):
+def test_importance_distinguishes_columns_whose_names_begin_alike(people):
     renamed = people.rename({"noise": "age (day)"})
     result = fitted(renamed, ["rich"], epochs=30)
     importances = permutation_importance(result.model, result.test, result.y_test)

@@ -39,7 +39,7 @@ def fitted(target=BINARY, y=Y, **changes):
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize(("target", "y"), [(BINARY, Y), (MULTICLASS, CLASSES)], ids=["two classes", "four classes"])
-def test_the_walk_comes_to_what_the_model_says(form, target, y):
+def test_the_result_of_a_walkthrough_equals_the_prediction(form, target, y):
     model = fitted(target, y, **form | ({"members": 1} if "kind" in form else {}))
     for row in (1, 7):
         predictions = [trace_forward(model, FRAME, row, index + 1).predicted for index in range(len(model.networks))]
@@ -49,7 +49,7 @@ def test_the_walk_comes_to_what_the_model_says(form, target, y):
 
 
 @pytest.mark.parametrize("form", FORMS[:5], ids=str)
-def test_gradients_are_those_of_finite_differences(form):
+def test_gradients_equal_finite_differences(form):
     model = fitted(**form)
     trace = trace_forward(model, FRAME, 3)
     trace_backward(trace, Y[2:3])
@@ -77,7 +77,7 @@ def test_gradients_are_those_of_finite_differences(form):
     theta[:] = theta64
 
 
-def test_every_sum_is_its_contributions_and_its_bias():
+def test_every_logit_is_the_sum_of_its_contributions_and_its_bias():
     result = trace_to_dict(trace_forward(fitted(), FRAME, 5), FRAME, 5, 3)
     assert result["cells"]["job"] == FRAME["job"][4]
     for layer in result["layers"]:
@@ -92,7 +92,7 @@ def test_every_sum_is_its_contributions_and_its_bias():
     }
 
 
-def test_what_cannot_be_explained_says_so():
+def test_unexplainable_models_are_rejected_with_the_reason():
     model = fitted()
     with pytest.raises(TableError, match="There is no row 81; the table has 80"):
         trace_forward(model, FRAME, 81)

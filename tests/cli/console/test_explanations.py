@@ -84,7 +84,7 @@ def make_explanation(kind, values, tokens=()):
     return Explanation("good", {"good": 0.75, "bad": 0.25}, "gradients", (attribution,))
 
 
-def test_the_plane_shows_rows_and_where_the_perceptron_says_the_second_class():
+def test_the_plane_shows_rows_and_where_the_perceptron_predicts_the_second_class():
     plot = ascii_decision_boundary(logic_gate_rows("and").x, np.array([0, 0, 0, 1]), np.array([1.0, 1.0, -1.5]))
     assert plot.count("X") == 1
     assert plot.count("O") == 3
@@ -93,7 +93,7 @@ def test_the_plane_shows_rows_and_where_the_perceptron_says_the_second_class():
     assert lines[-1][0] == "."
 
 
-def test_the_plane_has_a_width_where_all_rows_are_the_same_point():
+def test_the_plane_has_a_width_if_all_rows_are_the_same_point():
     plot = ascii_decision_boundary(np.zeros((2, 2)), np.array([0, 1]), np.array([0.0, 0.0, 1.0]))
     lines = [line.strip() for line in plot.splitlines()]
     assert (len(lines), {len(line) for line in lines}) == (15, {41})

@@ -79,7 +79,7 @@ def test_missing_cells_are_percentages_and_names_in_brackets_are_printed_as_they
     assert any(line.startswith("city\\[/] category 3 Oslo, [red], Rome") for line in lines)
 
 
-def test_a_long_table_is_folded_unless_all_is_asked_for(capture_lines):
+def test_a_long_table_is_folded_unless_all_columns_are_requested(capture_lines):
     description = describe_table(Table(pl.DataFrame({f"x{k}": [1.0, 2.0] for k in range(30)}), "t.csv"))
     lines = capture_lines(print_table_description, description)
     assert "and 10 more columns like these (--all)" in lines
@@ -176,7 +176,7 @@ def test_scores_that_do_not_beat_the_baseline_are_marked(model, capture_lines):
     assert "accuracy 0.7500 0.5000 0.6250" in capture_lines(print_scores, scores[:1], model, best_trial_scores)
 
 
-def test_scores_have_their_intervals_beside_them(model, capture_lines):
+def test_scores_are_printed_with_their_intervals(model, capture_lines):
     scores = [make_score("accuracy", 0.75, 0.5, interval=(0.7, 0.8)), make_score("auc", 0.8, 0.5)]
     lines = capture_lines(print_scores, scores, model)
     assert lines[0] == "test score 2 networks 95 % interval baseline: majority class"

@@ -125,7 +125,7 @@ def test_long_sequences_keep_their_last_steps_and_constant_channels_become_zero(
     np.testing.assert_array_equal(ragged.values[:, 1], [0, 0, 0])
 
 
-def test_infinite_numbers_are_refused_in_training_and_in_prediction():
+def test_infinite_numbers_are_rejected_in_training_and_in_prediction():
     with pytest.raises(TableError, match=r"'s'.*infinite"):
         fit_sequences([[[1.0], [np.inf]]])
     with pytest.raises(TableError, match=r"'s'.*infinite"):

@@ -45,7 +45,7 @@ def test_spans_are_the_positions_of_tokens_in_the_text():
     assert [("The cat, a"[a:b]) for a, b in vocabulary.spans("The cat, a")] == ["The", "cat", ",", "a"]
 
 
-def test_subwords_without_their_library_are_refused_with_the_install_command(monkeypatch):
+def test_subwords_without_their_library_are_rejected_with_the_install_command(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(SpecError, match=r"pip install 'rosenblatt\[text\]'"):
         Vocabulary.fit(TEXTS, "subwords", 100, 1)

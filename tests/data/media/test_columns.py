@@ -89,7 +89,7 @@ def test_images_may_be_paths_contents_or_structs_of_hugging_face():
 @pytest.mark.parametrize(
     ("cells", "message"), [(["a.png", None], "'photo'.*empty cells"), ([1.5, 2.5], "'photo'.*Float64")]
 )
-def test_cells_that_cannot_be_images_are_refused_with_their_column(cells, message):
+def test_cells_that_cannot_be_images_are_rejected_with_their_column(cells, message):
     with pytest.raises(TableError, match=message):
         to_media_column(pl.Series("photo", cells), "image")
 
@@ -111,7 +111,7 @@ def test_lists_become_sequences_of_one_or_several_channels():
         ([None, [[1, 2]], [[1, 2, 3]], [[1, 2]]], "'s': row 3 has 3 .* row 2 has 2"),
     ],
 )
-def test_sequences_that_are_not_numbers_or_differ_in_channels_are_refused_by_row(cells, message):
+def test_sequences_that_are_not_numbers_or_differ_in_channels_are_rejected_by_row(cells, message):
     with pytest.raises(TableError, match=message):
         sequences(cells)
 

@@ -1,4 +1,4 @@
-"""Reading images: formats, sizes, what is damaged, and what does not fit into memory."""
+"""Images: formats, sizes, damaged files, and images that do not fit into memory."""
 
 import io
 import struct
@@ -95,7 +95,7 @@ def test_statistics_are_over_all_pixels():
     np.testing.assert_allclose(spread, np.std([0, 30, 60]))
 
 
-def test_fractions_are_refused_by_a_uint8_dataset():
+def test_fractions_are_rejected_by_a_uint8_dataset():
     integers, fractions = encode_image(np.full((2, 2, 3), 7.0)), encode_image(np.full((2, 2, 3), 0.5))
     dataset = ImageDataset(
         [integers, fractions, encode_image(np.full((4, 4, 3), 9.0))],
@@ -145,7 +145,7 @@ def test_damaged_content_is_reported(content, message):
         read_image(content)
 
 
-def test_damaged_files_are_refused_or_skipped_by_name(tmp_path):
+def test_damaged_files_are_rejected_or_skipped_by_name(tmp_path):
     names = []
     for k in range(40):
         names.append(str(tmp_path / f"{k}.png"))

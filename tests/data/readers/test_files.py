@@ -136,7 +136,7 @@ def test_files_without_a_table_are_an_error_with_the_reason(tmp_path, name, cont
     assert name in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+def test_a_missing_file_and_a_folder_are_rejected(tmp_path):
     with pytest.raises(TableError, match="There is no file"):
         read_table(tmp_path / "none.csv")
     with pytest.raises(TableError, match="is empty, but images, texts or sequences"):

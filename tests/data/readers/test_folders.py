@@ -28,7 +28,7 @@ def test_a_folder_of_images_has_a_class_for_each_folder(tmp_path):
     assert table.frame["image"][0].endswith("train/cat/0.png")
 
 
-def test_a_test_folder_with_other_classes_is_refused_and_missing_ones_are_noted(tmp_path):
+def test_a_test_folder_with_other_classes_is_rejected_and_missing_ones_are_noted(tmp_path):
     for part, name in (("train", "cat"), ("train", "dog"), ("test", "cat")):
         save_image(tmp_path / part / name / "a.png")
     assert "no test rows of 'dog'" in read_table(tmp_path).notes
@@ -86,7 +86,7 @@ def test_sequences_of_an_archive_are_joined_with_their_metadata(tmp_path):
     assert any("other.csv does not describe these sequences" in note for note in table.notes)
 
 
-def test_sequences_with_other_channels_and_empty_folders_are_refused(tmp_path):
+def test_sequences_with_other_channels_and_empty_folders_are_rejected(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     (tmp_path / "b.csv").write_text("x,y\n1,2\n3,4\n")
     assert read_table(tmp_path).frame.height == 2

@@ -57,6 +57,6 @@ def test_the_kind_of_a_pandas_column_of_objects_follows_from_its_cells():
     assert frame["zoned"][0].hour == 0  # local time, as in Polars frames
 
 
-def test_repeated_names_are_refused():
+def test_repeated_names_are_rejected():
     with pytest.raises(TableError, match="Several columns are named 'a'"):
         as_frame(pd.DataFrame([[1, 2]], columns=["a", "a"]))

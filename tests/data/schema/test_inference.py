@@ -106,13 +106,13 @@ def test_a_frequent_word_in_a_column_of_numbers_means_missing():
     assert read_column(cells)["x"].null_count() == len(cells[::3])
 
 
-def test_a_column_that_changes_kind_half_way_is_refused_with_the_rows():
+def test_a_column_that_changes_kind_half_way_is_rejected_with_the_rows():
     cells = as_strings(RNG.normal(size=N)) + ["abc"] * 40
     with pytest.raises(TableError, match=r"changes kind half-way: .* in row 1, but words such as 'abc' in row 201"):
         infer_column(cells)
 
 
-def test_an_infinite_number_is_refused_with_its_row():
+def test_an_infinite_number_is_rejected_with_its_row():
     for cells in (["1", "?", "inf"], [1.0, None, float("inf")]):
         with pytest.raises(TableError, match="infinite number in row 3"):
             infer_column(cells)

@@ -1,4 +1,4 @@
-"""Windows of series: what is past, what is known ahead, and what comes out."""
+"""Windows of series: past values, values known in advance, and forecasts."""
 
 import datetime as dt
 
@@ -75,7 +75,7 @@ def test_forecasts_start_at_the_end_of_each_series():
         ({"known_covariates": ("sales",)}, "'sales' is the target of the forecast and cannot be known"),
     ],
 )
-def test_unusable_forecast_options_are_refused(changed, message):
+def test_unusable_forecast_options_are_rejected(changed, message):
     frame = make_table()
     with pytest.raises(TableError, match=message):
         WindowTransform.fit(frame, "sales", SPEC.model_copy(update=changed), ()).training_rows(frame)
@@ -127,13 +127,13 @@ def test_unused_columns_and_too_short_series_are_reported():
     ],
     ids=["repeated", "missing"],
 )  # fmt: skip
-def test_times_that_are_missing_or_repeated_are_refused(changed, message):
+def test_times_that_are_missing_or_repeated_are_rejected(changed, message):
     transform = WindowTransform.fit(make_table(), "sales", SPEC, ())
     with pytest.raises(TableError, match=message):
         transform.training_rows(changed(make_table()))
 
 
-def test_repeated_times_without_a_series_column_are_refused():
+def test_repeated_times_without_a_series_column_are_rejected():
     spec = SPEC.model_copy(update={"series": ""})
     with pytest.raises(TableError, match="name the column that identifies the series with --series"):
         WindowTransform.fit(make_table(), "sales", spec, ()).training_rows(make_table())

@@ -55,7 +55,7 @@ def test_rows_without_target_are_recognized():
         ([1.5, 2.5, float("inf")], "infinite number in row 3"),
     ],
 )
-def test_an_unusable_target_is_refused(cells, message):
+def test_an_unusable_target_is_rejected(cells, message):
     with pytest.raises(TableError, match=message):
         detect(cells)
 

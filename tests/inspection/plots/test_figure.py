@@ -120,7 +120,7 @@ def test_roc_curves_have_their_area_by_pairs():
     assert [line.get_label().split(" (")[0] for line in several_classes.lines[:-1]] == list(HOSTILE[:2])
 
 
-def test_calibration_compares_the_mean_probability_with_the_share_that_was_true():
+def test_calibration_compares_the_mean_probability_with_the_observed_frequency():
     rng = np.random.default_rng(0)
     p = rng.permutation(np.linspace(0.01, 0.99, 200))
     y = (rng.random(200) < p).astype(int)
