@@ -131,7 +131,7 @@ def test_a_validation_set_passed_to_fit_chooses_the_best_epochs():
     right_model = MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=(IRIS[::3], SPECIES[::3]))
     epochs = [[network.best_epoch for network in fitted.model_.networks] for fitted in (model, right_model)]
     assert max(epochs[0]) < min(epochs[1])
-    with pytest.raises(TableError, match="is not among the classes"):
+    with pytest.raises(TableError, match="is not one of the classes"):
         MLPClassifier(**FAST).fit(IRIS, SPECIES, validation=(IRIS, SPECIES + 7))
 
 
@@ -204,7 +204,7 @@ def test_partial_fit_trains_on_a_stream_of_batches():
     assert classifier.score(IRIS, SPECIES) > 0.9
     assert perceptron.score(IRIS, SPECIES) > 0.8
     assert regressor.score(IRIS[:, :3], IRIS[:, 3]) > 0.8
-    with pytest.raises(TableError, match="is not among the classes"):
+    with pytest.raises(TableError, match="is not one of the classes"):
         classifier.partial_fit(IRIS[:3], [7, 7, 7])
 
 

@@ -172,7 +172,7 @@ def test_hyperparameters_out_of_range_or_of_other_kinds_are_rejected():
         CNNClassifier(on_damaged_images="skip")
     texts, targets = ["some words", "other words"] * 5, [0, 1] * 5
     frame = pl.DataFrame([to_media_column(pl.Series("text", texts), "text")])
-    with pytest.raises(SpecError, match=r"rotate is for images, but the rows hold texts\. Leave it out"):
+    with pytest.raises(SpecError, match=r"rotate is for images, but the rows hold texts\. Remove it"):
         CNNClassifier(rotate=10).fit(frame, targets)
     with pytest.raises(SpecError, match="Device 'cuda:9' is not available"):
         CNNClassifier(device="cuda:9", **TINY).fit(X, y)

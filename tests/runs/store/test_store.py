@@ -153,7 +153,7 @@ except StoreUnavailableError as error:
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("mysql://x@y/z", "no address of a store"), ("postgresql://a:b:c/d", "no address of PostgreSQL")],
+    [("mysql://x@y/z", "is not the address of a store"), ("postgresql://a:b:c/d", "is not an address of PostgreSQL")],
 )
 def test_invalid_addresses_are_rejected(url, message):
     with pytest.raises(StoreError, match=message):
