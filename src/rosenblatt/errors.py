@@ -97,9 +97,9 @@ def format_list(values: Iterable[object], max_items: int = 8) -> str:
     return " and ".join([", ".join(visible[:-1]), visible[-1]]) if len(visible) > 1 else "".join(visible)
 
 
-def format_count(n: int, noun: str) -> str:
-    """A count with its noun, such as "1 row" or "1,200 rows"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+def format_count(n: int, noun: str, plural: str = "") -> str:
+    """Format a count with its noun, such as "1 row" or "1,200 rows"; `plural` is for nouns that do not add an s."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 @contextmanager

@@ -286,7 +286,7 @@ def export(format_: str, out: str | None, where: str, store: str | None, as_json
     destination = out or ("sqlite:///mlflow.db" if format_ == "mlflow" else f"runs-{format_}")
     with _open_store(store) as run_store:
         ids = [record.id for record in queries.find_runs(run_store, where, sort="started")]
-        with _progress_bar(len(ids), "runs") as advance:
+        with _progress_bar(len(ids)) as advance:
             outputs = export_runs(run_store, ids, format_, destination, advance)
     if as_json:
         click.echo(to_json({"runs": len(ids), "outputs": outputs}))
@@ -400,7 +400,7 @@ def _resolve_url(location: str | None) -> str:
 
 
 @contextmanager
-def _progress_bar(total: int, label: str) -> Iterator[Callable[[str], None]]:
+def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
     """Show a progress bar if standard error is a terminal; call the result for each completed item."""
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -409,5 +409,5 @@ def _progress_bar(total: int, label: str) -> Iterator[Callable[[str], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=total)
+        task = progress.add_task("runs", total=total)
         yield lambda _: progress.advance(task)

@@ -13,8 +13,8 @@ from scipy.special import ndtri, stdtrit
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import TableError
-from rosenblatt.inspection.tables import ReportTable, count, shorten
+from rosenblatt.errors import TableError, format_count
+from rosenblatt.inspection.tables import ReportTable, shorten
 
 MIN_GROUP_ROWS = 30  # of smaller groups no difference is reported
 MAX_CATEGORIES = 15  # further categories are joined to one group
@@ -210,7 +210,8 @@ def _categories(values: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
         yield _format_key(value), (values == value).fill_null(False).to_numpy()
     is_other = values.is_not_null() & ~values.is_in(frequent)
     if is_other.any():
-        yield f"{OTHERS[:-1]}, {count(counts.height - len(frequent), 'category', 'categories')})", is_other.to_numpy()
+        others = format_count(counts.height - len(frequent), "category", "categories")
+        yield f"{OTHERS[:-1]}, {others})", is_other.to_numpy()
     if values.has_nulls():
         yield MISSING, values.is_null().to_numpy()
 

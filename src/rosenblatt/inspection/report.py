@@ -15,7 +15,7 @@ import polars as pl
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.tasks.forecasting import END, OFFSET
 from rosenblatt.data.tasks.task import resolve_column_name
-from rosenblatt.errors import TableError, did_you_mean, format_list
+from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
 from rosenblatt.inspection import tables
 from rosenblatt.inspection.description import describe_model
 from rosenblatt.inspection.groups import GroupScores, row_scores, score_by_group
@@ -24,7 +24,7 @@ from rosenblatt.inspection.plots import evaluation, importance, network, regress
 from rosenblatt.inspection.plots.figure import Plot
 from rosenblatt.inspection.plots.partial_dependence import partial_dependence_plots
 from rosenblatt.inspection.summary import Evidence, Summary, baseline_name, summarize
-from rosenblatt.inspection.tables import ReportTable, count
+from rosenblatt.inspection.tables import ReportTable
 from rosenblatt.inspection.thresholds import threshold_table
 from rosenblatt.inspection.worst_rows import worst_rows_table
 from rosenblatt.models.atomic_write import write_file
@@ -277,7 +277,7 @@ def _column_table(description: Mapping[str, Any]) -> ReportTable:
         for column in description["columns"]
     ]
     headers = ("column", "kind", "missing", "distinct", "note")
-    return ReportTable(count(len(rows), "column"), "", headers, (False, False, True, True, False), tuple(rows))
+    return ReportTable(format_count(len(rows), "column"), "", headers, (False, False, True, True, False), tuple(rows))
 
 
 def _hyperparameter_table(description: Mapping[str, Any]) -> ReportTable:
@@ -289,5 +289,5 @@ def _hyperparameter_table(description: Mapping[str, Any]) -> ReportTable:
         )
         for name, entry in description["hyperparameters"].items()
     ]
-    title = count(len(rows), "hyperparameter")
+    title = format_count(len(rows), "hyperparameter")
     return ReportTable(title, "", ("name", "value", "requested, if different"), (False,) * 3, tuple(rows))

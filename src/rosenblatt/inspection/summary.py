@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rosenblatt.errors import format_count
 from rosenblatt.inspection.groups import GroupScores
 from rosenblatt.inspection.plots.evaluation import calibration_curve
 from rosenblatt.inspection.plots.importance import importance_metric
-from rosenblatt.inspection.tables import count, format_interval, format_percent, format_value, join_names
+from rosenblatt.inspection.tables import format_interval, format_percent, format_value, join_names
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.model import Model
 
@@ -58,7 +59,7 @@ class Evidence:
     def rows(self) -> str:
         """The number of scored rows and what they are, such as "200 held-out rows"."""
         noun = "step" if self.model.target.is_per_step else "window" if self.is_forecast else "row"
-        return count(len(self.y), f"{'held-out ' if self.is_held_out else ''}{noun}")
+        return format_count(len(self.y), f"{'held-out ' if self.is_held_out else ''}{noun}")
 
     @property
     def class_counts(self) -> np.ndarray:
@@ -127,8 +128,9 @@ def baseline_name(model: Model) -> str:
 def _describe_data(evidence: Evidence) -> str:
     model, metadata = evidence.model, evidence.model.metadata
     if metadata.windows:
-        n_steps, n_values = count(metadata.windows.window, "step"), count(metadata.windows.horizon, "value")
-        subject = f"The model forecasts the next {n_values} of {metadata.windows.target} from up to {n_steps} before."
+        windows = metadata.windows
+        n_steps, n_values = format_count(windows.window, "step"), format_count(windows.horizon, "value")
+        subject = f"The model forecasts the next {n_values} of {windows.target} from up to {n_steps} before."
     elif model.target.task == "language":
         subject = "The model predicts the next token of a text."
     else:
@@ -137,18 +139,18 @@ def _describe_data(evidence: Evidence) -> str:
             names = [*names[: MAX_LISTED - 1], f"{len(names) - MAX_LISTED + 1} others"]
         subject = f"The model predicts {join_names(names)} ({_describe_task(model)}) from {_describe_inputs(model)}."
     source = f" of {metadata.source}" if metadata.source else ""
-    rows = count(metadata.rows, "window" if evidence.is_forecast else "row")
+    rows = format_count(metadata.rows, "window" if evidence.is_forecast else "row")
     return f"{subject} It is {_describe_networks(model)}, trained on {rows}{source}."
 
 
 def _describe_inputs(model: Model) -> str:
     if model.encoder.n_sparse_columns:
-        return f"a sparse matrix of {count(model.encoder.n_sparse_columns, 'column')}"
+        return f"a sparse matrix of {format_count(model.encoder.n_sparse_columns, 'column')}"
     inputs, media = model.schema.input_columns, dict.fromkeys(f"{c.kind}s" for c in model.schema.media_columns)
     if not media:
-        return count(len(inputs), "column")
+        return format_count(len(inputs), "column")
     relation = " of" if len(media) == len(inputs) else ", including"
-    return f"{count(len(inputs), 'column')}{relation} {join_names(list(media))}"
+    return f"{format_count(len(inputs), 'column')}{relation} {join_names(list(media))}"
 
 
 def _describe_networks(model: Model) -> str:
@@ -164,7 +166,7 @@ def _describe_task(model: Model) -> str:
         return f"{len(target.names)} labels"
     labels = [str(label) for label in target.labels]
     per_step = " for each step" if target.is_per_step else ""
-    return f"{' or '.join(labels) if len(labels) == 2 else count(len(labels), 'class', 'classes')}{per_step}"
+    return f"{' or '.join(labels) if len(labels) == 2 else format_count(len(labels), 'class', 'classes')}{per_step}"
 
 
 def _describe_quality(evidence: Evidence) -> Iterator[str]:
@@ -309,7 +311,7 @@ def _cautions_about_groups(evidence: Evidence) -> Iterator[str]:
             score, other = (_format_score(evidence, value) for value in (group.score, group.score - group.difference))
             yield (
                 f"It is worse for {scores.column} = {group.name} than for other rows: {scores.metric} {score} against "
-                f"{other} ({count(group.rows, 'row')})."
+                f"{other} ({format_count(group.rows, 'row')})."
             )
 
 
@@ -319,7 +321,7 @@ def _cautions_about_training(model: Model) -> Iterator[str]:
     failures = model.metadata.failures
     if failures:
         verb = "is" if len(failures) == 1 else "are"
-        yield f"{count(len(failures), 'network')} diverged in training and {verb} not part of the model."
+        yield f"{format_count(len(failures), 'network')} diverged in training and {verb} not part of the model."
 
 
 def _format_score(evidence: Evidence, value: float) -> str:

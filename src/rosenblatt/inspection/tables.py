@@ -63,24 +63,15 @@ def format_percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}".removesuffix(".0") + "%" if math.isfinite(fraction) else MISSING
 
 
-def format_interval(interval: tuple[float, float] | None, digits: int = 3) -> str:
+def format_interval(interval: tuple[float, float] | None) -> str:
     """Format an interval as "0.65 to 0.78", or as nothing if there is none."""
-    return "" if interval is None else f"{format_value(interval[0], digits)} to {format_value(interval[1], digits)}"
+    return "" if interval is None else f"{format_value(interval[0])} to {format_value(interval[1])}"
 
 
 def shorten(text: str, max_characters: int = MAX_CELL_CHARACTERS) -> str:
     """The first characters of a text, on one line."""
     line = " ".join(text[: 4 * max_characters].split())
     return line if len(line) <= max_characters else f"{line[: max_characters - 1]}…"
-
-
-def count(n: int, singular: str, plural: str = "") -> str:
-    """A count with its noun.
-
-    >>> count(1, "row"), count(1200, "row"), count(0, "class", "classes")
-    ('1 row', '1,200 rows', '0 classes')
-    """
-    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
 def join_names(names: Sequence[str]) -> str:

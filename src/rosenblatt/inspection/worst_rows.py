@@ -13,7 +13,8 @@ from PIL import Image
 from rosenblatt.data.media.images import DamagedError, read_image
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.inspection.tables import ReportTable, Thumbnail, count, format_difference, format_value, shorten
+from rosenblatt.errors import format_count
+from rosenblatt.inspection.tables import ReportTable, Thumbnail, format_difference, format_value, shorten
 
 MAX_WORST_ROWS = 10
 MAX_NUMBER_CHARACTERS = 9  # longer numbers are rounded
@@ -146,7 +147,7 @@ def _cells(schema: Schema, series: pl.Series) -> list[Cell]:
         images = column.read(series)[0].struct.field("image").to_list()
         return [_thumbnail(image) or (shorten(image) if isinstance(image, str) else "") for image in images]
     if series.dtype.is_nested():
-        return [count(len(value), "step") if isinstance(value, list) else "" for value in series.to_list()]
+        return [format_count(len(value), "step") if isinstance(value, list) else "" for value in series.to_list()]
     return ["" if value is None else _format_cell(str(value), kind) for value in series.to_list()]
 
 

@@ -54,11 +54,7 @@ class LaunchRequest:
 
 
 def launch(
-    request: LaunchRequest,
-    *,
-    store: str | None = None,
-    reuse: bool = False,
-    metadata: Mapping[str, Any] | None = None,
+    request: LaunchRequest, *, store: str | None = None, reuse: bool = False, metadata: Mapping[str, Any] | None = None
 ) -> tuple[int, Run]:
     """Run a script and record it.
 

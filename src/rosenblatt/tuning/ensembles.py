@@ -54,9 +54,7 @@ def _regression_costs(target: Target, y: np.ndarray, predictions: np.ndarray, qu
     return error**2
 
 
-def greedy_weights(
-    cost: Callable[[np.ndarray], float], predictions: Sequence[np.ndarray], rounds: int = ROUNDS
-) -> np.ndarray:
+def greedy_weights(cost: Callable[[np.ndarray], float], predictions: Sequence[np.ndarray]) -> np.ndarray:
     """Weights of an ensemble whose loss is at most that of the best single trial, (trials,); they add up to 1.
 
     Greedy selection with replacement: each round adds the trial that most improves the mean (Caruana et al. 2004).
@@ -64,12 +62,11 @@ def greedy_weights(
     Args:
         cost: mean loss of predictions (n, K).
         predictions: of each trial for the same rows, (n, K).
-        rounds: number of trials to add.
     """
     counts = np.zeros(len(predictions), int)
     total = np.zeros_like(predictions[0])
     best, best_counts = np.inf, counts.copy()
-    for n_picks in range(1, rounds + 1):
+    for n_picks in range(1, ROUNDS + 1):
         costs = [cost((total + prediction) / n_picks) for prediction in predictions]
         best_trial = int(np.argmin(costs))
         counts[best_trial] += 1

@@ -169,11 +169,7 @@ def _dominates(trial: Trial, other: Trial) -> bool:
 
 
 def _search_metadata(
-    search: SearchCoordinator,
-    best: Trial,
-    ranked: list[Trial],
-    weights: np.ndarray,
-    selection_bias: float | None,
+    search: SearchCoordinator, best: Trial, ranked: list[Trial], weights: np.ndarray, selection_bias: float | None
 ) -> SearchMetadata:
     plan, history, n_folds = search.plan, search.history, len(search.plan.folds)
     states = [trial.state for trial in history.trials]

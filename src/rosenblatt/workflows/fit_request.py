@@ -23,11 +23,7 @@ from rosenblatt.workflows.tables import check_group_columns, read_and_report, sp
 
 
 def run_fit_request(
-    recorder: Recorder,
-    notify: Notify,
-    options: SearchOptions | None = None,
-    show_progress: bool | None = None,
-    group_columns: Sequence[str] = (),
+    recorder: Recorder, notify: Notify, options: SearchOptions | None = None, group_columns: Sequence[str] = ()
 ) -> Evaluation:
     """Read the tables of the recorder's request, fit, and end the run.
 
@@ -35,7 +31,6 @@ def run_fit_request(
         recorder: holds the request and records the run.
         notify: called with each message for the user, which is also recorded.
         options: start time, checkpoint and callbacks of a search.
-        show_progress: whether to show live progress; by default if standard error is a terminal.
         group_columns: columns that a report groups errors by, which must be in the tables.
 
     Raises:
@@ -45,7 +40,7 @@ def run_fit_request(
     problem = _read_tables(recorder.request, notify)
     spec = problem.spec
     check_group_columns(group_columns, [problem.table, problem.test], spec.data.series if spec.data.time else None)
-    is_shown = sys.stderr.isatty() if show_progress is None else show_progress
+    is_shown = sys.stderr.isatty()  # whether to show live progress
     try:
         with (
             training_progress(is_shown and not spec.has_search) as on_epoch,

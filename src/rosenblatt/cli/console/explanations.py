@@ -93,7 +93,8 @@ def _print_gradients(console: Console, trace: dict[str, Any]) -> None:
 
 def print_perceptron_step(console: Console, step: Step, inputs: Sequence[str], classes: Sequence[str]) -> None:
     """Print a training step of a perceptron: its row, its weighted sums, its prediction and its update."""
-    cells = ", ".join(f"{escape(name)} {format_number(value)}" for name, value in _first_items(inputs, step.x))
+    values = list(zip(inputs, step.x, strict=True))[:MAX_INPUTS]
+    cells = ", ".join(f"{escape(name)} {format_number(value)}" for name, value in values)
     console.print(f"[bold]row {step.row}[/]  {cells}")
     console.print(f"  z = {_format_sums(step, classes)}")
     predicted, expected = escape(classes[step.predicted]), escape(classes[step.target])
@@ -158,10 +159,6 @@ def _input_suffix(name: str, column: str) -> str:
     """The name of an input without that of its column, which is printed before it."""
     suffix = name.removeprefix(column).strip()
     return f"{suffix}: " if suffix else ""
-
-
-def _first_items(names: Sequence[str], values: Any, max_items: int = MAX_INPUTS) -> list[tuple[str, Any]]:
-    return list(zip(names, values, strict=True))[:max_items]
 
 
 def _format_predictions(predictions: dict[str, float]) -> str:

@@ -80,7 +80,7 @@ def print_table(
         console.print(Text(f"not shown for lack of width: {', '.join(dropped)} (--all)", "dim"))
 
 
-def format_number(value: float, digits: int = DIGITS) -> str:
+def format_number(value: float) -> str:
     """Format a number with its significant digits: 0.7500, 12.30, 1,234, 3.000e-07; an integer in full.
 
     >>> format_number(1234.5), format_number(0.75), format_number(1234)
@@ -91,9 +91,9 @@ def format_number(value: float, digits: int = DIGITS) -> str:
     if isinstance(value, int) or not math.isfinite(value):
         return f"{value:,}"
     if value and not 1e-3 <= abs(value) < 1e15:
-        return f"{value:.{digits - 1}e}"
+        return f"{value:.{DIGITS - 1}e}"
     exponent = math.floor(math.log10(abs(value))) if value else -1
-    return f"{value:,.{max(digits - 1 - exponent, 0)}f}"
+    return f"{value:,.{max(DIGITS - 1 - exponent, 0)}f}"
 
 
 def printable(text: str) -> str:

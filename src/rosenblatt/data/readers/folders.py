@@ -44,12 +44,6 @@ class _File:
         return PurePosixPath(self.name).stem
 
 
-def is_collection(path: str | Path) -> bool:
-    """Whether a path is a folder or a zip archive."""
-    path = Path(path)
-    return path.is_dir() or (path.is_file() and zipfile.is_zipfile(path))
-
-
 def read_collection(path: str | Path) -> Table:
     """Read a folder or an archive as a table. Raises TableError if it holds no images, texts or sequences."""
     files = _list_files(Path(path))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rosenblatt.errors import format_count
 from rosenblatt.inspection.partial_dependence import PartialDependence
 from rosenblatt.inspection.plots.figure import COLORS, GREY, NARROW, Plot, make_figure, with_style
-from rosenblatt.inspection.tables import count
 
 MAX_LINES = 50  # individual rows that are drawn
 MAX_OUTPUTS = 6  # classes, labels or targets that are drawn
@@ -49,13 +49,13 @@ def plot_partial_dependence(dependence: PartialDependence, limits: tuple[float, 
         ax.set_ylabel(dependence.outputs[0][:40])
     else:
         ax.legend(frameon=False, fontsize=7)
-    lines = f" Thin lines are {count(min(n_rows, MAX_LINES), 'single row')}." if has_lines else ""
+    lines = f" Thin lines are {format_count(min(n_rows, MAX_LINES), 'single row')}." if has_lines else ""
     shown = (
         f" The first {MAX_OUTPUTS} of {len(dependence.outputs)} outputs."
         if len(dependence.outputs) > MAX_OUTPUTS
         else ""
     )
-    caption = f"Mean prediction of {count(n_rows, 'row')} if all of them had this value.{lines}{shown}"
+    caption = f"Mean prediction of {format_count(n_rows, 'row')} if all of them had this value.{lines}{shown}"
     return Plot(f"Partial dependence on {dependence.column}", caption, figure)
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rosenblatt.data.tasks.target import Target
+from rosenblatt.errors import format_count
 from rosenblatt.inspection.plots.figure import (
     BLUE,
     GREY,
@@ -27,7 +28,7 @@ from rosenblatt.inspection.prediction_intervals import (
     PredictionIntervals,
     cross_validated_coverage,
 )
-from rosenblatt.inspection.tables import count, format_percent, format_value
+from rosenblatt.inspection.tables import format_percent, format_value
 
 MAX_TARGETS = 6  # of several targets, the first ones are drawn
 
@@ -67,7 +68,7 @@ def _draw_intervals(ax: Axes, y: np.ndarray, predictions: np.ndarray) -> str:
     ax.fill_between(x.ravel(), lower.ravel(), upper.ravel(), color=ORANGE, alpha=0.2, lw=0)
     caption = (
         f" The band is a 90% prediction interval: the {LOWER_QUANTILE:.0%} and {UPPER_QUANTILE:.0%} quantiles of the "
-        f"residuals of these rows, in {count(len(intervals.lower), 'bin')} of the predicted value."
+        f"residuals of these rows, in {format_count(len(intervals.lower), 'bin')} of the predicted value."
     )
     coverage = cross_validated_coverage(y, predictions)
     if np.isfinite(coverage):
@@ -109,7 +110,7 @@ def errors_by_horizon(name: str, y: np.ndarray, predictions: np.ndarray, last_va
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False, fontsize=8)
     caption = (
-        f"Errors of {count(len(y), 'forecast')} at each step ahead. Subtracting the bounds of the band from a forecast "
-        "gives an interval that held for 90% of these forecasts."
+        f"Errors of {format_count(len(y), 'forecast')} at each step ahead. Subtracting the bounds of the band from a "
+        "forecast gives an interval that held for 90% of these forecasts."
     )
     return Plot("Errors by horizon", caption, figure)
