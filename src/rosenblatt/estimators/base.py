@@ -181,12 +181,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         return spec
 
     def _frame(self, X: Any, *, reset: bool) -> Frame:
-        """Check X as scikit-learn does and convert it to a frame.
-
-        Args:
-            X: rows as the user passed them.
-            reset: whether X defines the expected columns, as in `fit`, or must have them.
-        """
+        """Check X as scikit-learn does and convert it to a frame; `reset` as in scikit-learn's `validate_data`."""
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
@@ -215,13 +210,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
-        """Check and encode y for `Target`.
-
-        Args:
-            y: target as the user passed it.
-            n: expected number of rows.
-            keep_classes: whether to encode with the classes that are already set, instead of those of y.
-        """
+        """Check and encode y for `Target`; `keep_classes` encodes by the classes that are set already."""
 
     @abstractmethod
     def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:

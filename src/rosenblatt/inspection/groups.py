@@ -132,12 +132,7 @@ def metric_of_rows(target: Target) -> tuple[str, bool]:
 
 
 def row_scores(target: Target, y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """The score of each row (n,): 1 for the right class, the fraction of right labels, or the mean absolute error.
-
-    Args:
-        y: as `SupervisedTask.y`.
-        predictions: as `Model.predict_raw`.
-    """
+    """The score of each row (n,): 1 for the right class, the fraction of right labels, or the mean absolute error."""
     if target.task == "regression":
         return np.abs(y - predictions).mean(axis=1)
     is_right = target.to_predictions(predictions) == y

@@ -57,8 +57,7 @@ def iter_steps(spec: Spec, rows: DenseRows, n_classes: int, epochs: int) -> Iter
     Args:
         spec: the resolved spec of a perceptron, with a learning rule that has one vector of weights for each unit.
         rows: training rows; `rows.t` (n, 1) are class indices.
-        n_classes: number of classes.
-        epochs: maximum number of epochs.
+        n_classes, epochs: number of classes, and maximum number of epochs.
     """
     target = Target(names=("class",), task="binary" if n_classes == 2 else "multiclass", labels=tuple(range(n_classes)))
     n_units, loss = target.n_outputs, target.with_loss(spec, rows.t[:, 0]).loss

@@ -29,11 +29,6 @@ def worst_rows(target: Target, y: np.ndarray, predictions: np.ndarray) -> np.nda
     Classes: misclassified rows, by the probability (or weighted sum) of the predicted class minus that of the true one.
     Labels: rows with a wrong label, by the mean difference between truth and probability. Values: by the absolute
     error; of several targets, by the mean of these errors relative to the standard deviation of each target.
-
-    Args:
-        target: the model's.
-        y: as `SupervisedTask.y`.
-        predictions: as `Model.predict_raw`.
     """
     if target.task == "regression":
         error = _relative_errors(y, predictions).mean(axis=1)
@@ -56,15 +51,9 @@ def worst_rows_table(
     row_numbers: np.ndarray | None,
     schema: Schema,
 ) -> ReportTable | None:
-    """The worst rows as a table for a report; None if no row is wrong.
+    """The worst rows as a table for a report, beside the columns of `inputs`; None if no row is wrong.
 
-    Args:
-        target: the model's.
-        y: as `SupervisedTask.y`.
-        predictions: as `Model.predict_raw`.
-        inputs: the columns to show, as read.
-        row_numbers: (n,) of the rows in their table, from 1; None if they are not known.
-        schema: the model's.
+    `row_numbers` (n,) are those of the rows in their table, from 1, or None if they are not known.
     """
     indices = worst_rows(target, y, predictions)
     if not len(indices):

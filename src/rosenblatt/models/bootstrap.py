@@ -54,9 +54,7 @@ def confidence_intervals(
 
     Args:
         compute: computes all scores of the rows with these numbers, from totals over them.
-        scores: the scores of all rows.
-        n_rows: number of test rows.
-        resampling: which rows are drawn together.
+        scores: the scores of all `n_rows` test rows.
         n_classes: number of classes or other outputs, which the time grows with.
     """
     units = np.arange(n_rows) if resampling.units is None else np.unique(resampling.units, return_inverse=True)[1]

@@ -51,8 +51,7 @@ def evaluate_model(
 
     Args:
         model: the model; its metadata says whether the rows are windows of time series.
-        frame: the test rows as read.
-        typed: the same rows, as `Schema.read` returns them.
+        frame, typed: the test rows as read, and as `Schema.read` returns them.
         y: true values of the rows, as `SupervisedTask.y`.
         baseline_prediction: (K,) what the baseline predicts for every row, as `compute_baseline` returns it.
         threads: number of threads; by default one per core.
@@ -93,8 +92,7 @@ def score_predictions(
 
     Args:
         target: the target, which decides on the scores.
-        y: true values, as `SupervisedTask.y`.
-        raw_predictions: predictions, as `Model.predict_raw`.
+        y, raw_predictions: as `SupervisedTask.y` and `Model.predict_raw`.
         baseline_prediction: (K,) what the baseline predicts for every row.
         resampling: rows that the bootstrap draws together; all steps of a sequence always are. None computes no
             intervals.

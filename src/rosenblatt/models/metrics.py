@@ -44,11 +44,7 @@ def compute_metrics(
 ) -> dict[str, np.ndarray]:
     """Compute all scores of a task; scores that are undefined for these rows are NaN.
 
-    Args:
-        target: the target, which decides on the scores.
-        y: true classes (n,), labels or values (n, K), as `SupervisedTask.y`, without padding.
-        raw_predictions: (n, K), as `Model.predict_raw`, without padding.
-        totals: sums values over rows.
+    y (n,) or (n, K) is as `SupervisedTask.y`, `raw_predictions` (n, K) as `Model.predict_raw`, both without padding.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         if target.task == "regression":

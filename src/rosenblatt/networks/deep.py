@@ -232,8 +232,7 @@ def build_deep(
         network: resolved hyperparameters.
         media: one input for each image, sequence or text column.
         n_tabular_inputs: number of encoded numeric and categorical inputs.
-        n_outputs: number of output units.
-        is_per_step: whether to predict each step, instead of the whole row.
+        n_outputs: number of output units, of each step if `is_per_step`.
         flip_averaging: whether to average predictions over images and their mirror images.
         member: index of the member, which selects its activation function.
     """

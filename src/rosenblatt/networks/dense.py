@@ -124,16 +124,10 @@ class DenseArchitecture(Architecture):
 
 
 def build_dense(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int = 0) -> DenseArchitecture:
-    """Build the architecture of a dense member.
+    """Build the architecture of a dense member, from resolved hyperparameters and its number of encoded inputs.
 
     A perceptron has one layer of step units. The hidden layer of a voted perceptron holds its weight vectors, that of
-    a kernel perceptron its support rows.
-
-    Args:
-        network: resolved hyperparameters.
-        n_inputs: number of encoded inputs.
-        n_outputs: number of output units.
-        member: index of the member, which selects its activation function.
+    a kernel perceptron its support rows. The index `member` selects the activation function.
     """
     if network.kind == "perceptron" and network.perceptron_rule == "voted":
         return DenseArchitecture("perceptron", (n_inputs, max(network.budget, n_outputs + 1), n_outputs), "step")
@@ -158,11 +152,7 @@ def build_dense(network: NetworkSpec, n_inputs: int, n_outputs: int, member: int
 def drop_unused_units(
     architecture: DenseArchitecture, theta: np.ndarray, n_used: int
 ) -> tuple[DenseArchitecture, np.ndarray]:
-    """Keep only the first `n_used` units of a network with one hidden layer.
-
-    Returns:
-        The smaller architecture and its flat parameters.
-    """
+    """Keep only the first `n_used` units of a network with one hidden layer; return it and its flat parameters."""
     (n_in, _, n_out), parameters = architecture.sizes, architecture.parameters_by_name(theta)
     smaller = replace(architecture, sizes=(n_in, n_used, n_out))
     parts = [

@@ -132,11 +132,7 @@ def _describe_start(
 
 
 def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSnapshot | None) -> int:
-    """Run a script in a process of its own until it ends; print and record its output.
-
-    Returns:
-        Its exit status; 128 plus the number of the signal if one ended it.
-    """
+    """Run a script in a process of its own, and record its output; return its exit status, or 128 plus its signal."""
     report = _Report(run, snapshot)
     env = os.environ | {script_runner.REPORT_VARIABLE: str(report.path), "PYTHONUNBUFFERED": "1"}
     if run.url:

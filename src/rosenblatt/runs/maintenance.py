@@ -143,11 +143,7 @@ def _end_killed_runs(connection: Connection) -> int:
 
 
 def _remove_unused_documents(connection: Connection) -> tuple[set[str], int]:
-    """Remove documents that no run refers to.
-
-    Returns:
-        The hashes of all files that runs use, and the number of documents removed.
-    """
+    """Remove documents that no run refers to; return the hashes of all files in use, and the number removed."""
     documents = schema.documents
     used_files = set(connection.execute(select(schema.artifacts.c.hash).distinct()).scalars())
     references = select(schema.run_metadata.c.value).where(schema.run_metadata.c.name.in_(("source", "environment")))

@@ -69,8 +69,7 @@ def resolve_auto(
 
     Args:
         spec: The spec as the user set it.
-        n_rows: Number of training rows.
-        n_columns: Number of numeric columns.
+        n_rows, n_columns: Numbers of training rows and of numeric columns.
         has_text: Whether the rows hold texts.
         loss: The loss of the target, as `Target.loss`.
         available_cores: Cores that the networks of the spec share.

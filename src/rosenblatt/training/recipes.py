@@ -28,11 +28,7 @@ RUNNING_STATISTICS = ("mean", "variance")  # parts that follow the batches inste
 def make_training_config(
     spec: Spec, architecture: DenseArchitecture | DeepArchitecture, strata: np.ndarray
 ) -> TrainingConfig:
-    """Return the configuration for resolved hyperparameters; `strata` (S + 1,) as in `TrainingConfig`.
-
-    Raises:
-        SpecError: if layer_lr_multipliers does not fit the number of layers.
-    """
+    """Return the configuration for resolved hyperparameters; `strata` as in `TrainingConfig`. Raises SpecError."""
     training = spec.training
     groups, rates = _groups(spec, architecture)
     return TrainingConfig(

@@ -14,15 +14,10 @@ EPSILON = 1e-7  # smallest probability and smallest mean whose logarithm is take
 
 
 def row_losses(target: Target, y: np.ndarray, raw_predictions: np.ndarray, quantile: float = 0.5) -> np.ndarray:
-    """Loss of each row, (n,).
+    """Loss of each row, (n,), of predictions (n, K) as `Model.predict_raw`.
 
     For classes the log loss, or the error (0 or 1) of networks without probabilities. For numbers the training loss:
     the squared, absolute or quantile loss of the standardized error, or the Poisson loss.
-
-    Args:
-        y: true values (n,), or (n, K) with several targets.
-        raw_predictions: (n, K), as `Model.predict_raw`.
-        quantile: of the quantile loss.
     """
     if target.task == "regression":
         return np.asarray(_regression_costs(target, y.reshape(len(y), -1), raw_predictions, quantile).mean(axis=1))
@@ -58,10 +53,7 @@ def greedy_weights(cost: Callable[[np.ndarray], float], predictions: Sequence[np
     """Weights of an ensemble whose loss is at most that of the best single trial, (trials,); they add up to 1.
 
     Greedy selection with replacement: each round adds the trial that most improves the mean (Caruana et al. 2004).
-
-    Args:
-        cost: mean loss of predictions (n, K).
-        predictions: of each trial for the same rows, (n, K).
+    `cost` is the mean loss of predictions (n, K); `predictions` are those of each trial for the same rows.
     """
     counts = np.zeros(len(predictions), int)
     total = np.zeros_like(predictions[0])
@@ -79,11 +71,8 @@ def greedy_weights(cost: Callable[[np.ndarray], float], predictions: Sequence[np
 def optimism(losses: np.ndarray, rng: np.random.Generator) -> float:
     """Estimate the selection bias: how much the loss of the best of N trials underestimates its loss on new rows.
 
-    Bootstrap over rows: the trial with the lowest loss on a resample is compared with its loss on all rows, averaged
-    over `RESAMPLES` resamples (Efron & Tibshirani 1993, 17.6).
-
-    Args:
-        losses: of each trial and row, (N, n).
+    Bootstrap over the columns of `losses` (trials, rows): the trial with the lowest loss on a resample is compared with
+    its loss on all rows, averaged over `RESAMPLES` resamples (Efron & Tibshirani 1993, 17.6).
     """
     trials, n = losses.shape
     if trials < 2 or n < 2:
@@ -97,13 +86,9 @@ def optimism(losses: np.ndarray, rng: np.random.Generator) -> float:
 
 
 def one_standard_error_rule(losses: np.ndarray, sizes: Sequence[int]) -> int:
-    """The trial with the fewest parameters among those within one standard error of the best.
+    """The trial with the fewest parameters (`sizes`) among those within one standard error of the best.
 
-    The standard error is that of the mean difference to the best trial over rows.
-
-    Args:
-        losses: of each trial and row, (N, n).
-        sizes: number of parameters of each trial.
+    The standard error is that of the mean difference to the best trial over rows; `losses` is (trials, rows).
     """
     best = int(losses.mean(axis=1).argmin())
     difference = losses - losses[best]

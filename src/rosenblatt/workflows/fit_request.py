@@ -89,10 +89,7 @@ def fit_and_save(
     """Run the recorder's fit request (see `run_fit_request`) and write the model to `path`.
 
     The process that checks the written file is started at once, so that its imports run while the model trains; after
-    a search, which may take hours, it is started only then.
-
-    Raises:
-        Error: as `workflows.fit.fit` and `workflows.fit.save` do.
+    a search, which may take hours, it is started only then. Raises the errors of `workflows.fit.fit` and `save`.
     """
     checker = None if recorder.request.spec.has_search else ModelFileChecker()
     try:

@@ -83,11 +83,7 @@ def record_classes(run: Run, target: Target, y_test: np.ndarray, predictions: np
 
 
 def record_files(run: Run, model: Model, y_test: np.ndarray, predictions: np.ndarray) -> None:
-    """Store the predictions on the test rows, and the model.
-
-    Raises:
-        StorageError, OSError: If they cannot be written.
-    """
+    """Store the predictions on the test rows, and the model. Raises StorageError or OSError."""
     with tempfile.TemporaryDirectory() as folder:
         if len(y_test):
             path = Path(folder) / PREDICTIONS_FILE

@@ -61,17 +61,9 @@ class Recorder:
     def for_request(
         cls, request: FitRequest, experiment: str, *, name: str = "", reuse: bool = False, store: str | None = None
     ) -> Recorder:
-        """Make the recorder of a command.
+        """Make the recorder of a command; `store` is as for `track`.
 
-        Args:
-            request: The request.
-            experiment: The experiment of the run.
-            name: The name of the run.
-            reuse: Whether to use the model of a finished run with the same inputs, if there is one.
-            store: The store, as for `track`.
-
-        Raises:
-            StoreError: If the store is damaged or of another version.
+        With `reuse`, the model of a finished run with the same inputs is used, if there is one. Raises StoreError.
         """
         url = store_url(store)
         if url is None:
@@ -99,11 +91,7 @@ class Recorder:
     def begin(self, schema: Schema, data: Dataset, validation: Dataset | None, test: pl.DataFrame) -> Model | None:
         """Record the request and its data; or return the model of a finished run with the same inputs, if allowed.
 
-        Args:
-            schema: The types of the columns.
-            data: The training rows.
-            validation: The validation rows, unless they are parts of the training rows.
-            test: The test rows.
+        `validation` is None if the validation rows are parts of the training rows `data`.
         """
         if self.run is None:
             return None

@@ -44,11 +44,8 @@ class TuneTrial:
 class TuneRecord:
     """The search in the store, or nothing if there is no store.
 
-    Args:
-        space: text of each dimension by name; a search is resumed only if it is the same.
-        metric: name of the metric whose values are the scores of trials.
-        experiment: name of the experiment; empty for the name of the script.
-        store: path or URL of the store, "none", or None for the default store.
+    `space` is the text of each dimension by name; a search is resumed only if it is the same. `experiment` is empty for
+    the name of the script; `store` is as for `track`.
     """
 
     def __init__(

@@ -51,12 +51,9 @@ def print_table_description(description: Mapping[str, Any], *, show_all: bool = 
 
 
 def print_model(model: Model, source: str, *, show_all: bool = False) -> None:
-    """Print a model: scores, network, hyperparameters that differ from the defaults, data.
+    """Print a model: its scores, network and data, and the hyperparameters that differ from the defaults.
 
-    Args:
-        model: The model.
-        source: The name of its file.
-        show_all: Whether to print all hyperparameters and columns.
+    `source` is the name of the model file; `show_all` prints all hyperparameters and columns.
     """
     console = make_console()
     console.print(Text(f"{source}: {_task_summary(model)}", "bold"))
@@ -207,10 +204,7 @@ def _format_param(value: Any) -> str:
 def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: Sequence[TestScore] = ()) -> None:
     """Print test scores with their 95 % intervals, next to those of the baseline.
 
-    Args:
-        scores: The scores of the model.
-        model: The model.
-        best_trial_scores: Scores of the best trial of an ensemble on its own, or () if there is no ensemble.
+    For an ensemble, `best_trial_scores` are those of its best trial on its own.
     """
     console = make_console()
     if not scores:

@@ -247,10 +247,7 @@ def _resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 def _load_resized(
     cell: Cell, side: int, channels: int, resize_mode: ResizeMode, dtype: str, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Read and resize an image; values of 16 bits are scaled to those of 8 bits, so that one folder may hold both.
-
-    Raises TableError with the name of an image that cannot be read.
-    """
+    """Read and resize an image; values of 16 bits are scaled to those of 8 bits. Raises TableError with its name."""
     try:
         pixels = read_image(cell, out)
         if pixels.dtype == np.uint16:

@@ -20,13 +20,7 @@ LONG_LABEL = 6  # characters; longer labels are written at an angle
 
 @with_style
 def confusion_matrix(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
-    """Number of rows for each pair of true and predicted class.
-
-    Args:
-        target: of classes.
-        y: (n,) class indices.
-        predictions: (n, classes), as `Model.predict_raw`.
-    """
+    """Plot the number of rows for each pair of true class y (n,) and predicted class."""
     labels = [str(label) for label in target.labels]
     counts = metrics.confusion_matrix(y, target.to_predictions(predictions), labels=np.arange(len(labels)))
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

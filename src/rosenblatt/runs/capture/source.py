@@ -121,12 +121,7 @@ def source_hash(source: Source) -> str:
 
 
 def restore(source: Source, folder: Path, fetch: Callable[[str, str, Path], None]) -> None:
-    """Write a source to a new folder.
-
-    Args:
-        source: The source.
-        folder: The folder to create.
-        fetch: Writes the stored file of a hash and root to a path.
+    """Write a source to a new folder; `fetch` writes the stored file of a hash and root to a path.
 
     Raises:
         RunError: If its commit is neither in its repository nor in the remote.

@@ -46,12 +46,7 @@ def file_hash(path: Path) -> str:
 
 
 def store_file(path: Path, root: str, url: str) -> StoredFile:
-    """Store a file in a root; if that cannot be written, it waits in the spool of the store.
-
-    Args:
-        path: The file.
-        root: A folder, or the URL of an object store.
-        url: The address of the store of runs.
+    """Store a file in a root (folder or object store URL), or in the spool of the store if it cannot be written.
 
     Raises:
         StorageError: If the file cannot be read, or written to neither.

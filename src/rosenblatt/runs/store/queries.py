@@ -204,14 +204,7 @@ def _load_metadata(store: Store, run: str) -> dict[str, Any]:
 def load_curves(
     store: Store, ids: Sequence[str], metric: str, max_points: int | None = MAX_PLOT_POINTS
 ) -> dict[str, CurvePoints]:
-    """Load the curves of one metric by run.
-
-    Args:
-        store: The store.
-        ids: The runs.
-        metric: The name of the metric.
-        max_points: About how many points to keep of each curve, with its extremes; None keeps all.
-    """
+    """Load the curves of a metric by run, each with about `max_points` points and its extremes; None keeps all."""
     chunks: dict[str, list[CurvePoints]] = {}
     for batch in _batches(ids):
         query = select(curve_chunks.c.run, curve_chunks.c.points).where(

@@ -77,16 +77,10 @@ class RecordBatch:
         *,
         replace: bool = False,
     ) -> None:
-        """Add a chunk of a curve.
+        """Add a chunk of a curve, with the summary of everything that this writer has written of the curve.
 
-        Args:
-            run: The run.
-            metric: The name of the metric.
-            writer: The id of the writer; several may write to one curve.
-            chunk_index: The index of the chunk among those of this writer.
-            points: All points of the chunk.
-            summary: The summary of everything that this writer has written of the curve.
-            replace: Whether the summary replaces the stored one instead of being merged with it.
+        Several writers may write to one curve; `chunk_index` counts the chunks of each. With `replace`, the summary
+        replaces the stored one instead of being merged with it.
         """
         name = index_name(metric)
         table = "replacement_metrics" if replace else "metrics"

@@ -284,11 +284,7 @@ class Writer:
         return True
 
     def _write_rows(self, store: Store, rows: dict[str, list[Row]]) -> set[str]:
-        """Write a batch; if the database rejects it, write it record by record.
-
-        Returns:
-            Runs that are not in the store.
-        """
+        """Write a batch; if the database rejects it, write it record by record; return runs not in the store."""
         try:
             return store.write(rows)
         except StoreUnavailableError:

@@ -114,9 +114,7 @@ class MemberStack:
     def step(self, batch: Batch, factors: np.ndarray | Tensor, seeds: Tensor) -> Tensor:
         """Update all members once; return the mean loss (P,) of each member's batch.
 
-        Args:
-            factors: (P, 3) factors of learning rate, dropout and weight decay.
-            seeds: (P,) int32 seeds of the dropout masks.
+        `factors` (P, 3) are those of learning rate, dropout and weight decay; `seeds` (P,) int32 are for dropout masks.
         """
         factor_tensor = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).float()
         rates = [
