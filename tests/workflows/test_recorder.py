@@ -30,7 +30,7 @@ SEARCH = ["--trials", "6", "--epochs", "6", "--folds", "2", "--repeats", "1"]
 
 
 @pytest.fixture
-def table(tmp_path, people, monkeypatch):
+def table(tmp_path, people, monkeypatch, same_process_check):
     monkeypatch.chdir(tmp_path)
     people.write_csv("people.csv")
     return tmp_path
@@ -196,9 +196,7 @@ def test_a_killed_search_is_resumed(table, store):
     after = {trial.id: trial.started for trial in find_runs(store, parent=search.id)}
     assert len(after) == 12
     assert before.items() <= after.items()
-    uninterrupted = _start(table, *arguments, "-o", "whole.rosenblatt")
-    uninterrupted.communicate(timeout=100)
-    assert uninterrupted.returncode == 0
+    fit(*arguments, "-o", "whole.rosenblatt")
     models = [load_model(table / name) for name in ("people.rosenblatt", "whole.rosenblatt")]
     assert all(np.array_equal(a.theta, b.theta) for a, b in zip(models[0].networks, models[1].networks, strict=True))
 

@@ -113,7 +113,7 @@ def test_a_text_is_split_in_order_and_each_target_is_the_next_token():
     assert problem.spec.training.members == 1
 
 
-def test_damaged_images_are_refused_or_left_out_by_name(tmp_path):
+def test_damaged_images_are_rejected_or_left_out_by_name(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"\x89PNG nothing")
     (tmp_path / "good.npy").write_bytes(encode_image(np.zeros((2, 2), np.uint8)))
     paths = [str(tmp_path / name) for name in ("good.npy", "bad.png", "good.npy")]
