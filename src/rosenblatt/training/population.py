@@ -127,8 +127,10 @@ def train_member(
     member: Member, rows: Rows, score: EpochScorer | None, stop: np.ndarray, target_epochs: int | None = None
 ) -> Iterator[EpochRecord]:
     """Train a member until its epochs, `target_epochs` or its patience are exhausted; keep its best epoch."""
-    trainer = make_trainer(member, rows)
     target_epochs, epochs_per_call = member.epochs if target_epochs is None else min(target_epochs, member.epochs), 1
+    if member.finished or len(member.history) >= target_epochs:
+        return  # a finished member may have no training state, which a trainer needs
+    trainer = make_trainer(member, rows)
     train_validated = trainer.train_epochs_with_validation if score is None else None
     while len(member.history) < target_epochs and not member.finished:
         start_epoch, start_time = len(member.history), time.perf_counter()

@@ -62,6 +62,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(kind, precision):
     np.testing.assert_array_equal(moved.best, uninterrupted.best)
 
 
+def test_a_finished_member_without_training_state_is_not_trained_again():
+    """A search that is killed between saving its members and its journal has such members when it is resumed."""
+    rows, media = make_rows("gru")
+    (member,) = train_members([make_member("gru", 0, rows, media)], rows)
+    best, n_epochs = member.best.copy(), len(member.history)
+    member.release_training_state()
+    assert list(train_member(member, rows, None, GO)) == []
+    assert (len(member.history), member.failure) == (n_epochs, "")
+    np.testing.assert_array_equal(member.best, best)
+
+
 @pytest.mark.parametrize(("kind", "precision"), PRECISE)
 def test_networks_learn(kind, precision):
     rows, media = make_rows(kind)
