@@ -324,6 +324,41 @@ def test_a_resumed_search_equals_an_uninterrupted_one(tmp_path, stopping, monkey
     assert_equal_searches(uninterrupted, resumed)
 
 
+@pytest.mark.parametrize("is_journal_complete", [True, False])
+def test_population_based_training_that_was_killed_resumes_to_the_same_result(
+    tmp_path, is_journal_complete, monkeypatch
+):
+    """Killed after the fourth save, or in it, when the members are written but the journal is not."""
+    monkeypatch.setattr("rosenblatt.tuning.checkpoints.MAX_WRITE_FRACTION", 0.0)
+    spec = Spec.from_hyperparameters(**FAST | {"stopping": "pbt", "trials": 20}).with_search_space(SPACE)
+    uninterrupted = SearchCoordinator(spec, make_prepared())
+    uninterrupted.run()
+    killed = SearchCoordinator(spec, make_prepared())
+    checkpoint = SearchCheckpoint(killed, tmp_path, notify=lambda _: None)
+    n_saves = 0
+
+    def fail(_):
+        raise OSError
+
+    def save():
+        nonlocal n_saves
+        n_saves += 1
+        if n_saves == 4 and not is_journal_complete:
+            monkeypatch.setattr(checkpoint, "_append", fail)
+        if n_saves <= 4:
+            checkpoint.save()
+
+    killed.run(save_checkpoint=save)
+    assert any(trial.inherited_from for trial in killed.history.trials)
+    resumed = SearchCoordinator(spec, make_prepared())
+    checkpoint = SearchCheckpoint(resumed, tmp_path)
+    assert checkpoint.restored
+    resumed.run(save_checkpoint=checkpoint.save)
+    assert_equal_searches(uninterrupted, resumed)
+    numbers = [path.stem.split("-")[1] for path in tmp_path.glob("trial-*.safetensors")]
+    assert len(numbers) == len(set(numbers))
+
+
 def test_a_state_saved_during_training_resumes_to_the_same_result(tmp_path, monkeypatch):
     """Members are saved as they were when their work items were dispatched."""
     monkeypatch.setattr("rosenblatt.tuning.coordinator.PROGRESS_INTERVAL_S", 0.0)

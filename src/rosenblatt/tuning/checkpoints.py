@@ -4,6 +4,10 @@
 trials have reached a rung. `trial-N.safetensors` holds the members of a trial as they were at a rung. At most a
 hundredth of the time is spent on writing members of paused trials, so their files may be missing or of an earlier
 rung. If such a trial is promoted after a resume, it is trained again up to its rung, with the same result bit for bit.
+
+Members that a trial of population-based training inherited cannot be trained again, so there all members are written.
+After its k-th inheritance the file of a trial is `trial-N-k.safetensors`; the one before is deleted only when the
+journal has the inheritance.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.search_state import SearchState
 from rosenblatt.tuning.trial import Trial
 
-FORMAT = 5
+FORMAT = 6
 MAX_WRITE_FRACTION = 0.01  # of the time, for writing members of paused trials
 JOURNAL = "search.jsonl"
 MUTABLE_ON_RESUME = {"trials": None, "minutes": None, "memory_gib": "auto"}  # settings that a resumed search may change
@@ -91,11 +95,13 @@ class SearchCheckpoint:
                 self._unwritten[trial.number] = trial
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._write_members(MAX_WRITE_FRACTION)
+            self._write_members(math.inf if search.plan.is_population_based else MAX_WRITE_FRACTION)
             self._append(search.state_since(self._revision, self._n_decisions))
             for trial in changed:
                 if trial.state != "running" and not any(trial.folds.members):
                     self._path(trial).unlink(missing_ok=True)
+                if trial.inherited_from:
+                    self._path(trial, len(trial.inherited_from) - 1).unlink(missing_ok=True)
         except OSError as error:
             if not self._write_failed:
                 self._notify(f"the search continues, but its state cannot be saved: {error}")
@@ -122,8 +128,11 @@ class SearchCheckpoint:
             del self._unwritten[trial.number]
             self._write_seconds += time.monotonic() - started
 
-    def _path(self, trial: Trial) -> Path:
-        return self._folder / f"trial-{trial.number}.safetensors"
+    def _path(self, trial: Trial, n_inheritances: int | None = None) -> Path:
+        """The file of a trial's members, by default as they are now."""
+        n_inheritances = len(trial.inherited_from) if n_inheritances is None else n_inheritances
+        suffix = f"-{n_inheritances}" if n_inheritances else ""
+        return self._folder / f"trial-{trial.number}{suffix}.safetensors"
 
     def _append(self, state: SearchState) -> None:
         """Append a line to the journal, after the header if it is empty; a failed write leaves it unchanged."""
