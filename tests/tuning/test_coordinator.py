@@ -157,6 +157,11 @@ def test_a_space_whose_proposals_are_all_rejected_raises_the_reason(monkeypatch)
         run_search(space, normalization="batch")
 
 
+def test_a_finite_space_whose_proposals_are_all_rejected_raises_the_reason():
+    with pytest.raises(SpecError, match="normalization batch needs batches of two or more rows"):
+        run_search({"batch_size": choice(1)}, normalization="batch")
+
+
 def test_a_small_space_ends_the_search():
     search = run_search({"hidden_sizes": choice((4,), (8,))}, trials=100)
     assert len(search.history.trials) == 2

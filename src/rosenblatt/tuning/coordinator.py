@@ -140,6 +140,8 @@ class SearchCoordinator:
             params = self._next_params(number)
             if params is None:
                 history.is_exhausted = True
+                if history.rejections and not history.trials:
+                    raise SpecError(history.rejections[0])
                 return None
             try:
                 return self.new_trial(number, params)
@@ -239,12 +241,13 @@ class SearchCoordinator:
         trial.state, trial.pending_folds = "running", rung.folds
         trial.rows = self.prepared.rows(resolved_spec)
         self.history.mark_changed(trial)
-        epochs, scorer = rung.epochs(resolved_spec), self._epoch_scorer(trial)
+        epochs, scorer = rung.epochs(resolved_spec), self.epoch_scorer(trial)
         self.queue.add(
             WorkItem(trial, index, plan.folds[index], epochs, scorer, is_last_rung) for index in range(rung.folds)
         )
 
-    def _epoch_scorer(self, trial: Trial) -> EpochScorer | None:
+    def epoch_scorer(self, trial: Trial) -> EpochScorer | None:
+        """The function that scores the epochs of a trial; None to score them by the validation loss."""
         if self._scorer_factory is None:
             return None
         target = trial.proposal.target

@@ -50,7 +50,8 @@ def _find_causes(search: SearchCoordinator, trial: Trial) -> list[str]:
             continue
         changed_trial = Trial.new(trial.number, proposal, len(plan.folds))
         changed_trial.rows = search.prepared.rows(proposal.resolved_spec)
-        item = WorkItem(changed_trial, index, plan.folds[index], epochs, None, is_last_rung=False)
+        scorer = search.epoch_scorer(changed_trial)
+        item = WorkItem(changed_trial, index, plan.folds[index], epochs, scorer, is_last_rung=False)
         if not item(np.zeros(1, np.uint8)).failure:
             causes.append(name)
     return causes
