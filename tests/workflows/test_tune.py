@@ -162,10 +162,11 @@ print("best", found.best_params, len(found.trials))
 
     def has_nine_trials():
         assert process.poll() is None, "the search ended before it was killed"
-        return len(find_runs(store, "kind = trial and state = finished")) == 9
+        is_in_tenth = (work_folder / "calls").exists() and (work_folder / "calls").stat().st_size == 10
+        return is_in_tenth and len(find_runs(store, "kind = trial and state = finished")) == 9
 
     try:
-        wait_until(has_nine_trials, description="nine finished trials in the store")
+        wait_until(has_nine_trials, description="nine finished trials in the store, and a call for the tenth")
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -213,6 +214,8 @@ def test_numbers_of_any_library_may_be_returned(store):
     [
         ({"stopping": "ahsa"}, "Did you mean 'asha'"),
         ({"reduction_factor": 1}, "at least 2"),
+        ({"direction": "minimise"}, "Did you mean 'minimize'"),
+        ({"sampler": "tpee"}, "sampler must be"),
     ],
 )
 def test_wrong_settings_are_rejected(store, options, message):

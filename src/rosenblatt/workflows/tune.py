@@ -15,7 +15,6 @@ from rosenblatt.errors import SpecError, did_you_mean
 from rosenblatt.runs.store.records import metric_direction
 from rosenblatt.spec.dimensions import Dimension
 from rosenblatt.spec.scoring import Direction
-from rosenblatt.spec.search import SearchSpec
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.function_stopping import FunctionStopping, FunctionStoppingRule
 from rosenblatt.tuning.progress import function_progress
@@ -47,6 +46,11 @@ class TuneSettings:
 
     def __post_init__(self) -> None:
         rules = get_args(FunctionStoppingRule)
+        if self.direction not in ("minimize", "maximize", "auto"):
+            raise SpecError(
+                f"direction must be minimize, maximize or auto, but it is {self.direction!r}."
+                f"{did_you_mean(str(self.direction), ('minimize', 'maximize', 'auto'))}"
+            )
         if self.stopping not in rules:
             raise SpecError(
                 f"stopping must be none, asha or median, but it is {self.stopping!r}."
@@ -180,7 +184,8 @@ class _FunctionTuner:
     def __init__(self, train: TrainFunction, space: Mapping[str, Dimension], settings: TuneSettings) -> None:
         self._train, self._settings, self._direction = train, settings, settings.score_direction
         user_space = _UserSpace(Spec(), dict(space))
-        self._sampler = Sampler(SearchSpec(sampler=settings.sampler), user_space, settings.seed, self._direction)
+        search_spec = Spec.from_hyperparameters(sampler=settings.sampler).search
+        self._sampler = Sampler(search_spec, user_space, settings.seed, self._direction)
         self._stopping = FunctionStopping(settings.stopping, settings.reduction_factor, self._direction)
         dimensions = {name: str(dimension) for name, dimension in space.items()}
         self._record = TuneRecord(dimensions, settings.metric, self._direction, settings.experiment, settings.store)
