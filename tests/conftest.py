@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from rosenblatt.models.model_file_checker import ModelFileChecker
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
+# Threads of linear algebra in each worker of pytest-xdist, which would otherwise compete for the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 collect_ignore = ["training/reference.py"]  # it holds no tests and imports PyTorch
 TORCH_DOCTESTS = tuple(f"rosenblatt.estimators.{name}." for name in ("cnn", "forecaster", "rnn"))
@@ -24,10 +27,14 @@ TORCH_DOCTESTS = tuple(f"rosenblatt.estimators.{name}." for name in ("cnn", "for
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the doctests that need PyTorch, because a docstring cannot carry a mark."""
+    """Mark the doctests that need PyTorch, because a docstring cannot carry a mark; put the longest test first.
+
+    If the longest test came last, all workers but one would wait for it.
+    """
     for item in items:
         if isinstance(item, pytest.DoctestItem) and item.name.startswith(TORCH_DOCTESTS):
             item.add_marker(pytest.mark.torch)
+    items.sort(key=lambda item: item.path.name != "test_installed.py")
 
 
 @pytest.fixture(autouse=True)
