@@ -15,7 +15,7 @@ import numpy as np
 from rosenblatt.cli.options import make_reporter, shared_options
 from rosenblatt.errors import TableError, format_count
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
-from rosenblatt.spec.spec import Spec
+from rosenblatt.spec.spec import Spec, to_builtin
 from rosenblatt.workflows.tables import read_and_report, split_column_names
 
 if TYPE_CHECKING:
@@ -96,17 +96,13 @@ def learn_step(**options: Any) -> None:
     if request.as_json:
         fields = ("epoch", "row", "x", "target", "sums", "predicted", "weights_before", "weights_after")
         records = [
-            {name: _to_builtin(getattr(step, name)) for name in fields}
+            to_builtin({name: getattr(step, name) for name in fields})
             for step in islice(steps, MAX_STEPS)
             if request.show_all or step.updated
         ]
         click.echo(json.dumps({"inputs": inputs, "classes": classes, "steps": records}, indent=2))
     else:
         _print_steps(steps, rows, inputs, classes, request)
-
-
-def _to_builtin(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _print_steps(

@@ -59,13 +59,9 @@ def predict(
 
     loaded_model, notify = load_model(model), make_reporter(True)
     check_can_predict(loaded_model)
-    rows = drop_damaged_images(
-        loaded_model, read_and_report(table, header, encoding, notify), on_damaged_images, notify
-    )
-    used_columns = {column.name for column in loaded_model.schema.columns} | {
-        *loaded_model.target.names,
-        rows.id_column,
-    }
+    rows = read_and_report(table, header, encoding, notify)
+    rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
+    used_columns = {rows.id_column, *loaded_model.target.names, *(c.name for c in loaded_model.schema.columns)}
     unused_columns = [name for name in rows.frame.columns if name not in used_columns]
     if unused_columns and loaded_model.task != "forecasting":
         notify(f"columns that the model does not use: {', '.join(unused_columns)}")

@@ -124,11 +124,9 @@ def _metavar(hyperparameter: Hyperparameter) -> str:
 def _help(hyperparameter: Hyperparameter) -> str:
     from rosenblatt.spec.hyperparameters import format_value
 
+    is_explained = all(choice in hyperparameter.help for choice in hyperparameter.choices)
     choices = ""
-    if not all(choice in hyperparameter.help for choice in hyperparameter.choices) and _metavar(hyperparameter) in (
-        "NAME",
-        "NAMES",
-    ):
+    if not is_explained and _metavar(hyperparameter) in ("NAME", "NAMES"):
         choices = f" One of {', '.join(hyperparameter.choices)}."
     default = "" if hyperparameter.default in (None, "", ()) else f"  [default: {format_value(hyperparameter.default)}]"
     return f"{hyperparameter.help}{choices}{default}"

@@ -194,11 +194,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
                 raise SpecError(f"The estimator has no parameter {name!r} to search.{did_you_mean(name, searchable)}")
         if self.trials is None and self.minutes is None:
             raise SpecError("trials and minutes are both None. Set at least one of them.")
-        return (
-            spec
-            if self.space is None
-            else spec.with_search_space({k: _to_dimension(k, v) for k, v in self.space.items()})
-        )
+        return spec.with_search_space({name: _to_dimension(name, value) for name, value in (self.space or {}).items()})
 
     def _splits(self, X: Any, y: Any, groups: Any, has_weight: np.ndarray | None) -> Iterable[Fold]:
         """The given splits, as indices of the rows with nonzero weight."""
@@ -208,12 +204,8 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         n = len(y) if has_weight is None else len(has_weight)
         new_index = np.arange(n) if has_weight is None else np.where(has_weight, np.cumsum(has_weight) - 1, -1)
         for train, validation in splits:
-            fold = Fold(
-                *(
-                    np.sort(new_index[np.asarray(indices)][new_index[np.asarray(indices)] >= 0])
-                    for indices in (train, validation)
-                )
-            )
+            parts = (new_index[np.asarray(indices)] for indices in (train, validation))
+            fold = Fold(*(np.sort(part[part >= 0]) for part in parts))
             if not fold.train.size or not fold.validation.size:
                 raise TableError("cv has a split without training or validation rows. Use fewer folds.")
             yield fold
@@ -334,8 +326,6 @@ def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
 def _estimator_params(trial: Trial) -> dict[str, Any]:
     """Hyperparameters of a trial as parameters of the estimator."""
     params = {name: value for name, value in trial.proposal.params.items() if name not in SHAPE_DIMENSIONS}
-    return params | (
-        {"hidden_sizes": trial.proposal.resolved_spec.network.hidden_sizes}
-        if SHAPE_DIMENSIONS.keys() & trial.proposal.params.keys()
-        else {}
-    )
+    if SHAPE_DIMENSIONS.keys() & trial.proposal.params.keys():
+        params["hidden_sizes"] = trial.proposal.resolved_spec.network.hidden_sizes
+    return params

@@ -15,6 +15,7 @@ from rosenblatt.errors import TableError, format_list
 from rosenblatt.models.evaluation import scores_to_dict
 from rosenblatt.models.model import Model
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
+from rosenblatt.spec.spec import to_builtin
 
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
@@ -104,8 +105,8 @@ def describe_model(model: Model, source: str) -> dict[str, Any]:
         "epochs": [len(network.losses) for network in model.networks],
         "hyperparameters": {
             name: {
-                "value": _tuple_to_list(model.resolved_spec[name]),
-                "requested": _tuple_to_list(model.spec[name]),
+                "value": to_builtin(model.resolved_spec[name]),
+                "requested": to_builtin(model.spec[name]),
                 "section": hyperparameter.section,
             }
             for name, hyperparameter in HYPERPARAMETERS.items()
@@ -120,7 +121,3 @@ def describe_model(model: Model, source: str) -> dict[str, Any]:
         "scores": scores_to_dict(model.metadata.scores),
         "metadata": {name: value for name, value in metadata.items() if name != "scores"},
     }
-
-
-def _tuple_to_list(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

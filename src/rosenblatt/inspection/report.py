@@ -73,15 +73,9 @@ class Report:
         if len(y) and _is_tabular(model):
             importances = importance.permutation_importance(model, result.test, y)
         groups = [_score_groups(result, name) for name in ([by] if isinstance(by, str) else by)]
+        unseen = _unseen_categories(result)
         evidence = Evidence(
-            model,
-            result.scores,
-            y,
-            result.predictions,
-            result.is_held_out,
-            importances,
-            groups,
-            _unseen_categories(result),
+            model, result.scores, y, result.predictions, result.is_held_out, importances, groups, unseen
         )
         columns = [*importances] or [column.name for column in model.schema.input_columns]
         columns = sorted(columns, key=lambda name: -importances[name].mean() if importances else 0)
@@ -137,11 +131,9 @@ class Report:
         """The page as HTML, the same bytes for the same report."""
         template = files("rosenblatt.inspection").joinpath("report.html.jinja").read_text(encoding="utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        description = describe_model(self.model, "")
+        description, windows = describe_model(self.model, ""), self.model.metadata.windows
         return environment.from_string(template).render(
-            title=self.model.metadata.windows.target
-            if self.model.metadata.windows
-            else ", ".join(self.model.target.names),
+            title=windows.target if windows else ", ".join(self.model.target.names),
             task=self.model.task,
             description=description,
             metadata=description["metadata"],

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from rosenblatt.errors import SpecError, did_you_mean, format_list
 
@@ -68,6 +68,7 @@ class Integer(_Dimension):
 
 
 Dimension = Annotated[Choice | Uniform | LogUniform | Integer, Field(discriminator="kind")]
+_DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 
 def choice(*values: Any, when: Condition | None = None) -> Choice:
@@ -128,7 +129,7 @@ def parse_dimension(name: str, raw_value: Any) -> Dimension | None:
     if not isinstance(raw_value, Mapping):
         return None
     if "kind" in raw_value:  # saved with model_dump
-        return _from_saved(raw_value)
+        return _DIMENSION.validate_python({key: _normalize_value(item) for key, item in raw_value.items()})
     kinds: dict[str, Any] = {"choice": choice, "uniform": uniform, "log_uniform": log_uniform, "integer": integer}
     used_kinds = [key for key in raw_value if key in kinds]
     if len(used_kinds) != 1 or not isinstance(raw_value[used_kinds[0]], list | tuple):
@@ -149,16 +150,6 @@ def parse_dimension(name: str, raw_value: Any) -> Dimension | None:
             f"{'values' if used_kinds[0] == 'choice' else 'a low and a high bound'}, but it is {dict(raw_value)!r}."
         ) from None
     return dimension
-
-
-def _from_saved(value: Mapping[str, Any]) -> Dimension:
-    kinds: dict[str, type[_Dimension]] = {
-        "choice": Choice, "uniform": Uniform, "log_uniform": LogUniform, "integer": Integer,
-    }  # fmt: skip
-    fields = dict(value)
-    if "values" in fields:
-        fields["values"] = tuple(tuple(v) if isinstance(v, list) else v for v in fields["values"])
-    return kinds[value["kind"]].model_validate(fields)  # type: ignore[return-value]
 
 
 def _condition(when: Condition | None) -> dict[str, tuple[Any, ...]]:

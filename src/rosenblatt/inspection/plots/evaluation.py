@@ -16,6 +16,7 @@ MAX_CURVES = 10  # classes or labels drawn in one plot
 MAX_CURVE_POINTS = 500  # of a precision-recall curve
 MAX_COUNTED_CLASSES = 20  # confusion matrices of more classes have no numbers in their cells
 LONG_LABEL = 6  # characters; longer labels are written at an angle
+LIMITS = (-0.02, 1.02)  # of axes from 0 to 1, with a margin
 
 
 @with_style
@@ -68,7 +69,7 @@ def precision_recall(target: Target, y: np.ndarray, predictions: np.ndarray) -> 
         label = f"{name} (average precision {average:.3f})"
         ax.plot(recall[points], precision[points], color=color, drawstyle="steps-post", label=label)
         ax.axhline(y_true.mean(), color=color, lw=0.8, ls=":", zorder=0)
-    ax.set(xlabel="recall", ylabel="precision", aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.set(xlabel="recall", ylabel="precision", aspect="equal", xlim=LIMITS, ylim=LIMITS)
     _legend(ax, "best")
     return Plot(
         "Precision and recall",
@@ -86,13 +87,7 @@ def calibration(target: Target, y: np.ndarray, predictions: np.ndarray) -> Plot:
         mean_probability, frequency = calibration_curve(y_true, y_score)
         ax.plot(mean_probability, frequency, "o-", ms=4, lw=1, color=COLORS[index % len(COLORS)], label=name)
     ax.plot([0, 1], [0, 1], color=LIGHT_GREY, lw=1, zorder=0)
-    ax.set(
-        xlabel="predicted probability",
-        ylabel="observed frequency",
-        aspect="equal",
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
-    )
+    ax.set(xlabel="predicted probability", ylabel="observed frequency", aspect="equal", xlim=LIMITS, ylim=LIMITS)
     _legend(ax, "upper left")
     return Plot(
         "Calibration",
