@@ -32,7 +32,7 @@ REPEATS = (
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [MLPClassifier(), MLPRegressor(), Perceptron()],
+    [MLPClassifier(members=2), MLPRegressor(members=2), Perceptron()],
     expected_failed_checks=lambda _: {
         "check_sample_weight_equivalence_on_dense_data": REPEATS,
         "check_sample_weight_equivalence_on_sparse_data": REPEATS,
