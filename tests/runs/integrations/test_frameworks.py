@@ -48,14 +48,9 @@ def run_script(code, **environment):
     assert process.returncode == 0, process.stderr[-2000:]
 
 
-@pytest.mark.frameworks
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)])
-def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, backend):
-    pytest.importorskip("keras")
-    pytest.importorskip(backend)
-    run_script(KERAS, KERAS_BACKEND=backend)
-    details = run_details(store, find_runs(store)[0].id)
+def check_keras_run(store, run_id, backend):
+    """Check that the optimizer, the architecture and each epoch of Keras were recorded."""
+    details = run_details(store, run_id)
     assert details.params["backend"].value == backend
     assert details.params["optimizer"].value == "Adam"
     assert float(details.params["learning_rate"].value) == pytest.approx(0.01)
@@ -68,10 +63,23 @@ def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, back
 
 @pytest.mark.frameworks
 @pytest.mark.slow
-def test_a_custom_loop_of_tensorflow_logs_its_tensors(store):
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, backend):
+    pytest.importorskip("keras")
+    pytest.importorskip(backend)
+    run_script(KERAS, KERAS_BACKEND=backend)
+    check_keras_run(store, find_runs(store)[0].id, backend)
+
+
+@pytest.mark.frameworks
+@pytest.mark.slow
+def test_tensorflow_reports_runs_of_keras_and_tensors_of_a_custom_loop(store):
+    """Both scripts run in one process, because importing TensorFlow takes several seconds."""
     pytest.importorskip("tensorflow")
-    run_script(CUSTOM)
-    curves = load_all_curves(store, find_runs(store)[0].id)
+    run_script(KERAS + CUSTOM, KERAS_BACKEND="tensorflow")
+    run_ids = {run.experiment: run.id for run in find_runs(store)}
+    check_keras_run(store, run_ids["keras"], "tensorflow")
+    curves = load_all_curves(store, run_ids["custom"])
     assert curves["loss"].values[0] == 9.0
     assert curves["w"].values[0] == pytest.approx(0.6)
 
