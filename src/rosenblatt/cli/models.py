@@ -35,10 +35,9 @@ def predict(
     table: str,
     out: str | None,
     with_inputs: bool,
-    header: bool | None,
-    encoding: str | None,
     on_damaged_images: Any,
     threads: int | None,
+    **reading: Any,
 ) -> None:
     """Predict the target for the rows of a table.
 
@@ -59,7 +58,7 @@ def predict(
 
     loaded_model, notify = load_model(model), make_reporter(True)
     check_can_predict(loaded_model)
-    rows = read_and_report(table, header, encoding, notify)
+    rows = read_and_report(table, **reading, notify=notify)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     used_columns = {rows.id_column, *loaded_model.target.names, *(c.name for c in loaded_model.schema.columns)}
     unused_columns = [name for name in rows.frame.columns if name not in used_columns]

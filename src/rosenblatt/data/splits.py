@@ -17,16 +17,9 @@ class Fold(NamedTuple):
 
 
 def stratified_parts(n: int, k: int, seed: int, stratify: np.ndarray | None = None) -> list[np.ndarray]:
-    """Split the rows 0 to n - 1 at random into k parts of equal size.
+    """Split the rows 0 to n - 1 at random into k parts of equal size, sorted arrays of row numbers.
 
-    Args:
-        n: number of rows.
-        k: number of parts.
-        seed: seed of the random numbers.
-        stratify: classes or target values (n,). Of every k rows that are neighbors in value, each part gets one.
-
-    Returns:
-        k sorted arrays of row numbers.
+    If `stratify` (n,) holds classes or target values, each part gets one of every k rows that are neighbors in value.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)
@@ -47,9 +40,7 @@ def make_folds(
     """Make k folds of the rows 0 to n - 1, each with another part as its validation rows.
 
     Args:
-        n: number of rows.
-        k: number of folds.
-        seed: seed of the random numbers.
+        n, k, seed: numbers of rows and folds, and the seed of the random numbers.
         stratify: classes or target values (n,), which all folds share about equally.
         groups: group index (n,) of each row; a group is never split.
         order: rank (n,) of each row in time. The validation rows are the later half of the rows, in k blocks, and the
@@ -125,18 +116,13 @@ def train_test_split(
     groups: np.ndarray | None = None,
     order: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split the rows 0 to n - 1 into training and test rows.
+    """Split the rows 0 to n - 1 into sorted numbers of the training rows and of the test rows.
 
     Args:
-        n: number of rows.
-        fraction: fraction of the test rows.
-        seed: seed of the random numbers.
+        n, fraction, seed: number of rows, fraction of the test rows, and the seed of the random numbers.
         stratify: classes (n,). Each is split by the fraction, and keeps at least one training row.
         groups: group index (n,) of each row; a group is never split.
         order: rank (n,) of each row in time; the test rows are the last ones.
-
-    Returns:
-        Sorted numbers of the training rows and of the test rows.
     """
     if fraction == 0:
         return np.arange(n), np.arange(0)

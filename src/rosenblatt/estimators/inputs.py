@@ -49,8 +49,7 @@ def schema_from_frame(frame: Frame) -> Schema:
 def unify_frames(frame: Any, validation_frame: Any) -> tuple[Any, Any]:
     """Bring training and validation rows to the same form: frames, if one of them is a frame.
 
-    Raises:
-        TableError: if only one of them is sparse, or if a column stores images differently.
+    Raises TableError if only one of them is sparse, or if a column stores images differently.
     """
     if validation_frame is None:
         return frame, validation_frame

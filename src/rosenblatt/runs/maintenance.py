@@ -64,11 +64,8 @@ def cleanup(store: Store) -> CleanupCounts:
 def recover(url: str, notify: Notify = print) -> dict[str, tuple[int, int]]:
     """Copy the readable rows of a damaged SQLite file to a new store in its place, and keep the damaged file beside it.
 
-    Returns:
-        By table, the number of rows recovered and about how many were lost.
-
-    Raises:
-        StoreError: If the store is not a SQLite file of this version.
+    Returns the numbers of rows recovered and lost (about) by table. Raises StoreError if the store is not a SQLite file
+    of this version.
     """
     if not url.startswith("sqlite:///"):
         raise StoreError("Only SQLite files can be rescued. For PostgreSQL, use its own tools.")

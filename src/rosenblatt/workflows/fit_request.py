@@ -80,11 +80,7 @@ def _read_tables(request: FitRequest, notify: Notify) -> ProblemRequest:
 
 
 def fit_and_save(
-    recorder: Recorder,
-    path: Path,
-    notify: Notify,
-    options: SearchOptions | None = None,
-    group_columns: Sequence[str] = (),
+    recorder: Recorder, path: Path, notify: Notify, options: SearchOptions, group_columns: Sequence[str]
 ) -> Evaluation:
     """Run the recorder's fit request (see `run_fit_request`) and write the model to `path`.
 

@@ -46,10 +46,8 @@ def search(
 ) -> SearchResult:
     """Search hyperparameters, then select the best trials and refit them if rows were held out.
 
-    Raises:
-        SpecError: if the search space does not fit the task or the data.
-        DivergedError: if all trials failed.
-        TrainingInterruptedError: if the search was interrupted before the end of the first epoch.
+    Raises SpecError if the space does not fit the task or the data, and DivergedError or TrainingInterruptedError if
+    there is no trained network.
     """
     options = options or SearchOptions()
     coordinator = SearchCoordinator(spec, prepared, scorer_factory, threads)

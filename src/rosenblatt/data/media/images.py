@@ -290,12 +290,10 @@ class ImageDataset:
 
     Args:
         cells: paths or contents of the images.
-        side: side length in pixels.
-        channels: number of channels.
+        side, channels: of all images; side is in pixels.
         resize_mode: how images become squares.
         dtype: "uint8" or "float32".
-        center: mean of each channel.
-        scale: standard deviation of each channel.
+        center, scale: mean and standard deviation of each channel.
         memory_limit: bytes of pixels up to which all images are kept in memory.
 
     Raises:

@@ -29,9 +29,7 @@ class TokenRows:
     def limit(self, vocabulary: Vocabulary, part: str, messages: list[str]) -> TokenRows:
         """The first rows, as many as there is memory for the probabilities of all their tokens.
 
-        Args:
-            part: what the rows are for, such as "test".
-            messages: receives a message if rows are left out.
+        `part` says what the rows are for, such as "test"; `messages` receives a message if rows are left out.
         """
         max_rows = max(MAX_PREDICTIONS // (self.targets.shape[1] * vocabulary.size), 1)
         if len(self.texts) > max_rows:

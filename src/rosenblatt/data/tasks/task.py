@@ -229,15 +229,10 @@ def _labels_to_indicators(series: pl.Series, labels: Sequence[str]) -> np.ndarra
 
 
 def read_targets(frame: pl.DataFrame, target: Target, messages: list[str] | None = None) -> np.ndarray:
-    """Read the target columns of a table with the labels of a fitted target.
+    """Read the target columns of a table with the labels of a fitted target, as `SupervisedTask.y`, NaN where missing.
 
-    Class names match regardless of case, surrounding spaces and a trailing period.
-
-    Args:
-        messages: receives a message for each spelling of a class that is read as another.
-
-    Returns:
-        The targets as in `SupervisedTask.y`, NaN where missing.
+    Class names match regardless of case, surrounding spaces and a trailing period. `messages` receives a message for
+    each spelling of a class that is read as another.
 
     Raises:
         TableError: if a target column is missing, or holds a value that the target does not have.

@@ -75,10 +75,7 @@ def format_split(train: int, validation: int, test: int) -> str:
 
 
 def labelled_rows(table: Table, target: Target, messages: list[str]) -> tuple[pl.DataFrame, np.ndarray]:
-    """The rows of a test or validation table whose targets are not missing, and these targets.
-
-    Raises TableError if the target columns are missing, empty, or hold values that the target does not have.
-    """
+    """The rows of a test or validation table whose targets are not missing, and these targets. Raises TableError."""
     target_messages: list[str] = []
     try:
         y = read_targets(table.frame, target, target_messages)
@@ -107,10 +104,7 @@ def row_numbers_of(table: Table, frame: pl.DataFrame) -> np.ndarray | None:
 
 
 def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFrame, messages: list[str]) -> np.ndarray:
-    """A mask (n,) of the rows whose images can all be read.
-
-    Raises TableError if images are damaged and the policy is to raise, or if too many are.
-    """
+    """A mask (n,) of the rows whose images can all be read. Raises TableError as `inspect_images_lenient` does."""
     readable = np.ones(frame.height, bool)
     for column in schema.media_columns:
         if column.kind == "image" and column.name in frame.columns:
