@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -163,6 +162,8 @@ def sparkline(points: CurvePoints | None, width: int = SPARKLINE_WIDTH) -> str:
     """Draw a curve of two or more points in one line of characters; values that are not finite leave a gap."""
     if points is None or len(points.values) < 2:
         return ""
+    import numpy as np
+
     indices = np.unique(np.linspace(0, len(points.values) - 1, min(width, len(points.values))).astype(int))
     values = points.values[indices]
     finite = values[np.isfinite(values)]

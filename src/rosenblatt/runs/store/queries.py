@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from sqlalchemy import func, select
 
 from rosenblatt.errors import RunError, StoreError, StoreUnavailableError, did_you_mean, format_list
 from rosenblatt.runs.store.artifacts import file_hash
-from rosenblatt.runs.store.curves import CurvePoints, decode, downsample, merge
 from rosenblatt.runs.store.details import Artifact, MetricSummary, Param, RunDetails, RunRecord
 from rosenblatt.runs.store.filters import Field, parse_filter, parse_sort, state_column
 from rosenblatt.runs.store.records import NOTE_PREFIX
@@ -29,6 +28,9 @@ from rosenblatt.runs.store.schema import (
     tags,
 )
 from rosenblatt.runs.store.store import Store
+
+if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
+    from rosenblatt.runs.store.curves import CurvePoints
 
 MAX_PLOT_POINTS = 1000  # points of a curve in a plot
 
@@ -205,6 +207,8 @@ def load_curves(
     store: Store, ids: Sequence[str], metric: str, max_points: int | None = MAX_PLOT_POINTS
 ) -> dict[str, CurvePoints]:
     """Load the curves of a metric by run, each with about `max_points` points and its extremes; None keeps all."""
+    from rosenblatt.runs.store.curves import decode, downsample, merge
+
     chunks: dict[str, list[CurvePoints]] = {}
     for batch in _batches(ids):
         query = select(curve_chunks.c.run, curve_chunks.c.points).where(
@@ -221,6 +225,8 @@ def load_curves(
 
 def load_all_curves(store: Store, run: str) -> dict[str, CurvePoints]:
     """Load all points of all curves of one run, by metric."""
+    from rosenblatt.runs.store.curves import decode, merge
+
     chunks: dict[str, list[CurvePoints]] = {}
     query = select(curve_chunks.c.metric, curve_chunks.c.points).where(curve_chunks.c.run == run)
     with store.reading() as connection:

@@ -10,10 +10,12 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rosenblatt.runs.redaction import redact, redact_value
-from rosenblatt.runs.store.curves import CurvePoints, CurveSummary, encode
+
+if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
+    from rosenblatt.runs.store.curves import CurvePoints, CurveSummary
 
 Row = dict[str, Any]
 MAX_NAME_LENGTH = 500  # characters of a name
@@ -82,6 +84,8 @@ class RecordBatch:
         Several writers may write to one curve; `chunk_index` counts the chunks of each. With `replace`, the summary
         replaces the stored one instead of being merged with it.
         """
+        from rosenblatt.runs.store.curves import encode
+
         name = index_name(metric)
         table = "replacement_metrics" if replace else "metrics"
         self._add_row(table, run=run, name=name, **summary._asdict(), direction=metric_direction(name))
