@@ -243,6 +243,14 @@ def test_a_script_may_print_colors_on_a_terminal_and_writes_to_a_pipe(project, s
     assert load_output(store, find_runs(store)[0].id) == [("stdout", "False 1\n")]
 
 
+def test_the_output_of_a_script_is_recorded_if_there_is_no_standard_output(project, store, monkeypatch):
+    (project / "hello.py").write_text("print('hello')\n")
+    monkeypatch.setattr(sys, "stdout", None)  # as in a process that starts with it closed
+    status, run = launch(LaunchRequest("hello.py", ()))
+    assert status == 0
+    assert load_output(store, run.id) == [("stdout", "hello\n")]
+
+
 def test_changed_source_is_the_cause_of_different_results(project, store):
     first = launch_script("--lr", "0.1")
     (project / "parts" / "model.py").write_text("SCALE = 3\n")

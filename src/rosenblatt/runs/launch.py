@@ -137,7 +137,7 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     env = os.environ | {script_runner.REPORT_VARIABLE: str(report.path), "PYTHONUNBUFFERED": "1"}
     if run.url:
         env |= {RUN_VARIABLE: run.id, "ROSENBLATT_STORE": run.store_name}
-    if sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
+    if sys.stdout and sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
         env.setdefault("FORCE_COLOR", "1")
     command = [sys.executable, script_runner.__file__, *request.command]
     process = subprocess.Popen(  # noqa: S603 - the user's own script
@@ -171,15 +171,16 @@ def _leave_signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous_sigterm)
 
 
-def _forward_output(pipe: IO[bytes], stream: TextIO, name: str, run: Run) -> None:
+def _forward_output(pipe: IO[bytes], stream: TextIO | None, name: str, run: Run) -> None:
     """Print what a script prints as it comes, and record it, until the script closes its end."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     with pipe:
         while part := pipe.read1():  # type: ignore[attr-defined]
             text = decoder.decode(part)
-            with suppress(OSError, ValueError):  # our own output is closed
-                stream.write(text)
-                stream.flush()
+            if stream:
+                with suppress(OSError, ValueError):  # our own output is closed
+                    stream.write(text)
+                    stream.flush()
             run.write_output(name, text)
 
 
