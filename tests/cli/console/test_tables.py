@@ -114,3 +114,10 @@ def test_styles_show_on_a_terminal():
     console = Console(file=file, force_terminal=True, width=80, color_system="standard")
     print_table(console, ["state"], [[Text("failed", "red")]])
     assert "\x1b[31mfailed" in file.getvalue()
+
+
+def test_long_titles_of_numbers_wrap_so_that_no_digit_is_cut(render):
+    rows = [("AUC (one against rest)", 0.5), ("log loss", 2.299)]
+    lines = render(40, ("test score", "baseline: majority class"), rows)
+    assert max(map(len, lines)) <= 40
+    assert {"0.5000", "2.299"} <= set(" ".join(lines).split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Collection, Sequence
 
 from rich import box
@@ -55,7 +56,13 @@ def print_table(
     n_hidden = 0 if max_rows is None or len(rows) <= max_rows + 1 else len(rows) - max_rows
     visible = rows[: len(rows) - n_hidden]
     columns = [
-        _Column(title, [row[j] for row in visible], title in right, console.width // 2 if j == 0 else MIN_TEXT_WIDTH)
+        _Column(
+            title,
+            [row[j] for row in visible],
+            right=title in right,
+            text_width=console.width // 2 if j == 0 else MIN_TEXT_WIDTH,
+            max_title=max(console.width // 2 - GAP, 1),
+        )
         for j, title in enumerate(titles)
         if j == 0 or not visible or any(row[j] not in (None, "") for row in visible)
     ]
@@ -63,7 +70,7 @@ def print_table(
     for title in optional:
         if _width(columns) > console.width and title in titles:
             dropped.append(title)
-            columns = [column for column in columns if column.title.strip() != title]
+            columns = [column for column in columns if " ".join(column.title.split()) != title]
     for k, block in enumerate(_blocks(columns, console.width)):
         console.print(end="\n" if k else "")
         grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
@@ -104,7 +111,7 @@ def printable(text: str) -> str:
 class _Column:
     """A column ready to print: cells of numbers are padded to equal widths."""
 
-    def __init__(self, title: str, cells: Sequence[Cell], right: bool, text_width: int) -> None:
+    def __init__(self, title: str, cells: Sequence[Cell], right: bool, text_width: int, max_title: int) -> None:
         is_numeric = any(isinstance(cell, int | float) for cell in cells) and not any(
             isinstance(cell, str | Text) for cell in cells
         )
@@ -112,8 +119,12 @@ class _Column:
             numbers = ["" if cell is None else format_number(cell) for cell in cells]  # type: ignore[arg-type]
             after = [len(number) - _point(number) for number in numbers]
             texts = [number + " " * (max(after) - n) for number, n in zip(numbers, after, strict=True)]
-            width = max(len(title), *map(len, texts))
-            self.title, self.cells = title.rjust(width), [Text(text.rjust(width)) for text in texts]
+            lines = textwrap.wrap(title, max_title) or [""]
+            width = max(map(len, [*lines, *texts]))
+            self.title, self.cells = (
+                "\n".join(line.rjust(width) for line in lines),
+                [Text(text.rjust(width)) for text in texts],
+            )
         else:
             self.title, self.cells = printable(title), [_to_text(cell) for cell in cells]
             width = max((text.cell_len for text in (Text(self.title), *self.cells)), default=0)
