@@ -70,18 +70,27 @@ def test_a_score_that_is_constant_has_an_interval_of_width_zero():
     assert scores["log loss"] == pytest.approx((np.log(2), np.log(2)))
     values = Target.fit_regression(("v",), np.arange(40.0)[:, None], "none")
     scores = intervals_by_name(score_predictions(values, np.ones((40, 1)), np.ones((40, 1)), [0.0], Resampling()))
-    assert scores["mean absolute error"] == (0.0, 0.0)
+    assert scores["mean absolute error"] is None  # all predictions are exact, which says nothing about other rows
     assert "R2" not in scores
 
 
 def test_resamples_of_one_class_are_left_out():
     y = np.zeros(40)
-    y[:2] = 1  # 13 % of the resamples have no positive row
+    y[[0, 3]] = 1  # 13 % of the resamples have no positive row
     p = np.linspace(1, 0, 40)
     low, high = intervals_by_name(
         score_predictions(BINARY, y, np.column_stack([1 - p, p]), [0.95, 0.05], Resampling())
     )["AUC"]
-    assert (low, high) == (1.0, 1.0)
+    assert 0.85 < low < high <= 1
+
+
+def test_perfect_scores_have_an_exact_interval_or_none():
+    y = np.array([0.0, 1.0] * 6)
+    intervals = intervals_by_name(score_predictions(BINARY, y, np.column_stack([1 - y, y]), [0.5, 0.5], Resampling()))
+    assert intervals["accuracy"] == pytest.approx((0.025 ** (1 / 12), 1.0))  # as scipy.stats.binomtest(12, 12)
+    assert [intervals[name] for name in ("AUC", "F1 of yes", "balanced accuracy")] == [None] * 3
+    intervals = intervals_by_name(score_predictions(BINARY, y, np.column_stack([y, 1 - y]), [0.5, 0.5], Resampling()))
+    assert intervals["accuracy"] == pytest.approx((0.0, 1 - 0.025 ** (1 / 12)))
 
 
 def test_resampled_areas_are_close_to_exact_ones():

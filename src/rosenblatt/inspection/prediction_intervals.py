@@ -15,7 +15,11 @@ COVERAGE_FOLDS = 5
 
 @dataclass(frozen=True)
 class PredictionIntervals:
-    """For each of B bins of the predicted value, the 5% and 95% quantiles of its residuals (true minus predicted)."""
+    """For each of B bins of the predicted value, the 5% and 95% quantiles of its residuals (true minus predicted).
+
+    The quantiles are those at ranks p (n + 1) of n residuals, between which a new residual is with 90% probability
+    however few they are; those at ranks 1 + p (n - 1) would cover too little.
+    """
 
     edges: np.ndarray  # (B + 1,) bounds of the bins
     lower: np.ndarray  # (B,)
@@ -32,8 +36,8 @@ class PredictionIntervals:
         residuals = [y[rows] - predictions[rows] for rows in bins]
         return cls(
             np.array([*starts, predictions[order[-1]]]),
-            np.array([np.quantile(r, LOWER_QUANTILE) for r in residuals]),
-            np.array([np.quantile(r, UPPER_QUANTILE) for r in residuals]),
+            np.array([np.quantile(r, LOWER_QUANTILE, method="weibull") for r in residuals]),
+            np.array([np.quantile(r, UPPER_QUANTILE, method="weibull") for r in residuals]),
         )
 
     def predict(self, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ MAX_CELLS = 5_000_000  # units times resamples, which bounds time (about 0.1 s) 
 MAX_UNITS = 25_000  # larger tests are represented by a random sample of their units
 MANY_CLASSES = 20  # number of classes from which on units and resamples are fewer
 MIN_LARGE_TEST = 2_000  # units that are used at least, however many classes there are
+PROPORTIONS = ("accuracy", "labels right", "all labels right")  # scores that are means of fractions
 MIN_UNITS = 10  # with fewer, the intervals cover the true score clearly less often than they claim
 SEED = 0
 
@@ -48,6 +49,9 @@ def confidence_intervals(
     n_classes: int,
 ) -> dict[str, tuple[float, float]]:
     """Return the 95 % interval of each score, except of scores that most resamples leave undefined.
+
+    If the scores of resamples are all 0 or all 1, such as an accuracy of 100 %, the bootstrap does not show how far the
+    true score may be from that: `PROPORTIONS` then have the exact interval (Clopper & Pearson 1934), others none.
 
     There are no intervals for fewer than `MIN_UNITS` units (or blocks). If there are more than `MAX_UNITS`, a sample of
     m units is resampled, and the deviations from its score are scaled by sqrt(m / units).
@@ -83,7 +87,11 @@ def confidence_intervals(
         if name in scores and len(defined) > n_resamples / 2:
             quantiles = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
             low, high = scores[name] + np.sqrt(n_drawn / n_units) * (quantiles - sample_scores[name])
-            intervals[name] = (float(low), float(high))
+            if not any(np.allclose(quantiles, bound, rtol=0, atol=1e-9) for bound in (0, 1)):
+                intervals[name] = (float(low), float(high))
+            elif name in PROPORTIONS:
+                margin = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n_units)
+                intervals[name] = (0.0, margin) if scores[name] < 0.5 else (1 - margin, 1.0)
     return intervals
 
 
