@@ -52,12 +52,32 @@ def test_the_summary_names_the_task_the_rows_and_the_baseline():
         (accuracy(0.72, 0.7, (0.66, 0.78)), "not clearly better than this baseline: the interval includes it"),
         (accuracy(0.68, 0.7, (0.62, 0.74)), "not clearly worse"),
         (accuracy(0.6, 0.7, (0.55, 0.65)), "is clearly worse than this baseline."),
-        (accuracy(0.72, 0.7), "is better than this baseline."),
+        (accuracy(0.72, 0.7), "Without an interval, it is not known whether the difference"),
         (accuracy(0.7, 0.7), "is no better than this baseline."),
     ],
 )
 def test_the_verdict_follows_the_interval(score, verdict):
     assert verdict in text(evidence(scores=[score]))
+
+
+def test_a_gain_that_may_be_due_to_chance_is_not_clear():
+    y = np.tile([0, 1], 50)
+    right = np.random.default_rng(0).permutation(np.arange(100) < 61)
+    predictions = np.eye(2)[np.where(right, y, 1 - y)]
+    facts = evidence(scores=[accuracy(0.61, 0.5, (0.51, 0.71))], y=y, predictions=predictions)
+    assert "not clearly better than this baseline: the difference may be due to chance." in text(facts)
+
+
+def test_rows_of_one_class_have_no_auc_and_no_majority():
+    drops = {"a": np.array([0.2, 0.21, 0.19])}
+    facts = evidence(scores=[accuracy(0.6, 0.0)], y=np.ones(200, int), importances=drops)
+    assert "shuffling the values of a lowers its accuracy by 0.20." in text(facts)
+    assert "so accuracy says little" not in cautions(facts)
+
+
+def test_probabilities_that_are_worse_than_the_baseline_are_mentioned():
+    loss = TestScore(name="log loss", model=2.21, baseline=2.14, higher_is_better=False, interval=(2.2, 2.22))
+    assert "the log loss is 2.21 against 2.14." in cautions(evidence(scores=[accuracy(0.8, 0.7), loss]))
 
 
 def test_errors_are_better_if_lower():

@@ -195,8 +195,9 @@ def _error_plots(result: Evaluation) -> Iterator[Plot]:
     else:
         if target.labels:
             yield evaluation.confusion_matrix(target, y, predictions)
-        yield evaluation.roc(target, y, predictions)
-        yield evaluation.precision_recall(target, y, predictions)
+        if evaluation.has_curves(target, y, predictions):
+            yield evaluation.roc(target, y, predictions)
+            yield evaluation.precision_recall(target, y, predictions)
         if target.output_type == "probabilities":
             yield evaluation.calibration(target, y, predictions)
 
@@ -219,7 +220,7 @@ def _error_tables(result: Evaluation, columns: Sequence[str], groups: Sequence[G
 
 def _column_plots(result: Evaluation, importances: Mapping[str, np.ndarray], columns: Sequence[str]) -> Iterator[Plot]:
     if importances:
-        yield importance.plot_importance(importances, importance.importance_metric(result.model.target))
+        yield importance.plot_importance(importances, importance.importance_metric(result.model.target, result.y_test))
         yield from partial_dependence_plots(partial_dependence(result.model, result.test, columns))
 
 
@@ -246,9 +247,9 @@ def _score_table(model: Model, model_scores: Sequence[TestScore]) -> ReportTable
         caption += f" Lower is better for {tables.join_names(lower_is_better)}, higher for all others."
     columns = {
         "score": [score.name for score in model_scores],
-        "model": [f"{score.model:,.4f}" for score in model_scores],
+        "model": [tables.format_value(score.model, 4) for score in model_scores],
         "95% interval": [tables.format_interval(score.interval) for score in model_scores],
-        "baseline": [f"{score.baseline:,.4f}" for score in model_scores],
+        "baseline": [tables.format_value(score.baseline, 4) for score in model_scores],
     }
     if any(columns["95% interval"]):
         caption += " Intervals are percentile bootstraps over the scored rows."

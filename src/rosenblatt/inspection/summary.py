@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rosenblatt.errors import format_count
-from rosenblatt.inspection.groups import GroupScores
+from rosenblatt.inspection.groups import GroupScores, mean_interval, row_scores
 from rosenblatt.inspection.plots.evaluation import calibration_curve
 from rosenblatt.inspection.plots.importance import importance_metric
 from rosenblatt.inspection.tables import format_interval, format_percent, format_value, join_names
 from rosenblatt.models.metadata import TestScore
+from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
 
 MIN_TEST_ROWS = 100  # with fewer rows, the summary calls the scores rough
 MAX_INTERVAL_WIDTH = 0.1  # of accuracies; wider intervals are mentioned
 MAX_MAJORITY = 0.8  # fraction of the most frequent class; if it is larger, accuracy says little
 MAX_CALIBRATION_ERROR = 0.05  # mean difference of predicted and observed frequency, beyond what chance explains
+MIN_IMPORTANCE = 0.005  # loss of a score by shuffling a column, from which on the column matters
+MIN_RELATIVE_IMPORTANCE = 0.1  # of the most important column's, for columns named beside it
 SUSPICIOUS_SCORE = 0.99  # AUC or R2 from which on the summary warns of data leakage
 MAX_LISTED = 3  # columns, groups or classes that a sentence names
 MAIN_SCORES = {"regression": "mean absolute error", "multilabel": "labels right"}
@@ -181,29 +184,48 @@ def _describe_quality(evidence: Evidence) -> Iterator[str]:
     if task == "regression":
         of = main.name.removeprefix("mean absolute error")
         yield (f"On {evidence.rows}, its predictions{of} are off by {value} on average{interval}; {name} is off by "
-               f"{baseline}. {_compare(main)}")  # fmt: skip
+               f"{baseline}. {_compare(evidence, main)}")  # fmt: skip
     else:
         subject = "of the labels" if task == "multilabel" else "of its predictions"
         yield (
-            f"On {evidence.rows}, {value} {subject} are right{interval}; {name} gets {baseline} right. {_compare(main)}"
+            f"On {evidence.rows}, {value} {subject} are right{interval}; {name} gets {baseline} right. "
+            f"{_compare(evidence, main)}"
         )
     yield from _describe_ranking(evidence)
 
 
-def _compare(score: TestScore) -> str:
-    """How the model compares with the baseline, judged by the interval of its score."""
+def _compare(evidence: Evidence, score: TestScore) -> str:
+    """How the model compares with the baseline, judged by the interval of its score and by the rows' differences."""
     sign = 1 if score.higher_is_better else -1
     gain = sign * (score.model - score.baseline)
+    if gain == 0:
+        return "The model is no better than this baseline."
     if score.interval is None:
-        return f"The model is {'better' if gain > 0 else 'no better'} than this baseline."
+        return "Without an interval, it is not known whether the difference from this baseline is due to chance."
     low, high = sorted(sign * (bound - score.baseline) for bound in score.interval)
-    if low > 0:
+    if low > 0 and not _may_be_chance(evidence):
         return "The model is clearly better than this baseline, which is outside the interval."
     if high < 0:
         return "The model is clearly worse than this baseline."
-    return (
-        f"The model is not clearly {'better' if gain >= 0 else 'worse'} than this baseline: the interval includes it."
-    )
+    reason = "the difference may be due to chance" if low > 0 else "the interval includes it"
+    return f"The model is not clearly {'better' if gain > 0 else 'worse'} than this baseline: {reason}."
+
+
+def _may_be_chance(evidence: Evidence) -> bool:
+    """Whether the mean difference between the rows' scores and those of the baseline has an interval that includes 0.
+
+    The baseline of a forecast differs from window to window and is not known here; False for forecasts.
+    """
+    model, y = evidence.model, evidence.y
+    if evidence.is_forecast:
+        return False
+    baseline = np.tile(np.asarray(model.metadata.baseline or compute_baseline(model.target, y)), (len(y), 1))
+    predictions = evidence.predictions
+    if model.target.task == "regression":  # the main score is that of the first target
+        y, predictions, baseline = y[:, :1], predictions[:, :1], baseline[:, :1]
+    rows, baseline_rows = (row_scores(model.target, y, values) for values in (predictions, baseline))
+    low, high = mean_interval(rows - baseline_rows) or (0.0, 0.0)
+    return low <= 0 <= high
 
 
 def _describe_ranking(evidence: Evidence) -> Iterator[str]:
@@ -229,9 +251,14 @@ def _suffix(score: TestScore) -> str:
 def _describe_importance(evidence: Evidence) -> Iterator[str]:
     if not evidence.importances:
         return
-    metric = importance_metric(evidence.model.target)
+    metric = importance_metric(evidence.model.target, evidence.y)
     ranked = sorted(evidence.importances.items(), key=lambda item: -item[1].mean())
-    relevant = [(name, drops.mean()) for name, drops in ranked if drops.mean() > 2 * drops.std() / np.sqrt(len(drops))]
+    least = max(MIN_IMPORTANCE, MIN_RELATIVE_IMPORTANCE * ranked[0][1].mean())
+    relevant = [
+        (name, drops.mean())
+        for name, drops in ranked
+        if drops.mean() > max(least, 2 * drops.std(ddof=1) / np.sqrt(len(drops)))
+    ]
     if not relevant:
         yield f"No single column matters much: shuffling any of them hardly changes its {metric}."
         return
@@ -266,6 +293,12 @@ def _cautions_about_scores(evidence: Evidence) -> Iterator[str]:
                 f"The {score.name} of {format_value(score.model, 4)} is almost perfect. Check for data leakage: all "
                 f"columns{check} must be known when a prediction is made."
             )
+    loss = evidence.score("log loss")
+    if loss and loss.model > loss.baseline:
+        yield (
+            f"Its probabilities are worse than the frequencies of the classes in training: the log loss is "
+            f"{format_value(loss.model)} against {format_value(loss.baseline)}."
+        )
     yield from _cautions_about_calibration(evidence)
 
 
@@ -298,7 +331,7 @@ def _cautions_about_classes(evidence: Evidence) -> Iterator[str]:
     if absent:
         pronoun = "it" if len(absent) == 1 else "them"
         yield f"No scored row is of class {join_names(absent)}, so nothing is known about {pronoun}."
-    if counts.max() > MAX_MAJORITY * n:
+    if MAX_MAJORITY * n < counts.max() < n:
         yield (
             f"{format_percent(counts.max() / n)} of the rows are of class {labels[int(counts.argmax())]}, so accuracy "
             "says little. Look at precision and recall."

@@ -57,10 +57,17 @@ def format_difference(value: float) -> str:
 def format_percent(fraction: float) -> str:
     """Format a fraction as a percentage.
 
-    >>> format_percent(0.7125), format_percent(1.0)
-    ('71.2%', '100%')
+    Only exact ones are written as 0% or 100%.
+
+    >>> format_percent(0.7125), format_percent(1.0), format_percent(0.9996)
+    ('71.2%', '100%', '99.96%')
     """
-    return f"{100 * fraction:.1f}".removesuffix(".0") + "%" if math.isfinite(fraction) else MISSING
+    if not math.isfinite(fraction):
+        return MISSING
+    texts = [f"{100 * fraction:.{decimals}f}" for decimals in range(1, 8)]
+    is_rounded = 0 < fraction < 1
+    text = next((text for text in texts if not is_rounded or 0 < float(text) < 100), texts[-1])
+    return text.removesuffix(".0") + "%"
 
 
 def format_interval(interval: tuple[float, float] | None) -> str:

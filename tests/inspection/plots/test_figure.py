@@ -152,7 +152,7 @@ def test_shuffling_the_only_useful_column_loses_twice_the_variance():
     assert importances["a"].shape == (4,)
     np.testing.assert_allclose(importances["a"], 2, atol=0.1)  # E (a - a')^2 = 2 var(a), and R2 was 1
     np.testing.assert_array_equal(importances["b"], np.zeros(4))
-    (ax,) = plot_importance(importances, importance_metric(model.target)).figure.axes
+    (ax,) = plot_importance(importances, importance_metric(model.target, y)).figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "a"]  # the most important one on top
     assert ax.get_xlabel().startswith("R2 ")
 

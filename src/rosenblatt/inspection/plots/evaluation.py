@@ -104,6 +104,11 @@ def calibration_curve(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarr
     return np.array([y_score[group].mean() for group in groups]), np.array([y_true[group].mean() for group in groups])
 
 
+def has_curves(target: Target, y: np.ndarray, predictions: np.ndarray) -> bool:
+    """Whether there are ROC and precision-recall curves, which need rows of a class and other rows."""
+    return any(True for _ in _curves(target, y, predictions))
+
+
 def _curves(target: Target, y: np.ndarray, predictions: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """`_per_class` for the first classes, without those of which all rows or none are."""
     for name, y_true, y_score in _per_class(target, y, predictions)[:MAX_CURVES]:

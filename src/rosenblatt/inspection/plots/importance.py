@@ -18,10 +18,10 @@ MAX_BARS = 20
 N_REPEATS = 3  # shuffles of each column
 
 
-def importance_metric(target: Target) -> str:
-    """The score whose loss is the importance of a column."""
-    names = {"regression": "R2", "binary": "AUC", "multilabel": "fraction of right labels"}
-    return names.get(target.task, "accuracy")
+def importance_metric(target: Target, y: np.ndarray) -> str:
+    """The score whose loss is the importance of a column; rows of a single class have no AUC, but an accuracy."""
+    names = {"regression": "R2", "multilabel": "fraction of right labels"}
+    return "AUC" if target.task == "binary" and 0 < y.sum() < len(y) else names.get(target.task, "accuracy")
 
 
 @with_style
@@ -87,6 +87,6 @@ def _strongest_columns(model: Model, column_parts: Mapping[str, list[str]]) -> l
 def _score(target: Target, y: np.ndarray, predictions: np.ndarray) -> float:
     if target.task == "regression":
         return float(metrics.r2_score(y, predictions))
-    if target.task == "binary" and 0 < y.sum() < len(y):
+    if importance_metric(target, y) == "AUC":
         return float(metrics.roc_auc_score(y, predictions[:, 1]))
     return float((target.to_predictions(predictions) == y).mean())
