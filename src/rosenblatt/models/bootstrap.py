@@ -48,7 +48,7 @@ def confidence_intervals(
     resampling: Resampling,
     n_classes: int,
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % interval of each score, except of scores that most resamples leave undefined.
+    """Return the 95% interval of each score, except of scores that most resamples leave undefined.
 
     If the scores of resamples are all 0 or all 1, such as an accuracy of 100 %, the bootstrap does not show how far the
     true score may be from that: `PROPORTIONS` then have the exact interval (Clopper & Pearson 1934), others none.

@@ -32,7 +32,7 @@ class TestScore(_Metadata):
     model: float
     baseline: float
     higher_is_better: bool
-    interval: tuple[float, float] | None = None  # 95 % confidence interval of `model`
+    interval: tuple[float, float] | None = None  # 95% confidence interval of `model`
 
     @property
     def beats_baseline(self) -> bool:

@@ -58,7 +58,7 @@ class DataSpec(SpecSection):
     )
     on_damaged_images: Literal["raise", "skip"] = hyperparameter_field(
         "raise",
-        "What to do with images that cannot be read: stop with an error, or skip them and list their names (up to 5 % "
+        "What to do with images that cannot be read: stop with an error, or skip them and list their names (up to 5% "
         "of all images).",
         requires=FOR_IMAGES,
     )

@@ -52,7 +52,7 @@ def warmup_cosine(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
 
 
 def one_cycle(t: np.ndarray, spec: TrainingSpec) -> np.ndarray:
-    """A cosine from 1/25 up to 1 in the first 30 %, then one down to 0 (Smith & Topin 2019)."""
+    """A cosine from 1/25 up to 1 in the first 30%, then one down to 0 (Smith & Topin 2019)."""
     warmup = 1 - (1 - 1 / 25) * cosine(t / 0.3, spec)
     return np.where(t < 0.3, warmup, cosine(((t - 0.3) / 0.7).clip(min=0), spec))
 
