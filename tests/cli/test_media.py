@@ -55,7 +55,7 @@ def test_a_folder_of_images_from_fit_to_explanation(run, photos, new_process_che
     status, out, err = run("fit", "photos", "--kind", "cnn", *CNN, *options)
     assert (status, err) == (0, "")
     assert "rows: 48 for training, 16 for testing" in out
-    assert "read back in a new process with equal predictions" in out
+    assert "checked: a new process predicts the same" in out
     assert "accuracy" in (photos.parent / "report.html").read_text()
     status, out, _ = run("predict", "photos.rosenblatt", "photos/test/dark")
     assert out.splitlines()[0] == "image,class,probability of dark,probability of light"

@@ -46,7 +46,7 @@ def test_fit_predict_evaluate_describe(run, model, folder, people, new_process_c
     assert "task: two classes of 'rich'" in out
     assert "accuracy" in out
     assert "majority class" in out
-    assert "model: people.rosenblatt (replaced), read back in a new process with equal predictions" in out
+    assert "model: people.rosenblatt (replaced); checked: a new process predicts the same" in out
     assert run("predict", model, "people.csv", "--out", "p.csv")[0] == 0
     predicted = pl.read_csv("p.csv")
     assert predicted.columns == ["rich", "probability of no", "probability of yes"]

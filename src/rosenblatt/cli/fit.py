@@ -136,7 +136,7 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     is_replaced, checkpoint = path.exists(), Path(output.checkpoint) if output.checkpoint else None
     result = fit_and_save(recorder, path, notify, SearchOptions(started, None, write_records, checkpoint), output.by)
     _print_scores(result, output, recorder, path, trials_path)
-    notify(f"model: {path}{' (replaced)' if is_replaced else ''}, read back in a new process with equal predictions")
+    notify(f"model: {path}{' (replaced)' if is_replaced else ''}; checked: a new process predicts the same")
     save_report(result, output.report, output.by, notify)
     _print_run(recorder, notify)
     if not output.as_json:

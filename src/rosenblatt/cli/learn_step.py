@@ -61,20 +61,20 @@ class StepOptions:
     metavar="NAME",
     help="Learning rule: rosenblatt, margin, passive_aggressive, adaline, ...",
 )
-@click.option("--learning-rate", help="Factor of each update of the weights.")
+@click.option("--learning-rate", help="Factor of each update of the weights; by default 1 for most rules.")
 @click.option(
     "--epochs", type=click.IntRange(1), default=20, show_default=True, help="Maximum number of passes over the rows."
 )
 @click.option("--seed", default="0", show_default=True, help="Seed of the order of the rows.")
 @click.option("--all", "show_all", is_flag=True, help="Also show rows that do not change the weights.")
-@click.option("--pause", type=click.FloatRange(0), default=0.0, help="Seconds to wait after each step.")
+@click.option("--pause", type=click.FloatRange(0), default=0.0, help="Pause after each step, in seconds.")
 @shared_options("header", "encoding", "json")
 def learn_step(**options: Any) -> None:
     """Show the training of a perceptron step by step: each sum, each prediction, each update of the weights.
 
     \b
-    rosenblatt learn-step                           the logical and
-    rosenblatt learn-step --gate xor                what a single perceptron cannot learn
+    rosenblatt learn-step                           the logic gate AND
+    rosenblatt learn-step --gate xor                a gate that no single perceptron learns
     rosenblatt learn-step iris.csv --target -1      a table
     """
     request = StepOptions(**options)

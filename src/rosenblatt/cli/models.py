@@ -16,6 +16,7 @@ from rosenblatt.cli.outputs import (
     save_report,
     scores_to_json,
 )
+from rosenblatt.errors import format_count
 from rosenblatt.workflows.tables import check_group_columns, read_and_report
 
 
@@ -67,7 +68,7 @@ def predict(
     predictions = predict_table(loaded_model, rows, with_inputs=with_inputs, notify=notify, threads=threads)
     if out:
         write_file(out, encode_table(predictions, out))
-        click.echo(f"{predictions.height:,} predictions: {out}")
+        click.echo(f"predictions: {out} ({format_count(predictions.height, 'row')})")
     else:
         click.echo(predictions.write_csv(), nl=False)
 

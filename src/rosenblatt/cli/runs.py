@@ -42,13 +42,13 @@ _all_option = click.option("--all", "show_all", is_flag=True, help="Print long t
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as with python -m.")
-@click.option("--data", multiple=True, metavar="PATH", help="A file or folder that the script reads, for --reuse.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=_parse_tags, help="A tag of the run.")
+@click.option("--data", multiple=True, metavar="PATH", help="File or folder that the script reads; --reuse checks it.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=_parse_tags, help="Tag of the run.")
 @tracking_options("experiment", "name", "reuse", "store")
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None, **options: Any) -> None:
-    """Run a Python script and record it: source, environment, arguments, data it reads, what it prints.
+    """Run a Python script and record it: source, environment, arguments, input files, output.
 
     \b
     rosenblatt run train.py -- --lr 0.1 --epochs 20
@@ -73,17 +73,15 @@ def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None,
 
 
 @click.group(invoke_without_command=True)
-@click.option(
-    "--where", default="", metavar="FILTER", help="For example \"params.activation = 'relu' and metrics.auc > 0.9\"."
-)
+@click.option("--where", default="", metavar="FILTER", help='List only runs that match, such as "metrics.auc > 0.9".')
 @click.option(
     "--sort",
     default="-started",
     metavar="FIELD",
-    help="For example metrics.loss.min, or -metrics.auc in descending order.",
+    help="Field to sort by, such as metrics.loss.min; a minus sign sorts in descending order, as in -metrics.auc.",
 )
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The maximum number of runs.")
-@click.option("--of", "search_name", metavar="RUN", help="List the trials of this search.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number of runs.")
+@click.option("--of", "search_name", metavar="RUN", help="List only the trials of this search.")
 @click.option("--trials/--no-trials", default=None, help="Whether to list trials; by default only with --where.")
 @click.option("--all", "show_all", is_flag=True, help="Show all metrics and columns.")
 @tracking_options("store")
@@ -138,9 +136,9 @@ def runs(
 @runs.command()
 @click.argument("run", metavar="RUN")
 @click.option("--output", is_flag=True, help="Print the output of the run.")
-@click.option("--source", metavar="FOLDER", help="Restore its source into a new folder.")
-@click.option("--artifact", metavar="NAME", help="Write one of its files to the working folder.")
-@click.option("--plot", metavar="FILE", help="Plot its curves: .png, .svg or .pdf.")
+@click.option("--source", metavar="FOLDER", help="Restore the source of the run in a new folder.")
+@click.option("--artifact", metavar="NAME", help="Write a file of the run to the working folder.")
+@click.option("--plot", metavar="FILE", help="Plot the curves of the run: .png, .svg or .pdf.")
 @_all_option
 @_store_option
 @shared_options("json")
@@ -182,7 +180,9 @@ def show(
 
 @runs.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
-@click.option("--plot", metavar="FILE", help="Plot their curves, one plot for each metric: .png, .svg or .pdf.")
+@click.option(
+    "--plot", metavar="FILE", help="Plot the curves of the runs, one plot for each metric: .png, .svg or .pdf."
+)
 @_all_option
 @_store_option
 @shared_options("json")
@@ -203,7 +203,7 @@ def compare(names: tuple[str, ...], plot: str | None, show_all: bool, store: str
 
     if len(names) < 2 or (len(names) > 2 and not plot):
         raise SpecError(
-            f"Expected two runs to compare, but got {len(names)}. Plot the curves of more with --plot FILE."
+            f"Expected two runs to compare, but got {len(names)}. To plot the curves of more than two, add --plot FILE."
         )
     with _open_store(store) as run_store:
         ids = [queries.find_run(run_store, name) for name in names]
@@ -225,12 +225,12 @@ def compare(names: tuple[str, ...], plot: str | None, show_all: bool, store: str
     type=float,
     default=1e-3,
     show_default=True,
-    help="The relative difference up to which results count as equal.",
+    help="Largest relative difference of results that count as equal.",
 )
 @_store_option
 @shared_options("json")
 def reproduce(run: str, tolerance: float, store: str | None, as_json: bool) -> None:
-    """Run a run again and compare the results.
+    """Rerun a recorded run and compare the results.
 
     The source is restored in a new folder. The verdict is identical, within tolerance, or differs. The exit status is 0
     if the results are the same, and 1 if they differ or there is nothing to compare.
@@ -254,7 +254,7 @@ def reproduce(run: str, tolerance: float, store: str | None, as_json: bool) -> N
 def resume(experiment: str, store: str | None) -> None:
     """Resume an interrupted search.
 
-    Of an experiment, the newest search that was interrupted, killed or failed.
+    For an experiment, its newest search that was interrupted, was killed or failed.
     """
     from rosenblatt.workflows.reproduce import resume as resume_search
 
@@ -264,15 +264,20 @@ def resume(experiment: str, store: str | None) -> None:
 
 
 @runs.command()
-@click.option("--to", "format_", type=click.Choice(FORMATS), required=True, help="The format.")
-@click.option("--out", "-o", metavar="PLACE", help="A folder; for mlflow its tracking address.  [default: runs-FORMAT]")
-@click.option("--where", default="", metavar="FILTER", help="Which runs; all by default.")
+@click.option("--to", "format_", type=click.Choice(FORMATS), required=True, help="Format of the export.")
+@click.option(
+    "--out",
+    "-o",
+    metavar="PLACE",
+    help="Folder to write, or tracking address of MLflow.  [default: runs-FORMAT; for mlflow, sqlite:///mlflow.db]",
+)
+@click.option("--where", default="", metavar="FILTER", help="Export only runs that match; all by default.")
 @_store_option
 @shared_options("json")
 def export(format_: str, out: str | None, where: str, store: str | None, as_json: bool) -> None:
     """Export runs to tables, TensorBoard or MLflow.
 
-    All points of all curves are exported.
+    The export contains all points of all curves.
 
     \b
     rosenblatt runs export --to parquet --out tables
@@ -300,9 +305,9 @@ def export(format_: str, out: str | None, where: str, store: str | None, as_json
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_store_option
 def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
-    """Delete runs; of searches also their trials.
+    """Delete runs, and the trials of deleted searches.
 
-    `rosenblatt runs tidy` removes their files.
+    Run `rosenblatt runs tidy` afterwards to remove their files.
     """
     from rosenblatt.runs.store import queries
 
@@ -319,13 +324,13 @@ def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> 
 
 
 @runs.command()
-@click.option("--rescue", is_flag=True, help="Copy what can be read of a damaged file to a new one.")
+@click.option("--rescue", is_flag=True, help="Copy all readable rows of a damaged SQLite file to a new one.")
 @_store_option
 @shared_options("json")
 def tidy(rescue: bool, store: str | None, as_json: bool) -> None:
     """Clean up, or rescue a damaged store.
 
-    Delivers records that wait, ends runs whose process was killed, and removes files that no run refers to.
+    Delivers waiting records, ends runs whose process was killed, and removes files that no run refers to.
     """
     from rosenblatt.runs import maintenance
     from rosenblatt.runs.export import to_json

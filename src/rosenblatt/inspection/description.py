@@ -61,7 +61,7 @@ def describe_table(table: Table) -> dict[str, Any]:
     try:
         task = f"{summarize_task(detect_task(table.frame, [last]))}, if {last!r} is the target"
     except TableError as error:
-        task = f"{last!r} cannot be the target: {error}"
+        task = f"unknown. {error}"
     return {
         "source": table.source,
         "rows": table.frame.height,

@@ -76,7 +76,7 @@ class GroupScores:
         )
         caption = (
             f"The {self.metric} of each group, and its difference from that of all other rows. Intervals assume that "
-            "rows are independent. Of twenty groups, one differs by chance alone."
+            "rows are independent. About one group in twenty differs by chance alone."
         )
         headers = (self.column, "rows", self.metric, "95% interval", "difference", "95% interval of the difference", "")
         highlighted = frozenset(k for k, group in enumerate(self.groups) if group in self.worse)

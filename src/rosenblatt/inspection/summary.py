@@ -343,8 +343,8 @@ def _cautions_about_groups(evidence: Evidence) -> Iterator[str]:
         for group in scores.worse[:MAX_LISTED]:
             score, other = (_format_score(evidence, value) for value in (group.score, group.score - group.difference))
             yield (
-                f"It is worse for {scores.column} = {group.name} than for other rows: {scores.metric} {score} against "
-                f"{other} ({format_count(group.rows, 'row')})."
+                f"The model is worse for {scores.column} = {group.name} than for other rows: "
+                f"{scores.metric} {score} against {other} ({format_count(group.rows, 'row')})."
             )
 
 

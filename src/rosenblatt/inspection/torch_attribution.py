@@ -72,7 +72,9 @@ def explain_row(
         TableError: if there is no such row or answer, or if the method does not fit the network.
     """
     if not 1 <= row <= frame.height:
-        raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose a row from 1.")
+        raise TableError(
+            f"There is no row {row}; the table has {frame.height:,}. Choose a row from 1 to {frame.height:,}."
+        )
     if model.target.is_per_step:
         raise TableError(f"Attributions need one prediction for each row, but the task is {model.target.task}.")
     trial = model.trials[0]

@@ -81,11 +81,12 @@ def trace_forward(model: Model, frame: pl.DataFrame, row: int, network: int = 1)
     if model.encoder.n_sparse_columns:
         raise TableError("The model was trained on a sparse matrix, so rows of a table cannot be explained.")
     if not 1 <= row <= frame.height:
-        raise TableError(f"There is no row {row}; the table has {frame.height:,}. Choose a row from 1.")
-    if not 1 <= network <= len(model.networks):
         raise TableError(
-            f"There is no network {network}; the model has {len(model.networks)}. Choose a network from 1."
+            f"There is no row {row}; the table has {frame.height:,}. Choose a row from 1 to {frame.height:,}."
         )
+    if not 1 <= network <= len(model.networks):
+        n = len(model.networks)
+        raise TableError(f"There is no network {network}; the model has {n}. Choose a network from 1 to {n}.")
     trial, trained = model.trial_for_network(network - 1), model.networks[network - 1]
     if trial.resolved_spec.network.perceptron_rule == "kernel" and trial.resolved_spec.network.kind == "perceptron":
         raise TableError(

@@ -120,9 +120,9 @@ def test_all_hyperparameters_and_columns_of_a_model_are_printed_on_request(model
 def test_a_model_of_default_hyperparameters_says_so(people, capture_lines):
     default = fit(Table(people, "t.csv"), ("rich",), Spec.from_hyperparameters(**QUICK), notify=lambda _: None).model
     lines = capture_lines(print_model, replace(default, spec=Spec()), "t.rosenblatt")
-    (line,) = [line for line in lines if line.endswith("have their default values (--all)")]
-    assert line.startswith("all ")
-    assert "hyperparameters" in lines
+    (line,) = [line for line in lines if line.endswith("have their default values (--all).")]
+    assert line.startswith("All ")
+    assert "hyperparameters" not in lines, "no heading without a table"
 
 
 def test_a_search_is_printed_with_its_trials_and_the_most_important_hyperparameter_first(capture_lines):
@@ -179,7 +179,7 @@ def test_scores_that_do_not_beat_the_baseline_are_marked(model, capture_lines):
 def test_scores_are_printed_with_their_intervals(model, capture_lines):
     scores = [make_score("accuracy", 0.75, 0.5, interval=(0.7, 0.8)), make_score("auc", 0.8, 0.5)]
     lines = capture_lines(print_scores, scores, model)
-    assert lines[0] == "test score 2 networks 95 % interval baseline: majority class"
+    assert lines[0] == "test score 2 networks 95% interval baseline: majority class"
     assert lines[2:] == ["accuracy 0.7500 0.7000 to 0.8000 0.5000", "auc 0.8000 0.5000"]
 
 

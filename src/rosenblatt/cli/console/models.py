@@ -118,17 +118,18 @@ def _print_hyperparameters(console: Console, model: Model, show_all: bool) -> No
     """Print all hyperparameters of a model's kind of network, or those that were set to other values than defaults."""
     names = [name for name, h in HYPERPARAMETERS.items() if h.applies_to(model.spec.network.kind)]
     changed = [name for name in names if model.spec[name] != HYPERPARAMETERS[name].default]
-    is_partial = bool(changed) and not show_all
-    _print_heading(console, "hyperparameters" + " that differ from the defaults" * is_partial)
+    if not changed and not show_all:
+        console.print()
+        console.print(f"All {len(names)} hyperparameters have their default values (--all).")
+        return
+    _print_heading(console, "hyperparameters" if show_all else "hyperparameters that differ from the defaults")
     rows = [
         (name, format_value(_value(model, name)), format_value(HYPERPARAMETERS[name].default))
         for name in (names if show_all else changed)
     ]
-    if rows:
-        print_table(console, ("hyperparameter", "value", "default"), rows)
+    print_table(console, ("hyperparameter", "value", "default"), rows)
     if not show_all:
-        others = f"{len(names) - len(changed)} others" if changed else f"all {len(names)}"
-        console.print(f"{others} have their default values (--all)")
+        console.print(f"{len(names) - len(changed)} others have their default values (--all)")
 
 
 def _value(model: Model, name: str) -> Any:
@@ -202,7 +203,7 @@ def _format_param(value: Any) -> str:
 
 
 def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: Sequence[TestScore] = ()) -> None:
-    """Print test scores with their 95 % intervals, next to those of the baseline.
+    """Print test scores with their 95% intervals, next to those of the baseline.
 
     For an ensemble, `best_trial_scores` are those of its best trial on its own.
     """
@@ -214,7 +215,7 @@ def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: S
     columns: dict[str, list[Cell]] = {
         "test score": [score.name for score in scores],
         networks: [score.model for score in scores],
-        "95 % interval": [_format_interval(score.interval) for score in scores],
+        "95% interval": [_format_interval(score.interval) for score in scores],
         f"baseline: {BASELINES.get(model.task, 'majority class')}": [score.baseline for score in scores],
         "best trial": [score.model for score in best_trial_scores] or [None] * len(scores),
         "note": ["" if score.beats_baseline else "no better than the baseline" for score in scores],

@@ -119,7 +119,7 @@ def print_comparison(
         for name, pair in comparison.metrics.items():
             sparklines = [sparkline(curves.get(name, {}).get(run), SPARKLINE_WIDTH // 2) for run in ids]
             rows.append([name, *pair, *sparklines])
-        titles = ["best of metric", *ids, *(f"curve of {run}" for run in ids)]
+        titles = ["metric (best value)", *ids, *(f"curve of {run}" for run in ids)]
         print_table(console, titles, rows, max_rows=max_rows, noun="metrics", optional=titles[:2:-1])
         console.print()
     sections = {"params": "hyperparameter", "data": "data", "environment": "environment"}

@@ -55,7 +55,7 @@ def plot_network(model: Model, number: int = 1) -> Plot:
     ax.autoscale()
     caption = (
         f"Network {number} of {len(model.networks)}. Lines are weights, with a width by their absolute value: blue "
-        "ones are positive, orange ones negative. Of large layers, the units with the largest weights are shown."
+        "ones are positive, orange ones negative. For large layers, only the units with the largest weights are shown."
     )
     return Plot("Network", caption, figure)
 
