@@ -252,7 +252,7 @@ def _score_table(model: Model, model_scores: Sequence[TestScore]) -> ReportTable
         "baseline": [tables.format_value(score.baseline, 4) for score in model_scores],
     }
     if any(columns["95% interval"]):
-        caption += " Intervals are percentile bootstraps over the scored rows."
+        caption += " Intervals are percentile bootstraps over the scored rows; for accuracies of 0 or 1 they are exact."
     else:
         del columns["95% interval"]
     is_numeric = tuple(header != "score" for header in columns)

@@ -132,8 +132,9 @@ def _describe_data(evidence: Evidence) -> str:
     model, metadata = evidence.model, evidence.model.metadata
     if metadata.windows:
         windows = metadata.windows
-        n_steps, n_values = format_count(windows.window, "step"), format_count(windows.horizon, "value")
-        subject = f"The model forecasts the next {n_values} of {windows.target} from up to {n_steps} before."
+        n_steps = format_count(windows.window, "step")
+        values = f"{windows.horizon} values" if windows.horizon > 1 else "value"
+        subject = f"The model forecasts the next {values} of {windows.target} from up to {n_steps} before."
     elif model.target.task == "language":
         subject = "The model predicts the next token of a text."
     else:

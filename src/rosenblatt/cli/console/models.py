@@ -216,11 +216,16 @@ def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: S
         "test score": [score.name for score in scores],
         networks: [score.model for score in scores],
         "95% interval": [_format_interval(score.interval) for score in scores],
-        f"baseline: {BASELINES.get(model.task, 'majority class')}": [score.baseline for score in scores],
+        f"baseline: {BASELINES.get(model.task, 'majority class')}": [_baseline(score) for score in scores],
         "best trial": [score.model for score in best_trial_scores] or [None] * len(scores),
         "note": ["" if score.beats_baseline else "no better than the baseline" for score in scores],
     }
     print_table(console, list(columns), list(zip(*columns.values(), strict=True)))
+
+
+def _baseline(score: TestScore) -> float:
+    """The baseline's score; an R2, which is 0 but for the difference of two means, is rounded."""
+    return round(score.baseline, 4) + 0.0 if score.name.startswith("R2") else score.baseline
 
 
 def _format_interval(interval: tuple[float, float] | None) -> str:
