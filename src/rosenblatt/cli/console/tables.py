@@ -73,18 +73,23 @@ def print_table(
             columns = [column for column in columns if " ".join(column.title.split()) != title]
     for k, block in enumerate(_blocks(columns, console.width)):
         console.print(end="\n" if k else "")
-        grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-        for column in block:
-            grid.add_column(
-                Text(column.title, "bold"), no_wrap=column.is_fixed, min_width=column.min_width, overflow="fold"
-            )
-        for cells in zip(*(column.cells for column in block), strict=True):
-            grid.add_row(*cells)
-        console.print(grid)
+        console.print(_make_grid(block))
     if n_hidden:
         console.print(Text(f"and {n_hidden:,} more {noun} like these (--all)", "dim"))
     if dropped:
         console.print(Text(f"not shown for lack of width: {', '.join(dropped)} (--all)", "dim"))
+
+
+def _make_grid(columns: Sequence[_Column]) -> Table:
+    """Make a table of columns that fit the width of the console."""
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        grid.add_column(
+            Text(column.title, "bold"), no_wrap=column.is_fixed, min_width=column.min_width, overflow="fold"
+        )
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        grid.add_row(*cells)
+    return grid
 
 
 def format_number(value: float) -> str:
