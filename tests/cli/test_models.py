@@ -163,6 +163,7 @@ def write_bad_files(folder):
         (["describe", "none.rosenblatt"], "There is no model file"),
         (["describe", "none.csv"], "There is no file"),
         (["train"], "No such command 'train'"),
+        (["evalute"], "No such command 'evalute'. Did you mean 'evaluate'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -92,6 +92,10 @@ def test_a_search_records_its_trials(table, store):
     assert details.trial["number"] == best
     chosen_params = {name for name, param in details.params.items() if param.explicit}
     assert {"learning_rate", "activation", "hidden_layers"} <= chosen_params
+    params = run_details(store, result["run"]).params
+    assert {name: params[name].explicit for name in ("hidden_sizes", "epochs", "members", "patience")} == {
+        "hidden_sizes": True, "epochs": True, "members": False, "patience": False,
+    }  # fmt: skip
     assert run_details(store, result["run"]).search["trials"]["proposed"] == 6
     assert len(find_runs(store, include_trials=False)) == 1
 

@@ -13,7 +13,7 @@ from importlib import import_module
 import click
 
 from rosenblatt.cli.exit_status import DIVERGED_STATUS, ERROR_STATUS, ExitStatus
-from rosenblatt.errors import DivergedError, RosenblattError, TrainingInterruptedError
+from rosenblatt.errors import DivergedError, RosenblattError, TrainingInterruptedError, did_you_mean
 
 COMMANDS = {  # the module of each command
     "describe": "models",
@@ -43,6 +43,15 @@ class LazyGroup(click.Group):
             import_module(f"rosenblatt.cli.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_")
         )
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called. Raises UsageError, with the most similar name, if there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.message}{did_you_mean(args[0], COMMANDS)}", ctx) from None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

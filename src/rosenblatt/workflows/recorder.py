@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -145,7 +146,9 @@ class Recorder:
         if self.run is None or self.reused:
             return
         run = self.run
-        run.set_params(*_hyperparameters(model.trials[0].resolved_spec, self.request.spec))
+        search = model.metadata.search
+        searched = search.best.params if search else ()
+        run.set_params(*_hyperparameters(model.trials[0].resolved_spec, self.request.spec, searched))
         record_scores(run, model, test_scores)
         record_classes(run, model.target, y_test, predictions)
         try:
@@ -170,15 +173,13 @@ def _is_same_request(url: str, run_id: str, request: FitRequest) -> bool:
         return bool(run_details(store, run_id).request == json.loads(as_json(request.to_json())))
 
 
-def _hyperparameters(resolved: Spec, requested: Spec) -> tuple[dict[str, Any], dict[str, bool]]:
+def _hyperparameters(
+    resolved: Spec, requested: Spec, searched: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, bool]]:
     """The hyperparameters of a resolved spec, and which of them the user or a search chose."""
     values = flatten_spec(resolved)
-    is_explicit = {
-        name: requested[name] != HYPERPARAMETERS[name].default
-        or (requested.has_search and resolved[name] != requested[name])
-        for name in values
-    }
-    return values, is_explicit
+    chosen = {name if name in HYPERPARAMETERS else "hidden_sizes" for name in searched}  # from layers and width
+    return values, {name: name in chosen or requested[name] != HYPERPARAMETERS[name].default for name in values}
 
 
 @cache
