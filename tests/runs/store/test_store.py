@@ -168,6 +168,18 @@ def test_an_unreachable_server_is_an_error_without_its_password():
     assert redact_url("postgresql://ana:hunter2@db/runs") == "'postgresql://ana:******@db/runs'"
 
 
+def test_a_store_that_cannot_be_opened_is_closed(tmp_path, monkeypatch):
+    def fail(_):
+        raise StoreError("no")
+
+    closed, url = [], f"sqlite:///{tmp_path / 'runs.db'}"
+    monkeypatch.setattr(Store, "_upgrade", fail)
+    monkeypatch.setattr(Store, "close", lambda store: closed.append(store.url))
+    with pytest.raises(StoreError, match="no"):
+        Store(url)
+    assert closed == [url]
+
+
 def test_a_store_is_not_created_for_reading(tmp_path):
     with pytest.raises(StoreError, match="There is no store"):
         Store(f"sqlite:///{tmp_path / 'runs.db'}", create=False)

@@ -54,8 +54,12 @@ class Store:
         self.engine = _make_engine(url, create)
         self._insert: Any = import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert
         self._upserts: dict[str, Any] = {}
-        with self._translate_errors():
-            self._upgrade()
+        try:
+            with self._translate_errors():
+                self._upgrade()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close all connections."""
