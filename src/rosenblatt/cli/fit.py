@@ -171,9 +171,9 @@ def _print_scores(
     model, notify = result.model, make_reporter(output.as_json)
     metadata = model.metadata
     if metadata.interrupted:
-        kept = "trials" if metadata.search else "epochs"
+        unit = "trials" if metadata.search else "epochs"
         networks = "" if metadata.search else f", of {len(model.networks)} of {metadata.members} networks"
-        notify(f"stopped early: the best {kept} so far are kept{networks}")
+        notify(f"stopped early: the best {unit} so far are kept{networks}")
     if output.as_json:
         fields = {name: getattr(metadata, name) for name in ("rows", "test_rows", "seconds", "interrupted")}
         run_id = recorder.reused or (recorder.run.id if recorder.run else None)

@@ -17,7 +17,7 @@ from rosenblatt.models.evaluation import Evaluation, evaluate_model
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
-from rosenblatt.workflows.problems.problem import labelled_rows, readable_image_mask, row_numbers_of
+from rosenblatt.workflows.problems.problem import find_row_numbers, labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
 
 
@@ -167,5 +167,5 @@ def evaluate(
     baseline_prediction = model.metadata.baseline or compute_baseline(model.target, y_test)
     evaluation = evaluate_model(model, frame, typed, y_test, baseline_prediction, threads)
     may_lack_images = any(column.kind == "image" for column in model.schema.media_columns)
-    row_numbers = None if model.metadata.windows or may_lack_images else row_numbers_of(table, frame)
+    row_numbers = None if model.metadata.windows or may_lack_images else find_row_numbers(table, frame)
     return evaluation.scores, replace(evaluation, row_numbers=row_numbers)

@@ -97,7 +97,7 @@ def drop_unlabelled(
     return frame.filter(is_labelled), y[is_labelled]
 
 
-def row_numbers_of(table: Table, frame: pl.DataFrame) -> np.ndarray | None:
+def find_row_numbers(table: Table, frame: pl.DataFrame) -> np.ndarray | None:
     """Row numbers (n,), from 1, of a table of one file in which no row was dropped; None if they are not known."""
     is_whole_file = not table.id_column and not table.test and frame.height == table.frame.height
     return np.arange(1, frame.height + 1) if is_whole_file else None

@@ -23,9 +23,9 @@ from rosenblatt.workflows.problems.problem import (
     LearningProblem,
     ProblemRequest,
     drop_unlabelled,
+    find_row_numbers,
     labelled_rows,
     readable_image_mask,
-    row_numbers_of,
 )
 
 MIN_TEST_ROWS = 30  # test scores of fewer rows are called rough
@@ -68,7 +68,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     test_row_numbers: np.ndarray | None = row_numbers[held_out]
     if test_table:
         test, test_typed, y_test = _read_labelled(test_table, schema, target, spec, messages)
-        test_row_numbers = row_numbers_of(test_table, test) if test_table is request.test else None
+        test_row_numbers = find_row_numbers(test_table, test) if test_table is request.test else None
     rough = " (few: their scores are rough)" if 0 < len(y_test) < MIN_TEST_ROWS else ""
     messages.append(f"rows: {len(train):,} for training, {len(y_test):,} for testing{rough}")
     if request.validation:
