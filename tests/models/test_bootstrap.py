@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.bootstrap import MAX_UNITS, Resampling, confidence_intervals, sum_rows
+from rosenblatt.models.bootstrap import MAX_UNITS, Resampling, Totals, confidence_intervals
 from rosenblatt.models.evaluation import score_predictions
 from rosenblatt.models.metrics import auc, mean
 
@@ -29,8 +29,8 @@ def coverage(intervals, truth):
 
 
 def mean_interval(values, resampling=None):
-    def compute(rows, totals):
-        return {"mean": mean(values[rows], totals)}
+    def compute(rows, sum_resamples):
+        return {"mean": mean(values[rows], Totals(None, sum_resamples))}
 
     scores = {"mean": values.mean()}
     return confidence_intervals(compute, scores, len(values), resampling or Resampling(), 1).get("mean")
@@ -97,10 +97,32 @@ def test_resampled_areas_are_close_to_exact_ones():
     rng = np.random.default_rng(6)
     y, p = simulate_binary(rng, 300)
     counts = np.stack([np.bincount(rng.integers(300, size=300), minlength=300) for _ in range(50)])
-    resampled = auc(y == 1, p[:, 1], lambda values: values @ counts.T)
+    resampled = auc(y == 1, p[:, 1], Totals(None, lambda values: values @ counts.T))
     exact = [auc(np.repeat(y == 1, count), np.repeat(p[:, 1], count)) for count in counts]
     assert np.std(resampled - exact) < 0.1 * np.std(exact)
-    assert auc(y == 1, p[:, 1], sum_rows) == auc(y == 1, p[:, 1])
+    weight = rng.integers(1, 5, 300).astype(float)
+    weighted = auc(y == 1, p[:, 1], Totals(weight, lambda values: values @ counts.T))
+    exact = [auc(y == 1, p[:, 1], Totals(weight * count)) for count in counts]
+    assert np.std(weighted - exact) < 0.1 * np.std(exact)
+
+
+def test_intervals_of_weighted_scores_cover_the_scores_of_the_population():
+    def weighted_sample(n):  # rows of class yes are drawn three times as often as they occur in the population
+        y, p = simulate_binary(rng, n)
+        weight = np.where(y == 1, 1.0, 3.0)
+        return score_predictions(BINARY, y, p, [0.5, 0.5], Resampling(), weight)
+
+    rng = np.random.default_rng(2)
+    truth = {score.name: score.model for score in weighted_sample(200_000)}
+    intervals = [intervals_by_name(weighted_sample(150)) for _ in range(N_SIMULATIONS)]
+    for name, true_score in truth.items():
+        assert coverage([row[name] for row in intervals], true_score) == pytest.approx(0.95, abs=TOLERANCE), name
+
+
+def test_the_exact_interval_of_weighted_rows_counts_their_effective_number():
+    y, weight = np.array([0.0, 1.0] * 20), np.array([1.0, 0.0001] * 20)
+    scores = score_predictions(BINARY, y, np.column_stack([1 - y, y]), [0.5, 0.5], Resampling(), weight)
+    assert intervals_by_name(scores)["accuracy"] == pytest.approx((0.025 ** (1 / 20), 1.0), abs=1e-3)
 
 
 def test_large_tests_are_sampled_and_their_intervals_as_narrow_as_those_of_all_rows():

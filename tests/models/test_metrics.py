@@ -3,10 +3,53 @@ import pytest
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
+from rosenblatt.models.bootstrap import Totals
 from rosenblatt.models.evaluation import score_predictions, scores_to_dict
 from rosenblatt.models.metrics import auc, compute_baseline, f1, r2
 
 RNG = np.random.default_rng(0)
+
+
+TASKS = {
+    "binary": Target(names=("y",), task="binary", labels=("no", "yes")),
+    "multiclass": Target(names=("y",), task="multiclass", labels=("a", "b", "c")),
+    "multilabel": Target(names=("a", "b"), task="multilabel"),
+    "regression": Target.fit_regression(("v", "w"), RNG.normal(size=(9, 2)), "none"),
+    "tagging": Target(names=("y",), task="tagging", labels=("a", "b", "c")),
+}
+
+
+def random_predictions(target, n):
+    if target.task == "regression":
+        return RNG.normal(size=(n, 2)), RNG.normal(size=(n, 2)).round(1)
+    if target.task == "multilabel":
+        return RNG.integers(0, 2, (n, 2)).astype(float), RNG.random((n, 2)).round(1)
+    k = len(target.labels)
+    if target.task == "tagging":
+        return RNG.integers(-1, k, (n, 4)).astype(float), RNG.dirichlet(np.ones(k), (n, 4))
+    return RNG.integers(0, k, n).astype(float), RNG.dirichlet(np.ones(k), n).round(1)
+
+
+@pytest.mark.parametrize("target", TASKS.values(), ids=TASKS)
+def test_a_weight_of_two_gives_the_scores_of_the_row_twice(target):
+    y, predictions = random_predictions(target, 60)
+    times = RNG.integers(1, 4, 60)
+    weighted = score_predictions(target, y, predictions, compute_baseline(target, y, times), None, times / 8)
+    y, predictions = np.repeat(y, times, axis=0), np.repeat(predictions, times, axis=0)
+    repeated = score_predictions(target, y, predictions, compute_baseline(target, y))
+    assert [score.name for score in weighted] == [score.name for score in repeated]
+    for score, expected in zip(weighted, repeated, strict=True):
+        assert score.model == pytest.approx(expected.model), score.name
+        assert score.baseline == pytest.approx(expected.baseline, abs=1e-12), score.name
+
+
+def test_weighted_metrics_equal_those_of_scikit_learn():
+    y, y_score, weight = RNG.integers(0, 2, 200), RNG.integers(0, 10, 200) / 10, RNG.random(200) / 100
+    totals = Totals(weight)
+    assert auc(y == 1, y_score, totals) == pytest.approx(metrics.roc_auc_score(y, y_score, sample_weight=weight))
+    assert f1(y, y_score > 0.4, totals) == pytest.approx(metrics.f1_score(y, y_score > 0.4, sample_weight=weight))
+    y_true, y_pred = RNG.normal(size=200), RNG.normal(size=200)
+    assert r2(y_true, y_pred, totals) == pytest.approx(metrics.r2_score(y_true, y_pred, sample_weight=weight))
 
 
 def scores_by_name(target, y, raw_predictions):

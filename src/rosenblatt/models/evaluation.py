@@ -13,7 +13,7 @@ import polars as pl
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import resolve_column_name
 from rosenblatt.errors import TableError
-from rosenblatt.models.bootstrap import Resampling, Totals, confidence_intervals, sum_rows
+from rosenblatt.models.bootstrap import Resampling, SumOverRows, Totals, confidence_intervals
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_forecast_metrics, compute_metrics, flatten_steps
 from rosenblatt.models.model import Model
@@ -34,6 +34,7 @@ class Evaluation:
     check_rows: pl.DataFrame  # rows on which the written model file is checked
     best_trial_scores: Sequence[TestScore] = ()  # of the best trial of a search, if the model is an ensemble
     row_numbers: np.ndarray | None = None  # (n,) of the test rows in their table, counted from 1; None if not known
+    weight: np.ndarray | None = None  # (n,) weights of the test rows in the scores; of sequences, of their steps
     is_held_out: bool = False  # whether the test rows were held out from training, or are a test table of their own
 
 
@@ -44,6 +45,7 @@ def evaluate_model(
     y: np.ndarray,
     baseline_prediction: Sequence[float],
     threads: int | None = None,
+    weight: np.ndarray | None = None,
 ) -> Evaluation:
     """Predict test rows and score the predictions, with confidence intervals.
 
@@ -55,6 +57,7 @@ def evaluate_model(
         y: true values of the rows, as `SupervisedTask.y`.
         baseline_prediction: (K,) what the baseline predicts for every row, as `compute_baseline` returns it.
         threads: number of threads; by default one per core.
+        weight: (n,) weights of the rows in the scores.
     """
     target, windows = model.target, model.metadata.windows
     predictions = model.predict_typed(typed, threads) if len(y) else np.empty((0, len(baseline_prediction)))
@@ -67,10 +70,11 @@ def evaluate_model(
         scores = score_forecasts(y, predictions, last_value)
     elif len(y):
         resampling = Resampling(_group_of_each_row(model.spec.data.groups, frame))
-        scores = score_predictions(target, y, predictions, baseline_prediction, resampling)
+        scores = score_predictions(target, y, predictions, baseline_prediction, resampling, weight)
     steps = max(y.shape[1], 1) if target.is_per_step else 1
     check_rows = frame.head(max(MAX_CHECK_ROWS // steps, 1))
-    return Evaluation(model, scores, frame, *flatten_steps(target, y, predictions), check_rows)
+    weight = None if weight is None else _weight_of_steps(target, y, predictions, weight)
+    return Evaluation(model, scores, frame, *flatten_steps(target, y, predictions), check_rows, weight=weight)
 
 
 def _group_of_each_row(column: str, frame: pl.DataFrame) -> np.ndarray | None:
@@ -87,6 +91,7 @@ def score_predictions(
     raw_predictions: np.ndarray,
     baseline_prediction: Sequence[float],
     resampling: Resampling | None = None,
+    weight: np.ndarray | None = None,
 ) -> list[TestScore]:
     """Score predictions (n, K), or (n, T, K) of sequences, against true values y, padded with -1 for sequences.
 
@@ -96,17 +101,28 @@ def score_predictions(
         baseline_prediction: (K,) what the baseline predicts for every row.
         resampling: rows that the bootstrap draws together; all steps of a sequence always are. None computes no
             intervals.
+        weight: (n,) weights of the rows.
     """
+    weight = None if weight is None else _weight_of_steps(target, y, raw_predictions, weight)
     if resampling and target.is_per_step and y.ndim == 2:
         sequences = np.broadcast_to(np.arange(len(y))[:, None, None], (*raw_predictions.shape[:2], 1))
         resampling = Resampling(flatten_steps(target, y, sequences)[1][:, 0])
     y, raw_predictions = flatten_steps(target, y, raw_predictions)
-    baseline_metrics = compute_metrics(target, y, np.tile(np.asarray(baseline_prediction), (len(y), 1)))
+    constant_predictions = np.tile(np.asarray(baseline_prediction), (len(y), 1))
+    baseline_metrics = compute_metrics(target, y, constant_predictions, Totals(weight))
 
-    def compute(rows: np.ndarray | slice, totals: Totals) -> dict[str, np.ndarray]:
+    def compute(rows: np.ndarray | slice, sum_resamples: SumOverRows | None) -> dict[str, np.ndarray]:
+        totals = Totals(None if weight is None else weight[rows], sum_resamples)
         return compute_metrics(target, y[rows], raw_predictions[rows], totals)
 
-    return _make_scores(compute, baseline_metrics, len(y), resampling, target.n_outputs)
+    return _make_scores(compute, baseline_metrics, len(y), resampling, target.n_outputs, weight)
+
+
+def _weight_of_steps(target: Target, y: np.ndarray, raw_predictions: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weight of each row, or of each step of sequences, as `flatten_steps` returns them."""
+    if not target.is_per_step or y.ndim == 1:
+        return weight
+    return flatten_steps(target, y, np.broadcast_to(weight[:, None, None], (*raw_predictions.shape[:2], 1)))[1][:, 0]
 
 
 def score_forecasts(y: np.ndarray, predictions: np.ndarray, baseline_predictions: np.ndarray) -> list[TestScore]:
@@ -118,23 +134,24 @@ def score_forecasts(y: np.ndarray, predictions: np.ndarray, baseline_predictions
     """
     block_length = max(y.shape[1], int(np.ceil(len(y) ** (1 / 3))))
 
-    def compute(rows: np.ndarray | slice, totals: Totals) -> dict[str, np.ndarray]:
-        return compute_forecast_metrics(y[rows], predictions[rows], totals)
+    def compute(rows: np.ndarray | slice, sum_resamples: SumOverRows | None) -> dict[str, np.ndarray]:
+        return compute_forecast_metrics(y[rows], predictions[rows], Totals(None, sum_resamples))
 
     baseline_metrics = compute_forecast_metrics(y, baseline_predictions)
     return _make_scores(compute, baseline_metrics, len(y), Resampling(block_length=block_length), y.shape[1])
 
 
 def _make_scores(
-    compute: Callable[[np.ndarray | slice, Totals], dict[str, np.ndarray]],
+    compute: Callable[[np.ndarray | slice, SumOverRows | None], dict[str, np.ndarray]],
     baseline_metrics: Mapping[str, np.ndarray],
     n_rows: int,
     resampling: Resampling | None,
     n_outputs: int,
+    weight: np.ndarray | None = None,
 ) -> list[TestScore]:
     """Make the scores of all rows, without those that are undefined (such as the AUC of a single class)."""
-    metrics = {name: float(value) for name, value in compute(slice(None), sum_rows).items() if np.isfinite(value)}
-    intervals = confidence_intervals(compute, metrics, n_rows, resampling, n_outputs) if resampling else {}
+    metrics = {name: float(value) for name, value in compute(slice(None), None).items() if np.isfinite(value)}
+    intervals = confidence_intervals(compute, metrics, n_rows, resampling, n_outputs, weight) if resampling else {}
     return [
         TestScore(
             name=name,

@@ -1,8 +1,8 @@
 """Test scores as functions of sums over rows, so that the same formula serves a test and its bootstrap resamples.
 
 The formulas are those of scikit-learn's metrics and are tested against them; importing scikit-learn's would add a
-second to every fit. `totals` sums values (..., rows) over rows: over all of them (`sum_rows`), or over those of each
-resample, which adds an axis (see `bootstrap`).
+second to every fit. `totals` sums values (..., rows) over rows, weighted if the rows have weights: over all of them, or
+over those of each resample, which adds an axis (see `bootstrap`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.bootstrap import Totals, sum_rows
+from rosenblatt.models.bootstrap import ALL_ROWS, Totals
 
 CLASSES_AT_ONCE = 16  # classes whose per-row arrays are held in memory together
 EPSILON = float(np.finfo(np.float64).eps)  # smallest probability in a log loss
@@ -30,17 +30,22 @@ def flatten_steps(target: Target, y: np.ndarray, raw_predictions: np.ndarray) ->
     return y[:, :steps][mask], raw_predictions[:, :steps][mask]
 
 
-def compute_baseline(target: Target, y: np.ndarray) -> list[float]:
-    """Return the constant prediction of the baseline: frequencies of classes or labels, or mean values, in `y`."""
+def compute_baseline(target: Target, y: np.ndarray, weight: np.ndarray | None = None) -> list[float]:
+    """Return the constant prediction of the baseline: frequencies of classes or labels, or mean values, in `y`.
+
+    `weight` (n,) are the weights of the rows.
+    """
+    weight = np.ones(len(y)) if weight is None else weight
     if target.is_per_step:
-        y = y[y >= 0]
+        is_step = y >= 0
+        y, weight = y[is_step], np.broadcast_to(weight.reshape(-1, *[1] * (y.ndim - 1)), y.shape)[is_step]
     if target.labels:
-        return (np.bincount(y.astype(int), minlength=len(target.labels)) / len(y)).tolist()
-    return y.mean(axis=0).tolist()
+        return (np.bincount(y.astype(int), weight, len(target.labels)) / weight.sum()).tolist()
+    return np.average(y, axis=0, weights=weight).tolist()
 
 
 def compute_metrics(
-    target: Target, y: np.ndarray, raw_predictions: np.ndarray, totals: Totals = sum_rows
+    target: Target, y: np.ndarray, raw_predictions: np.ndarray, totals: Totals = ALL_ROWS
 ) -> dict[str, np.ndarray]:
     """Compute all scores of a task; scores that are undefined for these rows are NaN.
 
@@ -96,7 +101,7 @@ def _class_metrics(
 
 
 def compute_forecast_metrics(
-    y: np.ndarray, predictions: np.ndarray, totals: Totals = sum_rows
+    y: np.ndarray, predictions: np.ndarray, totals: Totals = ALL_ROWS
 ) -> dict[str, np.ndarray]:
     """Compute the errors of forecasts (n, horizon), in the unit of the target."""
     error = y - predictions
@@ -109,65 +114,73 @@ def compute_forecast_metrics(
     return metrics
 
 
-def mean(values: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+def mean(values: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:
     """Mean of values (n,) over rows."""
     return totals(values) / totals(np.ones(len(values)))
 
 
-def balanced_accuracy(y: np.ndarray, predictions: np.ndarray, n_classes: int, totals: Totals = sum_rows) -> np.ndarray:
+def balanced_accuracy(y: np.ndarray, predictions: np.ndarray, n_classes: int, totals: Totals = ALL_ROWS) -> np.ndarray:
     """Mean recall of the classes that occur in y (n,)."""
     with np.errstate(invalid="ignore"):
         counts = _class_counts(y, predictions, n_classes, totals)
         return _mean_defined(right / true for true, _, right in counts)
 
 
-def log_loss(y: np.ndarray, probabilities: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+def log_loss(y: np.ndarray, probabilities: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:
     """Mean negative log probability (n, classes) of the true classes (n,)."""
     true_probability = probabilities[np.arange(len(y)), y.astype(int)]
     return -mean(np.log(np.maximum(true_probability, EPSILON)), totals)
 
 
-def f1(y: np.ndarray, predictions: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+def f1(y: np.ndarray, predictions: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:
     """Harmonic mean of precision and recall of the ones in y (n,); 0 if there are none, true or predicted."""
     right = totals((y == 1) & (predictions == 1))
     total = totals(y == 1) + totals(predictions == 1)
-    return 2 * right / np.maximum(total, 1)
+    return 2 * right / np.where(total > 0, total, 1)
 
 
-def r2(y: np.ndarray, predictions: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+def r2(y: np.ndarray, predictions: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:
     """Fraction of the variance of y (n,) that is explained; NaN for constant y."""
     deviations = y - y.mean()
-    total = totals(deviations**2) - totals(deviations) ** 2 / totals(np.ones(len(y)))
-    is_defined = total > EPSILON * len(y) * (deviations**2).max(initial=0.0)
+    n = totals(np.ones(len(y)))
+    total = totals(deviations**2) - totals(deviations) ** 2 / n
+    is_defined = total > EPSILON * n * (deviations**2).max(initial=0.0)
     return np.where(is_defined, 1 - totals((y - predictions) ** 2) / np.where(is_defined, total, 1.0), np.nan)
 
 
-def auc(is_positive: np.ndarray, y_score: np.ndarray, totals: Totals = sum_rows) -> np.ndarray:
+def auc(is_positive: np.ndarray, y_score: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:
     """Area under the ROC curve: probability that a positive row is ranked above a negative one, ties counting half.
 
     Of resamples, the area is computed to first order (DeLong, DeLong & Clarke-Pearson 1988): the mean placements of the
     positive and of the negative rows, less the area of all rows. The placement of a row is the fraction of the rows of
     the other class that it is ranked correctly against. NaN without positive or without negative rows.
     """
-    n, n_positive = len(y_score), int(is_positive.sum())
-    if not 0 < n_positive < n:
-        return totals(np.full(n, np.nan))
-    n_negative, rank = n - n_positive, _mid_ranks(y_score)
-    area = (rank[is_positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
-    if totals is sum_rows:
-        return area
-    rank[is_positive] -= _mid_ranks(y_score[is_positive])  # which leaves the rank among the other class
-    rank[~is_positive] -= _mid_ranks(y_score[~is_positive])
-    placement = np.where(is_positive, rank / n_negative, 1 - rank / n_positive)
+    positive, negative = _class_weight(is_positive, totals.weight), _class_weight(~is_positive, totals.weight)
+    n_positive, n_negative = positive.sum(), negative.sum()
+    if not (n_positive and n_negative):
+        return totals(np.full(len(y_score), np.nan))
+    value_index = np.unique(y_score, return_inverse=True)[1]
+    n_below = np.where(
+        is_positive, _weight_below(value_index, negative), n_positive - _weight_below(value_index, positive)
+    )
+    area = (positive * n_below).sum() / (n_positive * n_negative)
+    if totals.sum_resamples is None:
+        return np.asarray(area)
+    placement = n_below / np.where(is_positive, n_negative, n_positive)
     classes = np.stack([is_positive, ~is_positive])
     placements, counts = np.split(totals(np.concatenate([placement * classes, classes])), 2)
     return np.clip((placements / counts).sum(axis=0) - area, 0.0, 1.0)
 
 
-def _mid_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks of values (n,) from 1; equal values share the mean of their ranks."""
-    _, positions, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[positions]
+def _class_weight(is_member: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Weight (n,) of each row as a member of a class."""
+    return is_member.astype(np.float64) if weight is None else is_member * weight
+
+
+def _weight_below(value_index: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """For each row (n,), given the rank of its value, the weight of all smaller values, and half of that of its own."""
+    totals = np.bincount(value_index, weight)
+    return (np.cumsum(totals) - totals / 2)[value_index]
 
 
 def _mean_auc(columns: Iterable[tuple[np.ndarray, np.ndarray]], totals: Totals) -> np.ndarray:
