@@ -58,7 +58,7 @@ def test_every_epoch_of_every_member_is_scored_and_reported():
         starts.append((resolved_spec.network.hidden_sizes, resolved_spec["batch_size"] != "auto", members))
         return records.append
 
-    def score_factory(target, y):
+    def score_factory(target, y, weight):
         score_calls.append((target, y))
         return lambda outputs, rows: -float(next(epochs))  # the first epoch is the best
 
@@ -94,7 +94,7 @@ def test_an_interrupted_fit_keeps_complete_epochs_or_raises():
     assert model.metadata.interrupted is True
     assert 1 <= len(model.networks[0].losses) < 10**6
 
-    def score_factory(target, y):
+    def score_factory(target, y, weight):
         def interrupt(outputs, rows):
             raise KeyboardInterrupt
 

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics
 
 from rosenblatt.data.tasks.target import Target
+from rosenblatt.errors import SpecError
 from rosenblatt.models.scorers import make_epoch_scorer
 
 RNG = np.random.default_rng(0)
@@ -21,7 +22,7 @@ def test_scorers_of_two_classes(scoring):
         "roc_auc": metrics.roc_auc_score(y[rows], probabilities),
         "neg_log_loss": -metrics.log_loss(y[rows], probabilities),
     }[scoring]
-    assert make_epoch_scorer(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
+    assert make_epoch_scorer(scoring)(target, y, None)(outputs, rows) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,30 @@ def test_scorers_of_values(scoring):
         "neg_root_mean_squared_error": -metrics.root_mean_squared_error(y[rows], y_pred),
         "neg_mean_absolute_error": -metrics.mean_absolute_error(y[rows], y_pred),
     }[scoring]
-    assert make_epoch_scorer(scoring)(target, y)(outputs, rows) == pytest.approx(expected)
+    assert make_epoch_scorer(scoring)(target, y, None)(outputs, rows) == pytest.approx(expected)
 
 
 def test_the_area_of_a_single_class_is_nan():
     target = Target(names=("y",), task="binary", labels=("a", "b"))
-    score = make_epoch_scorer("roc_auc")(target, np.array([0.0, 1.0, 1.0]))
+    score = make_epoch_scorer("roc_auc")(target, np.array([0.0, 1.0, 1.0]), None)
     assert np.isnan(score(np.array([[0.1], [0.4]], np.float32), np.array([1, 2])))
+
+
+@pytest.mark.parametrize(
+    "scoring", ["accuracy", "balanced_accuracy", "roc_auc", "neg_log_loss", "f1", "average_precision"]
+)
+def test_named_scorers_weight_rows(scoring):
+    target, y = Target(names=("y",), task="binary", labels=("a", "b")), RNG.integers(2, size=60).astype(float)
+    outputs, rows = RNG.random((60, 1)).astype(np.float32), np.arange(60)
+    times = RNG.integers(1, 4, 60)
+    score = make_epoch_scorer(scoring)(target, y, times / 9)(outputs, rows)
+    repeated = np.repeat(rows, times)
+    expected = make_epoch_scorer(scoring)(target, y[repeated], None)(outputs[repeated], np.arange(len(repeated)))
+    assert score == pytest.approx(expected)
+
+
+def test_scorers_that_do_not_weight_rows_are_rejected():
+    target = Target.fit_regression(("y",), np.arange(4.0)[:, None], "none")
+    with pytest.raises(SpecError, match="neg_max_error does not use weights"):
+        make_epoch_scorer("neg_max_error")(target, np.arange(4.0)[:, None], np.ones(4))
+    make_epoch_scorer("neg_max_error")(target, np.arange(4.0)[:, None], None)

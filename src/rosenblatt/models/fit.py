@@ -65,9 +65,8 @@ def fit_model(
     )
     on_epoch_end = watch(resolved_spec, len(members)) if watch else None
     interrupted = False
-    with closing(
-        train(members, rows, scorer_factory(target, prepared.y) if scorer_factory else None, threads)
-    ) as records:
+    epoch_scorer = scorer_factory(target, prepared.y, prepared.given_weight) if scorer_factory else None
+    with closing(train(members, rows, epoch_scorer, threads)) as records:
         try:
             for record in records:
                 if on_epoch_end:

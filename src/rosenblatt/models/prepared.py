@@ -27,8 +27,8 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import EpochScorer
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
 
-ScorerFactory = Callable[[Target, np.ndarray], EpochScorer]
-"""Makes the scorer of an epoch from the target and y of all rows (training rows, then validation rows)."""
+ScorerFactory = Callable[[Target, np.ndarray, np.ndarray | None], EpochScorer]
+"""Makes the scorer of an epoch from the target, y and weights of all rows (training rows, then validation rows)."""
 
 
 class PreparedData:
@@ -99,6 +99,12 @@ class PreparedData:
                 raise TableError("No usable input column: all values of every column are unique.")
             self._encodings[key] = encoder, encode_frame(encoder, self.frame)
         return self._encodings[key]
+
+    @property
+    def given_weight(self) -> np.ndarray | None:
+        """Weights (n,) of all rows, or None if none are given."""
+        is_weighted = any(part is not None and part.weight is not None for part in (self.data, self.validation))
+        return self.weight if is_weighted else None
 
     @property
     def bytes(self) -> int:

@@ -13,7 +13,9 @@ from sklearn.metrics import get_scorer, get_scorer_names
 
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, did_you_mean, ignore_warnings
+from rosenblatt.models.bootstrap import Totals
 from rosenblatt.models.metrics import auc, balanced_accuracy, log_loss, mean, r2
+from rosenblatt.models.prepared import ScorerFactory
 from rosenblatt.training.population import EpochScorer
 
 
@@ -47,29 +49,33 @@ class _RegressorSnapshot(RegressorMixin, _FrozenEstimator):
     pass
 
 
-Scorer = Callable[[np.ndarray, np.ndarray], float]
+Scorer = Callable[[np.ndarray, np.ndarray, Totals], float]
 
 _REGRESSION_SCORERS: dict[str, Scorer] = {
-    "r2": lambda y, y_pred: float(r2(y, y_pred)),
-    "neg_mean_squared_error": lambda y, y_pred: -float(mean((y - y_pred) ** 2)),
-    "neg_root_mean_squared_error": lambda y, y_pred: -math.sqrt(mean((y - y_pred) ** 2)),
-    "neg_mean_absolute_error": lambda y, y_pred: -float(mean(np.abs(y - y_pred))),
+    "r2": lambda y, y_pred, totals: float(r2(y, y_pred, totals)),
+    "neg_mean_squared_error": lambda y, y_pred, totals: -float(mean((y - y_pred) ** 2, totals)),
+    "neg_root_mean_squared_error": lambda y, y_pred, totals: -math.sqrt(mean((y - y_pred) ** 2, totals)),
+    "neg_mean_absolute_error": lambda y, y_pred, totals: -float(mean(np.abs(y - y_pred), totals)),
 }
-_BINARY_SCORERS: dict[str, Scorer] = {"roc_auc": lambda y, proba: float(auc(y == 1, proba[:, 1]))}
+_BINARY_SCORERS: dict[str, Scorer] = {"roc_auc": lambda y, proba, totals: float(auc(y == 1, proba[:, 1], totals))}
 _CLASSIFICATION_SCORERS: dict[str, Scorer] = {
-    "accuracy": lambda y, proba: float(mean(proba.argmax(axis=1) == y)),
-    "balanced_accuracy": lambda y, proba: float(balanced_accuracy(y, proba.argmax(axis=1), proba.shape[1])),
-    "neg_log_loss": lambda y, proba: -float(log_loss(y, proba)),
+    "accuracy": lambda y, proba, totals: float(mean(proba.argmax(axis=1) == y, totals)),
+    "balanced_accuracy": lambda y, proba, totals: float(
+        balanced_accuracy(y, proba.argmax(axis=1), proba.shape[1], totals)
+    ),
+    "neg_log_loss": lambda y, proba, totals: -float(log_loss(y, proba, totals)),
 }
 
 
 def _fast_scorer(scoring: str, target: Target) -> Scorer | None:
-    """Return our own implementation of a scorer, or None; takes y and predictions as `Target.decode` returns them.
+    """Return our own implementation of a scorer, or None.
+
+    It takes y, predictions as `Target.decode` returns them, and totals over the rows.
 
     Checking the arguments takes scikit-learn longer than an epoch of a small network.
     """
     if target.task == "regression" and len(target.names) == 1 and scoring in _REGRESSION_SCORERS:
-        return lambda y, y_pred: _REGRESSION_SCORERS[scoring](y, y_pred[:, 0])
+        return lambda y, y_pred, totals: _REGRESSION_SCORERS[scoring](y, y_pred[:, 0], totals)
     if target.task == "binary" and scoring in _BINARY_SCORERS:
         return _BINARY_SCORERS[scoring]
     if target.task in ("binary", "multiclass") and scoring in _CLASSIFICATION_SCORERS:
@@ -77,12 +83,12 @@ def _fast_scorer(scoring: str, target: Target) -> Scorer | None:
     return None
 
 
-def make_epoch_scorer(scoring: str | Callable[..., float]) -> Callable[[Target, np.ndarray], EpochScorer] | None:
-    """Return a function that makes an `EpochScorer` from a target and y; None for the loss.
+def make_epoch_scorer(scoring: str | Callable[..., float]) -> ScorerFactory | None:
+    """Return a function that makes an `EpochScorer` from a target, y and the weights of the rows; None for the loss.
 
-    A named scorer gets class numbers, with the second class as the positive one. A function `scorer(estimator, X, y)`
-    gets the class labels, and an X whose only use is to be passed to the methods of the estimator. Raises SpecError for
-    an unknown name.
+    A named scorer gets class numbers, with the second class as the positive one, and the weights, if there are some. A
+    function `scorer(estimator, X, y)` gets the class labels, and an X whose only use is to be passed to the methods of
+    the estimator. Raises SpecError for an unknown name.
     """
     if scoring == "loss":
         return None
@@ -91,31 +97,46 @@ def make_epoch_scorer(scoring: str | Callable[..., float]) -> Callable[[Target, 
             f"scoring must be loss or a scikit-learn scorer such as accuracy, roc_auc or r2, but it is {scoring!r}."
             f"{did_you_mean(scoring, get_scorer_names())}"
         )
-    scorer = get_scorer(scoring)
 
-    def make_scorer(target: Target, y: np.ndarray) -> EpochScorer:
-        class_indices = np.arange(len(target.labels))
-        labels = class_indices if isinstance(scoring, str) else np.asarray(target.labels)
-        estimator_class = _RegressorSnapshot if target.task == "regression" else _ClassifierSnapshot
-        if target.output_type == "sums":
-            estimator_class = _PerceptronSnapshot
-        y_true = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-
+    def make_scorer(target: Target, y: np.ndarray, weight: np.ndarray | None) -> EpochScorer:
         fast_scorer = _fast_scorer(scoring, target) if isinstance(scoring, str) else None
+        if fast_scorer is None:
+            return _slow_scorer(scoring, target, y, weight)
         y_encoded = y.astype(int) if target.labels else y.reshape(len(y), -1)[:, 0]
-        if fast_scorer is not None:
-            return lambda outputs, rows: fast_scorer(y_encoded[rows], target.decode(outputs))
-
-        def score(outputs: np.ndarray, rows: np.ndarray) -> float:
-            with ignore_warnings(UndefinedMetricWarning):
-                return float(scorer(estimator_class(target, outputs, labels), rows.reshape(-1, 1), y_true[rows]))
-
-        guess = np.full((len(y), target.n_outputs), 1 / target.n_outputs, np.float32)
-        try:
-            score(guess, np.arange(len(y)))
-        except (ValueError, AttributeError) as error:
-            name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
-            raise SpecError(f"scoring {name} does not suit the task {target.task}: {error}") from error
-        return score
+        return lambda outputs, rows: fast_scorer(
+            y_encoded[rows], target.decode(outputs), Totals(None if weight is None else weight[rows])
+        )
 
     return make_scorer
+
+
+def _slow_scorer(
+    scoring: str | Callable[..., float], target: Target, y: np.ndarray, weight: np.ndarray | None
+) -> EpochScorer:
+    """Return an `EpochScorer` that calls a scorer of scikit-learn. Raises SpecError if it does not suit the task."""
+    scorer, is_named = get_scorer(scoring), isinstance(scoring, str)
+    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
+    class_indices = np.arange(len(target.labels))
+    labels = class_indices if is_named else np.asarray(target.labels)
+    estimator_class = _RegressorSnapshot if target.task == "regression" else _ClassifierSnapshot
+    if target.output_type == "sums":
+        estimator_class = _PerceptronSnapshot
+    y_true = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def score(outputs: np.ndarray, rows: np.ndarray) -> float:
+        weights = {"sample_weight": weight[rows]} if weight is not None and is_named else {}
+        with ignore_warnings(UndefinedMetricWarning):
+            return float(scorer(estimator_class(target, outputs, labels), rows.reshape(-1, 1), y_true[rows], **weights))
+
+    guess = np.full((len(y), target.n_outputs), 1 / target.n_outputs, np.float32)
+    try:
+        score(guess, np.arange(len(y)))
+    except (ValueError, AttributeError) as error:
+        raise SpecError(f"scoring {name} does not suit the task {target.task}: {error}") from error
+    except TypeError as error:
+        if weight is None or "sample_weight" not in str(error):
+            raise
+        raise SpecError(
+            f"scoring {name} does not use weights of rows. Choose another, or remove the weights."
+        ) from error
+    return score

@@ -253,7 +253,7 @@ class SearchCoordinator:
         target = trial.proposal.target
         key = target.model_dump_json()
         if key not in self._scorers:
-            self._scorers[key] = self._scorer_factory(target, self.prepared.y)
+            self._scorers[key] = self._scorer_factory(target, self.prepared.y, self.prepared.given_weight)
         return self._scorers[key]
 
     def _poll_interval(self) -> float:

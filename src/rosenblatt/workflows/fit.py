@@ -8,10 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from rosenblatt.data.table import Table
-from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, evaluate_model
@@ -20,11 +17,10 @@ from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import to_bytes
 from rosenblatt.models.model_file_checker import ModelFileChecker
-from rosenblatt.models.prepared import PreparedData
+from rosenblatt.models.prepared import PreparedData, ScorerFactory
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
-from rosenblatt.training.population import EpochScorer
 from rosenblatt.workflows.problems.build import build_problem
 from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest
 from rosenblatt.workflows.recorder import Recorder
@@ -150,7 +146,7 @@ def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model 
     return model.with_metadata(search=result.metadata), best_trial if len(model.trials) > 1 else None
 
 
-def _epoch_scorer_factory(scoring: str) -> Callable[[Target, np.ndarray], EpochScorer] | None:
+def _epoch_scorer_factory(scoring: str) -> ScorerFactory | None:
     if scoring == "loss":
         return None
     from rosenblatt.models.scorers import make_epoch_scorer  # loads scikit-learn's metrics
