@@ -6,7 +6,13 @@ from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.schema.columns import schema_from_dtypes
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.bootstrap import MIN_UNITS, Resampling
-from rosenblatt.models.evaluation import evaluate_model, score_forecasts, score_predictions, scores_to_dict
+from rosenblatt.models.evaluation import (
+    evaluate_model,
+    row_of_each_prediction,
+    score_forecasts,
+    score_predictions,
+    scores_to_dict,
+)
 from rosenblatt.models.fit import fit_model
 from rosenblatt.spec.spec import Spec
 
@@ -40,6 +46,14 @@ def test_an_evaluation_holds_predictions_scores_and_rows_to_check():
         "baseline": accuracy.baseline,
         "interval": list(accuracy.interval),
     }
+
+
+def test_steps_of_a_sequence_count_as_predictions_of_its_row():
+    tagging = Target(names=("y",), task="tagging", labels=("a", "b"))
+    y = np.array([[0, 1, -1], [1, -1, -1], [0, 0, 1.0]])
+    np.testing.assert_array_equal(row_of_each_prediction(tagging, y, np.zeros((3, 3, 2))), [0, 0, 1, 2, 2, 2])
+    np.testing.assert_array_equal(row_of_each_prediction(tagging, y, np.zeros((3, 2, 2))), [0, 0, 1, 2, 2])
+    np.testing.assert_array_equal(row_of_each_prediction(BINARY, np.zeros(3), np.zeros((3, 2))), [0, 1, 2])
 
 
 def test_rows_of_a_group_are_drawn_together():

@@ -50,7 +50,7 @@ def store(own_store):
     store.close()
 
 
-def test_a_fit_is_recorded(table, store):
+def test_a_fit_is_recorded(table, store, people):
     result = fit(*FAST, "--seed", "3")
     details = run_details(store, result["run"])
     assert (details.state, details.kind, details.experiment) == ("finished", "fit", "people")
@@ -67,7 +67,10 @@ def test_a_fit_is_recorded(table, store):
     assert details.environment.packages["numpy"] == np.__version__
     stored_file = details.artifacts["predictions.parquet"]
     fetch(stored_file.hash, stored_file.root, table / "predictions.parquet")
-    assert pl.read_parquet(table / "predictions.parquet").height == result["test_rows"]
+    predictions = pl.read_parquet(table / "predictions.parquet")
+    assert predictions.height == result["test_rows"]
+    assert predictions["row"].is_sorted()
+    assert people["rich"].gather(predictions["row"] - 1).to_list() == predictions["target"].to_list()
     assert "rows: 240 for training, 60 for testing" in "".join(words for _, words in load_output(store, result["run"]))
 
 

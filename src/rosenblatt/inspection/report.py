@@ -29,7 +29,7 @@ from rosenblatt.inspection.thresholds import threshold_table
 from rosenblatt.inspection.worst_rows import worst_rows_table
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.bootstrap import Resampling
-from rosenblatt.models.evaluation import Evaluation, score_predictions
+from rosenblatt.models.evaluation import Evaluation, row_of_each_prediction, score_predictions
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline, flatten_steps
 from rosenblatt.models.model import Model
@@ -112,8 +112,9 @@ class Report:
         model_scores = score_predictions(
             model.target, y_true, predictions, compute_baseline(model.target, y_true), Resampling()
         )
+        row_index = row_of_each_prediction(model.target, y_true, predictions)
         y_true, predictions = flatten_steps(model.target, y_true, predictions)
-        return cls.from_fit(Evaluation(model, model_scores, frame, y_true, predictions, frame), by)
+        return cls.from_fit(Evaluation(model, model_scores, frame, y_true, predictions, row_index, frame), by)
 
     @property
     def plots(self) -> tuple[Plot, ...]:

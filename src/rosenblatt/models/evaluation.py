@@ -31,10 +31,11 @@ class Evaluation:
     test: pl.DataFrame  # test rows as read, including the target
     y_test: np.ndarray  # true values, as `SupervisedTask.y`; of sequences without padding, of forecasts in their unit
     predictions: np.ndarray  # as `Model.predict_raw`, in the same form
+    row_index: np.ndarray  # (n,) index of the test row of each prediction; several are of one sequence
     check_rows: pl.DataFrame  # rows on which the written model file is checked
     best_trial_scores: Sequence[TestScore] = ()  # of the best trial of a search, if the model is an ensemble
     row_numbers: np.ndarray | None = None  # (n,) of the test rows in their table, counted from 1; None if not known
-    weight: np.ndarray | None = None  # (n,) weights of the test rows in the scores; of sequences, of their steps
+    weight: np.ndarray | None = None  # (n,) weights of the predictions in the scores
     is_held_out: bool = False  # whether the test rows were held out from training, or are a test table of their own
 
 
@@ -73,8 +74,10 @@ def evaluate_model(
         scores = score_predictions(target, y, predictions, baseline_prediction, resampling, weight)
     steps = max(y.shape[1], 1) if target.is_per_step else 1
     check_rows = frame.head(max(MAX_CHECK_ROWS // steps, 1))
-    weight = None if weight is None else _weight_of_steps(target, y, predictions, weight)
-    return Evaluation(model, scores, frame, *flatten_steps(target, y, predictions), check_rows, weight=weight)
+    row_index = row_of_each_prediction(target, y, predictions)
+    weight = None if weight is None else weight[row_index]
+    y, predictions = flatten_steps(target, y, predictions)
+    return Evaluation(model, scores, frame, y, predictions, row_index, check_rows, weight=weight)
 
 
 def _group_of_each_row(column: str, frame: pl.DataFrame) -> np.ndarray | None:
@@ -103,10 +106,10 @@ def score_predictions(
             intervals.
         weight: (n,) weights of the rows.
     """
-    weight = None if weight is None else _weight_of_steps(target, y, raw_predictions, weight)
+    row_index = row_of_each_prediction(target, y, raw_predictions)
+    weight = None if weight is None else weight[row_index]
     if resampling and target.is_per_step and y.ndim == 2:
-        sequences = np.broadcast_to(np.arange(len(y))[:, None, None], (*raw_predictions.shape[:2], 1))
-        resampling = Resampling(flatten_steps(target, y, sequences)[1][:, 0])
+        resampling = Resampling(row_index)
     y, raw_predictions = flatten_steps(target, y, raw_predictions)
     constant_predictions = np.tile(np.asarray(baseline_prediction), (len(y), 1))
     baseline_metrics = compute_metrics(target, y, constant_predictions, Totals(weight))
@@ -118,11 +121,13 @@ def score_predictions(
     return _make_scores(compute, baseline_metrics, len(y), resampling, target.n_outputs, weight)
 
 
-def _weight_of_steps(target: Target, y: np.ndarray, raw_predictions: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weight of each row, or of each step of sequences, as `flatten_steps` returns them."""
+def row_of_each_prediction(target: Target, y: np.ndarray, raw_predictions: np.ndarray) -> np.ndarray:
+    """Index of the row of each prediction, as `flatten_steps` returns them."""
+    rows = np.arange(len(y))
     if not target.is_per_step or y.ndim == 1:
-        return weight
-    return flatten_steps(target, y, np.broadcast_to(weight[:, None, None], (*raw_predictions.shape[:2], 1)))[1][:, 0]
+        return rows
+    rows_of_steps = np.broadcast_to(rows[:, None, None], (*raw_predictions.shape[:2], 1))
+    return flatten_steps(target, y, rows_of_steps)[1][:, 0]
 
 
 def score_forecasts(y: np.ndarray, predictions: np.ndarray, baseline_predictions: np.ndarray) -> list[TestScore]:

@@ -94,7 +94,8 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     baseline = compute_baseline(problem.target, problem.data.y)
 
     def evaluate(model: Model) -> Evaluation:
-        return evaluate_model(model, problem.test, problem.test_typed, problem.y_test, baseline, options.threads)
+        evaluation = evaluate_model(model, problem.test, problem.test_typed, problem.y_test, baseline, options.threads)
+        return replace(evaluation, row_numbers=problem.test_row_numbers, is_held_out=True)
 
     reused_model = None
     if recorder:
@@ -114,13 +115,10 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         version=version("rosenblatt"),
     )
     if recorder:
-        recorder.write_result(model, evaluation.scores, evaluation.y_test, evaluation.predictions)
+        recorder.write_result(model, evaluation)
     max_check_rows = max(MAX_CHECK_ROWS // problem.steps, 1)
     check_rows = evaluation.check_rows if len(problem.y_test) else problem.frame.head(max_check_rows)
-    return replace(
-        evaluation, model=model, check_rows=check_rows, best_trial_scores=best_trial_scores,
-        row_numbers=problem.test_row_numbers, is_held_out=True,
-    )  # fmt: skip
+    return replace(evaluation, model=model, check_rows=check_rows, best_trial_scores=best_trial_scores)
 
 
 def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model | None]:

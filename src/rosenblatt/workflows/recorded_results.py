@@ -14,6 +14,7 @@ import polars as pl
 
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, StorageError, StoreError
+from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
@@ -82,12 +83,12 @@ def record_classes(run: Run, target: Target, y_test: np.ndarray, predictions: np
     run.set_metadata("classes", {label: _class_scores(counts, k).to_json() for k, label in enumerate(labels)})
 
 
-def record_files(run: Run, model: Model, y_test: np.ndarray, predictions: np.ndarray) -> None:
+def record_files(run: Run, model: Model, evaluation: Evaluation) -> None:
     """Store the predictions on the test rows, and the model. Raises StorageError or OSError."""
     with tempfile.TemporaryDirectory() as folder:
-        if len(y_test):
+        if len(evaluation.y_test):
             path = Path(folder) / PREDICTIONS_FILE
-            _prediction_table(model.target, y_test, predictions).write_parquet(path)
+            _prediction_table(evaluation).write_parquet(path)
             run.log_artifact(path, kind="predictions")
         path = Path(folder) / MODEL_FILE
         path.write_bytes(to_bytes(model))
@@ -123,12 +124,20 @@ def _class_scores(counts: np.ndarray, k: int) -> ClassScores:
     )
 
 
-def _prediction_table(target: Target, y_test: np.ndarray, predictions: np.ndarray) -> pl.DataFrame:
-    """The targets of the test rows beside their predictions; for language models only the probability of the target."""
+def _prediction_table(evaluation: Evaluation) -> pl.DataFrame:
+    """The targets of the test rows beside their predictions; for language models only the probability of the target.
+
+    The first column, `row`, has the number of each row in its table, from 1, if that is known.
+    """
+    target, y_test, predictions = evaluation.model.target, evaluation.y_test, evaluation.predictions
     columns: dict[str, Any] = {}
+    if evaluation.row_numbers is not None:
+        columns["row"] = evaluation.row_numbers[evaluation.row_index]
+    if evaluation.weight is not None:
+        columns["weight"] = evaluation.weight
     if target.task == "language":
         labels, tokens = np.array(target.labels), y_test.astype(int)
-        columns = {
+        columns |= {
             "target": labels[tokens],
             "predicted": labels[predictions.argmax(axis=1)],
             "probability of the target": predictions[np.arange(len(tokens)), tokens],

@@ -13,14 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import Notify, StorageError
-from rosenblatt.models.metadata import TestScore
+from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model import Model
 from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data, run_identity
 from rosenblatt.runs.store.locations import store_folder, store_url
@@ -139,9 +138,7 @@ class Recorder:
         if self._trials:
             self._trials.write(search, at_end)
 
-    def write_result(
-        self, model: Model, test_scores: list[TestScore], y_test: np.ndarray, predictions: np.ndarray
-    ) -> None:
+    def write_result(self, model: Model, evaluation: Evaluation) -> None:
         """Record the result: scores, curves, scores of each class, predictions on the test rows, and the model."""
         if self.run is None or self.reused:
             return
@@ -149,10 +146,10 @@ class Recorder:
         search = model.metadata.search
         searched = search.best.params if search else ()
         run.set_params(*_hyperparameters(model.trials[0].resolved_spec, self.request.spec, searched))
-        record_scores(run, model, test_scores)
-        record_classes(run, model.target, y_test, predictions)
+        record_scores(run, model, evaluation.scores)
+        record_classes(run, model.target, evaluation.y_test, evaluation.predictions)
         try:
-            record_files(run, model, y_test, predictions)
+            record_files(run, model, evaluation)
         except (StorageError, OSError) as error:
             self._notify(f"the files of the run could not be stored: {error}")
         run.set_metadata("weights", [hash_array(network.theta) for network in model.networks])
