@@ -6,6 +6,7 @@ import shlex
 import polars as pl
 
 from rosenblatt.cli.fit import next_steps
+from rosenblatt.data.table import TableFormat
 from rosenblatt.models.model_file import load_model
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.request import FitRequest
@@ -44,7 +45,7 @@ def test_a_fit_ends_with_commands_that_work(run, folder):  # noqa: F811
 
 
 def test_commands_to_try_next_quote_file_names_and_read_them_alike():
-    request = FitRequest(table="my people.csv", spec=Spec(), header=False, encoding="cp1252")
+    request = FitRequest(table="my people.csv", spec=Spec(), format=TableFormat(header=False, encoding="cp1252"))
     assert next_steps("binary", "m.rosenblatt", request)[1] == (
         "  rosenblatt predict m.rosenblatt 'my people.csv' --out predictions.csv --no-header --encoding cp1252"
     )

@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.columns import Column, Note, Schema
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.task import detect_task
 from rosenblatt.inspection.description import describe_model, describe_table, summarize_columns, summarize_task
@@ -30,10 +30,11 @@ def make_task(values, task=None, name="y"):
 def test_columns_are_counted_by_kind_and_notes_are_kept():
     kinds = ["number", "number", "category", "category", "date"]
     columns = [Column(name=str(k), kind=kind) for k, kind in enumerate(kinds)]
-    columns.append(Column(name="weight", kind="empty", note="holds no values"))
+    notes = Note(text="holds no values"), Note(text="read as missing", detail="'x' in 2 cells")
+    columns += [Column(name="weight", kind="empty", notes=notes), Column(name="size", kind="empty", notes=notes[:1])]
     first, *notes = summarize_columns(Schema(columns=tuple(columns)))
-    assert first.endswith("2 numbers, 2 categories, 1 date, 1 empty")
-    assert notes == ["  weight: holds no values"]
+    assert first.endswith("2 numbers, 2 categories, 1 date, 2 empty")
+    assert notes == ["  holds no values: weight, size", "  read as missing: weight ('x' in 2 cells)"]
 
 
 def test_a_classification_is_summarized_by_the_shares_of_its_classes():

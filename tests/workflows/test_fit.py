@@ -22,8 +22,8 @@ def fit_table(frame, targets=("rich",), spec=FAST, **options):
 def test_a_fit_reports_what_it_inferred_and_scores_held_out_rows(people):
     result, messages = fit_table(people.with_columns(pl.int_range(300).alias("id"), pl.lit("x").alias("same")))
     text = "\n".join(messages)
-    assert "id: a number for each row, none of which repeats: left out" in text
-    assert "same: every row holds 'x': left out, as it cannot help to predict" in text
+    assert "identifiers, a number for each row: left out: id" in text
+    assert "every row holds the same value: left out: same ('x')" in text
     assert "task: two classes of 'rich'" in text
     assert "240 for training, 60 for testing" in text
     assert result.model.metadata.rows == 240

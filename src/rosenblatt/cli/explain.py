@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from rosenblatt.cli.options import make_reporter, shared_options
+from rosenblatt.cli.options import make_reporter, shared_options, table_format_options
 from rosenblatt.cli.outputs import check_output_paths
 from rosenblatt.errors import Notify, TableError, collect_messages
 from rosenblatt.workflows.tables import read_and_report
@@ -18,6 +18,7 @@ from rosenblatt.workflows.tables import read_and_report
 if TYPE_CHECKING:
     import polars as pl
 
+    from rosenblatt.data.table import TableFormat
     from rosenblatt.inspection.torch_attribution import Explanation
     from rosenblatt.models.model import Model
 
@@ -77,8 +78,9 @@ class ExplainOptions:
     help="Class, label, target or forecast step to explain, for images, sequences and texts.  [default: the most "
     "probable class or label, else the first target]",
 )
-@shared_options("header", "encoding", "json")
-def explain(model: str, table: str, header: bool | None, encoding: str | None, **options: Any) -> None:
+@shared_options("json")
+@table_format_options
+def explain(model: str, table: str, table_format: TableFormat, **options: Any) -> None:
     """Show how a network computes its prediction for one row: inputs, weights, biases, sums, activations.
 
     \b
@@ -100,7 +102,7 @@ def explain(model: str, table: str, header: bool | None, encoding: str | None, *
     from rosenblatt.models.model_file import load_model
 
     loaded_model, notify = load_model(model), make_reporter(request.as_json)
-    rows = read_and_report(table, header, encoding, lambda _: None)
+    rows = read_and_report(table, table_format, lambda _: None)
     if loaded_model.encoder.media_encodings:
         _explain_media(loaded_model, rows.all_rows, request, notify)
     else:

@@ -19,6 +19,8 @@ from rosenblatt.cli.options import (
     hyperparameter_options,
     make_reporter,
     shared_options,
+    table_format_arguments,
+    table_format_options,
     tracking_options,
 )
 from rosenblatt.cli.outputs import check_output_paths, check_report_options, save_report, scores_to_json
@@ -85,7 +87,8 @@ class FitOutput:
 )
 @click.option("--out", "-o", metavar="MODEL", help="Model file to write.  [default: name of the table + .rosenblatt]")
 @tracking_options("experiment", "name", "reuse", "store")
-@shared_options("report", "by", "header", "encoding", "threads", "json")
+@shared_options("report", "by", "threads", "json")
+@table_format_options
 @hyperparameter_options
 @click.pass_obj
 def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
@@ -158,7 +161,7 @@ def _parse_options(config: str | None, options: dict[str, Any]) -> tuple[FitRequ
         raise SpecError(f"--checkpoint must name a folder, but {output.checkpoint!r} is a file. Choose another name.")
     if output.checkpoint and not spec.has_search:
         raise SpecError("--checkpoint saves the state of a search, but this is none. Add --trials or --minutes.")
-    return FitRequest(spec=spec, **options), output
+    return FitRequest(spec=spec, format=options.pop("table_format"), **options), output
 
 
 def _print_scores(
@@ -203,9 +206,7 @@ def _print_run(recorder: Recorder, notify: Notify) -> None:
 
 def next_steps(task: str, model: str, request: FitRequest) -> list[str]:
     """Return commands to try with the saved model, one per line, after a title."""
-    table, encoding = request.table, request.encoding
-    reading = [] if request.header is None else ["--header" if request.header else "--no-header"]
-    reading += ["--encoding", encoding] if encoding else []
+    table, reading = request.table, table_format_arguments(request.format)
     commands = [
         ["predict", model, table, "--out", "predictions.csv", *reading],
         ["evaluate", model, request.test or "new.csv", "--report", "report.html", *reading],

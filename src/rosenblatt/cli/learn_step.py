@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from rosenblatt.cli.options import make_reporter, shared_options
+from rosenblatt.cli.options import make_reporter, shared_options, table_format_options
 from rosenblatt.errors import TableError, format_count
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec, to_builtin
 from rosenblatt.workflows.tables import read_and_report, split_column_names
 
 if TYPE_CHECKING:
+    from rosenblatt.data.table import TableFormat
     from rosenblatt.inspection.perceptron_steps import Step
     from rosenblatt.training.rows import DenseRows
 
@@ -39,8 +40,7 @@ class StepOptions:
     seed: str
     show_all: bool
     pause: float  # seconds
-    header: bool | None
-    encoding: str | None
+    table_format: TableFormat
     as_json: bool
 
 
@@ -68,7 +68,8 @@ class StepOptions:
 @click.option("--seed", default="0", show_default=True, help="Seed of the order of the rows.")
 @click.option("--all", "show_all", is_flag=True, help="Also show rows that do not change the weights.")
 @click.option("--pause", type=click.FloatRange(0), default=0.0, help="Pause after each step, in seconds.")
-@shared_options("header", "encoding", "json")
+@shared_options("json")
+@table_format_options
 def learn_step(**options: Any) -> None:
     """Show the training of a perceptron step by step: each sum, each prediction, each update of the weights.
 
@@ -155,15 +156,15 @@ def _load_training_rows(path: str, request: StepOptions, spec: Spec) -> tuple[De
 
     if request.target is None:
         raise TableError("A table needs a column of classes. Name it with --target.")
-    table = read_and_report(path, request.header, request.encoding, make_reporter(request.as_json))
+    table = read_and_report(path, request.table_format, make_reporter(request.as_json))
     name = resolve_column_name(table.frame, split_column_names([request.target], table)[0])
-    supervised_task = detect_task(table.frame, [name])
+    supervised_task = detect_task(table.frame, [name], format=table.format)
     if not supervised_task.labels:
         raise TableError(f"learn-step needs a column of classes, but the task of {name!r} is {supervised_task.task}. "
                          "Name another column.")  # fmt: skip
     is_labelled = has_targets(supervised_task.y)
     frame, y = table.frame.filter(is_labelled), supervised_task.y[is_labelled]
-    schema = infer_schema(frame.drop(name), spec.data.max_categories)
+    schema = infer_schema(frame, spec.data.max_categories, table.format, [name])
     typed = schema.read(frame)
     encoder = Encoder.fit(typed, resolve_auto(spec, len(y), typed.width).data)
     if not encoder.width:

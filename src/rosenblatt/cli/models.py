@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rosenblatt.cli.options import make_reporter, shared_options
+from rosenblatt.cli.options import make_reporter, shared_options, table_format_options
 from rosenblatt.cli.outputs import (
     check_output_paths,
     check_report_options,
@@ -18,6 +18,9 @@ from rosenblatt.cli.outputs import (
 )
 from rosenblatt.errors import format_count
 from rosenblatt.workflows.tables import check_group_columns, read_and_report
+
+if TYPE_CHECKING:
+    from rosenblatt.data.table import TableFormat
 
 
 @click.command()
@@ -30,7 +33,8 @@ from rosenblatt.workflows.tables import check_group_columns, read_and_report
     help="File to write: .csv, .tsv, .jsonl, .parquet or .arrow.  [default: CSV on standard output]",
 )
 @click.option("--with-inputs", is_flag=True, help="Also write the columns of the table.")
-@shared_options("header", "encoding", "on_damaged_images", "threads")
+@shared_options("on_damaged_images", "threads")
+@table_format_options
 def predict(
     model: str,
     table: str,
@@ -38,7 +42,7 @@ def predict(
     with_inputs: bool,
     on_damaged_images: Any,
     threads: int | None,
-    **reading: Any,
+    table_format: TableFormat,
 ) -> None:
     """Predict the target for the rows of a table.
 
@@ -59,7 +63,7 @@ def predict(
 
     loaded_model, notify = load_model(model), make_reporter(True)
     check_can_predict(loaded_model)
-    rows = read_and_report(table, **reading, notify=notify)
+    rows = read_and_report(table, table_format, notify)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     used_columns = {rows.id_column, *loaded_model.target.names, *(c.name for c in loaded_model.schema.columns)}
     unused_columns = [name for name in rows.frame.columns if name not in used_columns]
@@ -76,7 +80,8 @@ def predict(
 @click.command()
 @click.argument("model")
 @click.argument("table")
-@shared_options("report", "by", "header", "encoding", "on_damaged_images", "threads", "json")
+@shared_options("report", "by", "on_damaged_images", "threads", "json")
+@table_format_options
 def evaluate(
     model: str,
     table: str,
@@ -85,7 +90,7 @@ def evaluate(
     on_damaged_images: Any,
     threads: int | None,
     as_json: bool,
-    **reading: Any,
+    table_format: TableFormat,
 ) -> None:
     """Score a model on rows with known targets.
 
@@ -107,7 +112,7 @@ def evaluate(
 
     notify = make_reporter(as_json)
     loaded_model = load_model(model)
-    rows = read_text(table) if loaded_model.task == "language" else read_and_report(table, **reading, notify=notify)
+    rows = read_text(table) if loaded_model.task == "language" else read_and_report(table, table_format, notify)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     windows = loaded_model.metadata.windows
     check_group_columns(by, [rows], windows.series if windows else None)
@@ -123,8 +128,9 @@ def evaluate(
 @click.command()
 @click.argument("path", metavar="MODEL|TABLE")
 @click.option("--all", "show_all", is_flag=True, help="Show every column, and every hyperparameter of a model.")
-@shared_options("header", "encoding", "json")
-def describe(path: str, show_all: bool, header: bool | None, encoding: str | None, as_json: bool) -> None:
+@shared_options("json")
+@table_format_options
+def describe(path: str, show_all: bool, table_format: TableFormat, as_json: bool) -> None:
     """Describe a table or a model.
 
     \b
@@ -143,7 +149,7 @@ def describe(path: str, show_all: bool, header: bool | None, encoding: str | Non
             return
         description = describe_model(model, path)
     else:
-        description = describe_table(read_and_report(path, header, encoding, lambda _: None))
+        description = describe_table(read_and_report(path, table_format, lambda _: None))
         if not as_json:
             print_table_description(description, show_all=show_all)
             return

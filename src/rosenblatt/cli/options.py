@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from rosenblatt.errors import Notify
 
 if TYPE_CHECKING:
+    from rosenblatt.data.table import TableFormat
     from rosenblatt.spec.hyperparameters import Hyperparameter
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -22,7 +24,7 @@ COMMON_OPTIONS = {  # options that `fit --help` shows, by group, most used first
     "Output": ("out", "report", "by", "as_json"),
 }
 OTHER_OPTIONS = {  # groups of the others in `fit --help-all`, unless they are hyperparameters
-    "Input": ("keep", "validation", "header", "encoding"),
+    "Input": ("keep", "validation", "header", "encoding", "separator", "decimal", "thousands", "missing", "no_missing"),
     "Training": ("threads",),
     "Search": ("checkpoint",),
     "Recording": ("experiment", "name", "reuse", "store"),
@@ -133,14 +135,8 @@ def _help(hyperparameter: Hyperparameter) -> str:
 
 
 def shared_options(*names: str) -> Decorator:
-    """Add options that several commands share: header, encoding, threads, json, on_damaged_images, report, by."""
+    """Add options that several commands share: threads, json, on_damaged_images, report, by."""
     options = {
-        "header": click.option(
-            "--header/--no-header",
-            default=None,
-            help="Whether the first line of a file holds the column names; detected by default.",
-        ),
-        "encoding": click.option("--encoding", help="Encoding of text files, such as cp1252; detected by default."),
         "threads": click.option("--threads", type=click.IntRange(1), help="Number of CPU cores; all by default."),
         "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         "on_damaged_images": click.option(
@@ -158,6 +154,57 @@ def shared_options(*names: str) -> Decorator:
         ),
     }
     return _add_options(options, names)
+
+
+def table_format_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add options on how a table is written, which the command receives as `table_format`, a `TableFormat`."""
+    options = {
+        "header": click.option(
+            "--header/--no-header", default=None, help="Whether the first line of a file holds the column names."
+        ),
+        "encoding": click.option("--encoding", metavar="NAME", help="Encoding of text files, such as cp1252."),
+        "separator": click.option(
+            "--separator",
+            metavar="CHARACTER",
+            help="What separates the cells of a line: a character, tab, or blanks for any run of spaces and tabs.",
+        ),
+        "decimal": click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark of numbers."),
+        "thousands": click.option("--thousands", metavar="CHARACTER", help="Thousands separator of numbers."),
+        "missing": click.option(
+            "--missing",
+            multiple=True,
+            metavar="CELL",
+            help="Cell that stands for a missing value, such as -999 or unknown, beside the usual ones such as NA. "
+            "Repeat it for several.",
+        ),
+        "no_missing": click.option("--no-missing", is_flag=True, help="Take only empty cells for missing values."),
+    }
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, missing: tuple[str, ...], no_missing: bool, **kwargs: Any) -> Any:
+        from rosenblatt.data.table import TableFormat
+
+        if missing and no_missing:
+            raise click.UsageError("--missing and --no-missing contradict each other. Remove one of them.")
+        given = {name: kwargs.pop(name) for name in ("header", "encoding", "separator", "decimal", "thousands")}
+        table_format = TableFormat(**given, missing=missing if missing or no_missing else None)
+        return command(*args, table_format=table_format, **kwargs)
+
+    return _add_options(options, tuple(options))(wrapper)
+
+
+def table_format_arguments(table_format: TableFormat) -> list[str]:
+    """Return the arguments of a command line that give this format."""
+    arguments: list[str] = []
+    if table_format.header is not None:
+        arguments.append("--header" if table_format.header else "--no-header")
+    for name in ("encoding", "separator", "decimal", "thousands"):
+        value = getattr(table_format, name)
+        if value is not None:
+            arguments += [f"--{name}", value]
+    if table_format.missing is not None:
+        arguments += [f"--missing={cell}" for cell in table_format.missing] or ["--no-missing"]
+    return arguments
 
 
 def tracking_options(*names: str) -> Decorator:

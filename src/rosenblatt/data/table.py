@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+
+class TableFormat(BaseModel):
+    """How a table is written: as the user says, and else as its reader detects it; None is not decided yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    header: bool | None = None  # whether the first line names the columns
+    encoding: str | None = None  # such as "utf-8" or "cp1252"
+    separator: str | None = None  # between cells: a character, or "blanks" for any run of spaces and tabs
+    decimal: Literal[".", ","] | None = None  # decimal mark
+    thousands: str | None = None  # thousands separator; "" if there is none
+    missing: tuple[str, ...] | None = None  # further cells that stand for missing values; () for empty cells only
+    is_typed: bool = False  # whether the source has types: then a string that is not null is not missing
+
+
+DETECT_FORMAT = TableFormat()  # nothing is given, all is detected
 
 
 @dataclass(frozen=True)
@@ -19,6 +38,7 @@ class Table:
     texts: tuple[str, ...] = ()  # columns of texts, however short these are
     excluded_columns: tuple[str, ...] = ()  # columns that are inputs only on request
     id_column: str = ""  # the column that identifies rows, if they are files or texts
+    format: TableFormat = DETECT_FORMAT
 
     @property
     def all_rows(self) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.columns import Column, Note, Schema
 from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.task import SupervisedTask, detect_task, has_targets
@@ -17,6 +17,7 @@ from rosenblatt.models.model import Model
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import to_builtin
 
+MAX_NOTED_COLUMNS = 5  # columns that a line about a kind of note names
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
 
@@ -26,8 +27,21 @@ def summarize_columns(schema: Schema) -> list[str]:
     for column in schema.columns:
         kind_counts[column.kind] = kind_counts.get(column.kind, 0) + 1
     phrases = [f"{n} {kind if n == 1 else _PLURALS.get(kind, kind + 's')}" for kind, n in kind_counts.items()]
-    notes = [f"  {column.name}: {column.note}" for column in schema.columns if column.note]
-    return [f"columns: {', '.join(phrases)}", *notes]
+    return [f"columns: {', '.join(phrases)}", *summarize_notes(schema)]
+
+
+def summarize_notes(schema: Schema) -> list[str]:
+    """The notes on columns, in one line for each kind of note."""
+    columns_by_text: dict[str, list[str]] = {}
+    for column in schema.columns:
+        for note in column.notes:
+            column_text = f"{column.name} ({note.detail})" if note.detail else column.name
+            columns_by_text.setdefault(note.text, []).append(column_text)
+    lines = []
+    for text, columns in columns_by_text.items():
+        more = f" and {len(columns) - MAX_NOTED_COLUMNS} more" if len(columns) > MAX_NOTED_COLUMNS else ""
+        lines.append(f"  {text}: {', '.join(columns[:MAX_NOTED_COLUMNS])}{more}")
+    return lines
 
 
 def summarize_task(task: SupervisedTask) -> str:
@@ -59,31 +73,42 @@ def describe_table(table: Table) -> dict[str, Any]:
     """Describe the columns of a table, and the task if the last column is the target."""
     last = table.frame.columns[-1]
     try:
-        task = f"{summarize_task(detect_task(table.frame, [last]))}, if {last!r} is the target"
+        task = f"{summarize_task(detect_task(table.frame, [last], format=table.format))}, if {last!r} is the target"
     except TableError as error:
         task = f"unknown. {error}"
     return {
         "source": table.source,
         "rows": table.frame.height,
         "notes": list(table.notes),
-        "columns": [_describe_column(series) for series in table.frame],
+        "columns": _describe_columns(table),
         "likely_task": task,
     }
 
 
-def _describe_column(series: pl.Series) -> dict[str, Any]:
+def _describe_columns(table: Table) -> list[dict[str, Any]]:
     max_categories = int(HYPERPARAMETERS["max_categories"].default)
-    try:
-        column = infer_schema(series.to_frame(), max_categories).columns[0]
-    except TableError as error:
-        column = Column(name=series.name, kind="text", missing=series.null_count(), note=str(error))
+    columns: list[Column] = []
+    for series in table.frame:
+        try:
+            columns += infer_schema(series.to_frame(), max_categories, table.format).columns
+        except TableError as error:
+            note = Note(text=str(error))
+            columns.append(Column(name=series.name, kind="text", missing=series.null_count(), notes=(note,)))
+    return [_describe_column(column, table.frame[column.name]) for column in columns]
+
+
+def _describe_column(column: Column, series: pl.Series) -> dict[str, Any]:
     examples: list[str] = []
     if series.dtype == pl.Binary:
         examples = [f"{len(value):,} bytes" for value in series.drop_nulls().head(3)]
     elif not series.dtype.is_nested():
         values = series.head(1000).drop_nulls().unique(maintain_order=True).head(3)
         examples = [str(value).strip() for value in values]
-    return {**column.model_dump(include={"name", "kind", "missing", "distinct", "note"}), "examples": examples}
+    return {**_column_fields(column), "examples": examples}
+
+
+def _column_fields(column: Column) -> dict[str, Any]:
+    return column.model_dump(include={"name", "kind", "missing", "distinct"}) | {"note": column.note}
 
 
 def describe_model(model: Model, source: str) -> dict[str, Any]:
@@ -112,10 +137,7 @@ def describe_model(model: Model, source: str) -> dict[str, Any]:
             for name, hyperparameter in HYPERPARAMETERS.items()
             if hyperparameter.applies_to(model.spec.network.kind)
         },
-        "columns": [
-            column.model_dump(include={"name", "kind", "missing", "distinct", "note"})
-            for column in model.schema.columns
-        ],
+        "columns": [_column_fields(column) for column in model.schema.columns],
         "inputs": model.encoder.width,
         "spec_hash": model.spec.hash,
         "scores": scores_to_dict(model.metadata.scores),

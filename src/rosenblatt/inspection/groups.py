@@ -177,7 +177,7 @@ def _split(schema: Schema, series: pl.Series) -> Iterator[tuple[str, np.ndarray]
 
 def _ordered_values(column: Column, series: pl.Series) -> pl.Series | None:
     """Numbers or dates, if the column holds such; None for categories."""
-    if column.is_numeric_identifier:
+    if column.is_numeric:
         column = column.model_copy(update={"kind": "number"})
     return column.sort_key(series) if column.kind in ("number", "date") else None
 

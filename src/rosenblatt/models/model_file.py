@@ -28,8 +28,8 @@ from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.networks.deep import architecture_from_dict
 from rosenblatt.spec.spec import Spec
 
-FORMAT = 5  # increased whenever older versions cannot read the files of this one
-OLDEST_READABLE_FORMAT = 5  # oldest format that this version reads
+FORMAT = 6  # increased whenever older versions cannot read the files of this one
+OLDEST_READABLE_FORMAT = 6  # oldest format that this version reads
 
 
 def to_bytes(model: Model) -> bytes:

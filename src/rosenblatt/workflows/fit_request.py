@@ -63,7 +63,7 @@ def _read_tables(request: FitRequest, notify: Notify) -> ProblemRequest:
     def read(path: str) -> Table:
         if request.task == "language":
             return read_text(path)
-        return read_and_report(path, request.header, request.encoding, notify)
+        return read_and_report(path, request.format, notify)
 
     table = read(request.table)
     return ProblemRequest(

@@ -70,7 +70,7 @@ def predict(
         return forecast(model, table, notify, threads)
     frame = table.all_rows
     with collect_messages(notify) as messages:
-        typed = model.schema.read(frame, messages)
+        typed = model.schema.read(frame, messages, table.format)
         messages += [message for trial in model.trials for message in trial.encoder.unseen_categories(typed)]
     predictions = model.predict_typed(typed, threads)
     target, label = model.target, model.label(predictions)
@@ -161,7 +161,7 @@ def evaluate(
             frame, y_test = text_to_score(table, encoding.vocabulary, encoding.max_length, messages)
         else:
             frame, y_test = labelled_rows(table.evaluation_rows, model.target, messages)
-        typed = model.schema.read(frame, messages)
+        typed = model.schema.read(frame, messages, table.format)
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
     baseline_prediction = model.metadata.baseline or compute_baseline(model.target, y_test)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
@@ -28,8 +29,7 @@ class FitRequest(BaseModel):
     texts: tuple[str, ...] = ()
     test: str | None = None
     validation: str | None = None
-    header: bool | None = None
-    encoding: str | None = None
+    format: TableFormat = DETECT_FORMAT
     threads: int | None = None
 
     def to_json(self) -> dict[str, Any]:

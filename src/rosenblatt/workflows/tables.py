@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from rosenblatt.errors import Notify, TableError, format_count
 
 if TYPE_CHECKING:
-    from rosenblatt.data.table import Table
+    from rosenblatt.data.table import Table, TableFormat
 
 
-def read_and_report(path: str, header: bool | None, encoding: str | None, notify: Notify) -> Table:
+def read_and_report(path: str, format: TableFormat, notify: Notify) -> Table:
     """Read a table, and pass on its size and what was detected. Raises TableError."""
-    from rosenblatt.data.readers.read import read_table
+    from rosenblatt.data.readers.read import read_formatted
 
-    table = read_table(path, header=header, encoding=encoding)
+    table = read_formatted(path, format)
     rows, columns = format_count(table.frame.height, "row"), format_count(table.frame.width, "column")
     notify(f"{path}: {rows}, {columns}")
     for note in table.notes:

@@ -81,6 +81,11 @@ def _read_sample(path: Path) -> tuple[bytes | None, bytes]:
     return content, sample
 
 
+def is_typed(sample: bytes) -> bool:
+    """Whether the first bytes are those of a format with types: Parquet, Arrow or JSON."""
+    return sample.startswith((b"PAR1", b"ARROW1")) or bool(re.match(rb'\s*(\{\s*["}]|\[\s*[\[{\]])', sample))
+
+
 def _parse_content(
     source: Path | bytes, sample: bytes, header: bool | None, encoding: str | None
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:

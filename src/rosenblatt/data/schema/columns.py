@@ -21,6 +21,7 @@ from rosenblatt.data.schema.cells import (
     parse_dates,
     parse_numbers,
 )
+from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
 
 Kind = Literal[
@@ -38,6 +39,19 @@ def plural_kind(kind: Kind) -> str:
     return _PLURALS.get(kind, f"{kind}s")
 
 
+class Note(BaseModel):
+    """What was guessed about a column, or done to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str  # the same for all columns to which the same was done
+    detail: str = ""  # what is special to this column, such as a count and an example
+
+    def __str__(self) -> str:
+        """The note on a single column."""
+        return f"{self.text} ({self.detail})" if self.detail else self.text
+
+
 class Column(BaseModel):
     """The kind of one column of a table, and how its cells are parsed."""
 
@@ -49,9 +63,10 @@ class Column(BaseModel):
     date_format: str = ""  # format of dates, as for strptime
     date_parts: tuple[str, ...] = ()  # features of dates, as `date_features` names them
     markers: tuple[str, ...] = ()  # words that stand for a missing number in this column
+    is_numeric: bool = False  # whether an identifier is made of numbers
     missing: int = 0  # number of missing cells
     distinct: int = 0  # number of distinct values
-    note: str = ""  # what was guessed, for the user
+    notes: tuple[Note, ...] = ()  # what was guessed, for the user
     include: bool = False  # whether a media column is an input, which depends on the kind of network
 
     @property
@@ -60,9 +75,9 @@ class Column(BaseModel):
         return self.include or self.kind in ("number", "boolean", "category", "date")
 
     @property
-    def is_numeric_identifier(self) -> bool:
-        """Whether this is an identifier made of numbers."""
-        return self.kind == "identifier" and self.note.startswith("a number")
+    def note(self) -> str:
+        """All notes on this column."""
+        return "; ".join(map(str, self.notes))
 
     def sort_key(self, series: pl.Series) -> pl.Series:
         """The values by which rows are ordered: dates, numbers or text."""
@@ -160,13 +175,14 @@ class Schema(BaseModel):
         return self._update(
             lambda column: column.name in names and column.kind == "identifier",
             lambda column: {
-                "kind": "number" if column.is_numeric_identifier else "category", "note": "used as requested"
+                "kind": "number" if column.is_numeric else "category",
+                "notes": (Note(text="used as requested (--keep)"),),
             },
-        )  # fmt: skip
+        )
 
     def with_media(self, kinds: Sequence[str]) -> Schema:
         """This schema, with media columns of these kinds as inputs."""
-        return self._update(lambda column: column.kind in kinds, lambda _: {"include": True, "note": ""})
+        return self._update(lambda column: column.kind in kinds, lambda _: {"include": True, "notes": ()})
 
     def as_texts(self, names: Sequence[str]) -> Schema:
         """This schema, with columns of these names as texts."""
@@ -181,10 +197,18 @@ class Schema(BaseModel):
         """The input columns of images, texts and sequences."""
         return [column for column in self.input_columns if column.kind in MEDIA_KINDS]
 
-    def read(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
+    def read(
+        self,
+        frame: pl.DataFrame,
+        messages: list[str] | None = None,
+        format: TableFormat = DETECT_FORMAT,  # noqa: ARG002
+    ) -> pl.DataFrame:
         """Convert the input columns of a table to a typed table.
 
-        `messages` receives a message for each column with cells of another kind, which are read as missing.
+        Args:
+            frame: the table as read.
+            messages: receives a message for each column with cells of another kind, which are read as missing.
+            format: how the table is written, as far as it differs from the training table.
 
         Raises TableError if a column is missing, or holds another kind of values than in training.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +23,8 @@ from rosenblatt.data.schema.cells import (
     parse_dates,
     parse_numbers,
 )
-from rosenblatt.data.schema.columns import MAX_STRAY_FRACTION, Column, Kind, Schema
+from rosenblatt.data.schema.columns import MAX_STRAY_FRACTION, Column, Kind, Note, Schema
+from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, format_count, format_list
 
 MIN_IDENTIFIER_ROWS = 20  # number of distinct values from which a column may be an identifier
@@ -32,20 +34,27 @@ IDENTIFIER_NAME = re.compile(
 )
 
 
-def infer_schema(frame: pl.DataFrame, max_categories: int) -> Schema:
+def infer_schema(
+    frame: pl.DataFrame,
+    max_categories: int,
+    format: TableFormat = DETECT_FORMAT,  # noqa: ARG001
+    exclude: Sequence[str] = (),
+) -> Schema:
     """Infer what each column holds.
 
     Args:
-        frame: the table as read.
+        frame: the table as read, with all columns, as all help to find how numbers and dates are written.
         max_categories: number of categories of a column beyond which its note says that the rest share one input.
+        format: how the table is written.
+        exclude: columns that do not become part of the schema, such as the target.
 
     Raises:
         TableError: if a column holds infinite numbers, or changes from numbers to words half-way.
     """
-    columns = [_infer(series, max_categories) for series in frame]
+    columns = [_infer(series, max_categories) for series in frame if series.name not in exclude]
     if any(column.number_style == "1.234,5" for column in columns):  # then 1.234 in other columns is 1234
         columns = [
-            column.model_copy(update={"number_style": "1.234,5", "note": "numbers written as 1.234"})
+            column.model_copy(update={"number_style": "1.234,5", "notes": (Note(text="numbers written as 1.234"),)})
             if column.number_style == "plain" and _may_be_thousands(frame[column.name])
             else column
             for column in columns
@@ -98,19 +107,21 @@ class _ColumnCells:
     missing: int
     distinct: int
 
-    def make_column(self, kind: Kind, note: str = "", **details: Any) -> Column:
-        missing = self.missing + details.pop("strays", 0)
-        return Column(name=self.name, kind=kind, missing=missing, distinct=self.distinct, note=note, **details)
+    def make_column(self, kind: Kind, text: str = "", detail: str = "", **details: Any) -> Column:
+        missing, notes = self.missing + details.pop("strays", 0), (Note(text=text, detail=detail),) if text else ()
+        return Column(name=self.name, kind=kind, missing=missing, distinct=self.distinct, notes=notes, **details)
 
 
 def _infer(series: pl.Series, max_categories: int) -> Column:
     medium = detect_medium(series)
     if medium:
         note = f"{medium}s, which need a network of kind {'cnn' if medium == 'image' else 'rnn'}: left out"
-        return Column(name=series.name, kind=medium, missing=series.null_count(), distinct=len(series), note=note)
+        return Column(
+            name=series.name, kind=medium, missing=series.null_count(), distinct=len(series), notes=(Note(text=note),)
+        )
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
         note = f"cells of type {series.dtype} are not supported: left out"
-        return Column(name=series.name, kind="nested", missing=series.null_count(), note=note)
+        return Column(name=series.name, kind="nested", missing=series.null_count(), notes=(Note(text=note),))
     is_text = series.dtype in (pl.String, pl.Categorical, pl.Enum)
     values = normalize_cells(series) if is_text else series.fill_nan(None) if series.dtype.is_float() else series
     rows = pl.int_range(1, len(values) + 1, eager=True)
@@ -119,7 +130,7 @@ def _infer(series: pl.Series, max_categories: int) -> Column:
     if cells.is_empty():
         return column.make_column("empty", "holds no values")
     if column.distinct == 1 and not column.missing:
-        return column.make_column("constant", f"every row holds {cells[0]!r}: left out, as it cannot help to predict")
+        return column.make_column("constant", "every row holds the same value: left out", repr(cells[0]))
     if series.dtype == pl.Boolean:
         return column.make_column("boolean")
     if series.dtype.is_temporal():
@@ -139,8 +150,11 @@ def _string_column(column: _ColumnCells, max_categories: int) -> Column:
         _reject_mixed_types(column, numbers)
         if few_words or len(strays) <= MAX_STRAY_FRACTION * len(column.cells):
             words = strays.unique(maintain_order=True).to_list()
-            note = f"{format_count(len(strays), 'cell')} without a number ({format_list(words, 3)}): read as missing"
-            return column.make_column("number", note, number_style=style, markers=tuple(words), strays=len(strays))
+            detail = f"{format_list(words, 3)} in {format_count(len(strays), 'cell')}"
+            return column.make_column(
+                "number", "words among numbers read as missing", detail,
+                number_style=style, markers=tuple(words), strays=len(strays),
+            )  # fmt: skip
     if set(column.cells.str.to_lowercase().unique()) <= BOOLEANS.keys():
         return column.make_column("boolean")
     for date_format in (*DATE_FORMATS, *TIME_FORMATS):
@@ -168,10 +182,10 @@ def _category_column(column: _ColumnCells, max_categories: int) -> Column:
     ):
         return column.make_column("text", "free text, which needs a network of kind rnn: left out")
     if column.distinct >= 0.95 * n and n >= MIN_IDENTIFIER_ROWS:
-        return column.make_column("identifier", "nearly every value occurs once: left out")
+        return column.make_column("identifier", "identifiers, as nearly every value occurs once: left out")
     if column.distinct > max_categories:
-        note = f"{column.distinct} categories: the {max_categories} most frequent get an input each, the rest share one"
-        return column.make_column("category", note)
+        note = f"the {max_categories} most frequent categories get an input each, the rest share one (--max-categories)"
+        return column.make_column("category", note, f"{column.distinct:,} categories")
     return column.make_column("category")
 
 
@@ -186,8 +200,8 @@ def _number_column(column: _ColumnCells, numbers: pl.Series, style: NumberStyle 
     if column.distinct == len(numbers) >= MIN_IDENTIFIER_ROWS and not column.missing and is_integer:
         is_row_number = numbers[0] in (0, 1) and bool((numbers.diff().drop_nulls() == 1).all())
         if is_row_number or IDENTIFIER_NAME.search(column.name):
-            note = "a number for each row, none of which repeats: left out"
-            return column.make_column("identifier", note, number_style=style)
+            note = "identifiers, a number for each row: left out"
+            return column.make_column("identifier", note, number_style=style, is_numeric=True)
     return column.make_column("number", "" if style == "plain" else f"numbers written as {style}", number_style=style)
 
 

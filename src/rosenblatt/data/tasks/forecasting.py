@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from rosenblatt.data.media.columns import sequence_column
 from rosenblatt.data.schema.columns import Column, Schema, plural_kind
 from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.spec.data import DataSpec
 
@@ -51,18 +52,17 @@ class WindowTransform(BaseModel):
     window: int  # maximum number of past steps
 
     @classmethod
-    def fit(cls, frame: pl.DataFrame, target: str, spec: DataSpec, ignore: Sequence[str]) -> WindowTransform:
-        """Assign the columns of a table to their roles in a forecast. Raises TableError."""
-        for option, name in (
-            ("time", spec.time),
-            ("series", spec.series),
-            *(("known_covariates", name) for name in spec.known_covariates),
-        ):
-            if name and name not in frame.columns:
-                raise TableError(
-                    f"{option} names {name!r}, but the table has no such column.{did_you_mean(name, frame.columns)}"
-                )
-        columns = {column.name: column for column in infer_schema(frame, spec.max_categories).columns}
+    def fit(
+        cls,
+        frame: pl.DataFrame,
+        target: str,
+        spec: DataSpec,
+        ignore: Sequence[str],
+        format: TableFormat = DETECT_FORMAT,
+    ) -> WindowTransform:
+        """Assign the columns of a table, written in this format, to their roles in a forecast. Raises TableError."""
+        _check_columns_exist(frame, spec)
+        columns = {column.name: column for column in infer_schema(frame, spec.max_categories, format).columns}
         time, value = _identifier_as_number(columns[spec.time]), _identifier_as_number(columns[target])
         if time.kind not in ("date", "number"):
             raise TableError(
@@ -260,6 +260,16 @@ class WindowTransform(BaseModel):
         return offset + scale * predictions
 
 
+def _check_columns_exist(frame: pl.DataFrame, spec: DataSpec) -> None:
+    """Check that the table has the columns that the spec names. Raises TableError."""
+    named = (("time", spec.time), ("series", spec.series), *(("known_covariates", c) for c in spec.known_covariates))
+    for option, name in named:
+        if name and name not in frame.columns:
+            raise TableError(
+                f"{option} names {name!r}, but the table has no such column.{did_you_mean(name, frame.columns)}"
+            )
+
+
 def _identifier_as_number(column: Column) -> Column:
     """A column of numbers that differ from row to row, as a column of numbers."""
-    return column.model_copy(update={"kind": "number"}) if column.is_numeric_identifier else column
+    return column.model_copy(update={"kind": "number"}) if column.is_numeric else column

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from rosenblatt.data.schema.columns import Column
 from rosenblatt.errors import SpecError, TableError, format_list
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
@@ -56,6 +57,7 @@ class Target(BaseModel):
     labels: tuple[Label, ...] = ()  # the classes, by class index
     label_pairs: tuple[tuple[Label, Label], ...] = ()  # for each of several labels, how no and yes are written
     list_column: str = ""  # the column of lists of labels, if labels have no columns of their own
+    columns: tuple[Column, ...] = ()  # how the target columns of the training table are written
     output_type: Literal["probabilities", "sums"] = (
         "probabilities"  # what the output units for classes and labels stand for
     )

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.schema.cells import BOOLEANS, MARKERS_IN_TARGETS, all_integers, normalize_cells, parse_numbers
+from rosenblatt.data.schema.cells import (
+    BOOLEANS,
+    MARKERS_IN_TARGETS,
+    NumberStyle,
+    all_integers,
+    normalize_cells,
+    parse_numbers,
+)
+from rosenblatt.data.schema.columns import Column
+from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.data.tasks.target import Label, Target
 from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.spec.fields import Task
@@ -29,6 +38,7 @@ class SupervisedTask:
     reason: str  # why this task was chosen
     label_pairs: tuple[tuple[Label, Label], ...] = ()  # as in `Target`
     list_column: str = ""  # as in `Target`
+    columns: tuple[Column, ...] = ()  # as in `Target`
 
     def target(self, y: np.ndarray, spec: Spec) -> Target:
         """Fit the target to the training targets y. Raises SpecError."""
@@ -42,7 +52,7 @@ class SupervisedTask:
                 label_pairs=self.label_pairs,
                 list_column=self.list_column,
             )
-        return target.with_loss(spec, y)
+        return target.model_copy(update={"columns": self.columns}).with_loss(spec, y)
 
 
 def has_targets(y: np.ndarray) -> np.ndarray:
@@ -61,11 +71,19 @@ def resolve_column_name(frame: pl.DataFrame, name: str) -> str:
 
 
 def detect_task(
-    frame: pl.DataFrame, names: Sequence[str], task: Task | None = None, messages: list[str] | None = None
+    frame: pl.DataFrame,
+    names: Sequence[str],
+    task: Task | None = None,
+    messages: list[str] | None = None,
+    format: TableFormat = DETECT_FORMAT,  # noqa: ARG001
 ) -> SupervisedTask:
     """Detect the task from the target columns, or take the one given.
 
     Args:
+        frame: the table as read, with all columns, as all help to find how numbers are written.
+        names: the target columns.
+        task: the task, or None to detect it.
+        format: how the table is written.
         messages: receives a message for each spelling of a class that is read as another.
 
     Raises:
@@ -83,7 +101,7 @@ def detect_task(
 
 def _single_target(series: pl.Series, task: Task | None, messages: list[str] | None) -> SupervisedTask:
     text = _to_text(series)
-    _, numbers = parse_numbers(text)
+    style, numbers = parse_numbers(text)
     strays = text.filter(numbers.is_null() & text.is_not_null())
     is_numeric = strays.is_empty()
     if task != "multiclass" and not is_numeric and numbers.n_unique() > MAX_INTEGER_CLASSES:
@@ -114,7 +132,9 @@ def _single_target(series: pl.Series, task: Task | None, messages: list[str] | N
         raise TableError(
             f"Task regression needs numbers, but the target {series.name!r} holds {strays[0]!r}. Use --task multiclass."
         )
-    return SupervisedTask("regression", (series.name,), (), _check_finite(numbers).reshape(-1, 1), reason)
+    columns = (Column(name=series.name, kind="number", number_style=style),)
+    y = _check_finite(numbers).reshape(-1, 1)
+    return SupervisedTask("regression", (series.name,), (), y, reason, columns=columns)
 
 
 def _class_target(
@@ -167,11 +187,14 @@ def _multiple_targets(series: list[pl.Series], task: Task | None) -> SupervisedT
         label_pairs = tuple((off, on) if not _is_true(off) else (on, off) for off, on in values)
         y = np.column_stack([_pair_to_indicator(text, pair)[0] for text, pair in zip(texts, label_pairs, strict=True)])
         return SupervisedTask("multilabel", names, (), y, f"{len(names)} columns of two values each", label_pairs)
-    numbers = [parse_numbers(text)[1] for text in texts]
+    styles, numbers = zip(*(parse_numbers(text) for text in texts), strict=True)
     is_numeric = all(n.null_count() == text.null_count() for n, text in zip(numbers, texts, strict=True))
     if task in (None, "regression") and is_numeric:
         y = np.column_stack([_check_finite(n) for n in numbers])
-        return SupervisedTask("regression", names, (), y, f"{len(names)} columns of numbers")
+        columns = tuple(
+            Column(name=name, kind="number", number_style=style) for name, style in zip(names, styles, strict=True)
+        )
+        return SupervisedTask("regression", names, (), y, f"{len(names)} columns of numbers", columns=columns)
     raise TableError(
         f"The targets {format_list(names)} must all hold two values (labels) or all hold numbers (values). Fit one "
         "model for each."
@@ -228,11 +251,17 @@ def _labels_to_indicators(series: pl.Series, labels: Sequence[str]) -> np.ndarra
     return np.column_stack(indicators)
 
 
-def read_targets(frame: pl.DataFrame, target: Target, messages: list[str] | None = None) -> np.ndarray:
+def read_targets(
+    frame: pl.DataFrame,
+    target: Target,
+    messages: list[str] | None = None,
+    format: TableFormat = DETECT_FORMAT,  # noqa: ARG001
+) -> np.ndarray:
     """Read the target columns of a table with the labels of a fitted target, as `SupervisedTask.y`, NaN where missing.
 
     Class names match regardless of case, surrounding spaces and a trailing period. `messages` receives a message for
-    each spelling of a class that is read as another.
+    each spelling of a class that is read as another; `format` is how the table is written, as far as it differs from
+    the training table.
 
     Raises:
         TableError: if a target column is missing, or holds a value that the target does not have.
@@ -252,7 +281,9 @@ def read_targets(frame: pl.DataFrame, target: Target, messages: list[str] | None
     if target.task == "multilabel":
         return np.column_stack([_parse_label(text, pair) for text, pair in zip(texts, target.label_pairs, strict=True)])
     if target.task == "regression":
-        columns = [parse_numbers(text)[1] for text in texts]
+        styles: list[NumberStyle | None] = [column.number_style for column in target.columns]
+        styles = styles or [None] * len(texts)
+        columns = [parse_numbers(text, style)[1] for text, style in zip(texts, styles, strict=True)]
         for text, numbers in zip(texts, columns, strict=True):
             strays = text.filter(numbers.is_null() & text.is_not_null())
             if len(strays):

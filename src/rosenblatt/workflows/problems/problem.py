@@ -78,7 +78,7 @@ def labelled_rows(table: Table, target: Target, messages: list[str]) -> tuple[pl
     """The rows of a test or validation table whose targets are not missing, and these targets. Raises TableError."""
     target_messages: list[str] = []
     try:
-        y = read_targets(table.frame, target, target_messages)
+        y = read_targets(table.frame, target, target_messages, table.format)
     except TableError as error:
         raise TableError(f"{table.source!r}: {error}") from error
     messages += [f"{table.source}: {message}" for message in target_messages]

@@ -40,7 +40,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     """Predict the target columns of a row from its other columns. Raises TableError, SpecError."""
     # Task: what the target columns hold.
     ignored = _ignored_columns(request)
-    task = detect_task(request.table.frame, request.targets, request.task, messages)
+    task = detect_task(request.table.frame, request.targets, request.task, messages, request.table.format)
     frame, y = drop_unlabelled(request.table.frame, task.y, task.names, messages)
     if len(y) < 2:
         raise TableError(f"Only one row has {format_list(task.names, 3)}, but training needs two or more.")
@@ -98,7 +98,8 @@ def _build_schema(
         [resolve_column_name(frame, name) for name in names]
         for names in (request.keep, (*request.table.texts, *request.texts))
     )
-    schema = infer_schema(frame.drop([*request.targets, *ignored]), spec.data.max_categories)
+    exclude = [*request.targets, *ignored]
+    schema = infer_schema(frame, spec.data.max_categories, request.table.format, exclude)
     schema = schema.with_identifiers(identifiers).as_texts(texts)
     media = [column.kind for column in schema.columns if column.kind in MEDIA_KINDS]
     if spec.network.kind == "mlp" and media and (texts or not schema.input_columns):
@@ -157,7 +158,7 @@ def _read_labelled(
     frame, y = labelled_rows(table, target, messages)
     readable = readable_image_mask(schema, spec.data.on_damaged_images, frame, messages)
     frame, y = frame.filter(readable), y[readable]
-    typed = schema.read(frame, messages)
+    typed = schema.read(frame, messages, table.format)
     if target.task == "tagging":
         token_unit_for_tags(typed, y, spec.data.tokens)
     return frame, typed, y

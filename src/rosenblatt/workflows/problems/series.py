@@ -65,7 +65,7 @@ def _fit_windows(request: ProblemRequest, messages: list[str]) -> WindowTransfor
         )
     frame = request.table.frame
     ignored = [resolve_column_name(frame, name) for name in request.ignore]
-    windows = WindowTransform.fit(frame, request.targets[0], request.spec.data, ignored)
+    windows = WindowTransform.fit(frame, request.targets[0], request.spec.data, ignored, request.table.format)
     unused = [name for name in windows.unused_columns(frame) if name not in ignored]
     if unused:
         messages.append(
