@@ -87,7 +87,8 @@ def test_identifiers_beyond_53_bits_are_recognized():
 def test_many_categories_are_noted():
     column = infer_column([f"c{i % 90}" for i in range(900)])
     assert column.kind == "category"
-    assert column.note.startswith("the 64 most frequent categories") and "90 categories" in column.note
+    assert column.note.startswith("the 64 most frequent categories")
+    assert "90 categories" in column.note
 
 
 def test_a_few_stray_words_among_numbers_are_missing_and_noted():
