@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.main import cli
-from rosenblatt.errors import RunError
+from rosenblatt.errors import RunError, SpecError
 from rosenblatt.runs.compare import FirstDifference, compare, compare_results, possible_causes
 from rosenblatt.runs.launch import LaunchRequest, launch
 from rosenblatt.runs.store.details import RunDetails
@@ -20,7 +20,9 @@ from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
+from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.reproduce import reproduce, resume
+from rosenblatt.workflows.request import FitRequest
 from tests.runs.conftest import add_run_with_curves
 
 FAST = ["--epochs", "4", "--folds", "2", "--members", "2", "--hidden-sizes", "8"]
@@ -193,3 +195,10 @@ def test_the_difference_between_sources_is_that_of_their_files(work_folder):
     assert lines[0] == "diff --git train.py train.py"
     assert [line for line in lines if line.startswith("+") and "++" not in line] == ["+# changed"]
     store.close()
+
+
+def test_a_request_of_another_version_is_refused_in_one_sentence():
+    data = FitRequest(table="t.csv", spec=Spec()).to_json()
+    assert FitRequest.from_json(data).table.endswith("t.csv")
+    with pytest.raises(SpecError, match=r"recorded by a version of rosenblatt with other options \(header\)"):
+        FitRequest.from_json(data | {"header": True})

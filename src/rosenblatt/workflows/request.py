@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
+from rosenblatt.errors import SpecError
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
@@ -40,5 +41,11 @@ class FitRequest(BaseModel):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Create a request from the data that `to_json` returned."""
-        return cls.model_validate(data)
+        """Create a request from the data that `to_json` returned. Raises SpecError if another version recorded it."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise SpecError(
+                f"This run was recorded by a version of rosenblatt with other options ({error.errors()[0]['loc'][0]}). "
+                "Repeat it with that version."
+            ) from error
