@@ -112,15 +112,17 @@ def test_the_rows_with_the_largest_errors_have_their_numbers_in_the_table(people
         assert people["rich"][int(row[0]) - 1] == row[1] != row[2]
 
 
-def test_rows_of_a_test_table_are_counted_unless_some_were_dropped(people):
+def test_rows_of_a_test_table_keep_their_numbers_if_some_are_left_out(people):
     spec = Spec.from_hyperparameters(**FAST)
     train, test = people[:200], people[200:]
     whole = fit(Table(train, "a"), ["rich"], spec, test=Table(test, "b"), notify=lambda _: None)
     assert whole.row_numbers.tolist() == list(range(1, 101))
     gaps = test.with_columns(rich=pl.when(pl.int_range(100) == 5).then(None).otherwise("rich"))
-    assert fit(Table(train, "a"), ["rich"], spec, test=Table(gaps, "b"), notify=lambda _: None).row_numbers is None
+    fitted_with_gaps = fit(Table(train, "a"), ["rich"], spec, test=Table(gaps, "b"), notify=lambda _: None)
+    others = [number for number in range(1, 101) if number != 6]
+    assert fitted_with_gaps.row_numbers.tolist() == others
     assert evaluate(whole.model, Table(test, "b"), lambda _: None)[1].row_numbers.tolist() == list(range(1, 101))
-    assert evaluate(whole.model, Table(gaps, "b"), lambda _: None)[1].row_numbers is None
+    assert evaluate(whole.model, Table(gaps, "b"), lambda _: None)[1].row_numbers.tolist() == others
 
 
 def test_errors_are_grouped_by_a_column_the_model_does_not_use(people):

@@ -17,7 +17,7 @@ Estimator = TypeVar("Estimator", bound=type)
 
 NOT_FOR_CLASSIFIERS = FORECASTING_HYPERPARAMETERS | {"target_transform"}
 NOT_FOR_REGRESSORS = FORECASTING_HYPERPARAMETERS | {"class_weight", "logit_adjustment", "label_smoothing"}
-_NOT_FOR_ESTIMATORS = {"kind", "test_fraction", "groups", "order", "on_damaged_images"}
+_NOT_FOR_ESTIMATORS = {"kind", "test_fraction", "groups", "order", "weight", "on_damaged_images"}
 
 
 def add_hyperparameters(kind: str, *, exclude: set[str]) -> Callable[[Estimator], Estimator]:

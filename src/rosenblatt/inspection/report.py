@@ -56,6 +56,7 @@ class Report:
     rows: int  # number of scored rows
     summary: Summary
     sections: tuple[Section, ...]
+    is_weighted: bool = False  # whether the scores are weighted by a column
 
     @classmethod
     def from_fit(cls, result: Evaluation, by: str | Sequence[str] = ()) -> Self:
@@ -84,7 +85,7 @@ class Report:
             Section("Columns", tuple(_column_plots(result, importances, columns))),
             Section("Training", tuple(_training_plots(model))),
         )
-        return cls(model, result.scores, len(y), summarize(evidence), sections)
+        return cls(model, result.scores, len(y), summarize(evidence), sections, result.weight is not None)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, y: Any, by: str | Sequence[str] = ()) -> Self:
@@ -140,7 +141,7 @@ class Report:
             metadata=description["metadata"],
             summary=self.summary,
             sections=self.sections,
-            scores=_score_table(self.model, self.scores),
+            scores=_score_table(self.model, self.scores, self.is_weighted),
             details=[_column_table(description), _hyperparameter_table(description)],
         )
 
@@ -236,7 +237,7 @@ def _training_plots(model: Model) -> Iterator[Plot]:
         yield network.plot_network(model)
 
 
-def _score_table(model: Model, model_scores: Sequence[TestScore]) -> ReportTable | None:
+def _score_table(model: Model, model_scores: Sequence[TestScore], is_weighted: bool) -> ReportTable | None:
     """The test scores, or None without any."""
     if not model_scores:
         return None
@@ -246,6 +247,8 @@ def _score_table(model: Model, model_scores: Sequence[TestScore]) -> ReportTable
         caption += " Lower is better."
     elif lower_is_better:
         caption += f" Lower is better for {tables.join_names(lower_is_better)}, higher for all others."
+    if is_weighted:
+        caption += f" Scores are weighted by {model.spec.data.weight}; plots, and tables below, count rows."
     columns = {
         "score": [score.name for score in model_scores],
         "model": [tables.format_value(score.model, 4) for score in model_scores],

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from rosenblatt.data.schema.columns import Column
 from rosenblatt.data.tasks.forecasting import WindowTransform
 
 
@@ -128,4 +129,5 @@ class ModelMetadata(_Metadata):
     created: str = ""  # local time
     version: str = ""  # of Rosenblatt
     windows: WindowTransform | None = None  # of a forecasting model
+    weight_column: Column | None = None  # how sample weights are read, if the rows had some
     search: SearchMetadata | None = None

@@ -21,6 +21,12 @@ class DataSpec(SpecSection):
         "", "Column of times or numbers: validation and test rows always come after the training rows in this order."
     )
 
+    weight: str = hyperparameter_field(
+        "",
+        "Column of sample weights, such as those of a survey: numbers of 0 or more by which rows count in training, "
+        "validation and test scores. It is not used as an input.",
+    )
+
     test_fraction: float = hyperparameter_field(
         0.2, "Fraction of the rows held out for the test and never used in training; 0 holds out none.", ge=0, lt=1
     )

@@ -91,10 +91,12 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         options.notify("compiling the training loop for this machine, once per installation: about 10 seconds")
     with collect_messages(options.notify) as messages:
         problem = build_problem(request, messages)
-    baseline = compute_baseline(problem.target, problem.data.y)
+    baseline = compute_baseline(problem.target, problem.data.y, problem.data.weight)
 
     def evaluate(model: Model) -> Evaluation:
-        evaluation = evaluate_model(model, problem.test, problem.test_typed, problem.y_test, baseline, options.threads)
+        evaluation = evaluate_model(
+            model, problem.test, problem.test_typed, problem.y_test, baseline, options.threads, problem.test_weight
+        )
         return replace(evaluation, row_numbers=problem.test_row_numbers, is_held_out=True)
 
     reused_model = None
@@ -107,6 +109,7 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         source=table.source,
         reason=problem.supervised_task.reason,
         baseline=baseline,
+        weight_column=problem.weight_column,
         test_rows=len(problem.y_test),
         test_source=request.test.source if request.test else table.test.source if table.test else "",
         scores=evaluation.scores,

@@ -17,8 +17,9 @@ from rosenblatt.models.evaluation import Evaluation, evaluate_model
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
-from rosenblatt.workflows.problems.problem import find_row_numbers, labelled_rows, readable_image_mask
+from rosenblatt.workflows.problems.problem import LabelledRows, labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
+from rosenblatt.workflows.problems.weights import weigh_rows_of_table
 
 
 def drop_damaged_images(model: Model, table: Table, on_damaged: DamagedPolicy | None, notify: Notify) -> Table:
@@ -151,7 +152,8 @@ def evaluate(
     Raises:
         TableError: if the table does not fit the model.
     """
-    windows = model.metadata.windows
+    windows, weight, row_numbers = model.metadata.windows, None, None
+    may_lack_images = any(column.kind == "image" for column in model.schema.media_columns)
     with collect_messages(notify) as messages:
         if windows:
             frame = windows.training_rows(table.frame, messages)
@@ -160,12 +162,22 @@ def evaluate(
             encoding = cast("TextEncoding", model.encoder.media_encodings[0])
             frame, y_test = text_to_score(table, encoding.vocabulary, encoding.max_length, messages)
         else:
-            frame, y_test = labelled_rows(table.evaluation_rows, model.target, messages)
+            rows = _weighted_rows(model, table, messages)
+            frame, y_test, weight = rows.frame, rows.y, rows.weight
+            if not (table.id_column or table.test or may_lack_images):
+                row_numbers = rows.numbers
         typed = model.schema.read(frame, messages, table.format)
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
     baseline_prediction = model.metadata.baseline or compute_baseline(model.target, y_test)
-    evaluation = evaluate_model(model, frame, typed, y_test, baseline_prediction, threads)
-    may_lack_images = any(column.kind == "image" for column in model.schema.media_columns)
-    row_numbers = None if model.metadata.windows or may_lack_images else find_row_numbers(table, frame)
+    evaluation = evaluate_model(model, frame, typed, y_test, baseline_prediction, threads, weight)
     return evaluation.scores, replace(evaluation, row_numbers=row_numbers)
+
+
+def _weighted_rows(model: Model, table: Table, messages: list[str]) -> LabelledRows:
+    """The rows to score, with sample weights if the model was trained with such and the table has them."""
+    table, column = table.evaluation_rows, model.metadata.weight_column
+    rows = weigh_rows_of_table(labelled_rows(table, model.target, messages), table, column, messages)
+    if rows.weight is not None and column:
+        messages.append(f"scores are weighted by {column.name!r}")
+    return rows

@@ -88,7 +88,7 @@ def record_files(run: Run, model: Model, evaluation: Evaluation) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if len(evaluation.y_test):
             path = Path(folder) / PREDICTIONS_FILE
-            _prediction_table(evaluation).write_parquet(path)
+            prediction_table(evaluation).write_parquet(path)
             run.log_artifact(path, kind="predictions")
         path = Path(folder) / MODEL_FILE
         path.write_bytes(to_bytes(model))
@@ -124,7 +124,7 @@ def _class_scores(counts: np.ndarray, k: int) -> ClassScores:
     )
 
 
-def _prediction_table(evaluation: Evaluation) -> pl.DataFrame:
+def prediction_table(evaluation: Evaluation) -> pl.DataFrame:
     """The targets of the test rows beside their predictions; for language models only the probability of the target.
 
     The first column, `row`, has the number of each row in its table, from 1, if that is known.

@@ -87,4 +87,8 @@ def _out_of_fold_scores(search: SearchCoordinator, trial: Trial) -> list[TestSco
     rows = np.concatenate([fold.validation for fold in search.plan.folds])
     predictions = np.concatenate([trial.folds.out_of_fold_predictions[fold] for fold in range(len(search.plan.folds))])
     baseline = [0.5] * predictions.shape[-1]  # required, but not recorded
-    return score_predictions(trial.proposal.target, search.prepared.y[rows], predictions.astype(np.float64), baseline)
+    weight = search.prepared.given_weight
+    return score_predictions(
+        trial.proposal.target, search.prepared.y[rows], predictions.astype(np.float64), baseline,
+        weight=None if weight is None else weight[rows],
+    )  # fmt: skip

@@ -130,9 +130,10 @@ def test_damaged_images_are_rejected_or_left_out_by_name(tmp_path):
 
 def test_another_table_is_read_by_the_fitted_target_and_named_in_errors():
     target, lines = Target(names=("y",), task="binary", labels=("no", "yes")), []
-    frame, y = labelled_rows(Table(FRAME[:3].with_columns(y=pl.Series(["Yes.", None, "no"])), "new.csv"), target, lines)
-    assert frame["a"].to_list() == [FRAME["a"][0], FRAME["a"][2]]
-    np.testing.assert_array_equal(y, [1, 0])
+    rows = labelled_rows(Table(FRAME[:3].with_columns(y=pl.Series(["Yes.", None, "no"])), "new.csv"), target, lines)
+    assert rows.frame["a"].to_list() == [FRAME["a"][0], FRAME["a"][2]]
+    np.testing.assert_array_equal(rows.y, [1, 0])
+    assert rows.numbers.tolist() == [1, 3]
     assert any(line.startswith("new.csv: ") and "'Yes.'" in line for line in lines)
     assert any(line.startswith("1 row") for line in lines)
     with pytest.raises(TableError, match=r"'new\.csv'.*'maybe'"):

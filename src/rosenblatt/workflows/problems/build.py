@@ -28,7 +28,7 @@ def build_problem(request: ProblemRequest, messages: list[str]) -> LearningProbl
     """
     spec, column_options = request.spec, {"--keep": request.keep, "--text": request.texts}
     changed = [name for name in sorted(FORECASTING_HYPERPARAMETERS) if spec[name] != HYPERPARAMETERS[name].default]
-    splits = {name: spec[name] for name in ("groups", "order")}
+    splits = {name: spec[name] for name in ("groups", "order", "weight")}
     if request.task == "language":
         options = {"--target": request.targets, "--ignore": request.ignore, **column_options, **splits}
         _check_unused("language modeling", options | dict.fromkeys(changed, True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import polars as pl
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.images import DamagedPolicy, inspect_images_lenient
-from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
@@ -38,6 +39,22 @@ class ProblemRequest:
 
 
 @dataclass(frozen=True)
+class LabelledRows:
+    """Rows of a table that have targets."""
+
+    frame: pl.DataFrame  # as read
+    y: np.ndarray  # targets as `SupervisedTask.y`
+    numbers: np.ndarray  # (n,) row numbers in the table, from 1
+    weight: np.ndarray | None = None  # (n,) sample weights
+
+    def select(self, rows: np.ndarray) -> Self:
+        """The rows of a mask (n,), or with these indices."""
+        frame = self.frame.filter(rows) if rows.dtype == bool else self.frame[rows]
+        weight = None if self.weight is None else self.weight[rows]
+        return type(self)(frame, self.y[rows], self.numbers[rows], weight)
+
+
+@dataclass(frozen=True)
 class LearningProblem:
     """Training, validation and test rows of a task."""
 
@@ -53,6 +70,8 @@ class LearningProblem:
     y_test: np.ndarray  # as `SupervisedTask.y`
     windows: WindowTransform | None = None  # of a forecast
     test_row_numbers: np.ndarray | None = None  # (n,) as `Evaluation.row_numbers`
+    test_weight: np.ndarray | None = None  # (n,) sample weights of the test rows
+    weight_column: Column | None = None  # how sample weights are read, if the rows have some
 
     @property
     def steps(self) -> int:
@@ -74,8 +93,8 @@ def format_split(train: int, validation: int, test: int) -> str:
     return f"{train:,} for training, {validation:,} for validation, {test:,} for testing"
 
 
-def labelled_rows(table: Table, target: Target, messages: list[str]) -> tuple[pl.DataFrame, np.ndarray]:
-    """The rows of a test or validation table whose targets are not missing, and these targets. Raises TableError."""
+def labelled_rows(table: Table, target: Target, messages: list[str]) -> LabelledRows:
+    """The rows of a test or validation table whose targets are not missing. Raises TableError."""
     target_messages: list[str] = []
     try:
         y = read_targets(table.frame, target, target_messages, table.format)
@@ -87,20 +106,12 @@ def labelled_rows(table: Table, target: Target, messages: list[str]) -> tuple[pl
     return drop_unlabelled(table.frame, y, target.names, messages)
 
 
-def drop_unlabelled(
-    frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], messages: list[str]
-) -> tuple[pl.DataFrame, np.ndarray]:
-    """The rows and targets without the rows that lack a target."""
+def drop_unlabelled(frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], messages: list[str]) -> LabelledRows:
+    """The rows that do not lack a target."""
     is_labelled = has_targets(y)
     if not is_labelled.all():
         messages.append(f"{format_count(int((~is_labelled).sum()), 'row')} without {format_list(names, 3)} left out")
-    return frame.filter(is_labelled), y[is_labelled]
-
-
-def find_row_numbers(table: Table, frame: pl.DataFrame) -> np.ndarray | None:
-    """Row numbers (n,), from 1, of a table of one file in which no row was dropped; None if they are not known."""
-    is_whole_file = not table.id_column and not table.test and frame.height == table.frame.height
-    return np.arange(1, frame.height + 1) if is_whole_file else None
+    return LabelledRows(frame, y, np.arange(1, frame.height + 1)).select(is_labelled)
 
 
 def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFrame, messages: list[str]) -> np.ndarray:

@@ -9,24 +9,25 @@ import polars as pl
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.columns import MEDIA_KINDS
-from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.splits import train_test_split
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.tagging import token_unit_for_tags
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.data.tasks.task import detect_task, has_targets, resolve_column_name
+from rosenblatt.data.tasks.task import detect_task, resolve_column_name
 from rosenblatt.errors import TableError, format_count, format_list
 from rosenblatt.inspection.description import summarize_columns, summarize_task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.problems.problem import (
+    LabelledRows,
     LearningProblem,
     ProblemRequest,
     drop_unlabelled,
-    find_row_numbers,
     labelled_rows,
     readable_image_mask,
 )
+from rosenblatt.workflows.problems.weights import scale_weight, weigh_rows_of_table, weigh_training_rows
 
 MIN_TEST_ROWS = 30  # test scores of fewer rows are called rough
 MEDIA_BY_KIND = {  # kinds of media columns that each kind of network takes
@@ -41,15 +42,15 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     # Task: what the target columns hold.
     ignored = _ignored_columns(request)
     task = detect_task(request.table.frame, request.targets, request.task, messages, request.table.format)
-    frame, y = drop_unlabelled(request.table.frame, task.y, task.names, messages)
-    if len(y) < 2:
+    rows = drop_unlabelled(request.table.frame, task.y, task.names, messages)
+    rows, weight_column = weigh_training_rows(rows, request, messages)
+    if len(rows.y) < 2:
         raise TableError(f"Only one row has {format_list(task.names, 3)}, but training needs two or more.")
 
     # Schema: what the input columns hold.
-    schema, spec = _build_schema(frame, ignored, request, messages)
-    readable = readable_image_mask(schema, spec.data.on_damaged_images, frame, messages)
-    frame, y = frame.filter(readable), y[readable]
-    row_numbers = np.arange(1, request.table.frame.height + 1)[has_targets(task.y)][readable]
+    schema, spec = _build_schema(rows.frame, ignored, request, messages)
+    rows = rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, messages))
+    frame, y = rows.frame, rows.y
     messages += [*summarize_columns(schema), f"task: {summarize_task(task)}"]
     if task.task == "tagging":
         spec = spec.replace(tokens=token_unit_for_tags(schema.read(frame), y, spec.data.tokens))
@@ -60,33 +61,35 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     stratify = y if task.labels and y.ndim == 1 else None
     fraction = 0.0 if test_table else spec.data.test_fraction
     train, held_out = train_test_split(len(y), fraction, spec.training.seed, stratify, groups, order)
-    data = Dataset(schema.read(frame[train]), y[train], groups=_take(groups, train), order=_take(order, train))
+    data = Dataset(schema.read(frame[train]), y[train], *(_take(a, train) for a in (rows.weight, groups, order)))
 
     # Target: fitted on the training rows; other tables are read by it.
     target, validation = task.target(data.y, spec), None
-    test, test_typed, y_test = frame[held_out], schema.read(frame[held_out], messages), y[held_out]
-    test_row_numbers: np.ndarray | None = row_numbers[held_out]
+    test, test_typed = rows.select(held_out), schema.read(frame[held_out], messages)
     if test_table:
-        test, test_typed, y_test = _read_labelled(test_table, schema, target, spec, messages)
-        test_row_numbers = find_row_numbers(test_table, test) if test_table is request.test else None
-    rough = " (few: their scores are rough)" if 0 < len(y_test) < MIN_TEST_ROWS else ""
-    messages.append(f"rows: {len(train):,} for training, {len(y_test):,} for testing{rough}")
+        test, test_typed = _read_labelled(test_table, schema, target, spec, weight_column, messages)
+    rough = " (few: their scores are rough)" if 0 < len(test.y) < MIN_TEST_ROWS else ""
+    messages.append(f"rows: {len(train):,} for training, {len(test.y):,} for testing{rough}")
     if request.validation:
-        validation = Dataset(*_read_labelled(request.validation, schema, target, spec, messages)[1:])
+        rows, typed = _read_labelled(request.validation, schema, target, spec, weight_column, messages)
+        validation = Dataset(typed, rows.y, scale_weight(rows, data.weight))
     return LearningProblem(
-        spec, schema, task, target, data, validation, frame, test, test_typed, y_test, test_row_numbers=test_row_numbers
-    )
+        spec, schema, task, target, data, validation, frame, test.frame, test_typed, test.y,
+        test_row_numbers=None if request.table.test else test.numbers,
+        test_weight=test.weight, weight_column=weight_column,
+    )  # fmt: skip
 
 
 def _ignored_columns(request: ProblemRequest) -> list[str]:
     """The columns that are no inputs: ignored by the user or the reader of the table, or only used for the split."""
     table, data = request.table, request.spec.data
     ignored = [resolve_column_name(table.frame, name) for name in request.ignore]
-    needed = {*request.targets, *request.keep, data.groups, data.order}
+    needed = {*request.targets, *request.keep, data.groups, data.order, data.weight}
     ignored += [name for name in table.excluded_columns if name not in needed]
     if set(ignored) & set(request.targets):
         raise TableError(f"{request.targets[0]!r} is the target and cannot be ignored.")
-    return ignored + ([resolve_column_name(table.frame, data.groups)] if data.groups else [])
+    used_otherwise = [resolve_column_name(table.frame, name) for name in (data.groups, data.weight) if name]
+    return list(dict.fromkeys(ignored + used_otherwise))
 
 
 def _build_schema(
@@ -152,13 +155,12 @@ def _take(array: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
 
 
 def _read_labelled(
-    table: Table, schema: Schema, target: Target, spec: Spec, messages: list[str]
-) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray]:
-    """The labelled rows of a test or validation table, as read and typed, and their targets. Raises TableError."""
-    frame, y = labelled_rows(table, target, messages)
-    readable = readable_image_mask(schema, spec.data.on_damaged_images, frame, messages)
-    frame, y = frame.filter(readable), y[readable]
-    typed = schema.read(frame, messages, table.format)
+    table: Table, schema: Schema, target: Target, spec: Spec, weight_column: Column | None, messages: list[str]
+) -> tuple[LabelledRows, pl.DataFrame]:
+    """The labelled rows of a test or validation table, as read and typed. Raises TableError."""
+    rows = weigh_rows_of_table(labelled_rows(table, target, messages), table, weight_column, messages)
+    rows = rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, messages))
+    typed = schema.read(rows.frame, messages, table.format)
     if target.task == "tagging":
-        token_unit_for_tags(typed, y, spec.data.tokens)
-    return frame, typed, y
+        token_unit_for_tags(typed, rows.y, spec.data.tokens)
+    return rows, typed

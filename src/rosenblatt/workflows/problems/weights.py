@@ -1,0 +1,84 @@
+"""Sample weights: the column by which rows count in training, validation and test scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from rosenblatt.data.schema.columns import Column
+from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.table import Table
+from rosenblatt.data.tasks.task import resolve_column_name
+from rosenblatt.errors import TableError, format_count
+from rosenblatt.workflows.problems.problem import LabelledRows, ProblemRequest
+
+
+def weigh_training_rows(
+    rows: LabelledRows, request: ProblemRequest, messages: list[str]
+) -> tuple[LabelledRows, Column | None]:
+    """The rows with their weights, and how these are read, if the request names a column of weights.
+
+    Raises TableError as `weigh_rows` does.
+    """
+    if not request.spec.data.weight:
+        return rows, None
+    name = resolve_column_name(rows.frame, request.spec.data.weight)
+    if name in request.targets:
+        raise TableError(f"{name!r} is the target and cannot be the weight column.")
+    [inferred] = infer_schema(rows.frame.select(name), 1, request.table.format).columns
+    column = inferred.model_copy(update={"kind": "number"})
+    rows = weigh_rows(rows, column, messages)
+    messages.append(f"training, validation and test scores are weighted by {name!r}")
+    if rows.weight is not None and np.ptp(rows.weight) == 0:
+        messages[-1] += f", but all weights are {rows.weight[0]:g}, so they change nothing"
+    return rows, column
+
+
+def weigh_rows(rows: LabelledRows, column: Column, messages: list[str]) -> LabelledRows:
+    """The rows with their weights, without those of weight 0.
+
+    Raises:
+        TableError: if a weight is missing, negative or no finite number, or if all are 0.
+    """
+    series = rows.frame[column.name]
+    [numbers] = column.read(series)
+    if numbers.has_nulls():
+        row = numbers.is_null().arg_max() or 0
+        raise TableError(
+            f"The weight column {column.name!r} must hold a number in every row, but row {rows.numbers[row]} holds "
+            f"{'nothing' if series[row] is None else repr(series[row])}. Correct the table."
+        )
+    weight = numbers.to_numpy()
+    if weight.min(initial=0.0) < 0:
+        row = int(np.argmax(weight < 0))
+        raise TableError(
+            f"The weight column {column.name!r} must hold numbers of 0 or more, but row {rows.numbers[row]} holds "
+            f"{weight[row]:g}. Correct the table."
+        )
+    if not weight.any():
+        raise TableError(f"All weights in the column {column.name!r} are 0, so no row counts. Choose another column.")
+    if not weight.all():
+        messages.append(f"{format_count(int((weight == 0).sum()), 'row')} of weight 0 in {column.name!r} left out")
+    return replace(rows, weight=weight).select(weight > 0)
+
+
+def weigh_rows_of_table(rows: LabelledRows, table: Table, column: Column | None, messages: list[str]) -> LabelledRows:
+    """The rows of a test or validation table with their weights, if the model has weights and the table has them too.
+
+    Raises TableError as `weigh_rows` does.
+    """
+    if column is None:
+        return rows
+    if column.name not in rows.frame.columns:
+        messages.append(f"{table.source} has no weights {column.name!r}: its rows count equally")
+        return rows
+    return weigh_rows(rows, column, messages)
+
+
+def scale_weight(rows: LabelledRows, training_weight: np.ndarray | None) -> np.ndarray | None:
+    """The weights of validation rows on the scale of the training rows, so that the mean weights of both are equal."""
+    if training_weight is None:
+        return None
+    weight = np.ones(len(rows.y)) if rows.weight is None else rows.weight
+    return weight * (training_weight.mean() / weight.mean())
