@@ -81,7 +81,7 @@ def test_a_file_that_predicts_other_values_is_not_written(people, tmp_path, monk
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        ({"a": ["?"] * 40, "b": range(40), "y": ["p", "q"] * 20}, "No row has a value in 'a'.*--ignore a"),
+        ({"a": ["?"] * 40, "y": ["p", "q"] * 20}, "No usable input column. a: no row has a value"),
         ({"a": ["same"] * 40, "y": ["p", "q"] * 20}, "No usable input column"),
         ({"y": ["p", "q"] * 20}, "No usable input column. The table has only the target"),
         ({"a": [1, 2], "y": ["p", None]}, "one value only"),
@@ -90,6 +90,13 @@ def test_a_file_that_predicts_other_values_is_not_written(people, tmp_path, monk
 def test_tables_without_usable_columns_or_targets_are_rejected(frame, message):
     with pytest.raises(TableError, match=message):
         fit_table(pl.DataFrame({name: list(values) for name, values in frame.items()}), ["y"])
+
+
+@pytest.mark.parametrize("cell", ["", "n/a", " ", "NaN", None])
+def test_columns_without_any_value_are_left_out_and_reported(people, cell):
+    result, messages = fit_table(people.with_columns(pl.lit(cell, pl.String).alias("memo")))
+    assert [column.name for column in result.model.schema.input_columns] == ["age", "city", "noise"]
+    assert "  no row has a value: left out: memo" in messages
 
 
 def test_columns_can_be_ignored(people):

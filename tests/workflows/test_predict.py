@@ -56,3 +56,12 @@ def test_evaluation_repeats_the_scores_of_the_fit(result):
 def test_only_forecasting_models_forecast(result, people):
     with pytest.raises(TableError, match="trained for binary, not for forecasting"):
         forecast(result.model, Table(people, "people.csv"))
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.Float64])
+def test_a_table_without_rows_has_an_empty_table_of_predictions(result, people, dtype):
+    empty = people.with_columns(pl.col("age", "noise").cast(dtype))[:0]
+    predictions = predict(result.model, Table(empty, "new.csv"))
+    assert predictions.schema == predict(result.model, Table(people, "t")).schema
+    assert predictions.height == 0
+    assert predict(result.model, Table(empty, "new.csv"), with_inputs=True).width == 7

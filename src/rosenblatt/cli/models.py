@@ -63,7 +63,7 @@ def predict(
 
     loaded_model, notify = load_model(model), make_reporter(True)
     check_can_predict(loaded_model)
-    rows = read_and_report(table, table_format, notify)
+    rows = read_and_report(table, table_format, notify, allow_empty=True)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     used_columns = {rows.id_column, *loaded_model.target.names, *(c.name for c in loaded_model.schema.columns)}
     unused_columns = [name for name in rows.frame.columns if name not in used_columns]
@@ -149,7 +149,7 @@ def describe(path: str, show_all: bool, table_format: TableFormat, as_json: bool
             return
         description = describe_model(model, path)
     else:
-        description = describe_table(read_and_report(path, table_format, lambda _: None))
+        description = describe_table(read_and_report(path, table_format, lambda _: None, allow_empty=True))
         if not as_json:
             print_table_description(description, show_all=show_all)
             return

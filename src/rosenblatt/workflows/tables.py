@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from rosenblatt.data.table import Table, TableFormat
 
 
-def read_and_report(path: str, format: TableFormat, notify: Notify) -> Table:
-    """Read a table, and pass on its size and what was detected. Raises TableError."""
+def read_and_report(path: str, format: TableFormat, notify: Notify, *, allow_empty: bool = False) -> Table:
+    """Read a table, and pass on its size and what was detected. Raises TableError.
+
+    A table without rows is an error unless `allow_empty` is set.
+    """
     from rosenblatt.data.readers.read import read_formatted
 
     table = read_formatted(path, format)
     rows, columns = format_count(table.frame.height, "row"), format_count(table.frame.width, "column")
+    if not table.frame.height and not allow_empty:
+        raise TableError(f"{path!r} has no rows, only the names of {columns}. Give a table with rows.")
     notify(f"{path}: {rows}, {columns}")
     for note in table.notes:
         notify(f"  {note}")

@@ -12,7 +12,7 @@ import polars as pl
 from rosenblatt.data.media.images import has_image_suffix
 from rosenblatt.data.readers.files import _parse_content, _read_sample, is_typed
 from rosenblatt.data.table import Table, TableFormat
-from rosenblatt.errors import TableError, format_count
+from rosenblatt.errors import TableError
 
 
 def read_table(
@@ -66,8 +66,6 @@ def read_formatted(path: str | Path, format: TableFormat) -> Table:
         raise TableError(f"{str(path)!r} cannot be read: {error}. The file may be damaged.") from error
     except TableError as error:
         raise TableError(f"{str(path)!r}: {error}") from error
-    if frame.height == 0:
-        raise TableError(f"{str(path)!r} has no rows, only the names of {format_count(frame.width, 'column')}.")
     table_format = format.model_copy(update={"is_typed": is_typed(sample)})
     return Table(_resolve_image_paths(frame, path.parent), str(path), notes, format=table_format)
 

@@ -128,7 +128,7 @@ def _infer(series: pl.Series, max_categories: int) -> Column:
     cells = values.drop_nulls()
     column = _ColumnCells(series.name, cells, rows.filter(values.is_not_null()), values.null_count(), cells.n_unique())
     if cells.is_empty():
-        return column.make_column("empty", "holds no values")
+        return column.make_column("empty", "no row has a value: left out")
     if column.distinct == 1 and not column.missing:
         return column.make_column("constant", "every row holds the same value: left out", repr(cells[0]))
     if series.dtype == pl.Boolean:

@@ -109,12 +109,6 @@ def _build_schema(
         spec = spec.replace(kind="cnn" if media[0] == "image" else "rnn")
         messages.append(f"kind: {spec.network.kind}, as the rows hold {media[0]}s")
     schema = schema.with_media(MEDIA_BY_KIND.get(spec.network.kind, ()))
-    empty = [column.name for column in schema.columns if column.kind == "empty"]
-    if empty:
-        raise TableError(
-            f"No row has a value in {format_list(empty)}. Fill in the table, or ignore empty columns with "
-            f"--ignore {','.join(empty)}."
-        )
     if not schema.input_columns:
         reasons = "; ".join(f"{column.name}: {column.note}" for column in schema.columns)
         raise TableError(f"No usable input column. {reasons or 'The table has only the target.'}")
