@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.numbers import NumberFormat
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
 from rosenblatt.inspection.groups import mean_interval, row_scores, score_by_group
@@ -86,7 +87,7 @@ def test_rare_categories_are_joined():
 
 def test_few_numbers_are_categories_and_the_schema_decides_how_cells_are_read():
     assert [group.name for group in scored(["1", "2", "2"], [1, 1, 0]).groups] == ["2", "1"]
-    schema = Schema(columns=(Column(name="g", kind="number", number_style="1.234,5"),))
+    schema = Schema(columns=(Column(name="g", kind="number", number_format=NumberFormat(decimal=",")),))
     values = [f"{i},5" for i in range(50)]
     assert scored(values, np.zeros(50), VALUES, schema).groups[0].name == "0.5 to 9.5"
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.schema.columns import Column, Note, Schema
-from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.decimal_marks import detect_marks
+from rosenblatt.data.schema.inference import infer_column
+from rosenblatt.data.schema.notes import Note, summarize_notes
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.task import SupervisedTask, detect_task, has_targets
 from rosenblatt.errors import TableError, format_list
@@ -17,7 +19,6 @@ from rosenblatt.models.model import Model
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import to_builtin
 
-MAX_NOTED_COLUMNS = 5  # columns that a line about a kind of note names
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
 
@@ -27,21 +28,8 @@ def summarize_columns(schema: Schema) -> list[str]:
     for column in schema.columns:
         kind_counts[column.kind] = kind_counts.get(column.kind, 0) + 1
     phrases = [f"{n} {kind if n == 1 else _PLURALS.get(kind, kind + 's')}" for kind, n in kind_counts.items()]
-    return [f"columns: {', '.join(phrases)}", *summarize_notes(schema)]
-
-
-def summarize_notes(schema: Schema) -> list[str]:
-    """The notes on columns, in one line for each kind of note."""
-    columns_by_text: dict[str, list[str]] = {}
-    for column in schema.columns:
-        for note in column.notes:
-            column_text = f"{column.name} ({note.detail})" if note.detail else column.name
-            columns_by_text.setdefault(note.text, []).append(column_text)
-    lines = []
-    for text, columns in columns_by_text.items():
-        more = f" and {len(columns) - MAX_NOTED_COLUMNS} more" if len(columns) > MAX_NOTED_COLUMNS else ""
-        lines.append(f"  {text}: {', '.join(columns[:MAX_NOTED_COLUMNS])}{more}")
-    return lines
+    lines = summarize_notes((column.name, note) for column in schema.columns for note in column.notes)
+    return [f"columns: {', '.join(phrases)}", *(f"  {line}" for line in lines)]
 
 
 def summarize_task(task: SupervisedTask) -> str:
@@ -87,10 +75,10 @@ def describe_table(table: Table) -> dict[str, Any]:
 
 def _describe_columns(table: Table) -> list[dict[str, Any]]:
     max_categories = int(HYPERPARAMETERS["max_categories"].default)
-    columns: list[Column] = []
+    marks, columns = detect_marks(table.frame, table.format), list[Column]()
     for series in table.frame:
         try:
-            columns += infer_schema(series.to_frame(), max_categories, table.format).columns
+            columns.append(infer_column(series, max_categories, table.format, marks))
         except TableError as error:
             note = Note(text=str(error))
             columns.append(Column(name=series.name, kind="text", missing=series.null_count(), notes=(note,)))

@@ -1,10 +1,9 @@
-"""Parse the cells of a column as normalized strings, numbers or dates, null for missing values."""
+"""Parse the cells of a column as normalized strings or dates, null for missing values."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Literal
 
 import polars as pl
 
@@ -12,8 +11,6 @@ MARKERS_IN_TARGETS = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})  #
 MISSING_MARKERS = MARKERS_IN_TARGETS | {"none", "nil", "-", "--", ".", "<na>", "missing"}
 
 BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "y": True, "n": False, "t": True, "f": False}
-
-NumberStyle = Literal["plain", "1,234.5", "1.234,5"]
 
 DATE_FORMATS = (
     "%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%.f%z",
@@ -23,12 +20,6 @@ DATE_FORMATS = (
     "%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%Y-%m", "%Y/%m", "%b %Y", "%B %Y",
 )  # fmt: skip
 TIME_FORMATS = ("%H:%M:%S", "%H:%M")
-
-# Symbols around a number, and the two styles of thousands separators: comma, space or apostrophe with a decimal point,
-# or point, space or apostrophe with a decimal comma.
-_SYMBOLS = r"[$€£¥%\s]"
-_DECIMAL_POINT = r"^[-+]?\d{1,3}([, '\u00a0\u202f]\d{3})*(\.\d+)?$"
-_DECIMAL_COMMA = r"^[-+]?\d{1,3}([. '\u00a0\u202f]\d{3})*(,\d+)?$|^[-+]?\d+,\d+$"
 
 
 def normalize_cells(series: pl.Series, markers: Iterable[str] = MISSING_MARKERS) -> pl.Series:
@@ -42,39 +33,6 @@ def normalize_cells(series: pl.Series, markers: Iterable[str] = MISSING_MARKERS)
 def all_integers(numbers: pl.Series) -> bool:
     """Whether all numbers are integers that a float64 holds exactly."""
     return bool((numbers.is_finite() & (numbers.abs() < 2.0**53) & (numbers == numbers.round())).all())
-
-
-def parse_numbers(text: pl.Series, style: NumberStyle | None = None) -> tuple[NumberStyle, pl.Series]:
-    """Parse strings as Float64, null for other strings, in the given style or the one that fits most strings.
-
-    Returns the style and the numbers; plain numbers win a tie.
-    """
-    if style is not None:
-        return style, _parse(text, style)
-    plain = _parse(text, "plain")
-    best: tuple[NumberStyle, pl.Series] = ("plain", plain)
-    if plain.null_count() > text.null_count():
-        for candidate in ("1,234.5", "1.234,5"):
-            parsed = _parse(text, candidate)
-            if parsed.null_count() < best[1].null_count():
-                best = (candidate, parsed)
-    return best
-
-
-def _parse(text: pl.Series, style: NumberStyle) -> pl.Series:
-    if style == "plain":
-        return text.cast(pl.Float64, strict=False).fill_nan(None)
-    stripped = text.str.replace_all(_SYMBOLS + r"+$|^" + _SYMBOLS + "+", "").str.replace(r"^([-+])[$€£¥]", "$1")
-    plain = stripped.cast(pl.Float64, strict=False)
-    if style == "1,234.5":
-        digits = stripped.set(~stripped.str.contains(_DECIMAL_POINT), None).str.replace_all(r"[, '\u00a0\u202f]", "")
-        return digits.cast(pl.Float64, strict=False).fill_null(plain)
-    digits = (
-        stripped.set(~stripped.str.contains(_DECIMAL_COMMA), None)
-        .str.replace_all(r"[. '\u00a0\u202f]", "")
-        .str.replace(",", ".")
-    )
-    return digits.cast(pl.Float64, strict=False)
 
 
 def parse_dates(text: pl.Series, format: str) -> pl.Series:

@@ -12,15 +12,17 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_column
-from rosenblatt.data.schema.cells import (
-    BOOLEANS,
-    NumberStyle,
-    as_dates,
-    date_feature,
-    normalize_cells,
-    parse_dates,
-    parse_numbers,
+from rosenblatt.data.schema.cells import BOOLEANS, as_dates, date_feature, normalize_cells, parse_dates
+from rosenblatt.data.schema.decimal_marks import MARK_NAMES, adapt_formats
+from rosenblatt.data.schema.notes import Note, summarize_notes
+from rosenblatt.data.schema.numbers import (
+    MAX_STRAY_FRACTION,
+    NumberFormat,
+    plain_numbers,
+    read_numbers,
+    scale_plain_numbers,
 )
+from rosenblatt.data.schema.units import PERCENT
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
 
@@ -28,8 +30,7 @@ Kind = Literal[
     "number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested", "image", "sequence"
 ]
 
-MAX_STRAY_FRACTION = 0.02  # fraction of cells of another kind that are read as missing; more are an error
-
+Notes = list[tuple[str, Note]]  # notes on columns, by name
 
 _PLURALS = {"category": "categories", "boolean": "yes and no", "empty": "nothing", "constant": "one value only"}
 
@@ -39,19 +40,6 @@ def plural_kind(kind: Kind) -> str:
     return _PLURALS.get(kind, f"{kind}s")
 
 
-class Note(BaseModel):
-    """What was guessed about a column, or done to it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text: str  # the same for all columns to which the same was done
-    detail: str = ""  # what is special to this column, such as a count and an example
-
-    def __str__(self) -> str:
-        """The note on a single column."""
-        return f"{self.text} ({self.detail})" if self.detail else self.text
-
-
 class Column(BaseModel):
     """The kind of one column of a table, and how its cells are parsed."""
 
@@ -59,7 +47,7 @@ class Column(BaseModel):
 
     name: str
     kind: Kind
-    number_style: NumberStyle = "plain"  # thousands separator and decimal mark
+    number_format: NumberFormat = NumberFormat()
     date_format: str = ""  # format of dates, as for strptime
     date_parts: tuple[str, ...] = ()  # features of dates, as `date_features` names them
     markers: tuple[str, ...] = ()  # words that stand for a missing number in this column
@@ -85,11 +73,11 @@ class Column(BaseModel):
             return self._dates(series)
         return self._numbers(series) if self.kind == "number" else series
 
-    def read(self, series: pl.Series, messages: list[str] | None = None) -> list[pl.Series]:
+    def read(self, series: pl.Series, notes: Notes | None = None) -> list[pl.Series]:
         """Convert to typed columns: several features of a date, or else one column.
 
         Typed columns are Float64 for numbers and features of dates, String for categories, null if missing, and structs
-        for media. `messages` receives a message if cells of another kind are read as missing.
+        for media. `notes` receives what was converted, or read as missing.
 
         Raises TableError if the column holds another kind of values than in training.
         """
@@ -101,24 +89,34 @@ class Column(BaseModel):
                 f"{series.dtype}."
             )
         if self.kind == "number":
-            return [self._numbers(series, messages)]
+            return [self._numbers(series, notes)]
         if self.kind == "date":
-            dates = self._dates(series, messages)
+            dates = self._dates(series, notes)
             return [date_feature(dates, part).alias(f"{self.name} ({part})") for part in self.date_parts]
         text = normalize_cells(series)
         if self.kind == "boolean":
-            return [self._booleans(text, messages)]
+            return [self._booleans(text, notes)]
         return [text]
 
-    def _numbers(self, series: pl.Series, messages: list[str] | None = None) -> pl.Series:
+    def _numbers(self, series: pl.Series, notes: Notes | None = None) -> pl.Series:
+        number_format = self.number_format
         if series.dtype.is_numeric() or series.dtype == pl.Boolean:
-            numbers = series.cast(pl.Float64).fill_nan(None)
+            numbers: pl.Series | None = series.cast(pl.Float64).fill_nan(None)
         else:
+            is_plain = series.dtype == pl.String and number_format.decimal == "."
+            numbers = plain_numbers(series) if is_plain else None
+        if numbers is None:
             text = normalize_cells(series)
-            _, numbers = parse_numbers(text, self.number_style)
-            self._report_strays(
-                text.set(text.is_in(list(self.markers)).fill_null(False), None), numbers, "numbers", messages
-            )
+            text = text.set(text.is_in(list(self.markers)).fill_null(False), None)
+            typed = read_numbers(text, number_format)
+            numbers = typed.values
+            self._report_strays(text, numbers, "numbers", notes)
+            if notes is not None:
+                notes += [(self.name, note) for note in typed.notes]
+        elif number_format.unit == PERCENT:
+            numbers = scale_plain_numbers(self.name, numbers, numbers.is_not_null(), number_format)
+        elif number_format.unit and notes is not None and (numbers != 0).any():
+            notes.append((self.name, number_format.plain_note))
         infinite = ~numbers.is_finite().fill_null(True)
         if infinite.any():
             raise TableError(
@@ -127,23 +125,21 @@ class Column(BaseModel):
             )
         return numbers.alias(self.name)
 
-    def _booleans(self, text: pl.Series, messages: list[str] | None) -> pl.Series:
+    def _booleans(self, text: pl.Series, notes: Notes | None) -> pl.Series:
         words = {word: str(value).lower() for word, value in BOOLEANS.items()} | {"1": "true", "0": "false"}
         values = text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
-        self._report_strays(text, values, "yes or no", messages)
+        self._report_strays(text, values, "yes or no", notes)
         return values.alias(self.name)
 
-    def _dates(self, series: pl.Series, messages: list[str] | None = None) -> pl.Series:
+    def _dates(self, series: pl.Series, notes: Notes | None = None) -> pl.Series:
         if series.dtype.is_temporal():
             return as_dates(series)
         text = normalize_cells(series)
         dates = parse_dates(text, self.date_format or "%Y-%m-%d %H:%M:%S%.f").fill_null(parse_dates(text, "%Y-%m-%d"))
-        self._report_strays(
-            text, dates, f"dates written as {self.date_format}" if self.date_format else "dates", messages
-        )
+        self._report_strays(text, dates, f"dates written as {self.date_format}" if self.date_format else "dates", notes)
         return dates
 
-    def _report_strays(self, text: pl.Series, parsed: pl.Series, expected: str, messages: list[str] | None) -> None:
+    def _report_strays(self, text: pl.Series, parsed: pl.Series, expected: str, notes: Notes | None) -> None:
         """Report cells of another kind, which are read as missing. Raises TableError if there are many."""
         strays = text.filter(parsed.is_null() & text.is_not_null())
         if len(strays) > max(MAX_STRAY_FRACTION * len(text), 1):
@@ -151,11 +147,9 @@ class Column(BaseModel):
                 f"Column {self.name!r} must hold {expected}, as in training, but {len(strays)} of {len(text)} cells do "
                 f"not, such as {strays[0]!r}. Correct the column."
             )
-        if len(strays) and messages is not None:
-            messages.append(
-                f"{self.name}: {format_count(len(strays), 'cell')} read as missing, such as {strays[0]!r} (expected "
-                f"{expected})"
-            )
+        if len(strays) and notes is not None:
+            detail = f"{format_count(len(strays), 'cell')}, such as {strays[0]!r}"
+            notes.append((self.name, Note(text=f"cells read as missing (expected {expected})", detail=detail)))
 
 
 class Schema(BaseModel):
@@ -201,13 +195,13 @@ class Schema(BaseModel):
         self,
         frame: pl.DataFrame,
         messages: list[str] | None = None,
-        format: TableFormat = DETECT_FORMAT,  # noqa: ARG002
+        format: TableFormat = DETECT_FORMAT,
     ) -> pl.DataFrame:
         """Convert the input columns of a table to a typed table.
 
         Args:
             frame: the table as read.
-            messages: receives a message for each column with cells of another kind, which are read as missing.
+            messages: receives what was converted, or read as missing, in one line for each kind.
             format: how the table is written, as far as it differs from the training table.
 
         Raises TableError if a column is missing, or holds another kind of values than in training.
@@ -218,13 +212,37 @@ class Schema(BaseModel):
                 f"The table lacks {format_list(missing)}, on which the model was trained; it has "
                 f"{format_list(frame.columns)}.{did_you_mean(missing[0], frame.columns)}"
             )
-        return pl.DataFrame([series for _, typed_columns in self.parts(frame, messages) for series in typed_columns])
+        notes: Notes = []
+        typed = [series for _, columns in self.parts(frame, notes, format) for series in columns]
+        if messages is not None:
+            messages += summarize_notes(notes)
+        return pl.DataFrame(typed)
 
-    def parts(self, frame: pl.DataFrame, messages: list[str] | None = None) -> Iterator[tuple[Column, list[pl.Series]]]:
+    def adapt(self, frame: pl.DataFrame, format: TableFormat = DETECT_FORMAT, notes: Notes | None = None) -> Schema:
+        """This schema, with the numbers of input columns in the format of a later table.
+
+        `notes` receives which columns are written otherwise than in training.
+
+        Raises TableError if the format of a column is unknown.
+        """
+        saved = {column.name: column.number_format for column in self.input_columns if column.kind == "number"}
+        adapted = adapt_formats(frame, saved, format)
+        if notes is not None:
+            for name, number_format in adapted.items():
+                if number_format.decimal != saved[name].decimal:
+                    new, old = MARK_NAMES[number_format.decimal], MARK_NAMES[saved[name].decimal]
+                    notes.append((name, Note(text=f"numbers with a decimal {new}, not a {old} as in training")))
+        return self._update(
+            lambda column: column.name in adapted, lambda column: {"number_format": adapted[column.name]}
+        )
+
+    def parts(
+        self, frame: pl.DataFrame, notes: Notes | None = None, format: TableFormat = DETECT_FORMAT
+    ) -> Iterator[tuple[Column, list[pl.Series]]]:
         """Iterate over the input columns and the typed columns of each, whose names are unique."""
         used_names = {column.name for column in self.input_columns}
-        for column in self.input_columns:
-            typed_columns = column.read(frame[column.name], messages)
+        for column in self.adapt(frame, format, notes).input_columns:
+            typed_columns = column.read(frame[column.name], notes)
             for i, series in enumerate(typed_columns):
                 name = series.name
                 while column.kind == "date" and name in used_names:

@@ -73,6 +73,7 @@ class DecimalMarks:
     columns: dict[str, DecimalMark]
     counts: dict[str, MarkCounts]
     notes: dict[str, Note]  # what was guessed, by column
+    thousands: str = ""  # the thousands separator that the user gave
 
     def __getitem__(self, name: str) -> DecimalMark:
         """The decimal mark of a column. Raises TableError if its numbers have both marks."""
@@ -133,7 +134,7 @@ def detect_marks(frame: pl.DataFrame, format: TableFormat) -> DecimalMarks:
     n_comma = sum(mark == "," for mark in proven)
     ambiguous = "".join(count.ambiguous for count in counts.values() if not count.mark)
     suggested: DecimalMark = "," if format.separator == ";" and "," in ambiguous else "."
-    evidence: DecimalMark = "," if n_comma > len(proven) / 2 else "."
+    evidence: DecimalMark = "," if n_comma >= len(proven) / 2 else "."
     default = given or (evidence if proven else suggested)
     is_guess = given is None and len(set(proven)) != 1
     columns, notes = dict[str, DecimalMark](), dict[str, Note]()
@@ -144,7 +145,7 @@ def detect_marks(frame: pl.DataFrame, format: TableFormat) -> DecimalMarks:
             notes[name] = Note(text=text, detail=f"such as {count.example}")
         elif not count.mark and count.ambiguous and is_guess:
             notes[name] = Note(text=_guess(count.ambiguous[-1], default), detail=f"such as {count.ambiguous_example}")
-    return DecimalMarks(default, columns, counts, notes)
+    return DecimalMarks(default, columns, counts, notes, format.thousands or "")
 
 
 def is_text(series: pl.Series) -> bool:

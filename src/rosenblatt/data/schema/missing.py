@@ -22,6 +22,11 @@ AMBIGUOUS_MARKERS = frozenset({
     "na", "n/a", "n.a.", "n.a", "n/d", "n.d.", "none", "nil", "-", "--", "---", "\u2013", "\u2014", ".", "..", "...",
     "missing",
 })  # fmt: skip
+WORDS_AMONG_NUMBERS = frozenset({
+    "unknown", "unk", "not known", "unspecified", "undefined", "not available", "not applicable", "not reported",
+    "not recorded", "no data", "no answer", "no value", "blank", "(blank)", "empty", "(empty)", "#", "*", "**", "x",
+    "tbd", "withheld", "suppressed", "confidential", "refused", "invalid", "error", "unbekannt", "k.a.", "inconnu",
+})  # fmt: skip  # beside numbers, these mean a missing value, however frequent they are
 ALL_MARKERS = CLEAR_MARKERS | AMBIGUOUS_MARKERS
 
 MAX_CODE_LENGTH = 3  # number of characters up to which a word is a code, such as that of a country

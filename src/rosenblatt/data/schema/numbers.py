@@ -50,6 +50,11 @@ class NumberFormat(BaseModel):
     plain_is_percent: bool = False  # whether numbers without a percent sign were percentages, too
     is_fraction: bool = False  # whether all numbers are between -1 and 1, so that 45% is one of them
 
+    @property
+    def plain_note(self) -> Note:
+        """The note on numbers without the unit of the training table."""
+        return Note(text="numbers without the unit of training are read as if they had it", detail=self.unit)
+
 
 @dataclass(frozen=True)
 class ParsedNumbers:
@@ -83,7 +88,7 @@ def parse_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
     if not is_rest.any():
         return ParsedNumbers(values)
     rest = text.filter(is_rest)
-    distinct = rest.unique()
+    distinct = rest.unique(maintain_order=True)
     parts = split_cells(distinct, thousands)
     numbers = parts.with_columns(text=distinct, value=_to_values(parts, decimal))
     numbers = numbers.filter(parts["digits"].str.contains(NUMBER_FORMS[decimal]) & numbers["value"].is_not_null())
@@ -172,7 +177,7 @@ class TypedNumbers:
     """The numbers of a column, how they are written, and what was guessed or converted."""
 
     values: pl.Series  # Float64, null where the cell is not a number
-    format: NumberFormat
+    format: NumberFormat = field(default_factory=NumberFormat)
     notes: tuple[Note, ...] = ()
 
 
@@ -184,6 +189,9 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
     Raises:
         TableError: if the scale of numbers beside percentages is unknown.
     """
+    nothing = pl.repeat(None, len(text), dtype=pl.Float64, eager=True)
+    if parse_numbers(sample_cells(text), decimal, thousands).values.is_null().all():
+        return TypedNumbers(nothing, NumberFormat(decimal=decimal))
     parsed = parse_numbers(text, decimal, thousands)
     values, units, unit, notes = parsed.values, parsed.units, "", [*parsed.notes]
     plain_is_percent = False
@@ -193,7 +201,7 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
         if is_other.sum() > MAX_STRAY_FRACTION * len(text):
             detail = format_list([f"{parsed.spellings[name]}: {n:,}" for name, n in counts.iter_rows()], 4)
             note = Note(text="numbers in different units are read as words", detail=detail)
-            return TypedNumbers(values.clear(len(values)), NumberFormat(decimal=decimal), (note,))
+            return TypedNumbers(nothing, NumberFormat(decimal=decimal), (note,))
         values = values.set(is_other, None)
         if unit == PERCENT:
             plain_is_percent = _is_plain_percent(text, values, units == "")
@@ -202,10 +210,9 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
     separators = _thousands_separators(text.filter(values.is_not_null()), decimal)
     if decimal == "," or separators:
         notes.append(Note(text=f"numbers written as {'1.234,5' if decimal == ',' else '1,234.5'}"))
-    largest = values.abs().max()
     number_format = NumberFormat(
         decimal=decimal, thousands=separators, unit=parsed.spellings[unit] if unit else "",
-        plain_is_percent=plain_is_percent, is_fraction=isinstance(largest, float) and largest <= 1,
+        plain_is_percent=plain_is_percent,
     )  # fmt: skip
     return TypedNumbers(values, number_format, tuple(notes))
 
@@ -221,8 +228,8 @@ def _is_plain_percent(text: pl.Series, values: pl.Series, is_plain: pl.Series) -
     if (plain.is_between(0, 1, closed="none")).any():
         example = text.filter(is_plain.fill_null(False) & (values.abs() > 1))[0]
         raise TableError(
-            f"Column {text.name!r} holds percentages, and numbers without a percent sign, such as {example!r}, that are "
-            "neither all fractions nor all percentages. Write all of them with a percent sign."
+            f"Column {text.name!r} holds percentages, and numbers without a percent sign, such as {example!r}, which "
+            "are neither all fractions nor all percentages. Write all of them with a percent sign."
         )
     return True
 
@@ -263,7 +270,7 @@ def read_numbers(text: pl.Series, format: NumberFormat) -> TypedNumbers:
     if unit == PERCENT:
         values = scale_plain_numbers(text.name, values, is_plain, format)
     elif unit and (is_plain & (values != 0)).any():
-        notes.append(Note(text="numbers without the unit of training are read as if they had it", detail=format.unit))
+        notes.append(format.plain_note)
     is_other = ~units.is_in(["", unit]).fill_null(True)
     if not is_other.any():
         return TypedNumbers(values, format, tuple(notes))

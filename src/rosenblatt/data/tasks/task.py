@@ -12,12 +12,13 @@ import polars as pl
 from rosenblatt.data.schema.cells import (
     BOOLEANS,
     MARKERS_IN_TARGETS,
-    NumberStyle,
     all_integers,
     normalize_cells,
-    parse_numbers,
 )
-from rosenblatt.data.schema.columns import Column
+from rosenblatt.data.schema.columns import Column, Notes, Schema
+from rosenblatt.data.schema.decimal_marks import DecimalMarks, detect_marks
+from rosenblatt.data.schema.notes import summarize_notes
+from rosenblatt.data.schema.numbers import TypedNumbers, infer_numbers, read_numbers
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.data.tasks.target import Label, Target
 from rosenblatt.errors import TableError, did_you_mean, format_list
@@ -75,7 +76,7 @@ def detect_task(
     names: Sequence[str],
     task: Task | None = None,
     messages: list[str] | None = None,
-    format: TableFormat = DETECT_FORMAT,  # noqa: ARG001
+    format: TableFormat = DETECT_FORMAT,
 ) -> SupervisedTask:
     """Detect the task from the target columns, or take the one given.
 
@@ -92,16 +93,32 @@ def detect_task(
     series = [frame[name] for name in names]
     if task == "tagging":
         return _tag_target(series[0])
+    marks = detect_marks(frame, format)
     if len(series) > 1:
-        return _multiple_targets(series, task)
+        return _multiple_targets(series, task, marks)
     if series[0].dtype == pl.List:
         return _list_target(series[0])
-    return _single_target(series[0], task, messages)
+    return _single_target(series[0], task, marks, messages)
 
 
-def _single_target(series: pl.Series, task: Task | None, messages: list[str] | None) -> SupervisedTask:
-    text = _to_text(series)
-    style, numbers = parse_numbers(text)
+def _typed_numbers(series: pl.Series, marks: DecimalMarks) -> TypedNumbers:
+    return infer_numbers(normalize_cells(series, MARKERS_IN_TARGETS), marks[series.name], marks.thousands)
+
+
+def _number_column(typed: TypedNumbers, marks: DecimalMarks) -> Column:
+    """How the values of a regression are written."""
+    name, values = typed.values.name, typed.values
+    is_fraction = bool((values.abs() <= 1).all())
+    number_format = typed.format.model_copy(update={"decimal": marks[name], "is_fraction": is_fraction})
+    notes = (*typed.notes, *([marks.notes[name]] if name in marks.notes else []))
+    return Column(name=name, kind="number", number_format=number_format, notes=notes)
+
+
+def _single_target(
+    series: pl.Series, task: Task | None, marks: DecimalMarks, messages: list[str] | None
+) -> SupervisedTask:
+    text, typed = _to_text(series), _typed_numbers(series, marks)
+    numbers = typed.values
     strays = text.filter(numbers.is_null() & text.is_not_null())
     is_numeric = strays.is_empty()
     if task != "multiclass" and not is_numeric and numbers.n_unique() > MAX_INTEGER_CLASSES:
@@ -119,7 +136,8 @@ def _single_target(series: pl.Series, task: Task | None, messages: list[str] | N
             f"The target {series.name!r} holds one value only, {text.drop_nulls()[0]!r}; training needs two or more."
         )
     if task is None:
-        task, reason = _guess_task(numbers.drop_nulls() if is_numeric else None, n_distinct)
+        are_classes = not is_numeric or (typed.format.unit and n_distinct <= MAX_INTEGER_CLASSES)
+        task, reason = _guess_task(None if are_classes else numbers.drop_nulls(), n_distinct)
     else:
         reason = "as given"
     if task == "multilabel":
@@ -132,9 +150,8 @@ def _single_target(series: pl.Series, task: Task | None, messages: list[str] | N
         raise TableError(
             f"Task regression needs numbers, but the target {series.name!r} holds {strays[0]!r}. Use --task multiclass."
         )
-    columns = (Column(name=series.name, kind="number", number_style=style),)
     y = _check_finite(numbers).reshape(-1, 1)
-    return SupervisedTask("regression", (series.name,), (), y, reason, columns=columns)
+    return SupervisedTask("regression", (series.name,), (), y, reason, columns=(_number_column(typed, marks),))
 
 
 def _class_target(
@@ -176,7 +193,7 @@ def _unify_spelling(text: pl.Series, messages: list[str] | None) -> pl.Series:
     return text.replace(replacements) if replacements else text
 
 
-def _multiple_targets(series: list[pl.Series], task: Task | None) -> SupervisedTask:
+def _multiple_targets(series: list[pl.Series], task: Task | None, marks: DecimalMarks) -> SupervisedTask:
     texts = [_to_text(column) for column in series]
     names = tuple(column.name for column in series)
     values = [_sorted_labels(text.drop_nulls().unique().to_list()) for text in texts]
@@ -187,13 +204,11 @@ def _multiple_targets(series: list[pl.Series], task: Task | None) -> SupervisedT
         label_pairs = tuple((off, on) if not _is_true(off) else (on, off) for off, on in values)
         y = np.column_stack([_pair_to_indicator(text, pair)[0] for text, pair in zip(texts, label_pairs, strict=True)])
         return SupervisedTask("multilabel", names, (), y, f"{len(names)} columns of two values each", label_pairs)
-    styles, numbers = zip(*(parse_numbers(text) for text in texts), strict=True)
-    is_numeric = all(n.null_count() == text.null_count() for n, text in zip(numbers, texts, strict=True))
+    typed = [_typed_numbers(column, marks) for column in series]
+    is_numeric = all(t.values.null_count() == text.null_count() for t, text in zip(typed, texts, strict=True))
     if task in (None, "regression") and is_numeric:
-        y = np.column_stack([_check_finite(n) for n in numbers])
-        columns = tuple(
-            Column(name=name, kind="number", number_style=style) for name, style in zip(names, styles, strict=True)
-        )
+        y = np.column_stack([_check_finite(t.values) for t in typed])
+        columns = tuple(_number_column(t, marks) for t in typed)
         return SupervisedTask("regression", names, (), y, f"{len(names)} columns of numbers", columns=columns)
     raise TableError(
         f"The targets {format_list(names)} must all hold two values (labels) or all hold numbers (values). Fit one "
@@ -255,7 +270,7 @@ def read_targets(
     frame: pl.DataFrame,
     target: Target,
     messages: list[str] | None = None,
-    format: TableFormat = DETECT_FORMAT,  # noqa: ARG001
+    format: TableFormat = DETECT_FORMAT,
 ) -> np.ndarray:
     """Read the target columns of a table with the labels of a fitted target, as `SupervisedTask.y`, NaN where missing.
 
@@ -277,21 +292,32 @@ def read_targets(
         if frame[target.list_column].dtype != pl.List:
             raise TableError(f"The target {target.list_column!r} must hold lists of labels, as in training.")
         return _labels_to_indicators(frame[target.list_column], target.names)
+    if target.task == "regression":
+        return _read_values(frame, target, messages, format)
     texts = [_to_text(frame[name]) for name in target.names]
     if target.task == "multilabel":
         return np.column_stack([_parse_label(text, pair) for text, pair in zip(texts, target.label_pairs, strict=True)])
-    if target.task == "regression":
-        styles: list[NumberStyle | None] = [column.number_style for column in target.columns]
-        styles = styles or [None] * len(texts)
-        columns = [parse_numbers(text, style)[1] for text, style in zip(texts, styles, strict=True)]
-        for text, numbers in zip(texts, columns, strict=True):
-            strays = text.filter(numbers.is_null() & text.is_not_null())
-            if len(strays):
-                raise TableError(
-                    f"The target {text.name!r} must hold numbers, but holds {strays[0]!r}. Correct the table."
-                )
-        return np.column_stack([_check_finite(numbers) for numbers in columns])
     return _class_indices(texts[0], target, messages)
+
+
+def _read_values(frame: pl.DataFrame, target: Target, messages: list[str] | None, format: TableFormat) -> np.ndarray:
+    """The targets (n, K) of a regression, written as in training."""
+    notes: Notes = []
+    saved = target.columns or tuple(Column(name=name, kind="number") for name in target.names)
+    values = []
+    for column in Schema(columns=saved).adapt(frame, format, notes).columns:
+        text = normalize_cells(frame[column.name], MARKERS_IN_TARGETS)
+        typed = read_numbers(text, column.number_format)
+        strays = text.filter(typed.values.is_null() & text.is_not_null())
+        if len(strays):
+            raise TableError(
+                f"The target {column.name!r} must hold numbers, but holds {strays[0]!r}. Correct the table."
+            )
+        notes += [(column.name, note) for note in typed.notes]
+        values.append(_check_finite(typed.values))
+    if messages is not None:
+        messages += summarize_notes(notes)
+    return np.column_stack(values)
 
 
 def _class_indices(text: pl.Series, target: Target, messages: list[str] | None) -> np.ndarray:
