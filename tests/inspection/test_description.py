@@ -33,7 +33,7 @@ def test_columns_are_counted_by_kind_and_notes_are_kept():
     notes = Note(text="holds no values"), Note(text="read as missing", detail="'x' in 2 cells")
     columns += [Column(name="weight", kind="empty", notes=notes), Column(name="size", kind="empty", notes=notes[:1])]
     first, *notes = summarize_columns(Schema(columns=tuple(columns)))
-    assert first.endswith("2 numbers, 2 categories, 1 date, 2 empty")
+    assert first == "columns: 2 numbers, 2 categories, 1 date used; 2 empty left out"
     assert notes == ["  holds no values: weight, size", "  read as missing: weight ('x' in 2 cells)"]
 
 

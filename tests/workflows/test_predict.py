@@ -42,9 +42,10 @@ def test_unseen_categories_and_missing_cells_can_be_predicted(result):
 
 
 def test_unseen_categories_and_cells_read_as_missing_are_reported(result):
-    assert "city: 'Paris' was not seen in training (1 row)" in predict_row(result.model, "3", "Paris")[1]
+    _, messages = predict_row(result.model, "3", "Paris")
+    assert "categories that were not seen in training: city ('Paris', 1 row)" in messages
     _, messages = predict_row(result.model, "abc", "Oslo")
-    assert "age: 1 cell read as missing, such as 'abc' (expected numbers)" in messages
+    assert "cells read as missing (expected numbers): age (1 cell, such as 'abc')" in messages
 
 
 def test_evaluation_repeats_the_scores_of_the_fit(result):

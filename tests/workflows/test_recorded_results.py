@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from rosenblatt.data.schema.types import CellType
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.workflows.recorded_results import mean_curve, prediction_table
@@ -22,7 +23,8 @@ def test_predictions_of_classes_are_recorded_with_row_numbers_and_weights():
         evaluation(
             target, np.array([0.0, 1]), np.array([[0.8, 0.2], [0.4, 0.6]]),
             row_numbers=np.array([4, 9]), weight=np.array([0.5, 2]),
-        )
+        ),
+        {},
     )  # fmt: skip
     assert table.to_dict(as_series=False) == {
         "row": [4, 9], "weight": [0.5, 2], "target": ["no", "yes"], "probability of no": [0.8, 0.4],
@@ -32,7 +34,9 @@ def test_predictions_of_classes_are_recorded_with_row_numbers_and_weights():
 
 def test_predictions_of_values_are_recorded_without_row_numbers_that_are_not_known():
     target = Target.fit_regression(("u", "v"), np.arange(8.0).reshape(4, 2), "none")
-    table = prediction_table(evaluation(target, np.array([[1.0, 2]]), np.array([[3.0, 4]])))
+    table = prediction_table(
+        evaluation(target, np.array([[1.0, 2]]), np.array([[3.0, 4]])), {"u": CellType(name="Int8")}
+    )
     assert table.to_dict(as_series=False) == {
         "target u": [1.0], "predicted u": [3.0], "target v": [2.0], "predicted v": [4.0],
     }  # fmt: skip

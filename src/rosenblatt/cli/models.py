@@ -13,6 +13,7 @@ from rosenblatt.cli.outputs import (
     check_report_options,
     check_table_format,
     encode_table,
+    is_typed_format,
     save_report,
     scores_to_json,
 )
@@ -69,7 +70,9 @@ def predict(
     unused_columns = [name for name in rows.frame.columns if name not in used_columns]
     if unused_columns and loaded_model.task != "forecasting":
         notify(f"columns that the model does not use: {', '.join(unused_columns)}")
-    predictions = predict_table(loaded_model, rows, with_inputs=with_inputs, notify=notify, threads=threads)
+    predictions = predict_table(
+        loaded_model, rows, with_inputs=with_inputs, typed=is_typed_format(out), notify=notify, threads=threads
+    )
     if out:
         write_file(out, encode_table(predictions, out))
         click.echo(f"predictions: {out} ({format_count(predictions.height, 'row')})")

@@ -60,6 +60,11 @@ def check_table_format(out: str | None) -> None:
         raise TableError(f"{out!r} must end in one of {', '.join(_WRITERS)}, but it ends in {suffix}. Rename it.")
 
 
+def is_typed_format(out: str | None) -> bool:
+    """Whether the format of a file name has types of columns, which text tables have not."""
+    return Path(out or "").suffix.lower() in (".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
+
+
 def encode_table(frame: pl.DataFrame, path: str) -> bytes:
     """Encode a table in the format of the file name. Raises TableError if the format cannot hold the table."""
     from polars.exceptions import PolarsError

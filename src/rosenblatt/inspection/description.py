@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,14 @@ _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
 
 def summarize_columns(schema: Schema) -> list[str]:
-    """Number of columns of each kind, and the notes on single columns."""
-    kind_counts: dict[str, int] = {}
-    for column in schema.columns:
-        kind_counts[column.kind] = kind_counts.get(column.kind, 0) + 1
-    phrases = [f"{n} {kind if n == 1 else _PLURALS.get(kind, kind + 's')}" for kind, n in kind_counts.items()]
-    lines = summarize_notes((column.name, note) for column in schema.columns for note in column.notes)
-    return [f"columns: {', '.join(phrases)}", *(f"  {line}" for line in lines)]
+    """Number of used and of other columns of each kind, and the notes on single columns."""
+    parts = []
+    for is_input, verb in ((True, "used"), (False, "left out")):
+        kinds = Counter(column.kind for column in schema.columns if column.is_input is is_input)
+        phrases = [f"{n} {kind if n == 1 else _PLURALS.get(kind, kind + 's')}" for kind, n in kinds.items()]
+        parts += [f"{', '.join(phrases)} {verb}"] if phrases else []
+    notes = summarize_notes((column.name, note) for column in schema.columns for note in column.notes)
+    return [f"columns: {'; '.join(parts)}", *(f"  {line}" for line in notes)]
 
 
 def summarize_task(task: SupervisedTask) -> str:

@@ -18,6 +18,7 @@ from rosenblatt.data.tasks.task import resolve_column_name
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
 from rosenblatt.inspection import tables
 from rosenblatt.inspection.description import describe_model
+from rosenblatt.inspection.drift import describe_drift
 from rosenblatt.inspection.groups import GroupScores, row_scores, score_by_group
 from rosenblatt.inspection.partial_dependence import partial_dependence
 from rosenblatt.inspection.plots import evaluation, importance, network, regression, training
@@ -74,10 +75,10 @@ class Report:
         if len(y) and _is_tabular(model):
             importances = importance.permutation_importance(model, result.test, y)
         groups = [_score_groups(result, name) for name in ([by] if isinstance(by, str) else by)]
-        unseen = _unseen_categories(result)
-        evidence = Evidence(
-            model, result.scores, y, result.predictions, result.is_held_out, importances, groups, unseen
-        )
+        drift = []
+        if len(y) and _is_tabular(model):
+            drift = describe_drift(model, model.schema.read(result.test))
+        evidence = Evidence(model, result.scores, y, result.predictions, result.is_held_out, importances, groups, drift)
         columns = [*importances] or [column.name for column in model.schema.input_columns]
         columns = sorted(columns, key=lambda name: -importances[name].mean() if importances else 0)
         sections = (
@@ -161,13 +162,6 @@ def _is_tabular(model: Model) -> bool:
 def _has_row_predictions(result: Evaluation) -> bool:
     """Whether there is one prediction for each scored row, instead of one for each of its steps."""
     return len(result.y_test) > 0 and not result.model.target.is_per_step
-
-
-def _unseen_categories(result: Evaluation) -> list[str]:
-    if not len(result.y_test) or not _is_tabular(result.model):
-        return []
-    typed = result.model.schema.read(result.test)
-    return list(dict.fromkeys(note for trial in result.model.trials for note in trial.encoder.unseen_categories(typed)))
 
 
 def _score_groups(result: Evaluation, name: str) -> GroupScores:

@@ -41,7 +41,7 @@ class Evidence:
     is_held_out: bool  # whether it is certain that the model was not trained on these rows
     importances: Mapping[str, np.ndarray] = field(default_factory=dict)  # as `permutation_importance`
     groups: Sequence[GroupScores] = ()
-    unseen_categories: Sequence[str] = ()
+    drift: Sequence[str] = ()  # how the rows differ from the training rows
 
     @property
     def main_score(self) -> TestScore | None:
@@ -274,7 +274,7 @@ def _cautions_about_rows(evidence: Evidence) -> Iterator[str]:
         yield "If the model was trained on some of these rows, its scores are too optimistic for new rows."
     if 0 < n < MIN_TEST_ROWS:
         yield f"The model is scored on {evidence.rows} only, so the scores are rough."
-    yield from evidence.unseen_categories
+    yield from evidence.drift
 
 
 def _cautions_about_scores(evidence: Evidence) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.schema.columns import Column
+from rosenblatt.data.schema.types import CellType
 from rosenblatt.data.tasks.forecasting import WindowTransform
 
 
@@ -129,5 +130,6 @@ class ModelMetadata(_Metadata):
     created: str = ""  # local time
     version: str = ""  # of Rosenblatt
     windows: WindowTransform | None = None  # of a forecasting model
+    target_types: dict[str, CellType] = {}  # of the target columns, if the table had types
     weight_column: Column | None = None  # how sample weights are read, if the rows had some
     search: SearchMetadata | None = None

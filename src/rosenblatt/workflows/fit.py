@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from rosenblatt.data.schema.types import CellType
 from rosenblatt.data.table import Table
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, evaluate_model
@@ -109,6 +111,7 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         source=table.source,
         reason=problem.supervised_task.reason,
         baseline=baseline,
+        target_types=_target_types(table, problem.target),
         weight_column=problem.weight_column,
         test_rows=len(problem.y_test),
         test_source=request.test.source if request.test else table.test.source if table.test else "",
@@ -122,6 +125,13 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     max_check_rows = max(MAX_CHECK_ROWS // problem.steps, 1)
     check_rows = evaluation.check_rows if len(problem.y_test) else problem.frame.head(max_check_rows)
     return replace(evaluation, model=model, check_rows=check_rows, best_trial_scores=best_trial_scores)
+
+
+def _target_types(table: Table, target: Target) -> dict[str, CellType]:
+    """The types of the target columns, if the table has types."""
+    names = [name for name in target.names if table.format.is_typed and name in table.frame.columns]
+    types = {name: CellType.from_dtype(table.frame.schema[name]) for name in names}
+    return {name: cell_type for name, cell_type in types.items() if cell_type}
 
 
 def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model | None]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import polars as pl
 
 from rosenblatt.data.encoding.media_encodings import TextEncoding
 from rosenblatt.data.media.images import DamagedPolicy
+from rosenblatt.data.schema.types import make_values, to_typed_columns
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.tagging import step_counts, token_unit_for_tags
 from rosenblatt.errors import Notify, TableError, collect_messages, format_list
+from rosenblatt.inspection.drift import describe_drift
 from rosenblatt.models.evaluation import Evaluation, evaluate_model
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline
@@ -48,7 +50,13 @@ def drop_damaged_images(model: Model, table: Table, on_damaged: DamagedPolicy | 
 
 
 def predict(
-    model: Model, table: Table, *, with_inputs: bool = False, notify: Notify = print, threads: int | None = None
+    model: Model,
+    table: Table,
+    *,
+    with_inputs: bool = False,
+    typed: bool = False,
+    notify: Notify = print,
+    threads: int | None = None,
 ) -> pl.DataFrame:
     """Predict the rows of a table, or the steps that follow the series of a table.
 
@@ -56,6 +64,7 @@ def predict(
         model: the model.
         table: rows with the columns that the model was trained on; the target is not needed.
         with_inputs: whether to return the columns of the table as well.
+        typed: whether to return these columns with the types of what they hold, instead of text as written.
         notify: called with each message for the user.
         threads: number of threads; by default one per core.
 
@@ -69,35 +78,40 @@ def predict(
     check_can_predict(model)
     if model.task == "forecasting":
         return forecast(model, table, notify, threads)
-    frame = table.all_rows
     with collect_messages(notify) as messages:
-        typed = model.schema.read(frame, messages, table.format)
-        messages += [message for trial in model.trials for message in trial.encoder.unseen_categories(typed)]
-    predictions = model.predict_typed(typed, threads)
-    target, label = model.target, model.label(predictions)
-    columns: dict[str, np.ndarray | list[Any]] = {}
+        rows = model.schema.read(table.all_rows, messages, table.format)
+        messages.extend(describe_drift(model, rows))
+    predictions = _make_prediction_columns(model, rows, model.predict_typed(rows, threads))
+    inputs = table.all_rows if with_inputs else table.all_rows.select([table.id_column] * bool(table.id_column))
+    if typed:
+        inputs = to_typed_columns(inputs, model.schema.adapt(table.all_rows, table.format), table.format)
+    return _join_predictions(inputs, predictions, notify)
+
+
+def _make_prediction_columns(model: Model, rows: pl.DataFrame, raw_predictions: np.ndarray) -> pl.DataFrame:
+    """The predictions in the types of the target columns, and the probability of each class or label."""
+    target, predictions = model.target, model.target.to_predictions(raw_predictions)
     if target.is_per_step:
-        lengths = step_counts(typed, model.resolved_spec.data.tokens)
-        tags = [" ".join(map(str, row[:length])) for row, length in zip(label, lengths, strict=True)]
-        return _join_predictions(table, pl.DataFrame({target.names[0]: tags}), with_inputs, notify)
-    if target.labels:
-        columns[target.names[0]] = label
-    else:
-        columns |= dict(zip(target.names, label.reshape(len(label), -1).T, strict=True))
-    if target.label_pairs:
-        columns = {
-            name: [pair[k] for k in columns[name]] for name, pair in zip(target.names, target.label_pairs, strict=True)
-        }
+        lengths = step_counts(rows, model.resolved_spec.data.tokens)
+        tags = [" ".join(map(str, row[:n])) for row, n in zip(model.label(raw_predictions), lengths, strict=True)]
+        return pl.DataFrame({target.names[0]: pl.Series(tags, dtype=pl.String)})
+    types, by_target = model.metadata.target_types, predictions.T if predictions.ndim == 2 else predictions[None]
+    classes = [target.labels] if target.labels else target.label_pairs
+    columns = [pl.Series(name, values) for name, values in zip(target.names, by_target, strict=True)]
+    if classes:
+        columns = [
+            make_values(column.name, labels, types.get(column.name)).gather(column)
+            for column, labels in zip(columns, classes, strict=True)
+        ]
     if target.task != "regression":
         output_name = "probability" if target.output_type == "probabilities" else "weighted sum"
-        names = target.labels or target.names
-        columns |= {f"{output_name} of {name}": predictions[:, k] for k, name in enumerate(names)}
-    return _join_predictions(table, pl.DataFrame(columns), with_inputs, notify)
+        names = [f"{output_name} of {name}" for name in target.labels or target.names]
+        columns += [pl.Series(name, raw_predictions[:, k]) for k, name in enumerate(names)]
+    return pl.DataFrame(columns)
 
 
-def _join_predictions(table: Table, predictions: pl.DataFrame, with_inputs: bool, notify: Notify) -> pl.DataFrame:
-    """Join the predictions to the column that names the rows (of files), or to all columns of the table."""
-    frame = table.all_rows if with_inputs else table.all_rows.select([table.id_column] * bool(table.id_column))
+def _join_predictions(frame: pl.DataFrame, predictions: pl.DataFrame, notify: Notify) -> pl.DataFrame:
+    """Join the predictions to columns of the table."""
     skipped = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype == pl.Binary]
     if skipped:
         notify(f"columns of lists and files are not written: {format_list(skipped)}")
@@ -167,6 +181,7 @@ def evaluate(
             if not (table.id_column or table.test or may_lack_images):
                 row_numbers = rows.numbers
         typed = model.schema.read(frame, messages, table.format)
+        messages.extend(describe_drift(model, typed))
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
     baseline_prediction = model.metadata.baseline or compute_baseline(model.target, y_test)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rosenblatt.data.schema.types import CellType, make_values
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, StorageError, StoreError
 from rosenblatt.models.evaluation import Evaluation
@@ -88,7 +89,7 @@ def record_files(run: Run, model: Model, evaluation: Evaluation) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if len(evaluation.y_test):
             path = Path(folder) / PREDICTIONS_FILE
-            prediction_table(evaluation).write_parquet(path)
+            prediction_table(evaluation, model.metadata.target_types).write_parquet(path)
             run.log_artifact(path, kind="predictions")
         path = Path(folder) / MODEL_FILE
         path.write_bytes(to_bytes(model))
@@ -124,10 +125,11 @@ def _class_scores(counts: np.ndarray, k: int) -> ClassScores:
     )
 
 
-def prediction_table(evaluation: Evaluation) -> pl.DataFrame:
+def prediction_table(evaluation: Evaluation, types: Mapping[str, CellType]) -> pl.DataFrame:
     """The targets of the test rows beside their predictions; for language models only the probability of the target.
 
-    The first column, `row`, has the number of each row in its table, from 1, if that is known.
+    The first column, `row`, has the number of each row in its table, from 1, if that is known. Targets have the `types`
+    of their columns.
     """
     target, y_test, predictions = evaluation.model.target, evaluation.y_test, evaluation.predictions
     columns: dict[str, Any] = {}
@@ -143,9 +145,21 @@ def prediction_table(evaluation: Evaluation) -> pl.DataFrame:
             "probability of the target": predictions[np.arange(len(tokens)), tokens],
         }
     elif target.labels:
-        columns["target"] = [str(target.labels[int(k)]) for k in y_test]
+        columns["target"] = make_values("target", target.labels, types.get(target.names[0])).gather(y_test.astype(int))
         columns |= {f"probability of {label}": predictions[:, k] for k, label in enumerate(target.labels)}
     else:
         for k, name in enumerate(target.names):
-            columns |= {f"target {name}": y_test.reshape(len(y_test), -1)[:, k], f"predicted {name}": predictions[:, k]}
+            true_values = _typed_targets(target, k, y_test.reshape(len(y_test), -1)[:, k], types.get(name))
+            columns |= {f"target {name}": true_values, f"predicted {name}": predictions[:, k]}
     return pl.DataFrame(columns)
+
+
+def _typed_targets(target: Target, k: int, y: np.ndarray, cell_type: CellType | None) -> pl.Series:
+    """The true values (n,) of a target in the type of its column; values that are no integers stay Float64."""
+    if target.label_pairs:
+        return make_values("", target.label_pairs[k], cell_type).gather(y.astype(int))
+    values = pl.Series(y)
+    if cell_type and cell_type.to_dtype().is_numeric() and not cell_type.to_dtype().is_decimal():
+        typed = values.cast(cell_type.to_dtype(), strict=False)
+        return typed if (typed.cast(pl.Float64) == values).fill_null(False).all() else values
+    return values

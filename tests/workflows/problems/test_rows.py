@@ -99,7 +99,6 @@ def test_scores_of_fewer_than_30_test_rows_are_called_rough():
         (FRAME, {"order": "y"}, "'y' is the target.*order"),
         (FRAME, {"groups": "person", "order": "a"}, "groups.*order.*not.*both"),
         (FRAME.with_columns(person=pl.Series([None, *["p"] * 99])), {"groups": "person"}, "'person'.* 1 "),
-        (FRAME.with_columns(c=pl.lit(None)), {}, "'c'.*--ignore c"),
         (FRAME.select("y", c=pl.lit(1)), {}, "No .*column.*c: "),
         (TWO_VALUES, {"targets": ["u", "v"]}, "one row has 'u' and 'v'"),
     ],

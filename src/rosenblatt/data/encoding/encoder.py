@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from rosenblatt.data.encoding.media_encodings import FrozenModel, ImageEncoding, SequenceEncoding, TextEncoding
 from rosenblatt.data.media.columns import EncodedInputs, medium_kind, sequences_from_column
-from rosenblatt.errors import SpecError, format_count
+from rosenblatt.errors import SpecError
 from rosenblatt.spec.data import DataSpec
 
 CHUNK_ROWS = 8192  # rows encoded at a time, so that the working set fits into the cache
@@ -73,6 +73,12 @@ class NumberEncoding(FrozenModel):
         parts = [f"{self.column} from {a:.6g} to {b:.6g}" for a, b in zip(self.edges, self.edges[1:], strict=False)]
         return [self.column, *parts, *([f"{self.column} is missing"] if self.missing_indicator else [])]
 
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The smallest and the largest training value, if the encoding holds them."""
+        values = self.edges or self.quantiles
+        return (values[0], values[-1]) if values else None
+
     def encode(self, values: np.ndarray, out: np.ndarray) -> None:
         """Write the features of `values` (n,) float64 to `out` (n, len(feature_names))."""
         missing = np.isnan(values)
@@ -123,6 +129,10 @@ class CategoryEncoding(FrozenModel):
         names = [f"{self.column} = {category}" for category in self.categories]
         names += [f"{self.column} is missing"] * self.missing_indicator
         return names + [f"{self.column} is another"] * self.has_other
+
+    def unseen(self, values: pl.Series) -> pl.Series:
+        """The values (n,) that were not seen in training; none if rare and unseen categories share a feature."""
+        return values.clear() if self.has_other else values.filter(~values.is_in(list(self.categories)))
 
     def encode(self, values: pl.Series, out: np.ndarray) -> None:
         """Write the features of `values` (n,) to `out` (n, len(feature_names))."""
@@ -252,18 +262,6 @@ class Encoder(FrozenModel):
                     encoding.encode(series, out)
                 first_column += len(encoding.feature_names)
         return x
-
-    def unseen_categories(self, frame: pl.DataFrame) -> list[str]:
-        """Messages about categories that were not seen in training and have no feature for other categories."""
-        messages = []
-        for encoding in self.encodings:
-            if isinstance(encoding, CategoryEncoding) and not encoding.has_other:
-                values = frame[encoding.column].drop_nulls()
-                unseen = values.filter(~values.is_in(list(encoding.categories)))
-                if len(unseen):
-                    rows = format_count(len(unseen), "row")
-                    messages.append(f"{encoding.column}: {unseen[0]!r} was not seen in training ({rows})")
-        return messages
 
     @staticmethod
     def _chunks(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

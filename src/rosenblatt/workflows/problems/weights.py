@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from rosenblatt.data.schema.columns import Column
+from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.inference import infer_schema
-from rosenblatt.data.table import Table
+from rosenblatt.data.table import Table, TableFormat
 from rosenblatt.data.tasks.task import resolve_column_name
 from rosenblatt.errors import TableError, format_count
 from rosenblatt.workflows.problems.problem import LabelledRows, ProblemRequest
@@ -28,21 +28,21 @@ def weigh_training_rows(
         raise TableError(f"{name!r} is the target and cannot be the weight column.")
     [inferred] = infer_schema(rows.frame.select(name), 1, request.table.format).columns
     column = inferred.model_copy(update={"kind": "number"})
-    rows = weigh_rows(rows, column, messages)
+    rows = weigh_rows(rows, column, messages, request.table.format)
     messages.append(f"training, validation and test scores are weighted by {name!r}")
     if rows.weight is not None and np.ptp(rows.weight) == 0:
         messages[-1] += f", but all weights are {rows.weight[0]:g}, so they change nothing"
     return rows, column
 
 
-def weigh_rows(rows: LabelledRows, column: Column, messages: list[str]) -> LabelledRows:
+def weigh_rows(rows: LabelledRows, column: Column, messages: list[str], format: TableFormat) -> LabelledRows:
     """The rows with their weights, without those of weight 0.
 
     Raises:
         TableError: if a weight is missing, negative or no finite number, or if all are 0.
     """
     series = rows.frame[column.name]
-    [numbers] = column.read(series)
+    numbers = Schema(columns=(column,)).read(rows.frame, messages, format)[column.name]
     if numbers.has_nulls():
         row = numbers.is_null().arg_max() or 0
         raise TableError(
@@ -73,7 +73,7 @@ def weigh_rows_of_table(rows: LabelledRows, table: Table, column: Column | None,
     if column.name not in rows.frame.columns:
         messages.append(f"{table.source} has no weights {column.name!r}: its rows count equally")
         return rows
-    return weigh_rows(rows, column, messages)
+    return weigh_rows(rows, column, messages, table.format)
 
 
 def scale_weight(rows: LabelledRows, training_weight: np.ndarray | None) -> np.ndarray | None:
