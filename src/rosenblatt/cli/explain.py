@@ -18,7 +18,7 @@ from rosenblatt.workflows.tables import read_and_report
 if TYPE_CHECKING:
     import polars as pl
 
-    from rosenblatt.data.table import TableFormat
+    from rosenblatt.data.table import Table, TableFormat
     from rosenblatt.inspection.torch_attribution import Explanation
     from rosenblatt.models.model import Model
 
@@ -106,21 +106,25 @@ def explain(model: str, table: str, table_format: TableFormat, **options: Any) -
     if loaded_model.encoder.media_encodings:
         _explain_media(loaded_model, rows.all_rows, request, notify)
     else:
-        _explain_table_row(loaded_model, rows.frame, request, notify)
+        _explain_table_row(loaded_model, rows, request, notify)
 
 
-def _explain_table_row(model: Model, frame: pl.DataFrame, request: ExplainOptions, notify: Notify) -> None:
+def _explain_table_row(model: Model, table: Table, request: ExplainOptions, notify: Notify) -> None:
     """Trace a row of numbers and categories through a network."""
     from rosenblatt.cli.console.explanations import print_trace
-    from rosenblatt.data.tasks.task import has_targets, read_targets
+    from rosenblatt.data.tasks.task import adapt_to_table, has_targets, read_targets
     from rosenblatt.inspection import walkthrough
 
     if request.method or request.answer:
         option = "--method" if request.method else "--answer"
         raise TableError(f"{option} is for images, sequences and texts, but the inputs of this model are a table.")
+    frame = table.frame
+    with collect_messages(notify) as messages:
+        schema, target = adapt_to_table(model.schema, model.target, frame, table.format, messages)
+    model = replace(model, schema=schema)
     trace = walkthrough.trace_forward(model, frame, request.row, request.network)
     if request.backward:
-        y_true = read_targets(frame[request.row - 1 : request.row], model.target)
+        y_true = read_targets(frame[request.row - 1 : request.row], target)
         if y_true.size == 0 or not has_targets(y_true).all():
             raise TableError(
                 f"Row {request.row} has no {model.target.names[0]!r}, which --backward needs for the loss."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,14 @@ from rosenblatt.spec.spec import to_builtin
 _PLURALS = {"category": "categories", "empty": "empty", "nested": "nested"}
 
 
-def summarize_columns(schema: Schema) -> list[str]:
-    """Number of used and of other columns of each kind, and the notes on single columns."""
+def summarize_columns(schema: Schema, targets: Sequence[Column] = ()) -> list[str]:
+    """Number of used and of other columns of each kind, and the notes on these and on target columns."""
     parts = []
     for is_input, verb in ((True, "used"), (False, "left out")):
         kinds = Counter(column.kind for column in schema.columns if column.is_input is is_input)
         phrases = [f"{n} {kind if n == 1 else _PLURALS.get(kind, kind + 's')}" for kind, n in kinds.items()]
         parts += [f"{', '.join(phrases)} {verb}"] if phrases else []
-    notes = summarize_notes((column.name, note) for column in schema.columns for note in column.notes)
+    notes = summarize_notes((column.name, note) for column in (*schema.columns, *targets) for note in column.notes)
     return [f"columns: {'; '.join(parts)}", *(f"  {line}" for line in notes)]
 
 

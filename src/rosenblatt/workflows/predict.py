@@ -13,6 +13,8 @@ from rosenblatt.data.media.images import DamagedPolicy
 from rosenblatt.data.schema.types import make_values, to_typed_columns
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.tagging import step_counts, token_unit_for_tags
+from rosenblatt.data.tasks.target import Target
+from rosenblatt.data.tasks.task import adapt_to_table
 from rosenblatt.errors import Notify, TableError, collect_messages, format_list
 from rosenblatt.inspection.drift import describe_drift
 from rosenblatt.models.evaluation import Evaluation, evaluate_model
@@ -79,12 +81,13 @@ def predict(
     if model.task == "forecasting":
         return forecast(model, table, notify, threads)
     with collect_messages(notify) as messages:
-        rows = model.schema.read(table.all_rows, messages, table.format)
+        schema, _ = adapt_to_table(model.schema, model.target, table.all_rows, table.format, messages)
+        rows = schema.read(table.all_rows, messages, table.format)
         messages.extend(describe_drift(model, rows))
     predictions = _make_prediction_columns(model, rows, model.predict_typed(rows, threads))
     inputs = table.all_rows if with_inputs else table.all_rows.select([table.id_column] * bool(table.id_column))
     if typed:
-        inputs = to_typed_columns(inputs, model.schema.adapt(table.all_rows, table.format), table.format)
+        inputs = to_typed_columns(inputs, schema, table.format)
     return _join_predictions(inputs, predictions, notify)
 
 
@@ -166,7 +169,7 @@ def evaluate(
     Raises:
         TableError: if the table does not fit the model.
     """
-    windows, weight, row_numbers = model.metadata.windows, None, None
+    windows, weight, row_numbers, schema = model.metadata.windows, None, None, model.schema
     may_lack_images = any(column.kind == "image" for column in model.schema.media_columns)
     with collect_messages(notify) as messages:
         if windows:
@@ -176,11 +179,15 @@ def evaluate(
             encoding = cast("TextEncoding", model.encoder.media_encodings[0])
             frame, y_test = text_to_score(table, encoding.vocabulary, encoding.max_length, messages)
         else:
-            rows = _weighted_rows(model, table, messages)
+            rows_to_score = table.evaluation_rows
+            schema, target = adapt_to_table(
+                model.schema, model.target, rows_to_score.frame, rows_to_score.format, messages
+            )
+            rows = _weighted_rows(model, target, rows_to_score, messages)
             frame, y_test, weight = rows.frame, rows.y, rows.weight
             if not (table.id_column or table.test or may_lack_images):
                 row_numbers = rows.numbers
-        typed = model.schema.read(frame, messages, table.format)
+        typed = schema.read(frame, messages, table.format)
         messages.extend(describe_drift(model, typed))
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
@@ -189,10 +196,10 @@ def evaluate(
     return evaluation.scores, replace(evaluation, row_numbers=row_numbers)
 
 
-def _weighted_rows(model: Model, table: Table, messages: list[str]) -> LabelledRows:
-    """The rows to score, with sample weights if the model was trained with such and the table has them."""
-    table, column = table.evaluation_rows, model.metadata.weight_column
-    rows = weigh_rows_of_table(labelled_rows(table, model.target, messages), table, column, messages)
+def _weighted_rows(model: Model, target: Target, table: Table, messages: list[str]) -> LabelledRows:
+    """The labelled rows, with sample weights if the model was trained with such and the table has them."""
+    column = model.metadata.weight_column
+    rows = weigh_rows_of_table(labelled_rows(table, target, messages), table, column, messages)
     if rows.weight is not None and column:
         messages.append(f"scores are weighted by {column.name!r}")
     return rows

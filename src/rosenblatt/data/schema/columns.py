@@ -5,7 +5,7 @@ The schema is inferred once (`inference.py`), from the training table, and saved
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import polars as pl
@@ -218,23 +218,31 @@ class Schema(BaseModel):
             messages += summarize_notes(notes)
         return pl.DataFrame(typed)
 
+    @property
+    def number_formats(self) -> dict[str, NumberFormat]:
+        """How the numbers of the input columns are written."""
+        return {column.name: column.number_format for column in self.input_columns if column.kind == "number"}
+
+    def with_number_formats(self, formats: Mapping[str, NumberFormat]) -> Schema:
+        """This schema, with numbers in other formats, by the names of the columns."""
+        return self._update(
+            lambda column: column.name in formats, lambda column: {"number_format": formats[column.name]}
+        )
+
     def adapt(self, frame: pl.DataFrame, format: TableFormat = DETECT_FORMAT, notes: Notes | None = None) -> Schema:
-        """This schema, with the numbers of input columns in the format of a later table.
+        """This schema, with numbers in the format of a later table.
 
         `notes` receives which columns are written otherwise than in training.
 
         Raises TableError if the format of a column is unknown.
         """
-        saved = {column.name: column.number_format for column in self.input_columns if column.kind == "number"}
+        saved = self.number_formats
         adapted = adapt_formats(frame, saved, format)
-        if notes is not None:
-            for name, number_format in adapted.items():
-                if number_format.decimal != saved[name].decimal:
-                    new, old = MARK_NAMES[number_format.decimal], MARK_NAMES[saved[name].decimal]
-                    notes.append((name, Note(text=f"numbers with a decimal {new}, not a {old} as in training")))
-        return self._update(
-            lambda column: column.name in adapted, lambda column: {"number_format": adapted[column.name]}
-        )
+        for name, number_format in adapted.items():
+            new, old = MARK_NAMES[number_format.decimal], MARK_NAMES[saved[name].decimal]
+            if notes is not None and new != old:
+                notes.append((name, Note(text=f"numbers with a decimal {new}, not a {old} as in training")))
+        return self.with_number_formats(adapted)
 
     def parts(
         self, frame: pl.DataFrame, notes: Notes | None = None, format: TableFormat = DETECT_FORMAT

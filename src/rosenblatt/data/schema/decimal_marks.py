@@ -204,15 +204,3 @@ def _check_thousands(count: MarkCounts, saved: NumberFormat) -> None:
             f"separate thousands, and no number of the training table shows which. Use --decimal {mark} or "
             f"--thousands {mark}."
         )
-
-
-def detect_format(frame: pl.DataFrame, formats: Mapping[str, NumberFormat], format: TableFormat) -> TableFormat:
-    """The format of a later table, with the decimal mark that its columns prove if those of training agreed in one.
-
-    So the columns of inputs and of targets are read in one way, even if those of one kind prove nothing.
-    """
-    if given_mark(format) or len({saved.decimal for saved in formats.values()}) != 1:
-        return format
-    columns = [frame[name] for name in formats if name in frame.columns and is_text(frame[name])]
-    proven = {mark for series in columns if (mark := count_marks(series.cast(pl.String)).mark)}
-    return format.model_copy(update={"decimal": proven.pop()}) if len(proven) == 1 else format

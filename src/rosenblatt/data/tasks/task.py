@@ -266,6 +266,21 @@ def _labels_to_indicators(series: pl.Series, labels: Sequence[str]) -> np.ndarra
     return np.column_stack(indicators)
 
 
+def adapt_to_table(
+    schema: Schema, target: Target, frame: pl.DataFrame, format: TableFormat, messages: list[str]
+) -> tuple[Schema, Target]:
+    """A schema and a target with numbers in the format of a later table, which its inputs and targets prove together.
+
+    `messages` receives which columns are written otherwise than in training. Raises TableError if a format is unknown.
+    """
+    notes: Notes = []
+    targets = Schema(columns=target.columns)
+    formats = Schema(columns=(*schema.columns, *target.columns)).adapt(frame, format, notes).number_formats
+    messages += summarize_notes(notes)
+    columns = targets.with_number_formats(formats).columns
+    return schema.with_number_formats(formats), target.model_copy(update={"columns": columns})
+
+
 def read_targets(
     frame: pl.DataFrame,
     target: Target,

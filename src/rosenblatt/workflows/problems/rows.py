@@ -15,7 +15,7 @@ from rosenblatt.data.splits import train_test_split
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.tagging import token_unit_for_tags
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.data.tasks.task import detect_task, resolve_column_name
+from rosenblatt.data.tasks.task import adapt_to_table, detect_task, resolve_column_name
 from rosenblatt.errors import TableError, format_count, format_list
 from rosenblatt.inspection.description import summarize_columns, summarize_task
 from rosenblatt.spec.spec import Spec
@@ -51,7 +51,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     schema, spec = _build_schema(rows.frame, ignored, request, messages)
     rows = rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, messages))
     frame, y = rows.frame, rows.y
-    messages += [*summarize_columns(schema), f"task: {summarize_task(task)}"]
+    messages += [*summarize_columns(schema, task.columns), f"task: {summarize_task(task)}"]
     if task.task == "tagging":
         spec = spec.replace(tokens=token_unit_for_tags(schema.read(frame), y, spec.data.tokens))
 
@@ -152,6 +152,7 @@ def _read_labelled(
     table: Table, schema: Schema, target: Target, spec: Spec, weight_column: Column | None, messages: list[str]
 ) -> tuple[LabelledRows, pl.DataFrame]:
     """The labelled rows of a test or validation table, as read and typed. Raises TableError."""
+    schema, target = adapt_to_table(schema, target, table.frame, table.format, messages)
     rows = weigh_rows_of_table(labelled_rows(table, target, messages), table, weight_column, messages)
     rows = rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, messages))
     typed = schema.read(rows.frame, messages, table.format)
