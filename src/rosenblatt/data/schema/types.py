@@ -9,7 +9,6 @@ from typing import Any, Self
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from rosenblatt.data.schema.cells import all_integers
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.table import TableFormat
@@ -98,15 +97,15 @@ def to_typed_columns(frame: pl.DataFrame, schema: Schema, format: TableFormat) -
 def _to_typed(column: Column, series: pl.Series) -> pl.Series:
     if series.dtype != pl.String:
         return series
+    integers = series.str.strip_chars().cast(pl.Int64, strict=False)
     if column.kind == "number":
         numbers = column.sort_key(series)
-        return numbers.cast(pl.Int64) if all_integers(numbers.drop_nulls()) else numbers
+        return integers if integers.cast(pl.Float64).eq_missing(numbers).all() else numbers
     if column.kind == "date":
         dates = column.sort_key(series)
         has_time = bool((dates.dt.truncate("1d") != dates).any())
         return dates if has_time else dates.cast(pl.Date)
     if column.kind == "boolean":
         return column.read(series)[0] == "true"
-    integers = series.cast(pl.Int64, strict=False)
     is_written_as_integers = len(integers) > 0 and (integers.cast(pl.String) == series).fill_null(False).all()
     return integers if is_written_as_integers else series
