@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from decimal import Decimal
 
 import polars as pl
 import pytest
 
 from rosenblatt.data.schema.columns import Column, Note, Schema
-from rosenblatt.data.table import Table
+from rosenblatt.data.table import Table, TableFormat
 from rosenblatt.data.tasks.task import detect_task
 from rosenblatt.inspection.description import describe_model, describe_table, summarize_columns, summarize_task
 from rosenblatt.spec.spec import Spec
@@ -110,3 +112,31 @@ def test_a_model_is_described_by_its_networks_columns_and_hyperparameters(model)
     assert "channels" not in description["hyperparameters"]  # of convolutional networks
     assert set(description["scores"]["accuracy"]) == {"model", "baseline", "interval"}
     json.dumps(description)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([dt.timedelta(hours=k) for k in range(4)]),
+        pl.Series([[1.0, 2.0]] * 4, dtype=pl.Array(pl.Float64, 2)),
+        pl.Series([[["a"], ["b"]]] * 4),
+        pl.Series([{"a": [k]} for k in range(4)]),
+        pl.Series([{}] * 4, dtype=pl.Struct([])),
+        pl.Series([b"x", None, b"y", b"z"]),
+        pl.Series([object()] * 4, dtype=pl.Object),
+        pl.Series([None] * 4, dtype=pl.Null),
+        pl.Series([2**63 + k for k in range(4)], dtype=pl.UInt64),
+        pl.Series([Decimal(k) / 4 for k in range(4)]),
+        pl.Series([dt.time(k) for k in range(4)]),
+        pl.Series(["a", "b"] * 2, dtype=pl.Categorical),
+        pl.Series([float("nan")] * 4),
+        pl.Series([], dtype=pl.String),
+    ],
+    ids=lambda values: str(values.dtype),
+)
+def test_a_column_of_any_type_can_be_described_first_and_last(values):
+    others = pl.Series([1.0, 2.0, 3.0, 2.0][: len(values)])
+    for frame in (pl.DataFrame({"a": others, "b": values}), pl.DataFrame({"a": values, "b": others})):
+        description = describe_table(Table(frame, "t.parquet", format=TableFormat(is_typed=True)))
+        assert len(description["columns"]) == 2
+        json.dumps(description)

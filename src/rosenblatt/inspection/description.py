@@ -92,7 +92,7 @@ def _describe_column(column: Column, series: pl.Series) -> dict[str, Any]:
     examples: list[str] = []
     if series.dtype == pl.Binary:
         examples = [f"{len(value):,} bytes" for value in series.drop_nulls().head(3)]
-    elif not series.dtype.is_nested():
+    elif not series.dtype.is_nested() and series.dtype != pl.Object:
         values = series.head(1000).drop_nulls().unique(maintain_order=True).head(3)
         examples = [str(value).strip() for value in values]
     return {**_column_fields(column), "examples": examples}

@@ -68,7 +68,8 @@ def test_text_becomes_what_it_holds():
     schema = infer_schema(text.drop("whole"), 9, TableFormat())
     typed = to_typed_columns(text, schema, TableFormat())
     assert dict(typed.schema) | {"code": None} == {
-        "whole": pl.Int64, "number": pl.Float64, "point": pl.Float64, "day": pl.Date, "time": pl.Datetime("us"), "flag": pl.Boolean,
+        "whole": pl.Int64, "number": pl.Float64, "point": pl.Float64, "day": pl.Date,
+        "time": pl.Datetime("us"), "flag": pl.Boolean,
         "word": pl.String, "code": None, "same": pl.Int64,
     }  # fmt: skip
     assert typed["number"].to_list() == [1.5, 2.0, None, 0.0]

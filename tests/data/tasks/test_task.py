@@ -1,3 +1,5 @@
+import datetime as dt
+
 import numpy as np
 import polars as pl
 import pytest
@@ -149,3 +151,26 @@ def test_spellings_of_a_class_are_one_class_with_a_message():
     assert supervised_task.labels == ("No", "Yes")
     np.testing.assert_array_equal(supervised_task.y, [1, 1, 1, 0, 0, 1])
     assert "y: 'yes' is read as 'Yes'" in messages
+
+
+NESTED = {
+    "duration": pl.Series([dt.timedelta(hours=k) for k in range(4)]),
+    "array": pl.Series([[1.0, 2.0]] * 4, dtype=pl.Array(pl.Float64, 2)),
+    "list of lists": pl.Series([[["a"], ["b"]]] * 4),
+    "list of structs": pl.Series([[{"a": 1}]] * 4),
+    "struct": pl.Series([{"a": k} for k in range(4)]),
+    "empty struct": pl.Series([{}] * 4, dtype=pl.Struct([])),
+    "binary": pl.Series([b"x", b"y"] * 2),
+    "object": pl.Series([object()] * 4, dtype=pl.Object),
+}
+
+
+@pytest.mark.parametrize("values", NESTED.values(), ids=NESTED)
+def test_targets_of_other_cells_are_refused_by_their_type(values):
+    frame = pl.DataFrame({"y": values, "z": ["a", "b"] * 2})
+    for names in (["y"], ["z", "y"]):
+        with pytest.raises(TableError, match=r"'y' must hold words.*its type is"):
+            detect_task(frame, names)
+    target = Target(names=("y",), task="binary", labels=("a", "b"))
+    with pytest.raises(TableError, match=r"'y' must hold words.*its type is"):
+        read_targets(frame, target)

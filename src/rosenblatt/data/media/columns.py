@@ -75,7 +75,7 @@ class EncodedInputs:
 
 def medium_kind(dtype: pl.DataType | type[pl.DataType]) -> MediumKind | None:
     """Whether a typed column holds images, texts or sequences; None for all other columns."""
-    name = dtype.fields[0].name if isinstance(dtype, pl.Struct) else ""
+    name = dtype.fields[0].name if isinstance(dtype, pl.Struct) and dtype.fields else ""
     return name if name in MEDIA_KINDS else None
 
 

@@ -83,7 +83,8 @@ class Column(BaseModel):
         """
         if self.kind in MEDIA_KINDS:
             return [to_media_column(series, self.kind)]
-        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+        is_duration = series.dtype == pl.Duration and self.kind != "date"
+        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object) or is_duration:
             raise TableError(
                 f"Column {self.name!r} must hold {plural_kind(self.kind)}, as in training, but its cells are of type "
                 f"{series.dtype}."

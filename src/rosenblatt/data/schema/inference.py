@@ -87,7 +87,7 @@ def detect_medium(series: pl.Series) -> Literal["image", "sequence"] | None:
     inner = series.dtype
     while isinstance(inner, pl.List | pl.Array):
         inner = inner.inner  # type: ignore[assignment]
-    if isinstance(inner, pl.Struct):
+    if isinstance(inner, pl.Struct) and inner.fields:
         inner = inner.fields[0].dtype  # type: ignore[assignment]
     return "sequence" if isinstance(series.dtype, pl.List | pl.Array) and inner.is_numeric() else None
 

@@ -91,6 +91,8 @@ def detect_task(
         TableError: if the columns do not hold what the task needs, or hold one value only.
     """
     series = [frame[name] for name in names]
+    for column in series:
+        _check_type(column, allows_lists=len(series) == 1)
     if task == "tagging":
         return _tag_target(series[0])
     marks = detect_marks(frame, format)
@@ -112,6 +114,17 @@ def _number_column(typed: TypedNumbers, marks: DecimalMarks) -> Column:
     number_format = typed.format.model_copy(update={"decimal": marks[name], "is_fraction": is_fraction})
     notes = (*typed.notes, *([marks.notes[name]] if name in marks.notes else []))
     return Column(name=name, kind="number", number_format=number_format, notes=notes)
+
+
+def _check_type(series: pl.Series, *, allows_lists: bool) -> None:
+    """Raise TableError for a target column whose cells are no words, numbers, dates or lists of these."""
+    dtype = series.dtype
+    cell = dtype.inner if allows_lists and isinstance(dtype, pl.List) else dtype
+    if cell.is_nested() or cell in (pl.Binary, pl.Object, pl.Duration):
+        raise TableError(
+            f"The target {series.name!r} must hold words, numbers, dates or lists of labels, but its type is {dtype}. "
+            "Convert the column, or choose another one."
+        )
 
 
 def _single_target(
@@ -301,6 +314,7 @@ def read_targets(
             raise TableError(
                 f"The table lacks the target {name!r}, which evaluation needs.{did_you_mean(name, frame.columns)}"
             )
+        _check_type(frame[name], allows_lists=bool(target.list_column) or target.task == "tagging")
     if target.task == "tagging":
         return _tag_indices(_tag_lists(frame[target.names[0]]), target.labels)
     if target.list_column:
