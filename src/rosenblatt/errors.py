@@ -16,7 +16,7 @@ RosenblattError
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from threading import Lock
@@ -95,6 +95,15 @@ def format_list(values: Iterable[object], max_items: int = 8) -> str:
     if n_omitted > 0:
         return f"{', '.join(visible)} and {n_omitted} more"
     return " and ".join([", ".join(visible[:-1]), visible[-1]]) if len(visible) > 1 else "".join(visible)
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join names as in a sentence.
+
+    >>> join_names(["a"]), join_names(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def format_count(n: int, noun: str, plural: str = "") -> str:

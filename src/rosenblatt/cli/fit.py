@@ -169,7 +169,7 @@ def _print_scores(
 ) -> None:
     """Print the search and the scores, or everything as JSON."""
     from rosenblatt.cli.console import models as console
-    from rosenblatt.models.evaluation import scores_to_dict
+    from rosenblatt.models.evaluation import evaluation_to_dict, scores_to_dict
 
     model, notify = result.model, make_reporter(output.as_json)
     metadata = model.metadata
@@ -180,6 +180,7 @@ def _print_scores(
     if output.as_json:
         fields = {name: getattr(metadata, name) for name in ("rows", "test_rows", "seconds", "interrupted")}
         run_id = recorder.reused or (recorder.run.id if recorder.run else None)
+        fields |= evaluation_to_dict(result)
         fields |= {"model": str(path), "report": output.report, "run": run_id, "reused": bool(recorder.reused)}
         if metadata.search:
             fields |= {
@@ -193,7 +194,7 @@ def _print_scores(
         console.print_search(metadata.search)
         notify(f"trials: {trials_path}")
     notify("")
-    console.print_scores(result.scores, model, result.best_trial_scores)
+    console.print_scores(result.scores, model, result.best_trial_scores, is_held_out=result.is_held_out)
     notify("")
 
 

@@ -109,6 +109,7 @@ def evaluate(
     check_report_options(by, report)
     from rosenblatt.cli.console.models import print_scores
     from rosenblatt.data.readers.files import read_text
+    from rosenblatt.models.evaluation import evaluation_to_dict
     from rosenblatt.models.model_file import load_model
     from rosenblatt.workflows.predict import drop_damaged_images
     from rosenblatt.workflows.predict import evaluate as evaluate_table
@@ -121,10 +122,10 @@ def evaluate(
     check_group_columns(by, [rows], windows.series if windows else None)
     scores, result = evaluate_table(loaded_model, rows, notify, threads)
     if as_json:
-        fields = {"model": model, "rows": len(result.y_test), "report": report}
+        fields = {"model": model, "rows": len(result.y_test), "report": report} | evaluation_to_dict(result)
         click.echo(scores_to_json(loaded_model, scores, fields))
     else:
-        print_scores(scores, loaded_model)
+        print_scores(scores, loaded_model, is_held_out=result.is_held_out)
     save_report(result, report, by, notify)
 
 

@@ -120,7 +120,8 @@ def train_test_split(
 
     Args:
         n, fraction, seed: number of rows, fraction of the test rows, and the seed of the random numbers.
-        stratify: classes (n,). Each is split by the fraction, and keeps at least one training row.
+        stratify: classes (n,). Each is split by the fraction. A class of one row is for training; a class of several
+            has at least one training row and, unless there are more such classes than test rows, one test row.
         groups: group index (n,) of each row; a group is never split.
         order: rank (n,) of each row in time; the test rows are the last ones.
     """
@@ -137,11 +138,41 @@ def train_test_split(
     position = (np.arange(n) + rng.random()) * fraction  # systematic sampling: one of every 1 / fraction rows
     is_test = np.floor(position + fraction) > np.floor(position)
     if stratify is not None:
-        for value in np.setdiff1d(stratify[shuffled[is_test]], stratify[shuffled[~is_test]]):
-            is_test[np.flatnonzero(stratify[shuffled] == value)[0]] = False
+        _represent_each_class(is_test, stratify[shuffled], rng)
     if is_test.all():
         is_test[0] = False
     return np.sort(shuffled[~is_test]), np.sort(shuffled[is_test])
+
+
+def _represent_each_class(is_test: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> None:
+    """Change a split in place so that both sides have rows of each class, as far as `train_test_split` promises.
+
+    A class without test rows gets one at random; in return, the class with the most test rows gives one back, so that
+    the size of the test does not change while some class has two or more.
+    """
+    _, class_index, n_rows = np.unique(classes, return_inverse=True, return_counts=True)
+    n_test = np.bincount(class_index, is_test, minlength=n_rows.size).astype(int)
+    for k in np.flatnonzero(n_test == n_rows):
+        is_test[np.flatnonzero(class_index == k)[0]] = False
+        n_test[k] -= 1
+    absent = np.flatnonzero((n_test == 0) & (n_rows > 1))
+    if absent.size + np.count_nonzero(n_test) > max(is_test.sum(), 1):
+        return
+    for k in absent:
+        largest = int(n_test.argmax())
+        is_test[rng.choice(np.flatnonzero(class_index == k))] = True
+        n_test[k] += 1
+        if n_test[largest] > 1:
+            is_test[rng.choice(np.flatnonzero((class_index == largest) & is_test))] = False
+            n_test[largest] -= 1
+
+
+def rarest_label(y: np.ndarray) -> np.ndarray:
+    """What rows of several labels (n, labels) are stratified by, (n,): the rarest label of each row, -1 without any."""
+    is_positive = y == 1
+    by_frequency = np.argsort(is_positive.sum(axis=0), kind="stable")
+    rarest = by_frequency[is_positive[:, by_frequency].argmax(axis=1)]
+    return np.where(is_positive.any(axis=1), rarest, -1)
 
 
 def _split_last_rows(order: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import polars as pl
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.tasks.forecasting import END, OFFSET
 from rosenblatt.data.tasks.task import resolve_column_name
-from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
+from rosenblatt.errors import TableError, did_you_mean, format_count, format_list, join_names
 from rosenblatt.inspection import tables
 from rosenblatt.inspection.description import describe_model
 from rosenblatt.inspection.drift import describe_drift
@@ -30,7 +30,7 @@ from rosenblatt.inspection.thresholds import threshold_table
 from rosenblatt.inspection.worst_rows import worst_rows_table
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.bootstrap import Resampling
-from rosenblatt.models.evaluation import Evaluation, row_of_each_prediction, score_predictions
+from rosenblatt.models.evaluation import Evaluation, describe_unknown_scores, row_of_each_prediction, score_predictions
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline, flatten_steps
 from rosenblatt.models.model import Model
@@ -78,7 +78,18 @@ class Report:
         drift = []
         if len(y) and _is_tabular(model):
             drift = describe_drift(model, model.schema.read(result.test))
-        evidence = Evidence(model, result.scores, y, result.predictions, result.is_held_out, importances, groups, drift)
+        evidence = Evidence(
+            model,
+            result.scores,
+            y,
+            result.predictions,
+            result.is_held_out,
+            importances,
+            groups,
+            drift,
+            result.cautions,
+            is_overlap_known=result.overlap is not None,
+        )
         columns = [*importances] or [column.name for column in model.schema.input_columns]
         columns = sorted(columns, key=lambda name: -importances[name].mean() if importances else 0)
         sections = (
@@ -116,7 +127,9 @@ class Report:
         )
         row_index = row_of_each_prediction(model.target, y_true, predictions)
         y_true, predictions = flatten_steps(model.target, y_true, predictions)
-        return cls.from_fit(Evaluation(model, model_scores, frame, y_true, predictions, row_index, frame), by)
+        cautions = tuple(describe_unknown_scores(model.target, y_true, model_scores))
+        evaluation = Evaluation(model, model_scores, frame, y_true, predictions, row_index, frame, cautions=cautions)
+        return cls.from_fit(evaluation, by)
 
     @property
     def plots(self) -> tuple[Plot, ...]:
@@ -240,7 +253,7 @@ def _score_table(model: Model, model_scores: Sequence[TestScore], is_weighted: b
     if len(lower_is_better) == len(model_scores):
         caption += " Lower is better."
     elif lower_is_better:
-        caption += f" Lower is better for {tables.join_names(lower_is_better)}, higher for all others."
+        caption += f" Lower is better for {join_names(lower_is_better)}, higher for all others."
     if is_weighted:
         caption += f" Scores are weighted by {model.spec.data.weight}; plots, and tables below, count rows."
     columns = {

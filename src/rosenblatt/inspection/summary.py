@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rosenblatt.errors import format_count
+from rosenblatt.errors import format_count, join_names
 from rosenblatt.inspection.groups import GroupScores, mean_interval, row_scores
 from rosenblatt.inspection.plots.evaluation import calibration_curve
 from rosenblatt.inspection.plots.importance import importance_metric
-from rosenblatt.inspection.tables import format_interval, format_percent, format_value, join_names
+from rosenblatt.inspection.tables import format_interval, format_percent, format_value
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
@@ -42,6 +42,8 @@ class Evidence:
     importances: Mapping[str, np.ndarray] = field(default_factory=dict)  # as `permutation_importance`
     groups: Sequence[GroupScores] = ()
     drift: Sequence[str] = ()  # how the rows differ from the training rows
+    cautions: Sequence[str] = ()  # as in `Evaluation`
+    is_overlap_known: bool = False  # whether the rows were compared with the training rows
 
     @property
     def main_score(self) -> TestScore | None:
@@ -270,8 +272,9 @@ def _describe_importance(evidence: Evidence) -> Iterator[str]:
 
 def _cautions_about_rows(evidence: Evidence) -> Iterator[str]:
     n = len(evidence.y)
-    if n and not evidence.is_held_out:
+    if n and not evidence.is_held_out and not evidence.is_overlap_known:
         yield "If the model was trained on some of these rows, its scores are too optimistic for new rows."
+    yield from (f"{text[0].upper()}{text[1:]}." for text in evidence.cautions)
     if 0 < n < MIN_TEST_ROWS:
         yield f"The model is scored on {evidence.rows} only, so the scores are rough."
     yield from evidence.drift
@@ -326,12 +329,8 @@ def _cautions_about_classes(evidence: Evidence) -> Iterator[str]:
     predicted = np.bincount(target.to_predictions(evidence.predictions), minlength=len(target.labels))
     labels = [str(label) for label in target.labels]
     never = [label for label, is_never in zip(labels, (predicted == 0) & (counts > 0), strict=True) if is_never]
-    absent = [label for label, n_rows in zip(labels, counts, strict=True) if n_rows == 0]
     if never:
         yield f"It never predicts {join_names(never)} on these rows."
-    if absent:
-        pronoun = "it" if len(absent) == 1 else "them"
-        yield f"No scored row is of class {join_names(absent)}, so nothing is known about {pronoun}."
     if MAX_MAJORITY * n < counts.max() < n:
         yield (
             f"{format_percent(counts.max() / n)} of the rows are of class {labels[int(counts.argmax())]}, so accuracy "

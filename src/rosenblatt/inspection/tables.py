@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 MISSING = "–"  # written for undefined numbers
@@ -79,12 +78,3 @@ def shorten(text: str, max_characters: int = MAX_CELL_CHARACTERS) -> str:
     """The first characters of a text, on one line."""
     line = " ".join(text[: 4 * max_characters].split())
     return line if len(line) <= max_characters else f"{line[: max_characters - 1]}…"
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Join names as in a sentence.
-
-    >>> join_names(["a"]), join_names(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,20 @@ import polars as pl
 
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import resolve_column_name
-from rosenblatt.errors import TableError
+from rosenblatt.errors import TableError, format_list, join_names
 from rosenblatt.models.bootstrap import Resampling, SumOverRows, Totals, confidence_intervals
 from rosenblatt.models.metadata import TestScore
-from rosenblatt.models.metrics import compute_forecast_metrics, compute_metrics, flatten_steps
+from rosenblatt.models.metrics import (
+    MIN_CLASS_ROWS,
+    absent_classes,
+    compute_forecast_metrics,
+    compute_metrics,
+    flatten_steps,
+    names_of_class_scores,
+    rare_classes,
+)
 from rosenblatt.models.model import Model
+from rosenblatt.models.training_rows import TrainingOverlap, TrainingRows
 
 MAX_CHECK_ROWS = 1000  # rows (of sequences: steps) whose predictions a new process compares with the written file
 LOWER_IS_BETTER = ("log loss", "perplexity", "root mean squared error", "mean absolute error")
@@ -24,7 +33,7 @@ LOWER_IS_BETTER = ("log loss", "perplexity", "root mean squared error", "mean ab
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model with its predictions and scores on test rows, which it was not trained on."""
+    """A model with its predictions and scores on some rows."""
 
     model: Model
     scores: list[TestScore]  # empty without test rows
@@ -36,7 +45,9 @@ class Evaluation:
     best_trial_scores: Sequence[TestScore] = ()  # of the best trial of a search, if the model is an ensemble
     row_numbers: np.ndarray | None = None  # (n,) of the test rows in their table, counted from 1; None if not known
     weight: np.ndarray | None = None  # (n,) weights of the predictions in the scores
-    is_held_out: bool = False  # whether the test rows were held out from training, or are a test table of their own
+    is_held_out: bool = False  # whether it is certain that the model was not trained on these rows
+    overlap: TrainingOverlap | None = None  # with the training rows; None if it is not known or needs no check
+    cautions: tuple[str, ...] = ()  # what the scores do not show, or why they may be too optimistic
 
 
 def evaluate_model(
@@ -77,7 +88,18 @@ def evaluate_model(
     row_index = row_of_each_prediction(target, y, predictions)
     weight = None if weight is None else weight[row_index]
     y, predictions = flatten_steps(target, y, predictions)
-    return Evaluation(model, scores, frame, y, predictions, row_index, check_rows, weight=weight)
+    cautions = () if windows else tuple(describe_unknown_scores(target, y, scores, weight))
+    return Evaluation(model, scores, frame, y, predictions, row_index, check_rows, weight=weight, cautions=cautions)
+
+
+def check_overlap(evaluation: Evaluation, training_rows: TrainingRows, hashes: np.ndarray) -> Evaluation:
+    """Add how many of the scored rows are training rows, by the hashes (n,) of the scored rows and their targets."""
+    model, overlap = evaluation.model, training_rows.overlap(hashes)
+    if not len(hashes):
+        return evaluation
+    is_suspect = overlap.seen or not overlap.checked
+    caution = (overlap.describe("window" if model.metadata.windows else "row"),) if is_suspect else ()
+    return replace(evaluation, overlap=overlap, is_held_out=overlap.is_none, cautions=(*caution, *evaluation.cautions))
 
 
 def _group_of_each_row(column: str, frame: pl.DataFrame) -> np.ndarray | None:
@@ -118,7 +140,9 @@ def score_predictions(
         totals = Totals(None if weight is None else weight[rows], sum_resamples)
         return compute_metrics(target, y[rows], raw_predictions[rows], totals)
 
-    return _make_scores(compute, baseline_metrics, len(y), resampling, target.n_outputs, weight)
+    scores = _make_scores(compute, baseline_metrics, len(y), resampling, target.n_outputs, weight)
+    without_interval = names_of_class_scores(target) if rare_classes(target, y) else ()
+    return [score.with_fields(interval=None) if score.name in without_interval else score for score in scores]
 
 
 def row_of_each_prediction(target: Target, y: np.ndarray, raw_predictions: np.ndarray) -> np.ndarray:
@@ -128,6 +152,38 @@ def row_of_each_prediction(target: Target, y: np.ndarray, raw_predictions: np.nd
         return rows
     rows_of_steps = np.broadcast_to(rows[:, None, None], (*raw_predictions.shape[:2], 1))
     return flatten_steps(target, y, rows_of_steps)[1][:, 0]
+
+
+def describe_unknown_scores(
+    target: Target, y: np.ndarray, scores: Sequence[TestScore], weight: np.ndarray | None = None
+) -> Iterator[str]:
+    """Say which scores cannot be known from test rows with these true values y, without padding, and why."""
+    scored = {score.name for score in scores}
+    y = y if weight is None else y[weight > 0]
+    if not len(y) or target.task == "language":
+        return
+    if target.task == "regression":
+        for k, name in enumerate(target.names):
+            r2 = f"R2 of {name}" if len(target.names) > 1 else "R2"
+            if r2 not in scored:
+                reason = "holds a single row" if len(y) == 1 else f"holds one value of {name!r} only, {y[0, k]:g}"
+                yield f"the test {reason}, so {r2} cannot be known"
+        return
+    absent, rare = absent_classes(target, y), rare_classes(target, y)
+    if rare and any(score.interval for score in scores):
+        yield (
+            f"the test holds fewer than {MIN_CLASS_ROWS} rows of {format_list(rare)}, too few for intervals of "
+            f"{join_names([name for name in names_of_class_scores(target) if name in scored])}"
+        )
+    if not absent:
+        return
+    if target.task == "multilabel":
+        is_all = len(absent) == len(target.names)
+        effect = "so F1 and AUC cannot be known" if is_all else "so F1 and AUC are means over the other labels"
+        yield f"the test holds no row with {format_list(absent)}, {effect}"
+        return
+    unknown = [name for name in names_of_class_scores(target) if name not in scored]
+    yield f"the test holds no {format_list(absent)}, so {join_names(unknown)} cannot be known"
 
 
 def score_forecasts(y: np.ndarray, predictions: np.ndarray, baseline_predictions: np.ndarray) -> list[TestScore]:
@@ -172,3 +228,13 @@ def _make_scores(
 def scores_to_dict(scores: Sequence[TestScore]) -> dict[str, Any]:
     """Return `{name: {"model": value, "baseline": value, "interval": [low, high] or None}}`."""
     return {score.name: score.model_dump(mode="json", include={"model", "baseline", "interval"}) for score in scores}
+
+
+def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what is known about the scored rows, besides their scores, as JSON-serializable data."""
+    overlap = evaluation.overlap
+    return {
+        "held_out": evaluation.is_held_out,
+        "in_training": overlap and {"rows": overlap.rows, "checked": overlap.checked, "seen": overlap.seen},
+        "cautions": list(evaluation.cautions),
+    }

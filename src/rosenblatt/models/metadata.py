@@ -126,6 +126,7 @@ class ModelMetadata(_Metadata):
     test_rows: int = 0
     test_source: str = ""  # name of the test table, if it was separate
     scores: tuple[TestScore, ...] = ()
+    cautions: tuple[str, ...] = ()  # what the scores do not show, or why they may be too optimistic
     seconds: float | None = None  # duration of the fit
     created: str = ""  # local time
     version: str = ""  # of Rosenblatt

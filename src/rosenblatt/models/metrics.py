@@ -14,6 +14,7 @@ import numpy as np
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.bootstrap import ALL_ROWS, Totals
 
+MIN_CLASS_ROWS = 5  # rows of a class from which on scores that need it have intervals
 CLASSES_AT_ONCE = 16  # classes whose per-row arrays are held in memory together
 EPSILON = float(np.finfo(np.float64).eps)  # smallest probability in a log loss
 
@@ -47,7 +48,10 @@ def compute_baseline(target: Target, y: np.ndarray, weight: np.ndarray | None = 
 def compute_metrics(
     target: Target, y: np.ndarray, raw_predictions: np.ndarray, totals: Totals = ALL_ROWS
 ) -> dict[str, np.ndarray]:
-    """Compute all scores of a task; scores that are undefined for these rows are NaN.
+    """Compute all scores of a task; scores that cannot be known from these rows are NaN.
+
+    Scores of a class need rows of it, and means over classes need rows of each. Means over labels leave out labels that
+    no row has (for the AUC, also those that every row has).
 
     y (n,) or (n, K) is as `SupervisedTask.y`, `raw_predictions` (n, K) as `Model.predict_raw`, both without padding.
     """
@@ -59,8 +63,8 @@ def compute_metrics(
             return {
                 "all labels right": mean((y == predictions).all(axis=1), totals),
                 "labels right": mean((y == predictions).mean(axis=1), totals),
-                "F1 (mean of labels)": np.mean(
-                    [f1(t, p, totals) for t, p in zip(y.T, predictions.T, strict=True)], axis=0
+                "F1 (mean of labels)": _mean_defined(
+                    [f1(t, p, totals) for t, p in zip(y.T, predictions.T, strict=True)]
                 ),
                 "AUC (mean of labels)": _mean_auc(zip(y.T == 1, raw_predictions.T, strict=True), totals),
             }
@@ -86,18 +90,47 @@ def _class_metrics(
     target: Target, y: np.ndarray, raw_predictions: np.ndarray, predictions: np.ndarray, totals: Totals
 ) -> dict[str, np.ndarray]:
     metrics = {"accuracy": mean(y == predictions, totals)}
-    metrics["balanced accuracy"] = balanced_accuracy(y, predictions, len(target.labels), totals)
+    means_of_classes = {"balanced accuracy": balanced_accuracy(y, predictions, len(target.labels), totals)}
     if target.task == "binary":
-        metrics["AUC"] = auc(y == 1, raw_predictions[:, 1], totals)
-        metrics[f"F1 of {target.labels[1]}"] = f1(y, predictions, totals)
+        means_of_classes["AUC"] = auc(y == 1, raw_predictions[:, 1], totals)
     else:
         columns = ((y == k, scores) for k, scores in enumerate(raw_predictions.T))
-        metrics["AUC (one against rest)"] = _mean_auc(columns, totals)
+        means_of_classes["AUC (one against rest)"] = _mean_auc(columns, totals)
         counts = _class_counts(y, predictions, len(target.labels), totals)
-        metrics["F1 (mean of classes)"] = _mean_defined(2 * right / (true + n) for true, n, right in counts)
+        f1_scores = (2 * right / (true + n) for true, n, right in counts)
+        means_of_classes["F1 (mean of classes)"] = _mean_defined(f1_scores)
+    if absent_classes(target, y if totals.weight is None else y[totals.weight > 0]):
+        means_of_classes = dict.fromkeys(means_of_classes, totals(np.full(len(y), np.nan)))
+    metrics |= means_of_classes
+    if target.task == "binary":
+        metrics[f"F1 of {target.labels[1]}"] = f1(y, predictions, totals)
     if target.output_type == "probabilities":
         metrics["log loss"] = log_loss(y, raw_predictions, totals)
     return metrics
+
+
+def absent_classes(target: Target, y: np.ndarray) -> list[str]:
+    """The classes that no row of y (n,), or step of y (n, T), is of, or the labels that no row of y (n, labels) has."""
+    if target.task == "multilabel":
+        is_absent = ~(y == 1).any(axis=0)
+        return [str(name) for name, absent in zip(target.names, is_absent, strict=True) if absent]
+    present = set(np.unique(y).tolist())
+    return [str(label) for k, label in enumerate(target.labels) if k not in present]
+
+
+def rare_classes(target: Target, y: np.ndarray) -> list[str]:
+    """The classes that only a few rows of y (n,) are of, too few for intervals of scores that need each class."""
+    if target.task not in ("binary", "multiclass", "tagging"):
+        return []
+    counts = np.bincount(y.astype(int), minlength=len(target.labels))
+    return [str(target.labels[k]) for k in np.flatnonzero((counts > 0) & (counts < MIN_CLASS_ROWS))]
+
+
+def names_of_class_scores(target: Target) -> tuple[str, ...]:
+    """The names of the scores that need rows of each class."""
+    if target.task == "binary":
+        return "balanced accuracy", "AUC", f"F1 of {target.labels[1]}"
+    return "balanced accuracy", "AUC (one against rest)", "F1 (mean of classes)"
 
 
 def compute_forecast_metrics(
@@ -133,10 +166,10 @@ def log_loss(y: np.ndarray, probabilities: np.ndarray, totals: Totals = ALL_ROWS
 
 
 def f1(y: np.ndarray, predictions: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:
-    """Harmonic mean of precision and recall of the ones in y (n,); 0 if there are none, true or predicted."""
-    right = totals((y == 1) & (predictions == 1))
-    total = totals(y == 1) + totals(predictions == 1)
-    return 2 * right / np.where(total > 0, total, 1)
+    """Harmonic mean of precision and recall of the ones in y (n,); NaN if y holds none."""
+    n_true, right = totals(y == 1), totals((y == 1) & (predictions == 1))
+    f1_score = 2 * right / np.where(n_true > 0, n_true + totals(predictions == 1), 1)
+    return np.where(n_true > 0, f1_score, np.nan)
 
 
 def r2(y: np.ndarray, predictions: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:

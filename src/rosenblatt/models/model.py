@@ -18,6 +18,7 @@ from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
 from rosenblatt.models.metadata import ModelMetadata
+from rosenblatt.models.training_rows import TrainingRows
 from rosenblatt.networks.deep import DeepArchitecture
 from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.spec.fields import Task
@@ -81,6 +82,7 @@ class Model:
     schema: Schema
     trials: tuple[TrainedTrial, ...]
     metadata: ModelMetadata = field(default_factory=ModelMetadata)
+    training_rows: TrainingRows | None = None  # by which training rows are recognized; None if they were not hashed
 
     @property
     def resolved_spec(self) -> Spec:

@@ -1,8 +1,9 @@
 """Write a model to a safetensors file with a description in JSON, and read it back.
 
 The tensors are `network.N.layer.L.weight` (inputs, units), `.bias` (units,) and the other parameters of the
-architecture. The metadata key `rosenblatt` holds a JSON object with spec, schema, metadata, and for each trial its
-hyperparameters, weight, encoder and target. Nothing in the file is executed.
+architecture, and `training_rows` (k,), the hashes of training rows. The metadata key `rosenblatt` holds a JSON object
+with spec, schema, metadata, and for each trial its hyperparameters, weight, encoder and target. Nothing in the file is
+executed.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, SpecError
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
+from rosenblatt.models.training_rows import TrainingRows
 from rosenblatt.networks.deep import architecture_from_dict
 from rosenblatt.spec.spec import Spec
 
 FORMAT = 6  # increased whenever older versions cannot read the files of this one
 OLDEST_READABLE_FORMAT = 6  # oldest format that this version reads
+TRAINING_ROWS = "training_rows"  # tensor of hashes
 
 
 def to_bytes(model: Model) -> bytes:
@@ -39,12 +42,15 @@ def to_bytes(model: Model) -> bytes:
         for n, network in enumerate(model.networks)
         for (layer, name), parameter in network.architecture.parameters_by_name(network.theta).items()
     }
+    rows = model.training_rows
+    tensors |= {TRAINING_ROWS: rows.hashes} if rows else {}
     description = {
         "format": FORMAT,
         "spec": model.spec.model_dump(mode="json"),
         "schema": model.schema.model_dump(mode="json"),
         "trials": [_trial_metadata(trial) for trial in model.trials],
         "metadata": model.metadata.to_json(),
+        "has_all_training_rows": bool(rows and rows.is_complete),
         "checksum": _checksum(tensors),
     }
     return save(tensors, metadata={"rosenblatt": json.dumps(description)})
@@ -147,6 +153,9 @@ def _build_model(description: dict[str, Any], tensors: dict[str, np.ndarray]) ->
         Schema.model_validate(description["schema"]),
         tuple(trials),
         ModelMetadata.model_validate(description["metadata"]),
+        TrainingRows(tensors[TRAINING_ROWS], description["has_all_training_rows"])
+        if TRAINING_ROWS in tensors
+        else None,
     )
 
 

@@ -8,18 +8,22 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from rosenblatt.data.schema.types import CellType
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.models.atomic_write import write_file
-from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, evaluate_model
+from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, check_overlap, evaluate_model
 from rosenblatt.models.fit import EpochCallback, fit_model
+from rosenblatt.models.leakage import hint_at_columns, hint_at_copies, hint_at_entities
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import to_bytes
 from rosenblatt.models.model_file_checker import ModelFileChecker
 from rosenblatt.models.prepared import PreparedData, ScorerFactory
+from rosenblatt.models.training_rows import RowHashes, TrainingRows
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
@@ -94,6 +98,7 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     with collect_messages(options.notify) as messages:
         problem = build_problem(request, messages)
     baseline = compute_baseline(problem.target, problem.data.y, problem.data.weight)
+    test_table = request.test or table.test
 
     def evaluate(model: Model) -> Evaluation:
         evaluation = evaluate_model(
@@ -105,7 +110,10 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     if recorder:
         reused_model = recorder.begin(problem.schema, problem.data, problem.validation, problem.test_typed)
     model, best_trial = (reused_model, None) if reused_model else _train(problem, options)
-    evaluation = evaluate(model)
+    hashes = problem.hash_training_rows()
+    evaluation = _check_leakage(evaluate(model), problem, hashes, has_test_table=test_table is not None)
+    for caution in evaluation.cautions:
+        options.notify(f"caution: {caution}")
     best_trial_scores = evaluate(best_trial).scores if best_trial else []
     model = model.with_metadata(
         source=table.source,
@@ -114,12 +122,14 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         target_types=_target_types(table, problem.target),
         weight_column=problem.weight_column,
         test_rows=len(problem.y_test),
-        test_source=request.test.source if request.test else table.test.source if table.test else "",
+        test_source=test_table.source if test_table else "",
         scores=evaluation.scores,
+        cautions=evaluation.cautions,
         seconds=round(time.time() - started, 1),
         created=time.strftime("%Y-%m-%d %H:%M:%S"),
         version=version("rosenblatt"),
     )
+    model = replace(model, training_rows=TrainingRows.from_hashes(hashes.rows))
     if recorder:
         recorder.write_result(model, evaluation)
     max_check_rows = max(MAX_CHECK_ROWS // problem.steps, 1)
@@ -132,6 +142,27 @@ def _target_types(table: Table, target: Target) -> dict[str, CellType]:
     names = [name for name in target.names if table.format.is_typed and name in table.frame.columns]
     types = {name: CellType.from_dtype(table.frame.schema[name]) for name in names}
     return {name: cell_type for name, cell_type in types.items() if cell_type}
+
+
+def _check_leakage(
+    evaluation: Evaluation, problem: LearningProblem, train: RowHashes, *, has_test_table: bool
+) -> Evaluation:
+    """Add to an evaluation what may make its scores too optimistic."""
+    target, data = problem.target, problem.spec.data
+    if not len(problem.y_test):
+        return evaluation
+    test = RowHashes.from_rows(problem.test_typed, problem.y_test, target)
+    if has_test_table:
+        evaluation = check_overlap(evaluation, TrainingRows(np.unique(train.rows), True), test.rows)
+    if problem.windows or target.task == "language":
+        return evaluation
+    hints = list(hint_at_columns(problem.schema, problem.data, target))
+    if not hints and not (evaluation.overlap and evaluation.overlap.seen):
+        hints.append(hint_at_copies(train, test, target, problem.y_test))
+    if not data.groups and not data.order:
+        names = problem.supervised_task.names
+        hints.append(hint_at_entities(problem.frame, problem.test, names, is_separate=has_test_table))
+    return replace(evaluation, cautions=(*evaluation.cautions, *filter(None, hints)))
 
 
 def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model | None]:

@@ -17,10 +17,11 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import adapt_to_table
 from rosenblatt.errors import Notify, TableError, collect_messages, format_list
 from rosenblatt.inspection.drift import describe_drift
-from rosenblatt.models.evaluation import Evaluation, evaluate_model
+from rosenblatt.models.evaluation import Evaluation, check_overlap, evaluate_model
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
+from rosenblatt.models.training_rows import RowHashes
 from rosenblatt.workflows.problems.problem import LabelledRows, labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
 from rosenblatt.workflows.problems.weights import weigh_rows_of_table
@@ -193,6 +194,13 @@ def evaluate(
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
     baseline_prediction = model.metadata.baseline or compute_baseline(model.target, y_test)
     evaluation = evaluate_model(model, frame, typed, y_test, baseline_prediction, threads, weight)
+    if model.training_rows:
+        hashes = RowHashes.from_rows(typed, y_test, model.target)
+        evaluation = check_overlap(evaluation, model.training_rows, hashes.rows)
+    if evaluation.overlap and not evaluation.overlap.seen:
+        notify(f"rows: {evaluation.overlap.describe()}")
+    for caution in evaluation.cautions:
+        notify(f"caution: {caution}")
     return evaluation.scores, replace(evaluation, row_numbers=row_numbers)
 
 

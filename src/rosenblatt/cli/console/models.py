@@ -59,6 +59,8 @@ def print_model(model: Model, source: str, *, show_all: bool = False) -> None:
     console.print(Text(f"{source}: {_task_summary(model)}", "bold"))
     console.print()
     print_scores(model.metadata.scores, model)
+    for caution in model.metadata.cautions:
+        console.print(f"caution: {caution}")
     _print_heading(console, "network")
     for trial in model.trials:
         share = f"{trial.weight:4.0%} trial {trial.number}: " if len(model.trials) > 1 else ""
@@ -202,10 +204,17 @@ def _format_param(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else format_value(value)
 
 
-def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: Sequence[TestScore] = ()) -> None:
-    """Print test scores with their 95% intervals, next to those of the baseline.
+def print_scores(
+    scores: Sequence[TestScore],
+    model: Model,
+    best_trial_scores: Sequence[TestScore] = (),
+    *,
+    is_held_out: bool = True,
+) -> None:
+    """Print scores with their 95% intervals, next to those of the baseline.
 
-    For an ensemble, `best_trial_scores` are those of its best trial on its own.
+    For an ensemble, `best_trial_scores` are those of its best trial on its own. Only scores of rows that are known to
+    be held out are called test scores.
     """
     console = make_console()
     if not scores:
@@ -213,7 +222,7 @@ def print_scores(scores: Sequence[TestScore], model: Model, best_trial_scores: S
         return
     networks = "ensemble" if len(model.trials) > 1 else format_count(len(model.networks), "network")
     columns: dict[str, list[Cell]] = {
-        "test score": [score.name for score in scores],
+        "test score" if is_held_out else "score": [score.name for score in scores],
         networks: [score.model for score in scores],
         "95% interval": [_format_interval(score.interval) for score in scores],
         f"baseline: {BASELINES.get(model.task, 'majority class')}": [_baseline(score) for score in scores],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import SupervisedTask, has_targets, read_targets
 from rosenblatt.errors import SpecError, TableError, format_count, format_list
+from rosenblatt.models.training_rows import RowHashes
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
@@ -72,6 +73,13 @@ class LearningProblem:
     test_row_numbers: np.ndarray | None = None  # (n,) as `Evaluation.row_numbers`
     test_weight: np.ndarray | None = None  # (n,) sample weights of the test rows
     weight_column: Column | None = None  # how sample weights are read, if the rows have some
+
+    def hash_training_rows(self) -> RowHashes:
+        """Hash the rows that training uses, to fit networks or to choose among them."""
+        parts = [self.data, *([self.validation] if self.validation else [])]
+        return RowHashes.concatenate(
+            [RowHashes.from_rows(cast("pl.DataFrame", part.frame), part.y, self.target) for part in parts]
+        )
 
     @property
     def steps(self) -> int:

@@ -11,11 +11,11 @@ from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.columns import MEDIA_KINDS
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.inference import infer_schema
-from rosenblatt.data.splits import train_test_split
+from rosenblatt.data.splits import rarest_label, train_test_split
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.tagging import token_unit_for_tags
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.data.tasks.task import adapt_to_table, detect_task, resolve_column_name
+from rosenblatt.data.tasks.task import SupervisedTask, adapt_to_table, detect_task, resolve_column_name
 from rosenblatt.errors import TableError, format_count, format_list
 from rosenblatt.inspection.description import summarize_columns, summarize_task
 from rosenblatt.spec.spec import Spec
@@ -58,7 +58,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     # Split: training and test rows.
     groups, order = _groups_and_order(frame, spec, request.targets)
     test_table = request.test or request.table.test
-    stratify = y if task.labels and y.ndim == 1 else None
+    stratify = _to_strata(task, y, messages)
     fraction = 0.0 if test_table else spec.data.test_fraction
     train, held_out = train_test_split(len(y), fraction, spec.training.seed, stratify, groups, order)
     data = Dataset(schema.read(frame[train]), y[train], *(_take(a, train) for a in (rows.weight, groups, order)))
@@ -142,6 +142,18 @@ def _to_sort_key(column: pl.Series) -> pl.Series:
     if column.dtype != pl.String:
         return column
     return infer_schema(column.to_frame(), 1).columns[0].sort_key(column)
+
+
+def _to_strata(task: SupervisedTask, y: np.ndarray, messages: list[str]) -> np.ndarray | None:
+    """What the split is stratified by, (n,): the class or the rarest label of each row; None for other tasks."""
+    if task.task == "multilabel":
+        return rarest_label(y)
+    if not task.labels or y.ndim > 1:
+        return None
+    single = np.flatnonzero(np.bincount(y.astype(int)) == 1)
+    if single.size:
+        messages.append(f"classes of one row, which is for training: {format_list([task.labels[k] for k in single])}")
+    return y
 
 
 def _take(array: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:

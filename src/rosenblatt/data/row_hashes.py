@@ -1,0 +1,89 @@
+"""Hashes of typed rows that are the same on every platform and with every version of Polars, to recognize rows again.
+
+Values are hashed, not their text: rows are recognized in a file with another order of rows or columns, or with another
+way to write numbers. Numbers are rounded to 45 significant bits, so that 12.3% and 0.123 are equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rosenblatt.data.media.columns import medium_kind
+
+CHUNK_ROWS = 16_384  # rows that are hashed at once, so that the arrays stay in the cache
+ROUNDED_BITS = 8  # of the 53 significant bits of a float64
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, without a pattern: 2^64 divided by the golden ratio
+SHIFT = np.uint64(29)
+
+
+def hash_rows(typed: pl.DataFrame) -> np.ndarray:
+    """Hash rows, as `Schema.read` returns them: (n,) uint64."""
+    hashes = np.full(typed.height, hash_bytes(str(typed.width).encode()), np.uint64)
+    for series in sorted(typed, key=lambda series: series.name):
+        hashes = _combine(hashes, np.uint64(hash_bytes(series.name.encode())), _hash_column(series))
+    return hashes
+
+
+def hash_targets(hashes: np.ndarray, y: np.ndarray, *, is_padded: bool) -> np.ndarray:
+    """Hash rows together with their targets: (n,) uint64.
+
+    Args:
+        hashes: (n,) of the inputs, as `hash_rows` returns them.
+        y: targets (n,) or (n, K) as `SupervisedTask.y`.
+        is_padded: whether negative targets are the padding of sequences, which has no effect.
+    """
+    for k, column in enumerate(y.reshape(len(y), -1).T):
+        combined = _combine(hashes, np.uint64(k + 1), _number_bits(column))
+        hashes = np.where(column < 0, hashes, combined) if is_padded else combined
+    return hashes
+
+
+def hash_bytes(content: bytes) -> int:
+    """Hash the content of a cell, as an unsigned integer of 64 bits."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def _combine(hashes: np.ndarray, salt: np.uint64, values: np.ndarray) -> np.ndarray:
+    """Update the hash of each row by a value (n,) uint64 of the row and the salt of its column."""
+    result = np.empty_like(hashes)
+    for start in range(0, len(hashes), CHUNK_ROWS):
+        chunk = slice(start, start + CHUNK_ROWS)
+        mixed = values[chunk] ^ salt
+        mixed *= MULTIPLIER
+        mixed ^= mixed >> SHIFT
+        mixed ^= hashes[chunk]
+        mixed *= MULTIPLIER
+        mixed ^= mixed >> SHIFT
+        result[chunk] = mixed
+    return result
+
+
+def _hash_column(series: pl.Series) -> np.ndarray:
+    """A number for each value of a typed column, (n,) uint64."""
+    kind = medium_kind(series.dtype)
+    if kind == "image":
+        return np.fromiter(map(_hash_image, series.struct.field("image")), np.uint64, len(series))
+    if kind:
+        series = series.struct.field(kind)
+    if series.dtype.is_numeric():
+        return _number_bits(series.cast(pl.Float64).to_numpy())
+    values = series.cast(pl.Binary)
+    distinct = values.unique()
+    hashes = pl.Series([hash_bytes(value or b"") + (value is not None) for value in distinct], dtype=pl.UInt64)
+    return values.replace_strict(distinct, hashes, return_dtype=pl.UInt64).to_numpy()
+
+
+def _hash_image(cell: str | bytes) -> int:
+    """Hash the content of an image, given as a path or by its content."""
+    return hash_bytes(Path(cell).read_bytes() if isinstance(cell, str) else cell)
+
+
+def _number_bits(numbers: np.ndarray) -> np.ndarray:
+    """The bits of rounded numbers (n,) uint64; one value for all NaN, and for 0 and -0."""
+    bits = (numbers.astype(np.float64) + 0.0).view(np.uint64)
+    bits = (bits + np.uint64(1 << (ROUNDED_BITS - 1))) >> np.uint64(ROUNDED_BITS)
+    return np.where(np.isnan(numbers), np.uint64(0), bits)

@@ -1,0 +1,90 @@
+"""Hashes of the rows that a model was trained on, by which `evaluate` recognizes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from rosenblatt.data.row_hashes import hash_rows, hash_targets
+from rosenblatt.data.tasks.target import Target
+from rosenblatt.errors import format_count
+
+MAX_HASHES = 65_536  # hashes that a model file holds: at most 512 KiB
+
+
+@dataclass(frozen=True)
+class RowHashes:
+    """The hashes (n,) uint64 of rows."""
+
+    inputs: np.ndarray
+    rows: np.ndarray  # of the inputs and the targets
+
+    @classmethod
+    def from_rows(cls, typed: pl.DataFrame, y: np.ndarray, target: Target) -> RowHashes:
+        """Hash rows as `Schema.read` returns them, and their targets as `SupervisedTask.y`."""
+        inputs = hash_rows(typed)
+        return cls(inputs, hash_targets(inputs, y, is_padded=target.is_per_step))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[RowHashes]) -> RowHashes:
+        """The hashes of all rows of several tables."""
+        return cls(np.concatenate([part.inputs for part in parts]), np.concatenate([part.rows for part in parts]))
+
+
+@dataclass(frozen=True)
+class TrainingOverlap:
+    """How many of some rows a model was trained on: the same inputs and the same targets."""
+
+    rows: int
+    checked: int  # rows for which it is known; fewer than `rows` if the model keeps only some hashes
+    seen: int  # of the checked rows
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether all rows are checked."""
+        return self.checked == self.rows
+
+    @property
+    def is_none(self) -> bool:
+        """Whether it is certain that the model was trained on none of the rows."""
+        return self.is_certain and not self.seen
+
+    def describe(self, noun: str = "row") -> str:
+        """A line about the overlap, such as "240 of the 300 rows were in training (the same inputs and targets)"."""
+        if not self.checked:
+            return f"it is not known whether the model was trained on some of these {noun}s"
+        if self.is_certain:
+            share = "none" if not self.seen else "all" if self.seen == self.rows else f"{self.seen:,}"
+            share += f" of the {format_count(self.rows, noun)}"
+        else:
+            share = f"{self.seen:,} of {self.checked:,} randomly chosen {noun}s"
+            share += f" (about {self.seen / self.checked:.0%})" if self.seen else ""
+        verb = "was" if self.seen == 1 else "were"
+        text = f"{share} {verb} in training (the same inputs and targets)"
+        return f"{text}, so the scores are too optimistic for new {noun}s" if self.seen else text
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The smallest distinct hashes of all training rows (k,) uint64, sorted; a random sample of them if incomplete.
+
+    Rows whose hash is at most the largest of these are known to be training rows, or not to be. The sample is as good
+    for tables with repeated rows, which count once.
+    """
+
+    hashes: np.ndarray
+    is_complete: bool
+
+    @classmethod
+    def from_hashes(cls, hashes: np.ndarray) -> TrainingRows:
+        """Keep the smallest hashes."""
+        distinct = np.unique(hashes)
+        return cls(distinct[:MAX_HASHES], len(distinct) <= MAX_HASHES)
+
+    def overlap(self, hashes: np.ndarray) -> TrainingOverlap:
+        """How many of the rows with these hashes (n,) are training rows."""
+        checked = hashes if self.is_complete else hashes[hashes <= self.hashes[-1]]
+        return TrainingOverlap(len(hashes), len(checked), int(np.isin(checked, self.hashes).sum()))
