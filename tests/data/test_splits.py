@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rosenblatt.data.splits import make_folds, stratified_parts, train_test_split, validation_folds
+from rosenblatt.data.splits import make_folds, rarest_label, stratified_parts, train_test_split, validation_folds
 from rosenblatt.errors import TableError
 
 
@@ -36,6 +36,40 @@ def test_a_rare_class_keeps_a_row_for_training():
     for seed in range(20):
         training, _ = train_test_split(100, 0.5, seed, stratify=y)
         assert 99 in training
+
+
+@pytest.mark.parametrize("n_rare", [2, 3, 5, 9])
+def test_a_class_of_two_rows_or_more_has_rows_on_both_sides(n_rare):
+    y = np.array([0] * 1000 + [1] * n_rare)
+    for seed in range(20):
+        training, test = train_test_split(len(y), 0.2, seed, stratify=y)
+        assert 0 < (y[test] == 1).sum() < n_rare
+        assert abs(len(test) - 0.2 * len(y)) <= 1
+        assert len(training) + len(test) == len(y)
+
+
+def test_rare_classes_of_many_have_test_rows_at_the_cost_of_frequent_ones():
+    y = np.concatenate([np.zeros(900), np.repeat(np.arange(1, 31), 3), [31]])
+    training, test = train_test_split(len(y), 0.2, 0, stratify=y)
+    assert set(y[test]) == set(range(31))
+    assert set(y[training]) == set(range(32))
+    assert abs(len(test) - 198) <= 1
+
+
+def test_more_classes_than_test_rows_leave_the_size_of_the_test():
+    y = np.repeat(np.arange(100), 2)
+    assert abs(len(train_test_split(200, 0.2, 0, stratify=y)[1]) - 40) <= 1
+
+
+def test_rows_of_several_labels_are_stratified_by_the_rarest():
+    y = np.zeros((300, 3))
+    y[:200, 0] = y[::2, 1] = 1
+    y[[10, 20, 30], 2] = 1
+    strata = rarest_label(y)
+    np.testing.assert_array_equal(strata[[0, 1, 10, 201]], [1, 0, 2, -1])
+    training, test = train_test_split(300, 0.2, 0, stratify=strata)
+    assert y[test, 2].sum() > 0
+    assert y[training, 2].sum() > 0
 
 
 def test_other_seeds_give_other_splits():

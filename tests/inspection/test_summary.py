@@ -6,6 +6,7 @@ import pytest
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.inspection.groups import GroupScore, GroupScores
 from rosenblatt.inspection.summary import Evidence, baseline_name, summarize
+from rosenblatt.models.evaluation import describe_unknown_scores
 from rosenblatt.models.metadata import TestScore
 from tests.inspection.models import linear_model
 
@@ -131,9 +132,11 @@ def test_rows_of_unknown_origin_are_mentioned():
 def test_classes_that_are_never_predicted_or_never_scored_are_named():
     y = np.repeat([0, 1], [170, 30])
     predictions = np.tile([0.6, 0.3, 0.1], (200, 1))
-    facts = evidence(CLASSES, [accuracy(0.85, 0.85)], y=y, predictions=predictions)
+    scores = [accuracy(0.85, 0.85)]
+    unknown = list(describe_unknown_scores(CLASSES, y, scores))
+    facts = evidence(CLASSES, scores, y=y, predictions=predictions, cautions=unknown)
     assert "It never predicts b on these rows." in cautions(facts)
-    assert "No scored row is of class c, so nothing is known about it." in cautions(facts)
+    assert "The test holds no 'c', so balanced accuracy" in cautions(facts)
     assert "85% of the rows are of class a, so accuracy says little." in cautions(facts)
 
 

@@ -7,6 +7,7 @@ from rosenblatt.data.schema.columns import schema_from_dtypes
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.bootstrap import MIN_UNITS, Resampling
 from rosenblatt.models.evaluation import (
+    describe_unknown_scores,
     evaluate_model,
     row_of_each_prediction,
     score_forecasts,
@@ -111,3 +112,31 @@ def test_equal_tests_have_equal_intervals():
 def test_few_rows_have_no_interval(n):
     y, p = simulate_binary(np.random.default_rng(5), n)
     assert all(score.interval is None for score in score_predictions(BINARY, y, p, [0.5, 0.5], Resampling()))
+
+
+@pytest.mark.parametrize(("y", "caution"), [
+    ([0] * 20, "the test holds no 'yes', so balanced accuracy, AUC and F1 of yes cannot be known"),
+    ([1] * 20, "the test holds no 'no', so balanced accuracy and AUC cannot be known"),
+    ([0] * 19 + [1], "the test holds a single row of 'yes', too few to rely on balanced accuracy, AUC and F1 of yes"),
+])  # fmt: skip
+def test_scores_that_cannot_be_known_are_named(y, caution):
+    y, p = np.array(y, float), np.linspace(0.1, 0.9, 20)
+    scores = score_predictions(BINARY, y, np.column_stack([1 - p, p]), [0.5, 0.5], Resampling())
+    assert list(describe_unknown_scores(BINARY, y, scores)) == [caution]
+    assert all(score.interval is None for score in scores if score.name in ("balanced accuracy", "AUC"))
+
+
+@pytest.mark.parametrize(("y", "caution"), [
+    ([2.5], "the test holds a single row, so R2 cannot be known"),
+    ([2.5, 2.5], "the test holds one value of 'v' only, 2.5, so R2 cannot be known"),
+])  # fmt: skip
+def test_constant_values_have_no_r2(y, caution):
+    target, values = Target.fit_regression(("v",), np.arange(40.0)[:, None], "none"), np.array(y)[:, None]
+    scores = score_predictions(target, values, values + 0.1, [0.0])
+    assert "R2" not in [score.name for score in scores]
+    assert list(describe_unknown_scores(target, values, scores)) == [caution]
+
+
+def test_classes_of_which_all_have_test_rows_need_no_caution():
+    y, p = simulate_binary(np.random.default_rng(5), 40)
+    assert not list(describe_unknown_scores(BINARY, y, score_predictions(BINARY, y, p, [0.5, 0.5])))

@@ -72,10 +72,37 @@ def test_scores_of_two_classes():
     assert scores_to_dict(list(by_name.values()))["AUC"] == {"model": 1.0, "baseline": 0.5, "interval": None}
 
 
-def test_classes_missing_from_the_test_rows_leave_all_scores_finite():
+def test_scores_that_need_each_class_are_left_out_if_a_class_has_no_test_rows():
     target = Target(names=("y",), task="multiclass", labels=("a", "b", "c"))
     by_name = scores_by_name(target, np.array([0.0, 0, 1]), RNG.dirichlet([1, 1, 1], 3))
+    assert list(by_name) == ["accuracy", "log loss"]
     assert all(np.isfinite([score.model, score.baseline]).all() for score in by_name.values())
+
+
+@pytest.mark.parametrize(("present", "scores"), [
+    (0, ["accuracy", "log loss"]),
+    (1, ["accuracy", "F1 of yes", "log loss"]),
+])  # fmt: skip
+def test_test_rows_of_one_class_leave_only_scores_that_need_no_other(present, scores):
+    target = Target(names=("y",), task="binary", labels=("no", "yes"))
+    p = RNG.random(20)
+    assert list(scores_by_name(target, np.full(20, float(present)), np.column_stack([1 - p, p]))) == scores
+
+
+def test_labels_that_no_row_has_are_left_out_of_the_means():
+    target = Target(names=("a", "b"), task="multilabel")
+    by_name = scores_by_name(
+        target, np.array([[1, 0], [0, 0], [1, 0.0]]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    )
+    assert by_name["F1 (mean of labels)"].model == 1.0
+    assert by_name["AUC (mean of labels)"].model == 1.0
+
+
+def test_classes_that_only_rows_of_weight_zero_are_of_count_as_absent():
+    target = Target(names=("y",), task="binary", labels=("no", "yes"))
+    p, y = np.array([0.1, 0.4, 0.2, 0.9]), np.array([0, 0, 0, 1.0])
+    scores = score_predictions(target, y, np.column_stack([1 - p, p]), [0.5, 0.5], weight=np.array([1, 1, 2, 0.0]))
+    assert [score.name for score in scores] == ["accuracy", "log loss"]
 
 
 def test_test_rows_of_a_single_class_have_no_auc():
@@ -102,7 +129,7 @@ def test_metrics_equal_those_of_scikit_learn():
     y, y_score = RNG.integers(0, 2, 200), RNG.integers(0, 10, 200) / 10
     assert auc(y == 1, y_score) == pytest.approx(metrics.roc_auc_score(y, y_score))
     assert f1(y, y_score > 0.4) == pytest.approx(metrics.f1_score(y, y_score > 0.4))
-    assert f1(np.zeros(3), np.zeros(3)) == 0
+    assert np.isnan(f1(np.zeros(3), np.zeros(3)))  # nothing is known about a class without rows
     y_true, y_pred = RNG.normal(size=50), RNG.normal(size=50)
     assert r2(y_true, y_pred) == pytest.approx(metrics.r2_score(y_true, y_pred))
     classes = RNG.integers(0, 3, 200).astype(float)

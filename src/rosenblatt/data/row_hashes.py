@@ -17,6 +17,7 @@ from rosenblatt.data.media.columns import medium_kind
 CHUNK_ROWS = 16_384  # rows that are hashed at once, so that the arrays stay in the cache
 ROUNDED_BITS = 8  # of the 53 significant bits of a float64
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, without a pattern: 2^64 divided by the golden ratio
+MISSING = np.uint64(2**64 - 1)  # stands for NaN, as no rounded number has these bits
 SHIFT = np.uint64(29)
 
 
@@ -71,7 +72,7 @@ def _hash_column(series: pl.Series) -> np.ndarray:
         series = series.struct.field(kind)
     if series.dtype.is_numeric():
         return _number_bits(series.cast(pl.Float64).to_numpy())
-    values = series.cast(pl.Binary)
+    values = series if series.dtype == pl.Binary else series.cast(pl.String).cast(pl.Binary)
     distinct = values.unique()
     hashes = pl.Series([hash_bytes(value or b"") + (value is not None) for value in distinct], dtype=pl.UInt64)
     return values.replace_strict(distinct, hashes, return_dtype=pl.UInt64).to_numpy()
@@ -86,4 +87,4 @@ def _number_bits(numbers: np.ndarray) -> np.ndarray:
     """The bits of rounded numbers (n,) uint64; one value for all NaN, and for 0 and -0."""
     bits = (numbers.astype(np.float64) + 0.0).view(np.uint64)
     bits = (bits + np.uint64(1 << (ROUNDED_BITS - 1))) >> np.uint64(ROUNDED_BITS)
-    return np.where(np.isnan(numbers), np.uint64(0), bits)
+    return np.where(np.isnan(numbers), MISSING, bits)

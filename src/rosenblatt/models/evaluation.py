@@ -16,13 +16,12 @@ from rosenblatt.errors import TableError, format_list, join_names
 from rosenblatt.models.bootstrap import Resampling, SumOverRows, Totals, confidence_intervals
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import (
-    MIN_CLASS_ROWS,
     absent_classes,
+    classes_of_one_row,
     compute_forecast_metrics,
     compute_metrics,
     flatten_steps,
     names_of_class_scores,
-    rare_classes,
 )
 from rosenblatt.models.model import Model
 from rosenblatt.models.training_rows import TrainingOverlap, TrainingRows
@@ -141,7 +140,7 @@ def score_predictions(
         return compute_metrics(target, y[rows], raw_predictions[rows], totals)
 
     scores = _make_scores(compute, baseline_metrics, len(y), resampling, target.n_outputs, weight)
-    without_interval = names_of_class_scores(target) if rare_classes(target, y) else ()
+    without_interval = names_of_class_scores(target) if classes_of_one_row(target, y) else ()
     return [score.with_fields(interval=None) if score.name in without_interval else score for score in scores]
 
 
@@ -169,12 +168,10 @@ def describe_unknown_scores(
                 reason = "holds a single row" if len(y) == 1 else f"holds one value of {name!r} only, {y[0, k]:g}"
                 yield f"the test {reason}, so {r2} cannot be known"
         return
-    absent, rare = absent_classes(target, y), rare_classes(target, y)
-    if rare and any(score.interval for score in scores):
-        yield (
-            f"the test holds fewer than {MIN_CLASS_ROWS} rows of {format_list(rare)}, too few for intervals of "
-            f"{join_names([name for name in names_of_class_scores(target) if name in scored])}"
-        )
+    absent, single = absent_classes(target, y), classes_of_one_row(target, y)
+    known = [name for name in names_of_class_scores(target) if name in scored]
+    if single and known and any(score.interval for score in scores):
+        yield f"the test holds a single row of {format_list(single)}, too few to rely on {join_names(known)}"
     if not absent:
         return
     if target.task == "multilabel":

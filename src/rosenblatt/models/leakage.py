@@ -42,7 +42,9 @@ def hint_at_copies(train: RowHashes, test: RowHashes, target: Target, y_test: np
 
     Rows of a few discrete values coincide by chance, too, but then often with different targets.
     """
-    is_repeated, is_copy = np.isin(test.inputs, train.inputs), np.isin(test.rows, train.rows)
+    inputs, n_targets = np.unique(train.inputs[np.unique(train.rows, return_index=True)[1]], return_counts=True)
+    is_repeated = np.isin(test.inputs, inputs)
+    is_copy = np.isin(test.inputs, inputs[n_targets == 1]) & np.isin(test.rows, train.rows)
     n_copies = int(is_copy.sum())
     if n_copies < max(MIN_COPIES, MIN_COPY_FRACTION * len(y_test)):
         return ""

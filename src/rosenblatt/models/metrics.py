@@ -14,7 +14,6 @@ import numpy as np
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.bootstrap import ALL_ROWS, Totals
 
-MIN_CLASS_ROWS = 5  # rows of a class from which on scores that need it have intervals
 CLASSES_AT_ONCE = 16  # classes whose per-row arrays are held in memory together
 EPSILON = float(np.finfo(np.float64).eps)  # smallest probability in a log loss
 
@@ -118,12 +117,11 @@ def absent_classes(target: Target, y: np.ndarray) -> list[str]:
     return [str(label) for k, label in enumerate(target.labels) if k not in present]
 
 
-def rare_classes(target: Target, y: np.ndarray) -> list[str]:
-    """The classes that only a few rows of y (n,) are of, too few for intervals of scores that need each class."""
+def classes_of_one_row(target: Target, y: np.ndarray) -> list[str]:
+    """The classes that a single row of y (n,), or step of y (n, T), is of."""
     if target.task not in ("binary", "multiclass", "tagging"):
         return []
-    counts = np.bincount(y.astype(int), minlength=len(target.labels))
-    return [str(target.labels[k]) for k in np.flatnonzero((counts > 0) & (counts < MIN_CLASS_ROWS))]
+    return [str(target.labels[k]) for k in np.flatnonzero(np.bincount(y.astype(int)) == 1)]
 
 
 def names_of_class_scores(target: Target) -> tuple[str, ...]:
@@ -153,10 +151,10 @@ def mean(values: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:
 
 
 def balanced_accuracy(y: np.ndarray, predictions: np.ndarray, n_classes: int, totals: Totals = ALL_ROWS) -> np.ndarray:
-    """Mean recall of the classes that occur in y (n,)."""
+    """Mean recall of the classes that occur in y (n,); NaN unless there are two or more."""
     with np.errstate(invalid="ignore"):
-        counts = _class_counts(y, predictions, n_classes, totals)
-        return _mean_defined(right / true for true, _, right in counts)
+        recalls = np.stack([right / true for true, _, right in _class_counts(y, predictions, n_classes, totals)])
+        return np.where(np.isfinite(recalls).sum(axis=0) > 1, _mean_defined(recalls), np.nan)
 
 
 def log_loss(y: np.ndarray, probabilities: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:

@@ -100,21 +100,16 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     baseline = compute_baseline(problem.target, problem.data.y, problem.data.weight)
     test_table = request.test or table.test
 
-    def evaluate(model: Model) -> Evaluation:
-        evaluation = evaluate_model(
-            model, problem.test, problem.test_typed, problem.y_test, baseline, options.threads, problem.test_weight
-        )
-        return replace(evaluation, row_numbers=problem.test_row_numbers, is_held_out=True)
-
     reused_model = None
     if recorder:
         reused_model = recorder.begin(problem.schema, problem.data, problem.validation, problem.test_typed)
     model, best_trial = (reused_model, None) if reused_model else _train(problem, options)
     hashes = problem.hash_training_rows()
-    evaluation = _check_leakage(evaluate(model), problem, hashes, has_test_table=test_table is not None)
+    evaluation = _evaluate(model, problem, baseline, options.threads)
+    evaluation = _check_leakage(evaluation, problem, hashes, has_test_table=test_table is not None)
     for caution in evaluation.cautions:
         options.notify(f"caution: {caution}")
-    best_trial_scores = evaluate(best_trial).scores if best_trial else []
+    best_trial_scores = _evaluate(best_trial, problem, baseline, options.threads).scores if best_trial else []
     model = model.with_metadata(
         source=table.source,
         reason=problem.supervised_task.reason,
@@ -142,6 +137,14 @@ def _target_types(table: Table, target: Target) -> dict[str, CellType]:
     names = [name for name in target.names if table.format.is_typed and name in table.frame.columns]
     types = {name: CellType.from_dtype(table.frame.schema[name]) for name in names}
     return {name: cell_type for name, cell_type in types.items() if cell_type}
+
+
+def _evaluate(model: Model, problem: LearningProblem, baseline: Sequence[float], threads: int | None) -> Evaluation:
+    """Score a model on the test rows of a problem."""
+    evaluation = evaluate_model(
+        model, problem.test, problem.test_typed, problem.y_test, baseline, threads, problem.test_weight
+    )
+    return replace(evaluation, row_numbers=problem.test_row_numbers, is_held_out=True)
 
 
 def _check_leakage(
