@@ -81,7 +81,7 @@ def sample_cells(text: pl.Series) -> pl.Series:
 def parse_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") -> ParsedNumbers:
     """Parse strings as numbers with a decimal mark; null for other strings.
 
-    `thousands` may give a separator besides the usual ones, such as an underscore.
+    `thousands` may give separators besides the usual ones, such as an underscore.
     """
     values = _cast(text, decimal)
     is_rest = values.is_null() & text.is_not_null()
@@ -138,8 +138,8 @@ def _to_values(parts: pl.DataFrame, decimal: DecimalMark) -> pl.Series:
 def split_cells(text: pl.Series, thousands: str = "") -> pl.DataFrame:
     """Split strings into sign, digits (with marks), power of ten and unit; digits are null for other strings."""
     text = _to_ascii(text).str.strip_chars()
-    if thousands and thousands not in ".,' ":
-        text = text.str.replace_all(thousands, "'", literal=True)
+    for separator in sorted(set(thousands) - set(".,' ")):
+        text = text.str.replace_all(separator, "'", literal=True)
     parts = text.str.extract_groups(_CELL).struct.unnest()
     parts.columns = ["before", "digits", "after"]
     surroundings = parts.drop_nulls().group_by("before", "after").agg(pl.len(), pl.col("digits").first())
@@ -207,7 +207,7 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
             plain_is_percent = _is_plain_percent(text, values, units == "")
             values = (values / 100).zip_with((units == "") & plain_is_percent, values)
         notes += _unit_notes(text, units == "", parsed.spellings[unit], plain_is_percent)
-    separators = _thousands_separators(text.filter(values.is_not_null()), decimal)
+    separators = _thousands_separators(text.filter(values.is_not_null()), decimal, thousands)
     if decimal == "," or separators:
         notes.append(Note(text=f"numbers written as {'1.234,5' if decimal == ',' else '1,234.5'}"))
     number_format = NumberFormat(
@@ -250,11 +250,12 @@ def _unit_notes(text: pl.Series, is_plain: pl.Series, unit: str, plain_is_percen
     return notes
 
 
-def _thousands_separators(text: pl.Series, decimal: DecimalMark) -> str:
-    """The characters that separate thousands in numbers."""
+def _thousands_separators(text: pl.Series, decimal: DecimalMark, thousands: str) -> str:
+    """The characters that separate thousands in numbers, among them the given one."""
     other = "," if decimal == "." else "."
     patterns = {other: rf"\d[{other}]\d{{2,3}}", "'": r"\d['’]\d", " ": r"\d\s\d"}
-    return "".join(mark for mark, pattern in patterns.items() if text.str.contains(pattern).any())
+    seen = "".join(mark for mark, pattern in patterns.items() if text.str.contains(pattern).any())
+    return seen + thousands * (thousands not in ".,' " and bool(text.str.contains(thousands, literal=True).any()))
 
 
 def read_numbers(text: pl.Series, format: NumberFormat) -> TypedNumbers:
@@ -282,9 +283,8 @@ def read_numbers(text: pl.Series, format: NumberFormat) -> TypedNumbers:
         raise TableError(
             f"Column {text.name!r} must hold {expected}, as in training, but holds {example!r}. Convert the column."
         )
-    meaning = (
-        "percentages are divided by 100" if others == [PERCENT] else "the unit of numbers is ignored, as in training"
-    )
+    is_percent = others == [PERCENT]
+    meaning = "percentages are divided by 100" if is_percent else "units are ignored, as training had none"
     notes.append(Note(text=meaning, detail=f"such as {example!r}"))
     return TypedNumbers(values, format, tuple(notes))
 
