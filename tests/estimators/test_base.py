@@ -1,5 +1,6 @@
 """Estimators of tabular data: scikit-learn's own checks, and its conventions."""
 
+import datetime as dt
 import pickle
 import signal
 import threading
@@ -265,6 +266,33 @@ def test_estimators_can_be_pickled():
 def test_unusable_training_data_is_rejected_with_the_reason(X, y, message):
     with pytest.raises(ValueError, match=message):
         MLPClassifier(**FAST).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        np.array(["2024-01-01", "2024-01-02"], "datetime64[D]"),
+        np.array(["2024-01-01", "2024-01-02"], "datetime64[ns]"),
+        np.array([1, 2], "timedelta64[h]"),
+        [dt.date(2024, 1, 1), dt.date(2024, 1, 2)],
+        [None, dt.timedelta(hours=1)],
+        [dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 2, tzinfo=dt.UTC)],
+    ],
+    ids=str,
+)
+def test_dates_are_no_targets(days):
+    y = np.tile(np.asarray(days), 75)
+    for estimator in (MLPClassifier(**FAST), MLPRegressor(**FAST)):
+        for train in (estimator.fit, estimator.partial_fit):
+            with pytest.raises(TableError, match=r"y holds dates or times, but .* Convert them"):
+                train(IRIS, y)
+        with pytest.raises(TableError, match="y holds dates or times"):
+            estimator.fit(IRIS, pl.Series([dt.date(2024, 1, 1)] * 150))
+
+
+def test_classes_that_are_large_integers_stay_exact():
+    y = np.array([1, 2**63 + 5] * 75, np.uint64)
+    assert set(MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).tolist()) <= {1, 2**63 + 5}
 
 
 def test_prediction_before_fit_or_with_other_columns_is_rejected(table):

@@ -31,6 +31,7 @@ from rosenblatt.estimators.inputs import (
     check_sample_weight,
     is_text_array,
     make_dataset,
+    reject_dates,
     schema_from_frame,
     to_numpy_dtype,
     unify_frames,
@@ -156,7 +157,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         if columns != [f"x{i}" for i in range(len(columns))]:  # the names of array columns
             self.feature_names_in_ = np.asarray(columns, object)
         if model.target.labels:
-            self.classes_ = np.asarray(model.target.labels)
+            self.classes_ = model.target.label_array
         elif model.task == "multilabel":
             self.classes_ = np.arange(len(model.target.names))
         self._multilabel = model.task == "multilabel"
@@ -271,6 +272,7 @@ class Classifier(ClassifierMixin, BaseNetworkEstimator):
             DivergedError: if training diverges; the estimator then stays as it was.
         """
         if not hasattr(self, "model_"):
+            reject_dates(y, "classes are words or numbers. Convert them to text.")
             self._set_classes(y if classes is None else classes, np.ndim(y) == 2 and np.shape(y)[1] > 1)
         return self._partial_fit(X, y, sample_weight, keep_classes=True)
 
@@ -282,6 +284,7 @@ class Classifier(ClassifierMixin, BaseNetworkEstimator):
 
     def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
         """Encode y as class indices (n,), or as zeros and ones (n, labels)."""
+        reject_dates(y, "classes are words or numbers. Convert them to text.")
         y = y.toarray() if issparse(y) else to_numpy_dtype(y)
         is_float = np.asarray(y).dtype.kind == "f"
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=is_float)
@@ -355,8 +358,7 @@ class Regressor(RegressorMixin, BaseNetworkEstimator):
         return self._partial_fit(X, y, sample_weight)
 
     def _encode_target(self, y: Any, n: int, keep_classes: bool = False) -> np.ndarray:
-        if np.asarray(y).dtype.kind in "mM":
-            raise TableError("y holds dates or times, but a regressor predicts numbers. Convert them to numbers.")
+        reject_dates(y, "a regressor predicts numbers. Convert them to numbers.")
         values = check_array(to_numpy_dtype(y), ensure_2d=False, dtype=np.float64, input_name="y")
         if values.ndim == 2 and values.shape[1] == 1:
             values = column_or_1d(values, warn=True)

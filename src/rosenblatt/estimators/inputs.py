@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,15 @@ def to_numpy_dtype(y: Any) -> Any:
     """Convert a pandas extension dtype, such as Int64 or boolean, to NumPy's if no value is missing."""
     numpy_dtype = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
     return y.to_numpy(numpy_dtype) if numpy_dtype is not None and not y.isna().any() else y
+
+
+def reject_dates(y: Any, advice: str) -> None:
+    """Raise TableError if y holds dates, times or durations; `advice` says what to do."""
+    array = np.asarray(y)
+    values = array.ravel() if array.dtype == object else ()
+    first = next((value for value in values if value is not None), None)
+    if array.dtype.kind in "mM" or isinstance(first, dt.date | dt.time | dt.timedelta):
+        raise TableError(f"y holds dates or times, but {advice}")
 
 
 def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:

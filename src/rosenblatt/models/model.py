@@ -139,7 +139,7 @@ class Model:
         """Convert raw predictions to classes, labels or values, as `predict` returns them."""
         predictions = self.target.to_predictions(raw_predictions)
         if self.target.labels:
-            return np.asarray(self.target.labels)[predictions]
+            return self.target.label_array[predictions]
         return predictions[:, 0] if self.target.task == "regression" and predictions.shape[1] == 1 else predictions
 
     def predict_raw(self, frame: pl.DataFrame | np.ndarray | csr_array, threads: int | None = None) -> np.ndarray:

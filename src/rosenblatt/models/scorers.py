@@ -117,7 +117,7 @@ def _slow_scorer(
     scorer, is_named = get_scorer(scoring), isinstance(scoring, str)
     name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
     class_indices = np.arange(len(target.labels))
-    labels = class_indices if is_named else np.asarray(target.labels)
+    labels = class_indices if is_named else target.label_array
     estimator_class = _RegressorSnapshot if target.task == "regression" else _ClassifierSnapshot
     if target.output_type == "sums":
         estimator_class = _PerceptronSnapshot

@@ -13,6 +13,7 @@ from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
 Label = str | int | float | bool
+MAX_INT64 = 2**63 - 1
 MIN_SKEWNESS = 3.0  # skewness above which `auto` takes the logarithm of a target (docs/defaults.md)
 RANGE_MARGIN = 0.1  # predictions are clipped to the range of the training values, extended by this fraction of it
 
@@ -157,6 +158,12 @@ class Target(BaseModel):
     def n_outputs(self) -> int:
         """The number of output units; two classes share one."""
         return len(self.labels) if self.task in CLASS_TASKS else len(self.names)
+
+    @property
+    def label_array(self) -> np.ndarray:
+        """The classes (k,), in the type that holds all of them; large integers stay exact."""
+        is_large = any(isinstance(label, int) and label > MAX_INT64 for label in self.labels)
+        return np.asarray(self.labels, np.uint64 if is_large else None)
 
     @property
     def is_per_step(self) -> bool:
