@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from rosenblatt.data.schema.identifiers import is_numbering, split_name
+from rosenblatt.data.schema.identifiers import are_codes, is_numbering, split_name
 
 AMOUNTS = pl.Series([1000 + (i * 7919) % 90001 for i in range(300)])
 SHUFFLED = pl.Series([(i * 7) % 300 + 500 for i in range(300)])
@@ -49,3 +49,20 @@ def test_numbers_in_the_order_of_the_rows_identify_them_whatever_the_name():
     assert is_numbering("income", pl.Series(range(1, 301)), has_missing=False)
     assert not is_numbering("year", pl.Series(range(1900, 2020)), has_missing=False)
     assert not is_numbering("id", pl.Series(range(10)), has_missing=False)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["007", "7", "12"], True),
+        (["007", "012", "100"], False),
+        (["7", "7.0"], False),
+        (["0.5", "1"], False),
+        (["9007199254740993", "9007199254740992"], True),
+        ([9007199254740993, 9007199254740992], True),
+        ([1, 2], False),
+    ],
+)
+def test_digits_that_are_equal_as_numbers_only_are_codes(cells, expected):
+    series = pl.Series(cells)
+    assert are_codes(series, series.cast(pl.Float64)) == expected

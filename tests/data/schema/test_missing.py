@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from rosenblatt.data.schema.missing import MissingRule, make_rule, make_word_rule, strip_cells
+from rosenblatt.data.schema.missing import MissingRule, find_number_markers, make_rule, make_word_rule, strip_cells
 
 
 def read_words(cells, **options):
@@ -46,6 +46,7 @@ def test_a_string_of_a_typed_table_is_never_missing():
 def test_words_of_the_user_are_missing_everywhere():
     assert read_words(["a", "unknown", "b"], words=["unknown"]) == ["a", None, "b"]
     assert read_words(["EU", "NA", "AP"], words=["NA"]) == ["EU", None, "AP"]
+    assert read_words(["low", "-999", "-999.0"], words=["-999"]) == ["low", None, None]
     assert read_words(["EU", "NA", None], words=["NA"], is_typed=True) == ["EU", None, None]
     numbers = make_rule(["-999", "x"]).apply_to_numbers(pl.Series([1.0, -999.0, None]))
     assert numbers.to_list() == [1, None, None]
@@ -68,3 +69,8 @@ def test_the_rule_of_a_column_reads_other_tables_alike():
     assert rule.apply(pl.Series(["NA", "-", "?", "EU"])).to_list() == ["NA", None, None, "EU"]
     assert MissingRule.model_validate_json(rule.model_dump_json()) == rule
     assert rule.kept_markers(pl.Series(["NA", "-", "EU", "NA"])).to_list() == ["NA", "NA"]
+
+
+def test_columns_of_numbers_show_which_markers_mean_a_missing_value():
+    frame = pl.DataFrame({"a": ["1.5", "NA", "2"], "b": ["x", "-", "y"], "c": ["3", "4", ""], "d": [1, 2, 3]})
+    assert find_number_markers(frame, ["na", "-"]) == {"na"}

@@ -1,4 +1,4 @@
-"""Columns of two words that mean no and yes: find the pair of words of a column, and read columns written in another."""
+"""Columns of two words that mean no and yes: find the pair of words of a column, and read cells of another pair."""
 
 from __future__ import annotations
 

@@ -12,8 +12,10 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_column
-from rosenblatt.data.schema.cells import BOOLEANS, as_dates, date_feature, normalize_cells, parse_dates
+from rosenblatt.data.schema.booleans import Pair, read_booleans
+from rosenblatt.data.schema.cells import as_dates, date_feature, parse_dates
 from rosenblatt.data.schema.decimal_marks import MARK_NAMES, adapt_formats
+from rosenblatt.data.schema.missing import MissingRule, make_rule, make_word_rule, strip_cells
 from rosenblatt.data.schema.notes import Note, summarize_notes
 from rosenblatt.data.schema.numbers import (
     MAX_STRAY_FRACTION,
@@ -51,6 +53,8 @@ class Column(BaseModel):
     date_format: str = ""  # format of dates, as for strptime
     date_parts: tuple[str, ...] = ()  # features of dates, as `date_features` names them
     markers: tuple[str, ...] = ()  # words that stand for a missing number in this column
+    boolean_pair: Pair = ("false", "true")  # how booleans are written, in any case
+    missing_rule: MissingRule = MissingRule()  # which cells are missing
     is_numeric: bool = False  # whether an identifier is made of numbers
     missing: int = 0  # number of missing cells
     distinct: int = 0  # number of distinct values
@@ -94,10 +98,13 @@ class Column(BaseModel):
         if self.kind == "date":
             dates = self._dates(series, notes)
             return [date_feature(dates, part).alias(f"{self.name} ({part})") for part in self.date_parts]
-        text = normalize_cells(series)
         if self.kind == "boolean":
-            return [self._booleans(text, notes)]
-        return [text]
+            return [self._booleans(self._text(series), notes)]
+        return [self._text(series)]
+
+    def _text(self, series: pl.Series) -> pl.Series:
+        """Strings without surrounding spaces, null for missing values."""
+        return self.missing_rule.apply(strip_cells(series))
 
     def _numbers(self, series: pl.Series, notes: Notes | None = None) -> pl.Series:
         number_format = self.number_format
@@ -107,7 +114,7 @@ class Column(BaseModel):
             is_plain = series.dtype == pl.String and number_format.decimal == "."
             numbers = plain_numbers(series) if is_plain else None
         if numbers is None:
-            text = normalize_cells(series)
+            text = self._text(series)
             text = text.set(text.is_in(list(self.markers)).fill_null(False), None)
             typed = read_numbers(text, number_format)
             numbers = typed.values
@@ -118,6 +125,7 @@ class Column(BaseModel):
             numbers = scale_plain_numbers(self.name, numbers, numbers.is_not_null(), number_format)
         elif number_format.unit and notes is not None and (numbers != 0).any():
             notes.append((self.name, number_format.plain_note))
+        numbers = self.missing_rule.apply_to_numbers(numbers)
         infinite = ~numbers.is_finite().fill_null(True)
         if infinite.any():
             raise TableError(
@@ -127,15 +135,17 @@ class Column(BaseModel):
         return numbers.alias(self.name)
 
     def _booleans(self, text: pl.Series, notes: Notes | None) -> pl.Series:
-        words = {word: str(value).lower() for word, value in BOOLEANS.items()} | {"1": "true", "0": "false"}
-        values = text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
-        self._report_strays(text, values, "yes or no", notes)
+        values, pair = read_booleans(text, self.boolean_pair)
+        if pair != self.boolean_pair and notes is not None:
+            detail = f"{format_list(pair)} as {format_list(self.boolean_pair)}"
+            notes.append((self.name, Note(text="read in the words of training", detail=detail)))
+        self._report_strays(text, values, format_list(self.boolean_pair), notes)
         return values.alias(self.name)
 
     def _dates(self, series: pl.Series, notes: Notes | None = None) -> pl.Series:
         if series.dtype.is_temporal():
             return as_dates(series)
-        text = normalize_cells(series)
+        text = self._text(series)
         dates = parse_dates(text, self.date_format or "%Y-%m-%d %H:%M:%S%.f").fill_null(parse_dates(text, "%Y-%m-%d"))
         self._report_strays(text, dates, f"dates written as {self.date_format}" if self.date_format else "dates", notes)
         return dates
@@ -214,10 +224,21 @@ class Schema(BaseModel):
                 f"{format_list(frame.columns)}.{did_you_mean(missing[0], frame.columns)}"
             )
         notes: Notes = []
-        typed = [series for _, columns in self.parts(frame, notes, format) for series in columns]
+        schema = self if format.missing is None else self._with_missing(make_rule(format.missing))
+        typed = [series for _, columns in schema.parts(frame, notes, format) for series in columns]
         if messages is not None:
             messages += summarize_notes(notes)
         return pl.DataFrame(typed)
+
+    def _with_missing(self, given: MissingRule) -> Schema:
+        """This schema, for a table of which the user says what is missing."""
+
+        def combine(column: Column) -> dict[str, object]:
+            rule = column.missing_rule
+            with_markers, words = rule.with_markers and given.with_markers, (*rule.words, *given.words)
+            return {"missing_rule": rule.model_copy(update={"with_markers": with_markers, "words": words})}
+
+        return self._update(lambda _: True, combine)
 
     @property
     def number_formats(self) -> dict[str, NumberFormat]:
@@ -278,7 +299,8 @@ def schema_from_dtypes(frame: pl.DataFrame) -> Schema:
             kind = medium_kind(series.dtype) or "sequence"
             return Column(name=series.name, kind=kind, missing=missing, include=True)
         if series.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
-            return Column(name=series.name, kind="category", missing=missing)
+            rule = make_word_rule(strip_cells(series), is_typed=True)
+            return Column(name=series.name, kind="category", missing=missing, missing_rule=rule)
         raise TableError(
             f"Column {series.name!r} must hold numbers, strings, categories, booleans or dates, but its type is "
             f"{series.dtype}. Convert or drop the column."

@@ -7,6 +7,7 @@ import re
 import polars as pl
 
 MIN_IDENTIFIER_ROWS = 20  # number of distinct values from which a column may be an identifier
+MAX_EXACT_INTEGER = 2.0**53  # from here on, integers differ that are equal as Float64
 MIN_DENSITY = 0.9  # fraction of the integers between the smallest and the largest that occur in a numbering of rows
 
 _IDENTIFIER_WORDS = frozenset({"id", "uid", "uuid", "guid", "rowid", "userid", "unnamed"})
@@ -47,3 +48,20 @@ def is_numbering(name: str, numbers: pl.Series, *, has_missing: bool) -> bool:
         return low >= 0
     is_dense = len(numbers) >= MIN_DENSITY * (high - low + 1)
     return is_dense and not has_missing and (words[-1] in _NUMBERING_WORDS or words == ["column", "1"])
+
+
+def are_codes(cells: pl.Series, numbers: pl.Series) -> bool:
+    """Whether cells are codes made of digits, of which distinct ones are equal as numbers: 007 and 7, or 20 digits.
+
+    Args:
+        cells: strings or integers.
+        numbers: the same as Float64.
+    """
+    if not (numbers == numbers.round()).all():
+        return False
+    is_exact = float(numbers.abs().max()) < MAX_EXACT_INTEGER  # type: ignore[arg-type]
+    if cells.dtype != pl.String:
+        return cells.dtype.is_integer() and not is_exact and cells.n_unique() > numbers.n_unique()
+    if is_exact and not cells.str.contains(r"^[-+]?0\d").any():
+        return False
+    return cells.n_unique() > numbers.n_unique() and bool(cells.str.contains(r"^[-+]?\d+$").all())

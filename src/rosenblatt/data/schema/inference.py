@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,19 +11,25 @@ import polars as pl
 
 from rosenblatt.data.media.columns import medium_kind
 from rosenblatt.data.media.images import has_image_suffix, is_image_content
+from rosenblatt.data.schema.booleans import find_pair
 from rosenblatt.data.schema.cells import (
-    BOOLEANS,
     DATE_FORMATS,
     TIME_FORMATS,
     all_integers,
     as_dates,
     date_features,
-    normalize_cells,
     parse_dates,
 )
 from rosenblatt.data.schema.columns import Column, Kind, Schema
 from rosenblatt.data.schema.decimal_marks import DecimalMarks, detect_marks
-from rosenblatt.data.schema.missing import WORDS_AMONG_NUMBERS
+from rosenblatt.data.schema.identifiers import MIN_IDENTIFIER_ROWS, are_codes, is_numbering
+from rosenblatt.data.schema.missing import (
+    WORDS_AMONG_NUMBERS,
+    MissingRule,
+    make_rule,
+    make_word_rule,
+    strip_cells,
+)
 from rosenblatt.data.schema.notes import Note
 from rosenblatt.data.schema.numbers import (
     MAX_STRAY_FRACTION,
@@ -35,13 +40,9 @@ from rosenblatt.data.schema.numbers import (
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, format_count, format_list
 
-MIN_IDENTIFIER_ROWS = 20  # number of distinct values from which a column may be an identifier
 MAX_MISSING_WORDS = 3  # number of different words among numbers up to which the numbers are many
-MAX_EXACT_INTEGER = 2.0**53  # integers from which floats do not tell all apart
+MAX_SPELLINGS = 16  # number of distinct words, in any case, up to which a column may hold booleans
 MIN_TEXT_WORDS = 4  # mean number of words per cell from which a column is free text
-IDENTIFIER_NAME = re.compile(
-    r"(^|[_\W])(id|uuid|guid|key|index|rownum|row|no|nr)$|[a-z]I[dD]$|^unnamed|^column_1$", re.IGNORECASE
-)
 
 
 def infer_schema(
@@ -101,11 +102,40 @@ class _ColumnCells:
     row_numbers: pl.Series  # row number of each cell in the table, from 1
     missing: int
     distinct: int
+    missing_rule: MissingRule
+    notes: tuple[Note, ...] = ()
+
+    @classmethod
+    def from_values(cls, values: pl.Series, rule: MissingRule, notes: tuple[Note, ...] = ()) -> _ColumnCells:
+        """The cells of a column, null for missing ones by the rule."""
+        cells, rows = values.drop_nulls(), pl.int_range(1, len(values) + 1, eager=True)
+        row_numbers = rows.filter(values.is_not_null())
+        return cls(values.name, cells, row_numbers, values.null_count(), cells.n_unique(), rule, notes)
+
+    @classmethod
+    def from_text(cls, text: pl.Series, rule: MissingRule) -> _ColumnCells:
+        """The cells of a column of strings, as `strip_cells` returns them, with notes on markers of missing values."""
+        values, notes = rule.apply(text), list[Note]()
+        if values.null_count() > text.null_count():
+            markers = text.filter(values.is_null() & text.is_not_null())
+            notes.append(Note(text="read as missing (--no-missing to keep)", detail=_count_words(markers)))
+        kept = rule.kept_markers(text)
+        if len(kept):
+            note = "kept as a category (--missing CELL if it means missing)"
+            notes.append(Note(text=note, detail=_count_words(kept)))
+        return cls.from_values(values, rule, tuple(notes))
 
     def make_column(self, kind: Kind, text: str = "", detail: str = "", **details: Any) -> Column:
-        missing, notes = self.missing + details.pop("strays", 0), (Note(text=text, detail=detail),) if text else ()
-        notes += details.pop("notes", ())
-        return Column(name=self.name, kind=kind, missing=missing, distinct=self.distinct, notes=notes, **details)
+        notes = (*self.notes, *([Note(text=text, detail=detail)] if text else []), *details.pop("notes", ()))
+        return Column(
+            name=self.name, kind=kind, missing=self.missing, distinct=self.distinct, notes=notes,
+            missing_rule=self.missing_rule, **details,
+        )  # fmt: skip
+
+
+def _count_words(cells: pl.Series) -> str:
+    words = cells.alias("word").value_counts(name="cells", sort=True)["word"].to_list()
+    return f"{format_list(words, 3)} in {format_count(len(cells), 'cell')}"
 
 
 def infer_column(series: pl.Series, max_categories: int, format: TableFormat, marks: DecimalMarks) -> Column:
@@ -119,65 +149,85 @@ def infer_column(series: pl.Series, max_categories: int, format: TableFormat, ma
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
         note = f"cells of type {series.dtype} are not supported: left out"
         return Column(name=series.name, kind="nested", missing=series.null_count(), notes=(Note(text=note),))
-    if series.dtype == pl.String and not format.missing:
-        numbers = _plain_column(series, marks)
-        if numbers is not None:
-            return _number_column(_column_cells(numbers), TypedNumbers(numbers.drop_nulls()), max_categories, marks)
-    is_text = series.dtype in (pl.String, pl.Categorical, pl.Enum)
-    values = normalize_cells(series) if is_text else series.fill_nan(None) if series.dtype.is_float() else series
-    column = _column_cells(values)
-    cells = column.cells
-    if cells.is_empty():
-        return column.make_column("empty", "no row has a value: left out")
-    if column.distinct == 1 and not column.missing:
-        return column.make_column("constant", "every row holds the same value: left out", repr(cells[0]))
+    rule = make_rule(format.missing)
+    if series.dtype in (pl.String, pl.Categorical, pl.Enum):
+        return _text_column(series, rule, max_categories, format, marks)
+    values = rule.apply_to_numbers(series) if series.dtype.is_numeric() else series
+    column = _ColumnCells.from_values(values.fill_nan(None) if values.dtype.is_float() else values, rule)
+    uninformative = _uninformative_column(column)
+    if uninformative:
+        return uninformative
     if series.dtype == pl.Boolean:
         return column.make_column("boolean")
     if series.dtype.is_temporal():
-        return column.make_column("date", date_parts=date_features(as_dates(cells)))
-    if not is_text:
-        return _number_column(column, TypedNumbers(cells.cast(pl.Float64)), max_categories, marks)
-    return _string_column(column, max_categories, marks)
+        return column.make_column("date", date_parts=date_features(as_dates(column.cells)))
+    numbers = column.cells.cast(pl.Float64)
+    if are_codes(column.cells, numbers):
+        return _word_column(dataclasses.replace(column, cells=column.cells.cast(pl.String)), max_categories)
+    return _number_column(column, TypedNumbers(numbers), marks)
 
 
-def _column_cells(values: pl.Series) -> _ColumnCells:
-    cells = values.drop_nulls()
-    rows = pl.int_range(1, len(values) + 1, eager=True).filter(values.is_not_null())
-    return _ColumnCells(values.name, cells, rows, values.null_count(), cells.n_unique())
+def _uninformative_column(column: _ColumnCells) -> Column | None:
+    """A column without values, or with one value in all rows; None for others."""
+    if column.cells.is_empty():
+        return column.make_column("empty", "no row has a value: left out")
+    if column.distinct == 1 and not column.missing:
+        return column.make_column("constant", "every row holds the same value: left out", repr(column.cells[0]))
+    return None
+
+
+def _text_column(
+    series: pl.Series, rule: MissingRule, max_categories: int, format: TableFormat, marks: DecimalMarks
+) -> Column:
+    plain = _plain_column(series, marks) if series.dtype == pl.String and not rule.words else None
+    if plain is not None:
+        return _number_column(_ColumnCells.from_values(plain, rule), TypedNumbers(plain.drop_nulls()), marks)
+    text = strip_cells(series)
+    column, notes = _ColumnCells.from_text(text, rule), tuple[Note, ...]()
+    if len(column.cells):
+        uninformative = _uninformative_column(column)
+        if uninformative:
+            return uninformative
+        number_column, notes = _find_numbers(column, marks)
+        typed_column = number_column or _find_dates(column)
+        if typed_column:
+            return typed_column
+    word_rule = make_word_rule(text, format.missing, is_typed=format.is_typed)
+    column = column if word_rule == rule else _ColumnCells.from_text(text, word_rule)
+    column = dataclasses.replace(column, notes=(*notes, *column.notes))
+    return _uninformative_column(column) or _word_column(column, max_categories)
 
 
 def _plain_column(series: pl.Series, marks: DecimalMarks) -> pl.Series | None:
-    """The values of a column of strings that a plain cast reads, if there are several, and floats tell them apart."""
+    """The values of a column of strings that a plain cast reads, if there are several, and all are numbers."""
     if marks[series.name] == "," and series.str.contains(".", literal=True).any():
         return None
     numbers = plain_numbers(series)
-    if numbers is None or numbers.n_unique() - numbers.has_nulls() < 2:
+    if numbers is None or numbers.n_unique() - numbers.has_nulls() < 2 or are_codes(series, numbers):
         return None
-    return None if (numbers.abs() >= MAX_EXACT_INTEGER).any() else numbers
+    return numbers
 
 
-def _string_column(column: _ColumnCells, max_categories: int, marks: DecimalMarks) -> Column:
+def _find_numbers(column: _ColumnCells, marks: DecimalMarks) -> tuple[Column | None, tuple[Note, ...]]:
+    """The column, if its cells are numbers, and else why they are words. Raises TableError as `infer_schema`."""
     typed = infer_numbers(column.cells, marks[column.name], marks.thousands)
     numbers = typed.values
     strays = column.cells.filter(numbers.is_null())
     if strays.is_empty():
-        return _number_column(column, typed, max_categories, marks)
-    notes: tuple[Note, ...] = () if numbers.count() else typed.notes
-    if numbers.n_unique() > MIN_IDENTIFIER_ROWS:
-        if strays.n_unique() <= MAX_MISSING_WORDS or len(strays) < len(column.cells) / 2:
-            _reject_mixed_types(column, numbers)
-        words = strays.unique(maintain_order=True).to_list()
-        detail = f"{format_list(words, 3)} in {format_count(len(strays), 'cell')}"
-        if _are_missing(strays, len(column.cells)):
-            note = Note(text="words among numbers read as missing", detail=detail)
-            column = dataclasses.replace(column, cells=column.cells.filter(numbers.is_not_null()))
-            typed = TypedNumbers(numbers.drop_nulls(), typed.format, (*typed.notes, note))
-            number_column = _number_column(column, typed, max_categories, marks)
-            missing = column.missing + len(strays)
-            return number_column.model_copy(update={"kind": "number", "markers": tuple(words), "missing": missing})
-        notes = (Note(text="words among numbers: all are read as words", detail=detail),)
-    word_column = _word_column(column, max_categories)
-    return word_column.model_copy(update={"notes": (*notes, *word_column.notes)})
+        return (None if are_codes(column.cells, numbers) else _number_column(column, typed, marks)), ()
+    if numbers.n_unique() <= MIN_IDENTIFIER_ROWS:
+        return None, () if numbers.count() else typed.notes
+    if strays.n_unique() <= MAX_MISSING_WORDS or len(strays) < len(column.cells) / 2:
+        _reject_mixed_types(column, numbers)
+    words = strays.unique(maintain_order=True).to_list()
+    if not _are_missing(strays, len(column.cells)):
+        return None, (Note(text="words among numbers: all are read as words", detail=_count_words(strays)),)
+    note = Note(text="words among numbers read as missing", detail=_count_words(strays))
+    column = dataclasses.replace(
+        column, cells=column.cells.filter(numbers.is_not_null()), missing=column.missing + len(strays)
+    )
+    typed = TypedNumbers(numbers.drop_nulls(), typed.format, (*typed.notes, note))
+    return _number_column(column, typed, marks).model_copy(update={"kind": "number", "markers": tuple(words)}), ()
 
 
 def _are_missing(strays: pl.Series, n: int) -> bool:
@@ -187,9 +237,8 @@ def _are_missing(strays: pl.Series, n: int) -> bool:
     return len(strays) < n / 2 and set(strays.str.to_lowercase().unique()) <= WORDS_AMONG_NUMBERS
 
 
-def _word_column(column: _ColumnCells, max_categories: int) -> Column:
-    if set(column.cells.str.to_lowercase().unique()) <= BOOLEANS.keys():
-        return column.make_column("boolean")
+def _find_dates(column: _ColumnCells) -> Column | None:
+    """The column, if its cells are dates."""
     for date_format in (*DATE_FORMATS, *TIME_FORMATS):
         if parse_dates(column.cells.head(10), date_format).has_nulls():
             continue
@@ -202,10 +251,15 @@ def _word_column(column: _ColumnCells, max_categories: int) -> Column:
                     not day_first.has_nulls()
                 )
             return column.make_column("date", note, date_format=date_format, date_parts=date_features(dates))
-    return _category_column(column, max_categories)
+    return None
 
 
-def _category_column(column: _ColumnCells, max_categories: int) -> Column:
+def _word_column(column: _ColumnCells, max_categories: int) -> Column:
+    words = sorted(column.cells.unique()) if column.distinct <= MAX_SPELLINGS else []
+    pair = find_pair(words) if words else None
+    if pair:
+        text, detail = ("case is ignored", format_list(words)) if len(words) > len(pair) else ("", "")
+        return column.make_column("boolean", text, detail, boolean_pair=pair)
     n = len(column.cells)
     words_per_cell = column.cells.head(10_000).str.count_matches(r"\S+").cast(pl.Float64).mean()
     if (
@@ -222,26 +276,20 @@ def _category_column(column: _ColumnCells, max_categories: int) -> Column:
     return column.make_column("category")
 
 
-def _number_column(column: _ColumnCells, typed: TypedNumbers, max_categories: int, marks: DecimalMarks) -> Column:
+def _number_column(column: _ColumnCells, typed: TypedNumbers, marks: DecimalMarks) -> Column:
     numbers, finite = typed.values, typed.values.is_finite()
     if not finite.all():
         raise TableError(
             f"Column {column.name!r} holds an infinite number in row {column.row_numbers[(~finite).arg_max() or 0]}. "
             "Write a finite number there, or leave the cell empty if it is unknown."
         )
-    is_inexact = bool((numbers.abs() >= MAX_EXACT_INTEGER).any())
-    if is_inexact and _all_digits(column.cells) and numbers.n_unique() < column.distinct:
-        words = dataclasses.replace(column, cells=column.cells.cast(pl.String))
-        return _category_column(words, max_categories)
     is_fraction = bool((numbers.abs() <= 1).all())
     number_format = typed.format.model_copy(update={"decimal": marks[column.name], "is_fraction": is_fraction})
     notes = (*typed.notes, *([marks.notes[column.name]] if column.name in marks.notes else []))
-    is_integer = all_integers(numbers) or _all_digits(column.cells)
-    if column.distinct == len(numbers) >= MIN_IDENTIFIER_ROWS and not column.missing and is_integer:
-        is_row_number = numbers[0] in (0, 1) and bool((numbers.diff().drop_nulls() == 1).all())
-        if is_row_number or IDENTIFIER_NAME.search(column.name):
-            note = "identifiers, a number for each row: left out"
-            return column.make_column("identifier", note, number_format=number_format, notes=notes, is_numeric=True)
+    is_distinct = column.distinct == len(numbers) and (all_integers(numbers) or _all_digits(column.cells))
+    if is_distinct and is_numbering(column.name, numbers, has_missing=column.missing > 0):
+        note = "identifiers, a number for each row: left out"
+        return column.make_column("identifier", note, number_format=number_format, notes=notes, is_numeric=True)
     return column.make_column("number", number_format=number_format, notes=notes)
 
 

@@ -8,10 +8,11 @@ other cells.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
+
+from rosenblatt.data.schema.cells import all_integers
 
 CLEAR_MARKERS = frozenset({
     "?", "??", "nan", "-nan", "nat", "null", "(null)", "[null]", "<null>", "<na>", "#n/a", "#na", "#n/a n/a", "#null!",
@@ -32,9 +33,7 @@ ALL_MARKERS = CLEAR_MARKERS | AMBIGUOUS_MARKERS
 MAX_CODE_LENGTH = 3  # number of characters up to which a word is a code, such as that of a country
 MIN_CODE_FRACTION = 0.9  # fraction of the other values that must have the shape of a code
 
-MarkerSet = Literal["none", "clear", "all"]
 _SHAPES = ((r"\p{Lu}", "A"), (r"\p{Ll}", "a"), (r"\p{N}", "0"), (r"[^Aa0]", "."))  # upper case, lower case, digits
-_MARKER_SETS: dict[MarkerSet, frozenset[str]] = {"none": frozenset(), "clear": CLEAR_MARKERS, "all": ALL_MARKERS}
 
 
 class MissingRule(BaseModel):
@@ -42,42 +41,45 @@ class MissingRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    markers: MarkerSet = "all"  # the markers that mean a missing value, in any case
-    categories: tuple[str, ...] = ()  # markers that are categories nevertheless, in lower case
-    words: tuple[str, ...] = ()  # other words that mean a missing value, as written
+    with_markers: bool = True  # whether markers are missing, in any case,
+    categories: tuple[str, ...] = ()  # except these, in lower case, which are categories
+    words: tuple[str, ...] = ()  # other cells that are missing: as written, or as a number
 
     def apply(self, text: pl.Series) -> pl.Series:
         """Strings, as `strip_cells` returns them, with null for missing values."""
-        markers = _MARKER_SETS[self.markers] - {*self.categories}
+        markers = ALL_MARKERS - {*self.categories} if self.with_markers else ()
         if markers:
             text = text.set(text.str.to_lowercase().is_in(list(markers)).fill_null(False), None)
-        return text.set(text.is_in(list(self.words)).fill_null(False), None) if self.words else text
+        if not self.words:
+            return text
+        is_word = text.is_in(list(self.words)) | _is_in(text.cast(pl.Float64, strict=False), self._numbers)
+        return text.set(is_word.fill_null(False), None)
 
     def apply_to_numbers(self, numbers: pl.Series) -> pl.Series:
         """Numbers, with null for those given as words that mean a missing value, such as -999."""
-        values = [value for value in map(_to_number, self.words) if value is not None]
-        if not values:
-            return numbers
-        return numbers.set(numbers.cast(pl.Float64).is_in(values).fill_null(False), None)
+        return numbers.set(_is_in(numbers, self._numbers).fill_null(False), None) if self.words else numbers
 
     def kept_markers(self, text: pl.Series) -> pl.Series:
-        """The cells that are ambiguous markers, but categories by this rule."""
-        kept = set(self.categories) if self.markers == "all" else AMBIGUOUS_MARKERS
-        return text.filter(text.str.to_lowercase().is_in(list(kept))) if kept else text.clear()
+        """The cells that are markers, but categories by this rule."""
+        return text.filter(text.str.to_lowercase().is_in(list(self.categories))) if self.categories else text.clear()
+
+    @property
+    def _numbers(self) -> list[float]:
+        return [number for number in map(_to_number, self.words) if number is not None]
 
 
 def strip_cells(series: pl.Series) -> pl.Series:
-    """Strings without surrounding spaces, null for empty ones."""
+    """Strings without surrounding spaces, null for empty ones; floats that are all integers are written as such."""
+    if series.dtype.is_float() and all_integers(series.drop_nulls().drop_nans()):
+        series = series.fill_nan(None).cast(pl.Int64)
     text = series.cast(pl.String).str.strip_chars()
     return text.set((text.str.len_bytes() == 0).fill_null(False), None)
 
 
 def make_rule(words: Iterable[str] | None) -> MissingRule:
     """The rule for columns of numbers or dates, given the words of `TableFormat.missing`."""
-    if words is None:
-        return MissingRule()
-    words = tuple(word.strip() for word in words)
-    return MissingRule(markers="all" if words else "none", words=words)
+    words = tuple(word.strip() for word in words) if words is not None else None
+    return MissingRule(with_markers=words is None or len(words) > 0, words=words or ())
 
 
 def make_word_rule(
@@ -90,9 +92,9 @@ def make_word_rule(
 ) -> MissingRule:
     """The rule for a column of words, which depends on its cells.
 
-    An ambiguous marker is a category beside empty cells, from which it is told apart, and among short codes of its
-    shape, such as NA among EU and AP. In a column of classes it is a class, unless columns of numbers show that it
-    means a missing value in this table.
+    A marker is a category in a typed table. In delimited text, an ambiguous marker is a category beside empty cells,
+    from which it differs, and among short codes of its shape, such as NA among EU and AP. In a column of classes
+    it is a class, unless columns of numbers show that it means a missing value in this table.
 
     Args:
         text: the cells, as `strip_cells` returns them.
@@ -102,24 +104,30 @@ def make_word_rule(
         number_markers: the markers in columns of numbers of the same table, in lower case.
     """
     rule = make_rule(words)
-    if is_typed:
-        return rule.model_copy(update={"markers": "none"})
-    if rule.markers == "none":
-        return rule
     values = text.drop_nulls().unique()
+    values = values.filter(~values.is_in(list(rule.words)))
     lowered = values.str.to_lowercase()
-    markers = lowered.filter(lowered.is_in(list(AMBIGUOUS_MARKERS)) & ~values.is_in(list(rule.words)))
-    if markers.is_empty():
-        return rule
-    if text.has_nulls():
-        return rule.model_copy(update={"markers": "clear"})
-    others = values.filter(~lowered.is_in(list(ALL_MARKERS)) & ~values.is_in(list(rule.words)))
-    categories = {
-        marker
-        for marker in markers
-        if (is_class and marker not in number_markers) or _is_code(values.filter(lowered == marker), others)
-    }
-    return rule.model_copy(update={"categories": tuple(sorted(categories))})
+    others = values.filter(~lowered.is_in(list(ALL_MARKERS)))
+
+    def is_category(marker: str) -> bool:
+        if is_typed or marker in CLEAR_MARKERS:
+            return is_typed
+        is_distinct = text.has_nulls() or (is_class and marker not in number_markers)
+        return is_distinct or _is_code(values.filter(lowered == marker), others)
+
+    markers = sorted(ALL_MARKERS & set(lowered)) if rule.with_markers else []
+    return rule.model_copy(update={"categories": tuple(marker for marker in markers if is_category(marker))})
+
+
+def find_number_markers(frame: pl.DataFrame, markers: Iterable[str]) -> set[str]:
+    """Those of the markers, in lower case, that stand for missing values in columns of numbers of delimited text."""
+    markers, present = set(markers), set()
+    for series in frame.select(pl.col(pl.String)):
+        text = strip_cells(series.unique())
+        values = MissingRule().apply(text).drop_nulls()
+        if len(values) and not values.cast(pl.Float64, strict=False).has_nulls():
+            present |= markers & set(text.drop_nulls().str.to_lowercase())
+    return present
 
 
 def _is_code(spellings: pl.Series, others: pl.Series) -> bool:
@@ -135,6 +143,10 @@ def _shapes(values: pl.Series) -> pl.Series:
     for pattern, symbol in _SHAPES:
         values = values.str.replace_all(pattern, symbol)
     return values
+
+
+def _is_in(numbers: pl.Series, values: list[float]) -> pl.Series:
+    return numbers.cast(pl.Float64).is_in(values)
 
 
 def _to_number(word: str) -> float | None:
