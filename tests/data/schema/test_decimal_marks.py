@@ -75,7 +75,7 @@ def test_a_guess_is_noted_with_the_option_that_decides():
 def test_a_column_that_proves_the_other_mark_keeps_it_and_is_noted():
     schema, numbers = read({"x": ["0.535", "2.5"], "y": ["37,25", "1,5"], "z": ["1,25", "2"]})
     assert numbers["x"] == [0.535, 2.5]
-    assert schema.columns[0].note == "numbers with a decimal point, unlike other columns or as given (such as 0.535)"
+    assert schema.columns[0].note == "numbers with a decimal point, unlike other columns (such as 0.535)"
 
 
 def test_a_column_of_both_marks_is_an_error_but_a_few_cells_are_missing():

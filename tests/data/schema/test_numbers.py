@@ -89,7 +89,7 @@ def test_numbers_without_a_unit_beside_others_are_counted():
 
 
 def test_parentheses_and_magnitudes_are_noted():
-    assert "in parentheses are negative (such as '(5)')" in notes(infer("(5)", "7"))
+    assert "in parentheses or before a minus are negative (such as '(5)')" in notes(infer("(5)", "7"))
     assert "multiplied out (such as '1.2K')" in notes(infer("1.2K", "3M", "7"))
 
 

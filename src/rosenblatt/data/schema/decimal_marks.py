@@ -141,7 +141,8 @@ def detect_marks(frame: pl.DataFrame, format: TableFormat) -> DecimalMarks:
     for name, count in counts.items():
         columns[name] = count.mark or default
         if count.mark and count.mark != default:
-            text = f"numbers with a decimal {MARK_NAMES[count.mark]}, unlike other columns or as given"
+            other = "not as given" if given else "unlike other columns"
+            text = f"numbers with a decimal {MARK_NAMES[count.mark]}, {other}"
             notes[name] = Note(text=text, detail=f"such as {count.example}")
         elif not count.mark and count.ambiguous and is_guess:
             notes[name] = Note(text=_guess(count.ambiguous[-1], default), detail=f"such as {count.ambiguous_example}")

@@ -107,10 +107,10 @@ def parse_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
 
 def _sign_notes(numbers: pl.DataFrame) -> tuple[Note, ...]:
     """Notes on numbers in parentheses, and on those with a magnitude such as K."""
-    negative = numbers["text"].filter(numbers["text"].str.contains("(", literal=True))
+    negative = numbers["text"].filter(numbers["text"].str.contains(r"\(|-$"))
     large = numbers["text"].filter(numbers["power"].str.contains(r"^e\d"))
     notes = (
-        ("numbers in parentheses are negative", negative),
+        ("numbers in parentheses or before a minus are negative", negative),
         ("magnitudes such as K and M are multiplied out", large),
     )
     return tuple(Note(text=text, detail=f"such as {cells[0]!r}") for text, cells in notes if len(cells))
@@ -209,7 +209,7 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
         notes += _unit_notes(text, units == "", parsed.spellings[unit], plain_is_percent)
     separators = _thousands_separators(text.filter(values.is_not_null()), decimal, thousands)
     if decimal == "," or separators:
-        notes.append(Note(text=f"numbers written as {'1.234,5' if decimal == ',' else '1,234.5'}"))
+        notes.append(Note(text=f"numbers written as 1{(separators or '.')[0]}234{decimal}5"))
     number_format = NumberFormat(
         decimal=decimal, thousands=separators, unit=parsed.spellings[unit] if unit else "",
         plain_is_percent=plain_is_percent,

@@ -44,6 +44,7 @@ _WORDS = re.compile(
 )
 _WORD = r"(?:°?[^\W\d_]+[23²³]?\.?|°)"
 _UNIT = re.compile(rf"{_WORD}(?:(?: ?[/·⋅*] ?| |-){_WORD}){{0,2}}")
+_SUPERSCRIPTS = str.maketrans("23", "²³")
 _NOT_UNITS = re.compile(
     r"(?:st|nd|rd|th|am|pm|a\.?m\.|p\.?m\.|ad|bc|ce|bce|uhr|o|x|(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)"
     r"(?:\.|[a-z]*ary|ch|il|e|y|ust|[a-z]*ber)?)", re.IGNORECASE
@@ -155,7 +156,7 @@ def _parse_tail(after: str, has_currency: bool, letters: bool) -> tuple[int, str
         return (exponent - (3 if rest == "‰" else 2), PERCENT)
     if not rest or _is_currency(rest) or (has_currency and re.fullmatch(rf"/ ?{_WORD}", rest)):
         return exponent, rest
-    return (exponent, rest.rstrip(".")) if _is_unit(rest, is_spaced) else None
+    return (exponent, rest.rstrip(".").translate(_SUPERSCRIPTS)) if _is_unit(rest, is_spaced) else None
 
 
 def _is_unit(word: str, is_spaced: bool) -> bool:
