@@ -100,3 +100,34 @@ def test_dates_are_divided_too():
 def test_lists_are_rejected():
     with pytest.raises(TableError, match="cannot be grouped by 'g'"):
         scored([[1.0, 2.0], [3.0]], [0, 1])
+
+
+def test_infinite_numbers_are_part_of_the_first_or_the_last_interval():
+    numbers = [float("-inf"), *np.arange(1.0, 99), float("inf")]
+    for values in (numbers, [str(number) for number in numbers]):
+        names = [group.name for group in scored(values, np.zeros(100), VALUES).groups]
+        assert (names[0], names[-1]) == ("-inf to 19", "80 to inf")
+
+
+def test_words_among_numbers_are_categories():
+    values = [str(k % 3) for k in range(60)] + ["high"] * 40
+    assert {group.name for group in scored(values, np.zeros(100), VALUES).groups} == {"high", "0", "1", "2"}
+    half = [str(k) for k in range(60)] + ["high", "low"] * 20
+    assert {"high", "low"} <= {group.name for group in scored(half, np.zeros(100), VALUES).groups}
+
+
+def test_weights_count_as_repeated_rows_in_means_and_less_in_intervals():
+    rng = np.random.default_rng(0)
+    errors, weight = rng.random(100), rng.integers(1, 4, 100)
+    group = np.array(["x", "y"] * 50)
+    target = pl.DataFrame({"g": group})
+    weighted = score_by_group(NO_COLUMNS, VALUES, target, "g", errors, weight.astype(float) / 7)
+    repeated = scored(np.repeat(group, weight), np.repeat(errors, weight), VALUES)
+    for one, other in zip(weighted.groups, sorted(repeated.groups, key=lambda group: group.name), strict=True):
+        assert one.rows == 50
+        assert one.score == pytest.approx(other.score)
+        assert one.difference == pytest.approx(other.difference)
+        assert np.diff(one.interval) > np.diff(other.interval)
+    np.testing.assert_allclose(mean_interval(errors, np.full(100, 0.3)), mean_interval(errors))
+    right = np.repeat([1.0, 0.0], [40, 10])
+    np.testing.assert_allclose(mean_interval(right, np.full(50, 3.0)), mean_interval(right))

@@ -18,7 +18,7 @@ from rosenblatt.cli.outputs import (
     scores_to_json,
 )
 from rosenblatt.errors import format_count
-from rosenblatt.workflows.tables import check_group_columns, read_and_report
+from rosenblatt.workflows.tables import check_can_group, check_group_columns, read_and_report
 
 if TYPE_CHECKING:
     from rosenblatt.data.table import TableFormat
@@ -119,6 +119,7 @@ def evaluate(
     rows = read_text(table) if loaded_model.task == "language" else read_and_report(table, table_format, notify)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     windows = loaded_model.metadata.windows
+    check_can_group(by, is_per_step=loaded_model.target.is_per_step)
     check_group_columns(by, [rows], windows.series if windows else None)
     scores, result = evaluate_table(loaded_model, rows, notify, threads)
     if as_json:

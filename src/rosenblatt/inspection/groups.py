@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri, stdtrit
 
-from rosenblatt.data.schema.columns import Column, Schema
-from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.schema.inference import detect_medium, infer_schema
+from rosenblatt.data.schema.missing import strip_cells
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError, format_count
 from rosenblatt.inspection.tables import ReportTable, shorten
@@ -99,13 +100,21 @@ class GroupScores:
         return "better than the rest" if (low > 0) == self.higher_is_better else "worse than the rest"
 
 
-def score_by_group(schema: Schema, target: Target, frame: pl.DataFrame, name: str, errors: np.ndarray) -> GroupScores:
+def score_by_group(
+    schema: Schema,
+    target: Target,
+    frame: pl.DataFrame,
+    name: str,
+    errors: np.ndarray,
+    weight: np.ndarray | None = None,
+) -> GroupScores:
     """Score the groups of a column.
 
     Args:
         schema: the model's, which says how its columns are read; other columns are read as their values suggest.
         frame: the scored rows, with the column.
         errors: (n,) what `row_scores` returns.
+        weight: (n,) weights of the rows.
 
     Raises:
         TableError: if the column holds images, lists or the like.
@@ -113,14 +122,15 @@ def score_by_group(schema: Schema, target: Target, frame: pl.DataFrame, name: st
     metric, higher_is_better = metric_of_rows(target)
     groups = []
     for group, is_member in _split(schema, frame[name]):
-        members, rest = errors[is_member], errors[~is_member]
-        is_small = min(len(members), len(rest)) < MIN_GROUP_ROWS
-        interval = mean_interval(members)
-        score, other_score = float(members.mean()), float(rest.mean()) if len(rest) else float("nan")
+        members, rest = ((errors[rows], None if weight is None else weight[rows]) for rows in (is_member, ~is_member))
+        is_small = min(len(members[0]), len(rest[0])) < MIN_GROUP_ROWS
+        interval = mean_interval(*members)
+        score = float(np.average(members[0], weights=members[1]))
+        other_score = float(np.average(rest[0], weights=rest[1])) if len(rest[0]) else float("nan")
         difference_interval = None
         if interval and not is_small:
-            difference_interval = _difference_interval(score, interval, other_score, mean_interval(rest) or interval)
-        groups.append(GroupScore(group, len(members), score, interval, score - other_score, difference_interval))
+            difference_interval = _difference_interval(score, interval, other_score, mean_interval(*rest) or interval)
+        groups.append(GroupScore(group, len(members[0]), score, interval, score - other_score, difference_interval))
     return GroupScores(name, metric, higher_is_better, tuple(groups))
 
 
@@ -139,9 +149,13 @@ def row_scores(target: Target, y: np.ndarray, predictions: np.ndarray) -> np.nda
     return is_right.mean(axis=1) if target.task == "multilabel" else is_right.astype(float)
 
 
-def mean_interval(values: np.ndarray) -> Interval | None:
-    """95% interval of the mean of a sample: Wilson's score interval (1927) for zeros and ones, else Student's."""
-    n, mean = len(values), float(values.mean())
+def mean_interval(values: np.ndarray, weight: np.ndarray | None = None) -> Interval | None:
+    """95% interval of the mean of a sample: Wilson's score interval (1927) for zeros and ones, else Student's.
+
+    Weighted values count as their effective number (Kish 1965).
+    """
+    weight = np.ones(len(values)) if weight is None else weight
+    n, mean = float(weight.sum() ** 2 / (weight**2).sum()), float(np.average(values, weights=weight))
     if np.isin(values, (0, 1)).all():
         z = float(ndtri((1 + CONFIDENCE) / 2))
         center, margin = mean + z**2 / (2 * n), z * np.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2))
@@ -149,7 +163,8 @@ def mean_interval(values: np.ndarray) -> Interval | None:
         return max(float((center - margin) / scale), 0.0), min(float((center + margin) / scale), 1.0)
     if n < 2:
         return None
-    margin = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / np.sqrt(n))
+    variance = float(np.average((values - mean) ** 2, weights=weight)) / (n - 1)  # of the mean
+    margin = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.sqrt(variance))
     return mean - margin, mean + margin
 
 
@@ -161,23 +176,35 @@ def _difference_interval(a: float, interval_a: Interval, b: float, interval_b: I
     return float(difference - margin_below), float(difference + margin_above)
 
 
-def _split(schema: Schema, series: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
-    """The name and the mask (n,) of each group: intervals in order, or categories, the most frequent first."""
-    column = next((column for column in schema.columns if column.name == series.name), None)
-    column = column or infer_schema(series.to_frame(), MAX_CATEGORIES).columns[0]
-    if column.kind in ("image", "sequence", "nested"):
+def check_groups(series: pl.Series) -> None:
+    """Raise TableError for a column whose cells cannot be divided into groups: images, lists and the like."""
+    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object) or detect_medium(series):
         raise TableError(f"Errors cannot be grouped by {series.name!r}, which holds {series.dtype} cells. Choose a "
                          "column of categories, numbers or dates.")  # fmt: skip
-    keys = _ordered_values(column, series)
+
+
+def _split(schema: Schema, series: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the mask (n,) of each group: intervals in order, or categories, the most frequent first."""
+    check_groups(series)
+    keys = _ordered_values(schema, series)
     if keys is not None and keys.drop_nulls().n_unique() > MAX_NUMBER_CATEGORIES:
         yield from _intervals(keys)
     else:
         yield from _categories(series.cast(pl.String).str.strip_chars() if keys is None else keys)
 
 
-def _ordered_values(column: Column, series: pl.Series) -> pl.Series | None:
-    """Numbers or dates, if the column holds such; None for categories."""
-    if column.is_numeric:
+def _ordered_values(schema: Schema, series: pl.Series) -> pl.Series | None:
+    """Numbers, which may be infinite, or dates, if the column holds such; None for categories."""
+    if series.dtype.is_numeric():
+        return series.cast(pl.Float64).fill_nan(None)
+    column = next((column for column in schema.columns if column.name == series.name), None)
+    try:
+        column = column or infer_schema(series.to_frame(), MAX_CATEGORIES).columns[0]
+    except TableError:  # infinite numbers, or numbers and words
+        text = strip_cells(series)
+        numbers = text.cast(pl.Float64, strict=False)
+        return numbers.fill_nan(None) if numbers.null_count() == text.null_count() else None
+    if column.kind == "identifier" and column.is_numeric:
         column = column.model_copy(update={"kind": "number"})
     return column.sort_key(series) if column.kind in ("number", "date") else None
 

@@ -88,6 +88,7 @@ class Report:
             groups,
             drift,
             result.cautions,
+            result.weight,
             is_overlap_known=result.overlap is not None,
         )
         columns = [*importances] or [column.name for column in model.schema.input_columns]
@@ -185,9 +186,8 @@ def _score_groups(result: Evaluation, name: str) -> GroupScores:
     if model.metadata.windows and name == model.metadata.windows.series:
         frame = frame.select(pl.col("name").alias(name))
     name = resolve_column_name(frame, name)
-    return score_by_group(
-        model.schema, model.target, frame, name, row_scores(model.target, result.y_test, result.predictions)
-    )
+    errors = row_scores(model.target, result.y_test, result.predictions)
+    return score_by_group(model.schema, model.target, frame, name, errors, result.weight)
 
 
 def _error_plots(result: Evaluation) -> Iterator[Plot]:
@@ -255,7 +255,7 @@ def _score_table(model: Model, model_scores: Sequence[TestScore], is_weighted: b
     elif lower_is_better:
         caption += f" Lower is better for {join_names(lower_is_better)}, higher for all others."
     if is_weighted:
-        caption += f" Scores are weighted by {model.spec.data.weight}; plots, and tables below, count rows."
+        caption += f" Scores are weighted by {model.spec.data.weight}; plots and thresholds count rows."
     columns = {
         "score": [score.name for score in model_scores],
         "model": [tables.format_value(score.model, 4) for score in model_scores],

@@ -43,6 +43,7 @@ class Evidence:
     groups: Sequence[GroupScores] = ()
     drift: Sequence[str] = ()  # how the rows differ from the training rows
     cautions: Sequence[str] = ()  # as in `Evaluation`
+    weight: np.ndarray | None = None  # (n,) weights of the scored rows
     is_overlap_known: bool = False  # whether the rows were compared with the training rows
 
     @property
@@ -227,7 +228,7 @@ def _may_be_chance(evidence: Evidence) -> bool:
     if model.target.task == "regression":  # the main score is that of the first target
         y, predictions, baseline = y[:, :1], predictions[:, :1], baseline[:, :1]
     rows, baseline_rows = (row_scores(model.target, y, values) for values in (predictions, baseline))
-    low, high = mean_interval(rows - baseline_rows) or (0.0, 0.0)
+    low, high = mean_interval(rows - baseline_rows, evidence.weight) or (0.0, 0.0)
     return low <= 0 <= high
 
 

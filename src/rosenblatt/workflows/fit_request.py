@@ -19,7 +19,7 @@ from rosenblatt.workflows.problems.problem import ProblemRequest
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.search import SearchOptions
-from rosenblatt.workflows.tables import check_group_columns, read_and_report, split_column_names
+from rosenblatt.workflows.tables import check_can_group, check_group_columns, read_and_report, split_column_names
 
 
 def run_fit_request(
@@ -38,7 +38,12 @@ def run_fit_request(
     """
     notify = recorder.capture_messages(notify)
     problem = _read_tables(recorder.request, notify)
-    spec = problem.spec
+    spec, has_test_table = problem.spec, bool(problem.test or problem.table.test)
+    check_can_group(
+        group_columns,
+        is_per_step=problem.task in ("tagging", "language"),
+        has_test=has_test_table or spec.data.test_fraction > 0,
+    )
     check_group_columns(group_columns, [problem.table, problem.test], spec.data.series if spec.data.time else None)
     is_shown = sys.stderr.isatty()  # whether to show live progress
     try:

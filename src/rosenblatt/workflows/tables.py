@@ -42,15 +42,26 @@ def split_column_names(arguments: Sequence[str], table: Table) -> list[str]:
 
 
 def check_group_columns(names: Sequence[str], tables: Sequence[Table | None], series: str | None) -> None:
-    """Check that columns to group errors by exist in all tables; `series` is the series column of a forecast.
+    """Check that columns to group errors by exist in all tables and hold categories, numbers or dates.
 
-    Raises TableError.
+    `series` is the series column of a forecast. Raises TableError.
     """
     from rosenblatt.data.tasks.task import resolve_column_name
+    from rosenblatt.inspection.groups import check_groups
 
     for name in names:
         for table in filter(None, tables):
-            resolve_column_name(table.frame, name)
+            check_groups(table.frame[resolve_column_name(table.frame, name)])
         if series is not None and name != series:
             column = f"its series column, {series!r}" if series else "a series column, but this one has none"
             raise TableError(f"The errors of a forecast can only be grouped by {column}, not by {name!r}.")
+
+
+def check_can_group(names: Sequence[str], *, is_per_step: bool, has_test: bool = True) -> None:
+    """Check that a model predicts rows, and that there are test rows, to group its errors by columns of these names.
+
+    Raises TableError.
+    """
+    if names and (is_per_step or not has_test):
+        reason = "this model predicts each step" if is_per_step else "no rows are held out for a test"
+        raise TableError(f"Errors cannot be grouped by {names[0]!r}: {reason}. Remove --by.")
