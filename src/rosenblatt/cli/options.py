@@ -24,7 +24,18 @@ COMMON_OPTIONS = {  # options that `fit --help` shows, by group, most used first
     "Output": ("out", "report", "by", "as_json"),
 }
 OTHER_OPTIONS = {  # groups of the others in `fit --help-all`, unless they are hyperparameters
-    "Input": ("keep", "validation", "header", "encoding", "separator", "decimal", "thousands", "missing", "no_missing"),
+    "Input": (
+        "keep",
+        "validation",
+        "header",
+        "encoding",
+        "separator",
+        "decimal",
+        "thousands",
+        "day_first",
+        "missing",
+        "no_missing",
+    ),
     "Training": ("threads",),
     "Search": ("checkpoint",),
     "Recording": ("experiment", "name", "reuse", "store"),
@@ -170,6 +181,11 @@ def table_format_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         "decimal": click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark of numbers."),
         "thousands": click.option("--thousands", metavar="CHARACTER", help="Thousands separator of numbers."),
+        "day_first": click.option(
+            "--day-first/--month-first",
+            default=None,
+            help="Whether dates such as 03/04/2021 start with the day, where a column allows both.",
+        ),
         "missing": click.option(
             "--missing",
             multiple=True,
@@ -186,7 +202,7 @@ def table_format_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
         if missing and no_missing:
             raise click.UsageError("--missing and --no-missing contradict each other. Remove one of them.")
-        given = {name: kwargs.pop(name) for name in ("header", "encoding", "separator", "decimal", "thousands")}
+        given = {name: kwargs.pop(name) for name in options if "missing" not in name}
         table_format = TableFormat(**given, missing=missing if missing or no_missing else None)
         return command(*args, table_format=table_format, **kwargs)
 
@@ -202,6 +218,8 @@ def table_format_arguments(table_format: TableFormat) -> list[str]:
         value = getattr(table_format, name)
         if value is not None:
             arguments += [f"--{name}", value]
+    if table_format.day_first is not None:
+        arguments.append("--day-first" if table_format.day_first else "--month-first")
     if table_format.missing is not None:
         arguments += [f"--missing={cell}" for cell in table_format.missing] or ["--no-missing"]
     return arguments

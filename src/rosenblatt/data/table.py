@@ -19,6 +19,7 @@ class TableFormat(BaseModel):
     separator: str | None = None  # between cells: a character, or "blanks" for any run of spaces and tabs
     decimal: Literal[".", ","] | None = None  # decimal mark
     thousands: str | None = None  # thousands separator; "" if there is none
+    day_first: bool | None = None  # whether dates such as 03/04/2021 start with the day, if their column allows both
     missing: tuple[str, ...] | None = None  # further cells that stand for missing values; () for empty cells only
     is_typed: bool = False  # whether the source has types: then a string that is not null is not missing
 

@@ -3,6 +3,7 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.table import TableFormat
 from rosenblatt.errors import TableError
 
 RNG = np.random.default_rng(0)
@@ -158,9 +159,24 @@ def test_years_are_not_identifiers_and_identifiers_can_be_inputs():
 
 
 def test_ambiguous_dates_are_noted():
-    assert "day/month/year is possible too" in infer_column(["01/02/2020", "03/04/2021"]).note
-    assert infer_column(["01/22/2020", "03/04/2021"]).note == "read as month/day/year"
-    assert infer_column(["22/01/2020", "03/04/2021"]).note == "read as day/month/year"
+    assert "not certain: read as month/day/year" in infer_column(["01/02/2020", "03/04/2021"]).note
+    assert infer_column(["01/22/2020", "03/04/2021"]).note == ""
+    assert infer_column(["22/01/2020", "03/04/2021"]).note == ""
+    assert infer_column(["2020/01/02", "2021/03/04"]).note == ""
+
+
+def test_ambiguous_dates_are_read_as_those_of_other_columns():
+    schema = infer_schema(pl.DataFrame({"a": ["01/02/2020", "03/04/2021"], "b": ["22/01/2020", "03/04/2021"]}), 64)
+    assert schema.columns[0].date_format.order == "day/month/year"
+    assert "as in other columns" in schema.columns[0].note
+
+
+def test_a_given_order_of_day_and_month_is_used():
+    frame = pl.DataFrame({"d": ["01/02/2020", "03/04/2021"]})
+    schema = infer_schema(frame, 64, TableFormat(day_first=True))
+    assert schema.columns[0].date_format.order == "day/month/year"
+    assert schema.read(frame)["d (month)"].to_list() == [2, 4]
+    assert schema.read(frame, None, TableFormat(day_first=False))["d (month)"].to_list() == [1, 3]
 
 
 def test_iso_dates_are_read_whatever_the_schema_format():

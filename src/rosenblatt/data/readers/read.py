@@ -23,6 +23,7 @@ def read_table(
     separator: str | None = None,
     decimal: Literal[".", ","] | None = None,
     thousands: str | None = None,
+    day_first: bool | None = None,
     missing: Sequence[str] | None = None,
 ) -> Table:
     """Read a table from a file, or from a folder or zip archive of images, texts or sequences.
@@ -36,6 +37,8 @@ def read_table(
         separator: what separates cells: a character, or "blanks" for any run of spaces and tabs; detected by default.
         decimal: decimal mark of numbers, "." or ","; detected by default.
         thousands: thousands separator of numbers; detected by default.
+        day_first: whether dates such as 03/04/2021 start with the day, where a column allows both; decided over the
+            column by default.
         missing: cells that stand for missing values, beside the usual ones such as NA; an empty list leaves only empty
             cells.
 
@@ -44,7 +47,7 @@ def read_table(
     """
     table_format = TableFormat(
         header=header, encoding=encoding, separator=separator, decimal=decimal, thousands=thousands,
-        missing=None if missing is None else tuple(missing),
+        day_first=day_first, missing=None if missing is None else tuple(missing),
     )  # fmt: skip
     return read_formatted(path, table_format)
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_column
 from rosenblatt.data.schema.booleans import Pair, read_booleans
-from rosenblatt.data.schema.cells import as_dates, date_feature, parse_dates
+from rosenblatt.data.schema.dates import DAY_FIRST, MONTH_FIRST, DateFormat, as_dates, date_feature, read_dates
 from rosenblatt.data.schema.decimal_marks import MARK_NAMES, adapt_formats
 from rosenblatt.data.schema.missing import MissingRule, make_rule, make_word_rule, strip_cells
 from rosenblatt.data.schema.notes import Note, summarize_notes
@@ -24,6 +24,7 @@ from rosenblatt.data.schema.numbers import (
     read_numbers,
     scale_plain_numbers,
 )
+from rosenblatt.data.schema.numeric_dates import read_numeric_dates
 from rosenblatt.data.schema.units import PERCENT
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
@@ -50,7 +51,7 @@ class Column(BaseModel):
     name: str
     kind: Kind
     number_format: NumberFormat = NumberFormat()
-    date_format: str = ""  # format of dates, as for strptime
+    date_format: DateFormat = DateFormat()
     date_parts: tuple[str, ...] = ()  # features of dates, as `date_features` names them
     markers: tuple[str, ...] = ()  # words that stand for a missing number in this column
     boolean_pair: Pair = ("false", "true")  # how booleans are written, in any case
@@ -146,9 +147,15 @@ class Column(BaseModel):
         if series.dtype.is_temporal():
             return as_dates(series)
         text = self._text(series)
-        dates = parse_dates(text, self.date_format or "%Y-%m-%d %H:%M:%S%.f").fill_null(parse_dates(text, "%Y-%m-%d"))
-        self._report_strays(text, dates, f"dates written as {self.date_format}" if self.date_format else "dates", notes)
-        return dates
+        date_notes: list[Note] = []
+        if self.date_format.unit:
+            dates = read_numeric_dates(text, self.date_format, date_notes)
+        else:
+            dates = read_dates(text, self.date_format, date_notes)
+        self._report_strays(text, dates, "dates", notes)
+        if notes is not None:
+            notes += [(self.name, note) for note in date_notes]
+        return dates.alias(self.name)
 
     def _report_strays(self, text: pl.Series, parsed: pl.Series, expected: str, notes: Notes | None) -> None:
         """Report cells of another kind, which are read as missing. Raises TableError if there are many."""
@@ -266,12 +273,20 @@ class Schema(BaseModel):
                 notes.append((name, Note(text=f"numbers with a decimal {new}, not a {old} as in training")))
         return self.with_number_formats(adapted)
 
+    def with_day_first(self, day_first: bool | None) -> Schema:
+        """This schema, with dates in the order of a later table; None leaves them as in training."""
+        order = {"order": DAY_FIRST if day_first else MONTH_FIRST}
+        return self._update(
+            lambda column: column.kind == "date" and day_first is not None,
+            lambda column: {"date_format": column.date_format.model_copy(update=order)},
+        )
+
     def parts(
         self, frame: pl.DataFrame, notes: Notes | None = None, format: TableFormat = DETECT_FORMAT
     ) -> Iterator[tuple[Column, list[pl.Series]]]:
         """Iterate over the input columns and the typed columns of each, whose names are unique."""
         used_names = {column.name for column in self.input_columns}
-        for column in self.adapt(frame, format, notes).input_columns:
+        for column in self.adapt(frame, format, notes).with_day_first(format.day_first).input_columns:
             typed_columns = column.read(frame[column.name], notes)
             for i, series in enumerate(typed_columns):
                 name = series.name

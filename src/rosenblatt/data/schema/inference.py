@@ -12,15 +12,9 @@ import polars as pl
 from rosenblatt.data.media.columns import medium_kind
 from rosenblatt.data.media.images import has_image_suffix, is_image_content
 from rosenblatt.data.schema.booleans import find_pair
-from rosenblatt.data.schema.cells import (
-    DATE_FORMATS,
-    TIME_FORMATS,
-    all_integers,
-    as_dates,
-    date_features,
-    parse_dates,
-)
+from rosenblatt.data.schema.cells import all_integers
 from rosenblatt.data.schema.columns import Column, Kind, Schema
+from rosenblatt.data.schema.dates import DAY_FIRST, MONTH_FIRST, InferredDates, as_dates, date_features, infer_dates
 from rosenblatt.data.schema.decimal_marks import DecimalMarks, detect_marks
 from rosenblatt.data.schema.identifiers import MIN_IDENTIFIER_ROWS, are_codes, is_numbering
 from rosenblatt.data.schema.missing import (
@@ -37,6 +31,7 @@ from rosenblatt.data.schema.numbers import (
     infer_numbers,
     plain_numbers,
 )
+from rosenblatt.data.schema.numeric_dates import has_date_name, infer_numeric_dates
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, format_count, format_list
 
@@ -63,7 +58,20 @@ def infer_schema(
         TableError: if a column holds infinite numbers, or changes from numbers to words half-way.
     """
     marks = detect_marks(frame, format)
-    columns = [infer_column(series, max_categories, format, marks) for series in frame if series.name not in exclude]
+
+    def infer(name: str, format: TableFormat) -> Column:
+        column = infer_column(frame[name], max_categories, format, marks)
+        return _find_numeric_dates(column, frame[name], format.day_first) or column
+
+    columns = [infer(name, format) for name in frame.columns if name not in exclude]
+    certain_orders = {column.date_format.order for column in columns if not column.date_format.is_ambiguous}
+    if len(certain_orders & {DAY_FIRST, MONTH_FIRST}) == 1:
+        same_order = format.model_copy(update={"day_first": DAY_FIRST in certain_orders})
+        note = Note(text="order of day and month not certain: read as in other columns of the table")
+        for i, column in enumerate(columns):
+            if column.date_format.is_ambiguous:
+                inferred = infer(column.name, same_order)
+                columns[i] = inferred.model_copy(update={"notes": (note, *inferred.notes)})
     return Schema(columns=tuple(columns))
 
 
@@ -189,7 +197,7 @@ def _text_column(
         if uninformative:
             return uninformative
         number_column, notes = _find_numbers(column, marks)
-        typed_column = number_column or _find_dates(column)
+        typed_column = number_column or _find_dates(column, format.day_first)
         if typed_column:
             return typed_column
     word_rule = make_word_rule(text, format.missing, is_typed=format.is_typed)
@@ -237,21 +245,28 @@ def _are_missing(strays: pl.Series, n: int) -> bool:
     return len(strays) < n / 2 and set(strays.str.to_lowercase().unique()) <= WORDS_AMONG_NUMBERS
 
 
-def _find_dates(column: _ColumnCells) -> Column | None:
+def _find_dates(column: _ColumnCells, day_first: bool | None) -> Column | None:
     """The column, if its cells are dates."""
-    for date_format in (*DATE_FORMATS, *TIME_FORMATS):
-        if parse_dates(column.cells.head(10), date_format).has_nulls():
-            continue
-        dates = parse_dates(column.cells, date_format)
-        if not dates.has_nulls():
-            note = "read as day/month/year" if date_format.startswith("%d/%m") else ""
-            if "%m/%d" in date_format:
-                day_first = parse_dates(column.cells, date_format.replace("%m/%d", "%d/%m"))
-                note = "read as month/day/year" + ", though day/month/year is possible too" * (
-                    not day_first.has_nulls()
-                )
-            return column.make_column("date", note, date_format=date_format, date_parts=date_features(dates))
-    return None
+    inferred = infer_dates(column.cells, column.name, day_first)
+    return _to_date_column(column.make_column("date"), inferred) if inferred else None
+
+
+def _find_numeric_dates(column: Column, series: pl.Series, day_first: bool | None) -> Column | None:
+    """The column, if its numbers are dates."""
+    if not has_date_name(column.name) or column.kind not in ("number", "identifier", "category"):
+        return None
+    text = column.missing_rule.apply(strip_cells(series)).drop_nulls()
+    numbers = text.cast(pl.Float64, strict=False)
+    inferred = None if numbers.has_nulls() else infer_numeric_dates(numbers, column.name, day_first)
+    return _to_date_column(column, inferred) if inferred else None
+
+
+def _to_date_column(column: Column, inferred: InferredDates) -> Column:
+    return Column(
+        name=column.name, kind="date", date_format=inferred.format, date_parts=date_features(inferred.dates),
+        missing=column.missing + inferred.dates.null_count(), distinct=column.distinct,
+        missing_rule=column.missing_rule, notes=(*column.notes, *inferred.notes),
+    )  # fmt: skip
 
 
 def _word_column(column: _ColumnCells, max_categories: int) -> Column:
