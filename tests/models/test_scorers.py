@@ -66,3 +66,15 @@ def test_scorers_that_do_not_weight_rows_are_rejected():
     with pytest.raises(SpecError, match="neg_max_error does not use weights"):
         make_epoch_scorer("neg_max_error")(target, np.arange(4.0)[:, None], np.ones(4))
     make_epoch_scorer("neg_max_error")(target, np.arange(4.0)[:, None], None)
+
+
+@pytest.mark.parametrize(("scoring", "is_known"), [
+    ("balanced_accuracy", False), ("roc_auc", False), ("f1", False), ("average_precision", False), ("accuracy", True),
+    ("neg_log_loss", True), ("neg_brier_score", True),
+])  # fmt: skip
+def test_scores_that_need_both_classes_are_unknown_for_rows_of_one(scoring, is_known):
+    target, y = Target(names=("y",), task="binary", labels=("no", "yes")), np.array([0, 0, 0, 1, 1.0])
+    scorer = make_epoch_scorer(scoring)(target, y, None)
+    outputs = np.array([[0.1], [0.6], [0.2]], np.float32)
+    assert np.isfinite(scorer(outputs, np.arange(3))) == is_known
+    assert np.isfinite(scorer(outputs, np.arange(2, 5)))

@@ -17,6 +17,7 @@ from rosenblatt.data.splits import Fold, validation_folds
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, TableError, format_list
 from rosenblatt.models.compatibility import check_compatibility, check_inputs
+from rosenblatt.models.folds import limit_folds
 from rosenblatt.models.model import csr_parts
 from rosenblatt.networks.deep import DeepArchitecture, build_deep
 from rosenblatt.networks.dense import DenseArchitecture, build_dense
@@ -59,7 +60,10 @@ class PreparedData:
 
         Raises SpecError if hyperparameters cannot be combined with each other or with the task.
         """
-        return resolve_spec(spec, self.data, self.target(spec), available_cores)
+        resolved_spec = resolve_spec(spec, self.data, self.target(spec), available_cores)
+        if self.validation is not None or self.splits is not None:
+            return resolved_spec
+        return limit_folds(spec, resolved_spec, self.data, self.target(spec))
 
     def target(self, spec: Spec) -> Target:
         """Return the target for networks of this spec. Raises SpecError if the loss does not fit the task."""

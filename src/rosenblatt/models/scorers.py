@@ -14,6 +14,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, did_you_mean, ignore_warnings
 from rosenblatt.models.bootstrap import Totals
+from rosenblatt.models.folds import SCORINGS_WITHOUT_CLASSES
 from rosenblatt.models.metrics import auc, balanced_accuracy, log_loss, mean, r2
 from rosenblatt.models.prepared import ScorerFactory
 from rosenblatt.training.population import EpochScorer
@@ -123,7 +124,11 @@ def _slow_scorer(
         estimator_class = _PerceptronSnapshot
     y_true = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
+    needs_classes = is_named and target.task in ("binary", "multiclass") and scoring not in SCORINGS_WITHOUT_CLASSES
+
     def score(outputs: np.ndarray, rows: np.ndarray) -> float:
+        if needs_classes and (y_true[rows] == y_true[rows[0]]).all():
+            return math.nan  # scikit-learn would give an F1 of 0, or the recall of the only class
         weights = {"sample_weight": weight[rows]} if weight is not None and is_named else {}
         with ignore_warnings(UndefinedMetricWarning):
             return float(scorer(estimator_class(target, outputs, labels), rows.reshape(-1, 1), y_true[rows], **weights))

@@ -12,6 +12,7 @@ from rosenblatt.data.row_hashes import hash_rows, hash_targets
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import format_count
 
+MIN_RELEVANT_FRACTION = 0.01  # of the scored rows; if fewer are training rows, the scores hardly depend on them
 MAX_HASHES = 65_536  # hashes that a model file holds: at most 512 KiB
 
 
@@ -64,7 +65,8 @@ class TrainingOverlap:
             share += f" (about {self.seen / self.checked:.0%})" if self.seen else ""
         verb = "was" if self.seen == 1 else "were"
         text = f"{share} {verb} in training (the same inputs and targets)"
-        return f"{text}, so the scores are too optimistic for new {noun}s" if self.seen else text
+        is_relevant = self.seen > 0 and self.seen >= MIN_RELEVANT_FRACTION * self.checked
+        return f"{text}, so the scores are too optimistic for new {noun}s" if is_relevant else text
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,18 @@ def _resolve_by_size(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool)
     values["bins"] = max(
         8, min(_lookup_by_rows(BINS, n_rows, MAX_BINS), MAX_ENCODED_VALUES // max(n_rows * n_columns, 1))
     )
-    values["folds"] = 1 if n_rows < MIN_ROWS_FOR_VALIDATION else 16 if n_rows < 2_000 else 8
+    values["folds"] = default_folds(kind, n_rows)
     return _fill_auto(spec, INAPPLICABLE_VALUES | NEUTRAL_VALUES | values)
+
+
+def default_folds(kind: str, n_rows: int) -> int:
+    """Return the default number of folds of a kind of network; 1 means no validation rows.
+
+    Deep networks need none, as they keep the last epoch of their learning rate cycle.
+    """
+    if kind in DEEP_KINDS or n_rows < MIN_ROWS_FOR_VALIDATION:
+        return 1
+    return 16 if n_rows < 2_000 else 8
 
 
 def _fill_auto(spec: Spec, values: dict[str, Any]) -> Spec:
@@ -133,7 +143,7 @@ def _for_deep_network(spec: Spec, n_rows: int, is_text: bool) -> Spec:
     values = INAPPLICABLE_VALUES | {
         "bins": MAX_BINS,
         "numeric_encoding": "robust",
-        "folds": 1,  # no validation rows: the last epoch of the cycle is kept
+        "folds": default_folds(kind, n_rows),
         "global_pooling": "max" if kind == "rnn" else "mean",
         "channels": (32, 64, 128, 256),
         "block_layers": 2,

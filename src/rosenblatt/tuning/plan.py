@@ -12,6 +12,7 @@ import numpy as np
 from rosenblatt.data.media.columns import media_kinds
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError
+from rosenblatt.models.folds import check_folds, fold_limit
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.network import NetworkSpec
@@ -174,19 +175,24 @@ def _n_folds(spec: Spec, prepared: PreparedData) -> int:
     n = max_folds = len(data.y)
     if prepared.target(spec).labels and data.y.ndim == 1 and data.groups is None and data.order is None:
         max_folds = int(np.unique(data.y, return_counts=True)[1].min())
+    limit, reason = fold_limit(data)
+    if limit < 2:
+        raise SpecError(
+            f"A search compares trials on rows they were not trained on, but the training rows have only {reason}. "
+            "Give more rows, or a table of validation rows with --validation."
+        )
     if n_folds == "auto":
-        limits = [np.unique(data.groups).size] if data.groups is not None else []
-        limits += [np.unique(data.order).size - 1] if data.order is not None else []
-        return max(2, min(DEFAULT_FOLDS, max_folds, n // 2, *limits))
+        return max(2, min(DEFAULT_FOLDS, max_folds, n // 2, limit))
     if n_folds < 2:
         raise SpecError(
             f"A search compares trials on rows they were not trained on, so folds must be at least 2, but it is "
             f"{n_folds}."
         )
+    check_folds(n_folds, data)
     if n_folds > max_folds:
         subject = "the rarest class has" if max_folds < n else "there are"
         rows = "1 row" if max_folds == 1 else f"{max_folds} rows"
-        raise SpecError(f"folds is {n_folds}, but {subject} only {rows}. Choose at most {max(max_folds, 2)}.")
+        raise SpecError(f"folds is {n_folds}, but {subject} only {rows}. Choose --folds {max(max_folds, 2)} or fewer.")
     return n_folds
 
 

@@ -17,6 +17,7 @@ from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, check_overlap, evaluate_model
 from rosenblatt.models.fit import EpochCallback, fit_model
+from rosenblatt.models.folds import describe_folds
 from rosenblatt.models.leakage import hint_at_columns, hint_at_copies, hint_at_entities
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
@@ -97,6 +98,8 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         options.notify("compiling the training loop for this machine, once per installation: about 10 seconds")
     with collect_messages(options.notify) as messages:
         problem = build_problem(request, messages)
+        if problem.validation is None and not problem.spec.has_search:
+            messages += describe_folds(problem.spec, problem.data, problem.target)
     baseline = compute_baseline(problem.target, problem.data.y, problem.data.weight)
     test_table = request.test or table.test
 
