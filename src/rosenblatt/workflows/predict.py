@@ -170,7 +170,7 @@ def evaluate(
     Raises:
         TableError: if the table does not fit the model.
     """
-    windows, weight, row_numbers, schema = model.metadata.windows, None, None, model.schema
+    windows, weight, row_numbers = model.metadata.windows, None, None
     may_lack_images = any(column.kind == "image" for column in model.schema.media_columns)
     with collect_messages(notify) as messages:
         if windows:
@@ -184,11 +184,12 @@ def evaluate(
             schema, target = adapt_to_table(
                 model.schema, model.target, rows_to_score.frame, rows_to_score.format, messages
             )
+            model = replace(model, schema=schema)
             rows = _weighted_rows(model, target, rows_to_score, messages)
             frame, y_test, weight = rows.frame, rows.y, rows.weight
             if not (table.id_column or table.test or may_lack_images):
                 row_numbers = rows.numbers
-        typed = schema.read(frame, messages, table.format)
+        typed = model.schema.read(frame, messages, table.format)
         messages.extend(describe_drift(model, typed))
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)

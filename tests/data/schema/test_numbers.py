@@ -157,7 +157,9 @@ def test_later_numbers_of_another_unit_or_scale_are_an_error(cells, format, mess
 def test_later_numbers_without_the_unit_and_units_without_one_in_training_are_noted():
     assert "without the unit of training are read as if they had it (kg)" in notes(read(["12"], unit="kg"))
     assert "units are ignored, as training had none (such as '12 kg')" in notes(read(["12 kg"]))
+    assert "without a percent sign are read as fractions" in notes(read(["0.45"], unit="%"))
     assert not read(["USD 5"], unit="$").notes
+    assert not read(["12"], unit="kg", has_plain=True).notes
 
 
 def test_typed_percentages_must_be_fractions_too():

@@ -174,3 +174,34 @@ def test_targets_of_other_cells_are_refused_by_their_type(values):
     target = Target(names=("y",), task="binary", labels=("a", "b"))
     with pytest.raises(TableError, match=r"'y' must hold words.*its type is"):
         read_targets(frame, target)
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        ([f"{i},5" for i in range(30)], [i + 0.5 for i in range(30)]),
+        ([f"{i}.{i % 10}0{i % 10}" for i in range(1, 30)], [float(f"{i}.{i % 10}0{i % 10}") for i in range(1, 30)]),
+        ([f"${i},000" for i in range(1, 30)], [1000 * i for i in range(1, 30)]),
+        ([f"{i}%" for i in range(30)], [i / 100 for i in range(30)]),
+        ([f"{i} kg" for i in range(30)], list(range(30))),
+    ],
+)
+def test_values_are_read_as_numbers_are_in_inputs(cells, values):
+    task = detect(cells)
+    assert task.task == "regression"
+    assert task.y[:, 0].tolist() == values
+    target = Target(names=("y",), task="regression", columns=task.columns)
+    assert read_targets(pl.DataFrame({"y": cells}), target)[:, 0].tolist() == values
+
+
+def test_the_decimal_mark_of_a_target_follows_the_other_columns():
+    frame = pl.DataFrame({"x": ["1,5", "2,25", "3"], "y": ["1.250", "980", "2.125"]})
+    assert detect_task(frame, ["y"]).y[:, 0].tolist() == [1250, 980, 2125]
+    assert detect_task(frame.rename({"x": "z"}), ["y", "z"]).y.tolist() == [[1250, 1.5], [980, 2.25], [2125, 3]]
+
+
+def test_a_few_values_with_a_unit_are_classes_and_values_of_several_units_an_error():
+    assert detect(["5 mg", "10 mg", "20 mg"]).labels == ("10 mg", "20 mg", "5 mg")
+    assert detect(["5 mg", "10 mg", "20 mg"], "regression").y[:, 0].tolist() == [5, 10, 20]
+    with pytest.raises(TableError, match=r"'y' holds numbers in different units \('g: 15' and 'mg: 15'\)"):
+        detect([f"{i} {'mg' if i % 2 else 'g'}" for i in range(30)])

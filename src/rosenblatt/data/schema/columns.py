@@ -122,10 +122,11 @@ class Column(BaseModel):
             self._report_strays(text, numbers, "numbers", notes)
             if notes is not None:
                 notes += [(self.name, note) for note in typed.notes]
-        elif number_format.unit == PERCENT:
-            numbers = scale_plain_numbers(self.name, numbers, numbers.is_not_null(), number_format)
-        elif number_format.unit and notes is not None and (numbers != 0).any():
-            notes.append((self.name, number_format.plain_note))
+        else:
+            if number_format.unit == PERCENT:
+                numbers = scale_plain_numbers(self.name, numbers, numbers.is_not_null(), number_format)
+            if notes is not None:
+                notes += [(self.name, note) for note in number_format.plain_notes(numbers)]
         numbers = self.missing_rule.apply_to_numbers(numbers)
         infinite = ~numbers.is_finite().fill_null(True)
         if infinite.any():

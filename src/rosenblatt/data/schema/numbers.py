@@ -47,13 +47,17 @@ class NumberFormat(BaseModel):
     decimal: DecimalMark = "."
     thousands: str = ""  # the separators of thousands that occurred
     unit: str = ""  # what surrounds the numbers, such as kg or $; % if they are divided by a hundred
+    has_plain: bool = False  # whether some numbers were without the unit
     plain_is_percent: bool = False  # whether numbers without a percent sign were percentages, too
     is_fraction: bool = False  # whether all numbers are between -1 and 1, so that 45% is one of them
 
-    @property
-    def plain_note(self) -> Note:
-        """The note on numbers without the unit of the training table."""
-        return Note(text="numbers without the unit of training are read as if they had it", detail=self.unit)
+    def plain_notes(self, numbers: pl.Series) -> tuple[Note, ...]:
+        """Notes on numbers without a unit in a later table, if those of training had one."""
+        if not self.unit or self.has_plain or not (numbers != 0).any():
+            return ()
+        if self.unit == PERCENT:
+            return (Note(text="numbers without a percent sign are read as fractions"),)
+        return (Note(text="numbers without the unit of training are read as if they had it", detail=self.unit),)
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
         return TypedNumbers(nothing, NumberFormat(decimal=decimal))
     parsed = parse_numbers(text, decimal, thousands)
     values, units, unit, notes = parsed.values, parsed.units, "", [*parsed.notes]
-    plain_is_percent = False
+    has_plain = plain_is_percent = False
     if units is not None:
         counts = units.drop_nulls().alias("unit").value_counts(sort=True).filter(pl.col("unit") != "")
         unit, is_other = counts["unit"][0], ~units.is_in(["", counts["unit"][0]]).fill_null(True)
@@ -202,7 +206,7 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
             detail = format_list([f"{parsed.spellings[name]}: {n:,}" for name, n in counts.iter_rows()], 4)
             note = Note(text="numbers in different units are read as words", detail=detail)
             return TypedNumbers(nothing, NumberFormat(decimal=decimal), (note,))
-        values = values.set(is_other, None)
+        values, has_plain = values.set(is_other, None), bool((units == "").any())
         if unit == PERCENT:
             plain_is_percent = _is_plain_percent(text, values, units == "")
             values = (values / 100).zip_with((units == "") & plain_is_percent, values)
@@ -212,7 +216,7 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
         notes.append(Note(text=f"numbers written as 1{(separators or '.')[0]}234{decimal}5"))
     number_format = NumberFormat(
         decimal=decimal, thousands=separators, unit=parsed.spellings[unit] if unit else "",
-        plain_is_percent=plain_is_percent,
+        has_plain=has_plain, plain_is_percent=plain_is_percent,
     )  # fmt: skip
     return TypedNumbers(values, number_format, tuple(notes))
 
@@ -270,8 +274,7 @@ def read_numbers(text: pl.Series, format: NumberFormat) -> TypedNumbers:
     is_plain = (values.is_not_null() & (units == "")).fill_null(False)
     if unit == PERCENT:
         values = scale_plain_numbers(text.name, values, is_plain, format)
-    elif unit and (is_plain & (values != 0)).any():
-        notes.append(format.plain_note)
+    notes += format.plain_notes(values.filter(is_plain))
     is_other = ~units.is_in(["", unit]).fill_null(True)
     if not is_other.any():
         return TypedNumbers(values, format, tuple(notes))

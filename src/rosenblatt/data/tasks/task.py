@@ -142,6 +142,11 @@ def _single_target(
             "classes, use --task multiclass."
         )
     n_distinct = text.n_unique() - text.has_nulls()
+    if typed.notes and not numbers.count() and task != "multiclass" and n_distinct > MAX_INTEGER_CLASSES:
+        raise TableError(
+            f"The target {series.name!r} holds numbers in different units ({typed.notes[0].detail}). Convert them to "
+            "one unit; or, if all values are classes, use --task multiclass."
+        )
     if n_distinct == 0:
         raise TableError(f"The target {series.name!r} has no values. Choose another column.")
     if n_distinct == 1:
