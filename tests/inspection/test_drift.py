@@ -8,6 +8,7 @@ from rosenblatt.data.table import Table
 from rosenblatt.inspection.drift import describe_drift
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit
+from rosenblatt.workflows.predict import evaluate
 
 RNG = np.random.default_rng(0)
 N = 200
@@ -60,3 +61,13 @@ def test_numbers_far_outside_the_range_of_the_training_are_counted(model):
     assert drift(model, FRAME[:2].with_columns(x=pl.Series([near, low]))) == []
     [line] = drift(model, FRAME[:3].with_columns(x=pl.Series([719125.0, 0.0, -1e6])))
     assert line.startswith("numbers far outside the range of the training: x (2 rows, such as 719125; ")
+
+
+def test_drift_is_a_caution_of_an_evaluation_and_of_a_test_table(model):
+    test = Table(FRAME.with_columns(x=pl.lit(None, pl.Float64)), "test.csv")
+    lines = []
+    _, evaluation = evaluate(model, test, lines.append)
+    assert evaluation.cautions[-1].startswith("far more missing values than in training: x (all 200 rows")
+    assert f"caution: {evaluation.cautions[-1]}" in lines
+    result = fit(Table(FRAME, "t.csv"), ["y"], model.spec, test=test, notify=lines.append)
+    assert any(line.startswith("far more missing") for line in result.cautions)

@@ -77,7 +77,8 @@ class Report:
         groups = [_score_groups(result, name) for name in ([by] if isinstance(by, str) else by)]
         drift = []
         if len(y) and _is_tabular(model):
-            drift = describe_drift(model, model.schema.read(result.test))
+            lines = describe_drift(model, model.schema.read(result.test))
+            drift = [line for line in lines if line not in result.cautions]
         evidence = Evidence(
             model,
             result.scores,

@@ -14,6 +14,7 @@ from rosenblatt.data.schema.types import CellType
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import Notify, collect_messages
+from rosenblatt.inspection.drift import describe_drift
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, check_overlap, evaluate_model
 from rosenblatt.models.fit import EpochCallback, fit_model
@@ -99,7 +100,7 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     with collect_messages(options.notify) as messages:
         problem = build_problem(request, messages)
         if problem.validation is None and not problem.spec.has_search:
-            messages += describe_folds(problem.spec, problem.data, problem.target)
+            messages.extend(describe_folds(problem.spec, problem.data, problem.target))
     baseline = compute_baseline(problem.target, problem.data.y, problem.data.weight)
     test_table = request.test or table.test
 
@@ -160,6 +161,8 @@ def _check_leakage(
     test = RowHashes.from_rows(problem.test_typed, problem.y_test, target)
     if has_test_table:
         evaluation = check_overlap(evaluation, TrainingRows(np.unique(train.rows), True), test.rows)
+        drift = describe_drift(evaluation.model, problem.test_typed)
+        evaluation = replace(evaluation, cautions=(*drift, *evaluation.cautions))
     if problem.windows or target.task == "language":
         return evaluation
     hints = list(hint_at_columns(problem.schema, problem.data, target))

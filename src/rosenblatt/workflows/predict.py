@@ -190,11 +190,11 @@ def evaluate(
             if not (table.id_column or table.test or may_lack_images):
                 row_numbers = rows.numbers
         typed = model.schema.read(frame, messages, table.format)
-        messages.extend(describe_drift(model, typed))
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
     baseline_prediction = model.metadata.baseline or compute_baseline(model.target, y_test)
     evaluation = evaluate_model(model, frame, typed, y_test, baseline_prediction, threads, weight)
+    evaluation = replace(evaluation, cautions=(*describe_drift(model, typed), *evaluation.cautions))
     if model.training_rows:
         hashes = RowHashes.from_rows(typed, y_test, model.target)
         evaluation = check_overlap(evaluation, model.training_rows, hashes.rows)
