@@ -93,7 +93,7 @@ def fit(
 
 def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     """Build the learning problem, reuse or train a model, evaluate and record it. Raises as `fit` does."""
-    started, table, recorder = time.time(), request.table, options.recorder
+    started, recorder = time.time(), options.recorder
     training = request.spec.training
     if request.spec.network.kind == "mlp" and training.device == "cpu" and start_step_compiler():
         options.notify("compiling the training loop for this machine, once per installation: about 10 seconds")
@@ -102,7 +102,6 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         if problem.validation is None and not problem.spec.has_search:
             messages.extend(describe_folds(problem.spec, problem.data, problem.target))
     baseline = compute_baseline(problem.target, problem.data.y, problem.data.weight)
-    test_table = request.test or table.test
 
     reused_model = None
     if recorder:
@@ -110,30 +109,35 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     model, best_trial = (reused_model, None) if reused_model else _train(problem, options)
     hashes = problem.hash_training_rows()
     evaluation = _evaluate(model, problem, baseline, options.threads)
-    evaluation = _check_leakage(evaluation, problem, hashes, has_test_table=test_table is not None)
+    evaluation = _check_leakage(evaluation, problem, hashes, has_test_table=bool(request.test or request.table.test))
     for caution in evaluation.cautions:
         options.notify(f"caution: {caution}")
     best_trial_scores = _evaluate(best_trial, problem, baseline, options.threads).scores if best_trial else []
-    model = model.with_metadata(
-        source=table.source,
-        reason=problem.supervised_task.reason,
-        baseline=baseline,
-        target_types=_target_types(table, problem.target),
-        weight_column=problem.weight_column,
-        test_rows=len(problem.y_test),
-        test_source=test_table.source if test_table else "",
-        scores=evaluation.scores,
-        cautions=evaluation.cautions,
-        seconds=round(time.time() - started, 1),
-        created=time.strftime("%Y-%m-%d %H:%M:%S"),
-        version=version("rosenblatt"),
-    )
+    model = _with_origin(model, request, problem, evaluation)
+    model = model.with_metadata(baseline=baseline, seconds=round(time.time() - started, 1))
     model = replace(model, training_rows=TrainingRows.from_hashes(hashes.rows))
     if recorder:
         recorder.write_result(model, evaluation)
     max_check_rows = max(MAX_CHECK_ROWS // problem.steps, 1)
     check_rows = evaluation.check_rows if len(problem.y_test) else problem.frame.head(max_check_rows)
     return replace(evaluation, model=model, check_rows=check_rows, best_trial_scores=best_trial_scores)
+
+
+def _with_origin(model: Model, request: ProblemRequest, problem: LearningProblem, evaluation: Evaluation) -> Model:
+    """The model with the origin of its rows, and its scores."""
+    table, test_table = request.table, request.test or request.table.test
+    return model.with_metadata(
+        source=table.source,
+        reason=problem.supervised_task.reason,
+        target_types=_target_types(table, problem.target),
+        weight_column=problem.weight_column,
+        test_rows=len(problem.y_test),
+        test_source=test_table.source if test_table else "",
+        scores=evaluation.scores,
+        cautions=evaluation.cautions,
+        created=time.strftime("%Y-%m-%d %H:%M:%S"),
+        version=version("rosenblatt"),
+    )
 
 
 def _target_types(table: Table, target: Target) -> dict[str, CellType]:
