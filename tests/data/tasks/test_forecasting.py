@@ -71,7 +71,7 @@ def test_forecasts_start_at_the_end_of_each_series():
         ({"time": "when"}, "time names 'when', but the table has no such column"),
         ({"known_covariates": ("shop",)}, "'shop' holds"),
         ({"horizon": 50}, "No series is longer"),
-        ({"time": "shop"}, "time must name a column of dates or numbers, but 'shop' holds categories"),
+        ({"time": "shop"}, "time must name a column of numbers, times.*'shop' holds"),
         ({"known_covariates": ("sales",)}, "'sales' is the target of the forecast and cannot be known"),
     ],
 )
@@ -123,7 +123,7 @@ def test_unused_columns_and_too_short_series_are_reported():
     [
         (lambda frame: frame.with_columns(pl.lit("a").alias("shop")), "Several rows of series 'a' have the 'month'"),
         (lambda frame: frame.with_columns(pl.when(pl.col("sales") != "5.0").then("month").alias("month")),
-         "Row 3 has no value in the time column 'month'"),
+         "The time column 'month' has no value in 1 row: row 3"),
     ],
     ids=["repeated", "missing"],
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Learning problems on tables of rows."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -72,6 +72,26 @@ def test_the_latest_rows_are_the_test_rows_if_rows_have_an_order():
     assert ordered == frame.sort(time)["a"][:80].to_list()
 
 
+@pytest.mark.parametrize(
+    ("write", "ignored"),
+    [
+        (lambda i: str(i + 1), False),
+        (lambda i: str(i + 1), True),
+        (lambda i: f"W{i + 1}", False),
+        (lambda i: f"Q{i % 4 + 1} {1990 + i // 4}", False),
+        (lambda i: f"{date(1995, 1, 1) + timedelta(40 * i):%m/%d/%y}", True),
+        (lambda i: f"{datetime(2023, 1, 1) + timedelta(hours=7 * i):%m/%d/%Y %I:%M %p}", False),  # noqa: DTZ001
+    ],
+    ids=["count", "count, ignored", "week", "quarter", "two-digit years", "AM and PM"],
+)
+def test_the_latest_rows_are_the_test_rows_in_every_way_to_write_an_order(write, ignored):
+    steps = RNG.permutation(N)
+    frame = FRAME.with_columns(t=pl.Series([write(int(step)) for step in steps]))
+    problem, lines = build(frame, order="t", test_fraction=0.2, ignore=["t"] * ignored)
+    assert set(problem.test["t"]) == {write(step) for step in range(80, 100)}
+    assert f"order: t, from {write(0)!r} to {write(99)!r}" in lines
+
+
 def test_the_kind_of_network_is_chosen_for_rows_of_media_only():
     pixels = RNG.integers(0, 255, (8, 4, 4, 3)).astype(np.uint8)
     photos = pl.DataFrame({"photo": [encode_image(image) for image in pixels], "y": ["a", "b"] * 4})
@@ -98,6 +118,8 @@ def test_scores_of_fewer_than_30_test_rows_are_called_rough():
         (FRAME, {"groups": "y"}, "'y' is the target.*groups"),
         (FRAME, {"order": "y"}, "'y' is the target.*order"),
         (FRAME, {"groups": "person", "order": "a"}, "groups.*order.*not.*both"),
+        (FRAME.with_columns(t=pl.Series(["n/a", *map(str, range(1, N))])), {"order": "t"}, "no value in 1 row .'n/a'"),
+        (FRAME.with_columns(t=pl.Series(["low", "high"] * 50)), {"order": "t"}, "'t' holds 'low' and 'high'"),
         (FRAME.with_columns(person=pl.Series([None, *["p"] * 99])), {"groups": "person"}, "'person'.* 1 "),
         (FRAME.select("y", c=pl.lit(1)), {}, "No .*column.*c: "),
         (TWO_VALUES, {"targets": ["u", "v"]}, "one row has 'u' and 'v'"),

@@ -92,7 +92,7 @@ _PATTERNS = (
     (QUARTER, rf"^{_Y4}[-/ ]*h(?P<half_year>[12])$"),
     (QUARTER, rf"^h(?P<half_year>[12])[-/, ]*{_Y4}$"),
     (WEEK, rf"^{_Y4}[-/ ]*(?:w|wk|week|kw|cw)[-. ]*(?P<week>{_D})(?:-?(?P<weekday>[1-7]))?$"),
-    (WEEK, rf"^(?:w|wk|week|kw|cw)[-. ]*(?P<week>{_D})[-/, ]+{_Y4}$"),
+    (WEEK, rf"^(?:w|wk|week|kw|cw)[-. ]*(?P<week>{_D})[-/, ]+'?{_Y}$"),
     (YEAR, rf"^(?:fy|cy)[- ]*'?{_Y}$"),
 )  # fmt: skip
 _NUMBERS = ("year", "month", "day", "first", "second", "third", "quarter", "half_year", "week", "weekday")

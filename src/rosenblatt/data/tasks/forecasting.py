@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from rosenblatt.data.media.columns import sequence_column
 from rosenblatt.data.schema.columns import Column, Schema, plural_kind
 from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.schema.order import read_order
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.spec.data import DataSpec
@@ -64,10 +65,7 @@ class WindowTransform(BaseModel):
         _check_columns_exist(frame, spec)
         columns = {column.name: column for column in infer_schema(frame, spec.max_categories, format).columns}
         time, value = _identifier_as_number(columns[spec.time]), _identifier_as_number(columns[target])
-        if time.kind not in ("date", "number"):
-            raise TableError(
-                f"time must name a column of dates or numbers, but {spec.time!r} holds {plural_kind(time.kind)}."
-            )
+        read_order(frame[spec.time], time, "time")
         if value.kind != "number":
             raise TableError(
                 f"The target of a forecast must hold numbers, but {target!r} holds {plural_kind(value.kind)}."
@@ -226,12 +224,8 @@ class WindowTransform(BaseModel):
             )
 
     def _read_times(self, frame: pl.DataFrame) -> pl.Series:
-        """The sort key of the rows. Raises TableError if a row has no time."""
-        times = self.time.sort_key(frame[self.time.name])
-        if times.has_nulls():
-            row = (times.is_null().arg_max() or 0) + 1
-            raise TableError(f"Row {row} has no value in the time column {self.time.name!r}. Fill it in.")
-        return times
+        """The values by which rows are ordered in time. Raises TableError if a row has none."""
+        return read_order(frame[self.time.name], self.time, "time")
 
     def _check_unique_times(self, times: pl.Series, name: str) -> None:
         """Raise TableError if two rows of a series have the same of these sorted times."""

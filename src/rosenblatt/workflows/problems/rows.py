@@ -11,6 +11,8 @@ from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.columns import MEDIA_KINDS
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.schema.notes import summarize_notes
+from rosenblatt.data.schema.order import read_order
 from rosenblatt.data.splits import rarest_label, train_test_split
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.tagging import token_unit_for_tags
@@ -56,7 +58,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
         spec = spec.replace(tokens=token_unit_for_tags(schema.read(frame), y, spec.data.tokens))
 
     # Split: training and test rows.
-    groups, order = _groups_and_order(frame, spec, request.targets)
+    groups, order = _read_groups(rows, request), _read_order(rows, schema, request, messages)
     test_table = request.test or request.table.test
     stratify = _to_strata(task, y, messages)
     fraction = 0.0 if test_table else spec.data.test_fraction
@@ -115,33 +117,42 @@ def _build_schema(
     return schema, spec
 
 
-def _groups_and_order(
-    frame: pl.DataFrame, spec: Spec, targets: Sequence[str]
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The group index (n,) and the rank (n,) in order of each row, or None if no column is given for it."""
-    columns: list[np.ndarray | None] = []
-    for role, given_name in (("groups", spec.data.groups), ("order", spec.data.order)):
-        if not given_name:
-            columns.append(None)
-            continue
-        name = resolve_column_name(frame, given_name)
-        if name in targets:
-            raise TableError(f"{name!r} is the target and cannot be the {role} column.")
-        missing = frame[name].null_count()
-        if missing:
-            raise TableError(f"The {role} column {name!r} has no value in {format_count(missing, 'row')}. Fill it in.")
-        column = frame[name] if role == "groups" else _to_sort_key(frame[name])
-        columns.append((column.rank("dense") - 1).to_numpy())
-    if columns[0] is not None and columns[1] is not None:
+def _read_groups(rows: LabelledRows, request: ProblemRequest) -> np.ndarray | None:
+    """The group index (n,) of each row, or None if no column of groups is given."""
+    if not request.spec.data.groups:
+        return None
+    name = _resolve_split_column(rows.frame, request.spec.data.groups, "groups", request.targets)
+    missing = rows.frame[name].null_count()
+    if missing:
+        raise TableError(f"The groups column {name!r} has no value in {format_count(missing, 'row')}. Fill it in.")
+    return (rows.frame[name].rank("dense") - 1).to_numpy()
+
+
+def _read_order(rows: LabelledRows, schema: Schema, request: ProblemRequest, messages: list[str]) -> np.ndarray | None:
+    """The rank (n,) of each row in order, or None if no order is given. Raises TableError."""
+    data = request.spec.data
+    if not data.order:
+        return None
+    if data.groups:
         raise TableError("Rows can be split by groups or by order, not by both. Remove one of them.")
-    return columns[0], columns[1]
+    name = _resolve_split_column(rows.frame, data.order, "order", request.targets)
+    column = next((column for column in schema.columns if column.name == name), None)
+    if column is None:
+        others = [other for other in rows.frame.columns if other != name]
+        column = infer_schema(rows.frame, data.max_categories, request.table.format, others).columns[0]
+        messages += [f"  {line}" for line in summarize_notes((name, note) for note in column.notes)]
+    cells = rows.frame[name]
+    keys = read_order(cells, column, "order", rows.numbers)
+    first, last = cells[keys.arg_min() or 0], cells[keys.arg_max() or 0]
+    messages.append(f"order: {name}, from {str(first)!r} to {str(last)!r}")
+    return (keys.rank("dense") - 1).to_numpy()
 
 
-def _to_sort_key(column: pl.Series) -> pl.Series:
-    """A column that sorts by number or date even if it was read as text."""
-    if column.dtype != pl.String:
-        return column
-    return infer_schema(column.to_frame(), 1).columns[0].sort_key(column)
+def _resolve_split_column(frame: pl.DataFrame, given_name: str, role: str, targets: Sequence[str]) -> str:
+    name = resolve_column_name(frame, given_name)
+    if name in targets:
+        raise TableError(f"{name!r} is the target and cannot be the {role} column.")
+    return name
 
 
 def _to_strata(task: SupervisedTask, y: np.ndarray, messages: list[str]) -> np.ndarray | None:
