@@ -32,6 +32,7 @@ class MarkCounts:
     """The numbers of a column by the decimal marks that they allow."""
 
     name: str
+    cells: int = 0  # all cells that were counted
     point: int = 0  # numbers that are only possible with a decimal point
     comma: int = 0  # numbers that are only possible with a decimal comma
     ambiguous: str = ""  # the marks in numbers that allow both readings
@@ -42,14 +43,14 @@ class MarkCounts:
     @property
     def is_mixed(self) -> bool:
         """Whether both marks occur, none of them rarely."""
-        return min(self.point, self.comma) > MAX_STRAY_FRACTION * (self.point + self.comma)
+        return min(self.point, self.comma) > MAX_STRAY_FRACTION * self.cells
 
     @property
     def mark(self) -> DecimalMark | None:
         """The mark that the numbers prove; None if they prove none, or both."""
         if self.is_mixed or not (self.point or self.comma):
             return None
-        return "." if self.point > self.comma else ","
+        return "." if self.point >= self.comma else ","
 
     @property
     def example(self) -> str:
@@ -96,23 +97,24 @@ def count_marks(series: pl.Series) -> MarkCounts:
     number_fraction = int(is_number.fill_null(False).sum()) / int(has_digit.sum())
     if number_fraction < MIN_NUMBER_FRACTION:
         return MarkCounts(series.name)
-    counts = _count(sample)
+    counts = _count(sample, len(sample))
     if counts.is_mixed and number_fraction < 1 - MAX_STRAY_FRACTION:
         return MarkCounts(series.name)
     if counts.mark is None and len(sample) < len(series) - series.null_count():
-        return _count(series.filter(series.str.contains(r"[.,٫٬]").fill_null(False)))
+        marked = series.filter(series.str.contains(r"[.,٫٬]").fill_null(False))
+        return _count(marked, len(series) - series.null_count())
     return counts
 
 
-def _count(cells: pl.Series) -> MarkCounts:
+def _count(cells: pl.Series, n_cells: int) -> MarkCounts:
     digits = split_cells(cells)["digits"]
     has_mark = digits.str.contains("[.,]").fill_null(False)
     is_point = digits.str.contains(NUMBER_FORMS["."]).fill_null(False) & has_mark
     is_comma = digits.str.contains(NUMBER_FORMS[","]).fill_null(False) & has_mark
     both, point, comma = (cells.filter(m) for m in (is_point & is_comma, is_point & ~is_comma, is_comma & ~is_point))
     marks = "".join(mark for mark in ".," if both.str.contains(mark, literal=True).any())
-    examples = (str(examples[0]).strip() if len(examples) else "" for examples in (point, comma, both))
-    return MarkCounts(cells.name, len(point), len(comma), marks, *examples)
+    examples = (str(examples[0]).strip()[:40] if len(examples) else "" for examples in (point, comma, both))
+    return MarkCounts(cells.name, n_cells, len(point), len(comma), marks, *examples)
 
 
 def given_mark(format: TableFormat) -> DecimalMark | None:

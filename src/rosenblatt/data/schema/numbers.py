@@ -22,10 +22,12 @@ MAX_STRAY_FRACTION = 0.02  # fraction of cells of another kind that are read as 
 MAX_AFFIXES = 1000  # number of different surroundings of digits in a column that are read
 N_SAMPLE = 1000  # number of cells by which columns without numbers are recognized
 
-# A whole number or groups of three digits, or of two as in India, with one separator in a cell; the first group has no
-# leading zero. Groups exclude an exponent.
+# A whole number or up to six groups of three digits, or of two as in India, with one separator in a cell; the first group
+# has no leading zero. Groups exclude an exponent.
 _CELL = r"^([^0-9]*)([0-9](?:[0-9.,' ]*[0-9])?\.?(?:[eE][-+]?[0-9]+)?)([^0-9]*[23²³]?)$"
-_GROUPS = r"[1-9]\d{0,2}(?:S\d{3})+|[1-9]\d{0,2}(?: \d{3})+|[1-9]\d{0,2}(?:'\d{3})+|[1-9]\d?(?:S\d{2})+S\d{3}"
+_GROUPS = "|".join(
+    [rf"[1-9]\d{{0,2}}(?:{s}\d{{3}}){{1,5}}" for s in ("S", " ", "'")] + [r"[1-9]\d?(?:S\d{2}){1,7}S\d{3}"]
+)
 NUMBER_FORMS: dict[DecimalMark, str] = {
     ".": rf"^(?:(?:{_GROUPS.replace('S', ',')})(?:\.\d*)?|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)$",
     ",": rf"^(?:(?:{_GROUPS.replace('S', '[.]')})(?:,\d+)?|(?:\d+(?:,\d+)?|,\d+)(?:[eE][-+]?\d+)?)$",
