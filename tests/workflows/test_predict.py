@@ -1,12 +1,15 @@
+import datetime as dt
+
 import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.table import Table
+from rosenblatt.data.table import Table, TableFormat
 from rosenblatt.errors import TableError
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.fit import fit
 from rosenblatt.workflows.predict import evaluate, forecast, predict
+from rosenblatt.workflows.recorded_results import prediction_table
 
 FAST = Spec.from_hyperparameters(members=2, epochs=10, hidden_sizes=(16,), bins=8)
 
@@ -66,3 +69,32 @@ def test_a_table_without_rows_has_an_empty_table_of_predictions(result, people, 
     assert predictions.schema == predict(result.model, Table(people, "t")).schema
     assert predictions.height == 0
     assert predict(result.model, Table(empty, "new.csv"), with_inputs=True).width == 7
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        pl.Series([dt.date(2024, 1, 31), dt.date(2024, 2, 1)]),
+        pl.Series([3, 250], dtype=pl.UInt8),
+        pl.Series([3, 2**63 + 7], dtype=pl.UInt64),
+        pl.Series(["low", "high"], dtype=pl.Enum(["low", "high"])),
+        pl.Series([0.5, 0.75], dtype=pl.Float32),
+    ],
+    ids=lambda classes: str(classes.dtype),
+)
+def test_classes_of_a_typed_table_are_predicted_and_recorded_in_its_types(people, classes):
+    table = Table(
+        people.with_columns(rich=classes.gather((people["rich"] == "yes").cast(pl.Int8))),
+        "people.parquet",
+        format=TableFormat(is_typed=True),
+    )
+    result = fit(table, ["rich"], FAST, notify=lambda _: None)
+    assert predict(result.model, table)["rich"].dtype == classes.dtype
+    recorded = prediction_table(result, result.model.metadata.target_types)
+    assert recorded["target"].dtype == classes.dtype
+    assert recorded["target"].to_list() == table.frame["rich"].gather(recorded["row"] - 1).to_list()
+
+
+def test_scores_need_rows(result, people):
+    with pytest.raises(TableError, match=r"'new\.csv' has no rows"):
+        evaluate(result.model, Table(people[:0], "new.csv"), lambda _: None)

@@ -103,6 +103,8 @@ def format_split(train: int, validation: int, test: int) -> str:
 
 def labelled_rows(table: Table, target: Target, messages: list[str]) -> LabelledRows:
     """The rows of a test or validation table whose targets are not missing. Raises TableError."""
+    if not table.frame.height:
+        raise TableError(f"{table.source!r} has no rows. Give a table with rows.")
     target_messages: list[str] = []
     try:
         y = read_targets(table.frame, target, target_messages, table.format)
