@@ -10,84 +10,62 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 
 import numpy as np
 import polars as pl
 
 from rosenblatt.data.media.columns import sequence_column
 from rosenblatt.data.media.images import has_image_suffix
-from rosenblatt.data.readers.files import decode_text, read_content
+from rosenblatt.data.readers.archives import CollectionFile, without_documentation
+from rosenblatt.data.readers.encodings import decode_text
+from rosenblatt.data.readers.files import read_content
 from rosenblatt.data.table import Table
 from rosenblatt.errors import TableError, format_count, format_list
 
 CLASS, IMAGE, TEXT, SEQUENCE, FILE = "class", "image", "text", "sequence", "file"
 TRAIN_FOLDERS, TEST_FOLDERS = ("train", "training"), ("test", "testing", "val", "valid", "validation")
-TABLE_SUFFIXES = (".csv", ".tsv", ".dat", ".data")
 
 
-@dataclass(frozen=True)
-class _File:
-    name: str  # path relative to the folder or archive, with slashes
-    read: Callable[[], bytes]
-    path: str = ""  # absolute path; empty in an archive
+def read_collection(files: Sequence[CollectionFile], source: str) -> Table:
+    """Read the files of a folder or an archive as a table.
 
-    @property
-    def folders(self) -> tuple[str, ...]:
-        return PurePosixPath(self.name).parts[:-1]
-
-    @property
-    def stem(self) -> str:
-        return PurePosixPath(self.name).stem
-
-
-def read_collection(path: str | Path) -> Table:
-    """Read a folder or an archive as a table. Raises TableError if it holds no images, texts or sequences."""
-    files = _list_files(Path(path))
+    Raises:
+        TableError: if they are no images, texts or sequences.
+    """
     images = [file for file in files if has_image_suffix(file.name)]
-    tables = [file for file in files if file.name.lower().endswith(TABLE_SUFFIXES)]
-    texts = [file for file in files if file.name.lower().endswith(".txt")]
+    tables = [file for file in files if file.is_delimited]
+    texts = [file for file in (without_documentation(files) if tables else files) if file.is_text]
     if len(images) > max(len(tables), len(texts)):
-        return _split_train_test(images, str(path), _image_frame)
+        return _split_train_test(images, source, _image_frame)
     if len(tables) > len(texts):
-        return _sequence_table(tables, str(path))
+        return _sequence_table(tables, source)
     if texts:
-        return _split_train_test(texts, str(path), _text_frame)
+        return _split_train_test(texts, source, _text_frame)
     if any(file.folders[:1] == ("xl",) for file in files):
-        raise TableError(f"{str(path)!r} is a spreadsheet. Save its table as CSV.")
+        raise TableError(f"{source!r} is a spreadsheet. Save its table as CSV.")
+    if typed := [file for file in files if file.is_table]:
+        raise _not_sequences_error(typed, source)
     kinds = "images (.jpg, .png, ...), text files (.txt) or sequences (.csv, one per file)"
     raise TableError(
-        f"{str(path)!r} must hold {kinds}, but holds {format_count(len(files), 'other file')}. Check the path."
+        f"{source!r} must hold {kinds}, but holds {format_count(len(files), 'other file')}. Check the path."
     )
 
 
-def _list_files(path: Path) -> list[_File]:
-    """All files sorted by name, without hidden ones."""
-    if path.is_dir():
-        files = [
-            _File(entry.relative_to(path).as_posix(), entry.read_bytes, str(entry.absolute()))
-            for entry in sorted(path.rglob("*"))
-            if entry.is_file()
-        ]
-    else:
-        try:
-            archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise TableError(f"{str(path)!r} is a damaged zip archive: {error}.") from error
-        names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-        files = [_File(name, lambda name=name: archive.read(name)) for name in names]  # type: ignore[misc]
-    visible = [f for f in files if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(f.name).parts)]
-    if not visible:
-        raise TableError(f"{str(path)!r} is empty, but images, texts or sequences were expected.")
-    return visible
+def _not_sequences_error(tables: Sequence[CollectionFile], source: str) -> TableError:
+    names = format_list([file.name for file in tables], 4)
+    return TableError(
+        f"{source!r} holds {format_count(len(tables), 'table')}: {names}. Give the path of one of them, unpacked."
+    )
 
 
-def _split_train_test(files: list[_File], source: str, make_frame: Callable[[list[_File], str], pl.DataFrame]) -> Table:
+def _split_train_test(
+    files: list[CollectionFile], source: str, make_frame: Callable[[list[CollectionFile], str], pl.DataFrame]
+) -> Table:
     """The table of all files, or of those under train/ with those under test/ as its test rows."""
-    files, parts = _strip_common_folder(files), dict[str, list[_File]]()
+    files, parts = _strip_common_folder(files), dict[str, list[CollectionFile]]()
     for file in files:
         first = file.folders[0].lower() if file.folders else ""
         parts.setdefault("test" if first in TEST_FOLDERS else "train" if first in TRAIN_FOLDERS else "", []).append(
@@ -97,7 +75,7 @@ def _split_train_test(files: list[_File], source: str, make_frame: Callable[[lis
         frame = make_frame(files, source)
         return _table(frame, source, _class_notes(frame))
     part_files = {
-        part: [_File(f.name.split("/", 1)[1], f.read, f.path) for f in files_of_part]
+        part: [CollectionFile(f.name.split("/", 1)[1], f.read, f.path) for f in files_of_part]
         for part, files_of_part in parts.items()
     }
     frames = {part: make_frame(files_of_part, source) for part, files_of_part in part_files.items()}
@@ -123,12 +101,12 @@ def _table(frame: pl.DataFrame, source: str, notes: tuple[str, ...]) -> Table:
     return Table(frame, source, notes, CLASS if target else "", texts=texts, excluded_columns=excluded, id_column=name)
 
 
-def _strip_common_folder(files: list[_File]) -> list[_File]:
+def _strip_common_folder(files: list[CollectionFile]) -> list[CollectionFile]:
     """Remove the first folder from all names if it is the same for all and holds folders itself."""
     top_folders = {file.folders[0] if file.folders else "" for file in files}
     is_nested = all(len(file.folders) > 1 for file in files)
     if len(top_folders) == 1 and "" not in top_folders and is_nested:
-        return [_File(file.name.split("/", 1)[1], file.read, file.path) for file in files]
+        return [CollectionFile(file.name.split("/", 1)[1], file.read, file.path) for file in files]
     return files
 
 
@@ -141,7 +119,7 @@ def _class_notes(frame: pl.DataFrame) -> tuple[str, ...]:
     return (f"{len(counts)} class{'es' * (len(counts) > 1)} of {rows}",)
 
 
-def _image_frame(files: list[_File], source: str) -> pl.DataFrame:
+def _image_frame(files: list[CollectionFile], source: str) -> pl.DataFrame:
     cells: list[str | bytes] = [file.path or file.read() for file in files]
     columns = {IMAGE: pl.Series(cells)}
     if not files[0].path:  # in an archive
@@ -156,11 +134,11 @@ def _image_frame(files: list[_File], source: str) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _text_frame(files: list[_File], source: str) -> pl.DataFrame:
+def _text_frame(files: list[CollectionFile], source: str) -> pl.DataFrame:
     """A row for each line that is not empty, with the name of its file as its class; a single file has no class."""
     rows, classes = list[str](), list[str]()
     for file in files:
-        lines = [line.strip() for line in decode_text(file.read()).splitlines()]
+        lines = [line.strip() for line in re.split(r"\r\n|\r|\n", decode_text(file.read()))]
         lines = [line for line in lines if line]
         rows += lines
         classes += ["/".join((*file.folders, file.stem))] * len(lines)
@@ -169,12 +147,14 @@ def _text_frame(files: list[_File], source: str) -> pl.DataFrame:
     return pl.DataFrame({TEXT: rows} | ({CLASS: classes} if len(files) > 1 else {}))
 
 
-def _sequence_table(files: list[_File], source: str) -> Table:
+def _sequence_table(files: list[CollectionFile], source: str) -> Table:
     """A row for each file of a sequence, with the columns of other tables, joined by number or name of the file."""
-    groups = dict[tuple[str, ...], list[_File]]()
+    groups = dict[tuple[str, ...], list[CollectionFile]]()
     for file in files:
         groups.setdefault(_first_line(file), []).append(file)
     rows = max(groups.values(), key=len)
+    if not _are_sequences(rows):
+        raise _not_sequences_error(files, source)
     frame = pl.DataFrame(
         [sequence_column(SEQUENCE, *_load_sequences(rows)), pl.Series(FILE, [file.name for file in rows])]
     )
@@ -189,26 +169,37 @@ def _sequence_table(files: list[_File], source: str) -> Table:
         duplicates = [name for name in metadata.columns if name in frame.columns]
         frame = pl.concat([frame, metadata.drop(duplicates)], how="horizontal")
         notes.append(f"{file.name}: {', '.join(metadata.columns)}")
+    if len(files) == 1:
+        notes.append("the file is read as one sequence; for a table of rows, give the path of the file")
     folders = {file.folders for file in rows}
     if frame.width == base_width and len(folders) > 1 and all(folders):
         n_common = len(set.intersection(*({folder[0]} for folder in folders)))
         frame = frame.with_columns(pl.Series(CLASS, ["/".join(file.folders[n_common:]) for file in rows]))
         return Table(frame, source, tuple(notes), CLASS, excluded_columns=(FILE,), id_column=FILE)
-    if len(files) == 1:
-        notes.append("the file is read as one sequence; pass a table of rows as a file, not in an archive")
     return Table(
         frame, source, (format_count(len(rows), "sequence"), *notes), excluded_columns=(FILE, *excluded), id_column=FILE
     )
 
 
-def _first_line(file: _File) -> tuple[str, ...]:
+def _are_sequences(files: Sequence[CollectionFile]) -> bool:
+    """Whether files hold numbers, and are not the parts of one table, such as train.csv and test.csv."""
+    if all(file.stem.lower() in (*TRAIN_FOLDERS, *TEST_FOLDERS) for file in files):
+        return False
+    frame = read_content(files[0].read()).frame
+    text = frame.select(pl.all().cast(pl.String).str.strip_chars())
+    numbers = text.select(pl.all().cast(pl.Float64, strict=False))
+    n_numeric = sum(numbers[name].count() >= text[name].count() / 2 for name in frame.columns)
+    return n_numeric > len(frame.columns) / 2
+
+
+def _first_line(file: CollectionFile) -> tuple[str, ...]:
     line = file.read()[:4096].split(b"\n", 1)[0].decode("utf-8", errors="replace").strip()
     cells = next(csv.reader([line]), [])
     is_numeric = all(re.fullmatch(r"\s*-?[\d.eE+-]+\s*", cell) for cell in cells)
     return (str(len(cells)),) if is_numeric else tuple(cells)
 
 
-def _load_sequences(files: list[_File]) -> tuple[list[np.ndarray], int]:
+def _load_sequences(files: list[CollectionFile]) -> tuple[list[np.ndarray], int]:
     """The numbers (T, channels) of each file, NaN if missing."""
     sequences = list[np.ndarray]()
     for file in files:
@@ -236,7 +227,7 @@ def _read_csv_fast(content: bytes) -> pl.DataFrame:
     return frame.select(pl.all().str.strip_chars())
 
 
-def _match_metadata(sequences: list[_File], file: _File) -> pl.DataFrame | None:
+def _match_metadata(sequences: list[CollectionFile], file: CollectionFile) -> pl.DataFrame | None:
     """The columns of a table with a row for each sequence, in the order of the sequences; None for other tables."""
     frame = read_content(file.read()).frame
     frame.columns = [name.lstrip("#").strip() for name in frame.columns]
@@ -252,7 +243,7 @@ def _match_metadata(sequences: list[_File], file: _File) -> pl.DataFrame | None:
     return None
 
 
-def _last_number(file: _File) -> str:
+def _last_number(file: CollectionFile) -> str:
     """The last number in the name of a file."""
     numbers = re.findall(r"\d+", file.stem)
     return str(int(numbers[-1])) if numbers else file.stem

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
 from rosenblatt.data.media.images import has_image_suffix
-from rosenblatt.data.readers.files import _parse_content, _read_sample, is_typed
+from rosenblatt.data.readers.archives import find_single_table, list_archive, list_folder
+from rosenblatt.data.readers.files import read_source
+from rosenblatt.data.readers.sources import Source, decompress_source, open_source
 from rosenblatt.data.table import Table, TableFormat
 from rosenblatt.errors import TableError
 
@@ -28,10 +32,11 @@ def read_table(
 ) -> Table:
     """Read a table from a file, or from a folder or zip archive of images, texts or sequences.
 
-    Formats are CSV, TSV and other delimited text, JSON and JSON lines (all also gzipped), Parquet, Arrow and Feather.
+    Formats are CSV, TSV and other delimited text, JSON and JSON lines (all also compressed by gzip, bzip2 or xz, or as
+    the only table of a zip archive), Parquet, Arrow and Feather. A table without rows has its columns only.
 
     Args:
-        path: the file or folder.
+        path: the file or folder; "-" is standard input. Pipes are read once.
         header: whether the first line of delimited text names the columns; detected by default.
         encoding: encoding of the text, such as "utf-8" or "cp1252"; detected by default.
         separator: what separates cells: a character, or "blanks" for any run of spaces and tabs; detected by default.
@@ -54,23 +59,32 @@ def read_table(
 
 def read_formatted(path: str | Path, format: TableFormat) -> Table:
     """Read a table as `read_table` does, written in the given format. Raises TableError."""
-    path = Path(path)
-    if path.is_dir() or zipfile.is_zipfile(path):
+    if Path(path).is_dir():
         from rosenblatt.data.readers.folders import read_collection
 
-        return read_collection(path)
-    content, sample = _read_sample(path)
+        return read_collection(list_folder(Path(path)), str(path))
+    source = open_source(path)
+    if source.is_zip and zipfile.is_zipfile(source.path or io.BytesIO(source.content[:])):
+        return _read_archive(source, format)
+    table = _read_named(source, format)
+    return replace(table, frame=_resolve_image_paths(table.frame, Path(path).parent))
+
+
+def _read_archive(source: Source, format: TableFormat) -> Table:
+    """Read the only table of an archive, or else its images, texts or sequences."""
+    from rosenblatt.data.readers.folders import read_collection
+
+    files = list_archive(source)
+    if file := find_single_table(files):
+        return _read_named(decompress_source(Source(source.name, file.read())), format)
+    return read_collection(files, source.name)
+
+
+def _read_named(source: Source, format: TableFormat) -> Table:
     try:
-        frame, notes = _parse_content(path if content is None else content, sample, format.header, format.encoding)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0].rstrip(". ")
-        raise TableError(f"{str(path)!r} cannot be read as a table: {reason}. The file may be damaged.") from error
-    except OSError as error:
-        raise TableError(f"{str(path)!r} cannot be read: {error}. The file may be damaged.") from error
+        return read_source(source, format)
     except TableError as error:
-        raise TableError(f"{str(path)!r}: {error}") from error
-    table_format = format.model_copy(update={"is_typed": is_typed(sample)})
-    return Table(_resolve_image_paths(frame, path.parent), str(path), notes, format=table_format)
+        raise TableError(f"{source.name!r}: {error}") from error
 
 
 def _resolve_image_paths(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
