@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="File to write: .csv, .tsv, .jsonl, .parquet or .arrow.  [default: CSV on standard output]",
 )
-@click.option("--with-inputs", is_flag=True, help="Also write the columns of the table.")
+@click.option(
+    "--with-inputs",
+    is_flag=True,
+    help="Also write the columns of the table: as written in .csv and .tsv, by type in other formats.",
+)
 @shared_options("on_damaged_images", "threads")
 @table_format_options
 def predict(
@@ -57,6 +61,7 @@ def predict(
     """
     check_output_paths([out], inputs=[model, table])
     check_table_format(out)
+    from rosenblatt.data.schema.notes import Note, summarize_notes
     from rosenblatt.models.atomic_write import write_file
     from rosenblatt.models.model_file import load_model
     from rosenblatt.workflows.predict import check_can_predict, drop_damaged_images
@@ -69,7 +74,8 @@ def predict(
     used_columns = {rows.id_column, *loaded_model.target.names, *(c.name for c in loaded_model.schema.columns)}
     unused_columns = [name for name in rows.frame.columns if name not in used_columns]
     if unused_columns and loaded_model.task != "forecasting":
-        notify(f"columns that the model does not use: {', '.join(unused_columns)}")
+        note = Note(text="columns that the model does not use")
+        notify(summarize_notes((name, note) for name in unused_columns)[0])
     predictions = predict_table(
         loaded_model, rows, with_inputs=with_inputs, typed=is_typed_format(out), notify=notify, threads=threads
     )

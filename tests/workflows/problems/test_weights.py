@@ -92,6 +92,12 @@ def test_other_tables_are_weighted_if_they_have_the_column():
     assert "other.csv has no weights 'w': its rows count equally" in lines
 
 
+def test_faults_of_another_table_name_it():
+    test = Table(WEIGHTED.with_columns(w=pl.when(pl.int_range(N) == 3).then(-1.0).otherwise(1.0)), "test.csv")
+    with pytest.raises(TableError, match=r"'test\.csv': .*row 4 holds -1"):
+        build(WEIGHTED, weight="w", test=test)
+
+
 def test_scores_baseline_and_training_are_weighted():
     rng = np.random.default_rng(0)
     x = rng.normal(size=400)

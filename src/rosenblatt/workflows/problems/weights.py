@@ -73,7 +73,10 @@ def weigh_rows_of_table(rows: LabelledRows, table: Table, column: Column | None,
     if column.name not in rows.frame.columns:
         messages.append(f"{table.source} has no weights {column.name!r}: its rows count equally")
         return rows
-    return weigh_rows(rows, column, messages, table.format)
+    try:
+        return weigh_rows(rows, column, messages, table.format)
+    except TableError as error:
+        raise TableError(f"{table.source!r}: {error}") from error
 
 
 def scale_weight(rows: LabelledRows, training_weight: np.ndarray | None) -> np.ndarray | None:
