@@ -22,8 +22,8 @@ MAX_STRAY_FRACTION = 0.02  # fraction of cells of another kind that are read as 
 MAX_AFFIXES = 1000  # number of different surroundings of digits in a column that are read
 N_SAMPLE = 1000  # number of cells by which columns without numbers are recognized
 
-# A whole number or up to six groups of three digits, or of two as in India, with one separator in a cell; the first group
-# has no leading zero. Groups exclude an exponent.
+# A whole number, or up to six groups of three digits (or of two, as in India) with one separator in a cell; the first
+# group has no leading zero. Groups exclude an exponent.
 _CELL = r"^([^0-9]*)([0-9](?:[0-9.,' ]*[0-9])?\.?(?:[eE][-+]?[0-9]+)?)([^0-9]*[23²³]?)$"
 _GROUPS = "|".join(
     [rf"[1-9]\d{{0,2}}(?:{s}\d{{3}}){{1,5}}" for s in ("S", " ", "'")] + [r"[1-9]\d?(?:S\d{2}){1,7}S\d{3}"]
@@ -195,7 +195,7 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
     Raises:
         TableError: if the scale of numbers beside percentages is unknown.
     """
-    nothing = pl.repeat(None, len(text), dtype=pl.Float64, eager=True)
+    nothing = pl.repeat(None, len(text), dtype=pl.Float64, eager=True).alias(text.name)
     if parse_numbers(sample_cells(text), decimal, thousands).values.is_null().all():
         return TypedNumbers(nothing, NumberFormat(decimal=decimal))
     parsed = parse_numbers(text, decimal, thousands)
@@ -207,7 +207,8 @@ def infer_numbers(text: pl.Series, decimal: DecimalMark, thousands: str = "") ->
         if is_other.sum() > MAX_STRAY_FRACTION * len(text):
             detail = format_list([f"{parsed.spellings[name]}: {n:,}" for name, n in counts.iter_rows()], 4)
             note = Note(text="numbers in different units are read as words", detail=detail)
-            return TypedNumbers(nothing, NumberFormat(decimal=decimal), (note,))
+            is_most = values.count() > len(text) / 2
+            return TypedNumbers(nothing, NumberFormat(decimal=decimal), (note,) if is_most else ())
         values, has_plain = values.set(is_other, None), bool((units == "").any())
         if unit == PERCENT:
             plain_is_percent = _is_plain_percent(text, values, units == "")

@@ -142,11 +142,7 @@ def _single_target(
             "classes, use --task multiclass."
         )
     n_distinct = text.n_unique() - text.has_nulls()
-    if typed.notes and not numbers.count() and task != "multiclass" and n_distinct > MAX_INTEGER_CLASSES:
-        raise TableError(
-            f"The target {series.name!r} holds numbers in different units ({typed.notes[0].detail}). Convert them to "
-            "one unit; or, if all values are classes, use --task multiclass."
-        )
+    _check_units(typed, n_distinct, task)
     if n_distinct == 0:
         raise TableError(f"The target {series.name!r} has no values. Choose another column.")
     if n_distinct == 1:
@@ -170,6 +166,15 @@ def _single_target(
         )
     y = _check_finite(numbers).reshape(-1, 1)
     return SupervisedTask("regression", (series.name,), (), y, reason, columns=(_number_column(typed, marks),))
+
+
+def _check_units(typed: TypedNumbers, n_distinct: int, task: Task | None) -> None:
+    """Raise TableError for many values that are numbers in different units."""
+    if typed.notes and not typed.values.count() and task != "multiclass" and n_distinct > MAX_INTEGER_CLASSES:
+        raise TableError(
+            f"The target {typed.values.name!r} holds numbers in different units ({typed.notes[0].detail}). Convert "
+            "them to one unit; or, if all values are classes, use --task multiclass."
+        )
 
 
 def _class_target(
