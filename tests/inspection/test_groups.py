@@ -7,7 +7,7 @@ from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.numbers import NumberFormat
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
-from rosenblatt.inspection.groups import mean_interval, row_scores, score_by_group
+from rosenblatt.inspection.groups import GroupScore, GroupScores, mean_interval, row_scores, score_by_group
 
 CLASSES = Target(names=("y",), task="multiclass", labels=("a", "b", "c"))
 VALUES = Target(names=("y",), task="regression", center=(0,), scale=(1,))
@@ -131,3 +131,11 @@ def test_weights_count_as_repeated_rows_in_means_and_less_in_intervals():
     np.testing.assert_allclose(mean_interval(errors, np.full(100, 0.3)), mean_interval(errors))
     right = np.repeat([1.0, 0.0], [40, 10])
     np.testing.assert_allclose(mean_interval(right, np.full(50, 3.0)), mean_interval(right))
+
+
+@pytest.mark.parametrize(("scale", "score", "interval"), [(1e-12, "1.00e-12", "e-12 to "), (1.0, "1.00", "1.00 to ")])
+def test_scores_of_groups_are_shown_with_significant_digits(scale, score, interval):
+    groups = (GroupScore("a", 40, scale, (scale, 1.2 * scale), 0.0, None),)
+    row = GroupScores("g", "mean absolute error", False, groups).to_table().rows[0]
+    assert row[2] == score
+    assert interval in row[3]

@@ -137,3 +137,12 @@ def test_intervals_of_ten_thousand_rows_take_a_fraction_of_a_second():
     started = time.process_time()
     score_predictions(BINARY, y, p, [0.5, 0.5], Resampling())
     assert time.process_time() - started < 1  # 0.1 s on one core of 2020; room for slower machines
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1, 1e8])
+def test_intervals_of_errors_have_the_scale_of_the_target(scale):
+    y = np.random.default_rng(6).normal(size=(60, 1))
+    target = Target.fit_regression(("v",), y * scale, "none")
+    intervals = intervals_by_name(score_predictions(target, y * scale, 0.9 * y * scale, [0.0], Resampling()))
+    low, high = intervals["mean absolute error"]
+    assert 0.05 * scale < low < high < 0.2 * scale

@@ -21,6 +21,7 @@ MIN_GROUP_ROWS = 30  # of smaller groups no difference is reported
 MAX_CATEGORIES = 15  # further categories are joined to one group
 MAX_NUMBER_CATEGORIES = 8  # columns with more different numbers are divided into intervals
 N_INTERVALS = 5
+MAX_DECIMALS = 6  # smaller numbers are written with an exponent
 CONFIDENCE = 0.95
 MISSING, OTHERS = "(missing)", "(other values)"
 
@@ -67,9 +68,9 @@ class GroupScores:
             (
                 shorten(group.name, 60),
                 f"{group.rows:,}",
-                f"{group.score:,.{self._decimals}f}",
+                format(group.score, self._number_format),
                 self._format(group.interval),
-                "" if group.is_small else f"{group.difference:+,.{self._decimals}f}",
+                "" if group.is_small else format(group.difference, f"+{self._number_format}"),
                 self._format(group.difference_interval),
                 too_small if group.is_small else self._verdict(group),
             )
@@ -85,13 +86,14 @@ class GroupScores:
         return ReportTable(f"Errors by {self.column}", caption, headers, is_numeric, rows, highlighted)
 
     @property
-    def _decimals(self) -> int:
-        """Decimals that show three significant digits of the largest score."""
+    def _number_format(self) -> str:
+        """The format that shows three significant digits of the largest score."""
         largest = max(abs(group.score) for group in self.groups)
-        return max(2 - math.floor(math.log10(largest)), 0) if largest else 0
+        decimals = max(2 - math.floor(math.log10(largest)), 0) if largest else 0
+        return f",.{decimals}f" if decimals <= MAX_DECIMALS else ".2e"
 
     def _format(self, interval: Interval | None) -> str:
-        return " to ".join(f"{bound:,.{self._decimals}f}" for bound in interval or ())
+        return " to ".join(format(bound, self._number_format) for bound in interval or ())
 
     def _verdict(self, group: GroupScore) -> str:
         low, high = group.difference_interval or (0.0, 0.0)

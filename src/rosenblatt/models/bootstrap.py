@@ -108,7 +108,7 @@ def confidence_intervals(
         if name in scores and len(defined) > n_resamples / 2:
             quantiles = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
             low, high = scores[name] + np.sqrt(n_drawn / n_units) * (quantiles - sample_scores[name])
-            if not any(np.allclose(quantiles, bound, rtol=0, atol=1e-9) for bound in (0, 1)):
+            if quantiles.any() and not np.allclose(quantiles, 1, rtol=0, atol=1e-9):
                 intervals[name] = (float(low), float(high))
             elif name in PROPORTIONS:
                 margin = 1 - ((1 - CONFIDENCE) / 2) ** (1 / _effective_number(units, weight))

@@ -42,11 +42,15 @@ def hint_at_copies(train: RowHashes, test: RowHashes, target: Target, y_test: np
 
     Rows of a few discrete values coincide by chance, too, but then often with different targets.
     """
+    is_copy = np.isin(test.rows, train.rows)
+    min_copies = max(MIN_COPIES, MIN_COPY_FRACTION * len(y_test))
+    if is_copy.sum() < min_copies:
+        return ""
     inputs, n_targets = np.unique(train.inputs[np.unique(train.rows, return_index=True)[1]], return_counts=True)
     is_repeated = np.isin(test.inputs, inputs)
-    is_copy = np.isin(test.inputs, inputs[n_targets == 1]) & np.isin(test.rows, train.rows)
+    is_copy &= np.isin(test.inputs, inputs[n_targets == 1])
     n_copies = int(is_copy.sum())
-    if n_copies < max(MIN_COPIES, MIN_COPY_FRACTION * len(y_test)):
+    if n_copies < min_copies:
         return ""
     agreement = n_copies / int(is_repeated.sum())
     if target.task in ("binary", "multiclass"):

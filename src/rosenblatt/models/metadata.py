@@ -126,6 +126,7 @@ class ModelMetadata(_Metadata):
     test_rows: int = 0
     test_source: str = ""  # name of the test table, if it was separate
     scores: tuple[TestScore, ...] = ()
+    test_rows_in_training: int = 0  # test rows of a table of their own that are also training or validation rows
     cautions: tuple[str, ...] = ()  # what the scores do not show, or why they may be too optimistic
     seconds: float | None = None  # duration of the fit
     created: str = ""  # local time

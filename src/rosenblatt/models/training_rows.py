@@ -58,8 +58,8 @@ class TrainingOverlap:
         if not self.checked:
             return f"it is not known whether the model was trained on some of these {noun}s"
         if self.is_certain:
-            share = "none" if not self.seen else "all" if self.seen == self.rows else f"{self.seen:,}"
-            share += f" of the {format_count(self.rows, noun)}"
+            share = "none of" if not self.seen else "all of" if self.seen == self.rows else f"{self.seen:,} of"
+            share = f"{share} the {format_count(self.rows, noun)}".removeprefix("all of " * (self.rows == 1))
         else:
             share = f"{self.seen:,} of {self.checked:,} randomly chosen {noun}s"
             share += f" (about {self.seen / self.checked:.0%})" if self.seen else ""

@@ -109,7 +109,7 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     model, best_trial = (reused_model, None) if reused_model else _train(problem, options)
     hashes = problem.hash_training_rows()
     evaluation = _evaluate(model, problem, baseline, options.threads)
-    evaluation = _check_leakage(evaluation, problem, hashes, has_test_table=bool(request.test or request.table.test))
+    evaluation = _check_leakage(evaluation, problem, hashes, request)
     for caution in evaluation.cautions:
         options.notify(f"caution: {caution}")
     best_trial_scores = _evaluate(best_trial, problem, baseline, options.threads).scores if best_trial else []
@@ -134,6 +134,7 @@ def _with_origin(model: Model, request: ProblemRequest, problem: LearningProblem
         test_rows=len(problem.y_test),
         test_source=test_table.source if test_table else "",
         scores=evaluation.scores,
+        test_rows_in_training=evaluation.overlap.seen if evaluation.overlap else 0,
         cautions=evaluation.cautions,
         created=time.strftime("%Y-%m-%d %H:%M:%S"),
         version=version("rosenblatt"),
@@ -156,15 +157,16 @@ def _evaluate(model: Model, problem: LearningProblem, baseline: Sequence[float],
 
 
 def _check_leakage(
-    evaluation: Evaluation, problem: LearningProblem, train: RowHashes, *, has_test_table: bool
+    evaluation: Evaluation, problem: LearningProblem, train: RowHashes, request: ProblemRequest
 ) -> Evaluation:
     """Add to an evaluation what may make its scores too optimistic."""
-    target, data = problem.target, problem.spec.data
+    target, data, has_test_table = problem.target, problem.spec.data, bool(request.test or request.table.test)
     if not len(problem.y_test):
         return evaluation
     test = RowHashes.from_rows(problem.test_typed, problem.y_test, target)
-    if has_test_table:
+    if has_test_table or request.validation:
         evaluation = check_overlap(evaluation, TrainingRows(np.unique(train.rows), True), test.rows)
+    if has_test_table:
         drift = describe_drift(evaluation.model, problem.test_typed)
         evaluation = replace(evaluation, cautions=(*drift, *evaluation.cautions))
     if problem.windows or target.task == "language":

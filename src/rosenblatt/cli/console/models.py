@@ -19,6 +19,7 @@ from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, format_value
 MAX_TRIALS = 3  # trials of a search that are printed next to one another
 MAX_SEARCH_ROWS = 12  # lines on the best trials of a search that are printed without --all
 MAX_COLUMNS = 20  # columns of a table that are printed without --all
+MIN_R2 = 5e-5  # the absolute value of an R2 from which on it is not rounding error
 MAX_CLASSES = 8  # classes that are printed
 MAX_EXAMPLE_LENGTH = 24  # characters of an example value
 BASELINES = {
@@ -58,7 +59,7 @@ def print_model(model: Model, source: str, *, show_all: bool = False) -> None:
     console = make_console()
     console.print(Text(f"{source}: {_task_summary(model)}", "bold"))
     console.print()
-    print_scores(model.metadata.scores, model)
+    print_scores(model.metadata.scores, model, is_held_out=not model.metadata.test_rows_in_training)
     for caution in model.metadata.cautions:
         console.print(f"caution: {caution}")
     _print_heading(console, "network")
@@ -233,8 +234,9 @@ def print_scores(
 
 
 def _baseline(score: TestScore) -> float:
-    """The baseline's score; an R2, which is 0 but for the difference of two means, is rounded."""
-    return round(score.baseline, 4) + 0.0 if score.name.startswith("R2") else score.baseline
+    """The baseline's score; an R2 that is 0 but for rounding is written as 0."""
+    is_zero = score.name.startswith("R2") and abs(score.baseline) < MIN_R2
+    return 0.0 if is_zero else score.baseline
 
 
 def _format_interval(interval: tuple[float, float] | None) -> str:
