@@ -21,7 +21,8 @@ def read(cell: str, **written) -> dt.datetime | None:
         "03 10 2019", "03/10/19", "3-Oct-2019", "03-OCT-19", "3 October 2019", "3rd of October 2019", "Oct 3, 2019",
         "October 3 2019", "Thu, 3 Oct 2019", "Thursday, October 3rd, 2019", "2019-Oct-03", "03OCT2019", "Oct. 3, 2019",
         "3. Oktober 2019", "3 de octubre de 2019", "le 3 octobre 2019", "3 ottobre 2019", "3 outubro 2019",
-        "3 okt. 2019", "2019年10月3日", "2019-W40-4",
+        "3 okt. 2019", "2019年10月3日", "2019-W40-4", "3–10–2019", "2019_10_03", "3\u00a0Oct\u00a02019",
+        "03/10/2019 (Thu)",
     ],
 )  # fmt: skip
 def test_dates_are_read_in_all_layouts(cell):
@@ -36,6 +37,7 @@ def test_dates_are_read_in_all_layouts(cell):
         "13:05 03/10/2019", "03OCT2019:13:05:00", "Thu Oct  3 13:05:00 2019", "Thu Oct  3 13:05:00 UTC 2019",
         "Thu, 03 Oct 2019 13:05:00 GMT", "Thursday, October 3, 2019 at 1:05 PM", "2019-10-03 13h05",
         "03/Oct/2019:13:05:00 +0000", "2019-10-03 13:05:00,000",
+        "[03/Oct/2019:13:05:00 +0000]", "03.10.2019 13.05", "20191003 1305", "20191003_130500",
     ],
 )  # fmt: skip
 def test_times_of_day_are_read_in_all_layouts(cell):
@@ -60,7 +62,8 @@ def test_months_quarters_and_weeks_are_their_first_day(cell, date):
 @pytest.mark.parametrize(
     "cell",
     [
-        "", "foo", "may", "Monday", "W5", "3-Oct", "1.2.3", "123-45-6789", "192.168.0.1", "31/02/2021", "2021-13-01",
+        "", "foo", "may", "Monday", "W5", "3-Oct", "03-Oct", "3 Oct", "03/10", "1.2.3", "123-45-6789", "192.168.0.1",
+        "31/02/2021", "2021-13-01",
         "0000-00-00", "9999-12-31", "2019-W60", "2021-W53", "2021-01-01 25:00", "2021-01-01 23:59:60", "13:60",
         "2021-01-01 13:05 AM", "2021-01-01 10:00 - 11:00", "10-12-1", "5/4", "Q5 2019", "12 kg",
     ],

@@ -97,11 +97,12 @@ def test_cells_that_are_no_dates_are_missing_and_noted(stray, every, n_missing):
         [f"{day:%d/%m/%Y}" if i % 2 else "n" for i, day in enumerate(DAYS)],
         [f"{day:%d/%m/%Y}" if i % 10 else f"word {i}" for i, day in enumerate(DAYS)],
         [f"{year}-{(year + 1) % 100:02}" for year in range(2000, 2012)],
+        [f"{day:%b-%d}" for day in DAYS],
         [f"{day:%A}" for day in DAYS],
         [f"1.{i}.{i:02}" for i in range(100)],
         [f"{i}/2" for i in range(100)],
     ],
-    ids=["half words", "many words", "seasons", "weekdays", "versions", "fractions"],
+    ids=["half words", "many words", "seasons", "days", "weekdays", "versions", "fractions"],
 )
 def test_other_columns_are_no_dates(cells):
     assert infer_dates(pl.Series(cells), "when") is None

@@ -23,6 +23,9 @@ def excel(time):
         ("date", "yyyymmdd", lambda time: f"{time:%Y%m%d}", "%Y%m%d"),
         ("orderDate", "ddmmyyyy", lambda time: f"{time:%d%m%Y}", "%Y%m%d"),
         ("month", "yyyymm", lambda time: f"{time:%Y%m}", "%Y%m"),
+        ("date", "yymmdd", lambda time: f"{time:%y%m%d}", "%Y%m%d"),
+        ("datetime", "yyyymmddhhmmss", lambda time: f"{time:%Y%m%d%H%M%S}", "%Y%m%d%H"),
+        ("datetime", "yyyymmddhhmm", lambda time: f"{time:%Y%m%d%H%M}", "%Y%m%d%H"),
         ("Date", "days of Excel", excel, "%Y%m%d%H"),
         ("timestamp", "Unix seconds", seconds, "%Y%m%d%H"),
         ("created_at", "Unix milliseconds", lambda time: 1e3 * seconds(time), "%Y%m%d%H"),
@@ -35,7 +38,7 @@ def test_numbers_are_dates_if_the_name_says_so(name, unit, to_number, layout):
     inferred = infer_numeric_dates(numbers, name)
     assert inferred.format.unit == unit
     assert [f"{time:{layout}}" for time in inferred.dates] == [f"{time:{layout}}" for time in TIMES]
-    assert unit in inferred.notes[0].text
+    assert inferred.notes[0].text.endswith(f": {unit}")
     assert read_numeric_dates(numbers.cast(pl.String), inferred.format, []).to_list() == inferred.dates.to_list()
     assert infer_numeric_dates(numbers, "amount") is None
 

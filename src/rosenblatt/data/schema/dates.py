@@ -26,6 +26,7 @@ YEAR_FIRST: Order = "year/month/day"
 SAMPLE_SIZE = 100  # distinct cells that decide whether a column may hold dates
 MIN_STRAY_ROWS = 20  # number of cells from which one may be no date
 MAX_STRAY_WORDS = 3  # number of distinct cells, such as "unknown" or 0000-00-00, which may be more
+MAX_MONTH_YEARS = 20  # number of distinct years from which Oct-03, Oct-31 etc. are rather days
 MIN_YEAR, MAX_YEAR = 1000, 2200
 YEARS_AHEAD = 20  # the latest year that two digits stand for, from now; 0 in columns of births
 DAY_US = 86_400_000_000  # microseconds
@@ -71,7 +72,7 @@ def infer_dates(cells: pl.Series, name: str, day_first: bool | None = None) -> I
     if not sample.str.contains("[0-9]").any() or split_dates(sample)["layout"].null_count() > len(sample) / 2:
         return None
     parts = split_dates(distinct)
-    if _are_seasons(parts):
+    if _are_other_periods(parts):
         return None
     layouts = parts["layout"].drop_nulls()
     is_time = layouts == TIME
@@ -176,10 +177,15 @@ def _is_rather_year_first(parts: pl.DataFrame, dates: dict[Order, pl.Series]) ->
     return is_future or parts["separator"].mode()[0] == "-"
 
 
-def _are_seasons(parts: pl.DataFrame) -> bool:
-    """Whether what looks like months are seasons, such as 2009-10, 2010-11 and 2011-12."""
-    months = parts.filter((parts["layout"] == MONTH) & (parts["year_digits"] == 4))
-    return months.height > 1 and bool((months["month"] == (months["year"] + 1) % 100).all())
+def _are_other_periods(parts: pl.DataFrame) -> bool:
+    """Whether what looks like months is something else: seasons such as 2009-10, or days such as Oct-31."""
+    months = parts.filter(pl.col("layout") == MONTH)
+    if months.height < 2:
+        return False
+    if (months["year_digits"] == 4).all():
+        return bool((months["month"] == (months["year"] + 1) % 100).all())
+    days = months["year"].unique()
+    return len(days) > MAX_MONTH_YEARS and bool(days.is_between(1, 31).all())
 
 
 def _choose_zone(parts: pl.DataFrame) -> tuple[str, int | None]:

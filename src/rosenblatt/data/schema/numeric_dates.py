@@ -29,7 +29,10 @@ _NAME_ENDINGS = ("date", "datum", "time", "timestamp", "_at")
 _DIGITS = {  # how digits are written as dates with separators
     "yyyymmdd": (r"^([0-9]{4})([0-9]{2})([0-9]{2})$", "$1-$2-$3"),
     "yyyymm": (r"^([0-9]{4})([0-9]{2})$", "$1-$2"),
+    "yyyymmddhhmmss": (r"^([0-9]{8})([0-9]{6})$", "$1 $2"),
+    "yyyymmddhhmm": (r"^([0-9]{8})([0-9]{4})$", "$1 $2"),
     "ddmmyyyy": (r"^([0-9]{1,2})([0-9]{2})([0-9]{4})$", "$1/$2/$3"),
+    "yymmdd": (r"^([0-9]{2})([0-9]{2})([0-9]{2})$", "$1-$2-$3"),
 }
 _MICROSECONDS = {
     "days of Excel": 86_400e6, "Unix seconds": 1e6, "Unix milliseconds": 1e3, "Unix microseconds": 1.0,
@@ -97,6 +100,7 @@ def _to_text(numbers: pl.Series) -> pl.Series:
 
 
 def _digits_to_text(numbers: pl.Series, unit: str) -> pl.Series:
+    """Numbers as dates that `split_dates` reads."""
     pattern, replacement = _DIGITS[unit]
     return _to_text(numbers).str.replace(pattern, replacement)
 
