@@ -73,6 +73,14 @@ def test_several_columns_share_a_line():
     assert hint.endswith("--ignore code,flag")
 
 
+def test_an_entity_is_not_taken_for_a_column_that_gives_the_target_away():
+    patient = np.array([f"P{i}" for i in np.arange(N) % 40])
+    y = (np.arange(N) % 40 % 3 == 0).astype(float)
+    assert column_hints(BINARY, y, patient=patient) == []
+    (hint,) = column_hints(BINARY, y, ward=patient)
+    assert "'ward' alone predicts" in hint
+
+
 def test_small_tables_and_single_columns_give_no_hint():
     assert column_hints(BINARY, TWO[:20], code=TWO[:20]) == []
     frame = pl.DataFrame({"code": TWO})

@@ -74,5 +74,5 @@ def describe_folds(spec: Spec, data: Dataset, target: Target) -> list[str]:
     if spec.training.folds != "auto" or limit.folds >= usual:
         return []
     if limit.folds < 2:
-        return [f"folds: none, so the best epoch is not chosen on validation rows, as there are only {limit.reason}"]
-    return [f"folds: {limit.folds} instead of {usual}, as there are only {limit.reason}"]
+        return [f"no folds, so that all epochs are used: the training rows have only {limit.reason}"]
+    return [f"folds: {limit.folds} instead of {usual}, as the training rows have only {limit.reason}"]

@@ -76,6 +76,8 @@ def hint_at_columns(schema: Schema, data: Dataset, target: Target) -> Iterator[s
         predictors, gaps = [], []
         for name in names:
             column = typed[name]
+            if 0 < _min_entities(name) <= column.n_unique():  # see hint_at_entities
+                continue
             if _is_gap_of_class(column, values, is_numeric):
                 gaps.append(name)
             elif _predicts(column.gather_every(sample.step), sampled, is_numeric) and _predicts(

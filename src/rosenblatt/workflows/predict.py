@@ -199,7 +199,7 @@ def evaluate(
         hashes = RowHashes.from_rows(typed, y_test, model.target)
         evaluation = check_overlap(evaluation, model.training_rows, hashes.rows)
     if evaluation.overlap and not evaluation.overlap.seen:
-        notify(f"rows: {evaluation.overlap.describe()}")
+        notify(f"rows: {evaluation.overlap.describe('window' if windows else 'row')}")
     for caution in evaluation.cautions:
         notify(f"caution: {caution}")
     return evaluation.scores, replace(evaluation, row_numbers=row_numbers)
