@@ -127,3 +127,18 @@ def test_options_decide_how_numbers_are_written(run, tmp_path, monkeypatch):
         assert status == 0
         assert f"from {value}" in out
     assert read_table("n.csv", decimal=",").format.decimal == ","
+
+
+def test_a_forecast_reads_numbers_as_written():
+    steps = np.arange(60)
+    values = np.round(10 + np.sin(steps / 3) * 5, 3)
+    tables = [
+        Table(pl.DataFrame({"t": steps.astype(str), "sales": list(map(write, values))}), "sales.csv")
+        for write in (STYLES["point"], STYLES["comma"], STYLES["euros"])
+    ]
+    spec = FAST.replace(kind="rnn", time="t", horizon=2, window=6, epochs=1)
+    messages = []
+    models = [fit(table, ["sales"], spec, notify=messages.append).model for table in tables]
+    assert "numbers written as 1.234,5: sales" in messages
+    forecasts = [predict(model, table, notify=lambda _: None) for model in models for table in tables[:2]]
+    assert all(forecast.equals(forecasts[0]) for forecast in forecasts)

@@ -104,7 +104,7 @@ def explain(model: str, table: str, table_format: TableFormat, **options: Any) -
     loaded_model, notify = load_model(model), make_reporter(request.as_json)
     rows = read_and_report(table, table_format, lambda _: None)
     if loaded_model.encoder.media_encodings:
-        _explain_media(loaded_model, rows.all_rows, request, notify)
+        _explain_media(loaded_model, rows, request, notify)
     else:
         _explain_table_row(loaded_model, rows, request, notify)
 
@@ -140,15 +140,19 @@ def _explain_table_row(model: Model, table: Table, request: ExplainOptions, noti
         _save_plots(model, frame, request, notify)
 
 
-def _explain_media(model: Model, frame: pl.DataFrame, request: ExplainOptions, notify: Notify) -> None:
+def _explain_media(model: Model, table: Table, request: ExplainOptions, notify: Notify) -> None:
     """Attribute the prediction for a row to parts of its images, sequences and texts."""
     from rosenblatt.cli.console.explanations import print_attribution
+    from rosenblatt.data.tasks.task import adapt_to_table
     from rosenblatt.inspection.torch_attribution import explain_row
 
-    windows = model.metadata.windows
-    if windows:
-        with collect_messages(notify) as messages:
-            frame = windows.forecast_rows(frame, messages)
+    windows, frame = model.metadata.windows, table.all_rows
+    with collect_messages(notify) as messages:
+        if windows:
+            frame = windows.forecast_rows(frame, messages, table.format)
+        else:
+            schema, _ = adapt_to_table(model.schema, model.target, frame, table.format, messages)
+            model = replace(model, schema=schema)
     explanation = explain_row(model, frame, request.row, request.method or "gradients", request.answer)
     if windows:
         scaled = np.array([list(explanation.predictions.values())])

@@ -143,7 +143,7 @@ def forecast(model: Model, table: Table, notify: Notify = print, threads: int | 
     if windows is None:
         raise TableError(f"This model was trained for {model.task}, not for forecasting. Use predict.")
     with collect_messages(notify) as messages:
-        rows = windows.forecast_rows(table.frame, messages)
+        rows = windows.forecast_rows(table.frame, messages, table.format)
     forecasts = windows.inverse_transform(rows, model.predict_raw(rows, threads))
     series_names = {windows.series: rows["name"].to_list()} if windows.series else {}
     steps = np.tile(np.arange(1, windows.horizon + 1), rows.height)
@@ -174,7 +174,7 @@ def evaluate(
     may_lack_images = any(column.kind == "image" for column in model.schema.media_columns)
     with collect_messages(notify) as messages:
         if windows:
-            frame = windows.training_rows(table.frame, messages)
+            frame = windows.training_rows(table.frame, messages, table.format)
             y_test = windows.targets(frame)
         elif model.target.task == "language":
             encoding = cast("TextEncoding", model.encoder.media_encodings[0])

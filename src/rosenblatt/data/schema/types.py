@@ -10,7 +10,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.schema.columns import Column, Schema
-from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.schema.decimal_marks import detect_marks
+from rosenblatt.data.schema.inference import infer_column
 from rosenblatt.data.table import TableFormat
 from rosenblatt.errors import TableError
 
@@ -84,10 +85,10 @@ def to_typed_columns(frame: pl.DataFrame, schema: Schema, format: TableFormat) -
         format: how the table is written.
     """
     columns = {column.name: column for column in schema.columns}
-    typed = []
+    marks, typed = detect_marks(frame, format), list[pl.Series]()
     for series in frame:
         try:
-            column = columns.get(series.name) or infer_schema(series.to_frame(), 1, format).columns[0]
+            column = columns.get(series.name) or infer_column(series, 1, format, marks)
             typed.append(_to_typed(column, series))
         except TableError:  # cells that cannot be read stay as they are
             typed.append(series)

@@ -112,12 +112,14 @@ class WindowTransform(BaseModel):
         numeric = [Column(name=name, kind="number") for name in rows.columns if name not in excluded]
         return Schema(columns=(Column(name=HISTORY, kind="sequence", include=True), *numeric))
 
-    def training_rows(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
+    def training_rows(
+        self, frame: pl.DataFrame, messages: list[str] | None = None, format: TableFormat = DETECT_FORMAT
+    ) -> pl.DataFrame:
         """Make a row for each window whose next steps are all known.
 
         `messages` receives what was left out. Raises TableError if there is no such window.
         """
-        rows = [row for series in self._iter_series(frame, messages) for row in self._iter_windows(series)]
+        rows = [row for series in self._iter_series(frame, messages, format) for row in self._iter_windows(series)]
         if not rows:
             raise TableError(
                 f"No series is longer than the shortest window ({MIN_HISTORY} steps) and the horizon ({self.horizon}) "
@@ -125,12 +127,14 @@ class WindowTransform(BaseModel):
             )
         return self._to_frame(rows)
 
-    def forecast_rows(self, frame: pl.DataFrame, messages: list[str] | None = None) -> pl.DataFrame:
+    def forecast_rows(
+        self, frame: pl.DataFrame, messages: list[str] | None = None, format: TableFormat = DETECT_FORMAT
+    ) -> pl.DataFrame:
         """Make a row for the end of each series, after its last target that is not empty.
 
         `messages` receives what was left out. Raises TableError if no series is long enough.
         """
-        all_series = list(self._iter_series(frame, messages))
+        all_series = list(self._iter_series(frame, messages, format))
         if not all_series:
             raise TableError(
                 f"A forecast needs at least {MIN_HISTORY} values, but no series has as many. Give longer ones."
@@ -185,11 +189,13 @@ class WindowTransform(BaseModel):
                 features |= {f"{part} (sine)": float(np.sin(angle)), f"{part} (cosine)": float(np.cos(angle))}
         return features
 
-    def _iter_series(self, frame: pl.DataFrame, messages: list[str] | None = None) -> Iterator[_Series]:
+    def _iter_series(self, frame: pl.DataFrame, messages: list[str] | None, format: TableFormat) -> Iterator[_Series]:
         for name in (self.time.name, self.series):
             if name and name not in frame.columns:
                 raise TableError(f"The table lacks the column {name!r}.{did_you_mean(name, frame.columns)}")
-        typed = Schema(columns=(self.value, *self.known_covariates, *self.past_covariates)).read(frame, messages)
+        typed = Schema(columns=(self.value, *self.known_covariates, *self.past_covariates)).read(
+            frame, messages, format
+        )
         numeric = {
             name: typed[name].replace_strict({"true": 1.0, "false": 0.0}, return_dtype=pl.Float64)
             if typed[name].dtype == pl.String
@@ -266,4 +272,4 @@ def _check_columns_exist(frame: pl.DataFrame, spec: DataSpec) -> None:
 
 def _identifier_as_number(column: Column) -> Column:
     """A column of numbers that differ from row to row, as a column of numbers."""
-    return column.model_copy(update={"kind": "number"}) if column.is_numeric else column
+    return column.model_copy(update={"kind": "number", "notes": ()}) if column.is_numeric else column

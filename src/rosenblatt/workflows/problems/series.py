@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.schema.notes import summarize_notes
 from rosenblatt.data.tasks.forecasting import END, WindowTransform
 from rosenblatt.data.tasks.task import SupervisedTask, resolve_column_name
 from rosenblatt.errors import TableError, format_count, format_list
@@ -27,7 +28,7 @@ def forecasting_problem(request: ProblemRequest, messages: list[str]) -> Learnin
     # Windows: one row for each window of a series.
     spec = require_kind(request.spec, "A forecast", "rnn", "cnn").replace(target_transform="none")
     windows = _fit_windows(request, messages)
-    frame = windows.training_rows(request.table.frame, messages)
+    frame = windows.training_rows(request.table.frame, messages, request.table.format)
     schema = windows.input_schema(frame)
 
     # Split: training, validation and test windows, in order of time.
@@ -38,9 +39,9 @@ def forecasting_problem(request: ProblemRequest, messages: list[str]) -> Learnin
             "smaller horizon or a smaller --test-fraction."
         )
     if request.validation:
-        validation = windows.training_rows(request.validation.frame, messages)
+        validation = windows.training_rows(request.validation.frame, messages, request.validation.format)
     if request.test:
-        test = windows.training_rows(request.test.frame, messages)
+        test = windows.training_rows(request.test.frame, messages, request.test.format)
     messages.append(
         f"forecast: the next {format_count(windows.horizon, 'step')} of {windows.target!r} from "
         f"{format_count(windows.window, 'step')} before them, {frame['name'].n_unique()} series"
@@ -72,6 +73,8 @@ def _fit_windows(request: ProblemRequest, messages: list[str]) -> WindowTransfor
             f"left out, as they do not hold numbers that change: {format_list(unused)} "
             "(name columns of yes and no with --known-covariates)"
         )
+    used = (windows.value, windows.time, *windows.known_covariates, *windows.past_covariates)
+    messages += summarize_notes((column.name, note) for column in used for note in column.notes)
     return windows
 
 

@@ -26,7 +26,8 @@ def weigh_training_rows(
     name = resolve_column_name(rows.frame, request.spec.data.weight)
     if name in request.targets:
         raise TableError(f"{name!r} is the target and cannot be the weight column.")
-    [inferred] = infer_schema(rows.frame.select(name), 1, request.table.format).columns
+    others = [other for other in rows.frame.columns if other != name]
+    [inferred] = infer_schema(rows.frame, 1, request.table.format, others).columns
     column = inferred.model_copy(update={"kind": "number"})
     rows = weigh_rows(rows, column, messages, request.table.format)
     messages.append(f"training, validation and test scores are weighted by {name!r}")
