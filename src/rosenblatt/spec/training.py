@@ -40,7 +40,8 @@ class TrainingSpec(SpecSection):
         "auto",
         "Number of folds of the training rows; each network uses one for validation and the others for "
         "training. 1 turns validation off: networks train on all rows for all epochs. auto is 16 below "
-        "2,000 training rows, else 8; 1 below 20 rows and for cnn, rnn and channel_mlp.",
+        "2,000 training rows, else 8; 1 below 20 rows and for cnn, rnn and channel_mlp; fewer if there are "
+        "fewer groups or times.",
     )
     multiclass: Literal["kesler", "crammer_singer", "one_vs_rest"] = hyperparameter_field(
         "kesler",
