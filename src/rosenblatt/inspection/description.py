@@ -38,7 +38,7 @@ def summarize_columns(schema: Schema, targets: Sequence[Column] = ()) -> list[st
 def summarize_task(task: SupervisedTask) -> str:
     """The task, with the frequencies of the classes or the range of the values."""
     y = task.y[has_targets(task.y)]
-    name = format_list(task.names, 5)
+    name, hint = format_list(task.names, 5), f"; {task.hint}" if task.hint else ""
     if task.task == "tagging":
         y = y[y >= 0]
     if task.labels:
@@ -48,7 +48,7 @@ def summarize_task(task: SupervisedTask) -> str:
         suffix = f" and {len(task.labels) - 6} more" if len(task.labels) > 6 else ""
         kind = "two classes" if task.task == "binary" else f"{len(task.labels)} classes"
         kind += " for each step" * (task.task == "tagging")
-        return f"{kind} of {name} ({details}{suffix})"
+        return f"{kind} of {name} ({details}{suffix}){hint}"
     if task.task == "multilabel":
         details = ", ".join(
             f"{label} {fraction:.1%}" for label, fraction in zip(task.names[:6], y.mean(axis=0), strict=False)
@@ -57,7 +57,7 @@ def summarize_task(task: SupervisedTask) -> str:
     lows, highs, means = y.min(axis=0), y.max(axis=0), y.mean(axis=0)
     ranges = zip(lows, highs, means, strict=True)
     details = "; ".join(f"from {low:g} to {high:g}, mean {mean:.4g}" for low, high, mean in ranges)
-    return f"regression of {name} ({task.reason}; {details})"
+    return f"regression of {name} ({task.reason}; {details}){hint}"
 
 
 def describe_table(table: Table) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri, stdtrit
 
+from rosenblatt.data.schema.cells import strip_cells
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.schema.inference import detect_medium, infer_schema
-from rosenblatt.data.schema.missing import strip_cells
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError, format_count
 from rosenblatt.inspection.tables import ReportTable, shorten

@@ -1,7 +1,8 @@
 import polars as pl
 import pytest
 
-from rosenblatt.data.schema.missing import MissingRule, find_number_markers, make_rule, make_word_rule, strip_cells
+from rosenblatt.data.schema.cells import strip_cells
+from rosenblatt.data.schema.missing import MissingRule, find_number_markers, make_rule, make_word_rule
 
 
 def read_words(cells, **options):

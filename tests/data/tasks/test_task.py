@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.data.table import TableFormat
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import detect_task, has_targets, read_targets, resolve_column_name
 from rosenblatt.errors import TableError
@@ -145,12 +146,89 @@ def test_one_class_per_row_is_an_error_in_small_tables_too():
         detect([f"n{i}" for i in range(60)])
 
 
-def test_spellings_of_a_class_are_one_class_with_a_message():
+def test_spellings_of_a_class_are_classes_of_their_own_with_a_hint():
     messages = []
     supervised_task = detect(["Yes", "yes", "YES.", "No", "no", "Yes"], messages=messages)
-    assert supervised_task.labels == ("No", "Yes")
-    np.testing.assert_array_equal(supervised_task.y, [1, 1, 1, 0, 0, 1])
-    assert "y: 'yes' is read as 'Yes'" in messages
+    assert supervised_task.labels == ("No", "YES.", "Yes", "no", "yes")
+    assert "'No' and 'no' differ only in case" in messages[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        (["007", "042", "100"], ("007", "042", "100")),
+        (["007", "7", "7"], ("007", "7")),
+        (["1E1", "10", "10"], ("10", "1E1")),
+        (["mW", "MW", "mW"], ("MW", "mW")),
+        (["C.", "C", "C"], ("C", "C.")),
+        ([" a", "a", "b"], ("a", "b")),
+        ([True, False, None], (False, True)),
+        (["EU", "NA", "AP"], ("AP", "EU", "NA")),
+        (["yes", "no", "none", "n/a"], ("n/a", "no", "none", "yes")),
+    ],
+)
+def test_classes_are_the_cells_as_written(cells, labels):
+    assert detect(cells).labels == labels
+
+
+def test_strings_and_integers_of_a_typed_table_are_classes_as_they_are():
+    typed = TableFormat(is_typed=True)
+    frame = pl.DataFrame({"y": ["007", "7", "NA", "?", None], "z": ["1", "2", "1", "2", "1"]})
+    assert detect_task(frame, ["y"], format=typed).labels == ("007", "7", "?", "NA")
+    assert detect_task(frame, ["z"], format=typed).labels == ("1", "2")
+    assert detect([2**60, 2**60 + 1]).labels == (2**60, 2**60 + 1)
+
+
+def test_a_class_named_like_a_marker_is_noted_and_can_be_declared_missing():
+    note = "read as a class (use --missing NA if it means missing) ('NA' in 2 cells)"
+    assert detect(["yes", "no", "NA", "NA"]).columns[0].note == note
+    frame = pl.DataFrame({"y": ["yes", "no", "NA", "NA"]})
+    assert detect_task(frame, ["y"], format=TableFormat(missing=("NA",))).labels == ("no", "yes")
+    with_numbers = frame.with_columns(x=pl.Series(["1.5", "NA", "2", "3"]))
+    supervised_task = detect_task(with_numbers, ["y"])
+    assert supervised_task.labels == ("no", "yes")
+    assert "'NA' in 2 cells" in supervised_task.columns[0].note
+
+
+def test_numbers_given_as_missing_are_no_targets():
+    for cells in ([1.5, -999.0, 2.5, 4.0], ["1.5", "-999", "2.5", "4"]):
+        frame = pl.DataFrame({"y": cells})
+        supervised_task = detect_task(frame, ["y"], format=TableFormat(missing=("-999",)))
+        np.testing.assert_array_equal(has_targets(supervised_task.y), [True, False, True, True])
+
+
+def test_labels_that_differ_only_in_case_are_two():
+    frame = pl.DataFrame({"a": ["M", "m", "M"], "b": ["T", "Y", "T"], "c": [True, False, True]})
+    supervised_task = detect_task(frame, ["a", "b", "c"])
+    assert supervised_task.label_pairs == (("M", "m"), ("T", "Y"), (False, True))
+    target = supervised_task.target(supervised_task.y, Spec())
+    np.testing.assert_array_equal(read_targets(frame, target), supervised_task.y)
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "hint"),
+    [
+        (["1", "2", "3", "4", "5"], "multiclass", "--task regression"),
+        (["1", "2", "4", "5"], "regression", "--task multiclass"),
+        (["10", "20", "30"], "regression", "--task multiclass"),
+        (["007", "042", "100"], "multiclass", "--task regression"),
+        ([10.0, 20.0, 30.0], "regression", "--task multiclass"),
+        (["1.5", "2", "3"], "regression", None),
+        (["10", "20"], "binary", None),
+        (["a", "b", "c"], "multiclass", None),
+    ],
+)
+def test_the_other_task_of_few_numbers_is_named(cells, task, hint):
+    supervised_task = detect(cells)
+    assert supervised_task.task == task
+    assert hint in supervised_task.hint if hint else not supervised_task.hint
+
+
+def test_labels_of_a_model_without_columns_are_zeros_and_ones():
+    target = Target(names=("a", "b"), task="multilabel")
+    np.testing.assert_array_equal(
+        read_targets(pl.DataFrame({"a": ["1", "0"], "b": [0.0, 1.0]}), target), [[1, 0], [0, 1]]
+    )
 
 
 NESTED = {

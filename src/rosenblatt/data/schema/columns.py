@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_column
 from rosenblatt.data.schema.booleans import Pair, read_booleans
+from rosenblatt.data.schema.cells import strip_cells
 from rosenblatt.data.schema.dates import DAY_FIRST, MONTH_FIRST, DateFormat, as_dates, date_feature, read_dates
 from rosenblatt.data.schema.decimal_marks import MARK_NAMES, adapt_formats
-from rosenblatt.data.schema.missing import MissingRule, make_rule, make_word_rule, strip_cells
+from rosenblatt.data.schema.missing import MissingRule, make_rule, make_word_rule
 from rosenblatt.data.schema.notes import Note, summarize_notes
 from rosenblatt.data.schema.numbers import (
     MAX_STRAY_FRACTION,
@@ -232,13 +233,13 @@ class Schema(BaseModel):
                 f"{format_list(frame.columns)}.{did_you_mean(missing[0], frame.columns)}"
             )
         notes: Notes = []
-        schema = self if format.missing is None else self._with_missing(make_rule(format.missing))
+        schema = self if format.missing is None else self.with_missing(make_rule(format.missing))
         typed = [series for _, columns in schema.parts(frame, notes, format) for series in columns]
         if messages is not None:
             messages += summarize_notes(notes)
         return pl.DataFrame(typed)
 
-    def _with_missing(self, given: MissingRule) -> Schema:
+    def with_missing(self, given: MissingRule) -> Schema:
         """This schema, for a table of which the user says what is missing."""
 
         def combine(column: Column) -> dict[str, object]:

@@ -12,7 +12,7 @@ import polars as pl
 from rosenblatt.data.media.columns import medium_kind
 from rosenblatt.data.media.images import has_image_suffix, is_image_content
 from rosenblatt.data.schema.booleans import find_pair
-from rosenblatt.data.schema.cells import all_integers
+from rosenblatt.data.schema.cells import all_integers, strip_cells
 from rosenblatt.data.schema.columns import Column, Kind, Schema
 from rosenblatt.data.schema.dates import DAY_FIRST, MONTH_FIRST, InferredDates, as_dates, date_features, infer_dates
 from rosenblatt.data.schema.decimal_marks import DecimalMarks, detect_marks
@@ -20,9 +20,11 @@ from rosenblatt.data.schema.identifiers import MIN_IDENTIFIER_ROWS, are_codes, i
 from rosenblatt.data.schema.missing import (
     WORDS_AMONG_NUMBERS,
     MissingRule,
+    count_words,
     make_rule,
     make_word_rule,
-    strip_cells,
+    marker_notes,
+    space_notes,
 )
 from rosenblatt.data.schema.notes import Note
 from rosenblatt.data.schema.numbers import (
@@ -33,7 +35,7 @@ from rosenblatt.data.schema.numbers import (
 )
 from rosenblatt.data.schema.numeric_dates import has_date_name, infer_numeric_dates
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
-from rosenblatt.errors import TableError, format_count, format_list
+from rosenblatt.errors import TableError, format_list
 
 MAX_MISSING_WORDS = 3  # number of different words among numbers up to which the numbers are many
 MAX_SPELLINGS = 16  # number of distinct words, in any case, up to which a column may hold booleans
@@ -123,27 +125,14 @@ class _ColumnCells:
     @classmethod
     def from_text(cls, text: pl.Series, rule: MissingRule) -> _ColumnCells:
         """The cells of a column of strings, as `strip_cells` returns them, with notes on markers of missing values."""
-        values, notes = rule.apply(text), list[Note]()
-        if values.null_count() > text.null_count():
-            markers = text.filter(values.is_null() & text.is_not_null())
-            notes.append(Note(text="read as missing (--no-missing to keep)", detail=_count_words(markers)))
-        kept = rule.kept_markers(text)
-        if len(kept):
-            note = "kept as a category (--missing CELL if it means missing)"
-            notes.append(Note(text=note, detail=_count_words(kept)))
-        return cls.from_values(values, rule, tuple(notes))
+        return cls.from_values(rule.apply(text), rule, marker_notes(text, rule))
 
     def make_column(self, kind: Kind, text: str = "", detail: str = "", **details: Any) -> Column:
-        notes = (*self.notes, *([Note(text=text, detail=detail)] if text else []), *details.pop("notes", ()))
+        notes = (*([Note(text=text, detail=detail)] if text else []), *self.notes, *details.pop("notes", ()))
         return Column(
             name=self.name, kind=kind, missing=self.missing, distinct=self.distinct, notes=notes,
             missing_rule=self.missing_rule, **details,
         )  # fmt: skip
-
-
-def _count_words(cells: pl.Series) -> str:
-    words = cells.alias("word").value_counts(name="cells", sort=True)["word"].to_list()
-    return f"{format_list(words, 3)} in {format_count(len(cells), 'cell')}"
 
 
 def infer_column(series: pl.Series, max_categories: int, format: TableFormat, marks: DecimalMarks) -> Column:
@@ -202,7 +191,8 @@ def _text_column(
             return typed_column
     word_rule = make_word_rule(text, format.missing, is_typed=format.is_typed)
     column = column if word_rule == rule else _ColumnCells.from_text(text, word_rule)
-    column = dataclasses.replace(column, notes=(*notes, *column.notes))
+    spaces = space_notes(series) if series.dtype == pl.String else ()
+    column = dataclasses.replace(column, notes=(*notes, *column.notes, *spaces))
     return _uninformative_column(column) or _word_column(column, max_categories)
 
 
@@ -229,8 +219,8 @@ def _find_numbers(column: _ColumnCells, marks: DecimalMarks) -> tuple[Column | N
         _reject_mixed_types(column, numbers)
     words = strays.unique(maintain_order=True).to_list()
     if not _are_missing(strays, len(column.cells)):
-        return None, (Note(text="words among numbers: all are read as words", detail=_count_words(strays)),)
-    note = Note(text="words among numbers read as missing", detail=_count_words(strays))
+        return None, (Note(text="words among numbers: all are read as words", detail=count_words(strays)),)
+    note = Note(text="words among numbers read as missing", detail=count_words(strays))
     column = dataclasses.replace(
         column, cells=column.cells.filter(numbers.is_not_null()), missing=column.missing + len(strays)
     )

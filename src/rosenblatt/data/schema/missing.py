@@ -12,7 +12,9 @@ from collections.abc import Iterable
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from rosenblatt.data.schema.cells import all_integers
+from rosenblatt.data.schema.cells import strip_cells
+from rosenblatt.data.schema.notes import Note
+from rosenblatt.errors import format_count, format_list
 
 CLEAR_MARKERS = frozenset({
     "?", "??", "nan", "-nan", "nat", "null", "(null)", "[null]", "<null>", "<na>", "#n/a", "#na", "#n/a n/a", "#null!",
@@ -68,14 +70,6 @@ class MissingRule(BaseModel):
         return [number for number in map(_to_number, self.words) if number is not None]
 
 
-def strip_cells(series: pl.Series) -> pl.Series:
-    """Strings without surrounding spaces, null for empty ones; floats that are all integers are written as such."""
-    if series.dtype.is_float() and all_integers(series.drop_nulls().drop_nans()):
-        series = series.fill_nan(None).cast(pl.Int64)
-    text = series.cast(pl.String).str.strip_chars()
-    return text.set((text.str.len_bytes() == 0).fill_null(False), None)
-
-
 def make_rule(words: Iterable[str] | None) -> MissingRule:
     """The rule for columns of numbers or dates, given the words of `TableFormat.missing`."""
     words = tuple(word.strip() for word in words) if words is not None else None
@@ -117,6 +111,40 @@ def make_word_rule(
 
     markers = sorted(ALL_MARKERS & set(lowered)) if rule.with_markers else []
     return rule.model_copy(update={"categories": tuple(marker for marker in markers if is_category(marker))})
+
+
+def marker_notes(text: pl.Series, rule: MissingRule, *, is_class: bool = False) -> tuple[Note, ...]:
+    """Notes on the markers in a column of strings, as `strip_cells` returns them: missing values or categories."""
+    values, notes = rule.apply(text), []
+    if values.null_count() > text.null_count():
+        markers = text.filter(values.is_null() & text.is_not_null())
+        notes.append(Note(text="read as missing (--no-missing to keep)", detail=count_words(markers)))
+    kept = rule.kept_markers(text)
+    if len(kept):
+        kind = "class" if is_class else "category"
+        note = f"read as a {kind} (use --missing {kept[0]} if it means missing)"
+        notes.append(Note(text=note, detail=count_words(kept)))
+    return tuple(notes)
+
+
+def count_words(cells: pl.Series) -> str:
+    """The most frequent cells, and the number of all."""
+    words = cells.alias("word").value_counts(name="cells", sort=True)["word"].to_list()
+    return f"{format_list(words, 3)} in {format_count(len(cells), 'cell')}"
+
+
+def space_notes(series: pl.Series) -> tuple[Note, ...]:
+    """A note on the cells of a column of strings that differ only in surrounding spaces."""
+    stripped = series.str.strip_chars()
+    is_padded = (stripped.str.len_bytes() < series.str.len_bytes()).fill_null(False)
+    if not is_padded.any():
+        return ()
+    padded = series.filter(is_padded).unique().sort()
+    twins = padded.filter(padded.str.strip_chars().is_in(stripped.filter(~is_padded).unique().to_list()))
+    twins = twins.filter(twins.str.strip_chars() != "")
+    if twins.is_empty():
+        return ()
+    return (Note(text="spaces around words are ignored", detail=f"{twins[0]!r} is {twins[0].strip()!r}"),)
 
 
 def find_number_markers(frame: pl.DataFrame, markers: Iterable[str]) -> set[str]:

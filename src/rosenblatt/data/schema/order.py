@@ -8,9 +8,9 @@ from typing import NoReturn
 import numpy as np
 import polars as pl
 
+from rosenblatt.data.schema.cells import strip_cells
 from rosenblatt.data.schema.columns import Column, plural_kind
 from rosenblatt.data.schema.date_patterns import MONTHS, WEEKDAYS
-from rosenblatt.data.schema.missing import strip_cells
 from rosenblatt.errors import TableError, format_count, format_list
 
 MAX_EXAMPLES = 5  # row numbers and cells that a message names

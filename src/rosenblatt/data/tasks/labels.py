@@ -10,7 +10,8 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.schema.missing import MissingRule, strip_cells
+from rosenblatt.data.schema.cells import strip_cells
+from rosenblatt.data.schema.missing import MissingRule
 from rosenblatt.data.tasks.target import Label
 from rosenblatt.errors import TableError, format_list
 
@@ -43,7 +44,7 @@ def label_cells(series: pl.Series) -> pl.Series:
 
 def has_leading_zeros(text: pl.Series) -> bool:
     """Whether some cells are digits after a leading zero, such as 007, which are codes and not numbers."""
-    return bool(text.str.contains(r"^[-+]?0\d").any())
+    return bool(text.str.contains(r"^[-+]?0\d+$").any())
 
 
 def make_labels(values: Iterable[str], dtype: pl.DataType, *, is_typed: bool) -> dict[str, Label]:

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.schema.cells import (
-    BOOLEANS,
-    MARKERS_IN_TARGETS,
-    all_integers,
-    normalize_cells,
-)
+from rosenblatt.data.schema.booleans import is_yes
+from rosenblatt.data.schema.cells import all_integers, strip_cells
 from rosenblatt.data.schema.columns import Column, Notes, Schema
 from rosenblatt.data.schema.decimal_marks import DecimalMarks, detect_marks
+from rosenblatt.data.schema.missing import MissingRule, make_rule
 from rosenblatt.data.schema.notes import summarize_notes
-from rosenblatt.data.schema.numbers import TypedNumbers, infer_numbers, read_numbers
+from rosenblatt.data.schema.numbers import read_numbers
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
+from rosenblatt.data.tasks.labels import match_labels, similar_labels
 from rosenblatt.data.tasks.target import Label, Target
+from rosenblatt.data.tasks.target_cells import TargetCells, read_target_cells
 from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
@@ -37,6 +36,7 @@ class SupervisedTask:
     labels: tuple[Label, ...]
     y: np.ndarray  # targets as in `Target`, NaN if missing
     reason: str  # why this task was chosen
+    hint: str = ""  # how to choose the other task that is possible
     label_pairs: tuple[tuple[Label, Label], ...] = ()  # as in `Target`
     list_column: str = ""  # as in `Target`
     columns: tuple[Column, ...] = ()  # as in `Target`
@@ -85,7 +85,7 @@ def detect_task(
         names: the target columns.
         task: the task, or None to detect it.
         format: how the table is written.
-        messages: receives a message for each spelling of a class that is read as another.
+        messages: receives hints on classes that differ only in how they are written.
 
     Raises:
         TableError: if the columns do not hold what the task needs, or hold one value only.
@@ -96,24 +96,12 @@ def detect_task(
     if task == "tagging":
         return _tag_target(series[0])
     marks = detect_marks(frame, format)
-    if len(series) > 1:
-        return _multiple_targets(series, task, marks)
-    if series[0].dtype == pl.List:
+    if len(series) == 1 and series[0].dtype == pl.List:
         return _list_target(series[0])
-    return _single_target(series[0], task, marks, messages)
-
-
-def _typed_numbers(series: pl.Series, marks: DecimalMarks) -> TypedNumbers:
-    return infer_numbers(normalize_cells(series, MARKERS_IN_TARGETS), marks[series.name], marks.thousands)
-
-
-def _number_column(typed: TypedNumbers, marks: DecimalMarks) -> Column:
-    """How the values of a regression are written."""
-    name, values = typed.values.name, typed.values
-    is_fraction = bool((values.abs() <= 1).all())
-    number_format = typed.format.model_copy(update={"decimal": marks[name], "is_fraction": is_fraction})
-    notes = (*typed.notes, *([marks.notes[name]] if name in marks.notes else []))
-    return Column(name=name, kind="number", number_format=number_format, notes=notes)
+    cells = [read_target_cells(frame, name, marks, format) for name in names]
+    if len(cells) > 1:
+        return _multiple_targets(cells, task, marks)
+    return _single_target(cells[0], task, marks, messages)
 
 
 def _check_type(series: pl.Series, *, allows_lists: bool) -> None:
@@ -128,110 +116,84 @@ def _check_type(series: pl.Series, *, allows_lists: bool) -> None:
 
 
 def _single_target(
-    series: pl.Series, task: Task | None, marks: DecimalMarks, messages: list[str] | None
+    cells: TargetCells, task: Task | None, marks: DecimalMarks, messages: list[str] | None
 ) -> SupervisedTask:
-    text, typed = _to_text(series), _typed_numbers(series, marks)
-    numbers = typed.values
-    strays = text.filter(numbers.is_null() & text.is_not_null())
-    is_numeric = strays.is_empty()
-    if task != "multiclass" and not is_numeric and numbers.n_unique() > MAX_INTEGER_CLASSES:
-        n_values = len(text) - text.null_count()
+    name, numbers, strays = cells.name, cells.typed.values, cells.strays
+    if task != "multiclass" and len(strays) and numbers.n_unique() > MAX_INTEGER_CLASSES:
+        n_numbers = numbers.count()
         raise TableError(
-            f"The target {series.name!r} holds numbers in {n_values - len(strays)} of {n_values} cells, but "
+            f"The target {name!r} holds numbers in {n_numbers} of {n_numbers + len(strays)} cells, but "
             f"{len(strays)} other values, such as {strays[0]!r}. Correct or empty these cells; or, if all values are "
             "classes, use --task multiclass."
         )
-    n_distinct = text.n_unique() - text.has_nulls()
-    _check_units(typed, n_distinct, task)
-    if n_distinct == 0:
-        raise TableError(f"The target {series.name!r} has no values. Choose another column.")
-    if n_distinct == 1:
-        raise TableError(
-            f"The target {series.name!r} holds one value only, {text.drop_nulls()[0]!r}; training needs two or more."
-        )
+    _check_units(cells, task)
+    _check_distinct(cells)
+    reason, hint = "as given", ""
     if task is None:
-        are_classes = not is_numeric or (typed.format.unit and n_distinct <= MAX_INTEGER_CLASSES)
-        task, reason = _guess_task(None if are_classes else numbers.drop_nulls(), n_distinct)
-    else:
-        reason = "as given"
+        task, reason, hint = _guess_task(cells)
     if task == "multilabel":
-        raise TableError(
-            f"Task multilabel needs several target columns, but only {series.name!r} is given. Use --target a,b,c."
-        )
+        raise TableError(f"Task multilabel needs several target columns, but only {name!r} is given. "
+                         "Use --target a,b,c.")  # fmt: skip
     if task != "regression":
-        return _class_target(text, task, reason, n_distinct, messages)
-    if not is_numeric:
+        return _class_target(cells, task, reason, hint, messages)
+    if not cells.is_numeric:
         raise TableError(
-            f"Task regression needs numbers, but the target {series.name!r} holds {strays[0]!r}. Use --task multiclass."
+            f"Task regression needs numbers, but the target {name!r} holds {strays[0]!r}. Use --task multiclass."
         )
-    y = _check_finite(numbers).reshape(-1, 1)
-    return SupervisedTask("regression", (series.name,), (), y, reason, columns=(_number_column(typed, marks),))
+    y = _check_finite(numbers.alias(name)).reshape(-1, 1)
+    return SupervisedTask("regression", (name,), (), y, reason, hint, columns=(cells.number_column(marks),))
 
 
-def _check_units(typed: TypedNumbers, n_distinct: int, task: Task | None) -> None:
+def _check_units(cells: TargetCells, task: Task | None) -> None:
     """Raise TableError for many values that are numbers in different units."""
-    if typed.notes and not typed.values.count() and task != "multiclass" and n_distinct > MAX_INTEGER_CLASSES:
+    notes, has_numbers = cells.typed.notes, cells.typed.values.count() > 0
+    if notes and not has_numbers and task != "multiclass" and cells.n_distinct > MAX_INTEGER_CLASSES:
         raise TableError(
-            f"The target {typed.values.name!r} holds numbers in different units ({typed.notes[0].detail}). Convert "
-            "them to one unit; or, if all values are classes, use --task multiclass."
+            f"The target {cells.name!r} holds numbers in different units ({notes[0].detail}). Convert them to one unit; "
+            "or, if all values are classes, use --task multiclass."
         )
 
 
-def _class_target(
-    text: pl.Series, task: Task, reason: str, n_distinct: int, messages: list[str] | None
-) -> SupervisedTask:
+def _check_distinct(cells: TargetCells) -> None:
+    """Raise TableError if a target holds fewer than two values."""
+    if cells.n_distinct == 0:
+        raise TableError(f"The target {cells.name!r} has no values. Choose another column.")
+    if cells.n_distinct == 1:
+        value = cells.values.drop_nulls()[0]
+        raise TableError(f"The target {cells.name!r} holds one value only, {value!r}; training needs two or more.")
+
+
+def _class_target(cells: TargetCells, task: Task, reason: str, hint: str, messages: list[str] | None) -> SupervisedTask:
+    n, n_distinct = len(cells.values), cells.n_distinct
     if task == "binary" and n_distinct != 2:
         raise TableError(
-            f"Task binary needs two classes, but the target {text.name!r} holds {n_distinct}. Use --task multiclass."
+            f"Task binary needs two classes, but the target {cells.name!r} holds {n_distinct}. Use --task multiclass."
         )
-    text = _unify_spelling(text, messages)
-    n_distinct = text.n_unique() - text.has_nulls()
-    if n_distinct == 1:
+    if n_distinct > max(MAX_INTEGER_CLASSES, n // 4):
+        advice = "Use --task regression if they are values, or choose" if cells.is_numeric else "Choose"
         raise TableError(
-            f"The target {text.name!r} holds one class only, {text.drop_nulls()[0]!r}; training needs two or more."
+            f"The target {cells.name!r} holds {n_distinct} different values in {n} rows, too many for classes. "
+            f"{advice} another column."
         )
-    if n_distinct > max(MAX_INTEGER_CLASSES, len(text) // 4):
-        raise TableError(
-            f"The target {text.name!r} holds {n_distinct} different values in {len(text)} rows, too many for classes. "
-            "Choose another column."
-        )
-    labels = _sorted_labels(text.drop_nulls().unique().to_list())
-    names, numbers = [str(label) for label in labels], list(range(len(labels)))
-    codes = text.replace_strict(names, numbers, return_dtype=pl.Float64, default=None).fill_null(np.nan)
-    task = "binary" if n_distinct == 2 else "multiclass"
-    return SupervisedTask(task, (text.name,), labels, codes.to_numpy(), reason)
-
-
-def _unify_spelling(text: pl.Series, messages: list[str] | None) -> pl.Series:
-    """Merge classes that differ only in case or a final period or space into the most frequent spelling."""
-    spellings = text.drop_nulls().alias("class").value_counts(name="rows", sort=True)["class"].to_list()
-    canonical: dict[str, str] = {}
-    for value in spellings:
-        canonical.setdefault(_normalize_label(value), value)
-    replacements = {
-        value: canonical[_normalize_label(value)] for value in spellings if canonical[_normalize_label(value)] != value
-    }
+    labels, codes = cells.labels()
     if messages is not None:
-        messages += [f"{text.name}: {value!r} is read as {spelling!r}" for value, spelling in replacements.items()]
-    return text.replace(replacements) if replacements else text
+        messages += [f"{cells.name}: {similar}" for similar in similar_labels(labels)]
+    task, y = "binary" if n_distinct == 2 else "multiclass", codes.fill_null(np.nan).to_numpy()
+    return SupervisedTask(task, (cells.name,), labels, y, reason, hint, columns=(cells.class_column(),))
 
 
-def _multiple_targets(series: list[pl.Series], task: Task | None, marks: DecimalMarks) -> SupervisedTask:
-    texts = [_to_text(column) for column in series]
-    names = tuple(column.name for column in series)
-    values = [_sorted_labels(text.drop_nulls().unique().to_list()) for text in texts]
-    for name, column_values in zip(names, values, strict=True):
-        if len(column_values) < 2:
-            raise TableError(f"The target {name!r} holds one value only, {column_values}; training needs two or more.")
-    if task in (None, "multilabel") and all(len(pair) == 2 for pair in values):
-        label_pairs = tuple((off, on) if not _is_true(off) else (on, off) for off, on in values)
-        y = np.column_stack([_pair_to_indicator(text, pair)[0] for text, pair in zip(texts, label_pairs, strict=True)])
-        return SupervisedTask("multilabel", names, (), y, f"{len(names)} columns of two values each", label_pairs)
-    typed = [_typed_numbers(column, marks) for column in series]
-    is_numeric = all(t.values.null_count() == text.null_count() for t, text in zip(typed, texts, strict=True))
-    if task in (None, "regression") and is_numeric:
-        y = np.column_stack([_check_finite(t.values) for t in typed])
-        columns = tuple(_number_column(t, marks) for t in typed)
+def _multiple_targets(cells: list[TargetCells], task: Task | None, marks: DecimalMarks) -> SupervisedTask:
+    names = tuple(column.name for column in cells)
+    for column in cells:
+        _check_distinct(column)
+    if task in (None, "multilabel") and all(column.n_distinct == 2 for column in cells):
+        label_pairs, indicators = zip(*(_label_pair(column) for column in cells), strict=True)
+        reason, columns = f"{len(names)} columns of two values each", tuple(column.class_column() for column in cells)
+        y = np.column_stack(indicators)
+        return SupervisedTask("multilabel", names, (), y, reason, label_pairs=label_pairs, columns=columns)
+    if task in (None, "regression") and all(column.is_numeric for column in cells):
+        y = np.column_stack([_check_finite(column.typed.values.alias(column.name)) for column in cells])
+        columns = tuple(column.number_column(marks) for column in cells)
         return SupervisedTask("regression", names, (), y, f"{len(names)} columns of numbers", columns=columns)
     raise TableError(
         f"The targets {format_list(names)} must all hold two values (labels) or all hold numbers (values). Fit one "
@@ -239,12 +201,19 @@ def _multiple_targets(series: list[pl.Series], task: Task | None, marks: Decimal
     )
 
 
+def _label_pair(cells: TargetCells) -> tuple[tuple[Label, Label], np.ndarray]:
+    """How no and yes of a label are written, and its indicator (n,), NaN if missing."""
+    (off, on), codes = cells.labels()
+    indicator = codes.fill_null(np.nan).to_numpy()
+    return ((on, off), 1 - indicator) if is_yes(str(off)) and not is_yes(str(on)) else ((off, on), indicator)
+
+
 def _list_target(series: pl.Series) -> SupervisedTask:
     labels = tuple(sorted(series.explode().drop_nulls().cast(pl.String).unique().to_list()))
     if not labels:
         raise TableError(f"The target {series.name!r} has no values. Choose another column.")
     y = _labels_to_indicators(series, labels)
-    return SupervisedTask("multilabel", labels, (), y, f"lists of {len(labels)} labels", (), series.name)
+    return SupervisedTask("multilabel", labels, (), y, f"lists of {len(labels)} labels", list_column=series.name)
 
 
 def _tag_target(series: pl.Series) -> SupervisedTask:
@@ -312,9 +281,8 @@ def read_targets(
 ) -> np.ndarray:
     """Read the target columns of a table with the labels of a fitted target, as `SupervisedTask.y`, NaN where missing.
 
-    Class names match regardless of case, surrounding spaces and a trailing period. `messages` receives a message for
-    each spelling of a class that is read as another; `format` is how the table is written, as far as it differs from
-    the training table.
+    Classes are recognized as `match_labels` does. `messages` receives a message for each spelling of a class that is
+    read as another; `format` is how the table is written, as far as it differs from the training table.
 
     Raises:
         TableError: if a target column is missing, or holds a value that the target does not have.
@@ -331,21 +299,31 @@ def read_targets(
         if frame[target.list_column].dtype != pl.List:
             raise TableError(f"The target {target.list_column!r} must hold lists of labels, as in training.")
         return _labels_to_indicators(frame[target.list_column], target.names)
+    saved = target.columns or tuple(
+        Column(name=name, kind="number" if target.task == "regression" else "category") for name in target.names
+    )
+    schema = Schema(columns=saved)
+    schema = schema if format.missing is None else schema.with_missing(make_rule(format.missing))
     if target.task == "regression":
-        return _read_values(frame, target, messages, format)
-    texts = [_to_text(frame[name]) for name in target.names]
+        return _read_values(frame, schema, messages, format)
+    rules = [column.missing_rule for column in schema.columns]
+    if format.is_typed:
+        rules = [MissingRule(with_markers=False, words=rule.words) for rule in rules]
     if target.task == "multilabel":
-        return np.column_stack([_parse_label(text, pair) for text, pair in zip(texts, target.label_pairs, strict=True)])
-    return _class_indices(texts[0], target, messages)
+        pairs = target.label_pairs or [(0, 1)] * len(target.names)
+        indicators = [
+            match_labels(frame[name], pair, rule, messages, "values must be")
+            for name, pair, rule in zip(target.names, pairs, rules, strict=True)
+        ]
+        return np.column_stack(indicators)
+    return match_labels(frame[target.names[0]], target.labels, rules[0], messages, "classes are")
 
 
-def _read_values(frame: pl.DataFrame, target: Target, messages: list[str] | None, format: TableFormat) -> np.ndarray:
+def _read_values(frame: pl.DataFrame, schema: Schema, messages: list[str] | None, format: TableFormat) -> np.ndarray:
     """The targets (n, K) of a regression, written as in training."""
-    notes: Notes = []
-    saved = target.columns or tuple(Column(name=name, kind="number") for name in target.names)
-    values = []
-    for column in Schema(columns=saved).adapt(frame, format, notes).columns:
-        text = normalize_cells(frame[column.name], MARKERS_IN_TARGETS)
+    notes, values = Notes(), []
+    for column in schema.adapt(frame, format, notes).columns:
+        text = column.missing_rule.apply(strip_cells(frame[column.name]))
         typed = read_numbers(text, column.number_format)
         strays = text.filter(typed.values.is_null() & text.is_not_null())
         if len(strays):
@@ -359,52 +337,22 @@ def _read_values(frame: pl.DataFrame, target: Target, messages: list[str] | None
     return np.column_stack(values)
 
 
-def _class_indices(text: pl.Series, target: Target, messages: list[str] | None) -> np.ndarray:
-    indices = {str(label): index for index, label in enumerate(target.labels)}
-    normalized_indices = {_normalize_label(str(label)): index for index, label in enumerate(target.labels)}
-    codes = dict(indices)
-    for value in text.drop_nulls().unique().sort().to_list():
-        if value in indices:
-            continue
-        index = normalized_indices.get(_normalize_label(value)) if len(normalized_indices) == len(indices) else None
-        if index is None:
-            raise TableError(
-                f"The target {text.name!r} holds {value!r}, but the classes are {format_list(target.labels)}. Correct "
-                "the table."
-            )
-        codes[value] = index
-        if messages is not None:
-            messages.append(f"{text.name}: {value!r} is read as {target.labels[index]!r}")
-    numbers = text.replace_strict(list(codes), list(codes.values()), return_dtype=pl.Float64, default=None)
-    return numbers.fill_null(np.nan).to_numpy()
-
-
-def _normalize_label(value: str) -> str:
-    return value.casefold().rstrip(". ").strip()
-
-
-def _to_text(series: pl.Series) -> pl.Series:
-    """Target values as strings, with 1.0 as "1"."""
-    text = normalize_cells(series, MARKERS_IN_TARGETS)
-    if series.dtype == pl.Boolean:
-        return text
-    numbers = text.cast(pl.Float64, strict=False)
-    if numbers.null_count() == text.null_count() and all_integers(numbers.drop_nulls()):
-        return numbers.cast(pl.Int64).cast(pl.String).alias(series.name)
-    return text
-
-
-def _guess_task(numbers: pl.Series | None, n_distinct: int) -> tuple[Task, str]:
-    """Guess the task from the values, given as numbers if all are, and say why."""
+def _guess_task(cells: TargetCells) -> tuple[Task, str, str]:
+    """Guess the task from the values; say why, and how to choose the other one that is possible."""
+    n_distinct = cells.n_distinct
     if n_distinct == 2:
-        return "binary", "two values"
-    if numbers is None:
-        return "multiclass", f"{n_distinct} classes"
-    low, high = float(numbers.min() or 0), float(numbers.max() or 0)  # type: ignore[arg-type]
-    are_class_indices = all_integers(numbers) and low in (0.0, 1.0) and high == low + n_distinct - 1
-    if are_class_indices and n_distinct <= MAX_INTEGER_CLASSES:
-        return "multiclass", f"the integers from {low:.0f} to {high:.0f}; use --task regression for values"
-    return "regression", f"{n_distinct} different numbers"
+        return "binary", "two values", ""
+    has_unit = cells.typed.format.unit and n_distinct <= MAX_INTEGER_CLASSES
+    if not cells.is_numeric or has_unit:
+        return "multiclass", f"{n_distinct} classes", ""
+    if cells.are_codes:
+        return "multiclass", "codes with leading zeros", "use --task regression for values"
+    numbers = cells.typed.values.drop_nulls()
+    is_integer, low, high = all_integers(numbers), float(numbers.min() or 0), float(numbers.max() or 0)  # type: ignore[arg-type]
+    if is_integer and low in (0.0, 1.0) and high == low + n_distinct - 1 and n_distinct <= MAX_INTEGER_CLASSES:
+        return "multiclass", f"the integers from {low:.0f} to {high:.0f}", "use --task regression for values"
+    is_few = is_integer and n_distinct <= MAX_INTEGER_CLASSES
+    return "regression", f"{n_distinct} different numbers", "use --task multiclass for classes" if is_few else ""
 
 
 def _sorted_labels(values: list[str]) -> tuple[Label, ...]:
@@ -412,28 +360,6 @@ def _sorted_labels(values: list[str]) -> tuple[Label, ...]:
     if all(re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value) for value in values):
         return tuple(sorted(int(value) for value in values))
     return tuple(sorted(values))
-
-
-def _is_true(value: Label) -> bool:
-    return BOOLEANS.get(str(value).lower(), False)
-
-
-def _pair_to_indicator(text: pl.Series, label_pair: tuple[Label, Label]) -> tuple[np.ndarray, pl.Series]:
-    """An indicator (n,) of a label, NaN if missing or unknown, and the cells with unknown values."""
-    lower = text.str.to_lowercase()
-    off, on = (str(word).lower() for word in label_pair)
-    indicator = lower.replace_strict([off, on], [0.0, 1.0], default=None, return_dtype=pl.Float64)
-    return indicator.fill_null(np.nan).to_numpy(), text.filter(indicator.is_null() & text.is_not_null())
-
-
-def _parse_label(text: pl.Series, label_pair: tuple[Label, Label]) -> np.ndarray:
-    indicator, strays = _pair_to_indicator(text, label_pair)
-    if len(strays):
-        raise TableError(
-            f"The target {text.name!r} holds {strays[0]!r}, but the values must be {format_list(label_pair)}. Correct "
-            "the table."
-        )
-    return indicator
 
 
 def _check_finite(numbers: pl.Series) -> np.ndarray:
