@@ -149,8 +149,8 @@ def _check_units(cells: TargetCells, task: Task | None) -> None:
     notes, has_numbers = cells.typed.notes, cells.typed.values.count() > 0
     if notes and not has_numbers and task != "multiclass" and cells.n_distinct > MAX_INTEGER_CLASSES:
         raise TableError(
-            f"The target {cells.name!r} holds numbers in different units ({notes[0].detail}). Convert them to one unit; "
-            "or, if all values are classes, use --task multiclass."
+            f"The target {cells.name!r} holds numbers in different units ({notes[0].detail}). Convert them to one "
+            "unit; or, if all values are classes, use --task multiclass."
         )
 
 
