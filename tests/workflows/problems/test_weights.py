@@ -72,7 +72,10 @@ def test_a_row_without_a_target_needs_no_weight():
 @pytest.mark.parametrize(
     ("frame", "weight", "message"),
     [(WEIGHTED.with_columns(w=pl.lit(0.0)), "w", "'w' are 0"), (WEIGHTED, "y", "'y' is the target.*weight"),
-     (WEIGHTED, "v", "no column 'v'"), (WEIGHTED.with_columns(w=pl.col("person")), "w", "'w'.*numbers")],
+     (WEIGHTED, "v", "no column 'v'"),
+     (WEIGHTED.with_columns(w=pl.col("person")), "w", "'w' must hold numbers.*categories"),
+     (WEIGHTED.with_columns(w=pl.lit(1e300)), "w", "'w' are too large"),
+     (WEIGHTED.with_columns(w=(pl.int_range(N) == 0).cast(pl.Float64)), "w", "one row has 'y'")],
 )  # fmt: skip
 def test_columns_that_cannot_be_weights_are_refused(frame, weight, message):
     with pytest.raises(TableError, match=message):

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.columns import Column, Schema, plural_kind
 from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.table import Table, TableFormat
 from rosenblatt.data.tasks.task import resolve_column_name
 from rosenblatt.errors import TableError, format_count
 from rosenblatt.workflows.problems.problem import LabelledRows, ProblemRequest
+
+MAX_WEIGHT = 1e100  # so that sums of squared weights are finite
 
 
 def weigh_training_rows(
@@ -28,6 +30,9 @@ def weigh_training_rows(
         raise TableError(f"{name!r} is the target and cannot be the weight column.")
     others = [other for other in rows.frame.columns if other != name]
     [inferred] = infer_schema(rows.frame, 1, request.table.format, others).columns
+    if inferred.kind not in ("number", "boolean", "constant", "empty") and not inferred.is_numeric:
+        kind = plural_kind(inferred.kind)
+        raise TableError(f"The weight column {name!r} must hold numbers of 0 or more, but it holds {kind}.")
     column = inferred.model_copy(update={"kind": "number"})
     rows = weigh_rows(rows, column, messages, request.table.format)
     messages.append(f"training, validation and test scores are weighted by {name!r}")
@@ -59,6 +64,10 @@ def weigh_rows(rows: LabelledRows, column: Column, messages: list[str], format: 
         )
     if not weight.any():
         raise TableError(f"All weights in the column {column.name!r} are 0, so no row counts. Choose another column.")
+    if weight.max() > MAX_WEIGHT:
+        raise TableError(
+            f"The weights in {column.name!r} are too large, up to {weight.max():g}. Divide all of them by it."
+        )
     if not weight.all():
         messages.append(f"{format_count(int((weight == 0).sum()), 'row')} of weight 0 in {column.name!r} left out")
     return replace(rows, weight=weight).select(weight > 0)
