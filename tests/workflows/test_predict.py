@@ -75,6 +75,7 @@ def test_a_table_without_rows_has_an_empty_table_of_predictions(result, people, 
     "classes",
     [
         pl.Series([dt.date(2024, 1, 31), dt.date(2024, 2, 1)]),
+        pl.Series([False, True]),
         pl.Series([3, 250], dtype=pl.UInt8),
         pl.Series([3, 2**63 + 7], dtype=pl.UInt64),
         pl.Series(["low", "high"], dtype=pl.Enum(["low", "high"])),
