@@ -95,6 +95,11 @@ def test_spaces_before_quotes_and_quotes_that_are_not_doubled(path):
     assert read(path, 'a,b\n1,"6" pipe"\n2,"x"\n').frame["b"].to_list() == ['6" pipe', "x"]
 
 
+def test_spaces_before_quotes_that_hold_escapes(path):
+    frame = read(path, 'name, city\n"J. \\"Jack\\" L",  "Oslo"\n"B",     "Rome, Italy"\n').frame
+    assert frame.rows() == [('J. "Jack" L', "Oslo"), ("B", "Rome, Italy")]
+
+
 def test_stray_quotes_between_tabs_are_characters(path):
     frame = read(path, 'title\tyear\n"Lost\t1\nFound\t2\n"Seen"\t3\n').frame
     assert frame["title"].to_list() == ['"Lost', "Found", "Seen"]

@@ -75,3 +75,12 @@ def test_totals_and_notes_below_the_table(tmp_path):
         noted = read(tmp_path, f"city,amount,way\n{BODY}{footer}")
         assert noted.frame.height == 40
         assert any("below the table left out" in note for note in noted.notes)
+
+
+def test_sizes_above_rows_of_numbers_and_rows_of_more_cells(tmp_path):
+    table = read(tmp_path, "30,4,malignant,benign\n" + rows_of_numbers(9))
+    assert table.frame.shape == (30, 9)
+    assert any("1 line above the table left out" in note for note in table.notes)
+    mixed = read(tmp_path, "".join(f"{i},a\n{i},b,c\n" for i in range(1, 9)), header=False)
+    assert mixed.frame.shape == (16, 3)
+    assert any("8 rows with fewer cells" in note for note in mixed.notes)

@@ -91,6 +91,18 @@ def test_columns_are_found_by_name_or_number():
         resolve_column_name(frame, "9")
 
 
+def test_numbers_of_columns_are_refused_where_columns_have_numbers_as_names():
+    frame = pl.DataFrame({"0": [1], "1": [2], "2": [3], "label": [4]})
+    assert [resolve_column_name(frame, name) for name in ("2", "-1", "label")] == ["2", "label", "label"]
+    with pytest.raises(TableError, match="no column named '3', but others have numbers as names.*count from the end: -2"):
+        resolve_column_name(frame, "3")
+
+
+def test_a_missing_column_of_a_table_without_header_suggests_the_option():
+    with pytest.raises(TableError, match="use --header"):
+        resolve_column_name(pl.DataFrame({"column_1": ["y"], "column_2": ["z"]}), "y")
+
+
 def test_classes_are_recognized_in_other_spellings_with_a_message():
     target = Target(names=("y",), task="binary", labels=("<=50K", ">50K"))
     messages = []

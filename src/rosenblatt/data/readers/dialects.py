@@ -74,7 +74,7 @@ def iterate_rows(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
         lines,
         delimiter=dialect.separator,
         quoting=csv.QUOTE_NONE if dialect.quoting == "literal" else csv.QUOTE_MINIMAL,
-        skipinitialspace=dialect.quoting == "after spaces",
+        skipinitialspace=dialect.quoting in ("after spaces", "backslash"),
         escapechar="\\" if dialect.quoting == "backslash" else None,
         strict=dialect.quoting != "lenient",
     )

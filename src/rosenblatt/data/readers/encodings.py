@@ -29,10 +29,11 @@ def convert_to_utf8(source: Source, encoding: str | None) -> tuple[Source, str]:
         TableError: if the text is in another encoding or binary.
     """
     name = _normalized_name(encoding) if encoding else _detect_encoding(source.sample)
+    position = source.sample.find(b"\0")
+    if position >= 0 and not name.startswith(("utf-16", "utf-32")):
+        raise nul_error(source, position)
     if name not in UTF8_NAMES:
         source = Source(source.name, _decode(source.content, name, is_given=encoding is not None).encode())
-    if (position := source.sample.find(b"\0")) >= 0:
-        raise nul_error(source, position)
     return source, name
 
 

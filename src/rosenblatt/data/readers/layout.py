@@ -12,6 +12,7 @@ from rosenblatt.data.readers.header import header_evidence, unique_names
 from rosenblatt.errors import format_count, format_list
 
 MAX_SPARSE_FRACTION = 0.05  # of the rows below; if more have as few cells as the rows above, those are rows, too
+MIN_WIDTH_FRACTION = 0.2  # of the rows without header that must have as many cells as there are columns
 MAX_EXTRA_HEADERS = 3  # lines of questions, units and types below the header, as in exports of surveys
 MIN_BODY_ROWS = 3  # rows below a second header that show which columns hold numbers
 
@@ -41,7 +42,7 @@ def find_layout(rows: Sequence[Row], header: bool | None) -> Layout:
     evidence = header_evidence([row.cells for row in body])
     has_header = evidence != "none" if header is None else header
     if not has_header or not body:
-        names = [f"column_{i}" for i in range(1, _typical_width(body) + 1)]
+        names = [f"column_{i}" for i in range(1, _widest(body) + 1)]
         if header is None:
             notes.append(
                 f"no header was found: the columns are named {format_list(names, 2)} (--header if there is one)"
@@ -71,6 +72,12 @@ def find_layout(rows: Sequence[Row], header: bool | None) -> Layout:
 def _typical_width(rows: Sequence[Row]) -> int:
     widths = Counter(len(row.cells) for row in rows if row.n_filled)
     return widths.most_common(1)[0][0] if widths else 1
+
+
+def _widest(rows: Sequence[Row]) -> int:
+    """The largest width that is not exceptional."""
+    widths = Counter(len(row.cells) for row in rows if row.n_filled)
+    return max((width for width, count in widths.items() if count >= MIN_WIDTH_FRACTION * widths.total()), default=1)
 
 
 def _is_comment(row: Row, width: int) -> bool:
@@ -110,6 +117,8 @@ def _is_above(rows: Sequence[Row], index: int, width: int) -> bool:
     if row.n_filled == 1 and len(row.cells) < width:
         return True
     following = [other.cells for other in below if len(other.cells) == width]
+    if len(following) == len(below) >= MIN_BODY_ROWS and 2 * len(row.cells) <= width and any(map(is_number, row.cells)):
+        return True  # sizes of the table and names of its classes
     return len(following) > 1 and header_evidence(following) == "certain"
 
 
@@ -158,9 +167,14 @@ def _extra_headers(body: Sequence[Row]) -> list[Row]:
     extra: list[Row] = []
     for i in range(1, min(MAX_EXTRA_HEADERS, len(body) - MIN_BODY_ROWS)):
         below = [row.cells for row in body[i + 1 :] if len(row.cells) == len(body[i].cells)]
+        if len(below) < MIN_BODY_ROWS:
+            break
         columns = zip(body[i].cells, zip(*below, strict=True), strict=True)
         above_numbers = [cell.strip() for cell, column in columns if _is_numeric(column)]
         words = [cell for cell in above_numbers if not is_missing(cell) and not is_number(cell) and not is_date(cell)]
+        if extra and above_numbers and not any(above_numbers):
+            extra.append(body[i])
+            continue
         if len(words) < 2 or len(words) < len(above_numbers) - above_numbers.count("") or _is_header_again(body, i):
             break
         extra.append(body[i])

@@ -62,12 +62,24 @@ def has_targets(y: np.ndarray) -> np.ndarray:
 
 
 def resolve_column_name(frame: pl.DataFrame, name: str) -> str:
-    """Find a column by name, or by number from 1, or from -1 for the last one. Raises TableError if there is none."""
+    """Find a column by name, or by number from 1, or from -1 for the last one.
+
+    Raises:
+        TableError: if there is none, or if a number may be meant as a name like those of other columns.
+    """
     if name in frame.columns:
         return name
     if re.fullmatch(r"-?[0-9]{1,9}", name) and 1 <= abs(int(name)) <= frame.width:
+        counters = {str(i) for i in range(frame.width + 1)}
+        if int(name) > 0 and not counters.isdisjoint(frame.columns):
+            raise TableError(
+                f"There is no column named {name!r}, but others have numbers as names: {format_list(frame.columns, 3)}. "
+                f"Give the name of a column, or count from the end: {int(name) - frame.width - 1}."
+            )
         return frame.columns[int(name) - (int(name) > 0)]
     hint = did_you_mean(name, frame.columns)
+    if all(column == f"column_{i}" for i, column in enumerate(frame.columns, 1)):
+        hint = " If the first line of the file names the columns, use --header (header=True in Python)."
     raise TableError(f"There is no column {name!r}; the table has {format_list(frame.columns)}.{hint}")
 
 
