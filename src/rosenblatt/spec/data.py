@@ -18,7 +18,7 @@ class DataSpec(SpecSection):
         "It is not used as an input.",
     )
     order: str = hyperparameter_field(
-        "", "Column of times or numbers: validation and test rows always come after the training rows in this order."
+        "", "Column of numbers, times or words with a number: validation and test rows come after the training rows."
     )
 
     weight: str = hyperparameter_field(

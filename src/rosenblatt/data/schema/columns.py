@@ -73,11 +73,11 @@ class Column(BaseModel):
         """All notes on this column."""
         return "; ".join(map(str, self.notes))
 
-    def sort_key(self, series: pl.Series) -> pl.Series:
-        """The values by which rows are ordered: dates, numbers or text."""
+    def sort_key(self, series: pl.Series, notes: Notes | None = None) -> pl.Series:
+        """The values by which rows are ordered: dates, numbers or text. `notes` as in `read`."""
         if self.kind == "date":
-            return self._dates(series)
-        return self._numbers(series) if self.kind == "number" else series
+            return self._dates(series, notes)
+        return self._numbers(series, notes) if self.kind == "number" else series
 
     def read(self, series: pl.Series, notes: Notes | None = None) -> list[pl.Series]:
         """Convert to typed columns: several features of a date, or else one column.

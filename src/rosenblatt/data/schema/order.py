@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.schema.cells import strip_cells
-from rosenblatt.data.schema.columns import Column, plural_kind
+from rosenblatt.data.schema.columns import Column, Notes, plural_kind
 from rosenblatt.data.schema.date_patterns import MONTHS, WEEKDAYS
 from rosenblatt.errors import TableError, format_count, format_list
 
@@ -21,7 +21,13 @@ _ORDERED_GROUPS = r"(?:[^#]*[a-z][^#]*#)+|#(?::#)+"  # such as s1e2, or 125:30
 _EXPECTED = "numbers, times, or words with a number, such as W1"
 
 
-def read_order(series: pl.Series, column: Column, role: str, row_numbers: np.ndarray | None = None) -> pl.Series:
+def read_order(
+    series: pl.Series,
+    column: Column,
+    role: str,
+    row_numbers: np.ndarray | None = None,
+    notes: Notes | None = None,
+) -> pl.Series:
     """Read the cells of a column as values in the order of the rows: numbers, times or ranks.
 
     Args:
@@ -29,6 +35,7 @@ def read_order(series: pl.Series, column: Column, role: str, row_numbers: np.nda
         column: how they are written.
         role: the option that names the column.
         row_numbers: the row number (n,) of each cell in the table, from 1; by default, these are all rows.
+        notes: receives what was converted.
 
     Raises:
         TableError: if a cell is missing, or the cells have no order.
@@ -36,7 +43,7 @@ def read_order(series: pl.Series, column: Column, role: str, row_numbers: np.nda
     numbers = np.arange(1, len(series) + 1) if row_numbers is None else row_numbers
     if column.kind in ("number", "date") or column.is_numeric or series.dtype.is_numeric():
         kind = "date" if column.kind == "date" else "number"
-        keys = column.model_copy(update={"kind": kind}).sort_key(series)
+        keys = column.model_copy(update={"kind": kind}).sort_key(series, notes)
         _require_values(series, keys, column.name, role, numbers)
         return keys
     if column.kind in ("category", "identifier", "text", "constant", "empty"):

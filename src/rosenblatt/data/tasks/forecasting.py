@@ -14,8 +14,9 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.media.columns import sequence_column
-from rosenblatt.data.schema.columns import Column, Schema, plural_kind
+from rosenblatt.data.schema.columns import Column, Notes, Schema, plural_kind
 from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.schema.notes import summarize_notes
 from rosenblatt.data.schema.order import read_order
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_list
@@ -202,7 +203,7 @@ class WindowTransform(BaseModel):
             else typed[name]
             for name in typed.columns
         }
-        times = self._read_times(frame)
+        times = self._read_times(frame, messages, format)
         names = frame[self.series].cast(pl.String).fill_null("") if self.series else pl.Series([""] * frame.height)
         too_short = []
         indexed = names.alias("series").to_frame().with_row_index("row")
@@ -229,9 +230,14 @@ class WindowTransform(BaseModel):
                 f"{len(too_short)} series with fewer than {MIN_HISTORY} values left out: {format_list(too_short, 5)}"
             )
 
-    def _read_times(self, frame: pl.DataFrame) -> pl.Series:
+    def _read_times(self, frame: pl.DataFrame, messages: list[str] | None, format: TableFormat) -> pl.Series:
         """The values by which rows are ordered in time. Raises TableError if a row has none."""
-        return read_order(frame[self.time.name], self.time, "time")
+        time = Schema(columns=(self.time,)).with_day_first(format.day_first).columns[0]
+        notes: Notes = []
+        times = read_order(frame[time.name], time, "time", notes=notes)
+        if messages is not None:
+            messages += summarize_notes(notes)
+        return times
 
     def _check_unique_times(self, times: pl.Series, name: str) -> None:
         """Raise TableError if two rows of a series have the same of these sorted times."""
