@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rosenblatt.workflows.recorder import Recorder
     from rosenblatt.workflows.request import FitRequest
 
-TABLE_SUFFIXES = r"(\.(csv|tsv|txt|data|jsonl|ndjson|json|parquet|pq|arrow|feather|ipc|gz|zip))+$"
+TABLE_SUFFIXES = r"(\.(csv|tsv|tab|txt|data|dat|jsonl|ndjson|json|parquet|pq|arrow|feather|ipc|gz|bz2|xz|zip))+$"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class FitOutput:
 
     def model_path(self, table: str) -> Path:
         """Return the path of the model file; by default the name of the table, in the working directory."""
-        return Path(self.out or f"{re.sub(TABLE_SUFFIXES, '', Path(table).name) or 'model'}.rosenblatt")
+        name = "" if table == "-" else re.sub(TABLE_SUFFIXES, "", Path(table).name)
+        return Path(self.out or f"{name or 'model'}.rosenblatt")
 
 
 @click.command(cls=GroupedCommand, short_help="Train, test and save a model.")

@@ -73,8 +73,9 @@ def resolve_column_name(frame: pl.DataFrame, name: str) -> str:
         counters = {str(i) for i in range(frame.width + 1)}
         if int(name) > 0 and not counters.isdisjoint(frame.columns):
             raise TableError(
-                f"There is no column named {name!r}, but others have numbers as names: {format_list(frame.columns, 3)}. "
-                f"Give the name of a column, or count from the end: {int(name) - frame.width - 1}."
+                f"There is no column named {name!r}, but others have numbers as names: "
+                f"{format_list(frame.columns, 3)}. Give the name of a column, or count from the end: "
+                f"{int(name) - frame.width - 1}."
             )
         return frame.columns[int(name) - (int(name) > 0)]
     hint = did_you_mean(name, frame.columns)
