@@ -4,6 +4,7 @@ import pytest
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.schema.columns import schema_from_dtypes
+from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
 from rosenblatt.inspection.walkthrough import trace_backward, trace_forward, trace_to_dict
@@ -104,3 +105,14 @@ def test_unexplainable_models_are_rejected_with_the_reason():
     kernel_perceptron = fitted(kind="perceptron", perceptron_rule="kernel", hidden_sizes="auto")
     with pytest.raises(TableError, match="compares a row with its support rows"):
         trace_forward(kernel_perceptron, FRAME, 1)
+
+
+def test_inputs_made_from_a_date_belong_to_the_column_of_the_table():
+    days = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 3, 20), eager=True)
+    frame = FRAME.with_columns(days.cast(pl.String).alias("day"))
+    schema = infer_schema(frame, 64)
+    spec = Spec.from_hyperparameters(hidden_sizes=(4,), members=2, epochs=2, folds=2, bins=4)
+    model = fit_model(spec, schema, BINARY.with_loss(spec, Y), Dataset(schema.read(frame), Y))
+    inputs = trace_to_dict(trace_forward(model, frame, 5), frame, 5, 3)["inputs"]
+    assert {item["column"] for item in inputs} == {"age", "job", "z", "day"}
+    assert any(item["input"].startswith("day (weekday)") for item in inputs if item["column"] == "day")

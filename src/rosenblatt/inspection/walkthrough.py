@@ -194,7 +194,9 @@ def unit_names(trace: ForwardTrace, l: int) -> list[str]:
 
 def trace_to_dict(trace: ForwardTrace, frame: pl.DataFrame, row: int, top_k: int) -> dict[str, Any]:
     """Convert a trace to JSON-serializable data, with the `top_k` largest units and contributions of each layer."""
-    cells = {column.name: frame[column.name][row - 1] for column in trace.model.schema.input_columns}
+    parts = list(trace.model.schema.parts(frame[row - 1 : row]))
+    cells = {column.name: frame[column.name][row - 1] for column, _ in parts}
+    table_columns = {series.name: column.name for column, typed_columns in parts for series in typed_columns}
     result: dict[str, Any] = {
         "row": row,
         "network": next(k for k, n in enumerate(trace.model.networks, 1) if n is trace.network),
@@ -204,7 +206,7 @@ def trace_to_dict(trace: ForwardTrace, frame: pl.DataFrame, row: int, top_k: int
             for name, cell in cells.items()
         },
         "inputs": [
-            {"input": name, "column": column, "value": float(value)}
+            {"input": name, "column": table_columns[column], "value": float(value)}
             for name, column, value in zip(
                 trace.trial.encoder.feature_names, trace.trial.encoder.source_columns, trace.x, strict=True
             )
