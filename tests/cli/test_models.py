@@ -267,3 +267,13 @@ def test_help_keeps_the_lines_of_its_examples(run):
     _, out, _ = run("--help")
     assert "\\b" not in out
     assert "  rosenblatt describe people.csv " in out
+
+
+def test_scores_are_called_test_scores_only_if_no_row_was_in_training(run, model):
+    pl.read_csv("people.csv")[:5].with_columns(noise=pl.lit(7.5)).write_csv("new.csv")
+    assert "\ntest score " in run("evaluate", model, "new.csv")[1]
+    assert "\nscore " in run("evaluate", model, "people.csv")[1]
+    fields = json.loads(run("evaluate", model, "people.csv", "--json")[1])
+    assert fields["held_out"] is False
+    assert fields["in_training"] == {"rows": 300, "checked": 300, "seen": 240}
+    assert "240 of the 300 rows" in fields["cautions"][0]
