@@ -27,6 +27,7 @@ from rosenblatt.data.schema.units import Affixes, canonical_unit, parse_affixes,
         ("", " Mio. €", Affixes("€", 6)),
         ("", "%", Affixes("%", -2)),
         ("", " ‰", Affixes("%", -3)),
+        ("%", "", Affixes("%", -2)),
         ("", " kg", Affixes("kg")),
         ("", "GB", Affixes("GB")),
         ("", " K", Affixes("K")),
@@ -49,6 +50,7 @@ def test_signs_currencies_magnitudes_and_units_surround_numbers(before, after, a
         ("A", ""), ("Q", ""), ("W", ""), ("x", ""), ("#", ""), ("<", ""), ("", "A"), ("", "B"), ("", "st"), ("", "XL"),
         ("", "+"), ("", "-2"), ("", "/2"), ("", ":3"), ("", " am"), ("", "pm"), ("", " Jan"), ("", " December"),
         ("", '"'), ("--", ""), ("(", ""), ("", ")"), ("(-", ")"), ("-", "-"), ("$", "%"), ("$", " EUR"), ("", "²"),
+        ("%", " kg"),
     ],
 )  # fmt: skip
 def test_codes_ranges_times_and_contradictions_are_no_numbers(before, after):
@@ -64,7 +66,15 @@ def test_a_letter_is_a_magnitude_beside_others_a_currency_or_a_decimal():
 
 
 def test_spellings_of_one_unit_are_equal_but_not_of_different_units():
-    for first, second in (("$", "USD"), ("€", "euros"), ("day", "Days"), ("lbs", "lb"), ("KG", "kg"), ("yrs.", "yr")):
+    for first, second in (
+        ("$", "USD"),
+        ("€", "euros"),
+        ("day", "Days"),
+        ("lbs", "lb"),
+        ("KG", "kg"),
+        ("yrs.", "year"),
+        ("hrs", "h"),
+    ):
         assert canonical_unit(first) == canonical_unit(second)
     for first, second in (("mW", "MW"), ("$", "€"), ("kg", "g"), ("Mb", "MB")):
         assert canonical_unit(first) != canonical_unit(second)

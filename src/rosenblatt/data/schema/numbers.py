@@ -25,6 +25,7 @@ N_SAMPLE = 1000  # number of cells by which columns without numbers are recogniz
 # A whole number, or up to six groups of three digits (or of two, as in India) with one separator in a cell; the first
 # group has no leading zero. Groups exclude an exponent.
 _CELL = r"^([^0-9]*)([0-9](?:[0-9.,' ]*[0-9])?\.?(?:[eE][-+]?[0-9]+)?)([^0-9]*[23²³]?)$"
+_WHOLE_AMOUNT = r"(\d)[.,] ?--?( ?\D*)$"  # 5,- or 5.--, without cents
 _GROUPS = "|".join(
     [rf"[1-9]\d{{0,2}}(?:{s}\d{{3}}){{1,5}}" for s in ("S", " ", "'")] + [r"[1-9]\d?(?:S\d{2}){1,7}S\d{3}"]
 )
@@ -143,7 +144,7 @@ def _to_values(parts: pl.DataFrame, decimal: DecimalMark) -> pl.Series:
 
 def split_cells(text: pl.Series, thousands: str = "") -> pl.DataFrame:
     """Split strings into sign, digits (with marks), power of ten and unit; digits are null for other strings."""
-    text = _to_ascii(text).str.strip_chars()
+    text = _to_ascii(text).str.strip_chars().str.replace(_WHOLE_AMOUNT, "$1$2")
     for separator in sorted(set(thousands) - set(".,' ")):
         text = text.str.replace_all(separator, "'", literal=True)
     parts = text.str.extract_groups(_CELL).struct.unnest()

@@ -16,12 +16,19 @@ _CODES = (
 _DOLLARS = {"USD", "AUD", "CAD", "NZD", "SGD", "TWD", "HKD", "MXN", "ARS", "CLP", "COP", "UYU"}  # written as $, too
 _CURRENCY = (
     rf"(?:[A-Z]{{1,3}}|Can|can)?[{_SYMBOLS}]|(?:{_CODES})|(?:{_CODES.lower()})|Rs\.?|rs\.?|kr\.?|Kr\.?"
-    r"|zł|Kč|Ft|Fr\.?|RM|S/\.?|лв\.?|руб\.?|р\."
+    r"|zł|Kč|Ft|Fr\.?|RM|Rp\.?|S/\.?|lei|лв\.?|руб\.?|р\.|円|元|원|%"
 )
 _SAME_UNITS = {
     "$": "USD", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "Rs": "INR", "rs": "INR", "₽": "RUB",
     "₩": "KRW", "₺": "TRY", "₪": "ILS", "R$": "BRL", "zł": "PLN", "Kč": "CZK", "Ft": "HUF", "KG": "kg", "Kg": "kg",
-    "KM": "km", "Km": "km", "CM": "cm", "Cm": "cm",
+    "KM": "km", "Km": "km", "CM": "cm", "Cm": "cm", "Rp": "IDR", "円": "JPY", "元": "CNY", "원": "KRW",
+    "kgs": "kg", "kms": "km", "lbs": "lb", "pts": "pt", "hr": "h", "hrs": "h", "yrs": "yr", "mos": "mo", "wks": "wk",
+    "sec": "s", "mins": "min", "ft": "foot", "in": "inch", "yd": "yard",
+}  # fmt: skip
+_SAME_WORDS = {
+    "euro": "EUR", "dollar": "USD", "hour": "h", "minute": "min", "second": "s", "sec": "s", "year": "yr",
+    "month": "mo", "week": "wk", "pound": "lb", "ounce": "oz", "feet": "foot", "inche": "inch", "kilogram": "kg", "gram": "g",
+    "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "liter": "l", "litre": "l",
 }  # fmt: skip
 
 _MAGNITUDES = {
@@ -73,10 +80,10 @@ def canonical_unit(unit: str) -> str:
     if re.fullmatch(_CODES, unit.upper()):
         return unit.upper()
     if len(unit) < 4:  # mW and MW differ
-        return {"lbs": "lb", "hrs": "hr", "yrs": "yr", "mos": "mo", "pts": "pt", "wks": "wk"}.get(unit, unit)
+        return unit
     unit = unit.lower()
     unit = unit[:-1] if unit.endswith("s") and not unit.endswith("ss") else unit
-    return {"euro": "EUR", "dollar": "USD"}.get(unit, unit)
+    return _SAME_WORDS.get(unit, unit)
 
 
 def use_letter_magnitudes(cells: Iterable[tuple[str, str, str]]) -> bool:
@@ -116,7 +123,11 @@ def parse_affixes(before: str, after: str, letters: bool) -> Affixes | None:
     if tail is None:
         return None
     exponent, unit = tail
-    if currency:
+    if currency == PERCENT:  # as in Turkish
+        exponent, unit = exponent - 2, "" if unit else PERCENT
+        if not unit:
+            return None
+    elif currency:
         unit = _join_currency(currency, unit)
         if not unit:
             return None
@@ -147,7 +158,7 @@ def _parse_tail(after: str, has_currency: bool, letters: bool) -> tuple[int, str
     if match and match[1]:
         word = match[1]
         key = word if len(word) == 1 else word.lower()
-        is_letter = key in _LETTER_MAGNITUDES and (letters or has_currency)
+        is_letter = key in _LETTER_MAGNITUDES and (has_currency or (letters and not is_spaced))
         is_magnitude = key in _MAGNITUDES and not (key in _ATTACHED_ONLY and is_spaced and not has_currency)
         if is_letter or is_magnitude:
             exponent = _MAGNITUDES.get(key) or _LETTER_MAGNITUDES[key]
