@@ -17,6 +17,12 @@ def test_a_similar_name_is_suggested_in_any_case():
     assert did_you_mean("zebra", ["age", "income"]) == ""
 
 
+def test_short_names_are_suggested_in_another_case_only():
+    assert did_you_mean("B", ["a", "b"]) == " Did you mean 'b'?"
+    assert did_you_mean("ab", ["a", "b"]) == ""
+    assert did_you_mean("y1", ["y2"]) == ""
+
+
 def test_a_long_list_ends_with_the_number_of_omitted_values():
     assert format_list(["a"]) == "'a'"
     assert format_list(["a", "b"]) == "'a' and 'b'"

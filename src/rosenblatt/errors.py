@@ -23,6 +23,7 @@ from threading import Lock
 
 Notify = Callable[[str], None]  # passes a message on to the user, such as `print` or `warnings.warn`
 
+MAX_SHORT_NAME = 2  # number of characters up to which names are not similar if one character differs
 _WARNING_FILTERS_LOCK = Lock()  # Python's warning filters are shared by all threads
 
 
@@ -80,7 +81,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
         The suggestion with a leading space, or "" if no name is similar.
     """
     lowered = {candidate.lower(): candidate for candidate in reversed(list(names))}
-    matches = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    similar = [key for key in lowered if min(len(key), len(name)) > MAX_SHORT_NAME or key == name.lower()]
+    matches = get_close_matches(name.lower(), similar, n=1, cutoff=0.5)
     return f" Did you mean {lowered[matches[0]]!r}?" if matches else ""
 
 

@@ -20,6 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from rosenblatt.data.readers.read import read_table
+from rosenblatt.data.tasks.task import read_targets
 from rosenblatt.errors import DivergedError, SpecError, TableError
 from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
 from rosenblatt.estimators.perceptron import Perceptron
@@ -357,6 +359,30 @@ def test_labels_of_pandas_extension_types_are_predicted_with_numpy_types():
     assert MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).dtype == bool
     y = pd.Series(SPECIES, dtype="Int64")
     assert MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).dtype == np.int64
+
+
+def test_booleans_stay_booleans_in_categories_and_objects():
+    X, y = [[0.0], [1.0]] * 20, [False, True] * 20
+    for labels in (pd.Series(y, dtype="category"), np.array(y, object)):
+        estimator = MLPClassifier(epochs=1, members=1).fit(X, labels)
+        assert estimator.model_.target.labels == (False, True)
+        assert estimator.classes_.dtype == bool
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [(0.0, 1.0), ("007", "7"), (False, True), ("A", "a"), ("EU", "NA"), ("False", "True"), (2**53, 2**53 + 1)],
+    ids=str,
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_classes_of_an_estimator_are_recognized_in_a_file(tmp_path, classes, suffix):
+    y = [classes[k % 2] for k in range(40)]
+    target = MLPClassifier(epochs=1, members=1).fit([[float(k % 2)] for k in range(40)], y).model_.target
+    path = tmp_path / f"table.{suffix}"
+    frame = pl.DataFrame({"y": y})
+    frame.write_csv(path) if suffix == "csv" else frame.write_parquet(path)
+    table = read_table(path)
+    np.testing.assert_array_equal(read_targets(table.frame, target, format=table.format), [k % 2 for k in range(40)])
 
 
 def test_integer_keys_of_class_weight_apply_to_float_labels():

@@ -27,9 +27,19 @@ def is_text_array(X: Any) -> bool:
 
 
 def to_numpy_dtype(y: Any) -> Any:
-    """Convert a pandas extension dtype, such as Int64 or boolean, to NumPy's if no value is missing."""
-    numpy_dtype = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
-    return y.to_numpy(numpy_dtype) if numpy_dtype is not None and not y.isna().any() else y
+    """Convert a pandas extension dtype, such as Int64, boolean or category, to NumPy's if no value is missing.
+
+    Objects that are all booleans become booleans.
+    """
+    dtype: Any = getattr(y, "dtype", None)
+    is_complete = dtype is not None and hasattr(y, "isna") and not y.isna().any()
+    if is_complete and hasattr(dtype, "categories"):
+        y = y.astype(dtype.categories.dtype)
+    elif is_complete and hasattr(dtype, "numpy_dtype"):
+        y = y.to_numpy(dtype.numpy_dtype)
+    if getattr(dtype, "kind", "") == "O" and all(isinstance(value, bool | np.bool_) for value in np.ravel(y)):
+        return np.asarray(y, bool)
+    return y
 
 
 def reject_dates(y: Any, advice: str) -> None:

@@ -121,8 +121,8 @@ def marker_notes(text: pl.Series, rule: MissingRule, *, is_class: bool = False) 
         notes.append(Note(text="read as missing (--no-missing to keep)", detail=count_words(markers)))
     kept = rule.kept_markers(text)
     if len(kept):
-        kind = "class" if is_class else "category"
-        note = f"read as a {kind} (use --missing {kept[0]} if it means missing)"
+        note = "read as a category (use --missing CELL if it means missing)"
+        note = f"read as a class (use --missing {kept[0]} if it means missing)" if is_class else note
         notes.append(Note(text=note, detail=count_words(kept)))
     return tuple(notes)
 
