@@ -31,6 +31,7 @@ MIN_YEAR, MAX_YEAR = 1000, 2200
 YEARS_AHEAD = 20  # the latest year that two digits stand for, from now; 0 in columns of births
 DAY_US = 86_400_000_000  # microseconds
 
+_PLAIN_LAYOUTS = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
 _BIRTH = re.compile(r"birth|born|dob(?![a-z])|geburt|naissance|nacimiento|nascita|nascimento", re.IGNORECASE)
 
 
@@ -68,6 +69,9 @@ def infer_dates(cells: pl.Series, name: str, day_first: bool | None = None) -> I
         None if the column does not hold dates.
     """
     distinct = cells.unique(maintain_order=True)
+    plain_dates = _read_plain_dates(distinct)
+    if plain_dates is not None:
+        return InferredDates(DateFormat(latest_year=_latest_year(name)), _look_up(cells, distinct, plain_dates), ())
     sample = distinct.gather_every(max(len(distinct) // SAMPLE_SIZE, 1))
     if not sample.str.contains("[0-9]").any() or split_dates(sample)["layout"].null_count() > len(sample) / 2:
         return None
@@ -80,7 +84,7 @@ def infer_dates(cells: pl.Series, name: str, day_first: bool | None = None) -> I
     zone, offset = _choose_zone(parts)
     written = DateFormat(
         layouts=tuple(layouts.unique(maintain_order=True)),
-        latest_year=dt.datetime.now(tz=dt.UTC).year + (0 if _BIRTH.search(name) else YEARS_AHEAD),
+        latest_year=_latest_year(name),
         zone=zone,
         offset=offset,
     )
@@ -105,6 +109,9 @@ def read_dates(text: pl.Series, format: DateFormat, notes: list[Note]) -> pl.Ser
     distinct = text.drop_nulls().unique(maintain_order=True)
     if distinct.is_empty():
         return pl.Series(text.name, [None] * len(text), dtype=pl.Datetime("us"))
+    plain_dates = _read_plain_dates(distinct) if DATE in format.layouts else None
+    if plain_dates is not None:
+        return _look_up(text, distinct, plain_dates)
     parts = split_dates(distinct)
     new_format = _adapt_order(parts, distinct, format)
     dates = to_dates(parts, new_format)
@@ -113,6 +120,23 @@ def read_dates(text: pl.Series, format: DateFormat, notes: list[Note]) -> pl.Ser
         written, trained = _name_layouts(new_format, new_layouts or [NUMBERS]), _name_layouts(format, format.layouts)
         notes.append(Note(text=f"dates written as {written} converted, which were written as {trained} in training"))
     return _look_up(text, distinct, dates)
+
+
+def _read_plain_dates(text: pl.Series) -> pl.Series | None:
+    """The dates of text in one usual layout that starts with the year, which is read fast; None for other text."""
+    if text.is_empty() or text.str.contains(":60", literal=True).any():
+        return None
+    for layout in _PLAIN_LAYOUTS:
+        if text.head(1).str.to_datetime(layout, strict=False, time_unit="us").has_nulls():
+            continue
+        dates = text.str.to_datetime(layout, strict=False, time_unit="us")
+        is_possible = not dates.has_nulls() and bool(dates.dt.year().is_between(MIN_YEAR, MAX_YEAR).all())
+        return dates if is_possible else None
+    return None
+
+
+def _latest_year(name: str) -> int:
+    return dt.datetime.now(tz=dt.UTC).year + (0 if _BIRTH.search(name) else YEARS_AHEAD)
 
 
 def _adapt_order(parts: pl.DataFrame, distinct: pl.Series, format: DateFormat) -> DateFormat:
