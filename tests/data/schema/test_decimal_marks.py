@@ -119,8 +119,19 @@ def test_a_later_table_of_unknown_style_is_an_error_that_an_option_decides():
         adapt({"x": ["1.234"]}, {"x": COMMA})
     with pytest.raises(TableError, match="'719,125', where the comma"):
         adapt({"x": ["719,125"]}, {"x": POINT})
+    with pytest.raises(TableError, match="'719,125', where the comma"):
+        adapt({"x": ["719,125"]}, {"x": COMMA | {"thousands": ".", "has_decimals": False}})
     assert adapt({"x": ["1.234"]}, {"x": COMMA}, decimal=".") == {"x": "."}
     assert adapt({"x": ["1.234"]}, {"x": COMMA}, thousands=".") == {"x": ","}
+
+
+@pytest.mark.parametrize(
+    ("cells", "has_decimals"),
+    [(["1.250", "980"], False), (["1", "2"], False), (["1,5", "2"], True), (["1,000", "2"], True)],
+)
+def test_the_format_of_a_column_has_decimals_if_it_holds_some(cells, has_decimals):
+    schema, _ = read({"x": cells, "y": ["0,5", "1"]})
+    assert schema.columns[0].number_format.has_decimals is has_decimals
 
 
 def test_single_rows_of_an_adapted_table_are_read_alike():

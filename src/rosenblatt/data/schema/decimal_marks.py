@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from rosenblatt.data.schema.cells import all_integers
 from rosenblatt.data.schema.notes import Note
 from rosenblatt.data.schema.numbers import (
     MAX_STRAY_FRACTION,
     NUMBER_FORMS,
     DecimalMark,
     NumberFormat,
+    TypedNumbers,
     sample_cells,
     split_cells,
 )
@@ -151,6 +153,23 @@ def detect_marks(frame: pl.DataFrame, format: TableFormat) -> DecimalMarks:
     return DecimalMarks(default, columns, counts, notes, format.thousands or "")
 
 
+def complete_format(typed: TypedNumbers, cells: pl.Series, marks: DecimalMarks) -> NumberFormat:
+    """The format of a column of a training table, with what its values and its table show.
+
+    Args:
+        typed: the numbers.
+        cells: the cells as read.
+        marks: the decimal marks of the table.
+    """
+    name, decimal = typed.values.name, marks[typed.values.name]
+    count = marks.counts.get(name)
+    has_mark = cells.dtype == pl.String and bool(cells.str.contains(decimal, literal=True).any())
+    is_decimal = has_mark or (count is not None and decimal in count.ambiguous) or not all_integers(typed.values)
+    is_fraction = bool((typed.values.abs() <= 1).all())
+    update = {"decimal": decimal, "has_decimals": is_decimal, "is_fraction": is_fraction}
+    return typed.format.model_copy(update=update)
+
+
 def is_text(series: pl.Series) -> bool:
     """Whether the cells of a column are strings."""
     return series.dtype in (pl.String, pl.Categorical, pl.Enum)
@@ -198,9 +217,10 @@ def adapt_formats(
 
 
 def _check_thousands(count: MarkCounts, saved: NumberFormat) -> None:
-    """Raise TableError if a mark is not decimal in the format of training, nor a thousands separator there."""
-    mark = count.ambiguous.replace(saved.decimal, "")
-    if mark and mark not in saved.thousands:
+    """Raise TableError if a mark is neither that of decimals nor of thousands in training."""
+    seen = saved.thousands + saved.decimal * saved.has_decimals
+    mark = next((mark for mark in count.ambiguous if mark not in seen), "")
+    if mark:
         name = MARK_NAMES[mark]
         raise TableError(
             f"Column {count.name!r} holds {count.ambiguous_example!r}, where the {name} may be the decimal mark or "

@@ -15,7 +15,7 @@ from rosenblatt.data.schema.booleans import find_pair
 from rosenblatt.data.schema.cells import all_integers, strip_cells
 from rosenblatt.data.schema.columns import Column, Kind, Schema
 from rosenblatt.data.schema.dates import DAY_FIRST, MONTH_FIRST, InferredDates, as_dates, date_features, infer_dates
-from rosenblatt.data.schema.decimal_marks import DecimalMarks, detect_marks
+from rosenblatt.data.schema.decimal_marks import DecimalMarks, complete_format, detect_marks
 from rosenblatt.data.schema.identifiers import MIN_IDENTIFIER_ROWS, are_codes, is_numbering
 from rosenblatt.data.schema.missing import (
     WORDS_AMONG_NUMBERS,
@@ -288,8 +288,7 @@ def _number_column(column: _ColumnCells, typed: TypedNumbers, marks: DecimalMark
             f"Column {column.name!r} holds an infinite number in row {column.row_numbers[(~finite).arg_max() or 0]}. "
             "Write a finite number there, or leave the cell empty if it is unknown."
         )
-    is_fraction = bool((numbers.abs() <= 1).all())
-    number_format = typed.format.model_copy(update={"decimal": marks[column.name], "is_fraction": is_fraction})
+    number_format = complete_format(typed, column.cells, marks)
     notes = (*typed.notes, *([marks.notes[column.name]] if column.name in marks.notes else []))
     is_distinct = column.distinct == len(numbers) and (all_integers(numbers) or _all_digits(column.cells))
     if is_distinct and is_numbering(column.name, numbers, has_missing=column.missing > 0):

@@ -49,6 +49,7 @@ class NumberFormat(BaseModel):
 
     decimal: DecimalMark = "."
     thousands: str = ""  # the separators of thousands that occurred
+    has_decimals: bool = True  # whether some numbers had decimals
     unit: str = ""  # what surrounds the numbers, such as kg or $; % if they are divided by a hundred
     has_plain: bool = False  # whether some numbers were without the unit
     plain_is_percent: bool = False  # whether numbers without a percent sign were percentages, too

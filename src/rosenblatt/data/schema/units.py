@@ -27,8 +27,8 @@ _SAME_UNITS = {
 }  # fmt: skip
 _SAME_WORDS = {
     "euro": "EUR", "dollar": "USD", "hour": "h", "minute": "min", "second": "s", "sec": "s", "year": "yr",
-    "month": "mo", "week": "wk", "pound": "lb", "ounce": "oz", "feet": "foot", "inche": "inch", "kilogram": "kg", "gram": "g",
-    "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "liter": "l", "litre": "l",
+    "month": "mo", "week": "wk", "pound": "lb", "ounce": "oz", "feet": "foot", "inche": "inch", "kilogram": "kg",
+    "gram": "g", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "liter": "l", "litre": "l",
 }  # fmt: skip
 
 _MAGNITUDES = {

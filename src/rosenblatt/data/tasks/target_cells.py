@@ -8,7 +8,7 @@ import polars as pl
 
 from rosenblatt.data.schema.cells import strip_cells
 from rosenblatt.data.schema.columns import Column
-from rosenblatt.data.schema.decimal_marks import DecimalMarks, is_text
+from rosenblatt.data.schema.decimal_marks import DecimalMarks, complete_format, is_text
 from rosenblatt.data.schema.missing import (
     AMBIGUOUS_MARKERS,
     MissingRule,
@@ -65,8 +65,7 @@ class TargetCells:
 
     def number_column(self, marks: DecimalMarks) -> Column:
         """How the values of a regression are written."""
-        is_fraction = bool((self.typed.values.abs() <= 1).all())
-        number_format = self.typed.format.model_copy(update={"decimal": marks[self.name], "is_fraction": is_fraction})
+        number_format = complete_format(self.typed, self.values, marks)
         notes = (*self.notes, *self.typed.notes, *([marks.notes[self.name]] if self.name in marks.notes else []))
         return Column(
             name=self.name, kind="number", number_format=number_format, notes=notes, missing_rule=self.missing_rule
