@@ -94,6 +94,9 @@ def test_a_named_pipe_is_read_once(tmp_path):
         (b"SQLite format 3\0" + bytes(200), "is a SQLite database"),
         (b"\x28\xb5\x2f\xfd" + bytes(200), "compressed with zstd"),
         (b"BZh9" + bytes(50), "may be damaged"),
+        (b"<!DOCTYPE html>\n<html>", "is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "pointer of Git LFS"),
+        (b"@RELATION iris\n", "is an ARFF file"),
     ],
 )
 def test_other_formats_are_named(tmp_path, content, message):

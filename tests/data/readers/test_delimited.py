@@ -50,6 +50,11 @@ def test_short_rows_are_counted_and_long_ones_only_hold_empty_cells(path):
     assert read(path, "a,b\n1,2,\n3,4\n5,6,,\n").frame.rows() == [("1", "2"), ("3", "4"), ("5", "6")]
 
 
+def test_separators_in_numbers_are_no_names_of_rows(path):
+    with pytest.raises(TableError, match="line 2 has 3 cells, but the first line has 2"):
+        read(path, "a,b\n1,234,5\n2,345,6\n7,123,4\n")
+
+
 def test_invalid_text_names_its_line(path):
     content = b"a,b\n" + b"1,x\n" * 100_000 + b"2,\xff\n"
     assert read(path, content).frame["b"][-1] == "ÿ"

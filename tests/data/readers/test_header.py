@@ -26,6 +26,9 @@ def rows_of_numbers(width, n=30):
         (",0,1,2", "".join(f"{i},{i * 7 % 5}.5,{i * 3 % 7}.25,{i % 4}.0\n" for i in range(30))),
         ("2019,2020,2021", rows_of_numbers(3)),
         ("2020,2021", rows_of_numbers(2)),
+        ("2021,2020,2019", rows_of_numbers(3)),
+        ("1990,1995,2000", "".join(f"{i},{i + 1},{i + 2}\n" for i in range(30))),
+        ("0,1,2,3", "".join(f"{i},{i + 3},{i + 5},{i + 9}\n" for i in range(30))),
         ("country,2019,2020,2021", "".join(f"c{i},{i},{i % 7},{i % 3}\n" for i in range(30))),
         ("state,2021", "".join(f"S{i % 20},{'R' if i % 3 else 'D'}+{i % 15}\n" for i in range(30))),
         ("2021-01,2021-02,2021-03", rows_of_numbers(3)),
@@ -55,6 +58,7 @@ def test_numbers_dates_and_words_name_columns(tmp_path, header, body):
         "Anna,1\nBen,2\nCleo,3\nDora,1\nEmil,2\n",
         "red,yes\nblue,no\nred,no\n",
         "45%,$5\n46%,$6\n47%,$8\n",
+        "inf,1,2\n3,4,5\n1e400,7,8\n",
     ],
 )
 def test_rows_of_data_are_no_header(tmp_path, body):

@@ -63,6 +63,7 @@ def test_separators_can_be_given(tmp_path, separator, text):
 
 def test_other_separators_are_suggested_and_impossible_ones_rejected(tmp_path):
     assert any("--separator '^'" in note for note in read(tmp_path, "a^b\n1^2\n3^4\n").notes)
+    assert any("--separator 'blanks'" in note for note in read(tmp_path, "1 2 3\n4 5\n6 7 8\n9 1\n" * 9).notes)
     with pytest.raises(TableError, match="cannot separate cells"):
         read(tmp_path, "a,b\n1,2\n", separator='"')
 

@@ -12,7 +12,7 @@ from rosenblatt.errors import format_count
 MAX_FOOTER_ROWS = 10  # rows at the end that are searched for notes
 TOTAL = re.compile(r"(grand |sub|over ?all )?(totals?|sums?)|gesamt|summe|totales|somme", re.IGNORECASE)
 FOOTNOTE = re.compile(
-    r"\s*([*#\u00a9\u2020]|\(c\)|(source|sources|notes?|footnotes?|copyright|generated|exported)\b\s*[: ])",
+    r"\s*([*#\u00a9\u2020\x1a]|\(c\)|(source|sources|notes?|footnotes?|copyright|generated|exported)\b\s*[: ])",
     re.IGNORECASE,
 )
 
@@ -54,16 +54,22 @@ def _drop_repeated_headers(frame: pl.DataFrame, header: Sequence[str], notes: li
     """Drop rows that are equal to a header of words, as in files that were joined with cat."""
     cells = dict(zip(frame.columns, header, strict=False))
     filled = {name: cell for name, cell in cells.items() if cell.strip()}
-    key = next((name for name, cell in filled.items() if not re.fullmatch(r"[\d.\s+-]*", cell)), None)
-    if key is None or len(cells) < frame.width:
+    if not filled or len(cells) < frame.width:
         return frame
+    is_word = {name: not re.fullmatch(r"[\d.\s+-]*", cell) for name, cell in filled.items()}
+    key = max(filled, key=lambda name: is_word[name])
     indices = (frame[key] == filled[key]).arg_true()
     if not len(indices):
         return frame
     is_equal = frame[indices].select(
         pl.all_horizontal((pl.col(name) == cell).fill_null(False) for name, cell in filled.items())
     )
-    return _drop(frame, indices.filter(is_equal.to_series()), "repeated header line", notes)
+    indices = indices.filter(is_equal.to_series())
+    if not is_word[key] and len(indices):
+        rows = format_count(len(indices), "row")
+        notes.append(f"{rows} equal to the names of the columns; if the header is repeated, remove it from the file")
+        return frame
+    return _drop(frame, indices, "repeated header line", notes)
 
 
 def _drop(frame: pl.DataFrame, indices: pl.Series, noun: str, notes: list[str], detail: str = "") -> pl.DataFrame:

@@ -7,9 +7,10 @@ names the columns if its cells differ and do not occur again below.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from rosenblatt.data.readers.cells import is_date, is_missing, is_number
@@ -65,10 +66,12 @@ def _column_kind(column: Sequence[str]) -> Kind:
 
 
 def _numbers(row: Sequence[str], indices: Sequence[int]) -> list[float] | None:
+    """The numbers of some cells; None if one of them is not a plain finite number."""
     try:
-        return [float(row[i]) for i in indices]
+        numbers = [float(row[i]) for i in indices]
     except ValueError:
         return None
+    return numbers if all(map(math.isfinite, numbers)) else None
 
 
 def _is_axis(
@@ -76,21 +79,27 @@ def _is_axis(
 ) -> bool:
     """Whether the numbers of the first row rise in equal steps, as a counter or years do, but not those below."""
     numbers = _numbers(first, indices)
-    if not numbers or _is_increasing_body(indices, body):
+    if not numbers:
         return False
-    steps = {round(b - a, 9) for a, b in itertools.pairwise(numbers)}
+    steps = {round(b - a, 9) for a, b in pairwise(numbers)}
     is_counter = numbers == list(range(int(numbers[0]), int(numbers[0]) + len(numbers))) and numbers[0] in (0, 1)
-    is_even = len(steps) == 1 and min(steps) > 0
-    if is_even and len(numbers) >= MIN_AXIS_LENGTH:
-        return True
+    is_even = len(steps) == 1 and steps != {0}
     if is_even and all(number in YEARS for number in numbers):
         cells = [cell for i in indices for cell in columns[i]]
         return sum(is_number(cell) and cell.isdigit() and int(cell) in YEARS for cell in cells) < len(cells) / 2
+    if is_even and len(numbers) >= MIN_AXIS_LENGTH and not is_counter:
+        return min(steps) > 0 and not _is_increasing_body(indices, body)
     if not is_counter or len(numbers) >= MIN_COUNTER_LENGTH:
-        return is_counter
+        return is_counter and not _are_counters(indices, body)
     are_decimal = all(len(columns[i]) >= MIN_CATEGORY_ROWS and all("." in cell for cell in columns[i]) for i in indices)
     names = [i for i, name in enumerate(first) if i not in indices and not is_missing(name)]
     return are_decimal or (bool(names) and all(_is_category(first[i], columns[i]) for i in names))
+
+
+def _are_counters(indices: Sequence[int], body: Sequence[Sequence[str]]) -> bool:
+    """Whether the numbers of most rows rise in steps of one."""
+    rows = [numbers for row in body if (numbers := _numbers(row, indices))]
+    return sum(all(b - a == 1 for a, b in pairwise(row)) for row in rows) > len(rows) / 2
 
 
 def _is_category(name: str, column: Sequence[str]) -> bool:
@@ -104,7 +113,7 @@ def _is_increasing(first: Sequence[str], indices: Sequence[int], body: Sequence[
     return (
         numbers is not None
         and len(numbers) > 1
-        and all(a < b for a, b in itertools.pairwise(numbers))
+        and all(a < b for a, b in pairwise(numbers))
         and not _is_increasing_body(indices, body)
     )
 
@@ -113,7 +122,7 @@ def _is_increasing_body(indices: Sequence[int], body: Sequence[Sequence[str]]) -
     if len(indices) < MIN_COUNTER_LENGTH:
         return False
     rows = [numbers for row in body if (numbers := _numbers(row, indices))]
-    return sum(all(a < b for a, b in itertools.pairwise(row)) for row in rows) > len(rows) / 2
+    return sum(all(a < b for a, b in pairwise(row)) for row in rows) > len(rows) / 2
 
 
 def _recurs(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:

@@ -152,8 +152,11 @@ def _preamble_notes(rows: Sequence[Row]) -> list[str]:
 def _add_row_names(first: list[str], body: Sequence[Row], notes: list[str]) -> list[str]:
     """Add an empty name if all rows have one cell more than the header and start with a unique name, as R writes it."""
     rows = [row.cells for row in body[1:]]
-    keys = {row[0] for row in rows if row}
-    if not rows or len(keys) < len(rows) or any(len(row) != len(first) + 1 or not row[-1].strip() for row in rows):
+    if len(rows) < MIN_BODY_ROWS or any(len(row) != len(first) + 1 or not row[-1].strip() for row in rows):
+        return first
+    keys = [row[0].strip() for row in rows]
+    is_counter = keys[0] in ("0", "1") and keys == [str(int(keys[0]) + i) for i in range(len(keys))]
+    if not is_counter and (len(set(keys)) < len(keys) or any(map(is_number, keys))):
         return first
     notes.append("the header has one name less than the rows have cells: the first column holds names of rows")
     return ["", *first]

@@ -110,12 +110,15 @@ def unify_separator(content: bytes | mmap.mmap, separator: str) -> tuple[bytes |
 
 
 def suggest_separator(lines: Sequence[str]) -> str | None:
-    """A rare separator that all lines of a table of one column hold equally often."""
+    """A rare separator that all lines of a table of one column hold equally often, or blanks between numbers."""
     for separator in RARE_SEPARATORS:
         counts = {line.count(separator) for line in lines if line.strip()}
         if len(counts) == 1 and counts != {0} and not all(re.search(r"\d:\d", line) for line in lines[1:]):
             return separator
-    return None
+    rows = [line.split() for line in lines if line.strip()]
+    lists = [row for row in rows if len(row) > 1 and all(map(is_number, row))]
+    is_grouped = all(re.fullmatch(r"\d{3}", row[1]) for row in lists)  # numbers such as 12 345
+    return BLANKS if len(lists) > len(rows) / 2 and not is_grouped else None
 
 
 def splits_evenly(lines: Sequence[str]) -> bool:

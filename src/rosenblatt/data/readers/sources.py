@@ -33,6 +33,14 @@ BINARY_HINTS = {
     b"\x93NUMPY": "a NumPy array",
 }
 
+TEXT_HINTS = {  # in lower case
+    b"<!doctype html": "an HTML page",
+    b"<html": "an HTML page",
+    b"<?xml": "an XML document",
+    b"version https://git-lfs": "a pointer of Git LFS, in place of the file itself",
+    b"@relation": "an ARFF file",
+}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -95,6 +103,10 @@ def check_source(source: Source) -> None:
         raise TableError("it is empty, but a table was expected.")
     for magic, kind in BINARY_HINTS.items():
         if sample.startswith(magic):
+            raise TableError(f"it is {kind}, but a table was expected: {EXPECTED_FORMATS}.")
+    start = sample[:100].lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    for prefix, kind in TEXT_HINTS.items():
+        if start.startswith(prefix):
             raise TableError(f"it is {kind}, but a table was expected: {EXPECTED_FORMATS}.")
     if sample[257:262] == b"ustar":
         raise TableError("it is a tar archive, but a table was expected. Unpack it.")
