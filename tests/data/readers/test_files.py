@@ -102,6 +102,21 @@ def test_western_encodings_are_detected_and_noted(tmp_path, encoding):
     assert any("read as" in note for note in table.notes)
 
 
+@pytest.mark.parametrize("cell", ["Köln", "25°C", "£5", "€5", "é", "AÇAILÂNDIA", "1ª", "“Noël” – ½"])
+def test_a_few_western_characters_are_no_reason_for_another_encoding(tmp_path, cell):
+    text = "price,city\n" + f"1.5,Bern\n2.5,Oslo\n3.5,{cell}\n" * 20
+    assert read_table(write(tmp_path / "t.csv", text.encode("cp1252"))).frame["city"][2] == cell
+
+
+@pytest.mark.parametrize(
+    ("cell", "encoding"),
+    [("Москва", "cp1251"), ("東京大學", "big5"), ("カタカナ", "cp932"), ("Καλημέρα Αθήνα", "cp1253")],
+)
+def test_encodings_of_other_languages_are_detected(tmp_path, cell, encoding):
+    text = "price,city\n" + f"1.5,Bern\n2.5,{cell}\n" * 20
+    assert read_table(write(tmp_path / "t.csv", text.encode(encoding))).frame["city"][1] == cell
+
+
 def test_another_encoding_is_detected_after_many_ascii_lines(tmp_path):
     content = b"name,n\n" + b"Anna,1\n" * 100_000 + "José,2\n".encode("cp1252")
     assert read_table(write(tmp_path / "t.csv", content)).frame["name"][-1] == "José"

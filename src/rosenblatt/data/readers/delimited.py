@@ -62,7 +62,7 @@ def read_delimited(source: Source, format: TableFormat) -> tuple[pl.DataFrame, T
     _note_short_rows(frame, text.source, layout, dialect, notes)
     frame = clean_rows(frame.rename(dict(zip(frame.columns, layout.names, strict=True))), layout.header, notes)
     notes += [QUOTING_NOTES[dialect.quoting]] if dialect.quoting in QUOTING_NOTES else []
-    notes += [f"read as {text.encoding} text"] if text.encoding not in UTF8_NAMES else []
+    notes += [f"read as {text.encoding} text (--encoding if it is another)"] if text.encoding not in UTF8_NAMES else []
     notes += [f"columns are separated by {describe_separator(text.separator)}"] if text.separator != "," else []
     if frame.width == 1 and not format.separator and (rare := suggest_separator(_sample_lines(text.source))):
         notes.append(f"there is one column; if {rare!r} separates columns, use --separator {rare!r}")

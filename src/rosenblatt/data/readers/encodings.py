@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import mmap
+import re
 
 import charset_normalizer
 import numpy as np
@@ -13,6 +14,17 @@ from rosenblatt.errors import TableError
 
 UTF8_NAMES = ("utf-8", "utf-8-sig")
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+OTHER_ENCODINGS = (  # encodings of text in other languages than those of Western Europe; all hold ASCII
+    *("cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r"),
+    *("big5", "gb18030", "cp932", "euc_jp", "cp949"),
+)
+NOT_WESTERN = re.compile(  # what text of Western Europe in cp1252 hardly ever holds
+    "[^\x00-\x7f\xa0À-ÿŠŒŽŸšœž€‚„…‰‹‘’“”•–—™›¡¢£¥§©ª«®°±²³´µ·¹º»¼½¾¿]"
+    "|[^\x00-\x7f]{4}|[À-ÖØ-öø-ÿ]{3}"  # accented letters or signs in a row
+    "|[a-zß-öø-ÿ][À-ÖØ-ÞŠŽŸ]"  # an accented capital within a word
+    "|[£¥][A-Za-zß-öø-ÿ]"
+)
+MAX_NOT_WESTERN_FRACTION = 0.1  # fraction of lines above which text is in another encoding than cp1252
 MAX_CONTROL_FRACTION = 0.01  # fraction of control characters above which content is binary
 MIN_BINARY_BYTES = 100
 
@@ -99,8 +111,14 @@ def _detect_encoding(data: bytes) -> str:
         codecs.getincrementaldecoder("utf-8")().decode(data)
         return "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
     except UnicodeDecodeError:
-        non_ascii = b"\n".join(line for line in data.splitlines() if not line.isascii())
-        guesses = charset_normalizer.from_bytes(non_ascii[:SAMPLE_BYTES])
-        chaos = min((guess.chaos for guess in guesses), default=0)
-        candidates = [name for guess in guesses if guess.chaos == chaos for name in guess.could_be_from_charset]
-        return candidates[0] if candidates and "cp1252" not in candidates else "cp1252"
+        return _detect_code_page([line for line in data.splitlines() if not line.isascii()])
+
+
+def _detect_code_page(lines: list[bytes]) -> str:
+    """The encoding of lines that are not UTF-8: cp1252, unless they look like text of other languages."""
+    n_others = sum(NOT_WESTERN.search(line.decode("cp1252", errors="replace")) is not None for line in lines)
+    if n_others <= MAX_NOT_WESTERN_FRACTION * len(lines):
+        return "cp1252"
+    guesses = charset_normalizer.from_bytes(b"\n".join(lines)[:SAMPLE_BYTES], cp_isolation=list(OTHER_ENCODINGS))
+    best = guesses.best()
+    return best.encoding if best else "cp1252"
