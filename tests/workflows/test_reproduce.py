@@ -202,3 +202,12 @@ def test_a_request_of_another_version_is_refused_in_one_sentence():
     assert FitRequest.from_json(data).table.endswith("t.csv")
     with pytest.raises(SpecError, match=r"recorded by a version of rosenblatt with other options \(header\)"):
         FitRequest.from_json(data | {"header": True})
+
+
+def test_a_fit_of_standard_input_is_not_repeated(tmp_path, monkeypatch, store, same_process_check):
+    monkeypatch.chdir(tmp_path)
+    table = "a,y\n" + "".join(f"{k * 37 % 101},{k % 2}\n" for k in range(60))
+    result = CliRunner().invoke(cli, ["fit", "-", "-t", "y", *FAST], input=table, obj=ExitStatus())
+    assert "rosenblatt predict model.rosenblatt new.csv" in result.output
+    with pytest.raises(RunError, match="standard input, which is not stored"):
+        reproduce(store, "last", silent)

@@ -24,6 +24,7 @@ from rosenblatt.cli.options import (
     tracking_options,
 )
 from rosenblatt.cli.outputs import check_output_paths, check_report_options, save_report, scores_to_json
+from rosenblatt.data.readers.sources import STANDARD_INPUT
 from rosenblatt.errors import Notify, SpecError
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
@@ -54,7 +55,7 @@ class FitOutput:
 
     def model_path(self, table: str) -> Path:
         """Return the path of the model file; by default the name of the table, in the working directory."""
-        name = "" if table == "-" else re.sub(TABLE_SUFFIXES, "", Path(table).name)
+        name = "" if table == STANDARD_INPUT else re.sub(TABLE_SUFFIXES, "", Path(table).name)
         return Path(self.out or f"{name or 'model'}.rosenblatt")
 
 
@@ -208,7 +209,8 @@ def _print_run(recorder: Recorder, notify: Notify) -> None:
 
 def next_steps(task: str, model: str, request: FitRequest) -> list[str]:
     """Return commands to try with the saved model, one per line, after a title."""
-    table, reading = request.table, table_format_arguments(request.format)
+    table = "new.csv" if request.table == STANDARD_INPUT else request.table
+    reading = table_format_arguments(request.format)
     commands = [
         ["predict", model, table, "--out", "predictions.csv", *reading],
         ["evaluate", model, request.test or "new.csv", "--report", "report.html", *reading],

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rosenblatt.data.readers.files import read_text
+from rosenblatt.data.readers.sources import STANDARD_INPUT
 from rosenblatt.data.table import Table
 from rosenblatt.errors import Notify, TrainingInterruptedError
 from rosenblatt.models.evaluation import Evaluation
@@ -104,4 +105,5 @@ def fit_and_save(
 
 def default_experiment(table: str) -> str:
     """Return the default experiment of a fit: the name of its table without extensions."""
-    return Path(table).name.split(".", 1)[0] or "model"
+    name = "" if table == STANDARD_INPUT else Path(table).name.split(".", 1)[0]
+    return name or "model"

@@ -119,6 +119,10 @@ def _changed_data(run: RunDetails) -> list[InputFile]:
 
 def _rerun_fit(store: Store, run: RunDetails, notify: Notify) -> str:
     request = FitRequest.from_json(run.request or {})
+    if request.reads_standard_input:
+        raise RunError(
+            f"Run {run.id} read its table from standard input, which is not stored. Fit the table again from a file."
+        )
     params = {name: param.value for name, param in run.params.items()}
     if params.get("kind") in DEEP_KINDS:  # values that depend on the machine stay as they were
         machine_values = {

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from rosenblatt.data.readers.sources import STANDARD_INPUT
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import SpecError
 from rosenblatt.spec.fields import Task
@@ -35,9 +36,16 @@ class FitRequest(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON-serializable data, with absolute paths."""
-        paths = {name: getattr(self, name) for name in ("table", "test", "validation")}
-        absolute = {name: path and str(Path(path).absolute()) for name, path in paths.items()}
-        return self.model_dump(mode="json") | absolute
+        data = self.model_dump(mode="json")
+        for name in ("table", "test", "validation"):
+            if data[name] not in (None, STANDARD_INPUT):
+                data[name] = str(Path(data[name]).absolute())
+        return data
+
+    @property
+    def reads_standard_input(self) -> bool:
+        """Whether a table is read from standard input."""
+        return STANDARD_INPUT in (self.table, self.test, self.validation)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -72,7 +72,9 @@ def test_compressed_files_are_read(tmp_path, compress):
 
 
 @pytest.mark.parametrize(
-    "content", [CSV, gzip.compress(CSV), b'[{"a": "1", "y": "hi"}, {"a": "2", "y": "lo"}, {"a": "3", "y": "hi"}]']
+    "content",
+    [CSV, gzip.compress(CSV), b'[{"a": "1", "y": "hi"}, {"a": "2", "y": "lo"}, {"a": "3", "y": "hi"}]'],
+    ids=["csv", "gzip", "json"],
 )
 def test_standard_input_is_read(monkeypatch, content):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
