@@ -22,8 +22,8 @@ def fit_table(frame, targets=("rich",), spec=FAST, **options):
 def test_a_fit_reports_what_it_inferred_and_scores_held_out_rows(people):
     result, messages = fit_table(people.with_columns(pl.int_range(300).alias("id"), pl.lit("x").alias("same")))
     text = "\n".join(messages)
-    assert "identifiers, a number for each row: left out: id" in text
-    assert "every row holds the same value: left out: same ('x')" in text
+    assert "left out as identifiers, a different number in each row (--keep to use): id" in text
+    assert "left out, as every row holds the same value: same ('x')" in text
     assert "task: two classes of 'rich'" in text
     assert "240 for training, 60 for testing" in text
     assert result.model.metadata.rows == 240
@@ -96,7 +96,7 @@ def test_tables_without_usable_columns_or_targets_are_rejected(frame, message):
 def test_columns_without_any_value_are_left_out_and_reported(people, cell):
     result, messages = fit_table(people.with_columns(pl.lit(cell, pl.String).alias("memo")))
     assert [column.name for column in result.model.schema.input_columns] == ["age", "city", "noise"]
-    assert "  no row has a value: left out: memo" in messages
+    assert "  left out, as no row has a value: memo" in messages
 
 
 def test_columns_can_be_ignored(people):

@@ -70,7 +70,7 @@ def test_later_tables_may_be_written_otherwise(models, trained, later):
     scores, _ = evaluate(models[trained].model, table(later), notify=lambda _: None)
     assert scores == evaluate(models["point"].model, table("point"), notify=lambda _: None)[0]
     if {trained, later} == {"point", "comma"}:
-        assert messages == [f"numbers with a decimal {later}, not a {trained} as in training: x, y"]
+        assert messages == [f"numbers with a decimal {later} are converted (decimal {trained} in training): x, y"]
 
 
 def test_test_and_validation_tables_are_read_alike():

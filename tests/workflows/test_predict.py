@@ -46,7 +46,7 @@ def test_unseen_categories_and_missing_cells_can_be_predicted(result):
 
 def test_unseen_categories_and_cells_read_as_missing_are_reported(result):
     _, messages = predict_row(result.model, "3", "Paris")
-    assert "categories that were not seen in training: city ('Paris', 1 row)" in messages
+    assert "categories not seen in training: city ('Paris', 1 row)" in messages
     _, messages = predict_row(result.model, "abc", "Oslo")
     assert "cells read as missing (expected numbers): age (1 cell, such as 'abc')" in messages
 

@@ -76,7 +76,7 @@ class FitOutput:
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="Column to use as an input although it looks like an identifier."
 )
-@click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Column of texts, to use as such.")
+@click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Column to read as texts.")
 @click.option("--test", metavar="TABLE", help="Table of test rows, in place of held-out rows.")
 @click.option("--validation", metavar="TABLE", help="Table of validation rows, in place of folds of the training rows.")
 @click.option(

@@ -190,10 +190,10 @@ def table_format_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--missing",
             multiple=True,
             metavar="CELL",
-            help="Cell that stands for a missing value, such as -999 or unknown, beside the usual ones such as NA. "
-            "Repeat it for several.",
+            help="Cell that stands for a missing value, such as -999 or unknown, in addition to the usual ones such as "
+            "NA. Repeat it for several.",
         ),
-        "no_missing": click.option("--no-missing", is_flag=True, help="Take only empty cells for missing values."),
+        "no_missing": click.option("--no-missing", is_flag=True, help="Treat only empty cells as missing values."),
     }
 
     @functools.wraps(command)

@@ -58,8 +58,8 @@ def _unusual_values(model: Model, typed: pl.DataFrame) -> Iterator[tuple[str, No
             if len(unseen):
                 detail = f"{unseen[0]!r}, {format_count(len(unseen), 'row')}"
                 if unseen.n_unique() > 1:
-                    detail = f"{unseen.n_unique()} such as {detail}"
-                yield encoding.column, Note(text="categories that were not seen in training", detail=detail)
+                    detail = f"{unseen.n_unique():,}, such as {detail}"
+                yield encoding.column, Note(text="categories not seen in training", detail=detail)
         else:
             yield from _out_of_range(encoding, values.to_numpy())
 
@@ -73,4 +73,4 @@ def _out_of_range(encoding: NumberEncoding, values: np.ndarray) -> Iterator[tupl
     far = values[distance > FAR * (high - low)]
     if len(far):
         detail = f"{format_count(len(far), 'row')}, such as {far[0]:g}; {low:g} to {high:g} in training"
-        yield encoding.column, Note(text="numbers far outside the range of the training", detail=detail)
+        yield encoding.column, Note(text="numbers far outside the range in training", detail=detail)

@@ -60,7 +60,7 @@ def hint_at_copies(train: RowHashes, test: RowHashes, target: Target, y_test: np
         return ""
     return (
         f"possible leakage: {n_copies:,} of the {format_count(len(y_test), 'test row')} also occur in training, with "
-        "the same inputs and targets. Remove duplicate rows, or name the column that they share with --groups"
+        "the same inputs and targets. Remove the duplicates, or keep them together with --groups COLUMN"
     )
 
 
@@ -182,7 +182,7 @@ def hint_at_entities(frame: pl.DataFrame, test: pl.DataFrame, targets: Sequence[
         return ""
     return (
         f"possible leakage: rows of the same {join_names([repr(name) for name in names[:5]])} are in training and in "
-        f"the test. If the model is for new ones, test on new ones with --groups {names[0]}"
+        f"the test. If the model is for values that it has not seen, split the rows by them with --groups {names[0]}"
     )
 
 

@@ -45,7 +45,7 @@ def test_short_rows_are_counted_and_long_ones_only_hold_empty_cells(path):
     table = read(path, "a,b,c\n1,2,3\n4,5\n6\n7,8,9\n")
     assert table.frame.rows()[1:3] == [("4", "5", None), ("6", None, None)]
     assert table.notes == (
-        "2 rows with fewer cells than there are columns, first in line 3: the last cells are missing",
+        "2 rows with fewer cells than there are columns, the first in line 3: the last cells are missing",
     )
     assert read(path, "a,b\n1,2,\n3,4\n5,6,,\n").frame.rows() == [("1", "2"), ("3", "4"), ("5", "6")]
 

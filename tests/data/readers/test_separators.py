@@ -48,7 +48,7 @@ def test_blanks_within_cells_of_one_column_do_not_separate(tmp_path, content):
 def test_names_of_rows_that_r_writes_have_no_name_themselves(tmp_path):
     table = read(tmp_path, '"length" "species"\n"1" 5.1 "setosa"\n"2" 4.9 "virginica"\n"3" 4.7 "setosa"\n')
     assert table.frame.columns == ["column_1", "length", "species"]
-    assert any("names of rows" in note for note in table.notes)
+    assert any("read as row names" in note for note in table.notes)
 
 
 @pytest.mark.parametrize(

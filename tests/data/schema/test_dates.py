@@ -34,7 +34,7 @@ def test_the_order_is_decided_over_the_whole_column(layout):
 def test_an_order_that_is_not_certain_is_noted_and_can_be_given(layout, order):
     inferred = infer(EARLY_DAYS, layout)
     assert inferred.dates.to_list() == EARLY_DAYS
-    assert f"not certain: read as {order}" in texts(inferred)[0]
+    assert f"ambiguous order of day and month, read as {order}" in texts(inferred)[0]
     given = infer(EARLY_DAYS, layout, day_first=order != "day")
     assert given.dates.to_list() == [day.replace(month=day.day, day=day.month) for day in EARLY_DAYS]
     assert not given.notes
@@ -63,7 +63,7 @@ def test_two_digits_are_years_up_to_twenty_years_ahead():
     days = [dt.datetime(THIS_YEAR + 20 - 99 + i % 100, i % 12 + 1, i % 28 + 1) for i in range(300)]
     inferred = infer(days, "%d/%m/%y")
     assert inferred.dates.to_list() == days
-    assert texts(inferred) == [f"years of two digits read as {THIS_YEAR - 79} to {THIS_YEAR + 20}"]
+    assert texts(inferred) == [f"two-digit years read as {THIS_YEAR - 79} to {THIS_YEAR + 20}"]
 
 
 @pytest.mark.parametrize("name", ["birthDate", "date_of_birth", "DOB", "Geburtstag"])
@@ -87,7 +87,7 @@ def test_cells_that_are_no_dates_are_missing_and_noted(stray, every, n_missing):
     inferred = infer_dates(pl.Series(cells), "when")
     assert inferred.dates.null_count() == n_missing
     assert [str(note) for note in inferred.notes] == [
-        f"cells that are no valid date read as missing ({stray!r} in {n_missing} cell{'s' * (n_missing > 1)})"
+        f"cells that are not valid dates read as missing ({stray!r} in {n_missing} cell{'s' * (n_missing > 1)})"
     ]
 
 

@@ -159,7 +159,7 @@ def test_years_are_not_identifiers_and_identifiers_can_be_inputs():
 
 
 def test_ambiguous_dates_are_noted():
-    assert "not certain: read as month/day/year" in infer_column(["01/02/2020", "03/04/2021"]).note
+    assert "ambiguous order of day and month, read as month/day/year" in infer_column(["01/02/2020", "03/04/2021"]).note
     assert infer_column(["01/22/2020", "03/04/2021"]).note == ""
     assert infer_column(["22/01/2020", "03/04/2021"]).note == ""
     assert infer_column(["2020/01/02", "2021/03/04"]).note == ""

@@ -188,7 +188,8 @@ def test_codes_stay_categories(cells):
 def test_words_that_fill_much_of_a_column_of_numbers_are_categories():
     cells = ["SML"[i % 3] if i % 5 else str(i) for i in range(600)]
     assert column(cells).kind == "category"
-    assert "words among numbers: all are read as words ('M', 'L' and 'S' in 480 cells)" in column(cells).note
+    assert "numbers read as words, as other words occur among them (--missing CELL" in column(cells).note
+    assert column(cells).note.endswith("('M', 'L' and 'S' in 480 cells)")
     assert column(["SML"[i % 3] if i % 3 == 0 else str(i) for i in range(600)]).kind == "category"
     assert column(
         [["low", "high", "none at all"][i // 100 % 3] if i % 100 == 0 else str(i / 7) for i in range(600)]

@@ -173,7 +173,6 @@ def _note_short_rows(frame: pl.DataFrame, source: Source, layout: Layout, dialec
     rows = (row for row in iterate_rows(text_lines(source.content), dialect) if row.last_line > layout.n_lines)
     short = [row.first_line for row in rows if 0 < len(row.cells) < layout.width and any(map(str.strip, row.cells))]
     if short:
-        notes.append(
-            f"{format_count(len(short), 'row')} with fewer cells than there are columns, first in line {short[0]:,}: "
-            "the last cells are missing"
-        )
+        place = f"in line {short[0]:,}" if len(short) == 1 else f"the first in line {short[0]:,}"
+        rows_text = f"{format_count(len(short), 'row')} with fewer cells than there are columns"
+        notes.append(f"{rows_text}, {place}: the last cells are missing")

@@ -150,7 +150,8 @@ def unique_names(first: Sequence[str], width: int) -> tuple[list[str], list[str]
         last = names[len(stripped) - 1 - stripped[::-1].index(name)]
         more = f" (and {len(set(repeated)) - 1} more names)" if len(set(repeated)) > 1 else ""
         columns = "two" if count == 1 else f"{count + 1}"
-        notes.append(f"{columns} columns are named {name!r}: the later one is read as {last!r}{more}")
+        later = "the later one is" if count == 1 else "the later ones are renamed, the last one is"
+        notes.append(f"{columns} columns are named {name!r}: {later} read as {last!r}{more}")
     return names, notes
 
 

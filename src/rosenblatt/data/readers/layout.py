@@ -158,7 +158,7 @@ def _add_row_names(first: list[str], body: Sequence[Row], notes: list[str]) -> l
     is_counter = keys[0] in ("0", "1") and keys == [str(int(keys[0]) + i) for i in range(len(keys))]
     if not is_counter and (len(set(keys)) < len(keys) or any(map(is_number, keys))):
         return first
-    notes.append("the header has one name less than the rows have cells: the first column holds names of rows")
+    notes.append("the header has one name fewer than the rows have cells: the first column is read as row names")
     return ["", *first]
 
 

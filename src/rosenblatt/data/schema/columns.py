@@ -141,7 +141,9 @@ class Column(BaseModel):
         values, pair = read_booleans(text, self.boolean_pair)
         if pair != self.boolean_pair and notes is not None:
             detail = f"{format_list(pair)} as {format_list(self.boolean_pair)}"
-            notes.append((self.name, Note(text="read in the words of training", detail=detail)))
+            notes.append(
+                (self.name, Note(text="booleans in other words than in training are converted", detail=detail))
+            )
         self._report_strays(text, values, format_list(self.boolean_pair), notes)
         return values.alias(self.name)
 
@@ -272,7 +274,9 @@ class Schema(BaseModel):
         for name, number_format in adapted.items():
             new, old = MARK_NAMES[number_format.decimal], MARK_NAMES[saved[name].decimal]
             if notes is not None and new != old:
-                notes.append((name, Note(text=f"numbers with a decimal {new}, not a {old} as in training")))
+                notes.append(
+                    (name, Note(text=f"numbers with a decimal {new} are converted (decimal {old} in training)"))
+                )
         return self.with_number_formats(adapted)
 
     def with_day_first(self, day_first: bool | None) -> Schema:

@@ -118,7 +118,7 @@ def read_dates(text: pl.Series, format: DateFormat, notes: list[Note]) -> pl.Ser
     new_layouts = sorted(set(parts["layout"].filter(dates.is_not_null())) - set(format.layouts))
     if new_layouts or new_format.order != format.order:
         written, trained = _name_layouts(new_format, new_layouts or [NUMBERS]), _name_layouts(format, format.layouts)
-        notes.append(Note(text=f"dates written as {written} converted, which were written as {trained} in training"))
+        notes.append(Note(text=f"dates written as {written} are converted ({trained} in training)"))
     return _look_up(text, distinct, dates)
 
 
@@ -292,7 +292,7 @@ def describe_strays(strays: pl.Series) -> tuple[Note, ...]:
         return ()
     examples = format_list(strays.unique(maintain_order=True).to_list(), 3)
     detail = f"{examples} in {format_count(len(strays), 'cell')}"
-    return (Note(text="cells that are no valid date read as missing", detail=detail),)
+    return (Note(text="cells that are not valid dates read as missing", detail=detail),)
 
 
 def _describe(cells: pl.Series, parts: pl.DataFrame, dates: pl.Series, format: DateFormat) -> tuple[Note, ...]:
@@ -300,11 +300,11 @@ def _describe(cells: pl.Series, parts: pl.DataFrame, dates: pl.Series, format: D
     notes = []
     if format.is_ambiguous:
         example = cells.filter(parts["layout"] == NUMBERS)[0]
-        text = f"order of day and month not certain: read as {format.order} (--day-first or --month-first decides)"
+        text = f"ambiguous order of day and month, read as {format.order} (--day-first or --month-first decides)"
         notes.append(Note(text=text, detail=f"such as {example!r}"))
     short = dates.filter((parts["year_digits"] == 2).fill_null(False))
     if len(short):
-        text = f"years of two digits read as {format.latest_year - 99} to {format.latest_year}"
+        text = f"two-digit years read as {format.latest_year - 99} to {format.latest_year}"
         years = short.dt.year().sort()
         notes.append(Note(text=text, detail=f"here {years[0]} to {years[-1]}"))
     if format.offset == 0 and not format.zone:

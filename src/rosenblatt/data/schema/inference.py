@@ -69,7 +69,7 @@ def infer_schema(
     certain_orders = {column.date_format.order for column in columns if not column.date_format.is_ambiguous}
     if len(certain_orders & {DAY_FIRST, MONTH_FIRST}) == 1:
         same_order = format.model_copy(update={"day_first": DAY_FIRST in certain_orders})
-        note = Note(text="order of day and month not certain: read as in other columns of the table")
+        note = Note(text="ambiguous order of day and month, read as in other columns of the table")
         for i, column in enumerate(columns):
             if column.date_format.is_ambiguous:
                 inferred = infer(column.name, same_order)
@@ -139,12 +139,12 @@ def infer_column(series: pl.Series, max_categories: int, format: TableFormat, ma
     """Infer what one column holds, given the decimal marks of its table. Raises TableError as `infer_schema`."""
     medium = detect_medium(series)
     if medium:
-        note = f"{medium}s, which need a network of kind {'cnn' if medium == 'image' else 'rnn'}: left out"
+        note = f"left out, as {medium}s need a network of kind {'cnn' if medium == 'image' else 'rnn'}"
         return Column(
             name=series.name, kind=medium, missing=series.null_count(), distinct=len(series), notes=(Note(text=note),)
         )
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-        note = f"cells of type {series.dtype} are not supported: left out"
+        note = f"left out, as cells of type {series.dtype} are not supported"
         return Column(name=series.name, kind="nested", missing=series.null_count(), notes=(Note(text=note),))
     rule = make_rule(format.missing)
     if series.dtype in (pl.String, pl.Categorical, pl.Enum):
@@ -167,9 +167,9 @@ def infer_column(series: pl.Series, max_categories: int, format: TableFormat, ma
 def _uninformative_column(column: _ColumnCells) -> Column | None:
     """A column without values, or with one value in all rows; None for others."""
     if column.cells.is_empty():
-        return column.make_column("empty", "no row has a value: left out")
+        return column.make_column("empty", "left out, as no row has a value")
     if column.distinct == 1 and not column.missing:
-        return column.make_column("constant", "every row holds the same value: left out", repr(column.cells[0]))
+        return column.make_column("constant", "left out, as every row holds the same value", repr(column.cells[0]))
     return None
 
 
@@ -219,7 +219,12 @@ def _find_numbers(column: _ColumnCells, marks: DecimalMarks) -> tuple[Column | N
         _reject_mixed_types(column, numbers)
     words = strays.unique(maintain_order=True).to_list()
     if not _are_missing(strays, len(column.cells)):
-        return None, (Note(text="words among numbers: all are read as words", detail=count_words(strays)),)
+        return None, (
+            Note(
+                text="numbers read as words, as other words occur among them (--missing CELL if they mean missing)",
+                detail=count_words(strays),
+            ),
+        )
     note = Note(text="words among numbers read as missing", detail=count_words(strays))
     column = dataclasses.replace(
         column, cells=column.cells.filter(numbers.is_not_null()), missing=column.missing + len(strays)
@@ -272,9 +277,11 @@ def _word_column(column: _ColumnCells, max_categories: int) -> Column:
         and words_per_cell >= MIN_TEXT_WORDS
         and column.distinct > max(n / 2, MIN_IDENTIFIER_ROWS)
     ):
-        return column.make_column("text", "free text, which needs a network of kind rnn: left out")
+        return column.make_column("text", "left out as free text, which needs a network of kind rnn")
     if column.distinct >= 0.95 * n and n >= MIN_IDENTIFIER_ROWS:
-        return column.make_column("identifier", "identifiers, as nearly every value occurs once: left out")
+        return column.make_column(
+            "identifier", "left out as identifiers, as nearly all values are unique (--keep to use)"
+        )
     if column.distinct > max_categories:
         note = f"the {max_categories} most frequent categories get an input each, the rest share one (--max-categories)"
         return column.make_column("category", note, f"{column.distinct:,} categories")
@@ -292,7 +299,7 @@ def _number_column(column: _ColumnCells, typed: TypedNumbers, marks: DecimalMark
     notes = (*typed.notes, *([marks.notes[column.name]] if column.name in marks.notes else []))
     is_distinct = column.distinct == len(numbers) and (all_integers(numbers) or _all_digits(column.cells))
     if is_distinct and is_numbering(column.name, numbers, has_missing=column.missing > 0):
-        note = "identifiers, a number for each row: left out"
+        note = "left out as identifiers, a different number in each row (--keep to use)"
         return column.make_column("identifier", note, number_format=number_format, notes=notes, is_numeric=True)
     return column.make_column("number", number_format=number_format, notes=notes)
 

@@ -83,7 +83,8 @@ def similar_labels(labels: Iterable[Label]) -> list[str]:
         pairs = [f"{format_list(group)}" for value, group in groups.items() if value is not None and len(group) > 1]
         if pairs:
             more = f" (and {len(pairs) - 1} more such groups)" if len(pairs) > 1 else ""
-            hints.append(f"the classes {pairs[0]} differ only {difference}{more}; correct the table if they are one")
+            advice = "correct the table if they are the same class"
+            hints.append(f"the classes {pairs[0]} differ only {difference}{more}; {advice}")
     return hints
 
 

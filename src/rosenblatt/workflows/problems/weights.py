@@ -37,7 +37,7 @@ def weigh_training_rows(
     rows = weigh_rows(rows, column, messages, request.table.format)
     messages.append(f"training, validation and test scores are weighted by {name!r}")
     if rows.weight is not None and np.ptp(rows.weight) == 0:
-        messages[-1] += f", but all weights are {rows.weight[0]:g}, so they change nothing"
+        messages[-1] += f", but all weights are {rows.weight[0]:g}, so they have no effect"
     return rows, column
 
 
@@ -81,7 +81,7 @@ def weigh_rows_of_table(rows: LabelledRows, table: Table, column: Column | None,
     if column is None:
         return rows
     if column.name not in rows.frame.columns:
-        messages.append(f"{table.source} has no weights {column.name!r}: its rows count equally")
+        messages.append(f"{table.source} has no weight column {column.name!r}: its rows count equally")
         return rows
     try:
         return weigh_rows(rows, column, messages, table.format)
