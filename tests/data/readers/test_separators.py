@@ -45,6 +45,12 @@ def test_blanks_within_cells_of_one_column_do_not_separate(tmp_path, content):
     assert read(tmp_path, content).frame.width == 1
 
 
+@pytest.mark.parametrize("cell", ["12,5 cm", "€12,50", "45,5%", "USD 1.234,50"])
+def test_commas_within_numbers_with_units_do_not_separate(tmp_path, cell):
+    table = read(tmp_path, f"size, net|when\n{cell}|2021-05-01\n{cell}|2021-05-02\n{cell}|2021-05-03\n")
+    assert table.frame.columns == ["size, net", "when"]
+
+
 def test_names_of_rows_that_r_writes_have_no_name_themselves(tmp_path):
     table = read(tmp_path, '"length" "species"\n"1" 5.1 "setosa"\n"2" 4.9 "virginica"\n"3" 4.7 "setosa"\n')
     assert table.frame.columns == ["column_1", "length", "species"]

@@ -108,6 +108,12 @@ def test_other_columns_are_no_dates(cells):
     assert infer_dates(pl.Series(cells), "when") is None
 
 
+def test_an_impossible_date_in_another_layout_is_missing():
+    inferred = infer_dates(pl.Series("when", [f"{day:%Y-%m-%d}" for day in DAYS] + ["31/02/2019"]), "when")
+    assert inferred.dates.to_list() == [*DAYS, None]
+    assert texts(inferred) == ["cells that are not valid dates read as missing"]
+
+
 def test_local_time_is_kept_in_one_zone():
     for zone in ("+02:00", "Z", " EST", " Europe/Berlin"):
         inferred = infer(DAYS, f"%Y-%m-%dT%H:%M:%S{zone}")

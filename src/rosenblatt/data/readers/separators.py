@@ -60,10 +60,10 @@ def _agreement(lines: Sequence[str], separator: str) -> float:
 
 
 def _has_decimal_commas(lines: Sequence[str], separator: str) -> bool:
-    """Whether cells with commas are numbers, such as 0,13, if lines are split at the separator."""
+    """Whether most commas are decimal marks, as in 0,13 or €0,13, if lines are split at the separator."""
     rows = iterate_rows(lines, Dialect(separator, "lenient"))
-    cells = [cell.strip() for row in rows for cell in row.cells if "," in cell]
-    return sum(map(is_number, cells)) > len(cells) / 2
+    cells = [cell for row in rows for cell in row.cells if "," in cell]
+    return sum(re.search(r"\d,\d", cell) is not None for cell in cells) > len(cells) / 2
 
 
 def _are_blanks_better(lines: Sequence[str], separator: str, agreement: float) -> bool:

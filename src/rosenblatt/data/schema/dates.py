@@ -155,7 +155,7 @@ def _adapt_order(parts: pl.DataFrame, distinct: pl.Series, format: DateFormat) -
             f"could be swapped; in training, they were written as {_name_layouts(format, format.layouts)}. Add "
             "--day-first or --month-first, or write the year first."
         )
-    return format if is_ambiguous else format.model_copy(update={"order": order})
+    return format if is_ambiguous or order is None else format.model_copy(update={"order": order})
 
 
 def _choose_order(parts: pl.DataFrame, format: DateFormat, day_first: bool | None = None) -> tuple[Order | None, bool]:
@@ -173,6 +173,8 @@ def _choose_order(parts: pl.DataFrame, format: DateFormat, day_first: bool | Non
         for order in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
     }
     fewest_impossible = min(values.null_count() for values in dates.values())
+    if fewest_impossible == len(parts):
+        return None, False
     best = [order for order, values in dates.items() if values.null_count() == fewest_impossible]
     if best == [YEAR_FIRST]:
         return YEAR_FIRST, False
