@@ -4,7 +4,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from rosenblatt.data.schema.dates import infer_dates, read_dates
+from rosenblatt.data.schema.dates import date_features, infer_dates, read_dates
 from rosenblatt.errors import TableError
 
 DAYS = [dt.datetime(2019, 1, 1) + dt.timedelta(days=37 * i % 900) for i in range(300)]
@@ -158,3 +158,32 @@ def test_new_times_are_converted_to_the_offset_of_training():
     written = infer(DAYS, "%Y-%m-%dT%H:%M:%S+02:00").format
     new = pl.Series(["2021-01-01T10:00:00Z", "2021-01-01T10:00:00"])
     assert read_dates(new, written, []).dt.hour().to_list() == [12, 10]
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "note"),
+    [
+        ("%d/%m/%Y", "%d/%m/%y", "two-digit years"),
+        ("%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M+02:00", "converted to the time zone of training"),
+        ("%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M", "without a time zone"),
+        ("%Y-%m-%d %H:%M IST", "%Y-%m-%d %H:%M", "without a time zone"),
+        ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%MZ", "zones are ignored"),
+        ("%d/%m/%y", "%d/%m/%Y", ""),
+        ("%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%MZ", ""),
+    ],
+)
+def test_new_centuries_and_time_zones_are_noted(trained, new, note):
+    notes = []
+    read_dates(pl.Series([f"{day:{new}}" for day in DAYS]), infer(DAYS, trained).format, notes)
+    assert [note in found.text for found in notes] == [True] * bool(note)
+
+
+def test_times_in_another_zone_than_an_unknown_one_of_training_are_no_dates():
+    written = infer(DAYS, "%Y-%m-%d %H:%M IST").format
+    assert read_dates(pl.Series(["2021-01-01 10:00 Z"]), written, []).to_list() == [None]
+
+
+def test_the_end_of_the_day_is_later_than_any_other_time():
+    inferred = infer_dates(pl.Series([f"{hour:02}:00" for hour in range(1, 25)]), "time")
+    assert inferred.dates.is_sorted()
+    assert date_features(inferred.dates) == ("hour",)

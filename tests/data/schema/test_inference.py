@@ -182,3 +182,12 @@ def test_a_given_order_of_day_and_month_is_used():
 def test_iso_dates_are_read_whatever_the_schema_format():
     schema = infer_schema(pl.DataFrame({"d": ["22/01/2020", "03/04/2021"]}), 64)
     assert schema.read(pl.DataFrame({"d": ["2020-01-22"]}))["d (day)"][0] == 18283
+
+
+@pytest.mark.parametrize(("stray", "every"), [("31/02/2021", 400), ("unknown", 5), ("99/99/9999", 3)])
+def test_dates_that_are_missing_in_training_are_missing_in_the_same_table_as_read(stray, every):
+    days = [stray if i % every == 0 else f"2021-{i % 12 + 1:02}-{i % 28 + 1:02}" for i in range(400)]
+    frame = pl.DataFrame({"when": days})
+    schema = infer_schema(frame, 64)
+    assert schema.columns[0].kind == "date"
+    assert schema.read(frame).to_series().null_count() == days.count(stray)

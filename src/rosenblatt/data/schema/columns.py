@@ -54,7 +54,7 @@ class Column(BaseModel):
     number_format: NumberFormat = NumberFormat()
     date_format: DateFormat = DateFormat()
     date_parts: tuple[str, ...] = ()  # features of dates, as `date_features` names them
-    markers: tuple[str, ...] = ()  # words that stand for a missing number in this column
+    markers: tuple[str, ...] = ()  # words that stand for a missing number or date in this column
     boolean_pair: Pair = ("false", "true")  # how booleans are written, in any case
     missing_rule: MissingRule = MissingRule()  # which cells are missing
     is_numeric: bool = False  # whether an identifier is made of numbers
@@ -106,7 +106,8 @@ class Column(BaseModel):
 
     def _text(self, series: pl.Series) -> pl.Series:
         """Strings without surrounding spaces, null for missing values."""
-        return self.missing_rule.apply(strip_cells(series))
+        text = self.missing_rule.apply(strip_cells(series))
+        return text.set(text.is_in(list(self.markers)).fill_null(False), None) if self.markers else text
 
     def _numbers(self, series: pl.Series, notes: Notes | None = None) -> pl.Series:
         number_format = self.number_format
@@ -117,7 +118,6 @@ class Column(BaseModel):
             numbers = plain_numbers(series) if is_plain else None
         if numbers is None:
             text = self._text(series)
-            text = text.set(text.is_in(list(self.markers)).fill_null(False), None)
             typed = read_numbers(text, number_format)
             numbers = typed.values
             self._report_strays(text, numbers, "numbers", notes)

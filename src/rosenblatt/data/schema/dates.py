@@ -43,6 +43,7 @@ class DateFormat(BaseModel):
     layouts: tuple[str, ...] = (DATE,)  # the layouts in the training table, as `split_dates` names them
     order: Order | None = None  # of three numbers that do not start with a four-digit year; None if there are none
     is_ambiguous: bool = False  # whether the cells allow another order, too
+    has_short_years: bool = False  # whether some years have two digits
     latest_year: int = 2068  # two digits stand for one of the hundred years up to this one
     zone: str = ""  # the time zone of the cells, if all that name a zone name the same one
     offset: int | None = None  # minutes from UTC to which times with a zone are converted; None leaves them
@@ -84,6 +85,7 @@ def infer_dates(cells: pl.Series, name: str, day_first: bool | None = None) -> I
     zone, offset = _choose_zone(parts)
     written = DateFormat(
         layouts=tuple(layouts.unique(maintain_order=True)),
+        has_short_years=bool((parts["year_digits"] == 2).any()),
         latest_year=_latest_year(name),
         zone=zone,
         offset=offset,
@@ -109,7 +111,8 @@ def read_dates(text: pl.Series, format: DateFormat, notes: list[Note]) -> pl.Ser
     distinct = text.drop_nulls().unique(maintain_order=True)
     if distinct.is_empty():
         return pl.Series(text.name, [None] * len(text), dtype=pl.Datetime("us"))
-    plain_dates = _read_plain_dates(distinct) if DATE in format.layouts else None
+    is_plain = DATE in format.layouts and not format.zone and format.offset is None
+    plain_dates = _read_plain_dates(distinct) if is_plain else None
     if plain_dates is not None:
         return _look_up(text, distinct, plain_dates)
     parts = split_dates(distinct)
@@ -119,6 +122,9 @@ def read_dates(text: pl.Series, format: DateFormat, notes: list[Note]) -> pl.Ser
     if new_layouts or new_format.order != format.order:
         written, trained = _name_layouts(new_format, new_layouts or [NUMBERS]), _name_layouts(format, format.layouts)
         notes.append(Note(text=f"dates written as {written} are converted ({trained} in training)"))
+    if not format.has_short_years:
+        notes += _short_year_notes(parts, dates, format)
+    notes += _zone_notes(parts.filter(dates.is_not_null()), format)
     return _look_up(text, distinct, dates)
 
 
@@ -228,11 +234,13 @@ def to_dates(parts: pl.DataFrame, format: DateFormat) -> pl.Series:
     days = _to_days(parts, format)
     is_time = pl.col("layout") == TIME
     shift = (pl.lit(format.offset, pl.Int64) - pl.col("offset")).fill_null(0) * 60_000_000
-    is_known_zone = pl.col("zone").is_null() | pl.col("offset").is_not_null() | (pl.col("zone") == format.zone)
+    is_known_zone = pl.col("zone").is_null() | (pl.col("zone") == format.zone)
+    if format.offset is not None or not format.zone:
+        is_known_zone |= pl.col("offset").is_not_null()
     is_possible = is_known_zone & (~pl.col("has_time") | pl.col("time").is_not_null())
     date = pl.col("days") * DAY_US + pl.col("time").fill_null(0) + shift
     if TIME in format.layouts:
-        date = pl.when(is_time & (pl.col("time") < DAY_US)).then(pl.col("time"))
+        date = pl.when(is_time).then(pl.col("time").clip(upper_bound=DAY_US - 1))  # 24:00 is the end of the day
     values = parts.with_columns(days=days).select(date=pl.when(is_possible).then(date))
     return values["date"].cast(pl.Datetime("us"))
 
@@ -304,15 +312,37 @@ def _describe(cells: pl.Series, parts: pl.DataFrame, dates: pl.Series, format: D
         example = cells.filter(parts["layout"] == NUMBERS)[0]
         text = f"ambiguous order of day and month, read as {format.order} (--day-first or --month-first decides)"
         notes.append(Note(text=text, detail=f"such as {example!r}"))
-    short = dates.filter((parts["year_digits"] == 2).fill_null(False))
-    if len(short):
-        text = f"two-digit years read as {format.latest_year - 99} to {format.latest_year}"
-        years = short.dt.year().sort()
-        notes.append(Note(text=text, detail=f"here {years[0]} to {years[-1]}"))
+    notes += _short_year_notes(parts, dates, format)
     if format.offset == 0 and not format.zone:
         zones = parts["zone"].drop_nulls().unique(maintain_order=True).str.to_uppercase().to_list()
         notes.append(Note(text="times in several time zones converted to UTC", detail=format_list(zones, 3)))
     return tuple(notes)
+
+
+def _short_year_notes(parts: pl.DataFrame, dates: pl.Series, format: DateFormat) -> list[Note]:
+    """A note on the century of years of two digits, if there are any."""
+    years = dates.filter((parts["year_digits"] == 2).fill_null(False)).drop_nulls().dt.year().sort()
+    if years.is_empty():
+        return []
+    text = f"two-digit years read as {format.latest_year - 99} to {format.latest_year}"
+    return [Note(text=text, detail=f"here {years[0]} to {years[-1]}")]
+
+
+def _zone_notes(parts: pl.DataFrame, format: DateFormat) -> list[Note]:
+    """Notes on times in a later table whose zone is not that of the training table."""
+    zones, notes = parts["zone"].fill_null(""), []
+    has_zone = format.offset is not None or format.zone != ""
+    if not has_zone:
+        others, text = zones.filter(zones != ""), "time zones are ignored, as training had none"
+    else:
+        is_other = (parts["offset"] != (format.offset or 0)).fill_null(False) & (format.zone != "")
+        others, text = zones.filter(is_other), "times are converted to the time zone of training"
+    if len(others):
+        notes.append(Note(text=text, detail=format_list(others.unique(maintain_order=True).str.to_uppercase(), 3)))
+    if has_zone and ((zones == "") & parts["has_time"]).any():
+        note = Note(text="times without a time zone are read in that of training", detail=format.zone.upper() or "UTC")
+        notes.append(note)
+    return notes
 
 
 def _name_layouts(format: DateFormat, layouts: tuple[str, ...] | list[str]) -> str:

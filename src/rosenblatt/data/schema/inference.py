@@ -14,7 +14,15 @@ from rosenblatt.data.media.images import has_image_suffix, is_image_content
 from rosenblatt.data.schema.booleans import find_pair
 from rosenblatt.data.schema.cells import all_integers, strip_cells
 from rosenblatt.data.schema.columns import Column, Kind, Schema
-from rosenblatt.data.schema.dates import DAY_FIRST, MONTH_FIRST, InferredDates, as_dates, date_features, infer_dates
+from rosenblatt.data.schema.dates import (
+    DAY_FIRST,
+    MAX_STRAY_WORDS,
+    MONTH_FIRST,
+    InferredDates,
+    as_dates,
+    date_features,
+    infer_dates,
+)
 from rosenblatt.data.schema.decimal_marks import DecimalMarks, complete_format, detect_marks
 from rosenblatt.data.schema.identifiers import MIN_IDENTIFIER_ROWS, are_codes, is_numbering
 from rosenblatt.data.schema.missing import (
@@ -243,7 +251,7 @@ def _are_missing(strays: pl.Series, n: int) -> bool:
 def _find_dates(column: _ColumnCells, day_first: bool | None) -> Column | None:
     """The column, if its cells are dates."""
     inferred = infer_dates(column.cells, column.name, day_first)
-    return _to_date_column(column.make_column("date"), inferred) if inferred else None
+    return _to_date_column(column.make_column("date"), column.cells, inferred) if inferred else None
 
 
 def _find_numeric_dates(column: Column, series: pl.Series, day_first: bool | None) -> Column | None:
@@ -253,14 +261,16 @@ def _find_numeric_dates(column: Column, series: pl.Series, day_first: bool | Non
     text = column.missing_rule.apply(strip_cells(series)).drop_nulls()
     numbers = text.cast(pl.Float64, strict=False)
     inferred = None if numbers.has_nulls() else infer_numeric_dates(numbers, column.name, day_first)
-    return _to_date_column(column, inferred) if inferred else None
+    return _to_date_column(column, text, inferred) if inferred else None
 
 
-def _to_date_column(column: Column, inferred: InferredDates) -> Column:
+def _to_date_column(column: Column, cells: pl.Series, inferred: InferredDates) -> Column:
+    words = cells.filter(inferred.dates.is_null()).unique(maintain_order=True).to_list()
     return Column(
         name=column.name, kind="date", date_format=inferred.format, date_parts=date_features(inferred.dates),
         missing=column.missing + inferred.dates.null_count(), distinct=column.distinct,
-        missing_rule=column.missing_rule, notes=(*column.notes, *inferred.notes),
+        markers=tuple(words) if len(words) <= MAX_STRAY_WORDS else (), missing_rule=column.missing_rule,
+        notes=(*column.notes, *inferred.notes),
     )  # fmt: skip
 
 
