@@ -72,3 +72,9 @@ def test_one_object_is_one_row(tmp_path):
 def test_other_json_is_refused_in_one_sentence(tmp_path, content, message):
     with pytest.raises(TableError, match=message):
         read(tmp_path, content)
+
+
+def test_columns_keep_the_order_of_the_keys(tmp_path):
+    names = [f"k{(7 * i) % 60}" for i in range(60)]
+    lines = [json.dumps(dict.fromkeys(names[:n], 1)) for n in (50, 60, 10)]
+    assert read(tmp_path, "\n".join(lines)).frame.columns == names

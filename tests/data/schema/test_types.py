@@ -61,15 +61,16 @@ def test_text_becomes_what_it_holds():
         {
             "whole": ["1", " 2", None, "4"], "number": ["1.5", "2", "?", "0"],
             "point": ["1.0", "2.0", "3.0", "1.0"], "day": ["2024-01-31", "2024-02-01"] * 2,
-            "time": ["2024-01-31 10:00", "2024-02-01 00:00"] * 2, "flag": ["yes", "no", "yes", ""],
-            "word": ["a", "b", "b", "a"], "code": ["007", "008", "009", "010"], "same": ["5"] * 4,
+            "time": ["2024-01-31 10:00", "2024-02-01 00:00"] * 2, "clock": ["10:00", "11:30 PM"] * 2,
+            "flag": ["yes", "no", "yes", ""], "word": ["a", "b", "b", "a"],
+            "code": ["007", "008", "009", "010"], "same": ["5"] * 4,
         }
     )  # fmt: skip
     schema = infer_schema(text.drop("whole"), 9, TableFormat())
     typed = to_typed_columns(text, schema, TableFormat())
     assert dict(typed.schema) | {"code": None} == {
         "whole": pl.Int64, "number": pl.Float64, "point": pl.Float64, "day": pl.Date,
-        "time": pl.Datetime("us"), "flag": pl.Boolean,
+        "time": pl.Datetime("us"), "clock": pl.Time, "flag": pl.Boolean,
         "word": pl.String, "code": None, "same": pl.Int64,
     }  # fmt: skip
     assert typed["number"].to_list() == [1.5, 2.0, None, 0.0]

@@ -39,8 +39,18 @@ def _read_fast(content: bytes) -> pl.DataFrame | None:
     if not (first.startswith(b"{") and first.rstrip().endswith(b"}") and rest):
         return None
     frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
-    n_lines = sum(1 for line in content.split(b"\n") if line.strip())
-    return frame if frame.height == n_lines else None
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    return frame.select(_key_order(lines, frame.width)) if frame.height == len(lines) else None
+
+
+def _key_order(lines: list[bytes], n_keys: int) -> list[str]:
+    """The keys of lines of objects, in the order in which they appear."""
+    keys = dict[str, None]()
+    for line in lines:
+        keys |= dict.fromkeys(json.loads(line))
+        if len(keys) == n_keys:
+            break
+    return list(keys)
 
 
 def _parse_documents(text: str) -> list[Any]:

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.schema.columns import Column, Schema
+from rosenblatt.data.schema.date_patterns import TIME
 from rosenblatt.data.schema.decimal_marks import detect_marks
 from rosenblatt.data.schema.inference import infer_column
 from rosenblatt.data.table import TableFormat
@@ -22,8 +23,6 @@ _SIMPLE = {
         pl.Float32, pl.Float64, pl.String, pl.Date, pl.Time, pl.Categorical,
     )
 }  # fmt: skip
-
-
 _TIME_FORMATS = {"Date": "%Y-%m-%d", "Time": "%H:%M:%S%.f", "Datetime": "%Y-%m-%d %H:%M:%S%.f"}  # of text in Polars
 
 
@@ -104,6 +103,8 @@ def _to_typed(column: Column, series: pl.Series) -> pl.Series:
         return integers if integers.cast(pl.Float64).eq_missing(numbers).all() else numbers
     if column.kind == "date":
         dates = column.sort_key(series)
+        if TIME in column.date_format.layouts:
+            return dates.dt.time()
         has_time = bool((dates.dt.truncate("1d") != dates).any())
         return dates if has_time else dates.cast(pl.Date)
     if column.kind == "boolean":
