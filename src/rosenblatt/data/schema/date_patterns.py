@@ -73,11 +73,15 @@ _REWRITES = (
     (r"[日일]", " "),
     (r"([0-9]):([0-9]{2}:[0-9]{2}:[0-9]{2})", "$1 $2"),
 )
-_USUAL = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?:[t ][0-9]{1,2}:[0-9:.]+z?)?$"
+_MONTH = "|".join(MONTHS)
+_USUAL = (  # what no rewrite changes
+    rf"^(?:[0-9]{{1,4}}[-/.](?:[0-9]{{1,2}}|{_MONTH})[-/.][0-9]{{1,4}}|[0-9]{{1,2}} (?:{_MONTH}) [0-9]{{4}}"
+    rf"|(?:{_MONTH}) [0-9]{{1,2}}, [0-9]{{4}})(?:[t ][0-9]{{1,2}}:[0-9]{{2}}(?::[0-9.]+)?(?:z| ?[ap]m)?)?$"
+)
 
 _Y4, _Y, _D, _SEPARATOR = r"(?P<year>[0-9]{4})", r"(?P<year>[0-9]{4}|[0-9]{2})", "[0-9]{1,2}", "[-/. ]+"
 _THIRD = "(?P<third>[0-9]{4}|[0-9]{2})"
-_NAME = f"(?P<name>{'|'.join(MONTHS)})"
+_NAME = f"(?P<name>{_MONTH})"
 _PATTERNS = (
     (DATE, rf"^{_Y4}{_SEPARATOR}(?P<month>{_D}){_SEPARATOR}(?P<day>{_D})(?:\.|z)?$"),
     (NUMBERS, rf"^(?P<first>{_D})(?P<separator>{_SEPARATOR})(?P<second>{_D}){_SEPARATOR}{_THIRD}\.?$"),
