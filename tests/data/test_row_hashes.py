@@ -71,6 +71,14 @@ def test_targets_are_part_of_a_hash_and_padding_is_not():
     assert (hash_targets(inputs, y, is_padded=False) != hash_targets(inputs, 1 - y, is_padded=False)).all()
 
 
+def test_numbers_of_single_precision_equal_the_decimal_fractions_that_they_were():
+    values = [0.1, -12.345, 3e-7, 0.375, 7.0, 16_777_217.5, 2.0**40, 1e300, -0.0, None]
+    double = pl.DataFrame({"a": values})
+    single = double.with_columns(pl.col("a").cast(pl.Float32).cast(pl.Float64))
+    is_equal = hash_rows(single) == hash_rows(double)
+    assert is_equal.tolist() == [value not in (16_777_217.5, 1e300) for value in values]  # which have more digits
+
+
 def test_numbers_are_hashed_by_value_however_they_are_written():
     plain = pl.read_csv(io.StringIO("a\n0.123\n12\n"), schema_overrides={"a": pl.Float64})
     percent = pl.DataFrame({"a": np.array([12.3, 1200.0]) / 100})

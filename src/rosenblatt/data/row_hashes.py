@@ -1,7 +1,8 @@
 """Hashes of typed rows that are the same on every platform and with every version of Polars, to recognize rows again.
 
 Values are hashed, not their text: rows are recognized in a file with another order of rows or columns, or with another
-way to write numbers. Numbers are rounded to 45 significant bits, so that 12.3% and 0.123 are equal.
+way to write numbers. Numbers are rounded to 45 significant bits, so that 12.3% and 0.123 are equal; those of a Float32
+stand for the shortest decimal fraction that rounds to them, so that 0.1 is the same in either type.
 """
 
 from __future__ import annotations
@@ -85,6 +86,12 @@ def _hash_image(cell: str | bytes) -> int:
 
 def _number_bits(numbers: np.ndarray) -> np.ndarray:
     """The bits of rounded numbers (n,) uint64; one value for all NaN, and for 0 and -0."""
-    bits = (numbers.astype(np.float64) + 0.0).view(np.uint64)
+    numbers = numbers.astype(np.float64) + 0.0
+    with np.errstate(over="ignore"):
+        single = numbers.astype(np.float32)
+    is_single = (single == numbers) & (numbers != np.trunc(numbers))
+    if is_single.any():
+        numbers[is_single] = pl.Series(single[is_single]).cast(pl.String).cast(pl.Float64).to_numpy()
+    bits = numbers.view(np.uint64)
     bits = (bits + np.uint64(1 << (ROUNDED_BITS - 1))) >> np.uint64(ROUNDED_BITS)
     return np.where(np.isnan(numbers), MISSING, bits)
