@@ -119,6 +119,12 @@ def test_rows_of_one_time_are_not_split():
         make_folds(30, 3, 0, order=np.arange(30) % 3)
 
 
+@pytest.mark.parametrize(("rows_per_time", "n_test"), [([350, 350, 300], 300), ([2, 98], 98), ([100], 0)])
+def test_the_last_time_is_for_the_test_even_if_it_has_more_rows_than_the_fraction(rows_per_time, n_test):
+    order = np.repeat(np.arange(len(rows_per_time)), rows_per_time)
+    assert train_test_split(len(order), 0.2, 0, order=order)[1].size == n_test
+
+
 def test_every_fold_has_validation_rows_even_if_one_time_has_nearly_all_rows():
     order = np.concatenate([np.arange(10), np.full(90, 5.5)])
     for fold in make_folds(100, 3, 0, order=order):

@@ -123,7 +123,7 @@ def train_test_split(
         stratify: classes (n,). Each is split by the fraction. A class of one row is for training; a class of several
             has at least one training row and, unless there are more such classes than test rows, one test row.
         groups: group index (n,) of each row; a group is never split.
-        order: rank (n,) of each row in time; the test rows are the last ones.
+        order: rank (n,) of each row in time; the test rows are the last ones, and at least those of the last time.
     """
     if fraction == 0:
         return np.arange(n), np.arange(0)
@@ -176,10 +176,11 @@ def rarest_label(y: np.ndarray) -> np.ndarray:
 
 
 def _split_last_rows(order: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Split off the last rows; rows of one time are never split."""
-    time_index = np.unique(order, return_inverse=True)[1]
+    """Split off the last rows; rows of one time are never split, and at least one time is for each side."""
+    times, time_index = np.unique(order, return_inverse=True)
     cumulative_fraction = np.cumsum(np.bincount(time_index)) / len(order)
-    start = max(1, int(np.searchsorted(cumulative_fraction, 1 - fraction)) + 1)
+    start = int(np.searchsorted(cumulative_fraction, 1 - fraction)) + 1
+    start = max(1, min(start, times.size - 1))
     return np.flatnonzero(time_index < start), np.flatnonzero(time_index >= start)
 
 
