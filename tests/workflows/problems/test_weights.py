@@ -12,7 +12,7 @@ from rosenblatt.workflows.fit import fit
 from rosenblatt.workflows.predict import evaluate
 from tests.workflows.problems.test_build import FRAME, SERIES, N, build
 
-W = pl.Series("w", [float(k % 4) for k in range(N)])
+W = pl.Series("w", [float(k % 5) for k in range(N)])
 WEIGHTED = FRAME.with_columns(W)
 FAST = {"hidden_sizes": (4,), "epochs": 3, "members": 2, "folds": 2}
 
@@ -59,6 +59,14 @@ def test_weights_that_are_no_weights_are_refused_with_their_row(value, message):
     weights = pl.Series("w", [value if k == 7 else 1.0 + k for k in range(N)])
     with pytest.raises(TableError, match=message):
         build(FRAME.with_columns(weights), weight="w")
+
+
+def test_classes_without_a_weighted_row_are_refused_or_named():
+    frame = FRAME.with_columns(y=pl.Series(["u", "v", "w"])[np.arange(N) % 3], w=pl.Series(np.arange(N) % 3 > 0))
+    _, lines = build(frame, weight="w")
+    assert "classes without a row of weight, which are never predicted: 'u'" in lines
+    with pytest.raises(TableError, match=r"All rows with a weight in 'w' have the class 'u'; training needs two"):
+        build(frame.with_columns(w=pl.col("y") == "u"), weight="w")
 
 
 def test_a_row_without_a_target_needs_no_weight():

@@ -45,7 +45,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
     ignored = _ignored_columns(request)
     task = detect_task(request.table.frame, request.targets, request.task, messages, request.table.format)
     rows = drop_unlabelled(request.table.frame, task.y, task.names, messages)
-    rows, weight_column = weigh_training_rows(rows, request, messages)
+    rows, weight_column = weigh_training_rows(rows, request, task.labels, messages)
     if len(rows.y) < 2:
         raise TableError(f"Only one row has {format_list(task.names, 3)}, but training needs two or more.")
 

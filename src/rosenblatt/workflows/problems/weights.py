@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,19 +10,20 @@ import numpy as np
 from rosenblatt.data.schema.columns import Column, Schema, plural_kind
 from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.table import Table, TableFormat
+from rosenblatt.data.tasks.target import Label
 from rosenblatt.data.tasks.task import resolve_column_name
-from rosenblatt.errors import TableError, format_count
+from rosenblatt.errors import TableError, format_count, format_list
 from rosenblatt.workflows.problems.problem import LabelledRows, ProblemRequest
 
 MAX_WEIGHT = 1e100  # so that sums of squared weights are finite
 
 
 def weigh_training_rows(
-    rows: LabelledRows, request: ProblemRequest, messages: list[str]
+    rows: LabelledRows, request: ProblemRequest, labels: Sequence[Label], messages: list[str]
 ) -> tuple[LabelledRows, Column | None]:
     """The rows with their weights, and how these are read, if the request names a column of weights.
 
-    Raises TableError as `weigh_rows` does.
+    Raises TableError as `weigh_rows` does, and if less than two of the classes `labels` have a row with weight.
     """
     if not request.spec.data.weight:
         return rows, None
@@ -35,6 +37,16 @@ def weigh_training_rows(
         raise TableError(f"The weight column {name!r} must hold numbers of 0 or more, but it holds {kind}.")
     column = inferred.model_copy(update={"kind": "number"})
     rows = weigh_rows(rows, column, messages, request.table.format)
+    if labels and rows.y.ndim == 1 and len(rows.y) > 1:
+        present = set(rows.y.astype(int).tolist())
+        if len(present) < 2:
+            label = labels[next(iter(present))]
+            raise TableError(
+                f"All rows with a weight in {name!r} have the class {label!r}; training needs two or more."
+            )
+        unweighted = [label for k, label in enumerate(labels) if k not in present]
+        if unweighted:
+            messages.append(f"classes without a row of weight, which are never predicted: {format_list(unweighted)}")
     messages.append(f"training, validation and test scores are weighted by {name!r}")
     if rows.weight is not None and np.ptp(rows.weight) == 0:
         messages[-1] += f", but all weights are {rows.weight[0]:g}, so they have no effect"
@@ -83,10 +95,13 @@ def weigh_rows_of_table(rows: LabelledRows, table: Table, column: Column | None,
     if column.name not in rows.frame.columns:
         messages.append(f"{table.source} has no weight column {column.name!r}: its rows count equally")
         return rows
+    weight_messages: list[str] = []
     try:
-        return weigh_rows(rows, column, messages, table.format)
+        rows = weigh_rows(rows, column, weight_messages, table.format)
     except TableError as error:
         raise TableError(f"{table.source!r}: {error}") from error
+    messages += [f"{table.source}: {message}" for message in weight_messages]
+    return rows
 
 
 def scale_weight(rows: LabelledRows, training_weight: np.ndarray | None) -> np.ndarray | None:
