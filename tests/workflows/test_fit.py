@@ -157,7 +157,8 @@ def test_a_validation_table_without_targets_is_rejected_by_name(people):
 def test_a_fold_without_a_score_does_not_end_training():
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": rng.normal(size=80), "y": ["rare" if i < 3 else "often" for i in range(80)]})
-    result, _ = fit_table(frame, ["y"], FAST.replace(members=4, scoring="roc_auc"))
+    result, messages = fit_table(frame, ["y"], FAST.replace(members=4, folds=4, scoring="roc_auc"))
+    assert any("roc_auc cannot be known from the validation rows of 2 of 4 networks" in line for line in messages)
     assert result.model.metadata.failures == ()
     assert len(result.model.networks) == 4
 
