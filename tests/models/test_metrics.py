@@ -5,7 +5,7 @@ from sklearn import metrics
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.bootstrap import Totals
 from rosenblatt.models.evaluation import score_predictions, scores_to_dict
-from rosenblatt.models.metrics import auc, compute_baseline, f1, r2
+from rosenblatt.models.metrics import auc, compute_baseline, f1, log_loss, r2
 
 RNG = np.random.default_rng(0)
 
@@ -103,6 +103,10 @@ def test_classes_that_only_rows_of_weight_zero_are_of_count_as_absent():
     p, y = np.array([0.1, 0.4, 0.2, 0.9]), np.array([0, 0, 0, 1.0])
     scores = score_predictions(target, y, np.column_stack([1 - p, p]), [0.5, 0.5], weight=np.array([1, 1, 2, 0.0]))
     assert [score.name for score in scores] == ["accuracy", "log loss"]
+
+
+def test_a_log_loss_of_zero_has_no_sign():
+    assert np.copysign(1, log_loss(np.zeros(2), np.array([[1.0, 0.0], [1.0, 0.0]]))) == 1
 
 
 def test_test_rows_of_a_single_class_have_no_auc():

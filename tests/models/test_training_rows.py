@@ -31,6 +31,8 @@ def test_the_overlap_with_a_large_table_is_estimated_from_a_sample(copies):
     (TrainingOverlap(300, 300, 0), "none of the 300 rows were in training (the same inputs and targets)"),
     (TrainingOverlap(300, 300, 240), "240 of the 300 rows were in training (the same inputs and targets)"),
     (TrainingOverlap(3000, 3000, 3000), "all of the 3,000 rows were in training (the same inputs and targets)"),
+    (TrainingOverlap(1, 1, 0), "the row was not in training (the same inputs and targets)"),
+    (TrainingOverlap(1, 1, 1), "the row was in training (the same inputs and targets), so"),
     (TrainingOverlap(900, 60, 0), "0 of 60 randomly chosen rows were in training (the same inputs and targets)"),
     (TrainingOverlap(900, 60, 15), "15 of 60 randomly chosen rows (about 25%) were in training (the same inputs"),
     (TrainingOverlap(3, 0, 0), "it is not known whether the model was trained on some of these rows"),

@@ -160,7 +160,7 @@ def balanced_accuracy(y: np.ndarray, predictions: np.ndarray, n_classes: int, to
 def log_loss(y: np.ndarray, probabilities: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:
     """Mean negative log probability (n, classes) of the true classes (n,)."""
     true_probability = probabilities[np.arange(len(y)), y.astype(int)]
-    return -mean(np.log(np.maximum(true_probability, EPSILON)), totals)
+    return mean(-np.log(np.maximum(true_probability, EPSILON)), totals) + 0.0  # 0, not -0
 
 
 def f1(y: np.ndarray, predictions: np.ndarray, totals: Totals = ALL_ROWS) -> np.ndarray:

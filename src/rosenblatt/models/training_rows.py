@@ -57,13 +57,15 @@ class TrainingOverlap:
         """A line about the overlap, such as "240 of the 300 rows were in training (the same inputs and targets)"."""
         if not self.checked:
             return f"it is not known whether the model was trained on some of these {noun}s"
-        if self.is_certain:
+        if self.rows == 1:
+            share = f"the {noun}"
+        elif self.is_certain:
             share = "none of" if not self.seen else "all of" if self.seen == self.rows else f"{self.seen:,} of"
-            share = f"{share} the {format_count(self.rows, noun)}".removeprefix("all of " * (self.rows == 1))
+            share = f"{share} the {format_count(self.rows, noun)}"
         else:
             share = f"{self.seen:,} of {self.checked:,} randomly chosen {noun}s"
             share += f" (about {self.seen / self.checked:.0%})" if self.seen else ""
-        verb = "was" if self.seen == 1 else "were"
+        verb = "was" if self.seen == 1 else "were" if self.rows > 1 else "was not"
         text = f"{share} {verb} in training (the same inputs and targets)"
         is_relevant = self.seen > 0 and self.seen >= MIN_RELEVANT_FRACTION * self.checked
         return f"{text}, so the scores are too optimistic for new {noun}s" if is_relevant else text

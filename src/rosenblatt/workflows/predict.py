@@ -189,7 +189,7 @@ def evaluate(
             frame, y_test, weight = rows.frame, rows.y, rows.weight
             if not (table.id_column or table.test or may_lack_images):
                 row_numbers = rows.numbers
-        typed = model.schema.read(frame, messages, table.format)
+        typed = model.schema.read(frame, messages, table.evaluation_rows.format)
     if model.target.task == "tagging":
         token_unit_for_tags(typed, y_test, model.resolved_spec.data.tokens)
     baseline_prediction = model.metadata.baseline or compute_baseline(model.target, y_test)
