@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 
 import numpy as np
@@ -119,3 +120,12 @@ def test_model_files_are_distinguished_from_tables(path, tmp_path):
     (tmp_path / "t.csv").write_text("a,b,c,d,e\n1,2,3,4,5\n")
     assert not is_model_file(tmp_path / "t.csv")
     assert not is_model_file(tmp_path / "none")
+
+
+def test_a_pipe_is_not_read_to_see_whether_it_holds_a_model():
+    reader, writer = os.pipe()
+    os.write(writer, b"a,b\n")
+    assert not is_model_file(f"/dev/fd/{reader}")
+    os.close(writer)
+    assert os.read(reader, 9) == b"a,b\n"
+    os.close(reader)

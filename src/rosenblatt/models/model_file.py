@@ -79,6 +79,8 @@ def is_model_file(path: str | Path) -> bool:
     """Whether a file looks like a model file, by its name or first bytes (safetensors: a length, then JSON)."""
     if str(path).endswith(".rosenblatt"):
         return True
+    if not Path(path).is_file():  # reading from a pipe would consume its first bytes
+        return False
     try:
         with Path(path).open("rb") as file:
             header = file.read(9)
