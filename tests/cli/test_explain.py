@@ -94,3 +94,23 @@ def test_a_loss_needs_a_row_with_a_target(run, model, people):
     trace = json.loads(run("explain", model, "holes.csv", "--row", "3", "--backward", "--json")[1])
     assert trace["loss"]["value"] > 0
     assert "loss" not in json.loads(run("explain", model, "holes.csv", "--row", "2", "--json")[1])
+
+
+def test_a_row_is_read_as_in_its_table(run, folder):
+    """The other rows show the order of day and month, and options say what is missing."""
+    rows = [(f"{i % 28 + 1:02}/{i % 12 + 1:02}/2023", i % 7, "ab"[i % 12 > 5]) for i in range(100)]
+    pl.DataFrame(rows, ["when", "x", "y"], orient="row").write_csv("days.csv")
+    assert run("fit", "days.csv", "-t", "y", *FAST)[0] == 0
+    for name, cells in {"iso": ("2023-03-04", ""), "months": ("03/04/2023", "-999")}.items():
+        lines = [
+            "when,x,y",
+            ",".join((*cells, "a")),
+            *(f"{cells[0][:3]}{day}/2023,1,a" for day in range(20, 29) if "/" in cells[0]),
+        ]
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    iso = json.loads(run("explain", "days.rosenblatt", "iso.csv", "--json")[1])
+    status, out, err = run("explain", "days.rosenblatt", "months.csv", "--json", "--missing=-999")
+    assert status == 0
+    for part in ("inputs", "predicted", "model"):
+        assert json.loads(out)[part] == iso[part]
+    assert "dates written as month/day/year are converted" in err

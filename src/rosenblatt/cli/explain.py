@@ -121,10 +121,10 @@ def _explain_table_row(model: Model, table: Table, request: ExplainOptions, noti
     frame = table.frame
     with collect_messages(notify) as messages:
         schema, target = adapt_to_table(model.schema, model.target, frame, table.format, messages)
-    model = replace(model, schema=schema)
-    trace = walkthrough.trace_forward(model, frame, request.row, request.network)
+        model = replace(model, schema=schema)
+        trace = walkthrough.trace_forward(model, frame, request.row, request.network, table.format, messages)
     if request.backward:
-        y_true = read_targets(frame[request.row - 1 : request.row], target)
+        y_true = read_targets(frame[request.row - 1 : request.row], target, format=table.format)
         if y_true.size == 0 or not has_targets(y_true).all():
             raise TableError(
                 f"Row {request.row} has no {model.target.names[0]!r}, which --backward needs for the loss."
@@ -153,7 +153,9 @@ def _explain_media(model: Model, table: Table, request: ExplainOptions, notify: 
         else:
             schema, _ = adapt_to_table(model.schema, model.target, frame, table.format, messages)
             model = replace(model, schema=schema)
-    explanation = explain_row(model, frame, request.row, request.method or "gradients", request.answer)
+        explanation = explain_row(
+            model, frame, request.row, request.method or "gradients", request.answer, table.format, messages
+        )
     if windows:
         scaled = np.array([list(explanation.predictions.values())])
         values = windows.inverse_transform(frame[request.row - 1 : request.row], scaled)[0]

@@ -71,7 +71,9 @@ def predict(
     check_can_predict(loaded_model)
     rows = read_and_report(table, table_format, notify, allow_empty=True)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
-    used_columns = {rows.id_column, *loaded_model.target.names, *(c.name for c in loaded_model.schema.columns)}
+    data = loaded_model.spec.data
+    used_columns = {rows.id_column, data.groups, data.order, data.weight, *loaded_model.target.names}
+    used_columns.update(column.name for column in loaded_model.schema.columns)
     unused_columns = [name for name in rows.frame.columns if name not in used_columns]
     if unused_columns and loaded_model.task != "forecasting":
         note = Note(text="columns that the model does not use")

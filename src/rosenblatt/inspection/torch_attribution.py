@@ -21,6 +21,7 @@ from torch import Tensor
 from rosenblatt.data.encoding.encoder import MediaEncoding
 from rosenblatt.data.encoding.media_encodings import ImageEncoding, TextEncoding
 from rosenblatt.data.media.columns import EncodedInputs
+from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_list
 from rosenblatt.models.model import Model, to_engine_rows
 from rosenblatt.networks.deep import DeepArchitecture
@@ -57,7 +58,13 @@ class Explanation:
 
 
 def explain_row(
-    model: Model, frame: pl.DataFrame, row: int, method: Method = "gradients", answer: str | None = None
+    model: Model,
+    frame: pl.DataFrame,
+    row: int,
+    method: Method = "gradients",
+    answer: str | None = None,
+    format: TableFormat = DETECT_FORMAT,
+    messages: list[str] | None = None,
 ) -> Explanation:
     """Attribute the prediction for one row, by the networks of the first trial.
 
@@ -67,6 +74,8 @@ def explain_row(
         row: number of the row, from 1.
         method: attribution method.
         answer: class, label or target to explain; by default the most probable class or label, else the first target.
+        format: how the table is written, as far as it differs from the training table.
+        messages: receives what was converted, or read as missing.
 
     Raises:
         TableError: if there is no such row or answer, or if the method does not fit the network.
@@ -78,7 +87,8 @@ def explain_row(
     if model.target.is_per_step:
         raise TableError(f"Attributions need one prediction for each row, but the task is {model.target.task}.")
     trial = model.trials[0]
-    typed, predictions = model.schema.read(frame[row - 1 : row]), model.predict_raw(frame[row - 1 : row])[0]
+    typed = model.schema.read(frame, messages, format)[row - 1 : row]
+    predictions = model.predict_typed(typed)[0]
     inputs = cast("EncodedInputs", trial.encoder.encode(typed))
     table = DeviceTable(cast("Any", to_engine_rows(inputs)), trial.networks[0].architecture, CPU)
     batch = table.batch_without_augmentation([np.arange(1)])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.training.compiled.activations import ACTIVATIONS
@@ -62,6 +63,7 @@ class ForwardTrace:
     model: Model
     trial: TrainedTrial  # that the network belongs to
     network: TrainedNetwork
+    typed: pl.DataFrame  # the row, as `Schema.read` returns it
     x: np.ndarray  # (F,) encoded row
     layers: list[LayerTrace]
     target: np.ndarray = field(default_factory=lambda: np.empty(0))  # encoded target; empty before `trace_backward`
@@ -73,10 +75,18 @@ class ForwardTrace:
         return self.trial.target.decode(self.layers[-1].outputs[None])[0]
 
 
-def trace_forward(model: Model, frame: pl.DataFrame, row: int, network: int = 1) -> ForwardTrace:
+def trace_forward(
+    model: Model,
+    frame: pl.DataFrame,
+    row: int,
+    network: int = 1,
+    format: TableFormat = DETECT_FORMAT,
+    messages: list[str] | None = None,
+) -> ForwardTrace:
     """Trace a row of a table, numbered from 1, through one of the model's networks, numbered from 1.
 
-    Raises TableError if there is no such row or network, or if the network does not consist of weighted sums.
+    `format` and `messages` are as in `Schema.read`. Raises TableError if there is no such row or network, or if the
+    network does not consist of weighted sums.
     """
     if model.encoder.n_sparse_columns:
         raise TableError("The model was trained on a sparse matrix, so rows of a table cannot be explained.")
@@ -92,8 +102,9 @@ def trace_forward(model: Model, frame: pl.DataFrame, row: int, network: int = 1)
         raise TableError(
             "A kernel perceptron compares a row with its support rows instead of weighting inputs, so it has no trace."
         )
-    x = trial.encoder.matrix(model.schema.read(frame[row - 1 : row]))[0].astype(np.float64)
-    return ForwardTrace(model, trial, trained, x, _forward(trained, trial.target.loss, x))
+    typed = model.schema.read(frame, messages, format)[row - 1 : row]  # all rows show how one is written
+    x = trial.encoder.matrix(typed)[0].astype(np.float64)
+    return ForwardTrace(model, trial, trained, typed, x, _forward(trained, trial.target.loss, x))
 
 
 def _forward(network: TrainedNetwork, loss: str, x: np.ndarray) -> list[LayerTrace]:
@@ -194,7 +205,7 @@ def unit_names(trace: ForwardTrace, l: int) -> list[str]:
 
 def trace_to_dict(trace: ForwardTrace, frame: pl.DataFrame, row: int, top_k: int) -> dict[str, Any]:
     """Convert a trace to JSON-serializable data, with the `top_k` largest units and contributions of each layer."""
-    parts = list(trace.model.schema.parts(frame[row - 1 : row]))
+    parts = list(trace.model.schema.parts(frame.clear()))
     cells = {column.name: frame[column.name][row - 1] for column, _ in parts}
     table_columns = {series.name: column.name for column, typed_columns in parts for series in typed_columns}
     result: dict[str, Any] = {
@@ -214,7 +225,7 @@ def trace_to_dict(trace: ForwardTrace, frame: pl.DataFrame, row: int, top_k: int
         ],
         "layers": [_layer_to_dict(trace, l, top_k) for l in range(len(trace.layers))],
         "predicted": _output_values(trace.model, trace.predicted),
-        "model": _output_values(trace.model, trace.model.predict_raw(frame[row - 1 : row])[0]),
+        "model": _output_values(trace.model, trace.model.predict_typed(trace.typed)[0]),
     }
     if trace.target.size:
         result["loss"] = {"name": trace.model.target.loss, "value": float(trace.loss), "target": trace.target.tolist()}

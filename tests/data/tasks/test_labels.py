@@ -92,7 +92,7 @@ def test_a_class_in_another_spelling_is_reported_and_an_equal_number_is_not():
     messages = []
     match(["<=50K.", ">50K"], ("<=50K", ">50K"), messages)
     match(["1", "0"], (0.0, 1.0), messages)
-    assert messages == ["y: '<=50K.' is read as '<=50K'"]
+    assert messages == ["classes read in the spelling of training: y ('<=50K.' as '<=50K')"]
 
 
 def test_a_missing_marker_is_a_class_if_the_model_has_such_a_class():

@@ -108,7 +108,7 @@ def test_classes_are_recognized_in_other_spellings_with_a_message():
     messages = []
     y = read_targets(pl.DataFrame({"y": ["<=50K.", ">50K", " >50k. "]}), target, messages)
     np.testing.assert_array_equal(y, [0, 1, 1])
-    assert len(messages) == 2
+    assert len(messages) == 1
     with pytest.raises(TableError, match="holds 'maybe', but the classes are '<=50K' and '>50K'"):
         read_targets(pl.DataFrame({"y": ["maybe"]}), target)
     with pytest.raises(TableError, match=r"lacks the target 'y'.*Did you mean 'Y'"):

@@ -100,7 +100,7 @@ def test_other_tables_are_weighted_if_they_have_the_column():
     problem, lines = build(WEIGHTED, weight="w", test=test, validation=validation)
     assert problem.test_weight.tolist() == W[:50].filter(W[:50] > 0).to_list()
     assert problem.validation.weight == pytest.approx(np.full(50, problem.data.weight.mean()))
-    assert "other.csv has no weight column 'w': its rows count equally" in lines
+    assert "other.csv: the table has no weight column 'w': its rows count equally" in lines
 
 
 def test_faults_of_another_table_name_it():
@@ -130,7 +130,7 @@ def test_evaluation_of_a_saved_model_weights_the_rows_of_a_table_with_weights(tm
     assert evaluate(model, Table(text, "t.csv"), lines.append)[0] == result.scores
     assert "scores are weighted by 'w'" in lines
     unweighted = evaluate(model, Table(FRAME, "new.csv"), lines.append)[0]
-    assert "new.csv has no weight column 'w': its rows count equally" in lines
+    assert "the table has no weight column 'w': its rows count equally" in lines
     assert unweighted != result.scores
     times = [round(20 * float(value.replace(",", "."))) for value in text["w"]]
     repeated = Table(FRAME[np.repeat(np.arange(N), times).tolist()], "new.csv")

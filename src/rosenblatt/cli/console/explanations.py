@@ -35,8 +35,9 @@ def print_trace(trace: dict[str, Any], backward: bool) -> None:
             or "all 0"
         )
         overflow_note = f" and {len(cell_inputs) - MAX_CELL_INPUTS} more" if len(cell_inputs) > MAX_CELL_INPUTS else ""
+        cell_text = "missing" if cell is None else str(cell)
         console.print(
-            f"  {escape(str(name))} = {escape(str(cell))}  [dim]encoded as {escape(inputs)}{overflow_note}[/]"
+            f"  {escape(str(name))} = {escape(cell_text)}  [dim]encoded as {escape(inputs)}{overflow_note}[/]"
         )
     for layer in trace["layers"]:
         _print_layer(console, layer)

@@ -15,6 +15,8 @@ from rosenblatt.data.schema.missing import MissingRule
 from rosenblatt.data.tasks.target import Label
 from rosenblatt.errors import TableError, format_list
 
+MAX_EXAMPLES = 5  # spellings that a message names
+
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
@@ -94,7 +96,7 @@ def match_labels(
     """The index (n,) of the class of each cell of a target column, NaN for missing ones.
 
     A cell is the class that is written alike, or else the only one that is equal as a number, or regardless of case and
-    a final period. `messages` receives a message for each spelling that is read as another.
+    a final period. `messages` receives which spellings are read as another.
 
     Args:
         series: the column.
@@ -109,7 +111,7 @@ def match_labels(
     values = cells.set(cells.is_in(list(rule.words)).fill_null(False), None).drop_nulls().unique().sort()
     unlabelled = set(values.filter(rule.apply(values).is_null()))
     matcher = _LabelMatcher(labels, is_number=series.dtype.is_numeric())
-    indices: dict[str, int] = {}
+    indices, respelled = dict[str, int](), list[str]()
     for value in values:
         index = matcher.find(value)
         if index is None and value in unlabelled:
@@ -119,8 +121,12 @@ def match_labels(
                 f"The target {series.name!r} holds {value!r}, but the {noun} {format_list(labels)}. Correct the table."
             )
         indices[value] = index
-        if messages is not None and not matcher.is_same(value, index):
-            messages.append(f"{series.name}: {value!r} is read as {labels[index]!r}")
+        if not matcher.is_same(value, index):
+            respelled.append(f"{value!r} as {labels[index]!r}")
+    if messages is not None and respelled:
+        more = f" and {len(respelled) - MAX_EXAMPLES} more" if len(respelled) > MAX_EXAMPLES else ""
+        examples = f"{', '.join(respelled[:MAX_EXAMPLES])}{more}"
+        messages.append(f"classes read in the spelling of training: {series.name} ({examples})")
     codes = cells.replace_strict(list(indices), list(indices.values()), return_dtype=pl.Float64, default=None)
     return codes.fill_null(np.nan).to_numpy()
 

@@ -105,12 +105,10 @@ def labelled_rows(table: Table, target: Target, messages: list[str]) -> Labelled
     """The rows of a test or validation table whose targets are not missing. Raises TableError."""
     if not table.frame.height:
         raise TableError(f"{table.source!r} has no rows. Give a table with rows.")
-    target_messages: list[str] = []
     try:
-        y = read_targets(table.frame, target, target_messages, table.format)
+        y = read_targets(table.frame, target, messages, table.format)
     except TableError as error:
         raise TableError(f"{table.source!r}: {error}") from error
-    messages += [f"{table.source}: {message}" for message in target_messages]
     if not has_targets(y).any():
         raise TableError(f"{table.source!r} has no values in {format_list(target.names)}.")
     return drop_unlabelled(table.frame, y, target.names, messages)

@@ -175,10 +175,12 @@ def _read_labelled(
     table: Table, schema: Schema, target: Target, spec: Spec, weight_column: Column | None, messages: list[str]
 ) -> tuple[LabelledRows, pl.DataFrame]:
     """The labelled rows of a test or validation table, as read and typed. Raises TableError."""
-    schema, target = adapt_to_table(schema, target, table.frame, table.format, messages)
-    rows = weigh_rows_of_table(labelled_rows(table, target, messages), table, weight_column, messages)
-    rows = rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, messages))
-    typed = schema.read(rows.frame, messages, table.format)
+    table_messages: list[str] = []
+    schema, target = adapt_to_table(schema, target, table.frame, table.format, table_messages)
+    rows = weigh_rows_of_table(labelled_rows(table, target, table_messages), table, weight_column, table_messages)
+    rows = rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, table_messages))
+    typed = schema.read(rows.frame, table_messages, table.format)
+    messages += [f"{table.source}: {message}" for message in table_messages]
     if target.task == "tagging":
         token_unit_for_tags(typed, rows.y, spec.data.tokens)
     return rows, typed

@@ -93,7 +93,7 @@ def weigh_rows_of_table(rows: LabelledRows, table: Table, column: Column | None,
     if column is None:
         return rows
     if column.name not in rows.frame.columns:
-        messages.append(f"{table.source} has no weight column {column.name!r}: its rows count equally")
+        messages.append(f"the table has no weight column {column.name!r}: its rows count equally")
         return rows
     weight_messages: list[str] = []
     try:
