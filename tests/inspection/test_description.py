@@ -140,3 +140,11 @@ def test_a_column_of_any_type_can_be_described_first_and_last(values):
         description = describe_table(Table(frame, "t.parquet", format=TableFormat(is_typed=True)))
         assert len(description["columns"]) == 2
         json.dumps(description)
+
+
+def test_what_is_missing_in_an_input_but_a_class_of_the_target_is_said():
+    frame = pl.DataFrame({"x": [float(k) for k in range(60)], "y": ["yes", "no", "NA"] * 20})
+    description = describe_table(Table(frame, "t.csv"))
+    assert "read as missing" in description["columns"][-1]["note"]
+    assert "NA 33.3%" in description["likely_task"]
+    assert "use --missing NA if it means missing" in description["likely_task"]

@@ -62,21 +62,23 @@ def summarize_task(task: SupervisedTask) -> str:
 
 def describe_table(table: Table) -> dict[str, Any]:
     """Describe the columns of a table, and the task if the last column is the target."""
-    last = table.frame.columns[-1]
+    last, columns = table.frame.columns[-1], _infer_columns(table)
     try:
-        task = f"{summarize_task(detect_task(table.frame, [last], format=table.format))}, if {last!r} is the target"
+        detected = detect_task(table.frame, [last], format=table.format)
+        notes = [f"; {note}" for column in detected.columns for note in column.notes if note not in columns[-1].notes]
+        task = f"{summarize_task(detected)}, if {last!r} is the target{''.join(notes)}"
     except TableError as error:
         task = f"unknown. {error}"
     return {
         "source": table.source,
         "rows": table.frame.height,
         "notes": list(table.notes),
-        "columns": _describe_columns(table),
+        "columns": [_describe_column(column, table.frame[column.name]) for column in columns],
         "likely_task": task,
     }
 
 
-def _describe_columns(table: Table) -> list[dict[str, Any]]:
+def _infer_columns(table: Table) -> list[Column]:
     max_categories = int(HYPERPARAMETERS["max_categories"].default)
     marks, columns = detect_marks(table.frame, table.format), list[Column]()
     for series in table.frame:
@@ -85,7 +87,7 @@ def _describe_columns(table: Table) -> list[dict[str, Any]]:
         except TableError as error:
             note = Note(text=str(error))
             columns.append(Column(name=series.name, kind="text", missing=series.null_count(), notes=(note,)))
-    return [_describe_column(column, table.frame[column.name]) for column in columns]
+    return columns
 
 
 def _describe_column(column: Column, series: pl.Series) -> dict[str, Any]:
