@@ -178,14 +178,14 @@ def _extra_headers(body: Sequence[Row]) -> list[Row]:
         if extra and above_numbers and not any(above_numbers):
             extra.append(body[i])
             continue
-        if len(words) < 2 or len(words) < len(above_numbers) - above_numbers.count("") or _is_header_again(body, i):
+        if (
+            len(words) < 2
+            or len(words) < len(above_numbers) - above_numbers.count("")
+            or body[i].cells == body[0].cells
+        ):
             break
         extra.append(body[i])
     return extra
-
-
-def _is_header_again(body: Sequence[Row], index: int) -> bool:
-    return body[index].cells == body[0].cells
 
 
 def _is_import_row(row: Row) -> bool:

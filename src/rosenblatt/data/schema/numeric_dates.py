@@ -5,8 +5,6 @@ Numbers are dates only if the name of their column says so, and their values lie
 
 from __future__ import annotations
 
-import re
-
 import polars as pl
 
 from rosenblatt.data.schema.dates import (
@@ -17,6 +15,7 @@ from rosenblatt.data.schema.dates import (
     may_be_strays,
     read_dates,
 )
+from rosenblatt.data.schema.identifiers import split_name
 from rosenblatt.data.schema.notes import Note
 
 _DATE_WORDS = {"date", "dates", "datum", "fecha", "datetime", "birthdate", "birthday", "dob"}
@@ -46,11 +45,7 @@ _YEAR_RANGE = (1850, 2100)
 
 def has_date_name(name: str) -> bool:
     """Whether a column of this name may hold dates or times."""
-    return bool(_split_words(name) & (_DATE_WORDS | _TIME_WORDS)) or name.lower().endswith(_NAME_ENDINGS)
-
-
-def _split_words(name: str) -> set[str]:
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    return not (_DATE_WORDS | _TIME_WORDS).isdisjoint(split_name(name)) or name.lower().endswith(_NAME_ENDINGS)
 
 
 def infer_numeric_dates(numbers: pl.Series, name: str, day_first: bool | None = None) -> InferredDates | None:
@@ -65,7 +60,7 @@ def infer_numeric_dates(numbers: pl.Series, name: str, day_first: bool | None = 
         if inferred is not None and inferred.dates.drop_nulls().dt.year().is_between(*_YEAR_RANGE).all():
             return _with_unit(inferred, unit)
     for unit in _MICROSECONDS:
-        if unit == "days of Excel" and not _split_words(name) & _DATE_WORDS:
+        if unit == "days of Excel" and _DATE_WORDS.isdisjoint(split_name(name)):
             continue
         values = numbers.set(~_is_plausible(numbers, unit), None)
         strays = _to_text(numbers.filter(values.is_null()))

@@ -17,7 +17,7 @@ from rosenblatt.data.schema.missing import MissingRule, make_rule
 from rosenblatt.data.schema.notes import summarize_notes
 from rosenblatt.data.schema.numbers import read_numbers
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
-from rosenblatt.data.tasks.labels import match_labels, similar_labels
+from rosenblatt.data.tasks.labels import make_labels, match_labels, similar_labels
 from rosenblatt.data.tasks.target import Label, Target
 from rosenblatt.data.tasks.target_cells import TargetCells, read_target_cells
 from rosenblatt.errors import TableError, did_you_mean, format_list
@@ -232,7 +232,7 @@ def _list_target(series: pl.Series) -> SupervisedTask:
 def _tag_target(series: pl.Series) -> SupervisedTask:
     """Targets of one tag for each step of a row: lists, or words separated by spaces."""
     rows = _tag_lists(series)
-    labels = _sorted_labels(rows.explode().drop_nulls().unique().to_list())
+    labels = tuple(make_labels(rows.explode().drop_nulls().unique(), pl.String(), is_typed=False).values())
     if len(labels) < 2:
         raise TableError(
             f"The target {series.name!r} must hold two different tags or more, but holds {format_list(labels)}."
@@ -366,13 +366,6 @@ def _guess_task(cells: TargetCells) -> tuple[Task, str, str]:
         return "multiclass", f"the integers from {low:.0f} to {high:.0f}", "use --task regression for values"
     is_few = is_integer and n_distinct <= MAX_INTEGER_CLASSES
     return "regression", f"{n_distinct} different numbers", "use --task multiclass for classes" if is_few else ""
-
-
-def _sorted_labels(values: list[str]) -> tuple[Label, ...]:
-    """The sorted classes; those written as integers become integers."""
-    if all(re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value) for value in values):
-        return tuple(sorted(int(value) for value in values))
-    return tuple(sorted(values))
 
 
 def _check_finite(numbers: pl.Series) -> np.ndarray:
