@@ -45,7 +45,8 @@ def format_value(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:,.{decimals}f}" if decimals <= digits + 3 else f"{value:.{digits - 1}e}"
+    is_readable = decimals <= digits + 3 and abs(value) < 1e15
+    return f"{value:,.{decimals}f}" if is_readable else f"{value:.{digits - 1}e}"
 
 
 def format_difference(value: float) -> str:

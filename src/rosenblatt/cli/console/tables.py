@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rosenblatt.inspection.tables import format_value
+
 Cell = str | float | Text | None
 """A cell: text, a number (bool: true or false), rich's Text for text with a style, or None for an empty cell."""
 
@@ -102,10 +104,7 @@ def format_number(value: float) -> str:
         return str(value).lower()
     if isinstance(value, int) or not math.isfinite(value):
         return f"{value:,}"
-    if value and not 1e-3 <= abs(value) < 1e15:
-        return f"{value:.{DIGITS - 1}e}"
-    exponent = math.floor(math.log10(abs(value))) if value else -1
-    return f"{value:,.{max(DIGITS - 1 - exponent, 0)}f}"
+    return format_value(value, DIGITS) if value else f"{0:.{DIGITS}f}"
 
 
 def printable(text: str) -> str:
