@@ -5,7 +5,7 @@ import pytest
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.schema.columns import schema_from_dtypes
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.models.leakage import hint_at_columns, hint_at_copies, hint_at_entities
+from rosenblatt.models.leakage import have_few_combinations, hint_at_columns, hint_at_copies, hint_at_entities
 from rosenblatt.models.training_rows import RowHashes
 
 RNG = np.random.default_rng(0)
@@ -145,3 +145,10 @@ def test_entities_of_a_separate_test_table_are_compared_with_all_training_rows()
     assert hint_at_entities(PATIENTS, other, ["y"], is_separate=True) == ""
     assert "'patient'" in hint_at_entities(PATIENTS, PATIENTS[:60], ["y"], is_separate=True)
     assert hint_at_entities(PATIENTS, PATIENTS[:60], ["patient"], is_separate=True) == ""
+
+
+def test_rows_of_few_values_coincide_by_chance_and_copied_rows_do_not():
+    grid = pl.DataFrame({"a": TWO, "b": THREE})
+    assert have_few_combinations(Dataset(grid, TWO))
+    copied = pl.concat([pl.DataFrame({"a": NUMBER[:50], "b": NUMBER[50:100]})] * 6)
+    assert not have_few_combinations(Dataset(copied, np.tile(TWO[:50], 6)))

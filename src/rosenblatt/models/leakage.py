@@ -6,6 +6,7 @@ A hint needs strong evidence, so that nearly all tables have none.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -35,6 +36,12 @@ MIN_SHARED_FRACTION = 0.1  # of the test rows, whose entity also has training ro
 _ENTITIES = "patient|customer|client|user|subject|person|participant|respondent|student|employee|household"
 _ENTITY_NAME = re.compile(rf"(?:id)?(?:{_ENTITIES})(?:id|uid|no|nr|num|number|code|key|name)?")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+def have_few_combinations(data: Dataset) -> bool:
+    """Whether columns have so few values that rows coincide by chance: fewer combinations of values than rows."""
+    typed = data.frame
+    return isinstance(typed, pl.DataFrame) and math.prod(column.n_unique() for column in typed) < typed.height
 
 
 def hint_at_copies(train: RowHashes, test: RowHashes, target: Target, y_test: np.ndarray) -> str:

@@ -19,7 +19,7 @@ from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, check_overlap, evaluate_model
 from rosenblatt.models.fit import EpochCallback, fit_model
 from rosenblatt.models.folds import describe_folds
-from rosenblatt.models.leakage import hint_at_columns, hint_at_copies, hint_at_entities
+from rosenblatt.models.leakage import have_few_combinations, hint_at_columns, hint_at_copies, hint_at_entities
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import to_bytes
@@ -175,7 +175,8 @@ def _check_leakage(
         return evaluation
     hints = list(hint_at_columns(problem.schema, problem.data, target))
     if not hints and not (evaluation.overlap and evaluation.overlap.seen):
-        hints.append(hint_at_copies(train, test, target, problem.y_test))
+        copies = hint_at_copies(train, test, target, problem.y_test)
+        hints += [copies] if copies and not have_few_combinations(problem.data) else []
     if not data.groups and not data.order:
         names = problem.supervised_task.names
         hints.append(hint_at_entities(problem.frame, problem.test, names, is_separate=has_test_table))
