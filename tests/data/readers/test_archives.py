@@ -105,3 +105,15 @@ def test_other_formats_are_named(tmp_path, content, message):
     (tmp_path / "t").write_bytes(content)
     with pytest.raises(TableError, match=message):
         read_table(tmp_path / "t")
+
+
+def test_a_damaged_file_in_an_archive_is_named(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train.csv", CSV * 200)
+    content = bytearray(buffer.getvalue())
+    start = 30 + len("train.csv")  # after the header of the file
+    content[start : start + 8] = b"\xff" * 8
+    (tmp_path / "t.zip").write_bytes(content)
+    with pytest.raises(TableError, match=r"'train\.csv' in .* cannot be read"):
+        read_table(tmp_path / "t.zip")

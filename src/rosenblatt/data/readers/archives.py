@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +17,15 @@ from rosenblatt.data.readers.separators import splits_evenly
 from rosenblatt.data.readers.sources import SAMPLE_BYTES, Source
 from rosenblatt.errors import TableError
 
+READ_ERRORS = (  # of a file in an archive
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,  # wrong checksum
+    zlib.error,
+    lzma.LZMAError,
+    RuntimeError,  # encrypted
+    NotImplementedError,  # unknown compression
+)
 TEXT_SUFFIX = ".txt"
 DELIMITED_SUFFIXES = (".csv", ".tsv", ".dat", ".data")
 TYPED_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
@@ -82,7 +93,7 @@ def _reader(archive: zipfile.ZipFile, name: str, source_name: str) -> Callable[[
     def read() -> bytes:
         try:
             return archive.read(name)
-        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        except READ_ERRORS as error:
             raise TableError(f"{name!r} in {source_name!r} cannot be read: {error}.") from error
 
     return read
