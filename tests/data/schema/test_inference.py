@@ -191,3 +191,10 @@ def test_dates_that_are_missing_in_training_are_missing_in_the_same_table_as_rea
     schema = infer_schema(frame, 64)
     assert schema.columns[0].kind == "date"
     assert schema.read(frame).to_series().null_count() == days.count(stray)
+
+
+@pytest.mark.parametrize(("cells", "is_noted"), [(["00501", "10001", "02139"], True), (["0", "0.5", "10"], False)])
+def test_leading_zeros_of_numbers_are_noted(cells, is_noted):
+    column = infer_column(cells * 10)
+    assert column.kind == "number"
+    assert ("leading zeros" in column.note) is is_noted

@@ -186,7 +186,8 @@ def _text_column(
 ) -> Column:
     plain = _plain_column(series, marks) if series.dtype == pl.String and not rule.words else None
     if plain is not None:
-        return _number_column(_ColumnCells.from_values(plain, rule), TypedNumbers(plain.drop_nulls()), marks)
+        cells, typed = _ColumnCells.from_values(plain, rule), TypedNumbers(plain.drop_nulls())
+        return _note_leading_zeros(_number_column(cells, typed, marks), series)
     text = strip_cells(series)
     column, notes = _ColumnCells.from_text(text, rule), tuple[Note, ...]()
     if len(column.cells):
@@ -196,12 +197,21 @@ def _text_column(
         number_column, notes = _find_numbers(column, marks)
         typed_column = number_column or _find_dates(column, format.day_first)
         if typed_column:
-            return typed_column
+            return _note_leading_zeros(typed_column, column.cells)
     word_rule = make_word_rule(text, format.missing, is_typed=format.is_typed)
     column = column if word_rule == rule else _ColumnCells.from_text(text, word_rule)
     spaces = space_notes(series) if series.dtype == pl.String else ()
     column = dataclasses.replace(column, notes=(*notes, *column.notes, *spaces))
     return _uninformative_column(column) or _word_column(column, max_categories)
+
+
+def _note_leading_zeros(column: Column, cells: pl.Series) -> Column:
+    """The column, with a note if it has numbers written with leading zeros, as codes are."""
+    is_padded = cells.str.contains(r"^[-+]?0\d+$") if column.kind == "number" else None
+    if is_padded is None or not is_padded.any():
+        return column
+    note = Note(text="numbers, although some have leading zeros", detail=f"such as {cells.filter(is_padded)[0]!r}")
+    return column.model_copy(update={"notes": (*column.notes, note)})
 
 
 def _plain_column(series: pl.Series, marks: DecimalMarks) -> pl.Series | None:
