@@ -2,18 +2,8 @@
 
 import pytest
 
-from rosenblatt.data.readers.read import read_table
 from rosenblatt.errors import TableError
-
-
-def read(path, content, **options):
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_table(path, **options)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "t.csv"
+from tests.data.readers.tables import read
 
 
 def test_a_header_longer_than_the_sample_is_read_whole(path):

@@ -5,18 +5,8 @@ import io
 
 import pytest
 
-from rosenblatt.data.readers.read import read_table
 from rosenblatt.errors import TableError
-
-
-def read(path, content, **options):
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_table(path, **options)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "t.csv"
+from tests.data.readers.tables import read
 
 
 @pytest.mark.parametrize("n_escaped", [1, 2, 3, 10])

@@ -2,17 +2,7 @@
 
 import pytest
 
-from rosenblatt.data.readers.read import read_table
-
-
-def read(tmp_path, content, **options):
-    path = tmp_path / "t.csv"
-    path.write_text(content)
-    return read_table(path, **options)
-
-
-def rows_of_numbers(width, n=30):
-    return "".join(",".join(str((i * 37 + k * 11) % (50 + k)) for k in range(width)) + "\n" for i in range(n))
+from tests.data.readers.tables import read, rows_of_numbers
 
 
 @pytest.mark.parametrize(
@@ -39,9 +29,9 @@ def rows_of_numbers(width, n=30):
         ("day,city", "".join(f"2021-01-{i % 28 + 1:02},{'Oslo' if i % 2 else 'Lima'}\n" for i in range(30))),
     ],
 )
-def test_numbers_dates_and_words_name_columns(tmp_path, header, body):
+def test_numbers_dates_and_words_name_columns(path, header, body):
     names = [name or "column_1" for name in header.split(",")]
-    table = read(tmp_path, f"{header}\n{body}")
+    table = read(path, f"{header}\n{body}")
     assert table.frame.columns == names
     assert table.frame.height == body.count("\n")
 
@@ -61,15 +51,15 @@ def test_numbers_dates_and_words_name_columns(tmp_path, header, body):
         "inf,1,2\n3,4,5\n1e400,7,8\n",
     ],
 )
-def test_rows_of_data_are_no_header(tmp_path, body):
-    table = read(tmp_path, body)
+def test_rows_of_data_are_no_header(path, body):
+    table = read(path, body)
     assert table.frame.height == body.count("\n")
     assert any("no header was found" in note and "--header" in note for note in table.notes)
 
 
-def test_numbers_as_names_are_noted(tmp_path):
-    assert any("--no-header" in note for note in read(tmp_path, "0,1,2\n" + rows_of_numbers(3)).notes)
-    assert read(tmp_path, "0,1,2\n" + rows_of_numbers(3), header=False).frame.height == 31
+def test_numbers_as_names_are_noted(path):
+    assert any("--no-header" in note for note in read(path, "0,1,2\n" + rows_of_numbers(3)).notes)
+    assert read(path, "0,1,2\n" + rows_of_numbers(3), header=False).frame.height == 31
 
 
 @pytest.mark.parametrize(
@@ -86,7 +76,7 @@ def test_numbers_as_names_are_noted(tmp_path):
         ("\ufeffa,b,c", ["a", "b", "c"]),
     ],
 )
-def test_names_are_unique_and_stay_with_their_columns(tmp_path, header, names):
-    frame = read(tmp_path, f"{header}\n{','.join('1234'[: len(names)])}\n{','.join('5678'[: len(names)])}\n").frame
+def test_names_are_unique_and_stay_with_their_columns(path, header, names):
+    frame = read(path, f"{header}\n{','.join('1234'[: len(names)])}\n{','.join('5678'[: len(names)])}\n").frame
     assert frame.columns == names
     assert frame.row(0) == tuple("1234"[: len(names)])
