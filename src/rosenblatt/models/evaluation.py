@@ -169,9 +169,9 @@ def describe_unknown_scores(
                 yield f"the test {reason}, so {r2} cannot be known"
         return
     absent, single = absent_classes(target, y), classes_of_one_row(target, y)
-    known = [name for name in names_of_class_scores(target) if name in scored]
-    if single and known and any(score.interval for score in scores):
-        yield f"the test holds a single row of {format_list(single)}, too few to rely on {join_names(known)}"
+    class_scores = [name for name in names_of_class_scores(target) if name in scored]
+    if single and class_scores and any(score.interval for score in scores):
+        yield f"the test holds a single row of {format_list(single)}, too few to rely on {join_names(class_scores)}"
     if not absent:
         return
     if target.task == "multilabel":

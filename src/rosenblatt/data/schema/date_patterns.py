@@ -177,8 +177,8 @@ def _match_patterns(text: pl.Series, has_time: pl.Series) -> pl.DataFrame:
     columns = [pl.lit(None, pl.Int64).alias(name) for name in ("year_digits", *_NUMBERS)]
     words = [pl.lit(None, pl.String).alias(name) for name in ("layout", "separator")]
     empty = pl.DataFrame({"row": rows}).head(0).with_columns(*words, *columns)
-    found = pl.concat([empty, *matches], how="diagonal")
-    return pl.DataFrame({"row": rows}).join(found, on="row", how="left", maintain_order="left").drop("row")
+    parsed = pl.concat([empty, *matches], how="diagonal")
+    return pl.DataFrame({"row": rows}).join(parsed, on="row", how="left", maintain_order="left").drop("row")
 
 
 def _to_numbers(parts: pl.DataFrame) -> pl.DataFrame:

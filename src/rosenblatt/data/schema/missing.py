@@ -119,11 +119,11 @@ def marker_notes(text: pl.Series, rule: MissingRule, *, is_class: bool = False) 
     if values.null_count() > text.null_count():
         markers = text.filter(values.is_null() & text.is_not_null())
         notes.append(Note(text="read as missing (--no-missing to keep)", detail=count_words(markers)))
-    kept = rule.kept_markers(text)
-    if len(kept):
+    categories = rule.kept_markers(text)
+    if len(categories):
         note = "read as a category (use --missing CELL if it means missing)"
-        note = f"read as a class (use --missing {kept[0]} if it means missing)" if is_class else note
-        notes.append(Note(text=note, detail=count_words(kept)))
+        note = f"read as a class (use --missing {categories[0]} if it means missing)" if is_class else note
+        notes.append(Note(text=note, detail=count_words(categories)))
     return tuple(notes)
 
 
