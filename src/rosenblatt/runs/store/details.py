@@ -80,6 +80,7 @@ class RunRecord(StoredModel):
     parent: str | None = None
     number: int | None = None
     identity: str | None = None
+    owner: str | None = None
 
     @property
     def duration(self) -> float:
@@ -116,6 +117,7 @@ class RunDetails(RunRecord):
     data: tuple[InputFile, ...] = ()
     data_read: tuple[InputFile, ...] = ()  # files that a script opened
     modules: tuple[InputFile, ...] = ()
+    unseen: tuple[str, ...] = ()  # inputs that could not be captured, such as "standard input": the run is not reusable
     seeds: dict[str, int] = {}
     split: dict[str, int | str] = {}  # numbers of rows, and hashes of the training, validation and test rows
     request: dict[str, Any] | None = None  # see `FitRequest.to_json`

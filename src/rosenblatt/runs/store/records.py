@@ -38,10 +38,10 @@ class RecordBatch:
         self.rows.setdefault(table, []).append(row)
 
     def add_run(self, run: str, experiment: str, name: str, kind: str, **attributes: Any) -> None:
-        """Add a run; `attributes` may hold started, parent, number, identity, state, reason, ended."""
+        """Add a run; `attributes` may hold started, parent, number, identity, owner, state, reason, ended."""
         now = time.time()
         row = {"state": "running", "reason": None, "started": now, "ended": None, "heartbeat": now}
-        row |= {"parent": None, "number": None, "identity": None} | attributes
+        row |= {"parent": None, "number": None, "identity": None, "owner": None} | attributes
         self._add_row("runs", id=run, experiment=sanitize_text(experiment), name=sanitize_text(name), kind=kind, **row)
 
     def update_run(self, run: str, **columns: Any) -> None:

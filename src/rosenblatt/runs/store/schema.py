@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-VERSION = "1001"  # the newest in migrations/versions; "0001" had other tables and was never released
+VERSION = "1002"  # the newest in migrations/versions; "0001" had other tables and was never released
 
 metadata_obj = MetaData()
 
@@ -40,6 +40,7 @@ runs = Table(
     Column("parent", Text, ForeignKey("runs.id", ondelete="CASCADE")),  # the search of a trial
     Column("number", Integer),  # of a trial in its search
     Column("identity", Text),  # a hash of source, spec, data and environment; see `run_identity`
+    Column("owner", Text),  # random id of the process that may write the run; NULL: any
     Index("ix_runs_started", "started"),
     Index("ix_runs_parent", "parent"),
     Index("ix_runs_identity", "identity"),
@@ -86,6 +87,14 @@ curve_chunks = Table(
     Column("chunk_index", Integer, primary_key=True),
     Column("points", LargeBinary, nullable=False),  # see curves.py
 )
+point_log = Table(  # points of live runs, one row for each transaction; chunks replace them later
+    "point_log",
+    metadata_obj,
+    _run_column(),
+    Column("writer", Text, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("points", LargeBinary, nullable=False),  # of all metrics, see curves.py
+)
 output = Table(
     "output",
     metadata_obj,
@@ -112,4 +121,10 @@ documents = Table(  # shared by many runs: source, environment
     metadata_obj,
     Column("hash", Text, primary_key=True),
     Column("text", Text, nullable=False),  # JSON
+)
+settings = Table(  # of the store: its random id
+    "settings",
+    metadata_obj,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )

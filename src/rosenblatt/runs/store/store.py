@@ -9,6 +9,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,14 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    @cached_property
+    def id(self) -> str:
+        """The random id that the store got when it was created. Raises StoreError."""
+        with self.reading() as connection:
+            return str(
+                connection.execute(select(schema.settings.c.value).where(schema.settings.c.name == "id")).scalar_one()
+            )
 
     def write(self, batch: RecordBatch | Mapping[str, Sequence[Row]]) -> set[str]:
         """Write a batch completely or not at all.
