@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -262,3 +263,36 @@ def _ask_until(number, values):
 
     ask = Sampler.ask
     return lambda self, number_asked: dict(values) if number_asked >= number else ask(self, number_asked)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_running_trials_are_asked_to_stop_at_the_end_of_the_time(store, workers):
+    def train_until_stopped(params, run):
+        run.log({"val_loss": params["x"] ** 2}, step=0)
+        wait_until(lambda: run.should_stop, timeout=30)
+        run.log({"val_loss": 100.0}, step=1)
+
+    result = search(train_until_stopped, workers=workers, minutes=0.3 / 60)
+    assert len(result.trials) == workers
+    assert {(trial.state, trial.reason) for trial in result.trials} == {("stopped", "time limit")}
+    assert result.best.score == min(trial.params["x"] ** 2 for trial in result.trials)
+    assert run_details(store, result.run).state == "finished"
+    assert run_details(store, result.best.run).reason == "time limit"
+
+
+def test_a_trial_without_a_score_at_the_end_of_the_time_has_not_failed(store):
+    result = search(lambda params, run: wait_until(lambda: run.should_stop, timeout=30), minutes=0.1 / 60)
+    assert [(trial.state, trial.reason) for trial in result.trials] == [("stopped", "time limit")]
+
+
+def test_a_trial_that_never_asks_whether_to_stop_is_finished(store):
+    result = search(lambda params, run: wait_until(lambda: time.monotonic() > run.deadline) or 1.0, minutes=0.1 / 60)
+    assert [trial.state for trial in result.trials] == ["finished"]
+
+
+def test_trials_that_ran_at_the_end_of_the_time_are_trained_again_after_a_resume(store, monkeypatch):
+    first = search(lambda params, run: wait_until(lambda: run.should_stop, timeout=30) or 1.0, minutes=0.1 / 60)
+    monkeypatch.setenv("ROSENBLATT_RESUME", first.run)
+    resumed = search(lambda params, run: 2.0, trials=2)
+    assert resumed.run == first.run
+    assert [(trial.state, trial.reused, trial.score) for trial in resumed.trials] == [("finished", False, 2.0)] * 2

@@ -20,7 +20,7 @@ from rosenblatt.tuning.function_stopping import FunctionStopping, FunctionStoppi
 from rosenblatt.tuning.progress import function_progress
 from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.space import Space
-from rosenblatt.workflows.tune_record import TrialRun, TuneRecord, TuneTrial
+from rosenblatt.workflows.tune_record import INTERRUPTED, TIME_LIMIT, TrialRun, TuneRecord, TuneTrial
 
 TrainFunction = Callable[[Mapping[str, Any], TrialRun], Any]
 
@@ -142,7 +142,8 @@ def tune(
             1 / `reduction_factor` after 1, `reduction_factor`, `reduction_factor`^2, ... reports of the metric;
             "median" if it is worse than the median of earlier trials.
         reduction_factor: of "asha".
-        minutes: time after which no new trial starts; None for no limit.
+        minutes: time limit; None for none. At its end no new trial starts, and `run.should_stop` becomes true in the
+            trials that are running; their best scores so far count. A resumed search has all minutes again.
         workers: number of trials trained at a time, each in a thread.
         seed: seed of the proposals.
         experiment: name of the experiment in the store; by default that of the script.
@@ -211,7 +212,7 @@ class _FunctionTuner:
                 for thread in threads:
                     thread.join()
         except KeyboardInterrupt:
-            state, reason = "stopped", "interrupted"
+            state, reason = "stopped", INTERRUPTED
         except BaseException as error:
             state, reason = "failed", repr(error)
             raise
@@ -226,7 +227,7 @@ class _FunctionTuner:
         """Start no more trials, and ask those that are running to stop."""
         self._stop.set()
         for run in list(self._running):
-            run.should_stop = True
+            run.stop(INTERRUPTED)
 
     def _run_trials(self) -> None:
         """Train one trial after another."""
@@ -270,6 +271,7 @@ class _FunctionTuner:
 
     def _run_trial(self, trial: TuneTrial) -> None:
         run = self._record.begin_trial(trial)
+        run.deadline = self._deadline
         self._running.append(run)
         run.on_log = lambda values, step: self._on_log(trial, run, values, step)
         metric = self._settings.metric
@@ -277,12 +279,11 @@ class _FunctionTuner:
             result = self._train(dict(trial.params), run)
             if isinstance(result, int | float) or hasattr(result, "item"):
                 run.log({metric: result}, step=max(trial.curve, default=-1) + 1)
-            trial.state = "stopped" if run.should_stop else "finished"
-            trial.reason = f"not among the best at step {max(trial.curve, default=0)}" if run.should_stop else ""
-            if trial.score is None:
+            trial.state, trial.reason = ("stopped", run.stop_reason) if run.was_stopped else ("finished", "")
+            if trial.score is None and trial.reason not in (INTERRUPTED, TIME_LIMIT):
                 trial.state, trial.reason = "failed", f"it logged no finite {metric!r}"
         except KeyboardInterrupt:
-            trial.state, trial.reason = "stopped", "interrupted"
+            trial.state, trial.reason = "stopped", INTERRUPTED
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's function may raise anything
             trial.state, trial.reason = "failed", f"{type(error).__name__}: {error}"[:2000]
@@ -299,4 +300,5 @@ class _FunctionTuner:
             trial.curve[step] = value
             if trial.score is None or self._direction.is_better(value, trial.score):
                 trial.score = value
-            run.should_stop |= self._stopping.report(len(trial.curve), trial.score)
+            if self._stopping.report(len(trial.curve), trial.score):
+                run.stop(f"not among the best at step {max(trial.curve)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,12 +20,27 @@ from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 from rosenblatt.spec.scoring import Direction
 from rosenblatt.workflows.request import RESUME
 
+INTERRUPTED, TIME_LIMIT = "interrupted", "time limit"  # reasons to stop a trial; if resumed, it is trained again
+
 
 class TrialRun(Run):
     """The run of one trial, passed to the training function, which logs to it."""
 
-    should_stop = False
-    """Whether the training function should return, because the trial is not among the best."""
+    deadline: float | None = None  # end of the search, a `time.monotonic`
+    stop_reason = ""  # why the training function should return; empty: it may go on
+    was_stopped = False  # whether the training function has read a true `should_stop`
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the training function should return: other trials are better, or the time of the search is over."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.stop(TIME_LIMIT)
+        self.was_stopped |= bool(self.stop_reason)
+        return self.was_stopped
+
+    def stop(self, reason: str) -> None:
+        """Ask the training function to return; the first reason is kept."""
+        self.stop_reason = self.stop_reason or reason
 
 
 @dataclass
@@ -121,7 +137,11 @@ class TuneRecord:
             return
         where = "state in (finished, stopped) and kind = trial" if search_id else "state = finished and kind = trial"
         with closing(store):
-            runs = [r for r in find_runs(store, where, parent=search_id) if r.identity and r.reason != "interrupted"]
+            runs = [
+                r
+                for r in find_runs(store, where, parent=search_id)
+                if r.identity and r.reason not in (INTERRUPTED, TIME_LIMIT)
+            ]
             ids = [run.id for run in runs]
             metrics, params = load_summaries(store, ids), load_params(store, ids)
             curves = load_curves(store, ids, self._metric, None)
