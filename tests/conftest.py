@@ -43,6 +43,7 @@ def own_store(tmp_path_factory, monkeypatch) -> Path:
     folder = tmp_path_factory.mktemp("store")
     monkeypatch.setenv("ROSENBLATT_STORE", str(folder))
     monkeypatch.setenv("ROSENBLATT_SPOOL", str(folder / "spool"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     return folder
 
 

@@ -18,7 +18,7 @@ from rosenblatt.runs.compare import (
     possible_causes,
     source_difference,
 )
-from rosenblatt.runs.store.artifacts import store_file
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
@@ -34,15 +34,19 @@ def sqlite(tmp_path):
 
 
 @pytest.fixture
-def capture_script(tmp_path):
+def artifacts(sqlite):
+    return Artifacts(sqlite.url, sqlite)
+
+
+@pytest.fixture
+def capture_script(artifacts, tmp_path):
     """Return a function that captures the source of a folder with one script."""
 
     def capture(name, content):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "train.py").write_text(content)
-        root = str(tmp_path / "artifacts")
-        return capture_source(folder / "train.py", lambda path: (store_file(path, root, "sqlite:///none").hash, root))
+        return capture_source(folder / "train.py", lambda path: (artifacts.store_file(path).hash, ""))
 
     return capture
 
@@ -52,11 +56,11 @@ def add_run_with_environment(batch, run, **environment):
     batch.add_metadata(run, "environment", batch.add_document({"packages": {}, "variables": {}} | environment))
 
 
-def add_run_with_model(batch, tmp_path, run, **tensors):
+def add_run_with_model(batch, artifacts, tmp_path, run, **tensors):
     """Add a run whose model has these weights."""
     path = tmp_path / f"{run}.safetensors"
     save_file({name: np.array(values, np.float32) for name, values in tensors.items()}, path)
-    stored = store_file(path, str(tmp_path / "artifacts"), "sqlite:///none")
+    stored = artifacts.store_file(path)
     add_run_with_curves(batch, run)
     batch.add_artifact(run, "model", "model", stored.hash, stored.bytes, stored.root)
     batch.add_metadata(run, "weights", stored.hash)
@@ -185,11 +189,11 @@ def test_runs_without_results_have_nothing_to_compare_and_exit_statuses_are_resu
     assert result.first_difference.description.startswith("the exit status was 0")
 
 
-def test_weights_of_models_are_compared_relative_to_the_largest(sqlite, tmp_path):
+def test_weights_of_models_are_compared_relative_to_the_largest(artifacts, sqlite, tmp_path):
     batch = RecordBatch()
-    add_run_with_model(batch, tmp_path, "a", w=[4.0, -8.0], b=[1.0])
-    add_run_with_model(batch, tmp_path, "near", w=[4.0, -8.0], b=[1.5])
-    add_run_with_model(batch, tmp_path, "wider", w=[4.0, -8.0, 1.0], b=[1.0])
+    add_run_with_model(batch, artifacts, tmp_path, "a", w=[4.0, -8.0], b=[1.0])
+    add_run_with_model(batch, artifacts, tmp_path, "near", w=[4.0, -8.0], b=[1.5])
+    add_run_with_model(batch, artifacts, tmp_path, "wider", w=[4.0, -8.0, 1.0], b=[1.0])
     sqlite.write(batch)
     result = compare_results(sqlite, "a", "near", 0.1)
     assert (result.verdict, result.max_difference) == ("within tolerance", 0.5 / 8)
@@ -198,19 +202,20 @@ def test_weights_of_models_are_compared_relative_to_the_largest(sqlite, tmp_path
     assert compare_results(sqlite, "a", "wider", 1.0).max_difference == math.inf
 
 
-def test_the_difference_of_two_sources_is_a_diff(capture_script):
+def test_the_difference_of_two_sources_is_a_diff(artifacts, capture_script):
     a, b = capture_script("a", "lr = 0.1\nepochs = 5\n"), capture_script("b", "lr = 0.2\nepochs = 5\n")
-    lines = source_difference(a, b).splitlines()
+    lines = source_difference(artifacts, a, b).splitlines()
     assert [line for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---")] == ["-lr = 0.1", "+lr = 0.2"]
     assert any("train.py" in line for line in lines)
-    assert source_difference(a, a) == ""
-    assert source_difference(a, None) == ""
+    assert source_difference(artifacts, a, a) == ""
+    assert source_difference(artifacts, a, None) == ""
 
 
-def test_sources_that_cannot_be_restored_are_reported_with_the_reason(capture_script, tmp_path):
+def test_sources_that_cannot_be_restored_are_reported_with_the_reason(artifacts, capture_script, monkeypatch):
     a, b = capture_script("a", "lr = 0.1\n"), capture_script("b", "lr = 0.2\n")
     digest = b.files["train.py"].hash
-    (tmp_path / "artifacts" / digest[:2] / digest).unlink()
-    reason = source_difference(a, b)
+    monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
+    artifacts.collect_garbage({a.files["train.py"].hash})
+    reason = source_difference(artifacts, a, b)
     assert reason.startswith("The sources differ, but cannot be shown: ")
     assert digest in reason

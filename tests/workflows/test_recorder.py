@@ -18,7 +18,7 @@ from rosenblatt.cli.main import cli
 from rosenblatt.errors import DivergedError, RunError
 from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.maintenance import cleanup
-from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import Param
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
@@ -66,7 +66,8 @@ def test_a_fit_is_recorded(table, store, people):
     assert {"training", "test"} <= details.split.keys()
     assert details.environment.packages["numpy"] == np.__version__
     stored_file = details.artifacts["predictions.parquet"]
-    fetch(stored_file.hash, stored_file.root, table / "predictions.parquet")
+    artifacts = Artifacts(store.url, store)
+    artifacts.fetch(stored_file.hash, stored_file.root, table / "predictions.parquet")
     predictions = pl.read_parquet(table / "predictions.parquet")
     assert predictions.height == result["test_rows"]
     assert predictions["row"].is_sorted()

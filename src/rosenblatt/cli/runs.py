@@ -164,9 +164,9 @@ def show(
             for stream, text in queries.load_output(run_store, details.id):
                 click.echo(text, nl=False, err=stream == "stderr")
         elif source:
-            _restore_source(details, source)
+            _restore_source(run_store, details, source)
         elif artifact:
-            _write_artifact(details, artifact)
+            _write_artifact(run_store, details, artifact)
         elif as_json and not plot:
             click.echo(to_json(details))
         else:
@@ -348,29 +348,29 @@ def tidy(rescue: bool, store: str | None, as_json: bool) -> None:
         click.echo(", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items()))
 
 
-def _restore_source(details: RunDetails, folder: str) -> None:
+def _restore_source(store: Store, details: RunDetails, folder: str) -> None:
     from pathlib import Path
 
     from rosenblatt.runs.capture.source import restore
-    from rosenblatt.runs.store.artifacts import fetch
+    from rosenblatt.runs.store.artifacts import Artifacts
 
     if Path(folder).exists():
         raise RunError(f"{folder!r} exists already. Name a new folder.")
     if details.source is None:
         raise RunError(f"Run {details.id} has no source of its own. Trials have that of their search.")
-    restore(details.source, Path(folder), fetch)
+    restore(details.source, Path(folder), Artifacts(store.url, store).fetch)
     click.echo(f"source: {folder}")
 
 
-def _write_artifact(details: RunDetails, name: str) -> None:
+def _write_artifact(store: Store, details: RunDetails, name: str) -> None:
     from pathlib import Path
 
-    from rosenblatt.runs.store.artifacts import fetch
+    from rosenblatt.runs.store.artifacts import Artifacts
 
     artifact = details.artifacts.get(name)
     if artifact is None:
         raise RunError(f"The run has no file {name!r}. Its files: {', '.join(details.artifacts) or 'none'}.")
-    fetch(artifact.hash, artifact.root, Path(Path(name).name))
+    Artifacts(store.url, store).fetch(artifact.hash, artifact.root, Path(Path(name).name))
     click.echo(f"{Path(name).name}: {artifact.bytes:,} bytes")
 
 

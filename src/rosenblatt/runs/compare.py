@@ -14,7 +14,7 @@ import numpy as np
 
 from rosenblatt.errors import RosenblattError
 from rosenblatt.runs.capture.source import Source, diff_folders, restore
-from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.curves import CurvePoints
 from rosenblatt.runs.store.details import Artifact, RunDetails
 from rosenblatt.runs.store.queries import load_all_curves, run_details
@@ -81,7 +81,7 @@ def compare(store: Store, first: str, second: str) -> Comparison:
         metrics={name: [best[0].get(name), best[1].get(name)] for name in sorted({*best[0], *best[1]})},
         data=diff_dicts(_data_hashes(a), _data_hashes(b)),
         environment=diff_dicts(_flatten_environment(a), _flatten_environment(b)),
-        source=source_difference(a.source, b.source),
+        source=source_difference(Artifacts(store.url, store), a.source, b.source),
     )
 
 
@@ -118,7 +118,7 @@ def compare_results(store: Store, first: str, second: str, tolerance: float) -> 
     compared = [name for name in names if not _MACHINE_METRICS.search(name)]
     differences = [_compare_curves(name, curves[0].get(name), curves[1].get(name), tolerance) for name in compared]
     if a.weights or b.weights:
-        differences.append(_compare_weights(a, b))
+        differences.append(_compare_weights(Artifacts(store.url, store), a, b))
     if None not in (a.exit_status, b.exit_status) and a.exit_status != b.exit_status:
         message = f"the exit status was {a.exit_status}, and is {b.exit_status}"
         differences.append(_Difference(np.inf, NO_STEP, message))
@@ -140,7 +140,7 @@ def compare_results(store: Store, first: str, second: str, tolerance: float) -> 
     )
 
 
-def source_difference(a: Source | None, b: Source | None) -> str:
+def source_difference(artifacts: Artifacts, a: Source | None, b: Source | None) -> str:
     """Compare two sources in the format of `diff -u`; a sentence says so if one of them cannot be restored."""
     if not a or not b or (a.tree == b.tree and a.files == b.files):
         return ""
@@ -148,7 +148,7 @@ def source_difference(a: Source | None, b: Source | None) -> str:
         folders = Path(temporary_folder) / "a", Path(temporary_folder) / "b"
         try:
             for source, folder in zip((a, b), folders, strict=True):
-                restore(source, folder, fetch)
+                restore(source, folder, artifacts.fetch)
                 shutil.rmtree(folder / ".git", ignore_errors=True)
         except RosenblattError as error:
             return f"The sources differ, but cannot be shown: {error}"
@@ -181,17 +181,17 @@ def _compare_curves(name: str, a: CurvePoints | None, b: CurvePoints | None, tol
     return _Difference(float(difference.max(initial=0.0)), NO_STEP, name)
 
 
-def _compare_weights(a: RunDetails, b: RunDetails) -> _Difference:
+def _compare_weights(artifacts: Artifacts, a: RunDetails, b: RunDetails) -> _Difference:
     """Compare the weights of two runs by their hashes and, if these differ, by their stored models."""
     if a.weights == b.weights:
         return _Difference(0.0, NO_STEP, "weights")
     models = [[artifact for artifact in run.artifacts.values() if artifact.kind == "model"][:1] for run in (a, b)]
     if not all(models):
         return _Difference(np.inf, NO_STEP, "weights")
-    return _Difference(_max_tensor_difference(models[0][0], models[1][0]), NO_STEP, "weights")
+    return _Difference(_max_tensor_difference(artifacts, models[0][0], models[1][0]), NO_STEP, "weights")
 
 
-def _max_tensor_difference(first: Artifact, second: Artifact) -> float:
+def _max_tensor_difference(artifacts: Artifacts, first: Artifact, second: Artifact) -> float:
     """The largest difference between two models' weights, relative to the largest weight of the first."""
     from safetensors.numpy import load_file
 
@@ -199,7 +199,7 @@ def _max_tensor_difference(first: Artifact, second: Artifact) -> float:
         tensors = []
         for index, artifact in enumerate((first, second)):
             path = Path(folder) / str(index)
-            fetch(artifact.hash, artifact.root, path)
+            artifacts.fetch(artifact.hash, artifact.root, path)
             tensors.append(load_file(path))
     if {k: v.shape for k, v in tensors[0].items()} != {k: v.shape for k, v in tensors[1].items()}:
         return np.inf

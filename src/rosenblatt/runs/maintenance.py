@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from rosenblatt.errors import Notify, StoreError
-from rosenblatt.runs.store import artifacts as files
 from rosenblatt.runs.store import schema
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.filters import is_stale
-from rosenblatt.runs.store.locations import artifact_root, store_folder
+from rosenblatt.runs.store.locations import store_folder
 from rosenblatt.runs.store.store import Store, version_error
 from rosenblatt.runs.tracking.spool import REJECTED_SUFFIX, deliver_pending, pending_files
 
@@ -41,13 +41,13 @@ class CleanupCounts:
 def cleanup(store: Store) -> CleanupCounts:
     """Deliver spooled records, end runs whose process died, and remove what no run refers to."""
     n_delivered = deliver_pending(store)
-    root = artifact_root(store.url)
-    n_delivered_files = files.deliver(store.url, root)
+    files = Artifacts(store.url, store)
+    n_delivered_files = files.deliver()
     with store.writing() as connection:
         n_ended = _end_killed_runs(connection)
         used_hashes, n_removed_documents = _remove_unused_documents(connection)
         run_ids = set(connection.execute(select(schema.runs.c.id)).scalars())
-    n_removed_files = files.collect_garbage(root, used_hashes)
+    n_removed_files = files.collect_garbage(used_hashes)
     n_removed_states = _remove_states(store_folder(store.url) / "state", run_ids)
     _vacuum(store)
     return CleanupCounts(

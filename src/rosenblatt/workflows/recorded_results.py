@@ -19,7 +19,7 @@ from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
-from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import ClassScores
 from rosenblatt.runs.store.queries import list_artifacts
 from rosenblatt.runs.store.store import Store
@@ -101,7 +101,7 @@ def load_recorded_model(url: str, run_id: str) -> Model | None:
     try:
         with closing(Store(url)) as store, tempfile.TemporaryDirectory() as folder:
             artifact = list_artifacts(store, run_id)[MODEL_FILE]
-            fetch(artifact.hash, artifact.root, Path(folder) / MODEL_FILE)
+            Artifacts(url, store).fetch(artifact.hash, artifact.root, Path(folder) / MODEL_FILE)
             return load_model(Path(folder) / MODEL_FILE)
     except (KeyError, StorageError, StoreError, ModelFileError):
         return None

@@ -19,7 +19,7 @@ from rosenblatt.runs.capture.snapshot import fingerprint_path
 from rosenblatt.runs.capture.source import Source, restore
 from rosenblatt.runs.compare import ResultComparison, compare_results, diff_dicts
 from rosenblatt.runs.launch import LaunchRequest, launch
-from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import InputFile, RunDetails, RunRecord, ScriptCall
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.queries import find_run, find_runs, has_changed, run_details
@@ -139,7 +139,7 @@ def _rerun_fit(store: Store, run: RunDetails, notify: Notify) -> str:
 def _rerun_script(store: Store, run: RunDetails, source: Source, call: ScriptCall, notify: Notify) -> str:
     """Restore the source in a new folder, copy the data files that were beside it, and run the script there."""
     source_folder = Path(tempfile.mkdtemp(prefix=f"rosenblatt-{run.id}-")) / "source"
-    restore(source, source_folder, fetch)
+    restore(source, source_folder, Artifacts(store.url, store).fetch)
     notify(f"source: restored in {source_folder}")
     root = Path(source.root)
     _copy_data(run, root, source_folder)

@@ -8,7 +8,7 @@ import pytest
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture import source as sources
 from rosenblatt.runs.capture.source import Source, SourceFile, capture_source, restore, source_hash
-from rosenblatt.runs.store.artifacts import fetch, store_file
+from rosenblatt.runs.store.artifacts import Artifacts
 
 
 def git(folder, *arguments):
@@ -38,9 +38,14 @@ def repository(tmp_path):
 
 
 @pytest.fixture
-def store_source(tmp_path):
+def artifacts(tmp_path):
+    return Artifacts(f"sqlite:///{tmp_path / 'runs.db'}", None)
+
+
+@pytest.fixture
+def store_source(artifacts):
     def keep_file(path):
-        stored = store_file(path, str(tmp_path / "artifacts"), "sqlite:///x")
+        stored = artifacts.store_file(path)
         return stored.hash, stored.root
 
     return keep_file
@@ -54,7 +59,7 @@ def read_files(folder):
     }
 
 
-def test_the_exact_working_tree_is_restored(repository, store_source, tmp_path):
+def test_the_exact_working_tree_is_restored(repository, artifacts, store_source, tmp_path):
     (repository / "train.py").write_text("lr = 2\n")
     (repository / "gone.py").unlink()
     (repository / "new file ü.py").write_text("new\n")
@@ -68,7 +73,7 @@ def test_the_exact_working_tree_is_restored(repository, store_source, tmp_path):
     source = capture_source(repository / "train.py", store_source)
     assert source.commit == git(repository, "rev-parse", "HEAD")
     assert source.branch == "main"
-    restore(source, tmp_path / "fresh", fetch)
+    restore(source, tmp_path / "fresh", artifacts.fetch)
     expected = read_files(repository)
     del expected["data/huge.csv"]
     assert read_files(tmp_path / "fresh") == expected
@@ -122,22 +127,22 @@ def test_the_url_of_the_remote_is_recorded_without_its_password(repository, stor
     assert capture_source(repository, store_source).remote == expected
 
 
-def test_a_missing_commit_is_cloned_from_the_remote_or_is_an_error(repository, store_source, tmp_path):
+def test_a_missing_commit_is_cloned_from_the_remote_or_is_an_error(repository, artifacts, store_source, tmp_path):
     git(tmp_path, "clone", "-q", "--bare", str(repository), str(tmp_path / "remote.git"))
     git(repository, "remote", "add", "origin", str(tmp_path / "remote.git"))
     source = capture_source(repository, store_source)
     repository.rename(tmp_path / "moved")
-    restore(source, tmp_path / "fresh", fetch)
+    restore(source, tmp_path / "fresh", artifacts.fetch)
     assert (tmp_path / "fresh" / "train.py").read_text() == "lr = 1\n"
     with pytest.raises(RunError, match="is no longer in"):
-        restore(source.model_copy(update={"remote": ""}), tmp_path / "other", fetch)
+        restore(source.model_copy(update={"remote": ""}), tmp_path / "other", artifacts.fetch)
 
 
-def test_a_repository_without_a_commit_is_captured_as_its_files(tmp_path, store_source):
+def test_a_repository_without_a_commit_is_captured_as_its_files(artifacts, tmp_path, store_source):
     git(tmp_path, "init", "-q", str(tmp_path / "empty"))
     (tmp_path / "empty" / "a.py").write_text("a")
     source = capture_source(tmp_path / "empty", store_source)
-    restore(source, tmp_path / "fresh", fetch)
+    restore(source, tmp_path / "fresh", artifacts.fetch)
     assert read_files(tmp_path / "fresh") == {"a.py": "a"}
 
 
@@ -161,7 +166,7 @@ def test_without_git_the_script_and_the_modules_it_imported_are_captured(tmp_pat
     assert set(snapshot.source.files) == {"script.py", "part/__init__.py", "part/model.py"}
 
 
-def test_a_source_with_files_outside_its_folder_is_rejected(tmp_path, store_source):
+def test_a_source_with_files_outside_its_folder_is_rejected(artifacts, tmp_path, store_source):
     source = Source(root="/x", files={"../evil.py": SourceFile(hash="0", root="r")})
     with pytest.raises(RunError, match="outside its folder"):
-        restore(source, tmp_path / "fresh", fetch)
+        restore(source, tmp_path / "fresh", artifacts.fetch)

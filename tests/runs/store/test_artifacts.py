@@ -11,10 +11,9 @@ import urllib.request
 import pytest
 
 from rosenblatt.errors import StorageError
-from rosenblatt.runs.store.artifacts import collect_garbage, deliver, fetch, store_file
+from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.store import Store
 from tests.waiting import wait_until
-
-URL = "sqlite:///somewhere/runs.db"
 
 
 @pytest.fixture(scope="session")
@@ -44,60 +43,128 @@ def server():
         process.wait()
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture
+def store(tmp_path):
+    opened = Store(f"sqlite:///{tmp_path / 'store' / 'runs.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["own folder", "shared folder", "s3"])
 def root(request, tmp_path, monkeypatch):
-    if request.param == "folder":
-        return str(tmp_path / "artifacts")
-    server = request.getfixturevalue("server")
-    settings = {"ENDPOINT_URL": server, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    return f"s3://bucket/{request.node.name.split('[')[0]}"
+    """The address of the place of files, which ROSENBLATT_ARTIFACTS names; "": the store's own folder."""
+    if request.param == "own folder":
+        return ""
+    if request.param == "shared folder":
+        address = str(tmp_path / "shared")
+    else:
+        server = request.getfixturevalue("server")
+        settings = {"ENDPOINT_URL": server, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1"}
+        for name, value in settings.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        address = f"s3://bucket/{request.node.name.split('[')[0]}"
+    monkeypatch.setenv("ROSENBLATT_ARTIFACTS", address)
+    return address
 
 
-def test_a_stored_file_is_restored(root, tmp_path):
+@pytest.fixture
+def artifacts(root, store):
+    return Artifacts(store.url, store)
+
+
+@pytest.fixture
+def own_artifacts(store):
+    """The files in the folder of the store."""
+    return Artifacts(store.url, store)
+
+
+def test_a_stored_file_is_restored(artifacts, root, tmp_path):
     (tmp_path / "model.pt").write_bytes(os.urandom(100_000))
-    stored = store_file(tmp_path / "model.pt", root, URL)
+    stored = artifacts.store_file(tmp_path / "model.pt")
     assert stored.bytes == 100_000
-    fetch(stored.hash, stored.root, tmp_path / "back" / "model.pt")
+    assert stored.root == root
+    artifacts.fetch(stored.hash, stored.root, tmp_path / "back" / "model.pt")
     assert (tmp_path / "back" / "model.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()
 
 
-def test_equal_files_are_stored_once_and_removed_when_no_run_refers_to_them(root, tmp_path, monkeypatch):
-    for i in range(20):
-        (tmp_path / f"{i}").write_text("shared")
-        shared = store_file(tmp_path / f"{i}", root, URL)
-    (tmp_path / "other").write_text("other")
-    other = store_file(tmp_path / "other", root, URL)
-    assert collect_garbage(root, {shared.hash}) == 0  # it is new: the run that refers to it may not be written yet
+def test_equal_files_are_stored_once_and_removed_when_no_run_refers_to_them(artifacts, tmp_path, monkeypatch):
+    for _ in range(20):
+        shared = artifacts.store_bytes(b"shared")
+    other = artifacts.store_bytes(b"other")
+    assert artifacts.collect_garbage({shared.hash}) == 0  # it is new: the run that refers to it may not be written yet
     monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
-    assert collect_garbage(root, {shared.hash}) == 1
-    assert collect_garbage(root, {shared.hash}) == 0
-    fetch(shared.hash, root, tmp_path / "back")
+    assert artifacts.collect_garbage({shared.hash}) == 1
+    assert artifacts.collect_garbage({shared.hash}) == 0
+    artifacts.fetch(*shared[::2], tmp_path / "back")
     with pytest.raises(StorageError, match="cannot be read"):
-        fetch(other.hash, root, tmp_path / "back")
+        artifacts.fetch(*other[::2], tmp_path / "back")
 
 
-def test_a_damaged_file_is_an_error(tmp_path):
-    root = str(tmp_path / "artifacts")
-    (tmp_path / "a").write_text("content")
-    stored = store_file(tmp_path / "a", root, URL)
-    (tmp_path / "artifacts" / stored.hash[:2] / stored.hash).write_text("damaged")
+def test_stores_that_share_a_place_do_not_remove_files_of_each_other(artifacts, tmp_path, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
+    stored = artifacts.store_bytes(b"content")
+    other = Store(f"sqlite:///{tmp_path / 'other' / 'runs.db'}")
+    assert Artifacts(other.url, other).collect_garbage(set()) == 0
+    other.close()
+    artifacts.fetch(*stored[::2], tmp_path / "back")
+
+
+def test_files_of_a_place_that_is_no_longer_named_are_found(artifacts, tmp_path, monkeypatch):
+    stored = artifacts.store_bytes(b"content")
+    monkeypatch.delenv("ROSENBLATT_ARTIFACTS", raising=False)
+    artifacts.fetch(*stored[::2], tmp_path / "back")
+
+
+def test_credentials_of_a_place_are_not_recorded_or_shown(own_artifacts, store, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROSENBLATT_ARTIFACTS", "http://ana:word1@127.0.0.1:9/files?key=word2#word3")
+    stored = own_artifacts.store_bytes(b"content")  # waits in the spool
+    assert stored.root == "http://127.0.0.1:9/files"
+    with pytest.raises(StorageError) as error:
+        own_artifacts.fetch(*stored[::2], tmp_path / "back")
+    assert not any(word in str(error.value) for word in ("ana", "word1", "word2", "word3"))
+    monkeypatch.setenv("ROSENBLATT_ARTIFACTS", "http://ana:wo/rd@host/files")
+    with pytest.raises(StorageError, match="write / as %2F") as error:
+        own_artifacts.store_bytes(b"content")
+    assert "rd@host" not in str(error.value)
+
+
+def test_files_of_a_moved_store_are_found(own_artifacts, store, tmp_path):
+    stored = own_artifacts.store_bytes(b"content")
+    store.close()
+    (tmp_path / "store").rename(tmp_path / "moved")
+    moved = Store(f"sqlite:///{tmp_path / 'moved' / 'runs.db'}")
+    for root in (stored.root, str(tmp_path / "store" / "artifacts")):  # version 1001 recorded the absolute path
+        Artifacts(moved.url, moved).fetch(stored.hash, root, tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == b"content"
+    moved.close()
+
+
+def test_a_damaged_file_is_an_error(own_artifacts, tmp_path):
+    stored = own_artifacts.store_bytes(b"content")
+    (tmp_path / "store" / "artifacts" / stored.hash[:2] / stored.hash).write_text("damaged")
     with pytest.raises(StorageError, match="is damaged"):
-        fetch(stored.hash, root, tmp_path / "back")
-    assert not (tmp_path / "back").exists()
+        own_artifacts.fetch(*stored[::2], tmp_path / "back")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
-def test_files_wait_while_their_folder_cannot_be_written(tmp_path):
-    (tmp_path / "a").write_text("content")
-    (tmp_path / "full").write_text("a file is no folder")
-    stored = store_file(tmp_path / "a", str(tmp_path / "full" / "artifacts"), URL)
-    (tmp_path / "full").unlink()
-    assert deliver(URL, str(tmp_path / "full" / "artifacts")) == 1
-    fetch(stored.hash, stored.root, tmp_path / "back")
+def test_files_wait_while_their_folder_cannot_be_written(own_artifacts, tmp_path):
+    (tmp_path / "store" / "artifacts").write_text("a file is no folder")
+    stored = own_artifacts.store_bytes(b"content")
+    (tmp_path / "store" / "artifacts").unlink()
+    assert own_artifacts.deliver() == 1
+    own_artifacts.fetch(*stored[::2], tmp_path / "back")
     assert (tmp_path / "back").read_text() == "content"
 
 
-def test_a_missing_file_is_an_error(tmp_path):
+def test_files_for_a_shared_place_wait_while_the_store_cannot_be_reached(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSENBLATT_ARTIFACTS", str(tmp_path / "shared"))
+    stored = Artifacts(store.url, None).store_bytes(b"content")
+    assert not (tmp_path / "shared").exists()
+    artifacts = Artifacts(store.url, store)
+    assert artifacts.deliver() == 1
+    artifacts.fetch(*stored[::2], tmp_path / "back")
+
+
+def test_a_missing_file_is_an_error(own_artifacts, tmp_path):
     with pytest.raises(StorageError, match="cannot be stored as an artifact"):
-        store_file(tmp_path / "nothing", str(tmp_path), URL)
+        own_artifacts.store_file(tmp_path / "nothing")

@@ -11,7 +11,7 @@ import pytest
 
 import rosenblatt
 from rosenblatt.errors import RunError, StorageError
-from rosenblatt.runs.store.artifacts import fetch
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import Param
 from rosenblatt.runs.store.queries import find_run, find_runs, list_artifacts, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
@@ -170,7 +170,7 @@ def test_figures_and_folders_are_stored(store, tmp_path):
             run.log_artifact(tmp_path / "nothing")
     stored = list_artifacts(store, run.id)
     assert set(stored) == {"roc.png", "picture.png", "out/a.txt", "out/deep/b.txt"}
-    fetch(stored["roc.png"].hash, stored["roc.png"].root, tmp_path / "roc.png")
+    Artifacts(store.url, store).fetch(stored["roc.png"].hash, stored["roc.png"].root, tmp_path / "roc.png")
     assert Image.open(io.BytesIO((tmp_path / "roc.png").read_bytes())).size[0] > 100
 
 

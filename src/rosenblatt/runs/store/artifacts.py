@@ -13,10 +13,15 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
-from rosenblatt.errors import StorageError
-from rosenblatt.runs.store.locations import spool_folders
+from rosenblatt.errors import StorageError, StoreError, StoreUnavailableError
+from rosenblatt.runs.redaction import redact
+from rosenblatt.runs.store.locations import artifact_address, data_home, public_address, spool_folders, store_folder
+
+if TYPE_CHECKING:
+    from rosenblatt.runs.store.store import Store
 
 GRACE_SECONDS = 3600.0  # how long a new file is kept even if no run refers to it yet
 _HASH = re.compile("[0-9a-f]{64}")
@@ -28,10 +33,10 @@ class StoredFile(NamedTuple):
 
     hash: str  # SHA-256 of its content
     bytes: int
-    root: str  # the folder or object store
+    root: str  # the address of the place that stores share, without credentials; "": the store's own folder
 
 
-class _ArtifactStore(Protocol):
+class _Place(Protocol):
     def has(self, digest: str) -> bool: ...
     def put(self, digest: str, path: Path) -> None: ...
     def get(self, digest: str, path: Path) -> None: ...
@@ -45,75 +50,120 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def store_file(path: Path, root: str, url: str) -> StoredFile:
-    """Store a file in a root (folder or object store URL), or in the spool of the store if it cannot be written.
+class Artifacts:
+    """The files of the runs of a store, in its own folder or, with ROSENBLATT_ARTIFACTS, in a place of several stores.
 
-    Raises:
-        StorageError: If the file cannot be read, or written to neither.
+    Each store has its own part of a shared place, named by the id of the store. Credentials in ROSENBLATT_ARTIFACTS are
+    used, but never recorded.
+
+    Args:
+        url: The address of the store.
+        store: The store; None if it cannot be reached, so that files wait in its spool.
     """
-    try:
-        digest, size = file_hash(path), path.stat().st_size
-    except OSError as error:
-        raise StorageError(f"{str(path)!r} cannot be stored as an artifact: {error.strerror or error}.") from error
-    try:
-        store = _open_store(root)
-        if not store.has(digest):
-            store.put(digest, path)
-    except (OSError, StorageError) as error:
-        if not _spool_file(path, digest, url):
-            raise StorageError(f"{str(path)!r} cannot be stored in {root!r}: {error}.") from error
-    return StoredFile(digest, size, root)
 
+    def __init__(self, url: str, store: Store | None) -> None:
+        self._url, self._store = url, store
 
-def store_bytes(content: bytes, root: str, url: str) -> StoredFile:
-    """Store a file with this content; see `store_file`."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        return store_file(Path(file.name), root, url)
+    def store_file(self, path: Path) -> StoredFile:
+        """Store a file, or keep it in the spool of the store if its place cannot be written.
 
+        Raises:
+            StorageError: If the file cannot be read, or written to neither.
+        """
+        try:
+            digest, size = file_hash(path), path.stat().st_size
+        except OSError as error:
+            raise StorageError(f"{str(path)!r} cannot be stored as an artifact: {error.strerror or error}.") from error
+        root = public_address(artifact_address())
+        try:
+            place = self._current_place()
+            if not place.has(digest):
+                place.put(digest, path)
+        except (OSError, StorageError, StoreError) as error:
+            if not _spool_file(path, digest, self._url):
+                where = repr(root) if root else "the folder of the store"
+                raise StorageError(f"{str(path)!r} cannot be stored in {where}: {error}.") from error
+        return StoredFile(digest, size, root)
 
-def fetch(digest: str, root: str, path: Path) -> None:
-    """Write a stored file to a path once its hash is verified. Raises StorageError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        _open_store(root).get(digest, part)
-        is_intact = file_hash(part) == digest
-        if is_intact:
-            part.replace(path)
-    except (OSError, StorageError) as error:
-        raise StorageError(f"The file {digest} cannot be read from {root!r}: {error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
-    if not is_intact:
-        raise StorageError(f"The file {digest} in {root!r} is damaged: its content does not match its hash.")
+    def store_bytes(self, content: bytes) -> StoredFile:
+        """Store a file with this content; see `store_file`."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            return self.store_file(Path(file.name))
 
+    def fetch(self, digest: str, root: str, path: Path) -> None:
+        """Write a stored file to a path once its hash is verified. Raises StorageError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        failure = StorageError("it is nowhere")
+        try:
+            for place in self._places_of(root):
+                try:
+                    place.get(digest, part)
+                    if file_hash(part) == digest:
+                        part.replace(path)
+                        return
+                    failure = StorageError("it is damaged: its content does not match its hash")
+                except FileNotFoundError:
+                    continue
+                except (OSError, StorageError) as error:
+                    failure = StorageError(str(error))
+        finally:
+            part.unlink(missing_ok=True)
+        where = repr(public_address(root)) if root else "the folder of the store"
+        raise StorageError(f"The file {digest} cannot be read from {where}: {failure}.") from failure
 
-def deliver(url: str, root: str) -> int:
-    """Store the files that wait in spools; returns their number."""
-    n_delivered = 0
-    for folder in spool_folders(url):
-        for path in sorted((folder / FILES_FOLDER).glob("*")) if (folder / FILES_FOLDER).is_dir() else []:
-            store = _open_store(root)
-            if not store.has(path.name):
-                store.put(path.name, path)
-            path.unlink()
-            n_delivered += 1
-    return n_delivered
+    def deliver(self) -> int:
+        """Store the files that wait in spools; returns their number."""
+        n_delivered = 0
+        for folder in spool_folders(self._url):
+            for path in sorted((folder / FILES_FOLDER).glob("*")) if (folder / FILES_FOLDER).is_dir() else []:
+                place = self._current_place()
+                if not place.has(path.name):
+                    place.put(path.name, path)
+                path.unlink()
+                n_delivered += 1
+        return n_delivered
 
+    def collect_garbage(self, used: set[str]) -> int:
+        """Remove files that are not used, except new ones, whose runs may not be written yet; returns their number."""
+        place, cutoff = self._current_place(), time.time() - GRACE_SECONDS
+        unused = [
+            name
+            for name, modified in place.list_files()
+            if _HASH.fullmatch(name) and name not in used and modified < cutoff
+        ]
+        for digest in unused:
+            place.remove(digest)
+        return len(unused)
 
-def collect_garbage(root: str, used: set[str]) -> int:
-    """Remove files that are not used, except new ones, whose runs may not be written yet; returns their number."""
-    store, cutoff = _open_store(root), time.time() - GRACE_SECONDS
-    unused = [
-        name
-        for name, modified in store.list_files()
-        if _HASH.fullmatch(name) and name not in used and modified < cutoff
-    ]
-    for digest in unused:
-        store.remove(digest)
-    return len(unused)
+    def _current_place(self) -> _Place:
+        """The place in which files are stored now. Raises StoreError if it depends on a store that is not there."""
+        address = artifact_address()
+        return _open_place(_join(address, self._store_id())) if address else self._own_place()
+
+    def _own_place(self) -> _Place:
+        """The place in the folder of the store."""
+        has_folder = self._url.startswith("sqlite:///")
+        folder = store_folder(self._url) if has_folder else data_home() / self._store_id()
+        return _open_place(str(folder / "artifacts"))
+
+    def _places_of(self, root: str) -> Iterator[_Place]:
+        """The places in which a file that was stored in a root may be, likely ones first."""
+        yield self._own_place()
+        address = artifact_address()
+        if root:
+            full_root = address if public_address(address) == root else root
+            yield _open_place(_join(full_root, self._store_id()))
+            yield _open_place(full_root)  # version 1001 recorded the part of the store as well
+        if address and public_address(address) != root:
+            yield self._current_place()
+
+    def _store_id(self) -> str:
+        if self._store is None:
+            raise StoreUnavailableError("the store cannot be reached")
+        return self._store.id
 
 
 class _Folder:
@@ -138,6 +188,8 @@ class _Folder:
         part = target.with_name(f".{digest}.{os.getpid()}.part")
         try:
             shutil.copyfile(path, part)
+            if file_hash(part) != digest:
+                raise StorageError("it changed while it was stored")
             part.replace(target)
         finally:
             with suppress(OSError):
@@ -161,7 +213,9 @@ class _Bucket:
             import obstore
             from obstore.store import from_url
         except ModuleNotFoundError as error:
-            raise StorageError(f"Artifacts in {root!r} need obstore: pip install 'rosenblatt[objects]'.") from error
+            raise StorageError(
+                f"Artifacts in {public_address(root)!r} need obstore: pip install 'rosenblatt[objects]'."
+            ) from error
         is_local_http = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
         options: dict[str, Any] = {"client_options": {"allow_http": True, "timeout": "60s"}} if is_local_http else {}
         options["retry_config"] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
@@ -175,7 +229,8 @@ class _Bucket:
         try:
             yield
         except self._obstore.exceptions.BaseError as error:
-            raise StorageError(str(error).splitlines()[0]) from error
+            reason = redact((str(error).splitlines() or [type(error).__name__])[0])
+            raise StorageError(re.sub(r"\?[^\s\"')]+", "", reason)) from None  # a query may hold credentials
 
     def has(self, digest: str) -> bool:
         try:
@@ -205,8 +260,16 @@ class _Bucket:
 
 
 @cache
-def _open_store(root: str) -> _ArtifactStore:
+def _open_place(root: str) -> _Place:
     return _Bucket(root) if "://" in root else _Folder(root)
+
+
+def _join(address: str, part: str) -> str:
+    """The address of a part of a place; a query stays at the end."""
+    if "://" not in address:
+        return os.path.join(address, part)  # noqa: PTH118 - addresses are text
+    address_parts = urlsplit(address)
+    return urlunsplit(address_parts._replace(path=f"{address_parts.path.rstrip('/')}/{part}"))
 
 
 def _spool_file(path: Path, digest: str, url: str) -> bool:

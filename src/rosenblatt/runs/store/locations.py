@@ -7,6 +7,10 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from rosenblatt.errors import StorageError
 
 STORE_FOLDER = ".rosenblatt"
 NO_STORE = "none"  # as the name of a store: nothing is recorded
@@ -45,10 +49,29 @@ def data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "rosenblatt"
 
 
-def artifact_root(url: str) -> str:
-    """The folder or object store for files of runs: `ROSENBLATT_ARTIFACTS`, or a folder of the store."""
-    base = os.environ.get("ROSENBLATT_ARTIFACTS")  # each store has its own part of it
-    return f"{base.rstrip('/')}/{store_key(url)}" if base else str(store_folder(url) / "artifacts")
+def artifact_address() -> str:
+    """The place that ROSENBLATT_ARTIFACTS names for files of runs, with credentials; "": each store's own folder."""
+    base = os.environ.get("ROSENBLATT_ARTIFACTS", "")
+    if base.startswith("file://"):
+        base = url2pathname(urlsplit(base).path)
+    return base if not base or "://" in base else str(Path(base).expanduser().absolute())
+
+
+def public_address(address: str) -> str:
+    """An address without user, password and query, in which credentials may be. Raises StorageError."""
+    if "://" not in address:
+        return address
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        raise StorageError(
+            "The address of the files of runs (ROSENBLATT_ARTIFACTS) cannot be read. In its user and password, write / "
+            "as %2F, @ as %40, : as %3A, ? as %3F and # as %23."
+        ) from None
+    user, _, host = parts.netloc.rpartition("@")
+    is_container = parts.scheme in ("abfs", "abfss") and ":" not in user  # of Azure, before its account
+    return urlunsplit((parts.scheme, parts.netloc if is_container else host, parts.path.rstrip("/"), "", ""))
 
 
 def spool_folders(url: str) -> list[Path]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -29,10 +29,13 @@ from rosenblatt.runs.capture.snapshot import (
 )
 from rosenblatt.runs.store.curves import CurveSummary, summarize
 from rosenblatt.runs.store.details import InputFile
-from rosenblatt.runs.store.locations import NO_STORE, artifact_root, store_url
+from rosenblatt.runs.store.locations import NO_STORE, store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
 from rosenblatt.runs.tracking.output import OutputCapture
 from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer, make_points, merge_summaries
+
+if TYPE_CHECKING:
+    from rosenblatt.runs.store.artifacts import Artifacts
 
 # environment variables that name the run of a script under `rosenblatt run`, and the run that began this process
 RUN_VARIABLE, PARENT_VARIABLE = "ROSENBLATT_RUN", "ROSENBLATT_PARENT"
@@ -73,7 +76,6 @@ class Run:
         self.url, self.id, self.experiment, self.params = url, run, experiment, dict(params)
         self.reused = False
         self._writer: Writer | None = get_writer(url) if url else None
-        self._root = artifact_root(url) if url else ""
         self._sink = self._writer.log if self._writer else _discard
         self._process = os.getpid()
         self._step, self._logged_curves = -1, dict[str, tuple[int, CurveSummary]]()
@@ -169,24 +171,20 @@ class Run:
 
     def log_artifact(self, path: str | Path, name: str = "", kind: str = "file") -> None:
         """Store a file, or all files of a folder. Raises StorageError."""
-        from rosenblatt.runs.store.artifacts import store_file
-
         path = Path(path)
         if path.is_dir():
             for file in sorted(p for p in path.rglob("*") if p.is_file()):
                 self.log_artifact(file, f"{name or path.name}/{file.relative_to(path).as_posix()}", kind)
-        elif self.url:
-            stored = store_file(path, self._root, self.url)
+        elif self._writer:
+            stored = self._artifacts().store_file(path)
             self._put(lambda batch: batch.add_artifact(self.id, name or path.name, kind, *stored))
         elif not path.exists():
             raise StorageError(f"{str(path)!r} cannot be stored as an artifact: there is no such file.")
 
     def log_bytes(self, name: str, content: bytes, kind: str = "file") -> None:
         """Store a file with this content. Raises StorageError."""
-        from rosenblatt.runs.store.artifacts import store_bytes
-
-        if self.url:
-            stored = store_bytes(content, self._root, self.url)
+        if self._writer:
+            stored = self._artifacts().store_bytes(content)
             self._put(lambda batch: batch.add_artifact(self.id, name, kind, *stored))
 
     def log_figure(self, name: str, figure: Any) -> None:
@@ -273,11 +271,14 @@ class Run:
 
     def store_source(self, path: Path) -> tuple[str, str]:
         """Store a file of the run's source; returns its hash and root."""
-        from rosenblatt.runs.store.artifacts import store_file
-
-        assert self.url is not None  # noqa: S101 - only recorded runs have a source
-        stored = store_file(path, self._root, self.url)
+        stored = self._artifacts().store_file(path)
         return stored.hash, stored.root
+
+    def _artifacts(self) -> Artifacts:
+        from rosenblatt.runs.store.artifacts import Artifacts
+
+        assert self._writer is not None  # noqa: S101 - only recorded runs have files
+        return Artifacts(self._writer.url, self._writer.store)
 
     def begin(
         self,

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 
 from rosenblatt.errors import StorageError, StoreError, StoreUnavailableError
-from rosenblatt.runs.store import artifacts
-from rosenblatt.runs.store.locations import artifact_root, spool_folders
+from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.locations import spool_folders
 from rosenblatt.runs.store.records import Row
 from rosenblatt.runs.store.store import Store
 
@@ -66,7 +66,7 @@ def deliver_all(store: Store) -> None:
     """Deliver records and files that ended processes left for a store, as far as possible."""
     with suppress(StoreError, StorageError, OSError):
         deliver_pending(store)
-        artifacts.deliver(store.url, artifact_root(store.url))
+        Artifacts(store.url, store).deliver()
 
 
 def deliver_pending(store: Store) -> int:

@@ -142,6 +142,11 @@ class Writer:
         self._start()
         self._heartbeats = dict.fromkeys(runs, time.time())
 
+    @property
+    def store(self) -> Store | None:
+        """The store; None before it could be reached."""
+        return self._store
+
     def log(self, run: str, entry: Entry) -> None:
         """Queue a point of one or more curves."""
         self._points.append((run, entry))
