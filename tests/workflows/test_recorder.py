@@ -134,6 +134,19 @@ def test_only_changed_training_rows_need_training(table, store):
     assert not fit(*FAST, "--test", "test.csv", "--ignore", "noise", "--reuse", "--seed", "1")["reused"]
 
 
+def test_exchanged_or_renamed_columns_need_training(table, store):
+    frame = pl.read_csv("people.csv").select("age", "noise", "rich")
+    frame.write_csv("people.csv")
+    first = fit(*FAST)
+    for names in ({"age": "noise", "noise": "age"}, {"age": "years"}):
+        frame.rename(names).write_csv("people.csv")
+        result = fit(*FAST, "--reuse")
+        assert not result["reused"]
+        assert result["run"] != first["run"]
+    frame.write_csv("people.csv")
+    assert fit(*FAST, "--reuse")["run"] == first["run"]
+
+
 def test_nothing_is_recorded_without_a_store(table, own_store):
     assert fit(*FAST, "--store", "none")["run"] is None
     assert not (own_store / "runs.db").exists()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, fields
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, issparse
 
 from rosenblatt.data.media.columns import row_hashes
+
+_SPARSE_ATTRIBUTES = ("data", "indices", "indptr")
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,21 @@ class Dataset:
         return self.y.reshape(len(self.y), -1)[:, 0]
 
     def fingerprint(self) -> bytes:
-        """A hash of all rows, targets, weights, groups and orders."""
-        hasher, frame = hashlib.sha256(), cast("Any", self.frame)
-        parts = [frame.data, frame.indices, frame.indptr] if issparse(frame) else [frame]
-        for part in [*parts, self.y, *(a for a in (self.weight, self.groups, self.order) if a is not None)]:
-            array = row_hashes(part) if isinstance(part, pl.DataFrame) else part
-            hasher.update(f"{array.dtype} {array.shape} ".encode())
-            hasher.update(np.ascontiguousarray(array).tobytes())
+        """A hash of all rows with the names and types of their columns, targets, weights, groups and orders."""
+        hasher = hashlib.sha256()
+        for field in fields(self):
+            for name, array in _arrays(field.name, getattr(self, field.name)):
+                hasher.update(f"{name} {array.dtype} {array.shape} ".encode())
+                hasher.update(np.ascontiguousarray(array).tobytes())
         return hasher.digest()
+
+
+def _arrays(name: str, part: pl.DataFrame | np.ndarray | csr_array | None) -> list[tuple[str, np.ndarray]]:
+    """The arrays that a part of a dataset consists of, by what they are."""
+    if part is None:
+        return []
+    if isinstance(part, pl.DataFrame):
+        return [(f"{name} {list(part.schema.items())}", row_hashes(part))]
+    if issparse(part):
+        return [(f"{name} {part.shape} {attribute}", getattr(part, attribute)) for attribute in _SPARSE_ATTRIBUTES]
+    return [(name, np.asarray(part))]

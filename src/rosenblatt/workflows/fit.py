@@ -105,7 +105,7 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
 
     reused_model = None
     if recorder:
-        reused_model = recorder.begin(problem.schema, problem.data, problem.validation, problem.test_typed)
+        reused_model = recorder.begin(problem)
     model, best_trial = (reused_model, None) if reused_model else _train(problem, options)
     if not problem.spec.has_search:
         _report_unscored(model, options.notify)

@@ -9,19 +9,15 @@ import shutil
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import Notify, StorageError
 from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model import Model
-from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data, run_identity
+from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
 from rosenblatt.runs.store.locations import store_folder, store_url
 from rosenblatt.runs.store.queries import find_finished_run, run_details
 from rosenblatt.runs.store.records import as_json
@@ -30,6 +26,8 @@ from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.workflows.fit_identity import engine_hash, fit_identity, is_model_of
+from rosenblatt.workflows.problems.problem import LearningProblem
 from rosenblatt.workflows.recorded_results import (
     hash_array,
     load_recorded_model,
@@ -88,27 +86,20 @@ class Recorder:
         self._notify = notify_and_record
         return notify_and_record
 
-    def begin(self, schema: Schema, data: Dataset, validation: Dataset | None, test: pl.DataFrame) -> Model | None:
-        """Record the request and its data; or return the model of a finished run with the same inputs, if allowed.
-
-        `validation` is None if the validation rows are parts of the training rows `data`.
-        """
+    def begin(self, problem: LearningProblem) -> Model | None:
+        """Record the request and its data; or return the model of a finished run with the same inputs, if allowed."""
         if self.run is None:
             return None
         run, request = self.run, self.request
         snapshot = RunSnapshot(Path.cwd(), run.store_source)
-        fingerprints = [dataset.fingerprint().hex() for dataset in (data, validation) if dataset is not None]
-        comparable_request = request.to_json() | {"table": "", "test": "", "validation": "", "threads": None}
-        identity = run_identity("fit", _source_hash(), comparable_request, fingerprints, snapshot.environment)
+        identity = fit_identity(request, problem, snapshot.environment)
         if self.reuse and run.url:
             finished_id = find_finished_run(run.url, identity)
             model = load_recorded_model(run.url, finished_id) if finished_id else None
-            if model is not None:
+            if model is not None and is_model_of(model, problem):
                 self.reused = finished_id or ""
                 return model
-        test_rows = hashlib.sha256(row_hashes(test).tobytes()).hexdigest()
-        split = {"training rows": len(data.y), "test rows": test.height, "training": fingerprints[0], "test": test_rows}
-        metadata = self._metadata(schema, split | ({"validation": fingerprints[1]} if validation is not None else {}))
+        metadata = self._metadata(problem.schema, _describe_split(problem))
         for role in ("table", "test", "validation"):
             path = getattr(request, role)
             if path and Path(path).exists():
@@ -123,7 +114,7 @@ class Recorder:
     def _metadata(self, schema: Schema, split: dict[str, Any]) -> dict[str, Any]:
         metadata: dict[str, Any] = {
             "request": self.request.to_json(),
-            "engine": {"source": _source_hash()},
+            "engine": {"source": engine_hash()},
             "schema": schema.model_dump(mode="json"),
             "split": split,
         }
@@ -179,10 +170,9 @@ def _hyperparameters(
     return values, {name: name in chosen or requested[name] != HYPERPARAMETERS[name].default for name in values}
 
 
-@cache
-def _source_hash() -> str:
-    """Hash the source of this library."""
-    digest, root = hashlib.sha256(), Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+def _describe_split(problem: LearningProblem) -> dict[str, int | str]:
+    """Numbers and hashes of the training, validation and test rows; without validation rows of their own no hash."""
+    rows = {"training": problem.data, "validation": problem.validation}
+    hashes = {name: dataset.fingerprint().hex() for name, dataset in rows.items() if dataset is not None}
+    test = hashlib.sha256(row_hashes(problem.test_typed).tobytes()).hexdigest()
+    return {"training rows": len(problem.data.y), "test rows": problem.test_typed.height, **hashes, "test": test}
