@@ -23,7 +23,7 @@ from rosenblatt.runs import script_runner
 from rosenblatt.runs.capture.environment import blas_libraries
 from rosenblatt.runs.capture.resources import peak_memory
 from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data, fingerprint_path
-from rosenblatt.runs.redaction import redact_arguments
+from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import store_url
@@ -124,8 +124,13 @@ def _describe_start(
         "folder": os.path.relpath(folder, snapshot.source.root),
         "script": "" if request.is_module else file_hash(folder / request.target),
     }
-    arguments = tuple(redact_arguments(request.arguments))
-    call = ScriptCall(target=request.target, arguments=arguments, is_module=request.is_module, data=request.data)
+    call = ScriptCall(
+        target=request.target,
+        arguments=tuple(redact_arguments(request.arguments)),
+        masked=find_masked(request.arguments),
+        is_module=request.is_module,
+        data=request.data,
+    )
     recorded = {"command": redact_arguments(request.command), "folder": str(folder), "launch": call.to_json()}
     identity = snapshot.identify("script", spec, data)
     return RunStart("script", request.name, identity, tags=request.tags, metadata={**recorded, **metadata})

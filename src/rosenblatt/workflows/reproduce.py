@@ -84,10 +84,13 @@ def _rerun(store: Store, run: RunDetails, notify: Notify) -> str:
 
 def _find_script(run: RunDetails) -> ScriptCall | None:
     """The script that recorded a run with `track`; None for a notebook or a prompt."""
-    first, *rest = run.arguments or ("",)
-    if first == "-m" and rest:
-        return ScriptCall(target=rest[0], arguments=tuple(rest[1:]), is_module=True)
-    return ScriptCall(target=first, arguments=tuple(rest)) if first.endswith(".py") else None
+    is_module = run.arguments[:1] == ("-m",)
+    n_before = 2 if is_module else 1
+    *_, target = run.arguments[:n_before] or ("",)
+    if not is_module and not target.endswith(".py"):
+        return None
+    masked = tuple(i - n_before for i in run.masked_arguments)
+    return ScriptCall(target=target, arguments=run.arguments[n_before:], masked=masked, is_module=is_module)
 
 
 def _environment_changes(recorded: Environment) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.environment import Environment, capture_environment
 from rosenblatt.runs.capture.source import StoreFile, add_files, capture_source, imported_modules, source_hash
-from rosenblatt.runs.redaction import redact_arguments
+from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.records import RecordBatch, as_json
 
@@ -78,8 +78,10 @@ def process_info() -> dict[str, Any]:
     target = (
         ["-m", module.name.removesuffix(".__main__")] if module else [str(Path(script).absolute())] if script else []
     )
+    arguments = [*target, *sys.argv[1:]]
     return {
-        "arguments": redact_arguments([*target, *sys.argv[1:]]),
+        "arguments": redact_arguments(arguments),
+        "masked_arguments": find_masked(arguments),
         "command": redact_arguments([Path(sys.executable).name, *([script] if script else []), *sys.argv[1:]]),
         "folder": str(Path.cwd()),
         "machine": socket.gethostname(),

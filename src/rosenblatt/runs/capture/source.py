@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rosenblatt.errors import RunError, StorageError
-from rosenblatt.runs.redaction import is_secret_file
+from rosenblatt.runs.secret_names import is_secret_file
 from rosenblatt.runs.stored_model import StoredModel
 
 MAX_FILE_BYTES = 10_000_000  # larger files are skipped
@@ -90,7 +90,7 @@ def add_files(source: Source, paths: Iterable[Path], store_file: StoreFile) -> N
 def _reason_to_skip(path: Path, info: os.stat_result, total_bytes: int) -> str:
     if not stat.S_ISREG(info.st_mode):
         return "not a regular file"
-    if is_secret_file(path.name):
+    if is_secret_file(str(path)):
         return "it may hold credentials"
     if info.st_size > MAX_FILE_BYTES:
         return f"{info.st_size:,} bytes; files up to {MAX_FILE_BYTES:,} are captured"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from pydantic import Field
 
 from rosenblatt.runs.capture.environment import Environment
 from rosenblatt.runs.capture.source import Source
+from rosenblatt.runs.redaction import MASK
 from rosenblatt.runs.stored_model import StoredModel
+
+
+def _find_masks(values: dict[str, Any]) -> tuple[int, ...]:
+    """The masked arguments of a run whose record does not name them."""
+    return tuple(i for i, argument in enumerate(values.get("arguments", ())) if MASK in argument)
 
 
 class MetricSummary(StoredModel):
@@ -48,10 +57,14 @@ class InputFile(StoredModel):
 
 
 class ScriptCall(StoredModel):
-    """How a script was started: `target` is a file or, with `is_module`, a module; `data` are files it depends on."""
+    """How a script was started: `target` is a file or, with `is_module`, a module; `data` are files it depends on.
+
+    `masked` are the positions of arguments that hold a credential, which is not recorded: they cannot be passed again.
+    """
 
     target: str
     arguments: tuple[str, ...] = ()
+    masked: tuple[int, ...] = Field(default_factory=_find_masks)
     is_module: bool = False
     data: tuple[str, ...] = ()
 
@@ -105,6 +118,7 @@ class RunDetails(RunRecord):
     # how it was started
     command: tuple[str, ...] = ()  # as typed
     arguments: tuple[str, ...] = ()  # of Python, to start it again
+    masked_arguments: tuple[int, ...] = Field(default_factory=_find_masks)  # positions; see `ScriptCall.masked`
     launch: ScriptCall | None = None
     folder: str = ""
     machine: str = ""
@@ -130,3 +144,17 @@ class RunDetails(RunRecord):
     exit_status: int | None = None
     peak_memory: int | None = None  # bytes
     model: str | None = None  # a summary in text
+
+
+def describe_masked(arguments: Sequence[str], masked: Sequence[int]) -> dict[int, str]:
+    """Name each masked argument by its position: by its option (`--password`), its own text, or its number.
+
+    >>> describe_masked(["--lr", "0.1", "--password", "******", "--token=******", "******"], [3, 4, 5])
+    {3: '--password', 4: '--token=******', 5: 'argument 6'}
+    """
+    names = {}
+    for i in masked:
+        previous = arguments[i - 1] if i else ""
+        is_option = previous.startswith("-") and "=" not in previous
+        names[i] = arguments[i] if arguments[i] != MASK else previous if is_option else f"argument {i + 1}"
+    return names

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rosenblatt.runs.redaction import redact, redact_value
+from rosenblatt.runs.redaction import redact, redact_value, to_text
 
 if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
     from rosenblatt.runs.store.curves import CurvePoints, CurveSummary
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
 Row = dict[str, Any]
 MAX_NAME_LENGTH = 500  # characters of a name
 NOTE_PREFIX = "note:"  # begins the names of metadata that are notes of the user
+# metadata whose mappings are by names of columns, classes and hyperparameters, which say nothing of the values
+NAMED_BY_DATA = frozenset({"baseline", "classes", "request", "space", "split"})
 _LOWER_IS_BETTER = re.compile(
     r"(^|[^a-z])(loss|error|err|rmse|mse|mae|mape|nll|perplexity|ppl|wer|cer|time|seconds|latency|size|memory)([^a-z]|$)"
 )
@@ -42,7 +44,8 @@ class RecordBatch:
         now = time.time()
         row = {"state": "running", "reason": None, "started": now, "ended": None, "heartbeat": now}
         row |= {"parent": None, "number": None, "identity": None, "owner": None} | attributes
-        self._add_row("runs", id=run, experiment=sanitize_text(experiment), name=sanitize_text(name), kind=kind, **row)
+        names = {"experiment": redact(sanitize_text(experiment)), "name": redact(sanitize_text(name))}
+        self._add_row("runs", id=run, **names, kind=kind, **row)
 
     def update_run(self, run: str, **columns: Any) -> None:
         """Change columns of a run, such as state, reason and ended, and give a sign of life."""
@@ -55,18 +58,20 @@ class RecordBatch:
         """Add hyperparameters; `explicit` says which of them are not defaults."""
         for name, value in values.items():
             is_explicit = explicit if isinstance(explicit, bool) else explicit.get(name, False)
-            text, numeric_value = _format_param(name, value)
+            text, number = _format_param(redact_value(value, name))
             self._add_row(
-                "params", run=run, name=index_name(name), value=text, numeric_value=numeric_value, explicit=is_explicit
+                "params", run=run, name=_redact_name(name), value=text, numeric_value=number, explicit=is_explicit
             )
 
     def add_tag(self, run: str, name: str, value: str) -> None:
         """Add a tag."""
-        self._add_row("tags", run=run, name=index_name(name), value=redact(sanitize_text(str(value)), name))
+        self._add_row("tags", run=run, name=_redact_name(name), value=redact(sanitize_text(str(value)), name))
 
     def add_metadata(self, run: str, name: str, value: Any) -> None:
         """Add any other value as JSON."""
-        self._add_row("metadata", run=run, name=index_name(name), value=as_json(redact_value(value, name)))
+        by_name = name not in NAMED_BY_DATA
+        redacted = redact_value(value, name.removeprefix(NOTE_PREFIX) if by_name else "", by_name=by_name)
+        self._add_row("metadata", run=run, name=_redact_name(name), value=as_json(redacted))
 
     def add_curve(
         self,
@@ -107,7 +112,7 @@ class RecordBatch:
 
     def add_artifact(self, run: str, name: str, kind: str, digest: str, size: int, root: str) -> None:
         """Add a stored file, by the hash of its content."""
-        self._add_row("artifacts", run=run, name=index_name(name), kind=kind, hash=digest, bytes=size, root=root)
+        self._add_row("artifacts", run=run, name=_redact_name(name), kind=kind, hash=digest, bytes=size, root=root)
 
     def add_document(self, value: Any) -> str:
         """Add a value that many runs share; returns the hash by which they refer to it."""
@@ -141,12 +146,16 @@ def index_name(text: str) -> str:
     return f"{name[:MAX_NAME_LENGTH]}... {hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
+def _redact_name(name: str) -> str:
+    return index_name(redact(name))
+
+
 def as_json(value: Any) -> str:
     """Format a value as JSON with sorted keys; other objects as text."""
     try:
         text = json.dumps(value, sort_keys=True, default=_to_builtin, ensure_ascii=False)
-    except (TypeError, ValueError):  # keys that are not text, circular references
-        text = json.dumps(str(value), ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):  # keys that are not text, circular references, very deep values
+        text = json.dumps(to_text(value), ensure_ascii=False)
     return sanitize_text(text)
 
 
@@ -154,10 +163,8 @@ def _to_builtin(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def _format_param(name: str, value: Any) -> tuple[str, float | None]:
-    """Format a hyperparameter as text and, if it is a number, also as a number."""
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()
+def _format_param(value: Any) -> tuple[str, float | None]:
+    """Format a redacted hyperparameter as text and, if it is a number, also as a number."""
     if isinstance(value, bool) or value is None:
         return str(value).lower(), float(value) if isinstance(value, bool) else None
     if isinstance(value, int | float):
@@ -166,6 +173,6 @@ def _format_param(name: str, value: Any) -> tuple[str, float | None]:
         except OverflowError:
             number = None
         return repr(value), None if number != number else number  # noqa: PLR0124 - NaN differs from itself
-    if isinstance(value, list | tuple) and all(isinstance(item, int | float | str | bool) for item in value):
-        return redact(sanitize_text(", ".join(str(item) for item in value)), name), None
-    return redact(sanitize_text(value if isinstance(value, str) else as_json(value)), name), None
+    if isinstance(value, list) and all(isinstance(item, int | float | str | bool) for item in value):
+        return sanitize_text(", ".join(str(item) for item in value)), None
+    return sanitize_text(value if isinstance(value, str) else as_json(value)), None

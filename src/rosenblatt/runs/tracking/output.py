@@ -8,13 +8,14 @@ import threading
 import time
 from typing import Any, TextIO
 
-from rosenblatt.runs.redaction import redact
+from rosenblatt.runs.redaction import StreamRedactor
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.tracking.fork import reset_after_fork
 from rosenblatt.runs.tracking.writer import Writer
 
 MAX_CHARACTERS = 10_000_000  # characters of a run; the rest is not recorded
 MAX_LINE_LENGTH = 20_000  # longer lines are written before they end
+MAX_WORD_LENGTH = 1_000_000  # lines without a blank are written before they end only if they are even longer
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
@@ -24,6 +25,7 @@ class OutputCapture:
     def __init__(self, writer: Writer, run: str) -> None:
         self._writer, self._run = writer, run
         self._partial_lines: dict[str, str] = {"stdout": "", "stderr": ""}  # by stream
+        self._redactors = {stream: StreamRedactor() for stream in self._partial_lines}
         self._chunk_index, self._n_characters = 0, 0
         self._lock = threading.Lock()
         self._previous: list[tuple[str, TextIO, _Tee]] = []
@@ -39,19 +41,18 @@ class OutputCapture:
         """Record complete lines; at the end also the last, incomplete one."""
         with self._lock:
             for stream, text in self._partial_lines.items():
-                end = len(text) if at_end or len(text) > MAX_LINE_LENGTH else text.rfind("\n") + 1
+                end = len(text) if at_end else text.rfind("\n") + 1 or _end_of_word(text)
                 self._partial_lines[stream] = text[end:]
                 if end and self._n_characters < MAX_CHARACTERS:
-                    final_text = _final_text(text[:end])[: MAX_CHARACTERS - self._n_characters]
+                    final_text = self._redactors[stream].redact(_final_text(text[:end]))
+                    final_text = final_text[: MAX_CHARACTERS - self._n_characters]
                     self._n_characters += len(final_text)
                     if self._n_characters >= MAX_CHARACTERS:
                         final_text += (
                             f"\n[more than {MAX_CHARACTERS:,} characters were printed; the rest is not recorded]\n"
                         )
                     batch = RecordBatch()
-                    batch.add_output(
-                        self._run, self._writer.id, self._chunk_index, stream, time.time(), redact(final_text)
-                    )
+                    batch.add_output(self._run, self._writer.id, self._chunk_index, stream, time.time(), final_text)
                     self._chunk_index += 1
                     self._writer.put(batch)
 
@@ -94,6 +95,13 @@ class _Tee:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _end_of_word(line: str) -> int:
+    """Where to cut a line that is too long: after its last blank, so that no credential is cut; 0 if it is not."""
+    if len(line) <= MAX_LINE_LENGTH:
+        return 0
+    return line.rfind(" ") + 1 or (len(line) if len(line) > MAX_WORD_LENGTH else 0)
 
 
 def _final_text(raw: str) -> str:

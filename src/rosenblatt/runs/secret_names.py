@@ -1,0 +1,146 @@
+"""Names that stand for credentials: of hyperparameters, options, variables, keys of mappings, and files.
+
+A name is split into words (`dbPassword`, `DB_PASSWORD` and `db.password` are the same), and its last word decides, so
+that `api_key` and `hf_token` are secret, but `key_dim`, `max_tokens`, `pad_token` and `author` are hyperparameters.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_WORD = re.compile(r"[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# words that make any name secret in which they stand, unless the name is that of a property of a password
+_PASSWORD = re.compile(r"(?:password|passwd|passphrase|passcode|passwort|kennwort|contrase(?:ñ|n)a|senha|pwd)s?$")
+_PROPERTIES = _words(
+    "strength length len size count n num number policy file files path paths dir folder url uri type mode field "
+    "fields column columns col name names label labels id ids idx index rule rules entropy score min max prompt "
+    "enabled required expiry age ttl timeout attempts retries reset manager generator checker model loss weight dim "
+    "prob rate ratio hint env var provider version format dataset"
+)
+_COUNTS = _words("n nr num number max min total count avg mean")  # as first words: numbers of something
+# last words that do not change what a name stands for: `api_key_2`, `token_prod`, `OPENAI_KEY_VALUE`
+_MODIFIERS = _words(
+    "value values text string str plain plaintext base base64 b64 hex raw bytes hash hashed encrypted json header old "
+    "new current previous confirm confirmation repeat prod production dev development test testing staging live "
+    "sandbox default primary secondary backup github gitlab bitbucket openai anthropic azure aws gcp google wandb "
+    "slack hf huggingface pypi npm db database postgres mysql redis smtp ftp"
+)
+# last words of secret names that need no other word
+_SECRETS = _words(
+    "secret secrets credential credentials creds cred authorization cookie cookies bearer jwt otp apikey pw"
+)
+_AUTHENTICATION = _words("auth authentication")
+# `token` is secret unless the word before it names a token of a text, an image or a sequence
+_TEXT_TOKENS = _words(
+    "pad padding eos bos unk unknown mask masked sep separator cls class start end begin stop eot eod eol sot eoi boi "
+    "eou special image img video audio speech speaker sound blank null oov prefix suffix middle infix first last next "
+    "prev extra additional decoder encoder per n num max min prompt target source src tgt lang language space word "
+    "sub subword pre post de un multi byte bpe char character dist distill distillation register reg query latent "
+    "memory mem dummy global local action state reward patch think thinking reasoning tool assistant system special "
+    "newline nl vocab visual vision text empty filler instruction response answer question fim placeholder sentinel "
+    "role reserved type by each top single input output skip keep drop merge mix document doc sentence segment turn "
+    "head tail cross noise silence task domain style time frame object box point cell node edge graph frequent rare "
+    "common punctuation whitespace delimiter sampled draft accepted"
+)
+_OWNED = _words("api access auth authentication refresh bearer session secret id personal csrf hf github gitlab bot")
+# `key` is secret only after one of these words
+_KEYS = _words(
+    "api access private priv secret account shared storage encryption decryption encrypt decrypt signing sign "
+    "signature master client deploy deployment ssh ssl tls auth sas app application consumer service subscription "
+    "license licence webhook hmac aes rsa gpg pgp fernet rest server admin root session openai anthropic wandb azure "
+    "aws gcp google huggingface hf mistral cohere groq neptune comet clearml sendgrid stripe mailgun datadog dd "
+    "newrelic host jwt"
+)
+# `pass` is secret unless it counts passes or filters frequencies
+_PASSES = _words(
+    "forward backward low high band all single one two first second third last multi by n per train training test "
+    "eval inference optimizer compiler final each full extra bypass max min num"
+)
+_ABBREVIATION = re.compile(r"(?:db|user|root|admin|my|pg|mysql|smtp|ftp|ldap)?pass")
+_SIGNATURE_OWNERS = _words("shared access amz goog aws")  # SharedAccessSignature, X-Amz-Signature
+
+_HARMLESS = re.compile(r"\s*(?:|none|null|nil|true|false|\*+)\s*", re.IGNORECASE)  # also of texts
+_SPECIAL_TOKEN = re.compile(r"\s*(?:<[^<>]{0,60}>|\[[^\[\]]{0,30}\]|\{\{[^{}]{0,30}\}\})\s*")  # <eos>, <|user|>, [PAD]
+_AUTHENTICATION_SCHEME = re.compile(
+    r"\s*(?:[\d.]+|basic|bearer|digest|oauth2?|kerberos|ntlm|negotiate|ldap|sso|token|password|iam|anonymous|required|"
+    r"optional|scram-sha-\d+)\s*",
+    re.IGNORECASE,
+)
+
+_CREDENTIAL_FILES = (
+    r"(?i).*\.env|\.?_?netrc|\.?(?:pgpass|pypirc|npmrc|yarnrc\.yml|git-credentials|htpasswd|my\.cnf|"
+    r"vault[-_]pass(?:word)?(?:\.txt)?|dockercfg|boto|s3cfg|rclone\.conf|kubeconfig|htdigest)|pgpass\.conf|rclone\.conf|"
+    r"kaggle\.json|id_(?:rsa|dsa|ecdsa|ed25519|xmss)(?:_sk)?(?:[._-](?!pub$).*)?|"
+    r".*\.(?:pem|key|p8|p12|pfx|pkcs12|jks|jceks|keystore|ppk|kdbx?|kwallet|agekey|asc|gpg|ovpn|tfvars(?:\.json)?|"
+    r"tfstate(?:\.backup)?|keytab|kubeconfig|mobileprovision|pkpass)|"
+    r"(?:.*[-_.])?(?:passwords?|passwd)(?:\.\w+)?|"
+    r"(?:.*[-_.])?(?:credentials?|secrets?|kubeconfig|service[-_]?account|access[-_]?keys?|"
+    r"api[-_]?keys?|client[-_]?secret|(?:auth|access|api|refresh|hf|github)[-_]?tokens?)"
+    r"(?:[-_.].*)?|token(?:\.(?:json|txt|pickle|pkl))?|application_default_credentials\.json"
+)
+_SECRET_FOLDERS = {".aws": None, ".ssh": None, ".gnupg": None, ".docker": "config.json", ".kube": "config"}
+_CODE = re.compile(r".*\.(?:py|pyi|pyx|ipynb|md|rst|c|cc|cpp|h|rs|go|js|ts|java)", re.IGNORECASE)
+_PUBLIC = re.compile(
+    r".*(?:\.pub|[._-](?:example|sample|template|dist))|.*\.(?:example|sample|template)\..*", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether the value under this name is usually a credential.
+
+    >>> [is_secret_name(name) for name in ("dbPassword", "--api-key", "pad_token", "key_dim")]
+    [True, True, False, False]
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words or words[0] in _COUNTS:
+        return False
+    if any(_PASSWORD.search(word) for word in words):
+        return words[-1] not in _PROPERTIES
+    while len(words) > 1 and (words[-1] in _MODIFIERS or words[-1].isdigit()):
+        words.pop()
+    last, previous = words[-1], words[-2] if len(words) > 1 else ""
+    if last in _SECRETS or last in _AUTHENTICATION or last.endswith("secret"):
+        return True
+    if last.endswith(("token", "tokens")):
+        return _is_secret_token(last, previous)
+    if last.endswith(("key", "keys")):
+        return (last.rstrip("s").removesuffix("key") or previous) in _KEYS
+    if last.endswith("signature"):
+        return (last.removesuffix("signature") or previous) in _SIGNATURE_OWNERS
+    return bool(_ABBREVIATION.fullmatch(last)) and previous not in _PASSES
+
+
+def _is_secret_token(last: str, previous: str) -> bool:
+    owner = last.removesuffix("s").removesuffix("token") or previous
+    return owner in _OWNED if last.endswith("s") else owner not in _TEXT_TOKENS
+
+
+def is_harmless(name: str, value: str) -> bool:
+    """Whether a value under a secret name is none after all: empty, a Boolean, `[PAD]` as a token, `basic` as auth."""
+    if _HARMLESS.fullmatch(value):
+        return True
+    last = next(iter([word.lower() for word in _WORD.findall(name)][-1:]), "")
+    if last in _AUTHENTICATION:
+        return bool(_AUTHENTICATION_SCHEME.fullmatch(value))
+    return last.endswith(("token", "tokens")) and bool(_SPECIAL_TOKEN.fullmatch(value))
+
+
+def is_secret_file(path: str) -> bool:
+    """Whether a file of this name, or of this path below the root of a source, usually holds credentials."""
+    *folders, name = path.replace("\\", "/").split("/")
+    for folder in folders:
+        if folder in _SECRET_FOLDERS and _SECRET_FOLDERS[folder] in (None, name):
+            return not name.endswith(".pub")
+    if name.startswith(".env"):
+        return True
+    if _CODE.fullmatch(name) or _PUBLIC.fullmatch(name):
+        return False
+    return bool(re.fullmatch(_CREDENTIAL_FILES, name))
