@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rosenblatt.cli.options import make_reporter, shared_options, tracking_options
-from rosenblatt.errors import RunError, SpecError, format_count
+from rosenblatt.errors import RunError, SpecError, StoreError, format_count
 
 if TYPE_CHECKING:
     from rosenblatt.runs.store.curves import CurvePoints
@@ -383,13 +383,16 @@ def _save_curve_plot(curves: Mapping[str, Mapping[str, CurvePoints]], path: str)
 
 @contextmanager
 def _open_store(location: str | None) -> Iterator[Store]:
-    """Open a store for reading, and deliver records that wait for it."""
+    """Open a store for reading; deliver records that wait for it, and end the runs of processes that were killed."""
+    from rosenblatt.runs.store.owners import end_dead_runs
     from rosenblatt.runs.store.store import Store
     from rosenblatt.runs.tracking.spool import deliver_all
 
     store = Store(_resolve_url(location), create=False)
     try:
         deliver_all(store)
+        with suppress(StoreError):  # a store that can only be read
+            end_dead_runs(store)
         yield store
     finally:
         store.close()

@@ -16,8 +16,9 @@ from sqlalchemy import Connection, select, text
 from rosenblatt.errors import Notify, StoreError
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.artifacts import Artifacts
-from rosenblatt.runs.store.filters import is_stale
+from rosenblatt.runs.store.filters import LOST_REASON, is_stale
 from rosenblatt.runs.store.locations import store_folder
+from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.store import Store, version_error
 from rosenblatt.runs.tracking.spool import REJECTED_SUFFIX, deliver_pending, pending_files
 
@@ -41,10 +42,11 @@ class CleanupCounts:
 def cleanup(store: Store) -> CleanupCounts:
     """Deliver spooled records, end runs whose process died, and remove what no run refers to."""
     n_delivered = deliver_pending(store)
+    n_ended = end_dead_runs(store)
     files = Artifacts(store.url, store)
     n_delivered_files = files.deliver()
     with store.writing() as connection:
-        n_ended = _end_killed_runs(connection)
+        n_ended += _end_lost_runs(connection)
         used_hashes, n_removed_documents = _remove_unused_documents(connection)
         run_ids = set(connection.execute(select(schema.runs.c.id)).scalars())
     n_removed_files = files.collect_garbage(used_hashes)
@@ -132,11 +134,9 @@ def _remove_orphans(connection: Connection) -> None:
     connection.execute(schema.runs.update().where(orphans).values(parent=None))
 
 
-def _end_killed_runs(connection: Connection) -> int:
-    killed = schema.runs.update().where(is_stale())
-    return connection.execute(
-        killed.values(state="failed", reason="it was killed", ended=schema.runs.c.heartbeat)
-    ).rowcount
+def _end_lost_runs(connection: Connection) -> int:
+    lost = schema.runs.update().where(is_stale())
+    return connection.execute(lost.values(state="failed", reason=LOST_REASON, ended=schema.runs.c.heartbeat)).rowcount
 
 
 def _remove_unused_documents(connection: Connection) -> tuple[set[str], int]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from rosenblatt.errors import Notify, RunError
 from rosenblatt.runs.capture.environment import Environment, capture_environment
@@ -22,6 +19,7 @@ from rosenblatt.runs.launch import LaunchRequest, launch
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import InputFile, RunDetails, RunRecord, ScriptCall
 from rosenblatt.runs.store.filters import STALE_SECONDS
+from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.queries import find_run, find_runs, has_changed, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.defaults import MACHINE_DEPENDENT
@@ -188,9 +186,10 @@ def resume(store: Store, run_name: str, notify: Notify = print) -> int:
     Raises:
         RunError: If there is none, or it still runs.
     """
+    end_dead_runs(store)
     newest = _find_unfinished_search(store, run_name)
     run = run_details(store, newest.id)
-    if newest.state == "running" and _may_be_alive(run):
+    if newest.state == "running":
         raise RunError(
             f"The search {newest.id} still runs: process {run.process} on {run.machine} gave a sign of life less than "
             f"{STALE_SECONDS:.0f} s ago."
@@ -212,11 +211,6 @@ def _find_unfinished_search(store: Store, run_name: str) -> RunRecord:
         if run.kind == "search" and run.state in ("lost", "stopped", "failed", "running"):
             return run
     raise RunError(f"No search of {run_name!r} was interrupted, so there is nothing to resume.")
-
-
-def _may_be_alive(run: RunDetails) -> bool:
-    """Whether the process of a run may still be alive; on another machine this is unknown."""
-    return run.machine != socket.gethostname() or psutil.pid_exists(run.process)
 
 
 def _without_store(arguments: tuple[str, ...]) -> list[str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +22,11 @@ from sqlalchemy import ColumnElement, and_, case, false, func, not_, null, or_, 
 from sqlalchemy.sql import operators as sql
 
 from rosenblatt.errors import FilterError, did_you_mean, format_list
+from rosenblatt.runs.store.clock import database_time
 from rosenblatt.runs.store.schema import metrics, params, runs, tags
 
-STALE_SECONDS = 60.0  # time without a sign of life after which a running run counts as lost
+STALE_SECONDS = 60.0  # time without a sign of life after which a running run counts as lost, and may be taken over
+LOST_REASON = "it ended without finishing"  # of runs whose process was killed; a sign of life shows that it was not
 _TOKEN = re.compile(
     r"""\s*(?: (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
              | (?P<operator><=|>=|!=|<>|==|=|<|>|\(|\)|,)
@@ -107,9 +108,10 @@ def is_stale() -> ColumnElement[bool]:
     search_heartbeat = (
         select(searches.c.heartbeat).where(searches.c.id == runs.c.parent).correlate(runs).scalar_subquery()
     )
-    return and_(
-        runs.c.state == "running", func.coalesce(search_heartbeat, runs.c.heartbeat) < time.time() - STALE_SECONDS
+    last_beat = case(
+        (runs.c.kind == "trial", func.coalesce(search_heartbeat, runs.c.heartbeat)), else_=runs.c.heartbeat
     )
+    return and_(runs.c.state == "running", last_beat < database_time() - STALE_SECONDS)
 
 
 def _attribute_columns() -> dict[str, ColumnElement[Any]]:

@@ -54,6 +54,10 @@ class RecordBatch:
         }
         self._add_row("run_updates", run=run, heartbeat=time.time(), **redacted)
 
+    def add_owner(self, run: str, owner: str) -> None:
+        """Say which owner wrote the records of a run; the store ignores them if another one has taken the run over."""
+        self._add_row("owners", run=run, owner=owner)
+
     def add_params(self, run: str, values: Mapping[str, Any], explicit: bool | Mapping[str, bool] = True) -> None:
         """Add hyperparameters; `explicit` says which of them are not defaults."""
         for name, value in values.items():

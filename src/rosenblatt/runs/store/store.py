@@ -14,11 +14,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, bindparam, case, create_engine, event, func, or_, select, text
+from sqlalchemy import Connection, Engine, Table, and_, bindparam, case, create_engine, event, func, or_, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 
 from rosenblatt.errors import StoreError, StoreUnavailableError
 from rosenblatt.runs.store import schema
+from rosenblatt.runs.store.clock import database_time
+from rosenblatt.runs.store.filters import LOST_REASON, is_stale
 from rosenblatt.runs.store.locations import STORE_FOLDER
 from rosenblatt.runs.store.records import RecordBatch, Row
 
@@ -74,11 +76,15 @@ class Store:
                 connection.execute(select(schema.settings.c.value).where(schema.settings.c.name == "id")).scalar_one()
             )
 
-    def write(self, batch: RecordBatch | Mapping[str, Sequence[Row]]) -> set[str]:
+    def write(self, batch: RecordBatch | Mapping[str, Sequence[Row]], *, is_alive: bool = False) -> set[str]:
         """Write a batch completely or not at all.
 
+        Args:
+            batch: Records of runs, and the owners that wrote them.
+            is_alive: Whether the process that recorded them is alive, so that they are a sign of life of its runs now.
+
         Returns:
-            Runs that are not in the store, because they were deleted; their records are ignored.
+            Runs that were deleted, or that another process has taken over; their records are ignored.
 
         Raises:
             StoreUnavailableError: If the store cannot be reached or is full.
@@ -88,24 +94,38 @@ class Store:
         with self.writing() as connection:
             if rows.get("documents"):
                 connection.execute(self._upsert("documents"), rows["documents"])
-            new_runs = _filter_orphans(connection, rows.get("runs", ()))
+            new_runs, taken_over = _filter_new_runs(connection, rows.get("runs", ()))
             if new_runs:
-                connection.execute(self._upsert("runs"), new_runs)
-            run_ids = {
-                row["run"]
-                for name, table_rows in rows.items()
-                if name not in ("runs", "documents")
-                for row in table_rows
-            }
-            missing = run_ids - _existing_runs(connection, run_ids)
+                connection.execute(self._upsert("runs" if is_alive else "runs_of_ended_process"), new_runs)
+            ignored = taken_over | _find_ignored_runs(connection, rows)
             for name in _RUN_TABLES:
-                valid_rows = [row for row in rows.get(name, ()) if row["run"] not in missing]
+                valid_rows = [row for row in rows.get(name, ()) if row["run"] not in ignored]
                 if valid_rows:
                     connection.execute(self._upsert(name), valid_rows)
             for row in rows.get("run_updates", ()):
-                values = {column: value for column, value in row.items() if column != "run"}
-                connection.execute(schema.runs.update().where(schema.runs.c.id == row["run"]).values(values))
-        return missing
+                if row["run"] not in ignored:
+                    connection.execute(_update_run(row, is_alive))
+        return ignored
+
+    def has_run(self, run: str) -> bool:
+        """Whether a run is in the store. Raises StoreError."""
+        with self.reading() as connection:
+            return connection.execute(select(schema.runs.c.id).where(schema.runs.c.id == run)).scalar() is not None
+
+    def take_over(self, run: str, owner: str) -> bool:
+        """Make a process the owner of a run, and of its trials, if the run has ended or gives no sign of life.
+
+        Returns False if its owner is alive, or another process was faster.
+        """
+        is_free = or_(schema.runs.c.state != "running", is_stale())
+        resumed = {"owner": owner, "state": "running", "reason": None, "ended": None, "heartbeat": database_time()}
+        is_trial = and_(schema.runs.c.parent == run, schema.runs.c.kind == "trial")
+        with self.writing() as connection:
+            statement = schema.runs.update().where(schema.runs.c.id == run, is_free).values(resumed)
+            if not connection.execute(statement).rowcount:
+                return False
+            connection.execute(schema.runs.update().where(is_trial).values(owner=owner))
+        return True
 
     def delete(self, runs: Sequence[str]) -> int:
         """Delete runs with all their records and trials; returns the number of deleted runs."""
@@ -153,10 +173,15 @@ class Store:
     def _upsert(self, name: str) -> Any:
         """The statement that inserts rows of a table, or updates those that exist."""
         if name not in self._upserts:
-            table: Table = schema.metadata_obj.tables[name.removeprefix("replacement_")]
-            statement = self._insert(table).values({column.name: bindparam(column.name) for column in table.columns})
+            table: Table = schema.metadata_obj.tables[
+                name.removeprefix("replacement_").removesuffix("_of_ended_process")
+            ]
+            values: dict[str, Any] = {column.name: bindparam(column.name) for column in table.columns}
+            if name == "runs":
+                values["heartbeat"] = database_time()
+            statement = self._insert(table).values(values)
             new, keys = statement.excluded, [column.name for column in table.primary_key]
-            if name in ("runs", "documents"):
+            if table.name in ("runs", "documents"):
                 statement = statement.on_conflict_do_nothing(index_elements=keys)
             else:
                 merge_rules = _merge_columns(table, new) if name == "metrics" else {}
@@ -282,23 +307,60 @@ def _merge_columns(table: Table, new: Any) -> dict[str, Any]:
     }
 
 
-def _filter_orphans(connection: Connection, rows: Sequence[Row]) -> list[Row]:
-    """Remove trials whose search was deleted from new runs, and sort searches before their trials."""
+def _filter_new_runs(connection: Connection, rows: Sequence[Row]) -> tuple[list[Row], set[str]]:
+    """Remove runs whose parent was deleted, and trials of searches that another process has taken over.
+
+    Returns the other new runs, parents before their children, and the removed trials with their searches.
+    """
     new_ids = {row["id"] for row in rows}
-    existing = new_ids | _existing_runs(connection, {row["parent"] for row in rows if row["parent"]} - new_ids)
-    return sorted(
-        (row for row in rows if not row["parent"] or row["parent"] in existing), key=lambda row: bool(row["parent"])
-    )
+    owners = _load_owners(connection, {row["parent"] for row in rows if row["parent"]} - new_ids)
+    taken_over, valid_rows = set[str](), list[Row]()
+    for row in rows:
+        parent = row["parent"]
+        if row["kind"] == "trial" and _is_other_owner(owners.get(parent), row["owner"]):
+            taken_over |= {row["id"], parent}
+        elif not parent or parent in new_ids or parent in owners:
+            valid_rows.append(row)
+    return sorted(valid_rows, key=lambda row: bool(row["parent"])), taken_over
 
 
-def _existing_runs(connection: Connection, ids: set[str]) -> set[str]:
-    existing: set[str] = set()
+def _find_ignored_runs(connection: Connection, rows: Mapping[str, Sequence[Row]]) -> set[str]:
+    """Find the runs of a batch that are not in the store, or that another process has taken over."""
+    run_ids = {row["run"] for name, table in rows.items() if name not in ("runs", "documents") for row in table}
+    writers = {row["run"]: row["owner"] for row in rows.get("owners", ())}
+    owners = _load_owners(connection, run_ids)
+    return run_ids - {run for run, owner in owners.items() if not _is_other_owner(owner, writers.get(run))}
+
+
+def _is_other_owner(owner: str | None, writer: str | None) -> bool:
+    return owner is not None and writer is not None and owner != writer
+
+
+def _load_owners(connection: Connection, ids: set[str]) -> dict[str, str | None]:
+    """Load the owner of each run that is in the store; in PostgreSQL it stays as it is until the transaction ends."""
+    owners: dict[str, str | None] = {}
     for batch in _batches(sorted(ids)):
-        statement = select(schema.runs.c.id).where(schema.runs.c.id.in_(batch))
-        if connection.dialect.name == "postgresql":
-            statement = statement.with_for_update(key_share=True)
-        existing |= set(connection.execute(statement).scalars())
-    return existing
+        statement = select(schema.runs.c.id, schema.runs.c.owner).where(schema.runs.c.id.in_(batch))
+        if connection.dialect.name == "postgresql":  # in order, so that two processes do not wait for each other
+            statement = statement.order_by(schema.runs.c.id).with_for_update(key_share=True)
+        owners.update((run, owner) for run, owner in connection.execute(statement))
+    return owners
+
+
+def _update_run(row: Row, is_alive: bool) -> Any:
+    """The statement that changes a run; a sign of life shows that a run that was given up goes on."""
+    values: dict[str, Any] = {column: value for column, value in row.items() if column != "run"}
+    run = schema.runs.c
+    if is_alive:
+        values["heartbeat"] = database_time()
+    if is_alive and "state" not in values:
+        was_given_up = and_(run.state == "failed", run.reason == LOST_REASON)
+        values |= {
+            "state": case((was_given_up, "running"), else_=run.state),
+            "ended": case((was_given_up, None), else_=run.ended),
+            "reason": case((was_given_up, None), else_=run.reason),
+        } | values
+    return schema.runs.update().where(run.id == row["run"]).values(values)
 
 
 def _batches(names: list[str]) -> Iterator[list[str]]:

@@ -29,6 +29,7 @@ from rosenblatt.runs.capture.snapshot import (
 )
 from rosenblatt.runs.store.curves import CurveSummary, summarize
 from rosenblatt.runs.store.details import InputFile
+from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import NO_STORE, store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
 from rosenblatt.runs.tracking.output import OutputCapture
@@ -254,6 +255,11 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.finish(*_exit_state(error))
 
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether another process has resumed the run, because this one gave no sign of life."""
+        return self._writer is not None and self._writer.has_lost(self.id)
+
     def _put(self, fill: Callable[[RecordBatch], object]) -> None:
         batch = RecordBatch()
         fill(batch)
@@ -294,16 +300,22 @@ class Run:
         Args:
             start: What is known of it.
             snapshot: Its source and environment.
-            resumed: Whether it is in the store already.
+            resumed: Whether it is in the store already; this process takes it over.
             capture_output: Whether to record what this process prints.
             monitor: Whether it runs in this process: its resources are monitored, and its imports added to the source.
+
+        Raises:
+            RunError: If it is to be resumed, but another process runs it.
         """
         if self._writer is None:
             return
         batch = RecordBatch()
-        if resumed:
-            batch.update_run(self.id, state="running", reason=None, ended=None)
-        else:
+        if resumed and not self._writer.take_over(self.id):
+            raise RunError(
+                f"Another process runs {self.id}: it gave a sign of life less than {STALE_SECONDS:.0f} s ago. Wait "
+                "for its end, or stop it first."
+            )
+        if not resumed:
             place = {"parent": start.parent, "number": start.number, "identity": start.identity}
             batch.add_run(self.id, self.experiment, start.name, start.kind, **place)
         for name, value in {**process_info(), **start.metadata}.items():

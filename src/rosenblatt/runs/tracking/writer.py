@@ -20,6 +20,8 @@ import numpy as np
 
 from rosenblatt.errors import Notify, StoreError, StoreUnavailableError
 from rosenblatt.runs.store.curves import MAX_CHUNK_POINTS, CurvePoints, CurveSummary, summarize
+from rosenblatt.runs.store.filters import STALE_SECONDS
+from rosenblatt.runs.store.owners import new_owner
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.fork import reset_after_fork
@@ -29,6 +31,8 @@ FLUSH_INTERVAL = 0.2  # seconds between two transactions
 HEARTBEAT_INTERVAL = 10.0  # seconds between two signs of life of a run
 RETRY_INTERVAL = 5.0  # seconds until an unreachable store is tried again
 MAX_BULK_POINTS = 65_536  # points of a chunk that is logged as a whole
+
+DELETED, TAKEN_OVER = "deleted", "taken over by another process"
 
 Entry = tuple[int, float, Mapping[str, float]]  # step, seconds since 1970, values
 
@@ -105,7 +109,9 @@ class Writer:
 
     def __init__(self, url: str, notify: Notify | None = None) -> None:
         self.url = url
-        self.deleted_runs: set[str] = set()  # deleted while they were written
+        self.ignored_runs: dict[str, str] = {}  # why records are ignored, by run: DELETED or TAKEN_OVER
+        self.owner = new_owner()
+        self._owners: dict[str, str] = {}  # by run, of runs that this process did not begin
         self._notify = notify or (lambda message: print(f"rosenblatt: {message}", file=sys.stderr))
         self._store: Store | None = None
         self._unavailable_since: float | None = None
@@ -127,7 +133,7 @@ class Writer:
         self._batches: deque[RecordBatch] = deque()
         self._unwritten: list[dict[str, list[Row]]] = []  # batches that neither store nor spool accepted
         self._curves: dict[tuple[str, str], CurveBuffer] = {}
-        self._heartbeats: dict[str, float] = {}  # by run: time of the last sign of life
+        self._heartbeats: dict[str, float] = {}  # by run: `time.monotonic` of the last sign of life
         self._wake, self._lock = threading.Event(), threading.Lock()
         self.closed = False
         self._before_write_hooks: list[tuple[str, Callable[[], object]]] = []
@@ -139,8 +145,10 @@ class Writer:
         if self._store is not None:
             self._store.engine.dispose(close=False)
         runs = dict(self._heartbeats)
+        self._owners |= {run: self._owners.get(run, self.owner) for run in runs}
+        self.owner = new_owner()
         self._start()
-        self._heartbeats = dict.fromkeys(runs, time.time())
+        self._heartbeats = dict.fromkeys(runs, time.monotonic())
 
     @property
     def store(self) -> Store | None:
@@ -156,8 +164,32 @@ class Writer:
         self._batches.append(batch)
 
     def start_run(self, run: str) -> None:
-        """Give regular signs of life of a run."""
-        self._heartbeats[run] = time.time()
+        """Give regular signs of life of a run that this process owns."""
+        self._heartbeats[run] = time.monotonic()
+
+    def attach(self, run: str, owner: str) -> None:
+        """Write to a run that another process owns."""
+        self._owners[run] = owner
+
+    def has_lost(self, run: str) -> bool:
+        """Whether another process has taken over a run, which it can after `STALE_SECONDS` without a sign of life."""
+        last_beat = self._heartbeats.get(run)
+        if last_beat is not None and time.monotonic() - last_beat > STALE_SECONDS / 2:  # this process was suspended
+            self.flush()
+        return self.ignored_runs.get(run) == TAKEN_OVER
+
+    def owner_of(self, run: str) -> str:
+        """The owner of a run that this process writes."""
+        return self._owners.get(run, self.owner)
+
+    def take_over(self, run: str) -> bool:
+        """Become the owner of a run that has ended or whose process is gone; returns False if its owner is alive.
+
+        Raises:
+            StoreError: If the store cannot be reached.
+        """
+        store = self._store or Store(self.url)
+        return store.take_over(run, self.owner)
 
     def end_run(self, run: str) -> None:
         """Write everything queued, and forget a run."""
@@ -231,16 +263,25 @@ class Writer:
 
     def _drain(self) -> RecordBatch:
         """Take everything queued as one batch."""
-        batch, now = RecordBatch(), time.time()
-        while self._batches:
-            for table, rows in self._batches.popleft().rows.items():
-                batch.rows.setdefault(table, []).extend(rows)
-        self._drain_points(batch)
+        batch, now = RecordBatch(), time.monotonic()
         for run, last_beat in list(self._heartbeats.items()):
             if now - last_beat > HEARTBEAT_INTERVAL:
                 self._heartbeats[run] = now
                 batch.update_run(run)
+        while self._batches:
+            for table, rows in self._batches.popleft().rows.items():
+                batch.rows.setdefault(table, []).extend(rows)
+        self._drain_points(batch)
+        self._add_owners(batch)
         return batch
+
+    def _add_owners(self, batch: RecordBatch) -> None:
+        """Say which owner wrote the records of each run."""
+        for row in batch.rows.get("runs", ()):
+            row["owner"] = self.owner_of(row["id"])
+        runs = {row["run"] for table, rows in batch.rows.items() if table not in ("runs", "documents") for row in rows}
+        for run in sorted(runs):
+            batch.add_owner(run, self.owner_of(run))
 
     def _drain_points(self, batch: RecordBatch) -> None:
         """Append queued points to their curves, and add these to the batch."""
@@ -248,7 +289,7 @@ class Writer:
         curves = self._curves
         for _ in range(len(self._points)):
             run, (step, seconds, values) = self._points.popleft()
-            if run in self.deleted_runs:
+            if run in self.ignored_runs:
                 continue
             for name, value in values.items():
                 curve = curves.get((run, name))
@@ -272,7 +313,7 @@ class Writer:
                 self._store = Store(self.url)
             if self._unavailable_since is not None or self._spool.path is not None:
                 self._spool.deliver(self._store)
-            missing_runs = self._write_rows(self._store, rows)
+            ignored_runs = self._write_rows(self._store, rows)
         except StoreError as error:
             self._mark_unavailable(error)
             return False
@@ -280,33 +321,38 @@ class Writer:
             seconds = time.monotonic() - self._unavailable_since
             self._notify(f"the store is back after {seconds:.0f} s; waiting records are delivered")
             self._unavailable_since = None
-        for run in sorted(missing_runs - self.deleted_runs, key=len):
-            self.deleted_runs.add(run)
-            self._heartbeats.pop(run, None)
-            if run.rpartition("-")[0] in self.deleted_runs:  # a trial of a deleted search
-                continue
-            self._notify(f"run {run} was deleted while it was written; its further records are ignored")
+        for run in sorted(ignored_runs - self.ignored_runs.keys(), key=len):
+            self._ignore_run(self._store, run)
         return True
 
+    def _ignore_run(self, store: Store, run: str) -> None:
+        """Record nothing more of a run that was deleted or taken over, and say so, but not for each trial of it."""
+        self._heartbeats.pop(run, None)
+        self.ignored_runs[run] = TAKEN_OVER if store.has_run(run) else DELETED
+        if run.rpartition("-")[0] not in self.ignored_runs:
+            self._notify(
+                f"run {run} was {self.ignored_runs[run]} while it was written; its further records are ignored"
+            )
+
     def _write_rows(self, store: Store, rows: dict[str, list[Row]]) -> set[str]:
-        """Write a batch; if the database rejects it, write it record by record; return runs not in the store."""
+        """Write a batch; if the database rejects it, write it record by record; return the runs that are ignored."""
         try:
-            return store.write(rows)
+            return store.write(rows, is_alive=True)
         except StoreUnavailableError:
             raise
         except StoreError:
-            missing_runs, errors = set[str](), dict[str, StoreError]()
-            for table in sorted(rows, key=_write_order):
+            ignored_runs, errors, owners = set[str](), dict[str, StoreError](), rows.get("owners", [])
+            for table in sorted(rows.keys() - {"owners"}, key=_write_order):
                 for row in rows[table]:
                     try:
-                        missing_runs |= store.write({table: [row]})
+                        ignored_runs |= store.write({table: [row], "owners": owners}, is_alive=True)
                     except StoreUnavailableError:
                         raise
                     except StoreError as error:
                         errors.setdefault(row.get("run") or row.get("id") or "", error)
             for run, reason in errors.items():
                 self._notify(f"some records of run {run} are lost: {reason}")
-            return missing_runs - errors.keys()
+            return ignored_runs - errors.keys()
 
     def _write_to_spool(self, rows: dict[str, list[Row]]) -> bool:
         try:
