@@ -7,9 +7,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ class Spool:
     def deliver(self, store: Store) -> None:
         """Write all batches to the store and remove the file. Raises StoreUnavailableError."""
         if self.path is not None:
-            _deliver(self.path, partial(store.write, is_alive=True))
+            _deliver(self.path, store)
             self.path = None
 
     def release(self) -> None:
@@ -79,7 +78,7 @@ def deliver_pending(store: Store) -> int:
         own_path = path.with_name(f"{_owner()}+{path.name.rpartition('+')[2]}")
         try:
             path.rename(own_path)  # so that no other process delivers it as well
-            n_delivered += _deliver(own_path, store.write)
+            n_delivered += _deliver(own_path, store)
         except (OSError, ValueError):  # another process delivers it, or it cannot be read
             continue
     return n_delivered
@@ -120,12 +119,12 @@ def _append(path: Path, line: bytes) -> None:
         raise
 
 
-def _deliver(path: Path, write: Callable[[dict[str, list[Row]]], object]) -> int:
+def _deliver(path: Path, store: Store) -> int:
     """Write all batches of a file and remove it; batches that the database rejects are kept in another file."""
     n_delivered = 0
     for rows in _read_batches(path):
         try:
-            write(rows)
+            store.write(rows)
             n_delivered += 1
         except StoreUnavailableError:
             raise

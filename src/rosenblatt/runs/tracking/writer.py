@@ -7,6 +7,7 @@ transaction; no more is lost if the process is killed.
 from __future__ import annotations
 
 import atexit
+import math
 import secrets
 import sys
 import threading
@@ -321,6 +322,7 @@ class Writer:
             seconds = time.monotonic() - self._unavailable_since
             self._notify(f"the store is back after {seconds:.0f} s; waiting records are delivered")
             self._unavailable_since = None
+            self._heartbeats = dict.fromkeys(self._heartbeats, -math.inf)  # what waited has times of this machine
         for run in sorted(ignored_runs - self.ignored_runs.keys(), key=len):
             self._ignore_run(self._store, run)
         return True
