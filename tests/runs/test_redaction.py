@@ -37,6 +37,8 @@ EXAMPLES = {
     "key that begins with sk-": (f"use s{'k-'}proj-{LETTERS}", LETTERS),
     "PyPI token": (f"pyp{'i-'}AgEI{LETTERS}", LETTERS),
     "token with the prefix of its vendor": (f"np{'m_'}{LETTERS[:36]} and h{'f_'}{LETTERS[:34]}", LETTERS[:34]),
+    "SendGrid key": (f"key S{'G.'}{LETTERS[:22]}.{LETTERS[:40]}", LETTERS[:40]),
+    "Telegram bot": (f"https://api.telegram.org/bot123456789:A{'A'}{LETTERS}", LETTERS),
     "bearer token": ("sent bearer hunter2.abc to", "hunter2"),
     "token of an HTTP header": ("header Token 9944b09199c62bcf9418", "9944b09199c62bcf9418"),
     "basic authentication": (f"header Basic {BASIC}", BASIC),
@@ -104,6 +106,10 @@ def test_each_format_is_masked(name):
         "+db.password='hunter2 x'",
         "<password>hunter2</password>",
         "alter user x password 'hunter2'",
+        "the API key: hunter2",
+        "\x1b[32mapiKey\x1b[0m: hunter2",
+        "token=\x1b[31mhunter2\x1b[0m",
+        "https://h/x.git?private_token=hunter2",
     ],
 )
 def test_assigned_credentials_are_masked_to_their_end(text):
@@ -131,6 +137,8 @@ def test_assigned_credentials_are_masked_to_their_end(text):
         "basic training of the token ring",
         "image repo:tag@sha256:1234",
         "key=value sort_key=a",
+        "next token: the, loss per token: 2.345",
+        "pass: 3 of 5, token: 17/100",
     ],
 )
 def test_other_text_is_unchanged(text):
@@ -141,7 +149,7 @@ def test_what_surrounds_a_credential_is_kept():
     assert redact("Uid=u;Pwd=x;Host=h") == f"Uid=u;Pwd={MASK};Host=h"
     assert redact("f(password=x, lr=0.1)") == f"f(password={MASK}, lr=0.1)"
     assert redact("password: |\n  a\n  b\nlr: 1") == f"password: {MASK}\nlr: 1"
-    assert redact("a://u:p@h/x?token=t&n=1") == f"a://{MASK}@h/x?token={MASK}&n=1"
+    assert redact("a://u:p@h/x?token=t&n=1") == f"a://u:{MASK}@h/x?token={MASK}&n=1"
 
 
 def test_credentials_after_options_are_masked():

@@ -78,7 +78,12 @@ def launch(
             f"There is no script {request.target!r}.{did_you_mean(request.target, _list_scripts(script.parent))}"
         )
     stem = request.target if request.is_module else script.stem
-    run = Run(store_url(store, folder), new_id(), request.experiment or stem, parse_params(request.arguments))
+    run = Run(
+        store_url(store, folder),
+        new_id(),
+        request.experiment or stem,
+        parse_params(redact_arguments(request.arguments)),
+    )
     snapshot = None
     if run.url:
         snapshot = RunSnapshot(folder if request.is_module else script, run.store_source)

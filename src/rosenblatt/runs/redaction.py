@@ -61,12 +61,14 @@ FORMATS = {
     "key that begins with sk-": Format(("sk-",), r"(?<![\w-])sk-(?=[\w-]{0,200}\d)[\w-]{16,}"),
     "PyPI token": Format(("pypi-",), r"\bpypi-(?:Ag[\w-]{10,}|[A-Za-z0-9]{20,})"),
     "token with the prefix of its vendor": Format(
-        ("npm_", "hf_", "gsk_", "dckr_", "dop_v1_", "hvs.", "lin_api_", "ntn_", "nvapi-", "pplx-", "r8_", "sg.", "shp",
+        ("npm_", "hf_", "gsk_", "dckr_", "dop_v1_", "hvs.", "lin_api_", "ntn_", "nvapi-", "pplx-", "r8_", "shp",
          "tvly-", "xai-", "dapi", "age-secret-key-", "glc_", "glsa_", "pat-na", "sntrys_", "wandb_v1_", "tskey-"),
-        (r"\b(?:npm_|hf_|gsk_|dckr_(?:pat|oat)_|do[opr]_v1_|hvs\.|lin_api_|ntn_|nvapi-|pplx-|r8_|SG\.|shp(?:at|ca|pa|ss)_|"
+        (r"\b(?:npm_|hf_|gsk_|dckr_(?:pat|oat)_|do[opr]_v1_|hvs\.|lin_api_|ntn_|nvapi-|pplx-|r8_|shp(?:at|ca|pa|ss)_|"
             r"tvly-|xai-|dapi|AGE-SECRET-KEY-1|glc_|glsa_|pat-na\d-|sntrys_|wandb_v1_|tskey-)(?=[\w-]{0,200}\d|[A-Za-z]{30})"
             r"[A-Za-z0-9][\w-]{18,}(?:\.[\w-]{1,200}){0,3}"),
     ),
+    "SendGrid key": Format(("sg.",), r"\bSG\.[\w-]{16,100}\.[\w-]{16,}"),
+    "Telegram bot": Format((":aa",), r"(?<!\d)\d{8,10}:AA[\w-]{30,}"),
     "bearer token": Format(
         ("bearer",), r"(?i)\bbearer\s{1,5}(?P<secret>[\w.~+/-]{6,}={0,2})(?![\w.])"
     ),
@@ -103,6 +105,7 @@ _NAME_HINTS = (
 _ASSIGNMENT = (
     r"(?<![\w.$-])([\w.$-]{1,200})(?:\\{0,8}[\"'])?\]?[^\S\n]{0,20}(?::=|=>|==?|:|%3D|(?<=\w)>(?=[^\s<]))[^\S\n]{0,20}"
 )
+_WORD_BEFORE = r"(?<![\w.$-])([^\W\d_]{1,30} )$"
 _OPTION = r"(?<![\w-])(--?[A-Za-z][\w.-]{0,100})(?:\\{0,8}[\"'],)?[^\S\n]{1,20}(?![-\s])"
 _QUOTED_VALUE = r"(?i)\b([\w.-]{0,100}(?:password|passphrase|passwd))[^\S\n]{1,5}(?=[\"'])"
 _OPENING_QUOTE = r"[bBfFrRuU]{0,2}(\\{0,8}(?:\"\"\"|'''|[\"'`]))"
@@ -117,6 +120,7 @@ _HEADER = r"(?i)(?:authorization|cookies?)$"
 _QUERY_END = r"[\s&\"'<>\\]|$"
 _BLOCK = r"[|>][+-]?\d?[^\S\n]*\n(?:[^\S\n]+\S.*(?:\n|$)|[^\S\n]*\n)*"  # a block of text in YAML
 _LINE_START = r"[^\S\n]*(?:-[^\S\n]+|export[^\S\n]+)?[\"']?$"
+_COLOR = r"\x1b\[[0-9;:]{0,40}m"
 _BRACKETS = r"[\"'\[\](){}]"
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
 _MAX_NESTED_CHARACTERS = 20_000  # of a list or mapping under a secret name
@@ -232,6 +236,8 @@ def _mask(text: str, spans: Sequence[_Span]) -> str:
 
 
 def _find_credentials(text: str) -> list[_Span]:
+    if "\x1b" in text:  # blanks of the same length in place of colors
+        text = _compile(_COLOR).sub(lambda match: " " * len(match[0]), text)
     lowered = text.lower()
     spans = [
         match.span("secret") if "secret" in match.groupdict() else match.span()
@@ -256,15 +262,17 @@ def _is_basic_authentication(text: str) -> bool:
 
 
 def _find_url_credentials(text: str) -> Iterator[_Span]:
-    """Find USER:PASSWORD before the host of URLs, with any characters in the password, and TOKEN of web addresses."""
+    """Find the password before the host of URLs, whatever its characters; of web addresses also a user, or token."""
     for match in re.finditer(r"(?<=://)(?:(?!://)[^\s\"'<>`])*@", text):
         start, end = match.start(), match.end() - 1
         is_web = text[:start][-8:].lower().endswith(("http://", "https://"))
         user, colon, rest = text[start:end].partition(":")
         if re.search(r"[/?#]", user) or (is_web and re.match(r"\d{1,5}[/?#]", rest)):
             continue  # @ in the path
-        if colon or is_web:
+        if is_web:
             yield start, end
+        elif colon:
+            yield start + len(user) + 1, end
 
 
 def _find_assigned(text: str) -> Iterator[_Span]:
@@ -272,12 +280,19 @@ def _find_assigned(text: str) -> Iterator[_Span]:
     for pattern in (_ASSIGNMENT, _OPTION, _QUOTED_VALUE):
         position = 0
         while match := _compile(pattern).search(text, position):
-            position = match.end()
-            if is_secret_name(match[1]):
-                start, end = _find_value(text, position, match[1], match.start() if pattern is _ASSIGNMENT else None)
-                if start < end and not _is_placeholder(match[1], text[start:end]):
+            position, name = match.end(), _with_word_before(text, match)
+            if is_secret_name(name):
+                start, end = _find_value(text, position, name, match.start() if pattern is _ASSIGNMENT else None)
+                if start < end and not _is_placeholder(name, text[start:end]):
                     yield start, end
                     position = end
+
+
+def _with_word_before(text: str, match: re.Match[str]) -> str:
+    """The name of an assignment, with the word before it if a blank separates them: `API key: x`, `next token: x`."""
+    start = match.start(1)
+    before = _compile(_WORD_BEFORE).search(text, max(start - 31, 0), start)
+    return (before[1] if before else "") + match[1]
 
 
 def _is_placeholder(name: str, value: str) -> bool:

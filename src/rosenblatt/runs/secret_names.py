@@ -68,6 +68,7 @@ _SIGNATURE_OWNERS = _words("shared access amz goog aws")  # SharedAccessSignatur
 
 _HARMLESS = re.compile(r"\s*(?:|none|null|nil|true|false|\*+)\s*", re.IGNORECASE)  # also of texts
 _SPECIAL_TOKEN = re.compile(r"\s*(?:<[^<>]{0,60}>|\[[^\[\]]{0,30}\]|\{\{[^{}]{0,30}\}\})\s*")  # <eos>, <|user|>, [PAD]
+_SMALL_NUMBER = re.compile(r"\s*\d{1,5}(?:[./]\d+)?\s*")  # of a token
 _AUTHENTICATION_SCHEME = re.compile(
     r"\s*(?:[\d.]+|basic|bearer|digest|oauth2?|kerberos|ntlm|negotiate|ldap|sso|token|password|iam|anonymous|required|"
     r"optional|scram-sha-\d+)\s*",
@@ -76,14 +77,15 @@ _AUTHENTICATION_SCHEME = re.compile(
 
 _CREDENTIAL_FILES = (
     r"(?i).*\.env|\.?_?netrc|\.?(?:pgpass|pypirc|npmrc|yarnrc\.yml|git-credentials|htpasswd|my\.cnf|"
-    r"vault[-_]pass(?:word)?(?:\.txt)?|dockercfg|boto|s3cfg|rclone\.conf|kubeconfig|htdigest)|pgpass\.conf|rclone\.conf|"
+    r"vault[-_]pass(?:word)?(?:\.txt)?|dockercfg|dockerconfigjson|boto|s3cfg|rclone\.conf|kubeconfig|htdigest)|pgpass\.conf|rclone\.conf|"
     r"kaggle\.json|id_(?:rsa|dsa|ecdsa|ed25519|xmss)(?:_sk)?(?:[._-](?!pub$).*)?|"
     r".*\.(?:pem|key|p8|p12|pfx|pkcs12|jks|jceks|keystore|ppk|kdbx?|kwallet|agekey|asc|gpg|ovpn|tfvars(?:\.json)?|"
     r"tfstate(?:\.backup)?|keytab|kubeconfig|mobileprovision|pkpass)|"
     r"(?:.*[-_.])?(?:passwords?|passwd)(?:\.\w+)?|"
     r"(?:.*[-_.])?(?:credentials?|secrets?|kubeconfig|service[-_]?account|access[-_]?keys?|"
     r"api[-_]?keys?|client[-_]?secret|(?:auth|access|api|refresh|hf|github)[-_]?tokens?)"
-    r"(?:[-_.].*)?|token(?:\.(?:json|txt|pickle|pkl))?|application_default_credentials\.json"
+    r"(?:[-_.].*)?|token(?:\.(?:json|txt|pickle|pkl))?|auth\.json|wp-config\..*|"
+    r"(?:.*[-_.])?(?:gcp|gcloud|google|firebase|sa|service|private)[-_]?key\.json"
 )
 _SECRET_FOLDERS = {".aws": None, ".ssh": None, ".gnupg": None, ".docker": "config.json", ".kube": "config"}
 _CODE = re.compile(r".*\.(?:py|pyi|pyx|ipynb|md|rst|c|cc|cpp|h|rs|go|js|ts|java)", re.IGNORECASE)
@@ -124,13 +126,17 @@ def _is_secret_token(last: str, previous: str) -> bool:
 
 
 def is_harmless(name: str, value: str) -> bool:
-    """Whether a value under a secret name is none after all: empty, a Boolean, `[PAD]` as a token, `basic` as auth."""
+    """Whether a value under a secret name is no credential: empty, a Boolean, `[PAD]` as a token, `basic` as auth."""
     if _HARMLESS.fullmatch(value):
         return True
     last = next(iter([word.lower() for word in _WORD.findall(name)][-1:]), "")
     if last in _AUTHENTICATION:
         return bool(_AUTHENTICATION_SCHEME.fullmatch(value))
-    return last.endswith(("token", "tokens")) and bool(_SPECIAL_TOKEN.fullmatch(value))
+    if last == "pass":
+        return bool(re.match(r"\s*\d{1,2}(?:\s|$)", value))  # the number of a pass
+    return last.endswith(("token", "tokens")) and bool(
+        _SPECIAL_TOKEN.fullmatch(value) or _SMALL_NUMBER.fullmatch(value)
+    )
 
 
 def is_secret_file(path: str) -> bool:

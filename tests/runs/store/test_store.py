@@ -153,7 +153,12 @@ except StoreUnavailableError as error:
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("mysql://x@y/z", "is not the address of a store"), ("postgresql://a:b:c/d", "is not an address of PostgreSQL")],
+    [
+        ("mysql://x@y/z", "is not the address of a store"),
+        ("postgresql://a:b:c/d", "is not an address of PostgreSQL"),
+        ("postgresql://ana:p/w@h/d", "In its password, write / as %2F"),
+        ("postgresql://ana:p@w@h/d", "In its password, write / as %2F"),
+    ],
 )
 def test_invalid_addresses_are_rejected(url, message):
     with pytest.raises(StoreError, match=message):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rosenblatt.errors import RunError, StorageError
+from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.secret_names import is_secret_file
 from rosenblatt.runs.stored_model import StoredModel
 
@@ -187,7 +188,7 @@ def _capture_repository(root: Path, store_file: StoreFile) -> Source:
 
 def _without_credentials(remote: str) -> str:
     """Remove passwords and tokens from the URL of a remote; a user name before @ stays for ssh, and goes for http."""
-    return re.sub(r"^(https?://)[^/@]*@|(?<=://)([^/:@]*):[^/@]*(?=@)", r"\1\2", remote)
+    return redact(re.sub(r"^(https?://)[^/@]*@|(?<=://)([^/:@]*):[^/@]*(?=@)", r"\1\2", remote))
 
 
 def _clone(source: Source, commit: str, folder: Path) -> None:

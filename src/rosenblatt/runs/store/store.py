@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, Table, and_, bindparam, case, create_
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 
 from rosenblatt.errors import StoreError, StoreUnavailableError
+from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.clock import database_time
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
@@ -35,6 +36,7 @@ _POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that does not answer counts 
     "tcp_user_timeout": 15_000,
     "options": "-c statement_timeout=60000",
 }
+_AMBIGUOUS_PASSWORD = re.compile(r"postgresql://[^/?#@:]*:(?!\d+[/?])[^@/?#]*(?:[/?#].*@|@[^/?#]*@)")
 _UNAVAILABLE = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError)
 _BATCH_SIZE = 500  # names in one statement
 # The pool logs a failing rollback although the error is raised too; without any handler Python prints a traceback.
@@ -159,7 +161,7 @@ class Store:
             yield
         except (DBAPIError, sqlite3.Error) as error:  # settings of a new SQLite connection raise errors of sqlite3
             original = error.orig if isinstance(error, DBAPIError) else error
-            reason = (str(original).strip().splitlines() or [type(original).__name__])[0]
+            reason = redact((str(original).strip().splitlines() or [type(original).__name__])[0])
             if any(message in reason for message in _DAMAGE_MESSAGES):
                 raise StoreError(
                     f"The store {redact_url(self.url)} is damaged ({reason}). `rosenblatt runs tidy --rescue` saves "
@@ -219,7 +221,7 @@ def version_error(url: str, version: str | None) -> StoreError:
 
 def redact_url(url: str) -> str:
     """Format the address of a store without its password."""
-    return repr(re.sub(r"(://[^:/@]*):[^@]*@", r"\1:******@", url.removeprefix("sqlite:///")))
+    return repr(redact(url.removeprefix("sqlite:///")))
 
 
 def _make_engine(url: str, create: bool) -> Engine:
@@ -236,11 +238,15 @@ def _make_engine(url: str, create: bool) -> Engine:
         raise StoreError(
             f"{redact_url(url)} is not the address of a store. Give a folder, or postgresql://USER@HOST/DATABASE."
         )
+    if _AMBIGUOUS_PASSWORD.match(url):
+        raise StoreError(
+            f"{redact_url(url)} cannot be read. In its password, write / as %2F, @ as %40, ? as %3F and # as %23."
+        )
     try:
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
         return create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL_OPTIONS)
     except (ArgumentError, ValueError) as error:
-        raise StoreError(f"{redact_url(url)} is not an address of PostgreSQL: {error}.") from error
+        raise StoreError(f"{redact_url(url)} is not an address of PostgreSQL: {redact(str(error))}.") from error
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs a driver: pip install 'rosenblatt[postgresql]'.") from error
 
