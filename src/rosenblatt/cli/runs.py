@@ -341,7 +341,7 @@ def tidy(rescue: bool, store: str | None, as_json: bool) -> None:
         click.echo(to_json(tables) if as_json else f"rescued: {summary or 'nothing could be read'}")
         return
     with _open_store(store) as run_store:
-        counts = asdict(maintenance.cleanup(run_store))
+        counts = asdict(maintenance.cleanup(run_store, make_reporter(True)))
     if as_json:
         click.echo(to_json(counts))
     else:
@@ -390,7 +390,7 @@ def _open_store(location: str | None) -> Iterator[Store]:
 
     store = Store(_resolve_url(location), create=False)
     try:
-        deliver_all(store)
+        deliver_all(store, make_reporter(True))
         with suppress(StoreError):  # a store that can only be read
             end_dead_runs(store)
         yield store

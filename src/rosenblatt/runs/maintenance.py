@@ -39,12 +39,12 @@ class CleanupCounts:
     removed_states: int
 
 
-def cleanup(store: Store) -> CleanupCounts:
+def cleanup(store: Store, notify: Notify = print) -> CleanupCounts:
     """Deliver spooled records, end runs whose process died, and remove what no run refers to."""
-    n_delivered = deliver_pending(store)
+    n_delivered = deliver_pending(store, notify)
     n_ended = end_dead_runs(store)
     files = Artifacts(store.url, store)
-    n_delivered_files = files.deliver()
+    n_delivered_files = files.deliver(notify)
     with store.writing() as connection:
         n_ended += _end_lost_runs(connection)
         used_hashes, n_removed_documents = _remove_unused_documents(connection)

@@ -12,6 +12,7 @@ import pytest
 
 from rosenblatt.errors import StorageError
 from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.locations import spool_folder
 from rosenblatt.runs.store.store import Store
 from tests.waiting import wait_until
 
@@ -163,6 +164,28 @@ def test_files_for_a_shared_place_wait_while_the_store_cannot_be_reached(store, 
     artifacts = Artifacts(store.url, store)
     assert artifacts.deliver() == 1
     artifacts.fetch(*stored[::2], tmp_path / "back")
+
+
+def test_waiting_files_are_stored_only_if_their_content_matches_their_name(store, tmp_path):
+    unreachable = Artifacts(store.url, None)
+    (tmp_path / "store" / "artifacts").write_text("a file is no folder")
+    stored, forged, linked = (unreachable.store_bytes(content) for content in (b"content", b"forged", b"linked"))
+    (tmp_path / "store" / "artifacts").unlink()
+    folder = spool_folder(store.url) / "files"
+    assert (folder / stored.hash).stat().st_mode & 0o777 == 0o600
+    (folder / forged.hash).write_bytes(b"other")
+    messages = []
+    artifacts = Artifacts(store.url, store)
+    assert artifacts.deliver(messages.append) == 2
+    assert [path.name for path in folder.iterdir()] == [f"{forged.hash}.rejected"]
+    assert len(messages) == 1
+    assert "does not match its hash" in messages[0]
+    artifacts.fetch(*stored[::2], tmp_path / "back")
+    with pytest.raises(StorageError, match="cannot be read"):
+        artifacts.fetch(*forged[::2], tmp_path / "back")
+    (folder / linked.hash).symlink_to("/etc/hostname")
+    assert artifacts.deliver(messages.append) == 0
+    assert "symbolic links" in messages[1]
 
 
 def test_a_missing_file_is_an_error(own_artifacts, tmp_path):

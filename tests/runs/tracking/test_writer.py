@@ -198,8 +198,9 @@ def test_an_incomplete_line_of_the_spool_is_ignored(url, messages, monkeypatch):
     spool.add(add_run_with_curves(RecordBatch(), loss=[1.0]).rows)
     store = Store(url)
     assert deliver_pending(store) == 0  # this process still writes it
+    path = spool.path
     spool.release()
-    with spool.path.open("ab") as file:
+    with path.open("ab") as file:
         file.write(b'{"runs": [{"id"')
     assert deliver_pending(store) == 1
     assert [run.id for run in find_runs(store)] == ["a"]

@@ -43,6 +43,19 @@ class Environment(StoredModel):
     variables: dict[str, str] = {}
 
 
+@cache
+def user_name() -> str:
+    """The name of the user of this process, as the system knows it; its number if the user has no name."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except ImportError:  # Windows
+        return os.environ.get("USERNAME", "")
+    except KeyError:
+        return str(os.geteuid())
+
+
 def capture_environment() -> Environment:
     """Capture the environment of this process; takes some milliseconds."""
     import threadpoolctl

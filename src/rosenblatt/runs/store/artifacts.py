@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from rosenblatt.errors import StorageError, StoreError, StoreUnavailableError
+from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.redaction import redact
-from rosenblatt.runs.store.locations import artifact_address, data_home, public_address, spool_folders, store_folder
+from rosenblatt.runs.store.locations import artifact_address, data_home, public_address, store_folder
+from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
 
 if TYPE_CHECKING:
     from rosenblatt.runs.store.store import Store
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 3600.0  # how long a new file is kept even if no run refers to it yet
 _HASH = re.compile("[0-9a-f]{64}")
 FILES_FOLDER = "files"  # the folder of a spool in which files wait for the store
+
+
+ContentFile = io.BufferedReader | io.BytesIO
 
 
 class StoredFile(NamedTuple):
@@ -38,7 +43,7 @@ class StoredFile(NamedTuple):
 
 class _Place(Protocol):
     def has(self, digest: str) -> bool: ...
-    def put(self, digest: str, path: Path) -> None: ...
+    def put(self, digest: str, file: ContentFile) -> None: ...
     def get(self, digest: str, path: Path) -> None: ...
     def remove(self, digest: str) -> None: ...
     def list_files(self) -> Iterator[tuple[str, float]]: ...  # hash, and seconds since 1970 of the last `put`
@@ -48,6 +53,10 @@ def file_hash(path: Path) -> str:
     """Compute the SHA-256 of the content of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _ignore(_message: str) -> None:
+    """Tell nobody."""
 
 
 class Artifacts:
@@ -71,26 +80,25 @@ class Artifacts:
             StorageError: If the file cannot be read, or written to neither.
         """
         try:
-            digest, size = file_hash(path), path.stat().st_size
+            with path.open("rb") as file:
+                return self._store_content(file, repr(str(path)))
         except OSError as error:
             raise StorageError(f"{str(path)!r} cannot be stored as an artifact: {error.strerror or error}.") from error
-        root = public_address(artifact_address())
-        try:
-            place = self._current_place()
-            if not place.has(digest):
-                place.put(digest, path)
-        except (OSError, StorageError, StoreError) as error:
-            if not _spool_file(path, digest, self._url):
-                where = repr(root) if root else "the folder of the store"
-                raise StorageError(f"{str(path)!r} cannot be stored in {where}: {error}.") from error
-        return StoredFile(digest, size, root)
 
     def store_bytes(self, content: bytes) -> StoredFile:
         """Store a file with this content; see `store_file`."""
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(content)
-            file.flush()
-            return self.store_file(Path(file.name))
+        return self._store_content(io.BytesIO(content), "A file")
+
+    def _store_content(self, file: ContentFile, name: str) -> StoredFile:
+        digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.seek(0, os.SEEK_END)
+        root = public_address(artifact_address())
+        try:
+            self._put(digest, file)
+        except (OSError, StorageError, StoreError) as error:
+            if not self._spool_content(digest, file):
+                where = repr(root) if root else "the folder of the store"
+                raise StorageError(f"{name} cannot be stored in {where}: {error}.") from error
+        return StoredFile(digest, size, root)
 
     def fetch(self, digest: str, root: str, path: Path) -> None:
         """Write a stored file to a path once its hash is verified. Raises StorageError."""
@@ -114,17 +122,39 @@ class Artifacts:
         where = repr(public_address(root)) if root else "the folder of the store"
         raise StorageError(f"The file {digest} cannot be read from {where}: {failure}.") from failure
 
-    def deliver(self) -> int:
-        """Store the files that wait in spools; returns their number."""
-        n_delivered = 0
-        for folder in spool_folders(self._url):
-            for path in sorted((folder / FILES_FOLDER).glob("*")) if (folder / FILES_FOLDER).is_dir() else []:
-                place = self._current_place()
-                if not place.has(path.name):
-                    place.put(path.name, path)
-                path.unlink()
-                n_delivered += 1
-        return n_delivered
+    def deliver(self, notify: Notify = _ignore) -> int:
+        """Store the files that wait in the spool of the store; returns their number.
+
+        Files whose content does not match the hash in their name are set aside, and `notify` gets their names.
+
+        Raises:
+            StorageError: If others can write to the spool, or the place cannot be written.
+            OSError: If the place cannot be written.
+        """
+        try:
+            with open_spool(self._url) as spool, spool.folder(FILES_FOLDER) as folder:
+                names = [name for name in folder.names() if _HASH.fullmatch(name)]
+                return sum(self._deliver_file(folder, name, notify) for name in names)
+        except FileNotFoundError:
+            return 0
+
+    def _deliver_file(self, folder: PrivateFolder, name: str, notify: Notify) -> bool:
+        try:
+            descriptor = folder.open(name, os.O_RDONLY)
+        except FileNotFoundError:  # another process has delivered it
+            return False
+        except (OSError, StorageError) as error:
+            notify(f"a waiting file is not stored: {error}")
+            return False
+        with os.fdopen(descriptor, "rb") as file:
+            is_intact = hashlib.file_digest(file, "sha256").hexdigest() == name
+            if is_intact:
+                self._put(name, file)
+                folder.remove(name)
+            else:
+                folder.rename(name, f"{name}.rejected")
+                notify(f"{folder.path / name}.rejected is not stored: its content does not match its hash")
+        return is_intact
 
     def collect_garbage(self, used: set[str]) -> int:
         """Remove files that are not used, except new ones, whose runs may not be written yet; returns their number."""
@@ -137,6 +167,28 @@ class Artifacts:
         for digest in unused:
             place.remove(digest)
         return len(unused)
+
+    def _put(self, digest: str, file: ContentFile) -> None:
+        place = self._current_place()
+        if not place.has(digest):
+            file.seek(0)
+            place.put(digest, file)
+
+    def _spool_content(self, digest: str, file: ContentFile) -> bool:
+        """Write a file to the spool; returns whether this was possible."""
+        part = f"{digest}.{secrets.token_hex(4)}.part"
+        try:
+            with open_spool(self._url, create=True) as spool, spool.folder(FILES_FOLDER, create=True) as folder:
+                try:
+                    file.seek(0)
+                    with os.fdopen(folder.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as copy:
+                        shutil.copyfileobj(file, copy)
+                    folder.rename(part, digest)
+                finally:
+                    folder.remove(part)
+        except (OSError, StorageError):
+            return False
+        return True
 
     def _current_place(self) -> _Place:
         """The place in which files are stored now. Raises StoreError if it depends on a store that is not there."""
@@ -182,12 +234,13 @@ class _Folder:
             return False
         return True
 
-    def put(self, digest: str, path: Path) -> None:
+    def put(self, digest: str, file: ContentFile) -> None:
         target = self._path(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{digest}.{os.getpid()}.part")
         try:
-            shutil.copyfile(path, part)
+            with part.open("wb") as copy:
+                shutil.copyfileobj(file, copy)
             if file_hash(part) != digest:
                 raise StorageError("it changed while it was stored")
             part.replace(target)
@@ -240,9 +293,9 @@ class _Bucket:
             return False
         return True
 
-    def put(self, digest: str, path: Path) -> None:
+    def put(self, digest: str, file: ContentFile) -> None:
         with self._translate_errors():
-            self._obstore.put(self._store, digest, path)
+            self._obstore.put(self._store, digest, file)
 
     def get(self, digest: str, path: Path) -> None:
         with self._translate_errors(), path.open("wb") as file:
@@ -270,14 +323,3 @@ def _join(address: str, part: str) -> str:
         return os.path.join(address, part)  # noqa: PTH118 - addresses are text
     address_parts = urlsplit(address)
     return urlunsplit(address_parts._replace(path=f"{address_parts.path.rstrip('/')}/{part}"))
-
-
-def _spool_file(path: Path, digest: str, url: str) -> bool:
-    for folder in spool_folders(url):
-        try:
-            (folder / FILES_FOLDER).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / FILES_FOLDER / digest)
-        except OSError:
-            continue
-        return True
-    return False

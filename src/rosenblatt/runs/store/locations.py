@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
@@ -46,7 +45,16 @@ def store_folder(url: str) -> Path:
 
 def data_home() -> Path:
     """The folder in the user's home for files of stores that have no folder."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "rosenblatt"
+    return _user_folder("XDG_DATA_HOME", ".local/share")
+
+
+def _user_folder(variable: str, default: str) -> Path:
+    """A folder of the user's, which a variable names if it is absolute, as the standard of these variables says."""
+    named = Path(os.environ.get(variable, ""))
+    try:
+        return (named if named.is_absolute() else Path.home() / default) / "rosenblatt"
+    except RuntimeError as error:  # a user without a home
+        raise StorageError(f"This user has no home folder. Name a folder with {variable}.") from error
 
 
 def artifact_address() -> str:
@@ -74,11 +82,13 @@ def public_address(address: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc if is_container else host, parts.path.rstrip("/"), "", ""))
 
 
-def spool_folders(url: str) -> list[Path]:
-    """Folders in which records wait for a store that cannot be written, in order of preference."""
+def spool_folder(url: str) -> Path:
+    """The folder in which records wait for a store that cannot be written. Raises StorageError if there is no place."""
     override = os.environ.get("ROSENBLATT_SPOOL")
-    roots = [Path(override)] if override else [data_home() / "spool", Path(tempfile.gettempdir()) / "rosenblatt-spool"]
-    return [root / store_key(url) for root in roots]
+    root = (
+        Path(override).expanduser().absolute() if override else _user_folder("XDG_STATE_HOME", ".local/state") / "spool"
+    )
+    return root / store_key(url)
 
 
 def store_key(url: str) -> str:

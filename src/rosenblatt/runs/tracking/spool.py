@@ -1,146 +1,209 @@
-"""Spool files: batches of records that could not be written to a store wait in them and are delivered in order."""
+"""Spool files: batches of records that could not be written to a store wait in them and are delivered in order.
+
+They lie in a folder of the user's own. The process that writes or delivers a file holds a lock on it.
+"""
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from rosenblatt.errors import StorageError, StoreError, StoreUnavailableError
+from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
+from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.store.artifacts import Artifacts
-from rosenblatt.runs.store.locations import spool_folders
+from rosenblatt.runs.store.locations import spool_folder
+from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
 from rosenblatt.runs.store.records import Row
+from rosenblatt.runs.store.row_checks import check_rows
 from rosenblatt.runs.store.store import Store
 
 SPOOL_SUFFIX, REJECTED_SUFFIX = ".spool", ".rejected"
 REMOTE_TIMEOUT = 3600.0  # seconds without changes after which a file of another machine is delivered
-_own_files: set[str] = set()  # names of files that this process writes
 
 
 class Spool:
     """A file of batches of one process that wait for a store, one per line."""
 
     def __init__(self, url: str, writer: str) -> None:
-        self._url, self._writer = url, writer
-        self.path: Path | None = None
+        self._url, self._name = url, f"{writer}{SPOOL_SUFFIX}"
+        self._folder: PrivateFolder | None = None  # opened for the locked file
+        self._descriptor: int | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if batches wait in it."""
+        return None if self._descriptor is None else spool_folder(self._url) / self._name
 
     def add(self, rows: dict[str, list[Row]]) -> None:
-        """Append a batch. Raises OSError if no folder can be written."""
-        line = json.dumps(rows, default=_encode_bytes, ensure_ascii=True).encode() + b"\n"
-        failure: OSError | None = None
-        for folder in [self.path.parent] if self.path else spool_folders(self._url):
-            path = folder / f"{_owner()}+{self._writer}{SPOOL_SUFFIX}"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                _append(path, line)
-            except OSError as error:
-                failure = error
-                continue
-            self.path = path
-            _own_files.add(path.name)
-            return
-        if failure:
-            raise failure
+        """Append a batch. Raises OSError or StorageError if there is no folder for it."""
+        batch = {"writer": _describe_process(), "rows": rows}
+        line = json.dumps(batch, default=_encode_bytes, ensure_ascii=True).encode() + b"\n"
+        if self._descriptor is None:
+            self._folder = self._folder or open_spool(self._url, create=True)
+            self._descriptor = _create_file(self._folder, self._name, line)
+        else:
+            _append(self._descriptor, line)
 
-    def deliver(self, store: Store) -> None:
+    def deliver(self, store: Store, notify: Notify = print) -> None:
         """Write all batches to the store and remove the file. Raises StoreUnavailableError."""
-        if self.path is not None:
-            _deliver(self.path, store)
-            self.path = None
+        if self._folder and self._descriptor is not None:
+            _deliver(self._folder, self._name, self._descriptor, store, notify)
+            self.release()
 
     def release(self) -> None:
         """Allow other processes to deliver the file."""
-        if self.path is not None:
-            _own_files.discard(self.path.name)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if self._folder:
+            self._folder.close()
+            self._folder = None
 
 
-def deliver_all(store: Store) -> None:
-    """Deliver records and files that ended processes left for a store, as far as possible."""
-    with suppress(StoreError, StorageError, OSError):
-        deliver_pending(store)
-        Artifacts(store.url, store).deliver()
-
-
-def deliver_pending(store: Store) -> int:
-    """Deliver the records of ended processes; returns the number of batches. Raises StoreUnavailableError."""
-    n_delivered = 0
-    for path in pending_files(store.url):
-        if _is_alive(path):
-            continue
-        own_path = path.with_name(f"{_owner()}+{path.name.rpartition('+')[2]}")
+def deliver_all(store: Store, notify: Notify = print) -> None:
+    """Deliver records and files that ended processes left for a store, as far as possible; `notify` gets problems."""
+    with suppress(StoreError):  # it cannot be written
         try:
-            path.rename(own_path)  # so that no other process delivers it as well
-            n_delivered += _deliver(own_path, store)
-        except (OSError, ValueError):  # another process delivers it, or it cannot be read
-            continue
+            deliver_pending(store, notify)
+            Artifacts(store.url, store).deliver(notify)
+        except (StorageError, OSError) as error:
+            notify(f"waiting records are not delivered: {error}.")
+
+
+def deliver_pending(store: Store, notify: Notify = print) -> int:
+    """Deliver the records of ended processes; returns the number of batches.
+
+    Raises:
+        StoreUnavailableError: If the store cannot be written.
+        StorageError: If others can write to the folder of the records.
+    """
+    n_delivered = 0
+    with suppress(FileNotFoundError), open_spool(store.url) as folder:
+        for name in folder.names(SPOOL_SUFFIX):
+            try:
+                descriptor = folder.open(name, os.O_RDWR)
+            except FileNotFoundError:  # another process has delivered it
+                continue
+            except (OSError, StorageError) as error:
+                notify(f"waiting records are not delivered: {error}")
+                continue
+            try:
+                if _lock_ended(descriptor):
+                    n_delivered += _deliver(folder, name, descriptor, store, notify)
+            finally:
+                os.close(descriptor)
     return n_delivered
-
-
-def _owner() -> str:
-    return f"{socket.gethostname()}+{os.getpid()}"
-
-
-def _is_alive(path: Path) -> bool:
-    """Whether the process of a file may still write to it; on another machine, until it has not for a while."""
-    host, _, process = path.name.rpartition("+")[0].rpartition("+")
-    if host != socket.gethostname():
-        with suppress(OSError):
-            return time.time() - path.stat().st_mtime < REMOTE_TIMEOUT
-        return True
-    if process == str(os.getpid()):
-        return path.name in _own_files
-    return process.isdigit() and psutil.pid_exists(int(process))
 
 
 def pending_files(url: str, suffix: str = SPOOL_SUFFIX) -> list[Path]:
     """List files that wait for a store; with `REJECTED_SUFFIX`, files of records that it rejected."""
-    return [path for folder in spool_folders(url) for path in sorted(folder.glob(f"*{suffix}"))]
+    with suppress(FileNotFoundError), open_spool(url) as folder:
+        return [folder.path / name for name in folder.names(suffix)]
+    return []
 
 
-def _append(path: Path, line: bytes) -> None:
-    """Append a line completely or not at all."""
-    size = path.stat().st_size if path.exists() else 0
+def _describe_process() -> dict[str, Any]:
+    return {"user": user_name(), "host": socket.gethostname(), "process": os.getpid()}
+
+
+def _create_file(folder: PrivateFolder, name: str, line: bytes) -> int:
+    """Create a file with one line, and lock it before other processes look at it."""
+    new_name = f"{name}.new"
+    descriptor = folder.open(new_name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
     try:
-        with path.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _append(descriptor, line)
+        folder.rename(new_name, name)
+    except OSError:
+        os.close(descriptor)
+        folder.remove(new_name)
+        raise
+    return descriptor
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """Append a line completely or not at all."""
+    size = os.fstat(descriptor).st_size
+    try:
+        while line:
+            line = line[os.write(descriptor, line) :]
+        os.fsync(descriptor)
     except OSError:
         with suppress(OSError):
-            os.truncate(path, size)
+            os.truncate(descriptor, size)
         raise
 
 
-def _deliver(path: Path, store: Store) -> int:
-    """Write all batches of a file and remove it; batches that the database rejects are kept in another file."""
-    n_delivered = 0
-    for rows in _read_batches(path):
-        try:
-            store.write(rows)
-            n_delivered += 1
-        except StoreUnavailableError:
-            raise
-        except StoreError:
-            _append(path.with_suffix(REJECTED_SUFFIX), json.dumps(rows, default=_encode_bytes).encode() + b"\n")
-    path.unlink(missing_ok=True)
-    _own_files.discard(path.name)
+def _lock_ended(descriptor: int) -> bool:
+    """Lock a file whose process has ended, so that only this process delivers it; returns whether this was possible.
+
+    The file of another machine must not have changed for a while as well, because its locks may not be visible here.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    info = os.fstat(descriptor)
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        line = file.readline()
+    try:
+        is_own = json.loads(line)["writer"]["host"] == socket.gethostname()
+    except (ValueError, LookupError, TypeError, RecursionError):
+        is_own = True
+    return info.st_nlink > 0 and (is_own or time.time() - info.st_mtime > REMOTE_TIMEOUT)
+
+
+def _deliver(folder: PrivateFolder, name: str, descriptor: int, store: Store, notify: Notify) -> int:
+    """Write all batches of a file and remove it; batches that are rejected are kept in another file.
+
+    An incomplete last line was never acknowledged, and is ignored.
+    """
+    n_delivered, rejected, reason = 0, list[bytes](), ""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                store.write(_parse_batch(line))
+                n_delivered += 1
+            except StoreUnavailableError:
+                raise
+            except StoreError as error:
+                rejected.append(line)
+                reason = reason or str(error)
+    if rejected:
+        rejected_name = name.removesuffix(SPOOL_SUFFIX) + REJECTED_SUFFIX
+        _keep_rejected(folder, rejected_name, rejected)
+        file_name = str(folder.path / rejected_name)
+        notify(f"{len(rejected):,} of the waiting batches of records are rejected, and kept in {file_name!r}: {reason}")
+    folder.remove(name)
     return n_delivered
 
 
-def _read_batches(path: Path) -> Iterator[dict[str, list[Row]]]:
-    """Read all batches of a file; an incomplete last line was never acknowledged, and is ignored."""
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line, object_hook=_decode_bytes)
+def _keep_rejected(folder: PrivateFolder, name: str, lines: list[bytes]) -> None:
+    """Append lines to a file of rejected batches unless they are in it."""
+    descriptor = folder.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        known = set(file.read().splitlines(keepends=True))
+        _append(descriptor, b"".join(line for line in lines if line not in known))
+
+
+def _parse_batch(line: bytes) -> dict[str, list[Row]]:
+    """Read a batch. Raises StoreError if it has other than the tables, columns and types of a store."""
+    try:
+        rows = json.loads(line, object_hook=_decode_bytes)["rows"]
+        check_rows(rows)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"it is no batch of records ({error})") from error
+    return dict(rows)
 
 
 def _encode_bytes(value: Any) -> Any:
@@ -150,4 +213,4 @@ def _encode_bytes(value: Any) -> Any:
 
 
 def _decode_bytes(value: dict[str, Any]) -> Any:
-    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
+    return base64.b64decode(value["base64"], validate=True) if value.keys() == {"base64"} else value

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.errors import Notify, StoreError, StoreUnavailableError
+from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.store.curves import MAX_CHUNK_POINTS, CurvePoints, CurveSummary, summarize
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.owners import new_owner
@@ -119,7 +119,7 @@ class Writer:
         self._next_attempt = 0.0
         try:
             self._store = Store(url)
-            deliver_all(self._store)
+            deliver_all(self._store, self._notify)
         except StoreUnavailableError as error:
             self._mark_unavailable(error)
         self._start()
@@ -136,7 +136,7 @@ class Writer:
         self._curves: dict[tuple[str, str], CurveBuffer] = {}
         self._heartbeats: dict[str, float] = {}  # by run: `time.monotonic` of the last sign of life
         self._wake, self._lock = threading.Event(), threading.Lock()
-        self.closed = False
+        self.closed = self._is_spool_refused = False
         self._before_write_hooks: list[tuple[str, Callable[[], object]]] = []
         self._thread = threading.Thread(target=self._loop, name="rosenblatt-runs", daemon=True)
         self._thread.start()
@@ -148,6 +148,7 @@ class Writer:
         runs = dict(self._heartbeats)
         self._owners |= {run: self._owners.get(run, self.owner) for run in runs}
         self.owner = new_owner()
+        self._spool.release()  # the lock stays with the parent
         self._start()
         self._heartbeats = dict.fromkeys(runs, time.monotonic())
 
@@ -313,7 +314,7 @@ class Writer:
             if self._store is None:
                 self._store = Store(self.url)
             if self._unavailable_since is not None or self._spool.path is not None:
-                self._spool.deliver(self._store)
+                self._spool.deliver(self._store, self._notify)
             ignored_runs = self._write_rows(self._store, rows)
         except StoreError as error:
             self._mark_unavailable(error)
@@ -359,7 +360,10 @@ class Writer:
     def _write_to_spool(self, rows: dict[str, list[Row]]) -> bool:
         try:
             self._spool.add(rows)
-        except OSError:
+        except (OSError, StorageError) as error:
+            if not self._is_spool_refused:
+                self._is_spool_refused = True
+                self._notify(f"records wait in memory, and are lost if this process is killed: {error}")
             return False
         return True
 
