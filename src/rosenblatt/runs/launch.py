@@ -27,11 +27,11 @@ from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import store_url
+from rosenblatt.runs.tracking.program_end import state_of_status
 from rosenblatt.runs.tracking.run import RUN_VARIABLE, Run, RunStart, new_id
 
 MAX_FINGERPRINT_BYTES = 20_000_000_000  # larger files that a script reads are not recorded
 REPORT_INTERVAL_S = 1.0  # seconds between two looks at the report of a script
-_SIGNAL_NAMES = {member.value: member.name for member in signal.Signals}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def launch(
     status = _run_script(request, run, folder, snapshot)
     run.set_metadata("exit_status", status)
     run.measure_peak_memory = partial(peak_memory, children=True)
-    run.finish(*_exit_state(status))
+    run.finish(*state_of_status(status))
     return status, run
 
 
@@ -252,16 +252,6 @@ class _Report:
         self._run.set_metadata("modules", [module.to_json() for module in self._modules])
         if not self._snapshot.source.is_repository and self._snapshot.add_modules(paths):
             self._run.write_snapshot(self._snapshot)
-
-
-def _exit_state(status: int) -> tuple[str, str | None]:
-    """The state and reason of a run whose script has ended with an exit status."""
-    if status == 0:
-        return "finished", None
-    if status == 128 + signal.SIGINT:
-        return "stopped", "interrupted"
-    name = _SIGNAL_NAMES.get(status - 128)
-    return "failed", f"ended by {name}" if name else f"exit status {status}"
 
 
 def _list_scripts(folder: Path) -> list[str]:

@@ -16,6 +16,7 @@ from rosenblatt.runs.capture.snapshot import RunSnapshot, default_experiment, fi
 from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.queries import find_runs, load_curves, load_params, load_summaries, run_details
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.program_end import SIGNAL_REASON
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 from rosenblatt.spec.scoring import Direction
 from rosenblatt.workflows.request import RESUME
@@ -140,7 +141,7 @@ class TuneRecord:
             runs = [
                 r
                 for r in find_runs(store, where, parent=search_id)
-                if r.identity and r.reason not in (INTERRUPTED, TIME_LIMIT)
+                if r.identity and not (r.reason or "").startswith((INTERRUPTED, TIME_LIMIT, SIGNAL_REASON))
             ]
             ids = [run.id for run in runs]
             metrics, params = load_summaries(store, ids), load_params(store, ids)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
+import multiprocessing
 import os
 import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +35,13 @@ from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import NO_STORE, store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
 from rosenblatt.runs.tracking.output import OutputCapture
+from rosenblatt.runs.tracking.program_end import (
+    end_on_signals,
+    ignore_signals,
+    state_of_error,
+    uncaught_error,
+    watch_program,
+)
 from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer, make_points, merge_summaries
 
 if TYPE_CHECKING:
@@ -227,6 +236,7 @@ class Run:
         if self._output:
             self._output.release()
         self._is_ended, self._sink = True, _discard
+        ignore_signals(self)
         atexit.unregister(self._finish_at_exit)
         if self._writer is None:
             return
@@ -244,16 +254,19 @@ class Run:
 
     def finish_at_exit(self) -> None:
         """Finish the run when the program ends, if nothing finishes it earlier."""
+        watch_program()
         atexit.register(self._finish_at_exit)
+        if multiprocessing.parent_process():  # a forked child does not call functions of `atexit`
+            Finalize(None, self._finish_at_exit, exitpriority=20)  # before the writer is closed
 
     def _finish_at_exit(self) -> None:
-        self.finish(*_exit_state(_uncaught_error()))
+        self.finish(*state_of_error(uncaught_error()))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.finish(*_exit_state(error))
+        self.finish(*state_of_error(error))
 
     @property
     def is_taken_over(self) -> bool:
@@ -334,6 +347,7 @@ class Run:
         if monitor:
             self._snapshot = snapshot
             self.monitor()
+            end_on_signals(self)
 
     def monitor(self, process: int | None = None) -> None:
         """Log the resources that a process uses, by default this one, and add newly imported modules to the source."""
@@ -381,6 +395,7 @@ class Run:
         names = {key: value for key, value in (("experiment", experiment), ("name", name)) if value}
         self._put(lambda batch: batch.update_run(self.id, **names))
         self._put(self._add_inputs)
+        end_on_signals(self)
 
 
 def track(
@@ -434,22 +449,6 @@ def track(
         run.begin(start, snapshot, capture_output=True)
     run.finish_at_exit()
     return run
-
-
-def _exit_state(error: BaseException | None) -> tuple[str, str | None]:
-    """The state and reason of a run that an error has ended; None: no error."""
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return "finished", None
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped", "interrupted"
-    return "failed", f"{type(error).__name__}: {error}"[:2000]
-
-
-def _uncaught_error() -> BaseException | None:
-    """The exception that ends the program, at exit; None at an interactive prompt, where errors do not end it."""
-    if hasattr(sys, "ps1"):
-        return None
-    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)  # last_exc: Python 3.12 and later
 
 
 def _discard(_run: str, _entry: Any) -> None:
