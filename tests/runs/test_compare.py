@@ -11,9 +11,7 @@ from safetensors.numpy import save_file
 from rosenblatt.runs.capture.source import capture_source
 from rosenblatt.runs.compare import (
     Comparison,
-    FirstDifference,
     compare,
-    compare_results,
     diff_dicts,
     possible_causes,
     source_difference,
@@ -22,6 +20,7 @@ from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.verdict import FirstDifference, compare_results, is_measurement
 from tests.runs.conftest import add_run_with_curves
 
 
@@ -175,6 +174,85 @@ def test_measurements_of_the_machine_are_not_compared(sqlite):
     result = compare_results(sqlite, "a", "b", 0.0)
     assert (result.verdict, result.n_compared) == ("identical", 2)
     assert result.not_compared == sorted(measured)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["epoch_time", "train_seconds", "samples_per_sec", "seconds", "time/epoch", "evalRuntime", "it/s ms"], True),
+        (["test_tokens_per_second", "latency_p99", "seconds_per_step", "fps", "delivery_time", "wall time"], True),
+        (["delivery_time_mae", "time_to_failure", "fps_error", "seconds_per_meter", "timely", "f1", "s", ""], False),
+        (["loss", "time_mask_ratio", "runtime_error_rate", "lifetime_value", "mean_duration_error"], False),
+    ],
+)  # fmt: skip
+def test_measurements_are_known_by_their_names(names, expected):
+    assert {name: is_measurement(name) for name in names} == dict.fromkeys(names, expected)
+
+
+def test_a_metric_with_the_name_of_a_time_counts_if_it_is_equal_and_is_named_if_not(sqlite):
+    batch = add_run_with_curves(RecordBatch(), "a", delivery_time=[1.0], time_to_failure=[2.0])
+    add_run_with_curves(batch, "b", delivery_time=[1.0], time_to_failure=[3.0])
+    add_run_with_curves(batch, "c", delivery_time=[4.0], time_to_failure=[2.0])
+    sqlite.write(batch)
+    assert (compare_results(sqlite, "a", "a", 0.0).n_compared, compare_results(sqlite, "a", "a", 0.0).notes) == (2, [])
+    assert compare_results(sqlite, "a", "b", 0.0).first_difference.description.startswith("time_to_failure: 2.0")
+    result = compare_results(sqlite, "a", "c", 0.0)
+    assert (result.verdict, result.n_compared, result.not_compared) == ("identical", 1, ["delivery_time"])
+    assert result.notes == [
+        "not counted, because the names suggest times or speeds: delivery_time: 1.0 was 4.0 this time"
+    ]
+
+
+def test_files_are_compared_by_their_content(sqlite):
+    batch = RecordBatch()
+    for run, files in (("a", {"x.csv": "1"}), ("same", {"x.csv": "1"}), ("other", {"x.csv": "2"}), ("none", {})):
+        add_run_with_curves(batch, run)
+        for name, digest in files.items():
+            batch.add_artifact(run, name, "file", digest, 1, "")
+    sqlite.write(batch)
+    same, other, none = (compare_results(sqlite, "a", run, 0.0) for run in ("same", "other", "none"))
+    assert (same.verdict, same.compared) == ("identical", {"file": 1})
+    assert (other.verdict, other.notes) == ("nothing to compare", ["not counted: other content in x.csv"])
+    assert none.first_difference == FirstDifference(None, "the file x.csv is only in the first run")
+
+
+def test_classes_are_compared(sqlite):
+    batch, scores = RecordBatch(), {"precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 9}
+    for run, classes in (("a", {"yes": scores}), ("b", {"yes": scores | {"f1": 0.6}}), ("c", {"no": scores})):
+        add_run_with_curves(batch, run)
+        batch.add_metadata(run, "classes", classes)
+    sqlite.write(batch)
+    assert compare_results(sqlite, "a", "a", 0.0).compared == {"class": 1}
+    assert compare_results(sqlite, "a", "b", 1e-3).first_difference == FirstDifference(
+        None, "f1 of class yes: 0.5 was 0.6 this time"
+    )
+    assert compare_results(sqlite, "a", "b", 0.5).verdict == "within tolerance"
+    assert compare_results(sqlite, "a", "c", 1e9).verdict == "differs"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "difference"),
+    [
+        ([math.nan, 2.0], [math.nan, 2.0], 0.0),
+        ([math.nan, 2.0], [1.0, 2.0], math.inf),
+        ([1.0, 2.0], [1.0, math.nan], math.inf),
+        ([math.inf, 2.0], [math.inf, 2.0], 0.0),
+        ([math.inf, 2.0], [math.inf, 3.0], 0.5),
+        ([math.inf, 2.0], [-math.inf, 2.0], math.inf),
+        ([math.inf, 2.0], [1.0, 2.0], math.inf),
+        ([1.0, 2.0], [math.inf, 2.0], math.inf),
+        ([math.nan, math.inf], [math.nan, math.inf], 0.0),
+        ([0.0, 0.0], [0.0, 1.0], 1e12),
+    ],
+)
+def test_weights_that_are_not_finite_equal_only_themselves(sqlite, artifacts, tmp_path, first, second, difference):
+    batch = RecordBatch()
+    for run, weights in (("a", first), ("b", second)):
+        add_run_with_model(batch, artifacts, tmp_path, run, w=weights)
+    sqlite.write(batch)
+    result = compare_results(sqlite, "a", "b", 0.0)
+    assert result.max_difference == pytest.approx(difference)
+    assert (result.verdict == "identical") == (difference == 0)
 
 
 def test_runs_without_results_have_nothing_to_compare_and_exit_statuses_are_results(sqlite):

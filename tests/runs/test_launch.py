@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from rosenblatt.errors import RunError
-from rosenblatt.runs.compare import compare_results
 from rosenblatt.runs.launch import LaunchRequest, launch, parse_params
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.verdict import compare_results
 from rosenblatt.workflows.reproduce import reproduce
 
 SCRIPT = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,16 +14,18 @@ from click.testing import CliRunner
 from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.main import cli
 from rosenblatt.errors import RunError, SpecError
-from rosenblatt.runs.compare import FirstDifference, compare, compare_results, possible_causes
+from rosenblatt.runs.compare import compare, possible_causes
 from rosenblatt.runs.launch import LaunchRequest, launch
 from rosenblatt.runs.store.details import RunDetails
-from rosenblatt.runs.store.queries import run_details
+from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
+from rosenblatt.runs.verdict import FirstDifference, Gap, compare_results
 from rosenblatt.spec.spec import Spec
-from rosenblatt.workflows.reproduce import reproduce, resume
+from rosenblatt.workflows.reproduce import ReproduceOptions, reproduce
 from rosenblatt.workflows.request import FitRequest
+from rosenblatt.workflows.resume import resume
 from tests.runs.conftest import add_run_with_curves
 
 FAST = ["--epochs", "4", "--folds", "2", "--members", "2", "--hidden-sizes", "8"]
@@ -211,3 +214,187 @@ def test_a_fit_of_standard_input_is_not_repeated(tmp_path, monkeypatch, store, s
     assert "rosenblatt predict model.rosenblatt new.csv" in result.output
     with pytest.raises(RunError, match="standard input, which is not stored"):
         reproduce(store, "last", silent)
+
+
+STEADY = "import rosenblatt\nwith rosenblatt.track() as run: run.log({'loss': 0.5}, step=0)\n"
+RANDOM = STEADY.replace("0.5", "float(int.from_bytes(__import__('os').urandom(4), 'big'))")
+
+
+@pytest.fixture
+def scripts(work_folder):
+    """Record runs of scripts, and reproduce them in the store of the working folder."""
+
+    class Scripts:
+        store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+
+        def run(self, code, *arguments):
+            (work_folder / "t.py").write_text(code)
+            return launch(LaunchRequest("t.py", arguments))[1].id
+
+        def change(self, run, **metadata):
+            """Record other metadata of a run."""
+            batch = RecordBatch()
+            for name, value in metadata.items():
+                batch.add_metadata(run, name, value)
+            self.store.write(batch)
+
+        def reproduce(self, run, **options):
+            return reproduce(self.store, run, silent, ReproduceOptions(**options))
+
+    yield Scripts()
+    Scripts.store.close()
+
+
+def test_only_the_same_inputs_show_that_a_program_is_not_deterministic(scripts):
+    run = scripts.run(RANDOM)
+    result = scripts.reproduce(run).result
+    assert (result.verdict, result.causes, result.gaps, result.compared) == ("differs", {}, [], {"metric": 1})
+    scripts.change(run, unseen=["standard input"])
+    assert scripts.reproduce(run).result.gaps == [Gap("input", "standard input")]
+    source = run_details(scripts.store, run).source.model_copy(update={"skipped": {"lib": "a repository of its own"}})
+    batch = RecordBatch()
+    batch.add_metadata(run, "source", batch.add_document(source.to_json()))
+    scripts.store.write(batch)
+    assert Gap("source", "lib (a repository of its own)") in scripts.reproduce(run).result.gaps
+
+
+def test_other_results_of_a_source_that_is_not_restored_are_no_verdict(scripts, work_folder):
+    (work_folder / "helper.py").write_text("")
+    run = scripts.run("import helper\n" + RANDOM)
+    modules = [module.to_json() for module in run_details(scripts.store, run).modules]
+    scripts.change(run, modules=[*modules, {"path": str(work_folder / "helper.py"), "hash": "another"}])
+    result = scripts.reproduce(run).result
+    assert (result.verdict, result.first_difference) == ("could not be run again", None)
+    assert Gap("source", "helper.py has other content than the run imported") in result.gaps
+    scripts.change(run, modules=[*modules, {"path": str(work_folder / "gone.py"), "hash": "another"}])
+    assert Gap("source", "gone.py is missing") in scripts.reproduce(run).result.gaps
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """A file that scripts see in their first run, and that is removed before they run again."""
+    path = tmp_path / "marker"
+    path.touch()
+    return path
+
+
+START = "import os, sys, rosenblatt\nrun, is_first = rosenblatt.track(), os.path.exists(sys.argv[1])\n"
+
+
+def test_a_script_that_fails_only_the_second_time_could_not_be_run_again(scripts, marker):
+    run = scripts.run(f"{START}run.log({{'loss': 1.0}})\nopen(sys.argv[1]).close()\n", str(marker))
+    marker.unlink()
+    reproduction = scripts.reproduce(run)
+    assert reproduction.result.verdict == "could not be run again"
+    assert reproduction.result.reason.startswith("FileNotFoundError: ")
+    assert reproduction.result.reason.endswith(", exit status 1")
+    assert Gap("data", f"{marker} is gone") in reproduction.result.gaps
+    assert run_details(scripts.store, reproduction.run).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("errors", "verdict"),
+    [
+        (["ValueError('1')", "ValueError('2')"], "identical"),
+        (["ValueError('1')", "KeyError('1')"], "could not be run again"),
+        (["ValueError('1')", "SystemExit(0)"], "differs"),  # in the exit status
+    ],
+)
+def test_a_run_that_failed_is_compared_unless_it_fails_in_another_way(scripts, marker, errors, verdict):
+    code = f"{START}run.log({{'loss': 1.0}})\nraise {errors[0]} if is_first else {errors[1]}\n"
+    run = scripts.run(code, str(marker))
+    marker.unlink()
+    assert scripts.reproduce(run).result.verdict == verdict
+
+
+def test_a_run_that_was_killed_is_compared_as_far_as_it_came(scripts, marker):
+    log = "for step in range(5):\n    run.log({'loss': step}, step=step)\n"
+    run = scripts.run(f"{START}{log}    if step == 2 and is_first: run.flush(); os.kill(os.getpid(), 9)\n", str(marker))
+    marker.unlink()
+    result = scripts.reproduce(run).result
+    assert (result.verdict, result.compared) == ("identical", {"metric": 1})
+    assert [gap.kind for gap in result.gaps] == ["end"]
+
+
+def test_a_script_works_on_copies_in_a_folder_that_is_removed(scripts, work_folder, tmp_path):
+    (work_folder / "rows.csv").write_text("1\n")
+    code = "text = open('rows.csv').read()\nopen('rows.csv', 'a').write('2')\nprint(__file__)\n"
+    run = scripts.run(code + STEADY)
+    (work_folder / "rows.csv").write_text("1\n")
+    before = sorted(path.name for path in work_folder.iterdir())
+    reproduction = scripts.reproduce(run)
+    assert (reproduction.result.verdict, reproduction.result.causes) == ("identical", {})
+    assert (work_folder / "rows.csv").read_text() == "1\n"
+    assert sorted(path.name for path in work_folder.iterdir()) == before
+    assert not Path(run_details(scripts.store, reproduction.run).folder).exists()
+    scripts.reproduce(run, keep=tmp_path / "kept")
+    assert (tmp_path / "kept" / "source" / "rows.csv").read_text() == "1\n2"
+    with pytest.raises(RunError, match="cannot be created"):
+        scripts.reproduce(run, keep=tmp_path / "kept")
+
+
+def test_a_reproduction_stands_for_the_run_that_it_reproduces(scripts):
+    run = scripts.run(STEADY)
+    again = scripts.reproduce(run).run
+    assert run_details(scripts.store, scripts.reproduce(again).run).reproduces == run
+    assert run_details(scripts.store, scripts.reproduce("last").run).reproduces == run
+
+
+def test_each_run_of_a_script_is_compared_with_its_counterpart(scripts):
+    run = scripts.run(
+        "import rosenblatt\nfor k in range(3):\n    with rosenblatt.track() as run: run.log({'loss': k})\n"
+    )
+    for record in find_runs(scripts.store, "kind = track"):
+        assert scripts.reproduce(record.id).result.verdict == "identical"
+    assert scripts.reproduce(run).result.verdict == "identical"
+
+
+def test_the_search_of_a_script_is_reproduced(scripts):
+    scripts.run(
+        "import rosenblatt\nrosenblatt.tune(lambda p, run: p['x'] ** 2, {'x': rosenblatt.uniform(0, 1)}, trials=3)\n"
+    )
+    search = find_runs(scripts.store, "kind = search")[0]
+    for run in (search.id, f"{search.id}-1"):
+        result = scripts.reproduce(run).result
+        assert (result.verdict, result.compared) == ("identical", {"metric": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(["--token", "abc"], "token"), (["--token=abc"], "token"), (["https://me:abc@host/"], "1")],
+)
+def test_a_masked_argument_is_given_again(scripts, arguments, name):
+    run = scripts.run(f"import sys\n{STEADY.replace('0.5', 'len(sys.argv[-1])')}", *arguments)
+    with pytest.raises(RunError, match=f"--secret {name}=VALUE"):
+        scripts.reproduce(run)
+    secret = "me:abc" if name == "1" else "abc"
+    for options in ({"secrets": {name: secret}}, {"ask_secret": {name: secret}.__getitem__}):
+        reproduction = scripts.reproduce(run, **options)
+        assert reproduction.result.verdict == "identical"
+        assert [gap.kind for gap in reproduction.result.gaps] == ["argument"]
+        assert secret not in str(run_details(scripts.store, reproduction.run).launch.arguments)
+
+
+RECORD = "import rosenblatt; run = rosenblatt.track(name='other'); run.log({'loss': 1.0}); run.finish()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "program"),
+    [
+        (["-c", RECORD], "", "python -c"),
+        ([], RECORD, "standard input"),
+        (["-i", "-c", "0"], f"{RECORD}\n", "prompt"),
+        (["worker.py"], "", "worker process"),
+    ],
+)
+def test_only_scripts_and_modules_are_run_again(scripts, work_folder, arguments, stdin, program):
+    worker = (
+        "import multiprocessing, sys\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.get_context('spawn').Process(target=exec, args=(sys.argv[1],)).start()\n"
+    )
+    (work_folder / "worker.py").write_text(worker)
+    command = [sys.executable, *arguments, *([RECORD] if "worker.py" in arguments else [])]
+    subprocess.run(command, input=stdin, text=True, check=True, capture_output=True)
+    with pytest.raises(RunError, match=f"was not recorded by a script .* but by .*{program}"):
+        scripts.reproduce("other")

@@ -19,17 +19,25 @@ if TYPE_CHECKING:
     from rosenblatt.runs.store.store import Store
 
 FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
-EXIT_RESULTS_DIFFER = 1  # the exit status of `runs reproduce` unless the results are the same
+EXIT_RESULTS_DIFFER, EXIT_NOT_RUN = 1, 3  # exit statuses of `runs reproduce` unless the results are the same
 
 
-def _parse_tags(_context: click.Context, _option: click.Parameter, tags: tuple[str, ...]) -> dict[str, str]:
+def _parse_pairs(_context: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    """Parse values of the form NAME=VALUE; the message does not repeat a value, which may be a secret."""
     values = {}
-    for tag in tags:
-        name, equals, value = tag.partition("=")
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise SpecError(f"Expected a tag such as who=ana, but got {tag!r}.")
+            raise SpecError(f"Expected NAME=VALUE after {option.opts[0]}, but got {name!r} without '='.")
         values[name] = value
     return values
+
+
+def _ask_secret() -> Callable[[str], str] | None:
+    """How to ask for the value of a masked argument: on a terminal, without showing it."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda name: str(click.prompt(f"value of {name}, which was masked", hide_input=True, err=True))
 
 
 def _inherit_store(context: click.Context, _option: click.Parameter, store: str | None) -> str | None:
@@ -37,13 +45,21 @@ def _inherit_store(context: click.Context, _option: click.Parameter, store: str 
 
 
 _store_option = click.option("--store", metavar="PLACE", callback=_inherit_store, help="The store, as for `runs`.")
+_secret_option = click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_parse_pairs,
+    help="Value of the argument --NAME, which was masked when it was recorded; asked for on a terminal.",
+)
 _all_option = click.option("--all", "show_all", is_flag=True, help="Print long tables in full.")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as with python -m.")
 @click.option("--data", multiple=True, metavar="PATH", help="File or folder that the script reads; --reuse checks it.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=_parse_tags, help="Tag of the run.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=_parse_pairs, help="Tag of the run.")
 @tracking_options("experiment", "name", "reuse", "store")
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -227,39 +243,51 @@ def compare(names: tuple[str, ...], plot: str | None, show_all: bool, store: str
     show_default=True,
     help="Largest relative difference of results that count as equal.",
 )
+@click.option("--keep", metavar="FOLDER", help="New folder for the restored source, which is kept.")
+@_secret_option
 @_store_option
 @shared_options("json")
-def reproduce(run: str, tolerance: float, store: str | None, as_json: bool) -> None:
+def reproduce(
+    run: str, tolerance: float, keep: str | None, secrets: dict[str, str], store: str | None, as_json: bool
+) -> None:
     """Rerun a recorded run and compare the results.
 
-    The source is restored in a new folder. The verdict is identical, within tolerance, or differs. The exit status is 0
-    if the results are the same, and 1 if they differ or there is nothing to compare.
+    The source is restored in a new folder, with copies of the data beside it. The verdict is identical, within
+    tolerance, differs, nothing to compare, or could not be run again. The exit status is 0 if the results are the same,
+    1 if they differ or there is nothing to compare, and 3 if the run could not be run again.
     """
+    from pathlib import Path
+
     from rosenblatt.cli.console.runs import print_verdict
     from rosenblatt.runs.export import to_json
+    from rosenblatt.workflows.reproduce import ReproduceOptions
     from rosenblatt.workflows.reproduce import reproduce as reproduce_run
 
+    options = ReproduceOptions(tolerance, secrets, _ask_secret(), Path(keep) if keep else None)
     with _open_store(store) as run_store:
-        reproduction = reproduce_run(run_store, run, make_reporter(as_json), tolerance=tolerance)
+        reproduction = reproduce_run(run_store, run, make_reporter(as_json), options)
     if as_json:
         click.echo(to_json({"run": reproduction.run, **asdict(reproduction.result)}))
     else:
         print_verdict(reproduction.run, reproduction.result)
-    sys.exit(0 if reproduction.result.verdict in ("identical", "within tolerance") else EXIT_RESULTS_DIFFER)
+    statuses = {"identical": 0, "within tolerance": 0, "could not be run again": EXIT_NOT_RUN}
+    sys.exit(statuses.get(reproduction.result.verdict, EXIT_RESULTS_DIFFER))
 
 
 @runs.command()
 @click.argument("experiment", metavar="EXPERIMENT|RUN")
+@_secret_option
 @_store_option
-def resume(experiment: str, store: str | None) -> None:
+def resume(experiment: str, secrets: dict[str, str], store: str | None) -> None:
     """Resume an interrupted search.
 
-    For an experiment, its newest search that was interrupted, was killed or failed.
+    For an experiment, its newest search that was interrupted, was killed or failed. If a search had finished but its
+    model file is missing, the file is written from the store.
     """
-    from rosenblatt.workflows.reproduce import resume as resume_search
+    from rosenblatt.workflows.resume import resume as resume_search
 
     with _open_store(store) as run_store:
-        status = resume_search(run_store, experiment, make_reporter(True))
+        status = resume_search(run_store, experiment, make_reporter(True), secrets, _ask_secret())
     sys.exit(status)
 
 

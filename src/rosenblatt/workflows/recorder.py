@@ -73,6 +73,11 @@ class Recorder:
         folder = store_folder(url) / "state" / run.id if request.spec.has_search else None
         return cls(request, run, name, reuse, resumed=resumed_run is not None, checkpoint_folder=folder)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run is in the store."""
+        return self._trials is not None
+
     def capture_messages(self, notify: Notify) -> Notify:
         """Return a function that passes messages on to `notify`, and records them as output of the run."""
 

@@ -1,94 +1,126 @@
-"""Reproduce a recorded run from its own source in a new folder, and compare the results; resume a search."""
+"""Reproduce a recorded run from its own source in a new folder, and compare the results."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
+import re
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rosenblatt.errors import Notify, RunError
+from rosenblatt.errors import Notify, RosenblattError, RunError
 from rosenblatt.runs.capture.environment import Environment, capture_environment
 from rosenblatt.runs.capture.snapshot import fingerprint_path
-from rosenblatt.runs.capture.source import Source, restore
-from rosenblatt.runs.compare import ResultComparison, compare_results, diff_dicts
+from rosenblatt.runs.capture.source import Source
+from rosenblatt.runs.compare import diff_dicts
 from rosenblatt.runs.launch import LaunchRequest, launch
 from rosenblatt.runs.store.artifacts import Artifacts
-from rosenblatt.runs.store.details import InputFile, RunDetails, RunRecord, ScriptCall
-from rosenblatt.runs.store.filters import STALE_SECONDS
-from rosenblatt.runs.store.owners import end_dead_runs
-from rosenblatt.runs.store.queries import find_run, find_runs, has_changed, run_details
+from rosenblatt.runs.store.details import InputFile, RunDetails, ScriptCall
+from rosenblatt.runs.store.queries import find_run, find_runs, has_changed, load_output, run_details
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.verdict import Gap, ResultComparison, Verdict, compare_results, could_not_run, find_gaps
 from rosenblatt.spec.defaults import MACHINE_DEPENDENT
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.workflows.fit_request import run_fit_request
+from rosenblatt.workflows.recorded_call import fill_masked, find_call, store_location
 from rosenblatt.workflows.recorder import Recorder
-from rosenblatt.workflows.request import RESUME, FitRequest
+from rosenblatt.workflows.request import FitRequest
+from rosenblatt.workflows.restored_run import RestoredRun
 
 TOLERANCE = 1e-3  # the relative difference up to which results count as equal
-MAX_COPIED_BYTES = 1_000_000_000  # larger data files beside the source are linked instead of copied
 MAX_LISTED_PACKAGES = 8  # in a message
+_ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit|Warning)\b")
+
+
+@dataclass(frozen=True)
+class ReproduceOptions:
+    """How to reproduce a run."""
+
+    tolerance: float = TOLERANCE  # the relative difference up to which results count as equal
+    secrets: Mapping[str, str] = field(default_factory=dict)  # values of masked arguments, by option
+    ask_secret: Callable[[str], str] | None = None  # called with the masked argument if `secrets` lacks it
+    keep: Path | None = None  # new folder for the restored source, which is kept; by default a temporary one
 
 
 @dataclass(frozen=True)
 class Reproduction:
     """A run that repeats another one, and how close its results are."""
 
-    run: str
+    run: str | None  # None if it could not even begin
     result: ResultComparison
 
 
-def reproduce(store: Store, run_name: str, notify: Notify = print, *, tolerance: float = TOLERANCE) -> Reproduction:
+@dataclass(frozen=True)
+class _Rerun:
+    """A repetition: its run, that whose results are compared, why it failed, and what was not the same."""
+
+    run: str | None
+    compared: str | None = None
+    failure: str = ""
+    gaps: tuple[Gap, ...] = ()
+
+
+def reproduce(
+    store: Store, run_name: str, notify: Notify = print, options: ReproduceOptions | None = None
+) -> Reproduction:
     """Run a run again and compare the results.
 
     Args:
         store: The store.
-        run_name: The run; for a trial its whole search is run.
+        run_name: The run; for a trial its whole search is run, and for a reproduction the run that it reproduces.
         notify: Called with messages.
-        tolerance: The relative difference up to which results count as equal.
+        options: How to reproduce it.
 
     Raises:
-        RunError: If the run was recorded by a program that cannot be started again from here, such as a notebook.
+        RunError: If the run was recorded by a program that cannot be started again from here, such as a notebook, or
+            the value of a masked argument is not known.
     """
-    details = run_details(store, find_run(store, run_name))
-    if details.kind == "trial" and details.parent:
-        notify(f"{details.id} is a trial: its whole search is run again")
-        new_id = _rerun(store, run_details(store, details.parent), notify)
-        compared_id = f"{new_id}-{details.number}"
-    else:
-        new_id = compared_id = _rerun(store, details, notify)
-    return Reproduction(new_id, compare_results(store, details.id, compared_id, tolerance))
+    options = options or ReproduceOptions()
+    run = run_details(store, find_run(store, run_name))
+    if run.reproduces:
+        notify(f"{run.id} reproduces {run.reproduces}: that run is run again")
+        run = run_details(store, find_run(store, run.reproduces))
+    search = run_details(store, run.parent) if run.kind == "trial" and run.parent else None
+    if search:
+        notify(f"{run.id} is a trial: its whole search is run again")
+    rerun = _rerun(store, search or run, notify, options)
+    if rerun.failure or rerun.compared is None:
+        return Reproduction(rerun.run, could_not_run(rerun.failure, [*rerun.gaps, *find_gaps(search or run)]))
+    compared = f"{rerun.compared}-{run.number}" if search else rerun.compared
+    result = compare_results(store, run.id, compared, options.tolerance)
+    result = replace(result, gaps=[*rerun.gaps, *result.gaps])
+    if result.verdict == Verdict.DIFFERS and any(gap.kind == "source" for gap in rerun.gaps):
+        reason = "its source could not be restored as it was, so other code ran, with other results"
+        result = could_not_run(reason, result.gaps)
+    return Reproduction(rerun.run, result)
 
 
-def _rerun(store: Store, run: RunDetails, notify: Notify) -> str:
-    """Run a run again in the present environment; returns the id of the new run."""
-    messages = _environment_changes(run.environment) if run.environment else []
-    messages += [f"data differs: {file.path} has changed or is gone" for file in _changed_data(run)]
-    for message in messages:
-        notify(message)
+def _rerun(store: Store, run: RunDetails, notify: Notify, options: ReproduceOptions) -> _Rerun:
+    """Run a run again in the present environment."""
+    request, call, gaps = None, None, list[Gap]()
     if run.request is not None:
-        return _rerun_fit(store, run, notify)
-    call = run.launch or _find_script(run)
-    if call and run.source:
-        return _rerun_script(store, run, run.source, call, notify)
-    raise RunError(
-        f"Run {run.id} was not recorded by a script, but by {' '.join(run.command)!r}. Only that program can run it "
-        "again."
-    )
+        request = _fit_request(run)
+    else:
+        call, gaps = fill_masked(run, find_call(run), options.secrets, options.ask_secret)
+    changed_data = [f"{file.path} {_problem(file)}" for file in _changed_data(run)]
+    for message in _environment_changes(run.environment) if run.environment else []:
+        notify(message)
+    for message in changed_data:
+        notify(f"data differs: {message}")
+    if request:
+        rerun = _rerun_fit(store, run, request, notify)
+    elif call and run.source:
+        rerun = _rerun_script(store, run, run.source, call, notify, options.keep)
+    else:
+        raise RunError(f"The source of run {run.id} was not recorded, so it cannot be run again.")
+    gaps += [Gap("data", message) for message in changed_data] if rerun.failure else []
+    return replace(rerun, gaps=(*rerun.gaps, *gaps))
 
 
-def _find_script(run: RunDetails) -> ScriptCall | None:
-    """The script that recorded a run with `track`; None for a notebook or a prompt."""
-    is_module = run.arguments[:1] == ("-m",)
-    n_before = 2 if is_module else 1
-    *_, target = run.arguments[:n_before] or ("",)
-    if not is_module and not target.endswith(".py"):
-        return None
-    masked = tuple(i - n_before for i in run.masked_arguments)
-    return ScriptCall(target=target, arguments=run.arguments[n_before:], masked=masked, is_module=is_module)
+def _problem(file: InputFile) -> str:
+    return "has changed" if Path(file.path).exists() else "is gone"
 
 
 def _environment_changes(recorded: Environment) -> list[str]:
@@ -118,111 +150,125 @@ def _changed_data(run: RunDetails) -> list[InputFile]:
     return changed + [file for file in run.data_read if has_changed(Path(file.path), file.hash)]
 
 
-def _rerun_fit(store: Store, run: RunDetails, notify: Notify) -> str:
+def _fit_request(run: RunDetails) -> FitRequest:
+    """The request of a fit, with the values that depend on the machine as they were. Raises RunError."""
     request = FitRequest.from_json(run.request or {})
     if request.reads_standard_input:
         raise RunError(
             f"Run {run.id} read its table from standard input, which is not stored. Fit the table again from a file."
         )
     params = {name: param.value for name, param in run.params.items()}
-    if params.get("kind") in DEEP_KINDS:  # values that depend on the machine stay as they were
+    if params.get("kind") in DEEP_KINDS:
         machine_values = {
             name: params[name] for name in MACHINE_DEPENDENT if request.spec[name] == "auto" and name in params
         }
         request = request.model_copy(update={"spec": request.spec.replace(**machine_values)})
-    recorder = Recorder.for_request(request, run.experiment, name=f"{run.id} again", store=_store_location(store))
+    return request
+
+
+def _rerun_fit(store: Store, run: RunDetails, request: FitRequest, notify: Notify) -> _Rerun:
+    recorder = Recorder.for_request(request, run.experiment, name=f"{run.id} again", store=store_location(store))
     recorder.reproduces = run.id
-    run_fit_request(recorder, notify)
-    assert recorder.run is not None  # noqa: S101 - there is a store
-    return recorder.run.id
+    gaps = tuple[Gap, ...]()
+    if request.spec.has_search and not request.spec.search.deterministic:
+        gaps = (Gap("input", "the order in which trials ended, which only --deterministic makes the same"),)
+    failure = ""
+    try:
+        run_fit_request(recorder, notify)
+    except RosenblattError as error:
+        failure = "" if run.state == "failed" and str(error) == run.reason else str(error)
+    new_id = recorder.run.id if recorder.run and recorder.has_begun else None
+    return _Rerun(new_id, new_id, failure, gaps)
 
 
-def _rerun_script(store: Store, run: RunDetails, source: Source, call: ScriptCall, notify: Notify) -> str:
-    """Restore the source in a new folder, copy the data files that were beside it, and run the script there."""
-    source_folder = Path(tempfile.mkdtemp(prefix=f"rosenblatt-{run.id}-")) / "source"
-    restore(source, source_folder, Artifacts(store.url, store).fetch)
-    notify(f"source: restored in {source_folder}")
-    root = Path(source.root)
-    _copy_data(run, root, source_folder)
-    folder = Path(run.folder)
-    working_folder = source_folder / folder.relative_to(root) if folder.is_relative_to(root) else source_folder
-    working_folder.mkdir(parents=True, exist_ok=True)
-    target = call.target
-    if Path(target).is_absolute() and Path(target).is_relative_to(root):
-        target = str(source_folder / Path(target).relative_to(root))
-    request = LaunchRequest(
-        target,
-        call.arguments,
-        call.is_module,
-        run.experiment,
-        f"{run.id} again",
-        data=call.data,
-        folder=str(working_folder),
-    )
-    status, launched_run = launch(request, store=_store_location(store), metadata={"reproduces": run.id})
-    if status:
-        notify(f"the script ended with exit status {status}")
-    return launched_run.id
+def _rerun_script(
+    store: Store, run: RunDetails, source: Source, call: ScriptCall, notify: Notify, keep: Path | None
+) -> _Rerun:
+    """Restore the source in a new folder with copies of the data that was beside it, and run the script there."""
+    with _new_folder(keep) as base:
+        restored = RestoredRun(run, source, base)
+        gaps, started = tuple[Gap, ...](), time.time()
+        try:
+            restored.restore(Artifacts(store.url, store))
+            gaps = tuple(restored.gaps())
+            _report_restored(restored, keep, notify)
+            request = _launch_request(run, call, restored)
+            status, launched = launch(request, store=store_location(store), metadata={"reproduces": run.id})
+        except RosenblattError as error:
+            return _Rerun(None, failure=str(error), gaps=gaps)
+        for path in restored.changed_in_place():
+            notify(f"caution: the script has changed {path}, which it used in place")
+        failure = _describe_failure(store, run, launched.id, status)
+        compared = launched.id if failure else _find_counterpart(store, run, launched.id, started, base)
+    if compared is None:
+        failure = f"the script ran, but recorded no run that corresponds to {run.id}"
+    return _Rerun(launched.id, compared, failure, gaps)
 
 
-def _copy_data(run: RunDetails, root: Path, folder: Path) -> None:
-    """Copy the data files of a run below the root of its source; the script may write to them."""
-    for file in (*run.data, *run.data_read):
-        path = Path(file.path)
-        if not path.is_relative_to(root) or not path.exists():
-            continue
-        copied_path = folder / path.relative_to(root)
-        if not copied_path.exists():
-            copied_path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_file() and path.stat().st_size <= MAX_COPIED_BYTES:
-                shutil.copy2(path, copied_path)
-            else:
-                copied_path.symlink_to(path)
+@contextmanager
+def _new_folder(keep: Path | None) -> Iterator[Path]:
+    """A new folder, removed at the end unless the user named it."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="rosenblatt-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder).resolve()
+        return
+    try:
+        keep.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"The folder {str(keep)!r} cannot be created: {error.strerror}. Name a new folder.") from error
+    yield keep.resolve()
 
 
-def resume(store: Store, run_name: str, notify: Notify = print) -> int:
-    """Resume the newest unfinished search of an experiment, or one run; returns the exit status of its command.
-
-    Raises:
-        RunError: If there is none, or it still runs.
-    """
-    end_dead_runs(store)
-    newest = _find_unfinished_search(store, run_name)
-    run = run_details(store, newest.id)
-    if newest.state == "running":
-        raise RunError(
-            f"The search {newest.id} still runs: process {run.process} on {run.machine} gave a sign of life less than "
-            f"{STALE_SECONDS:.0f} s ago."
-        )
-    arguments = _without_store(run.arguments)
-    notify(f"resuming {newest.id} in {run.folder}: {' '.join(arguments)}")
-    env = os.environ | {RESUME: newest.id, "ROSENBLATT_STORE": _store_location(store)}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=run.folder, env=env, check=False).returncode  # noqa: S603 - its own command
+def _report_restored(restored: RestoredRun, keep: Path | None, notify: Notify) -> None:
+    notify(f"source: restored in {restored.working_folder}{'' if keep else ', and removed at the end (--keep FOLDER)'}")
+    for path in restored.used_in_place:
+        notify(f"data: {path} is used in place, not copied; the script may change it")
 
 
-def _find_unfinished_search(store: Store, run_name: str) -> RunRecord:
-    runs = find_runs(store, include_trials=False)
-    matches = [run for run in runs if run_name in (run.experiment, run.id, run.name)]
-    matches = matches or [run for run in runs if run.id.startswith(run_name)]
-    if not matches:
-        raise RunError(f"There is no experiment and no run {run_name!r}. `rosenblatt runs` lists them.")
-    for run in matches:
-        if run.kind == "search" and run.state in ("lost", "stopped", "failed", "running"):
-            return run
-    raise RunError(f"No search of {run_name!r} was interrupted, so there is nothing to resume.")
+def _launch_request(run: RunDetails, call: ScriptCall, restored: RestoredRun) -> LaunchRequest:
+    """The call of a script in the restored folders. Raises RunError if the script is not there."""
+    target = call.target if call.is_module else str(restored.locate(Path(run.folder, call.target)))
+    if not call.is_module and not Path(target).is_file():
+        raise RunError(f"the script {call.target} is not part of the recorded source")
+    data = tuple(str(restored.locate(Path(run.folder, path))) for path in call.data)
+    return LaunchRequest(
+        target, call.arguments, call.is_module, run.experiment, f"{run.id} again", data=data,
+        folder=str(restored.working_folder),
+    )  # fmt: skip
 
 
-def _without_store(arguments: tuple[str, ...]) -> list[str]:
-    """Remove `--store` from a command line: the environment names the store, with the password that is not recorded."""
-    remaining: list[str] = []
-    for argument in arguments:
-        if remaining[-1:] == ["--store"]:
-            remaining.pop()
-        elif not argument.startswith("--store="):
-            remaining.append(argument)
-    return remaining
+def _describe_failure(store: Store, run: RunDetails, new_id: str, status: int) -> str:
+    """Why a script failed, with the last line of its error; empty if it ended as it did the first time."""
+    if status == 0:
+        return ""
+    error = _last_error(store, new_id)
+    is_same_status = run.exit_status == status if run.exit_status is not None else run.state == "failed"
+    first_error = _last_error(store, run.id) or run.reason or ""
+    if is_same_status and error.partition(":")[0] == first_error.partition(":")[0]:
+        return ""
+    return f"{error or 'it printed no error'}, exit status {status}"
 
 
-def _store_location(store: Store) -> str:
-    return store.url.removeprefix("sqlite:///")
+def _last_error(store: Store, run: str) -> str:
+    """The last line that a run printed as an error: that of an exception, if there is one."""
+    text = "".join(part for stream, part in load_output(store, run) if stream == "stderr")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    exceptions = [line for line in lines if _ERROR_LINE.match(line)]
+    return (exceptions or lines or [""])[-1][:500]
+
+
+def _find_counterpart(store: Store, run: RunDetails, launched: str, started: float, base: Path) -> str | None:
+    """The run of a repeated script whose results correspond to those of the first run."""
+    if run.kind == "script":
+        return launched
+    candidates = find_runs(store, f"kind = {run.kind} and started >= {started - 1!r}", "started")
+    for candidate in (run_details(store, record.id) for record in candidates):
+        is_repetition = Path(candidate.folder).is_relative_to(base) or candidate.parent == launched
+        if is_repetition and candidate.sequence == run.sequence and _script_name(candidate) == _script_name(run):
+            return candidate.id
+    return launched if run.kind == "track" and run.sequence == 0 else None
+
+
+def _script_name(run: RunDetails) -> str:
+    first, *rest = run.arguments or ("",)
+    return rest[0] if first == "-m" and rest else Path(first).name

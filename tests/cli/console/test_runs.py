@@ -19,9 +19,10 @@ from rosenblatt.cli.console.runs import (
     sparkline,
     truncate,
 )
-from rosenblatt.runs.compare import Comparison, FirstDifference, ResultComparison
+from rosenblatt.runs.compare import Comparison
 from rosenblatt.runs.store.curves import CurvePoints
 from rosenblatt.runs.store.details import MetricSummary, RunDetails, RunRecord
+from rosenblatt.runs.verdict import FirstDifference, ResultComparison
 
 
 def points(*values):

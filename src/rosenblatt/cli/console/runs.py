@@ -19,14 +19,21 @@ from rosenblatt.errors import format_count
 if TYPE_CHECKING:  # loading these would delay `rosenblatt runs`
     from rosenblatt.runs.capture.environment import Environment
     from rosenblatt.runs.capture.source import Source
-    from rosenblatt.runs.compare import Comparison, ResultComparison
+    from rosenblatt.runs.compare import Comparison
     from rosenblatt.runs.store.curves import CurvePoints
     from rosenblatt.runs.store.details import ClassScores, MetricSummary, Param, RunDetails, RunRecord
+    from rosenblatt.runs.verdict import ResultComparison
 
+NOT_DETERMINISTIC = (
+    "Source, data, arguments, packages, environment variables, seeds and hardware are the same: the program is not "
+    "deterministic."
+)
+UNKNOWN_CAUSE = "No recorded input differs: one of these is the cause, or the program is not deterministic."
 BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 24  # characters of a curve
 MAX_ROWS = 12  # rows of a table unless --all is given
 MAX_LISTED_METRICS = 3  # metrics in a list of runs unless --all is given
+MAX_GAPS = 6  # parts of a run that could not be made again, of each kind
 MAX_TEXT = 60  # characters of a value in a table
 SYSTEM_PREFIX = "system/"  # begins the names of metrics of the machine
 MAIN_METRICS = ("auc", "accuracy", "r2", "rmse", "validation_loss", "val_loss", "loss")  # listed first
@@ -138,24 +145,53 @@ def print_comparison(
         console.print(Syntax(comparison.source, "diff", background_color="default", word_wrap=True))
 
 
-def print_verdict(run: str, result: ResultComparison) -> None:
-    """Print whether a reproduced run has the same results, the first difference, and its possible causes."""
+def print_verdict(run: str | None, result: ResultComparison) -> None:
+    """Print whether a repeated run has the same results, what was compared, and what is known of the causes."""
     console = make_console()
     color = {"identical": "green", "within tolerance": "green", "differs": "red"}.get(result.verdict, "yellow")
-    largest = result.max_difference
-    difference = f", the largest relative difference is {largest:.3g}" if largest and math.isfinite(largest) else ""
-    counts = f"{format_count(result.n_compared, 'result')} compared; run {run}"
-    console.print(Text.assemble((result.verdict, f"bold {color}"), f"{difference} ({counts})"))
+    repetition = f"run {run}" if run else "no new run"
+    if result.reason:
+        console.print(Text.assemble((result.verdict, f"bold {color}"), f": {printable(result.reason)} ({repetition})"))
+    else:
+        largest = result.max_difference
+        difference = f", the largest relative difference is {largest:.3g}" if largest and math.isfinite(largest) else ""
+        counts = f"{_format_compared(result)} compared; {repetition}"
+        console.print(Text.assemble((result.verdict, f"bold {color}"), f"{difference} ({counts})"))
     if result.first_difference:
         step = result.first_difference.step
         at_step = "" if step is None else f", at step {step}"
         console.print(Text(f"first difference: {printable(result.first_difference.description)}{at_step}"))
+    for note in result.notes:
+        console.print(Text(printable(note)))
     for cause, changes in result.causes.items():
         pairs = list(changes.items())[:6]
         text = ", ".join(f"{name} {truncate(a)} -> {truncate(b)}" for name, (a, b) in pairs)
-        console.print(Text(f"{cause} differs: {printable(text)}"))
+        more = f" and {len(changes) - len(pairs)} more" if len(changes) > len(pairs) else ""
+        console.print(Text(f"{cause} differs: {printable(text)}{more}"))
+    _print_gaps(console, result)
+
+
+def _format_compared(result: ResultComparison) -> str:
+    """What was compared: 4 metrics, 2 files and weights."""
+    counts = {kind: kind if kind in ("weights", "exit status") else "" for kind in result.compared}
+    parts = [
+        counts[kind] or format_count(n, kind, "classes" if kind == "class" else "")
+        for kind, n in result.compared.items()
+    ]
+    return ", ".join(parts) or format_count(result.n_compared, "result")
+
+
+def _print_gaps(console: Console, result: ResultComparison) -> None:
+    """Print what was not the same, or is not known to be, if the results differ or the run could not be run again."""
+    if result.verdict in ("identical", "within tolerance"):
+        return
+    for kind in dict.fromkeys(gap.kind for gap in result.gaps):
+        descriptions = [gap.description for gap in result.gaps if gap.kind == kind]
+        more = f"; and {len(descriptions) - MAX_GAPS} more" if len(descriptions) > MAX_GAPS else ""
+        text = printable("; ".join(descriptions[:MAX_GAPS]))
+        console.print(Text(f"not captured or not restored ({kind}): {text}{more}"))
     if result.verdict == "differs" and not result.causes:
-        console.print("Source, data, packages, seeds and hardware are the same: the program is not deterministic.")
+        console.print(UNKNOWN_CAUSE if result.gaps else NOT_DETERMINISTIC)
 
 
 def sparkline(points: CurvePoints | None, width: int = SPARKLINE_WIDTH) -> str:

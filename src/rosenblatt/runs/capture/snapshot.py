@@ -14,6 +14,7 @@ from typing import Any
 
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.environment import Environment, capture_environment
+from rosenblatt.runs.capture.program import program_kind
 from rosenblatt.runs.capture.source import StoreFile, add_files, capture_source, imported_modules, source_hash
 from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.details import InputFile
@@ -83,6 +84,7 @@ def process_info() -> dict[str, Any]:
         "arguments": redact_arguments(arguments),
         "masked_arguments": find_masked(arguments),
         "command": redact_arguments([Path(sys.executable).name, *([script] if script else []), *sys.argv[1:]]),
+        "program": program_kind(),
         "folder": str(Path.cwd()),
         "machine": socket.gethostname(),
         "process": os.getpid(),

@@ -120,6 +120,8 @@ class RunDetails(RunRecord):
     arguments: tuple[str, ...] = ()  # of Python, to start it again
     masked_arguments: tuple[int, ...] = Field(default_factory=_find_masks)  # positions; see `ScriptCall.masked`
     launch: ScriptCall | None = None
+    program: str = ""  # kind of the program, see `program_kind`; empty if an earlier version recorded the run
+    sequence: int = 0  # number of runs that its process began before
     folder: str = ""
     machine: str = ""
     process: int = -1
@@ -144,6 +146,7 @@ class RunDetails(RunRecord):
     exit_status: int | None = None
     peak_memory: int | None = None  # bytes
     model: str | None = None  # a summary in text
+    output: str = ""  # the path of the model file that `fit` writes
 
 
 def describe_masked(arguments: Sequence[str], masked: Sequence[int]) -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
+import itertools
 import multiprocessing
 import os
 import secrets
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 # environment variables that name the run of a script under `rosenblatt run`, and the run that began this process
 RUN_VARIABLE, PARENT_VARIABLE = "ROSENBLATT_RUN", "ROSENBLATT_PARENT"
 _clock = time.time
+_sequence = itertools.count()  # numbers the runs that this process begins, without trials
 _MAX_STEP = 2**63
 
 
@@ -333,6 +335,8 @@ class Run:
             batch.add_run(self.id, self.experiment, start.name, start.kind, **place)
         for name, value in {**process_info(), **start.metadata}.items():
             batch.add_metadata(self.id, name, value)
+        if start.number is None and (sequence := next(_sequence)):
+            batch.add_metadata(self.id, "sequence", sequence)
         for name, value in start.tags.items():
             batch.add_tag(self.id, name, value)
         self._add_inputs(batch)
@@ -392,6 +396,7 @@ class Run:
     def attach(self, experiment: str, name: str) -> None:
         """Write to a run that another process has begun and will end; non-empty names replace those it has."""
         self._owns_run = False
+        next(_sequence)
         names = {key: value for key, value in (("experiment", experiment), ("name", name)) if value}
         self._put(lambda batch: batch.update_run(self.id, **names))
         self._put(self._add_inputs)

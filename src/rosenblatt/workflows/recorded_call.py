@@ -1,0 +1,75 @@
+"""Call of the script that recorded a run, to start it again with the values of its masked arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from rosenblatt.errors import RunError
+from rosenblatt.runs.capture.program import OTHER_KINDS, REPEATABLE
+from rosenblatt.runs.redaction import MASK
+from rosenblatt.runs.store.details import RunDetails, ScriptCall, describe_masked
+from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.verdict import Gap
+
+
+def find_call(run: RunDetails) -> ScriptCall:
+    """Find the call of the script that recorded a run. Raises RunError for a notebook, a prompt and the like."""
+    if run.launch:
+        return run.launch
+    first, *rest = run.arguments or ("",)
+    is_script = run.program in REPEATABLE if run.program else first == "-m" or first.endswith(".py")
+    if not is_script or "ipykernel_launcher" in (first.rpartition("/")[2].removesuffix(".py"), *rest[:1]):
+        program = OTHER_KINDS.get(run.program) or repr(" ".join(run.command))
+        raise RunError(
+            f"Run {run.id} was not recorded by a script that can be started again, but by {program}. Only that program "
+            "can run it again."
+        )
+    n_before = 2 if first == "-m" else 1
+    masked = tuple(i - n_before for i in run.masked_arguments if i >= n_before)
+    target, arguments = run.arguments[n_before - 1], run.arguments[n_before:]
+    return ScriptCall(target=target, arguments=arguments, masked=masked, is_module=first == "-m")
+
+
+def fill_masked(
+    run: RunDetails, call: ScriptCall, secrets: Mapping[str, str], ask_secret: Callable[[str], str] | None
+) -> tuple[ScriptCall, list[Gap]]:
+    """Put the values of masked arguments into a call.
+
+    Args:
+        run: The run.
+        call: Its call.
+        secrets: Values by option, such as `token` for `--token`, or by the number of the argument, from 1.
+        ask_secret: Called with the name of a masked argument that is not among `secrets`; None: nobody can be asked.
+
+    Returns:
+        The call, and that the values may not be those of the run.
+
+    Raises:
+        RunError: If a value is not known.
+    """
+    arguments, gaps = list(call.arguments), list[Gap]()
+    for index, label in describe_masked(call.arguments, call.masked).items():
+        name = _secret_name(label, index)
+        value = secrets.get(name)
+        if value is None and ask_secret:
+            value = ask_secret(label)
+        if value is None:
+            raise RunError(
+                f"The value of {label} of run {run.id} was masked, so it is not known. Give it with --secret "
+                f"{name}=VALUE."
+            )
+        arguments[index] = arguments[index].replace(MASK, value)
+        gaps.append(Gap("argument", f"{label} was masked, and may have another value"))
+    return call.model_copy(update={"arguments": tuple(arguments), "masked": ()}), gaps
+
+
+def _secret_name(label: str, index: int) -> str:
+    """The name of a masked argument for `--secret`: its option without dashes, or its number."""
+    option = re.fullmatch(r"-*([\w.-]+)=?", label.partition(MASK)[0])
+    return option[1] if option else str(index + 1)
+
+
+def store_location(store: Store) -> str:
+    """The store as `--store` and ROSENBLATT_STORE name it."""
+    return store.url.removeprefix("sqlite:///")

@@ -1,0 +1,118 @@
+"""Restore the source and the data of a run in a new folder, where its script runs again without touching the first."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rosenblatt.errors import RunError
+from rosenblatt.runs.capture.source import Source, restore
+from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.details import InputFile, RunDetails
+from rosenblatt.runs.store.queries import has_changed
+from rosenblatt.runs.verdict import Gap
+
+MAX_COPIED_BYTES = 1_000_000_000  # larger files and folders of data are linked instead of copied
+
+
+class RestoredRun:
+    """Copies of the folders of a run below `base`, a new folder.
+
+    The folder of the source and the working folder keep their positions relative to each other, if one is below the
+    other.
+    """
+
+    def __init__(self, run: RunDetails, source: Source, base: Path) -> None:
+        self._run, self._source = run, source
+        root, folder = Path(source.root), Path(run.folder or source.root)
+        anchor = folder if root.is_relative_to(folder) else root
+        self._copies = {anchor: base / "source"}
+        if not folder.is_relative_to(anchor):
+            self._copies[folder] = base / "work"
+        self._linked: dict[Path, tuple[int, int]] = {}  # state of data that is used in place
+
+    @property
+    def working_folder(self) -> Path:
+        """The copy of the working folder."""
+        return self.locate(Path(self._run.folder or self._source.root))
+
+    def locate(self, path: Path) -> Path:
+        """The place of a path in the copies; the path itself if it is in none of the folders of the run."""
+        for folder, copy in self._copies.items():
+            if path.is_relative_to(folder):
+                return copy / path.relative_to(folder)
+        return path
+
+    def restore(self, artifacts: Artifacts) -> None:
+        """Write the source, and copy the data files that were beside it.
+
+        Raises:
+            RunError, StorageError: If a part of the source is gone, or the disk is full.
+        """
+        folder = self.locate(Path(self._source.root))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        restore(self._source, folder, artifacts.fetch)
+        self.working_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for file in (*self._run.data, *self._run.data_read):
+                self._copy_data(file)
+        except OSError as error:
+            raise RunError(f"The data of run {self._run.id} could not be copied: {error}.") from error
+
+    def _copy_data(self, file: InputFile) -> None:
+        """Copy a file or folder of data, so that the script may write to it; what is too large is linked."""
+        path = Path(file.path)
+        copy = self.locate(path)
+        if not path.exists() or (copy.is_file() and copy != path):
+            return
+        if copy != path:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if _size(path) <= MAX_COPIED_BYTES:
+                _copy(path, copy)
+                return
+            if not copy.exists():
+                copy.symlink_to(path)
+        self._linked[path] = _state(path)
+
+    @property
+    def used_in_place(self) -> list[Path]:
+        """Data that was not copied: large files, and files outside the folders of the run."""
+        return list(self._linked)
+
+    def changed_in_place(self) -> list[Path]:
+        """Data used in place that has changed since it was restored."""
+        return [path for path, state in self._linked.items() if not path.exists() or _state(path) != state]
+
+    def gaps(self) -> Iterator[Gap]:
+        """Modules that the run imported, and that are not in the copies as they were."""
+        root = self.locate(Path(self._source.root))
+        for module in dict.fromkeys(self._run.modules):
+            path = self.locate(Path(module.path))
+            if not has_changed(path, module.hash):
+                continue
+            name = path.relative_to(root).as_posix() if path.is_relative_to(root) else module.path
+            problem = "has other content than the run imported" if path.is_file() else "is missing"
+            yield Gap("source", f"{name} {problem}")
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """Copy a file or folder; files that are there already, which are part of the source, stay."""
+    if path.is_file():
+        if not copy.exists():
+            shutil.copy2(path, copy)
+        return
+    for file in path.rglob("*"):
+        if file.is_file():
+            (copy / file.relative_to(path)).parent.mkdir(parents=True, exist_ok=True)
+            _copy(file, copy / file.relative_to(path))
+
+
+def _size(path: Path) -> int:
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of the last change of a file, or of the newest file in a folder."""
+    files = [p.stat() for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file()]
+    return sum(info.st_size for info in files), max((info.st_mtime_ns for info in files), default=0)

@@ -1,0 +1,97 @@
+"""Resume an interrupted search with its own command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rosenblatt.errors import Notify, RunError
+from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.details import RunDetails, RunRecord, ScriptCall
+from rosenblatt.runs.store.filters import STALE_SECONDS
+from rosenblatt.runs.store.owners import end_dead_runs
+from rosenblatt.runs.store.queries import find_runs, run_details
+from rosenblatt.runs.store.store import Store
+from rosenblatt.workflows.recorded_call import fill_masked, find_call, store_location
+from rosenblatt.workflows.recorded_results import MODEL_FILE
+from rosenblatt.workflows.request import RESUME
+
+
+def resume(
+    store: Store,
+    run_name: str,
+    notify: Notify = print,
+    secrets: Mapping[str, str] | None = None,
+    ask_secret: Callable[[str], str] | None = None,
+) -> int:
+    """Resume the newest unfinished search of an experiment, or one run; returns the exit status of its command.
+
+    A finished search whose model file is missing is not run again: the file is written from the store.
+
+    Raises:
+        RunError: If there is none, it still runs, or its command cannot be started again.
+    """
+    end_dead_runs(store)
+    newest = _find_search(store, run_name)
+    run = run_details(store, newest.id)
+    if newest.state == "finished":
+        _write_model(store, run, notify)
+        return 0
+    if newest.state == "running":
+        raise RunError(
+            f"The search {newest.id} still runs: process {run.process} on {run.machine} gave a sign of life less than "
+            f"{STALE_SECONDS:.0f} s ago."
+        )
+    if run.request is None:
+        find_call(run)  # raises RunError for a notebook
+    call = ScriptCall(target="", arguments=tuple(_without_store(run.arguments)))
+    notify(f"resuming {newest.id} in {run.folder}: {' '.join(call.arguments)}")
+    call, _ = fill_masked(run, call, secrets or {}, ask_secret)
+    env = os.environ | {RESUME: newest.id, "ROSENBLATT_STORE": store_location(store)}
+    command = [sys.executable, *call.arguments]
+    status = subprocess.run(command, cwd=run.folder, env=env, check=False).returncode  # noqa: S603 - its own command
+    if status == 0 and run_details(store, run.id).state != "finished":
+        notify(
+            f"the search {run.id} was not resumed: its command now begins another one, because its space, its metric, "
+            f"its options or its experiment have changed. Its trials stay as they were (rosenblatt runs --of {run.id})."
+        )
+    return status
+
+
+def _find_search(store: Store, run_name: str) -> RunRecord:
+    """The newest search that was interrupted, or has finished without its model file."""
+    runs = find_runs(store, include_trials=False)
+    matches = [run for run in runs if run_name in (run.experiment, run.id, run.name)]
+    matches = matches or [run for run in runs if run.id.startswith(run_name)]
+    if not matches:
+        raise RunError(f"There is no experiment and no run {run_name!r}. `rosenblatt runs` lists them.")
+    for run in matches:
+        if run.kind == "search" and (run.state != "finished" or _lacks_model(run_details(store, run.id))):
+            return run
+    raise RunError(f"No search of {run_name!r} was interrupted, so there is nothing to resume.")
+
+
+def _lacks_model(run: RunDetails) -> bool:
+    """Whether the model of a finished run is in the store, but not where its command had to write it."""
+    return bool(run.output) and MODEL_FILE in run.artifacts and not Path(run.output).exists()
+
+
+def _write_model(store: Store, run: RunDetails, notify: Notify) -> None:
+    """Write the model of a finished run from the store to the file that its command had to write."""
+    model = run.artifacts[MODEL_FILE]
+    Artifacts(store.url, store).fetch(model.hash, model.root, Path(run.output))
+    notify(f"model: {run.output}, written from the store; the search had finished")
+
+
+def _without_store(arguments: tuple[str, ...]) -> list[str]:
+    """Remove `--store` from a command line: the environment names the store, with the password that is not recorded."""
+    remaining: list[str] = []
+    for argument in arguments:
+        if remaining[-1:] == ["--store"]:
+            remaining.pop()
+        elif not argument.startswith("--store="):
+            remaining.append(argument)
+    return remaining
