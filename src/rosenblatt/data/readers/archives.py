@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 import re
 import zipfile
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rosenblatt.data.media.images import has_image_suffix
+from rosenblatt.data.readers.decompression import UnpackingLimit
 from rosenblatt.data.readers.encodings import decode_text
 from rosenblatt.data.readers.separators import splits_evenly
 from rosenblatt.data.readers.sources import SAMPLE_BYTES, Source
@@ -82,17 +82,19 @@ def list_folder(path: Path) -> list[CollectionFile]:
 def list_archive(source: Source) -> list[CollectionFile]:
     """All files of a zip archive sorted by name, without hidden ones. Raises TableError if there are none."""
     try:
-        archive = zipfile.ZipFile(source.path or io.BytesIO(source.content[:]))
+        archive = zipfile.ZipFile(source.path or source.open())
     except (OSError, zipfile.BadZipFile) as error:
         raise TableError(f"{source.name!r} is a damaged zip archive: {error}.") from error
     names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-    return _visible([CollectionFile(name, _reader(archive, name, source.name)) for name in names], source.name)
+    limit = UnpackingLimit(source.name, len(source.content))
+    return _visible([CollectionFile(name, _reader(archive, name, source.name, limit)) for name in names], source.name)
 
 
-def _reader(archive: zipfile.ZipFile, name: str, source_name: str) -> Callable[[], bytes]:
+def _reader(archive: zipfile.ZipFile, name: str, source_name: str, limit: UnpackingLimit) -> Callable[[], bytes]:
     def read() -> bytes:
         try:
-            return archive.read(name)
+            with archive.open(name) as stream:
+                return limit.read(stream, name)
         except READ_ERRORS as error:
             raise TableError(f"{name!r} in {source_name!r} cannot be read: {error}.") from error
 

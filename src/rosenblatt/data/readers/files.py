@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rosenblatt.data.readers.decompression import UnpackingLimit
 from rosenblatt.data.readers.delimited import read_delimited
 from rosenblatt.data.readers.encodings import decode_text
 from rosenblatt.data.readers.json_tables import read_json
@@ -18,6 +19,7 @@ from rosenblatt.data.readers.sources import Source, check_source, open_source
 from rosenblatt.data.table import DETECT_FORMAT, Table, TableFormat
 from rosenblatt.errors import TableError
 
+MIN_VALUE_BYTES = 4  # that a value of a table takes in memory, for most types
 _JSON_START = re.compile(rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*[\[{\]])')
 
 
@@ -53,7 +55,10 @@ def _read_typed(source: Source) -> pl.DataFrame | None:
     """A table in a format with types; None for delimited text."""
     sample = source.sample
     if sample.startswith(b"PAR1"):
-        return pl.read_parquet(source.path or io.BytesIO(source.content[:]))
+        lazy_frame = pl.scan_parquet(source.path or io.BytesIO(source.content[:]))
+        n_values = lazy_frame.select(pl.len()).collect().item() * len(lazy_frame.collect_schema())
+        UnpackingLimit(source.name, len(source.content)).check_memory(n_values * MIN_VALUE_BYTES)
+        return lazy_frame.collect()
     if sample.startswith(b"ARROW1"):
         return pl.read_ipc(source.path or io.BytesIO(source.content[:]))
     if sample.startswith(b"FEA1"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,7 +63,7 @@ def read_formatted(path: str | Path, format: TableFormat) -> Table:
 
         return read_collection(list_folder(Path(path)), str(path))
     source = open_source(path)
-    if source.is_zip and zipfile.is_zipfile(source.path or io.BytesIO(source.content[:])):
+    if source.is_zip and zipfile.is_zipfile(source.path or source.open()):
         return _read_archive(source, format)
     table = _read_named(source, format)
     return replace(table, frame=_resolve_image_paths(table.frame, Path(path).parent))

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import mmap
 import stat
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
+from rosenblatt.data.readers.decompression import UnpackingLimit
 from rosenblatt.errors import TableError
 
 SAMPLE_BYTES = 1 << 18  # bytes from which formats and encodings are detected
 STANDARD_INPUT = "-"
 EXPECTED_FORMATS = "CSV, TSV, JSON, JSON lines, Parquet or Arrow"
-DECOMPRESSORS = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
+DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 BINARY_HINTS = {
     b"PK\x03\x04": "a spreadsheet or a damaged zip archive",
@@ -55,6 +63,10 @@ class Source:
         """The first bytes of the content."""
         return self.content[:SAMPLE_BYTES]
 
+    def open(self) -> IO[bytes]:
+        """Open the content as a file."""
+        return self.path.open("rb") if self.path else io.BytesIO(self.content[:])
+
     @property
     def is_zip(self) -> bool:
         """Whether the content starts like a zip archive."""
@@ -79,8 +91,10 @@ def decompress_source(source: Source) -> Source:
     """The source itself, or with its content decompressed. Raises TableError."""
     for magic, decompress in DECOMPRESSORS.items():
         if source.content[: len(magic)] == magic:
+            limit = UnpackingLimit(source.name, len(source.content))
             try:
-                return Source(source.name, decompress(source.content[:]))
+                with source.open() as file, decompress(file) as stream:
+                    return Source(source.name, limit.read(stream))
             except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
                 raise TableError(f"{source.name!r} cannot be read: {error}. The file may be damaged.") from error
     return source
