@@ -17,7 +17,6 @@ from rosenblatt.errors import Notify, StoreError
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
-from rosenblatt.runs.store.locations import store_folder
 from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.store import Store, version_error
 from rosenblatt.runs.tracking.spool import REJECTED_SUFFIX, deliver_pending, pending_files
@@ -50,7 +49,7 @@ def cleanup(store: Store, notify: Notify = print) -> CleanupCounts:
         used_hashes, n_removed_documents = _remove_unused_documents(connection)
         run_ids = set(connection.execute(select(schema.runs.c.id)).scalars())
     n_removed_files = files.collect_garbage(used_hashes)
-    n_removed_states = _remove_states(store_folder(store.url) / "state", run_ids)
+    n_removed_states = _remove_states(files.folder / "state", run_ids)
     _vacuum(store)
     return CleanupCounts(
         delivered_batches=n_delivered,

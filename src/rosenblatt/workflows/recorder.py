@@ -7,18 +7,19 @@ import json
 import os
 import shutil
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
-from rosenblatt.errors import Notify, StorageError
+from rosenblatt.errors import Notify, StorageError, StoreError
 from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model import Model
 from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
-from rosenblatt.runs.store.locations import store_folder, store_url
+from rosenblatt.runs.store.locations import data_home, store_key, store_url
+from rosenblatt.runs.store.permissions import make_folder
 from rosenblatt.runs.store.queries import find_finished_run, run_details
 from rosenblatt.runs.store.records import as_json
 from rosenblatt.runs.store.store import Store
@@ -70,7 +71,7 @@ class Recorder:
         if resumed_run and not _is_same_request(url, resumed_run, request):
             resumed_run = None
         run = Run(url, resumed_run or new_id(), experiment, {})
-        folder = store_folder(url) / "state" / run.id if request.spec.has_search else None
+        folder = _make_state_folder(run, url) if request.spec.has_search else None
         return cls(request, run, name, reuse, resumed=resumed_run is not None, checkpoint_folder=folder)
 
     @property
@@ -123,8 +124,6 @@ class Recorder:
             "schema": schema.model_dump(mode="json"),
             "split": split,
         }
-        if self.checkpoint_folder:
-            metadata["state_folder"] = str(self.checkpoint_folder)
         if self.reproduces:
             metadata["reproduces"] = self.reproduces
         return metadata
@@ -159,6 +158,18 @@ class Recorder:
         self.run.finish(state, reason)
         if self.checkpoint_folder and state == "finished":
             shutil.rmtree(self.checkpoint_folder, ignore_errors=True)
+
+
+def _make_state_folder(run: Run, url: str) -> Path:
+    """Make the folder for the state of a search, from which it is resumed."""
+    try:
+        store_folder = run.artifacts().folder
+    except StoreError:  # it cannot be reached
+        store_folder = data_home() / store_key(url)
+    folder = store_folder / "state" / run.id
+    with suppress(OSError):  # the search reports that it cannot be saved
+        make_folder(folder)
+    return folder
 
 
 def _is_same_request(url: str, run_id: str, request: FitRequest) -> bool:

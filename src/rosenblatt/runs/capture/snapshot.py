@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rosenblatt.errors import RunError
-from rosenblatt.runs.capture.environment import Environment, capture_environment
+from rosenblatt.runs.capture.environment import Environment, capture_environment, user_name
 from rosenblatt.runs.capture.program import program_kind
 from rosenblatt.runs.capture.source import StoreFile, add_files, capture_source, imported_modules, source_hash
 from rosenblatt.runs.redaction import find_masked, redact_arguments
@@ -73,7 +73,7 @@ class RunSnapshot:
 
 
 def process_info() -> dict[str, Any]:
-    """Describe the command line, folder and machine of this process."""
+    """Describe the command line, folder, machine and user of this process."""
     script = sys.argv[0] if sys.argv else ""
     module = getattr(sys.modules.get("__main__"), "__spec__", None)
     target = (
@@ -87,6 +87,8 @@ def process_info() -> dict[str, Any]:
         "program": program_kind(),
         "folder": str(Path.cwd()),
         "machine": socket.gethostname(),
+        "user": user_name(),
+        "user_id": os.geteuid() if hasattr(os, "geteuid") else None,
         "process": os.getpid(),
     }
 

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.redaction import redact
-from rosenblatt.runs.store.locations import artifact_address, data_home, public_address, store_folder
+from rosenblatt.runs.store.locations import artifact_address, data_home, public_address
+from rosenblatt.runs.store.permissions import create_file, make_folder
 from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class StoredFile(NamedTuple):
 
 
 class _Place(Protocol):
-    def has(self, digest: str) -> bool: ...
+    def has(self, digest: str, size: int) -> bool: ...  # and as far as can be known quickly, intact
     def put(self, digest: str, file: ContentFile) -> None: ...
     def get(self, digest: str, path: Path) -> None: ...
     def remove(self, digest: str) -> None: ...
@@ -170,7 +171,7 @@ class Artifacts:
 
     def _put(self, digest: str, file: ContentFile) -> None:
         place = self._current_place()
-        if not place.has(digest):
+        if not place.has(digest, file.seek(0, os.SEEK_END)):
             file.seek(0)
             place.put(digest, file)
 
@@ -195,11 +196,16 @@ class Artifacts:
         address = artifact_address()
         return _open_place(_join(address, self._store_id())) if address else self._own_place()
 
+    @property
+    def folder(self) -> Path:
+        """The local folder of the store, also of one in PostgreSQL. Raises StoreError if that cannot be reached."""
+        if self._url.startswith("sqlite:///"):
+            return Path(self._url.removeprefix("sqlite:///")).parent
+        return data_home() / self._store_id()
+
     def _own_place(self) -> _Place:
         """The place in the folder of the store."""
-        has_folder = self._url.startswith("sqlite:///")
-        folder = store_folder(self._url) if has_folder else data_home() / self._store_id()
-        return _open_place(str(folder / "artifacts"))
+        return _open_place(str(self.folder / "artifacts"))
 
     def _places_of(self, root: str) -> Iterator[_Place]:
         """The places in which a file that was stored in a root may be, likely ones first."""
@@ -227,19 +233,20 @@ class _Folder:
     def _path(self, digest: str) -> Path:
         return self._root / digest[:2] / digest
 
-    def has(self, digest: str) -> bool:
+    def has(self, digest: str, size: int) -> bool:
+        path = self._path(digest)
         try:
-            os.utime(self._path(digest))  # it is used again, and counts as new
+            os.utime(path)  # it is used again, and counts as new
+            return path.is_file() and path.stat().st_size == size and file_hash(path) == digest
         except OSError:
             return False
-        return True
 
     def put(self, digest: str, file: ContentFile) -> None:
         target = self._path(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{digest}.{os.getpid()}.part")
+        make_folder(target.parent)
+        part = target.with_name(f".{digest}.{secrets.token_hex(4)}.part")
         try:
-            with part.open("wb") as copy:
+            with os.fdopen(create_file(part), "wb") as copy:
                 shutil.copyfileobj(file, copy)
             if file_hash(part) != digest:
                 raise StorageError("it changed while it was stored")
@@ -285,13 +292,12 @@ class _Bucket:
             reason = redact((str(error).splitlines() or [type(error).__name__])[0])
             raise StorageError(re.sub(r"\?[^\s\"')]+", "", reason)) from None  # a query may hold credentials
 
-    def has(self, digest: str) -> bool:
+    def has(self, digest: str, size: int) -> bool:
         try:
             with self._translate_errors():
-                self._obstore.head(self._store, digest)
+                return bool(self._obstore.head(self._store, digest)["size"] == size)
         except FileNotFoundError:
             return False
-        return True
 
     def put(self, digest: str, file: ContentFile) -> None:
         with self._translate_errors():

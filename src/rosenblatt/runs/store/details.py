@@ -124,6 +124,8 @@ class RunDetails(RunRecord):
     sequence: int = 0  # number of runs that its process began before
     folder: str = ""
     machine: str = ""
+    user: str = ""
+    user_id: int | None = None
     process: int = -1
     # what it consists of
     source: Source | None = None

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from rosenblatt.errors import StorageError
+from rosenblatt.runs.store.permissions import check_trust
 
 STORE_FOLDER = ".rosenblatt"
 NO_STORE = "none"  # as the name of a store: nothing is recorded
@@ -22,6 +23,9 @@ def store_url(name: str | None = None, start: Path | None = None) -> str | None:
         name: A folder, an address of PostgreSQL, or "none"; by default `ROSENBLATT_STORE`, or else the nearest
             `.rosenblatt/` folder, searched upwards from `start`, or a new one there.
         start: The folder to start from; by default the working folder.
+
+    Raises:
+        StoreError: If the folder that was found belongs to another user, or everybody can write to it.
     """
     name = name or os.environ.get("ROSENBLATT_STORE") or ""
     if name.lower() == NO_STORE:
@@ -33,14 +37,9 @@ def store_url(name: str | None = None, start: Path | None = None) -> str | None:
         return f"sqlite:///{folder if folder.suffix in ('.db', '.sqlite') else folder / 'runs.db'}"
     start = (start or Path.cwd()).absolute()
     root = next((folder for folder in (start, *start.parents) if (folder / STORE_FOLDER).is_dir()), start)
-    return f"sqlite:///{root / STORE_FOLDER / 'runs.db'}"
-
-
-def store_folder(url: str) -> Path:
-    """The local folder of a store, also of one in PostgreSQL: for artifacts and checkpoints of searches."""
-    if url.startswith("sqlite:///"):
-        return Path(url.removeprefix("sqlite:///")).parent
-    return data_home() / store_key(url)
+    database = root / STORE_FOLDER / "runs.db"
+    check_trust(database.parent, database)
+    return f"sqlite:///{database}"
 
 
 def data_home() -> Path:

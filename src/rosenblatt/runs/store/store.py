@@ -23,6 +23,7 @@ from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.clock import database_time
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
 from rosenblatt.runs.store.locations import STORE_FOLDER
+from rosenblatt.runs.store.permissions import create_file, make_store_folder
 from rosenblatt.runs.store.records import RecordBatch, Row
 
 BUSY_TIMEOUT = 10.0  # seconds to wait while another process writes
@@ -229,7 +230,7 @@ def _make_engine(url: str, create: bool) -> Engine:
         path = Path(url.removeprefix("sqlite:///"))
         if not create and not path.exists():
             raise StoreError(f"There is no store {str(path)!r} yet. The first recorded run creates it.")
-        _make_folder(path.parent)
+        _make_files(path)
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
@@ -251,14 +252,17 @@ def _make_engine(url: str, create: bool) -> Engine:
         raise StoreError("PostgreSQL needs a driver: pip install 'rosenblatt[postgresql]'.") from error
 
 
-def _make_folder(folder: Path) -> None:
+def _make_files(path: Path) -> None:
+    """Create the folder and the empty file of a store, for its user or for the group of its folder."""
+    folder = path.parent
     try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)  # another process may create it
-            if folder.name == STORE_FOLDER:  # keep it out of version control
-                (folder / ".gitignore").write_text("*\n")
+        if make_store_folder(folder) and folder.name == STORE_FOLDER:  # keep it out of version control
+            with os.fdopen(create_file(folder / ".gitignore"), "w") as file:
+                file.write("*\n")
+        with contextlib.suppress(FileExistsError):
+            os.close(create_file(path))
     except OSError as error:
-        raise StoreUnavailableError(f"The folder {str(folder)!r} cannot be created: {error.strerror}.") from error
+        raise StoreUnavailableError(f"The store {str(path)!r} cannot be created: {error.strerror}.") from error
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:

@@ -188,7 +188,7 @@ class Run:
             for file in sorted(p for p in path.rglob("*") if p.is_file()):
                 self.log_artifact(file, f"{name or path.name}/{file.relative_to(path).as_posix()}", kind)
         elif self._writer:
-            stored = self._artifacts().store_file(path)
+            stored = self.artifacts().store_file(path)
             self._put(lambda batch: batch.add_artifact(self.id, name or path.name, kind, *stored))
         elif not path.exists():
             raise StorageError(f"{str(path)!r} cannot be stored as an artifact: there is no such file.")
@@ -196,7 +196,7 @@ class Run:
     def log_bytes(self, name: str, content: bytes, kind: str = "file") -> None:
         """Store a file with this content. Raises StorageError."""
         if self._writer:
-            stored = self._artifacts().store_bytes(content)
+            stored = self.artifacts().store_bytes(content)
             self._put(lambda batch: batch.add_artifact(self.id, name, kind, *stored))
 
     def log_figure(self, name: str, figure: Any) -> None:
@@ -292,10 +292,11 @@ class Run:
 
     def store_source(self, path: Path) -> tuple[str, str]:
         """Store a file of the run's source; returns its hash and root."""
-        stored = self._artifacts().store_file(path)
+        stored = self.artifacts().store_file(path)
         return stored.hash, stored.root
 
-    def _artifacts(self) -> Artifacts:
+    def artifacts(self) -> Artifacts:
+        """The files of the store."""
         from rosenblatt.runs.store.artifacts import Artifacts
 
         assert self._writer is not None  # noqa: S101 - only recorded runs have files

@@ -1,0 +1,96 @@
+"""Who may read and write the files of a store, and whose stores are used without being named."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from rosenblatt.errors import StoreError
+
+
+def make_store_folder(folder: Path) -> bool:
+    """Create the folder of a store, for its user alone; returns False if it exists already. Raises OSError."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder in that of a store, for those who may write to the store. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            _share(descriptor, folder.parent)
+        finally:
+            os.close(descriptor)
+
+
+def create_file(path: Path) -> int:
+    """Create a file in the folder of a store, for those who may write to the store; returns its descriptor.
+
+    Raises OSError, such as FileExistsError, also for a link.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        _share(descriptor, path.parent)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _share(descriptor: int, folder: Path) -> None:
+    """Give what was created in a folder to the group that the folder is open for; what root creates, to its owner."""
+    owner = folder.stat()
+    if os.name != "posix":
+        return
+    if os.geteuid() == 0:
+        os.fchown(descriptor, owner.st_uid, -1)
+    if owner.st_mode & stat.S_IWGRP:
+        with suppress(OSError):  # not a member of the group
+            os.fchown(descriptor, -1, owner.st_gid)
+        info = os.fstat(descriptor)
+        if info.st_gid == owner.st_gid:
+            shared = (info.st_mode & stat.S_IRWXU) >> 3 | (
+                owner.st_mode & stat.S_ISGID if stat.S_ISDIR(info.st_mode) else 0
+            )
+            os.fchmod(descriptor, stat.S_IMODE(info.st_mode) | shared)
+
+
+def check_trust(folder: Path, database: Path) -> None:
+    """Raise StoreError if somebody else may have planted a store that was found without being named."""
+    for path in (folder, database):
+        for follow in (False, True):
+            try:
+                info = path.stat(follow_symlinks=follow)
+            except FileNotFoundError:
+                continue
+            reason = _reason_to_distrust(info)
+            if reason:
+                raise StoreError(
+                    f"The store {str(folder)!r} is not used, because {str(path)!r} {reason}. If you trust it, name it "
+                    f"with --store {folder} (or ROSENBLATT_STORE); otherwise name another folder."
+                )
+
+
+def _reason_to_distrust(info: os.stat_result) -> str:
+    if os.name != "posix":
+        return ""
+    users = {os.geteuid()}
+    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdigit():  # with sudo, the user who called it
+        users.add(int(os.environ["SUDO_UID"]))
+    if info.st_uid not in users:
+        return f"belongs to the user with id {info.st_uid}, not to this one ({os.geteuid()})"
+    is_link = stat.S_ISLNK(info.st_mode)
+    return "can be written by everybody (chmod o-w forbids it)" if info.st_mode & stat.S_IWOTH and not is_link else ""
