@@ -25,6 +25,7 @@ from rosenblatt.runs.store.store import Store
 
 NO_STEP = 2**62  # the step of a difference that belongs to no step; greater than any other
 MAX_LISTED = 8  # names in a sentence
+_CUT_OFF_REASONS = ("interrupted", "time limit", "ended by")  # of stopped trials; others were not among the best
 SYSTEM_METRICS = "system/"  # begins the names of metrics of the machine, which this library records
 _TIME_WORD = re.compile("times?|secs?|seconds?|ms|duration|latency|throughput|fps|runtime|walltime|elapsed|eta")
 _MEASURING_WORD = re.compile(  # words of which names of times and speeds of a program consist
@@ -163,7 +164,7 @@ def _find_first(differences: list[_Difference], tolerance: float) -> FirstDiffer
 
 def _is_cut_off(run: RunDetails) -> bool:
     """Whether a run was interrupted or killed, so that its curves end early."""
-    is_stopped = run.state == "stopped" and (run.kind != "trial" or run.reason in ("interrupted", "time limit"))
+    is_stopped = run.state == "stopped" and (run.kind != "trial" or (run.reason or "").startswith(_CUT_OFF_REASONS))
     return run.state == "lost" or run.reason == LOST_REASON or is_stopped or (run.exit_status or 0) > 128
 
 

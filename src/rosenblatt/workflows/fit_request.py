@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rosenblatt.data.readers.files import read_text
 from rosenblatt.data.readers.sources import STANDARD_INPUT
 from rosenblatt.data.table import Table
-from rosenblatt.errors import Notify, TrainingInterruptedError
+from rosenblatt.errors import Notify, StorageError, TrainingInterruptedError
 from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model_file_checker import ModelFileChecker
 from rosenblatt.training.progress import training_progress
 from rosenblatt.tuning.progress import search_progress
 from rosenblatt.workflows import fit
 from rosenblatt.workflows.problems.problem import ProblemRequest
+from rosenblatt.workflows.recorded_results import MODEL_FILE
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.search import SearchOptions
@@ -24,7 +25,11 @@ from rosenblatt.workflows.tables import check_can_group, check_group_columns, re
 
 
 def run_fit_request(
-    recorder: Recorder, notify: Notify, options: SearchOptions | None = None, group_columns: Sequence[str] = ()
+    recorder: Recorder,
+    notify: Notify,
+    options: SearchOptions | None = None,
+    group_columns: Sequence[str] = (),
+    save: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
     """Read the tables of the recorder's request, fit, and end the run.
 
@@ -33,6 +38,7 @@ def run_fit_request(
         notify: called with each message for the user, which is also recorded.
         options: start time, checkpoint and callbacks of a search.
         group_columns: columns that a report groups errors by, which must be in the tables.
+        save: writes the model; the run has finished only after it.
 
     Raises:
         Error: as `workflows.fit.fit` does; the run is recorded as failed or stopped.
@@ -54,6 +60,8 @@ def run_fit_request(
         ):
             search = replace(options or SearchOptions(), on_progress=on_progress)
             result = fit.run_fit(problem, fit.FitOptions(notify, on_epoch, recorder.request.threads, search, recorder))
+        if save:
+            save(result)
     except BaseException as error:
         is_stopped = isinstance(error, KeyboardInterrupt | TrainingInterruptedError)
         recorder.finish("stopped" if is_stopped else "failed", str(error) or type(error).__name__)
@@ -94,13 +102,22 @@ def fit_and_save(
     a search, which may take hours, it is started only then. Raises the errors of `workflows.fit.fit` and `save`.
     """
     checker = None if recorder.request.spec.has_search else ModelFileChecker()
+    recorder.output = str(path.absolute())
+
+    def save(result: Evaluation) -> None:
+        try:
+            fit.save(result, path, checker)
+        except StorageError as error:
+            if recorder.run and recorder.has_begun:
+                command = f"rosenblatt runs show {recorder.run.id} --artifact {MODEL_FILE}"
+                raise StorageError(f"{error} The model is in the store: `{command}` writes it.") from error
+            raise
+
     try:
-        result = run_fit_request(recorder, notify, options, group_columns=group_columns)
-        fit.save(result, path, checker)
+        return run_fit_request(recorder, notify, options, group_columns, save)
     finally:
         if checker:
             checker.close()
-    return result
 
 
 def default_experiment(table: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
-from rosenblatt.errors import Notify, StorageError, StoreError
+from rosenblatt.errors import Notify, RunError, StorageError, StoreError
 from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model import Model
 from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
@@ -26,6 +26,7 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
+from rosenblatt.tuning.checkpoints import MUTABLE_ON_RESUME
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.workflows.fit_identity import engine_hash, fit_identity, is_model_of
 from rosenblatt.workflows.problems.problem import LearningProblem
@@ -51,6 +52,7 @@ class Recorder:
     reproduces: str = ""  # the id of the run that is reproduced
     reused: str = ""  # the id of the finished run whose model is used instead of training
     resumed: bool = False
+    output: str = ""  # the path of the model file to write
     checkpoint_folder: Path | None = None  # of a search
     _messages: list[str] = field(default_factory=list)  # until the run begins
     _trials: TrialRecorder | None = None  # once the run has begun
@@ -67,12 +69,16 @@ class Recorder:
         url = store_url(store)
         if url is None:
             return cls(request)
+        messages = []
         resumed_run = os.environ.pop(RESUME, None)
-        if resumed_run and not _is_same_request(url, resumed_run, request):
+        if resumed_run and (changes := _changed_options(url, resumed_run, request)):
+            messages.append(f"the search {resumed_run} is not resumed, because {changes} changed; this is a new search")
             resumed_run = None
         run = Run(url, resumed_run or new_id(), experiment, {})
         folder = _make_state_folder(run, url) if request.spec.has_search else None
-        return cls(request, run, name, reuse, resumed=resumed_run is not None, checkpoint_folder=folder)
+        return cls(
+            request, run, name, reuse, resumed=resumed_run is not None, checkpoint_folder=folder, _messages=messages
+        )
 
     @property
     def has_begun(self) -> bool:
@@ -90,6 +96,8 @@ class Recorder:
             notify(message)
 
         self._notify = notify_and_record
+        for message in self._messages:
+            notify(message)
         return notify_and_record
 
     def begin(self, problem: LearningProblem) -> Model | None:
@@ -105,7 +113,10 @@ class Recorder:
             if model is not None and is_model_of(model, problem):
                 self.reused = finished_id or ""
                 return model
-        metadata = self._metadata(problem.schema, _describe_split(problem))
+        split = _describe_split(problem)
+        if self.resumed and run.url:
+            identity = self._check_resumed(run.url, run.id, identity, split)
+        metadata = self._metadata(problem.schema, split)
         for role in ("table", "test", "validation"):
             path = getattr(request, role)
             if path and Path(path).exists():
@@ -117,6 +128,23 @@ class Recorder:
         self._trials = TrialRecorder(run)
         return None
 
+    def _check_resumed(self, url: str, run: str, identity: str, split: Mapping[str, Any]) -> str:
+        """The identity of a resumed search; empty if its trials were trained in different environments.
+
+        Raises RunError if the rows have changed.
+        """
+        with closing(Store(url)) as store:
+            recorded = run_details(store, run)
+        if any(recorded.split.get(part) != split.get(part) for part in ("training", "validation")):
+            raise RunError(
+                f"The rows of {self.request.table} have changed since the search {run} began, so it cannot be resumed. "
+                "Restore the table, or begin a new search with `rosenblatt fit`."
+            )
+        if recorded.identity == identity:
+            return identity
+        self._notify("caution: packages, the machine or this library have changed since the search began")
+        return ""
+
     def _metadata(self, schema: Schema, split: dict[str, Any]) -> dict[str, Any]:
         metadata: dict[str, Any] = {
             "request": self.request.to_json(),
@@ -124,6 +152,8 @@ class Recorder:
             "schema": schema.model_dump(mode="json"),
             "split": split,
         }
+        if self.output:
+            metadata["output"] = self.output
         if self.reproduces:
             metadata["reproduces"] = self.reproduces
         return metadata
@@ -150,6 +180,7 @@ class Recorder:
         run.set_metadata("weights", [hash_array(network.theta) for network in model.networks])
         if model.metadata.search:
             run.set_metadata("search", model.metadata.search.to_json())
+        run.flush()  # the model is in the store before its file is written
 
     def finish(self, state: str, reason: str | None = None) -> None:
         """End the run, if it has begun."""
@@ -172,9 +203,21 @@ def _make_state_folder(run: Run, url: str) -> Path:
     return folder
 
 
-def _is_same_request(url: str, run_id: str, request: FitRequest) -> bool:
+def _changed_options(url: str, run_id: str, request: FitRequest) -> str:
+    """The options in which a request differs from that of a run, but for the budget of a search; empty if in none."""
     with closing(Store(url)) as store:
-        return bool(run_details(store, run_id).request == json.loads(as_json(request.to_json())))
+        recorded = run_details(store, run_id).request or {}
+    options = [_flatten(values) for values in (recorded, json.loads(as_json(request.to_json())))]
+    changed = [name for name in sorted({*options[0], *options[1]}) if options[0].get(name) != options[1].get(name)]
+    return ", ".join(name for name in changed if name not in MUTABLE_ON_RESUME)
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a request by name, on one level."""
+    options: dict[str, Any] = {}
+    for name, value in values.items():
+        options |= _flatten(value) if isinstance(value, Mapping) and name != "space" else {name: value}
+    return options
 
 
 def _hyperparameters(

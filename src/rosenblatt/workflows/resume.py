@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rosenblatt.errors import Notify, RunError
+from rosenblatt.models.atomic_write import write_file
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import RunDetails, RunRecord, ScriptCall
 from rosenblatt.runs.store.filters import STALE_SECONDS
@@ -35,9 +37,9 @@ def resume(
         RunError: If there is none, it still runs, or its command cannot be started again.
     """
     end_dead_runs(store)
-    newest = _find_search(store, run_name)
+    newest = _find_resumable(store, run_name)
     run = run_details(store, newest.id)
-    if newest.state == "finished":
+    if newest.kind == "fit" or newest.state == "finished":
         _write_model(store, run, notify)
         return 0
     if newest.state == "running":
@@ -53,37 +55,41 @@ def resume(
     env = os.environ | {RESUME: newest.id, "ROSENBLATT_STORE": store_location(store)}
     command = [sys.executable, *call.arguments]
     status = subprocess.run(command, cwd=run.folder, env=env, check=False).returncode  # noqa: S603 - its own command
-    if status == 0 and run_details(store, run.id).state != "finished":
+    if status == 0 and run.request is None and run_details(store, run.id).state != "finished":
         notify(
-            f"the search {run.id} was not resumed: its command now begins another one, because its space, its metric, "
-            f"its options or its experiment have changed. Its trials stay as they were (rosenblatt runs --of {run.id})."
+            f"the search {run.id} was not resumed: its command has no search of the same experiment, space and metric "
+            f"any more. Its trials stay as they were (rosenblatt runs --of {run.id})."
         )
     return status
 
 
-def _find_search(store: Store, run_name: str) -> RunRecord:
-    """The newest search that was interrupted, or has finished without its model file."""
+def _find_resumable(store: Store, run_name: str) -> RunRecord:
+    """The newest search that was interrupted, or run whose model file was not written."""
     runs = find_runs(store, include_trials=False)
     matches = [run for run in runs if run_name in (run.experiment, run.id, run.name)]
     matches = matches or [run for run in runs if run.id.startswith(run_name)]
     if not matches:
         raise RunError(f"There is no experiment and no run {run_name!r}. `rosenblatt runs` lists them.")
     for run in matches:
-        if run.kind == "search" and (run.state != "finished" or _lacks_model(run_details(store, run.id))):
+        is_unfinished_search = run.kind == "search" and run.state != "finished"
+        has_ended_fit = run.kind in ("fit", "search") and run.state != "running"
+        if is_unfinished_search or (has_ended_fit and _lacks_file(run_details(store, run.id))):
             return run
     raise RunError(f"No search of {run_name!r} was interrupted, so there is nothing to resume.")
 
 
-def _lacks_model(run: RunDetails) -> bool:
-    """Whether the model of a finished run is in the store, but not where its command had to write it."""
+def _lacks_file(run: RunDetails) -> bool:
+    """Whether the model of a run is in the store, but not where its command had to write it."""
     return bool(run.output) and MODEL_FILE in run.artifacts and not Path(run.output).exists()
 
 
 def _write_model(store: Store, run: RunDetails, notify: Notify) -> None:
-    """Write the model of a finished run from the store to the file that its command had to write."""
+    """Write the model of a run from the store to the file that its command had to write. Raises StorageError."""
     model = run.artifacts[MODEL_FILE]
-    Artifacts(store.url, store).fetch(model.hash, model.root, Path(run.output))
-    notify(f"model: {run.output}, written from the store; the search had finished")
+    with tempfile.TemporaryDirectory() as folder:
+        Artifacts(store.url, store).fetch(model.hash, model.root, Path(folder) / MODEL_FILE)
+        write_file(run.output, (Path(folder) / MODEL_FILE).read_bytes())
+    notify(f"model: {run.output}, written from the store, because run {run.id} had trained it but not written its file")
 
 
 def _without_store(arguments: tuple[str, ...]) -> list[str]:

@@ -331,7 +331,9 @@ class Run:
                 f"Another process runs {self.id}: it gave a sign of life less than {STALE_SECONDS:.0f} s ago. Wait "
                 "for its end, or stop it first."
             )
-        if not resumed:
+        if resumed:
+            batch.update_run(self.id, identity=start.identity or None)
+        else:
             place = {"parent": start.parent, "number": start.number, "identity": start.identity}
             batch.add_run(self.id, self.experiment, start.name, start.kind, **place)
         for name, value in {**process_info(), **start.metadata}.items():

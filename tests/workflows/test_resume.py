@@ -1,0 +1,131 @@
+"""Interrupted commands are resumed: searches go on, and models that were trained are written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from rosenblatt.cli.exit_status import ExitStatus
+from rosenblatt.cli.main import cli
+from rosenblatt.errors import RunError, StorageError
+from rosenblatt.models.model_file import load_model
+from rosenblatt.runs.store.queries import find_runs, run_details
+from rosenblatt.runs.store.store import Store
+from rosenblatt.workflows.resume import resume
+
+SEARCH = ["fit", "people.csv", "-t", "rich", "--trials", "3", "--epochs", "2", "--hidden-sizes", "4"]
+COMMAND = """
+import os, signal, sys
+from rosenblatt.cli.main import main
+from rosenblatt.models.model_file_checker import ModelFileChecker
+from rosenblatt.workflows import fit, recorder
+
+def kill(*_): os.kill(os.getpid(), signal.SIGKILL)
+
+point = os.environ.get("KILL_AT")
+if point == "before the file": fit.save = kill
+if point == "during the check": ModelFileChecker.check = kill
+if point == "after the file": recorder.Recorder.finish = kill
+main()
+"""
+
+
+@pytest.fixture
+def store(work_folder, people):
+    people.write_csv("people.csv")
+    (work_folder / "command.py").write_text(COMMAND)
+    (work_folder / ".rosenblatt").mkdir()
+    opened = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+    yield opened
+    opened.close()
+
+
+def run_command(*arguments, kill_at=""):
+    env = os.environ | {"KILL_AT": kill_at}
+    return subprocess.run(
+        [sys.executable, "command.py", *arguments], env=env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["before the file", "during the check", "after the file"])
+@pytest.mark.parametrize("kind", ["search", "fit"])
+def test_a_command_killed_while_it_writes_its_model_is_resumed(store, work_folder, kind, point):
+    arguments = SEARCH if kind == "search" else [*SEARCH[:4], "--epochs", "2", "--folds", "2"]
+    assert run_command(*arguments, kill_at=point).returncode == -signal.SIGKILL
+    run = find_runs(store, f"kind = {kind}")[0]
+    model = work_folder / "people.rosenblatt"
+    assert model.exists() == (point == "after the file")
+    if kind == "fit" and model.exists():
+        return  # nothing is left to do
+    messages = []
+    assert resume(store, "people", messages.append) == 0
+    assert load_model(model).metadata.rows == 240
+    if kind == "search":
+        assert run_details(store, run.id).state == "finished"
+    model.unlink()
+    assert resume(store, run.id, messages.append) == 0  # from the store
+    assert load_model(model).metadata.rows == 240
+    assert "written from the store" in messages[-1]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, list(arguments), obj=ExitStatus())
+
+
+@pytest.fixture
+def stopped_search(store, same_process_check, monkeypatch):
+    """The id of a search that was interrupted."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rosenblatt.workflows.fit.save", interrupt)
+        invoke(*SEARCH)
+    return find_runs(store, "kind = search")[0].id
+
+
+def test_a_model_that_cannot_be_written_is_in_the_store(store, same_process_check, monkeypatch):
+    def fail(*_):
+        raise StorageError("The disk is full.")
+
+    monkeypatch.setattr("rosenblatt.workflows.fit.save", fail)
+    result = invoke(*SEARCH[:4], "--epochs", "2", "--folds", "2")
+    run = find_runs(store)[0]
+    expected = (
+        f"The disk is full. The model is in the store: `rosenblatt runs show {run.id} --artifact model.rosenblatt`"
+    )
+    assert str(result.exception).startswith(expected)
+    assert (run.state, "model.rosenblatt" in run_details(store, run.id).artifacts) == ("failed", True)
+
+
+def test_other_options_begin_another_search(store, stopped_search, monkeypatch):
+    monkeypatch.setenv("ROSENBLATT_RESUME", stopped_search)
+    result = invoke(*SEARCH, "--dropout", "0.5")
+    assert f"the search {stopped_search} is not resumed, because dropout changed; this is a new search" in result.output
+    assert len(find_runs(store, "kind = search")) == 2
+    assert run_details(store, stopped_search).state == "stopped"
+
+
+def test_a_larger_budget_resumes_the_search(store, stopped_search, monkeypatch):
+    monkeypatch.setenv("ROSENBLATT_RESUME", stopped_search)
+    result = invoke(*SEARCH[:-6], "--trials", "4", *SEARCH[-4:])
+    assert "not resumed" not in result.output
+    assert [run.id for run in find_runs(store, "kind = search")] == [stopped_search]
+    assert run_details(store, stopped_search).trials == 4
+
+
+def test_a_search_whose_rows_have_changed_is_not_resumed(store, stopped_search, monkeypatch):
+    pl.read_csv("people.csv").with_columns(noise=pl.col("noise") + 1).write_csv("people.csv")
+    monkeypatch.setenv("ROSENBLATT_RESUME", stopped_search)
+    result = invoke(*SEARCH)
+    assert isinstance(result.exception, RunError)
+    assert "have changed since the search" in str(result.exception)
+    assert run_details(store, stopped_search).state == "stopped"
