@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -95,6 +97,84 @@ def test_runs_are_deleted_after_confirmation(two_runs, monkeypatch):
     assert json.loads(runs("tidy", "--json"))["removed_files"] > 0
     with pytest.raises(SpecError, match="Name the runs to delete"):
         runs("delete", "--yes")
+
+
+def record_named(name):
+    with track("named", name=name) as run:
+        run.log({"loss": 1.0})
+    return run.id
+
+
+def test_runs_of_one_name_are_listed_instead_of_deleted(own_store):
+    ids = [record_named("best") for _ in range(2)]
+    with pytest.raises(RunError, match="is ambiguous") as error:
+        runs("delete", "best", "--yes")
+    assert all(run in str(error.value) for run in ids)
+    with pytest.raises(RunError, match="There is no run"):  # a prefix that is too short
+        runs("delete", ids[0][:3], "--yes")
+    assert "deleted: 1" in runs("delete", ids[0][:8], ids[0], "--yes")
+    assert "deleted: 1" in runs("delete", "best", "--yes")
+
+
+def test_deleting_a_live_run_is_reported(own_store):
+    run = track("live", name="live")
+    result = CliRunner().invoke(cli, ["runs", "delete", "live"], input="n\n", obj=ExitStatus())
+    assert f"run {run.id} is still running" in result.output
+    assert f"Delete 1 run ({run.id} live)?" in result.output
+    run.finish()
+
+
+def record_file(name):
+    with track("files") as run:
+        run.log_bytes(name, b"recorded")
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_of_a_run_replaces_one_of_the_user_only_with_force(work_folder, is_link):
+    record_file("sub/notes.txt")
+    path, target = work_folder / "notes.txt", work_folder / "target"
+    target.write_text("mine")
+    if is_link:
+        path.symlink_to("target")
+    else:
+        path.write_text("mine")
+    with pytest.raises(RunError, match=r"'notes\.txt' exists already\. Add --force"):
+        runs("show", "last", "--artifact", "sub/notes.txt")
+    assert path.read_text() == "mine"
+    runs("show", "last", "--artifact", "sub/notes.txt", "--force")
+    assert path.read_text() == "recorded"
+    assert not path.is_symlink()
+    assert target.read_text() == "mine"
+    assert {path.name for path in work_folder.iterdir()} == {".rosenblatt", "notes.txt", "target"}
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("/etc/x", "x"), ("../up", "up"), ("a/b/c", "c"), ("a\\b", "b"), (".hidden", ".hidden"),
+     (".", None), ("/", None), ("..", None), ("a/", None), ("a/..", None), ("x" * 300, None), ("folder", None)],
+)  # fmt: skip
+def test_files_of_runs_are_written_below_the_working_folder_or_refused(work_folder, name, written):
+    record_file(name)
+    (work_folder / "folder").mkdir()
+    before = {path.name for path in work_folder.iterdir()}
+    if written:
+        runs("show", "last", "--artifact", name)
+        assert (work_folder / written).read_text() == "recorded"
+    else:
+        with pytest.raises((RunError, StorageError)):
+            runs("show", "last", "--artifact", name, "--force")
+        assert {path.name for path in work_folder.iterdir()} == before
+
+
+def test_a_source_that_cannot_be_restored_leaves_no_folder(two_runs, own_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(own_store / "artifacts")
+    with pytest.raises(StorageError, match="cannot be read"):
+        runs("show", two_runs[0], "--source", "restored")
+    assert not Path("restored").exists()
+    Path("restored").symlink_to("nowhere")
+    with pytest.raises(RunError, match="exists already"):
+        runs("show", two_runs[0], "--source", "restored")
 
 
 def test_runs_are_exported(two_runs, tmp_path):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rosenblatt.runs.store.details import RunDetails
     from rosenblatt.runs.store.store import Store
 
+MIN_DELETED_PREFIX = 4  # characters of an id that name a run to delete
+MAX_LISTED_RUNS = 5  # in a question
 FORMATS = ("parquet", "csv", "tensorboard", "mlflow")
 EXIT_RESULTS_DIFFER, EXIT_NOT_RUN = 1, 3  # exit statuses of `runs reproduce` unless the results are the same
 
@@ -154,21 +156,15 @@ def runs(
 @click.option("--output", is_flag=True, help="Print the output of the run.")
 @click.option("--source", metavar="FOLDER", help="Restore the source of the run in a new folder.")
 @click.option("--artifact", metavar="NAME", help="Write a file of the run to the working folder.")
+@click.option("--force", is_flag=True, help="With --artifact, replace a file of the same name.")
 @click.option("--plot", metavar="FILE", help="Plot the curves of the run: .png, .svg or .pdf.")
 @_all_option
 @_store_option
 @shared_options("json")
 def show(
-    run: str,
-    output: bool,
-    source: str | None,
-    artifact: str | None,
-    plot: str | None,
-    show_all: bool,
-    store: str | None,
-    as_json: bool,
+    run: str, plot: str | None, show_all: bool, store: str | None, as_json: bool, force: bool, **parts: Any
 ) -> None:
-    """Show a run. RUN is its id or a prefix of it, its name, or `last`."""
+    """Show a run. RUN is its id, its name, a prefix of its id, or `last`."""
     from rosenblatt.cli.console.runs import print_run
     from rosenblatt.runs.export import to_json
     from rosenblatt.runs.store import queries
@@ -176,13 +172,13 @@ def show(
 
     with _open_store(store) as run_store:
         details = queries.run_details(run_store, queries.find_run(run_store, run))
-        if output:
+        if parts["output"]:
             for stream, text in queries.load_output(run_store, details.id):
                 click.echo(text, nl=False, err=stream == "stderr")
-        elif source:
-            _restore_source(run_store, details, source)
-        elif artifact:
-            _write_artifact(run_store, details, artifact)
+        elif parts["source"]:
+            _restore_source(run_store, details, parts["source"])
+        elif parts["artifact"]:
+            _write_artifact(run_store, details, parts["artifact"], force)
         elif as_json and not plot:
             click.echo(to_json(details))
         else:
@@ -333,7 +329,7 @@ def export(format_: str, out: str | None, where: str, store: str | None, as_json
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_store_option
 def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
-    """Delete runs, and the trials of deleted searches.
+    """Delete runs, and the trials of deleted searches. RUN is an id, a name, `last`, or at least 4 characters of an id.
 
     Run `rosenblatt runs tidy` afterwards to remove their files.
     """
@@ -342,11 +338,20 @@ def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> 
     if bool(names) == bool(where):
         raise SpecError("Name the runs to delete, or give a filter with --where.")
     with _open_store(store) as run_store:
-        ids = [queries.find_run(run_store, name) for name in names]
-        ids += [record.id for record in queries.find_runs(run_store, where)] if where else []
+        if where:
+            records = queries.find_runs(run_store, where)
+        else:
+            named = {queries.find_run(run_store, name, MIN_DELETED_PREFIX): None for name in names}
+            records = queries.load_records(run_store, list(named))
+        ids = [record.id for record in records]
         n_trials = sum(queries.count_trials(run_store, ids).values())
         more = f" and {format_count(n_trials, 'trial')}" if n_trials else ""
-        if not yes and not click.confirm(f"Delete {format_count(len(ids), 'run')}{more}?", err=True):
+        for record in records:
+            if record.state == "running":
+                click.echo(f"run {record.id} is still running; what it records from now on is ignored", err=True)
+        listed = ", ".join(f"{record.id} {record.name}".strip() for record in records[:MAX_LISTED_RUNS])
+        listed += ", ..." if len(records) > MAX_LISTED_RUNS else ""
+        if not yes and not click.confirm(f"Delete {format_count(len(ids), 'run')}{more} ({listed})?", err=True):
             return
         click.echo(f"deleted: {run_store.delete(ids):,}")
 
@@ -376,21 +381,28 @@ def tidy(rescue: bool, store: str | None, as_json: bool) -> None:
         click.echo(", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items()))
 
 
-def _restore_source(store: Store, details: RunDetails, folder: str) -> None:
+def _restore_source(store: Store, details: RunDetails, name: str) -> None:
+    import shutil
     from pathlib import Path
 
     from rosenblatt.runs.capture.source import restore
     from rosenblatt.runs.store.artifacts import Artifacts
 
-    if Path(folder).exists():
-        raise RunError(f"{folder!r} exists already. Name a new folder.")
+    folder = Path(name)
+    if folder.exists() or folder.is_symlink():
+        raise RunError(f"{name!r} exists already. Name a new folder.")
     if details.source is None:
         raise RunError(f"Run {details.id} has no source of its own. Trials have that of their search.")
-    restore(details.source, Path(folder), Artifacts(store.url, store).fetch)
-    click.echo(f"source: {folder}")
+    try:
+        restore(details.source, folder, Artifacts(store.url, store).fetch)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    click.echo(f"source: {name}")
 
 
-def _write_artifact(store: Store, details: RunDetails, name: str) -> None:
+def _write_artifact(store: Store, details: RunDetails, name: str, force: bool) -> None:
+    import stat
     from pathlib import Path
 
     from rosenblatt.runs.store.artifacts import Artifacts
@@ -398,8 +410,21 @@ def _write_artifact(store: Store, details: RunDetails, name: str) -> None:
     artifact = details.artifacts.get(name)
     if artifact is None:
         raise RunError(f"The run has no file {name!r}. Its files: {', '.join(details.artifacts) or 'none'}.")
-    Artifacts(store.url, store).fetch(artifact.hash, artifact.root, Path(Path(name).name))
-    click.echo(f"{Path(name).name}: {artifact.bytes:,} bytes")
+    path = Path(name.replace("\\", "/").rpartition("/")[2])
+    if path.name in ("", ".."):
+        raise RunError(f"The file {name!r} of the run has no name under which it could be written here.")
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise RunError(f"{path.name!r} cannot be written: {error.strerror}.") from error
+    if mode is not None and stat.S_ISDIR(mode):
+        raise RunError(f"There is a folder {path.name!r} here. Change to another folder, where the file is written.")
+    if mode is not None and not force:
+        raise RunError(f"{path.name!r} exists already. Add --force to replace it, or change to another folder.")
+    Artifacts(store.url, store).fetch(artifact.hash, artifact.root, path)
+    click.echo(f"{path.name}: {artifact.bytes:,} bytes")
 
 
 def _save_curve_plot(curves: Mapping[str, Mapping[str, CurvePoints]], path: str) -> None:

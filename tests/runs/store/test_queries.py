@@ -107,10 +107,34 @@ def test_a_run_is_found_by_its_id_a_prefix_its_name_or_as_the_last(filled_store)
     assert find_run(filled_store, "bb1-1") == "bb1-1"
 
 
+def test_an_id_counts_more_than_a_name_and_a_name_more_than_a_prefix(store):
+    batch = RecordBatch()
+    for i, (run, name) in enumerate([("best234567", ""), ("m2222222222", "best"), ("m3333333333", "m2222222222")]):
+        batch.add_run(run, "e", name, "track", started=float(i))
+    store.write(batch)
+    assert find_run(store, "best") == "m2222222222"
+    assert find_run(store, "best2") == "best234567"
+    assert find_run(store, "m2222222222") == "m2222222222"
+    assert find_run(store, "m33", min_prefix=3) == "m3333333333"
+    for name in ("m33", "", "bes"):
+        with pytest.raises(RunError, match="There is no run"):
+            find_run(store, name, min_prefix=4)
+
+
+def test_a_prefix_of_a_search_does_not_mean_its_trials(store):
+    batch = RecordBatch()
+    batch.add_run("search2345", "e", "", "search")
+    for i in range(10):
+        batch.add_run(f"search2345-{i}", "e", "", "trial", parent="search2345", number=i)
+    store.write(batch)
+    assert find_run(store, "sea") == "search2345"
+    assert find_run(store, "search2345-3") == "search2345-3"
+
+
 def test_unknown_and_ambiguous_names_are_errors_that_list_runs(filled_store, store):
     with pytest.raises(RunError, match=r"There is no run 'aa3'\. Did you mean 'aa[12]'\?"):
         find_run(filled_store, "aa3")
-    with pytest.raises(RunError, match="'aa' is ambiguous: it matches aa1, aa2"):
+    with pytest.raises(RunError, match=r"'aa' is ambiguous\. It matches, newest first: aa2 'second' \(\d+-.*\); aa1 "):
         find_run(filled_store, "aa")
     with pytest.raises(RunError, match="There is no run '%'"):  # not a wildcard
         find_run(filled_store, "%")

@@ -56,6 +56,17 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """Create an empty file of another name beside a path, and remove it at the end if it is still there."""
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    part.touch(exist_ok=False)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _ignore(_message: str) -> None:
     """Tell nobody."""
 
@@ -102,24 +113,29 @@ class Artifacts:
         return StoredFile(digest, size, root)
 
     def fetch(self, digest: str, root: str, path: Path) -> None:
-        """Write a stored file to a path once its hash is verified. Raises StorageError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        """Write a stored file to a path, in place of a file or link there, once its hash is verified.
+
+        Raises:
+            StorageError: If the file is nowhere intact, or the path cannot be written.
+        """
         failure = StorageError("it is nowhere")
         try:
-            for place in self._places_of(root):
-                try:
-                    place.get(digest, part)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _part_of(path) as part:
+                for place in self._places_of(root):
+                    try:
+                        place.get(digest, part)
+                    except FileNotFoundError:
+                        continue
+                    except (OSError, StorageError) as error:
+                        failure = StorageError(str(error))
+                        continue
                     if file_hash(part) == digest:
                         part.replace(path)
                         return
                     failure = StorageError("it is damaged: its content does not match its hash")
-                except FileNotFoundError:
-                    continue
-                except (OSError, StorageError) as error:
-                    failure = StorageError(str(error))
-        finally:
-            part.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
         where = repr(public_address(root)) if root else "the folder of the store"
         raise StorageError(f"The file {digest} cannot be read from {where}: {failure}.") from failure
 

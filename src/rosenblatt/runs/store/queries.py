@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from rosenblatt.errors import RunError, StoreError, StoreUnavailableError, did_you_mean, format_list
 from rosenblatt.runs.store.artifacts import file_hash
@@ -32,6 +33,7 @@ from rosenblatt.runs.store.store import Store
 if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
     from rosenblatt.runs.store.curves import CurvePoints
 
+MAX_LISTED_MATCHES = 5  # runs in a message
 MAX_PLOT_POINTS = 1000  # points of a curve in a plot
 
 
@@ -102,31 +104,60 @@ def _check_field_names(store: Store, fields: Sequence[Field]) -> None:
                 raise RunError(f"No run has a {kind} {field.name!r}.{did_you_mean(field.name, names)}")
 
 
-def find_run(store: Store, name_or_id: str) -> str:
-    """Find the id of a run from its id, a prefix of its id, its name, or `last` for the newest run. Raises RunError."""
-    with store.reading() as connection:
-        if name_or_id == "last":
-            query = select(runs.c.id).where(runs.c.kind != "trial").order_by(runs.c.started.desc()).limit(1)
-            newest = connection.execute(query).scalar()
-            if newest is None:
-                raise RunError("There are no runs yet.")
-            return str(newest)
-        query = select(runs.c.id).where(runs.c.id.startswith(name_or_id, autoescape=True)).order_by(runs.c.id).limit(4)
-        matches = list(connection.execute(query).scalars())
-        if name_or_id in matches:
-            return name_or_id
+def find_run(store: Store, name_or_id: str, min_prefix: int = 1) -> str:
+    """Find the id of a run from its id, its name, a prefix of its id, or `last` for the newest run.
+
+    Args:
+        store: The store.
+        name_or_id: An id counts more than a name, and a name more than a prefix; a search counts more than its trials.
+        min_prefix: The least number of characters of a prefix.
+
+    Raises:
+        RunError: If no run matches, or several do, which are listed.
+    """
+    is_trial = runs.c.kind == "trial"
+    if name_or_id == "last":
+        matches = _find_matching(store, ~is_trial, limit=1)
         if not matches:
-            query = select(runs.c.id).where(runs.c.name == name_or_id).order_by(runs.c.started.desc()).limit(4)
-            matches = list(connection.execute(query).scalars())
-        all_ids = [] if matches else connection.execute(select(runs.c.id).limit(10_000)).scalars().all()
-    if len(matches) == 1:
-        return str(matches[0])
-    if not matches:
-        raise RunError(
-            f"There is no run {name_or_id!r}.{did_you_mean(name_or_id, all_ids)} `rosenblatt runs` lists them."
-        )
-    more = " and more" if len(matches) > 3 else ""
-    raise RunError(f"{name_or_id!r} is ambiguous: it matches {', '.join(matches[:3])}{more}.")
+            raise RunError("There are no runs yet.")
+        return matches[0].id
+    conditions = [runs.c.id == name_or_id, runs.c.name == name_or_id]
+    if len(name_or_id) >= min_prefix:
+        begins = runs.c.id.startswith(name_or_id, autoescape=True)
+        conditions += [begins & ~is_trial, begins & is_trial]
+    for condition in conditions if name_or_id else []:
+        matches = _find_matching(store, condition, limit=MAX_LISTED_MATCHES + 1)
+        if len(matches) == 1:
+            return matches[0].id
+        if matches:
+            raise RunError(_describe_ambiguity(name_or_id, matches))
+    with store.reading() as connection:
+        names = set(connection.execute(select(runs.c.id).limit(10_000)).scalars())
+        names |= set(connection.execute(select(runs.c.name).distinct().limit(10_000)).scalars())
+    raise RunError(f"There is no run {name_or_id!r}.{did_you_mean(name_or_id, names)} `rosenblatt runs` lists them.")
+
+
+def load_records(store: Store, ids: Sequence[str]) -> list[RunRecord]:
+    """Load the records of some runs."""
+    return [record for batch in _batches(ids) for record in _find_matching(store, runs.c.id.in_(batch))]
+
+
+def _find_matching(store: Store, condition: ColumnElement[bool], limit: int | None = None) -> list[RunRecord]:
+    """Find the runs that fulfil a condition, newest first."""
+    columns = [column for column in runs.c if column.name != "state"]
+    query = select(*columns, state_column().label("state")).where(condition)
+    query = query.order_by(runs.c.started.desc(), runs.c.id).limit(limit)
+    with store.reading() as connection:
+        return [RunRecord.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _describe_ambiguity(name: str, matches: Sequence[RunRecord]) -> str:
+    listed = []
+    for run in matches[:MAX_LISTED_MATCHES]:
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))
+        listed.append(f"{run.id} {run.name!r} ({started})" if run.name else f"{run.id} ({started})")
+    more = "; and more" if len(matches) > MAX_LISTED_MATCHES else ""
+    return f"{name!r} is ambiguous. It matches, newest first: {'; '.join(listed)}{more}. Give the id of one of them."
 
 
 def count_trials(store: Store, ids: Sequence[str]) -> dict[str, int]:
