@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from rosenblatt.errors import StorageError
 from rosenblatt.runs.export import export, to_json
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.store import Store
@@ -68,6 +69,101 @@ def test_mlflow_reads_exported_runs(filled_store, tmp_path):
     assert runs[0].info.status == "FINISHED"
     history = client.get_metric_history(runs[0].info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(step, step / 3 + 1) for step in range(4)]
+
+
+ODD_NAMES = (
+    "F1 [cat]",
+    "F1 (cat)",
+    "\N{FIRE}",
+    "\N{ROCKET}",
+    "a//b",
+    "../x",
+    "/x",
+    ".",
+    "a/",
+    " ",
+    "..x",
+    "n" * 400,
+    "a\n",
+)
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+def test_names_that_mlflow_refuses_are_told_apart_and_kept_in_tags(own_store, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    with track("odd", params=dict.fromkeys(ODD_NAMES, "x" * 7000), tags=dict.fromkeys(ODD_NAMES, "t")) as run:
+        run.log({name: k for k, name in enumerate(ODD_NAMES)})
+        run.log({"infinite": float("inf")})
+    address, messages = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    store = Store(run.url)
+    for _ in range(2):  # the second export skips the run
+        export(store, [run.id], "mlflow", address, notify=messages.append)
+    store.close()
+    client = mlflow.MlflowClient(address)
+    (exported,) = client.search_runs([client.get_experiment_by_name("odd").experiment_id])
+    assert exported.info.status == "FINISHED"
+    assert sorted(exported.data.metrics.values())[: len(ODD_NAMES)] == list(range(len(ODD_NAMES)))
+    assert len(exported.data.params) == len(ODD_NAMES)
+    originals = {value for name, value in exported.data.tags.items() if name.startswith("rosenblatt.name.")}
+    assert originals == set(ODD_NAMES)
+    assert [message.split(maxsplit=2)[1] for message in messages] == ["names", "long", "infinite", "run"]
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_mlflow_refuses_is_ended_and_the_others_are_exported(filled_store, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    store, ids = filled_store
+    log_batch = mlflow.MlflowClient.log_batch
+
+    def refuse(client, run_id, metrics=(), **entries):
+        if any(metric.value == 1.0 for metric in metrics):
+            raise mlflow.exceptions.MlflowException("full\ndetails")
+        log_batch(client, run_id, metrics=metrics, **entries)
+
+    address = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", refuse)
+    with pytest.raises(StorageError, match=r"2 runs could not .* \(\w+: full; \w+: full"):
+        export(store, ids, "mlflow", address)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
+    client = mlflow.MlflowClient(address)
+    experiment = client.get_experiment_by_name("out").experiment_id
+    assert [run.info.status for run in client.search_runs([experiment])] == ["FINISHED"] * 3
+    export(store, ids, "mlflow", address)  # completes the two others
+    runs = client.search_runs([experiment])
+    assert len(runs) == 3
+    assert not any("rosenblatt.incomplete" in run.data.tags for run in runs)
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+def test_an_mlflow_store_that_cannot_be_used_is_an_error(filled_store, tmp_path):
+    pytest.importorskip("mlflow")
+    store, ids = filled_store
+    with pytest.raises(StorageError, match="cannot be used"):
+        export(store, ids, "mlflow", "nosuch://x")
+
+
+def test_csv_files_hold_no_formulas(own_store, tmp_path):
+    texts = {"a": "=1+2", "b": "@x", "c": "+cmd", "d": "-x", "e": "\t=1", "f": "-0.5", "g": "+3e5", "h": "x=1"}
+    with track("out", params=texts, name="=n") as run:
+        run.log({"=metric": -1.0, "loss": 2.0, "loss.best": 3.0})
+    store, messages = Store(run.url), []
+    frames = [pl.read_csv(path, infer_schema=False) for path in export(store, [run.id], "csv", str(tmp_path))]
+    frames += [pl.read_parquet(path) for path in export(store, [run.id], "parquet", str(tmp_path), notify=print)]
+    export(store, [run.id], "csv", str(tmp_path), notify=messages.append)
+    store.close()
+    row, curves, exact_row, exact_curves = (frame.to_dicts() for frame in frames)
+    guarded = {name: f"'{text}" if name in "abcde" else text for name, text in texts.items()}
+    assert {name: row[0][f"params.{name}"] for name in texts} == guarded
+    assert {name: exact_row[0][f"params.{name}"] for name in texts} == texts
+    assert (row[0]["name"], exact_row[0]["name"]) == ("'=n", "=n")
+    assert [curve["metric"] for curve in curves if curve["value"] == "-1.0"] == ["'=metric"]
+    assert "=metric" in [curve["metric"] for curve in exact_curves]
+    assert (row[0]["metrics.loss.best"], row[0]["metrics.loss.best value"]) == ("3.0", "2.0")
+    assert len(messages) == 1
+    assert messages[0].startswith("7 cells")
 
 
 def test_json_has_no_nan_and_infinity():

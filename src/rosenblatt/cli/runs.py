@@ -316,7 +316,7 @@ def export(format_: str, out: str | None, where: str, store: str | None, as_json
     with _open_store(store) as run_store:
         ids = [record.id for record in queries.find_runs(run_store, where, sort="started")]
         with _progress_bar(len(ids)) as advance:
-            outputs = export_runs(run_store, ids, format_, destination, advance)
+            outputs = export_runs(run_store, ids, format_, destination, advance, make_reporter(as_json))
     if as_json:
         click.echo(to_json({"runs": len(ids), "outputs": outputs}))
     else:

@@ -19,7 +19,9 @@ def write(folder: Path, curves: Mapping[str, CurvePoints], params: Mapping[str, 
     with (folder / f"events.out.tfevents.{int(started)}.rosenblatt").open("wb") as file:
         writer = RecordWriter(file)
         writer.write(Event(wall_time=started, file_version="brain.Event:2").SerializeToString())
-        table = "\n".join(["|hyperparameter|value|", "|---|---|", *(f"|{k}|{v}|" for k, v in params.items())])
+        table = "\n".join(
+            ["|hyperparameter|value|", "|---|---|", *(f"|{_cell(k)}|{_cell(v)}|" for k, v in params.items())]
+        )
         text = Summary.Value(tag="hyperparameters/text_summary")
         text.metadata.plugin_data.plugin_name = "text"
         text.tensor.dtype = 7  # DT_STRING
@@ -31,6 +33,11 @@ def write(folder: Path, curves: Mapping[str, CurvePoints], params: Mapping[str, 
                 scalar = Summary(value=[Summary.Value(tag=name, simple_value=_to_float32(value))])
                 writer.write(Event(wall_time=time / 1e6, step=step, summary=scalar).SerializeToString())
         writer.flush()
+
+
+def _cell(text: str) -> str:
+    """Escape a text for a cell of a table in Markdown."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def _to_float32(value: float) -> float:
