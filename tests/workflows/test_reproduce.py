@@ -398,3 +398,12 @@ def test_only_scripts_and_modules_are_run_again(scripts, work_folder, arguments,
     subprocess.run(command, input=stdin, text=True, check=True, capture_output=True)
     with pytest.raises(RunError, match=f"was not recorded by a script .* but by .*{program}"):
         scripts.reproduce("other")
+
+
+def test_code_of_another_user_runs_only_if_that_is_confirmed(scripts):
+    run = scripts.run(STEADY)
+    scripts.change(run, user="mallory")
+    for confirm in (None, lambda _: False):
+        with pytest.raises(RunError, match=r"recorded by the user mallory, on .* with --yes"):
+            scripts.reproduce(run, confirm=confirm)
+    assert scripts.reproduce(run, confirm=lambda question: "mallory" in question).run

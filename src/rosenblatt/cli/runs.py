@@ -47,6 +47,15 @@ def _inherit_store(context: click.Context, _option: click.Parameter, store: str 
 
 
 _store_option = click.option("--store", metavar="PLACE", callback=_inherit_store, help="The store, as for `runs`.")
+
+
+def _ask_confirmation(yes: bool) -> Callable[[str], bool] | None:
+    """How to ask for a confirmation: on a terminal, unless it was given already."""
+    if yes:
+        return lambda _: True
+    return (lambda question: click.confirm(question, err=True)) if sys.stdin.isatty() else None
+
+
 _secret_option = click.option(
     "--secret",
     "secrets",
@@ -55,6 +64,7 @@ _secret_option = click.option(
     callback=_parse_pairs,
     help="Value of the argument --NAME, which was masked when it was recorded; asked for on a terminal.",
 )
+_yes_option = click.option("--yes", is_flag=True, help="Run code that another user recorded without asking.")
 _all_option = click.option("--all", "show_all", is_flag=True, help="Print long tables in full.")
 
 
@@ -241,10 +251,11 @@ def compare(names: tuple[str, ...], plot: str | None, show_all: bool, store: str
 )
 @click.option("--keep", metavar="FOLDER", help="New folder for the restored source, which is kept.")
 @_secret_option
+@_yes_option
 @_store_option
 @shared_options("json")
 def reproduce(
-    run: str, tolerance: float, keep: str | None, secrets: dict[str, str], store: str | None, as_json: bool
+    run: str, tolerance: float, keep: str | None, secrets: dict[str, str], yes: bool, store: str | None, as_json: bool
 ) -> None:
     """Rerun a recorded run and compare the results.
 
@@ -259,7 +270,7 @@ def reproduce(
     from rosenblatt.workflows.reproduce import ReproduceOptions
     from rosenblatt.workflows.reproduce import reproduce as reproduce_run
 
-    options = ReproduceOptions(tolerance, secrets, _ask_secret(), Path(keep) if keep else None)
+    options = ReproduceOptions(tolerance, secrets, _ask_secret(), _ask_confirmation(yes), Path(keep) if keep else None)
     with _open_store(store) as run_store:
         reproduction = reproduce_run(run_store, run, make_reporter(as_json), options)
     if as_json:
@@ -273,8 +284,9 @@ def reproduce(
 @runs.command()
 @click.argument("experiment", metavar="EXPERIMENT|RUN")
 @_secret_option
+@_yes_option
 @_store_option
-def resume(experiment: str, secrets: dict[str, str], store: str | None) -> None:
+def resume(experiment: str, secrets: dict[str, str], yes: bool, store: str | None) -> None:
     """Resume an interrupted search.
 
     For an experiment, its newest search that was interrupted, was killed or failed. If a search had finished but its
@@ -283,7 +295,9 @@ def resume(experiment: str, secrets: dict[str, str], store: str | None) -> None:
     from rosenblatt.workflows.resume import resume as resume_search
 
     with _open_store(store) as run_store:
-        status = resume_search(run_store, experiment, make_reporter(True), secrets, _ask_secret())
+        status = resume_search(
+            run_store, experiment, make_reporter(True), secrets, _ask_secret(), _ask_confirmation(yes)
+        )
     sys.exit(status)
 
 

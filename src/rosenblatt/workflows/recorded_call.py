@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from rosenblatt.errors import RunError
+from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.capture.program import OTHER_KINDS, REPEATABLE
 from rosenblatt.runs.redaction import MASK
 from rosenblatt.runs.store.details import RunDetails, ScriptCall, describe_masked
@@ -29,6 +30,15 @@ def find_call(run: RunDetails) -> ScriptCall:
     masked = tuple(i - n_before for i in run.masked_arguments if i >= n_before)
     target, arguments = run.arguments[n_before - 1], run.arguments[n_before:]
     return ScriptCall(target=target, arguments=arguments, masked=masked, is_module=first == "-m")
+
+
+def check_user(run: RunDetails, confirm: Callable[[str], bool] | None) -> None:
+    """Ask before code runs that another user recorded. Raises RunError if nobody can be asked, or does not confirm."""
+    if run.user in ("", user_name()):
+        return
+    origin = f"Run {run.id} was recorded by the user {run.user}, on {run.machine} in {run.folder}"
+    if confirm is None or not confirm(f"{origin}. Run this code as {user_name()}?"):
+        raise RunError(f"{origin}: its code is run as you only if you confirm it, with --yes.")
 
 
 def fill_masked(

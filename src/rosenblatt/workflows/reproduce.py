@@ -24,7 +24,7 @@ from rosenblatt.runs.verdict import Gap, ResultComparison, Verdict, compare_resu
 from rosenblatt.spec.defaults import MACHINE_DEPENDENT
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.workflows.fit_request import run_fit_request
-from rosenblatt.workflows.recorded_call import fill_masked, find_call, store_location
+from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call, store_location
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.restored_run import RestoredRun
@@ -41,6 +41,7 @@ class ReproduceOptions:
     tolerance: float = TOLERANCE  # the relative difference up to which results count as equal
     secrets: Mapping[str, str] = field(default_factory=dict)  # values of masked arguments, by option
     ask_secret: Callable[[str], str] | None = None  # called with the masked argument if `secrets` lacks it
+    confirm: Callable[[str], bool] | None = None  # asked whether to run code that another user recorded
     keep: Path | None = None  # new folder for the restored source, which is kept; by default a temporary one
 
 
@@ -103,7 +104,9 @@ def _rerun(store: Store, run: RunDetails, notify: Notify, options: ReproduceOpti
     if run.request is not None:
         request = _fit_request(run)
     else:
-        call, gaps = fill_masked(run, find_call(run), options.secrets, options.ask_secret)
+        call = find_call(run)
+        check_user(run, options.confirm)
+        call, gaps = fill_masked(run, call, options.secrets, options.ask_secret)
     changed_data = [f"{file.path} {_problem(file)}" for file in _changed_data(run)]
     for message in _environment_changes(run.environment) if run.environment else []:
         notify(message)

@@ -17,7 +17,7 @@ from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.store import Store
-from rosenblatt.workflows.recorded_call import fill_masked, find_call, store_location
+from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call, store_location
 from rosenblatt.workflows.recorded_results import MODEL_FILE
 from rosenblatt.workflows.request import RESUME
 
@@ -28,10 +28,12 @@ def resume(
     notify: Notify = print,
     secrets: Mapping[str, str] | None = None,
     ask_secret: Callable[[str], str] | None = None,
+    confirm: Callable[[str], bool] | None = None,
 ) -> int:
     """Resume the newest unfinished search of an experiment, or one run; returns the exit status of its command.
 
-    A finished search whose model file is missing is not run again: the file is written from the store.
+    A finished search whose model file is missing is not run again: the file is written from the store. `secrets`,
+    `ask_secret` and `confirm` are as in `ReproduceOptions`.
 
     Raises:
         RunError: If there is none, it still runs, or its command cannot be started again.
@@ -49,6 +51,7 @@ def resume(
         )
     if run.request is None:
         find_call(run)  # raises RunError for a notebook
+    check_user(run, confirm)
     call = ScriptCall(target="", arguments=tuple(_without_store(run.arguments)))
     notify(f"resuming {newest.id} in {run.folder}: {' '.join(call.arguments)}")
     call, _ = fill_masked(run, call, secrets or {}, ask_secret)
