@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -92,7 +93,8 @@ def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None,
     from rosenblatt.runs.launch import LaunchRequest, launch
 
     script_arguments = arguments[1:] if arguments[:1] == ("--",) else arguments
-    status, launched_run = launch(LaunchRequest(script, script_arguments, **options), store=store, reuse=reuse)
+    request = LaunchRequest(script, script_arguments, **options)
+    status, launched_run = launch(request, store=store, reuse=reuse, notify=partial(click.echo, err=True))
     if launched_run.reused:
         click.echo(f"run: {launched_run.id}, finished earlier with the same inputs; nothing was run", err=True)
     elif launched_run.url:

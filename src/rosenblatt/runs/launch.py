@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import codecs
-import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,19 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from rosenblatt.errors import RunError, did_you_mean
-from rosenblatt.runs import script_runner
+from rosenblatt.errors import Notify, RunError, did_you_mean
 from rosenblatt.runs.capture.environment import blas_libraries
+from rosenblatt.runs.capture.inputs import InputReport
 from rosenblatt.runs.capture.resources import peak_memory
-from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data, fingerprint_path
+from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
 from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
-from rosenblatt.runs.store.locations import store_url
+from rosenblatt.runs.store.locations import is_store_file, store_url
 from rosenblatt.runs.tracking.program_end import state_of_status
 from rosenblatt.runs.tracking.run import RUN_VARIABLE, Run, RunStart, new_id
 
-MAX_FINGERPRINT_BYTES = 20_000_000_000  # larger files that a script reads are not recorded
 REPORT_INTERVAL_S = 1.0  # seconds between two looks at the report of a script
 
 
@@ -54,7 +51,12 @@ class LaunchRequest:
 
 
 def launch(
-    request: LaunchRequest, *, store: str | None = None, reuse: bool = False, metadata: Mapping[str, Any] | None = None
+    request: LaunchRequest,
+    *,
+    store: str | None = None,
+    reuse: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+    notify: Notify = print,
 ) -> tuple[int, Run]:
     """Run a script and record it.
 
@@ -63,6 +65,7 @@ def launch(
         store: The store, as for `track`.
         reuse: Whether to run nothing if an earlier run with the same inputs has finished.
         metadata: Values to record with the run.
+        notify: Called with the reason why no earlier run is reused.
 
     Returns:
         The exit status of the script, and its run.
@@ -91,8 +94,10 @@ def launch(
         snapshot.environment = snapshot.environment.model_copy(update={"linear_algebra": ()})
         run.data = [fingerprint_data(folder / path) for path in request.data]
         start = _describe_start(request, folder, snapshot, run.data, metadata or {})
-        if reuse and start.identity and run.reuse_finished(start.identity):
-            return 0, run
+        if reuse and start.identity:
+            if run.reuse_finished(start.identity):
+                return 0, run
+            notify(f"not reused: {run.not_reused}")
         run.begin(start, snapshot, monitor=False)
     status = _run_script(request, run, folder, snapshot)
     run.set_metadata("exit_status", status)
@@ -143,13 +148,15 @@ def _describe_start(
 
 def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSnapshot | None) -> int:
     """Run a script in a process of its own, and record its output; return its exit status, or 128 plus its signal."""
-    report = _Report(run, snapshot)
-    env = os.environ | {script_runner.REPORT_VARIABLE: str(report.path), "PYTHONUNBUFFERED": "1"}
+    inputs = run.url and snapshot and _RecordedInputs(run, run.url, snapshot)
+    env = os.environ | {"PYTHONUNBUFFERED": "1"}
     if run.url:
         env |= {RUN_VARIABLE: run.id, "ROSENBLATT_STORE": run.store_name}
     if sys.stdout and sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
         env.setdefault("FORCE_COLOR", "1")
-    command = [sys.executable, script_runner.__file__, *request.command]
+    if inputs:
+        env |= inputs.variables
+    command = [sys.executable, *request.command]
     process = subprocess.Popen(  # noqa: S603 - the user's own script
         command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -161,11 +168,13 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     with _leave_signals_to(process):
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=REPORT_INTERVAL_S if run.url else None)
-            report.read()
+                process.wait(timeout=REPORT_INTERVAL_S if inputs else None)
+            if inputs:
+                inputs.record()
         for thread in threads:
             thread.join(timeout=5.0)
-    report.close()
+    if inputs:
+        inputs.record(is_complete=True)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
@@ -194,64 +203,32 @@ def _forward_output(pipe: IO[bytes], stream: TextIO | None, name: str, run: Run)
             run.write_output(name, text)
 
 
-class _Report:
-    """The file to which a script reports its modules, data, libraries and seed; see `script_runner`."""
+class _RecordedInputs:
+    """Records what the processes of a script report: inputs, outputs, libraries and seed."""
 
-    def __init__(self, run: Run, snapshot: RunSnapshot | None) -> None:
+    def __init__(self, run: Run, url: str, snapshot: RunSnapshot) -> None:
         self._run, self._snapshot = run, snapshot
-        self.path = Path(tempfile.mkdtemp(prefix="rosenblatt-")) / "report"
-        self._offset, self._data, self._modules = 0, list[InputFile](), list[InputFile]()
+        root, is_ignored = Path(snapshot.source.root), partial(is_store_file, url)
+        self._report = InputReport(root, run.id, is_ignored, has_named_data=bool(run.data))
+        self.variables = self._report.variables  # with which the script is to be started
 
-    def read(self) -> None:
-        """Record what the script has reported since the last time."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                content = file.read()
-        except OSError:
-            return
-        complete = content[: content.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        modules, n_data = list[Path](), len(self._data)
-        for line in complete.splitlines():
-            kind, payload = line[:1], line[1:]
-            if kind == b"M":
-                modules.append(Path(os.fsdecode(payload)))
-            elif kind == b"D":
-                self._add_data(Path(os.fsdecode(payload)))
-            elif kind == b"L" and self._snapshot:
-                libraries = blas_libraries(json.loads(payload))
-                environment = self._snapshot.environment
-                self._snapshot.environment = environment.model_copy(update={"linear_algebra": libraries})
-                self._run.write_snapshot(self._snapshot)
-            elif kind == b"S":
-                self._run.seeds["torch"] = int(payload)
-        self._add_modules(modules)
-        if len(self._data) > n_data:
-            self._run.set_metadata("data_read", [file.to_json() for file in self._data])
-
-    def close(self) -> None:
-        """Read the rest and remove the file."""
-        self.read()
-        with suppress(OSError):
-            self.path.unlink(missing_ok=True)
-            self.path.parent.rmdir()
-
-    def _add_data(self, path: Path) -> None:
-        with suppress(OSError):  # the file is gone
-            if path.stat().st_size <= MAX_FINGERPRINT_BYTES and ".git" not in path.parts:
-                self._data.append(fingerprint_path(path))
-
-    def _add_modules(self, paths: list[Path]) -> None:
-        """Record imported modules; without git they are part of the source."""
-        if self._snapshot is None or not paths:
-            return
-        for path in paths:  # also with git, which may ignore some of them
-            with suppress(OSError):
-                self._modules.append(InputFile(path=str(path), hash=file_hash(path)))
-        self._run.set_metadata("modules", [module.to_json() for module in self._modules])
-        if not self._snapshot.source.is_repository and self._snapshot.add_modules(paths):
+    def record(self, is_complete: bool = False) -> None:
+        """Record what was reported since the last time; `is_complete` once the script has ended."""
+        report = self._report
+        modules = report.close() if is_complete else report.read()
+        for name, value in report.metadata(is_complete).items():
+            self._run.set_metadata(name, value)
+        has_changed = False
+        if modules and not self._snapshot.source.is_repository:  # else git knows them, or they are only hashed
+            has_changed = self._snapshot.add_modules(modules)
+        if is_complete and report.libraries is not None:
+            libraries = {"linear_algebra": blas_libraries(report.libraries)}
+            self._snapshot.environment = self._snapshot.environment.model_copy(update=libraries)
+            has_changed = True
+        if has_changed:
             self._run.write_snapshot(self._snapshot)
+        if report.torch_seed is not None:
+            self._run.seeds["torch"] = report.torch_seed
 
 
 def _list_scripts(folder: Path) -> list[str]:

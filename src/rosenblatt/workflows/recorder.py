@@ -17,10 +17,11 @@ from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import Notify, RunError, StorageError, StoreError
 from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model import Model
+from rosenblatt.runs.capture.reuse import find_reusable_run
 from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
 from rosenblatt.runs.store.locations import data_home, store_key, store_url
 from rosenblatt.runs.store.permissions import make_folder
-from rosenblatt.runs.store.queries import find_finished_run, run_details
+from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.records import as_json
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
@@ -108,11 +109,12 @@ class Recorder:
         snapshot = RunSnapshot(Path.cwd(), run.store_source)
         identity = fit_identity(request, problem, snapshot.environment)
         if self.reuse and run.url:
-            finished_id = find_finished_run(run.url, identity)
+            finished_id, reason = find_reusable_run(run.url, identity)
             model = load_recorded_model(run.url, finished_id) if finished_id else None
             if model is not None and is_model_of(model, problem):
                 self.reused = finished_id or ""
                 return model
+            self._notify(f"not reused: {reason or f'the model of run {finished_id} cannot be read'}")
         split = _describe_split(problem)
         if self.resumed and run.url:
             identity = self._check_resumed(run.url, run.id, identity, split)

@@ -42,6 +42,22 @@ def store_url(name: str | None = None, start: Path | None = None) -> str | None:
     return f"sqlite:///{database}"
 
 
+def is_store_file(url: str, path: Path) -> bool:
+    """Whether an absolute path belongs to a store: its database, files, checkpoints and spools."""
+    if any(path.is_relative_to(folder) for folder in (data_home(), spool_folder(url))):
+        return True
+    if not url.startswith("sqlite:///"):
+        return False
+    database = Path(url.removeprefix("sqlite:///"))
+    folder = database.parent
+    if not path.is_relative_to(folder):
+        return False
+    if folder.name == STORE_FOLDER:
+        return True
+    first = path.relative_to(folder).parts[:1]
+    return any(name in ("artifacts", "state") or name.startswith(database.name) for name in first)
+
+
 def data_home() -> Path:
     """The folder in the user's home for files of stores that have no folder."""
     return _user_folder("XDG_DATA_HOME", ".local/share")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, func, select
 
-from rosenblatt.errors import RunError, StoreError, StoreUnavailableError, did_you_mean, format_list
+from rosenblatt.errors import RunError, StoreError, did_you_mean, format_list
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import Artifact, MetricSummary, Param, RunDetails, RunRecord
 from rosenblatt.runs.store.filters import Field, parse_filter, parse_sort, state_column
@@ -276,35 +275,12 @@ def load_output(store: Store, run: str) -> list[tuple[str, str]]:
         return [(stream, text) for stream, text in rows]
 
 
-def find_finished_run(url: str, identity: str) -> str | None:
-    """Find the newest finished run of an identity whose files are unchanged."""
-    query = select(runs.c.id).where(runs.c.identity == identity, runs.c.state == "finished")
-    try:
-        with closing(Store(url)) as store:
-            with store.reading() as connection:
-                candidates = list(connection.execute(query.order_by(runs.c.started.desc()).limit(20)).scalars())
-            return next((run for run in candidates if not changed_files(run_details(store, run))), None)
-    except StoreUnavailableError:
-        return None
-
-
-def changed_files(details: RunDetails) -> list[str]:
-    """List the files of a run, read or imported, whose content has changed or that are gone."""
-    files = [(file.path, file.hash) for file in (*details.data_read, *details.modules)]
-    if details.source and not details.source.is_repository:
-        root = Path(details.source.root)
-        files += [
-            (str(root / name), entry.hash) for name, entry in details.source.files.items() if entry and entry.hash
-        ]
-    return [path for path, digest in files if has_changed(Path(path), digest)]
-
-
 def has_changed(path: Path, digest: str) -> bool:
-    """Whether a file has other content than that of a hash, or is gone."""
+    """Whether a file has other content than that of a hash, or is gone; without a hash, whether there is one now."""
     try:
         return file_hash(path) != digest
     except OSError:
-        return True
+        return digest != ""
 
 
 def _select_rows(store: Store, table: Any, ids: Sequence[str]) -> Iterable[dict[str, Any]]:

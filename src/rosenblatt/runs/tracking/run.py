@@ -82,11 +82,12 @@ class Run:
         experiment: The set of runs it belongs to.
         params: Its hyperparameters.
         reused: Whether this is an earlier run with the same inputs that has finished; there is nothing left to do.
+        not_reused: Why no earlier run is reused, if one was looked for.
     """
 
     def __init__(self, url: str | None, run: str, experiment: str, params: Mapping[str, Any]) -> None:
         self.url, self.id, self.experiment, self.params = url, run, experiment, dict(params)
-        self.reused = False
+        self.reused, self.not_reused = False, ""
         self._writer: Writer | None = get_writer(url) if url else None
         self._sink = self._writer.log if self._writer else _discard
         self._process = os.getpid()
@@ -388,9 +389,9 @@ class Run:
 
     def reuse_finished(self, identity: str) -> bool:
         """Become the newest finished run of an identity, if there is one; nothing is recorded any more then."""
-        from rosenblatt.runs.store.queries import find_finished_run
+        from rosenblatt.runs.capture.reuse import find_reusable_run
 
-        finished_id = find_finished_run(self.url, identity) if self.url else None
+        finished_id, self.not_reused = find_reusable_run(self.url, identity) if self.url else (None, "")
         if finished_id:
             self.id, self.reused, self._is_ended, self._writer = finished_id, True, True, None
             self._sink = _discard

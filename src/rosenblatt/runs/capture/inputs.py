@@ -1,0 +1,236 @@
+"""Inputs of a script's processes, as their audit hook reports them: files, folders, variables, and what is not seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.util import source_from_cache
+from pathlib import Path
+from typing import IO, Any
+
+from rosenblatt.runs.startup.audit.hook import unescape
+from rosenblatt.runs.startup.audit.programs import REPORT_VARIABLE, STARTUP_FOLDER
+from rosenblatt.runs.store.artifacts import file_hash
+from rosenblatt.runs.store.details import InputFile
+
+_OWN_PACKAGE = Path(__file__).parents[2]
+MAX_FINGERPRINT_BYTES = 20_000_000_000  # larger files that a script reads are not recorded
+_NATIVE_READERS = re.compile(
+    rb"^\s*(?:import|from)\s+(av|cv2|datasets|decord|duckdb|fiona|geopandas|h5py|lmdb|netCDF4|onnxruntime|polars|pyarrow|"
+    rb"pyogrio|rasterio|safetensors|sentencepiece|soundfile|tables|tensorflow|tokenizers|torchaudio|xarray)\b",
+    re.MULTILINE,
+)  # imports of libraries that open files in C or Rust, which the audit hook does not see
+_MODULE_SUFFIXES = (".py", ".pyc", ".so")
+
+
+class InputReport:
+    """The report of the processes of one run; see `startup.audit.hook` for its lines.
+
+    The report is a file without a name, which the processes open through the one that made it: it is gone with it.
+
+    Args:
+        root: The folder of the source, to which the paths of outputs are relative.
+        salt: Is hashed with the values of variables.
+        is_ignored: Whether a path belongs to the store.
+        has_named_data: Whether the user has named the data, also those that libraries read in C or Rust.
+    """
+
+    def __init__(
+        self, root: Path, salt: str, is_ignored: Callable[[Path], bool], *, has_named_data: bool = False
+    ) -> None:
+        self._has_named_data = has_named_data
+        self._root, self._salt, self._is_ignored = root, salt, is_ignored
+        self._file, self._path = _open_shared_file()
+        self._unread = b""
+        self._pending: dict[Path, int] = {}  # files that were read and are still to be hashed, and when, nanoseconds
+        self._files: dict[Path, InputFile | None] = {}  # files that were read; None: not recorded yet
+        self._removed = set[Path]()
+        self._listings: dict[tuple[str, str], InputFile] = {}
+        self._written, self._variables, self._unseen = dict[Path, None](), dict[str, str](), dict[str, None]()
+        self._n_published = 0
+        self.main_process: str = ""  # the first process that reports
+        self.libraries: list[dict[str, Any]] | None = None  # of linear algebra, that the first process has loaded
+        self.torch_seed: int | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables with which a Python process and its children report their inputs."""
+        python_path = [STARTUP_FOLDER, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {REPORT_VARIABLE: str(self._path), "PYTHONPATH": os.pathsep.join(python_path)}
+
+    def read(self) -> list[Path]:
+        """Read what was reported since the last time; returns the modules among the files."""
+        lines = (self._unread + self._file.read()).split(b"\n")
+        self._unread = lines.pop()
+        for line in lines:
+            kind, *fields = (unescape(field) for field in os.fsdecode(line).split("\t"))
+            if kind in self._HANDLERS:
+                self._HANDLERS[kind](self, *fields)
+        return self._hash_pending()
+
+    def close(self) -> list[Path]:
+        """Read the rest; what could not be recorded until now is not seen."""
+        if self._file.closed:
+            return []
+        modules = self.read()
+        for path in self._pending:
+            self._unseen[f"{self._name(path)}, which changed after it was read"] = None
+        for library in [] if self._has_named_data else self._native_readers():
+            self._unseen[f"{library}, whose files are not seen (name them with --data)"] = None
+        if not self.main_process:
+            self._unseen["the files that the script read: its Python ignores PYTHONPATH"] = None
+        with suppress(OSError):
+            self._file.close()
+        return modules
+
+    def metadata(self, is_complete: bool) -> dict[str, Any]:
+        """What is to be recorded with the run; before the end only if there is twice as much as the last time."""
+        n_inputs = len(self._files) + len(self._listings) + len(self._written)
+        if not is_complete and n_inputs < 2 * self._n_published + 1:
+            return {}
+        self._n_published = n_inputs
+        files = [file for file in self._files.values() if file is not None]
+        return {
+            "data_read": [file.to_json() for file in files if not file.path.endswith(_MODULE_SUFFIXES)],
+            "modules": [file.to_json() for file in files if file.path.endswith(_MODULE_SUFFIXES)],
+            "listings": [listing.to_json() for listing in self._listings.values()],
+            "variables_read": self._variables,
+            "unseen": list(self._unseen),
+            "outputs": self._outputs(),
+        }
+
+    def _native_readers(self) -> list[str]:
+        """Libraries that the user's modules import and that may read files which the hook does not see."""
+        libraries = set()
+        for path in self._files:
+            if path.suffix == ".py" and not path.is_relative_to(_OWN_PACKAGE):
+                with suppress(OSError):
+                    libraries |= {match.decode() for match in _NATIVE_READERS.findall(path.read_bytes())}
+        return sorted(libraries)
+
+    def _outputs(self) -> list[str]:
+        paths = [path for path in self._written if path.is_relative_to(self._root) and path.is_file()]
+        return [path.relative_to(self._root).as_posix() for path in paths]
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
+
+    def _on_begin(self, process: str) -> None:
+        self.main_process = self.main_process or process
+
+    def _on_read(self, moment: str, name: str) -> None:
+        path = _source_of(Path(name))
+        if path in self._files or path in self._written or ".git" in path.parts or self._is_ignored(path):
+            return
+        self._files[path], self._pending[path] = None, int(moment)
+
+    def _on_hash(self, digest: str, name: str) -> None:
+        path = _source_of(Path(name))
+        if self._pending.pop(path, None):
+            self._files[path] = InputFile(name=path.name, path=str(path), hash=digest)
+
+    def _on_remove(self, name: str) -> None:
+        self._removed.add(Path(name))
+
+    def _on_write(self, name: str) -> None:
+        if not self._is_ignored(Path(name)):
+            self._written[Path(name)] = None
+
+    def _on_names(self, digest: str, pattern: str, folder: str) -> None:
+        path = Path(folder)
+        if path not in self._written and ".git" not in path.parts and not self._is_ignored(path):
+            self._listings.setdefault((folder, pattern), InputFile(name=pattern, path=folder, hash=digest))
+
+    def _on_variable(self, name: str) -> None:
+        self._variables[name] = hash_variable(name, self._salt)
+
+    def _on_standard_input(self, device: str, number: str) -> None:
+        with suppress(OSError):
+            status = os.fstat(0)
+            if (str(status.st_dev), str(status.st_ino)) == (device, number):
+                self._unseen["standard input"] = None
+
+    def _on_unseen(self, phrase: str) -> None:
+        self._unseen[phrase] = None
+
+    def _on_libraries(self, process: str, text: str) -> None:
+        if process == self.main_process:
+            self.libraries = json.loads(text)
+
+    def _on_seed(self, process: str, seed: str) -> None:
+        if process == self.main_process:
+            self.torch_seed = int(seed)
+
+    _HANDLERS: Mapping[str, Callable[..., None]] = {
+        "B": _on_begin, "R": _on_read, "H": _on_hash, "W": _on_write, "X": _on_remove, "N": _on_names,
+        "V": _on_variable, "I": _on_standard_input, "U": _on_unseen, "L": _on_libraries, "S": _on_seed,
+    }  # fmt: skip
+
+    def _hash_pending(self) -> list[Path]:
+        """Hash files that have not changed since they were read; returns the modules among them."""
+        modules = []
+        for path, moment in list(self._pending.items()):
+            try:
+                file = self._hash(path, moment)
+            except FileNotFoundError:
+                file = None if path in self._removed else InputFile(name=path.name, path=str(path), hash="")
+            except OSError:
+                continue
+            if file is not None:
+                self._files[path] = file
+                del self._pending[path]
+                modules += [path] if path.suffix == ".py" and file.hash else []
+        return modules
+
+    def _hash(self, path: Path, moment: int) -> InputFile | None:
+        """Hash a file that was read at a moment; None if it has changed since. Raises OSError."""
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISDIR(status.st_mode):
+                self._unseen[f"{self._name(path)}, which is no file on a disk"] = None
+            del self._pending[path], self._files[path]
+            return None
+        if status.st_size > MAX_FINGERPRINT_BYTES:
+            self._unseen[f"{self._name(path)}, which is larger than {MAX_FINGERPRINT_BYTES:,} bytes"] = None
+            del self._pending[path]
+            return None
+        digest = file_hash(path)
+        if max(status.st_mtime_ns, status.st_ctime_ns) > moment or path.stat() != status:
+            return None
+        return InputFile(name=path.name, path=str(path), hash=digest, bytes=status.st_size)
+
+
+def _source_of(path: Path) -> Path:
+    """The source of a compiled module, or the module itself if its source is not there."""
+    if path.suffix != ".pyc":
+        return path
+    try:
+        source = Path(source_from_cache(path))
+    except ValueError:
+        return path
+    return source if source.is_file() else path
+
+
+def _open_shared_file() -> tuple[IO[bytes], Path]:
+    """Open a file for the processes that are started, in memory where this is possible; returns also its path."""
+    if hasattr(os, "memfd_create"):
+        file = os.fdopen(os.memfd_create("rosenblatt-report"), "rb")
+        path = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+        if os.access(path, os.W_OK):
+            return file, path
+    named_file = tempfile.NamedTemporaryFile(prefix="rosenblatt-")  # noqa: SIM115 - open as long as the report
+    return named_file, Path(named_file.name)
+
+
+def hash_variable(name: str, salt: str) -> str:
+    """Hash the value of an environment variable; "" if it is not set."""
+    value = os.environ.get(name)
+    if value is None:
+        return ""
+    return hashlib.sha256(f"{salt} {name}={value}".encode(errors="surrogateescape")).hexdigest()

@@ -1,0 +1,110 @@
+"""Find a finished run with equal inputs, and say why others cannot be reused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from sqlalchemy import select
+
+from rosenblatt.errors import StoreUnavailableError
+from rosenblatt.runs.capture.inputs import hash_variable
+from rosenblatt.runs.capture.source import Source
+from rosenblatt.runs.startup.audit.paths import hash_names
+from rosenblatt.runs.store.details import InputFile
+from rosenblatt.runs.store.queries import has_changed
+from rosenblatt.runs.store.schema import documents, run_metadata, runs
+from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.stored_model import StoredModel
+
+MAX_CANDIDATES = 20  # newest runs of an identity whose inputs are checked
+
+
+class RecordedInputs(StoredModel):
+    """What a run read, as far as it is checked before the run is reused; fields as in `RunDetails`."""
+
+    data_read: tuple[InputFile, ...] = ()
+    modules: tuple[InputFile, ...] = ()
+    listings: tuple[InputFile, ...] = ()
+    variables_read: dict[str, str] = {}
+    unseen: tuple[str, ...] = ()
+    source: Source = Source()
+
+
+class ReusableRun(NamedTuple):
+    """A run to reuse, or None and the reason why the newest run of the identity is not reused."""
+
+    id: str | None
+    reason: str
+
+
+def find_reusable_run(url: str, identity: str) -> ReusableRun:
+    """Find the newest finished run of an identity whose inputs are unchanged and were all seen."""
+    query = select(runs.c.id).where(runs.c.identity == identity, runs.c.state == "finished")
+    try:
+        with closing(Store(url)) as store:
+            with store.reading() as connection:
+                ids = list(connection.execute(query.order_by(runs.c.started.desc()).limit(MAX_CANDIDATES)).scalars())
+            reasons = list[str]()
+            for run_id in ids:
+                reason = next(_obstacles(store, run_id), "")
+                if not reason:
+                    return ReusableRun(run_id, "")
+                reasons.append(reason)
+    except StoreUnavailableError as error:
+        return ReusableRun(None, str(error))
+    return ReusableRun(None, reasons[0] if reasons else "no finished run has the same code, options, data and packages")
+
+
+def _obstacles(store: Store, run_id: str) -> Iterator[str]:
+    """The reasons why a run cannot be reused, those first that can be found fast."""
+    try:
+        inputs = RecordedInputs.model_validate(_load_inputs(store, run_id))
+    except ValidationError:
+        yield f"run {run_id} was recorded by another version"
+        return
+    yield from (f"run {run_id} cannot be reused: it used {phrase}" for phrase in inputs.unseen)
+    for name, digest in inputs.variables_read.items():
+        if hash_variable(name, run_id) != digest:
+            yield f"the environment variable {name} has changed since run {run_id}"
+    for listing in inputs.listings:
+        if _names_changed(listing):
+            yield f"the names in {_short(listing.path)} have changed since run {run_id}"
+    files = [(file.path, file.hash) for file in (*inputs.modules, *inputs.data_read)]
+    if not inputs.source.is_repository:
+        root = Path(inputs.source.root)
+        files += [(str(root / name), file.hash) for name, file in inputs.source.files.items() if file and file.hash]
+    for path, digest in files:
+        if has_changed(Path(path), digest):
+            yield f"{_short(path)} has changed since run {run_id}"
+
+
+def _load_inputs(store: Store, run_id: str) -> dict[str, Any]:
+    names = list(RecordedInputs.model_fields)
+    query = select(run_metadata.c.name, run_metadata.c.value).where(
+        run_metadata.c.run == run_id, run_metadata.c.name.in_(names)
+    )
+    with store.reading() as connection:
+        values = {name: json.loads(value) for name, value in connection.execute(query)}
+        if "source" in values:
+            document = select(documents.c.text).where(documents.c.hash == values["source"])
+            values["source"] = json.loads(connection.execute(document).scalar() or "{}")
+    return values
+
+
+def _names_changed(listing: InputFile) -> bool:
+    try:
+        return hash_names(listing.path, listing.name) != listing.hash
+    except OSError:
+        return listing.hash != ""
+
+
+def _short(path: str) -> str:
+    """A path relative to the working folder, if it is below it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
