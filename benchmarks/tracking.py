@@ -30,12 +30,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rosenblatt.runs.capture.snapshot import RunSnapshot
-from rosenblatt.runs.store.curves import summarize
+from rosenblatt.runs.store.curves import make_points, summarize
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_curves
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
-from rosenblatt.runs.tracking.writer import make_points
 
 RUNS, POINTS, METRICS = 10_000, 200, 5
 KILLED_SCRIPT = """

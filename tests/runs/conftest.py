@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from rosenblatt.runs.store.curves import summarize
+from rosenblatt.runs.store.curves import make_points, summarize
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
-from rosenblatt.runs.tracking.writer import make_points
 
 
 class PostgresqlServer:

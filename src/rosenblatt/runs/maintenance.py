@@ -18,6 +18,7 @@ from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
 from rosenblatt.runs.store.owners import end_dead_runs
+from rosenblatt.runs.store.point_log import move_ended_logs
 from rosenblatt.runs.store.store import Store, version_error
 from rosenblatt.runs.tracking.spool import REJECTED_SUFFIX, deliver_pending, pending_files
 
@@ -39,7 +40,7 @@ class CleanupCounts:
 
 
 def cleanup(store: Store, notify: Notify = print) -> CleanupCounts:
-    """Deliver spooled records, end runs whose process died, and remove what no run refers to."""
+    """Deliver spooled records, end runs whose process died, move their points to chunks, and remove unused files."""
     n_delivered = deliver_pending(store, notify)
     n_ended = end_dead_runs(store)
     files = Artifacts(store.url, store)
@@ -48,6 +49,7 @@ def cleanup(store: Store, notify: Notify = print) -> CleanupCounts:
         n_ended += _end_lost_runs(connection)
         used_hashes, n_removed_documents = _remove_unused_documents(connection)
         run_ids = set(connection.execute(select(schema.runs.c.id)).scalars())
+    move_ended_logs(store)
     n_removed_files = files.collect_garbage(used_hashes)
     n_removed_states = _remove_states(files.folder / "state", run_ids)
     _vacuum(store)

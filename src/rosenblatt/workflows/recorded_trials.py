@@ -9,10 +9,9 @@ import numpy as np
 
 from rosenblatt.models.evaluation import score_predictions
 from rosenblatt.models.metadata import TestScore
-from rosenblatt.runs.store.curves import summarize
+from rosenblatt.runs.store.curves import make_points, summarize
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.tracking.run import Run
-from rosenblatt.runs.tracking.writer import make_points
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rosenblatt.errors import FilterError, RunError
-from rosenblatt.runs.store.curves import summarize
+from rosenblatt.runs.store.curves import make_points, summarize
 from rosenblatt.runs.store.details import Param
 from rosenblatt.runs.store.queries import (
     changed_files,
@@ -26,7 +26,6 @@ from rosenblatt.runs.store.queries import (
     run_details,
 )
 from rosenblatt.runs.store.records import RecordBatch
-from rosenblatt.runs.tracking.writer import make_points
 from tests.runs.conftest import add_run_with_curves
 
 

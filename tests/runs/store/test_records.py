@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from rosenblatt.runs.redaction import MASK
-from rosenblatt.runs.store.curves import summarize
+from rosenblatt.runs.store.curves import make_points, summarize
 from rosenblatt.runs.store.queries import load_all_curves, load_summaries, run_details
 from rosenblatt.runs.store.records import RecordBatch, as_json, index_name, metric_direction, sanitize_text
-from rosenblatt.runs.tracking.writer import make_points
 from tests.runs.conftest import add_run_with_curves
 
 

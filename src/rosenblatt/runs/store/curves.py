@@ -8,14 +8,14 @@ float64.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rosenblatt.errors import StoreError
 
 FORMAT = 1
-MAX_CHUNK_POINTS = 4096  # points of a full chunk
 _INTEGER_HEADER = struct.Struct("<IqqB")  # count, first value, smallest difference, bytes per difference
 
 
@@ -41,10 +41,7 @@ class CurveSummary(NamedTuple):
 def encode(points: CurvePoints) -> bytes:
     """Encode points as one blob."""
     return (
-        bytes([FORMAT])
-        + _encode_integers(points.steps)
-        + _encode_integers(points.times)
-        + _encode_floats(points.values)
+        bytes([FORMAT]) + encode_integers(points.steps) + encode_integers(points.times) + encode_floats(points.values)
     )
 
 
@@ -53,10 +50,9 @@ def decode(blob: bytes) -> CurvePoints:
     try:
         if blob[0] != FORMAT:
             raise StoreError(f"A curve is stored in format {blob[0]}, later than {FORMAT}. Upgrade Rosenblatt.")
-        steps, offset = _read_integers(blob, 1)
-        times, offset = _read_integers(blob, offset)
-        size = 4 if blob[offset] == 4 else 8
-        values = np.frombuffer(blob, f"<f{size}", len(steps), offset + 1).astype(np.float64)
+        steps, offset = read_integers(blob, 1)
+        times, offset = read_integers(blob, offset)
+        values = read_floats(blob, offset, len(steps))
     except (struct.error, IndexError, ValueError) as error:
         raise StoreError(
             "A curve in the store is damaged. `rosenblatt runs tidy --rescue` saves the others."
@@ -73,22 +69,47 @@ def merge(parts: list[CurvePoints]) -> CurvePoints:
     return CurvePoints(steps[order], times[order], values[order])
 
 
+def make_points(steps: Sequence[int] | np.ndarray, times: Sequence[float] | np.ndarray, values: Any) -> CurvePoints:
+    """Make points from lists or arrays (n,); times in seconds since 1970."""
+    microseconds = np.round(np.asarray(times, np.float64) * 1e6).astype(np.int64)
+    return CurvePoints(np.asarray(steps, np.int64), microseconds, np.asarray(values, np.float64))
+
+
 def summarize(points: CurvePoints) -> CurveSummary:
     """Summarize at least one point."""
-    last_index = len(points.steps) - 1 - int(np.argmax(points.steps[::-1]))
-    last = float(points.values[last_index])
-    valid = np.flatnonzero(~np.isnan(points.values))
-    if not valid.size:
-        return CurveSummary(int(points.steps[last_index]), None, None, None, None, None)
-    low, high = valid[np.argmin(points.values[valid])], valid[np.argmax(points.values[valid])]
-    return CurveSummary(
-        int(points.steps[last_index]),
-        None if np.isnan(last) else last,
-        float(points.values[low]),
-        int(points.steps[low]),
-        float(points.values[high]),
-        int(points.steps[high]),
-    )
+    return summarize_curves(points.steps, points.values, np.array([len(points.steps)]))[0]
+
+
+def summarize_curves(steps: np.ndarray, values: np.ndarray, counts: np.ndarray) -> list[CurveSummary]:
+    """Summarize curves (m,) whose points (n,) follow each other; `counts` (m,) has the points of each, at least one."""
+    n, starts, nan = len(values), np.cumsum(counts) - counts, np.isnan(values)
+    indices = np.arange(n)
+
+    def repeat(column: np.ndarray) -> np.ndarray:
+        return np.repeat(column, counts)
+
+    is_last = steps == repeat(np.maximum.reduceat(steps, starts))
+    last = np.maximum.reduceat(np.where(is_last, indices, -1), starts)
+    extremes = []  # for minimum and maximum: index of its first point, n if all values are NaN
+    for extreme, other in ((np.minimum, np.inf), (np.maximum, -np.inf)):
+        is_extreme = (values == repeat(extreme.reduceat(np.where(nan, other, values), starts))) & ~nan
+        extremes.append(np.minimum.reduceat(np.where(is_extreme, indices, n), starts).tolist())
+    summaries = []
+    for latest, low, high in zip(last.tolist(), *extremes, strict=True):
+        bounds = [(float(values[i]), int(steps[i])) if i < n else (None, None) for i in (low, high)]
+        last_value = None if nan[latest] else float(values[latest])
+        summaries.append(CurveSummary(int(steps[latest]), last_value, *bounds[0], *bounds[1]))
+    return summaries
+
+
+def merge_summaries(before: CurveSummary | None, after: CurveSummary) -> CurveSummary:
+    """Merge the summaries of two parts of a curve; of equal steps, the later part has the last value."""
+    if before is None:
+        return after
+    step, last = (after.step, after.last) if after.step >= before.step else (before.step, before.last)
+    low = after if before.min is None or (after.min is not None and after.min < before.min) else before
+    high = after if before.max is None or (after.max is not None and after.max > before.max) else before
+    return CurveSummary(step, last, low.min, low.min_step, high.max, high.max_step)
 
 
 def downsample(points: CurvePoints, max_points: int) -> CurvePoints:
@@ -111,7 +132,7 @@ def downsample(points: CurvePoints, max_points: int) -> CurvePoints:
     return CurvePoints(*(column[indices] for column in points))
 
 
-def _encode_integers(values: np.ndarray) -> bytes:
+def encode_integers(values: np.ndarray) -> bytes:
     """Encode integers (n,); sums and differences wrap around at 64 bits, so that all integers are restored exactly."""
     if not len(values):
         return _INTEGER_HEADER.pack(0, 0, 0, 0)
@@ -124,7 +145,8 @@ def _encode_integers(values: np.ndarray) -> bytes:
     return header + (offsets.astype(f"<u{size}").tobytes() if size else b"")
 
 
-def _read_integers(blob: bytes, offset: int) -> tuple[np.ndarray, int]:
+def read_integers(blob: bytes, offset: int) -> tuple[np.ndarray, int]:
+    """Read integers that `encode_integers` has encoded; returns them and the offset of what follows."""
     n, first, smallest, size = _INTEGER_HEADER.unpack_from(blob, offset)
     offset += _INTEGER_HEADER.size
     deltas = np.zeros(n, np.uint64)
@@ -135,8 +157,15 @@ def _read_integers(blob: bytes, offset: int) -> tuple[np.ndarray, int]:
     return np.cumsum(deltas, dtype=np.uint64).view(np.int64), offset + max(n - 1, 0) * size
 
 
-def _encode_floats(values: np.ndarray) -> bytes:
+def encode_floats(values: np.ndarray) -> bytes:
+    """Encode numbers (n,) without loss."""
     with np.errstate(over="ignore", invalid="ignore"):
         float32 = values.astype("<f4")
         exact = np.array_equal(float32.astype(np.float64), values, equal_nan=True)
     return b"\x04" + float32.tobytes() if exact else b"\x08" + values.astype("<f8").tobytes()
+
+
+def read_floats(blob: bytes, offset: int, n: int) -> np.ndarray:
+    """Read n numbers that `encode_floats` has encoded."""
+    size = 4 if blob[offset] == 4 else 8
+    return np.frombuffer(blob, f"<f{size}", n, offset + 1).astype(np.float64)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, not_, select
 
 from rosenblatt.errors import RunError, StoreError, did_you_mean, format_list
 from rosenblatt.runs.store.artifacts import file_hash
@@ -20,9 +20,12 @@ from rosenblatt.runs.store.schema import (
     artifacts,
     curve_chunks,
     documents,
+    log_query,
+    log_segments,
     metrics,
     output,
     params,
+    point_logs,
     run_metadata,
     runs,
     tags,
@@ -30,7 +33,7 @@ from rosenblatt.runs.store.schema import (
 from rosenblatt.runs.store.store import Store
 
 if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
-    from rosenblatt.runs.store.curves import CurvePoints
+    from rosenblatt.runs.store.curves import CurvePoints, CurveSummary
 
 MAX_LISTED_MATCHES = 5  # runs in a message
 MAX_PLOT_POINTS = 1000  # points of a curve in a plot
@@ -170,10 +173,24 @@ def count_trials(store: Store, ids: Sequence[str]) -> dict[str, int]:
 
 
 def load_summaries(store: Store, ids: Sequence[str]) -> dict[str, dict[str, MetricSummary]]:
-    """Load the summaries of all metrics, by run and name."""
+    """Load the summaries of all metrics, by run and name; those of live runs cover all points in the store."""
     summaries: dict[str, dict[str, MetricSummary]] = {run: {} for run in ids}
+    unsummarized: dict[str, dict[str, CurveSummary]] = {}
+    for batch in _batches(ids):
+        query = log_query(point_logs.c.run).where(point_logs.c.run.in_(batch), not_(log_segments.c.is_summarized))
+        with store.reading() as connection:
+            live_runs = list(connection.execute(query.distinct()).scalars())
+            if live_runs:
+                from rosenblatt.runs.store.point_log import load_unsummarized
+
+                unsummarized |= load_unsummarized(connection, live_runs)
     for row in _select_rows(store, metrics, ids):
         run, name, direction = row.pop("run"), row.pop("name"), row.pop("direction")
+        later = unsummarized.get(run, {}).pop(name, None)
+        if later:
+            from rosenblatt.runs.store.curves import CurveSummary, merge_summaries
+
+            row.update(merge_summaries(CurveSummary(**row), later)._asdict())
         summaries[run][name] = MetricSummary(**row, best=row[direction], best_step=row[f"{direction}_step"])
     return summaries
 
@@ -238,8 +255,9 @@ def load_curves(
 ) -> dict[str, CurvePoints]:
     """Load the curves of a metric by run, each with about `max_points` points and its extremes; None keeps all."""
     from rosenblatt.runs.store.curves import decode, downsample, merge
+    from rosenblatt.runs.store.point_log import load_logs
 
-    chunks: dict[str, list[CurvePoints]] = {}
+    parts: dict[str, list[CurvePoints]] = {}
     for batch in _batches(ids):
         query = select(curve_chunks.c.run, curve_chunks.c.points).where(
             curve_chunks.c.run.in_(batch), curve_chunks.c.metric == metric
@@ -248,23 +266,29 @@ def load_curves(
             for run, blob in connection.execute(
                 query.order_by(curve_chunks.c.run, curve_chunks.c.writer, curve_chunks.c.chunk_index)
             ):
-                chunks.setdefault(run, []).append(decode(blob))
-    merged = {run: merge(parts) for run, parts in chunks.items()}
+                parts.setdefault(run, []).append(decode(blob))
+            for run, log in load_logs(connection, batch, metric).items():
+                parts.setdefault(run, []).extend(log.curves().values())
+    merged = {run: merge(curve_parts) for run, curve_parts in parts.items() if curve_parts}
     return merged if max_points is None else {run: downsample(points, max_points) for run, points in merged.items()}
 
 
 def load_all_curves(store: Store, run: str) -> dict[str, CurvePoints]:
     """Load all points of all curves of one run, by metric."""
     from rosenblatt.runs.store.curves import decode, merge
+    from rosenblatt.runs.store.point_log import load_logs
 
-    chunks: dict[str, list[CurvePoints]] = {}
+    parts: dict[str, list[CurvePoints]] = {}
     query = select(curve_chunks.c.metric, curve_chunks.c.points).where(curve_chunks.c.run == run)
     with store.reading() as connection:
         for metric, blob in connection.execute(
             query.order_by(curve_chunks.c.metric, curve_chunks.c.writer, curve_chunks.c.chunk_index)
         ):
-            chunks.setdefault(metric, []).append(decode(blob))
-    return {metric: merge(parts) for metric, parts in chunks.items()}
+            parts.setdefault(metric, []).append(decode(blob))
+        for log in load_logs(connection, [run]).values():
+            for metric, points in log.curves().items():
+                parts.setdefault(metric, []).append(points)
+    return {metric: merge(curve_parts) for metric, curve_parts in sorted(parts.items())}
 
 
 def load_output(store: Store, run: str) -> list[tuple[str, str]]:

@@ -88,19 +88,34 @@ class RecordBatch:
         *,
         replace: bool = False,
     ) -> None:
-        """Add a chunk of a curve, with the summary of everything that this writer has written of the curve.
+        """Add a chunk of a curve, and a summary of this part of the curve, or of all parts of this writer.
 
         Several writers may write to one curve; `chunk_index` counts the chunks of each. With `replace`, the summary
         replaces the stored one instead of being merged with it.
         """
+        name = index_name(metric)
+        self.add_summary(run, name, summary, replace=replace)
+        self.add_chunk(run, name, writer, chunk_index, points)
+
+    def add_chunk(self, run: str, name: str, writer: str, chunk_index: int, points: CurvePoints) -> None:
+        """Add a chunk of a curve, by the name that `index_name` gives it, without a summary."""
         from rosenblatt.runs.store.curves import encode
 
-        name = index_name(metric)
+        blob = encode(points)
+        self._add_row("curve_chunks", run=run, metric=name, writer=writer, chunk_index=chunk_index, points=blob)
+
+    def add_summary(self, run: str, name: str, summary: CurveSummary, *, replace: bool = False) -> None:
+        """Add the summary of a part of a curve, which is merged with the stored one unless it replaces it."""
         table = "replacement_metrics" if replace else "metrics"
         self._add_row(table, run=run, name=name, **summary._asdict(), direction=metric_direction(name))
-        self._add_row(
-            "curve_chunks", run=run, metric=name, writer=writer, chunk_index=chunk_index, points=encode(points)
-        )
+
+    def add_log(self, run: str, writer: str, first_id: int) -> None:
+        """Add the log of the points that a writer logs to a run; see `point_log`."""
+        self._add_row("point_logs", run=run, writer=writer, first_id=first_id, last_moved=-1, names=None)
+
+    def add_segment(self, run: str, segment: int, is_summarized: bool, names: bytes | None, points: bytes) -> None:
+        """Add a segment of a log of points."""
+        self._add_row("log_segments", id=segment, run=run, is_summarized=is_summarized, names=names, points=points)
 
     def add_output(self, run: str, writer: str, chunk_index: int, stream: str, time: float, text: str) -> None:
         """Add text that was printed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -12,11 +14,14 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     Table,
     Text,
+    select,
 )
 
 VERSION = "1002"  # the newest in migrations/versions; "0001" had other tables and was never released
+MAX_SEGMENTS = 2**31  # of all logs of a writer
 
 metadata_obj = MetaData()
 
@@ -87,13 +92,25 @@ curve_chunks = Table(
     Column("chunk_index", Integer, primary_key=True),
     Column("points", LargeBinary, nullable=False),  # see curves.py
 )
-point_log = Table(  # points of live runs, one row for each transaction; chunks replace them later
-    "point_log",
+point_logs = Table(  # points of live runs, until they are moved to chunks; see point_log.py
+    "point_logs",
     metadata_obj,
     _run_column(),
     Column("writer", Text, primary_key=True),
-    Column("segment", Integer, primary_key=True),
-    Column("points", LargeBinary, nullable=False),  # of all metrics, see curves.py
+    Column("first_id", BigInteger, nullable=False),  # the lowest id of its segments
+    Column("last_moved", Integer, nullable=False),  # the number of its last segment that was moved to chunks
+    Column("names", LargeBinary),  # in the segments that were moved
+)
+log_segments = (
+    Table(  # one for each transaction and run; their only index is the number of the row, so that few pages change
+        "log_segments",
+        metadata_obj,
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+        Column("run", Text, nullable=False),
+        Column("is_summarized", Boolean, nullable=False),  # whether `metrics` covers this segment and those before it
+        Column("names", LargeBinary),  # that are new in this segment
+        Column("points", LargeBinary, nullable=False),  # of all metrics
+    )
 )
 output = Table(
     "output",
@@ -128,3 +145,10 @@ settings = Table(  # of the store: its random id
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+
+def log_query(*columns: Any) -> Select[Any]:
+    """Select columns of logs of points and their segments."""
+    log, segment = point_logs.c, log_segments.c
+    is_own = segment.id.between(log.first_id, log.first_id + (MAX_SEGMENTS - 1))
+    return select(*columns).select_from(point_logs.join(log_segments, is_own & (segment.run == log.run)))

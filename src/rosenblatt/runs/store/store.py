@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sql
 from sqlalchemy import Connection, Engine, Table, and_, bindparam, case, create_engine, event, func, or_, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 
@@ -27,7 +28,10 @@ from rosenblatt.runs.store.permissions import create_file, make_store_folder
 from rosenblatt.runs.store.records import RecordBatch, Row
 
 BUSY_TIMEOUT = 10.0  # seconds to wait while another process writes
-_RUN_TABLES = ("params", "tags", "metadata", "metrics", "replacement_metrics", "curve_chunks", "output", "artifacts")
+_RUN_TABLES = (
+    "params", "tags", "metadata", "metrics", "replacement_metrics", "curve_chunks", "point_logs", "log_segments",
+    "output", "artifacts",
+)  # fmt: skip
 _DAMAGE_MESSAGES = ("malformed", "not a database", "database corruption", "disk image")
 _POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that does not answer counts as unreachable
     "connect_timeout": int(BUSY_TIMEOUT),
@@ -93,21 +97,28 @@ class Store:
             StoreUnavailableError: If the store cannot be reached or is full.
             StoreError: If the database rejects a record.
         """
-        rows = batch.rows if isinstance(batch, RecordBatch) else batch
         with self.writing() as connection:
-            if rows.get("documents"):
-                connection.execute(self._upsert("documents"), rows["documents"])
-            new_runs, taken_over = _filter_new_runs(connection, rows.get("runs", ()))
-            if new_runs:
-                connection.execute(self._upsert("runs" if is_alive else "runs_of_ended_process"), new_runs)
-            ignored = taken_over | _find_ignored_runs(connection, rows)
-            for name in _RUN_TABLES:
-                valid_rows = [row for row in rows.get(name, ()) if row["run"] not in ignored]
-                if valid_rows:
-                    connection.execute(self._upsert(name), valid_rows)
-            for row in rows.get("run_updates", ()):
-                if row["run"] not in ignored:
-                    connection.execute(_update_run(row, is_alive))
+            return self.write_rows(
+                connection, batch.rows if isinstance(batch, RecordBatch) else batch, is_alive=is_alive
+            )
+
+    def write_rows(
+        self, connection: Connection, rows: Mapping[str, Sequence[Row]], *, is_alive: bool = False
+    ) -> set[str]:
+        """Write rows as a part of a transaction; see `write`."""
+        if rows.get("documents"):
+            connection.execute(self._upsert("documents"), rows["documents"])
+        new_runs, taken_over = _filter_new_runs(connection, rows.get("runs", ()))
+        if new_runs:
+            connection.execute(self._upsert("runs" if is_alive else "runs_of_ended_process"), new_runs)
+        ignored = taken_over | _find_ignored_runs(connection, rows)
+        for name in _RUN_TABLES:
+            valid_rows = [row for row in rows.get(name, ()) if row["run"] not in ignored]
+            if valid_rows:
+                connection.execute(self._upsert(name), valid_rows)
+        for row in rows.get("run_updates", ()):
+            if row["run"] not in ignored:
+                connection.execute(_update_run(row, is_alive))
         return ignored
 
     def has_run(self, run: str) -> bool:
@@ -136,6 +147,8 @@ class Store:
         with self.writing() as connection:
             for batch in _batches(list(runs)):
                 where = or_(schema.runs.c.id.in_(batch), schema.runs.c.parent.in_(batch))
+                segments = schema.log_segments.delete()
+                connection.execute(segments.where(schema.log_segments.c.run.in_(select(schema.runs.c.id).where(where))))
                 deleted += connection.execute(schema.runs.delete().where(where)).rowcount
         return deleted
 
@@ -151,8 +164,9 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a connection for reading. Raises StoreError."""
-        with self._translate_errors(), self.engine.connect() as connection:
+        """Open a connection for reading, which sees one state of the store. Raises StoreError."""
+        level = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        with self._translate_errors(), self.engine.connect().execution_options(**level) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -184,7 +198,9 @@ class Store:
                 values["heartbeat"] = database_time()
             statement = self._insert(table).values(values)
             new, keys = statement.excluded, [column.name for column in table.primary_key]
-            if table.name in ("runs", "documents"):
+            if name == "log_segments":
+                statement = self._insert(table).from_select([c.name for c in table.columns], _new_segment(table))
+            if table.name in ("runs", "documents", "point_logs", "log_segments"):
                 statement = statement.on_conflict_do_nothing(index_elements=keys)
             else:
                 merge_rules = _merge_columns(table, new) if name == "metrics" else {}
@@ -315,6 +331,15 @@ def _merge_columns(table: Table, new: Any) -> dict[str, Any]:
         "max": case((is_higher, func.coalesce(new.max, old.max)), else_=old.max),
         "max_step": case((is_higher, func.coalesce(new.max_step, old.max_step)), else_=old.max_step),
     }
+
+
+def _new_segment(table: Table) -> Any:
+    """The bound values of a segment, unless its points were moved to chunks before: it may be delivered twice."""
+    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
+    log = schema.point_logs.c
+    is_own = (log.run == values["run"], values["id"].between(log.first_id, log.first_id + log.last_moved))
+    row = select(*(sql.cast(value, value.type) for value in values.values()))
+    return row.where(~select(log.run).where(*is_own).exists())
 
 
 def _filter_new_runs(connection: Connection, rows: Sequence[Row]) -> tuple[list[Row], set[str]]:

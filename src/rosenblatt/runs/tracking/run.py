@@ -30,7 +30,7 @@ from rosenblatt.runs.capture.snapshot import (
     process_info,
     read_seeds,
 )
-from rosenblatt.runs.store.curves import CurveSummary, summarize
+from rosenblatt.runs.store.curves import CurveSummary, make_points, merge_summaries, summarize
 from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import NO_STORE, store_url
@@ -43,7 +43,7 @@ from rosenblatt.runs.tracking.program_end import (
     uncaught_error,
     watch_program,
 )
-from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer, make_points, merge_summaries
+from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer
 
 if TYPE_CHECKING:
     from rosenblatt.runs.store.artifacts import Artifacts
@@ -440,6 +440,8 @@ def track(
         StoreError: If the store is damaged or of another version. If it only cannot be reached, records wait for it.
         RunError: If a file of `data` cannot be read.
     """
+    import rosenblatt.runs.store.point_log  # noqa: F401 - an import at the end of a program changes its exit status
+
     url, script = store_url(store), main_script()
     inherited_id = os.environ.pop(RUN_VARIABLE, None) if store is None else None
     run = Run(url, inherited_id or new_id(), experiment or default_experiment(script), params or {})

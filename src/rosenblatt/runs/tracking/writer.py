@@ -13,14 +13,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from multiprocessing.util import Finalize, register_after_fork
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
-from rosenblatt.runs.store.curves import MAX_CHUNK_POINTS, CurvePoints, CurveSummary, summarize
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.owners import new_owner
 from rosenblatt.runs.store.records import RecordBatch, Row
@@ -28,73 +25,15 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.fork import reset_after_fork
 from rosenblatt.runs.tracking.spool import Spool, deliver_all
 
+if TYPE_CHECKING:  # loads NumPy, which a run without points does not need
+    from rosenblatt.runs.store.point_log import Entry, RunLog
+
 FLUSH_INTERVAL = 0.2  # seconds between two transactions
 HEARTBEAT_INTERVAL = 10.0  # seconds between two signs of life of a run
 RETRY_INTERVAL = 5.0  # seconds until an unreachable store is tried again
 MAX_BULK_POINTS = 65_536  # points of a chunk that is logged as a whole
 
 DELETED, TAKEN_OVER = "deleted", "taken over by another process"
-
-Entry = tuple[int, float, Mapping[str, float]]  # step, seconds since 1970, values
-
-
-class CurveBuffer:
-    """One curve of one run as written by this process: the open chunk, and the summary of the full ones."""
-
-    __slots__ = ("chunk_index", "is_dirty", "steps", "summary", "times", "values")
-
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.times: list[float] = []
-        self.values: list[float] = []
-        self.chunk_index = 0
-        self.summary: CurveSummary | None = None
-        self.is_dirty = False
-
-    def close(self) -> None:
-        """Close the open chunk, because the spool cannot replace it later."""
-        if self.steps:
-            self.summary = merge_summaries(self.summary, summarize(make_points(self.steps, self.times, self.values)))
-            self.chunk_index += 1
-            for column in (self.steps, self.times, self.values):
-                column.clear()
-
-    def write(self, batch: RecordBatch, run: str, name: str, writer: str) -> None:
-        """Add the open chunk and the full ones to a batch."""
-        for start in range(0, len(self.steps), MAX_CHUNK_POINTS):
-            chunk = slice(start, start + MAX_CHUNK_POINTS)
-            points = make_points(self.steps[chunk], self.times[chunk], self.values[chunk])
-            batch.add_curve(
-                run,
-                name,
-                writer,
-                self.chunk_index + start // MAX_CHUNK_POINTS,
-                points,
-                merge_summaries(self.summary, summarize(points)),
-            )
-            if start + MAX_CHUNK_POINTS <= len(self.steps):
-                self.summary = merge_summaries(self.summary, summarize(points))
-        n_full = len(self.steps) // MAX_CHUNK_POINTS
-        self.chunk_index += n_full
-        for column in (self.steps, self.times, self.values):
-            del column[: n_full * MAX_CHUNK_POINTS]
-        self.is_dirty = False
-
-
-def make_points(steps: Sequence[int] | np.ndarray, times: Sequence[float] | np.ndarray, values: Any) -> CurvePoints:
-    """Make points from lists or arrays (n,); times in seconds since 1970."""
-    microseconds = np.round(np.asarray(times, np.float64) * 1e6).astype(np.int64)
-    return CurvePoints(np.asarray(steps, np.int64), microseconds, np.asarray(values, np.float64))
-
-
-def merge_summaries(before: CurveSummary | None, after: CurveSummary) -> CurveSummary:
-    """Merge the summaries of two parts of a curve; of equal steps, the later part has the last value."""
-    if before is None:
-        return after
-    step, last = (after.step, after.last) if after.step >= before.step else (before.step, before.last)
-    low = after if before.min is None or (after.min is not None and after.min < before.min) else before
-    high = after if before.max is None or (after.max is not None and after.max > before.max) else before
-    return CurveSummary(step, last, low.min, low.min_step, high.max, high.max_step)
 
 
 class Writer:
@@ -133,7 +72,8 @@ class Writer:
         self._points: deque[tuple[str, Entry]] = deque()
         self._batches: deque[RecordBatch] = deque()
         self._unwritten: list[dict[str, list[Row]]] = []  # batches that neither store nor spool accepted
-        self._curves: dict[tuple[str, str], CurveBuffer] = {}
+        self._logs: dict[str, RunLog] = {}  # by run
+        self._n_segments = 0  # of all runs
         self._heartbeats: dict[str, float] = {}  # by run: `time.monotonic` of the last sign of life
         self._wake, self._lock = threading.Event(), threading.Lock()
         self.closed = self._is_spool_refused = False
@@ -187,11 +127,17 @@ class Writer:
     def take_over(self, run: str) -> bool:
         """Become the owner of a run that has ended or whose process is gone; returns False if its owner is alive.
 
+        Points that its process left in the log are moved to chunks, before there are new ones.
+
         Raises:
             StoreError: If the store cannot be reached.
         """
         store = self._store or Store(self.url)
-        return store.take_over(run, self.owner)
+        if not store.take_over(run, self.owner):
+            return False
+        with self._lock:
+            self._move_points(run)
+        return True
 
     def end_run(self, run: str) -> None:
         """Write everything queued, and forget a run."""
@@ -201,8 +147,8 @@ class Writer:
             self._before_write_hooks = [
                 (other_run, hook) for other_run, hook in self._before_write_hooks if other_run != run
             ]
-            for key in [key for key in self._curves if key[0] == run]:
-                del self._curves[key]
+            self._logs.pop(run, None)
+            self._move_points(run)
 
     def add_before_write_hook(self, run: str, hook: Callable[[], object]) -> None:
         """Call a function in the writer's thread before each transaction, until the run ends."""
@@ -254,14 +200,14 @@ class Writer:
             self._unwritten = pending
             while self._unwritten:
                 rows = self._unwritten[0]
-                if not self._write_to_store(rows):
-                    for curve in self._curves.values():
-                        curve.close()
-                    if not self._write_to_spool(rows):
-                        return
+                if not self._write_to_store(rows) and not self._write_to_spool(rows):
+                    return
                 self._unwritten = self._unwritten[1:]
             if not pending:
                 self._write_to_store({})
+            for run, log in self._logs.items():
+                if log.is_long and self._move_points(run, self.id):
+                    log.restart()
 
     def _drain(self) -> RecordBatch:
         """Take everything queued as one batch."""
@@ -286,25 +232,34 @@ class Writer:
             batch.add_owner(run, self.owner_of(run))
 
     def _drain_points(self, batch: RecordBatch) -> None:
-        """Append queued points to their curves, and add these to the batch."""
-        dirty_curves: list[tuple[str, str]] = []
-        curves = self._curves
+        """Add the queued points of each run as a segment of its log."""
+        entries: dict[str, list[Entry]] = {}
         for _ in range(len(self._points)):
-            run, (step, seconds, values) = self._points.popleft()
+            run, entry = self._points.popleft()
+            entries.setdefault(run, []).append(entry)
+        for run, run_entries in entries.items():
             if run in self.ignored_runs:
                 continue
-            for name, value in values.items():
-                curve = curves.get((run, name))
-                if curve is None:
-                    curve = curves[run, name] = CurveBuffer()
-                curve.steps.append(step)
-                curve.times.append(seconds)
-                curve.values.append(value)
-                if not curve.is_dirty:
-                    curve.is_dirty = True
-                    dirty_curves.append((run, name))
-        for run, name in dirty_curves:
-            curves[run, name].write(batch, run, name, self.id)
+            if run not in self._logs:
+                from rosenblatt.runs.store.point_log import RunLog
+
+                self._logs[run] = RunLog(run, self.id)
+            self._n_segments += 1
+            self._logs[run].add_segment(batch, self._n_segments, run_entries)
+
+    def _move_points(self, run: str, writer: str | None = None) -> bool:
+        """Move points of a run, by default all, from its log to chunks; False if the store cannot be reached."""
+        from rosenblatt.runs.store.point_log import move_to_chunks
+
+        if self._store is None or self._unavailable_since is not None or self._spool.path is not None:
+            return False
+        try:
+            move_to_chunks(self._store, run, writer)
+        except StoreUnavailableError:
+            return False
+        except StoreError as error:
+            self._notify(f"points of run {run} stay in its log: {error}")
+        return True
 
     def _write_to_store(self, rows: dict[str, list[Row]]) -> bool:
         """Write to the store, after records that wait in the spool; returns False if it cannot be reached."""
