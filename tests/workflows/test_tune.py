@@ -13,7 +13,7 @@ import pytest
 
 import rosenblatt
 from rosenblatt.errors import SpecError
-from rosenblatt.runs.store.queries import find_runs, run_details
+from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
 from tests.waiting import wait_until
@@ -255,6 +255,53 @@ def test_a_resumed_search_compares_with_the_trials_before(store, monkeypatch):
     assert resumed.run == first.run
     assert resumed.trials[12].state == "stopped"
     assert len(resumed.trials[12].curve) == 1
+
+
+KILLED = """
+import os, time, rosenblatt
+FACTOR = 1
+def train(params, run):
+    for epoch in range(3):
+        run.log({"loss": FACTOR * params["x"] ** 2 + 1 / (epoch + 1)}, step=epoch)
+    if FACTOR == 1 and int(run.id.rpartition("-")[2]) >= 3:
+        run.flush()
+        os.kill(os.getpid(), 9)
+result = rosenblatt.tune(train, {"x": rosenblatt.uniform(-1, 1), "kind": rosenblatt.choice(1, "a", True)}, trials=5)
+print("best", result.best.run, [trial.reused for trial in result.trials])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_repository", [False, True])
+def test_trials_of_a_source_that_was_changed_before_a_resume_do_not_count(work_folder, has_repository):
+    script = work_folder / "t.py"
+    script.write_text(KILLED)
+    if has_repository:
+        subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run([sys.executable, "t.py"], check=False)
+    script.write_text(KILLED.replace("FACTOR = 1", "FACTOR = 10"))
+    command = [sys.executable, "-m", "rosenblatt", "runs", "resume", "t"]
+    resumed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "interrupted: 't.py'. Its 3 trials stay in the store, but do not count" in resumed.stderr
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+    trials = find_runs(store, "kind = trial", "number")
+    assert [trial.number for trial in trials] == list(range(8))
+    assert {len(load_all_curves(store, trial.id)["loss"].steps) for trial in trials} == {3}
+    details = run_details(store, trials[0].parent)
+    assert details.state == "finished"
+    assert details.best["run"] in {trial.id for trial in trials[3:]}
+    assert f"best {details.best['run']} {[False] * 5}" in resumed.stdout
+    store.close()
+
+
+def test_finished_trials_count_after_a_resume_whatever_is_proposed(store, monkeypatch):
+    space = {"x": uniform(-1.0, 1.0), "kind": choice(1, "a", (2, 3), True)}
+    first = search(lambda params, run: params["x"], space, experiment="D", trials=4, seed=1)
+    monkeypatch.setenv("ROSENBLATT_RESUME", first.run)
+    resumed = search(lambda params, run: params["x"], space, experiment="D", trials=6, seed=2)  # other proposals
+    assert [trial.reused for trial in resumed.trials] == [True] * 4 + [False] * 2
+    assert [trial.params["x"] for trial in resumed.trials[:4]] == [trial.params["x"] for trial in first.trials]
+    assert len(find_runs(store, parent=first.run)) == 6
 
 
 def _ask_until(number, values):

@@ -13,7 +13,7 @@ from rosenblatt.errors import RosenblattError
 from rosenblatt.runs.capture.source import Source, diff_folders, restore
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import RunDetails
-from rosenblatt.runs.store.queries import run_details
+from rosenblatt.runs.store.queries import has_changed, run_details
 from rosenblatt.runs.store.store import Store
 
 Differences = dict[str, list[Any]]
@@ -93,6 +93,25 @@ def source_difference(artifacts: Artifacts, a: Source | None, b: Source | None) 
         except RosenblattError as error:
             return f"The sources differ, but cannot be shown: {error}"
         return diff_folders(folders)
+
+
+def list_source_changes(first: Source, second: Source, since: float) -> list[str]:
+    """List the files in which two sources of the same folder differ, and the commit.
+
+    Files that are no Python code count only if they were changed after `since`, seconds since 1970: before, the run
+    itself may have written them. Without git, modules that `second` has not imported yet are read from the disk.
+    """
+    changes = [] if first.tree == second.tree else [f"commit {second.commit or 'none'}"]
+    for name, old in sorted(first.files.items()):
+        path, new = Path(second.root) / name, second.files.get(name)
+        if name not in second.files and not second.is_repository:
+            is_changed = bool(old and old.hash and has_changed(path, old.hash))
+        else:
+            is_changed = (old and (old.hash, old.link)) != (new and (new.hash, new.link))
+        if is_changed and (name.endswith(".py") or not path.is_file() or path.stat().st_mtime > since + 1):
+            changes.append(name)
+    new_files = second.files.keys() - first.files.keys() if second.is_repository else ()
+    return changes + sorted(name for name in new_files if name.endswith(".py"))
 
 
 def _diff_params(a: RunDetails, b: RunDetails) -> Differences:

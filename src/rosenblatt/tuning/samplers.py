@@ -105,6 +105,12 @@ class Sampler:
             if trial is not None and trial.study is self._study and self._search.sampler != "grid":
                 self._study.tell(trial, state=TrialState.FAIL)
 
+    def replace(self, number: int, params: dict[str, Any]) -> None:
+        """Use other values for a trial than those that were proposed, which may be proposed again."""
+        self._proposed_keys.discard(_key(self.observations[number].params))
+        self.fail(number)
+        self.enqueue(number, params)
+
     def reject(self, number: int) -> None:
         """Reject a proposal that cannot be trained: it is not proposed again, and its number is free."""
         self.fail(number)

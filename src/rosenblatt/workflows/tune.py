@@ -188,8 +188,7 @@ class _FunctionTuner:
         search_spec = Spec.from_hyperparameters(sampler=settings.sampler).search
         self._sampler = Sampler(search_spec, user_space, settings.seed, self._direction)
         self._stopping = FunctionStopping(settings.stopping, settings.reduction_factor, self._direction)
-        dimensions = {name: str(dimension) for name, dimension in space.items()}
-        self._record = TuneRecord(dimensions, settings.metric, self._direction, settings.experiment, settings.store)
+        self._record = TuneRecord(space, settings.metric, self._direction, settings.experiment, settings.store)
         self._deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
         self._result = TuneResult([], settings.metric, self._direction, self._record.run.id)
         self._running: list[TrialRun] = []
@@ -232,10 +231,10 @@ class _FunctionTuner:
     def _run_trials(self) -> None:
         """Train one trial after another."""
         while (trial := self._next_trial()) is not None:
-            finished = self._record.finished_trial(trial.params)
+            finished = self._record.resumed_trial(trial.number) or self._record.finished_trial(trial.params)
             if finished is not None:
                 trial.run, trial.state, trial.score, trial.reused = finished.run, finished.state, finished.score, True
-                trial.curve = finished.curve
+                trial.curve, trial.reason = finished.curve, finished.reason
                 with self._lock:
                     self._stopping.replay(trial.curve.values())
             else:
@@ -253,7 +252,12 @@ class _FunctionTuner:
             params = self._sampler.ask(number)
             if params is None:
                 return None
-            trial = TuneTrial(number, params, f"{self._result.run}-{number}")
+            resumed = self._record.resumed_trial(number)
+            if resumed and resumed.params != params:  # with several workers, proposals depend on which trials end first
+                self._sampler.replace(number, resumed.params)
+                params = resumed.params
+            run_id = resumed.run if resumed else self._record.new_run_id(number)
+            trial = TuneTrial(number, params, run_id)
             self._result.trials.append(trial)
             return trial
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosenblatt.errors import StoreUnavailableError
+from rosenblatt.errors import StoreUnavailableError, format_count, format_list
 from rosenblatt.runs.capture.snapshot import RunSnapshot, default_experiment, fingerprint_data, main_script
+from rosenblatt.runs.compare import list_source_changes
+from rosenblatt.runs.store.details import RunDetails, RunRecord
 from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.queries import find_runs, load_curves, load_params, load_summaries, run_details
+from rosenblatt.runs.store.records import format_param
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.program_end import SIGNAL_REASON
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
+from rosenblatt.spec.dimensions import Choice, Dimension, Integer
 from rosenblatt.spec.scoring import Direction
 from rosenblatt.workflows.request import RESUME
 
@@ -61,19 +66,22 @@ class TuneTrial:
 class TuneRecord:
     """The search in the store, or nothing if there is no store.
 
-    `space` is the text of each dimension by name; a search is resumed only if it is the same. `experiment` is empty for
-    the name of the script; `store` is as for `track`.
+    A search is resumed only if its experiment, space and metric are the same. `experiment` is empty for the name of the
+    script; `store` is as for `track`.
     """
 
     def __init__(
-        self, space: Mapping[str, str], metric: str, direction: Direction, experiment: str, store: str | None
+        self, space: Mapping[str, Dimension], metric: str, direction: Direction, experiment: str, store: str | None
     ) -> None:
         self._space, self._metric, self._direction = space, metric, direction
+        self._description = {"space": {name: str(dimension) for name, dimension in space.items()}, "metric": metric}
         self._script, self._url = main_script(), store_url(store)
         self.experiment = experiment or default_experiment(self._script)
-        self._resumed_id = self._find_resumed_search()
-        self.run = Run(self._url, self._resumed_id or new_id(), self.experiment, {})
+        self._resumed = self._find_resumed_search()
+        self.run = Run(self._url, self._resumed.id if self._resumed else new_id(), self.experiment, {})
         self._finished_trials: dict[str, TuneTrial] = {}  # by identity
+        self._resumed_trials: dict[int, TuneTrial] = {}  # of this search, by number
+        self._used_numbers = set[int]()  # of trials in the store, whose runs must stay as they are
 
     def begin(self, data: Sequence[str | Path], reuse: bool) -> None:
         """Record the start or the resumption of the search, and load the finished trials that need no training."""
@@ -81,20 +89,30 @@ class TuneRecord:
             return
         self._snapshot = RunSnapshot(self._script, self.run.store_source)
         self.run.data = [fingerprint_data(path) for path in data]
-        start, resumed = RunStart("search", metadata={"space": self._space}), self._resumed_id is not None
-        self.run.begin(start, self._snapshot, resumed=resumed, capture_output=True)
-        if self._resumed_id:
-            self._load_finished_trials(self._url, self._resumed_id)
-            self._delete_unfinished_trials(self._url, self._resumed_id)
+        changes = self._list_changes(self._resumed) if self._resumed else []
+        start = RunStart("search", metadata=self._description)
+        self.run.begin(start, self._snapshot, resumed=self._resumed is not None, capture_output=True)
+        if self._resumed:
+            self._load_resumed_trials(self._url, self._resumed.id, changes)
         if reuse:
             self._load_finished_trials(self._url)
+
+    def resumed_trial(self, number: int) -> TuneTrial | None:
+        """The trial of this number that had ended before the search was resumed, with unchanged source and data."""
+        return self._resumed_trials.get(number)
+
+    def new_run_id(self, number: int) -> str:
+        """The id of the run of a new trial; its number is another one if the store has a trial of this number."""
+        free_number = number if number not in self._used_numbers else max(self._used_numbers) + 1
+        self._used_numbers.add(free_number)
+        return f"{self.run.id}-{free_number}"
 
     def begin_trial(self, trial: TuneTrial) -> TrialRun:
         """Start the run of a trial."""
         run = TrialRun(self._url, trial.run, self.experiment, trial.params)
         if self._url:
-            identity = self._identity(trial.params)
-            run.begin(RunStart("trial", f"trial {trial.number}", identity, self.run.id, trial.number))
+            number = int(trial.run.rpartition("-")[2])
+            run.begin(RunStart("trial", f"trial {number}", self._identity(trial.params), self.run.id, number))
         return run
 
     def finished_trial(self, params: Mapping[str, Any]) -> TuneTrial | None:
@@ -104,7 +122,9 @@ class TuneRecord:
     def end(self, best: TuneTrial | None, state: str, reason: str | None) -> None:
         """Record the best trial and the end of the search."""
         if best is not None:
-            self.run.set_metadata("best", {"number": best.number, "params": best.params, "score": best.score})
+            self.run.set_metadata(
+                "best", {"number": best.number, "run": best.run, "params": best.params, "score": best.score}
+            )
             self.run.log({self._metric: best.score}, step=0)
         self.run.finish(state, reason)
 
@@ -112,40 +132,63 @@ class TuneRecord:
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
         return self._snapshot.identify("trial", values, self.run.data)
 
-    def _find_resumed_search(self) -> str | None:
-        """The id of the search that `rosenblatt runs resume` resumes, if it is this one."""
+    def _find_resumed_search(self) -> RunDetails | None:
+        """The search that `rosenblatt runs resume` resumes, if it is this one."""
         search_id = os.environ.get(RESUME)
         if not search_id or self._url is None:
             return None
         with closing(Store(self._url)) as store:
             details = run_details(store, search_id)
-        if details.experiment != self.experiment or details.space != self._space:
+        is_same = details.space == self._description["space"] and details.metric in ("", self._metric)
+        if details.experiment != self.experiment or not is_same:
             return None
         del os.environ[RESUME]
-        return search_id
+        return details
 
-    def _delete_unfinished_trials(self, url: str, search_id: str) -> None:
-        """Delete the runs of trials that will be trained again."""
-        finished_ids = {trial.run for trial in self._finished_trials.values()}
+    def _list_changes(self, resumed: RunDetails) -> list[str]:
+        """The files of source and data that have changed since a search was interrupted."""
+        changes = (
+            list_source_changes(resumed.source, self._snapshot.source, resumed.heartbeat) if resumed.source else []
+        )
+        hashes = {file.path: file.hash for file in resumed.data}
+        return changes + [file.name for file in self.run.data if hashes.get(file.path) != file.hash]
+
+    def _load_resumed_trials(self, url: str, search_id: str, changes: Sequence[str]) -> None:
+        """Load the trials that had ended; those of another source or other data are only kept in the store."""
         with closing(Store(url)) as store:
-            store.delete([run.id for run in find_runs(store, parent=search_id) if run.id not in finished_ids])
+            records = find_runs(store, parent=search_id)
+            ended = [run for run in records if run.state in ("finished", "stopped") and not _is_interrupted(run)]
+            store.delete([run.id for run in records if run not in ended])
+            trials = self._load_trials(store, ended)
+        self._used_numbers = {run.number or 0 for run in ended}
+        if changes:
+            offset = max(self._used_numbers, default=-1) + 1
+            n_trials = format_count(len(ended), "trial")
+            print(
+                f"changed since the search {search_id} was interrupted: {format_list(changes)}. Its {n_trials} stay in "
+                f"the store, but do not count; new trials begin at number {offset}",
+                file=sys.stderr,
+            )
+            self._used_numbers |= set(range(offset))
+            return
+        self._resumed_trials = {trial.number: trial for _, trial in trials if trial.params}
 
-    def _load_finished_trials(self, url: str, search_id: str | None = None) -> None:
-        """Load the finished trials of one search, or of all searches in the store."""
+    def _load_finished_trials(self, url: str) -> None:
+        """Load the finished trials of all searches in the store."""
         try:
             store = Store(url)
         except StoreUnavailableError:
             return
-        where = "state in (finished, stopped) and kind = trial" if search_id else "state = finished and kind = trial"
         with closing(store):
-            runs = [
-                r
-                for r in find_runs(store, where, parent=search_id)
-                if r.identity and not (r.reason or "").startswith((INTERRUPTED, TIME_LIMIT, SIGNAL_REASON))
-            ]
-            ids = [run.id for run in runs]
-            metrics, params = load_summaries(store, ids), load_params(store, ids)
-            curves = load_curves(store, ids, self._metric, None)
+            runs = [run for run in find_runs(store, "state = finished and kind = trial") if run.identity]
+            for run, trial in self._load_trials(store, runs):
+                self._finished_trials.setdefault(run.identity or "", trial)
+
+    def _load_trials(self, store: Store, runs: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, TuneTrial]]:
+        """Load the trials of runs that have logged the metric; `params` are empty if one of them was masked."""
+        ids = [run.id for run in runs]
+        metrics, params = load_summaries(store, ids), load_params(store, ids)
+        curves = load_curves(store, ids, self._metric, None)
         for run in runs:
             metric = metrics[run.id].get(self._metric)
             best = None if metric is None else metric.max if self._direction is Direction.MAXIMIZE else metric.min
@@ -153,5 +196,35 @@ class TuneRecord:
                 points = curves[run.id]
                 steps_and_values = zip(points.steps.tolist(), points.values.tolist(), strict=True)
                 curve = {step: value for step, value in steps_and_values if math.isfinite(value)}
-                trial = TuneTrial(run.number or 0, dict(params[run.id]), run.id, run.state, best, curve=curve)
-                self._finished_trials.setdefault(run.identity or "", trial)
+                values = _parse_params(self._space, params[run.id])
+                reason = run.reason or ""
+                yield run, TuneTrial(run.number or 0, values, run.id, run.state, best, reason, curve=curve)
+
+
+def _is_interrupted(run: RunRecord) -> bool:
+    """Whether a trial was stopped before its end for no reason of its own."""
+    return (run.reason or "").startswith((INTERRUPTED, TIME_LIMIT, SIGNAL_REASON))
+
+
+def _parse_params(space: Mapping[str, Dimension], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The values of the dimensions of a space from their texts in the store; empty if one of them is not known."""
+    params: dict[str, Any] = {}
+    for name, dimension in space.items():
+        text = texts.get(name)
+        if text is None:
+            continue  # its conditions did not hold
+        if isinstance(dimension, Choice):
+            values = [value for value in dimension.values if format_param(value)[0] == text]
+        else:
+            values = _parse_number(text, int if isinstance(dimension, Integer) else float)
+        if len(values) != 1:
+            return {}
+        params[name] = values[0]
+    return params
+
+
+def _parse_number(text: str, number_type: type[int | float]) -> list[int | float]:
+    try:
+        return [number_type(text)]
+    except ValueError:
+        return []

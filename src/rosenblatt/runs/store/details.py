@@ -143,6 +143,7 @@ class RunDetails(RunRecord):
     split: dict[str, int | str] = {}  # numbers of rows, and hashes of the training, validation and test rows
     request: dict[str, Any] | None = None  # see `FitRequest.to_json`
     space: dict[str, str] = {}  # the dimensions that `tune` searches
+    metric: str = ""  # the metric that `tune` optimizes
     reproduces: str | None = None
     # its results
     baseline: dict[str, float] = {}

@@ -62,7 +62,7 @@ class RecordBatch:
         """Add hyperparameters; `explicit` says which of them are not defaults."""
         for name, value in values.items():
             is_explicit = explicit if isinstance(explicit, bool) else explicit.get(name, False)
-            text, number = _format_param(redact_value(value, name))
+            text, number = format_param(redact_value(value, name))
             self._add_row(
                 "params", run=run, name=_redact_name(name), value=text, numeric_value=number, explicit=is_explicit
             )
@@ -182,7 +182,7 @@ def _to_builtin(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def _format_param(value: Any) -> tuple[str, float | None]:
+def format_param(value: Any) -> tuple[str, float | None]:
     """Format a redacted hyperparameter as text and, if it is a number, also as a number."""
     if isinstance(value, bool) or value is None:
         return str(value).lower(), float(value) if isinstance(value, bool) else None
