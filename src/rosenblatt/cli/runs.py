@@ -111,7 +111,12 @@ def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None,
     help="Field to sort by, such as metrics.loss.min; a minus sign sorts in descending order, as in -metrics.auc.",
 )
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number of runs.")
-@click.option("--of", "search_name", metavar="RUN", help="List only the trials of this search.")
+@click.option(
+    "--of",
+    "search_name",
+    metavar="RUN",
+    help="List only the trials of this search, or the runs that this script started.",
+)
 @click.option("--trials/--no-trials", default=None, help="Whether to list trials; by default only with --where.")
 @click.option("--all", "show_all", is_flag=True, help="Show all metrics and columns.")
 @tracking_options("store")
@@ -160,7 +165,8 @@ def runs(
             return
         from rosenblatt.cli.console.runs import print_runs
 
-        print_runs(records, queries.count_trials(run_store, ids), metrics, show_all)
+        child_runs = queries.count_child_runs(run_store, ids)
+        print_runs(records, queries.count_trials(run_store, ids), metrics, show_all, child_runs)
 
 
 @runs.command()
@@ -345,7 +351,9 @@ def export(format_: str, out: str | None, where: str, store: str | None, as_json
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_store_option
 def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
-    """Delete runs, and the trials of deleted searches. RUN is an id, a name, `last`, or at least 4 characters of an id.
+    """Delete runs, with the trials of a search, and the runs that a script started.
+
+    RUN is an id, a name, `last`, or at least 4 characters of an id.
 
     Run `rosenblatt runs tidy` afterwards to remove their files.
     """
@@ -360,14 +368,16 @@ def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> 
             named = {queries.find_run(run_store, name, MIN_DELETED_PREFIX): None for name in names}
             records = queries.load_records(run_store, list(named))
         ids = [record.id for record in records]
-        n_trials = sum(queries.count_trials(run_store, ids).values())
-        more = f" and {format_count(n_trials, 'trial')}" if n_trials else ""
+        kinds = [kind for child, kind in run_store.descendants(ids).items() if child not in ids]
+        n_trials = kinds.count("trial")
+        counts = {"run": len(ids), "trial": n_trials, "child run": len(kinds) - n_trials}
+        counted = " and ".join(format_count(n, noun) for noun, n in counts.items() if n or noun == "run")
         for record in records:
             if record.state == "running":
                 click.echo(f"run {record.id} is still running; what it records from now on is ignored", err=True)
         listed = ", ".join(f"{record.id} {record.name}".strip() for record in records[:MAX_LISTED_RUNS])
         listed += ", ..." if len(records) > MAX_LISTED_RUNS else ""
-        if not yes and not click.confirm(f"Delete {format_count(len(ids), 'run')}{more} ({listed})?", err=True):
+        if not yes and not click.confirm(f"Delete {counted} ({listed})?", err=True):
             return
         click.echo(f"deleted: {run_store.delete(ids):,}")
 

@@ -25,8 +25,9 @@ from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import is_store_file, store_url
+from rosenblatt.runs.tracking.launched import LaunchedRun
 from rosenblatt.runs.tracking.program_end import state_of_status
-from rosenblatt.runs.tracking.run import RUN_VARIABLE, Run, RunStart, new_id
+from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 
 REPORT_INTERVAL_S = 1.0  # seconds between two looks at the report of a script
 
@@ -151,7 +152,7 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     inputs = run.url and snapshot and _RecordedInputs(run, run.url, snapshot)
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
     if run.url:
-        env |= {RUN_VARIABLE: run.id, "ROSENBLATT_STORE": run.store_name}
+        env |= LaunchedRun(run.id, run.owner, os.getpid()).environment(run.url) | {"ROSENBLATT_STORE": run.store_name}
     if sys.stdout and sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
         env.setdefault("FORCE_COLOR", "1")
     if inputs:

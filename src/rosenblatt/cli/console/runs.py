@@ -46,8 +46,9 @@ def print_runs(
     trials: Mapping[str, int],
     metrics: Mapping[str, Mapping[str, MetricSummary]],
     show_all: bool = False,
+    child_runs: Mapping[str, int] | None = None,
 ) -> None:
-    """Print a table with a row for each run; `trials` and `metrics` are by the id of a run."""
+    """Print a table with a row for each run; numbers of trials and child runs, and metrics, are by the id of a run."""
     console = make_console()
     if not runs:
         console.print("no runs")
@@ -57,13 +58,12 @@ def print_runs(
     listed = names if show_all else names[:MAX_LISTED_METRICS]
     rows = []
     for run in runs:
-        n_trials = trials.get(run.id)
-        name = run.name or run.kind
+        name = _describe_family(run, trials.get(run.id, 0), (child_runs or {}).get(run.id, 0))
         summaries = metrics.get(run.id, {})
         rows.append([
             run.id,
             run.experiment,
-            f"{name}, {format_count(n_trials, 'trial')}" if n_trials else name,
+            name,
             _format_state(run.state),
             format_time(run.started)[5:16],
             format_duration(run.duration),
@@ -75,6 +75,14 @@ def print_runs(
     print_table(console, titles, rows, right=["took"], optional=optional)
     if len(names) > len(listed):
         console.print(Text(f"and {format_count(len(names) - len(listed), 'more metric')} (--all)", "dim"))
+
+
+def _describe_family(run: RunRecord, n_trials: int, n_child_runs: int) -> str:
+    """The name of a run, with its trials and child runs, or the run that started it."""
+    name = run.name or run.kind
+    name += f", {format_count(n_trials, 'trial')}" if n_trials else ""
+    name += f", {format_count(n_child_runs, 'child run')}" if n_child_runs else ""
+    return f"{name}, child of {run.parent}" if run.parent and run.kind != "trial" else name
 
 
 def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool = False) -> None:
@@ -101,6 +109,8 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
         "machine": run.machine,
         "environment": _format_environment(run.environment) if run.environment else "",
         "peak memory": f"{run.peak_memory / 2**20:,.0f} MiB" if run.peak_memory else "",
+        "child runs": f"{run.child_runs:,} (rosenblatt runs --of {run.id})" if run.child_runs else "",
+        "child of": run.parent or "",
         "tags": ", ".join(f"{name}={word}" for name, word in run.tags.items()),
         "notes": "; ".join(f"{name}: {truncate(value)}" for name, value in run.notes.items()),
         "files": ", ".join(f"{name} ({file.bytes:,} bytes)" for name, file in run.artifacts.items()),

@@ -115,6 +115,7 @@ class RunDetails(RunRecord):
     metrics: dict[str, MetricSummary] = {}
     artifacts: dict[str, Artifact] = {}
     trials: int = 0
+    child_runs: int = 0  # that its script started
     # how it was started
     command: tuple[str, ...] = ()  # as typed
     arguments: tuple[str, ...] = ()  # of Python, to start it again

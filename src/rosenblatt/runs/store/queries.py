@@ -55,7 +55,7 @@ def find_runs(
         where: A filter; see `filters`.
         sort: A field to sort by, with a minus before it in descending order.
         limit: The maximum number of runs.
-        parent: If given, only the trials of this search.
+        parent: If given, only the trials of this search, or the runs that this script started.
         include_trials: Whether trials of searches are included.
 
     Raises:
@@ -163,12 +163,21 @@ def _describe_ambiguity(name: str, matches: Sequence[RunRecord]) -> str:
 
 
 def count_trials(store: Store, ids: Sequence[str]) -> dict[str, int]:
-    """Count the trials of each run; runs without trials are left out."""
+    """Count the trials of each search; runs without trials are left out."""
+    return _count_children(store, ids, runs.c.kind == "trial")
+
+
+def count_child_runs(store: Store, ids: Sequence[str]) -> dict[str, int]:
+    """Count the runs that the script of each run started; runs without any are left out."""
+    return _count_children(store, ids, runs.c.kind != "trial")
+
+
+def _count_children(store: Store, ids: Sequence[str], condition: ColumnElement[bool]) -> dict[str, int]:
     counts: dict[str, int] = {}
     with store.reading() as connection:
         for batch in _batches(ids):
-            query = select(runs.c.parent, func.count()).where(runs.c.parent.in_(batch)).group_by(runs.c.parent)
-            counts |= {str(parent): int(count) for parent, count in connection.execute(query)}
+            query = select(runs.c.parent, func.count()).where(runs.c.parent.in_(batch), condition)
+            counts |= {str(parent): int(count) for parent, count in connection.execute(query.group_by(runs.c.parent))}
     return counts
 
 
@@ -230,6 +239,7 @@ def run_details(store: Store, run: str) -> RunDetails:
         "metrics": dict(sorted(load_summaries(store, [run])[run].items())),
         "artifacts": list_artifacts(store, run),
         "trials": count_trials(store, [run]).get(run, 0),
+        "child_runs": count_child_runs(store, [run]).get(run, 0),
         "notes": {name.removeprefix(NOTE_PREFIX): value for name, value in notes.items()},
     }
     try:

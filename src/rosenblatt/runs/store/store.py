@@ -141,15 +141,33 @@ class Store:
             connection.execute(schema.runs.update().where(is_trial).values(owner=owner))
         return True
 
+    def descendants(self, runs: Sequence[str]) -> dict[str, str]:
+        """Find the trials and child runs of some runs, and theirs; returns the kind of each by its id."""
+        kinds: dict[str, str] = {}
+        parents = list(runs)
+        with self.reading() as connection:
+            while parents:
+                query = select(schema.runs.c.id, schema.runs.c.kind)
+                rows = [
+                    row
+                    for batch in _batches(parents)
+                    for row in connection.execute(query.where(schema.runs.c.parent.in_(batch)))
+                ]
+                parents = [run for run, _ in rows if run not in kinds]
+                kinds.update((run, kind) for run, kind in rows)
+        return kinds
+
     def delete(self, runs: Sequence[str]) -> int:
-        """Delete runs with all their records and trials; returns the number of deleted runs."""
+        """Delete runs with all their records, trials and child runs; returns the number of deleted runs."""
         deleted = 0
+        ids = sorted({*runs, *self.descendants(runs)})
         with self.writing() as connection:
-            for batch in _batches(list(runs)):
-                where = or_(schema.runs.c.id.in_(batch), schema.runs.c.parent.in_(batch))
-                segments = schema.log_segments.delete()
-                connection.execute(segments.where(schema.log_segments.c.run.in_(select(schema.runs.c.id).where(where))))
-                deleted += connection.execute(schema.runs.delete().where(where)).rowcount
+            for batch in _batches(ids):
+                existing = select(func.count()).where(schema.runs.c.id.in_(batch))
+                deleted += connection.execute(existing).scalar_one()
+            for batch in _batches(ids):
+                connection.execute(schema.log_segments.delete().where(schema.log_segments.c.run.in_(batch)))
+                connection.execute(schema.runs.delete().where(schema.runs.c.id.in_(batch)))
         return deleted
 
     @contextlib.contextmanager
@@ -343,9 +361,10 @@ def _new_segment(table: Table) -> Any:
 
 
 def _filter_new_runs(connection: Connection, rows: Sequence[Row]) -> tuple[list[Row], set[str]]:
-    """Remove runs whose parent was deleted, and trials of searches that another process has taken over.
+    """Remove trials of searches that were deleted, or that another process has taken over.
 
-    Returns the other new runs, parents before their children, and the removed trials with their searches.
+    Returns the other new runs, parents before their children, and the trials and searches that were taken over.
+    Children of a deleted script stay, as runs without a parent.
     """
     new_ids = {row["id"] for row in rows}
     owners = _load_owners(connection, {row["parent"] for row in rows if row["parent"]} - new_ids)
@@ -356,6 +375,8 @@ def _filter_new_runs(connection: Connection, rows: Sequence[Row]) -> tuple[list[
             taken_over |= {row["id"], parent}
         elif not parent or parent in new_ids or parent in owners:
             valid_rows.append(row)
+        elif row["kind"] != "trial":
+            valid_rows.append({**row, "parent": None})
     return sorted(valid_rows, key=lambda row: bool(row["parent"])), taken_over
 
 

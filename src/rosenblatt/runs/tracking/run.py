@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import io
 import itertools
 import multiprocessing
 import os
@@ -35,6 +33,7 @@ from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import NO_STORE, store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
+from rosenblatt.runs.tracking.launched import LaunchedRun, claim_launched_run, find_launched_run
 from rosenblatt.runs.tracking.output import OutputCapture
 from rosenblatt.runs.tracking.program_end import (
     end_on_signals,
@@ -43,16 +42,15 @@ from rosenblatt.runs.tracking.program_end import (
     uncaught_error,
     watch_program,
 )
+from rosenblatt.runs.tracking.values import MAX_STEP, as_png, to_float, to_step
 from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer
 
 if TYPE_CHECKING:
     from rosenblatt.runs.store.artifacts import Artifacts
 
-# environment variables that name the run of a script under `rosenblatt run`, and the run that began this process
-RUN_VARIABLE, PARENT_VARIABLE = "ROSENBLATT_RUN", "ROSENBLATT_PARENT"
 _clock = time.time
 _sequence = itertools.count()  # numbers the runs that this process begins, without trials
-_MAX_STEP = 2**63
+_OTHER_PROCESS = -1
 
 
 def new_id() -> str:
@@ -67,7 +65,7 @@ class RunStart:
     kind: str  # fit, search, trial, script or track
     name: str = ""
     identity: str | None = None  # see `run_identity`
-    parent: str | None = None  # the id of the search of a trial
+    parent: str | None = None  # the id of the search of a trial; by default the run of the script that runs it
     number: int | None = None  # of a trial
     tags: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -115,12 +113,12 @@ class Run:
         """
         if step is None:
             step = self._step + 1
-        elif type(step) is not int or not -_MAX_STEP <= step < _MAX_STEP:
-            step = _to_step(step)
+        elif type(step) is not int or not -MAX_STEP <= step < MAX_STEP:
+            step = to_step(step)
         self._step = step
         values = {}
         for name, value in metrics.items():
-            values[name] = value if type(value) is float and type(name) is str and name else _to_float(name, value)
+            values[name] = value if type(value) is float and type(name) is str and name else to_float(name, value)
         self._sink(self.id, (step, _clock(), values))
         if self.on_log is not None:
             self.on_log(values, step)
@@ -203,7 +201,7 @@ class Run:
     def log_figure(self, name: str, figure: Any) -> None:
         """Store a figure of Matplotlib, or of another library with a method `to_image` or `save`."""
         if self.url:
-            self.log_bytes(name if Path(name).suffix else f"{name}.png", _as_png(figure), "figure")
+            self.log_bytes(name if Path(name).suffix else f"{name}.png", as_png(figure), "figure")
 
     def describe(self, model: Any, optimizer: Any = None) -> None:
         """Record the architecture of a PyTorch, Keras or scikit-learn model, and the settings of its optimizer."""
@@ -233,7 +231,7 @@ class Run:
         """End the run as finished, stopped or failed, with a reason."""
         if self._is_ended:
             return
-        if os.getpid() != self._process:  # a forked process: the run belongs to its parent
+        if os.getpid() != self._process:  # the run belongs to the process that began it
             self.flush()
             return
         if self._output:
@@ -335,7 +333,9 @@ class Run:
         if resumed:
             batch.update_run(self.id, identity=start.identity or None)
         else:
-            place = {"parent": start.parent, "number": start.number, "identity": start.identity}
+            launched_run = find_launched_run(self.url)  # also of a fit or search that a script starts
+            parent = start.parent or (launched_run.run if launched_run else None)
+            place = {"parent": parent, "number": start.number, "identity": start.identity}
             batch.add_run(self.id, self.experiment, start.name, start.kind, **place)
         for name, value in {**process_info(), **start.metadata}.items():
             batch.add_metadata(self.id, name, value)
@@ -397,14 +397,37 @@ class Run:
             self._sink = _discard
         return self.reused
 
-    def attach(self, experiment: str, name: str) -> None:
-        """Write to a run that another process has begun and will end; non-empty names replace those it has."""
+    def attach(self, launched_run: LaunchedRun, experiment: str, name: str) -> None:
+        """Write to the run that `rosenblatt run` has begun and will end; non-empty names replace those it has."""
         self._owns_run = False
         next(_sequence)
+        if self._writer:
+            self._writer.attach(self.id, launched_run.owner)
         names = {key: value for key, value in (("experiment", experiment), ("name", name)) if value}
         self._put(lambda batch: batch.update_run(self.id, **names))
         self._put(self._add_inputs)
         end_on_signals(self)
+
+    @property
+    def owner(self) -> str:
+        """The token under which processes write to the run; empty if nothing is recorded, or no longer."""
+        return self._writer.owner_of(self.id) if self._writer and not self._is_ended else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Hand the run to another process, which writes to it but does not end it."""
+        return _join_run, (type(self), self.url, self.id, self.experiment, self.params, self.owner, self._step)
+
+
+def _join_run(
+    kind: type[Run], url: str | None, run_id: str, experiment: str, params: dict[str, Any], owner: str, step: int
+) -> Run:
+    """Make a run of which this process writes a part, but which belongs to another process."""
+    run = kind(url if owner else None, run_id, experiment, params)
+    run._process, run._step = _OTHER_PROCESS, step  # noqa: SLF001
+    if run._writer:  # noqa: SLF001
+        run._writer.attach(run_id, owner)  # noqa: SLF001
+        end_on_signals(run)
+    return run
 
 
 def track(
@@ -443,12 +466,12 @@ def track(
     import rosenblatt.runs.store.point_log  # noqa: F401 - an import at the end of a program changes its exit status
 
     url, script = store_url(store), main_script()
-    inherited_id = os.environ.pop(RUN_VARIABLE, None) if store is None else None
-    run = Run(url, inherited_id or new_id(), experiment or default_experiment(script), params or {})
+    launched_run = claim_launched_run(url)
+    run_id = launched_run.run if launched_run else new_id()
+    run = Run(url, run_id, experiment or default_experiment(script), params or {})
     run.data = [fingerprint_data(path) for path in data]
-    if inherited_id:
-        os.environ[PARENT_VARIABLE] = inherited_id
-        run.attach(experiment, name)
+    if launched_run:
+        run.attach(launched_run, experiment, name)
         run.tag(**(tags or {}))
     elif url:
         snapshot = RunSnapshot(script, run.store_source)
@@ -456,7 +479,7 @@ def track(
         identity = snapshot.identify("track", spec, run.data)
         if reuse and run.reuse_finished(identity):
             return run
-        start = RunStart("track", name, identity, os.environ.get(PARENT_VARIABLE), tags=tags or {})
+        start = RunStart("track", name, identity, tags=tags or {})
         run.begin(start, snapshot, capture_output=True)
     run.finish_at_exit()
     return run
@@ -464,39 +487,3 @@ def track(
 
 def _discard(_run: str, _entry: Any) -> None:
     """Ignore an entry of a run that is not recorded, or has ended."""
-
-
-def _to_float(name: Any, value: Any) -> float:
-    if not isinstance(name, str) or not name:
-        raise RunError(f"The name of a metric must be text, but got {name!r}.")
-    if not isinstance(value, str | bytes):
-        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):
-            return float(value.item() if hasattr(value, "item") else value)
-    kind = type(value).__name__
-    raise RunError(
-        f"The metric {name!r} must be one number, but got {kind} {str(value)[:80]!r}. Log numbers by name; record text "
-        "and lists with `run.note(name, value)`."
-    )
-
-
-def _to_step(step: Any) -> int:
-    try:
-        number = int(step)
-    except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is None or number != step or not -_MAX_STEP <= number < _MAX_STEP:
-        raise RunError(f"A step must be an integer, but got {step!r}. Count batches or epochs.")
-    return number
-
-
-def _as_png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    if hasattr(figure, "savefig"):
-        figure.savefig(buffer, format="png", bbox_inches="tight")
-    elif hasattr(figure, "to_image"):
-        return bytes(figure.to_image(format="png"))
-    elif hasattr(figure, "save"):
-        figure.save(buffer, format="PNG")
-    else:
-        raise RunError(f"Expected a figure, but got {type(figure).__name__}, which cannot be saved as an image.")
-    return buffer.getvalue()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import math
+import multiprocessing
 import secrets
 import sys
 import threading
@@ -63,6 +64,8 @@ class Writer:
             self._mark_unavailable(error)
         self._start()
         atexit.register(self.close)
+        if multiprocessing.parent_process():  # a forked child does not call functions of `atexit`
+            _close_on_exit(self)
         reset_after_fork(self)
         register_after_fork(self, _close_on_exit)
 
