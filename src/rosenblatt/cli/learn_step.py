@@ -110,11 +110,10 @@ def _print_steps(
     steps: Iterator[Step], rows: DenseRows, inputs: list[str], classes: list[str], request: StepOptions
 ) -> None:
     """Print the steps, the number of mistakes of each epoch, and the decision boundary of two inputs."""
-    from rich.console import Console
-
     from rosenblatt.cli.console.explanations import ascii_decision_boundary, print_perceptron_step
+    from rosenblatt.cli.console.tables import SafeConsole
 
-    console, epoch, mistakes, last_step = Console(highlight=False, soft_wrap=True), 0, 0, None
+    console, epoch, mistakes, last_step = SafeConsole(highlight=False, soft_wrap=True), 0, 0, None
     for i, step in enumerate(steps):
         if i == MAX_STEPS:
             console.print(f"... only the first {MAX_STEPS:,} rows are shown")

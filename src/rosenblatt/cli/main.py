@@ -90,7 +90,9 @@ def main() -> None:
         click.echo("Stopped.", err=True)
         sys.exit(exit_status.code)
     except RosenblattError as error:
-        click.echo(f"Error: {error}", err=True)
+        from rosenblatt.cli.console.tables import printable_lines
+
+        click.echo(printable_lines(f"Error: {error}"), err=True)
         if isinstance(error, TrainingInterruptedError):
             sys.exit(exit_status.code)
         sys.exit(DIVERGED_STATUS if isinstance(error, DivergedError) else ERROR_STATUS)

@@ -256,4 +256,6 @@ def _add_options(options: Mapping[str, Decorator], names: tuple[str, ...]) -> De
 
 def make_reporter(as_json: bool) -> Notify:
     """Return a function that prints messages: to standard output, or to standard error if the result goes there."""
-    return lambda message: click.echo(message, err=as_json)
+    from rosenblatt.cli.console.tables import printable_lines
+
+    return lambda message: click.echo(printable_lines(message), err=as_json)

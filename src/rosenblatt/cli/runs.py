@@ -191,8 +191,10 @@ def show(
     with _open_store(store) as run_store:
         details = queries.run_details(run_store, queries.find_run(run_store, run))
         if parts["output"]:
+            from rosenblatt.cli.console.tables import printable_lines
+
             for stream, text in queries.load_output(run_store, details.id):
-                click.echo(text, nl=False, err=stream == "stderr")
+                click.echo(printable_lines(text), nl=False, err=stream == "stderr")
         elif parts["source"]:
             _restore_source(run_store, details, parts["source"])
         elif parts["artifact"]:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from rosenblatt.cli.console.tables import format_number, make_console, print_table, printable
+from rosenblatt.cli.console.tables import format_number, make_console, print_table, printable, printable_lines
 
 
 @pytest.fixture
@@ -121,3 +121,17 @@ def test_long_titles_of_numbers_wrap_so_that_no_digit_is_cut(render):
     lines = render(40, ("test score", "baseline: majority class"), rows)
     assert max(map(len, lines)) <= 40
     assert {"0.5000", "2.299"} <= set(" ".join(lines).split())
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b[2J", "\x1b]8;;http://x\x07", "\x1b]52;c;eA==\x1b\\", "\r", "\b", "\u202e", "\x9b31m"]
+)
+def test_control_characters_are_printed_as_text(capsys, hostile):
+    console = make_console()
+    console.print(f"name {hostile}\tx\ny")
+    console.print(Text(hostile, "bold"))
+    print_table(console, [f"a{hostile}", f"n{hostile}"], [[hostile, 1], [Text(hostile), 2]])
+    output = capsys.readouterr().out
+    assert printable(hostile) in output
+    assert all(character.isprintable() or character in "\n\t" for character in output)
+    assert printable_lines(f"a\n\t{hostile}") == f"a\n\t{printable(hostile)}"

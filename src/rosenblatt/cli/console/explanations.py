@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
+from rosenblatt.cli.console.tables import SafeConsole
 from rosenblatt.inspection.perceptron_steps import Step
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ STRONG_FRACTION, WEAK_FRACTION = 0.4, 0.15  # fractions of the largest attributi
 
 def print_trace(trace: dict[str, Any], backward: bool) -> None:
     """Print what `walkthrough.trace_to_dict` returns: cells, inputs, each layer, and the gradients."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = SafeConsole(highlight=False, soft_wrap=True)
     network_note = f", network {trace['network']} of {trace['networks']}" if trace["networks"] > 1 else ""
     console.print(f"[bold]row {trace['row']}{network_note}[/]")
     for name, cell in trace["cells"].items():
@@ -168,7 +169,7 @@ def _format_predictions(predictions: dict[str, float]) -> str:
 
 def print_attribution(explanation: Explanation, row: int) -> None:
     """Print the prediction for a row, and the pixels, steps or tokens with the largest attributions."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = SafeConsole(highlight=False, soft_wrap=True)
     predictions = list(explanation.predictions.items())[:MAX_ITEMS]
     console.print(f"row {row}: {explanation.answer}", markup=False)
     console.print("  " + ", ".join(f"{name} {value:.3g}" for name, value in predictions), markup=False)

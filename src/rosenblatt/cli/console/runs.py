@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rosenblatt.cli.console.tables import Cell, make_console, print_table, printable
+from rosenblatt.cli.console.tables import Cell, make_console, print_table, printable, printable_lines
 from rosenblatt.errors import format_count
 
 if TYPE_CHECKING:  # loading these would delay `rosenblatt runs`
@@ -152,7 +152,7 @@ def print_comparison(
     if comparison.source:
         from rich.syntax import Syntax
 
-        console.print(Syntax(comparison.source, "diff", background_color="default", word_wrap=True))
+        console.print(Syntax(printable_lines(comparison.source), "diff", background_color="default", word_wrap=True))
 
 
 def print_verdict(run: str | None, result: ResultComparison) -> None:

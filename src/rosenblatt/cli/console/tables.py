@@ -6,6 +6,7 @@ import math
 import os
 import textwrap
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -23,9 +24,17 @@ MIN_TEXT_WIDTH = 16  # characters that a column of long text keeps on a narrow t
 DIGITS = 4  # significant digits of a number that is not an integer
 
 
+class SafeConsole(Console):
+    """A console that prints control characters as visible text: names and data come from others."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does."""
+        super().print(*(_escape(item) for item in objects), **options)
+
+
 def make_console() -> Console:
     """Make a console that prints text as it is; without a terminal it prints no colors and wraps no lines."""
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = SafeConsole(markup=False, emoji=False, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console
@@ -72,7 +81,7 @@ def print_table(
     for title in optional:
         if _width(columns) > console.width and title in titles:
             dropped.append(title)
-            columns = [column for column in columns if " ".join(column.title.split()) != title]
+            columns = [column for column in columns if column.name != title]
     for k, block in enumerate(_blocks(columns, console.width)):
         console.print(end="\n" if k else "")
         console.print(_make_grid(block))
@@ -112,10 +121,30 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Escape control characters other than line breaks and tabs.
+
+    >>> printable_lines("a\\n\\x1b[31m\\u202eb")
+    'a\\n\\\\x1b[31m\\\\u202eb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" else printable(c) for c in text)
+
+
+def _escape(item: Any) -> Any:
+    if isinstance(item, str):
+        return printable_lines(item)
+    if isinstance(item, Text) and printable_lines(item.plain) != item.plain:
+        return Text(printable_lines(item.plain), item.style)
+    return item
+
+
 class _Column:
     """A column ready to print: cells of numbers are padded to equal widths."""
 
     def __init__(self, title: str, cells: Sequence[Cell], right: bool, text_width: int, max_title: int) -> None:
+        self.name = title
         is_numeric = any(isinstance(cell, int | float) for cell in cells) and not any(
             isinstance(cell, str | Text) for cell in cells
         )
@@ -123,7 +152,7 @@ class _Column:
             numbers = ["" if cell is None else format_number(cell) for cell in cells]  # type: ignore[arg-type]
             after = [len(number) - _point(number) for number in numbers]
             texts = [number + " " * (max(after) - n) for number, n in zip(numbers, after, strict=True)]
-            lines = textwrap.wrap(title, max_title) or [""]
+            lines = textwrap.wrap(printable(title), max_title) or [""]
             width = max(map(len, [*lines, *texts]))
             self.title, self.cells = (
                 "\n".join(line.rjust(width) for line in lines),
@@ -141,7 +170,7 @@ class _Column:
 
 def _to_text(cell: Cell) -> Text:
     if isinstance(cell, Text):
-        return cell
+        return _escape(cell)
     if isinstance(cell, str):
         return Text(printable(cell))
     return Text("" if cell is None else format_number(cell))

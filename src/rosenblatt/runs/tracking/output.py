@@ -16,7 +16,8 @@ from rosenblatt.runs.tracking.writer import Writer
 MAX_CHARACTERS = 10_000_000  # characters of a run; the rest is not recorded
 MAX_LINE_LENGTH = 20_000  # longer lines are written before they end
 MAX_WORD_LENGTH = 1_000_000  # lines without a blank are written before they end only if they are even longer
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+# of terminals: colors and movements, titles and links up to their end, character sets
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]{0,5000}(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]")
 
 
 class OutputCapture:
