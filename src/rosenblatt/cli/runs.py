@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rosenblatt.cli.options import make_reporter, shared_options, tracking_options
-from rosenblatt.errors import RunError, SpecError, StoreError, format_count
+from rosenblatt.errors import RunError, SpecError, StoreError, format_count, format_list
 
 if TYPE_CHECKING:
     from rosenblatt.runs.store.curves import CurvePoints
@@ -413,7 +413,7 @@ def _restore_source(store: Store, details: RunDetails, name: str) -> None:
     import shutil
     from pathlib import Path
 
-    from rosenblatt.runs.capture.source import restore
+    from rosenblatt.runs.capture.restore import restore
     from rosenblatt.runs.store.artifacts import Artifacts
 
     folder = Path(name)
@@ -422,11 +422,14 @@ def _restore_source(store: Store, details: RunDetails, name: str) -> None:
     if details.source is None:
         raise RunError(f"Run {details.id} has no source of its own. Trials have that of their search.")
     try:
-        restore(details.source, folder, Artifacts(store.url, store).fetch)
+        restored = restore(details.source, folder, Artifacts(store.url, store).fetch)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    click.echo(f"source: {name}")
+    if restored.left_out:
+        left_out = format_list(restored.left_out)
+        click.echo(f"left out: {left_out}, which would lead out of the folder or belong to git", err=True)
+    click.echo(f"source: {name}" if restored.root == restored.folder else f"source: {restored.root}")
 
 
 def _write_artifact(store: Store, details: RunDetails, name: str, force: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rosenblatt.errors import RosenblattError
-from rosenblatt.runs.capture.source import Source, diff_folders, restore
+from rosenblatt.runs.capture.git import diff_folders
+from rosenblatt.runs.capture.restore import restore
+from rosenblatt.runs.capture.source import Source, source_hash
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import RunDetails
 from rosenblatt.runs.store.queries import has_changed, run_details
@@ -82,17 +83,22 @@ def possible_causes(a: RunDetails, b: RunDetails) -> dict[str, Differences]:
 
 def source_difference(artifacts: Artifacts, a: Source | None, b: Source | None) -> str:
     """Compare two sources in the format of `diff -u`; a sentence says so if one of them cannot be restored."""
-    if not a or not b or (a.tree == b.tree and a.files == b.files):
+    if not a or not b or source_hash(a) == source_hash(b):
         return ""
     with tempfile.TemporaryDirectory() as temporary_folder:
         folders = Path(temporary_folder) / "a", Path(temporary_folder) / "b"
         try:
             for source, folder in zip((a, b), folders, strict=True):
-                restore(source, folder, artifacts.fetch)
-                shutil.rmtree(folder / ".git", ignore_errors=True)
+                restore(_move_outside_files(source), folder, artifacts.fetch, as_repository=False)
         except RosenblattError as error:
             return f"The sources differ, but cannot be shown: {error}"
         return diff_folders(folders)
+
+
+def _move_outside_files(source: Source) -> Source:
+    """Put the modules from outside of the root of a source into its folder `outside`, whatever the root is called."""
+    moved = {f"outside/{name.replace('../', '')}": file for name, file in source.outside.items()}
+    return source.model_copy(update={"files": {**source.files, **moved}, "outside": {}})
 
 
 def list_source_changes(first: Source, second: Source, since: float) -> list[str]:

@@ -44,6 +44,7 @@ class LaunchRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
     data: tuple[str, ...] = ()
     folder: str = ""  # the working folder; by default the current one
+    import_folders: tuple[str, ...] = ()  # from which modules are imported first, after the folder of the script
 
     @property
     def command(self) -> list[str]:
@@ -90,7 +91,7 @@ def launch(
     )
     snapshot = None
     if run.url:
-        snapshot = RunSnapshot(folder if request.is_module else script, run.store_source)
+        snapshot = RunSnapshot(folder if request.is_module else script, run.store_source, run.url)
         # the script reports its own linear algebra libraries when it ends
         snapshot.environment = snapshot.environment.model_copy(update={"linear_algebra": ()})
         run.data = [fingerprint_data(folder / path) for path in request.data]
@@ -151,6 +152,9 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     """Run a script in a process of its own, and record its output; return its exit status, or 128 plus its signal."""
     inputs = run.url and snapshot and _RecordedInputs(run, run.url, snapshot)
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
+    if request.import_folders:
+        folders = (*request.import_folders, env.get("PYTHONPATH", ""))
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     if run.url:
         env |= LaunchedRun(run.id, run.owner, os.getpid()).environment(run.url) | {"ROSENBLATT_STORE": run.store_name}
     if sys.stdout and sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
@@ -219,9 +223,7 @@ class _RecordedInputs:
         modules = report.close() if is_complete else report.read()
         for name, value in report.metadata(is_complete).items():
             self._run.set_metadata(name, value)
-        has_changed = False
-        if modules and not self._snapshot.source.is_repository:  # else git knows them, or they are only hashed
-            has_changed = self._snapshot.add_modules(modules)
+        has_changed = self._snapshot.add_modules(modules)
         if is_complete and report.libraries is not None:
             libraries = {"linear_algebra": blas_libraries(report.libraries)}
             self._snapshot.environment = self._snapshot.environment.model_copy(update=libraries)

@@ -106,7 +106,7 @@ class Recorder:
         if self.run is None:
             return None
         run, request = self.run, self.request
-        snapshot = RunSnapshot(Path.cwd(), run.store_source)
+        snapshot = RunSnapshot(Path.cwd(), run.store_source, run.url)
         identity = fit_identity(request, problem, snapshot.environment)
         if self.reuse and run.url:
             finished_id, reason = find_reusable_run(run.url, identity)

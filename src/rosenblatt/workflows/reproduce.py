@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rosenblatt.errors import Notify, RosenblattError, RunError
+from rosenblatt.errors import Notify, RosenblattError, RunError, format_list
 from rosenblatt.runs.capture.environment import Environment, capture_environment
 from rosenblatt.runs.capture.snapshot import fingerprint_path
 from rosenblatt.runs.capture.source import Source
@@ -224,6 +224,8 @@ def _new_folder(keep: Path | None) -> Iterator[Path]:
 
 def _report_restored(restored: RestoredRun, keep: Path | None, notify: Notify) -> None:
     notify(f"source: restored in {restored.working_folder}{'' if keep else ', and removed at the end (--keep FOLDER)'}")
+    if restored.left_out:
+        notify(f"left out: {format_list(restored.left_out)}, which would lead out of the folder or belong to git")
     for path in restored.used_in_place:
         notify(f"data: {path} is used in place, not copied; the script may change it")
 
@@ -236,7 +238,7 @@ def _launch_request(run: RunDetails, call: ScriptCall, restored: RestoredRun) ->
     data = tuple(str(restored.locate(Path(run.folder, path))) for path in call.data)
     return LaunchRequest(
         target, call.arguments, call.is_module, run.experiment, f"{run.id} again", data=data,
-        folder=str(restored.working_folder),
+        folder=str(restored.working_folder), import_folders=restored.import_folders,
     )  # fmt: skip
 
 

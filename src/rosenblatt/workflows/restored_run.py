@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from rosenblatt.errors import RunError
-from rosenblatt.runs.capture.source import Source, restore
+from rosenblatt.runs.capture.restore import restore
+from rosenblatt.runs.capture.source import Source
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import InputFile, RunDetails
 from rosenblatt.runs.store.queries import has_changed
@@ -17,32 +19,33 @@ MAX_COPIED_BYTES = 1_000_000_000  # larger files and folders of data are linked 
 
 
 class RestoredRun:
-    """Copies of the folders of a run below `base`, a new folder.
-
-    The folder of the source and the working folder keep their positions relative to each other, if one is below the
-    other.
-    """
+    """Copies of the folders of a run below `base`, a new folder, which mirrors the folders around the original ones."""
 
     def __init__(self, run: RunDetails, source: Source, base: Path) -> None:
-        self._run, self._source = run, source
-        root, folder = Path(source.root), Path(run.folder or source.root)
-        anchor = folder if root.is_relative_to(folder) else root
-        self._copies = {anchor: base / "source"}
-        if not folder.is_relative_to(anchor):
-            self._copies[folder] = base / "work"
+        self._run, self._source, self._base = run, source, base
+        self._folders = (Path(source.root), Path(run.folder or source.root))
         self._linked: dict[Path, tuple[int, int]] = {}  # state of data that is used in place
 
     @property
     def working_folder(self) -> Path:
         """The copy of the working folder."""
-        return self.locate(Path(self._run.folder or self._source.root))
+        return self.locate(self._folders[1])
+
+    @property
+    def import_folders(self) -> tuple[str, ...]:
+        """The copies of the folders outside of the source from which the run imported modules."""
+        return tuple(map(str, self._restored.import_folders))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Files of the source that were not restored, because they are unsafe."""
+        return self._restored.left_out
 
     def locate(self, path: Path) -> Path:
-        """The place of a path in the copies; the path itself if it is in none of the folders of the run."""
-        for folder, copy in self._copies.items():
-            if path.is_relative_to(folder):
-                return copy / path.relative_to(folder)
-        return path
+        """The place of a path in the copies; the path itself if it has none."""
+        place = self._restored.locate(path)
+        is_inside = any(map(path.is_relative_to, self._folders))
+        return place if place and (is_inside or os.path.lexists(place)) else path
 
     def restore(self, artifacts: Artifacts) -> None:
         """Write the source, and copy the data files that were beside it.
@@ -50,29 +53,28 @@ class RestoredRun:
         Raises:
             RunError, StorageError: If a part of the source is gone, or the disk is full.
         """
-        folder = self.locate(Path(self._source.root))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        restore(self._source, folder, artifacts.fetch)
-        self.working_folder.mkdir(parents=True, exist_ok=True)
+        data = (*self._run.data, *self._run.data_read)
+        paths = [self._folders[1], *(Path(file.path) for file in data)]
+        self._restored = restore(self._source, self._base / "source", artifacts.fetch, paths=paths)
         try:
-            for file in (*self._run.data, *self._run.data_read):
+            self.working_folder.mkdir(parents=True, exist_ok=True)
+            for file in data:
                 self._copy_data(file)
         except OSError as error:
             raise RunError(f"The data of run {self._run.id} could not be copied: {error}.") from error
 
     def _copy_data(self, file: InputFile) -> None:
-        """Copy a file or folder of data, so that the script may write to it; what is too large is linked."""
+        """Copy a file or folder of data, so that the script may write to it; large and distant ones are linked."""
         path = Path(file.path)
-        copy = self.locate(path)
-        if not path.exists() or (copy.is_file() and copy != path):
+        copy = self._restored.locate(path)
+        if not path.exists() or copy is None or copy.is_file():
             return
-        if copy != path:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if _size(path) <= MAX_COPIED_BYTES:
-                _copy(path, copy)
-                return
-            if not copy.exists():
-                copy.symlink_to(path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if any(map(path.is_relative_to, self._folders)) and _size(path) <= MAX_COPIED_BYTES:
+            _copy(path, copy)
+            return
+        if not copy.exists():
+            copy.symlink_to(path)
         self._linked[path] = _state(path)
 
     @property
@@ -86,7 +88,7 @@ class RestoredRun:
 
     def gaps(self) -> Iterator[Gap]:
         """Modules that the run imported, and that are not in the copies as they were."""
-        root = self.locate(Path(self._source.root))
+        root = self._restored.root
         for module in dict.fromkeys(self._run.modules):
             path = self.locate(Path(module.path))
             if not has_changed(path, module.hash):

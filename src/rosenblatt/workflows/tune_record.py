@@ -87,7 +87,7 @@ class TuneRecord:
         """Record the start or the resumption of the search, and load the finished trials that need no training."""
         if self._url is None:
             return
-        self._snapshot = RunSnapshot(self._script, self.run.store_source)
+        self._snapshot = RunSnapshot(self._script, self.run.store_source, self._url)
         self.run.data = [fingerprint_data(path) for path in data]
         changes = self._list_changes(self._resumed) if self._resumed else []
         start = RunStart("search", metadata=self._description)

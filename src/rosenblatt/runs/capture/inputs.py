@@ -14,6 +14,7 @@ from importlib.util import source_from_cache
 from pathlib import Path
 from typing import IO, Any
 
+from rosenblatt.runs.capture.source import MAX_FILE_BYTES
 from rosenblatt.runs.startup.audit.hook import unescape
 from rosenblatt.runs.startup.audit.programs import REPORT_VARIABLE, STARTUP_FOLDER
 from rosenblatt.runs.store.artifacts import file_hash
@@ -114,9 +115,18 @@ class InputReport:
                     libraries |= {match.decode() for match in _NATIVE_READERS.findall(path.read_bytes())}
         return sorted(libraries)
 
-    def _outputs(self) -> list[str]:
-        paths = [path for path in self._written if path.is_relative_to(self._root) and path.is_file()]
-        return [path.relative_to(self._root).as_posix() for path in paths]
+    def _outputs(self) -> list[dict[str, Any]]:
+        """The files that the script wrote, with the hashes of those that could be taken for source."""
+        outputs = []
+        for path in self._written:
+            with suppress(OSError):
+                if path.is_relative_to(self._root) and path.is_file():
+                    n_bytes = path.stat().st_size
+                    digest = file_hash(path) if n_bytes <= MAX_FILE_BYTES else ""
+                    outputs.append(
+                        InputFile(name=self._name(path), path=str(path), hash=digest, bytes=n_bytes).to_json()
+                    )
+        return outputs
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)

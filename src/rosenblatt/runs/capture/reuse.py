@@ -76,9 +76,7 @@ def _obstacles(store: Store, run_id: str) -> Iterator[str]:
         if _names_changed(listing):
             yield f"the names in {_short(listing.path)} have changed since run {run_id}"
     files = [(file.path, file.hash) for file in (*inputs.modules, *inputs.data_read)]
-    if not inputs.source.is_repository:
-        root = Path(inputs.source.root)
-        files += [(str(root / name), file.hash) for name, file in inputs.source.files.items() if file and file.hash]
+    files += inputs.source.stored_files()
     for path, digest in files:
         if has_changed(Path(path), digest):
             yield f"{_short(path)} has changed since run {run_id}"

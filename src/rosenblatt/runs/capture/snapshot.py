@@ -9,15 +9,17 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.environment import Environment, capture_environment, user_name
 from rosenblatt.runs.capture.program import program_kind
-from rosenblatt.runs.capture.source import StoreFile, add_files, capture_source, imported_modules, source_hash
+from rosenblatt.runs.capture.source import SourceCapture, StoreFile, source_hash
 from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.details import InputFile
+from rosenblatt.runs.store.locations import store_paths
 from rosenblatt.runs.store.records import RecordBatch, as_json
 
 MODULE_CHECK_INTERVAL_S = 2.0  # seconds between two checks for newly imported modules
@@ -29,11 +31,13 @@ class RunSnapshot:
     Args:
         path: The script, or the folder of the code that runs.
         store_file: Stores a file of the source and returns its hash and root.
+        url: The address of the store, whose files are not part of the source.
     """
 
-    def __init__(self, path: Path, store_file: StoreFile) -> None:
-        self._store_file = store_file
-        self.source = capture_source(path, store_file)
+    def __init__(self, path: Path, store_file: StoreFile, url: str | None = None) -> None:
+        excluded = store_paths(url) if url else []
+        self._capture = SourceCapture(path, store_file, excluded, partial(_find_outputs, url))
+        self.source = self._capture.source
         self.environment = capture_environment()
         self.capture_modules()
 
@@ -54,22 +58,20 @@ class RunSnapshot:
         return self.capture_modules()
 
     def capture_modules(self) -> bool:
-        """Capture the imported modules of the project, unless git does; returns whether there are new ones."""
+        """Capture the imported modules that are not part of the source yet; returns whether there are any."""
         self._last_check, self._n_modules = time.monotonic(), len(sys.modules)
-        if self.source.is_repository:
-            return False
-        n_files = len(self.source.files)
-        self.add_modules(imported_modules(Path(self.source.root)))
-        return len(self.source.files) > n_files
+        names = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+        return self.add_modules(Path(name) for name in names if isinstance(name, str) and name.endswith(".py"))
 
     def add_modules(self, paths: Iterable[Path]) -> bool:
-        """Add modules that are below the source's root and not yet part of it; returns whether there are any."""
-        root, files = Path(self.source.root), self.source.files
-        new_paths = [
-            path for path in paths if path.is_relative_to(root) and path.relative_to(root).as_posix() not in files
-        ]
-        add_files(self.source, new_paths, self._store_file)
-        return bool(new_paths)
+        """Add modules that are not yet part of the source; returns whether there are any."""
+        return self._capture.add(paths)
+
+
+def _find_outputs(url: str | None) -> dict[str, str]:
+    from rosenblatt.runs.store.queries import written_files
+
+    return written_files(url) if url else {}
 
 
 def process_info() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Capture and restore the exact source of a run: a git commit with its local changes, or plain files."""
+"""Capture the exact source of a run: a git commit with its local changes, or plain files."""
 
 from __future__ import annotations
 
@@ -6,21 +6,37 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
-import subprocess
-import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rosenblatt.errors import RunError, StorageError
+from rosenblatt.runs.capture.git import find_root, is_git_name, is_root, open_repository
+from rosenblatt.runs.capture.working_tree import Changes, find_changes, portable_link
 from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.secret_names import is_secret_file
+from rosenblatt.runs.store.artifacts import file_hash
+from rosenblatt.runs.store.locations import STORE_FOLDER
 from rosenblatt.runs.stored_model import StoredModel
 
 MAX_FILE_BYTES = 10_000_000  # larger files are skipped
 MAX_TOTAL_BYTES = 100_000_000  # of all files of a source
+MAX_HASHED_BYTES = 1_000_000_000  # of a skipped file; a larger one is described by its size and time of modification
+_PYTHON_FOLDERS = tuple(
+    Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+)
+_OWN_FOLDER = Path(__file__).resolve().parents[2]
+SOURCE_SUFFIXES = re.compile(
+    r"\.(py[ixw]?|pxd|ipynb|[rm]|[rq]md|jl|c|cc|cpp|cxx|hh?|hpp|cuh?|f|f90|rs|go|java|kt|scala|swift|cs|m?js|tsx?|jsx"
+    r"|lua|pl|rb|php|sql|(ba|z|fi)?sh|ps1|bat|mk|cmake|proto|ya?ml|toml|json|json5|jsonnet|cfg|ini|conf|gin|hocon"
+    r"|properties|xml|txt|md|rst|in|lock|jinja|j2|html|css|patch|diff)",
+    re.IGNORECASE,
+)
+"""Suffixes of untracked files that count as source. A run's other files are data if it reads them, or results."""
+SOURCE_NAMES = frozenset({"Makefile", "Dockerfile", "Containerfile", "Justfile", "Snakefile", "Pipfile", "Procfile"})
 
 StoreFile = Callable[[Path], tuple[str, str]]  # stores a file and returns its hash and root
 
@@ -40,7 +56,11 @@ class Source(StoredModel):
 
     root: str = ""
     files: dict[str, SourceFile | None] = {}  # by path below the root; None: deleted since the commit
-    skipped: dict[str, str] = {}  # the reason by path
+    outside: dict[str, SourceFile] = {}  # imported modules by path relative to the root, such as "../src/net.py"
+    nested: dict[str, Source] = {}  # submodules and other repositories by path below the root
+    skipped: dict[str, str] = {}  # files of the source that are not captured: the reason by path
+    not_source: dict[str, str] = {}  # untracked files that are no source: the reason by path or pattern
+    fingerprints: dict[str, str] = {}  # of skipped files that belong to the source
     commit: str | None = None  # None: no git repository; "": a repository without commits
     branch: str = ""
     remote: str = ""
@@ -51,174 +71,231 @@ class Source(StoredModel):
         """Whether the source is a git repository."""
         return self.commit is not None
 
+    def stored_files(self) -> list[tuple[str, str]]:
+        """The paths and hashes of the files that are stored, also those of nested repositories."""
+        files = {**self.files, **self.outside}
+        own = [
+            (os.path.normpath(f"{self.root}/{name}"), file.hash) for name, file in files.items() if file and file.hash
+        ]
+        return own + [pair for nested in self.nested.values() for pair in nested.stored_files()]
+
+
+class SourceCapture:
+    """Captures the source that a script, or the code in a folder, belongs to, as it is now.
+
+    Args:
+        path: The script or folder.
+        store_file: Stores a file and returns its hash and root.
+        excluded: Files and folders that are no source: those of the store.
+        find_outputs: Returns the hashes of files that recorded runs wrote, by absolute path. A file that still has
+            this content is a result of theirs.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        store_file: StoreFile,
+        excluded: Iterable[Path] = (),
+        find_outputs: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        self._store_file, self._find_outputs = store_file, find_outputs
+        folder = (path if path.is_dir() else path.parent).resolve()
+        paths = {place.resolve() for place in excluded}
+        self._excluded = tuple(str(place) for place in paths if not folder.is_relative_to(place))
+        self._unchanged = frozenset[str]()  # files that are as in the commit
+        self._captured: set[str] = set()  # other files, also skipped ones
+        self._nested: dict[str, SourceCapture] = {}
+        self._n_bytes, self._problem = 0, ""
+        root = find_root(folder)
+        if root is None or not self._capture_repository(root):
+            self._root = folder
+            problem = {".git": self._problem} if root else {}
+            self.source = Source(**_empty(self._root) | {"skipped": problem})
+        if path.is_file():
+            self.add([path])
+
+    def add(self, paths: Iterable[Path]) -> bool:
+        """Add the script and imported modules, unless they are part of it already; returns whether there are any."""
+        is_changed = False
+        for path in map(Path, map(os.path.abspath, paths)):
+            real = Path(os.path.realpath(path))
+            inside = next((option for option in (real, path) if option.is_relative_to(self._root)), None)
+            if _is_installed(path) or (inside is None and real.is_relative_to(_OWN_FOLDER)):
+                continue
+            name = Path(os.path.relpath(inside or real, self._root)).as_posix()
+            nested = next((self._nested[folder] for folder in self._nested if name.startswith(f"{folder}/")), None)
+            is_changed |= nested.add([path]) if nested else self._add_file(name, is_outside=inside is None)
+        return is_changed
+
+    def _add_file(self, name: str, is_outside: bool) -> bool:
+        if name in self._captured or name in self._unchanged:
+            return False
+        self._capture_file(name, self.source.outside if is_outside else self.source.files)
+        return True
+
+    def _capture_repository(self, root: Path) -> bool:
+        """Capture a repository; if it cannot be read, note the problem and return False."""
+        try:
+            with open_repository(root) as repository:
+                commit, tree, branch = repository.head()
+                changes = find_changes(repository, root, commit)
+                remote = _without_credentials(repository.remote())
+        except RunError as error:
+            self._problem = f"{error} The source was captured as plain files"
+            return False
+        self._root = root
+        self.source = Source(**_empty(root), commit=commit, branch=branch, remote=remote, tree=tree)
+        self._unchanged = changes.unchanged
+        self._add_changes(changes)
+        return True
+
+    def _add_changes(self, changes: Changes) -> None:
+        self.source.files.update(dict.fromkeys(name for name in changes.deleted if not self._is_excluded(name)))
+        changed = [name for name in changes.changed if not self._is_excluded(name)]
+        untracked = [name for name in changes.untracked if not self._is_excluded(name)]
+        candidates = [name for name in untracked if self._is_source(name)]
+        outputs = self._find_outputs() if changed or candidates else {}
+        written = {name for name in (*changed, *candidates) if self._is_output(name, outputs)}
+        for name in (*changed, *candidates):
+            if name not in written:
+                self._capture_file(name, self.source.files, changes.modes.get(name))
+        self._summarize(sorted(written), "written by recorded runs")
+        others = sorted({*untracked} - {*candidates})
+        self._summarize(others, "not tracked by git, and neither code nor configuration")
+        for name in changes.repositories:
+            self._capture_nested(name)
+
+    def _capture_nested(self, name: str) -> None:
+        """Capture a submodule, or another repository below the root."""
+        root = self._root / name
+        if not is_root(root):
+            self.source.skipped[name] = "a submodule that is not checked out"
+            return
+        capture = SourceCapture(root, self._store_file, map(Path, self._excluded), self._find_outputs)
+        self._nested[name] = capture
+        self.source.nested[name] = capture.source
+
+    def _capture_file(self, name: str, files: dict[str, Any], mode: int | None = None) -> None:
+        """Capture a file, or the file outside of the source that a link names; or note why it is skipped."""
+        source, path = self.source, self._root / name
+        self._captured.add(name)
+        try:
+            name.encode()
+            info = path.lstat()
+            if stat.S_ISLNK(info.st_mode):
+                if link := portable_link(str(path), self._root):
+                    files[name] = SourceFile(link=link)
+                    return
+                source.files[name] = None  # the link would lead out of the restored folder
+                info = path.stat()
+        except UnicodeEncodeError:
+            source.skipped[os.fsencode(name).decode(errors="replace")] = "its name is not valid UTF-8"
+            return
+        except OSError as error:
+            source.skipped[name] = f"it cannot be read: {error.strerror}"
+            return
+        reason = self._reason_to_skip(path, info)
+        if not reason:
+            try:
+                digest, file_root = self._store_file(path)
+            except StorageError as error:
+                reason = str(error)
+        if reason:
+            source.skipped[name] = reason
+            source.fingerprints[name] = _fingerprint(path, info)
+            return
+        self._n_bytes += info.st_size
+        executable = (mode or info.st_mode) & 0o100
+        files[name] = SourceFile(hash=digest, root=file_root, mode=0o755 if executable else 0o644, bytes=info.st_size)
+
+    def _reason_to_skip(self, path: Path, info: os.stat_result) -> str:
+        if stat.S_ISDIR(info.st_mode):
+            return f"a link to the folder {os.path.realpath(path)!r}, outside of the source"
+        if not stat.S_ISREG(info.st_mode):
+            return "not a regular file"
+        if any(map(is_git_name, path.relative_to(self._root).parts if path.is_relative_to(self._root) else ())):
+            return "a file of git's own"
+        if is_secret_file(str(path)):
+            return "it may hold credentials"
+        if info.st_size > MAX_FILE_BYTES:
+            return f"{info.st_size:,} bytes; files up to {MAX_FILE_BYTES:,} are captured"
+        if self._n_bytes + info.st_size > MAX_TOTAL_BYTES:
+            return f"{info.st_size:,} bytes; up to {MAX_TOTAL_BYTES:,} are captured in all"
+        return ""
+
+    def _is_source(self, name: str) -> bool:
+        path = self._root / name
+        return _is_source_file(path) or (path.is_symlink() and bool(portable_link(str(path), self._root)))
+
+    def _is_excluded(self, name: str) -> bool:
+        path = f"{self._root}{os.sep}{name}"
+        is_excluded = any(path == place or path.startswith(f"{place}{os.sep}") for place in self._excluded)
+        return is_excluded or STORE_FOLDER in name.split("/")
+
+    def _is_output(self, name: str, outputs: Mapping[str, str]) -> bool:
+        path = self._root / name
+        try:
+            return str(path) in outputs and file_hash(path) == outputs[str(path)]
+        except OSError:
+            return False
+
+    def _summarize(self, names: list[str], reason: str) -> None:
+        """Note files that are no source, those of one suffix together."""
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            path = Path(name)
+            groups.setdefault(f"{path.parent.as_posix()}/*{path.suffix}".removeprefix("./"), []).append(name)
+        for pattern, members in groups.items():
+            self.source.not_source[members[0] if len(members) == 1 else f"{pattern} ({len(members):,} files)"] = reason
+
 
 def capture_source(path: Path, store_file: StoreFile) -> Source:
-    """Capture the source that a script, or the code in a folder, belongs to, as it is now."""
-    folder = path if path.is_dir() else path.parent
-    root = _git(folder, "rev-parse", "--show-toplevel")
-    if root:
-        return _capture_repository(Path(root.strip()), store_file)
-    source = Source(root=str(folder.resolve()), files={}, skipped={})
-    if path.is_file():
-        add_files(source, [path.resolve()], store_file)
-    return source
-
-
-def add_files(source: Source, paths: Iterable[Path], store_file: StoreFile) -> None:
-    """Add files below the root of a source to it, as they are now."""
-    root = Path(source.root)
-    total_bytes = sum(entry.bytes for entry in source.files.values() if entry)
-    for path in paths:
-        try:
-            name, info = path.relative_to(root).as_posix(), path.lstat()
-        except (ValueError, OSError):
-            continue
-        if stat.S_ISLNK(info.st_mode):
-            source.files[name] = SourceFile(link=str(path.readlink()), bytes=0)
-        elif reason := _reason_to_skip(path, info, total_bytes):
-            source.skipped[name] = reason
-        else:
-            try:
-                digest, file_root = store_file(path)
-            except StorageError as error:
-                source.skipped[name] = str(error)
-                continue
-            total_bytes += info.st_size
-            mode = info.st_mode & 0o777
-            source.files[name] = SourceFile(hash=digest, root=file_root, mode=mode, bytes=info.st_size)
-
-
-def _reason_to_skip(path: Path, info: os.stat_result, total_bytes: int) -> str:
-    if not stat.S_ISREG(info.st_mode):
-        return "not a regular file"
-    if is_secret_file(str(path)):
-        return "it may hold credentials"
-    if info.st_size > MAX_FILE_BYTES:
-        return f"{info.st_size:,} bytes; files up to {MAX_FILE_BYTES:,} are captured"
-    if total_bytes + info.st_size > MAX_TOTAL_BYTES:
-        return f"{info.st_size:,} bytes; up to {MAX_TOTAL_BYTES:,} are captured in all"
-    return ""
-
-
-def imported_modules(root: Path) -> list[Path]:
-    """List the files below a folder from which this process imported modules, without installed packages."""
-    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    paths = []
-    for module in list(sys.modules.values()):
-        name = getattr(module, "__file__", None)
-        if isinstance(name, str) and name.endswith(".py"):
-            path = Path(name).absolute()
-            if path.is_relative_to(root) and not any(path.is_relative_to(folder) for folder in installed):
-                paths.append(path)
-    return paths
+    """Capture the source that a script, or the code in a folder, belongs to, as it is now; see `SourceCapture`."""
+    return SourceCapture(path, store_file).source
 
 
 def source_hash(source: Source) -> str:
     """Hash the content of a source, independent of where it is and how it is stored."""
-    files = {name: entry and (entry.hash or entry.link) for name, entry in source.files.items()}
-    tree = source.tree if source.is_repository else None
-    content = json.dumps([tree, files, source.skipped], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+
+    def describe(entry: SourceFile | None) -> list[object] | None:
+        return [entry.hash, entry.link, bool(entry.mode & 0o100)] if entry else None
+
+    content = [
+        source.tree if source.is_repository else None,
+        {name: describe(entry) for name, entry in source.files.items()},
+        {name: describe(entry) for name, entry in source.outside.items()},
+        {name: source_hash(nested) for name, nested in source.nested.items()},
+        source.fingerprints,
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def restore(source: Source, folder: Path, fetch: Callable[[str, str, Path], None]) -> None:
-    """Write a source to a new folder; `fetch` writes the stored file of a hash and root to a path.
-
-    Raises:
-        RunError: If its commit is neither in its repository nor in the remote.
-    """
-    if source.commit:
-        _clone(source, source.commit, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, entry in source.files.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise RunError(f"The source contains {name!r}, which is outside its folder.")
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-        elif path.is_dir():
-            shutil.rmtree(path)
-        if entry is None:
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if entry.link is not None:
-            path.symlink_to(entry.link)
-        elif entry.hash is not None:
-            fetch(entry.hash, entry.root, path)
-            path.chmod(entry.mode)
+def _empty(root: Path) -> dict[str, Any]:
+    names = ("files", "outside", "nested", "skipped", "not_source", "fingerprints")
+    return {"root": str(root), **{name: {} for name in names}}
 
 
-def diff_folders(folders: tuple[Path, Path]) -> str:
-    """Compare two restored sources, in the format of `diff -u`."""
-    run = subprocess.run(  # noqa: S603 - git with fixed arguments
-        ["git", "diff", "--no-index", "--no-color", "--no-prefix", "--", *map(str, folders)],  # noqa: S607
-        capture_output=True,
-        check=False,
-    )
-    text = run.stdout.decode(errors="replace")
-    for folder in folders:
-        text = text.replace(f"{folder}/".lstrip("/"), "").replace(f"{folder}/", "")
-    return text
+def _is_installed(path: Path) -> bool:
+    """Whether a module belongs to Python or to an installed package."""
+    return bool({"site-packages", "dist-packages"} & {*path.parts}) or any(map(path.is_relative_to, _PYTHON_FOLDERS))
 
 
-def _capture_repository(root: Path, store_file: StoreFile) -> Source:
-    commit = (_git(root, "rev-parse", "--verify", "-q", "HEAD") or "").strip()
-    source = Source(
-        root=str(root),
-        commit=commit,
-        branch=(_git(root, "symbolic-ref", "-q", "--short", "HEAD") or "").strip(),
-        remote=_without_credentials((_git(root, "config", "--get", "remote.origin.url") or "").strip()),
-        tree=(_git(root, "rev-parse", "HEAD^{tree}") or "").strip() if commit else "",
-        files={},
-        skipped={},
-    )
-    status = _git(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all") or ""
-    changed_paths = []
-    for line in filter(None, status.split("\0")):
-        path = root / line[3:]
-        if path.is_dir() and not path.is_symlink():
-            source.skipped[line[3:]] = "a repository of its own"
-        elif os.path.lexists(path):
-            changed_paths.append(path)
-        else:
-            source.files[line[3:]] = None
-    add_files(source, changed_paths, store_file)
-    return source
+def _is_source_file(path: Path) -> bool:
+    """Whether an untracked file looks like source or configuration."""
+    if path.name in SOURCE_NAMES or SOURCE_SUFFIXES.fullmatch(path.suffix) or is_secret_file(str(path)):
+        return True
+    return not path.suffix and os.access(path, os.X_OK) and path.is_file()  # a script
+
+
+def _fingerprint(path: Path, info: os.stat_result) -> str:
+    """Describe the content of a file that is not stored; secrets only by size and time, so that nobody guesses them."""
+    is_hashed = stat.S_ISREG(info.st_mode) and info.st_size <= MAX_HASHED_BYTES and not is_secret_file(str(path))
+    if is_hashed:
+        with suppress(OSError):
+            return file_hash(path)
+    return f"{info.st_size} {info.st_mtime_ns}" if stat.S_ISREG(info.st_mode) else stat.filemode(info.st_mode)
 
 
 def _without_credentials(remote: str) -> str:
     """Remove passwords and tokens from the URL of a remote; a user name before @ stays for ssh, and goes for http."""
     return redact(re.sub(r"^(https?://)[^/@]*@|(?<=://)([^/:@]*):[^/@]*(?=@)", r"\1\2", remote))
-
-
-def _clone(source: Source, commit: str, folder: Path) -> None:
-    """Check out a commit from the repository it was captured in, or from its remote."""
-    failed_origins = []
-    for origin in filter(None, (source.root, source.remote)):
-        clone = ["clone", "-q", "--no-checkout", *(["--shared"] if Path(origin).is_dir() else []), "--", origin]
-        parent = folder.parent
-        if (
-            _git(parent, *clone, str(folder)) is not None
-            and _git(folder, "checkout", "-q", "--detach", commit) is not None
-        ):
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        failed_origins.append(origin)
-    raise RunError(
-        f"The commit {commit[:12]} of the source is no longer in {' or '.join(map(repr, failed_origins))}. Fetch it "
-        "there, and try again."
-    )
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Run git and return its output; None if it fails or is not installed."""
-    try:
-        run = subprocess.run(  # noqa: S603 - git with fixed arguments
-            ["git", "-C", str(folder), *arguments],  # noqa: S607
-            capture_output=True,
-            check=False,
-            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
-        )
-    except OSError:
-        return None
-    return run.stdout.decode(errors="surrogateescape") if run.returncode == 0 else None

@@ -138,7 +138,7 @@ class RunDetails(RunRecord):
     modules: tuple[InputFile, ...] = ()
     listings: tuple[InputFile, ...] = ()  # folders whose names a script listed; `name` is the pattern, if it has one
     variables_read: dict[str, str] = {}  # environment variables that a script read: hashes by name; "": not set
-    outputs: tuple[str, ...] = ()  # files that a script wrote, below the root of the source
+    outputs: tuple[InputFile, ...] = ()  # files that a script wrote, below the root of the source
     unseen: tuple[str, ...] = ()  # inputs that could not be captured, such as "standard input": the run is not reusable
     seeds: dict[str, int] = {}
     split: dict[str, int | str] = {}  # numbers of rows, and hashes of the training, validation and test rows

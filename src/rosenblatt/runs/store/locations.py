@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
@@ -104,6 +105,22 @@ def spool_folder(url: str) -> Path:
         Path(override).expanduser().absolute() if override else _user_folder("XDG_STATE_HOME", ".local/state") / "spool"
     )
     return root / store_key(url)
+
+
+def store_paths(url: str) -> list[Path]:
+    """Local files and folders that hold what a store, and others, have recorded; the folder of the store comes last."""
+    paths = []
+    for locate in (data_home, lambda: spool_folder(url).parent):
+        with suppress(StorageError):
+            paths.append(locate())
+    address = artifact_address()
+    if address and "://" not in address:
+        paths.append(Path(address))
+    if not url.startswith("sqlite:///"):
+        return paths
+    database = Path(url.removeprefix("sqlite:///"))
+    files = [database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+    return [*paths, *files, *(database.parent / name for name in ("artifacts", "state", ""))]
 
 
 def store_key(url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
 
 MAX_LISTED_MATCHES = 5  # runs in a message
 MAX_PLOT_POINTS = 1000  # points of a curve in a plot
+MAX_WRITING_RUNS = 200  # the newest runs whose written files are known as results
 
 
 def find_runs(
@@ -307,6 +309,18 @@ def load_output(store: Store, run: str) -> list[tuple[str, str]]:
     with store.reading() as connection:
         rows = connection.execute(query.order_by(output.c.time, output.c.writer, output.c.chunk_index))
         return [(stream, text) for stream, text in rows]
+
+
+def written_files(url: str) -> dict[str, str]:
+    """The files that recent runs wrote, by absolute path, with the hashes of what they wrote last."""
+    query = select(run_metadata.c.value).join(runs, runs.c.id == run_metadata.c.run)
+    query = query.where(run_metadata.c.name == "outputs").order_by(runs.c.started.desc()).limit(MAX_WRITING_RUNS)
+    try:
+        with closing(Store(url)) as store, store.reading() as connection:
+            values = list(connection.execute(query).scalars())
+    except StoreError:  # it is raised again when the run begins, unless it passes
+        return {}
+    return {file["path"]: file["hash"] for value in reversed(values) for file in json.loads(value)}
 
 
 def has_changed(path: Path, digest: str) -> bool:

@@ -474,7 +474,7 @@ def track(
         run.attach(launched_run, experiment, name)
         run.tag(**(tags or {}))
     elif url:
-        snapshot = RunSnapshot(script, run.store_source)
+        snapshot = RunSnapshot(script, run.store_source, run.url)
         spec = {"params": run.params, "arguments": sys.argv[1:], "folder": str(Path.cwd())}
         identity = snapshot.identify("track", spec, run.data)
         if reuse and run.reuse_finished(identity):
