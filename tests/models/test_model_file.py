@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import resource
 
 import numpy as np
@@ -83,6 +84,45 @@ def test_other_formats_and_invalid_descriptions_are_rejected(path):
     rewrite_description(path, lambda description: (description.update(format=FORMAT), description.pop("schema")))
     with pytest.raises(ModelFileError, match="its description is invalid"):
         load_model(path)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_change_of_the_description_is_an_error_in_one_line(path, seed):
+    choose, content = random.Random(seed), bytearray(path.read_bytes())
+    start = content.index(b"rosenblatt") + 20
+    end = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(5):
+        changed = bytearray(content)
+        position = choose.randrange(start, content.rindex(b"}", start, end))
+        changed[position] = choose.choice([byte for byte in b"0123456789abcxyz,:[]{}" if byte != content[position]])
+        path.write_bytes(changed)
+        with pytest.raises(ModelFileError) as error:
+            load_model(path)
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 700
+
+
+@pytest.mark.parametrize("value", [None, -1, 10**12, 1e308, "x", [], [10**9], {}, [[]]])
+def test_absurd_architectures_are_rejected_before_memory_is_allocated(path, value):
+    def change(description):
+        del description["description_checksum"]
+        description["trials"][0]["networks"][0]["architecture"]["sizes"] = value
+
+    rewrite_description(path, change)
+    with pytest.raises(ModelFileError, match="its description is invalid"):
+        load_model(path)
+
+
+def test_absurd_headers_are_rejected(path):
+    deep = {"__metadata__": {"rosenblatt": "[" * 100_000}}
+    tensors = [{"w": {"dtype": dtype, "shape": [4], "data_offsets": [0, 4]}} for dtype in ("F8_E4M3", "F32", "X")]
+    large = {"w": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}}
+    headers = [json.dumps(header).encode() for header in (deep, *tensors, large)]
+    sizes = [len(header) for header in headers] + [2**60, 2**64 - 1, 0]
+    for header, size in zip([*headers, *headers[:3]], sizes, strict=True):
+        path.write_bytes(size.to_bytes(8, "little") + header + bytes(4))
+        with pytest.raises(ModelFileError):
+            load_model(path)
 
 
 def test_a_full_disk_leaves_the_old_file_unchanged(path):

@@ -33,6 +33,20 @@ from rosenblatt.spec.spec import Spec
 FORMAT = 6  # increased whenever older versions cannot read the files of this one
 OLDEST_READABLE_FORMAT = 6  # oldest format that this version reads
 TRAINING_ROWS = "training_rows"  # tensor of hashes
+DESCRIPTION_CHECKSUM = "description_checksum"
+MAX_REASON_LENGTH = 200  # characters of an error in a message
+_ENTRIES = ("format", "spec", "schema", "trials", "metadata", "has_all_training_rows", "checksum", DESCRIPTION_CHECKSUM)
+_INVALID = (  # errors from a description that is no longer that of a model
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    RecursionError,
+    MemoryError,
+    SpecError,
+)
 
 
 def to_bytes(model: Model) -> bytes:
@@ -53,6 +67,7 @@ def to_bytes(model: Model) -> bytes:
         "has_all_training_rows": bool(rows and rows.is_complete),
         "checksum": _checksum(tensors),
     }
+    description[DESCRIPTION_CHECKSUM] = _text_checksum(description)
     return save(tensors, metadata={"rosenblatt": json.dumps(description)})
 
 
@@ -100,7 +115,7 @@ def load_model(path: str | Path) -> Model:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError:
         raise ModelFileError(f"There is no model file {str(path)!r}. Check its name and folder.") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: types that NumPy lacks
         raise ModelFileError(
             f"{str(path)!r} is not a Rosenblatt model, or incomplete ({error}). Use a file that `rosenblatt fit` wrote."
         ) from error
@@ -118,11 +133,13 @@ def load_model(path: str | Path) -> Model:
             )
         if description["checksum"] != _checksum(tensors):
             raise ModelFileError(f"{str(path)!r} is damaged: its weights do not match their checksum. Use a backup.")
-        return _build_model(description, tensors)
-    except (KeyError, TypeError, ValueError, ValidationError, SpecError) as error:
+        model = _build_model(description, tensors)
+        _check_description(description)
+    except _INVALID as error:
         raise ModelFileError(
-            f"{str(path)!r} is damaged: its description is invalid ({error}). Use a backup."
+            f"{str(path)!r} is damaged: its description is invalid ({_reason(error)}). Use a backup."
         ) from error
+    return model
 
 
 def prediction_digest(model: Model, frame: pl.DataFrame) -> str:
@@ -168,6 +185,11 @@ def _build_networks(
     networks = []
     for n, network in enumerate(network_metadata, first_index):
         architecture = architecture_from_dict(network["architecture"])
+        n_stored = sum(tensor.size for name, tensor in tensors.items() if name.startswith(f"network.{n}."))
+        if architecture.n_parameters != n_stored:  # checked before memory is allocated
+            raise ValueError(
+                f"network {n} has {n_stored:,} parameters, but {architecture.n_parameters:,} are described"
+            )
         theta = np.empty(architecture.n_parameters, np.float32)
         for (layer, name), parameter in architecture.parameters_by_name(theta).items():
             parameter[:] = tensors[f"network.{n}.layer.{layer}.{name}"]
@@ -177,6 +199,26 @@ def _build_networks(
             )
         )
     return tuple(networks)
+
+
+def _reason(error: Exception) -> str:
+    """The first problem of an error, in one line."""
+    if isinstance(error, ValidationError):
+        problem = error.errors(include_url=False, include_context=False)[0]
+        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"[:MAX_REASON_LENGTH]
+    return next(iter(str(error).splitlines()), "")[:MAX_REASON_LENGTH] or type(error).__name__
+
+
+def _check_description(description: dict[str, Any]) -> None:
+    """Raise ValueError if a description was changed; files of earlier versions have no checksum of it."""
+    unknown = description.keys() - set(_ENTRIES)
+    if unknown or description.get(DESCRIPTION_CHECKSUM) not in (None, _text_checksum(description)):
+        raise ValueError("it does not match its checksum")
+
+
+def _text_checksum(description: dict[str, Any]) -> str:
+    entries = {name: value for name, value in description.items() if name != DESCRIPTION_CHECKSUM}
+    return hashlib.blake2b(json.dumps(entries).encode(), digest_size=16).hexdigest()
 
 
 def _checksum(tensors: dict[str, np.ndarray]) -> str:
