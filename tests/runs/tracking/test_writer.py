@@ -455,3 +455,59 @@ def test_the_spool_grows_only_by_new_points(server, messages):
     assert writer.flush()
     writer.close()
     assert load_values(url) == [step / 7 for step in range(3000)]
+
+
+POOL = """
+import concurrent.futures, multiprocessing, os, signal, sys
+from rosenblatt.runs.tracking.run import track
+
+def work(k):
+    for i in range(100):
+        run.log({f"fold{k}": float(i)}, step=i)
+    return k
+
+def put(queue, k):
+    queue.put(work(k))
+    signal.pause()  # until it is killed
+
+def leave(k):
+    work(k)
+    os._exit(0)
+
+run = track("pool")
+context = multiprocessing.get_context("fork")
+"""
+POOL_ENDS = {
+    "map": "with context.Pool(2) as pool: pool.map(work, range(4))",
+    "imap": "pool = context.Pool(2); list(pool.imap_unordered(work, range(4))); pool.terminate()",
+    "apply": "pool = context.Pool(2); [pool.apply_async(work, (k,)).get() for k in range(4)]; pool.terminate()",
+    "one task each": "with context.Pool(2, maxtasksperchild=1) as pool: pool.map(work, range(4), chunksize=1)",
+    "executor": """
+with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+    list(pool.map(work, range(4)))
+    for process in pool._processes.values(): process.kill()
+""",
+    "killed": """
+queues = [context.Queue() for _ in range(4)]
+children = [context.Process(target=put, args=(queue, k)) for k, queue in enumerate(queues)]
+for child in children: child.start()
+for child, queue in zip(children, queues): queue.get(); child.kill(); child.join()
+""",
+    "os._exit": """
+children = [context.Process(target=leave, args=(k,)) for k in range(4)]
+for child in children: child.start()
+for child in children: child.join()
+""",
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("code", POOL_ENDS.values(), ids=POOL_ENDS.keys())
+def test_points_of_tasks_that_have_ended_are_stored(work_folder, code):
+    program = [sys.executable, "-W", "ignore", "-c", f"{POOL}{code}\nrun.finish()"]
+    process = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert process.returncode == 0, process.stderr
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+    curves = load_all_curves(store, find_runs(store)[0].id)
+    store.close()
+    assert [curves[f"fold{k}"].values.tolist() for k in range(4)] == [list(range(100))] * 4

@@ -23,7 +23,7 @@ from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.owners import new_owner
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
-from rosenblatt.runs.tracking.fork import reset_after_fork
+from rosenblatt.runs.tracking.fork import flush_after_tasks, is_child, reset_after_fork
 from rosenblatt.runs.tracking.spool import Spool, deliver_all
 
 if TYPE_CHECKING:  # loads NumPy, which a run without points does not need
@@ -68,6 +68,8 @@ class Writer:
             _close_on_exit(self)
         reset_after_fork(self)
         register_after_fork(self, _close_on_exit)
+        if is_child():  # which a pool has spawned
+            flush_after_tasks(self._flush_task)
 
     def _start(self) -> None:
         self.id = secrets.token_hex(4)
@@ -79,6 +81,7 @@ class Writer:
         self._n_segments = 0  # of all runs
         self._heartbeats: dict[str, float] = {}  # by run: `time.monotonic` of the last sign of life
         self._wake, self._lock = threading.Event(), threading.Lock()
+        self._writing_thread: int | None = None  # the one that holds the lock
         self.closed = self._is_spool_refused = False
         self._before_write_hooks: list[tuple[str, Callable[[], object]]] = []
         self._thread = threading.Thread(target=self._loop, name="rosenblatt-runs", daemon=True)
@@ -94,6 +97,7 @@ class Writer:
         self._spool.release()  # the lock stays with the parent
         self._start()
         self._heartbeats = dict.fromkeys(runs, time.monotonic())
+        flush_after_tasks(self._flush_task)
 
     @property
     def store(self) -> Store | None:
@@ -167,6 +171,11 @@ class Writer:
             return False
         return not self._unwritten
 
+    def _flush_task(self) -> None:
+        """Write everything queued, unless this thread does so already, and a finalizer sends something."""
+        if not self.closed and self._writing_thread != threading.get_ident():
+            self.flush()
+
     def close(self) -> None:
         """Write everything queued, and stop."""
         if self.closed:
@@ -196,21 +205,29 @@ class Writer:
 
     def _write_pending(self) -> None:
         with self._lock:
-            batch = self._drain()
-            pending = self._unwritten + ([batch.rows] if batch else [])
-            if not pending and self._unavailable_since is None:
+            self._writing_thread = threading.get_ident()
+            try:
+                self._write_batches()
+            finally:
+                self._writing_thread = None
+
+    def _write_batches(self) -> None:
+        """Write what is queued and what waits, and move long logs."""
+        batch = self._drain()
+        pending = self._unwritten + ([batch.rows] if batch else [])
+        if not pending and self._unavailable_since is None:
+            return
+        self._unwritten = pending
+        while self._unwritten:
+            rows = self._unwritten[0]
+            if not self._write_to_store(rows) and not self._write_to_spool(rows):
                 return
-            self._unwritten = pending
-            while self._unwritten:
-                rows = self._unwritten[0]
-                if not self._write_to_store(rows) and not self._write_to_spool(rows):
-                    return
-                self._unwritten = self._unwritten[1:]
-            if not pending:
-                self._write_to_store({})
-            for run, log in self._logs.items():
-                if log.is_long and self._move_points(run, self.id):
-                    log.restart()
+            self._unwritten = self._unwritten[1:]
+        if not pending:
+            self._write_to_store({})
+        for run, log in self._logs.items():
+            if log.is_long and self._move_points(run, self.id):
+                log.restart()
 
     def _drain(self) -> RecordBatch:
         """Take everything queued as one batch."""
