@@ -15,9 +15,10 @@ from sqlalchemy import text
 from rosenblatt.errors import StoreError, StoreUnavailableError
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.curves import make_points, summarize
+from rosenblatt.runs.store.engines import redact_url
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_summaries
 from rosenblatt.runs.store.records import RecordBatch
-from rosenblatt.runs.store.store import Store, redact_url
+from rosenblatt.runs.store.store import Store
 from tests.runs.conftest import add_run_with_curves
 
 

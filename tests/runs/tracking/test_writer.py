@@ -378,7 +378,7 @@ with track(sys.argv[1]) as run:
 
 def test_log_never_waits_while_the_store_is_locked(work_folder, monkeypatch):
     """The lock is held until the last call has returned; a call that waited for it would block for ten minutes."""
-    monkeypatch.setattr("rosenblatt.runs.store.store.BUSY_TIMEOUT", 600.0)
+    monkeypatch.setattr("rosenblatt.runs.store.engines.BUSY_TIMEOUT", 600.0)
     with track("locked") as run:
         run.flush()
         blocker = Store(run.url)

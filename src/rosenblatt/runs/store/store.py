@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
@@ -15,34 +13,32 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import Connection, Engine, Table, and_, bindparam, case, create_engine, event, func, or_, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy import Connection, Table, and_, bindparam, case, func, or_, select, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 
 from rosenblatt.errors import StoreError, StoreUnavailableError
 from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.clock import database_time
+from rosenblatt.runs.store.engines import (
+    can_write,
+    copied_database,
+    database_file,
+    is_sqlite_file,
+    make_engine,
+    read_only_error,
+    redact_url,
+)
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
-from rosenblatt.runs.store.locations import STORE_FOLDER
-from rosenblatt.runs.store.permissions import create_file, make_store_folder
 from rosenblatt.runs.store.records import RecordBatch, Row
 
-BUSY_TIMEOUT = 10.0  # seconds to wait while another process writes
 _RUN_TABLES = (
     "params", "tags", "metadata", "metrics", "replacement_metrics", "curve_chunks", "point_logs", "log_segments",
     "output", "artifacts",
 )  # fmt: skip
 _DAMAGE_MESSAGES = ("malformed", "not a database", "database corruption", "disk image")
-_POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that does not answer counts as unreachable
-    "connect_timeout": int(BUSY_TIMEOUT),
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-    "options": "-c statement_timeout=60000",
-}
-_AMBIGUOUS_PASSWORD = re.compile(r"postgresql://[^/?#@:]*:(?!\d+[/?])[^@/?#]*(?:[/?#].*@|@[^/?#]*@)")
 _UNAVAILABLE = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError)
+_FORBIDDEN = ("42501", "25006")  # codes of PostgreSQL: no permission, a read-only transaction
 _BATCH_SIZE = 500  # names in one statement
 # The pool logs a failing rollback although the error is raised too; without any handler Python prints a traceback.
 logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
@@ -53,6 +49,7 @@ class Store:
 
     Args:
         url: `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/DATABASE`, as `locations.store_url` gives it.
+        create: Whether to create it if there is none, and to require that it can be written.
 
     Raises:
         StoreError: If it is damaged or of another version, or the address is wrong.
@@ -61,12 +58,16 @@ class Store:
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         self.url = url
-        self.engine = _make_engine(url, create)
+        self.engine = make_engine(url, create)
+        self._is_read_only = is_sqlite_file(url) and not can_write(database_file(url))
         self._insert: Any = import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert
         self._upserts: dict[str, Any] = {}
         try:
             with self._translate_errors():
-                self._upgrade()
+                if self._is_read_only:
+                    self._open_read_only()
+                else:
+                    self._upgrade()
         except BaseException:
             self.close()
             raise
@@ -173,6 +174,8 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction for writing. Raises StoreError."""
+        if self._is_read_only:
+            raise read_only_error(self.url)
         with (
             self._translate_errors(),
             self.engine.connect().execution_options(writes=True) as connection,
@@ -200,6 +203,8 @@ class Store:
                     f"The store {redact_url(self.url)} is damaged ({reason}). `rosenblatt runs tidy --rescue` saves "
                     "what can be read."
                 ) from error
+            if getattr(original, "sqlstate", None) in _FORBIDDEN:
+                raise read_only_error(self.url, reason) from error
             is_lost = isinstance(error, _UNAVAILABLE) or getattr(error, "connection_invalidated", False)
             if is_lost:
                 raise StoreUnavailableError(f"The store {redact_url(self.url)} cannot be reached: {reason}.") from error
@@ -227,6 +232,15 @@ class Store:
             self._upserts[name] = statement
         return self._upserts[name]
 
+    def _open_read_only(self) -> None:
+        """Read the file in its place or, if that is impossible without writing beside it, in a copy of this process."""
+        with contextlib.suppress(OperationalError), self.engine.connect() as connection:
+            if _read_version(connection) == schema.VERSION:
+                return
+        self.engine.dispose()
+        with copied_database(database_file(self.url)) as self.engine:
+            self._upgrade()
+
     def _upgrade(self) -> None:
         """Create the tables, or migrate them to this version."""
         with self.engine.connect() as connection:
@@ -252,71 +266,6 @@ def version_error(url: str, version: str | None) -> StoreError:
         "If a later Rosenblatt wrote it, upgrade (pip install --upgrade rosenblatt); if an earlier one did, choose "
         "another store (--store, ROSENBLATT_STORE) or move this one away."
     )
-
-
-def redact_url(url: str) -> str:
-    """Format the address of a store without its password."""
-    return repr(redact(url.removeprefix("sqlite:///")))
-
-
-def _make_engine(url: str, create: bool) -> Engine:
-    if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
-        if not create and not path.exists():
-            raise StoreError(f"There is no store {str(path)!r} yet. The first recorded run creates it.")
-        _make_files(path)
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
-        event.listen(engine, "connect", _on_connect)
-        event.listen(engine, "begin", _on_begin)
-        return engine
-    if not url.startswith("postgresql://"):
-        raise StoreError(
-            f"{redact_url(url)} is not the address of a store. Give a folder, or postgresql://USER@HOST/DATABASE."
-        )
-    if _AMBIGUOUS_PASSWORD.match(url):
-        raise StoreError(
-            f"{redact_url(url)} cannot be read. In its password, write / as %2F, @ as %40, ? as %3F and # as %23."
-        )
-    try:
-        url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-        return create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL_OPTIONS)
-    except (ArgumentError, ValueError) as error:
-        raise StoreError(f"{redact_url(url)} is not an address of PostgreSQL: {redact(str(error))}.") from error
-    except ModuleNotFoundError as error:
-        raise StoreError("PostgreSQL needs a driver: pip install 'rosenblatt[postgresql]'.") from error
-
-
-def _make_files(path: Path) -> None:
-    """Create the folder and the empty file of a store, for its user or for the group of its folder."""
-    folder = path.parent
-    try:
-        if make_store_folder(folder) and folder.name == STORE_FOLDER:  # keep it out of version control
-            with os.fdopen(create_file(folder / ".gitignore"), "w") as file:
-                file.write("*\n")
-        with contextlib.suppress(FileExistsError):
-            os.close(create_file(path))
-    except OSError as error:
-        raise StoreUnavailableError(f"The store {str(path)!r} cannot be created: {error.strerror}.") from error
-
-
-def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # `_on_begin` begins transactions
-    deadline = time.monotonic() + BUSY_TIMEOUT
-    while True:  # SQLite does not wait if two processes create a file at the same time
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            break
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-    for setting in ("synchronous = NORMAL", "foreign_keys = ON", "cache_size = -20000"):
-        connection.execute(f"PRAGMA {setting}")
-
-
-def _on_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _read_version(connection: Connection) -> str | None:

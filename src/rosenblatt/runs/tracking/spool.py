@@ -18,7 +18,6 @@ from typing import Any
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.store.artifacts import Artifacts
-from rosenblatt.runs.store.locations import spool_folder
 from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
 from rosenblatt.runs.store.records import Row
 from rosenblatt.runs.store.row_checks import check_rows
@@ -39,7 +38,7 @@ class Spool:
     @property
     def path(self) -> Path | None:
         """The file, if batches wait in it."""
-        return None if self._descriptor is None else spool_folder(self._url) / self._name
+        return self._folder.path / self._name if self._folder and self._descriptor is not None else None
 
     def add(self, rows: dict[str, list[Row]]) -> None:
         """Append a batch. Raises OSError or StorageError if there is no folder for it."""
