@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,7 +93,7 @@ def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None,
 
     script_arguments = arguments[1:] if arguments[:1] == ("--",) else arguments
     request = LaunchRequest(script, script_arguments, **options)
-    status, launched_run = launch(request, store=store, reuse=reuse, notify=partial(click.echo, err=True))
+    status, launched_run = launch(request, store=store, reuse=reuse)
     if launched_run.reused:
         click.echo(f"run: {launched_run.id}, finished earlier with the same inputs; nothing was run", err=True)
     elif launched_run.url:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from rosenblatt.errors import Notify, RunError, did_you_mean
+from rosenblatt.errors import RunError, did_you_mean
 from rosenblatt.runs.capture.environment import blas_libraries
 from rosenblatt.runs.capture.inputs import InputReport
 from rosenblatt.runs.capture.resources import peak_memory
@@ -58,7 +58,6 @@ def launch(
     store: str | None = None,
     reuse: bool = False,
     metadata: Mapping[str, Any] | None = None,
-    notify: Notify = print,
 ) -> tuple[int, Run]:
     """Run a script and record it.
 
@@ -67,7 +66,6 @@ def launch(
         store: The store, as for `track`.
         reuse: Whether to run nothing if an earlier run with the same inputs has finished.
         metadata: Values to record with the run.
-        notify: Called with the reason why no earlier run is reused.
 
     Returns:
         The exit status of the script, and its run.
@@ -96,10 +94,8 @@ def launch(
         snapshot.environment = snapshot.environment.model_copy(update={"linear_algebra": ()})
         run.data = [fingerprint_data(folder / path) for path in request.data]
         start = _describe_start(request, folder, snapshot, run.data, metadata or {})
-        if reuse and start.identity:
-            if run.reuse_finished(start.identity):
-                return 0, run
-            notify(f"not reused: {run.not_reused}")
+        if reuse and start.identity and run.reuse_finished(start.identity):
+            return 0, run
         run.begin(start, snapshot, monitor=False)
     status = _run_script(request, run, folder, snapshot)
     run.set_metadata("exit_status", status)
@@ -213,16 +209,18 @@ class _RecordedInputs:
 
     def __init__(self, run: Run, url: str, snapshot: RunSnapshot) -> None:
         self._run, self._snapshot = run, snapshot
-        root, is_ignored = Path(snapshot.source.root), partial(is_store_file, url)
-        self._report = InputReport(root, run.id, is_ignored, has_named_data=bool(run.data))
+        self._report = InputReport(Path(snapshot.source.root), partial(is_store_file, url))
         self.variables = self._report.variables  # with which the script is to be started
 
     def record(self, is_complete: bool = False) -> None:
         """Record what was reported since the last time; `is_complete` once the script has ended."""
         report = self._report
-        modules = report.close() if is_complete else report.read()
-        for name, value in report.metadata(is_complete).items():
-            self._run.set_metadata(name, value)
+        modules = report.read()
+        if is_complete or report.has_grown():
+            for name, value in report.metadata(self._run.id, has_named_data=bool(self._run.data)).items():
+                self._run.set_metadata(name, value)
+        if is_complete:
+            report.close()
         has_changed = self._snapshot.add_modules(modules)
         if is_complete and report.libraries is not None:
             libraries = {"linear_algebra": blas_libraries(report.libraries)}

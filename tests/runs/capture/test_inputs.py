@@ -16,7 +16,7 @@ from rosenblatt.runs.store.artifacts import file_hash
 
 @pytest.fixture
 def report(tmp_path):
-    report = InputReport(tmp_path, "salt", lambda path: path.name == "runs.db")
+    report = InputReport(tmp_path, lambda path: path.name == "runs.db")
     yield report
     report.close()
 
@@ -36,8 +36,8 @@ def make_file(path: Path, text: str = "1") -> str:
 
 
 def close(report: InputReport):
-    report.close()
-    return report.metadata(is_complete=True)
+    report.read()
+    return report.metadata("salt", has_named_data=False)
 
 
 def test_files_that_were_read_are_hashed_once(report, process, tmp_path):
@@ -110,7 +110,7 @@ def test_the_first_process_reports_libraries_and_seed(report, process):
     process.write("S", "2", "5")
     process.write("L", "2", "[]")
     process.write("S", "1", "7")
-    report.close()
+    report.read()
     assert (report.torch_seed, report.libraries) == (7, None)
 
 
@@ -131,7 +131,7 @@ def test_inputs_are_published_again_once_there_are_twice_as_many(report, process
     for k in range(20):
         process.write_read(make_file(tmp_path / f"{k}.txt"))
         report.read()
-        published += [k + 1] if report.metadata(is_complete=False) else []
+        published += [k + 1] if report.has_grown() else []
     assert published == [1, 3, 7, 15]
 
 

@@ -137,7 +137,8 @@ def test_how_a_program_ends_is_recorded(store, script_start, code, state, reason
 
 def test_reuse_returns_the_finished_run(store):
     def track_reusing(**options):
-        return track("again", params={"lr": options.pop("lr", 1)}, reuse=True, **options)
+        # the tests import polars, whose files are not seen, so that the data are named
+        return track("again", params={"lr": options.pop("lr", 1)}, reuse=True, data=[__file__], **options)
 
     with track_reusing() as first:
         first.log({"loss": 1.0})

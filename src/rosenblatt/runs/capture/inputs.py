@@ -8,7 +8,8 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.util import source_from_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from rosenblatt.runs.startup.audit.programs import REPORT_VARIABLE, STARTUP_FOLD
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile
 
-_OWN_PACKAGE = Path(__file__).parents[2]
+OWN_PACKAGE = Path(__file__).parents[2]
 MAX_FINGERPRINT_BYTES = 20_000_000_000  # larger files that a script reads are not recorded
 _NATIVE_READERS = re.compile(
     rb"^\s*(?:import|from)\s+(av|cv2|datasets|decord|duckdb|fiona|geopandas|h5py|lmdb|netCDF4|onnxruntime|polars|pyarrow|"
@@ -37,23 +38,18 @@ class InputReport:
 
     Args:
         root: The folder of the source, to which the paths of outputs are relative.
-        salt: Is hashed with the values of variables.
         is_ignored: Whether a path belongs to the store.
-        has_named_data: Whether the user has named the data, also those that libraries read in C or Rust.
     """
 
-    def __init__(
-        self, root: Path, salt: str, is_ignored: Callable[[Path], bool], *, has_named_data: bool = False
-    ) -> None:
-        self._has_named_data = has_named_data
-        self._root, self._salt, self._is_ignored = root, salt, is_ignored
+    def __init__(self, root: Path, is_ignored: Callable[[Path], bool]) -> None:
+        self._root, self._is_ignored = root, is_ignored
         self._file, self._path = _open_shared_file()
         self._unread = b""
         self._pending: dict[Path, int] = {}  # files that were read and are still to be hashed, and when, nanoseconds
         self._files: dict[Path, InputFile | None] = {}  # files that were read; None: not recorded yet
         self._removed = set[Path]()
         self._listings: dict[tuple[str, str], InputFile] = {}
-        self._written, self._variables, self._unseen = dict[Path, None](), dict[str, str](), dict[str, None]()
+        self._written, self._variables, self._unseen = dict[Path, None](), dict[str, None](), dict[str, None]()
         self._n_published = 0
         self.main_process: str = ""  # the first process that reports
         self.libraries: list[dict[str, Any]] | None = None  # of linear algebra, that the first process has loaded
@@ -75,42 +71,55 @@ class InputReport:
                 self._HANDLERS[kind](self, *fields)
         return self._hash_pending()
 
-    def close(self) -> list[Path]:
-        """Read the rest; what could not be recorded until now is not seen."""
-        if self._file.closed:
-            return []
-        modules = self.read()
-        for path in self._pending:
-            self._unseen[f"{self._name(path)}, which changed after it was read"] = None
-        for library in [] if self._has_named_data else self._native_readers():
-            self._unseen[f"{library}, whose files are not seen (name them with --data)"] = None
-        if not self.main_process:
-            self._unseen["the files that the script read: its Python ignores PYTHONPATH"] = None
+    def close(self) -> None:
+        """Close the file, and with it remove it."""
         with suppress(OSError):
             self._file.close()
-        return modules
 
-    def metadata(self, is_complete: bool) -> dict[str, Any]:
-        """What is to be recorded with the run; before the end only if there is twice as much as the last time."""
+    def has_grown(self) -> bool:
+        """Whether there is twice as much to record as when this was true the last time."""
         n_inputs = len(self._files) + len(self._listings) + len(self._written)
-        if not is_complete and n_inputs < 2 * self._n_published + 1:
-            return {}
+        if n_inputs < 2 * self._n_published + 1:
+            return False
         self._n_published = n_inputs
+        return True
+
+    def metadata(self, salt: str, *, has_named_data: bool) -> dict[str, Any]:
+        """What is to be recorded with a run, as far as it was read.
+
+        Args:
+            salt: Is hashed with the values of variables.
+            has_named_data: Whether the user has named the data, also those that libraries read in C or Rust.
+        """
         files = [file for file in self._files.values() if file is not None]
+        unseen = [*self._unseen, *(f"{self._name(path)}, which changed after it was read" for path in self._pending)]
+        if not has_named_data:
+            unseen += [f"{name}, whose files are not seen: name the data" for name in self._native_readers()]
+        if not self.main_process:
+            unseen.append("the files that the script read: its Python ignores PYTHONPATH")
         return {
             "data_read": [file.to_json() for file in files if not file.path.endswith(_MODULE_SUFFIXES)],
             "modules": [file.to_json() for file in files if file.path.endswith(_MODULE_SUFFIXES)],
             "listings": [listing.to_json() for listing in self._listings.values()],
-            "variables_read": self._variables,
-            "unseen": list(self._unseen),
+            "variables_read": {name: hash_variable(name, salt) for name in self._variables},
+            "unseen": unseen,
             "outputs": self._outputs(),
         }
+
+    def add_files(self, paths: Iterable[Path]) -> None:
+        """Add files that were read before the report was begun, as they are now."""
+        for path in paths:
+            self._on_read(str(time.time_ns()), str(path))
+
+    def add_unseen(self, phrase: str) -> None:
+        """Add an input that is not checked."""
+        self._unseen[phrase] = None
 
     def _native_readers(self) -> list[str]:
         """Libraries that the user's modules import and that may read files which the hook does not see."""
         libraries = set()
         for path in self._files:
-            if path.suffix == ".py" and not path.is_relative_to(_OWN_PACKAGE):
+            if path.suffix == ".py" and not path.is_relative_to(OWN_PACKAGE):
                 with suppress(OSError):
                     libraries |= {match.decode() for match in _NATIVE_READERS.findall(path.read_bytes())}
         return sorted(libraries)
@@ -158,7 +167,7 @@ class InputReport:
             self._listings.setdefault((folder, pattern), InputFile(name=pattern, path=folder, hash=digest))
 
     def _on_variable(self, name: str) -> None:
-        self._variables[name] = hash_variable(name, self._salt)
+        self._variables[name] = None
 
     def _on_standard_input(self, device: str, number: str) -> None:
         with suppress(OSError):

@@ -49,7 +49,8 @@ class RunSnapshot:
 
     def identify(self, kind: str, spec: Mapping[str, Any], data: Iterable[InputFile]) -> str:
         """Compute the identity of a run of this source and environment; see `run_identity`."""
-        return run_identity(kind, source_hash(self.source), spec, [file.hash for file in data], self.environment)
+        files = [f"{os.path.relpath(file.path, self.source.root or '.')} {file.hash}" for file in data]
+        return run_identity(kind, source_hash(self.source), spec, files, self.environment)
 
     def refresh_modules(self) -> bool:
         """Capture newly imported modules if it is time to check; returns whether there are any."""

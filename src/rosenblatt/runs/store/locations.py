@@ -45,7 +45,9 @@ def store_url(name: str | None = None, start: Path | None = None) -> str | None:
 
 def is_store_file(url: str, path: Path) -> bool:
     """Whether an absolute path belongs to a store: its database, files, checkpoints and spools."""
-    if any(path.is_relative_to(folder) for folder in (data_home(), spool_folder(url))):
+    artifacts = artifact_address()
+    folders = [data_home(), spool_folder(url), *([Path(artifacts)] if artifacts and "://" not in artifacts else [])]
+    if any(path.is_relative_to(folder) for folder in folders):
         return True
     if not url.startswith("sqlite:///"):
         return False

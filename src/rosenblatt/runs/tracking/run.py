@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from rosenblatt.errors import RunError, StorageError
+from rosenblatt.runs.capture.own_inputs import unwatched_inputs, watch_inputs
 from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
 from rosenblatt.runs.capture.snapshot import (
     RunSnapshot,
@@ -96,6 +97,7 @@ class Run:
         self.seeds: dict[str, int] = {}
         self._snapshot: RunSnapshot | None = None
         self._output: OutputCapture | None = None
+        self.read_inputs: Callable[[], Mapping[str, Any]] = dict  # returns metadata on what was read, at the end
         self.on_log: Callable[[Mapping[str, float], int], None] | None = None  # called by `log` with values and step
 
     def __repr__(self) -> str:
@@ -245,6 +247,8 @@ class Run:
         if self._snapshot and self._snapshot.capture_modules():
             self._snapshot.write(batch, self.id)
         if self._owns_run:
+            for name, value in self.read_inputs().items():
+                batch.add_metadata(self.id, name, value)
             batch.add_metadata(self.id, "peak_memory", self.measure_peak_memory())
             batch.add_metadata(self.id, "seeds", {**read_seeds(), **self.seeds})
             batch.update_run(self.id, state=state, reason=reason, ended=time.time())
@@ -392,6 +396,8 @@ class Run:
         from rosenblatt.runs.capture.reuse import find_reusable_run
 
         finished_id, self.not_reused = find_reusable_run(self.url, identity) if self.url else (None, "")
+        if self.not_reused:
+            print(f"not reused: {self.not_reused}", file=sys.stderr)
         if finished_id:
             self.id, self.reused, self._is_ended, self._writer = finished_id, True, True, None
             self._sink = _discard
@@ -479,6 +485,7 @@ def track(
         identity = snapshot.identify("track", spec, run.data)
         if reuse and run.reuse_finished(identity):
             return run
+        run.read_inputs = watch_inputs(url, snapshot.source.root, run.id, run.data) if reuse else unwatched_inputs
         start = RunStart("track", name, identity, tags=tags or {})
         run.begin(start, snapshot, capture_output=True)
     run.finish_at_exit()

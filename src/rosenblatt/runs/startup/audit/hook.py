@@ -168,7 +168,7 @@ class InputAudit:
 
     # files
 
-    def _on_open(self, path: Any, _mode: Any, flags: int) -> None:
+    def _on_open(self, path: Any, mode: Any, flags: int) -> None:
         if type(path) is str and path:
             name = path if path[0] == "/" else f"{self._folder or self._find_folder()}/{path}"
             if "/." in name or "//" in name:
@@ -183,6 +183,8 @@ class InputAudit:
         if name.startswith(self._ignored):
             self._on_device(name)
             return
+        if mode is None and not os.path.exists(name) and not access:
+            return  # absent, or relative to an open folder that the event does not name
         if not access or (access == os.O_RDWR and not flags & _SKIPS_CONTENT and os.path.exists(name)):
             self._read(name)
         if access:
@@ -336,7 +338,8 @@ class InputAudit:
 
     def _replace_standard_input(self) -> None:
         try:
-            if sys.stdin is None or sys.stdin.isatty() or os.path.samestat(os.fstat(0), os.stat(os.devnull)):
+            is_replaced = sys.stdin is None or sys.stdin is not sys.__stdin__  # as by tests and notebooks
+            if is_replaced or sys.stdin.isatty() or os.path.samestat(os.fstat(0), os.stat(os.devnull)):
                 return
         except (OSError, ValueError):
             return
