@@ -156,7 +156,7 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     if sys.stdout and sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
         env.setdefault("FORCE_COLOR", "1")
     if inputs:
-        env |= inputs.variables
+        env |= inputs.variables(env)
     command = [sys.executable, *request.command]
     process = subprocess.Popen(  # noqa: S603 - the user's own script
         command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -210,7 +210,7 @@ class _RecordedInputs:
     def __init__(self, run: Run, url: str, snapshot: RunSnapshot) -> None:
         self._run, self._snapshot = run, snapshot
         self._report = InputReport(Path(snapshot.source.root), partial(is_store_file, url))
-        self.variables = self._report.variables  # with which the script is to be started
+        self.variables = self._report.variables
 
     def record(self, is_complete: bool = False) -> None:
         """Record what was reported since the last time; `is_complete` once the script has ended."""

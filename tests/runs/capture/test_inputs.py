@@ -24,7 +24,7 @@ def report(tmp_path):
 @pytest.fixture
 def process(report):
     """A process of the run: writes lines to the report."""
-    process = Report(report.variables[inputs.REPORT_VARIABLE])
+    process = Report(report.variables({})[inputs.REPORT_VARIABLE])
     process.write("B", "1")
     return process
 
@@ -136,6 +136,6 @@ def test_inputs_are_published_again_once_there_are_twice_as_many(report, process
 
 
 def test_the_report_leaves_no_file(report, process, tmp_path):
-    path = Path(report.variables[inputs.REPORT_VARIABLE])
+    path = Path(report.variables({})[inputs.REPORT_VARIABLE])
     report.close()
     assert not path.exists()

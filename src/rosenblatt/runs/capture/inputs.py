@@ -55,10 +55,9 @@ class InputReport:
         self.libraries: list[dict[str, Any]] | None = None  # of linear algebra, that the first process has loaded
         self.torch_seed: int | None = None
 
-    @property
-    def variables(self) -> dict[str, str]:
-        """Environment variables with which a Python process and its children report their inputs."""
-        python_path = [STARTUP_FOLDER, *filter(None, [os.environ.get("PYTHONPATH")])]
+    def variables(self, env: Mapping[str, str]) -> dict[str, str]:
+        """What is to be added to an environment, so that Python processes that have it report their inputs."""
+        python_path = [STARTUP_FOLDER, *filter(None, [env.get("PYTHONPATH")])]
         return {REPORT_VARIABLE: str(self._path), "PYTHONPATH": os.pathsep.join(python_path)}
 
     def read(self) -> list[Path]:

@@ -39,8 +39,8 @@ def watch_inputs(url: str, root: str, run: str, data: Sequence[InputFile]) -> Ca
         report.add_files(_user_modules())
         if program_kind() in _PROMPTS:
             report.add_unseen(f"code that is not in a file ({program_kind()})")
-        os.environ.update(report.variables)
-        InputAudit(Report(report.variables[REPORT_VARIABLE])).install()
+        os.environ.update(report.variables(os.environ))
+        InputAudit(Report(os.environ[REPORT_VARIABLE])).install()
 
     def read_inputs() -> dict[str, Any]:
         report.read()
