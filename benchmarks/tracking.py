@@ -250,9 +250,9 @@ def benchmark_capture(folder: Path) -> Table:
         times = []
         for _ in range(5):
             started = time.perf_counter()
-            snapshot = RunSnapshot(root, run.store_source)
+            snapshot = RunSnapshot(root, run.store_source, run.url)
             times.append(1000 * (time.perf_counter() - started))
-    assert len(snapshot.source["files"]) == 40
+    assert len(snapshot.source.files) == 40
     table = Table("source and environment of 5,000 files", "ms", "goal", title="capture")
     table.add_row("the first time", f"{times[0]:.0f}", "300")
     table.add_row("again", f"{np.median(times[1:]):.0f}", "300")

@@ -31,6 +31,7 @@ NOT_DETERMINISTIC = (
 UNKNOWN_CAUSE = "No recorded input differs: one of these is the cause, or the program is not deterministic."
 BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 24  # characters of a curve
+MAX_LISTED_FILES = 3  # of the files of a source that are not captured
 MAX_ROWS = 12  # rows of a table unless --all is given
 MAX_LISTED_METRICS = 3  # metrics in a list of runs unless --all is given
 MAX_GAPS = 6  # parts of a run that could not be made again, of each kind
@@ -324,13 +325,19 @@ def _print_params(console: Console, params: Mapping[str, Param], show_all: bool)
 
 
 def _format_source(source: Source) -> str:
-    n_skipped = len(source.skipped)
-    more = f"; {n_skipped} skipped: {', '.join(list(source.skipped)[:3])}" if n_skipped else ""
-    if not source.commit:
-        return f"{format_count(len(source.files), 'file')} of {source.root}{more}"
+    n_files = len(source.files) + len(source.outside)
+    parts = [f"repository {name}: {_format_source(nested)}" for name, nested in source.nested.items()]
+    for title, names in (("skipped", source.skipped), ("not part of it", source.not_source)):
+        if names:
+            more = ", ..." if len(names) > MAX_LISTED_FILES else ""
+            parts.append(f"{len(names):,} {title}: {', '.join(list(names)[:MAX_LISTED_FILES])}{more}")
     branch = f" on {source.branch}" if source.branch else ""
-    changes = f", with changes to {format_count(len(source.files), 'file')}" if source.files else ""
-    return f"{source.root} at commit {source.commit[:12]}{branch}{changes}{more}"
+    if source.commit:
+        changes = f", with changes to {format_count(n_files, 'file')}" if n_files else ""
+        parts.insert(0, f"{source.root} at commit {source.commit[:12]}{branch}{changes}")
+    else:
+        parts.insert(0, f"{source.root}, {format_count(n_files, 'file')}" if n_files else f"{source.root}, no files")
+    return "; ".join(parts)
 
 
 def _format_environment(environment: Environment) -> str:
