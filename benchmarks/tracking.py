@@ -2,9 +2,16 @@
 
     python benchmarks/tracking.py                       all but kills and searches
     python benchmarks/tracking.py --kills 1000 --searches 3 --table german.csv
+    python benchmarks/tracking.py --only writes --postgresql postgresql://USER@HOST/DATABASE
 
-The parts are `run.log` as the caller sees it, bulk logging, a large store, capture of source and environment, lost
-points after `kill -9`, and the slowdown of searches. MLflow with SQLite, TensorBoard's writer and W&B offline log one
+The parts are `run.log` as the caller sees it, bulk logging, a large store, capture of source and environment, the begin
+of a run, bytes written to disk, lost points after `kill -9` and at the end of pools, and the slowdown of searches.
+
+Write amplification is what the database writes in the life of a run, from its begin until the store is closed, divided
+by 24 bytes a point (step, time, value). There is one transaction for each step of all metrics, as if a step took a
+second. For SQLite, `write_bytes` in /proc/self/io counts what goes to the disk: log, database, checkpoints. For
+PostgreSQL, it is the growth of its log (pg_current_wal_lsn) and of its tables and indexes; no other process may write.
+ MLflow with SQLite, TensorBoard's writer and W&B offline log one
 scalar per step, if they are installed. MLflow also logs batches of 1,000, its fastest way.
 """
 
@@ -23,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +45,22 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
 
 RUNS, POINTS, METRICS = 10_000, 200, 5
+POINT_BYTES = 24  # of step, time and value
+POOL_SCRIPT = """
+import multiprocessing, sys
+from rosenblatt.runs.tracking.run import track
+run = track("pool")
+
+def work(task):
+    for step in range(100):
+        run.log({f"task{task}": step / 7}, step=step)
+    return task
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    for task in pool.imap_unordered(work, range(int(sys.argv[1]))):
+        pass
+run.finish()
+"""
 KILLED_SCRIPT = """
 import time
 from rosenblatt.runs.tracking.run import track
@@ -259,6 +283,79 @@ def benchmark_capture(folder: Path) -> Table:
     return table
 
 
+def benchmark_start(folder: Path) -> Table:
+    """Time the begin of a run, and what `rosenblatt run` adds to an empty script."""
+    (folder / "empty.py").write_text("")
+    begin = "import sys, time; from rosenblatt.runs.tracking.run import track; track('a', store=sys.argv[1]).finish()"
+    timed = f"{begin}; t = time.perf_counter(); run = track('b', store=sys.argv[1]); print(time.perf_counter() - t)"
+
+    def shortest(*arguments: str) -> float:
+        durations = []
+        for _ in range(5):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], cwd=folder, check=True, capture_output=True)
+            durations.append(time.perf_counter() - started)
+        return 1000 * min(durations)
+
+    command = [sys.executable, "-c", timed, str(folder / "start")]
+    outputs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(5)]
+    overhead = shortest("-m", "rosenblatt", "run", "--store", str(folder / "start"), "empty.py") - shortest("empty.py")
+    table = Table("shortest of five", "ms", "goal", title="start")
+    table.add_row("begin of a run, modules imported", f"{1000 * min(map(float, outputs)):.0f}", "150")
+    table.add_row("rosenblatt run of an empty script", f"{overhead:.0f}", "300")
+    return table
+
+
+def benchmark_writes(folder: Path, postgresql: str | None) -> Table:
+    """Measure the write amplification of runs with one transaction for each step."""
+    table = Table("one step a transaction", "MB of points", "MB written", "amplification", "goal", title="writes")
+    for url in [str(folder / "writes"), *([postgresql] if postgresql else [])]:
+        for n_metrics, n_steps in ((500, 6000), (100, 6000), (5000, 600)):
+            written = measure_writes(url, n_metrics, n_steps)
+            size = POINT_BYTES * n_metrics * n_steps
+            name = f"{'PostgreSQL' if '://' in url else 'SQLite'}, {n_metrics:,} metrics, {n_steps:,} steps"
+            table.add_row(name, f"{size / 1e6:.0f}", f"{written / 1e6:.0f}", f"{written / size:.2f}", "3")
+    return table
+
+
+def measure_writes(url: str, n_metrics: int, n_steps: int) -> int:
+    """Bytes that the database writes for a run."""
+    names, rng = [f"layer{k}/gradient norm" for k in range(n_metrics)], random.Random(0)
+    store = Store(url if "://" in url else f"sqlite:///{url}/runs.db")
+
+    def written() -> int:
+        if store.engine.dialect.name == "sqlite":
+            return int(re.findall(r"^write_bytes: (\d+)", Path("/proc/self/io").read_text(), re.MULTILINE)[0])
+        with store.reading() as connection:
+            query = "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn + pg_database_size(current_database())"
+            return int(connection.exec_driver_sql(query).scalar())
+
+    before = written()
+    run = track("writes", store=url)
+    for step in range(n_steps):
+        run.log({name: rng.random() for name in names}, step=step)
+        run.flush()
+    run.finish()
+    run._writer.close()  # with a checkpoint
+    return written() - before
+
+
+def benchmark_pools(folder: Path, n: int) -> Table:
+    """End pools right after their last results, and count tasks whose points were lost."""
+    n_lost = 0
+    for index in range(n):
+        store_folder = folder / "pools" / str(index // 50)
+        environment = {**os.environ, "ROSENBLATT_STORE": str(store_folder)}
+        subprocess.run([sys.executable, "-W", "ignore", "-c", POOL_SCRIPT, "4"], env=environment, check=True)
+        store = Store(f"sqlite:///{store_folder / 'runs.db'}")
+        curves = load_all_curves(store, find_runs(store, limit=1)[0].id)
+        n_lost += any(len(curves[f"task{k}"].values) < 100 for k in range(4) if f"task{k}" in curves) or len(curves) < 4
+        store.close()
+    table = Table("pools of two workers", "pools", "that lost points", "goal", title="ends of pools")
+    table.add_row("four tasks of 100 points", str(n), str(n_lost), "0")
+    return table
+
+
 def benchmark_kills(folder: Path, n: int) -> Table:
     """Kill processes that log as fast as they can, and count lost points."""
 
@@ -316,20 +413,26 @@ def benchmark_searches(folder: Path, path: str, repeats: int) -> Table:
     return table
 
 
+BENCHMARKS: dict[str, Callable[[Path], Table]] = {
+    "logging": benchmark_logging,
+    "bulk": benchmark_bulk,
+    "large": benchmark_large_store,
+    "capturing": benchmark_capture,
+    "start": benchmark_start,
+    "writes": partial(benchmark_writes, postgresql=None),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=0, help="number of processes to kill")
     parser.add_argument("--searches", type=int, default=0, help="number of searches with and without tracking")
     parser.add_argument("--table", default="german.csv", help="table to search on")
-    parser.add_argument("--only", choices=("logging", "bulk", "large", "capturing"), help="run only one part")
+    parser.add_argument("--only", choices=BENCHMARKS, help="run only one part")
+    parser.add_argument("--postgresql", help="address of an empty database, to measure what it writes")
     arguments = parser.parse_args()
     console, folder = Console(width=110), Path(tempfile.mkdtemp(prefix="rosenblatt-"))
-    benchmarks = {
-        "logging": benchmark_logging,
-        "bulk": benchmark_bulk,
-        "large": benchmark_large_store,
-        "capturing": benchmark_capture,
-    }
+    benchmarks = BENCHMARKS | {"writes": partial(benchmark_writes, postgresql=arguments.postgresql)}
     try:
         for name, benchmark in benchmarks.items():
             if arguments.only in (None, name) and not (
@@ -338,6 +441,7 @@ def main() -> None:
                 console.print(benchmark(folder))
         if arguments.kills:
             console.print(benchmark_kills(folder, arguments.kills))
+            console.print(benchmark_pools(folder, arguments.kills))
         if arguments.searches:
             console.print(benchmark_searches(folder, arguments.table, arguments.searches))
     finally:
