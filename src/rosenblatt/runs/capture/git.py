@@ -354,10 +354,11 @@ def _run(
     stdin: bytes = b"",
     folder: Path | None = None,
     *,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float = 0.0,  # by default TIMEOUT_S
     success: tuple[int, ...] = (0,),
 ) -> bytes:
     """Run git without a terminal and return its output. Raises RunError if it fails, hangs or is not installed."""
+    timeout_s = timeout_s or TIMEOUT_S
     try:
         process = subprocess.run(  # noqa: S603 - git with fixed options
             ["git", *_OPTIONS, *arguments],  # noqa: S607
