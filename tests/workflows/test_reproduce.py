@@ -221,8 +221,10 @@ RANDOM = STEADY.replace("0.5", "float(int.from_bytes(__import__('os').urandom(4)
 
 
 @pytest.fixture
-def scripts(work_folder):
+def scripts(work_folder, monkeypatch):
     """Record runs of scripts, and reproduce them in the store of the working folder."""
+    # the process of the command imports no modules of a project, but that of the tests does
+    monkeypatch.setattr("rosenblatt.runs.capture.snapshot.RunSnapshot.capture_modules", lambda self: False)
 
     class Scripts:
         store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
@@ -368,7 +370,7 @@ def test_a_masked_argument_is_given_again(scripts, arguments, name):
     with pytest.raises(RunError, match=f"--secret {name}=VALUE"):
         scripts.reproduce(run)
     secret = "me:abc" if name == "1" else "abc"
-    for options in ({"secrets": {name: secret}}, {"ask_secret": {name: secret}.__getitem__}):
+    for options in ({"secrets": {name: secret}}, {"ask_secret": lambda _: secret}):
         reproduction = scripts.reproduce(run, **options)
         assert reproduction.result.verdict == "identical"
         assert [gap.kind for gap in reproduction.result.gaps] == ["argument"]
@@ -407,3 +409,16 @@ def test_code_of_another_user_runs_only_if_that_is_confirmed(scripts):
         with pytest.raises(RunError, match=r"recorded by the user mallory, on .* with --yes"):
             scripts.reproduce(run, confirm=confirm)
     assert scripts.reproduce(run, confirm=lambda question: "mallory" in question).run
+
+
+def test_a_changed_environment_variable_is_the_cause(scripts, monkeypatch):
+    monkeypatch.setenv("LEARNING_RATE", "1")
+    run = scripts.run(STEADY.replace("0.5", "float(__import__('os').environ['LEARNING_RATE'])"))
+    assert scripts.reproduce(run).result.verdict == "identical"
+    monkeypatch.setenv("LEARNING_RATE", "2")
+    result = scripts.reproduce(run).result
+    assert (result.verdict, result.causes) == ("differs", {"variable": {"LEARNING_RATE": ["one value", "another"]}})
+    monkeypatch.delenv("LEARNING_RATE")
+    result = scripts.reproduce(run).result
+    assert result.verdict == "could not be run again"
+    assert Gap("environment", "the variable LEARNING_RATE has changed") in result.gaps

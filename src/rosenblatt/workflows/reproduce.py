@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rosenblatt.errors import Notify, RosenblattError, RunError, format_list
 from rosenblatt.runs.capture.environment import Environment, capture_environment
+from rosenblatt.runs.capture.inputs import hash_variable
 from rosenblatt.runs.capture.snapshot import fingerprint_path
 from rosenblatt.runs.capture.source import Source
 from rosenblatt.runs.compare import diff_dicts
@@ -61,6 +62,7 @@ class _Rerun:
     compared: str | None = None
     failure: str = ""
     gaps: tuple[Gap, ...] = ()
+    changed_variables: tuple[str, ...] = ()  # environment variables that the script read
 
 
 def reproduce(
@@ -91,7 +93,10 @@ def reproduce(
         return Reproduction(rerun.run, could_not_run(rerun.failure, [*rerun.gaps, *find_gaps(search or run)]))
     compared = f"{rerun.compared}-{run.number}" if search else rerun.compared
     result = compare_results(store, run.id, compared, options.tolerance)
-    result = replace(result, gaps=[*rerun.gaps, *result.gaps])
+    variables = {name: ["one value", "another"] for name in rerun.changed_variables}
+    variables |= result.causes.get("variable", {})
+    causes = result.causes | ({"variable": variables} if variables else {})
+    result = replace(result, causes=causes, gaps=[*rerun.gaps, *result.gaps])
     if result.verdict == Verdict.DIFFERS and any(gap.kind == "source" for gap in rerun.gaps):
         reason = "its source could not be restored as it was, so other code ran, with other results"
         result = could_not_run(reason, result.gaps)
@@ -112,14 +117,19 @@ def _rerun(store: Store, run: RunDetails, notify: Notify, options: ReproduceOpti
         notify(message)
     for message in changed_data:
         notify(f"data differs: {message}")
+    changed_variables = tuple(
+        name for name, digest in run.variables_read.items() if hash_variable(name, run.id) != digest
+    )
     if request:
         rerun = _rerun_fit(store, run, request, notify)
     elif call and run.source:
         rerun = _rerun_script(store, run, run.source, call, notify, options.keep)
     else:
         raise RunError(f"The source of run {run.id} was not recorded, so it cannot be run again.")
-    gaps += [Gap("data", message) for message in changed_data] if rerun.failure else []
-    return replace(rerun, gaps=(*rerun.gaps, *gaps))
+    if rerun.failure:
+        gaps += [Gap("data", message) for message in changed_data]
+        gaps += [Gap("environment", f"the variable {name} has changed") for name in changed_variables]
+    return replace(rerun, gaps=(*rerun.gaps, *gaps), changed_variables=changed_variables)
 
 
 def _problem(file: InputFile) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.restore import restore
+from rosenblatt.runs.capture.reuse import names_changed
 from rosenblatt.runs.capture.source import Source
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import InputFile, RunDetails
@@ -87,7 +88,7 @@ class RestoredRun:
         return [path for path, state in self._linked.items() if not path.exists() or _state(path) != state]
 
     def gaps(self) -> Iterator[Gap]:
-        """Modules that the run imported, and that are not in the copies as they were."""
+        """Modules that the run imported and folders that it listed, which are not in the copies as they were."""
         root = self._restored.root
         for module in dict.fromkeys(self._run.modules):
             path = self.locate(Path(module.path))
@@ -96,6 +97,10 @@ class RestoredRun:
             name = path.relative_to(root).as_posix() if path.is_relative_to(root) else module.path
             problem = "has other content than the run imported" if path.is_file() else "is missing"
             yield Gap("source", f"{name} {problem}")
+        for listing in self._run.listings:
+            path = self.locate(Path(listing.path))
+            if names_changed(listing.model_copy(update={"path": str(path)})):
+                yield Gap("data", f"the folder {listing.path}, which the script listed, holds other names")
 
 
 def _copy(path: Path, copy: Path) -> None:

@@ -73,7 +73,7 @@ def _obstacles(store: Store, run_id: str) -> Iterator[str]:
         if hash_variable(name, run_id) != digest:
             yield f"the environment variable {name} has changed since run {run_id}"
     for listing in inputs.listings:
-        if _names_changed(listing):
+        if names_changed(listing):
             yield f"the names in {_short(listing.path)} have changed since run {run_id}"
     files = [(file.path, file.hash) for file in (*inputs.modules, *inputs.data_read)]
     files += inputs.source.stored_files()
@@ -95,7 +95,8 @@ def _load_inputs(store: Store, run_id: str) -> dict[str, Any]:
     return values
 
 
-def _names_changed(listing: InputFile) -> bool:
+def names_changed(listing: InputFile) -> bool:
+    """Whether a folder that a script listed has other names now."""
     try:
         return hash_names(listing.path, listing.name) != listing.hash
     except OSError:
