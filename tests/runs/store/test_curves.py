@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import random
+
 import numpy as np
 import pytest
 
@@ -54,6 +57,18 @@ def test_later_formats_and_damaged_blobs_are_rejected():
     for cut in range(1, len(blob)):
         with pytest.raises(StoreError, match="damaged"):
             decode(blob[:cut])
+
+
+def test_damaged_blobs_allocate_no_memory_for_what_they_do_not_hold():
+    blob = bytearray(encode(points([1.0, 2.0])))
+    choose = random.Random(0)
+    for _ in range(500):
+        changed = bytearray(blob)
+        changed[choose.randrange(len(blob))] = choose.randrange(256)
+        with contextlib.suppress(StoreError):
+            assert len(decode(bytes(changed)).values) <= len(blob)
+    with pytest.raises(StoreError, match="damaged"):
+        decode(bytes([1]) + b"\xff\xff\xff\xff" + bytes(17) + bytes(30))
 
 
 def test_a_summary_has_the_value_of_the_last_step_and_the_extremes():

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from sqlalchemy import delete, insert
 
 from rosenblatt.errors import FilterError, RunError
 from rosenblatt.runs.store.curves import make_points, summarize
@@ -26,6 +27,7 @@ from rosenblatt.runs.store.queries import (
     run_details,
 )
 from rosenblatt.runs.store.records import RecordBatch
+from rosenblatt.runs.store.schema import run_metadata
 from tests.runs.conftest import add_run_with_curves
 
 
@@ -238,3 +240,19 @@ def test_a_finished_run_is_found_only_while_its_files_are_unchanged(store, url, 
     assert find_finished_run(url, "same") is None
     data.unlink()
     assert changed_files(run_details(store, "new")) == [str(data)]
+
+
+def test_records_in_an_unknown_form_are_named_and_the_others_are_read(store):
+    batch = add_run_with_curves(RecordBatch(), loss=[3.0])
+    for name, value in {"peak_memory": "much", "process": [1], "source": 3, "exit_status": 1, "note:deep": {}}.items():
+        batch.add_metadata("a", name, value)
+    store.write(batch)
+    with store.writing() as connection:
+        damaged = {"note:deep": "[" * 100_000, "seeds": "{", "environment": '"nosuch"'}
+        for name, value in damaged.items():
+            connection.execute(delete(run_metadata).where(run_metadata.c.name == name))
+            connection.execute(insert(run_metadata).values(run="a", name=name, value=value))
+    details = run_details(store, "a")
+    assert details.exit_status == 1
+    assert set(details.unreadable) >= {"peak_memory", "process", "seeds", "note:deep"}
+    assert details.metrics["loss"].last == 3.0

@@ -115,6 +115,7 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
         "tags": ", ".join(f"{name}={word}" for name, word in run.tags.items()),
         "notes": "; ".join(f"{name}: {truncate(value)}" for name, value in run.notes.items()),
         "files": ", ".join(f"{name} ({file.bytes:,} bytes)" for name, file in run.artifacts.items()),
+        "not shown": f"{', '.join(run.unreadable)}: in an unknown form" if run.unreadable else "",
     }
     console.print()
     grid = Table.grid(padding=(0, 2))

@@ -149,6 +149,8 @@ def read_integers(blob: bytes, offset: int) -> tuple[np.ndarray, int]:
     """Read integers that `encode_integers` has encoded; returns them and the offset of what follows."""
     n, first, smallest, size = _INTEGER_HEADER.unpack_from(blob, offset)
     offset += _INTEGER_HEADER.size
+    if n > len(blob) or size not in (0, 1, 2, 4, 8):  # each point has a value of at least 4 bytes
+        raise ValueError(f"{n} integers of {size} bytes in {len(blob)} bytes")
     deltas = np.zeros(n, np.uint64)
     if n:
         deltas[0] = np.int64(first).view(np.uint64)

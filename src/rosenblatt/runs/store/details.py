@@ -139,6 +139,7 @@ class RunDetails(RunRecord):
     listings: tuple[InputFile, ...] = ()  # folders whose names a script listed; `name` is the pattern, if it has one
     variables_read: dict[str, str] = {}  # environment variables that a script read: hashes by name; "": not set
     outputs: tuple[InputFile, ...] = ()  # files that a script wrote, below the root of the source
+    unreadable: tuple[str, ...] = ()  # names of records in a form that this version does not know
     unseen: tuple[str, ...] = ()  # inputs that could not be captured, such as "standard input": the run is not reusable
     seeds: dict[str, int] = {}
     split: dict[str, int | str] = {}  # numbers of rows, and hashes of the training, validation and test rows

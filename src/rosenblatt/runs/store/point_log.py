@@ -129,6 +129,12 @@ def _collect(entries: Sequence[Entry], names: dict[str, int]) -> _Columns:
     )
 
 
+def _check_sizes(n_points: int, counts: np.ndarray, n_bytes: int) -> None:
+    """Raise ValueError if a blob describes more points than it has bytes, before memory is allocated for them."""
+    if n_points > n_bytes or np.any((counts < 0) | (counts > n_bytes)):
+        raise ValueError(f"more points than {n_bytes} bytes")
+
+
 def _decode(blob: bytes) -> _Columns:
     """Decode a blob. Raises StoreError if it is damaged or of a later version."""
     try:
@@ -139,6 +145,7 @@ def _decode(blob: bytes) -> _Columns:
             column, offset = read_integers(blob, offset)
             columns.append(column)
         curves, counts, steps, times = columns[:4]
+        _check_sizes(len(curves) * len(steps) if blob[1] else 0, counts, len(blob))
         calls = np.tile(np.arange(len(steps)), len(curves)) if blob[1] else columns[4]
         return _Columns(curves, counts, steps, times, calls, read_floats(blob, offset, len(calls)))
     except (struct.error, IndexError, ValueError) as error:

@@ -83,7 +83,13 @@ def find_runs(
     )
     query = query.where(*conditions).order_by(*order_columns, runs.c.number.desc(), runs.c.id).limit(limit)
     with store.reading() as connection:
-        records = [RunRecord.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    records = []
+    for row in rows:
+        try:
+            records.append(RunRecord.model_validate(row))
+        except ValidationError as error:
+            raise _unknown_form(row["id"], {str(problem["loc"][0]) for problem in error.errors()}) from error
     if not records and where:
         _check_field_names(store, fields)
     return records
@@ -202,7 +208,11 @@ def load_summaries(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Metr
             from rosenblatt.runs.store.curves import CurveSummary, merge_summaries
 
             row.update(merge_summaries(CurveSummary(**row), later)._asdict())
-        summaries[run][name] = MetricSummary(**row, best=row[direction], best_step=row[f"{direction}_step"])
+        numbers = {key: value if isinstance(value, int | float) else None for key, value in row.items()}
+        summaries[run][name] = MetricSummary.model_validate(
+            numbers
+            | {"step": numbers["step"] or 0, "best": numbers[direction], "best_step": numbers[f"{direction}_step"]}
+        )
     return summaries
 
 
@@ -222,8 +232,10 @@ def list_artifacts(store: Store, run: str) -> dict[str, Artifact]:
 def run_details(store: Store, run: str) -> RunDetails:
     """Load everything recorded of a run but its curves and output.
 
+    Records in an unknown form are left out, and named in `unreadable`.
+
     Raises:
-        StoreError: If another version of Rosenblatt recorded it in a form that this one cannot read.
+        StoreError: If the row of the run itself has an unknown form.
     """
     with store.reading() as connection:
         attributes = dict(connection.execute(select(runs).where(runs.c.id == run)).mappings().one())
@@ -231,7 +243,7 @@ def run_details(store: Store, run: str) -> RunDetails:
     run_params = {
         row["name"]: Param(value=row["value"], explicit=row["explicit"]) for row in _select_rows(store, params, [run])
     }
-    metadata = _load_metadata(store, run)
+    metadata, unreadable = _load_metadata(store, run)
     notes = {name: metadata.pop(name) for name in list(metadata) if name.startswith(NOTE_PREFIX)}
     recorded: dict[str, Any] = {
         **metadata,
@@ -245,21 +257,37 @@ def run_details(store: Store, run: str) -> RunDetails:
         "notes": {name.removeprefix(NOTE_PREFIX): value for name, value in notes.items()},
     }
     try:
-        return RunDetails.model_validate(recorded)
+        RunDetails.model_validate(recorded)
     except ValidationError as error:
-        fields = format_list(".".join(map(str, problem["loc"])) for problem in error.errors())
-        raise StoreError(f"Run {run} has records in an unknown form: {fields}. Another version wrote them.") from error
+        unreadable += sorted({str(problem["loc"][0]) for problem in error.errors()})
+    if attributes.keys() & set(unreadable):
+        raise _unknown_form(run, unreadable)
+    readable = {name: value for name, value in recorded.items() if name not in unreadable}
+    return RunDetails.model_validate(readable | {"unreadable": unreadable})
 
 
-def _load_metadata(store: Store, run: str) -> dict[str, Any]:
-    """Load the metadata of a run; source and environment are replaced by the documents they refer to."""
-    metadata = {row["name"]: json.loads(row["value"]) for row in _select_rows(store, run_metadata, [run])}
-    with store.reading() as connection:
-        for name in ("source", "environment"):
-            if name in metadata:
-                query = select(documents.c.text).where(documents.c.hash == metadata[name])
-                metadata[name] = json.loads(connection.execute(query).scalar() or "{}")
-    return metadata
+def _unknown_form(run: str, fields: Iterable[str]) -> StoreError:
+    return StoreError(f"Run {run} has records in an unknown form: {format_list(fields)}. Another version wrote them.")
+
+
+def _load_metadata(store: Store, run: str) -> tuple[dict[str, Any], list[str]]:
+    """Load the metadata of a run, and the names of damaged ones.
+
+    Source and environment are replaced by the documents they refer to.
+    """
+    texts = {row["name"]: row["value"] for row in _select_rows(store, run_metadata, [run])}
+    metadata, damaged = dict[str, Any](), list[str]()
+    for name, text in texts.items():
+        try:
+            metadata[name] = json.loads(text)
+            if name in ("source", "environment"):
+                query = select(documents.c.text).where(documents.c.hash == str(metadata[name]))
+                with store.reading() as connection:
+                    metadata[name] = json.loads(connection.execute(query).scalar() or "{}")
+        except (TypeError, ValueError, RecursionError):
+            metadata.pop(name, None)
+            damaged.append(name)
+    return metadata, damaged
 
 
 def load_curves(
