@@ -53,7 +53,13 @@ def _ask_confirmation(yes: bool) -> Callable[[str], bool] | None:
     """How to ask for a confirmation: on a terminal, unless it was given already."""
     if yes:
         return lambda _: True
-    return (lambda question: click.confirm(question, err=True)) if sys.stdin.isatty() else None
+    return _confirm if sys.stdin.isatty() else None
+
+
+def _confirm(question: str) -> bool:
+    from rosenblatt.cli.console.tables import printable_lines
+
+    return click.confirm(printable_lines(question), err=True)
 
 
 _secret_option = click.option(
@@ -378,7 +384,7 @@ def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> 
                 click.echo(f"run {record.id} is still running; what it records from now on is ignored", err=True)
         listed = ", ".join(f"{record.id} {record.name}".strip() for record in records[:MAX_LISTED_RUNS])
         listed += ", ..." if len(records) > MAX_LISTED_RUNS else ""
-        if not yes and not click.confirm(f"Delete {counted} ({listed})?", err=True):
+        if not yes and not _confirm(f"Delete {counted} ({listed})?"):
             return
         click.echo(f"deleted: {run_store.delete(ids):,}")
 
@@ -427,7 +433,7 @@ def _restore_source(store: Store, details: RunDetails, name: str) -> None:
         raise
     if restored.left_out:
         left_out = format_list(restored.left_out)
-        click.echo(f"left out: {left_out}, which would lead out of the folder or belong to git", err=True)
+        make_reporter(True)(f"left out: {left_out}, which would lead out of the folder or belong to git")
     click.echo(f"source: {name}" if restored.root == restored.folder else f"source: {restored.root}")
 
 
@@ -454,7 +460,7 @@ def _write_artifact(store: Store, details: RunDetails, name: str, force: bool) -
     if mode is not None and not force:
         raise RunError(f"{path.name!r} exists already. Add --force to replace it, or change to another folder.")
     Artifacts(store.url, store).fetch(artifact.hash, artifact.root, path)
-    click.echo(f"{path.name}: {artifact.bytes:,} bytes")
+    make_reporter(False)(f"{path.name}: {artifact.bytes:,} bytes")
 
 
 def _save_curve_plot(curves: Mapping[str, Mapping[str, CurvePoints]], path: str) -> None:
