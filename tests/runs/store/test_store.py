@@ -8,8 +8,6 @@ import sys
 import threading
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from rosenblatt.errors import StoreError, StoreUnavailableError
@@ -20,12 +18,6 @@ from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_summa
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from tests.runs.conftest import add_run_with_curves
-
-
-def test_migrations_create_the_tables_of_the_schema(store):
-    with store.reading() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), schema.metadata_obj)
-    assert differences == []
 
 
 def test_summaries_of_two_writers_are_merged(store):

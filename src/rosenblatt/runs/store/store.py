@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -247,16 +248,14 @@ class Store:
             version = _read_version(connection)
         if version == schema.VERSION:
             return
-        from alembic.util import CommandError
-
-        try:
-            with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-                if self.engine.dialect.name == "postgresql":  # one process at a time
-                    connection.execute(text("SELECT pg_advisory_xact_lock(7265736)"))
-                if _read_version(connection) != schema.VERSION:
-                    _migrate(connection)
-        except CommandError as error:
-            raise version_error(self.url, version) from error
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if self.engine.dialect.name == "postgresql":  # one process at a time
+                connection.execute(text("SELECT pg_advisory_xact_lock(7265736)"))
+            version = _read_version(connection)
+            if version is None:
+                _create(connection)
+            elif version != schema.VERSION:
+                _migrate(connection, self.url, version)
 
 
 def version_error(url: str, version: str | None) -> StoreError:
@@ -274,14 +273,26 @@ def _read_version(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _migrate(connection: Connection) -> None:
+def _create(connection: Connection) -> None:
+    """Create the tables as migrations do, but without Alembic, which takes long to load."""
+    schema.metadata_obj.create_all(connection, checkfirst=False)
+    connection.execute(schema.settings.insert().values(name="id", value=secrets.token_hex(8)))
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": schema.VERSION})
+
+
+def _migrate(connection: Connection, url: str, version: str) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", os.fspath(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise version_error(url, version) from error
 
 
 def _merge_columns(table: Table, new: Any) -> dict[str, Any]:
