@@ -6,10 +6,12 @@ import os
 import pwd
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,16 @@ def store(url) -> Iterator[Store]:
     opened = Store(url)
     yield opened
     opened.close()
+
+
+def downgrade(url: str) -> None:
+    """Make a SQLite store of version 1001 of one of this version."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        for table in ("settings", "log_segments", "point_logs"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("ALTER TABLE runs DROP COLUMN owner")
+        connection.execute("UPDATE alembic_version SET version_num = '1001'")
+        connection.commit()
 
 
 def add_run_with_curves(

@@ -14,7 +14,7 @@ from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_detail
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
-from tests.runs.conftest import add_run_with_curves
+from tests.runs.conftest import add_run_with_curves, downgrade
 
 
 @pytest.fixture
@@ -96,6 +96,30 @@ def test_a_file_of_another_version_is_left_alone(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["runs.db"]
 
 
+def test_a_rescued_store_keeps_its_id(tmp_path):
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    before = Store(url)
+    store_id = before.id
+    before.close()
+    recover(url, lambda _: None)
+    after = Store(url)
+    assert after.id == store_id
+    after.close()
+
+
+def test_a_store_of_the_version_before_is_rescued(tmp_path):
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    before = Store(url)
+    before.write(add_run_with_curves(RecordBatch(), "a", loss=[1.0]))
+    before.close()
+    downgrade(url)
+    assert recover(url, lambda _: None)["runs"] == (1, 0)
+    after = Store(url)
+    assert [run.id for run in find_runs(after)] == ["a"]
+    assert after.id
+    after.close()
+
+
 def test_cleanup_keeps_files_that_runs_refer_to(work_folder, monkeypatch):
     monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
     (work_folder / "model.bin").write_bytes(b"x" * 1000)
@@ -106,7 +130,7 @@ def test_cleanup_keeps_files_that_runs_refer_to(work_folder, monkeypatch):
             run.log_bytes("own", bytes([i]))
         run_ids.append(run.id)
     store = Store(run.url)
-    assert cleanup(store) == CleanupCounts(0, 0, 0, 0, 0, 0, 0)
+    assert cleanup(store) == CleanupCounts(0, 0, 0, 0, 0, 0, 0, 0)
     store.delete(run_ids[:1])
     assert cleanup(store).removed_files == 1  # its own file; the other runs still refer to the model
     store.delete(run_ids[1:])

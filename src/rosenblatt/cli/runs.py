@@ -391,9 +391,14 @@ def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> 
 
 @runs.command()
 @click.option("--rescue", is_flag=True, help="Copy all readable rows of a damaged SQLite file to a new one.")
+@click.option(
+    "--shared",
+    is_flag=True,
+    help="Also remove unused files in ROSENBLATT_ARTIFACTS; no copy of the store may need them.",
+)
 @_store_option
 @shared_options("json")
-def tidy(rescue: bool, store: str | None, as_json: bool) -> None:
+def tidy(rescue: bool, shared: bool, store: str | None, as_json: bool) -> None:
     """Clean up, or rescue a damaged store.
 
     Delivers waiting records, ends runs whose process was killed, and removes files that no run refers to.
@@ -407,7 +412,7 @@ def tidy(rescue: bool, store: str | None, as_json: bool) -> None:
         click.echo(to_json(tables) if as_json else f"rescued: {summary or 'nothing could be read'}")
         return
     with _open_store(store) as run_store:
-        counts = asdict(maintenance.cleanup(run_store, make_reporter(True)))
+        counts = asdict(maintenance.cleanup(run_store, make_reporter(True), shared=shared))
     if as_json:
         click.echo(to_json(counts))
     else:

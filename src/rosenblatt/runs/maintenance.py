@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from rosenblatt.errors import Notify, StoreError
+from rosenblatt.errors import Notify, StoreError, format_count
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
@@ -23,6 +23,7 @@ from rosenblatt.runs.store.store import Store, version_error
 from rosenblatt.runs.tracking.spool import REJECTED_SUFFIX, deliver_pending, pending_files
 
 MAX_READ_FAILURES = 100_000  # unreadable rows in succession after which the rest of a table is given up
+_RESCUED_VERSIONS = ("1001", schema.VERSION)
 STATE_RETENTION_SECONDS = 30 * 86_400.0  # how long the checkpoint of an unfinished search is kept
 
 
@@ -35,12 +36,16 @@ class CleanupCounts:
     rejected_files: int  # files of records that the database refused; they stay in the spool
     killed_runs: int
     removed_files: int
+    kept_shared_files: int  # unused ones in a place that stores share
     removed_documents: int
     removed_states: int
 
 
-def cleanup(store: Store, notify: Notify = print) -> CleanupCounts:
-    """Deliver spooled records, end runs whose process died, move their points to chunks, and remove unused files."""
+def cleanup(store: Store, notify: Notify = print, *, shared: bool = False) -> CleanupCounts:
+    """Deliver spooled records, end runs whose process died, move their points to chunks, and remove unused files.
+
+    In places that stores share, files are removed only with `shared`.
+    """
     n_delivered = deliver_pending(store, notify)
     n_ended = end_dead_runs(store)
     files = Artifacts(store.url, store)
@@ -50,7 +55,12 @@ def cleanup(store: Store, notify: Notify = print) -> CleanupCounts:
         used_hashes, n_removed_documents = _remove_unused_documents(connection)
         run_ids = set(connection.execute(select(schema.runs.c.id)).scalars())
     move_ended_logs(store)
-    n_removed_files = files.collect_garbage(used_hashes)
+    n_removed_files, n_kept_files = files.collect_garbage(used_hashes, shared=shared)
+    if n_kept_files:
+        notify(
+            f"{format_count(n_kept_files, 'file')} in a shared place, used by no run of this store, may be used by "
+            "copies of the store; `rosenblatt runs tidy --shared` removes them"
+        )
     n_removed_states = _remove_states(files.folder / "state", run_ids)
     _vacuum(store)
     return CleanupCounts(
@@ -59,6 +69,7 @@ def cleanup(store: Store, notify: Notify = print) -> CleanupCounts:
         rejected_files=len(pending_files(store.url, REJECTED_SUFFIX)),
         killed_runs=n_ended,
         removed_files=n_removed_files,
+        kept_shared_files=n_kept_files,
         removed_documents=n_removed_documents,
         removed_states=n_removed_states,
     )
@@ -68,7 +79,7 @@ def recover(url: str, notify: Notify = print) -> dict[str, tuple[int, int]]:
     """Copy the readable rows of a damaged SQLite file to a new store in its place, and keep the damaged file beside it.
 
     Returns the numbers of rows recovered and lost (about) by table. Raises StoreError if the store is not a SQLite file
-    of this version.
+    of this version or the one before.
     """
     if not url.startswith("sqlite:///"):
         raise StoreError("Only SQLite files can be rescued. For PostgreSQL, use its own tools.")
@@ -87,9 +98,10 @@ def recover(url: str, notify: Notify = print) -> dict[str, tuple[int, int]]:
         target.execute(text("PRAGMA defer_foreign_keys = ON"))
         for table in schema.metadata_obj.sorted_tables:
             rows, n_lost = _read_rows(source, table.name)
-            names = [column.name for column in table.columns]
+            names = [column.name for column in table.columns if not rows or column.name in rows[0]]  # of its version
             placeholders = ", ".join("?" * len(names))
-            sql = f"INSERT OR IGNORE INTO {table.name} ({', '.join(names)}) VALUES ({placeholders})"  # noqa: S608 - our names
+            conflict = "REPLACE" if table is schema.settings else "IGNORE"  # the store keeps its id
+            sql = f"INSERT OR {conflict} INTO {table.name} ({', '.join(names)}) VALUES ({placeholders})"  # noqa: S608 - our names
             for row in rows:
                 target.exec_driver_sql(sql, tuple(row[name] for name in names))
             counts[table.name] = len(rows), n_lost
@@ -101,7 +113,7 @@ def recover(url: str, notify: Notify = print) -> dict[str, tuple[int, int]]:
 def _check_version(path: Path, url: str) -> None:
     with closing(sqlite3.connect(path)) as source, suppress(sqlite3.DatabaseError):
         row = source.execute("SELECT version_num FROM alembic_version").fetchone()
-        if row and row[0] != schema.VERSION:
+        if row and row[0] not in _RESCUED_VERSIONS:
             raise version_error(url, row[0])
 
 
@@ -158,10 +170,17 @@ def _remove_unused_documents(connection: Connection) -> tuple[set[str], int]:
 
 
 def _referenced_files(document: str) -> set[str]:
-    """The hashes of the files of a source; of an environment, which has none, the empty set."""
-    content = json.loads(document)
-    entries = content.get("files", {}).values() if isinstance(content, dict) else ()
-    return {entry["hash"] for entry in entries if isinstance(entry, dict) and "hash" in entry}
+    """The hashes of the files of a source, wherever in it they are; an environment has none."""
+    hashes, values = set[str](), [json.loads(document)]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("hash"), str):
+                hashes.add(value["hash"])
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+    return hashes
 
 
 def _remove_states(folder: Path, run_ids: set[str]) -> int:

@@ -88,14 +88,20 @@ def test_a_stored_file_is_restored(artifacts, root, tmp_path):
     assert (tmp_path / "back" / "model.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()
 
 
-def test_equal_files_are_stored_once_and_removed_when_no_run_refers_to_them(artifacts, tmp_path, monkeypatch):
+def test_equal_files_are_stored_once_and_removed_when_no_run_refers_to_them(artifacts, root, tmp_path, monkeypatch):
     for _ in range(20):
         shared = artifacts.store_bytes(b"shared")
     other = artifacts.store_bytes(b"other")
-    assert artifacts.collect_garbage({shared.hash}) == 0  # it is new: the run that refers to it may not be written yet
+    used = {shared.hash}
+    assert artifacts.collect_garbage(used, shared=True) == (
+        0,
+        0,
+    )  # the run that refers to a new file may not be written
     monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
-    assert artifacts.collect_garbage({shared.hash}) == 1
-    assert artifacts.collect_garbage({shared.hash}) == 0
+    if root:
+        assert artifacts.collect_garbage(used) == (0, 1)  # a copy of the store may use it
+    assert artifacts.collect_garbage(used, shared=True) == (1, 0)
+    assert artifacts.collect_garbage(used, shared=True) == (0, 0)
     artifacts.fetch(*shared[::2], tmp_path / "back")
     with pytest.raises(StorageError, match="cannot be read"):
         artifacts.fetch(*other[::2], tmp_path / "back")
@@ -105,9 +111,18 @@ def test_stores_that_share_a_place_do_not_remove_files_of_each_other(artifacts, 
     monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
     stored = artifacts.store_bytes(b"content")
     other = Store(f"sqlite:///{tmp_path / 'other' / 'runs.db'}")
-    assert Artifacts(other.url, other).collect_garbage(set()) == 0
+    assert Artifacts(other.url, other).collect_garbage(set(), shared=True) == (0, 0)
     other.close()
     artifacts.fetch(*stored[::2], tmp_path / "back")
+
+
+def test_files_in_a_linked_folder_are_shared_with_copies_of_the_store(own_artifacts, tmp_path, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.store.artifacts.GRACE_SECONDS", -5.0)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "store" / "artifacts").symlink_to(tmp_path / "elsewhere")
+    stored = own_artifacts.store_bytes(b"content")
+    assert own_artifacts.collect_garbage(set()) == (0, 1)
+    own_artifacts.fetch(*stored[::2], tmp_path / "back")
 
 
 def test_files_of_a_place_that_is_no_longer_named_are_found(artifacts, tmp_path, monkeypatch):

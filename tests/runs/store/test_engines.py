@@ -21,7 +21,7 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
 from rosenblatt.runs.tracking.spool import pending_files
 from rosenblatt.runs.tracking.writer import get_writer
-from tests.runs.conftest import add_run_with_curves
+from tests.runs.conftest import add_run_with_curves, downgrade
 
 KILLED = """
 import os, sys
@@ -102,17 +102,6 @@ def test_a_store_of_an_earlier_version_is_read_in_a_copy(filled, make_read_only)
     assert details.owner is None
     with closing(sqlite3.connect(database_file(filled))) as unchanged:
         assert unchanged.execute("SELECT version_num FROM alembic_version").fetchall() == [("1001",)]
-
-
-def downgrade(url):
-    """Make a store of version 1001 of a new one."""
-    with closing(sqlite3.connect(database_file(url))) as connection:
-        for statement in (
-            "DROP TABLE settings", "DROP TABLE point_log", "ALTER TABLE runs DROP COLUMN owner",
-            "UPDATE alembic_version SET version_num = '1001'",
-        ):  # fmt: skip
-            connection.execute(statement)
-        connection.commit()
 
 
 def test_writing_a_store_that_can_only_be_read_is_refused(filled, make_read_only):

@@ -173,17 +173,29 @@ class Artifacts:
                 notify(f"{folder.path / name}.rejected is not stored: its content does not match its hash")
         return is_intact
 
-    def collect_garbage(self, used: set[str]) -> int:
-        """Remove files that are not used, except new ones, whose runs may not be written yet; returns their number."""
-        place, cutoff = self._current_place(), time.time() - GRACE_SECONDS
-        unused = [
-            name
-            for name, modified in place.list_files()
-            if _HASH.fullmatch(name) and name not in used and modified < cutoff
-        ]
-        for digest in unused:
-            place.remove(digest)
-        return len(unused)
+    def collect_garbage(self, used: set[str], *, shared: bool = False) -> tuple[int, int]:
+        """Remove files that are not used, except new ones, whose runs may not be written yet.
+
+        In a place that stores share, a copy of this store has the same part and may use other files, so that files are
+        removed there only with `shared`.
+
+        Returns:
+            The number of removed files, and that of unused files that stay in a shared place.
+        """
+        folder = self.folder / "artifacts"
+        n_removed = n_kept = 0
+        places = {self._own_place(): folder.is_symlink()}
+        if artifact_address():
+            places[self._current_place()] = True
+        for place, is_shared in places.items():
+            unused = _find_unused(place, used)
+            if is_shared and not shared:
+                n_kept += len(unused)
+                continue
+            for digest in unused:
+                place.remove(digest)
+            n_removed += len(unused)
+        return n_removed, n_kept
 
     def _put(self, digest: str, file: ContentFile) -> None:
         place = self._current_place()
@@ -337,6 +349,16 @@ class _Bucket:
 @cache
 def _open_place(root: str) -> _Place:
     return _Bucket(root) if "://" in root else _Folder(root)
+
+
+def _find_unused(place: _Place, used: set[str]) -> list[str]:
+    """List the files of a place that are neither used nor new."""
+    cutoff = time.time() - GRACE_SECONDS
+    return [
+        name
+        for name, modified in place.list_files()
+        if _HASH.fullmatch(name) and name not in used and modified < cutoff
+    ]
 
 
 def _join(address: str, part: str) -> str:

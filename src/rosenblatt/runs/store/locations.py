@@ -127,4 +127,4 @@ def store_paths(url: str) -> list[Path]:
 
 def store_key(url: str) -> str:
     """A short name for a store, equal for all of its users."""
-    return hashlib.sha256(re.sub(r"://[^/@]*@", "://", url).encode()).hexdigest()[:16]
+    return hashlib.sha256(re.sub(r"://[^/@]*@", "://", url).encode(errors="surrogateescape")).hexdigest()[:16]
