@@ -92,17 +92,48 @@ def test_the_signal_that_killed_a_script_is_recorded(project, store):
     assert run_details(store, run.id).reason == "ended by SIGKILL"
 
 
-def test_a_script_handles_ctrl_c_itself(project, store):
-    (project / "slow.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)")
+CLEAN_UP = """
+import sys, time, IMPORTED
+print("here", flush=True)
+try: time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)  # a second signal would end this
+    print("cleaned up")
+    raise
+"""
+
+
+@pytest.mark.parametrize("imported", ["os", "numpy"])
+@pytest.mark.parametrize("kill", [os.killpg, os.kill], ids=["group", "launcher"])
+def test_a_script_handles_ctrl_c_itself(project, store, kill, imported):
+    (project / "slow.py").write_text(CLEAN_UP.replace("IMPORTED", imported))
     command = [sys.executable, "-m", "rosenblatt", "run", "slow.py"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout.readline() == "here\n"
-    os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
-    assert process.returncode in (1, 130)
-    assert find_runs(store)[0].state in ("stopped", "failed")
+    kill(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("cleaned up\n", 130)
+    assert find_runs(store)[0].state == "stopped"
+
+
+@pytest.mark.parametrize("kill", [os.killpg, os.kill], ids=["group", "launcher"])
+def test_a_script_is_stopped_if_the_terminal_is_closed(project, store, kill):
+    (project / "slow.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)")
+    command = [sys.executable, "-m", "rosenblatt", "run", "slow.py"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout.readline() == "here\n"
+    kill(process.pid, signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert (find_runs(store)[0].state, find_runs(store)[0].reason) == ("stopped", "ended by SIGHUP")
+
+
+def test_a_script_may_end_its_run_as_failed(project, store):
+    (project / "bad.py").write_text("import rosenblatt\nrosenblatt.track().finish('failed', 'bad data')")
+    launch_script(target="bad.py")
+    assert (find_runs(store)[0].state, find_runs(store)[0].reason) == ("failed", "bad data")
 
 
 def test_a_missing_script_is_an_error_with_a_suggestion(project):

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, TextIO
 
 from rosenblatt.errors import RunError, did_you_mean
@@ -29,6 +30,7 @@ from rosenblatt.runs.tracking.launched import LaunchedRun
 from rosenblatt.runs.tracking.program_end import state_of_status
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 
+WITNESS_TIMEOUT_S = 1.0  # seconds in which a process that received a signal has ended
 REPORT_INTERVAL_S = 1.0  # seconds between two looks at the report of a script
 
 
@@ -100,7 +102,7 @@ def launch(
     status = _run_script(request, run, folder, snapshot)
     run.set_metadata("exit_status", status)
     run.measure_peak_memory = partial(peak_memory, children=True)
-    run.finish(*state_of_status(status))
+    run.finish(*_end_state(run, status))
     return status, run
 
 
@@ -166,7 +168,7 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     for thread in threads:
         thread.start()
     run.monitor(process.pid)
-    with _leave_signals_to(process):
+    with _pass_on_signals(process):
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=REPORT_INTERVAL_S if inputs else None)
@@ -179,16 +181,66 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
+def _end_state(run: Run, status: int) -> tuple[str, str | None]:
+    """The state and reason of a script: those of its exit status, or those with which it has ended its run itself."""
+    state, reason = state_of_status(status)
+    if state == "finished":
+        reported_state, reported_reason = run.stored_state()
+        if reported_state != "running":
+            return reported_state, reported_reason
+    return state, reason
+
+
 @contextmanager
-def _leave_signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let a script handle Ctrl-C, which it receives itself, and pass SIGTERM on to it."""
-    previous_sigint = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    previous_sigterm = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+def _pass_on_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass signals on to a script that it has not received itself, and wait for it to end."""
+    witness = _SignalWitness()
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if not witness.has_received_signal():
+            process.send_signal(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in previous.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, pass_on)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous_sigint)
-        signal.signal(signal.SIGTERM, previous_sigterm)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        witness.close()
+
+
+class _SignalWitness:
+    """A process that does nothing, and dies of a signal that all processes of this group receive, as by Ctrl-C."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        with suppress(OSError):
+            self._process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)  # noqa: S607
+
+    def has_received_signal(self) -> bool:
+        """Whether the last signal was sent to the whole group, so that a script has received it too."""
+        if self._process is None:
+            return False
+        try:
+            self._process.wait(WITNESS_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return False
+        self.close()
+        self._start()
+        return True
+
+    def close(self) -> None:
+        """End the process, which ends by itself if this one is killed."""
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
+            self._process.wait()
 
 
 def _forward_output(pipe: IO[bytes], stream: TextIO | None, name: str, run: Run) -> None:

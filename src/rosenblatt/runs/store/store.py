@@ -128,6 +128,13 @@ class Store:
         with self.reading() as connection:
             return connection.execute(select(schema.runs.c.id).where(schema.runs.c.id == run)).scalar() is not None
 
+    def load_state(self, run: str) -> tuple[str, str | None]:
+        """Load the state and reason of a run. Raises StoreError."""
+        with self.reading() as connection:
+            query = select(schema.runs.c.state, schema.runs.c.reason).where(schema.runs.c.id == run)
+            state, reason = connection.execute(query).one()
+            return state, reason
+
     def take_over(self, run: str, owner: str) -> bool:
         """Make a process the owner of a run, and of its trials, if the run has ended or gives no sign of life.
 

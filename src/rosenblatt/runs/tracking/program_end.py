@@ -6,6 +6,7 @@ the one that ends the program after all frames have ended, and a descriptor in i
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import multiprocessing
@@ -39,12 +40,26 @@ def state_of_error(error: BaseException | None) -> tuple[str, str | None]:
     if isinstance(error, SystemExit):
         is_status = error.code is None or isinstance(error.code, int)
         state, reason = state_of_status(int(error.code or 0) & 0xFF) if is_status else ("failed", None)
-        return state, None if state == "finished" else (reason if state == "stopped" else f"SystemExit: {error}"[:2000])
+        return state, None if state == "finished" else (reason if state == "stopped" else describe_error(error))
     if isinstance(error, KeyboardInterrupt):
         return "stopped", "interrupted"
-    if isinstance(error, GeneratorExit) or type(error).__name__ == "CancelledError":  # a generator or task was ended
+    return "failed", describe_error(error)
+
+
+def state_of_block_error(error: BaseException | None) -> tuple[str, str | None]:
+    """Like `state_of_error`, for the error that ends a `with` block, which may be that a generator or task is ended."""
+    if isinstance(error, GeneratorExit) or type(error).__name__ == "CancelledError":
         return "stopped", type(error).__name__
-    return "failed", f"{type(error).__name__}: {error}"[:2000]
+    return state_of_error(error)
+
+
+def describe_error(error: BaseException) -> str:
+    """The type and message of an error, which may fail to format it."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - the user's class
+        message = "(its message cannot be formatted)"
+    return f"{type(error).__name__}: {message}"[:2000]
 
 
 def state_of_status(status: int) -> tuple[str, str | None]:
@@ -87,6 +102,14 @@ def watch_program() -> None:
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(SystemExit))
         if sys.version_info < (3, 12):
             sys.exit = _exit  # that of Python 3.11 raises a SystemExit that has no `code` yet
+
+
+@atexit.register  # before the writers are, so that it is called after them
+def _keep_interrupt() -> None:
+    """Let Python die by SIGINT after Ctrl-C, as it does unless code that is compiled at the end resets its flag."""
+    if not _cells.is_watched and isinstance(uncaught_error(), KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102
 
 
 def _was_unwound(frame: FrameType) -> bool:

@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from rosenblatt.errors import RunError, StorageError
+from rosenblatt.errors import RunError, StorageError, StoreError
 from rosenblatt.runs.capture.own_inputs import unwatched_inputs, watch_inputs
 from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
 from rosenblatt.runs.capture.snapshot import (
@@ -39,6 +40,7 @@ from rosenblatt.runs.tracking.output import OutputCapture
 from rosenblatt.runs.tracking.program_end import (
     end_on_signals,
     ignore_signals,
+    state_of_block_error,
     state_of_error,
     uncaught_error,
     watch_program,
@@ -252,8 +254,8 @@ class Run:
             batch.add_metadata(self.id, "peak_memory", self.measure_peak_memory())
             batch.add_metadata(self.id, "seeds", {**read_seeds(), **self.seeds})
             batch.update_run(self.id, state=state, reason=reason, ended=time.time())
-        elif reason:
-            batch.update_run(self.id, reason=reason)
+        elif state != "finished":
+            batch.update_run(self.id, state=state, reason=reason, ended=time.time())
         self._writer.put(batch)
         self._writer.end_run(self.id)
 
@@ -271,7 +273,14 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.finish(*state_of_error(error))
+        self.finish(*state_of_block_error(error))
+
+    def stored_state(self) -> tuple[str, str | None]:
+        """The state and reason in the store, which another process may have written; running if that is not known."""
+        with suppress(StoreError):
+            if self._writer and self._writer.flush() and self._writer.store:
+                return self._writer.store.load_state(self.id)
+        return "running", None
 
     @property
     def is_taken_over(self) -> bool:

@@ -385,6 +385,7 @@ class InputAudit:
         """Report the libraries of linear algebra that the script has loaded, and the seed of PyTorch."""
         if os.getpid() != self._process or "numpy" not in sys.modules:
             return
+        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)  # last_exc: Python 3.12 and later
         try:
             import json
 
@@ -396,6 +397,12 @@ class InputAudit:
         torch = sys.modules.get("torch")
         if torch is not None and hasattr(torch, "initial_seed"):
             self._report("S", str(self._process), str(torch.initial_seed()))
+        if isinstance(error, KeyboardInterrupt):
+            # Python dies by SIGINT if Ctrl-C ended the last code that was compiled, which was code of threadpoolctl
+            try:  # noqa: SIM105 - contextlib may not be loaded
+                exec("raise KeyboardInterrupt")  # noqa: S102
+            except KeyboardInterrupt:
+                pass
 
 
 def _in_folder(path: Any, folder: int) -> str:
