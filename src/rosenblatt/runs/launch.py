@@ -10,14 +10,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, TextIO
 
-from rosenblatt.errors import RunError, did_you_mean
+from rosenblatt.errors import RunError, StoreError, did_you_mean
 from rosenblatt.runs.capture.environment import blas_libraries
 from rosenblatt.runs.capture.inputs import InputReport
 from rosenblatt.runs.capture.resources import peak_memory
@@ -26,6 +26,7 @@ from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import is_store_file, store_url
+from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import LaunchedRun
 from rosenblatt.runs.tracking.program_end import state_of_status
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
@@ -184,10 +185,11 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
 def _end_state(run: Run, status: int) -> tuple[str, str | None]:
     """The state and reason of a script: those of its exit status, or those with which it has ended its run itself."""
     state, reason = state_of_status(status)
-    if state == "finished":
-        reported_state, reported_reason = run.stored_state()
-        if reported_state != "running":
-            return reported_state, reported_reason
+    if state == "finished" and run.url and run.flush():
+        with suppress(StoreError), closing(Store(run.url)) as store:
+            reported_state, reported_reason = store.load_state(run.id)
+            if reported_state != "running":
+                return reported_state, reported_reason
     return state, reason
 
 

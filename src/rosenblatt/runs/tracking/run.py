@@ -10,7 +10,6 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from rosenblatt.errors import RunError, StorageError, StoreError
+from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.capture.own_inputs import unwatched_inputs, watch_inputs
 from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
 from rosenblatt.runs.capture.snapshot import (
@@ -274,13 +273,6 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.finish(*state_of_block_error(error))
-
-    def stored_state(self) -> tuple[str, str | None]:
-        """The state and reason in the store, which another process may have written; running if that is not known."""
-        with suppress(StoreError):
-            if self._writer and self._writer.flush() and self._writer.store:
-                return self._writer.store.load_state(self.id)
-        return "running", None
 
     @property
     def is_taken_over(self) -> bool:
