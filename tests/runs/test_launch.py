@@ -167,6 +167,22 @@ def test_reuse_runs_only_scripts_with_changed_inputs(project, store):
     assert not launch_reusing("0.1").reused
 
 
+@pytest.mark.parametrize(
+    ("arguments", "params"),
+    [
+        (["--layer", "3", "--layer", "5"], {"layer": [3, 5]}),
+        (["--tag=a", "--tag", "b", "--tag=c"], {"tag": ["a", "b", "c"]}),
+        (["x=1", "x=2"], {"x": [1, 2]}),
+        (["--shift", "-1", "--shift", "-2.5"], {"shift": [-1, -2.5]}),
+        (["-v", "-v"], {"v": [True, True]}),
+        (["--layers=[1, 2]", "--layers=[3]"], {"layers": [[1, 2], [3]]}),
+        (["--cache", "--no-cache"], {"cache": True, "no-cache": True}),
+    ],
+)
+def test_several_values_of_an_option_are_kept(arguments, params):
+    assert parse_params(arguments) == params
+
+
 def test_arguments_become_hyperparameters():
     arguments = [
         "--lr",

@@ -343,3 +343,31 @@ def test_trials_that_ran_at_the_end_of_the_time_are_trained_again_after_a_resume
     resumed = search(lambda params, run: 2.0, trials=2)
     assert resumed.run == first.run
     assert [(trial.state, trial.reused, trial.score) for trial in resumed.trials] == [("finished", False, 2.0)] * 2
+
+
+REUSING = """
+import functools, os, sys, rosenblatt
+SCALE = float(sys.stdin.readline())
+def train(params, run):
+    from model import loss
+    run.log({"loss": SCALE * loss(params["x"])})
+result = rosenblatt.tune(train, {"x": rosenblatt.uniform(-3, 3)}, trials=2, reuse=True)
+print([trial.reused for trial in result.trials])
+"""
+
+
+@pytest.mark.slow
+def test_trials_are_reused_only_if_modules_and_constants_of_the_function_are_the_same(work_folder):
+    (work_folder / "search.py").write_text(REUSING)
+    (work_folder / "model.py").write_text("def loss(x): return x ** 2\n")
+
+    def reuses(scale="1"):
+        command = [sys.executable, "search.py"]
+        return "True" in subprocess.run(command, capture_output=True, text=True, check=True, input=scale).stdout
+
+    assert not reuses()
+    assert reuses()
+    assert not reuses("2")
+    (work_folder / "model.py").write_text("def loss(x): return 1000 + x ** 2\n")
+    assert not reuses()
+    assert reuses()

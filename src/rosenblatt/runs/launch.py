@@ -108,23 +108,27 @@ def launch(
 
 
 def parse_params(arguments: Sequence[str]) -> dict[str, Any]:
-    """Read hyperparameters from a command line: `--lr 0.1`, `--lr=0.1`, `--fast`, `model.layers=3`."""
-    params: dict[str, Any] = {}
+    """Read hyperparameters from a command line: `--lr 0.1`, `--lr=0.1`, `--fast`, `model.layers=3`.
+
+    An option that is given several times has a list of its values.
+    """
+    values: dict[str, list[Any]] = {}
     tokens = list(arguments)
     while tokens:
         token = tokens.pop(0)
         if token.startswith("-") and not _is_number(token) and token.strip("-"):
-            name, equals, value = token.lstrip("-").partition("=")
+            name, equals, text = token.lstrip("-").partition("=")
             if equals:
-                params[name] = _parse_value(value)
+                value = _parse_value(text)
             elif tokens and (not tokens[0].startswith("-") or _is_number(tokens[0])):
-                params[name] = _parse_value(tokens.pop(0))
+                value = _parse_value(tokens.pop(0))
             else:
-                params[name] = True
+                value = True
+            values.setdefault(name, []).append(value)
         elif "=" in token and token.partition("=")[0].replace(".", "").replace("_", "").isalnum():
-            name, _, value = token.partition("=")
-            params[name] = _parse_value(value)
-    return params
+            name, _, text = token.partition("=")
+            values.setdefault(name, []).append(_parse_value(text))
+    return {name: given[0] if len(given) == 1 else given for name, given in values.items()}
 
 
 def _describe_start(

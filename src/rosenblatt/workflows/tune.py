@@ -20,6 +20,7 @@ from rosenblatt.tuning.function_stopping import FunctionStopping, FunctionStoppi
 from rosenblatt.tuning.progress import function_progress
 from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.space import Space
+from rosenblatt.workflows.function_constants import function_constants
 from rosenblatt.workflows.tune_record import INTERRUPTED, TIME_LIMIT, TrialRun, TuneRecord, TuneTrial
 
 TrainFunction = Callable[[Mapping[str, Any], TrialRun], Any]
@@ -197,7 +198,7 @@ class _FunctionTuner:
     def run(self) -> TuneResult:
         """Train all trials."""
         settings = self._settings
-        self._record.begin(settings.data, settings.reuse)
+        self._record.begin(settings.data, settings.reuse, function_constants(self._train))
         show_progress = sys.stderr.isatty() if settings.progress is None else settings.progress
         n_threads = max(settings.workers, 1) - 1
         threads: list[threading.Thread] = []
@@ -293,6 +294,7 @@ class _FunctionTuner:
             trial.state, trial.reason = "failed", f"{type(error).__name__}: {error}"[:2000]
         finally:
             self._running.remove(run)
+            self._record.record_inputs()
             run.finish(trial.state, trial.reason or None)
 
     def _on_log(self, trial: TuneTrial, run: TrialRun, values: Mapping[str, float], step: int) -> None:

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from rosenblatt.errors import StoreUnavailableError, format_count, format_list
+from rosenblatt.runs.capture.own_inputs import unwatched_inputs, watch_inputs
+from rosenblatt.runs.capture.reuse import find_obstacle
 from rosenblatt.runs.capture.snapshot import RunSnapshot, default_experiment, fingerprint_data, main_script
+from rosenblatt.runs.capture.source import source_hash
 from rosenblatt.runs.compare import list_source_changes
 from rosenblatt.runs.store.details import RunDetails, RunRecord
 from rosenblatt.runs.store.locations import store_url
@@ -83,19 +86,26 @@ class TuneRecord:
         self._resumed_trials: dict[int, TuneTrial] = {}  # of this search, by number
         self._used_numbers = set[int]()  # of trials in the store, whose runs must stay as they are
 
-    def begin(self, data: Sequence[str | Path], reuse: bool) -> None:
-        """Record the start or the resumption of the search, and load the finished trials that need no training."""
+    def begin(self, data: Sequence[str | Path], reuse: bool, constants: Mapping[str, str]) -> None:
+        """Record the start or the resumption of the search, and load the finished trials that need no training.
+
+        `constants` are values that the training function uses.
+        """
+        self._constants = constants
         if self._url is None:
             return
         self._snapshot = RunSnapshot(self._script, self.run.store_source, self._url)
         self.run.data = [fingerprint_data(path) for path in data]
+        self._source_hash = source_hash(self._snapshot.source)  # modules imported later are checked as inputs
         changes = self._list_changes(self._resumed) if self._resumed else []
         start = RunStart("search", metadata=self._description)
         self.run.begin(start, self._snapshot, resumed=self._resumed is not None, capture_output=True)
         if self._resumed:
             self._load_resumed_trials(self._url, self._resumed.id, changes)
+        self.run.read_inputs = unwatched_inputs
         if reuse:
             self._load_finished_trials(self._url)
+            self.run.read_inputs = watch_inputs(self._url, self._snapshot.source.root, self.run.id, self.run.data)
 
     def resumed_trial(self, number: int) -> TuneTrial | None:
         """The trial of this number that had ended before the search was resumed, with unchanged source and data."""
@@ -128,9 +138,15 @@ class TuneRecord:
             self.run.log({self._metric: best.score}, step=0)
         self.run.finish(state, reason)
 
+    def record_inputs(self) -> None:
+        """Record what the trials have read so far; a trial is reused only if that is unchanged."""
+        for name, value in self.run.read_inputs().items():
+            self.run.set_metadata(name, value)
+
     def _identity(self, params: Mapping[str, Any]) -> str:
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
-        return self._snapshot.identify("trial", values, self.run.data)
+        spec = {"params": values, "arguments": sys.argv[1:], "constants": self._constants}
+        return self._snapshot.identify("trial", spec, self.run.data, self._source_hash)
 
     def _find_resumed_search(self) -> RunDetails | None:
         """The search that `rosenblatt runs resume` resumes, if it is this one."""
@@ -180,7 +196,11 @@ class TuneRecord:
         except StoreUnavailableError:
             return
         with closing(store):
-            runs = [run for run in find_runs(store, "state = finished and kind = trial") if run.identity]
+            runs = [run for run in find_runs(store, "state = finished and kind = trial") if run.identity and run.parent]
+            obstacles = {parent: find_obstacle(store, parent) for parent in {run.parent or "" for run in runs}}
+            for reason in sorted(filter(None, obstacles.values())):
+                print(f"not reused: {reason}", file=sys.stderr)
+            runs = [run for run in runs if not obstacles[run.parent or ""]]
             for run, trial in self._load_trials(store, runs):
                 self._finished_trials.setdefault(run.identity or "", trial)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.locations import is_store_file
 
 _PROMPTS = ("notebook", "prompt", "command", "stdin")  # programs whose code is not in a file
+_lock = threading.Lock()  # of the report: several trials may end at the same time
 _reports: dict[int, InputReport] = {}  # by process: a hook cannot be removed, and reports each input once
 
 
@@ -43,8 +45,9 @@ def watch_inputs(url: str, root: str, run: str, data: Sequence[InputFile]) -> Ca
         InputAudit(Report(os.environ[REPORT_VARIABLE])).install()
 
     def read_inputs() -> dict[str, Any]:
-        report.read()
-        return report.metadata(run, has_named_data=bool(data))
+        with _lock:
+            report.read()
+            return report.metadata(run, has_named_data=bool(data))
 
     return read_inputs
 

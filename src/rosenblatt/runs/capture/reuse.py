@@ -52,13 +52,18 @@ def find_reusable_run(url: str, identity: str) -> ReusableRun:
                 ids = list(connection.execute(query.order_by(runs.c.started.desc()).limit(MAX_CANDIDATES)).scalars())
             reasons = list[str]()
             for run_id in ids:
-                reason = next(_obstacles(store, run_id), "")
+                reason = find_obstacle(store, run_id)
                 if not reason:
                     return ReusableRun(run_id, "")
                 reasons.append(reason)
     except StoreUnavailableError as error:
         return ReusableRun(None, str(error))
     return ReusableRun(None, reasons[0] if reasons else "no finished run has the same code, options, data and packages")
+
+
+def find_obstacle(store: Store, run_id: str) -> str:
+    """The first reason why a run cannot be reused; empty if there is none."""
+    return next(_obstacles(store, run_id), "")
 
 
 def _obstacles(store: Store, run_id: str) -> Iterator[str]:

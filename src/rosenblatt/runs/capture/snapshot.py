@@ -47,10 +47,13 @@ class RunSnapshot:
         batch.add_metadata(run, "source_hash", source_hash(self.source))
         batch.add_metadata(run, "environment", batch.add_document(self.environment.to_json()))
 
-    def identify(self, kind: str, spec: Mapping[str, Any], data: Iterable[InputFile]) -> str:
-        """Compute the identity of a run of this source and environment; see `run_identity`."""
+    def identify(self, kind: str, spec: Mapping[str, Any], data: Iterable[InputFile], source: str = "") -> str:
+        """Compute the identity of a run of this source and environment; see `run_identity`.
+
+        `source` is the hash of the source as it was at an earlier time, by default as it is now.
+        """
         files = [f"{os.path.relpath(file.path, self.source.root or '.')} {file.hash}" for file in data]
-        return run_identity(kind, source_hash(self.source), spec, files, self.environment)
+        return run_identity(kind, source or source_hash(self.source), spec, files, self.environment)
 
     def refresh_modules(self) -> bool:
         """Capture newly imported modules if it is time to check; returns whether there are any."""

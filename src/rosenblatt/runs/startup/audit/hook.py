@@ -262,7 +262,7 @@ class InputAudit:
             self._read_if_counted(absolute(path))
 
     def _read_if_counted(self, name: str) -> None:
-        if not name.startswith(self._ignored):
+        if not name.startswith(self._ignored) and "/site-packages/" not in name:
             self._read(name)
 
     # folders
