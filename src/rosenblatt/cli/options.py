@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -259,3 +260,24 @@ def make_reporter(as_json: bool) -> Notify:
     from rosenblatt.cli.console.tables import printable_lines
 
     return lambda message: click.echo(printable_lines(message), err=as_json)
+
+
+def ask_secret() -> Callable[[str], str] | None:
+    """How to ask for the value of a masked argument: on a terminal, without showing it."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda name: str(click.prompt(f"value of {name}, which was masked", hide_input=True, err=True))
+
+
+def ask_confirmation(yes: bool) -> Callable[[str], bool] | None:
+    """How to ask for a confirmation: on a terminal, unless it was given already."""
+    if yes:
+        return lambda _: True
+    return confirm if sys.stdin.isatty() else None
+
+
+def confirm(question: str) -> bool:
+    """Ask a question on the terminal; control characters of recorded names are shown as text."""
+    from rosenblatt.cli.console.tables import printable_lines
+
+    return click.confirm(printable_lines(question), err=True)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rosenblatt.cli.options import make_reporter, shared_options, tracking_options
+from rosenblatt.cli.options import (
+    ask_confirmation,
+    ask_secret,
+    confirm,
+    make_reporter,
+    shared_options,
+    tracking_options,
+)
 from rosenblatt.errors import RunError, SpecError, StoreError, format_count, format_list
 
 if TYPE_CHECKING:
@@ -35,31 +42,11 @@ def _parse_pairs(_context: click.Context, option: click.Parameter, pairs: tuple[
     return values
 
 
-def _ask_secret() -> Callable[[str], str] | None:
-    """How to ask for the value of a masked argument: on a terminal, without showing it."""
-    if not sys.stdin.isatty():
-        return None
-    return lambda name: str(click.prompt(f"value of {name}, which was masked", hide_input=True, err=True))
-
-
 def _inherit_store(context: click.Context, _option: click.Parameter, store: str | None) -> str | None:
     return store or context.obj
 
 
 _store_option = click.option("--store", metavar="PLACE", callback=_inherit_store, help="The store, as for `runs`.")
-
-
-def _ask_confirmation(yes: bool) -> Callable[[str], bool] | None:
-    """How to ask for a confirmation: on a terminal, unless it was given already."""
-    if yes:
-        return lambda _: True
-    return _confirm if sys.stdin.isatty() else None
-
-
-def _confirm(question: str) -> bool:
-    from rosenblatt.cli.console.tables import printable_lines
-
-    return click.confirm(printable_lines(question), err=True)
 
 
 _secret_option = click.option(
@@ -285,7 +272,7 @@ def reproduce(
     from rosenblatt.workflows.reproduce import ReproduceOptions
     from rosenblatt.workflows.reproduce import reproduce as reproduce_run
 
-    options = ReproduceOptions(tolerance, secrets, _ask_secret(), _ask_confirmation(yes), Path(keep) if keep else None)
+    options = ReproduceOptions(tolerance, secrets, ask_secret(), ask_confirmation(yes), Path(keep) if keep else None)
     with _open_store(store) as run_store:
         reproduction = reproduce_run(run_store, run, make_reporter(as_json), options)
     if as_json:
@@ -310,9 +297,7 @@ def resume(experiment: str, secrets: dict[str, str], yes: bool, store: str | Non
     from rosenblatt.workflows.resume import resume as resume_search
 
     with _open_store(store) as run_store:
-        status = resume_search(
-            run_store, experiment, make_reporter(True), secrets, _ask_secret(), _ask_confirmation(yes)
-        )
+        status = resume_search(run_store, experiment, make_reporter(True), secrets, ask_secret(), ask_confirmation(yes))
     sys.exit(status)
 
 
@@ -384,7 +369,7 @@ def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> 
                 click.echo(f"run {record.id} is still running; what it records from now on is ignored", err=True)
         listed = ", ".join(f"{record.id} {record.name}".strip() for record in records[:MAX_LISTED_RUNS])
         listed += ", ..." if len(records) > MAX_LISTED_RUNS else ""
-        if not yes and not _confirm(f"Delete {counted} ({listed})?"):
+        if not yes and not confirm(f"Delete {counted} ({listed})?"):
             return
         click.echo(f"deleted: {run_store.delete(ids):,}")
 

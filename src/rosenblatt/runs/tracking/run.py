@@ -342,13 +342,10 @@ class Run:
             parent = start.parent or (launched_run.run if launched_run else None)
             place = {"parent": parent, "number": start.number, "identity": start.identity}
             batch.add_run(self.id, self.experiment, start.name, start.kind, **place)
-        for name, value in {**process_info(), **start.metadata}.items():
+        sequence = {"sequence": next(_sequence)} if start.number is None else {}
+        for name, value in {**process_info(), **sequence, **start.metadata}.items():
             batch.add_metadata(self.id, name, value)
-        if start.number is None and (sequence := next(_sequence)):
-            batch.add_metadata(self.id, "sequence", sequence)
-        for name, value in start.tags.items():
-            batch.add_tag(self.id, name, value)
-        self._add_inputs(batch)
+        self._add_inputs(batch, start.tags)
         if snapshot:
             snapshot.write(batch, self.id)
         self._writer.put(batch)
@@ -387,7 +384,9 @@ class Run:
         if self._output and not self._is_ended:
             self._output.add(stream, text)
 
-    def _add_inputs(self, batch: RecordBatch) -> None:
+    def _add_inputs(self, batch: RecordBatch, tags: Mapping[str, str] | None = None) -> None:
+        for name, value in (tags or {}).items():
+            batch.add_tag(self.id, name, value)
         batch.add_params(self.id, self.params)
         if self.data:
             batch.add_metadata(self.id, "data", [file.to_json() for file in self.data])
