@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 import numpy as np
@@ -13,9 +12,7 @@ from rosenblatt.errors import FilterError, RunError
 from rosenblatt.runs.store.curves import make_points, summarize
 from rosenblatt.runs.store.details import Param
 from rosenblatt.runs.store.queries import (
-    changed_files,
     count_trials,
-    find_finished_run,
     find_run,
     find_runs,
     list_artifacts,
@@ -222,24 +219,6 @@ def test_output_is_loaded_in_order(store):
     batch.add_output("a", "w", 0, "stdout", 10.0, "first")
     store.write(batch)
     assert load_output(store, "a") == [("stdout", "first"), ("stdout", "second"), ("stderr", "third")]
-
-
-def test_a_finished_run_is_found_only_while_its_files_are_unchanged(store, url, tmp_path):
-    data = tmp_path / "data.csv"
-    data.write_text("a,b\n1,2\n")
-    batch = RecordBatch()
-    input_files = [{"path": str(data), "name": "data.csv", "hash": hashlib.sha256(data.read_bytes()).hexdigest()}]
-    for run, started, state in (("old", 1.0, "finished"), ("new", 2.0, "finished"), ("newest", 3.0, "failed")):
-        add_run(batch, run, started, state=state, ended=started, identity="same")
-        batch.add_metadata(run, "data_read", input_files)
-    store.write(batch)
-    assert find_finished_run(url, "same") == "new"
-    assert find_finished_run(url, "another") is None
-    data.write_text("a,b\n1,3\n")
-    assert changed_files(run_details(store, "new")) == [str(data)]
-    assert find_finished_run(url, "same") is None
-    data.unlink()
-    assert changed_files(run_details(store, "new")) == [str(data)]
 
 
 def test_records_in_an_unknown_form_are_named_and_the_others_are_read(store):
