@@ -25,7 +25,7 @@ from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
 from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
-from rosenblatt.runs.store.locations import is_store_file, store_url
+from rosenblatt.runs.store.locations import store_name, store_prefixes, store_url
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import LaunchedRun
 from rosenblatt.runs.tracking.program_end import state_of_status
@@ -159,7 +159,8 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
         folders = (*request.import_folders, env.get("PYTHONPATH", ""))
         env["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     if run.url:
-        env |= LaunchedRun(run.id, run.owner, os.getpid()).environment(run.url) | {"ROSENBLATT_STORE": run.store_name}
+        env |= LaunchedRun(run.id, run.owner, os.getpid()).environment(run.url)
+        env["ROSENBLATT_STORE"] = store_name(run.url)
     if sys.stdout and sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
         env.setdefault("FORCE_COLOR", "1")
     if inputs:
@@ -267,7 +268,7 @@ class _RecordedInputs:
 
     def __init__(self, run: Run, url: str, snapshot: RunSnapshot) -> None:
         self._run, self._snapshot = run, snapshot
-        self._report = InputReport(Path(snapshot.source.root), partial(is_store_file, url))
+        self._report = InputReport(Path(snapshot.source.root), store_prefixes(url))
         self.variables = self._report.variables
 
     def record(self, is_complete: bool = False) -> None:

@@ -17,6 +17,7 @@ from rosenblatt.errors import Notify, StoreError, format_count
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
+from rosenblatt.runs.store.locations import database_file, is_sqlite_file
 from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.point_log import move_ended_logs
 from rosenblatt.runs.store.store import Store, version_error
@@ -81,9 +82,9 @@ def recover(url: str, notify: Notify = print) -> dict[str, tuple[int, int]]:
     Returns the numbers of rows recovered and lost (about) by table. Raises StoreError if the store is not a SQLite file
     of this version or the one before.
     """
-    if not url.startswith("sqlite:///"):
+    if not is_sqlite_file(url):
         raise StoreError("Only SQLite files can be rescued. For PostgreSQL, use its own tools.")
-    path = Path(url.removeprefix("sqlite:///"))
+    path = database_file(url)
     if not path.exists():
         raise StoreError(f"There is no file {str(path)!r} to rescue.")
     _check_version(path, url)

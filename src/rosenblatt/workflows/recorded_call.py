@@ -10,7 +10,6 @@ from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.capture.program import OTHER_KINDS, REPEATABLE
 from rosenblatt.runs.redaction import MASK
 from rosenblatt.runs.store.details import RunDetails, ScriptCall, describe_masked
-from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.verdict import Gap
 
 
@@ -78,8 +77,3 @@ def _secret_name(label: str, index: int) -> str:
     """The name of a masked argument for `--secret`: its option without dashes, or its number."""
     option = re.fullmatch(r"-*([\w.-]+)=?", label.partition(MASK)[0])
     return option[1] if option else str(index + 1)
-
-
-def store_location(store: Store) -> str:
-    """The store as `--store` and ROSENBLATT_STORE name it."""
-    return store.url.removeprefix("sqlite:///")

@@ -19,13 +19,14 @@ from rosenblatt.runs.compare import diff_dicts
 from rosenblatt.runs.launch import LaunchRequest, launch
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import InputFile, RunDetails, ScriptCall
+from rosenblatt.runs.store.locations import store_name
 from rosenblatt.runs.store.queries import find_run, find_runs, has_changed, load_output, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.verdict import Gap, ResultComparison, Verdict, compare_results, could_not_run, find_gaps
 from rosenblatt.spec.defaults import MACHINE_DEPENDENT
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.workflows.fit_request import run_fit_request
-from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call, store_location
+from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.restored_run import RestoredRun
@@ -180,7 +181,7 @@ def _fit_request(run: RunDetails) -> FitRequest:
 
 
 def _rerun_fit(store: Store, run: RunDetails, request: FitRequest, notify: Notify) -> _Rerun:
-    recorder = Recorder.for_request(request, run.experiment, name=f"{run.id} again", store=store_location(store))
+    recorder = Recorder.for_request(request, run.experiment, name=f"{run.id} again", store=store_name(store.url))
     recorder.reproduces = run.id
     gaps = tuple[Gap, ...]()
     if request.spec.has_search and not request.spec.search.deterministic:
@@ -206,7 +207,7 @@ def _rerun_script(
             gaps = tuple(restored.gaps())
             _report_restored(restored, keep, notify)
             request = _launch_request(run, call, restored)
-            status, launched = launch(request, store=store_location(store), metadata={"reproduces": run.id})
+            status, launched = launch(request, store=store_name(store.url), metadata={"reproduces": run.id})
         except RosenblattError as error:
             return _Rerun(None, failure=str(error), gaps=gaps)
         for path in restored.changed_in_place():

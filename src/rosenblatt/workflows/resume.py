@@ -14,10 +14,11 @@ from rosenblatt.models.atomic_write import write_file
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import RunDetails, RunRecord, ScriptCall
 from rosenblatt.runs.store.filters import STALE_SECONDS
+from rosenblatt.runs.store.locations import store_name
 from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.store import Store
-from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call, store_location
+from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call
 from rosenblatt.workflows.recorded_results import MODEL_FILE
 from rosenblatt.workflows.request import RESUME
 
@@ -55,7 +56,7 @@ def resume(
     call = ScriptCall(target="", arguments=tuple(_without_store(run.arguments)))
     notify(f"resuming {newest.id} in {run.folder}: {' '.join(call.arguments)}")
     call, _ = fill_masked(run, call, secrets or {}, ask_secret)
-    env = os.environ | {RESUME: newest.id, "ROSENBLATT_STORE": store_location(store)}
+    env = os.environ | {RESUME: newest.id, "ROSENBLATT_STORE": store_name(store.url)}
     command = [sys.executable, *call.arguments]
     status = subprocess.run(command, cwd=run.folder, env=env, check=False).returncode  # noqa: S603 - its own command
     if status == 0 and run.request is None and run_details(store, run.id).state != "finished":

@@ -16,7 +16,7 @@ from rosenblatt.runs.store.artifacts import file_hash
 
 @pytest.fixture
 def report(tmp_path):
-    report = InputReport(tmp_path, lambda path: path.name == "runs.db")
+    report = InputReport(tmp_path, (str(tmp_path / "runs.db"),))
     yield report
     report.close()
 

@@ -207,14 +207,14 @@ def test_results_and_stores_are_not_source(repository, store_source):
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).write_text("{}")
     outputs = {str(repository / "results" / "metrics.json"): hashlib.sha256(b"{}").hexdigest()}
-    source = SourceCapture(repository, store_source, [repository / "store"], lambda: outputs).source
+    source = SourceCapture(repository, store_source, [f"{repository}/store/"], lambda: outputs).source
     assert source_hash(source) == expected
     assert source.not_source == {
         "model.pt": "not tracked by git, and neither code nor configuration",
         "results/metrics.json": "written by recorded runs",
     }
     (repository / "results" / "metrics.json").write_text("edited by hand")
-    source = SourceCapture(repository, store_source, [repository / "store"], lambda: outputs).source
+    source = SourceCapture(repository, store_source, [f"{repository}/store/"], lambda: outputs).source
     assert set(source.files) == {"results/metrics.json"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from rosenblatt.errors import StoreUnavailableError
-from rosenblatt.runs.store.engines import database_file
+from rosenblatt.runs.store.locations import database_file
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.schema import VERSION

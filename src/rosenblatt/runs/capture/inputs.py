@@ -38,11 +38,11 @@ class InputReport:
 
     Args:
         root: The folder of the source, to which the paths of outputs are relative.
-        is_ignored: Whether a path belongs to the store.
+        ignored: Beginnings of the paths of files that do not count: those of the store.
     """
 
-    def __init__(self, root: Path, is_ignored: Callable[[Path], bool]) -> None:
-        self._root, self._is_ignored = root, is_ignored
+    def __init__(self, root: Path, ignored: tuple[str, ...]) -> None:
+        self._root, self._ignored = root, ignored
         self._file, self._path = _open_shared_file()
         self._unread = b""
         self._pending: dict[Path, int] = {}  # files that were read and are still to be hashed, and when, nanoseconds
@@ -139,12 +139,15 @@ class InputReport:
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
 
+    def _is_ignored(self, path: Path) -> bool:
+        return ".git" in path.parts or f"{path}{os.sep}".startswith(self._ignored)
+
     def _on_begin(self, process: str) -> None:
         self.main_process = self.main_process or process
 
     def _on_read(self, moment: str, name: str) -> None:
         path = _source_of(Path(name))
-        if path in self._files or path in self._written or ".git" in path.parts or self._is_ignored(path):
+        if path in self._files or path in self._written or self._is_ignored(path):
             return
         self._files[path], self._pending[path] = None, int(moment)
 
@@ -162,7 +165,7 @@ class InputReport:
 
     def _on_names(self, digest: str, pattern: str, folder: str) -> None:
         path = Path(folder)
-        if path not in self._written and ".git" not in path.parts and not self._is_ignored(path):
+        if path not in self._written and not self._is_ignored(path):
             self._listings.setdefault((folder, pattern), InputFile(name=pattern, path=folder, hash=digest))
 
     def _on_variable(self, name: str) -> None:

@@ -7,7 +7,6 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from rosenblatt.runs.capture.program import program_kind
 from rosenblatt.runs.startup.audit.hook import InputAudit, Report
 from rosenblatt.runs.startup.audit.programs import REPORT_VARIABLE
 from rosenblatt.runs.store.details import InputFile
-from rosenblatt.runs.store.locations import is_store_file
+from rosenblatt.runs.store.locations import store_prefixes
 
 _PROMPTS = ("notebook", "prompt", "command", "stdin")  # programs whose code is not in a file
 _lock = threading.Lock()  # of the report: several trials may end at the same time
@@ -37,7 +36,7 @@ def watch_inputs(url: str, root: str, run: str, data: Sequence[InputFile]) -> Ca
     """
     report = _reports.get(os.getpid())
     if report is None:
-        report = _reports[os.getpid()] = InputReport(Path(root), partial(is_store_file, url))
+        report = _reports[os.getpid()] = InputReport(Path(root), store_prefixes(url))
         report.add_files(_user_modules())
         if program_kind() in _PROMPTS:
             report.add_unseen(f"code that is not in a file ({program_kind()})")

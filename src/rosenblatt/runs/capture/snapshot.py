@@ -19,7 +19,7 @@ from rosenblatt.runs.capture.program import program_kind
 from rosenblatt.runs.capture.source import SourceCapture, StoreFile, source_hash
 from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.details import InputFile
-from rosenblatt.runs.store.locations import store_paths
+from rosenblatt.runs.store.locations import store_prefixes
 from rosenblatt.runs.store.records import RecordBatch, as_json
 
 MODULE_CHECK_INTERVAL_S = 2.0  # seconds between two checks for newly imported modules
@@ -35,7 +35,7 @@ class RunSnapshot:
     """
 
     def __init__(self, path: Path, store_file: StoreFile, url: str | None = None) -> None:
-        excluded = store_paths(url) if url else []
+        excluded = store_prefixes(url) if url else ()
         self._capture = SourceCapture(path, store_file, excluded, partial(_find_outputs, url))
         self.source = self._capture.source
         self.environment = capture_environment()

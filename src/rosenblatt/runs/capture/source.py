@@ -86,7 +86,7 @@ class SourceCapture:
     Args:
         path: The script or folder.
         store_file: Stores a file and returns its hash and root.
-        excluded: Files and folders that are no source: those of the store.
+        excluded: Beginnings of the paths of files that are no source: those of the store.
         find_outputs: Returns the hashes of files that recorded runs wrote, by absolute path. A file that still has
             this content is a result of theirs.
     """
@@ -95,13 +95,12 @@ class SourceCapture:
         self,
         path: Path,
         store_file: StoreFile,
-        excluded: Iterable[Path] = (),
+        excluded: Iterable[str] = (),
         find_outputs: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._store_file, self._find_outputs = store_file, find_outputs
         folder = (path if path.is_dir() else path.parent).resolve()
-        paths = {place.resolve() for place in excluded}
-        self._excluded = tuple(str(place) for place in paths if not folder.is_relative_to(place))
+        self._excluded = tuple(prefix for prefix in excluded if not f"{folder}{os.sep}".startswith(prefix))
         self._unchanged = frozenset[str]()  # files that are as in the commit
         self._captured: set[str] = set()  # other files, also skipped ones
         self._nested: dict[str, SourceCapture] = {}
@@ -171,7 +170,7 @@ class SourceCapture:
         if not is_root(root):
             self.source.skipped[name] = "a submodule that is not checked out"
             return
-        capture = SourceCapture(root, self._store_file, map(Path, self._excluded), self._find_outputs)
+        capture = SourceCapture(root, self._store_file, self._excluded, self._find_outputs)
         self._nested[name] = capture
         self.source.nested[name] = capture.source
 
@@ -228,9 +227,8 @@ class SourceCapture:
         return _is_source_file(path) or (path.is_symlink() and bool(portable_link(str(path), self._root)))
 
     def _is_excluded(self, name: str) -> bool:
-        path = f"{self._root}{os.sep}{name}"
-        is_excluded = any(path == place or path.startswith(f"{place}{os.sep}") for place in self._excluded)
-        return is_excluded or STORE_FOLDER in name.split("/")
+        path = f"{self._root}{os.sep}{name}{os.sep}"
+        return path.startswith(self._excluded) or STORE_FOLDER in name.split("/")
 
     def _is_output(self, name: str, outputs: Mapping[str, str]) -> bool:
         path = self._root / name

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.redaction import redact
-from rosenblatt.runs.store.locations import artifact_address, data_home, public_address
+from rosenblatt.runs.store.locations import artifact_address, data_home, database_file, is_sqlite_file, public_address
 from rosenblatt.runs.store.permissions import create_file, make_folder
 from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
 
@@ -227,8 +227,8 @@ class Artifacts:
     @property
     def folder(self) -> Path:
         """The local folder of the store, also of one in PostgreSQL. Raises StoreError if that cannot be reached."""
-        if self._url.startswith("sqlite:///"):
-            return Path(self._url.removeprefix("sqlite:///")).parent
+        if is_sqlite_file(self._url):
+            return database_file(self._url).parent
         return data_home() / self._store_id()
 
     def _own_place(self) -> _Place:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from rosenblatt.errors import StoreError, StoreUnavailableError
 from rosenblatt.runs.redaction import redact
-from rosenblatt.runs.store.locations import STORE_FOLDER
+from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_sqlite_file, store_name
 from rosenblatt.runs.store.permissions import create_file, make_store_folder
 
 BUSY_TIMEOUT = 10.0  # seconds to wait while another process writes
@@ -31,16 +31,6 @@ _POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that does not answer counts 
     "options": "-c statement_timeout=60000",
 }
 _AMBIGUOUS_PASSWORD = re.compile(r"postgresql://[^/?#@:]*:(?!\d+[/?])[^@/?#]*(?:[/?#].*@|@[^/?#]*@)")
-
-
-def is_sqlite_file(url: str) -> bool:
-    """Whether a store is a SQLite file."""
-    return url.startswith("sqlite:///")
-
-
-def database_file(url: str) -> Path:
-    """The file of a store in SQLite."""
-    return Path(url.removeprefix("sqlite:///"))
 
 
 def can_write(path: Path) -> bool:
@@ -60,7 +50,7 @@ def read_only_error(url: str, reason: str = "") -> StoreUnavailableError:
 
 def redact_url(url: str) -> str:
     """Format the address of a store without its password."""
-    return repr(redact(url.removeprefix("sqlite:///")))
+    return repr(redact(store_name(url)))
 
 
 def make_engine(url: str, create: bool) -> Engine:

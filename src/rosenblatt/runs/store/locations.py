@@ -15,6 +15,7 @@ from rosenblatt.runs.store.permissions import check_trust
 
 STORE_FOLDER = ".rosenblatt"
 NO_STORE = "none"  # as the name of a store: nothing is recorded
+_SQLITE = "sqlite:///"  # begins the addresses of stores that are SQLite files
 
 
 def store_url(name: str | None = None, start: Path | None = None) -> str | None:
@@ -35,30 +36,27 @@ def store_url(name: str | None = None, start: Path | None = None) -> str | None:
         return name
     if name:
         folder = Path(name).expanduser().absolute()
-        return f"sqlite:///{folder if folder.suffix in ('.db', '.sqlite') else folder / 'runs.db'}"
+        return f"{_SQLITE}{folder if folder.suffix in ('.db', '.sqlite') else folder / 'runs.db'}"
     start = (start or Path.cwd()).absolute()
     root = next((folder for folder in (start, *start.parents) if (folder / STORE_FOLDER).is_dir()), start)
     database = root / STORE_FOLDER / "runs.db"
     check_trust(database.parent, database)
-    return f"sqlite:///{database}"
+    return f"{_SQLITE}{database}"
 
 
-def is_store_file(url: str, path: Path) -> bool:
-    """Whether an absolute path belongs to a store: its database, files, checkpoints and spools."""
-    artifacts = artifact_address()
-    folders = [data_home(), spool_folder(url), *([Path(artifacts)] if artifacts and "://" not in artifacts else [])]
-    if any(path.is_relative_to(folder) for folder in folders):
-        return True
-    if not url.startswith("sqlite:///"):
-        return False
-    database = Path(url.removeprefix("sqlite:///"))
-    folder = database.parent
-    if not path.is_relative_to(folder):
-        return False
-    if folder.name == STORE_FOLDER:
-        return True
-    first = path.relative_to(folder).parts[:1]
-    return any(name in ("artifacts", "state") or name.startswith(database.name) for name in first)
+def is_sqlite_file(url: str) -> bool:
+    """Whether a store is a SQLite file."""
+    return url.startswith(_SQLITE)
+
+
+def database_file(url: str) -> Path:
+    """The file of a store in SQLite."""
+    return Path(url.removeprefix(_SQLITE))
+
+
+def store_name(url: str | None) -> str:
+    """The store as `--store` and ROSENBLATT_STORE name it."""
+    return (url or NO_STORE).removeprefix(_SQLITE)
 
 
 def data_home() -> Path:
@@ -109,20 +107,28 @@ def spool_folder(url: str) -> Path:
     return root / store_key(url)
 
 
-def store_paths(url: str) -> list[Path]:
-    """Local files and folders that hold what a store, and others, have recorded; the folder of the store comes last."""
-    paths = []
+def store_prefixes(url: str) -> tuple[str, ...]:
+    """Beginnings of the paths of local files that belong to a store, or to others of this user.
+
+    They fit absolute paths, with and without links resolved, that have a separator at their end.
+    """
+    folders = []
     for locate in (data_home, lambda: spool_folder(url).parent):
         with suppress(StorageError):
-            paths.append(locate())
+            folders.append(locate())
     address = artifact_address()
     if address and "://" not in address:
-        paths.append(Path(address))
-    if not url.startswith("sqlite:///"):
-        return paths
-    database = Path(url.removeprefix("sqlite:///"))
-    files = [database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
-    return [*paths, *files, *(database.parent / name for name in ("artifacts", "state", ""))]
+        folders.append(Path(address))
+    files = []
+    if is_sqlite_file(url):
+        database = database_file(url)
+        files.append(database)  # and those beside it, such as runs.db-wal
+        folders += [database.parent / name for name in ("artifacts", "state")]
+        if database.parent.name == STORE_FOLDER:
+            folders.append(database.parent)
+    places = {f"{place}{os.sep}" for folder in folders for place in (folder, folder.resolve())}
+    places |= {str(place) for file in files for place in (file, file.parent.resolve() / file.name)}
+    return tuple(sorted(places))
 
 
 def store_key(url: str) -> str:

@@ -24,13 +24,12 @@ from rosenblatt.runs.store.clock import database_time
 from rosenblatt.runs.store.engines import (
     can_write,
     copied_database,
-    database_file,
-    is_sqlite_file,
     make_engine,
     read_only_error,
     redact_url,
 )
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
+from rosenblatt.runs.store.locations import database_file, is_sqlite_file
 from rosenblatt.runs.store.records import RecordBatch, Row
 
 _RUN_TABLES = (

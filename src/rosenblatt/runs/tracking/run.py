@@ -32,7 +32,7 @@ from rosenblatt.runs.capture.snapshot import (
 from rosenblatt.runs.store.curves import CurveSummary, make_points, merge_summaries, summarize
 from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.filters import STALE_SECONDS
-from rosenblatt.runs.store.locations import NO_STORE, store_url
+from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
 from rosenblatt.runs.tracking.launched import LaunchedRun, claim_launched_run, find_launched_run
 from rosenblatt.runs.tracking.output import OutputCapture
@@ -288,11 +288,6 @@ class Run:
         """Record a batch, of this run or its trials."""
         if self._writer and not self._is_ended:
             self._writer.put(batch)
-
-    @property
-    def store_name(self) -> str:
-        """The store as `--store` and ROSENBLATT_STORE name it."""
-        return (self.url or NO_STORE).removeprefix("sqlite:///")
 
     def store_source(self, path: Path) -> tuple[str, str]:
         """Store a file of the run's source; returns its hash and root."""
