@@ -28,8 +28,8 @@ def test_of_a_folder_that_the_user_names_only_the_files_of_the_store_belong_to_i
     assert belongs(tmp_path / name, store_url(str(tmp_path))) is is_of_store
 
 
-def test_all_of_its_own_folder_belongs_to_a_store(tmp_path):
-    url = store_url(start=tmp_path)
+def test_all_of_a_folder_of_its_own_belongs_to_a_store(tmp_path):
+    url = store_url(str(tmp_path / ".rosenblatt"))
     assert belongs(tmp_path / ".rosenblatt", url)
     assert belongs(tmp_path / ".rosenblatt" / "notes.txt", url)
     assert not belongs(tmp_path / "notes.txt", url)
