@@ -411,6 +411,14 @@ def test_code_of_another_user_runs_only_if_that_is_confirmed(scripts):
     assert scripts.reproduce(run, confirm=lambda question: "mallory" in question).run
 
 
+def test_code_from_a_store_that_others_can_write_to_runs_only_if_that_is_confirmed(scripts, work_folder):
+    run = scripts.run(STEADY)
+    (work_folder / ".rosenblatt" / "runs.db").chmod(0o666)
+    with pytest.raises(RunError, match=r"in a store to which others can write \(everybody\)\. .* with --yes"):
+        scripts.reproduce(run)
+    assert scripts.reproduce(run, confirm=lambda question: "others can write" in question).run
+
+
 def test_a_changed_environment_variable_is_the_cause(scripts, monkeypatch):
     monkeypatch.setenv("LEARNING_RATE", "1")
     run = scripts.run(STEADY.replace("0.5", "float(__import__('os').environ['LEARNING_RATE'])"))

@@ -13,9 +13,11 @@ from click.testing import CliRunner
 
 from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.main import cli
-from rosenblatt.errors import RunError, StorageError
+from rosenblatt.errors import ModelFileError, RunError, StorageError
 from rosenblatt.models.model_file import load_model
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.queries import find_runs, run_details
+from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.workflows.resume import resume
 
@@ -104,6 +106,42 @@ def test_a_model_that_cannot_be_written_is_in_the_store(store, same_process_chec
     )
     assert str(result.exception).startswith(expected)
     assert (run.state, "model.rosenblatt" in run_details(store, run.id).artifacts) == ("failed", True)
+
+
+@pytest.fixture
+def unwritten_model(store, same_process_check, monkeypatch):
+    """The id of a fit whose model is in the store, but not in its file."""
+
+    def fail(*_):
+        raise StorageError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rosenblatt.workflows.fit.save", fail)
+        invoke(*SEARCH[:4], "--epochs", "2")
+    return find_runs(store)[0].id
+
+
+def test_a_model_is_written_where_another_user_says_only_if_that_is_confirmed(store, unwritten_model, work_folder):
+    path = work_folder / "startup.pth"
+    batch = RecordBatch()
+    batch.add_metadata(unwritten_model, "output", str(path))
+    batch.add_metadata(unwritten_model, "user", "mallory")
+    store.write(batch)
+    with pytest.raises(RunError, match=r"by the user mallory, .* Write its model to '.*startup.pth' as .* --yes"):
+        resume(store, unwritten_model)
+    assert not path.exists()
+    resume(store, unwritten_model, confirm=lambda question: str(path) in question)
+    load_model(path)
+
+
+def test_only_a_model_is_written(store, unwritten_model, work_folder):
+    content = Artifacts(store.url, store).store_bytes(b"import os")
+    batch = RecordBatch()
+    batch.add_artifact(unwritten_model, "model.rosenblatt", "model", *content)
+    store.write(batch)
+    with pytest.raises(ModelFileError, match="is not a Rosenblatt model"):
+        resume(store, unwritten_model)
+    assert not (work_folder / "model.rosenblatt").exists()
 
 
 def test_other_options_begin_another_search(store, stopped_search, monkeypatch):

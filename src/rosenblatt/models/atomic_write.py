@@ -11,7 +11,7 @@ from pathlib import Path
 from rosenblatt.errors import StorageError
 
 
-def write_file(path: str | Path, content: bytes, check: Callable[[Path], None] | None = None) -> None:
+def write_file(path: str | Path, content: bytes, check: Callable[[Path], object] | None = None) -> None:
     """Write a temporary file next to `path`, check it, and rename it.
 
     Args:

@@ -31,13 +31,21 @@ def find_call(run: RunDetails) -> ScriptCall:
     return ScriptCall(target=target, arguments=arguments, masked=masked, is_module=first == "-m")
 
 
-def check_user(run: RunDetails, confirm: Callable[[str], bool] | None) -> None:
-    """Ask before code runs that another user recorded. Raises RunError if nobody can be asked, or does not confirm."""
-    if run.user in ("", user_name()):
+def check_user(
+    store: Store, run: RunDetails, confirm: Callable[[str], bool] | None, action: str = "Run this code"
+) -> None:
+    """Ask before something is done that another user may have recorded, who can write to the store.
+
+    Raises RunError if nobody can be asked, or does not confirm.
+    """
+    user, others = user_name(), store.find_other_writers()
+    if run.user in ("", user) and not others:
         return
-    origin = f"Run {run.id} was recorded by the user {run.user}, on {run.machine} in {run.folder}"
-    if confirm is None or not confirm(f"{origin}. Run this code as {user_name()}?"):
-        raise RunError(f"{origin}: its code is run as you only if you confirm it, with --yes.")
+    origin = f"Run {run.id} was recorded by the user {run.user or 'unknown'}, on {run.machine} in {run.folder}"
+    if others:
+        origin += f", in a store to which others can write ({others})"
+    if confirm is None or not confirm(f"{origin}. {action} as {user}?"):
+        raise RunError(f"{origin}. {action} as {user} only if you trust it, with --yes.")
 
 
 def fill_masked(

@@ -111,7 +111,7 @@ def _rerun(store: Store, run: RunDetails, notify: Notify, options: ReproduceOpti
         request = _fit_request(run)
     else:
         call = find_call(run)
-        check_user(run, options.confirm)
+        check_user(store, run, options.confirm)
         call, gaps = fill_masked(run, call, options.secrets, options.ask_secret)
     changed_data = [f"{file.path} {_problem(file)}" for file in _changed_data(run)]
     for message in _environment_changes(run.environment) if run.environment else []:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rosenblatt.errors import Notify, RunError
 from rosenblatt.models.atomic_write import write_file
+from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import RunDetails, RunRecord, ScriptCall
 from rosenblatt.runs.store.filters import STALE_SECONDS
@@ -43,6 +44,7 @@ def resume(
     newest = _find_resumable(store, run_name)
     run = run_details(store, newest.id)
     if newest.kind == "fit" or newest.state == "finished":
+        check_user(store, run, confirm, f"Write its model to {run.output!r}")
         _write_model(store, run, notify)
         return 0
     if newest.state == "running":
@@ -52,7 +54,7 @@ def resume(
         )
     if run.request is None:
         find_call(run)  # raises RunError for a notebook
-    check_user(run, confirm)
+    check_user(store, run, confirm)
     call = ScriptCall(target="", arguments=tuple(_without_store(run.arguments)))
     notify(f"resuming {newest.id} in {run.folder}: {' '.join(call.arguments)}")
     call, _ = fill_masked(run, call, secrets or {}, ask_secret)
@@ -92,7 +94,7 @@ def _write_model(store: Store, run: RunDetails, notify: Notify) -> None:
     model = run.artifacts[MODEL_FILE]
     with tempfile.TemporaryDirectory() as folder:
         Artifacts(store.url, store).fetch(model.hash, model.root, Path(folder) / MODEL_FILE)
-        write_file(run.output, (Path(folder) / MODEL_FILE).read_bytes())
+        write_file(run.output, (Path(folder) / MODEL_FILE).read_bytes(), check=load_model)
     notify(f"model: {run.output}, written from the store, because run {run.id} had trained it but not written its file")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
 import stat
 
@@ -11,6 +13,7 @@ import pytest
 from rosenblatt.errors import StoreError
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.locations import store_url
+from rosenblatt.runs.store.permissions import find_other_writers
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
@@ -170,3 +173,37 @@ def test_damaged_files_are_stored_again(tmp_path):
         artifacts.store_bytes(b"content")
         assert path.read_bytes() == b"content"
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "owner", "expected"),
+    [
+        ("runs.db", 0o600, -1, ""),
+        ("runs.db", 0o644, -1, ""),
+        ("runs.db", 0o646, -1, "everybody"),
+        ("", 0o777, -1, "everybody"),
+        pytest.param("runs.db", 0o660, -1, "the group with id 54321", marks=only_root),
+        pytest.param("", 0o770, -1, "the group with id 54321", marks=only_root),
+        pytest.param("runs.db", 0o600, OTHER_USER, f"the user with id {OTHER_USER}", marks=only_root),
+        pytest.param("", 0o700, OTHER_USER, f"the user with id {OTHER_USER}", marks=only_root),
+    ],
+)
+def test_it_is_known_who_else_can_write_to_a_store(tmp_path, name, mode, owner, expected):
+    record(tmp_path / "store")
+    path = tmp_path / "store" / name
+    if owner != -1 or "group" in expected:
+        os.chown(path, owner, 54321)
+    path.chmod(mode)
+    assert find_other_writers(tmp_path / "store" / "runs.db") == expected
+
+
+def test_the_private_group_of_a_user_is_nobody_else(tmp_path):
+    record(tmp_path / "store")
+    user = pwd.getpwuid(os.geteuid())
+    group = grp.getgrgid(user.pw_gid)
+    if group.gr_name != user.pw_name or set(group.gr_mem) - {user.pw_name}:
+        pytest.skip("this user has no private group")
+    for path in (tmp_path / "store", tmp_path / "store" / "runs.db"):
+        os.chown(path, -1, group.gr_gid)
+        path.chmod(path.stat().st_mode | 0o070)
+    assert find_other_writers(tmp_path / "store" / "runs.db") == ""

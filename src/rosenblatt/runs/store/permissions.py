@@ -84,6 +84,34 @@ def check_trust(folder: Path, database: Path) -> None:
                 )
 
 
+def find_other_writers(database: Path) -> str:
+    """Describe who else than this user, and root, can write to a SQLite file or replace it; empty if nobody can."""
+    if os.name != "posix":
+        return ""
+    for path in (database, database.parent):
+        with suppress(FileNotFoundError):
+            info = path.stat()
+            if info.st_uid not in (os.geteuid(), 0):
+                return f"the user with id {info.st_uid}"
+            if info.st_mode & stat.S_IWOTH:
+                return "everybody"
+            if info.st_mode & stat.S_IWGRP and not _is_private_group(info.st_gid):
+                return f"the group with id {info.st_gid}"
+    return ""
+
+
+def _is_private_group(number: int) -> bool:
+    """Whether a group is that of this user alone, which many systems create with each user."""
+    import grp
+    import pwd
+
+    try:
+        group, user = grp.getgrgid(number), pwd.getpwuid(os.geteuid())
+    except KeyError:  # without a name
+        return False
+    return group.gr_name == user.pw_name and number == user.pw_gid and set(group.gr_mem) <= {user.pw_name}
+
+
 def _reason_to_distrust(info: os.stat_result) -> str:
     if os.name != "posix":
         return ""

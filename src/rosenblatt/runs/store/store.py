@@ -30,6 +30,7 @@ from rosenblatt.runs.store.engines import (
 )
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
 from rosenblatt.runs.store.locations import database_file, is_sqlite_file
+from rosenblatt.runs.store.permissions import find_other_writers
 from rosenblatt.runs.store.records import RecordBatch, Row
 
 _RUN_TABLES = (
@@ -39,6 +40,10 @@ _RUN_TABLES = (
 _DAMAGE_MESSAGES = ("malformed", "not a database", "database corruption", "disk image")
 _UNAVAILABLE = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError)
 _FORBIDDEN = ("42501", "25006")  # codes of PostgreSQL: no permission, a read-only transaction
+_OTHER_ROLES = (  # of PostgreSQL, that can write to a table
+    "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper AND rolname <> current_user "
+    "AND has_table_privilege(oid, :table, 'INSERT, UPDATE') ORDER BY rolname"
+)
 _BATCH_SIZE = 500  # names in one statement
 # The pool logs a failing rollback although the error is raised too; without any handler Python prints a traceback.
 logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
@@ -83,6 +88,17 @@ class Store:
             return str(
                 connection.execute(select(schema.settings.c.value).where(schema.settings.c.name == "id")).scalar_one()
             )
+
+    def find_other_writers(self) -> str:
+        """Describe who else can write to the store, whose records are then not proof of who recorded them.
+
+        Empty if nobody can but this user, or the role of this connection, and administrators. Raises StoreError.
+        """
+        if is_sqlite_file(self.url):
+            return find_other_writers(database_file(self.url))
+        with self.reading() as connection:
+            roles = connection.execute(text(_OTHER_ROLES), {"table": schema.runs.name}).scalars().all()
+        return f"the roles {', '.join(roles)}" if roles else ""
 
     def write(self, batch: RecordBatch | Mapping[str, Sequence[Row]], *, is_alive: bool = False) -> set[str]:
         """Write a batch completely or not at all.
