@@ -139,3 +139,30 @@ def test_the_report_leaves_no_file(report, process, tmp_path):
     path = Path(report.variables({})[inputs.REPORT_VARIABLE])
     report.close()
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["", "Z", "R", "R\tnow\t/etc/hostname", "H\tabc", "B", "I\tx", "S\t1\tx", "L\t1\t[", "\0\t\udcff"]
+)
+def test_a_damaged_line_does_not_end_the_recording(report, process, tmp_path, line):
+    process.write_line(f"{line}\n")
+    process.write_read(make_file(tmp_path / "a.txt"))
+    metadata = close(report)
+    assert [file["name"] for file in metadata["data_read"]] == ["a.txt"]
+    assert "an input whose report is damaged" in metadata["unseen"]
+
+
+def test_a_process_goes_on_if_that_which_records_it_has_ended(report, process):
+    path = report.variables({})[inputs.REPORT_VARIABLE]
+    report.close()
+    os.close(process._file)
+    for _ in range(2):
+        process.write("U", "something")
+    with pytest.raises(FileNotFoundError):
+        Report(path)
+
+
+def test_nothing_is_reported_to_a_file_of_another_process(tmp_path):
+    with (tmp_path / "other").open("wb") as file, pytest.raises(FileNotFoundError):
+        Report(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+    assert (tmp_path / "other").read_bytes() == b""

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from rosenblatt.runs.capture.source import MAX_FILE_BYTES
 from rosenblatt.runs.startup.audit.hook import unescape
-from rosenblatt.runs.startup.audit.programs import REPORT_VARIABLE, STARTUP_FOLDER
+from rosenblatt.runs.startup.audit.programs import REPORT_NAME, REPORT_VARIABLE, STARTUP_FOLDER
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile
 
@@ -66,8 +66,10 @@ class InputReport:
         self._unread = lines.pop()
         for line in lines:
             kind, *fields = (unescape(field) for field in os.fsdecode(line).split("\t"))
-            if kind in self._HANDLERS:
+            try:
                 self._HANDLERS[kind](self, *fields)
+            except (LookupError, TypeError, ValueError, RecursionError):  # the script, or a full disk, has damaged it
+                self._unseen["an input whose report is damaged"] = None
         return self._hash_pending()
 
     def close(self) -> None:
@@ -241,7 +243,7 @@ def _source_of(path: Path) -> Path:
 def _open_shared_file() -> tuple[IO[bytes], Path]:
     """Open a file for the processes that are started, in memory where this is possible; returns also its path."""
     if hasattr(os, "memfd_create"):
-        file = os.fdopen(os.memfd_create("rosenblatt-report"), "rb")
+        file = os.fdopen(os.memfd_create(REPORT_NAME), "rb")
         path = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
         if os.access(path, os.W_OK):
             return file, path

@@ -28,6 +28,7 @@ from _thread import get_ident
 from .paths import absolute, hash_names, ignored_prefixes, is_globbing, lists_packages
 from .programs import (
     HARMLESS_PROGRAMS,
+    REPORT_NAME,
     REPORT_VARIABLE,
     SHELL_SYNTAX,
     SHELLS,
@@ -65,7 +66,10 @@ def install() -> None:
     path = os.environ.get(REPORT_VARIABLE)
     if not path:
         return
-    audit = InputAudit(Report(path))
+    try:
+        audit = InputAudit(Report(path))
+    except OSError:  # the process that records the run has ended
+        return
     audit.install()
     atexit.register(audit.report_libraries)
 
@@ -80,9 +84,13 @@ class Report:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._is_lost = False
         self._open()
 
     def _open(self) -> None:
+        """Open the file. Raises OSError if it is gone, also if another process has got the number in its path."""
+        if self._path.startswith("/proc/") and REPORT_NAME not in os.readlink(self._path):
+            raise FileNotFoundError(self._path)
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         self._number = os.fstat(self._file).st_ino
 
@@ -97,14 +105,24 @@ class Report:
         self.write_line(f"R\t{time.time_ns()}\t{name}\n")
 
     def write_line(self, line: str) -> None:
-        """Append a line, to a newly opened file if the script has closed all files that it did not know."""
+        """Append a line, to a newly opened file if the script has closed all files that it did not know.
+
+        Once that fails, because the process that records the run has ended, nothing is reported any more.
+        """
+        if self._is_lost:
+            return
         try:
-            is_open = os.fstat(self._file).st_ino == self._number
+            if not self._is_open():
+                self._open()
+            os.write(self._file, line.encode("utf-8", "surrogateescape"))
         except OSError:
-            is_open = False
-        if not is_open:
-            self._open()
-        os.write(self._file, line.encode("utf-8", "surrogateescape"))
+            self._is_lost = True
+
+    def _is_open(self) -> bool:
+        try:
+            return os.fstat(self._file).st_ino == self._number
+        except OSError:
+            return False
 
 
 class InputAudit:

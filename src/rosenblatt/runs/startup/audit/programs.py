@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 REPORT_VARIABLE = "ROSENBLATT_REPORT"  # environment variable with the path of the report
+REPORT_NAME = "rosenblatt-report"  # of the file in memory that is the report
 STARTUP_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # in PYTHONPATH of processes that report
 # programs that read nothing a result could depend on; the files in their arguments count
 HARMLESS_PROGRAMS = frozenset({
