@@ -152,8 +152,8 @@ def _to_mlflow(runs: Iterator[_RunWithCurves], out: str, notify: Notify) -> list
 
 
 def _run_folder_name(run: RunDetails) -> str:
-    names = re.sub(r"[^\w.-]+", "_", f"{run.experiment}-{run.name or run.kind}")
-    return f"{names[:MAX_FOLDER_NAME]}-{run.id}"
+    names, run_id = (re.sub(r"[^\w.-]+", "_", text) for text in (f"{run.experiment}-{run.name or run.kind}", run.id))
+    return f"{names[:MAX_FOLDER_NAME]}-{run_id}"
 
 
 def to_json(value: Any) -> str:

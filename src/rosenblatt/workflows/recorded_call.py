@@ -10,6 +10,7 @@ from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.capture.program import OTHER_KINDS, REPEATABLE
 from rosenblatt.runs.redaction import MASK
 from rosenblatt.runs.store.details import RunDetails, ScriptCall, describe_masked
+from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.verdict import Gap
 
 
