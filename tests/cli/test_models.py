@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.cli.main import main
 from rosenblatt.models.model_file import load_model
 from tests.waiting import wait_until
 
@@ -277,3 +278,11 @@ def test_scores_are_called_test_scores_only_if_no_row_was_in_training(run, model
     assert fields["held_out"] is False
     assert fields["in_training"] == {"rows": 300, "checked": 300, "seen": 240}
     assert "240 of the 300 rows" in fields["cautions"][0]
+
+
+def test_arguments_are_shown_as_visible_text_in_errors(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["rosenblatt", "describe", "a.csv", "b\x1b]0;title\x07.csv"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit):
+        main()
+    assert "Got unexpected extra argument (b\\x1b]0;title\\x07.csv)" in capsys.readouterr().err

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import polars as pl
 import pytest
 
 from rosenblatt.errors import StorageError
 from rosenblatt.runs.export import export, to_json
 from rosenblatt.runs.store.queries import find_runs
+from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
+from tests.runs.conftest import add_run_with_curves
 
 
 @pytest.fixture
@@ -131,3 +135,14 @@ def test_json_has_no_nan_and_infinity():
     assert to_json({"a": float("nan"), "b": [float("inf")], 3: (1,)}).split() == [
         "{", '"a":', "null,", '"b":', "[", '"inf"', "],", '"3":', "[", "1", "]", "}"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("run", ["x/../../../out", "/tmp/x", "..", "a\nb"])
+def test_event_files_stay_in_their_folder_whatever_the_id_of_a_run(tmp_path, run):
+    batch = RecordBatch()
+    add_run_with_curves(batch, run, loss=[1.0])
+    with closing(Store(f"sqlite:///{tmp_path / 'runs.db'}")) as store:
+        store.write(batch)
+        export(store, [run], "tensorboard", str(tmp_path / "a" / "b" / "logs"))
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["logs"]
+    assert len(list((tmp_path / "a" / "b" / "logs").glob("*/events*"))) == 1

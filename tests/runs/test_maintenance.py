@@ -148,3 +148,13 @@ def test_cleanup_of_a_server(server):
     assert cleanup(store).killed_runs == 0
     assert run_details(store, "a").state == "running"
     store.close()
+
+
+def test_cleanup_removes_only_checkpoints_from_the_folder_of_a_store(tmp_path):
+    for name in ("state/deleted/search.jsonl", "state/deleted/trial-1.safetensors", "state/mine/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    (tmp_path / "state" / "link").symlink_to(tmp_path / "state" / "mine")
+    with closing(Store(f"sqlite:///{tmp_path / 'runs.db'}")) as store:
+        assert cleanup(store).removed_states == 1
+    assert {path.name for path in (tmp_path / "state").iterdir()} == {"mine", "link"}

@@ -27,6 +27,7 @@ HYPERPARAMETERS = """
     secretary accuracy compass monkey turkey access_key_id token_path cookie_cutter learning_rate
 """
 SECRET_FILES = """
+    .vault-token x-firebase-adminsdk-1a.json .bash_history .python_history
     .env .env.local .env.production prod.env .envrc .netrc _netrc .pgpass pgpass.conf .npmrc .pypirc
     .git-credentials .htpasswd credentials credentials.json google-credentials.json client_secret_12.json
     service-account.json my_service_account-3.json id_rsa id_ed25519 id_ecdsa_sk server.pem server.key cert.p12
@@ -36,6 +37,7 @@ SECRET_FILES = """
     kaggle.json rclone.conf private.ppk
 """
 OTHER_FILES = """
+    train_history firebase.json
     train.py environment.yml keys.py secretary.py secrets.py credentials.md tokenizer.json tokens.txt
     keypoints.csv id_rsa.pub password_strength.csv docker/config.json config.json monkey.txt key.txt author.csv
     secrets.example.yml

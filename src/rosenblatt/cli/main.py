@@ -84,6 +84,9 @@ def main() -> None:
     try:
         cli(obj=exit_status, standalone_mode=False)
     except click.ClickException as error:
+        from rosenblatt.cli.console.tables import printable_lines
+
+        error.message = printable_lines(error.message)
         error.show()
         sys.exit(ERROR_STATUS)
     except (KeyboardInterrupt, click.exceptions.Abort):

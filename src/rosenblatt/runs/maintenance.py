@@ -185,13 +185,22 @@ def _referenced_files(document: str) -> set[str]:
 
 
 def _remove_states(folder: Path, run_ids: set[str]) -> int:
-    """Remove checkpoints of searches that were deleted, or not resumed for a long time."""
+    """Remove checkpoints of searches that were deleted, or not resumed for a long time; other folders stay."""
     n_removed = 0
     for state in folder.glob("*") if folder.is_dir() else ():
+        if not _is_checkpoint(state):
+            continue
         if state.name not in run_ids or time.time() - state.stat().st_mtime > STATE_RETENTION_SECONDS:
             shutil.rmtree(state, ignore_errors=True)
             n_removed += 1
     return n_removed
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds nothing but files of a search: a store may lie in a folder of the user's own."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return all(path.name == "search.jsonl" or path.name.startswith("trial-") for path in folder.iterdir())
 
 
 def _vacuum(store: Store) -> None:

@@ -77,8 +77,8 @@ _AUTHENTICATION_SCHEME = re.compile(
 
 _CREDENTIAL_FILES = (
     r"(?i).*\.env|\.?_?netrc|\.?(?:pgpass|pypirc|npmrc|yarnrc\.yml|git-credentials|htpasswd|my\.cnf|"
-    r"vault[-_]pass(?:word)?(?:\.txt)?|dockercfg|dockerconfigjson|boto|s3cfg|rclone\.conf|kubeconfig|htdigest)|pgpass\.conf|rclone\.conf|"
-    r"kaggle\.json|id_(?:rsa|dsa|ecdsa|ed25519|xmss)(?:_sk)?(?:[._-](?!pub$).*)?|"
+    r"vault[-_](?:token|pass(?:word)?(?:\.txt)?)|(?:bash|zsh|python|psql|mysql|rediscli)_history|dockercfg|dockerconfigjson|boto|s3cfg|rclone\.conf|kubeconfig|htdigest)|pgpass\.conf|rclone\.conf|"
+    r"kaggle\.json|.*firebase-adminsdk.*\.json|id_(?:rsa|dsa|ecdsa|ed25519|xmss)(?:_sk)?(?:[._-](?!pub$).*)?|"
     r".*\.(?:pem|key|p8|p12|pfx|pkcs12|jks|jceks|keystore|ppk|kdbx?|kwallet|agekey|asc|gpg|ovpn|tfvars(?:\.json)?|"
     r"tfstate(?:\.backup)?|keytab|kubeconfig|mobileprovision|pkpass)|"
     r"(?:.*[-_.])?(?:passwords?|passwd)(?:\.\w+)?|"

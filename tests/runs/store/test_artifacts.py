@@ -206,3 +206,13 @@ def test_waiting_files_are_stored_only_if_their_content_matches_their_name(store
 def test_a_missing_file_is_an_error(own_artifacts, tmp_path):
     with pytest.raises(StorageError, match="cannot be stored as an artifact"):
         own_artifacts.store_file(tmp_path / "nothing")
+
+
+def test_a_device_in_place_of_a_file_is_not_read(own_artifacts, tmp_path):
+    stored = own_artifacts.store_bytes(b"content")
+    path = own_artifacts.folder / "artifacts" / stored.hash[:2] / stored.hash
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(StorageError, match="is no regular file"):
+        own_artifacts.fetch(stored.hash, stored.root, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

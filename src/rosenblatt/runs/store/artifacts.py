@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -284,7 +285,10 @@ class _Folder:
                 part.unlink(missing_ok=True)
 
     def get(self, digest: str, path: Path) -> None:
-        shutil.copyfile(self._path(digest), path)
+        stored = self._path(digest)
+        if not stat.S_ISREG(stored.stat().st_mode):  # a device has no end
+            raise StorageError(f"{str(stored)!r} is no regular file")
+        shutil.copyfile(stored, path)
 
     def remove(self, digest: str) -> None:
         self._path(digest).unlink(missing_ok=True)
