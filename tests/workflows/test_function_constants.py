@@ -18,6 +18,28 @@ def make_function(depth):
     return train
 
 
+def scale(value):
+    return value * SCALE
+
+
+square = lambda value: value**EXPONENT + scale(value)  # noqa: E731 - a function without a name of its own
+EXPONENT = 2
+
+
+class Model:
+    rate = 0.5
+
+    def __init__(self, layers=2):
+        self.size = [square(layers) for _ in range(WIDTH)]
+
+    @classmethod
+    def load(cls):
+        return cls(WIDTH)
+
+
+WIDTH = 4
+
+
 class Trainer:
     def __init__(self):
         self.depth = 3
@@ -39,3 +61,24 @@ def test_arguments_of_a_partial_and_attributes_of_an_object_count():
 
 def test_a_function_that_is_not_written_in_python_has_no_constants():
     assert function_constants(max) == {}
+
+
+def test_constants_of_functions_and_classes_that_the_function_calls_count():
+    def train(params, run):
+        def evaluate():
+            return square(params["x"])
+
+        return evaluate()
+
+    expected = {"EXPONENT": "2", "SCALE": "2.0"}
+    assert {name.rpartition(": ")[2]: value for name, value in function_constants(train).items()} == expected
+    constants = function_constants(lambda params, run: Model.load())
+    assert {name.rpartition(": ")[2] for name in constants} == {"WIDTH", "EXPONENT", "SCALE", "default 0"}
+    assert constants["Model.__init__: default 0"] == "2"
+
+
+def test_functions_that_call_each_other_and_functions_of_other_modules_end():
+    def train(params, run):
+        return train(params, run) + partial(max)() + function_constants(train)
+
+    assert function_constants(train) == {}
