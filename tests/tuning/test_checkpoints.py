@@ -32,8 +32,8 @@ FAST = {
 }  # fmt: skip
 
 
-def new_search(y=Y, **overrides):
-    prepared = PreparedData(Dataset(FRAME, y), lambda spec: TARGET.with_loss(spec, y))
+def new_search(y=Y, frame=FRAME, target=TARGET, **overrides):
+    prepared = PreparedData(Dataset(frame, y), lambda spec: target.with_loss(spec, y))
     return SearchCoordinator(Spec.from_hyperparameters(**FAST | overrides).with_search_space(SPACE), prepared, None, 1)
 
 
@@ -149,7 +149,19 @@ def test_budgets_may_differ_when_a_search_is_resumed(folder, search, budget):
     assert SearchCheckpoint(new_search(**budget), folder).restored
 
 
-@pytest.mark.parametrize("overrides", [{"epochs": 5}, {"seed": 1}, {"y": 1 - Y}, {"sampler": "random"}])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"epochs": 5},
+        {"seed": 1},
+        {"y": 1 - Y},
+        {"sampler": "random"},
+        {"frame": FRAME.rename({"a": "b", "b": "a"})},
+        {"frame": FRAME.with_columns(pl.col("a").cast(pl.Float32))},
+        {"target": TARGET.model_copy(update={"labels": ("yes", "no")})},
+        {"target": TARGET.model_copy(update={"names": ("z",)})},
+    ],
+)
 def test_the_state_of_a_search_with_other_data_or_hyperparameters_is_rejected(folder, search, overrides):
     with pytest.raises(ModelFileError, match="another search") as error:
         SearchCheckpoint(new_search(**overrides), folder)

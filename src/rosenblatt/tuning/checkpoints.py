@@ -241,9 +241,10 @@ def _restore_member(member: Member, saved: SavedMember) -> None:
 
 
 def _fingerprint(search: SearchCoordinator) -> str:
-    """A hash of everything a resumed search must share: the spec without its budgets, and the data."""
+    """A hash of everything a resumed search must share: the spec without its budgets, the target, and the data."""
     spec = search.plan.spec.replace(**MUTABLE_ON_RESUME)
     digest = hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode())
+    digest.update(search.prepared.target(search.plan.spec).model_dump_json().encode())
     for data in (search.prepared.data, search.prepared.validation):
         if data is not None:
             digest.update(data.fingerprint())
