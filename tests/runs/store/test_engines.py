@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -102,6 +104,34 @@ def test_a_store_of_an_earlier_version_is_read_in_a_copy(filled, make_read_only)
     assert details.owner is None
     with closing(sqlite3.connect(database_file(filled))) as unchanged:
         assert unchanged.execute("SELECT version_num FROM alembic_version").fetchall() == [("1001",)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("name", [".rosenblatt", "store"])
+def test_a_store_of_an_earlier_version_that_others_could_read_becomes_private(tmp_path, capsys, name):
+    database = tmp_path / name / "runs.db"
+    Store(f"sqlite:///{database}").close()
+    downgrade(f"sqlite:///{database}")
+    (database.parent / "artifacts").mkdir()
+    for path, mode in ((database.parent, 0o755), (database, 0o644), (database.parent / "artifacts", 0o755)):
+        path.chmod(mode)
+    Store(f"sqlite:///{database}").close()
+    assert (stat.S_IMODE(database.stat().st_mode), capsys.readouterr().err.count("now only you can")) == (0o600, 1)
+    assert stat.S_IMODE((database.parent / "artifacts").stat().st_mode) == 0o700
+    assert stat.S_IMODE(database.parent.stat().st_mode) == (0o700 if name == ".rosenblatt" else 0o755)
+    Store(f"sqlite:///{database}").close()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_store_of_an_earlier_version_of_a_group_stays_open_for_it(filled, capsys):
+    downgrade(filled)
+    database = database_file(filled)
+    database.parent.chmod(0o2770)
+    database.chmod(0o660)
+    Store(filled).close()
+    assert stat.S_IMODE(database.stat().st_mode) == 0o660
+    assert capsys.readouterr().err == ""
 
 
 def test_writing_a_store_that_can_only_be_read_is_refused(filled, make_read_only):

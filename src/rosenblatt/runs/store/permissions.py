@@ -22,6 +22,27 @@ def make_store_folder(folder: Path) -> bool:
     return True
 
 
+def close_to_others(folder: Path, database: Path) -> bool:
+    """Take from others what an earlier version let them read, unless a group may write there.
+
+    Args:
+        folder: The folder of the store, or its database if the folder may hold other files.
+        database: The database.
+
+    Returns:
+        Whether anything was open to others. Raises OSError.
+    """
+    if os.name != "posix" or database.parent.stat().st_mode & stat.S_IWGRP:
+        return False
+    beside = [database.with_name(f"{database.name}{suffix}") for suffix in ("-wal", "-shm")]
+    is_changed = False
+    for path in (folder, database, *beside, database.with_name("artifacts")):
+        if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXU)
+            is_changed = True
+    return is_changed
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder in that of a store, for those who may write to the store. Raises OSError."""
     if folder.is_dir():

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
@@ -29,8 +30,8 @@ from rosenblatt.runs.store.engines import (
     redact_url,
 )
 from rosenblatt.runs.store.filters import LOST_REASON, is_stale
-from rosenblatt.runs.store.locations import database_file, is_sqlite_file
-from rosenblatt.runs.store.permissions import find_other_writers
+from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_sqlite_file
+from rosenblatt.runs.store.permissions import close_to_others, find_other_writers
 from rosenblatt.runs.store.records import RecordBatch, Row
 
 _RUN_TABLES = (
@@ -278,6 +279,8 @@ class Store:
                 _create(connection)
             elif version != schema.VERSION:
                 _migrate(connection, self.url, version)
+        if version not in (None, schema.VERSION) and is_sqlite_file(self.url) and not self._is_read_only:
+            _close_to_others(database_file(self.url))
 
 
 def version_error(url: str, version: str | None) -> StoreError:
@@ -315,6 +318,18 @@ def _migrate(connection: Connection, url: str, version: str) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise version_error(url, version) from error
+
+
+def _close_to_others(database: Path) -> None:
+    """Make the files of a store of an earlier version private, and say so."""
+    folder = database.parent if database.parent.name == STORE_FOLDER else database
+    with contextlib.suppress(OSError):  # the files belong to another user
+        if close_to_others(folder, database):
+            print(
+                f"rosenblatt: other users could read the store {redact_url(str(database))} of an earlier version; now "
+                "only you can. `chmod -R g+rX,o+rX` on its folder allows it again.",
+                file=sys.stderr,
+            )
 
 
 def _merge_columns(table: Table, new: Any) -> dict[str, Any]:
