@@ -86,7 +86,7 @@ def main() -> None:
     except click.ClickException as error:
         from rosenblatt.cli.console.tables import printable_lines
 
-        error.message = printable_lines(error.message)
+        error.message = printable_lines(error.message)  # type: ignore[misc] # shown below
         error.show()
         sys.exit(ERROR_STATUS)
     except (KeyboardInterrupt, click.exceptions.Abort):
