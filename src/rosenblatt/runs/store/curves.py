@@ -7,6 +7,7 @@ float64.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -77,7 +78,17 @@ def make_points(steps: Sequence[int] | np.ndarray, times: Sequence[float] | np.n
 
 def summarize(points: CurvePoints) -> CurveSummary:
     """Summarize at least one point."""
-    return summarize_curves(points.steps, points.values, np.array([len(points.steps)]))[0]
+    steps, values = points.steps, points.values
+    latest = len(steps) - 1 - int(steps[::-1].argmax())
+    low, high = int(values.argmin()), int(values.argmax())
+    if math.isnan(values[low]):  # argmin and argmax find the first NaN, if there is one
+        valid = np.flatnonzero(~np.isnan(values))
+        if not valid.size:
+            return CurveSummary(int(steps[latest]), None, None, None, None, None)
+        low, high = int(valid[values[valid].argmin()]), int(valid[values[valid].argmax()])
+    last = float(values[latest])
+    bounds = float(values[low]), int(steps[low]), float(values[high]), int(steps[high])
+    return CurveSummary(int(steps[latest]), None if math.isnan(last) else last, *bounds)
 
 
 def summarize_curves(steps: np.ndarray, values: np.ndarray, counts: np.ndarray) -> list[CurveSummary]:
