@@ -102,6 +102,10 @@ _NAME_HINTS = (
     "pass", "pwd", "pw", "secret", "token", "key", "cred", "auth", "cookie", "bearer", "jwt", "otp", "signature",
     "kennwort", "contrase", "senha",
 )  # fmt: skip
+_ANY_HINT = "|".join(
+    re.escape(hint)
+    for hint in dict.fromkeys((*(hint for form in FORMATS.values() for hint in form.hints), *_NAME_HINTS))
+)
 _ASSIGNMENT = (
     r"(?<![\w.$-])([\w.$-]{1,200})(?:\\{0,8}[\"'])?\]?[^\S\n]{0,20}(?::=|=>|==?|:|%3D|(?<=\w)>(?=[^\s<]))[^\S\n]{0,20}"
 )
@@ -239,6 +243,8 @@ def _find_credentials(text: str) -> list[_Span]:
     if "\x1b" in text:  # blanks of the same length in place of colors
         text = _compile(_COLOR).sub(lambda match: " " * len(match[0]), text)
     lowered = text.lower()
+    if "://" not in text and not _compile(_ANY_HINT).search(lowered):
+        return []
     spans = [
         match.span("secret") if "secret" in match.groupdict() else match.span()
         for name, (hints, pattern) in FORMATS.items()
