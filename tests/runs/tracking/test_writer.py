@@ -12,13 +12,13 @@ import time
 import numpy as np
 import pytest
 
-from rosenblatt.errors import StoreError
+from rosenblatt.errors import StoreError, StoreUnavailableError
 from rosenblatt.runs.maintenance import cleanup
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_params, load_summaries
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
-from rosenblatt.runs.tracking.spool import deliver_pending, pending_files
+from rosenblatt.runs.tracking.spool import Spool, deliver_pending, pending_files
 from rosenblatt.runs.tracking.writer import Writer
 from tests.runs.conftest import add_run_with_curves
 from tests.waiting import wait_until
@@ -189,6 +189,46 @@ def test_records_stay_in_memory_if_the_spool_cannot_be_written_either(server, tm
     wait_until(writer.flush, description="the records to be delivered from memory")
     writer.close()
     assert load_values(url) == [1.0]
+
+
+def test_records_in_memory_are_limited_and_what_is_lost_is_said_once(tmp_path, messages, monkeypatch):
+    """Neither the store nor the disk accepts anything; the run and its first points are stored later all the same."""
+    monkeypatch.setattr("rosenblatt.runs.tracking.writer.RETRY_INTERVAL", 0.0)
+    monkeypatch.setattr("rosenblatt.runs.tracking.writer.MAX_UNWRITTEN_BYTES", 5000)
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    writer = Writer(url, messages.append)
+    writer.put(add_run_with_curves(RecordBatch()))
+    assert writer.flush()
+    is_full = True
+
+    def fill(original):
+        def write(*arguments, **options):
+            if is_full:
+                raise StoreUnavailableError("full") if original is write_rows else OSError("full")
+            return original(*arguments, **options)
+
+        return write
+
+    write_rows, add_to_spool = Store.write, Spool.add
+    monkeypatch.setattr(Store, "write", fill(write_rows))
+    monkeypatch.setattr(Spool, "add", fill(add_to_spool))
+    for step in range(50):
+        writer.log("a", (step, float(step), {"loss": float(step)}))
+        assert not writer.flush()
+    writer.log("a", (50, 50.0, {"other": 7.0}))
+    assert not writer.flush()
+    writer.put(batch := RecordBatch())
+    batch.add_tag("a", "late", "yes")
+    is_full = False
+    assert writer.flush()
+    writer.log("a", (51, 51.0, {"loss": 51.0}))
+    writer.close()
+    values = load_values(url)
+    assert 0 < len(values) < 20
+    assert values == [*(float(step) for step in range(len(values) - 1)), 51.0]
+    assert load_values(url, metric="other") == [7.0]
+    assert sum("further points and output are lost" in message for message in messages) == 1
+    assert any(f"{51 - len(values)} parts of curves and output are lost" in message for message in messages)
 
 
 def test_an_incomplete_line_of_the_spool_is_ignored(url, messages, monkeypatch):

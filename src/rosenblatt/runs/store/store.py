@@ -144,6 +144,12 @@ class Store:
         with self.reading() as connection:
             return connection.execute(select(schema.runs.c.id).where(schema.runs.c.id == run)).scalar() is not None
 
+    def has_log(self, run: str) -> bool:
+        """Whether points of a run wait in its log; see `point_log`. Raises StoreError."""
+        with self.reading() as connection:
+            query = schema.log_query(schema.log_segments.c.id).where(schema.point_logs.c.run == run).limit(1)
+            return connection.execute(query).scalar() is not None
+
     def load_state(self, run: str) -> tuple[str, str | None]:
         """Load the state and reason of a run. Raises StoreError."""
         with self.reading() as connection:

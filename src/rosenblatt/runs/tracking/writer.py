@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from multiprocessing.util import Finalize, register_after_fork
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # loads NumPy, which a run without points does not need
 FLUSH_INTERVAL = 0.2  # seconds between two transactions
 HEARTBEAT_INTERVAL = 10.0  # seconds between two signs of life of a run
 RETRY_INTERVAL = 5.0  # seconds until an unreachable store is tried again
+MAX_UNWRITTEN_BYTES = 500_000_000  # records in memory that neither the store nor the disk accepts
 MAX_BULK_POINTS = 65_536  # points of a chunk that is logged as a whole
 
 DELETED, TAKEN_OVER = "deleted", "taken over by another process"
@@ -76,7 +78,8 @@ class Writer:
         self._spool = Spool(self.url, self.id)
         self._points: deque[tuple[str, Entry]] = deque()
         self._batches: deque[RecordBatch] = deque()
-        self._unwritten: list[dict[str, list[Row]]] = []  # batches that neither store nor spool accepted
+        self._unwritten: deque[dict[str, list[Row]]] = deque()  # batches that neither store nor spool accepted
+        self._n_unwritten_bytes = self._n_dropped = 0
         self._logs: dict[str, RunLog] = {}  # by run
         self._n_segments = 0  # of all runs
         self._heartbeats: dict[str, float] = {}  # by run: `time.monotonic` of the last sign of life
@@ -214,20 +217,37 @@ class Writer:
     def _write_batches(self) -> None:
         """Write what is queued and what waits, and move long logs."""
         batch = self._drain()
-        pending = self._unwritten + ([batch.rows] if batch else [])
-        if not pending and self._unavailable_since is None:
-            return
-        self._unwritten = pending
+        if batch:
+            self._unwritten.append(batch.rows)
+        elif not self._unwritten and self._unavailable_since is not None:
+            self._write_to_store({})
         while self._unwritten:
             rows = self._unwritten[0]
             if not self._write_to_store(rows) and not self._write_to_spool(rows):
+                if batch:
+                    self._limit_memory(batch.rows)
                 return
-            self._unwritten = self._unwritten[1:]
-        if not pending:
-            self._write_to_store({})
+            self._unwritten.popleft()
+        if self._n_dropped:
+            self._notify(f"{self._n_dropped:,} parts of curves and output are lost; later ones are recorded again")
+        self._n_unwritten_bytes = self._n_dropped = 0
         for run, log in self._logs.items():
             if log.is_long and self._move_points(run, self.id):
                 log.restart()
+
+    def _limit_memory(self, rows: dict[str, list[Row]]) -> None:
+        """Drop points and output of a batch that waits, once too much waits; segments with names explain later ones."""
+        if self._n_unwritten_bytes < MAX_UNWRITTEN_BYTES:
+            self._n_unwritten_bytes += sum(map(_row_size, chain.from_iterable(rows.values())))
+            return
+        was_complete = not self._n_dropped
+        for table in ("log_segments", "curve_chunks", "output"):
+            kept = [row for row in rows.get(table, ()) if row.get("names")]
+            self._n_dropped += len(rows.get(table, ())) - len(kept)
+            rows[table] = kept
+        if was_complete and self._n_dropped:
+            size = f"{self._n_unwritten_bytes / 1e6:,.0f} MB of records wait in memory"
+            self._notify(f"{size}; until the store or the disk accepts them, further points and output are lost")
 
     def _drain(self) -> RecordBatch:
         """Take everything queued as one batch."""
@@ -269,12 +289,13 @@ class Writer:
 
     def _move_points(self, run: str, writer: str | None = None) -> bool:
         """Move points of a run, by default all, from its log to chunks; False if the store cannot be reached."""
-        from rosenblatt.runs.store.point_log import move_to_chunks
-
         if self._store is None or self._unavailable_since is not None or self._spool.path is not None:
             return False
         try:
-            move_to_chunks(self._store, run, writer)
+            if self._store.has_log(run):
+                from rosenblatt.runs.store.point_log import move_to_chunks
+
+                move_to_chunks(self._store, run, writer)
         except StoreUnavailableError:
             return False
         except StoreError as error:
@@ -349,6 +370,11 @@ class Writer:
             self._notify(
                 f"{error} The run goes on: records wait on this machine, and are delivered once the store is back."
             )
+
+
+def _row_size(row: Row) -> int:
+    """Bytes that a row takes in memory, about."""
+    return 500 + sum(len(value) for value in row.values() if isinstance(value, bytes | str))
 
 
 def _write_order(table: str) -> int:
