@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,10 @@ from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import store_name, store_prefixes, store_url
-from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import LaunchedRun
 from rosenblatt.runs.tracking.program_end import state_of_status
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
+from rosenblatt.runs.tracking.writer import get_writer
 
 WITNESS_TIMEOUT_S = 1.0  # seconds in which a process that received a signal has ended
 REPORT_INTERVAL_S = 1.0  # seconds between two looks at the report of a script
@@ -92,9 +92,9 @@ def launch(
     )
     snapshot = None
     if run.url:
-        snapshot = RunSnapshot(folder if request.is_module else script, run.store_source, run.url)
-        # the script reports its own linear algebra libraries when it ends
-        snapshot.environment = snapshot.environment.model_copy(update={"linear_algebra": ()})
+        place = folder if request.is_module else script
+        # the script reports its own modules, and linear algebra libraries when it ends
+        snapshot = RunSnapshot(place, run.store_source, run.url, of_this_process=False)
         run.data = [fingerprint_data(folder / path) for path in request.data]
         start = _describe_start(request, folder, snapshot, run.data, metadata or {})
         if reuse and start.identity and run.reuse_finished(start.identity):
@@ -171,13 +171,13 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     )
     streams = ((process.stdout, sys.stdout, "stdout"), (process.stderr, sys.stderr, "stderr"))
     threads = [threading.Thread(target=_forward_output, args=(*stream, run), daemon=True) for stream in streams]
-    for thread in threads:
-        thread.start()
-    run.monitor(process.pid)
-    with _pass_on_signals(process):
-        while process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=REPORT_INTERVAL_S if inputs else None)
+    has_ended = threading.Event()
+    threads.append(threading.Thread(target=_wait_for, args=(process, has_ended), daemon=True))
+    with _pass_on_signals(process):  # before anything that the script prints is seen
+        for thread in threads:
+            thread.start()
+        run.monitor(process.pid)
+        while not has_ended.wait(REPORT_INTERVAL_S if inputs else None):
             if inputs:
                 inputs.record()
         for thread in threads:
@@ -187,11 +187,18 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
+def _wait_for(process: subprocess.Popen[bytes], has_ended: threading.Event) -> None:
+    """Tell when a process has ended; a wait with a timeout, which Python's `subprocess` polls, would tell late."""
+    process.wait()
+    has_ended.set()
+
+
 def _end_state(run: Run, status: int) -> tuple[str, str | None]:
     """The state and reason of a script: those of its exit status, or those with which it has ended its run itself."""
     state, reason = state_of_status(status)
-    if state == "finished" and run.url and run.flush():
-        with suppress(StoreError), closing(Store(run.url)) as store:
+    store = get_writer(run.url).store if run.url else None
+    if state == "finished" and store and run.flush():
+        with suppress(StoreError):
             reported_state, reported_reason = store.load_state(run.id)
             if reported_state != "running":
                 return reported_state, reported_reason

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 class StoredModel(BaseModel):
     """A read-only record; it keeps values that it has no field for."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     def to_json(self) -> dict[str, Any]:
         """The values that are known, without defaults."""

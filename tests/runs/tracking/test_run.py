@@ -275,6 +275,27 @@ def test_the_load_of_gpus_is_read_with_nvml(monkeypatch):
     assert samples[0]["system/gpu 0 percent"] == 97.0
 
 
+def test_tracking_loads_numpy_only_for_points_and_records_its_libraries(store, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, rosenblatt\n"
+        "run = rosenblatt.track('x')\n"
+        "assert 'numpy' not in sys.modules\n"
+        "if sys.argv[1:]:\n"
+        "    run.log({'loss': 1.0})\n"
+        "run.finish()\n"
+        "print('numpy' in sys.modules)\n"
+    )
+    command = [sys.executable, str(script)]
+    outputs = [
+        subprocess.run([*command, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        for arguments in ([], ["points"])
+    ]
+    assert outputs == ["False\n", "True\n"]
+    (with_points,) = find_runs(store, where="metrics.loss = 1")
+    assert run_details(store, with_points.id).environment.linear_algebra
+
+
 def test_a_finished_run_ignores_further_records(store):
     with track("ended") as run:
         for step in range(100):

@@ -56,10 +56,8 @@ def user_name() -> str:
         return str(os.geteuid())
 
 
-def capture_environment() -> Environment:
-    """Capture the environment of this process; takes some milliseconds."""
-    import threadpoolctl
-
+def capture_environment(*, with_libraries: bool = True) -> Environment:
+    """Capture the environment of this process, by default with the linear algebra libraries that it has loaded."""
     return Environment(
         python=platform.python_version(),
         implementation=platform.python_implementation(),
@@ -69,7 +67,7 @@ def capture_environment() -> Environment:
         memory=_memory(),
         gpus=_gpus(),
         packages=list_packages(),
-        linear_algebra=blas_libraries(threadpoolctl.threadpool_info()),
+        linear_algebra=loaded_libraries() if with_libraries else (),
         variables={k: redact(v, k) for k, v in sorted(os.environ.items()) if VARIABLES.match(k)},
     )
 
@@ -103,6 +101,13 @@ def gpu_library() -> Any:
     return pynvml
 
 
+def loaded_libraries() -> tuple[dict[str, str | int], ...]:
+    """The linear algebra libraries that this process has loaded."""
+    import threadpoolctl
+
+    return blas_libraries(threadpoolctl.threadpool_info())
+
+
 def blas_libraries(libraries: list[dict[str, Any]]) -> tuple[dict[str, str | int], ...]:
     """Select the fields of threadpoolctl's records that may change results."""
     keys = ("user_api", "internal_api", "version", "num_threads", "architecture")
@@ -134,6 +139,9 @@ def _processor() -> str:
 
 @cache
 def _memory() -> int:
-    import psutil
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # Windows
+        import psutil
 
-    return int(psutil.virtual_memory().total)
+        return int(psutil.virtual_memory().total)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import psutil
-
 from rosenblatt.runs.capture.environment import gpu_library
 
 SAMPLE_INTERVAL_S = 5.0  # seconds between two samples; longer in long runs
@@ -19,14 +17,17 @@ class ResourceMonitor:
     """Samples the resources of a process and its children, as points of the curves `system/...`."""
 
     def __init__(self, log: Callable[[dict[str, float], int], None], pid: int | None = None) -> None:
-        self._log, self._process = log, psutil.Process(pid)
+        self._log, self._pid = log, pid
         self._started = self._last_sampled = time.monotonic()
         self._next_sample = self._started + FIRST_SAMPLE_S
         self._cpu_times: dict[int, float] = {}
-        self._read_usage()
+        self._is_started = False
 
     def sample(self) -> None:
-        """Log a sample if it is time for one."""
+        """Log a sample if it is time for one; the first call only notes the time that was used before."""
+        if not self._is_started:  # not when the run begins, which has to be fast
+            self._is_started = True
+            self._read_usage()
         now = time.monotonic()
         if now >= self._next_sample:
             self._next_sample = now + max(SAMPLE_INTERVAL_S, (now - self._started) / 200)
@@ -35,9 +36,12 @@ class ResourceMonitor:
                 self._log(values, round(now - self._started))
 
     def _read_usage(self) -> dict[str, float]:
+        import psutil
+
         now, cpu_seconds, memory, cpu_times = time.monotonic(), 0.0, 0.0, dict[int, float]()
         try:
-            processes = [self._process, *self._process.children(recursive=True)]
+            process = psutil.Process(self._pid)
+            processes = [process, *process.children(recursive=True)]
         except psutil.Error:
             return {}
         for process in processes:
@@ -60,6 +64,8 @@ def peak_memory(children: bool = False) -> int | None:
     try:
         import resource
     except ModuleNotFoundError:  # Windows
+        import psutil
+
         return None if children else int(psutil.Process().memory_info().peak_wset)
     who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
     return int(resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rosenblatt.errors import RunError
-from rosenblatt.runs.capture.environment import Environment, capture_environment, user_name
+from rosenblatt.runs.capture.environment import Environment, capture_environment, loaded_libraries, user_name
 from rosenblatt.runs.capture.program import program_kind
 from rosenblatt.runs.capture.source import SourceCapture, StoreFile, source_hash
 from rosenblatt.runs.redaction import find_masked, redact_arguments
@@ -32,14 +32,19 @@ class RunSnapshot:
         path: The script, or the folder of the code that runs.
         store_file: Stores a file of the source and returns its hash and root.
         url: The address of the store, whose files are not part of the source.
+        of_this_process: Whether the run is part of this process, so that the modules and linear algebra libraries
+            that this process has loaded belong to it.
     """
 
-    def __init__(self, path: Path, store_file: StoreFile, url: str | None = None) -> None:
+    def __init__(
+        self, path: Path, store_file: StoreFile, url: str | None = None, *, of_this_process: bool = True
+    ) -> None:
         excluded = store_prefixes(url) if url else ()
         self._capture = SourceCapture(path, store_file, excluded, partial(_find_outputs, url))
         self.source = self._capture.source
-        self.environment = capture_environment()
-        self.capture_modules()
+        self.environment = capture_environment(with_libraries=of_this_process)
+        if of_this_process:
+            self.capture_modules()
 
     def write(self, batch: RecordBatch, run: str) -> None:
         """Add the snapshot to a batch, for one run."""
@@ -62,10 +67,14 @@ class RunSnapshot:
         return self.capture_modules()
 
     def capture_modules(self) -> bool:
-        """Capture the imported modules that are not part of the source yet; returns whether there are any."""
+        """Capture newly imported modules, and linear algebra libraries if there were none; whether there are any."""
         self._last_check, self._n_modules = time.monotonic(), len(sys.modules)
         names = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-        return self.add_modules(Path(name) for name in names if isinstance(name, str) and name.endswith(".py"))
+        has_changed = self.add_modules(Path(name) for name in names if isinstance(name, str) and name.endswith(".py"))
+        if not self.environment.linear_algebra and (libraries := loaded_libraries()):
+            self.environment = self.environment.model_copy(update={"linear_algebra": libraries})
+            has_changed = True
+        return has_changed
 
     def add_modules(self, paths: Iterable[Path]) -> bool:
         """Add modules that are not yet part of the source; returns whether there are any."""

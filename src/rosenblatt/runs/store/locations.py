@@ -8,7 +8,6 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 from rosenblatt.errors import StorageError
 from rosenblatt.runs.store.permissions import check_trust
@@ -77,6 +76,8 @@ def artifact_address() -> str:
     """The place that ROSENBLATT_ARTIFACTS names for files of runs, with credentials; "": each store's own folder."""
     base = os.environ.get("ROSENBLATT_ARTIFACTS", "")
     if base.startswith("file://"):
+        from urllib.request import url2pathname  # loads the clients of HTTP and TLS
+
         base = url2pathname(urlsplit(base).path)
     return base if not base or "://" in base else str(Path(base).expanduser().absolute())
 

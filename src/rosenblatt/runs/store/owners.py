@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-import psutil
 from sqlalchemy import Connection, select
 
 from rosenblatt.runs.store.filters import LOST_REASON
@@ -75,6 +74,8 @@ def _process_start(pid: int) -> str:
         if _LINUX_PROCESSES.is_dir():  # in ticks since boot, which a change of the clock leaves as they are
             fields = (_LINUX_PROCESSES / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
             return "" if fields[0] in _DEAD_STATES else fields[_START_FIELD].decode()
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except (OSError, psutil.Error):
+        import psutil
+
+        return f"{psutil.Process(pid).create_time():.2f}" if psutil.pid_exists(pid) else ""
+    except OSError:
         return ""

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.capture.own_inputs import unwatched_inputs, watch_inputs
 from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
@@ -29,7 +27,6 @@ from rosenblatt.runs.capture.snapshot import (
     process_info,
     read_seeds,
 )
-from rosenblatt.runs.store.curves import CurveSummary, make_points, merge_summaries, summarize
 from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import store_url
@@ -48,7 +45,10 @@ from rosenblatt.runs.tracking.values import MAX_STEP, as_png, to_float, to_step
 from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rosenblatt.runs.store.artifacts import Artifacts
+    from rosenblatt.runs.store.curves import CurveSummary
 
 _clock = time.time
 _sequence = itertools.count()  # numbers the runs that this process begins, without trials
@@ -89,10 +89,9 @@ class Run:
         self.url, self.id, self.experiment, self.params = url, run, experiment, dict(params)
         self.reused, self.not_reused = False, ""
         self._writer: Writer | None = get_writer(url) if url else None
-        self._sink = self._writer.log if self._writer else _discard
-        self._process = os.getpid()
-        self._step, self._logged_curves = -1, dict[str, tuple[int, CurveSummary]]()
-        self._is_ended, self._owns_run = False, True
+        self._sink = self._log_first if self._writer else _discard
+        self._step, self._logged_curves = -1, dict[str, "tuple[int, CurveSummary]"]()
+        self._process, self._is_ended, self._owns_run = os.getpid(), False, True
         self.data: list[InputFile] = []
         self.measure_peak_memory: Callable[[], int | None] = peak_memory
         self.seeds: dict[str, int] = {}
@@ -126,6 +125,14 @@ class Run:
         if self.on_log is not None:
             self.on_log(values, step)
 
+    def _log_first(self, run: str, entry: Any) -> None:
+        """Log the first points, with NumPy loaded now, and not at the end of the program."""
+        import rosenblatt.runs.store.point_log  # noqa: F401
+
+        assert self._writer is not None  # noqa: S101 - else nothing is logged
+        self._sink = self._writer.log
+        self._sink(run, entry)
+
     def log_curve(self, name: str, values: Sequence[float] | np.ndarray, steps: Sequence[int] | None = None) -> None:
         """Log many points of one metric.
 
@@ -137,6 +144,10 @@ class Run:
         Raises:
             RunError: If the shapes differ.
         """
+        import numpy as np
+
+        from rosenblatt.runs.store.curves import make_points, merge_summaries, summarize
+
         curve_values = np.asarray(values, np.float64)
         curve_steps = np.arange(len(curve_values)) if steps is None else np.asarray(steps, np.int64)
         if curve_values.ndim != 1 or curve_steps.shape != curve_values.shape:
@@ -464,8 +475,6 @@ def track(
         StoreError: If the store is damaged or of another version. If it only cannot be reached, records wait for it.
         RunError: If a file of `data` cannot be read.
     """
-    import rosenblatt.runs.store.point_log  # noqa: F401 - an import at the end of a program changes its exit status
-
     url, script = store_url(store), main_script()
     launched_run = claim_launched_run(url)
     run_id = launched_run.run if launched_run else new_id()
