@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
 import rosenblatt
-from rosenblatt.errors import SpecError
+from rosenblatt.errors import RunError, SpecError
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_details
+from rosenblatt.runs.store.schema import runs
 from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
+from rosenblatt.workflows.resume import resume
 from tests.waiting import wait_until
 
 SPACE = {
@@ -180,6 +184,109 @@ print("best", found.best_params, len(found.trials))
     search_run = find_runs(store, include_trials=False)[0]
     assert search_run.state == "finished"
     store.close()
+
+
+SLOW_TRIALS = """
+import rosenblatt, time
+def train(params, run):
+    for epoch in range(4):
+        time.sleep(0.05)
+        run.log({"loss": (params["x"] - 1) ** 2 + 1 / (epoch + 1)}, step=epoch)
+        if run.should_stop:
+            return
+search = rosenblatt.tune(train, {"x": rosenblatt.uniform(-3, 3)}, trials=6, experiment="slow", progress=False)
+print([round(trial.score, 9) for trial in search.trials])
+"""
+
+
+@pytest.fixture
+def suspended_search(work_folder):
+    """A process in the midst of a search, suspended, and the store, which has had no sign of life of it for long."""
+    (work_folder / "slow.py").write_text(SLOW_TRIALS)
+    (work_folder / ".rosenblatt").mkdir()
+    store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
+    process = start("slow.py")
+    wait_until(lambda: len(find_runs(store, "kind = trial and state = finished")) >= 2, description="two trials")
+    process.send_signal(signal.SIGSTOP)
+    with store.writing() as connection:
+        connection.execute(runs.update().values(heartbeat=runs.c.heartbeat - 500))
+    yield process, store
+    process.kill()
+    process.communicate()
+    store.close()
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+    )
+
+
+def resume_in_process():
+    return start("-m", "rosenblatt", "runs", "resume", "slow")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
+def test_a_suspended_search_that_was_resumed_elsewhere_stops_when_it_wakes(suspended_search):
+    process, store = suspended_search
+    scores, errors = resume_in_process().communicate()
+    trials = {trial.id: trial.state for trial in find_runs(store, "kind = trial")}
+    process.send_signal(signal.SIGCONT)
+    process_output, process_errors = process.communicate()
+    assert (len(trials), set(trials.values())) == (6, {"finished"}), errors
+    assert (process.returncode, process_output) == (1, "")
+    assert "RunError: Another process has resumed run" in process_errors
+    assert {trial.id: trial.state for trial in find_runs(store, "kind = trial")} == trials
+    assert find_runs(store, "kind = search")[0].state == "finished"
+    assert {len(load_all_curves(store, trial)["loss"].values) for trial in trials} == {4}
+    best_score = run_details(store, find_runs(store, "kind = search")[0].id).best["score"]
+    assert round(best_score, 9) == min(json.loads(scores.splitlines()[-1]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
+def test_of_two_processes_that_resume_a_search_one_does_and_the_other_says_why_not(suspended_search):
+    _, store = suspended_search
+    processes = [resume_in_process() for _ in range(2)]
+    errors = {process.communicate()[1]: process.returncode for process in processes}
+    assert sorted(errors.values()) == [0, 1], errors
+    message = next(text for text, status in errors.items() if status)
+    assert "sign of life less than 60 s ago" in message
+    assert "Traceback" not in message
+    assert sorted(trial.number for trial in find_runs(store, "kind = trial")) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
+def test_a_search_is_resumed_after_its_project_was_moved(suspended_search, work_folder, monkeypatch):
+    process, store = suspended_search
+    process.kill()
+    process.wait()
+    store.close()
+    moved = work_folder.rename(work_folder.with_name("moved"))
+    monkeypatch.chdir(moved)
+    resumed = resume_in_process()
+    errors = resumed.communicate()[1]
+    assert resumed.returncode == 0, errors
+    assert "changed since" not in errors
+    with closing(Store(f"sqlite:///{moved}/.rosenblatt/runs.db")) as store:
+        assert find_runs(store, "kind = search")[0].state == "finished"
+        assert len(find_runs(store, "kind = trial")) == 6
+    assert not work_folder.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
+def test_a_search_whose_folder_is_gone_is_not_resumed(suspended_search, work_folder, monkeypatch):
+    process, store = suspended_search
+    process.kill()
+    process.wait()
+    store.close()
+    moved = work_folder.rename(work_folder.with_name("moved"))
+    (moved / ".rosenblatt").rename(moved / "runs")
+    with closing(Store(f"sqlite:///{moved}/runs/runs.db")) as store, pytest.raises(RunError, match="does not exist"):
+        resume(store, "slow")
 
 
 @pytest.mark.torch

@@ -15,7 +15,7 @@ from rosenblatt.models.model_file import load_model
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.details import RunDetails, RunRecord, ScriptCall
 from rosenblatt.runs.store.filters import STALE_SECONDS
-from rosenblatt.runs.store.locations import store_name
+from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_sqlite_file, store_name
 from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.store import Store
@@ -55,12 +55,13 @@ def resume(
     if run.request is None:
         find_call(run)  # raises RunError for a notebook
     check_user(store, run, confirm)
-    call = ScriptCall(target="", arguments=tuple(_without_store(run.arguments)))
-    notify(f"resuming {newest.id} in {run.folder}: {' '.join(call.arguments)}")
+    folder, arguments = _locate(store, run)
+    call = ScriptCall(target="", arguments=arguments)
+    notify(f"resuming {newest.id} in {folder}: {' '.join(call.arguments)}")
     call, _ = fill_masked(run, call, secrets or {}, ask_secret)
     env = os.environ | {RESUME: newest.id, "ROSENBLATT_STORE": store_name(store.url)}
     command = [sys.executable, *call.arguments]
-    status = subprocess.run(command, cwd=run.folder, env=env, check=False).returncode  # noqa: S603 - its own command
+    status = subprocess.run(command, cwd=folder, env=env, check=False).returncode  # noqa: S603 - its own command
     if status == 0 and run.request is None and run_details(store, run.id).state != "finished":
         notify(
             f"the search {run.id} was not resumed: its command has no search of the same experiment, space and metric "
@@ -96,6 +97,33 @@ def _write_model(store: Store, run: RunDetails, notify: Notify) -> None:
         Artifacts(store.url, store).fetch(model.hash, model.root, Path(folder) / MODEL_FILE)
         write_file(run.output, (Path(folder) / MODEL_FILE).read_bytes(), check=load_model)
     notify(f"model: {run.output}, written from the store, because run {run.id} had trained it but not written its file")
+
+
+def _locate(store: Store, run: RunDetails) -> tuple[Path, tuple[str, ...]]:
+    """Find the working folder and the arguments of a run, also if its project was moved with its store.
+
+    Raises RunError if the folder is gone.
+    """
+    arguments, old_folder = _without_store(run.arguments), Path(run.folder)
+    if old_folder.is_dir():
+        return old_folder, tuple(arguments)
+    database = database_file(store.url)
+    if is_sqlite_file(store.url) and database.parent.name == STORE_FOLDER:
+        new_root = database.parent.parent
+        for old_root in (*reversed(old_folder.parents), old_folder):
+            folder = new_root / old_folder.relative_to(old_root)
+            if folder.is_dir():
+                return folder, tuple(_move(argument, old_root, new_root) for argument in arguments)
+    raise RunError(
+        f"The folder {run.folder}, in which the search {run.id} ran, does not exist. Restore it, or start the command "
+        "again in another folder."
+    )
+
+
+def _move(argument: str, old_root: Path, new_root: Path) -> str:
+    """An argument of a command line, in the new folder if it is a path in the old one."""
+    path = Path(argument)
+    return str(new_root / path.relative_to(old_root)) if path.is_relative_to(old_root) else argument
 
 
 def _without_store(arguments: tuple[str, ...]) -> list[str]:

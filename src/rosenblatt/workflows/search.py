@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosenblatt.data.schema.columns import Schema
-from rosenblatt.errors import Notify, RunError
+from rosenblatt.errors import Notify
 from rosenblatt.models.metadata import TrialRecord
 from rosenblatt.models.prepared import PreparedData, ScorerFactory
 from rosenblatt.spec.spec import Spec
@@ -74,8 +74,8 @@ def _run(coordinator: SearchCoordinator, options: SearchOptions, notify: Notify)
         notify(f"resuming the search in {folder} (trials so far: {len(coordinator.history.trials)})")
 
     def save() -> None:
-        if recorder and recorder.run and recorder.run.is_taken_over:
-            raise RunError(f"Another process has resumed the search {recorder.run.id}, so this one stops.")
+        if recorder and recorder.run:
+            recorder.run.check_owner()
         if checkpoint:
             checkpoint.save()
         if recorder:  # after the checkpoint, so that a resumed search has all recorded trials

@@ -158,6 +158,7 @@ def tune(
 
     Raises:
         SpecError: if a setting is out of range or the space cannot be searched.
+        RunError: if another process has resumed the search meanwhile.
     """
     if not space:
         raise SpecError(
@@ -221,7 +222,13 @@ class _FunctionTuner:
             for thread in threads:
                 thread.join()
             self._record.end(self._result.best if self._result.scored_trials else None, state, reason)
+        self._record.run.check_owner()
         return self._result
+
+    def _stop_if_taken_over(self) -> None:
+        """Leave the search to another process that has resumed it, because this one was suspended for long."""
+        if self._record.run.is_taken_over:
+            self._stop_trials()
 
     def _stop_trials(self) -> None:
         """Start no more trials, and ask those that are running to stop."""
@@ -245,6 +252,7 @@ class _FunctionTuner:
 
     def _next_trial(self) -> TuneTrial | None:
         """Propose a trial, or None at the end of the search."""
+        self._stop_if_taken_over()
         with self._lock:
             number = len(self._result.trials)
             is_late = self._deadline is not None and time.monotonic() > self._deadline
@@ -299,6 +307,7 @@ class _FunctionTuner:
 
     def _on_log(self, trial: TuneTrial, run: TrialRun, values: Mapping[str, float], step: int) -> None:
         """Take the metric from what a trial logged, and decide whether the trial must stop."""
+        self._stop_if_taken_over()
         value = values.get(self._settings.metric)
         if value is None or not math.isfinite(value):
             return

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosenblatt.errors import StoreUnavailableError, format_count, format_list
+from rosenblatt.errors import RunError, StoreUnavailableError, format_count, format_list
 from rosenblatt.runs.capture.own_inputs import unwatched_inputs, watch_inputs
 from rosenblatt.runs.capture.reuse import find_obstacle
 from rosenblatt.runs.capture.snapshot import RunSnapshot, default_experiment, fingerprint_data, main_script
@@ -99,7 +99,10 @@ class TuneRecord:
         self._source_hash = source_hash(self._snapshot.source)  # modules imported later are checked as inputs
         changes = self._list_changes(self._resumed) if self._resumed else []
         start = RunStart("search", metadata=self._description)
-        self.run.begin(start, self._snapshot, resumed=self._resumed is not None, capture_output=True)
+        try:
+            self.run.begin(start, self._snapshot, resumed=self._resumed is not None, capture_output=True)
+        except RunError as error:  # `runs resume` has started this program only for the search
+            sys.exit(f"rosenblatt: {error}")
         if self._resumed:
             self._load_resumed_trials(self._url, self._resumed.id, changes)
         self.run.read_inputs = unwatched_inputs
@@ -166,8 +169,8 @@ class TuneRecord:
         changes = (
             list_source_changes(resumed.source, self._snapshot.source, resumed.heartbeat) if resumed.source else []
         )
-        hashes = {file.path: file.hash for file in resumed.data}
-        return changes + [file.name for file in self.run.data if hashes.get(file.path) != file.hash]
+        recorded = {(file.name, file.hash) for file in resumed.data}  # paths change if the project is moved
+        return changes + [file.name for file in self.run.data if (file.name, file.hash) not in recorded]
 
     def _load_resumed_trials(self, url: str, search_id: str, changes: Sequence[str]) -> None:
         """Load the trials that had ended; those of another source or other data are only kept in the store."""

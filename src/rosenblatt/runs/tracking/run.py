@@ -263,8 +263,7 @@ class Run:
                 batch.add_metadata(self.id, name, value)
             batch.add_metadata(self.id, "peak_memory", self.measure_peak_memory())
             batch.add_metadata(self.id, "seeds", {**read_seeds(), **self.seeds})
-            batch.update_run(self.id, state=state, reason=reason, ended=time.time())
-        elif state != "finished":
+        if self._owns_run or state != "finished":
             batch.update_run(self.id, state=state, reason=reason, ended=time.time())
         self._writer.put(batch)
         self._writer.end_run(self.id)
@@ -289,6 +288,11 @@ class Run:
     def is_taken_over(self) -> bool:
         """Whether another process has resumed the run, because this one gave no sign of life."""
         return self._writer is not None and self._writer.has_lost(self.id)
+
+    def check_owner(self) -> None:
+        """Raise RunError if another process has resumed the run."""
+        if self.is_taken_over:
+            raise RunError(f"Another process has resumed run {self.id}, so this one stops.")
 
     def _put(self, fill: Callable[[RecordBatch], object]) -> None:
         batch = RecordBatch()

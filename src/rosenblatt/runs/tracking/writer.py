@@ -158,7 +158,8 @@ class Writer:
                 (other_run, hook) for other_run, hook in self._before_write_hooks if other_run != run
             ]
             self._logs.pop(run, None)
-            self._move_points(run)
+            if run not in self.ignored_runs:
+                self._move_points(run)
 
     def add_before_write_hook(self, run: str, hook: Callable[[], object]) -> None:
         """Call a function in the writer's thread before each transaction, until the run ends."""
