@@ -92,6 +92,43 @@ def test_the_signal_that_killed_a_script_is_recorded(project, store):
     assert run_details(store, run.id).reason == "ended by SIGKILL"
 
 
+TRACKED = """
+import multiprocessing, rosenblatt
+def work(arguments):
+    run, fold = arguments
+    run.log_curve(f"fold{fold}", [float(step) for step in range(100)])
+if __name__ == "__main__":
+    with rosenblatt.track(params={"lr": 0.1}, tags={"kind": "nightly"}) as run:
+        print("begun")
+        for step in range(50):
+            run.log({"loss": 1.0 / (step + 1)}, step=step)
+            run.flush()
+        run.note("comment", "a note")
+        run.log_bytes("model.bin", b"weights")
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            pool.map(work, [(run, 0), (run, 1)])
+        run.log({"loss": 0.0}, step=50)
+"""
+
+
+@pytest.mark.slow
+def test_a_tracked_script_keeps_all_its_records_under_rosenblatt_run(project, store):
+    (project / "tracked.py").write_text(TRACKED)
+    command = [sys.executable, "-m", "rosenblatt", "run", "--name", "both", "tracked.py"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, "ignored" in result.stderr) == (0, False), result.stderr
+    details = run_details(store, find_runs(store)[0].id)
+    assert (details.kind, details.state, details.name) == ("script", "finished", "both")
+    assert len(find_runs(store)) == 1
+    assert (details.params["lr"].value, details.tags["kind"]) == ("0.1", "nightly")
+    assert (details.notes["comment"], list(details.artifacts)) == ("a note", ["model.bin"])
+    assert load_output(store, details.id)[0] == ("stdout", "begun\n")
+    curves = load_all_curves(store, details.id)
+    sizes = {name: curve.values.size for name, curve in curves.items() if not name.startswith("system")}
+    assert sizes == {"loss": 51, "fold0": 100, "fold1": 100}
+    assert [file.name for file in details.data_read] == []  # the files of the store are no data
+
+
 CLEAN_UP = """
 import sys, time, IMPORTED
 print("here", flush=True)
