@@ -42,6 +42,12 @@ def test_tables_hold_runs_and_every_point(filled_store, tmp_path, kind):
     assert loss["step"].to_list() == [0, 1, 2, 3]
 
 
+def test_a_table_of_curves_without_points_has_the_same_columns(filled_store, tmp_path):
+    store, ids = filled_store
+    tables = [pl.read_parquet(export(store, runs, "parquet", str(tmp_path / "tables"))[1]) for runs in (ids, ids[:0])]
+    assert tables[0].schema == tables[1].schema
+
+
 @pytest.mark.frameworks
 def test_tensorboard_reads_exported_runs(filled_store, tmp_path):
     pytest.importorskip("tensorboard")

@@ -12,9 +12,9 @@ from rosenblatt.errors import RosenblattError
 from rosenblatt.runs.capture.git import diff_folders
 from rosenblatt.runs.capture.restore import restore
 from rosenblatt.runs.capture.source import Source, source_hash
-from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.artifacts import Artifacts, has_changed
 from rosenblatt.runs.store.details import RunDetails
-from rosenblatt.runs.store.queries import has_changed, run_details
+from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.store import Store
 
 Differences = dict[str, list[Any]]

@@ -81,6 +81,7 @@ def _to_tables(runs: Iterator[_RunWithCurves], file_format: str, out: str, notif
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     rows, curves = [], []
+    schema = {"run": pl.String, "metric": pl.String, "step": pl.Int64, "time": pl.Float64, "value": pl.Float64}
     for run, run_curves in runs:
         row = run.model_dump(include=set(_ATTRIBUTES))
         row |= {f"params.{name}": param.value for name, param in run.params.items()}
@@ -95,7 +96,7 @@ def _to_tables(runs: Iterator[_RunWithCurves], file_format: str, out: str, notif
             curves.append(frame.select(pl.lit(run.id).alias("run"), pl.lit(name).alias("metric"), pl.all()))
     tables = {
         "runs": pl.DataFrame(rows, infer_schema_length=None),
-        "curves": pl.concat(curves) if curves else pl.DataFrame({"run": [], "metric": [], "step": [], "value": []}),
+        "curves": pl.concat([pl.DataFrame(schema=schema), *curves]),
     }
     paths = {name: folder / f"{name}.{file_format}" for name in tables}
     if file_format == "parquet":

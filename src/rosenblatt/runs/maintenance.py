@@ -16,9 +16,9 @@ from sqlalchemy import Connection, select, text
 from rosenblatt.errors import Notify, StoreError, format_count
 from rosenblatt.runs.store import schema
 from rosenblatt.runs.store.artifacts import Artifacts
-from rosenblatt.runs.store.filters import LOST_REASON, is_stale
+from rosenblatt.runs.store.filters import is_stale
 from rosenblatt.runs.store.locations import database_file, is_sqlite_file
-from rosenblatt.runs.store.owners import end_dead_runs
+from rosenblatt.runs.store.owners import end_dead_runs, end_runs
 from rosenblatt.runs.store.point_log import move_ended_logs
 from rosenblatt.runs.store.store import Store, version_error
 from rosenblatt.runs.tracking.spool import REJECTED_SUFFIX, deliver_pending, pending_files
@@ -52,7 +52,7 @@ def cleanup(store: Store, notify: Notify = print, *, shared: bool = False) -> Cl
     files = Artifacts(store.url, store)
     n_delivered_files = files.deliver(notify)
     with store.writing() as connection:
-        n_ended += _end_lost_runs(connection)
+        n_ended += end_runs(connection, is_stale())
         used_hashes, n_removed_documents = _remove_unused_documents(connection)
         run_ids = set(connection.execute(select(schema.runs.c.id)).scalars())
     move_ended_logs(store)
@@ -146,11 +146,6 @@ def _remove_orphans(connection: Connection) -> None:
             connection.execute(table.delete().where(table.c.run.not_in(run_ids)))
     orphans = schema.runs.c.parent.is_not(None) & schema.runs.c.parent.not_in(run_ids)
     connection.execute(schema.runs.update().where(orphans).values(parent=None))
-
-
-def _end_lost_runs(connection: Connection) -> int:
-    lost = schema.runs.update().where(is_stale())
-    return connection.execute(lost.values(state="failed", reason=LOST_REASON, ended=schema.runs.c.heartbeat)).rowcount
 
 
 def _remove_unused_documents(connection: Connection) -> tuple[set[str], int]:

@@ -21,12 +21,12 @@ from rosenblatt.runs.store.curves import CurvePoints
 from rosenblatt.runs.store.details import Artifact, RunDetails
 from rosenblatt.runs.store.filters import LOST_REASON
 from rosenblatt.runs.store.queries import load_all_curves, run_details
+from rosenblatt.runs.store.records import SYSTEM_METRICS
 from rosenblatt.runs.store.store import Store
 
 NO_STEP = 2**62  # the step of a difference that belongs to no step; greater than any other
 MAX_LISTED = 8  # names in a sentence
 _CUT_OFF_REASONS = ("interrupted", "time limit", "ended by")  # of stopped trials; others were not among the best
-SYSTEM_METRICS = "system/"  # begins the names of metrics of the machine, which this library records
 _TIME_WORD = re.compile("times?|secs?|seconds?|ms|duration|latency|throughput|fps|runtime|walltime|elapsed|eta")
 _MEASURING_WORD = re.compile(  # words of which names of times and speeds of a program consist
     f"{_TIME_WORD.pattern}|s|p|per|avg|mean|median|min|max|std|total|cpu|gpu|wall|clock|perf|speed|rate|its?"

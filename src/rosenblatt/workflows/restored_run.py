@@ -11,9 +11,8 @@ from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.restore import restore
 from rosenblatt.runs.capture.reuse import names_changed
 from rosenblatt.runs.capture.source import Source
-from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.artifacts import Artifacts, has_changed
 from rosenblatt.runs.store.details import InputFile, RunDetails
-from rosenblatt.runs.store.queries import has_changed
 from rosenblatt.runs.verdict import Gap
 
 MAX_COPIED_BYTES = 1_000_000_000  # larger files and folders of data are linked instead of copied
@@ -71,7 +70,7 @@ class RestoredRun:
         if not path.exists() or copy is None or copy.is_file():
             return
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if any(map(path.is_relative_to, self._folders)) and _size(path) <= MAX_COPIED_BYTES:
+        if any(map(path.is_relative_to, self._folders)) and _state(path)[0] <= MAX_COPIED_BYTES:
             _copy(path, copy)
             return
         if not copy.exists():
@@ -113,10 +112,6 @@ def _copy(path: Path, copy: Path) -> None:
         if file.is_file():
             (copy / file.relative_to(path)).parent.mkdir(parents=True, exist_ok=True)
             _copy(file, copy / file.relative_to(path))
-
-
-def _size(path: Path) -> int:
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -37,9 +37,8 @@ def test_a_run_whose_file_is_changed_or_gone_is_not_reused(url, data, change):
     assert reason.endswith("data.csv has changed since run new")
 
 
-def test_a_run_in_an_unknown_form_is_not_reused(store, url, data):
-    batch = RecordBatch()
-    for run in ("old", "new"):
-        batch.add_metadata(run, "unseen", 3)
-    store.write(batch)
+@pytest.mark.parametrize("record", ["3", "{"])
+def test_a_run_in_an_unknown_form_is_not_reused(store, url, data, record):
+    rows = [{"run": run, "name": "unseen", "value": record} for run in ("old", "new")]
+    store.write({"metadata": rows})
     assert find_reusable_run(url, "same").reason == "run new was recorded by another version"

@@ -22,6 +22,7 @@ from rosenblatt.runs.store.queries import (
     load_params,
     load_summaries,
     run_details,
+    written_files,
 )
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.schema import run_metadata
@@ -235,3 +236,14 @@ def test_records_in_an_unknown_form_are_named_and_the_others_are_read(store):
     assert details.exit_status == 1
     assert set(details.unreadable) >= {"peak_memory", "process", "seeds", "note:deep"}
     assert details.metrics["loss"].last == 3.0
+
+
+def test_files_that_runs_wrote_have_the_newest_hash_and_damaged_records_do_not_count(filled_store):
+    output = {"path": "/a.json", "hash": "1"}
+    batch = RecordBatch()
+    batch.add_metadata("aa1", "outputs", [output, {"path": "/b.json", "hash": "1"}])
+    batch.add_metadata("aa2", "outputs", [output | {"hash": "2"}])
+    batch.add_metadata("bb1", "outputs", [{"path": "/c.json"}])
+    filled_store.write(batch)
+    filled_store.write({"metadata": [{"run": "bb1-0", "name": "outputs", "value": "{"}]})
+    assert written_files(filled_store.url) == {"/a.json": "2", "/b.json": "1"}

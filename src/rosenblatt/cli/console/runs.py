@@ -15,6 +15,7 @@ from rich.text import Text
 
 from rosenblatt.cli.console.tables import Cell, make_console, print_table, printable, printable_lines
 from rosenblatt.errors import format_count
+from rosenblatt.runs.store.records import SYSTEM_METRICS
 
 if TYPE_CHECKING:  # loading these would delay `rosenblatt runs`
     from rosenblatt.runs.capture.environment import Environment
@@ -36,7 +37,6 @@ MAX_ROWS = 12  # rows of a table unless --all is given
 MAX_LISTED_METRICS = 3  # metrics in a list of runs unless --all is given
 MAX_GAPS = 6  # parts of a run that could not be made again, of each kind
 MAX_TEXT = 60  # characters of a value in a table
-SYSTEM_PREFIX = "system/"  # begins the names of metrics of the machine
 MAIN_METRICS = ("auc", "accuracy", "r2", "rmse", "validation_loss", "val_loss", "loss")  # listed first
 _HASH = re.compile("[0-9a-f]{64}")
 _COLORS = {"finished": "green", "running": "cyan", "failed": "red", "lost": "red", "stopped": "yellow"}
@@ -253,7 +253,7 @@ def _format_state(state: str) -> Text:
 
 def _main_metrics(summaries: Sequence[Mapping[str, MetricSummary]]) -> list[str]:
     """The metrics of runs, the main ones first, then those that most runs have; without metrics of the machine."""
-    counts = Counter(name for run in summaries for name in run if not name.startswith(SYSTEM_PREFIX))
+    counts = Counter(name for run in summaries for name in run if not name.startswith(SYSTEM_METRICS))
     main = {name: k for k, name in enumerate(MAIN_METRICS)}
     return sorted(counts, key=lambda name: (main.get(name, len(main)), -counts[name], name))
 
@@ -283,7 +283,7 @@ def _print_metrics(console: Console, run: RunDetails, curves: Mapping[str, Curve
         console.print()
         print_table(console, ["test score", "model", "baseline"], scores, max_rows=max_rows, noun="scores")
     names = _main_metrics([{name: run.metrics[name] for name in run.metrics if name not in run.baseline}])
-    names += [name for name in run.metrics if name.startswith(SYSTEM_PREFIX)]
+    names += [name for name in run.metrics if name.startswith(SYSTEM_METRICS)]
     rows: list[list[Cell]] = []
     for name in names:
         summary = run.metrics[name]

@@ -148,13 +148,13 @@ class InputReport:
         self.main_process = self.main_process or process
 
     def _on_read(self, moment: str, name: str) -> None:
-        path = _source_of(Path(name))
+        path = _find_source(Path(name))
         if path in self._files or path in self._written or self._is_ignored(path):
             return
         self._files[path], self._pending[path] = None, int(moment)
 
     def _on_hash(self, digest: str, name: str) -> None:
-        path = _source_of(Path(name))
+        path = _find_source(Path(name))
         if self._pending.pop(path, None):
             self._files[path] = InputFile(name=path.name, path=str(path), hash=digest)
 
@@ -229,8 +229,8 @@ class InputReport:
         return InputFile(name=path.name, path=str(path), hash=digest, bytes=status.st_size)
 
 
-def _source_of(path: Path) -> Path:
-    """The source of a compiled module, or the module itself if its source is not there."""
+def _find_source(path: Path) -> Path:
+    """Find the source of a compiled module; any other file is its own source, also a module whose source is gone."""
     if path.suffix != ".pyc":
         return path
     try:

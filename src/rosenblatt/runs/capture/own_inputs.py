@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from rosenblatt.runs.capture.inputs import OWN_PACKAGE, InputReport
 from rosenblatt.runs.capture.program import program_kind
+from rosenblatt.runs.capture.source import is_installed
 from rosenblatt.runs.startup.audit.hook import InputAudit, Report
 from rosenblatt.runs.startup.audit.programs import REPORT_VARIABLE
 from rosenblatt.runs.store.details import InputFile
@@ -58,7 +58,6 @@ def unwatched_inputs() -> dict[str, Any]:
 
 def _user_modules() -> list[Path]:
     """The files of imported modules that belong neither to Python nor to an installed package."""
-    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     names = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     paths = {Path(name).absolute() for name in names if isinstance(name, str)}
-    return sorted(path for path in paths if not any(path.is_relative_to(f) for f in (*installed, OWN_PACKAGE)))
+    return sorted(path for path in paths if not is_installed(path) and not path.is_relative_to(OWN_PACKAGE))

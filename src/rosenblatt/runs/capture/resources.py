@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from rosenblatt.runs.capture.environment import gpu_library
+from rosenblatt.runs.store.records import SYSTEM_METRICS
 
 SAMPLE_INTERVAL_S = 5.0  # seconds between two samples; longer in long runs
 FIRST_SAMPLE_S = 1.0  # seconds until the first sample
@@ -56,7 +57,11 @@ class ResourceMonitor:
             )
         seconds = max(now - self._last_sampled, 1e-3)
         self._last_sampled, self._cpu_times = now, cpu_times
-        return {"system/cpu percent": 100 * cpu_seconds / seconds, "system/memory bytes": memory, **_gpu_load()}
+        return {
+            f"{SYSTEM_METRICS}cpu percent": 100 * cpu_seconds / seconds,
+            f"{SYSTEM_METRICS}memory bytes": memory,
+            **_gpu_load(),
+        }
 
 
 def peak_memory(children: bool = False) -> int | None:
@@ -77,7 +82,7 @@ def _gpu_load() -> dict[str, float]:
     for i in range(nvml.nvmlDeviceGetCount() if nvml else 0):
         handle = nvml.nvmlDeviceGetHandleByIndex(i)
         with suppress(nvml.NVMLError):  # not supported by parts of a GPU (MIG)
-            load[f"system/gpu {i} percent"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            load[f"{SYSTEM_METRICS}gpu {i} percent"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
         with suppress(nvml.NVMLError):
-            load[f"system/gpu {i} memory bytes"] = float(nvml.nvmlDeviceGetMemoryInfo(handle).used)
+            load[f"{SYSTEM_METRICS}gpu {i} memory bytes"] = float(nvml.nvmlDeviceGetMemoryInfo(handle).used)
     return load

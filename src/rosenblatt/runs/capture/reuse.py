@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 from sqlalchemy import select
@@ -16,9 +15,10 @@ from rosenblatt.errors import StoreUnavailableError
 from rosenblatt.runs.capture.inputs import hash_variable
 from rosenblatt.runs.capture.source import Source
 from rosenblatt.runs.startup.audit.paths import hash_names
+from rosenblatt.runs.store.artifacts import has_changed
 from rosenblatt.runs.store.details import InputFile
-from rosenblatt.runs.store.queries import has_changed
-from rosenblatt.runs.store.schema import documents, run_metadata, runs
+from rosenblatt.runs.store.queries import load_metadata
+from rosenblatt.runs.store.schema import runs
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.stored_model import StoredModel
 
@@ -68,9 +68,12 @@ def find_obstacle(store: Store, run_id: str) -> str:
 
 def _obstacles(store: Store, run_id: str) -> Iterator[str]:
     """The reasons why a run cannot be reused, those first that can be found fast."""
+    metadata, damaged = load_metadata(store, run_id, list(RecordedInputs.model_fields))
     try:
-        inputs = RecordedInputs.model_validate(_load_inputs(store, run_id))
+        inputs = RecordedInputs.model_validate(metadata)
     except ValidationError:
+        damaged = list(metadata)
+    if damaged:
         yield f"run {run_id} was recorded by another version"
         return
     yield from (f"run {run_id} cannot be reused: it used {phrase}" for phrase in inputs.unseen)
@@ -85,19 +88,6 @@ def _obstacles(store: Store, run_id: str) -> Iterator[str]:
     for path, digest in files:
         if has_changed(Path(path), digest):
             yield f"{_short(path)} has changed since run {run_id}"
-
-
-def _load_inputs(store: Store, run_id: str) -> dict[str, Any]:
-    names = list(RecordedInputs.model_fields)
-    query = select(run_metadata.c.name, run_metadata.c.value).where(
-        run_metadata.c.run == run_id, run_metadata.c.name.in_(names)
-    )
-    with store.reading() as connection:
-        values = {name: json.loads(value) for name, value in connection.execute(query)}
-        if "source" in values:
-            document = select(documents.c.text).where(documents.c.hash == values["source"])
-            values["source"] = json.loads(connection.execute(document).scalar() or "{}")
-    return values
 
 
 def names_changed(listing: InputFile) -> bool:

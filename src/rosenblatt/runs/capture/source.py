@@ -18,7 +18,7 @@ from rosenblatt.runs.capture.git import find_root, is_git_name, is_root, open_re
 from rosenblatt.runs.capture.working_tree import Changes, find_changes, portable_link
 from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.secret_names import is_secret_file
-from rosenblatt.runs.store.artifacts import file_hash
+from rosenblatt.runs.store.artifacts import file_hash, has_changed
 from rosenblatt.runs.store.locations import STORE_FOLDER
 from rosenblatt.runs.stored_model import StoredModel
 
@@ -119,7 +119,7 @@ class SourceCapture:
         for path in map(Path, map(os.path.abspath, paths)):
             real = Path(os.path.realpath(path))
             inside = next((option for option in (real, path) if option.is_relative_to(self._root)), None)
-            if _is_installed(path) or (inside is None and real.is_relative_to(_OWN_FOLDER)):
+            if is_installed(path) or (inside is None and real.is_relative_to(_OWN_FOLDER)):
                 continue
             name = Path(os.path.relpath(inside or real, self._root)).as_posix()
             nested = next((self._nested[folder] for folder in self._nested if name.startswith(f"{folder}/")), None)
@@ -232,10 +232,8 @@ class SourceCapture:
 
     def _is_output(self, name: str, outputs: Mapping[str, str]) -> bool:
         path = self._root / name
-        try:
-            return str(path) in outputs and file_hash(path) == outputs[str(path)]
-        except OSError:
-            return False
+        digest = outputs.get(str(path), "")
+        return digest != "" and not has_changed(path, digest)
 
     def _summarize(self, names: list[str], reason: str) -> None:
         """Note files that are no source, those of one suffix together."""
@@ -273,7 +271,7 @@ def _empty(root: Path) -> dict[str, Any]:
     return {"root": str(root), **{name: {} for name in names}}
 
 
-def _is_installed(path: Path) -> bool:
+def is_installed(path: Path) -> bool:
     """Whether a module belongs to Python or to an installed package."""
     return bool({"site-packages", "dist-packages"} & {*path.parts}) or any(map(path.is_relative_to, _PYTHON_FOLDERS))
 

@@ -41,8 +41,8 @@ def find_changes(repository: Repository, root: Path, commit: str) -> Changes:
     modes = {name: entry.mode for name, entry in state.staged.items()}
     modes |= {name: entry.mode for name, entry in state.tree.items()}
     submodules = [name for name, mode in modes.items() if mode == SUBMODULE_MODE]
-    known = {*state.tree, *state.untracked, *submodules}
-    added = [name for name in state.staged if name not in known and comparison.is_file(name)]
+    listed = {*state.tree, *state.untracked, *submodules}
+    added = [name for name in state.staged if name not in listed and comparison.is_file(name)]
     untracked = [name for name in state.untracked if not name.endswith("/")]
     changed = states["changed"] + added
     links = {name for name in (*changed, *untracked) if comparison.is_link(name)}

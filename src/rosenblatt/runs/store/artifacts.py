@@ -57,19 +57,23 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def has_changed(path: Path, digest: str) -> bool:
+    """Whether a file has other content than that of a hash, or is gone; without a hash, whether there is one now."""
+    try:
+        return file_hash(path) != digest
+    except OSError:
+        return digest != ""
+
+
 @contextmanager
-def _part_of(path: Path) -> Iterator[Path]:
-    """Create an empty file of another name beside a path, and remove it at the end if it is still there."""
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """Create an empty file beside a path, and remove it at the end if it is still there."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     part.touch(exist_ok=False)
     try:
         yield part
     finally:
         part.unlink(missing_ok=True)
-
-
-def _ignore(_message: str) -> None:
-    """Tell nobody."""
 
 
 class Artifacts:
@@ -122,8 +126,8 @@ class Artifacts:
         failure = StorageError("it is nowhere")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _part_of(path) as part:
-                for place in self._places_of(root):
+            with _temporary_file(path) as part:
+                for place in self._list_places(root):
                     try:
                         place.get(digest, part)
                     except FileNotFoundError:
@@ -140,7 +144,7 @@ class Artifacts:
         where = repr(public_address(root)) if root else "the folder of the store"
         raise StorageError(f"The file {digest} cannot be read from {where}: {failure}.") from failure
 
-    def deliver(self, notify: Notify = _ignore) -> int:
+    def deliver(self, notify: Notify = print) -> int:
         """Store the files that wait in the spool of the store; returns their number.
 
         Files whose content does not match the hash in their name are set aside, and `notify` gets their names.
@@ -236,7 +240,7 @@ class Artifacts:
         """The place in the folder of the store."""
         return _open_place(str(self.folder / "artifacts"))
 
-    def _places_of(self, root: str) -> Iterator[_Place]:
+    def _list_places(self, root: str) -> Iterator[_Place]:
         """The places in which a file that was stored in a root may be, likely ones first."""
         yield self._own_place()
         address = artifact_address()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from rosenblatt.runs.store.filters import LOST_REASON
 from rosenblatt.runs.store.schema import runs
@@ -44,13 +44,14 @@ def end_dead_runs(store: Store) -> int:
         dead_owners = _find_dead_owners(connection)
     if not dead_owners:
         return 0
-    ended = (
-        runs.update()
-        .where(runs.c.state == "running", runs.c.owner.in_(dead_owners))
-        .values(state="failed", reason=LOST_REASON, ended=runs.c.heartbeat)
-    )
     with store.writing() as connection:
-        return connection.execute(ended).rowcount
+        return end_runs(connection, runs.c.owner.in_(dead_owners))
+
+
+def end_runs(connection: Connection, condition: ColumnElement[bool]) -> int:
+    """End the running runs that fulfil a condition as those of processes that were killed; returns their number."""
+    ended = runs.update().where(runs.c.state == "running", condition)
+    return connection.execute(ended.values(state="failed", reason=LOST_REASON, ended=runs.c.heartbeat)).rowcount
 
 
 def _find_dead_owners(connection: Connection) -> list[str]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, func, not_, select
 
 from rosenblatt.errors import RunError, StoreError, did_you_mean, format_list
-from rosenblatt.runs.store.artifacts import file_hash
-from rosenblatt.runs.store.details import Artifact, MetricSummary, Param, RunDetails, RunRecord
+from rosenblatt.runs.store.details import Artifact, InputFile, MetricSummary, Param, RunDetails, RunRecord
 from rosenblatt.runs.store.filters import Field, parse_filter, parse_sort, state_column
 from rosenblatt.runs.store.records import NOTE_PREFIX
 from rosenblatt.runs.store.schema import (
@@ -31,7 +29,7 @@ from rosenblatt.runs.store.schema import (
     runs,
     tags,
 )
-from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.store.store import Store, batches
 
 if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
     from rosenblatt.runs.store.curves import CurvePoints, CurveSummary
@@ -149,7 +147,7 @@ def find_run(store: Store, name_or_id: str, min_prefix: int = 1) -> str:
 
 def load_records(store: Store, ids: Sequence[str]) -> list[RunRecord]:
     """Load the records of some runs."""
-    return [record for batch in _batches(ids) for record in _find_matching(store, runs.c.id.in_(batch))]
+    return [record for batch in batches(ids) for record in _find_matching(store, runs.c.id.in_(batch))]
 
 
 def _find_matching(store: Store, condition: ColumnElement[bool], limit: int | None = None) -> list[RunRecord]:
@@ -183,7 +181,7 @@ def count_child_runs(store: Store, ids: Sequence[str]) -> dict[str, int]:
 def _count_children(store: Store, ids: Sequence[str], condition: ColumnElement[bool]) -> dict[str, int]:
     counts: dict[str, int] = {}
     with store.reading() as connection:
-        for batch in _batches(ids):
+        for batch in batches(ids):
             query = select(runs.c.parent, func.count()).where(runs.c.parent.in_(batch), condition)
             counts |= {str(parent): int(count) for parent, count in connection.execute(query.group_by(runs.c.parent))}
     return counts
@@ -193,7 +191,7 @@ def load_summaries(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Metr
     """Load the summaries of all metrics, by run and name; those of live runs cover all points in the store."""
     summaries: dict[str, dict[str, MetricSummary]] = {run: {} for run in ids}
     unsummarized: dict[str, dict[str, CurveSummary]] = {}
-    for batch in _batches(ids):
+    for batch in batches(ids):
         query = log_query(point_logs.c.run).where(point_logs.c.run.in_(batch), not_(log_segments.c.is_summarized))
         with store.reading() as connection:
             live_runs = list(connection.execute(query.distinct()).scalars())
@@ -243,7 +241,7 @@ def run_details(store: Store, run: str) -> RunDetails:
     run_params = {
         row["name"]: Param(value=row["value"], explicit=row["explicit"]) for row in _select_rows(store, params, [run])
     }
-    metadata, unreadable = _load_metadata(store, run)
+    metadata, unreadable = load_metadata(store, run)
     notes = {name: metadata.pop(name) for name in list(metadata) if name.startswith(NOTE_PREFIX)}
     recorded: dict[str, Any] = {
         **metadata,
@@ -270,23 +268,26 @@ def _unknown_form(run: str, fields: Iterable[str]) -> StoreError:
     return StoreError(f"Run {run} has records in an unknown form: {format_list(fields)}. Another version wrote them.")
 
 
-def _load_metadata(store: Store, run: str) -> tuple[dict[str, Any], list[str]]:
-    """Load the metadata of a run, and the names of damaged ones.
+def load_metadata(store: Store, run: str, names: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """Load the metadata of a run, all or those of some names, and the names of damaged ones.
 
     Source and environment are replaced by the documents they refer to.
     """
-    texts = {row["name"]: row["value"] for row in _select_rows(store, run_metadata, [run])}
+    query = select(run_metadata.c.name, run_metadata.c.value).where(run_metadata.c.run == run)
+    if names:
+        query = query.where(run_metadata.c.name.in_(names))
     metadata, damaged = dict[str, Any](), list[str]()
-    for name, text in texts.items():
-        try:
-            metadata[name] = json.loads(text)
-            if name in ("source", "environment"):
-                query = select(documents.c.text).where(documents.c.hash == str(metadata[name]))
-                with store.reading() as connection:
-                    metadata[name] = json.loads(connection.execute(query).scalar() or "{}")
-        except (TypeError, ValueError, RecursionError):
-            metadata.pop(name, None)
-            damaged.append(name)
+    with store.reading() as connection:
+        for name, text in connection.execute(query).all():
+            try:
+                value = json.loads(text)
+                if name in ("source", "environment"):
+                    document = select(documents.c.text).where(documents.c.hash == str(value))
+                    value = json.loads(connection.execute(document).scalar() or "{}")
+            except (TypeError, ValueError, RecursionError):
+                damaged.append(name)
+            else:
+                metadata[name] = value
     return metadata, damaged
 
 
@@ -294,41 +295,37 @@ def load_curves(
     store: Store, ids: Sequence[str], metric: str, max_points: int | None = MAX_PLOT_POINTS
 ) -> dict[str, CurvePoints]:
     """Load the curves of a metric by run, each with about `max_points` points and its extremes; None keeps all."""
-    from rosenblatt.runs.store.curves import decode, downsample, merge
-    from rosenblatt.runs.store.point_log import load_logs
+    from rosenblatt.runs.store.curves import downsample
 
-    parts: dict[str, list[CurvePoints]] = {}
-    for batch in _batches(ids):
-        query = select(curve_chunks.c.run, curve_chunks.c.points).where(
-            curve_chunks.c.run.in_(batch), curve_chunks.c.metric == metric
-        )
-        with store.reading() as connection:
-            for run, blob in connection.execute(
-                query.order_by(curve_chunks.c.run, curve_chunks.c.writer, curve_chunks.c.chunk_index)
-            ):
-                parts.setdefault(run, []).append(decode(blob))
-            for run, log in load_logs(connection, batch, metric).items():
-                parts.setdefault(run, []).extend(log.curves().values())
-    merged = {run: merge(curve_parts) for run, curve_parts in parts.items() if curve_parts}
-    return merged if max_points is None else {run: downsample(points, max_points) for run, points in merged.items()}
+    curves: dict[str, CurvePoints] = {}
+    for batch in batches(ids):
+        curves |= {run: points for (run, _), points in _load_points(store, batch, metric).items()}
+    return curves if max_points is None else {run: downsample(points, max_points) for run, points in curves.items()}
 
 
 def load_all_curves(store: Store, run: str) -> dict[str, CurvePoints]:
     """Load all points of all curves of one run, by metric."""
+    return {metric: points for (_, metric), points in sorted(_load_points(store, [run]).items())}
+
+
+def _load_points(store: Store, ids: Sequence[str], metric: str | None = None) -> dict[tuple[str, str], CurvePoints]:
+    """Load all points of one or all metrics of some runs, from chunks and logs, by run and metric."""
     from rosenblatt.runs.store.curves import decode, merge
     from rosenblatt.runs.store.point_log import load_logs
 
-    parts: dict[str, list[CurvePoints]] = {}
-    query = select(curve_chunks.c.metric, curve_chunks.c.points).where(curve_chunks.c.run == run)
+    chunk = curve_chunks.c
+    query = select(chunk.run, chunk.metric, chunk.points).where(chunk.run.in_(ids))
+    if metric is not None:
+        query = query.where(chunk.metric == metric)
+    parts: dict[tuple[str, str], list[CurvePoints]] = {}
     with store.reading() as connection:
-        for metric, blob in connection.execute(
-            query.order_by(curve_chunks.c.metric, curve_chunks.c.writer, curve_chunks.c.chunk_index)
-        ):
-            parts.setdefault(metric, []).append(decode(blob))
-        for log in load_logs(connection, [run]).values():
-            for metric, points in log.curves().items():
-                parts.setdefault(metric, []).append(points)
-    return {metric: merge(curve_parts) for metric, curve_parts in sorted(parts.items())}
+        rows = connection.execute(query.order_by(chunk.run, chunk.metric, chunk.writer, chunk.chunk_index))
+        for run, name, blob in rows:
+            parts.setdefault((run, name), []).append(decode(blob))
+        for run, log in load_logs(connection, ids, metric).items():
+            for name, points in log.curves().items():
+                parts.setdefault((run, name), []).append(points)
+    return {key: merge(curve_parts) for key, curve_parts in parts.items()}
 
 
 def load_output(store: Store, run: str) -> list[tuple[str, str]]:
@@ -348,23 +345,15 @@ def written_files(url: str) -> dict[str, str]:
             values = list(connection.execute(query).scalars())
     except StoreError:  # it is raised again when the run begins, unless it passes
         return {}
-    return {file["path"]: file["hash"] for value in reversed(values) for file in json.loads(value)}
-
-
-def has_changed(path: Path, digest: str) -> bool:
-    """Whether a file has other content than that of a hash, or is gone; without a hash, whether there is one now."""
-    try:
-        return file_hash(path) != digest
-    except OSError:
-        return digest != ""
+    hashes: dict[str, str] = {}
+    files_adapter = TypeAdapter(tuple[InputFile, ...])
+    for value in reversed(values):
+        with suppress(ValidationError):  # damaged; `run_details` names it
+            hashes |= {file.path: file.hash for file in files_adapter.validate_json(value)}
+    return hashes
 
 
 def _select_rows(store: Store, table: Any, ids: Sequence[str]) -> Iterable[dict[str, Any]]:
-    for batch in _batches(ids):
+    for batch in batches(ids):
         with store.reading() as connection:
             yield from [dict(row) for row in connection.execute(select(table).where(table.c.run.in_(batch))).mappings()]
-
-
-def _batches(ids: Sequence[str]) -> Iterable[list[str]]:
-    names = list(ids)
-    return (names[start : start + 500] for start in range(0, len(names), 500))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # loads NumPy, which would delay `rosenblatt runs`
 
 Row = dict[str, Any]
 MAX_NAME_LENGTH = 500  # characters of a name
+SYSTEM_METRICS = "system/"  # begins the names of metrics of the machine, which are measured by this library
 NOTE_PREFIX = "note:"  # begins the names of metadata that are notes of the user
 # metadata whose mappings are by names of columns, classes and hyperparameters, which say nothing of the values
 NAMED_BY_DATA = frozenset({"baseline", "classes", "request", "space", "split"})

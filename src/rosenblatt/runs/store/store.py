@@ -181,7 +181,7 @@ class Store:
                 query = select(schema.runs.c.id, schema.runs.c.kind)
                 rows = [
                     row
-                    for batch in _batches(parents)
+                    for batch in batches(parents)
                     for row in connection.execute(query.where(schema.runs.c.parent.in_(batch)))
                 ]
                 parents = [run for run, _ in rows if run not in kinds]
@@ -193,10 +193,10 @@ class Store:
         deleted = 0
         ids = sorted({*runs, *self.descendants(runs)})
         with self.writing() as connection:
-            for batch in _batches(ids):
+            for batch in batches(ids):
                 existing = select(func.count()).where(schema.runs.c.id.in_(batch))
                 deleted += connection.execute(existing).scalar_one()
-            for batch in _batches(ids):
+            for batch in batches(ids):
                 connection.execute(schema.log_segments.delete().where(schema.log_segments.c.run.in_(batch)))
                 connection.execute(schema.runs.delete().where(schema.runs.c.id.in_(batch)))
         return deleted
@@ -398,7 +398,7 @@ def _is_other_owner(owner: str | None, writer: str | None) -> bool:
 def _load_owners(connection: Connection, ids: set[str]) -> dict[str, str | None]:
     """Load the owner of each run that is in the store; in PostgreSQL it stays as it is until the transaction ends."""
     owners: dict[str, str | None] = {}
-    for batch in _batches(sorted(ids)):
+    for batch in batches(sorted(ids)):
         statement = select(schema.runs.c.id, schema.runs.c.owner).where(schema.runs.c.id.in_(batch))
         if connection.dialect.name == "postgresql":  # in order, so that two processes do not wait for each other
             statement = statement.order_by(schema.runs.c.id).with_for_update(key_share=True)
@@ -422,6 +422,7 @@ def _update_run(row: Row, is_alive: bool) -> Any:
     return schema.runs.update().where(run.id == row["run"]).values(values)
 
 
-def _batches(names: list[str]) -> Iterator[list[str]]:
+def batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Divide names into as many as one statement may have."""
     for start in range(0, len(names), _BATCH_SIZE):
         yield names[start : start + _BATCH_SIZE]

@@ -1,4 +1,4 @@
-"""How this program ends: by an exception, an exit status or a signal; callbacks of `atexit` are not told.
+"""How this program ends: by an exception, an exit status or a signal; callbacks of `atexit` do not get it.
 
 The interpreter sets `sys.last_value` for an uncaught exception, but says nothing of a SystemExit. It reads `code` of
 the one that ends the program after all frames have ended, and a descriptor in its place notes that.

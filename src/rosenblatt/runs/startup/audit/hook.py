@@ -306,8 +306,8 @@ class InputAudit:
 
     def _list(self, folder: str, pattern: str) -> None:
         key, thread = (folder, pattern), get_ident()
-        is_known = key in self._reads or folder in self._writes or thread in self._listing_threads
-        if is_known or f"{folder}{os.sep}".startswith(self._ignored):
+        is_listed = key in self._reads or folder in self._writes or thread in self._listing_threads
+        if is_listed or f"{folder}{os.sep}".startswith(self._ignored):
             return
         self._reads[key] = True
         self._listing_threads.add(thread)
