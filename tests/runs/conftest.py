@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.curves import make_points, summarize
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
@@ -97,6 +98,19 @@ def store(url) -> Iterator[Store]:
     opened = Store(url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    """A SQLite store, for tests that do not depend on the database."""
+    opened = Store(f"sqlite:///{tmp_path / 'runs.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def artifacts(sqlite):
+    return Artifacts(sqlite.url, sqlite)
 
 
 def downgrade(url: str) -> None:

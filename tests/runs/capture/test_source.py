@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -88,26 +87,6 @@ def test_a_repository_without_a_commit_is_captured_as_its_files(artifacts, tmp_p
     source = capture_source(tmp_path / "empty", store_source)
     restore(source, tmp_path / "fresh", artifacts.fetch)
     assert read_files(tmp_path / "fresh") == {"a.py": "a"}
-
-
-def test_without_git_the_script_and_the_modules_it_imported_are_captured(tmp_path, store_source, monkeypatch):
-    from rosenblatt.runs.capture.snapshot import RunSnapshot
-
-    folder = tmp_path / "plain"
-    (folder / "part").mkdir(parents=True)
-    for name in ("script.py", "part/__init__.py", "part/model.py", "other.py"):
-        (folder / name).write_text("x = 1\n")
-    snapshot = RunSnapshot(folder / "script.py", store_source)
-    assert set(snapshot.source.files) == {"script.py"}
-    monkeypatch.syspath_prepend(str(folder))
-    try:
-        import part.model  # noqa: F401
-
-        assert snapshot.capture_modules()
-    finally:
-        for name in ("part", "part.model"):
-            sys.modules.pop(name, None)
-    assert set(snapshot.source.files) == {"script.py", "part/__init__.py", "part/model.py"}
 
 
 def test_a_script_that_git_ignores_is_captured(repository, store_source):

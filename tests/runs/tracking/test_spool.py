@@ -245,6 +245,28 @@ def test_files_of_ended_processes_are_delivered(store, url):
     assert run_ids(store) == ["a", "b"]
 
 
+def test_an_empty_file_is_left_to_the_process_that_is_creating_it(store, url):
+    path = leave_spool_file(url, add_run_with_curves(RecordBatch()))
+    path.write_bytes(b"")
+    assert deliver_pending(store) == 0
+    assert path.exists()
+    old = time.time() - REMOTE_TIMEOUT - 60
+    os.utime(path, (old, old))
+    assert deliver_pending(store) == 0
+    assert not path.exists()
+
+
+def test_without_descriptors_of_folders_files_are_delivered_and_links_are_not_followed(store, url, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.store.private_files._HAS_DESCRIPTORS", False)  # as on Windows
+    path = leave_spool_file(url, add_run_with_curves(RecordBatch(), "a"))
+    assert deliver_pending(store) == 1
+    assert run_ids(store) == ["a"]
+    assert not path.exists()
+    replace_by_link(path.parent)
+    with pytest.raises(StorageError, match="is a link or no folder"):
+        Spool(url, "other").add({})
+
+
 def test_several_processes_deliver_each_file_once(store, url):
     for i in range(10):
         leave_spool_file(url, add_run_with_curves(RecordBatch(), f"r{i}"))

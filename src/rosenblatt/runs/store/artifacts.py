@@ -172,10 +172,11 @@ class Artifacts:
             is_intact = hashlib.file_digest(file, "sha256").hexdigest() == name
             if is_intact:
                 self._put(name, file)
-                folder.remove(name)
-            else:
-                folder.rename(name, f"{name}.rejected")
-                notify(f"{folder.path / name}.rejected is not stored: its content does not match its hash")
+        if is_intact:
+            folder.remove(name)
+        else:
+            folder.rename(name, f"{name}.rejected")
+            notify(f"{folder.path / name}.rejected is not stored: its content does not match its hash")
         return is_intact
 
     def collect_garbage(self, used: set[str], *, shared: bool = False) -> tuple[int, int]:

@@ -1,4 +1,7 @@
-"""Folders of the user's own, opened by descriptor, so that nobody else can plant files or redirect them by links."""
+"""Folders of the user's own, opened by descriptor, so that nobody else can plant files or redirect them by links.
+
+Windows has no such descriptors and no modes; there the access control list of the user's profile keeps others out.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from typing import Self
 from rosenblatt.errors import StorageError
 from rosenblatt.runs.store.locations import spool_folder
 
+_HAS_DESCRIPTORS = os.open in os.supports_dir_fd  # of folders; not on Windows
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_BINARY = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class PrivateFolder:
@@ -30,20 +35,16 @@ class PrivateFolder:
     """
 
     def __init__(self, path: Path, *, create: bool = False, parent: PrivateFolder | None = None) -> None:
-        if os.open not in os.supports_dir_fd:
-            raise StorageError("This system cannot open folders so that nobody else can redirect them")
         self.path = path
         name, above = (path.name, parent._descriptor) if parent else (str(path), None)  # noqa: SLF001 - of this class
+        if not _HAS_DESCRIPTORS:
+            name = str(path)
         if create:
             if parent is None:
                 _make_parents(path)
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=above)
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS, dir_fd=above)
-        except NotADirectoryError:
-            raise StorageError(f"{str(path)!r} is a link or no folder, so it is not used") from None
-        self._descriptor: int | None = _checked(descriptor, path, stat.S_ISDIR)
+        self._descriptor = _open_folder(path, name, above)
 
     def __enter__(self) -> Self:
         return self
@@ -59,8 +60,8 @@ class PrivateFolder:
 
     def names(self, suffix: str = "") -> list[str]:
         """The names of what is in the folder, sorted, of those that end so."""
-        assert self._descriptor is not None  # noqa: S101 - it is open
-        return sorted(name for name in os.listdir(self._descriptor) if name.endswith(suffix))  # noqa: PTH208 - no path
+        place = self.path if self._descriptor is None else self._descriptor
+        return sorted(name for name in os.listdir(place) if name.endswith(suffix))  # noqa: PTH208 - no path
 
     def folder(self, name: str, *, create: bool = False) -> PrivateFolder:
         """Open a folder in it. Raises as the class does."""
@@ -73,17 +74,22 @@ class PrivateFolder:
             OSError: If it cannot be opened, for example because it is a link.
             StorageError: If it belongs to another user, or is no regular file.
         """
-        descriptor = os.open(name, flags | _NO_LINKS | os.O_NONBLOCK, 0o600, dir_fd=self._descriptor)
+        descriptor = os.open(self._locate(name), flags | _NO_LINKS | _BINARY, 0o600, dir_fd=self._descriptor)
         return _checked(descriptor, self.path / name, stat.S_ISREG)
 
     def rename(self, old: str, new: str) -> None:
-        """Rename a file in it, in place of one of the new name. Raises OSError."""
-        os.rename(old, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        """Rename a file in it that is not open, in place of one of the new name. Raises OSError."""
+        descriptor = self._descriptor
+        os.replace(self._locate(old), self._locate(new), src_dir_fd=descriptor, dst_dir_fd=descriptor)
 
     def remove(self, name: str) -> None:
-        """Remove a file in it, if it is there. Raises OSError."""
+        """Remove a file in it that is not open, if it is there. Raises OSError."""
         with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self._descriptor)
+            os.unlink(self._locate(name), dir_fd=self._descriptor)
+
+    def _locate(self, name: str) -> str:
+        """What names a file in it, together with its descriptor."""
+        return name if self._descriptor is not None else str(self.path / name)
 
 
 def open_spool(url: str, *, create: bool = False) -> PrivateFolder:
@@ -93,16 +99,31 @@ def open_spool(url: str, *, create: bool = False) -> PrivateFolder:
         return root.folder(path.name, create=create)
 
 
+def _open_folder(path: Path, name: str, above: int | None) -> int | None:
+    """Open a folder of this user alone; returns its descriptor if the system has such. Raises OSError, StorageError."""
+    problem = f"{str(path)!r} is a link or no folder, so it is not used"
+    if _HAS_DESCRIPTORS:
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS, dir_fd=above)
+        except NotADirectoryError:
+            raise StorageError(problem) from None
+        return _checked(descriptor, path, stat.S_ISDIR)
+    info = path.lstat()
+    if getattr(info, "st_reparse_tag", 0) or not stat.S_ISDIR(info.st_mode):
+        raise StorageError(problem)
+    return None
+
+
 def _checked(descriptor: int, path: Path, is_expected: Callable[[int], bool]) -> int:
     """Return a descriptor of a file or folder, or close it and raise StorageError if it is not of this user alone."""
-    info = os.fstat(descriptor)
-    if info.st_uid != os.geteuid():
-        reason = f"{str(path)!r} belongs to the user with id {info.st_uid}, not to this one ({os.geteuid()})"
-    elif not is_expected(info.st_mode):
+    info, reason = os.fstat(descriptor), ""
+    if not is_expected(info.st_mode):
         reason = f"{str(path)!r} is no regular file"
-    elif info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    elif _HAS_DESCRIPTORS and info.st_uid != os.geteuid():
+        reason = f"{str(path)!r} belongs to the user with id {info.st_uid}, not to this one ({os.geteuid()})"
+    elif _HAS_DESCRIPTORS and info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         reason = f"others can write to {str(path)!r} (chmod go-w forbids it)"
-    else:
+    if not reason:
         return descriptor
     os.close(descriptor)
     raise StorageError(f"{reason}, so it is not used")
@@ -111,7 +132,7 @@ def _checked(descriptor: int, path: Path, is_expected: Callable[[int], bool]) ->
 def _make_parents(path: Path) -> None:
     """Create the folders above one, unless they would be in the home of another user, as with sudo."""
     existing = next(folder for folder in path.parents if folder.is_dir())
-    if not path.exists() and existing.stat().st_uid not in (os.geteuid(), 0):
+    if _HAS_DESCRIPTORS and not path.exists() and existing.stat().st_uid not in (os.geteuid(), 0):
         raise StorageError(
             f"{str(path)!r} would be in a folder of the user with id {existing.stat().st_uid}, so it is not created"
         )

@@ -1,12 +1,12 @@
 """Spool files: batches of records that could not be written to a store wait in them and are delivered in order.
 
-They lie in a folder of the user's own. The process that writes or delivers a file holds a lock on it.
+They lie in a folder of the user's own. The process that writes or delivers a file holds a lock on it. A file without
+content has just been created, or delivered and not yet removed.
 """
 
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import socket
@@ -18,6 +18,7 @@ from typing import Any
 from rosenblatt.errors import Notify, StorageError, StoreError, StoreUnavailableError
 from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.store.artifacts import Artifacts
+from rosenblatt.runs.store.file_lock import lock_file
 from rosenblatt.runs.store.private_files import PrivateFolder, open_spool
 from rosenblatt.runs.store.records import Row
 from rosenblatt.runs.store.row_checks import check_rows
@@ -54,7 +55,10 @@ class Spool:
         """Write all batches to the store and remove the file. Raises StoreUnavailableError."""
         if self._folder and self._descriptor is not None:
             _deliver(self._folder, self._name, self._descriptor, store, notify)
-            self.release()
+            folder, self._folder = self._folder, None
+            with folder:
+                self.release()
+                folder.remove(self._name)
 
     def release(self) -> None:
         """Allow other processes to deliver the file."""
@@ -94,10 +98,12 @@ def deliver_pending(store: Store, notify: Notify = print) -> int:
                 notify(f"waiting records are not delivered: {error}")
                 continue
             try:
-                if _lock_ended(descriptor):
-                    n_delivered += _deliver(folder, name, descriptor, store, notify)
+                if not _lock_ended(descriptor):
+                    continue
+                n_delivered += _deliver(folder, name, descriptor, store, notify)
             finally:
                 os.close(descriptor)
+            folder.remove(name)
     return n_delivered
 
 
@@ -113,16 +119,14 @@ def _describe_process() -> dict[str, Any]:
 
 
 def _create_file(folder: PrivateFolder, name: str, line: bytes) -> int:
-    """Create a file with one line, and lock it before other processes look at it."""
-    new_name = f"{name}.new"
-    descriptor = folder.open(new_name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
+    """Create a file with one line, and lock it; returns its descriptor. Raises OSError."""
+    descriptor = folder.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor, wait=True)  # another process may be looking whether there is something to deliver
         _append(descriptor, line)
-        folder.rename(new_name, name)
     except OSError:
         os.close(descriptor)
-        folder.remove(new_name)
+        folder.remove(name)
         raise
     return descriptor
 
@@ -136,31 +140,32 @@ def _append(descriptor: int, line: bytes) -> None:
         os.fsync(descriptor)
     except OSError:
         with suppress(OSError):
-            os.truncate(descriptor, size)
+            os.ftruncate(descriptor, size)
         raise
 
 
 def _lock_ended(descriptor: int) -> bool:
     """Lock a file whose process has ended, so that only this process delivers it; returns whether this was possible.
 
-    The file of another machine must not have changed for a while as well, because its locks may not be visible here.
+    An empty file, and that of another machine, whose locks may not be visible here, must not have changed for a while
+    as well.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor)
     except OSError:
         return False
     info = os.fstat(descriptor)
     with os.fdopen(os.dup(descriptor), "rb") as file:
         line = file.readline()
     try:
-        is_own = json.loads(line)["writer"]["host"] == socket.gethostname()
+        is_own = bool(line) and json.loads(line)["writer"]["host"] == socket.gethostname()
     except (ValueError, LookupError, TypeError, RecursionError):
         is_own = True
-    return info.st_nlink > 0 and (is_own or time.time() - info.st_mtime > REMOTE_TIMEOUT)
+    return is_own or time.time() - info.st_mtime > REMOTE_TIMEOUT
 
 
 def _deliver(folder: PrivateFolder, name: str, descriptor: int, store: Store, notify: Notify) -> int:
-    """Write all batches of a file and remove it; batches that are rejected are kept in another file.
+    """Write all batches of a file and empty it; batches that are rejected are kept in another file.
 
     An incomplete last line was never acknowledged, and is ignored.
     """
@@ -183,7 +188,7 @@ def _deliver(folder: PrivateFolder, name: str, descriptor: int, store: Store, no
         _keep_rejected(folder, rejected_name, rejected)
         file_name = str(folder.path / rejected_name)
         notify(f"{len(rejected):,} of the waiting batches of records are rejected, and kept in {file_name!r}: {reason}")
-    folder.remove(name)
+    os.ftruncate(descriptor, 0)
     return n_delivered
 
 
