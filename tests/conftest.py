@@ -48,6 +48,14 @@ def own_store(tmp_path_factory, monkeypatch) -> Path:
 
 
 @pytest.fixture
+def default_hangup_signal():
+    """Let programs that a test starts die of SIGHUP, also if the tests run under nohup."""
+    previous_handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, previous_handler)
+
+
+@pytest.fixture
 def work_folder(tmp_path, monkeypatch) -> Path:
     """An empty working folder, in which the store is found without ROSENBLATT_STORE."""
     monkeypatch.delenv("ROSENBLATT_STORE")

@@ -166,15 +166,16 @@ def test_files_of_runs_are_written_below_the_working_folder_or_refused(work_fold
         assert {path.name for path in work_folder.iterdir()} == before
 
 
-def test_a_source_that_cannot_be_restored_leaves_no_folder(two_runs, own_store, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.rmtree(own_store / "artifacts")
+def test_a_source_that_cannot_be_restored_leaves_no_folder(work_folder):
+    with track("first") as run:
+        pass
+    shutil.rmtree(work_folder / ".rosenblatt" / "artifacts")
     with pytest.raises(StorageError, match="cannot be read"):
-        runs("show", two_runs[0], "--source", "restored")
+        runs("show", run.id, "--source", "restored")
     assert not Path("restored").exists()
     Path("restored").symlink_to("nowhere")
     with pytest.raises(RunError, match="exists already"):
-        runs("show", two_runs[0], "--source", "restored")
+        runs("show", run.id, "--source", "restored")
 
 
 def test_runs_are_exported(two_runs, tmp_path):

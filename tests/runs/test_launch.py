@@ -131,8 +131,9 @@ def test_a_tracked_script_keeps_all_its_records_under_rosenblatt_run(project, st
 
 CLEAN_UP = """
 import sys, time, IMPORTED
-print("here", flush=True)
-try: time.sleep(60)
+try:
+    print("here", flush=True)
+    time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(0.5)  # a second signal would end this
     print("cleaned up")
@@ -155,6 +156,7 @@ def test_a_script_handles_ctrl_c_itself(project, store, kill, imported):
     assert find_runs(store)[0].state == "stopped"
 
 
+@pytest.mark.usefixtures("default_hangup_signal")
 @pytest.mark.parametrize("kill", [os.killpg, os.kill], ids=["group", "launcher"])
 def test_a_script_is_stopped_if_the_terminal_is_closed(project, store, kill):
     (project / "slow.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)")

@@ -419,14 +419,41 @@ def _ask_until(number, values):
     return lambda self, number_asked: dict(values) if number_asked >= number else ask(self, number_asked)
 
 
+class Clock:
+    """Stands for the module `time` of a search; an hour is over as soon as a trial says so."""
+
+    now = 0.0
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+    def monotonic(self):
+        return self.now
+
+    def pass_an_hour(self):
+        self.now = 3600.0
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in ("tune", "tune_record"):
+        monkeypatch.setattr(f"rosenblatt.workflows.{module}.time", clock)
+    return clock
+
+
 @pytest.mark.parametrize("workers", [1, 3])
-def test_running_trials_are_asked_to_stop_at_the_end_of_the_time(store, workers):
+def test_running_trials_are_asked_to_stop_at_the_end_of_the_time(store, clock, workers):
+    have_logged = threading.Barrier(workers, clock.pass_an_hour, timeout=60)
+
     def train_until_stopped(params, run):
         run.log({"val_loss": params["x"] ** 2}, step=0)
-        wait_until(lambda: run.should_stop, timeout=30)
+        assert not run.should_stop
+        have_logged.wait()
+        assert run.should_stop
         run.log({"val_loss": 100.0}, step=1)
 
-    result = search(train_until_stopped, workers=workers, minutes=0.3 / 60)
+    result = search(train_until_stopped, workers=workers, minutes=30)
     assert len(result.trials) == workers
     assert {(trial.state, trial.reason) for trial in result.trials} == {("stopped", "time limit")}
     assert result.best.score == min(trial.params["x"] ** 2 for trial in result.trials)
@@ -434,18 +461,22 @@ def test_running_trials_are_asked_to_stop_at_the_end_of_the_time(store, workers)
     assert run_details(store, result.best.run).reason == "time limit"
 
 
-def test_a_trial_without_a_score_at_the_end_of_the_time_has_not_failed(store):
-    result = search(lambda params, run: wait_until(lambda: run.should_stop, timeout=30), minutes=0.1 / 60)
+def test_a_trial_without_a_score_at_the_end_of_the_time_has_not_failed(store, clock):
+    def train_in_vain(params, run):
+        clock.pass_an_hour()
+        assert run.should_stop
+
+    result = search(train_in_vain, minutes=30)
     assert [(trial.state, trial.reason) for trial in result.trials] == [("stopped", "time limit")]
 
 
-def test_a_trial_that_never_asks_whether_to_stop_is_finished(store):
-    result = search(lambda params, run: wait_until(lambda: time.monotonic() > run.deadline) or 1.0, minutes=0.1 / 60)
+def test_a_trial_that_never_asks_whether_to_stop_is_finished(store, clock):
+    result = search(lambda params, run: clock.pass_an_hour() or 1.0, minutes=30)
     assert [trial.state for trial in result.trials] == ["finished"]
 
 
-def test_trials_that_ran_at_the_end_of_the_time_are_trained_again_after_a_resume(store, monkeypatch):
-    first = search(lambda params, run: wait_until(lambda: run.should_stop, timeout=30) or 1.0, minutes=0.1 / 60)
+def test_trials_that_ran_at_the_end_of_the_time_are_trained_again_after_a_resume(store, monkeypatch, clock):
+    first = search(lambda params, run: clock.pass_an_hour() or float(run.should_stop), minutes=30)
     monkeypatch.setenv("ROSENBLATT_RESUME", first.run)
     resumed = search(lambda params, run: 2.0, trials=2)
     assert resumed.run == first.run

@@ -200,7 +200,7 @@ def _end_state(run: Run, status: int) -> tuple[str, str | None]:
     if state == "finished" and store and run.flush():
         with suppress(StoreError):
             reported_state, reported_reason = store.load_state(run.id)
-            if reported_state != "running":
+            if reported_state not in ("running", ""):
                 return reported_state, reported_reason
     return state, reason
 

@@ -20,6 +20,9 @@ START = "import os, signal, sys, threading\nimport rosenblatt\nrun = rosenblatt.
 OTHER_HOOK = "sys.excepthook = lambda *error: None\n"
 
 
+pytestmark = pytest.mark.usefixtures("default_hangup_signal")
+
+
 @pytest.fixture
 def store(own_store):
     opened = Store(f"sqlite:///{own_store}/runs.db")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -62,8 +63,6 @@ class UnpackingLimit:
 
 def _free_memory() -> int:
     """Bytes that this process can still allocate: of the machine, of its container, and within its own limit."""
-    import resource
-
     import psutil
 
     free = [psutil.virtual_memory().available]
@@ -73,7 +72,10 @@ def _free_memory() -> int:
         limit = used = ""
     if limit.isdigit() and used.isdigit():
         free.append(int(limit) - int(used))
-    soft_limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if soft_limit != resource.RLIM_INFINITY:
-        free.append(soft_limit - psutil.Process().memory_info().vms)
+    with suppress(ModuleNotFoundError):  # on Windows
+        import resource
+
+        soft_limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if soft_limit != resource.RLIM_INFINITY:
+            free.append(soft_limit - psutil.Process().memory_info().vms)
     return max(min(free), 0)

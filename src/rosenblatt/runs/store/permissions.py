@@ -74,7 +74,7 @@ def create_file(path: Path) -> int:
 def _share(descriptor: int, folder: Path) -> None:
     """Give what was created in a folder to the group that the folder is open for; what root creates, to its owner."""
     owner = folder.stat()
-    if os.name != "posix":
+    if not hasattr(os, "geteuid"):  # Windows
         return
     if os.geteuid() == 0:
         os.fchown(descriptor, owner.st_uid, -1)
@@ -134,7 +134,7 @@ def _is_private_group(number: int) -> bool:
 
 
 def _reason_to_distrust(info: os.stat_result) -> str:
-    if os.name != "posix":
+    if not hasattr(os, "geteuid"):  # Windows
         return ""
     users = {os.geteuid()}
     if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdigit():  # with sudo, the user who called it

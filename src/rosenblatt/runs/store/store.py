@@ -151,10 +151,10 @@ class Store:
             return connection.execute(query).scalar() is not None
 
     def load_state(self, run: str) -> tuple[str, str | None]:
-        """Load the state and reason of a run. Raises StoreError."""
+        """Load the state and reason of a run; the state is "" if it was deleted. Raises StoreError."""
         with self.reading() as connection:
             query = select(schema.runs.c.state, schema.runs.c.reason).where(schema.runs.c.id == run)
-            state, reason = connection.execute(query).one()
+            state, reason = connection.execute(query).one_or_none() or ("", None)
             return state, reason
 
     def take_over(self, run: str, owner: str) -> bool:

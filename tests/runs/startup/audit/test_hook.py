@@ -157,7 +157,7 @@ def test_a_state_file_that_is_read_and_rewritten_is_recorded_as_it_was_read(fold
 def test_outputs_are_recorded_and_no_inputs(folder):
     code = "import os\nopen('x.tmp', 'w').close()\nos.rename('x.tmp', 'x.json')\nopen('a\\tb\\n.txt', 'w').close()"
     _, details = run_script(folder, code)
-    assert details.outputs == ("x.json", "a\tb\n.txt")
+    assert [output.name for output in details.outputs] == ["x.json", "a\tb\n.txt"]
     assert not details.data_read
 
 
