@@ -19,6 +19,8 @@ VARIABLES = re.compile(
     r"NCCL_|PYTHONHASHSEED|LANG$|LC_ALL|TZ$|SLURM_JOB_ID|SLURM_PROCID|RANK$|LOCAL_RANK|WORLD_SIZE)"
 )  # names of environment variables that are recorded
 
+_SESSION_VARIABLES = ("LANG", "LC_ALL", "SLURM_JOB_ID")  # recorded, but results do not depend on them
+
 
 class Gpu(StoredModel):
     """A GPU; memory in bytes."""
@@ -41,6 +43,12 @@ class Environment(StoredModel):
     packages: dict[str, str] = {}  # versions by name
     linear_algebra: tuple[dict[str, str | int], ...] = ()  # see `blas_libraries`
     variables: dict[str, str] = {}
+
+    def identifying(self) -> dict[str, Any]:
+        """The facts that are part of the identity of a run."""
+        values = self.to_json()
+        variables = {name: value for name, value in self.variables.items() if name not in _SESSION_VARIABLES}
+        return {key: values.get(key) for key in ("python", "packages", "processor", "gpus")} | {"variables": variables}
 
 
 @cache

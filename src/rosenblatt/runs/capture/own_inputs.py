@@ -51,6 +51,13 @@ def watch_inputs(url: str, root: str, run: str, data: Sequence[InputFile]) -> Ca
     return read_inputs
 
 
+def report_artifact(path: Path) -> None:
+    """Report a file that is stored with the run as an output, if the inputs of this process are recorded."""
+    audit = getattr(os.environ, "audit", None)
+    if audit:
+        audit.report_artifact(path)
+
+
 def unwatched_inputs() -> dict[str, Any]:
     """The metadata of a run of which nothing is known."""
     return {"unseen": ["what it read, which is recorded only with reuse=True"]}

@@ -158,6 +158,5 @@ def fingerprint_data(path: str | Path, name: str = "") -> InputFile:
 
 def run_identity(kind: str, source: str, spec: Mapping[str, Any], data: list[str], environment: Environment) -> str:
     """Hash kind, source, spec, data and environment; runs with equal identities are interchangeable."""
-    values = environment.to_json()
-    relevant = {key: values.get(key) for key in ("python", "packages", "processor", "gpus", "variables")}
-    return hashlib.sha256(as_json([kind, source, spec, sorted(data), relevant]).encode()).hexdigest()
+    inputs = [kind, source, spec, sorted(data), environment.identifying()]
+    return hashlib.sha256(as_json(inputs).encode()).hexdigest()

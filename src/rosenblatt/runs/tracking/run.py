@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rosenblatt.errors import RunError, StorageError
-from rosenblatt.runs.capture.own_inputs import unwatched_inputs, watch_inputs
+from rosenblatt.runs.capture.own_inputs import report_artifact, unwatched_inputs, watch_inputs
 from rosenblatt.runs.capture.resources import ResourceMonitor, peak_memory
 from rosenblatt.runs.capture.snapshot import (
     RunSnapshot,
@@ -201,6 +201,7 @@ class Run:
             for file in sorted(p for p in path.rglob("*") if p.is_file()):
                 self.log_artifact(file, f"{name or path.name}/{file.relative_to(path).as_posix()}", kind)
         elif self._writer:
+            report_artifact(path)
             stored = self.artifacts().store_file(path)
             self._put(lambda batch: batch.add_artifact(self.id, name or path.name, kind, *stored))
         elif not path.exists():

@@ -24,6 +24,14 @@ if __name__ == "__main__":
     with multiprocessing.get_context("{}").Pool(1) as pool:
         print(pool.map(read, ["data/a.txt"]))
 """
+WRITE_IN_C = """
+import ctypes, rosenblatt
+libc = ctypes.CDLL(None)
+file = libc.creat(b"model.bin", 0o644)
+libc.write(file, b"x", 1)
+libc.close(file)
+rosenblatt.track().log_artifact("model.bin")
+"""
 CHILD = "import subprocess, sys\nsubprocess.run([sys.executable, {}], check=True{})"
 READ = "print(open('data/a.txt').read())"
 
@@ -73,6 +81,8 @@ NOT_INPUTS = {
     "variable that the script sets": ("import os\nos.environ['MODE'] = 'x'\nos.environ['MODE']", set_variable),
     "file that the script writes": ("open('out.txt', 'w').write('x')\nopen('out.txt').read()", change("out.txt")),
     "log that the script appends to": ("open('log.txt', 'a').write('x')", change("log.txt")),
+    "artifact that a library wrote in C": (WRITE_IN_C, change("model.bin")),
+    "list of fonts": ("try:\n    open('fontlist-v1.json')\nexcept OSError:\n    pass", change("fontlist-v1.json")),
     "folder that the script makes": (
         "import os, shutil\nos.mkdir('tmp')\nopen('tmp/x', 'w').close()\nshutil.rmtree('tmp')", change("tmp/y"),
     ),

@@ -25,7 +25,7 @@ import sys
 import time
 from _thread import get_ident
 
-from .paths import absolute, hash_names, ignored_prefixes, is_globbing, lists_packages
+from .paths import absolute, hash_names, ignored_prefixes, is_globbing, is_library_cache, lists_packages
 from .programs import (
     HARMLESS_PROGRAMS,
     REPORT_NAME,
@@ -38,11 +38,11 @@ from .programs import (
 )  # fmt: skip
 from .variables import (
     OWN_PREFIX,
-    SUBPROCESS_CODE,
     RecordedEnvironment,
     RecordedInput,
     find_reader,
     is_session_variable,
+    selects_variable,
 )  # fmt: skip
 
 TYPE_CHECKING = False
@@ -57,7 +57,6 @@ _ESCAPES = {ord("\n"): "\0", ord("\t"): "\1"}  # in fields of a report
 _ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 _SKIPS_CONTENT = os.O_TRUNC | os.O_APPEND | os.O_EXCL  # flags with which a file is opened for both, but not read
 _PIPES = ("/dev/fd/", "/proc/self/fd/")
-_CACHE_FOLDER = f"{os.sep}__pycache__{os.sep}"  # of code that is compiled from its source, also by Numba
 _GLOB_CHARACTERS = "*?["
 
 
@@ -226,7 +225,7 @@ class InputAudit:
             return
         if name in self._writes and os.path.exists(name) and os.stat(name).st_mtime >= self._started:
             return  # written first, so not an input
-        if _CACHE_FOLDER in name and not name.endswith(".pyc"):
+        if is_library_cache(name):
             return
         self._reads[name] = False
         self._report_read(name)
@@ -238,6 +237,12 @@ class InputAudit:
         self._hash_before_change(name)
         self._writes.add(name)
         self._report("W", name)
+
+    def report_artifact(self, path: Any) -> None:
+        """Report a file that is stored with the run as written, if it is new: PyTorch and others write files in C++."""
+        name = absolute(path)
+        if name not in self._reads and os.path.exists(name) and os.stat(name).st_mtime >= self._started:
+            self._write(name)
 
     def _on_rename(self, source: Any, target: Any, source_folder: int = -1, target_folder: int = -1) -> None:
         self._on_remove(source, source_folder)
@@ -326,8 +331,8 @@ class InputAudit:
         if name in self._variables or type(name) is not str or name.startswith(OWN_PREFIX):
             return
         code, reads_all = find_reader(frame)
-        if reads_all and code == SUBPROCESS_CODE:
-            return  # the environment of a program
+        if reads_all and not selects_variable(code, name):
+            return
         is_library = reads_all or not code or absolute(code).startswith(self._ignored)
         if is_library and is_session_variable(name):
             return

@@ -35,7 +35,8 @@ def ignored_prefixes() -> tuple[str, ...]:
         "/lib",
         "/run",
     }
-    for prefix in {sys.prefix, sys.base_prefix}:
+    prefixes = {sys.prefix, sys.base_prefix}
+    for prefix in prefixes | {os.path.realpath(prefix) for prefix in prefixes}:
         folders |= {
             os.path.join(prefix, name) for name in ("lib", "lib64", "bin", "share", "include", "etc", "pyvenv.cfg")
         }
@@ -51,6 +52,12 @@ def ignored_prefixes() -> tuple[str, ...]:
         "/dev/nvidia",
     )
     return (*(f"{folder}{os.sep}" for folder in sorted(folders)), os.path.join(sys.prefix, "pyvenv.cfg"), *devices)
+
+
+def is_library_cache(name: str) -> bool:
+    """Whether a file is a cache that libraries rebuild: compiled code, or Matplotlib's list of fonts."""
+    is_compiled = f"{os.sep}__pycache__{os.sep}" in name and not name.endswith(".pyc")
+    return is_compiled or (name.endswith(".json") and f"{os.sep}fontlist-v" in name)
 
 
 def lists_packages(code: str) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SESSION_VARIABLES = frozenset({
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "SHLVL", "PWD", "OLDPWD", "HOSTNAME", "TERM", "COLORTERM",
     "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TMPDIR", "TEMP", "TMP", "LANG", "LANGUAGE", "DISPLAY",
-    "WAYLAND_DISPLAY", "EDITOR", "PAGER", "MAIL", "LS_COLORS", "VIRTUAL_ENV", "PS1", "_",
+    "WAYLAND_DISPLAY", "EDITOR", "PAGER", "MAIL", "LS_COLORS", "VIRTUAL_ENV", "PS1", "_", "CI",
 })  # fmt: skip
 _SESSION_PREFIXES = (
     "TERM_", "SSH_", "XDG_", "LC_", "DBUS_", "VSCODE_", "GPG_", "WT_", "ITERM_", "TMUX", "PYTHON", "CONDA_",
@@ -29,12 +29,24 @@ _ENVIRONMENT_CODE = (
     os.__file__,
     os.path.join(LIBRARY, "_collections_abc.py"),
 )
-SUBPROCESS_CODE = os.path.join(LIBRARY, "subprocess.py")
+_SELECTED_PREFIXES = (
+    (os.path.join(LIBRARY, "subprocess.py"), None),  # the environment of a program
+    (f"{os.sep}numba{os.sep}core{os.sep}config.py", "NUMBA_"),
+    (f"{os.sep}tqdm{os.sep}utils.py", "TQDM_"),
+)  # code that reads all variables, and the prefix of those that it uses; None: it uses none
 
 
 def is_session_variable(name: str) -> bool:
     """Whether a variable describes the terminal or the session: libraries read it, but results do not depend on it."""
     return name in _SESSION_VARIABLES or name.startswith(_SESSION_PREFIXES)
+
+
+def selects_variable(code: str, name: str) -> bool:
+    """Whether code that reads all variables may use this one."""
+    for file, prefix in _SELECTED_PREFIXES:
+        if code.endswith(file):
+            return prefix is not None and name.startswith(prefix)
+    return True
 
 
 def find_reader(frame: FrameType | None) -> tuple[str, bool]:
