@@ -95,6 +95,7 @@ def test_runs_are_deleted_after_confirmation(two_runs, monkeypatch):
     assert len(json.loads(runs("--json"))) == 1
     assert "deleted: 1" in runs("delete", "--where", "experiment = first", "--yes")
     assert json.loads(runs("tidy", "--json"))["removed_files"] > 0
+    assert "nothing to tidy up" in runs("tidy")
     with pytest.raises(SpecError, match="Name the runs to delete"):
         runs("delete", "--yes")
 
@@ -110,7 +111,7 @@ def test_runs_of_one_name_are_listed_instead_of_deleted(own_store):
     with pytest.raises(RunError, match="is ambiguous") as error:
         runs("delete", "best", "--yes")
     assert all(run in str(error.value) for run in ids)
-    with pytest.raises(RunError, match="There is no run"):  # a prefix that is too short
+    with pytest.raises(RunError, match="Type at least 4 characters of an id"):
         runs("delete", ids[0][:3], "--yes")
     assert "deleted: 1" in runs("delete", ids[0][:8], ids[0], "--yes")
     assert "deleted: 1" in runs("delete", "best", "--yes")

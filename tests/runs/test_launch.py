@@ -85,6 +85,13 @@ def test_a_script_that_fails_keeps_its_status_and_its_traceback(project, store):
     assert "ValueError: wrong" in "".join(text for _, text in load_output(store, run.id))
 
 
+def test_the_exception_that_ended_the_run_of_a_failed_script_is_its_reason(project, store):
+    (project / "bad.py").write_text("import rosenblatt\nwith rosenblatt.track():\n    raise ValueError('wrong')")
+    status, run = launch(LaunchRequest("bad.py", ()))
+    details = run_details(store, run.id)
+    assert (status, details.state, details.reason) == (1, "failed", "ValueError: wrong")
+
+
 def test_the_signal_that_killed_a_script_is_recorded(project, store):
     (project / "killed.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     status, run = launch(LaunchRequest("killed.py", ()))

@@ -475,6 +475,23 @@ def test_a_trial_that_never_asks_whether_to_stop_is_finished(store, clock):
     assert [trial.state for trial in result.trials] == ["finished"]
 
 
+def test_reused_trials_are_counted_and_searches_that_do_not_match_are_not_named(store, capsys):
+    search(bowl, trials=3, seed=1)  # without reuse=True: what it read is not known
+    first = search(bowl, trials=3, seed=2, reuse=True)
+    assert capsys.readouterr().err == ""
+    second = search(bowl, trials=3, seed=2, reuse=True)
+    assert capsys.readouterr().err == "reused: 3 trials of earlier searches\n"
+    assert run_details(store, second.run).notes == {"reused": "3 trials of earlier searches"}
+    search(bowl, trials=3, seed=1, reuse=True)
+    assert capsys.readouterr().err.startswith("not reused: ")
+    assert not any(trial.reused for trial in first.trials)
+
+
+def test_a_dimension_that_is_none_is_named(store):
+    with pytest.raises(SpecError, match=r"Expected a dimension such as rosenblatt.uniform\(0, 1\) .* for 'x'"):
+        search(bowl, space={"x": (0, 1)})
+
+
 def test_trials_that_ran_at_the_end_of_the_time_are_trained_again_after_a_resume(store, monkeypatch, clock):
     first = search(lambda params, run: clock.pass_an_hour() or float(run.should_stop), minutes=30)
     monkeypatch.setenv("ROSENBLATT_RESUME", first.run)

@@ -234,7 +234,8 @@ def tracking_options(*names: str) -> Decorator:
         "reuse": click.option(
             "--reuse",
             is_flag=True,
-            help="Reuse the result of a finished run with equal source, hyperparameters, data and environment.",
+            help="Return a finished run with equal source, hyperparameters, data and environment, if there is one; "
+            "otherwise print why not.",
         ),
         "store": click.option(
             "--store",

@@ -57,7 +57,7 @@ _secret_option = click.option(
     callback=_parse_pairs,
     help="Value of the argument --NAME, which was masked when it was recorded; asked for on a terminal.",
 )
-_yes_option = click.option("--yes", is_flag=True, help="Run code that another user recorded without asking.")
+_yes_option = click.option("--yes", is_flag=True, help="Do not ask before running code that another user recorded.")
 _all_option = click.option("--all", "show_all", is_flag=True, help="Print long tables in full.")
 
 
@@ -75,6 +75,7 @@ def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None,
     rosenblatt run train.py -- --lr 0.1 --epochs 20
     rosenblatt run --experiment mnist --tag who=ana train.py
     rosenblatt run -m package.train -- --lr 0.1
+    rosenblatt run --reuse --data rows.parquet train.py
 
     The script needs no changes. To record metrics as well, add:
 
@@ -104,10 +105,7 @@ def run(script: str, arguments: tuple[str, ...], reuse: bool, store: str | None,
 )
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number of runs.")
 @click.option(
-    "--of",
-    "search_name",
-    metavar="RUN",
-    help="List only the trials of this search, or the runs that this script started.",
+    "--of", "search_name", metavar="RUN", help="List only the trials of a search, or the child runs of a run."
 )
 @click.option("--trials/--no-trials", default=None, help="Whether to list trials; by default only with --where.")
 @click.option("--all", "show_all", is_flag=True, help="Show all metrics and columns.")
@@ -343,7 +341,7 @@ def export(format_: str, out: str | None, where: str, store: str | None, as_json
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_store_option
 def delete(names: tuple[str, ...], where: str, yes: bool, store: str | None) -> None:
-    """Delete runs, with the trials of a search, and the runs that a script started.
+    """Delete runs, including the trials of a search and the child runs of a script.
 
     RUN is an id, a name, `last`, or at least 4 characters of an id.
 
@@ -401,7 +399,8 @@ def tidy(rescue: bool, shared: bool, store: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(counts))
     else:
-        click.echo(", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items()))
+        listed = [f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items() if n]
+        click.echo(", ".join(listed) or "nothing to tidy up")
 
 
 def _restore_source(store: Store, details: RunDetails, name: str) -> None:

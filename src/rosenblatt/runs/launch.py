@@ -194,13 +194,13 @@ def _wait_for(process: subprocess.Popen[bytes], has_ended: threading.Event) -> N
 
 
 def _end_state(run: Run, status: int) -> tuple[str, str | None]:
-    """The state and reason of a script: those of its exit status, or those with which it has ended its run itself."""
+    """The state and reason of a script: those that its run has already, or those of its exit status."""
     state, reason = state_of_status(status)
     store = get_writer(run.url).store if run.url else None
-    if state == "finished" and store and run.flush():
+    if state != "stopped" and store and run.flush():
         with suppress(StoreError):
             reported_state, reported_reason = store.load_state(run.id)
-            if reported_state not in ("running", ""):
+            if reported_state == state or (reported_state not in ("running", "") and state == "finished"):
                 return reported_state, reported_reason
     return state, reason
 

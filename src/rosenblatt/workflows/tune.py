@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from rosenblatt.errors import SpecError, did_you_mean
 from rosenblatt.runs.store.records import metric_direction
-from rosenblatt.spec.dimensions import Dimension
+from rosenblatt.spec.dimensions import Choice, Dimension, Integer, LogUniform, Uniform
 from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.function_stopping import FunctionStopping, FunctionStoppingRule
@@ -181,12 +181,22 @@ class _UserSpace(Space):
         return all(other in params and params[other] in allowed for other, allowed in conditions.items())
 
 
+def _check_space(space: Mapping[str, Dimension]) -> dict[str, Dimension]:
+    for name, dimension in space.items():
+        if not isinstance(dimension, Choice | Uniform | LogUniform | Integer):
+            raise SpecError(
+                f"Expected a dimension such as rosenblatt.uniform(0, 1) or rosenblatt.choice('a', 'b') for {name!r} of "
+                f"the search space, but got {dimension!r}."
+            )
+    return dict(space)
+
+
 class _FunctionTuner:
     """Trains trials in threads; the lock protects the sampler, the stopping rule and the scores of trials."""
 
     def __init__(self, train: TrainFunction, space: Mapping[str, Dimension], settings: TuneSettings) -> None:
         self._train, self._settings, self._direction = train, settings, settings.score_direction
-        user_space = _UserSpace(Spec(), dict(space))
+        user_space = _UserSpace(Spec(), _check_space(space))
         search_spec = Spec.from_hyperparameters(sampler=settings.sampler).search
         self._sampler = Sampler(search_spec, user_space, settings.seed, self._direction)
         self._stopping = FunctionStopping(settings.stopping, settings.reduction_factor, self._direction)

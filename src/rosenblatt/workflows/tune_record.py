@@ -83,6 +83,8 @@ class TuneRecord:
         self._resumed = self._find_resumed_search()
         self.run = Run(self._url, self._resumed.id if self._resumed else new_id(), self.experiment, {})
         self._finished_trials: dict[str, TuneTrial] = {}  # by identity
+        self._obstacles: dict[str, str] = {}  # by identity: why a finished trial is not reused
+        self._printed_obstacles, self._reused_runs = set[str](), set[str]()
         self._resumed_trials: dict[int, TuneTrial] = {}  # of this search, by number
         self._used_numbers = set[int]()  # of trials in the store, whose runs must stay as they are
 
@@ -130,7 +132,16 @@ class TuneRecord:
 
     def finished_trial(self, params: Mapping[str, Any]) -> TuneTrial | None:
         """The finished trial with the same hyperparameters, source, data and environment, if there is one."""
-        return self._finished_trials.get(self._identity(params)) if self._url else None
+        if self._url is None:
+            return None
+        identity = self._identity(params)
+        trial, obstacle = self._finished_trials.get(identity), self._obstacles.get(identity, "")
+        if trial is not None:
+            self._reused_runs.add(trial.run)
+        elif obstacle and obstacle not in self._printed_obstacles:
+            self._printed_obstacles.add(obstacle)
+            print(f"not reused: {obstacle}", file=sys.stderr)
+        return trial
 
     def end(self, best: TuneTrial | None, state: str, reason: str | None) -> None:
         """Record the best trial and the end of the search."""
@@ -139,6 +150,10 @@ class TuneRecord:
                 "best", {"number": best.number, "run": best.run, "params": best.params, "score": best.score}
             )
             self.run.log({self._metric: best.score}, step=0)
+        if self._reused_runs:
+            reused = f"{format_count(len(self._reused_runs), 'trial')} of earlier searches"
+            self.run.note("reused", reused)
+            print(f"reused: {reused}", file=sys.stderr)
         self.run.finish(state, reason)
 
     def record_inputs(self) -> None:
@@ -201,8 +216,7 @@ class TuneRecord:
         with closing(store):
             runs = [run for run in find_runs(store, "state = finished and kind = trial") if run.identity and run.parent]
             obstacles = {parent: find_obstacle(store, parent) for parent in {run.parent or "" for run in runs}}
-            for reason in sorted(filter(None, obstacles.values())):
-                print(f"not reused: {reason}", file=sys.stderr)
+            self._obstacles = {run.identity or "": obstacles[run.parent or ""] for run in runs}
             runs = [run for run in runs if not obstacles[run.parent or ""]]
             for run, trial in self._load_trials(store, runs):
                 self._finished_trials.setdefault(run.identity or "", trial)

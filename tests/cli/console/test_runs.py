@@ -153,6 +153,33 @@ def test_a_list_shows_the_fields_that_were_filtered_by_instead_of_metrics(captur
     assert lines[2].endswith("1.5 min 0.2500 relu 0.6667")
 
 
+@pytest.mark.parametrize(
+    ("changes", "n_trials", "name"),
+    [
+        ({"kind": "track", "name": "", "parent": "p1"}, 0, "child of p1"),
+        ({"kind": "track", "name": "best", "parent": "p1"}, 0, "best, child of p1"),
+        ({"kind": "search", "name": "", "parent": "p1"}, 6, "search, 6 trials, child of p1"),
+        ({"kind": "trial", "name": "trial 3", "parent": "p1"}, 0, "trial 3"),
+    ],
+)
+def test_a_list_names_the_run_that_started_a_child_run(capture_lines, changes, n_trials, name):
+    line = capture_lines(print_runs, [make_record(**changes)], {"20260101-abc": n_trials}, {})[2]
+    assert line.startswith(f"20260101-abc first {name} finished ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "line"),
+    [
+        ("script", "failed", "output rosenblatt runs show 20260101-abc --output"),
+        ("search", "stopped", "to resume rosenblatt runs resume 20260101-abc"),
+        ("search", "failed", "to resume rosenblatt runs resume 20260101-abc"),
+    ],
+)
+def test_a_run_that_did_not_finish_is_shown_with_the_next_command(capture_lines, kind, state, line):
+    assert line in capture_lines(print_run, make_details(kind=kind, state=state), {})
+    assert line not in capture_lines(print_run, make_details(kind=kind), {})
+
+
 def test_a_run_is_shown_completely_results_first(capture_lines):
     details = make_details(
         state="failed", reason="no data", command=["python", "train.py"], peak_memory=3 * 2**30, trials=1,

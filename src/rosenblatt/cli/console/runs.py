@@ -83,7 +83,9 @@ def _describe_family(run: RunRecord, n_trials: int, n_child_runs: int) -> str:
     name = run.name or run.kind
     name += f", {format_count(n_trials, 'trial')}" if n_trials else ""
     name += f", {format_count(n_child_runs, 'child run')}" if n_child_runs else ""
-    return f"{name}, child of {run.parent}" if run.parent and run.kind != "trial" else name
+    if not run.parent or run.kind == "trial":
+        return name
+    return f"child of {run.parent}" if name == "track" else f"{name}, child of {run.parent}"
 
 
 def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool = False) -> None:
@@ -112,6 +114,7 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
         "peak memory": f"{run.peak_memory / 2**20:,.0f} MiB" if run.peak_memory else "",
         "child runs": f"{run.child_runs:,} (rosenblatt runs --of {run.id})" if run.child_runs else "",
         "child of": run.parent or "",
+        **_next_commands(run),
         "tags": ", ".join(f"{name}={word}" for name, word in run.tags.items()),
         "notes": "; ".join(f"{name}: {truncate(value)}" for name, value in run.notes.items()),
         "files": ", ".join(f"{name} ({file.bytes:,} bytes)" for name, file in run.artifacts.items()),
@@ -125,6 +128,15 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
     console.print(grid)
     if run.model:
         console.print(Text(str(run.model)))
+
+
+def _next_commands(run: RunDetails) -> dict[str, str]:
+    """Commands for a run that did not finish."""
+    if run.kind == "script" and run.state == "failed":
+        return {"output": f"rosenblatt runs show {run.id} --output"}
+    if run.kind == "search" and run.state in ("failed", "stopped", "lost"):
+        return {"to resume": f"rosenblatt runs resume {run.id}"}
+    return {}
 
 
 def print_comparison(

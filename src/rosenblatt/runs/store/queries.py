@@ -139,6 +139,8 @@ def find_run(store: Store, name_or_id: str, min_prefix: int = 1) -> str:
             return matches[0].id
         if matches:
             raise RunError(_describe_ambiguity(name_or_id, matches))
+    if 0 < len(name_or_id) < min_prefix:
+        raise RunError(f"No run has the id or name {name_or_id!r}. Type at least {min_prefix} characters of an id.")
     with store.reading() as connection:
         names = set(connection.execute(select(runs.c.id).limit(10_000)).scalars())
         names |= set(connection.execute(select(runs.c.name).distinct().limit(10_000)).scalars())
