@@ -361,6 +361,16 @@ def test_the_search_of_a_script_is_reproduced(scripts):
         assert (result.verdict, result.compared) == ("identical", {"metric": 1})
 
 
+def test_a_reproduced_search_trains_its_trials_although_it_may_reuse_them(scripts):
+    scripts.run(
+        "import rosenblatt\nspace = {'x': rosenblatt.uniform(0, 1)}\n"
+        "rosenblatt.tune(lambda p, run: p['x'] ** 2, space, trials=2, reuse=True)\n"
+    )
+    search = find_runs(scripts.store, "kind = search")[0]
+    assert scripts.reproduce(search.id).result.verdict == "identical"
+    assert [run_details(scripts.store, run.id).trials for run in find_runs(scripts.store, "kind = search")] == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [(["--token", "abc"], "token"), (["--token=abc"], "token"), (["https://me:abc@host/"], "1")],

@@ -26,7 +26,7 @@ from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import store_name, store_prefixes, store_url
-from rosenblatt.runs.tracking.launched import LaunchedRun
+from rosenblatt.runs.tracking.launched import NO_REUSE, LaunchedRun, may_reuse
 from rosenblatt.runs.tracking.program_end import state_of_status
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 from rosenblatt.runs.tracking.writer import get_writer
@@ -48,6 +48,7 @@ class LaunchRequest:
     data: tuple[str, ...] = ()
     folder: str = ""  # the working folder; by default the current one
     import_folders: tuple[str, ...] = ()  # from which modules are imported first, after the folder of the script
+    may_reuse: bool = True  # whether the script may take over earlier runs with `reuse=True`
 
     @property
     def command(self) -> list[str]:
@@ -97,7 +98,7 @@ def launch(
         snapshot = RunSnapshot(place, run.store_source, run.url, of_this_process=False)
         run.data = [fingerprint_data(folder / path) for path in request.data]
         start = _describe_start(request, folder, snapshot, run.data, metadata or {})
-        if reuse and start.identity and run.reuse_finished(start.identity):
+        if reuse and may_reuse() and start.identity and run.reuse_finished(start.identity):
             return 0, run
         run.begin(start, snapshot, monitor=False)
     status = _run_script(request, run, folder, snapshot)
@@ -154,15 +155,7 @@ def _describe_start(
 def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSnapshot | None) -> int:
     """Run a script in a process of its own, and record its output; return its exit status, or 128 plus its signal."""
     inputs = run.url and snapshot and _RecordedInputs(run, run.url, snapshot)
-    env = os.environ | {"PYTHONUNBUFFERED": "1"}
-    if request.import_folders:
-        folders = (*request.import_folders, env.get("PYTHONPATH", ""))
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
-    if run.url:
-        env |= LaunchedRun(run.id, run.owner, os.getpid()).environment(run.url)
-        env["ROSENBLATT_STORE"] = store_name(run.url)
-    if sys.stdout and sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
-        env.setdefault("FORCE_COLOR", "1")
+    env = _script_environment(request, run)
     if inputs:
         env |= inputs.variables(env)
     command = [sys.executable, *request.command]
@@ -203,6 +196,22 @@ def _end_state(run: Run, status: int) -> tuple[str, str | None]:
             if reported_state == state or (reported_state not in ("running", "") and state == "finished"):
                 return reported_state, reported_reason
     return state, reason
+
+
+def _script_environment(request: LaunchRequest, run: Run) -> dict[str, str]:
+    """The environment variables of a script."""
+    env = os.environ | {"PYTHONUNBUFFERED": "1"}
+    if request.import_folders:
+        folders = (*request.import_folders, env.get("PYTHONPATH", ""))
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    if not request.may_reuse:
+        env[NO_REUSE] = "1"
+    if run.url:
+        env |= LaunchedRun(run.id, run.owner, os.getpid()).environment(run.url)
+        env["ROSENBLATT_STORE"] = store_name(run.url)
+    if sys.stdout and sys.stdout.isatty():  # the script writes to a pipe, and would print without colors
+        env.setdefault("FORCE_COLOR", "1")
+    return env
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from rosenblatt.runs.store.permissions import make_folder
 from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.records import as_json
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.launched import may_reuse
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
@@ -108,7 +109,7 @@ class Recorder:
         run, request = self.run, self.request
         snapshot = RunSnapshot(Path.cwd(), run.store_source, run.url)
         identity = fit_identity(request, problem, snapshot.environment)
-        if self.reuse and run.url:
+        if self.reuse and run.url and may_reuse():
             finished_id, reason = find_reusable_run(run.url, identity)
             model = load_recorded_model(run.url, finished_id) if finished_id else None
             if model is not None and is_model_of(model, problem):

@@ -249,7 +249,7 @@ def _launch_request(run: RunDetails, call: ScriptCall, restored: RestoredRun) ->
     data = tuple(str(restored.locate(Path(run.folder, path))) for path in call.data)
     return LaunchRequest(
         target, call.arguments, call.is_module, run.experiment, f"{run.id} again", data=data,
-        folder=str(restored.working_folder), import_folders=restored.import_folders,
+        folder=str(restored.working_folder), import_folders=restored.import_folders, may_reuse=False,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.queries import find_runs, load_curves, load_params, load_summaries, run_details
 from rosenblatt.runs.store.records import format_param
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.launched import may_reuse
 from rosenblatt.runs.tracking.program_end import SIGNAL_REASON
 from rosenblatt.runs.tracking.run import Run, RunStart, new_id
 from rosenblatt.spec.dimensions import Choice, Dimension, Integer
@@ -109,7 +110,8 @@ class TuneRecord:
             self._load_resumed_trials(self._url, self._resumed.id, changes)
         self.run.read_inputs = unwatched_inputs
         if reuse:
-            self._load_finished_trials(self._url)
+            if may_reuse():
+                self._load_finished_trials(self._url)
             self.run.read_inputs = watch_inputs(self._url, self._snapshot.source.root, self.run.id, self.run.data)
 
     def resumed_trial(self, number: int) -> TuneTrial | None:

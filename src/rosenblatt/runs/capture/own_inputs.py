@@ -60,7 +60,7 @@ def report_artifact(path: Path) -> None:
 
 def unwatched_inputs() -> dict[str, Any]:
     """The metadata of a run of which nothing is known."""
-    return {"unseen": ["what it read, which is recorded only with reuse=True"]}
+    return {"unseen": ["files and variables that are recorded only with reuse=True"]}
 
 
 def _user_modules() -> list[Path]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from rosenblatt.runs.store.locations import store_key
 
 _VARIABLE = "ROSENBLATT_RUN"
+NO_REUSE = "ROSENBLATT_NO_REUSE"  # environment variable of a script that is reproduced
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class LaunchedRun:
     def environment(self, url: str) -> dict[str, str]:
         """The environment variable that tells the processes of the script of its run in a store."""
         return {_VARIABLE: f"{self.run} {self.owner} {self.launcher} {store_key(url)}"}
+
+
+def may_reuse() -> bool:
+    """Whether this process may take over earlier runs: not if it reproduces one of them."""
+    return NO_REUSE not in os.environ
 
 
 def find_launched_run(url: str | None) -> LaunchedRun | None:

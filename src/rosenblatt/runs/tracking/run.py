@@ -31,7 +31,7 @@ from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
-from rosenblatt.runs.tracking.launched import LaunchedRun, claim_launched_run, find_launched_run
+from rosenblatt.runs.tracking.launched import LaunchedRun, claim_launched_run, find_launched_run, may_reuse
 from rosenblatt.runs.tracking.output import OutputCapture
 from rosenblatt.runs.tracking.program_end import (
     end_on_signals,
@@ -492,7 +492,7 @@ def track(
         snapshot = RunSnapshot(script, run.store_source, run.url)
         spec = {"params": run.params, "arguments": sys.argv[1:], "folder": str(Path.cwd())}
         identity = snapshot.identify("track", spec, run.data)
-        if reuse and run.reuse_finished(identity):
+        if reuse and may_reuse() and run.reuse_finished(identity):
             return run
         run.read_inputs = watch_inputs(url, snapshot.source.root, run.id, run.data) if reuse else unwatched_inputs
         start = RunStart("track", name, identity, tags=tags or {})
