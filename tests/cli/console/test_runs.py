@@ -227,6 +227,18 @@ def test_a_run_that_is_running_is_shown(capture_lines):
     assert capture_lines(print_run, details, {})[0] == "run 20260101-abc: running after 3.0 s"
 
 
+@pytest.mark.parametrize(("state", "reason"), [("lost", None), ("failed", "it ended without finishing")])
+def test_the_end_of_a_killed_run_is_not_known(capture_lines, state, reason):
+    line = capture_lines(print_run, make_details(state=state, reason=reason), {})[0]
+    assert line.startswith(f"run 20260101-abc: {state} after at least 1.5 min")
+
+
+def test_runs_without_results_cannot_be_compared(capture_lines):
+    result = ResultComparison("nothing to compare", None, None, {}, 0, [])
+    expected = "nothing to compare: the runs recorded no results (run bb)"
+    assert capture_lines(print_verdict, "bb", result) == [expected]
+
+
 def test_text_of_users_is_not_markup(capture_lines):
     details = make_details(id="r", name="[bold]x[/bold]", experiment="a\\[b]", tags={"[red]": "[/]"}, reason="[/x]")
     lines = capture_lines(print_run, details, {})

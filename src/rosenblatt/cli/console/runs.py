@@ -90,11 +90,14 @@ def _describe_family(run: RunRecord, n_trials: int, n_child_runs: int) -> str:
 
 def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool = False) -> None:
     """Print a run: its state and scores, then its hyperparameters, then data, source and files."""
+    from rosenblatt.runs.store.filters import LOST_REASON
+
     console = make_console()
+    duration = format_duration(run.duration)
+    if run.state == "lost" or run.reason == LOST_REASON:  # it ends with its last sign of life
+        duration = f"at least {duration}"
     console.print(
-        Text.assemble(
-            "run ", (run.id, "bold"), ": ", _format_state(run.state), f" after {format_duration(run.duration)}"
-        )
+        Text.assemble("run ", (run.id, "bold"), ": ", _format_state(run.state), f" after {duration}")
         + Text(f", {printable(run.reason)}" if run.reason else "")
     )
     kind = f"{run.kind} with {format_count(run.trials, 'trial')}" if run.trials else run.kind
@@ -174,8 +177,9 @@ def print_verdict(run: str | None, result: ResultComparison) -> None:
     console = make_console()
     color = {"identical": "green", "within tolerance": "green", "differs": "red"}.get(result.verdict, "yellow")
     repetition = f"run {run}" if run else "no new run"
-    if result.reason:
-        console.print(Text.assemble((result.verdict, f"bold {color}"), f": {printable(result.reason)} ({repetition})"))
+    reason = result.reason or ("" if result.n_compared else "the runs recorded no results")
+    if reason:
+        console.print(Text.assemble((result.verdict, f"bold {color}"), f": {printable(reason)} ({repetition})"))
     else:
         largest = result.max_difference
         difference = f", the largest relative difference is {largest:.3g}" if largest and math.isfinite(largest) else ""
