@@ -233,8 +233,15 @@ def test_the_end_of_a_killed_run_is_not_known(capture_lines, state, reason):
     assert line.startswith(f"run 20260101-abc: {state} after at least 1.5 min")
 
 
+def test_the_unseen_inputs_of_a_script_are_shown(capture_lines):
+    details = make_details(kind="script", unseen=["standard input", "the network: example.org"])
+    assert "unseen inputs standard input; the network: example.org" in capture_lines(print_run, details, {})
+    tracked = details.model_copy(update={"kind": "track"})  # of which they are known only with reuse=True
+    assert not any("unseen" in line for line in capture_lines(print_run, tracked, {}))
+
+
 def test_runs_without_results_cannot_be_compared(capture_lines):
-    result = ResultComparison("nothing to compare", None, None, {}, 0, [])
+    result = ResultComparison("nothing to compare", 0.0, None, {}, 0, [])
     expected = "nothing to compare: the runs recorded no results (run bb)"
     assert capture_lines(print_verdict, "bb", result) == [expected]
 

@@ -166,3 +166,25 @@ def test_nothing_is_reported_to_a_file_of_another_process(tmp_path):
     with (tmp_path / "other").open("wb") as file, pytest.raises(FileNotFoundError):
         Report(f"/proc/{os.getpid()}/fd/{file.fileno()}")
     assert (tmp_path / "other").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import polars",
+        "import sys, polars as pl",
+        "import os; import polars.io",
+        "def load():\n    from polars import read_csv",
+        "import importlib\nimportlib.import_module('polars')",
+        "__import__('polars')",
+    ],
+)
+def test_a_library_that_reads_in_rust_is_found_however_it_is_imported(report, process, tmp_path, code):
+    process.write_read(make_file(tmp_path / "train.py", code))
+    assert close(report)["unseen"] == ["polars, whose files are not seen: name the data"]
+
+
+@pytest.mark.parametrize("code", ["# import polars", "'''\nimport polars\n'''", "from . import polars", "polars = ("])
+def test_a_library_that_is_only_named_is_not_imported(report, process, tmp_path, code):
+    process.write_read(make_file(tmp_path / "train.py", code))
+    assert close(report)["unseen"] == []

@@ -109,6 +109,7 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
     _print_params(console, run.params, show_all)
     lines = {
         "data": ", ".join(f"{file.name} {file.hash[:12]}" for file in (*run.data, *run.data_read)),
+        "unseen inputs": truncate("; ".join(run.unseen), 3 * MAX_TEXT) if run.kind == "script" else "",
         "source": _format_source(run.source) if run.source else "",
         "command": " ".join(run.command),
         "folder": run.folder,
@@ -238,7 +239,7 @@ def sparkline(points: CurvePoints | None, width: int = SPARKLINE_WIDTH) -> str:
     return "".join(BARS[round((value - low) * scale)] if math.isfinite(value) else " " for value in values.tolist())
 
 
-def truncate(value: Any) -> str:
+def truncate(value: Any, max_length: int = MAX_TEXT) -> str:
     """Format a value in a few characters; of a hash, the first twelve."""
     if value is None:
         return ""
@@ -247,7 +248,7 @@ def truncate(value: Any) -> str:
     text = str(value)
     if _HASH.fullmatch(text):
         return text[:12]
-    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
 def format_time(seconds: float) -> str:

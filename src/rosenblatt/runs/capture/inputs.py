@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
-import re
 import stat
 import tempfile
 import time
@@ -23,11 +23,11 @@ from rosenblatt.runs.store.details import InputFile
 
 OWN_PACKAGE = Path(__file__).parents[2]
 MAX_FINGERPRINT_BYTES = 20_000_000_000  # larger files that a script reads are not recorded
-_NATIVE_READERS = re.compile(
-    rb"^\s*(?:import|from)\s+(av|cv2|datasets|decord|duckdb|fiona|geopandas|h5py|lmdb|netCDF4|onnxruntime|polars|pyarrow|"
-    rb"pyogrio|rasterio|safetensors|sentencepiece|soundfile|tables|tensorflow|tokenizers|torchaudio|xarray)\b",
-    re.MULTILINE,
-)  # imports of libraries that open files in C or Rust, which the audit hook does not see
+_NATIVE_READERS = frozenset({
+    "av", "cv2", "datasets", "decord", "duckdb", "fiona", "geopandas", "h5py", "lmdb", "netCDF4", "onnxruntime",
+    "polars", "pyarrow", "pyogrio", "rasterio", "safetensors", "sentencepiece", "soundfile", "tables", "tensorflow",
+    "tokenizers", "torchaudio", "xarray",
+})  # libraries that open files in C or Rust, which the audit hook does not see  # fmt: skip
 _MODULE_SUFFIXES = (".py", ".pyc", ".so")
 
 
@@ -122,7 +122,7 @@ class InputReport:
         for path in self._files:
             if path.suffix == ".py" and not path.is_relative_to(OWN_PACKAGE):
                 with suppress(OSError):
-                    libraries |= {match.decode() for match in _NATIVE_READERS.findall(path.read_bytes())}
+                    libraries |= _NATIVE_READERS & _find_imports(path.read_bytes())
         return sorted(libraries)
 
     def _outputs(self) -> list[dict[str, Any]]:
@@ -227,6 +227,26 @@ class InputReport:
         if max(status.st_mtime_ns, status.st_ctime_ns) > moment or path.stat() != status:
             return None
         return InputFile(name=path.name, path=str(path), hash=digest, bytes=status.st_size)
+
+
+def _find_imports(code: bytes) -> set[str]:
+    """The packages that a module imports, also in its functions; empty if its code cannot be parsed."""
+    if not any(name.encode() in code for name in _NATIVE_READERS):  # parsing is slow
+        return set()
+    names = set()
+    with suppress(SyntaxError, ValueError, RecursionError):
+        for node in ast.walk(ast.parse(code)):
+            match node:
+                case ast.Import():
+                    names |= {alias.name for alias in node.names}
+                case ast.ImportFrom(module=str(module), level=0):
+                    names.add(module)
+                case ast.Call(
+                    func=ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module"),
+                    args=[ast.Constant(value=str(module)), *_],
+                ):
+                    names.add(module)
+    return {name.partition(".")[0] for name in names}
 
 
 def _find_source(path: Path) -> Path:

@@ -18,6 +18,7 @@ _SESSION_VARIABLES = frozenset({
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "SHLVL", "PWD", "OLDPWD", "HOSTNAME", "TERM", "COLORTERM",
     "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TMPDIR", "TEMP", "TMP", "LANG", "LANGUAGE", "DISPLAY",
     "WAYLAND_DISPLAY", "EDITOR", "PAGER", "MAIL", "LS_COLORS", "VIRTUAL_ENV", "PS1", "_", "CI",
+    "_RJEM_MALLOC_CONF", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",  # set by libraries when they are imported
 })  # fmt: skip
 _SESSION_PREFIXES = (
     "TERM_", "SSH_", "XDG_", "LC_", "DBUS_", "VSCODE_", "GPG_", "WT_", "ITERM_", "TMUX", "PYTHON", "CONDA_",
