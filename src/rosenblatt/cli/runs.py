@@ -63,7 +63,7 @@ _all_option = click.option("--all", "show_all", is_flag=True, help="Print long t
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as with python -m.")
-@click.option("--data", multiple=True, metavar="PATH", help="File or folder that the script reads; --reuse checks it.")
+@click.option("--data", multiple=True, metavar="PATH", help="Data read by Polars and similar; --reuse checks them.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=WORD", callback=_parse_pairs, help="Tag of the run.")
 @tracking_options("experiment", "name", "reuse", "store")
 @click.argument("script")
@@ -126,13 +126,13 @@ def runs(
 
     \b
     rosenblatt runs
-    rosenblatt runs --where "params.activation = 'relu' and metrics.auc > 0.9" --sort -metrics.auc
-    rosenblatt runs --of last --sort metrics.validation_loss     the trials of the newest search
+    rosenblatt runs --where "params.lr < 0.1 and metrics.auc > 0.9"
+    rosenblatt runs --of last --sort metrics.validation_loss    trials of a search
     rosenblatt runs show last
 
-    Fields: params.NAME, tags.NAME, metrics.NAME (the last value; .best .min .max .step), experiment, name, kind, state,
-    started, ended, duration (seconds), number, parent, reason. Write names with spaces in `backquotes`. Operators: = !=
-    < <= > >=, like '%pattern%', in (a, b), is null, is not null, and, or, not, ( ).
+    Fields: params.NAME, tags.NAME, metrics.NAME (the last value; .best .min .max .step), id, experiment, name, kind,
+    state, started, ended, duration (seconds), number, parent, reason. Write names with spaces in `backquotes`.
+    Operators: = != < <= > >=, like '%pattern%', in (a, b), is null, is not null, and, or, not, ( ).
     """
     context.obj = store
     if context.invoked_subcommand:
