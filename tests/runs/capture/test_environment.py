@@ -13,9 +13,9 @@ def test_variables_of_the_session_are_recorded_but_do_not_identify_a_run(monkeyp
     environment = capture_environment()
     monkeypatch.setenv(name, "second")
     assert environment.variables[name] == "first"
-    assert environment.identifying() == capture_environment().identifying()
+    assert environment.identity_facts() == capture_environment().identity_facts()
 
 
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TZ", "PYTHONHASHSEED"])
 def test_variables_that_may_change_results_identify_a_run(name):
-    assert Environment(variables={name: "1"}).identifying() != Environment(variables={name: "2"}).identifying()
+    assert Environment(variables={name: "1"}).identity_facts() != Environment(variables={name: "2"}).identity_facts()

@@ -107,6 +107,13 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
     _print_metrics(console, run, curves, max_rows)
     _print_classes(console, run.classes, max_rows)
     _print_params(console, run.params, show_all)
+    _print_facts(console, run)
+    if run.model:
+        console.print(Text(str(run.model)))
+
+
+def _print_facts(console: Console, run: RunDetails) -> None:
+    """Print data, source, environment and files of a run, a line for each."""
     lines = {
         "data": ", ".join(f"{file.name} {file.hash[:12]}" for file in (*run.data, *run.data_read)),
         "unseen inputs": truncate("; ".join(run.unseen), 3 * MAX_TEXT) if run.kind == "script" else "",
@@ -130,8 +137,6 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
         if text:
             grid.add_row(Text(title, "bold"), printable(text))
     console.print(grid)
-    if run.model:
-        console.print(Text(str(run.model)))
 
 
 def _next_commands(run: RunDetails) -> dict[str, str]:

@@ -44,7 +44,7 @@ class Environment(StoredModel):
     linear_algebra: tuple[dict[str, str | int], ...] = ()  # see `blas_libraries`
     variables: dict[str, str] = {}
 
-    def identifying(self) -> dict[str, Any]:
+    def identity_facts(self) -> dict[str, Any]:
         """The facts that are part of the identity of a run."""
         values = self.to_json()
         variables = {name: value for name, value in self.variables.items() if name not in _SESSION_VARIABLES}

@@ -158,5 +158,5 @@ def fingerprint_data(path: str | Path, name: str = "") -> InputFile:
 
 def run_identity(kind: str, source: str, spec: Mapping[str, Any], data: list[str], environment: Environment) -> str:
     """Hash kind, source, spec, data and environment; runs with equal identities are interchangeable."""
-    inputs = [kind, source, spec, sorted(data), environment.identifying()]
+    inputs = [kind, source, spec, sorted(data), environment.identity_facts()]
     return hashlib.sha256(as_json(inputs).encode()).hexdigest()
