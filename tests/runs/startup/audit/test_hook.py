@@ -51,6 +51,7 @@ def set_variable() -> None:
 CHANGES = {
     "file": (READ, change("data/a.txt")),
     "file in a new working folder": ("import os\nos.chdir('data')\nopen('a.txt')", change("data/a.txt")),
+    "file opened to append": ("f = open('data/a.txt', 'a+')\nf.seek(0)\nprint(f.read())", change("data/a.txt")),
     "removed file": (READ, lambda: Path("data/a.txt").unlink()),
     "absent file": ("try:\n    open('new.txt')\nexcept OSError:\n    pass", change("new.txt")),
     "forked worker": (POOL.format("fork"), change("data/a.txt")),
@@ -68,6 +69,8 @@ CHANGES = {
     "iterdir": ("import pathlib\nprint(list(pathlib.Path('data').iterdir()))", change("data/c.txt")),
     "variable": ("import os\nprint(os.environ['MODE'])", set_variable),
     "variable with a default": ("import os\nprint(os.getenv('MODE', 'x'))", set_variable),
+    "variable as bytes": ("import os\nprint(os.environb[b'MODE'])", set_variable),
+    "variable as bytes with a default": ("import os\nprint(os.getenvb(b'MODE', b''))", set_variable),
     "test for a variable": ("import os\nprint('MODE' in os.environ)", set_variable),
     "all variables": ("import os\nprint({k.lower(): v for k, v in os.environ.items()})", set_variable),
     "variable in a child process": (CHILD.format("\"-c\", \"import os; os.environ['MODE']\"", ""), set_variable),
@@ -97,6 +100,7 @@ UNSEEN = {
     "Python without the hook": CHILD.format(f'"-I", "-c", "{READ}"', ""),
     "Python with another PYTHONPATH": CHILD.format(f'"-c", "{READ}"', ", env={'PYTHONPATH': 'x'}"),
     "network": "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.1', 9))",
+    "local server": "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))",
     "library in Rust": "import polars\nprint(polars.read_csv('data/a.txt'))",
 }
 

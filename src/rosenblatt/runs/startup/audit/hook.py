@@ -38,6 +38,7 @@ from .programs import (
 )  # fmt: skip
 from .variables import (
     OWN_PREFIX,
+    RecordedBytesEnvironment,
     RecordedEnvironment,
     RecordedInput,
     find_reader,
@@ -55,7 +56,7 @@ MAX_HASHED_BYTES = 100_000_000  # of a file that is hashed before the script may
 
 _ESCAPES = {ord("\n"): "\0", ord("\t"): "\1"}  # in fields of a report
 _ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
-_SKIPS_CONTENT = os.O_TRUNC | os.O_APPEND | os.O_EXCL  # flags with which a file is opened for both, but not read
+_SKIPS_CONTENT = os.O_TRUNC | os.O_EXCL  # flags with which a file is opened for both, but not read
 _PIPES = ("/dev/fd/", "/proc/self/fd/")
 _GLOB_CHARACTERS = "*?["
 
@@ -180,6 +181,9 @@ class InputAudit:
 
         RecordedEnvironment.audit = self
         os.environ.__class__ = RecordedEnvironment
+        if hasattr(os, "environb"):
+            RecordedBytesEnvironment.audit = self
+            os.environb.__class__ = RecordedBytesEnvironment
         self._replace_standard_input()
         sys.addaudithook(hook)
 
@@ -398,11 +402,8 @@ class InputAudit:
         self._host = os.fsdecode(host) if isinstance(host, (str, bytes)) else ""
 
     def _on_connection(self, address: Any) -> None:
-        if not isinstance(address, tuple) or not isinstance(address[0], str):
-            return  # a socket of this machine
-        host = address[0]
-        if not (host.startswith("127.") or host in ("::1", "localhost", "0.0.0.0", "")):  # noqa: S104 - compared only
-            self.report_unseen(f"the network: {self._host or host}")
+        if isinstance(address, tuple) and isinstance(address[0], str):  # not a socket between processes
+            self.report_unseen(f"the network: {self._host or address[0]}")
 
     def report_libraries(self) -> None:
         """Report the libraries of linear algebra that the script has loaded, and the seed of PyTorch."""

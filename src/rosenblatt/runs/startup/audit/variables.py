@@ -90,6 +90,16 @@ class RecordedEnvironment(type(os.environ)):  # type: ignore[misc]
         return super().keys()
 
 
+class RecordedBytesEnvironment(type(os.environ)):  # type: ignore[misc]
+    """`os.environb` that reports the variables that are read."""
+
+    audit: Any  # `InputAudit`
+
+    def __getitem__(self, name: bytes) -> bytes:
+        self.audit.report_variable(os.fsdecode(name), sys._getframe(1))
+        return super().__getitem__(name)
+
+
 class RecordedInput(io.FileIO):
     """Standard input that reports that something was read from it."""
 
