@@ -118,7 +118,7 @@ class InputReport:
 
     def _native_readers(self) -> list[str]:
         """Libraries that the user's modules import and that may read files which the hook does not see."""
-        libraries = set()
+        libraries = set[str]()
         for path in self._files:
             if path.suffix == ".py" and not path.is_relative_to(OWN_PACKAGE):
                 with suppress(OSError):

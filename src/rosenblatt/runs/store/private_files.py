@@ -44,7 +44,7 @@ class PrivateFolder:
                 _make_parents(path)
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=above)
-        self._descriptor = _open_folder(path, name, above)
+        self._descriptor: int | None = _open_folder(path, name, above)
 
     def __enter__(self) -> Self:
         return self
