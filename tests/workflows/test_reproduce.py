@@ -429,6 +429,16 @@ def test_code_from_a_store_that_others_can_write_to_runs_only_if_that_is_confirm
     assert scripts.reproduce(run, confirm=lambda question: "others can write" in question).run
 
 
+def test_a_fit_of_another_user_is_repeated_only_if_that_is_confirmed(fitted_run, store):
+    batch = RecordBatch()
+    batch.add_metadata(fitted_run, "user", "mallory")
+    store.write(batch)
+    with pytest.raises(RunError, match=r"recorded by the user mallory.* Fit '.*people.csv', and record its model"):
+        reproduce(store, fitted_run, silent)
+    options = ReproduceOptions(confirm=lambda question: "mallory" in question)
+    assert reproduce(store, fitted_run, silent, options).result.verdict == "identical"
+
+
 def test_a_changed_environment_variable_is_the_cause(scripts, monkeypatch):
     monkeypatch.setenv("LEARNING_RATE", "1")
     run = scripts.run(STEADY.replace("0.5", "float(__import__('os').environ['LEARNING_RATE'])"))

@@ -109,6 +109,7 @@ def _rerun(store: Store, run: RunDetails, notify: Notify, options: ReproduceOpti
     request, call, gaps = None, None, list[Gap]()
     if run.request is not None:
         request = _fit_request(run)
+        check_user(store, run, options.confirm, f"Fit {request.table!r}, and record its model,")
     else:
         call = find_call(run)
         check_user(store, run, options.confirm)
