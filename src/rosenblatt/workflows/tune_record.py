@@ -18,6 +18,7 @@ from rosenblatt.runs.capture.reuse import find_obstacle
 from rosenblatt.runs.capture.snapshot import RunSnapshot, default_experiment, fingerprint_data, main_script
 from rosenblatt.runs.capture.source import source_hash
 from rosenblatt.runs.compare import list_source_changes
+from rosenblatt.runs.redaction import redact_value
 from rosenblatt.runs.store.details import RunDetails, RunRecord
 from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.queries import find_runs, load_curves, load_params, load_summaries, run_details
@@ -253,7 +254,7 @@ def _parse_params(space: Mapping[str, Dimension], texts: Mapping[str, str]) -> d
         if text is None:
             continue  # its conditions did not hold
         if isinstance(dimension, Choice):
-            values = [value for value in dimension.values if format_param(value)[0] == text]
+            values = [value for value in dimension.values if format_param(redact_value(value, name))[0] == text]
         else:
             values = _parse_number(text, int if isinstance(dimension, Integer) else float)
         if len(values) != 1:

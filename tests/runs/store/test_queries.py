@@ -116,7 +116,7 @@ def test_an_id_counts_more_than_a_name_and_a_name_more_than_a_prefix(store):
     assert find_run(store, "m2222222222") == "m2222222222"
     assert find_run(store, "m33", min_prefix=3) == "m3333333333"
     for name in ("m33", "", "bes"):
-        with pytest.raises(RunError, match="There is no run"):
+        with pytest.raises(RunError, match=f"No run has the id or name '{name}'|There is no run"):
             find_run(store, name, min_prefix=4)
 
 

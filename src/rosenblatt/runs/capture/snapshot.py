@@ -43,6 +43,7 @@ class RunSnapshot:
         self._capture = SourceCapture(path, store_file, excluded, partial(_find_outputs, url))
         self.source = self._capture.source
         self.environment = capture_environment(with_libraries=of_this_process)
+        self._module_files = set[Any]()  # of all modules that were looked at
         if of_this_process:
             self.capture_modules()
 
@@ -69,8 +70,9 @@ class RunSnapshot:
     def capture_modules(self) -> bool:
         """Capture newly imported modules, and linear algebra libraries if there were none; whether there are any."""
         self._last_check, self._n_modules = time.monotonic(), len(sys.modules)
-        names = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-        has_changed = self.add_modules(Path(name) for name in names if isinstance(name, str) and name.endswith(".py"))
+        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} - self._module_files
+        self._module_files |= files
+        has_changed = self.add_modules(Path(name) for name in files if isinstance(name, str) and name.endswith(".py"))
         if not self.environment.linear_algebra and (libraries := loaded_libraries()):
             self.environment = self.environment.model_copy(update={"linear_algebra": libraries})
             has_changed = True

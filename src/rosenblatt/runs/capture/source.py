@@ -10,6 +10,7 @@ import stat
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,11 @@ class SourceCapture:
         """Add the script and imported modules, unless they are part of it already; returns whether there are any."""
         is_changed = False
         for path in map(Path, map(os.path.abspath, paths)):
+            if is_installed(path):
+                continue
             real = Path(os.path.realpath(path))
             inside = next((option for option in (real, path) if option.is_relative_to(self._root)), None)
-            if is_installed(path) or (inside is None and real.is_relative_to(_OWN_FOLDER)):
+            if inside is None and real.is_relative_to(_OWN_FOLDER):
                 continue
             name = Path(os.path.relpath(inside or real, self._root)).as_posix()
             nested = next((self._nested[folder] for folder in self._nested if name.startswith(f"{folder}/")), None)
@@ -271,6 +274,7 @@ def _empty(root: Path) -> dict[str, Any]:
     return {"root": str(root), **{name: {} for name in names}}
 
 
+@cache
 def is_installed(path: Path) -> bool:
     """Whether a module belongs to Python or to an installed package."""
     return bool({"site-packages", "dist-packages"} & {*path.parts}) or any(map(path.is_relative_to, _PYTHON_FOLDERS))

@@ -9,7 +9,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_LOCKED_BYTE = 2**62  # on Windows: far beyond the content, because what is locked there cannot be read
+_LOCKED_BYTE = 2**40  # on Windows: far beyond the content, because what is locked there cannot be read
 
 
 def lock_file(descriptor: int, *, wait: bool = False) -> None:

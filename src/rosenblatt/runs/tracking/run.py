@@ -41,7 +41,7 @@ from rosenblatt.runs.tracking.program_end import (
     uncaught_error,
     watch_program,
 )
-from rosenblatt.runs.tracking.values import MAX_STEP, as_png, to_float, to_step
+from rosenblatt.runs.tracking.values import MAX_STEP, as_png, to_curve, to_float, to_step
 from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer
 
 if TYPE_CHECKING:
@@ -148,13 +148,7 @@ class Run:
 
         from rosenblatt.runs.store.curves import make_points, merge_summaries, summarize
 
-        curve_values = np.asarray(values, np.float64)
-        curve_steps = np.arange(len(curve_values)) if steps is None else np.asarray(steps, np.int64)
-        if curve_values.ndim != 1 or curve_steps.shape != curve_values.shape:
-            raise RunError(
-                f"A curve needs one step for each value, but the shape of values is {curve_values.shape} and that of "
-                f"steps {curve_steps.shape}."
-            )
+        curve_values, curve_steps = to_curve(values, steps)
         if not curve_values.size or self._writer is None or self._is_ended:
             return
         batch, now = RecordBatch(), time.time()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rosenblatt.errors import RunError
+
+if TYPE_CHECKING:  # a run begins without it
+    import numpy as np
 
 MAX_STEP = 2**63
 
@@ -23,6 +27,22 @@ def to_float(name: Any, value: Any) -> float:
         f"The metric {name!r} must be one number, but got {kind} {str(value)[:80]!r}. Log numbers by name; record text "
         "and lists with `run.note(name, value)`."
     )
+
+
+def to_curve(
+    values: Sequence[float] | np.ndarray, steps: Sequence[int] | np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Convert a curve to values and steps (n,), by default 0, 1, 2, ... Raises RunError if the shapes differ."""
+    import numpy as np
+
+    curve_values = np.asarray(values, np.float64)
+    curve_steps = np.arange(len(curve_values)) if steps is None else np.asarray(steps, np.int64)
+    if curve_values.ndim != 1 or curve_steps.shape != curve_values.shape:
+        raise RunError(
+            f"A curve needs one step for each value, but the shape of values is {curve_values.shape} and that of "
+            f"steps {curve_steps.shape}."
+        )
+    return curve_values, curve_steps
 
 
 def to_step(step: Any) -> int:
