@@ -131,3 +131,12 @@ def people() -> pl.DataFrame:
             "rich": np.where(rich, "yes", "no"),
         }
     )
+
+
+@pytest.fixture(autouse=True)
+def forget_unseen_inputs():
+    """Let tests reuse runs although other tests of this process have started programs, which is not checked."""
+    own_inputs = sys.modules.get("rosenblatt.runs.capture.own_inputs")
+    for report in own_inputs._reports.values() if own_inputs else ():
+        report.read()
+        report._unseen.clear()

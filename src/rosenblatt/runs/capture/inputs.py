@@ -224,9 +224,14 @@ class InputReport:
             del self._pending[path]
             return None
         digest = file_hash(path)
-        if max(status.st_mtime_ns, status.st_ctime_ns) > moment or path.stat() != status:
+        if max(status.st_mtime_ns, status.st_ctime_ns) > moment or _version(path.stat()) != _version(status):
             return None
         return InputFile(name=path.name, path=str(path), hash=digest, bytes=status.st_size)
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    """What changes with the content of a file, unlike the time of its last access."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _find_imports(code: bytes) -> set[str]:
