@@ -24,7 +24,7 @@ from rosenblatt.workflows.fit_identity import (
     EVALUATION_FIELDS,
     LOCATION_FIELDS,
     fit_identity,
-    is_model_of,
+    fits_problem,
 )
 from rosenblatt.workflows.problems.build import build_problem
 from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest
@@ -238,7 +238,7 @@ def test_threads_count_for_networks_whose_sums_depend_on_them(rows):
 def test_a_model_of_another_schema_or_target_is_not_the_one_of_a_problem(rows, case):
     spec = Spec.from_hyperparameters(epochs=2, members=1, folds=2)
     model = fit(Table(rows, "rows"), ["y"], spec, notify=lambda _: None).model
-    assert is_model_of(model, build_problem(ProblemRequest(Table(rows, "rows"), spec, ("y",)), []))
+    assert fits_problem(model, build_problem(ProblemRequest(Table(rows, "rows"), spec, ("y",)), []))
     for change in ("names exchanged", "missing value", "class renamed"):
         other = Table(TABLE_CHANGES[change](rows), "rows")
-        assert not is_model_of(model, build_problem(ProblemRequest(other, spec, ("y",)), [])), change
+        assert not fits_problem(model, build_problem(ProblemRequest(other, spec, ("y",)), [])), change

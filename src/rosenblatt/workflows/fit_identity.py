@@ -47,7 +47,7 @@ def fit_identity(request: FitRequest, problem: LearningProblem, environment: Env
     return run_identity("fit", engine_hash(), {"request": options, "problem": parts}, [], environment)
 
 
-def is_model_of(model: Model, problem: LearningProblem) -> bool:
+def fits_problem(model: Model, problem: LearningProblem) -> bool:
     """Whether a stored model reads rows as a learning problem does, and predicts the same target."""
     same_target = model.target.names == problem.target.names and model.target.labels == problem.target.labels
     return same_target and model.schema == problem.schema and model.metadata.windows == problem.windows

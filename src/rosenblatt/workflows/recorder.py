@@ -30,7 +30,7 @@ from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.checkpoints import MUTABLE_ON_RESUME
 from rosenblatt.tuning.coordinator import SearchCoordinator
-from rosenblatt.workflows.fit_identity import engine_hash, fit_identity, is_model_of
+from rosenblatt.workflows.fit_identity import engine_hash, fit_identity, fits_problem
 from rosenblatt.workflows.problems.problem import LearningProblem
 from rosenblatt.workflows.recorded_results import (
     hash_array,
@@ -112,7 +112,7 @@ class Recorder:
         if self.reuse and run.url and may_reuse():
             finished_id, reason = find_reusable_run(run.url, identity)
             model = load_recorded_model(run.url, finished_id) if finished_id else None
-            if model is not None and is_model_of(model, problem):
+            if model is not None and fits_problem(model, problem):
                 self.reused = finished_id or ""
                 return model
             self._notify(f"not reused: {reason or f'the model of run {finished_id} cannot be read'}")

@@ -422,7 +422,7 @@ class Run:
     @property
     def owner(self) -> str:
         """The token under which processes write to the run; empty if nothing is recorded, or no longer."""
-        return self._writer.owner_of(self.id) if self._writer and not self._is_ended else ""
+        return self._writer.find_owner(self.id) if self._writer and not self._is_ended else ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Hand the run to another process, which writes to it but does not end it."""

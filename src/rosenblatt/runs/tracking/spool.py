@@ -196,8 +196,8 @@ def _keep_rejected(folder: PrivateFolder, name: str, lines: list[bytes]) -> None
     """Append lines to a file of rejected batches unless they are in it."""
     descriptor = folder.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
-        known = set(file.read().splitlines(keepends=True))
-        _append(descriptor, b"".join(line for line in lines if line not in known))
+        existing = set(file.read().splitlines(keepends=True))
+        _append(descriptor, b"".join(line for line in lines if line not in existing))
 
 
 def _parse_batch(line: bytes) -> dict[str, list[Row]]:

@@ -130,7 +130,7 @@ class Writer:
             self.flush()
         return self.ignored_runs.get(run) == TAKEN_OVER
 
-    def owner_of(self, run: str) -> str:
+    def find_owner(self, run: str) -> str:
         """The owner of a run that this process writes."""
         return self._owners.get(run, self.owner)
 
@@ -243,9 +243,9 @@ class Writer:
             return
         was_complete = not self._n_dropped
         for table in ("log_segments", "curve_chunks", "output"):
-            kept = [row for row in rows.get(table, ()) if row.get("names")]
-            self._n_dropped += len(rows.get(table, ())) - len(kept)
-            rows[table] = kept
+            named_segments = [row for row in rows.get(table, ()) if row.get("names")]
+            self._n_dropped += len(rows.get(table, ())) - len(named_segments)
+            rows[table] = named_segments
         if was_complete and self._n_dropped:
             size = f"{self._n_unwritten_bytes / 1e6:,.0f} MB of records wait in memory"
             self._notify(f"{size}; until the store or the disk accepts them, further points and output are lost")
@@ -267,10 +267,10 @@ class Writer:
     def _add_owners(self, batch: RecordBatch) -> None:
         """Say which owner wrote the records of each run."""
         for row in batch.rows.get("runs", ()):
-            row["owner"] = self.owner_of(row["id"])
+            row["owner"] = self.find_owner(row["id"])
         runs = {row["run"] for table, rows in batch.rows.items() if table not in ("runs", "documents") for row in rows}
         for run in sorted(runs):
-            batch.add_owner(run, self.owner_of(run))
+            batch.add_owner(run, self.find_owner(run))
 
     def _drain_points(self, batch: RecordBatch) -> None:
         """Add the queued points of each run as a segment of its log."""
