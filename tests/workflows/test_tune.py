@@ -15,7 +15,7 @@ import pytest
 
 import rosenblatt
 from rosenblatt.errors import RunError, SpecError
-from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_details
+from rosenblatt.runs.store.queries import find_reused_trials, find_runs, load_all_curves, run_details
 from rosenblatt.runs.store.schema import runs
 from rosenblatt.runs.store.store import Store
 from rosenblatt.spec.dimensions import choice, log_uniform, uniform
@@ -484,6 +484,10 @@ def test_reused_trials_are_counted_and_searches_that_do_not_match_are_not_named(
     second = search(bowl, trials=3, seed=2, reuse=True)
     assert capsys.readouterr().err == "reused: 3 trials of earlier searches\n"
     assert run_details(store, second.run).notes == {"reused": "3 trials of earlier searches"}
+    reused = find_reused_trials(store, second.run)
+    assert reused == sorted(trial.run for trial in first.trials)
+    assert find_runs(store, parent=second.run) == []
+    assert {run.id for run in find_runs(store, parent=second.run, reused_trials=reused)} == set(reused)
     search(bowl, trials=3, seed=1, reuse=True)
     assert capsys.readouterr().err.startswith("not reused: ")
     assert not any(trial.reused for trial in first.trials)

@@ -47,8 +47,6 @@ def _inherit_store(context: click.Context, _option: click.Parameter, store: str 
 
 
 _store_option = click.option("--store", metavar="PLACE", callback=_inherit_store, help="The store, as for `runs`.")
-
-
 _secret_option = click.option(
     "--secret",
     "secrets",
@@ -142,7 +140,9 @@ def runs(
     with _open_store(store) as run_store:
         parent = queries.find_run(run_store, search_name) if search_name else None
         include_trials = bool(query["where"] or search_name) if trials is None else trials
-        records = queries.find_runs(run_store, **query, parent=parent, include_trials=include_trials)
+        reused_trials = queries.find_reused_trials(run_store, parent) if parent else ()
+        query |= {"parent": parent, "reused_trials": reused_trials, "include_trials": include_trials}
+        records = queries.find_runs(run_store, **query)
         ids = [record.id for record in records]
         metrics = queries.load_summaries(run_store, ids)
         if as_json:
@@ -386,6 +386,7 @@ def tidy(rescue: bool, shared: bool, store: str | None, as_json: bool) -> None:
 
     Delivers waiting records, ends runs whose process was killed, and removes files that no run refers to.
     """
+    from rosenblatt.cli.console.runs import print_cleanup
     from rosenblatt.runs import maintenance
     from rosenblatt.runs.export import to_json
 
@@ -399,8 +400,7 @@ def tidy(rescue: bool, shared: bool, store: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(counts))
     else:
-        listed = [f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items() if n]
-        click.echo(", ".join(listed) or "nothing to tidy up")
+        print_cleanup(counts)
 
 
 def _restore_source(store: Store, details: RunDetails, name: str) -> None:

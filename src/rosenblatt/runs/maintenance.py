@@ -77,7 +77,7 @@ def cleanup(store: Store, notify: Notify = print, *, shared: bool = False) -> Cl
 
 
 def recover(url: str, notify: Notify = print) -> dict[str, tuple[int, int]]:
-    """Copy the readable rows of a damaged SQLite file to a new store in its place, and keep the damaged file beside it.
+    """Copy the readable rows of a damaged SQLite file to a new store in its place, and keep the original beside it.
 
     Returns the numbers of rows recovered and lost (about) by table. Raises StoreError if the store is not a SQLite file
     of this version or the one before.
@@ -88,14 +88,14 @@ def recover(url: str, notify: Notify = print) -> dict[str, tuple[int, int]]:
     if not path.exists():
         raise StoreError(f"There is no file {str(path)!r} to rescue.")
     _check_version(path, url)
-    damaged_path = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    original_path = path.with_name(f"{path.name}.original-{time.strftime('%Y%m%d-%H%M%S')}")
     for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").replace(f"{damaged_path}{suffix}")
-    notify(f"the damaged file is kept as {damaged_path}")
+            Path(f"{path}{suffix}").replace(f"{original_path}{suffix}")
+    notify(f"the original file is kept as {original_path}")
     store = Store(url)
     counts: dict[str, tuple[int, int]] = {}
-    with closing(sqlite3.connect(damaged_path)) as source, store.writing() as target:
+    with closing(sqlite3.connect(original_path)) as source, store.writing() as target:
         target.execute(text("PRAGMA defer_foreign_keys = ON"))
         for table in schema.metadata_obj.sorted_tables:
             rows, n_lost = _read_rows(source, table.name)

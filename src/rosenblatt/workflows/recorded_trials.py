@@ -71,7 +71,7 @@ class TrialRecorder:
 def flatten_spec(spec: Spec) -> dict[str, Any]:
     """The hyperparameters of a spec that apply to its kind of network, by name."""
     names = [name for name, hyperparameter in HYPERPARAMETERS.items() if hyperparameter.applies_to(spec.network.kind)]
-    return {name: spec[name] for name in names if spec[name] is not None}
+    return {name: spec[name] for name in names}
 
 
 def _add_curve(batch: RecordBatch, run: str, name: str, values: np.ndarray, first_step: int = 1) -> None:

@@ -156,6 +156,7 @@ class TuneRecord:
         if self._reused_runs:
             reused = f"{format_count(len(self._reused_runs), 'trial')} of earlier searches"
             self.run.note("reused", reused)
+            self.run.set_metadata("reused_trials", sorted(self._reused_runs))
             print(f"reused: {reused}", file=sys.stderr)
         self.run.finish(state, reason)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from rosenblatt.cli.console.runs import (
     format_duration,
     format_time,
+    print_cleanup,
     print_comparison,
     print_run,
     print_runs,
@@ -20,6 +21,7 @@ from rosenblatt.cli.console.runs import (
     truncate,
 )
 from rosenblatt.runs.compare import Comparison
+from rosenblatt.runs.maintenance import CleanupCounts
 from rosenblatt.runs.store.curves import CurvePoints
 from rosenblatt.runs.store.details import MetricSummary, RunDetails, RunRecord
 from rosenblatt.runs.verdict import FirstDifference, ResultComparison
@@ -154,17 +156,45 @@ def test_a_list_shows_the_fields_that_were_filtered_by_instead_of_metrics(captur
 
 
 @pytest.mark.parametrize(
-    ("changes", "n_trials", "name"),
+    ("changes", "n_trials", "title", "name"),
     [
-        ({"kind": "track", "name": "", "parent": "p1"}, 0, "child of p1"),
-        ({"kind": "track", "name": "best", "parent": "p1"}, 0, "best, child of p1"),
-        ({"kind": "search", "name": "", "parent": "p1"}, 6, "search, 6 trials, child of p1"),
-        ({"kind": "trial", "name": "trial 3", "parent": "p1"}, 0, "trial 3"),
+        ({"kind": "track", "name": "", "parent": "p1"}, 0, "name child of", "track p1"),
+        ({"kind": "track", "name": "best", "parent": "p1"}, 0, "name child of", "best p1"),
+        ({"kind": "search", "name": "", "parent": "p1"}, 6, "name child of", "search, 6 trials p1"),
+        ({"kind": "trial", "name": "trial 3", "parent": "p1"}, 0, "name", "trial 3"),
     ],
 )
-def test_a_list_names_the_run_that_started_a_child_run(capture_lines, changes, n_trials, name):
-    line = capture_lines(print_runs, [make_record(**changes)], {"20260101-abc": n_trials}, {})[2]
-    assert line.startswith(f"20260101-abc first {name} finished ")
+def test_a_list_names_the_run_that_started_a_child_run(capture_lines, changes, n_trials, title, name):
+    lines = capture_lines(print_runs, [make_record(**changes)], {"20260101-abc": n_trials}, {})
+    assert lines[0].startswith(f"run experiment {title} state ")
+    assert lines[2].startswith(f"20260101-abc first {name} finished ")
+
+
+def test_a_child_run_with_trials_takes_one_line_of_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_runs([make_record(kind="search", name="", id="4kd9m3xp8r", parent="a1b2c3d4e5")], {"4kd9m3xp8r": 6}, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split()[2:6] == ["search,", "6", "trials", "a1b2c3d4e5"]
+    assert len(lines[2]) <= 80
+
+
+def test_metrics_of_the_machine_have_no_best_value(capture_lines):
+    metrics = {"auc": make_metric(0.5, 0.9, 7), "system/cpu percent": make_metric(40.0, 90.0, 7)}
+    lines = capture_lines(print_run, make_details(metrics=metrics), {})
+    assert "auc 0.5000 0.9000 7" in lines
+    assert "system/cpu percent 40.00" in lines
+
+
+def test_a_cleanup_says_what_was_done(capture_lines):
+    nothing = dict.fromkeys((field.name for field in fields(CleanupCounts)), 0)
+    assert capture_lines(print_cleanup, nothing) == ["nothing to tidy up"]
+    assert capture_lines(print_cleanup, nothing | {"killed_runs": 1, "removed_states": 2}) == [
+        "ended 1 run without a living process",
+        "removed 2 checkpoints of searches that were deleted or not resumed",
+    ]
+    everything = dict.fromkeys(nothing, 1)
+    n_reported = len(capture_lines(print_cleanup, everything))
+    assert n_reported == len(everything) - 1  # `cleanup` itself has reported the files in a shared place
 
 
 @pytest.mark.parametrize(

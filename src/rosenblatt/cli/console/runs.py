@@ -38,6 +38,15 @@ MAX_LISTED_METRICS = 3  # metrics in a list of runs unless --all is given
 MAX_GAPS = 6  # parts of a run that could not be made again, of each kind
 MAX_TEXT = 60  # characters of a value in a table
 MAIN_METRICS = ("auc", "accuracy", "r2", "rmse", "validation_loss", "val_loss", "loss")  # listed first
+_CLEANUP = {  # for counts of `CleanupCounts`: the text before it, what is counted, its plural, the text after it
+    "delivered_batches": ("delivered", "batch", "batches", "of waiting records"),
+    "delivered_files": ("delivered", "waiting file", "", ""),
+    "rejected_files": ("kept in the spool:", "file", "", "of records that the database rejected"),
+    "killed_runs": ("ended", "run", "", "without a living process"),
+    "removed_files": ("removed", "file", "", "that no run refers to"),
+    "removed_documents": ("removed", "record", "", "of source or environment that no run refers to"),
+    "removed_states": ("removed", "checkpoint", "", "of searches that were deleted or not resumed"),
+}
 _HASH = re.compile("[0-9a-f]{64}")
 _COLORS = {"finished": "green", "running": "cyan", "failed": "red", "lost": "red", "stopped": "yellow"}
 
@@ -59,33 +68,25 @@ def print_runs(
     listed = names if show_all else names[:MAX_LISTED_METRICS]
     rows = []
     for run in runs:
-        name = _describe_family(run, trials.get(run.id, 0), (child_runs or {}).get(run.id, 0))
+        counts = ((trials.get(run.id, 0), "trial"), ((child_runs or {}).get(run.id, 0), "child run"))
+        family = [format_count(n, noun) for n, noun in counts if n]
         summaries = metrics.get(run.id, {})
         rows.append([
             run.id,
             run.experiment,
-            name,
+            ", ".join([run.name or run.kind, *family]),
+            None if run.kind == "trial" else run.parent,
             _format_state(run.state),
             format_time(run.started)[5:16],
             format_duration(run.duration),
             *(_to_number(run.extra_fields.get(field)) for field in fields),
             *(summaries[metric].last if metric in summaries else None for metric in listed),
         ])  # fmt: skip
-    titles = ["run", "experiment", "name", "state", "started", "took", *fields, *listed]
-    optional = () if show_all else ("started", "took", *reversed(listed[1:]), "name")
+    titles = ["run", "experiment", "name", "child of", "state", "started", "took", *fields, *listed]
+    optional = () if show_all else ("started", "took", *reversed(listed[1:]), "child of", "name")
     print_table(console, titles, rows, right=["took"], optional=optional)
     if len(names) > len(listed):
         console.print(Text(f"and {format_count(len(names) - len(listed), 'more metric')} (--all)", "dim"))
-
-
-def _describe_family(run: RunRecord, n_trials: int, n_child_runs: int) -> str:
-    """The name of a run, with its trials and child runs, or the run that started it."""
-    name = run.name or run.kind
-    name += f", {format_count(n_trials, 'trial')}" if n_trials else ""
-    name += f", {format_count(n_child_runs, 'child run')}" if n_child_runs else ""
-    if not run.parent or run.kind == "trial":
-        return name
-    return f"child of {run.parent}" if name == "track" else f"{name}, child of {run.parent}"
 
 
 def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool = False) -> None:
@@ -146,6 +147,16 @@ def _next_commands(run: RunDetails) -> dict[str, str]:
     if run.kind == "search" and run.state in ("failed", "stopped", "lost"):
         return {"to resume": f"rosenblatt runs resume {run.id}"}
     return {}
+
+
+def print_cleanup(counts: Mapping[str, int]) -> None:
+    """Print what was cleaned up in a store, a line for each kind; see `maintenance.CleanupCounts`."""
+    lines = [
+        f"{before} {format_count(counts[name], noun, plural)} {after}".rstrip()
+        for name, (before, noun, plural, after) in _CLEANUP.items()
+        if counts[name]
+    ]
+    make_console().print(Text("\n".join(lines) or "nothing to tidy up"))
 
 
 def print_comparison(
@@ -310,7 +321,9 @@ def _print_metrics(console: Console, run: RunDetails, curves: Mapping[str, Curve
     for name in names:
         summary = run.metrics[name]
         last = math.nan if summary.last is None else summary.last
-        rows.append([name, last, summary.best, summary.best_step, sparkline(curves.get(name))])
+        is_result = not name.startswith(SYSTEM_METRICS)  # of the machine, no value is better than another
+        best = (summary.best, summary.best_step) if is_result else (None, None)
+        rows.append([name, last, *best, sparkline(curves.get(name))])
     if rows:
         console.print()
         titles = ["metric", "last", "best", "at step", "curve"]

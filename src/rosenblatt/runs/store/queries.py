@@ -46,6 +46,7 @@ def find_runs(
     limit: int | None = None,
     *,
     parent: str | None = None,
+    reused_trials: Collection[str] = (),
     include_trials: bool = True,
 ) -> list[RunRecord]:
     """Find the runs that match a filter; their records include the fields that filter and sort refer to.
@@ -56,6 +57,7 @@ def find_runs(
         sort: A field to sort by, with a minus before it in descending order.
         limit: The maximum number of runs.
         parent: If given, only the trials of this search, or the runs that this script started.
+        reused_trials: Trials of other searches that count as those of `parent`.
         include_trials: Whether trials of searches are included.
 
     Raises:
@@ -69,7 +71,7 @@ def find_runs(
         fields += filter_fields
         conditions.append(predicate)
     if parent:
-        conditions.append(runs.c.parent == parent)
+        conditions.append((runs.c.parent == parent) | runs.c.id.in_(reused_trials))
     elif not include_trials:
         conditions.append(runs.c.kind != "trial")
     extra_fields = {_column_label(field): field for field in fields if field.group != "attribute"}
@@ -91,6 +93,13 @@ def find_runs(
     if not records and where:
         _check_field_names(store, fields)
     return records
+
+
+def find_reused_trials(store: Store, search: str) -> list[str]:
+    """Find the ids of the trials that a search of `tune` took over from earlier searches."""
+    metadata, _ = load_metadata(store, search, ["reused_trials"])
+    ids = metadata.get("reused_trials")
+    return [run for run in ids if isinstance(run, str)] if isinstance(ids, list) else []
 
 
 def _column_label(field: Field) -> str:
