@@ -134,9 +134,10 @@ def people() -> pl.DataFrame:
 
 
 @pytest.fixture(autouse=True)
-def forget_unseen_inputs():
-    """Let tests reuse runs although other tests of this process have started programs, which is not checked."""
+def forget_inputs_of_other_tests():
+    """Let tests reuse runs although other tests of this process have read files that change, or started programs."""
     own_inputs = sys.modules.get("rosenblatt.runs.capture.own_inputs")
     for report in own_inputs._reports.values() if own_inputs else ():
         report.read()
-        report._unseen.clear()
+        for inputs in (report._unseen, report._listings, report._files, report._pending, report._variables):
+            inputs.clear()

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import closing
 
+import psutil
 import pytest
 
 import rosenblatt
@@ -207,8 +208,9 @@ def suspended_search(work_folder):
     store = Store(f"sqlite:///{work_folder}/.rosenblatt/runs.db")
     process = start("slow.py")
     wait_until(lambda: len(find_runs(store, "kind = trial and state = finished")) >= 2, description="two trials")
-    process.send_signal(signal.SIGSTOP)
-    with store.writing() as connection:
+    with store.writing() as connection:  # which the process would keep others from, suspended while it writes
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, description="the suspension")
         connection.execute(runs.update().values(heartbeat=runs.c.heartbeat - 500))
     yield process, store
     process.kill()

@@ -46,7 +46,8 @@ def run_python(*arguments: str, **options) -> tuple[str, str]:
 def test_what_a_tracked_script_reads_is_checked(folder, code):
     Path("train.py").write_text(SCRIPT.format(reuse=True, code=code))
     assert run_python("train.py")[0] == "False"
-    assert run_python("train.py")[0] == "True"
+    reused, reason = run_python("train.py")
+    assert reused == "True", reason
     changed = Path(CHANGES[code])
     changed.write_text("X = 2\n")
     reused, reason = run_python("train.py")
@@ -67,3 +68,19 @@ def test_code_that_is_not_in_a_file_is_not_reused(folder):
     reused, reason = run_python("-c", code)
     assert reused == "False"
     assert "code that is not in a file (command)" in reason
+
+
+@pytest.mark.slow
+def test_variables_that_are_only_copied_do_not_count_where_two_processes_watch(folder):
+    code = "import subprocess; subprocess.run(['true'], check=True)"
+    Path("train.py").write_text(SCRIPT.format(reuse=True, code=code))
+    Path("start.py").write_text(
+        """
+import os, subprocess, sys, rosenblatt
+with rosenblatt.track(reuse=True):
+    for mode in ("some", "other"):
+        subprocess.run([sys.executable, "train.py"], check=True, env=os.environ | {"MODE": mode})
+"""
+    )
+    result = subprocess.run([sys.executable, "start.py"], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "True"], result.stderr

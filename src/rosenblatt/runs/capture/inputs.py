@@ -11,11 +11,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from importlib.util import source_from_cache
 from pathlib import Path
 from typing import IO, Any
 
 from rosenblatt.runs.capture.source import MAX_FILE_BYTES
+from rosenblatt.runs.secret_names import is_secret_name
 from rosenblatt.runs.startup.audit.hook import unescape
 from rosenblatt.runs.startup.audit.programs import REPORT_NAME, REPORT_VARIABLE, STARTUP_FOLDER
 from rosenblatt.runs.store.artifacts import file_hash
@@ -279,6 +281,13 @@ def _open_shared_file() -> tuple[IO[bytes], Path]:
 def hash_variable(name: str, salt: str) -> str:
     """Hash the value of an environment variable; "" if it is not set."""
     value = os.environ.get(name)
-    if value is None:
-        return ""
-    return hashlib.sha256(f"{salt} {name}={value}".encode(errors="surrogateescape")).hexdigest()
+    return "" if value is None else _hash_value(name, value, salt)
+
+
+@lru_cache
+def _hash_value(name: str, value: str, salt: str) -> str:
+    """Hash a value; that of a password slowly (scrypt, RFC 7914), so that it cannot be found by trying many."""
+    text, salt_bytes = f"{name}={value}".encode(errors="surrogateescape"), salt.encode()
+    if is_secret_name(name):
+        return hashlib.scrypt(text, salt=salt_bytes, n=2**14, r=8, p=1, dklen=32).hex()
+    return hashlib.sha256(salt_bytes + b" " + text).hexdigest()

@@ -53,8 +53,7 @@ def watch_inputs(url: str, root: str, run: str, data: Sequence[InputFile]) -> Ca
 
 def report_artifact(path: Path) -> None:
     """Report a file that is stored with the run as an output, if the inputs of this process are recorded."""
-    audit = getattr(os.environ, "audit", None)
-    if audit:
+    for audit in getattr(os.environ, "audits", ()):
         audit.report_artifact(path)
 
 

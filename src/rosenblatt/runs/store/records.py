@@ -21,8 +21,8 @@ Row = dict[str, Any]
 MAX_NAME_LENGTH = 500  # characters of a name
 SYSTEM_METRICS = "system/"  # begins the names of metrics of the machine, which are measured by this library
 NOTE_PREFIX = "note:"  # begins the names of metadata that are notes of the user
-# metadata whose mappings are by names of columns, classes and hyperparameters, which say nothing of the values
-NAMED_BY_DATA = frozenset({"baseline", "classes", "request", "space", "split"})
+# metadata whose mappings are by names of columns, classes, hyperparameters or variables: they say nothing of the values
+NAMED_BY_DATA = frozenset({"baseline", "classes", "request", "space", "split", "variables_read"})
 _LOWER_IS_BETTER = re.compile(
     r"(^|[^a-z])(loss|error|err|rmse|mse|mae|mape|nll|perplexity|ppl|wer|cer|time|seconds|latency|size|memory)([^a-z]|$)"
 )

@@ -44,8 +44,8 @@ def change(name: str, text: str = "changed"):
     return apply
 
 
-def set_variable() -> None:
-    os.environ["MODE"] = "other"
+def set_variable(name: str = "MODE") -> None:
+    os.environ[name] = "other"
 
 
 CHANGES = {
@@ -74,6 +74,7 @@ CHANGES = {
     "test for a variable": ("import os\nprint('MODE' in os.environ)", set_variable),
     "all variables": ("import os\nprint({k.lower(): v for k, v in os.environ.items()})", set_variable),
     "variable in a child process": (CHILD.format("\"-c\", \"import os; os.environ['MODE']\"", ""), set_variable),
+    "secret variable": ("import os\nprint(len(os.environ['HUB_TOKEN']))", lambda: set_variable("HUB_TOKEN")),
     "database": ("import sqlite3\nprint(sqlite3.connect('data/a.txt'))", change("data/a.txt")),
 }  # fmt: skip
 
@@ -108,6 +109,7 @@ UNSEEN = {
 @pytest.fixture
 def folder(work_folder, monkeypatch):
     monkeypatch.setenv("MODE", "some")
+    monkeypatch.setenv("HUB_TOKEN", "some")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     change("data/a.txt", "1\n")()
     change("data/b.txt", "2\n")()
@@ -184,14 +186,16 @@ def test_a_script_finds_the_modules_and_paths_that_it_would_find_without_the_hoo
     code = "import sys\nprint(sys.path, 'json' in sys.modules, 'pathlib' in sys.modules, 'audit' in sys.modules)"
     (folder / "train.py").write_text(code)
     plain = subprocess.run([sys.executable, "train.py"], capture_output=True, text=True, check=True).stdout
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([STARTUP_FOLDER, os.environ.get("PYTHONPATH", "")])}
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [STARTUP_FOLDER, os.environ.get("PYTHONPATH")]))}
     audited = subprocess.run([sys.executable, "train.py"], capture_output=True, text=True, check=True, env=env).stdout
     assert audited == plain
 
 
 def test_a_sitecustomize_of_the_user_runs_as_well(folder, monkeypatch):
     change("site/sitecustomize.py", "print('mine')")()
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")]))
+    )
     (folder / "train.py").write_text("import sitecustomize\nprint(sitecustomize.__file__)")
     env = os.environ | {"PYTHONPATH": os.pathsep.join([STARTUP_FOLDER, os.environ["PYTHONPATH"]])}
     output = subprocess.run([sys.executable, "train.py"], capture_output=True, text=True, check=True, env=env).stdout

@@ -179,12 +179,10 @@ class InputAudit:
                 except Exception:  # noqa: BLE001 - errors here must not stop the script
                     self.report_unseen(f"something that could not be recorded ({event})")
 
-        RecordedEnvironment.audit = self
-        os.environ.__class__ = RecordedEnvironment
-        if hasattr(os, "environb"):
-            RecordedBytesEnvironment.audit = self
-            os.environb.__class__ = RecordedBytesEnvironment
-        self._replace_standard_input()
+        if hasattr(os.environ, "audits"):  # another copy of this module has replaced it
+            os.environ.audits.append(self)
+        else:
+            _replace_variables_and_standard_input([self])
         sys.addaudithook(hook)
 
     # files
@@ -363,18 +361,6 @@ class InputAudit:
             self._variables.add(key)
             self._report("I", str(status.st_dev), str(status.st_ino))
 
-    def _replace_standard_input(self) -> None:
-        try:
-            is_replaced = sys.stdin is None or sys.stdin is not sys.__stdin__  # as by tests and notebooks
-            if is_replaced or sys.stdin.isatty() or os.path.samestat(os.fstat(0), os.stat(os.devnull)):
-                return
-        except (OSError, ValueError):
-            return
-        raw = RecordedInput(0, "rb", False)
-        raw.audit, raw.name = self, "<stdin>"
-        encoding, errors = sys.stdin.encoding, sys.stdin.errors
-        sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(raw), encoding, errors)  # type: ignore[misc]
-
     def _on_program(self, executable: Any, arguments: Any, env: Mapping[Any, Any] | None, folder: Any = None) -> None:
         words = [os.fsdecode(word) for word in ([arguments] if isinstance(arguments, (str, bytes)) else arguments)]
         path = os.fsdecode(executable)
@@ -434,3 +420,21 @@ def _in_folder(path: Any, folder: int) -> str:
     if folder < 0:
         return absolute(path)
     return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(path))
+
+
+def _replace_variables_and_standard_input(audits: list[InputAudit]) -> None:
+    RecordedEnvironment.audits = audits
+    os.environ.__class__ = RecordedEnvironment
+    if hasattr(os, "environb"):
+        RecordedBytesEnvironment.audits = audits
+        os.environb.__class__ = RecordedBytesEnvironment
+    try:
+        is_replaced = sys.stdin is None or sys.stdin is not sys.__stdin__  # as by tests and notebooks
+        if is_replaced or sys.stdin.isatty() or os.path.samestat(os.fstat(0), os.stat(os.devnull)):
+            return
+    except (OSError, ValueError):
+        return
+    raw = RecordedInput(0, "rb", False)
+    raw.audits, raw.name = audits, "<stdin>"
+    encoding, errors = sys.stdin.encoding, sys.stdin.errors
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(raw), encoding, errors)  # type: ignore[misc]

@@ -1,4 +1,7 @@
-"""Environment variables and standard input, replaced by objects that say when they are read."""
+"""Environment variables and standard input, replaced by objects that say when they are read.
+
+They tell it to all audits of the process: there are two where a script that `rosenblatt run` records calls `track`.
+"""
 
 from __future__ import annotations
 
@@ -63,24 +66,27 @@ def find_reader(frame: FrameType | None) -> tuple[str, bool]:
 class RecordedEnvironment(type(os.environ)):  # type: ignore[misc]
     """`os.environ` that reports the variables that are read; copies of all of them do not count."""
 
-    audit: Any  # `InputAudit`
+    audits: list[Any]  # `InputAudit`
 
     _copy: Any = None  # the instruction that copies all variables: `dict` asks for the names, and then for each value
 
     def __getitem__(self, name: str) -> str:
         frame = sys._getframe(1)
         if (frame.f_code, frame.f_lasti) != self._copy:
-            self.audit.report_variable(name, frame)
+            for audit in self.audits:
+                audit.report_variable(name, frame)
         return super().__getitem__(name)
 
     def __setitem__(self, name: str, value: str) -> None:
         if name == "PYTHONPATH" and STARTUP_FOLDER in value:
             return super().__setitem__(name, value)
-        self.audit.forget_variable(name)
+        for audit in self.audits:
+            audit.forget_variable(name)
         return super().__setitem__(name, value)
 
     def __delitem__(self, name: str) -> None:
-        self.audit.forget_variable(name)
+        for audit in self.audits:
+            audit.forget_variable(name)
         return super().__delitem__(name)
 
     def keys(self) -> Any:
@@ -93,17 +99,18 @@ class RecordedEnvironment(type(os.environ)):  # type: ignore[misc]
 class RecordedBytesEnvironment(type(os.environ)):  # type: ignore[misc]
     """`os.environb` that reports the variables that are read."""
 
-    audit: Any  # `InputAudit`
+    audits: list[Any]  # `InputAudit`
 
     def __getitem__(self, name: bytes) -> bytes:
-        self.audit.report_variable(os.fsdecode(name), sys._getframe(1))
+        for audit in self.audits:
+            audit.report_variable(os.fsdecode(name), sys._getframe(1))
         return super().__getitem__(name)
 
 
 class RecordedInput(io.FileIO):
     """Standard input that reports that something was read from it."""
 
-    audit: Any  # `InputAudit`
+    audits: list[Any]  # `InputAudit`
 
     def readinto(self, buffer: Any) -> Any:
         """Read into a buffer; returns the number of bytes."""
@@ -122,5 +129,6 @@ class RecordedInput(io.FileIO):
 
     def _reported(self, result: Any) -> Any:
         if result:
-            self.audit.report_standard_input()
+            for audit in self.audits:
+                audit.report_standard_input()
         return result
