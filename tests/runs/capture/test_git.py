@@ -131,6 +131,16 @@ def test_a_repository_that_is_missing_is_named(tmp_path, text):
         pass
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("name", ["index", "packed-refs", "shallow", "refs/heads/main"])
+def test_a_pipe_in_place_of_a_file_of_git_is_not_opened(repository, name):
+    path = repository / ".git" / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(RunError, match=f"cannot be read: '{path.name}' is not a file"), open_repository(repository):
+        pass
+
+
 def test_git_that_hangs_is_ended(repository, store_source, monkeypatch, tmp_path):
     program = tmp_path / "bin" / "git"
     program.parent.mkdir()

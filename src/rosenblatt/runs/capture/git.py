@@ -286,12 +286,16 @@ def _read_settings(path: Path) -> dict[str, str]:
 
 
 def _link_repository(git_dir: Path, original: Path, common: Path) -> None:
-    """Link what git needs to read a repository: objects, references, index and ignore rules."""
+    """Link what git needs to read a repository: objects, references, index, ignore rules. Raises OSError, RunError."""
     shutil.copyfile(original / "HEAD", git_dir / "HEAD")
+    branch = (git_dir / "HEAD").read_text(errors="replace").strip().removeprefix("ref: ")
     shared = [common / name for name in ("refs", "packed-refs", "reftable", "shallow")]
-    for path in (*shared, original / "index", *original.glob("sharedindex.*")):
-        if path.exists():
-            (git_dir / path.name).symlink_to(path.absolute())
+    linked = [path for path in (*shared, original / "index", *original.glob("sharedindex.*")) if path.exists()]
+    for path in (*linked, common / branch):
+        if path.exists() and not path.is_file() and not path.is_dir():  # git would wait for a pipe
+            raise RunError(f"The git repository {str(original)!r} cannot be read: {path.name!r} is not a file.")
+    for path in linked:
+        (git_dir / path.name).symlink_to(path.absolute())
     (git_dir / "refs").mkdir(exist_ok=True)
     (git_dir / OBJECTS_LINK).symlink_to((common / "objects").absolute())
     (git_dir / "objects" / "info").mkdir(parents=True)  # git may write to this folder, but not to the repository
