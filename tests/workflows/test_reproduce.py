@@ -23,6 +23,7 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
 from rosenblatt.runs.verdict import FirstDifference, Gap, compare_results
 from rosenblatt.spec.spec import Spec
+from rosenblatt.workflows.recorded_call import find_call
 from rosenblatt.workflows.reproduce import ReproduceOptions, reproduce
 from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.resume import resume
@@ -449,4 +450,12 @@ def test_a_changed_environment_variable_is_the_cause(scripts, monkeypatch):
     monkeypatch.delenv("LEARNING_RATE")
     result = scripts.reproduce(run).result
     assert result.verdict == "could not be run again"
-    assert Gap("environment", "the variable LEARNING_RATE has changed") in result.gaps
+    assert Gap("environment", "the environment variable LEARNING_RATE has changed") in result.gaps
+
+
+@pytest.mark.parametrize("arguments", [(), ("-m",)])
+def test_a_record_without_the_name_of_its_script_is_refused(arguments):
+    record = {"id": "r1", "experiment": "e", "name": "", "kind": "script", "state": "finished", "started": 0.0}
+    run = RunDetails.model_validate(record | {"heartbeat": 0.0, "program": "script", "arguments": arguments})
+    with pytest.raises(RunError, match="record of run r1 does not name its script"):
+        find_call(run)

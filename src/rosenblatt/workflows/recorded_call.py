@@ -27,6 +27,8 @@ def find_call(run: RunDetails) -> ScriptCall:
             "can run it again."
         )
     n_before = 2 if first == "-m" else 1
+    if len(run.arguments) < n_before:
+        raise RunError(f"The record of run {run.id} does not name its script, so it cannot be run again.")
     masked = tuple(i - n_before for i in run.masked_arguments if i >= n_before)
     target, arguments = run.arguments[n_before - 1], run.arguments[n_before:]
     return ScriptCall(target=target, arguments=arguments, masked=masked, is_module=first == "-m")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rosenblatt.errors import Notify, RosenblattError, RunError, format_list
 from rosenblatt.runs.capture.environment import Environment, capture_environment
-from rosenblatt.runs.capture.inputs import hash_variable
+from rosenblatt.runs.capture.inputs import describe_variable, hash_variable
 from rosenblatt.runs.capture.snapshot import fingerprint_path
 from rosenblatt.runs.capture.source import Source
 from rosenblatt.runs.compare import diff_dicts
@@ -130,7 +130,7 @@ def _rerun(store: Store, run: RunDetails, notify: Notify, options: ReproduceOpti
         raise RunError(f"The source of run {run.id} was not recorded, so it cannot be run again.")
     if rerun.failure:
         gaps += [Gap("data", message) for message in changed_data]
-        gaps += [Gap("environment", f"the variable {name} has changed") for name in changed_variables]
+        gaps += [Gap("environment", f"{describe_variable(name)} has changed") for name in changed_variables]
     return replace(rerun, gaps=(*rerun.gaps, *gaps), changed_variables=changed_variables)
 
 

@@ -20,6 +20,7 @@ from rosenblatt.runs.capture.source import MAX_FILE_BYTES
 from rosenblatt.runs.secret_names import is_secret_name
 from rosenblatt.runs.startup.audit.hook import unescape
 from rosenblatt.runs.startup.audit.programs import REPORT_NAME, REPORT_VARIABLE, STARTUP_FOLDER
+from rosenblatt.runs.startup.audit.variables import ALL_VARIABLES, variable_names
 from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile
 
@@ -52,6 +53,7 @@ class InputReport:
         self._removed = set[Path]()
         self._listings: dict[tuple[str, str], InputFile] = {}
         self._written, self._variables, self._unseen = dict[Path, None](), dict[str, None](), dict[str, None]()
+        self._variable_names = variable_names()  # before the program sets any
         self._n_published = 0
         self.main_process: str = ""  # the first process that reports
         self.libraries: list[dict[str, Any]] | None = None  # of linear algebra, that the first process has loaded
@@ -104,7 +106,7 @@ class InputReport:
             "data_read": [file.to_json() for file in files if not file.path.endswith(_MODULE_SUFFIXES)],
             "modules": [file.to_json() for file in files if file.path.endswith(_MODULE_SUFFIXES)],
             "listings": [listing.to_json() for listing in self._listings.values()],
-            "variables_read": {name: hash_variable(name, salt) for name in self._variables},
+            "variables_read": {name: hash_variable(name, salt, self._variable_names) for name in self._variables},
             "unseen": unseen,
             "outputs": self._outputs(),
         }
@@ -278,8 +280,18 @@ def _open_shared_file() -> tuple[IO[bytes], Path]:
     return named_file, Path(named_file.name)
 
 
-def hash_variable(name: str, salt: str) -> str:
-    """Hash the value of an environment variable; "" if it is not set."""
+def describe_variable(name: str) -> str:
+    """Name an environment variable, or all of them, in a message."""
+    return "the set of environment variables" if name == ALL_VARIABLES else f"the environment variable {name}"
+
+
+def hash_variable(name: str, salt: str, names: frozenset[str] | None = None) -> str:
+    """Hash the value of an environment variable; "" if it is not set.
+
+    Of `ALL_VARIABLES` it is a hash of `names`, by default those that are set now.
+    """
+    if name == ALL_VARIABLES:
+        return _hash_value(name, "=".join(sorted(variable_names() if names is None else names)), salt)
     value = os.environ.get(name)
     return "" if value is None else _hash_value(name, value, salt)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from rosenblatt.errors import StoreUnavailableError
-from rosenblatt.runs.capture.inputs import hash_variable
+from rosenblatt.runs.capture.inputs import describe_variable, hash_variable
 from rosenblatt.runs.capture.source import Source
 from rosenblatt.runs.startup.audit.paths import hash_names
 from rosenblatt.runs.store.artifacts import has_changed
@@ -79,7 +79,7 @@ def _obstacles(store: Store, run_id: str) -> Iterator[str]:
     yield from (f"run {run_id} cannot be reused: it used {phrase}" for phrase in inputs.unseen)
     for name, digest in inputs.variables_read.items():
         if hash_variable(name, run_id) != digest:
-            yield f"the environment variable {name} has changed since run {run_id}"
+            yield f"{describe_variable(name)} has changed since run {run_id}"
     for listing in inputs.listings:
         if names_changed(listing):
             yield f"the names in {_short(listing.path)} have changed since run {run_id}"

@@ -48,6 +48,10 @@ def set_variable(name: str = "MODE") -> None:
     os.environ[name] = "other"
 
 
+def add_variable() -> None:
+    os.environ["APP_NEW"] = "x"
+
+
 CHANGES = {
     "file": (READ, change("data/a.txt")),
     "file in a new working folder": ("import os\nos.chdir('data')\nopen('a.txt')", change("data/a.txt")),
@@ -73,6 +77,8 @@ CHANGES = {
     "variable as bytes with a default": ("import os\nprint(os.getenvb(b'MODE', b''))", set_variable),
     "test for a variable": ("import os\nprint('MODE' in os.environ)", set_variable),
     "all variables": ("import os\nprint({k.lower(): v for k, v in os.environ.items()})", set_variable),
+    "new variable among all": ("import os\nprint([k for k in os.environ if k[:4] == 'APP_'])", add_variable),
+    "new variable among the keys": ("import os\nfor k in os.environ.keys():\n    print(k)", add_variable),
     "variable in a child process": (CHILD.format("\"-c\", \"import os; os.environ['MODE']\"", ""), set_variable),
     "secret variable": ("import os\nprint(len(os.environ['HUB_TOKEN']))", lambda: set_variable("HUB_TOKEN")),
     "database": ("import sqlite3\nprint(sqlite3.connect('data/a.txt'))", change("data/a.txt")),
@@ -81,6 +87,9 @@ CHANGES = {
 NOT_INPUTS = {
     "file beside a pattern": ("import glob\nprint(glob.glob('data/*.txt'))", change("data/c.csv")),
     "variable that is only copied": ("import os\nprint(len({**os.environ}), len(os.environ.copy()))", set_variable),
+    "new variable of a copy": ("import os\nprint({**os.environ}, dict(os.environ), os.environ.copy())", add_variable),
+    "new variable beside one that is read": ("import os\nprint(os.environ['MODE'])", add_variable),
+    "new variable of a child": ("import os\nos.spawnve(os.P_WAIT, '/bin/true', ['true'], os.environ)", add_variable),
     "environment of a child": (CHILD.format('"-c", "pass"', ", env={**__import__('os').environ}"), set_variable),
     "variable that the script sets": ("import os\nos.environ['MODE'] = 'x'\nos.environ['MODE']", set_variable),
     "file that the script writes": ("open('out.txt', 'w').write('x')\nopen('out.txt').read()", change("out.txt")),
@@ -110,6 +119,8 @@ UNSEEN = {
 def folder(work_folder, monkeypatch):
     monkeypatch.setenv("MODE", "some")
     monkeypatch.setenv("HUB_TOKEN", "some")
+    monkeypatch.setenv("APP_NEW", "")
+    monkeypatch.delenv("APP_NEW")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     change("data/a.txt", "1\n")()
     change("data/b.txt", "2\n")()
@@ -175,6 +186,17 @@ def test_outputs_are_recorded_and_no_inputs(folder):
     _, details = run_script(folder, code)
     assert [output.name for output in details.outputs] == ["x.json", "a\tb\n.txt"]
     assert not details.data_read
+
+
+@pytest.mark.parametrize("name", ["model.pt", "Modell für morgen.pt"])
+def test_a_file_that_pytorch_writes_is_an_output_also_if_it_is_read_again(folder, name):
+    pytest.importorskip("torch")
+    code = f"import torch\ntorch.save([1], {name!r})\nassert torch.load({name!r}) == [1]"
+    url, details = run_script(folder, code)
+    assert name in {file.name for file in details.outputs}
+    assert name not in {file.name for file in details.data_read}
+    change(name)()
+    assert reuse(url, details).id == details.id
 
 
 def test_named_data_stands_for_what_libraries_read_in_rust(folder):

@@ -9,7 +9,7 @@ find without it. Each line of a report is a kind and its fields, separated by ta
     W path                           a file is written, or a folder is made
     X path                           a file is removed or moved
     N hash, pattern, folder          the names in a folder that match a pattern (all if it is empty)
-    V name                           an environment variable is read
+    V name                           an environment variable is read; *: the names of all
     I device, number                 standard input is read: the file that it is
     U phrase                         something else is read, which is not checked
     L process, JSON                  at the end: libraries of linear algebra
@@ -32,11 +32,13 @@ from .programs import (
     REPORT_VARIABLE,
     SHELL_SYNTAX,
     SHELLS,
+    STARTUP_FOLDER,
     ignores_variables,
     is_audited,
     is_python,
 )  # fmt: skip
 from .variables import (
+    ALL_VARIABLES,
     OWN_PREFIX,
     RecordedBytesEnvironment,
     RecordedEnvironment,
@@ -59,6 +61,7 @@ _ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 _SKIPS_CONTENT = os.O_TRUNC | os.O_EXCL  # flags with which a file is opened for both, but not read
 _PIPES = ("/dev/fd/", "/proc/self/fd/")
 _GLOB_CHARACTERS = "*?["
+_OWN_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(STARTUP_FOLDER)), "")
 
 
 def install() -> None:
@@ -139,6 +142,7 @@ class InputAudit:
         self._started = time.time() - 0.01  # clocks of files are coarser
         self._listing_threads: set[int] = set()  # threads in which this hook itself lists a folder
         self._host = ""  # the last that was looked up
+        self._watches_pytorch = False
         self._handlers: dict[str, Callable[..., Any]] = {
             "open": self._on_open,
             "import": self._on_import,
@@ -184,6 +188,7 @@ class InputAudit:
         else:
             _replace_variables_and_standard_input([self])
         sys.addaudithook(hook)
+        self._watch_pytorch()
 
     # files
 
@@ -278,7 +283,23 @@ class InputAudit:
             else:
                 self._write(name)
 
+    def _watch_pytorch(self) -> None:
+        """Report the files that PyTorch writes in C++ from now on, if it is loaded."""
+        writer = getattr(sys.modules.get("torch.serialization"), "_open_zipfile_writer_file", None)
+        if writer is None:
+            return
+        self._watches_pytorch = True
+        open_file = writer.__init__
+
+        def open_and_report(file: Any, name: Any, *arguments: Any) -> None:
+            sys.audit("open", name, "w", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)  # as by Python's own `open`
+            open_file(file, name, *arguments)
+
+        writer.__init__ = open_and_report
+
     def _on_import(self, _module: str, path: str | None, *_: Any) -> None:
+        if not self._watches_pytorch:
+            self._watch_pytorch()
         if path and path.endswith(".so"):
             self._read_if_counted(absolute(path))
 
@@ -340,6 +361,17 @@ class InputAudit:
             return
         self._variables.add(name)
         self._report("V", name)
+
+    def report_all_variables(self, frame: FrameType | None) -> None:
+        """Report that user code iterates over the names of all environment variables."""
+        code, _ = find_reader(frame)
+        if (
+            code
+            and ALL_VARIABLES not in self._variables
+            and not absolute(code).startswith((*self._ignored, _OWN_PACKAGE))
+        ):
+            self._variables.add(ALL_VARIABLES)
+            self._report("V", ALL_VARIABLES)
 
     def forget_variable(self, name: str) -> None:
         """Note that the process sets a variable itself: what it reads then is no input."""

@@ -27,6 +27,7 @@ _SESSION_PREFIXES = (
     "TERM_", "SSH_", "XDG_", "LC_", "DBUS_", "VSCODE_", "GPG_", "WT_", "ITERM_", "TMUX", "PYTHON", "CONDA_",
 )  # fmt: skip
 OWN_PREFIX = "ROSENBLATT_"
+ALL_VARIABLES = "*"  # in place of a name: the names of all variables
 _ENVIRONMENT_CODE = (
     "<frozen os>",
     "<frozen _collections_abc>",
@@ -53,6 +54,13 @@ def selects_variable(code: str, name: str) -> bool:
     return True
 
 
+def variable_names() -> frozenset[str]:
+    """The names of all variables that are set but those of the session."""
+    return frozenset(
+        name for name in dict(os.environ) if not is_session_variable(name) and not name.startswith(OWN_PREFIX)
+    )
+
+
 def find_reader(frame: FrameType | None) -> tuple[str, bool]:
     """The file of the code that reads a variable, "" if it is Python's own, and whether it reads all of them."""
     functions = set()
@@ -76,6 +84,16 @@ class RecordedEnvironment(type(os.environ)):  # type: ignore[misc]
             for audit in self.audits:
                 audit.report_variable(name, frame)
         return super().__getitem__(name)
+
+    def __iter__(self) -> Any:
+        frame = reader = sys._getframe(1)
+        while (reader.f_code, reader.f_lasti) != self._copy:
+            if reader.f_code.co_filename not in _ENVIRONMENT_CODE or reader.f_back is None:
+                for audit in self.audits:
+                    audit.report_all_variables(frame)
+                break
+            reader = reader.f_back
+        return super().__iter__()
 
     def __setitem__(self, name: str, value: str) -> None:
         if name == "PYTHONPATH" and STARTUP_FOLDER in value:
