@@ -153,6 +153,21 @@ def test_with_sudo_a_store_of_the_caller_is_used_and_keeps_its_owner(work_folder
     assert owners == {OTHER_USER}
 
 
+@only_root
+@pytest.mark.parametrize(("caller", "owner"), [(OTHER_USER, OTHER_USER), (OTHER_USER + 1, 0), (None, 0)])
+def test_with_sudo_a_new_store_belongs_to_the_caller_in_whose_folder_it_is(work_folder, monkeypatch, caller, owner):
+    give_away(work_folder)
+    if caller is not None:
+        monkeypatch.setenv("SUDO_UID", str(caller))
+    for _ in range(2):
+        with track("sudo") as run:
+            run.log({"loss": 1.0})
+            run.log_bytes("model", b"content")
+    store = work_folder / ".rosenblatt"
+    assert {path.stat().st_uid for path in (store, *store.rglob("*"))} == {owner}
+    assert len(find_runs(Store(store_url()))) == 2
+
+
 def test_a_run_records_its_user(tmp_path):
     run = record(tmp_path / "store")
     store = Store(run.url)

@@ -11,7 +11,10 @@ from rosenblatt.errors import StoreError
 
 
 def make_store_folder(folder: Path) -> bool:
-    """Create the folder of a store, for its user alone; returns False if it exists already. Raises OSError."""
+    """Create the folder of a store, for its user alone; returns False if it exists already. Raises OSError.
+
+    With sudo it belongs to the user who called it if the folder that it is in does, and so does what is created in it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir(mode=0o700)
@@ -19,7 +22,25 @@ def make_store_folder(folder: Path) -> bool:
         if not folder.is_dir():
             raise
         return False
+    if folder.parent.stat().st_uid == _find_sudo_user():
+        _give_to_sudo_user(folder)
     return True
+
+
+def _find_sudo_user() -> int | None:
+    """The id of the user who has become root with sudo."""
+    user = os.environ.get("SUDO_UID", "")
+    return int(user) if hasattr(os, "geteuid") and os.geteuid() == 0 and user.isdigit() else None
+
+
+def _give_to_sudo_user(folder: Path) -> None:
+    """Give a new folder of root, but no other put in its place, to the user who called sudo. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_uid == 0 and not os.listdir(descriptor):  # noqa: PTH208 - no path
+            os.fchown(descriptor, _find_sudo_user() or 0, -1)
+    finally:
+        os.close(descriptor)
 
 
 def close_to_others(folder: Path, database: Path) -> bool:
@@ -136,10 +157,7 @@ def _is_private_group(number: int) -> bool:
 def _reason_to_distrust(info: os.stat_result) -> str:
     if not hasattr(os, "geteuid"):  # Windows
         return ""
-    users = {os.geteuid()}
-    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdigit():  # with sudo, the user who called it
-        users.add(int(os.environ["SUDO_UID"]))
-    if info.st_uid not in users:
+    if info.st_uid not in (os.geteuid(), _find_sudo_user()):
         return f"belongs to the user with id {info.st_uid}, not to this one ({os.geteuid()})"
     is_link = stat.S_ISLNK(info.st_mode)
     return "can be written by everybody (chmod o-w forbids it)" if info.st_mode & stat.S_IWOTH and not is_link else ""
