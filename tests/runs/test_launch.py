@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from rosenblatt.errors import RunError
-from rosenblatt.runs.launch import LaunchRequest, launch, parse_params
+from rosenblatt.runs.launch import LaunchRequest, _end_state, launch, parse_params
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, load_output, run_details
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.verdict import compare_results
@@ -174,6 +174,30 @@ def test_a_script_is_stopped_if_the_terminal_is_closed(project, store, kill):
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGHUP
     assert (find_runs(store)[0].state, find_runs(store)[0].reason) == ("stopped", "ended by SIGHUP")
+
+
+def test_ctrl_c_while_the_end_of_a_script_is_recorded_does_not_lose_it(project, store, monkeypatch):
+    (project / "end.py").write_text("raise SystemExit(3)")
+
+    def end_state(run, status):
+        os.kill(os.getpid(), signal.SIGINT)
+        return _end_state(run, status)
+
+    monkeypatch.setattr("rosenblatt.runs.launch._end_state", end_state)
+    status, run = launch(LaunchRequest("end.py", ()))
+    assert status == 3
+    assert run_details(store, run.id).reason == "exit status 3"
+
+
+def test_ctrl_c_before_a_script_runs_stops_its_run(project, store, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    (project / "end.py").write_text("pass")
+    monkeypatch.setattr("rosenblatt.runs.launch._run_script", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        launch(LaunchRequest("end.py", ()))
+    assert [run.state for run in find_runs(store)] == ["stopped"]
 
 
 def test_a_script_may_end_its_run_as_failed(project, store):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,9 @@ from rosenblatt.runs.store.artifacts import file_hash
 from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import store_name, store_prefixes, store_url
 from rosenblatt.runs.tracking.launched import NO_REUSE, LaunchedRun, may_reuse
-from rosenblatt.runs.tracking.program_end import state_of_status
-from rosenblatt.runs.tracking.run import Run, RunStart, new_id
+from rosenblatt.runs.tracking.program_end import state_of_error, state_of_status
+from rosenblatt.runs.tracking.run import Run
+from rosenblatt.runs.tracking.start import RunStart, new_id
 from rosenblatt.runs.tracking.writer import get_writer
 
 WITNESS_TIMEOUT_S = 1.0  # seconds in which a process that received a signal has ended
@@ -101,10 +102,15 @@ def launch(
         if reuse and may_reuse() and start.identity and run.reuse_finished(start.identity):
             return 0, run
         run.begin(start, snapshot, monitor=False)
-    status = _run_script(request, run, folder, snapshot)
-    run.set_metadata("exit_status", status)
-    run.measure_peak_memory = partial(peak_memory, children=True)
-    run.finish(*_end_state(run, status))
+    with ExitStack() as signals:  # also those that come while the end is recorded, as by a second Ctrl-C
+        try:
+            status = _run_script(request, run, folder, snapshot, signals)
+        except BaseException as error:
+            run.finish(*state_of_error(error))
+            raise
+        run.set_metadata("exit_status", status)
+        run.measure_peak_memory = partial(peak_memory, children=True)
+        run.finish(*_end_state(run, status))
     return status, run
 
 
@@ -152,8 +158,13 @@ def _describe_start(
     return RunStart("script", request.name, identity, tags=request.tags, metadata={**recorded, **metadata})
 
 
-def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSnapshot | None) -> int:
-    """Run a script in a process of its own, and record its output; return its exit status, or 128 plus its signal."""
+def _run_script(
+    request: LaunchRequest, run: Run, folder: Path, snapshot: RunSnapshot | None, signals: ExitStack
+) -> int:
+    """Run a script in a process of its own, and record its output; return its exit status, or 128 plus its signal.
+
+    It receives the signals of this process, and this process ignores them until `signals` is closed.
+    """
     inputs = run.url and snapshot and _RecordedInputs(run, run.url, snapshot)
     env = _script_environment(request, run)
     if inputs:
@@ -166,15 +177,15 @@ def _run_script(request: LaunchRequest, run: Run, folder: Path, snapshot: RunSna
     threads = [threading.Thread(target=_forward_output, args=(*stream, run), daemon=True) for stream in streams]
     has_ended = threading.Event()
     threads.append(threading.Thread(target=_wait_for, args=(process, has_ended), daemon=True))
-    with _pass_on_signals(process):  # before anything that the script prints is seen
-        for thread in threads:
-            thread.start()
-        run.monitor(process.pid)
-        while not has_ended.wait(REPORT_INTERVAL_S if inputs else None):
-            if inputs:
-                inputs.record()
-        for thread in threads:
-            thread.join(timeout=5.0)
+    signals.enter_context(_pass_on_signals(process))  # before anything that the script prints is seen
+    for thread in threads:
+        thread.start()
+    run.monitor(process.pid)
+    while not has_ended.wait(REPORT_INTERVAL_S if inputs else None):
+        if inputs:
+            inputs.record()
+    for thread in threads:
+        thread.join(timeout=5.0)
     if inputs:
         inputs.record(is_complete=True)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode

@@ -25,7 +25,8 @@ from rosenblatt.runs.store.queries import run_details
 from rosenblatt.runs.store.records import as_json
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import may_reuse
-from rosenblatt.runs.tracking.run import Run, RunStart, new_id
+from rosenblatt.runs.tracking.run import Run
+from rosenblatt.runs.tracking.start import RunStart, new_id
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.checkpoints import MUTABLE_ON_RESUME

@@ -26,7 +26,8 @@ from rosenblatt.runs.store.records import format_param
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import may_reuse
 from rosenblatt.runs.tracking.program_end import SIGNAL_REASON
-from rosenblatt.runs.tracking.run import Run, RunStart, new_id
+from rosenblatt.runs.tracking.run import Run
+from rosenblatt.runs.tracking.start import RunStart, new_id
 from rosenblatt.spec.dimensions import Choice, Dimension, Integer
 from rosenblatt.spec.scoring import Direction
 from rosenblatt.workflows.request import RESUME

@@ -26,7 +26,8 @@ run.finish("failed", "the first process")
 """
 TAKE_OVER = """
 import sys
-from rosenblatt.runs.tracking.run import Run, RunStart
+from rosenblatt.runs.tracking.run import Run
+from rosenblatt.runs.tracking.start import RunStart
 run = Run(sys.argv[1], sys.argv[2], "live", {})
 print("ready", flush=True)
 sys.stdin.readline()

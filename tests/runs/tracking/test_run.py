@@ -296,14 +296,31 @@ def test_tracking_loads_numpy_only_for_points_and_records_its_libraries(store, t
     assert run_details(store, with_points.id).environment.linear_algebra
 
 
-def test_a_finished_run_ignores_further_records(store):
+def test_a_run_that_is_interrupted_while_it_ends_keeps_its_state(store):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    run = track("interrupted")
+    run.measure_peak_memory = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        run.finish("stopped", "interrupted")
+    run.flush()
+    assert [(found.state, found.reason) for found in find_runs(store)] == [("stopped", "interrupted")]
+
+
+def test_a_finished_run_ignores_further_records(store, capsys):
     with track("ended") as run:
         for step in range(100):
             run.log({"loss": float(step)}, step)
+    assert capsys.readouterr().err == ""
     run.log({"loss": 7.0})
+    run.log({"loss": 8.0})
     run.log_curve("loss", [1.0])
     run.set_params({"late": 1})
     run.flush()
+    assert capsys.readouterr().err.splitlines() == [
+        f"rosenblatt: run {run.id} has ended, so the values that are logged to it now are not recorded"
+    ]
     assert load_all_curves(store, run.id)["loss"].values.tolist() == list(range(100))
     assert run_details(store, run.id).params == {}
 

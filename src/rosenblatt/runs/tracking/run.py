@@ -6,11 +6,9 @@ import atexit
 import itertools
 import multiprocessing
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +39,7 @@ from rosenblatt.runs.tracking.program_end import (
     uncaught_error,
     watch_program,
 )
+from rosenblatt.runs.tracking.start import RunStart, new_id
 from rosenblatt.runs.tracking.values import MAX_STEP, as_png, to_curve, to_float, to_step
 from rosenblatt.runs.tracking.writer import MAX_BULK_POINTS, Writer, get_writer
 
@@ -53,24 +52,6 @@ if TYPE_CHECKING:
 _clock = time.time
 _sequence = itertools.count()  # numbers the runs that this process begins, without trials
 _OTHER_PROCESS = -1
-
-
-def new_id() -> str:
-    """Make the id of a run: 10 random characters of 32 that are hard to confuse."""
-    return "".join(secrets.choice("23456789abcdefghjkmnpqrstuvwxyz") for _ in range(10))
-
-
-@dataclass(frozen=True)
-class RunStart:
-    """Everything known of a run when it begins but its hyperparameters, data and snapshot."""
-
-    kind: str  # fit, search, trial, script or track
-    name: str = ""
-    identity: str | None = None  # see `run_identity`
-    parent: str | None = None  # the id of the search of a trial; by default the run of the script that runs it
-    number: int | None = None  # of a trial
-    tags: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -132,6 +113,12 @@ class Run:
         assert self._writer is not None  # noqa: S101 - else nothing is logged
         self._sink = self._writer.log
         self._sink(run, entry)
+
+    def _log_late(self, _run: str, _entry: Any) -> None:
+        """Say once that values are not recorded any more."""
+        self._sink = _discard
+        message = f"run {self.id} has ended, so the values that are logged to it now are not recorded"
+        print(f"rosenblatt: {message}", file=sys.stderr)
 
     def log_curve(self, name: str, values: Sequence[float] | np.ndarray, steps: Sequence[int] | None = None) -> None:
         """Log many points of one metric.
@@ -250,17 +237,20 @@ class Run:
         atexit.unregister(self._finish_at_exit)
         if self._writer is None:
             return
+        self._sink = self._log_late
         batch = RecordBatch()
-        if self._snapshot and self._snapshot.capture_modules():
-            self._snapshot.write(batch, self.id)
-        if self._owns_run:
-            for name, value in self.read_inputs().items():
-                batch.add_metadata(self.id, name, value)
-            batch.add_metadata(self.id, "peak_memory", self.measure_peak_memory())
-            batch.add_metadata(self.id, "seeds", {**read_seeds(), **self.seeds})
         if self._owns_run or state != "finished":
             batch.update_run(self.id, state=state, reason=reason, ended=time.time())
-        self._writer.put(batch)
+        try:
+            if self._snapshot and self._snapshot.capture_modules():
+                self._snapshot.write(batch, self.id)
+            if self._owns_run:
+                for name, value in self.read_inputs().items():
+                    batch.add_metadata(self.id, name, value)
+                batch.add_metadata(self.id, "peak_memory", self.measure_peak_memory())
+                batch.add_metadata(self.id, "seeds", {**read_seeds(), **self.seeds})
+        finally:  # also after a second Ctrl-C
+            self._writer.put(batch)
         self._writer.end_run(self.id)
 
     def finish_at_exit(self) -> None:
