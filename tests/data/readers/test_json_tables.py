@@ -78,3 +78,10 @@ def test_columns_keep_the_order_of_the_keys(tmp_path):
     names = [f"k{(7 * i) % 60}" for i in range(60)]
     lines = [json.dumps(dict.fromkeys(names[:n], 1)) for n in (50, 60, 10)]
     assert read(tmp_path, "\n".join(lines)).frame.columns == names
+
+
+@pytest.mark.parametrize("line", ["", '{"a": 1}\n'])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a": [', "]}]")])
+def test_deeply_nested_values_are_refused(tmp_path, line, opening, closing):
+    with pytest.raises(TableError, match="nested too deeply"):
+        read(tmp_path, line + opening * 50_000 + closing * 50_000)

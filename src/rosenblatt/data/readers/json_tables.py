@@ -22,7 +22,7 @@ def read_json(source: Source) -> pl.DataFrame:
     content = source.content[:].removeprefix(b"\xef\xbb\xbf")
     try:
         frame = _read_fast(content)
-    except (pl.exceptions.PolarsError, ValueError):
+    except (pl.exceptions.PolarsError, ValueError, RecursionError):
         frame = None
     if frame is not None:
         return frame
@@ -31,6 +31,8 @@ def read_json(source: Source) -> pl.DataFrame:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise TableError(f"line {line:,} is not UTF-8, as JSON must be. The file may be damaged.") from error
+    except RecursionError as error:
+        raise TableError(f"its values are nested too deeply, but a table was expected: {EXPECTED_JSON}.") from error
 
 
 def _read_fast(content: bytes) -> pl.DataFrame | None:
