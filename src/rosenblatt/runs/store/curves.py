@@ -147,13 +147,11 @@ def encode_integers(values: np.ndarray) -> bytes:
     """Encode integers (n,); sums and differences wrap around at 64 bits, so that all integers are restored exactly."""
     if not len(values):
         return _INTEGER_HEADER.pack(0, 0, 0, 0)
-    deltas = np.diff(values)
-    smallest = deltas.min(initial=np.iinfo(np.int64).max) if len(deltas) else np.int64(0)
-    offsets = (deltas - smallest).view(np.uint64)
-    largest = int(offsets.max(initial=0))
-    size = next(size for size in (0, 1, 2, 4, 8) if largest < 256**size)
-    header = _INTEGER_HEADER.pack(len(values), int(values[0]), int(smallest), size)
-    return header + (offsets.astype(f"<u{size}").tobytes() if size else b"")
+    deltas = values[1:] - values[:-1]
+    smallest, largest = (int(deltas.min()), int(deltas.max())) if len(deltas) else (0, 0)
+    size = next(size for size in (0, 1, 2, 4, 8) if largest - smallest < 256**size)
+    header = _INTEGER_HEADER.pack(len(values), int(values[0]), smallest, size)
+    return header + (deltas - smallest).view(np.uint64).astype(f"<u{size}").tobytes() if size else header
 
 
 def read_integers(blob: bytes, offset: int) -> tuple[np.ndarray, int]:
@@ -174,8 +172,8 @@ def encode_floats(values: np.ndarray) -> bytes:
     """Encode numbers (n,) without loss."""
     with np.errstate(over="ignore", invalid="ignore"):
         float32 = values.astype("<f4")
-        exact = np.array_equal(float32.astype(np.float64), values, equal_nan=True)
-    return b"\x04" + float32.tobytes() if exact else b"\x08" + values.astype("<f8").tobytes()
+    is_exact = ((float32 == values) | np.isnan(values)).all()
+    return b"\x04" + float32.tobytes() if is_exact else b"\x08" + values.astype("<f8").tobytes()
 
 
 def read_floats(blob: bytes, offset: int, n: int) -> np.ndarray:

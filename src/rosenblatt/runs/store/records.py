@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rosenblatt.runs.redaction import redact, redact_value, to_text
@@ -142,6 +143,7 @@ class RecordBatch:
         return digest
 
 
+@lru_cache(1000)
 def metric_direction(metric: str) -> str:
     """Guess from its name whether the best value of a metric is its minimum or its maximum."""
     return "min" if _LOWER_IS_BETTER.search(metric.lower()) else "max"
