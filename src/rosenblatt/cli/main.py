@@ -5,6 +5,7 @@ The exit status is 0 on success, 1 if training diverged, 130 after Ctrl-C, 143 a
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -81,6 +82,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; print an error as one sentence and exit with its status."""
     gc.set_threshold(20_000)  # by default, 15 % of the time to import modules is garbage collection
+    atexit.register(gc.freeze)  # called last; Python would otherwise look for garbage in all modules when it ends
     exit_status = ExitStatus()
     signal.signal(signal.SIGTERM, exit_status.on_sigterm)
     try:
