@@ -122,10 +122,11 @@ def test_each_hyperparameter_is_part_of_the_identity(case, name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(field_names(Environment)) & {"python", "packages", "processor", "gpus", "variables"})
+    "name",
+    sorted({field.name for field in fields(Environment)} & {"python", "packages", "processor", "gpus", "variables"}),
 )
 def test_packages_and_processor_are_part_of_the_identity(case, name):
-    environment = ENVIRONMENT.model_copy(update={name: changed(getattr(ENVIRONMENT, name))})
+    environment = replace(ENVIRONMENT, **{name: changed(getattr(ENVIRONMENT, name))})
     assert case.identity(environment) != case.identity()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -254,7 +255,7 @@ def test_only_the_same_inputs_show_that_a_program_is_not_deterministic(scripts):
     assert (result.verdict, result.causes, result.gaps, result.compared) == ("differs", {}, [], {"metric": 1})
     scripts.change(run, unseen=["standard input"])
     assert scripts.reproduce(run).result.gaps == [Gap("input", "standard input")]
-    source = run_details(scripts.store, run).source.model_copy(update={"skipped": {"lib": "a repository of its own"}})
+    source = replace(run_details(scripts.store, run).source, skipped={"lib": "a repository of its own"})
     batch = RecordBatch()
     batch.add_metadata(run, "source", batch.add_document(source.to_json()))
     scripts.store.write(batch)

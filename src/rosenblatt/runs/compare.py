@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def source_difference(artifacts: Artifacts, a: Source | None, b: Source | None) 
 def _move_outside_files(source: Source) -> Source:
     """Put the modules from outside of the root of a source into its folder `outside`, whatever the root is called."""
     moved = {f"outside/{name.replace('../', '')}": file for name, file in source.outside.items()}
-    return source.model_copy(update={"files": {**source.files, **moved}, "outside": {}})
+    return replace(source, files={**source.files, **moved}, outside={})
 
 
 def list_source_changes(first: Source, second: Source, since: float) -> list[str]:

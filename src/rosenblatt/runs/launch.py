@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -22,9 +22,9 @@ from rosenblatt.runs.capture.environment import blas_libraries
 from rosenblatt.runs.capture.inputs import InputReport
 from rosenblatt.runs.capture.resources import peak_memory
 from rosenblatt.runs.capture.snapshot import RunSnapshot, fingerprint_data
+from rosenblatt.runs.recorded import InputFile, ScriptCall
 from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.artifacts import file_hash
-from rosenblatt.runs.store.details import InputFile, ScriptCall
 from rosenblatt.runs.store.locations import store_name, store_prefixes, store_url
 from rosenblatt.runs.tracking.launched import NO_REUSE, LaunchedRun, may_reuse
 from rosenblatt.runs.tracking.program_end import state_of_error, state_of_status
@@ -309,8 +309,8 @@ class _RecordedInputs:
             report.close()
         has_changed = self._snapshot.add_modules(modules)
         if is_complete and report.libraries is not None:
-            libraries = {"linear_algebra": blas_libraries(report.libraries)}
-            self._snapshot.environment = self._snapshot.environment.model_copy(update=libraries)
+            libraries = blas_libraries(report.libraries)
+            self._snapshot.environment = replace(self._snapshot.environment, linear_algebra=libraries)
             has_changed = True
         if has_changed:
             self._run.write_snapshot(self._snapshot)

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from rosenblatt.runs.recorded import to_builtin
+
 
 class StoredModel(BaseModel):
     """A read-only record; it keeps values that it has no field for."""
@@ -14,4 +16,4 @@ class StoredModel(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """The values that are known, without defaults."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        return {name: to_builtin(value) for name, value in self if name in self.model_fields_set}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.capture.program import OTHER_KINDS, REPEATABLE
+from rosenblatt.runs.recorded import ScriptCall
 from rosenblatt.runs.redaction import MASK
-from rosenblatt.runs.store.details import RunDetails, ScriptCall, describe_masked
+from rosenblatt.runs.store.details import RunDetails, describe_masked
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.verdict import Gap
 
@@ -81,7 +83,7 @@ def fill_masked(
             )
         arguments[index] = arguments[index].replace(MASK, value)
         gaps.append(Gap("argument", f"{label} was masked, and may have another value"))
-    return call.model_copy(update={"arguments": tuple(arguments), "masked": ()}), gaps
+    return replace(call, arguments=tuple(arguments), masked=()), gaps
 
 
 def _secret_name(label: str, index: int) -> str:

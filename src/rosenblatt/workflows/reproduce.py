@@ -17,8 +17,9 @@ from rosenblatt.runs.capture.snapshot import fingerprint_path
 from rosenblatt.runs.capture.source import Source
 from rosenblatt.runs.compare import diff_dicts
 from rosenblatt.runs.launch import LaunchRequest, launch
+from rosenblatt.runs.recorded import InputFile, ScriptCall
 from rosenblatt.runs.store.artifacts import Artifacts, has_changed
-from rosenblatt.runs.store.details import InputFile, RunDetails, ScriptCall
+from rosenblatt.runs.store.details import RunDetails
 from rosenblatt.runs.store.locations import store_name
 from rosenblatt.runs.store.queries import find_run, find_runs, load_output, run_details
 from rosenblatt.runs.store.store import Store

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.restore import restore
 from rosenblatt.runs.capture.reuse import names_changed
 from rosenblatt.runs.capture.source import Source
+from rosenblatt.runs.recorded import InputFile
 from rosenblatt.runs.store.artifacts import Artifacts, has_changed
-from rosenblatt.runs.store.details import InputFile, RunDetails
+from rosenblatt.runs.store.details import RunDetails
 from rosenblatt.runs.verdict import Gap
 
 MAX_COPIED_BYTES = 1_000_000_000  # larger files and folders of data are linked instead of copied
@@ -98,7 +100,7 @@ class RestoredRun:
             yield Gap("source", f"{name} {problem}")
         for listing in self._run.listings:
             path = self.locate(Path(listing.path))
-            if names_changed(listing.model_copy(update={"path": str(path)})):
+            if names_changed(replace(listing, path=str(path))):
                 yield Gap("data", f"the folder {listing.path}, which the script listed, holds other names")
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from rosenblatt.errors import Notify, RunError
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.model_file import load_model
+from rosenblatt.runs.recorded import ScriptCall
 from rosenblatt.runs.store.artifacts import Artifacts
-from rosenblatt.runs.store.details import RunDetails, RunRecord, ScriptCall
+from rosenblatt.runs.store.details import RunDetails, RunRecord
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_sqlite_file, store_name
 from rosenblatt.runs.store.owners import end_dead_runs

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_a_missing_commit_is_fetched_from_the_remote_or_is_an_error(repository, 
     restore(source, tmp_path / "fresh", artifacts.fetch)
     assert (tmp_path / "fresh" / "train.py").read_text() == "lr = 1\n"
     with pytest.raises(RunError, match="is no longer in"):
-        restore(source.model_copy(update={"remote": ""}), tmp_path / "other", artifacts.fetch)
+        restore(replace(source, remote=""), tmp_path / "other", artifacts.fetch)
 
 
 def test_a_source_with_files_outside_its_folder_is_rejected(artifacts, tmp_path, store_source):
@@ -82,7 +83,7 @@ def test_nothing_is_written_through_a_link(artifacts, content, tmp_path, entry):
 
 @pytest.mark.parametrize(("mode", "expected"), [(0o6755, 0o755), (0o1777, 0o755), (0o4600, 0o644), (0o000, 0o644)])
 def test_only_the_executable_bit_is_restored(artifacts, content, tmp_path, mode, expected):
-    files = {"a": content.model_copy(update={"mode": mode})}
+    files = {"a": replace(content, mode=mode)}
     restore(Source(root="/x", files=files), tmp_path / "fresh", artifacts.fetch)
     assert stat.S_IMODE((tmp_path / "fresh" / "a").stat().st_mode) == expected
 

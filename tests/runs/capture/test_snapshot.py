@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.snapshot import RunSnapshot, default_experiment, fingerprint_data, read_seeds
-from rosenblatt.runs.store.details import InputFile
+from rosenblatt.runs.recorded import InputFile
 
 
 @pytest.fixture
@@ -64,8 +65,8 @@ def test_kind_spec_source_and_data_are_part_of_an_identity(script, store_source)
         ("fit", {"x": 1}, data, ""),
         ("track", {"x": 2}, data, ""),
         ("track", {"x": 1}, [], ""),
-        ("track", {"x": 1}, [data[0].model_copy(update={"hash": "2"})], ""),
-        ("track", {"x": 1}, [data[0].model_copy(update={"path": str(script.with_name("b"))})], ""),
+        ("track", {"x": 1}, [replace(data[0], hash="2")], ""),
+        ("track", {"x": 1}, [replace(data[0], path=str(script.with_name("b")))], ""),
         ("track", {"x": 1}, data, "another source"),
     ]
     identities = {snapshot.identify("track", {"x": 1}, data), *(snapshot.identify(*other) for other in others)}

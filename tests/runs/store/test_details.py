@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pydantic import TypeAdapter
+
+from rosenblatt.runs.recorded import ScriptCall
 from rosenblatt.runs.redaction import MASK
-from rosenblatt.runs.store.details import ScriptCall, describe_masked
+from rosenblatt.runs.store.details import describe_masked
 
 
 def test_masked_arguments_keep_their_positions():
     call = ScriptCall(target="t.py", arguments=("--mask", MASK, "--token", MASK), masked=(3,))
-    assert ScriptCall.model_validate(call.to_json()) == call
+    assert TypeAdapter(ScriptCall).validate_python(call.to_json()) == call
 
 
 def test_masked_arguments_of_older_records_are_those_that_hold_a_mask():

@@ -7,12 +7,13 @@ import platform
 import re
 import sys
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rosenblatt.runs.recorded import Recorded, to_builtin
 from rosenblatt.runs.redaction import redact
-from rosenblatt.runs.stored_model import StoredModel
 
 VARIABLES = re.compile(
     r"^(CUDA_|NVIDIA_VISIBLE|OMP_|MKL_|OPENBLAS_|BLIS_|VECLIB_|NUMEXPR_|NUMBA_|TF_|XLA_|JAX_|KERAS_BACKEND|TORCH_|PYTORCH_|"
@@ -22,7 +23,8 @@ VARIABLES = re.compile(
 _SESSION_VARIABLES = ("LANG", "LC_ALL", "SLURM_JOB_ID")  # recorded, but results do not depend on them
 
 
-class Gpu(StoredModel):
+@dataclass(frozen=True, kw_only=True)
+class Gpu(Recorded):
     """A GPU; memory in bytes."""
 
     name: str
@@ -30,7 +32,8 @@ class Gpu(StoredModel):
     driver: str | None = None
 
 
-class Environment(StoredModel):
+@dataclass(frozen=True, kw_only=True)
+class Environment(Recorded):
     """The environment of a run; memory in bytes."""
 
     python: str = ""
@@ -40,15 +43,15 @@ class Environment(StoredModel):
     cores: int | None = None
     memory: int | None = None
     gpus: tuple[Gpu, ...] = ()
-    packages: dict[str, str] = {}  # versions by name
+    packages: dict[str, str] = field(default_factory=dict)  # versions by name
     linear_algebra: tuple[dict[str, str | int], ...] = ()  # see `blas_libraries`
-    variables: dict[str, str] = {}
+    variables: dict[str, str] = field(default_factory=dict)
 
     def identity_facts(self) -> dict[str, Any]:
         """The facts that are part of the identity of a run."""
-        values = self.to_json()
         variables = {name: value for name, value in self.variables.items() if name not in _SESSION_VARIABLES}
-        return {key: values.get(key) for key in ("python", "packages", "processor", "gpus")} | {"variables": variables}
+        facts = {key: to_builtin(getattr(self, key)) for key in ("python", "packages", "processor", "gpus")}
+        return facts | {"variables": variables}
 
 
 @cache
@@ -130,7 +133,7 @@ def _gpus() -> tuple[Gpu, ...]:
         with suppress(nvml.NVMLError):  # not supported by parts of a GPU (MIG)
             gpu["memory"] = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
             gpu["driver"] = nvml.nvmlSystemGetDriverVersion()
-        gpus.append(Gpu.model_validate(gpu))
+        gpus.append(Gpu(**gpu))
     return tuple(gpus)
 
 

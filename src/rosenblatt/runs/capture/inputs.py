@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from rosenblatt.runs.capture.source import MAX_FILE_BYTES
+from rosenblatt.runs.recorded import InputFile
 from rosenblatt.runs.secret_names import is_secret_name
 from rosenblatt.runs.startup.audit.hook import unescape
 from rosenblatt.runs.startup.audit.programs import REPORT_NAME, REPORT_VARIABLE, STARTUP_FOLDER
 from rosenblatt.runs.startup.audit.variables import ALL_VARIABLES, variable_names
 from rosenblatt.runs.store.artifacts import file_hash
-from rosenblatt.runs.store.details import InputFile
 
 OWN_PACKAGE = Path(__file__).parents[2]
 MAX_FINGERPRINT_BYTES = 20_000_000_000  # larger files that a script reads are not recorded

@@ -12,9 +12,9 @@ from typing import Any
 from rosenblatt.runs.capture.inputs import OWN_PACKAGE, InputReport
 from rosenblatt.runs.capture.program import program_kind
 from rosenblatt.runs.capture.source import is_installed
+from rosenblatt.runs.recorded import InputFile
 from rosenblatt.runs.startup.audit.hook import InputAudit, Report
 from rosenblatt.runs.startup.audit.programs import REPORT_VARIABLE
-from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.locations import store_prefixes
 
 _PROMPTS = ("notebook", "prompt", "command", "stdin")  # programs whose code is not in a file

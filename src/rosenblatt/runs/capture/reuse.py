@@ -14,9 +14,9 @@ from sqlalchemy import select
 from rosenblatt.errors import StoreUnavailableError
 from rosenblatt.runs.capture.inputs import describe_variable, hash_variable
 from rosenblatt.runs.capture.source import Source
+from rosenblatt.runs.recorded import InputFile
 from rosenblatt.runs.startup.audit.paths import hash_names
 from rosenblatt.runs.store.artifacts import has_changed
-from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.queries import load_metadata
 from rosenblatt.runs.store.schema import runs
 from rosenblatt.runs.store.store import Store

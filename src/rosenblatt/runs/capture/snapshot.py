@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.environment import Environment, capture_environment, loaded_libraries, user_name
 from rosenblatt.runs.capture.program import program_kind
 from rosenblatt.runs.capture.source import SourceCapture, StoreFile, source_hash
+from rosenblatt.runs.recorded import InputFile
 from rosenblatt.runs.redaction import find_masked, redact_arguments
-from rosenblatt.runs.store.details import InputFile
 from rosenblatt.runs.store.locations import store_prefixes
 from rosenblatt.runs.store.records import RecordBatch, as_json
 
@@ -74,7 +75,7 @@ class RunSnapshot:
         self._module_files |= files
         has_changed = self.add_modules(Path(name) for name in files if isinstance(name, str) and name.endswith(".py"))
         if not self.environment.linear_algebra and (libraries := loaded_libraries()):
-            self.environment = self.environment.model_copy(update={"linear_algebra": libraries})
+            self.environment = replace(self.environment, linear_algebra=libraries)
             has_changed = True
         return has_changed
 

@@ -10,6 +10,7 @@ import stat
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from typing import Any
 from rosenblatt.errors import RunError, StorageError
 from rosenblatt.runs.capture.git import find_root, is_git_name, is_root, open_repository
 from rosenblatt.runs.capture.working_tree import Changes, find_changes, portable_link
+from rosenblatt.runs.recorded import Recorded
 from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.secret_names import is_secret_file
 from rosenblatt.runs.store.artifacts import file_hash, has_changed
 from rosenblatt.runs.store.locations import STORE_FOLDER
-from rosenblatt.runs.stored_model import StoredModel
 
 MAX_FILE_BYTES = 10_000_000  # larger files are skipped
 MAX_TOTAL_BYTES = 100_000_000  # of all files of a source
@@ -42,7 +43,8 @@ SOURCE_NAMES = frozenset({"Makefile", "Dockerfile", "Containerfile", "Justfile",
 StoreFile = Callable[[Path], tuple[str, str]]  # stores a file and returns its hash and root
 
 
-class SourceFile(StoredModel):
+@dataclass(frozen=True, kw_only=True)
+class SourceFile(Recorded):
     """A file of a source: stored under the hash of its content in `root`, or a symbolic link."""
 
     hash: str | None = None
@@ -52,16 +54,25 @@ class SourceFile(StoredModel):
     link: str | None = None
 
 
-class Source(StoredModel):
+@dataclass(frozen=True, kw_only=True)
+class Source(Recorded):
     """The source of a run; in a git repository only the files that differ from the commit."""
 
     root: str = ""
-    files: dict[str, SourceFile | None] = {}  # by path below the root; None: deleted since the commit
-    outside: dict[str, SourceFile] = {}  # imported modules by path relative to the root, such as "../src/net.py"
-    nested: dict[str, Source] = {}  # submodules and other repositories by path below the root
-    skipped: dict[str, str] = {}  # files of the source that are not captured: the reason by path
-    not_source: dict[str, str] = {}  # untracked files that are no source: the reason by path or pattern
-    fingerprints: dict[str, str] = {}  # of skipped files that belong to the source
+    files: dict[str, SourceFile | None] = field(
+        default_factory=dict
+    )  # by path below the root; None: deleted since the commit
+    outside: dict[str, SourceFile] = field(
+        default_factory=dict
+    )  # imported modules by path relative to the root, such as "../src/net.py"
+    nested: dict[str, Source] = field(default_factory=dict)  # submodules and other repositories by path below the root
+    skipped: dict[str, str] = field(
+        default_factory=dict
+    )  # files of the source that are not captured: the reason by path
+    not_source: dict[str, str] = field(
+        default_factory=dict
+    )  # untracked files that are no source: the reason by path or pattern
+    fingerprints: dict[str, str] = field(default_factory=dict)  # of skipped files that belong to the source
     commit: str | None = None  # None: no git repository; "": a repository without commits
     branch: str = ""
     remote: str = ""

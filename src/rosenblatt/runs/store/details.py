@@ -9,13 +9,9 @@ from pydantic import Field
 
 from rosenblatt.runs.capture.environment import Environment
 from rosenblatt.runs.capture.source import Source
+from rosenblatt.runs.recorded import InputFile, ScriptCall, find_masks
 from rosenblatt.runs.redaction import MASK
 from rosenblatt.runs.stored_model import StoredModel
-
-
-def _find_masks(values: dict[str, Any]) -> tuple[int, ...]:
-    """The masked arguments of a run whose record does not name them."""
-    return tuple(i for i, argument in enumerate(values.get("arguments", ())) if MASK in argument)
 
 
 class MetricSummary(StoredModel):
@@ -45,28 +41,6 @@ class Artifact(StoredModel):
     hash: str
     bytes: int
     root: str
-
-
-class InputFile(StoredModel):
-    """A data file, folder or imported module that a run reads, with the hash of its content."""
-
-    name: str = ""
-    path: str
-    hash: str
-    bytes: int = 0
-
-
-class ScriptCall(StoredModel):
-    """How a script was started: `target` is a file or, with `is_module`, a module; `data` are files it depends on.
-
-    `masked` are the positions of arguments that hold a credential, which is not recorded: they cannot be passed again.
-    """
-
-    target: str
-    arguments: tuple[str, ...] = ()
-    masked: tuple[int, ...] = Field(default_factory=_find_masks)
-    is_module: bool = False
-    data: tuple[str, ...] = ()
 
 
 class ClassScores(StoredModel):
@@ -119,7 +93,9 @@ class RunDetails(RunRecord):
     # how it was started
     command: tuple[str, ...] = ()  # as typed
     arguments: tuple[str, ...] = ()  # of Python, to start it again
-    masked_arguments: tuple[int, ...] = Field(default_factory=_find_masks)  # positions; see `ScriptCall.masked`
+    masked_arguments: tuple[int, ...] = Field(
+        default_factory=lambda values: find_masks(values.get("arguments", ()))
+    )  # positions; see `ScriptCall.masked`
     launch: ScriptCall | None = None
     program: str = ""  # kind of the program, see `program_kind`; empty if an earlier version recorded the run
     sequence: int = 0  # number of runs that its process began before

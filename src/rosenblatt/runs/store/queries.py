@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, func, not_, select
 
 from rosenblatt.errors import RunError, StoreError, did_you_mean, format_list
-from rosenblatt.runs.store.details import Artifact, InputFile, MetricSummary, Param, RunDetails, RunRecord
+from rosenblatt.runs.recorded import InputFile
+from rosenblatt.runs.store.details import Artifact, MetricSummary, Param, RunDetails, RunRecord
 from rosenblatt.runs.store.filters import Field, parse_filter, parse_sort, state_column
 from rosenblatt.runs.store.records import NOTE_PREFIX
 from rosenblatt.runs.store.schema import (

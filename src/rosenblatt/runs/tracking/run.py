@@ -25,7 +25,7 @@ from rosenblatt.runs.capture.snapshot import (
     process_info,
     read_seeds,
 )
-from rosenblatt.runs.store.details import InputFile
+from rosenblatt.runs.recorded import InputFile
 from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.locations import store_url
 from rosenblatt.runs.store.records import NOTE_PREFIX, RecordBatch
