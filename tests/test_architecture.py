@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,9 +39,15 @@ def module_name(path: Path) -> str:
     return ".".join(["rosenblatt", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
 
 
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imported_modules(path: Path) -> set[str]:
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -50,20 +58,27 @@ def imported_modules(path: Path) -> set[str]:
     return modules
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_modules_import_only_from_lower_levels(path):
-    folder = folder_name(module_name(path))
-    for imported in imported_modules(path):
-        if not imported.startswith("rosenblatt."):
-            continue
-        imported_folder = folder_name(imported)
-        assert imported_folder in FOLDER_LEVEL, (
-            f"{imported_folder} has no level: add it to LEVELS and to ARCHITECTURE.md"
-        )
-        assert imported_folder == folder or FOLDER_LEVEL[imported_folder] < FOLDER_LEVEL[folder], (
-            f"{module_name(path)} imports {imported}, which is not on a lower level. Move the shared code down, or "
-            "pass it as an argument."
-        )
+def check(is_right: Callable[[Path], object], advice: str) -> None:
+    """Fail with the names of all modules that break a rule, and what to do."""
+    faults = [module_name(path) for path in MODULES if not is_right(path)]
+    assert not faults, f"{', '.join(faults)}: {advice}"
+
+
+def test_every_folder_has_a_level():
+    assert {folder_name(module_name(path)) for path in MODULES} <= FOLDER_LEVEL.keys(), (
+        "add the folder to LEVELS and to ARCHITECTURE.md"
+    )
+
+
+def test_modules_import_only_from_lower_levels():
+    for path in MODULES:
+        folder = folder_name(module_name(path))
+        for imported in imported_modules(path):
+            imported_folder = folder_name(imported) if imported.startswith("rosenblatt.") else folder
+            assert imported_folder == folder or FOLDER_LEVEL[imported_folder] < FOLDER_LEVEL[folder], (
+                f"{module_name(path)} imports {imported}, which is not on a lower level. Move the shared code down, or "
+                "pass it as an argument."
+            )
 
 
 def test_there_are_no_import_cycles():
@@ -97,34 +112,32 @@ def test_init_files_of_folders_exist_and_are_empty():
         assert (folder / "__init__.py").exists(), f"{folder} needs an __init__.py, or pytest puts it on sys.path"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_no_module_imports_the_package_root(path):
-    assert "rosenblatt" not in imported_modules(path), (
-        f"{module_name(path)}: import the module that defines the name instead"
+def test_no_module_imports_the_package_root():
+    check(
+        lambda path: "rosenblatt" not in imported_modules(path),
+        "import the module that defines the name, and not the package",
     )
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_frameworks_are_imported_only_by_modules_named_after_them(path):
+def imports_only_its_frameworks(path: Path) -> bool:
     frameworks = {imported.split(".")[0] for imported in imported_modules(path)} & FRAMEWORKS
     parts = [*path.relative_to(ROOT).parts[:-1], path.stem]
-    assert all(any(framework in part for part in parts) for framework in frameworks), (
-        f"{module_name(path)} imports {sorted(frameworks)}: move the code to a file or folder named after the "
-        "framework, and import it where it is used"
+    return all(any(framework in part for part in parts) for framework in frameworks)
+
+
+def test_frameworks_are_imported_only_by_modules_named_after_them():
+    check(
+        imports_only_its_frameworks,
+        "move the code that imports a framework to a file or folder named after it, and import it where it is used",
     )
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_every_module_has_a_docstring(path):
-    if path.name != "__init__.py":
-        assert ast.get_docstring(ast.parse(path.read_text())), (
-            f"{module_name(path)} needs a docstring that says what it is for"
-        )
+def test_every_module_has_a_docstring():
+    check(lambda path: path.name == "__init__.py" or ast.get_docstring(parse(path)), "add what the module is for")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_modules_have_at_most_500_lines(path):
-    assert len(path.read_text().splitlines()) <= 500, f"{module_name(path)} is too long: split it by idea"
+def test_modules_have_at_most_500_lines():
+    check(lambda path: len(path.read_text().splitlines()) <= 500, "split the module by idea")
 
 
 HEAVY_PACKAGES = (
@@ -162,12 +175,14 @@ def test_an_unknown_public_name_raises_an_attribute_error():
         _ = rosenblatt.MLPClasifier
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_every_module_of_more_than_150_lines_has_its_own_test_file(path):
-    if len(path.read_text().splitlines()) > 150:
-        relative = path.relative_to(ROOT)
-        test_path = Path(__file__).parent / relative.parent / f"test_{relative.name}"
-        assert test_path.exists(), f"{module_name(path)} has more than 150 lines: add tests in {test_path.name}"
+def is_short_or_tested(path: Path) -> bool:
+    relative = path.relative_to(ROOT)
+    test_path = Path(__file__).parent / relative.parent / f"test_{relative.name}"
+    return len(path.read_text().splitlines()) <= 150 or test_path.exists()
+
+
+def test_every_module_of_more_than_150_lines_has_its_own_test_file():
+    check(is_short_or_tested, "add tests in a file of the same folder and name, after test_")
 
 
 OPTIMIZERS = "adagrad", "adam", "momentum", "nadam", "nesterov", "rmsprop", "sgd"
@@ -204,18 +219,19 @@ def function_size(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[int
     return n_lines, sum(parameter.arg not in {"self", "cls"} for parameter in parameters)
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if "migrations" not in path.parts], ids=module_name)
-def test_functions_are_short_and_have_few_parameters(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            name = f"{module_name(path).removeprefix('rosenblatt.')}.{node.name}"
-            n_lines, n_parameters = function_size(node)
-            is_small = n_lines <= MAX_FUNCTION_LINES and n_parameters <= MAX_PARAMETERS
-            assert is_small or name in LARGE_FUNCTIONS, f"split {name}: {n_lines} lines, {n_parameters} parameters"
+def test_functions_are_short_and_have_few_parameters():
+    for path in MODULES:
+        functions = ast.walk(parse(path)) if "migrations" not in path.parts else ()
+        for node in functions:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                name = f"{module_name(path).removeprefix('rosenblatt.')}.{node.name}"
+                n_lines, n_parameters = function_size(node)
+                is_small = n_lines <= MAX_FUNCTION_LINES and n_parameters <= MAX_PARAMETERS
+                assert is_small or name in LARGE_FUNCTIONS, f"split {name}: {n_lines} lines, {n_parameters} parameters"
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_texts_use_the_terms_of_the_field(path):
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        word = FORBIDDEN_WORDS.search(line)
-        assert not word, f"{path.name}, line {number}: say {word[0]!r} in the terms of the field: {line.strip()}"
+def test_texts_use_the_terms_of_the_field():
+    for path in TEXTS:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            word = FORBIDDEN_WORDS.search(line)
+            assert not word, f"{path}, line {number}: say {word[0]!r} in the terms of the field: {line.strip()}"
