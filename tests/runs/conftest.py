@@ -84,12 +84,20 @@ def server() -> Iterator[PostgresqlServer]:
     postgresql.remove()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+STORE_KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+
+
+def empty_store_url(request: pytest.FixtureRequest, folder: Path) -> str:
+    """The URL of a new store of the kind that a fixture is requested for: below a folder, or on the server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder / 'here' / 'runs.db'}"
+    return request.getfixturevalue("server").database(f"runs{time.monotonic_ns()}")
+
+
+@pytest.fixture(params=STORE_KINDS)
 def url(request, tmp_path) -> str:
     """An empty store of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'here' / 'runs.db'}"
-    return request.getfixturevalue("server").database(f"runs{time.monotonic_ns()}")
+    return empty_store_url(request, tmp_path)
 
 
 @pytest.fixture

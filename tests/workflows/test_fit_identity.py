@@ -96,9 +96,12 @@ def rows() -> pl.DataFrame:
     )
 
 
-@pytest.fixture
-def case(rows) -> Case:
-    return make_case(rows)
+@pytest.fixture(scope="module")
+def case(rows, tmp_path_factory) -> Case:
+    """A fit of the rows, which no test changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("case"))
+        return make_case(rows)
 
 
 @pytest.mark.parametrize("name", sorted(set(field_names(FitRequest)) - LOCATION_FIELDS - {"threads"}))

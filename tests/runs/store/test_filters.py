@@ -5,11 +5,14 @@ import pytest
 from rosenblatt.errors import FilterError, RunError
 from rosenblatt.runs.store.queries import find_runs
 from rosenblatt.runs.store.records import RecordBatch
-from tests.runs.conftest import add_run_with_curves
+from rosenblatt.runs.store.store import Store
+from tests.runs.conftest import STORE_KINDS, add_run_with_curves, empty_store_url
 
 
-@pytest.fixture
-def filled_store(store):
+@pytest.fixture(scope="module", params=STORE_KINDS)
+def filled_store(request, tmp_path_factory):
+    """A store of each kind, which these tests only read."""
+    store = Store(empty_store_url(request, tmp_path_factory.mktemp("filters")))
     batch = RecordBatch()
     for i, (activation, auc) in enumerate([("relu", 0.8), ("gelu", 0.95), ("relu", 0.92)]):
         run = f"r{i}"
@@ -22,7 +25,8 @@ def filled_store(store):
         batch.update_run(run, state="finished", ended=2_000_000_000.0)
     add_run_with_curves(batch, "r3", "second", broken=[float("nan")])
     store.write(batch)
-    return store
+    yield store
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_runs_without_a_value_are_sorted_last(filled_store, sort, expected):
         ("number = abc", "Expected a number, but got 'abc'", 9),
     ],
 )
-def test_an_error_in_a_filter_marks_its_position(filled_store, where, message, position):
+def test_an_error_in_a_filter_marks_its_position(where, message, position):
     from rosenblatt.runs.store.filters import parse_filter
 
     with pytest.raises(FilterError, match=message) as error:
