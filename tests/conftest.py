@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +29,25 @@ TORCH_DOCTESTS = tuple(f"rosenblatt.estimators.{name}." for name in ("cnn", "for
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the doctests that need PyTorch, because a docstring cannot carry a mark; put the longest test first.
-
-    If the longest test came last, all workers but one would wait for it.
-    """
+    """Mark the doctests that need PyTorch, because a docstring cannot carry a mark; put the longest test first."""
     for item in items:
         if isinstance(item, pytest.DoctestItem) and item.name.startswith(TORCH_DOCTESTS):
             item.add_marker(pytest.mark.torch)
     items.sort(key=lambda item: item.path.name != "test_installed.py")
 
 
+@pytest.fixture(scope="session")
+def store_folders(tmp_path_factory) -> Iterator[Path]:
+    """Names of new folders for stores; `mktemp` would look at all that exist to find the next number."""
+    parent = tmp_path_factory.mktemp("stores")
+    return (parent / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def own_store(tmp_path_factory, monkeypatch) -> Path:
+def own_store(store_folders, monkeypatch) -> Path:
     """Give each test its own store and spool, so that nothing is written into the repository."""
-    folder = tmp_path_factory.mktemp("store")
+    folder = next(store_folders)
+    folder.mkdir(mode=0o700)
     monkeypatch.setenv("ROSENBLATT_STORE", str(folder))
     monkeypatch.setenv("ROSENBLATT_SPOOL", str(folder / "spool"))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))

@@ -210,7 +210,7 @@ def terminal():
 @pytest.mark.parametrize(("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_training_keeps_the_best_epoch_and_says_so(run, model, folder, signal_number, status):
     """The fixture `model` compiles the engine, so training starts at once."""
-    endless = ["--epochs", "1000000", "--patience", "1000000"]
+    endless = [*FAST, "--epochs", "1000000", "--patience", "1000000"]
     command = [sys.executable, "-m", "rosenblatt", "fit", "people.csv", "-t", "rich", *endless, "-o", "m.rosenblatt"]
     with terminal() as (slave, screen):  # only a terminal gets a progress bar, which shows the first epoch
         process = subprocess.Popen(
@@ -239,7 +239,8 @@ def test_a_full_disk_is_a_one_sentence_error_and_leaves_no_file(model, folder):
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000));"
         "sys.argv = ['rosenblatt', *sys.argv[1:]]; from rosenblatt.cli.main import main; main()"
     )
-    arguments = ["fit", "people.csv", "-t", "rich", *FAST, "--hidden-sizes", "256,256", "-o", "big.rosenblatt"]
+    big = [*FAST, "--hidden-sizes", "256,256", "--epochs", "1", "-o", "big.rosenblatt"]
+    arguments = ["fit", "people.csv", "-t", "rich", *big]
     process = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True, check=False
     )

@@ -190,7 +190,7 @@ def _start(folder, *arguments):
 
 @pytest.mark.slow
 def test_a_killed_search_is_resumed(table, store):
-    arguments = ["--trials", "12", "--epochs", "60", "--repeats", "1", "--deterministic"]
+    arguments = ["--trials", "12", "--epochs", "60", "--folds", "2", "--repeats", "1", "--deterministic"]
     process = _start(table, *arguments)
     try:
         wait_until(

@@ -71,6 +71,8 @@ def test_a_command_killed_while_it_writes_its_model_is_resumed(store, work_folde
     assert load_model(model).metadata.rows == 240
     if kind == "search":
         assert run_details(store, run.id).state == "finished"
+    if point == "during the check":
+        return  # nothing differs from a kill before the file any more
     model.unlink()
     assert resume(store, run.id, messages.append) == 0  # from the store
     assert load_model(model).metadata.rows == 240

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -43,6 +44,13 @@ def store(own_store):
     opened.close()
 
 
+def skip_without(*packages):
+    """Skip a test of packages that are not installed, without importing them into the process of the tests."""
+    for package in packages:
+        if not find_spec(package):
+            pytest.skip(f"{package} is not installed")
+
+
 def run_script(code, **environment):
     variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", **environment}
     process = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
@@ -66,8 +74,7 @@ def check_keras_run(store, run_id, backend):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
 def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, backend):
-    pytest.importorskip("keras")
-    pytest.importorskip(backend)
+    skip_without("keras", backend)
     run_script(WITHOUT_TENSORFLOW + KERAS, KERAS_BACKEND=backend)
     check_keras_run(store, find_runs(store)[0].id, backend)
 
@@ -76,7 +83,7 @@ def test_keras_reports_each_epoch_its_optimizer_and_its_architecture(store, back
 @pytest.mark.slow
 def test_tensorflow_reports_runs_of_keras_and_tensors_of_a_custom_loop(store):
     """Both scripts run in one process, because importing TensorFlow takes several seconds."""
-    pytest.importorskip("tensorflow")
+    skip_without("keras", "tensorflow")
     run_script(KERAS + CUSTOM, KERAS_BACKEND="tensorflow")
     run_ids = {run.experiment: run.id for run in find_runs(store)}
     check_keras_run(store, run_ids["keras"], "tensorflow")

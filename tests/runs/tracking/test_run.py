@@ -355,7 +355,7 @@ def test_many_runs_of_one_process_leave_no_threads(store):
     with track("first") as run:
         pass
     threads = threading.active_count()
-    for i in range(50):
+    for i in range(10):
         with track("many", params={"n": i}) as run:
             run.log({"loss": 1.0})
     assert threading.active_count() == threads

@@ -95,11 +95,11 @@ def test_denormals_are_flushed_only_while_this_is_enabled():
 
 @pytest.mark.slow
 def test_processes_that_compile_at_the_same_time_save_the_right_code(tmp_path):
-    """Two processes compile all activations into an empty cache; then a third process loads them."""
+    """Two processes compile activations into an empty cache, in opposite orders; then a third process loads them."""
     script = (
         "import numpy as np\n"
         "from rosenblatt.training.compiled.activations import ACTIVATIONS\n"
-        "for name, kernel in sorted(ACTIVATIONS.items(), reverse=REVERSE):\n"
+        "for name, kernel in sorted(ACTIVATIONS.items(), reverse=REVERSE)[3:9]:\n"
         "    for dtype in (np.float32, np.float64):\n"
         "        z = np.array([-1.5, 0.7], dtype)\n"
         "        a = np.empty_like(z)\n"
@@ -111,7 +111,7 @@ def test_processes_that_compile_at_the_same_time_save_the_right_code(tmp_path):
     runs = [subprocess.Popen(c, env=environment, stdout=subprocess.PIPE, text=True) for c in commands[:2]]
     outputs = [sorted(run.communicate()[0].splitlines()) for run in runs]
     last_output = subprocess.run(commands[2], env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert len(outputs[0]) == 24
+    assert len(outputs[0]) == 12
     assert outputs[0] == outputs[1] == sorted(last_output.splitlines())
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from rosenblatt.errors import RunError
 from rosenblatt.runs.capture.environment import Environment, capture_environment, loaded_libraries, user_name
 from rosenblatt.runs.capture.program import program_kind
-from rosenblatt.runs.capture.source import SourceCapture, StoreFile, source_hash
+from rosenblatt.runs.capture.source import SourceCapture, StoreFile, is_installed, source_hash
 from rosenblatt.runs.recorded import InputFile
 from rosenblatt.runs.redaction import find_masked, redact_arguments
 from rosenblatt.runs.store.locations import store_prefixes
@@ -73,7 +73,8 @@ class RunSnapshot:
         self._last_check, self._n_modules = time.monotonic(), len(sys.modules)
         files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} - self._module_files
         self._module_files |= files
-        has_changed = self.add_modules(Path(name) for name in files if isinstance(name, str) and name.endswith(".py"))
+        names = (name for name in files if isinstance(name, str) and name.endswith(".py"))
+        has_changed = self.add_modules(Path(name) for name in names if not is_installed(name))
         if not self.environment.linear_algebra and (libraries := loaded_libraries()):
             self.environment = replace(self.environment, linear_algebra=libraries)
             has_changed = True

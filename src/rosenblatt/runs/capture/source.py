@@ -286,8 +286,9 @@ def _empty(root: Path) -> dict[str, Any]:
 
 
 @cache
-def is_installed(path: Path) -> bool:
-    """Whether a module belongs to Python or to an installed package."""
+def is_installed(path: str | Path) -> bool:
+    """Whether a module belongs to Python or to an installed package, by its absolute path."""
+    path = Path(path)
     return bool({"site-packages", "dist-packages"} & {*path.parts}) or any(map(path.is_relative_to, _PYTHON_FOLDERS))
 
 
