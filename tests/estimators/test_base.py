@@ -591,6 +591,29 @@ def test_the_batch_size_may_exceed_the_number_of_rows():
     assert MLPClassifier(**FAST | {"batch_size": 2**63 - 1}).fit(X, y).n_iter_ == FAST["epochs"]
 
 
+@pytest.mark.parametrize("estimator", [MLPClassifier(**FAST), Perceptron(epochs=5)], ids=str)
+def test_a_scorer_of_several_labels_chooses_the_best_epoch(estimator):
+    X, y = make_multilabel_classification(100, n_classes=3, random_state=0)
+    network = clone(estimator).set_params(scoring="f1_macro").fit(X, y).model_.networks[0]
+    assert network.scores[network.best_epoch - 1] == max(network.scores) <= 1
+
+
+def test_epochs_without_a_score_are_counted_and_never_the_best_ones():
+    n_calls = []
+
+    def unknown_at_times(estimator, X, y):
+        n_calls.append(len(X))
+        return np.nan if len(n_calls) > 5 else float(len(n_calls))
+
+    with pytest.warns(UserWarning, match=r"unknown_at_times is not a finite number after 16 of 20 epochs"):
+        model = MLPClassifier(**FAST | {"members": 1}, scoring=unknown_at_times).fit(IRIS, SPECIES)
+    assert model.model_.networks[0].best_epoch == 4
+    n_calls += [0] * 10
+    with pytest.warns(UserWarning, match="cannot be known from the validation rows of 1 of 1 network: the last epoch"):
+        model = MLPClassifier(**FAST | {"members": 1}, scoring=unknown_at_times).fit(IRIS, SPECIES)
+    assert model.model_.networks[0].best_epoch == 20
+
+
 def test_a_scoring_function_named_loss_is_rejected():
     def loss(estimator, X, y):
         return -1.0

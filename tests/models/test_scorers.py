@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn import metrics
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError
@@ -78,3 +79,60 @@ def test_scores_that_need_both_classes_are_unknown_for_rows_of_one(scoring, is_k
     outputs = np.array([[0.1], [0.6], [0.2]], np.float32)
     assert np.isfinite(scorer(outputs, np.arange(3))) == is_known
     assert np.isfinite(scorer(outputs, np.arange(2, 5)))
+
+
+class _Labels(ClassifierMixin, BaseEstimator):
+    """A classifier of several labels in the form of scikit-learn's, with given probabilities."""
+
+    def __init__(self, probabilities=None):
+        self.probabilities = probabilities
+        self.classes_ = [np.array([0, 1])] * probabilities.shape[1]
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def predict(self, rows):
+        return (self.probabilities[rows[:, 0]] > 0.5).astype(int)
+
+    def predict_proba(self, rows):
+        return self.probabilities[rows[:, 0]]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.parametrize("scoring", metrics.get_scorer_names())
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_scorers_of_several_labels_equal_scikit_learns_or_are_refused(scoring, n_labels):
+    rng = np.random.default_rng(n_labels)
+    target = Target(names=tuple("abc"[:n_labels]), task="multilabel")
+    y, outputs = rng.integers(2, size=(60, n_labels)).astype(float), rng.random((60, n_labels)).astype(np.float32)
+    rows = np.arange(10, 40)
+    try:
+        expected = metrics.get_scorer(scoring)(_Labels(outputs.astype(float)), rows[:, None], y[rows])
+    except (ValueError, UserWarning):  # the task, or that the probabilities of labels do not add up to 1
+        with pytest.raises(SpecError, match=rf"scoring {scoring} .* multilabel"):
+            make_epoch_scorer(scoring)(target, y, None)
+        return
+    assert make_epoch_scorer(scoring)(target, y, None)(outputs[rows], rows) == pytest.approx(expected)
+
+
+def test_scorer_functions_weight_rows_if_they_take_weights():
+    target, y = Target(names=("y",), task="binary", labels=("a", "b")), np.array([0.0, 0, 1, 1])
+    outputs, rows, weight = np.array([[0.1], [0.9], [0.9], [0.9]], np.float32), np.arange(4), np.array([1, 5, 1, 1])
+
+    def weighted(estimator, X, y, sample_weight=None):
+        return metrics.accuracy_score(y, estimator.predict(X), sample_weight=sample_weight)
+
+    def unweighted(estimator, X, y):
+        return metrics.accuracy_score(y, estimator.predict(X))
+
+    for scorer in (weighted, metrics.make_scorer(metrics.accuracy_score)):
+        assert make_epoch_scorer(scorer)(target, y, weight)(outputs, rows) == pytest.approx(3 / 8)
+    with pytest.warns(UserWarning, match="scoring unweighted has no parameter sample_weight"):
+        assert make_epoch_scorer(unweighted)(target, y, weight)(outputs, rows) == pytest.approx(3 / 4)
+
+
+def test_rows_that_allow_no_score_have_an_unknown_one():
+    target, y = Target(names=("y",), task="multiclass", labels=("a", "b", "c")), np.array([0.0, 0, 1, 1, 2])
+    score, outputs = make_epoch_scorer("roc_auc_ovr")(target, y, None), RNG.dirichlet(np.ones(3), 5).astype(np.float32)
+    assert np.isfinite(score(outputs, np.arange(5)))
+    assert np.isnan(score(outputs[:4], np.arange(4)))

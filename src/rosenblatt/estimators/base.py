@@ -38,7 +38,7 @@ from rosenblatt.estimators.inputs import (
 )
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
 from rosenblatt.models.atomic_write import write_file
-from rosenblatt.models.fit import fit_model
+from rosenblatt.models.fit import describe_undefined_scores, fit_model
 from rosenblatt.models.incremental import IncrementalTrainer
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
@@ -111,6 +111,8 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
                 UserWarning,
                 stacklevel=3,
             )
+        for description in describe_undefined_scores(model):
+            warnings.warn(f"{description}.", UserWarning, stacklevel=3)
         if model.metadata.interrupted:
             raise KeyboardInterrupt("Training was interrupted. The estimator is fitted with the best epochs so far.")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -23,6 +24,7 @@ from rosenblatt.errors import SpecError, TableError, did_you_mean
 from rosenblatt.estimators.base import BaseNetworkEstimator
 from rosenblatt.estimators.inputs import check_sample_weight, make_dataset, schema_from_frame
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
+from rosenblatt.models.fit import describe_undefined_scores
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.models.scorers import make_epoch_scorer
 from rosenblatt.spec.dimensions import SHAPE_DIMENSIONS, choice, integer, log_uniform, parse_dimension, uniform
@@ -168,6 +170,8 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
+        for description in describe_undefined_scores(result.model):
+            warnings.warn(f"{description}.", UserWarning, stacklevel=2)
         if search.interrupted:
             raise KeyboardInterrupt("interrupted; the search is fitted with the best trials so far")
         return self

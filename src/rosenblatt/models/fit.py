@@ -12,7 +12,7 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold, make_folds
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import DivergedError, TrainingInterruptedError
+from rosenblatt.errors import DivergedError, TrainingInterruptedError, format_count
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.models.prepared import PreparedData, ScorerFactory, build_architecture
@@ -126,3 +126,19 @@ def trained_network(member: Member) -> TrainedNetwork:
     losses = tuple(record.loss for record in member.history)
     scores = tuple(record.score for record in member.history) if member.validation.size else ()
     return TrainedNetwork(*member.best_network(), member.best_epoch, losses, scores)
+
+
+def describe_undefined_scores(model: Model) -> list[str]:
+    """Describe networks without a validation score to choose their best epoch by, and single epochs without one."""
+    is_defined = [np.isfinite(network.scores) for network in model.networks if network.scores]
+    scoring, descriptions = model.spec.training.scoring, []
+    n_unscored = sum(not epochs.any() for epochs in is_defined)
+    if n_unscored:
+        networks = f"{n_unscored:,} of {format_count(len(model.networks), 'network')}"
+        descriptions.append(f"{scoring} cannot be known from the validation rows of {networks}: the last epoch is used")
+    scored = [epochs for epochs in is_defined if epochs.any()]
+    n_epochs, n_undefined = sum(map(len, scored)), sum(int((~epochs).sum()) for epochs in scored)
+    if n_undefined:
+        epochs = f"{n_undefined:,} of {format_count(n_epochs, 'epoch')}"
+        descriptions.append(f"{scoring} is not a finite number after {epochs}, which are not chosen as the best")
+    return descriptions

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,8 @@ class _RegressorSnapshot(RegressorMixin, _FrozenEstimator):
     pass
 
 
+_SCORERS_OF_DISTRIBUTIONS = ("neg_log_loss", "neg_brier_score", "d2_log_loss_score", "d2_brier_score")
+
 Scorer = Callable[[np.ndarray, np.ndarray, Totals], float]
 
 _REGRESSION_SCORERS: dict[str, Scorer] = {
@@ -87,9 +91,10 @@ def _fast_scorer(scoring: str, target: Target) -> Scorer | None:
 def make_epoch_scorer(scoring: str | Callable[..., float]) -> ScorerFactory | None:
     """Return a function that makes an `EpochScorer` from a target, y and the weights of the rows; None for the loss.
 
-    A named scorer gets class numbers, with the second class as the positive one, and the weights, if there are some. A
-    function `scorer(estimator, X, y)` gets the class labels, and an X whose only use is to be passed to the methods of
-    the estimator. Raises SpecError for an unknown name.
+    A named scorer gets class numbers, with the second class as the positive one. A function `scorer(estimator, X, y)`
+    gets the class labels, and an X whose only use is to be passed to the methods of the estimator. Both get the
+    weights, if there are some; a function without a parameter `sample_weight` does not, with a warning. Raises
+    SpecError for an unknown name.
     """
     if scoring == "loss":
         return None
@@ -117,31 +122,66 @@ def _slow_scorer(
     """Return an `EpochScorer` that calls a scorer of scikit-learn. Raises SpecError if it does not suit the task."""
     scorer, is_named = get_scorer(scoring), isinstance(scoring, str)
     name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
-    class_indices = np.arange(len(target.labels))
-    labels = class_indices if is_named else target.label_array
-    estimator_class = _RegressorSnapshot if target.task == "regression" else _ClassifierSnapshot
-    if target.output_type == "sums":
-        estimator_class = _PerceptronSnapshot
-    y_true = labels[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-
+    if target.task == "multilabel" and scoring in _SCORERS_OF_DISTRIBUTIONS:
+        raise SpecError(
+            f"scoring {name} needs probabilities of classes that add up to 1, but the task is multilabel. Choose loss "
+            "or another scorer, such as roc_auc."
+        )
+    if weight is not None and not _takes_weights(scorer, name, is_named):
+        weight = None
+    classes, snapshot_class = _classes(target, is_named), _snapshot_class(target)
+    y_true = classes[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     needs_classes = is_named and target.task in ("binary", "multiclass") and scoring not in SCORINGS_WITHOUT_CLASSES
+
+    def call(outputs: np.ndarray, rows: np.ndarray) -> float:
+        weights = {} if weight is None else {"sample_weight": weight[rows]}
+        snapshot = snapshot_class(target, outputs, classes)
+        with ignore_warnings(UndefinedMetricWarning):
+            return float(scorer(snapshot, rows.reshape(-1, 1), y_true[rows], **weights))
 
     def score(outputs: np.ndarray, rows: np.ndarray) -> float:
         if needs_classes and (y_true[rows] == y_true[rows[0]]).all():
             return math.nan  # scikit-learn would give an F1 of 0, or the recall of the only class
-        weights = {"sample_weight": weight[rows]} if weight is not None and is_named else {}
-        with ignore_warnings(UndefinedMetricWarning):
-            return float(scorer(estimator_class(target, outputs, labels), rows.reshape(-1, 1), y_true[rows], **weights))
+        try:
+            return call(outputs, rows)
+        except ValueError:  # these rows allow no score, for instance because they lack a class
+            return math.nan
 
     guess = np.full((len(y), target.n_outputs), 1 / target.n_outputs, np.float32)
     try:
-        score(guess, np.arange(len(y)))
+        call(guess, np.arange(len(y)))
     except (ValueError, AttributeError) as error:
         raise SpecError(f"scoring {name} does not suit the task {target.task}: {error}") from error
-    except TypeError as error:
-        if weight is None or "sample_weight" not in str(error):
-            raise
-        raise SpecError(
-            f"scoring {name} does not use weights of rows. Choose another, or remove the weights."
-        ) from error
     return score
+
+
+def _classes(target: Target, is_named: bool) -> np.ndarray:
+    """The classes as a scorer sees them: numbers for named scorers, or else labels; of each label no and yes."""
+    if target.task == "multilabel":
+        return np.tile([0, 1], (len(target.names), 1))
+    return np.arange(len(target.labels)) if is_named else target.label_array
+
+
+def _snapshot_class(target: Target) -> type[_FrozenEstimator]:
+    if target.task == "regression":
+        return _RegressorSnapshot
+    return _PerceptronSnapshot if target.output_type == "sums" else _ClassifierSnapshot
+
+
+def _takes_weights(scorer: Callable[..., float], name: str, is_named: bool) -> bool:
+    """Whether a scorer takes the weights of rows; a function that does not is reported.
+
+    Raises SpecError if a named scorer does not.
+    """
+    function = getattr(scorer, "_score_func", scorer)  # what a scorer of scikit-learn calls
+    if "sample_weight" in signature(function).parameters:
+        return True
+    if is_named:
+        raise SpecError(f"scoring {name} does not use weights of rows. Choose another, or remove the weights.")
+    warnings.warn(
+        f"scoring {name} has no parameter sample_weight, so that all validation rows count alike in it. Add the "
+        "parameter to weight them.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return False

@@ -209,8 +209,8 @@ def evaluate_epoch(
             member.fail(f"predictions are not finite numbers after epoch {epoch}")
             return np.nan
         value = loss if score is None else score(outputs, member.validation)
-    # Ties go to the later epoch, and so does an epoch without a score.
-    if validate and not member.direction.is_better(member.best_score, value):
-        member.best, member.best_epoch = member.inference_parameters.copy(), epoch
-        member.best_score = member.best_score if np.isnan(value) else value
+    # Ties go to the later epoch. An epoch without a score is the best only as long as none has a score.
+    is_worse = np.isnan(value) or member.direction.is_better(member.best_score, value)
+    if validate and (np.isnan(member.best_score) or not is_worse):
+        member.best, member.best_epoch, member.best_score = member.inference_parameters.copy(), epoch, value
     return value

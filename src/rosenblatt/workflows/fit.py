@@ -13,11 +13,11 @@ import numpy as np
 from rosenblatt.data.schema.types import CellType
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import Notify, collect_messages, format_count
+from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.inspection.drift import describe_drift
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, check_overlap, evaluate_model
-from rosenblatt.models.fit import EpochCallback, fit_model
+from rosenblatt.models.fit import EpochCallback, describe_undefined_scores, fit_model
 from rosenblatt.models.folds import describe_folds
 from rosenblatt.models.leakage import have_few_combinations, hint_at_columns, hint_at_copies, hint_at_entities
 from rosenblatt.models.metrics import compute_baseline
@@ -108,7 +108,8 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         reused_model = recorder.begin(problem)
     model, best_trial = (reused_model, None) if reused_model else _train(problem, options)
     if not problem.spec.has_search:
-        _report_unscored(model, options.notify)
+        for caution in describe_undefined_scores(model):
+            options.notify(f"caution: {caution}")
     hashes = problem.hash_training_rows()
     evaluation = _evaluate(model, problem, baseline, options.threads)
     evaluation = _check_leakage(evaluation, problem, hashes, request)
@@ -204,15 +205,6 @@ def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model 
     result = search(spec, problem.schema, prepared, scorer_factory, search_options, options.notify, options.threads)
     model, best_trial = (m.with_metadata(windows=problem.windows) for m in (result.model, result.best))
     return model.with_metadata(search=result.metadata), best_trial if len(model.trials) > 1 else None
-
-
-def _report_unscored(model: Model, notify: Notify) -> None:
-    """Say how many networks have no validation score to choose their best epoch by."""
-    n_unscored = sum(bool(network.scores) and not np.isfinite(network.scores).any() for network in model.networks)
-    if n_unscored:
-        networks = f"{n_unscored:,} of {format_count(len(model.networks), 'network')}"
-        scoring = model.spec.training.scoring
-        notify(f"caution: {scoring} cannot be known from the validation rows of {networks}: the last epoch is used")
 
 
 def _epoch_scorer_factory(scoring: str) -> ScorerFactory | None:
