@@ -72,7 +72,10 @@ class PostgresqlServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def database(self, name: str) -> str:
-        self._call("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name)
+        import psycopg  # not installed for `make check`
+
+        with psycopg.connect(f"postgresql://postgres@127.0.0.1:{self.port}/postgres", autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
         return f"postgresql://postgres:secret@127.0.0.1:{self.port}/{name}"
 
 
