@@ -259,14 +259,18 @@ def test_of_two_processes_that_resume_a_search_one_does_and_the_other_says_why_n
     assert sorted(trial.number for trial in find_runs(store, "kind = trial")) == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
-def test_a_search_is_resumed_after_its_project_was_moved(suspended_search, work_folder, monkeypatch):
-    process, store = suspended_search
+def move_killed_search(process, store, folder):
+    """Kill a search and move its project; returns the new folder."""
     process.kill()
     process.wait()
     store.close()
-    moved = work_folder.rename(work_folder.with_name("moved"))
+    return folder.rename(folder.with_name("moved"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
+def test_a_search_is_resumed_after_its_project_was_moved(suspended_search, work_folder, monkeypatch):
+    moved = move_killed_search(*suspended_search, work_folder)
     monkeypatch.chdir(moved)
     resumed = resume_in_process()
     errors = resumed.communicate()[1]
@@ -281,11 +285,7 @@ def test_a_search_is_resumed_after_its_project_was_moved(suspended_search, work_
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
 def test_a_search_whose_folder_is_gone_is_not_resumed(suspended_search, work_folder, monkeypatch):
-    process, store = suspended_search
-    process.kill()
-    process.wait()
-    store.close()
-    moved = work_folder.rename(work_folder.with_name("moved"))
+    moved = move_killed_search(*suspended_search, work_folder)
     (moved / ".rosenblatt").rename(moved / "runs")
     with closing(Store(f"sqlite:///{moved}/runs/runs.db")) as store, pytest.raises(RunError, match="does not exist"):
         resume(store, "slow")
