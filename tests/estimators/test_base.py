@@ -4,6 +4,7 @@ import datetime as dt
 import pickle
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,10 +22,13 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from rosenblatt.data.readers.read import read_table
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import read_targets
 from rosenblatt.errors import DivergedError, SpecError, TableError
 from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
 from rosenblatt.estimators.perceptron import Perceptron
+from rosenblatt.models.prepared import WeightScale
+from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.perceptron import RULES
 
 REPEATS = (
@@ -211,6 +215,88 @@ def test_partial_fit_trains_on_a_stream_of_batches():
         classifier.partial_fit(IRIS[:3], [7, 7, 7])
 
 
+def test_a_regressor_trained_in_parts_leaves_the_range_of_its_first_batch():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (600, 2))
+    y = 1e4 * X[:, 0]
+    for first_values in (y[:10] / 1e4, np.full(10, 5.0)):
+        model = MLPRegressor(**FAST | {"numeric_encoding": "standard", "bins": "auto"}).partial_fit(
+            X[:10], first_values
+        )
+        for _ in range(20):
+            for start in range(0, 600, 100):
+                model.partial_fit(X[start : start + 100], y[start : start + 100])
+        assert model.score(X, y) > 0.95
+
+
+def test_the_scale_of_a_target_follows_a_stream_without_a_change_of_predictions():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 2)), rng.normal(size=(40, 2))
+    model = MLPRegressor(**FAST, ema_decay=0.9).partial_fit(X, y)
+    predictions, trainer = model.predict(X), model._trainer
+    trainer._extend_target(1000 + 50 * y)
+    target, networks = trainer._target, [member.state.mean for member in trainer._members]
+    np.testing.assert_allclose(target.center, np.vstack([y, 1000 + 50 * y]).mean(axis=0))
+    np.testing.assert_allclose(target.scale, np.vstack([y, 1000 + 50 * y]).std(axis=0))
+    trial = model.model_.trials[0]
+    rescaled = replace(trial, target=target, networks=tuple(
+        replace(network, theta=theta) for network, theta in zip(trial.networks, networks, strict=True)
+    ))  # fmt: skip
+    np.testing.assert_allclose(replace(model.model_, trials=(rescaled,)).predict(X), predictions, atol=1e-3)
+
+
+@pytest.mark.parametrize(("loss", "message"), [("auto", "predicts log"), ("poisson", "needs counts of 0 or more")])
+def test_a_batch_without_a_logarithm_is_rejected(loss, message):
+    transform = {"target_transform": "log"} if loss == "auto" else {}
+    model = MLPRegressor(**FAST, loss=loss, **transform).partial_fit([[0.0], [1.0]], [1.0, 3.0])
+    with pytest.raises(TableError, match=message):
+        model.partial_fit([[0.0], [1.0]], [1.0, -2.0])
+    assert model.partial_fit([[0.0], [1.0]], [1.0, 9.0]).predict([[0.5]])[0] > 0
+
+
+def test_weights_are_relative_to_all_rows_of_a_stream_not_to_the_batch():
+    spec, y = Spec.from_hyperparameters(class_weight="balanced"), np.repeat([0.0, 1.0], [90, 10])
+    target = Target(names=("y",), task="binary", labels=("a", "b"))
+    in_parts, at_once = WeightScale(spec, target), WeightScale(spec, target).scale(y, np.ones(100))
+    in_parts.scale(y, np.ones(100))
+    np.testing.assert_allclose(in_parts.scale(y[90:], np.ones(10)) / at_once[90:], 100 / (20 * 2) / 5, rtol=0.5)
+    assert WeightScale(spec, target).scale(y[:5], np.full(5, 7.0)).tolist() == [1.0] * 5
+    unbalanced = WeightScale(Spec.from_hyperparameters(), target)
+    unbalanced.scale(y[:50], np.ones(50))
+    np.testing.assert_allclose(unbalanced.scale(y[:50], np.full(50, 3.0)), 3 / 2)
+
+
+def test_the_state_of_training_in_parts_does_not_grow():
+    model = Perceptron(folds=1).partial_fit(IRIS, SPECIES)
+    size = None
+    for _ in range(300):
+        model.partial_fit(IRIS[:10], SPECIES[:10])
+        size = size or (model.n_iter_ == 150 and len(pickle.dumps(model)))
+    assert model.n_iter_ == 301
+    assert len(pickle.dumps(model)) == pytest.approx(size, rel=0.01)
+
+
+@pytest.mark.parametrize(("y", "classes", "message"), [
+    ([0, 1] * 3, [], "classes holds nothing, but .* are 0 and 1"),
+    ([0, 1] * 3, [0, 0], "only one class"),
+    ([[0, 1, 0], [1, 0, 1]] * 3, [0, 1, 3], "columns of y are 0, 1 and 2"),
+])  # fmt: skip
+def test_unusable_classes_of_partial_fit_are_rejected(y, classes, message):
+    with pytest.raises(TableError, match=message):
+        MLPClassifier(**FAST).partial_fit(IRIS[:6], y, classes=classes)
+
+
+def test_repeated_classes_of_partial_fit_count_once_and_later_ones_must_be_the_same():
+    labels = [[0, 1, 0], [1, 0, 1]] * 3
+    assert MLPClassifier(**FAST).partial_fit(IRIS[:6], labels, classes=[0, 1, 2, 2]).classes_.tolist() == [0, 1, 2]
+    model = MLPClassifier(**FAST).partial_fit(IRIS[:6], [0, 1] * 3, classes=[1, 0, 0])
+    assert model.partial_fit(IRIS[:6], [0, 1] * 3, classes=[0, 1]).classes_.tolist() == [0, 1]
+    with pytest.raises(
+        TableError, match="classes holds 0, 1 and 2, but the classes of the training so far are 0 and 1"
+    ):
+        model.partial_fit(IRIS[:6], [0, 1] * 3, classes=[0, 1, 2])
+
+
 def test_fit_after_partial_fit_starts_from_new_networks():
     model = MLPClassifier(**FAST).partial_fit(IRIS[:90], SPECIES[:90], classes=[0, 1, 2]).fit(IRIS, SPECIES)
     np.testing.assert_array_equal(
@@ -348,9 +434,9 @@ def test_partial_fit_continues_from_a_fitted_or_loaded_model(tmp_path):
 def test_a_diverging_batch_is_an_error_and_leaves_a_usable_model():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50, 2)), rng.normal(size=50)
-    model = MLPRegressor(**FAST).partial_fit(X, y)
+    model = MLPRegressor(**FAST | {"numeric_encoding": "none", "bins": "auto"}).partial_fit(X, y)
     with pytest.raises(DivergedError):
-        model.partial_fit(X, np.full(50, 1e30))
+        model.partial_fit(X * 1e30, y)
     assert np.isfinite(model.partial_fit(X, y).predict(X)).all()
 
 

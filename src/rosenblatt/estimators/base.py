@@ -166,7 +166,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         self._set_fitted_attributes()
 
     def _set_fitted_attributes(self) -> None:
-        self.n_iter_ = max(len(network.losses) for network in self.model_.networks)
+        self.n_iter_ = max(network.n_epochs for network in self.model_.networks)
         self.n_outputs_ = self.model_.target.n_outputs
 
     def _spec(self) -> Spec:
@@ -267,15 +267,25 @@ class Classifier(ClassifierMixin, BaseNetworkEstimator):
         Args:
             X: (n, features) rows, as in `fit`.
             y: (n,) classes or (n, labels) zeros and ones.
-            classes: all classes that will occur; by default those of the first batch.
-            sample_weight: (n,) weights.
+            classes: all classes that will occur, the same in every call; by default those of the first batch.
+            sample_weight: (n,) weights. These and `class_weight` are relative to all rows so far, not to the batch.
 
         Raises:
+            TableError: if the rows or the classes do not fit those of earlier batches.
             DivergedError: if training diverges; the estimator then stays as it was.
         """
-        if not hasattr(self, "model_"):
+        is_first_batch = not hasattr(self, "model_")
+        if is_first_batch:
             reject_dates(y, "classes are words or numbers. Convert them to text.")
-            self._set_classes(y if classes is None else classes, np.ndim(y) == 2 and np.shape(y)[1] > 1)
+            multilabel = np.ndim(y) == 2 and np.shape(y)[1] > 1
+            self._set_classes(y if multilabel or classes is None or not len(classes) else classes, multilabel)
+        if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            given = format_list(np.unique(classes).tolist()) or "nothing"
+            origin = "of the columns of y" if is_first_batch else "of the training so far"
+            raise TableError(
+                f"classes holds {given}, but the classes {origin} are "
+                f"{format_list(self.classes_.tolist())}. Pass the same classes in every call, or none."
+            )
         return self._partial_fit(X, y, sample_weight, keep_classes=True)
 
     def _set_classes(self, y: Any, multilabel: bool) -> None:
@@ -346,15 +356,16 @@ class Regressor(RegressorMixin, BaseNetworkEstimator):
         """Train for one epoch on a batch of rows.
 
         Training continues from the current networks if the estimator is fitted. Otherwise the encodings (scaling, bins,
-        categories) and the scale of y are fitted to the first batch. No rows are held out for validation, and the
-        learning rate is constant.
+        categories) are fitted to the first batch. The scale of y and the limits of predictions follow all values so
+        far. No rows are held out for validation, and the learning rate is constant.
 
         Args:
             X: (n, features) rows, as in `fit`.
             y: (n,) or (n, targets) values.
-            sample_weight: (n,) weights.
+            sample_weight: (n,) weights, relative to all rows so far, not to the batch.
 
         Raises:
+            TableError: if the rows do not fit those of earlier batches.
             DivergedError: if training diverges; the estimator then stays as it was.
         """
         return self._partial_fit(X, y, sample_weight)

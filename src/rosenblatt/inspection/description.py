@@ -120,7 +120,7 @@ def describe_model(model: Model, source: str) -> dict[str, Any]:
         "parameters": sum(network.architecture.n_parameters for network in model.networks),
         "ensemble": [[trial.number, trial.weight] for trial in model.trials],
         "best_epochs": [network.best_epoch for network in model.networks],
-        "epochs": [len(network.losses) for network in model.networks],
+        "epochs": [network.n_epochs for network in model.networks],
         "hyperparameters": {
             name: {
                 "value": to_builtin(model.resolved_spec[name]),

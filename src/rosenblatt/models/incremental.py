@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 
 from rosenblatt.data.dataset import Dataset
@@ -11,19 +13,22 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.models.fit import collect_networks, divergence_error, make_members
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.models.prepared import concatenate_data, encode_frame, make_rows, resolve_spec
+from rosenblatt.models.prepared import WeightScale, concatenate_data, encode_frame, make_rows, resolve_spec
 from rosenblatt.networks.dense import build_dense
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import Member, load_parameters, new_member, set_rows
 from rosenblatt.training.population import train
 from rosenblatt.training.rows import Rows
 
+MAX_RECORDED_EPOCHS = 100  # batches whose training losses are kept, so that a call takes as long as the first
+
 
 class IncrementalTrainer:
     """Trains networks on one batch of rows after another, for one epoch each, without validation rows.
 
-    The encoder and the target are those of `model`, whose networks are trained further, or are fitted on the first
-    batch. The learning rate is constant.
+    The encoder is that of `model`, whose networks are trained further, or is fitted on the first batch. The scale and
+    the limits of a regression target, and the weights of classes, follow all rows so far. The learning rate is
+    constant.
     """
 
     def __init__(
@@ -41,9 +46,9 @@ class IncrementalTrainer:
             else Encoder.fit(first_batch.frame, self._resolved_spec.data, never_truncate=is_tagging)
         )
         frame, y, weight = concatenate_data(first_batch, None)
-        rows = make_rows(self._resolved_spec, self._target, encode_frame(self._encoder, frame), y, weight)
+        rows = make_rows(self._target, encode_frame(self._encoder, frame), y, weight)
         self._members = list(make_members(self._resolved_spec, self._encoder, self._target, first_batch, rows, None))
-        self._n_rows = 0
+        self._n_rows, self._weights = 0, WeightScale(self._resolved_spec, self._target)
         if model:
             self._members = [
                 self._resume_member(network, index, rows) for index, network in enumerate(model.trials[0].networks)
@@ -64,20 +69,42 @@ class IncrementalTrainer:
 
         Raises DivergedError.
         """
-        frame, y, weight = concatenate_data(data, None)
-        rows = make_rows(self._resolved_spec, self._target, encode_frame(self._encoder, frame), y, weight)
-        for member in self._members:
-            set_rows(member, np.arange(len(y)), rows)
-            member.epochs, member.finished = len(member.history) + 1, False  # new rows may need training again
-        backup = [member.copy() for member in self._members]
-        for _ in train(self._members, rows, threads=threads):
-            pass
-        failures = [member.failure for member in self._members if member.failure]
-        if failures:
-            self._members = backup
-            raise divergence_error(self._resolved_spec, failures)
-        self._n_rows += len(y)
+        backup = [member.copy() for member in self._members], self._target, deepcopy(self._weights)
+        try:
+            self._train(data, threads)
+        except BaseException:
+            self._members, self._target, self._weights = backup
+            raise
+        self._n_rows += len(data.y)
         networks = collect_networks(self._members, self._resolved_spec, interrupted=False)
         metadata = ModelMetadata(rows=self._n_rows, interrupted=False, members=len(self._members), failures=())
         trial = TrainedTrial(self._resolved_spec, self._encoder, self._target, networks)
         return Model(self._spec, self._schema, (trial,), metadata)
+
+    def _train(self, data: Dataset, threads: int | None) -> None:
+        frame, y, weight = concatenate_data(data, None)
+        if self._n_rows and self._target.task == "regression":
+            self._extend_target(y)
+        weight = self._weights.scale(y, weight)
+        rows = make_rows(self._target, encode_frame(self._encoder, frame), y, weight)
+        for member in self._members:
+            set_rows(member, np.arange(len(y)), rows)
+            member.drop_records(MAX_RECORDED_EPOCHS - 1)
+            member.epochs, member.finished = member.n_epochs + 1, False  # new rows may need training again
+        for _ in train(self._members, rows, threads=threads):
+            pass
+        failures = [member.failure for member in self._members if member.failure]
+        if failures:
+            raise divergence_error(self._resolved_spec, failures)
+
+    def _extend_target(self, y: np.ndarray) -> None:
+        """Scale the target by all values so far, without a change of what the networks predict (PopArt).
+
+        Source: van Hasselt et al. 2016, Learning values across many orders of magnitude.
+        """
+        old, new = self._target, self._target.extend(y, self._n_rows)
+        scale, shift = np.divide(old.scale, new.scale), np.subtract(old.center, new.center) / new.scale
+        if new.loss != "poisson":
+            for member in self._members:
+                member.rescale_outputs(scale, shift)
+        self._target = new

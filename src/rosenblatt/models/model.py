@@ -38,8 +38,13 @@ class TrainedNetwork:
     architecture: DenseArchitecture | DeepArchitecture
     theta: np.ndarray  # (n_parameters,) float32
     best_epoch: int  # epoch of the parameters, from 1
-    losses: tuple[float, ...]  # training loss of each epoch
+    losses: tuple[float, ...]  # training loss of each epoch; of a network trained in parts, of the last ones
     scores: tuple[float, ...]  # validation score of each epoch; empty without validation rows
+
+    @property
+    def n_epochs(self) -> int:
+        """Number of epochs of its training."""
+        return max(len(self.losses), self.best_epoch)
 
     @property
     def dense(self) -> DenseArchitecture:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -90,7 +90,8 @@ class PreparedData:
             str(resolved_spec.training.class_weight),
         )
         if key not in self._rows:
-            self._rows[key] = make_rows(resolved_spec, target, self._encoding(resolved_spec)[1], self.y, self.weight)
+            weight = WeightScale(resolved_spec, target).scale(self.y, self.weight)
+            self._rows[key] = make_rows(target, self._encoding(resolved_spec)[1], self.y, weight)
         return self._rows[key]
 
     def _encoding(self, resolved_spec: Spec) -> tuple[Encoder, np.ndarray | csr_array | EncodedInputs]:
@@ -205,15 +206,35 @@ def encode_frame(
     return frame if issparse(frame) else encoder.encode(frame)
 
 
-def make_rows(
-    spec: Spec, target: Target, x: np.ndarray | csr_array | EncodedInputs, y: np.ndarray, weight: np.ndarray
-) -> Rows:
-    """Make the rows that an engine trains on, with encoded targets and weights of mean 1."""
-    weight = weight * _class_weights(spec, target, y)
-    t, weight = target.encode(y), (weight / weight.mean()).astype(np.float32)
+def make_rows(target: Target, x: np.ndarray | csr_array | EncodedInputs, y: np.ndarray, weight: np.ndarray) -> Rows:
+    """Make the rows that an engine trains on, with encoded targets; see `WeightScale` for their weights."""
+    t, weight = target.encode(y), weight.astype(np.float32)
     if isinstance(x, EncodedInputs):
         return MediaRows(x.x, x.media, t, weight)
     return SparseRows(*csr_parts(x), t, weight) if issparse(x) else DenseRows(x, t, weight)
+
+
+class WeightScale:
+    """Multiplies the weights of rows by those of their classes, and divides them by the mean.
+
+    For rows that arrive in parts, frequencies of classes and the mean are those of all rows so far.
+    """
+
+    def __init__(self, spec: Spec, target: Target) -> None:
+        self._class_weights = _class_weights(spec, target)
+        self._counts = np.zeros(len(target.labels))
+        self._sum, self._n = 0.0, 0
+
+    def scale(self, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Scale the weights (n,) of rows with targets y."""
+        if self._class_weights is not None:
+            classes, class_weights = y.astype(int), self._class_weights
+            self._counts += np.bincount(classes, minlength=len(self._counts))
+            if isinstance(class_weights, str):
+                class_weights = self._counts.sum() / (len(self._counts) * np.maximum(self._counts, 1))
+            weight = weight * class_weights[classes]
+        self._sum, self._n = self._sum + weight.sum(), self._n + len(weight)
+        return weight / (self._sum / self._n)
 
 
 def concatenate_data(data: Dataset, validation: Dataset | None) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -237,20 +258,19 @@ def _concatenate_targets(targets: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(targets)
 
 
-def _class_weights(spec: Spec, target: Target, y: np.ndarray) -> np.ndarray | float:
-    """Weights of the rows (n,) by class, or 1. Raises SpecError for tasks without classes and unknown classes."""
+def _class_weights(spec: Spec, target: Target) -> np.ndarray | Literal["balanced"] | None:
+    """Weights of the classes, if there are some. Raises SpecError for tasks without classes and unknown classes."""
     weights = spec.training.class_weight
     if weights is None:
-        return 1.0
+        return None
     if target.task not in ("binary", "multiclass"):
         raise SpecError(
             f"class_weight needs a task with classes, but the task is {target.task}. Use sample weights instead."
         )
     if weights == "balanced":
-        counts = np.bincount(y.astype(int), minlength=len(target.labels))
-        return (len(y) / (len(target.labels) * np.maximum(counts, 1)))[y.astype(int)]
+        return "balanced"
     labels = [class_label_text(label) for label in target.labels]
     unknown = [label for label in weights if label not in labels]
     if unknown:
         raise SpecError(f"class_weight names {format_list(unknown)}, but the classes are {format_list(labels)}.")
-    return np.array([weights.get(label, 1.0) for label in labels])[y.astype(int)]
+    return np.array([weights.get(label, 1.0) for label in labels])

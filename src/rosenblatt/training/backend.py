@@ -86,7 +86,7 @@ def _make_mlp_trainer(
     n_batches = -(-member.state.order.size // job.config.batch_size)
 
     def factors(epochs: int) -> np.ndarray:
-        return member_factors(member, len(member.history), epochs, n_batches)
+        return member_factors(member, member.n_epochs, epochs, n_batches)
 
     def train_epochs(losses: np.ndarray, stop: np.ndarray) -> int:
         return mlp.train(job, factors(losses.size), losses, stop)

@@ -46,6 +46,7 @@ class Member:
     best_epoch: int = 0
     best_score: float = np.nan  # validation score of the best epoch; NaN as long as no epoch has a score
     history: list[EpochRecord] = field(default_factory=list)
+    n_dropped: int = 0  # number of earlier epochs whose records are not in `history`
     failure: str = ""  # why training failed, or ""
     finished: bool = False  # whether training is over, before or after the last epoch
 
@@ -53,6 +54,11 @@ class Member:
     def direction(self) -> Direction:
         """Whether a lower or a higher validation score is better."""
         return scoring_direction(self.spec.training.scoring)
+
+    @property
+    def n_epochs(self) -> int:
+        """Number of epochs trained so far."""
+        return self.n_dropped + len(self.history)
 
     @property
     def is_trained(self) -> bool:
@@ -79,6 +85,21 @@ class Member:
         if self.spec.network.kind != "perceptron":
             empty = self.state.theta[:0].copy()
             self.state = self.state._replace(theta=empty, m=empty, v=empty, mean=empty)
+
+    def drop_records(self, n_kept: int) -> None:
+        """Drop the records of all but the last epochs."""
+        n = max(len(self.history) - n_kept, 0)
+        self.n_dropped += n
+        del self.history[:n]
+
+    def rescale_outputs(self, factor: np.ndarray, shift: np.ndarray) -> None:
+        """Change the output layer so that each output (K,) is multiplied by a factor, and then shifted."""
+        for theta in (self.state.theta, self.state.mean):
+            if theta.size:
+                parameters = self.architecture.parameters_by_name(theta)
+                layer = max(layer for layer, _ in parameters)
+                parameters[layer, "weight"][:] *= factor
+                parameters[layer, "bias"][:] = parameters[layer, "bias"] * factor + shift
 
     def copy(self) -> Member:
         """Return a copy whose training does not change this member."""

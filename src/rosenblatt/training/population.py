@@ -110,7 +110,7 @@ def record_epoch(
     member: Member, loss: float, validation_result: tuple[np.ndarray, float] | None, score: EpochScorer | None
 ) -> EpochRecord | None:
     """Record a trained epoch, and keep the member's best epoch; return None if the member failed."""
-    epoch = len(member.history) + 1
+    epoch = member.n_epochs + 1
     if not np.isfinite(loss):
         member.fail(f"the training loss is {loss} in epoch {epoch}")
         return None
@@ -128,12 +128,12 @@ def train_member(
 ) -> Iterator[EpochRecord]:
     """Train a member until its epochs, `target_epochs` or its patience are exhausted; keep its best epoch."""
     target_epochs, epochs_per_call = member.epochs if target_epochs is None else min(target_epochs, member.epochs), 1
-    if member.finished or len(member.history) >= target_epochs:
+    if member.finished or member.n_epochs >= target_epochs:
         return  # a finished member may have no training state, which a trainer needs
     trainer = make_trainer(member, rows)
     train_validated = trainer.train_epochs_with_validation if score is None else None
-    while len(member.history) < target_epochs and not member.finished:
-        start_epoch, start_time = len(member.history), time.perf_counter()
+    while member.n_epochs < target_epochs and not member.finished:
+        start_epoch, start_time = member.n_epochs, time.perf_counter()
         n_epochs = min(epochs_per_call, target_epochs - start_epoch)
         records = (
             _train_epochs_with_validation(member, train_validated, n_epochs, stop)
@@ -155,7 +155,7 @@ def _train_epochs_with_validation(
     member: Member, train: Callable[..., int], epochs: int, stop: np.ndarray
 ) -> list[EpochRecord]:
     """Train epochs of a multilayer perceptron scored by its loss; return the records of the finished ones."""
-    n_trained, losses, validation_losses = len(member.history), np.zeros(epochs), np.zeros(epochs)
+    n_trained, losses, validation_losses = member.n_epochs, np.zeros(epochs), np.zeros(epochs)
     best = member.best.copy() if member.is_trained else np.empty_like(member.state.theta)
     record = np.array([member.best_score, member.best_epoch, 0.0])
     early_stopping = EarlyStopping(best, record, n_trained, member.spec["patience"])
@@ -177,7 +177,7 @@ def _train_epochs(
     member: Member, trainer: MemberTrainer, epochs: int, score: EpochScorer | None, stop: np.ndarray
 ) -> list[EpochRecord]:
     """Train epochs of any member, with a score after the last; return the records of the finished ones."""
-    n_trained, losses = len(member.history), np.zeros(epochs)
+    n_trained, losses = member.n_epochs, np.zeros(epochs)
     n_finished = trainer.train_epochs(losses, stop)
     if n_finished < epochs and not stop[0] and not np.isfinite(losses[n_finished]):
         member.fail(f"the training loss is {losses[n_finished]} in epoch {n_trained + n_finished + 1}")

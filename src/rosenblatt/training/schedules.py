@@ -100,8 +100,12 @@ def member_factors(member: Member, first_epoch: int, epochs: int, n_batches: int
     """
     training = member.spec.training
     steps = np.arange(first_epoch * n_batches, (first_epoch + epochs) * n_batches)
+    plateau_factor = _plateau_factor(member) if training.schedule == "plateau" else 1.0
+    return schedule_factors(training, steps, n_batches * member.spec["epochs"], plateau_factor)
+
+
+def _plateau_factor(member: Member) -> float:
     scores, direction = [record.score for record in member.history if not np.isnan(record.score)], member.direction
     if not scores:
         scores, direction = [record.loss for record in member.history], Direction.MINIMIZE
-    plateau_factor = plateau(scores, direction, training) if training.schedule == "plateau" else 1.0
-    return schedule_factors(training, steps, n_batches * member.spec["epochs"], plateau_factor)
+    return plateau(scores, direction, member.spec.training)

@@ -154,6 +154,46 @@ class Target(BaseModel):
             high=tuple((y.max(axis=0) * (1 + RANGE_MARGIN)).tolist()),
         )
 
+    def extend(self, y: np.ndarray, n_earlier: int) -> Target:
+        """This target of a regression, refitted to its `n_earlier` rows and further ones with values y (n, K).
+
+        Center and scale are those of all rows (Chan, Golub & LeVeque 1983); counts keep theirs. The limits of
+        predictions are widened to the new values.
+        """
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        margin = RANGE_MARGIN * (high - low) / (1 + 2 * RANGE_MARGIN)
+        if self.loss == "poisson":
+            return self.model_copy(
+                update={"high": tuple(np.maximum(high, y.max(axis=0) * (1 + RANGE_MARGIN)).tolist())}
+            )
+        y_min, y_max = np.minimum(low + margin, y.min(axis=0)), np.maximum(high - margin, y.max(axis=0))
+        margin, z = RANGE_MARGIN * (y_max - y_min), self._transform(y)
+        center, scale = np.asarray(self.center), np.asarray(self.scale)
+        fraction, difference = len(y) / (n_earlier + len(y)), z.mean(axis=0) - center
+        earlier_variance = np.where(high > low, scale**2, 0.0)  # the scale of equal values is 1
+        variance = (
+            (1 - fraction) * earlier_variance + fraction * z.var(axis=0) + fraction * (1 - fraction) * difference**2
+        )
+        fields = {
+            "center": center + fraction * difference,
+            "scale": np.where(variance > 0, np.sqrt(variance), 1.0),
+            "low": y_min - margin,
+            "high": y_max + margin,
+        }
+        return self.model_copy(update={name: tuple(values.tolist()) for name, values in fields.items()})
+
+    def _transform(self, y: np.ndarray) -> np.ndarray:
+        """Values (n, K), or log(1 + y). Raises TableError if values have no logarithm, or are no counts."""
+        lowest = np.array([-1.0 if log else -np.inf for log in self.log])
+        if (y <= lowest).any():
+            raise TableError(
+                f"The target goes down to {y.min():g}, but the model predicts log(1 + y), as the training values "
+                "suggested. Set target_transform to none."
+            )
+        if self.loss == "poisson" and (y < 0).any():
+            raise TableError(f"The loss poisson needs counts of 0 or more, but the target goes down to {y.min():g}.")
+        return np.column_stack([np.log1p(v) if log else v for v, log in zip(y.T, self.log, strict=True)])
+
     @property
     def n_outputs(self) -> int:
         """The number of output units; two classes share one."""
@@ -174,8 +214,7 @@ class Target(BaseModel):
         """Encode targets for training, (n, K) float32: class indices, indicators or standardized values."""
         t = y.reshape(len(y), -1)
         if self.task == "regression":
-            t = np.column_stack([np.log1p(v) if log else v for v, log in zip(t.T, self.log, strict=True)])
-            t = (t - np.asarray(self.center)) / np.asarray(self.scale)
+            t = (self._transform(t) - np.asarray(self.center)) / np.asarray(self.scale)
         return np.ascontiguousarray(t, np.float32)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:

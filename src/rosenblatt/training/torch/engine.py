@@ -65,7 +65,7 @@ def make_trainer(member: Member, table: DenseRows | MediaRows) -> Callable[[np.n
     @limit_threads(member.spec["cores"])
     def train_epochs(losses: np.ndarray, stop: np.ndarray) -> int:
         for k in range(losses.size):
-            factors = member_factors(member, len(member.history) + k, 1, sampler.n_batches)
+            factors = member_factors(member, member.n_epochs + k, 1, sampler.n_batches)
             total = 0.0
             for step, (batch, seeds) in enumerate(device_table.batches(sampler.sample_epoch(k), sampler.augmentation)):
                 if stop[0]:

@@ -142,7 +142,7 @@ class LaneStack:
         epoch_batches, rates = self.sampler.sample_epoch(), np.ones((len(self.members), self.key.n_batches, 3))
         for lane, member in enumerate(self.members):
             if member is not None:
-                rates[lane] = member_factors(member, len(member.history), 1, self.key.n_batches)
+                rates[lane] = member_factors(member, member.n_epochs, 1, self.key.n_batches)
         self._rates.copy_(torch.from_numpy(rates))
         if self.device_table.has_streamed_images:
             for k, (batch, seeds) in enumerate(self.device_table.batches(epoch_batches, self.key.augmentation)):

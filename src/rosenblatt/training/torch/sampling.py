@@ -140,7 +140,7 @@ class BatchSampler:
         self._members[lane] = None
 
     def _epochs(self, epochs_ahead: int) -> list[int]:
-        return [0 if member is None else len(member.history) + epochs_ahead for member in self._members]
+        return [0 if member is None else member.n_epochs + epochs_ahead for member in self._members]
 
     def sample_epoch(self, epochs_ahead: int = 0) -> EpochBatches:
         """Sample the next epoch of each member, or a later one."""
