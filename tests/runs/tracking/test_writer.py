@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -495,6 +496,25 @@ def test_the_spool_grows_only_by_new_points(server, messages):
     assert writer.flush()
     writer.close()
     assert load_values(url) == [step / 7 for step in range(3000)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_waits_until_the_writer_has_ended_what_it_does(writer):
+    events, is_busy = [], threading.Event()
+
+    def work_slowly():
+        is_busy.set()
+        time.sleep(0.2)
+        events.append("ended")
+
+    writer.add_before_write_hook("run", work_slowly)
+    is_busy.wait()
+    child = os.fork()
+    if not child:
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert events
+    os.waitpid(child, 0)
 
 
 POOL = """

@@ -1,6 +1,7 @@
 """Work in child processes: reset objects after a fork, and write what is queued before a task ends.
 
-A forked child has no threads of its parent, and cannot use its locks and database connections.
+A forked child has no threads of its parent, and cannot use its locks and database connections. A fork waits for threads
+that write: what they have begun, an import for example, would never end in the child.
 
 `os.register_at_fork` is the only hook that also sees `os.fork`, and it cannot be removed; it is installed when the
 first run begins, and afterwards does nothing once no run is active.
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from functools import cache
 from multiprocessing import connection
 from typing import Any, NoReturn, Protocol
+
+FORK_TIMEOUT_S = 5.0  # seconds that a fork waits for a thread that works
 
 
 class Forkable(Protocol):
@@ -24,7 +28,15 @@ class Forkable(Protocol):
         """Replace everything that a child process must not share with its parent."""
 
 
+class Lockable(Protocol):
+    """An object whose lock a thread holds as long as it works."""
+
+    lock: threading.RLock
+
+
 _objects: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_workers: weakref.WeakSet[Lockable] = weakref.WeakSet()
+_forking = threading.local()  # `held`: objects whose locks this thread holds while it forks
 
 
 def reset_after_fork(obj: Forkable) -> None:
@@ -33,15 +45,33 @@ def reset_after_fork(obj: Forkable) -> None:
     _objects.add(obj)
 
 
+def wait_before_fork(worker: Lockable) -> None:
+    """Hold the lock of an object, as long as it exists, while this process forks."""
+    _install()
+    _workers.add(worker)
+
+
 @cache
 def _install() -> None:
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_reset_all)
+        os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_reset_all)
+
+
+def _hold_all() -> None:
+    _forking.held = [worker for worker in list(_workers) if worker.lock.acquire(timeout=FORK_TIMEOUT_S)]
+
+
+def _release_all() -> None:
+    for worker in _forking.held:
+        worker.lock.release()
 
 
 def _reset_all() -> None:
     for obj in list(_objects):
         obj.reset_in_child()
+    for worker in _workers - set(_forking.held):  # a thread of the parent holds the lock
+        worker.lock = threading.RLock()
+    _release_all()
 
 
 def is_child() -> bool:

@@ -24,7 +24,7 @@ from rosenblatt.runs.store.filters import STALE_SECONDS
 from rosenblatt.runs.store.owners import new_owner
 from rosenblatt.runs.store.records import RecordBatch, Row
 from rosenblatt.runs.store.store import Store
-from rosenblatt.runs.tracking.fork import flush_after_tasks, is_child, reset_after_fork
+from rosenblatt.runs.tracking.fork import flush_after_tasks, is_child, reset_after_fork, wait_before_fork
 from rosenblatt.runs.tracking.spool import Spool, deliver_all
 
 if TYPE_CHECKING:  # loads NumPy, which a run without points does not need
@@ -54,6 +54,7 @@ class Writer:
         self.url = url
         self.ignored_runs: dict[str, str] = {}  # why records are ignored, by run: DELETED or TAKEN_OVER
         self.owner = new_owner()
+        self.lock = threading.RLock()
         self._owners: dict[str, str] = {}  # by run, of runs that this process did not begin
         self._notify = notify or (lambda message: print(f"rosenblatt: {message}", file=sys.stderr))
         self._store: Store | None = None
@@ -69,6 +70,7 @@ class Writer:
         if multiprocessing.parent_process():  # a forked child does not call functions of `atexit`
             _close_on_exit(self)
         reset_after_fork(self)
+        wait_before_fork(self)
         register_after_fork(self, _close_on_exit)
         if is_child():  # which a pool has spawned
             flush_after_tasks(self._flush_task)
@@ -83,7 +85,7 @@ class Writer:
         self._logs: dict[str, RunLog] = {}  # by run
         self._n_segments = 0  # of all runs
         self._heartbeats: dict[str, float] = {}  # by run: `time.monotonic` of the last sign of life
-        self._wake, self._lock = threading.Event(), threading.Lock()
+        self._wake = threading.Event()
         self._writing_thread: int | None = None  # the one that holds the lock
         self.closed = self._is_spool_refused = False
         self._before_write_hooks: list[tuple[str, Callable[[], object]]] = []
@@ -145,14 +147,14 @@ class Writer:
         store = self._store or Store(self.url)
         if not store.take_over(run, self.owner):
             return False
-        with self._lock:
+        with self.lock:
             self._move_points(run)
         return True
 
     def end_run(self, run: str) -> None:
         """Write everything queued, and forget a run."""
         self.flush()
-        with self._lock:
+        with self.lock:
             self._heartbeats.pop(run, None)
             self._before_write_hooks = [
                 (other_run, hook) for other_run, hook in self._before_write_hooks if other_run != run
@@ -163,7 +165,7 @@ class Writer:
 
     def add_before_write_hook(self, run: str, hook: Callable[[], object]) -> None:
         """Call a function in the writer's thread before each transaction, until the run ends."""
-        with self._lock:
+        with self.lock:
             self._before_write_hooks.append((run, hook))
 
     def flush(self) -> bool:
@@ -200,15 +202,16 @@ class Writer:
     def _loop(self) -> None:
         while not self.closed:
             self._wake.wait(FLUSH_INTERVAL)
-            try:
-                for _, hook in list(self._before_write_hooks):
-                    hook()
-            except Exception as error:  # noqa: BLE001 - errors of hooks must not stop the recording
-                self._notify(f"recording: {error!r}")
-            self.flush()
+            with self.lock:
+                try:
+                    for _, hook in list(self._before_write_hooks):
+                        hook()
+                except Exception as error:  # noqa: BLE001 - errors of hooks must not stop the recording
+                    self._notify(f"recording: {error!r}")
+                self.flush()
 
     def _write_pending(self) -> None:
-        with self._lock:
+        with self.lock:
             self._writing_thread = threading.get_ident()
             try:
                 self._write_batches()
