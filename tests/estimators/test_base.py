@@ -165,6 +165,32 @@ def test_predicted_labels_have_the_type_of_the_training_labels():
     assert MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).dtype == bool
 
 
+@pytest.mark.parametrize("estimator", [
+    MLPClassifier(**FAST), MLPClassifier(**FAST, loss="hinge"), MLPClassifier(**FAST, loss="perceptron"),
+    Perceptron(epochs=5),
+], ids=["cross_entropy", "hinge", "perceptron", "Perceptron"])  # fmt: skip
+def test_decision_functions_have_scikit_learns_shapes_and_decide_as_predict_does(estimator):
+    X, labels = make_multilabel_classification(80, n_classes=3, random_state=0)
+    many = clone(estimator).fit(IRIS, SPECIES)
+    np.testing.assert_array_equal(many.decision_function(IRIS).argmax(axis=1), many.predict(IRIS))
+    binary = clone(estimator).fit(IRIS, np.where(SPECIES == 1, "yes", "no"))
+    assert binary.decision_function(IRIS).shape == (150,)
+    np.testing.assert_array_equal(binary.decision_function(IRIS) > 0, binary.predict(IRIS) == "yes")
+    several = clone(estimator).fit(X, labels)
+    np.testing.assert_array_equal(several.decision_function(X) > 0, several.predict(X))
+    for fitted in (many, binary, several):
+        assert np.isfinite(fitted.decision_function(X[:, :4] * 1e6 if fitted is not several else X * 1e6)).all()
+
+
+def test_only_losses_with_probabilities_have_predict_proba():
+    for loss, has_probabilities in (("cross_entropy", True), ("focal", True), ("hinge", False), ("perceptron", False)):
+        for estimator in (MLPClassifier(**FAST, loss=loss), MLPClassifier(**FAST, loss=loss).fit(IRIS, SPECIES)):
+            assert hasattr(estimator, "predict_proba") == hasattr(estimator, "predict_log_proba") == has_probabilities
+    model = MLPClassifier(**FAST).fit(IRIS, SPECIES).set_params(loss="hinge")
+    np.testing.assert_array_equal(model.predict_log_proba(IRIS), np.log(model.predict_proba(IRIS)))
+    assert cross_val_score(MLPClassifier(**FAST, loss="hinge"), IRIS, SPECIES == 1, scoring="roc_auc").min() > 0.4
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_logit_adjustment_moves_probabilities_towards_equal_class_frequencies(classes, tmp_path):
     rng = np.random.default_rng(0)
@@ -558,8 +584,7 @@ def test_every_loss_for_classes_trains(loss):
     if loss == "focal":
         np.testing.assert_allclose(mlp.predict_proba(X).sum(axis=1), 1)
     else:
-        with pytest.raises(TableError, match="no probabilities"):
-            mlp.predict_proba(X)
+        assert not hasattr(mlp, "predict_proba")
 
 
 @pytest.mark.parametrize("loss", ["absolute", "huber", "quantile", "poisson"])

@@ -52,8 +52,8 @@ def test_the_best_estimator_predicts(search):
     assert search.best_estimator_.learning_rate == search.best_params_["learning_rate"]
     assert list(search.classes_) == [0, 1, 2]
     assert len(search.best_estimator_.model_.networks) == 3
-    with pytest.raises(AttributeError):
-        search.decision_function(X)
+    np.testing.assert_array_equal(search.decision_function(X), search.best_estimator_.decision_function(X))
+    assert not hasattr(PopulationSearchCV(MLPClassifier(loss="hinge")), "predict_proba")
 
 
 def test_equal_seeds_give_equal_searches_and_other_seeds_do_not(search):

@@ -17,6 +17,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Tags, get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
@@ -24,7 +25,7 @@ from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.forecasting import WindowTransform
-from rosenblatt.data.tasks.target import Target, class_indices
+from rosenblatt.data.tasks.target import LOSSES_OF_SUMS, Target, class_indices
 from rosenblatt.errors import SpecError, TableError, format_list
 from rosenblatt.estimators.inputs import (
     Frame,
@@ -257,6 +258,17 @@ class Classifier(ClassifierMixin, BaseNetworkEstimator):
         predictions = self._predict_raw(X)
         return self.model_.label(predictions)
 
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Compute the scores by which classes are predicted.
+
+        Returns:
+            (n,) for two classes, positive for the second class; otherwise (n, classes), highest for the predicted
+            class, or (n, labels), positive for the predicted labels. They are weighted sums of a perceptron and of the
+            losses hinge and perceptron; otherwise log odds, or log probabilities of more than two classes.
+        """
+        predictions = self._predict_raw(X)
+        return self.model_.target.to_decision(predictions)
+
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on a batch of rows.
 
@@ -328,18 +340,26 @@ class Classifier(ClassifierMixin, BaseNetworkEstimator):
         return tags
 
 
+def has_probabilities(estimator: Any) -> bool:
+    """Whether the networks of an estimator predict probabilities: not those of the losses hinge and perceptron."""
+    if estimator.__sklearn_is_fitted__():
+        return estimator.model_.target.output_type == "probabilities"
+    return estimator.loss not in LOSSES_OF_SUMS
+
+
 class ProbabilisticClassifier(Classifier):
-    """Base class of classifiers whose networks predict probabilities."""
+    """Base class of classifiers whose networks predict probabilities, unless the loss is hinge or perceptron."""
 
+    @available_if(has_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict the probability of each class (n, classes), or of each label (n, labels).
+        """Predict the probability of each class (n, classes), or of each label (n, labels)."""
+        return self._predict_raw(X)
 
-        Raises:
-            TableError: if the loss (hinge, perceptron) gives no probabilities.
-        """
-        probabilities = self._predict_raw(X)
-        self.model_.check_probabilities()
-        return probabilities
+    @available_if(has_probabilities)
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Predict the logarithms of the probabilities, shaped like them; -inf for a probability of 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(self._predict_raw(X))
 
 
 class Regressor(RegressorMixin, BaseNetworkEstimator):

@@ -43,15 +43,6 @@ class Perceptron(Classifier):
 
     _kind = "perceptron"
 
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Compute the weighted sums.
-
-        Returns:
-            (n,) for two classes, positive for the second class; otherwise (n, classes) or (n, labels).
-        """
-        sums = self._predict_raw(X)
-        return sums[:, 1] if self.model_.target.task == "binary" else sums
-
     @property
     def coef_(self) -> np.ndarray:
         """Weights of the scaled inputs, (units, inputs), mean over the members.

@@ -6,13 +6,14 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
+from sklearn.utils.metaestimators import available_if
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.columns import sequence_column, to_media_column
 from rosenblatt.data.tasks.tagging import check_tags, step_counts, token_unit_for_tags
 from rosenblatt.data.tasks.target import Target, class_indices
 from rosenblatt.errors import TableError
-from rosenblatt.estimators.base import ProbabilisticClassifier, Regressor
+from rosenblatt.estimators.base import ProbabilisticClassifier, Regressor, has_probabilities
 from rosenblatt.estimators.inputs import to_numpy_dtype
 from rosenblatt.estimators.media import _MediaMixin
 from rosenblatt.estimators.parameters import NOT_FOR_CLASSIFIERS, NOT_FOR_REGRESSORS, add_hyperparameters
@@ -116,6 +117,7 @@ class RNNTagger(_SequenceMixin):
         tags, lengths = self.model_.label(self._predict_raw(X)), self._lengths(X)
         return [row[:length] for row, length in zip(tags, lengths, strict=True)]
 
+    @available_if(has_probabilities)
     def predict_proba(self, X: Any) -> list[np.ndarray]:
         """Predict the probabilities of the tags, (T, classes) for each row."""
         probabilities, lengths = self._predict_raw(X), self._lengths(X)

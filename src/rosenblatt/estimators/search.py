@@ -38,7 +38,7 @@ from rosenblatt.tuning.trial import Trial
 
 def _estimator_has(method: str) -> Any:
     def check(search: PopulationSearchCV) -> bool:
-        return hasattr(search.estimator, method)
+        return hasattr(getattr(search, "best_estimator_", search.estimator), method)
 
     return check
 
@@ -228,9 +228,14 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         """Probabilities of the classes or labels."""
         return self._predictor.predict_proba(X)
 
+    @available_if(_estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities of the classes or labels."""
+        return self._predictor.predict_log_proba(X)
+
     @available_if(_estimator_has("decision_function"))
     def decision_function(self, X: Any) -> np.ndarray:
-        """Class scores of a perceptron."""
+        """Scores of the classes or labels."""
         return self._predictor.decision_function(X)
 
     def score(self, X: Any, y: Any) -> float:

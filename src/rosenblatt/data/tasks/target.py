@@ -39,6 +39,7 @@ _LOSSES = {
 }
 
 
+LOSSES_OF_SUMS = ("hinge", "perceptron")  # losses of weighted sums, which are not probabilities
 CLASS_TASKS = ("multiclass", "tagging", "language")  # tasks with an output unit for each class
 _LOSSES |= {"tagging": _LOSSES["multiclass"], "language": _LOSSES["multiclass"]}
 ONE_VS_REST_RULES = ("adaline", "delta", "voted")  # perceptron rules that train each unit alone
@@ -94,7 +95,7 @@ class Target(BaseModel):
                 f"The loss {spec.training.loss} does not fit the task {self.task}. Choose one of {', '.join(losses)}."
             )
         loss = losses[spec.training.loss]
-        output_type = "sums" if loss.startswith(("hinge", "perceptron")) else "probabilities"
+        output_type = "sums" if spec.training.loss in LOSSES_OF_SUMS else "probabilities"
         logit_adjustment = self._logit_adjustment(spec.training.logit_adjustment, y, output_type)
         return self.model_copy(update={"output_type": output_type, "loss": loss, "logit_adjustment": logit_adjustment})
 
@@ -247,6 +248,20 @@ class Target(BaseModel):
         if self.task == "multilabel":
             return (decoded > (0.5 if self.output_type == "probabilities" else 0.0)).astype(np.int64)
         return decoded.argmax(axis=-1)
+
+    def to_decision(self, decoded: np.ndarray) -> np.ndarray:
+        """Turn the result of `decode` into what scikit-learn calls the decision function.
+
+        Returns:
+            Weighted sums, log odds, or log probabilities of more than two classes: (n,) for two classes, or else
+            (n, classes or labels). Two classes and labels are predicted by the sign.
+        """
+        if self.output_type == "sums":
+            return decoded[:, 1] if self.task == "binary" else decoded
+        scores = np.log(np.maximum(decoded, np.finfo(np.float64).tiny))  # finite, as scorers need them
+        if self.task == "multilabel":
+            return scores - np.log(np.maximum(1 - decoded, np.finfo(np.float64).tiny))
+        return scores[:, 1] - scores[:, 0] if self.task == "binary" else scores
 
 
 def class_indices(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
