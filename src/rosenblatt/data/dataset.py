@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ _SPARSE_ATTRIBUTES = ("data", "indices", "indptr")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training or validation rows: a typed table, or for perceptrons a sparse matrix or an array of finite numbers.
+    """Training or validation rows: a typed table, a matrix of numbers (NaN if missing), or a sparse matrix.
 
     Rows of one group are never split between training and validation. Rows with an order are validated by networks
     that were trained on earlier rows.
@@ -27,6 +27,7 @@ class Dataset:
     weight: np.ndarray | None = None  # (n,)
     groups: np.ndarray | None = None  # (n,)
     order: np.ndarray | None = None  # (n,)
+    columns: tuple[str, ...] = field(default=(), kw_only=True)  # of a matrix of numbers; x0, x1, ... by default
 
     @property
     def stratify_by(self) -> np.ndarray:
@@ -36,17 +37,21 @@ class Dataset:
     def fingerprint(self) -> bytes:
         """A hash of all rows with the names and types of their columns, targets, weights, groups and orders."""
         hasher = hashlib.sha256()
-        for field in fields(self):
-            for name, array in _arrays(field.name, getattr(self, field.name)):
+        for part in fields(self):
+            for name, array in _arrays(part.name, getattr(self, part.name)):
                 hasher.update(f"{name} {array.dtype} {array.shape} ".encode())
                 hasher.update(np.ascontiguousarray(array).tobytes())
         return hasher.digest()
 
 
-def _arrays(name: str, part: pl.DataFrame | np.ndarray | csr_array | None) -> list[tuple[str, np.ndarray]]:
+def _arrays(
+    name: str, part: pl.DataFrame | np.ndarray | csr_array | tuple[str, ...] | None
+) -> list[tuple[str, np.ndarray]]:
     """The arrays that a part of a dataset consists of, by what they are."""
     if part is None:
         return []
+    if isinstance(part, tuple):
+        return [(f"{name} {part}", np.empty(0))] if part else []
     if isinstance(part, pl.DataFrame):
         return [(f"{name} {list(part.schema.items())}", row_hashes(part))]
     if issparse(part):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Tags, get_tags
@@ -22,7 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from rosenblatt.data.dataset import Dataset
-from rosenblatt.data.readers.frames import as_frame, is_frame
+from rosenblatt.data.readers.frames import as_frame, as_matrix, column_names, is_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import LOSSES_OF_SUMS, Target, class_indices
@@ -30,12 +30,12 @@ from rosenblatt.errors import SpecError, TableError, format_list
 from rosenblatt.estimators.inputs import (
     Frame,
     check_sample_weight,
+    check_validation_rows,
     is_text_array,
     make_dataset,
     reject_dates,
     schema_from_frame,
     to_numpy_dtype,
-    unify_frames,
 )
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
 from rosenblatt.models.atomic_write import write_file
@@ -75,11 +75,11 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         """
         self._check_target(y)
         frame = self._frame(X, reset=True)
-        validation_frame = None if validation is None else self._frame(validation[0], reset=False)
-        frame, validation_frame = unify_frames(frame, validation_frame)
-        schema, spec = schema_from_frame(frame), self._spec()
+        schema, spec = schema_from_frame(frame, X), self._spec()
         data, validation_data = self._dataset(frame, schema, y, sample_weight), None
         if validation is not None:
+            validation_frame = self._frame(validation[0], reset=False, schema=schema)
+            check_validation_rows(frame, validation_frame)
             validation_data = self._dataset(validation_frame, schema, *validation[1:], keep_classes=True)
         return self._fit_model(self._adapt_spec(spec, data, validation_data), schema, data, validation_data)
 
@@ -184,13 +184,19 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         """Adjust the spec to the training and validation rows."""
         return spec
 
-    def _frame(self, X: Any, *, reset: bool) -> Frame:
-        """Check X as scikit-learn does and convert it to a frame; `reset` as in scikit-learn's `validate_data`."""
+    def _frame(self, X: Any, *, reset: bool, schema: Schema | None = None) -> Frame:
+        """Check X as scikit-learn does and convert it to a matrix if it holds numbers, else to a frame.
+
+        Args:
+            X: rows, as in `fit`.
+            reset: as in scikit-learn's `validate_data`.
+            schema: that of the training rows, unless `reset`; by default that of the model.
+        """
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
                 raise TableError("X holds no rows. Give at least one.")
-            return as_frame(X)
+            return _convert_frame(X, None if reset else schema or self.model_.schema)
         is_text = is_text_array(X)
         array = validate_data(
             self,
@@ -200,10 +206,12 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
             ensure_all_finite=False if is_text else "allow-nan",
             accept_sparse="csr" if get_tags(self).input_tags.sparse else False,
         )
-        return self._convert_array(array, reset=reset)
-
-    def _convert_array(self, array: Any, *, reset: bool) -> Frame:
-        return as_frame(array, names=getattr(self, "feature_names_in_", None))
+        if issparse(array):
+            if not np.isfinite(array.data).all():
+                raise TableError("The sparse matrix X contains NaN or infinite values. Remove these entries.")
+            return csr_array(array)
+        matrix = as_matrix(array)
+        return as_frame(array, names=getattr(self, "feature_names_in_", None)) if matrix is None else matrix
 
     def _dataset(
         self, frame: Any, schema: Schema, y: Any, sample_weight: Any = None, *, keep_classes: bool = False
@@ -223,7 +231,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *, keep_classes: bool = False) -> Self:
         is_first_batch = not hasattr(self, "model_")
         frame = self._frame(X, reset=is_first_batch)
-        schema = schema_from_frame(frame) if is_first_batch else self.model_.schema
+        schema = schema_from_frame(frame, X) if is_first_batch else self.model_.schema
         data = self._dataset(frame, schema, y, sample_weight, keep_classes=keep_classes)
         if self._trainer is None:
             spec = self._spec()
@@ -246,6 +254,14 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         tags.target_tags.required = True
         tags.non_deterministic = False
         return tags
+
+
+def _convert_frame(X: Any, schema: Schema | None) -> Frame:
+    """Convert a frame to a matrix if its columns, which must be those of the schema if there is one, are numbers."""
+    names = column_names(X)
+    is_matrix = schema is None or (schema.is_numeric and names == [column.name for column in schema.columns])
+    matrix = as_matrix(X) if is_matrix else None
+    return as_frame(X) if matrix is None else matrix
 
 
 class Classifier(ClassifierMixin, BaseNetworkEstimator):

@@ -13,6 +13,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.data.readers.frames import as_frame, is_frame
 from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
@@ -143,6 +144,7 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
 
 def _series_to_frame(X: Any) -> pl.DataFrame:
     """Convert series to a table with one row per time. Raises TableError if they are not series of numbers."""
+    require_polars()
     if is_frame(X):
         series_list: list[Any] = [X[name] for name in X.columns]
     else:

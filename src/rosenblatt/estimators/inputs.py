@@ -12,12 +12,12 @@ from sklearn.utils.validation import _check_sample_weight
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.media.columns import medium_kind
-from rosenblatt.data.readers.frames import as_frame
-from rosenblatt.data.schema.columns import Column, Schema, schema_from_dtypes
+from rosenblatt.data.readers.frames import as_frame, as_matrix, column_names, is_frame
+from rosenblatt.data.schema.columns import Schema, schema_from_dtypes, schema_from_matrix
 from rosenblatt.errors import TableError
 
 Frame: TypeAlias = pl.DataFrame | np.ndarray | csr_array
-"""Checked rows: a frame, or for perceptrons also an array or a sparse matrix."""
+"""Checked rows: a frame, a matrix of numbers (NaN if missing), or a sparse matrix."""
 
 
 def is_text_array(X: Any) -> bool:
@@ -58,21 +58,20 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     return _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
 
 
-def schema_from_frame(frame: Frame) -> Schema:
-    """Make the schema of checked rows from the types of their columns."""
+def schema_from_frame(frame: Frame, X: Any) -> Schema:
+    """Make the schema of checked rows from the types of their columns, named as in X. Raises TableError."""
     if isinstance(frame, pl.DataFrame):
         return schema_from_dtypes(frame)
     width = frame.shape[1] if isinstance(frame, np.ndarray) else 0  # a schema does not list sparse columns
-    return Schema(columns=tuple(Column(name=f"x{i}", kind="number") for i in range(width)))
+    names = column_names(X) if is_frame(X) else [f"x{i}" for i in range(width)]
+    return schema_from_matrix(frame, names) if isinstance(frame, np.ndarray) else Schema(columns=())
 
 
-def unify_frames(frame: Any, validation_frame: Any) -> tuple[Any, Any]:
-    """Bring training and validation rows to the same form: frames, if one of them is a frame.
+def check_validation_rows(frame: Frame, validation_frame: Frame) -> None:
+    """Check that validation rows have the form of the training rows.
 
     Raises TableError if only one of them is sparse, or if a column stores images differently.
     """
-    if validation_frame is None:
-        return frame, validation_frame
     if isinstance(frame, pl.DataFrame) and isinstance(validation_frame, pl.DataFrame):
         for name in set(frame.columns) & set(validation_frame.columns):
             storage, validation_storage = _image_storage(frame, name), _image_storage(validation_frame, name)
@@ -81,13 +80,10 @@ def unify_frames(frame: Any, validation_frame: Any) -> tuple[Any, Any]:
                     f"Column {name!r} holds {storage} in the training rows, but {validation_storage} in the "
                     "validation rows. Use the same for both."
                 )
-    if type(frame) is type(validation_frame):
-        return frame, validation_frame
-    if issparse(frame) or issparse(validation_frame):
+    if issparse(frame) != issparse(validation_frame):
         raise TableError(
             "The training and validation rows must both be sparse, or neither of them. Convert one of them."
         )
-    return as_frame(frame), as_frame(validation_frame)
 
 
 def _image_storage(frame: pl.DataFrame, name: str) -> str:
@@ -98,10 +94,27 @@ def _image_storage(frame: pl.DataFrame, name: str) -> str:
 
 
 def make_dataset(frame: Frame, schema: Schema, y: np.ndarray, weight: np.ndarray | None) -> Dataset:
-    """Type the columns by the schema and remove rows of weight 0; arrays stay as they are."""
-    rows = schema.read(frame) if isinstance(frame, pl.DataFrame) else frame
+    """Type the columns by the schema and remove rows of weight 0; sparse matrices stay as they are.
+
+    Rows of a schema that is numeric become a matrix. Raises TableError if they do not fit the schema.
+    """
+    rows, names = typed_rows(frame, schema), tuple(column.name for column in schema.input_columns)
+    columns = names if isinstance(rows, np.ndarray) else ()
     if weight is None:
-        return Dataset(rows, y)
+        return Dataset(rows, y, columns=columns)
     has_weight = weight > 0
     selected = rows.filter(has_weight) if isinstance(rows, pl.DataFrame) else rows[has_weight]
-    return Dataset(selected, y[has_weight], weight[has_weight])
+    return Dataset(selected, y[has_weight], weight[has_weight], columns=columns)
+
+
+def typed_rows(frame: Frame, schema: Schema) -> Frame:
+    """Type checked rows by the schema: a matrix if the schema is numeric, else a typed table, or a sparse matrix."""
+    if issparse(frame):
+        return frame
+    if isinstance(frame, np.ndarray):
+        if schema.is_numeric:
+            return schema.read_matrix(frame)
+        frame = as_frame(frame, [column.name for column in schema.columns])
+    typed = schema.read(frame)
+    matrix = as_matrix(typed) if schema.is_numeric else None
+    return typed if matrix is None else matrix

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.media.columns import medium_kind, to_media_column
+from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.data.readers.frames import as_frame, is_frame
+from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.schema.inference import detect_medium
 from rosenblatt.errors import TableError
 from rosenblatt.estimators.base import BaseNetworkEstimator
@@ -18,7 +20,8 @@ from rosenblatt.estimators.base import BaseNetworkEstimator
 class _MediaMixin(BaseNetworkEstimator):
     """Accepts images, sequences or texts as X, or frames with such columns."""
 
-    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
+    def _frame(self, X: Any, *, reset: bool, schema: Schema | None = None) -> pl.DataFrame:
+        require_polars()
         frame = _mark_media_columns(as_frame(X)) if is_frame(X) else pl.DataFrame([self._to_media_column(X)])
         if not frame.height:
             raise TableError("X holds no rows. Give at least one.")

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from rosenblatt.errors import TableError
 from rosenblatt.estimators.base import Classifier
-from rosenblatt.estimators.inputs import Frame, is_text_array
 from rosenblatt.estimators.parameters import NOT_FOR_CLASSIFIERS, add_hyperparameters
 
 
@@ -63,18 +60,6 @@ class Perceptron(Classifier):
         if any(len(network.architecture.sizes) > 2 for network in networks):
             raise AttributeError(f"A perceptron with rule {self.perceptron_rule} has more than one layer of weights.")
         return [network.dense.layers(network.theta)[0] for network in networks]
-
-    def _convert_array(self, array: Any, *, reset: bool) -> Frame:
-        """Keep sparse matrices, and arrays if training on them takes less time than the conversion to a frame."""
-        if issparse(array):
-            if not np.isfinite(array.data).all():
-                raise TableError("The sparse matrix X contains NaN or infinite values. Remove these entries.")
-            return csr_array(array)
-        is_fast = self.numeric_encoding in ("auto", "none", "standard")
-        needs_frame = hasattr(self, "model_") and not reset and not self.model_.encoder.is_affine
-        if not is_fast or needs_frame or hasattr(self, "feature_names_in_") or is_text_array(array):
-            return super()._convert_array(array, reset=reset)
-        return array if np.isfinite(array).all() else super()._convert_array(array, reset=reset)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

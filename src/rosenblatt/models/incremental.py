@@ -43,7 +43,12 @@ class IncrementalTrainer:
         self._encoder = (
             model.encoder
             if model
-            else Encoder.fit(first_batch.frame, self._resolved_spec.data, never_truncate=is_tagging)
+            else Encoder.fit(
+                first_batch.frame,
+                self._resolved_spec.data,
+                columns=first_batch.columns,
+                never_truncate=is_tagging,
+            )
         )
         frame, y, weight = concatenate_data(first_batch, None)
         rows = make_rows(self._target, encode_frame(self._encoder, frame), y, weight)

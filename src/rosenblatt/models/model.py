@@ -13,7 +13,7 @@ from scipy.sparse import csr_array, issparse
 
 from rosenblatt.data.encoding.encoder import CHUNK_ROWS, Encoder
 from rosenblatt.data.media.columns import EncodedInputs, media_kinds
-from rosenblatt.data.readers.frames import as_frame
+from rosenblatt.data.readers.frames import as_frame, as_matrix, column_names, is_frame
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
@@ -124,7 +124,7 @@ class Model:
         Returns classes (n,), labels as zeros and ones (n, labels), or values (n,) or (n, targets). Raises TableError if
         the table does not fit the model.
         """
-        return self.label(self.predict_raw(as_rows(table)))
+        return self.label(self.predict_raw(self._rows(table)))
 
     def predict_proba(self, table: Any) -> np.ndarray:
         """Predict the probability of each class or label, (n, classes or labels).
@@ -132,7 +132,7 @@ class Model:
         Raises TableError if the table does not fit the model or the model gives no probabilities.
         """
         self.check_probabilities()
-        return self.predict_raw(as_rows(table))
+        return self.predict_raw(self._rows(table))
 
     def check_probabilities(self) -> None:
         """Raise TableError if the networks give no probabilities."""
@@ -153,13 +153,14 @@ class Model:
         Probabilities of classes and labels (of a perceptron: weighted sums of its units), or values. The prediction for
         a row does not depend on the other rows, to the last bit. Raises TableError if the rows do not fit the model.
         """
-        if self.encoder.n_sparse_columns and isinstance(frame, np.ndarray):
+        if not self.encoder.n_sparse_columns and isinstance(frame, csr_array):
+            frame = frame.toarray().astype(np.float64)
+        elif self.encoder.n_sparse_columns and isinstance(frame, np.ndarray):
             frame = csr_array(frame)
-        elif not self.encoder.n_sparse_columns and isinstance(frame, csr_array):
-            frame = frame.toarray()
+        if isinstance(frame, np.ndarray) and self.schema.is_numeric:
+            return self.predict_typed(self.schema.read_matrix(frame), threads)
         if isinstance(frame, np.ndarray):
-            is_affine = all(trial.encoder.is_affine for trial in self.trials)
-            return self.predict_typed(frame if is_affine else self.schema.read(as_frame(frame)), threads)
+            frame = as_frame(frame, [column.name for column in self.schema.columns])
         if isinstance(frame, pl.DataFrame) and not self.encoder.n_sparse_columns:
             return self.predict_typed(self.schema.read(frame), threads)
         if isinstance(frame, pl.DataFrame) or frame.shape[1] != self.encoder.n_sparse_columns:
@@ -200,6 +201,18 @@ class Model:
         ]
         return self._weighted_mean(predictions)
 
+    def _rows(self, table: Any) -> pl.DataFrame | np.ndarray | csr_array:
+        """Convert a table to rows for `predict_raw`: to a matrix if its columns are numbers. Raises as `as_frame`."""
+        if issparse(table):
+            return csr_array(table)
+        if is_frame(table):
+            inputs = [column.name for column in self.schema.input_columns if self.schema.is_numeric]
+            is_matrix = inputs and {*inputs} <= {*column_names(table)} & {*table.columns}
+            matrix = as_matrix(table[inputs]) if is_matrix else None
+        else:
+            matrix = as_matrix(table)
+        return as_frame(table) if matrix is None else matrix
+
     def _weighted_mean(self, predictions: list[np.ndarray]) -> np.ndarray:
         if len(predictions) == 1:
             return predictions[0]
@@ -227,11 +240,6 @@ def _concatenate_predictions(parts: list[np.ndarray]) -> np.ndarray:
         max_length = max(part.shape[1] for part in parts)
         parts = [np.pad(part, ((0, 0), (0, max_length - part.shape[1]), (0, 0))) for part in parts]
     return np.concatenate(parts)
-
-
-def as_rows(table: Any) -> pl.DataFrame | csr_array:
-    """Convert a table or array to a frame, and a sparse matrix to rows. Raises as `as_frame` does."""
-    return csr_array(table) if issparse(table) else as_frame(table)
 
 
 def csr_parts(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -98,7 +98,10 @@ class PreparedData:
         key = encoding_key(resolved_spec)
         if key not in self._encodings:
             encoder = Encoder.fit(
-                self.data.frame, resolved_spec.data, never_truncate=self.target(resolved_spec).task == "tagging"
+                self.data.frame,
+                resolved_spec.data,
+                columns=self.data.columns,
+                never_truncate=self.target(resolved_spec).task == "tagging",
             )
             if not encoder.width and not encoder.media_encodings:
                 raise TableError("No usable input column: all values of every column are unique.")

@@ -5,7 +5,7 @@ Medians, quantiles, bins and categories are fitted on the training rows only, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -159,13 +159,19 @@ class Encoder(FrozenModel):
 
     @classmethod
     def fit(
-        cls, frame: pl.DataFrame | np.ndarray | csr_array, spec: DataSpec, *, never_truncate: bool = False
+        cls,
+        frame: pl.DataFrame | np.ndarray | csr_array,
+        spec: DataSpec,
+        *,
+        columns: Sequence[str] = (),
+        never_truncate: bool = False,
     ) -> Encoder:
         """Fit to the training rows: Float64 columns are numbers, String columns categories.
 
         Args:
-            frame: a typed table, an array of finite numbers, or a sparse matrix, which is used as it is.
+            frame: a typed table, a matrix of numbers (NaN if missing), or a sparse matrix, which is used as it is.
             spec: the encoding hyperparameters, resolved.
+            columns: names of the columns of a matrix; x0, x1, ... by default.
             never_truncate: whether long sequences and texts are kept whole, as tagging requires.
 
         Raises:
@@ -173,7 +179,8 @@ class Encoder(FrozenModel):
             TableError: if a sequence holds infinite numbers, or an image cannot be read.
         """
         if isinstance(frame, np.ndarray):
-            return cls(encodings=tuple(encodings_from_array(frame, spec.numeric_encoding)))
+            names = columns or [f"x{i}" for i in range(frame.shape[1])]
+            return cls(encodings=tuple(_fit_matrix(frame, names, spec)))
         if not isinstance(frame, pl.DataFrame):
             if spec.numeric_encoding not in ("none", "standard"):
                 raise SpecError(f"numeric_encoding {spec.numeric_encoding} would make a sparse matrix dense. Use none.")
@@ -224,7 +231,7 @@ class Encoder(FrozenModel):
 
     @property
     def is_affine(self) -> bool:
-        """Whether all columns are numbers that are only shifted and scaled, which an array can be as a whole."""
+        """Whether all columns are numbers that are only shifted and scaled."""
         return all(
             isinstance(encoding, NumberEncoding)
             and not (encoding.smooth_clip or encoding.quantiles or encoding.edges or encoding.missing_indicator)
@@ -232,7 +239,7 @@ class Encoder(FrozenModel):
         )
 
     def encode(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray | EncodedInputs:
-        """Encode a typed table, or an array if `is_affine`, as a matrix (n, F) float32.
+        """Encode a typed table, or a matrix of its numbers, as a matrix (n, F) float32.
 
         A table with images, texts or sequences becomes `EncodedInputs`.
         """
@@ -242,45 +249,55 @@ class Encoder(FrozenModel):
         return x
 
     def matrix(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray:
-        """Encode numbers and categories, or an array if `is_affine`, as a matrix (n, F) float32."""
-        if isinstance(frame, np.ndarray):
-            numbers = [encoding for encoding in self.encodings if isinstance(encoding, NumberEncoding)]
-            center, factor = np.array([e.center for e in numbers]), np.array([e.factor for e in numbers])
-            x = np.empty(frame.shape, np.float32)
-            for start in range(0, len(frame), CHUNK_ROWS):
-                x[start : start + CHUNK_ROWS] = (frame[start : start + CHUNK_ROWS] - center) * factor
-            return x
-        x = np.empty((frame.height, len(self.feature_names)), np.float32)
-        for start, chunk in self._chunks(frame):
-            first_column = 0
-            for encoding in self.tabular_encodings:
-                out = x[start : start + chunk.height, first_column : first_column + len(encoding.feature_names)]
-                series = chunk[encoding.column]
+        """Encode numbers and categories of a typed table, or a matrix of its numbers, as a matrix (n, F) float32."""
+        if isinstance(frame, np.ndarray) and self.is_affine:
+            return self._scale(frame)
+        x = np.empty((len(frame), len(self.feature_names)), np.float32)
+        for start in range(0, len(frame), CHUNK_ROWS):
+            chunk, first_column = frame[start : start + CHUNK_ROWS], 0
+            for i, encoding in enumerate(self.tabular_encodings):
+                out = x[start : start + len(chunk), first_column : first_column + len(encoding.feature_names)]
+                values = chunk[:, i] if isinstance(chunk, np.ndarray) else chunk[encoding.column]
                 if isinstance(encoding, NumberEncoding):
-                    encoding.encode(_numbers(series), out)
-                else:
-                    encoding.encode(series, out)
+                    encoding.encode(_numbers(values), out)
+                elif isinstance(values, pl.Series):
+                    encoding.encode(values, out)
                 first_column += len(encoding.feature_names)
         return x
 
-    @staticmethod
-    def _chunks(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-        for start in range(0, frame.height, CHUNK_ROWS):
-            yield start, frame[start : start + CHUNK_ROWS]
+    def _scale(self, matrix: np.ndarray) -> np.ndarray:
+        """Encode a matrix of numbers (n, F) that are only shifted and scaled."""
+        numbers = [encoding for encoding in self.encodings if isinstance(encoding, NumberEncoding)]
+        center, factor = np.array([e.center for e in numbers]), np.array([e.factor for e in numbers])
+        fill_value, x = np.array([e.fill_value for e in numbers]), np.empty(matrix.shape, np.float32)
+        for start in range(0, len(matrix), CHUNK_ROWS):
+            chunk = matrix[start : start + CHUNK_ROWS]
+            x[start : start + CHUNK_ROWS] = (np.where(np.isnan(chunk), fill_value, chunk) - center) * factor
+        return x
 
 
-def encodings_from_array(x: np.ndarray, numeric_encoding: str) -> Iterator[NumberEncoding]:
-    """Encodings (standard or none) of the columns of x (n, F), which has no missing values."""
-    center, scale = np.zeros(x.shape[1]), np.ones(x.shape[1])
+def _fit_matrix(matrix: np.ndarray, names: Sequence[str], spec: DataSpec) -> Iterator[NumberEncoding]:
+    """Fit the encodings of the columns of a matrix of numbers (n, F)."""
+    if spec.numeric_encoding in ("none", "standard") and np.isfinite(matrix).all():
+        yield from _fit_affine(matrix, names, spec.numeric_encoding)
+        return
+    for i, name in enumerate(names):
+        values = np.ascontiguousarray(matrix[:, i])
+        yield NumberEncoding.fit(name, values, spec.numeric_encoding, int(spec.bins))
+
+
+def _fit_affine(matrix: np.ndarray, names: Sequence[str], numeric_encoding: str) -> Iterator[NumberEncoding]:
+    """Fit encodings (standard or none) to all columns of a matrix (n, F) at once, none of which has missing values."""
+    center, scale = np.zeros(matrix.shape[1]), np.ones(matrix.shape[1])
     if numeric_encoding == "standard":
-        center, scale = x.mean(axis=0, dtype=np.float64), _std(x)
-    fill_value = np.median(x[:: len(x) // N_QUANTILES + 1], axis=0)  # for missing values in later rows
-    for i in range(x.shape[1]):
-        yield NumberEncoding(column=f"x{i}", center=center[i], scale=scale[i], fill_value=fill_value[i])
+        center, scale = matrix.mean(axis=0, dtype=np.float64), _std(matrix)
+    fill_value = np.median(matrix[:: len(matrix) // N_QUANTILES + 1], axis=0)  # for missing values in later rows
+    for i, name in enumerate(names):
+        yield NumberEncoding(column=name, center=center[i], scale=scale[i], fill_value=fill_value[i])
 
 
-def _numbers(series: pl.Series) -> np.ndarray:
-    return series.fill_null(float("nan")).to_numpy()
+def _numbers(values: pl.Series | np.ndarray) -> np.ndarray:
+    return values.fill_null(float("nan")).to_numpy() if isinstance(values, pl.Series) else values
 
 
 def _std(x: np.ndarray) -> np.ndarray:

@@ -11,12 +11,48 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.errors import TableError
 
 
 def is_frame(rows: Any) -> bool:
     """Whether rows are a data frame of Polars or pandas."""
     return isinstance(rows, pl.DataFrame) or (hasattr(rows, "columns") and hasattr(rows, "dtypes"))
+
+
+def column_names(rows: Any) -> list[str]:
+    """The column names of a data frame of Polars or pandas. Raises TableError if two columns have the same name."""
+    names = [str(name) for name in rows.columns]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise TableError(f"Several columns are named {repeated[0]!r}. Give each column its own name.")
+    return names
+
+
+def as_matrix(rows: Any) -> np.ndarray | None:
+    """Convert a data frame or an array of numbers to a matrix (n, F) float64, without Polars' threads.
+
+    Missing values are NaN. Returns None if a column holds anything else, such as strings, booleans or dates; arrays may
+    hold booleans and numbers that are written as strings.
+    """
+    if isinstance(rows, pl.DataFrame):
+        if not all(dtype.is_numeric() for dtype in rows.dtypes):
+            return None
+        matrix = np.empty(rows.shape, order="F")
+        for i, series in enumerate(rows):
+            matrix[:, i] = series.cast(pl.Float64).to_numpy()
+        return matrix
+    if is_frame(rows):
+        is_numeric = all(getattr(dtype, "kind", "O") in "iuf" for dtype in set(rows.dtypes))
+        return rows.to_numpy(np.float64, na_value=np.nan) if is_numeric else None
+    array = np.asarray(rows)
+    if array.dtype.kind not in "biufOUS":
+        return None
+    try:
+        matrix = array.astype(np.float64, copy=False)
+    except (ValueError, TypeError):
+        return None
+    return matrix.reshape(-1, 1) if matrix.ndim == 1 else matrix
 
 
 def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
@@ -28,15 +64,13 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
 
     Raises:
         TypeError: if a cell of an array is neither a number nor a string.
-        TableError: if two columns have the same name.
+        TableError: if two columns have the same name, or in a forked process (see `require_polars`).
     """
+    require_polars()
     if isinstance(rows, pl.DataFrame):
         return rows
     if is_frame(rows):
-        repeated = [name for name, count in Counter(map(str, rows.columns)).items() if count > 1]
-        if repeated:
-            raise TableError(f"Several columns are named {repeated[0]!r}. Give each column its own name.")
-        return pl.DataFrame([_from_pandas(str(name), rows.iloc[:, i]) for i, name in enumerate(rows.columns)])
+        return pl.DataFrame([_from_pandas(name, rows.iloc[:, i]) for i, name in enumerate(column_names(rows))])
     array = np.asarray(rows)
     if array.ndim == 1:
         array = array.reshape(-1, 1)

@@ -11,6 +11,7 @@ from typing import Literal
 import polars as pl
 
 from rosenblatt.data.media.images import has_image_suffix
+from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.data.readers.archives import find_single_table, list_archive, list_folder
 from rosenblatt.data.readers.files import read_source
 from rosenblatt.data.readers.sources import Source, decompress_source, open_source
@@ -47,8 +48,10 @@ def read_table(
             cells.
 
     Raises:
-        TableError: if the file is missing, empty or damaged, or holds no table.
+        TableError: if the file is missing, empty or damaged, or holds no table; in a forked process see
+            `require_polars`.
     """
+    require_polars()
     table_format = TableFormat(
         header=header, encoding=encoding, separator=separator, decimal=decimal, thousands=thousands,
         day_first=day_first, missing=None if missing is None else tuple(missing),

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_column
+from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.data.schema.booleans import Pair, read_booleans
 from rosenblatt.data.schema.cells import strip_cells
 from rosenblatt.data.schema.dates import DAY_FIRST, MONTH_FIRST, DateFormat, as_dates, date_feature, read_dates
@@ -67,6 +69,11 @@ class Column(BaseModel):
     def is_input(self) -> bool:
         """Whether this column is an input of networks."""
         return self.include or self.kind in ("number", "boolean", "category", "date")
+
+    @property
+    def is_plain_number(self) -> bool:
+        """Whether a typed number of this column is used as it is: it has no scale, and no number means missing."""
+        return self.kind == "number" and self.number_format.unit != PERCENT and not self.missing_rule.words
 
     @property
     def note(self) -> str:
@@ -131,10 +138,7 @@ class Column(BaseModel):
         numbers = self.missing_rule.apply_to_numbers(numbers)
         infinite = ~numbers.is_finite().fill_null(True)
         if infinite.any():
-            raise TableError(
-                f"Column {self.name!r} holds an infinite number in row {(infinite.arg_max() or 0) + 1}. "
-                "Write a finite number there, or leave the cell empty if it is unknown."
-            )
+            raise _infinity_error(self.name, infinite.arg_max() or 0)
         return numbers.alias(self.name)
 
     def _booleans(self, text: pl.Series, notes: Notes | None) -> pl.Series:
@@ -186,6 +190,30 @@ class Schema(BaseModel):
         """The columns that are inputs of networks."""
         return [column for column in self.columns if column.is_input]
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether a matrix of numbers can be used as it is, because all inputs are plain numbers."""
+        return all(column.is_plain_number for column in self.input_columns)
+
+    def read_matrix(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the inputs (n, F) of a numeric schema, NaN if missing, from a matrix of all columns or of the inputs.
+
+        Raises TableError if the matrix has another width or holds infinite numbers.
+        """
+        inputs = self.input_columns
+        if matrix.shape[1] not in (len(inputs), len(self.columns)):
+            raise TableError(
+                f"The model was trained on {format_count(len(self.columns), 'column')}, but the array has "
+                f"{matrix.shape[1]:,}. Give it the same columns in the same order."
+            )
+        if len(inputs) < matrix.shape[1]:
+            matrix = matrix[:, [column.is_input for column in self.columns]]
+        infinite = np.isinf(matrix)
+        if infinite.any():
+            row, column = np.argwhere(infinite)[0]
+            raise _infinity_error(inputs[column].name, row)
+        return matrix
+
     def with_identifiers(self, names: Sequence[str]) -> Schema:
         """This schema, with identifiers of these names as inputs: numbers or categories."""
         return self._update(
@@ -228,6 +256,7 @@ class Schema(BaseModel):
 
         Raises TableError if a column is missing, or holds another kind of values than in training.
         """
+        require_polars()
         missing = [column.name for column in self.input_columns if column.name not in frame.columns]
         if missing:
             raise TableError(
@@ -301,6 +330,21 @@ class Schema(BaseModel):
                 used_names.add(name)
                 typed_columns[i] = series.alias(name)
             yield column, typed_columns
+
+
+def _infinity_error(name: str, row: int) -> TableError:
+    return TableError(
+        f"Column {name!r} holds an infinite number in row {row + 1}. Write a finite number there, or leave the cell "
+        "empty if it is unknown."
+    )
+
+
+def schema_from_matrix(matrix: np.ndarray, names: Sequence[str]) -> Schema:
+    """The schema of a matrix of numbers (n, columns)."""
+    missing = np.isnan(matrix).sum(axis=0).tolist()
+    return Schema(
+        columns=tuple(Column(name=name, kind="number", missing=n) for name, n in zip(names, missing, strict=True))
+    )
 
 
 def schema_from_dtypes(frame: pl.DataFrame) -> Schema:
