@@ -14,7 +14,9 @@ SECRET_NAMES = """
     refreshToken bot_token HF_TOKEN tokenProd token_value hf_tokens api_tokens apikey api-key apiKey APIKey
     API_KEYS OPENAI_API_KEY OPENAI_KEY api_key_2 accountKey AccountKey SharedAccessKey secretAccessKey
     aws_secret_access_key private_key signing_key ssh_keys encryptionKey credentials gcp_credentials creds auth
-    basic_auth Authorization proxy-authorization Set-Cookie cookies jwt SharedAccessSignature X-Amz-Signature
+    basic_auth private_key_id pin card_pin JSESSIONID
+    recovery_code seed_phrase requirepass storepass pswd Authorization
+    proxy-authorization Set-Cookie cookies jwt SharedAccessSignature X-Amz-Signature
 """
 HYPERPARAMETERS = """
     pad_token --pad-token padToken eos_token bos_token unk_token mask_token sep_token cls_token
@@ -24,7 +26,8 @@ HYPERPARAMETERS = """
     additional_special_tokens author authors authority auth_dim key key_dim num_keys keys keypoints keyboard
     primary_key foreign_key sort_key public_key prng_key random_key passes n_passes forward_pass low_pass
     bandpass passenger password_strength password_length password_file max_password_attempts secret_santa
-    secretary accuracy compass monkey turkey access_key_id token_path cookie_cutter learning_rate
+    secretary accuracy compass monkey turkey access_key_id pinned pin_memory pincode session_id
+    query_key_value password_strength_model token_path cookie_cutter learning_rate
 """
 SECRET_FILES = """
     .vault-token x-firebase-adminsdk-1a.json .bash_history .python_history
@@ -34,13 +37,14 @@ SECRET_FILES = """
     cert.pfx a.jks a.keystore a.kdbx kubeconfig .aws/credentials .aws/config .docker/config.json .kube/config
     .ssh/config terraform.tfvars prod.tfvars.json terraform.tfstate secrets.yml secrets.toml
     .streamlit/secrets.toml my-secrets.yaml passwords.txt token.json token.txt api_key.txt hf_token.txt
-    kaggle.json rclone.conf private.ppk
+    kaggle.json rclone.conf private.ppk .config/gh/hosts.yml .sops.yaml local.settings.json .databrickscfg
+    .azure/accessTokens.json .m2/settings.xml .dbt/profiles.yml ngrok.yml cookies.txt .cache/huggingface/token
 """
 OTHER_FILES = """
     train_history firebase.json
     train.py environment.yml keys.py secretary.py secrets.py credentials.md tokenizer.json tokens.txt
     keypoints.csv id_rsa.pub password_strength.csv docker/config.json config.json monkey.txt key.txt author.csv
-    secrets.example.yml
+    secrets.example.yml hosts.yml settings.json settings.xml profiles.yml gh/hosts.yml data/history.csv
 """
 
 

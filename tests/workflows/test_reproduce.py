@@ -389,6 +389,17 @@ def test_a_masked_argument_is_given_again(scripts, arguments, name):
         assert secret not in str(run_details(scripts.store, reproduction.run).launch.arguments)
 
 
+def test_a_secret_that_no_argument_needs_is_named_once(scripts):
+    run = scripts.run(STEADY, "--token", "abc")
+    messages = list[str]()
+    reproduce(scripts.store, run, messages.append, ReproduceOptions(secrets={"token": "abc", "tokn": "geheim"}))
+    about = [message for message in messages if "--secret" in message]
+    assert len(about) == 1
+    assert "'tokn' has no effect" in about[0]
+    assert "'token'" in about[0]
+    assert "geheim" not in about[0]
+
+
 RECORD = "import rosenblatt; run = rosenblatt.track(name='other'); run.log({'loss': 1.0}); run.finish()"
 
 

@@ -7,128 +7,29 @@ of the text.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from rosenblatt.runs.secret_assignments import find_assigned, find_named_value, is_paired_value
+from rosenblatt.runs.secret_commands import find_command_credentials, find_in_arguments
+from rosenblatt.runs.secret_formats import KEY_BEGIN, KEY_END, MAX_KEY_CHARACTERS, Span, compile_once, find_formatted
 from rosenblatt.runs.secret_names import is_harmless, is_secret_name
 
 MASK = "******"
 MAX_DEPTH = 50  # of nested values
-MAX_KEY_CHARACTERS = 50_000  # of a private key whose end is never printed
 
-_Span = tuple[int, int]
-_compile = cache(re.compile)  # patterns are compiled when a text first needs them, which is rare
-
-
-class Format(NamedTuple):
-    """Texts that are credentials by themselves: the whole match, or its group `secret` if there is one."""
-
-    hints: tuple[str, ...]  # one of them occurs in lower case in every text that matches
-    pattern: str
-
-
-_KEY_BEGIN = r"-----?\s?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?\s?-----?|PuTTY-User-Key-File-\d:"
-_KEY_END = r"-----?\s?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?\s?-----?|Private-MAC: ?\w*"
-_KEY_BODY = rf"[\s\S]{{0,{MAX_KEY_CHARACTERS}}}"
-
-FORMATS = {
-    "private key": Format(
-        ("private key", "putty-user-key"),
-        rf"(?:{_KEY_BEGIN})(?:{_KEY_BODY}?(?:{_KEY_END})|{_KEY_BODY})",
-    ),
-    "JSON web token": Format(("eyj",), r"\beyJ[\w-]{6,2000}\.[\w-]{6,}\.[\w-]*"),
-    "Amazon access key": Format(("akia", "asia", "abia"), r"\b(?:AKIA|ASIA|ABIA)[0-9A-Z]{16}\b"),
-    "GitHub token": Format(("gh", "github_pat_"), r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,})"),
-    "GitLab token": Format(
-        ("gl",), r"\bgl(?:pat|dt|rt|ptt|ft|soat|cbt|agent|oas)-[\w-]{16,}(?:\.[\w-]{1,50}){0,3}"
-    ),
-    "Slack token": Format(("xox", "xapp-"), r"\b(?:xox[abeoprs](?:\.\w{1,8})?|xapp)-[\w-]{10,}"),
-    "webhook": Format(
-        ("hooks.slack", "/api/webhooks/", "webhook.office"),
-        r"(?:hooks\.slack\.com/\w{1,20}/|discord(?:app)?\.com/api/webhooks/|webhook\.office\.com/)(?P<secret>[\w@/-]+)",
-    ),
-    "Google key": Format(
-        ("aiza", "ya29.", "gocspx-"), r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}"
-    ),
-    "secret of Stripe": Format(
-        ("_live_", "_test_", "whsec_"), r"\b(?:(?:sk|rk)_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{8,}"
-    ),
-    "key that begins with sk-": Format(("sk-",), r"(?<![\w-])sk-(?=[\w-]{0,200}\d)[\w-]{16,}"),
-    "PyPI token": Format(("pypi-",), r"\bpypi-(?:Ag[\w-]{10,}|[A-Za-z0-9]{20,})"),
-    "token with the prefix of its vendor": Format(
-        ("npm_", "hf_", "gsk_", "dckr_", "dop_v1_", "hvs.", "lin_api_", "ntn_", "nvapi-", "pplx-", "r8_", "shp",
-         "tvly-", "xai-", "dapi", "age-secret-key-", "glc_", "glsa_", "pat-na", "sntrys_", "wandb_v1_", "tskey-"),
-        (r"\b(?:npm_|hf_|gsk_|dckr_(?:pat|oat)_|do[opr]_v1_|hvs\.|lin_api_|ntn_|nvapi-|pplx-|r8_|shp(?:at|ca|pa|ss)_|"
-            r"tvly-|xai-|dapi|AGE-SECRET-KEY-1|glc_|glsa_|pat-na\d-|sntrys_|wandb_v1_|tskey-)(?=[\w-]{0,200}\d|[A-Za-z]{30})"
-            r"[A-Za-z0-9][\w-]{18,}(?:\.[\w-]{1,200}){0,3}"),
-    ),
-    "SendGrid key": Format(("sg.",), r"\bSG\.[\w-]{16,100}\.[\w-]{16,}"),
-    "Telegram bot": Format((":aa",), r"(?<!\d)\d{8,10}:AA[\w-]{30,}"),
-    "bearer token": Format(
-        ("bearer",), r"(?i)\bbearer\s{1,5}(?P<secret>[\w.~+/-]{6,}={0,2})(?![\w.])"
-    ),
-    "token of an HTTP header": Format(
-        ("token", "apikey"), r"(?i)\b(?:token|apikey)\s{1,5}(?P<secret>[0-9a-f]{16,})\b"
-    ),
-    "basic authentication": Format(
-        ("basic",), r"(?i)\bbasic\s{1,5}(?P<secret>[A-Za-z0-9+/]{6,}={0,2})(?!\w)"
-    ),
-    "user and password of an option": Format(
-        ("-u", "-user"),
-        (r"(?:^|(?<=[\s\"'\[(]))(?:-u|--(?:proxy-)?user)(?:=|\s{0,5}|['\"],\s?)['\"]?"
-                   r"(?P<secret>[^\s:'\"=/]{1,100}:[^\s'\"]{1,500})"),
-    ),
-    "user and password before a host": Format(
-        ("@",),
-        r"(?<![\w/:.@+-])[\w.+-]{1,60}:(?P<secret>[^\s:@/'\"<>]{3,100})@(?!sha256)[\w.-]{1,100}(?::\d|/)",
-    ),
-    "signature of a URL": Format(
-        ("sig", "credential=", "security-token", "sas"),
-        (r"(?i)[?&;](?:sig|signature|X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|"
-         r"GoogleAccessId|sas)=(?P<secret>[^\s&\"'<>\\]+)"),
-    ),
-    "password of .netrc": Format(
-        ("login",), r"\blogin\s{1,20}\S{1,100}\s{1,20}password\s{1,20}(?P<secret>\S+)"
-    ),
-}  # fmt: skip
-
-# what a text with an assigned credential contains, in lower case
-_NAME_HINTS = (
-    "pass", "pwd", "pw", "secret", "token", "key", "cred", "auth", "cookie", "bearer", "jwt", "otp", "signature",
-    "kennwort", "contrase", "senha",
-)  # fmt: skip
-_ANY_HINT = "|".join(
-    re.escape(hint)
-    for hint in dict.fromkeys((*(hint for form in FORMATS.values() for hint in form.hints), *_NAME_HINTS))
+# colors, and escaped signs that separate names from values
+_ESCAPE_HINT = r"\x1b\[|\\[ux]|&(?:#|quot|apos|amp|lt|gt)|%[23]"
+_ESCAPE = (
+    r"\x1b\[[0-9;:]{0,40}m|\\{1,4}(?:u00|x)(?P<hex>2[267]|3[acdeACDE])|%(?P<percent>2[27]|3[aAdD])"
+    r"|&#0?(?P<html>34|38|39|58|60|61|62);|&#x0?(?P<html_hex>2[267]|3[acdeACDE]);|&(?P<name>quot|apos|amp|lt|gt);"
 )
-_ASSIGNMENT = (
-    r"(?<![\w.$-])([\w.$-]{1,200})(?:\\{0,8}[\"'])?\]?[^\S\n]{0,20}(?::=|=>|==?|:|%3D|(?<=\w)>(?=[^\s<]))[^\S\n]{0,20}"
-)
-_WORD_BEFORE = r"(?<![\w.$-])([^\W\d_]{1,30} )$"
-_OPTION = r"(?<![\w-])(--?[A-Za-z][\w.-]{0,100})(?:\\{0,8}[\"'],)?[^\S\n]{1,20}(?![-\s])"
-_QUOTED_VALUE = r"(?i)\b([\w.-]{0,100}(?:password|passphrase|passwd))[^\S\n]{1,5}(?=[\"'])"
-_OPENING_QUOTE = r"[bBfFrRuU]{0,2}(\\{0,8}(?:\"\"\"|'''|[\"'`]))"
-_NEXT_ASSIGNMENT = r"[\w.$-]{1,100}\\{0,8}[\"']?[^\S\n]?[=:]"
-# the end of a value without quotes: a blank, a separator before a blank or another name, brackets that close the text
-_BARE_END = (
-    r"\s|[,;&](?=\s|$|\\{0,8}[\"']?[\w.$-]{1,100}\\{0,8}[\"']?[^\S\n]?[=:])|%26|[)\]}]{1,20}(?=[\s,;.:\"']|$)"
-    r"|\\{0,8}[\"'`](?=[\s,;:)\]}\\]|$)"
-)
-_SCHEME = r"(?i)(?:bearer|basic|token|digest|apikey|negotiate)\s{1,5}(?=\S)"
-_HEADER = r"(?i)(?:authorization|cookies?)$"
-_QUERY_END = r"[\s&\"'<>\\]|$"
-_BLOCK = r"[|>][+-]?\d?[^\S\n]*\n(?:[^\S\n]+\S.*(?:\n|$)|[^\S\n]*\n)*"  # a block of text in YAML
-_LINE_START = r"[^\S\n]*(?:-[^\S\n]+|export[^\S\n]+)?[\"']?$"
-_COLOR = r"\x1b\[[0-9;:]{0,40}m"
-_BRACKETS = r"[\"'\[\](){}]"
-_CLOSING = {"[": "]", "(": ")", "{": "}"}
-_MAX_NESTED_CHARACTERS = 20_000  # of a list or mapping under a secret name
+_HTML_NAMES = {"quot": '"', "apos": "'", "amp": "&", "lt": "<", "gt": ">"}
 _USER_OPTIONS = ("-u", "--user", "--proxy-user")
+MAX_CONTEXT_CHARACTERS = 200  # of a line that names the value of the next one
+_ENDS_WITH_NAME = r"(?i)(?::[^\S\n]*|\bname[\"']?\s?[:=][^\n]*|[,\\])\n?$"
 
 
 def redact(text: str, name: str = "") -> str:
@@ -143,21 +44,35 @@ class StreamRedactor:
 
     def __init__(self) -> None:
         self._key_characters = 0  # printed since a private key began; 0 outside of one
+        self._context = ""  # the last lines before, such as a prompt whose answer comes next
 
     def redact(self, text: str) -> str:
         """Mask credentials in the next part."""
         if self._key_characters:
-            end = _compile(_KEY_END).search(text)
+            end = compile_once(KEY_END).search(text)
             remaining = max(MAX_KEY_CHARACTERS - self._key_characters, 0)
             if not end and len(text) <= remaining:
                 self._key_characters += len(text)
                 return ""
             text, self._key_characters = text[end.end() if end else remaining :].removeprefix("\n"), 0
-        begins = list(_compile(_KEY_BEGIN).finditer(text)) if "PRIVATE KEY" in text or "PuTTY" in text else []
-        if begins and not _compile(_KEY_END).search(text, begins[-1].end()):
+        begins = list(compile_once(KEY_BEGIN).finditer(text)) if "PRIVATE KEY" in text or "PuTTY" in text else []
+        if begins and not compile_once(KEY_END).search(text, begins[-1].end()):
             self._key_characters = len(text) - begins[-1].start()
-            return f"{redact(text)}\n"
-        return redact(text)
+            return f"{self._redact_in_context(text)}\n"
+        return self._redact_in_context(text)
+
+    def _redact_in_context(self, text: str) -> str:
+        context, self._context = self._context, _last_name(text)
+        n = len(context)
+        spans = _find_credentials(context + text)
+        return _mask(text, [(max(start - n, 0), end - n) for start, end in spans if end > n])
+
+
+def _last_name(text: str) -> str:
+    """The last line of a text if it names the value of the next one: `Password:`, `- name: password`."""
+    line = text[text.rstrip("\n").rfind("\n") + 1 :]
+    is_name = len(line) <= MAX_CONTEXT_CHARACTERS and compile_once(_ENDS_WITH_NAME).search(line)
+    return line if is_name else ""
 
 
 def redact_arguments(arguments: Sequence[str]) -> list[str]:
@@ -177,11 +92,17 @@ def redact_arguments(arguments: Sequence[str]) -> list[str]:
             redacted.append(redact(argument))
         names_value = argument.startswith("-") and not equals
         option = argument if names_value and (argument in _USER_OPTIONS or is_secret_name(argument)) else ""
+    for i, start, end in find_in_arguments(arguments):
+        if redacted[i] == arguments[i]:
+            redacted[i] = _mask(arguments[i], [(start, end)])
     return redacted
 
 
 def _redact_option_value(option: str, value: str) -> str:
-    is_secret = ":" in value if option in _USER_OPTIONS else not is_harmless(option, value)
+    if option in _USER_OPTIONS:  # but the numbers of a user and a group
+        is_secret = ":" in value and not value.replace(":", "").isdigit()
+    else:
+        is_secret = not is_harmless(option, value)
     return MASK if is_secret else redact(value)
 
 
@@ -208,6 +129,8 @@ def redact_value(value: Any, name: str = "", depth: int = 0, *, by_name: bool = 
             return value.tolist()
         return redact_value(value.tolist(), "", depth + 1, by_name=by_name)
     if isinstance(value, Mapping) and depth < MAX_DEPTH:
+        named = find_named_value(value) if by_name else None
+        value = value if named is None else {**value, named: MASK}
         return {
             redact(key) if isinstance(key, str) else key: redact_value(
                 item, str(key) if by_name else "", depth + 1, by_name=by_name
@@ -215,10 +138,16 @@ def redact_value(value: Any, name: str = "", depth: int = 0, *, by_name: bool = 
             for key, item in value.items()
         }
     if isinstance(value, list | tuple) and depth < MAX_DEPTH:
-        if all(isinstance(item, str) for item in value):
-            return redact_arguments(value)
-        return [redact_value(item, "", depth + 1, by_name=by_name) for item in value]
+        return _redact_items(value, depth, by_name)
     return redact(value if isinstance(value, str) else to_text(value))
+
+
+def _redact_items(items: Sequence[Any], depth: int, by_name: bool) -> list[Any]:
+    if by_name and len(items) == 2 and isinstance(items[0], str) and is_paired_value(items[0], items[1]):
+        return [items[0], MASK]
+    if all(isinstance(item, str) for item in items):
+        return redact_arguments(items)
+    return [redact_value(item, "", depth + 1, by_name=by_name) for item in items]
 
 
 def to_text(value: Any) -> str:
@@ -229,7 +158,7 @@ def to_text(value: Any) -> str:
         return f"{type(value).__name__} {secrets.token_hex(8)}, nested too deeply to be recorded"
 
 
-def _mask(text: str, spans: Sequence[_Span]) -> str:
+def _mask(text: str, spans: Sequence[Span]) -> str:
     """Replace spans of a text, which may overlap."""
     parts, position = [], 0
     for start, end in sorted(spans):
@@ -239,138 +168,45 @@ def _mask(text: str, spans: Sequence[_Span]) -> str:
     return "".join([*parts, text[position:]]) if parts else text
 
 
-def _find_credentials(text: str) -> list[_Span]:
-    if "\x1b" in text:  # blanks of the same length in place of colors
-        text = _compile(_COLOR).sub(lambda match: " " * len(match[0]), text)
-    lowered = text.lower()
-    if "://" not in text and not _compile(_ANY_HINT).search(lowered):
-        return []
-    spans = [
-        match.span("secret") if "secret" in match.groupdict() else match.span()
-        for name, (hints, pattern) in FORMATS.items()
-        if any(hint in lowered for hint in hints)
-        for match in _compile(pattern).finditer(text)
-        if name != "basic authentication" or _is_basic_authentication(match["secret"])
-    ]
-    if "://" in text:
-        spans += _find_url_credentials(text)
-    if any(hint in lowered for hint in _NAME_HINTS):
-        spans += _find_assigned(text)
+def _find_credentials(text: str) -> list[Span]:
+    spans = _find_in_plain_text(text)
+    if compile_once(_ESCAPE_HINT).search(text):
+        spans += _find_in_escaped_text(text)
     return spans
 
 
-def _is_basic_authentication(text: str) -> bool:
-    """Whether a text is USER:PASSWORD in base64, rather than a word after "basic"."""
-    try:
-        return b":" in base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
-        return False
+def _find_in_plain_text(text: str) -> list[Span]:
+    lowered = text.lower()
+    if len(lowered) != len(text):  # of a few letters, such as one of Turkish
+        lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+    return [
+        *find_formatted(text, lowered),
+        *find_assigned(text, lowered),
+        *find_command_credentials(text, lowered),
+    ]
 
 
-def _find_url_credentials(text: str) -> Iterator[_Span]:
-    """Find the password before the host of URLs, whatever its characters; of web addresses also a user, or token."""
-    for match in re.finditer(r"(?<=://)(?:(?!://)[^\s\"'<>`])*@", text):
-        start, end = match.start(), match.end() - 1
-        is_web = text[:start][-8:].lower().endswith(("http://", "https://"))
-        user, colon, rest = text[start:end].partition(":")
-        if re.search(r"[/?#]", user) or (is_web and re.match(r"\d{1,5}[/?#]", rest)):
-            continue  # @ in the path
-        if is_web:
-            yield start, end
-        elif colon:
-            yield start + len(user) + 1, end
+def _find_in_escaped_text(text: str) -> list[Span]:
+    """Find credentials in a text with colors, or with escaped signs of JSON, HTML and URLs (`\\u003d` for `=`)."""
+    parts, positions, end = list[str](), list[int](), 0
+    for match in compile_once(_ESCAPE).finditer(text):
+        sign = _unescape(match)
+        parts += [text[end : match.start()], sign]
+        positions += [*range(end, match.start()), *[match.start()] * len(sign)]
+        end = match.end()
+    if not parts:
+        return []
+    positions += range(end, len(text) + 1)
+    return [
+        (positions[first], positions[last - 1] + 1 if last > first else positions[first])
+        for first, last in _find_in_plain_text("".join([*parts, text[end:]]))
+    ]
 
 
-def _find_assigned(text: str) -> Iterator[_Span]:
-    """Find values that are assigned to secret names."""
-    for pattern in (_ASSIGNMENT, _OPTION, _QUOTED_VALUE):
-        position = 0
-        while match := _compile(pattern).search(text, position):
-            position, name = match.end(), _with_word_before(text, match)
-            if is_secret_name(name):
-                start, end = _find_value(text, position, name, match.start() if pattern is _ASSIGNMENT else None)
-                if start < end and not _is_placeholder(name, text[start:end]):
-                    yield start, end
-                    position = end
-
-
-def _with_word_before(text: str, match: re.Match[str]) -> str:
-    """The name of an assignment, with the word before it if a blank separates them: `API key: x`, `next token: x`."""
-    start = match.start(1)
-    before = _compile(_WORD_BEFORE).search(text, max(start - 31, 0), start)
-    return (before[1] if before else "") + match[1]
-
-
-def _is_placeholder(name: str, value: str) -> bool:
-    """Whether a value stands for none, or is the name in capitals, as in the help of a program."""
-    return is_harmless(name, value) or (value.isupper() and name.upper().replace("-", "_").endswith(value))
-
-
-def _find_value(text: str, start: int, name: str, name_start: int | None) -> _Span:
-    """The span of a value that begins at `start`, without its quotes; `name_start` is None after an option."""
-    quote = _compile(_OPENING_QUOTE).match(text, start)
-    if quote:
-        return quote.end(), _closing_quote(text, quote.end(), quote[1])
-    if text[start : start + 1] in _CLOSING:
-        return start, _closing_bracket(text, start)
-    if block := _compile(_BLOCK).match(text, start):
-        return start, block.end() - block[0].endswith("\n")
-    if _compile(_HEADER).search(name):
-        quote_before = text[max((name_start or 0) - 1, 0) : name_start or 0].strip()
-        end = text.find(quote_before, start) if quote_before in ("'", '"', "`") else -1
-        return start, end if end >= 0 else _line_end(text, start)
-    if name_start is not None and text[max(name_start - 1, 0) : name_start] in ("?", "&"):
-        return start, _search_end(_QUERY_END, text, start)
-    if name_start is not None and text[name_start - 1 : name_start] == "<":
-        return start, _search_end("<", text, start)
-    if name_start is not None and _is_rest_of_line(text, start, name_start):
-        return start, _line_end(text, start)
-    scheme = _compile(_SCHEME).match(text, start)
-    return start, _search_end(_BARE_END, text, scheme.end() if scheme else start)
-
-
-def _is_rest_of_line(text: str, start: int, name_start: int) -> bool:
-    """Whether a line consists of a name, a sign with a blank after it, and a value, as in YAML and INI files."""
-    before = text[max(text.rfind("\n", max(name_start - 100, 0), name_start) + 1, name_start - 100, 0) : name_start]
-    if text[start - 1] not in " \t" or not _compile(_LINE_START).fullmatch(before):
-        return False
-    line = text[start : _line_end(text, start)]
-    return not _compile(_NEXT_ASSIGNMENT).search(line) and not line.startswith(tuple(",;)]}"))
-
-
-def _search_end(pattern: str, text: str, start: int) -> int:
-    match = _compile(pattern).search(text, start)
-    return match.start() if match else len(text)
-
-
-def _line_end(text: str, start: int) -> int:
-    end = text.find("\n", start)
-    return len(text) if end < 0 else end
-
-
-def _closing_quote(text: str, start: int, quote: str) -> int:
-    """The position of the quote that closes a value; the end of the line if there is none."""
-    mark = re.escape(quote[-1])
-    if len(quote) == 1:  # \" and "" stand for a quote
-        pattern = rf"(?:[^{mark}\\]|\\[\s\S]|{mark}{mark}){{0,{MAX_KEY_CHARACTERS}}}(?={mark})"
-    else:
-        pattern = rf"[\s\S]{{0,{MAX_KEY_CHARACTERS}}}?(?<!\\)(?={re.escape(quote)})"
-    match = _compile(pattern).match(text, start)
-    return match.end() if match else _line_end(text, start)
-
-
-def _closing_bracket(text: str, start: int) -> int:
-    """The position after the bracket that closes a list or mapping; the end of the line if there is none."""
-    expected: list[str] = []
-    position = start
-    while match := _compile(_BRACKETS).search(text, position, start + _MAX_NESTED_CHARACTERS):
-        position = match.end()
-        if match[0] in "\"'":
-            position = _closing_quote(text, position, match[0]) + 1
-        elif match[0] in _CLOSING:
-            expected.append(_CLOSING[match[0]])
-        elif not expected or match[0] != expected.pop():
-            break
-        if not expected:
-            return position
-    return _line_end(text, start)
+def _unescape(match: re.Match[str]) -> str:
+    code = match["hex"] or match["percent"] or match["html_hex"]
+    if code:
+        return chr(int(code, 16))
+    if match["html"]:
+        return chr(int(match["html"]))
+    return _HTML_NAMES.get(match["name"] or "", "")

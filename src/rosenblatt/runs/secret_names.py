@@ -17,12 +17,16 @@ def _words(text: str) -> frozenset[str]:
 
 
 # words that make any name secret in which they stand, unless the name is that of a property of a password
-_PASSWORD = re.compile(r"(?:password|passwd|passphrase|passcode|passwort|kennwort|contrase(?:ñ|n)a|senha|pwd)s?$")
+_PASSWORD = re.compile(
+    r"(?:password|passwd|passphrase|passcode|passwort|kennwort|contrase(?:ñ|n)a|senha|pwd|pswd|"
+    r"psswd|wachtwoord|has[lł]o|парол[ьяи]|密码|パスワード)s?$"
+)
 _PROPERTIES = _words(
     "strength length len size count n num number policy file files path paths dir folder url uri type mode field "
     "fields column columns col name names label labels id ids idx index rule rules entropy score min max prompt "
     "enabled required expiry age ttl timeout attempts retries reset manager generator checker model loss weight dim "
-    "prob rate ratio hint env var provider version format dataset"
+    "prob rate ratio hint env var provider version format dataset "
+    "date day days hour hours minutes seconds time at since"
 )
 _COUNTS = _words("n nr num number max min total count avg mean")  # as first words: numbers of something
 # last words that do not change what a name stands for: `api_key_2`, `token_prod`, `OPENAI_KEY_VALUE`
@@ -34,7 +38,8 @@ _MODIFIERS = _words(
 )
 # last words of secret names that need no other word
 _SECRETS = _words(
-    "secret secrets credential credentials creds cred authorization cookie cookies bearer jwt otp apikey pw"
+    "secret secrets credential credentials creds cred authorization cookie cookies bearer jwt otp apikey pw "
+    "pin mnemonic"
 )
 _AUTHENTICATION = _words("auth authentication")
 # `token` is secret unless the word before it names a token of a text, an image or a sequence
@@ -63,15 +68,38 @@ _PASSES = _words(
     "forward backward low high band all single one two first second third last multi by n per train training test "
     "eval inference optimizer compiler final each full extra bypass max min num"
 )
-_ABBREVIATION = re.compile(r"(?:db|user|root|admin|my|pg|mysql|smtp|ftp|ldap)?pass")
+_ABBREVIATION = re.compile(
+    r"(?:db|user|root|admin|my|pg|mysql|smtp|ftp|ldap|require|(?:src|dest)?store|key|trust|bind|master|redis|mongo|mail|"
+    r"email|ssh|sudo|wifi|login)?pass|(?:j|php|asp)?sess(?:ion)?id"
+)
+_CODES = _words("recovery backup verification access auth authorization mfa otp totp security")
+_PHRASES = _words("seed recovery mnemonic secret")
+# first words of functions that return a credential, or do something else with its name
+_GETTERS = _words(
+    "get read load fetch ask find lookup has is delete remove rotate create generate make input parse validate count "
+    "test print show list need needs require requires on from"
+)
+# last words that are secret names by themselves, but often stand for something else
+_AMBIGUOUS = _words(
+    "token tokens key keys auth authentication cookie cookies bearer jwt otp pass pin pw cred signature code phrase "
+    "mnemonic"
+)
 _SIGNATURE_OWNERS = _words("shared access amz goog aws")  # SharedAccessSignature, X-Amz-Signature
 
-_HARMLESS = re.compile(r"\s*(?:|none|null|nil|true|false|\*+)\s*", re.IGNORECASE)  # also of texts
+_HARMLESS = re.compile(
+    r"\s*(?:|none|null|nil|true|false|required|optional|redacted|masked|unset|\*+)\s*", re.IGNORECASE
+)  # also of texts
 _SPECIAL_TOKEN = re.compile(r"\s*(?:<[^<>]{0,60}>|\[[^\[\]]{0,30}\]|\{\{[^{}]{0,30}\}\})\s*")  # <eos>, <|user|>, [PAD]
 _SMALL_NUMBER = re.compile(r"\s*\d{1,5}(?:[./]\d+)?\s*")  # of a token
 _AUTHENTICATION_SCHEME = re.compile(
     r"\s*(?:[\d.]+|basic|bearer|digest|oauth2?|kerberos|ntlm|negotiate|ldap|sso|token|password|iam|anonymous|required|"
     r"optional|scram-sha-\d+)\s*",
+    re.IGNORECASE,
+)
+_TECHNICAL = re.compile(  # words with digits that are no credentials
+    r"[a-z]{1,5}[-_.]?\d{1,4}|[\d.,:;/x%+-]+[a-z]{0,3}|v?\d[\w.+-]*\.[\w.+-]*|[a-z_]{2,40}(?:\.[\w-]{1,40}){1,20}|"
+    r"(?:sha|md|oauth|argon|pbkdf|bcrypt|base|http|utf|latin|bert|gpt|llama|resnet|layer|block|field|column|feature|"
+    r"encoder|decoder|sample|version|branch|config|server|worker|device|number|class|label|token|vector|cluster)[\w.-]*",
     re.IGNORECASE,
 )
 
@@ -85,7 +113,21 @@ _CREDENTIAL_FILES = (
     r"(?:.*[-_.])?(?:credentials?|secrets?|kubeconfig|service[-_]?account|access[-_]?keys?|"
     r"api[-_]?keys?|client[-_]?secret|(?:auth|access|api|refresh|hf|github)[-_]?tokens?)"
     r"(?:[-_.].*)?|token(?:\.(?:json|txt|pickle|pkl))?|auth\.json|wp-config\..*|"
-    r"(?:.*[-_.])?(?:gcp|gcloud|google|firebase|sa|service|private)[-_]?key\.json"
+    r"(?:.*[-_.])?(?:gcp|gcloud|google|firebase|sa|service|private)[-_]?key\.json|"
+    r"\.sops\.ya?ml|local\.settings\.json|\.(?:databrickscfg|flaskenv|renviron|modal\.toml|msmtprc|mbsyncrc|fetchmailrc|"
+    r"authinfo|terraformrc|passwd-s3fs|comet\.config|snowsql|mongorc\.js|dbshell)|(?:.*-)?openrc(?:\.sh)?|clouds\.ya?ml|"
+    r"ngrok\.yml|nuget\.config|cookies\.(?:txt|json|sqlite)|logins\.json|key[34]\.db|wallet\.dat|krb5cc_.*|"
+    r"sitemanager\.xml|stored_tokens|.*\.(?:publishsettings|keychain(?:-db)?|rdp)|\.\w+_history"
+)
+# places of credentials whose names alone do not show it, below the root or a home folder
+_CREDENTIAL_PATHS = re.compile(
+    r"(?:.*/)?(?:\.config/(?:gh/hosts\.yml|hub|glab-cli/config\.yml|doctl/config\.yaml|gcloud/.*|ngrok/.*|pypoetry/auth\.toml|"
+    r"wandb/settings|op/config|sops/age/keys\.txt|hcloud/cli\.toml|stripe/config\.toml)|\.azure/.*|\.oci/.*|\.aliyun/.*|"
+    r"\.(?:mc|minio)/config\.json|\.m2/settings(?:-security)?\.xml|\.gradle/gradle\.properties|\.dbt/profiles\.yml|"
+    r"\.snow(?:flake|sql)/(?:config|config\.toml|connections\.toml)|\.(?:cache/)?huggingface/token|\.fly/config\.yml|"
+    r"\.jupyter/jupyter_server_config\.json|\.terraform\.d/.*|\.cargo/credentials.*|\.ngrok2/.*|\.cloudflared/.*|"
+    r"\.lftp/rc|\.(?:linode|heroku|vercel|netlify|kaggle|modal)/.*)",
+    re.IGNORECASE,
 )
 _SECRET_FOLDERS = {".aws": None, ".ssh": None, ".gnupg": None, ".docker": "config.json", ".kube": "config"}
 _CODE = re.compile(r".*\.(?:py|pyi|pyx|ipynb|md|rst|c|cc|cpp|h|rs|go|js|ts|java)", re.IGNORECASE)
@@ -104,7 +146,7 @@ def is_secret_name(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if not words or words[0] in _COUNTS:
         return False
-    if any(_PASSWORD.search(word) for word in words):
+    if any(map(_PASSWORD.search, words)):
         return words[-1] not in _PROPERTIES
     while len(words) > 1 and (words[-1] in _MODIFIERS or words[-1].isdigit()):
         words.pop()
@@ -113,6 +155,11 @@ def is_secret_name(name: str) -> bool:
         return True
     if last.endswith(("token", "tokens")):
         return _is_secret_token(last, previous)
+    if last == "id":
+        return words[-3:] == ["private", "key", "id"]  # of a Google service account
+    if last.endswith(("code", "phrase")):
+        owners = _CODES if last.endswith("code") else _PHRASES
+        return (last.removesuffix("code").removesuffix("phrase") or previous) in owners
     if last.endswith(("key", "keys")):
         return (last.rstrip("s").removesuffix("key") or previous) in _KEYS
     if last.endswith("signature"):
@@ -125,6 +172,28 @@ def _is_secret_token(last: str, previous: str) -> bool:
     return owner in _OWNED if last.endswith("s") else owner not in _TEXT_TOKENS
 
 
+def is_password_name(name: str) -> bool:
+    """Whether a secret name is that of a password, rather than of a token or a key."""
+    return any(_PASSWORD.search(word.lower()) for word in _WORD.findall(name))
+
+
+def is_unambiguous(name: str) -> bool:
+    """Whether a secret name stands for a credential even if nothing is assigned to it, unlike `token`."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    last, previous = words[-1], words[-2] if len(words) > 1 else ""
+    if last not in _AMBIGUOUS or is_password_name(name):
+        return True
+    return previous in _OWNED | _KEYS | _CODES | _PHRASES or (bool(previous) and not name.count(" "))
+
+
+def is_secret_call(name: str) -> bool:
+    """Whether texts in the arguments of this function are usually credentials: `set_password("x")`."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not is_secret_name(name) or words[0] in _GETTERS:
+        return False
+    return is_unambiguous(name) or words[-1] in _AUTHENTICATION
+
+
 def is_harmless(name: str, value: str) -> bool:
     """Whether a value under a secret name is no credential: empty, a Boolean, `[PAD]` as a token, `basic` as auth."""
     if _HARMLESS.fullmatch(value):
@@ -132,11 +201,23 @@ def is_harmless(name: str, value: str) -> bool:
     last = next(iter([word.lower() for word in _WORD.findall(name)][-1:]), "")
     if last in _AUTHENTICATION:
         return bool(_AUTHENTICATION_SCHEME.fullmatch(value))
+    if last == "pin":
+        return len(value) < 20 and not re.fullmatch(r"\s*(?:\d{4,12}|[^\W_]{6,})\s*", value)  # of a device
     if last == "pass":
         return bool(re.match(r"\s*\d{1,2}(?:\s|$)", value))  # the number of a pass
     return last.endswith(("token", "tokens")) and bool(
         _SPECIAL_TOKEN.fullmatch(value) or _SMALL_NUMBER.fullmatch(value)
     )
+
+
+def looks_generated(text: str) -> bool:
+    """Whether a word looks like a password or a token, rather than like a word, a number, a path or an identifier."""
+    if len(text) < 6 or "://" in text or text[0] in "/~<[{$%" or _TECHNICAL.fullmatch(text):
+        return False
+    has_digit, has_letter = any(map(str.isdigit, text)), any(map(str.isalpha, text))
+    if has_digit and has_letter:
+        return True
+    return has_letter and ((len(text) >= 20 and text.isalpha()) or any(mark in text for mark in "!#$^&*+~"))
 
 
 def is_secret_file(path: str) -> bool:
@@ -145,7 +226,7 @@ def is_secret_file(path: str) -> bool:
     for folder in folders:
         if folder in _SECRET_FOLDERS and _SECRET_FOLDERS[folder] in (None, name):
             return not name.endswith(".pub")
-    if name.startswith(".env"):
+    if name.startswith(".env") or _CREDENTIAL_PATHS.fullmatch("/".join([*folders, name])):
         return True
     if _CODE.fullmatch(name) or _PUBLIC.fullmatch(name):
         return False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from rosenblatt.errors import RunError
+from rosenblatt.errors import Notify, RunError, format_list
 from rosenblatt.runs.capture.environment import user_name
 from rosenblatt.runs.capture.program import OTHER_KINDS, REPEATABLE
 from rosenblatt.runs.recorded import ScriptCall
@@ -54,7 +54,11 @@ def check_user(
 
 
 def fill_masked(
-    run: RunDetails, call: ScriptCall, secrets: Mapping[str, str], ask_secret: Callable[[str], str] | None
+    run: RunDetails,
+    call: ScriptCall,
+    secrets: Mapping[str, str],
+    ask_secret: Callable[[str], str] | None,
+    notify: Notify,
 ) -> tuple[ScriptCall, list[Gap]]:
     """Put the values of masked arguments into a call.
 
@@ -63,6 +67,7 @@ def fill_masked(
         call: Its call.
         secrets: Values by option, such as `token` for `--token`, or by the number of the argument, from 1.
         ask_secret: Called with the name of a masked argument that is not among `secrets`; None: nobody can be asked.
+        notify: Called with a message on `secrets` that belong to no masked argument.
 
     Returns:
         The call, and that the values may not be those of the run.
@@ -71,7 +76,9 @@ def fill_masked(
         RunError: If a value is not known.
     """
     arguments, gaps = list(call.arguments), list[Gap]()
-    for index, label in describe_masked(call.arguments, call.masked).items():
+    labels = describe_masked(call.arguments, call.masked)
+    report_unused_secrets(run, secrets, {_secret_name(label, index) for index, label in labels.items()}, notify)
+    for index, label in labels.items():
         name = _secret_name(label, index)
         value = secrets.get(name)
         if value is None and ask_secret:
@@ -84,6 +91,16 @@ def fill_masked(
         arguments[index] = arguments[index].replace(MASK, value)
         gaps.append(Gap("argument", f"{label} was masked, and may have another value"))
     return replace(call, arguments=tuple(arguments), masked=()), gaps
+
+
+def report_unused_secrets(run: RunDetails, secrets: Mapping[str, str], names: Collection[str], notify: Notify) -> None:
+    """Say which values given with --secret belong to none of the masked arguments of a run."""
+    unused = [name for name in secrets if name not in names]
+    if unused:
+        masked = (
+            f"its masked arguments are {format_list(sorted(names))}" if names else "none of its arguments is masked"
+        )
+        notify(f"--secret {format_list(unused)} has no effect: run {run.id} has no such argument; {masked}.")
 
 
 def _secret_name(label: str, index: int) -> str:

@@ -27,7 +27,7 @@ from rosenblatt.runs.verdict import Gap, ResultComparison, Verdict, compare_resu
 from rosenblatt.spec.defaults import MACHINE_DEPENDENT
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.workflows.fit_request import run_fit_request
-from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call
+from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call, report_unused_secrets
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.restored_run import RestoredRun
@@ -110,11 +110,12 @@ def _rerun(store: Store, run: RunDetails, notify: Notify, options: ReproduceOpti
     request, call, gaps = None, None, list[Gap]()
     if run.request is not None:
         request = _fit_request(run)
+        report_unused_secrets(run, options.secrets, (), notify)
         check_user(store, run, options.confirm, f"Fit {request.table!r}, and record its model,")
     else:
         call = find_call(run)
         check_user(store, run, options.confirm)
-        call, gaps = fill_masked(run, call, options.secrets, options.ask_secret)
+        call, gaps = fill_masked(run, call, options.secrets, options.ask_secret, notify)
     changed_data = [f"{file.path} {_problem(file)}" for file in _changed_data(run)]
     for message in _environment_changes(run.environment) if run.environment else []:
         notify(message)

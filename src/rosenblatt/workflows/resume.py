@@ -59,7 +59,7 @@ def resume(
     folder, arguments = _locate(store, run)
     call = ScriptCall(target="", arguments=arguments)
     notify(f"resuming {newest.id} in {folder}: {' '.join(call.arguments)}")
-    call, _ = fill_masked(run, call, secrets or {}, ask_secret)
+    call, _ = fill_masked(run, call, secrets or {}, ask_secret, notify)
     env = os.environ | {RESUME: newest.id, "ROSENBLATT_STORE": store_name(store.url)}
     command = [sys.executable, *call.arguments]
     status = subprocess.run(command, cwd=folder, env=env, check=False).returncode  # noqa: S603 - its own command
