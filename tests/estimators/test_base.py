@@ -404,6 +404,32 @@ def test_dates_are_no_targets(days):
             estimator.fit(IRIS, pl.Series([dt.date(2024, 1, 1)] * 150))
 
 
+@pytest.mark.parametrize("rows", [
+    np.array([[60], [7200]], "timedelta64[s]"), [[dt.timedelta(minutes=1)], [dt.timedelta(hours=2)]],
+    pd.DataFrame({"x": pd.to_timedelta(["1min", "2h"])}),
+    pl.DataFrame({"x": [dt.timedelta(minutes=1), dt.timedelta(hours=2)]}),
+], ids=["array", "list", "pandas", "Polars"])  # fmt: skip
+def test_durations_are_seconds_and_never_mixed_with_plain_numbers(rows):
+    model = MLPClassifier(**FAST).fit(rows, [0, 1])
+    column = model.model_.schema.columns[0]
+    assert (column.kind, column.number_format.unit) == ("number", "s")
+    assert model.model_.encoder.encodings[0].center == pytest.approx(3630)
+    numbers = MLPClassifier(**FAST).fit(pl.DataFrame({"x": [1.0, 2.0]}), [0, 1])
+    with pytest.raises(TableError, match="must hold numbers, as in training, but its cells are of type Duration"):
+        numbers.predict(pl.DataFrame({"x": [dt.timedelta(1)]}))
+
+
+@pytest.mark.parametrize(("X", "message"), [
+    ([[1, 2], [3]], "equally many numbers"), ([[1, [2]], [3, [4]]], "equally many numbers"),
+    (np.array([[1j], [2]]), "X holds complex numbers"), ([[1j], [2]], "X holds complex numbers"),
+], ids=str)  # fmt: skip
+def test_nested_and_complex_rows_are_rejected_in_one_sentence(X, message):
+    for estimator in (MLPClassifier(**FAST), MLPRegressor(**FAST), Perceptron()):
+        with pytest.raises(TableError, match=message) as error:
+            estimator.fit(X, [0, 1])
+        assert "\n" not in str(error.value)
+
+
 def test_classes_that_are_large_integers_stay_exact():
     y = np.array([1, 2**63 + 5] * 75, np.uint64)
     assert set(MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).tolist()) <= {1, 2**63 + 5}

@@ -21,9 +21,20 @@ Frame: TypeAlias = pl.DataFrame | np.ndarray | csr_array
 
 
 def is_text_array(X: Any) -> bool:
-    """Whether an array-like holds strings or other objects."""
-    array = np.asarray(X) if isinstance(X, list) else X
-    return getattr(getattr(array, "dtype", None), "kind", "f") in "OUS"  # an array-like may have no dtype
+    """Whether an array-like holds strings, dates, durations or other objects.
+
+    Raises TableError if it is nested, or holds complex numbers.
+    """
+    try:
+        array = np.asarray(X) if isinstance(X, list) else X
+    except ValueError as error:
+        raise TableError(
+            "X must be a table, with equally many numbers or strings in each row, but some rows are longer, or nested."
+        ) from error
+    kind = getattr(getattr(array, "dtype", None), "kind", "f")  # an array-like may have no dtype
+    if kind == "c":
+        raise TableError("Complex data not supported: X holds complex numbers. Give their parts as columns.")
+    return kind in "OUSmM"
 
 
 def to_numpy_dtype(y: Any) -> Any:

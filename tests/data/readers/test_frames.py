@@ -1,3 +1,8 @@
+import datetime as dt
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -52,9 +57,55 @@ def test_the_kind_of_a_pandas_column_of_objects_follows_from_its_cells():
         }
     )
     frame = as_frame(pandas_frame)
-    assert frame.dtypes[:3] == [pl.Boolean, pl.Int64, pl.Categorical]
+    assert frame.dtypes[:3] == [pl.Boolean, pl.Float64, pl.Categorical]
     assert frame["spans"].dtype == pl.Duration("us")
     assert frame["zoned"][0].hour == 0  # local time, as in Polars frames
+
+
+@pytest.mark.parametrize(("cells", "dtype"), [
+    ([1, 2.5], pl.Float64), ([1, True, None], pl.Float64), ([Decimal("1.5"), np.int64(2), Fraction(1, 2)], pl.Float64),
+    ([1, pd.NA], pl.Float64), ([2**70, 1], pl.Float64), ([True, np.False_], pl.Boolean), ([1, "a"], pl.String),
+    ([1, "2"], pl.String), ([dt.date(2024, 1, 2), dt.datetime(2024, 1, 2, 5, tzinfo=dt.UTC)], pl.Datetime("us")),
+    ([dt.date(2024, 1, 2), pd.NaT], pl.Datetime("us")), ([dt.date(2024, 1, 2), "soon"], pl.String),
+    ([dt.timedelta(hours=1), pd.Timedelta("1s"), np.timedelta64(1, "h")], pl.Duration("us")),
+    ([dt.time(1), None], pl.Time), ([b"ab", None], pl.Binary), ([Path("a.png"), "b.png"], pl.String),
+], ids=str)  # fmt: skip
+def test_the_kind_of_a_column_of_objects_follows_from_all_its_cells(cells, dtype):
+    column = np.empty((len(cells), 1), object)
+    column[:, 0] = cells
+    pandas_frame = pd.DataFrame({"x0": pd.Series(cells, dtype=object)})
+    assert as_frame(pandas_frame)["x0"].dtype == dtype
+    if not any(isinstance(cell, bool | np.bool_) for cell in cells) and "2" not in map(str, cells[:2]):
+        assert as_frame(column)["x0"].dtype == dtype  # scikit-learn's arrays: booleans and digits are numbers
+    assert as_frame(pandas_frame)["x0"].null_count() == sum(map(pd.isna, cells))
+
+
+def test_periods_are_dates_and_arrays_of_dates_and_durations_keep_their_unit():
+    periods = as_frame(pd.DataFrame({"month": pd.period_range("2024-01", periods=2, freq="M")}))["month"]
+    assert periods.to_list() == [dt.datetime(2024, month, 1) for month in (1, 2)]  # noqa: DTZ001 - local time
+    hours, seconds = np.array([1, 2], "timedelta64[h]"), np.array([3600, 7200], "timedelta64[s]")
+    assert (
+        as_frame(hours)["x0"].to_list() == as_frame(seconds)["x0"].to_list() == [dt.timedelta(hours=k) for k in (1, 2)]
+    )
+    assert as_frame(np.array(["2024-01-02"], "datetime64[D]"))["x0"].to_list() == [dt.datetime(2024, 1, 2)]  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    "cell", [{"a": 1}, {1}, 1j, np.complex64(1j), object(), b"x"], ids=lambda cell: type(cell).__name__
+)
+def test_cells_that_are_no_values_are_an_error(cell):
+    for rows in (pd.DataFrame({"x0": pd.Series([cell, "a"], dtype=object)}), np.array([[cell], ["a"]], object)):
+        with pytest.raises(TypeError, match="must be a string or a number, but column x0 holds"):
+            as_frame(rows)
+    if isinstance(cell, complex):
+        with pytest.raises(TypeError, match="but column z holds"):
+            as_frame(pd.DataFrame({"z": [cell]}))
+
+
+@pytest.mark.parametrize("cells", [[[1, [2]], [3]], [[[1, 2], [3]]], [[1], "x"]], ids=str)
+def test_nested_lists_are_an_error_that_names_the_row(cells):
+    with pytest.raises(TypeError, match=r"Column 'c' must hold sequences of numbers, .* but row \d holds"):
+        as_frame(pd.DataFrame({"c": cells}))
 
 
 def test_repeated_names_are_rejected():

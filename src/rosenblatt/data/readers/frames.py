@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -45,25 +47,35 @@ def as_matrix(rows: Any) -> np.ndarray | None:
     if is_frame(rows):
         is_numeric = all(getattr(dtype, "kind", "O") in "iuf" for dtype in set(rows.dtypes))
         return rows.to_numpy(np.float64, na_value=np.nan) if is_numeric else None
-    array = np.asarray(rows)
-    if array.dtype.kind not in "biufOUS":
+    numbers = _as_numbers(np.asarray(rows))
+    return numbers.reshape(-1, 1) if numbers is not None and numbers.ndim == 1 else numbers
+
+
+def _as_numbers(array: np.ndarray) -> np.ndarray | None:
+    """Convert an array to float64, if it holds numbers, booleans, numbers written as strings, or None."""
+
+    def is_float(cell: type) -> bool:
+        return issubclass(cell, _FLOAT_TYPES) and not issubclass(cell, np.timedelta64)  # NumPy's durations are integers
+
+    if array.dtype.kind not in "biufUS" and not (
+        array.dtype.kind == "O" and all(map(is_float, set(map(type, array.ravel()))))
+    ):
         return None
-    try:
-        matrix = array.astype(np.float64, copy=False)
-    except (ValueError, TypeError):
-        return None
-    return matrix.reshape(-1, 1) if matrix.ndim == 1 else matrix
+    with contextlib.suppress(ValueError, TypeError):
+        return array.astype(np.float64, copy=False)
+    return None
 
 
 def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
     """Convert a data frame or an array to a Polars frame.
 
     Args:
-        rows: a frame of Polars or pandas, or an array (n,) or (n, F). In arrays of objects, None and NaN are missing.
+        rows: a frame of Polars or pandas, or an array (n,) or (n, F). The kind of a column of objects follows from all
+            its cells; None, NaN and NaT are missing.
         names: column names of an array; x0, x1, ... by default.
 
     Raises:
-        TypeError: if a cell of an array is neither a number nor a string.
+        TypeError: if a cell is neither a number, a boolean, a string, a date, a duration nor a sequence of numbers.
         TableError: if two columns have the same name, or in a forked process (see `require_polars`).
     """
     require_polars()
@@ -79,6 +91,9 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
 
 
 def _from_pandas(name: str, column: Any) -> pl.Series:
+    column = column.infer_objects()
+    if column.dtype.name.startswith("period"):
+        column = column.dt.to_timestamp()
     kind = getattr(column.dtype, "kind", "O")
     if kind in "iuf":
         return pl.Series(name, column.to_numpy(np.float64, na_value=np.nan))
@@ -89,45 +104,97 @@ def _from_pandas(name: str, column: Any) -> pl.Series:
         return pl.Series(name, column.to_numpy("timedelta64[us]"))
     missing = column.isna().to_numpy()
     values = [None if is_missing else value for value, is_missing in zip(column.astype(object), missing, strict=True)]
-    if any(isinstance(value, list | tuple | np.ndarray) for value in values):
+    if column.dtype.name == "category":
+        return _text(name, values).cast(pl.Categorical)
+    return _from_objects(name, values)
+
+
+def _from_array(name: str, column: np.ndarray) -> pl.Series:
+    if column.dtype.kind == "M":
+        return pl.Series(name, column.astype("datetime64[us]"))
+    if column.dtype.kind == "m":
+        return pl.Series(name, column.astype("timedelta64[us]"))
+    numbers = _as_numbers(column)
+    if numbers is not None:
+        return pl.Series(name, numbers)
+    return _from_objects(name, [None if _is_missing(value) else value for value in column])
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell is None, NaN, NaT, or pandas' NA."""
+    is_nan = isinstance(value, float | np.generic | dt.datetime) and value != value  # noqa: PLR0124 - NaN
+    return value is None or bool(is_nan) or type(value).__name__ == "NAType"
+
+
+def _from_objects(name: str, values: list[Any]) -> pl.Series:
+    """A column of Python objects by the types of all its cells: numbers, dates or others of one kind, or else text.
+
+    Raises TypeError for cells that are none of these.
+    """
+    types = {type(value) for value in values if value is not None}
+    if any(issubclass(cell, list | tuple | np.ndarray) for cell in types):
         return _from_lists(name, values)
-    if any(isinstance(value, bytes) for value in values):
-        return pl.Series(name, values, pl.Binary)
-    if column.dtype.name not in ("category", "str", "string"):
-        with contextlib.suppress(TypeError, ValueError, pl.exceptions.PolarsError):
-            series = pl.Series(name, values)
-            if series.dtype == pl.Boolean or series.dtype.is_numeric() or series.dtype.is_temporal():
-                return series
-    strings = pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
-    return strings.cast(pl.Categorical) if column.dtype.name == "category" else strings
+    for kind in _OBJECT_KINDS:
+        if types and all(issubclass(cell, kind.types) for cell in types):
+            return pl.Series(name, [None if value is None else kind.convert(value) for value in values], kind.dtype)
+    return _text(name, values)
+
+
+class _ObjectKind(NamedTuple):
+    types: tuple[type, ...]
+    dtype: pl.DataType | type[pl.DataType]
+    convert: Callable[[Any], Any]
+
+
+def _to_datetime(value: Any) -> dt.datetime:
+    """Local time without a time zone, as for columns of dates."""
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").item()
+    if not isinstance(value, dt.datetime):
+        return dt.datetime.combine(value, dt.time())
+    return value.replace(tzinfo=None)
+
+
+_OBJECT_KINDS = (
+    _ObjectKind((bool, np.bool_), pl.Boolean, bool),
+    _ObjectKind((dt.date, np.datetime64), pl.Datetime("us"), _to_datetime),
+    _ObjectKind(
+        (dt.timedelta, np.timedelta64), pl.Duration("us"), lambda value: np.timedelta64(value).astype("m8[us]").item()
+    ),
+    _ObjectKind((Real, Decimal, np.bool_), pl.Float64, float),  # and np.timedelta64, above
+    _ObjectKind((dt.time,), pl.Time, lambda value: value.replace(tzinfo=None)),
+    _ObjectKind((bytes,), pl.Binary, bytes),
+)
+_FLOAT_TYPES = (str, int, float, np.integer, np.floating, np.bool_, type(None))  # as in scikit-learn's arrays
+_NOT_TEXT = (complex, np.complexfloating, bytes, dict, set, frozenset, np.void)
+
+
+def _text(name: str, values: list[Any]) -> pl.Series:
+    """Cells as strings. Raises TypeError for containers, complex numbers, and objects without a text of their own."""
+    for cell in {type(value) for value in values if value is not None}:
+        has_text = any(vars(base).keys() & {"__str__", "__repr__"} for base in cell.__mro__[:-1])
+        if issubclass(cell, _NOT_TEXT) or not has_text:
+            example = repr(next(value for value in values if type(value) is cell))[:60]
+            raise TypeError(
+                f"argument must be a string or a number, but column {name} holds {example}. Convert or drop the column."
+            )
+    return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
 
 
 def _from_lists(name: str, values: list[Any]) -> pl.Series:
     """Sequences of numbers, or of steps with several numbers each. Raises TypeError for other lists."""
+    rows = []
+    for index, value in enumerate(values):
+        try:
+            rows.append(None if value is None else np.asarray(value, np.float64).tolist())
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"Column {name!r} must hold sequences of numbers, or of steps with equally many numbers each, but row "
+                f"{index + 1} holds {str(value)[:60]}."
+            ) from error
     try:
-        return pl.Series(name, [None if value is None else np.asarray(value, np.float64).tolist() for value in values])
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise TypeError(f"Column {name!r} must hold sequences of numbers, all of one shape: {error}.") from error
-
-
-def _from_array(name: str, column: np.ndarray) -> pl.Series:
-    if column.dtype.kind in "biuf":
-        return pl.Series(name, column.astype(np.float64))
-    with contextlib.suppress(ValueError, TypeError):
-        return pl.Series(name, column.astype(np.float64))
-    missing = [value is None or (isinstance(value, float) and math.isnan(value)) for value in column]
-    invalid = next(
-        (
-            v
-            for v, is_missing in zip(column, missing, strict=True)
-            if not is_missing and not isinstance(v, str | float | int | bool)
-        ),
-        None,
-    )
-    if invalid is not None:
+        return pl.Series(name, rows)
+    except (TypeError, pl.exceptions.PolarsError) as error:
         raise TypeError(
-            f"argument must be a string or a number, but column {name} holds {invalid!r}. Convert or drop the column."
-        )
-    return pl.Series(
-        name, [None if is_missing else str(v) for v, is_missing in zip(column, missing, strict=True)], pl.String
-    )
+            f"Column {name!r} must hold sequences of numbers, all of one shape. Convert or drop the column."
+        ) from error

@@ -16,7 +16,15 @@ from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_col
 from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.data.schema.booleans import Pair, read_booleans
 from rosenblatt.data.schema.cells import strip_cells
-from rosenblatt.data.schema.dates import DAY_FIRST, MONTH_FIRST, DateFormat, as_dates, date_feature, read_dates
+from rosenblatt.data.schema.dates import (
+    DAY_FIRST,
+    MONTH_FIRST,
+    DateFormat,
+    as_dates,
+    as_seconds,
+    date_feature,
+    read_dates,
+)
 from rosenblatt.data.schema.decimal_marks import MARK_NAMES, adapt_formats
 from rosenblatt.data.schema.missing import MissingRule, make_rule, make_word_rule
 from rosenblatt.data.schema.notes import Note, summarize_notes
@@ -28,7 +36,7 @@ from rosenblatt.data.schema.numbers import (
     scale_plain_numbers,
 )
 from rosenblatt.data.schema.numeric_dates import read_numeric_dates
-from rosenblatt.data.schema.units import PERCENT
+from rosenblatt.data.schema.units import PERCENT, SECONDS
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
 
@@ -96,8 +104,9 @@ class Column(BaseModel):
         """
         if self.kind in MEDIA_KINDS:
             return [to_media_column(series, self.kind)]
-        is_duration = series.dtype == pl.Duration and self.kind != "date"
-        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object) or is_duration:
+        accepts_durations = self.kind == "date" or (self.kind == "number" and self.number_format.unit == SECONDS)
+        is_other_duration = series.dtype == pl.Duration and not accepts_durations
+        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object) or is_other_duration:
             raise TableError(
                 f"Column {self.name!r} must hold {plural_kind(self.kind)}, as in training, but its cells are of type "
                 f"{series.dtype}."
@@ -118,6 +127,8 @@ class Column(BaseModel):
 
     def _numbers(self, series: pl.Series, notes: Notes | None = None) -> pl.Series:
         number_format = self.number_format
+        if series.dtype == pl.Duration:
+            return as_seconds(series)
         if series.dtype.is_numeric() or series.dtype == pl.Boolean:
             numbers: pl.Series | None = series.cast(pl.Float64).fill_nan(None)
         else:
@@ -356,6 +367,9 @@ def schema_from_dtypes(frame: pl.DataFrame) -> Schema:
             return Column(name=series.name, kind="boolean", missing=missing)
         if series.dtype.is_numeric():
             return Column(name=series.name, kind="number", missing=missing)
+        if series.dtype == pl.Duration:
+            seconds = NumberFormat(unit=SECONDS)
+            return Column(name=series.name, kind="number", number_format=seconds, missing=missing)
         if series.dtype.is_temporal():
             return Column(
                 name=series.name, kind="date", date_parts=("day", "month", "weekday", "hour"), missing=missing

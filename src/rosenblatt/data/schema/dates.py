@@ -360,6 +360,11 @@ def as_dates(series: pl.Series) -> pl.Series:
     return series.cast(pl.Datetime("us"))
 
 
+def as_seconds(durations: pl.Series) -> pl.Series:
+    """Convert durations to seconds, Float64."""
+    return durations.dt.total_microseconds().cast(pl.Float64) / 1e6
+
+
 def date_features(dates: pl.Series) -> tuple[str, ...]:
     """The features of dates that vary: the day, and the position in the year, the week and the day."""
     values = dates.drop_nulls()

@@ -37,11 +37,13 @@ from rosenblatt.data.schema.missing import (
 from rosenblatt.data.schema.notes import Note
 from rosenblatt.data.schema.numbers import (
     MAX_STRAY_FRACTION,
+    NumberFormat,
     TypedNumbers,
     infer_numbers,
     plain_numbers,
 )
 from rosenblatt.data.schema.numeric_dates import has_date_name, infer_numeric_dates
+from rosenblatt.data.schema.units import SECONDS
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, format_list
 
@@ -164,6 +166,8 @@ def infer_column(series: pl.Series, max_categories: int, format: TableFormat, ma
         return uninformative
     if series.dtype == pl.Boolean:
         return column.make_column("boolean")
+    if series.dtype == pl.Duration:
+        return column.make_column("number", number_format=NumberFormat(unit=SECONDS))
     if series.dtype.is_temporal():
         return column.make_column("date", date_parts=date_features(as_dates(column.cells)))
     numbers = column.cells.cast(pl.Float64)

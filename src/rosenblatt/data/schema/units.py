@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PERCENT = "%"  # unit of numbers that are divided by a hundred
+SECONDS = "s"  # unit of the numbers of durations
 
 _SYMBOLS = "$€£¥₹₽₩₪₫₺₴₦₱฿₵₡₲₸₼₾₿"
 _CODES = (
