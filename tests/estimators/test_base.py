@@ -541,6 +541,36 @@ def test_arrays_are_predicted_by_position_after_a_fit_on_a_frame(table):
     np.testing.assert_array_equal(predicted, model.predict(X.select("age", "noise")))
 
 
+MIXED = pd.DataFrame(
+    {
+        "a": IRIS[:, 0],
+        "b": np.where(IRIS[:, 1] > 3, "x", "y"),
+        "c": SPECIES > 1,
+        "d": pd.date_range("2024", periods=150),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "table", [MIXED, MIXED[["a", "c"]], pl.DataFrame(IRIS, list("abcd"))], ids=["mixed", "two", "numbers"]
+)
+def test_explainers_that_pass_arrays_and_drop_the_names_get_the_same_predictions(table):
+    model = MLPClassifier(**FAST).fit(table, SPECIES)
+    expected = model.predict_proba(table)
+    with pytest.warns(UserWarning, match="valid feature names"):
+        np.testing.assert_array_equal(model.predict_proba(table.to_numpy()), expected)
+    model.feature_names_in_ = None  # as SHAP sets it
+    np.testing.assert_array_equal(model.predict_proba(table.to_numpy()), expected)
+
+
+@pytest.mark.parametrize("table", [MIXED, MIXED[["a", "c"]], pd.DataFrame(IRIS)], ids=["mixed", "two", "numbers"])
+def test_frames_are_predicted_by_position_after_a_fit_on_an_array(table):
+    model = MLPClassifier(**FAST).fit(table.to_numpy(), SPECIES)
+    named = table.set_axis([f"c{i}" for i in range(table.shape[1])], axis=1)
+    with pytest.warns(UserWarning, match="fitted without feature names"):
+        np.testing.assert_array_equal(model.predict_proba(named), model.predict_proba(table.to_numpy()))
+
+
 def test_a_warning_names_columns_that_are_not_used():
     frame = pl.DataFrame({"id": [f"u{i}" for i in range(60)], "x": np.arange(60.0)})
     with pytest.warns(UserWarning, match="Columns not used, .*: 'id'"):

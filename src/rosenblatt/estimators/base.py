@@ -192,11 +192,12 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
             reset: as in scikit-learn's `validate_data`.
             schema: that of the training rows, unless `reset`; by default that of the model.
         """
+        schema = None if reset else schema or self.model_.schema
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
                 raise TableError("X holds no rows. Give at least one.")
-            return _convert_frame(X, None if reset else schema or self.model_.schema)
+            return _convert_frame(X, schema, by_position=not hasattr(self, "feature_names_in_"))
         is_text = is_text_array(X)
         array = validate_data(
             self,
@@ -211,7 +212,8 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
                 raise TableError("The sparse matrix X contains NaN or infinite values. Remove these entries.")
             return csr_array(array)
         matrix = as_matrix(array)
-        return as_frame(array, names=getattr(self, "feature_names_in_", None)) if matrix is None else matrix
+        names = None if schema is None else [column.name for column in schema.columns]
+        return as_frame(array, names) if matrix is None else matrix
 
     def _dataset(
         self, frame: Any, schema: Schema, y: Any, sample_weight: Any = None, *, keep_classes: bool = False
@@ -256,12 +258,21 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-def _convert_frame(X: Any, schema: Schema | None) -> Frame:
-    """Convert a frame to a matrix if its columns, which must be those of the schema if there is one, are numbers."""
+def _convert_frame(X: Any, schema: Schema | None, *, by_position: bool) -> Frame:
+    """Convert a frame to a matrix if its columns, which must be those of the schema if there is one, are numbers.
+
+    Columns have the names of the schema, or its order if the training rows had no names.
+    """
     names = column_names(X)
-    is_matrix = schema is None or (schema.is_numeric and names == [column.name for column in schema.columns])
+    expected = names if schema is None else [column.name for column in schema.columns]
+    if by_position and len(names) == len(expected):
+        names = expected
+    is_matrix = names == expected and (schema is None or schema.is_numeric)
     matrix = as_matrix(X) if is_matrix else None
-    return as_frame(X) if matrix is None else matrix
+    if matrix is not None:
+        return matrix
+    frame = as_frame(X)
+    return frame.rename(dict(zip(frame.columns, names, strict=True)))
 
 
 class Classifier(ClassifierMixin, BaseNetworkEstimator):
