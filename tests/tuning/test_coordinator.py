@@ -18,6 +18,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training import workers
 from rosenblatt.tuning.checkpoints import SearchCheckpoint
 from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.samplers import Sampler
 from rosenblatt.tuning.selection import select_model
 from tests.waiting import time_limit
 
@@ -165,6 +166,24 @@ def test_a_finite_space_whose_proposals_are_all_rejected_raises_the_reason():
 def test_a_small_space_ends_the_search():
     search = run_search({"hidden_sizes": choice((4,), (8,))}, trials=100)
     assert len(search.history.trials) == 2
+    assert search.early_end == (
+        "the search ended after 2 trials, before 100 trials: the space has no further combination"
+    )
+    assert not run_search({"hidden_sizes": choice((4,), (8,))}, trials=2).early_end
+
+
+@pytest.mark.parametrize(("idle_fraction", "proposes_ahead"), [(np.inf, False), (0.0, True)])
+def test_trials_are_proposed_late_unless_workers_would_wait_for_them(monkeypatch, idle_fraction, proposes_ahead):
+    n_unscored, ask = [], Sampler.ask
+
+    def count_unscored(self, number):
+        n_unscored.append(sum(observation.score is None for observation in self.observations.values()))
+        return ask(self, number)
+
+    monkeypatch.setattr(Sampler, "ask", count_unscored)
+    monkeypatch.setattr("rosenblatt.tuning.coordinator.MAX_IDLE_FRACTION", idle_fraction)
+    run_search(trials=20, stopping="none", folds=2, epochs=3, threads=4)
+    assert (max(n_unscored) > 4) == proposes_ahead
 
 
 def test_a_search_ends_at_its_deadline_with_a_usable_model():

@@ -29,13 +29,15 @@ def make_sampler(name, space=SPACE, seed=0, direction=Direction.MAXIMIZE, **sear
 
 
 def score(params):
-    return -abs(np.log10(params["learning_rate"]) + 2) - params["dropout"]
+    return -abs(np.log10(params.get("learning_rate", 0.01)) + 2) - params.get("dropout", 0.0)
 
 
 def run_sampler(sampler, trials=40, start=0):
     proposals = []
     for number in range(start, start + trials):
         params = sampler.ask(number)
+        if params is None:
+            break
         sampler.tell(number, score(params), 10, 100, finished=number % 2 == 0)
         proposals.append(params)
     return proposals
@@ -90,6 +92,27 @@ def test_nothing_is_proposed_twice_and_a_small_space_is_exhausted():
     proposals = [sampler.ask(number) for number in range(5)]
     assert sorted(map(str, proposals[:4])) == sorted({str(params) for params in proposals[:4]})
     assert proposals[4] is None
+
+
+CONDITIONAL = {"optimizer": choice("sgd", "adam"), "beta2": uniform(0.9, 0.98)}  # which only adam has
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "quasi_random", "cma_es"])
+@pytest.mark.parametrize("space", [CONDITIONAL, {"batch_size": integer(1, 30)}, {"dropout": uniform(0.1, 0.1)}])
+def test_all_trials_are_proposed_unless_the_space_has_fewer_combinations(name, space):
+    proposals = run_sampler(make_sampler(name, space), 40)
+    n_combinations = {"beta2": 40, "batch_size": 30, "dropout": 1}[list(space)[-1]]
+    assert len({str(params) for params in proposals}) == len(proposals) == n_combinations
+
+
+def test_proposals_after_many_repeats_are_equal_for_equal_seeds():
+    first, second = (run_sampler(make_sampler("tpe", CONDITIONAL, seed=3), 40) for _ in range(2))
+    assert first == second
+
+
+def test_each_grid_point_of_a_conditional_space_is_proposed_once():
+    proposals = run_sampler(make_sampler("grid", CONDITIONAL), 40)
+    assert sorted(params.get("beta2", 0) for params in proposals) == pytest.approx([0, 0.9, 0.92, 0.94, 0.96, 0.98])
 
 
 def test_each_grid_point_is_proposed_once():

@@ -19,7 +19,7 @@ from rosenblatt.errors import RunError, SpecError
 from rosenblatt.runs.store.queries import find_reused_trials, find_runs, load_all_curves, run_details
 from rosenblatt.runs.store.schema import runs
 from rosenblatt.runs.store.store import Store
-from rosenblatt.spec.dimensions import choice, log_uniform, uniform
+from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.workflows.resume import resume
 from tests.waiting import wait_until
 
@@ -115,6 +115,12 @@ def test_an_empty_space_is_rejected(store):
         search(space={})
 
 
+def test_a_search_that_runs_out_of_combinations_says_so(store, capsys):
+    result = search(lambda params, run: params["n"], {"n": integer(1, 4)}, trials=10)
+    assert sorted(trial.params["n"] for trial in result.trials) == [1, 2, 3, 4]
+    assert "4 of 10 trials: the space has no further combination" in capsys.readouterr().err
+
+
 def test_several_workers_share_the_trials(store):
     barrier = threading.Barrier(4)  # which four trials must reach at the same time
 
@@ -188,10 +194,12 @@ print("best", found.best_params, len(found.trials))
 
 
 SLOW_TRIALS = """
-import rosenblatt, time
+import os, rosenblatt, time
+calls = []
 def train(params, run):
+    calls.append(params)
+    while len(calls) == 3 and not os.path.exists("suspended"): time.sleep(0.02)
     for epoch in range(4):
-        time.sleep(0.05)
         run.log({"loss": (params["x"] - 1) ** 2 + 1 / (epoch + 1)}, step=epoch)
         if run.should_stop:
             return
@@ -212,6 +220,7 @@ def suspended_search(work_folder):
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, description="the suspension")
         connection.execute(runs.update().values(heartbeat=runs.c.heartbeat - 500))
+    (work_folder / "suspended").touch()
     yield process, store
     process.kill()
     process.communicate()

@@ -170,6 +170,8 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
+        if search.early_end and self.sampler != "grid":
+            warnings.warn(f"{search.early_end[0].upper()}{search.early_end[1:]}.", UserWarning, stacklevel=2)
         for description in describe_undefined_scores(result.model):
             warnings.warn(f"{description}.", UserWarning, stacklevel=2)
         if search.interrupted:

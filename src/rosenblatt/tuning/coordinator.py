@@ -33,8 +33,9 @@ from rosenblatt.tuning.time_budget import TimeBudget
 from rosenblatt.tuning.trial import Proposal, Trial
 from rosenblatt.tuning.work_queue import WorkItem, WorkQueue, WorkResult
 
-ROUND_SIZE = 16  # trials proposed per round of a synchronous search
+ROUND_SIZE = 4  # trials proposed per round of a synchronous search
 QUEUE_DEPTH = 2  # work items that wait per worker, so that no worker is idle while decisions are made
+MAX_IDLE_FRACTION = 0.05  # of a worker's time that waiting for a proposal may cost
 MAX_REJECTIONS = 1000  # rejected proposals after which a search proposes no more
 PROGRESS_INTERVAL_S = 0.1  # seconds between two progress reports
 
@@ -69,6 +70,7 @@ class SearchCoordinator:
         self.rng = np.random.default_rng([spec.training.seed, 4])
         self.interrupted = False
         self.threads = threads
+        self._ask_seconds = 0.0  # of the latest proposal
         self._scorer_factory = scorer_factory
         self._scorers: dict[str, EpochScorer] = {}
 
@@ -157,7 +159,10 @@ class SearchCoordinator:
         is_first = number == 0 and not self.history.rejections
         params = self.plan.first_params if is_first else None
         if params is None:
-            return self.policy.make(Ask(number))
+            started = time.perf_counter()
+            params = self.policy.make(Ask(number))
+            self._ask_seconds = time.perf_counter() - started
+            return params
         if self.plan.space.contains(params):
             self.policy.make(Enqueue(number, params))
         return params
@@ -194,6 +199,8 @@ class SearchCoordinator:
         n_before = self.queue.n_in_flight
         while self.queue.n_in_flight < workers.threads * (1 + QUEUE_DEPTH):
             if not self.queue:
+                if self.queue.n_in_flight >= workers.threads and not self._proposes_ahead(workers.threads):
+                    break
                 trial = self._next_trial()
                 if trial is None:
                     break
@@ -202,6 +209,11 @@ class SearchCoordinator:
                 self.queue.sort_by_cost()
             workers.submit(self.queue.pop())
         return self.queue.n_in_flight > n_before
+
+    def _proposes_ahead(self, threads: int) -> bool:
+        """Whether trials are proposed before a worker is free: late proposals know more scores, but cost idle time."""
+        item_seconds = self.history.busy_seconds / max(self.queue.n_received, 1)
+        return self._ask_seconds * threads > MAX_IDLE_FRACTION * item_seconds
 
     def _dispatch_round(self, workers: WorkerPool | DeviceWorker) -> bool:
         """Submit all work of a round, once the previous round is done; whether there was any."""
@@ -340,6 +352,19 @@ class SearchCoordinator:
                 self.history.stop(trial, f"not among the best at rung {trial.rung + 1}")
 
     # Report and resume
+
+    @property
+    def early_end(self) -> str:
+        """Why the search has proposed fewer trials than were asked for; empty unless it ran out of combinations."""
+        history, max_trials = self.history, self.plan.max_trials
+        if not history.is_exhausted:
+            return ""
+        asked = "its time was up" if max_trials is None else f"{max_trials:,} trials"
+        if len(history.rejections) >= MAX_REJECTIONS:
+            reason = f"{len(history.rejections):,} proposals could not be combined, such as: {history.rejections[0]}"
+        else:
+            reason = "the space has no further combination"
+        return f"the search ended after {len(history.trials):,} trials, before {asked}: {reason}"
 
     def progress(self, seconds: float, refit_progress: tuple[int, int] | None = None) -> SearchProgress:
         """The progress after a number of seconds."""

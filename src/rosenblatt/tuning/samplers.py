@@ -17,12 +17,12 @@ from rosenblatt.spec.dimensions import Choice, Dimension, Integer, LogUniform
 from rosenblatt.spec.hyperparameters import format_value
 from rosenblatt.spec.scoring import Direction
 from rosenblatt.spec.search import SearchSpec
+from rosenblatt.tuning.combinations import combinations
 from rosenblatt.tuning.space import Space
 
 MAX_HISTORY = 200  # trials that tpe and gp use, half of them the best and half the latest; their cost grows with it
-GRID_POINTS = 5  # values of a continuous dimension on a grid
 N_STARTUP_TRIALS = 10  # random trials before the first proposal of tpe and gp
-MAX_REPEATS = 30  # repeated proposals in a row, after which the space counts as exhausted
+MAX_REPEATS = 10  # repeated proposals in a row, after which a random combination is proposed that is new
 MIN_IMPORTANCE_TRIALS = 8  # number of trials from which on importances are computed
 
 
@@ -47,30 +47,42 @@ class Sampler:
         self._generation = 0  # number of times the study was rebuilt
         self._study = self._new_study()
         self._running: dict[int, optuna.Trial] = {}
-        self._n_new_results, self._proposed_keys = 0, set[tuple[tuple[str, str], ...]]()
+        self._n_new_results, self._proposed = 0, dict[tuple[tuple[str, str], ...], Observation]()  # by `_key`
         self.observations: dict[int, Observation] = {}  # by trial; rejected proposals have negative numbers
 
     def ask(self, number: int) -> dict[str, Any] | None:
         """Propose values for a trial, or None if everything in the space has been proposed."""
-        for _ in range(MAX_REPEATS):
-            with ignore_warnings():  # a sampler may warn that it falls back to another
-                trial = self._study.ask()
-                params = self._suggest(trial)
-            if _key(params) not in self._proposed_keys:
-                self._running[number] = trial
-                self.enqueue(number, params)
-                return params
-            if self._search.sampler != "grid":
-                self._study.tell(trial, state=TrialState.FAIL)
-            elif self._grid_size() <= len(self._proposed_keys):
-                return None
-        return None
+        if self._search.sampler != "grid":
+            for _ in range(MAX_REPEATS):
+                with ignore_warnings():  # a sampler may warn that it falls back to another
+                    trial = self._study.ask()
+                    params = self._suggest(trial)
+                if _key(params) not in self._proposed:
+                    self._running[number] = trial
+                    self.enqueue(number, params)
+                    return params
+                self._tell_repeated(trial, self._proposed[_key(params)])
+        rng = np.random.default_rng([self._seed, len(self.observations)])
+        all_params = combinations(self._space, rng, on_grid=self._search.sampler == "grid")
+        new_params = next((params for params in all_params if _key(params) not in self._proposed), None)
+        if new_params is not None:
+            self.enqueue(number, new_params)
+        return new_params
+
+    def _tell_repeated(self, trial: optuna.Trial, earlier: Observation) -> None:
+        """Give the study the score of the earlier trial again, as if it had been repeated."""
+        if earlier.score is None or earlier.state == TrialState.FAIL:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return
+        repeated = self._to_frozen_trial(earlier)
+        for epochs, score in repeated.intermediate_values.items():
+            trial.report(score, epochs)
+        self._study.tell(trial, repeated.values, state=repeated.state)
 
     def enqueue(self, number: int, params: dict[str, Any]) -> None:
         """Add a trial that was not proposed by this sampler."""
         params = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
-        self.observations[number] = Observation(params)
-        self._proposed_keys.add(_key(params))
+        self.observations[number] = self._proposed[_key(params)] = Observation(params)
 
     def tell(self, number: int, score: float, epochs: int, n_parameters: int, finished: bool) -> None:
         """Set the score of a trial after a number of epochs; called at each rung of a trial."""
@@ -81,8 +93,6 @@ class Sampler:
         observation.state = TrialState.COMPLETE if finished else TrialState.PRUNED
         observation.curve[epochs] = score
         trial = self._running.pop(number, None)
-        if self._search.sampler == "grid":  # scores do not matter, and Optuna stops a study with the last grid point
-            return
         frozen_trial = self._to_frozen_trial(observation)
         if trial is not None and trial.study is self._study:
             if not self._multi_objective:
@@ -102,12 +112,12 @@ class Sampler:
         if observation is not None:
             observation.state = TrialState.FAIL
             trial = self._running.pop(number, None)
-            if trial is not None and trial.study is self._study and self._search.sampler != "grid":
+            if trial is not None and trial.study is self._study:
                 self._study.tell(trial, state=TrialState.FAIL)
 
     def replace(self, number: int, params: dict[str, Any]) -> None:
         """Use other values for a trial than those that were proposed, which may be proposed again."""
-        self._proposed_keys.discard(_key(self.observations[number].params))
+        self._proposed.pop(_key(self.observations[number].params), None)
         self.fail(number)
         self.enqueue(number, params)
 
@@ -202,9 +212,6 @@ class Sampler:
             intermediate_values={} if self._multi_objective else dict(observation.curve),
         )
 
-    def _grid_size(self) -> int:
-        return int(np.prod([len(points) for points in _grid(self._space).values()]))
-
 
 def _create_study(directions: Iterable[Direction], sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
     """Create a study without Optuna's message about it; the verbosity of Optuna's logger stays the user's."""
@@ -233,27 +240,9 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(dimension.low, dimension.high, log=isinstance(dimension, LogUniform))
 
 
-def _grid(space: Space) -> dict[str, list[Any]]:
-    """Grid points by dimension: all values of choices and integers, `GRID_POINTS` of other ranges."""
-    points: dict[str, list[Any]] = {}
-    for name, dimension in space.dimensions.items():
-        if isinstance(dimension, Choice):
-            points[name] = [_to_optuna(value) for value in dimension.values]
-        elif isinstance(dimension, Integer) and not dimension.log:
-            points[name] = list(range(dimension.low, dimension.high + 1))
-        elif isinstance(dimension, Integer):
-            values = np.geomspace(dimension.low, dimension.high, GRID_POINTS).tolist()
-            points[name] = sorted({round(value) for value in values})
-        else:
-            spacing = np.geomspace if isinstance(dimension, LogUniform) else np.linspace
-            points[name] = spacing(dimension.low, dimension.high, GRID_POINTS).tolist()
-            points[name][0], points[name][-1] = dimension.low, dimension.high  # without rounding errors
-    return points
-
-
 def _sampler(search: SearchSpec, space: Space, seed: int) -> optuna.samplers.BaseSampler:
     samplers = optuna.samplers
-    if search.sampler == "random":
+    if search.sampler in ("random", "grid"):  # a grid needs no study
         return samplers.RandomSampler(seed)
     if search.sampler == "quasi_random":
         return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
@@ -262,7 +251,7 @@ def _sampler(search: SearchSpec, space: Space, seed: int) -> optuna.samplers.Bas
             dimension.when or not space.is_active(name, {}) for name, dimension in space.dimensions.items()
         )
         return samplers.TPESampler(
-            seed=seed, multivariate=True, group=conditional, n_startup_trials=N_STARTUP_TRIALS, constant_liar=False
+            seed=seed, multivariate=True, group=conditional, n_startup_trials=N_STARTUP_TRIALS, constant_liar=True
         )
     if search.sampler == "gp":
         if find_spec("torch") is None:
@@ -270,6 +259,4 @@ def _sampler(search: SearchSpec, space: Space, seed: int) -> optuna.samplers.Bas
         return samplers.GPSampler(seed=seed, n_startup_trials=N_STARTUP_TRIALS)
     if search.sampler == "cma_es":
         return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-    if search.sampler == "nsga2":
-        return samplers.NSGAIISampler(seed=seed, population_size=24)
-    return samplers.GridSampler(_grid(space), seed=seed)
+    return samplers.NSGAIISampler(seed=seed, population_size=24)

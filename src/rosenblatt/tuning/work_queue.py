@@ -89,6 +89,7 @@ class WorkQueue:
     def __init__(self) -> None:
         self._items: list[WorkItem] = []
         self.n_in_flight = 0  # submitted items without a result
+        self.n_received = 0
 
     def __len__(self) -> int:
         return len(self._items)
@@ -119,4 +120,5 @@ class WorkQueue:
         except Empty:
             return None
         self.n_in_flight -= 1
+        self.n_received += 1
         return result

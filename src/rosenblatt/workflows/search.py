@@ -55,6 +55,8 @@ def search(
     result = select_model(coordinator, schema)
     if coordinator.plan.refits and not coordinator.interrupted:
         result = refit(coordinator, result, options.on_progress)
+    if coordinator.early_end:
+        notify(coordinator.early_end)
     minutes, trials = spec.search.minutes, coordinator.history.trials
     if minutes is not None and not any(trial.state == "finished" for trial in trials):
         epochs = max(trial.statistics.epochs for trial in trials)

@@ -204,6 +204,7 @@ class _FunctionTuner:
         self._deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
         self._result = TuneResult([], settings.metric, self._direction, self._record.run.id)
         self._running: list[TrialRun] = []
+        self._is_exhausted = False  # whether all combinations of the space have been proposed
         self._lock, self._stop = threading.Lock(), threading.Event()
 
     def run(self) -> TuneResult:
@@ -233,6 +234,9 @@ class _FunctionTuner:
                 thread.join()
             self._record.end(self._result.best if self._result.scored_trials else None, state, reason)
         self._record.run.check_owner()
+        if self._is_exhausted:
+            n, asked = len(self._result.trials), settings.trials
+            print(f"rosenblatt: {n:,} of {asked:,} trials: the space has no further combination", file=sys.stderr)
         return self._result
 
     def _stop_if_taken_over(self) -> None:
@@ -270,6 +274,7 @@ class _FunctionTuner:
                 return None
             params = self._sampler.ask(number)
             if params is None:
+                self._is_exhausted = True
                 return None
             resumed = self._record.resumed_trial(number)
             if resumed and resumed.params != params:  # with several workers, proposals depend on which trials end first
