@@ -6,7 +6,14 @@ import pytest
 from scipy import stats
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.model_selection import GroupKFold, TimeSeriesSplit, cross_val_score, train_test_split
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    TimeSeriesSplit,
+    cross_val_score,
+    train_test_split,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
@@ -173,3 +180,14 @@ def test_the_study_is_an_optuna_study(search):
 def test_invalid_settings_are_rejected(make, error, message):
     with pytest.raises(error, match=message):
         make().fit(X, Y)
+
+
+@pytest.mark.parametrize(("cv", "message"), [
+    ([], "holds no fold"), (iter(()), "holds no fold"), (PredefinedSplit(np.full(150, -1)), "holds no fold"),
+    (2.5, "but it is 2.5"), ("kfold", "but it is 'kfold'"), (KFold, "but it is <class"),
+    ([5], "rows 0 to 149, but it holds 5"), ([([0, 1], [999])], "rows 0 to 149"), ([([0.5], [1])], "rows 0 to 149"),
+    ([([1], [2], [3])], "but it holds"), ([([0, 1], [])], "without training or validation rows"),
+], ids=str)  # fmt: skip
+def test_an_unusable_cv_is_rejected_in_one_sentence(cv, message):
+    with pytest.raises(ValueError, match=message):
+        PopulationSearchCV(FAST, SPACE, trials=1, cv=cv).fit(X, Y)

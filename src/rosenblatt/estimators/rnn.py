@@ -114,7 +114,8 @@ class RNNTagger(_SequenceMixin):
 
     def predict(self, X: Any) -> list[np.ndarray]:
         """Predict the tags (T,) of each row."""
-        tags, lengths = self.model_.label(self._predict_raw(X)), self._lengths(X)
+        raw_predictions, lengths = self._predict_raw(X), self._lengths(X)
+        tags = self.model_.label(raw_predictions)
         return [row[:length] for row, length in zip(tags, lengths, strict=True)]
 
     @available_if(has_probabilities)

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -146,9 +145,9 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             scoring = "r2" if estimator.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
         schema, data, has_weight = _encode_rows(estimator, X, y, sample_weight, groups)
         spec = self._spec(estimator, scoring)
-        splits = (
-            None if self.cv is None or isinstance(self.cv, Integral) else list(self._splits(X, y, groups, has_weight))
-        )
+        splits = None
+        if self.cv is not None and not isinstance(self.cv, Integral):
+            splits = _make_folds(self.cv, X, y, groups, np.ones(len(y), bool) if has_weight is None else has_weight)
         prepared = PreparedData(data, lambda resolved_spec: estimator._target(data.y, resolved_spec), splits=splits)
         search = SearchCoordinator(spec, prepared, make_epoch_scorer(scoring), resolve_n_jobs(self.n_jobs))
         deadline = None if self.minutes is None else started + 60 * self.minutes
@@ -202,20 +201,6 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             raise SpecError("trials and minutes are both None. Set at least one of them.")
         return spec.with_search_space({name: _to_dimension(name, value) for name, value in (self.space or {}).items()})
 
-    def _splits(self, X: Any, y: Any, groups: Any, has_weight: np.ndarray | None) -> Iterable[Fold]:
-        """The given splits, as indices of the rows with nonzero weight."""
-        splits: Any = self.cv
-        if isinstance(splits, BaseCrossValidator) or hasattr(splits, "split"):
-            splits = splits.split(X, y, groups)
-        n = len(y) if has_weight is None else len(has_weight)
-        new_index = np.arange(n) if has_weight is None else np.where(has_weight, np.cumsum(has_weight) - 1, -1)
-        for train, validation in splits:
-            parts = (new_index[np.asarray(indices)] for indices in (train, validation))
-            fold = Fold(*(np.sort(part[part >= 0]) for part in parts))
-            if not fold.train.size or not fold.validation.size:
-                raise TableError("cv has a split without training or validation rows. Use fewer folds.")
-            yield fold
-
     @property
     def _predictor(self) -> Any:
         check_is_fitted(self, "best_estimator_")
@@ -242,6 +227,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     def score(self, X: Any, y: Any) -> float:
         """Score predictions by `scoring`."""
+        check_is_fitted(self)
         from sklearn.metrics import get_scorer
 
         if self.scorer_ == "loss":
@@ -281,6 +267,33 @@ def _encode_rows(
         group_ids = np.unique(np.asarray(groups), return_inverse=True)[1]
         data = replace(data, groups=group_ids if has_weight is None else group_ids[has_weight])
     return schema, data, has_weight
+
+
+def _make_folds(cv: Any, X: Any, y: Any, groups: Any, has_weight: np.ndarray) -> list[Fold]:
+    """The folds of a splitter or of pairs of indices, as indices of the rows with nonzero weight.
+
+    Raises SpecError for anything else, and TableError for folds without rows.
+    """
+    expected = "cv must be a number of folds, a splitter, or pairs of indices of training and validation rows"
+    is_splitter = hasattr(cv, "split") and not isinstance(cv, str | type)
+    if not is_splitter and (not isinstance(cv, Iterable) or isinstance(cv, str)):
+        raise SpecError(f"{expected}, but it is {cv!r}.")
+    new_index = np.where(has_weight, np.cumsum(has_weight) - 1, -1)
+    folds = []
+    for pair in cv.split(X, y, groups) if is_splitter else cv:
+        try:
+            parts = [new_index[np.asarray(indices, None if len(indices) else int)] for indices in pair]
+        except (TypeError, IndexError) as error:
+            raise SpecError(f"{expected} 0 to {len(new_index) - 1}, but it holds {str(pair)[:60]}.") from error
+        if len(parts) != 2:
+            raise SpecError(f"{expected}, but it holds {str(pair)[:60]}.")
+        fold = Fold(*(np.sort(part[part >= 0]) for part in parts))
+        if not fold.train.size or not fold.validation.size:
+            raise TableError("cv has a split without training or validation rows. Use fewer folds.")
+        folds.append(fold)
+    if not folds:
+        raise SpecError(f"{expected}, but it holds no fold.")
+    return folds
 
 
 def _to_dimension(name: str, value: Any) -> Any:
