@@ -177,6 +177,7 @@ def is_password_name(name: str) -> bool:
     return any(_PASSWORD.search(word.lower()) for word in _WORD.findall(name))
 
 
+@lru_cache(maxsize=4096)
 def is_unambiguous(name: str) -> bool:
     """Whether a secret name stands for a credential even if nothing is assigned to it, unlike `token`."""
     words = [word.lower() for word in _WORD.findall(name)]
@@ -186,6 +187,7 @@ def is_unambiguous(name: str) -> bool:
     return previous in _OWNED | _KEYS | _CODES | _PHRASES or (bool(previous) and not name.count(" "))
 
 
+@lru_cache(maxsize=4096)
 def is_secret_call(name: str) -> bool:
     """Whether texts in the arguments of this function are usually credentials: `set_password("x")`."""
     words = [word.lower() for word in _WORD.findall(name)]
