@@ -50,6 +50,12 @@ def test_validation_needs_20_training_rows():
     assert [resolve(n_rows)["folds"] for n_rows in (19, 20, 1_999, 2_000)] == [1, 16, 16, 8]
 
 
+def test_columns_of_wide_tables_have_no_bins():
+    assert [resolve(n_columns=n)["numeric_encoding"] for n in (100, 101)] == ["piecewise", "robust"]
+    assert resolve(n_columns=500, numeric_encoding="piecewise")["numeric_encoding"] == "piecewise"
+    assert resolve(n_columns=500, bins=8)["numeric_encoding"] == "piecewise"
+
+
 def test_bins_shrink_to_keep_wide_tables_within_one_gib():
     assert [resolve(n_rows)["bins"] for n_rows in (4_999, 5_000)] == [16, 48]
     assert resolve(100_000, 100)["bins"] == 2**28 // 10_000_000

@@ -119,6 +119,12 @@ def test_default_spaces_are_valid_and_do_not_search_fixed_hyperparameters(fixed,
         resolve_auto(trial_spec, rows, 5)
 
 
+def test_the_default_space_of_a_wide_table_has_no_bins():
+    space = default_space(Spec(), "binary", 1000, is_wide=True)
+    assert "bins" not in space
+    assert space["numeric_encoding"].values == ("robust", "quantile")
+
+
 def test_perturbation_changes_only_hyperparameters_mutable_during_training_within_their_ranges():
     space = make_space({"learning_rate": log_uniform(1e-3, 1e-1), "hidden_sizes": choice((8,), (16,))})
     params = {"learning_rate": 0.09, "hidden_sizes": (8,)}

@@ -33,8 +33,8 @@ class DataSpec(SpecSection):
     numeric_encoding: Literal["auto", "piecewise", "robust", "quantile", "standard", "none"] = hyperparameter_field(
         "auto",
         "Encoding of numeric columns: robust scaling with piecewise-linear bins (piecewise), robust scaling alone, "
-        "quantiles of a normal distribution, standardization, or none. auto is piecewise for mlp, standard for "
-        "perceptron, else robust.",
+        "quantiles of a normal distribution, standardization, or none. auto is piecewise for mlp "
+        "with at most 100 columns of numbers, standard for perceptron, else robust.",
         "Gorishniy et al. 2022 (piecewise); Holzmüller et al. 2024 (robust)",
     )
     bins: Annotated[int, Field(ge=2, le=1024)] | Auto = hyperparameter_field(

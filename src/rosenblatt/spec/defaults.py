@@ -24,6 +24,7 @@ MEMBERS = ((2_000, 16), (50_000, 8), (300_000, 4))
 MIN_MEMBERS = 2
 BINS = ((5_000, 16),)
 MAX_BINS = 48
+MAX_PIECEWISE_COLUMNS = 100  # of numbers; bins multiply the inputs, and hardly improve the scores of wider tables
 EPOCHS = ((20_000, 60), (100_000, 30))
 MIN_ROWS_FOR_LARGE_RNN = 2_000  # fewer training sequences get small networks
 RECURRENT_EPOCHS = ((MIN_ROWS_FOR_LARGE_RNN, 80), (20_000, 24))
@@ -96,6 +97,7 @@ def _resolve_by_size(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool)
     if kind == "perceptron":
         values = _for_perceptron(spec.network.perceptron_rule, n_columns)
     else:
+        has_bins = n_columns <= MAX_PIECEWISE_COLUMNS or spec.data.bins != "auto"
         values = {
             "hidden_sizes": _lookup_by_rows(HIDDEN_SIZES, n_rows, LARGE_HIDDEN_SIZES),
             "members": _lookup_by_rows(MEMBERS, n_rows, MIN_MEMBERS),
@@ -104,7 +106,7 @@ def _resolve_by_size(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool)
             "patience": 16,
             "weight_decay": 0.01 if spec.training.optimizer == "adamw" else 0.0,
             "dropout": 0.1,
-            "numeric_encoding": "piecewise",
+            "numeric_encoding": "piecewise" if has_bins else "robust",
         }
     values["batch_size"] = _lookup_by_rows(BATCH_SIZES, n_rows, MAX_BATCH_SIZE)
     values["bins"] = max(

@@ -20,19 +20,22 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.space import conditions, is_satisfied, spec_value
 
 
-def default_space(spec: Spec, task: Task, rows: int, media: Sequence[str] = ()) -> dict[str, Dimension]:
+def default_space(
+    spec: Spec, task: Task, rows: int, media: Sequence[str] = (), *, is_wide: bool = False
+) -> dict[str, Dimension]:
     """The default space of a kind of network, without the hyperparameters that `spec` sets (docs/search.md).
 
     Args:
         rows: number of training rows, which determines the ranges of sizes.
         media: kinds of media columns: image, text or sequence.
+        is_wide: whether there are so many columns of numbers that bins would cost too much time.
     """
     space = {
         "perceptron": lambda: _perceptron_space(task),
         "cnn": lambda: _cnn_space(media),
         "rnn": lambda: _rnn_space(rows, media),
         "channel_mlp": _channel_mlp_space,
-    }.get(spec.network.kind, lambda: _mlp_space(rows))()
+    }.get(spec.network.kind, lambda: _mlp_space(rows, is_wide))()
     fixed = {name for name, hyperparameter in HYPERPARAMETERS.items() if spec[name] != hyperparameter.default}
     if "hidden_sizes" in fixed:
         fixed |= set(SHAPE_DIMENSIONS)
@@ -49,9 +52,14 @@ def default_space(spec: Spec, task: Task, rows: int, media: Sequence[str] = ()) 
     }
 
 
-def _mlp_space(rows: int) -> dict[str, Dimension]:
+def _mlp_space(rows: int, is_wide: bool) -> dict[str, Dimension]:
     widths = (64, 128, 256, 512) if rows >= 500 else (32, 64, 128, 256)
     batches = (32, 64, 128) if rows < 5000 else (128, 256, 512) if rows < 50_000 else (256, 512, 1024)
+    bins = (8, 16, 32) if rows < 5000 else (16, 48, 96)
+    piecewise: dict[str, Dimension] = {
+        "numeric_encoding": choice("piecewise", "robust", "quantile"),
+        "bins": choice(*bins, when={"numeric_encoding": ["piecewise"]}),
+    }
     return {
         HIDDEN_LAYERS: integer(1, 4),
         HIDDEN_WIDTH: choice(*widths),
@@ -68,8 +76,7 @@ def _mlp_space(rows: int) -> dict[str, Dimension]:
         "parametric_activation": choice(False, True),
         "ema_decay": choice(0.0, 0.99),
         "initializer": choice("he_normal", "lecun_normal", "glorot_uniform"),
-        "numeric_encoding": choice("piecewise", "robust", "quantile"),
-        "bins": choice(*((8, 16, 32) if rows < 5000 else (16, 48, 96)), when={"numeric_encoding": ["piecewise"]}),
+        **({"numeric_encoding": choice("robust", "quantile")} if is_wide else piecewise),
     }
 
 

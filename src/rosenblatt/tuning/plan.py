@@ -103,14 +103,16 @@ def make_plan(spec: Spec, prepared: PreparedData) -> SearchPlan:
     uses_default_space = not spec.space
     if uses_default_space:
         task, media = prepared.target(spec).task, media_kinds(prepared.data.frame)
-        spec = spec.model_copy(update={"space": default_space(spec, task, len(prepared.data.y), media)})
+        is_wide = prepared.resolve(spec.without_search())["numeric_encoding"] == "robust"
+        space = default_space(spec, task, len(prepared.data.y), media, is_wide=is_wide)
+        spec = spec.model_copy(update={"space": space})
     check_search(spec)
-    space, folds = Space.from_spec(spec), make_folds(spec, prepared)
+    searched_space, folds = Space.from_spec(spec), make_folds(spec, prepared)
     refits = should_refit(spec, folds, prepared)
-    resolved_base = prepared.resolve(space.base)
+    resolved_base = prepared.resolve(searched_space.base)
     return SearchPlan(
         spec=spec,
-        space=space,
+        space=searched_space,
         uses_default_space=uses_default_space,
         resolved_base=resolved_base,
         folds=folds,
