@@ -196,8 +196,9 @@ LARGE_FUNCTIONS = {
     *(f"training.compiled.optimizers.{name}" for name in OPTIMIZERS),
     *(f"training.torch.optimizers.{name}" for name in OPTIMIZERS),
     # Kernels that Numba compiles, and the layers of a forward pass.
-    "training.compiled.matmul.tile", "training.compiled.matmul.matmul", "training.compiled.perceptron.train_voted",
-    "training.compiled.perceptron.train_linear", "training.torch.forward.forward_layer",
+    "training.compiled.matmul.tile", "training.compiled.matmul.row", "training.compiled.matmul.matmul",
+    "training.compiled.perceptron.train_voted", "training.compiled.perceptron.train_linear",
+    "training.torch.forward.forward_layer",
 }  # fmt: skip
 FORBIDDEN_WORDS = re.compile(
     r"\b(heed|told|said|learnt|mend(?:s|ed)?|spares?|spared|deal|dealt|likeness|comes to|came to|of late|where there "

@@ -194,10 +194,13 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         """
         schema = None if reset else schema or self.model_.schema
         if is_frame(X):
-            validate_data(self, X, skip_check_array=True, reset=reset)
+            if reset or [*X.columns] != self._feature_names:
+                validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
                 raise TableError("X holds no rows. Give at least one.")
             return _convert_frame(X, schema, by_position=not hasattr(self, "feature_names_in_"))
+        if not reset and self._is_valid_array(X):
+            return np.asarray(X, np.float64)
         is_text = is_text_array(X)
         array = validate_data(
             self,
@@ -214,6 +217,17 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         matrix = as_matrix(array)
         names = None if schema is None else [column.name for column in schema.columns]
         return as_frame(array, names) if matrix is None else matrix
+
+    @property
+    def _feature_names(self) -> list[str] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else names.tolist()
+
+    def _is_valid_array(self, X: Any) -> bool:
+        """Whether X is an array in which scikit-learn's checks, which take longer than to predict it, find nothing."""
+        is_matrix = type(X) is np.ndarray and X.ndim == 2 and X.dtype.kind in "biuf" and len(X) > 0
+        has_width = is_matrix and X.shape[1] == self.n_features_in_ and self._feature_names is None
+        return has_width and not np.isinf(X).any()
 
     def _dataset(
         self, frame: Any, schema: Schema, y: Any, sample_weight: Any = None, *, keep_classes: bool = False
@@ -244,7 +258,8 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         return self
 
     def _predict_raw(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
+        if not hasattr(self, "model_"):  # which is faster than scikit-learn's check
+            check_is_fitted(self)
         return self.model_.predict_raw(self._frame(X, reset=False), resolve_n_jobs(self.n_jobs))
 
     def __sklearn_is_fitted__(self) -> bool:

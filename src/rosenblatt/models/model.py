@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -24,10 +25,13 @@ from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import predict
+from rosenblatt.training.compiled.encoding import MatrixEncoder
+from rosenblatt.training.compiled.prediction import NetworkStack, can_stack
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
 from rosenblatt.training.workers import cores
 
 ModelTask = Task | Literal["forecasting"]
+MIN_PARALLEL_PRODUCTS = 20_000_000  # products of a prediction from which several threads are faster than one
 MEDIA_CHUNK_ROWS = 512  # rows with images, sequences or texts that are encoded at once
 
 
@@ -67,13 +71,37 @@ class TrainedTrial:
     weight: float = 1.0  # in the ensemble; the weights of all trials add up to 1
     number: int = 0  # in the search
 
+    def encode(self, typed: pl.DataFrame | np.ndarray) -> np.ndarray | EncodedInputs:
+        """Encode rows, as `Schema.read` or `Schema.read_matrix` returns them: (n, F) float32."""
+        return self._matrix_encoder.encode(typed) if isinstance(typed, np.ndarray) else self.encoder.encode(typed)
+
     def predict_encoded(self, rows: Rows, n: int) -> np.ndarray:
         """Return the mean prediction of the networks for n encoded rows, as `Model.predict_raw`."""
-        predictions = [
-            self.target.decode(predict(network.architecture, self.target.loss, network.theta, rows, np.arange(n)))
-            for network in self.networks
-        ]
-        return np.mean(predictions, axis=0)
+        if self._stack and isinstance(rows, DenseRows):
+            outputs = self._stack.predict(rows.x[:n])
+        else:
+            loss, index = self.target.loss, np.arange(n)
+            outputs = np.stack([predict(net.architecture, loss, net.theta, rows, index) for net in self.networks])
+        predictions = self.target.decode(outputs.reshape(-1, *outputs.shape[2:]))
+        predictions = predictions.reshape(len(self.networks), n, *predictions.shape[1:])
+        total = predictions[0].copy()
+        for prediction in predictions[1:]:  # in this order for any number of rows, unlike a sum by NumPy
+            total += prediction
+        return total / len(predictions)
+
+    @cached_property
+    def _matrix_encoder(self) -> MatrixEncoder:
+        """The encoder of a matrix, prepared for compiled code."""
+        return MatrixEncoder(self.encoder.encodings)
+
+    @cached_property
+    def _stack(self) -> NetworkStack | None:
+        """The networks, prepared for compiled code; None if they are of another kind."""
+        networks = [(net.architecture, net.theta) for net in self.networks if can_stack(net.architecture)]
+        return NetworkStack(networks, self.target.loss) if len(networks) == len(self.networks) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {part.name: getattr(self, part.name) for part in fields(self)}  # without what compiled code needs
 
 
 @dataclass(frozen=True)
@@ -177,20 +205,30 @@ class Model:
 
     def predict_typed(self, typed: pl.DataFrame | np.ndarray, threads: int | None = None) -> np.ndarray:
         """Predict as `predict_raw`, for rows as `Schema.read` returns them."""
-        chunk_rows = MEDIA_CHUNK_ROWS if media_kinds(typed) else CHUNK_ROWS
+        n, has_media = max(len(typed), 1), bool(media_kinds(typed))
+        is_small = n * self._n_parameters < MIN_PARALLEL_PRODUCTS and not has_media
+        threads = 1 if is_small else threads or cores()
+        chunk_rows = MEDIA_CHUNK_ROWS if has_media else -(-n // (threads * -(-n // (threads * CHUNK_ROWS))))
 
         def predict_chunk(start: int) -> np.ndarray:
             return self.predict_encoded(self.encode(typed[start : start + chunk_rows]))
 
-        with ThreadPoolExecutor(threads or cores()) as pool:
-            return _concatenate_predictions(list(pool.map(predict_chunk, range(0, max(len(typed), 1), chunk_rows))))
+        starts = range(0, n, chunk_rows)
+        if threads == 1 or len(starts) == 1:
+            return _concatenate_predictions([predict_chunk(start) for start in starts])
+        with ThreadPoolExecutor(threads) as pool:
+            return _concatenate_predictions(list(pool.map(predict_chunk, starts)))
+
+    @cached_property
+    def _n_parameters(self) -> int:
+        return sum(network.theta.size for network in self.networks)
 
     def encode(self, typed: pl.DataFrame | np.ndarray) -> list[np.ndarray | EncodedInputs]:
         """Encode rows, as `Schema.read` returns them, for each trial: (n, F) float32."""
         cache: list[tuple[Encoder, np.ndarray | EncodedInputs]] = []
         for trial in self.trials:
             x = next((x for encoder, x in cache if encoder == trial.encoder), None)
-            cache.append((trial.encoder, trial.encoder.encode(typed) if x is None else x))
+            cache.append((trial.encoder, trial.encode(typed) if x is None else x))
         return [x for _, x in cache]
 
     def predict_encoded(self, encoded_tables: Sequence[np.ndarray | EncodedInputs]) -> np.ndarray:
@@ -206,9 +244,10 @@ class Model:
         if issparse(table):
             return csr_array(table)
         if is_frame(table):
-            inputs = [column.name for column in self.schema.input_columns if self.schema.is_numeric]
-            is_matrix = inputs and {*inputs} <= {*column_names(table)} & {*table.columns}
-            matrix = as_matrix(table[inputs]) if is_matrix else None
+            names, inputs = column_names(table), [column.name for column in self.schema.input_columns]
+            has_inputs = names == inputs or (inputs and {*inputs} <= {*table.columns})
+            is_matrix = has_inputs and self.schema.is_numeric
+            matrix = as_matrix(table if names == inputs else table[inputs]) if is_matrix else None
         else:
             matrix = as_matrix(table)
         return as_frame(table) if matrix is None else matrix
@@ -220,6 +259,9 @@ class Model:
         for trial, prediction in zip(self.trials, predictions, strict=True):
             total += trial.weight * prediction
         return total
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     def with_metadata(self, **fields: Any) -> Model:
         """Return a copy of the model with these fields of its metadata replaced."""

@@ -25,6 +25,7 @@ from rosenblatt.networks.layers import InputSpec
 from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.fields import DEEP_KINDS, class_label_text
 from rosenblatt.spec.spec import Spec
+from rosenblatt.training.compiled.encoding import MatrixEncoder
 from rosenblatt.training.population import EpochScorer
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
 
@@ -206,6 +207,8 @@ def encode_frame(
     encoder: Encoder, frame: pl.DataFrame | np.ndarray | csr_array
 ) -> np.ndarray | csr_array | EncodedInputs:
     """Encode rows as a matrix (n, F); sparse matrices are returned as they are."""
+    if isinstance(frame, np.ndarray):
+        return MatrixEncoder(encoder.encodings).encode(frame)
     return frame if issparse(frame) else encoder.encode(frame)
 
 

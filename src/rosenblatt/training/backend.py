@@ -26,6 +26,7 @@ from rosenblatt.training.compiled.losses import apply_output_activation
 from rosenblatt.training.compiled.matmul import multiply
 from rosenblatt.training.compiled.mlp import Job
 from rosenblatt.training.compiled.perceptron import CONVERGED
+from rosenblatt.training.compiled.prediction import compile_prediction
 from rosenblatt.training.member import Member
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
 from rosenblatt.training.schedules import member_factors
@@ -102,9 +103,13 @@ def _make_mlp_trainer(
 
 
 def _compile_loop(job: Job, validation: ValidationRows) -> None:
-    """Compile the loop around the step with a call for no epochs, while another process compiles the step."""
+    """Compile the loop around the step and predictions, by calls for no epochs and networks.
+
+    Meanwhile another process compiles the step.
+    """
     empty, early_stopping = np.empty(0), EarlyStopping(np.empty_like(job.state.theta), np.zeros(3), 0, 0)
     train_with_validation(job, validation, early_stopping, np.empty((0, 3)), empty, empty, np.zeros(1, np.uint8))
+    compile_prediction()
 
 
 def _make_perceptron_trainer(member: Member, table: Rows) -> TrainEpochs:

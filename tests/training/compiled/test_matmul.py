@@ -23,6 +23,17 @@ def test_products_of_all_tile_sizes_equal_those_of_numpy(dtype, transposed):
         assert (c[M * N :] == 9).all()  # nothing is written beyond the end
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_few_rows_with_zeros_equal_those_of_many(dtype):
+    rng = np.random.default_rng(0)
+    for N, K in itertools.product((1, 17, 65, 260, 530), (1, 40)):
+        a, b = rng.normal(size=(40, K)).astype(dtype), rng.normal(size=(K, N)).astype(dtype)
+        a[rng.random(a.shape) < 0.5] = 0
+        product = multiply(a, b)
+        for n in (1, 2, 3):
+            np.testing.assert_array_equal(multiply(a[:n], b), product[:n])
+
+
 def test_a_product_can_be_added_to_its_output():
     rng = np.random.default_rng(0)
     a, b, c = (rng.normal(size=(20, 20)).astype(np.float32) for _ in range(3))

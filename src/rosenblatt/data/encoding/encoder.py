@@ -84,7 +84,7 @@ class NumberEncoding(FrozenModel):
         missing = np.isnan(values)
         x = np.where(missing, self.fill_value, values)
         if self.quantiles:
-            out[:, 0] = _normal_scores(x, np.asarray(self.quantiles))
+            out[:, 0] = normal_scores(_fractions_below(x, np.asarray(self.quantiles)))
         else:
             z = (x - self.center) * self.factor
             out[:, 0] = z / np.sqrt(1 + (z / 3) ** 2) if self.smooth_clip else z
@@ -229,50 +229,26 @@ class Encoder(FrozenModel):
         """The table column of each feature."""
         return [encoding.column for encoding in self.tabular_encodings for _ in encoding.feature_names]
 
-    @property
-    def is_affine(self) -> bool:
-        """Whether all columns are numbers that are only shifted and scaled."""
-        return all(
-            isinstance(encoding, NumberEncoding)
-            and not (encoding.smooth_clip or encoding.quantiles or encoding.edges or encoding.missing_indicator)
-            for encoding in self.encodings
-        )
-
-    def encode(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray | EncodedInputs:
-        """Encode a typed table, or a matrix of its numbers, as a matrix (n, F) float32.
-
-        A table with images, texts or sequences becomes `EncodedInputs`.
-        """
+    def encode(self, frame: pl.DataFrame) -> np.ndarray | EncodedInputs:
+        """Encode a typed table as a matrix (n, F) float32, with media as `EncodedInputs`."""
         x = self.matrix(frame)
-        if self.media_encodings and isinstance(frame, pl.DataFrame):
+        if self.media_encodings:
             return EncodedInputs(x, tuple(encoding.encode(frame[encoding.column]) for encoding in self.media_encodings))
         return x
 
-    def matrix(self, frame: pl.DataFrame | np.ndarray) -> np.ndarray:
-        """Encode numbers and categories of a typed table, or a matrix of its numbers, as a matrix (n, F) float32."""
-        if isinstance(frame, np.ndarray) and self.is_affine:
-            return self._scale(frame)
-        x = np.empty((len(frame), len(self.feature_names)), np.float32)
-        for start in range(0, len(frame), CHUNK_ROWS):
+    def matrix(self, frame: pl.DataFrame) -> np.ndarray:
+        """Encode numbers and categories of a typed table as a matrix (n, F) float32."""
+        x = np.empty((frame.height, len(self.feature_names)), np.float32)
+        for start in range(0, frame.height, CHUNK_ROWS):
             chunk, first_column = frame[start : start + CHUNK_ROWS], 0
-            for i, encoding in enumerate(self.tabular_encodings):
-                out = x[start : start + len(chunk), first_column : first_column + len(encoding.feature_names)]
-                values = chunk[:, i] if isinstance(chunk, np.ndarray) else chunk[encoding.column]
+            for encoding in self.tabular_encodings:
+                out = x[start : start + chunk.height, first_column : first_column + len(encoding.feature_names)]
+                series = chunk[encoding.column]
                 if isinstance(encoding, NumberEncoding):
-                    encoding.encode(_numbers(values), out)
-                elif isinstance(values, pl.Series):
-                    encoding.encode(values, out)
+                    encoding.encode(_numbers(series), out)
+                else:
+                    encoding.encode(series, out)
                 first_column += len(encoding.feature_names)
-        return x
-
-    def _scale(self, matrix: np.ndarray) -> np.ndarray:
-        """Encode a matrix of numbers (n, F) that are only shifted and scaled."""
-        numbers = [encoding for encoding in self.encodings if isinstance(encoding, NumberEncoding)]
-        center, factor = np.array([e.center for e in numbers]), np.array([e.factor for e in numbers])
-        fill_value, x = np.array([e.fill_value for e in numbers]), np.empty(matrix.shape, np.float32)
-        for start in range(0, len(matrix), CHUNK_ROWS):
-            chunk = matrix[start : start + CHUNK_ROWS]
-            x[start : start + CHUNK_ROWS] = (np.where(np.isnan(chunk), fill_value, chunk) - center) * factor
         return x
 
 
@@ -296,8 +272,8 @@ def _fit_affine(matrix: np.ndarray, names: Sequence[str], numeric_encoding: str)
         yield NumberEncoding(column=name, center=center[i], scale=scale[i], fill_value=fill_value[i])
 
 
-def _numbers(values: pl.Series | np.ndarray) -> np.ndarray:
-    return values.fill_null(float("nan")).to_numpy() if isinstance(values, pl.Series) else values
+def _numbers(series: pl.Series) -> np.ndarray:
+    return series.fill_null(float("nan")).to_numpy()
 
 
 def _std(x: np.ndarray) -> np.ndarray:
@@ -320,9 +296,14 @@ def _bin_edges(x: np.ndarray, bins: int) -> tuple[float, ...]:
     return tuple(edges.tolist()) if edges.size > 2 else ()
 
 
-def _normal_scores(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Map x through the empirical distribution of the training values to a standard normal one; ties are averaged."""
+def _fractions_below(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """The fraction of the training values below each x, from their quantiles; ties are averaged."""
     levels = np.linspace(0, 1, quantiles.size)
     below = np.interp(x, quantiles, levels)
     above = 1 - np.interp(-x, -quantiles[::-1], levels)
-    return ndtri(np.clip((below + above) / 2, 1e-3, 1 - 1e-3))
+    return np.asarray((below + above) / 2)
+
+
+def normal_scores(fractions: np.ndarray) -> np.ndarray:
+    """The values of a standard normal distribution above these fractions of it."""
+    return np.asarray(ndtri(np.clip(fractions, 1e-3, 1 - 1e-3)))

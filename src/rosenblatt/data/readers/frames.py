@@ -25,9 +25,9 @@ def is_frame(rows: Any) -> bool:
 def column_names(rows: Any) -> list[str]:
     """The column names of a data frame of Polars or pandas. Raises TableError if two columns have the same name."""
     names = [str(name) for name in rows.columns]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise TableError(f"Several columns are named {repeated[0]!r}. Give each column its own name.")
+    if len({*names}) < len(names):
+        repeated = next(name for name, count in Counter(names).items() if count > 1)
+        raise TableError(f"Several columns are named {repeated!r}. Give each column its own name.")
     return names
 
 

@@ -211,18 +211,18 @@ class Schema(BaseModel):
 
         Raises TableError if the matrix has another width or holds infinite numbers.
         """
-        inputs = self.input_columns
-        if matrix.shape[1] not in (len(inputs), len(self.columns)):
+        is_input = [column.is_input for column in self.columns]
+        if matrix.shape[1] not in (sum(is_input), len(is_input)):
             raise TableError(
                 f"The model was trained on {format_count(len(self.columns), 'column')}, but the array has "
                 f"{matrix.shape[1]:,}. Give it the same columns in the same order."
             )
-        if len(inputs) < matrix.shape[1]:
-            matrix = matrix[:, [column.is_input for column in self.columns]]
+        if sum(is_input) < matrix.shape[1]:
+            matrix = matrix[:, is_input]
         infinite = np.isinf(matrix)
         if infinite.any():
             row, column = np.argwhere(infinite)[0]
-            raise _infinity_error(inputs[column].name, row)
+            raise _infinity_error(self.input_columns[column].name, row)
         return matrix
 
     def with_identifiers(self, names: Sequence[str]) -> Schema:

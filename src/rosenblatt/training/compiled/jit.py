@@ -37,7 +37,16 @@ FLOATING_POINT = {"contract", "reassoc", "nsz", "arcp"}
 
 def jit(function: Function) -> Function:
     """Compile `function` on its first call, keep the machine code on disk, release the GIL while it runs."""
-    compile_: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FLOATING_POINT)
+    return _jit(function, FLOATING_POINT)
+
+
+def exact_jit(function: Function) -> Function:
+    """Compile as `jit`, but round every operation as NumPy does."""
+    return _jit(function, set())
+
+
+def _jit(function: Function, floating_point: set[str]) -> Function:
+    compile_: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=floating_point)
     dispatcher = compile_(function)
     template = dispatcher.get_call_template
     dispatcher.get_call_template = lambda arguments, names: template(tuple(map(types.unliteral, arguments)), names)
@@ -133,6 +142,16 @@ def copy_row(_typing: Any, source: Any, i: Any, target: Any, j: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(source, types.intp, target, types.intp), generate
+
+
+@intrinsic
+def float32_pointer(_typing: Any, address: Any) -> Any:
+    """Pointer to the float32 numbers at an address, for `numba.carray`; the caller keeps their array alive."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], ir.FloatType().as_pointer())
+
+    return types.CPointer(types.float32)(address), generate
 
 
 @intrinsic

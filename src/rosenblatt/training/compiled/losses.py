@@ -239,11 +239,12 @@ OUTPUT_ACTIVATIONS = {  # of networks trained with a loss; with any other loss, 
 
 def apply_output_activation(loss: str, logits: np.ndarray) -> None:
     """Turn logits (..., K) into predictions of a network trained with this loss, in place."""
-    _activate_outputs(OUTPUT_ACTIVATIONS.get(loss, IDENTITY), logits.reshape(-1, logits.shape[-1]))
+    activate_outputs(OUTPUT_ACTIVATIONS.get(loss, IDENTITY), logits.reshape(-1, logits.shape[-1]))
 
 
 @jit
-def _activate_outputs(kind, z):
+def activate_outputs(kind, z):
+    """Turn logits z (B, K) into predictions in place, by a kind of output activation."""
     flat = z.ravel()
     if kind == SOFTMAX:
         softmax(z, z)

@@ -130,10 +130,54 @@ def _tile(rows: int, vectors: int) -> Callable[..., Any]:
     return tile
 
 
+def _row(vectors: int) -> Callable[..., Any]:
+    """Return the compiled function for vectors of a row of C, from column j; it skips rows of B whose factor is 0."""
+
+    @intrinsic
+    def row(_typing, a, ac, b, start, c, j, width, K, columns):
+        def generate(context, builder, signature, values):
+            _, ac, _, _, _, j, width, K, columns = values
+            data = [context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 2, 3, 4)]
+            A, B, S, C = data[0], *(builder.gep(pointer, [j]) for pointer in data[1:])
+            vector = _Vectors(builder, signature.args[0].dtype, vectors, columns)
+            sums = [cgutils.alloca_once_value(builder, vector.load(S, I64(0), v)) for v in range(vectors)]
+            with cgutils.for_range(builder, K) as loop:
+                element = builder.load(builder.gep(A, [builder.mul(loop.index, ac)]))
+                is_used = builder.fcmp_unordered("!=", element, ir.Constant(element.type, 0.0))
+                with builder.if_then(is_used):
+                    x, offset = vector.broadcast(element), builder.mul(loop.index, width)
+                    for v in range(vectors):
+                        total = vector.multiply_add(x, vector.load(B, offset, v), builder.load(sums[v]))
+                        builder.store(total, sums[v])
+            for v in range(vectors):
+                vector.store(builder.load(sums[v]), C, I64(0), v)
+            return context.get_constant(types.int64, vectors * vector.lanes)
+
+        i = types.intp
+        return types.int64(a, i, b, start, c, i, i, i, i), generate
+
+    return row
+
+
 _high_wide, _high_narrow = _tile(HIGH, 2), _tile(HIGH, 1)
 _middle_wide, _middle_narrow = _tile(MIDDLE, 2), _tile(MIDDLE, 1)
 _low_wide, _low_narrow = _tile(LOW, 2), _tile(LOW, 1)
 _row_wide, _row_narrow = _tile(1, 2), _tile(1, 1)
+WIDEST = REGISTERS // 2  # vectors of a row that are summed at a time, so that B is read in long runs
+_vectors_widest, _vectors_wide, _vector = _row(WIDEST), _row(4), _row(1)
+
+
+@jit
+def row_product(a, ac, b, start, c, N, K):
+    """c = start + a b of one row a (K,) with stride `ac`; if rows are few, the time is that of reading b."""
+    lanes, j = BYTES // c.itemsize, 0
+    while j < N:
+        if N - j > (WIDEST - 1) * lanes:
+            j += _vectors_widest(a, ac, b, start, c, j, N, K, min(N - j, WIDEST * lanes))
+        elif N - j > 3 * lanes:
+            j += _vectors_wide(a, ac, b, start, c, j, N, K, min(N - j, 4 * lanes))
+        else:
+            j += _vector(a, ac, b, start, c, j, N, K, min(N - j, lanes))
 
 
 @jit
@@ -142,6 +186,10 @@ def matmul(a, ar, ac, b, start, sr, c, M, N, K):
 
     `sr` is the row stride of `start`: N for a matrix, which may be c itself, or 0 to repeat one row.
     """
+    if M < LOW:
+        for i in range(M):
+            row_product(a[i * ar :], ac, b, start[i * sr :], c[i * N :], N, K)
+        return
     lanes = BYTES // c.itemsize
     for j in range(0, N, 2 * lanes):
         columns = min(N - j, 2 * lanes)

@@ -157,10 +157,11 @@ def train_step(job, buffers, batch, n_batches, factors, stop):
 def predict(layout, kernels, theta, x, index, out):
     """Write the logits of rows `index` of x (n, F) to `out` (len(index), K).
 
-    A row's logits are the same to the last bit, whatever other rows are predicted with it.
+    A row's logits are the same to the last bit, whatever other rows are predicted with it. A kernel, which is called by
+    its address where several networks predict.
     """
     block = max(1, min(BLOCK, index.size))
-    workspace = new_workspace(layout, block, theta.dtype)
+    workspace = new_workspace(layout, block, theta.dtype, False)
     counter = np.zeros(1, np.uint64)
     for start in range(0, index.size, block):
         B = min(block, index.size - start)
@@ -170,6 +171,7 @@ def predict(layout, kernels, theta, x, index, out):
         forward(layout, kernels, theta, workspace, B, 0.0, counter, False)
         for i in range(B):
             copy_row(logits, i, out, start + i)
+    return 0.0
 
 
 # Shuffle and gather
@@ -367,7 +369,7 @@ def new_buffers(layout, state, rows, n_batches):
     block = (state.order.size + n_batches - 1) // n_batches
     if layout.normalization != BATCH:  # which needs the means of the whole batch
         block = min(block, BLOCK)
-    workspace = new_workspace(layout, block, state.theta.dtype)
+    workspace = new_workspace(layout, block, state.theta.dtype, True)
     t, weight = np.empty((block, rows.t.shape[1]), rows.t.dtype), np.empty(block, rows.weight.dtype)
     widest = 0
     for size in layout.sizes:
@@ -387,8 +389,8 @@ def sum_weights(weight, order):
 
 
 @jit
-def new_workspace(layout, B, dtype):
-    """Allocate the workspace for blocks of at most B rows."""
+def new_workspace(layout, B, dtype, training):
+    """Allocate the workspace for blocks of at most B rows; only training transposes weights."""
     sizes = layout.sizes
     L = sizes.size - 1
     starts = np.empty((7, L + 2), np.int64)
@@ -407,7 +409,7 @@ def new_workspace(layout, B, dtype):
             ):
                 size = 0
             elif kind == SCRATCH:
-                size = max(2, sizes[l - 1]) * sizes[l] if l > 0 else 0
+                size = max(2, sizes[l - 1]) * sizes[l] if l > 0 and training else 0
             end += size
         starts[kind, L + 1] = end
     return Workspace(np.empty(end, dtype), starts)
