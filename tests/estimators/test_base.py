@@ -1,4 +1,4 @@
-"""Estimators of tabular data: scikit-learn's own checks, and its conventions."""
+"""Estimators of tabular data."""
 
 import datetime as dt
 import pickle
@@ -19,7 +19,6 @@ from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from rosenblatt.data.readers.read import read_table
 from rosenblatt.data.tasks.target import Target
@@ -30,24 +29,6 @@ from rosenblatt.estimators.perceptron import Perceptron
 from rosenblatt.models.prepared import WeightScale
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.perceptron import RULES
-
-REPEATS = (
-    "minibatches are sampled in random order, so a row of weight 2 does not exactly equal two rows of weight 1; only "
-    "rows of weight 0 exactly equal removed rows"
-)
-
-
-@pytest.mark.slow
-@parametrize_with_checks(
-    [MLPClassifier(members=2), MLPRegressor(members=2), Perceptron()],
-    expected_failed_checks=lambda _: {
-        "check_sample_weight_equivalence_on_dense_data": REPEATS,
-        "check_sample_weight_equivalence_on_sparse_data": REPEATS,
-    },
-)
-def test_scikit_learn_checks_pass(estimator, check):
-    check(estimator)
-
 
 FAST = {"members": 2, "epochs": 20, "hidden_sizes": (32,), "bins": 8}
 IRIS, SPECIES = load_iris(return_X_y=True)

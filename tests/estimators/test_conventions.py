@@ -1,9 +1,13 @@
-"""Conventions of scikit-learn that hold for every public estimator."""
+"""Conventions of scikit-learn that hold for every public estimator, and its own checks."""
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from rosenblatt.errors import TableError
 from rosenblatt.estimators.cnn import CNNClassifier, CNNRegressor
 from rosenblatt.estimators.forecaster import RNNForecaster
 from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
@@ -15,6 +19,167 @@ ESTIMATORS = [
     MLPClassifier(), MLPRegressor(), Perceptron(), CNNClassifier(), CNNRegressor(), RNNClassifier(), RNNRegressor(),
     RNNTagger(), RNNForecaster(), PopulationSearchCV(MLPClassifier()),
 ]  # fmt: skip
+
+
+class _Square:
+    """Makes an array (n, F) of the checks square images, filled up with zeros."""
+
+    def _to_media_column(self, X):
+        rows = np.asarray(X)
+        if rows.ndim == 2 and rows.shape[1]:
+            side = int(np.ceil(rows.shape[1] ** 0.5))
+            zeros = np.zeros((len(rows), side**2 - rows.shape[1]), rows.dtype)
+            rows = np.hstack([rows, zeros]).reshape(len(rows), side, side)
+        return super()._to_media_column(rows)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        return tags
+
+
+class SquareCNNClassifier(_Square, CNNClassifier):
+    pass
+
+
+class SquareCNNRegressor(_Square, CNNRegressor):
+    pass
+
+
+SMALL = {"members": 1, "folds": 2, "n_jobs": 1, "batch_size": 16, "patience": 60, "epochs": 60}
+IMAGES = SMALL | {
+    "channels": (8,), "block_layers": 1, "residual": False, "global_pooling": "flatten", "cutout": 0.0, "crop": 0,
+    "flip": False, "learning_rate": 0.005,
+}  # fmt: skip
+SEQUENCES = SMALL | {"recurrent_width": 16, "rnn_cell": "gru", "learning_rate": 0.03}
+SPACE = {"learning_rate": [0.01, 0.05]}
+
+CHECKED = [
+    MLPClassifier(members=2),
+    MLPClassifier(members=2, loss="hinge"),
+    MLPRegressor(members=2),
+    Perceptron(),
+    SquareCNNClassifier(**IMAGES),
+    SquareCNNRegressor(**IMAGES),
+    RNNClassifier(**SEQUENCES),
+    RNNRegressor(**SEQUENCES),
+    RNNTagger(**SMALL | {"epochs": 2}),
+    RNNForecaster(members=1, n_jobs=1, epochs=2, recurrent_width=4),
+    PopulationSearchCV(MLPClassifier(epochs=20, hidden_sizes=(16,)), SPACE, trials=2, cv=2),
+    PopulationSearchCV(MLPRegressor(epochs=20, hidden_sizes=(16,)), SPACE, trials=2, cv=2),
+    PopulationSearchCV(Perceptron(epochs=5), SPACE, trials=2, cv=2),
+]
+REPEATS = (
+    "minibatches are sampled in random order, so a row of weight 2 does not exactly equal two rows of weight 1; only "
+    "rows of weight 0 exactly equal removed rows"
+)
+
+
+def because(reason, *checks):
+    return {f"check_{check}": reason for check in checks}
+
+
+NOT_COLUMNS = because(
+    "the rows of an array are images or sequences, whose size may vary, so it has no number of features",
+    "n_features_in", "n_features_in_after_fitting", "estimators_partial_fit_n_features", "classifiers_train",
+) | because(
+    "the numbers of a frame are columns of their own, not pixels or steps",
+    "sample_weights_pandas_series", "classifier_data_not_an_array", "regressor_data_not_an_array",
+) | because(
+    "images without pixels are refused in other words, and sequences may be empty", "estimators_empty_data_messages"
+) | because(
+    "PyTorch rounds differently for other numbers of rows", "methods_subset_invariance"
+)  # fmt: skip
+OF_IMAGES = NOT_COLUMNS | because(
+    "an array of strings holds paths of images; other objects that are no images are refused", "dtype_object"
+)
+OF_TAGS = NOT_COLUMNS | because(
+    "each step of a row needs a tag, and the checks give one target per row",
+    "fit_score_takes_y", "estimators_overwrite_params", "dont_overwrite_parameters", "estimators_fit_returns_self",
+    "readonly_memmap_input", "positive_only_tag_during_fit", "estimators_dtypes", "sample_weights_not_an_array",
+    "sample_weights_list", "sample_weights_shape", "sample_weights_not_overwritten", "dtype_object",
+    "pipeline_consistency", "estimators_pickle", "f_contiguous_array_estimator", "methods_sample_order_invariance",
+    "fit2d_1sample", "dict_unchanged", "fit_idempotent", "fit_check_is_fitted", "fit2d_predict1d",
+)  # fmt: skip
+OF_SERIES = NOT_COLUMNS | because(
+    "X is a series, which is forecast as a whole: its numbers are no rows, and their order counts",
+    "methods_sample_order_invariance", "methods_subset_invariance", "dtype_object", "fit1d", "fit2d_predict1d",
+) | because(
+    "a series must be longer than a window and the horizon", "fit_score_takes_y", "dont_overwrite_parameters",
+    "pipeline_consistency", "f_contiguous_array_estimator", "fit2d_1sample", "fit2d_1feature", "dict_unchanged",
+) | because(
+    "SciPy refuses the one-dimensional sparse array that the check makes", "estimator_sparse_array"
+)  # fmt: skip
+EXCEPTIONS = {
+    SquareCNNClassifier: OF_IMAGES,
+    SquareCNNRegressor: OF_IMAGES,
+    RNNClassifier: NOT_COLUMNS,
+    RNNRegressor: NOT_COLUMNS,
+    RNNTagger: OF_TAGS,
+    RNNForecaster: OF_SERIES,
+    PopulationSearchCV: because("a search of one row is refused in other words", "fit2d_1sample"),
+}
+
+
+def expected_failures(estimator):
+    repeats = because(REPEATS, "sample_weight_equivalence_on_dense_data", "sample_weight_equivalence_on_sparse_data")
+    return repeats | EXCEPTIONS.get(type(estimator), {})
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
+def test_scikit_learn_checks_pass(estimator, check):
+    check(estimator)
+
+
+def test_every_public_estimator_is_checked_by_scikit_learn():
+    checked = {base for estimator in CHECKED for base in type(estimator).__mro__}
+    assert {type(estimator) for estimator in ESTIMATORS} <= checked
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
+def test_tags_say_what_the_input_may_be(estimator):
+    tags, name = get_tags(estimator).input_tags, type(estimator).__name__
+    assert tags.two_d_array == (not name.startswith("CNN"))
+    assert tags.three_d_array == name.startswith(("CNN", "RNNC", "RNNR", "RNNT"))
+    assert tags.sparse == (name == "Perceptron")
+    assert tags.allow_nan == (not name.startswith("CNN"))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("estimator", [CNNClassifier(), RNNClassifier(), RNNTagger(), RNNForecaster()], ids=str)
+def test_sparse_and_complex_input_of_media_is_refused_in_one_sentence(estimator):
+    y = None if isinstance(estimator, RNNForecaster) else [0, 1] * 2
+    for X, message in (
+        (csr_array(np.eye(4)), "sparse input is not supported"),
+        (np.full((4, 4), 1j), "complex numbers"),
+    ):
+        with pytest.raises(TableError, match=message):
+            estimator.fit(X, y)
+
+
+@pytest.mark.torch
+def test_a_single_sequence_is_refused_with_the_shape_it_should_have():
+    with pytest.raises(TableError, match=r"a single sequence. Reshape your data with X.reshape\(1, -1\)"):
+        RNNClassifier().fit([1.0, 2.0], [0, 1])
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("tags", [[[1j], [2j]], [["a"], [None]], [["a"], [1]], [[None], [None]]], ids=str)
+def test_tags_that_are_no_classes_are_refused(tags):
+    with pytest.raises(TableError, match="The tags in y must be all words, or all numbers"):
+        RNNTagger().fit([[1.0], [2.0]], tags)
+
+
+@pytest.mark.torch
+def test_features_are_counted_only_where_rows_have_columns(tmp_path):
+    images, y = np.random.default_rng(0).integers(0, 256, (8, 4, 4)).astype(np.uint8), [0, 1] * 4
+    model = CNNClassifier(channels=(2,), block_layers=1, epochs=1, members=1, folds=1).fit(images, y)
+    model.save(tmp_path / "m")
+    for fitted in (model, CNNClassifier.load(tmp_path / "m")):
+        assert not hasattr(fitted, "n_features_in_")
+        assert not hasattr(fitted, "feature_names_in_")
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)

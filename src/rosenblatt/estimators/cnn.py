@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from sklearn.utils import Tags
 
 from rosenblatt.data.media.images import encode_image
 from rosenblatt.errors import TableError
@@ -23,12 +25,17 @@ class _ImageMixin(_MediaMixin):
         if isinstance(X, np.ndarray) and X.ndim not in (3, 4) and X.dtype.kind not in "OU":
             raise TableError(
                 f"X must hold images (n, height, width) or (n, height, width, channels), but its shape is {X.shape}. "
-                "Reshape it."
+                "Reshape your data."
             )
         cells = [str(image) if isinstance(image, str | Path) else encode_image(_pixels(image)) for image in X]
         if len({type(cell) for cell in cells}) > 1:
             raise TableError("X holds both paths and arrays. Use only one of them.")
         return pl.Series("image", cells).to_frame("image").to_struct("image")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = tags.input_tags.allow_nan = False
+        return tags
 
 
 @add_hyperparameters("cnn", exclude=NOT_FOR_CLASSIFIERS)
@@ -78,6 +85,9 @@ class CNNRegressor(_ImageMixin, Regressor):
 
 def _pixels(image: Any) -> np.ndarray:
     pixels = np.asarray(image)
+    if pixels.dtype == object:
+        with suppress(TypeError, ValueError):
+            pixels = pixels.astype(np.float32)
     if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "uifb":
         raise TableError(
             f"X must hold images (height, width) or (height, width, channels) of numbers, but an image has shape "

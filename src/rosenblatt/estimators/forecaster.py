@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
-from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from rosenblatt.data.dataset import Dataset
@@ -19,6 +19,7 @@ from rosenblatt.data.tasks.forecasting import WindowTransform
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError, collect_messages, format_list
 from rosenblatt.estimators.base import BaseNetworkEstimator
+from rosenblatt.estimators.media import as_rows
 from rosenblatt.estimators.parameters import add_hyperparameters, resolve_n_jobs
 from rosenblatt.models.model import Model
 from rosenblatt.spec.spec import Spec
@@ -27,7 +28,7 @@ TIME, SERIES = "(time)", "(series)"  # columns added to series that are passed w
 
 
 @add_hyperparameters("rnn", exclude={"class_weight", "logit_adjustment", "label_smoothing", "target_transform"})
-class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
+class RNNForecaster(BaseNetworkEstimator):
     """Population of recurrent networks that forecast the next `horizon` steps of time series.
 
     X is one series (T,), several series of equal length (n, T), a list of series, or a frame with one series per
@@ -133,6 +134,12 @@ class RNNForecaster(RegressorMixin, BaseNetworkEstimator):
         names = tuple(self.windows_.target_columns)
         return Target.fit_regression(names, y_encoded, "none", spec.training.loss).with_loss(spec, y_encoded)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        tags.input_tags.one_d_array = True
+        return tags
+
     def _load_model(self, model: Model, path: str | Path) -> None:
         super()._load_model(model, path)
         assert model.metadata.windows is not None  # noqa: S101 - checked by the task
@@ -148,6 +155,7 @@ def _series_to_frame(X: Any) -> pl.DataFrame:
     if is_frame(X):
         series_list: list[Any] = [X[name] for name in X.columns]
     else:
+        X = as_rows(X)
         series_list = [X] if len(X) and np.ndim(next(iter(X))) == 0 else list(X)
     arrays = []
     for index, series in enumerate(series_list):

@@ -28,6 +28,11 @@ class _SequenceMixin(_MediaMixin):
         rows = list(X)
         if rows and all(isinstance(row, str) for row in rows):
             return to_media_column(pl.Series("text", rows), "text")
+        if rows and all(map(np.isscalar, rows)):
+            raise TableError(
+                "X must hold texts, or sequences (T,) or (T, channels) of numbers, but it is a single sequence. "
+                "Reshape your data with X.reshape(1, -1)."
+            )
         sequences = []
         for index, row in enumerate(rows):
             try:
@@ -144,7 +149,7 @@ class RNNTagger(_SequenceMixin):
         if len(rows) != n:
             raise TableError(f"y must hold a list of tags for each of the {n} rows of X, but it holds {len(rows)}.")
         if not keep_classes:
-            self.classes_ = np.unique(np.concatenate(rows))
+            self.classes_ = _unique_tags(rows)
             if len(self.classes_) < 2:
                 raise TableError(f"y contains only one tag, {self.classes_.tolist()[0]!r}. Give at least two tags.")
         y_encoded = np.full((n, max(1, *(len(row) for row in rows))), -1.0)
@@ -161,6 +166,17 @@ class RNNTagger(_SequenceMixin):
 
     def _target(self, y_encoded: np.ndarray, spec: Spec) -> Target:
         return Target(names=("y",), task="tagging", labels=tuple(self.classes_.tolist())).with_loss(spec, y_encoded)
+
+
+def _unique_tags(rows: list[np.ndarray]) -> np.ndarray:
+    """The tags (classes,), sorted. Raises TableError if they are neither all words nor all numbers or booleans."""
+    rows = [row.astype(str) if all(isinstance(tag, str) for tag in row) else row for row in rows if row.size]
+    kinds = {row.dtype.kind for row in rows}
+    if not kinds:
+        raise TableError("y contains no tags. Give each step one tag.")
+    if not (kinds <= set("US") or kinds <= set("biuf")):
+        raise TableError("The tags in y must be all words, or all numbers or booleans. Convert them to text.")
+    return np.unique(np.concatenate(rows))
 
 
 def _tags(row: Any) -> Any:

@@ -146,7 +146,7 @@ def _decode_array(content: bytes) -> np.ndarray:
 
 def _check_finite(pixels: np.ndarray) -> np.ndarray:
     if not np.isfinite(pixels).all():
-        raise DamagedError("some numbers are not finite")
+        raise DamagedError("some numbers are NaN or infinite")
     return pixels
 
 
