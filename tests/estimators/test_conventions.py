@@ -1,9 +1,12 @@
 """Conventions of scikit-learn that hold for every public estimator, and its own checks."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from sklearn.exceptions import NotFittedError
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -170,6 +173,18 @@ def test_a_single_sequence_is_refused_with_the_shape_it_should_have():
 def test_tags_that_are_no_classes_are_refused(tags):
     with pytest.raises(TableError, match="The tags in y must be all words, or all numbers"):
         RNNTagger().fit([[1.0], [2.0]], tags)
+
+
+@pytest.mark.parametrize(("hyperparameters", "is_warned"), [
+    ({"epochs": 3}, True), ({}, False), ({"epochs": 3, "folds": 1}, False), ({"epochs": 3, "patience": 3}, False),
+], ids=str)  # fmt: skip
+def test_a_convergence_warning_says_that_epochs_are_too_few(hyperparameters, is_warned):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        MLPClassifier(members=2, learning_rate=0.001, **hyperparameters).fit(*load_iris(return_X_y=True))
+    messages = [str(warning.message) for warning in caught if warning.category is ConvergenceWarning]
+    assert bool(messages) == is_warned
+    assert all("maximum of 3 epochs" in message for message in messages)
 
 
 @pytest.mark.torch

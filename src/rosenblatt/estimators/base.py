@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
@@ -39,7 +40,7 @@ from rosenblatt.estimators.inputs import (
 )
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
 from rosenblatt.models.atomic_write import write_file
-from rosenblatt.models.fit import describe_undefined_scores, fit_model
+from rosenblatt.models.fit import describe_undefined_scores, fit_model, has_converged
 from rosenblatt.models.incremental import IncrementalTrainer
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
@@ -110,6 +111,13 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
             warnings.warn(
                 f"Columns not used, because each of their values occurs only once: {format_list(unused_columns)}.",
                 UserWarning,
+                stacklevel=3,
+            )
+        if not model.metadata.interrupted and not has_converged(model):
+            warnings.warn(
+                f"Training reached the maximum of {model.resolved_spec['epochs']:,} epochs before the validation score "
+                "of most networks stopped improving. Increase epochs.",
+                ConvergenceWarning,
                 stacklevel=3,
             )
         for description in describe_undefined_scores(model):

@@ -128,6 +128,18 @@ def trained_network(member: Member) -> TrainedNetwork:
     return TrainedNetwork(*member.best_network(), member.best_epoch, losses, scores)
 
 
+def has_converged(model: Model) -> bool:
+    """Whether the validation score of at least half of the networks stopped improving before the last epoch.
+
+    Networks without validation rows, or whose patience is set to all epochs, are trained for as long as the user says.
+    """
+    epochs, patience = model.resolved_spec["epochs"], model.resolved_spec["patience"]
+    validated = [network for network in model.networks if network.scores]
+    n_improving = sum(network.n_epochs == epochs < network.best_epoch + patience for network in validated)
+    stops_early = patience < epochs or (model.spec.network.kind == "mlp" and model.spec.training.patience == "auto")
+    return not stops_early or 2 * n_improving <= len(validated)
+
+
 def describe_undefined_scores(model: Model) -> list[str]:
     """Describe networks without a validation score to choose their best epoch by, and single epochs without one."""
     is_defined = [np.isfinite(network.scores) for network in model.networks if network.scores]
