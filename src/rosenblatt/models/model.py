@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from rosenblatt.training.workers import cores
 
 ModelTask = Task | Literal["forecasting"]
 MIN_PARALLEL_PRODUCTS = 20_000_000  # products of a prediction from which several threads are faster than one
+MAX_CHUNK_VALUES = 2**19  # encoded numbers of the rows that a thread predicts at a time
 MEDIA_CHUNK_ROWS = 512  # rows with images, sequences or texts that are encoded at once
 
 
@@ -205,10 +207,15 @@ class Model:
 
     def predict_typed(self, typed: pl.DataFrame | np.ndarray, threads: int | None = None) -> np.ndarray:
         """Predict as `predict_raw`, for rows as `Schema.read` returns them."""
-        n, has_media = max(len(typed), 1), bool(media_kinds(typed))
-        is_small = n * self._n_parameters < MIN_PARALLEL_PRODUCTS and not has_media
-        threads = 1 if is_small else threads or cores()
-        chunk_rows = MEDIA_CHUNK_ROWS if has_media else -(-n // (threads * -(-n // (threads * CHUNK_ROWS))))
+        n = max(len(typed), 1)
+        if media_kinds(typed):
+            threads, chunk_rows = threads or cores(), MEDIA_CHUNK_ROWS
+        elif n * sum(network.theta.size for network in self.networks) < MIN_PARALLEL_PRODUCTS:
+            threads, chunk_rows = 1, CHUNK_ROWS
+        else:
+            threads = threads or cores()
+            max_rows = min(CHUNK_ROWS, MAX_CHUNK_VALUES // max(trial.encoder.width for trial in self.trials) + 1)
+            chunk_rows = ceil(n / (threads * ceil(n / (threads * max_rows))))  # as many for each thread
 
         def predict_chunk(start: int) -> np.ndarray:
             return self.predict_encoded(self.encode(typed[start : start + chunk_rows]))
@@ -219,17 +226,15 @@ class Model:
         with ThreadPoolExecutor(threads) as pool:
             return _concatenate_predictions(list(pool.map(predict_chunk, starts)))
 
-    @cached_property
-    def _n_parameters(self) -> int:
-        return sum(network.theta.size for network in self.networks)
-
     def encode(self, typed: pl.DataFrame | np.ndarray) -> list[np.ndarray | EncodedInputs]:
         """Encode rows, as `Schema.read` returns them, for each trial: (n, F) float32."""
-        cache: list[tuple[Encoder, np.ndarray | EncodedInputs]] = []
-        for trial in self.trials:
-            x = next((x for encoder, x in cache if encoder == trial.encoder), None)
-            cache.append((trial.encoder, trial.encode(typed) if x is None else x))
-        return [x for _, x in cache]
+        encoded = {k: self.trials[k].encode(typed) for k in {*self._encoders}}
+        return [encoded[k] for k in self._encoders]
+
+    @cached_property
+    def _encoders(self) -> list[int]:
+        """For each trial, the number of the first trial with the same encoder."""
+        return [next(k for k, other in enumerate(self.trials) if other.encoder == t.encoder) for t in self.trials]
 
     def predict_encoded(self, encoded_tables: Sequence[np.ndarray | EncodedInputs]) -> np.ndarray:
         """Predict as `predict_raw`, for rows as `encode` returns them."""

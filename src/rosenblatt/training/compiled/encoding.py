@@ -47,6 +47,15 @@ def encode_rows(places, scales, edges, points, values, out, fractions):
 
 
 @exact_jit
+def scale_rows(scales, values, out):
+    """Write the features of values (n, F), as `encode_rows`, for columns that are only shifted and scaled."""
+    for i in range(values.shape[0]):
+        for f in range(values.shape[1]):
+            x = scales[FILL, f] if np.isnan(values[i, f]) else values[i, f]
+            out[i, f] = (x - scales[CENTER, f]) * scales[FACTOR, f]
+
+
+@exact_jit
 def write_parts(x, edges, out):
     """Write the piecewise-linear parts of a number."""
     last = edges.size - 2
@@ -102,12 +111,16 @@ class MatrixEncoder:
         self._points = np.array(
             [np.concatenate(parts) for parts in (quantiles, [-points[::-1] for points in quantiles], levels)]
         )
+        self._is_affine = not (self._edges.size or self._points.size or self._places[SMOOTH_CLIP:].any())
         self._quantile_features = self._places[FEATURE, :-1][has_quantiles]
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """Encode numbers (n, F) float64, NaN if missing, as a matrix (n, features) float32, as `Encoder.matrix`."""
         values = np.require(values, np.float64, ["C", "W"])  # one type of array, for which the kernel is compiled
         out = np.empty((len(values), self._places[FEATURE, -1]), np.float32)
+        if self._is_affine:
+            scale_rows(self._scales, values, out)
+            return out
         fractions = np.empty((len(values), self._quantile_features.size))
         encode_rows(self._places, self._scales, self._edges, self._points, values, out, fractions)
         if fractions.size:
