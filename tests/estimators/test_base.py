@@ -411,6 +411,19 @@ def test_nested_and_complex_rows_are_rejected_in_one_sentence(X, message):
         assert "\n" not in str(error.value)
 
 
+def test_masked_values_are_missing_ones():
+    X = np.ma.masked_array(IRIS, mask=IRIS > 6)
+    with_nan = np.where(IRIS > 6, np.nan, IRIS)
+    models = [MLPClassifier(**FAST).fit(rows, SPECIES) for rows in (X, with_nan)]
+    np.testing.assert_array_equal(models[0].predict_proba(X), models[1].predict_proba(with_nan))
+    y = np.ma.masked_array(SPECIES, mask=SPECIES == 2)
+    for estimator in (MLPClassifier(**FAST), MLPRegressor(**FAST)):
+        with pytest.raises(ValueError, match="Input y contains NaN"):
+            estimator.fit(IRIS, y)
+    with pytest.raises(TableError, match="y contains missing values"):
+        MLPClassifier(**FAST).fit(IRIS, np.ma.masked_array(np.array(["a", "b", "c"])[SPECIES], mask=SPECIES == 2))
+
+
 def test_classes_that_are_large_integers_stay_exact():
     y = np.array([1, 2**63 + 5] * 75, np.uint64)
     assert set(MLPClassifier(**FAST).fit(IRIS, y).predict(IRIS).tolist()) <= {1, 2**63 + 5}

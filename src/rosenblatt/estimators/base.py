@@ -32,6 +32,7 @@ from rosenblatt.estimators.inputs import (
     Frame,
     check_sample_weight,
     check_validation_rows,
+    fill_masked,
     is_text_array,
     make_dataset,
     reject_dates,
@@ -209,6 +210,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
             return _convert_frame(X, schema, by_position=not hasattr(self, "feature_names_in_"))
         if not reset and self._is_valid_array(X):
             return np.asarray(X, np.float64)
+        X = fill_masked(X)
         is_text = is_text_array(X)
         array = validate_data(
             self,

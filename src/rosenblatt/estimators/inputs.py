@@ -37,11 +37,22 @@ def is_text_array(X: Any) -> bool:
     return kind in "OUSmM"
 
 
+def fill_masked(values: Any) -> Any:
+    """Fill a masked array with NaN, or with None if it holds no numbers; return anything else as it is."""
+    if not np.ma.is_masked(values):
+        return values
+    is_numeric = values.dtype.kind in "biuf"
+    filled = values.data.astype(np.float64 if is_numeric else object)
+    filled[np.ma.getmaskarray(values)] = np.nan if is_numeric else None
+    return filled
+
+
 def to_numpy_dtype(y: Any) -> Any:
     """Convert a pandas extension dtype, such as Int64, boolean or category, to NumPy's if no value is missing.
 
-    Objects that are all booleans become booleans.
+    Masked values become missing ones, and objects that are all booleans become booleans.
     """
+    y = fill_masked(y)
     dtype: Any = getattr(y, "dtype", None)
     is_complete = dtype is not None and hasattr(y, "isna") and not y.isna().any()
     if is_complete and hasattr(dtype, "categories"):
