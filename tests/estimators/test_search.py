@@ -187,7 +187,7 @@ def test_invalid_settings_are_rejected(make, error, message):
     (2.5, "but it is 2.5"), ("kfold", "but it is 'kfold'"), (KFold, "but it is <class"),
     ([5], "rows 0 to 149, but it holds 5"), ([([0, 1], [999])], "rows 0 to 149"), ([([0.5], [1])], "rows 0 to 149"),
     ([([1], [2], [3])], "but it holds"), ([([0, 1], [])], "without training or validation rows"),
-], ids=str)  # fmt: skip
+])  # fmt: skip
 def test_an_unusable_cv_is_rejected_in_one_sentence(cv, message):
     with pytest.raises(ValueError, match=message):
         PopulationSearchCV(FAST, SPACE, trials=1, cv=cv).fit(X, Y)

@@ -149,7 +149,9 @@ def _help(hyperparameter: Hyperparameter) -> str:
 def shared_options(*names: str) -> Decorator:
     """Add options that several commands share: threads, json, on_damaged_images, report, by."""
     options = {
-        "threads": click.option("--threads", type=click.IntRange(1), help="Number of CPU cores; all by default."),
+        "threads": click.option(
+            "--threads", type=click.IntRange(1), help="Number of CPU cores; by default all, at most OMP_NUM_THREADS."
+        ),
         "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         "on_damaged_images": click.option(
             "--on-damaged-images",

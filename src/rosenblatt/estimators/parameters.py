@@ -69,7 +69,10 @@ def _add_arguments(docstring: str, hyperparameters: list[Hyperparameter], kind: 
         for h in hyperparameters
     ]
     rounding = ", except for rounding if `cores` is auto" if kind in DEEP_KINDS else ""
-    lines.append(f"    n_jobs: Number of cores; None or -1 for all. It does not change the result{rounding}.")
+    lines.append(
+        "    n_jobs: Number of cores; None or -1 for all, at most OMP_NUM_THREADS. It does not change the "
+        f"result{rounding}."
+    )
     lines.append("    verbose: Whether to show a progress bar.")
     before, attributes, after = docstring.partition("Attributes:\n")
     return f"{before}Args:\n" + "\n".join(lines) + f"\n\n{attributes}{after}"
