@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -23,7 +24,11 @@ from rosenblatt.errors import SpecError, TableError, did_you_mean
 from rosenblatt.estimators.base import BaseNetworkEstimator
 from rosenblatt.estimators.inputs import check_sample_weight, make_dataset, schema_from_frame
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
+from rosenblatt.estimators.search_metrics import FoldScorer, Metrics
+from rosenblatt.estimators.search_results import SpaceSearch, make_cv_results
+from rosenblatt.estimators.search_selection import best_model, select_results, select_trial
 from rosenblatt.models.fit import describe_undefined_scores
+from rosenblatt.models.model import Model
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.models.scorers import make_epoch_scorer
 from rosenblatt.spec.dimensions import SHAPE_DIMENSIONS, choice, integer, log_uniform, parse_dimension, uniform
@@ -31,12 +36,15 @@ from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.progress import search_progress
-from rosenblatt.tuning.selection import select_model
-from rosenblatt.tuning.trial import Trial
 
 
 def _estimator_has(method: str) -> Any:
     def check(search: PopulationSearchCV) -> bool:
+        if search.refit is False:
+            raise AttributeError(
+                f"{method} needs the best trial, but refit is False. Set refit to True, or fit an estimator with "
+                "best_params_."
+            )
         return hasattr(getattr(search, "best_estimator_", search.estimator), method)
 
     return check
@@ -53,12 +61,20 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             their defaults are not searched.
         space: by parameter a dimension (`choice`, `uniform`, `log_uniform`, `integer`), a list of choices, a SciPy
             distribution (uniform, loguniform, randint) or a fixed value; None for the default space. `hidden_layers`
-            and `hidden_width` together set `hidden_sizes`.
+            and `hidden_width` together set `hidden_sizes`. A list of spaces is searched one after the other, with
+            equal shares of the trials and the time.
         trials: number of trials; None for as many as `minutes` allow.
         minutes: time limit of `fit`; None for no limit.
         cv: number of folds, a splitter, or pairs of training and validation indices; None for 8 folds, repeated twice
             below 500 rows.
-        scoring: name of a scikit-learn scorer, a scoring function, or "loss"; None for accuracy or R2.
+        scoring: name of a scikit-learn scorer, a scoring function, or "loss"; None for accuracy or R2. For several
+            metrics a list of names, a dict by name, or a function that returns a dict.
+        refit: True for the trial with the best score; with several metrics the name of the one that the search
+            optimizes. A function gets `cv_results_` and returns the index of a trial, which is trained again if its
+            networks were not kept. False for `cv_results_` only. Unless refit names a metric, the first one decides
+            which trials are stopped and proposed.
+        return_train_score: whether `cv_results_` holds scores of the training rows of each fold.
+        error_score: score of trials that fail; "raise" to end with an error.
         sampler, stopping, reduction_factor, min_epochs, one_standard_error, memory_gib: see docs/hyperparameters.md.
         ensemble: whether to predict with the ensemble of the best trials instead of the best trial.
         deterministic: whether equal seeds give equal searches on any number of cores; cores are idle at times then.
@@ -67,11 +83,14 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         verbose: whether to show the progress.
 
     Attributes:
-        cv_results_: scores and parameters of all trials; those that finished rank before those that were stopped.
+        cv_results_: scores, times and parameters of all trials; those that finished rank before those that were
+            stopped, and ties share a rank. Scores of a stopped trial are those of the folds that it was trained on.
         best_estimator_, best_params_, best_score_, best_index_: of the best trial.
         ensemble_: the ensemble of the best trials, as an estimator.
         n_splits_: number of folds.
-        study_: all trials as an Optuna study.
+        scorer_: the scorer, or a dict of them by name; multimetric_: whether there are several.
+        refit_time_: seconds to select or train the best trial.
+        study_: all trials as an Optuna study; of a list of spaces, those of the best trial's space.
         search_: best trials, importances and cost of the search as JSON.
 
     Examples:
@@ -87,12 +106,15 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
     def __init__(
         self,
         estimator: Any,
-        space: Mapping[str, Any] | None = None,
+        space: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         *,
         trials: int | None = 100,
         minutes: float | None = None,
         cv: Any = None,
         scoring: Any = None,
+        refit: Any = True,
+        return_train_score: bool = False,
+        error_score: Any = np.nan,
         sampler: str = "tpe",
         stopping: str = "asha",
         reduction_factor: int = 3,
@@ -111,6 +133,9 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.minutes = minutes
         self.cv = cv
         self.scoring = scoring
+        self.refit = refit
+        self.return_train_score = return_train_score
+        self.error_score = error_score
         self.sampler = sampler
         self.stopping = stopping
         self.reduction_factor = reduction_factor
@@ -134,54 +159,114 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
         Raises:
             SpecError, TableError: for an invalid space, folds or data.
-            DivergedError: if all trials failed.
+            DivergedError: if all trials failed, or one did and `error_score` is "raise".
             KeyboardInterrupt: after Ctrl-C; the search is then fitted with the best trials so far, if an epoch has
                 ended.
         """
         started = time.monotonic()
+        self._check_settings()
         estimator = clone(self.estimator)
-        scoring = self.scoring
-        if scoring is None:
-            scoring = "r2" if estimator.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
         schema, data, has_weight = _encode_rows(estimator, X, y, sample_weight, groups)
-        spec = self._spec(estimator, scoring)
         splits = None
         if self.cv is not None and not isinstance(self.cv, Integral):
             splits = _make_folds(self.cv, X, y, groups, np.ones(len(y), bool) if has_weight is None else has_weight)
         prepared = PreparedData(data, lambda resolved_spec: estimator._target(data.y, resolved_spec), splits=splits)
-        search = SearchCoordinator(spec, prepared, make_epoch_scorer(scoring), resolve_n_jobs(self.n_jobs))
-        deadline = None if self.minutes is None else started + 60 * self.minutes
+        default = "r2" if estimator.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
+        metrics = Metrics.from_scoring(self.scoring, self.refit, default)
+        specs = self._specs(estimator, metrics)
+        metrics = metrics.expand(specs[0], prepared)
+        searches = []
+        for number, spec in enumerate(specs, start=1):
+            deadline = None if self.minutes is None else started + 60 * self.minutes * number / len(specs)
+            searches.append(self._search_space(spec, prepared, metrics, deadline))
+            if searches[-1].coordinator.interrupted:
+                break
+        self._set_results(estimator, schema, searches, metrics)
+        if searches[-1].coordinator.interrupted:
+            raise KeyboardInterrupt("interrupted; the search is fitted with the best trials so far")
+        return self
+
+    def _check_settings(self) -> None:
+        is_number = isinstance(self.error_score, Real) and not isinstance(self.error_score, bool)
+        if self.error_score != "raise" and not is_number:
+            raise SpecError(f'error_score must be a number or "raise", but it is {self.error_score!r}.')
+        if not isinstance(self.refit, bool | str) and not callable(self.refit):
+            raise SpecError(f"refit must be True, False, a metric or a function, but it is {self.refit!r}.")
+        if self.trials is None and self.minutes is None:
+            raise SpecError("trials and minutes are both None. Set at least one of them.")
+
+    def _search_space(
+        self, spec: Spec, prepared: PreparedData, metrics: Metrics, deadline: float | None
+    ) -> SpaceSearch:
+        """Search one space, until the deadline, a `time.monotonic`."""
+        fold_scorer = FoldScorer(metrics, prepared, self.return_train_score)
+        coordinator = SearchCoordinator(
+            spec, prepared, make_epoch_scorer(metrics.primary_scoring), resolve_n_jobs(self.n_jobs), fold_scorer
+        )
         with search_progress(self.verbose, str(spec.training.scoring)) as callback:
-            search.run(deadline, callback)
-        result = select_model(search, schema)
-        self.search_, self.study_ = result.metadata.to_json(), search.policy.sampler.study
-        self.n_splits_ = len(search.plan.folds)
-        self.scorer_, self.multimetric_ = scoring, False
-        self.cv_results_ = _make_cv_results(search)
-        self.best_index_ = result.best.trials[0].number
-        self.best_params_ = self.cv_results_["params"][self.best_index_]
-        self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
-        self.best_estimator_ = deepcopy(estimator).set_params(**self.best_params_)
-        self.ensemble_ = deepcopy(self.best_estimator_)
-        for fitted, model in ((self.best_estimator_, result.best), (self.ensemble_, result.model)):
-            fitted.model_ = model
-            fitted._set_fitted_attributes()
+            coordinator.run(deadline, callback)
+        if coordinator.early_end and self.sampler != "grid":
+            early_end = coordinator.early_end
+            warnings.warn(f"{early_end[0].upper()}{early_end[1:]}.", UserWarning, stacklevel=3)
+        return SpaceSearch(coordinator, fold_scorer)
+
+    def _set_results(self, estimator: Any, schema: Schema, searches: list[SpaceSearch], metrics: Metrics) -> None:
+        """Set the fitted attributes. Raises DivergedError if all trials failed."""
+        started = time.perf_counter()
+        results = select_results(searches, schema)
+        self.n_splits_ = len(searches[0].coordinator.plan.folds)
+        self.scorer_, self.multimetric_ = metrics.scorers(), metrics.is_multimetric
+        self.cv_results_ = make_cv_results(
+            searches, metrics, self.error_score, return_train_score=self.return_train_score
+        )
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
-        if search.early_end and self.sampler != "grid":
-            warnings.warn(f"{search.early_end[0].upper()}{search.early_end[1:]}.", UserWarning, stacklevel=2)
-        for description in describe_undefined_scores(result.model):
-            warnings.warn(f"{description}.", UserWarning, stacklevel=2)
-        if search.interrupted:
-            raise KeyboardInterrupt("interrupted; the search is fitted with the best trials so far")
-        return self
+        selection = select_trial(searches, results, metrics, self.cv_results_)
+        self.study_ = selection.coordinator.policy.sampler.study
+        self.search_ = selection.result.metadata.to_json()
+        if self.refit is not False or not self.multimetric_:
+            self.best_index_, self.best_params_ = selection.index, self.cv_results_["params"][selection.index]
+            if not callable(self.refit):
+                self.best_score_ = float(self.cv_results_[f"mean_test_{metrics.primary}"][selection.index])
+        if self.refit is not False:
+            self._set_models(estimator, selection.result.model, best_model(selection, metrics, schema))
+            self.refit_time_ = time.perf_counter() - started
+
+    def _set_models(self, estimator: Any, ensemble: Model, best: Model) -> None:
+        self.best_estimator_ = deepcopy(estimator).set_params(**self.best_params_)
+        self.ensemble_ = deepcopy(self.best_estimator_)
+        for fitted, model in ((self.best_estimator_, best), (self.ensemble_, ensemble)):
+            fitted.model_ = model
+            fitted._set_fitted_attributes()
+        for description in describe_undefined_scores(ensemble):
+            warnings.warn(f"{description}.", UserWarning, stacklevel=4)
+
+    def _specs(self, estimator: Any, metrics: Metrics) -> list[Spec]:
+        """The spec of each space."""
+        spaces = [self.space or {}] if self.space is None or isinstance(self.space, Mapping) else self.space
+        if not isinstance(spaces, list | tuple) or not spaces or not all(isinstance(s, Mapping) for s in spaces):
+            raise SpecError(f"space must be a dict of parameters, or a list of them, but it is {self.space!r}.")
+        spec = self._spec(estimator, metrics.primary_scoring)
+        shares: list[int | None] = [None] * len(spaces)
+        if self.trials is not None:
+            shares = [len(part) for part in np.array_split(np.arange(self.trials), len(spaces))]
+            if 0 in shares:
+                raise SpecError(f"trials is {self.trials}, but space has {len(spaces)} spaces. Raise trials.")
+        searchable = {*estimator.get_params(), *SHAPE_DIMENSIONS} - {"n_jobs", "verbose", "random_state", "scoring"}
+        for name in dict.fromkeys(name for space in spaces for name in space):
+            if name not in searchable:
+                raise SpecError(f"The estimator has no parameter {name!r} to search.{did_you_mean(name, searchable)}")
+        return [
+            spec.replace(trials=share).with_search_space({n: _to_dimension(n, value) for n, value in space.items()})
+            for space, share in zip(spaces, shares, strict=True)
+        ]
 
     def _spec(self, estimator: Any, scoring: Any) -> Spec:
         spec: Spec = estimator.set_params(scoring=scoring)._spec()
         if self.cv is not None and isinstance(self.cv, Integral):
             spec = spec.replace(folds=int(self.cv), repeats=1)
-        spec = spec.replace(
+        return spec.replace(
             seed=resolve_random_state(self.random_state),
             trials=self.trials,
             minutes=self.minutes,
@@ -193,19 +278,13 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             **({"refit": False} if spec.network.kind in DEEP_KINDS else {}),
             min_epochs=self.min_epochs,
         )
-        searchable = {*estimator.get_params(), *SHAPE_DIMENSIONS} - {"n_jobs", "verbose", "random_state", "scoring"}
-        for name in self.space or ():
-            if name not in searchable:
-                raise SpecError(f"The estimator has no parameter {name!r} to search.{did_you_mean(name, searchable)}")
-        if self.trials is None and self.minutes is None:
-            raise SpecError("trials and minutes are both None. Set at least one of them.")
-        return spec.with_search_space({name: _to_dimension(name, value) for name, value in (self.space or {}).items()})
 
     @property
     def _predictor(self) -> Any:
-        check_is_fitted(self, "best_estimator_")
+        check_is_fitted(self)
         return self.ensemble_ if self.ensemble else self.best_estimator_
 
+    @available_if(_estimator_has("predict"))
     def predict(self, X: Any) -> np.ndarray:
         """Predict with the best trial, or with the ensemble if `ensemble` is set."""
         return self._predictor.predict(X)
@@ -225,21 +304,22 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         """Scores of the classes or labels."""
         return self._predictor.decision_function(X)
 
+    @available_if(_estimator_has("score"))
     def score(self, X: Any, y: Any) -> float:
-        """Score predictions by `scoring`."""
+        """Score predictions by `scoring`; with several metrics by the one that `refit` names, or else the first."""
         check_is_fitted(self)
-        from sklearn.metrics import get_scorer
+        scorer = self.scorer_
+        if self.multimetric_:
+            scorer = scorer[self.refit if isinstance(self.refit, str) else next(iter(scorer))]
+        return float(self._predictor.score(X, y) if scorer == "loss" else scorer(self._predictor, X, y))
 
-        if self.scorer_ == "loss":
-            return float(self._predictor.score(X, y))
-        return float(get_scorer(self.scorer_)(self._predictor, X, y))
-
+    @available_if(_estimator_has("save"))
     def save(self, path: Any) -> None:
         """Save the model to a file that `rosenblatt predict` reads. Raises StorageError."""
         self._predictor.save(path)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "best_estimator_")
+        return hasattr(self, "cv_results_")
 
     def __sklearn_tags__(self) -> Tags:
         tags, estimator_tags = super().__sklearn_tags__(), self.estimator.__sklearn_tags__()
@@ -252,6 +332,11 @@ def _encode_rows(
     estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any
 ) -> tuple[Schema, Dataset, np.ndarray | None]:
     """Schema and dataset of an estimator, and a mask of the rows with nonzero weight, or None without weights."""
+    if isinstance(estimator, Pipeline):
+        raise TypeError(
+            "estimator must be a Rosenblatt estimator, but it is a Pipeline. Make the search the last step of the "
+            "pipeline instead: make_pipeline(..., PopulationSearchCV(MLPClassifier(), ...))."
+        )
     if not isinstance(estimator, BaseNetworkEstimator):
         raise TypeError(
             f"estimator must be a Rosenblatt estimator such as MLPClassifier(), but it is a {type(estimator).__name__}."
@@ -312,44 +397,3 @@ def _to_dimension(name: str, value: Any) -> Any:
     raise SpecError(
         f"{name} is the SciPy distribution {kind}. Use loguniform, uniform, randint or a Rosenblatt dimension."
     )
-
-
-def _make_cv_results(search: SearchCoordinator) -> dict[str, Any]:
-    """Make `cv_results_`; like scikit-learn's, its scores are maximized, so losses are negated."""
-    trials = search.history.trials
-    params = [_estimator_params(trial) for trial in trials]
-    names = sorted({name for trial_params in params for name in trial_params})
-    results: dict[str, Any] = {"params": params}
-    for name in names:
-        column = np.ma.masked_all(len(trials), dtype=object)
-        for index, trial_params in enumerate(params):
-            if name in trial_params:
-                column[index] = trial_params[name]
-        results[f"param_{name}"] = column
-    direction = search.plan.direction
-    scores = np.array([[direction.to_maximize(score) for score in trial.folds.scores] for trial in trials])
-    for fold in range(len(search.plan.folds)):
-        results[f"split{fold}_test_score"] = scores[:, fold]
-    is_finite = np.isfinite(scores)
-    counts = np.maximum(is_finite.sum(axis=1), 1)
-    mean = np.where(is_finite.any(axis=1), np.where(is_finite, scores, 0).sum(axis=1) / counts, np.nan)
-    deviations = np.where(is_finite, scores - mean[:, None], 0)
-    results["mean_test_score"] = mean
-    results["std_test_score"] = np.sqrt((deviations**2).sum(axis=1) / counts)
-    sort_scores = np.nan_to_num(mean, nan=-np.inf)
-    order = sorted(range(len(trials)), key=lambda i: (trials[i].state != "finished", -sort_scores[i]))
-    rank = np.empty(len(trials), np.int32)
-    rank[order] = np.arange(1, len(trials) + 1)
-    results["rank_test_score"] = rank
-    results["mean_fit_time"] = np.array([trial.statistics.seconds / max(trial.folds.n_trained, 1) for trial in trials])
-    results["epochs"] = np.array([trial.statistics.epochs for trial in trials])
-    results["state"] = np.array([trial.state for trial in trials])
-    return results
-
-
-def _estimator_params(trial: Trial) -> dict[str, Any]:
-    """Hyperparameters of a trial as parameters of the estimator."""
-    params = {name: value for name, value in trial.proposal.params.items() if name not in SHAPE_DIMENSIONS}
-    if SHAPE_DIMENSIONS.keys() & trial.proposal.params.keys():
-        params["hidden_sizes"] = trial.proposal.resolved_spec.network.hidden_sizes
-    return params

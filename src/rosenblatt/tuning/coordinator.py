@@ -31,7 +31,7 @@ from rosenblatt.tuning.search_state import SavedTrial, SearchState, latest_trial
 from rosenblatt.tuning.stopping import make_stopping_rule
 from rosenblatt.tuning.time_budget import TimeBudget
 from rosenblatt.tuning.trial import Proposal, Trial
-from rosenblatt.tuning.work_queue import WorkItem, WorkQueue, WorkResult
+from rosenblatt.tuning.work_queue import FoldEvaluator, WorkItem, WorkQueue, WorkResult
 
 ROUND_SIZE = 4  # trials proposed per round of a synchronous search
 QUEUE_DEPTH = 2  # work items that wait per worker, so that no worker is idle while decisions are made
@@ -48,6 +48,7 @@ class SearchCoordinator:
         prepared: the data.
         scorer_factory: makes the function that scores an epoch; None to score by the validation loss.
         threads: worker threads; None for one per core.
+        evaluate: called by worker threads with a trial and a fold whenever the fold has reached a rung.
 
     Raises:
         SpecError: if the space does not fit the data, or a class has fewer rows than there are folds.
@@ -59,6 +60,7 @@ class SearchCoordinator:
         prepared: PreparedData,
         scorer_factory: ScorerFactory | None = None,
         threads: int | None = None,
+        evaluate: FoldEvaluator | None = None,
     ) -> None:
         self.prepared = prepared
         self.plan = make_plan(spec, prepared)
@@ -71,7 +73,7 @@ class SearchCoordinator:
         self.interrupted = False
         self.threads = threads
         self._ask_seconds = 0.0  # of the latest proposal
-        self._scorer_factory = scorer_factory
+        self._scorer_factory, self._evaluate = scorer_factory, evaluate
         self._scorers: dict[str, EpochScorer] = {}
 
     def _make_policy(self) -> SearchPolicy:
@@ -255,7 +257,8 @@ class SearchCoordinator:
         self.history.mark_changed(trial)
         epochs, scorer = rung.epochs(resolved_spec), self.epoch_scorer(trial)
         self.queue.add(
-            WorkItem(trial, index, plan.folds[index], epochs, scorer, is_last_rung) for index in range(rung.folds)
+            WorkItem(trial, index, plan.folds[index], epochs, scorer, is_last_rung, self._evaluate)
+            for index in range(rung.folds)
         )
 
     def epoch_scorer(self, trial: Trial) -> EpochScorer | None:
@@ -287,6 +290,7 @@ class SearchCoordinator:
         self.history.mark_changed(trial)
         trial.pending_folds -= 1
         trial.statistics.seconds += result.seconds
+        trial.folds.seconds[result.fold] = trial.folds.seconds.get(result.fold, 0.0) + result.seconds
         self.history.busy_seconds += result.seconds
         if result.failure and trial.state != "failed":
             trial.state, trial.reason = "failed", result.failure

@@ -17,7 +17,7 @@ from rosenblatt.models.metadata import (
     TrialCounts,
     TrialRecord,
 )
-from rosenblatt.models.model import Model
+from rosenblatt.models.model import Model, TrainedTrial
 from rosenblatt.training.workers import cores
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.divergence import divergence_message
@@ -65,18 +65,23 @@ def select_model(search: SearchCoordinator, schema: Schema) -> SearchResult:
     if settings.ensemble and not settings.one_standard_error and len(trials) > 1:
         weights = _ensemble_weights(search, candidates)
     members = sorted(((w, i) for i, w in enumerate(weights) if w > 0), key=lambda pair: (-pair[0], pair[1]))
-    model_metadata = ModelMetadata(
-        rows=len(search.prepared.data.y),
-        interrupted=search.interrupted,
-        members=len(plan.folds) * len(members),
-        failures=(),
-    )
-    best_model = Model(plan.spec, schema, (trials[best_index].to_trained_trial(),), model_metadata)
+    best_model = make_model(search, schema, (trials[best_index].to_trained_trial(),))
     ensemble = tuple(trials[i].to_trained_trial(float(w)) for w, i in members)
     rng = np.random.default_rng([plan.spec.training.seed, 5])
     selection_bias = optimism(losses, rng) if plan.spec.training.scoring == "loss" else None
     metadata = _search_metadata(search, trials[best_index], trials, weights, selection_bias)
-    return SearchResult(best_model, Model(plan.spec, schema, ensemble, model_metadata), metadata)
+    return SearchResult(best_model, make_model(search, schema, ensemble), metadata)
+
+
+def make_model(search: SearchCoordinator, schema: Schema, trials: tuple[TrainedTrial, ...]) -> Model:
+    """The model that averages the networks of trials by their weights."""
+    metadata = ModelMetadata(
+        rows=len(search.prepared.data.y),
+        interrupted=search.interrupted,
+        members=len(search.plan.folds) * len(trials),
+        failures=(),
+    )
+    return Model(search.plan.spec, schema, trials, metadata)
 
 
 def _rank_trials(search: SearchCoordinator) -> list[Trial]:

@@ -15,6 +15,7 @@ class TrialFolds:
 
     members: list[Member | None]  # None until training starts, and after the networks are discarded
     out_of_fold_predictions: dict[int, np.ndarray] = field(default_factory=dict)  # by fold, on its validation rows
+    seconds: dict[int, float] = field(default_factory=dict)  # training time by fold
     n_bytes: int = 0  # memory of the networks and their training state
     final_scores: list[float] = field(default_factory=list)  # scores of discarded networks
     final_curves: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # their curves

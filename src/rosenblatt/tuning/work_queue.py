@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import Empty
 from typing import NamedTuple
@@ -16,6 +16,9 @@ from rosenblatt.training.member import Member
 from rosenblatt.training.population import EpochScorer, train_member
 from rosenblatt.training.workers import MessageQueue
 from rosenblatt.tuning.trial import Trial
+
+FoldEvaluator = Callable[[Trial, int, Fold], None]
+"""Evaluates the network of a fold, given by its trial and index, after each rung; called by worker threads."""
 
 TYPICAL_LAYER_WIDTH = 256  # units, to estimate the parameters of a network before it is built
 
@@ -39,6 +42,7 @@ class WorkItem:
     target_epochs: int
     scorer: EpochScorer | None  # None to score an epoch by its loss
     is_last_rung: bool
+    evaluate: FoldEvaluator | None = None
 
     def __call__(self, stop: np.ndarray) -> WorkResult:
         """Train the fold in the calling thread, until the flag `stop` (1,) is set."""
@@ -54,8 +58,8 @@ class WorkItem:
                 pass
         except MemoryError as error:
             member.fail(f"there is not enough memory: {error}")
-        if self.is_last_rung and not stop[0]:
-            self.trial.predict_out_of_fold(self.index, self.fold)
+        if not stop[0]:
+            self._evaluate_fold()
         return WorkResult(self.trial.number, self.index, time.perf_counter() - started, member.failure)
 
     def member(self) -> Member | None:
@@ -63,12 +67,18 @@ class WorkItem:
         return None if self.trial.state == "failed" else self.trial.fold_member(self.index, self.fold)
 
     def finish(self, started: float) -> WorkResult:
-        """Predict out of fold after the last rung; the result of training that started at a `time.perf_counter`."""
+        """Evaluate the fold; the result of training that started at a `time.perf_counter`."""
         member = self.trial.folds.members[self.index]
-        if self.is_last_rung:
-            self.trial.predict_out_of_fold(self.index, self.fold)
+        self._evaluate_fold()
         failure = member.failure if member is not None else self.trial.reason
         return WorkResult(self.trial.number, self.index, time.perf_counter() - started, failure)
+
+    def _evaluate_fold(self) -> None:
+        """Predict out of fold after the last rung, and call `evaluate`."""
+        if self.is_last_rung:
+            self.trial.predict_out_of_fold(self.index, self.fold)
+        if self.evaluate is not None:
+            self.evaluate(self.trial, self.index, self.fold)
 
     def failure(self, reason: str, seconds: float = 0.0) -> WorkResult:
         """The result of this item if it fails."""
