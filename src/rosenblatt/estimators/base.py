@@ -41,7 +41,7 @@ from rosenblatt.estimators.inputs import (
 )
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
 from rosenblatt.models.atomic_write import write_file
-from rosenblatt.models.fit import describe_undefined_scores, fit_model, has_converged
+from rosenblatt.models.fit import describe_undefined_scores, fit_further, fit_model, has_converged
 from rosenblatt.models.incremental import IncrementalTrainer
 from rosenblatt.models.model import Model
 from rosenblatt.models.model_file import load_model, to_bytes
@@ -49,7 +49,7 @@ from rosenblatt.models.scorers import make_epoch_scorer
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.progress import training_progress
 
-_SCIKIT_LEARN_PARAMETERS = {"n_jobs", "random_state", "scoring", "verbose"}  # not passed to the spec by these names
+_SCIKIT_LEARN_PARAMETERS = {"n_jobs", "random_state", "scoring", "verbose", "warm_start"}  # with no such name in a spec
 
 
 class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
@@ -58,6 +58,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
     _kind = "mlp"
     _tasks: tuple[str, ...] = ()  # tasks of the models that `load` accepts
     _trainer: IncrementalTrainer | None = None
+    model_: Model
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Sequence[Any] | None = None) -> Self:
         """Train on rows and their targets.
@@ -76,9 +77,10 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
                 epochs.
         """
         self._check_target(y)
-        frame = self._frame(X, reset=True)
-        schema, spec = schema_from_frame(frame, X), self._spec()
-        data, validation_data = self._dataset(frame, schema, y, sample_weight), None
+        is_warm = self.warm_start and hasattr(self, "model_")
+        frame = self._frame(X, reset=not is_warm)
+        schema, spec = self.model_.schema if is_warm else schema_from_frame(frame, X), self._spec()
+        data, validation_data = self._dataset(frame, schema, y, sample_weight, keep_classes=is_warm), None
         if validation is not None:
             validation_frame = self._frame(validation[0], reset=False, schema=schema)
             check_validation_rows(frame, validation_frame)
@@ -95,16 +97,16 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
     ) -> Self:
         """Train and store the model. Raises as `fit` does."""
         with training_progress(self.verbose) as callback:
-            model = fit_model(
-                spec,
-                schema,
-                self._target(data.y, spec),
-                data,
-                validation=validation,
-                scorer_factory=make_epoch_scorer(self.scoring),
-                watch=callback,
-                threads=resolve_n_jobs(self.n_jobs),
-            )
+            options: dict[str, Any] = {
+                "validation": validation,
+                "scorer_factory": make_epoch_scorer(self.scoring),
+                "watch": callback,
+                "threads": resolve_n_jobs(self.n_jobs),
+            }
+            if getattr(self, "warm_start", False) and hasattr(self, "model_"):
+                model = fit_further(spec, self.model_, data, **options)
+            else:
+                model = fit_model(spec, schema, self._target(data.y, spec), data, **options)
         self.model_, self._trainer = model.with_metadata(windows=windows), None
         self._set_fitted_attributes()
         unused_columns = [encoding.column for encoding in model.encoder.tabular_encodings if not encoding.feature_names]

@@ -27,7 +27,9 @@ from rosenblatt.spec.spec import Spec
 TIME, SERIES = "(time)", "(series)"  # columns added to series that are passed without a table
 
 
-@add_hyperparameters("rnn", exclude={"class_weight", "logit_adjustment", "label_smoothing", "target_transform"})
+@add_hyperparameters(
+    "rnn", exclude={"class_weight", "logit_adjustment", "label_smoothing", "target_transform", "warm_start"}
+)
 class RNNForecaster(BaseNetworkEstimator):
     """Population of recurrent networks that forecast the next `horizon` steps of time series.
 

@@ -36,6 +36,7 @@ def add_hyperparameters(kind: str, *, exclude: set[str]) -> Callable[[Estimator]
     ]
     defaults: dict[str, Any] = {_argument_name(hyperparameter): hyperparameter.default for hyperparameter in included}
     defaults |= {"n_jobs": None, "verbose": False}
+    defaults |= {} if "warm_start" in exclude else {"warm_start": False}
     signature = inspect.Signature(
         [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
         + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name]) for name in defaults]
@@ -51,7 +52,7 @@ def add_hyperparameters(kind: str, *, exclude: set[str]) -> Callable[[Estimator]
 
         vars(__init__)["__signature__"] = signature  # which scikit-learn reads for get_params
         cls.__init__ = __init__  # type: ignore[misc]
-        cls.__doc__ = _add_arguments(inspect.cleandoc(cls.__doc__ or ""), included, kind)
+        cls.__doc__ = _add_arguments(inspect.cleandoc(cls.__doc__ or ""), included, kind, "warm_start" in defaults)
         return cls
 
     return decorate
@@ -61,7 +62,7 @@ def _argument_name(hyperparameter: Hyperparameter) -> str:
     return "random_state" if hyperparameter.name == "seed" else hyperparameter.name
 
 
-def _add_arguments(docstring: str, hyperparameters: list[Hyperparameter], kind: str) -> str:
+def _add_arguments(docstring: str, hyperparameters: list[Hyperparameter], kind: str, has_warm_start: bool) -> str:
     """Insert the section Args before the section Attributes."""
     lines = [
         f"    {_argument_name(h)}: {h.help} Must be {h.expected}; default: {h.default!r}."
@@ -74,6 +75,11 @@ def _add_arguments(docstring: str, hyperparameters: list[Hyperparameter], kind: 
         f"result{rounding}."
     )
     lines.append("    verbose: Whether to show a progress bar.")
+    if has_warm_start:
+        lines.append(
+            "    warm_start: Whether `fit` continues from the networks and the encodings of the previous fit, with the "
+            "same classes; the network and the loss cannot be changed then."
+        )
     before, attributes, after = docstring.partition("Attributes:\n")
     return f"{before}Args:\n" + "\n".join(lines) + f"\n\n{attributes}{after}"
 

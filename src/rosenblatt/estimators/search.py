@@ -253,7 +253,13 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             shares = [len(part) for part in np.array_split(np.arange(self.trials), len(spaces))]
             if 0 in shares:
                 raise SpecError(f"trials is {self.trials}, but space has {len(spaces)} spaces. Raise trials.")
-        searchable = {*estimator.get_params(), *SHAPE_DIMENSIONS} - {"n_jobs", "verbose", "random_state", "scoring"}
+        searchable = {*estimator.get_params(), *SHAPE_DIMENSIONS} - {
+            "n_jobs",
+            "verbose",
+            "random_state",
+            "scoring",
+            "warm_start",
+        }
         for name in dict.fromkeys(name for space in spaces for name in space):
             if name not in searchable:
                 raise SpecError(f"The estimator has no parameter {name!r} to search.{did_you_mean(name, searchable)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import cycle
 
 import numpy as np
 
@@ -12,12 +13,12 @@ from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold, make_folds
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.errors import DivergedError, TrainingInterruptedError, format_count
+from rosenblatt.errors import DivergedError, SpecError, TrainingInterruptedError, format_count, join_names
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.models.prepared import PreparedData, ScorerFactory, build_architecture
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.member import EpochRecord, Member, new_member
+from rosenblatt.training.member import EpochRecord, Member, load_parameters, new_member
 from rosenblatt.training.population import train
 from rosenblatt.training.rows import Rows
 from rosenblatt.training.workers import cores
@@ -58,11 +59,56 @@ def fit_model(
             epochs so far are kept, and the metadata of the model say so.
     """
     prepared = PreparedData(data, lambda _: target, validation)
+    return _fit(spec, schema, prepared, scorer_factory, watch, threads)
+
+
+def fit_further(
+    spec: Spec,
+    model: Model,
+    data: Dataset,
+    *,
+    validation: Dataset | None = None,
+    scorer_factory: ScorerFactory | None = None,
+    watch: Callable[[Spec, int], EpochCallback] | None = None,
+    threads: int | None = None,
+) -> Model:
+    """Train as `fit_model`, from the networks of a model, with its encoder and target.
+
+    Raises as `fit_model`, and SpecError if the spec differs in its sections network or data, or in its loss.
+    """
+    changed = [name for name in ("network", "data") if getattr(spec, name) != getattr(model.spec, name)]
+    changed += ["training.loss"] * (spec.training.loss != model.spec.training.loss)
+    if changed:
+        raise SpecError(
+            f"warm_start continues the networks of the previous fit, but {join_names(changed)} of the spec changed. "
+            "Set warm_start to False."
+        )
+    target = model.target.with_loss(spec, data.y)
+    prepared = PreparedData(data, lambda _: target, validation, encoder=model.encoder)
+    return _fit(spec, model.schema, prepared, scorer_factory, watch, threads, model.trials[0])
+
+
+def _fit(
+    spec: Spec,
+    schema: Schema,
+    prepared: PreparedData,
+    scorer_factory: ScorerFactory | None,
+    watch: Callable[[Spec, int], EpochCallback] | None,
+    threads: int | None,
+    start: TrainedTrial | None = None,
+) -> Model:
+    """Train members on prepared rows, starting with the networks of a trial, if there is one."""
+    data, validation, target = prepared.data, prepared.validation, prepared.target(spec)
     resolved_spec = prepared.resolve(spec, threads or cores())
+    if start:
+        resolved_spec = resolved_spec.model_copy(update={"network": start.resolved_spec.network})
     encoder, rows = prepared.encoder(resolved_spec), prepared.rows(resolved_spec)
     members = list(
         make_members(resolved_spec, encoder, target, data, rows, None if validation is None else len(validation.y))
     )
+    if start:
+        for member, network in zip(members, cycle(start.networks), strict=False):
+            load_parameters(member, network.architecture, network.theta)
     on_epoch_end = watch(resolved_spec, len(members)) if watch else None
     interrupted = False
     epoch_scorer = scorer_factory(target, prepared.y, prepared.given_weight) if scorer_factory else None

@@ -41,6 +41,7 @@ class PreparedData:
         make_target: makes the target for a spec, which decides on the loss and its transformation.
         validation: rows to choose the best epochs on, instead of folds of `data`.
         splits: training and validation rows of each fold, instead of random folds of `data`.
+        encoder: the encoder of all trials, instead of one that is fitted on `data`.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class PreparedData:
         make_target: Callable[[Spec], Target],
         validation: Dataset | None = None,
         splits: list[Fold] | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
+        self._encoder = encoder
         self.data, self.validation, self.splits, self._make_target = data, validation, splits, make_target
         self.frame, self.y, self.weight = concatenate_data(data, validation)
         self._encodings: dict[str, tuple[Encoder, np.ndarray | csr_array | EncodedInputs]] = {}
@@ -98,7 +101,7 @@ class PreparedData:
     def _encoding(self, resolved_spec: Spec) -> tuple[Encoder, np.ndarray | csr_array | EncodedInputs]:
         key = encoding_key(resolved_spec)
         if key not in self._encodings:
-            encoder = Encoder.fit(
+            encoder = self._encoder or Encoder.fit(
                 self.data.frame,
                 resolved_spec.data,
                 columns=self.data.columns,
