@@ -84,7 +84,7 @@ class TrainedTrial:
         else:
             loss, index = self.target.loss, np.arange(n)
             outputs = np.stack([predict(net.architecture, loss, net.theta, rows, index) for net in self.networks])
-        predictions = self.target.decode(outputs.reshape(-1, *outputs.shape[2:]))
+        predictions = self.target.decode(outputs.reshape(len(self.networks) * n, *outputs.shape[2:]))
         predictions = predictions.reshape(len(self.networks), n, *predictions.shape[1:])
         total = predictions[0].copy()
         for prediction in predictions[1:]:  # in this order for any number of rows, unlike a sum by NumPy

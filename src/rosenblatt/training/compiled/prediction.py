@@ -93,7 +93,8 @@ class NetworkStack:
         self._output = OUTPUT_ACTIVATIONS.get(loss, IDENTITY)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return the predictions (networks, n, K) for encoded rows x (n, F) float32, C-contiguous."""
+        """Return the predictions (networks, n, K) for encoded rows x (n, F)."""
+        x = np.require(x, np.float32, ["C", "W"])  # the type of array for which `mlp.predict` is compiled
         out = np.empty((len(self._table), len(x), self._n_outputs), np.float32)
         predict_networks(_predict_address(), self._table, self._sizes, self._parts, self._output, x, out)
         return out
