@@ -74,6 +74,11 @@ class NumberEncoding(FrozenModel):
         return [self.column, *parts, *([f"{self.column} is missing"] if self.missing_indicator else [])]
 
     @property
+    def width(self) -> int:
+        """The number of this column's features."""
+        return 1 + max(len(self.edges) - 1, 0) + self.missing_indicator
+
+    @property
     def range(self) -> tuple[float, float] | None:
         """The smallest and the largest training value, if the encoding holds them."""
         values = self.edges or self.quantiles
@@ -130,14 +135,18 @@ class CategoryEncoding(FrozenModel):
         names += [f"{self.column} is missing"] * self.missing_indicator
         return names + [f"{self.column} is another"] * self.has_other
 
+    @property
+    def width(self) -> int:
+        """The number of this column's features."""
+        return len(self.categories) + self.missing_indicator + self.has_other
+
     def unseen(self, values: pl.Series) -> pl.Series:
         """The values (n,) that were not seen in training; none if rare and unseen categories share a feature."""
         return values.clear() if self.has_other else values.filter(~values.is_in(list(self.categories)))
 
     def encode(self, values: pl.Series, out: np.ndarray) -> None:
         """Write the features of `values` (n,) to `out` (n, len(feature_names))."""
-        n = len(self.categories)
-        n_columns = n + self.missing_indicator + self.has_other  # also the code of values without a feature
+        n, n_columns = len(self.categories), self.width  # also the code of values without a feature
         missing_code = n if self.missing_indicator else n_columns
         other_code = n + self.missing_indicator if self.has_other else n_columns
         codes = values.replace_strict(list(self.categories), range(n), default=other_code, return_dtype=pl.Int64)
@@ -205,7 +214,7 @@ class Encoder(FrozenModel):
     @property
     def width(self) -> int:
         """The number of features."""
-        return self.n_sparse_columns or sum(len(encoding.feature_names) for encoding in self.tabular_encodings)
+        return self.n_sparse_columns or sum(encoding.width for encoding in self.tabular_encodings)
 
     @property
     def tabular_encodings(self) -> list[NumberEncoding | CategoryEncoding]:
@@ -238,17 +247,17 @@ class Encoder(FrozenModel):
 
     def matrix(self, frame: pl.DataFrame) -> np.ndarray:
         """Encode numbers and categories of a typed table as a matrix (n, F) float32."""
-        x = np.empty((frame.height, len(self.feature_names)), np.float32)
+        x = np.empty((frame.height, self.width), np.float32)
         for start in range(0, frame.height, CHUNK_ROWS):
             chunk, first_column = frame[start : start + CHUNK_ROWS], 0
             for encoding in self.tabular_encodings:
-                out = x[start : start + chunk.height, first_column : first_column + len(encoding.feature_names)]
+                out = x[start : start + chunk.height, first_column : first_column + encoding.width]
                 series = chunk[encoding.column]
                 if isinstance(encoding, NumberEncoding):
                     encoding.encode(_numbers(series), out)
                 else:
                     encoding.encode(series, out)
-                first_column += len(encoding.feature_names)
+                first_column += encoding.width
         return x
 
 
@@ -273,7 +282,7 @@ def _fit_affine(matrix: np.ndarray, names: Sequence[str], numeric_encoding: str)
 
 
 def _numbers(series: pl.Series) -> np.ndarray:
-    return series.fill_null(float("nan")).to_numpy()
+    return series.to_numpy()  # NaN if missing
 
 
 def _std(x: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ class MatrixEncoder:
         quantiles = [np.asarray(encoding.quantiles, np.float64) for encoding in numbers]
         self._places = np.array(
             [
-                _starts([len(encoding.feature_names) for encoding in numbers]),
+                _starts([encoding.width for encoding in numbers]),
                 _starts([len(encoding.edges) for encoding in numbers]),
                 _starts([len(encoding.quantiles) for encoding in numbers]),
                 _starts(has_quantiles),
