@@ -102,7 +102,11 @@ def test_scipy_distributions_are_accepted():
 
 
 def test_numpy_numbers_are_accepted(tmp_path):
-    space = {"batch_size": list(np.array([16, 32])), "learning_rate": log_uniform(np.float64(1e-3), np.float64(1e-2))}
+    space = {
+        "batch_size": np.array([16, 32]),
+        "epochs": range(5, 7),
+        "learning_rate": log_uniform(np.float64(1e-3), np.float64(1e-2)),
+    }
     fitted = PopulationSearchCV(FAST, space, trials=2, cv=np.int64(2)).fit(X, Y)
     fitted.save(tmp_path / "m.rosenblatt")
     assert fitted.n_splits_ == 2

@@ -59,10 +59,10 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
     Args:
         estimator: MLPClassifier, MLPRegressor, Perceptron or another Rosenblatt estimator. Parameters that differ from
             their defaults are not searched.
-        space: by parameter a dimension (`choice`, `uniform`, `log_uniform`, `integer`), a list of choices, a SciPy
-            distribution (uniform, loguniform, randint) or a fixed value; None for the default space. `hidden_layers`
-            and `hidden_width` together set `hidden_sizes`. A list of spaces is searched one after the other, with
-            equal shares of the trials and the time.
+        space: by parameter a dimension (`choice`, `uniform`, `log_uniform`, `integer`), a list or array of choices, a
+            SciPy distribution (uniform, loguniform, randint) or a fixed value; None for the default space.
+            `hidden_layers` and `hidden_width` together set `hidden_sizes`. A list of spaces is searched one after the
+            other, with equal shares of the trials and the time.
         trials: number of trials; None for as many as `minutes` allow.
         minutes: time limit of `fit`; None for no limit.
         cv: number of folds, a splitter, or pairs of training and validation indices; None for 8 folds, repeated twice
@@ -148,7 +148,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search the hyperparameters.
 
         Args:
@@ -388,8 +388,8 @@ def _make_folds(cv: Any, X: Any, y: Any, groups: Any, has_weight: np.ndarray) ->
 
 
 def _to_dimension(name: str, value: Any) -> Any:
-    """Convert a list of choices or a SciPy distribution to a dimension."""
-    if isinstance(value, list) and value:
+    """Convert a list or array of choices, or a SciPy distribution, to a dimension."""
+    if isinstance(value, list | range | np.ndarray) and len(value):
         return choice(*value)
     if not hasattr(value, "dist"):
         return parse_dimension(name, value) or value
