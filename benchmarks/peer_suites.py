@@ -378,10 +378,13 @@ class Recorder:
         report = yield
         if call.when == "call" and call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
             lines = str(call.excinfo.value).strip().splitlines() or [""]
-            error = f"{call.excinfo.typename}: {lines[0]}"[:MAX_REASON]
+            error_text = f"{call.excinfo.typename}: {lines[0]}"[:MAX_REASON]
             explanation = EXPLANATIONS.get(item.originalname)
-            reason = error if explanation is None else f"{explanation} ({error})"
-            is_out_of_scope = OUT_OF_SCOPE in str(call.excinfo.value)
+            reason = error_text if explanation is None else f"{explanation} ({error_text})"
+            error_chain = [call.excinfo.value]
+            while (earlier := error_chain[-1].__context__) is not None:  # such as inside `pytest.warns`
+                error_chain.append(earlier)
+            is_out_of_scope = any(OUT_OF_SCOPE in str(error) for error in error_chain)
             target = self.not_applicable if is_out_of_scope else self.failed
             target[item.name] = "searches an estimator that is not ours" if is_out_of_scope else reason
         elif call.when == "call" and call.excinfo is None:
