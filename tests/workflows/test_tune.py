@@ -257,9 +257,12 @@ def test_a_suspended_search_that_was_resumed_elsewhere_stops_when_it_wakes(suspe
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
-def test_of_two_processes_that_resume_a_search_one_does_and_the_other_says_why_not(suspended_search):
+def test_of_two_processes_that_resume_a_search_one_does_and_the_other_says_why_not(suspended_search, work_folder):
     _, store = suspended_search
+    (work_folder / "suspended").unlink()  # for which the third trial of a process waits
     processes = [resume_in_process() for _ in range(2)]
+    wait_until(lambda: any(process.poll() is not None for process in processes), description="the end of one process")
+    (work_folder / "suspended").touch()
     errors = {process.communicate()[1]: process.returncode for process in processes}
     assert sorted(errors.values()) == [0, 1], errors
     message = next(text for text, status in errors.items() if status)
