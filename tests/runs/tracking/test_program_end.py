@@ -109,6 +109,25 @@ def test_handlers_of_signals_are_removed_when_a_run_ends(store):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_signal_ends_a_forked_child_at_once_and_not_its_parents_run(store):
+    program = """
+import os, signal, rosenblatt
+run = rosenblatt.track("parent")
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        while True:
+            signal.pause()
+    os.kill(child, signal.SIGTERM)
+    assert os.waitpid(child, 0)[1] == signal.SIGTERM
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+"""
+    assert run_program(program).returncode == 0
+    assert find_runs(store)[0].state == "finished"
+
+
 def test_a_failed_run_is_not_reused(store):
     code = "import sys, rosenblatt\nrun = rosenblatt.track('again', reuse=True)\nsys.exit(9 if run.reused else 3)"
     assert [run_program(code).returncode for _ in range(2)] == [3, 3]

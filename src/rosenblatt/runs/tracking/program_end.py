@@ -170,9 +170,37 @@ def end_on_signals(run: Endable) -> None:
     """End a run as stopped if SIGTERM or SIGHUP would kill this process, which then still dies by the signal."""
     _open_runs[id(run)] = run
     if threading.current_thread() is threading.main_thread():
+        _leave_children_alone()
         for number in _HANDLED_SIGNALS:
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _on_signal)
+
+
+@cache
+def _leave_children_alone() -> None:
+    """Let forked children die by these signals: they do not own the run, and pools wait for them to end.
+
+    A handler would run only when the code that a child waits in returns, which code of a pool may never do. A signal
+    that comes during the fork is delivered after it; Python would forget it.
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    blocked = threading.local()
+
+    def block() -> None:
+        blocked.previous = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked.previous)
+
+    def unblock_child() -> None:
+        _open_runs.clear()
+        for number in _HANDLED_SIGNALS:
+            if signal.getsignal(number) is _on_signal:
+                signal.signal(number, signal.SIG_DFL)
+        unblock()
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=unblock_child)
 
 
 def ignore_signals(run: Endable) -> None:

@@ -427,7 +427,6 @@ def _join_run(
     run._process, run._step = _OTHER_PROCESS, step  # noqa: SLF001
     if run._writer:  # noqa: SLF001
         run._writer.attach(run_id, owner)  # noqa: SLF001
-        end_on_signals(run)
     return run
 
 
