@@ -133,7 +133,7 @@ def test_an_index_that_is_none_of_a_trial_is_rejected(index, error):
     ([], "a", "but it is"), ({}, "a", "but it is"), (["accuracy", "accuracy"], "accuracy", "twice"),
     ([accuracy_score], "a", "but it is"), ({"a": 3}, "a", "but it is"), (3, True, "but it is 3"),
     ("accuracy", "f1", "the only metric is accuracy"), ("accuracy", 3, "refit must be"),
-], ids=str)  # fmt: skip
+])  # fmt: skip
 def test_unclear_metrics_are_rejected(scoring, refit, message):
     with pytest.raises(SpecError, match=message):
         fit(scoring=scoring, refit=refit)
