@@ -359,16 +359,16 @@ class SearchCoordinator:
 
     @property
     def early_end(self) -> str:
-        """Why the search has proposed fewer trials than were asked for; empty unless it ran out of combinations."""
+        """Why the search has proposed fewer trials than were requested; empty unless it ran out of combinations."""
         history, max_trials = self.history, self.plan.max_trials
         if not history.is_exhausted:
             return ""
-        asked = "its time was up" if max_trials is None else f"{max_trials:,} trials"
+        limit = "its time was up" if max_trials is None else f"{max_trials:,} trials"
         if len(history.rejections) >= MAX_REJECTIONS:
             reason = f"{len(history.rejections):,} proposals could not be combined, such as: {history.rejections[0]}"
         else:
             reason = "the space has no further combination"
-        return f"the search ended after {len(history.trials):,} trials, before {asked}: {reason}"
+        return f"the search ended after {len(history.trials):,} trials, before {limit}: {reason}"
 
     def progress(self, seconds: float, refit_progress: tuple[int, int] | None = None) -> SearchProgress:
         """The progress after a number of seconds."""
