@@ -1,9 +1,10 @@
 """The tree of errors, and helpers for messages."""
 
 import contextlib
+import warnings
 
 from rosenblatt import errors
-from rosenblatt.errors import collect_messages, did_you_mean, format_count, format_list
+from rosenblatt.errors import collect_messages, did_you_mean, format_count, format_list, ignore_warnings
 
 
 def test_the_docstring_lists_every_error():
@@ -39,3 +40,13 @@ def test_each_message_is_passed_on_once_and_in_order_even_after_an_error():
 
 def test_counts_agree_with_their_noun():
     assert [format_count(n, "run") for n in (0, 1, 2, 1500)] == ["0 runs", "1 run", "2 runs", "1,500 runs"]
+
+
+def test_warnings_can_be_ignored_inside_of_a_block_that_ignores_others():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with ignore_warnings(UserWarning), ignore_warnings(RuntimeWarning):
+            warnings.warn("a", UserWarning, stacklevel=1)
+            warnings.warn("b", RuntimeWarning, stacklevel=1)
+        warnings.warn("c", UserWarning, stacklevel=1)
+    assert [str(warning.message) for warning in caught] == ["c"]

@@ -19,12 +19,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from threading import Lock
+from threading import RLock
 
 Notify = Callable[[str], None]  # passes a message on to the user, such as `print` or `warnings.warn`
 
 MAX_SHORT_NAME = 2  # number of characters up to which names are not similar if one character differs
-_WARNING_FILTERS_LOCK = Lock()  # Python's warning filters are shared by all threads
+_WARNING_FILTERS_LOCK = RLock()  # Python's warning filters are shared by all threads
 
 
 class RosenblattError(Exception):

@@ -12,7 +12,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training import rows as rows_module
 from rosenblatt.training.backend import logits
 from rosenblatt.training.compiled.perceptron import RULES
-from rosenblatt.training.member import new_member
+from rosenblatt.training.member import last_improvement, new_member
 from rosenblatt.training.population import train
 
 RNG = np.random.default_rng(0)
@@ -110,6 +110,44 @@ def test_the_best_epoch_is_kept_and_training_ends_if_patience_is_exhausted():
     p = 1 / (1 + np.exp(-sums))
     loss = -np.mean(np.log(np.where(Y[150:] > 0, p, 1 - p)))
     assert single.best_score == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(("scores", "tol", "expected"), [
+    ([], 0.1, 0),
+    ([1.0, 1.0, 0.5], 0.0, 2),  # a tie counts
+    ([0.0, 0.05, 0.1, 0.15], 0.1, 1),  # as each is compared with the best of all before
+    ([0.0, 0.25, 0.5, 0.5], 0.25, 3),
+    ([np.nan, np.nan], 0.1, 2),
+    ([np.nan, 0.5, np.nan], 0.1, 2),
+])  # fmt: skip
+def test_an_improvement_counts_from_tol_on(scores, tol, expected):
+    assert last_improvement(scores, tol) == expected
+
+
+@pytest.mark.parametrize("scorer", [None, lambda outputs, rows: -float(np.abs(outputs[:, 0] - Y[rows]).mean())])
+def test_training_ends_if_improvements_stay_below_tol(scorer):
+    scoring = {} if scorer is None else {"scoring": "neg_mean_absolute_error"}
+    strict, exact = (
+        member({"hidden_sizes": (8,), "patience": 5, "tol": tol, **scoring}, epochs=60) for tol in (1e9, 0.0)
+    )
+    list(train([strict, exact], ROWS, scorer))
+    assert len(strict.history) == 6 < len(exact.history)
+    assert strict.best_epoch == 6  # the best epoch is kept nevertheless
+    assert strict.finished
+
+
+def test_without_validation_rows_tol_ends_training_by_the_training_loss():
+    strict, resumed, exact = (
+        member({"hidden_sizes": (8,), "patience": 5, "tol": tol}, validates=False, epochs=60) for tol in (0.01, 0.01, 0)
+    )
+    list(train([strict, exact], ROWS))
+    assert len(exact.history) == 60
+    losses = [record.loss for record in strict.history]
+    assert last_improvement([-loss for loss in losses], 0.01) == len(losses) - 5 < 55
+    for epochs in (3, 60):
+        resumed.epochs = epochs
+        list(train([resumed], ROWS))
+    equal(strict, resumed)
 
 
 def test_training_stops_if_the_caller_stops_iterating():

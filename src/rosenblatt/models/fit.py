@@ -17,8 +17,9 @@ from rosenblatt.errors import DivergedError, SpecError, TrainingInterruptedError
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.models.prepared import PreparedData, ScorerFactory, build_architecture
+from rosenblatt.spec.scoring import scoring_direction
 from rosenblatt.spec.spec import Spec
-from rosenblatt.training.member import EpochRecord, Member, load_parameters, new_member
+from rosenblatt.training.member import EpochRecord, Member, last_improvement, load_parameters, new_member
 from rosenblatt.training.population import train
 from rosenblatt.training.rows import Rows
 from rosenblatt.training.workers import cores
@@ -177,13 +178,27 @@ def trained_network(member: Member) -> TrainedNetwork:
 def has_converged(model: Model) -> bool:
     """Whether the validation score of at least half of the networks stopped improving before the last epoch.
 
-    Networks without validation rows, or whose patience is set to all epochs, are trained for as long as the user says.
+    Networks without validation rows and `tol`, or whose patience is set to all epochs, are trained for as long as the
+    user says.
     """
     epochs, patience = model.resolved_spec["epochs"], model.resolved_spec["patience"]
-    validated = [network for network in model.networks if network.scores]
-    n_improving = sum(network.n_epochs == epochs < network.best_epoch + patience for network in validated)
+    improved_epochs = [_improved_epoch(network, model.resolved_spec) for network in model.networks]
+    n_improving = sum(
+        network.n_epochs == epochs < improved + patience
+        for network, improved in zip(model.networks, improved_epochs, strict=True)
+        if improved is not None
+    )
     stops_early = patience < epochs or (model.spec.network.kind == "mlp" and model.spec.training.patience == "auto")
-    return not stops_early or 2 * n_improving <= len(validated)
+    return not stops_early or 2 * n_improving <= len(improved_epochs) - improved_epochs.count(None)
+
+
+def _improved_epoch(network: TrainedNetwork, spec: Spec) -> int | None:
+    """The last epoch that counts as an improvement for early stopping; None if the network is trained to the end."""
+    tol, direction = spec.training.tol, scoring_direction(spec.training.scoring)
+    if network.scores:
+        scores = [direction.to_maximize(score) for score in network.scores]
+        return last_improvement(scores, tol) if tol > 0 else network.best_epoch
+    return last_improvement([-loss for loss in network.losses], tol) if tol > 0 else None
 
 
 def describe_undefined_scores(model: Model) -> list[str]:

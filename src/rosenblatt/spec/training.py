@@ -183,6 +183,13 @@ class TrainingSpec(SpecSection):
         "Early stopping: number of epochs without a better validation score after which a network stops. "
         "auto is 16 for mlp, 100 for perceptron, and all epochs for cnn, rnn and channel_mlp.",
     )
+    tol: float = hyperparameter_field(
+        0.0,
+        "Early stopping: the smallest improvement of the best validation score so far that patience counts as one. "
+        "Above 0, networks without validation rows stop early too, by their training loss. The best epoch is kept "
+        "whatever its improvement.",
+        ge=0,
+    )
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto", "full"] = hyperparameter_field(
         "auto",
         "Training rows per step of the optimizer; full is all rows. auto is 16 to 1,024, more for more rows.",

@@ -31,6 +31,17 @@ class EpochRecord(NamedTuple):
     last: bool = False  # whether the member is finished
 
 
+def last_improvement(scores: Sequence[float], tol: float) -> int:
+    """The last epoch, from 1, whose score is at least `tol` above all earlier ones; higher scores are better.
+
+    Epochs without a score (NaN) improve nothing; as long as there is no other, all do. 0 if there is no epoch.
+    """
+    values = np.asarray(scores, float)
+    best = np.fmax.accumulate(np.append(np.nan, values))[:-1]
+    is_improved = ~(values - best < tol) & ~(np.isnan(values) & ~np.isnan(best))
+    return int(np.flatnonzero(is_improved)[-1]) + 1 if values.size else 0
+
+
 @dataclass
 class Member:
     """One network of a population with its training configuration and state."""
@@ -64,6 +75,25 @@ class Member:
     def is_trained(self) -> bool:
         """Whether an epoch was finished, so that there is a best epoch."""
         return self.best_epoch > 0
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether training may end before the last epoch: by the validation score, or by the training loss."""
+        return self.validation.size > 0 or self.spec.training.tol > 0
+
+    @property
+    def improved_epoch(self) -> int:
+        """The last epoch that improved the best score so far by at least `tol`; ties with `tol` 0 improve it."""
+        tol = self.spec.training.tol
+        if self.validation.size > 0:
+            scores = [self.direction.to_maximize(record.score) for record in self.history]
+            return last_improvement(scores, tol) if tol > 0 else self.best_epoch
+        return self.n_dropped + last_improvement([-record.loss for record in self.history], tol)
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether the last epochs, as many as `patience`, improved the score by less than `tol`."""
+        return self.stops_early and self.n_epochs - self.improved_epoch >= self.spec["patience"]
 
     @property
     def inference_parameters(self) -> np.ndarray:

@@ -119,7 +119,7 @@ def record_epoch(
         return None
     record = EpochRecord(0, epoch, loss, epoch_score)
     member.history.append(record)
-    member.finished = member.validation.size > 0 and epoch - member.best_epoch >= member.spec["patience"]
+    member.finished = member.is_out_of_patience
     return record
 
 
@@ -142,12 +142,13 @@ def train_member(
         )
         n_completed_epochs = len(records)
         member.history += records
+        member.finished |= n_completed_epochs > 0 and member.is_out_of_patience
         for record in records:
             is_last = member.finished and record is records[-1] and not member.failure
             yield record._replace(last=record.epoch == member.epochs or is_last)
         if n_completed_epochs < n_epochs:
             return
-        if train_validated or (member.validation.size == 0 and member.spec.training.schedule != "plateau"):
+        if train_validated or not (member.stops_early or member.spec.training.schedule == "plateau"):
             epochs_per_call = max(1, int(REPORT_INTERVAL_S / (time.perf_counter() - start_time) * n_completed_epochs))
 
 
@@ -157,8 +158,8 @@ def _train_epochs_with_validation(
     """Train epochs of a multilayer perceptron scored by its loss; return the records of the finished ones."""
     n_trained, losses, validation_losses = member.n_epochs, np.zeros(epochs), np.zeros(epochs)
     best = member.best.copy() if member.is_trained else np.empty_like(member.state.theta)
-    record = np.array([member.best_score, member.best_epoch, 0.0])
-    early_stopping = EarlyStopping(best, record, n_trained, member.spec["patience"])
+    record = np.array([member.best_score, member.best_epoch, member.improved_epoch, 0.0])
+    early_stopping = EarlyStopping(best, record, n_trained, member.spec["patience"], member.spec.training.tol)
     n_finished = train(losses, validation_losses, early_stopping, stop)
     if record[BEST_EPOCH] > member.best_epoch:
         member.best, member.best_score, member.best_epoch = best, float(record[BEST_LOSS]), int(record[BEST_EPOCH])
@@ -168,8 +169,6 @@ def _train_epochs_with_validation(
         kind = "parameters" if record[FAILURE] == PARAMETERS else "predictions"
         member.fail(f"{kind} are not finite numbers after epoch {n_trained + n_finished}")
         n_finished -= 1
-    elif n_finished and n_trained + n_finished - member.best_epoch >= member.spec["patience"]:
-        member.finished = True
     return [EpochRecord(0, n_trained + k + 1, float(losses[k]), float(validation_losses[k])) for k in range(n_finished)]
 
 
@@ -185,10 +184,7 @@ def _train_epochs(
     value = evaluate_epoch(member, n_trained + n_finished, trainer.validate if n_finished else None, score)
     if member.failure:
         return []
-    out_of_patience = (
-        member.validation.size > 0 and n_trained + n_finished - member.best_epoch >= member.spec["patience"]
-    )
-    member.finished = n_finished == epochs and (trainer.converged() or out_of_patience)
+    member.finished = n_finished == epochs and trainer.converged()
     return [EpochRecord(0, n_trained + k + 1, float(losses[k]), value) for k in range(n_finished)]
 
 

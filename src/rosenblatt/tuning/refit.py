@@ -38,7 +38,7 @@ def refit(
     for trial in trials:
         epochs = _epochs(search.history.trials[trial.number])
         trial.folds.members = [
-            member if member and len(member.history) >= epochs and not member.failure else None
+            member if member and (member.finished or len(member.history) >= epochs) and not member.failure else None
             for member in trial.folds.members
         ]
     n_networks = sum(trial.folds.n_trained for trial in trials)

@@ -32,6 +32,7 @@ def member(**changes):
         {"ema_decay": 0.9, "schedule": "cosine"},
         {"normalization": "batch", "dropout": 0.3},
         {"focal_gamma": 1.0, "loss": "focal"},
+        {"tol": 0.02, "patience": 3},
     ],
 )
 def test_scores_best_epoch_and_end_are_those_of_separate_epochs(changes):

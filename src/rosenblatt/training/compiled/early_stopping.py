@@ -12,7 +12,7 @@ import numpy as np
 from rosenblatt.training.compiled.jit import call_address, jit
 from rosenblatt.training.compiled.mlp import predict, train
 
-BEST_LOSS, BEST_EPOCH, FAILURE = range(3)  # indices into `EarlyStopping.record`
+BEST_LOSS, BEST_EPOCH, IMPROVED_EPOCH, FAILURE = range(4)  # indices into `EarlyStopping.record`
 PARAMETERS, PREDICTIONS = 1.0, 2.0  # values of record[FAILURE]: which of them is not finite
 
 
@@ -28,9 +28,11 @@ class EarlyStopping(NamedTuple):
     """Best epoch so far, and the number of epochs to wait for a better one."""
 
     best: np.ndarray  # (n_parameters,), written: parameters of the best epoch
-    record: np.ndarray  # (3,) float64, written: the best validation loss (NaN before an epoch), its epoch, any failure
+    record: np.ndarray  # (4,) float64, written: the best validation loss (NaN before an epoch), its epoch, the last
+    # epoch that improved the loss by at least `tol`, any failure
     n_trained: int  # epochs before this call
     patience: int
+    tol: float
 
 
 @jit
@@ -55,7 +57,7 @@ def train_with_validation(job, validation, early_stopping, factors, losses, vali
         the patience.
     """
     layout, kernels, config, state, rows = job
-    best, record, n_trained, patience = early_stopping
+    best, record, n_trained, patience, tol = early_stopping
     n_batches = factors.shape[0] // losses.size
     logits = np.empty((validation.index.size, layout.sizes[layout.sizes.size - 1]), state.theta.dtype)
     gradient, total_weight = np.empty_like(logits), 0.0
@@ -76,10 +78,12 @@ def train_with_validation(job, validation, early_stopping, factors, losses, vali
         if not np.isfinite(loss) or not all_finite(logits.ravel()):
             record[FAILURE] = PREDICTIONS
             return e + 1
+        if not record[BEST_LOSS] - loss < tol:
+            record[IMPROVED_EPOCH] = epoch
         if not record[BEST_LOSS] < loss:
             for i in range(theta.size):  # a loop compiles seconds faster than assigning the array
                 best[i] = theta[i]
             record[BEST_LOSS], record[BEST_EPOCH] = loss, epoch
-        if epoch - record[BEST_EPOCH] >= patience:
+        if epoch - record[IMPROVED_EPOCH] >= patience:
             return e + 1
     return losses.size
