@@ -10,6 +10,7 @@ import pytest
 
 from rosenblatt.errors import StoreError
 from rosenblatt.runs.maintenance import CleanupCounts, cleanup, recover
+from rosenblatt.runs.store.engines import PAGE_BYTES
 from rosenblatt.runs.store.queries import find_runs, load_all_curves, run_details
 from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
@@ -33,9 +34,9 @@ def large_store(tmp_path):
 def test_readable_rows_of_a_damaged_file_are_recovered(large_store):
     url, path = large_store
     content = bytearray(path.read_bytes())
-    pages = len(content) // 4096
+    pages = len(content) // PAGE_BYTES
     for page in (pages // 3, pages // 2, pages - 4):  # leaves of tables, far from the first pages
-        content[page * 4096 : page * 4096 + 4096] = b"\xff" * 4096
+        content[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] = b"\xff" * PAGE_BYTES
     path.write_bytes(content)
     messages = []
     counts = recover(url, messages.append)
@@ -65,8 +66,19 @@ def test_an_unreadable_file_becomes_an_empty_store(tmp_path):
         recover("postgresql://db/x")
 
 
-@pytest.mark.parametrize("damaged_page", [2, -1])
-def test_all_readable_rows_of_a_table_are_recovered(large_store, damaged_page):
+def leaves(content: bytes, page: int) -> list[int]:
+    """Numbers of the leaf pages of a table, from a page of its tree (https://www.sqlite.org/fileformat2.html, 1.6)."""
+    node = content[(page - 1) * PAGE_BYTES : page * PAGE_BYTES]
+    if node[0] == 13:  # a leaf
+        return [page]
+    n_cells = int.from_bytes(node[3:5], "big")
+    cells = [int.from_bytes(node[12 + 2 * k :][:2], "big") for k in range(n_cells)]
+    children = [*(int.from_bytes(node[cell:][:4], "big") for cell in cells), int.from_bytes(node[8:12], "big")]
+    return [leaf for child in children for leaf in leaves(content, child)]
+
+
+@pytest.mark.parametrize("damaged_leaf", [2, -2])
+def test_all_readable_rows_of_a_table_are_recovered(large_store, damaged_leaf):
     """The rows are compared with those of an undamaged copy."""
     url, path = large_store
     before = sqlite3.connect(path)
@@ -74,11 +86,8 @@ def test_all_readable_rows_of_a_table_are_recovered(large_store, damaged_page):
     expected = {row[0] for row in before.execute("SELECT run FROM curve_chunks")}
     before.close()
     content = bytearray(path.read_bytes())
-    cells = int.from_bytes(content[(root - 1) * 4096 + 3 : (root - 1) * 4096 + 5], "big")  # of the table's root page
-    pointers = [int.from_bytes(content[(root - 1) * 4096 + 12 + 2 * k :][:2], "big") for k in range(cells)]
-    leaves = [int.from_bytes(content[(root - 1) * 4096 + pointer :][:4], "big") for pointer in pointers]
-    page = leaves[damaged_page]
-    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    page = leaves(content, root)[damaged_leaf]
+    content[(page - 1) * PAGE_BYTES : page * PAGE_BYTES] = b"\xff" * PAGE_BYTES
     path.write_bytes(content)
     recovered, lost = recover(url, lambda _: None)["curve_chunks"]
     assert recovered + lost == 2 * len(expected)

@@ -15,6 +15,7 @@ from rosenblatt.runs.store import point_log, schema
 from rosenblatt.runs.store.point_log import RunLog, move_to_chunks
 from rosenblatt.runs.store.queries import load_all_curves, load_curves, load_summaries
 from rosenblatt.runs.store.records import RecordBatch
+from rosenblatt.runs.store.store import Store
 from tests.runs.conftest import add_run_with_curves
 
 
@@ -196,3 +197,19 @@ def test_a_damaged_log_is_an_error(run_store):
         connection.execute(schema.log_segments.update().values(points=b"\1"))
     with pytest.raises(StoreError, match="log of points is damaged"):
         load_all_curves(run_store, "a")
+
+
+@pytest.mark.parametrize("n_metrics", [100, 500])
+def test_a_step_in_a_transaction_of_its_own_writes_few_bytes(tmp_path, n_metrics):
+    """The bytes that go to the log of a SQLite file, for points of 24 bytes."""
+    store, rng, n_steps = Store(f"sqlite:///{tmp_path / 'runs.db'}"), random.Random(0), 64
+    store.write(add_run_with_curves(RecordBatch()))
+    with store.writing() as connection:  # no checkpoint, so that the log only grows
+        connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 0")
+    log_file = tmp_path / "runs.db-wal"
+    size = log_file.stat().st_size
+    entries = [(i, 1.7e9 + i, {f"layer{k}": rng.random() for k in range(n_metrics)}) for i in range(n_steps)]
+    write_log(store, entries, per_segment=1)
+    written = log_file.stat().st_size - size
+    store.close()
+    assert written < 2 * 24 * n_metrics * n_steps

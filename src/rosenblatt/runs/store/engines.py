@@ -22,6 +22,8 @@ from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_sqli
 from rosenblatt.runs.store.permissions import create_file, make_store_folder
 
 BUSY_TIMEOUT = 10.0  # seconds to wait while another process writes
+PAGE_BYTES = 1024  # of a new SQLite file: a transaction of a live run changes little, but whole pages are written
+CHECKPOINT_PAGES = 4000  # in the log of a SQLite file before they are copied to the file
 _POSTGRESQL_OPTIONS: dict[str, Any] = {  # a server that does not answer counts as unreachable
     "connect_timeout": int(BUSY_TIMEOUT),
     "keepalives_idle": 10,
@@ -92,13 +94,19 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:  # SQLite does not wait if two processes create a file at the same time
         try:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
             connection.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-    for setting in ("synchronous = NORMAL", "foreign_keys = ON", "cache_size = -20000"):
+    for setting in (
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+        "cache_size = -20000",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    ):
         connection.execute(f"PRAGMA {setting}")
 
 

@@ -39,7 +39,7 @@ from rosenblatt.runs.store.store import Store
 FORMAT = 1
 MAX_LOG_POINTS = 4096  # points of each curve, on average, at which the log of a run is moved to chunks
 MAX_LOG_BYTES = 32_000_000  # size of a log at which it is moved to chunks; larger ones are moved in parts
-CHEAP_SUMMARIES = 16  # summaries that fit into about one page of the database
+CHEAP_SUMMARIES = 16  # summaries that fit into a few pages of the database
 SUMMARY_INTERVAL = 64  # points of a curve, on average, after which more summaries than these are written
 _NAMES_HEADER = struct.Struct("<I")  # number of names in earlier segments
 
