@@ -405,13 +405,14 @@ def benchmark_searches(folder: Path, path: str, repeats: int) -> Table:
     rates: dict[str, list[float]] = {"none": [], str(folder / "search"): []}
     for seed in range(repeats):
         for store, store_rates in rates.items():
-            command = ["fit", path, "-t", "-1", "--trials", str(N_SEARCH_TRIALS), "--seed", str(seed), "--deterministic", "--json"]
-            options = ["--store", store, "-o", str(folder / "m.rosenblatt")]
+            command = ["fit", path, "-t", "-1", "--trials", str(N_SEARCH_TRIALS), "--seed", str(seed), "--deterministic"]
+            options = ["--json", "--store", store, "-o", str(folder / "m.rosenblatt")]
             program = [sys.executable, "-m", "rosenblatt", *command, *options]
             process = subprocess.run(program, capture_output=True, text=True, check=True)
             store_rates.append(json.loads(process.stdout)["search"]["steps_per_second"])
     untracked, tracked = (np.array(store_rates) for store_rates in rates.values())
-    table = Table(f"search of {N_SEARCH_TRIALS} trials", "steps/s", "slower", "goal", title="searches with and without tracking")
+    title = "searches with and without tracking"
+    table = Table(f"search of {N_SEARCH_TRIALS} trials", "steps/s", "slower", "goal", title=title)
     table.add_row("without", f"{np.median(untracked):,.0f}", "", "")
     table.add_row("tracked", f"{np.median(tracked):,.0f}", f"{100 * np.median(1 - tracked / untracked):.1f} %", "2 %")
     return table
