@@ -5,7 +5,8 @@
 The table is scikit-learn's breast cancer data (569 tumors, 30 numeric columns), repeated up to 10,000 rows. Networks
 are those of the default hyperparameters, and 16 with two hidden layers of 64 units, which scikit-learn's network has,
 too. Printed are medians in milliseconds of `predict_proba` of the estimator and of its `Model`, for arrays and pandas
-frames, and how many times longer the estimator takes for an array than scikit-learn.
+frames, and how many times longer the estimator takes for an array than scikit-learn. "words" is a pandas frame with a
+column of ten words, in which numbers fall into tenths, for every third column of numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rosenblatt import MLPClassifier
 
 ROWS = (1, 100, 10_000)
 SMALL = (64, 64)  # units of the hidden layers
-GOALS_MS = {("array", 1): 0.3, ("frame", 1): 1.0, ("array", 10_000): 100.0}
+GOALS_MS = {("array", 1): 0.3, ("frame", 1): 1.0, ("words", 1): 1.0, ("array", 10_000): 100.0}
 
 
 def median_ms(predict: Callable[[], Any], rounds: int) -> float:
@@ -44,6 +45,16 @@ def median_ms(predict: Callable[[], Any], rounds: int) -> float:
     return statistics.median(times)
 
 
+def with_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with words in every third column."""
+    return frame.assign(
+        **{
+            name: pd.cut(frame[name], 10, labels=[f"tenth {i}" for i in range(10)]).astype(str)
+            for name in frame.columns[::3]
+        }
+    )
+
+
 def measure(rounds: int) -> list[dict[str, Any]]:
     """Time the predictions of each network for each number of rows."""
     X, y = load_breast_cancer(return_X_y=True)
@@ -52,15 +63,18 @@ def measure(rounds: int) -> list[dict[str, Any]]:
     results = []
     for network, arguments in (("default", {}), ("16 x 64-64", {"hidden_sizes": SMALL, "members": 16})):
         on_array = MLPClassifier(**arguments).fit(X, y)
-        on_frame = MLPClassifier(**arguments).fit(pd.DataFrame(X, columns=names), y)
+        table = pd.DataFrame(X, columns=names)
+        on_frame, on_words = (MLPClassifier(**arguments).fit(train, y) for train in (table, with_words(table)))
         for n in ROWS:
             rows = np.tile(X, (n // len(X) + 1, 1))[:n]
             frame = pd.DataFrame(rows, columns=names)
+            words = with_words(table).iloc[np.arange(n) % len(X)]
             result = {
                 "network": network,
                 "rows": n,
                 "array": median_ms(lambda: on_array.predict_proba(rows), rounds),  # noqa: B023 - called at once
                 "frame": median_ms(lambda: on_frame.predict_proba(frame), rounds),  # noqa: B023
+                "words": median_ms(lambda: on_words.predict_proba(words), rounds),  # noqa: B023
                 "model, array": median_ms(lambda: on_array.model_.predict_proba(rows), rounds),  # noqa: B023
                 "model, frame": median_ms(lambda: on_frame.model_.predict_proba(frame), rounds),  # noqa: B023
                 "scikit-learn": median_ms(lambda: peer.predict_proba(rows), rounds),  # noqa: B023

@@ -299,7 +299,7 @@ def _convert_frame(X: Any, schema: Schema | None, *, by_position: bool) -> Frame
     if matrix is not None:
         return matrix
     frame = as_frame(X)
-    return frame.rename(dict(zip(frame.columns, names, strict=True)))
+    return frame if frame.columns == names else frame.rename(dict(zip(frame.columns, names, strict=True)))
 
 
 class Classifier(ClassifierMixin, BaseNetworkEstimator):

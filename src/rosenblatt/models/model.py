@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -19,6 +19,7 @@ from rosenblatt.data.readers.frames import as_frame, as_matrix, column_names, is
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import TableError
+from rosenblatt.models.cell_encoder import CellEncoder
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.training_rows import TrainingRows
 from rosenblatt.networks.deep import DeepArchitecture
@@ -32,8 +33,10 @@ from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
 from rosenblatt.training.workers import cores
 
 ModelTask = Task | Literal["forecasting"]
+_EncodedTables = Sequence[np.ndarray | EncodedInputs]  # one for each trial
 MIN_PARALLEL_PRODUCTS = 20_000_000  # products of a prediction from which several threads are faster than one
 MAX_CHUNK_VALUES = 2**19  # encoded numbers of the rows that a thread predicts at a time
+MAX_CELL_ROWS = 4096  # rows up to which a frame is encoded cell by cell
 MEDIA_CHUNK_ROWS = 512  # rows with images, sequences or texts that are encoded at once
 
 
@@ -192,7 +195,10 @@ class Model:
         if isinstance(frame, np.ndarray):
             frame = as_frame(frame, [column.name for column in self.schema.columns])
         if isinstance(frame, pl.DataFrame) and not self.encoder.n_sparse_columns:
-            return self.predict_typed(self.schema.read(frame), threads)
+            encoded = self._encode_cells(frame)
+            if encoded is None:
+                return self.predict_typed(self.schema.read(frame), threads)
+            return self._predict_chunks(frame.height, lambda rows: [x[rows] for x in encoded], threads)
         if isinstance(frame, pl.DataFrame) or frame.shape[1] != self.encoder.n_sparse_columns:
             expected = (
                 f"a sparse matrix of {self.encoder.n_sparse_columns} columns"
@@ -207,8 +213,15 @@ class Model:
 
     def predict_typed(self, typed: pl.DataFrame | np.ndarray, threads: int | None = None) -> np.ndarray:
         """Predict as `predict_raw`, for rows as `Schema.read` returns them."""
-        n = max(len(typed), 1)
-        if media_kinds(typed):
+        has_media = bool(media_kinds(typed))
+        return self._predict_chunks(len(typed), lambda rows: self.encode(typed[rows]), threads, has_media=has_media)
+
+    def _predict_chunks(
+        self, n: int, encode: Callable[[slice], _EncodedTables], threads: int | None, *, has_media: bool = False
+    ) -> np.ndarray:
+        """Predict n rows, some at a time; `encode` encodes a slice of them for each trial."""
+        n = max(n, 1)
+        if has_media:
             threads, chunk_rows = threads or cores(), MEDIA_CHUNK_ROWS
         elif n * sum(network.theta.size for network in self.networks) < MIN_PARALLEL_PRODUCTS:
             threads, chunk_rows = 1, CHUNK_ROWS
@@ -218,7 +231,7 @@ class Model:
             chunk_rows = ceil(n / (threads * ceil(n / (threads * max_rows))))  # as many for each thread
 
         def predict_chunk(start: int) -> np.ndarray:
-            return self.predict_encoded(self.encode(typed[start : start + chunk_rows]))
+            return self.predict_encoded(encode(slice(start, start + chunk_rows)))
 
         starts = range(0, n, chunk_rows)
         if threads == 1 or len(starts) == 1:
@@ -231,12 +244,24 @@ class Model:
         encoded = {k: self.trials[k].encode(typed) for k in {*self._encoders}}
         return [encoded[k] for k in self._encoders]
 
+    def _encode_cells(self, frame: pl.DataFrame) -> list[np.ndarray] | None:
+        """Encode a table as read, as `encode` does; None if it has many rows, or columns of other types than words."""
+        if frame.height > MAX_CELL_ROWS:
+            return None
+        encoded = {k: encoder.encode(frame) for k, encoder in self._cell_encoders.items()}
+        tables = [x for k in self._encoders if (x := encoded[k]) is not None]
+        return tables if len(tables) == len(self.trials) else None
+
+    @cached_property
+    def _cell_encoders(self) -> dict[int, CellEncoder]:
+        return {k: CellEncoder(self.schema, self.trials[k].encoder) for k in {*self._encoders}}
+
     @cached_property
     def _encoders(self) -> list[int]:
         """For each trial, the number of the first trial with the same encoder."""
         return [next(k for k, other in enumerate(self.trials) if other.encoder == t.encoder) for t in self.trials]
 
-    def predict_encoded(self, encoded_tables: Sequence[np.ndarray | EncodedInputs]) -> np.ndarray:
+    def predict_encoded(self, encoded_tables: _EncodedTables) -> np.ndarray:
         """Predict as `predict_raw`, for rows as `encode` returns them."""
         predictions = [
             trial.predict_encoded(to_engine_rows(x), len(x))

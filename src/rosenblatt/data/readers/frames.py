@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -16,10 +16,12 @@ import polars as pl
 from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.errors import TableError
 
+MAX_OBJECT_ROWS = 256  # rows of a pandas frame up to which all its cells are converted to objects
+
 
 def is_frame(rows: Any) -> bool:
     """Whether rows are a data frame of Polars or pandas."""
-    return isinstance(rows, pl.DataFrame) or (hasattr(rows, "columns") and hasattr(rows, "dtypes"))
+    return isinstance(rows, pl.DataFrame) or (hasattr(rows, "columns") and hasattr(type(rows), "dtypes"))
 
 
 def column_names(rows: Any) -> list[str]:
@@ -82,7 +84,7 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
     if isinstance(rows, pl.DataFrame):
         return rows
     if is_frame(rows):
-        return pl.DataFrame([_from_pandas(name, rows.iloc[:, i]) for i, name in enumerate(column_names(rows))])
+        return pl.DataFrame(list(_pandas_columns(rows)))
     array = np.asarray(rows)
     if array.ndim == 1:
         array = array.reshape(-1, 1)
@@ -90,23 +92,44 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
     return pl.DataFrame([_from_array(name, column) for name, column in zip(names, array.T, strict=True)])
 
 
+def _pandas_columns(rows: Any) -> Iterator[pl.Series]:
+    """The columns of a pandas frame. Of few rows, pandas gives all cells at once faster than it makes a column."""
+    cells = rows.to_numpy(object).T if len(rows) <= MAX_OBJECT_ROWS else [None] * len(rows.columns)
+    for i, (name, dtype, objects) in enumerate(zip(column_names(rows), rows.dtypes, cells, strict=True)):
+        is_number = isinstance(dtype, np.dtype) and dtype.kind in "iuf"
+        words = None if objects is None or is_number else _words(objects.tolist(), dtype.name)
+        if objects is not None and is_number:
+            yield pl.Series(name, objects.astype(np.float64))
+        else:
+            yield _from_pandas(name, rows.iloc[:, i]) if words is None else pl.Series(name, words, pl.String)
+
+
+def _words(cells: list[Any], dtype: str) -> list[str | None] | None:
+    """The cells of a column of strings, None if missing; None for columns of other types."""
+    is_text = dtype in ("str", "string") or (dtype == "object" and str in {*map(type, cells)})
+    if not is_text or not all(type(cell) is str or _is_missing(cell) for cell in cells):
+        return None
+    return [cell if type(cell) is str else None for cell in cells]
+
+
 def _from_pandas(name: str, column: Any) -> pl.Series:
-    column = column.infer_objects()
-    if column.dtype.name.startswith("period"):
-        column = column.dt.to_timestamp()
-    kind = getattr(column.dtype, "kind", "O")
+    dtype = column.dtype
+    kind = getattr(dtype, "kind", "O")
     if kind in "iuf":
         return pl.Series(name, column.to_numpy(np.float64, na_value=np.nan))
     if kind == "M":
-        local = column.dt.tz_localize(None) if getattr(column.dtype, "tz", None) else column
+        local = column.dt.tz_localize(None) if getattr(dtype, "tz", None) else column
         return pl.Series(name, local.to_numpy("datetime64[us]"))
     if kind == "m":
         return pl.Series(name, column.to_numpy("timedelta64[us]"))
+    if dtype.name.startswith("period"):
+        return _from_pandas(name, column.dt.to_timestamp())
+    inferred = column.infer_objects() if dtype.name == "object" else column
+    if inferred.dtype.name != dtype.name:
+        return _from_pandas(name, inferred)
     missing = column.isna().to_numpy()
     values = [None if is_missing else value for value, is_missing in zip(column.astype(object), missing, strict=True)]
-    if column.dtype.name == "category":
-        return _text(name, values).cast(pl.Categorical)
-    return _from_objects(name, values)
+    return _text(name, values).cast(pl.Categorical) if dtype.name == "category" else _from_objects(name, values)
 
 
 def _from_array(name: str, column: np.ndarray) -> pl.Series:
