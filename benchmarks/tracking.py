@@ -405,7 +405,17 @@ def benchmark_searches(folder: Path, path: str, repeats: int) -> Table:
     rates: dict[str, list[float]] = {"none": [], str(folder / "search"): []}
     for seed in range(repeats):
         for store, store_rates in rates.items():
-            command = ["fit", path, "-t", "-1", "--trials", str(N_SEARCH_TRIALS), "--seed", str(seed), "--deterministic"]
+            command = [
+                "fit",
+                path,
+                "-t",
+                "-1",
+                "--trials",
+                str(N_SEARCH_TRIALS),
+                "--seed",
+                str(seed),
+                "--deterministic",
+            ]
             options = ["--json", "--store", store, "-o", str(folder / "m.rosenblatt")]
             program = [sys.executable, "-m", "rosenblatt", *command, *options]
             process = subprocess.run(program, capture_output=True, text=True, check=True)

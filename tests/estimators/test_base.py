@@ -596,10 +596,6 @@ def test_sparse_and_dense_rows_give_the_same_perceptron(tmp_path):
         loaded = Perceptron.load(tmp_path / "p.rosenblatt")
         np.testing.assert_array_equal(loaded.decision_function(X), sparse_model.decision_function(X))
         assert loaded.partial_fit(X, y).score(X, y) > 0.8
-    with pytest.raises(SpecError, match="not with kernel perceptrons"):
-        Perceptron(perceptron_rule="kernel").fit(X, y)
-    with pytest.raises(TypeError, match=r"[Ss]parse"):
-        MLPClassifier(**FAST).fit(X, y)
 
 
 def test_an_array_and_a_frame_of_equal_values_give_the_same_perceptron():

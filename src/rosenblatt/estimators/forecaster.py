@@ -140,6 +140,7 @@ class RNNForecaster(BaseNetworkEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
         tags.input_tags.one_d_array = True
+        tags.input_tags.sparse = False
         return tags
 
     def _load_model(self, model: Model, path: str | Path) -> None:

@@ -80,13 +80,18 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     return _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
 
 
-def schema_from_frame(frame: Frame, X: Any) -> Schema:
-    """Make the schema of checked rows from the types of their columns, named as in X. Raises TableError."""
+def schema_from_frame(frame: Frame, X: Any, *, keeps_sparse: bool) -> Schema:
+    """Make the schema of checked rows from the types of their columns, named as in X. Raises TableError.
+
+    It lists no columns of a sparse matrix if `keeps_sparse`: networks that take it as it is.
+    """
     if isinstance(frame, pl.DataFrame):
         return schema_from_dtypes(frame)
-    width = frame.shape[1] if isinstance(frame, np.ndarray) else 0  # a schema does not list sparse columns
-    names = column_names(X) if is_frame(X) else [f"x{i}" for i in range(width)]
-    return schema_from_matrix(frame, names) if isinstance(frame, np.ndarray) else Schema(columns=())
+    if issparse(frame) and keeps_sparse:
+        if np.isnan(frame.data).any():
+            raise TableError("The sparse matrix X contains NaN or infinite values. Remove these entries.")
+        return Schema(columns=())
+    return schema_from_matrix(frame, column_names(X) if is_frame(X) else [f"x{i}" for i in range(frame.shape[1])])
 
 
 def check_validation_rows(frame: Frame, validation_frame: Frame) -> None:
@@ -116,12 +121,12 @@ def _image_storage(frame: pl.DataFrame, name: str) -> str:
 
 
 def make_dataset(frame: Frame, schema: Schema, y: np.ndarray, weight: np.ndarray | None) -> Dataset:
-    """Type the columns by the schema and remove rows of weight 0; sparse matrices stay as they are.
+    """Type the columns by the schema and remove rows of weight 0; sparse matrices stay sparse.
 
     Rows of a schema that is numeric become a matrix. Raises TableError if they do not fit the schema.
     """
     rows, names = typed_rows(frame, schema), tuple(column.name for column in schema.input_columns)
-    columns = names if isinstance(rows, np.ndarray) else ()
+    columns = () if isinstance(rows, pl.DataFrame) else names
     if weight is None:
         return Dataset(rows, y, columns=columns)
     has_weight = weight > 0
@@ -131,12 +136,14 @@ def make_dataset(frame: Frame, schema: Schema, y: np.ndarray, weight: np.ndarray
 
 def typed_rows(frame: Frame, schema: Schema) -> Frame:
     """Type checked rows by the schema: a matrix if the schema is numeric, else a typed table, or a sparse matrix."""
-    if issparse(frame):
+    if isinstance(frame, csr_array) and not schema.columns:
         return frame
-    if isinstance(frame, np.ndarray):
+    if isinstance(frame, np.ndarray | csr_array):
         if schema.is_numeric:
             return schema.read_matrix(frame)
-        frame = as_frame(frame, [column.name for column in schema.columns])
+        frame = as_frame(
+            frame if isinstance(frame, np.ndarray) else frame.toarray(), [column.name for column in schema.columns]
+        )
     typed = schema.read(frame)
     matrix = as_matrix(typed) if schema.is_numeric else None
     return typed if matrix is None else matrix

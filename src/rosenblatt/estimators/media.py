@@ -52,6 +52,7 @@ class _MediaMixin(BaseNetworkEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = tags.input_tags.string = True
+        tags.input_tags.sparse = False
         return tags
 
     @abstractmethod

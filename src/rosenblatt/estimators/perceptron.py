@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from rosenblatt.estimators.base import Classifier
@@ -15,7 +14,7 @@ class Perceptron(Classifier):
     """Rosenblatt's perceptron: a weighted sum of the inputs and a step function, trained by correcting mistakes.
 
     Two classes are separated by one unit. With more classes, each has a unit, and the largest sum wins (Rosenblatt
-    1958, 1962). X may be a sparse matrix, which is never converted to a dense one.
+    1958, 1962). A sparse matrix X is never converted to a dense one, except by the rule kernel.
 
     Attributes:
         model_: the fitted `Model`.
@@ -39,6 +38,10 @@ class Perceptron(Classifier):
     _kind = "perceptron"
 
     @property
+    def _keeps_sparse(self) -> bool:  # type: ignore[override]
+        return bool(self.perceptron_rule != "kernel")
+
+    @property
     def coef_(self) -> np.ndarray:
         """Weights of the scaled inputs, (units, inputs), mean over the members.
 
@@ -58,8 +61,3 @@ class Perceptron(Classifier):
         if any(len(network.architecture.sizes) > 2 for network in networks):
             raise AttributeError(f"A perceptron with rule {self.perceptron_rule} has more than one layer of weights.")
         return [network.dense.layers(network.theta)[0] for network in networks]
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

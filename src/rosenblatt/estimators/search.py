@@ -349,7 +349,7 @@ def _encode_rows(
         )
     estimator._check_target(y)
     frame = estimator._frame(X, reset=True)
-    schema, n = schema_from_frame(frame, X), frame.shape[0]
+    schema, n = schema_from_frame(frame, X, keeps_sparse=estimator._keeps_sparse), frame.shape[0]
     y_encoded, weight = estimator._encode_target(y, n), check_sample_weight(sample_weight, n)
     data = make_dataset(frame, schema, y_encoded, weight)
     has_weight = None if weight is None else weight > 0

@@ -76,8 +76,10 @@ class TrainedTrial:
     weight: float = 1.0  # in the ensemble; the weights of all trials add up to 1
     number: int = 0  # in the search
 
-    def encode(self, typed: pl.DataFrame | np.ndarray) -> np.ndarray | EncodedInputs:
+    def encode(self, typed: pl.DataFrame | np.ndarray | csr_array) -> np.ndarray | EncodedInputs:
         """Encode rows, as `Schema.read` or `Schema.read_matrix` returns them: (n, F) float32."""
+        if isinstance(typed, csr_array):
+            typed = typed.toarray()
         return self._matrix_encoder.encode(typed) if isinstance(typed, np.ndarray) else self.encoder.encode(typed)
 
     def predict_encoded(self, rows: Rows, n: int) -> np.ndarray:
@@ -186,35 +188,35 @@ class Model:
         Probabilities of classes and labels (of a perceptron: weighted sums of its units), or values. The prediction for
         a row does not depend on the other rows, to the last bit. Raises TableError if the rows do not fit the model.
         """
-        if not self.encoder.n_sparse_columns and isinstance(frame, csr_array):
-            frame = frame.toarray().astype(np.float64)
-        elif self.encoder.n_sparse_columns and isinstance(frame, np.ndarray):
-            frame = csr_array(frame)
-        if isinstance(frame, np.ndarray) and self.schema.is_numeric:
+        if self.encoder.n_sparse_columns:
+            return self._predict_sparse(csr_array(frame) if isinstance(frame, np.ndarray) else frame)
+        if not isinstance(frame, pl.DataFrame) and self.schema.is_numeric:
             return self.predict_typed(self.schema.read_matrix(frame), threads)
+        if isinstance(frame, csr_array):
+            frame = frame.toarray()
         if isinstance(frame, np.ndarray):
             frame = as_frame(frame, [column.name for column in self.schema.columns])
-        if isinstance(frame, pl.DataFrame) and not self.encoder.n_sparse_columns:
-            encoded = self._encode_cells(frame)
-            if encoded is None:
-                return self.predict_typed(self.schema.read(frame), threads)
-            return self._predict_chunks(frame.height, lambda rows: [x[rows] for x in encoded], threads)
+        encoded = self._encode_cells(frame)
+        if encoded is None:
+            return self.predict_typed(self.schema.read(frame), threads)
+        return self._predict_chunks(frame.height, lambda rows: [x[rows] for x in encoded], threads)
+
+    def _predict_sparse(self, frame: pl.DataFrame | csr_array) -> np.ndarray:
+        """Predict as `predict_raw`, with networks that take sparse rows as they are."""
         if isinstance(frame, pl.DataFrame) or frame.shape[1] != self.encoder.n_sparse_columns:
-            expected = (
-                f"a sparse matrix of {self.encoder.n_sparse_columns} columns"
-                if self.encoder.n_sparse_columns
-                else "a table"
+            kind = "a table" if isinstance(frame, pl.DataFrame) else "a sparse matrix"
+            raise TableError(
+                f"The model was trained on a sparse matrix of {self.encoder.n_sparse_columns} columns, but this is "
+                f"{kind} of {frame.shape[1]}. Use rows of that form."
             )
-            actual = f"{'a table' if isinstance(frame, pl.DataFrame) else 'a sparse matrix'} of {frame.shape[1]}"
-            raise TableError(f"The model was trained on {expected}, but this is {actual}. Use rows of that form.")
         empty = np.empty((0, 1), np.float32)
         rows = SparseRows(*csr_parts(frame), empty, empty[:, 0])
         return self._weighted_mean([trial.predict_encoded(rows, frame.shape[0]) for trial in self.trials])
 
-    def predict_typed(self, typed: pl.DataFrame | np.ndarray, threads: int | None = None) -> np.ndarray:
+    def predict_typed(self, typed: pl.DataFrame | np.ndarray | csr_array, threads: int | None = None) -> np.ndarray:
         """Predict as `predict_raw`, for rows as `Schema.read` returns them."""
         has_media = bool(media_kinds(typed))
-        return self._predict_chunks(len(typed), lambda rows: self.encode(typed[rows]), threads, has_media=has_media)
+        return self._predict_chunks(typed.shape[0], lambda rows: self.encode(typed[rows]), threads, has_media=has_media)
 
     def _predict_chunks(
         self, n: int, encode: Callable[[slice], _EncodedTables], threads: int | None, *, has_media: bool = False
@@ -239,7 +241,7 @@ class Model:
         with ThreadPoolExecutor(threads) as pool:
             return _concatenate_predictions(list(pool.map(predict_chunk, starts)))
 
-    def encode(self, typed: pl.DataFrame | np.ndarray) -> list[np.ndarray | EncodedInputs]:
+    def encode(self, typed: pl.DataFrame | np.ndarray | csr_array) -> list[np.ndarray | EncodedInputs]:
         """Encode rows, as `Schema.read` returns them, for each trial: (n, F) float32."""
         encoded = {k: self.trials[k].encode(typed) for k in {*self._encoders}}
         return [encoded[k] for k in self._encoders]

@@ -11,7 +11,8 @@ import polars as pl
 from scipy.sparse import csr_array, issparse, vstack
 
 from rosenblatt.data.dataset import Dataset
-from rosenblatt.data.encoding.encoder import Encoder
+from rosenblatt.data.encoding.encoder import MAX_BLOCK_VALUES, Encoder
+from rosenblatt.data.free_memory import free_memory
 from rosenblatt.data.media.columns import EncodedInputs, media_kinds
 from rosenblatt.data.splits import Fold, validation_folds
 from rosenblatt.data.tasks.target import Target
@@ -152,7 +153,7 @@ def resolve_spec(spec: Spec, data: Dataset, target: Target, available_cores: int
     """
     if data.frame.shape[1] == 0:
         raise TableError("No usable input column: all are constant, identifiers, free text, or ignored.")
-    _check_implementation(spec, is_sparse=issparse(data.frame))
+    _check_implementation(spec, is_sparse=issparse(data.frame) and not data.columns)
     media, n_numeric = media_kinds(data.frame), data.frame.shape[1]
     if isinstance(data.frame, pl.DataFrame):
         n_numeric = sum(dtype == pl.Float64 for dtype in data.frame.dtypes)
@@ -209,10 +210,32 @@ def build_architecture(
 def encode_frame(
     encoder: Encoder, frame: pl.DataFrame | np.ndarray | csr_array
 ) -> np.ndarray | csr_array | EncodedInputs:
-    """Encode rows as a matrix (n, F); sparse matrices are returned as they are."""
+    """Encode rows as a matrix (n, F) float32; sparse matrices are returned as they are if the encoder has no columns.
+
+    Raises TableError if a sparse matrix has too many rows and columns for the memory.
+    """
     if isinstance(frame, np.ndarray):
         return MatrixEncoder(encoder.encodings).encode(frame)
-    return frame if issparse(frame) else encoder.encode(frame)
+    if isinstance(frame, pl.DataFrame):
+        return encoder.encode(frame)
+    return frame if encoder.n_sparse_columns else _encode_sparse(encoder, frame)
+
+
+def _encode_sparse(encoder: Encoder, matrix: csr_array) -> np.ndarray:
+    """Encode a sparse matrix as the dense one, (n, F) float32, a block of rows at a time."""
+    (n, n_columns), available = matrix.shape, free_memory()
+    if 4 * n * encoder.width > available:
+        raise TableError(
+            f"X is a sparse matrix of {n:,} x {n_columns:,}, which takes {4 * n * encoder.width / 2**30:,.1f} GiB as "
+            f"the dense matrix that these networks need, but {available / 2**30:,.1f} GiB of memory are free. Use "
+            "fewer columns (SelectKBest, TruncatedSVD), partial_fit with fewer rows at a time, or a Perceptron, which "
+            "needs no dense matrix."
+        )
+    x, matrix_encoder = np.empty((n, encoder.width), np.float32), MatrixEncoder(encoder.encodings)
+    step = MAX_BLOCK_VALUES // n_columns + 1
+    for start in range(0, n, step):
+        x[start : start + step] = matrix_encoder.encode(matrix[start : start + step].toarray())
+    return x
 
 
 def make_rows(target: Target, x: np.ndarray | csr_array | EncodedInputs, y: np.ndarray, weight: np.ndarray) -> Rows:

@@ -59,7 +59,7 @@ def test_usual_compressed_tables_are_read(tmp_path, small_bounds):
 
 
 def test_no_more_is_unpacked_than_fits_into_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(decompression, "_free_memory", lambda: 20_000_000)
+    monkeypatch.setattr(decompression, "free_memory", lambda: 20_000_000)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(BOMB * 10))
     with pytest.raises(TableError, match="but 10,000,000 bytes fit"):
         read_table(tmp_path / "a.csv.gz")

@@ -20,6 +20,7 @@ from rosenblatt.errors import SpecError
 from rosenblatt.spec.data import DataSpec
 
 CHUNK_ROWS = 8192  # rows encoded at a time, so that the working set fits into the cache
+MAX_BLOCK_VALUES = 2**22  # numbers of a sparse matrix that are dense at a time, 32 MiB
 N_QUANTILES = 1000  # maximum number of quantiles stored for `numeric_encoding quantile`
 
 
@@ -164,7 +165,7 @@ class Encoder(FrozenModel):
     """The encodings of all input columns, in the order of their features."""
 
     encodings: tuple[Encoding, ...]
-    n_sparse_columns: int = 0  # width of a sparse matrix, which is used as it is
+    n_sparse_columns: int = 0  # width of a sparse matrix that is not encoded
 
     @classmethod
     def fit(
@@ -178,9 +179,10 @@ class Encoder(FrozenModel):
         """Fit to the training rows: Float64 columns are numbers, String columns categories.
 
         Args:
-            frame: a typed table, a matrix of numbers (NaN if missing), or a sparse matrix, which is used as it is.
+            frame: a typed table, a matrix of numbers (NaN if missing), or a sparse matrix.
             spec: the encoding hyperparameters, resolved.
-            columns: names of the columns of a matrix; x0, x1, ... by default.
+            columns: names of the columns of a matrix; x0, x1, ... by default. A sparse matrix without names is not
+                encoded; one with names gets the encodings of the dense matrix.
             never_truncate: whether long sequences and texts are kept whole, as tagging requires.
 
         Raises:
@@ -189,8 +191,10 @@ class Encoder(FrozenModel):
         """
         if isinstance(frame, np.ndarray):
             names = columns or [f"x{i}" for i in range(frame.shape[1])]
-            return cls(encodings=tuple(_fit_matrix(frame, names, spec)))
+            return cls(encodings=tuple(_fit_matrix(frame, names, spec, is_finite=bool(np.isfinite(frame).all()))))
         if not isinstance(frame, pl.DataFrame):
+            if columns:
+                return cls(encodings=tuple(_fit_sparse(frame, columns, spec)))
             if spec.numeric_encoding not in ("none", "standard"):
                 raise SpecError(f"numeric_encoding {spec.numeric_encoding} would make a sparse matrix dense. Use none.")
             return cls(encodings=(), n_sparse_columns=frame.shape[1])
@@ -261,9 +265,20 @@ class Encoder(FrozenModel):
         return x
 
 
-def _fit_matrix(matrix: np.ndarray, names: Sequence[str], spec: DataSpec) -> Iterator[NumberEncoding]:
+def _fit_sparse(matrix: csr_array, names: Sequence[str], spec: DataSpec) -> Iterator[NumberEncoding]:
+    """Fit the encodings of the columns of a sparse matrix (n, F), a dense block of columns at a time."""
+    by_column, is_finite = matrix.tocsc(), np.isfinite(matrix.data).all()
+    step = max(MAX_BLOCK_VALUES // matrix.shape[0], 2)
+    for start in range(0, len(names), step):
+        block = np.asarray(by_column[:, start : start + step].toarray(order="C"), np.float64)
+        yield from _fit_matrix(block, names[start : start + step], spec, is_finite=is_finite)
+
+
+def _fit_matrix(
+    matrix: np.ndarray, names: Sequence[str], spec: DataSpec, *, is_finite: bool
+) -> Iterator[NumberEncoding]:
     """Fit the encodings of the columns of a matrix of numbers (n, F)."""
-    if spec.numeric_encoding in ("none", "standard") and np.isfinite(matrix).all():
+    if spec.numeric_encoding in ("none", "standard") and is_finite:
         yield from _fit_affine(matrix, names, spec.numeric_encoding)
         return
     for i, name in enumerate(names):

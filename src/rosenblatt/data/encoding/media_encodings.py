@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import numpy as np
@@ -10,6 +9,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rosenblatt.data.encoding.vocabulary import Vocabulary
+from rosenblatt.data.free_memory import free_memory
 from rosenblatt.data.media.columns import RaggedSequences, sequences_from_column
 from rosenblatt.data.media.images import ImageDataset, ResizeMode, channel_statistics, inspect_images
 from rosenblatt.errors import TableError
@@ -67,7 +67,7 @@ class ImageEncoding(FrozenModel):
         """The images, kept in memory if they fit into half of the available memory."""
         return ImageDataset(
             cells.struct.field("image").to_list(), self.side, self.channels, self.resize_mode, self.dtype,
-            self.center, self.scale, _available_memory() / 2,
+            self.center, self.scale, free_memory() / 2,
         )  # fmt: skip
 
 
@@ -169,11 +169,3 @@ def _choose_max_length(lengths: list[int], spec: DataSpec, never_truncate: bool)
     if spec.max_length != "auto":
         return spec.max_length
     return int(max(min(np.quantile(lengths, LENGTH_QUANTILE, method="higher"), MAX_AUTO_STEPS), 1)) if lengths else 1
-
-
-def _available_memory() -> float:
-    """Free memory in bytes, or 8 GiB if the operating system does not tell."""
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return 8 * 2.0**30

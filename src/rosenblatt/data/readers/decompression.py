@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
+from rosenblatt.data.free_memory import free_memory
 from rosenblatt.errors import TableError
 
 MAX_RATIO = 200  # unpacked bytes for each packed one; tables of text compress to between a third and a hundredth
 MIN_CHECKED_BYTES = 100_000_000  # up to this size any ratio is accepted
 MEMORY_FRACTION = 0.5  # of the free memory that unpacked files may take; their table needs memory as well
 CHUNK_BYTES = 1 << 20
-_CGROUP_FILES = ("memory.max", "memory.current")  # the limit of a container, and what it uses
 
 
 class _Readable(Protocol):
@@ -30,7 +28,7 @@ class UnpackingLimit:
 
     def __init__(self, name: str, packed_bytes: int) -> None:
         self._name, self._packed_bytes = name, packed_bytes
-        self._max_bytes = int(_free_memory() * MEMORY_FRACTION)
+        self._max_bytes = int(free_memory() * MEMORY_FRACTION)
         self._sizes: dict[str, int] = {}  # unpacked bytes by member; members may be read several times
 
     def read(self, stream: _Readable, member: str = "") -> bytes:
@@ -59,23 +57,3 @@ class UnpackingLimit:
                 f"{self._name!r} of {self._packed_bytes:,} bytes unpacks to {total:,} bytes or more, like a "
                 "decompression bomb. If you trust it, unpack it and give the unpacked files."
             )
-
-
-def _free_memory() -> int:
-    """Bytes that this process can still allocate: of the machine, of its container, and within its own limit."""
-    import psutil
-
-    free = [psutil.virtual_memory().available]
-    try:
-        limit, used = ((Path("/sys/fs/cgroup") / name).read_text().strip() for name in _CGROUP_FILES)
-    except OSError:
-        limit = used = ""
-    if limit.isdigit() and used.isdigit():
-        free.append(int(limit) - int(used))
-    with suppress(ModuleNotFoundError):  # on Windows
-        import resource
-
-        soft_limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if soft_limit != resource.RLIM_INFINITY:
-            free.append(soft_limit - psutil.Process().memory_info().vms)
-    return max(min(free), 0)

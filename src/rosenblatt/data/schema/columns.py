@@ -6,11 +6,12 @@ The schema is inferred once (`inference.py`), from the training table, and saved
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
+from scipy.sparse import csr_array
 
 from rosenblatt.data.media.columns import MEDIA_KINDS, medium_kind, to_media_column
 from rosenblatt.data.polars_threads import require_polars
@@ -39,6 +40,8 @@ from rosenblatt.data.schema.numeric_dates import read_numeric_dates
 from rosenblatt.data.schema.units import PERCENT, SECONDS
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.errors import TableError, did_you_mean, format_count, format_list
+
+Matrix = TypeVar("Matrix", np.ndarray, csr_array)
 
 Kind = Literal[
     "number", "boolean", "category", "date", "identifier", "constant", "empty", "text", "nested", "image", "sequence"
@@ -207,8 +210,10 @@ class Schema(BaseModel):
         """Whether a matrix of numbers can be used as it is, because all inputs are plain numbers."""
         return all(column.is_plain_number for column in self.input_columns)
 
-    def read_matrix(self, matrix: np.ndarray) -> np.ndarray:
+    def read_matrix(self, matrix: Matrix) -> Matrix:
         """Return the inputs (n, F) of a numeric schema, NaN if missing, from a matrix of all columns or of the inputs.
+
+        The matrix may be sparse.
 
         Raises TableError if the matrix has another width or holds infinite numbers.
         """
@@ -219,10 +224,9 @@ class Schema(BaseModel):
                 f"{matrix.shape[1]:,}. Give it the same columns in the same order."
             )
         if sum(is_input) < matrix.shape[1]:
-            matrix = matrix[:, is_input]
-        infinite = np.isinf(matrix)
-        if infinite.any():
-            row, column = np.argwhere(infinite)[0]
+            matrix = matrix[:, np.flatnonzero(is_input)]
+        if np.isinf(matrix.data if isinstance(matrix, csr_array) else matrix).any():
+            row, column = np.argwhere(np.isinf(matrix))[0]
             raise _infinity_error(self.input_columns[column].name, row)
         return matrix
 
@@ -351,9 +355,12 @@ def _infinity_error(name: str, row: int) -> TableError:
     )
 
 
-def schema_from_matrix(matrix: np.ndarray, names: Sequence[str]) -> Schema:
+def schema_from_matrix(matrix: np.ndarray | csr_array, names: Sequence[str]) -> Schema:
     """The schema of a matrix of numbers (n, columns)."""
-    missing = np.isnan(matrix).sum(axis=0).tolist()
+    if isinstance(matrix, csr_array):
+        missing = np.bincount(matrix.indices[np.isnan(matrix.data)], minlength=len(names)).tolist()
+    else:
+        missing = np.isnan(matrix).sum(axis=0).tolist()
     return Schema(
         columns=tuple(Column(name=name, kind="number", missing=n) for name, n in zip(names, missing, strict=True))
     )
