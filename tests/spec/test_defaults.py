@@ -56,6 +56,23 @@ def test_columns_of_wide_tables_have_no_bins():
     assert resolve(n_columns=500, bins=8)["numeric_encoding"] == "piecewise"
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns", "sizes"),
+    [(1_000, 100, 512), (1_000, 101, 256), (1_000, 300, 128), (1_000, 2_000, 64), (100, 101, 128), (20_000, 299, 256)],
+)
+def test_wide_tables_have_narrow_networks(n_rows, n_columns, sizes):
+    assert resolve(n_rows, n_columns)["hidden_sizes"] == (sizes, sizes)
+
+
+def test_networks_of_wide_tables_wait_less_early_in_training():
+    names = ("patience", "patience_factor")
+    assert values(resolve(1_000, 101), *names) == (16, 2.0)
+    assert values(resolve(1_000, 100), *names) == (16, 0.0)
+    assert values(resolve(1_000, 101, patience=16), *names) == (16, 0.0)
+    assert values(resolve(1_000, 101, kind="perceptron"), *names) == (100, 0.0)
+    assert resolve(1_000, 101, kind="cnn")["patience_factor"] == 0.0
+
+
 def test_bins_shrink_to_keep_wide_tables_within_one_gib():
     assert [resolve(n_rows)["bins"] for n_rows in (4_999, 5_000)] == [16, 48]
     assert resolve(100_000, 100)["bins"] == 2**28 // 10_000_000

@@ -19,6 +19,7 @@ from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
 from rosenblatt.models.prepared import PreparedData, ScorerFactory, build_architecture
 from rosenblatt.spec.scoring import scoring_direction
 from rosenblatt.spec.spec import Spec
+from rosenblatt.training.compiled.early_stopping import epochs_to_wait
 from rosenblatt.training.member import EpochRecord, Member, last_improvement, load_parameters, new_member
 from rosenblatt.training.population import train
 from rosenblatt.training.rows import Rows
@@ -181,10 +182,10 @@ def has_converged(model: Model) -> bool:
     Networks without validation rows and `tol`, or whose patience is set to all epochs, are trained for as long as the
     user says.
     """
-    epochs, patience = model.resolved_spec["epochs"], model.resolved_spec["patience"]
+    epochs, patience, factor = (model.resolved_spec[name] for name in ("epochs", "patience", "patience_factor"))
     improved_epochs = [_improved_epoch(network, model.resolved_spec) for network in model.networks]
     n_improving = sum(
-        network.n_epochs == epochs < improved + patience
+        network.n_epochs == epochs < improved + epochs_to_wait(improved, patience, factor)
         for network, improved in zip(model.networks, improved_epochs, strict=True)
         if improved is not None
     )

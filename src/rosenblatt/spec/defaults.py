@@ -20,11 +20,13 @@ BATCH_SIZES = ((2_800, 32), (6_400, 128), (32_000, 256), (200_000, 512))
 MAX_BATCH_SIZE = 1024
 HIDDEN_SIZES = ((150, (128, 128)), (500, (256, 256)), (10_000, (512, 512)))
 LARGE_HIDDEN_SIZES = (256, 256)
+WIDE_UNITS = ((300, 256), (2_000, 128))  # pairs (columns, maximum units of a hidden layer) for wide tables
+MIN_WIDE_UNITS = 64
 MEMBERS = ((2_000, 16), (50_000, 8), (300_000, 4))
 MIN_MEMBERS = 2
 BINS = ((5_000, 16),)
 MAX_BINS = 48
-MAX_PIECEWISE_COLUMNS = 100  # of numbers; bins multiply the inputs, and hardly improve the scores of wider tables
+MAX_NARROW_COLUMNS = 100  # of numbers; bins multiply the inputs, and hardly improve the scores of wider tables
 EPOCHS = ((20_000, 60), (100_000, 30))
 MIN_ROWS_FOR_LARGE_RNN = 2_000  # fewer training sequences get small networks
 RECURRENT_EPOCHS = ((MIN_ROWS_FOR_LARGE_RNN, 80), (20_000, 24))
@@ -44,7 +46,7 @@ INAPPLICABLE_VALUES: dict[str, Any] = {  # of hyperparameters without effect for
     "cores": 1, "precision": "float32",
     "image_size": "auto", "max_length": "auto", "window": "auto", "flip": False, "crop": 0.0, "cutout": 0.0,
     "channels": (), "block_layers": 1, "pooling": "max", "global_pooling": "mean", "recurrent_width": 1,
-    "embedding_size": 1,
+    "embedding_size": 1, "patience_factor": 0.0,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"channels": (16, 32), "block_layers": 1, "residual": False},
@@ -97,23 +99,32 @@ def _resolve_by_size(spec: Spec, n_rows: int, n_columns: int, *, has_text: bool)
     if kind == "perceptron":
         values = _for_perceptron(spec.network.perceptron_rule, n_columns)
     else:
-        has_bins = n_columns <= MAX_PIECEWISE_COLUMNS or spec.data.bins != "auto"
+        is_wide = n_columns > MAX_NARROW_COLUMNS
+        has_bins = not is_wide or spec.data.bins != "auto"
         values = {
-            "hidden_sizes": _lookup_by_rows(HIDDEN_SIZES, n_rows, LARGE_HIDDEN_SIZES),
-            "members": _lookup_by_rows(MEMBERS, n_rows, MIN_MEMBERS),
+            "hidden_sizes": _hidden_sizes(n_rows, n_columns),
+            "members": _lookup(MEMBERS, n_rows, MIN_MEMBERS),
             "learning_rate": 1e-3,
             "epochs": 200,
             "patience": 16,
+            "patience_factor": 2.0 if is_wide and spec.training.patience == "auto" else 0.0,
             "weight_decay": 0.01 if spec.training.optimizer == "adamw" else 0.0,
             "dropout": 0.1,
             "numeric_encoding": "piecewise" if has_bins else "robust",
         }
-    values["batch_size"] = _lookup_by_rows(BATCH_SIZES, n_rows, MAX_BATCH_SIZE)
-    values["bins"] = max(
-        8, min(_lookup_by_rows(BINS, n_rows, MAX_BINS), MAX_ENCODED_VALUES // max(n_rows * n_columns, 1))
-    )
+    values["batch_size"] = _lookup(BATCH_SIZES, n_rows, MAX_BATCH_SIZE)
+    values["bins"] = max(8, min(_lookup(BINS, n_rows, MAX_BINS), MAX_ENCODED_VALUES // max(n_rows * n_columns, 1)))
     values["folds"] = default_folds(kind, n_rows)
     return _fill_auto(spec, INAPPLICABLE_VALUES | NEUTRAL_VALUES | values)
+
+
+def _hidden_sizes(n_rows: int, n_columns: int) -> tuple[int, ...]:
+    """Return the default sizes by rows, with fewer units for wide tables, so that a step costs about as much."""
+    sizes = _lookup(HIDDEN_SIZES, n_rows, LARGE_HIDDEN_SIZES)
+    if n_columns <= MAX_NARROW_COLUMNS:
+        return sizes
+    max_units = _lookup(WIDE_UNITS, n_columns, MIN_WIDE_UNITS)
+    return tuple(min(size, max_units) for size in sizes)
 
 
 def default_folds(kind: str, n_rows: int) -> int:
@@ -158,7 +169,7 @@ def _for_deep_network(spec: Spec, n_rows: int, is_text: bool) -> Spec:
         "schedule": "one_cycle",
         "members": 2 if kind == "cnn" else 4 if n_rows >= MIN_ROWS_FOR_LARGE_RNN else 8,
         "learning_rate": 2e-3,
-        "epochs": _lookup_by_rows(epochs, n_rows, MIN_EPOCHS),
+        "epochs": _lookup(epochs, n_rows, MIN_EPOCHS),
         "batch_size": 64 if n_rows >= MIN_ROWS_FOR_LARGE_BATCHES else 16,
         "weight_decay": 0.05,
         "dropout": 0.0 if kind == "cnn" else 0.1 if is_text else 0.4,
@@ -186,9 +197,9 @@ def cores_per_network(spec: Spec, n_rows: int, available_cores: int) -> int:
     )
 
 
-def _lookup_by_rows(table: tuple[tuple[int, Value], ...], n_rows: int, default: Value) -> Value:
-    """Return the value of the first pair with more rows than these, else the default."""
-    return next((value for max_rows, value in table if n_rows < max_rows), default)
+def _lookup(table: tuple[tuple[int, Value], ...], n: int, default: Value) -> Value:
+    """Return the value of the first pair whose number is more than n, else the default."""
+    return next((value for limit, value in table if n < limit), default)
 
 
 def _for_perceptron(rule: str, n_columns: int) -> dict[str, Any]:

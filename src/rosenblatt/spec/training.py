@@ -183,6 +183,12 @@ class TrainingSpec(SpecSection):
         "Early stopping: number of epochs without a better validation score after which a network stops. "
         "auto is 16 for mlp, 100 for perceptron, and all epochs for cnn, rnn and channel_mlp.",
     )
+    patience_factor: Annotated[float, Field(ge=0)] | Auto = hyperparameter_field(
+        "auto",
+        "Early stopping: a network waits for a better validation score for at most 3 epochs plus this many times "
+        "its last improved epoch, if that is less than patience. 0 is no such limit. auto is 2 for mlp, an auto "
+        "patience and more than 100 columns of numbers, else 0.",
+    )
     tol: float = hyperparameter_field(
         0.0,
         "Early stopping: the smallest improvement of the best validation score so far that patience counts as one. "

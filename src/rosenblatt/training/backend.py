@@ -107,7 +107,7 @@ def _compile_loop(job: Job, validation: ValidationRows) -> None:
 
     Meanwhile another process compiles the step.
     """
-    empty, early_stopping = np.empty(0), EarlyStopping(np.empty_like(job.state.theta), np.zeros(4), 0, 0, 0.0)
+    empty, early_stopping = np.empty(0), EarlyStopping(np.empty_like(job.state.theta), np.zeros(4), 0, 0, 0.0, 0.0)
     train_with_validation(job, validation, early_stopping, np.empty((0, 3)), empty, empty, np.zeros(1, np.uint8))
     compile_prediction()
 

@@ -12,6 +12,7 @@ from rosenblatt.networks.deep import DeepArchitecture
 from rosenblatt.networks.dense import DenseArchitecture, drop_unused_units
 from rosenblatt.spec.scoring import Direction, scoring_direction
 from rosenblatt.spec.spec import Spec
+from rosenblatt.training.compiled.early_stopping import epochs_to_wait
 from rosenblatt.training.compiled.perceptron import BEST_N_CORRECT, N_SEEN, N_USED, RUN_LENGTH, PerceptronConfig
 from rosenblatt.training.initializers import initialize, initialize_deep
 from rosenblatt.training.recipes import make_perceptron_config, make_training_config
@@ -92,8 +93,11 @@ class Member:
 
     @property
     def is_out_of_patience(self) -> bool:
-        """Whether the last epochs, as many as `patience`, improved the score by less than `tol`."""
-        return self.stops_early and self.n_epochs - self.improved_epoch >= self.spec["patience"]
+        """Whether the last epochs, as many as `patience` allows, improved the score by less than `tol`."""
+        if not self.stops_early:
+            return False
+        improved, patience = self.improved_epoch, self.spec["patience"]
+        return self.n_epochs - improved >= epochs_to_wait(improved, patience, self.spec["patience_factor"])
 
     @property
     def inference_parameters(self) -> np.ndarray:

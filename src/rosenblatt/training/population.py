@@ -159,7 +159,8 @@ def _train_epochs_with_validation(
     n_trained, losses, validation_losses = member.n_epochs, np.zeros(epochs), np.zeros(epochs)
     best = member.best.copy() if member.is_trained else np.empty_like(member.state.theta)
     record = np.array([member.best_score, member.best_epoch, member.improved_epoch, 0.0])
-    early_stopping = EarlyStopping(best, record, n_trained, member.spec["patience"], member.spec.training.tol)
+    patience = member.spec["patience"], member.spec["patience_factor"], member.spec.training.tol
+    early_stopping = EarlyStopping(best, record, n_trained, *patience)
     n_finished = train(losses, validation_losses, early_stopping, stop)
     if record[BEST_EPOCH] > member.best_epoch:
         member.best, member.best_score, member.best_epoch = best, float(record[BEST_LOSS]), int(record[BEST_EPOCH])

@@ -2,6 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.data.encoding import encoder as encoder_module
 from rosenblatt.data.encoding.encoder import CategoryEncoding, Encoder, NumberEncoding
 from rosenblatt.spec.spec import Spec
 
@@ -76,6 +77,15 @@ def test_odd_columns_stay_finite(numbers, values):
         out = encode(encoding, [*values, 0.5, np.nan])
     if numbers != "none" or np.nanmax(np.abs([*values, 0])) < 1e30:
         assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("numbers", ["piecewise", "robust", "quantile", "none"])
+def test_a_matrix_is_fitted_as_its_columns(numbers, monkeypatch):
+    monkeypatch.setattr(encoder_module, "MAX_SORTED_VALUES", 100)
+    x = np.column_stack([RNG.normal(size=(40, 5)), np.full(40, 3.0), RNG.integers(0, 2, 40), np.arange(40) == 7])
+    data = Spec.from_hyperparameters(numeric_encoding=numbers, bins=8).data
+    together = Encoder.fit(x, data).encodings
+    assert together == tuple(NumberEncoding.fit(f"x{i}", x[:, i], numbers, 8) for i in range(x.shape[1]))
 
 
 def test_frequent_categories_get_a_column_and_the_rest_share_one():

@@ -7,6 +7,7 @@ from rosenblatt.networks.dense import build_dense
 from rosenblatt.spec.defaults import resolve_auto
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.backend import make_trainer
+from rosenblatt.training.compiled.early_stopping import epochs_to_wait
 from rosenblatt.training.member import new_member
 from rosenblatt.training.population import train, train_member
 from rosenblatt.training.rows import DenseRows
@@ -33,6 +34,7 @@ def member(**changes):
         {"normalization": "batch", "dropout": 0.3},
         {"focal_gamma": 1.0, "loss": "focal"},
         {"tol": 0.02, "patience": 3},
+        {"patience_factor": 1.0, "learning_rate": 0.05},
     ],
 )
 def test_scores_best_epoch_and_end_are_those_of_separate_epochs(changes):
@@ -51,6 +53,19 @@ def test_scores_best_epoch_and_end_are_those_of_separate_epochs(changes):
     assert together.best_epoch == step_by_step.best_epoch
     assert together.finished == step_by_step.finished
     np.testing.assert_array_equal(together.best, step_by_step.best)
+
+
+@pytest.mark.parametrize(
+    ("factor", "improved", "epochs"), [(0, 1, 16), (2, 1, 5), (2, 4, 11), (2, 7, 16), (0.5, 3, 4.5)]
+)
+def test_a_factor_limits_patience_early_in_training(factor, improved, epochs):
+    assert epochs_to_wait(improved, 16, factor) == epochs
+
+
+def test_an_early_best_epoch_ends_training_soon():
+    trained = member(epochs=200, learning_rate=0.05, patience_factor=2.0)
+    list(train([trained], ROWS))
+    assert trained.n_epochs == trained.best_epoch + min(16, 3 + 2 * trained.best_epoch)
 
 
 def test_a_stopped_member_keeps_its_best_epoch_so_far():

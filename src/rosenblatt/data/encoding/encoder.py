@@ -5,7 +5,8 @@ Medians, quantiles, bins and categories are fitted on the training rows only, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from rosenblatt.spec.data import DataSpec
 
 CHUNK_ROWS = 8192  # rows encoded at a time, so that the working set fits into the cache
 MAX_BLOCK_VALUES = 2**22  # numbers of a sparse matrix that are dense at a time, 32 MiB
+MAX_SORTED_VALUES = 2**16  # numbers whose quantiles are computed at a time, so that they fit into the cache
 N_QUANTILES = 1000  # maximum number of quantiles stored for `numeric_encoding quantile`
 
 
@@ -56,7 +58,7 @@ class NumberEncoding(FrozenModel):
             quantiles = tuple(np.quantile(x, np.linspace(0, 1, min(N_QUANTILES, max(x.size, 2)))))
         elif numeric_encoding != "none":
             center, smooth_clip = fill_value, True
-            scale = float(np.subtract(*np.quantile(x, [0.75, 0.25])) or (x.max() - x.min()) / 2)
+            scale = float(_robust_scale(x))
             edges = _bin_edges(x, bins) if numeric_encoding == "piecewise" else ()
         return cls(
             column=column, center=center, scale=scale, smooth_clip=smooth_clip, quantiles=quantiles, edges=edges,
@@ -215,7 +217,7 @@ class Encoder(FrozenModel):
                 encodings.append(CategoryEncoding.fit(name, series, spec.max_categories, spec.min_category_rows))
         return cls(encodings=tuple(encodings))
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The number of features."""
         return self.n_sparse_columns or sum(encoding.width for encoding in self.tabular_encodings)
@@ -278,7 +280,7 @@ def _fit_matrix(
     matrix: np.ndarray, names: Sequence[str], spec: DataSpec, *, is_finite: bool
 ) -> Iterator[NumberEncoding]:
     """Fit the encodings of the columns of a matrix of numbers (n, F)."""
-    if spec.numeric_encoding in ("none", "standard") and is_finite:
+    if spec.numeric_encoding in ("none", "standard", "robust") and is_finite:
         yield from _fit_affine(matrix, names, spec.numeric_encoding)
         return
     for i, name in enumerate(names):
@@ -287,13 +289,29 @@ def _fit_matrix(
 
 
 def _fit_affine(matrix: np.ndarray, names: Sequence[str], numeric_encoding: str) -> Iterator[NumberEncoding]:
-    """Fit encodings (standard or none) to all columns of a matrix (n, F) at once, none of which has missing values."""
+    """Fit encodings without bins to all columns of a matrix (n, F) at once, none of which has missing values."""
     center, scale = np.zeros(matrix.shape[1]), np.ones(matrix.shape[1])
+    if numeric_encoding == "robust":
+        center = fill_value = _in_blocks(lambda columns: np.median(columns, axis=0), matrix)
+        scale = _in_blocks(_robust_scale, matrix)
+    else:
+        fill_value = np.median(matrix[:: len(matrix) // N_QUANTILES + 1], axis=0)  # for missing values in later rows
     if numeric_encoding == "standard":
         center, scale = matrix.mean(axis=0, dtype=np.float64), _std(matrix)
-    fill_value = np.median(matrix[:: len(matrix) // N_QUANTILES + 1], axis=0)  # for missing values in later rows
     for i, name in enumerate(names):
-        yield NumberEncoding(column=name, center=center[i], scale=scale[i], fill_value=fill_value[i])
+        yield NumberEncoding(
+            column=name,
+            center=center[i],
+            scale=scale[i],
+            smooth_clip=numeric_encoding == "robust",
+            fill_value=fill_value[i],
+        )
+
+
+def _in_blocks(statistic: Callable[[np.ndarray], np.ndarray], matrix: np.ndarray) -> np.ndarray:
+    """Compute a statistic of each column of a matrix (n, F), of as many columns at a time as fit into the cache."""
+    width = MAX_SORTED_VALUES // max(len(matrix), 1) + 1
+    return np.concatenate([statistic(matrix[:, i : i + width]) for i in range(0, max(matrix.shape[1], 1), width)])
 
 
 def _numbers(series: pl.Series) -> np.ndarray:
@@ -303,6 +321,12 @@ def _numbers(series: pl.Series) -> np.ndarray:
 def _std(x: np.ndarray) -> np.ndarray:
     """Standard deviations of columns, exactly 0 for constant columns despite rounding."""
     return np.where(x.max(axis=0) > x.min(axis=0), x.std(axis=0, dtype=np.float64), 0.0)
+
+
+def _robust_scale(x: np.ndarray) -> np.ndarray:
+    """Interquartile ranges of columns, or half of their ranges if those are 0."""
+    upper, lower = np.quantile(x, [0.75, 0.25], axis=0)
+    return np.where(upper > lower, upper - lower, (x.max(axis=0) - x.min(axis=0)) / 2)
 
 
 def _bin_edges(x: np.ndarray, bins: int) -> tuple[float, ...]:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rosenblatt.training.compiled.jit import call_address, jit
+from rosenblatt.training.compiled.jit import call_address, inline, jit
 from rosenblatt.training.compiled.mlp import predict, train
 
 BEST_LOSS, BEST_EPOCH, IMPROVED_EPOCH, FAILURE = range(4)  # indices into `EarlyStopping.record`
 PARAMETERS, PREDICTIONS = 1.0, 2.0  # values of record[FAILURE]: which of them is not finite
+MIN_PATIENCE = 3  # epochs to wait for a better one, if `patience_factor` limits them
 
 
 class ValidationRows(NamedTuple):
@@ -32,7 +33,14 @@ class EarlyStopping(NamedTuple):
     # epoch that improved the loss by at least `tol`, any failure
     n_trained: int  # epochs before this call
     patience: int
+    patience_factor: float
     tol: float
+
+
+@inline
+def epochs_to_wait(improved_epoch: float, patience: float, patience_factor: float) -> float:
+    """Epochs without improvement that follow the last improved epoch; a factor of 0 sets no limit below patience."""
+    return patience if patience_factor == 0 else min(patience, MIN_PATIENCE + patience_factor * improved_epoch)
 
 
 @jit
@@ -57,7 +65,7 @@ def train_with_validation(job, validation, early_stopping, factors, losses, vali
         the patience.
     """
     layout, kernels, config, state, rows = job
-    best, record, n_trained, patience, tol = early_stopping
+    best, record, n_trained, patience, patience_factor, tol = early_stopping
     n_batches = factors.shape[0] // losses.size
     logits = np.empty((validation.index.size, layout.sizes[layout.sizes.size - 1]), state.theta.dtype)
     gradient, total_weight = np.empty_like(logits), 0.0
@@ -84,6 +92,6 @@ def train_with_validation(job, validation, early_stopping, factors, losses, vali
             for i in range(theta.size):  # a loop compiles seconds faster than assigning the array
                 best[i] = theta[i]
             record[BEST_LOSS], record[BEST_EPOCH] = loss, epoch
-        if epoch - record[IMPROVED_EPOCH] >= patience:
+        if epoch - record[IMPROVED_EPOCH] >= epochs_to_wait(record[IMPROVED_EPOCH], patience, patience_factor):
             return e + 1
     return losses.size
