@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.exceptions import FitFailedWarning
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from rosenblatt.errors import DivergedError, SpecError
 from rosenblatt.estimators.mlp import MLPClassifier
@@ -101,12 +99,6 @@ def test_a_list_of_spaces_is_searched_in_equal_shares():
 def test_unusable_spaces_are_rejected(space, message):
     with pytest.raises(SpecError, match=message):
         fit(space)
-
-
-def test_a_pipeline_is_refused_with_what_to_do():
-    search = PopulationSearchCV(make_pipeline(StandardScaler(), FAST), {"mlpclassifier__dropout": [0.1]})
-    with pytest.raises(TypeError, match="last step of the pipeline instead"):
-        search.fit(X, Y)
 
 
 def test_only_a_fitted_search_has_features_and_classes():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import _num_samples, check_consistent_length, check_is_fitted
 
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.schema.columns import Schema
@@ -25,6 +26,7 @@ from rosenblatt.estimators.base import BaseNetworkEstimator
 from rosenblatt.estimators.inputs import check_sample_weight, make_dataset, schema_from_frame
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
 from rosenblatt.estimators.search_metrics import FoldScorer, Metrics
+from rosenblatt.estimators.search_pipeline import SearchedPipeline, Subspace
 from rosenblatt.estimators.search_results import SpaceSearch, make_cv_results
 from rosenblatt.estimators.search_selection import best_model, select_results, select_trial
 from rosenblatt.models.fit import describe_undefined_scores
@@ -35,6 +37,7 @@ from rosenblatt.spec.dimensions import SHAPE_DIMENSIONS, choice, integer, log_un
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.plan import make_folds
 from rosenblatt.tuning.progress import search_progress
 
 
@@ -58,13 +61,16 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     Args:
         estimator: MLPClassifier, MLPRegressor, Perceptron or another Rosenblatt estimator. Parameters that differ from
-            their defaults are not searched.
+            their defaults are not searched. Or a Pipeline that ends with one for tables: its other steps are fitted on
+            the training rows of each fold, and the best pipeline is fitted on all rows at the end.
         space: by parameter a dimension (`choice`, `uniform`, `log_uniform`, `integer`), a list or array of choices, a
             SciPy distribution (uniform, loguniform, randint) or a fixed value; None for the default space.
             `hidden_layers` and `hidden_width` together set `hidden_sizes`. A list of spaces is searched one after the
-            other, with equal shares of the trials and the time.
+            other, with equal shares of the trials and the time. Parameters of a Pipeline have the name of their step,
+            such as `mlpclassifier__dropout`; those of other steps than the network must be lists of choices, each
+            combination of which is a space of its own.
         trials: number of trials; None for as many as `minutes` allow.
-        minutes: time limit of `fit`; None for no limit.
+        minutes: time limit of `fit`, without the last fit of a Pipeline; None for no limit.
         cv: number of folds, a splitter, or pairs of training and validation indices; None for 8 folds, repeated twice
             below 500 rows.
         scoring: name of a scikit-learn scorer, a scoring function, or "loss"; None for accuracy or R2. For several
@@ -76,7 +82,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         return_train_score: whether `cv_results_` holds scores of the training rows of each fold.
         error_score: score of trials that fail; "raise" to end with an error.
         sampler, stopping, reduction_factor, min_epochs, one_standard_error, memory_gib: see docs/hyperparameters.md.
-        ensemble: whether to predict with the ensemble of the best trials instead of the best trial.
+        ensemble: whether to predict with the ensemble of the best trials instead of the best trial; not for a Pipeline.
         deterministic: whether equal seeds give equal searches on any number of cores; cores are idle at times then.
         random_state: seed.
         n_jobs: number of cores; None for all.
@@ -86,7 +92,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         cv_results_: scores, times and parameters of all trials; those that finished rank before those that were
             stopped, and ties share a rank. Scores of a stopped trial are those of the folds that it was trained on.
         best_estimator_, best_params_, best_score_, best_index_: of the best trial.
-        ensemble_: the ensemble of the best trials, as an estimator.
+        ensemble_: the ensemble of the best trials, as an estimator; not for a Pipeline.
         n_splits_: number of folds.
         scorer_: the scorer, or a dict of them by name; multimetric_: whether there are several.
         refit_time_: seconds to select or train the best trial.
@@ -166,22 +172,33 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         started = time.monotonic()
         self._check_settings()
         estimator = clone(self.estimator)
-        schema, data, has_weight = _encode_rows(estimator, X, y, sample_weight, groups)
+        pipeline = SearchedPipeline(estimator) if isinstance(estimator, Pipeline) else None
+        network = estimator if pipeline is None else pipeline.network
+        table = X if pipeline is None else np.zeros((_num_samples(X), 1))  # that of a pipeline depends on the fold
+        schema, data, has_weight = _encode_rows(network, table, y, sample_weight, groups)
         splits = None
         if self.cv is not None and not isinstance(self.cv, Integral):
             splits = _make_folds(self.cv, X, y, groups, np.ones(len(y), bool) if has_weight is None else has_weight)
-        prepared = PreparedData(data, lambda resolved_spec: estimator._target(data.y, resolved_spec), splits=splits)
-        default = "r2" if estimator.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
+        prepared = PreparedData(data, lambda resolved_spec: network._target(data.y, resolved_spec), splits=splits)
+        default = "r2" if network.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
         metrics = Metrics.from_scoring(self.scoring, self.refit, default)
-        specs = self._specs(estimator, metrics)
+        subspaces = self._subspaces(pipeline)
+        specs = self._specs(network, metrics, [subspace.space for subspace in subspaces])
         metrics = metrics.expand(specs[0], prepared)
         searches = []
-        for number, spec in enumerate(specs, start=1):
+        for number, (spec, subspace) in enumerate(zip(specs, subspaces, strict=True), start=1):
             deadline = None if self.minutes is None else started + 60 * self.minutes * number / len(specs)
-            searches.append(self._search_space(spec, prepared, metrics, deadline))
-            if searches[-1].coordinator.interrupted:
+            folds = make_folds(spec, prepared) if pipeline else []
+            rows = pipeline.prepare(subspace.step_params, X, y, prepared, has_weight, folds) if pipeline else prepared
+            search = self._search_space(spec, rows, metrics, deadline)
+            prefix = pipeline.prefix if pipeline else ""
+            searches.append(replace(search, prefix=prefix, step_params=subspace.step_params))
+            if search.coordinator.interrupted:
                 break
-        self._set_results(estimator, schema, searches, metrics)
+        fit_pipeline = None
+        if pipeline:
+            fit_pipeline = partial(pipeline.refit, metrics.primary_scoring, X, y, sample_weight)
+        self._set_results(network, schema, searches, metrics, fit_pipeline)
         if searches[-1].coordinator.interrupted:
             raise KeyboardInterrupt("interrupted; the search is fitted with the best trials so far")
         return self
@@ -192,6 +209,11 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             raise SpecError(f'error_score must be a number or "raise", but it is {self.error_score!r}.')
         if not isinstance(self.refit, bool | str) and not callable(self.refit):
             raise SpecError(f"refit must be True, False, a metric or a function, but it is {self.refit!r}.")
+        if self.ensemble and isinstance(self.estimator, Pipeline):
+            raise SpecError(
+                "ensemble averages the networks of the folds, but in a Pipeline each has other steps before it, so "
+                "that the best pipeline is fitted to all rows instead. Set ensemble to False."
+            )
         if self.trials is None and self.minutes is None:
             raise SpecError("trials and minutes are both None. Set at least one of them.")
 
@@ -210,8 +232,15 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             warnings.warn(f"{early_end[0].upper()}{early_end[1:]}.", UserWarning, stacklevel=3)
         return SpaceSearch(coordinator, fold_scorer)
 
-    def _set_results(self, estimator: Any, schema: Schema, searches: list[SpaceSearch], metrics: Metrics) -> None:
-        """Set the fitted attributes. Raises DivergedError if all trials failed."""
+    def _set_results(
+        self,
+        estimator: Any,
+        schema: Schema,
+        searches: list[SpaceSearch],
+        metrics: Metrics,
+        fit_pipeline: Callable[[dict[str, Any]], Pipeline] | None,
+    ) -> None:
+        """Set the fitted attributes; `fit_pipeline` fits the best one. Raises DivergedError if all trials failed."""
         started = time.perf_counter()
         results = select_results(searches, schema)
         self.n_splits_ = len(searches[0].coordinator.plan.folds)
@@ -219,9 +248,8 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.cv_results_ = make_cv_results(
             searches, metrics, self.error_score, return_train_score=self.return_train_score
         )
-        for name in ("classes_", "n_features_in_", "feature_names_in_"):
-            if hasattr(estimator, name):
-                setattr(self, name, getattr(estimator, name))
+        if hasattr(estimator, "classes_"):
+            self.classes_ = estimator.classes_
         selection = select_trial(searches, results, metrics, self.cv_results_)
         self.study_ = selection.coordinator.policy.sampler.study
         self.search_ = selection.result.metadata.to_json()
@@ -230,8 +258,15 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             if not callable(self.refit):
                 self.best_score_ = float(self.cv_results_[f"mean_test_{metrics.primary}"][selection.index])
         if self.refit is not False:
-            self._set_models(estimator, selection.result.model, best_model(selection, metrics, schema))
+            if fit_pipeline is not None:
+                self.best_estimator_ = fit_pipeline(self.best_params_)
+            else:
+                self._set_models(estimator, selection.result.model, best_model(selection, metrics, schema))
             self.refit_time_ = time.perf_counter() - started
+        has_columns = estimator if fit_pipeline is None else getattr(self, "best_estimator_", None)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(has_columns, name):
+                setattr(self, name, getattr(has_columns, name))
 
     def _set_models(self, estimator: Any, ensemble: Model, best: Model) -> None:
         self.best_estimator_ = deepcopy(estimator).set_params(**self.best_params_)
@@ -242,11 +277,14 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         for description in describe_undefined_scores(ensemble):
             warnings.warn(f"{description}.", UserWarning, stacklevel=4)
 
-    def _specs(self, estimator: Any, metrics: Metrics) -> list[Spec]:
-        """The spec of each space."""
+    def _subspaces(self, pipeline: SearchedPipeline | None) -> list[Subspace]:
         spaces = [self.space or {}] if self.space is None or isinstance(self.space, Mapping) else self.space
         if not isinstance(spaces, list | tuple) or not spaces or not all(isinstance(s, Mapping) for s in spaces):
             raise SpecError(f"space must be a dict of parameters, or a list of them, but it is {self.space!r}.")
+        return [Subspace(space, {}) for space in spaces] if pipeline is None else pipeline.split_spaces(spaces)
+
+    def _specs(self, estimator: Any, metrics: Metrics, spaces: Sequence[Mapping[str, Any]]) -> list[Spec]:
+        """The spec of each space."""
         spec = self._spec(estimator, metrics.primary_scoring)
         shares: list[int | None] = [None] * len(spaces)
         if self.trials is not None:
@@ -338,11 +376,6 @@ def _encode_rows(
     estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any
 ) -> tuple[Schema, Dataset, np.ndarray | None]:
     """Schema and dataset of an estimator, and a mask of the rows with nonzero weight, or None without weights."""
-    if isinstance(estimator, Pipeline):
-        raise TypeError(
-            "estimator must be a Rosenblatt estimator, but it is a Pipeline. Make the search the last step of the "
-            "pipeline instead: make_pipeline(..., PopulationSearchCV(MLPClassifier(), ...))."
-        )
     if not isinstance(estimator, BaseNetworkEstimator):
         raise TypeError(
             f"estimator must be a Rosenblatt estimator such as MLPClassifier(), but it is a {type(estimator).__name__}."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,20 @@ class SpaceSearch:
 
     coordinator: SearchCoordinator
     fold_scorer: FoldScorer
+    prefix: str = ""  # of the names of hyperparameters, if the network is a step of a pipeline
+    step_params: Mapping[str, Any] = field(default_factory=dict)  # of the other steps
 
     @property
     def trials(self) -> list[Trial]:
         """All trials of the space."""
         return self.coordinator.history.trials
+
+    def params(self) -> list[dict[str, Any]]:
+        """Parameters of the estimator in each trial."""
+        return [
+            {**{f"{self.prefix}{name}": value for name, value in trial_params(trial).items()}, **self.step_params}
+            for trial in self.trials
+        ]
 
     def test_scores(self, metrics: Metrics, name: str) -> np.ndarray:
         """Scores of the validation rows by a metric, (trials, folds), NaN where a fold was not trained."""
@@ -74,7 +83,7 @@ def make_cv_results(
     has_failed = np.array([trial.state == "failed" for trial in trials])
     _report_failures([trial for trial in trials if trial.state == "failed"], len(trials), error_score)
     failure_score = np.nan if error_score == "raise" else error_score
-    params = [trial_params(trial) for trial in trials]
+    params = [params for search in searches for params in search.params()]
     results: dict[str, Any] = _time_columns("fit", np.concatenate([search.fit_seconds() for search in searches]))
     results |= _time_columns("score", np.concatenate([search.score_seconds() for search in searches]))
     names = dict.fromkeys(name for values in params for name in values)
