@@ -4,7 +4,7 @@ RosenblattError
 ├── SpecError                  unknown or invalid hyperparameter (also a ValueError)
 ├── TableError                 unreadable or unsuitable table (also a ValueError)
 ├── ModelFileError             damaged or unknown model file, or one of another version
-├── DivergedError              training produced numbers that are not finite
+├── DivergedError              training produced numbers that are not finite (also a ValueError)
 ├── TrainingInterruptedError   training was interrupted before the first epoch was complete
 ├── StorageError               a file could not be written
 ├── RunError                   unknown run, or data that cannot be recorded (also a ValueError)
@@ -43,7 +43,7 @@ class ModelFileError(RosenblattError):
     """A model file is damaged, was not written by Rosenblatt, or was written by another version."""
 
 
-class DivergedError(RosenblattError):
+class DivergedError(RosenblattError, ValueError):
     """Training produced numbers that are not finite."""
 
 

@@ -97,8 +97,23 @@ def test_scipy_distributions_are_accepted():
     }
     params = PopulationSearchCV(FAST, space, trials=4, cv=2).fit(X, Y).cv_results_["params"]
     assert all(8 <= trial_params["batch_size"] < 64 and 0 <= trial_params["dropout"] <= 0.5 for trial_params in params)
-    with pytest.raises(SpecError, match="SciPy distribution norm"):
-        PopulationSearchCV(FAST, {"dropout": stats.norm(0, 1)}, trials=1).fit(X, Y)
+
+
+@pytest.mark.parametrize(("name", "distribution", "check"), [
+    ("learning_rate", stats.expon(scale=0.01), lambda values: (values > 0).all()),
+    ("batch_size", stats.poisson(20), lambda values: values.dtype.kind == "i"),
+])  # fmt: skip
+def test_other_scipy_distributions_are_searched_by_their_quantiles(name, distribution, check):
+    with pytest.warns(UserWarning, match=f"{name} is the SciPy distribution .* by 100 equally probable values"):
+        search = PopulationSearchCV(FAST, {name: distribution}, trials=4, cv=2).fit(X, Y)
+    assert check(np.array(search.cv_results_[f"param_{name}"].tolist()))
+
+
+def test_repeated_choices_are_searched_once_with_a_warning():
+    space = {"dropout": [0.1, np.float64(0.1), 0.2]}
+    with pytest.warns(UserWarning, match="lists 1 value of dropout more than once"):
+        search = PopulationSearchCV(FAST, space, trials=2, cv=2).fit(X, Y)
+    assert sorted(search.cv_results_["param_dropout"].tolist()) == [0.1, 0.2]
 
 
 def test_numpy_numbers_are_accepted(tmp_path):

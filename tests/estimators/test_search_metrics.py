@@ -132,11 +132,22 @@ def test_an_index_that_is_none_of_a_trial_is_rejected(index, error):
     (NAMES, True, "refit must be the one to choose"), (NAMES, "f1", "but it is 'f1'"), (by_name, True, "With several"),
     ([], "a", "but it is"), ({}, "a", "but it is"), (["accuracy", "accuracy"], "accuracy", "twice"),
     ([accuracy_score], "a", "but it is"), ({"a": 3}, "a", "but it is"), (3, True, "but it is 3"),
-    ("accuracy", "f1", "the only metric is accuracy"), ("accuracy", 3, "refit must be"),
+    ("accuracy", 3, "refit must be"),
 ])  # fmt: skip
 def test_unclear_metrics_are_rejected(scoring, refit, message):
     with pytest.raises(SpecError, match=message):
         fit(scoring=scoring, refit=refit)
+
+
+def test_refit_may_name_another_metric_than_the_only_one():
+    with pytest.warns(UserWarning, match="chosen by the only metric, accuracy"):
+        assert fit(scoring="accuracy", refit="f1").best_index_ == fit(scoring="accuracy").best_index_
+
+
+def test_a_score_that_is_never_finite_is_reported_once():
+    with pytest.warns(UserWarning, match="One or more of the test scores are non-finite") as warned:
+        fit(scoring=lambda estimator, X, y: np.nan)
+    assert len(warned) == 1
 
 
 def test_weights_count_in_every_metric():

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import FitFailedWarning
 
@@ -102,7 +103,9 @@ def test_unusable_spaces_are_rejected(space, message):
 
 
 def test_only_a_fitted_search_has_features_and_classes():
-    search = PopulationSearchCV(FAST, {"dropout": [0.1]}, trials=1, cv=2)
+    search = PopulationSearchCV(FAST, {"dropout": [0.1]}, trials=1, cv=2, refit=False).fit(X, Y)
+    assert not hasattr(search, "classes_")
+    search = clone(search).set_params(refit=True)
     assert not hasattr(search, "n_features_in_")
     assert search.fit(X, Y).n_features_in_ == 4
     assert search.classes_.tolist() == [0, 1, 2]

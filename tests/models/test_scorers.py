@@ -127,8 +127,13 @@ def test_scorer_functions_weight_rows_if_they_take_weights():
 
     for scorer in (weighted, metrics.make_scorer(metrics.accuracy_score)):
         assert make_epoch_scorer(scorer)(target, y, weight)(outputs, rows) == pytest.approx(3 / 8)
-    with pytest.warns(UserWarning, match="scoring unweighted has no parameter sample_weight"):
+    with pytest.warns(UserWarning, match="scoring unweighted does not support sample_weight"):
         assert make_epoch_scorer(unweighted)(target, y, weight)(outputs, rows) == pytest.approx(3 / 4)
+
+
+def test_a_metric_is_no_scoring_function():
+    with pytest.raises(SpecError, match=r"'accuracy_score' takes other arguments. Wrap a metric.*make_scorer"):
+        make_epoch_scorer(metrics.accuracy_score)
 
 
 def test_rows_that_allow_no_score_have_an_unknown_one():

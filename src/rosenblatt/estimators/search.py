@@ -21,7 +21,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length, chec
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold
-from rosenblatt.errors import SpecError, TableError, did_you_mean
+from rosenblatt.errors import SpecError, TableError, did_you_mean, format_count
 from rosenblatt.estimators.base import BaseNetworkEstimator
 from rosenblatt.estimators.inputs import check_sample_weight, make_dataset, schema_from_frame
 from rosenblatt.estimators.parameters import resolve_n_jobs, resolve_random_state
@@ -39,6 +39,8 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.plan import make_folds
 from rosenblatt.tuning.progress import search_progress
+
+N_QUANTILES = 100  # values that stand for a distribution of which a sampler knows no ranges
 
 
 def _estimator_has(method: str) -> Any:
@@ -64,7 +66,8 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             their defaults are not searched. Or a Pipeline that ends with one for tables: its other steps are fitted on
             the training rows of each fold, and the best pipeline is fitted on all rows at the end.
         space: by parameter a dimension (`choice`, `uniform`, `log_uniform`, `integer`), a list or array of choices, a
-            SciPy distribution (uniform, loguniform, randint) or a fixed value; None for the default space.
+            SciPy distribution or a fixed value; None for the default space. Distributions other than uniform,
+            loguniform and randint are searched by 100 equally probable values.
             `hidden_layers` and `hidden_width` together set `hidden_sizes`. A list of spaces is searched one after the
             other, with equal shares of the trials and the time. Parameters of a Pipeline have the name of their step,
             such as `mlpclassifier__dropout`; those of other steps than the network must be lists of choices, each
@@ -248,8 +251,6 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.cv_results_ = make_cv_results(
             searches, metrics, self.error_score, return_train_score=self.return_train_score
         )
-        if hasattr(estimator, "classes_"):
-            self.classes_ = estimator.classes_
         selection = select_trial(searches, results, metrics, self.cv_results_)
         self.study_ = selection.coordinator.policy.sampler.study
         self.search_ = selection.result.metadata.to_json()
@@ -261,19 +262,21 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             if fit_pipeline is not None:
                 self.best_estimator_ = fit_pipeline(self.best_params_)
             else:
-                self._set_models(estimator, selection.result.model, best_model(selection, metrics, schema))
+                best = best_model(selection, metrics, schema)
+                self._set_models(estimator, selection.result.model, best, metrics.primary)
             self.refit_time_ = time.perf_counter() - started
-        has_columns = estimator if fit_pipeline is None else getattr(self, "best_estimator_", None)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(has_columns, name):
-                setattr(self, name, getattr(has_columns, name))
+        for name in ("classes_", "n_features_in_", "feature_names_in_"):
+            if hasattr(getattr(self, "best_estimator_", None), name):
+                setattr(self, name, getattr(self.best_estimator_, name))
 
-    def _set_models(self, estimator: Any, ensemble: Model, best: Model) -> None:
+    def _set_models(self, estimator: Any, ensemble: Model, best: Model, primary: str) -> None:
         self.best_estimator_ = deepcopy(estimator).set_params(**self.best_params_)
         self.ensemble_ = deepcopy(self.best_estimator_)
         for fitted, model in ((self.best_estimator_, best), (self.ensemble_, ensemble)):
             fitted.model_ = model
             fitted._set_fitted_attributes()
+        if not np.isfinite(self.cv_results_[f"mean_test_{primary}"]).all():
+            return  # which is reported already
         for description in describe_undefined_scores(ensemble):
             warnings.warn(f"{description}.", UserWarning, stacklevel=4)
 
@@ -423,7 +426,16 @@ def _make_folds(cv: Any, X: Any, y: Any, groups: Any, has_weight: np.ndarray) ->
 def _to_dimension(name: str, value: Any) -> Any:
     """Convert a list or array of choices, or a SciPy distribution, to a dimension."""
     if isinstance(value, list | range | np.ndarray) and len(value):
-        return choice(*value)
+        distinct = {str(choice(item).values): item for item in value}
+        if len(distinct) < len(value):
+            n_repeats = format_count(len(value) - len(distinct), "value")
+            warnings.warn(
+                f"The space lists {n_repeats} of {name} more than once, which are proposed as often as others. Remove "
+                "the repetitions.",
+                UserWarning,
+                stacklevel=5,
+            )
+        return choice(*distinct.values())
     if not hasattr(value, "dist"):
         return parse_dimension(name, value) or value
     kind, (low, high) = value.dist.name, value.support()
@@ -433,6 +445,12 @@ def _to_dimension(name: str, value: Any) -> Any:
         return uniform(float(low), float(high))
     if kind == "randint":
         return integer(int(low), int(high))
-    raise SpecError(
-        f"{name} is the SciPy distribution {kind}. Use loguniform, uniform, randint or a Rosenblatt dimension."
+    quantiles = value.ppf((np.arange(N_QUANTILES) + 0.5) / N_QUANTILES)
+    warnings.warn(
+        f"{name} is the SciPy distribution {kind}, which is searched by {N_QUANTILES} equally probable values. Use "
+        "uniform, loguniform, randint or a Rosenblatt dimension to search all values of a range.",
+        UserWarning,
+        stacklevel=5,
     )
+    is_discrete = hasattr(value.dist, "pmf")
+    return choice(*np.unique(quantiles.astype(int) if is_discrete else quantiles))

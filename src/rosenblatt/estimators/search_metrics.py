@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -41,13 +42,20 @@ class Metrics:
     def from_scoring(cls, scoring: Any, refit: Any, default: str) -> Metrics:
         """Read `scoring` and `refit` as scikit-learn's searches do; None for `scoring` is the default.
 
+        A name in `refit` that is not that of the only metric is reported.
+
         Raises:
             SpecError: if `scoring` holds no metric or one twice, or `refit` names none of several metrics.
         """
         if scoring is None or isinstance(scoring, str) or callable(scoring):
             metrics = cls({"score": default if scoring is None else scoring}, "score", refit)
             if isinstance(refit, str) and not callable(scoring) and refit not in ("score", scoring):
-                raise SpecError(f"refit is {refit!r}, but the only metric is {scoring or default}. Set refit to True.")
+                warnings.warn(
+                    f"refit is {refit!r}, but the best trial is chosen by the only metric, {scoring or default}. Set "
+                    "refit to True.",
+                    UserWarning,
+                    stacklevel=3,
+                )
             return metrics
         expected = "scoring must be the name of a scorer, a function, or a list or dict of these"
         if isinstance(scoring, Mapping):

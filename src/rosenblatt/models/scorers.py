@@ -103,6 +103,8 @@ def make_epoch_scorer(scoring: str | Callable[..., float]) -> ScorerFactory | No
             f"scoring must be loss or a scikit-learn scorer such as accuracy, roc_auc or r2, but it is {scoring!r}."
             f"{did_you_mean(scoring, get_scorer_names())}"
         )
+    if not isinstance(scoring, str):
+        _check_signature(scoring)
 
     def make_scorer(target: Target, y: np.ndarray, weight: np.ndarray | None) -> EpochScorer:
         fast_scorer = _fast_scorer(scoring, target) if isinstance(scoring, str) else None
@@ -168,6 +170,19 @@ def _snapshot_class(target: Target) -> type[_FrozenEstimator]:
     return _PerceptronSnapshot if target.output_type == "sums" else _ClassifierSnapshot
 
 
+def _check_signature(function: Callable[..., float]) -> None:
+    """Raise SpecError if a scoring function cannot be called with an estimator, X and y."""
+    try:
+        signature(function).bind(None, None, None)
+    except TypeError as error:
+        raise SpecError(
+            f"scoring must be called with an estimator, X and y, but {getattr(function, '__name__', function)!r} takes "
+            "other arguments. Wrap a metric, which takes y and predictions, with sklearn.metrics.make_scorer."
+        ) from error
+    except ValueError:  # some functions that are not written in Python have no signature
+        return
+
+
 def _takes_weights(scorer: Callable[..., float], name: str, is_named: bool) -> bool:
     """Whether a scorer takes the weights of rows; a function that does not is reported.
 
@@ -179,7 +194,7 @@ def _takes_weights(scorer: Callable[..., float], name: str, is_named: bool) -> b
     if is_named:
         raise SpecError(f"scoring {name} does not use weights of rows. Choose another, or remove the weights.")
     warnings.warn(
-        f"scoring {name} has no parameter sample_weight, so that all validation rows count alike in it. Add the "
+        f"scoring {name} does not support sample_weight, so that all validation rows count alike in it. Add the "
         "parameter to weight them.",
         UserWarning,
         stacklevel=2,
