@@ -179,7 +179,7 @@ def test_the_default_space_and_minutes():
 
 def test_the_study_is_an_optuna_study(search):
     assert len(search.study_.trials) == 9
-    assert search.study_.best_value == pytest.approx(max(t.value for t in search.study_.trials if t.value is not None))
+    assert search.study_.best_value == pytest.approx(min(t.value for t in search.study_.trials if t.value is not None))
 
 
 @pytest.mark.parametrize(

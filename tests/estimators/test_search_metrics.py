@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, get_scorer, log_loss, make_scorer
 
 from rosenblatt.errors import SpecError
 from rosenblatt.estimators.mlp import MLPClassifier
+from rosenblatt.estimators.perceptron import Perceptron
 from rosenblatt.estimators.search import PopulationSearchCV
 from rosenblatt.estimators.search_metrics import Metrics
 
@@ -51,6 +52,33 @@ def test_the_search_optimizes_the_metric_that_refit_names(search):
     assert search.score(X, Y) == pytest.approx(get_scorer("roc_auc")(search.best_estimator_, X, Y))
     single = fit(scoring="roc_auc")
     np.testing.assert_array_equal(single.cv_results_["mean_test_score"], search.cv_results_["mean_test_roc_auc"])
+
+
+def test_by_default_classifiers_are_compared_by_the_loss_and_scored_by_accuracy():
+    search, by_loss = fit(), fit(scoring="loss")
+    assert not search.multimetric_
+    assert search.best_params_ == by_loss.best_params_
+    results = search.cv_results_
+    np.testing.assert_array_equal(results["mean_test_loss"], by_loss.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(results["rank_test_score"], by_loss.cv_results_["rank_test_score"])
+    assert search.best_score_ == results["mean_test_score"][search.best_index_]
+    folds = [search.cv_results_[f"split{k}_test_score"][search.best_index_] for k in range(2)]
+    assert all(score * 60 == pytest.approx(round(score * 60)) for score in folds)
+    assert search.score(X, Y) == pytest.approx(accuracy_score(Y, search.predict(X)))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "space"),
+    [
+        (FAST, {"class_weight": [None, "balanced"]}),
+        (MLPClassifier(epochs=6, numeric_encoding="standard", loss="hinge"), SPACE),
+        (Perceptron(epochs=6, numeric_encoding="standard"), {"margin": [0.1, 1.0], "perceptron_rule": ["margin"]}),
+    ],
+)
+def test_without_comparable_log_losses_accuracy_decides(estimator, space):
+    search = PopulationSearchCV(estimator, space, trials=2, cv=2, sampler="grid").fit(X, Y)
+    assert "mean_test_loss" not in search.cv_results_
+    assert search.cv_results_["mean_test_score"][search.best_index_] == max(search.cv_results_["mean_test_score"])
 
 
 def test_the_scores_are_those_of_the_folds_networks(search):

@@ -5,7 +5,13 @@ import pytest
 from sklearn.metrics import log_loss, mean_pinball_loss, mean_squared_error
 
 from rosenblatt.data.tasks.target import Target
-from rosenblatt.tuning.ensembles import greedy_weights, one_standard_error_rule, optimism, row_losses
+from rosenblatt.tuning.ensembles import (
+    greedy_weights,
+    one_standard_error_rule,
+    optimism,
+    row_losses,
+    shrink_weights,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -81,3 +87,14 @@ def test_the_smallest_trial_within_one_standard_error_is_selected():
     assert one_standard_error_rule(close_losses, sizes=[1000, 10]) == 1
     distant_losses = np.stack([base, base + 0.2 * (noise[1] - noise[1].mean()) + 0.05])
     assert one_standard_error_rule(distant_losses, sizes=[1000, 10]) == 0
+
+
+def test_an_ensemble_is_moved_towards_a_trial_unless_it_is_clearly_better():
+    weights, noise = np.array([0.75, 0.25, 0.0]), RNG.normal(size=400)
+    noise -= noise.mean()
+    assert shrink_weights(weights, 2, noise - 0.1).tolist() == [0, 0, 1]  # worse than the trial
+    assert shrink_weights(weights, 2, noise).tolist() == [0, 0, 1]
+    as_good_as_its_error = shrink_weights(weights, 2, noise + 2 * noise.std() / 20)
+    np.testing.assert_allclose(as_good_as_its_error, [0.375, 0.125, 0.5])
+    clearly_better = shrink_weights(weights, 1, noise / 100 + 1)
+    np.testing.assert_allclose(clearly_better, [0.75, 0.25, 0.0], atol=1e-3)

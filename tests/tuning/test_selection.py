@@ -91,6 +91,27 @@ def test_the_ensemble_loses_no_more_out_of_fold_than_the_best_trial(search, resu
     assert weights_by_trial == {trained_trial.number: trained_trial.weight for trained_trial in result.model.trials}
 
 
+def test_the_ensemble_of_the_default_space_has_the_default_trial_unless_it_is_clearly_better():
+    search = run_search({}, trials=4, epochs=3)  # three epochs of noisy rows prove nothing
+    ensemble = select_model(search, SCHEMA).metadata.ensemble
+    default = search.history.trials[0]
+    assert search.plan.uses_default_space
+    assert default.proposal.params == search.plan.first_params
+    assert default.number in [member.trial for member in ensemble]
+    assert sum(member.weight for member in ensemble) == pytest.approx(1)
+
+
+def test_trials_with_equal_scores_are_told_apart_by_their_loss():
+    prepared = PreparedData(Dataset(FRAME, Y), lambda spec: TARGET.with_loss(spec, Y))
+    spec = Spec.from_hyperparameters(**FAST | {"scoring": "accuracy"}).with_search_space(SPACE)
+    search = SearchCoordinator(spec, prepared, lambda *_: lambda outputs, rows: 0.5, 2)  # every score is 0.5
+    search.run()
+    best = select_model(search, SCHEMA).best.trials[0]
+    losses = {trial.number: np.mean(fold_losses(search, trial.to_trained_trial())) for trial in search.history.trials}
+    assert losses[best.number] == min(losses.values())
+    assert best.number != 0
+
+
 def test_a_model_has_a_network_for_each_fold_of_each_trial(search, result):
     assert [len(trained_trial.networks) for trained_trial in result.model.trials] == [3] * len(result.model.trials)
     assert result.model.metadata.members == len(result.model.networks)

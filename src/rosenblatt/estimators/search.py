@@ -21,6 +21,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length, chec
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.data.splits import Fold
+from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import SpecError, TableError, did_you_mean, format_count
 from rosenblatt.estimators.base import BaseNetworkEstimator
 from rosenblatt.estimators.inputs import check_sample_weight, make_dataset, schema_from_frame
@@ -37,7 +38,7 @@ from rosenblatt.spec.dimensions import SHAPE_DIMENSIONS, choice, integer, log_un
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.coordinator import SearchCoordinator
-from rosenblatt.tuning.plan import make_folds
+from rosenblatt.tuning.plan import CHANGES_LOSS_SCALE, make_folds
 from rosenblatt.tuning.progress import search_progress
 
 N_QUANTILES = 100  # values that stand for a distribution of which a sampler knows no ranges
@@ -76,8 +77,10 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         minutes: time limit of `fit`, without the last fit of a Pipeline; None for no limit.
         cv: number of folds, a splitter, or pairs of training and validation indices; None for 8 folds, repeated twice
             below 500 rows.
-        scoring: name of a scikit-learn scorer, a scoring function, or "loss"; None for accuracy or R2. For several
-            metrics a list of names, a dict by name, or a function that returns a dict.
+        scoring: name of a scikit-learn scorer, a scoring function, or "loss". For several metrics a list of names, a
+            dict by name, or a function that returns a dict. None for accuracy or R2; classifiers that predict
+            probabilities then compare and rank their trials by the loss, which is less noisy ("mean_test_loss" in
+            `cv_results_`), unless the space makes losses incomparable. "accuracy" compares them by accuracy.
         refit: True for the trial with the best score; with several metrics the name of the one that the search
             optimizes. A function gets `cv_results_` and returns the index of a trial, which is trained again if its
             networks were not kept. False for `cv_results_` only. Unless refit names a metric, the first one decides
@@ -184,9 +187,11 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             splits = _make_folds(self.cv, X, y, groups, np.ones(len(y), bool) if has_weight is None else has_weight)
         prepared = PreparedData(data, lambda resolved_spec: network._target(data.y, resolved_spec), splits=splits)
         default = "r2" if network.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
-        metrics = Metrics.from_scoring(self.scoring, self.refit, default)
         subspaces = self._subspaces(pipeline)
-        specs = self._specs(network, metrics, [subspace.space for subspace in subspaces])
+        spaces = [subspace.space for subspace in subspaces]
+        comparison = _default_comparison(prepared.target(network._spec()), spaces)
+        metrics = Metrics.from_scoring(self.scoring, self.refit, default, comparison)
+        specs = self._specs(network, metrics, spaces)
         metrics = metrics.expand(specs[0], prepared)
         searches = []
         for number, (spec, subspace) in enumerate(zip(specs, subspaces, strict=True), start=1):
@@ -200,7 +205,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
                 break
         fit_pipeline = None
         if pipeline:
-            fit_pipeline = partial(pipeline.refit, metrics.primary_scoring, X, y, sample_weight)
+            fit_pipeline = partial(pipeline.refit, metrics.compared_scoring, X, y, sample_weight)
         self._set_results(network, schema, searches, metrics, fit_pipeline)
         if searches[-1].coordinator.interrupted:
             raise KeyboardInterrupt("interrupted; the search is fitted with the best trials so far")
@@ -226,7 +231,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         """Search one space, until the deadline, a `time.monotonic`."""
         fold_scorer = FoldScorer(metrics, prepared, self.return_train_score)
         coordinator = SearchCoordinator(
-            spec, prepared, make_epoch_scorer(metrics.primary_scoring), resolve_n_jobs(self.n_jobs), fold_scorer
+            spec, prepared, make_epoch_scorer(metrics.compared_scoring), resolve_n_jobs(self.n_jobs), fold_scorer
         )
         with search_progress(self.verbose, str(spec.training.scoring)) as callback:
             coordinator.run(deadline, callback)
@@ -288,7 +293,7 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     def _specs(self, estimator: Any, metrics: Metrics, spaces: Sequence[Mapping[str, Any]]) -> list[Spec]:
         """The spec of each space."""
-        spec = self._spec(estimator, metrics.primary_scoring)
+        spec = self._spec(estimator, metrics.compared_scoring)
         shares: list[int | None] = [None] * len(spaces)
         if self.trials is not None:
             shares = [len(part) for part in np.array_split(np.arange(self.trials), len(spaces))]
@@ -373,6 +378,16 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         for name in ("estimator_type", "input_tags", "target_tags", "classifier_tags", "regressor_tags"):
             setattr(tags, name, getattr(estimator_tags, name))
         return tags
+
+
+def _default_comparison(target: Target, spaces: Sequence[Mapping[str, Any]]) -> str:
+    """The metric that trials are compared by if `scoring` is None; empty for that of `best_score_`.
+
+    Accuracy is noise on few rows, so it is the loss if networks predict probabilities, and all trials have one loss.
+    """
+    has_probabilities = target.task != "regression" and target.output_type == "probabilities"
+    has_one_loss = not any(name in CHANGES_LOSS_SCALE for space in spaces for name in space)
+    return "loss" if has_probabilities and has_one_loss else ""
 
 
 def _encode_rows(

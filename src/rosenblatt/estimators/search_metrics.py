@@ -32,15 +32,24 @@ Scoring = str | Callable[..., Any]
 
 @dataclass(frozen=True)
 class Metrics:
-    """The metrics of a search; its trials are compared by one of them, the primary one."""
+    """The metrics of a search.
+
+    `best_score_` is that of the primary metric. Trials are compared by the same metric, or by another one.
+    """
 
     scorings: dict[str, Scoring]  # by the names in `cv_results_`
     primary: str
     refit: Any
+    comparison: str  # the metric that trials are stopped, proposed and ranked by
 
     @classmethod
-    def from_scoring(cls, scoring: Any, refit: Any, default: str) -> Metrics:
-        """Read `scoring` and `refit` as scikit-learn's searches do; None for `scoring` is the default.
+    def from_scoring(cls, scoring: Any, refit: Any, default: str, comparison: str = "") -> Metrics:
+        """Read `scoring` and `refit` as scikit-learn's searches do.
+
+        Args:
+            scoring, refit: of the search.
+            default: the metric if `scoring` is None.
+            comparison: the metric to compare trials by if `scoring` is None; empty for the default.
 
         A name in `refit` that is not that of the only metric is reported.
 
@@ -48,7 +57,9 @@ class Metrics:
             SpecError: if `scoring` holds no metric or one twice, or `refit` names none of several metrics.
         """
         if scoring is None or isinstance(scoring, str) or callable(scoring):
-            metrics = cls({"score": default if scoring is None else scoring}, "score", refit)
+            metrics = cls({"score": default if scoring is None else scoring}, "score", refit, "score")
+            if scoring is None and comparison:
+                metrics = cls({**metrics.scorings, comparison: comparison}, "score", refit, comparison)
             if isinstance(refit, str) and not callable(scoring) and refit not in ("score", scoring):
                 warnings.warn(
                     f"refit is {refit!r}, but the best trial is chosen by the only metric, {scoring or default}. Set "
@@ -77,17 +88,22 @@ class Metrics:
                 f"With several metrics, refit must be the one to choose the best trial by ({format_list(scorings)}), a "
                 f"function, or False, but it is {refit!r}."
             )
-        return cls(scorings, refit if isinstance(refit, str) else next(iter(scorings)), refit)
+        primary = refit if isinstance(refit, str) else next(iter(scorings))
+        return cls(scorings, primary, refit, primary)
 
     @property
     def is_multimetric(self) -> bool:
         """Whether the metrics have names of their own."""
-        return list(self.scorings) != ["score"]
+        return list(self.scorings) not in (["score"], ["score", self.comparison])
 
     @property
-    def primary_scoring(self) -> Scoring:
-        """The scoring of the primary metric."""
-        return self.scorings[self.primary]
+    def compared_scoring(self) -> Scoring:
+        """The scoring that trials are compared by."""
+        return self.scorings[self.comparison]
+
+    def ranking(self, name: str) -> str:
+        """The metric whose means rank the trials in the column of a metric."""
+        return self.comparison if name == self.primary else name
 
     def expand(self, spec: Spec, prepared: PreparedData) -> Metrics:
         """Replace a function that returns a dict by one metric per entry; raises SpecError as `from_scoring` does."""

@@ -42,7 +42,7 @@ class SpaceSearch:
 
     def test_scores(self, metrics: Metrics, name: str) -> np.ndarray:
         """Scores of the validation rows by a metric, (trials, folds), NaN where a fold was not trained."""
-        if name != metrics.primary:
+        if name != metrics.comparison:
             return self._fold_values(lambda scores: scores.test[name])
         direction = self.coordinator.plan.direction
         scores = [[direction.to_maximize(score) for score in trial.folds.scores] for trial in self.trials]
@@ -93,11 +93,12 @@ def make_cv_results(
         scores = np.concatenate([search.test_scores(metrics, name) for search in searches])
         scores[has_failed] = failure_score
         results |= _score_columns(f"test_{name}", scores)
-        results[f"rank_test_{name}"] = _rank(results[f"mean_test_{name}"], is_unfinished)
         if return_train_score:
             train_scores = np.concatenate([search.train_scores(name) for search in searches])
             train_scores[has_failed] = failure_score
             results |= _score_columns(f"train_{name}", train_scores)
+    for name in metrics.scorings:
+        results[f"rank_test_{name}"] = _rank(results[f"mean_test_{metrics.ranking(name)}"], is_unfinished)
     results["epochs"] = np.array([trial.statistics.epochs for trial in trials])
     results["state"] = np.array([trial.state for trial in trials])
     _report_missing_scores(results, metrics, ~is_unfinished, ["test"] + ["train"] * return_train_score)

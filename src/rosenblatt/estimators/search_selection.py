@@ -55,7 +55,7 @@ def select_trial(
     Raises TypeError, IndexError or SpecError if `refit` returns no index of a trial that can be used.
     """
     starts = list(accumulate((len(search.trials) for search in searches[:-1]), initial=0))
-    means = cv_results[f"mean_test_{metrics.primary}"]
+    means = cv_results[f"mean_test_{metrics.comparison}"]
     indices = [s + result.best.trials[0].number for s, result in zip(starts, results, strict=True) if result]
     index = max(indices, key=lambda i: -float("inf") if means[i] != means[i] else means[i])
     if callable(metrics.refit):
@@ -94,7 +94,7 @@ def best_model(selection: Selection, metrics: Metrics, schema: Schema) -> Model:
         reduction_factor=Spec().search.reduction_factor,
     )  # fmt: skip
     space = {name: choice(value) for name, value in trial.proposal.params.items()}
-    scorer_factory = make_epoch_scorer(metrics.primary_scoring)
+    scorer_factory = make_epoch_scorer(metrics.compared_scoring)
     repeated = SearchCoordinator(
         spec.with_search_space(space), coordinator.prepared, scorer_factory, coordinator.threads
     )

@@ -68,6 +68,17 @@ def greedy_weights(cost: Callable[[np.ndarray], float], predictions: Sequence[np
     return np.asarray(best_counts / best_counts.sum())
 
 
+def shrink_weights(weights: np.ndarray, trial: int, gains: np.ndarray) -> np.ndarray:
+    """Weights of an ensemble (trials,), moved towards one trial unless the ensemble is clearly better.
+
+    `gains` (n,) is by how much the loss of the ensemble is lower than that of the trial, for each row. With their mean
+    g and twice its standard error e, the trial gets e^2 / (e^2 + g^2) of the weight, and all of it if g <= 0.
+    """
+    gain, error = gains.mean(), 2 * gains.std() / np.sqrt(len(gains))
+    share = error**2 / (error**2 + gain**2) if gain > 0 else 1.0
+    return np.asarray((1 - share) * weights + share * (np.arange(len(weights)) == trial))
+
+
 def optimism(losses: np.ndarray, rng: np.random.Generator) -> float:
     """Estimate the selection bias: how much the loss of the best of N trials underestimates its loss on new rows.
 

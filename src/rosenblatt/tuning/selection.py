@@ -21,7 +21,7 @@ from rosenblatt.models.model import Model, TrainedTrial
 from rosenblatt.training.workers import cores
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.divergence import divergence_message
-from rosenblatt.tuning.ensembles import greedy_weights, one_standard_error_rule, optimism, row_losses
+from rosenblatt.tuning.ensembles import greedy_weights, one_standard_error_rule, optimism, row_losses, shrink_weights
 from rosenblatt.tuning.trial import Trial
 
 REPORTED_TRIALS = 5  # best trials in the metadata
@@ -57,7 +57,7 @@ def select_model(search: SearchCoordinator, schema: Schema) -> SearchResult:
     plan, settings = search.plan, search.plan.spec.search
     candidates = _predict_candidates(search, _rank_trials(search))
     trials, losses = candidates.trials, _candidate_losses(search, candidates)
-    best_index = 0
+    best_index = _best_of_ties(search, trials, losses)
     if settings.one_standard_error:
         best_index = one_standard_error_rule(losses, [trial.statistics.n_parameters for trial in trials])
     weights = np.zeros(len(trials))
@@ -137,6 +137,14 @@ def _predict_candidates(search: SearchCoordinator, trials: list[Trial]) -> _Cand
     return _Candidates(trials, rows, predictions)
 
 
+def _best_of_ties(search: SearchCoordinator, trials: list[Trial], losses: np.ndarray) -> int:
+    """The trial with the smallest loss among those that share the best score, as many do by accuracy on few rows."""
+    n_folds = len(search.plan.folds)
+    scores = np.array([trial.mean_score(n_folds) for trial in trials])
+    tied = np.flatnonzero(scores == scores[0])
+    return int(tied[losses[tied].mean(axis=1).argmin()]) if tied.size else 0
+
+
 def _candidate_losses(search: SearchCoordinator, candidates: _Candidates) -> np.ndarray:
     """Weighted losses of the validation rows, (trials, n)."""
     proposal = candidates.trials[0].proposal
@@ -149,15 +157,27 @@ def _candidate_losses(search: SearchCoordinator, candidates: _Candidates) -> np.
 
 
 def _ensemble_weights(search: SearchCoordinator, candidates: _Candidates) -> np.ndarray:
-    """Weights of the trials in the ensemble with the smallest loss, (trials,)."""
+    """Weights of the trials in the ensemble with the smallest loss, (trials,); see docs/search.md.
+
+    The ensemble is moved towards the trial of the default hyperparameters, if there is one, so that a search on few
+    rows is hardly ever worse than no search.
+    """
     proposal = candidates.trials[0].proposal
     y, weight = search.prepared.y[candidates.rows], search.prepared.weight[candidates.rows]
 
-    def cost(raw_predictions: np.ndarray) -> float:
-        losses = row_losses(proposal.target, y, raw_predictions, proposal.resolved_spec.training.quantile)
-        return float(np.average(losses, weights=weight))
+    def losses(raw_predictions: np.ndarray) -> np.ndarray:
+        return row_losses(proposal.target, y, raw_predictions, proposal.resolved_spec.training.quantile)
 
-    return greedy_weights(cost, candidates.predictions)
+    weights = greedy_weights(
+        lambda predictions: float(np.average(losses(predictions), weights=weight)), candidates.predictions
+    )
+    numbers = [trial.number for trial in candidates.trials]
+    if search.plan.uses_default_space and 0 in numbers:
+        default, predictions = numbers.index(0), candidates.predictions
+        ensemble = sum(weights[i] * predictions[i] for i in np.flatnonzero(weights))
+        gains = (losses(predictions[default]) - losses(ensemble)) * (weight / weight.mean())
+        weights = shrink_weights(weights, default, gains)
+    return weights
 
 
 def _pareto_front(trials: list[Trial]) -> list[Trial]:
