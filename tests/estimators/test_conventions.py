@@ -177,7 +177,8 @@ def test_tags_that_are_no_classes_are_refused(tags):
 
 @pytest.mark.parametrize(("hyperparameters", "is_warned"), [
     ({"epochs": 3}, True), ({}, False), ({"epochs": 3, "folds": 1}, False), ({"epochs": 3, "patience": 3}, False),
-    ({"epochs": 3, "folds": 1, "tol": 1e-4}, True), ({"epochs": 9, "folds": 1, "tol": 9, "patience": 8}, False),
+    ({"epochs": 3, "folds": 1, "tol": 1e-4}, True), ({"epochs": 3, "folds": 1, "tol": None}, False),
+    ({"epochs": 9, "folds": 1, "tol": 9, "patience": 8}, False),
 ], ids=str)  # fmt: skip
 def test_a_convergence_warning_says_that_epochs_are_too_few(hyperparameters, is_warned):
     with warnings.catch_warnings(record=True) as caught:

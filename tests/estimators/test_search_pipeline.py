@@ -100,6 +100,9 @@ def test_a_step_may_be_replaced():
     steps = [StandardScaler(), MinMaxScaler(), "passthrough"]
     fitted = search([StandardScaler()], {"standardscaler": steps}, trials=3)
     assert fitted.cv_results_["param_standardscaler"].tolist() == steps
+    assert {tuple(params) for params in fitted.cv_results_["params"]} == {
+        ("mlpclassifier__batch_order", "standardscaler")  # the network is not searched
+    }
     assert not hasattr(steps[0], "mean_")  # choices are cloned
 
 

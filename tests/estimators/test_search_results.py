@@ -81,16 +81,20 @@ def test_columns_of_parameters_have_the_type_of_their_values():
     assert results["param_hidden_sizes"][1] == (4,)
 
 
-def test_a_list_of_spaces_is_searched_in_equal_shares():
+def test_a_list_of_spaces_is_searched_with_all_trials():
     space = [{"optimizer": ["adam"], "learning_rate": log_uniform(1e-3, 1e-1)}, {"optimizer": choice("momentum")}]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the second space has one combination
-        search = fit(space, trials=7, sampler="random")
+    search = fit(space, trials=7, sampler="random")  # the second space has one combination
     optimizers = search.cv_results_["param_optimizer"].tolist()
-    assert optimizers == ["adam"] * 4 + ["momentum"]
+    assert optimizers == ["adam"] * 6 + ["momentum"]
     assert search.best_score_ == search.cv_results_["mean_test_score"][search.best_index_]
     assert search.best_estimator_.optimizer == search.best_params_["optimizer"]
-    assert len(search.study_.trials) in (4, 1)
+    assert len(search.study_.trials) in (6, 1)
+
+
+def test_a_small_space_leaves_its_share_to_others():
+    spaces = [{"dropout": [0.1, 0.2, 0.3], "learning_rate": [0.01]}, {"dropout": [0.5]}]
+    dropouts = fit(spaces, trials=4).cv_results_["param_dropout"]
+    assert sorted(dropouts.tolist()) == [0.1, 0.2, 0.3, 0.5]
 
 
 @pytest.mark.parametrize(("space", "message"), [

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -37,9 +38,11 @@ from rosenblatt.models.scorers import make_epoch_scorer
 from rosenblatt.spec.dimensions import SHAPE_DIMENSIONS, choice, integer, log_uniform, parse_dimension, uniform
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
+from rosenblatt.tuning.combinations import combinations
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.plan import CHANGES_LOSS_SCALE, make_folds
 from rosenblatt.tuning.progress import search_progress
+from rosenblatt.tuning.space import Space
 
 N_QUANTILES = 100  # values that stand for a distribution of which a sampler knows no ranges
 
@@ -70,9 +73,9 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
             SciPy distribution or a fixed value; None for the default space. Distributions other than uniform,
             loguniform and randint are searched by 100 equally probable values.
             `hidden_layers` and `hidden_width` together set `hidden_sizes`. A list of spaces is searched one after the
-            other, with equal shares of the trials and the time. Parameters of a Pipeline have the name of their step,
-            such as `mlpclassifier__dropout`; those of other steps than the network must be lists of choices, each
-            combination of which is a space of its own.
+            other, with equal shares of the time and of the trials, as far as they have so many combinations. Parameters
+            of a Pipeline have the name of their step, such as `mlpclassifier__dropout`; those of other steps than the
+            network must be lists of choices, each combination of which is a space of its own.
         trials: number of trials; None for as many as `minutes` allow.
         minutes: time limit of `fit`, without the last fit of a Pipeline; None for no limit.
         cv: number of folds, a splitter, or pairs of training and validation indices; None for 8 folds, repeated twice
@@ -294,11 +297,6 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
     def _specs(self, estimator: Any, metrics: Metrics, spaces: Sequence[Mapping[str, Any]]) -> list[Spec]:
         """The spec of each space."""
         spec = self._spec(estimator, metrics.compared_scoring)
-        shares: list[int | None] = [None] * len(spaces)
-        if self.trials is not None:
-            shares = [len(part) for part in np.array_split(np.arange(self.trials), len(spaces))]
-            if 0 in shares:
-                raise SpecError(f"trials is {self.trials}, but space has {len(spaces)} spaces. Raise trials.")
         searchable = {*estimator.get_params(), *SHAPE_DIMENSIONS} - {
             "n_jobs",
             "verbose",
@@ -309,10 +307,16 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         for name in dict.fromkeys(name for space in spaces for name in space):
             if name not in searchable:
                 raise SpecError(f"The estimator has no parameter {name!r} to search.{did_you_mean(name, searchable)}")
-        return [
-            spec.replace(trials=share).with_search_space({n: _to_dimension(n, value) for n, value in space.items()})
-            for space, share in zip(spaces, shares, strict=True)
+        specs = [
+            spec.with_search_space({name: _to_dimension(name, value) for name, value in space.items()})
+            for space in spaces
         ]
+        if self.trials is None:
+            return specs
+        if self.trials < len(spaces):
+            raise SpecError(f"trials is {self.trials}, but space has {len(spaces)} spaces. Raise trials.")
+        shares = _share_trials(specs, self.trials)
+        return [spec.replace(trials=share) for spec, share in zip(specs, shares, strict=True)]
 
     def _spec(self, estimator: Any, scoring: Any) -> Spec:
         spec: Spec = estimator.set_params(scoring=scoring)._spec()
@@ -409,6 +413,19 @@ def _encode_rows(
         group_ids = np.unique(np.asarray(groups), return_inverse=True)[1]
         data = replace(data, groups=group_ids if has_weight is None else group_ids[has_weight])
     return schema, data, has_weight
+
+
+def _share_trials(specs: Sequence[Spec], trials: int) -> list[int]:
+    """Share trials equally among the spaces of specs, of which small ones get no more than their combinations."""
+    sizes = []
+    for spec in specs:
+        proposals = combinations(Space.from_spec(spec), np.random.default_rng(0), on_grid=spec.search.sampler == "grid")
+        sizes.append(sum(1 for _ in islice(proposals, trials)) if spec.space else trials)  # none is the default space
+    shares = [0] * len(specs)
+    for _ in range(trials):
+        not_full = [index for index, size in enumerate(sizes) if shares[index] < size]
+        shares[min(not_full or range(len(specs)), key=shares.__getitem__)] += 1
+    return shares
 
 
 def _make_folds(cv: Any, X: Any, y: Any, groups: Any, has_weight: np.ndarray) -> list[Fold]:

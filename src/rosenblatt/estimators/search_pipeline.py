@@ -62,6 +62,8 @@ class SearchedPipeline:
                         f"The pipeline has no parameter {name!r} to search.{did_you_mean(name, sorted(names))}"
                     )
             of_network = {n.removeprefix(self.prefix): v for n, v in space.items() if n.startswith(self.prefix)}
+            if space and not of_network:  # without a dimension, the default space would be searched
+                of_network = {"batch_order": [self.network.batch_order]}
             of_steps = {n: _choices(n, value) for n, value in space.items() if not n.startswith(self.prefix)}
             subspaces += [
                 Subspace(of_network, dict(zip(of_steps, values, strict=True))) for values in product(*of_steps.values())

@@ -189,7 +189,7 @@ class TrainingSpec(SpecSection):
         "its last improved epoch, if that is less than patience. 0 is no such limit. auto is 2 for mlp, an auto "
         "patience and more than 100 columns of numbers, else 0.",
     )
-    tol: float = hyperparameter_field(
+    tol: Annotated[float, BeforeValidator(lambda value: 0.0 if value is None else value)] = hyperparameter_field(
         0.0,
         "Early stopping: the smallest improvement of the best validation score so far that patience counts as one. "
         "Above 0, networks without validation rows stop early too, by their training loss. The best epoch is kept "
