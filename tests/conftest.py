@@ -23,6 +23,10 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 # Threads of linear algebra in each worker of pytest-xdist, which would otherwise compete for the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Each of the hundreds of programs that tests start would otherwise compile all modules that it imports
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 collect_ignore = ["training/reference.py"]  # it holds no tests and imports PyTorch
 TORCH_DOCTESTS = tuple(f"rosenblatt.estimators.{name}." for name in ("cnn", "forecaster", "rnn"))
 

@@ -158,7 +158,7 @@ def _start_fit(folder, *arguments, **environment):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
+def test_ctrl_c_keeps_the_best_so_far(run, folder):  # noqa: F811
     process = _start_fit(folder, "--minutes", "2", *FAST[2:], "--epochs", "100", "--checkpoint", "state")
     checkpoint = folder / "state" / "search.jsonl"  # written whenever trials have reached a rung
     wait_until(lambda: checkpoint.exists() or process.poll() is not None, description="the first rung")
@@ -169,9 +169,9 @@ def test_ctrl_c_keeps_the_best_so_far(folder):  # noqa: F811
     assert load_model(folder / "people.rosenblatt").metadata.interrupted
     before = len((folder / "people.trials.jsonl").read_text().splitlines())
     assert (folder / "state").exists()
-    resumed = _start_fit(folder, "--trials", str(before + 2), *FAST[2:], "--epochs", "100", "--checkpoint", "state")
-    out, error = resumed.communicate(timeout=100)
-    assert resumed.returncode == 0, error
+    further = ["--trials", str(before + 2), *FAST[2:], "--epochs", "100", "--checkpoint", "state"]
+    status, out, error = run("fit", "people.csv", "-t", "rich", *further)
+    assert status == 0, error
     assert f"resuming the search in state (trials so far: {before})" in out
 
 

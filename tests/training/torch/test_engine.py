@@ -102,7 +102,8 @@ def test_networks_learn(kind, precision):
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_refilled_lanes_equal_members_trained_alone(kind):
     rows, media = make_rows(kind)
-    hyperparameters = {"optimizer": "sgd", "learning_rate": 0.01}  # Adam would amplify gradients of 0 up to rounding
+    # Adam would amplify gradients of 0 up to rounding
+    hyperparameters = {"optimizer": "sgd", "learning_rate": 0.01, "batch_size": 32}
     stacked = [make_member(kind, seed, rows, media, **hyperparameters) for seed in range(5)]
     single = [make_member(kind, seed, rows, media, **hyperparameters) for seed in range(5)]
     waiting, trained_ids = iter(stacked[1:]), []
