@@ -39,6 +39,8 @@ def _sizes(value: Any) -> tuple[int, ...]:
 
 SOLVERS = {"sgd": "momentum", "adam": "adam", "lbfgs": "adam"}  # there is no L-BFGS
 
+KERNELS = {"rbf": "relu", "poly": "tanh", "linear": "identity"}  # activations that stand for kernels
+
 PARAMETERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "hidden_layer_sizes": ("hidden_sizes", _sizes),
     "activation": ("activation", lambda value: {"logistic": "sigmoid"}.get(value, value)),
@@ -55,7 +57,7 @@ PARAMETERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "eta0": ("learning_rate", float),
     "C": ("clip_norm", lambda value: value),
     "gamma": ("max_norm", lambda value: value if isinstance(value, int | float) else 0.0),
-    "kernel": ("activation", {"rbf": "relu", "poly": "tanh", "linear": "identity"}.get),
+    "kernel": ("activation", KERNELS.get),
     "max_depth": ("batch_size", int),
     "degree": ("max_categories", lambda value: 10 * value),
 }
@@ -72,7 +74,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 SEARCHED_SETTINGS = {"epochs": 5, "hidden_sizes": (8,), "numeric_encoding": "standard"}
 """Of the small networks that stand for other estimators in searches."""
 
-OUR_COLUMNS = {"epochs", "state"}  # of `cv_results_`, which scikit-learn's has not
+OUR_COLUMNS = ("epochs", "state", "_loss")  # ends of names in `cv_results_` that scikit-learn's has not
 
 NOT_PASSED = {"learning_rate", "loss"}  # of scikit-learn, whose meaning is another than ours
 
@@ -320,9 +322,12 @@ class SearchAdapter(rosenblatt.PopulationSearchCV):
 
         columns = {key: f"param_{names.get(key[6:], key[6:])}" for key in self.cv_results_ if key.startswith("param_")}
         self.cv_results_ = {
-            columns.get(key, key): value for key, value in self.cv_results_.items() if key not in OUR_COLUMNS
+            columns.get(key, key): value for key, value in self.cv_results_.items() if not key.endswith(OUR_COLUMNS)
         }
         self.cv_results_["params"] = [rename(params) for params in self.cv_results_["params"]]
+        for kernel, activation in KERNELS.items():
+            column = self.cv_results_.get("param_kernel", np.array([], object))
+            column[column == activation] = kernel
         if hasattr(self, "best_params_"):
             self.best_params_ = rename(self.best_params_)
         if hasattr(self, "best_estimator_"):
