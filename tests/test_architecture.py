@@ -196,6 +196,7 @@ LARGE_FUNCTIONS = {
     *(f"training.compiled.optimizers.{name}" for name in OPTIMIZERS),
     *(f"training.torch.optimizers.{name}" for name in OPTIMIZERS),
     # Kernels that Numba compiles, and the layers of a forward pass.
+    "training.compiled.first_layer.kernel",
     "training.compiled.matmul.tile", "training.compiled.matmul.row", "training.compiled.matmul.matmul",
     "training.compiled.perceptron.train_voted", "training.compiled.perceptron.train_linear",
     "training.torch.forward.forward_layer",

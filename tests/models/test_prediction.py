@@ -32,7 +32,7 @@ def reference(model, table, names):
     typed, total = model.schema.read(as_frame(table, names)), 0.0
     for trial in model.trials:
         x, empty = trial.encoder.encode(typed), np.empty((0, 1), np.float32)
-        rows, index = DenseRows(x, empty, empty[:, 0]), np.arange(len(x))
+        rows, index = DenseRows(x, empty, empty[:, 0], trial.encoder.spans), np.arange(len(x))
         outputs = [predict(net.architecture, trial.target.loss, net.theta, rows, index) for net in trial.networks]
         total += trial.weight * np.mean([trial.target.decode(output) for output in outputs], axis=0)
     return total

@@ -126,7 +126,7 @@ def train(member, theta, rows, epochs, factors):
         for (l, name), p in parameters.items()
     ]
     optimizer, first_rates = _optimizer(spec, groups), [group["lr"] for group in groups]
-    x, target, weight = (torch.tensor(array) for array in rows)
+    x, target, weight = (torch.tensor(array) for array in (rows.x, rows.t, rows.weight))
     mean, n, step = {k: v.detach().clone() for k, v in values_by_name.items()}, len(x), 0
     batches = 1 if spec["batch_size"] == "full" else -(-n // spec["batch_size"])
     for _ in range(epochs):

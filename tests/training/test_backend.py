@@ -24,7 +24,9 @@ NETWORKS = [PERCEPTRON, PERCEPTRON | {"perceptron_rule": "voted", "budget": 6}]
 
 def sparse(rows):
     matrix = csr_array(rows.x)
-    return SparseRows(matrix.data, matrix.indices.astype(np.uint32), matrix.indptr.astype(np.int64), *rows[1:])
+    return SparseRows(
+        matrix.data, matrix.indices.astype(np.uint32), matrix.indptr.astype(np.int64), rows.t, rows.weight
+    )
 
 
 def make_member(table=ROWS, rows=range(30), validation=range(30, N), **changes):

@@ -51,7 +51,7 @@ class IncrementalTrainer:
             )
         )
         frame, y, weight = concatenate_data(first_batch, None)
-        rows = make_rows(self._target, encode_frame(self._encoder, frame), y, weight)
+        rows = make_rows(self._target, self._encoder, encode_frame(self._encoder, frame), y, weight)
         self._members = list(make_members(self._resolved_spec, self._encoder, self._target, first_batch, rows, None))
         self._n_rows, self._weights = 0, WeightScale(self._resolved_spec, self._target)
         if model:
@@ -91,7 +91,7 @@ class IncrementalTrainer:
         if self._n_rows and self._target.task == "regression":
             self._extend_target(y)
         weight = self._weights.scale(y, weight)
-        rows = make_rows(self._target, encode_frame(self._encoder, frame), y, weight)
+        rows = make_rows(self._target, self._encoder, encode_frame(self._encoder, frame), y, weight)
         for member in self._members:
             set_rows(member, np.arange(len(y)), rows)
             member.drop_records(MAX_RECORDED_EPOCHS - 1)

@@ -105,7 +105,11 @@ class TrainedTrial:
     def _stack(self) -> NetworkStack | None:
         """The networks, prepared for compiled code; None if they are of another kind."""
         networks = [(net.architecture, net.theta) for net in self.networks if can_stack(net.architecture)]
-        return NetworkStack(networks, self.target.loss) if len(networks) == len(self.networks) else None
+        return (
+            NetworkStack(networks, self.target.loss, self.encoder.spans)
+            if len(networks) == len(self.networks)
+            else None
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {part.name: getattr(self, part.name) for part in fields(self)}  # without what compiled code needs

@@ -96,7 +96,7 @@ class PreparedData:
         )
         if key not in self._rows:
             weight = WeightScale(resolved_spec, target).scale(self.y, self.weight)
-            self._rows[key] = make_rows(target, self._encoding(resolved_spec)[1], self.y, weight)
+            self._rows[key] = make_rows(target, *self._encoding(resolved_spec), self.y, weight)
         return self._rows[key]
 
     def _encoding(self, resolved_spec: Spec) -> tuple[Encoder, np.ndarray | csr_array | EncodedInputs]:
@@ -238,12 +238,14 @@ def _encode_sparse(encoder: Encoder, matrix: csr_array) -> np.ndarray:
     return x
 
 
-def make_rows(target: Target, x: np.ndarray | csr_array | EncodedInputs, y: np.ndarray, weight: np.ndarray) -> Rows:
+def make_rows(
+    target: Target, encoder: Encoder, x: np.ndarray | csr_array | EncodedInputs, y: np.ndarray, weight: np.ndarray
+) -> Rows:
     """Make the rows that an engine trains on, with encoded targets; see `WeightScale` for their weights."""
     t, weight = target.encode(y), weight.astype(np.float32)
     if isinstance(x, EncodedInputs):
         return MediaRows(x.x, x.media, t, weight)
-    return SparseRows(*csr_parts(x), t, weight) if issparse(x) else DenseRows(x, t, weight)
+    return SparseRows(*csr_parts(x), t, weight) if issparse(x) else DenseRows(x, t, weight, encoder.spans)
 
 
 class WeightScale:

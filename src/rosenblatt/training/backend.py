@@ -16,7 +16,7 @@ from rosenblatt.networks.dense import DenseArchitecture
 from rosenblatt.training.compiled import kernel_perceptron, mlp, perceptron
 from rosenblatt.training.compiled.dispatch import (
     compile_kernels,
-    compiled_layout,
+    layout_with_spans,
     make_job,
     start_step_compiler,
     with_train_step,
@@ -139,8 +139,9 @@ def logits(
     elif isinstance(table, SparseRows):
         _sparse_logits(architecture, theta, table, index, out)
     else:
+        rows = cast("DenseRows", table)
         kernels = compile_kernels(architecture.activation, architecture.normalization, dtype=theta.dtype.name)
-        mlp.predict(compiled_layout(architecture), kernels, theta, table.x, index, out)
+        mlp.predict(layout_with_spans(architecture, rows.spans), kernels, theta, rows.x, index, out)
     return out
 
 

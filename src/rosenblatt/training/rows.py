@@ -29,12 +29,16 @@ class MediaRows(NamedTuple):
     weight: np.ndarray  # (n,) float
 
 
+NO_SPANS = np.empty((0, 3), np.int64)
+
+
 class DenseRows(NamedTuple):
     """Rows of a dense table, shared by all members."""
 
     x: np.ndarray  # (n, F) float
     t: np.ndarray  # (n, 1) class numbers, or (n, K) targets
     weight: np.ndarray  # (n,) float
+    spans: np.ndarray = NO_SPANS  # (S, 3) int64: first feature, size, whether piecewise (`Encoder.spans`), if known
 
 
 Rows = DenseRows | SparseRows | MediaRows

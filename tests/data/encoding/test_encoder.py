@@ -88,6 +88,17 @@ def test_a_matrix_is_fitted_as_its_columns(numbers, monkeypatch):
     assert together == tuple(NumberEncoding.fit(f"x{i}", x[:, i], numbers, 8) for i in range(x.shape[1]))
 
 
+def test_spans_join_features_without_structure():
+    def number(n_edges, *, missing=False):
+        return NumberEncoding(column="x", edges=tuple(range(n_edges)), missing_indicator=missing)
+
+    category = CategoryEncoding(column="x", categories=("a", "b"))
+    encoder = Encoder(encodings=(number(0), category, number(9), number(8, missing=True), category, number(3)))
+    assert encoder.spans.tolist() == [[0, 3, 0], [3, 9, 1], [12, 8, 1], [20, 6, 0]]
+    assert encoder.width == 26
+    assert Encoder(encodings=()).spans.shape == (0, 3)
+
+
 def test_frequent_categories_get_a_column_and_the_rest_share_one():
     values = ["a"] * 5 + ["b"] * 4 + ["c"] * 3 + ["d", "e"]
     encoding = CategoryEncoding.fit("x", pl.Series("x", values), max_categories=3, min_rows=2)

@@ -193,7 +193,7 @@ def test_a_batch_larger_than_a_block_is_one_step():
     block = mlp.BLOCK
     train(full, rows, 3)
     assert full.state.step[0] == 3
-    x, t, weight = rows
+    x, t, weight = rows.x, rows.t, rows.weight
     n = len(x)
     for epoch in range(3):  # the mean of the gradients of four batches is the gradient of all
         gradient = np.zeros_like(blockwise.state.theta)

@@ -25,7 +25,9 @@ def make_table(x, t, weight=None):
 
 def sparse(rows):
     matrix = csr_array(rows.x)
-    return SparseRows(matrix.data, matrix.indices.astype(np.uint32), matrix.indptr.astype(np.int64), *rows[1:])
+    return SparseRows(
+        matrix.data, matrix.indices.astype(np.uint32), matrix.indptr.astype(np.int64), rows.t, rows.weight
+    )
 
 
 def trained(table, perceptron_rule="rosenblatt", units=1, epochs=1, loss="perceptron", **changes):

@@ -23,6 +23,7 @@ from rosenblatt.spec.data import DataSpec
 CHUNK_ROWS = 8192  # rows encoded at a time, so that the working set fits into the cache
 MAX_BLOCK_VALUES = 2**22  # numbers of a sparse matrix that are dense at a time, 32 MiB
 MAX_SORTED_VALUES = 2**16  # numbers whose quantiles are computed at a time, so that they fit into the cache
+MIN_SPAN_PARTS = 6  # piecewise-linear parts of a number from which networks multiply them by their structure
 N_QUANTILES = 1000  # maximum number of quantiles stored for `numeric_encoding quantile`
 
 
@@ -231,6 +232,25 @@ class Encoder(FrozenModel):
     def media_encodings(self) -> list[MediaEncoding]:
         """The encodings of images, texts and sequences."""
         return [encoding for encoding in self.encodings if not isinstance(encoding, NumberEncoding | CategoryEncoding)]
+
+    @property
+    def spans(self) -> np.ndarray:
+        """Spans of features (S, 3) int64: the first, their number, and whether they are a number and its parts.
+
+        A number with few parts belongs to the span of its neighbors, whose features are in no relation.
+        """
+        spans, end = list[tuple[int, int, bool]](), 0
+        for encoding in self.tabular_encodings:
+            n_parts = len(encoding.edges) - 1 if isinstance(encoding, NumberEncoding) else 0
+            piecewise = n_parts + 1 if n_parts >= MIN_SPAN_PARTS else 0
+            sizes = ((piecewise, True), (encoding.width - piecewise, False))
+            for size, is_piecewise in sizes:
+                if size and spans and not (is_piecewise or spans[-1][2]):
+                    spans[-1] = spans[-1][0], spans[-1][1] + size, False
+                elif size:
+                    spans.append((end, size, is_piecewise))
+                end += size
+        return np.array(spans, np.int64).reshape(-1, 3)
 
     @property
     def feature_names(self) -> list[str]:

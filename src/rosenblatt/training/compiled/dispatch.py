@@ -21,7 +21,7 @@ from rosenblatt.training.compiled.mlp import Buffers, CompiledLayout, Job, Kerne
 from rosenblatt.training.compiled.normalization import FORWARD_AND_BACKWARD, NORMALIZATIONS
 from rosenblatt.training.compiled.optimizers import OPTIMIZERS
 from rosenblatt.training.member import Member
-from rosenblatt.training.rows import DenseRows
+from rosenblatt.training.rows import NO_SPANS, DenseRows
 from rosenblatt.training.state import MemberState, TrainingConfig
 
 _COMPILER_LOCK = Lock()  # only one process compiles the step, even if several threads need it
@@ -38,7 +38,14 @@ def compiled_layout(architecture: DenseArchitecture) -> CompiledLayout:
         else:
             parts[part.layer, PART_NAMES.index(part.name)] = part.start
     sizes, normalization = np.array(architecture.sizes, np.int64), NORMALIZATIONS[architecture.normalization]
-    return CompiledLayout(sizes, parts, scale, normalization, int(bool(architecture.residual)))
+    spans = np.array([[0, architecture.sizes[0], 0]], np.int64)
+    return CompiledLayout(sizes, parts, scale, normalization, int(bool(architecture.residual)), spans)
+
+
+def layout_with_spans(architecture: DenseArchitecture, spans: np.ndarray) -> CompiledLayout:
+    """Return the layout of a network for inputs of these spans, unless it scales the inputs or there are no spans."""
+    layout = compiled_layout(architecture)
+    return layout._replace(spans=spans) if len(spans) and layout.scale < 0 else layout
 
 
 @lru_cache
@@ -74,7 +81,10 @@ def make_job(member: Member, rows: DenseRows) -> Job:
     architecture = cast("DenseArchitecture", member.architecture)
     optimizer, dtype = member.spec.training.optimizer, rows.weight.dtype.name
     kernels = compile_kernels(architecture.activation, architecture.normalization, member.loss, optimizer, dtype)
-    return Job(compiled_layout(architecture), kernels, cast("TrainingConfig", member.config), member.state, rows)
+    spans = rows.spans if member.spec.training.input_dropout == 0 else NO_SPANS
+    return Job(
+        layout_with_spans(architecture, spans), kernels, cast("TrainingConfig", member.config), member.state, rows
+    )
 
 
 def with_train_step(job: Job) -> Job:
@@ -94,7 +104,8 @@ def _step_signature(job: Any) -> tuple[types.Type, ...]:
     """Return the types of all arguments of `train_step` for a job of this type."""
     flat = job.types[Job._fields.index("state")].types[0]
     table, integer_table = types.Array(flat.dtype, 2, "C"), types.Array(types.int64, 2, "C")
-    workspace = types.NamedTuple([flat, integer_table], Workspace)
+    integers = types.Array(types.int64, 1, "C")
+    workspace = types.NamedTuple([flat, integer_table, integers, integers], Workspace)
     buffers = types.NamedTuple([workspace, table, flat, flat, flat], Buffers)
     factors, stop = types.UniTuple(types.float64, 3), types.Array(types.uint8, 1, "C")
     return job, buffers, types.int64, types.int64, factors, stop
@@ -129,7 +140,7 @@ def _example_job(dtype: str) -> Job:
     """Return a job whose arrays are empty, for its type."""
     flat, table = np.empty(0, dtype), np.empty((0, 0), dtype)
     integers, integer_table, counts = np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty(0)
-    layout = CompiledLayout(integers, integer_table, -1, 0, 0)
+    layout = CompiledLayout(integers, integer_table, -1, 0, 0, integer_table)
     numbers = dict.fromkeys(TrainingConfig._fields, 0.0)
     arrays = {"strata": integers, "groups": integer_table, "rates": np.empty((0, 0)), "unit_weights": integer_table}
     config = TrainingConfig(**numbers | {"batch_size": 1, "stratified": 0} | arrays)  # type: ignore[arg-type]

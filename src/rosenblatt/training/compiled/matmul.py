@@ -36,7 +36,7 @@ HIGH, MIDDLE, LOW = (12, 8, 4) if REGISTERS == 32 else (6, 4, 2)
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
-class _Vectors:
+class VectorCode:
     """Generates code for vectors of one type; the last vector is masked to `columns`."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: types.Type, vectors: int, columns: ir.Value) -> None:
@@ -106,7 +106,7 @@ def _tile(rows: int, vectors: int) -> Callable[..., Any]:
                 data = context.make_array(signature.args[i])(context, builder, values[i]).data
                 pointers.append(builder.gep(data, [offset]))
             A, B, S, C = pointers
-            vector = _Vectors(builder, signature.args[0].dtype, vectors, columns)
+            vector = VectorCode(builder, signature.args[0].dtype, vectors, columns)
             cells = [(r, v) for r in range(rows) for v in range(vectors)]
             sums = {
                 (r, v): cgutils.alloca_once_value(builder, vector.load(S, builder.mul(sr, I64(r)), v)) for r, v in cells
@@ -139,7 +139,7 @@ def _row(vectors: int) -> Callable[..., Any]:
             _, ac, _, _, _, j, width, K, columns = values
             data = [context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 2, 3, 4)]
             A, B, S, C = data[0], *(builder.gep(pointer, [j]) for pointer in data[1:])
-            vector = _Vectors(builder, signature.args[0].dtype, vectors, columns)
+            vector = VectorCode(builder, signature.args[0].dtype, vectors, columns)
             sums = [cgutils.alloca_once_value(builder, vector.load(S, I64(0), v)) for v in range(vectors)]
             with cgutils.for_range(builder, K) as loop:
                 element = builder.load(builder.gep(A, [builder.mul(loop.index, ac)]))
@@ -221,7 +221,7 @@ def _transpose_square(_typing, a, a0, ar, out, o0, width):
 
     def generate(context, builder, signature, values):
         source, target = (context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 3))
-        vector = _Vectors(builder, signature.args[0].dtype, 2, I64(0))  # whole vectors, without a mask
+        vector = VectorCode(builder, signature.args[0].dtype, 2, I64(0))  # whole vectors, without a mask
         n = vector.lanes
         read, write = builder.gep(source, [values[1]]), builder.gep(target, [values[4]])
         rows = [vector.load(read, builder.mul(values[2], I64(r)), 0) for r in range(n)]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rosenblatt.training.compiled.first_layer import SortedRows, input_weight_gradient, multiply_inputs
 from rosenblatt.training.compiled.jit import call_address, constant_like, copy_row, flush_denormals, jit
 from rosenblatt.training.compiled.matmul import matmul, transpose
 from rosenblatt.training.compiled.normalization import BATCH, NONE
@@ -32,6 +33,7 @@ class CompiledLayout(NamedTuple):
     scale: int  # start of the scaling layer's factors in theta; -1 without a scaling layer
     normalization: int
     residual: int
+    spans: np.ndarray  # (S, 3) int64: of the inputs, as in `first_layer`
 
 
 class Kernels(NamedTuple):
@@ -60,6 +62,8 @@ class Workspace(NamedTuple):
 
     flat: np.ndarray  # all arrays, one after the other
     starts: np.ndarray  # (7, L + 2) int64: start of each kind's array for each layer (0: the inputs), and its end
+    order: np.ndarray  # (S B,) int64: of the rows by bin, and `bin_starts` (F,) int64: see `first_layer.SortedRows`
+    bin_starts: np.ndarray
 
 
 Z, A, E, NORMALIZED, INV_STD, BLEND_DIFFERENCE, SCRATCH = range(7)  # kinds of arrays in a workspace
@@ -68,7 +72,7 @@ Z, A, E, NORMALIZED, INV_STD, BLEND_DIFFERENCE, SCRATCH = range(7)  # kinds of a
 # E: the gradients dLoss/da
 # NORMALIZED, INV_STD: z after normalization, before gain and shift; 1 / standard deviation
 # BLEND_DIFFERENCE: f(z) - z of parametric activations; for the inputs of a scaling layer, the inputs before scaling
-# SCRATCH: a transposed W, or the means of a batch
+# SCRATCH: transposed matrices, or the means of a batch
 
 
 class Buffers(NamedTuple):
@@ -226,7 +230,10 @@ def forward(layout, kernels, theta, workspace, B, dropout, counter, training):
         n_in, n_out = sizes[l], sizes[l + 1]
         x, z = layer_view(workspace, A, l, B * n_in), layer_view(workspace, Z, l + 1, B * n_out)
         W, b = parameter_view(layout, theta, l, WEIGHT), parameter_view(layout, theta, l, BIAS)
-        matmul(x, n_in, 1, W, b, 0, z, B, n_out, n_in)
+        if l == 0:
+            multiply_inputs(layout.spans, SortedRows(x, workspace.order, workspace.bin_starts), W, b, z)
+        else:
+            matmul(x, n_in, 1, W, b, 0, z, B, n_out, n_in)
         if l == L - 1:
             break
         if layout.normalization != NONE:
@@ -314,23 +321,43 @@ def backward(layout, kernels, theta, workspace, gradient, ones, B, accumulate):
         n_in, n_out = layout.sizes[l], layout.sizes[l + 1]
         x, d = layer_view(workspace, A, l, B * n_in), layer_view(workspace, Z, l + 1, B * n_out)
         dW, db = parameter_view(layout, gradient, l, WEIGHT), parameter_view(layout, gradient, l, BIAS)
-        if accumulate:
+        zeros = ones[1:]
+        if l == 0:
+            rows = SortedRows(x, workspace.order, workspace.bin_starts)
+            input_weight_gradient(layout.spans, rows, d, dW, zeros, accumulate)
+        elif accumulate:
             matmul(x, 1, n_in, d, dW, n_out, dW, n_in, n_out, B)
+        else:
+            matmul(x, 1, n_in, d, zeros, 0, dW, n_in, n_out, B)
+        if accumulate:
             matmul(ones, 0, 0, d, db, n_out, db, 1, n_out, B)
         else:
-            matmul(x, 1, n_in, d, ones[1:], 0, dW, n_in, n_out, B)
-            matmul(ones, 0, 0, d, ones[1:], 0, db, 1, n_out, B)
+            matmul(ones, 0, 0, d, zeros, 0, db, 1, n_out, B)
         if l == 0 and layout.scale < 0:
             break
-        transposed, e = layer_view(workspace, SCRATCH, l + 1, n_in * n_out), layer_view(workspace, E, l, B * n_in)
-        transpose(parameter_view(layout, theta, l, WEIGHT), n_in, n_out, transposed)
-        start, stride = (layer_view(workspace, E, l + 1, B * n_out), n_in) if is_residual(layout, l) else (ones[1:], 0)
-        matmul(d, n_out, 1, transposed, start, stride, e, B, n_in, n_out)
+        W, e = parameter_view(layout, theta, l, WEIGHT), layer_view(workspace, E, l, B * n_in)
+        start, stride = (layer_view(workspace, E, l + 1, B * n_out), n_in) if is_residual(layout, l) else (zeros, 0)
+        scratch = layer_view(workspace, SCRATCH, l + 1, n_in * n_out)
+        input_gradient(d, W, start, stride, e, B, scratch)
         if l > 0:
             activation_backward(layout, kernels, theta, workspace, l, B, gradient)
         else:
             unscaled = layer_view(workspace, BLEND_DIFFERENCE, 0, B * n_in)
             add_product_sums(e, unscaled, gradient[layout.scale : layout.scale + n_in])
+
+
+@jit
+def input_gradient(d, W, start, stride, e, B, scratch):
+    """e = start + d W^T, for flat arrays: from a transposed W, or as (W d^T)^T if d and e are smaller than W."""
+    n_in, n_out = e.size // B, d.size // B
+    if stride == 0 and B * (n_in + n_out) < n_in * n_out:
+        transposed, product = scratch[: n_out * B], scratch[n_out * B : (n_in + n_out) * B]
+        transpose(d, B, n_out, transposed)
+        matmul(W, n_out, 1, transposed, start, 0, product, n_in, B, n_out)
+        transpose(product, n_in, B, e)
+    else:
+        transpose(W, n_in, n_out, scratch)
+        matmul(d, n_out, 1, scratch, start, stride, e, B, n_in, n_out)
 
 
 @jit
@@ -412,7 +439,8 @@ def new_workspace(layout, B, dtype, training):
                 size = max(2, sizes[l - 1]) * sizes[l] if l > 0 and training else 0
             end += size
         starts[kind, L + 1] = end
-    return Workspace(np.empty(end, dtype), starts)
+    order = np.empty(layout.spans.shape[0] * B, np.int64)
+    return Workspace(np.empty(end, dtype), starts, order, np.empty(sizes[0], np.int64))
 
 
 @jit
