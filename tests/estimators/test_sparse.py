@@ -44,7 +44,7 @@ def test_every_format_of_scipy_gives_the_dense_result(storage, array_type):
     Perceptron(perceptron_rule="kernel"),
 ], ids=str)  # fmt: skip
 def test_sparse_rows_are_encoded_like_dense_ones(estimator, monkeypatch):
-    monkeypatch.setattr("rosenblatt.data.encoding.encoder.MAX_BLOCK_VALUES", 240)  # blocks of 3 columns
+    monkeypatch.setattr("rosenblatt.data.encoding.encoder.MAX_BLOCK_VALUES", 160)  # blocks of 2 or 3 columns
     monkeypatch.setattr(prepared, "MAX_BLOCK_VALUES", 63)  # and of 8 rows
     with_missing = DENSE.copy()
     with_missing[3, 2] = np.nan

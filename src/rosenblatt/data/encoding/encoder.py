@@ -288,12 +288,15 @@ class Encoder(FrozenModel):
 
 
 def _fit_sparse(matrix: csr_array, names: Sequence[str], spec: DataSpec) -> Iterator[NumberEncoding]:
-    """Fit the encodings of the columns of a sparse matrix (n, F), a dense block of columns at a time."""
-    by_column, is_finite = matrix.tocsc(), np.isfinite(matrix.data).all()
-    step = max(MAX_BLOCK_VALUES // matrix.shape[0], 2)
-    for start in range(0, len(names), step):
-        block = np.asarray(by_column[:, start : start + step].toarray(order="C"), np.float64)
-        yield from _fit_matrix(block, names[start : start + step], spec, is_finite=is_finite)
+    """Fit the encodings of the columns of a sparse matrix (n, F), a dense block of columns at a time.
+
+    A block is at least two columns wide, as NumPy sums a single one in another order.
+    """
+    by_column, is_finite = matrix.tocsc(), bool(np.isfinite(matrix.data).all())
+    n_blocks = max(len(names) // max(MAX_BLOCK_VALUES // matrix.shape[0], 2), 1)
+    for columns in np.array_split(np.arange(len(names)), n_blocks):
+        block = np.asarray(by_column[:, columns].toarray(order="C"), np.float64)
+        yield from _fit_matrix(block, [names[i] for i in columns], spec, is_finite=is_finite)
 
 
 def _fit_matrix(
