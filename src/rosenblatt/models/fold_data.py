@@ -47,7 +47,11 @@ class FoldPreparedData(PreparedData):
         self.y, self.weight = (np.concatenate(parts) for parts in zip(*(table[1:] for table in tables), strict=True))
 
     def _encoding(self, resolved_spec: Spec) -> tuple[Encoder, np.ndarray | csr_array | EncodedInputs]:
-        """Encode all folds; the encoder is that of a fold with the most features."""
+        """Encode all folds.
+
+        The encoder is that of a fold with the most features. If the spans of features differ between folds, it knows
+        only the number of features, so that no network is trained with the spans of another fold.
+        """
         key = encoding_key(resolved_spec)
         if key not in self._encodings:
             encoders = [
@@ -60,7 +64,9 @@ class FoldPreparedData(PreparedData):
                 for part in fold
             ]
             x = vstack(blocks, format="csr") if issparse(blocks[0]) else np.concatenate(blocks)
-            self._encodings[key] = widest, x
+            is_regular = all(np.array_equal(encoder.spans, widest.spans) for encoder in encoders)
+            encoder = widest if is_regular else Encoder(encodings=(), n_sparse_columns=widest.width)
+            self._encodings[key] = encoder, x
         return self._encodings[key]
 
 
