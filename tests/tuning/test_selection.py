@@ -101,7 +101,7 @@ def test_the_ensemble_of_the_default_space_has_the_default_trial_unless_it_is_cl
     assert sum(member.weight for member in ensemble) == pytest.approx(1)
 
 
-def test_trials_with_equal_scores_are_told_apart_by_their_loss():
+def test_of_trials_with_equal_scores_the_one_with_the_smallest_loss_is_chosen():
     prepared = PreparedData(Dataset(FRAME, Y), lambda spec: TARGET.with_loss(spec, Y))
     spec = Spec.from_hyperparameters(**FAST | {"scoring": "accuracy"}).with_search_space(SPACE)
     search = SearchCoordinator(spec, prepared, lambda *_: lambda outputs, rows: 0.5, 2)  # every score is 0.5
