@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import rosenblatt
 from rosenblatt.cli.main import main
 from rosenblatt.models.model_file import load_model, prediction_digest
 from rosenblatt.models.model_file_checker import ModelFileChecker
@@ -23,9 +25,10 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 # Threads of linear algebra in each worker of pytest-xdist, which would otherwise compete for the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Each of the hundreds of programs that tests start would otherwise compile all modules that it imports
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Programs that tests start find the library compiled. They compile nothing themselves: of a module that a test changes
+# within a second, Python would take the old bytecode.
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+compileall.compile_dir(Path(rosenblatt.__file__).parent, quiet=2)
 
 collect_ignore = ["training/reference.py"]  # it holds no tests and imports PyTorch
 TORCH_DOCTESTS = tuple(f"rosenblatt.estimators.{name}." for name in ("cnn", "forecaster", "rnn"))
