@@ -319,10 +319,31 @@ def test_a_finished_run_ignores_further_records(store, capsys):
     run.set_params({"late": 1})
     run.flush()
     assert capsys.readouterr().err.splitlines() == [
-        f"rosenblatt: run {run.id} has ended, so the values that are logged to it now are not recorded"
+        f"rosenblatt: run {run.id} has ended, so what is logged to it now is not recorded"
     ]
     assert load_all_curves(store, run.id)["loss"].values.tolist() == list(range(100))
     assert run_details(store, run.id).params == {}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda run: run.log({"loss": 7.0}),
+        lambda run: run.log_curve("loss", [1.0]),
+        lambda run: run.set_params({"late": 1}),
+        lambda run: run.note("late", 1),
+        lambda run: run.tag(late="yes"),
+        lambda run: run.log_bytes("late", b"1"),
+    ],
+    ids=["log", "log_curve", "set_params", "note", "tag", "log_bytes"],
+)
+def test_what_is_recorded_after_the_end_of_a_run_is_reported(own_store, capsys, record):
+    with track("ended") as run:
+        run.note("early", 1)
+    assert capsys.readouterr().err == ""
+    record(run)
+    record(run)
+    assert capsys.readouterr().err.count("has ended, so what is logged to it now is not recorded") == 1
 
 
 def test_values_of_any_type_are_recorded(store):

@@ -20,7 +20,7 @@ from rosenblatt.runs.store.records import RecordBatch
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.run import track
 from rosenblatt.runs.tracking.spool import Spool, deliver_pending, pending_files
-from rosenblatt.runs.tracking.writer import Writer
+from rosenblatt.runs.tracking.writer import Writer, get_writer
 from tests.runs.conftest import add_run_with_curves
 from tests.waiting import wait_until
 
@@ -515,6 +515,34 @@ def test_a_fork_waits_until_the_writer_has_ended_what_it_does(writer):
         os.kill(os.getpid(), signal.SIGKILL)
     assert events
     os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_another_thread_opens_a_writer_opens_its_own(own_store, monkeypatch):
+    monkeypatch.setattr("rosenblatt.runs.tracking.fork.FORK_TIMEOUT_S", 0.1)
+    is_opening, is_forked = threading.Event(), threading.Event()
+
+    class SlowWriter(Writer):
+        def __init__(self, url):
+            is_opening.set()
+            is_forked.wait()
+            super().__init__(url)
+
+    url = f"sqlite:///{own_store}/forked.db"
+    monkeypatch.setattr("rosenblatt.runs.tracking.writer.Writer", SlowWriter)
+    thread = threading.Thread(target=get_writer, args=(url,))
+    thread.start()
+    is_opening.wait()
+    child = os.fork()
+    is_forked.set()
+    if not child:
+        signal.alarm(60)
+        get_writer(url)
+        os._exit(0)
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    get_writer(url).close()
 
 
 POOL = """

@@ -73,6 +73,7 @@ class Run:
         self._sink = self._log_first if self._writer else _discard
         self._step, self._logged_curves = -1, dict[str, "tuple[int, CurveSummary]"]()
         self._process, self._is_ended, self._owns_run = os.getpid(), False, True
+        self._is_late_reported = False
         self.data: list[InputFile] = []
         self.measure_peak_memory: Callable[[], int | None] = peak_memory
         self.seeds: dict[str, int] = {}
@@ -115,10 +116,15 @@ class Run:
         self._sink(run, entry)
 
     def _log_late(self, _run: str, _entry: Any) -> None:
-        """Say once that values are not recorded any more."""
         self._sink = _discard
-        message = f"run {self.id} has ended, so the values that are logged to it now are not recorded"
-        print(f"rosenblatt: {message}", file=sys.stderr)
+        self._report_late()
+
+    def _report_late(self) -> None:
+        """Say once that nothing is recorded any more."""
+        if not self._is_late_reported:
+            self._is_late_reported = True
+            message = f"run {self.id} has ended, so what is logged to it now is not recorded"
+            print(f"rosenblatt: {message}", file=sys.stderr)
 
     def log_curve(self, name: str, values: Sequence[float] | np.ndarray, steps: Sequence[int] | None = None) -> None:
         """Log many points of one metric.
@@ -136,7 +142,10 @@ class Run:
         from rosenblatt.runs.store.curves import make_points, merge_summaries, summarize
 
         curve_values, curve_steps = to_curve(values, steps)
-        if not curve_values.size or self._writer is None or self._is_ended:
+        if not curve_values.size or self._writer is None:
+            return
+        if self._is_ended:
+            self._report_late()
             return
         batch, now = RecordBatch(), time.time()
         chunk_index, total = self._logged_curves.get(name, (0, None))
@@ -286,7 +295,9 @@ class Run:
 
     def put(self, batch: RecordBatch) -> None:
         """Record a batch, of this run or its trials."""
-        if self._writer and not self._is_ended:
+        if self._writer and self._is_ended:
+            self._report_late()
+        elif self._writer:
             self._writer.put(batch)
 
     def store_source(self, path: Path) -> tuple[str, str]:

@@ -391,14 +391,22 @@ def _close_on_exit(writer: Writer) -> None:
     Finalize(None, writer.close, exitpriority=10)
 
 
-_writers_by_url: dict[str, Writer] = {}
-_open_lock = threading.Lock()
+class _Writers:
+    """The writers of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.by_url: dict[str, Writer] = {}
+
+
+_writers = _Writers()
 
 
 def get_writer(url: str) -> Writer:
     """Get the writer of this process for a store. Raises StoreError."""
-    with _open_lock:
-        writer = _writers_by_url.get(url)
+    wait_before_fork(_writers)  # a child must not find the lock held by a thread that it does not have
+    with _writers.lock:
+        writer = _writers.by_url.get(url)
         if writer is None or writer.closed:
-            writer = _writers_by_url[url] = Writer(url)
+            writer = _writers.by_url[url] = Writer(url)
         return writer
