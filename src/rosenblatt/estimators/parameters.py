@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from rosenblatt.data.cores import cores
 from rosenblatt.errors import SpecError, did_you_mean
 from rosenblatt.spec.fields import DEEP_KINDS, FORECASTING_HYPERPARAMETERS
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS, Hyperparameter
-from rosenblatt.training.workers import cores
 
 Estimator = TypeVar("Estimator", bound=type)
 

@@ -8,6 +8,7 @@ from itertools import cycle
 
 import numpy as np
 
+from rosenblatt.data.cores import cores
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.data.encoding.encoder import Encoder
 from rosenblatt.data.schema.columns import Schema
@@ -23,7 +24,6 @@ from rosenblatt.training.compiled.early_stopping import epochs_to_wait
 from rosenblatt.training.member import EpochRecord, Member, last_improvement, load_parameters, new_member
 from rosenblatt.training.population import train
 from rosenblatt.training.rows import Rows
-from rosenblatt.training.workers import cores
 
 EpochCallback = Callable[[EpochRecord], None]
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, issparse
 
+from rosenblatt.data.cores import cores
 from rosenblatt.data.encoding.encoder import CHUNK_ROWS, Encoder
 from rosenblatt.data.media.columns import EncodedInputs, media_kinds
 from rosenblatt.data.readers.frames import as_frame, as_matrix, column_names, is_frame
@@ -30,7 +31,6 @@ from rosenblatt.training.backend import predict
 from rosenblatt.training.compiled.encoding import MatrixEncoder
 from rosenblatt.training.compiled.prediction import NetworkStack, can_stack
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows, SparseRows
-from rosenblatt.training.workers import cores
 
 ModelTask = Task | Literal["forecasting"]
 _EncodedTables = Sequence[np.ndarray | EncodedInputs]  # one for each trial

@@ -14,12 +14,13 @@ from typing import cast
 
 import numpy as np
 
+from rosenblatt.data.cores import cores
 from rosenblatt.training.backend import MemberTrainer, make_trainer
 from rosenblatt.training.compiled.dispatch import start_step_compiler
 from rosenblatt.training.compiled.early_stopping import BEST_EPOCH, BEST_LOSS, FAILURE, PARAMETERS, EarlyStopping
 from rosenblatt.training.member import EpochRecord, Member
 from rosenblatt.training.rows import DenseRows, MediaRows, Rows
-from rosenblatt.training.workers import Work, WorkerPool, cores
+from rosenblatt.training.workers import Work, WorkerPool
 
 REPORT_INTERVAL_S = 0.05  # seconds between reports of a member whose epochs need no Python in between
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
@@ -10,21 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from rosenblatt.data.cores import cores
+
 POLL_INTERVAL_S = 0.2  # seconds between checks for an interrupt while waiting for messages
 Work = Callable[[np.ndarray], Any]
 """A work item: called with the stop flag (1,), which ends it within a batch; its result is put into the queue."""
-
-
-def cores() -> int:
-    """Number of cores that this process may use.
-
-    They are limited by the affinity of the process, the CPU quota of its container, and the environment variables
-    LOKY_MAX_CPU_COUNT and OMP_NUM_THREADS. joblib sets the latter in its workers, which share the cores.
-    """
-    from joblib import cpu_count
-
-    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return min(cpu_count(), int(limit)) if limit.isdecimal() and int(limit) else int(cpu_count())
 
 
 class MessageQueue:

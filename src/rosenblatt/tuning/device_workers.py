@@ -10,11 +10,12 @@ from typing import cast
 
 import numpy as np
 
+from rosenblatt.data.cores import cores
 from rosenblatt.errors import SpecError
 from rosenblatt.training.member import Member
 from rosenblatt.training.population import record_epoch
 from rosenblatt.training.rows import DenseRows
-from rosenblatt.training.workers import MessageQueue, cores
+from rosenblatt.training.workers import MessageQueue
 from rosenblatt.tuning.work_queue import WorkItem
 
 MAX_IN_FLIGHT = 64  # work items submitted at a time

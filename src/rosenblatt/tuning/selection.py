@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rosenblatt.data.cores import cores
 from rosenblatt.data.schema.columns import Schema
 from rosenblatt.errors import DivergedError, TrainingInterruptedError
 from rosenblatt.models.metadata import (
@@ -18,7 +19,6 @@ from rosenblatt.models.metadata import (
     TrialRecord,
 )
 from rosenblatt.models.model import Model, TrainedTrial
-from rosenblatt.training.workers import cores
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.divergence import divergence_message
 from rosenblatt.tuning.ensembles import greedy_weights, one_standard_error_rule, optimism, row_losses, shrink_weights

@@ -12,9 +12,9 @@ from math import ceil
 
 import numpy as np
 
+from rosenblatt.data.cores import cores
 from rosenblatt.data.splits import Fold
 from rosenblatt.spec.fields import DEEP_KINDS
-from rosenblatt.training.workers import cores
 from rosenblatt.tuning.trial import Trial
 
 MAX_REFIT_NETWORKS = 8  # networks trained on all rows at the end

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from rosenblatt.data.cores import cores
 from rosenblatt.data.dataset import Dataset
 from rosenblatt.models.model import Model
 from rosenblatt.runs.capture.environment import Environment
 from rosenblatt.runs.capture.snapshot import run_identity
-from rosenblatt.training.workers import cores
 from rosenblatt.workflows.problems.problem import LearningProblem
 from rosenblatt.workflows.request import FitRequest
 

@@ -7,7 +7,6 @@ channels. Decoding releases Python's global interpreter lock, so threads use all
 from __future__ import annotations
 
 import io
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from rosenblatt.data.cores import cores
 from rosenblatt.errors import TableError, format_count, format_list, ignore_warnings
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
@@ -330,7 +330,7 @@ class ImageDataset:
             for k in range(start, min(start + chunk_size, len(rows))):
                 self._decode(self.cells[rows[k]], out[k])
 
-        chunk_size = max(1, min(64, -(-len(rows) // _n_threads())))
+        chunk_size = max(1, min(64, -(-len(rows) // cores())))
         list(pool.map(decode_chunk, range(0, len(rows), chunk_size)))
         return out
 
@@ -362,9 +362,5 @@ class ImageDataset:
         return 0 if self.pixels is None else self.pixels.nbytes
 
 
-def _n_threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _make_pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_n_threads(), thread_name_prefix="decoding")
+    return ThreadPoolExecutor(cores(), thread_name_prefix="decoding")

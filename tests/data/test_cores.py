@@ -5,7 +5,7 @@ import os
 import joblib
 import pytest
 
-from rosenblatt.training.workers import cores
+from rosenblatt.data.cores import cores
 
 
 @pytest.fixture(autouse=True)
