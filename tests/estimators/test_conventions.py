@@ -122,8 +122,12 @@ EXCEPTIONS = {
 }
 OF_SEARCHED_REGRESSORS = because("a search of one row is refused in other words", "fit2d_1sample")
 
-# Checks that need a network with good predictions; for the others, two epochs of training do
-CHECKS_OF_QUALITY = {"check_classifiers_train", "check_regressors_train", "check_class_weight_classifiers"}
+# Checks that need good predictions, or that PyTorch's rounding may fail for a network that has learned little; for the
+# others, two epochs of training do
+CHECKS_OF_TRAINED_NETWORKS = {
+    "check_classifiers_train", "check_regressors_train", "check_class_weight_classifiers",
+    "check_methods_subset_invariance",
+}  # fmt: skip
 
 
 def expected_failures(estimator):
@@ -137,7 +141,7 @@ def expected_failures(estimator):
 @pytest.mark.torch
 @parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks_pass(estimator, check):
-    if check.func.__name__ not in CHECKS_OF_QUALITY and "epochs" in estimator.get_params():
+    if check.func.__name__ not in CHECKS_OF_TRAINED_NETWORKS and "epochs" in estimator.get_params():
         estimator = clone(estimator).set_params(epochs=2)
     check(estimator)
 
