@@ -47,6 +47,15 @@ def test_auto_size_is_the_median_side_up_to_96_pixels():
     assert side([(100, 120)], image_size=3) == 3
 
 
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1)])
+def test_images_of_one_row_or_column_are_not_shrunk_to_a_pixel_unless_requested(shape):
+    pixels = [np.zeros((*shape, 1), np.uint8)] * 3
+    with pytest.raises(TableError, match=f"images of {shape[0]} x {shape[1]} pixels, which would be resized to one"):
+        fit_and_encode_images(pixels)
+    assert fit_and_encode_images(pixels, image_size=9)[0].side == 9
+    assert fit_and_encode_images([np.zeros((1, 1, 1), np.uint8)])[0].side == 1
+
+
 def test_images_keep_the_most_channels_unless_grey_or_color_is_requested():
     grey, color = np.full((2, 2, 1), 7, np.uint8), np.full((2, 2, 3), [10, 20, 30], np.uint8)
     assert fit_and_encode_images([grey, grey])[0].channels == 1

@@ -45,11 +45,20 @@ class ImageEncoding(FrozenModel):
 
     @classmethod
     def fit(cls, column: str, cells: pl.Series, spec: DataSpec) -> ImageEncoding:
-        """Fit to the images of the training rows. Raises TableError if one cannot be read."""
+        """Fit to the images of the training rows.
+
+        Raises TableError if one cannot be read, or if `auto` would shrink images of one row or column to one pixel.
+        """
         sample = cells.gather_every(max(len(cells) // SAMPLE_SIZE, 1)).to_list()[:SAMPLE_SIZE]
         infos = inspect_images(sample)
         auto_side = min(int(np.median([min(info.height, info.width) for info in infos])), MAX_AUTO_SIDE)
         side = spec.image_size if spec.image_size != "auto" else auto_side
+        longest = max(infos, key=lambda info: max(info.height, info.width))
+        if spec.image_size == "auto" and side == 1 < max(longest.height, longest.width):
+            raise TableError(
+                f"Column {column!r} holds images of {longest.height} x {longest.width} pixels, which would be resized "
+                "to one pixel. Set image_size, or give the pixels as columns of numbers or as sequences."
+            )
         channels = {"grey": 1, "color": 3, "auto": max(info.channels for info in infos)}[spec.colors]
         dtype = "uint8" if all(info.is_uint8 for info in infos) else "float32"
         center, std = channel_statistics(sample, side, channels, spec.image_fit, dtype)
