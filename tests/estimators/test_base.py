@@ -438,6 +438,16 @@ def test_prediction_before_fit_or_with_other_columns_is_rejected(table):
         model.predict(X.rename({"age": "Age"}))
 
 
+def test_columns_of_one_name_are_rejected():
+    frame = pd.DataFrame({"a": range(20), "b": range(20)})
+    labels = [0, 1] * 10
+    twice = frame.set_axis(["a", "a"], axis=1)
+    fitted = MLPClassifier(**FAST).fit(frame, labels)
+    for call in (lambda: MLPClassifier(**FAST).fit(twice, labels), lambda: fitted.predict(twice)):
+        with pytest.raises(TableError, match="Several columns are named 'a'"):
+            call()
+
+
 def test_very_few_rows_are_all_used_for_training():
     model = MLPClassifier(**FAST).fit([[0.0], [1.0], [0.1], [0.9]], [0, 1, 0, 1])
     assert model.model_.networks[0].scores == ()

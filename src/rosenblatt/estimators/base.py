@@ -211,6 +211,7 @@ class BaseNetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         schema = None if reset else schema or self.model_.schema
         if is_frame(X):
             if reset or [*X.columns] != self._feature_names:
+                column_names(X)
                 validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
                 raise TableError("X holds no rows. Give at least one.")
