@@ -7,6 +7,7 @@ from sklearn.base import clone
 from rosenblatt.errors import SpecError, TableError
 from rosenblatt.estimators.cnn import CNNClassifier
 from rosenblatt.estimators.rnn import RNNClassifier, RNNRegressor, RNNTagger
+from rosenblatt.estimators.search import PopulationSearchCV
 
 pytestmark = pytest.mark.torch
 
@@ -64,6 +65,15 @@ def test_a_tagger_never_truncates_long_rows(tmp_path):
     for estimator in (RNNClassifier, RNNRegressor):
         with pytest.raises(TableError, match=f"of kind rnn for tagging, which {estimator.__name__} cannot load"):
             estimator.load(tmp_path / "tags.rosenblatt")
+
+
+def test_a_search_of_taggers_compares_losses_and_chooses_the_token_unit_that_matches_the_tags():
+    texts, tags = ["the cat sat", "a dog"] * 20, [["D", "N", "V"], ["D", "N"]] * 20
+    space = {"learning_rate": [0.001, 0.01]}
+    search = PopulationSearchCV(RNNTagger(epochs=1, recurrent_width=4), space, trials=2, cv=2).fit(texts, tags)
+    assert search.best_score_ == search.cv_results_["mean_test_score"].max() < 0
+    assert search.score(texts, tags) == search.best_estimator_.score(texts, tags) >= 0
+    assert [len(row) for row in search.predict(["the cat", "dog"])] == [2, 1]
 
 
 def test_a_tagger_chooses_the_token_unit_that_matches_the_tags():

@@ -81,9 +81,10 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         cv: number of folds, a splitter, or pairs of training and validation indices; None for 8 folds, repeated twice
             below 500 rows.
         scoring: name of a scikit-learn scorer, a scoring function, or "loss". For several metrics a list of names, a
-            dict by name, or a function that returns a dict. None for accuracy or R2; classifiers that predict
-            probabilities then compare and rank their trials by the loss, which is less noisy ("mean_test_loss" in
-            `cv_results_`), unless the space makes losses incomparable. "accuracy" compares them by accuracy.
+            dict by name, or a function that returns a dict. None for accuracy, R2, or the loss of taggers; classifiers
+            that predict probabilities then compare and rank their trials by the loss, which is less noisy
+            ("mean_test_loss" in `cv_results_`), unless the space makes losses incomparable. "accuracy" compares them
+            by accuracy.
         refit: True for the trial with the best score; with several metrics the name of the one that the search
             optimizes. A function gets `cv_results_` and returns the index of a trial, which is trained again if its
             networks were not kept. False for `cv_results_` only. Unless refit names a metric, the first one decides
@@ -189,12 +190,12 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         if self.cv is not None and not isinstance(self.cv, Integral):
             splits = _make_folds(self.cv, X, y, groups, np.ones(len(y), bool) if has_weight is None else has_weight)
         prepared = PreparedData(data, lambda resolved_spec: network._target(data.y, resolved_spec), splits=splits)
-        default = "r2" if network.__sklearn_tags__().estimator_type == "regressor" else "accuracy"
         subspaces = self._subspaces(pipeline)
         spaces = [subspace.space for subspace in subspaces]
-        comparison = _default_comparison(prepared.target(network._spec()), spaces)
-        metrics = Metrics.from_scoring(self.scoring, self.refit, default, comparison)
-        specs = self._specs(network, metrics, spaces)
+        metrics = Metrics.from_scoring(
+            self.scoring, self.refit, *_default_scorings(prepared.target(network._spec()), spaces)
+        )
+        specs = [network._adapt_spec(spec, data, None) for spec in self._specs(network, metrics, spaces)]
         metrics = metrics.expand(specs[0], prepared)
         searches = []
         for number, (spec, subspace) in enumerate(zip(specs, subspaces, strict=True), start=1):
@@ -384,14 +385,16 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _default_comparison(target: Target, spaces: Sequence[Mapping[str, Any]]) -> str:
-    """The metric that trials are compared by if `scoring` is None; empty for that of `best_score_`.
+def _default_scorings(target: Target, spaces: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The scoring of `best_score_` if `scoring` is None, and the one that trials are compared by; empty for the same.
 
-    Accuracy is noise on few rows, so it is the loss if networks predict probabilities, and all trials have one loss.
+    Accuracy is noise on few rows, so trials are compared by the loss if they predict probabilities and have one loss.
+    Scorers of scikit-learn do not take tags.
     """
-    has_probabilities = target.task != "regression" and target.output_type == "probabilities"
+    if target.task in ("regression", "tagging"):
+        return "r2" if target.task == "regression" else "loss", ""
     has_one_loss = not any(name in CHANGES_LOSS_SCALE for space in spaces for name in space)
-    return "loss" if has_probabilities and has_one_loss else ""
+    return "accuracy", "loss" if has_one_loss and target.output_type == "probabilities" else ""
 
 
 def _encode_rows(
