@@ -134,11 +134,43 @@ def test_sparse_rows_stay_sparse_for_a_perceptron():
     assert fitted.best_estimator_[-1].model_.encoder.n_sparse_columns == 4
 
 
+class SparseIfFew(TransformerMixin, BaseEstimator):
+    """Returns sparse rows below some number of rows, as ColumnTransformer does below some density."""
+
+    def __init__(self, n_rows=0):
+        self.n_rows = n_rows
+
+    def fit(self, X, y):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        return csr_array(X) if len(X) < self.n_rows else X
+
+
+@pytest.mark.parametrize("network", [SMALL, Perceptron(numeric_encoding="none", epochs=3)], ids=str)
+@pytest.mark.parametrize("sizes", [(20, 70), (70, 20)], ids=str)
+def test_rows_may_be_sparse_in_some_folds(network, sizes):
+    first, second = np.arange(90) < sizes[0], np.arange(90) >= sizes[0]
+    splits = [(np.flatnonzero(first), np.flatnonzero(second)), (np.flatnonzero(second), np.flatnonzero(first))]
+    space = {f"{type(network).__name__.lower()}__epochs": [2, 3]}
+    columns = ["split0_test_score", "split1_test_score"]
+    scores = [
+        search([SparseIfFew(n_rows)], space, Y, network, cv=splits).cv_results_[column]
+        for n_rows in (0, 50, 1000)
+        for column in columns
+    ]
+    for of_mixed, of_dense, of_sparse in zip(scores[2:4], scores[:2], scores[4:], strict=True):
+        np.testing.assert_array_equal(of_mixed, of_dense)
+        np.testing.assert_array_equal(of_mixed, of_sparse)
+
+
 @pytest.mark.parametrize(("space", "message"), [
     ({"standardscaler__with_mean": uniform()}, "needs a list of choices"),
     ({"standardscaler__with_mean": log_uniform(1, 2)}, "needs a list of choices"),
     ({"learning_rate": [0.1]}, "no parameter 'learning_rate' to search. Did you mean 'mlpclassifier__learning_rate'"),
     ({"mlpclassifier": [MLPClassifier()]}, "no parameter 'mlpclassifier'"),
+    ({"steps": [[]]}, "no parameter 'steps'"), ({"memory": [None]}, "no parameter 'memory'"),
     ({"mlpclassifier__n_jobs": [1]}, "no parameter 'n_jobs'"),
 ])  # fmt: skip
 def test_spaces_that_cannot_be_searched_are_refused(space, message):

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, indexable
@@ -52,7 +53,7 @@ class SearchedPipeline:
 
         Raises SpecError for unknown parameters, and for those of other steps that are not lists of choices.
         """
-        names = {name for name in self._pipeline.get_params() if name != self.prefix[:-2]}
+        names = {*self._pipeline.get_params()} - {*self._pipeline.get_params(deep=False), self.prefix[:-2]}
         names |= {f"{self.prefix}{name}" for name in SHAPE_DIMENSIONS}
         subspaces = []
         for space in spaces:
@@ -90,13 +91,15 @@ class SearchedPipeline:
         """
         X, y = indexable(X, y)
         rows, data = np.arange(len(y)) if has_weight is None else np.flatnonzero(has_weight), prepared.data
-        datasets = []
+        datasets, form = list[FoldDatasets](), None
         for fold in folds:
             steps, network = clone(clone(self._steps).set_params(**step_params)), clone(self.network)
             part_X, part_y = ([_safe_indexing(values, rows[part]) for part in fold] for values in (X, y))
-            train = network._frame(steps.fit_transform(part_X[0], part_y[0]), reset=True)
+            train_X = steps.fit_transform(part_X[0], part_y[0])
+            form = train_X if form is None else form
+            train = network._frame(_in_form(train_X, form), reset=True)
             schema = schema_from_frame(train, train, keeps_sparse=network._keeps_sparse)
-            validation = network._frame(steps.transform(part_X[1]), reset=False, schema=schema)
+            validation = network._frame(_in_form(steps.transform(part_X[1]), form), reset=False, schema=schema)
             weights = [None if data.weight is None else data.weight[part] for part in fold]
             datasets.append(
                 FoldDatasets(
@@ -111,6 +114,13 @@ class SearchedPipeline:
         pipeline = clone(clone(self._pipeline).set_params(**params, **{f"{self.prefix}scoring": scoring}))
         weights = {} if sample_weight is None else {f"{self.prefix}sample_weight": sample_weight}
         return pipeline.fit(X, y, **weights)
+
+
+def _in_form(rows: Any, other: Any) -> Any:
+    """Rows as a sparse matrix if the others are one, and else dense: some steps choose by the density of the rows."""
+    if issparse(rows) == issparse(other):
+        return rows
+    return rows.toarray() if issparse(rows) else csr_array(rows)
 
 
 def _choices(name: str, value: Any) -> list[Any]:
