@@ -34,7 +34,7 @@ def encoded(n, dtype):
 
 def multiply(spans, x, W, b):
     z, spans = np.full((len(x), b.size), np.nan, x.dtype), np.array(spans, np.int64)
-    rows = SortedRows(x.ravel(), np.empty(len(spans) * len(x), np.int64), np.empty(x.shape[1], np.int64))
+    rows = SortedRows(x.ravel(), np.empty((len(spans) + 1) * len(x), np.int64), np.empty(x.shape[1], np.int64))
     multiply_inputs(spans, rows, W.ravel(), b, z.ravel())
     return z, rows
 

@@ -225,6 +225,15 @@ def test_stratified_batches_hold_each_class_in_proportion():
         assert t[member.state.order[batch::5]].sum() == 2
 
 
+@pytest.mark.parametrize("n", [0, 1, 95, 96, 97, 100, 193, 1028])
+def test_rows_are_predicted_in_blocks_of_about_the_same_size(n):
+    block = mlp.prediction_block(n)
+    assert 1 <= block <= mlp.PREDICTION_BLOCK
+    n_blocks = -(-n // block)
+    assert n_blocks == -(-n // mlp.PREDICTION_BLOCK)
+    assert n - block * (n_blocks - 1) > block - n_blocks or n == 0
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
 def test_the_prediction_of_a_row_does_not_depend_on_the_other_rows(dtype, normalization):

@@ -32,7 +32,7 @@ class SortedRows(NamedTuple):
     """Rows of inputs, sorted by their bins in each piecewise span."""
 
     x: np.ndarray  # (n F,) flat
-    order: np.ndarray  # (S n,) int64: the rows of span s in the order of their bins, from s n
+    order: np.ndarray  # (S n + n,) int64: the rows of span s in the order of their bins, from s n; and scratch
     starts: np.ndarray  # (F,) int64: from the first feature of a span, where its bins start in that order, and the end
 
 
@@ -138,9 +138,13 @@ def _sum_gradients(span: _Span, vectors: range, add: Any) -> None:
     write(of_value, I64(0))
 
 
-WIDE = REGISTERS // 4  # vectors of a row at a time: three sums of each stay in registers
-_add_products_wide, _add_products_narrow = _kernel(_add_products, WIDE), _kernel(_add_products, 1)
-_sum_gradients_wide, _sum_gradients_narrow = _kernel(_sum_gradients, WIDE), _kernel(_sum_gradients, 1)
+WIDE, MIDDLE = REGISTERS // 4, REGISTERS // 8  # vectors of a row at a time: three sums of each stay in registers
+_add_products_wide, _add_products_middle, _add_products_narrow = (
+    _kernel(_add_products, vectors) for vectors in (WIDE, MIDDLE, 1)
+)
+_sum_gradients_wide, _sum_gradients_middle, _sum_gradients_narrow = (
+    _kernel(_sum_gradients, vectors) for vectors in (WIDE, MIDDLE, 1)
+)
 
 
 @jit
@@ -148,6 +152,7 @@ def sort_by_bin(spans, rows):
     """Sort the rows by their bins, for each piecewise span: write `rows.order` and `rows.starts`."""
     n_inputs = rows.starts.size
     n_rows = rows.x.size // n_inputs
+    bins = rows.order[spans.shape[0] * n_rows :]
     for s in range(spans.shape[0]):
         if not spans[s, PIECEWISE]:
             continue
@@ -156,26 +161,24 @@ def sort_by_bin(spans, rows):
         for t in range(last_bin + 2):
             bounds[t] = 0
         for i in range(n_rows):
-            bounds[find_bin(rows.x, i * n_inputs + first + 1, last_bin)] += 1
+            bins[i] = find_bin(rows.x, i * n_inputs + first + 1, last_bin)
+            bounds[bins[i]] += 1
         for t in range(last_bin + 1):
             bounds[t + 1] += bounds[t]
         for i in range(n_rows - 1, -1, -1):
-            t = find_bin(rows.x, i * n_inputs + first + 1, last_bin)
-            bounds[t] -= 1
-            rows.order[s * n_rows + bounds[t]] = i
+            bounds[bins[i]] -= 1
+            rows.order[s * n_rows + bounds[bins[i]]] = i
 
 
 @jit
 def find_bin(x, first, last_bin):
     """The number of parts that are 1, from position `first` of x, but not the last."""
-    low, high = 0, last_bin
-    while low < high:
-        middle = (low + high) // 2
-        if x[first + middle] == 1:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    low, n = first, last_bin + 1  # a binary search without branches, which would be mispredicted
+    while n > 1:
+        half = n // 2
+        low += half * (x[low + half - 1] == 1)
+        n -= half
+    return low - first
 
 
 @jit
@@ -208,11 +211,12 @@ def add_piecewise_products(spans, s, rows, W, z, N):
         n_bins -= 1
     while j < N:
         places = order, s * n_rows, starts, first, n_inputs, n_bins
-        columns = min(N - j, WIDE * lanes)
-        if columns > (WIDE - 1) * lanes:
-            j += _add_products_wide(W, w0 + j, z, j, N, x, first, *places, columns, True)
+        if N - j > (WIDE - 1) * lanes:
+            j += _add_products_wide(W, w0 + j, z, j, N, x, first, *places, min(N - j, WIDE * lanes), True)
+        elif N - j > (MIDDLE - 1) * lanes:
+            j += _add_products_middle(W, w0 + j, z, j, N, x, first, *places, min(N - j, MIDDLE * lanes), True)
         else:
-            j += _add_products_narrow(W, w0 + j, z, j, N, x, first, *places, min(columns, lanes), True)
+            j += _add_products_narrow(W, w0 + j, z, j, N, x, first, *places, min(N - j, lanes), True)
 
 
 @jit
@@ -239,8 +243,9 @@ def sum_piecewise_gradients(spans, s, rows, d, dW, N, accumulate):
     n_rows, lanes, j, w0 = x.size // n_inputs, BYTES // d.itemsize, 0, first * N
     while j < N:
         places = order, s * n_rows, starts, first, n_inputs, n_bins
-        columns = min(N - j, WIDE * lanes)
-        if columns > (WIDE - 1) * lanes:
-            j += _sum_gradients_wide(dW, w0 + j, d, j, N, x, first, *places, columns, accumulate)
+        if N - j > (WIDE - 1) * lanes:
+            j += _sum_gradients_wide(dW, w0 + j, d, j, N, x, first, *places, min(N - j, WIDE * lanes), accumulate)
+        elif N - j > (MIDDLE - 1) * lanes:
+            j += _sum_gradients_middle(dW, w0 + j, d, j, N, x, first, *places, min(N - j, MIDDLE * lanes), accumulate)
         else:
-            j += _sum_gradients_narrow(dW, w0 + j, d, j, N, x, first, *places, min(columns, lanes), accumulate)
+            j += _sum_gradients_narrow(dW, w0 + j, d, j, N, x, first, *places, min(N - j, lanes), accumulate)

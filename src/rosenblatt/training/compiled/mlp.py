@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rosenblatt.training.compiled.first_layer import SortedRows, input_weight_gradient, multiply_inputs
-from rosenblatt.training.compiled.jit import call_address, constant_like, copy_row, flush_denormals, jit
+from rosenblatt.training.compiled.jit import call_address, constant_like, copy_row, flush_denormals, jit, prefetch
 from rosenblatt.training.compiled.matmul import matmul, transpose
 from rosenblatt.training.compiled.normalization import BATCH, NONE
 from rosenblatt.training.compiled.random import apply_dropout, drop_units, shuffle
@@ -22,6 +22,8 @@ from rosenblatt.training.rows import DenseRows
 from rosenblatt.training.state import MemberState, TrainingConfig
 
 BLOCK = 256  # rows that go through the network at a time; the gradients of a batch's blocks are summed
+PREDICTION_BLOCK = 96  # rows predicted at a time, so that their activations and a layer's weights fit into the cache
+CACHE_LINE = 16  # float32 numbers
 WEIGHT, BIAS, GAIN, SHIFT, MEAN, VARIANCE, BLEND = range(7)  # columns of `CompiledLayout.parts`
 
 
@@ -62,7 +64,7 @@ class Workspace(NamedTuple):
 
     flat: np.ndarray  # all arrays, one after the other
     starts: np.ndarray  # (7, L + 2) int64: start of each kind's array for each layer (0: the inputs), and its end
-    order: np.ndarray  # (S B,) int64: of the rows by bin, and `bin_starts` (F,) int64: see `first_layer.SortedRows`
+    order: np.ndarray  # (S B + B,) int64: of the rows by bin, and `bin_starts` (F,) int64: see `first_layer.SortedRows`
     bin_starts: np.ndarray
 
 
@@ -161,11 +163,23 @@ def train_step(job, buffers, batch, n_batches, factors, stop):
 def predict(layout, kernels, theta, x, index, out):
     """Write the logits of rows `index` of x (n, F) to `out` (len(index), K).
 
-    A row's logits are the same to the last bit, whatever other rows are predicted with it. A kernel, which is called by
-    its address where several networks predict.
+    A row's logits are the same to the last bit, whatever other rows are predicted with it.
     """
-    block = max(1, min(BLOCK, index.size))
-    workspace = new_workspace(layout, block, theta.dtype, False)
+    block = prediction_block(index.size)
+    workspace = new_workspace(layout, block, np.empty(0, theta.dtype), False)
+    predict_blocks(layout, kernels, theta, x, index, out, block, workspace)
+
+
+@jit
+def prediction_block(n):
+    """Size of the blocks in which n rows are predicted: about equal ones."""
+    n_blocks = max(1, (n + PREDICTION_BLOCK - 1) // PREDICTION_BLOCK)
+    return max(1, (n + n_blocks - 1) // n_blocks)
+
+
+@jit
+def predict_blocks(layout, kernels, theta, x, index, out, block, workspace):
+    """Predict in blocks of rows, for which there is a workspace; a kernel, called by its address."""
     counter = np.zeros(1, np.uint64)
     for start in range(0, index.size, block):
         B = min(block, index.size - start)
@@ -230,6 +244,9 @@ def forward(layout, kernels, theta, workspace, B, dropout, counter, training):
         n_in, n_out = sizes[l], sizes[l + 1]
         x, z = layer_view(workspace, A, l, B * n_in), layer_view(workspace, Z, l + 1, B * n_out)
         W, b = parameter_view(layout, theta, l, WEIGHT), parameter_view(layout, theta, l, BIAS)
+        if not training and B > 1:  # weights may be in no cache yet, and products read them with strides
+            for i in range(0, W.size, CACHE_LINE):
+                prefetch(W, i)
         if l == 0:
             multiply_inputs(layout.spans, SortedRows(x, workspace.order, workspace.bin_starts), W, b, z)
         else:
@@ -396,7 +413,7 @@ def new_buffers(layout, state, rows, n_batches):
     block = (state.order.size + n_batches - 1) // n_batches
     if layout.normalization != BATCH:  # which needs the means of the whole batch
         block = min(block, BLOCK)
-    workspace = new_workspace(layout, block, state.theta.dtype, True)
+    workspace = new_workspace(layout, block, np.empty(0, state.theta.dtype), True)
     t, weight = np.empty((block, rows.t.shape[1]), rows.t.dtype), np.empty(block, rows.weight.dtype)
     widest = 0
     for size in layout.sizes:
@@ -416,8 +433,8 @@ def sum_weights(weight, order):
 
 
 @jit
-def new_workspace(layout, B, dtype, training):
-    """Allocate the workspace for blocks of at most B rows; only training transposes weights."""
+def new_workspace(layout, B, flat, training):
+    """Make a workspace for blocks of at most B rows in the array `flat`, or in a new one if that is too small."""
     sizes = layout.sizes
     L = sizes.size - 1
     starts = np.empty((7, L + 2), np.int64)
@@ -439,8 +456,9 @@ def new_workspace(layout, B, dtype, training):
                 size = max(2, sizes[l - 1]) * sizes[l] if l > 0 and training else 0
             end += size
         starts[kind, L + 1] = end
-    order = np.empty(layout.spans.shape[0] * B, np.int64)
-    return Workspace(np.empty(end, dtype), starts, order, np.empty(sizes[0], np.int64))
+    order = np.empty((layout.spans.shape[0] + 1) * B, np.int64)
+    flat = flat if flat.size >= end else np.empty(end, flat.dtype)
+    return Workspace(flat, starts, order, np.empty(sizes[0], np.int64))
 
 
 @jit

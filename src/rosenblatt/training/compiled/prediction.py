@@ -14,7 +14,14 @@ from rosenblatt.training.compiled.activations import ACTIVATIONS
 from rosenblatt.training.compiled.dispatch import compile_kernels, layout_with_spans
 from rosenblatt.training.compiled.jit import call_address, float32_pointer, function_address, jit
 from rosenblatt.training.compiled.losses import IDENTITY, OUTPUT_ACTIVATIONS, activate_outputs
-from rosenblatt.training.compiled.mlp import CompiledLayout, Kernels, predict
+from rosenblatt.training.compiled.mlp import (
+    CompiledLayout,
+    Kernels,
+    Workspace,
+    new_workspace,
+    predict_blocks,
+    prediction_block,
+)
 from rosenblatt.training.rows import NO_SPANS
 
 # Columns of `NetworkStack.table`: where theta lies in memory and its size, the first size and number of layers, ...
@@ -25,11 +32,12 @@ ADDRESS, N_PARAMETERS, FIRST_SIZE, LAYERS, SCALE, NORMALIZATION, RESIDUAL, ACTIV
 def predict_networks(address, table, sizes, parts, spans, output, x, out):
     """Write the predictions of networks for the rows of x (n, F) to `out` (networks, n, K).
 
-    The address is that of `mlp.predict`, and the other arguments before x are those of a `NetworkStack`.
+    The address is that of `mlp.predict_blocks`, and the other arguments before x are those of a `NetworkStack`.
 
     A row's predictions are the same to the last bit, whatever other rows are predicted with it.
     """
     index, first_layer = np.arange(x.shape[0]), 0
+    block, flat = prediction_block(index.size), np.empty(0, np.float32)
     for k in range(out.shape[0]):
         network = table[k]
         first, last_layer = network[FIRST_SIZE], first_layer + network[LAYERS]
@@ -43,19 +51,22 @@ def predict_networks(address, table, sizes, parts, spans, output, x, out):
         )
         kernels = Kernels(network[ACTIVATE], network[NORMALIZE], 0, 0, 0, 0)
         theta = carray(float32_pointer(network[ADDRESS]), (network[N_PARAMETERS],))
-        call_address(address, (layout, kernels, theta, x, index, out[k]))
+        workspace = new_workspace(layout, block, flat, False)
+        flat = workspace.flat  # of the largest network so far
+        call_address(address, (layout, kernels, theta, x, index, out[k], block, workspace))
         first_layer = last_layer
     activate_outputs(output, out.reshape((-1, out.shape[2])))
 
 
 @lru_cache
 def _predict_address() -> int:
-    """Compile `mlp.predict` for float32, unless it is on disk, and return its address."""
+    """Compile `mlp.predict_blocks` for float32, unless it is on disk, and return its address."""
     flat, table = types.Array(types.float32, 1, "C"), types.Array(types.float32, 2, "C")
     index, integers = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
     layout = types.NamedTuple([index, integers, *[types.int64] * 3, integers], CompiledLayout)
     kernels = types.NamedUniTuple(types.int64, len(Kernels._fields), Kernels)
-    return function_address(predict, layout, kernels, flat, table, index, table)
+    workspace = types.NamedTuple([flat, integers, index, index], Workspace)
+    return function_address(predict_blocks, layout, kernels, flat, table, index, table, types.int64, workspace)
 
 
 def compile_prediction() -> None:
@@ -100,7 +111,7 @@ class NetworkStack:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the predictions (networks, n, K) for encoded rows x (n, F)."""
-        x = np.require(x, np.float32, ["C", "W"])  # the type of array for which `mlp.predict` is compiled
+        x = np.require(x, np.float32, ["C", "W"])  # the type of array for which `mlp.predict_blocks` is compiled
         out = np.empty((len(self._table), len(x), self._n_outputs), np.float32)
         predict_networks(_predict_address(), self._table, self._sizes, self._parts, self._spans, self._output, x, out)
         return out
