@@ -30,7 +30,7 @@ from rosenblatt.data.splits import stratified_parts
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.data.tasks.task import detect_task
 from rosenblatt.models.fit import fit_model
-from rosenblatt.models.metrics import scores
+from rosenblatt.models.metrics import compute_metrics
 from rosenblatt.spec.spec import Spec
 
 CHANGES = (
@@ -102,8 +102,7 @@ def cross_validated(spec: Spec, frame: pl.DataFrame, y: np.ndarray, target: Targ
         data = Dataset(frame[train_rows], y[train_rows])
         model = fit_model(spec.replace(seed=fold), schema_from_dtypes(frame), fold_target, data)
         predictions = model.predict_typed(frame[test_rows])
-        base = np.full(predictions.shape[1], 1 / predictions.shape[1]).tolist()
-        by_name = {score.name: score.model for score in scores(fold_target, y[test_rows], predictions, base)}
+        by_name = compute_metrics(fold_target, y[test_rows], predictions)
         fold_scores.append(next(by_name[name] for name in ("AUC", "AUC (one against rest)", "R2") if name in by_name))
     return float(np.mean(fold_scores))
 
