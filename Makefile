@@ -3,7 +3,6 @@
 PYTHON ?= python3
 # The versions to install; `make check CONSTRAINTS=` takes the newest that pyproject.toml allows.
 CONSTRAINTS ?= constraints.txt
-COMPILED := src/rosenblatt/training/compiled
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALL := $(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --editable
 
@@ -15,7 +14,7 @@ demo: .venv/installed
 check: .venv/check-installed lint
 	$(BIN)/pytest --doctest-ignore-import-errors -m "not (slow or torch or frameworks or gpu or postgresql or browser)"
 
-test: .venv/test-installed system-packages lint $(COMPILED)/__pycache__/current
+test: .venv/test-installed system-packages lint
 	$(BIN)/pytest
 
 lint: .venv/check-installed
@@ -25,11 +24,6 @@ lint: .venv/check-installed
 
 docs: .venv/installed
 	$(BIN)/python scripts/write_reference.py
-
-$(COMPILED)/__pycache__/current: $(wildcard $(COMPILED)/*.py)
-	find src -name '*.nb[ic]' -delete  # Numba does not see that a function it inlined has changed
-	mkdir -p $(@D)
-	touch $@
 
 system-packages:
 	scripts/install-system-packages
@@ -54,4 +48,3 @@ system-packages:
 clean:
 	rm -rf .venv demo dist .pytest_cache .mypy_cache .ruff_cache
 	find src -name '*.nb[ic]' -delete
-	rm -f $(COMPILED)/__pycache__/current

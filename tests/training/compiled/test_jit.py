@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from numba import njit, types
 
+from rosenblatt.training.compiled import jit as jit_module
 from rosenblatt.training.compiled.jit import (
     _load_current,
     call_address,
@@ -113,6 +115,22 @@ def test_processes_that_compile_at_the_same_time_save_the_right_code(tmp_path):
     last_output = subprocess.run(commands[2], env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert len(outputs[0]) == 12
     assert outputs[0] == outputs[1] == sorted(last_output.splitlines())
+
+
+@pytest.mark.slow
+def test_a_function_is_compiled_again_if_one_that_it_calls_has_changed_in_another_file(tmp_path):
+    shutil.copy(jit_module.__file__, tmp_path)
+    script = "from jit import jit\n{import_}\n\n@jit\ndef {name}(x):\n    return {value}\n"
+    caller, callee = tmp_path / "caller.py", tmp_path / "callee.py"
+    caller.write_text(script.format(import_="from callee import change", name="call", value="change(x) + 1"))
+    command = [sys.executable, "-c", "from caller import call; print(call(1.0), sum(call.stats.cache_hits.values()))"]
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    outputs = []
+    for value in ("2 * x", "2 * x", "3 * x"):
+        callee.write_text(script.format(import_="", name="change", value=value))
+        run = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        outputs.append(run.stdout.split())
+    assert outputs == [["3.0", "0"], ["3.0", "1"], ["4.0", "0"]]
 
 
 def test_machine_code_of_another_version_is_removed_and_compiled_again():

@@ -7,10 +7,13 @@ This is the only file that uses or patches private parts of Numba, which has no 
 - `dispatcher.get_call_template`: compile functions for the types of arguments, not again for each constant.
 - `dispatcher._cache`, its `load_overload` and `save_overload`: lock the cache on disk against other processes, replace
   code of other versions of this library, and ask whether a function is already compiled.
+- `dispatcher._cache._cache_file._source_stamp`: compile a function again if any file of compiled code has changed, as
+  it may call that code. Numba looks only at the function's own file, and calls between versions corrupt memory.
 """
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +38,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 FLOATING_POINT = {"contract", "reassoc", "nsz", "arcp"}
 
 
+def source_stamp(folder: Path) -> str:
+    """Hash of all Python files in a folder, with their names."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.glob("*.py")):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+_SOURCE_STAMP = source_stamp(Path(__file__).parent)
+
+
 def jit(function: Function) -> Function:
     """Compile `function` on its first call, keep the machine code on disk, release the GIL while it runs."""
     return _jit(function, FLOATING_POINT)
@@ -51,6 +65,7 @@ def _jit(function: Function, floating_point: set[str]) -> Function:
     template = dispatcher.get_call_template
     dispatcher.get_call_template = lambda arguments, names: template(tuple(map(types.unliteral, arguments)), names)
     cache = dispatcher._cache  # noqa: SLF001 - see the docstring of this module
+    cache._cache_file._source_stamp = cache._cache_file._source_stamp, _SOURCE_STAMP  # noqa: SLF001
     load, save = cache.load_overload, cache.save_overload
     cache.load_overload = lambda *overload: _load_current(cache, load, overload)
     cache.save_overload = lambda *overload: _save_locked(dispatcher, save, overload)
