@@ -192,3 +192,10 @@ def test_a_name_among_one_metric_is_its_own():
     assert Metrics.from_scoring("f1", "f1", "accuracy").primary == "score"
     assert Metrics.from_scoring(["f1"], "f1", "accuracy").primary == "f1"
     assert not Metrics.from_scoring(None, False, "r2").is_multimetric
+
+
+@pytest.mark.parametrize("scoring", [{"score": "accuracy"}, {"score": "accuracy", "loss": "loss"}])
+def test_metrics_of_a_dict_are_several_whatever_their_names(scoring):
+    metrics = Metrics.from_scoring(scoring, list(scoring)[-1], "accuracy")
+    assert metrics.is_multimetric
+    assert list(metrics.scorers()) == list(scoring)

@@ -41,6 +41,7 @@ class Metrics:
     primary: str
     refit: Any
     comparison: str  # the metric that trials are stopped, proposed and ranked by
+    is_multimetric: bool = False  # whether the metrics have names of their own
 
     @classmethod
     def from_scoring(cls, scoring: Any, refit: Any, default: str, comparison: str = "") -> Metrics:
@@ -89,12 +90,7 @@ class Metrics:
                 f"function, or False, but it is {refit!r}."
             )
         primary = refit if isinstance(refit, str) else next(iter(scorings))
-        return cls(scorings, primary, refit, primary)
-
-    @property
-    def is_multimetric(self) -> bool:
-        """Whether the metrics have names of their own."""
-        return list(self.scorings) not in (["score"], ["score", self.comparison])
+        return cls(scorings, primary, refit, primary, is_multimetric=True)
 
     @property
     def compared_scoring(self) -> Scoring:
