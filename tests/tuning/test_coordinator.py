@@ -170,6 +170,7 @@ def test_a_small_space_ends_the_search():
         "the search ended after 2 trials, before 100 trials: the space has no further combination"
     )
     assert not run_search({"hidden_sizes": choice((4,), (8,))}, trials=2).early_end
+    assert run_search({"hidden_sizes": choice((4,))}, trials=2).early_end.startswith("the search ended after 1 trial, ")
 
 
 @pytest.mark.parametrize(("idle_fraction", "proposes_ahead"), [(np.inf, False), (0.0, True)])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rosenblatt.errors import SpecError
+from rosenblatt.errors import SpecError, format_count
 from rosenblatt.models.prepared import PreparedData, ScorerFactory
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import EpochScorer
@@ -363,12 +363,12 @@ class SearchCoordinator:
         history, max_trials = self.history, self.plan.max_trials
         if not history.is_exhausted:
             return ""
-        limit = "its time was up" if max_trials is None else f"{max_trials:,} trials"
+        limit = "its time was up" if max_trials is None else format_count(max_trials, "trial")
         if len(history.rejections) >= MAX_REJECTIONS:
             reason = f"{len(history.rejections):,} proposals could not be combined, such as: {history.rejections[0]}"
         else:
             reason = "the space has no further combination"
-        return f"the search ended after {len(history.trials):,} trials, before {limit}: {reason}"
+        return f"the search ended after {format_count(len(history.trials), 'trial')}, before {limit}: {reason}"
 
     def progress(self, seconds: float, refit_progress: tuple[int, int] | None = None) -> SearchProgress:
         """The progress after a number of seconds."""
