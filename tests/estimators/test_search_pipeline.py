@@ -171,6 +171,7 @@ def test_rows_may_be_sparse_in_some_folds(network, sizes):
     ({"learning_rate": [0.1]}, "no parameter 'learning_rate' to search. Did you mean 'mlpclassifier__learning_rate'"),
     ({"mlpclassifier": [MLPClassifier()]}, "no parameter 'mlpclassifier'"),
     ({"steps": [[]]}, "no parameter 'steps'"), ({"memory": [None]}, "no parameter 'memory'"),
+    ({"standardscaler__with_mean": [False, True], "standardscaler__with_std": [False, True]}, "trials to at least 4"),
     ({"mlpclassifier__n_jobs": [1]}, "no parameter 'n_jobs'"),
 ])  # fmt: skip
 def test_spaces_that_cannot_be_searched_are_refused(space, message):

@@ -315,7 +315,10 @@ class PopulationSearchCV(MetaEstimatorMixin, BaseEstimator):
         if self.trials is None:
             return specs
         if self.trials < len(spaces):
-            raise SpecError(f"trials is {self.trials}, but space has {len(spaces)} spaces. Raise trials.")
+            raise SpecError(
+                f"trials is {self.trials}, but there are {len(spaces)} spaces to search (of a Pipeline, one for each "
+                f"combination of parameters of its other steps). Set trials to at least {len(spaces)}."
+            )
         shares = _share_trials(specs, self.trials)
         return [spec.replace(trials=share) for spec, share in zip(specs, shares, strict=True)]
 
