@@ -93,7 +93,7 @@ def test_a_search_space_in_toml(run, folder):  # noqa: F811
         (["--minutes", "-1"], "minutes must be"),
         (["--trials", "3", "--sampler", "tpee"], "Did you mean 'tpe'"),
         (["--trials", "3", "--members", "2"], "members has no effect in a search"),
-        (["--trials", "3", "--folds", "200"], "rows. Choose --folds"),
+        (["--trials", "3", "--folds", "200"], "rows. Set folds to"),
         (["--trials", "3", "--goal", "score_and_size"], "goal has an effect only with sampler nsga2"),
         (["--checkpoint", "state"], "--checkpoint saves the state of a search"),
         (["--config", "bad.toml"], "learning_rate in [space]: log_uniform needs a low and a high bound"),

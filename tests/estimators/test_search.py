@@ -201,6 +201,14 @@ def test_invalid_settings_are_rejected(make, error, message):
         make().fit(X, Y)
 
 
+def test_a_class_with_one_row_is_searched_with_two_folds():
+    x, y = X[:51], Y[:51]
+    with pytest.raises(SpecError, match=r"folds is 3, but the rarest class has only 1 row\. Set folds to 2 or auto"):
+        PopulationSearchCV(FAST, SPACE, trials=2, cv=3).fit(x, y)
+    for cv in (None, 2):
+        assert PopulationSearchCV(FAST, SPACE, trials=2, cv=cv).fit(x, y).n_splits_ == (2 if cv else 4)
+
+
 @pytest.mark.parametrize(("cv", "message"), [
     ([], "holds no fold"), (iter(()), "holds no fold"), (PredefinedSplit(np.full(150, -1)), "holds no fold"),
     (2.5, "but it is 2.5"), ("kfold", "but it is 'kfold'"), (KFold, "but it is <class"),

@@ -5,11 +5,13 @@ import subprocess
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import load_diabetes, load_iris
 
 from rosenblatt.data.table import Table
 from rosenblatt.errors import TableError
 from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
+from rosenblatt.estimators.perceptron import Perceptron
 from rosenblatt.inspection.plots.importance import permutation_importance
 from rosenblatt.inspection.report import Report
 from rosenblatt.spec.spec import Spec
@@ -66,6 +68,15 @@ def test_many_classes_and_labels_are_pictured():
     assert "ROC" in titles(report)
     labels = pl.DataFrame(X).with_columns(pl.Series("a", y == 0), pl.Series("b", y == 1))
     assert "Confusion matrix" not in titles(Report.from_fit(fitted(labels, ["a", "b"])))
+
+
+def test_sparse_rows_have_the_report_of_dense_ones():
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifier(**FAST).fit(csr_array(X), y)
+    assert Report.from_estimator(model, csr_array(X), y).to_html() == Report.from_estimator(model, X, y).to_html()
+    perceptron = Perceptron(epochs=2).fit(csr_array(X), y)
+    with pytest.raises(TableError, match="takes sparse rows as they are, without columns"):
+        Report.from_estimator(perceptron, csr_array(X), y)
 
 
 def test_the_page_is_one_file_that_needs_nothing_else(people, tmp_path):

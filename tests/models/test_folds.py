@@ -48,9 +48,9 @@ def test_default_folds_have_rows_of_each_class_if_the_score_needs_them(scoring, 
 
 
 @pytest.mark.parametrize(("columns", "message"), [
-    ({"groups": ROWS % 8}, r"folds is 9, but the training rows have 8 groups\. Choose --folds 8 or fewer"),
-    ({"order": ROWS % 9}, r"folds is 9, but the training rows have 9 different times.*--folds 8 or fewer"),
-    ({"groups": ROWS * 0}, r"folds is 9, but the training rows have 1 group\. Choose --folds 1, which trains on all"),
+    ({"groups": ROWS % 8}, r"folds is 9, but the training rows have 8 groups\. Set folds to 8 or fewer"),
+    ({"order": ROWS % 9}, r"folds is 9, but the training rows have 9 different times.*Set folds to 8 or fewer"),
+    ({"groups": ROWS * 0}, r"folds is 9, but the training rows have 1 group\. Set folds to 1, which trains on all"),
 ])  # fmt: skip
 def test_more_folds_than_groups_or_times_are_refused(columns, message):
     with pytest.raises(SpecError, match=message):

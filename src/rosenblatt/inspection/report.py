@@ -11,6 +11,7 @@ from typing import Any, Self
 import jinja2
 import numpy as np
 import polars as pl
+from scipy.sparse import issparse
 
 from rosenblatt.data.readers.frames import as_frame
 from rosenblatt.data.tasks.forecasting import END, OFFSET
@@ -112,7 +113,7 @@ class Report:
             by: columns of X whose groups are scored each on its own, by name or by number from 1.
 
         Raises:
-            TableError: for rows that do not fit the model, for forecasts, and for unknown columns.
+            TableError: for rows that do not fit the model, for models of sparse rows, forecasts, and unknown columns.
         """
         model: Model = estimator.model_
         if model.metadata.windows:
@@ -121,8 +122,11 @@ class Report:
                 "FILE.html."
             )
         frame = estimator._frame(X, reset=False)
+        if model.encoder.n_sparse_columns:
+            raise TableError("A report shows columns, but this model takes sparse rows as they are, without columns.")
         if not isinstance(frame, pl.DataFrame):
-            frame = as_frame(frame, [column.name for column in model.schema.columns])
+            matrix = frame.toarray() if issparse(frame) else frame
+            frame = as_frame(matrix, [column.name for column in model.schema.columns])
         y_true, predictions = estimator._encode_target(y, frame.height, keep_classes=True), model.predict_raw(frame)
         model_scores = score_predictions(
             model.target, y_true, predictions, compute_baseline(model.target, y_true), Resampling()

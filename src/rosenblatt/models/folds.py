@@ -63,7 +63,7 @@ def check_folds(folds: int, data: Dataset) -> None:
     """Raise SpecError if the user set more folds than there are groups or times."""
     limit, reason = fold_limit(data)
     if folds > max(limit, 1) and (data.groups is not None or data.order is not None):
-        advice = f"Choose --folds {limit} or fewer" if limit > 1 else "Choose --folds 1, which trains on all rows"
+        advice = f"Set folds to {limit} or fewer" if limit > 1 else "Set folds to 1, which trains on all rows"
         raise SpecError(f"folds is {folds}, but the training rows have {reason}. {advice}.")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rosenblatt.data.media.columns import media_kinds
 from rosenblatt.data.splits import Fold
-from rosenblatt.errors import SpecError
+from rosenblatt.errors import SpecError, format_count
 from rosenblatt.models.folds import check_folds, fold_limit
 from rosenblatt.models.prepared import PreparedData
 from rosenblatt.spec.fields import DEEP_KINDS
@@ -191,10 +191,10 @@ def _n_folds(spec: Spec, prepared: PreparedData) -> int:
             f"{n_folds}."
         )
     check_folds(n_folds, data)
-    if n_folds > max_folds:
+    if n_folds > max(max_folds, 2):
         subject = "the rarest class has" if max_folds < n else "there are"
-        rows = "1 row" if max_folds == 1 else f"{max_folds} rows"
-        raise SpecError(f"folds is {n_folds}, but {subject} only {rows}. Choose --folds {max(max_folds, 2)} or fewer.")
+        rows = format_count(max_folds, "row")
+        raise SpecError(f"folds is {n_folds}, but {subject} only {rows}. Set folds to {max(max_folds, 2)} or auto.")
     return n_folds
 
 
