@@ -99,7 +99,8 @@ def test_a_small_space_leaves_its_share_to_others():
 
 @pytest.mark.parametrize(("space", "message"), [
     ([], "space must be a dict"), ("dropout", "space must be a dict"), ([{"dropout": [0.1]}, 3], "must be a dict"),
-    ([{"dropout": [0.1]}, {"alpha": [1]}], "no parameter 'alpha'"), ([{"dropout": [0.1]}] * 3, "are 3 spaces to search"),
+    ([{"dropout": [0.1]}, {"alpha": [1]}], "no parameter 'alpha'"),
+    ([{"dropout": [0.1]}] * 3, "are 3 spaces to search"),
 ])  # fmt: skip
 def test_unusable_spaces_are_rejected(space, message):
     with pytest.raises(SpecError, match=message):
