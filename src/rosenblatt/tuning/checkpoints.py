@@ -193,7 +193,7 @@ class SearchCheckpoint:
 
 
 def _write_members(trial: Trial, path: Path) -> None:
-    """Write the members of a trial to a file, which is replaced only once it is complete."""
+    """Write the members of a trial to a file, which is replaced only once it is complete. Raises OSError."""
     arrays: dict[str, np.ndarray] = {}
     saved: list[SavedMember | None] = []
     for fold, member in enumerate(trial.folds.members):
@@ -211,9 +211,10 @@ def _write_members(trial: Trial, path: Path) -> None:
                 history=member.history,
             )
         )
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(safetensors.numpy.save(arrays, {"members": json.dumps(_SAVED_MEMBERS.dump_python(saved))}))
-    temporary.replace(path)
+    try:  # this copies no arrays, unlike `save`, and renames a temporary file
+        safetensors.numpy.save_file(arrays, path, {"members": json.dumps(_SAVED_MEMBERS.dump_python(saved))})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _read_members(search: SearchCoordinator, trial: Trial, path: Path) -> None:
