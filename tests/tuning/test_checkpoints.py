@@ -109,7 +109,7 @@ def test_files_of_members_are_read_by_the_safetensors_library(folder, search):
         np.testing.assert_array_equal(tensors[f"fold.{fold}.best"], member.best)
         assert tensors[f"fold.{fold}.order"].dtype == np.int64
         np.testing.assert_array_equal(tensors[f"fold.{fold}.counter"], member.state.counter)
-    assert not list(folder.glob("*.part"))
+    assert not list(folder.glob(".tmp*"))
 
 
 def test_a_search_that_is_restored_after_its_end_trains_nothing_more(folder, search):
