@@ -8,7 +8,7 @@ import numpy as np
 
 from rosenblatt.data.tasks.target import Target
 
-ROUNDS = 40  # trials that the greedy selection adds, with repetition
+ROUNDS = 40  # picks of the greedy selection, which may pick a trial several times
 RESAMPLES = 200  # bootstrap samples
 EPSILON = 1e-7  # smallest probability and smallest mean whose logarithm is taken
 
@@ -72,10 +72,11 @@ def shrink_weights(weights: np.ndarray, trial: int, gains: np.ndarray) -> np.nda
     """Weights of an ensemble (trials,), moved towards one trial unless the ensemble is clearly better.
 
     `gains` (n,) is by how much the loss of the ensemble is lower than that of the trial, for each row. With their mean
-    g and twice its standard error e, the trial gets e^2 / (e^2 + g^2) of the weight, and all of it if g <= 0.
+    g and twice its standard error e, the trial gets e^2 / (e^2 + g^2) of the weight, and all of it if g <= 0. The share
+    is rounded to the weight of a pick of `greedy_weights`: less weight would only make the model larger.
     """
     gain, error = gains.mean(), 2 * gains.std() / np.sqrt(len(gains))
-    share = error**2 / (error**2 + gain**2) if gain > 0 else 1.0
+    share = round(ROUNDS * error**2 / (error**2 + gain**2)) / ROUNDS if gain > 0 else 1.0
     return np.asarray((1 - share) * weights + share * (np.arange(len(weights)) == trial))
 
 

@@ -142,7 +142,7 @@ def _best_of_ties(search: SearchCoordinator, trials: list[Trial], losses: np.nda
     n_folds = len(search.plan.folds)
     scores = np.array([trial.mean_score(n_folds) for trial in trials])
     tied = np.flatnonzero(scores == scores[0])
-    return int(tied[losses[tied].mean(axis=1).argmin()]) if tied.size else 0
+    return int(tied[losses[tied].mean(axis=1).argmin()])
 
 
 def _candidate_losses(search: SearchCoordinator, candidates: _Candidates) -> np.ndarray:
