@@ -6,7 +6,11 @@ RosenblattError
 ├── ModelFileError             damaged or unknown model file, or one of another version
 ├── DivergedError              training produced numbers that are not finite (also a ValueError)
 ├── TrainingInterruptedError   training was interrupted before the first epoch was complete
-├── StorageError               a file could not be written
+├── StorageError               a file could not be read or written
+├── VolumeError                unknown or unsuitable volume or version (also a ValueError)
+│   ├── QueryError             invalid query of a volume
+│   ├── ConflictError          another commit came first
+│   └── DamagedDataError       data that does not match its hash, or cannot be decoded
 ├── RunError                   unknown run, or data that cannot be recorded (also a ValueError)
 │   └── FilterError            invalid filter of runs
 └── StoreError                 damaged or unknown store of runs, or one of a later version
@@ -52,7 +56,23 @@ class TrainingInterruptedError(RosenblattError):
 
 
 class StorageError(RosenblattError):
-    """A file could not be written."""
+    """A file could not be read or written."""
+
+
+class VolumeError(RosenblattError, ValueError):
+    """A volume or one of its versions does not exist, or cannot be used."""
+
+
+class QueryError(VolumeError):
+    """A query of a volume is invalid; the message points at the position."""
+
+
+class ConflictError(VolumeError):
+    """A version was not committed because another commit came first."""
+
+
+class DamagedDataError(VolumeError):
+    """Data of a volume does not match its hash, or cannot be decoded."""
 
 
 class RunError(RosenblattError, ValueError):
