@@ -97,9 +97,14 @@ class BucketObjects:
         except FileNotFoundError:
             return None
 
+    def folders(self) -> list[str]:
+        self._refuse_listing()
+        with self._translated("listed"):
+            prefixes = self._obstore.list_with_delimiter(self._store)["common_prefixes"]
+            return sorted(str(prefix).rstrip("/").rsplit("/", 1)[-1] for prefix in prefixes)
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        if self._scheme.startswith("http"):
-            raise StorageError(f"{self.address!r} is a web server, whose files cannot be listed. Name a version.")
+        self._refuse_listing()
         with self._translated("listed", prefix):
             for batch in self._obstore.list(self._store, prefix or None):
                 yield from (_info(meta) for meta in sorted(batch, key=lambda meta: meta["path"]))
@@ -139,6 +144,10 @@ class BucketObjects:
 
     def local_path(self, path: str) -> Path | None:  # noqa: ARG002 - objects of buckets have no files
         return None
+
+    def _refuse_listing(self) -> None:
+        if self._scheme.startswith("http"):
+            raise StorageError(f"{self.address!r} is a web server, whose files cannot be listed. Name a version.")
 
     def _refuse_web_server(self) -> None:
         if self._scheme.startswith("http"):

@@ -53,6 +53,9 @@ class Objects(Protocol):
     def info(self, path: str) -> ObjectInfo | None:
         """Return what is known of an object, or None if there is none."""
 
+    def folders(self) -> list[str]:
+        """Return the names of the folders of the root."""
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Iterate over the objects in a folder and the folders in it, in order of their paths."""
 
@@ -126,6 +129,11 @@ class FolderObjects:
             status = self._path(path).stat()
             return ObjectInfo(path, status.st_size, status.st_mtime, _tag(status))
         return None
+
+    def folders(self) -> list[str]:
+        with _as_storage_error(self.root, "read"), suppress(FileNotFoundError):
+            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+        return []
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         folder = self._path(prefix) if prefix else self.root

@@ -1,0 +1,106 @@
+"""A local copy of the log of a volume, so that one reader serves folders, buckets and web servers."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+from rosenblatt.data.volumes.storage.objects import Objects, open_objects
+from rosenblatt.errors import VolumeError
+
+_JSON, _CHECKPOINT = ".json", ".checkpoint.parquet"
+_LAST_CHECKPOINT = "_last_checkpoint"
+
+
+class LogMirror:
+    """Log entries of a volume, read in place from a folder, and copied from elsewhere as far as a version needs them.
+
+    Args:
+        objects: the root.
+        folder: path of the log within it.
+    """
+
+    def __init__(self, objects: Objects, folder: str) -> None:
+        self._objects, self._folder = objects, folder
+
+    def latest(self) -> int:
+        """The number of the latest entry; -1 if there is none."""
+        if self._objects.address.startswith("http"):
+            return self._probe_latest()
+        return max((int(name.removesuffix(_JSON)) for name in self._names() if name.endswith(_JSON)), default=-1)
+
+    def read_entry(self, version: int) -> bytes:
+        """Read the entry of a version. Raises VolumeError if it is missing."""
+        copy = self._copy_folder / _entry_name(version)
+        if copy.exists():
+            return copy.read_bytes()
+        try:
+            return self._objects.read(f"{self._folder}/{_entry_name(version)}")
+        except FileNotFoundError:
+            raise VolumeError(
+                f"Entry {version} is missing in {self._objects.address}/{self._folder}. Restore it from a copy."
+            ) from None
+
+    def folder_for(self, version: int) -> Path:
+        """A local folder of a Delta Lake table whose log can be read up to a version."""
+        if local := self._objects.local_path(self._folder):
+            return local.parent
+        first = max((n for n in self._checkpoints() if n <= version), default=-1)
+        if first >= 0:
+            self._copy(f"{first:020}{_CHECKPOINT}")
+        for number in range(max(first, 0), version + 1):
+            self._copy(_entry_name(number))
+        return self._copy_folder.parent
+
+    def write_checkpoint(self, version: int) -> None:
+        """Write a checkpoint, with which later versions open without the entries before it."""
+        from deltalake import DeltaTable
+
+        folder = self.folder_for(version)
+        DeltaTable(str(folder), version=version).create_checkpoint()
+        if self._objects.local_path(self._folder) is None:
+            for name in (f"{version:020}{_CHECKPOINT}", _LAST_CHECKPOINT):
+                self._objects.put(f"{self._folder}/{name}", (folder / self._copy_folder.name / name).read_bytes())
+
+    @cached_property
+    def _copy_folder(self) -> Path:
+        self._temporary = tempfile.TemporaryDirectory(prefix="rosenblatt-log-", ignore_cleanup_errors=True)
+        folder = Path(self._temporary.name) / Path(self._folder).name
+        folder.mkdir()
+        return folder
+
+    def _copy(self, name: str) -> None:
+        target = self._copy_folder / name
+        if not target.exists():
+            content = self._objects.read(f"{self._folder}/{name}")
+            open_objects(str(self._copy_folder)).put(name, content)
+
+    def _names(self) -> list[str]:
+        return [info.path.removeprefix(f"{self._folder}/") for info in self._objects.list(self._folder)]
+
+    def _checkpoints(self) -> list[int]:
+        if self._objects.address.startswith("http"):
+            return []
+        return [int(name.removesuffix(_CHECKPOINT)) for name in self._names() if name.endswith(_CHECKPOINT)]
+
+    def _probe_latest(self) -> int:
+        """The latest entry on a web server, which lists no files: the last of consecutive numbers."""
+
+        def exists(version: int) -> bool:
+            return self._objects.info(f"{self._folder}/{_entry_name(version)}") is not None
+
+        if not exists(0):
+            return -1
+        low, step = 0, 1
+        while exists(low + step):
+            low, step = low + step, 2 * step
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if exists(middle) else (low, middle)
+        return low
+
+
+def _entry_name(version: int) -> str:
+    return f"{version:020}{_JSON}"
