@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALL := $(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --editable
 
-.PHONY: demo check test lint docs clean system-packages
+.PHONY: demo check test lint docs clean system-packages azurite
 
 demo: .venv/installed
 	scripts/demo $(BIN)
@@ -14,7 +14,7 @@ demo: .venv/installed
 check: .venv/check-installed lint
 	$(BIN)/pytest --doctest-ignore-import-errors -m "not (slow or torch or frameworks or gpu or postgresql or browser)"
 
-test: .venv/test-installed system-packages lint
+test: .venv/test-installed system-packages azurite lint
 	$(BIN)/pytest
 
 lint: .venv/check-installed
@@ -27,6 +27,9 @@ docs: .venv/installed
 
 system-packages:
 	scripts/install-system-packages
+
+azurite: .venv/created
+	scripts/install-azurite .venv/azurite
 
 .venv/created:
 	$(PYTHON) -m venv .venv

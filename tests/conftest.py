@@ -19,6 +19,7 @@ import rosenblatt
 from rosenblatt.cli.main import main
 from rosenblatt.models.model_file import load_model, prediction_digest
 from rosenblatt.models.model_file_checker import ModelFileChecker
+from tests.data.volumes.servers import run_moto
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -129,6 +130,13 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the folder {SHARED} with the real data sets is missing")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server of this session; under pytest-xdist each worker has one."""
+    with run_moto() as address:
+        yield address
 
 
 @pytest.fixture

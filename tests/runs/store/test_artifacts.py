@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-import urllib.request
 
 import pytest
 
@@ -14,34 +10,7 @@ from rosenblatt.errors import StorageError
 from rosenblatt.runs.store.artifacts import Artifacts
 from rosenblatt.runs.store.locations import spool_folder
 from rosenblatt.runs.store.store import Store
-from tests.waiting import wait_until
-
-
-@pytest.fixture(scope="session")
-def server():
-    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[objects]'")
-    pytest.importorskip("moto", reason="moto, the object-store server of the tests, is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1"]
-    process = subprocess.Popen([*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-
-    def make_bucket():
-        assert process.poll() is None, "the object-store server ended"
-        try:
-            urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT"), timeout=10)
-        except OSError:
-            return False
-        return True
-
-    try:
-        wait_until(make_bucket, description="the object-store server to make a bucket")
-        yield address
-    finally:
-        process.kill()
-        process.wait()
+from tests.data.volumes.servers import BUCKET, s3_settings
 
 
 @pytest.fixture
@@ -59,11 +28,10 @@ def root(request, tmp_path, monkeypatch):
     if request.param == "shared folder":
         address = str(tmp_path / "shared")
     else:
-        server = request.getfixturevalue("server")
-        settings = {"ENDPOINT_URL": server, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1"}
-        for name, value in settings.items():
-            monkeypatch.setenv(f"AWS_{name}", value)
-        address = f"s3://bucket/{request.node.name.split('[')[0]}"
+        pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[objects]'")
+        for name, value in s3_settings(request.getfixturevalue("s3_server")).items():
+            monkeypatch.setenv(name, value)
+        address = f"s3://{BUCKET}/{request.node.name.split('[')[0]}"
     monkeypatch.setenv("ROSENBLATT_ARTIFACTS", address)
     return address
 

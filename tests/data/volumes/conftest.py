@@ -1,0 +1,58 @@
+"""Roots on real servers for tests of volumes, with a proxy between that injects faults."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.data.volumes.faulty_proxy import FaultyProxy
+from tests.data.volumes.servers import BUCKET, azure_settings, run_azurite, s3_settings
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[str]:
+    """The address of a server of Azure Blob Storage."""
+    with run_azurite() as address:
+        yield address
+
+
+@pytest.fixture
+def s3_proxy(s3_server, monkeypatch) -> Iterator[FaultyProxy]:
+    """A proxy in front of the S3 server, which `s3://bucket/...` leads to."""
+    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[volumes]'")
+    with FaultyProxy(s3_server) as proxy:
+        for name, value in s3_settings(proxy.address).items():
+            monkeypatch.setenv(name, value)
+        yield proxy
+
+
+@pytest.fixture
+def azure_proxy(azure_server, monkeypatch) -> Iterator[FaultyProxy]:
+    """A proxy in front of the Azure server, which `az://bucket/...` leads to."""
+    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[volumes]'")
+    with FaultyProxy(azure_server) as proxy:
+        for name, value in azure_settings(proxy.address).items():
+            monkeypatch.setenv(name, value)
+        yield proxy
+
+
+@pytest.fixture
+def s3_root(s3_proxy) -> str:
+    """The address of an empty root on S3, behind `s3_proxy`."""
+    return f"s3://{BUCKET}/{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def azure_root(azure_proxy) -> str:
+    """The address of an empty root on Azure, behind `azure_proxy`."""
+    return f"az://{BUCKET}/{secrets.token_hex(8)}"
+
+
+@pytest.fixture(params=["folder", "s3", "azure"])
+def root(request, tmp_path) -> str:
+    """The address of an empty root of each kind that can be written."""
+    if request.param == "folder":
+        return str(tmp_path / "root")
+    return request.getfixturevalue(f"{request.param}_root")
