@@ -104,13 +104,12 @@ class VolumeLog:
 
     Args:
         objects: the root in which the volume is.
-        folder: path of the volume within it.
-        name: of the volume, for messages.
+        name: of the volume, which is a folder of the root.
     """
 
-    def __init__(self, objects: Objects, folder: str, name: str) -> None:
-        self.objects, self.folder, self.name = objects, folder, name
-        self._mirror = LogMirror(objects, f"{folder}/{LOG_FOLDER}")
+    def __init__(self, objects: Objects, name: str) -> None:
+        self.objects, self.name = objects, name
+        self._mirror = LogMirror(objects, f"{name}/{LOG_FOLDER}")
 
     def latest(self) -> int:
         """The number of the latest version; 0 if there is none."""
@@ -156,6 +155,16 @@ class VolumeLog:
         """Iterate over all versions, the latest first."""
         for version in range(self.latest(), 0, -1):
             yield self.commit_of(version)
+
+    def every_file(self) -> list[DataFile]:
+        """All metadata files that any version has, each once."""
+        files = dict[str, DataFile]()
+        for version in range(1, self.latest() + 1):
+            for line in self._mirror.read_entry(version).splitlines():
+                if action := json.loads(line).get("add"):
+                    n_rows = json.loads(action["stats"])["numRecords"]
+                    files[action["path"]] = DataFile(action["path"], action["size"], n_rows, {})
+        return list(files.values())
 
     def _read_snapshot(self, version: int) -> tuple[pl.Schema, pl.DataFrame]:
         from deltalake import DeltaTable
@@ -241,7 +250,7 @@ class VolumeLog:
         ) from error
 
     def _entry_path(self, version: int) -> str:
-        return f"{self.folder}/{LOG_FOLDER}/{version:020}.json"
+        return f"{self.name}/{LOG_FOLDER}/{version:020}.json"
 
     def _checkpoint(self, version: int) -> None:
         if version % CHECKPOINT_INTERVAL == 0:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
-from blake3 import blake3
 
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS
 from rosenblatt.data.volumes.storage.delta_types import from_stored, to_stored
 from rosenblatt.data.volumes.storage.log import DataFile
 from rosenblatt.data.volumes.storage.objects import Objects
+from rosenblatt.data.volumes.storage.packs import content_hash
 from rosenblatt.errors import DamagedDataError
 
 MAX_FILE_ROWS = 1 << 16
@@ -24,14 +25,66 @@ LAST_CHARACTER = "\U0010ffff"  # ends the upper bound of a shortened text
 _FILE_HASH = slice(-len(".parquet") - 64, -len(".parquet"))
 
 
-def write_metadata_file(objects: Objects, folder: str, number: int, frame: pl.DataFrame) -> DataFile:
-    """Write rows as a metadata file of a volume, unless it exists, and return its entry for the log."""
-    buffer = io.BytesIO()
-    to_stored(frame).write_parquet(buffer, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-    content = buffer.getvalue()
-    path = f"data/{number:08}-{blake3(content).hexdigest()}.parquet"
-    objects.put(f"{folder}/{path}", content)
-    return DataFile(path, len(content), frame.height, compute_statistics(frame))
+class MetadataFiles:
+    """The metadata files of a volume.
+
+    Args:
+        objects: the root.
+        folder: path of the volume within it.
+    """
+
+    def __init__(self, objects: Objects, folder: str) -> None:
+        self.objects, self.folder = objects, folder
+        self._verified: set[str] = set()  # paths of local files whose content was compared with their name
+        self.bytes_written = 0
+
+    def write(self, number: int, frame: pl.DataFrame) -> DataFile:
+        """Write rows as a file, and return its entry for the log. Raises StorageError."""
+        buffer = io.BytesIO()
+        to_stored(frame).write_parquet(buffer, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        content = buffer.getvalue()
+        path = f"data/{number:08}-{content_hash(content)}.parquet"
+        self.objects.put(f"{self.folder}/{path}", content)
+        self.bytes_written += len(content)
+        return DataFile(path, len(content), frame.height, compute_statistics(frame))
+
+    def read(self, file: DataFile, schema: pl.Schema, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Read columns of a file, all by default, after its content was compared with its name.
+
+        Raises:
+            DamagedDataError: if the file is missing or damaged.
+        """
+        names = list(schema) if columns is None else list(columns)
+        content = self._open(file)
+        stored = pl.read_parquet_schema(content)
+        frame = pl.read_parquet(content, columns=[name for name in names if name in stored])
+        if not frame.width:
+            frame = pl.DataFrame({"": pl.zeros(file.rows, eager=True)})
+        return from_stored(frame, pl.Schema({name: schema[name] for name in names}))
+
+    def _open(self, file: DataFile) -> Path | io.BytesIO:
+        path = f"{self.folder}/{file.path}"
+        local = self.objects.local_path(path)
+        if local and path in self._verified:
+            return local
+        content = self._read_verified(path, file.path[_FILE_HASH])
+        self._verified.add(path)
+        return io.BytesIO(content)
+
+    def _read_verified(self, path: str, hash_: str) -> bytes:
+        for _ in range(2):  # the transfer may be at fault
+            try:
+                content = self.objects.read(path)
+            except FileNotFoundError:
+                raise DamagedDataError(
+                    f"{self.objects.address}/{path} is missing. Restore it from a copy of the volume."
+                ) from None
+            if content_hash(content) == hash_:
+                return content
+        raise DamagedDataError(
+            f"{self.objects.address}/{path} is damaged: its content does not match its name. Restore it from a copy of "
+            "the volume."
+        )
 
 
 def compute_statistics(frame: pl.DataFrame) -> dict[str, Any]:
@@ -61,31 +114,3 @@ def compute_statistics(frame: pl.DataFrame) -> dict[str, Any]:
 
 def _is_ordered(dtype: pl.DataType) -> bool:
     return dtype.is_integer() or dtype.is_float() or dtype in (pl.String, pl.Date)
-
-
-def read_metadata_file(
-    objects: Objects, folder: str, file: DataFile, schema: pl.Schema, columns: Sequence[str] | None = None
-) -> pl.DataFrame:
-    """Read the rows of a metadata file, after its content was compared with its name.
-
-    Raises:
-        DamagedDataError: if the file is missing or damaged.
-    """
-    path = f"{folder}/{file.path}"
-    try:
-        content = objects.read(path)
-    except FileNotFoundError:
-        raise DamagedDataError(f"{objects.address}/{path} is missing. Restore it from a copy of the volume.") from None
-    if blake3(content).hexdigest() != file.path[_FILE_HASH]:
-        content = objects.read(path)  # the transfer may have been at fault
-        if blake3(content).hexdigest() != file.path[_FILE_HASH]:
-            raise DamagedDataError(
-                f"{objects.address}/{path} is damaged: its content does not match its name. Restore it from a copy of "
-                "the volume."
-            )
-    names = list(schema) if columns is None else list(columns)
-    stored = pl.read_parquet_schema(io.BytesIO(content))
-    frame = pl.read_parquet(io.BytesIO(content), columns=[name for name in names if name in stored])
-    if not frame.width:
-        frame = pl.DataFrame({"": pl.zeros(file.rows, eager=True)})
-    return from_stored(frame, pl.Schema({name: schema[name] for name in names}))

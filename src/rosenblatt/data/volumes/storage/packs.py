@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 TARGET_PACK_BYTES = 32 << 20  # size from which a pack takes no further sample
+MAX_PACK_BYTES = 64 << 20  # of packs with several samples
 MAX_SAMPLE_BYTES = 1 << 30
 BLOCK_BYTES = 512  # of tar archives
 _SIZE_FIELD, _CHECKSUM_FIELD = slice(124, 136), slice(148, 156)
