@@ -17,6 +17,7 @@ from rosenblatt.data.media.columns import medium_kind
 
 CHUNK_ROWS = 16_384  # rows that are hashed at once, so that the arrays stay in the cache
 ROUNDED_BITS = 8  # of the 53 significant bits of a float64
+MAX_EXACT_INTEGER = 2.0**53  # from here on, integers differ that are equal as float64
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, without a pattern: 2^64 divided by the golden ratio
 MISSING = np.uint64(2**64 - 1)  # stands for NaN, as no rounded number has these bits
 SHIFT = np.uint64(29)
@@ -27,6 +28,18 @@ def hash_rows(typed: pl.DataFrame) -> np.ndarray:
     hashes = np.full(typed.height, hash_bytes(str(typed.width).encode()), np.uint64)
     for series in sorted(typed, key=lambda series: series.name):
         hashes = _combine(hashes, np.uint64(hash_bytes(series.name.encode())), _hash_column(series))
+    return hashes
+
+
+def hash_cells(frame: pl.DataFrame) -> np.ndarray:
+    """Hash rows of a table as read, exactly: (n,) uint64.
+
+    A number has one hash as text, as an integer and as a float, so that a row keeps its hash if the type of a column
+    changes. Texts are equal without surrounding spaces, and empty ones are missing.
+    """
+    hashes = np.full(frame.height, hash_bytes(str(frame.width).encode()), np.uint64)
+    for series in sorted(frame, key=lambda series: series.name):
+        hashes = _combine(hashes, np.uint64(hash_bytes(series.name.encode())), _hash_exactly(series))
     return hashes
 
 
@@ -74,6 +87,29 @@ def _hash_column(series: pl.Series) -> np.ndarray:
     if series.dtype.is_numeric():
         return _number_bits(series.cast(pl.Float64).to_numpy())
     values = series if series.dtype == pl.Binary else series.cast(pl.String).cast(pl.Binary)
+    return _hash_distinct(values)
+
+
+def _hash_exactly(series: pl.Series) -> np.ndarray:
+    """A number for each cell of a column as read, (n,) uint64."""
+    if series.dtype.is_nested():
+        series = series.alias("cell").to_frame().to_struct().struct.json_encode()
+    elif series.dtype == pl.Binary:
+        return _hash_distinct(series)
+    text = series.cast(pl.String).str.strip_chars()
+    numbers = series.cast(pl.Float64) if series.dtype.is_numeric() else text.cast(pl.Float64, strict=False)
+    is_number = numbers.is_finite()
+    if not series.dtype.is_float():
+        is_number &= (numbers.abs() < MAX_EXACT_INTEGER) | ~text.str.contains(r"^[-+]?\d+$")
+    is_missing = series.is_nan() if series.dtype.is_float() else text == ""
+    text = text.set(is_missing.fill_null(True) | is_number.fill_null(False), None)
+    values = np.where(text.is_null().to_numpy(), MISSING, _hash_distinct(text.cast(pl.Binary)))
+    bits = _number_bits(numbers.fill_null(np.nan).to_numpy(), rounded_bits=0)
+    return np.where(is_number.fill_null(False).to_numpy(), bits, values)
+
+
+def _hash_distinct(values: pl.Series) -> np.ndarray:
+    """A number for each cell of a column of bytes, (n,) uint64."""
     distinct = values.unique()
     hashes = pl.Series([hash_bytes(value or b"") + (value is not None) for value in distinct], dtype=pl.UInt64)
     return values.replace_strict(distinct, hashes, return_dtype=pl.UInt64).to_numpy()
@@ -84,7 +120,7 @@ def _hash_image(cell: str | bytes) -> int:
     return hash_bytes(Path(cell).read_bytes() if isinstance(cell, str) else cell)
 
 
-def _number_bits(numbers: np.ndarray) -> np.ndarray:
+def _number_bits(numbers: np.ndarray, rounded_bits: int = ROUNDED_BITS) -> np.ndarray:
     """The bits of rounded numbers (n,) uint64; one value for all NaN, and for 0 and -0."""
     numbers = numbers.astype(np.float64) + 0.0
     with np.errstate(over="ignore"):
@@ -93,5 +129,5 @@ def _number_bits(numbers: np.ndarray) -> np.ndarray:
     if is_single.any():
         numbers[is_single] = pl.Series(single[is_single]).cast(pl.String).cast(pl.Float64).to_numpy()
     bits = numbers.view(np.uint64)
-    bits = (bits + np.uint64(1 << (ROUNDED_BITS - 1))) >> np.uint64(ROUNDED_BITS)
+    bits = (bits + np.uint64((1 << rounded_bits) >> 1)) >> np.uint64(rounded_bits)
     return np.where(np.isnan(numbers), MISSING, bits)

@@ -1,0 +1,93 @@
+"""The identity of samples: a column of the source, or a hash of each row's content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from rosenblatt.data.row_hashes import hash_cells
+from rosenblatt.data.volumes.columns import ID
+from rosenblatt.errors import VolumeError, did_you_mean, format_list
+
+RENAMED_SUFFIX = "_source"
+
+
+class RowIdentities:
+    """Ids of rows by their content: a hash of 16 hex digits, and for repeated rows their number from 2.
+
+    A row keeps its id when other rows, or none, stand before it, whatever the types of the columns are. Memory is 8
+    bytes a row.
+    """
+
+    def __init__(self) -> None:
+        self._seen: list[np.ndarray] = []  # sorted hashes; each array is larger than all later ones together
+
+    def ids(self, frame: pl.DataFrame) -> pl.Series:
+        """The ids of the next rows."""
+        return self.number(hash_cells(frame))
+
+    def number(self, hashes: np.ndarray) -> pl.Series:
+        """The ids of the next rows, by their hashes (n,) uint64."""
+        frame = pl.DataFrame({"hash": hashes})
+        numbers = frame.select(pl.int_range(1, pl.len() + 1).over("hash")).to_series().to_numpy()
+        earlier = np.zeros(len(hashes), np.int64)
+        for seen in self._seen:
+            earlier += np.searchsorted(seen, hashes, "right") - np.searchsorted(seen, hashes, "left")
+        self._seen.append(np.sort(hashes))
+        while len(self._seen) > 1 and len(self._seen[-2]) <= len(self._seen[-1]):
+            self._seen[-2:] = [np.sort(np.concatenate(self._seen[-2:]))]
+        names = [f"{hash_:016x}" for hash_ in hashes.tolist()]
+        for row in np.flatnonzero(numbers + earlier > 1):
+            names[row] += f"-{numbers[row] + earlier[row]}"
+        return pl.Series(ID, names, pl.String)
+
+
+def find_id_column(columns: Sequence[str], id_column: str | None) -> str | None:
+    """The column that may identify samples: the given one, or else the one named id, in any case.
+
+    Raises VolumeError if the given column does not exist.
+    """
+    if id_column is not None and id_column not in columns:
+        raise VolumeError(
+            f"There is no column {id_column!r} for --id; the source has {format_list(columns)}."
+            f"{did_you_mean(id_column, columns)}"
+        )
+    named = [name for name in columns if name.lower() == ID]
+    return id_column or (ID if ID in named else named[0] if named else None)
+
+
+def check_ids(ids: pl.Series, id_column: str | None, notes: list[str]) -> bool:
+    """Whether a column identifies samples: it holds whole numbers or texts, each once.
+
+    A column that does not is noted. Raises VolumeError if it was given with --id.
+    """
+    reason = ""
+    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
+        reason = f"holds cells of type {ids.dtype}, but whole numbers or texts were expected"
+    elif ids.has_nulls():
+        reason = f"is empty in {ids.null_count():,} of {len(ids):,} rows"
+    elif ids.n_unique() < len(ids):
+        reason = f"holds {ids.filter(ids.is_duplicated())[0]!r} in more than one row"
+    if reason and id_column is not None:
+        raise VolumeError(f"Column {id_column!r} cannot identify samples: it {reason}. Choose another column for --id.")
+    if reason:
+        notes.append(f"column {ids.name!r} {reason}: samples are identified by their content (--id COLUMN)")
+    return not reason
+
+
+def free_names(columns: Sequence[str], reserved: Sequence[str], notes: list[str]) -> dict[str, str]:
+    """New names, by the old ones, of the columns of a source that are named like columns of the volume, in any case."""
+    taken, names = {name.lower() for name in (*columns, *reserved)}, dict[str, str]()
+    for name in columns:
+        if name.lower() not in reserved:
+            continue
+        names[name] = name + RENAMED_SUFFIX
+        while names[name].lower() in taken:
+            names[name] += RENAMED_SUFFIX
+        taken.add(names[name].lower())
+    if names:
+        renamed = ", ".join(f"{old!r} to {new!r}" for old, new in names.items())
+        notes.append(f"renamed, as the volume has columns of these names: {renamed}")
+    return names

@@ -1,0 +1,104 @@
+"""Folders and archives of images, sounds or other files as sources of samples with bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rosenblatt.data.media.headers import AUDIO_SUFFIXES, AudioHeader, ImageHeader, read_audio_header, read_image_header
+from rosenblatt.data.media.images import SUFFIXES, DamagedError
+from rosenblatt.data.table import TableFormat
+from rosenblatt.data.volumes.columns import ID, RESERVED_COLUMNS
+from rosenblatt.data.volumes.sources.identity import free_names
+from rosenblatt.data.volumes.sources.labels import folder_columns
+from rosenblatt.data.volumes.sources.listings import MAX_NAMED, NAME, Listing, count_names
+from rosenblatt.data.volumes.sources.sidecar import TABLE_PATTERN, find_sidecars, read_sidecar
+from rosenblatt.data.volumes.sources.source import LABEL, SampleKind, SampleSource, frame_chunks, inspect_nothing
+from rosenblatt.errors import VolumeError
+
+INSPECTED: dict[SampleKind, dict[str, pl.DataType]] = {  # columns that inspection adds
+    "images": {"width": pl.Int32(), "height": pl.Int32(), "channels": pl.Int32(), "format": pl.String()},
+    "audio": {"sample_rate": pl.Int32(), "n_channels": pl.Int32(), "seconds": pl.Float64(), "format": pl.String()},
+    "files": {},
+}
+KIND_SUFFIXES: dict[SampleKind, tuple[str, ...]] = {"images": SUFFIXES, "audio": AUDIO_SUFFIXES}
+
+
+def has_suffix(kind: SampleKind) -> pl.Expr:
+    """Whether the names of files end like those of a kind of media; all do for other files."""
+    lowered = pl.col(NAME).str.to_lowercase()
+    return pl.any_horizontal(lowered.str.ends_with(suffix) for suffix in KIND_SUFFIXES[kind])
+
+
+def inspect_image(content: bytes) -> dict[str, Any]:
+    """Size, channels and format of an image; None if it is damaged."""
+    try:
+        return read_image_header(content)._asdict()
+    except DamagedError:
+        return dict.fromkeys(ImageHeader._fields)
+
+
+def inspect_audio(content: bytes) -> dict[str, Any]:
+    """Sampling, length and format of a sound; None if it is damaged."""
+    try:
+        return read_audio_header(content)._asdict()
+    except DamagedError:
+        return dict.fromkeys(AudioHeader._fields)
+
+
+def open_media(
+    listing: Listing, kind: SampleKind, sidecar: Path | None, format: TableFormat, notes: list[str]
+) -> SampleSource:
+    """The files of a kind as samples with bytes, named by their paths.
+
+    Args:
+        listing: all files.
+        kind: which of them are samples: "images", "audio", or "files" for all.
+        sidecar: a table with further columns; by default, tables among the files are searched for some.
+        format: how tables are written.
+        notes: what is known so far; it receives what was left out.
+
+    Raises:
+        VolumeError: if there are no such files, or only some of them are in a folder of a class.
+    """
+    files = listing if kind == "files" else listing.filter(has_suffix(kind))
+    if files.frame.is_empty():
+        raise VolumeError(f"{listing.location!r} holds no {kind}. Check the path, or choose another kind with --kind.")
+    names, metadata = files.frame[NAME], None
+    if sidecar is not None:
+        metadata = read_sidecar(sidecar, names, format, notes)
+    elif kind != "files":
+        metadata = find_sidecars(listing, names, format, notes)
+    notes += _stray_notes(listing, kind, is_table_used=sidecar is None)
+    inspected = INSPECTED[kind]
+    columns = _columns(names, listing.location, metadata, is_labeled=kind != "files", notes=notes)
+    columns = columns.rename(free_names(columns.columns, (*RESERVED_COLUMNS, *inspected), notes))
+    frame = pl.DataFrame([names.alias(ID), *columns])
+    return SampleSource(
+        location=listing.location, kind=kind, columns=pl.Schema(dict(frame.schema) | inspected), id_origin="path",
+        n_samples=frame.height, chunks=frame_chunks(frame, files.make_contents(files.frame)),
+        inspect={"images": inspect_image, "audio": inspect_audio}.get(kind, inspect_nothing),
+        target=LABEL if LABEL in frame.columns else "", notes=(*listing.notes, *notes), format=format,
+    )  # fmt: skip
+
+
+def _columns(
+    names: pl.Series, location: str, metadata: pl.DataFrame | None, *, is_labeled: bool, notes: list[str]
+) -> pl.DataFrame:
+    """The columns that folders and tables give; those of tables come first if both give one."""
+    given = [] if metadata is None else metadata.columns
+    by_folder = folder_columns(names, location, is_labeled=is_labeled and LABEL not in given, notes=notes)
+    by_folder = by_folder.drop(name for name in given if name in by_folder.columns)
+    return by_folder if metadata is None else pl.DataFrame([*by_folder, *metadata])
+
+
+def _stray_notes(listing: Listing, kind: SampleKind, *, is_table_used: bool) -> list[str]:
+    """A note on files of other kinds; tables have notes of their own where they are read."""
+    if kind == "files":
+        return []
+    others = listing.frame.filter(~has_suffix(kind))[NAME]
+    if is_table_used:
+        others = others.filter(~others.str.to_lowercase().str.contains(TABLE_PATTERN))
+    return [count_names(others[:MAX_NAMED].to_list(), f"files that are no {kind}", len(others))] if len(others) else []

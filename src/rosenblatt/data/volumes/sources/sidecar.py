@@ -1,0 +1,113 @@
+"""Tables beside files, such as metadata.csv, that give further columns of each file."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from rosenblatt.data.readers.files import read_content
+from rosenblatt.data.readers.read import read_formatted
+from rosenblatt.data.table import Table, TableFormat
+from rosenblatt.data.volumes.sources.listings import NAME, Listing
+from rosenblatt.data.volumes.sources.tables import keep_types
+from rosenblatt.data.volumes.sources.typed_columns import to_typed_columns
+from rosenblatt.errors import TableError, VolumeError, format_count, format_list
+
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as in Hugging Face's ImageFolder
+TABLE_PATTERN = r"\.(csv|tsv|jsonl|ndjson|json|parquet)$"  # endings of their names in lower case
+MIN_MATCH_FRACTION = 0.5  # of the files, or of its rows, that a table must match to describe the files
+_KEYS = {  # of files, from the most to the least exact
+    "paths": pl.col(NAME),
+    "names": pl.col(NAME).str.extract("([^/]*)$"),
+    "names without suffixes": pl.col(NAME).str.extract("([^/]*?)(\\.[^./]*)?$"),
+}
+
+
+def read_sidecar(path: Path, files: pl.Series, format: TableFormat, notes: list[str]) -> pl.DataFrame:
+    """Read the table given with --sidecar: a row for each file, null for files that it does not name.
+
+    Raises VolumeError if it names too few of the files.
+    """
+    metadata = _match(read_formatted(path, format), files, "", notes)
+    if metadata is None:
+        raise VolumeError(
+            f"No column of {str(path)!r} names the files of the source, such as {files[0]!r}, each once. Give a table "
+            "with a column of their paths or names."
+        )
+    return metadata
+
+
+def find_sidecars(listing: Listing, files: pl.Series, format: TableFormat, notes: list[str]) -> pl.DataFrame | None:
+    """The columns that tables in a folder give of its files: a row for each file; None if there are none.
+
+    A table describes the files in its own folder and in the folders there. Tables that describe none are noted.
+    """
+    names = listing.frame[NAME]
+    tables = names.filter(names.str.to_lowercase().str.contains(TABLE_PATTERN))
+    metadata, others = None, list[str]()
+    for name in sorted(tables, key=lambda name: PurePosixPath(name).name.lower() not in METADATA_NAMES):
+        try:
+            table = read_content(listing.read(name), format)
+        except TableError as error:
+            raise TableError(f"{name!r}: {error}") from error
+        folder = name.rpartition("/")[0]
+        part = _match(table, files, folder and f"{folder}/", notes)
+        if part is None:
+            others.append(name)
+        else:
+            metadata = part if metadata is None else _merge(metadata, part)
+            notes.append(f"{name} gives the columns {', '.join(part.columns)}")
+    if others:
+        notes.append(f"{format_count(len(others), 'table')} that name no files left out: {format_list(others, 3)}")
+    return metadata
+
+
+def _merge(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
+    """The columns of two tables; of a column in both, cells that the first one lacks are those of the second one."""
+    for series in second:
+        if series.name in first.columns:
+            cells = pl.DataFrame([first[series.name].alias("first"), series.alias("second")])
+            first = first.with_columns(cells.select(pl.coalesce("first", "second")).to_series().alias(series.name))
+        else:
+            first = first.with_columns(series)
+    return first
+
+
+def _match(table: Table, files: pl.Series, folder: str, notes: list[str]) -> pl.DataFrame | None:
+    """The columns of a table with a row for each file, null where it has none; None if no column names files.
+
+    Args:
+        table: the table as read.
+        files: names of all files (n,).
+        folder: the folder of the table, with a slash at its end, in which its files are.
+        notes: receives how files are matched, and how many rows and files are not.
+    """
+    inside = files.to_frame(NAME).with_row_index("file").filter(pl.col(NAME).str.starts_with(folder))
+    for key_name, key in _KEYS.items():
+        keys = inside.select("file", key=key.str.strip_prefix(folder))
+        keys = keys.filter(~pl.col("key").is_duplicated())
+        for cells in table.frame:
+            if cells.dtype not in (pl.String, pl.Int64) or cells.n_unique() < len(cells):
+                continue
+            text = cells.cast(pl.String).str.strip_chars().str.strip_prefix("./").str.normalize("NFC")
+            rows = text.alias("key").to_frame().with_row_index("row").join(keys, on="key")
+            if rows.height < max(1, MIN_MATCH_FRACTION * min(inside.height, len(cells))):
+                continue
+            notes += _match_notes(cells, key_name, rows.height, inside.height)
+            typed = keep_types(to_typed_columns(table.frame, table.format, notes), notes).drop(cells.name)
+            positions = pl.DataFrame({"file": pl.arange(len(files), eager=True, dtype=pl.UInt32)}).join(
+                rows, on="file", how="left", maintain_order="left"
+            )["row"]
+            return typed.select(pl.all().gather(positions))
+    return None
+
+
+def _match_notes(cells: pl.Series, key_name: str, n_matched: int, n_files: int) -> list[str]:
+    notes = [f"rows are matched to files by the {key_name} in column {cells.name!r}"] if key_name != "paths" else []
+    if n_matched < len(cells):
+        notes.append(f"{format_count(len(cells) - n_matched, 'row')} of column {cells.name!r} name no file: left out")
+    if n_matched < n_files:
+        n_missing = format_count(n_files - n_matched, "file has", "files have")
+        notes.append(f"{n_missing} no row in the table: its columns are empty there")
+    return notes

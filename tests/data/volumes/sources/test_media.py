@@ -1,0 +1,109 @@
+import io
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from rosenblatt.data.volumes.sources.open import open_samples
+from rosenblatt.errors import VolumeError
+
+
+def png(width=2, height=3, mode="RGB"):
+    file = io.BytesIO()
+    Image.new(mode, (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_files(folder, files):
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def read(source):
+    return pl.concat([chunk.frame for chunk in source.chunks()])
+
+
+def test_images_are_named_by_path_and_labeled_by_folder(tmp_path):
+    source = open_samples(write_files(tmp_path, {"dog/b.png": png(), "cat/a.PNG": png(4, 5, "L")}))
+    assert (source.kind, source.id_origin, source.target, source.n_samples) == ("images", "path", "label", 2)
+    assert list(source.columns) == ["id", "label", "width", "height", "channels", "format"]
+    [chunk] = source.chunks()
+    assert chunk.frame.rows() == [("cat/a.PNG", "cat"), ("dog/b.png", "dog")]
+    assert chunk.contents.extension(0) == "png"
+    assert chunk.contents.read(1) == png()
+    assert source.inspect(chunk.contents.read(0)) == {"width": 4, "height": 5, "channels": 1, "format": "png"}
+    assert source.inspect(b"\x89PNG damaged") == dict.fromkeys(["width", "height", "channels", "format"])
+
+
+@pytest.mark.parametrize(("folders", "splits"), [
+    (["train", "test"], ["train", "test"]),
+    (["Training", "val"], ["train", "test"]),
+    (["train", "test", "val"], ["train", "test", "validation"]),
+    (["train", "other"], None),
+])  # fmt: skip
+def test_train_and_test_folders_give_a_split(tmp_path, folders, splits):
+    frame = read(open_samples(write_files(tmp_path, {f"{folder}/cat/a.png": png() for folder in folders})))
+    if splits is None:
+        assert frame.columns == ["id", "label"]
+        assert set(frame["label"]) == {f"{folder}/cat" for folder in folders}
+    else:
+        assert set(frame["label"]) == {"cat"}
+        assert set(frame["split"]) == set(splits)
+
+
+def test_an_image_outside_of_the_folders_of_classes_is_refused(tmp_path):
+    with pytest.raises(VolumeError, match=r"'b.png' is in none. Move it into its class"):
+        open_samples(write_files(tmp_path, {"cat/a.png": png(), "b.png": png()}))
+
+
+def test_other_files_are_counted_and_left_out(tmp_path):
+    source = open_samples(write_files(tmp_path, {"a.png": png(), "x/.hidden.png": "", "Thumbs.db": "", "n.docx": ""}))
+    assert source.n_samples == 1
+    assert source.notes == (
+        "hidden files and folders left out: 2, such as 'Thumbs.db' and 'x/.hidden.png'",
+        "files that are no images left out: 1, such as 'n.docx'",
+    )
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("metadata.csv", "file_name,age,label\na.png,007,x\nsub/b.png,08,y\n"),
+    ("metadata.jsonl", """{"file_name": "a.png", "age": "007", "label": "x"}
+{"file_name": "sub/b.png", "age": "08", "label": "y"}"""),
+    ("other.csv", "age,label,image\n007,x,a\n08,y,b\n"),
+])  # fmt: skip
+def test_a_table_beside_images_gives_columns(tmp_path, name, text):
+    source = open_samples(write_files(tmp_path, {"a.png": png(), "sub/b.png": png(), name: text}))
+    assert read(source).sort("id").rows() == [("a.png", "007", "x"), ("sub/b.png", "08", "y")]
+    assert source.target == "label"
+
+
+def test_tables_of_splits_describe_the_files_in_their_own_folder(tmp_path):
+    files = {f"{split}/{name}": png() for split in ("train", "test") for name in ("a.png", "b.png")}
+    tables = {
+        f"{split}/metadata.csv": f"file_name,x\na.png,{i}\nb.png,{i + 1}\n" for i, split in enumerate(("test", "train"))
+    }
+    frame = read(open_samples(write_files(tmp_path, files | tables)))
+    assert frame.columns == ["id", "split", "x"]
+    assert frame["x"].to_list() == [0, 1, 1, 2]
+
+
+def test_files_without_a_row_and_rows_without_a_file_are_counted(tmp_path):
+    sidecar = tmp_path / "labels.csv"
+    sidecar.write_text("file,width\na.png,1\nb.png,2\nz.png,3\n")
+    folder = write_files(tmp_path / "images", {"a.png": png(), "b.png": png(), "c.png": png()})
+    source = open_samples(folder, sidecar=sidecar)
+    assert read(source).rows() == [("a.png", 1), ("b.png", 2), ("c.png", None)]
+    assert list(source.columns)[:2] == ["id", "width_source"]
+    notes = " ".join(source.notes)
+    assert "1 row of column 'file' name no file: left out" in notes
+    assert "1 file has no row in the table" in notes
+
+
+def test_a_sidecar_that_names_no_file_is_refused(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,x\nq.png,1\n")
+    folder = write_files(tmp_path / "images", {"a.png": png()})
+    with pytest.raises(VolumeError, match=r"No column of .*labels.csv' names the files of the source, such as 'a.png'"):
+        open_samples(folder, sidecar=tmp_path / "labels.csv")

@@ -1,0 +1,161 @@
+import polars as pl
+import pytest
+
+from rosenblatt.data.readers.read import read_table
+from rosenblatt.data.schema.inference import infer_schema
+from rosenblatt.data.tasks.task import detect_task
+from rosenblatt.data.volumes.sources.open import open_samples
+from rosenblatt.errors import VolumeError
+
+ROWS = """age,city,code,income,date,when,member,answer,mark
+31,Oslo,007,"1,200.50",2021-03-04,2021-03-04 05:06,True,yes,?
+?,Rome,010,"900.00",2021-03-05,2021-03-04 05:07,False,no,B
+29,Lima,011,"1,000.00",2021-03-06,2021-03-04 05:08,True,yes,B
+"""
+
+
+def write(folder, text, name="t.csv"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def read(source):
+    return pl.concat([chunk.frame for chunk in source.chunks()])
+
+
+def test_text_columns_become_typed_where_no_cell_loses_what_it_says(tmp_path):
+    source = open_samples(write(tmp_path, ROWS))
+    frame = read(source)
+    assert dict(source.columns) == dict(frame.schema) == {
+        "id": pl.String, "age": pl.Int64, "city": pl.String, "code": pl.String, "income": pl.Float64, "date": pl.Date,
+        "when": pl.Datetime("us"), "member": pl.Boolean, "answer": pl.String, "mark": pl.String,
+    }  # fmt: skip
+    assert frame["age"].to_list() == [31, None, 29]
+    assert frame["code"].to_list() == ["007", "010", "011"]
+    assert frame["income"].to_list() == [1200.5, 900.0, 1000.0]
+    assert frame["mark"].to_list() == [None, "B", "B"]
+    notes = " ".join(source.notes)
+    assert "read as missing (--no-missing to keep): age ('?' in 1 cell), mark ('?' in 1 cell)" in notes
+
+
+@pytest.mark.parametrize(("cells", "dtype"), [
+    (["1", "2", "3"], pl.Int64),
+    (["9007199254740993", "9007199254740995", "7"], pl.Int64),
+    (["12345678901234567890", "12345678901234567891", "5"], pl.String),
+    (["1.5", "2", "3"], pl.Float64),
+    (["1e3", "2e3", "5"], pl.Int64),
+    (["1.234,5", "1.000,5", "2,5"], pl.Float64),
+    (["01", "2", "3"], pl.String),
+    (["2021-03", "2021-04", "2021-05"], pl.String),
+    (["05:30", "06:30", "07:30"], pl.String),
+    (["2021-02-03", "2021-02-04", "NA"], pl.Date),
+    (["true", "false", "true"], pl.Boolean),
+    (["True", "false", "true"], pl.String),
+    (["0.5", "0.5", "0.5"], pl.Float64),
+    (["", "", ""], pl.String),
+])  # fmt: skip
+def test_each_way_to_write_cells_has_its_type(tmp_path, cells, dtype):
+    rows = "".join(f'{i},"{cell}"\n' for i, cell in enumerate(cells))
+    source = open_samples(write(tmp_path, f"a,x\n{rows}"))
+    assert source.columns["x"] == dtype
+
+
+@pytest.mark.parametrize("cells", [["none", "mild", "severe"], ["NA", "EU", "AP"], ["?", "NA", "x"]])
+def test_words_that_may_be_categories_stay_and_are_read_as_those_of_the_file(tmp_path, cells):
+    path = write(tmp_path, "a,x\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells)))
+    assert read(open_samples(path))["x"].to_list() == cells
+
+
+def test_given_words_are_missing_and_no_markers_are_on_request(tmp_path):
+    path = write(tmp_path, "a,x\n1,red\n-9,?\n3,zero\n")
+    table = read_table(path, missing=["-9", "zero"])
+    frame = read(open_samples(path, format=table.format))
+    assert frame["a"].to_list() == [1, None, 3]
+    assert frame["x"].to_list() == ["red", None, None]
+    kept = read(open_samples(path, format=read_table(path, missing=[]).format))
+    assert kept["x"].to_list() == ["red", "?", "zero"]
+
+
+def check_same_schema(path, target):
+    """Compare what `fit` infers from the columns of a volume with what it infers from the file."""
+    source, table = open_samples(path), read_table(path)
+    stored = read(source).drop("id" if source.id_origin == "generated" else [])
+    for frame, other in ((table.frame, stored),):
+        schemas = [infer_schema(frame, 100, table.format), infer_schema(other, 100, source.format)]
+        described = [[(c.name, c.kind, c.missing, c.distinct) for c in schema.columns] for schema in schemas]
+        assert described[0] == described[1]
+        tasks = [detect_task(frame, [target], format=table.format), detect_task(other, [target], format=source.format)]
+        assert tasks[0].task == tasks[1].task
+        assert tasks[0].labels == tasks[1].labels
+
+
+@pytest.mark.parametrize(("name", "target"), [
+    ("abalone.csv", "rings"), ("adult-test.csv", "income"), ("auto_imports.csv", "price"), ("german.csv", "risk"),
+    ("housing.csv", "medv"), ("iris-noheader.csv", "column_5"), ("wine-noheader.csv", "column_1"),
+    ("winequality-white.csv", "quality"),
+])  # fmt: skip
+def test_fit_infers_the_same_schema_from_a_volume_as_from_the_file(shared_data, name, target):
+    check_same_schema(shared_data / name, target)
+
+
+def test_fit_infers_the_same_schema_from_small_tables(tmp_path):
+    rows = "".join(f"{i},{i % 3},w{i % 2},{i * 0.5},2021-01-{i + 1:02},{'yes' if i % 2 else 'no'}\n" for i in range(25))
+    check_same_schema(write(tmp_path, f"id,group,word,x,day,y\n{rows}"), "y")
+
+
+def test_a_row_keeps_its_id_when_others_are_added_before_it_and_when_types_change(tmp_path):
+    first = read(open_samples(write(tmp_path, "a,b\n1,x\n1,x\n2,y\n")))
+    second = read(open_samples(write(tmp_path, "a,b\n0.5,z\n2,y\n1,x\n1,x\n1,x\n")))
+    assert first["id"].n_unique() == 3
+    assert first["id"][1] == f"{first['id'][0]}-2"
+    assert second["id"].to_list()[1:] == [
+        first["id"][2], first["id"][0], first["id"][1], f"{first['id'][0]}-3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "origin", "columns"), [
+    ("id,x", "column", ["id", "x"]),
+    ("ID,x", "column", ["id", "x"]),
+    ("key,x", "generated", ["id", "key", "x"]),
+])  # fmt: skip
+def test_an_own_column_id_identifies_rows(tmp_path, header, origin, columns):
+    source = open_samples(write(tmp_path, f"{header}\n7,a\n8,b\n"))
+    assert (source.id_origin, list(source.columns)) == (origin, columns)
+    if origin == "column":
+        assert read(source)["id"].to_list() == [7, 8]
+
+
+@pytest.mark.parametrize("cells", ["7,7", "7,", "0.5,1.5"])
+def test_a_column_id_that_repeats_or_has_gaps_is_renamed_and_noted(tmp_path, cells):
+    first, second = cells.split(",")
+    source = open_samples(write(tmp_path, f"id,x\n{first},a\n{second},b\n"))
+    assert source.id_origin == "generated"
+    assert list(source.columns) == ["id", "id_source", "x"]
+    assert any("'id'" in note and "--id COLUMN" in note for note in source.notes)
+    assert any("'id' to 'id_source'" in note for note in source.notes)
+
+
+def test_a_given_id_column_identifies_rows_or_is_refused(tmp_path):
+    path = write(tmp_path, "name,x\nann,1\nbob,1\n")
+    source = open_samples(path, id_column="name")
+    assert read(source).rows() == [("ann", "ann", 1), ("bob", "bob", 1)]
+    with pytest.raises(VolumeError, match=r"Column 'x' cannot identify samples: it holds 1 in more than one row\."):
+        open_samples(path, id_column="x")
+    with pytest.raises(VolumeError, match=r"There is no column 'nam' for --id.*Did you mean 'name'\?"):
+        open_samples(path, id_column="nam")
+
+
+def test_a_table_without_rows_is_refused(tmp_path):
+    with pytest.raises(VolumeError, match="has no rows"):
+        open_samples(write(tmp_path, "a,b\n"))
+
+
+def test_typed_tables_keep_their_types_and_their_words(tmp_path):
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"x": pl.Series("x", [1, 2], pl.UInt8), "w": ["NA", "?"], "l": [[1.0], []]}).write_parquet(path)
+    source = open_samples(path)
+    frame = read(source)
+    assert frame["w"].to_list() == ["NA", "?"]
+    assert source.columns["l"] == pl.List(pl.Float64)
+    assert any("UInt8 to Int16" in note for note in source.notes)
