@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rosenblatt.data.readers.read import read_table
+    from rosenblatt.data.volumes.volume import volume
     from rosenblatt.estimators.cnn import CNNClassifier, CNNRegressor
     from rosenblatt.estimators.forecaster import RNNForecaster
     from rosenblatt.estimators.mlp import MLPClassifier, MLPRegressor
@@ -57,6 +58,7 @@ _HOMES = {
     "track": "runs.tracking.run",
     "tune": "workflows.tune",
     "uniform": "spec.dimensions",
+    "volume": "data.volumes.volume",
 }
 
 __all__ = [
@@ -85,6 +87,7 @@ __all__ = [
     "track",
     "tune",
     "uniform",
+    "volume",
 ]
 
 

@@ -18,6 +18,7 @@ from rosenblatt.cli.exit_status import DIVERGED_STATUS, ERROR_STATUS, ExitStatus
 from rosenblatt.errors import DivergedError, RosenblattError, TrainingInterruptedError, did_you_mean
 
 COMMANDS = {  # the module of each command
+    "data": "data",
     "describe": "models",
     "evaluate": "models",
     "explain": "explain",
@@ -74,6 +75,7 @@ def cli() -> None:
     rosenblatt learn-step                            a perceptron, step by step
     rosenblatt run train.py -- --lr 0.1              run and record any script
     rosenblatt runs                                  list, compare, reproduce runs
+    rosenblatt data                                  volumes: versions of training data
 
     `rosenblatt COMMAND --help` shows the options of a command, with examples.
     """

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS
+from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.delta_types import from_stored, to_stored
 from rosenblatt.data.volumes.storage.log import DataFile
 from rosenblatt.data.volumes.storage.objects import Objects
@@ -31,10 +34,11 @@ class MetadataFiles:
     Args:
         objects: the root.
         folder: path of the volume within it.
+        cache: keeps copies of the files of a bucket on this machine.
     """
 
-    def __init__(self, objects: Objects, folder: str) -> None:
-        self.objects, self.folder = objects, folder
+    def __init__(self, objects: Objects, folder: str, cache: MachineCache | None = None) -> None:
+        self.objects, self.folder, self._cache = objects, folder, cache
         self._verified: set[str] = set()  # paths of local files whose content was compared with their name
         self.bytes_written = 0
 
@@ -55,35 +59,48 @@ class MetadataFiles:
             DamagedDataError: if the file is missing or damaged.
         """
         names = list(schema) if columns is None else list(columns)
-        content = self._open(file)
-        stored = pl.read_parquet_schema(content)
-        frame = pl.read_parquet(content, columns=[name for name in names if name in stored])
+        with self._opened(file) as content:
+            stored = pl.read_parquet_schema(content)
+            frame = pl.read_parquet(content, columns=[name for name in names if name in stored], memory_map=False)
         if not frame.width:
             frame = pl.DataFrame({"": pl.zeros(file.rows, eager=True)})
         return from_stored(frame, pl.Schema({name: schema[name] for name in names}))
 
-    def _open(self, file: DataFile) -> Path | io.BytesIO:
-        path = f"{self.folder}/{file.path}"
+    @contextmanager
+    def _opened(self, file: DataFile) -> Iterator[Path | io.BytesIO]:
+        """The content of a file after it was verified."""
+        path, hash_ = f"{self.folder}/{file.path}", file.path[_FILE_HASH]
         local = self.objects.local_path(path)
         if local and path in self._verified:
-            return local
-        content = self._read_verified(path, file.path[_FILE_HASH])
-        self._verified.add(path)
-        return io.BytesIO(content)
+            yield local
+        elif self._cache:
 
-    def _read_verified(self, path: str, hash_: str) -> bytes:
-        for _ in range(2):  # the transfer may be at fault
-            try:
-                content = self.objects.read(path)
-            except FileNotFoundError:
-                raise DamagedDataError(
-                    f"{self.objects.address}/{path} is missing. Restore it from a copy of the volume."
-                ) from None
-            if content_hash(content) == hash_:
-                return content
+            def fetch(copy: BinaryIO) -> None:
+                copy.write(self._read(path))
+
+            with self._cache.fetch(
+                hash_, file.size, fetch, partial(_verify, f"{self.objects.address}/{path}", hash_)
+            ) as lease:
+                yield lease.path
+        else:
+            content = self._read(path)
+            _verify(f"{self.objects.address}/{path}", hash_, content)
+            self._verified.add(path)
+            yield io.BytesIO(content)
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return self.objects.read(path)
+        except FileNotFoundError:
+            raise DamagedDataError(
+                f"{self.objects.address}/{path} is missing. Restore it from a copy of the volume."
+            ) from None
+
+
+def _verify(name: str, hash_: str, content: bytes | memoryview) -> None:
+    if content_hash(content) != hash_:
         raise DamagedDataError(
-            f"{self.objects.address}/{path} is damaged: its content does not match its name. Restore it from a copy of "
-            "the volume."
+            f"{name} is damaged: its content does not match its name. Restore it from a copy of the volume."
         )
 
 

@@ -1,0 +1,214 @@
+"""The commands on volumes of training data: add, list, log, diff, show and tag."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rosenblatt.cli.options import make_reporter, shared_options, table_format_options
+
+if TYPE_CHECKING:
+    from rosenblatt.data.table import TableFormat
+
+KINDS = ("table", "images", "audio", "texts", "sequences", "files")
+
+
+@click.group()
+def data() -> None:
+    """Keep training data in volumes: versioned, queried, and streamed to the machines that train.
+
+    \b
+    rosenblatt data add people people.csv               a volume with a first version
+    rosenblatt data add photos photos/ --to s3://bucket/volumes
+    rosenblatt data log photos                          its versions
+    rosenblatt data diff photos@1 photos@2              what changed
+    rosenblatt data query photos "label = 'cat' and width > 200 @split=train"
+    rosenblatt data pull photos@2 --to folder/          a copy as files
+    rosenblatt data verify photos@2                     compare all data with its hashes
+    rosenblatt fit photos@2 --kind cnn                  train on a version
+
+    Volumes are in the folder .rosenblatt/volumes, or where ROSENBLATT_VOLUMES says: a folder, s3://, gs:// or az://.
+    Needs pip install 'rosenblatt[volumes]'.
+    """
+
+
+@data.command()
+@click.argument("name")
+@click.argument("source")
+@click.option("--to", metavar="ROOT", help="Root of a new volume: a folder, or an address such as s3://bucket/volumes.")
+@click.option("--append", is_flag=True, help="Keep the samples that SOURCE does not hold.")
+@click.option("--link", is_flag=True, help="Leave files where they are, and store only their hashes and metadata.")
+@click.option("--kind", type=click.Choice(KINDS), metavar="KIND", help=f"{', '.join(KINDS)}; detected by default.")
+@click.option(
+    "--id",
+    "id_column",
+    metavar="COLUMN",
+    help="Column of a table that identifies its rows.  [default: id if its values are unique, else a hash of each row]",
+)
+@click.option("--sidecar", metavar="TABLE", help="CSV or JSON Lines file with further columns of files, by file name.")
+@click.option("--message", "-m", default="", metavar="TEXT", help="What the version is about, for `data log`.")
+@table_format_options
+@shared_options("json")
+def add(name: str, source: str, as_json: bool, table_format: TableFormat, **options: Any) -> None:
+    """Add a file, folder, archive or bucket to a volume, as a new version.
+
+    \b
+    rosenblatt data add people people.csv
+    rosenblatt data add people more.csv --append -m "people of 2026"
+    rosenblatt data add photos photos/                  a folder for each class
+    rosenblatt data add photos s3://bucket/raw --link   indexed without a copy
+
+    The new version holds what SOURCE holds; earlier versions stay as they are. Only what changed is written: content
+    that is stored already is not stored again. If another process adds to the same volume, one of both is refused.
+    """
+    from rosenblatt.cli.console.data import print_added
+    from rosenblatt.data.volumes.add import AddOptions
+    from rosenblatt.data.volumes.add import add as add_data
+
+    with _adding_progress(not as_json) as on_progress:
+        result = add_data(name, source, AddOptions(format=table_format, **options), make_reporter(as_json), on_progress)
+    if as_json:
+        record = {"added_version": result.is_new, "bytes_written": result.bytes_written}
+        click.echo(json.dumps({"volume": result.address.name} | result.commit.model_dump() | record))
+    else:
+        print_added(result)
+
+
+@contextmanager
+def _adding_progress(enabled: bool) -> Iterator[Callable[[int, int, int], None] | None]:
+    """Show how many samples and bytes were read, on a terminal."""
+    if not (enabled and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("adding"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None, note="")
+
+        def update(n_done: int, n_bytes: int, n_samples: int) -> None:
+            note = f"{n_bytes / 1e6:,.0f} MB" if n_bytes else ""
+            progress.update(task, completed=n_done, total=n_samples, note=note)
+
+        yield update
+
+
+@data.command("list")
+@click.argument("root", required=False)
+@shared_options("json")
+def list_command(root: str | None, as_json: bool) -> None:
+    """List the volumes of a root, by default of the default one and those that were added to other roots.
+
+    \b
+    rosenblatt data list
+    rosenblatt data list s3://bucket/volumes
+    """
+    from rosenblatt.cli.console.data import print_volumes
+    from rosenblatt.data.volumes.listing import list_known_volumes
+
+    volumes = list_known_volumes(root)
+    if as_json:
+        click.echo(json.dumps([{"name": item.name, "root": item.root} | item.commit.model_dump() for item in volumes]))
+    else:
+        print_volumes(volumes)
+
+
+@data.command()
+@click.argument("volume")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number of versions.")
+@shared_options("json")
+def log(volume: str, limit: int, as_json: bool) -> None:
+    """List the versions of a volume, newest first.
+
+    \b
+    rosenblatt data log photos
+    """
+    from rosenblatt.cli.console.data import print_log
+    from rosenblatt.data.volumes.listing import version_history
+
+    history = version_history(volume, limit)
+    if as_json:
+        click.echo(json.dumps([item.commit.model_dump() | {"tags": item.tags} for item in history]))
+    else:
+        print_log(history)
+
+
+@data.command()
+@click.argument("volume")
+@shared_options("json")
+def show(volume: str, as_json: bool) -> None:
+    """Show a version: its size, origin, columns and classes.
+
+    \b
+    rosenblatt data show photos
+    rosenblatt data show photos@2
+    """
+    from rosenblatt.cli.console.data import print_version
+    from rosenblatt.data.volumes.listing import describe_version
+
+    description = describe_version(volume)
+    if as_json:
+        click.echo(json.dumps(description.to_json()))
+    else:
+        print_version(description)
+
+
+@data.command()
+@click.argument("first")
+@click.argument("second")
+@shared_options("json")
+def diff(first: str, second: str, as_json: bool) -> None:
+    """Compare two versions: samples that were added, removed or changed, and columns.
+
+    \b
+    rosenblatt data diff photos@1 photos@2
+    """
+    from rosenblatt.cli.console.data import print_diff
+    from rosenblatt.data.volumes.columns import ID
+    from rosenblatt.data.volumes.diff import diff_volumes
+    from rosenblatt.data.volumes.volume import volume
+
+    difference = diff_volumes(volume(first), volume(second))
+    if as_json:
+        changed = [dict(zip(("id", "columns"), row, strict=True)) for row in difference.changed.rows()]
+        record = {
+            "added": difference.added[ID].to_list(),
+            "removed": difference.removed[ID].to_list(),
+            "changed": changed,
+            "new_columns": difference.new_columns,
+            "dropped_columns": difference.dropped_columns,
+            "retyped_columns": difference.retyped_columns,
+        }
+        click.echo(json.dumps(record, default=str))
+    else:
+        print_diff(difference)
+
+
+@data.command()
+@click.argument("version")
+@click.argument("tag")
+@shared_options("json")
+def tag(version: str, tag: str, as_json: bool) -> None:
+    """Give a version a name, which can be used in place of its number and can be moved.
+
+    \b
+    rosenblatt data tag photos@2 release
+    rosenblatt fit photos@release
+    """
+    from rosenblatt.data.volumes.tags import set_tag
+    from rosenblatt.data.volumes.volume import volume
+
+    opened = volume(version)
+    before = set_tag(opened.objects, opened.volume_name, tag, opened.commit)
+    if as_json:
+        record = {"volume": opened.volume_name, "tag": tag, "version": opened.version}
+        click.echo(json.dumps(record | {"before": before.version if before else None}))
+    else:
+        moved = f" (before: {opened.volume_name}@{before.version})" if before else ""
+        click.echo(f"{opened.volume_name}@{tag} is {opened.name}{moved}")

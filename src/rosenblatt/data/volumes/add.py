@@ -1,0 +1,207 @@
+"""Add data to a volume: compare a source with the latest version, write what is new, and commit a version."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from rosenblatt.data.table import DETECT_FORMAT, TableFormat
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, KINDS_WITH_BYTES, OFFSET, PACK
+from rosenblatt.data.volumes.contents import ContentWriter, StoredContents
+from rosenblatt.data.volumes.locations import VolumeAddress, list_volumes, parse_address, record_location
+from rosenblatt.data.volumes.merge import Changes, Merge, merge_schemas
+from rosenblatt.data.volumes.sources.open import open_samples
+from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
+from rosenblatt.data.volumes.storage.garbage_markers import wait_for_garbage_collection
+from rosenblatt.data.volumes.storage.log import Commit, LogVersion, VolumeLog, compute_root, current_user, new_token
+from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
+from rosenblatt.errors import Notify, VolumeError
+from rosenblatt.runs.store.locations import public_address
+
+PACK_NAME_CHARACTERS = 64  # linked files have URIs, which begin with their scheme
+PROGRESS_SAMPLES = 64  # after which progress is shown
+ProgressCallback = Callable[[int, int, int], None]  # samples so far, bytes read so far, samples in all
+
+
+@dataclass(frozen=True)
+class AddOptions:
+    """How data is added to a volume."""
+
+    to: str | None = None  # root of a new volume
+    append: bool = False  # whether samples that the source does not hold stay
+    link: bool = False  # whether files stay where they are, and only their hashes are stored
+    kind: SampleKind | None = None  # of samples; detected by default
+    id_column: str | None = None  # of a table
+    sidecar: str | None = None  # table of further columns of files
+    message: str = ""
+    format: TableFormat = DETECT_FORMAT
+
+
+@dataclass(frozen=True)
+class AddResult:
+    """What was added."""
+
+    address: VolumeAddress
+    commit: Commit  # the new version, or the latest one if nothing changed
+    is_new: bool  # whether a version was committed
+    bytes_written: int  # of packs and metadata files
+    seconds: float
+
+
+def add(
+    name: str,
+    path: str,
+    options: AddOptions | None = None,
+    notify: Notify = print,
+    on_progress: ProgressCallback | None = None,
+) -> AddResult:
+    """Add a file, folder, archive or bucket to a volume as a new version.
+
+        add("people", "people.csv")
+
+    The new version holds what the source holds: samples with an identity that the volume has already keep their place
+    and, if their content did not change, their bytes; samples that the source does not hold are left out, unless
+    `options.append` is set. Versions before stay as they are.
+
+    Args:
+        name: of the volume, which is created if it does not exist.
+        path: the source, see `sources.open.open_samples`.
+        options: see `AddOptions`.
+        notify: called with what was guessed, converted or left out.
+        on_progress: called as samples are read.
+
+    Raises:
+        VolumeError, TableError: if the source cannot be used, or holds another kind of samples than the volume.
+        ConflictError: if another process committed a version in the meantime.
+        StorageError: if the store cannot be written.
+    """
+    started, options = time.time(), options or AddOptions()
+    address = _target(name, options.to)
+    source = open_samples(
+        path, kind=options.kind, id_column=options.id_column, sidecar=options.sidecar, format=options.format
+    )
+    for note in source.notes:
+        notify(note)
+    log = VolumeLog(address.objects, address.name)
+    base = log.open() if log.latest() else None
+    if base and base.commit.kind != source.kind:
+        raise VolumeError(
+            f"{name!r} holds {base.commit.kind}, but {path!r} holds {source.kind}. Add it to another volume."
+        )
+    schema = merge_schemas(base.schema if base else None, _schema_of(source), append=options.append)
+    files = MetadataFiles(address.objects, address.name)
+    merge = Merge(files, base, schema, append=options.append)
+    n_bytes = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options, notify)
+    changes = merge.finish()
+    if base and not changes.is_change and base.schema == schema:
+        return AddResult(address, base.commit, False, 0, time.time() - started)
+    commit = _make_commit(source, options, base, changes, compute_root(schema, changes.files), path)
+    if not base:
+        log.create(schema)
+    log.commit(commit, None if base and base.schema == schema else schema, changes.added, changes.removed)
+    record_location(address.name, address.root)
+    return AddResult(address, commit, True, n_bytes + files.bytes_written, time.time() - started)
+
+
+def _target(name: str, to: str | None) -> VolumeAddress:
+    """The volume to add to. Raises VolumeError if its name says a version, or if it is somewhere else already."""
+    if "@" in name.rpartition("/")[2]:
+        raise VolumeError(f"{name!r} names a version, but versions do not change. Name the volume without @.")
+    address = parse_address(name)
+    if to is None:
+        return address
+    asked = parse_address(f"{to.rstrip('/')}/{address.name}")
+    if address.root != asked.root and address.exists:
+        raise VolumeError(
+            f"{name!r} is in {public_address(address.root)!r} already. Omit --to, or choose another name."
+        )
+    return asked
+
+
+def _schema_of(source: SampleSource) -> pl.Schema:
+    if source.kind not in KINDS_WITH_BYTES:
+        return source.columns
+    return pl.Schema({**source.columns, **BYTES_SCHEMA})
+
+
+def _read_samples(
+    source: SampleSource, merge: Merge, address: VolumeAddress, progress: _Progress, options: AddOptions, notify: Notify
+) -> int:
+    """Read all samples of a source into a merge, and store their bytes; returns the number of bytes written."""
+    if source.kind not in KINDS_WITH_BYTES:
+        for chunk in source.chunks():
+            merge.add(chunk.frame, merge.base_rows(chunk.frame[ID]))
+            progress.advance(chunk.frame.height)
+        return 0
+    with ContentWriter(address.objects, _stored_contents(address), source.inspect, link=options.link) as writer:
+        for chunk in source.chunks():
+            rows, base_rows = chunk.frame, merge.base_rows(chunk.frame[ID])
+            if chunk.contents is not None:
+                rows = writer.store(rows, chunk.contents, source.columns, base_rows, progress.read)
+            merge.add(rows, base_rows)
+            progress.advance(rows.height)
+        wait_for_garbage_collection(address.objects, writer.packs, notify)
+        return writer.bytes_written
+
+
+def _stored_contents(address: VolumeAddress) -> StoredContents:
+    """Contents that packs of the root hold: of all versions of the volume, and of the latest versions of others."""
+    schema, frames = pl.Schema({name: BYTES_SCHEMA[name] for name in (HASH, PACK, OFFSET)}), list[pl.DataFrame]()
+    for name in list_volumes(address.root):
+        log, files = VolumeLog(address.objects, name), MetadataFiles(address.objects, name)
+        if not log.latest() or log.commit_of(log.latest()).kind not in KINDS_WITH_BYTES:
+            continue
+        is_own = name == address.name
+        for file in log.every_file() if is_own else log.open().data_files:
+            rows = files.read(file, schema)
+            frames.append(rows.filter(pl.col(PACK).str.len_bytes() == PACK_NAME_CHARACTERS).unique(HASH))
+    places = pl.concat(frames).unique(HASH, maintain_order=True) if frames else pl.DataFrame(schema=schema)
+    return StoredContents(places)
+
+
+def _make_commit(
+    source: SampleSource, options: AddOptions, base: LogVersion | None, changes: Changes, root: str, path: str
+) -> Commit:
+    return Commit(
+        version=base.commit.version + 1 if base else 1,
+        root=root,
+        parent=base.commit.root if base else None,
+        token=new_token(),
+        who=current_user(),
+        message=options.message,
+        created=time.time(),
+        kind=source.kind,
+        id_origin=source.id_origin,
+        target=source.target,
+        texts=source.texts,
+        source=public_address(path),
+        n_samples=changes.n_samples,
+        n_bytes=changes.n_bytes,
+        added=changes.n_added,
+        changed=changes.n_changed,
+        removed=changes.n_removed,
+    )
+
+
+class _Progress:
+    """Passes on how many samples and bytes were read."""
+
+    def __init__(self, n_samples: int, callback: ProgressCallback | None) -> None:
+        self._n_samples, self._callback = n_samples, callback
+        self._done = self._read = self._bytes = 0
+
+    def read(self, n_bytes: int) -> None:
+        """Count the bytes of a sample."""
+        self._read += 1
+        self._bytes += n_bytes
+        if self._callback and self._read % PROGRESS_SAMPLES == 0:
+            self._callback(self._done, self._bytes, self._n_samples)
+
+    def advance(self, n_samples: int) -> None:
+        """Count samples that are finished."""
+        self._done += n_samples
+        if self._callback:
+            self._callback(self._done, self._bytes, self._n_samples)

@@ -1,0 +1,202 @@
+"""The bytes of samples that are added to a volume: read, hashed, inspected, and stored once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import polars as pl
+
+from rosenblatt.data.cores import cores
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.sources.source import Contents
+from rosenblatt.data.volumes.storage.objects import Objects
+from rosenblatt.data.volumes.storage.pack_writer import PackWriter, Place
+from rosenblatt.data.volumes.storage.packs import MAX_SAMPLE_BYTES, content_hash
+from rosenblatt.errors import VolumeError
+
+READERS_PER_CORE = 4  # threads that wait for disks and networks
+MAX_TASK_SAMPLES, MAX_TASK_BYTES = 32, 4 << 20  # that one thread reads at a time
+_PREFIX = 16  # hexadecimal digits of a hash that are compared first
+_PLACES = {HASH: pl.String(), PACK: pl.String(), OFFSET: pl.Int64()}
+
+Inspect = Callable[[bytes], Mapping[str, Any]]
+
+
+class StoredContents:
+    """Where contents are that a root has already, found by hash.
+
+    Args:
+        places: the columns hash, pack and offset.
+    """
+
+    def __init__(self, places: pl.DataFrame) -> None:
+        prefixes = places[HASH].str.head(_PREFIX).str.to_integer(base=16, dtype=pl.UInt64)
+        order = prefixes.arg_sort()
+        self._places, self._prefixes = places[order], prefixes[order].to_numpy()
+
+    def find(self, hash_: str) -> Place | None:
+        """Where a content is; None if it is not stored."""
+        row = int(np.searchsorted(self._prefixes, np.uint64(int(hash_[:_PREFIX], 16))))
+        while row < len(self._prefixes) and self._places[row, HASH][:_PREFIX] == hash_[:_PREFIX]:
+            if self._places[row, HASH] == hash_:
+                return Place(self._places[row, PACK], self._places[row, OFFSET])
+            row += 1
+        return None
+
+    def with_places(self, places: Mapping[str, Place]) -> StoredContents:
+        """These contents and further ones."""
+        return StoredContents(pl.concat([self._places, _to_frame(places)])) if places else self
+
+
+def _to_frame(places: Mapping[str, Place]) -> pl.DataFrame:
+    return pl.DataFrame([(hash_, *place) for hash_, place in places.items()], schema=_PLACES, orient="row")
+
+
+class _ReadSample(NamedTuple):
+    row: int
+    hash: str
+    content: bytes
+    cells: Mapping[str, Any]
+
+
+class ContentWriter:
+    """Stores the bytes of samples in packs, or links them where they are.
+
+    Args:
+        objects: the root.
+        stored: contents that it has already.
+        inspect: returns further columns from the bytes of a sample.
+    """
+
+    def __init__(self, objects: Objects, stored: StoredContents, inspect: Inspect, *, link: bool) -> None:
+        self._stored, self._inspect, self._link = stored, inspect, link
+        self._packs = PackWriter(objects)
+        self._pool = ThreadPoolExecutor(READERS_PER_CORE * cores(), thread_name_prefix="reading")
+        self.n_bytes_read = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._packs.__exit__(kind, error, trace)
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of packs that were written."""
+        return self._packs.n_bytes
+
+    @property
+    def packs(self) -> list[str]:
+        """Names of the packs that hold new contents."""
+        return self._packs.packs
+
+    def store(
+        self,
+        frame: pl.DataFrame,
+        contents: Contents,
+        columns: pl.Schema,
+        base_rows: pl.DataFrame,
+        on_sample: Callable[[int], None],
+    ) -> pl.DataFrame:
+        """Store the bytes of samples; returns their rows with the columns that inspection and storage add.
+
+        Args:
+            frame: identity and metadata of samples.
+            contents: their bytes.
+            columns: all columns of the source; those that the frame lacks come from `inspect`.
+            base_rows: the samples in the version before; nulls for new ones.
+            on_sample: called with the number of bytes of each sample that was read.
+
+        Raises:
+            VolumeError: if bytes cannot be read.
+            StorageError: if a pack cannot be written.
+        """
+        inspected = {name: dtype for name, dtype in columns.items() if name not in frame.columns}
+        is_same = self._is_same(contents, base_rows)
+        samples = self._read(contents, (~is_same).arg_true().to_list())
+        new = pl.DataFrame(
+            [self._add(sample, contents, list(inspected), on_sample) for sample in samples],
+            schema={"": pl.UInt32(), **inspected, **BYTES_SCHEMA},
+            orient="row",
+        )
+        new = self._with_places(new, contents)
+        rows = new
+        if is_same.any():
+            old = base_rows.with_row_index("").filter(is_same).select(new.columns)
+            rows = pl.concat([old.cast(new.schema), new]).sort("")
+        return pl.concat([frame, rows.drop("")], how="horizontal")
+
+    def _is_same(self, contents: Contents, base_rows: pl.DataFrame) -> pl.Series:
+        """Which samples are known to have the bytes that they had in the version before."""
+        hashes = pl.repeat(None, len(contents), dtype=pl.String, eager=True)
+        is_same = (hashes == base_rows[HASH]).fill_null(value=False)
+        if self._link and contents.locations is not None:
+            is_same &= (base_rows[PACK] == contents.locations[PACK]).fill_null(value=False)
+        return is_same
+
+    def _add(
+        self, sample: _ReadSample, contents: Contents, inspected: list[str], on_sample: Callable[[int], None]
+    ) -> tuple[Any, ...]:
+        """Hand the bytes of a sample to the packs unless they are stored; returns its row, as far as it is known."""
+        place = None if self._link else self._stored.find(sample.hash)
+        if place is None and not self._link:
+            self._packs.add(sample.content, sample.hash, contents.extension(sample.row))
+        on_sample(len(sample.content))
+        cells = (sample.cells.get(name) for name in inspected)
+        return (sample.row, *cells, *(place or (None, None)), len(sample.content), sample.hash)
+
+    def _with_places(self, rows: pl.DataFrame, contents: Contents) -> pl.DataFrame:
+        """Complete rows with where the bytes of their samples are, after all packs are written."""
+        if self._link:
+            if contents.locations is None:
+                raise VolumeError("These samples are not files of their own, so they cannot be linked. Omit --link.")
+            locations = contents.locations.with_row_index("").select("", PACK, OFFSET)
+            return rows.update(locations, on="")
+        places = self._packs.flush()
+        self._stored = self._stored.with_places(places)
+        return rows.update(_to_frame(places), on=HASH)
+
+    def _read(self, contents: Contents, rows: list[int]) -> Iterator[_ReadSample]:
+        """Read samples in threads, in order, some tasks ahead."""
+
+        def read(task: list[int]) -> list[_ReadSample]:
+            return [self._read_sample(contents, row) for row in task]
+
+        pending = deque[Future[list[_ReadSample]]]()
+        for task in _tasks(contents, rows):
+            pending.append(self._pool.submit(read, task))
+            if len(pending) >= READERS_PER_CORE * cores():
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+
+    def _read_sample(self, contents: Contents, row: int) -> _ReadSample:
+        content = contents.read(row)
+        if len(content) > MAX_SAMPLE_BYTES:
+            raise VolumeError(
+                f"{contents.name(row)} has {len(content):,} bytes, more than the {MAX_SAMPLE_BYTES:,} of the largest "
+                "sample. Split it."
+            )
+        return _ReadSample(row, content_hash(content), content, self._inspect(content))
+
+
+def _tasks(contents: Contents, rows: list[int]) -> Iterator[list[int]]:
+    """Group samples so that a thread reads few large or many small ones at a time."""
+    sizes = None if contents.stats is None else contents.stats[LENGTH].to_list()
+    task, n_bytes = list[int](), 0
+    for row in rows:
+        task.append(row)
+        n_bytes += MAX_TASK_BYTES // 4 if sizes is None else sizes[row]
+        if n_bytes >= MAX_TASK_BYTES or len(task) >= MAX_TASK_SAMPLES:
+            yield task
+            task, n_bytes = [], 0
+    if task:
+        yield task

@@ -1,0 +1,160 @@
+"""A version of a volume, opened: its metadata, its samples, and the part of it that a query selects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import polars as pl
+
+from rosenblatt.data.volumes.columns import KINDS_WITH_BYTES
+from rosenblatt.data.volumes.locations import LATEST, VolumeAddress, parse_address, unknown_volume_error
+from rosenblatt.data.volumes.storage.cache import MachineCache
+from rosenblatt.data.volumes.storage.log import Commit, DataFile, LogVersion, VolumeLog
+from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
+from rosenblatt.data.volumes.storage.objects import Objects
+from rosenblatt.data.volumes.tags import read_tag
+from rosenblatt.errors import DamagedDataError
+
+
+def volume(name: str) -> Volume:
+    """Open a version of a volume.
+
+        photos = rosenblatt.volume("photos@2")
+        cats = photos.query("label = 'cat' @split=train")
+        for batch in cats.batches(64, seed=7):
+            ...
+
+    Args:
+        name: such as "photos" (the latest version), "photos@2", "photos@release" or "s3://bucket/volumes/photos@2".
+
+    Raises:
+        VolumeError: if there is no such volume or version.
+        DamagedDataError: if the version is not what was committed.
+        StorageError: if its root cannot be read.
+    """
+    return open_volume(parse_address(name))
+
+
+def open_volume(address: VolumeAddress) -> Volume:
+    """Open the version of a volume that an address means. Raises as `volume` does."""
+    if not address.exists:
+        raise unknown_volume_error(address)
+    log = VolumeLog(address.objects, address.name)
+    if address.version == LATEST:
+        version = log.open()
+    elif address.version.isdecimal():
+        version = log.open(int(address.version))
+    else:
+        tag = read_tag(address.objects, address.name, address.version)
+        version = log.open(tag.version)
+        if version.commit.root != tag.root:
+            raise DamagedDataError(
+                f"The tag {address.version!r} of {address.name!r} names other content than version {tag.version}: the "
+                "log was rewritten. Restore it, or set the tag again."
+            )
+    return Volume(address, version)
+
+
+class Volume:
+    """A version of a volume, or the samples of it that a query selects.
+
+    Made by `rosenblatt.volume`.
+    """
+
+    def __init__(self, address: VolumeAddress, log_version: LogVersion) -> None:
+        self.address, self._log_version = address, log_version
+
+    def __repr__(self) -> str:
+        return f"<Volume {self.name}: {len(self):,} samples ({self.kind})>"
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return sum(file.rows for file in self.data_files)
+
+    @property
+    def volume_name(self) -> str:
+        """The name of the volume, without version."""
+        return self.address.name
+
+    @property
+    def version(self) -> int:
+        """The number of the version."""
+        return self.commit.version
+
+    @property
+    def name(self) -> str:
+        """Name and version, such as "photos@2"."""
+        return f"{self.volume_name}@{self.version}"
+
+    @property
+    def uri(self) -> str:
+        """Root, name and version, without credentials: what names the version anywhere."""
+        return f"{self.objects.address}/{self.name}"
+
+    @property
+    def root(self) -> str:
+        """The hash of the version's content."""
+        return self.commit.root
+
+    @property
+    def kind(self) -> str:
+        """What the samples are: table, images, audio, texts, sequences or files."""
+        return self.commit.kind
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether samples have bytes beside their metadata."""
+        return self.kind in KINDS_WITH_BYTES
+
+    @property
+    def commit(self) -> Commit:
+        """What the log says of the version."""
+        return self._log_version.commit
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns of the metadata."""
+        return self._log_version.schema
+
+    @property
+    def data_files(self) -> list[DataFile]:
+        """The metadata files, in the order of the volume."""
+        return self._log_version.data_files
+
+    @property
+    def objects(self) -> Objects:
+        """The objects of the root."""
+        return self.address.objects
+
+    @cached_property
+    def cache(self) -> MachineCache | None:
+        """The cache of this machine; None for a folder, whose files are read in place."""
+        return None if self.objects.local_path(self.volume_name) else MachineCache()
+
+    @cached_property
+    def _files(self) -> MetadataFiles:
+        return MetadataFiles(self.objects, self.volume_name, self.cache)
+
+    def metadata(self, columns: Sequence[str] | None = None, *, files: Sequence[int] | None = None) -> pl.DataFrame:
+        """Read the metadata of samples, a row each, in the order of the volume.
+
+        Args:
+            columns: names of columns; all by default.
+            files: positions of metadata files; all by default.
+
+        Raises:
+            DamagedDataError: if a file is missing or damaged.
+        """
+        names = list(self.schema) if columns is None else list(columns)
+        positions = range(len(self.data_files)) if files is None else files
+        frames = [self.read_file(position, names) for position in positions]
+        return pl.concat(frames) if frames else pl.DataFrame(schema={name: self.schema[name] for name in names})
+
+    def to_polars(self) -> pl.DataFrame:
+        """Read all metadata as a Polars frame. Raises DamagedDataError."""
+        return self.metadata()
+
+    def read_file(self, position: int, columns: Sequence[str]) -> pl.DataFrame:
+        """Read columns of the samples of one metadata file. Raises DamagedDataError."""
+        return self._files.read(self.data_files[position], self.schema, columns)
