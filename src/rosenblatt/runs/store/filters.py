@@ -1,8 +1,5 @@
 """Parser of filters such as `params.activation = 'relu' and metrics.auc > 0.9`, and of sort fields, into SQL.
 
-filter     = all { "or" all }
-all        = term { "and" term }
-term       = "not" term | "(" filter ")" | comparison
 comparison = field ( operator value | [ "not" ] "like" text | [ "not" ] "in" "(" value { "," value } ")"
                    | "is" [ "not" ] "null" )
 field      = attribute | "params." name | "tags." name | "metrics." name [ "." statistic ]
@@ -13,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,30 +19,18 @@ from sqlalchemy import ColumnElement, and_, case, false, func, not_, null, or_, 
 from sqlalchemy.sql import operators as sql
 
 from rosenblatt.errors import FilterError, did_you_mean, format_list
+from rosenblatt.runs.condition_parser import ConditionParser, Token, unquote
 from rosenblatt.runs.store.clock import database_time
 from rosenblatt.runs.store.schema import metrics, params, runs, tags
 
 STALE_SECONDS = 60.0  # time without a sign of life after which a running run counts as lost, and may be taken over
 LOST_REASON = "it ended without finishing"  # of runs whose process was killed; a sign of life shows that it was not
-_TOKEN = re.compile(
-    r"""\s*(?: (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
-             | (?P<operator><=|>=|!=|<>|==|=|<|>|\(|\)|,)
-             | (?P<word>(?:[^\s=<>!()'",`]|`[^`]*`|(?<=\.)"[^"]*")+) )""",
-    re.VERBOSE,
-)
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "=": sql.eq, "==": sql.eq, "!=": sql.ne, "<>": sql.ne, "<": sql.lt, "<=": sql.le, ">": sql.gt, ">=": sql.ge,
 }  # fmt: skip
 _STATISTICS = ("last", "best", "min", "max", "step")
 _NUMERIC_ATTRIBUTES = ("number", "duration")
 _TIME_ATTRIBUTES = ("started", "ended", "heartbeat")
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str  # text, operator, word, end
-    text: str
-    position: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +65,7 @@ class Field:
 def parse_filter(filter_: str) -> tuple[ColumnElement[bool], list[Field]]:
     """Parse a filter into an SQL condition and the fields it refers to. Raises FilterError."""
     parser = _Parser(filter_)
-    condition = parser.parse_or()
+    condition = parser.parse_condition()
     parser.expect_end()
     return condition, parser.fields
 
@@ -120,63 +105,28 @@ def _attribute_columns() -> dict[str, ColumnElement[Any]]:
     return {name: runs.c[name] for name in names} | {"state": state_column(), "duration": end_time - runs.c.started}
 
 
-class _Parser:
+class _Parser(ConditionParser[ColumnElement[bool]]):
+    error_class, noun = FilterError, "filter"
+
     def __init__(self, text: str) -> None:
-        self._text, self._tokens = text, _tokenize(text)
+        super().__init__(text)
         self.fields: list[Field] = []
 
-    @property
-    def _next(self) -> _Token:
-        return self._tokens[0]
+    def combine(self, operator: str, conditions: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
+        return and_(*conditions) if operator == "and" else or_(*conditions)
 
-    def _matches(self, *keywords: str) -> bool:
-        return self._next.kind in ("word", "operator") and self._next.text.lower() in keywords
+    def negate(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        return not_(condition)
 
-    def _advance(self) -> _Token:
-        return self._tokens.pop(0) if self._next.kind != "end" else self._next
-
-    def _error(self, expected: str, token: _Token | None = None) -> FilterError:
-        token = token or self._next
-        actual = "the filter ends" if token.kind == "end" else f"got {token.text!r}"
-        return FilterError(f"{expected}, but {actual}:\n  {self._text}\n  {' ' * token.position}^")
-
-    def parse_or(self) -> ColumnElement[bool]:
-        return or_(*self._parse_separated("or", self._parse_and))
-
-    def _parse_and(self) -> ColumnElement[bool]:
-        return and_(*self._parse_separated("and", self._parse_term))
-
-    def _parse_separated(
-        self, separator: str, parse_operand: Callable[[], ColumnElement[bool]]
-    ) -> list[ColumnElement[bool]]:
-        conditions = [parse_operand()]
-        while self._matches(separator):
-            self._advance()
-            conditions.append(parse_operand())
-        return conditions
-
-    def _parse_term(self) -> ColumnElement[bool]:
-        if self._matches("not"):
-            self._advance()
-            return not_(self._parse_term())
-        if self._matches("("):
-            self._advance()
-            condition = self.parse_or()
-            self._expect(")")
-            return condition
-        return self._parse_comparison()
-
-    def _parse_comparison(self) -> ColumnElement[bool]:
+    def parse_comparison(self) -> ColumnElement[bool]:
         field = self.parse_field()
         condition: ColumnElement[bool]
-        if self._matches("is"):
-            self._advance()
-            negated = self._parse_not()
-            if not self._matches("null"):
+        if self._accept("is"):
+            negated = self._accept("not")
+            if not self._accept("null"):
                 raise self._error("Expected null or not null after 'is'")
-            self._advance()
             return field.exists() if negated else not_(field.exists())
-        negated = self._parse_not()
+        negated = self._accept("not")
         if self._matches("like"):
             if field.group == "metrics" or (
                 field.group == "attribute" and field.name in (*_NUMERIC_ATTRIBUTES, *_TIME_ATTRIBUTES)
@@ -186,9 +136,8 @@ class _Parser:
             token = self._advance()
             if token.kind != "text":
                 raise self._error("Expected a pattern in quotes such as '%adam%'", token)
-            condition = field.column(numeric=False).ilike(_unquote(token.text))
-        elif self._matches("in"):
-            self._advance()
+            condition = field.column(numeric=False).ilike(unquote(token.text))
+        elif self._accept("in"):
             condition = self._parse_in(field)
         elif negated or self._next.text not in _OPERATORS:
             raise self._error("Expected an operator such as = or <")
@@ -197,26 +146,11 @@ class _Parser:
             condition = _build_comparison(field, operator, self._parse_value(field))
         return not_(condition) if negated else condition
 
-    def _parse_not(self) -> bool:
-        if self._matches("not"):
-            self._advance()
-            return True
-        return False
-
     def _parse_in(self, field: Field) -> ColumnElement[bool]:
         self._expect("(")
         conditions = self._parse_separated(",", lambda: _build_comparison(field, sql.eq, self._parse_value(field)))
         self._expect(")")
         return or_(*conditions)
-
-    def _expect(self, symbol: str) -> None:
-        if not self._matches(symbol):
-            raise self._error(f"Expected {symbol!r}")
-        self._advance()
-
-    def expect_end(self) -> None:
-        if self._next.kind != "end":
-            raise self._error("Expected 'and', 'or' or the end")
 
     def parse_field(self) -> Field:
         token = self._advance()
@@ -247,7 +181,7 @@ class _Parser:
         token = self._advance()
         if token.kind not in ("text", "word") or (token.kind == "word" and token.text.lower() in ("and", "or", "not")):
             raise self._error("Expected a number or a text in quotes", token)
-        text = _unquote(token.text) if token.kind == "text" else token.text
+        text = unquote(token.text) if token.kind == "text" else token.text
         is_attribute = field.group == "attribute"
         if is_attribute and field.name in _TIME_ATTRIBUTES:
             return self._parse_seconds(text, token)
@@ -261,34 +195,16 @@ class _Parser:
             raise self._error("Expected a number", token)
         return text if number is None or (token.kind == "text" and field.group == "params") else number
 
-    def _parse_seconds(self, text: str, token: _Token) -> float:
+    def _parse_seconds(self, text: str, token: Token) -> float:
         try:
             return float(text) if text.replace(".", "").isdigit() and len(text) > 8 else _parse_time(text)
         except ValueError:
             raise self._error("Expected a time such as '2026-11-23 14:30'", token) from None
 
 
-def _tokenize(text: str) -> list[_Token]:
-    tokens, position = [], 0
-    while text[position:].strip():
-        match = _TOKEN.match(text, position)
-        if not match or not match.lastgroup:
-            position += len(text[position:]) - len(text[position:].lstrip())
-            raise FilterError(
-                f"Expected a field, an operator or a value, but got {text[position]!r}:\n  {text}\n  {' ' * position}^"
-            )
-        tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
-        position = match.end()
-    return [*tokens, _Token("end", "", len(text))]
-
-
 def _parse_time(text: str) -> float:
     """Convert a date and time, or a year, to seconds since 1970."""
     return datetime.fromisoformat(f"{text}-01-01" if re.fullmatch(r"\d{4}", text) else text).timestamp()
-
-
-def _unquote(text: str) -> str:
-    return text[1:-1].replace(text[0] * 2, text[0])
 
 
 def _build_comparison(field: Field, operator: Callable[..., Any], value: str | float) -> ColumnElement[bool]:
