@@ -127,7 +127,7 @@ class MachineCache:
     """
 
     def __init__(self, folder: Path | None = None, max_bytes: int | None = None) -> None:
-        self.folder = _named_folder() if folder is None else Path(folder).absolute()
+        self.folder = named_cache_folder() if folder is None else Path(folder).absolute()
         self._named_limit = _named_limit() if max_bytes is None else max_bytes
         _prepare_folder(self.folder)
         self._entries: WeakValueDictionary[str, _Entry] = WeakValueDictionary()
@@ -339,7 +339,7 @@ class MachineCache:
         return self.folder / "fetches" / f"{name}.part"
 
 
-def _named_folder() -> Path:
+def named_cache_folder() -> Path:
     """The folder that the environment names, or the one of the platform."""
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named).expanduser().absolute()
