@@ -31,7 +31,8 @@ class Action(Enum):
 
     DELAY = auto()  # the request waits for `seconds`
     UNAVAILABLE = auto()  # the proxy answers 503, with Retry-After if `seconds` is given; the server gets nothing
-    DENIED = auto()  # the proxy answers 403, as for expired credentials
+    DENIED = auto()  # the proxy answers 403
+    EXPIRED = auto()  # the proxy answers as S3 does to temporary credentials that have expired
     CUT = auto()  # the connection ends in the middle of the answer's body
     FLIP = auto()  # one bit of the answer's body is inverted
     DROP_REQUEST = auto()  # the connection ends in the middle of the request, which the server does not get
@@ -232,6 +233,8 @@ class FaultyProxy:
             return _refusal(b"503 Service Unavailable", [(b"Retry-After", b"%d" % seconds)] if seconds else [])
         if Action.DENIED in actions:
             return _refusal(b"403 Forbidden", [])
+        if Action.EXPIRED in actions:
+            return _refusal(b"400 Bad Request", [], b"<Error><Code>ExpiredToken</Code></Error>")
         ignored = CONDITIONS if Action.IGNORE_CONDITIONS in actions else ()
         headers = [*request.without(b"connection", *ignored), (b"Connection", b"close")]
         upstream = urlsplit(self.upstream)
@@ -282,8 +285,8 @@ async def _read_body(reader: asyncio.StreamReader, message: _Message, *, ends_wi
     return await reader.readexactly(int(length))
 
 
-def _refusal(status: bytes, headers: list[tuple[bytes, bytes]]) -> _Message:
-    return _Message(b"HTTP/1.1 " + status, [*headers, (b"Content-Length", b"0")])
+def _refusal(status: bytes, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> _Message:
+    return _Message(b"HTTP/1.1 " + status, [*headers, (b"Content-Length", b"%d" % len(body))], body)
 
 
 def _flip_bit(body: bytes, random: Random) -> bytes:

@@ -69,13 +69,14 @@ def run_azurite() -> Iterator[str]:
 
 
 @contextmanager
-def serve_files(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder, whole or in ranges, without listings; return the address."""
+def serve_files(folder: Path, answer: Callable[[str], object] | None = None) -> Iterator[str]:
+    """Serve the files of a folder, whole or in ranges, without listings, or what a function answers to a path."""
     flask = pytest.importorskip("flask", reason="Flask, which moto brings, is not installed")
     from werkzeug.serving import make_server
 
     app = flask.Flask("files")
-    app.add_url_rule("/<path:path>", view_func=lambda path: flask.send_from_directory(folder, path, conditional=True))
+    answer = answer or (lambda path: flask.send_from_directory(folder, path, conditional=True))
+    app.add_url_rule("/<path:path>", "answer", answer, methods=["GET", "PUT", "POST", "DELETE"])
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
