@@ -200,15 +200,15 @@ class FaultyProxy:
             return False
         if Action.FLIP in actions and body:
             body = _flip_bit(body, Random(f"{self.seed} {path} {len(self.exchanges)}"))
-        writer.write(answer.head())
         end = len(body) // 2 if Action.CUT in actions else len(body)
+        self._record(request, status, end)  # before the client knows
+        writer.write(answer.head())
         for start in range(0, end, CHUNK_BYTES):
             chunk = body[start : min(start + CHUNK_BYTES, end)]
             await self._carry(len(chunk))
             writer.write(chunk)
             await writer.drain()
         await writer.drain()
-        self._record(request, status, end)
         return end == len(body)
 
     def _matching_faults(self, method: str, path: str) -> list[Fault]:

@@ -48,7 +48,7 @@ class Objects(Protocol):
         """Iterate over the objects in a folder and the folders in it, in order of their paths."""
 
     def create(self, path: str, content: bytes) -> bool:
-        """Write an object unless it exists; returns False if it does, also if the answer to this very write was lost."""
+        """Write an object unless it exists; returns False if it does, maybe by this very write."""
 
     def put(self, path: str, content: bytes | BinaryIO) -> None:
         """Write an object, in place of an existing one."""

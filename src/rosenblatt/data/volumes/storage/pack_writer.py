@@ -88,7 +88,7 @@ class PackWriter:
         path = pack_path(pack.name)
         info = self._objects.info(path)
         is_recent = info is not None and time.time() - info.modified < MAX_REUSE_SECONDS
-        if info and info.size == len(pack.content) and is_recent:  # which garbage collection spares
+        if info and info.size == len(pack.content) and is_recent:  # garbage collection keeps it
             return 0
         self._objects.put(path, pack.content)
         return len(pack.content)
