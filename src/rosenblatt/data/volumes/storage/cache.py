@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from threading import Condition, Lock
 from typing import BinaryIO, NamedTuple, Self
@@ -337,6 +337,16 @@ class MachineCache:
 
     def _part(self, name: str) -> Path:
         return self.folder / "fetches" / f"{name}.part"
+
+
+def machine_cache() -> MachineCache:
+    """The cache that the environment names, or the default one; one object for the whole process."""
+    return _open_cache(named_cache_folder(), _named_limit())
+
+
+@cache
+def _open_cache(folder: Path, max_bytes: int | None) -> MachineCache:
+    return MachineCache(folder, max_bytes)
 
 
 def named_cache_folder() -> Path:

@@ -1,0 +1,441 @@
+"""Read the bytes of samples from packs: mapped in place from a folder, from the machine's cache from other roots.
+
+Samples are views of mapped files. A pack is verified by its name when it is first mapped in a process. Where under half
+of a pack is wanted, only those ranges are fetched, and each sample is verified by its own hash, like linked files.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import mmap
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+from weakref import ref
+
+import numpy as np
+import polars as pl
+from blake3 import blake3
+
+from rosenblatt.data.volumes.columns import HASH, ID, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.storage.buckets import MAX_GAP_BYTES
+from rosenblatt.data.volumes.storage.cache import DamagedEntryError, MachineCache, machine_cache
+from rosenblatt.data.volumes.storage.objects import Objects, open_objects
+from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
+from rosenblatt.errors import DamagedDataError, StorageError
+
+PARTIAL_FRACTION = 0.5  # of a pack: if less has to be moved for what is wanted, only that is fetched
+MAX_COPIED_BYTES = 4 << 20  # smaller packs are read, larger ones mapped: each map keeps a file open
+BUNDLE_BYTES, BUNDLE_FILES = 16 << 20, 256  # linked files that are read together
+LINK_THREADS = 16  # that read the linked files of a bundle
+MAX_OPEN_UNITS = 256  # that random access holds, and at most a quarter of the files that a process may open
+OPEN_CACHE_FRACTION = 0.25  # of the cache's limit that random access holds in use
+MAX_ATTEMPTS = 3  # of a download that breaks off
+DAMAGED = -1  # unit of samples that are damaged
+FILE_SCHEME = "file://"
+
+Check = Callable[[], None]  # raises an error if the work is no longer wanted
+
+_verified: dict[tuple[str, str], tuple[int, ...]] = {}  # files that this process has verified, and for what
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Bytes that are opened together: a pack, the wanted ranges of a pack, or a bundle of linked files."""
+
+    name: str  # of its entry in the cache
+    pack: str  # the pack, or the URI of the first linked file
+    n_bytes: int
+    is_whole: bool  # verified by the hash of the pack; else each sample is
+    path: Path | None  # of the pack in a folder
+    is_cached: bool  # else it is mapped, or linked files of folders are read into memory
+    fetch: Callable[..., None]  # of a file and a `Check`
+
+
+class PackReader:
+    """Reads samples of a root, and of files that they link to.
+
+        reader = PackReader(open_objects("s3://bucket/volumes"), volume="photos@2")
+        column = reader.column(frame)  # with the columns pack, offset, length and hash
+        column[17], column.take([3, 5])
+
+    Args:
+        objects: the root.
+        cache: for roots that are not folders; by default the one of the machine.
+        volume: name of the volume, for messages.
+    """
+
+    def __init__(self, objects: Objects, cache: MachineCache | None = None, volume: str = "the volume") -> None:
+        self.objects, self.volume, self._cache = objects, volume, cache
+        self.is_local = objects.local_path("packs") is not None
+        self._open: deque[tuple[ref[SampleColumn], int, int]] = deque()  # column, unit, bytes: held by random access
+        self._open_lock = Lock()
+        self._max_open = min(MAX_OPEN_UNITS, _max_open_files() // 4)
+
+    @property
+    def cache(self) -> MachineCache:
+        """The cache of packs that are fetched."""
+        if self._cache is None:
+            self._cache = machine_cache()
+        return self._cache
+
+    def read(
+        self, packs: Sequence[str], offsets: Sequence[int], lengths: Sequence[int], hashes: Sequence[str]
+    ) -> list[memoryview]:
+        """Read a few samples. Raises DamagedDataError."""
+        frame = pl.DataFrame({PACK: packs, OFFSET: offsets, LENGTH: lengths, HASH: hashes}, strict=False)
+        sizes = dict[str, int]()
+        if not self.is_local:
+            infos = {pack: self.objects.info(pack_path(pack)) for pack in set(packs) if is_pack_name(pack)}
+            sizes = {pack: info.size for pack, info in infos.items() if info}
+        return SampleColumn(self, frame, None, sizes).take(np.arange(frame.height))
+
+    def column(self, frame: pl.DataFrame, rows: np.ndarray | None = None) -> SampleColumn:
+        """Prepare random access to samples.
+
+        Args:
+            frame: pack, offset, length and hash, and preferably the id, of all samples of a metadata file: what is
+                known of a pack's size comes from them.
+            rows: numbers of the rows that are wanted, in order; all by default.
+        """
+        return SampleColumn(self, frame, rows, {})
+
+    def load(self, unit: Unit, verify: Callable[[memoryview], None], check: Check) -> memoryview:
+        """Open the bytes of a unit. Raises DamagedUnitError, with the bytes, if they cannot be verified."""
+        try:
+            content = self._load(unit, verify, check)
+        except FileNotFoundError:
+            raise _DamagedUnitError("is missing", memoryview(b"")) from None
+        except OSError as error:
+            hint = "; raise the limit with `ulimit -n`" if error.errno == errno.EMFILE else ""
+            raise StorageError(f"Pack {unit.pack} cannot be read: {error.strerror}{hint}.") from error
+        return memoryview(bytes(content)) if len(content) <= MAX_COPIED_BYTES else content
+
+    def _load(self, unit: Unit, verify: Callable[[memoryview], None], check: Check) -> memoryview:
+        fetch = partial(_fetch, unit, check)
+        if unit.path is not None:
+            return _map_verified(unit.path, unit.name, verify)
+        if not unit.is_cached:
+            return _read_verified(fetch, verify)
+        try:
+            try:
+                return self.cache.fetch(unit.name, unit.n_bytes, fetch, verify).content
+            except StorageError:
+                if not self._close_units(0):
+                    raise
+                return self.cache.fetch(unit.name, unit.n_bytes, fetch, verify).content
+        except DamagedEntryError as error:
+            reason = f"does not match its hash, nor does a second copy (kept in {error.path})"
+            raise _DamagedUnitError(reason, _map(error.path)[0]) from error
+
+    def hold(self, column: SampleColumn, code: int) -> None:
+        """Remember that random access holds a unit open; what was opened first is closed if it is too much."""
+        with self._open_lock:
+            self._open.append((ref(column), code, column.units[code].n_bytes))
+        self._close_units(self._max_open, None if self.is_local else int(OPEN_CACHE_FRACTION * self.cache.max_bytes))
+
+    def _close_units(self, max_units: int, max_bytes: int | None = None) -> int:
+        """Close units that random access holds open, down to these limits; returns how many were closed."""
+        n_closed = 0
+        with self._open_lock:
+            n_bytes = sum(size for _, _, size in self._open)
+            while len(self._open) > max_units or (
+                max_bytes is not None and n_bytes > max_bytes and len(self._open) > 1
+            ):
+                column, code, size = self._open.popleft()
+                n_bytes, n_closed = n_bytes - size, n_closed + 1
+                if is_alive := column():
+                    is_alive.close(code)
+        return n_closed
+
+
+class _DamagedUnitError(Exception):
+    """Bytes that cannot be verified as a whole; the samples in them are verified one by one."""
+
+    def __init__(self, reason: str, content: memoryview) -> None:
+        super().__init__(reason)
+        self.content = content
+
+
+class SampleColumn:
+    """The bytes of the selected samples of one metadata file.
+
+    `column[i]` and `column.take(indices)` return views. For streaming, `codes`, `starts` and `ends` say where each
+    sample is in the content of its unit, which `open` returns.
+    """
+
+    def __init__(self, reader: PackReader, frame: pl.DataFrame, rows: np.ndarray | None, sizes: dict[str, int]) -> None:
+        builder = _UnitBuilder(reader, frame, rows, sizes)
+        self._reader, self._rows = reader, rows
+        self._frame = frame.select(name for name in (ID, PACK, HASH) if name in frame.columns)  # for messages, hashes
+        self.codes, self.starts, self.units = builder.codes, builder.starts, builder.units
+        self.ends = self.starts + builder.lengths
+        self._contents: list[memoryview | None] = [None] * (len(self.units) + 1)  # the last one is that of `DAMAGED`
+        self._reasons: dict[int, str] = {}  # why samples are damaged
+        self._lock = Lock()
+        self._fast_codes, self._fast_starts = self.codes.data, self.starts.data  # of integers
+        self._fast_ends = self.ends.data
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, index: int) -> memoryview:
+        """Return the bytes of a sample. Raises DamagedDataError."""
+        content = self._contents[self._fast_codes[index]]
+        if content is None:
+            content = self._hold(index)
+        return content[self._fast_starts[index] : self._fast_ends[index]]
+
+    def take(self, indices: np.ndarray | Sequence[int]) -> list[memoryview]:
+        """Return the bytes of samples. Raises DamagedDataError."""
+        indices = np.asarray(indices, np.int64)
+        contents, codes = self._contents, self.codes[indices].tolist()
+        if any(contents[code] is None for code in set(codes)):
+            return [self[index] for index in indices.tolist()]
+        starts, ends = self.starts[indices].tolist(), self.ends[indices].tolist()
+        try:
+            return [contents[code][start:end] for code, start, end in zip(codes, starts, ends, strict=True)]
+        except TypeError:  # another thread has closed one meanwhile
+            return [self[index] for index in indices.tolist()]
+
+    def _hold(self, index: int) -> memoryview:
+        code = self._fast_codes[index]
+        content = self.open(code) if code != DAMAGED else None
+        if content is None or self._fast_codes[index] == DAMAGED:
+            raise self.damage(index)
+        self._contents[code] = content
+        self._reader.hold(self, code)
+        return content
+
+    def close(self, code: int) -> None:
+        """Let go of a unit that random access holds open."""
+        self._contents[code] = None
+
+    def open(self, code: int, check: Check = lambda: None) -> memoryview:
+        """Open the bytes of a unit. Samples that are damaged get the code `DAMAGED`."""
+        unit = self.units[code]
+        verify = partial(_verify_pack, unit) if unit.is_whole else partial(self._verify_samples, code)
+        try:
+            return self._reader.load(unit, verify, check)
+        except _DamagedUnitError as error:
+            self._mark_damaged(code, error)
+            return error.content
+
+    def _damaged_samples(self, code: int, content: memoryview) -> list[int]:
+        indices = np.flatnonzero(self.codes == code)
+        hashes = self._frame[HASH].gather(indices if self._rows is None else self._rows[indices])
+        places = zip(indices.tolist(), self.starts[indices].tolist(), self.ends[indices].tolist(), hashes, strict=True)
+        return [index for index, start, end, hash_ in places if blake3(content[start:end]).hexdigest() != hash_]
+
+    def _verify_samples(self, code: int, content: memoryview) -> None:
+        if self._damaged_samples(code, content):
+            raise DamagedDataError("samples do not match their hashes")
+
+    def _mark_damaged(self, code: int, error: _DamagedUnitError) -> None:
+        with self._lock:
+            for index in self._damaged_samples(code, error.content):
+                self._reasons[index] = str(error)
+                self.codes[index] = DAMAGED
+
+    def damage(self, index: int) -> DamagedDataError:
+        """The error of a damaged sample."""
+        index = range(len(self))[index]
+        row = index if self._rows is None else int(self._rows[index])
+        pack = self._frame[PACK][row] or "(null)"
+        place = f"pack {pack} of {self._reader.objects.address!r}" if is_pack_name(pack) else f"the linked file {pack}"
+        name = repr(self._frame[ID][row]) if ID in self._frame.columns else f"in row {row + 1}"
+        reason = self._reasons.get(index, "holds no bytes of it")
+        return DamagedDataError(
+            f"{self._reader.volume}: sample {name} is damaged, because {place} {reason}. Restore it from a copy, or "
+            "leave the sample out."
+        )
+
+
+class _UnitBuilder:
+    """Finds out which bytes are wanted of each pack, and which linked files are read together."""
+
+    def __init__(self, reader: PackReader, frame: pl.DataFrame, rows: np.ndarray | None, sizes: dict[str, int]) -> None:
+        self.reader, self.sizes = reader, sizes
+        self.names, packs = _find_packs(frame[PACK])
+        offsets, lengths = (frame[name].cast(pl.Int64).fill_null(0).to_numpy() for name in (OFFSET, LENGTH))
+        self.extents = np.zeros(len(self.names), np.int64)
+        np.maximum.at(self.extents, packs, offsets + lengths)
+        if rows is not None:
+            packs, offsets, lengths = packs[rows], offsets[rows], lengths[rows]
+        self.codes, self.starts, self.lengths = np.full(len(packs), DAMAGED, np.int32), np.array(offsets), lengths
+        self.units: list[Unit] = []
+        linked = list[np.ndarray]()
+        counts = np.bincount(packs, minlength=len(self.names))
+        for number, indices in enumerate(np.split(np.argsort(packs, kind="stable"), np.cumsum(counts)[:-1])):
+            if not len(indices):
+                continue
+            if is_pack_name(self.names[number]):
+                self._add_pack(number, indices)
+            elif "://" in self.names[number]:
+                linked.append(indices)
+        if linked:
+            self._add_links(np.sort(np.concatenate(linked)), packs)
+
+    def _add(self, indices: np.ndarray, unit: Unit) -> None:
+        self.codes[indices] = len(self.units)
+        self.units.append(unit)
+
+    def _add_pack(self, number: int, indices: np.ndarray) -> None:
+        pack = self.names[number]
+        size = self.sizes.get(pack, int(self.extents[number]))
+        objects, path = self.reader.objects, pack_path(pack)
+        local = objects.local_path(path)
+        offsets, inverse = np.unique(self.starts[indices], return_inverse=True)
+        lengths = np.zeros(len(offsets), np.int64)
+        np.maximum.at(lengths, inverse, self.lengths[indices])
+        if _bytes_moved(offsets, lengths) >= PARTIAL_FRACTION * size:
+            self._add(indices, Unit(pack, pack, size, True, local, local is None, partial(_fetch_pack, objects, path)))
+            return
+        if local is None:
+            self.starts[indices] = (np.cumsum(lengths) - lengths)[inverse]
+            size = int(lengths.sum())
+        fetch = partial(_fetch_ranges, objects, path, offsets.tolist(), lengths.tolist())
+        name = _hash_ranges([pack], offsets, lengths)
+        self._add(indices, Unit(name, pack, size, False, local, local is None, fetch))
+
+    def _add_links(self, indices: np.ndarray, packs: np.ndarray) -> None:
+        bundles = np.maximum(np.cumsum(self.lengths[indices]) // BUNDLE_BYTES, np.arange(len(indices)) // BUNDLE_FILES)
+        for bundle in np.split(indices, np.flatnonzero(np.diff(bundles)) + 1):
+            uris = [self.names[number] for number in packs[bundle].tolist()]
+            offsets, lengths = self.starts[bundle].copy(), self.lengths[bundle]
+            self.starts[bundle] = np.cumsum(lengths) - lengths
+            fetch = partial(_fetch_links, list(zip(uris, offsets.tolist(), lengths.tolist(), strict=True)))
+            is_cached = not all(uri.startswith(FILE_SCHEME) for uri in uris)
+            name = _hash_ranges(uris, offsets, lengths)
+            self._add(bundle, Unit(name, uris[0], int(lengths.sum()), False, None, is_cached, fetch))
+
+
+def _find_packs(packs: pl.Series) -> tuple[list[str], np.ndarray]:
+    """Distinct packs in order of their names, and the number of each row's pack; rows of a pack are usually runs."""
+    if not len(packs):
+        return [], np.zeros(0, np.int64)
+    runs = packs.fill_null("").rle_id().to_numpy()
+    first_rows = np.flatnonzero(np.diff(runs, prepend=-1))
+    names, numbers = np.unique(packs.fill_null("").gather(first_rows).to_numpy(), return_inverse=True)
+    return names.tolist(), numbers[runs]
+
+
+def _bytes_moved(offsets: np.ndarray, lengths: np.ndarray) -> int:
+    """How many bytes are moved for these ranges: small gaps between them are read as well."""
+    gaps = offsets[1:] - (offsets + lengths)[:-1]
+    return int(lengths.sum() + gaps[(gaps > 0) & (gaps <= MAX_GAP_BYTES)].sum())
+
+
+def _hash_ranges(packs: list[str], offsets: np.ndarray, lengths: np.ndarray) -> str:
+    """Name of the cache entry with these ranges."""
+    hasher = blake3("\0".join(packs).encode())
+    for numbers in (offsets, lengths):
+        hasher.update(numbers.astype("<i8").tobytes())
+    return hasher.hexdigest()
+
+
+def _fetch(unit: Unit, check: Check, file: BinaryIO) -> None:
+    """Fetch a unit, again from its start if the transfer breaks off."""
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        file.seek(0)
+        try:
+            unit.fetch(file, check)
+        except StorageError:
+            if attempt == MAX_ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def _fetch_pack(objects: Objects, path: str, file: BinaryIO, check: Check) -> None:
+    for chunk in objects.stream(path):
+        check()
+        file.write(chunk)
+
+
+def _fetch_ranges(
+    objects: Objects, path: str, offsets: list[int], lengths: list[int], file: BinaryIO, check: Check
+) -> None:
+    check()
+    file.writelines(objects.read_ranges(path, offsets, lengths))
+
+
+def _fetch_links(ranges: list[tuple[str, int, int]], file: BinaryIO, check: Check) -> None:
+    def read(place: tuple[str, int, int]) -> bytes:
+        check()
+        content = _read_link(*place)
+        return content.ljust(place[2], b"\0")  # of a file that is missing or too short: it will not match its hash
+
+    with ThreadPoolExecutor(LINK_THREADS) as pool:
+        file.writelines(pool.map(read, ranges))
+
+
+def _read_link(uri: str, offset: int, length: int) -> bytes:
+    """Read a part of a linked file; nothing if it is missing."""
+    parts = urlsplit(uri)
+    try:
+        if uri.startswith(FILE_SCHEME):
+            with Path(url2pathname(parts.path)).open("rb") as file:
+                file.seek(offset)
+                return file.read(length)
+        objects = open_objects(f"{parts.scheme}://{parts.netloc}")
+        path = uri.removeprefix(f"{parts.scheme}://{parts.netloc}/")
+        if parts.scheme.startswith("http") and not offset:
+            return objects.read(unquote(path))[:length]  # some web servers know no ranges
+        return objects.read_ranges(path, [offset], [length])[0]
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return b""
+
+
+def _verify_pack(unit: Unit, content: memoryview) -> None:
+    if content_hash(content) != unit.pack:
+        raise DamagedDataError("the content of the pack does not match its name")
+
+
+def _map(path: Path) -> tuple[memoryview, tuple[int, ...]]:
+    """Map a file; also returns what tells whether it was changed."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if status.st_size else b""
+    return memoryview(content), (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _map_verified(path: Path, name: str, verify: Callable[[memoryview], None]) -> memoryview:
+    """Map a file of a folder, and verify what is wanted of it unless this process has done so."""
+    content, signature = _map(path)
+    if _verified.get((str(path), name)) != signature:
+        try:
+            verify(content)
+        except DamagedDataError:
+            raise _DamagedUnitError("does not match its hash", content) from None
+        _verified[str(path), name] = signature
+    return content
+
+
+def _read_verified(fetch: Callable[[BinaryIO], None], verify: Callable[[memoryview], None]) -> memoryview:
+    """Read linked files into memory."""
+    file = io.BytesIO()
+    fetch(file)
+    content = memoryview(file.getvalue())
+    try:
+        verify(content)
+    except DamagedDataError:
+        raise _DamagedUnitError("is missing, or was changed since it was linked", content) from None
+    return content
+
+
+def _max_open_files() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 512
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
