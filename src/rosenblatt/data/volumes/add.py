@@ -15,6 +15,7 @@ from rosenblatt.data.volumes.locations import VolumeAddress, list_volumes, parse
 from rosenblatt.data.volumes.merge import Changes, Merge, merge_schemas
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
+from rosenblatt.data.volumes.sources.stat_index import StatIndex
 from rosenblatt.data.volumes.storage.garbage_markers import wait_for_garbage_collection
 from rosenblatt.data.volumes.storage.log import Commit, LogVersion, VolumeLog, compute_root, current_user, new_token
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
@@ -136,7 +137,8 @@ def _read_samples(
             merge.add(chunk.frame, merge.base_rows(chunk.frame[ID]))
             progress.advance(chunk.frame.height)
         return 0
-    with ContentWriter(address.objects, _stored_contents(address), source.inspect, link=options.link) as writer:
+    stored, index = _stored_contents(address), StatIndex.open(source.location)
+    with ContentWriter(address.objects, stored, source.inspect, index, link=options.link) as writer:
         for chunk in source.chunks():
             rows, base_rows = chunk.frame, merge.base_rows(chunk.frame[ID])
             if chunk.contents is not None:

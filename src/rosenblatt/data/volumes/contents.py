@@ -14,6 +14,7 @@ import polars as pl
 from rosenblatt.data.cores import cores
 from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, LENGTH, OFFSET, PACK
 from rosenblatt.data.volumes.sources.source import Contents
+from rosenblatt.data.volumes.sources.stat_index import StatIndex
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.pack_writer import PackWriter, Place
 from rosenblatt.data.volumes.storage.packs import MAX_SAMPLE_BYTES, content_hash
@@ -71,10 +72,13 @@ class ContentWriter:
         objects: the root.
         stored: contents that it has already.
         inspect: returns further columns from the bytes of a sample.
+        index: hashes of files that were read before.
     """
 
-    def __init__(self, objects: Objects, stored: StoredContents, inspect: Inspect, *, link: bool) -> None:
-        self._stored, self._inspect, self._link = stored, inspect, link
+    def __init__(
+        self, objects: Objects, stored: StoredContents, inspect: Inspect, index: StatIndex, *, link: bool
+    ) -> None:
+        self._stored, self._inspect, self._index, self._link = stored, inspect, index, link
         self._packs = PackWriter(objects)
         self._pool = ThreadPoolExecutor(READERS_PER_CORE * cores(), thread_name_prefix="reading")
         self.n_bytes_read = 0
@@ -87,6 +91,7 @@ class ContentWriter:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._packs.__exit__(kind, error, trace)
+        self._index.save(is_complete=error is None)
 
     @property
     def bytes_written(self) -> int:
@@ -132,12 +137,15 @@ class ContentWriter:
         if is_same.any():
             old = base_rows.with_row_index("").filter(is_same).select(new.columns)
             rows = pl.concat([old.cast(new.schema), new]).sort("")
+        if contents.stats is not None:
+            self._index.record(contents.stats, rows[HASH])
         return pl.concat([frame, rows.drop("")], how="horizontal")
 
     def _is_same(self, contents: Contents, base_rows: pl.DataFrame) -> pl.Series:
         """Which samples are known to have the bytes that they had in the version before."""
-        hashes = pl.repeat(None, len(contents), dtype=pl.String, eager=True)
-        is_same = (hashes == base_rows[HASH]).fill_null(value=False)
+        if contents.stats is None:
+            return pl.repeat(value=False, n=len(contents), eager=True)
+        is_same = (self._index.find(contents.stats) == base_rows[HASH]).fill_null(value=False)
         if self._link and contents.locations is not None:
             is_same &= (base_rows[PACK] == contents.locations[PACK]).fill_null(value=False)
         return is_same
