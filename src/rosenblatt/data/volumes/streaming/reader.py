@@ -27,8 +27,8 @@ import polars as pl
 from blake3 import blake3
 
 from rosenblatt.data.volumes.columns import HASH, ID, LENGTH, OFFSET, PACK
-from rosenblatt.data.volumes.storage.buckets import MAX_GAP_BYTES
 from rosenblatt.data.volumes.storage.cache import DamagedEntryError, MachineCache, machine_cache
+from rosenblatt.data.volumes.storage.object_info import MAX_GAP_BYTES
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
 from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
 from rosenblatt.errors import DamagedDataError, StorageError
@@ -366,21 +366,35 @@ def _fetch_ranges(
     objects: Objects, path: str, offsets: list[int], lengths: list[int], file: BinaryIO, check: Check
 ) -> None:
     check()
-    file.writelines(objects.read_ranges(path, offsets, lengths))
+    try:
+        file.writelines(objects.read_ranges(path, offsets, lengths))
+    except DamagedDataError:  # the pack ends too early
+        file.seek(0)
+        file.writelines(
+            _read_part(objects, path, offset, length).ljust(length, b"\0")
+            for offset, length in zip(offsets, lengths, strict=True)
+        )
+
+
+def _read_part(objects: Objects, path: str, offset: int, length: int) -> bytes:
+    """Read a part of an object; nothing if it is not there, so that the sample will not match its hash."""
+    try:
+        return objects.read_ranges(path, [offset], [length])[0]
+    except DamagedDataError:
+        return b""
 
 
 def _fetch_links(ranges: list[tuple[str, int, int]], file: BinaryIO, check: Check) -> None:
     def read(place: tuple[str, int, int]) -> bytes:
         check()
-        content = _read_link(*place)
-        return content.ljust(place[2], b"\0")  # of a file that is missing or too short: it will not match its hash
+        return _read_link(*place).ljust(place[2], b"\0")
 
     with ThreadPoolExecutor(LINK_THREADS) as pool:
         file.writelines(pool.map(read, ranges))
 
 
 def _read_link(uri: str, offset: int, length: int) -> bytes:
-    """Read a part of a linked file; nothing if it is missing."""
+    """Read a part of a linked file; nothing if it is missing, so that the sample will not match its hash."""
     parts = urlsplit(uri)
     try:
         if uri.startswith(FILE_SCHEME):
@@ -391,7 +405,7 @@ def _read_link(uri: str, offset: int, length: int) -> bytes:
         path = uri.removeprefix(f"{parts.scheme}://{parts.netloc}/")
         if parts.scheme.startswith("http") and not offset:
             return objects.read(unquote(path))[:length]  # some web servers know no ranges
-        return objects.read_ranges(path, [offset], [length])[0]
+        return _read_part(objects, path, offset, length)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return b""
 
