@@ -80,6 +80,7 @@ def _compile_in_column(item: Column | Value, lists: TypedColumn, schema: pl.Sche
     if not is_list(lists.dtype):
         raise lists.node.place.error(f"Expected a column of lists, or values in parentheses, but got {lists}")
     inner = lists.dtype.inner  # type: ignore[attr-defined]
+    inner = inner() if isinstance(inner, type) else inner  # a type without parameters
     values = lists.values if isinstance(lists.dtype, pl.List) else lists.values.arr.to_list()
     if isinstance(item, Value):
         element = TypedColumn(lists.node, inner, pl.element())
