@@ -16,9 +16,10 @@ from rosenblatt.data.volumes.merge import Changes, Merge, merge_schemas
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
-from rosenblatt.data.volumes.storage.garbage_markers import wait_for_garbage_collection
 from rosenblatt.data.volumes.storage.log import Commit, LogVersion, VolumeLog, compute_root, current_user, new_token
+from rosenblatt.data.volumes.storage.markers import check_references, commit_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
+from rosenblatt.data.volumes.storage.pack_writer import MAX_REUSE_SECONDS
 from rosenblatt.errors import Notify, VolumeError
 from rosenblatt.runs.store.locations import public_address
 
@@ -95,14 +96,18 @@ def add(
     schema = merge_schemas(base.schema if base else None, _schema_of(source), append=options.append)
     files = MetadataFiles(address.objects, address.name)
     merge = Merge(files, base, schema, append=options.append)
-    n_bytes = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options, notify)
+    n_bytes = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options)
     changes = merge.finish()
     if base and not changes.is_change and base.schema == schema:
         return AddResult(address, base.commit, False, 0, time.time() - started)
     commit = _make_commit(source, options, base, changes, compute_root(schema, changes.files), path)
-    if not base:
-        log.create(schema)
-    log.commit(commit, None if base and base.schema == schema else schema, changes.added, changes.removed)
+    with commit_section(address.objects, notify) as has_waited:
+        paths = [f"{address.name}/{file.path}" for file in changes.added]
+        must_look = has_waited or time.time() - started > MAX_REUSE_SECONDS
+        check_references(address.objects, files.packs_written, paths, must_look=must_look)
+        if not base:
+            log.create(schema)
+        log.commit(commit, None if base and base.schema == schema else schema, changes.added, changes.removed)
     record_location(address.name, address.root)
     return AddResult(address, commit, True, n_bytes + files.bytes_written, time.time() - started)
 
@@ -129,7 +134,7 @@ def _schema_of(source: SampleSource) -> pl.Schema:
 
 
 def _read_samples(
-    source: SampleSource, merge: Merge, address: VolumeAddress, progress: _Progress, options: AddOptions, notify: Notify
+    source: SampleSource, merge: Merge, address: VolumeAddress, progress: _Progress, options: AddOptions
 ) -> int:
     """Read all samples of a source into a merge, and store their bytes; returns the number of bytes written."""
     if source.kind not in KINDS_WITH_BYTES:
@@ -145,7 +150,6 @@ def _read_samples(
                 rows = writer.store(rows, chunk.contents, source.columns, base_rows, progress.read)
             merge.add(rows, base_rows)
             progress.advance(rows.height)
-        wait_for_garbage_collection(address.objects, writer.packs, notify)
         return writer.bytes_written
 
 

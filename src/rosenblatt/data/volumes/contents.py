@@ -98,11 +98,6 @@ class ContentWriter:
         """Bytes of packs that were written."""
         return self._packs.n_bytes
 
-    @property
-    def packs(self) -> list[str]:
-        """Names of the packs that hold new contents."""
-        return self._packs.packs
-
     def store(
         self,
         frame: pl.DataFrame,

@@ -21,6 +21,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rosenblatt.data.volumes.storage.delta_types import schema_from_delta, schema_to_delta
+from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH, erased_names
 from rosenblatt.data.volumes.storage.log_mirror import LogMirror
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.errors import ConflictError, DamagedDataError, StorageError, VolumeError
@@ -156,12 +157,13 @@ class VolumeLog:
         for version in range(self.latest(), 0, -1):
             yield self.commit_of(version)
 
-    def every_file(self) -> list[DataFile]:
-        """All metadata files that any version has, each once."""
-        files = dict[str, DataFile]()
+    def every_file(self, *, with_erased: bool = False) -> list[DataFile]:
+        """All metadata files that any version has, each once, by default without those that were erased."""
+        files, erased = dict[str, DataFile](), set[str]() if with_erased else erased_names(self.objects)
         for version in range(1, self.latest() + 1):
             for line in self._mirror.read_entry(version).splitlines():
-                if action := json.loads(line).get("add"):
+                action = json.loads(line).get("add")
+                if action and action["path"][METADATA_FILE_HASH] not in erased:
                     n_rows = json.loads(action["stats"])["numRecords"]
                     files[action["path"]] = DataFile(action["path"], action["size"], n_rows, {})
         return list(files.values())

@@ -11,12 +11,13 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import BYTES_COLUMNS
+from rosenblatt.data.volumes.columns import BYTES_COLUMNS, PACK
 from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.delta_types import from_stored, to_stored
+from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH, missing_error
 from rosenblatt.data.volumes.storage.log import DataFile
 from rosenblatt.data.volumes.storage.objects import Objects
-from rosenblatt.data.volumes.storage.packs import content_hash
+from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name
 from rosenblatt.errors import DamagedDataError
 
 MAX_FILE_ROWS = 1 << 16
@@ -25,7 +26,6 @@ ROW_GROUP_ROWS = 1 << 13
 MAX_STATISTICS = 32  # columns with statistics in the log
 MAX_TEXT_CHARACTERS = 32  # of a text in the statistics
 LAST_CHARACTER = "\U0010ffff"  # ends the upper bound of a shortened text
-_FILE_HASH = slice(-len(".parquet") - 64, -len(".parquet"))
 
 
 class MetadataFiles:
@@ -41,6 +41,7 @@ class MetadataFiles:
         self.objects, self.folder, self._cache = objects, folder, cache
         self._verified: set[str] = set()  # paths of local files whose content was compared with their name
         self.bytes_written = 0
+        self.packs_written: set[str] = set()  # packs that rows of written files refer to
 
     def write(self, number: int, frame: pl.DataFrame) -> DataFile:
         """Write rows as a file, and return its entry for the log. Raises StorageError."""
@@ -50,6 +51,8 @@ class MetadataFiles:
         path = f"data/{number:08}-{content_hash(content)}.parquet"
         self.objects.put(f"{self.folder}/{path}", content)
         self.bytes_written += len(content)
+        if PACK in frame.columns:
+            self.packs_written |= set(filter(is_pack_name, frame[PACK].drop_nulls().unique()))
         return DataFile(path, len(content), frame.height, compute_statistics(frame))
 
     def read(self, file: DataFile, schema: pl.Schema, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -57,6 +60,7 @@ class MetadataFiles:
 
         Raises:
             DamagedDataError: if the file is missing or damaged.
+            VolumeError: if it was erased.
         """
         names = list(schema) if columns is None else list(columns)
         with self._opened(file) as content:
@@ -69,7 +73,7 @@ class MetadataFiles:
     @contextmanager
     def _opened(self, file: DataFile) -> Iterator[Path | io.BytesIO]:
         """The content of a file after it was verified."""
-        path, hash_ = f"{self.folder}/{file.path}", file.path[_FILE_HASH]
+        path, hash_ = f"{self.folder}/{file.path}", file.path[METADATA_FILE_HASH]
         local = self.objects.local_path(path)
         if local and path in self._verified:
             yield local
@@ -92,9 +96,7 @@ class MetadataFiles:
         try:
             return self.objects.read(path)
         except FileNotFoundError:
-            raise DamagedDataError(
-                f"{self.objects.address}/{path} is missing. Restore it from a copy of the volume."
-            ) from None
+            raise missing_error(self.objects, path, path[METADATA_FILE_HASH]) from None
 
 
 def _verify(name: str, hash_: str, content: bytes | memoryview) -> None:

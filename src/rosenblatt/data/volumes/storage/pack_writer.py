@@ -36,7 +36,6 @@ class PackWriter:
         self._pool = ThreadPoolExecutor(MAX_PENDING_PACKS, thread_name_prefix="packs")
         self._pending = deque[Future[int]]()
         self.n_bytes = 0  # that were written
-        self.packs: list[str] = []  # names of all packs, those that were there already included
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +72,6 @@ class PackWriter:
 
     def _finish_pack(self) -> None:
         pack = self._builder.finish()
-        self.packs.append(pack.name)
         self._places.update({key: Place(pack.name, offset) for key, offset in self._building.items()})
         self._builder, self._building = PackBuilder(), {}
         if len(self._pending) >= MAX_PENDING_PACKS:

@@ -1,0 +1,127 @@
+"""Commits and deletions of a root exclude each other, and those of processes that were killed do not block others."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from rosenblatt.data.volumes.storage import markers
+from rosenblatt.data.volumes.storage.erasures import erased_names, put_tombstones
+from rosenblatt.data.volumes.storage.folders import FolderObjects
+from rosenblatt.data.volumes.storage.markers import COMMIT, DELETE, Marker, check_references, commit_section
+from rosenblatt.data.volumes.storage.markers import deletion_section as delete_section
+from rosenblatt.errors import StorageError
+from tests.waiting import wait_until
+
+PACK, FILE_HASH = "ab" * 32, "cd" * 32
+FILE = f"photos/data/00000000-{FILE_HASH}.parquet"
+
+
+@pytest.fixture
+def objects(tmp_path, monkeypatch):
+    monkeypatch.setattr(markers, "POLL_SECONDS", 0.01)
+    return FolderObjects(tmp_path)
+
+
+def names(objects):
+    return [info.path.split("/")[1].split("-")[0] for info in objects.list("gc")]
+
+
+def test_markers_last_as_long_as_their_section(objects):
+    with commit_section(objects, print) as has_waited, Marker(objects, COMMIT) as other:
+        assert not has_waited
+        assert names(objects) == ["commit", "commit"]
+        assert other.has_others(COMMIT)
+        assert not other.has_others(DELETE)
+    with delete_section(objects, print):
+        assert names(objects) == ["delete"]
+    assert names(objects) == []
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(commit_section, delete_section), (delete_section, commit_section)])
+def test_a_commit_and_a_deletion_wait_for_each_other(objects, outer, inner):
+    events, notes = [], []
+
+    def enter():
+        with inner(objects, notes.append) as value:
+            events.append(value)
+
+    thread = threading.Thread(target=enter)
+    with outer(objects, notes.append):
+        thread.start()
+        wait_until(lambda: notes, description="the other to wait")
+        assert not events
+        events.append("end")
+    thread.join()
+    assert events[0] == "end"
+    assert events[1] is True or isinstance(events[1], Marker)  # a commit knows that it has waited
+    assert names(objects) == []
+
+
+def test_many_commits_and_deletions_never_overlap(objects):
+    inside, overlaps, barrier = {commit_section: 0, delete_section: 0}, [], threading.Barrier(6)
+
+    def work(section):
+        barrier.wait()
+        for _ in range(5):
+            with section(objects, lambda _: None):
+                inside[section] += 1
+                overlaps.append(inside[commit_section] and inside[delete_section])
+                inside[section] -= 1
+
+    sections = [commit_section, commit_section, commit_section, commit_section, delete_section, delete_section]
+    threads = [threading.Thread(target=work, args=(section,)) for section in sections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(overlaps) == 30
+    assert not any(overlaps)
+
+
+def test_the_marker_of_a_killed_process_does_not_block_others(objects):
+    objects.put("gc/delete-dead", b"")
+    silent_since = time.time() - markers.MAX_SILENCE_SECONDS - 1
+    os.utime(objects.local_path("gc/delete-dead"), (silent_since, silent_since))
+    with commit_section(objects, print) as has_waited:
+        assert not has_waited
+
+
+def test_markers_are_renewed_and_a_process_that_was_stopped_notices(objects, monkeypatch):
+    monkeypatch.setattr(markers, "HEARTBEAT_SECONDS", 0.01)
+    with Marker(objects, DELETE) as marker:
+        first = marker.now()
+        wait_until(lambda: marker.now() > first, description="a heartbeat")
+        marker.check()
+        monkeypatch.setattr(markers, "MAX_PAUSE_SECONDS", -1.0)
+        with pytest.raises(StorageError, match="was interrupted"):
+            marker.check()
+
+
+def test_references_are_looked_for_after_a_deletion(objects, monkeypatch):
+    check_references(objects, [PACK], [FILE], must_look=False)
+    for missing in ("garbage collection", "nothing"):
+        objects.put(f"packs/ab/{PACK}.tar", b"")
+        if missing == "nothing":
+            objects.put(FILE, b"")
+            check_references(objects, [PACK], [FILE], must_look=True)
+            monkeypatch.setattr(markers, "LISTED_PACKS", 0)
+            check_references(objects, [PACK], [FILE], must_look=True)
+        else:
+            with pytest.raises(StorageError, match=r"'photos/data/.*' was deleted in the meantime"):
+                check_references(objects, [PACK], [FILE], must_look=True)
+
+
+def test_what_was_erased_can_be_written_again(objects):
+    put_tombstones(objects, [PACK, FILE_HASH], "me")
+    with pytest.raises(
+        StorageError, match=r"'packs/ab/.*' was deleted in the meantime by a garbage collection or an er"
+    ):
+        check_references(objects, [PACK], [], must_look=False)
+    objects.put(f"packs/ab/{PACK}.tar", b"")
+    objects.put(FILE, b"")
+    check_references(objects, [PACK], [FILE], must_look=False)
+    assert erased_names(objects) == set()
