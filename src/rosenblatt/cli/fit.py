@@ -25,6 +25,7 @@ from rosenblatt.cli.options import (
 )
 from rosenblatt.cli.outputs import check_output_paths, check_report_options, save_report, scores_to_json
 from rosenblatt.data.readers.sources import STANDARD_INPUT
+from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.errors import Notify, SpecError
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
@@ -56,6 +57,7 @@ class FitOutput:
     def model_path(self, table: str) -> Path:
         """Return the path of the model file; by default the name of the table, in the working directory."""
         name = "" if table == STANDARD_INPUT else re.sub(TABLE_SUFFIXES, "", Path(table).name)
+        name = name.split("@")[0] if is_volume(table) else name
         return Path(self.out or f"{name or 'model'}.rosenblatt")
 
 
@@ -72,6 +74,7 @@ class FitOutput:
     metavar="NAME",
     help=f"Task: {', '.join(get_args(Task))}; detected from the target by default.",
 )
+@click.option("--query", default="", metavar="QUERY", help="Samples of a volume to train on, as in `data query`.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Column that is not used as an input.")
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="Column to use as an input although it looks like an identifier."
@@ -119,6 +122,11 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     rosenblatt fit sensors.zip --kind rnn -t moves       a file for each sequence
     rosenblatt fit sales.csv --time month -t sales --horizon 12
     rosenblatt fit book.txt --kind rnn --task language
+
+    Train on a version of a volume (docs/data.md):
+
+    \b
+    rosenblatt fit photos@2 --kind cnn --query "width > 200"
     """
     started = time.monotonic()
     request, output = _parse_options(config, options)
@@ -131,13 +139,15 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     from rosenblatt.workflows.fit_request import default_experiment, fit_and_save
     from rosenblatt.workflows.recorder import Recorder
     from rosenblatt.workflows.search import SearchOptions
+    from rosenblatt.workflows.volume_inputs import pin_versions
 
     def write_records(records: list[TrialRecord]) -> None:
         write_file(str(trials_path), "".join(f"{json.dumps(record.to_json())}\n" for record in records).encode())
 
     notify = make_reporter(output.as_json)
     experiment = output.experiment or default_experiment(request.table)
-    recorder = Recorder.for_request(request, experiment, name=output.name, reuse=output.reuse, store=output.store)
+    pinned = pin_versions(request)
+    recorder = Recorder.for_request(pinned, experiment, name=output.name, reuse=output.reuse, store=output.store)
     is_replaced, checkpoint = path.exists(), Path(output.checkpoint) if output.checkpoint else None
     result = fit_and_save(recorder, path, notify, SearchOptions(started, None, write_records, checkpoint), output.by)
     _print_scores(result, output, recorder, path, trials_path)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 COMMON_OPTIONS = {  # options that `fit --help` shows, by group, most used first
-    "Input": ("targets", "task", "ignore", "texts", "test", "time", "horizon"),
+    "Input": ("targets", "query", "task", "ignore", "texts", "test", "time", "horizon"),
     "Network": ("kind", "hidden_sizes", "activation"),
     "Training": ("epochs", "learning_rate", "batch_size", "dropout", "class_weight", "scoring", "seed"),
     "Search": ("minutes", "trials", "config"),

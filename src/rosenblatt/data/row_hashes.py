@@ -8,12 +8,12 @@ stand for the shortest decimal fraction that rounds to them, so that 0.1 is the 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from rosenblatt.data.media.columns import medium_kind
+from rosenblatt.data.media.contents import read_content
 
 CHUNK_ROWS = 16_384  # rows that are hashed at once, so that the arrays stay in the cache
 ROUNDED_BITS = 8  # of the 53 significant bits of a float64
@@ -117,7 +117,7 @@ def _hash_distinct(values: pl.Series) -> np.ndarray:
 
 def _hash_image(cell: str | bytes) -> int:
     """Hash the content of an image, given as a path or by its content."""
-    return hash_bytes(Path(cell).read_bytes() if isinstance(cell, str) else cell)
+    return hash_bytes(read_content(cell))
 
 
 def _number_bits(numbers: np.ndarray, rounded_bits: int = ROUNDED_BITS) -> np.ndarray:

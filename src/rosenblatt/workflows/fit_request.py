@@ -10,6 +10,7 @@ from pathlib import Path
 from rosenblatt.data.readers.files import read_text
 from rosenblatt.data.readers.sources import STANDARD_INPUT
 from rosenblatt.data.table import Table
+from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.errors import Notify, StorageError, TrainingInterruptedError
 from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model_file_checker import ModelFileChecker
@@ -74,12 +75,12 @@ def run_fit_request(
 def _read_tables(request: FitRequest, notify: Notify) -> ProblemRequest:
     """Read the tables of a request and find the columns that it names."""
 
-    def read(path: str) -> Table:
+    def read(path: str, query: str = "") -> Table:
         if request.task == "language":
             return read_text(path)
-        return read_and_report(path, request.format, notify)
+        return read_and_report(path, request.format, notify, query=query)
 
-    table = read(request.table)
+    table = read(request.table, request.query)
     return ProblemRequest(
         table,
         request.spec,
@@ -123,4 +124,5 @@ def fit_and_save(
 def default_experiment(table: str) -> str:
     """Return the default experiment of a fit: the name of its table without extensions."""
     name = "" if table == STANDARD_INPUT else Path(table).name.split(".", 1)[0]
+    name = name.split("@")[0] if is_volume(table) else name
     return name or "model"

@@ -14,6 +14,7 @@ from typing import Any
 
 from rosenblatt.data.media.columns import row_hashes
 from rosenblatt.data.schema.columns import Schema
+from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.errors import Notify, RunError, StorageError, StoreError
 from rosenblatt.models.evaluation import Evaluation
 from rosenblatt.models.model import Model
@@ -42,6 +43,7 @@ from rosenblatt.workflows.recorded_results import (
 )
 from rosenblatt.workflows.recorded_trials import TrialRecorder, flatten_spec
 from rosenblatt.workflows.request import RESUME, FitRequest
+from rosenblatt.workflows.volume_inputs import describe_input
 
 
 @dataclass
@@ -123,7 +125,9 @@ class Recorder:
         metadata = self._metadata(problem.schema, split)
         for role in ("table", "test", "validation"):
             path = getattr(request, role)
-            if path and Path(path).exists():
+            if path and is_volume(path):
+                run.data.append(describe_input(path, role))
+            elif path and Path(path).exists():
                 run.data.append(fingerprint_data(path, role))
         kind = "search" if request.spec.has_search else "fit"
         run.begin(RunStart(kind, self.name, identity, metadata=metadata), snapshot, resumed=self.resumed)

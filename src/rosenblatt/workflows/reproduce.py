@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.errors import Notify, RosenblattError, RunError, format_list
 from rosenblatt.runs.capture.environment import Environment, capture_environment
 from rosenblatt.runs.capture.inputs import describe_variable, hash_variable
@@ -31,6 +32,7 @@ from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_cal
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.restored_run import RestoredRun
+from rosenblatt.workflows.volume_inputs import has_version_changed
 
 TOLERANCE = 1e-3  # the relative difference up to which results count as equal
 MAX_LISTED_PACKAGES = 8  # in a message
@@ -137,6 +139,8 @@ def _rerun(store: Store, run: RunDetails, notify: Notify, options: ReproduceOpti
 
 
 def _problem(file: InputFile) -> str:
+    if is_volume(file.path):
+        return "is lost, or its log was rewritten"
     return "has changed" if Path(file.path).exists() else "is gone"
 
 
@@ -156,15 +160,17 @@ def _environment_changes(recorded: Environment) -> list[str]:
 
 
 def _changed_data(run: RunDetails) -> list[InputFile]:
-    changed = []
-    for file in run.data:
-        try:
-            is_same = fingerprint_path(Path(file.path)).hash == file.hash
-        except OSError:
-            is_same = False
-        if not is_same:
-            changed.append(file)
+    changed = [file for file in run.data if _has_changed(file)]
     return changed + [file for file in run.data_read if has_changed(Path(file.path), file.hash)]
+
+
+def _has_changed(file: InputFile) -> bool:
+    if is_volume(file.path):
+        return has_version_changed(file)
+    try:
+        return fingerprint_path(Path(file.path)).hash != file.hash
+    except OSError:
+        return True
 
 
 def _fit_request(run: RunDetails) -> FitRequest:

@@ -10,11 +10,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rosenblatt.data.readers.sources import STANDARD_INPUT
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
+from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.errors import SpecError
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
 RESUME = "ROSENBLATT_RESUME"  # environment variable with the id of the interrupted run that a command resumes
+
+
+VOLUME_FIELDS = ("table", "test", "validation")  # fields that may name a version of a volume
 
 
 class FitRequest(BaseModel):
@@ -23,6 +27,7 @@ class FitRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str
+    query: str = ""  # of samples of a volume
     targets: tuple[str, ...] = ()
     spec: Spec
     task: Task | None = None
@@ -37,8 +42,8 @@ class FitRequest(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON-serializable data, with absolute paths."""
         data = self.model_dump(mode="json")
-        for name in ("table", "test", "validation"):
-            if data[name] not in (None, STANDARD_INPUT):
+        for name in VOLUME_FIELDS:
+            if data[name] not in (None, STANDARD_INPUT) and not is_volume(data[name]):
                 data[name] = str(Path(data[name]).absolute())
         return data
 

@@ -11,18 +11,24 @@ if TYPE_CHECKING:
     from rosenblatt.data.table import Table, TableFormat
 
 
-def read_and_report(path: str, format: TableFormat, notify: Notify, *, allow_empty: bool = False) -> Table:
-    """Read a table, and pass on its size and what was detected. Raises TableError.
+def read_and_report(
+    path: str, format: TableFormat, notify: Notify, *, allow_empty: bool = False, query: str = ""
+) -> Table:
+    """Read a table or a version of a volume, and pass on its size and what was detected. Raises TableError.
 
     A table without rows is an error unless `allow_empty` is set.
     """
     from rosenblatt.data.readers.read import read_formatted
+    from rosenblatt.data.volumes.locations import is_volume
+    from rosenblatt.workflows.volume_inputs import read_volume
 
-    table = read_formatted(path, format)
+    is_version = is_volume(path)
+    table = read_volume(path, query) if is_version else read_formatted(path, format)
+    name = table.source if is_version else path
     rows, columns = format_count(table.frame.height, "row"), format_count(table.frame.width, "column")
     if not table.frame.height and not allow_empty:
-        raise TableError(f"{path!r} has no rows, only the names of {columns}. Give a table with rows.")
-    notify(f"{path}: {rows}, {columns}")
+        raise TableError(f"{name!r} has no rows, only the names of {columns}. Give a table with rows.")
+    notify(f"{name}: {rows}, {columns}")
     for note in table.notes:
         notify(f"  {note}")
     return table

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.volumes.faulty_proxy import FaultyProxy
 from tests.data.volumes.servers import BUCKET, azure_settings, run_azurite, s3_settings
@@ -56,3 +59,19 @@ def root(request, tmp_path) -> str:
     if request.param == "folder":
         return str(tmp_path / "root")
     return request.getfixturevalue(f"{request.param}_root")
+
+
+@pytest.fixture
+def make_photos():
+    """Returns a function that writes small random images in a folder for each label."""
+
+    def make(folder: Path, counts: dict[str, int], side: int = 8) -> Path:
+        for label, n in counts.items():
+            rng = np.random.default_rng(list(label.encode()))
+            (folder / label).mkdir(parents=True)
+            for k in range(n):
+                pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / label / f"{k}.png")
+        return folder
+
+    return make

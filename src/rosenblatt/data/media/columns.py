@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import polars as pl
 
+from rosenblatt.data.media.contents import read_content
 from rosenblatt.data.media.images import ImageDataset
 from rosenblatt.errors import TableError
 from rosenblatt.spec.fields import MediumKind
@@ -135,7 +135,7 @@ def row_hashes(frame: pl.DataFrame) -> np.ndarray:
     for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
         if medium_kind(dtype) == "image":
             contents = [
-                hashlib.blake2b(Path(cell).read_bytes() if isinstance(cell, str) else cell, digest_size=16).digest()
+                hashlib.blake2b(read_content(cell), digest_size=16).digest()
                 for cell in frame[name].struct.field("image")
             ]
             frame = frame.with_columns(pl.Series(name, contents, pl.Binary))

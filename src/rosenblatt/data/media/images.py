@@ -13,13 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosenblatt.data.cores import cores
+from rosenblatt.data.media.contents import Cell, cell_name, read_content
 from rosenblatt.errors import TableError, format_count, format_list, ignore_warnings
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
@@ -31,7 +31,6 @@ NPY_MAGIC = b"\x93NUMPY"
 IMAGE_MAGIC = (
     NPY_MAGIC, b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P4", b"P5", b"P6", b"RIFF"
 )  # fmt: skip
-Cell = str | bytes  # an image: the path of a file, or its content
 ResizeMode = Literal["resize", "crop", "pad"]
 DamagedPolicy = Literal["raise", "skip"]  # what to do about damaged images
 
@@ -73,7 +72,7 @@ def read_image(cell: Cell, out: np.ndarray | None = None) -> np.ndarray:
         DamagedError: if the image cannot be read.
     """
     try:
-        content = Path(cell).read_bytes() if isinstance(cell, str) else cell
+        content = read_content(cell)
     except OSError as error:
         raise DamagedError(error.strerror or "cannot be read") from error
     if not content:
@@ -197,11 +196,6 @@ def inspect_images_lenient(cells: Sequence[Cell], policy: DamagedPolicy) -> list
             f"{len(failures)} of {len(cells)} images cannot be read{limit}: {names}. Repair or remove them{hint}."
         )
     return [None if isinstance(result, DamagedError) else result for result in results]
-
-
-def cell_name(cell: Cell) -> str:
-    """The name of an image in messages."""
-    return cell if isinstance(cell, str) else f"an image of {len(cell):,} bytes"
 
 
 def resize_to_square(pixels: np.ndarray, side: int, channels: int, resize_mode: ResizeMode) -> np.ndarray:

@@ -96,11 +96,11 @@ def add(
     schema = merge_schemas(base.schema if base else None, _schema_of(source), append=options.append)
     files = MetadataFiles(address.objects, address.name)
     merge = Merge(files, base, schema, append=options.append)
-    n_bytes = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options)
+    n_bytes, inspected = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options)
     changes = merge.finish()
     if base and not changes.is_change and base.schema == schema:
         return AddResult(address, base.commit, False, 0, time.time() - started)
-    commit = _make_commit(source, options, base, changes, compute_root(schema, changes.files), path)
+    commit = _make_commit(source, options, base, changes, compute_root(schema, changes.files), inspected)
     with commit_section(address.objects, notify) as has_waited:
         paths = [f"{address.name}/{file.path}" for file in changes.added]
         must_look = has_waited or time.time() - started > MAX_REUSE_SECONDS
@@ -135,13 +135,16 @@ def _schema_of(source: SampleSource) -> pl.Schema:
 
 def _read_samples(
     source: SampleSource, merge: Merge, address: VolumeAddress, progress: _Progress, options: AddOptions
-) -> int:
-    """Read all samples of a source into a merge, and store their bytes; returns the number of bytes written."""
+) -> tuple[int, tuple[str, ...]]:
+    """Read all samples of a source into a merge, and store their bytes.
+
+    Returns the number of bytes written, and the names of the columns that were computed from the samples' bytes.
+    """
     if source.kind not in KINDS_WITH_BYTES:
         for chunk in source.chunks():
             merge.add(chunk.frame, merge.base_rows(chunk.frame[ID]))
             progress.advance(chunk.frame.height)
-        return 0
+        return 0, ()
     stored, index = _stored_contents(address), StatIndex.open(source.location)
     with ContentWriter(address.objects, stored, source.inspect, index, link=options.link) as writer:
         for chunk in source.chunks():
@@ -150,7 +153,7 @@ def _read_samples(
                 rows = writer.store(rows, chunk.contents, source.columns, base_rows, progress.read)
             merge.add(rows, base_rows)
             progress.advance(rows.height)
-        return writer.bytes_written
+        return writer.bytes_written, writer.inspected
 
 
 def _stored_contents(address: VolumeAddress) -> StoredContents:
@@ -169,7 +172,12 @@ def _stored_contents(address: VolumeAddress) -> StoredContents:
 
 
 def _make_commit(
-    source: SampleSource, options: AddOptions, base: LogVersion | None, changes: Changes, root: str, path: str
+    source: SampleSource,
+    options: AddOptions,
+    base: LogVersion | None,
+    changes: Changes,
+    root: str,
+    inspected: tuple[str, ...],
 ) -> Commit:
     return Commit(
         version=base.commit.version + 1 if base else 1,
@@ -183,7 +191,8 @@ def _make_commit(
         id_origin=source.id_origin,
         target=source.target,
         texts=source.texts,
-        source=public_address(path),
+        inspected=inspected,
+        source=public_address(source.location),
         n_samples=changes.n_samples,
         n_bytes=changes.n_bytes,
         added=changes.n_added,

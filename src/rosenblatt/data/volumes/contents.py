@@ -81,7 +81,7 @@ class ContentWriter:
         self._stored, self._inspect, self._index, self._link = stored, inspect, index, link
         self._packs = PackWriter(objects)
         self._pool = ThreadPoolExecutor(READERS_PER_CORE * cores(), thread_name_prefix="reading")
-        self.n_bytes_read = 0
+        self.inspected: tuple[str, ...] = ()  # columns that come from the bytes
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +120,7 @@ class ContentWriter:
             StorageError: if a pack cannot be written.
         """
         inspected = {name: dtype for name, dtype in columns.items() if name not in frame.columns}
-        is_same = self._is_same(contents, base_rows)
+        self.inspected, is_same = tuple(inspected), self._is_same(contents, base_rows)
         samples = self._read(contents, (~is_same).arg_true().to_list())
         new = pl.DataFrame(
             [self._add(sample, contents, list(inspected), on_sample) for sample in samples],

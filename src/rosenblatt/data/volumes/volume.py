@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from rosenblatt.data.volumes.columns import KINDS_WITH_BYTES
 from rosenblatt.data.volumes.locations import LATEST, VolumeAddress, parse_address, unknown_volume_error
+from rosenblatt.data.volumes.requirements import require_volumes
 from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.log import Commit, DataFile, LogVersion, VolumeLog
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.tags import read_tag
-from rosenblatt.errors import DamagedDataError
+from rosenblatt.errors import DamagedDataError, VolumeError
+
+if TYPE_CHECKING:
+    from rosenblatt.data.volumes.query.selection import Selection
 
 
 def volume(name: str) -> Volume:
@@ -38,6 +45,7 @@ def volume(name: str) -> Volume:
 
 def open_volume(address: VolumeAddress) -> Volume:
     """Open the version of a volume that an address means. Raises as `volume` does."""
+    require_volumes()
     if not address.exists:
         raise unknown_volume_error(address)
     log = VolumeLog(address.objects, address.name)
@@ -62,15 +70,44 @@ class Volume:
     Made by `rosenblatt.volume`.
     """
 
-    def __init__(self, address: VolumeAddress, log_version: LogVersion) -> None:
-        self.address, self._log_version = address, log_version
+    def __init__(self, address: VolumeAddress, log_version: LogVersion, selection: Selection | None = None) -> None:
+        self.address, self.log_version, self.selection = address, log_version, selection
 
     def __repr__(self) -> str:
         return f"<Volume {self.name}: {len(self):,} samples ({self.kind})>"
 
     def __len__(self) -> int:
         """The number of samples."""
-        return sum(file.rows for file in self.data_files)
+        return int(self.file_sizes.sum())
+
+    @cached_property
+    def file_sizes(self) -> np.ndarray:
+        """The number of samples of each metadata file, (files,) int64."""
+        if self.selection:
+            return np.array([len(rows) for rows in self.selection.rows], np.int64)
+        return np.array([file.rows for file in self.data_files], np.int64)
+
+    def query(self, text: str) -> Volume:
+        """Select samples by a query, such as "label = 'cat' and width > 200 @split=train @sample=0.1 @seed=7".
+
+        Raises:
+            QueryError: if the query is invalid; the message points at the place.
+            VolumeError: if samples were selected already.
+        """
+        from rosenblatt.data.volumes.query.language import parse_query
+        from rosenblatt.data.volumes.query.selection import select
+
+        if self.selection:
+            raise VolumeError(f"{self.name} is queried already. Join both queries by `and`.")
+        parsed, opened = parse_query(text), self
+        if parsed.version is not None and str(parsed.version) != str(self.version):
+            opened = open_volume(replace(self.address, version=str(parsed.version)))
+        selection = select(parsed, opened.schema, opened.log_version.files, opened.read_whole_file)
+        return Volume(opened.address, opened.log_version, selection)
+
+    def selected_rows(self, file: int) -> np.ndarray:
+        """The numbers of the selected rows of a metadata file, in order."""
+        return self.selection.rows[file] if self.selection else np.arange(self.data_files[file].rows)
 
     @property
     def volume_name(self) -> str:
@@ -110,17 +147,17 @@ class Volume:
     @property
     def commit(self) -> Commit:
         """What the log says of the version."""
-        return self._log_version.commit
+        return self.log_version.commit
 
     @property
     def schema(self) -> pl.Schema:
         """The columns of the metadata."""
-        return self._log_version.schema
+        return self.log_version.schema
 
     @property
     def data_files(self) -> list[DataFile]:
         """The metadata files, in the order of the volume."""
-        return self._log_version.data_files
+        return self.log_version.data_files
 
     @property
     def objects(self) -> Objects:
@@ -156,5 +193,10 @@ class Volume:
         return self.metadata()
 
     def read_file(self, position: int, columns: Sequence[str]) -> pl.DataFrame:
-        """Read columns of the samples of one metadata file. Raises DamagedDataError."""
+        """Read columns of the selected samples of one metadata file. Raises DamagedDataError."""
+        frame = self.read_whole_file(position, columns)
+        return frame[self.selection.rows[position]] if self.selection else frame
+
+    def read_whole_file(self, position: int, columns: Sequence[str]) -> pl.DataFrame:
+        """Read columns of all samples of one metadata file, selected or not. Raises DamagedDataError."""
         return self._files.read(self.data_files[position], self.schema, columns)

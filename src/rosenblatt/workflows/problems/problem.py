@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.media.contents import cell_name
 from rosenblatt.data.media.images import DamagedPolicy, inspect_images_lenient
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.table import Table
@@ -130,7 +131,7 @@ def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFra
             cells = column.read(frame[column.name])[0].struct.field("image").to_list()
             infos = inspect_images_lenient(cells, policy)
             damaged_names = [
-                cell if isinstance(cell, str) else f"row {row}"
+                cell_name(cell) if isinstance(cell, str) else f"row {row}"
                 for row, (cell, info) in enumerate(zip(cells, infos, strict=True), 1)
                 if info is None
             ]

@@ -53,7 +53,8 @@ class Commit(BaseModel):
     kind: str  # of samples, as `sources.source.Source.kind`
     id_origin: str
     target: str = ""
-    texts: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()  # columns of texts, however short these are
+    inspected: tuple[str, ...] = ()  # columns that were computed from the samples' bytes
     source: str = ""
     n_samples: int
     n_bytes: int = 0  # of the samples' bytes; 0 for tables

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from functools import cached_property
 from pathlib import Path
 
@@ -65,8 +67,9 @@ class LogMirror:
 
     @cached_property
     def _copy_folder(self) -> Path:
-        self._temporary = tempfile.TemporaryDirectory(prefix="rosenblatt-log-", ignore_cleanup_errors=True)
-        folder = Path(self._temporary.name) / Path(self._folder).name
+        temporary = tempfile.mkdtemp(prefix="rosenblatt-log-")
+        weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
+        folder = Path(temporary) / Path(self._folder).name
         folder.mkdir()
         return folder
 

@@ -10,8 +10,6 @@ import re
 import tarfile
 from dataclasses import dataclass
 
-from blake3 import blake3
-
 TARGET_PACK_BYTES = 32 << 20  # size from which a pack takes no further sample
 MAX_PACK_BYTES = 64 << 20  # of packs with several samples
 MAX_SAMPLE_BYTES = 1 << 30
@@ -30,6 +28,8 @@ class Pack:
 
 def content_hash(content: bytes | memoryview) -> str:
     """Return the hex BLAKE3 hash of bytes."""
+    from blake3 import blake3
+
     return blake3(content).hexdigest()
 
 

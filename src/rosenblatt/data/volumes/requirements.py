@@ -1,0 +1,16 @@
+"""The packages that volumes need beside those that are always installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from rosenblatt.errors import VolumeError
+
+PACKAGES = ("blake3", "deltalake", "obstore")  # of the extra `volumes`
+
+
+def require_volumes() -> None:
+    """Check that the packages of the extra `volumes` are installed. Raises VolumeError."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise VolumeError(f"Volumes need {', '.join(missing)}: pip install 'rosenblatt[volumes]'.")

@@ -1,0 +1,70 @@
+"""Volumes as inputs of commands: which version is read, as it is recorded with a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rosenblatt.data.volumes.locations import is_volume
+from rosenblatt.data.volumes.requirements import require_volumes
+from rosenblatt.errors import RosenblattError, SpecError
+from rosenblatt.runs.recorded import InputFile
+from rosenblatt.workflows.request import VOLUME_FIELDS, FitRequest
+
+if TYPE_CHECKING:
+    from rosenblatt.data.table import Table
+    from rosenblatt.data.volumes.volume import Volume
+
+
+def open_version(name: str) -> Volume:
+    """Open a version of a volume. Raises VolumeError."""
+    require_volumes()
+    from rosenblatt.data.volumes.volume import volume
+
+    return volume(name)
+
+
+def read_volume(name: str, query: str = "") -> Table:
+    """Read a version of a volume, or the samples that a query selects, as a table. Raises VolumeError."""
+    from rosenblatt.data.volumes.table import to_table
+
+    opened = open_version(name)
+    selected = opened.query(query) if query else opened
+    table = to_table(selected)
+    if not selected.selection:
+        return table
+    note = f"selected {len(selected):,} of {len(opened):,} samples of {opened.name}: {query}"
+    return replace(table, notes=(note, *selected.selection.notes, *table.notes))
+
+
+def pin_versions(request: FitRequest) -> FitRequest:
+    """Replace names of volumes by the root and number of the version, which stay the same when data is added.
+
+    Raises:
+        VolumeError: if a version does not exist.
+        SpecError: if a query is given for a table that is no volume.
+    """
+    pinned = {}
+    for role in VOLUME_FIELDS:
+        name = getattr(request, role)
+        if name and is_volume(name):
+            pinned[role] = open_version(name).uri
+    if request.query and "table" not in pinned:
+        raise SpecError(
+            f"--query selects samples of a volume, but {request.table!r} is none. Add it to one, or omit it."
+        )
+    return request.model_copy(update=pinned)
+
+
+def describe_input(name: str, role: str) -> InputFile:
+    """What is recorded of a version that a run reads: its address, and the root as the hash of its content."""
+    opened = open_version(name)
+    return InputFile(name=role, path=opened.uri, hash=opened.root, bytes=opened.commit.n_bytes)
+
+
+def has_version_changed(file: InputFile) -> bool:
+    """Whether a recorded version is lost, or its log was rewritten."""
+    try:
+        return open_version(file.path).root != file.hash
+    except RosenblattError:
+        return True
