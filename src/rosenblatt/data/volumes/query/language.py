@@ -14,8 +14,8 @@ option     = "@" name ( "=" | "!=" ) word
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal, cast
@@ -62,6 +62,7 @@ class Query:
     seed: int | None = None
     group: Column | None = None
     limit: int | None = None
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)  # of the values of options
 
 
 def parse_query(text: str) -> Query:
@@ -75,12 +76,13 @@ class _QueryParser(ConditionParser[Condition]):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._options: dict[str, Any] = {}
+        self._places: dict[str, Place] = {}
 
     def parse(self) -> Query:
         self._parse_options()
         condition = self.parse_condition() if self._next.kind != "end" else None
         self.expect_end()
-        return replace(Query(self._text, condition), **self._options)
+        return replace(Query(self._text, condition, places=self._places), **self._options)
 
     def combine(self, operator: str, conditions: Sequence[Condition]) -> Condition:
         return Combination(cast("Literal['and', 'or']", operator), tuple(conditions))
@@ -218,7 +220,8 @@ class _QueryParser(ConditionParser[Condition]):
             value = OPTIONS[name].parse(text if is_value else "")
         except ValueError:
             raise self._error(f"Expected {OPTIONS[name].expected}", token) from None
-        return Column(value, Place(self._text, token.position)) if name == "group" else value
+        self._places[name] = Place(self._text, token.position)
+        return Column(value, self._places[name]) if name == "group" else value
 
 
 def _unquote_name(word: str) -> str:

@@ -1,0 +1,163 @@
+"""The samples that a query selects, in the order of the volume: the same ones on every machine.
+
+Splits, folds and random samples depend on the hash of a sample's identity alone, so a sample never changes sides when
+others are added.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from rosenblatt.data.cores import cores
+from rosenblatt.data.volumes.columns import ID
+from rosenblatt.data.volumes.query.columns import find_column
+from rosenblatt.data.volumes.query.compile import compile_condition
+from rosenblatt.data.volumes.query.conditions import Column, condition_columns
+from rosenblatt.data.volumes.query.draws import Draw, plan_draws
+from rosenblatt.data.volumes.query.hashing import hash_identities
+from rosenblatt.data.volumes.query.language import Query
+from rosenblatt.data.volumes.query.parts import choose_part
+from rosenblatt.data.volumes.query.pruning import ROWS, prune
+from rosenblatt.data.volumes.sources.source import SPLIT
+from rosenblatt.errors import DamagedDataError, format_count
+
+READERS_PER_CORE = 4  # threads, which mostly wait for a store
+_ROW = "\0row"
+ReadFile = Callable[[int, list[str]], pl.DataFrame]  # columns of the metadata file at a position
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The samples of a version that a query selects."""
+
+    rows: tuple[np.ndarray, ...]  # for each metadata file (k,) uint32: row numbers within the file, ascending
+    n_files_read: int
+    notes: tuple[str, ...]  # what was decided by the data, and options without effect
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return sum(map(len, self.rows))
+
+
+def select(query: Query, schema: pl.Schema, files: pl.DataFrame, read: ReadFile) -> Selection:
+    """Select samples. Reads only columns that the query needs, of files that may hold samples of it.
+
+    Args:
+        query: from `parse_query`; its version has no effect here.
+        schema: columns of the version.
+        files: a row for each metadata file, in order: `rows`, and statistics as for `prune`.
+        read: called in threads.
+
+    Raises:
+        QueryError: if a column does not exist or has an unsuitable type.
+        DamagedDataError: if a metadata file is damaged.
+    """
+    positions = prune(query.condition, schema, files).nonzero()[0].tolist()
+    n_rows = files[ROWS].to_list()
+    rows, n_left, n_ungrouped = dict[int, np.ndarray](), query.limit or sum(n_rows), 0
+    n_threads = READERS_PER_CORE * cores()
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="query") as pool:
+        part, notes = _find_part(query, schema, pool, read, len(n_rows))
+        chooser = _make_chooser(query, schema, part)
+        n_ahead = n_threads if query.limit else len(positions)  # files that are read before @limit may end it
+        while positions and n_left:
+            batch, positions = positions[:n_ahead], positions[n_ahead:]
+            chosen = pool.map(lambda position: chooser.choose(position, n_rows[position], read), batch)
+            for position, (file_rows, n) in zip(batch, chosen, strict=True):
+                rows[position] = file_rows[:n_left]
+                n_left -= len(rows[position])
+                n_ungrouped += n
+    notes += _unused_options(query, chooser)
+    if n_ungrouped:
+        noun = f"{format_count(n_ungrouped, 'sample has', 'samples have')} no value of {chooser.group!r}"
+        notes.append(f"{noun}; each of them is a group of its own.")
+    nothing = np.zeros(0, np.uint32)
+    return Selection(tuple(rows.get(i, nothing) for i in range(len(n_rows))), len(rows), tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Chooser:
+    """Chooses rows of metadata files."""
+
+    filters: tuple[pl.Expr, ...]
+    draws: tuple[Draw, ...]
+    seed: int
+    group: str | None  # column whose values are drawn in place of identities
+    columns: tuple[str, ...]  # that are needed
+
+    def choose(self, position: int, n_rows: int, read: ReadFile) -> tuple[np.ndarray, int]:
+        """The rows of a file that are selected (k,), and how many rows that could be have no group."""
+        if not self.columns:
+            return np.arange(n_rows, dtype=np.uint32), 0
+        frame = read(position, list(self.columns))
+        if frame.height != n_rows:
+            raise DamagedDataError(
+                f"Metadata file {position} holds {frame.height:,} samples, but the log names {n_rows:,}. Restore it."
+            )
+        frame = frame.with_row_index(_ROW).filter(*self.filters)
+        rows, n_ungrouped = frame[_ROW].to_numpy().astype(np.uint32), 0
+        if self.draws:
+            hashes, n_ungrouped = self._hash(frame)
+            rows = rows[np.logical_and.reduce([draw.choose(hashes, self.seed) for draw in self.draws])]
+        return rows, n_ungrouped
+
+    def _hash(self, frame: pl.DataFrame) -> tuple[np.ndarray, int]:
+        """Hashes of groups, or of the identities of samples that have none; and the number of the latter."""
+        if self.group is None:
+            return hash_identities(frame[ID]), 0
+        groups = frame[self.group]
+        is_missing = (groups.fill_nan(None) if groups.dtype.is_float() else groups).is_null().to_numpy()
+        hashes = hash_identities(groups)
+        hashes[is_missing] = hash_identities(frame[ID].filter(pl.Series(is_missing)))
+        return hashes, int(is_missing.sum())
+
+
+def _make_chooser(query: Query, schema: pl.Schema, part: list[str] | None) -> _Chooser:
+    filters, columns = list[pl.Expr](), list[str]()
+    if part is not None:
+        filters.append(pl.col(SPLIT).is_in(part))
+        columns.append(SPLIT)
+    if query.condition is not None:
+        filters.append(compile_condition(query.condition, schema))
+        columns += [column.name for column in condition_columns(query.condition)]
+    group = _check_group(query.group, schema) if query.group else None
+    draws = tuple(plan_draws(query, has_parts=part is not None))
+    if draws:
+        columns += [ID] if group is None else [ID, group]
+    return _Chooser(tuple(filters), draws, query.seed or 0, group, tuple(dict.fromkeys(columns)))
+
+
+def _check_group(group: Column, schema: pl.Schema) -> str:
+    column = find_column(group, schema)
+    if column.dtype.is_nested():
+        raise group.place.error(f"Expected a column of numbers or texts, but got {column}")
+    return group.name
+
+
+def _find_part(
+    query: Query, schema: pl.Schema, pool: ThreadPoolExecutor, read: ReadFile, n_files: int
+) -> tuple[list[str] | None, list[str]]:
+    """The values of the column `split` that are the part of a query, if it decides; and notes."""
+    if not query.split or schema.get(SPLIT) != pl.String:
+        return None, []
+    counts = Counter[str | None]()
+    for file_counts in pool.map(lambda position: read(position, [SPLIT])[SPLIT].value_counts(), range(n_files)):
+        counts.update(dict(file_counts.rows()))
+    values, note = choose_part(query.split, query.places["split"], counts)
+    return values, [note]
+
+
+def _unused_options(query: Query, chooser: _Chooser) -> Iterator[str]:
+    """Say which options have no effect."""
+    if query.seed is not None and not chooser.draws:
+        yield "@seed has no effect: nothing is drawn at random."
+    if query.group and not chooser.draws:
+        yield "@group has no effect: nothing is drawn at random."
+    elif query.group and query.split and not any(draw.purpose == "split" for draw in chooser.draws):
+        yield f"@group has no effect on @split, which the column {SPLIT!r} decides."
