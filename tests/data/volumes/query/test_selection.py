@@ -139,7 +139,7 @@ def test_a_limit_takes_the_first_samples_after_all_other_options(files):
 def test_a_limit_ends_the_search(monkeypatch):
     monkeypatch.setattr("rosenblatt.data.volumes.query.selection.cores", lambda: 1)
     files = make_files(4000, 100)
-    assert len(files.select("label = 'cat' @limit=3")) == 3
+    assert files.select("label = 'cat' @limit=3").n_samples == 3
     assert len(files.reads) <= 4
 
 
@@ -154,7 +154,7 @@ def test_only_needed_columns_of_files_that_may_match_are_read(files):
         assert files.select(query).n_files_read == 1
         assert files.reads == [(6, columns)]
     files.reads.clear()
-    assert len(files.select("@limit=700")) == 700
+    assert files.select("@limit=700").n_samples == 700
     assert files.reads == []
 
 
@@ -180,7 +180,7 @@ def test_the_column_split_decides_on_parts(split_files):
 
 def test_shares_take_the_place_of_the_column_split(split_files):
     selection = split_files.select("@split=train:80/10/10")
-    assert len(selection) == pytest.approx(320, abs=30)
+    assert selection.n_samples == pytest.approx(320, abs=30)
     assert selection.notes == ("@split with shares hashes identities; the column 'split' is ignored.",)
 
 
@@ -193,7 +193,7 @@ def test_a_part_that_the_column_split_does_not_name_is_refused():
 
 def test_a_column_split_without_names_of_parts_is_not_used():
     files = make_files(400, 1, split=["a", "b"] * 200)
-    assert len(files.select("@split=train")) == pytest.approx(320, abs=30)
+    assert files.select("@split=train").n_samples == pytest.approx(320, abs=30)
     assert files.select("@split=train").notes == (
         "The column 'split' names neither train, validation nor test, so @split hashes identities.",
     )
@@ -214,7 +214,7 @@ def test_options_without_effect_are_noted(split_files, query, note):
 def test_identities_of_any_type_are_drawn():
     files = make_files(400, 2)
     numbered = Files([frame.with_columns(id=pl.col("n")) for frame in files.frames])
-    assert len(numbered.select("@split=train")) == pytest.approx(320, abs=30)
+    assert numbered.select("@split=train").n_samples == pytest.approx(320, abs=30)
 
 
 @pytest.mark.parametrize(
@@ -247,4 +247,4 @@ def test_a_volume_without_files_has_no_samples():
         Files([]).read,
     )
     assert selection.rows == ()
-    assert len(selection) == 0
+    assert selection.n_samples == 0

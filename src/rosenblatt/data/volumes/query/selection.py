@@ -40,8 +40,9 @@ class Selection:
     n_files_read: int
     notes: tuple[str, ...]  # what was decided by the data, and options without effect
 
-    def __len__(self) -> int:
-        """The number of samples."""
+    @property
+    def n_samples(self) -> int:
+        """The number of selected samples."""
         return sum(map(len, self.rows))
 
 
