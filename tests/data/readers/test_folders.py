@@ -66,6 +66,27 @@ def test_text_files_have_a_sample_per_line_in_any_encoding(tmp_path):
     assert table.texts == ("text",)
 
 
+@pytest.mark.parametrize("parts", [[""], ["train/", "test/"]])
+def test_many_text_files_in_the_folder_of_each_class_are_a_text_each(tmp_path, parts):
+    for part in parts:
+        for label in ("neg", "pos"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for i in range(2 if part == "test/" else 9):
+                (tmp_path / part / label / f"{i}.txt").write_text(f"first line\nof {label} {i}")
+    table = read_table(tmp_path)
+    assert table.frame.height == 18
+    assert table.frame.row(0) == ("first line\nof neg 0", "neg")
+    assert "each file is one text; for a text in each line, join the files of each folder" in table.notes
+    assert table.test is None or table.test.frame["class"].to_list() == ["neg", "neg", "pos", "pos"]
+
+
+def test_many_text_files_in_one_folder_are_a_class_each(tmp_path):
+    (tmp_path / "languages").mkdir()
+    for i in range(9):
+        (tmp_path / f"languages/{i}.txt").write_text("first line\nsecond line")
+    assert read_table(tmp_path).frame["class"].n_unique() == 9
+
+
 def test_sequences_of_an_archive_are_joined_with_their_metadata(tmp_path):
     with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
         for k in (10, 2, 1):

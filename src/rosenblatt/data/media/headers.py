@@ -12,11 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rosenblatt.data.media.images import NPY_MAGIC, DamagedError, is_image_content
+from rosenblatt.data.media.images import NPY_MAGIC, DamagedError
 from rosenblatt.errors import ignore_warnings
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
 FLAC_HEADER_BYTES = 26  # up to the end of the number of frames
+_FORMATS = {
+    NPY_MAGIC: ("images", "npy"), b"\x89PNG": ("images", "png"), b"\xff\xd8\xff": ("images", "jpg"),
+    b"GIF8": ("images", "gif"), b"BM": ("images", "bmp"), b"II*\0": ("images", "tif"), b"MM\0*": ("images", "tif"),
+    b"P4": ("images", "pbm"), b"P5": ("images", "pgm"), b"P6": ("images", "ppm"), b"fLaC": ("audio", "flac"),
+    b"OggS": ("audio", "ogg"),
+}  # fmt: skip
 ROTATED = (5, 6, 7, 8)  # values of the EXIF orientation of images that lie on their side
 ORIENTATION = 0x0112  # EXIF tag
 
@@ -101,9 +107,8 @@ def _soundfile() -> Any:
     return None
 
 
-def content_kind(content: bytes) -> str:
-    """What the first bytes of a file show: "images", "audio" or "files"."""
-    is_wave = content[:4] == b"RIFF" and content[8:12] == b"WAVE"
-    if is_wave or content.startswith((b"fLaC", b"OggS")):
-        return "audio"
-    return "images" if is_image_content(content) else "files"
+def media_format(content: bytes) -> tuple[str, str]:
+    """What the first bytes of a file show: "images", "audio" or "files", and the usual ending of its name."""
+    if content[:4] == b"RIFF":
+        return {b"WAVE": ("audio", "wav"), b"WEBP": ("images", "webp")}.get(content[8:12], ("files", ""))
+    return next((known for magic, known in _FORMATS.items() if content.startswith(magic)), ("files", ""))

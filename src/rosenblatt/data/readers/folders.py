@@ -1,8 +1,8 @@
 """Read a folder or a zip archive of images, texts or sequences as a table with one row for each.
 
-File names decide what it holds: images, in a folder for each class; text files, one for each class, with a sample in
-each line; or a file for each sequence, beside tables of their other columns. Images and texts may be split into train/
-and test/.
+File names decide what it holds: images, in a folder for each class; text files, one for each class with a sample in each
+line, or many in a folder for each class; or a file for each sequence, beside tables of their other columns. Images and
+texts may be split into train/ and test/.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rosenblatt.data.table import Table
 from rosenblatt.errors import TableError, format_count, format_list
 
 CLASS, IMAGE, TEXT, SEQUENCE, FILE = "class", "image", "text", "sequence", "file"
+MIN_DOCUMENTS = 5  # mean number of text files in a folder from which each is a text, and not a class with one a line
 TRAIN_FOLDERS, TEST_FOLDERS = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 
 
@@ -42,6 +43,10 @@ def read_collection(files: Sequence[CollectionFile], source: str) -> Table:
         return _split_train_test(images, source, _image_frame)
     if len(tables) > len(texts):
         return _sequence_table(tables, source)
+    if texts and _are_documents(texts):
+        table = _split_train_test(texts, source, _document_frame)
+        note = "each file is one text; for a text in each line, join the files of each folder"
+        return replace(table, notes=(*table.notes, note))
     if texts:
         return _split_train_test(texts, source, _text_frame)
     if any(file.folders[:1] == ("xl",) for file in files):
@@ -145,6 +150,21 @@ def _text_frame(files: list[CollectionFile], source: str) -> pl.DataFrame:
     if not rows:
         raise TableError(f"{source!r} holds only empty text files.")
     return pl.DataFrame({TEXT: rows} | ({CLASS: classes} if len(files) > 1 else {}))
+
+
+def _are_documents(files: Sequence[CollectionFile]) -> bool:
+    """Whether each text file is a row: if there are many in each of several folders, and none outside of these."""
+    folders = [file.folders for file in _strip_common_folder(list(files))]
+    if all(folder and folder[0].lower() in (*TRAIN_FOLDERS, *TEST_FOLDERS) for folder in folders):
+        folders = [folder[1:] for folder in folders]
+    n_folders = len(set(folders))
+    return all(folders) and n_folders > 1 and len(folders) >= MIN_DOCUMENTS * n_folders
+
+
+def _document_frame(files: list[CollectionFile], _: str) -> pl.DataFrame:
+    """A row for each file that is not empty, with the name of its folder as its class."""
+    texts = [decode_text(file.read()).strip() for file in files]
+    return pl.DataFrame({TEXT: texts, CLASS: ["/".join(file.folders) for file in files]}).filter(pl.col(TEXT) != "")
 
 
 def _sequence_table(files: list[CollectionFile], source: str) -> Table:

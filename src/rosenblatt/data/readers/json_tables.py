@@ -73,10 +73,10 @@ def _parse_documents(text: str) -> list[Any]:
 def _table(documents: list[Any]) -> pl.DataFrame:
     """The table of one document in a layout that is known, or of a document for each row."""
     if len(documents) > 1:
-        return _rows_frame(documents)
+        return rows_frame(documents)
     document = documents[0]
     if isinstance(document, list):
-        return _rows_frame(document)
+        return rows_frame(document)
     if isinstance(document, dict):
         return _object_frame(document)
     raise TableError(f"it holds the JSON value {str(document)[:40]!r}, but a table was expected: {EXPECTED_JSON}.")
@@ -88,7 +88,7 @@ def _object_frame(document: dict[str, Any]) -> pl.DataFrame:
     if isinstance(data, list) and isinstance(document.get("columns"), list):  # orient="split"
         return _named_rows(data, [str(name) for name in document["columns"]])
     if isinstance(data, list) and isinstance(document.get("schema"), dict):  # orient="table"
-        return _rows_frame(data)
+        return rows_frame(data)
     values = list(document.values())
     if values and all(isinstance(value, dict) for value in values):  # orient="columns" or "index"
         return _nested_frame(document)
@@ -97,9 +97,9 @@ def _object_frame(document: dict[str, Any]) -> pl.DataFrame:
         return _frame(document)
     lists = {key: value for key, value in document.items() if _is_list_of_objects(value)}
     if len(lists) == 1:
-        return _rows_frame(next(iter(lists.values())))
+        return rows_frame(next(iter(lists.values())))
     if not any(isinstance(value, dict | list) for value in values):
-        return _rows_frame([document])
+        return rows_frame([document])
     raise TableError(
         f"it holds one JSON object with the keys {format_list(document, 4)}, but a table was expected: {EXPECTED_JSON}."
     )
@@ -120,7 +120,7 @@ def _nested_frame(document: dict[str, dict[str, Any]]) -> pl.DataFrame:
                 columns[name][rows[key]] = cell
         return _frame(columns)
     if _are_numbers(list(document)):
-        return _rows_frame(list(document.values()))
+        return rows_frame(list(document.values()))
     raise TableError(
         f"it holds JSON objects in an object, with the keys {format_list(document, 2)} and, in these, "
         f"{format_list(inner_keys, 2)}: it is unknown which of them are rows. Write it as {EXPECTED_JSON}."
@@ -131,7 +131,7 @@ def _are_numbers(keys: list[str]) -> bool:
     return bool(keys) and all(key.lstrip("-").isdigit() for key in keys)
 
 
-def _rows_frame(rows: list[Any]) -> pl.DataFrame:
+def rows_frame(rows: list[Any]) -> pl.DataFrame:
     """The table of objects or lists, one for each row; keys may appear in any row."""
     if rows and all(isinstance(row, list) for row in rows):
         return _named_rows(rows, [f"column_{i}" for i in range(1, max(map(len, rows)) + 1)])

@@ -1,29 +1,8 @@
-import io
-
-import polars as pl
 import pytest
-from PIL import Image
 
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.errors import VolumeError
-
-
-def png(width=2, height=3, mode="RGB"):
-    file = io.BytesIO()
-    Image.new(mode, (width, height)).save(file, "PNG")
-    return file.getvalue()
-
-
-def write_files(folder, files):
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
-
-
-def read(source):
-    return pl.concat([chunk.frame for chunk in source.chunks()])
+from tests.data.volumes.sources.files import png, read, wav, write_files
 
 
 def test_images_are_named_by_path_and_labeled_by_folder(tmp_path):
@@ -107,3 +86,27 @@ def test_a_sidecar_that_names_no_file_is_refused(tmp_path):
     folder = write_files(tmp_path / "images", {"a.png": png()})
     with pytest.raises(VolumeError, match=r"No column of .*labels.csv' names the files of the source, such as 'a.png'"):
         open_samples(folder, sidecar=tmp_path / "labels.csv")
+
+
+def test_sounds_have_sampling_and_length(tmp_path):
+    files = {"yes/a.wav": wav(16_000, 8000), "no/b.WAV": wav(4000, 16_000, 2)}
+    source = open_samples(write_files(tmp_path, files))
+    [chunk] = source.chunks()
+    assert (source.kind, source.target) == ("audio", "label")
+    assert chunk.frame["id"].to_list() == ["no/b.WAV", "yes/a.wav"]
+    assert source.inspect(chunk.contents.read(0)) == {
+        "sample_rate": 16_000, "n_channels": 2, "seconds": 0.25, "format": "wav"
+    }  # fmt: skip
+
+
+def test_files_of_any_kind_are_taken_on_request(tmp_path):
+    write_files(tmp_path, {"a.bin": b"\0\1", "b/c.png": png(), ".hidden": "x"})
+    source = open_samples(tmp_path, kind="files")
+    assert (source.kind, list(source.columns)) == ("files", ["id"])
+    assert read(source)["id"].to_list() == ["a.bin", "b/c.png"]
+
+
+@pytest.mark.parametrize("kind", ["images", "audio"])
+def test_a_folder_without_files_of_the_given_kind_is_refused(tmp_path, kind):
+    with pytest.raises(VolumeError, match=f"holds no {kind}"):
+        open_samples(write_files(tmp_path, {"a.txt": "x"}), kind=kind)

@@ -6,6 +6,7 @@ from rosenblatt.data.schema.inference import infer_schema
 from rosenblatt.data.tasks.task import detect_task
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.errors import VolumeError
+from tests.data.volumes.sources.files import read
 
 ROWS = """age,city,code,income,date,when,member,answer,mark
 31,Oslo,007,"1,200.50",2021-03-04,2021-03-04 05:06,True,yes,?
@@ -18,10 +19,6 @@ def write(folder, text, name="t.csv"):
     path = folder / name
     path.write_text(text)
     return path
-
-
-def read(source):
-    return pl.concat([chunk.frame for chunk in source.chunks()])
 
 
 def test_text_columns_become_typed_where_no_cell_loses_what_it_says(tmp_path):

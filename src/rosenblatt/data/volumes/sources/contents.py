@@ -74,8 +74,8 @@ class FileContents:
                     is_whole = offset == 0 and length == listed[0]
                     content = file.readall() if is_whole else os.pread(file.fileno(), length, offset)
                     after = os.fstat(file.fileno())
-                if _state(before) == _state(after) and len(content) == (after.st_size if is_whole else length):
-                    if _state(after) != tuple(listed):
+                if file_state(before) == file_state(after) and len(content) == (after.st_size if is_whole else length):
+                    if file_state(after) != tuple(listed):
                         self._changed.add(row)
                     return content
         except FileNotFoundError:
@@ -85,7 +85,8 @@ class FileContents:
         raise VolumeError(f"{self.name(row)!r} changes while it is read. Add it again when no program writes to it.")
 
 
-def _state(status: os.stat_result) -> tuple[int, ...]:
+def file_state(status: os.stat_result) -> tuple[int, ...]:
+    """What `FILE_SCHEMA` records of a file beside its place."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ INSPECTED: dict[SampleKind, dict[str, pl.DataType]] = {  # columns that inspecti
     "images": {"width": pl.Int32(), "height": pl.Int32(), "channels": pl.Int32(), "format": pl.String()},
     "audio": {"sample_rate": pl.Int32(), "n_channels": pl.Int32(), "seconds": pl.Float64(), "format": pl.String()},
     "files": {},
+    "table": {},
 }
 KIND_SUFFIXES: dict[SampleKind, tuple[str, ...]] = {"images": SUFFIXES, "audio": AUDIO_SUFFIXES}
 
@@ -46,6 +48,11 @@ def inspect_audio(content: bytes) -> dict[str, Any]:
         return read_audio_header(content)._asdict()
     except DamagedError:
         return dict.fromkeys(AudioHeader._fields)
+
+
+INSPECTIONS: dict[SampleKind, Callable[[bytes], dict[str, Any]]] = {
+    "images": inspect_image, "audio": inspect_audio, "files": inspect_nothing, "table": inspect_nothing
+}  # fmt: skip
 
 
 def open_media(
@@ -79,7 +86,7 @@ def open_media(
     return SampleSource(
         location=listing.location, kind=kind, columns=pl.Schema(dict(frame.schema) | inspected), id_origin="path",
         n_samples=frame.height, chunks=frame_chunks(frame, files.make_contents(files.frame)),
-        inspect={"images": inspect_image, "audio": inspect_audio}.get(kind, inspect_nothing),
+        inspect=INSPECTIONS[kind],
         target=LABEL if LABEL in frame.columns else "", notes=(*listing.notes, *notes), format=format,
     )  # fmt: skip
 

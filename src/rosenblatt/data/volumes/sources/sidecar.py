@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import re
+from pathlib import Path
 
 import polars as pl
 
@@ -14,7 +15,7 @@ from rosenblatt.data.volumes.sources.tables import keep_types
 from rosenblatt.data.volumes.sources.typed_columns import to_typed_columns
 from rosenblatt.errors import TableError, VolumeError, format_count, format_list
 
-METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as in Hugging Face's ImageFolder
+METADATA_PATTERN = r"(^|/)metadata\.(csv|jsonl|parquet)$"  # names as in Hugging Face's ImageFolder
 TABLE_PATTERN = r"\.(csv|tsv|jsonl|ndjson|json|parquet)$"  # endings of their names in lower case
 MIN_MATCH_FRACTION = 0.5  # of the files, or of its rows, that a table must match to describe the files
 _KEYS = {  # of files, from the most to the least exact
@@ -46,7 +47,7 @@ def find_sidecars(listing: Listing, files: pl.Series, format: TableFormat, notes
     names = listing.frame[NAME]
     tables = names.filter(names.str.to_lowercase().str.contains(TABLE_PATTERN))
     metadata, others = None, list[str]()
-    for name in sorted(tables, key=lambda name: PurePosixPath(name).name.lower() not in METADATA_NAMES):
+    for name in sorted(tables, key=lambda name: not re.search(METADATA_PATTERN, name.lower())):
         try:
             table = read_content(listing.read(name), format)
         except TableError as error:

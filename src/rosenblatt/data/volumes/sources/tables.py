@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from rosenblatt.data.table import Table
@@ -51,8 +53,11 @@ def identify_rows(
 
 def keep_types(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
     """The columns in types that a volume can hold; `notes` receives those that change."""
-    changes = {name: (dtype, kept_type(dtype)) for name, dtype in frame.schema.items() if kept_type(dtype) != dtype}
-    if changes:
-        types = ", ".join(f"{name} ({old} to {new})" for name, (old, new) in changes.items())
-        notes.append(f"types that volumes do not have are converted: {types}")
+    notes += type_notes(frame.schema)
     return to_kept(frame)
+
+
+def type_notes(schema: Mapping[str, pl.DataType]) -> list[str]:
+    """A note on the columns whose types change, as a volume does not have them."""
+    changes = [f"{name} ({t} to {kept_type(t)})" for name, t in schema.items() if kept_type(t) != t]
+    return [f"types that volumes do not have are converted: {', '.join(changes)}"] if changes else []
