@@ -1,8 +1,8 @@
 """Read a folder or a zip archive of images, texts or sequences as a table with one row for each.
 
-File names decide what it holds: images, in a folder for each class; text files, one for each class with a sample in each
-line, or many in a folder for each class; or a file for each sequence, beside tables of their other columns. Images and
-texts may be split into train/ and test/.
+File names decide what it holds: images, in a folder for each class; text files, one for each class with a sample in
+each line, or many in a folder for each class; or a file for each sequence, beside tables of their other columns. Images
+and texts may be split into train/ and test/.
 """
 
 from __future__ import annotations
