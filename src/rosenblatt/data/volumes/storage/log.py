@@ -29,6 +29,7 @@ from rosenblatt.errors import ConflictError, DamagedDataError, StorageError, Vol
 LOG_FOLDER = "_delta_log"
 CHECKPOINT_INTERVAL = 20  # versions
 MAX_READER_VERSION, MAX_WRITER_VERSION = 1, 2  # of the Delta Lake protocol: without features
+COMMIT_CHECKS_S = (0.0, 1.0, 2.0, 5.0)  # pauses before looking whether a commit landed whose write failed
 FOREVER = "interval 36500 days"
 PROPERTIES = {  # other tools must neither delete files of old versions nor shorten the log
     "delta.deletedFileRetentionDuration": FOREVER,
@@ -237,7 +238,7 @@ class VolumeLog:
     def _commit_after_error(self, commit: Commit, error: StorageError) -> Commit:
         """The commit that a failed write left in the log; raises the error if there is none, or if it is unknown."""
         is_missing = False
-        for delay in (0.0, 1.0, 2.0, 5.0):
+        for delay in COMMIT_CHECKS_S:
             time.sleep(delay)
             try:
                 return self._parse_commit(commit.version, self.objects.read(self._entry_path(commit.version)))
