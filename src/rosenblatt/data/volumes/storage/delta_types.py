@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from rosenblatt.errors import VolumeError
 
@@ -27,14 +28,16 @@ _STORED_AS: dict[type[pl.DataType], pl.DataType] = {
 }  # fmt: skip
 
 
-def kept_type(dtype: pl.DataType) -> pl.DataType:
+def kept_type(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
     """The type that a column has when it is read again: its own, or the nearest one that a volume can hold."""
+    if not isinstance(dtype, pl.DataType):
+        dtype = dtype()
     if isinstance(dtype, pl.Datetime):
         return pl.Datetime("us", dtype.time_zone)
     if isinstance(dtype, pl.List | pl.Array):
-        return pl.List(stored_type(kept_type(dtype.inner)))  # type: ignore[arg-type] # an instance, always
+        return pl.List(stored_type(kept_type(dtype.inner)))
     if isinstance(dtype, pl.Struct):
-        return pl.Struct({field.name: stored_type(kept_type(field.dtype)) for field in dtype.fields})  # type: ignore[arg-type]
+        return pl.Struct({field.name: stored_type(kept_type(field.dtype)) for field in dtype.fields})
     return _STORED_AS.get(type(dtype), dtype)
 
 
@@ -74,7 +77,7 @@ def from_stored(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
             expressions.append(time.dt.convert_time_zone(zone) if zone else time.dt.replace_time_zone(None))
         else:
             expressions.append(pl.col(name).cast(dtype))
-    return frame.select(expressions)
+    return frame.with_columns(expressions).select(list(schema))
 
 
 def schema_to_delta(schema: pl.Schema) -> str:

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+import rosenblatt
+from rosenblatt.data.volumes.diff import diff_volumes
+from rosenblatt.data.volumes.listing import describe_version, list_known_volumes, version_history
+from rosenblatt.data.volumes.locations import default_root, is_volume, parse_address
+from rosenblatt.data.volumes.tags import set_tag
+from rosenblatt.errors import DamagedDataError, QueryError, VolumeError
+from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
+
+pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
+FRAME = pl.DataFrame({"id": ["a", "b", "c", "d"], "x": [1, 2, 3, 4], "y": ["u", "v", "u", None]})
+
+
+@pytest.fixture
+def local(tmp_path, monkeypatch) -> str:
+    """An empty default root."""
+    monkeypatch.setenv("ROSENBLATT_VOLUMES", str(tmp_path / "root"))
+    return str(tmp_path / "root")
+
+
+def test_versions_are_named_by_number_tag_or_nothing(local, tmp_path):
+    for n in (2, 3, 4):
+        add_frame(local, "v", FRAME.head(n), tmp_path)
+    set_tag(open_version(local, "v").objects, "v", "release", open_version(local, "v@2").commit)
+    names = {"v": 4, "v@latest": 4, "v@1": 2, "v@release": 3, f"{local}/v@1": 2}
+    assert {name: len(rosenblatt.volume(name)) for name in names} == names
+
+
+def test_a_moved_tag_names_the_other_version_and_says_what_it_named(local, tmp_path):
+    add_frame(local, "v", FRAME.head(2), tmp_path)
+    add_frame(local, "v", FRAME, tmp_path)
+    first, second = open_version(local, "v@1"), open_version(local, "v@2")
+    assert set_tag(first.objects, "v", "release", first.commit) is None
+    assert set_tag(first.objects, "v", "release", second.commit).version == 1
+    assert rosenblatt.volume("v@release").version == 2
+
+
+def test_a_tag_of_a_version_that_was_replaced_is_refused(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path)
+    opened = open_version(local, "v")
+    set_tag(opened.objects, "v", "release", opened.commit)
+    path = tmp_path / "root" / "v" / "tags" / "release"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"root": "0" * 64}))
+    with pytest.raises(DamagedDataError, match="The tag 'release' of 'v' names other content than version 1"):
+        rosenblatt.volume("v@release")
+
+
+@pytest.mark.parametrize("tag", ["7", "latest", "", "a b", "a/b", "..", "x" * 101])
+def test_tags_that_could_not_be_told_from_versions_are_refused(local, tmp_path, tag):
+    add_frame(local, "v", FRAME, tmp_path)
+    opened = open_version(local, "v")
+    with pytest.raises(VolumeError, match="tag"):
+        set_tag(opened.objects, "v", tag, opened.commit)
+
+
+def test_names_that_do_not_exist_suggest_the_nearest(local, tmp_path):
+    add_frame(local, "people", FRAME, tmp_path)
+    opened = open_version(local, "people")
+    set_tag(opened.objects, "people", "release", opened.commit)
+    with pytest.raises(VolumeError, match=r"no volume 'peple' .* Did you mean 'people'\?"):
+        rosenblatt.volume("peple")
+    with pytest.raises(VolumeError, match=r"no version or tag 'relase'. Did you mean 'release'\?"):
+        rosenblatt.volume("people@relase")
+    with pytest.raises(VolumeError, match="names no version after @"):
+        rosenblatt.volume("people@")
+
+
+def test_a_query_selects_samples_in_their_order(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path)
+    selected = rosenblatt.volume("v").query("x > 1 and y = 'u' or x = 2")
+    assert len(selected) == 2
+    assert selected.to_polars().equals(FRAME[1:3])
+    with pytest.raises(VolumeError, match="is queried already"):
+        selected.query("x = 1")
+    with pytest.raises(QueryError, match="Expected a column"):
+        rosenblatt.volume("v").query("z = 1")
+
+
+def test_a_query_may_name_the_version(local, tmp_path):
+    add_frame(local, "v", FRAME.head(1), tmp_path)
+    add_frame(local, "v", FRAME, tmp_path)
+    assert rosenblatt.volume("v").query("@version=1").name == "v@1"
+
+
+def test_a_file_or_folder_comes_before_a_volume_of_the_same_name(local, tmp_path, monkeypatch):
+    add_frame(local, "v", FRAME, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert is_volume("v")
+    assert is_volume("v@1")
+    assert is_volume("s3://bucket/root/v@1")
+    assert not is_volume("w")
+    assert not is_volume("-")
+    assert not is_volume("s3://bucket/table.csv")
+    (tmp_path / "v").write_text("")
+    assert not is_volume("v")
+
+
+def test_the_default_root_is_beside_the_runs(tmp_path, monkeypatch):
+    monkeypatch.delenv("ROSENBLATT_VOLUMES", raising=False)
+    (tmp_path / ".rosenblatt").mkdir(mode=0o700)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert default_root() == str(tmp_path / ".rosenblatt" / "volumes")
+    assert parse_address("v@3").version == "3"
+
+
+def test_differences_are_counted_by_sample_and_column(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path)
+    second = pl.DataFrame({"id": ["b", "c", "e"], "x": [2, 30, 5], "y": ["w", "t", "u"], "z": [1.0, None, None]})
+    add_frame(local, "v", second, tmp_path)
+    difference = diff_volumes(rosenblatt.volume("v@1"), rosenblatt.volume("v@2"))
+    assert difference.added["id"].to_list() == ["e"]
+    assert sorted(difference.removed["id"]) == ["a", "d"]
+    assert difference.changed.rows() == [("b", ["y"]), ("c", ["x", "y"])]
+    assert difference.changed_cells == {"y": 2, "x": 1}
+    assert difference.new_columns == {"z": "Float64"}
+    assert not difference.dropped_columns
+
+
+def test_equal_versions_have_no_differences(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path)
+    add_frame(local, "v", FRAME.head(2), tmp_path)
+    add_frame(local, "v", FRAME, tmp_path)
+    difference = diff_volumes(rosenblatt.volume("v@1"), rosenblatt.volume("v@3"))
+    assert not difference.added.height + difference.removed.height + difference.changed.height
+
+
+def test_listings_show_volumes_versions_tags_and_columns(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path, message="first")
+    opened = open_version(local, "v")
+    set_tag(opened.objects, "v", "release", opened.commit)
+    add_path(local, "raw", write_files(tmp_path / "raw", {"a.bin": b"12345"}), kind="files")
+    assert [(item.name, item.commit.n_samples, item.commit.n_bytes) for item in list_known_volumes()] == [
+        ("raw", 1, 5),
+        ("v", 4, 0),
+    ]
+    assert [(item.commit.message, item.tags) for item in version_history("v", 10)] == [("first", ["release"])]
+    columns = {column.name: column for column in describe_version("v").columns}
+    assert (columns["x"].minimum, columns["x"].maximum, columns["x"].missing) == ("1", "4", 0)
+    assert columns["y"].values == {"u": 2, "v": 1}
+    assert columns["y"].missing == 1
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(local, monkeypatch):
+    monkeypatch.setattr("rosenblatt.data.volumes.requirements.find_spec", lambda _: None)
+    with pytest.raises(VolumeError, match=r"pip install 'rosenblatt\[volumes\]'"):
+        rosenblatt.volume("v")
