@@ -1,4 +1,4 @@
-"""The commands on volumes of training data: add, list, log, diff, show and tag."""
+"""The commands on volumes of training data: add, list, log, show, diff, query and tag."""
 
 from __future__ import annotations
 
@@ -188,6 +188,42 @@ def diff(first: str, second: str, as_json: bool) -> None:
         click.echo(json.dumps(record, default=str))
     else:
         print_diff(difference)
+
+
+@data.command()
+@click.argument("volume")
+@click.argument("query", default="")
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="Number of samples to show.")
+@click.option("--out", metavar="FILE", help="Write all selected samples' metadata: .csv, .jsonl, .parquet and others.")
+@shared_options("json")
+def query(volume: str, query: str, rows: int, out: str | None, as_json: bool) -> None:
+    """Select samples by their metadata, and show how many there are and the first ones.
+
+    \b
+    rosenblatt data query photos "label in ('cat', 'dog') and width > 200"
+    rosenblatt data query photos "taken >= 2024-01-01 @split=train @group=patient"
+    rosenblatt data query photos "label = 'cat' @sample=10% @seed=7" --out cats.csv
+
+    The samples are in the order of the volume. Options: @version=2 or a tag; @split=train, validation or test (80/10/10
+    by hash unless the volume has a column split; other shares: @split=train:70/15/15); @fold=2/5, and @fold!=2/5 for
+    the other folds; @sample=10%; @seed=7; @group=COLUMN keeps groups together; @limit=100. docs/data.md describes them.
+    """
+    from rosenblatt.cli.console.data import print_selection
+    from rosenblatt.cli.outputs import check_output_paths, check_table_format, encode_table
+    from rosenblatt.data.volumes.query.result import run_query
+    from rosenblatt.models.atomic_write import write_file
+
+    check_output_paths([out], [])
+    check_table_format(out)
+    result = run_query(volume, query, rows)
+    if out:
+        write_file(out, encode_table(result.volume.to_polars(), out))
+    if as_json:
+        click.echo(json.dumps(result.to_json() | ({"out": out} if out else {}), default=str))
+    else:
+        print_selection(result)
+        if out:
+            click.echo(f"samples: {out}")
 
 
 @data.command()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rosenblatt.data.volumes.locations import is_volume
+from rosenblatt.data.volumes.query.language import parse_query
 from rosenblatt.data.volumes.requirements import require_volumes
 from rosenblatt.errors import RosenblattError, SpecError
 from rosenblatt.runs.recorded import InputFile
@@ -33,7 +34,7 @@ def read_volume(name: str, query: str = "") -> Table:
     table = to_table(selected)
     if not selected.selection:
         return table
-    note = f"selected {len(selected):,} of {len(opened):,} samples of {opened.name}: {query}"
+    note = f"selected {len(selected):,} of {selected.commit.n_samples:,} samples of {selected.name}: {query}"
     return replace(table, notes=(note, *selected.selection.notes, *table.notes))
 
 
@@ -48,7 +49,9 @@ def pin_versions(request: FitRequest) -> FitRequest:
     for role in VOLUME_FIELDS:
         name = getattr(request, role)
         if name and is_volume(name):
-            pinned[role] = open_version(name).uri
+            opened = open_version(name)
+            query = request.query if role == "table" else ""
+            pinned[role] = (opened.version_of(parse_query(query)) if query else opened).uri
     if request.query and "table" not in pinned:
         raise SpecError(
             f"--query selects samples of a volume, but {request.table!r} is none. Add it to one, or omit it."

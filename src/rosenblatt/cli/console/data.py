@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from rosenblatt.cli.console.tables import make_console, print_table
+from rosenblatt.data.volumes.columns import BYTES_COLUMNS
 from rosenblatt.errors import format_count
 
 if TYPE_CHECKING:
     from rosenblatt.data.volumes.add import AddResult
     from rosenblatt.data.volumes.diff import VolumeDiff
     from rosenblatt.data.volumes.listing import ListedVersion, ListedVolume, VersionDescription
+    from rosenblatt.data.volumes.query.result import QueryResult
 
 MAX_SHOWN_IDS = 5
 MAX_VALUE_CHARACTERS = 24
@@ -109,6 +111,31 @@ def print_diff(difference: VolumeDiff) -> None:
         console.print(f"dropped column {name} ({dtype})")
     for name, (old, new) in difference.retyped_columns.items():
         console.print(f"column {name}: {old} before, {new} now")
+
+
+def print_selection(result: QueryResult) -> None:
+    """Print how many samples a query selects, and the first ones."""
+    console, commit = make_console(), result.volume.commit
+    share = f" ({100 * result.n_samples / commit.n_samples:.3g} %)" if commit.n_samples else ""
+    size = f", {format_bytes(result.n_bytes)} of {format_bytes(commit.n_bytes)}" if commit.n_bytes else ""
+    samples = format_count(commit.n_samples, "sample")
+    console.print(f"{result.volume.name}: {result.n_samples:,} of {samples}{share}{size}")
+    for note in result.notes:
+        console.print(f"  {note}")
+    if not result.n_samples or not result.first.height:
+        return
+    console.print()
+    names = [name for name in result.first.columns if name not in BYTES_COLUMNS]
+    print_table(console, names, [tuple(map(_cell, row)) for row in result.first.select(names).iter_rows()])
+    if n_more := result.n_samples - result.first.height:
+        more = format_count(n_more, "more sample", "more samples")
+        console.print(f"and {more}; --rows shows more of them, --out writes all")
+
+
+def _cell(value: object) -> str | float | None:
+    if value is None or isinstance(value, int | float):
+        return value
+    return _cut(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _size(n_bytes: int) -> str:

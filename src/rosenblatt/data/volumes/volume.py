@@ -21,6 +21,7 @@ from rosenblatt.data.volumes.tags import read_tag
 from rosenblatt.errors import DamagedDataError, VolumeError
 
 if TYPE_CHECKING:
+    from rosenblatt.data.volumes.query.language import Query
     from rosenblatt.data.volumes.query.selection import Selection
 
 
@@ -99,11 +100,26 @@ class Volume:
 
         if self.selection:
             raise VolumeError(f"{self.name} is queried already. Join both queries by `and`.")
-        parsed, opened = parse_query(text), self
-        if parsed.version is not None and str(parsed.version) != str(self.version):
-            opened = open_volume(replace(self.address, version=str(parsed.version)))
+        parsed = parse_query(text)
+        opened = self.version_of(parsed)
         selection = select(parsed, opened.schema, opened.log_version.files, opened.read_whole_file)
         return Volume(opened.address, opened.log_version, selection)
+
+    def version_of(self, query: Query) -> Volume:
+        """The version that a query names by @version, or else this one.
+
+        Raises:
+            QueryError: if this version was named, and the query names another one.
+            VolumeError: if there is no such version.
+        """
+        if query.version is None:
+            return self
+        opened = open_volume(replace(self.address, version=str(query.version)))
+        if opened.version != self.version and self.address.version != LATEST:
+            raise query.places["version"].error(
+                f"Expected no @version, because {self.name} is a version already, but got {query.version!r}"
+            )
+        return opened
 
     def selected_rows(self, file: int) -> np.ndarray:
         """The numbers of the selected rows of a metadata file, in order."""
@@ -185,7 +201,7 @@ class Volume:
         """
         names = list(self.schema) if columns is None else list(columns)
         positions = range(len(self.data_files)) if files is None else files
-        frames = [self.read_file(position, names) for position in positions]
+        frames = [self.read_file(position, names) for position in positions if self.file_sizes[position]]
         return pl.concat(frames) if frames else pl.DataFrame(schema={name: self.schema[name] for name in names})
 
     def to_polars(self) -> pl.DataFrame:

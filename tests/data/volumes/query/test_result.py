@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from rosenblatt.data.volumes.query.result import run_query
+from rosenblatt.data.volumes.tags import set_tag
+from rosenblatt.errors import QueryError, VolumeError
+from tests.data.volumes.helpers import add_frame, add_path, open_version
+
+pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A root with two versions of a table."""
+    folder = tmp_path_factory.mktemp("query")
+    people = pl.DataFrame({"id": range(100), "age": [20 + i % 50 for i in range(100)], "town": ["Ulm", "Rom"] * 50})
+    add_frame(str(folder), "people", people[:60], folder)
+    add_frame(str(folder), "people", people, folder)
+    opened = open_version(str(folder), "people@1")
+    set_tag(opened.objects, "people", "release", opened.commit)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "version", "n_samples"),
+    [
+        ("people", "", 2, 100),
+        ("people", "age >= 60 and town = 'Rom'", 2, 10),
+        ("people@1", "age >= 60 and town = 'Rom'", 1, 5),
+        ("people", "@version=1 town = 'Rom'", 1, 30),
+        ("people", "@version=release", 1, 60),
+        ("people@1", "@version=release", 1, 60),
+        ("people@latest", "age > 200", 2, 0),
+    ],
+)
+def test_samples_of_the_version_that_is_named_are_selected(root, name, query, version, n_samples):
+    result = run_query(f"{root}/{name}", query, 3)
+    assert (result.volume.version, result.n_samples) == (version, n_samples)
+    assert len(result.volume.to_polars()) == n_samples
+    assert result.first.equals(result.volume.to_polars().head(3))
+
+
+def test_a_query_cannot_name_another_version_than_its_volume(root):
+    with pytest.raises(QueryError, match=r"because people@1 is a version already, but got 2:\n.*\n +\^"):
+        run_query(f"{root}/people@1", "@version=2", 3)
+    with pytest.raises(VolumeError, match="versions 1 to 2, but not 3"):
+        run_query(f"{root}/people", "@version=3", 3)
+
+
+def test_an_empty_selection_stays_empty(root):
+    selected = open_version(root, "people").query("age < 0")
+    assert len(selected) == 0
+    assert selected.to_polars().height == 0
+    assert selected.to_polars().schema == selected.schema
+
+
+def test_statistics_of_the_log_leave_files_out(root):
+    read = []
+    opened = open_version(root, "people")
+    opened.read_whole_file = lambda position, columns: read.append(position)
+    assert opened.query("age > 69").selection.n_samples == 0
+    assert read == []
+
+
+def test_bytes_of_selected_samples_are_counted(root, tmp_path, make_photos):
+    add_path(root, "photos", make_photos(tmp_path / "photos", {"cat": 3, "dog": 2}))
+    result = run_query(f"{root}/photos", "label = 'cat'", 2)
+    photos = open_version(root, "photos").to_polars()
+    assert result.n_bytes == photos.filter(pl.col("label") == "cat")["length"].sum()
+    assert result.to_json()["n_bytes_of_version"] == photos["length"].sum()
+    assert [sample["label"] for sample in result.to_json()["samples"]] == ["cat", "cat"]
