@@ -22,7 +22,7 @@ def people(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "query", "version"),
-    [("", "", 2), ("@1", "age > 1", 1), ("", "age > 1 @version=1", 1), ("@1", "@version=1", 1)],
+    [("latest", "", 2), ("1", "age > 1", 1), ("latest", "age > 1 @version=1", 1), ("1", "@version=1", 1)],
 )
 def test_the_version_of_a_query_is_pinned_and_read(people, name, query, version):
     pinned = pin_versions(FitRequest(table=f"{people}@{name}", query=query, spec=Spec()))
