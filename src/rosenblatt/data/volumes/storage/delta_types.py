@@ -28,10 +28,9 @@ _STORED_AS: dict[type[pl.DataType], pl.DataType] = {
 }  # fmt: skip
 
 
-def kept_type(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
+def kept_type(type_: pl.DataType | DataTypeClass) -> pl.DataType:
     """The type that a column has when it is read again: its own, or the nearest one that a volume can hold."""
-    if not isinstance(dtype, pl.DataType):
-        dtype = dtype()
+    dtype = type_ if isinstance(type_, pl.DataType) else type_()
     if isinstance(dtype, pl.Datetime):
         return pl.Datetime("us", dtype.time_zone)
     if isinstance(dtype, pl.List | pl.Array):
