@@ -108,6 +108,10 @@ TABLE = pl.DataFrame(
         ("n = nan", ""),
         ("n != nan", "0134"),
         ("n in (-1, 9007199254740992, 1e30, nan, 0.5)", "14"),
+        ("not n in (0.5, nan)", "0134"),
+        ("y in (0.1, 1e300, inf)", "34"),
+        ("not y in (nan, 1e300)", "034"),
+        ("x in (0.1, 7)", "4"),
         ("u = 18446744073709551615", "0"),
         ("u > -1", "0134"),
         ("n < u", "034"),
@@ -242,6 +246,6 @@ def test_unicode_is_compared_exactly():
 
 def test_long_conditions_are_compiled():
     frame = pl.DataFrame({"n": range(10), "label": [str(i) for i in range(10)]})
-    assert select_rows(frame, " or ".join(f"n = {i}" for i in range(5, 3000))) == [5, 6, 7, 8, 9]
+    assert select_rows(frame, " or ".join(f"n = {i}" for i in range(5, 1000))) == [5, 6, 7, 8, 9]
     assert select_rows(frame, f"label in ({', '.join(repr(str(i)) for i in range(5, 10_000))})") == [5, 6, 7, 8, 9]
     assert select_rows(frame, f"{'(not ' * 50}n = 3{')' * 50}") == [3]

@@ -47,13 +47,17 @@ def compare_value(column: TypedColumn, operator: Operator, value: Value) -> pl.E
 
 def equals_any(column: TypedColumn, values: Sequence[Value]) -> pl.Expr:
     """Whether each value of a column is one of several. Raises QueryError if a type differs."""
-    if column.kind == "text":
-        texts = pl.Series([convert_value(column, value) for value in values], dtype=pl.String)
-        return column.texts.is_in(pl.lit(texts).implode())
-    operands = [convert_value(column, value) for value in values] if column.kind in ("number", "date", "time") else []
-    if not operands:
+    if column.kind in ("null", "boolean", "other"):
         return pl.any_horizontal([compare_value(column, "=", value) for value in values])
-    units = [int(n) for n in operands if isinstance(n, Fraction) and n.denominator == 1 and abs(n) < MAX_UNITS]
+    operands = [convert_value(column, value) for value in values]
+    if column.kind == "text":
+        return column.texts.is_in(pl.lit(pl.Series(operands, dtype=pl.String)).implode())
+    if column.kind == "float":
+        floats = [number for number in operands if isinstance(number, float)]
+        numbers = pl.Series([number for number in floats if _is_representable(column, number)], dtype=column.dtype)
+        is_equal = column.values.is_in(pl.lit(numbers).implode())
+        return is_equal | column.values.is_nan() if any(map(math.isnan, floats)) else is_equal
+    units = [n.numerator for n in operands if isinstance(n, Fraction) and n.denominator == 1 and abs(n) < MAX_UNITS]
     return column.units.is_in(pl.lit(pl.Series(units, dtype=pl.Int128)).implode())
 
 
@@ -95,13 +99,19 @@ def _compare_units(column: TypedColumn, operator: Operator, number: Fraction) ->
 
 def _compare_float(column: TypedColumn, operator: Operator, number: float) -> pl.Expr:
     """Compare floats with a number, rounded to their type as their values are."""
+    is_representable = _is_representable(column, number)
+    values = column.values if is_representable else column.values.cast(pl.Float64)
+    compared = APPLY[operator](values, pl.lit(number, dtype=column.dtype if is_representable else pl.Float64))
+    is_true_for_nan = operator in (">", ">=")  # in Polars, for which NaN is the largest number
+    return compared & column.values.is_not_nan() if is_true_for_nan else compared
+
+
+def _is_representable(column: TypedColumn, number: float) -> bool:
+    """Whether a float can be rounded to the type of a column; NaN is not a number."""
+    if column.dtype == pl.Float64 or math.isinf(number):
+        return not math.isnan(number)
     with np.errstate(over="ignore"):
-        is_in_range = column.dtype == pl.Float64 or math.isinf(number) or np.isfinite(np.float32(number))
-    values = column.values if is_in_range else column.values.cast(pl.Float64)
-    compared = APPLY[operator](values, pl.lit(number, dtype=column.dtype if is_in_range else pl.Float64))
-    return (
-        compared & column.values.is_not_nan() if operator in (">", ">=") else compared
-    )  # NaN is the largest in Polars
+        return bool(np.isfinite(np.float32(number)))
 
 
 def _compare_integers(integers: pl.Expr, operator: Operator, floats: pl.Expr) -> pl.Expr:

@@ -42,6 +42,7 @@ from rosenblatt.runs.condition_parser import ConditionParser, Token, unquote
 MAX_NUMBER_CHARACTERS = 100
 MAX_EXPONENT = 308  # of ten: what a Float64 can hold
 MAX_PATTERN_CHARACTERS = 500
+MAX_COMPARISONS = 1_000  # each takes memory; a list after "in" is one
 _KEYWORDS = ("and", "or", "not", "in", "like", "ilike", "is", "null")
 _BOOLEANS = {"true": True, "false": False}
 _OPERATORS = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -75,6 +76,7 @@ class _QueryParser(ConditionParser[Condition]):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self._n_comparisons = 0
         self._options: dict[str, Any] = {}
         self._places: dict[str, Place] = {}
 
@@ -98,6 +100,9 @@ class _QueryParser(ConditionParser[Condition]):
 
     def parse_comparison(self) -> Condition:
         first = self._next
+        self._n_comparisons += 1
+        if self._n_comparisons > MAX_COMPARISONS:
+            raise self._error(f"Expected at most {MAX_COMPARISONS:,} comparisons (list values after 'in')")
         operand = self._parse_operand(may_be_text=False)
         negated = self._accept("not")
         if self._next.text in _OPERATORS and not negated:

@@ -7,13 +7,14 @@ of decimals to floats. NaN lies outside of the bounds of a column. What is not k
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.volumes.query.columns import TypedColumn, find_column
+from rosenblatt.data.volumes.query.columns import TypedColumn, convert_value, find_column
 from rosenblatt.data.volumes.query.comparisons import APPLY, compare_columns, compare_value
 from rosenblatt.data.volumes.query.compile import compile_condition
 from rosenblatt.data.volumes.query.conditions import (
@@ -32,6 +33,7 @@ from rosenblatt.data.volumes.query.conditions import (
 )  # fmt: skip
 
 ROWS = "rows"
+MAX_VALUES = 100  # of a list that are looked for one by one
 TIME_RESOLUTION = pl.duration(milliseconds=1)  # of bounds in a log
 _UNKNOWN = pl.lit(True)  # there may be such a sample
 _WILDCARD = re.compile(r"[%_\\]")
@@ -79,9 +81,7 @@ class _Statistics:
             case Comparison(column, operator, operand):
                 return self._has_values(column) & self._compare(column, operator, operand, negated=negated)
             case InValues(column, values):
-                parts = [self._compare(column, "=", value, negated=negated).fill_null(value=True) for value in values]
-                combined = pl.all_horizontal(parts) if negated else pl.any_horizontal(parts)
-                return self._has_values(column) & combined
+                return self._has_values(column) & self._is_one_of(column, values, negated=negated)
             case Like(column):
                 return self._has_values(column) & (_UNKNOWN if negated else self._begins_with(condition))
             case InColumn(_, column):
@@ -124,6 +124,21 @@ class _Statistics:
             parts.append(compare_columns(bounds[1], ">=" if operator == "=" else operator, others[0]))
         return self._has_values(operand) & pl.all_horizontal(parts)
 
+    def _is_one_of(self, column: Column, values: Sequence[Value], *, negated: bool) -> pl.Expr:
+        if len(values) > MAX_VALUES:
+            return _UNKNOWN if negated else self._is_within(column, values)
+        parts = [self._compare(column, "=", value, negated=negated).fill_null(value=True) for value in values]
+        return pl.all_horizontal(parts) if negated else pl.any_horizontal(parts)
+
+    def _is_within(self, column: Column, values: Sequence[Value]) -> pl.Expr:
+        """Whether there may be values between the smallest and the largest of many."""
+        typed = find_column(column, self._schema)
+        ordered = sorted((convert_value(typed, value), i) for i, value in enumerate(values) if not _is_nan(value))
+        if len(ordered) < len(values):
+            return _UNKNOWN
+        low, high = (values[i] for _, i in (ordered[0], ordered[-1]))
+        return self._compare(column, ">=", low, negated=False) & self._compare(column, "<=", high, negated=False)
+
     def _begins_with(self, like: Like) -> pl.Expr:
         """Whether there may be texts that begin as a pattern does."""
         prefix, bounds = _WILDCARD.split(like.pattern, maxsplit=1)[0], self._bounds(like.column)
@@ -136,7 +151,7 @@ class _Statistics:
 
 def _compare_bounds(low: TypedColumn, high: TypedColumn, operator: Operator, value: Value) -> pl.Expr:
     """Whether a value between two bounds may compare to a value in this way."""
-    if isinstance(value.value, Decimal) and value.value.is_nan():
+    if _is_nan(value):
         return _UNKNOWN
     match operator:
         case "=":
@@ -154,3 +169,7 @@ def _compare_bounds(low: TypedColumn, high: TypedColumn, operator: Operator, val
 def _reaches(high: pl.Expr, operator: Operator, text: str) -> pl.Expr:
     """Whether texts up to a bound, which may have been shortened, may be after a text."""
     return APPLY[operator](high, pl.lit(text)) | pl.lit(text).str.starts_with(high)
+
+
+def _is_nan(value: Value) -> bool:
+    return isinstance(value.value, Decimal) and value.value.is_nan()
