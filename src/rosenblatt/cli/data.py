@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rosenblatt.cli.options import make_reporter, shared_options, table_format_options
+from rosenblatt.errors import format_count
 
 if TYPE_CHECKING:
     from rosenblatt.data.table import TableFormat
@@ -80,7 +82,7 @@ def add(name: str, source: str, as_json: bool, table_format: TableFormat, **opti
 
 
 @contextmanager
-def _adding_progress(enabled: bool) -> Iterator[Callable[[int, int, int], None] | None]:
+def _adding_progress(enabled: bool, verb: str = "adding") -> Iterator[Callable[[int, int, int], None] | None]:
     """Show how many samples and bytes were read, on a terminal."""
     if not (enabled and sys.stderr.isatty()):
         yield None
@@ -88,7 +90,7 @@ def _adding_progress(enabled: bool) -> Iterator[Callable[[int, int, int], None] 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("adding"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, note="")
 
@@ -224,6 +226,59 @@ def query(volume: str, query: str, rows: int, out: str | None, as_json: bool) ->
         print_selection(result)
         if out:
             click.echo(f"samples: {out}")
+
+
+@data.command()
+@click.argument("volume")
+@click.option("--query", default="", metavar="QUERY", help="Samples to copy, as in `data query`.  [default: all]")
+@click.option("--to", "folder", required=True, metavar="FOLDER", help="Where to write; created if missing.")
+@click.option("--force", is_flag=True, help="Replace other files of the same name.")
+@shared_options("json")
+def pull(volume: str, query: str, folder: str, force: bool, as_json: bool) -> None:
+    """Copy a version, or a part of it, to a folder as files; each byte is verified.
+
+    \b
+    rosenblatt data pull photos@2 --to photos/
+    rosenblatt data pull photos@2 --query "label = 'cat'" --to cats/
+    rosenblatt data pull people --to people/            people/people.parquet
+
+    Files are named by the identity of their sample; further columns are in metadata.parquet. A pull that was
+    interrupted continues where it stopped.
+    """
+    from rosenblatt.cli.console.data import format_bytes
+    from rosenblatt.data.volumes.maintenance.pull import pull as pull_samples
+    from rosenblatt.workflows.volume_inputs import open_version
+
+    opened = open_version(volume)
+    selected = opened.query(query) if query else opened
+    notify = make_reporter(as_json)
+    for note in selected.selection.notes if selected.selection else ():
+        notify(note)
+    with _pulling_progress(len(selected), not as_json) as on_progress:
+        result = pull_samples(selected, Path(folder), force=force, on_progress=on_progress)
+    if as_json:
+        record = {"volume": selected.name, "folder": str(result.folder), "samples": result.n_samples}
+        click.echo(json.dumps(record | {"files_written": result.n_written, "bytes_written": result.n_bytes}))
+    else:
+        click.echo(
+            f"{result.folder}: {format_count(result.n_samples, 'sample')} of {selected.name}; "
+            f"{format_count(result.n_written, 'file')} written ({format_bytes(result.n_bytes)})"
+        )
+
+
+@contextmanager
+def _pulling_progress(n_samples: int, enabled: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many samples were copied, on a terminal."""
+    with _adding_progress(enabled, "copying") as update:
+        n_bytes = 0
+
+        def report(n_done: int, n_new_bytes: int) -> None:
+            nonlocal n_bytes
+            n_bytes += n_new_bytes
+            if update:
+                update(n_done, n_bytes, n_samples)
+
+        yield report
 
 
 @data.command()
