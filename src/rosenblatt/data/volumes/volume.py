@@ -102,7 +102,8 @@ class Volume:
             raise VolumeError(f"{self.name} is queried already. Join both queries by `and`.")
         parsed = parse_query(text)
         opened = self.version_of(parsed)
-        selection = select(parsed, opened.schema, opened.log_version.files, opened.read_whole_file)
+        files, has_row_hashes = opened.log_version.files, opened.commit.id_origin == "generated"
+        selection = select(parsed, opened.schema, files, opened.read_whole_file, has_row_hashes=has_row_hashes)
         return Volume(opened.address, opened.log_version, selection)
 
     def version_of(self, query: Query) -> Volume:

@@ -71,3 +71,12 @@ def test_bytes_of_selected_samples_are_counted(root, tmp_path, make_photos):
     assert result.n_bytes == photos.filter(pl.col("label") == "cat")["length"].sum()
     assert result.to_json()["n_bytes_of_version"] == photos["length"].sum()
     assert [sample["label"] for sample in result.to_json()["samples"]] == ["cat", "cat"]
+
+
+def test_equal_rows_are_on_one_side_of_a_split(root, tmp_path):
+    add_frame(root, "towns", pl.DataFrame({"town": [f"t{i % 200}" for i in range(600)]}), tmp_path)
+    sides = [
+        set(run_query(f"{root}/towns", f"@split={part}", 0).volume.to_polars()["town"]) for part in ("train", "test")
+    ]
+    assert not sides[0] & sides[1]
+    assert len(run_query(f"{root}/towns", "@split=train", 0).volume) == 3 * len(sides[0])

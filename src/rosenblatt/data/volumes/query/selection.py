@@ -24,6 +24,7 @@ from rosenblatt.data.volumes.query.hashing import hash_identities
 from rosenblatt.data.volumes.query.language import Query
 from rosenblatt.data.volumes.query.parts import choose_part
 from rosenblatt.data.volumes.query.pruning import ROWS, prune
+from rosenblatt.data.volumes.sources.identity import HASH_DIGITS
 from rosenblatt.data.volumes.sources.source import SPLIT
 from rosenblatt.errors import DamagedDataError, format_count
 
@@ -46,7 +47,9 @@ class Selection:
         return sum(map(len, self.rows))
 
 
-def select(query: Query, schema: pl.Schema, files: pl.DataFrame, read: ReadFile) -> Selection:
+def select(
+    query: Query, schema: pl.Schema, files: pl.DataFrame, read: ReadFile, *, has_row_hashes: bool = False
+) -> Selection:
     """Select samples. Reads only columns that the query needs, of files that may hold samples of it.
 
     Args:
@@ -54,6 +57,7 @@ def select(query: Query, schema: pl.Schema, files: pl.DataFrame, read: ReadFile)
         schema: columns of the version.
         files: a row for each metadata file, in order: `rows`, and statistics as for `prune`.
         read: called in threads.
+        has_row_hashes: whether identities are hashes of the rows, so that equal rows can be kept on one side.
 
     Raises:
         QueryError: if a column does not exist or has an unsuitable type.
@@ -65,7 +69,7 @@ def select(query: Query, schema: pl.Schema, files: pl.DataFrame, read: ReadFile)
     n_threads = READERS_PER_CORE * cores()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="query") as pool:
         part, notes = _find_part(query, schema, pool, read, len(n_rows))
-        chooser = _make_chooser(query, schema, part)
+        chooser = _make_chooser(query, schema, part, has_row_hashes=has_row_hashes)
         n_ahead = n_threads if query.limit else len(positions)  # files that are read before @limit may end it
         while positions and n_left:
             batch, positions = positions[:n_ahead], positions[n_ahead:]
@@ -90,6 +94,7 @@ class _Chooser:
     draws: tuple[Draw, ...]
     seed: int
     group: str | None  # column whose values are drawn in place of identities
+    has_row_hashes: bool
     columns: tuple[str, ...]  # that are needed
 
     def choose(self, position: int, n_rows: int, read: ReadFile) -> tuple[np.ndarray, int]:
@@ -110,16 +115,17 @@ class _Chooser:
 
     def _hash(self, frame: pl.DataFrame) -> tuple[np.ndarray, int]:
         """Hashes of groups, or of the identities of samples that have none; and the number of the latter."""
+        ids = frame[ID].str.head(HASH_DIGITS) if self.has_row_hashes else frame[ID]
         if self.group is None:
-            return hash_identities(frame[ID]), 0
+            return hash_identities(ids), 0
         groups = frame[self.group]
         is_missing = (groups.fill_nan(None) if groups.dtype.is_float() else groups).is_null().to_numpy()
         hashes = hash_identities(groups)
-        hashes[is_missing] = hash_identities(frame[ID].filter(pl.Series(is_missing)))
+        hashes[is_missing] = hash_identities(ids.filter(pl.Series(is_missing)))
         return hashes, int(is_missing.sum())
 
 
-def _make_chooser(query: Query, schema: pl.Schema, part: list[str] | None) -> _Chooser:
+def _make_chooser(query: Query, schema: pl.Schema, part: list[str] | None, *, has_row_hashes: bool) -> _Chooser:
     filters, columns = list[pl.Expr](), list[str]()
     if part is not None:
         filters.append(pl.col(SPLIT).is_in(part))
@@ -131,7 +137,7 @@ def _make_chooser(query: Query, schema: pl.Schema, part: list[str] | None) -> _C
     draws = tuple(plan_draws(query, has_parts=part is not None))
     if draws:
         columns += [ID] if group is None else [ID, group]
-    return _Chooser(tuple(filters), draws, query.seed or 0, group, tuple(dict.fromkeys(columns)))
+    return _Chooser(tuple(filters), draws, query.seed or 0, group, has_row_hashes, tuple(dict.fromkeys(columns)))
 
 
 def _check_group(group: Column, schema: pl.Schema) -> str:

@@ -12,6 +12,7 @@ from rosenblatt.data.volumes.columns import ID
 from rosenblatt.errors import VolumeError, did_you_mean, format_list
 
 RENAMED_SUFFIX = "_source"
+HASH_DIGITS = 16  # hexadecimal, of an id that is a hash of the row's content
 
 
 class RowIdentities:
@@ -38,7 +39,7 @@ class RowIdentities:
         self._seen.append(np.sort(hashes))
         while len(self._seen) > 1 and len(self._seen[-2]) <= len(self._seen[-1]):
             self._seen[-2:] = [np.sort(np.concatenate(self._seen[-2:]))]
-        names = [f"{hash_:016x}" for hash_ in hashes.tolist()]
+        names = [f"{hash_:0{HASH_DIGITS}x}" for hash_ in hashes.tolist()]
         for row in np.flatnonzero(numbers + earlier > 1):
             names[row] += f"-{numbers[row] + earlier[row]}"
         return pl.Series(ID, names, pl.String)
