@@ -194,10 +194,11 @@ def test_a_condition_selects_rows(condition, expected):
     ("condition", "message", "position"),
     [
         ("lable = 'cat'", r"Expected a column, one of .*Did you mean 'label'\?\), but got 'lable'", 0),
-        ("label = cat", "Expected a text in quotes or a column, one of .*, but got 'cat'", 8),
+        ("label = cat", r"Expected a value \(texts in quotes\) or a column, one of .*, but got 'cat'", 8),
         ("Label = 'cat'", "Did you mean 'label'", 0),
         ("label = 3", r"a text in quotes to compare with column 'label' \(String\), but got 3; write it as '3'", 8),
         ("label in ('a', 4)", "write it as '4'", 15),
+        ("label >= 2024-01-31", "Expected a text in quotes .*, but got 2024-01-31; write it as '2024-01-31'", 9),
         ("label = true", r"but got true", 8),
         ("n = '3'", r"Expected a number to compare with column 'n' \(Int64\), but got '3'", 4),
         ("n", r"Expected an operator such as = or < after column 'n' \(Int64\), which is not true or false", 0),

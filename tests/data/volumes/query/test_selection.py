@@ -117,7 +117,7 @@ def test_groups_stay_together_and_samples_without_group_are_alone(files, query):
     assert all(len(side) == 1 for side in sides.values())
     assert {len(side) for side in sides.values()} == {1}
     assert set(map(tuple, sides.values())) == {(True,), (False,)}
-    assert selection.notes == ("40 samples have no value of 'patient'; each of them is a group of its own.",)
+    assert selection.notes == ("40 samples have no value of 'patient': drawn one by one.",)
     alone = [f"photo {i}" in chosen for i in patients.is_null().arg_true()]
     assert 0 < sum(alone) < 40
 

@@ -94,9 +94,10 @@ def find_column(node: Column, schema: pl.Schema) -> TypedColumn:
     if node.name in schema:
         return TypedColumn(node, schema[node.name], pl.col(node.name))
     suggestion = did_you_mean(node.name, schema).strip()
+    value = "a value (texts in quotes) or " if node.may_be_text else ""
     raise node.place.error(
-        f"Expected {'a text in quotes or ' if node.may_be_text else ''}a column, one of {format_list(schema, 20)}"
-        f"{suggestion and f' ({suggestion})'}, but got {node.name!r}"
+        f"Expected {value}a column, one of {format_list(schema, 20)}{suggestion and f' ({suggestion})'}, but got "
+        f"{node.name!r}"
     )
 
 
@@ -106,14 +107,15 @@ def convert_value(column: TypedColumn, value: Value) -> str | bool | float | Fra
     Raises QueryError if it has another type.
     """
     try:
-        return _convert(column, value.value)
+        return _convert(column, value)
     except (ValueError, TypeError, OverflowError):
         raise _type_error(column, value) from None
 
 
-def _convert(column: TypedColumn, content: Decimal | str | bool) -> str | bool | float | Fraction:
+def _convert(column: TypedColumn, value: Value) -> str | bool | float | Fraction:
+    content = value.value
     match column.kind, content:
-        case "text", str(text):
+        case "text", str(text) if not value.is_date:
             return text
         case "boolean", bool(flag):
             return flag
@@ -139,15 +141,15 @@ def _type_error(column: TypedColumn, value: Value) -> QueryError:
     if value.place == column.node.place:
         return value.place.error(f"Expected an operator such as = or < after {column}, which is not true or false")
     if column.kind == "other":
-        hint = f"; to search its lists, write {_format(content)} in {column.node.name}" if is_list(column.dtype) else ""
+        hint = f"; to search its lists, write {_format(value)} in {column.node.name}" if is_list(column.dtype) else ""
         return value.place.error(f"Expected 'is null' or 'is not null', because {column} cannot be compared{hint}")
     expected, hint = _EXPECTED[column.kind], ""
     if column.kind == "text":
         hint = f"; write it as '{content}'" if not isinstance(content, bool) else ""
     elif isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None:
         expected += " without an offset"
-    return value.place.error(f"Expected {expected} to compare with {column}, but got {_format(content)}{hint}")
+    return value.place.error(f"Expected {expected} to compare with {column}, but got {_format(value)}{hint}")
 
 
-def _format(content: Decimal | str | bool) -> str:
-    return repr(content) if isinstance(content, str) else str(content).lower()
+def _format(value: Value) -> str:
+    return repr(value.value) if isinstance(value.value, str) and not value.is_date else str(value.value).lower()

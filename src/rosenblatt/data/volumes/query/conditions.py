@@ -38,10 +38,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """A number (also NaN or infinite), a text, which may stand for a date, or true or false."""
+    """A number (also NaN or infinite), a text or a date, or true or false."""
 
     value: Decimal | str | bool
     place: Place = field(compare=False)
+    is_date: bool = field(default=False, compare=False)  # a date without quotes, which is no text
 
 
 @dataclass(frozen=True)

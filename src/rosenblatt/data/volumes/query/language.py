@@ -175,7 +175,7 @@ class _QueryParser(ConditionParser[Condition]):
         if _NUMBER.fullmatch(word):
             return Value(self._parse_number(token), place)
         if _DATE.fullmatch(token.text):
-            return Value(token.text, place)
+            return Value(token.text, place, is_date=True)
         return Column(_unquote_name(token.text), place, may_be_text)
 
     def _parse_number(self, token: Token) -> Decimal:

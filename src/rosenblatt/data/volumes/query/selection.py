@@ -80,8 +80,8 @@ def select(
                 n_ungrouped += n
     notes += _unused_options(query, chooser)
     if n_ungrouped:
-        noun = f"{format_count(n_ungrouped, 'sample has', 'samples have')} no value of {chooser.group!r}"
-        notes.append(f"{noun}; each of them is a group of its own.")
+        noun = format_count(n_ungrouped, "sample has", "samples have")
+        notes.append(f"{noun} no value of {chooser.group!r}: drawn one by one.")
     nothing = np.zeros(0, np.uint32)
     return Selection(tuple(rows.get(i, nothing) for i in range(len(n_rows))), len(rows), tuple(notes))
 
