@@ -38,7 +38,7 @@ def list_files(folder: Path) -> Listing:
     if frame.is_empty():
         raise VolumeError(f"{str(folder)!r} holds no files, but samples were expected. Check the path.")
     notes = [*walk.notes(), *notes]
-    return Listing(str(folder), frame, _make_contents, tuple(notes))
+    return Listing(str(folder), frame, _make_contents, tuple(notes), is_local=True)
 
 
 def _make_contents(frame: pl.DataFrame) -> FileContents:

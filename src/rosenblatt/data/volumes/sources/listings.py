@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import polars as pl
@@ -25,10 +25,11 @@ class Listing:
     frame: pl.DataFrame  # `name`, and what `make_contents` needs
     make_contents: Callable[[pl.DataFrame], Contents]
     notes: tuple[str, ...] = ()  # what was left out
+    is_local: bool = False  # whether `path` names files of a folder
 
     def filter(self, condition: pl.Expr) -> Listing:
         """Some of the files."""
-        return Listing(self.location, self.frame.filter(condition), self.make_contents, self.notes)
+        return replace(self, frame=self.frame.filter(condition))
 
     def read(self, name: str) -> bytes:
         """The bytes of one file. Raises VolumeError."""
@@ -37,7 +38,7 @@ class Listing:
     def collection_files(self) -> list[CollectionFile]:
         """The files as `fit` reads them."""
         contents = self.make_contents(self.frame)
-        paths = self.frame[PATH] if PATH in self.frame.columns else [""] * self.frame.height
+        paths = self.frame[PATH] if self.is_local else [""] * self.frame.height
         return [
             CollectionFile(name, partial(contents.read, row), path)
             for row, (name, path) in enumerate(zip(self.frame[NAME], paths, strict=True))

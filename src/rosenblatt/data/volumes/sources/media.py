@@ -12,6 +12,7 @@ from rosenblatt.data.media.headers import AUDIO_SUFFIXES, AudioHeader, ImageHead
 from rosenblatt.data.media.images import SUFFIXES, DamagedError
 from rosenblatt.data.table import TableFormat
 from rosenblatt.data.volumes.columns import ID, RESERVED_COLUMNS
+from rosenblatt.data.volumes.sources.coco import ANNOTATIONS
 from rosenblatt.data.volumes.sources.identity import free_names
 from rosenblatt.data.volumes.sources.labels import folder_columns
 from rosenblatt.data.volumes.sources.listings import MAX_NAMED, NAME, Listing, count_names
@@ -96,7 +97,8 @@ def _columns(
 ) -> pl.DataFrame:
     """The columns that folders and tables give; those of tables come first if both give one."""
     given = [] if metadata is None else metadata.columns
-    by_folder = folder_columns(names, location, is_labeled=is_labeled and LABEL not in given, notes=notes)
+    is_labeled &= not {LABEL, ANNOTATIONS} & {*given}
+    by_folder = folder_columns(names, location, is_labeled=is_labeled, notes=notes)
     by_folder = by_folder.drop(name for name in given if name in by_folder.columns)
     return by_folder if metadata is None else pl.DataFrame([*by_folder, *metadata])
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
+import tempfile
+import weakref
 import zipfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,8 +17,11 @@ import polars as pl
 from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.data.readers.archives import DELIMITED_SUFFIXES, TEXT_SUFFIX, find_single_table
 from rosenblatt.data.readers.read import read_formatted
+from rosenblatt.data.readers.sources import open_source
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
+from rosenblatt.data.volumes.sources.addresses import copy_object, is_address, list_objects, local_path
 from rosenblatt.data.volumes.sources.archives import list_zip
+from rosenblatt.data.volumes.sources.coco import is_coco
 from rosenblatt.data.volumes.sources.collections import open_collection
 from rosenblatt.data.volumes.sources.columnar import (
     ARROW_MAGIC,
@@ -31,12 +39,15 @@ from rosenblatt.data.volumes.sources.datasets import (
     saved_dataset_files,
 )
 from rosenblatt.data.volumes.sources.folders import list_files
+from rosenblatt.data.volumes.sources.image_tables import find_image_paths, open_image_table
 from rosenblatt.data.volumes.sources.listings import NAME, Listing
 from rosenblatt.data.volumes.sources.media import has_suffix, open_media
 from rosenblatt.data.volumes.sources.sidecar import METADATA_PATTERN
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.tables import open_table
 from rosenblatt.data.volumes.sources.tars import open_tars
+from rosenblatt.errors import VolumeError
+from rosenblatt.runs.store.locations import public_address
 
 TAR_SUFFIX = ".tar"
 
@@ -52,8 +63,8 @@ def open_samples(
     """Open what is added to a volume, by the same rules as what a model is fitted to.
 
     Args:
-        location: a file with a table; a folder or archive of images, sounds, texts or sequences, of Parquet or Arrow
-            files, or written by Hugging Face's datasets.
+        location: a file with a table; a folder, archive or address of images, sounds, texts or sequences; a folder of
+            Parquet or Arrow files or of WebDataset's archives, or written by Hugging Face's datasets.
         kind: what the files of a folder are; detected by default. "files" takes all files as they are.
         id_column: the column that identifies samples; by default the column `id` of a table, if it is unique, or else
             a hash of each row. Files are identified by their relative paths.
@@ -64,24 +75,14 @@ def open_samples(
         VolumeError: if the source cannot be added; TableError or StorageError if it cannot be read.
     """
     require_polars()
-    path = Path(location)
     request = _Request(kind, id_column, None if sidecar is None else Path(sidecar), format)
-    if path.is_dir():
-        if is_saved_dataset(path):
-            files = saved_dataset_files(path)
-            return open_columnar(files, str(path), id_column, class_names(files, path), [])
-        return _open_listing(list_files(path), request)
-    magic = _first_bytes(path)
-    if magic.startswith((PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC)):
-        files = [ColumnarFile(path)]
-        return open_columnar(files, str(path), id_column, class_names(files), [])
-    if magic and zipfile.is_zipfile(path):
-        listing = list_zip(path)
-        if kind is not None or not find_single_table(listing.collection_files()):
-            return _open_listing(listing, request)
-    if magic and tarfile.is_tarfile(path):
-        return open_tars([path], str(path), [])
-    return open_table(read_formatted(location, format), id_column)
+    open_location = _open_address if is_address(str(location)) else _open_path
+    source = open_location(str(location), request)
+    if kind not in (None, source.kind):
+        raise VolumeError(
+            f"{source.location!r} holds {source.kind}, not {kind}. Omit --kind, or choose another source."
+        )
+    return source
 
 
 class _Request(NamedTuple):
@@ -93,6 +94,63 @@ class _Request(NamedTuple):
     format: TableFormat
 
 
+def _open_path(location: str, request: _Request) -> SampleSource:
+    """Open a local file or folder."""
+    path = local_path(location)
+    if path.is_dir():
+        if is_saved_dataset(path):
+            files = saved_dataset_files(path)
+            return open_columnar(files, str(path), request.id_column, class_names(files, path), [])
+        return _open_listing(list_files(path), request)
+    magic = _first_bytes(path)
+    if magic.startswith((PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC)):
+        files = [ColumnarFile(path)]
+        return open_columnar(files, str(path), request.id_column, class_names(files), [])
+    if magic and zipfile.is_zipfile(path):
+        listing = list_zip(path)
+        if request.kind is not None or not find_single_table(listing.collection_files()):
+            return _open_listing(listing, request)
+    if magic and tarfile.is_tarfile(path):
+        return open_tars([path], str(path), [])
+    if magic.lstrip().startswith(b"{") and is_coco(open_source(path).content):
+        raise VolumeError(
+            f"{location!r} holds annotations of images in COCO's format. Add the folder of the images, with --sidecar "
+            f"{path.name}."
+        )
+    table = read_formatted(path, request.format)
+    column = find_image_paths(table.frame)
+    return open_image_table(table, column, request.id_column) if column else open_table(table, request.id_column)
+
+
+def _open_address(address: str, request: _Request) -> SampleSource:
+    """Open what is below an address, or a copy of the one object there, which lives as long as the source."""
+    folder = tempfile.mkdtemp(prefix="rosenblatt-")
+    remove_copy = partial(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        source = _open_copy(address, Path(folder), request)
+    except BaseException:
+        remove_copy()
+        raise
+    if source is None:
+        remove_copy()
+        return _open_listing(list_objects(address), request)
+    chunks = partial(source.chunks)
+    weakref.finalize(chunks, remove_copy)
+    return replace(source, location=public_address(address), chunks=chunks)
+
+
+def _open_copy(address: str, folder: Path, request: _Request) -> SampleSource | None:
+    """Copy the object at an address to a folder, and open it; None if there is none."""
+    path = copy_object(address, folder)
+    if path is not None and tarfile.is_tarfile(path):
+        raise _not_local_error(public_address(address), "a tar archive")
+    return None if path is None else _open_path(str(path), request)
+
+
+def _not_local_error(address: str, content: str) -> VolumeError:
+    return VolumeError(f"{address!r} is {content}, which is read in place. Copy it to a folder, and add that.")
+
+
 def _open_listing(listing: Listing, request: _Request) -> SampleSource:
     """Open the files of a folder or an archive, as what most of them are unless the user says otherwise."""
     kind = request.kind or _detect_kind(listing, has_sidecar=request.sidecar is not None)
@@ -101,11 +159,13 @@ def _open_listing(listing: Listing, request: _Request) -> SampleSource:
     if kind == "shards":
         shards = listing.filter(pl.col(NAME).str.to_lowercase().str.ends_with(TAR_SUFFIX)).frame[PATH]
         return open_tars([Path(path) for path in shards], listing.location, list(listing.notes))
-    if kind == "table":
+    if kind == "table" and listing.is_local:
         notes = list(listing.notes)
         files = columnar_files(listing, notes)
         return open_columnar(files, listing.location, request.id_column, class_names(files), notes)
-    return open_collection(listing)
+    suffixes = {"texts": (TEXT_SUFFIX,), "sequences": DELIMITED_SUFFIXES}.get(request.kind or "", ("",))
+    lowered = pl.col(NAME).str.to_lowercase()
+    return open_collection(listing.filter(pl.any_horizontal(map(lowered.str.ends_with, suffixes))))
 
 
 def _detect_kind(listing: Listing, *, has_sidecar: bool) -> SampleKind | Literal["shards"]:
@@ -125,10 +185,10 @@ def _detect_kind(listing: Listing, *, has_sidecar: bool) -> SampleKind | Literal
     for kind in ("images", "audio"):
         if counts[kind] > others and counts[kind] == max(counts["images"], counts["audio"]):
             return "images" if kind == "images" else "audio"
-    if PATH in listing.frame.columns and not others and counts["shards"]:
-        return "shards"
-    if PATH in listing.frame.columns and not others and counts["columnar"]:
-        return "table"
+    if not others and (counts["shards"] or counts["columnar"]):
+        if not listing.is_local:
+            raise _not_local_error(listing.location, "a folder of tables or archives")
+        return "shards" if counts["shards"] else "table"
     return "sequences" if counts["tables"] > counts["texts"] else "texts"
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from rosenblatt.data.readers.files import read_content
 from rosenblatt.data.readers.read import read_formatted
 from rosenblatt.data.table import Table, TableFormat
+from rosenblatt.data.volumes.sources.coco import is_coco, read_coco
 from rosenblatt.data.volumes.sources.listings import NAME, Listing
 from rosenblatt.data.volumes.sources.tables import keep_types
 from rosenblatt.data.volumes.sources.typed_columns import to_typed_columns
@@ -30,7 +31,9 @@ def read_sidecar(path: Path, files: pl.Series, format: TableFormat, notes: list[
 
     Raises VolumeError if it names too few of the files.
     """
-    metadata = _match(read_formatted(path, format), files, "", notes)
+    content = path.read_bytes() if path.suffix.lower() == ".json" and path.is_file() else b""
+    table = read_coco(content, path.name, notes) if is_coco(content) else read_formatted(path, format)
+    metadata = _match(table, files, "", notes)
     if metadata is None:
         raise VolumeError(
             f"No column of {str(path)!r} names the files of the source, such as {files[0]!r}, each once. Give a table "
@@ -42,36 +45,57 @@ def read_sidecar(path: Path, files: pl.Series, format: TableFormat, notes: list[
 def find_sidecars(listing: Listing, files: pl.Series, format: TableFormat, notes: list[str]) -> pl.DataFrame | None:
     """The columns that tables in a folder give of its files: a row for each file; None if there are none.
 
-    A table describes the files in its own folder and in the folders there. Tables that describe none are noted.
+    A table describes the files in its own folder and in the folders there, and annotations of COCO all files. Tables
+    that describe none are noted.
     """
     names = listing.frame[NAME]
     tables = names.filter(names.str.to_lowercase().str.contains(TABLE_PATTERN))
     metadata, others = None, list[str]()
     for name in sorted(tables, key=lambda name: not re.search(METADATA_PATTERN, name.lower())):
-        try:
-            table = read_content(listing.read(name), format)
-        except TableError as error:
-            raise TableError(f"{name!r}: {error}") from error
-        folder = name.rpartition("/")[0]
-        part = _match(table, files, folder and f"{folder}/", notes)
+        table, folder = _read_table(listing, name, format, notes)
+        part = _match(table, files, folder, notes)
         if part is None:
             others.append(name)
         else:
-            metadata = part if metadata is None else _merge(metadata, part)
+            metadata = part if metadata is None else _merge(metadata, part, name, notes)
             notes.append(f"{name} gives the columns {', '.join(part.columns)}")
     if others:
         notes.append(f"{format_count(len(others), 'table')} that name no files left out: {format_list(others, 3)}")
     return metadata
 
 
-def _merge(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
-    """The columns of two tables; of a column in both, cells that the first one lacks are those of the second one."""
+def _read_table(listing: Listing, name: str, format: TableFormat, notes: list[str]) -> tuple[Table, str]:
+    """A table of a folder, and the folder of the files that it describes, with a slash at its end.
+
+    Annotations of COCO are usually in a folder of their own, beside those of the images.
+    """
+    content = listing.read(name)
+    if name.lower().endswith(".json") and is_coco(content):
+        return read_coco(content, name, notes), ""
+    try:
+        return read_content(content, format), name[: name.rfind("/") + 1]
+    except TableError as error:
+        raise TableError(f"{name!r}: {error}") from error
+
+
+def _merge(first: pl.DataFrame, second: pl.DataFrame, name: str, notes: list[str]) -> pl.DataFrame:
+    """The columns of two tables; cells that the first one lacks are those of the second one, which has this name."""
+    conflicts = list[str]()
     for series in second:
-        if series.name in first.columns:
-            cells = pl.DataFrame([first[series.name].alias("first"), series.alias("second")])
-            first = first.with_columns(cells.select(pl.coalesce("first", "second")).to_series().alias(series.name))
-        else:
+        if series.name not in first.columns:
             first = first.with_columns(series)
+            continue
+        earlier = first[series.name]
+        if earlier.dtype != series.dtype or (earlier.is_not_null() & series.is_not_null()).any():
+            conflicts.append(series.name)
+        if earlier.dtype == series.dtype:
+            cells = pl.DataFrame([earlier.alias("first"), series.alias("second")])
+            first = first.with_columns(cells.select(pl.coalesce("first", "second")).to_series().alias(series.name))
+    if conflicts:
+        notes.append(
+            f"cells of {format_list(conflicts)} in {name} left out, as another table gives them (--sidecar FILE for "
+            "one table only)"
+        )
     return first
 
 

@@ -49,13 +49,14 @@ class StatIndex:
         """Open the index of a source; one that is missing or damaged is empty.
 
         Args:
-            location: the folder or file that is added.
+            location: the folder, file or address that is added.
             folder: where indexes are kept; by default a folder in the cache.
 
         Raises:
             StorageError: if the user has no home folder for the cache.
         """
-        name = hashlib.blake2b(os.fsencode(os.path.realpath(location)), digest_size=16).hexdigest()
+        source = location if "://" in str(location) else os.path.realpath(location)
+        name = hashlib.blake2b(os.fsencode(source), digest_size=16).hexdigest()
         path = (folder or named_cache_folder() / "indexes") / f"{name}.arrow"
         opened_ns = time.time_ns()
         try:

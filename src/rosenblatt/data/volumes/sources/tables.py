@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -29,7 +29,11 @@ def open_table(table: Table, id_column: str | None) -> SampleSource:
 
 
 def identify_rows(
-    typed: pl.DataFrame, source: pl.DataFrame, id_column: str | None, notes: list[str]
+    typed: pl.DataFrame,
+    source: pl.DataFrame,
+    id_column: str | None,
+    notes: list[str],
+    reserved: Sequence[str] = (ID,),
 ) -> tuple[pl.DataFrame, IdOrigin]:
     """The rows with their identity as the first column, and where it comes from.
 
@@ -38,6 +42,7 @@ def identify_rows(
         source: the same as read, which generated ids are hashes of.
         id_column: the column given with --id.
         notes: receives what was renamed, and why a column does not identify rows.
+        reserved: names that columns of the rows cannot have.
     """
     origin: IdOrigin
     name = find_id_column(typed.columns, id_column)
@@ -48,7 +53,7 @@ def identify_rows(
         if name.lower() == ID:
             typed = typed.drop(name)
             notes += [f"column {name!r} identifies the rows: renamed to {ID!r}"] if name != ID else []
-    return typed.rename(free_names(typed.columns, (ID,), notes)).insert_column(0, ids), origin
+    return typed.rename(free_names(typed.columns, reserved, notes)).insert_column(0, ids), origin
 
 
 def keep_types(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
