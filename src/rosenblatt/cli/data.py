@@ -246,10 +246,11 @@ def pull(volume: str, query: str, folder: str, force: bool, as_json: bool) -> No
     interrupted continues where it stopped.
     """
     from rosenblatt.cli.console.data import format_bytes
-    from rosenblatt.data.volumes.maintenance.pull import pull as pull_samples
     from rosenblatt.workflows.volume_inputs import open_version
 
     opened = open_version(volume)
+    from rosenblatt.data.volumes.maintenance.pull import pull as pull_samples
+
     selected = opened.query(query) if query else opened
     notify = make_reporter(as_json)
     for note in selected.selection.notes if selected.selection else ():

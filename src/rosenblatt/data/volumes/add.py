@@ -13,6 +13,7 @@ from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, KINDS_WITH_B
 from rosenblatt.data.volumes.contents import ContentWriter, StoredContents
 from rosenblatt.data.volumes.locations import VolumeAddress, list_volumes, parse_address, record_location
 from rosenblatt.data.volumes.merge import Changes, Merge, merge_schemas
+from rosenblatt.data.volumes.requirements import require_volumes
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
@@ -80,6 +81,7 @@ def add(
         ConflictError: if another process committed a version in the meantime.
         StorageError: if the store cannot be written.
     """
+    require_volumes()
     started, options = time.time(), options or AddOptions()
     address = _target(name, options.to)
     source = open_samples(
