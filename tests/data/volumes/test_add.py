@@ -237,3 +237,15 @@ def test_the_log_names_who_added_what_and_why(tmp_path):
     info = json.loads(entry)["commitInfo"]
     assert info["rosenblatt"]["message"] == "the first three"
     assert "@" in info["userName"]
+
+
+def test_columns_of_a_table_may_have_the_names_of_bytes_columns(tmp_path):
+    root = str(tmp_path / "root")
+    frame = pl.DataFrame(
+        {"id": ["a", "b"], "pack": ["x", "y"], "offset": [1, 2], "length": [0.5, 0.7], "hash": ["", "z"]}
+    )
+    assert add_frame(root, "v", frame, tmp_path).commit.n_bytes == 0
+    corrected = frame.with_columns(offset=pl.Series([1, 3]), pack=pl.Series(["w", "y"]))
+    assert add_frame(root, "v", corrected, tmp_path).commit.changed == 2
+    assert open_version(root, "v").to_polars().equals(corrected)
+    assert open_version(root, "v").query("offset = 3 and length > 0.6").to_polars().height == 1

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from rosenblatt.cli.console.tables import make_console, print_table
-from rosenblatt.data.volumes.columns import BYTES_COLUMNS
 from rosenblatt.errors import format_count
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def print_selection(result: QueryResult) -> None:
     if not result.n_samples or not result.first.height:
         return
     console.print()
-    names = [name for name in result.first.columns if name not in BYTES_COLUMNS]
+    names = result.volume.metadata_columns
     print_table(console, names, [tuple(map(_cell, row)) for row in result.first.select(names).iter_rows()])
     if n_more := result.n_samples - result.first.height:
         more = format_count(n_more, "more sample", "more samples")

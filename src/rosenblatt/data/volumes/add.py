@@ -97,7 +97,7 @@ def add(
         )
     schema = merge_schemas(base.schema if base else None, _schema_of(source), append=options.append)
     files = MetadataFiles(address.objects, address.name)
-    merge = Merge(files, base, schema, append=options.append)
+    merge = Merge(files, base, schema, has_bytes=source.kind in KINDS_WITH_BYTES, append=options.append)
     n_bytes, inspected = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options)
     changes = merge.finish()
     if base and not changes.is_change and base.schema == schema:

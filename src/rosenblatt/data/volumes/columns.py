@@ -10,5 +10,6 @@ HASH = "hash"  # hex BLAKE3 hash of the sample's bytes
 
 KINDS_WITH_BYTES = ("images", "audio", "files")  # kinds of samples whose bytes are in packs or linked files
 BYTES_SCHEMA = {PACK: pl.String(), OFFSET: pl.Int64(), LENGTH: pl.Int64(), HASH: pl.String()}  # their columns
-BYTES_COLUMNS = tuple(BYTES_SCHEMA)
+BYTES_COLUMNS = tuple(BYTES_SCHEMA)  # tables may have columns of these names of their own
+PLACE_COLUMNS = (PACK, OFFSET)  # they say where a content is, not what it is
 RESERVED_COLUMNS = (ID, *BYTES_COLUMNS)

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import ID, OFFSET, PACK
+from rosenblatt.data.volumes.columns import ID, PLACE_COLUMNS
 from rosenblatt.data.volumes.volume import Volume
 from rosenblatt.errors import VolumeError
-
-_UNCOMPARED = (PACK, OFFSET)  # they say where a content is, not what it is
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ def diff_volumes(first: Volume, second: Volume) -> VolumeDiff:
     )
     if old.schema[ID] != new.schema[ID]:
         old, new = old.cast({ID: pl.String}), new.cast({ID: pl.String})
-    shared = [name for name in new.columns if name in old.columns and name not in (ID, *_UNCOMPARED)]
+    ignored = (ID, *PLACE_COLUMNS) if second.has_bytes else (ID,)
+    shared = [name for name in new.columns if name in old.columns and name not in ignored]
     both = old.select(ID, *shared).join(new.select(ID, *shared), on=ID, suffix="\0new", maintain_order="right")
     differences = [
         pl.when(_differs(name, old.schema, new.schema)).then(pl.lit(name)).otherwise(None) for name in shared

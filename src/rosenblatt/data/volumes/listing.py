@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import BYTES_COLUMNS, ID
+from rosenblatt.data.volumes.columns import ID
 from rosenblatt.data.volumes.locations import (
     VolumeAddress,
     default_root,
@@ -103,8 +103,8 @@ def _tags_by_version(address: VolumeAddress) -> dict[int, list[str]]:
 def describe_version(name: str) -> VersionDescription:
     """Describe a version and its columns. Raises VolumeError if there is no such version."""
     opened = volume(name)
-    frame = opened.metadata()
-    columns = [_summarize(frame[column]) for column in frame.columns if column not in BYTES_COLUMNS]
+    frame = opened.metadata(opened.metadata_columns)
+    columns = [_summarize(frame[column]) for column in frame.columns]
     return VersionDescription(opened, _tags_by_version(opened.address).get(opened.version, []), columns)
 
 

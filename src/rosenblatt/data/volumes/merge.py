@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.volumes.columns import ID, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.columns import ID, LENGTH, PLACE_COLUMNS
 from rosenblatt.data.volumes.storage.log import DataFile, LogVersion
 from rosenblatt.data.volumes.storage.metadata_files import MAX_FILE_BYTES, MAX_FILE_ROWS, MetadataFiles
 from rosenblatt.errors import VolumeError
 
 SMALL_FILE_ROWS = MAX_FILE_ROWS // 4  # up to which the last file is filled up with new samples
 _ROW = "\0row"  # of a base sample, in the order of the volume
-_UNCOMPARED = (PACK, OFFSET)  # columns that say where a content is, not what it is
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,10 @@ def _common_type(name: str, base: pl.DataType, source: pl.DataType) -> pl.DataTy
 class Merge:
     """The rows of the next version, collected from a source and compared with the base version."""
 
-    def __init__(self, files: MetadataFiles, base: LogVersion | None, schema: pl.Schema, *, append: bool) -> None:
-        self._files, self._schema, self._append = files, schema, append
+    def __init__(
+        self, files: MetadataFiles, base: LogVersion | None, schema: pl.Schema, *, has_bytes: bool, append: bool
+    ) -> None:
+        self._files, self._schema, self._has_bytes, self._append = files, schema, has_bytes, append
         self._base_files = base.data_files if base else []
         self._must_rewrite = base is not None and not _can_keep_files(base.schema, schema)
         self._base = self._read_base(base)
@@ -103,7 +104,7 @@ class Merge:
         rows = _align(rows, self._schema)
         is_known = base_rows[_ROW].is_not_null()
         self._seen[base_rows[_ROW].drop_nulls().to_numpy()] = True
-        compared = [name for name in self._schema if name not in _UNCOMPARED]
+        compared = [name for name in self._schema if not (self._has_bytes and name in PLACE_COLUMNS)]
         is_changed = (
             is_known
             & pl.select(pl.any_horizontal(rows[name].ne_missing(base_rows[name]) for name in compared)).to_series()
@@ -117,15 +118,32 @@ class Merge:
 
     def _write_full_files(self) -> None:
         """Write the new samples so far, except those that may still share a file with later ones."""
-        pieces = list(_split(pl.concat(self._new)))
+        pieces = list(self._split(pl.concat(self._new)))
         for piece in pieces[:-1]:
             self._write_new(piece)
         self._new = pieces[-1:]
 
     def _write_new(self, frame: pl.DataFrame) -> None:
         self._written.append(self._files.write(self._next_number, frame))
-        self._n_bytes += _bytes_of(frame)
+        self._n_bytes += self._bytes_of(frame)
         self._next_number += 1
+
+    def _bytes_of(self, frame: pl.DataFrame) -> int:
+        return int(frame[LENGTH].sum()) if self._has_bytes else 0
+
+    def _split(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Split rows into files of at most MAX_FILE_ROWS rows, which name at most about MAX_FILE_BYTES of bytes."""
+        if not self._has_bytes:
+            yield from frame.iter_slices(MAX_FILE_ROWS)
+            return
+        ends = np.cumsum(frame[LENGTH].to_numpy())
+        start = 0
+        while start < frame.height:
+            before = ends[start - 1] if start else 0
+            stop = int(np.searchsorted(ends, before + MAX_FILE_BYTES, side="right"))
+            stop = min(max(stop, start + 1), start + MAX_FILE_ROWS)
+            yield frame[start:stop]
+            start = stop
 
     def finish(self) -> Changes:
         """Write the files of the next version that are not written yet. Raises StorageError."""
@@ -134,7 +152,7 @@ class Merge:
         is_kept = np.ones(self._base.height, bool) if self._append else self._seen
         next_base = self._base.update(replaced, on=_ROW, include_nulls=True) if replaced.height else self._base
         kept, removed = self._finish_base_files(next_base, replaced, is_kept)
-        for piece in _split(pl.concat(self._new)) if self._new else ():
+        for piece in self._split(pl.concat(self._new)) if self._new else ():
             self._write_new(piece)
         files = [*kept, *self._written]
         return Changes(
@@ -146,7 +164,7 @@ class Merge:
             self._written,
             removed,
             sum(file.rows for file in files),
-            self._n_bytes + _bytes_of(next_base.filter(pl.Series(is_kept))),
+            self._n_bytes + self._bytes_of(next_base.filter(pl.Series(is_kept))),
             self._n_added,
             replaced.height,
             n_removed,
@@ -171,7 +189,7 @@ class Merge:
             rows = next_base[part].filter(pl.Series(is_kept[part])).drop(_ROW)
             if is_last and not self._written:  # filled up with new samples
                 self._new.insert(0, rows)
-                self._next_number, self._n_bytes = file.number, self._n_bytes - _bytes_of(rows)
+                self._next_number, self._n_bytes = file.number, self._n_bytes - self._bytes_of(rows)
             elif rows.height:
                 self._written.append(self._files.write(file.number, rows))
         return kept, removed
@@ -188,22 +206,3 @@ def _align(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
         pl.col(name).cast(dtype, strict=False) if name in frame.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in schema.items()
     )
-
-
-def _bytes_of(frame: pl.DataFrame) -> int:
-    return int(frame[LENGTH].sum()) if LENGTH in frame.columns else 0
-
-
-def _split(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Split rows into files of at most MAX_FILE_ROWS rows, which name at most about MAX_FILE_BYTES of bytes."""
-    if LENGTH not in frame.columns:
-        yield from frame.iter_slices(MAX_FILE_ROWS)
-        return
-    ends = np.cumsum(frame[LENGTH].fill_null(0).to_numpy())
-    start = 0
-    while start < frame.height:
-        before = ends[start - 1] if start else 0
-        stop = int(np.searchsorted(ends, before + MAX_FILE_BYTES, side="right"))
-        stop = min(max(stop, start + 1), start + MAX_FILE_ROWS)
-        yield frame[start:stop]
-        start = stop

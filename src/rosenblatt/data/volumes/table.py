@@ -52,7 +52,7 @@ def to_table(volume: Volume) -> Table:
 
 def _with_images(volume: Volume) -> pl.DataFrame:
     """The metadata of samples, with a cell for the bytes of each."""
-    names, frames = [name for name in volume.schema if name not in BYTES_COLUMNS], list[pl.DataFrame]()
+    names, frames = volume.metadata_columns, list[pl.DataFrame]()
     for file in range(len(volume.data_files)):
         rows = volume.selected_rows(file)
         if not len(rows):

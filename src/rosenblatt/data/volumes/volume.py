@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.volumes.columns import KINDS_WITH_BYTES
+from rosenblatt.data.volumes.columns import BYTES_COLUMNS, KINDS_WITH_BYTES
 from rosenblatt.data.volumes.locations import LATEST, VolumeAddress, parse_address, unknown_volume_error
 from rosenblatt.data.volumes.requirements import require_volumes
 from rosenblatt.data.volumes.storage.cache import MachineCache
@@ -160,6 +160,11 @@ class Volume:
     def has_bytes(self) -> bool:
         """Whether samples have bytes beside their metadata."""
         return self.kind in KINDS_WITH_BYTES
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """The columns without those that say where the samples' bytes are."""
+        return [name for name in self.schema if not (self.has_bytes and name in BYTES_COLUMNS)]
 
     @property
     def commit(self) -> Commit:

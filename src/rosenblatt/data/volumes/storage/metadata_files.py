@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import BYTES_COLUMNS, PACK
+from rosenblatt.data.volumes.columns import HASH, PACK
 from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.delta_types import from_stored, to_stored
 from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH, missing_error
@@ -111,7 +111,7 @@ def compute_statistics(frame: pl.DataFrame) -> dict[str, Any]:
 
     A column of numbers with NaN has no bounds: NaN has no place in their order.
     """
-    names = [name for name, dtype in frame.schema.items() if name not in BYTES_COLUMNS and _is_ordered(dtype)]
+    names = [name for name, dtype in frame.schema.items() if name not in (PACK, HASH) and _is_ordered(dtype)]
     low, high, nulls = dict[str, Any](), dict[str, Any](), dict[str, int]()
     for name in names[:MAX_STATISTICS]:
         column = frame[name]
