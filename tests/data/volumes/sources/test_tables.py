@@ -156,3 +156,9 @@ def test_typed_tables_keep_their_types_and_their_words(tmp_path):
     assert frame["w"].to_list() == ["NA", "?"]
     assert source.columns["l"] == pl.List(pl.Float64)
     assert any("UInt8 to Int16" in note for note in source.notes)
+
+
+def test_spaces_around_words_are_left_out_and_noted(tmp_path):
+    source = open_samples(write(tmp_path, "id,x\n1, a\n2,b \n3,a\n4,\n"))
+    assert read(source)["x"].to_list() == ["a", "b", "a", None]
+    assert "spaces around words are left out: x" in source.notes

@@ -76,7 +76,8 @@ def _to_typed(series: pl.Series, column: Column, format: TableFormat, notes: Not
         typed = _to_dates(series, column) if typed is None and column.kind == "date" else typed
         typed = _to_booleans(values) if typed is None else typed
     if typed is None:
-        return _to_words(series, text, format, notes)
+        words = series if column.kind == "text" else _strip_words(series, notes)
+        return _to_words(words, text, format, notes)
     notes += [(name, note) for note in (*_conversion_notes(column), *marker_notes(text, rule))]
     return typed.alias(name)
 
@@ -125,6 +126,16 @@ def _to_booleans(values: pl.Series) -> pl.Series | None:
     words = set(values.unique().drop_nulls())
     pair = next((pair for pair in _BOOLEANS if words <= {*pair}), None)
     return None if pair is None else values.replace_strict(pair, [False, True], return_dtype=pl.Boolean)
+
+
+def _strip_words(series: pl.Series, notes: Notes) -> pl.Series:
+    """Words without surrounding spaces, which do not count when a model is fitted either."""
+    stripped = series.str.strip_chars()
+    is_padded = (stripped != series).fill_null(value=False)
+    if not is_padded.any():
+        return series
+    notes.append((series.name, Note(text="spaces around words are left out")))
+    return stripped
 
 
 def _to_words(series: pl.Series, text: pl.Series, format: TableFormat, notes: Notes) -> pl.Series:
