@@ -10,7 +10,8 @@ RosenblattError
 ├── VolumeError                unknown or unsuitable volume or version (also a ValueError)
 │   ├── QueryError             invalid query of a volume
 │   ├── ConflictError          another commit came first
-│   └── DamagedDataError       data that does not match its hash, or cannot be decoded
+│   ├── DamagedDataError       data that does not match its hash, or cannot be decoded
+│   └── ErasedDataError        data that was erased on purpose
 ├── RunError                   unknown run, or data that cannot be recorded (also a ValueError)
 │   └── FilterError            invalid filter of runs
 └── StoreError                 damaged or unknown store of runs, or one of a later version
@@ -73,6 +74,10 @@ class ConflictError(VolumeError):
 
 class DamagedDataError(VolumeError):
     """Data of a volume does not match its hash, or cannot be decoded."""
+
+
+class ErasedDataError(VolumeError):
+    """Data of a volume was erased on purpose, so that a version can no longer be read."""
 
 
 class RunError(RosenblattError, ValueError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rosenblatt.cli.data_maintenance import erase, gc, repair, verify
 from rosenblatt.cli.options import make_reporter, shared_options, table_format_options
 from rosenblatt.errors import format_count
 
@@ -304,3 +305,7 @@ def tag(version: str, tag: str, as_json: bool) -> None:
     else:
         moved = f" (before: {opened.volume_name}@{before.version})" if before else ""
         click.echo(f"{opened.volume_name}@{tag} is {opened.name}{moved}")
+
+
+for command in (verify, repair, gc, erase):
+    data.add_command(command)

@@ -21,7 +21,7 @@ from rosenblatt.data.volumes.storage.log import Commit, LogVersion, VolumeLog, c
 from rosenblatt.data.volumes.storage.markers import check_references, commit_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.pack_writer import MAX_REUSE_SECONDS
-from rosenblatt.errors import Notify, VolumeError
+from rosenblatt.errors import ErasedDataError, Notify, VolumeError
 from rosenblatt.runs.store.locations import public_address
 
 PACK_NAME_CHARACTERS = 64  # linked files have URIs, which begin with their scheme
@@ -167,7 +167,10 @@ def _stored_contents(address: VolumeAddress) -> StoredContents:
             continue
         is_own = name == address.name
         for file in log.every_file() if is_own else log.open().data_files:
-            rows = files.read(file, schema)
+            try:
+                rows = files.read(file, schema)
+            except ErasedDataError:  # in this moment
+                continue
             frames.append(rows.filter(pl.col(PACK).str.len_bytes() == PACK_NAME_CHARACTERS).unique(HASH))
     places = pl.concat(frames).unique(HASH, maintain_order=True) if frames else pl.DataFrame(schema=schema)
     return StoredContents(places)

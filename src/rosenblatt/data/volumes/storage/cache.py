@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
@@ -173,6 +173,18 @@ class MachineCache:
             entry = self._entries.get(name) or self._lease(name, size, fetch, verify)
             self._entries[name] = entry
             return Lease(entry)
+
+    def read(self, name: str) -> bytes | None:
+        """The content of an entry, which may be damaged; None if it is not there."""
+        try:
+            return self._path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Delete entries that no process uses."""
+        for name in names:
+            _delete_unused(self._path(name))
 
     def available_bytes(self) -> int:
         """How much of the limit is not in use by any process."""

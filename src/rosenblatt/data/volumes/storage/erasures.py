@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rosenblatt.data.volumes.storage.objects import Objects
-from rosenblatt.errors import DamagedDataError, StorageError, VolumeError
+from rosenblatt.errors import DamagedDataError, ErasedDataError, StorageError, VolumeError
 
 ERASED_FOLDER = "erased"
 METADATA_FILE_HASH = slice(-len(".parquet") - 64, -len(".parquet"))  # in the path of a metadata file
@@ -60,6 +60,6 @@ def missing_error(objects: Objects, path: str, name: str) -> VolumeError:
     if tombstone is None:
         return DamagedDataError(f"{objects.address}/{path} is missing. Restore it from a copy of the volume.")
     day = datetime.fromtimestamp(tombstone.created, UTC).date()
-    return VolumeError(
+    return ErasedDataError(
         f"This version can no longer be read: {tombstone.who} erased samples of it on {day}. Use a later version."
     )

@@ -159,9 +159,9 @@ class VolumeLog:
         for version in range(self.latest(), 0, -1):
             yield self.commit_of(version)
 
-    def every_file(self, *, with_erased: bool = False) -> list[DataFile]:
-        """All metadata files that any version has, each once, by default without those that were erased."""
-        files, erased = dict[str, DataFile](), set[str]() if with_erased else erased_names(self.objects)
+    def every_file(self) -> list[DataFile]:
+        """All metadata files that any version has, each once, without those that were erased."""
+        files, erased = dict[str, DataFile](), erased_names(self.objects)
         for version in range(1, self.latest() + 1):
             for line in self._mirror.read_entry(version).splitlines():
                 action = json.loads(line).get("add")

@@ -60,7 +60,7 @@ class MetadataFiles:
 
         Raises:
             DamagedDataError: if the file is missing or damaged.
-            VolumeError: if it was erased.
+            ErasedDataError: if it was erased.
         """
         names = list(schema) if columns is None else list(columns)
         with self._opened(file) as content:

@@ -387,13 +387,13 @@ def _read_part(objects: Objects, path: str, offset: int, length: int) -> bytes:
 def _fetch_links(ranges: list[tuple[str, int, int]], file: BinaryIO, check: Check) -> None:
     def read(place: tuple[str, int, int]) -> bytes:
         check()
-        return _read_link(*place).ljust(place[2], b"\0")
+        return read_link(*place).ljust(place[2], b"\0")
 
     with ThreadPoolExecutor(LINK_THREADS) as pool:
         file.writelines(pool.map(read, ranges))
 
 
-def _read_link(uri: str, offset: int, length: int) -> bytes:
+def read_link(uri: str, offset: int, length: int) -> bytes:
     """Read a part of a linked file; nothing if it is missing, so that the sample will not match its hash."""
     parts = urlsplit(uri)
     try:

@@ -1,0 +1,116 @@
+"""Garbage collection of a root: delete packs and metadata files that no version of any volume refers to.
+
+Only what is older than a week is deleted, because commands that have not committed yet write packs first. Commands that
+take longer are protected by markers, see `storage.markers`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from rosenblatt.data.volumes.columns import PACK
+from rosenblatt.data.volumes.locations import RESERVED_NAMES
+from rosenblatt.data.volumes.storage.log import DataFile, VolumeLog
+from rosenblatt.data.volumes.storage.markers import MARKER_FOLDER, MAX_SILENCE_SECONDS, deletion_section
+from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
+from rosenblatt.data.volumes.storage.object_info import ObjectInfo
+from rosenblatt.data.volumes.storage.objects import Objects, open_objects
+from rosenblatt.data.volumes.storage.packs import is_pack_name, pack_path
+from rosenblatt.errors import Notify
+
+MIN_AGE_SECONDS = 7 * 86_400.0  # of what is deleted
+DELETED_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class GarbageReport:
+    """What a root holds, and what of it no version refers to."""
+
+    address: str
+    n_referenced: int  # packs and metadata files
+    paths: tuple[str, ...]  # that no version refers to and that are older than a week
+    n_bytes: int
+    n_recent: int  # that no version refers to, but that are not old enough
+    is_deleted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON-serializable data."""
+        return asdict(self)
+
+
+def collect_garbage(root: str, notify: Notify = print, *, delete: bool = False) -> GarbageReport:
+    """Find what no version of any volume of a root refers to and is older than a week, and delete it on request.
+
+    Raises:
+        VolumeError: if a volume cannot be read, since what it refers to is unknown then.
+        StorageError: if the root cannot be read or written.
+    """
+    objects = open_objects(root)
+    if not delete:
+        return _find_garbage(objects, time.time(), notify)
+    with deletion_section(objects, notify) as marker:
+        report = _find_garbage(objects, marker.now(), notify)
+        paths = [*report.paths, *_dead_markers(objects, marker.now())]
+        for start in range(0, len(paths), DELETED_AT_ONCE):
+            marker.check()
+            objects.delete(paths[start : start + DELETED_AT_ONCE])
+    return replace(report, is_deleted=True)
+
+
+def _find_garbage(objects: Objects, now: float, notify: Notify) -> GarbageReport:
+    referenced = _referenced_paths(objects, notify)
+    unreferenced = [info for info in _stored_objects(objects) if info.path not in referenced]
+    old = [info for info in unreferenced if info.modified < now - MIN_AGE_SECONDS]
+    paths, n_bytes = tuple(info.path for info in old), sum(info.size for info in old)
+    return GarbageReport(
+        objects.address, len(referenced), paths, n_bytes, len(unreferenced) - len(old), is_deleted=False
+    )
+
+
+def volume_names(objects: Objects) -> list[str]:
+    """The names of all folders of a root that volumes can be in."""
+    return [name for name in objects.folders() if name not in RESERVED_NAMES and not name.startswith(".")]
+
+
+def stored_files(objects: Objects, name: str) -> list[DataFile]:
+    """All metadata files that are stored of a volume, those that no version has included."""
+    infos = list(objects.list(f"{name}/data"))
+    return [DataFile(info.path.removeprefix(f"{name}/"), info.size, 0, {}) for info in infos]
+
+
+def _referenced_paths(objects: Objects, notify: Notify) -> set[str]:
+    """The paths of all packs and metadata files that versions refer to."""
+    paths, schema = set[str](), pl.Schema({PACK: pl.String()})
+    for name in volume_names(objects):
+        log, files = VolumeLog(objects, name), MetadataFiles(objects, name)
+        has_versions = log.latest() > 0
+        data_files = log.every_file() if has_versions else stored_files(objects, name)
+        if data_files and not has_versions:
+            notify(
+                f"{objects.address}/{name} has no version: its log is lost, or its first addition has not ended. All "
+                "that it refers to is kept; delete the folder if it was interrupted"
+            )
+        for file in data_files:
+            paths.add(f"{name}/{file.path}")
+            packs = files.read(file, schema)[PACK].drop_nulls().unique()
+            paths |= {pack_path(pack) for pack in packs if is_pack_name(pack)}
+    return paths
+
+
+def _stored_objects(objects: Objects) -> Iterator[ObjectInfo]:
+    """All packs and metadata files of a root."""
+    yield from objects.list("packs")
+    for name in volume_names(objects):
+        yield from objects.list(f"{name}/data")
+
+
+def _dead_markers(objects: Objects, now: float) -> Iterator[str]:
+    """Markers of processes that have ended without removing them."""
+    for info in objects.list(MARKER_FOLDER):
+        if info.modified < now - 2 * MAX_SILENCE_SECONDS:
+            yield info.path
