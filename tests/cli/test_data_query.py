@@ -17,7 +17,13 @@ pytest.importorskip("deltalake", reason="deltalake is not installed: pip install
 def people(tmp_path_factory):
     """The address of a volume of 40 samples."""
     folder = tmp_path_factory.mktemp("volumes")
-    rows = {"id": range(40), "age": range(20, 60), "tags": [["a", "b"], []] * 20, "split": ["train", "test"] * 20}
+    rows = {
+        "id": range(40),
+        "age": range(20, 60),
+        "tags": [["a", "b"], []] * 20,
+        "x": [1.5, float("nan")] * 20,
+        "split": ["train", "test"] * 20,
+    }
     add_frame(str(folder), "people", pl.DataFrame(rows), folder)
     return f"{folder}/people"
 
@@ -35,8 +41,11 @@ def test_a_query_shows_the_number_of_samples_and_the_first_ones(people):
         "people@1: 15 of 40 samples (37.5 %)",
         "  @split uses the column 'split': 20 train and 20 test.",
     ]
-    assert lines[3].split() == ["id", "age", "tags", "split"]
-    assert [line.split() for line in lines[5:7]] == [["10", "30", "a,", "b", "train"], ["12", "32", "a,", "b", "train"]]
+    assert lines[3].split() == ["id", "age", "tags", "x", "split"]
+    assert [line.split() for line in lines[5:7]] == [
+        ["10", "30", "a,", "b", "1.500", "train"],
+        ["12", "32", "a,", "b", "1.500", "train"],
+    ]
     assert lines[7] == "and 13 more samples; --rows shows more of them, --out writes all"
 
 
@@ -47,7 +56,8 @@ def test_a_query_without_samples_says_so(people):
 def test_a_query_as_json(people):
     record = json.loads(run(people, "age < 22 @seed=3", "--json"))
     assert record["n_samples"] == 2
-    assert record["samples"][0] == {"id": 0, "age": 20, "tags": ["a", "b"], "split": "train"}
+    assert record["samples"][0] == {"id": 0, "age": 20, "tags": ["a", "b"], "x": 1.5, "split": "train"}
+    assert record["samples"][1]["x"] is None
     assert record["notes"] == ["@seed has no effect: nothing is drawn at random."]
 
 

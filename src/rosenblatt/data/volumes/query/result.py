@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from polars import selectors as cs
 
 from rosenblatt.data.volumes.columns import LENGTH
 from rosenblatt.data.volumes.volume import Volume, volume
@@ -40,7 +41,7 @@ class QueryResult:
             "n_samples_of_version": commit.n_samples,
             "n_bytes_of_version": commit.n_bytes,
             "notes": list(self.notes),
-            "samples": self.first.to_dicts(),
+            "samples": self.first.with_columns(pl.when(cs.float().is_finite()).then(cs.float())).to_dicts(),
         }
 
 
