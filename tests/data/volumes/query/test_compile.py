@@ -53,7 +53,7 @@ TABLE = pl.DataFrame(
         "sizes": pl.Series([[1, 2], [3, 4], None, [5, 6], [1, 1]], dtype=pl.Array(pl.Int16, 2)),
         "scores": [[NAN, 0.1], [1.0], None, [], [0.1]],
         "void": [None] * 5,
-        "struct": [{"a": 1}] * 5,
+        "struct": [{"a": i, "b": {"c": "xyz"[i % 3]}} if i != 2 else None for i in range(5)],
     }
 ).with_columns(
     seen=pl.col("taken").dt.replace_time_zone("UTC"),
@@ -183,7 +183,13 @@ TABLE = pl.DataFrame(
         ("0.1 in scores", "04"),
         ("x in scores", "4"),
         ("tags is null", "2"),
-        ("struct is not null", "01234"),
+        # fields of structs
+        ("struct is not null", "0134"),
+        ("struct.a > 1", "34"),
+        ("not struct.a > 1", "01"),
+        ("struct.b.c = 'x'", "03"),
+        ("struct.b.c in ('y', 'z') and struct.a < n", "1"),
+        ("struct.b.c is null", "2"),
     ],
 )
 def test_a_condition_selects_rows(condition, expected):
@@ -214,7 +220,9 @@ def test_a_condition_selects_rows(condition, expected):
         ("taken = '2024-01-31 10:00Z'", "without an offset to compare with column 'taken'", 8),
         ("at = '25:00'", "Expected a time such as '14:30'", 5),
         ("tags = 'cat'", "cannot be compared; to search its lists, write 'cat' in tags", 7),
-        ("struct = 3", "Expected 'is null' or 'is not null', because column 'struct'", 9),
+        ("struct = 3", "cannot be compared; it has the fields 'struct.a', 'struct.b' and", 9),
+        ("struct.b.d = 'x'", r"Did you mean 'struct.b.c'\?", 0),
+        ("label.a = 'x'", "Expected a column, one of", 0),
         ("'cat' in label", "Expected a column of lists, or values in parentheses, but got column 'label'", 9),
         ("1 in tags", "write it as '1'", 0),
         ("n in tags", "Expected a column of type String", 0),

@@ -248,3 +248,9 @@ def test_a_volume_without_files_has_no_samples():
     )
     assert selection.rows == ()
     assert selection.n_samples == 0
+
+
+def test_fields_of_structs_are_read_with_their_column():
+    files = make_files(400, 2, camera=[{"model": "ab"[i % 2], "owner": f"o{i // 10}"} for i in range(400)])
+    assert files.select("camera.model = 'a' @split=train @group=camera.owner").n_samples > 0
+    assert files.reads == [(position, ("camera", "id")) for position in range(2)]

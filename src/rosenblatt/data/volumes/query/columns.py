@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
@@ -34,6 +35,7 @@ class TypedColumn:
     node: Column
     dtype: pl.DataType
     values: pl.Expr
+    source: str  # the column of the volume that has to be read
 
     def __str__(self) -> str:
         return f"column {self.node.name!r} ({self.dtype})"
@@ -90,15 +92,39 @@ def time_zone(dtype: pl.DataType) -> str | None:
 
 
 def find_column(node: Column, schema: pl.Schema) -> TypedColumn:
-    """Look a column up. Raises QueryError if it does not exist, and suggests the most similar one."""
+    """Look up a column, or a field of a column of structs such as `camera.model`.
+
+    Raises QueryError if it does not exist, and suggests the most similar one.
+    """
     if node.name in schema:
-        return TypedColumn(node, schema[node.name], pl.col(node.name))
-    suggestion = did_you_mean(node.name, schema).strip()
+        return TypedColumn(node, schema[node.name], pl.col(node.name), node.name)
+    fields = {
+        field: (dtype, values, name)
+        for name, column_type in schema.items()
+        for field, dtype, values in _fields(name, column_type, pl.col(name))
+    }
+    if node.name in fields:
+        return TypedColumn(node, *fields[node.name])
+    suggestion = did_you_mean(node.name, [*schema, *fields]).strip()
     value = "a value (texts in quotes) or " if node.may_be_text else ""
     raise node.place.error(
         f"Expected {value}a column, one of {format_list(schema, 20)}{suggestion and f' ({suggestion})'}, but got "
         f"{node.name!r}"
     )
+
+
+def _fields(name: str, dtype: pl.DataType, values: pl.Expr) -> Iterator[tuple[str, pl.DataType, pl.Expr]]:
+    """The fields of a column of structs and of structs in it: names with dots, types and values."""
+    for field in dtype.fields if isinstance(dtype, pl.Struct) else ():
+        inner, path = as_instance(field.dtype), f"{name}.{field.name}"
+        yield path, inner, values.struct.field(field.name)
+        yield from _fields(path, inner, values.struct.field(field.name))
+
+
+def as_instance(dtype: Any) -> pl.DataType:
+    """A type within another one, which may be given as a class."""
+    instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return instance
 
 
 def convert_value(column: TypedColumn, value: Value) -> str | bool | float | Fraction:
@@ -142,6 +168,9 @@ def _type_error(column: TypedColumn, value: Value) -> QueryError:
         return value.place.error(f"Expected an operator such as = or < after {column}, which is not true or false")
     if column.kind == "other":
         hint = f"; to search its lists, write {_format(value)} in {column.node.name}" if is_list(column.dtype) else ""
+        if isinstance(column.dtype, pl.Struct):
+            fields = [name for name, _, _ in _fields(column.node.name, column.dtype, column.values)]
+            hint = f"; it has the fields {format_list(fields)}"
         return value.place.error(f"Expected 'is null' or 'is not null', because {column} cannot be compared{hint}")
     expected, hint = _EXPECTED[column.kind], ""
     if column.kind == "text":

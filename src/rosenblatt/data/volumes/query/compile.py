@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 
-from rosenblatt.data.volumes.query.columns import TypedColumn, find_column, is_list
+from rosenblatt.data.volumes.query.columns import TypedColumn, as_instance, find_column, is_list
 from rosenblatt.data.volumes.query.comparisons import compare_columns, compare_value, equals_any
 from rosenblatt.data.volumes.query.conditions import (
     Column,
@@ -79,11 +79,10 @@ def like_expression(pattern: str, *, ignores_case: bool) -> str:
 def _compile_in_column(item: Column | Value, lists: TypedColumn, schema: pl.Schema) -> pl.Expr:
     if not is_list(lists.dtype):
         raise lists.node.place.error(f"Expected a column of lists, or values in parentheses, but got {lists}")
-    inner = lists.dtype.inner  # type: ignore[attr-defined]
-    inner = inner() if isinstance(inner, type) else inner  # a type without parameters
+    inner = as_instance(lists.dtype.inner)  # type: ignore[attr-defined]
     values = lists.values if isinstance(lists.dtype, pl.List) else lists.values.arr.to_list()
     if isinstance(item, Value):
-        element = TypedColumn(lists.node, inner, pl.element())
+        element = TypedColumn(lists.node, inner, pl.element(), lists.source)
         return values.list.eval(compare_value(element, "=", item)).list.any()
     column = find_column(item, schema)
     if column.dtype != inner or column.kind in ("null", "other"):

@@ -89,7 +89,9 @@ class _Statistics:
 
     def _nulls(self, column: Column) -> pl.Expr:
         name = f"null_count.{column.name}"
-        return pl.col(name) if name in self._statistics else pl.lit(None, dtype=pl.Int64)
+        return (
+            pl.col(name) if name in self._statistics and column.name in self._schema else pl.lit(None, dtype=pl.Int64)
+        )
 
     def _has_values(self, column: Column) -> pl.Expr:
         return (self._nulls(column) < pl.col(ROWS)).fill_null(value=True)
@@ -98,7 +100,8 @@ class _Statistics:
         """Lower and upper bound of a column; None if there are none that hold."""
         column, (low, high) = find_column(node, self._schema), (f"{name}.{node.name}" for name in ("min", "max"))
         types = {self._statistics.get(low), self._statistics.get(high)}
-        if types != {column.dtype} or column.kind not in _KINDS or isinstance(column.dtype, pl.Decimal):
+        is_field = node.name not in self._schema  # of structs, some of which may be missing
+        if is_field or types != {column.dtype} or column.kind not in _KINDS or isinstance(column.dtype, pl.Decimal):
             return None
         bounds = pl.col(low), pl.col(high)
         if isinstance(column.dtype, pl.Datetime):

@@ -16,7 +16,7 @@ import polars as pl
 
 from rosenblatt.data.cores import cores
 from rosenblatt.data.volumes.columns import ID
-from rosenblatt.data.volumes.query.columns import find_column
+from rosenblatt.data.volumes.query.columns import TypedColumn, find_column
 from rosenblatt.data.volumes.query.compile import compile_condition
 from rosenblatt.data.volumes.query.conditions import Column, condition_columns
 from rosenblatt.data.volumes.query.draws import Draw, plan_draws
@@ -79,9 +79,9 @@ def select(
                 n_left -= len(rows[position])
                 n_ungrouped += n
     notes += _unused_options(query, chooser)
-    if n_ungrouped:
+    if n_ungrouped and query.group:
         noun = format_count(n_ungrouped, "sample has", "samples have")
-        notes.append(f"{noun} no value of {chooser.group!r}: drawn one by one.")
+        notes.append(f"{noun} no value of {query.group.name!r}: drawn one by one.")
     nothing = np.zeros(0, np.uint32)
     return Selection(tuple(rows.get(i, nothing) for i in range(len(n_rows))), len(rows), tuple(notes))
 
@@ -93,7 +93,7 @@ class _Chooser:
     filters: tuple[pl.Expr, ...]
     draws: tuple[Draw, ...]
     seed: int
-    group: str | None  # column whose values are drawn in place of identities
+    group: TypedColumn | None  # column whose values are drawn in place of identities
     has_row_hashes: bool
     columns: tuple[str, ...]  # that are needed
 
@@ -118,7 +118,7 @@ class _Chooser:
         ids = frame[ID].str.head(HASH_DIGITS) if self.has_row_hashes else frame[ID]
         if self.group is None:
             return hash_identities(ids), 0
-        groups = frame[self.group]
+        groups = frame.select(self.group.values).to_series()
         is_missing = (groups.fill_nan(None) if groups.dtype.is_float() else groups).is_null().to_numpy()
         hashes = hash_identities(groups)
         hashes[is_missing] = hash_identities(ids.filter(pl.Series(is_missing)))
@@ -132,19 +132,19 @@ def _make_chooser(query: Query, schema: pl.Schema, part: list[str] | None, *, ha
         columns.append(SPLIT)
     if query.condition is not None:
         filters.append(compile_condition(query.condition, schema))
-        columns += [column.name for column in condition_columns(query.condition)]
-    group = _check_group(query.group, schema) if query.group else None
+        columns += [find_column(column, schema).source for column in condition_columns(query.condition)]
+    group = _find_group(query.group, schema) if query.group else None
     draws = tuple(plan_draws(query, has_parts=part is not None))
     if draws:
-        columns += [ID] if group is None else [ID, group]
+        columns += [ID] if group is None else [ID, group.source]
     return _Chooser(tuple(filters), draws, query.seed or 0, group, has_row_hashes, tuple(dict.fromkeys(columns)))
 
 
-def _check_group(group: Column, schema: pl.Schema) -> str:
+def _find_group(group: Column, schema: pl.Schema) -> TypedColumn:
     column = find_column(group, schema)
     if column.dtype.is_nested():
         raise group.place.error(f"Expected a column of numbers or texts, but got {column}")
-    return group.name
+    return column
 
 
 def _find_part(
