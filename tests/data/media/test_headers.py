@@ -31,6 +31,12 @@ def test_a_header_says_what_decoding_gives(format, mode):
     assert header.format == format.lower()
 
 
+def test_headers_of_png_and_jpeg_are_read_without_pillow(monkeypatch):
+    contents = [encode("PNG"), encode("PNG", "LA"), encode("JPEG"), encode("JPEG", "L", progressive=True)]
+    monkeypatch.setattr(Image, "open", None)
+    assert [read_image_header(content).channels for content in contents] == [3, 1, 3, 1]
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 def test_images_on_their_side_have_the_size_of_the_upright_ones(format, orientation):
@@ -47,7 +53,8 @@ def test_arrays_have_the_size_of_their_pixels():
 
 
 @pytest.mark.parametrize("content", [
-    b"", b"text", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a", b"\x93NUMPY", encode_image(np.zeros(3, np.uint8)),
+    b"", b"text", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a", b"\x93NUMPY", encode("PNG")[:20], encode("JPEG")[:50],
+    encode("PNG").replace(b"\x04", b"\x05", 1), encode_image(np.zeros(3, np.uint8)),
 ])  # fmt: skip
 def test_a_damaged_image_raises(content):
     with pytest.raises(DamagedError):

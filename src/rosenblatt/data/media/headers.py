@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import wave
+import zlib
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -23,6 +24,13 @@ _FORMATS = {
     b"P4": ("images", "pbm"), b"P5": ("images", "pgm"), b"P6": ("images", "ppm"), b"fLaC": ("audio", "flac"),
     b"OggS": ("audio", "ogg"),
 }  # fmt: skip
+PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+PNG_GREY = (0, 4)  # color types without and with transparency
+ORIENTED = tuple(  # names of PNG's chunks that may hold an orientation, with the beginning of their data
+    [b"eXIf", b"iTXtXML:com.adobe.xmp"] + [name + b"Raw profile type exif" for name in (b"tEXt", b"zTXt", b"iTXt")]
+)
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of frames
+JPEG_METADATA = 0xE1  # marker of a segment that may have an orientation
 ROTATED = (5, 6, 7, 8)  # values of the EXIF orientation of images that lie on their side
 ORIENTATION = 0x0112  # EXIF tag
 
@@ -49,6 +57,8 @@ def read_image_header(content: bytes) -> ImageHeader:
     """Read the header of an image. Raises DamagedError."""
     if content.startswith(NPY_MAGIC):
         return _array_header(content)
+    if header := _png_header(content) or _jpeg_header(content):
+        return header
     try:
         with ignore_warnings(Image.DecompressionBombWarning), Image.open(io.BytesIO(content)) as image:
             width, height = image.size
@@ -61,6 +71,40 @@ def read_image_header(content: bytes) -> ImageHeader:
         raise DamagedError("not an image that Pillow can read") from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise DamagedError(str(error).splitlines()[0] if str(error) else "damaged") from error
+
+
+def _png_header(content: bytes) -> ImageHeader | None:
+    """Read the first chunk of a PNG file (W3C, section 11.2.2); None for others, and for those with an orientation."""
+    if content[:16] != PNG_START or _has_png_orientation(content):
+        return None
+    if zlib.crc32(content[12:29]) != int.from_bytes(content[29:33]):
+        raise DamagedError("a damaged PNG header")
+    width, height, _, color = struct.unpack_from(">IIBB", content, 16)
+    return ImageHeader(width, height, 1 if color in PNG_GREY else 3, "png")
+
+
+def _has_png_orientation(content: bytes) -> bool:
+    """Whether a chunk of a PNG file may hold an orientation."""
+    position = len(PNG_START) - 8
+    while position < len(content):
+        if content.startswith(ORIENTED, position + 4):
+            return True
+        position += 12 + int.from_bytes(content[position : position + 4])  # length, name, data, checksum
+    return False
+
+
+def _jpeg_header(content: bytes) -> ImageHeader | None:
+    """Read the frame header of a JPEG file (ITU T.81, section B.2.2); None for others, and for those with metadata."""
+    position = 2 if content.startswith(b"\xff\xd8\xff") else len(content)
+    while position + 9 < len(content) and content[position] == 0xFF:
+        marker, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4])
+        if marker in JPEG_FRAMES:
+            height, width, n_components = struct.unpack_from(">HHB", content, position + 5)
+            return ImageHeader(width, height, 1 if n_components == 1 else 3, "jpeg") if height else None
+        if marker in (JPEG_METADATA, 0xFF) or length < 2:
+            return None
+        position += 2 + length
+    return None
 
 
 def _array_header(content: bytes) -> ImageHeader:

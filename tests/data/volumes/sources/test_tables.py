@@ -64,6 +64,12 @@ def test_words_that_may_be_categories_stay_and_are_read_as_those_of_the_file(tmp
     assert read(open_samples(path))["x"].to_list() == cells
 
 
+def test_spaces_around_words_are_left_out_and_counted(tmp_path):
+    source = open_samples(write(tmp_path, "a,x\n1, red\n2,red \n3,a  b\n4, \n"))
+    assert read(source)["x"].to_list() == ["red", "red", "a  b", None]
+    assert "spaces around words are left out: x (2 cells)" in source.notes
+
+
 def test_given_words_are_missing_and_no_markers_are_on_request(tmp_path):
     path = write(tmp_path, "a,x\n1,red\n-9,?\n3,zero\n")
     table = read_table(path, missing=["-9", "zero"])

@@ -1,7 +1,7 @@
 """Types for the text columns of a table, so that it can be queried, without loss of what its cells say.
 
 A column becomes numbers, dates or booleans only where `fit` reads its cells as such, and else stays as it is written:
-007 is text. Cells that mean a missing value become null.
+007 is text. Cells that mean a missing value become null, and spaces around cells are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rosenblatt.data.schema.inference import infer_column, infer_schema
 from rosenblatt.data.schema.missing import AMBIGUOUS_MARKERS, CLEAR_MARKERS, make_rule, marker_notes
 from rosenblatt.data.schema.notes import Note, summarize_notes
 from rosenblatt.data.table import TableFormat
-from rosenblatt.errors import TableError
+from rosenblatt.errors import TableError, format_count
 
 _LEADING_ZERO = r"^[-+]?0\d"
 _MANY_DIGITS = r"^[-+]?\d{16,}$"  # integers that a float64 may not hold
@@ -139,16 +139,20 @@ def _strip_words(series: pl.Series, notes: Notes) -> pl.Series:
 
 
 def _to_words(series: pl.Series, text: pl.Series, format: TableFormat, notes: Notes) -> pl.Series:
-    """A text column as it is written, null where its cell means a missing value whatever the column is used for.
+    """A text column without spaces around its cells, null where a cell means a missing value whatever its column is.
 
     NA, none and the like may be categories, which depends on the empty cells beside them: they stay as they are.
     """
+    n_padded = int((series.str.len_bytes() != text.str.len_bytes()).sum())
+    if n_padded:
+        notes.append(
+            (series.name, Note(text="spaces around words are left out", detail=format_count(n_padded, "cell")))
+        )
     rule = make_rule(format.missing)
     present = set(text.drop_nulls().unique().str.to_lowercase()) if rule.with_markers else set[str]()
     ambiguous = tuple(sorted(AMBIGUOUS_MARKERS & present))
     if ambiguous and CLEAR_MARKERS & present and not text.has_nulls():
-        return series
+        return text
     rule = rule.model_copy(update={"categories": ambiguous})
     notes += [(series.name, note) for note in marker_notes(text, rule)]
-    is_missing = rule.apply(text).is_null() & series.is_not_null()
-    return series.set(is_missing, None) if is_missing.any() else series
+    return rule.apply(text)
