@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -88,6 +90,34 @@ def test_the_marker_of_a_killed_process_does_not_block_others(objects):
     os.utime(objects.local_path("gc/delete-dead"), (silent_since, silent_since))
     with commit_section(objects, print) as has_waited:
         assert not has_waited
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems wait until a marker is silent")
+def test_a_process_of_this_machine_that_was_killed_is_noticed_at_once(objects):
+    code = (
+        "import sys, time; from rosenblatt.data.volumes.storage.folders import FolderObjects, Path\n"
+        "from rosenblatt.data.volumes.storage.markers import deletion_section\n"
+        "with deletion_section(FolderObjects(Path(sys.argv[1])), print): print(flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(objects.root)], stdout=subprocess.PIPE)
+    with process, Marker(objects, COMMIT) as marker:
+        process.stdout.read(1)
+        assert marker.has_others(DELETE)
+        process.kill()
+        process.wait()
+        assert len(names(objects)) == 2
+        assert not marker.has_others(DELETE)
+
+
+def test_a_process_of_another_machine_is_alive_until_it_is_silent(objects):
+    with Marker(objects, COMMIT) as marker:
+        for content in (
+            b"",
+            b'{"place": "other", "pid": 999999, "started": 1}',
+            b'{"place": "", "pid": 1, "started": 1}',
+        ):
+            objects.put("gc/delete-other", content)
+            assert marker.has_others(DELETE)
 
 
 def test_markers_are_renewed_and_a_process_that_was_stopped_notices(objects, monkeypatch):

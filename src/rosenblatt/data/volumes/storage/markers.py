@@ -6,17 +6,24 @@
 Each side first writes its marker and then looks for those of the other side, so at least one of two sees the other: a
 commit then withdraws and waits, a deletion waits (mutual exclusion by flags, Dekker's algorithm). Stores must list what
 was written before, as folders, S3, Google Cloud Storage and Azure do. Markers are renewed every minute; one that is
-silent for a quarter of an hour belongs to a process that has ended, and its owner stops itself before that.
+silent for a quarter of an hour belongs to a process that has ended, and its owner stops itself before that. On the same
+machine, a process that has ended is noticed at once.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import Self
+
+import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH, erased_names, remove_tombstones
 from rosenblatt.data.volumes.storage.objects import Objects
@@ -58,7 +65,7 @@ class Marker:
 
     def _renew(self) -> None:
         started = time.monotonic()
-        self._objects.put(self._path, b"")
+        self._objects.put(self._path, _Owner.this_process().model_dump_json().encode())
         self._renewed = started
 
     def _keep_renewing(self) -> None:
@@ -85,8 +92,53 @@ class Marker:
     def has_others(self, purpose: str) -> bool:
         """Whether other processes have a marker of this purpose and are alive."""
         infos = [info for info in self._objects.list(MARKER_FOLDER) if info.path != self._path]
-        others = [info.modified for info in infos if info.path.startswith(f"{MARKER_FOLDER}/{purpose}-")]
-        return bool(others) and max(others) > self.now() - MAX_SILENCE_SECONDS
+        others = [info for info in infos if info.path.startswith(f"{MARKER_FOLDER}/{purpose}-")]
+        if not others:
+            return False
+        oldest = self.now() - MAX_SILENCE_SECONDS
+        return any(info.modified > oldest and not _has_ended(self._objects, info.path) for info in others)
+
+
+class _Owner(BaseModel):
+    """The process that wrote a marker."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    place: str  # identifies a boot of a machine and a namespace of processes; "" if unknown
+    pid: int
+    started: float
+
+    @classmethod
+    def this_process(cls) -> Self:
+        pid = os.getpid()
+        return cls(place=_place(), pid=pid, started=psutil.Process(pid).create_time())
+
+
+@cache
+def _place() -> str:
+    """What distinguishes this machine, since it was started, and this container from others; "" if unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # not Linux
+        return ""
+
+
+def _has_ended(objects: Objects, path: str) -> bool:
+    """Whether the owner of a marker is a process of this machine that has ended."""
+    try:
+        owner = _Owner.model_validate_json(objects.read(path))
+    except FileNotFoundError:
+        return True
+    except ValidationError:
+        return False
+    if not owner.place or owner.place != _place():
+        return False
+    try:
+        process = psutil.Process(owner.pid)
+        return process.create_time() != owner.started or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager
