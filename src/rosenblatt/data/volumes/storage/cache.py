@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
@@ -52,6 +52,10 @@ class DamagedEntryError(DamagedDataError):
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(message)
         self.path = path
+
+
+class CacheFullError(StorageError):
+    """What is in use leaves too little space."""
 
 
 class _Stored(NamedTuple):
@@ -186,9 +190,10 @@ class MachineCache:
         for name in names:
             _delete_unused(self._path(name))
 
-    def available_bytes(self) -> int:
-        """How much of the limit is not in use by any process."""
-        return self.max_bytes - sum(stored.size for stored in self._scan() if _is_leased(stored.path))
+    def available_bytes(self, excluding: Container[str] = ()) -> int:
+        """How much of the limit is not in use by any process, where the use of some entries does not count."""
+        stored = (item for item in self._scan() if item.path.name not in excluding)
+        return self.max_bytes - sum(item.size for item in stored if _is_leased(item.path))
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
@@ -279,7 +284,7 @@ class MachineCache:
                 if not (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
                     raise
                 if not self._evict(self._scan(), size):
-                    raise StorageError(
+                    raise CacheFullError(
                         f"The disk of the cache in {str(self.folder)!r} is full, and what is left of the cache is in "
                         f"use. Free some space, or name a folder of another disk with {FOLDER_VARIABLE}."
                     ) from error
@@ -297,7 +302,7 @@ class MachineCache:
             if used + size > self.max_bytes:
                 used -= self._evict(stored, used + size - int(EVICTION_TARGET_FRACTION * self.max_bytes))
             if used + size > self.max_bytes:
-                raise StorageError(
+                raise CacheFullError(
                     f"The cache in {str(self.folder)!r} is full: {_gigabytes(used)} are in use, {_gigabytes(size)} "
                     f"more are needed, and its limit is {_gigabytes(self.max_bytes)}. Raise it with {LIMIT_VARIABLE}."
                 )

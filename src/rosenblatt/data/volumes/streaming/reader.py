@@ -20,14 +20,15 @@ from threading import Lock
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
-from weakref import ref
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 import polars as pl
 from blake3 import blake3
 
 from rosenblatt.data.volumes.columns import HASH, ID, LENGTH, OFFSET, PACK
-from rosenblatt.data.volumes.storage.cache import DamagedEntryError, MachineCache, machine_cache
+from rosenblatt.data.volumes.storage.cache import CacheFullError, DamagedEntryError, MachineCache, machine_cache
+from rosenblatt.data.volumes.storage.erasures import missing_error
 from rosenblatt.data.volumes.storage.object_info import MAX_GAP_BYTES
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
 from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
@@ -114,6 +115,9 @@ class PackReader:
         try:
             content = self._load(unit, verify, check)
         except FileNotFoundError:
+            error = missing_error(self.objects, pack_path(unit.pack), unit.pack)
+            if not isinstance(error, DamagedDataError):  # it was erased
+                raise error from None
             raise _DamagedUnitError("is missing", memoryview(b"")) from None
         except OSError as error:
             hint = "; raise the limit with `ulimit -n`" if error.errno == errno.EMFILE else ""
@@ -129,7 +133,7 @@ class PackReader:
         try:
             try:
                 return self.cache.fetch(unit.name, unit.n_bytes, fetch, verify).content
-            except StorageError:
+            except CacheFullError:
                 if not self._close_units(0):
                     raise
                 return self.cache.fetch(unit.name, unit.n_bytes, fetch, verify).content
@@ -180,6 +184,7 @@ class SampleColumn:
         self.codes, self.starts, self.units = builder.codes, builder.starts, builder.units
         self.ends = self.starts + builder.lengths
         self._contents: list[memoryview | None] = [None] * (len(self.units) + 1)  # the last one is that of `DAMAGED`
+        self._in_use: WeakValueDictionary[int, memoryview] = WeakValueDictionary()  # open contents, whoever holds them
         self._reasons: dict[int, str] = {}  # why samples are damaged
         self._lock = Lock()
         self._fast_codes, self._fast_starts = self.codes.data, self.starts.data  # of integers
@@ -222,13 +227,17 @@ class SampleColumn:
 
     def open(self, code: int, check: Check = lambda: None) -> memoryview:
         """Open the bytes of a unit. Samples that are damaged get the code `DAMAGED`."""
+        if (content := self._in_use.get(code)) is not None:
+            return content
         unit = self.units[code]
         verify = partial(_verify_pack, unit) if unit.is_whole else partial(self._verify_samples, code)
         try:
-            return self._reader.load(unit, verify, check)
+            content = self._reader.load(unit, verify, check)
         except _DamagedUnitError as error:
             self._mark_damaged(code, error)
-            return error.content
+            content = error.content
+        self._in_use[code] = content
+        return content
 
     def _damaged_samples(self, code: int, content: memoryview) -> list[int]:
         indices = np.flatnonzero(self.codes == code)

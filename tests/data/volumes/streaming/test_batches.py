@@ -1,0 +1,500 @@
+"""Tests of batches: exact resume, ranks, policies for damaged samples, limits of the cache, and threads that end."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from itertools import chain, islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+pytest.importorskip("blake3")
+
+from rosenblatt.data.volumes.storage.cache import MachineCache
+from rosenblatt.data.volumes.storage.objects import FolderObjects
+from rosenblatt.data.volumes.storage.packs import pack_path
+from rosenblatt.data.volumes.streaming import files as files_module
+from rosenblatt.data.volumes.streaming import order as order_module
+from rosenblatt.data.volumes.streaming import reader as reader_module
+from rosenblatt.data.volumes.streaming import windows as windows_module
+from rosenblatt.data.volumes.streaming.batches import Batches, BatchOptions
+from rosenblatt.data.volumes.streaming.files import SampleAccess, SampleSource
+from rosenblatt.data.volumes.streaming.reader import PackReader
+from rosenblatt.errors import DamagedDataError, StorageError, VolumeError
+from tests.data.volumes.streaming.samples import BucketLike, flip, make_contents, write_packs
+
+CONTENTS = make_contents(130)
+ROWS = [40, 30, 60]  # of the metadata files
+SMALL_WINDOW = 25_000  # bytes: two packs
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def frames(root) -> list[pl.DataFrame]:
+    """Metadata files of a volume with a label for each sample."""
+    frame = write_packs(root, CONTENTS).with_columns(label=pl.int_range(pl.len()))
+    firsts = np.cumsum([0, *ROWS])
+    return [frame[first:last] for first, last in pairwise(firsts)]
+
+
+@pytest.fixture
+def bucket(root) -> BucketLike:
+    return BucketLike(root)
+
+
+@pytest.fixture
+def cache(tmp_path) -> MachineCache:
+    return MachineCache(tmp_path / "cache", max_bytes=10**6)
+
+
+def make_source(frames, reader: PackReader | None, selection=None) -> SampleSource:
+    return SampleSource(
+        "photos@2",
+        "root",
+        [frame.height for frame in frames],
+        [1000] * len(frames),
+        lambda file, columns: frames[file].select(columns),
+        ["id", "label"],
+        reader,
+        selection,
+    )
+
+
+@pytest.fixture(params=["folder", "bucket", "rows"])
+def source(request, root, frames, bucket, cache) -> SampleSource:
+    """Images of a folder or bucket, or a table."""
+    if request.param == "rows":
+        return make_source(frames, None)
+    objects = FolderObjects(root) if request.param == "folder" else bucket
+    return make_source(frames, PackReader(objects, cache, "photos@2"))
+
+
+@pytest.fixture
+def photos(root, frames) -> SampleSource:
+    return make_source(frames, PackReader(FolderObjects(root), None, "photos@2"))
+
+
+def options(**changes) -> BatchOptions:
+    return BatchOptions(**{"batch_size": 16, "window_bytes": SMALL_WINDOW} | changes)
+
+
+def labels(batches) -> list[list[int]]:
+    return [batch.frame["label"].to_list() for batch in batches]
+
+
+def flatten(lists) -> list[int]:
+    return list(chain.from_iterable(lists))
+
+
+def check_samples(batch) -> None:
+    """The bytes of samples belong to their rows."""
+    if batch.samples is not None:
+        assert [bytes(view) for view in batch.samples] == [CONTENTS[label] for label in batch.frame["label"]]
+
+
+@pytest.mark.parametrize("window_bytes", [1, SMALL_WINDOW, 10**9])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_epoch_has_each_sample_once_with_its_own_bytes(source, window_bytes, shuffle):
+    batches = Batches(source, options(window_bytes=window_bytes, shuffle=shuffle))
+    epochs = []
+    for epoch in range(3):
+        assert (batches.epoch, batches.position) == (epoch, 0)
+        collected = list(batches)
+        for batch in collected:
+            check_samples(batch)
+        assert [len(batch) for batch in collected] == [16] * 8 + [2]
+        assert len(collected) == len(batches)
+        epochs.append(flatten(labels(collected)))
+        assert sorted(epochs[-1]) == list(range(130))
+    assert (epochs[0] == epochs[1] == list(range(130))) == (not shuffle)
+
+
+def test_a_selection_is_streamed_in_its_order(source):
+    selection = [np.array([3, 1]), np.zeros(0, np.int64), np.array([59, 0, 30])]
+    source = SampleSource(**{**vars(source), "selection": selection})
+    assert source.n_samples == 5
+    (batch,) = Batches(source, options(shuffle=False))
+    assert batch.frame["label"].to_list() == [3, 1, 129, 70, 100]
+    check_samples(batch)
+    assert sorted(flatten(labels(Batches(source, options(batch_size=2))))) == [1, 3, 70, 100, 129]
+
+
+def test_nothing_is_streamed_of_an_empty_selection(source):
+    source = SampleSource(**{**vars(source), "selection": [np.zeros(0, np.int64)] * 3})
+    assert list(Batches(source, options())) == []
+
+
+@pytest.mark.parametrize("window_bytes", [1, SMALL_WINDOW, 10**9])
+def test_streaming_continues_exactly_at_each_position(source, window_bytes):
+    expected = labels(Batches(source, options(window_bytes=window_bytes)))
+    for n in range(len(expected) + 1):
+        batches = Batches(source, options(window_bytes=window_bytes))
+        assert labels(islice(batches, n)) == expected[:n]
+        state = pickle.loads(pickle.dumps(batches.state_dict()))
+        batches.close()
+        resumed = Batches(source, options(window_bytes=window_bytes, n_threads=2))
+        resumed.load_state_dict(state)
+        assert labels(resumed) == expected[n:]
+        assert (resumed.epoch, resumed.position) == (1, 0)
+
+
+def test_a_loop_that_was_left_is_continued_by_the_next(source):
+    expected = labels(Batches(source, options()))
+    batches = Batches(source, options())
+    for batch in batches:
+        if batch.positions[0] == 32:
+            break
+    assert labels(batches) == expected[3:]
+
+
+def test_other_ranks_continue_what_some_have_begun(source):
+    expected = [sorted(batch) for batch in labels(Batches(source, options()))]
+    begun = [Batches(source, options(rank=rank, n_ranks=4)) for rank in range(4)]
+    parts = [labels(islice(batches, 3)) for batches in begun]
+    assert [sorted(flatten(batch)) for batch in zip(*parts, strict=True)] == expected[:3]
+    states = [batches.state_dict() for batches in begun]
+    for batches in begun:
+        batches.close()
+    assert all(state == states[0] for state in states)
+    rest = []
+    for rank in range(3):
+        batches = Batches(source, options(rank=rank, n_ranks=3))
+        batches.load_state_dict(states[0])
+        rest.append(labels(batches))
+    assert [sorted(flatten(batch)) for batch in zip(*rest, strict=True)] == expected[3:]
+
+
+@pytest.mark.parametrize(("last", "n_batches", "sizes"), [("keep", 9, {0, 1}), ("drop", 8, {4}), ("pad", 9, {4})])
+def test_all_ranks_get_the_same_number_of_batches(source, last, n_batches, sizes):
+    ranks = [list(Batches(source, options(rank=rank, n_ranks=4, last=last))) for rank in range(4)]
+    assert {len(batches) for batches in ranks} == {n_batches}
+    assert {len(batch) for batches in ranks for batch in batches[:-1]} == {4}
+    assert {len(batches[-1]) for batches in ranks} == sizes
+    for batches in ranks:
+        for batch in batches:
+            check_samples(batch)
+            assert batch.frame.columns == ["id", "label"]
+    assert len({label for batches in ranks for label in flatten(labels(batches))}) == (128 if last == "drop" else 130)
+
+
+def test_the_incomplete_last_batch_is_padded_with_its_own_samples(source):
+    *_, kept = Batches(source, options())
+    *_, padded = Batches(source, options(last="pad"))
+    assert padded.frame["label"].to_list() == kept.frame["label"].to_list() * 8
+    check_samples(padded)
+
+
+@pytest.mark.parametrize("n_workers", [2, 3])
+@pytest.mark.parametrize("n_begun", [0, 4])
+def test_workers_take_turns(source, n_workers, n_begun):
+    expected = labels(Batches(source, options()))
+    workers = []
+    for worker in range(n_workers):
+        batches = Batches(source, options(worker=worker, n_workers=n_workers))
+        batches.load_state_dict(batches.state_dict() | {"position": 16 * n_begun, "n_workers": 1})
+        workers.append(iter(batches))
+    collected = []
+    for number in range(9 - n_begun):
+        collected += labels([next(workers[number % n_workers])])
+    assert collected == expected[n_begun:]
+    assert [next(worker, None) for worker in workers] == [None] * n_workers
+
+
+def test_a_worker_continues_its_own_batches(source):
+    expected = labels(Batches(source, options()))
+    batches = Batches(source, options(worker=1, n_workers=2))
+    batches.load_state_dict(batches.state_dict() | {"position": 16, "n_workers": 1})  # batches 2, 4, 6 and 8
+    assert labels(islice(batches, 2)) == [expected[2], expected[4]]
+    resumed = Batches(source, options(worker=1, n_workers=2))
+    resumed.load_state_dict(batches.state_dict())
+    assert labels(resumed) == [expected[6], expected[8]]
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"shuffle": False}, {"window_bytes": 7}, {"version": "other"}, {"n_samples": 5}]
+)
+def test_a_state_of_another_order_is_refused(source, change):
+    batches = Batches(source, options())
+    with pytest.raises(VolumeError, match=f"cannot be continued: its {next(iter(change))} is"):
+        batches.load_state_dict(batches.state_dict() | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_size": 0}, {"n_ranks": 0}, {"rank": 1}, {"rank": -1}, {"worker": 2, "n_workers": 2},
+        {"window_bytes": 0}, {"last": "repeat"}, {"on_damage": "ignore"}, {"n_threads": 0},
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing_are_refused(change):
+    with pytest.raises(VolumeError, match=f"{next(iter(change))} is .*expected"):
+        options(**change)
+
+
+def test_samples_are_decoded_in_order(photos):
+    batches = Batches(photos, options(decode=lambda view: bytes(view)[::-1]))
+    for batch in batches:
+        assert batch.samples == [CONTENTS[label][::-1] for label in batch.frame["label"]]
+
+
+def test_rows_have_nothing_to_decode(frames):
+    with pytest.raises(VolumeError, match="nothing to decode"):
+        Batches(make_source(frames, None), options(decode=bytes))
+
+
+def damage_sample(root, frames, label: int) -> None:
+    frame = pl.concat(frames)
+    path = root / pack_path(frame["pack"][label])
+    path.write_bytes(flip(path.read_bytes(), frame["offset"][label]))
+
+
+def decode_some(bad: set[int]):
+    """A decoder that fails for some samples."""
+    contents = {CONTENTS[label] for label in bad}
+
+    def decode(view):
+        if bytes(view) in contents:
+            raise ValueError("not an image")
+        return bytes(view)
+
+    return decode
+
+
+BAD = {5, 77, 100}
+
+
+@pytest.fixture(params=["damaged", "undecodable"])
+def bad_options(request, root, frames):
+    """Options with a decoder, for a volume of which three samples cannot be used."""
+    if request.param == "undecodable":
+        return {"decode": decode_some(BAD), "reason": "'sample 5' cannot be decoded: not an image"}
+    for label in BAD:
+        damage_sample(root, frames, label)
+    return {"decode": bytes, "reason": "'sample 5' is damaged, because pack .* does not match its hash"}
+
+
+def test_a_damaged_sample_raises_an_error_by_default(photos, bad_options):
+    reason = bad_options.pop("reason")
+    with pytest.raises(DamagedDataError, match=f"photos@2: sample {reason}"):
+        list(Batches(photos, options(shuffle=False, **bad_options)))
+
+
+def test_damaged_samples_can_be_left_out_and_are_listed(photos, bad_options):
+    messages = []
+    bad_options.pop("reason")
+    batches = Batches(photos, options(on_damage="skip", shuffle=False, notify=messages.append, **bad_options))
+    collected = list(batches)
+    assert [len(batch) for batch in collected] == [15, 16, 16, 16, 15, 16, 15, 16, 2]
+    for batch in collected:
+        check_samples(batch)
+        assert batch.positions.tolist() == batch.frame["label"].to_list()
+    assert set(flatten(labels(collected))) == set(range(130)) - BAD
+    assert [(sample.id, sample.position, sample.epoch) for sample in batches.damaged] == [
+        (f"sample {label}", label, 0) for label in sorted(BAD)
+    ]
+    (message,) = messages
+    assert "3 of 130 samples are damaged or cannot be decoded ('sample 5', 'sample 77' and 'sample 100')" in message
+    assert "left out" in message
+    list(batches)
+    assert len(messages) == 2
+    assert len(batches.damaged) == 6
+
+
+def test_damaged_samples_can_be_replaced_by_their_neighbours(photos, bad_options):
+    bad_options.pop("reason")
+    messages = []
+    batches = Batches(photos, options(on_damage="replace", shuffle=False, notify=messages.append, **bad_options))
+    collected = list(batches)
+    for batch in collected:
+        check_samples(batch)
+    expected = [4 if label == 5 else 76 if label == 77 else 99 if label == 100 else label for label in range(130)]
+    assert flatten(labels(collected)) == expected
+    assert "replaced" in messages[0]
+
+
+def test_a_summary_is_a_warning_by_default(photos):
+    with pytest.warns(UserWarning, match=r"photos@2: 1 of 130 samples .* left out\. First: .*not an image"):
+        list(Batches(photos, options(on_damage="skip", decode=decode_some({3}))))
+
+
+@pytest.mark.parametrize("policy", ["skip", "replace"])
+def test_more_than_five_percent_of_damaged_samples_are_an_error(photos, policy):
+    list(Batches(photos, options(on_damage=policy, decode=decode_some(set(range(6))), notify=lambda _: None)))
+    batches = Batches(photos, options(on_damage=policy, decode=decode_some(set(range(7)))))
+    with pytest.raises(DamagedDataError, match=r"7 of 130 samples .* more than 5%.*not an image"):
+        list(batches)
+
+
+def test_a_batch_of_damaged_samples_only_cannot_be_replaced(photos):
+    batches = Batches(photos, options(on_damage="replace", batch_size=1, shuffle=False, decode=decode_some({0})))
+    with pytest.raises(DamagedDataError, match="all samples of a batch are damaged"):
+        list(batches)
+
+
+def test_ranks_stay_in_step_when_samples_are_left_out(photos):
+    for rank in range(2):
+        batches = Batches(
+            photos,
+            options(
+                on_damage="skip", decode=decode_some({5}), batch_size=2, rank=rank, n_ranks=2, notify=lambda _: None
+            ),
+        )
+        assert len(list(batches)) == 65
+
+
+def test_a_missing_pack_is_an_error_with_its_name(photos, root, frames):
+    (root / pack_path(frames[0]["pack"][0])).unlink()
+    with pytest.raises(DamagedDataError, match=f"pack {frames[0]['pack'][0]} .* is missing"):
+        list(Batches(photos, options(shuffle=False)))
+
+
+def test_a_cache_that_is_too_small_for_three_windows_is_refused_at_the_start(frames, bucket, tmp_path):
+    source = make_source(frames, PackReader(bucket, MachineCache(tmp_path / "small", 50_000), "photos@2"))
+    with pytest.raises(StorageError, match=r"Streaming photos@2 needs .* GB of the cache.*ROSENBLATT_CACHE_GB"):
+        next(iter(Batches(source, options())))
+    assert not bucket.n_reads
+
+
+def test_an_epoch_is_streamed_through_a_cache_of_three_windows(frames, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(reader_module, "MAX_COPIED_BYTES", 0)
+    cache = MachineCache(tmp_path / "small", 75_000)
+    source = make_source(frames, PackReader(bucket, cache, "photos@2"))
+    batches = Batches(source, options(batch_size=4))
+    for _ in range(2):
+        assert sorted(flatten(labels(batches))) == list(range(130))
+    assert sum(path.stat().st_size for path in cache.folder.rglob("*") if path.is_file()) <= 75_000
+
+
+def test_streaming_waits_for_others_to_end_their_use_of_the_cache(frames, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(reader_module, "MAX_COPIED_BYTES", 0)
+    cache = MachineCache(tmp_path / "small", 75_000)
+    source = make_source(frames, PackReader(bucket, cache, "photos@2"))
+    other = MachineCache(cache.folder, 75_000)
+    lease = other.fetch("ab12", 50_000, lambda file: file.write(bytes(50_000)), lambda content: None)
+
+    class Waiting(threading.Event):
+        def wait(self, seconds):
+            lease.close()
+
+    monkeypatch.setattr(windows_module, "Event", Waiting)
+    assert sorted(flatten(labels(Batches(source, options(batch_size=4))))) == list(range(130))
+    with pytest.raises(ValueError, match="closed"):
+        _ = lease.content
+
+
+def test_each_rank_fetches_only_what_it_needs(frames, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(order_module, "GROUP_FILES", 256)
+    for rank in range(2):
+        bucket = BucketLike(root)
+        reader = PackReader(bucket, MachineCache(tmp_path / f"cache {rank}", 10**6), "photos@2")
+        list(Batches(make_source(frames, reader), options(rank=rank, n_ranks=2, window_bytes=10**6, batch_size=64)))
+        assert len(bucket.n_reads) <= 9  # of 13 packs
+
+
+def test_metadata_that_was_used_lately_is_not_read_again(frames, root, monkeypatch):
+    reads = []
+    source = make_source(frames, PackReader(FolderObjects(root), None))
+    source = SampleSource(
+        **{**vars(source), "read_metadata": lambda file, columns: reads.append(file) or frames[file].select(columns)}
+    )
+    batches = Batches(source, options())
+    for _ in range(3):
+        list(batches)
+    assert sorted(reads) == [0, 1, 2]
+    monkeypatch.setattr(files_module, "MAX_LOADED_ROWS", 1)
+    batches = Batches(source, options())
+    for _ in range(2):
+        assert sorted(flatten(labels(batches))) == list(range(130))
+
+
+def stream_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("plan", "fetch", "decode"))]
+
+
+def test_no_thread_is_left_when_a_loop_ends_or_is_left(photos):
+    batches = Batches(photos, options(decode=bytes))
+    loop = iter(batches)
+    next(loop)
+    assert stream_threads()
+    batches.close()
+    assert not stream_threads()
+    with Batches(photos, options(decode=bytes)) as batches:
+        loop = iter(batches)
+        next(loop)
+    assert not stream_threads()
+    list(batches)
+    assert not stream_threads()
+    with suppress(KeyboardInterrupt):
+        for _ in batches:
+            raise KeyboardInterrupt
+    assert not stream_threads()
+
+
+INTERRUPTED = """
+import sys, pickle
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.data.volumes.streaming.test_batches import (
+    BucketLike, MachineCache, PackReader, Batches, make_source, options
+)
+import time
+root = Path(sys.argv[1])
+frames = pickle.loads((root / "frames").read_bytes())
+bucket = BucketLike(root)
+def slow(path, content):
+    print("fetching", flush=True)
+    time.sleep(0.05)
+    return content
+bucket.damage = slow
+source = make_source(frames, PackReader(bucket, MachineCache(root / "cache", 10**6)))
+for batch in Batches(source, options(window_bytes=1)):
+    pass
+"""
+
+
+def test_a_program_that_is_interrupted_ends_at_once(frames, root):
+    (root / "frames").write_bytes(pickle.dumps(frames))
+    command = [sys.executable, "-c", INTERRUPTED, str(root), str(Path(__file__).parents[4])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "fetching\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    assert not list((root / "cache" / "fetches").glob("*"))
+
+
+def test_samples_are_accessed_by_their_position(source):
+    access = SampleAccess(source)
+    assert len(access) == 130
+    for index in (0, 39, 40, 69, 70, 129, -1):
+        label = index % 130
+        assert access.row(index)["label"] == label
+        if source.reader:
+            assert bytes(access.content(index)) == CONTENTS[label]
+    frame, views = access.take([100, 3, 3])
+    assert frame["label"].to_list() == [100, 3, 3]
+    assert [bytes(view) for view in views] == [CONTENTS[i] for i in (100, 3, 3) if source.reader]
+    with pytest.raises(IndexError, match=r"photos@2 has 130 samples"):
+        access.row(130)
+
+
+def test_a_selection_is_accessed_by_its_own_positions(photos):
+    selection = [np.array([3, 1]), np.zeros(0, np.int64), np.array([59])]
+    access = SampleAccess(SampleSource(**{**vars(photos), "selection": selection}))
+    assert [bytes(access.content(index)) for index in range(3)] == [CONTENTS[i] for i in (3, 1, 129)]
+
+
+def test_rows_have_no_bytes_to_access(frames):
+    with pytest.raises(TypeError, match="without further bytes"):
+        SampleAccess(make_source(frames, None)).content(0)
