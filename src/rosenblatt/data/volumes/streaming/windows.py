@@ -138,10 +138,10 @@ class WindowStream:
     def _open(self, planned: _PlannedWindow) -> OpenWindow:
         contents = [memoryview(b"")] * (max(planned.contents, default=-1) + 1)
         for rank, future in planned.contents.items():
-            try:
-                contents[rank] = future.result()
-            except CacheFullError:  # of what other processes use
+            if isinstance(future.exception(), CacheFullError):  # of what other processes use
                 contents[rank] = self._open_when_possible(planned.group, planned.units[rank])
+            else:
+                contents[rank] = future.result()
         is_whole_epoch = planned.start == 0 and planned.end >= self._order.n_samples
         ranks = planned.unit_ranks
         return OpenWindow(planned.group, planned.end, planned.positions, planned.rows, ranks, contents, is_whole_epoch)
