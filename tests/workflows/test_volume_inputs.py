@@ -3,9 +3,11 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from rosenblatt.errors import QueryError
+from rosenblatt.data.table import DETECT_FORMAT
+from rosenblatt.errors import QueryError, SpecError
 from rosenblatt.spec.spec import Spec
 from rosenblatt.workflows.request import FitRequest
+from rosenblatt.workflows.tables import read_and_report
 from rosenblatt.workflows.volume_inputs import pin_versions, read_volume
 from tests.data.volumes.helpers import add_frame
 
@@ -40,3 +42,16 @@ def test_the_note_on_a_query_counts_the_samples_of_its_version(people):
     assert (
         read_volume(people, "age > 1 @version=1").notes[0] == "selected 3 of 5 samples of people@1: age > 1 @version=1"
     )
+
+
+def test_a_query_of_a_table_that_is_no_volume_is_refused(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("age,town\n30,Ulm\n")
+    with pytest.raises(SpecError, match=r"people\.csv' is none. Add it to one, or omit it"):
+        read_and_report(str(path), DETECT_FORMAT, print, query="age > 3")
+
+
+def test_the_samples_that_a_query_selects_are_reported(people):
+    messages = []
+    assert read_and_report(f"{people}@2", DETECT_FORMAT, messages.append, query="age > 6").frame.height == 3
+    assert messages == ["people@2: 3 rows, 2 columns", "  selected 3 of 10 samples of people@2: age > 6"]

@@ -38,6 +38,7 @@ class ExplainOptions:
     plot: str | None
     method: Any
     answer: str | None
+    query: str
     as_json: bool
 
     @property
@@ -78,7 +79,7 @@ class ExplainOptions:
     help="Class, label, target or forecast step to explain, for images, sequences and texts.  [default: the most "
     "probable class or label, else the first target]",
 )
-@shared_options("json")
+@shared_options("query", "json")
 @table_format_options
 def explain(model: str, table: str, table_format: TableFormat, **options: Any) -> None:
     """Show how a network computes its prediction for one row: inputs, weights, biases, sums, activations.
@@ -102,7 +103,7 @@ def explain(model: str, table: str, table_format: TableFormat, **options: Any) -
     from rosenblatt.models.model_file import load_model
 
     loaded_model, notify = load_model(model), make_reporter(request.as_json)
-    rows = read_and_report(table, table_format, lambda _: None)
+    rows = read_and_report(table, table_format, lambda _: None, query=request.query)
     if loaded_model.encoder.media_encodings:
         _explain_media(loaded_model, rows, request, notify)
     else:

@@ -38,13 +38,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also write the columns of the table: as written in .csv and .tsv, by type in other formats.",
 )
-@shared_options("on_damaged_images", "threads")
+@shared_options("query", "on_damaged_images", "threads")
 @table_format_options
 def predict(
     model: str,
     table: str,
     out: str | None,
     with_inputs: bool,
+    query: str,
     on_damaged_images: Any,
     threads: int | None,
     table_format: TableFormat,
@@ -58,6 +59,7 @@ def predict(
     rosenblatt predict people.rosenblatt new.csv
     rosenblatt predict people.rosenblatt new.csv --out predictions.csv
     rosenblatt predict people.rosenblatt new.csv --out all.parquet --with-inputs
+    rosenblatt predict people.rosenblatt people@2 --query "age > 60"
     """
     check_output_paths([out], inputs=[model, table])
     check_table_format(out)
@@ -69,7 +71,7 @@ def predict(
 
     loaded_model, notify = load_model(model), make_reporter(True)
     check_can_predict(loaded_model)
-    rows = read_and_report(table, table_format, notify, allow_empty=True)
+    rows = read_and_report(table, table_format, notify, allow_empty=True, query=query)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     data = loaded_model.spec.data
     used_columns = {rows.id_column, data.groups, data.order, data.weight, *loaded_model.target.names}
@@ -91,11 +93,12 @@ def predict(
 @click.command()
 @click.argument("model")
 @click.argument("table")
-@shared_options("report", "by", "on_damaged_images", "threads", "json")
+@shared_options("query", "report", "by", "on_damaged_images", "threads", "json")
 @table_format_options
 def evaluate(
     model: str,
     table: str,
+    query: str,
     report: str | None,
     by: tuple[str, ...],
     on_damaged_images: Any,
@@ -112,6 +115,7 @@ def evaluate(
     rosenblatt evaluate people.rosenblatt people-2025.csv
     rosenblatt evaluate people.rosenblatt people-2025.csv --report report.html
     rosenblatt evaluate book.rosenblatt another-book.txt
+    rosenblatt evaluate people.rosenblatt people@2 --query "@split=test"
     """
     check_output_paths([report], inputs=[model, table])
     check_report_options(by, report)
@@ -124,7 +128,8 @@ def evaluate(
 
     notify = make_reporter(as_json)
     loaded_model = load_model(model)
-    rows = read_text(table) if loaded_model.task == "language" else read_and_report(table, table_format, notify)
+    is_text = loaded_model.task == "language" and not query
+    rows = read_text(table) if is_text else read_and_report(table, table_format, notify, query=query)
     rows = drop_damaged_images(loaded_model, rows, on_damaged_images, notify)
     windows = loaded_model.metadata.windows
     check_can_group(by, is_per_step=loaded_model.target.is_per_step)

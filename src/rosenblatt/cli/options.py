@@ -147,7 +147,7 @@ def _help(hyperparameter: Hyperparameter) -> str:
 
 
 def shared_options(*names: str) -> Decorator:
-    """Add options that several commands share: threads, json, on_damaged_images, report, by."""
+    """Add options that several commands share: threads, json, on_damaged_images, query, report, by."""
     options = {
         "threads": click.option(
             "--threads", type=click.IntRange(1), help="Number of CPU cores; by default all, at most OMP_NUM_THREADS."
@@ -158,6 +158,9 @@ def shared_options(*names: str) -> Decorator:
             type=click.Choice(["raise", "skip"]),
             help="What to do with images that cannot be read: stop with an error, or skip them and list their names.  "
             "[default: as in training]",
+        ),
+        "query": click.option(
+            "--query", default="", metavar="QUERY", help="Samples of a volume to use, as in `data query`."
         ),
         "report": click.option("--report", metavar="FILE.html", help="Write a report with plots, readable offline."),
         "by": click.option(

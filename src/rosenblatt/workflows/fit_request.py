@@ -76,7 +76,7 @@ def _read_tables(request: FitRequest, notify: Notify) -> ProblemRequest:
     """Read the tables of a request and find the columns that it names."""
 
     def read(path: str, query: str = "") -> Table:
-        if request.task == "language":
+        if request.task == "language" and not query:
             return read_text(path)
         return read_and_report(path, request.format, notify, query=query)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rosenblatt.errors import Notify, TableError, format_count
+from rosenblatt.errors import Notify, SpecError, TableError, format_count
 
 if TYPE_CHECKING:
     from rosenblatt.data.table import Table, TableFormat
@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 def read_and_report(
     path: str, format: TableFormat, notify: Notify, *, allow_empty: bool = False, query: str = ""
 ) -> Table:
-    """Read a table or a version of a volume, and pass on its size and what was detected. Raises TableError.
+    """Read a table, or what a query selects of a version of a volume, and pass on its size and what was detected.
 
-    A table without rows is an error unless `allow_empty` is set.
+    Raises:
+        TableError: if the table cannot be read, or has no rows, unless `allow_empty` is set.
+        VolumeError: if the version does not exist; QueryError if the query is invalid.
+        SpecError: if a query is given for a table that is no volume.
     """
     from rosenblatt.data.readers.read import read_formatted
     from rosenblatt.data.volumes.locations import is_volume
     from rosenblatt.workflows.volume_inputs import read_volume
 
     is_version = is_volume(path)
+    if query and not is_version:
+        raise SpecError(f"--query selects samples of a volume, but {path!r} is none. Add it to one, or omit it.")
     table = read_volume(path, query) if is_version else read_formatted(path, format)
     name = table.source if is_version else path
     rows, columns = format_count(table.frame.height, "row"), format_count(table.frame.width, "column")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.data.volumes.query.language import parse_query
 from rosenblatt.data.volumes.requirements import require_volumes
-from rosenblatt.errors import RosenblattError, SpecError
+from rosenblatt.errors import RosenblattError
 from rosenblatt.runs.recorded import InputFile
 from rosenblatt.workflows.request import VOLUME_FIELDS, FitRequest
 
@@ -41,9 +41,7 @@ def read_volume(name: str, query: str = "") -> Table:
 def pin_versions(request: FitRequest) -> FitRequest:
     """Replace names of volumes by the root and number of the version, which stay the same when data is added.
 
-    Raises:
-        VolumeError: if a version does not exist.
-        SpecError: if a query is given for a table that is no volume.
+    Raises VolumeError if a version does not exist, and QueryError if the query is invalid.
     """
     pinned = {}
     for role in VOLUME_FIELDS:
@@ -52,10 +50,6 @@ def pin_versions(request: FitRequest) -> FitRequest:
             opened = open_version(name)
             query = request.query if role == "table" else ""
             pinned[role] = (opened.version_of(parse_query(query)) if query else opened).uri
-    if request.query and "table" not in pinned:
-        raise SpecError(
-            f"--query selects samples of a volume, but {request.table!r} is none. Add it to one, or omit it."
-        )
     return request.model_copy(update=pinned)
 
 
