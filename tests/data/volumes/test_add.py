@@ -199,6 +199,7 @@ def test_a_volume_of_another_root_is_found_by_its_name(tmp_path, monkeypatch):
         add("people", str(source), AddOptions(to=str(tmp_path / "third")), notify=lambda _: None)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # WebDataset leaves files open
 def test_other_readers_read_a_volume_without_us(tmp_path, make_photos):
     import duckdb
     import webdataset
