@@ -70,6 +70,15 @@ def test_writes_are_whole_after_a_transient_fault(proxy, objects, action):
     assert objects.info("a") is None
 
 
+@pytest.mark.parametrize("action", [*TRANSIENT, Action.CUT])
+def test_listings_are_whole_after_a_transient_fault(proxy, objects, action):
+    for name in "abc":
+        objects.put(name, b"1")
+    fault = proxy.inject(action, method="GET", count=1)
+    assert [info.path for info in objects.list("")] == ["a", "b", "c"]
+    assert fault.hits == 1
+
+
 @pytest.mark.parametrize("action", TRANSIENT)
 def test_conditional_writes_land_once(proxy, objects, action):
     objects.create("probe first", b"")
@@ -164,6 +173,14 @@ def test_missing_credentials_are_named_at_once(monkeypatch, tmp_path):
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(StorageError, match=r"Account must be specified. Check AZURE_STORAGE_ACCOUNT_NAME"):
         open_objects("az://bucket/none")
+
+
+def test_credentials_that_change_are_used(s3_root, s3_proxy, monkeypatch):
+    first = open_objects(s3_root)
+    assert open_objects(s3_root) is first
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "other")
+    open_objects(s3_root).put("a", b"1")
+    assert open_objects(s3_root) is not first
 
 
 @pytest.mark.parametrize("address", ["ftp://a/b", "s3:///b", "az:///b", "gs://"])

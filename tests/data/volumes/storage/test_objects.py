@@ -115,3 +115,5 @@ def test_addresses_of_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for address in ("a b", f"{tmp_path}/a b", "~/a b", (tmp_path / "a b").as_uri()):
         assert open_objects(address).root == Path(tmp_path / "a b")
+    monkeypatch.chdir("/")
+    assert open_objects("a b").root == Path("/a b")

@@ -29,6 +29,7 @@ from rosenblatt.runs.store.locations import public_address
 MAX_RETRIES = 10  # of a request, for at most `RETRY_SECONDS`; with the waits between them about 20 seconds
 RETRY_SECONDS = 60
 BACKOFF = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=10), "base": 3}
+MAX_LIST_ATTEMPTS = 3  # of a listing that arrives cut or garbled, which obstore does not repeat
 REQUEST_SECONDS = 300  # time limit of one request
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
 _CREDENTIALS = {
@@ -123,9 +124,19 @@ class BucketObjects:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         self._refuse_listing()
+        last: str | None = None
         with self._translated("listed", prefix or None):
-            for batch in self._obstore.list(self._store, prefix or None):
-                yield from (self._info(meta) for meta in sorted(batch, key=lambda meta: meta["path"]))
+            for attempt in range(1, MAX_LIST_ATTEMPTS + 1):
+                try:
+                    for batch in self._obstore.list(self._store, prefix or None, offset=last):
+                        for meta in sorted(batch, key=lambda meta: meta["path"]):
+                            last = str(meta["path"])
+                            yield self._info(meta)
+                except self._obstore.exceptions.BaseError as error:
+                    if attempt == MAX_LIST_ATTEMPTS or "list response" not in str(error):
+                        raise
+                else:
+                    return
 
     def create(self, path: str, content: bytes) -> bool:
         self._check_writes()

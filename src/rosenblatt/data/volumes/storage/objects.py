@@ -8,6 +8,7 @@ Objects are written whole or not at all, and what was written is durable.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -63,7 +64,9 @@ class Objects(Protocol):
         """The file of an object of a folder; None for other roots."""
 
 
-@cache
+_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # beginnings of the names of variables that clients of buckets read
+
+
 def open_objects(address: str) -> Objects:
     """Open a root by its address: a folder, file://, s3://, gs://, az:// or, to read, http(s)://.
 
@@ -76,6 +79,12 @@ def open_objects(address: str) -> Objects:
         return FolderObjects(Path(url2pathname(urlsplit(address).path)))
     if "://" not in address:
         return FolderObjects(Path(address).expanduser().absolute())
+    return _open_bucket(address, tuple(sorted(item for item in os.environ.items() if item[0].startswith(_SETTINGS))))
+
+
+@cache
+def _open_bucket(address: str, settings: tuple[tuple[str, str], ...]) -> Objects:  # noqa: ARG001 - part of the key
+    """A client, which keeps its connections as long as the settings stay the same."""
     from rosenblatt.data.volumes.storage.buckets import BucketObjects
 
     return BucketObjects(address)
