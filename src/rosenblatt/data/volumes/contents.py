@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import numpy as np
 import polars as pl
 
 from rosenblatt.data.cores import cores
@@ -38,12 +38,13 @@ class StoredContents:
     def __init__(self, places: pl.DataFrame) -> None:
         prefixes = places[HASH].str.head(_PREFIX).str.to_integer(base=16, dtype=pl.UInt64)
         order = prefixes.arg_sort()
-        self._places, self._prefixes = places[order], prefixes[order].to_numpy()
+        self._places, self._prefixes = places[order], prefixes[order].to_numpy().data
 
     def find(self, hash_: str) -> Place | None:
         """Where a content is; None if it is not stored."""
-        row = int(np.searchsorted(self._prefixes, np.uint64(int(hash_[:_PREFIX], 16))))
-        while row < len(self._prefixes) and self._places[row, HASH][:_PREFIX] == hash_[:_PREFIX]:
+        prefix = int(hash_[:_PREFIX], 16)
+        row = bisect_left(self._prefixes, prefix)
+        while row < len(self._prefixes) and self._prefixes[row] == prefix:
             if self._places[row, HASH] == hash_:
                 return Place(self._places[row, PACK], self._places[row, OFFSET])
             row += 1
@@ -173,10 +174,10 @@ class ContentWriter:
         def read(task: list[int]) -> list[_ReadSample]:
             return [self._read_sample(contents, row) for row in task]
 
-        pending = deque[Future[list[_ReadSample]]]()
+        pending, max_pending = deque[Future[list[_ReadSample]]](), READERS_PER_CORE * cores()
         for task in _tasks(contents, rows):
             pending.append(self._pool.submit(read, task))
-            if len(pending) >= READERS_PER_CORE * cores():
+            if len(pending) >= max_pending:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()

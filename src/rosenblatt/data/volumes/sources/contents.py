@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,12 +18,15 @@ FILE_SCHEMA = pl.Schema(
     {PATH: pl.String, OFFSET: pl.Int64, LENGTH: pl.Int64, SIZE: pl.Int64, MTIME: pl.Int64, CTIME: pl.Int64,
      INODE: pl.UInt64}
 )  # fmt: skip
+_OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+MAX_EXTENSION = 8  # characters of the ending of a file name
 MAX_READ_ATTEMPTS = 3  # of a file that changes while it is read
 
 
 def file_extension(name: str) -> str:
-    """The ending of a file name in lower case without its dot."""
-    return PurePosixPath(name).suffix[1:].lower()
+    """The ending of a file name in lower case without its dot, if it is one that any system has."""
+    stem, _, ending = name.rpartition("/")[2].rpartition(".")
+    return ending.lower() if stem and ending.isascii() and ending.isalnum() and len(ending) <= MAX_EXTENSION else ""
 
 
 class FileContents:
@@ -50,6 +55,10 @@ class FileContents:
         is_changed = pl.int_range(pl.len()).is_in(list(self._changed))
         return self._frame.with_columns(pl.when(~is_changed).then(MTIME).alias(MTIME))
 
+    @cached_property
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return self._frame.rows()
+
     def __len__(self) -> int:
         return self._frame.height
 
@@ -66,16 +75,12 @@ class FileContents:
 
     def read(self, row: int) -> bytes:
         """The bytes, of one state of the file. Raises VolumeError or StorageError."""
-        path, offset, length, *listed = self._frame.row(row)
+        path, offset, length, *listed = self._rows[row]
         try:
             for _ in range(MAX_READ_ATTEMPTS):
-                with Path(path).open("rb", buffering=0) as file:
-                    before = os.fstat(file.fileno())
-                    is_whole = offset == 0 and length == listed[0]
-                    content = file.readall() if is_whole else os.pread(file.fileno(), length, offset)
-                    after = os.fstat(file.fileno())
-                if file_state(before) == file_state(after) and len(content) == (after.st_size if is_whole else length):
-                    if file_state(after) != tuple(listed):
+                content, state = _read_part(path, offset, length, is_whole=length == listed[0])
+                if content is not None:
+                    if state != tuple(listed):
                         self._changed.add(row)
                     return content
         except FileNotFoundError:
@@ -83,6 +88,30 @@ class FileContents:
         except OSError as error:
             raise StorageError(f"{path!r} cannot be read: {error.strerror or error}. Check its permissions.") from error
         raise VolumeError(f"{self.name(row)!r} changes while it is read. Add it again when no program writes to it.")
+
+
+def _read_part(path: str, offset: int, length: int, *, is_whole: bool) -> tuple[bytes | None, tuple[int, ...]]:
+    """Read a part of a file, and its state; None if that changes meanwhile, or if the file ends before the part does.
+
+    Args:
+        path: the file.
+        offset: of the part.
+        length: of the part.
+        is_whole: whether the part is the whole file, whatever its size is now.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+    try:
+        state = file_state(os.fstat(descriptor))
+        length = state[0] if is_whole else length
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        parts, n_left = list[bytes](), length
+        while n_left and (part := os.read(descriptor, n_left)):
+            parts.append(part)
+            n_left -= len(part)
+        is_same = not n_left and file_state(os.fstat(descriptor)) == state
+    finally:
+        os.close(descriptor)
+    return (parts[0] if len(parts) == 1 else b"".join(parts)) if is_same else None, state
 
 
 def file_state(status: os.stat_result) -> tuple[int, ...]:
