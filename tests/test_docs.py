@@ -10,6 +10,7 @@ import pytest
 
 from rosenblatt.cli import main as command_line
 from rosenblatt.data.readers.read import read_table
+from rosenblatt.data.volumes.query.language import parse_query
 
 ROOT = Path(__file__).parents[1]
 CLI_COMMANDS = {name: command_line.cli.get_command(None, name) for name in command_line.COMMANDS}
@@ -51,6 +52,18 @@ def test_the_document_on_runs_shows_every_command_on_runs():
     text = (ROOT / "docs" / "runs.md").read_text()
     for command in CLI_COMMANDS["runs"].commands:
         assert f"rosenblatt runs {command}" in text
+
+
+def test_the_document_on_data_shows_every_command_on_volumes():
+    text = (ROOT / "docs" / "data.md").read_text()
+    for command in CLI_COMMANDS["data"].commands:
+        assert f"rosenblatt data {command}" in text
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=document_name)
+def test_queries_of_volumes_in_documents_are_valid(path):
+    for query in re.findall(r"""(?:data query [\w@]+|--query|\.query\() ?"([^"]*)\"""", path.read_text()):
+        parse_query(query)
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=document_name)

@@ -78,3 +78,11 @@ def test_an_invalid_query_writes_nothing(people, tmp_path):
     with pytest.raises(QueryError, match=r"Did you mean 'age'\?"):
         run(people, "aeg > 3", "--out", str(tmp_path / "out.parquet"))
     assert not list(tmp_path.iterdir())
+
+
+def test_identities_are_shown_whole_and_small_shares_as_such(tmp_path):
+    ids = [f"a/long/path/of/a/file/{i:05}.jpg" for i in range(20_000)]
+    add_frame(str(tmp_path), "files", pl.DataFrame({"id": ids, "text": ids}), tmp_path)
+    lines = run(f"{tmp_path}/files", f"id = '{ids[7]}'").splitlines()
+    assert lines[0] == "files@1: 1 of 20,000 samples (under 0.01 %)"
+    assert lines[-1].split() == [ids[7], f"{ids[7][:23]}…"]

@@ -115,7 +115,7 @@ def print_diff(difference: VolumeDiff) -> None:
 def print_selection(result: QueryResult) -> None:
     """Print how many samples a query selects, and the first ones."""
     console, commit = make_console(), result.volume.commit
-    share = f" ({100 * result.n_samples / commit.n_samples:.3g} %)" if commit.n_samples else ""
+    share = f" ({_percentage(result.n_samples / commit.n_samples)})" if commit.n_samples else ""
     size = f", {format_bytes(result.n_bytes)} of {format_bytes(commit.n_bytes)}" if commit.n_bytes else ""
     samples = format_count(commit.n_samples, "sample")
     console.print(f"{result.volume.name}: {result.n_samples:,} of {samples}{share}{size}")
@@ -125,7 +125,8 @@ def print_selection(result: QueryResult) -> None:
         return
     console.print()
     names = result.volume.metadata_columns
-    print_table(console, names, [tuple(map(_cell, row)) for row in result.first.select(names).iter_rows()])
+    rows = [(str(id_), *map(_cell, cells)) for id_, *cells in result.first.select(names).iter_rows()]
+    print_table(console, names, rows)
     if n_more := result.n_samples - result.first.height:
         more = format_count(n_more, "more sample", "more samples")
         console.print(f"and {more}; --rows shows more of them, --out writes all")
@@ -135,6 +136,10 @@ def _cell(value: object) -> str | float | None:
     if value is None or isinstance(value, int | float):
         return value
     return _cut(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _percentage(share: float) -> str:
+    return "under 0.01 %" if 0 < share < 1e-4 else f"{100 * share:.3g} %"
 
 
 def _size(n_bytes: int) -> str:
