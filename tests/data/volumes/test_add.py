@@ -250,3 +250,25 @@ def test_columns_of_a_table_may_have_the_names_of_bytes_columns(tmp_path):
     assert add_frame(root, "v", corrected, tmp_path).commit.changed == 2
     assert open_version(root, "v").to_polars().equals(corrected)
     assert open_version(root, "v").query("offset = 3 and length > 0.6").to_polars().height == 1
+
+
+def test_damaged_images_are_stored_and_counted(tmp_path, make_photos):
+    photos, notes = make_photos(tmp_path / "photos", {"cat": 2}), list[str]()
+    (photos / "cat" / "broken.png").write_bytes(b"no image")
+    for _ in range(2):
+        add(f"{tmp_path}/root/photos", str(photos), notify=notes.append)
+    frame = open_version(str(tmp_path / "root"), "photos").to_polars()
+    assert frame["width"].null_count() == 1
+    note = (
+        "stored as they are, without width, height, channels and format, as they cannot be read: 1 sample, such as "
+        "'cat/broken.png'"
+    )
+    assert notes.count(note) == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, make_photos, monkeypatch):
+    (tmp_path / "cache").write_text("in the way")
+    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
+    photos, notes = make_photos(tmp_path / "photos", {"cat": 2}), list[str]()
+    assert add(f"{tmp_path}/root/photos", str(photos), notify=notes.append).is_new
+    assert any("cannot be written" in note and "read again next time" in note for note in notes)

@@ -65,7 +65,6 @@ def test_generated_identities_are_no_column_of_the_table(tmp_path):
     add_path(str(tmp_path / "root"), "people", source)
     table = to_table(open_version(str(tmp_path / "root"), "people"))
     assert table.frame.equals(pl.DataFrame({"age": [31, 7], "income": ["low", "high"]}))
-    assert table.format.is_typed
 
 
 def test_bytes_that_networks_cannot_read_are_refused(tmp_path):
@@ -93,3 +92,22 @@ def test_columns_of_a_query_are_those_of_the_version(tmp_path):
     table = to_table(open_version(str(tmp_path / "root"), "v").query("x is not null"))
     assert table.frame.equals(frame.drop_nulls())
     assert table.id_column == "id"
+
+
+def test_validation_and_test_images_are_both_held_out(tmp_path, make_photos):
+    for split, n in (("train", 3), ("val", 1), ("test", 2)):
+        make_photos(tmp_path / "photos" / split, {"cat": n})
+    add_path(str(tmp_path / "root"), "photos", tmp_path / "photos")
+    table = to_table(open_version(str(tmp_path / "root"), "photos"))
+    assert (table.frame.height, table.test.frame.height) == (3, 3)
+    assert "test rows: the 3 samples whose split is 'test' and 'validation'" in table.notes
+
+
+@pytest.mark.parametrize(("name", "is_typed"), [("t.csv", False), ("t.parquet", True)])
+def test_words_that_may_mean_missing_are_read_as_in_the_source(tmp_path, name, is_typed):
+    frame = pl.DataFrame({"severity": ["none", "mild", "severe"]})
+    frame.write_csv(tmp_path / name) if name == "t.csv" else frame.write_parquet(tmp_path / name)
+    add_path(str(tmp_path / "root"), "t", tmp_path / name)
+    table = to_table(open_version(str(tmp_path / "root"), "t"))
+    assert table.format.is_typed is is_typed
+    assert table.frame["severity"].to_list() == ["none", "mild", "severe"]

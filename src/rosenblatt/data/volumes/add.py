@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
@@ -98,11 +99,13 @@ def add(
     schema = merge_schemas(base.schema if base else None, _schema_of(source), append=options.append)
     files = MetadataFiles(address.objects, address.name)
     merge = Merge(files, base, schema, has_bytes=source.kind in KINDS_WITH_BYTES, append=options.append)
-    n_bytes, inspected = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options)
+    reading = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options)
+    for note in reading.notes:
+        notify(note)
     changes = merge.finish()
     if base and not changes.is_change and base.schema == schema:
         return AddResult(address, base.commit, False, 0, time.time() - started)
-    commit = _make_commit(source, options, base, changes, compute_root(schema, changes.files), inspected)
+    commit = _make_commit(source, options, base, changes, compute_root(schema, changes.files), reading.inspected)
     with commit_section(address.objects, notify) as has_waited:
         paths = [f"{address.name}/{file.path}" for file in changes.added]
         must_look = has_waited or time.time() - started > MAX_REUSE_SECONDS
@@ -111,7 +114,7 @@ def add(
             log.create(schema)
         log.commit(commit, None if base and base.schema == schema else schema, changes.added, changes.removed)
     record_location(address.name, address.root)
-    return AddResult(address, commit, True, n_bytes + files.bytes_written, time.time() - started)
+    return AddResult(address, commit, True, reading.bytes_written + files.bytes_written, time.time() - started)
 
 
 def _target(name: str, to: str | None) -> VolumeAddress:
@@ -135,18 +138,23 @@ def _schema_of(source: SampleSource) -> pl.Schema:
     return pl.Schema({**source.columns, **BYTES_SCHEMA})
 
 
+class _Reading(NamedTuple):
+    """What came of reading all samples."""
+
+    bytes_written: int = 0
+    inspected: tuple[str, ...] = ()  # columns that were computed from the samples' bytes
+    notes: tuple[str, ...] = ()
+
+
 def _read_samples(
     source: SampleSource, merge: Merge, address: VolumeAddress, progress: _Progress, options: AddOptions
-) -> tuple[int, tuple[str, ...]]:
-    """Read all samples of a source into a merge, and store their bytes.
-
-    Returns the number of bytes written, and the names of the columns that were computed from the samples' bytes.
-    """
+) -> _Reading:
+    """Read all samples of a source into a merge, and store their bytes."""
     if source.kind not in KINDS_WITH_BYTES:
         for chunk in source.chunks():
             merge.add(chunk.frame, merge.base_rows(chunk.frame[ID]))
             progress.advance(chunk.frame.height)
-        return 0, ()
+        return _Reading()
     stored, index = _stored_contents(address), StatIndex.open(source.location)
     with ContentWriter(address.objects, stored, source.inspect, index, link=options.link) as writer:
         for chunk in source.chunks():
@@ -155,7 +163,7 @@ def _read_samples(
                 rows = writer.store(rows, chunk.contents, source.columns, base_rows, progress.read)
             merge.add(rows, base_rows)
             progress.advance(rows.height)
-        return writer.bytes_written, writer.inspected
+    return _Reading(writer.bytes_written, writer.inspected, tuple(writer.notes))
 
 
 def _stored_contents(address: VolumeAddress) -> StoredContents:
@@ -194,6 +202,7 @@ def _make_commit(
         created=time.time(),
         kind=source.kind,
         id_origin=source.id_origin,
+        is_typed=source.format.is_typed,
         target=source.target,
         texts=source.texts,
         inspected=inspected,

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 
 from rosenblatt.data.cores import cores
-from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFSET, PACK
 from rosenblatt.data.volumes.sources.source import Contents
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.pack_writer import PackWriter, Place
 from rosenblatt.data.volumes.storage.packs import MAX_SAMPLE_BYTES, content_hash
-from rosenblatt.errors import VolumeError
+from rosenblatt.errors import StorageError, VolumeError, format_count, format_list, join_names
 
 READERS_PER_CORE = 4  # threads that wait for disks and networks
+MAX_NAMED = 3  # samples that a note names
 MAX_TASK_SAMPLES, MAX_TASK_BYTES = 32, 4 << 20  # that one thread reads at a time
 _PREFIX = 16  # hexadecimal digits of a hash that are compared first
 _PLACES = {HASH: pl.String(), PACK: pl.String(), OFFSET: pl.Int64()}
@@ -83,6 +84,8 @@ class ContentWriter:
         self._packs = PackWriter(objects)
         self._pool = ThreadPoolExecutor(READERS_PER_CORE * cores(), thread_name_prefix="reading")
         self.inspected: tuple[str, ...] = ()  # columns that come from the bytes
+        self.notes: list[str] = []  # what the user should know, complete when the writer is closed
+        self._damaged = pl.Series(ID, [], pl.String)  # samples that inspection could not read
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +95,15 @@ class ContentWriter:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._packs.__exit__(kind, error, trace)
-        self._index.save(is_complete=error is None)
+        if len(self._damaged):
+            self.notes.append(
+                f"stored as they are, without {join_names(self.inspected)}, as they cannot be read: "
+                f"{format_count(len(self._damaged), 'sample')}, such as {format_list(self._damaged[:MAX_NAMED])}"
+            )
+        try:
+            self._index.save(is_complete=error is None)
+        except StorageError as index_error:  # which costs time only
+            self.notes.append(str(index_error))
 
     @property
     def bytes_written(self) -> int:
@@ -135,6 +146,9 @@ class ContentWriter:
             rows = pl.concat([old.cast(new.schema), new]).sort("")
         if contents.stats is not None:
             self._index.record(contents.stats, rows[HASH])
+        if inspected:
+            is_damaged = rows.select(pl.all_horizontal(pl.col(*inspected).is_null())).to_series()
+            self._damaged.extend(frame[ID].filter(is_damaged).cast(pl.String))
         return pl.concat([frame, rows.drop("")], how="horizontal")
 
     def _is_same(self, contents: Contents, base_rows: pl.DataFrame) -> pl.Series:

@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import polars as pl
 
+from rosenblatt.data.readers.folders import TEST_FOLDERS
 from rosenblatt.data.table import Table, TableFormat
 from rosenblatt.data.volumes.cells import make_cells
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS, ID
 from rosenblatt.data.volumes.sources.source import SPLIT
 from rosenblatt.data.volumes.volume import Volume
-from rosenblatt.errors import VolumeError
+from rosenblatt.errors import VolumeError, format_list
 
 IMAGE = "image"
-TRAIN, TEST = "train", "test"  # values of the column `split`
+TEST = "test"
+HELD_OUT = (*TEST_FOLDERS, "dev")  # values of the column `split`, in lower case, that mean test rows, as for folders
 UNSUPPORTED_KINDS = ("audio", "files")
 
 
@@ -23,7 +25,7 @@ def to_table(volume: Volume) -> Table:
 
     Images are read when they are needed, from the cache of this machine; other samples are read now. Columns that were
     computed from the bytes, such as the width of an image, are inputs only on request. Samples whose column `split` is
-    "test" become the test rows.
+    "test" or "validation" become the test rows, as those in folders of these names.
 
     Raises:
         VolumeError: if networks cannot read this kind of samples.
@@ -45,7 +47,7 @@ def to_table(volume: Volume) -> Table:
         texts=tuple(name for name in volume.commit.texts if name in frame.columns),
         excluded_columns=tuple(excluded),
         id_column=ID if ID in frame.columns else "",
-        format=TableFormat(is_typed=True),
+        format=TableFormat(is_typed=volume.commit.is_typed),
     )
     return _split(table)
 
@@ -68,10 +70,11 @@ def _split(table: Table) -> Table:
     """Take the test rows out of a table whose column `split` names them."""
     if SPLIT not in table.excluded_columns or table.frame.schema[SPLIT] != pl.String:
         return table
-    is_test = (table.frame[SPLIT] == TEST).fill_null(value=False)
+    is_test = table.frame[SPLIT].str.to_lowercase().is_in(HELD_OUT).fill_null(value=False)
     if not is_test.any() or is_test.all():
         return table
-    notes = (*table.notes, f"test rows: the {int(is_test.sum()):,} samples whose {SPLIT} is {TEST!r}")
+    values = format_list(table.frame[SPLIT].filter(is_test).unique().sort())
+    notes = (*table.notes, f"test rows: the {int(is_test.sum()):,} samples whose {SPLIT} is {values}")
     train = table.frame.filter(~is_test)
     test = replace(table, frame=table.frame.filter(is_test), source=f"{table.source}, {TEST}")
     return replace(table, frame=train, notes=notes, test=test)

@@ -53,6 +53,7 @@ class Commit(BaseModel):
     created: float  # seconds since 1970
     kind: str  # of samples, as `sources.source.Source.kind`
     id_origin: str
+    is_typed: bool = True  # whether any text is a value, and none such as NA a missing one
     target: str = ""
     texts: tuple[str, ...] = ()  # columns of texts, however short these are
     inspected: tuple[str, ...] = ()  # columns that were computed from the samples' bytes
