@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rosenblatt.data.volumes.requirements import PACKAGES
 from tests.data.volumes.faulty_proxy import FaultyProxy
 from tests.data.volumes.servers import BUCKET, azure_settings, run_azurite, s3_settings
+
+
+@pytest.fixture(autouse=True)
+def volume_packages() -> None:
+    """Skip all tests of volumes where the packages of the extra are missing."""
+    for name in PACKAGES:
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'rosenblatt[volumes]'")
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +32,6 @@ def azure_server() -> Iterator[str]:
 @pytest.fixture
 def s3_proxy(s3_server, monkeypatch) -> Iterator[FaultyProxy]:
     """A proxy in front of the S3 server, which `s3://bucket/...` leads to."""
-    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[volumes]'")
     with FaultyProxy(s3_server) as proxy:
         for name, value in s3_settings(proxy.address).items():
             monkeypatch.setenv(name, value)
@@ -34,7 +41,6 @@ def s3_proxy(s3_server, monkeypatch) -> Iterator[FaultyProxy]:
 @pytest.fixture
 def azure_proxy(azure_server, monkeypatch) -> Iterator[FaultyProxy]:
     """A proxy in front of the Azure server, which `az://bucket/...` leads to."""
-    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[volumes]'")
     with FaultyProxy(azure_server) as proxy:
         for name, value in azure_settings(proxy.address).items():
             monkeypatch.setenv(name, value)

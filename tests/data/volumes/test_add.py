@@ -13,7 +13,6 @@ from rosenblatt.data.volumes.storage.packs import content_hash
 from rosenblatt.errors import ConflictError, VolumeError
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
 
-pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
 PEOPLE = pl.DataFrame({"id": ["a", "b", "c"], "age": [31, None, 7], "income": ["low", "high", "low"]})
 
 

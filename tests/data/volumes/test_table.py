@@ -12,8 +12,6 @@ from rosenblatt.data.volumes.table import to_table
 from rosenblatt.errors import DamagedDataError, VolumeError
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
 
-pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
-
 
 def test_images_are_read_when_they_are_needed_and_are_those_of_the_folder(root, tmp_path, make_photos):
     photos = make_photos(tmp_path / "photos", {"cat": 3, "dog": 2})

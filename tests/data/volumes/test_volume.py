@@ -13,7 +13,6 @@ from rosenblatt.data.volumes.tags import set_tag
 from rosenblatt.errors import DamagedDataError, QueryError, VolumeError
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
 
-pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
 FRAME = pl.DataFrame({"id": ["a", "b", "c", "d"], "x": [1, 2, 3, 4], "y": ["u", "v", "u", None]})
 
 
@@ -151,3 +150,30 @@ def test_without_the_extra_one_sentence_says_what_to_install(local, monkeypatch)
     monkeypatch.setattr("rosenblatt.data.volumes.requirements.find_spec", lambda _: None)
     with pytest.raises(VolumeError, match=r"pip install 'rosenblatt\[volumes\]'"):
         rosenblatt.volume("v")
+
+
+def test_batches_of_an_epoch_hold_each_selected_sample_once(root, tmp_path, make_photos):
+    photos = make_photos(tmp_path / "photos", {"cat": 5, "dog": 4})
+    add_path(root, "photos", photos)
+    opened = open_version(root, "photos").query("label = 'cat'")
+    contents = dict[str, bytes]()
+    for batch in opened.batches(2, seed=3):
+        contents |= zip(batch.frame["id"], map(bytes, batch.samples), strict=True)
+    assert contents == {f"cat/{k}.png": (photos / "cat" / f"{k}.png").read_bytes() for k in range(5)}
+
+
+def test_samples_are_read_by_position(root, tmp_path, make_photos):
+    photos = make_photos(tmp_path / "photos", {"cat": 3, "dog": 2})
+    add_path(root, "photos", photos)
+    opened = open_version(root, "photos")
+    assert opened[3]["id"] == "dog/0.png"
+    assert bytes(opened[-1]["bytes"]) == (photos / "dog" / "1.png").read_bytes()
+    with pytest.raises(IndexError, match="photos@1 has 5 samples"):
+        opened[5]
+
+
+def test_rows_of_tables_are_batched_and_read_by_position(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path)
+    opened = rosenblatt.volume("v")
+    assert opened[1] == {"id": "b", "x": 2, "y": "v"}
+    assert sorted(x for batch in opened.batches(3) for x in batch.frame["x"]) == [1, 2, 3, 4]

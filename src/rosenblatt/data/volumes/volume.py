@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,8 @@ from rosenblatt.errors import DamagedDataError, VolumeError
 if TYPE_CHECKING:
     from rosenblatt.data.volumes.query.language import Query
     from rosenblatt.data.volumes.query.selection import Selection
+    from rosenblatt.data.volumes.streaming.batches import Batches
+    from rosenblatt.data.volumes.streaming.files import SampleAccess, SampleSource
 
 
 def volume(name: str) -> Volume:
@@ -222,3 +224,54 @@ class Volume:
     def read_whole_file(self, position: int, columns: Sequence[str]) -> pl.DataFrame:
         """Read columns of all samples of one metadata file, selected or not. Raises DamagedDataError."""
         return self._files.read(self.data_files[position], self.schema, columns)
+
+    def batches(self, batch_size: int, **options: Any) -> Batches:
+        """Iterate over the selected samples in batches, shuffled; the data streams in while you train.
+
+            for batch in rosenblatt.volume("photos@2").batches(64, seed=7):
+                batch.frame["label"], batch.samples
+
+        Args:
+            batch_size: number of samples of a batch; with several ranks, of all their batches together.
+            options: see `streaming.batches.BatchOptions`: seed, shuffle, decode, rank, n_ranks and others.
+
+        Raises:
+            VolumeError: if an option is invalid.
+            StorageError: if the cache of this machine is too small.
+        """
+        from rosenblatt.data.volumes.streaming.batches import Batches, BatchOptions
+
+        return Batches(self._sample_source, BatchOptions(batch_size=batch_size, **options))
+
+    @cached_property
+    def samples(self) -> SampleAccess:
+        """Random access to the selected samples by position: `samples.content(i)`, `samples.row(i)`."""
+        from rosenblatt.data.volumes.streaming.files import SampleAccess
+
+        return SampleAccess(self._sample_source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The metadata of a sample by its position, and its bytes as "bytes" if it has some.
+
+        Raises:
+            IndexError: if there is no such sample.
+            DamagedDataError: if it is damaged.
+        """
+        row = self.samples.row(index)
+        return row | {"bytes": self.samples.content(index)} if self.has_bytes else row
+
+    @property
+    def _sample_source(self) -> SampleSource:
+        from rosenblatt.data.volumes.streaming.files import SampleSource
+        from rosenblatt.data.volumes.streaming.reader import PackReader
+
+        return SampleSource(
+            name=self.name,
+            version=self.root,
+            n_rows=[file.rows for file in self.data_files],
+            n_bytes=[file.size for file in self.data_files],
+            read_metadata=self.read_whole_file,
+            columns=self.metadata_columns,
+            reader=PackReader(self.objects, self.cache, self.name) if self.has_bytes else None,
+            selection=self.selection.rows if self.selection else None,
+        )

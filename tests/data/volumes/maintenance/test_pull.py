@@ -7,8 +7,6 @@ from rosenblatt.data.volumes.maintenance.pull import check_relative, pull
 from rosenblatt.errors import DamagedDataError, VolumeError
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
 
-pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
-
 
 def contents_of(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -8,8 +8,6 @@ from rosenblatt.data.volumes.tags import set_tag
 from rosenblatt.errors import QueryError, VolumeError
 from tests.data.volumes.helpers import add_frame, add_path, open_version
 
-pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

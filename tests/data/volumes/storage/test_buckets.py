@@ -13,7 +13,6 @@ from rosenblatt.errors import ConflictError, StorageError
 from tests.data.volumes.faulty_proxy import Action, FaultyProxy
 from tests.data.volumes.servers import serve_files
 
-pytest.importorskip("obstore", reason="obstore is not installed: pip install 'rosenblatt[volumes]'")
 CONTENT = bytes(range(256)) * 40
 TRANSIENT = [Action.UNAVAILABLE, Action.DROP_REQUEST, Action.DROP_ANSWER]
 

@@ -17,7 +17,6 @@ from rosenblatt.data.volumes.storage.objects import open_objects
 from rosenblatt.errors import ConflictError, DamagedDataError, StorageError, VolumeError
 from tests.data.volumes.faulty_proxy import Action
 
-pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
 FRAME = pl.DataFrame({"id": ["a", "b"], "x": [1, 2]})
 
 

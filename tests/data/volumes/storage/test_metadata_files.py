@@ -13,7 +13,6 @@ from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles, comput
 from rosenblatt.data.volumes.storage.objects import open_objects
 from rosenblatt.errors import DamagedDataError, VolumeError
 
-pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
 NOON = dt.datetime(2024, 7, 1, 12, 30, 15, 123456)  # noqa: DTZ001 - times without a time zone are tested too
 KEPT = pl.DataFrame(
     {

@@ -12,8 +12,6 @@ from rosenblatt.data.volumes.storage.pack_writer import PackWriter
 from rosenblatt.data.volumes.storage.packs import PackBuilder, content_hash, is_pack_name, pack_path
 from rosenblatt.errors import StorageError
 
-pytest.importorskip("blake3", reason="blake3 is not installed: pip install 'rosenblatt[volumes]'")
-
 
 def build(contents: list[bytes]) -> tuple[packs.Pack, list[int]]:
     builder = PackBuilder()

@@ -8,8 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-pytest.importorskip("blake3")
-
 from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.objects import FolderObjects
 from rosenblatt.data.volumes.storage.packs import content_hash, pack_path

@@ -24,7 +24,6 @@ from weakref import WeakValueDictionary, ref
 
 import numpy as np
 import polars as pl
-from blake3 import blake3
 
 from rosenblatt.data.volumes.columns import HASH, ID, LENGTH, OFFSET, PACK
 from rosenblatt.data.volumes.storage.cache import CacheFullError, DamagedEntryError, MachineCache, machine_cache
@@ -243,7 +242,7 @@ class SampleColumn:
         indices = np.flatnonzero(self.codes == code)
         hashes = self._frame[HASH].gather(indices if self._rows is None else self._rows[indices])
         places = zip(indices.tolist(), self.starts[indices].tolist(), self.ends[indices].tolist(), hashes, strict=True)
-        return [index for index, start, end, hash_ in places if blake3(content[start:end]).hexdigest() != hash_]
+        return [index for index, start, end, hash_ in places if content_hash(content[start:end]) != hash_]
 
     def _verify_samples(self, code: int, content: memoryview) -> None:
         if self._damaged_samples(code, content):
@@ -346,6 +345,8 @@ def _bytes_moved(offsets: np.ndarray, lengths: np.ndarray) -> int:
 
 def _hash_ranges(packs: list[str], offsets: np.ndarray, lengths: np.ndarray) -> str:
     """Name of the cache entry with these ranges."""
+    from blake3 import blake3
+
     hasher = blake3("\0".join(packs).encode())
     for numbers in (offsets, lengths):
         hasher.update(numbers.astype("<i8").tobytes())
