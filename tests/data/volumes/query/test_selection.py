@@ -178,6 +178,18 @@ def test_the_column_split_decides_on_parts(split_files):
     )
 
 
+def test_files_of_one_part_are_counted_and_chosen_by_their_statistics():
+    files = make_files(40, 4, split=["train"] * 20 + ["test"] * 20)
+    statistics = pl.DataFrame(
+        {"rows": [10] * 4, "min.split": ["train"] * 2 + ["test"] * 2, "max.split": ["train"] * 2 + ["test", None],
+         "null_count.split": [0] * 4}
+    )  # fmt: skip
+    selection = select(parse_query("@split=test"), files.frames[0].schema, statistics, files.read)
+    assert list(map(len, selection.rows)) == [0, 0, 10, 10]
+    assert selection.notes == ("@split uses the column 'split': 20 train and 20 test.",)
+    assert sorted(files.reads) == [(2, ("split",)), (3, ("split",)), (3, ("split",))]
+
+
 def test_shares_take_the_place_of_the_column_split(split_files):
     selection = split_files.select("@split=train:80/10/10")
     assert selection.n_samples == pytest.approx(320, abs=30)

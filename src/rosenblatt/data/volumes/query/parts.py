@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 
-from rosenblatt.data.volumes.query.conditions import Place
+import polars as pl
+
+from rosenblatt.data.volumes.query.conditions import Column, InValues, Place, Value
 from rosenblatt.data.volumes.query.options import PARTS, Split
 from rosenblatt.data.volumes.sources.source import SPLIT
 from rosenblatt.errors import format_count, format_list, join_names
 
+MAX_EXACT_CHARACTERS = 32  # of a text in statistics; longer ones may be shortened
 _NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
 
 
-def choose_part(split: Split, place: Place, counts: Mapping[str | None, int]) -> tuple[list[str] | None, str]:
-    """Choose the values of the column `split` that name the part of a query.
+def part_condition(split: Split, place: Place, counts: Mapping[str | None, int]) -> tuple[InValues | None, str]:
+    """The condition on the column `split` that selects the part of a query.
 
     Args:
         split: the part of a query.
@@ -24,7 +29,7 @@ def choose_part(split: Split, place: Place, counts: Mapping[str | None, int]) ->
         counts: number of samples of each value of the column.
 
     Returns:
-        The values, or None if identities are hashed instead; and what to say of it.
+        The condition, or None if identities are hashed instead; and what to say of it.
 
     Raises QueryError if the column names other parts only.
     """
@@ -43,7 +48,29 @@ def choose_part(split: Split, place: Place, counts: Mapping[str | None, int]) ->
     others = sum(counts.values()) - sum(sizes.values())
     named = [f"{n:,} {part}" for part, n in sizes.items()]
     note = f"@split uses the column {SPLIT!r}: {join_names(named)}"
-    return values, f"{note}; {format_count(others, 'sample')} in no part." if others else f"{note}."
+    note = f"{note}; {format_count(others, 'sample')} in no part." if others else f"{note}."
+    return InValues(Column(SPLIT, place), tuple(Value(value, place) for value in values)), note
+
+
+def count_parts(files: pl.DataFrame, read: Callable[[int], pl.Series], pool: Executor) -> Counter[str | None]:
+    """Count the values of the column `split`: by the statistics of a file if it holds only one value, or by reading it.
+
+    Args:
+        files: a row for each metadata file, as for `prune`.
+        read: reads the column of a file.
+        pool: in which it is called.
+    """
+    names = [f"{statistic}.{SPLIT}" for statistic in ("min", "max", "null_count")]
+    known = files.select("rows", *(pl.col(name) if name in files else pl.lit(None).alias(name) for name in names))
+    counts, unknown = Counter[str | None](), list[int]()
+    for position, (n_rows, low, high, n_nulls) in enumerate(known.rows()):
+        if low is not None and low == high and len(low) < MAX_EXACT_CHARACTERS and n_nulls is not None:
+            counts.update({low: n_rows - n_nulls, None: n_nulls})
+        else:
+            unknown.append(position)
+    for file_counts in pool.map(lambda position: read(position).value_counts(), unknown):
+        counts.update(dict(file_counts.rows()))
+    return counts
 
 
 def _part_of(value: str) -> str | None:

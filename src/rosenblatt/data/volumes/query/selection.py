@@ -6,9 +6,8 @@ others are added.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +17,11 @@ from rosenblatt.data.cores import cores
 from rosenblatt.data.volumes.columns import ID
 from rosenblatt.data.volumes.query.columns import TypedColumn, find_column
 from rosenblatt.data.volumes.query.compile import compile_condition
-from rosenblatt.data.volumes.query.conditions import Column, condition_columns
+from rosenblatt.data.volumes.query.conditions import Combination, Condition, condition_columns
 from rosenblatt.data.volumes.query.draws import Draw, plan_draws
 from rosenblatt.data.volumes.query.hashing import hash_identities
 from rosenblatt.data.volumes.query.language import Query
-from rosenblatt.data.volumes.query.parts import choose_part
+from rosenblatt.data.volumes.query.parts import count_parts, part_condition
 from rosenblatt.data.volumes.query.pruning import ROWS, prune
 from rosenblatt.data.volumes.sources.identity import HASH_DIGITS
 from rosenblatt.data.volumes.sources.source import SPLIT
@@ -63,13 +62,14 @@ def select(
         QueryError: if a column does not exist or has an unsuitable type.
         DamagedDataError: if a metadata file is damaged.
     """
-    positions = prune(query.condition, schema, files).nonzero()[0].tolist()
+    _check_columns(query, schema)
     n_rows = files[ROWS].to_list()
     rows, n_left, n_ungrouped = dict[int, np.ndarray](), query.limit or sum(n_rows), 0
     n_threads = READERS_PER_CORE * cores()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="query") as pool:
-        part, notes = _find_part(query, schema, pool, read, len(n_rows))
+        part, notes = _find_part(query, schema, files, read, pool)
         chooser = _make_chooser(query, schema, part, has_row_hashes=has_row_hashes)
+        positions = prune(chooser.condition, schema, files).nonzero()[0].tolist()
         n_ahead = n_threads if query.limit else len(positions)  # files that are read before @limit may end it
         while positions and n_left:
             batch, positions = positions[:n_ahead], positions[n_ahead:]
@@ -90,7 +90,8 @@ def select(
 class _Chooser:
     """Chooses rows of metadata files."""
 
-    filters: tuple[pl.Expr, ...]
+    condition: Condition | None
+    filter: pl.Expr
     draws: tuple[Draw, ...]
     seed: int
     group: TypedColumn | None  # column whose values are drawn in place of identities
@@ -106,7 +107,7 @@ class _Chooser:
             raise DamagedDataError(
                 f"Metadata file {position} holds {frame.height:,} samples, but the log names {n_rows:,}. Restore it."
             )
-        frame = frame.with_row_index(_ROW).filter(*self.filters)
+        frame = frame.with_row_index(_ROW).filter(self.filter)
         rows, n_ungrouped = frame[_ROW].to_numpy().astype(np.uint32), 0
         if self.draws:
             hashes, n_ungrouped = self._hash(frame)
@@ -125,39 +126,35 @@ class _Chooser:
         return hashes, int(is_missing.sum())
 
 
-def _make_chooser(query: Query, schema: pl.Schema, part: list[str] | None, *, has_row_hashes: bool) -> _Chooser:
-    filters, columns = list[pl.Expr](), list[str]()
-    if part is not None:
-        filters.append(pl.col(SPLIT).is_in(part))
-        columns.append(SPLIT)
-    if query.condition is not None:
-        filters.append(compile_condition(query.condition, schema))
-        columns += [find_column(column, schema).source for column in condition_columns(query.condition)]
-    group = _find_group(query.group, schema) if query.group else None
+def _make_chooser(query: Query, schema: pl.Schema, part: Condition | None, *, has_row_hashes: bool) -> _Chooser:
+    conditions = tuple(condition for condition in (part, query.condition) if condition is not None)
+    condition = Combination("and", conditions) if conditions else None
+    names = [find_column(column, schema).source for column in condition_columns(condition)] if condition else []
+    group = find_column(query.group, schema) if query.group else None
     draws = tuple(plan_draws(query, has_parts=part is not None))
     if draws:
-        columns += [ID] if group is None else [ID, group.source]
-    return _Chooser(tuple(filters), draws, query.seed or 0, group, has_row_hashes, tuple(dict.fromkeys(columns)))
+        names += [ID] if group is None else [ID, group.source]
+    filter_ = compile_condition(condition, schema) if condition else pl.lit(True)
+    return _Chooser(condition, filter_, draws, query.seed or 0, group, has_row_hashes, tuple(dict.fromkeys(names)))
 
 
-def _find_group(group: Column, schema: pl.Schema) -> TypedColumn:
-    column = find_column(group, schema)
-    if column.dtype.is_nested():
-        raise group.place.error(f"Expected a column of numbers or texts, but got {column}")
-    return column
+def _check_columns(query: Query, schema: pl.Schema) -> None:
+    """Check that all columns of a query exist and have suitable types, before any file is read. Raises QueryError."""
+    if query.condition:
+        compile_condition(query.condition, schema)
+    if query.group and (group := find_column(query.group, schema)).dtype.is_nested():
+        raise query.group.place.error(f"Expected a column of numbers or texts, but got {group}")
 
 
 def _find_part(
-    query: Query, schema: pl.Schema, pool: ThreadPoolExecutor, read: ReadFile, n_files: int
-) -> tuple[list[str] | None, list[str]]:
-    """The values of the column `split` that are the part of a query, if it decides; and notes."""
+    query: Query, schema: pl.Schema, files: pl.DataFrame, read: ReadFile, pool: Executor
+) -> tuple[Condition | None, list[str]]:
+    """The condition on the column `split` that takes the place of @split, if the column decides; and notes."""
     if not query.split or schema.get(SPLIT) != pl.String:
         return None, []
-    counts = Counter[str | None]()
-    for file_counts in pool.map(lambda position: read(position, [SPLIT])[SPLIT].value_counts(), range(n_files)):
-        counts.update(dict(file_counts.rows()))
-    values, note = choose_part(query.split, query.places["split"], counts)
-    return values, [note]
+    counts = count_parts(files, lambda position: read(position, [SPLIT])[SPLIT], pool)
+    part, note = part_condition(query.split, query.places["split"], counts)
+    return part, [note]
 
 
 def _unused_options(query: Query, chooser: _Chooser) -> Iterator[str]:
