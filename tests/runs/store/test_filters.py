@@ -54,6 +54,7 @@ def filled_store(request, tmp_path_factory):
         ("experiment = second or id = r0", "023"),
         ("tags.build = 1234568", "1"),
         ("params.activation like 'RE%'", "02"),
+        ("params.activation not ilike 'RE%'", "1"),
         ("started > 2020", "0123"),
         ("started < 2020", ""),
         ("number = 3", ""),

@@ -1,6 +1,6 @@
 """Parser of filters such as `params.activation = 'relu' and metrics.auc > 0.9`, and of sort fields, into SQL.
 
-comparison = field ( operator value | [ "not" ] "like" text | [ "not" ] "in" "(" value { "," value } ")"
+comparison = field ( operator value | [ "not" ] ( "like" | "ilike" ) text | [ "not" ] "in" "(" value { "," value } ")"
                    | "is" [ "not" ] "null" )
 field      = attribute | "params." name | "tags." name | "metrics." name [ "." statistic ]
 statistic  = "last" | "best" | "min" | "max" | "step"
@@ -127,7 +127,7 @@ class _Parser(ConditionParser[ColumnElement[bool]]):
                 raise self._error("Expected null or not null after 'is'")
             return field.exists() if negated else not_(field.exists())
         negated = self._accept("not")
-        if self._matches("like"):
+        if self._matches("like", "ilike"):  # both ignore case
             if field.group == "metrics" or (
                 field.group == "attribute" and field.name in (*_NUMERIC_ATTRIBUTES, *_TIME_ATTRIBUTES)
             ):
