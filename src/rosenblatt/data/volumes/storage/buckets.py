@@ -51,6 +51,7 @@ class BucketObjects:
                 f"{public_address(address)!r} needs obstore: pip install 'rosenblatt[volumes]'."
             ) from error
         self.address, self._obstore = public_address(address), obstore
+        self._opened_address = address
         open_store: Any = obstore.store.from_url  # whose options depend on the scheme
         self._scheme = address.split("://", 1)[0]
         config = read_aws_profile() if self._scheme == "s3" else {}
@@ -64,6 +65,9 @@ class BucketObjects:
             raise StorageError(f"{self.address!r}: there are no credentials. Set {_CREDENTIALS['s3']}.")
         with self._translated("opened"):
             self._store = open_store(address, client_options=client, retry_config=retry, **config)
+
+    def __reduce__(self) -> tuple[type[BucketObjects], tuple[str]]:
+        return BucketObjects, (self._opened_address,)
 
     @contextmanager
     def _translated(self, action: str, path: str | None = None) -> Iterator[None]:

@@ -46,6 +46,7 @@ class BatchOptions:
         on_damage: for samples that are damaged or that `decode` fails for: "raise" an error, "skip" them, so that
             their batches are smaller, or "replace" them by the nearest good sample of their batch.
         n_threads: that fetch packs.
+        n_decode_threads: by default as many as there are cores.
         notify: receives the summary of damaged samples at the end of an epoch; a warning by default.
     """
 
@@ -61,6 +62,7 @@ class BatchOptions:
     decode: Decode | None = None
     on_damage: DamagePolicy = "raise"
     n_threads: int = FETCH_THREADS
+    n_decode_threads: int | None = None
     notify: Notify = warnings.warn
 
     def __post_init__(self) -> None:
@@ -171,9 +173,10 @@ class Batches:
         self.close()
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch with the next loop."""
+        """Go to an epoch with the next loop; within the current epoch, the position stays."""
         self.close()
-        self.epoch, self.position, self._first = epoch, 0, 0
+        if epoch != self.epoch:
+            self.epoch, self.position, self._first = epoch, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
         """The position after the last batch, and what the order depends on."""
@@ -264,8 +267,9 @@ class Batches:
     def _decoded(self, raw: Generator[Batch]) -> Generator[Batch]:
         """Decode some batches ahead."""
         n_chunks = -(-self.options.batch_size // (DECODE_CHUNK * self.options.n_ranks))
-        n_ahead = max(DECODED_BATCHES, 2 * cores() // n_chunks)
-        pool, pending = ThreadPoolExecutor(cores(), "decode"), deque[tuple[Batch, list[Future[None]]]]()
+        n_threads = self.options.n_decode_threads or cores()
+        n_ahead = max(DECODED_BATCHES, 2 * n_threads // n_chunks)
+        pool, pending = ThreadPoolExecutor(n_threads, "decode"), deque[tuple[Batch, list[Future[None]]]]()
         try:
             for batch in raw:
                 chunks = range(0, len(batch), DECODE_CHUNK)

@@ -81,6 +81,9 @@ class PackReader:
         self._open_lock = Lock()
         self._max_open = min(MAX_OPEN_UNITS, _max_open_files() // 4)
 
+    def __reduce__(self) -> tuple[type[PackReader], tuple[Objects, MachineCache | None, str]]:
+        return PackReader, (self.objects, self._cache, self.volume)
+
     @property
     def cache(self) -> MachineCache:
         """The cache of packs that are fetched."""
