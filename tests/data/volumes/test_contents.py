@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import threading
+
+import polars as pl
+import pytest
+
+from rosenblatt.data.volumes import contents
+from rosenblatt.data.volumes.contents import StoredContents
+from rosenblatt.data.volumes.storage.pack_writer import Place
+from rosenblatt.data.volumes.storage.packs import content_hash
+from rosenblatt.errors import VolumeError
+from tests.data.volumes.helpers import add_path, open_version, write_files
+
+SCHEMA = {"hash": pl.String, "pack": pl.String, "offset": pl.Int64}
+
+
+def test_stored_contents_are_found_by_their_whole_hash():
+    hashes = [content_hash(b"%d" % k) for k in range(200)]
+    twin = hashes[7][:16] + "0" * 48  # begins as another hash
+    stored = StoredContents(pl.DataFrame([(h, f"p{k}", k) for k, h in enumerate(hashes)], schema=SCHEMA, orient="row"))
+    assert all(stored.find(h) == Place(f"p{k}", k) for k, h in enumerate(hashes))
+    assert stored.find(twin) is None
+    assert stored.find("f" * 64) is None
+    assert stored.with_places({twin: Place("q", 3)}).find(twin) == Place("q", 3)
+
+
+def test_nothing_is_found_where_nothing_is_stored():
+    assert StoredContents(pl.DataFrame(schema=SCHEMA)).find("0" * 64) is None
+
+
+def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
+    root = str(tmp_path / "root")
+    folder = write_files(tmp_path / "raw", {f"{k}.bin": b"%d" % k for k in range(20)})
+    monkeypatch.setattr("rosenblatt.data.volumes.sources.stat_index.MIN_AGE_NS", 0)
+    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
+    add_path(root, "raw", folder, kind="files")
+    read = list[int]()
+    monkeypatch.setattr(contents, "content_hash", lambda content: read.append(len(content)) or content_hash(content))
+    (folder / "7.bin").write_bytes(b"other")
+    commit = add_path(root, "raw", folder, kind="files").commit
+    assert (commit.added, commit.changed, commit.removed) == (0, 1, 0)
+    assert read == [5]
+
+
+def test_samples_that_are_too_large_are_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "MAX_SAMPLE_BYTES", 10)
+    folder = write_files(tmp_path / "raw", {"small.bin": b"1", "large.bin": b"1" * 11})
+    with pytest.raises(VolumeError, match=r"large\.bin.* has 11 bytes, more than the 10 of the largest sample"):
+        add_path(str(tmp_path / "root"), "raw", folder, kind="files")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("reading", "packs"))]
+
+
+def test_rows_keep_their_order_whatever_thread_reads_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "MAX_TASK_SAMPLES", 3)
+    names = [f"{k:03}.bin" for k in range(50)]
+    folder = write_files(tmp_path / "raw", {name: name.encode() * (k % 5) for k, name in enumerate(names)})
+    add_path(str(tmp_path / "root"), "raw", folder, kind="files")
+    rows = open_version(str(tmp_path / "root"), "raw").to_polars()
+    assert rows["id"].to_list() == names
+    assert rows["hash"].to_list() == [content_hash(name.encode() * (k % 5)) for k, name in enumerate(names)]

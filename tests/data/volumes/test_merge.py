@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from rosenblatt.data.volumes import merge
+from rosenblatt.data.volumes.merge import Merge, merge_schemas
+from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
+from rosenblatt.data.volumes.storage.objects import open_objects
+from rosenblatt.errors import VolumeError
+from tests.data.volumes.helpers import add_frame, open_version
+
+INT, FLOAT, TEXT = pl.Int64(), pl.Float64(), pl.String()
+
+
+@pytest.mark.parametrize(
+    ("base", "source", "append", "merged"),
+    [
+        (None, {"id": TEXT, "x": INT}, False, {"id": TEXT, "x": INT}),
+        ({"id": TEXT, "x": INT}, {"id": TEXT, "y": INT}, False, {"id": TEXT, "y": INT}),
+        ({"id": TEXT, "x": INT}, {"id": TEXT, "y": INT}, True, {"id": TEXT, "x": INT, "y": INT}),
+        ({"id": TEXT, "x": INT}, {"id": TEXT, "x": FLOAT}, True, {"id": TEXT, "x": FLOAT}),
+        ({"id": TEXT, "x": FLOAT}, {"id": TEXT, "x": INT}, True, {"id": TEXT, "x": FLOAT}),
+        ({"id": TEXT, "x": pl.Int16()}, {"id": TEXT, "x": pl.Int32()}, True, {"id": TEXT, "x": pl.Int32()}),
+    ],
+)
+def test_the_next_version_has_the_columns_of_the_source_or_of_both(base, source, append, merged):
+    schema = merge_schemas(base and pl.Schema(base), pl.Schema(source), append=append)
+    assert schema == pl.Schema(merged)
+
+
+def test_values_that_cannot_be_in_one_column_are_refused():
+    with pytest.raises(VolumeError, match="Column 'x' holds Int64 in the volume, but String in the source"):
+        merge_schemas(pl.Schema({"x": INT}), pl.Schema({"x": TEXT}), append=True)
+
+
+@pytest.fixture
+def small_files(monkeypatch):
+    monkeypatch.setattr(merge, "MAX_FILE_ROWS", 10)
+    monkeypatch.setattr(merge, "SMALL_FILE_ROWS", 3)
+
+
+def numbers(n: int, first: int = 0) -> pl.DataFrame:
+    return pl.DataFrame({"id": [f"{k:03}" for k in range(first, first + n)], "x": range(first, first + n)})
+
+
+def paths(root: str, version: int) -> list[str]:
+    return [file.path for file in open_version(root, f"v@{version}").data_files]
+
+
+def test_only_files_with_changed_rows_are_written_and_keep_their_number(tmp_path, small_files):
+    root = str(tmp_path / "root")
+    add_frame(root, "v", numbers(45), tmp_path)
+    add_frame(root, "v", numbers(45).with_columns(x=pl.when(pl.col("x") == 15).then(-1).otherwise("x")), tmp_path)
+    before, after = paths(root, 1), paths(root, 2)
+    assert [k for k in range(5) if before[k] != after[k]] == [1]
+    assert [path.split("-")[0] for path in after] == [path.split("-")[0] for path in before]
+    assert open_version(root, "v").to_polars()["x"].to_list() == [*range(15), -1, *range(16, 45)]
+
+
+def test_new_rows_fill_up_a_small_last_file(tmp_path, small_files):
+    root = str(tmp_path / "root")
+    add_frame(root, "v", numbers(12), tmp_path)
+    add_frame(root, "v", numbers(11, 12), tmp_path, append=True)
+    assert [file.rows for file in open_version(root, "v").data_files] == [10, 10, 3]
+    assert open_version(root, "v").to_polars().equals(numbers(23))
+
+
+def test_a_file_without_rows_is_left_out(tmp_path, small_files):
+    root = str(tmp_path / "root")
+    add_frame(root, "v", numbers(30), tmp_path)
+    add_frame(root, "v", numbers(30).filter(~pl.col("x").is_between(10, 19)), tmp_path)
+    assert paths(root, 2) == [paths(root, 1)[0], paths(root, 1)[2]]
+
+
+def test_columns_of_another_type_or_left_out_rewrite_all_files(tmp_path, small_files):
+    root = str(tmp_path / "root")
+    add_frame(root, "v", numbers(20).with_columns(y=1), tmp_path)
+    add_frame(root, "v", numbers(20).cast({"x": pl.Float64}), tmp_path)
+    assert not set(paths(root, 1)) & set(paths(root, 2))
+    assert open_version(root, "v").to_polars().equals(numbers(20).cast({"x": pl.Float64}))
+    assert open_version(root, "v@1").to_polars()["y"].to_list() == [1] * 20
+
+
+def test_a_file_names_at_most_so_many_bytes_and_at_least_one_sample(tmp_path, monkeypatch):
+    monkeypatch.setattr(merge, "MAX_FILE_BYTES", 100)
+    files = MetadataFiles(open_objects(str(tmp_path)), "v")
+    rows = numbers(6).with_columns(length=pl.Series([60, 60, 500, 10, 20, 30]))
+    merged = Merge(files, None, rows.schema, has_bytes=True, append=False)
+    merged.add(rows, merged.base_rows(rows["id"]))
+    changes = merged.finish()
+    assert changes.files["rows"].to_list() == [1, 1, 1, 3]
+    assert changes.n_bytes == 680
+
+
+def test_null_and_nan_are_values_that_can_change_and_can_stay(tmp_path):
+    root, frame = str(tmp_path / "root"), pl.DataFrame({"id": ["a", "b", "c"], "x": [1.0, None, float("nan")]})
+    add_frame(root, "v", frame, tmp_path)
+    assert not add_frame(root, "v", frame, tmp_path).is_new
+    changed = frame.with_columns(x=pl.Series([None, 2.0, float("nan")]))
+    assert add_frame(root, "v", changed, tmp_path).commit.changed == 2
+    assert open_version(root, "v").to_polars().equals(changed)
