@@ -252,10 +252,7 @@ def pull(volume: str, query: str, folder: str, force: bool, as_json: bool) -> No
     opened = open_version(volume)
     from rosenblatt.data.volumes.maintenance.pull import pull as pull_samples
 
-    selected = opened.query(query) if query else opened
-    notify = make_reporter(as_json)
-    for note in selected.selection.notes if selected.selection else ():
-        notify(note)
+    selected = opened.query(query, make_reporter(as_json)) if query else opened
     with _pulling_progress(len(selected), not as_json) as on_progress:
         result = pull_samples(selected, Path(folder), force=force, on_progress=on_progress)
     if as_json:

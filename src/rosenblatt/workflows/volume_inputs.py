@@ -30,12 +30,13 @@ def read_volume(name: str, query: str = "") -> Table:
     from rosenblatt.data.volumes.table import to_table
 
     opened = open_version(name)
-    selected = opened.query(query) if query else opened
+    notes = list[str]()
+    selected = opened.query(query, notes.append) if query else opened
     table = to_table(selected)
     if not selected.selection:
         return table
     note = f"selected {len(selected):,} of {selected.commit.n_samples:,} samples of {selected.name}: {query}"
-    return replace(table, notes=(note, *selected.selection.notes, *table.notes))
+    return replace(table, notes=(note, *notes, *table.notes))
 
 
 def pin_versions(request: FitRequest) -> FitRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from rosenblatt.data.volumes.storage.log import Commit, DataFile, LogVersion, Vo
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.tags import read_tag
-from rosenblatt.errors import DamagedDataError, VolumeError
+from rosenblatt.errors import DamagedDataError, Notify, VolumeError
 
 if TYPE_CHECKING:
     from rosenblatt.data.volumes.query.language import Query
@@ -90,8 +91,12 @@ class Volume:
             return np.array([len(rows) for rows in self.selection.rows], np.int64)
         return np.array([file.rows for file in self.data_files], np.int64)
 
-    def query(self, text: str) -> Volume:
+    def query(self, text: str, notify: Notify = warnings.warn) -> Volume:
         """Select samples by a query, such as "label = 'cat' and width > 200 @split=train @sample=0.1 @seed=7".
+
+        Args:
+            text: see docs/data.md.
+            notify: receives what the data decided, such as that a column `split` takes the place of @split.
 
         Raises:
             QueryError: if the query is invalid; the message points at the place.
@@ -106,6 +111,8 @@ class Volume:
         opened = self.version_of(parsed)
         files, has_row_hashes = opened.log_version.files, opened.commit.id_origin == "generated"
         selection = select(parsed, opened.schema, files, opened.read_whole_file, has_row_hashes=has_row_hashes)
+        for note in selection.notes:
+            notify(note)
         return Volume(opened.address, opened.log_version, selection)
 
     def version_of(self, query: Query) -> Volume:

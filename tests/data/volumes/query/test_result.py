@@ -78,3 +78,11 @@ def test_equal_rows_are_on_one_side_of_a_split(root, tmp_path):
     ]
     assert not sides[0] & sides[1]
     assert len(run_query(f"{root}/towns", "@split=train", 0).volume) == 3 * len(sides[0])
+
+
+def test_what_the_data_decides_is_a_warning_in_python(root):
+    with pytest.warns(UserWarning, match="@seed has no effect"):
+        open_version(root, "people").query("age > 3 @seed=3")
+    notes = []
+    open_version(root, "people").query("age > 3 @seed=3", notes.append)
+    assert notes == ["@seed has no effect: nothing is drawn at random."]

@@ -52,13 +52,12 @@ def run_query(name: str, query: str, n_first: int) -> QueryResult:
         QueryError: if the query is invalid.
         VolumeError: if there is no such version.
     """
-    selected = volume(name).query(query)
-    notes = selected.selection.notes if selected.selection else ()
-    n_bytes = 0
+    notes, n_bytes = list[str](), 0
+    selected = volume(name).query(query, notes.append)
     if selected.has_bytes:
         files = selected.file_sizes.nonzero()[0].tolist()
         n_bytes = sum(int(selected.read_file(file, [LENGTH])[LENGTH].sum()) for file in files)
-    return QueryResult(query, selected, notes, n_bytes, _read_first(selected, n_first))
+    return QueryResult(query, selected, tuple(notes), n_bytes, _read_first(selected, n_first))
 
 
 def _read_first(selected: Volume, n_first: int) -> pl.DataFrame:
