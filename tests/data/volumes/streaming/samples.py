@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ import polars as pl
 
 from rosenblatt.data.volumes.storage.objects import FolderObjects
 from rosenblatt.data.volumes.storage.packs import PackBuilder, content_hash, pack_path
+from rosenblatt.data.volumes.streaming.batches import BatchOptions
+from rosenblatt.data.volumes.streaming.files import SampleSource
+from rosenblatt.data.volumes.streaming.reader import PackReader
 
 
 def make_contents(n: int, n_bytes: int = 100, seed: int = 0) -> list[bytes]:
@@ -64,3 +68,39 @@ def flip(content: bytes, position: int) -> bytes:
     changed = bytearray(content)
     changed[position] ^= 1
     return bytes(changed)
+
+
+CONTENTS = make_contents(130)
+ROWS = [40, 30, 60]  # of the metadata files
+SMALL_WINDOW = 25_000  # bytes: two packs
+
+
+def make_source(frames, reader: PackReader | None, selection=None) -> SampleSource:
+    return SampleSource(
+        "photos@2",
+        "root",
+        [frame.height for frame in frames],
+        [1000] * len(frames),
+        lambda file, columns: frames[file].select(columns),
+        ["id", "label"],
+        reader,
+        selection,
+    )
+
+
+def options(**changes) -> BatchOptions:
+    return BatchOptions(**{"batch_size": 16, "window_bytes": SMALL_WINDOW} | changes)
+
+
+def labels(batches) -> list[list[int]]:
+    return [batch.frame["label"].to_list() for batch in batches]
+
+
+def flatten(lists) -> list[int]:
+    return list(chain.from_iterable(lists))
+
+
+def check_samples(batch) -> None:
+    """The bytes of samples belong to their rows."""
+    if batch.samples is not None:
+        assert [bytes(view) for view in batch.samples] == [CONTENTS[label] for label in batch.frame["label"]]

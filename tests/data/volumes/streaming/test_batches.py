@@ -1,104 +1,28 @@
-"""Tests of batches: exact resume, ranks, policies for damaged samples, limits of the cache, and threads that end."""
+"""Tests of batches: exact resume, ranks and workers, and policies for damaged samples."""
 
 from __future__ import annotations
 
 import pickle
-import signal
-import subprocess
-import sys
-import threading
-from contextlib import suppress
-from itertools import chain, islice, pairwise
-from pathlib import Path
+from itertools import islice
 
 import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.volumes.storage.cache import MachineCache
-from rosenblatt.data.volumes.storage.objects import FolderObjects
 from rosenblatt.data.volumes.storage.packs import pack_path
-from rosenblatt.data.volumes.streaming import files as files_module
-from rosenblatt.data.volumes.streaming import order as order_module
-from rosenblatt.data.volumes.streaming import reader as reader_module
-from rosenblatt.data.volumes.streaming import windows as windows_module
-from rosenblatt.data.volumes.streaming.batches import Batches, BatchOptions
-from rosenblatt.data.volumes.streaming.files import SampleAccess, SampleSource
-from rosenblatt.data.volumes.streaming.reader import PackReader
-from rosenblatt.errors import DamagedDataError, StorageError, VolumeError
-from tests.data.volumes.streaming.samples import BucketLike, flip, make_contents, write_packs
-
-CONTENTS = make_contents(130)
-ROWS = [40, 30, 60]  # of the metadata files
-SMALL_WINDOW = 25_000  # bytes: two packs
-
-
-@pytest.fixture
-def root(tmp_path) -> Path:
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def frames(root) -> list[pl.DataFrame]:
-    """Metadata files of a volume with a label for each sample."""
-    frame = write_packs(root, CONTENTS).with_columns(label=pl.int_range(pl.len()))
-    firsts = np.cumsum([0, *ROWS])
-    return [frame[first:last] for first, last in pairwise(firsts)]
-
-
-@pytest.fixture
-def bucket(root) -> BucketLike:
-    return BucketLike(root)
-
-
-@pytest.fixture
-def cache(tmp_path) -> MachineCache:
-    return MachineCache(tmp_path / "cache", max_bytes=10**6)
-
-
-def make_source(frames, reader: PackReader | None, selection=None) -> SampleSource:
-    return SampleSource(
-        "photos@2",
-        "root",
-        [frame.height for frame in frames],
-        [1000] * len(frames),
-        lambda file, columns: frames[file].select(columns),
-        ["id", "label"],
-        reader,
-        selection,
-    )
-
-
-@pytest.fixture(params=["folder", "bucket", "rows"])
-def source(request, root, frames, bucket, cache) -> SampleSource:
-    """Images of a folder or bucket, or a table."""
-    if request.param == "rows":
-        return make_source(frames, None)
-    objects = FolderObjects(root) if request.param == "folder" else bucket
-    return make_source(frames, PackReader(objects, cache, "photos@2"))
-
-
-@pytest.fixture
-def photos(root, frames) -> SampleSource:
-    return make_source(frames, PackReader(FolderObjects(root), None, "photos@2"))
-
-
-def options(**changes) -> BatchOptions:
-    return BatchOptions(**{"batch_size": 16, "window_bytes": SMALL_WINDOW} | changes)
-
-
-def labels(batches) -> list[list[int]]:
-    return [batch.frame["label"].to_list() for batch in batches]
-
-
-def flatten(lists) -> list[int]:
-    return list(chain.from_iterable(lists))
-
-
-def check_samples(batch) -> None:
-    """The bytes of samples belong to their rows."""
-    if batch.samples is not None:
-        assert [bytes(view) for view in batch.samples] == [CONTENTS[label] for label in batch.frame["label"]]
+from rosenblatt.data.volumes.streaming.batches import Batches
+from rosenblatt.data.volumes.streaming.files import SampleSource
+from rosenblatt.errors import DamagedDataError, VolumeError
+from tests.data.volumes.streaming.samples import (
+    CONTENTS,
+    SMALL_WINDOW,
+    check_samples,
+    flatten,
+    flip,
+    labels,
+    make_source,
+    options,
+)
 
 
 @pytest.mark.parametrize("window_bytes", [1, SMALL_WINDOW, 10**9])
@@ -355,144 +279,3 @@ def test_a_missing_pack_is_an_error_with_its_name(photos, root, frames):
     (root / pack_path(frames[0]["pack"][0])).unlink()
     with pytest.raises(DamagedDataError, match=f"pack {frames[0]['pack'][0]} .* is missing"):
         list(Batches(photos, options(shuffle=False)))
-
-
-def test_a_cache_that_is_too_small_for_three_windows_is_refused_at_the_start(frames, bucket, tmp_path):
-    source = make_source(frames, PackReader(bucket, MachineCache(tmp_path / "small", 50_000), "photos@2"))
-    with pytest.raises(StorageError, match=r"Streaming photos@2 needs .* GB of the cache.*ROSENBLATT_CACHE_GB"):
-        next(iter(Batches(source, options())))
-    assert not bucket.n_reads
-
-
-def test_an_epoch_is_streamed_through_a_cache_of_three_windows(frames, bucket, tmp_path, monkeypatch):
-    monkeypatch.setattr(reader_module, "MAX_COPIED_BYTES", 0)
-    cache = MachineCache(tmp_path / "small", 75_000)
-    source = make_source(frames, PackReader(bucket, cache, "photos@2"))
-    batches = Batches(source, options(batch_size=4))
-    for _ in range(2):
-        assert sorted(flatten(labels(batches))) == list(range(130))
-    assert sum(path.stat().st_size for path in cache.folder.rglob("*") if path.is_file()) <= 75_000
-
-
-def test_streaming_waits_for_others_to_end_their_use_of_the_cache(frames, bucket, tmp_path, monkeypatch):
-    monkeypatch.setattr(reader_module, "MAX_COPIED_BYTES", 0)
-    cache = MachineCache(tmp_path / "small", 75_000)
-    source = make_source(frames, PackReader(bucket, cache, "photos@2"))
-    other = MachineCache(cache.folder, 75_000)
-    lease = other.fetch("ab12", 50_000, lambda file: file.write(bytes(50_000)), lambda content: None)
-
-    class Waiting(threading.Event):
-        def wait(self, seconds):
-            lease.close()
-
-    monkeypatch.setattr(windows_module, "Event", Waiting)
-    assert sorted(flatten(labels(Batches(source, options(batch_size=4))))) == list(range(130))
-    with pytest.raises(ValueError, match="closed"):
-        _ = lease.content
-
-
-def test_each_rank_fetches_only_what_it_needs(frames, root, tmp_path, monkeypatch):
-    monkeypatch.setattr(order_module, "GROUP_FILES", 256)
-    for rank in range(2):
-        bucket = BucketLike(root)
-        reader = PackReader(bucket, MachineCache(tmp_path / f"cache {rank}", 10**6), "photos@2")
-        list(Batches(make_source(frames, reader), options(rank=rank, n_ranks=2, window_bytes=10**6, batch_size=64)))
-        assert len(bucket.n_reads) <= 9  # of 13 packs
-
-
-def test_metadata_that_was_used_lately_is_not_read_again(frames, root, monkeypatch):
-    reads = []
-    source = make_source(frames, PackReader(FolderObjects(root), None))
-    source = SampleSource(
-        **{**vars(source), "read_metadata": lambda file, columns: reads.append(file) or frames[file].select(columns)}
-    )
-    batches = Batches(source, options())
-    for _ in range(3):
-        list(batches)
-    assert sorted(reads) == [0, 1, 2]
-    monkeypatch.setattr(files_module, "MAX_LOADED_ROWS", 1)
-    batches = Batches(source, options())
-    for _ in range(2):
-        assert sorted(flatten(labels(batches))) == list(range(130))
-
-
-def stream_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("plan", "fetch", "decode"))]
-
-
-def test_no_thread_is_left_when_a_loop_ends_or_is_left(photos):
-    batches = Batches(photos, options(decode=bytes))
-    loop = iter(batches)
-    next(loop)
-    assert stream_threads()
-    batches.close()
-    assert not stream_threads()
-    with Batches(photos, options(decode=bytes)) as batches:
-        loop = iter(batches)
-        next(loop)
-    assert not stream_threads()
-    list(batches)
-    assert not stream_threads()
-    with suppress(KeyboardInterrupt):
-        for _ in batches:
-            raise KeyboardInterrupt
-    assert not stream_threads()
-
-
-INTERRUPTED = """
-import sys, pickle
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from tests.data.volumes.streaming.test_batches import (
-    BucketLike, MachineCache, PackReader, Batches, make_source, options
-)
-import time
-root = Path(sys.argv[1])
-frames = pickle.loads((root / "frames").read_bytes())
-bucket = BucketLike(root)
-def slow(path, content):
-    print("fetching", flush=True)
-    time.sleep(0.05)
-    return content
-bucket.damage = slow
-source = make_source(frames, PackReader(bucket, MachineCache(root / "cache", 10**6)))
-for batch in Batches(source, options(window_bytes=1)):
-    pass
-"""
-
-
-def test_a_program_that_is_interrupted_ends_at_once(frames, root):
-    (root / "frames").write_bytes(pickle.dumps(frames))
-    command = [sys.executable, "-c", INTERRUPTED, str(root), str(Path(__file__).parents[4])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "fetching\n"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert errors.splitlines()[-1] == "KeyboardInterrupt"
-    assert not list((root / "cache" / "fetches").glob("*"))
-
-
-def test_samples_are_accessed_by_their_position(source):
-    access = SampleAccess(source)
-    assert len(access) == 130
-    for index in (0, 39, 40, 69, 70, 129, -1):
-        label = index % 130
-        assert access.row(index)["label"] == label
-        if source.reader:
-            assert bytes(access.content(index)) == CONTENTS[label]
-    frame, views = access.take([100, 3, 3])
-    assert frame["label"].to_list() == [100, 3, 3]
-    assert [bytes(view) for view in views] == [CONTENTS[i] for i in (100, 3, 3) if source.reader]
-    with pytest.raises(IndexError, match=r"photos@2 has 130 samples"):
-        access.row(130)
-
-
-def test_a_selection_is_accessed_by_its_own_positions(photos):
-    selection = [np.array([3, 1]), np.zeros(0, np.int64), np.array([59])]
-    access = SampleAccess(SampleSource(**{**vars(photos), "selection": selection}))
-    assert [bytes(access.content(index)) for index in range(3)] == [CONTENTS[i] for i in (3, 1, 129)]
-
-
-def test_rows_have_no_bytes_to_access(frames):
-    with pytest.raises(TypeError, match="without further bytes"):
-        SampleAccess(make_source(frames, None)).content(0)

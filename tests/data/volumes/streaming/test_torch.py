@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-pytest.importorskip("blake3")
 pytest.importorskip("torch")
 
 import torch
