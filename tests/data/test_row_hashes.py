@@ -1,10 +1,12 @@
+import datetime as dt
 import io
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.row_hashes import hash_rows, hash_targets
+from rosenblatt.data.row_hashes import hash_cells, hash_rows, hash_targets
 from rosenblatt.data.schema.columns import schema_from_dtypes
 
 ROWS = pl.DataFrame({"a": [1.0, 0.0, None, 1e300], "b": ["x", "y", None, "é"]})
@@ -83,3 +85,31 @@ def test_numbers_are_hashed_by_value_however_they_are_written():
     plain = pl.read_csv(io.StringIO("a\n0.123\n12\n"), schema_overrides={"a": pl.Float64})
     percent = pl.DataFrame({"a": np.array([12.3, 1200.0]) / 100})
     np.testing.assert_array_equal(hash_rows(plain), hash_rows(percent))
+
+
+EXACT = [17556656491266528837, 10057911157224285338, 14311316889428028477]
+
+
+def test_exact_hashes_are_the_same_on_every_platform():
+    assert hash_cells(pl.DataFrame({"a": ["1.5", "x", None]})).tolist() == EXACT
+
+
+@pytest.mark.parametrize("cells", [
+    pl.Series([7, None, 0], dtype=pl.Int8), pl.Series([7.0, None, 0.0]), pl.Series([7.0, float("nan"), -0.0]),
+    pl.Series(["7", "", "0"]), pl.Series([" 7.0", None, "0e5 "]), pl.Series(["7", None, "0"], dtype=pl.Categorical),
+    pl.Series([Decimal("7.0"), None, Decimal(0)]),
+])  # fmt: skip
+def test_a_number_has_one_exact_hash_in_all_types(cells):
+    expected = hash_cells(pl.DataFrame({"a": [7, None, 0]}))
+    np.testing.assert_array_equal(hash_cells(cells.alias("a").to_frame()), expected)
+
+
+@pytest.mark.parametrize("cells", [
+    [2**53, 2**53 + 1], [0.1, 0.1 + 2**-56], ["a", "A"], [b"a", b"b"], [dt.timedelta(1), dt.timedelta(2)],
+    [dt.time(1), dt.time(2)], [dt.date(2021, 1, 1), dt.date(2021, 1, 2)], [[1], [2]], [[], None],
+    [{"a": 1}, {"a": 2}], [{"a": b"x"}, {"a": b"y"}], [[b"x"], [b"y"]],
+    ["12345678901234567890", "12345678901234567891"], [True, False], [float("inf"), -float("inf")],
+])  # fmt: skip
+def test_other_cells_of_any_type_have_other_exact_hashes(cells):
+    first, second = hash_cells(pl.DataFrame({"a": cells}))
+    assert first != second

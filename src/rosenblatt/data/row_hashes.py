@@ -92,10 +92,14 @@ def _hash_column(series: pl.Series) -> np.ndarray:
 
 def _hash_exactly(series: pl.Series) -> np.ndarray:
     """A number for each cell of a column as read, (n,) uint64."""
-    if series.dtype.is_nested():
+    if "Binary" in str(series.dtype) and series.dtype.is_nested():  # which Polars cannot write as JSON
+        series = pl.Series([None if cell is None else repr(cell) for cell in series.to_list()], dtype=pl.String)
+    elif series.dtype.is_nested():
         series = series.alias("cell").to_frame().to_struct().struct.json_encode()
     elif series.dtype == pl.Binary:
         return _hash_distinct(series)
+    elif series.dtype == pl.Duration:
+        series = series.dt.total_microseconds()
     text = series.cast(pl.String).str.strip_chars()
     numbers = series.cast(pl.Float64) if series.dtype.is_numeric() else text.cast(pl.Float64, strict=False)
     is_number = numbers.is_finite()
