@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import polars as pl
 import pytest
@@ -160,6 +161,21 @@ def test_batches_of_an_epoch_hold_each_selected_sample_once(root, tmp_path, make
     for batch in opened.batches(2, seed=3):
         contents |= zip(batch.frame["id"], map(bytes, batch.samples), strict=True)
     assert contents == {f"cat/{k}.png": (photos / "cat" / f"{k}.png").read_bytes() for k in range(5)}
+
+
+@pytest.mark.torch
+def test_images_become_tensors_and_datasets_can_be_sent_to_workers(root, tmp_path, make_photos):
+    pytest.importorskip("torch")
+    add_path(root, "photos", make_photos(tmp_path / "photos", {"cat": 5, "dog": 4}))
+    opened = open_version(root, "photos").query("label = 'cat'")
+    opened.samples.row(0)
+    for dataset in (opened.torch_dataset(2, seed=3), pickle.loads(pickle.dumps(opened.torch_dataset(2, seed=3)))):
+        batches = list(dataset)
+        assert [tuple(batch["sample"].shape) for batch in batches] == [(2, 3, 8, 8), (2, 3, 8, 8), (1, 3, 8, 8)]
+        assert {name for batch in batches for name in batch["id"]} == {f"cat/{k}.png" for k in range(5)}
+    samples = pickle.loads(pickle.dumps(opened.torch_samples()))
+    assert [samples[k]["id"] for k in range(5)] == [f"cat/{k}.png" for k in range(5)]
+    assert samples[4]["sample"].shape == (3, 8, 8)
 
 
 def test_samples_are_read_by_position(root, tmp_path, make_photos):

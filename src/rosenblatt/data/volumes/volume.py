@@ -14,7 +14,7 @@ import polars as pl
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS, KINDS_WITH_BYTES
 from rosenblatt.data.volumes.locations import LATEST, VolumeAddress, parse_address, unknown_volume_error
 from rosenblatt.data.volumes.requirements import require_volumes
-from rosenblatt.data.volumes.storage.cache import MachineCache
+from rosenblatt.data.volumes.storage.cache import MachineCache, machine_cache
 from rosenblatt.data.volumes.storage.log import Commit, DataFile, LogVersion, VolumeLog
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects
@@ -24,8 +24,9 @@ from rosenblatt.errors import DamagedDataError, Notify, VolumeError
 if TYPE_CHECKING:
     from rosenblatt.data.volumes.query.language import Query
     from rosenblatt.data.volumes.query.selection import Selection
-    from rosenblatt.data.volumes.streaming.batches import Batches
+    from rosenblatt.data.volumes.streaming.batches import Batches, Decode
     from rosenblatt.data.volumes.streaming.files import SampleAccess, SampleSource
+    from rosenblatt.data.volumes.streaming.torch import BatchDataset, SampleDataset
 
 
 def volume(name: str) -> Volume:
@@ -198,7 +199,7 @@ class Volume:
     @cached_property
     def cache(self) -> MachineCache | None:
         """The cache of this machine; None for a folder, whose files are read in place."""
-        return None if self.objects.local_path(self.volume_name) else MachineCache()
+        return None if self.objects.local_path(self.volume_name) else machine_cache()
 
     @cached_property
     def _files(self) -> MetadataFiles:
@@ -249,6 +250,41 @@ class Volume:
         from rosenblatt.data.volumes.streaming.batches import Batches, BatchOptions
 
         return Batches(self._sample_source, BatchOptions(batch_size=batch_size, **options))
+
+    def torch_dataset(
+        self, batch_size: int, *, decode: Decode | None = None, transform: Decode | None = None, **options: Any
+    ) -> BatchDataset:
+        """Stream the selected samples as batches for PyTorch; pass `batch_size=None` to the DataLoader.
+
+            dataset = rosenblatt.volume("photos@2").torch_dataset(64, seed=7)
+            for epoch in range(10):
+                dataset.set_epoch(epoch)
+                for batch in DataLoader(dataset, batch_size=None):
+                    batch["sample"], batch["label"]
+
+        Args:
+            batch_size: number of samples of a batch; with several ranks, of all their batches together.
+            decode: makes a value of the bytes of a sample; by default images become tensors, and others stay bytes.
+            transform: applied to each decoded value, in the threads that decode.
+            options: see `streaming.batches.BatchOptions`. Ranks come from `torch.distributed` or `torchrun`.
+
+        Raises:
+            VolumeError: if an option is invalid.
+            ModuleNotFoundError: if PyTorch is not installed.
+        """
+        from rosenblatt.data.volumes.streaming.batches import BatchOptions
+        from rosenblatt.data.volumes.streaming.torch import decode_image, torch_dataset
+
+        decode = decode_image if decode is None and self.kind == "images" else decode
+        settings = BatchOptions(batch_size=batch_size, **options)
+        return torch_dataset(self._sample_source, settings, decode=decode, transform=transform)
+
+    def torch_samples(self, *, decode: Decode | None = None, transform: Decode | None = None) -> SampleDataset:
+        """Random access to the selected samples for PyTorch, decoded as by `torch_dataset`."""
+        from rosenblatt.data.volumes.streaming.torch import SampleDataset, decode_image
+
+        decode = decode_image if decode is None and self.kind == "images" else decode
+        return SampleDataset(self._sample_source, decode, transform)
 
     @cached_property
     def samples(self) -> SampleAccess:

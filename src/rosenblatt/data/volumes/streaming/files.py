@@ -178,6 +178,9 @@ class SampleAccess:
         self._loader = FileLoader(source)
         self._firsts = np.cumsum([0, *source.n_selected]).tolist()
 
+    def __reduce__(self) -> tuple[type[SampleAccess], tuple[SampleSource]]:
+        return SampleAccess, (self.source,)
+
     def __len__(self) -> int:
         return self._firsts[-1]
 
