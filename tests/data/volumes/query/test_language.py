@@ -112,6 +112,7 @@ def test_the_column_of_a_group_may_have_spaces():
         ("3 is null", "Expected a column on one side", 0),
         ("1 < width < 3", "Expected 'and', 'or' or the end, but got '<'", 10),
         ("and = 3", "Expected a column, a number", 0),
+        ("width > 9e308", "from 1e-307 to 1e308", 8),
         ("width > 1e999", "Expected a number of at most 100 characters", 8),
         ("width > 1e-999999999999", "Expected a number of at most 100 characters", 8),
         (f"width > {'9' * 101}", "Expected a number of at most 100 characters", 8),

@@ -18,7 +18,7 @@ from rosenblatt.data.volumes.query.conditions import (
     Like,
     Not,
     Value,
-)  # fmt: skip
+)
 
 _SPECIAL_CHARACTERS = re.compile(r"[\\.+*?()|\[\]{}^$#&~-]")  # of regular expressions
 _WILDCARD = re.compile(r"\\(.)|([%_])|([^%_\\]+|\\)", re.DOTALL)

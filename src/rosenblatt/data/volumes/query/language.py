@@ -14,6 +14,7 @@ option     = "@" name ( "=" | "!=" ) word
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -34,13 +35,13 @@ from rosenblatt.data.volumes.query.conditions import (
     Operator,
     Place,
     Value,
-)  # fmt: skip
+)
 from rosenblatt.data.volumes.query.options import OPTIONS, Fold, Split
 from rosenblatt.errors import QueryError, did_you_mean, format_list
 from rosenblatt.runs.condition_parser import ConditionParser, Token, unquote
 
 MAX_NUMBER_CHARACTERS = 100
-MAX_EXPONENT = 308  # of ten: what a Float64 can hold
+MIN_NUMBER, MAX_NUMBER = Decimal(sys.float_info.min), Decimal(sys.float_info.max)  # of a Float64, beside 0
 MAX_PATTERN_CHARACTERS = 500
 MAX_COMPARISONS = 1_000  # each takes memory; a list after "in" is one
 _KEYWORDS = ("and", "or", "not", "in", "like", "ilike", "is", "null")
@@ -180,11 +181,9 @@ class _QueryParser(ConditionParser[Condition]):
 
     def _parse_number(self, token: Token) -> Decimal:
         number = Decimal(token.text) if len(token.text) <= MAX_NUMBER_CHARACTERS else None
-        if number is None or (number.is_finite() and number and abs(number.adjusted()) > MAX_EXPONENT):
+        if number is None or (number.is_finite() and number and not MIN_NUMBER <= abs(number) <= MAX_NUMBER):
             raise self._error(
-                f"Expected a number of at most {MAX_NUMBER_CHARACTERS} characters, between 1e-{MAX_EXPONENT} and "
-                f"1e{MAX_EXPONENT}",
-                token,
+                f"Expected a number of at most {MAX_NUMBER_CHARACTERS} characters, from 1e-307 to 1e308", token
             )
         return number or Decimal(0)
 

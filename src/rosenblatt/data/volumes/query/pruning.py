@@ -30,7 +30,7 @@ from rosenblatt.data.volumes.query.conditions import (
     Not,
     Operator,
     Value,
-)  # fmt: skip
+)
 
 ROWS = "rows"
 MAX_VALUES = 100  # of a list that are looked for one by one
