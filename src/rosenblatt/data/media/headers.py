@@ -155,4 +155,6 @@ def media_format(content: bytes) -> tuple[str, str]:
     """What the first bytes of a file show: "images", "audio" or "files", and the usual ending of its name."""
     if content[:4] == b"RIFF":
         return {b"WAVE": ("audio", "wav"), b"WEBP": ("images", "webp")}.get(content[8:12], ("files", ""))
+    if content[4:12] == b"ftypavif":
+        return "images", "avif"
     return next((known for magic, known in _FORMATS.items() if content.startswith(magic)), ("files", ""))

@@ -22,7 +22,9 @@ from rosenblatt.data.cores import cores
 from rosenblatt.data.media.contents import Cell, cell_name, read_content
 from rosenblatt.errors import TableError, format_count, format_list, ignore_warnings
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".ppm", ".pgm", ".npy"
+)  # fmt: skip
 MAX_PIXELS = 89_478_485  # of one image, Pillow's limit: larger ones may be decompression bombs
 MAX_DAMAGED_FRACTION = 0.05  # fraction of damaged images that may be skipped
 SCALE_16_TO_8_BITS = 257  # 65,535 / 255, for images of 16 bits

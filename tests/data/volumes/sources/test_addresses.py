@@ -14,7 +14,6 @@ from tests.data.volumes.sources.files import png, read, read_bytes
 @pytest.fixture
 def put(s3_root):
     """Returns a function that writes objects below an address, which it returns."""
-    open_objects.cache_clear()  # of the bucket on the server of another test
 
     def put(files):
         for name, content in files.items():
@@ -80,7 +79,6 @@ def test_what_must_be_read_in_place_is_refused(put, tmp_path, monkeypatch):
 
 
 def test_an_address_without_objects_is_refused(s3_root):
-    open_objects.cache_clear()
     with pytest.raises(VolumeError, match="holds no objects"):
         open_samples(s3_root)
     with pytest.raises(StorageError, match="the bucket does not exist"):

@@ -47,6 +47,16 @@ def test_a_file_of_numbers_is_a_sequence_of_lists(tmp_path, width, dtype):
     assert detect_medium(frame["sequence"]) == "sequence"
 
 
+def test_train_and_test_sequences_have_a_split(tmp_path):
+    files = {f"{split}/{label}/{i}.csv": f"{i}\n2\n" for split in ("train", "test") for label in "ab" for i in range(2)}
+    source = open_samples(write_files(tmp_path, files))
+    frame = read(source)
+    assert source.target == "label"
+    assert frame.select("split", "label").unique().sort("split", "label").rows() == [
+        ("test", "a"), ("test", "b"), ("train", "a"), ("train", "b"),
+    ]  # fmt: skip
+
+
 def test_folders_of_other_files_are_refused(tmp_path):
     with pytest.raises(TableError, match="but holds 1 other file"):
         open_samples(write_files(tmp_path, {"a.docx": "x"}))

@@ -22,6 +22,7 @@ def test_images_are_named_by_path_and_labeled_by_folder(tmp_path):
     (["Training", "val"], ["train", "test"]),
     (["train", "test", "val"], ["train", "test", "validation"]),
     (["train", "other"], None),
+    (["validation", "test"], None),
 ])  # fmt: skip
 def test_train_and_test_folders_give_a_split(tmp_path, folders, splits):
     frame = read(open_samples(write_files(tmp_path, {f"{folder}/cat/a.png": png() for folder in folders})))
@@ -31,6 +32,26 @@ def test_train_and_test_folders_give_a_split(tmp_path, folders, splits):
     else:
         assert set(frame["label"]) == {"cat"}
         assert set(frame["split"]) == set(splits)
+
+
+def test_folders_beside_those_of_training_and_test_have_a_split_of_their_own(tmp_path):
+    names = ["train/cat/a.png", "test/cat/b.png", "unlabeled/c.png"]
+    source = open_samples(write_files(tmp_path, dict.fromkeys(names, png())))
+    assert read(source).sort("id").select("split", "label").rows() == [
+        ("test", "cat"), ("train", "cat"), ("unlabeled", None),
+    ]  # fmt: skip
+    assert any("1 sample in folders beside those of training and test" in note for note in source.notes)
+
+
+def test_texts_of_the_same_names_are_a_column(tmp_path):
+    files = {"cat/a.png": png(), "cat/a.txt": " a cat ", "dog/b.jpg": png(), "dog/b.TXT": "a dog", "cat/c.png": png()}
+    source = open_samples(write_files(tmp_path, files | {"notes.txt": "x"}))
+    assert (source.kind, source.texts) == ("images", ("text",))
+    assert read(source).select("id", "text").rows() == [
+        ("cat/a.png", "a cat"), ("cat/c.png", None), ("dog/b.jpg", "a dog"),
+    ]  # fmt: skip
+    assert "2 text files of the same names give the column 'text'" in source.notes
+    assert "files that are no images left out: 1, such as 'notes.txt' (.txt: 1)" in source.notes
 
 
 def test_an_image_outside_of_the_folders_of_classes_is_refused(tmp_path):
@@ -43,7 +64,7 @@ def test_other_files_are_counted_and_left_out(tmp_path):
     assert source.n_samples == 1
     assert source.notes == (
         "hidden files and folders left out: 2, such as 'Thumbs.db' and 'x/.hidden.png'",
-        "files that are no images left out: 1, such as 'n.docx'",
+        "files that are no images left out: 1, such as 'n.docx' (.docx: 1)",
     )
 
 

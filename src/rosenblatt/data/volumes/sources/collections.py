@@ -9,6 +9,7 @@ from rosenblatt.data.readers.folders import CLASS, FILE, SEQUENCE, read_collecti
 from rosenblatt.data.table import Table
 from rosenblatt.data.volumes.columns import ID
 from rosenblatt.data.volumes.sources.identity import RowIdentities, free_names
+from rosenblatt.data.volumes.sources.labels import folder_columns
 from rosenblatt.data.volumes.sources.listings import Listing
 from rosenblatt.data.volumes.sources.source import LABEL, SPLIT, IdOrigin, SampleSource, frame_chunks
 from rosenblatt.data.volumes.sources.typed_columns import to_typed_columns
@@ -24,9 +25,11 @@ def open_collection(listing: Listing) -> SampleSource:
         ids, origin = RowIdentities().ids(frame), _GENERATED
     else:
         ids, origin = frame[FILE].alias(ID), _PATH
-        frame = _with_lists(frame.drop(FILE), notes, table)
-    target = LABEL if CLASS in frame.columns else ""
-    frame = frame.rename({CLASS: LABEL} if CLASS in frame.columns else {})
+        by_folder = folder_columns(frame[FILE], listing.location, is_labeled=CLASS in frame.columns, notes=notes)
+        frame = _with_lists(frame.drop(FILE, CLASS, strict=False), notes, table)
+        frame = frame.with_columns(column for column in by_folder if column.name not in frame.columns)
+    frame = frame.rename({CLASS: LABEL} if is_text and CLASS in frame.columns else {})
+    target = LABEL if LABEL in frame.columns else ""
     frame = frame.rename(free_names(frame.columns, (ID,), notes)).insert_column(0, ids)
     return SampleSource(
         location=listing.location, kind="texts" if is_text else "sequences", columns=frame.schema, id_origin=origin,

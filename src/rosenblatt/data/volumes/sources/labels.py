@@ -5,9 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from rosenblatt.data.readers.folders import TEST_FOLDERS, TRAIN_FOLDERS
-from rosenblatt.data.volumes.sources.listings import NAME
 from rosenblatt.data.volumes.sources.source import LABEL, SPLIT
-from rosenblatt.errors import VolumeError, format_count
+from rosenblatt.errors import VolumeError, format_count, format_list
 
 VALIDATION_FOLDERS = tuple(name for name in TEST_FOLDERS if name.startswith("val"))
 
@@ -15,7 +14,8 @@ VALIDATION_FOLDERS = tuple(name for name in TEST_FOLDERS if name.startswith("val
 def folder_columns(names: pl.Series, location: str, *, is_labeled: bool, notes: list[str]) -> pl.DataFrame:
     """The columns `split` and `label` of files (n,), as far as folders give them.
 
-    Folders train/ and test/ give `split`. The folders below them, or else all folders, give `label`.
+    Folders train/ and test/ give `split`, and folders beside them a split of their own. The folders below them, or else
+    all folders, give `label`.
 
     Args:
         names: relative names of the files.
@@ -26,27 +26,37 @@ def folder_columns(names: pl.Series, location: str, *, is_labeled: bool, notes: 
     Raises:
         VolumeError: if some files are in folders and others are not.
     """
-    frame = pl.DataFrame({NAME: _strip_common_folder(names)})
-    first, has_folder = pl.col(NAME).str.split("/").list.first().str.to_lowercase(), pl.col(NAME).str.contains("/")
-    is_train, is_test = has_folder & first.is_in(TRAIN_FOLDERS), has_folder & first.is_in(TEST_FOLDERS)
-    counts = frame.select(train=is_train.sum(), test=is_test.sum(), both=(first.is_in(["test", "testing"])).any()).row(
-        0
-    )
-    columns = list[pl.Series]()
-    if counts[0] and counts[1] and counts[0] + counts[1] == frame.height:
-        held_out = pl.when(first.is_in(VALIDATION_FOLDERS) & counts[2]).then(pl.lit("validation")).otherwise(
-            pl.lit("test")
-        )  # fmt: skip
-        columns.append(
-            frame.select(pl.when(is_train).then(pl.lit("train")).otherwise(held_out).alias(SPLIT)).to_series()
-        )
-        frame = frame.select(pl.col(NAME).str.replace("^[^/]*/", ""))
-    labels = frame.select(pl.col(NAME).str.extract("^(.*)/[^/]*$").alias(LABEL)).to_series()
+    names, columns = _strip_common_folder(names), list[pl.Series]()
+    splits = _splits(names, notes)
+    if splits is not None:
+        columns.append(splits)
+        names = names.str.replace("^[^/]*/", "")
+    labels = names.str.extract("^(.*)/[^/]*$").alias(LABEL)
     if is_labeled and labels.count():
-        _check_labels(labels, frame[NAME], location)
+        is_train = pl.Series([True]).new_from_index(0, len(labels)) if splits is None else splits == "train"
+        _check_labels(labels.filter(is_train), names.filter(is_train), location)
         columns.append(labels)
-        notes.append(_count_classes(labels))
+        notes.append(_count_classes(labels.drop_nulls()))
     return pl.DataFrame(columns)
+
+
+def _splits(names: pl.Series, notes: list[str]) -> pl.Series | None:
+    """The split of each file; None unless there are folders of training and of test files, and none is outside."""
+    first = names.str.extract("^([^/]*)/").alias(SPLIT)
+    lowered = first.str.to_lowercase()
+    present = set(lowered.drop_nulls())
+    if first.has_nulls() or not (present & {*TRAIN_FOLDERS} and present & {*TEST_FOLDERS}):
+        return None
+    validation = "validation" if (present - {*VALIDATION_FOLDERS}) & {*TEST_FOLDERS} else "test"
+    known = dict.fromkeys(TRAIN_FOLDERS, "train") | dict.fromkeys(TEST_FOLDERS, "test")
+    known |= dict.fromkeys(VALIDATION_FOLDERS, validation)
+    others = first.filter(~lowered.is_in(list(known)))
+    if len(others):
+        notes.append(
+            f"{format_count(len(others), 'sample')} in folders beside those of training and test have these as their "
+            f"split: {format_list(others.unique().sort())}"
+        )
+    return lowered.replace_strict(known, default=first, return_dtype=pl.String).alias(SPLIT)
 
 
 def _strip_common_folder(names: pl.Series) -> pl.Series:

@@ -10,8 +10,10 @@ import polars as pl
 
 from rosenblatt.data.media.headers import AUDIO_SUFFIXES, AudioHeader, ImageHeader, read_audio_header, read_image_header
 from rosenblatt.data.media.images import SUFFIXES, DamagedError
+from rosenblatt.data.readers.folders import TEXT
 from rosenblatt.data.table import TableFormat
 from rosenblatt.data.volumes.columns import ID, RESERVED_COLUMNS
+from rosenblatt.data.volumes.sources.captions import is_caption, read_captions
 from rosenblatt.data.volumes.sources.coco import ANNOTATIONS
 from rosenblatt.data.volumes.sources.identity import free_names
 from rosenblatt.data.volumes.sources.labels import folder_columns
@@ -20,6 +22,7 @@ from rosenblatt.data.volumes.sources.sidecar import TABLE_PATTERN, find_sidecars
 from rosenblatt.data.volumes.sources.source import LABEL, SampleKind, SampleSource, frame_chunks, inspect_nothing
 from rosenblatt.errors import VolumeError
 
+MAX_ENDINGS = 5  # of names of files, whose counts a note gives
 INSPECTED: dict[SampleKind, dict[str, pl.DataType]] = {  # columns that inspection adds
     "images": {"width": pl.Int32(), "height": pl.Int32(), "channels": pl.Int32(), "format": pl.String()},
     "audio": {"sample_rate": pl.Int32(), "n_channels": pl.Int32(), "seconds": pl.Float64(), "format": pl.String()},
@@ -75,20 +78,26 @@ def open_media(
     if files.frame.is_empty():
         raise VolumeError(f"{listing.location!r} holds no {kind}. Check the path, or choose another kind with --kind.")
     names, metadata = files.frame[NAME], None
+    strays = listing.frame.filter(~pl.col(NAME).is_in(names.implode()))
     if sidecar is not None:
         metadata = read_sidecar(sidecar, names, format, notes)
     elif kind != "files":
         metadata = find_sidecars(listing, names, format, notes)
-    notes += _stray_notes(listing, kind, is_table_used=sidecar is None)
+        strays = strays.filter(~pl.col(NAME).str.to_lowercase().str.contains(TABLE_PATTERN))
+    texts = None if kind == "files" else read_captions(listing, names, notes)
+    notes += _stray_notes(strays.filter(~is_caption(names))[NAME], kind)
     inspected = INSPECTED[kind]
     columns = _columns(names, listing.location, metadata, is_labeled=kind != "files", notes=notes)
+    if texts is not None and TEXT not in columns.columns:
+        columns = pl.DataFrame([*columns, texts])
     columns = columns.rename(free_names(columns.columns, (*RESERVED_COLUMNS, *inspected), notes))
     frame = pl.DataFrame([names.alias(ID), *columns])
     return SampleSource(
         location=listing.location, kind=kind, columns=pl.Schema(dict(frame.schema) | inspected), id_origin="path",
         n_samples=frame.height, chunks=frame_chunks(frame, files.make_contents(files.frame)),
         inspect=INSPECTIONS[kind],
-        target=LABEL if LABEL in frame.columns else "", notes=(*listing.notes, *notes), format=format,
+        target=LABEL if LABEL in frame.columns else "", texts=() if texts is None else (TEXT,),
+        notes=(*listing.notes, *notes), format=format,
     )  # fmt: skip
 
 
@@ -103,11 +112,12 @@ def _columns(
     return by_folder if metadata is None else pl.DataFrame([*by_folder, *metadata])
 
 
-def _stray_notes(listing: Listing, kind: SampleKind, *, is_table_used: bool) -> list[str]:
-    """A note on files of other kinds; tables have notes of their own where they are read."""
-    if kind == "files":
+def _stray_notes(strays: pl.Series, kind: SampleKind) -> list[str]:
+    """A note on files of other kinds, by the endings of their names."""
+    if not len(strays):
         return []
-    others = listing.frame.filter(~has_suffix(kind))[NAME]
-    if is_table_used:
-        others = others.filter(~others.str.to_lowercase().str.contains(TABLE_PATTERN))
-    return [count_names(others[:MAX_NAMED].to_list(), f"files that are no {kind}", len(others))] if len(others) else []
+    endings = (
+        strays.str.to_lowercase().str.extract(r"[^/](\.[^./]*)$").fill_null("without ending").value_counts(sort=True)
+    )
+    counts = ", ".join(f"{ending}: {n:,}" for ending, n in endings.head(MAX_ENDINGS).iter_rows())
+    return [count_names(strays[:MAX_NAMED].to_list(), f"files that are no {kind}", len(strays)) + f" ({counts})"]

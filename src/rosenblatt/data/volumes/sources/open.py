@@ -21,6 +21,7 @@ from rosenblatt.data.readers.sources import open_source
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.data.volumes.sources.addresses import copy_object, is_address, list_objects, local_path
 from rosenblatt.data.volumes.sources.archives import list_zip
+from rosenblatt.data.volumes.sources.captions import is_caption
 from rosenblatt.data.volumes.sources.coco import is_coco
 from rosenblatt.data.volumes.sources.collections import open_collection
 from rosenblatt.data.volumes.sources.columnar import (
@@ -169,17 +170,15 @@ def _open_listing(listing: Listing, request: _Request) -> SampleSource:
 
 
 def _detect_kind(listing: Listing, *, has_sidecar: bool) -> SampleKind | Literal["shards"]:
-    """What most files are, with tables for metadata left aside; as `fit`, for what it reads as well."""
+    """What most files are, with texts and tables about others left aside; as `fit`, for what it reads as well."""
     lowered = pl.col(NAME).str.to_lowercase()
-    is_table = (
-        pl.any_horizontal(map(lowered.str.ends_with, DELIMITED_SUFFIXES))
-        & ~lowered.str.contains(METADATA_PATTERN)
-        & ~pl.lit(has_sidecar)
-    )
+    is_table = pl.any_horizontal(map(lowered.str.ends_with, DELIMITED_SUFFIXES))
+    is_table &= ~lowered.str.contains(METADATA_PATTERN) & ~pl.lit(has_sidecar)
+    media = listing.frame.filter(has_suffix("images") | has_suffix("audio"))[NAME]
     counts = listing.frame.select(
         images=has_suffix("images").sum(), audio=has_suffix("audio").sum(), tables=is_table.sum(),
-        texts=lowered.str.ends_with(TEXT_SUFFIX).sum(), shards=lowered.str.ends_with(TAR_SUFFIX).sum(),
-        columnar=lowered.str.contains(COLUMNAR_PATTERN).sum(),
+        texts=(lowered.str.ends_with(TEXT_SUFFIX) & ~is_caption(media)).sum(),
+        shards=lowered.str.ends_with(TAR_SUFFIX).sum(), columnar=lowered.str.contains(COLUMNAR_PATTERN).sum(),
     ).row(0, named=True)  # fmt: skip
     others = max(counts["tables"], counts["texts"])
     for kind in ("images", "audio"):

@@ -76,7 +76,7 @@ def _to_typed(series: pl.Series, column: Column, format: TableFormat, notes: Not
         typed = _to_dates(series, column) if typed is None and column.kind == "date" else typed
         typed = _to_booleans(values) if typed is None else typed
     if typed is None:
-        words = series if column.kind == "text" else _strip_words(series, notes)
+        words = series if column.kind == "text" else _strip_words(series, text, notes)
         return _to_words(words, text, format, notes)
     notes += [(name, note) for note in (*_conversion_notes(column), *marker_notes(text, rule))]
     return typed.alias(name)
@@ -128,31 +128,31 @@ def _to_booleans(values: pl.Series) -> pl.Series | None:
     return None if pair is None else values.replace_strict(pair, [False, True], return_dtype=pl.Boolean)
 
 
-def _strip_words(series: pl.Series, notes: Notes) -> pl.Series:
+def _strip_words(series: pl.Series, text: pl.Series, notes: Notes) -> pl.Series:
     """Words without surrounding spaces, which do not count when a model is fitted either."""
-    stripped = series.str.strip_chars()
-    is_padded = (stripped != series).fill_null(value=False)
-    if not is_padded.any():
-        return series
-    notes.append((series.name, Note(text="spaces around words are left out")))
-    return stripped
-
-
-def _to_words(series: pl.Series, text: pl.Series, format: TableFormat, notes: Notes) -> pl.Series:
-    """A text column without spaces around its cells, null where a cell means a missing value whatever its column is.
-
-    NA, none and the like may be categories, which depends on the empty cells beside them: they stay as they are.
-    """
     n_padded = int((series.str.len_bytes() != text.str.len_bytes()).sum())
     if n_padded:
-        notes.append(
-            (series.name, Note(text="spaces around words are left out", detail=format_count(n_padded, "cell")))
-        )
+        detail = format_count(n_padded, "cell")
+        notes.append((series.name, Note(text="spaces around words are left out", detail=detail)))
+    return text
+
+
+def _to_words(words: pl.Series, text: pl.Series, format: TableFormat, notes: Notes) -> pl.Series:
+    """A text column with null where a cell means a missing value whatever its column is used for.
+
+    NA, none and the like may be categories, which depends on the empty cells beside them: they stay as they are.
+
+    Args:
+        words: the cells, without spaces around them unless they are free text.
+        text: the cells without spaces, null for empty ones.
+        format: how the table is written.
+        notes: receives which cells are missing.
+    """
     rule = make_rule(format.missing)
     present = set(text.drop_nulls().unique().str.to_lowercase()) if rule.with_markers else set[str]()
     ambiguous = tuple(sorted(AMBIGUOUS_MARKERS & present))
     if ambiguous and CLEAR_MARKERS & present and not text.has_nulls():
-        return text
+        return words
     rule = rule.model_copy(update={"categories": ambiguous})
-    notes += [(series.name, note) for note in marker_notes(text, rule)]
-    return rule.apply(text)
+    notes += [(words.name, note) for note in marker_notes(text, rule)]
+    return words.set(rule.apply(text).is_null(), None)
