@@ -52,6 +52,12 @@ def test_a_selection_is_streamed_in_its_order(source):
     assert sorted(flatten(labels(Batches(source, options(batch_size=2))))) == [1, 3, 70, 100, 129]
 
 
+def test_the_state_of_another_selection_of_as_many_samples_is_refused(source):
+    first, second = (SampleSource(**{**vars(source), "selection": [np.array([i])] * 3}) for i in range(2))
+    with pytest.raises(VolumeError, match="cannot be continued: its selection is"):
+        Batches(second, options()).load_state_dict(Batches(first, options()).state_dict())
+
+
 def test_nothing_is_streamed_of_an_empty_selection(source):
     source = SampleSource(**{**vars(source), "selection": [np.zeros(0, np.int64)] * 3})
     assert list(Batches(source, options())) == []

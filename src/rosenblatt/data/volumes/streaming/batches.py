@@ -193,6 +193,7 @@ class Batches:
         return {
             "version": self.source.version,
             "n_samples": self.source.n_samples,
+            "selection": self.source.selection_hash,
             "seed": options.seed,
             "shuffle": options.shuffle,
             "window_bytes": options.window_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from bisect import bisect_right
 from collections import OrderedDict
@@ -55,6 +56,16 @@ class SampleSource:
     def n_samples(self) -> int:
         """Number of selected samples."""
         return sum(self.n_selected)
+
+    @cached_property
+    def selection_hash(self) -> str:
+        """Identifies the selected samples; empty if there is no selection."""
+        if self.selection is None:
+            return ""
+        digest = hashlib.blake2b(digest_size=16)
+        for rows in self.selection:
+            digest.update(len(rows).to_bytes(8, "little") + np.asarray(rows, "<u4").tobytes())
+        return digest.hexdigest()
 
     def load(self, file: int) -> LoadedFile:
         """Read the metadata of a file."""
