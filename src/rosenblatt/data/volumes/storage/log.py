@@ -163,8 +163,8 @@ class VolumeLog:
     def every_file(self) -> list[DataFile]:
         """All metadata files that any version has, each once, without those that were erased."""
         files, erased = dict[str, DataFile](), erased_names(self.objects)
-        for version in range(1, self.latest() + 1):
-            for line in self._mirror.read_entry(version).splitlines():
+        for entry in self._mirror.read_entries(1, self.latest()):
+            for line in entry.splitlines():
                 action = json.loads(line).get("add")
                 if action and action["path"][METADATA_FILE_HASH] not in erased:
                     n_rows = json.loads(action["stats"])["numRecords"]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
 from rosenblatt.errors import VolumeError
 
+MAX_READS = 16  # of entries at a time
 _JSON, _CHECKPOINT = ".json", ".checkpoint.parquet"
 _LAST_CHECKPOINT = "_last_checkpoint"
 
@@ -44,6 +48,12 @@ class LogMirror:
                 f"Entry {version} is missing in {self._objects.address}/{self._folder}. Restore it from a copy."
             ) from None
 
+    def read_entries(self, first: int, last: int) -> Iterator[bytes]:
+        """Read the entries of consecutive versions, some at a time. Raises VolumeError if one is missing."""
+        self._copy_folder.stat()  # made before the threads look into it
+        with ThreadPoolExecutor(MAX_READS, thread_name_prefix="log") as pool:
+            yield from pool.map(self.read_entry, range(first, last + 1))
+
     def folder_for(self, version: int) -> Path:
         """A local folder of a Delta Lake table whose log can be read up to a version."""
         if local := self._objects.local_path(self._folder):
@@ -51,9 +61,10 @@ class LogMirror:
         first = max((n for n in self._checkpoints() if n <= version), default=-1)
         if first >= 0:
             self._copy(f"{first:020}{_CHECKPOINT}")
-        for number in range(max(first, 0), version + 1):
-            self._copy(_entry_name(number))
-        return self._copy_folder.parent
+        folder = self._copy_folder.parent
+        with ThreadPoolExecutor(MAX_READS, thread_name_prefix="log") as pool:
+            deque(pool.map(self._copy, map(_entry_name, range(max(first, 0), version + 1))), maxlen=0)
+        return folder
 
     def write_checkpoint(self, version: int) -> None:
         """Write a checkpoint, with which later versions open without the entries before it."""
