@@ -24,7 +24,8 @@ def format_bytes(n_bytes: int) -> str:
     value, unit = float(n_bytes), 0
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
-    return f"{value:,.0f} bytes" if not unit else f"{value:,.3g} {_UNITS[unit]}"
+    is_whole = not unit or value >= 999.5  # of which three digits would be written as 1e+03
+    return f"{value:,.0f} {_UNITS[unit]}" if is_whole else f"{value:.3g} {_UNITS[unit]}"
 
 
 def print_added(result: AddResult) -> None:
