@@ -1,14 +1,16 @@
 """Cells that stand for samples of a volume in a table: their bytes are read when they are needed.
 
-A cell names the version, the metadata file, the row in it and the sample, so that any process can read it:
+A cell names the version, the query that selects the sample, its metadata file and row, and its identity. The query
+decides which parts of packs are fetched, so that all processes share what is in the cache of the machine:
 
-    volume-sample:0:17:24:/data/volumes/photos@2:cat/00017.png
+    volume-sample:<file>:<row>:<length of the address>:<length of the query>:<address><query><identity>
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 
 import numpy as np
 import polars as pl
@@ -25,52 +27,48 @@ class _Cell:
     file: int  # position of its metadata file
     row: int  # in the file
     uri: str  # of the version
+    query: str
     id: str
 
 
 class _SampleReader:
-    """Reads samples of one version by metadata file and row."""
+    """Reads the selected samples of a version by metadata file and row."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._packs = PackReader(volume.objects, volume.cache, volume.name)
         self._columns: dict[int, tuple[SampleColumn, np.ndarray]] = {}  # by file, with the index of each row
-
-    def add(self, file: int, frame: pl.DataFrame, rows: np.ndarray) -> None:
-        """Prepare to read rows of a file, so that of packs of which little is wanted only that is fetched."""
-        index = np.full(frame.height, -1)
-        index[rows] = np.arange(len(rows))
-        self._columns[file] = self._packs.column(frame, rows), index
+        self._lock = Lock()
 
     def read(self, file: int, row: int) -> memoryview:
         """Return the bytes of a sample. Raises DamagedDataError."""
-        if file not in self._columns:
-            frame = self._volume.read_file(file, (ID, *BYTES_COLUMNS))
-            return self._packs.column(frame, np.array([row]))[0]
+        with self._lock:
+            if file not in self._columns:
+                self._columns[file] = self._open(file)
         column, index = self._columns[file]
         return column[int(index[row])]
 
+    def _open(self, file: int) -> tuple[SampleColumn, np.ndarray]:
+        frame = self._volume.read_whole_file(file, (ID, *BYTES_COLUMNS))
+        rows = self._volume.selected_rows(file)
+        index = np.full(frame.height, -1)
+        index[rows] = np.arange(len(rows))
+        return self._packs.column(frame, rows), index
+
 
 @cache
-def _reader_of(uri: str) -> _SampleReader:
-    return _SampleReader(open_volume(parse_address(uri)))
+def _open_reader(uri: str, query: str) -> _SampleReader:
+    version = open_volume(parse_address(uri))
+    return _SampleReader(version.query(query) if query else version)
 
 
-def make_cells(volume: Volume, file: int, frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
-    """Make the cells of rows of a metadata file.
-
-    Args:
-        volume: the version.
-        file: position of the metadata file.
-        frame: the id, and where the bytes are, of all rows of the file.
-        rows: numbers of the rows.
-    """
-    _reader_of(volume.uri).add(file, frame, rows)
-    prefix = f"{VOLUME_SCHEME}{file}:"
-    uri = f":{len(volume.uri)}:{volume.uri}:"
-    selected = frame.with_row_index("").select("", ID)[rows]
-    cells = pl.concat_str(pl.lit(prefix), pl.col("").cast(pl.String), pl.lit(uri), pl.col(ID))
-    return selected.select(cells.alias("image")).to_series()
+def make_cells(volume: Volume, file: int) -> pl.Series:
+    """Make the cells of the selected samples of a metadata file, given by its position."""
+    uri, query = volume.uri, volume.query_text
+    numbers = pl.Series("row", volume.selected_rows(file))
+    begin, middle = f"{VOLUME_SCHEME}{file}:", f":{len(uri)}:{len(query)}:{uri}{query}"
+    samples = volume.read_file(file, [ID]).with_columns(numbers.cast(pl.String))
+    return samples.select(pl.concat_str(pl.lit(begin), "row", pl.lit(middle), pl.col(ID).cast(pl.String))).to_series()
 
 
 def read_cell(cell: str) -> memoryview:
@@ -81,7 +79,7 @@ def read_cell(cell: str) -> memoryview:
         VolumeError, StorageError: if the version cannot be opened.
     """
     parsed = _parse(cell)
-    return _reader_of(parsed.uri).read(parsed.file, parsed.row)
+    return _open_reader(parsed.uri, parsed.query).read(parsed.file, parsed.row)
 
 
 def name_cell(cell: str) -> str:
@@ -91,5 +89,6 @@ def name_cell(cell: str) -> str:
 
 
 def _parse(cell: str) -> _Cell:
-    file, row, length, rest = cell.removeprefix(VOLUME_SCHEME).split(":", 3)
-    return _Cell(int(file), int(row), rest[: int(length)], rest[int(length) + 1 :])
+    file, row, n_uri, n_query, rest = cell.removeprefix(VOLUME_SCHEME).split(":", 4)
+    end = int(n_uri) + int(n_query)
+    return _Cell(int(file), int(row), rest[: int(n_uri)], rest[int(n_uri) : end], rest[end:])

@@ -9,7 +9,7 @@ import polars as pl
 from rosenblatt.data.readers.folders import TEST_FOLDERS
 from rosenblatt.data.table import Table, TableFormat
 from rosenblatt.data.volumes.cells import make_cells
-from rosenblatt.data.volumes.columns import BYTES_COLUMNS, ID
+from rosenblatt.data.volumes.columns import ID
 from rosenblatt.data.volumes.sources.source import SPLIT
 from rosenblatt.data.volumes.volume import Volume
 from rosenblatt.errors import VolumeError, format_list
@@ -56,12 +56,8 @@ def _with_images(volume: Volume) -> pl.DataFrame:
     """The metadata of samples, with a cell for the bytes of each."""
     names, frames = volume.metadata_columns, list[pl.DataFrame]()
     for file in range(len(volume.data_files)):
-        rows = volume.selected_rows(file)
-        if not len(rows):
-            continue
-        whole = volume.read_whole_file(file, (*names, *BYTES_COLUMNS))
-        cells = make_cells(volume, file, whole.select(ID, *BYTES_COLUMNS), rows)
-        frames.append(whole[rows].select(names).with_columns(cells.alias(IMAGE)))
+        if volume.file_sizes[file]:
+            frames.append(volume.read_file(file, names).with_columns(make_cells(volume, file).alias(IMAGE)))
     schema = {name: volume.schema[name] for name in names} | {IMAGE: pl.String()}
     return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 

@@ -75,8 +75,10 @@ class Volume:
     Made by `rosenblatt.volume`.
     """
 
-    def __init__(self, address: VolumeAddress, log_version: LogVersion, selection: Selection | None = None) -> None:
-        self.address, self.log_version, self.selection = address, log_version, selection
+    def __init__(
+        self, address: VolumeAddress, log_version: LogVersion, selection: Selection | None = None, query_text: str = ""
+    ) -> None:
+        self.address, self.log_version, self.selection, self.query_text = address, log_version, selection, query_text
 
     def __repr__(self) -> str:
         return f"<Volume {self.name}: {len(self):,} samples ({self.kind})>"
@@ -114,7 +116,7 @@ class Volume:
         selection = select(parsed, opened.schema, files, opened.read_whole_file, has_row_hashes=has_row_hashes)
         for note in selection.notes:
             notify(note)
-        return Volume(opened.address, opened.log_version, selection)
+        return Volume(opened.address, opened.log_version, selection, text)
 
     def version_of(self, query: Query) -> Volume:
         """The version that a query names by @version, or else this one.
