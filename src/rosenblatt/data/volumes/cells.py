@@ -59,7 +59,7 @@ class _SampleReader:
 @cache
 def _open_reader(uri: str, query: str) -> _SampleReader:
     version = open_volume(parse_address(uri))
-    return _SampleReader(version.query(query) if query else version)
+    return _SampleReader(version.query(query, lambda _: None) if query else version)
 
 
 def make_cells(volume: Volume, file: int) -> pl.Series:
