@@ -107,9 +107,10 @@ def test_the_column_of_a_group_may_have_spaces():
         ("label not = 3", "Expected an operator", 10),
         ("label is 3", "Expected null or not null after 'is'", 9),
         ("label like cat", "Expected a pattern in quotes", 11),
-        ("3 like 'x'", "Expected a column on one side, but got '3'", 0),
-        ("3 < 4", "Expected a column on one side, but got '3'", 0),
+        ("3 like 'x'", "Expected a column on one side, without quotes or in backticks, but got '3'", 0),
+        ("3 < 4", "Expected a column on one side, without quotes or in backticks, but got '3'", 0),
         ("3 is null", "Expected a column on one side", 0),
+        ('"label" = 3', "without quotes or in backticks", 0),
         ("1 < width < 3", "Expected 'and', 'or' or the end, but got '<'", 10),
         ("and = 3", "Expected a column, a number", 0),
         ("width > 9e308", "from 1e-307 to 1e308", 8),
@@ -168,4 +169,4 @@ def test_the_number_of_comparisons_is_limited_but_not_that_of_values():
     assert len(parse_query(" or ".join(["a = 1"] * 1000)).condition.conditions) == 1000
     with pytest.raises(QueryError, match=r"at most 1,000 comparisons \(list values after 'in'\)"):
         parse_query(" or ".join(["a = 1"] * 1001))
-    assert len(parse_query(f"a in ({', '.join(map(str, range(50_000)))})").condition.values) == 50_000
+    assert len(parse_query(f"a in ({', '.join(map(str, range(10_000)))})").condition.values) == 10_000

@@ -86,3 +86,14 @@ def test_what_the_data_decides_is_a_warning_in_python(root):
     notes = []
     open_version(root, "people").query("age > 3 @seed=3", notes.append)
     assert notes == ["@seed has no effect: nothing is drawn at random."]
+
+
+def test_volumes_of_a_bucket_are_queried(s3_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
+    frame = pl.DataFrame({"id": [f"s{i}" for i in range(300)], "x": range(300)})
+    rows = []
+    for root in (s3_root, str(tmp_path / "root")):
+        add_frame(root, "v", frame, tmp_path)
+        rows.append(run_query(f"{root}/v", "x >= 100 @split=train", 0).volume.to_polars())
+    assert rows[0].equals(rows[1])
+    assert 120 < rows[0].height < 190

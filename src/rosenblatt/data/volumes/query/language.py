@@ -189,7 +189,7 @@ class _QueryParser(ConditionParser[Condition]):
 
     def _require_column(self, operand: Column | Value, token: Token) -> Column:
         if isinstance(operand, Value):
-            raise self._error("Expected a column on one side", token)
+            raise self._error("Expected a column on one side, without quotes or in backticks", token)
         return operand
 
     @staticmethod
