@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from fractions import Fraction
 
@@ -60,6 +61,12 @@ def test_hashes_are_those_of_the_documentation():
 )
 def test_values_are_hashed_as_their_text(values, texts):
     assert hash_identities(values).tolist() == hash_identities(pl.Series(texts, dtype=pl.String)).tolist()
+
+
+def test_draws_are_those_of_the_documentation():
+    salt = int.from_bytes(hashlib.blake2b(b"split:7", digest_size=8).digest(), "little")
+    expected = [mix(mix(hash_text(text), salt), 0) for text in (b"a", b"photo.jpg")]
+    assert draw(hash_identities(pl.Series(["a", "photo.jpg"])), "split", 7).tolist() == expected
 
 
 def test_draws_are_uniform_and_independent_of_each_other():

@@ -1,8 +1,11 @@
 """Hashes of samples' identities that decide on splits, folds and random samples: the same everywhere and for ever.
 
-A text is hashed 8 bytes of its UTF-8 form at a time: state = mix((state XOR word) + INCREMENT), with the finalizer of
-SplitMix64 (Steele, Lea & Flood 2014; constants of Stafford's variant 13) as `mix`, and the number of bytes as the last
-word. The hash is independent of any library, so that a sample stays on its side of a split.
+A text is hashed 8 bytes of its UTF-8 form at a time, as little-endian words, the last one padded with zeros: state =
+mix((state XOR word) + INCREMENT), beginning with 0 and ending with the number of bytes as a word. `mix` is the
+finalizer of SplitMix64 (Steele, Lea & Flood 2014; constants of Stafford's variant 13). For a random choice, the words
+that the BLAKE2b hash of "purpose:seed", such as "split:0", and 0 are follow in the same way. The result, as a fraction
+of 2^64, is in [0, 0.8) for train, [0.8, 0.9) for validation and [0.9, 1) for test, in [(i-1)/k, i/k) for fold i of k,
+and below the fraction of a sample. No library is involved that may change, so a sample stays on its side of a split.
 """
 
 from __future__ import annotations
