@@ -92,24 +92,28 @@ def _hash_column(series: pl.Series) -> np.ndarray:
 
 def _hash_exactly(series: pl.Series) -> np.ndarray:
     """A number for each cell of a column as read, (n,) uint64."""
-    if "Binary" in str(series.dtype) and series.dtype.is_nested():  # which Polars cannot write as JSON
-        series = pl.Series([None if cell is None else repr(cell) for cell in series.to_list()], dtype=pl.String)
-    elif series.dtype.is_nested():
-        series = series.alias("cell").to_frame().to_struct().struct.json_encode()
-    elif series.dtype == pl.Binary:
+    if series.dtype.is_float():
+        return _number_bits(series.fill_null(np.nan).to_numpy(), rounded_bits=0)
+    if series.dtype.is_integer() and float(series.cast(pl.Float64).abs().max() or 0) < MAX_EXACT_INTEGER:  # type: ignore[arg-type]
+        return _number_bits(series.cast(pl.Float64).fill_null(np.nan).to_numpy(), rounded_bits=0)
+    if series.dtype == pl.Binary:
         return _hash_distinct(series)
-    elif series.dtype == pl.Duration:
-        series = series.dt.total_microseconds()
-    text = series.cast(pl.String).str.strip_chars()
-    numbers = series.cast(pl.Float64) if series.dtype.is_numeric() else text.cast(pl.Float64, strict=False)
-    is_number = numbers.is_finite()
-    if not series.dtype.is_float():
-        is_number &= (numbers.abs() < MAX_EXACT_INTEGER) | ~text.str.contains(r"^[-+]?\d+$")
-    is_missing = series.is_nan() if series.dtype.is_float() else text == ""
-    text = text.set(is_missing.fill_null(True) | is_number.fill_null(False), None)
+    text = _as_text(series).str.strip_chars()
+    numbers = text.cast(pl.Float64, strict=False)
+    is_number = numbers.is_finite() & ((numbers.abs() < MAX_EXACT_INTEGER) | ~text.str.contains(r"^[-+]?\d+$"))
+    is_number = is_number.fill_null(value=False)
+    text = text.set(is_number | (text == "").fill_null(value=True), None)
     values = np.where(text.is_null().to_numpy(), MISSING, _hash_distinct(text.cast(pl.Binary)))
-    bits = _number_bits(numbers.fill_null(np.nan).to_numpy(), rounded_bits=0)
-    return np.where(is_number.fill_null(False).to_numpy(), bits, values)
+    return np.where(is_number.to_numpy(), _number_bits(numbers.fill_null(np.nan).to_numpy(), rounded_bits=0), values)
+
+
+def _as_text(series: pl.Series) -> pl.Series:
+    """Cells of any type but bytes and floats as strings."""
+    if "Binary" in str(series.dtype):  # nested, which Polars cannot write as JSON
+        return pl.Series([None if cell is None else repr(cell) for cell in series.to_list()], dtype=pl.String)
+    if series.dtype.is_nested():
+        return series.alias("cell").to_frame().to_struct().struct.json_encode()
+    return (series.dt.total_microseconds() if series.dtype == pl.Duration else series).cast(pl.String)
 
 
 def _hash_distinct(values: pl.Series) -> np.ndarray:

@@ -31,18 +31,23 @@ class RowIdentities:
 
     def number(self, hashes: np.ndarray) -> pl.Series:
         """The ids of the next rows, by their hashes (n,) uint64."""
-        frame = pl.DataFrame({"hash": hashes})
-        numbers = frame.select(pl.int_range(1, pl.len() + 1).over("hash")).to_series().to_numpy()
-        earlier = np.zeros(len(hashes), np.int64)
+        order = np.argsort(hashes, kind="stable")
+        distinct, starts, counts = np.unique(hashes[order], return_index=True, return_counts=True)
+        earlier = np.zeros(len(distinct), np.int64)
         for seen in self._seen:
-            earlier += np.searchsorted(seen, hashes, "right") - np.searchsorted(seen, hashes, "left")
-        self._seen.append(np.sort(hashes))
-        while len(self._seen) > 1 and len(self._seen[-2]) <= len(self._seen[-1]):
-            self._seen[-2:] = [np.sort(np.concatenate(self._seen[-2:]))]
-        names = [f"{hash_:0{HASH_DIGITS}x}" for hash_ in hashes.tolist()]
-        for row in np.flatnonzero(numbers + earlier > 1):
-            names[row] += f"-{numbers[row] + earlier[row]}"
+            earlier += np.searchsorted(seen, distinct, "right") - np.searchsorted(seen, distinct, "left")
+        numbers = np.empty(len(hashes), np.int64)
+        numbers[order] = np.arange(len(hashes)) + np.repeat(earlier - starts, counts) + 1
+        self._remember(hashes[order])
+        names = [f"{hash_:016x}" for hash_ in hashes.tolist()]
+        for row in np.flatnonzero(numbers > 1):
+            names[row] += f"-{numbers[row]}"
         return pl.Series(ID, names, pl.String)
+
+    def _remember(self, hashes: np.ndarray) -> None:
+        self._seen.append(hashes)
+        while len(self._seen) > 1 and len(self._seen[-2]) <= len(self._seen[-1]):
+            self._seen[-2:] = [np.sort(np.concatenate(self._seen[-2:]), kind="stable")]
 
 
 def find_id_column(columns: Sequence[str], id_column: str | None) -> str | None:
