@@ -137,6 +137,13 @@ def test_statistics_of_another_type_are_not_used():
     assert prune(parse_query("n = 7").condition, SCHEMA, files).all()
 
 
+def test_long_lists_exclude_no_file_by_columns_without_bounds():
+    schema = pl.Schema({"void": pl.Null(), "ok": pl.Boolean()})
+    files = pl.DataFrame({"rows": [1]})
+    values = ", ".join(["true"] * 300)
+    assert prune(parse_query(f"void in ({values}) or ok in ({values})").condition, schema, files).all()
+
+
 def test_an_unsuitable_condition_is_refused_before_any_file_is_read():
     with pytest.raises(QueryError, match="Expected a number"):
         prune(parse_query("n = 'a'").condition, SCHEMA, FILES)

@@ -128,8 +128,10 @@ class _Statistics:
         return self._has_values(operand) & pl.all_horizontal(parts)
 
     def _is_one_of(self, column: Column, values: Sequence[Value], *, negated: bool) -> pl.Expr:
+        if self._bounds(column) is None or (len(values) > MAX_VALUES and negated):
+            return _UNKNOWN
         if len(values) > MAX_VALUES:
-            return _UNKNOWN if negated else self._is_within(column, values)
+            return self._is_within(column, values)
         parts = [self._compare(column, "=", value, negated=negated).fill_null(value=True) for value in values]
         return pl.all_horizontal(parts) if negated else pl.any_horizontal(parts)
 
