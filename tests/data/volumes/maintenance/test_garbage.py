@@ -127,6 +127,25 @@ def test_markers_of_killed_processes_are_removed(photos):
     assert list(photos.objects.list("gc")) == []
 
 
+def test_what_interrupted_commands_left_is_deleted(photos):
+    photos.add()
+    root = Path(photos.root)
+    remains = [
+        root / "packs" / "ab" / ".x.tar.1234.part",
+        root / "photos" / "data" / ".y.1234.part",
+        root / "probes" / "1",
+    ]
+    for path in remains:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"1")
+    assert collect_garbage(photos.root, delete=True).paths == ()
+    for path in remains:
+        os.utime(path, (0, 0))
+    assert len(collect_garbage(photos.root, delete=True).paths) == 3
+    assert not any(path.exists() for path in remains)
+    assert verify(photos.name).is_intact
+
+
 class Interleaving:
     """Runs a task in a thread of its own as soon as all others have made a number of requests to a root."""
 

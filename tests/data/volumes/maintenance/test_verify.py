@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 
+from rosenblatt.data.volumes.maintenance.repair import repair
 from rosenblatt.data.volumes.maintenance.verify import verify
-from rosenblatt.errors import DamagedDataError
+from rosenblatt.errors import DamagedDataError, StorageError
 from tests.data.volumes.faulty_proxy import Action
+from tests.data.volumes.servers import serve_files
 
 
 @pytest.fixture
@@ -67,12 +70,22 @@ def test_linked_files_that_were_changed_are_named(photos):
     assert {damage.kind for damage in damages} == {"linked file"}
 
 
+def test_volumes_on_a_web_server_are_verified(added):
+    with serve_files(Path(added.root)) as address:
+        assert verify(f"{address}/photos").is_intact
+        added.damage(added.packs()[0])
+        assert len(verify(f"{address}/photos@1").damages) == 1
+        with pytest.raises(StorageError, match="is a web server"):
+            repair(f"{address}/photos")
+
+
 def test_a_fault_of_a_transfer_is_no_damage(photos, s3_root, s3_proxy):
     photos.root = s3_root
     photos.add()
-    fault = s3_proxy.inject(Action.FLIP, method="GET", path="/packs/../", count=1)
-    assert verify(photos.name).is_intact
-    assert fault.hits == 1
+    for path in ("/packs/../", "/photos/data/"):
+        fault = s3_proxy.inject(Action.FLIP, method="GET", path=path, count=1)
+        assert verify(photos.name).is_intact
+        assert fault.hits == 1
     s3_proxy.inject(Action.FLIP, method="GET", path="/packs/../")
     assert len(verify(photos.name).damages) == len(photos.packs())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -103,10 +104,16 @@ def _referenced_paths(objects: Objects, notify: Notify) -> set[str]:
 
 
 def _stored_objects(objects: Objects) -> Iterator[ObjectInfo]:
-    """All packs and metadata files of a root."""
+    """All packs and metadata files of a root, and what interrupted commands left."""
     yield from objects.list("packs")
+    yield from objects.list("probes")
     for name in volume_names(objects):
         yield from objects.list(f"{name}/data")
+    if folder := objects.local_path("packs"):
+        for path in folder.parent.rglob(".*.part"):  # files that were being written
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                yield ObjectInfo(path.relative_to(folder.parent).as_posix(), status.st_size, status.st_mtime, None)
 
 
 def _dead_markers(objects: Objects, now: float) -> Iterator[str]:

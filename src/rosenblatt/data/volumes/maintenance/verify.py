@@ -12,16 +12,16 @@ from typing import Any
 import polars as pl
 
 from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFSET, PACK
-from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
 from rosenblatt.data.volumes.streaming.reader import read_link
-from rosenblatt.data.volumes.volume import Volume, volume
+from rosenblatt.data.volumes.volume import volume
 from rosenblatt.errors import DamagedDataError, format_count
 
 MAX_PENDING_PACKS = 4  # that are read at a time
 METADATA_FILE, PACK_FILE, LINKED_FILE = "metadata file", "pack", "linked file"
+MISSING, MISMATCH = "is missing", "does not match its name"
 
 ProgressCallback = Callable[[int, int], None]  # samples so far, samples in all
 
@@ -74,28 +74,22 @@ def verify(name: str, on_progress: ProgressCallback | None = None) -> VerifyRepo
     files = MetadataFiles(opened.objects, opened.volume_name)
     damages, n_packs, n_samples, n_bytes = list[Damage](), 0, 0, 0
     for file in opened.data_files:
-        damage = verify_metadata_file(opened, file.path)
-        n_bytes += file.size
-        if damage:
-            damages.append(damage)
-        elif opened.has_bytes:
+        n_bytes, n_samples = n_bytes + file.size, n_samples + file.rows
+        try:
             rows = files.read(file, pl.Schema({ID: opened.schema[ID], **BYTES_SCHEMA}))
-            for found, size in _verify_contents(opened.objects, rows):
-                n_packs, n_bytes = n_packs + 1, n_bytes + size
-                damages += [found] if found else []
-        n_samples += file.rows
+        except DamagedDataError:
+            is_missing = opened.objects.info(f"{opened.volume_name}/{file.path}") is None
+            damages.append(Damage(METADATA_FILE, file.path, MISSING if is_missing else MISMATCH, ()))
+            continue
+        for damage, size in _verify_contents(opened.objects, rows) if opened.has_bytes else ():
+            n_packs, n_bytes = n_packs + 1, n_bytes + size
+            damages += [damage] if damage else []
         if on_progress:
             on_progress(n_samples, len(opened))
     return VerifyReport(
         opened.name, opened.uri, opened.root, len(opened.data_files), n_packs, n_samples, n_bytes, tuple(damages),
         time.time() - started,
     )  # fmt: skip
-
-
-def verify_metadata_file(opened: Volume, path: str) -> Damage | None:
-    """Compare a metadata file with its name."""
-    content = read_verified(opened.objects, f"{opened.volume_name}/{path}", path[METADATA_FILE_HASH])
-    return None if isinstance(content, bytes) else Damage(METADATA_FILE, path, content.reason, ())
 
 
 @dataclass(frozen=True)
@@ -113,10 +107,10 @@ def read_verified(objects: Objects, path: str, hash_: str) -> bytes | DamagedCon
         try:
             content = objects.read(path)
         except FileNotFoundError:
-            return DamagedContent("is missing")
+            return DamagedContent(MISSING)
         if content_hash(content) == hash_:
             return content
-    return DamagedContent("does not match its name", content)
+    return DamagedContent(MISMATCH, content)
 
 
 def _verify_contents(objects: Objects, rows: pl.DataFrame) -> Iterator[tuple[Damage | None, int]]:
