@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,16 +30,34 @@ def open_version(name: str) -> Volume:
 
 def read_volume(name: str, query: str = "") -> Table:
     """Read a version of a volume, or the samples that a query selects, as a table. Raises VolumeError."""
+    from rosenblatt.data.volumes.streaming.prefetch import prefetch
     from rosenblatt.data.volumes.table import to_table
 
     opened = open_version(name)
     notes = list[str]()
     selected = opened.query(query, notes.append) if query else opened
+    with _fetching_progress(selected) as on_progress:
+        prefetch(selected, on_progress)
     table = to_table(selected)
     if not selected.selection:
         return table
     note = f"selected {len(selected):,} of {selected.commit.n_samples:,} samples of {selected.name}: {query}"
     return replace(table, notes=(note, *notes, *table.notes))
+
+
+@contextmanager
+def _fetching_progress(volume: Volume) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many bytes of a volume were fetched, on a terminal."""
+    if volume.cache is None or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(f"fetching {volume.name}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def pin_versions(request: FitRequest) -> FitRequest:
