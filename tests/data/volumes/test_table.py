@@ -128,6 +128,6 @@ def test_a_cache_that_is_too_small_is_refused_before_anything_is_fetched(s3_root
     monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
     add_path(s3_root, "photos", make_photos(tmp_path / "photos", {"cat": 20}))
     opened = open_version(s3_root, "photos")
-    monkeypatch.setattr(opened, "cache", MachineCache(tmp_path / "cache", 100))
+    monkeypatch.setattr(opened, "cache", MachineCache(tmp_path / "cache", 10_000))
     with pytest.raises(StorageError, match=r"the cache of this machine holds .* Select fewer by --query"):
         prefetch(opened)

@@ -28,16 +28,16 @@ def prefetch(volume: Volume, on_progress: ProgressCallback | None = None) -> int
     if volume.cache is None or not volume.has_bytes:
         return 0
     columns = [_open_column(volume, file) for file in volume.file_sizes.nonzero()[0].tolist()]
-    units = {
-        unit.name: (column, code) for column in columns for code, unit in enumerate(column.units) if unit.is_cached
-    }
+    places = [(column, code) for column in columns for code, unit in enumerate(column.units) if unit.is_cached]
+    units = {column.units[code].name: (column, code) for column, code in places}
     sizes = {name: column.units[code].n_bytes for name, (column, code) in units.items()}
     total, done = sum(sizes.values()), 0
     if total > volume.cache.max_bytes:
+        limit = f"{volume.cache.max_bytes / GB:,.3g} GB"
         raise StorageError(
-            f"The {len(volume):,} samples of {volume.name} take {total / GB:,.3g} GB, but the cache of this machine holds "
-            f"{volume.cache.max_bytes / GB:,.3g} GB. Select fewer by --query, raise the limit with {LIMIT_VARIABLE}, or "
-            "stream them with rosenblatt.volume(...).batches()."
+            f"The {len(volume):,} samples of {volume.name} take {total / GB:,.3g} GB, but the cache of this machine "
+            f"holds {limit}. Select fewer by --query, raise the limit with {LIMIT_VARIABLE}, or stream them with "
+            "rosenblatt.volume(...).batches()."
         )
     with ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="fetch") as pool:
         try:
