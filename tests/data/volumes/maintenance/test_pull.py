@@ -29,6 +29,14 @@ def test_a_pulled_folder_is_the_same_version_with_its_further_columns(tmp_path, 
     assert not add_path(root, "photos", tmp_path / "out").is_new
 
 
+def test_labels_and_splits_that_folders_do_not_give_are_kept(tmp_path, make_photos):
+    root, photos = str(tmp_path / "root"), make_photos(tmp_path / "photos", {"cat": 2})
+    (photos / "metadata.csv").write_text("file_name,label,split\ncat/0.png,a,train\ncat/1.png,b,test\n")
+    add_path(root, "photos", photos)
+    pull(open_version(root, "photos"), tmp_path / "out")
+    assert not add_path(root, "photos", tmp_path / "out").is_new
+
+
 def test_a_pull_continues_where_it_stopped(tmp_path):
     root = str(tmp_path / "root")
     add_path(root, "raw", write_files(tmp_path / "raw", {"a/1.bin": b"one", "b/2.bin": b"two"}), kind="files")

@@ -102,6 +102,16 @@ def test_files_without_a_row_and_rows_without_a_file_are_counted(tmp_path):
     assert "1 file has no row in the table" in notes
 
 
+def test_a_column_of_the_table_identifies_files_on_request(tmp_path):
+    write_files(tmp_path, {"a.png": png(), "b.png": png(), "metadata.csv": "file_name,key\na.png,5\nb.png,6\n"})
+    source = open_samples(tmp_path, id_column="key")
+    assert source.id_origin == "column"
+    assert read(source).rows() == [(5, 5, "a.png"), (6, 6, "b.png")]
+    write_files(tmp_path, {"c.png": png()})
+    with pytest.raises(VolumeError, match="Column 'key' cannot identify samples: it is empty in 1 of 3 rows"):
+        open_samples(tmp_path, id_column="key")
+
+
 def test_a_sidecar_that_names_no_file_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("file,x\nq.png,1\n")
     folder = write_files(tmp_path / "images", {"a.png": png()})

@@ -36,3 +36,17 @@ def test_another_kind_than_a_file_holds_is_refused(tmp_path):
 def test_a_missing_source_is_named(tmp_path, name):
     with pytest.raises(TableError, match="There is no file"):
         open_samples(tmp_path / name)
+
+
+@pytest.mark.parametrize("files", [{"t.csv": "a\n1\n2\n"}, {"a.txt": "x"}, {"0.csv": "1\n2\n", "1.csv": "3\n4\n"}])
+def test_options_without_effect_are_refused(tmp_path, files):
+    write_files(tmp_path / "data", files)
+    write_files(tmp_path, {"side.csv": "file,x\na,1\n"})
+    source = tmp_path / "data" / (next(iter(files)) if len(files) == 1 and "t.csv" in files else "")
+    with pytest.raises(VolumeError, match="--sidecar describes the files of a folder or zip archive"):
+        open_samples(
+            source, sidecar=tmp_path / "side.csv", kind=None if "t.csv" in files else open_samples(source).kind
+        )
+    if "t.csv" not in files:
+        with pytest.raises(VolumeError, match="--id has no effect for"):
+            open_samples(source, id_column="x")

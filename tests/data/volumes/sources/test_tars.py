@@ -40,6 +40,14 @@ def test_members_of_one_key_are_a_sample_that_is_read_in_place(tmp_path):
     assert chunk.contents.extension(0) == "png"
 
 
+def test_an_own_id_is_a_column_or_identifies_samples_on_request(tmp_path):
+    path = write_tar(tmp_path / "t.tar", sample("a", id=7) | sample("b", id=8))
+    assert read(open_samples(path)).select("id", "id_source").rows() == [("a", 7), ("b", 8)]
+    source = open_samples(path, id_column="id")
+    assert source.id_origin == "column"
+    assert read(source).rows() == [(7, 0, "a"), (8, 0, "b")]
+
+
 def test_shards_of_a_folder_follow_one_another(tmp_path):
     write_tar(tmp_path / "1.tar", sample("x"))
     write_tar(tmp_path / "0.tar", sample("y", 1))

@@ -14,7 +14,7 @@ import polars as pl
 
 from rosenblatt.data.cores import cores
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS, HASH, ID
-from rosenblatt.data.volumes.sources.source import LABEL, SPLIT
+from rosenblatt.data.volumes.sources.labels import folder_columns
 from rosenblatt.data.volumes.storage.packs import content_hash
 from rosenblatt.data.volumes.streaming.reader import PackReader
 from rosenblatt.data.volumes.volume import Volume
@@ -91,16 +91,25 @@ def _pull_files(volume: Volume, folder: Path, force: bool, report: ProgressCallb
                 sizes += pool.map(_write, paths, contents, hashes, [force] * len(paths))
                 n_done += len(paths)
                 report(n_done, sum(map(len, contents)))
-    n_written = 0
-    if metadata and metadata[0].width > 1:
-        n_written = _write_table(pl.concat(metadata), folder / METADATA_FILE, force)
+    table, n_written = _without_folder_columns(pl.concat(metadata)) if metadata else pl.DataFrame(), 0
+    if table.width > 1:
+        n_written = _write_table(table, folder / METADATA_FILE, force)
     return PullResult(folder, n_done, n_written + sum(size is not None for size in sizes), sum(filter(None, sizes)))
 
 
 def _sidecar_columns(volume: Volume) -> list[str]:
-    """Columns that neither the names nor the bytes of files give."""
-    given = (ID, LABEL, SPLIT, *volume.commit.inspected, *BYTES_COLUMNS)
-    return [name for name in volume.schema if name not in given]
+    """Columns that neither the identity nor the bytes of files give."""
+    return [name for name in volume.schema if name not in (ID, *volume.commit.inspected, *BYTES_COLUMNS)]
+
+
+def _without_folder_columns(table: pl.DataFrame) -> pl.DataFrame:
+    """The metadata of files without the columns that `data add` reads from the names of their folders."""
+    try:
+        by_folder = folder_columns(table[FILE_NAME], "", is_labeled=True, notes=[])
+    except VolumeError:  # some files are in folders, and some are not
+        return table
+    equal = [name for name in by_folder.columns if name in table.columns and table[name].equals(by_folder[name])]
+    return table.drop(equal)
 
 
 def _file_names(samples: pl.DataFrame) -> pl.Series:

@@ -9,6 +9,8 @@ import polars as pl
 
 from rosenblatt.data.row_hashes import hash_cells
 from rosenblatt.data.volumes.columns import ID
+from rosenblatt.data.volumes.sources.contents import PATH
+from rosenblatt.data.volumes.sources.source import IdOrigin
 from rosenblatt.errors import VolumeError, did_you_mean, format_list
 
 RENAMED_SUFFIX = "_source"
@@ -81,6 +83,24 @@ def check_ids(ids: pl.Series, id_column: str | None, notes: list[str]) -> bool:
     if reason:
         notes.append(f"column {ids.name!r} {reason}: samples are identified by their content (--id COLUMN)")
     return not reason
+
+
+def identify_files(
+    names: pl.Series, columns: pl.DataFrame, id_column: str | None, notes: list[str]
+) -> tuple[pl.Series, pl.DataFrame, IdOrigin]:
+    """The ids of files, their other columns, and where the ids come from: the column given with --id, or their names.
+
+    If a column identifies the files, their names become the column `path`. Raises VolumeError if it cannot.
+    """
+    if id_column is None:
+        return names.alias(ID), columns, "path"
+    name = find_id_column(columns.columns, id_column) or id_column
+    check_ids(columns[name], id_column, notes)
+    ids = columns[name].alias(ID)
+    if id_column.lower() == ID:
+        columns = columns.drop(id_column)
+    paths = [] if PATH in columns.columns else [names.alias(PATH)]
+    return ids, pl.DataFrame([*columns, *paths]), "column"
 
 
 def free_names(columns: Sequence[str], reserved: Sequence[str], notes: list[str]) -> dict[str, str]:

@@ -12,10 +12,10 @@ from rosenblatt.data.media.headers import AUDIO_SUFFIXES, AudioHeader, ImageHead
 from rosenblatt.data.media.images import SUFFIXES, DamagedError
 from rosenblatt.data.readers.folders import TEXT
 from rosenblatt.data.table import TableFormat
-from rosenblatt.data.volumes.columns import ID, RESERVED_COLUMNS
+from rosenblatt.data.volumes.columns import RESERVED_COLUMNS
 from rosenblatt.data.volumes.sources.captions import is_caption, read_captions
 from rosenblatt.data.volumes.sources.coco import ANNOTATIONS
-from rosenblatt.data.volumes.sources.identity import free_names
+from rosenblatt.data.volumes.sources.identity import free_names, identify_files
 from rosenblatt.data.volumes.sources.labels import folder_columns
 from rosenblatt.data.volumes.sources.listings import MAX_NAMED, NAME, Listing, count_names
 from rosenblatt.data.volumes.sources.sidecar import TABLE_PATTERN, find_sidecars, read_sidecar
@@ -60,20 +60,21 @@ INSPECTIONS: dict[SampleKind, Callable[[bytes], dict[str, Any]]] = {
 
 
 def open_media(
-    listing: Listing, kind: SampleKind, sidecar: Path | None, format: TableFormat, notes: list[str]
+    listing: Listing, kind: SampleKind, sidecar: Path | None, id_column: str | None, format: TableFormat
 ) -> SampleSource:
-    """The files of a kind as samples with bytes, named by their paths.
+    """The files of a kind as samples with bytes, identified by their paths unless a column is given.
 
     Args:
         listing: all files.
         kind: which of them are samples: "images", "audio", or "files" for all.
         sidecar: a table with further columns; by default, tables among the files are searched for some.
+        id_column: the column given with --id.
         format: how tables are written.
-        notes: what is known so far; it receives what was left out.
 
     Raises:
         VolumeError: if there are no such files, or only some of them are in a folder of a class.
     """
+    notes = list(listing.notes)
     files = listing if kind == "files" else listing.filter(has_suffix(kind))
     if files.frame.is_empty():
         raise VolumeError(f"{listing.location!r} holds no {kind}. Check the path, or choose another kind with --kind.")
@@ -90,14 +91,15 @@ def open_media(
     columns = _columns(names, listing.location, metadata, is_labeled=kind != "files", notes=notes)
     if texts is not None and TEXT not in columns.columns:
         columns = pl.DataFrame([*columns, texts])
+    ids, columns, origin = identify_files(names, columns, id_column, notes)
     columns = columns.rename(free_names(columns.columns, (*RESERVED_COLUMNS, *inspected), notes))
-    frame = pl.DataFrame([names.alias(ID), *columns])
+    frame = pl.DataFrame([ids, *columns])
     return SampleSource(
-        location=listing.location, kind=kind, columns=pl.Schema(dict(frame.schema) | inspected), id_origin="path",
+        location=listing.location, kind=kind, columns=pl.Schema(dict(frame.schema) | inspected), id_origin=origin,
         n_samples=frame.height, chunks=frame_chunks(frame, files.make_contents(files.frame)),
         inspect=INSPECTIONS[kind],
         target=LABEL if LABEL in frame.columns else "", texts=() if texts is None else (TEXT,),
-        notes=(*listing.notes, *notes), format=format,
+        notes=tuple(notes), format=format,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import polars as pl
 from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.data.readers.archives import DELIMITED_SUFFIXES, TEXT_SUFFIX, find_single_table
 from rosenblatt.data.readers.read import read_formatted
-from rosenblatt.data.readers.sources import open_source
+from rosenblatt.data.readers.sources import ZIP_MAGIC, open_source
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.data.volumes.sources.addresses import copy_object, is_address, list_objects, local_path
 from rosenblatt.data.volumes.sources.archives import list_zip
@@ -83,6 +83,10 @@ def open_samples(
         raise VolumeError(
             f"{source.location!r} holds {source.kind}, not {kind}. Omit --kind, or choose another source."
         )
+    if id_column is not None and source.id_origin != "column":
+        raise VolumeError(
+            f"--id has no effect for {source.kind}, which are identified by their content or path. Omit it."
+        )
     return source
 
 
@@ -94,28 +98,38 @@ class _Request(NamedTuple):
     sidecar: Path | None
     format: TableFormat
 
+    def refuse_sidecar(self) -> None:
+        """Raise VolumeError if a table is given with --sidecar, as the source is no folder of files."""
+        if self.sidecar is not None:
+            raise VolumeError("--sidecar describes the files of a folder or zip archive. Omit it for other sources.")
+
 
 def _open_path(location: str, request: _Request) -> SampleSource:
     """Open a local file or folder."""
-    path = local_path(location)
-    if path.is_dir():
-        if is_saved_dataset(path):
-            files = saved_dataset_files(path)
-            return open_columnar(files, str(path), request.id_column, class_names(files, path), [])
+    path, magic = local_path(location), _first_bytes(local_path(location))
+    if path.is_dir() and not is_saved_dataset(path):
         return _open_listing(list_files(path), request)
-    magic = _first_bytes(path)
+    is_zip = magic.startswith(ZIP_MAGIC) and zipfile.is_zipfile(path)
+    listing = list_zip(path) if is_zip else None
+    if listing and (request.kind or request.sidecar or not find_single_table(listing.collection_files())):
+        return _open_listing(listing, request)
+    request.refuse_sidecar()
+    if path.is_dir():
+        files = saved_dataset_files(path)
+        return open_columnar(files, str(path), request.id_column, class_names(files, path), [])
     if magic.startswith((PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC)):
         files = [ColumnarFile(path)]
         return open_columnar(files, str(path), request.id_column, class_names(files), [])
-    if magic and zipfile.is_zipfile(path):
-        listing = list_zip(path)
-        if request.kind is not None or not find_single_table(listing.collection_files()):
-            return _open_listing(listing, request)
     if magic and tarfile.is_tarfile(path):
-        return open_tars([path], str(path), [])
+        return open_tars([path], str(path), request.id_column, [])
+    return _open_table(path, magic, request)
+
+
+def _open_table(path: Path, magic: bytes, request: _Request) -> SampleSource:
+    """Open a file that is read whole."""
     if magic.lstrip().startswith(b"{") and is_coco(open_source(path).content):
         raise VolumeError(
-            f"{location!r} holds annotations of images in COCO's format. Add the folder of the images, with --sidecar "
+            f"{str(path)!r} holds annotations of images in COCO's format. Add the folder of the images, with --sidecar "
             f"{path.name}."
         )
     table = read_formatted(path, request.format)
@@ -156,10 +170,11 @@ def _open_listing(listing: Listing, request: _Request) -> SampleSource:
     """Open the files of a folder or an archive, as what most of them are unless the user says otherwise."""
     kind = request.kind or _detect_kind(listing, has_sidecar=request.sidecar is not None)
     if kind in ("images", "audio", "files"):
-        return open_media(listing, kind, request.sidecar, request.format, [])
+        return open_media(listing, kind, request.sidecar, request.id_column, request.format)
+    request.refuse_sidecar()
     if kind == "shards":
         shards = listing.filter(pl.col(NAME).str.to_lowercase().str.ends_with(TAR_SUFFIX)).frame[PATH]
-        return open_tars([Path(path) for path in shards], listing.location, list(listing.notes))
+        return open_tars([Path(path) for path in shards], listing.location, request.id_column, list(listing.notes))
     if kind == "table" and listing.is_local:
         notes = list(listing.notes)
         files = columnar_files(listing, notes)

@@ -27,13 +27,14 @@ from rosenblatt.data.volumes.columns import ID, RESERVED_COLUMNS
 from rosenblatt.data.volumes.sources.archives import check_member_names
 from rosenblatt.data.volumes.sources.contents import FILE_SCHEMA, FileContents, file_state
 from rosenblatt.data.volumes.sources.folders import is_hidden
-from rosenblatt.data.volumes.sources.identity import free_names
+from rosenblatt.data.volumes.sources.identity import free_names, identify_files
 from rosenblatt.data.volumes.sources.listings import count_names
 from rosenblatt.data.volumes.sources.media import INSPECTED, INSPECTIONS, KIND_SUFFIXES
 from rosenblatt.data.volumes.sources.source import LABEL, SampleKind, SampleSource, frame_chunks
 from rosenblatt.data.volumes.sources.tables import keep_types
 from rosenblatt.errors import TableError, VolumeError
 
+KEY = "__key__"  # column of the keys, as WebDataset names them
 MAX_METADATA_BYTES = 1 << 24  # of a member that gives columns
 TEXT_SUFFIXES, LABEL_SUFFIXES = ("txt", "text", "caption"), ("cls", "class")
 
@@ -76,7 +77,7 @@ class _Samples:
                 f"{members[0].key!r} in {str(path)!r} has {'an' if media else 'no'} image or sound, unlike the samples "
                 "before it. Pack those with and without as archives of their own."
             )
-        row: dict[str, Any] = {ID: members[0].key}
+        row = dict[str, Any]()
         for member in members:
             if member in media[:1]:
                 self.files.append((str(path.absolute()), member.offset, member.length, *state))
@@ -85,7 +86,7 @@ class _Samples:
                 row |= columns
             else:
                 self.unused[member.suffix] = self.unused.get(member.suffix, 0) + 1
-        self.rows.append(row)
+        self.rows.append(row | {KEY: members[0].key})
         self.shards.append(path.stem)
 
     def _is_medium(self, member: _Member) -> bool:
@@ -93,8 +94,8 @@ class _Samples:
         return kind is not None and self.kind in (None, kind)
 
 
-def open_tars(paths: Sequence[Path], location: str, notes: list[str]) -> SampleSource:
-    """The samples of tar archives in order.
+def open_tars(paths: Sequence[Path], location: str, id_column: str | None, notes: list[str]) -> SampleSource:
+    """The samples of tar archives in order, identified by their keys unless a column is given.
 
     Raises:
         VolumeError: if there are none, or they cannot be added.
@@ -114,15 +115,15 @@ def open_tars(paths: Sequence[Path], location: str, notes: list[str]) -> SampleS
     kind: SampleKind = samples.kind or "table"
     frame = keep_types(_unique_ids(rows_frame(samples.rows), samples.shards, location, notes), notes)
     inspected, has_bytes = INSPECTED[kind], samples.kind is not None
-    metadata = frame.drop(ID)
+    ids, metadata, origin = identify_files(frame[KEY], frame.drop(KEY), id_column, notes)
     reserved = (*RESERVED_COLUMNS, *inspected) if has_bytes else (ID,)
     metadata = metadata.rename(free_names(metadata.columns, reserved, notes))
-    frame = metadata.insert_column(0, frame[ID])
+    frame = metadata.insert_column(0, ids)
     contents = FileContents(
         pl.DataFrame(samples.files, FILE_SCHEMA, orient="row"), pl.Series(samples.names, dtype=pl.String)
     )
     return SampleSource(
-        location=location, kind=kind, columns=pl.Schema(dict(frame.schema) | inspected), id_origin="path",
+        location=location, kind=kind, columns=pl.Schema(dict(frame.schema) | inspected), id_origin=origin,
         n_samples=frame.height, chunks=frame_chunks(frame, contents if has_bytes else None), inspect=INSPECTIONS[kind],
         target=LABEL if LABEL in frame.columns else "", notes=tuple(notes), format=TableFormat(is_typed=True),
     )  # fmt: skip
@@ -192,12 +193,12 @@ def _columns(member: _Member, file: BinaryIO, path: Path) -> dict[str, Any] | No
 
 
 def _unique_ids(frame: pl.DataFrame, shards: Sequence[str], location: str, notes: list[str]) -> pl.DataFrame:
-    """Samples with their keys as ids, after the names of their archives if keys repeat in others."""
-    if frame[ID].n_unique() == frame.height:
+    """Samples with unique keys: after the names of their archives if keys repeat in others."""
+    if frame[KEY].n_unique() == frame.height:
         return frame
     notes.append("keys repeat in several archives: ids start with the name of the archive")
-    frame = frame.with_columns((pl.Series(shards) + "/" + frame[ID]).alias(ID))
-    repeated = frame[ID].filter(frame[ID].is_duplicated())
+    frame = frame.with_columns((pl.Series(shards) + "/" + frame[KEY]).alias(KEY))
+    repeated = frame[KEY].filter(frame[KEY].is_duplicated())
     if len(repeated):
         raise VolumeError(f"{location!r} holds several samples of one key, {repeated[0]!r}. Rename or remove them.")
     return frame
