@@ -36,9 +36,6 @@ from rosenblatt.data.volumes.locations import parse_address
 from rosenblatt.data.volumes.storage.delta_types import schema_to_delta
 from rosenblatt.data.volumes.storage.log import Commit, DataFile, VolumeLog, compute_root, current_user, new_token
 from rosenblatt.data.volumes.storage.objects import open_objects
-from rosenblatt.data.volumes.streaming.batches import Batches, BatchOptions
-from rosenblatt.data.volumes.streaming.files import SampleSource
-from rosenblatt.data.volumes.streaming.reader import PackReader
 from rosenblatt.data.volumes.volume import volume
 from tests.data.volumes.faulty_proxy import FaultyProxy
 from tests.data.volumes.servers import BUCKET, run_moto, s3_settings
@@ -64,20 +61,6 @@ def add_files(name, folder):
     started = time.perf_counter()
     add(name, str(folder), AddOptions(kind="files"), lambda _: None)
     return time.perf_counter() - started
-
-
-def open_source(opened):
-    """What is streamed of a version or selection."""
-    return SampleSource(
-        opened.name,
-        opened.root,
-        [file.rows for file in opened.data_files],
-        [file.size for file in opened.data_files],
-        opened.read_whole_file,
-        opened.metadata_columns,
-        PackReader(opened.objects, volume=opened.name) if opened.has_bytes else None,
-        opened.selection.rows if opened.selection else None,
-    )
 
 
 def best_rate(run, n):
@@ -109,8 +92,7 @@ def stream(folder, arguments):
     name = f"{folder}/root/photos"
     seconds = add_files(name, folder / "files")
     opened = volume(name)
-    source = open_source(opened)
-    batches = Batches(source, BatchOptions(batch_size=BATCH, seed=7))
+    batches = opened.batches(BATCH, seed=7)
 
     def epoch(materialize):
         total = 0
@@ -118,7 +100,7 @@ def stream(folder, arguments):
             total += sum(map(len, map(materialize, batch.samples)))
         assert total == N_SAMPLES * SAMPLE_BYTES
 
-    column = source.reader.column(opened.metadata())
+    samples = opened.samples
     chosen = random.Random(7).choices(range(N_SAMPLES), k=200_000)
     array = np.array(chosen)
     table = make_table(
@@ -126,7 +108,8 @@ def stream(folder, arguments):
         "library", "written", "shuffled epoch", "shuffle", "random access",
     )  # fmt: skip
     views, copies = (best_rate(lambda m=m: epoch(m), N_SAMPLES) for m in (memoryview, bytes))
-    single = best_rate(lambda: [column[k] for k in chosen], len(chosen))
+    single = best_rate(lambda: [samples.content(k) for k in chosen], len(chosen))
+    column = samples.locate(0)[0].column  # of the only metadata file
     together = best_rate(lambda: [column.take(array[k : k + BATCH]) for k in range(0, len(array), BATCH)], len(chosen))
     table.add_row("Rosenblatt, views", f"{N_SAMPLES / seconds:,.0f}", f"{views:,.0f}", "full", f"{single:,.0f}")
     table.add_row("Rosenblatt, copied bytes", "", f"{copies:,.0f}", "full", f"{together:,.0f} (by {BATCH})")
@@ -197,7 +180,7 @@ def cold(folder, arguments):
         for k in range(ROUNDS):
             os.environ["ROSENBLATT_CACHE"] = str(folder / f"cache-{k}")
             started = time.perf_counter()
-            batches = Batches(open_source(volume(name)), BatchOptions(batch_size=BATCH, seed=k))
+            batches = volume(name).batches(BATCH, seed=k)
             first, total = None, 0
             for batch in batches:
                 first = first or time.perf_counter() - started
@@ -223,7 +206,7 @@ def first(folder, arguments):
     seconds = []
     for seed in range(ROUNDS):
         started = time.perf_counter()
-        batches = Batches(open_source(volume(name)), BatchOptions(batch_size=BATCH, seed=seed))
+        batches = volume(name).batches(BATCH, seed=seed)
         with batches:
             batch = next(iter(batches))
             assert batch.frame.height == BATCH
@@ -250,7 +233,7 @@ def query(folder, arguments):
             os.environ["ROSENBLATT_CACHE"] = str(folder / f"cache-{kind}")
             link.count()
             selected = volume(name).query(text)
-            batches = Batches(open_source(selected), BatchOptions(batch_size=BATCH))
+            batches = selected.batches(BATCH)
             n = sum(len(batch.samples) for batch in batches)
             moved, n_requests = link.count()
             table.add_row(f"{kind}: {text}", f"{n:,}", f"{moved / total:.2%}", f"{n_requests}")

@@ -66,18 +66,11 @@ def add_samples(name, folder):
 
 def read_samples(name):
     """All samples of a version by name, as training gets them."""
-    from rosenblatt.data.volumes.columns import ID
-    from rosenblatt.data.volumes.storage.cache import MachineCache
-    from rosenblatt.data.volumes.streaming.reader import PackReader
     from rosenblatt.data.volumes.volume import volume
 
-    opened, samples = volume(name), {}
-    cache = None if opened.cache is None else MachineCache()
-    reader = PackReader(opened.objects, cache, opened.name)
-    for position in range(len(opened.data_files)):
-        frame = opened.read_file(position, list(opened.schema))
-        column = reader.column(frame)
-        samples |= {id_: bytes(column[k]) for k, id_ in enumerate(frame[ID])}
+    samples = {}
+    for batch in volume(name).batches(8, seed=7):
+        samples |= zip(batch.frame["id"], map(bytes, batch.samples), strict=True)
     return samples
 
 
