@@ -8,6 +8,7 @@ features): https://github.com/delta-io/delta/blob/master/PROTOCOL.md
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import secrets
 import socket
@@ -15,7 +16,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -65,8 +67,7 @@ class Commit(BaseModel):
     removed: int = 0
 
 
-@dataclass(frozen=True)
-class DataFile:
+class DataFile(NamedTuple):
     """A metadata file of a version."""
 
     path: str  # within the volume
@@ -91,7 +92,8 @@ class LogVersion:
     @cached_property
     def data_files(self) -> list[DataFile]:
         """The metadata files, in the order of the volume."""
-        return [DataFile(path, size, rows, {}) for path, size, rows in self.files.select("path", "size", "rows").rows()]
+        paths, sizes, rows = (self.files[name].to_list() for name in ("path", "size", "rows"))
+        return list(map(DataFile, paths, sizes, rows, repeat({})))
 
 
 def compute_root(schema: pl.Schema, files: pl.DataFrame) -> str:
@@ -147,7 +149,7 @@ class VolumeLog:
 
     def _parse_commit(self, version: int, entry: bytes) -> Commit:
         try:
-            info = next(line["commitInfo"] for line in map(json.loads, entry.splitlines()) if "commitInfo" in line)
+            info = next(line["commitInfo"] for line in map(json.loads, io.BytesIO(entry)) if "commitInfo" in line)
             return Commit.model_validate(info["rosenblatt"] | {"version": version})
         except (StopIteration, KeyError, ValueError, ValidationError) as error:
             raise VolumeError(
