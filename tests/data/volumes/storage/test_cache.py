@@ -364,3 +364,14 @@ def test_a_file_system_without_locks_is_named(cache, monkeypatch):
     monkeypatch.setattr(cache_module.fcntl, "flock", flock)
     with pytest.raises(StorageError, match=r"No locks available\. Name another folder with ROSENBLATT_CACHE"):
         Pack().lease(cache)
+
+
+def test_there_is_room_for_what_fits_beside_the_entries_in_use(cache):
+    lease, unused = Pack(bytes(400)).lease(cache), Pack(bytes(300))
+    unused.lease(cache).close()
+    assert cache.has_room({"new": 300})
+    assert cache.has_room({"new": 600})  # in place of what is not used
+    assert not cache.has_room({"new": 601})
+    assert cache.has_room({"new": 600, Pack(bytes(400)).name: 400})  # what is in use already is counted once
+    lease.close()
+    assert cache.has_room({"new": 1000})

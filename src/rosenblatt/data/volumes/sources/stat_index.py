@@ -23,7 +23,7 @@ import polars as pl
 
 from rosenblatt.data.volumes.columns import HASH, OFFSET
 from rosenblatt.data.volumes.sources.contents import CTIME, FILE_SCHEMA, MTIME, PATH
-from rosenblatt.data.volumes.storage.cache import named_cache_folder
+from rosenblatt.data.volumes.storage.cache_folder import named_cache_folder
 from rosenblatt.errors import StorageError
 
 MIN_AGE_NS = 2_000_000_000  # of the last change of a file whose times are trusted

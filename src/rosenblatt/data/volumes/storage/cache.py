@@ -13,13 +13,11 @@ noticed, so a folder that other users can write to is refused.
 from __future__ import annotations
 
 import errno
-import math
 import mmap
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
@@ -27,6 +25,15 @@ from threading import Condition, Lock
 from typing import BinaryIO, NamedTuple, Self
 from weakref import WeakValueDictionary
 
+from rosenblatt.data.volumes.storage.cache_folder import (
+    FOLDER_VARIABLE,
+    GB,
+    LIMIT_VARIABLE,
+    named_cache_folder,
+    named_cache_limit,
+    prepare_cache_folder,
+    unusable_cache_error,
+)
 from rosenblatt.errors import DamagedDataError, StorageError
 
 try:
@@ -34,13 +41,11 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-FOLDER_VARIABLE = "ROSENBLATT_CACHE"
-LIMIT_VARIABLE = "ROSENBLATT_CACHE_GB"
 DEFAULT_DISK_FRACTION = 0.5  # of the space of the disk that is free or holds the cache already
 EVICTION_TARGET_FRACTION = 0.9  # of the limit: evictions go on until no more than this is full
 MAX_FETCHES = 2  # of an entry whose copy is damaged
 SCANS_PER_HEADROOM = 8  # the folder is looked through again when this part of the free space has been used
-GB = 10**9
+ROOM_LOCK = "room"  # held while a process makes space
 
 Fetch = Callable[[BinaryIO], None]  # writes the content of an entry
 Verify = Callable[[memoryview], None]  # raises DamagedDataError with the reason
@@ -132,8 +137,8 @@ class MachineCache:
 
     def __init__(self, folder: Path | None = None, max_bytes: int | None = None) -> None:
         self.folder = named_cache_folder() if folder is None else Path(folder).absolute()
-        self._named_limit = _named_limit() if max_bytes is None else max_bytes
-        _prepare_folder(self.folder)
+        self._named_limit = named_cache_limit() if max_bytes is None else max_bytes
+        prepare_cache_folder(self.folder)
         self._entries: WeakValueDictionary[str, _Entry] = WeakValueDictionary()
         self._verified: dict[str, tuple[int, ...]] = {}  # what this process has verified: signatures of files
         self._reset_locks()
@@ -195,6 +200,12 @@ class MachineCache:
         stored = (item for item in self._scan() if item.path.name not in excluding)
         return self.max_bytes - sum(item.size for item in stored if _is_leased(item.path))
 
+    def has_room(self, sizes: Mapping[str, int]) -> bool:
+        """Whether these entries, by name and size, fit beside what other entries' users need."""
+        size = sum(sizes.values())
+        used = sum(item.size for item in self._scan() if item.path.name not in sizes)
+        return used + size <= self.max_bytes or size <= self.available_bytes(excluding=sizes)
+
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
         """Let one thread of this process at a time look for an entry."""
@@ -217,7 +228,7 @@ class MachineCache:
         except FileNotFoundError:  # what should be fetched
             raise
         except OSError as error:
-            raise _unusable(self.folder, error.strerror or str(error)) from error
+            raise unusable_cache_error(self.folder, error.strerror or str(error)) from error
 
     def _lease(self, name: str, size: int, fetch: Fetch, verify: Verify) -> _Entry:
         path = self._path(name)
@@ -268,11 +279,9 @@ class MachineCache:
 
     def _write(self, part: Path, size: int, fetch: Fetch) -> int:
         """Write what arrives to a file, and return it open, durable and with a shared lock."""
-        self._make_room(size)
         while True:
-            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = self._reserve(part, size)
             try:
-                os.ftruncate(descriptor, size)  # so that others see how much space it will take
                 with os.fdopen(os.dup(descriptor), "r+b") as file:
                     fetch(file)
                     file.truncate()
@@ -291,22 +300,28 @@ class MachineCache:
             else:
                 return descriptor
 
-    def _make_room(self, size: int) -> None:
-        """Evict what was not used for longest if this many bytes would exceed the limit."""
+    def _reserve(self, part: Path, size: int) -> int:
+        """Create a file whose size shows others how much space it will take, after space was made for it."""
         with self._room:
             if size <= self._allowance:
                 self._allowance -= size
-                return
-            stored = self._scan()
-            used = sum(item.size for item in stored)
-            if used + size > self.max_bytes:
-                used -= self._evict(stored, used + size - int(EVICTION_TARGET_FRACTION * self.max_bytes))
-            if used + size > self.max_bytes:
-                raise CacheFullError(
-                    f"The cache in {str(self.folder)!r} is full: {_gigabytes(used)} are in use, {_gigabytes(size)} "
-                    f"more are needed, and its limit is {_gigabytes(self.max_bytes)}. Raise it with {LIMIT_VARIABLE}."
-                )
-            self._allowance = (self.max_bytes - used - size) // SCANS_PER_HEADROOM
+                return _create(part, size)
+            with self._fetch_lock(ROOM_LOCK):  # against other processes
+                self._make_room(size)
+                return _create(part, size)
+
+    def _make_room(self, size: int) -> None:
+        """Evict what was not used for longest if this many bytes would exceed the limit."""
+        stored = self._scan()
+        used = sum(item.size for item in stored)
+        if used + size > self.max_bytes:
+            used -= self._evict(stored, used + size - int(EVICTION_TARGET_FRACTION * self.max_bytes))
+        if used + size > self.max_bytes:
+            raise CacheFullError(
+                f"The cache in {str(self.folder)!r} is full: {_gigabytes(used)} are in use, {_gigabytes(size)} "
+                f"more are needed, and its limit is {_gigabytes(self.max_bytes)}. Raise it with {LIMIT_VARIABLE}."
+            )
+        self._allowance = (self.max_bytes - used - size) // SCANS_PER_HEADROOM
 
     def _evict(self, stored: list[_Stored], size: int) -> int:
         """Delete what is not in use, until this many bytes are free; returns how many are."""
@@ -358,64 +373,12 @@ class MachineCache:
 
 def machine_cache() -> MachineCache:
     """The cache that the environment names, or the default one; one object for the whole process."""
-    return _open_cache(named_cache_folder(), _named_limit())
+    return _open_cache(named_cache_folder(), named_cache_limit())
 
 
 @cache
 def _open_cache(folder: Path, max_bytes: int | None) -> MachineCache:
     return MachineCache(folder, max_bytes)
-
-
-def named_cache_folder() -> Path:
-    """The folder that the environment names, or the one of the platform."""
-    if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named).expanduser().absolute()
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        if not home.is_absolute():
-            home = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    except RuntimeError as error:  # a user without a home
-        raise StorageError(f"This user has no home folder. Name a folder with {FOLDER_VARIABLE}.") from error
-    return home / "rosenblatt" / "volumes"
-
-
-def _named_limit() -> int | None:
-    """The limit that the environment names, in bytes."""
-    named = os.environ.get(LIMIT_VARIABLE, "").strip()
-    if not named:
-        return None
-    limit = math.nan
-    with suppress(ValueError):
-        limit = float(named)
-    if not 0 < limit < math.inf:
-        raise StorageError(f"{LIMIT_VARIABLE} is {named!r}; expected a number of gigabytes, such as 100.")
-    return int(limit * GB)
-
-
-def _prepare_folder(folder: Path) -> None:
-    """Create the folder of the cache, and refuse one that others can write to, or that this user cannot."""
-    if fcntl is None:
-        raise StorageError("The cache of volumes needs file locks of Linux or macOS. Use a volume in a local folder.")
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-    except OSError as error:
-        raise _unusable(folder, error.strerror or str(error)) from error
-    if status.st_uid != os.geteuid():
-        raise _unusable(folder, "it belongs to another user, who could change what it holds")
-    if status.st_mode & 0o022:
-        raise StorageError(
-            f"The cache in {str(folder)!r} cannot be used: other users can write to it. Run `chmod go-w {folder}`, or "
-            f"name another folder with {FOLDER_VARIABLE}."
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unusable(folder, "it cannot be written")
-
-
-def _unusable(folder: Path, reason: str) -> StorageError:
-    return StorageError(
-        f"The cache in {str(folder)!r} cannot be used: {reason}. Name another folder with {FOLDER_VARIABLE}."
-    )
 
 
 def _make_folder(folder: Path) -> None:
@@ -440,6 +403,17 @@ def _open_locked(path: Path, operation: int, flags: int = 0) -> int | None:
             os.close(descriptor)
             raise
         os.close(descriptor)  # it was deleted while this waited for the lock
+
+
+def _create(path: Path, size: int) -> int:
+    """Create an empty file of a size, and return it open."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(descriptor, size)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _lock(descriptor: int, operation: int) -> bool:

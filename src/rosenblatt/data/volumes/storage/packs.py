@@ -14,6 +14,7 @@ TARGET_PACK_BYTES = 32 << 20  # size from which a pack takes no further sample
 MAX_PACK_BYTES = 64 << 20  # of packs with several samples
 MAX_SAMPLE_BYTES = 1 << 30
 BLOCK_BYTES = 512  # of tar archives
+END_BYTES = 2 * BLOCK_BYTES  # of zeros
 _SIZE_FIELD, _CHECKSUM_FIELD = slice(124, 136), slice(148, 156)
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -68,7 +69,7 @@ class PackBuilder:
 
     def finish(self) -> Pack:
         """Return the pack."""
-        self._content += bytes(2 * BLOCK_BYTES)
+        self._content += bytes(END_BYTES)
         content = bytes(self._content)
         return Pack(content_hash(content), content)
 

@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,13 +31,14 @@ from rosenblatt.data.volumes.storage.cache import CacheFullError, DamagedEntryEr
 from rosenblatt.data.volumes.storage.erasures import missing_error
 from rosenblatt.data.volumes.storage.object_info import MAX_GAP_BYTES
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
-from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
+from rosenblatt.data.volumes.storage.packs import BLOCK_BYTES, END_BYTES, content_hash, is_pack_name, pack_path
 from rosenblatt.errors import DamagedDataError, StorageError
 
 PARTIAL_FRACTION = 0.5  # of a pack: if less has to be moved for what is wanted, only that is fetched
 MAX_COPIED_BYTES = 4 << 20  # smaller packs are read, larger ones mapped: each map keeps a file open
 BUNDLE_BYTES, BUNDLE_FILES = 16 << 20, 256  # linked files that are read together
 LINK_THREADS = 16  # that read the linked files of a bundle
+OPEN_FILES = 4096  # limit of a process that streams: three windows of a gigabyte in packs of a few megabytes
 MAX_OPEN_UNITS = 256  # that random access holds, and at most a quarter of the files that a process may open
 OPEN_CACHE_FRACTION = 0.25  # of the cache's limit that random access holds in use
 MAX_ATTEMPTS = 3  # of a download that breaks off
@@ -79,7 +81,7 @@ class PackReader:
         self.is_local = objects.local_path("packs") is not None
         self._open: deque[tuple[ref[SampleColumn], int, int]] = deque()  # column, unit, bytes: held by random access
         self._open_lock = Lock()
-        self._max_open = min(MAX_OPEN_UNITS, _max_open_files() // 4)
+        self._max_open = min(MAX_OPEN_UNITS, _raise_open_files() // 4)
 
     def __reduce__(self) -> tuple[type[PackReader], tuple[Objects, MachineCache | None, str]]:
         return PackReader, (self.objects, self._cache, self.volume)
@@ -278,8 +280,9 @@ class _UnitBuilder:
         self.reader, self.sizes = reader, sizes
         self.names, packs = _find_packs(frame[PACK])
         offsets, lengths = (frame[name].cast(pl.Int64).fill_null(0).to_numpy() for name in (OFFSET, LENGTH))
-        self.extents = np.zeros(len(self.names), np.int64)
+        self.extents = np.zeros(len(self.names), np.int64)  # sizes of packs
         np.maximum.at(self.extents, packs, offsets + lengths)
+        self.extents += -self.extents % BLOCK_BYTES + END_BYTES
         if rows is not None:
             packs, offsets, lengths = packs[rows], offsets[rows], lengths[rows]
         self.codes, self.starts, self.lengths = np.full(len(packs), DAMAGED, np.int32), np.array(offsets), lengths
@@ -460,9 +463,16 @@ def _read_verified(fetch: Callable[[BinaryIO], None], verify: Callable[[memoryvi
     return content
 
 
-def _max_open_files() -> int:
+def _raise_open_files() -> int:
+    """Let this process open as many files as windows need, if its hard limit allows it; returns how many it may."""
     try:
         import resource
     except ImportError:  # Windows
         return 512
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if 0 <= soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return OPEN_FILES if soft == resource.RLIM_INFINITY else soft

@@ -11,7 +11,8 @@ from threading import Event
 
 import numpy as np
 
-from rosenblatt.data.volumes.storage.cache import GB, LIMIT_VARIABLE, CacheFullError
+from rosenblatt.data.volumes.storage.cache import CacheFullError
+from rosenblatt.data.volumes.storage.cache_folder import GB, LIMIT_VARIABLE
 from rosenblatt.data.volumes.streaming.files import FileLoader, LoadedGroup
 from rosenblatt.data.volumes.streaming.order import BatchCut, SampleOrder, Window
 from rosenblatt.errors import StorageError
@@ -126,7 +127,7 @@ class WindowStream:
         if not sizes or not (reader := self._loader.source.reader):
             return
         size, cache = sum(sizes.values()), reader.cache
-        if n_windows * size > cache.max_bytes or size > cache.available_bytes(excluding=sizes.keys()):
+        if n_windows * size > cache.max_bytes or not cache.has_room(sizes):
             needed, available, limit = (
                 f"{n_bytes / GB:,.3g} GB" for n_bytes in (n_windows * size, cache.available_bytes(), cache.max_bytes)
             )
