@@ -21,13 +21,13 @@ def is_caption(files: pl.Series) -> pl.Expr:
 
 
 def read_captions(listing: Listing, files: pl.Series, notes: list[str]) -> pl.Series | None:
-    """The text beside each file, null where there is none; None if there are no such texts at all."""
+    """The text beside each file, null for files without one; None if no file has one."""
     captions = listing.filter(is_caption(files))
     if captions.frame.is_empty():
         return None
     contents = captions.make_contents(captions.frame)
     texts = [decode_text(contents.read(row)).strip() for row in range(len(contents))]
-    found = captions.frame.select(stem=pl.col(NAME).str.replace(_STEM, "")).with_columns(pl.Series(TEXT, texts))
+    by_stem = captions.frame.select(stem=pl.col(NAME).str.replace(_STEM, "")).with_columns(pl.Series(TEXT, texts))
     stems = files.str.replace(_STEM, "").alias("stem").to_frame()
     notes.append(f"{format_count(len(texts), 'text file')} of the same names give the column {TEXT!r}")
-    return stems.join(found.unique("stem", keep="first"), on="stem", how="left", maintain_order="left")[TEXT]
+    return stems.join(by_stem.unique("stem", keep="first"), on="stem", how="left", maintain_order="left")[TEXT]
