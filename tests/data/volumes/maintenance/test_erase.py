@@ -118,6 +118,17 @@ def test_rows_of_a_table_are_erased(photos, tmp_path):
     assert volume(name).to_polars().height == 0
 
 
+def test_linked_files_stay_where_they_are(photos):
+    photos.add(link=True)
+    notes = []
+    report = erase(photos.name, ["00.bin"], notes.append)
+    assert (report.n_packs, report.new_versions) == (0, ("photos@2",))
+    assert "linked files, which stay where they are" in notes[0]
+    assert len(volume(photos.name)) == 11
+    assert verify(photos.name).is_intact
+    assert (photos.originals / "00.bin").exists()
+
+
 def test_unknown_samples_are_refused(versions):
     stored = everything(versions.root)
     with pytest.raises(VolumeError, match=r"No version of 'photos' has '00.bmp'. Did you mean '00.bin'\?"):

@@ -68,7 +68,10 @@ def erase(name: str, ids: Sequence[str], notify: Notify = print) -> EraseReport:
     if not address.exists:
         raise unknown_volume_error(address)
     with deletion_section(address.objects, notify) as marker:
-        report = _Erasure(address.objects, address.name, tuple(dict.fromkeys(ids)), marker).carry_out()
+        erasure = _Erasure(address.objects, address.name, tuple(dict.fromkeys(ids)), marker)
+        report = erasure.carry_out()
+    if erasure.has_links:
+        notify("the samples are linked files, which stay where they are; delete them there")
     notify("copies in caches of other machines and in backups are not erased")
     return report
 
@@ -87,7 +90,7 @@ class _Erasure:
 
     def __init__(self, objects: Objects, volume: str, ids: tuple[str, ...], marker: Marker) -> None:
         self.objects, self.volume, self.ids, self._marker = objects, volume, ids, marker
-        self._volumes = volume_names(objects)
+        self._volumes, self.has_links = volume_names(objects), False
         hashes = self._find_hashes()
         self.shared = self._find_shared(hashes)
         self.hashes = hashes - set(self.shared[HASH])  # of bytes that only erased samples have
@@ -110,6 +113,7 @@ class _Erasure:
             known |= set(erased[ID])
             names |= set(item.rows[ID].head(1000))
             hashes |= set(erased[HASH].drop_nulls())
+            self.has_links |= not all(map(is_pack_name, erased[PACK].drop_nulls()))
         if unknown := [id_ for id_ in self.ids if id_ not in known]:
             raise VolumeError(
                 f"No version of {self.volume!r} has {format_list(unknown)}.{did_you_mean(unknown[0], sorted(names))}"
