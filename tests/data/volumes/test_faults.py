@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -14,7 +15,7 @@ from rosenblatt.data.volumes.locations import parse_address
 from rosenblatt.data.volumes.maintenance.verify import verify
 from rosenblatt.data.volumes.storage import buckets, markers
 from rosenblatt.data.volumes.storage.log import VolumeLog
-from rosenblatt.errors import StorageError
+from rosenblatt.errors import ConflictError, StorageError
 from tests.data.volumes.faulty_proxy import Action
 from tests.data.volumes.storage.test_folders import largest_file
 from tests.waiting import wait_until
@@ -89,6 +90,30 @@ def test_an_addition_that_is_refused_at_any_request_leaves_the_volume_as_it_was(
         if not fault.hits:
             break
     assert step > 10
+
+
+def test_of_many_writers_whose_answers_are_lost_each_commits_once(originals, s3_root, s3_proxy):
+    name, commits = f"{s3_root}/photos", []
+
+    def write(k):
+        folder = originals.with_name(f"originals {k}")
+        folder.mkdir()
+        change(folder, k)
+        while True:
+            try:
+                return commits.append(add_all(name, folder))
+            except ConflictError as error:
+                assert "Run the command again" in str(error)  # noqa: PT017 - until it succeeds
+
+    s3_proxy.inject(Action.DROP_ANSWER, method="PUT|POST|DELETE", probability=0.2)
+    threads = [threading.Thread(target=write, args=(k,)) for k in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    s3_proxy.clear()
+    assert sorted(commit.version for commit in commits) == [1, 2, 3, 4, 5]
+    check_history(name, 5)
 
 
 def test_a_full_disk_is_named_and_the_next_addition_succeeds(originals, tmp_path):
