@@ -7,7 +7,7 @@ import pytest
 
 from rosenblatt.data.volumes import contents
 from rosenblatt.data.volumes.contents import StoredContents
-from rosenblatt.data.volumes.storage.pack_writer import Place
+from rosenblatt.data.volumes.storage.pack_writer import StoredPlace
 from rosenblatt.data.volumes.storage.packs import content_hash
 from rosenblatt.errors import VolumeError
 from tests.data.volumes.helpers import add_path, open_version, write_files
@@ -19,10 +19,10 @@ def test_stored_contents_are_found_by_their_whole_hash():
     hashes = [content_hash(b"%d" % k) for k in range(200)]
     twin = hashes[7][:16] + "0" * 48  # begins as another hash
     stored = StoredContents(pl.DataFrame([(h, f"p{k}", k) for k, h in enumerate(hashes)], schema=SCHEMA, orient="row"))
-    assert all(stored.find(h) == Place(f"p{k}", k) for k, h in enumerate(hashes))
+    assert all(stored.find(h) == StoredPlace(f"p{k}", k) for k, h in enumerate(hashes))
     assert stored.find(twin) is None
     assert stored.find("f" * 64) is None
-    assert stored.with_places({twin: Place("q", 3)}).find(twin) == Place("q", 3)
+    assert stored.with_places({twin: StoredPlace("q", 3)}).find(twin) == StoredPlace("q", 3)
 
 
 def test_nothing_is_found_where_nothing_is_stored():

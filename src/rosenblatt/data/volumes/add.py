@@ -13,7 +13,7 @@ from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, KINDS_WITH_BYTES, OFFSET, PACK
 from rosenblatt.data.volumes.contents import ContentWriter, StoredContents
 from rosenblatt.data.volumes.locations import VolumeAddress, list_volumes, parse_address, record_location
-from rosenblatt.data.volumes.merge import Changes, Merge, merge_schemas
+from rosenblatt.data.volumes.merge import Merge, VersionChanges, merge_schemas
 from rosenblatt.data.volumes.requirements import require_volumes
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
@@ -188,7 +188,7 @@ def _make_commit(
     source: SampleSource,
     options: AddOptions,
     base: LogVersion | None,
-    changes: Changes,
+    changes: VersionChanges,
     root: str,
     inspected: tuple[str, ...],
 ) -> Commit:

@@ -16,7 +16,7 @@ from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFS
 from rosenblatt.data.volumes.sources.source import Contents
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
 from rosenblatt.data.volumes.storage.objects import Objects
-from rosenblatt.data.volumes.storage.pack_writer import PackWriter, Place
+from rosenblatt.data.volumes.storage.pack_writer import PackWriter, StoredPlace
 from rosenblatt.data.volumes.storage.packs import MAX_SAMPLE_BYTES, content_hash
 from rosenblatt.errors import StorageError, VolumeError, format_count, format_list, join_names
 
@@ -41,22 +41,22 @@ class StoredContents:
         order = prefixes.arg_sort()
         self._places, self._prefixes = places[order], prefixes[order].to_numpy().data
 
-    def find(self, hash_: str) -> Place | None:
+    def find(self, hash_: str) -> StoredPlace | None:
         """Where a content is; None if it is not stored."""
         prefix = int(hash_[:_PREFIX], 16)
         row = bisect_left(self._prefixes, prefix)
         while row < len(self._prefixes) and self._prefixes[row] == prefix:
             if self._places[row, HASH] == hash_:
-                return Place(self._places[row, PACK], self._places[row, OFFSET])
+                return StoredPlace(self._places[row, PACK], self._places[row, OFFSET])
             row += 1
         return None
 
-    def with_places(self, places: Mapping[str, Place]) -> StoredContents:
+    def with_places(self, places: Mapping[str, StoredPlace]) -> StoredContents:
         """These contents and further ones."""
         return StoredContents(pl.concat([self._places, _to_frame(places)])) if places else self
 
 
-def _to_frame(places: Mapping[str, Place]) -> pl.DataFrame:
+def _to_frame(places: Mapping[str, StoredPlace]) -> pl.DataFrame:
     return pl.DataFrame([(hash_, *place) for hash_, place in places.items()], schema=_PLACES, orient="row")
 
 

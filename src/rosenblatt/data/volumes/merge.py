@@ -18,7 +18,7 @@ _ROW = "\0row"  # of a base sample, in the order of the volume
 
 
 @dataclass(frozen=True)
-class Changes:
+class VersionChanges:
     """The files of the next version, and how it differs from the version before."""
 
     files: pl.DataFrame  # path, size, rows: all metadata files of the next version
@@ -145,7 +145,7 @@ class Merge:
             yield frame[start:stop]
             start = stop
 
-    def finish(self) -> Changes:
+    def finish(self) -> VersionChanges:
         """Write the files of the next version that are not written yet. Raises StorageError."""
         replaced = pl.concat([self._base.clear(), *(frame.select(self._base.columns) for frame in self._replaced)])
         n_removed = 0 if self._append else int((~self._seen).sum())
@@ -155,7 +155,7 @@ class Merge:
         for piece in self._split(pl.concat(self._new)) if self._new else ():
             self._write_new(piece)
         files = [*kept, *self._written]
-        return Changes(
+        return VersionChanges(
             pl.DataFrame(
                 [(file.path, file.size, file.rows) for file in files],
                 schema={"path": pl.String, "size": pl.Int64, "rows": pl.Int64},

@@ -23,7 +23,7 @@ from rosenblatt.errors import DamagedDataError, Notify, VolumeError
 
 if TYPE_CHECKING:
     from rosenblatt.data.volumes.query.language import Query
-    from rosenblatt.data.volumes.query.selection import Selection
+    from rosenblatt.data.volumes.query.selection import SampleSelection
     from rosenblatt.data.volumes.streaming.batches import Batches, Decode
     from rosenblatt.data.volumes.streaming.files import SampleAccess, SampleSource
     from rosenblatt.data.volumes.streaming.torch import BatchDataset, SampleDataset
@@ -76,7 +76,11 @@ class Volume:
     """
 
     def __init__(
-        self, address: VolumeAddress, log_version: LogVersion, selection: Selection | None = None, query_text: str = ""
+        self,
+        address: VolumeAddress,
+        log_version: LogVersion,
+        selection: SampleSelection | None = None,
+        query_text: str = "",
     ) -> None:
         self.address, self.log_version, self.selection, self.query_text = address, log_version, selection, query_text
 

@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.volumes.query.columns import TypedColumn, convert_value, find_column
-from rosenblatt.data.volumes.query.conditions import Column, Place, Value
+from rosenblatt.data.volumes.query.conditions import ColumnName, QueryPlace, Value
 from rosenblatt.errors import QueryError
 
-PLACE, OTHER_PLACE = Place("n = 1", 0), Place("n = 1", 4)
+PLACE, OTHER_PLACE = QueryPlace("n = 1", 0), QueryPlace("n = 1", 4)
 
 
 def column_of(dtype: pl.DataType) -> TypedColumn:
-    return find_column(Column("n", PLACE), pl.Schema({"n": dtype}))
+    return find_column(ColumnName("n", PLACE), pl.Schema({"n": dtype}))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from rosenblatt.data.volumes.query.conditions import condition_columns
 from rosenblatt.data.volumes.query.language import parse_query
-from rosenblatt.data.volumes.query.options import Fold, Split
+from rosenblatt.data.volumes.query.options import FoldOption, SplitOption
 from rosenblatt.errors import QueryError, VolumeError
 
 
@@ -61,15 +61,15 @@ def test_columns_of_a_condition(text, names):
         ("@version=3", "version", 3),
         ("@version=release", "version", "release"),
         ("@version='my release'", "version", "my release"),
-        ("@split=train", "split", Split("train")),
-        ("@split=test:70/15/15", "split", Split("test", (Fraction(7, 10), Fraction(3, 20), Fraction(3, 20)))),
-        ("@split=test:.5/.25/0.25", "split", Split("test", (Fraction(1, 2), Fraction(1, 4), Fraction(1, 4)))),
-        ("@split=train:0.7", "split", Split("train", (Fraction(7, 10), Fraction(3, 20), Fraction(3, 20)))),
-        ("@split=train:70%", "split", Split("train", (Fraction(7, 10), Fraction(3, 20), Fraction(3, 20)))),
-        ("@split=train:100/0/0", "split", Split("train", (Fraction(1), Fraction(0), Fraction(0)))),
-        ("@fold=2/5", "fold", Fold(2, 5)),
-        ("@fold!=2/5", "fold", Fold(2, 5, is_excluded=True)),
-        ("@fold <> 1/2", "fold", Fold(1, 2, is_excluded=True)),
+        ("@split=train", "split", SplitOption("train")),
+        ("@split=test:70/15/15", "split", SplitOption("test", (Fraction(7, 10), Fraction(3, 20), Fraction(3, 20)))),
+        ("@split=test:.5/.25/0.25", "split", SplitOption("test", (Fraction(1, 2), Fraction(1, 4), Fraction(1, 4)))),
+        ("@split=train:0.7", "split", SplitOption("train", (Fraction(7, 10), Fraction(3, 20), Fraction(3, 20)))),
+        ("@split=train:70%", "split", SplitOption("train", (Fraction(7, 10), Fraction(3, 20), Fraction(3, 20)))),
+        ("@split=train:100/0/0", "split", SplitOption("train", (Fraction(1), Fraction(0), Fraction(0)))),
+        ("@fold=2/5", "fold", FoldOption(2, 5)),
+        ("@fold!=2/5", "fold", FoldOption(2, 5, is_excluded=True)),
+        ("@fold <> 1/2", "fold", FoldOption(1, 2, is_excluded=True)),
         ("@sample=0.1", "sample", Fraction(1, 10)),
         ("@sample=10%", "sample", Fraction(1, 10)),
         ("@sample = 0.5%", "sample", Fraction(1, 200)),

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.volumes.query.language import parse_query
-from rosenblatt.data.volumes.query.selection import Selection, select
+from rosenblatt.data.volumes.query.selection import SampleSelection, select
 from rosenblatt.errors import DamagedDataError, QueryError
 
 
@@ -23,7 +23,7 @@ class Files:
         self.reads.append((position, tuple(columns)))
         return self.frames[position].select(columns)
 
-    def select(self, text: str) -> Selection:
+    def select(self, text: str) -> SampleSelection:
         statistics = pl.DataFrame(
             [{"rows": f.height, "min.n": f["n"].min(), "max.n": f["n"].max(), "null_count.n": 0} for f in self.frames]
         )

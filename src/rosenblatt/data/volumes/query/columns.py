@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
-from rosenblatt.data.volumes.query.conditions import Column, Value
+from rosenblatt.data.volumes.query.conditions import ColumnName, Value
 from rosenblatt.data.volumes.query.instants import parse_instant, parse_time_of_day
 from rosenblatt.errors import QueryError, did_you_mean, format_list
 
@@ -32,7 +32,7 @@ _EXPECTED: dict[Kind, str] = {
 class TypedColumn:
     """A column of a query, with its type and the expression of its values."""
 
-    node: Column
+    node: ColumnName
     dtype: pl.DataType
     values: pl.Expr
     source: str  # the column of the volume that has to be read
@@ -91,7 +91,7 @@ def time_zone(dtype: pl.DataType) -> str | None:
     return dtype.time_zone if isinstance(dtype, pl.Datetime) else None
 
 
-def find_column(node: Column, schema: pl.Schema) -> TypedColumn:
+def find_column(node: ColumnName, schema: pl.Schema) -> TypedColumn:
     """Look up a column, or a field of a column of structs such as `camera.model`.
 
     Raises QueryError if it does not exist, and suggests the most similar one.

@@ -9,9 +9,9 @@ import polars as pl
 from rosenblatt.data.volumes.query.columns import TypedColumn, as_instance, find_column, is_list
 from rosenblatt.data.volumes.query.comparisons import compare_columns, compare_value, equals_any
 from rosenblatt.data.volumes.query.conditions import (
-    Column,
+    ColumnName,
     Combination,
-    Comparison,
+    ComparisonCondition,
     Condition,
     InColumn,
     InValues,
@@ -40,10 +40,10 @@ def compile_condition(condition: Condition, schema: pl.Schema) -> pl.Expr:
             return pl.any_horizontal([compile_condition(inner, schema) for inner in conditions])
         case Not(inner):
             return ~compile_condition(inner, schema)
-        case Comparison(column, operator, Column() as other):
+        case ComparisonCondition(column, operator, ColumnName() as other):
             left = find_column(column, schema)
             return compare_columns(left, operator, find_column(other, schema))
-        case Comparison(column, operator, Value() as value):
+        case ComparisonCondition(column, operator, Value() as value):
             return compare_value(find_column(column, schema), operator, value)
         case InValues(column, values):
             return equals_any(find_column(column, schema), values)
@@ -76,7 +76,7 @@ def like_expression(pattern: str, *, ignores_case: bool) -> str:
     return rf"(?s{'i' if ignores_case else ''})\A{_WILDCARD.sub(translate, pattern)}\z"
 
 
-def _compile_in_column(item: Column | Value, lists: TypedColumn, schema: pl.Schema) -> pl.Expr:
+def _compile_in_column(item: ColumnName | Value, lists: TypedColumn, schema: pl.Schema) -> pl.Expr:
     if not is_list(lists.dtype):
         raise lists.node.place.error(f"Expected a column of lists, or values in parentheses, but got {lists}")
     inner = as_instance(lists.dtype.inner)  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ NEGATED: dict[Operator, Operator] = {"=": "!=", "!=": "=", "<": ">=", "<=": ">",
 
 
 @dataclass(frozen=True)
-class Place:
+class QueryPlace:
     """A position in the text of a query, for error messages."""
 
     text: str = field(repr=False)
@@ -28,11 +28,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnName:
     """A column of the volume; `may_be_text` where a word without quotes may have been meant as a text."""
 
     name: str
-    place: Place = field(compare=False)
+    place: QueryPlace = field(compare=False)
     may_be_text: bool = field(default=False, compare=False)
 
 
@@ -41,24 +41,24 @@ class Value:
     """A number (also NaN or infinite), a text or a date, or true or false."""
 
     value: Decimal | str | bool
-    place: Place = field(compare=False)
+    place: QueryPlace = field(compare=False)
     is_date: bool = field(default=False, compare=False)  # a date without quotes, which is no text
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonCondition:
     """A column compared with a value or with another column."""
 
-    column: Column
+    column: ColumnName
     operator: Operator
-    operand: Column | Value
+    operand: ColumnName | Value
 
 
 @dataclass(frozen=True)
 class InValues:
     """Whether the value of a column is one of those listed."""
 
-    column: Column
+    column: ColumnName
     values: tuple[Value, ...]
 
 
@@ -66,15 +66,15 @@ class InValues:
 class InColumn:
     """Whether a value, or the value of a column, is an item of the lists of another column."""
 
-    item: Column | Value
-    column: Column
+    item: ColumnName | Value
+    column: ColumnName
 
 
 @dataclass(frozen=True)
 class Like:
     """Whether a text matches a pattern, in which % stands for any characters and _ for one."""
 
-    column: Column
+    column: ColumnName
     pattern: str
     ignores_case: bool
 
@@ -83,7 +83,7 @@ class Like:
 class IsNull:
     """Whether a value is missing."""
 
-    column: Column
+    column: ColumnName
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ class Combination:
     conditions: tuple[Condition, ...]
 
 
-Condition: TypeAlias = Comparison | InValues | InColumn | Like | IsNull | Not | Combination
+Condition: TypeAlias = ComparisonCondition | InValues | InColumn | Like | IsNull | Not | Combination
 
 
-def condition_columns(condition: Condition) -> Iterator[Column]:
+def condition_columns(condition: Condition) -> Iterator[ColumnName]:
     """The columns that a condition refers to, in the order of the text, with repetitions."""
     match condition:
         case Not(inner):
@@ -112,12 +112,12 @@ def condition_columns(condition: Condition) -> Iterator[Column]:
         case Combination(_, conditions):
             for inner in conditions:
                 yield from condition_columns(inner)
-        case Comparison(column, _, operand):
+        case ComparisonCondition(column, _, operand):
             yield column
-            if isinstance(operand, Column):
+            if isinstance(operand, ColumnName):
                 yield operand
         case InColumn(item, column):
-            if isinstance(item, Column):
+            if isinstance(item, ColumnName):
                 yield item
             yield column
         case _:

@@ -23,9 +23,9 @@ from typing import Any, Literal, cast
 
 from rosenblatt.data.volumes.query.conditions import (
     FLIPPED,
-    Column,
+    ColumnName,
     Combination,
-    Comparison,
+    ComparisonCondition,
     Condition,
     InColumn,
     InValues,
@@ -33,10 +33,10 @@ from rosenblatt.data.volumes.query.conditions import (
     Like,
     Not,
     Operator,
-    Place,
+    QueryPlace,
     Value,
 )
-from rosenblatt.data.volumes.query.options import OPTIONS, Fold, Split
+from rosenblatt.data.volumes.query.options import OPTIONS, FoldOption, SplitOption
 from rosenblatt.errors import QueryError, did_you_mean, format_list
 from rosenblatt.runs.condition_parser import ConditionParser, Token, unquote
 
@@ -58,13 +58,15 @@ class Query:
     text: str = ""
     condition: Condition | None = None
     version: int | str | None = None
-    split: Split | None = None
-    fold: Fold | None = None
+    split: SplitOption | None = None
+    fold: FoldOption | None = None
     sample: Fraction | None = None
     seed: int | None = None
-    group: Column | None = None
+    group: ColumnName | None = None
     limit: int | None = None
-    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)  # of the values of options
+    places: Mapping[str, QueryPlace] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # of the values of options
 
 
 def parse_query(text: str) -> Query:
@@ -79,7 +81,7 @@ class _QueryParser(ConditionParser[Condition]):
         super().__init__(text)
         self._n_comparisons = 0
         self._options: dict[str, Any] = {}
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, QueryPlace] = {}
 
     def parse(self) -> Query:
         self._parse_options()
@@ -117,8 +119,8 @@ class _QueryParser(ConditionParser[Condition]):
             if not self._accept("null"):
                 raise self._error("Expected null or not null after 'is'")
             condition = IsNull(self._require_column(operand, first))
-        elif not negated and isinstance(operand, Column) and (self._matches("and", "or", ")") or self._ends_term()):
-            return Comparison(operand, "=", Value(True, operand.place))
+        elif not negated and isinstance(operand, ColumnName) and (self._matches("and", "or", ")") or self._ends_term()):
+            return ComparisonCondition(operand, "=", Value(True, operand.place))
         else:
             raise self._error("Expected an operator such as = or <")
         return Not(condition) if negated else condition
@@ -126,14 +128,14 @@ class _QueryParser(ConditionParser[Condition]):
     def _ends_term(self) -> bool:
         return self._next.kind == "end" or self._is_option(self._next)
 
-    def _parse_operation(self, left: Column | Value, first: Token) -> Condition:
+    def _parse_operation(self, left: ColumnName | Value, first: Token) -> Condition:
         operator = cast("Operator", _OPERATORS[self._advance().text])
         right = self._parse_operand(may_be_text=True)
-        if isinstance(left, Column):
-            return Comparison(left, operator, right)
-        return Comparison(self._require_column(right, first), FLIPPED[operator], left)
+        if isinstance(left, ColumnName):
+            return ComparisonCondition(left, operator, right)
+        return ComparisonCondition(self._require_column(right, first), FLIPPED[operator], left)
 
-    def _parse_in(self, item: Column | Value, first: Token) -> Condition:
+    def _parse_in(self, item: ColumnName | Value, first: Token) -> Condition:
         if not self._accept("("):
             lists = self._parse_operand(may_be_text=False)
             if isinstance(lists, Value):
@@ -144,7 +146,7 @@ class _QueryParser(ConditionParser[Condition]):
         self._expect(")")
         return InValues(column, tuple(values))
 
-    def _parse_like(self, column: Column) -> Condition:
+    def _parse_like(self, column: ColumnName) -> Condition:
         ignores_case = self._advance().text.lower() == "ilike"
         token = self._advance()
         if token.kind != "text":
@@ -156,13 +158,13 @@ class _QueryParser(ConditionParser[Condition]):
     def _parse_value(self) -> Value:
         token = self._next
         operand = self._parse_operand(may_be_text=True)
-        if isinstance(operand, Column):
+        if isinstance(operand, ColumnName):
             raise self._error("Expected a number, or a text in quotes", token)
         return operand
 
-    def _parse_operand(self, *, may_be_text: bool) -> Column | Value:
+    def _parse_operand(self, *, may_be_text: bool) -> ColumnName | Value:
         token = self._advance()
-        place, word = Place(self._text, token.position), token.text.lower()
+        place, word = QueryPlace(self._text, token.position), token.text.lower()
         if token.kind == "text":
             return Value(unquote(token.text), place)
         if self._is_option(token):
@@ -177,7 +179,7 @@ class _QueryParser(ConditionParser[Condition]):
             return Value(self._parse_number(token), place)
         if _DATE.fullmatch(token.text):
             return Value(token.text, place, is_date=True)
-        return Column(_unquote_name(token.text), place, may_be_text)
+        return ColumnName(_unquote_name(token.text), place, may_be_text)
 
     def _parse_number(self, token: Token) -> Decimal:
         number = Decimal(token.text) if len(token.text) <= MAX_NUMBER_CHARACTERS else None
@@ -187,7 +189,7 @@ class _QueryParser(ConditionParser[Condition]):
             )
         return number or Decimal(0)
 
-    def _require_column(self, operand: Column | Value, token: Token) -> Column:
+    def _require_column(self, operand: ColumnName | Value, token: Token) -> ColumnName:
         if isinstance(operand, Value):
             raise self._error("Expected a column on one side, without quotes or in backticks", token)
         return operand
@@ -224,8 +226,8 @@ class _QueryParser(ConditionParser[Condition]):
             value = OPTIONS[name].parse(text if is_value else "")
         except ValueError:
             raise self._error(f"Expected {OPTIONS[name].expected}", token) from None
-        self._places[name] = Place(self._text, token.position)
-        return Column(value, self._places[name]) if name == "group" else value
+        self._places[name] = QueryPlace(self._text, token.position)
+        return ColumnName(value, self._places[name]) if name == "group" else value
 
 
 def _unquote_name(word: str) -> str:

@@ -16,7 +16,7 @@ _DECIMAL = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}(?:\.[0-9]{{0,{MAX_DIGITS}}})?|\
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitOption:
     """One of the parts train, validation and test, and the share of each part; None: the default shares."""
 
     part: str
@@ -24,7 +24,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Fold:
+class FoldOption:
     """One of `count` folds, counted from 1, or the samples of all other folds (`is_excluded`)."""
 
     number: int
@@ -51,11 +51,11 @@ def _parse_name(text: str) -> str:
     return text
 
 
-def _parse_split(text: str) -> Split:
+def _parse_split(text: str) -> SplitOption:
     part, colon, shares = text.partition(":")
     if part not in PARTS:
         raise ValueError(text)
-    return Split(part, _parse_shares(shares, part) if colon else None)
+    return SplitOption(part, _parse_shares(shares, part) if colon else None)
 
 
 def _parse_shares(text: str, part: str) -> tuple[Fraction, Fraction, Fraction]:
@@ -70,9 +70,9 @@ def _parse_shares(text: str, part: str) -> tuple[Fraction, Fraction, Fraction]:
     return train, validation, test
 
 
-def _parse_fold(text: str) -> Fold:
+def _parse_fold(text: str) -> FoldOption:
     number, _, count = text.partition("/")
-    fold = Fold(_parse_integer(number, 1, MAX_FOLDS), _parse_integer(count, 2, MAX_FOLDS))
+    fold = FoldOption(_parse_integer(number, 1, MAX_FOLDS), _parse_integer(count, 2, MAX_FOLDS))
     if fold.number > fold.count:
         raise ValueError(text)
     return fold

@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 
 import polars as pl
 
-from rosenblatt.data.volumes.query.conditions import Column, InValues, Place, Value
-from rosenblatt.data.volumes.query.options import PARTS, Split
+from rosenblatt.data.volumes.query.conditions import ColumnName, InValues, QueryPlace, Value
+from rosenblatt.data.volumes.query.options import PARTS, SplitOption
 from rosenblatt.data.volumes.sources.source import SPLIT
 from rosenblatt.errors import format_count, format_list, join_names
 
@@ -20,7 +20,9 @@ _NAMES = {
 }  # fmt: skip
 
 
-def part_condition(split: Split, place: Place, counts: Mapping[str | None, int]) -> tuple[InValues | None, str]:
+def part_condition(
+    split: SplitOption, place: QueryPlace, counts: Mapping[str | None, int]
+) -> tuple[InValues | None, str]:
     """The condition on the column `split` that selects the part of a query.
 
     Args:
@@ -49,7 +51,7 @@ def part_condition(split: Split, place: Place, counts: Mapping[str | None, int])
     named = [f"{n:,} {part}" for part, n in sizes.items()]
     note = f"@split uses the column {SPLIT!r}: {join_names(named)}"
     note = f"{note}; {format_count(others, 'sample')} in no part." if others else f"{note}."
-    return InValues(Column(SPLIT, place), tuple(Value(value, place) for value in values)), note
+    return InValues(ColumnName(SPLIT, place), tuple(Value(value, place) for value in values)), note
 
 
 def count_parts(files: pl.DataFrame, read: Callable[[int], pl.Series], pool: Executor) -> Counter[str | None]:

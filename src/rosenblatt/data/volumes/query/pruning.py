@@ -19,9 +19,9 @@ from rosenblatt.data.volumes.query.comparisons import APPLY, compare_columns, co
 from rosenblatt.data.volumes.query.compile import compile_condition
 from rosenblatt.data.volumes.query.conditions import (
     NEGATED,
-    Column,
+    ColumnName,
     Combination,
-    Comparison,
+    ComparisonCondition,
     Condition,
     InColumn,
     InValues,
@@ -78,7 +78,7 @@ class _Statistics:
             case IsNull(column):
                 nulls = self._nulls(column)
                 return nulls < pl.col(ROWS) if negated else nulls > 0
-            case Comparison(column, operator, operand):
+            case ComparisonCondition(column, operator, operand):
                 return self._has_values(column) & self._compare(column, operator, operand, negated=negated)
             case InValues(column, values):
                 return self._has_values(column) & self._is_one_of(column, values, negated=negated)
@@ -87,16 +87,16 @@ class _Statistics:
             case InColumn(_, column):
                 return self._has_values(column)
 
-    def _nulls(self, column: Column) -> pl.Expr:
+    def _nulls(self, column: ColumnName) -> pl.Expr:
         name = f"null_count.{column.name}"
         return (
             pl.col(name) if name in self._statistics and column.name in self._schema else pl.lit(None, dtype=pl.Int64)
         )
 
-    def _has_values(self, column: Column) -> pl.Expr:
+    def _has_values(self, column: ColumnName) -> pl.Expr:
         return (self._nulls(column) < pl.col(ROWS)).fill_null(value=True)
 
-    def _bounds(self, node: Column) -> tuple[TypedColumn, TypedColumn] | None:
+    def _bounds(self, node: ColumnName) -> tuple[TypedColumn, TypedColumn] | None:
         """Lower and upper bound of a column; None if there are none that hold."""
         column, (low, high) = find_column(node, self._schema), (f"{name}.{node.name}" for name in ("min", "max"))
         types = {self._statistics.get(low), self._statistics.get(high)}
@@ -110,7 +110,9 @@ class _Statistics:
             bounds = bounds[0].fill_nan(None), bounds[1].fill_nan(None)
         return replace(column, values=bounds[0]), replace(column, values=bounds[1])
 
-    def _compare(self, column: Column, operator: Operator, operand: Column | Value, *, negated: bool) -> pl.Expr:
+    def _compare(
+        self, column: ColumnName, operator: Operator, operand: ColumnName | Value, *, negated: bool
+    ) -> pl.Expr:
         bounds = self._bounds(column)
         operator = NEGATED[operator] if negated else operator
         if bounds is None or (bounds[0].kind == "float" and (negated or operator == "!=")):
@@ -127,7 +129,7 @@ class _Statistics:
             parts.append(compare_columns(bounds[1], ">=" if operator == "=" else operator, others[0]))
         return self._has_values(operand) & pl.all_horizontal(parts)
 
-    def _is_one_of(self, column: Column, values: Sequence[Value], *, negated: bool) -> pl.Expr:
+    def _is_one_of(self, column: ColumnName, values: Sequence[Value], *, negated: bool) -> pl.Expr:
         if self._bounds(column) is None or (len(values) > MAX_VALUES and negated):
             return _UNKNOWN
         if len(values) > MAX_VALUES:
@@ -135,7 +137,7 @@ class _Statistics:
         parts = [self._compare(column, "=", value, negated=negated).fill_null(value=True) for value in values]
         return pl.all_horizontal(parts) if negated else pl.any_horizontal(parts)
 
-    def _is_within(self, column: Column, values: Sequence[Value]) -> pl.Expr:
+    def _is_within(self, column: ColumnName, values: Sequence[Value]) -> pl.Expr:
         """Whether there may be values between the smallest and the largest of many."""
         typed = find_column(column, self._schema)
         ordered = sorted((convert_value(typed, value), i) for i, value in enumerate(values) if not _is_nan(value))

@@ -33,7 +33,7 @@ ReadFile = Callable[[int, list[str]], pl.DataFrame]  # columns of the metadata f
 
 
 @dataclass(frozen=True)
-class Selection:
+class SampleSelection:
     """The samples of a version that a query selects."""
 
     rows: tuple[np.ndarray, ...]  # for each metadata file (k,) uint32: row numbers within the file, ascending
@@ -48,7 +48,7 @@ class Selection:
 
 def select(
     query: Query, schema: pl.Schema, files: pl.DataFrame, read: ReadFile, *, has_row_hashes: bool = False
-) -> Selection:
+) -> SampleSelection:
     """Select samples. Reads only columns that the query needs, of files that may hold samples of it.
 
     Args:
@@ -83,7 +83,7 @@ def select(
         noun = format_count(n_ungrouped, "sample has", "samples have")
         notes.append(f"{noun} no value of {query.group.name!r}: drawn one by one.")
     nothing = np.zeros(0, np.uint32)
-    return Selection(tuple(rows.get(i, nothing) for i in range(len(n_rows))), len(rows), tuple(notes))
+    return SampleSelection(tuple(rows.get(i, nothing) for i in range(len(n_rows))), len(rows), tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ MAX_PENDING_PACKS = 4  # that are being written at a time
 MAX_REUSE_SECONDS = 3 * 86_400.0  # age up to which a pack that no version refers to yet is reused as it is
 
 
-class Place(NamedTuple):
+class StoredPlace(NamedTuple):
     """Where the bytes of a sample are."""
 
     pack: str
@@ -30,7 +30,7 @@ class PackWriter:
     """
 
     def __init__(self, objects: Objects) -> None:
-        self._objects, self._places = objects, dict[str, Place]()
+        self._objects, self._places = objects, dict[str, StoredPlace]()
         self._builder = PackBuilder()
         self._building: dict[str, int] = {}  # offset by hash, in the pack that is being filled
         self._pool = ThreadPoolExecutor(MAX_PENDING_PACKS, thread_name_prefix="packs")
@@ -58,7 +58,7 @@ class PackWriter:
         if self._builder.is_full:
             self._finish_pack()
 
-    def flush(self) -> dict[str, Place]:
+    def flush(self) -> dict[str, StoredPlace]:
         """Write all packs, and return where the contents are, by hash, that were added since the last flush.
 
         Raises StorageError.
@@ -72,7 +72,7 @@ class PackWriter:
 
     def _finish_pack(self) -> None:
         pack = self._builder.finish()
-        self._places.update({key: Place(pack.name, offset) for key, offset in self._building.items()})
+        self._places.update({key: StoredPlace(pack.name, offset) for key, offset in self._building.items()})
         self._builder, self._building = PackBuilder(), {}
         if len(self._pending) >= MAX_PENDING_PACKS:
             self._wait()
