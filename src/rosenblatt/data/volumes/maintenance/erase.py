@@ -25,7 +25,7 @@ from rosenblatt.data.volumes.storage.log import LOG_FOLDER, DataFile, LogVersion
 from rosenblatt.data.volumes.storage.markers import Marker, deletion_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects
-from rosenblatt.data.volumes.storage.pack_writer import PackWriter, Place
+from rosenblatt.data.volumes.storage.pack_writer import PackWriter, StoredPlace
 from rosenblatt.data.volumes.storage.packs import is_pack_name, pack_path
 from rosenblatt.errors import Notify, VolumeError, did_you_mean, format_count, format_list
 
@@ -188,9 +188,9 @@ class _Erasure:
         """Paths of the metadata files that are written anew."""
         return [f"{volume}/{file.path}" for volume, file in self.affected]
 
-    def _write_packs(self) -> dict[tuple[str, str], Place]:
+    def _write_packs(self) -> dict[tuple[str, str], StoredPlace]:
         """Write packs with the bytes that stay; returns their places by old pack and hash."""
-        places = dict[tuple[str, str], Place]()
+        places = dict[tuple[str, str], StoredPlace]()
         with PackWriter(self.objects) as writer:
             for pack in self.packs:
                 members = [member for member in read_members(self.objects, pack) if member.hash not in self.hashes]
@@ -200,7 +200,7 @@ class _Erasure:
                 places |= {(pack, member.hash): new_places[member.hash] for member in members}
         return places
 
-    def _commit(self, volume: str, places: dict[tuple[str, str], Place]) -> str:
+    def _commit(self, volume: str, places: dict[tuple[str, str], StoredPlace]) -> str:
         """Commit the next version of a volume, if its latest one is affected; returns its name."""
         log, affected = VolumeLog(self.objects, volume), set(self.affected_paths)
         if not log.latest():  # the first addition was interrupted
@@ -220,7 +220,7 @@ class _Erasure:
         volume: str,
         base: LogVersion,
         file: DataFile,
-        places: dict[tuple[str, str], Place],
+        places: dict[tuple[str, str], StoredPlace],
         removed: list[pl.DataFrame],
     ) -> DataFile | None:
         """Write a metadata file anew; None if no rows are left. Erased rows are added to `removed`."""

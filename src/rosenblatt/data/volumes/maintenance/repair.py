@@ -28,7 +28,7 @@ from rosenblatt.data.volumes.storage.log import DataFile, VolumeLog
 from rosenblatt.data.volumes.storage.markers import commit_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
-from rosenblatt.data.volumes.storage.pack_writer import PackWriter, Place
+from rosenblatt.data.volumes.storage.pack_writer import PackWriter, StoredPlace
 from rosenblatt.data.volumes.storage.packs import PackBuilder, content_hash, pack_path
 from rosenblatt.data.volumes.volume import Volume, volume
 from rosenblatt.errors import DamagedDataError, Notify, StorageError, VolumeError, format_count
@@ -187,9 +187,9 @@ def _drop_damaged(opened: Volume, report: VerifyReport, notify: Notify) -> tuple
     return f"{opened.volume_name}@{commit.version}", tuple(sorted(samples))
 
 
-def _move_intact(objects: Objects, rows: pl.DataFrame) -> dict[tuple[str, str], Place]:
+def _move_intact(objects: Objects, rows: pl.DataFrame) -> dict[tuple[str, str], StoredPlace]:
     """Write the intact samples of damaged packs to new packs; returns their places by old pack and hash."""
-    places = dict[tuple[str, str], Place]()
+    places = dict[tuple[str, str], StoredPlace]()
     with PackWriter(objects) as writer:
         for group in rows.partition_by(PACK, maintain_order=True):
             pack = group[PACK][0]

@@ -17,10 +17,10 @@ from rosenblatt.data.volumes.storage.log import (
     current_user,
     new_token,
 )
-from rosenblatt.data.volumes.storage.pack_writer import Place
+from rosenblatt.data.volumes.storage.pack_writer import StoredPlace
 
 _NEW_PACK, _NEW_OFFSET = "\0pack", "\0offset"
-Places = Mapping[tuple[str, str], Place]  # new places of contents by the name of their old pack and their hash
+Places = Mapping[tuple[str, str], StoredPlace]  # new places of contents by the name of their old pack and their hash
 
 
 def move_rows(rows: pl.DataFrame, places: Places) -> pl.DataFrame:

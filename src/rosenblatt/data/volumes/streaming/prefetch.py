@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS, ID
-from rosenblatt.data.volumes.storage.cache import LIMIT_VARIABLE
+from rosenblatt.data.volumes.storage.cache_folder import LIMIT_VARIABLE
 from rosenblatt.data.volumes.streaming.reader import PackReader, SampleColumn
 from rosenblatt.data.volumes.volume import Volume
 from rosenblatt.errors import StorageError
