@@ -30,7 +30,7 @@ from rosenblatt.errors import TableError, VolumeError, format_list
 
 PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 CHUNK_BYTES = 1 << 27  # of a file that become one chunk, if its rows are large
-SNIFFED_ROWS = 100  # first rows of a column of bytes that show what it holds
+SNIFFED_ROWS = 8  # first rows that show what a column of bytes holds
 BYTES = "bytes"  # field of Hugging Face's images and sounds, beside `path`
 
 
@@ -41,9 +41,9 @@ class ColumnarFile:
     path: Path
     constants: dict[str, str] = field(default_factory=dict)  # columns with one value for all its rows
 
-    @cached_property
+    @property
     def frame(self) -> pl.LazyFrame:
-        """Its rows. Raises TableError if the file is damaged or in another format."""
+        """Its rows. Raises TableError if the file is in another format."""
         with self.path.open("rb") as file:
             magic = file.read(8)
         if magic.startswith(PARQUET_MAGIC):
@@ -57,9 +57,9 @@ class ColumnarFile:
         return frame.with_columns(pl.lit(value).alias(name) for name, value in self.constants.items())
 
     @cached_property
-    def schema(self) -> pl.Schema:
-        """The types of its columns."""
-        return self.frame.collect_schema()
+    def head(self) -> pl.DataFrame:
+        """Its first rows."""
+        return self.frame.head(SNIFFED_ROWS).collect()
 
     @cached_property
     def n_rows(self) -> int:
@@ -68,10 +68,10 @@ class ColumnarFile:
 
     def slices(self) -> Iterator[pl.DataFrame]:
         """Its rows in parts of limited size."""
-        n_bytes = self.path.stat().st_size
+        n_bytes, frame = self.path.stat().st_size, self.frame
         step = max(1, min(CHUNK_ROWS, CHUNK_BYTES * self.n_rows // max(n_bytes, 1)))
         for start in range(0, self.n_rows, step):
-            yield self.frame.slice(start, step).collect()
+            yield frame.slice(start, step).collect()
 
 
 @dataclass
@@ -180,21 +180,23 @@ def _damage_errors(name: str) -> Iterator[None]:
 def _common_schema(files: Sequence[ColumnarFile]) -> pl.Schema:
     """The columns of all files, in types that hold all their values. Raises VolumeError if there are none."""
     first = files[0]
-    common = pl.DataFrame(schema=first.schema)
+    common = pl.DataFrame(schema=first.head.schema)
     for file in files[1:]:
-        if set(file.schema) != set(common.columns):
-            difference = sorted(set(file.schema) ^ set(common.columns))
+        if set(file.head.schema) != set(common.columns):
+            difference = sorted(set(file.head.schema) ^ set(common.columns))
             raise VolumeError(
                 f"{str(first.path)!r} and {str(file.path)!r} do not have the same columns: one of them lacks "
                 f"{format_list(difference, 3)}. Add them as volumes of their own, or write them with the same columns."
             )
-        different = [name for name in common.columns if not _are_compatible(common.schema[name], file.schema[name])]
+        different = [
+            name for name in common.columns if not _are_compatible(common.schema[name], file.head.schema[name])
+        ]
         if different:
             raise VolumeError(
                 f"{str(first.path)!r} and {str(file.path)!r} have columns of one name and different types: "
                 f"{format_list(different, 3)}. Write them in the same types."
             )
-        other = pl.DataFrame(schema=file.schema).select(common.columns)
+        other = pl.DataFrame(schema=file.head.schema).select(common.columns)
         common = pl.concat([common, other], how="vertical_relaxed")
     return common.schema
 
@@ -207,12 +209,11 @@ def _are_compatible(first: pl.DataType, second: pl.DataType) -> bool:
 def _find_medium(file: ColumnarFile, notes: list[str]) -> tuple[str | None, SampleKind]:
     """The column that gives the samples' bytes, and what these are."""
     media = dict[str, SampleKind]()
-    for name, dtype in file.schema.items():
+    for name, dtype in file.head.schema.items():
         is_struct = isinstance(dtype, pl.Struct) and {field.name for field in dtype.fields} == {BYTES, PATH}
         if not is_struct and dtype != pl.Binary:
             continue
-        column = pl.col(name).struct.field(BYTES) if is_struct else pl.col(name)
-        first = file.frame.head(SNIFFED_ROWS).select(column).collect().to_series().drop_nulls()
+        first = (file.head[name].struct.field(BYTES) if is_struct else file.head[name]).drop_nulls()
         kind: Any = media_format(first[0])[0] if len(first) else "files"
         if is_struct or kind != "files":
             media[name] = kind

@@ -16,7 +16,7 @@ from rosenblatt.data.volumes.sources.listings import NAME, Listing
 from rosenblatt.data.volumes.sources.source import SPLIT
 from rosenblatt.errors import VolumeError, format_list
 
-COLUMNAR_PATTERN = r"\.(parquet|arrow|feather)$"  # endings of names in lower case
+COLUMNAR_SUFFIXES = (".parquet", ".arrow", ".feather")
 _SPLIT = re.compile(r"(train|test|validation|valid|val|dev)(-\d+-of-\d+)?\.")
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"  # of save_to_disk
 
@@ -54,7 +54,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def columnar_files(listing: Listing, notes: list[str]) -> list[ColumnarFile]:
     """The Parquet and Arrow files of a folder, with the columns that names of files and folders give."""
-    frame = listing.frame.filter(pl.col(NAME).str.to_lowercase().str.contains(COLUMNAR_PATTERN))
+    lowered = pl.col(NAME).str.to_lowercase()
+    frame = listing.frame.filter(pl.any_horizontal(map(lowered.str.ends_with, COLUMNAR_SUFFIXES)))
     names = [PurePosixPath(name) for name in frame[NAME]]
     splits = [_SPLIT.match(name.name) for name in names]
     constants = [_partitions(name) for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -70,3 +71,9 @@ def sort_by_name(frame: pl.DataFrame, location: str, notes: list[str]) -> pl.Dat
 def count_names(names: Sequence[str], what: str, n: int | None = None) -> str:
     """A note on files that were left out: how many, and the names of a few."""
     return f"{what} left out: {len(names) if n is None else n:,}, such as {format_list(names[:MAX_NAMED])}"
+
+
+def count_endings(names: pl.Series) -> Counter[str]:
+    """The number of files by the ending of their names, in lower case with its dot; "" is for names without one."""
+    endings = names.str.extract(r"[^/](\.[^./]*)$").str.to_lowercase().fill_null("").alias("ending")
+    return Counter(dict(endings.value_counts().iter_rows()))

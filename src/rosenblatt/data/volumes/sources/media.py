@@ -13,11 +13,11 @@ from rosenblatt.data.media.images import SUFFIXES, DamagedError
 from rosenblatt.data.readers.folders import TEXT
 from rosenblatt.data.table import TableFormat
 from rosenblatt.data.volumes.columns import RESERVED_COLUMNS
-from rosenblatt.data.volumes.sources.captions import is_caption, read_captions
+from rosenblatt.data.volumes.sources.captions import find_captions, read_captions
 from rosenblatt.data.volumes.sources.coco import ANNOTATIONS
 from rosenblatt.data.volumes.sources.identity import free_names, identify_files
 from rosenblatt.data.volumes.sources.labels import folder_columns
-from rosenblatt.data.volumes.sources.listings import MAX_NAMED, NAME, Listing, count_names
+from rosenblatt.data.volumes.sources.listings import MAX_NAMED, NAME, Listing, count_endings, count_names
 from rosenblatt.data.volumes.sources.sidecar import TABLE_PATTERN, find_sidecars, read_sidecar
 from rosenblatt.data.volumes.sources.source import LABEL, SampleKind, SampleSource, frame_chunks, inspect_nothing
 from rosenblatt.errors import VolumeError
@@ -78,15 +78,18 @@ def open_media(
     files = listing if kind == "files" else listing.filter(has_suffix(kind))
     if files.frame.is_empty():
         raise VolumeError(f"{listing.location!r} holds no {kind}. Check the path, or choose another kind with --kind.")
-    names, metadata = files.frame[NAME], None
-    strays = listing.frame.filter(~pl.col(NAME).is_in(names.implode()))
+    names, metadata, texts = files.frame[NAME], None, None
     if sidecar is not None:
         metadata = read_sidecar(sidecar, names, format, notes)
     elif kind != "files":
         metadata = find_sidecars(listing, names, format, notes)
-        strays = strays.filter(~pl.col(NAME).str.to_lowercase().str.contains(TABLE_PATTERN))
-    texts = None if kind == "files" else read_captions(listing, names, notes)
-    notes += _stray_notes(strays.filter(~is_caption(names))[NAME], kind)
+    if kind != "files":
+        captions = find_captions(listing, names)
+        texts = read_captions(captions, names, notes)
+        is_used = pl.col(NAME).is_in(captions.frame[NAME].implode())
+        if sidecar is None:
+            is_used |= pl.col(NAME).str.to_lowercase().str.contains(TABLE_PATTERN)
+        notes += _stray_notes(listing.frame.filter(~has_suffix(kind)).filter(~is_used)[NAME], kind)
     inspected = INSPECTED[kind]
     columns = _columns(names, listing.location, metadata, is_labeled=kind != "files", notes=notes)
     if texts is not None and TEXT not in columns.columns:
@@ -118,8 +121,6 @@ def _stray_notes(strays: pl.Series, kind: SampleKind) -> list[str]:
     """A note on files of other kinds, by the endings of their names."""
     if not len(strays):
         return []
-    endings = (
-        strays.str.to_lowercase().str.extract(r"[^/](\.[^./]*)$").fill_null("without ending").value_counts(sort=True)
-    )
-    counts = ", ".join(f"{ending}: {n:,}" for ending, n in endings.head(MAX_ENDINGS).iter_rows())
+    most_common = count_endings(strays).most_common(MAX_ENDINGS)
+    counts = ", ".join(f"{ending or 'without ending'}: {n:,}" for ending, n in most_common)
     return [count_names(strays[:MAX_NAMED].to_list(), f"files that are no {kind}", len(strays)) + f" ({counts})"]

@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 import weakref
 import zipfile
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
+from rosenblatt.data.media.headers import AUDIO_SUFFIXES
+from rosenblatt.data.media.images import SUFFIXES
 from rosenblatt.data.polars_threads import require_polars
 from rosenblatt.data.readers.archives import DELIMITED_SUFFIXES, TEXT_SUFFIX, find_single_table
 from rosenblatt.data.readers.read import read_formatted
@@ -21,7 +24,7 @@ from rosenblatt.data.readers.sources import ZIP_MAGIC, open_source
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.data.volumes.sources.addresses import copy_object, is_address, list_objects, local_path
 from rosenblatt.data.volumes.sources.archives import list_zip
-from rosenblatt.data.volumes.sources.captions import is_caption
+from rosenblatt.data.volumes.sources.captions import find_captions
 from rosenblatt.data.volumes.sources.coco import is_coco
 from rosenblatt.data.volumes.sources.collections import open_collection
 from rosenblatt.data.volumes.sources.columnar import (
@@ -33,7 +36,7 @@ from rosenblatt.data.volumes.sources.columnar import (
 )
 from rosenblatt.data.volumes.sources.contents import PATH
 from rosenblatt.data.volumes.sources.datasets import (
-    COLUMNAR_PATTERN,
+    COLUMNAR_SUFFIXES,
     class_names,
     columnar_files,
     is_saved_dataset,
@@ -41,7 +44,7 @@ from rosenblatt.data.volumes.sources.datasets import (
 )
 from rosenblatt.data.volumes.sources.folders import list_files
 from rosenblatt.data.volumes.sources.image_tables import find_image_paths, open_image_table
-from rosenblatt.data.volumes.sources.listings import NAME, Listing
+from rosenblatt.data.volumes.sources.listings import NAME, Listing, count_endings
 from rosenblatt.data.volumes.sources.media import has_suffix, open_media
 from rosenblatt.data.volumes.sources.sidecar import METADATA_PATTERN
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
@@ -186,24 +189,25 @@ def _open_listing(listing: Listing, request: _Request) -> SampleSource:
 
 def _detect_kind(listing: Listing, *, has_sidecar: bool) -> SampleKind | Literal["shards"]:
     """What most files are, with texts and tables about others left aside; as `fit`, for what it reads as well."""
-    lowered = pl.col(NAME).str.to_lowercase()
-    is_table = pl.any_horizontal(map(lowered.str.ends_with, DELIMITED_SUFFIXES))
-    is_table &= ~lowered.str.contains(METADATA_PATTERN) & ~pl.lit(has_sidecar)
-    media = listing.frame.filter(has_suffix("images") | has_suffix("audio"))[NAME]
-    counts = listing.frame.select(
-        images=has_suffix("images").sum(), audio=has_suffix("audio").sum(), tables=is_table.sum(),
-        texts=(lowered.str.ends_with(TEXT_SUFFIX) & ~is_caption(media)).sum(),
-        shards=lowered.str.ends_with(TAR_SUFFIX).sum(), columnar=lowered.str.contains(COLUMNAR_PATTERN).sum(),
-    ).row(0, named=True)  # fmt: skip
-    others = max(counts["tables"], counts["texts"])
-    for kind in ("images", "audio"):
-        if counts[kind] > others and counts[kind] == max(counts["images"], counts["audio"]):
-            return "images" if kind == "images" else "audio"
-    if not others and (counts["shards"] or counts["columnar"]):
+    names, endings = listing.frame[NAME], count_endings(listing.frame[NAME])
+
+    def count(suffixes: Iterable[str]) -> int:
+        return sum(endings[suffix] for suffix in suffixes)
+
+    n_images, n_sounds = count(SUFFIXES), count(AUDIO_SUFFIXES)
+    n_tables, n_texts = 0 if has_sidecar else count(DELIMITED_SUFFIXES), endings[TEXT_SUFFIX]
+    if n_tables:
+        n_tables -= int(names.str.to_lowercase().str.contains(METADATA_PATTERN).sum())
+    if n_texts:
+        media = listing.frame.filter(has_suffix("images") | has_suffix("audio"))[NAME]
+        n_texts -= find_captions(listing, media).frame.height
+    if max(n_images, n_sounds) > max(n_tables, n_texts):
+        return "images" if n_images >= n_sounds else "audio"
+    if not (n_tables or n_texts) and (endings[TAR_SUFFIX] or count(COLUMNAR_SUFFIXES)):
         if not listing.is_local:
             raise _not_local_error(listing.location, "a folder of tables or archives")
-        return "shards" if counts["shards"] else "table"
-    return "sequences" if counts["tables"] > counts["texts"] else "texts"
+        return "shards" if endings[TAR_SUFFIX] else "table"
+    return "sequences" if n_tables > n_texts else "texts"
 
 
 def _first_bytes(path: Path) -> bytes:
