@@ -62,3 +62,9 @@ def photos(tmp_path, monkeypatch) -> Photos:
     for k in range(N_SAMPLES):
         (originals / f"{k:02}.bin").write_bytes(random.Random(k).randbytes(2000))
     return Photos(str(tmp_path / "root"), originals)
+
+
+@pytest.fixture(autouse=True)
+def wide_lines(monkeypatch):
+    """Lines of commands are not wrapped, also by workers of pytest-xdist, which have a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "400")
