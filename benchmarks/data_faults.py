@@ -175,7 +175,7 @@ def additions_under(kind, action, probability, n, seed):
         os.environ.update(s3_settings(proxy.address))
         acknowledged, name = {}, f"s3://{BUCKET}/additions/photos"
         for trial in range(n):
-            if trial % 50 == 0:  # else the log becomes long, and each trial slow
+            if trial % 20 == 0:  # else the log becomes long, and each trial slow
                 check_versions(trials, name, acknowledged)
                 acknowledged, name = {}, f"s3://{BUCKET}/additions-{trial}/photos"
             contents = write_samples(folder / "samples", trial)
@@ -326,7 +326,7 @@ def killed_additions(n, seed, *, late):
         arguments = (str(folder / "root"), str(folder / "samples"), str(folder / "cache"))
         duration = 0.3
         for trial in range(n):
-            if trial % 50 == 0:
+            if trial % 20 == 0:
                 shutil.rmtree(folder / "root", ignore_errors=True)
                 (folder / "log").unlink(missing_ok=True)
             write_samples(folder / "samples", trial)
