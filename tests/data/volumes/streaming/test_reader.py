@@ -172,6 +172,28 @@ def test_bytes_that_are_damaged_on_their_way_are_fetched_again(bucket, frame, ca
     assert set(bucket.n_reads.values()) == {2}
 
 
+@SELECTIONS
+def test_damage_is_found_by_each_reader_of_a_process_and_does_not_fetch_again_and_again(
+    bucket, root, frame, cache, rows
+):
+    damage_file(root, frame, 3)
+    reader = PackReader(bucket, cache)
+    index = 3 if rows is None else 0
+    for _ in range(3):
+        for column in (reader.column(frame, rows), reader.column(frame, rows)):
+            with pytest.raises(DamagedDataError, match="'sample 3'"):
+                column[index]
+            content = column.open(int(column._unit_codes[index]))
+            del content
+            column.open(int(column._unit_codes[index]))
+    assert bucket.n_reads[pack_path(frame["pack"][3])] == 2
+    for path in (cache.folder / "quarantine").iterdir():
+        path.unlink()
+    with pytest.raises(DamagedDataError, match="'sample 3'"):
+        reader.column(frame, rows)[index]
+    assert not (cache.folder / "entries" / frame["pack"][3][:2] / frame["pack"][3]).exists()
+
+
 def test_what_is_damaged_twice_is_in_quarantine(bucket, root, frame, cache):
     damage_file(root, frame, 3)
     with pytest.raises(DamagedDataError, match="quarantine"):
@@ -258,6 +280,16 @@ def test_linked_objects_are_kept_in_the_cache(tmp_path, cache, links, root, monk
         column = PackReader(FolderObjects(root), cache).column(links)
         assert [bytes(view) for view in column.take(range(50))] == CONTENTS
     assert set(bucket.n_reads.values()) == {1}
+
+
+def test_linked_objects_that_were_added_again_after_a_change_are_fetched_again(tmp_path, cache, root, monkeypatch):
+    bucket = BucketLike(tmp_path / "linked")
+    monkeypatch.setattr(reader_module, "open_objects", {"s3://photos": bucket}.__getitem__)
+    (tmp_path / "linked").mkdir()
+    for content in (b"first", b"other"):
+        (tmp_path / "linked" / "image").write_bytes(content)
+        row = {"id": "a", "pack": "s3://photos/image", "offset": 0, "length": 5, "hash": content_hash(content)}
+        assert bytes(PackReader(FolderObjects(root), cache).column(pl.DataFrame([row]))[0]) == content
 
 
 @pytest.mark.parametrize("change", ["changed", "missing", "shorter"])

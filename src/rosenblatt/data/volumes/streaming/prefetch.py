@@ -6,13 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS, ID
-from rosenblatt.data.volumes.storage.cache_folder import LIMIT_VARIABLE
+from rosenblatt.data.volumes.storage.cache_folder import GB, LIMIT_VARIABLE
 from rosenblatt.data.volumes.streaming.reader import PackReader, SampleColumn
 from rosenblatt.data.volumes.volume import Volume
 from rosenblatt.errors import StorageError
 
 FETCH_THREADS = 8
-GB = 10**9
 
 ProgressCallback = Callable[[int, int], None]  # bytes so far, bytes in all
 
@@ -41,7 +40,7 @@ def prefetch(volume: Volume, on_progress: ProgressCallback | None = None) -> int
         )
     with ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="fetch") as pool:
         try:
-            pending = {pool.submit(column.open, code): name for name, (column, code) in units.items()}
+            pending = {pool.submit(_fetch, column, code): name for name, (column, code) in units.items()}
             for future in as_completed(pending):
                 future.result()
                 done += sizes[pending[future]]
@@ -51,6 +50,11 @@ def prefetch(volume: Volume, on_progress: ProgressCallback | None = None) -> int
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return total
+
+
+def _fetch(column: SampleColumn, code: int) -> None:
+    """Fetch a unit, and let go of it, because each that is open keeps a file open."""
+    column.open(code)
 
 
 def _open_column(volume: Volume, file: int) -> SampleColumn:

@@ -81,6 +81,7 @@ class PackReader:
         self.is_local = objects.local_path("packs") is not None
         self._open: deque[tuple[ref[SampleColumn], int, int]] = deque()  # column, unit, bytes: held by random access
         self._open_lock = Lock()
+        self._quarantined: dict[str, Path] = {}
         self._max_open = min(MAX_OPEN_UNITS, _raise_open_files() // 4)
 
     def __reduce__(self) -> tuple[type[PackReader], tuple[Objects, MachineCache | None, str]]:
@@ -115,7 +116,7 @@ class PackReader:
         return SampleColumn(self, frame, rows, {})
 
     def load(self, unit: Unit, verify: Callable[[memoryview], None], check: Check) -> memoryview:
-        """Open the bytes of a unit. Raises DamagedUnitError, with the bytes, if they cannot be verified."""
+        """Open the bytes of a unit. Raises _DamagedUnitError, with the bytes, if they cannot be verified."""
         try:
             content = self._load(unit, verify, check)
         except FileNotFoundError:
@@ -130,6 +131,9 @@ class PackReader:
 
     def _load(self, unit: Unit, verify: Callable[[memoryview], None], check: Check) -> memoryview:
         fetch = partial(_fetch, unit, check)
+        if unit.name in self._quarantined:  # what was damaged twice is not fetched again in each epoch
+            with suppress(FileNotFoundError):
+                raise _damaged_twice_error(self._quarantined[unit.name])
         if unit.path is not None:
             return _map_verified(unit.path, unit.name, verify)
         if not unit.is_cached:
@@ -142,8 +146,8 @@ class PackReader:
                     raise
                 return self.cache.fetch(unit.name, unit.n_bytes, fetch, verify).content
         except DamagedEntryError as error:
-            reason = f"does not match its hash, nor does a second copy (kept in {error.path})"
-            raise _DamagedUnitError(reason, _map(error.path)[0]) from error
+            self._quarantined[unit.name] = error.path
+            raise _damaged_twice_error(error.path) from error
 
     def hold(self, column: SampleColumn, code: int) -> None:
         """Remember that random access holds a unit open; what was opened first is closed if it is too much."""
@@ -174,6 +178,10 @@ class _DamagedUnitError(Exception):
         self.content = content
 
 
+def _damaged_twice_error(path: Path) -> _DamagedUnitError:
+    return _DamagedUnitError(f"does not match its hash, nor does a second copy (kept in {path})", _map(path)[0])
+
+
 class SampleColumn:
     """The bytes of the selected samples of one metadata file.
 
@@ -186,6 +194,7 @@ class SampleColumn:
         self._reader, self._rows = reader, rows
         self._frame = frame.select(name for name in (ID, PACK, HASH) if name in frame.columns)  # for messages, hashes
         self.codes, self.starts, self.units = builder.codes, builder.starts, builder.units
+        self._unit_codes = self.codes.copy()  # of damaged samples as well: all are verified whenever a unit is
         self.ends = self.starts + builder.lengths
         self._contents: list[memoryview | None] = [None] * (len(self.units) + 1)  # the last one is that of `DAMAGED`
         self._in_use: WeakValueDictionary[int, memoryview] = WeakValueDictionary()  # open contents, whoever holds them
@@ -244,7 +253,7 @@ class SampleColumn:
         return content
 
     def _damaged_samples(self, code: int, content: memoryview) -> list[int]:
-        indices = np.flatnonzero(self.codes == code)
+        indices = np.flatnonzero(self._unit_codes == code)
         hashes = self._frame[HASH].gather(indices if self._rows is None else self._rows[indices])
         places = zip(indices.tolist(), self.starts[indices].tolist(), self.ends[indices].tolist(), hashes, strict=True)
         return [index for index, start, end, hash_ in places if content_hash(content[start:end]) != hash_]
@@ -278,6 +287,7 @@ class _UnitBuilder:
 
     def __init__(self, reader: PackReader, frame: pl.DataFrame, rows: np.ndarray | None, sizes: dict[str, int]) -> None:
         self.reader, self.sizes = reader, sizes
+        self.hashes = frame[HASH] if rows is None else frame[HASH].gather(rows)
         self.names, packs = _find_packs(frame[PACK])
         offsets, lengths = (frame[name].cast(pl.Int64).fill_null(0).to_numpy() for name in (OFFSET, LENGTH))
         self.extents = np.zeros(len(self.names), np.int64)  # sizes of packs
@@ -318,8 +328,13 @@ class _UnitBuilder:
             self.starts[indices] = (np.cumsum(lengths) - lengths)[inverse]
             size = int(lengths.sum())
         fetch = partial(_fetch_ranges, objects, path, offsets.tolist(), lengths.tolist())
-        name = _hash_ranges([pack], offsets, lengths)
+        name = self._name_ranges([pack], offsets, lengths, indices)
         self._add(indices, Unit(name, pack, size, False, local, local is None, fetch))
+
+    def _name_ranges(self, packs: list[str], offsets: np.ndarray, lengths: np.ndarray, indices: np.ndarray) -> str:
+        """Name of a cache entry: who opens it again expects the same ranges with the same content."""
+        parts = "\0".join(packs), "\0".join(sorted(set(self.hashes.gather(indices))))
+        return content_hash(b"".join([*(part.encode() for part in parts), offsets.tobytes(), lengths.tobytes()]))
 
     def _add_links(self, indices: np.ndarray, packs: np.ndarray) -> None:
         bundles = np.maximum(np.cumsum(self.lengths[indices]) // BUNDLE_BYTES, np.arange(len(indices)) // BUNDLE_FILES)
@@ -329,7 +344,7 @@ class _UnitBuilder:
             self.starts[bundle] = np.cumsum(lengths) - lengths
             fetch = partial(_fetch_links, list(zip(uris, offsets.tolist(), lengths.tolist(), strict=True)))
             is_cached = not all(uri.startswith(FILE_SCHEME) for uri in uris)
-            name = _hash_ranges(uris, offsets, lengths)
+            name = self._name_ranges(uris, offsets, lengths, bundle)
             self._add(bundle, Unit(name, uris[0], int(lengths.sum()), False, None, is_cached, fetch))
 
 
@@ -347,16 +362,6 @@ def _bytes_moved(offsets: np.ndarray, lengths: np.ndarray) -> int:
     """How many bytes are moved for these ranges: small gaps between them are read as well."""
     gaps = offsets[1:] - (offsets + lengths)[:-1]
     return int(lengths.sum() + gaps[(gaps > 0) & (gaps <= MAX_GAP_BYTES)].sum())
-
-
-def _hash_ranges(packs: list[str], offsets: np.ndarray, lengths: np.ndarray) -> str:
-    """Name of the cache entry with these ranges."""
-    from blake3 import blake3
-
-    hasher = blake3("\0".join(packs).encode())
-    for numbers in (offsets, lengths):
-        hasher.update(numbers.astype("<i8").tobytes())
-    return hasher.hexdigest()
 
 
 def _fetch(unit: Unit, check: Check, file: BinaryIO) -> None:
