@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rosenblatt.data.volumes.query.language import Query
     from rosenblatt.data.volumes.query.selection import SampleSelection
     from rosenblatt.data.volumes.streaming.batches import Batches, Decode
-    from rosenblatt.data.volumes.streaming.files import SampleAccess, SampleSource
+    from rosenblatt.data.volumes.streaming.files import SampleAccess, StreamSource
     from rosenblatt.data.volumes.streaming.torch import BatchDataset, SampleDataset
 
 
@@ -310,11 +310,11 @@ class Volume:
         return row | {"bytes": self.samples.content(index)} if self.has_bytes else row
 
     @property
-    def _sample_source(self) -> SampleSource:
-        from rosenblatt.data.volumes.streaming.files import SampleSource
+    def _sample_source(self) -> StreamSource:
+        from rosenblatt.data.volumes.streaming.files import StreamSource
         from rosenblatt.data.volumes.streaming.reader import PackReader
 
-        return SampleSource(
+        return StreamSource(
             name=self.name,
             version=self.root,
             n_rows=[file.rows for file in self.data_files],

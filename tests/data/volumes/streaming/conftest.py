@@ -11,7 +11,7 @@ import pytest
 
 from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.objects import FolderObjects
-from rosenblatt.data.volumes.streaming.files import SampleSource
+from rosenblatt.data.volumes.streaming.files import StreamSource
 from rosenblatt.data.volumes.streaming.reader import PackReader
 from tests.data.volumes.streaming.samples import CONTENTS, ROWS, BucketLike, make_source, write_packs
 
@@ -40,7 +40,7 @@ def cache(tmp_path) -> MachineCache:
 
 
 @pytest.fixture(params=["folder", "bucket", "rows"])
-def source(request, root, frames, bucket, cache) -> SampleSource:
+def source(request, root, frames, bucket, cache) -> StreamSource:
     """Images of a folder or bucket, or a table."""
     if request.param == "rows":
         return make_source(frames, None)
@@ -49,5 +49,5 @@ def source(request, root, frames, bucket, cache) -> SampleSource:
 
 
 @pytest.fixture
-def photos(root, frames) -> SampleSource:
+def photos(root, frames) -> StreamSource:
     return make_source(frames, PackReader(FolderObjects(root), None, "photos@2"))

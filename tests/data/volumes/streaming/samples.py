@@ -13,7 +13,7 @@ import polars as pl
 from rosenblatt.data.volumes.storage.objects import FolderObjects
 from rosenblatt.data.volumes.storage.packs import PackBuilder, content_hash, pack_path
 from rosenblatt.data.volumes.streaming.batches import BatchOptions
-from rosenblatt.data.volumes.streaming.files import SampleSource
+from rosenblatt.data.volumes.streaming.files import StreamSource
 from rosenblatt.data.volumes.streaming.reader import PackReader
 
 
@@ -75,8 +75,8 @@ ROWS = [40, 30, 60]  # of the metadata files
 SMALL_WINDOW = 25_000  # bytes: two packs
 
 
-def make_source(frames, reader: PackReader | None, selection=None) -> SampleSource:
-    return SampleSource(
+def make_source(frames, reader: PackReader | None, selection=None) -> StreamSource:
+    return StreamSource(
         "photos@2",
         "root",
         [frame.height for frame in frames],

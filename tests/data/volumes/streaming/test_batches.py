@@ -11,7 +11,7 @@ import pytest
 
 from rosenblatt.data.volumes.storage.packs import pack_path
 from rosenblatt.data.volumes.streaming.batches import Batches
-from rosenblatt.data.volumes.streaming.files import SampleSource
+from rosenblatt.data.volumes.streaming.files import StreamSource
 from rosenblatt.errors import DamagedDataError, VolumeError
 from tests.data.volumes.streaming.samples import (
     CONTENTS,
@@ -44,7 +44,7 @@ def test_each_epoch_has_each_sample_once_with_its_own_bytes(source, window_bytes
 
 def test_a_selection_is_streamed_in_its_order(source):
     selection = [np.array([3, 1]), np.zeros(0, np.int64), np.array([59, 0, 30])]
-    source = SampleSource(**{**vars(source), "selection": selection})
+    source = StreamSource(**{**vars(source), "selection": selection})
     assert source.n_samples == 5
     (batch,) = Batches(source, options(shuffle=False))
     assert batch.frame["label"].to_list() == [3, 1, 129, 70, 100]
@@ -53,13 +53,13 @@ def test_a_selection_is_streamed_in_its_order(source):
 
 
 def test_the_state_of_another_selection_of_as_many_samples_is_refused(source):
-    first, second = (SampleSource(**{**vars(source), "selection": [np.array([i])] * 3}) for i in range(2))
+    first, second = (StreamSource(**{**vars(source), "selection": [np.array([i])] * 3}) for i in range(2))
     with pytest.raises(VolumeError, match="cannot be continued: its selection is"):
         Batches(second, options()).load_state_dict(Batches(first, options()).state_dict())
 
 
 def test_nothing_is_streamed_of_an_empty_selection(source):
-    source = SampleSource(**{**vars(source), "selection": [np.zeros(0, np.int64)] * 3})
+    source = StreamSource(**{**vars(source), "selection": [np.zeros(0, np.int64)] * 3})
     assert list(Batches(source, options())) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from rosenblatt.data.volumes.storage.objects import FolderObjects
 from rosenblatt.data.volumes.streaming import files as files_module
 from rosenblatt.data.volumes.streaming.batches import Batches
-from rosenblatt.data.volumes.streaming.files import SampleAccess, SampleSource
+from rosenblatt.data.volumes.streaming.files import SampleAccess, StreamSource
 from rosenblatt.data.volumes.streaming.reader import PackReader
 from tests.data.volumes.streaming.samples import CONTENTS, flatten, labels, make_source, options
 
@@ -16,7 +16,7 @@ from tests.data.volumes.streaming.samples import CONTENTS, flatten, labels, make
 def test_metadata_that_was_used_lately_is_not_read_again(frames, root, monkeypatch):
     reads = []
     source = make_source(frames, PackReader(FolderObjects(root), None))
-    source = SampleSource(
+    source = StreamSource(
         **{**vars(source), "read_metadata": lambda file, columns: reads.append(file) or frames[file].select(columns)}
     )
     batches = Batches(source, options())
@@ -46,7 +46,7 @@ def test_samples_are_accessed_by_their_position(source):
 
 def test_a_selection_is_accessed_by_its_own_positions(photos):
     selection = [np.array([3, 1]), np.zeros(0, np.int64), np.array([59])]
-    access = SampleAccess(SampleSource(**{**vars(photos), "selection": selection}))
+    access = SampleAccess(StreamSource(**{**vars(photos), "selection": selection}))
     assert [bytes(access.content(index)) for index in range(3)] == [CONTENTS[i] for i in (3, 1, 129)]
 
 

@@ -21,7 +21,7 @@ from rosenblatt.data.media.images import encode_image
 from rosenblatt.data.volumes.storage.objects import FolderObjects
 from rosenblatt.data.volumes.streaming import torch as torch_module
 from rosenblatt.data.volumes.streaming.batches import BatchOptions
-from rosenblatt.data.volumes.streaming.files import SampleSource
+from rosenblatt.data.volumes.streaming.files import StreamSource
 from rosenblatt.data.volumes.streaming.reader import PackReader
 from rosenblatt.data.volumes.streaming.torch import SampleDataset, torch_dataset
 from rosenblatt.errors import DamagedDataError, VolumeError
@@ -35,7 +35,7 @@ def read_metadata(frame, file, columns):
     return frame.select(columns)
 
 
-def make_source(frame, reader, **changes) -> SampleSource:
+def make_source(frame, reader, **changes) -> StreamSource:
     fields = {
         "name": "photos@2",
         "version": "root",
@@ -45,7 +45,7 @@ def make_source(frame, reader, **changes) -> SampleSource:
         "columns": ["id", "label", "weight"],
         "reader": reader,
     }
-    return SampleSource(**fields | changes)
+    return StreamSource(**fields | changes)
 
 
 def pixels(label: int, size: int = 4) -> np.ndarray:
@@ -58,18 +58,18 @@ def write_images(root, sizes) -> pl.DataFrame:
 
 
 @pytest.fixture
-def photos(tmp_path) -> SampleSource:
+def photos(tmp_path) -> StreamSource:
     return make_source(write_images(tmp_path, [4] * N), PackReader(FolderObjects(tmp_path), None, "photos@2"))
 
 
 @pytest.fixture
-def table() -> SampleSource:
+def table() -> StreamSource:
     frame = pl.DataFrame({"id": range(N), "label": range(N), "weight": np.arange(N) / 2})
     return make_source(frame, None)
 
 
 @pytest.fixture(params=["photos", "table"])
-def source(request) -> SampleSource:
+def source(request) -> StreamSource:
     return request.getfixturevalue(request.param)
 
 
@@ -121,7 +121,7 @@ def test_columns_that_are_no_numbers_stay_lists():
 
 
 def test_a_column_with_the_name_of_samples_is_refused(photos):
-    source = SampleSource(**{**vars(photos), "columns": ["id", "sample"]})
+    source = StreamSource(**{**vars(photos), "columns": ["id", "sample"]})
     with pytest.raises(VolumeError, match="has a column 'sample'"):
         torch_dataset(source, OPTIONS)
 

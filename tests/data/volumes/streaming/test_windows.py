@@ -89,7 +89,7 @@ def test_no_thread_is_left_when_a_loop_ends_or_is_left(photos):
 
 
 INTERRUPTED = """
-import sys, pickle
+import os, sys, pickle
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.data.volumes.streaming.test_windows import (
@@ -100,7 +100,7 @@ root = Path(sys.argv[1])
 frames = pickle.loads((root / "frames").read_bytes())
 bucket = BucketLike(root)
 def slow(path, content):
-    print("fetching", flush=True)
+    os.write(1, b"fetching\n")  # at once, from several threads
     time.sleep(0.05)
     return content
 bucket.damage = slow

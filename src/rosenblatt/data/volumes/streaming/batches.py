@@ -18,7 +18,7 @@ import polars as pl
 from rosenblatt.data.cores import cores
 from rosenblatt.data.volumes.columns import ID
 from rosenblatt.data.volumes.streaming.damage import DAMAGE_POLICIES, DamagedSample, DamageLog, DamagePolicy
-from rosenblatt.data.volumes.streaming.files import FileLoader, LoadedGroup, SampleSource
+from rosenblatt.data.volumes.streaming.files import FileLoader, LoadedGroup, StreamSource
 from rosenblatt.data.volumes.streaming.order import BatchCut, OrderSettings, SampleOrder
 from rosenblatt.data.volumes.streaming.windows import FETCH_THREADS, OpenWindow, WindowStream
 from rosenblatt.errors import DamagedDataError, Notify, VolumeError
@@ -78,7 +78,7 @@ class BatchOptions:
 
 
 @dataclass(frozen=True)
-class Batch:
+class SampleBatch:
     """Samples of one step.
 
     `samples` are decoded values, or the bytes of samples as views of mapped packs, which stay in the cache as long as
@@ -103,9 +103,9 @@ class Batch:
         frame = pl.concat(frames) if len(frames) > 1 else frames[0]
         return frame if self.chosen is None else frame[self.chosen]
 
-    def choose(self, indices: list[int]) -> Batch:
+    def choose(self, indices: list[int]) -> SampleBatch:
         """A batch of some of the samples."""
-        return Batch(
+        return SampleBatch(
             self.epoch,
             self.end,
             self.positions[indices],
@@ -128,7 +128,7 @@ class Batches:
     `state_dict` has the global position, which `load_state_dict` continues from, also with another number of ranks.
     """
 
-    def __init__(self, source: SampleSource, options: BatchOptions) -> None:
+    def __init__(self, source: StreamSource, options: BatchOptions) -> None:
         if options.decode and source.reader is None:
             raise VolumeError(f"The samples of {source.name} are rows without bytes, so there is nothing to decode.")
         self.source, self.options = source, options
@@ -137,7 +137,9 @@ class Batches:
         self._loader = FileLoader(source)
         self.epoch, self.position = 0, 0
         self._first = 0  # position of the first batch of the current loop
-        self._loop: Callable[[], Generator[Batch] | None] = lambda: None  # weak: a loop that was left ends its threads
+        self._loop: Callable[[], Generator[SampleBatch] | None] = lambda: (
+            None
+        )  # weak: a loop that was left ends its threads
         self._whole_epoch: OpenWindow | None = None  # its packs stay open for the next epoch
         n_own = -(-source.n_samples // (options.n_ranks * options.n_workers))
         self._damage = DamageLog(source.name, options.on_damage, n_own)
@@ -155,7 +157,7 @@ class Batches:
         n = max(self._order.n_samples - first, 0)
         return n // self.options.batch_size if self.options.last == "drop" else -(-n // self.options.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[SampleBatch]:
         self.close()
         batches = self._run()
         self._loop = ref(batches)
@@ -212,7 +214,7 @@ class Batches:
         has_same_workers = state.get("n_workers") == self.options.n_workers > 1
         self._first = state["first"] if has_same_workers else self.position
 
-    def _run(self) -> Generator[Batch]:
+    def _run(self) -> Generator[SampleBatch]:
         """Yield the rest of the epoch. The position moves on when a batch is handed over."""
         raw = self._raw_batches()
         with closing(self._decoded(raw) if self.options.decode else raw) as batches:
@@ -222,7 +224,7 @@ class Batches:
         self.epoch, self.position, self._first = self.epoch + 1, 0, 0
         self._damage.end_epoch(self.options.notify)
 
-    def _raw_batches(self) -> Generator[Batch]:
+    def _raw_batches(self) -> Generator[SampleBatch]:
         """Yield the batches of this process, with views of their bytes."""
         options, first, n_batches = self.options, self._first, self._n_batches(self._first)
         size, end = options.batch_size, min(first + n_batches * options.batch_size, self._order.n_samples)
@@ -247,7 +249,7 @@ class Batches:
         ranks = options.rank, options.n_ranks, options.worker, options.n_workers
         return BatchCut(end, options.batch_size, self._first, *ranks, has_whole_last=options.last == "pad")
 
-    def _assemble(self, parts: list[tuple[OpenWindow, slice]], end: int, n_global: int) -> Batch:
+    def _assemble(self, parts: list[tuple[OpenWindow, slice]], end: int, n_global: int) -> SampleBatch:
         """Put together what a rank gets of a global batch from one or more windows."""
         positions = np.concatenate([window.positions[indices] for window, indices in parts])
         samples, damage = list[Any](), dict[int, Exception]()
@@ -259,18 +261,18 @@ class Batches:
                 }
             samples += window.views(indices)
         rows = tuple((window.group, window.rows[indices]) for window, indices in parts)
-        batch = Batch(self.epoch, end, positions, samples if self.source.reader else None, rows, damage)
+        batch = SampleBatch(self.epoch, end, positions, samples if self.source.reader else None, rows, damage)
         if self.options.last == "pad" and n_global < self.options.batch_size:
             slots = np.arange(self.options.rank, self.options.batch_size, self.options.n_ranks) % n_global
             return batch.choose(slots.tolist())
         return batch
 
-    def _decoded(self, raw: Generator[Batch]) -> Generator[Batch]:
+    def _decoded(self, raw: Generator[SampleBatch]) -> Generator[SampleBatch]:
         """Decode some batches ahead."""
         n_chunks = -(-self.options.batch_size // (DECODE_CHUNK * self.options.n_ranks))
         n_threads = self.options.n_decode_threads or cores()
         n_ahead = max(DECODED_BATCHES, 2 * n_threads // n_chunks)
-        pool, pending = ThreadPoolExecutor(n_threads, "decode"), deque[tuple[Batch, list[Future[None]]]]()
+        pool, pending = ThreadPoolExecutor(n_threads, "decode"), deque[tuple[SampleBatch, list[Future[None]]]]()
         try:
             for batch in raw:
                 chunks = range(0, len(batch), DECODE_CHUNK)
@@ -283,7 +285,7 @@ class Batches:
             pool.shutdown(cancel_futures=True)
             raw.close()
 
-    def _decode(self, batch: Batch, first: int) -> None:
+    def _decode(self, batch: SampleBatch, first: int) -> None:
         """Decode some samples of a batch in place."""
         decode, samples = self.options.decode, batch.samples
         if decode is None or samples is None:
@@ -295,7 +297,7 @@ class Batches:
                 except Exception as error:  # noqa: BLE001 - of any decoder; the policy decides
                     batch.damage[index] = error
 
-    def _without_damage(self, batch: Batch) -> Batch:
+    def _without_damage(self, batch: SampleBatch) -> SampleBatch:
         """Apply the policy to the damaged samples of a batch."""
         ids = batch.frame[ID] if ID in batch.frame.columns else batch.positions
         damage = dict[int, DamagedSample]()
@@ -312,7 +314,7 @@ class Batches:
             raise error from batch.damage[min(batch.damage)]
 
 
-def _wait_for(batch: Batch, chunks: list[Future[None]]) -> Batch:
+def _wait_for(batch: SampleBatch, chunks: list[Future[None]]) -> SampleBatch:
     for chunk in chunks:
         chunk.result()
     return batch

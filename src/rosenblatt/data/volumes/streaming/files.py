@@ -24,7 +24,7 @@ MAX_LOADED_ROWS = 2 * GROUP_ROWS  # of metadata that are kept in memory: the gro
 
 
 @dataclass(frozen=True)
-class SampleSource:
+class StreamSource:
     """What is streamed: a version of a volume, or samples that a query selects from it.
 
     Args:
@@ -104,7 +104,7 @@ def _units_of(column: SampleColumn | None, n_rows: int, n_bytes: int) -> FileUni
 class FileLoader:
     """Loads metadata files, and keeps those that were used last."""
 
-    def __init__(self, source: SampleSource) -> None:
+    def __init__(self, source: StreamSource) -> None:
         self.source = source
         self._files: OrderedDict[int, LoadedFile] = OrderedDict()
         self._lock = Lock()
@@ -184,12 +184,12 @@ class LoadedGroup:
 class SampleAccess:
     """Random access to samples by their position in the order of the version."""
 
-    def __init__(self, source: SampleSource) -> None:
+    def __init__(self, source: StreamSource) -> None:
         self.source = source
         self._loader = FileLoader(source)
         self._firsts = np.cumsum([0, *source.n_selected]).tolist()
 
-    def __reduce__(self) -> tuple[type[SampleAccess], tuple[SampleSource]]:
+    def __reduce__(self) -> tuple[type[SampleAccess], tuple[StreamSource]]:
         return SampleAccess, (self.source,)
 
     def __len__(self) -> int:

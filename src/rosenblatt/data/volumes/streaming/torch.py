@@ -15,8 +15,8 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from rosenblatt.data.media.images import DamagedError, read_image
 from rosenblatt.data.volumes.columns import ID
-from rosenblatt.data.volumes.streaming.batches import Batch, Batches, BatchOptions, Decode
-from rosenblatt.data.volumes.streaming.files import SampleAccess, SampleSource
+from rosenblatt.data.volumes.streaming.batches import Batches, BatchOptions, Decode, SampleBatch
+from rosenblatt.data.volumes.streaming.files import SampleAccess, StreamSource
 from rosenblatt.errors import DamagedDataError, VolumeError
 
 SAMPLE_KEY = "sample"  # of what is decoded from the bytes of a sample, beside the columns of its metadata
@@ -28,7 +28,7 @@ def decode_image(content: memoryview) -> Tensor:
 
 
 def torch_dataset(
-    source: SampleSource,
+    source: StreamSource,
     options: BatchOptions,
     *,
     decode: Decode | None = decode_image,
@@ -77,7 +77,7 @@ class BatchDataset(IterableDataset[dict[str, Any]]):
     ahead, pass the number of batches that were used: `dataset.state_dict(n_batches)`.
     """
 
-    def __init__(self, source: SampleSource, options: BatchOptions) -> None:
+    def __init__(self, source: StreamSource, options: BatchOptions) -> None:
         if SAMPLE_KEY in source.columns and source.reader:
             raise VolumeError(f"{source.name} has a column {SAMPLE_KEY!r}, as samples are named. Select other columns.")
         self.source, self._options = source, options
@@ -166,7 +166,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        source: SampleSource,
+        source: StreamSource,
         decode: Decode | None = decode_image,
         transform: Callable[[Any], Any] | None = None,
     ) -> None:
@@ -195,7 +195,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         return row | {SAMPLE_KEY: bytes(sample) if isinstance(sample, memoryview) else sample}
 
 
-def collate(batch: Batch) -> dict[str, Any]:
+def collate(batch: SampleBatch) -> dict[str, Any]:
     """Make tensors of a batch: numbers of its metadata, and samples of one shape."""
     columns = {column.name: _as_tensor(column) for column in batch.frame}
     if batch.samples is None:
