@@ -100,7 +100,7 @@ root = Path(sys.argv[1])
 frames = pickle.loads((root / "frames").read_bytes())
 bucket = BucketLike(root)
 def slow(path, content):
-    os.write(1, b"fetching\n")  # at once, from several threads
+    os.write(1, b"fetching\\n")  # at once, from several threads
     time.sleep(0.05)
     return content
 bucket.damage = slow
