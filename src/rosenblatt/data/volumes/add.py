@@ -18,11 +18,12 @@ from rosenblatt.data.volumes.requirements import require_volumes
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
+from rosenblatt.data.volumes.storage.cache import machine_cache
 from rosenblatt.data.volumes.storage.log import Commit, LogVersion, VolumeLog, compute_root, current_user, new_token
 from rosenblatt.data.volumes.storage.markers import check_references, commit_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.pack_writer import MAX_REUSE_SECONDS
-from rosenblatt.errors import ErasedDataError, Notify, VolumeError
+from rosenblatt.errors import Notify, VolumeError
 from rosenblatt.runs.store.locations import public_address
 
 PACK_NAME_CHARACTERS = 64  # linked files have URIs, which begin with their scheme
@@ -169,16 +170,14 @@ def _read_samples(
 def _stored_contents(address: VolumeAddress) -> StoredContents:
     """Contents that packs of the root hold: of all versions of the volume, and of the latest versions of others."""
     schema, frames = pl.Schema({name: BYTES_SCHEMA[name] for name in (HASH, PACK, OFFSET)}), list[pl.DataFrame]()
+    cache = None if address.objects.local_path(address.name) else machine_cache()
     for name in list_volumes(address.root):
-        log, files = VolumeLog(address.objects, name), MetadataFiles(address.objects, name)
+        log, files = VolumeLog(address.objects, name), MetadataFiles(address.objects, name, cache)
         if not log.latest() or log.commit_of(log.latest()).kind not in KINDS_WITH_BYTES:
             continue
         is_own = name == address.name
-        for file in log.every_file() if is_own else log.open().data_files:
-            try:
-                rows = files.read(file, schema)
-            except ErasedDataError:  # in this moment
-                continue
+        data_files = log.every_file() if is_own else log.open().data_files
+        for _, rows in files.read_all(data_files, schema, skip_erased=True):
             frames.append(rows.filter(pl.col(PACK).str.len_bytes() == PACK_NAME_CHARACTERS).unique(HASH))
     places = pl.concat(frames).unique(HASH, maintain_order=True) if frames else pl.DataFrame(schema=schema)
     return StoredContents(places)

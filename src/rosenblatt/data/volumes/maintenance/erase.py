@@ -101,8 +101,7 @@ class _Erasure:
         """The rows of all metadata files of volumes, of interrupted additions as well."""
         for name in volumes:
             files = MetadataFiles(self.objects, name)
-            for file in stored_files(self.objects, name):
-                rows = files.read(file, _SCHEMA)
+            for file, rows in files.read_all(stored_files(self.objects, name), _SCHEMA):
                 yield _FileRows(name, file, rows, rows[ID].is_in(list(self.ids) if name == self.volume else []))
 
     def _find_hashes(self) -> set[str]:

@@ -96,10 +96,9 @@ def _referenced_paths(objects: Objects, notify: Notify) -> set[str]:
                 f"{objects.address}/{name} has no version: its log is lost, or its first addition has not ended. All "
                 "that it refers to is kept; delete the folder if it was interrupted"
             )
-        for file in data_files:
+        for file, rows in files.read_all(data_files, schema):
             paths.add(f"{name}/{file.path}")
-            packs = files.read(file, schema)[PACK].drop_nulls().unique()
-            paths |= {pack_path(pack) for pack in packs if is_pack_name(pack)}
+            paths |= {pack_path(pack) for pack in rows[PACK].drop_nulls().unique() if is_pack_name(pack)}
     return paths
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,8 +20,9 @@ from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH, missing
 from rosenblatt.data.volumes.storage.log import DataFile
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name
-from rosenblatt.errors import DamagedDataError
+from rosenblatt.errors import DamagedDataError, ErasedDataError
 
+MAX_READS = 8  # of files at a time
 MAX_FILE_ROWS = 1 << 16
 MAX_FILE_BYTES = 1 << 30  # of the samples' bytes that one metadata file names
 ROW_GROUP_ROWS = 1 << 13
@@ -70,6 +73,19 @@ class MetadataFiles:
             frame = pl.DataFrame({"": pl.zeros(file.rows, eager=True)})
         return from_stored(frame, pl.Schema({name: schema[name] for name in names}))
 
+    def read_all(
+        self, files: Iterable[DataFile], schema: pl.Schema, *, skip_erased: bool = False
+    ) -> Iterator[tuple[DataFile, pl.DataFrame]]:
+        """Read files in order, some ahead in threads. Raises as `read`."""
+        pending = deque[tuple[DataFile, Future[pl.DataFrame]]]()
+        with ThreadPoolExecutor(MAX_READS, thread_name_prefix="metadata") as pool:
+            for file in files:
+                pending.append((file, pool.submit(self.read, file, schema)))
+                if len(pending) == MAX_READS:
+                    yield from _result(*pending.popleft(), skip_erased=skip_erased)
+            while pending:
+                yield from _result(*pending.popleft(), skip_erased=skip_erased)
+
     @contextmanager
     def _opened(self, file: DataFile) -> Iterator[Path | io.BytesIO]:
         """The content of a file after it was verified."""
@@ -99,6 +115,18 @@ class MetadataFiles:
             return self.objects.read(path)
         except FileNotFoundError:
             raise missing_error(self.objects, path, path[METADATA_FILE_HASH]) from None
+
+
+def _result(
+    file: DataFile, rows: Future[pl.DataFrame], *, skip_erased: bool
+) -> Iterator[tuple[DataFile, pl.DataFrame]]:
+    try:
+        frame = rows.result()
+    except ErasedDataError:
+        if not skip_erased:
+            raise
+    else:
+        yield file, frame
 
 
 def _verify(name: str, hash_: str, content: bytes | memoryview) -> None:
