@@ -151,6 +151,15 @@ def check_commands(programs: Path, folder: Path, people: pl.DataFrame) -> None:
     assert {"report.html", "people.rosenblatt", "predictions.csv"} <= {path.name for path in folder.iterdir()}
 
 
+def check_extra_of_volumes(programs: Path, folder: Path) -> None:
+    """Without the extra, volumes say in one sentence what to install."""
+    command = [str(programs / "rosenblatt"), "data", "add", "people", "people.csv"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.strip().endswith("pip install 'rosenblatt[volumes]'.")
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.slow
 def test_the_demo_and_all_examples_of_the_readme_run_on_the_wheel_without_extras(tmp_path, people):
     """All checks are one test, so that the wheel is installed only once."""
@@ -161,3 +170,4 @@ def test_the_demo_and_all_examples_of_the_readme_run_on_the_wheel_without_extras
     check_demo(programs, tmp_path)
     check_python_examples(programs, tmp_path)
     check_commands(programs, tmp_path, people)
+    check_extra_of_volumes(programs, tmp_path)
