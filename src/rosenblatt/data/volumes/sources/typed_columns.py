@@ -15,8 +15,9 @@ from rosenblatt.data.schema.columns import Column, Notes
 from rosenblatt.data.schema.date_patterns import DATE, NAME, NUMBERS
 from rosenblatt.data.schema.decimal_marks import detect_marks
 from rosenblatt.data.schema.inference import infer_column, infer_schema
-from rosenblatt.data.schema.missing import AMBIGUOUS_MARKERS, CLEAR_MARKERS, make_rule, marker_notes
+from rosenblatt.data.schema.missing import ALL_MARKERS, AMBIGUOUS_MARKERS, CLEAR_MARKERS, make_rule, marker_notes
 from rosenblatt.data.schema.notes import Note, summarize_notes
+from rosenblatt.data.schema.numbers import plain_numbers
 from rosenblatt.data.table import TableFormat
 from rosenblatt.errors import TableError, format_count
 
@@ -66,20 +67,23 @@ def _infer_columns(frame: pl.DataFrame, format: TableFormat) -> dict[str, Column
 
 def _to_typed(series: pl.Series, column: Column, format: TableFormat, notes: Notes) -> pl.Series:
     """A text column as numbers, dates or booleans if its cells are these, and else as text."""
-    name, text = series.name, strip_cells(series)
     rule = make_rule(format.missing)
-    values = rule.apply(text)
+    is_plain = not rule.words and plain_numbers(series) is not None and series.count() > 0
+    text = series if is_plain else strip_cells(series)
+    values = series if is_plain else rule.apply(text)
     values = values.set(values.is_in(list(column.markers)).fill_null(False), None) if column.markers else values
     typed = None
     if values.count():
         typed = _to_numbers(series, values, column)
         typed = _to_dates(series, column) if typed is None and column.kind == "date" else typed
-        typed = _to_booleans(values) if typed is None else typed
+        typed = _to_booleans(values) if typed is None and column.distinct <= 2 else typed
     if typed is None:
+        text = strip_cells(series)
         words = series if column.kind == "text" else _strip_words(series, text, notes)
         return _to_words(words, text, format, notes)
-    notes += [(name, note) for note in (*_conversion_notes(column), *marker_notes(text, rule))]
-    return typed.alias(name)
+    missing = marker_notes(text, rule) if values.null_count() > text.null_count() else ()
+    notes += [(series.name, note) for note in (*_conversion_notes(column), *missing)]
+    return typed.alias(series.name)
 
 
 def _conversion_notes(column: Column) -> list[Note]:
@@ -149,7 +153,10 @@ def _to_words(words: pl.Series, text: pl.Series, format: TableFormat, notes: Not
         notes: receives which cells are missing.
     """
     rule = make_rule(format.missing)
-    present = set(text.drop_nulls().unique().str.to_lowercase()) if rule.with_markers else set[str]()
+    lowered = text.unique().drop_nulls().str.to_lowercase()
+    present = set(lowered.filter(lowered.is_in(list(ALL_MARKERS)))) if rule.with_markers else set[str]()
+    if not present and not rule.words:
+        return words.set(text.is_null(), None) if text.null_count() > words.null_count() else words
     ambiguous = tuple(sorted(AMBIGUOUS_MARKERS & present))
     if ambiguous and CLEAR_MARKERS & present and not text.has_nulls():
         return words
