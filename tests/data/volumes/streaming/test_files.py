@@ -37,9 +37,6 @@ def test_samples_are_accessed_by_their_position(source):
         assert access.row(index)["label"] == label
         if source.reader:
             assert bytes(access.content(index)) == CONTENTS[label]
-    frame, views = access.take([100, 3, 3])
-    assert frame["label"].to_list() == [100, 3, 3]
-    assert [bytes(view) for view in views] == [CONTENTS[i] for i in (100, 3, 3) if source.reader]
     with pytest.raises(IndexError, match=r"photos@2 has 130 samples"):
         access.row(130)
 

@@ -72,12 +72,6 @@ def test_selected_rows_are_read_in_their_order(reader, frame, rows):
     assert [bytes(view) for view in column.take(range(len(rows)))] == [CONTENTS[row] for row in rows]
 
 
-def test_a_few_samples_are_read_without_a_column(reader, frame):
-    part = frame[[3, 40, 11]]
-    views = reader.read(*(part[name].to_list() for name in ("pack", "offset", "length", "hash")))
-    assert [bytes(view) for view in views] == [CONTENTS[index] for index in (3, 40, 11)]
-
-
 def test_packs_of_a_folder_are_not_copied_to_the_cache(root, frame, cache):
     PackReader(FolderObjects(root), cache).column(frame).take(range(50))
     assert not list(cache.folder.rglob("*"))

@@ -215,9 +215,3 @@ class SampleAccess:
         """The metadata of a sample."""
         loaded, row = self.locate(index)
         return loaded.frame.row(row, named=True)
-
-    def take(self, indices: Sequence[int]) -> tuple[pl.DataFrame, list[memoryview]]:
-        """The metadata and bytes of several samples. Raises DamagedDataError."""
-        places = [self.locate(index) for index in indices]
-        frame = pl.concat([loaded.frame[row] for loaded, row in places]) if places else pl.DataFrame()
-        return frame, [loaded.column[row] for loaded, row in places if loaded.column is not None]

@@ -94,17 +94,6 @@ class PackReader:
             self._cache = machine_cache()
         return self._cache
 
-    def read(
-        self, packs: Sequence[str], offsets: Sequence[int], lengths: Sequence[int], hashes: Sequence[str]
-    ) -> list[memoryview]:
-        """Read a few samples. Raises DamagedDataError."""
-        frame = pl.DataFrame({PACK: packs, OFFSET: offsets, LENGTH: lengths, HASH: hashes}, strict=False)
-        sizes = dict[str, int]()
-        if not self.is_local:
-            infos = {pack: self.objects.info(pack_path(pack)) for pack in set(packs) if is_pack_name(pack)}
-            sizes = {pack: info.size for pack, info in infos.items() if info}
-        return SampleColumn(self, frame, None, sizes).take(np.arange(frame.height))
-
     def column(self, frame: pl.DataFrame, rows: np.ndarray | None = None) -> SampleColumn:
         """Prepare random access to samples.
 
@@ -113,7 +102,7 @@ class PackReader:
                 known of a pack's size comes from them.
             rows: numbers of the rows that are wanted, in order; all by default.
         """
-        return SampleColumn(self, frame, rows, {})
+        return SampleColumn(self, frame, rows)
 
     def load(self, unit: Unit, verify: Callable[[memoryview], None], check: Check) -> memoryview:
         """Open the bytes of a unit. Raises _DamagedUnitError, with the bytes, if they cannot be verified."""
@@ -189,8 +178,8 @@ class SampleColumn:
     sample is in the content of its unit, which `open` returns.
     """
 
-    def __init__(self, reader: PackReader, frame: pl.DataFrame, rows: np.ndarray | None, sizes: dict[str, int]) -> None:
-        builder = _UnitBuilder(reader, frame, rows, sizes)
+    def __init__(self, reader: PackReader, frame: pl.DataFrame, rows: np.ndarray | None) -> None:
+        builder = _UnitBuilder(reader, frame, rows)
         self._reader, self._rows = reader, rows
         self._frame = frame.select(name for name in (ID, PACK, HASH) if name in frame.columns)  # for messages, hashes
         self.codes, self.starts, self.units = builder.codes, builder.starts, builder.units
@@ -285,8 +274,8 @@ class SampleColumn:
 class _UnitBuilder:
     """Finds out which bytes are wanted of each pack, and which linked files are read together."""
 
-    def __init__(self, reader: PackReader, frame: pl.DataFrame, rows: np.ndarray | None, sizes: dict[str, int]) -> None:
-        self.reader, self.sizes = reader, sizes
+    def __init__(self, reader: PackReader, frame: pl.DataFrame, rows: np.ndarray | None) -> None:
+        self.reader = reader
         self.hashes = frame[HASH] if rows is None else frame[HASH].gather(rows)
         self.names, packs = _find_packs(frame[PACK])
         offsets, lengths = (frame[name].cast(pl.Int64).fill_null(0).to_numpy() for name in (OFFSET, LENGTH))
@@ -314,8 +303,7 @@ class _UnitBuilder:
         self.units.append(unit)
 
     def _add_pack(self, number: int, indices: np.ndarray) -> None:
-        pack = self.names[number]
-        size = self.sizes.get(pack, int(self.extents[number]))
+        pack, size = self.names[number], int(self.extents[number])
         objects, path = self.reader.objects, pack_path(pack)
         local = objects.local_path(path)
         offsets, inverse = np.unique(self.starts[indices], return_inverse=True)
