@@ -12,7 +12,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pytest
 from tests.waiting import wait_until
 
 BUCKET = "bucket"  # that each server has
+MAX_STARTS = 3
 AZURITE = Path(sys.prefix) / "azurite"  # where `make` installs it
 AZURE_ACCOUNT = "devstoreaccount1"
 # The key of the account that every Azurite has; it is published and no secret.
@@ -47,9 +48,8 @@ def azure_settings(address: str) -> dict[str, str]:
 def run_moto() -> Iterator[str]:
     """Run moto's S3 server, and return its address."""
     pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not installed")
-    port = _free_port()
-    start = "import sys; from moto.server import main; main(sys.argv[1:])"
-    with _run([sys.executable, "-c", start, "-H", "127.0.0.1", "-p", str(port)], port, _put_s3_bucket) as address:
+    command = [sys.executable, "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1"]
+    with _run([*command, "-p"], _put_s3_bucket) as address:
         yield address
 
 
@@ -59,12 +59,11 @@ def run_azurite() -> Iterator[str]:
     program, node = AZURITE / "node_modules" / ".bin" / "azurite-blob", shutil.which("node")
     if node is None or not program.exists():
         pytest.skip("Azurite, the Azure server of the tests, or node is not installed; `make test` installs Azurite")
-    port = _free_port()
     command = [
         node, str(program.resolve()), "--inMemoryPersistence", "--skipApiVersionCheck", "--silent",
-        "--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort", str(port),
+        "--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort",
     ]  # fmt: skip
-    with _run(command, port, _put_azure_container) as address:
+    with _run(command, _put_azure_container) as address:
         yield address
 
 
@@ -89,25 +88,33 @@ def serve_files(folder: Path, answer: Callable[[str], object] | None = None) -> 
 
 
 @contextmanager
-def _run(command: list[str], port: int, put_bucket: Callable[[str], object]) -> Iterator[str]:
-    """Run a server until the end of the context; it is ready once it has the bucket."""
-    address = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def is_ready() -> bool:
-        assert process.poll() is None, f"{command[-1]}: the server ended with status {process.returncode}"
-        try:
-            put_bucket(address)
-        except OSError:
-            return False
-        return True
-
+def _run(command: list[str], put_bucket: Callable[[str], object]) -> Iterator[str]:
+    """Run a server, whose command ends with its port, until the end of the context."""
+    process, address = _start(command, put_bucket)
     try:
-        wait_until(is_ready, description="the server to make a bucket")
         yield address
     finally:
         process.kill()
         process.wait()
+
+
+def _start(command: list[str], put_bucket: Callable[[str], object]) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server, with another port if another process took the first; it is ready once it has the bucket."""
+    for _ in range(MAX_STARTS):
+        port = _free_port()
+        address = f"http://127.0.0.1:{port}"
+        process = subprocess.Popen([*command, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def is_decided(process: subprocess.Popen[bytes] = process, address: str = address) -> bool:
+            with suppress(OSError):
+                put_bucket(address)
+                return True
+            return process.poll() is not None
+
+        wait_until(is_decided, description="the server to make a bucket")
+        if process.poll() is None:
+            return process, address
+    raise AssertionError(f"the server ends with status {process.returncode}: {' '.join(command)}")
 
 
 def _free_port() -> int:
