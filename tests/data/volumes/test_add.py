@@ -146,7 +146,7 @@ def test_linked_files_stay_where_they_are(tmp_path):
 def test_another_kind_of_samples_is_refused(tmp_path):
     root = str(tmp_path / "root")
     add_frame(root, "people", PEOPLE, tmp_path)
-    with pytest.raises(VolumeError, match=r"holds table, but .* holds files. Add it to another volume"):
+    with pytest.raises(VolumeError, match=r"holds a table, but .* holds files. Add it to another volume"):
         add_path(root, "people", write_files(tmp_path / "raw", {"a.bin": b"1"}), kind="files")
 
 

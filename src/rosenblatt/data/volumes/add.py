@@ -10,7 +10,7 @@ from typing import NamedTuple
 import polars as pl
 
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
-from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, KINDS_WITH_BYTES, OFFSET, PACK
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, KINDS_WITH_BYTES, OFFSET, PACK, describe_kind
 from rosenblatt.data.volumes.contents import ContentWriter, StoredContents
 from rosenblatt.data.volumes.locations import VolumeAddress, list_volumes, parse_address, record_location
 from rosenblatt.data.volumes.merge import Merge, VersionChanges, merge_schemas
@@ -94,9 +94,8 @@ def add(
     log = VolumeLog(address.objects, address.name)
     base = log.open() if log.latest() else None
     if base and base.commit.kind != source.kind:
-        raise VolumeError(
-            f"{name!r} holds {base.commit.kind}, but {path!r} holds {source.kind}. Add it to another volume."
-        )
+        kinds = describe_kind(base.commit.kind), describe_kind(source.kind)
+        raise VolumeError(f"{name!r} holds {kinds[0]}, but {path!r} holds {kinds[1]}. Add it to another volume.")
     schema = merge_schemas(base.schema if base else None, _schema_of(source), append=options.append)
     files = MetadataFiles(address.objects, address.name)
     merge = Merge(files, base, schema, has_bytes=source.kind in KINDS_WITH_BYTES, append=options.append)

@@ -13,3 +13,8 @@ BYTES_SCHEMA = {PACK: pl.String(), OFFSET: pl.Int64(), LENGTH: pl.Int64(), HASH:
 BYTES_COLUMNS = tuple(BYTES_SCHEMA)  # tables may have columns of these names of their own
 PLACE_COLUMNS = (PACK, OFFSET)  # they say where a content is, not what it is
 RESERVED_COLUMNS = (ID, *BYTES_COLUMNS)
+
+
+def describe_kind(kind: str) -> str:
+    """What a volume of a kind holds, for messages."""
+    return "a table" if kind == "table" else kind

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import ID, PLACE_COLUMNS
+from rosenblatt.data.volumes.columns import ID, PLACE_COLUMNS, describe_kind
 from rosenblatt.data.volumes.volume import Volume
 from rosenblatt.errors import VolumeError
 
@@ -36,7 +36,8 @@ def diff_volumes(first: Volume, second: Volume) -> VolumeDiff:
         VolumeError: if the versions hold different kinds of samples.
     """
     if first.kind != second.kind:
-        raise VolumeError(f"{first.name} holds {first.kind}, but {second.name} holds {second.kind}. Compare others.")
+        kinds = [describe_kind(version.kind) for version in (first, second)]
+        raise VolumeError(f"{first.name} holds {kinds[0]}, but {second.name} holds {kinds[1]}. Compare others.")
     common = {file.path for file in first.data_files} & {file.path for file in second.data_files}
     old, new = (
         version.metadata(files=[k for k, file in enumerate(version.data_files) if file.path not in common])

@@ -22,6 +22,7 @@ from rosenblatt.data.readers.archives import DELIMITED_SUFFIXES, TEXT_SUFFIX, fi
 from rosenblatt.data.readers.read import read_formatted
 from rosenblatt.data.readers.sources import ZIP_MAGIC, open_source
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
+from rosenblatt.data.volumes.columns import describe_kind
 from rosenblatt.data.volumes.sources.addresses import copy_object, is_address, list_objects, local_path
 from rosenblatt.data.volumes.sources.archives import list_zip
 from rosenblatt.data.volumes.sources.captions import find_captions
@@ -84,7 +85,7 @@ def open_samples(
     source = open_location(str(location), request)
     if kind not in (None, source.kind):
         raise VolumeError(
-            f"{source.location!r} holds {source.kind}, not {kind}. Omit --kind, or choose another source."
+            f"{source.location!r} holds {describe_kind(source.kind)}, not {describe_kind(kind)}. Omit --kind, or choose another source."
         )
     if id_column is not None and source.id_origin != "column":
         raise VolumeError(
