@@ -47,6 +47,17 @@ def test_an_own_id_identifies_rows_if_it_is_unique_over_all_files(tmp_path, ids,
     assert frame["id"].to_list() == ids if origin == "column" else frame["id_source"].to_list() == ids
 
 
+@pytest.mark.parametrize(("dtype", "expected"), [
+    (pl.Int32, pl.Int32), (pl.UInt16, pl.Int32), (pl.UInt64, pl.String), (pl.Categorical, pl.String),
+    (pl.String, pl.String),
+])  # fmt: skip
+def test_ids_have_a_type_that_a_volume_keeps(tmp_path, dtype, expected):
+    pl.DataFrame({"id": pl.Series(["7", "8"]).cast(dtype), "x": [1, 2]}).write_parquet(tmp_path / "t.parquet")
+    source = open_samples(tmp_path / "t.parquet")
+    assert (source.id_origin, source.columns["id"]) == ("column", expected)
+    assert read(source)["id"].cast(pl.String).to_list() == ["7", "8"]
+
+
 def test_contents_of_images_become_the_bytes_of_samples(tmp_path):
     images = [png(color=i) for i in range(3)]
     cells = pl.DataFrame({"bytes": images, "path": ["a.png", None, "c.png"]}).to_struct("image")

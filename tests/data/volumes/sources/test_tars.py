@@ -68,18 +68,6 @@ def test_members_that_give_nothing_are_counted(tmp_path):
     assert notes == ("members that give no column left out: 2 .npz, 1 .seg.png",)
 
 
-def test_archives_of_webdataset_are_read(tmp_path):
-    webdataset = pytest.importorskip("webdataset")
-    with webdataset.TarWriter(str(tmp_path / "t.tar")) as writer:
-        for i in range(3):
-            writer.write({"__key__": f"sample{i}", "png": png(color=i), "cls": i % 2, "json": {"n": i}})
-    source = open_samples(tmp_path / "t.tar")
-    assert read(source).sort("id").select("id", "label", "n").rows() == [
-        ("sample0", 0, 0), ("sample1", 1, 1), ("sample2", 0, 2),
-    ]  # fmt: skip
-    assert read_bytes(source) == [png(color=i) for i in range(3)]
-
-
 def test_sounds_and_texts_alone_are_samples(tmp_path):
     assert open_samples(write_tar(tmp_path / "s.tar", {"a.wav": wav(), "a.txt": "yes"})).kind == "audio"
     texts = open_samples(write_tar(tmp_path / "t.tar", {"a.txt": "yes", "b.txt": "no"}))

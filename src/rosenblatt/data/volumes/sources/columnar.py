@@ -21,7 +21,7 @@ from rosenblatt.data.row_hashes import hash_bytes
 from rosenblatt.data.table import TableFormat
 from rosenblatt.data.volumes.columns import ID, RESERVED_COLUMNS
 from rosenblatt.data.volumes.sources.contents import PATH, BytesContents
-from rosenblatt.data.volumes.sources.identity import RowIdentities, check_ids, find_id_column, free_names
+from rosenblatt.data.volumes.sources.identity import RowIdentities, as_ids, check_ids, find_id_column, free_names
 from rosenblatt.data.volumes.sources.media import INSPECTED, INSPECTIONS
 from rosenblatt.data.volumes.sources.source import CHUNK_ROWS, Chunk, IdOrigin, SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.tables import type_notes
@@ -96,7 +96,7 @@ class _Reading:
     def _chunk(self, frame: pl.DataFrame, identities: RowIdentities) -> Chunk:
         cells = None if self.medium is None else media_bytes(frame[self.medium])
         if self.id_name is not None:
-            ids = frame[self.id_name].alias(ID)
+            ids = as_ids(frame[self.id_name]).alias(ID)
         elif cells is not None:
             ids = identities.number(np.fromiter(map(hash_bytes, cells), np.uint64, len(cells)))
         else:
@@ -231,7 +231,7 @@ def _find_ids(reading: _Reading, id_column: str | None, notes: list[str]) -> str
     if name is None or name == reading.medium:
         return None
     parts = [file.frame.select(pl.col(name).cast(reading.schema[name])).collect() for file in reading.files]
-    return name if check_ids(pl.concat(parts).to_series(), id_column, notes) else None
+    return name if check_ids(as_ids(pl.concat(parts).to_series()), id_column, notes) else None
 
 
 def _name_columns(reading: _Reading, notes: list[str]) -> pl.Schema:
@@ -245,5 +245,5 @@ def _name_columns(reading: _Reading, notes: list[str]) -> pl.Schema:
     inspected = INSPECTED[reading.kind]
     reserved = (ID,) if reading.medium is None else (*RESERVED_COLUMNS, *inspected)
     reading.names = free_names(reading.metadata(empty).columns, reserved, notes)
-    id_type = pl.String() if reading.id_name is None else kept_type(reading.schema[reading.id_name])
+    id_type = pl.String() if reading.id_name is None else as_ids(empty[reading.id_name]).dtype
     return pl.Schema({ID: id_type} | dict(reading.metadata(empty).schema) | inspected)

@@ -11,6 +11,7 @@ from rosenblatt.data.row_hashes import hash_cells
 from rosenblatt.data.volumes.columns import ID
 from rosenblatt.data.volumes.sources.contents import PATH
 from rosenblatt.data.volumes.sources.source import IdOrigin
+from rosenblatt.data.volumes.storage.delta_types import kept_type
 from rosenblatt.errors import VolumeError, did_you_mean, format_list
 
 RENAMED_SUFFIX = "_source"
@@ -64,6 +65,14 @@ def find_id_column(columns: Sequence[str], id_column: str | None) -> str | None:
         )
     named = [name for name in columns if name.lower() == ID]
     return id_column or (ID if ID in named else named[0] if named else None)
+
+
+def as_ids(cells: pl.Series) -> pl.Series:
+    """A column as identities: whole numbers in a type that a volume keeps, or else strings; others stay as they are."""
+    if cells.dtype.is_integer():
+        dtype = kept_type(cells.dtype)
+        return cells.cast(dtype if dtype.is_integer() else pl.String())
+    return cells.cast(pl.String) if isinstance(cells.dtype, pl.Categorical | pl.Enum) else cells
 
 
 def check_ids(ids: pl.Series, id_column: str | None, notes: list[str]) -> bool:
