@@ -28,7 +28,7 @@ def test_the_user_decides_what_a_folder_holds(tmp_path, kind):
 
 def test_another_kind_than_a_file_holds_is_refused(tmp_path):
     write_files(tmp_path, {"t.csv": "a\n1\n2\n"})
-    with pytest.raises(VolumeError, match="holds table, not images"):
+    with pytest.raises(VolumeError, match="holds a table, not images"):
         open_samples(tmp_path / "t.csv", kind="images")
 
 
