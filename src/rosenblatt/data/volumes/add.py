@@ -176,7 +176,7 @@ def _stored_contents(address: VolumeAddress) -> StoredContents:
             continue
         is_own = name == address.name
         data_files = log.every_file() if is_own else log.open().data_files
-        for _, rows in files.read_all(data_files, schema, skip_erased=True):
+        for _, rows in files.read_all_places(data_files, list(schema), skip_erased=True):
             frames.append(rows.filter(pl.col(PACK).str.len_bytes() == PACK_NAME_CHARACTERS).unique(HASH))
     places = pl.concat(frames).unique(HASH, maintain_order=True) if frames else pl.DataFrame(schema=schema)
     return StoredContents(places)

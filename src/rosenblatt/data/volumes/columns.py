@@ -11,6 +11,7 @@ HASH = "hash"  # hex BLAKE3 hash of the sample's bytes
 KINDS_WITH_BYTES = ("images", "audio", "files")  # kinds of samples whose bytes are in packs or linked files
 BYTES_SCHEMA = {PACK: pl.String(), OFFSET: pl.Int64(), LENGTH: pl.Int64(), HASH: pl.String()}  # their columns
 BYTES_COLUMNS = tuple(BYTES_SCHEMA)  # tables may have columns of these names of their own
+PLACES_SCHEMA = pl.Schema({ID: pl.String(), **BYTES_SCHEMA})  # what names samples, and says where their bytes are
 PLACE_COLUMNS = (PACK, OFFSET)  # they say where a content is, not what it is
 RESERVED_COLUMNS = (ID, *BYTES_COLUMNS)
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from rosenblatt.data.volumes.add import AddOptions, add
@@ -15,6 +16,7 @@ from rosenblatt.data.volumes.maintenance.verify import verify
 from rosenblatt.data.volumes.storage.folders import FolderObjects
 from rosenblatt.data.volumes.volume import volume
 from rosenblatt.errors import ErasedDataError, StorageError, VolumeError
+from tests.data.volumes.helpers import add_frame
 from tests.data.volumes.maintenance.test_garbage import Interleaving
 
 
@@ -224,3 +226,20 @@ def test_the_command_asks_first(versions, run):
     assert "copies in caches of other machines and in backups are not erased" in output
     status, output, _ = run("data", "erase", versions.name, "02.bin", "--yes", "--json")
     assert json.loads(output)["new_versions"] == ["photos@5"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"pack": [1, 2, 3], "hash": [[1], [2], [3]], "length": ["x", "y", "z"]},
+        {"pack": ["a" * 64] * 3, "offset": [0, 1, 2], "length": [1, 1, 1], "hash": ["b" * 64] * 3},
+    ],
+)
+def test_a_table_with_columns_named_like_those_of_bytes_is_maintained_as_any_other(photos, tmp_path, columns):
+    frame = pl.DataFrame({"id": ["a", "b", "c"]} | columns)
+    add_frame(photos.root, "table", frame, tmp_path)
+    assert verify(f"{photos.root}/table").is_intact
+    assert collect_garbage(photos.root).paths == ()
+    assert erase(f"{photos.root}/table", ["b"], lambda _: None).new_versions == ("table@2",)
+    assert volume(f"{photos.root}/table").to_polars().equals(frame.filter(pl.col("id") != "b"))
+    assert volume(f"{photos.root}/table").commit.n_bytes == 0

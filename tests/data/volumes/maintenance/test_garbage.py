@@ -131,9 +131,9 @@ def test_what_interrupted_commands_left_is_deleted(photos):
     photos.add()
     root = Path(photos.root)
     remains = [
-        root / "packs" / "ab" / ".x.tar.1234.part",
-        root / "photos" / "data" / ".y.1234.part",
-        root / "probes" / "1",
+        root / "packs" / "ab" / f".ab{'0' * 62}.tar.12345678.part",
+        root / "photos" / "data" / f".00000007-{'0' * 64}.parquet.12345678.part",
+        root / "probes" / f"{1:032x}",
     ]
     for path in remains:
         path.parent.mkdir(exist_ok=True)
@@ -264,3 +264,17 @@ def test_the_command_lists_before_it_deletes(interrupted, run):
     assert "can be deleted with --delete" in output
     assert json.loads(run("data", "gc", interrupted.root, "--delete", "--json")[1])["is_deleted"]
     assert unused_paths(interrupted) == []
+
+
+def test_files_of_the_user_in_the_folder_of_a_root_are_left_alone(photos):
+    photos.add()
+    root = Path(photos.root)
+    own = ["photos/data/7.png", "photos/data/.7.png.0a1b2c3d.part", "packs/mine.tar", "packs/ab/notes.txt",
+           "probes/a", "project/data/x.csv", "project/.download.part", "locations/.x/y.part"]  # fmt: skip
+    then = time.time() - 30 * DAY
+    for path in own:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("mine")
+        os.utime(root / path, (then, then))
+    assert collect_garbage(photos.root, delete=True).paths == ()
+    assert all((root / path).exists() for path in own)

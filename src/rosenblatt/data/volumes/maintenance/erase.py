@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, PACK
+from rosenblatt.data.volumes.columns import HASH, ID, KINDS_WITH_BYTES, PACK
 from rosenblatt.data.volumes.locations import parse_address, unknown_volume_error
 from rosenblatt.data.volumes.maintenance.garbage import stored_files, volume_names
 from rosenblatt.data.volumes.maintenance.pack_members import read_members
@@ -28,8 +28,6 @@ from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.pack_writer import PackWriter, StoredPlace
 from rosenblatt.data.volumes.storage.packs import is_pack_name, pack_path
 from rosenblatt.errors import Notify, VolumeError, did_you_mean, format_count, format_list
-
-_SCHEMA = pl.Schema({ID: pl.String(), **BYTES_SCHEMA})
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class _Erasure:
         """The rows of all metadata files of volumes, of interrupted additions as well."""
         for name in volumes:
             files = MetadataFiles(self.objects, name)
-            for file, rows in files.read_all(stored_files(self.objects, name), _SCHEMA):
+            for file, rows in files.read_all_places(stored_files(self.objects, name)):
                 yield _FileRows(name, file, rows, rows[ID].is_in(list(self.ids) if name == self.volume else []))
 
     def _find_hashes(self) -> set[str]:
@@ -228,7 +226,7 @@ class _Erasure:
         is_erased = rows[ID].cast(pl.String).is_in(list(self.ids) if volume == self.volume else [])
         removed.append(rows.filter(is_erased))
         rows = rows.filter(~is_erased)
-        if PACK in rows.columns:
+        if base.commit.kind in KINDS_WITH_BYTES:
             rows = move_rows(rows, places)
         return files.write(file.number, rows) if rows.height else None
 

@@ -1,31 +1,40 @@
 """Garbage collection of a root: delete packs and metadata files that no version of any volume refers to.
 
 Only what is older than a week is deleted, because commands that have not committed yet write packs first. Commands that
-take longer are protected by markers, see `storage.markers`.
+take longer are protected by markers, see `storage.markers`. A root may be a folder with other files of the user: only
+what is named like an object of a volume is looked at.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from rosenblatt.data.volumes.columns import PACK
 from rosenblatt.data.volumes.locations import RESERVED_NAMES
-from rosenblatt.data.volumes.storage.log import DataFile, VolumeLog
+from rosenblatt.data.volumes.storage.log import LOG_FOLDER, DataFile, VolumeLog
 from rosenblatt.data.volumes.storage.markers import MARKER_FOLDER, MAX_SILENCE_SECONDS, deletion_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.object_info import ObjectInfo
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
 from rosenblatt.data.volumes.storage.packs import is_pack_name, pack_path
+from rosenblatt.data.volumes.tags import TAG_FOLDER
 from rosenblatt.errors import Notify
 
 MIN_AGE_SECONDS = 7 * 86_400.0  # of what is deleted
 DELETED_AT_ONCE = 100
+_METADATA_FILE = re.compile(r"[^/]+/data/\d{8,}-[0-9a-f]{64}\.parquet")
+_PACK_OR_PROBE = re.compile(r"packs/([0-9a-f]{2})/\1[0-9a-f]{62}\.tar|probes/[0-9a-f]{32}")
+_WRITTEN_WHOLE = re.compile(  # what a folder may hold a part of
+    rf"{_PACK_OR_PROBE.pattern}|{_METADATA_FILE.pattern}|[^/]+/_delta_log/\d{{20}}\.json|[^/]+/tags/[^/]+"
+    r"|erased/[0-9a-f]{64}|gc/[a-z]+-[0-9a-f]{32}|locations/[^/]+"
+)
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
 
 @dataclass(frozen=True)
@@ -80,13 +89,13 @@ def volume_names(objects: Objects) -> list[str]:
 
 def stored_files(objects: Objects, name: str) -> list[DataFile]:
     """All metadata files that are stored of a volume, those that no version has included."""
-    infos = list(objects.list(f"{name}/data"))
+    infos = [info for info in objects.list(f"{name}/data") if _METADATA_FILE.fullmatch(info.path)]
     return [DataFile(info.path.removeprefix(f"{name}/"), info.size, 0, {}) for info in infos]
 
 
 def _referenced_paths(objects: Objects, notify: Notify) -> set[str]:
     """The paths of all packs and metadata files that versions refer to."""
-    paths, schema = set[str](), pl.Schema({PACK: pl.String()})
+    paths = set[str]()
     for name in volume_names(objects):
         log, files = VolumeLog(objects, name), MetadataFiles(objects, name)
         has_versions = log.latest() > 0
@@ -96,7 +105,7 @@ def _referenced_paths(objects: Objects, notify: Notify) -> set[str]:
                 f"{objects.address}/{name} has no version: its log is lost, or its first addition has not ended. All "
                 "that it refers to is kept; delete the folder if it was interrupted"
             )
-        for file, rows in files.read_all(data_files, schema):
+        for file, rows in files.read_all_places(data_files, [PACK]):
             paths.add(f"{name}/{file.path}")
             paths |= {pack_path(pack) for pack in rows[PACK].drop_nulls().unique() if is_pack_name(pack)}
     return paths
@@ -104,15 +113,26 @@ def _referenced_paths(objects: Objects, notify: Notify) -> set[str]:
 
 def _stored_objects(objects: Objects) -> Iterator[ObjectInfo]:
     """All packs and metadata files of a root, and what interrupted commands left."""
-    yield from objects.list("packs")
-    yield from objects.list("probes")
-    for name in volume_names(objects):
-        yield from objects.list(f"{name}/data")
-    if folder := objects.local_path("packs"):
-        for path in folder.parent.rglob(".*.part"):  # files that were being written
-            with suppress(FileNotFoundError):
-                status = path.stat()
-                yield ObjectInfo(path.relative_to(folder.parent).as_posix(), status.st_size, status.st_mtime, None)
+    for folder in ("packs", "probes"):
+        yield from (info for info in objects.list(folder) if _PACK_OR_PROBE.fullmatch(info.path))
+    names = volume_names(objects)
+    for name in names:
+        yield from (info for info in objects.list(f"{name}/data") if _METADATA_FILE.fullmatch(info.path))
+    if packs := objects.local_path("packs"):
+        yield from _unfinished_files(packs.parent, names)
+
+
+def _unfinished_files(root: Path, names: list[str]) -> Iterator[ObjectInfo]:
+    """Files that were being written when a command was interrupted."""
+    own = [root / folder for folder in RESERVED_NAMES]
+    own += [root / name / folder for name in names for folder in ("data", LOG_FOLDER, TAG_FOLDER)]
+    for folder in own:
+        for path in folder.rglob(".*.part"):
+            target = _PART.fullmatch(path.name)
+            if target and _WRITTEN_WHOLE.fullmatch(path.relative_to(root).with_name(target[1]).as_posix()):
+                with suppress(FileNotFoundError):
+                    status = path.stat()
+                    yield ObjectInfo(path.relative_to(root).as_posix(), status.st_size, status.st_mtime, None)
 
 
 def _dead_markers(objects: Objects, now: float) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.columns import HASH, ID, LENGTH, OFFSET, PACK, PLACES_SCHEMA
 from rosenblatt.data.volumes.maintenance.pack_members import parse_members
 from rosenblatt.data.volumes.maintenance.rewrite import commit_rewritten, move_rows
 from rosenblatt.data.volumes.maintenance.verify import (
@@ -32,8 +32,6 @@ from rosenblatt.data.volumes.storage.pack_writer import PackWriter, StoredPlace
 from rosenblatt.data.volumes.storage.packs import PackBuilder, content_hash, pack_path
 from rosenblatt.data.volumes.volume import Volume, volume
 from rosenblatt.errors import DamagedDataError, Notify, StorageError, VolumeError, format_count
-
-_SCHEMA = pl.Schema({ID: pl.String(), **BYTES_SCHEMA})
 
 
 @dataclass(frozen=True)
@@ -138,10 +136,10 @@ class _Copies:
     def _rows(self, pack: str) -> Iterator[tuple[str, int, int, str]]:
         """Identity, offset, length and hash of the samples of a pack, in their order in it, from all versions."""
         files = MetadataFiles(self.opened.objects, self.opened.volume_name)
-        frames = [pl.DataFrame(schema=_SCHEMA)]
+        frames = [pl.DataFrame(schema=PLACES_SCHEMA)]
         for file in VolumeLog(self.opened.objects, self.opened.volume_name).every_file():
             with suppress(DamagedDataError):
-                frames.append(files.read(file, _SCHEMA).filter(pl.col(PACK) == pack))
+                frames.append(files.read_places(file).filter(pl.col(PACK) == pack))
         rows = pl.concat(frames).unique(OFFSET, keep="first", maintain_order=True).sort(OFFSET)
         yield from rows.select(ID, OFFSET, LENGTH, HASH).iter_rows()
 
@@ -175,7 +173,7 @@ def _drop_damaged(opened: Volume, report: VerifyReport, notify: Notify) -> tuple
             continue
         rows = files.read(file, base.schema)
         is_damaged = rows[ID].cast(pl.String).is_in(list(samples))
-        if not is_damaged.any() and not (PACK in rows.columns and rows[PACK].is_in(packs).any()):
+        if not is_damaged.any() and not (opened.has_bytes and rows[PACK].is_in(packs).any()):
             continue
         removed.append(rows.filter(is_damaged))
         kept = rows.filter(~is_damaged)

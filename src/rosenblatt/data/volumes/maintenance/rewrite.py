@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import HASH, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.columns import HASH, KINDS_WITH_BYTES, LENGTH, OFFSET, PACK
 from rosenblatt.data.volumes.storage.log import (
     Commit,
     DataFile,
@@ -64,7 +64,9 @@ def commit_rewritten(
         orient="row",
     )
     n_removed = sum(rows.height for rows in removed_rows)
-    n_bytes = sum(int(rows[LENGTH].sum()) for rows in removed_rows if LENGTH in rows.columns)
+    n_bytes = 0
+    if base.commit.kind in KINDS_WITH_BYTES:
+        n_bytes = sum(int(rows[LENGTH].sum()) for rows in removed_rows if LENGTH in rows.columns)
     commit = base.commit.model_copy(
         update={
             "version": base.commit.version + 1, "root": compute_root(base.schema, frame), "parent": base.commit.root,

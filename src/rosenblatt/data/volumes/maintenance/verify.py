@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.columns import HASH, ID, LENGTH, OFFSET, PACK
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
@@ -76,7 +76,7 @@ def verify(name: str, on_progress: ProgressCallback | None = None) -> VerifyRepo
     for file in opened.data_files:
         n_bytes, n_samples = n_bytes + file.size, n_samples + file.rows
         try:
-            rows = files.read(file, pl.Schema({ID: opened.schema[ID], **BYTES_SCHEMA}))
+            rows = files.read_places(file)
         except DamagedDataError:
             is_missing = opened.objects.info(f"{opened.volume_name}/{file.path}") is None
             damages.append(Damage(METADATA_FILE, file.path, MISSING if is_missing else MISMATCH, ()))

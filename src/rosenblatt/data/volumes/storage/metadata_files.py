@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from rosenblatt.data.volumes.columns import HASH, PACK
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, PACK, PLACES_SCHEMA
 from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.delta_types import from_stored, to_stored
 from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH, missing_error
@@ -23,6 +23,7 @@ from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name
 from rosenblatt.errors import DamagedDataError, ErasedDataError
 
 MAX_READS = 8  # of files at a time
+PLACES = tuple(PLACES_SCHEMA)
 MAX_FILE_ROWS = 1 << 16
 MAX_FILE_BYTES = 1 << 30  # of the samples' bytes that one metadata file names
 ROW_GROUP_ROWS = 1 << 13
@@ -54,7 +55,7 @@ class MetadataFiles:
         path = f"data/{number:08}-{content_hash(content)}.parquet"
         self.objects.put(f"{self.folder}/{path}", content)
         self.bytes_written += len(content)
-        if PACK in frame.columns:
+        if _has_places(frame.schema):
             self.packs_written |= set(filter(is_pack_name, frame[PACK].drop_nulls().unique()))
         return DataFile(path, len(content), frame.height, compute_statistics(frame))
 
@@ -73,14 +74,25 @@ class MetadataFiles:
             frame = pl.DataFrame({"": pl.zeros(file.rows, eager=True)})
         return from_stored(frame, pl.Schema({name: schema[name] for name in names}))
 
-    def read_all(
-        self, files: Iterable[DataFile], schema: pl.Schema, *, skip_erased: bool = False
+    def read_places(self, file: DataFile, columns: Sequence[str] = PLACES) -> pl.DataFrame:
+        """Read what names samples, and says where their bytes are (`PLACES_SCHEMA`); the latter is null in a table.
+
+        Raises as `read` does.
+        """
+        with self._opened(file) as content:
+            has_places = _has_places(pl.read_parquet_schema(content))
+            names = [name for name in columns if name == ID or has_places]
+            frame = pl.read_parquet(content, columns=names or [ID], memory_map=False)
+        return from_stored(frame, pl.Schema({name: PLACES_SCHEMA[name] for name in columns}))
+
+    def read_all_places(
+        self, files: Iterable[DataFile], columns: Sequence[str] = PLACES, *, skip_erased: bool = False
     ) -> Iterator[tuple[DataFile, pl.DataFrame]]:
-        """Read files in order, some ahead in threads. Raises as `read`."""
+        """Read the places of samples of files in order, some ahead in threads. Raises as `read`."""
         pending = deque[tuple[DataFile, Future[pl.DataFrame]]]()
         with ThreadPoolExecutor(MAX_READS, thread_name_prefix="metadata") as pool:
             for file in files:
-                pending.append((file, pool.submit(self.read, file, schema)))
+                pending.append((file, pool.submit(self.read_places, file, columns)))
                 if len(pending) == MAX_READS:
                     yield from _result(*pending.popleft(), skip_erased=skip_erased)
             while pending:
@@ -134,6 +146,11 @@ def _verify(name: str, hash_: str, content: bytes | memoryview) -> None:
         raise DamagedDataError(
             f"{name} is damaged: its content does not match its name. Restore it from a copy of the volume."
         )
+
+
+def _has_places(schema: Mapping[str, pl.DataType]) -> bool:
+    """Whether samples have bytes: a table may have columns of these names, but of other types."""
+    return all(schema.get(name) == dtype for name, dtype in BYTES_SCHEMA.items())
 
 
 def compute_statistics(frame: pl.DataFrame) -> dict[str, Any]:
