@@ -85,8 +85,8 @@ def open_samples(
     source = open_location(str(location), request)
     if kind not in (None, source.kind):
         raise VolumeError(
-            f"{source.location!r} holds {describe_kind(source.kind)}, not {describe_kind(kind)}. Omit --kind, or choose "
-            "another source."
+            f"{source.location!r} holds {describe_kind(source.kind)}, not {describe_kind(kind)}. Omit --kind, or "
+            "choose another source."
         )
     if id_column is not None and source.id_origin != "column":
         raise VolumeError(

@@ -174,25 +174,13 @@ class VolumeLog:
         return list(files.values())
 
     def _read_snapshot(self, version: int) -> tuple[pl.Schema, pl.DataFrame]:
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError, TableNotFoundError
-
-        try:
-            table = DeltaTable(str(self._mirror.folder_for(version)), version=version)
-            needed = table.protocol().min_reader_version
-            if needed > MAX_READER_VERSION:
-                raise VolumeError(
-                    f"{self.name}@{version} needs features of Delta Lake (reader version {needed}) that this version "
-                    "of rosenblatt does not read. Update rosenblatt."
-                )
-            schema = schema_from_delta(table.schema().to_json())
-            actions = pl.DataFrame(table.get_add_actions(flatten=True))
-        except (DeltaError, TableNotFoundError) as error:
-            raise DamagedDataError(
-                f"The log of {self.name!r} in {self.objects.address!r} cannot be read: {str(error).splitlines()[0]}."
-            ) from error
-        files = actions.rename({"size_bytes": "size", "num_records": "rows"}).sort("path")
-        return schema, files.drop("modification_time", strict=False)
+        table = self._mirror.read_table(version)
+        if table.reader_version > MAX_READER_VERSION:
+            raise VolumeError(
+                f"{self.name}@{version} needs features of Delta Lake (reader version {table.reader_version}) that this "
+                "version of rosenblatt does not read. Update rosenblatt."
+            )
+        return schema_from_delta(table.schema), table.files
 
     def create(self, schema: pl.Schema) -> None:
         """Write version 0, an empty table, unless it exists."""

@@ -1,4 +1,7 @@
-"""A local copy of the log of a volume, so that one reader serves folders, buckets and web servers."""
+"""The Delta Lake table of a volume, read from a local copy of its log: of folders, buckets and web servers alike.
+
+This is the only module that uses deltalake.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
 
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
-from rosenblatt.errors import VolumeError
+from rosenblatt.errors import DamagedDataError, VolumeError
 
 MAX_READS = 16  # of entries at a time
 _JSON, _CHECKPOINT = ".json", ".checkpoint.parquet"
 _LAST_CHECKPOINT = "_last_checkpoint"
+
+
+class DeltaTableState(NamedTuple):
+    """A version of the table, as Delta Lake describes it."""
+
+    reader_version: int  # of the protocol, that a program needs to read it
+    schema: str  # JSON
+    files: pl.DataFrame  # path, size, rows; and min.x, max.x, null_count.x of columns; by path
 
 
 class LogMirror:
@@ -65,6 +79,23 @@ class LogMirror:
         with ThreadPoolExecutor(MAX_READS, thread_name_prefix="log") as pool:
             deque(pool.map(self._copy, map(_entry_name, range(max(first, 0), version + 1))), maxlen=0)
         return folder
+
+    def read_table(self, version: int) -> DeltaTableState:
+        """Read the table at a version. Raises DamagedDataError if its log cannot be read."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        try:
+            table = DeltaTable(str(self.folder_for(version)), version=version)
+            actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        except (DeltaError, TableNotFoundError) as error:
+            reason = str(error).splitlines()[0]
+            raise DamagedDataError(
+                f"The log in {self._objects.address}/{self._folder} cannot be read: {reason}."
+            ) from error
+        files = actions.rename({"size_bytes": "size", "num_records": "rows"}).sort("path")
+        files = files.drop("modification_time", strict=False)
+        return DeltaTableState(table.protocol().min_reader_version, table.schema().to_json(), files)
 
     def write_checkpoint(self, version: int) -> None:
         """Write a checkpoint, with which later versions open without the entries before it."""
