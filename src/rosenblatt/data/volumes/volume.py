@@ -21,6 +21,8 @@ from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.tags import read_tag
 from rosenblatt.errors import DamagedDataError, Notify, VolumeError
 
+BATCH_SIZE = 64  # samples of a batch, by default
+
 if TYPE_CHECKING:
     from rosenblatt.data.volumes.query.language import Query
     from rosenblatt.data.volumes.query.selection import SampleSelection
@@ -239,7 +241,7 @@ class Volume:
         """Read columns of all samples of one metadata file, selected or not. Raises DamagedDataError."""
         return self._files.read(self.data_files[position], self.schema, columns)
 
-    def batches(self, batch_size: int, **options: Any) -> Batches:
+    def batches(self, batch_size: int = BATCH_SIZE, **options: Any) -> Batches:
         """Iterate over the selected samples in batches, shuffled; the data streams in while you train.
 
             for batch in rosenblatt.volume("photos@2").batches(64, seed=7):
@@ -258,7 +260,12 @@ class Volume:
         return Batches(self._sample_source, BatchOptions(batch_size=batch_size, **options))
 
     def torch_dataset(
-        self, batch_size: int, *, decode: Decode | None = None, transform: Decode | None = None, **options: Any
+        self,
+        batch_size: int = BATCH_SIZE,
+        *,
+        decode: Decode | None = None,
+        transform: Decode | None = None,
+        **options: Any,
     ) -> BatchDataset:
         """Stream the selected samples as batches for PyTorch; pass `batch_size=None` to the DataLoader.
 
