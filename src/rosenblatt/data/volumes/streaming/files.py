@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -102,25 +101,24 @@ def _units_of(column: SampleColumn | None, n_rows: int, n_bytes: int) -> FileUni
 
 
 class FileLoader:
-    """Loads metadata files, and keeps those that were used last."""
+    """Loads metadata files, and keeps those that were loaded last."""
 
     def __init__(self, source: StreamSource) -> None:
         self.source = source
-        self._files: OrderedDict[int, LoadedFile] = OrderedDict()
+        self._files: dict[int, LoadedFile] = {}
         self._lock = Lock()
 
     def load(self, file: int) -> LoadedFile:
         """Return a file."""
-        with self._lock:
-            if loaded := self._files.get(file):
-                self._files.move_to_end(file)
-                return loaded
+        return self._files.get(file) or self._load(file)
+
+    def _load(self, file: int) -> LoadedFile:
         loaded = self.source.load(file)
         with self._lock:
             self._files[file] = loaded
             n_rows = sum(other.n_rows for other in self._files.values())
             while n_rows > MAX_LOADED_ROWS and len(self._files) > 1:
-                n_rows -= self._files.popitem(last=False)[1].n_rows
+                n_rows -= self._files.pop(next(iter(self._files))).n_rows
         return loaded
 
     def load_group(self, files: Iterable[int], executor: Executor) -> LoadedGroup:
@@ -186,7 +184,7 @@ class SampleAccess:
 
     def __init__(self, source: StreamSource) -> None:
         self.source = source
-        self._loader = FileLoader(source)
+        self._load = FileLoader(source).load
         self._firsts = np.cumsum([0, *source.n_selected]).tolist()
 
     def __reduce__(self) -> tuple[type[SampleAccess], tuple[StreamSource]]:
@@ -197,12 +195,14 @@ class SampleAccess:
 
     def locate(self, index: int) -> tuple[LoadedFile, int]:
         """The metadata file of a sample, and its row there. Raises IndexError."""
-        if index < 0:
-            index += self._firsts[-1]
-        if not 0 <= index < self._firsts[-1]:
-            raise IndexError(f"{self.source.name} has {self._firsts[-1]:,} samples")
-        file = bisect_right(self._firsts, index) - 1
-        return self._loader.load(file), index - self._firsts[file]
+        firsts = self._firsts
+        n = firsts[-1]
+        if not 0 <= index < n:
+            if not -n <= index < 0:
+                raise IndexError(f"{self.source.name} has {n:,} samples")
+            index += n
+        file = bisect_right(firsts, index) - 1
+        return self._load(file), index - firsts[file]
 
     def content(self, index: int) -> memoryview:
         """The bytes of a sample. Raises DamagedDataError."""
