@@ -55,6 +55,8 @@ def test_arrays_have_the_size_of_their_pixels():
 @pytest.mark.parametrize("content", [
     b"", b"text", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a", b"\x93NUMPY", encode("PNG")[:20], encode("JPEG")[:50],
     encode("PNG").replace(b"\x04", b"\x05", 1), encode_image(np.zeros(3, np.uint8)),
+    encode_image(np.zeros((3, 4), np.uint8))[:-1], encode_image(np.zeros((3, 4), np.uint8)).replace(b"}", b"("),
+    encode_image(np.zeros((3, 4), np.complex64)),
 ])  # fmt: skip
 def test_a_damaged_image_raises(content):
     with pytest.raises(DamagedError):
@@ -72,7 +74,9 @@ def test_sounds_have_sampling_and_length(format, subtype):
     assert media_format(file.getvalue()) == ("audio", format.lower())
 
 
-@pytest.mark.parametrize("content", [b"", b"RIFF", b"fLaC", b"fLaC" + bytes(40), b"OggS", b"text"])
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF", b"fLaC", b"fLaC" + bytes(40), b"OggS", b"text", b"RIFF$\0\0\0WAVEfmt "]
+)
 def test_a_damaged_sound_raises(content):
     with pytest.raises(DamagedError):
         read_audio_header(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import wave
 import zlib
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rosenblatt.data.media.images import NPY_MAGIC, DamagedError
+from rosenblatt.data.media.images import NPY_ERRORS, NPY_MAGIC, DamagedError
 from rosenblatt.errors import ignore_warnings
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
@@ -108,13 +109,20 @@ def _jpeg_header(content: bytes) -> ImageHeader | None:
 
 
 def _array_header(content: bytes) -> ImageHeader:
+    """Read the header of a .npy file, and check that the file is as long as it says."""
+    file = io.BytesIO(content)
     try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        version = np.lib.format.read_magic(file)
+        is_first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except NPY_ERRORS as error:
         raise DamagedError(f"a damaged array: {error}") from error
-    shape = (*array.shape, 1) if array.ndim == 2 else array.shape
-    if len(shape) != 3:
-        raise DamagedError(f"an array of shape {array.shape}")
+    if len(content) < file.tell() + math.prod(shape) * dtype.itemsize:
+        raise DamagedError("a damaged array: the file is cut off")
+    shape = (*shape, 1) if len(shape) == 2 else shape
+    if len(shape) != 3 or dtype.kind not in "uif":
+        raise DamagedError(f"an array of shape {shape} and type {dtype}")
     return ImageHeader(shape[1], shape[0], shape[2], "npy")
 
 
@@ -122,10 +130,8 @@ def read_audio_header(content: bytes) -> AudioHeader:
     """Read the header of a WAV or FLAC file, or of others if soundfile is installed. Raises DamagedError."""
     if content[:4] == b"fLaC" and len(content) >= FLAC_HEADER_BYTES:
         return _flac_header(content)
-    if content[:4] == b"RIFF":
-        with suppress(wave.Error, EOFError), wave.open(io.BytesIO(content)) as file:
-            rate = file.getframerate()
-            return AudioHeader(rate, file.getnchannels(), file.getnframes() / rate, "wav")
+    if content[:4] == b"RIFF" and (header := _wave_header(content)):
+        return header
     soundfile = _soundfile()
     if soundfile is None:
         raise DamagedError("reading it needs soundfile (pip install soundfile)")
@@ -133,16 +139,27 @@ def read_audio_header(content: bytes) -> AudioHeader:
         info = soundfile.info(io.BytesIO(content))
     except (RuntimeError, TypeError) as error:
         raise DamagedError(str(error)) from error
-    return AudioHeader(info.samplerate, info.channels, info.frames / info.samplerate, info.format.lower())
+    return _make_audio_header(info.samplerate, info.channels, info.frames, info.format.lower())
+
+
+def _make_audio_header(sample_rate: int, n_channels: int, n_frames: int, format: str) -> AudioHeader:
+    if sample_rate <= 0 or n_frames < 0:
+        raise DamagedError(f"a sound of {n_frames} frames at {sample_rate} Hz")
+    return AudioHeader(sample_rate, n_channels, n_frames / sample_rate, format)
+
+
+def _wave_header(content: bytes) -> AudioHeader | None:
+    """Read the header of a WAV file of integers; None for others, such as those of floats."""
+    with suppress(wave.Error, EOFError, RuntimeError), wave.open(io.BytesIO(content)) as file:
+        return _make_audio_header(file.getframerate(), file.getnchannels(), file.getnframes(), "wav")
+    return None
 
 
 def _flac_header(content: bytes) -> AudioHeader:
     """Read the stream information of FLAC (RFC 9639, section 8.2)."""
     bits = int.from_bytes(content[18:FLAC_HEADER_BYTES])  # 20 of the rate, 3 of the channels, 5, 36 of the frames
     rate, n_channels, n_frames = bits >> 44, (bits >> 41 & 7) + 1, bits & (1 << 36) - 1
-    if not rate:
-        raise DamagedError("a FLAC file without a sample rate")
-    return AudioHeader(rate, n_channels, n_frames / rate, "flac")
+    return _make_audio_header(rate, n_channels, n_frames, "flac")
 
 
 def _soundfile() -> Any:

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from tokenize import TokenError
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ MAX_DAMAGED_FRACTION = 0.05  # fraction of damaged images that may be skipped
 SCALE_16_TO_8_BITS = 257  # 65,535 / 255, for images of 16 bits
 PREFETCH_BATCHES = 4  # batches decoded ahead of training
 NPY_MAGIC = b"\x93NUMPY"
+NPY_ERRORS = (ValueError, EOFError, SyntaxError, TokenError)  # that NumPy raises for damaged arrays
 IMAGE_MAGIC = (
     NPY_MAGIC, b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P4", b"P5", b"P6", b"RIFF"
 )  # fmt: skip
@@ -136,7 +138,7 @@ def _decode_with_pillow(image: Image.Image) -> np.ndarray:
 def _decode_array(content: bytes) -> np.ndarray:
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except NPY_ERRORS as error:
         raise DamagedError(f"a damaged array: {error}") from error
     if array.ndim == 2:
         array = array[:, :, None]

@@ -25,6 +25,7 @@ READ_ERRORS = (  # of a file in an archive
     lzma.LZMAError,
     RuntimeError,  # encrypted
     NotImplementedError,  # unknown compression
+    ValueError,  # damaged directory of the archive
 )
 TEXT_SUFFIX = ".txt"
 DELIMITED_SUFFIXES = (".csv", ".tsv", ".dat", ".data")

@@ -50,3 +50,8 @@ def test_options_without_effect_are_refused(tmp_path, files):
     if "t.csv" not in files:
         with pytest.raises(VolumeError, match="--id has no effect for"):
             open_samples(source, id_column="x")
+
+
+def test_a_folder_without_tables_is_no_table(tmp_path):
+    with pytest.raises(VolumeError, match="holds no Parquet or Arrow files"):
+        open_samples(write_files(tmp_path, {"a.png": png()}), kind="table")

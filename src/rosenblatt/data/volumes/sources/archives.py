@@ -17,6 +17,7 @@ from rosenblatt.data.volumes.sources.folders import is_hidden
 from rosenblatt.data.volumes.sources.listings import MAX_NAMED, NAME, Listing, count_names, sort_by_name
 from rosenblatt.errors import TableError, VolumeError, format_list
 
+MAX_REASON = 100  # characters of an error of the archive in a message
 MEMBER = "member"  # name of a file in its archive, as written
 
 
@@ -48,7 +49,8 @@ class ZipContents:
             return self._archive.read(self._frame[MEMBER][row])
         except READ_ERRORS as error:
             raise VolumeError(
-                f"{self.name(row)!r} in {self._archive.filename!r} cannot be read: {error}. The archive may be damaged."
+                f"{self.name(row)!r} in {self._archive.filename!r} cannot be read: {str(error)[:MAX_REASON]}. The archive "
+                "may be damaged."
             ) from error
 
 

@@ -183,6 +183,8 @@ def _open_listing(listing: Listing, request: _Request) -> SampleSource:
     if kind == "table" and listing.is_local:
         notes = list(listing.notes)
         files = columnar_files(listing, notes)
+        if not files:
+            raise VolumeError(f"{listing.location!r} holds no Parquet or Arrow files. Give the path of one table.")
         return open_columnar(files, listing.location, request.id_column, class_names(files), notes)
     suffixes = {"texts": (TEXT_SUFFIX,), "sequences": DELIMITED_SUFFIXES}.get(request.kind or "", ("",))
     lowered = pl.col(NAME).str.to_lowercase()
