@@ -64,6 +64,15 @@ def test_every_version_opens_before_and_after_a_checkpoint(root):
     assert [commit.version for commit in log.history()] == list(range(CHECKPOINT_INTERVAL + 2, 0, -1))
 
 
+def test_a_commit_succeeds_even_if_its_checkpoint_cannot_be_written(s3_proxy, s3_root):
+    log = commit_versions(s3_root, CHECKPOINT_INTERVAL - 1)
+    fault = s3_proxy.inject(Action.UNAVAILABLE, method="PUT", path="checkpoint")
+    _, commit, _ = prepare(s3_root, CHECKPOINT_INTERVAL)
+    log.commit(commit, None, [], [])
+    assert fault.hits
+    assert VolumeLog(log.objects, "v").open().commit.token == commit.token
+
+
 def test_a_web_server_serves_all_versions(tmp_path):
     from tests.data.volumes.servers import serve_files
 

@@ -14,6 +14,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -249,7 +250,8 @@ class VolumeLog:
 
     def _checkpoint(self, version: int) -> None:
         if version % CHECKPOINT_INTERVAL == 0:
-            self._mirror.write_checkpoint(version)
+            with suppress(StorageError, FileNotFoundError):  # the version is committed; a later one writes another
+                self._mirror.write_checkpoint(version)
 
 
 def new_token() -> str:

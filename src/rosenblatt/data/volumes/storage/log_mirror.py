@@ -18,7 +18,7 @@ from typing import NamedTuple
 import polars as pl
 
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
-from rosenblatt.errors import DamagedDataError, VolumeError
+from rosenblatt.errors import DamagedDataError, StorageError, VolumeError
 
 MAX_READS = 16  # of entries at a time
 _JSON, _CHECKPOINT = ".json", ".checkpoint.parquet"
@@ -98,11 +98,15 @@ class LogMirror:
         return DeltaTableState(table.protocol().min_reader_version, table.schema().to_json(), files)
 
     def write_checkpoint(self, version: int) -> None:
-        """Write a checkpoint, with which later versions open without the entries before it."""
+        """Write a checkpoint, with which later versions open without the entries before it. Raises StorageError."""
         from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
 
         folder = self.folder_for(version)
-        DeltaTable(str(folder), version=version).create_checkpoint()
+        try:
+            DeltaTable(str(folder), version=version).create_checkpoint()
+        except (DeltaError, OSError) as error:
+            raise StorageError(f"The checkpoint of version {version} was not written: {error}") from error
         if self._objects.local_path(self._folder) is None:
             for name in (f"{version:020}{_CHECKPOINT}", _LAST_CHECKPOINT):
                 self._objects.put(f"{self._folder}/{name}", (folder / self._copy_folder.name / name).read_bytes())
