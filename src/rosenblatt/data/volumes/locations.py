@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
-from rosenblatt.errors import StorageError, VolumeError, did_you_mean
+from rosenblatt.errors import RosenblattError, StorageError, VolumeError, did_you_mean
 from rosenblatt.runs.store.locations import STORE_FOLDER, public_address
 from rosenblatt.runs.store.permissions import check_trust
 
@@ -114,7 +114,7 @@ def is_volume(text: str) -> bool:
         return True
     try:
         return parse_address(text).exists
-    except (VolumeError, StorageError):
+    except RosenblattError:  # then the name is that of a file that is missing
         return False
 
 
