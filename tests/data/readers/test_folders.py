@@ -80,6 +80,12 @@ def test_many_text_files_in_the_folder_of_each_class_are_a_text_each(tmp_path, p
     assert table.test is None or table.test.frame["class"].to_list() == ["neg", "neg", "pos", "pos"]
 
 
+def test_sequences_with_line_ends_of_old_macs_are_read(tmp_path):
+    for i in range(2):
+        (tmp_path / f"{i}.csv").write_bytes(b"a,b\r1,2\r3,4\r")
+    assert read_table(tmp_path).frame["sequence"].struct.field("channels").to_list() == [2, 2]
+
+
 def test_many_text_files_in_one_folder_are_a_class_each(tmp_path):
     (tmp_path / "languages").mkdir()
     for i in range(9):

@@ -42,7 +42,7 @@ def read_source(source: Source, format: TableFormat) -> Table:
     check_source(source)
     try:
         frame = _read_typed(source)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # it panics about some damage
         reason = str(error).splitlines()[0].rstrip(". ")
         raise TableError(f"it cannot be read as a table: {reason}. The file may be damaged.") from error
     if frame is not None:

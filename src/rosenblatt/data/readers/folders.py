@@ -213,7 +213,7 @@ def _are_sequences(files: Sequence[CollectionFile]) -> bool:
 
 
 def _first_line(file: CollectionFile) -> tuple[str, ...]:
-    line = file.read()[:4096].split(b"\n", 1)[0].decode("utf-8", errors="replace").strip()
+    line = re.split(rb"[\r\n]", file.read()[:4096], maxsplit=1)[0].decode("utf-8", errors="replace").strip()
     cells = next(csv.reader([line]), [])
     is_numeric = all(re.fullmatch(r"\s*-?[\d.eE+-]+\s*", cell) for cell in cells)
     return (str(len(cells)),) if is_numeric else tuple(cells)
@@ -240,6 +240,7 @@ def _load_sequences(files: list[CollectionFile]) -> tuple[list[np.ndarray], int]
 
 def _read_csv_fast(content: bytes) -> pl.DataFrame:
     """Read plain CSV, with or without a header, without detecting its dialect."""
+    content = content if b"\n" in content else content.replace(b"\r", b"\n")  # line ends of old Macs
     first = content.split(b"\n", 1)[0]
     header = not re.fullmatch(rb"[\s\d.,;eE+-]+", first)
     separator = max(",;\t", key=lambda mark: first.count(mark.encode()))

@@ -48,10 +48,8 @@ class ZipContents:
         try:
             return self._archive.read(self._frame[MEMBER][row])
         except READ_ERRORS as error:
-            raise VolumeError(
-                f"{self.name(row)!r} in {self._archive.filename!r} cannot be read: {str(error)[:MAX_REASON]}. The archive "
-                "may be damaged."
-            ) from error
+            place, reason = f"{self.name(row)!r} in {self._archive.filename!r}", str(error)[:MAX_REASON]
+            raise VolumeError(f"{place} cannot be read: {reason}. The archive may be damaged.") from error
 
 
 def list_zip(path: Path) -> Listing:

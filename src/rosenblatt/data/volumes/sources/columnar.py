@@ -31,6 +31,7 @@ from rosenblatt.errors import TableError, VolumeError, format_list
 PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 CHUNK_BYTES = 1 << 27  # of a file that become one chunk, if its rows are large
 SNIFFED_ROWS = 8  # first rows that show what a column of bytes holds
+MAX_REASON = 200  # characters of an error of Polars in a message
 BYTES = "bytes"  # field of Hugging Face's images and sounds, beside `path`
 
 
@@ -169,11 +170,11 @@ def open_columnar(
 
 @contextmanager
 def _damage_errors(name: str) -> Iterator[None]:
-    """Raise errors of the operating system and of Polars as TableError."""
+    """Raise errors of the operating system and of Polars, which panics about some damage, as TableError."""
     try:
         yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0].rstrip(". ")
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = str(error).splitlines()[0][:MAX_REASON].rstrip(". ")
         raise TableError(f"{name!r} cannot be read: {reason}. The file may be damaged.") from error
 
 
