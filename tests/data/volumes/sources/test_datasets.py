@@ -47,11 +47,12 @@ def test_the_splits_of_a_saved_dataset_become_a_column(tmp_path):
 @pytest.mark.parametrize("state", [
     {"_data_files": [{"filename": "../outside.arrow"}]},
     {"_data_files": [], "_indices_files": [{"filename": "indices.arrow"}]},
+    {"_data_files": []}, {}, {"_data_files": [{"filename": "missing.arrow"}]}, {"_data_files": [{}, 1]},
 ])  # fmt: skip
 def test_a_saved_dataset_that_cannot_be_used_is_refused(tmp_path, state):
     save_to_disk(tmp_path / "d", [0])
     (tmp_path / "d/state.json").write_text(json.dumps(state))
-    with pytest.raises(VolumeError, match=r"names files outside of the folder|is a selection of rows"):
+    with pytest.raises(VolumeError, match=r"names files outside|is a selection of rows|without files|lacks the files"):
         open_samples(tmp_path / "d")
 
 

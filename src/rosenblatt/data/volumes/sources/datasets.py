@@ -28,20 +28,31 @@ def is_saved_dataset(folder: Path) -> bool:
 
 def saved_dataset_files(folder: Path) -> list[ColumnarFile]:
     """The files of a dataset or of its splits in their order. Raises VolumeError if they cannot be used."""
+    files = [ColumnarFile(path) for path in _state_files(folder, "")] if (folder / _STATE).is_file() else []
     if (folder / _SPLITS).is_file():
-        splits = [str(name) for name in _read_json(folder / _SPLITS).get("splits", [])]
-        return [ColumnarFile(path, {SPLIT: split}) for split in splits for path in _state_files(folder, split)]
-    return [ColumnarFile(path) for path in _state_files(folder, "")]
+        splits = [str(name) for name in _list(_read_json(folder / _SPLITS), "splits")]
+        files = [ColumnarFile(path, {SPLIT: split}) for split in splits for path in _state_files(folder, split)]
+    if not files:
+        raise VolumeError(f"{str(folder)!r} is a dataset without files. Save it again.")
+    return files
 
 
 def _state_files(folder: Path, split: str) -> list[Path]:
     state = _read_json(folder / split / _STATE)
     if state.get("_indices_files"):
         raise VolumeError(f"{str(folder)!r} is a selection of rows. Save the dataset again after flatten_indices().")
-    paths = [folder / split / str(file["filename"]) for file in state.get("_data_files", [])]
+    files = [file for file in _list(state, "_data_files") if isinstance(file, dict)]
+    paths = [folder / split / str(file.get("filename")) for file in files]
     if outside := [path.name for path in paths if not path.resolve().is_relative_to(folder.resolve())]:
         raise VolumeError(f"{str(folder)!r} names files outside of the folder: {format_list(outside, 3)}. Remove them.")
+    if missing := [path.name for path in paths if not path.is_file()]:
+        raise VolumeError(f"{str(folder)!r} lacks the files {format_list(missing, 3)}. Copy or save it again.")
     return paths
+
+
+def _list(document: dict[str, Any], key: str) -> list[Any]:
+    value = document.get(key)
+    return value if isinstance(value, list) else []
 
 
 def _read_json(path: Path) -> dict[str, Any]:
