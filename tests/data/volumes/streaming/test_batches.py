@@ -9,9 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rosenblatt.data.volumes.storage.objects import FolderObjects
 from rosenblatt.data.volumes.storage.packs import pack_path
+from rosenblatt.data.volumes.streaming import reader as reader_module
 from rosenblatt.data.volumes.streaming.batches import Batches
 from rosenblatt.data.volumes.streaming.files import StreamSource
+from rosenblatt.data.volumes.streaming.reader import PackReader
 from rosenblatt.errors import DamagedDataError, VolumeError
 from tests.data.volumes.streaming.samples import (
     CONTENTS,
@@ -56,6 +59,20 @@ def test_the_state_of_another_selection_of_as_many_samples_is_refused(source):
     first, second = (StreamSource(**{**vars(source), "selection": [np.array([i])] * 3}) for i in range(2))
     with pytest.raises(VolumeError, match="cannot be continued: its selection is"):
         Batches(second, options()).load_state_dict(Batches(first, options()).state_dict())
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.6, 1])
+def test_the_order_does_not_depend_on_where_the_root_is(frames, root, bucket, cache, monkeypatch, fraction):
+    monkeypatch.setattr(reader_module, "MAX_GAP_BYTES", 1024)
+    random = np.random.default_rng(0)
+    selection = [np.flatnonzero(random.random(frame.height) < fraction) for frame in frames]
+    readers = PackReader(FolderObjects(root), None), PackReader(bucket, cache)
+    orders = [
+        labels(Batches(make_source(frames, reader, selection), options(batch_size=4, window_bytes=5000)))
+        for reader in readers
+    ]
+    assert orders[0] == orders[1]
+    assert len(flatten(orders[0])) == sum(map(len, selection))
 
 
 def test_nothing_is_streamed_of_an_empty_selection(source):

@@ -34,9 +34,10 @@ from rosenblatt.data.volumes.storage.objects import Objects, open_objects
 from rosenblatt.data.volumes.storage.packs import BLOCK_BYTES, END_BYTES, content_hash, is_pack_name, pack_path
 from rosenblatt.errors import DamagedDataError, StorageError
 
+# The order of samples depends on the next two lines and on MAX_GAP_BYTES: raise ORDER_VERSION if you change them.
 PARTIAL_FRACTION = 0.5  # of a pack: if less has to be moved for what is wanted, only that is fetched
-MAX_COPIED_BYTES = 4 << 20  # smaller packs are read, larger ones mapped: each map keeps a file open
 BUNDLE_BYTES, BUNDLE_FILES = 16 << 20, 256  # linked files that are read together
+MAX_COPIED_BYTES = 4 << 20  # smaller packs are read, larger ones mapped: each map keeps a file open
 LINK_THREADS = 16  # that read the linked files of a bundle
 OPEN_FILES = 4096  # limit of a process that streams: three windows of a gigabyte in packs of a few megabytes
 MAX_OPEN_UNITS = 256  # that random access holds, and at most a quarter of the files that a process may open
@@ -56,7 +57,7 @@ class Unit:
 
     name: str  # of its entry in the cache
     pack: str  # the pack, or the URI of the first linked file
-    n_bytes: int
+    n_bytes: int  # that are wanted of it, wherever the root is, because windows depend on it
     is_whole: bool  # verified by the hash of the pack; else each sample is
     path: Path | None  # of the pack in a folder
     is_cached: bool  # else it is mapped, or linked files of folders are read into memory
@@ -314,10 +315,9 @@ class _UnitBuilder:
             return
         if local is None:
             self.starts[indices] = (np.cumsum(lengths) - lengths)[inverse]
-            size = int(lengths.sum())
         fetch = partial(_fetch_ranges, objects, path, offsets.tolist(), lengths.tolist())
         name = self._name_ranges([pack], offsets, lengths, indices)
-        self._add(indices, Unit(name, pack, size, False, local, local is None, fetch))
+        self._add(indices, Unit(name, pack, int(lengths.sum()), False, local, local is None, fetch))
 
     def _name_ranges(self, packs: list[str], offsets: np.ndarray, lengths: np.ndarray, indices: np.ndarray) -> str:
         """Name of a cache entry: who opens it again expects the same ranges with the same content."""
