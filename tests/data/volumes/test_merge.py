@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.volumes import merge
+from rosenblatt.data.volumes.listing import describe_version
 from rosenblatt.data.volumes.merge import Merge, merge_schemas
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import open_objects
@@ -100,3 +101,78 @@ def test_null_and_nan_are_values_that_can_change_and_can_stay(tmp_path):
     changed = frame.with_columns(x=pl.Series([None, 2.0, float("nan")]))
     assert add_frame(root, "v", changed, tmp_path).commit.changed == 2
     assert open_version(root, "v").to_polars().equals(changed)
+
+
+@pytest.mark.parametrize(
+    ("base", "added", "kept"),
+    [
+        ([2**53 + 1], [0.5], None),
+        ([0.5], [2**53 + 1], None),
+        ([2**53], [0.5], [2.0**53, 0.5]),
+        (pl.Series(["1e25"]).cast(pl.Decimal(38, 10)), pl.Series(["1e-15"]).cast(pl.Decimal(38, 15)), None),
+    ],
+)
+def test_appended_numbers_keep_their_values_or_are_refused(tmp_path, base, added, kept):
+    root = str(tmp_path / "root")
+    add_frame(root, "v", pl.DataFrame({"id": ["a"], "x": base}), tmp_path)
+    more = pl.DataFrame({"id": ["b"], "x": added})
+    if kept is None:
+        with pytest.raises(VolumeError, match=r"Column 'x' holds values of type .* cannot hold exactly"):
+            add_frame(root, "v", more, tmp_path, append=True)
+    else:
+        add_frame(root, "v", more, tmp_path, append=True)
+        assert open_version(root, "v").to_polars()["x"].to_list() == kept
+
+
+def test_identities_of_another_type_name_the_samples_that_are_written_the_same(tmp_path):
+    root = str(tmp_path / "root")
+    add_frame(root, "v", pl.DataFrame({"id": ["1", "01", "2", "x"], "x": [1, 2, 3, 4]}), tmp_path)
+    numbers = pl.DataFrame({"id": [1, 2, 5], "x": [1, 7, 5]})
+    commit = add_frame(root, "v", numbers, tmp_path).commit
+    assert (commit.added, commit.changed, commit.removed) == (1, 1, 2)
+    assert open_version(root, "v").to_polars().equals(numbers)
+    texts = pl.DataFrame({"id": ["01", "5"], "x": [1, 5]})
+    commit = add_frame(root, "v", texts, tmp_path).commit
+    assert (commit.added, commit.changed, commit.removed) == (1, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"a": [1], "A": [2]}, "Columns 'a' and 'A' differ in upper and lower case only"),
+        ({"s": [{"a": 1, "A": 2}]}, "'a' and 'A' differ in upper and lower case only"),
+        ({"a\0b": [1]}, "null character"),
+    ],
+)
+def test_columns_that_could_not_be_read_again_are_refused(tmp_path, columns, message):
+    root = str(tmp_path / "root")
+    with pytest.raises(VolumeError, match=message):
+        add_frame(root, "v", pl.DataFrame({"id": ["a"], **columns}), tmp_path)
+
+
+def test_columns_of_any_other_name_and_any_date_come_back(tmp_path):
+    names = [
+        "a b",
+        "s.b",
+        "min.s",
+        "x`y",
+        "new\nline",
+        "{}",
+        "(",
+        "=",
+        ",",
+        ";",
+        "",
+        "path",
+        "size",
+        "rows",
+        "é",
+        "a/b",
+    ]
+    dates = pl.Series([-(2**31), 2**31 - 1], dtype=pl.Int32).cast(pl.Date)
+    frame = pl.DataFrame({"id": ["a", "b"], "s": [{"b": 1}, {"b": 2}], "day": dates} | {name: [1, 2] for name in names})
+    root = str(tmp_path / "root")
+    add_frame(root, "v", frame, tmp_path)
+    assert open_version(root, "v").to_polars().equals(frame)
+    assert len(open_version(root, "v").query("day > 2026-01-31 and s.b = 2")) == 1
+    assert [column.name for column in describe_version(f"{root}/v").columns] == frame.columns

@@ -17,6 +17,7 @@ from rosenblatt.data.volumes.locations import (
     parse_address,
     unknown_volume_error,
 )
+from rosenblatt.data.volumes.storage.delta_types import is_known_to_python
 from rosenblatt.data.volumes.storage.log import Commit, VolumeLog
 from rosenblatt.data.volumes.tags import list_tags
 from rosenblatt.data.volumes.volume import Volume, volume
@@ -109,12 +110,12 @@ def describe_version(name: str) -> VersionDescription:
 
 
 def _summarize(column: pl.Series) -> ColumnSummary:
-    is_nested = isinstance(column.dtype, pl.List | pl.Struct)
-    unique = 0 if is_nested else column.n_unique()
+    is_opaque = isinstance(column.dtype, pl.List | pl.Struct) or not is_known_to_python(column)
+    unique = 0 if is_opaque else column.n_unique()
     values = dict[str, int]()
-    if column.name != ID and not is_nested and unique <= MAX_VALUES:
+    if column.name != ID and not is_opaque and unique <= MAX_VALUES:
         counts = column.drop_nulls().value_counts(sort=True)
         values = {str(value): n for value, n in counts.rows()}
-    low, high = (None, None) if is_nested or column.dtype == pl.Boolean else (column.min(), column.max())
+    low, high = (None, None) if is_opaque or column.dtype == pl.Boolean else (column.min(), column.max())
     bounds = ["" if value is None else str(value) for value in (low, high)]
     return ColumnSummary(column.name, str(column.dtype), column.null_count(), unique, values, *bounds)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from rosenblatt.data.volumes.columns import ID, LENGTH, PLACE_COLUMNS
+from rosenblatt.data.volumes.storage.delta_types import check_names
 from rosenblatt.data.volumes.storage.log import DataFile, LogVersion
 from rosenblatt.data.volumes.storage.metadata_files import MAX_FILE_BYTES, MAX_FILE_ROWS, MetadataFiles
 from rosenblatt.errors import VolumeError
@@ -39,15 +40,14 @@ class VersionChanges:
 def merge_schemas(base: pl.Schema | None, source: pl.Schema, *, append: bool) -> pl.Schema:
     """The schema of the next version: that of the source; with `append`, together with columns of the base version.
 
-    Raises VolumeError if a column of both holds values that cannot be in one column.
+    Raises VolumeError if a column of both holds values that cannot be in one column, or names cannot be told apart.
     """
-    if base is None or not append:
-        return source
-    merged = dict(base)
+    merged = dict(base) if base is not None and append else {}
     for name, dtype in source.items():
         if name in merged and merged[name] != dtype:
             merged[name] = _common_type(name, merged[name], dtype)
         merged.setdefault(name, dtype)
+    check_names(merged)
     return pl.Schema(merged)
 
 
@@ -86,7 +86,10 @@ class Merge:
         names = [name for name in self._schema if name in base.schema]
         frames = [self._files.read(file, base.schema, names) for file in self._base_files]
         rows = pl.concat(frames) if frames else pl.DataFrame(schema={name: base.schema[name] for name in names})
-        return _align(rows, self._schema).with_row_index(_ROW)
+        aligned = _align(rows, self._schema, is_exact=self._append)
+        ids = rows[ID].cast(self._schema[ID], strict=False)
+        is_same = ids.cast(base.schema[ID]).eq_missing(rows[ID])  # unlike the text 01 and the number 1
+        return aligned.with_columns(ids.set(~is_same, None)).with_row_index(_ROW)
 
     def base_rows(self, ids: pl.Series) -> pl.DataFrame:
         """The rows of the base version with these identities, in their order; nulls for new samples."""
@@ -101,7 +104,7 @@ class Merge:
             rows: all columns of the schema.
             base_rows: of the same samples, from `base_rows`.
         """
-        rows = _align(rows, self._schema)
+        rows = _align(rows, self._schema, is_exact=True)
         is_known = base_rows[_ROW].is_not_null()
         self._seen[base_rows[_ROW].drop_nulls().to_numpy()] = True
         compared = [name for name in self._schema if not (self._has_bytes and name in PLACE_COLUMNS)]
@@ -200,9 +203,19 @@ def _can_keep_files(base: pl.Schema, schema: pl.Schema) -> bool:
     return all(schema.get(name) == dtype for name, dtype in base.items())
 
 
-def _align(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    """Give a frame the columns of a schema, with null where it has none."""
-    return frame.select(
+def _align(frame: pl.DataFrame, schema: pl.Schema, *, is_exact: bool) -> pl.DataFrame:
+    """Give a frame the columns of a schema, with null where it has none.
+
+    Raises VolumeError, if `is_exact`, if values change with their type.
+    """
+    aligned = frame.select(
         pl.col(name).cast(dtype, strict=False) if name in frame.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in schema.items()
     )
+    for name, dtype in frame.schema.items() if is_exact else ():
+        if dtype != schema[name] and not aligned[name].cast(dtype, strict=False).eq_missing(frame[name]).all():
+            raise VolumeError(
+                f"Column {name!r} holds values of type {dtype} that {schema[name]}, which all samples need together, "
+                "cannot hold exactly. Convert it, or leave out --append to replace all samples."
+            )
+    return aligned

@@ -67,6 +67,11 @@ def test_python_objects_are_refused():
         to_kept(pl.DataFrame({"x": pl.Series([object()], dtype=pl.Object)}))
 
 
+def test_structures_without_fields_are_refused():
+    with pytest.raises(VolumeError, match="Column 'x' holds structures without fields"):
+        to_kept(pl.DataFrame({"x": pl.Series([[{}]], dtype=pl.List(pl.Struct([])))}))
+
+
 def test_a_column_that_a_file_lacks_is_missing_in_its_rows(tmp_path):
     files = MetadataFiles(open_objects(str(tmp_path)), "v")
     file = files.write(0, pl.DataFrame({"a": [1, 2]}))

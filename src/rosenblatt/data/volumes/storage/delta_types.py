@@ -7,6 +7,8 @@ keeps its time zone (or that it has none) in the schema.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -20,6 +22,7 @@ _PRIMITIVES: dict[str, pl.DataType] = {
     "double": pl.Float64(), "float": pl.Float32(), "boolean": pl.Boolean(), "binary": pl.Binary(), "date": pl.Date(),
     "timestamp": pl.Datetime("us", "UTC"),
 }  # fmt: skip
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
 _NAMES = {dtype: name for name, dtype in _PRIMITIVES.items()}
 _STORED_AS: dict[type[pl.DataType], pl.DataType] = {
     pl.UInt8: pl.Int16(), pl.UInt16: pl.Int32(), pl.UInt32: pl.Int64(), pl.UInt64: pl.Decimal(20, 0),
@@ -45,14 +48,51 @@ def stored_type(dtype: pl.DataType) -> pl.DataType:
     return pl.Datetime("us", "UTC") if isinstance(dtype, pl.Datetime) else dtype
 
 
+def check_names(schema: Mapping[str, pl.DataType | DataTypeClass], place: str = "Columns") -> None:
+    """Check that Delta Lake can tell columns, and the fields in them, apart. Raises VolumeError."""
+    known = dict[str, str]()
+    for name, dtype in schema.items():
+        if "\0" in name:
+            raise VolumeError(
+                f"{place} with a null character in their name, such as {name!r}, cannot be kept. Rename it."
+            )
+        other = known.setdefault(name.lower(), name)
+        if other != name:
+            raise VolumeError(
+                f"{place} {other!r} and {name!r} differ in upper and lower case only, which volumes cannot tell apart. "
+                "Rename one of them."
+            )
+        inner = dtype
+        while isinstance(inner, pl.List | pl.Array):
+            inner = inner.inner
+        if isinstance(inner, pl.Struct):
+            check_names({field.name: field.dtype for field in inner.fields}, f"Fields of column {name!r}: the fields")
+
+
 def to_kept(frame: pl.DataFrame) -> pl.DataFrame:
     """Convert columns to types that a volume keeps. Raises VolumeError if it can hold none of their values."""
     expressions = []
     for name, dtype in frame.schema.items():
         if isinstance(dtype, pl.Object | pl.Unknown):
             raise VolumeError(f"Column {name!r} holds Python objects. Give numbers, texts, times or lists of them.")
+        if _has_empty_struct(dtype):
+            raise VolumeError(f"Column {name!r} holds structures without fields, which no file can hold. Leave it out.")
         expressions.append(pl.col(name).cast(kept_type(dtype), strict=True))
     return frame.with_columns(expressions)
+
+
+def _has_empty_struct(dtype: pl.DataType | DataTypeClass) -> bool:
+    if isinstance(dtype, pl.List | pl.Array):
+        return _has_empty_struct(dtype.inner)
+    if isinstance(dtype, pl.Struct):
+        return not dtype.fields or any(_has_empty_struct(field.dtype) for field in dtype.fields)
+    return False
+
+
+def is_known_to_python(column: pl.Series) -> bool:
+    """Whether no value of a column is a date or time beyond the years 1 to 9999, which Python does not have."""
+    day = {pl.Date: 1, pl.Datetime: 86_400_000_000}.get(type(column.dtype))
+    return day is None or column.to_physical().is_between(_FIRST_DAY * day, (_LAST_DAY + 1) * day - 1).all()
 
 
 def to_stored(frame: pl.DataFrame) -> pl.DataFrame:

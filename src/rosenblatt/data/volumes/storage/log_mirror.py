@@ -5,6 +5,7 @@ This is the only module that uses deltalake.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import weakref
@@ -23,6 +24,7 @@ from rosenblatt.errors import DamagedDataError, StorageError, VolumeError
 MAX_READS = 16  # of entries at a time
 _JSON, _CHECKPOINT = ".json", ".checkpoint.parquet"
 _LAST_CHECKPOINT = "_last_checkpoint"
+_VERSION = re.compile("[0-9]{20}")
 
 
 class DeltaTableState(NamedTuple):
@@ -48,7 +50,7 @@ class LogMirror:
         """The number of the latest entry; -1 if there is none."""
         if self._objects.address.startswith("http"):
             return self._probe_latest()
-        return max((int(name.removesuffix(_JSON)) for name in self._names() if name.endswith(_JSON)), default=-1)
+        return max(self._versions(_JSON), default=-1)
 
     def read_entry(self, version: int) -> bytes:
         """Read the entry of a version. Raises VolumeError if it is missing."""
@@ -87,15 +89,14 @@ class LogMirror:
 
         try:
             table = DeltaTable(str(self.folder_for(version)), version=version)
-            actions = pl.DataFrame(table.get_add_actions(flatten=True))
-        except (DeltaError, TableNotFoundError) as error:
+            files = _list_files(pl.DataFrame(table.get_add_actions()))
+            schema = table.schema().to_json()
+        except (DeltaError, TableNotFoundError, ValueError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedDataError(
                 f"The log in {self._objects.address}/{self._folder} cannot be read: {reason}."
             ) from error
-        files = actions.rename({"size_bytes": "size", "num_records": "rows"}).sort("path")
-        files = files.drop("modification_time", strict=False)
-        return DeltaTableState(table.protocol().min_reader_version, table.schema().to_json(), files)
+        return DeltaTableState(table.protocol().min_reader_version, schema, files)
 
     def write_checkpoint(self, version: int) -> None:
         """Write a checkpoint, with which later versions open without the entries before it. Raises StorageError."""
@@ -125,13 +126,16 @@ class LogMirror:
             content = self._objects.read(f"{self._folder}/{name}")
             open_objects(str(self._copy_folder)).put(name, content)
 
-    def _names(self) -> list[str]:
-        return [info.path.removeprefix(f"{self._folder}/") for info in self._objects.list(self._folder)]
+    def _versions(self, ending: str) -> list[int]:
+        """The versions that have a file of this ending; other programs may write files of other names."""
+        names = (info.path.rpartition("/")[2] for info in self._objects.list(self._folder))
+        versions = (name.removesuffix(ending) for name in names if name.endswith(ending))
+        return [int(version) for version in versions if _VERSION.fullmatch(version)]
 
     def _checkpoints(self) -> list[int]:
         if self._objects.address.startswith("http"):
             return []
-        return [int(name.removesuffix(_CHECKPOINT)) for name in self._names() if name.endswith(_CHECKPOINT)]
+        return self._versions(_CHECKPOINT)
 
     def _probe_latest(self) -> int:
         """The latest entry on a web server, which lists no files: the last of consecutive numbers."""
@@ -149,6 +153,19 @@ class LogMirror:
             middle = (low + high) // 2
             low, high = (middle, high) if exists(middle) else (low, middle)
         return low
+
+
+def _list_files(actions: pl.DataFrame) -> pl.DataFrame:
+    """The metadata files of a version in order, with a column for each bound and number of nulls of a column."""
+    files = actions.select("path", pl.col("size_bytes").alias("size"), pl.col("num_records").alias("rows"))
+    statistics = [
+        actions[kind].struct.field(field.name).alias(f"{kind}.{field.name}")
+        for kind in ("null_count", "min", "max")
+        if isinstance(dtype := actions.schema.get(kind), pl.Struct)
+        for field in dtype.fields
+        if not isinstance(field.dtype, pl.Struct)  # whose fields have names such as those of other columns
+    ]
+    return files.with_columns(statistics).sort("path")
 
 
 def _entry_name(version: int) -> str:

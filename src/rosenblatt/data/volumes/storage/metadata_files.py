@@ -15,7 +15,7 @@ import polars as pl
 
 from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, PACK, PLACES_SCHEMA
 from rosenblatt.data.volumes.storage.cache import MachineCache
-from rosenblatt.data.volumes.storage.delta_types import from_stored, to_stored
+from rosenblatt.data.volumes.storage.delta_types import from_stored, is_known_to_python, to_stored
 from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH, missing_error
 from rosenblatt.data.volumes.storage.log import DataFile
 from rosenblatt.data.volumes.storage.objects import Objects
@@ -165,12 +165,14 @@ def compute_statistics(frame: pl.DataFrame) -> dict[str, Any]:
         nulls[name] = column.null_count()
         if nulls[name] == len(column) or (column.dtype.is_float() and column.is_nan().any()):
             continue
+        if not is_known_to_python(column):
+            continue
         minimum, maximum = column.min(), column.max()
         if isinstance(minimum, str) and isinstance(maximum, str):
             is_cut = len(maximum) > MAX_TEXT_CHARACTERS
             minimum, maximum = minimum[:MAX_TEXT_CHARACTERS], maximum[:MAX_TEXT_CHARACTERS]
             maximum += LAST_CHARACTER * is_cut
-        elif column.dtype.is_temporal():
+        elif column.dtype == pl.Date:
             minimum, maximum = str(minimum), str(maximum)
         if column.dtype.is_float() and not column.is_finite().all():
             continue  # JSON has no infinity
