@@ -22,7 +22,6 @@ from rosenblatt.data.volumes.storage.cache import machine_cache
 from rosenblatt.data.volumes.storage.log import Commit, LogVersion, VolumeLog, compute_root, current_user, new_token
 from rosenblatt.data.volumes.storage.markers import check_references, commit_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
-from rosenblatt.data.volumes.storage.pack_writer import MAX_REUSE_SECONDS
 from rosenblatt.errors import Notify, VolumeError
 from rosenblatt.runs.store.locations import public_address
 
@@ -106,10 +105,10 @@ def add(
     if base and not changes.is_change and base.schema == schema:
         return AddResult(address, base.commit, False, 0, time.time() - started)
     commit = _make_commit(source, options, base, changes, compute_root(schema, changes.files), reading.inspected)
-    with commit_section(address.objects, notify) as has_waited:
+    with commit_section(address.objects, notify):
         paths = [f"{address.name}/{file.path}" for file in changes.added]
-        must_look = has_waited or time.time() - started > MAX_REUSE_SECONDS
-        check_references(address.objects, files.packs_written, paths, must_look=must_look)
+        packs = files.packs_written if source.kind in KINDS_WITH_BYTES else ()  # of a table: values of its own column
+        check_references(address.objects, packs, paths)
         if not base:
             log.create(schema)
         log.commit(commit, None if base and base.schema == schema else schema, changes.added, changes.removed)

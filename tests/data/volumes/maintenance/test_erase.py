@@ -150,6 +150,7 @@ def test_what_was_erased_can_be_added_again(versions):
     assert (versions.originals / "00.bin").read_bytes() not in everything(versions.root)
 
 
+@pytest.mark.slow
 def test_an_interrupted_erasure_is_completed_by_running_it_again(versions, monkeypatch):
     content, step = (versions.originals / "00.bin").read_bytes(), 0
     backup = Path(versions.root).with_name("backup")
@@ -190,6 +191,7 @@ def test_an_interrupted_erasure_is_completed_by_running_it_again(versions, monke
     assert step > 5
 
 
+@pytest.mark.slow
 def test_an_addition_notices_an_erasure_at_each_of_its_steps(versions, monkeypatch):
     """It adds the bytes of other samples to another volume, which are in the pack that is erased."""
     backup, step = Path(versions.root).with_name("backup"), 0

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from rosenblatt.data.volumes import add as module
 from rosenblatt.data.volumes.maintenance.garbage import collect_garbage
 from rosenblatt.data.volumes.maintenance.verify import verify
 from rosenblatt.data.volumes.storage.folders import FolderObjects
@@ -214,6 +213,7 @@ def check_added(photos, error):
     shutil.copytree(f"{photos.root} before", photos.root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [8.0, 2.0])
 def test_an_addition_is_safe_whenever_a_collection_runs(interrupted, monkeypatch, days):
     """The addition reuses or renews the packs of an interrupted one, which the collection takes for garbage."""
@@ -228,6 +228,7 @@ def test_an_addition_is_safe_whenever_a_collection_runs(interrupted, monkeypatch
     assert n_steps > 10
 
 
+@pytest.mark.slow
 def test_a_collection_is_safe_whenever_an_addition_runs(interrupted, monkeypatch):
     n_steps = 0
     for error in all_steps(
@@ -241,20 +242,62 @@ def test_a_collection_is_safe_whenever_an_addition_runs(interrupted, monkeypatch
     assert n_steps > 10
 
 
-def test_an_addition_that_lasted_longer_than_a_week_notices_what_was_deleted(interrupted, monkeypatch):
-    section = module.commit_section
+@pytest.mark.slow
+def test_an_addition_notices_a_collection_that_ends_at_any_of_its_steps(interrupted, monkeypatch):
+    """The collection has listed the old packs, and deletes them after the addition has gone on for some steps.
 
-    def late_section(objects, notify):
-        make_old(interrupted)
-        collect_garbage(interrupted.root, delete=True)
-        return section(objects, notify)
+    The addition may write them anew before they are deleted, and then commit after the collection has ended.
+    """
+    for step in range(1000):
+        with monkeypatch.context() as patch:
+            both = PausedAddition(patch, interrupted, step)
+            collect_garbage(interrupted.root, both.notes.append, delete=True)
+            is_over = both.finish()
+        check_added(interrupted, both.error)
+        if is_over:
+            break
+    assert step > 8
 
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "MAX_REUSE_SECONDS", -1.0)
-        patch.setattr(module, "commit_section", late_section)
-        with pytest.raises(StorageError, match="was deleted in the meantime") as error:
-            interrupted.add()
-    check_added(interrupted, error.value)
+
+class PausedAddition:
+    """An addition that begins when a collection is about to delete, and pauses at one of its steps until that ends."""
+
+    def __init__(self, monkeypatch, photos, step):
+        self._photos, self._step, self._n_requests = photos, step, 0
+        self.error, self.notes = None, []
+        self._pauses, self._resumed = threading.Event(), threading.Event()
+        self._collector = threading.current_thread()
+        self._thread = threading.Thread(target=self._add)
+        for name in Interleaving.METHODS:
+            monkeypatch.setattr(FolderObjects, name, self._watched(getattr(FolderObjects, name)))
+
+    def _watched(self, method):
+        def call(objects, *arguments):
+            if threading.current_thread() is not self._collector:
+                self._n_requests += 1
+                if self._n_requests == self._step + 1:
+                    self._pauses.set()
+                    assert self._resumed.wait(60)
+            elif method.__name__ == "delete" and self._thread.ident is None and len(arguments[0]) > 1:
+                self._thread.start()
+                assert self._pauses.wait(60)
+            return method(objects, *arguments)
+
+        return call
+
+    def _add(self):
+        try:
+            self._photos.add(notify=lambda _: self._pauses.set())
+        except StorageError as error:
+            self.error = error
+        finally:
+            self._pauses.set()
+
+    def finish(self):
+        """Let the addition go on after the collection has ended; returns whether it has less steps."""
+        self._resumed.set()
+        self._thread.join()
+        return self._n_requests <= self._step
 
 
 def test_the_command_lists_before_it_deletes(interrupted, run):

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,25 +61,52 @@ def collect_garbage(root: str, notify: Notify = print, *, delete: bool = False) 
         StorageError: if the root cannot be read or written.
     """
     objects = open_objects(root)
-    if not delete:
-        return _find_garbage(objects, time.time(), notify)
-    with deletion_section(objects, notify) as marker:
-        report = _find_garbage(objects, marker.now(), notify)
-        paths = [*report.paths, *_dead_markers(objects, marker.now())]
-        for start in range(0, len(paths), DELETED_AT_ONCE):
-            marker.check()
-            objects.delete(paths[start : start + DELETED_AT_ONCE])
-    return replace(report, is_deleted=True)
-
-
-def _find_garbage(objects: Objects, now: float, notify: Notify) -> GarbageReport:
-    referenced = _referenced_paths(objects, notify)
-    unreferenced = [info for info in _stored_objects(objects) if info.path not in referenced]
-    old = [info for info in unreferenced if info.modified < now - MIN_AGE_SECONDS]
+    references = _References(objects, notify)
+    references.update()
+    oldest = time.time() - MIN_AGE_SECONDS
+    unreferenced = [info for info in _stored_objects(objects) if info.path not in references.paths]
+    old = [info for info in unreferenced if info.modified < oldest]
+    n_recent = len(unreferenced) - len(old)
+    if delete:
+        with deletion_section(objects, notify) as marker:
+            references.update()  # with what was committed since
+            old = [info for info in old if info.path not in references.paths]
+            to_delete = [*(info.path for info in old), *_dead_markers(objects, marker.now())]
+            for start in range(0, len(to_delete), DELETED_AT_ONCE):
+                marker.check()
+                objects.delete(to_delete[start : start + DELETED_AT_ONCE])
     paths, n_bytes = tuple(info.path for info in old), sum(info.size for info in old)
-    return GarbageReport(
-        objects.address, len(referenced), paths, n_bytes, len(unreferenced) - len(old), is_deleted=False
-    )
+    return GarbageReport(objects.address, len(references.paths), paths, n_bytes, n_recent, delete)
+
+
+class _References:
+    """The paths of all packs and metadata files that versions refer to."""
+
+    def __init__(self, objects: Objects, notify: Notify) -> None:
+        self._objects, self._notify = objects, notify
+        self._versions: dict[str, int] = {}  # of each volume, up to which its log was read
+        self.paths: set[str] = set()
+
+    def update(self) -> None:
+        """Add what versions refer to that were committed since the last call. Raises VolumeError."""
+        for name in volume_names(self._objects):
+            log = VolumeLog(self._objects, name)
+            first, latest = self._versions.get(name, 0) + 1, log.latest()
+            if latest >= first:
+                self._add(name, log.every_file(first))
+                self._versions[name] = latest
+            elif not latest and (files := stored_files(self._objects, name)):
+                self._notify(
+                    f"{self._objects.address}/{name} has no version: its log is lost, or its first addition has not "
+                    "ended. All that it refers to is kept; delete the folder if it was interrupted"
+                )
+                self._add(name, files)
+
+    def _add(self, name: str, data_files: list[DataFile]) -> None:
+        files = MetadataFiles(self._objects, name)
+        for file, rows in files.read_all_places(data_files, [PACK], skip_erased=True):
+            self.paths.add(f"{name}/{file.path}")
+            self.paths |= {pack_path(pack) for pack in rows[PACK].drop_nulls().unique() if is_pack_name(pack)}
 
 
 def volume_names(objects: Objects) -> list[str]:
@@ -91,24 +118,6 @@ def stored_files(objects: Objects, name: str) -> list[DataFile]:
     """All metadata files that are stored of a volume, those that no version has included."""
     infos = [info for info in objects.list(f"{name}/data") if _METADATA_FILE.fullmatch(info.path)]
     return [DataFile(info.path.removeprefix(f"{name}/"), info.size, 0, {}) for info in infos]
-
-
-def _referenced_paths(objects: Objects, notify: Notify) -> set[str]:
-    """The paths of all packs and metadata files that versions refer to."""
-    paths = set[str]()
-    for name in volume_names(objects):
-        log, files = VolumeLog(objects, name), MetadataFiles(objects, name)
-        has_versions = log.latest() > 0
-        data_files = log.every_file() if has_versions else stored_files(objects, name)
-        if data_files and not has_versions:
-            notify(
-                f"{objects.address}/{name} has no version: its log is lost, or its first addition has not ended. All "
-                "that it refers to is kept; delete the folder if it was interrupted"
-            )
-        for file, rows in files.read_all_places(data_files, [PACK]):
-            paths.add(f"{name}/{file.path}")
-            paths |= {pack_path(pack) for pack in rows[PACK].drop_nulls().unique() if is_pack_name(pack)}
-    return paths
 
 
 def _stored_objects(objects: Objects) -> Iterator[ObjectInfo]:

@@ -25,7 +25,7 @@ from rosenblatt.data.volumes.maintenance.verify import (
 from rosenblatt.data.volumes.storage.cache import machine_cache
 from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH
 from rosenblatt.data.volumes.storage.log import DataFile, VolumeLog
-from rosenblatt.data.volumes.storage.markers import commit_section
+from rosenblatt.data.volumes.storage.markers import check_references, commit_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
 from rosenblatt.data.volumes.storage.pack_writer import PackWriter, StoredPlace
@@ -179,7 +179,9 @@ def _drop_damaged(opened: Volume, report: VerifyReport, notify: Notify) -> tuple
         kept = rows.filter(~is_damaged)
         kept = move_rows(kept, _move_intact(opened.objects, kept.filter(kept[PACK].is_in(packs))))
         replaced[file.path] = files.write(file.number, kept) if kept.height else None
+    paths = [f"{opened.volume_name}/{file.path}" for file in replaced.values() if file]
     with commit_section(opened.objects, notify):
+        check_references(opened.objects, files.packs_written - set(packs) if opened.has_bytes else (), paths)
         n_dropped = sum(rows.height for rows in removed)
         commit = commit_rewritten(log, base, replaced, removed, f"{format_count(n_dropped, 'damaged sample')} dropped")
     return f"{opened.volume_name}@{commit.version}", tuple(sorted(samples))

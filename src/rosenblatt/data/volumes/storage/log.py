@@ -163,10 +163,10 @@ class VolumeLog:
         for version in range(self.latest(), 0, -1):
             yield self.commit_of(version)
 
-    def every_file(self) -> list[DataFile]:
-        """All metadata files that any version has, each once, without those that were erased."""
+    def every_file(self, first: int = 1) -> list[DataFile]:
+        """All metadata files that versions from `first` on added, each once, without those that were erased."""
         files, erased = dict[str, DataFile](), erased_names(self.objects)
-        for entry in self._mirror.read_entries(1, self.latest()):
+        for entry in self._mirror.read_entries(first, self.latest()):
             for line in entry.splitlines():
                 action = json.loads(line).get("add")
                 if action and action["path"][METADATA_FILE_HASH] not in erased:

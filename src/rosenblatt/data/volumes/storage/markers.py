@@ -4,10 +4,11 @@
     gc/delete-<token>    a garbage collection or an erasure
 
 Each side first writes its marker and then looks for those of the other side, so at least one of two sees the other: a
-commit then withdraws and waits, a deletion waits (mutual exclusion by flags, Dekker's algorithm). Stores must list what
-was written before, as folders, S3, Google Cloud Storage and Azure do. Markers are renewed every minute; one that is
-silent for a quarter of an hour belongs to a process that has ended, and its owner stops itself before that. On the same
-machine, a process that has ended is noticed at once.
+commit then withdraws and waits, a deletion waits (mutual exclusion by flags, Dekker's algorithm). A commit looks for
+all that it refers to while no deletion is under way, so it does not matter when its packs were written. Stores must
+list what was written before, as folders, S3, Google Cloud Storage and Azure do. Markers are renewed every minute; one
+that is silent for a quarter of an hour belongs to a process that has ended, and its owner stops itself before that. On
+the same machine, a process that has ended is noticed at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -37,6 +39,7 @@ MAX_PAUSE_SECONDS = 600.0  # between heartbeats, after which the owner of a mark
 MAX_SILENCE_SECONDS = 900.0  # after which others take the owner of a marker for dead
 POLL_SECONDS = 2.0
 LISTED_PACKS = 1000  # beyond which packs are listed rather than looked for one by one
+LOOKUPS = 16  # at a time
 
 
 class Marker:
@@ -142,16 +145,13 @@ def _has_ended(objects: Objects, path: str) -> bool:
 
 
 @contextmanager
-def commit_section(objects: Objects, notify: Notify) -> Iterator[bool]:
-    """Keep deletions away while a version is committed.
-
-    Yields whether there was one, so that what the version refers to has to be looked for.
-    """
+def commit_section(objects: Objects, notify: Notify) -> Iterator[None]:
+    """Keep deletions away while a version is committed; what it refers to must be looked for inside."""
     has_waited = False
     while True:
         with Marker(objects, COMMIT) as marker:
             if not marker.has_others(DELETE):
-                yield has_waited
+                yield
                 return
         if not has_waited:
             notify("waiting for a garbage collection or an erasure to end")
@@ -172,29 +172,31 @@ def deletion_section(objects: Objects, notify: Notify) -> Iterator[Marker]:
         yield marker
 
 
-def check_references(objects: Objects, packs: Iterable[str], paths: Iterable[str], *, must_look: bool) -> None:
-    """Check in a commit section that what a version will refer to was not deleted.
+def check_references(objects: Objects, packs: Iterable[str], paths: Iterable[str]) -> None:
+    """Check in a commit section that all that a version will refer to is there.
 
+    A deletion may have taken something for garbage before it was written again, or before it was first referred to.
     What was erased once and is written again is no longer counted as erased.
 
     Args:
         objects: the root.
         packs: names of packs.
         paths: of new metadata files.
-        must_look: whether a garbage collection may have taken something for old.
 
     Raises:
         StorageError: if something was deleted.
     """
     referenced = {pack_path(name): name for name in packs} | {path: path[METADATA_FILE_HASH] for path in paths}
-    erased = erased_names(objects)
-    suspects = [path for path, name in referenced.items() if must_look or name in erased]
+    suspects = list(referenced)
     if len(suspects) > LISTED_PACKS:
         present = {info.path for info in objects.list("packs")}
         suspects = [path for path in suspects if path not in present]
-    if missing := [path for path in suspects if objects.info(path) is None]:
+    with ThreadPoolExecutor(LOOKUPS, thread_name_prefix="references") as pool:
+        infos = pool.map(objects.info, suspects)
+        missing = [path for path, info in zip(suspects, infos, strict=True) if info is None]
+    if missing:
         raise StorageError(
             f"{missing[0]!r} was deleted in the meantime by a garbage collection or an erasure. Run the command again "
             "to write it anew."
         )
-    remove_tombstones(objects, sorted(erased & set(referenced.values())))
+    remove_tombstones(objects, sorted(erased_names(objects) & set(referenced.values())))
