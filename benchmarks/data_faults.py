@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -296,7 +295,7 @@ def run_killed(context, target, arguments, delay):
     process.join(delay)
     is_running = process.is_alive()
     if is_running:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
     process.join()
     return is_running, time.monotonic() - started
 
