@@ -93,8 +93,9 @@ def class_names(files: list[ColumnarFile], folder: Path | None = None) -> dict[s
         with suppress(ValueError, AttributeError, pl.exceptions.PolarsError):  # no Parquet file, or another's metadata
             recorded = json.loads(pl.read_parquet_metadata(files[0].path).get("huggingface", "{}"))
             features = recorded.get("info", {}).get("features")
+    items = features.items() if isinstance(features, dict) else ()
     return {
         name: [str(label) for label in feature["names"]]
-        for name, feature in (features or {}).items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        for name, feature in items
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and _list(feature, "names")
     }
