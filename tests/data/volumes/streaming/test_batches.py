@@ -235,6 +235,24 @@ def test_a_damaged_sample_raises_an_error_by_default(photos, bad_options):
         list(Batches(photos, options(shuffle=False, **bad_options)))
 
 
+def test_no_sample_is_lost_by_an_error(photos):
+    batches = Batches(photos, options(shuffle=False, decode=decode_some({20})))
+    with pytest.raises(DamagedDataError):
+        labels(batches)
+    assert batches.position == 16
+    resumed = Batches(photos, options(shuffle=False, decode=bytes))
+    resumed.load_state_dict(batches.state_dict())
+    assert flatten(labels(resumed)) == list(range(16, 130))
+
+
+def test_a_decoder_without_memory_is_no_damaged_sample(photos):
+    def decode(view):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        list(Batches(photos, options(on_damage="skip", decode=decode)))
+
+
 def test_damaged_samples_can_be_left_out_and_are_listed(photos, bad_options):
     messages = []
     bad_options.pop("reason")

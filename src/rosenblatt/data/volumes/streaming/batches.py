@@ -137,9 +137,7 @@ class Batches:
         self._loader = FileLoader(source)
         self.epoch, self.position = 0, 0
         self._first = 0  # position of the first batch of the current loop
-        self._loop: Callable[[], Generator[SampleBatch] | None] = lambda: (
-            None
-        )  # weak: a loop that was left ends its threads
+        self._loop: ref[Generator[SampleBatch]] | None = None  # weak, so that it ends when it is left
         self._whole_epoch: OpenWindow | None = None  # its packs stay open for the next epoch
         n_own = -(-source.n_samples // (options.n_ranks * options.n_workers))
         self._damage = DamageLog(source.name, options.on_damage, n_own)
@@ -165,7 +163,7 @@ class Batches:
 
     def close(self) -> None:
         """End the current loop and its threads."""
-        if loop := self._loop():
+        if self._loop and (loop := self._loop()):
             loop.close()
 
     def __enter__(self) -> Self:
@@ -219,8 +217,9 @@ class Batches:
         raw = self._raw_batches()
         with closing(self._decoded(raw) if self.options.decode else raw) as batches:
             for batch in batches:
+                usable = self._without_damage(batch) if batch.damage else batch
                 self.position = batch.end
-                yield self._without_damage(batch) if batch.damage else batch
+                yield usable
         self.epoch, self.position, self._first = self.epoch + 1, 0, 0
         self._damage.end_epoch(self.options.notify)
 
@@ -294,6 +293,8 @@ class Batches:
             if index not in batch.damage:
                 try:
                     samples[index] = decode(samples[index])
+                except MemoryError:
+                    raise
                 except Exception as error:  # noqa: BLE001 - of any decoder; the policy decides
                     batch.damage[index] = error
 
