@@ -69,3 +69,14 @@ def test_bytes_in_memory_are_sliced_like_files():
     assert (len(cells), cells.read(0), cells.extension(1), cells.name(1)) == (2, b"b", "z", "3")
     assert cells.locations is None
     assert cells.stats is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="paths of POSIX")
+def test_files_are_linked_by_uris(tmp_path):
+    for name in ("plain-1.txt", "a b.txt", "é%.txt"):
+        (tmp_path / name).write_text("x")
+    parts = [open_part(tmp_path / name)._frame for name in ("plain-1.txt", "a b.txt", "é%.txt")]
+    locations = FileContents(pl.concat(parts)).locations
+    assert locations["pack"].to_list() == [
+        (tmp_path / name).as_uri() for name in ("plain-1.txt", "a b.txt", "é%.txt")
+    ]  # fmt: skip

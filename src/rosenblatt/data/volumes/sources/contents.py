@@ -44,8 +44,7 @@ class FileContents:
     @property
     def locations(self) -> pl.DataFrame:
         """Where the bytes are: file:// URIs."""
-        uris = pl.Series(PACK, [Path(path).as_uri() for path in self._frame[PATH]], pl.String)
-        return self._frame.select(uris, OFFSET, LENGTH)
+        return self._frame.select(_uris(self._frame[PATH]).alias(PACK), OFFSET, LENGTH)
 
     @property
     def stats(self) -> pl.DataFrame:
@@ -88,6 +87,13 @@ class FileContents:
         except OSError as error:
             raise StorageError(f"{path!r} cannot be read: {error.strerror or error}. Check its permissions.") from error
         raise VolumeError(f"{self.name(row)!r} changes while it is read. Add it again when no program writes to it.")
+
+
+def _uris(paths: pl.Series) -> pl.Series:
+    """The file:// URIs of absolute paths."""
+    uris = "file://" + paths
+    others = (~paths.str.contains(r"^/[A-Za-z0-9_.~/-]*$")).arg_true()  # with characters that are quoted
+    return uris.scatter(others, [Path(path).as_uri() for path in paths[others]]) if len(others) else uris
 
 
 def _read_part(path: str, offset: int, length: int, *, is_whole: bool) -> tuple[bytes | None, tuple[int, ...]]:
