@@ -73,8 +73,13 @@ def add(name: str, source: str, as_json: bool, table_format: TableFormat, **opti
     from rosenblatt.data.volumes.add import AddOptions
     from rosenblatt.data.volumes.add import add as add_data
 
-    with _adding_progress(not as_json) as on_progress:
-        result = add_data(name, source, AddOptions(format=table_format, **options), make_reporter(as_json), on_progress)
+    try:
+        with _adding_progress(not as_json) as on_progress:
+            settings = AddOptions(format=table_format, **options)
+            result = add_data(name, source, settings, make_reporter(as_json), on_progress)
+    except KeyboardInterrupt:
+        click.echo("What is stored already is not stored again when you repeat the command.", err=True)
+        raise
     if as_json:
         record = {"added_version": result.is_new, "bytes_written": result.bytes_written}
         click.echo(json.dumps({"volume": result.address.name} | result.commit.model_dump() | record))
