@@ -8,6 +8,7 @@ import struct
 import wave
 import zlib
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -162,6 +163,12 @@ def _flac_header(content: bytes) -> AudioHeader:
     return _make_audio_header(rate, n_channels, n_frames, "flac")
 
 
+def has_soundfile() -> bool:
+    """Whether sounds other than WAV of integers and FLAC can be read."""
+    return _soundfile() is not None
+
+
+@cache
 def _soundfile() -> Any:
     with suppress(ImportError, OSError):  # OSError: without the library libsndfile
         return import_module("soundfile")

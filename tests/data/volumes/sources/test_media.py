@@ -1,5 +1,6 @@
 import pytest
 
+from rosenblatt.data.media import headers
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.errors import VolumeError
 from tests.data.volumes.sources.files import png, read, wav, write_files
@@ -141,3 +142,10 @@ def test_files_of_any_kind_are_taken_on_request(tmp_path):
 def test_a_folder_without_files_of_the_given_kind_is_refused(tmp_path, kind):
     with pytest.raises(VolumeError, match=f"holds no {kind}"):
         open_samples(write_files(tmp_path, {"a.txt": "x"}), kind=kind)
+
+
+def test_sounds_that_need_soundfile_are_noted_without_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(headers, "_soundfile", lambda: None)
+    source = open_samples(write_files(tmp_path, {"a.ogg": b"OggS", "b.wav": wav()}))
+    assert "the sampling of OGG files is unknown without soundfile (pip install soundfile)" in source.notes
+    assert set(source.inspect(b"OggS").values()) == {None}

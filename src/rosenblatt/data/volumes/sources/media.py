@@ -8,7 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from rosenblatt.data.media.headers import AUDIO_SUFFIXES, AudioHeader, ImageHeader, read_audio_header, read_image_header
+from rosenblatt.data.media.headers import (
+    AUDIO_SUFFIXES,
+    AudioHeader,
+    ImageHeader,
+    has_soundfile,
+    read_audio_header,
+    read_image_header,
+)
 from rosenblatt.data.media.images import SUFFIXES, DamagedError
 from rosenblatt.data.readers.folders import TEXT
 from rosenblatt.data.table import TableFormat
@@ -90,6 +97,8 @@ def open_media(
         if sidecar is None:
             is_used |= pl.col(NAME).str.to_lowercase().str.contains(TABLE_PATTERN)
         notes += _stray_notes(listing.frame.filter(~has_suffix(kind)).filter(~is_used)[NAME], kind)
+    if kind == "audio" and count_endings(names)[".ogg"] and not has_soundfile():
+        notes.append("the sampling of OGG files is unknown without soundfile (pip install soundfile)")
     inspected = INSPECTED[kind]
     columns = _columns(names, listing.location, metadata, is_labeled=kind != "files", notes=notes)
     if texts is not None and TEXT not in columns.columns:
