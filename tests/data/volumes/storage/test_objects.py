@@ -46,6 +46,10 @@ def test_a_missing_object_is_told_from_an_unreadable_one(objects):
     assert list(objects.list("missing")) == []
     objects.delete(["missing", "a", "a"])
     assert objects.info("a") is None
+    for k in range(20):
+        objects.put(f"many/{k}", b"1")
+    objects.delete(["many/missing", *(f"many/{k}" for k in range(19))])
+    assert [info.path for info in objects.list("")] == ["many/19"]
 
 
 def test_ranges_are_read_in_the_order_they_are_requested(objects):

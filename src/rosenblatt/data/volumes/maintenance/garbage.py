@@ -27,7 +27,7 @@ from rosenblatt.data.volumes.tags import TAG_FOLDER
 from rosenblatt.errors import Notify
 
 MIN_AGE_SECONDS = 7 * 86_400.0  # of what is deleted
-DELETED_AT_ONCE = 100
+DELETED_AT_ONCE = 1000
 _METADATA_FILE = re.compile(r"[^/]+/data/\d{8,}-[0-9a-f]{64}\.parquet")
 _PACK_OR_PROBE = re.compile(r"packs/([0-9a-f]{2})/\1[0-9a-f]{62}\.tar|probes/[0-9a-f]{32}")
 _WRITTEN_WHOLE = re.compile(  # what a folder may hold a part of

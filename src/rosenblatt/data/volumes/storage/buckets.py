@@ -169,8 +169,13 @@ class BucketObjects:
     def delete(self, paths: Sequence[str]) -> None:
         self._refuse_web_server()
         for path in paths:
-            with self._translated("deleted", path), suppress(FileNotFoundError):
-                self._obstore.delete(self._store, path)
+            check_path(path)
+        try:
+            with self._translated("deleted", paths[0] if len(paths) == 1 else None):
+                self._obstore.delete(self._store, list(paths))  # in requests for many, where the store knows them
+        except FileNotFoundError:
+            for path in paths if len(paths) > 1 else ():  # one of them is missing
+                self.delete([path])
 
     def local_path(self, path: str) -> Path | None:  # noqa: ARG002 - objects of buckets have no files
         return None
