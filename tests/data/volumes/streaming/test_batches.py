@@ -179,6 +179,7 @@ def test_a_state_of_another_order_is_refused(source, change):
     "change",
     [
         {"batch_size": 0}, {"n_ranks": 0}, {"rank": 1}, {"rank": -1}, {"worker": 2, "n_workers": 2},
+        {"batch_size": "64"}, {"window_bytes": 1e9}, {"batch_size": True}, {"seed": "a"}, {"n_threads": None},
         {"window_bytes": 0}, {"last": "repeat"}, {"on_damage": "ignore"}, {"n_threads": 0},
     ],
 )  # fmt: skip

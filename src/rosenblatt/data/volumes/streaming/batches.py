@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -66,12 +67,14 @@ class BatchOptions:
     notify: Notify = warnings.warn
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "window_bytes", "n_ranks", "n_workers", "n_threads"):
-            if getattr(self, name) < 1:
-                raise VolumeError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name, count in (("rank", "n_ranks"), ("worker", "n_workers")):
-            if not 0 <= getattr(self, name) < getattr(self, count):
-                raise VolumeError(f"{name} is {getattr(self, name)}; expected 0 to {count} - 1.")
+        limits = {"rank": self.n_ranks, "worker": self.n_workers}
+        for name in ("batch_size", "window_bytes", "n_ranks", "n_workers", "n_threads", "rank", "worker", "seed"):
+            value, low = getattr(self, name), 0 if name in limits else 1
+            is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not is_integer or (name != "seed" and not low <= value < limits.get(name, math.inf)):
+                limit = f" and less than {limits[name]}" if name in limits else ""
+                expected = "an integer" if name == "seed" else f"an integer of at least {low}{limit}"
+                raise VolumeError(f"{name} is {value!r}; expected {expected}.")
         for name, choices in (("last", get_args(LastBatch)), ("on_damage", DAMAGE_POLICIES)):
             if getattr(self, name) not in choices:
                 raise VolumeError(f"{name} is {getattr(self, name)!r}; expected {', '.join(map(repr, choices))}.")
