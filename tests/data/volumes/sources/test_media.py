@@ -2,7 +2,7 @@ import pytest
 
 from rosenblatt.data.media import headers
 from rosenblatt.data.volumes.sources.open import open_samples
-from rosenblatt.errors import VolumeError
+from rosenblatt.errors import TableError, VolumeError
 from tests.data.volumes.sources.files import png, read, wav, write_files
 
 
@@ -79,6 +79,32 @@ def test_a_table_beside_images_gives_columns(tmp_path, name, text):
     source = open_samples(write_files(tmp_path, {"a.png": png(), "sub/b.png": png(), name: text}))
     assert read(source).sort("id").rows() == [("a.png", "007", "x"), ("sub/b.png", "08", "y")]
     assert source.target == "label"
+
+
+@pytest.mark.parametrize("cell", ["{}.png", "photos/{}.png", "..\\\\photos\\\\{}.png", "/data/x/{}.png", "{}"])
+def test_a_sidecar_may_name_files_in_several_ways(tmp_path, cell):
+    folder = write_files(tmp_path / "photos", {"a/0.png": png(), "a/1.png": png()})
+    rows = "".join(f"{cell.format(i)},{i + 5}\n" for i in range(2))
+    write_files(tmp_path, {"side.csv": f"image,x\n{rows}"})
+    assert read(open_samples(folder, sidecar=tmp_path / "side.csv"))["x"].to_list() == [5, 6]
+
+
+def test_tables_that_cannot_be_read_or_are_many_do_not_hinder_an_add(tmp_path):
+    files = {"a.png": png(), "b.png": png(), "config.json": '{"model": {"x": 1}}', "broken.csv": b"\0\1\2"}
+    source = open_samples(write_files(tmp_path, files))
+    assert (
+        "2 tables left out: 'broken.csv' and 'config.json' (--sidecar FILE if one describes the files)" in source.notes
+    )
+    many = {f"{i}.{ending}": png() if ending == "png" else '{"imagePath": "0.png"}' for i in range(11)
+            for ending in ("png", "json")}  # fmt: skip
+    source = open_samples(write_files(tmp_path / "many", many), kind="images")
+    assert list(source.columns)[:2] == ["id", "width"]
+    assert any(note.startswith("11 tables left out") for note in source.notes)
+
+
+def test_damaged_metadata_is_refused(tmp_path):
+    with pytest.raises(TableError, match=r"'metadata\.csv': it is empty"):
+        open_samples(write_files(tmp_path, {"a.png": png(), "metadata.csv": ""}))
 
 
 def test_tables_of_splits_describe_the_files_in_their_own_folder(tmp_path):

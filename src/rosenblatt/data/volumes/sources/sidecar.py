@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from rosenblatt.data.readers.files import read_content
-from rosenblatt.data.readers.read import read_formatted
+from rosenblatt.data.readers.files import read_content, read_source
+from rosenblatt.data.readers.sources import open_source
 from rosenblatt.data.table import Table, TableFormat
 from rosenblatt.data.volumes.sources.coco import is_coco, read_coco
 from rosenblatt.data.volumes.sources.listings import NAME, Listing
@@ -19,10 +19,12 @@ from rosenblatt.errors import TableError, VolumeError, format_count, format_list
 METADATA_PATTERN = r"(^|/)metadata\.(csv|jsonl|parquet)$"  # names as in Hugging Face's ImageFolder
 TABLE_PATTERN = r"\.(csv|tsv|jsonl|ndjson|json|parquet)$"  # endings of their names in lower case
 MIN_MATCH_FRACTION = 0.5  # of the files, or of its rows, that a table must match to describe the files
+MAX_TABLES = 10  # tables without a name of `METADATA_PATTERN` up to which each is searched for names of files
+_LAST = pl.col(NAME).str.extract("([^/]*)$")
 _KEYS = {  # of files, from the most to the least exact
     "paths": pl.col(NAME),
-    "names": pl.col(NAME).str.extract("([^/]*)$"),
-    "names without suffixes": pl.col(NAME).str.extract("([^/]*?)(\\.[^./]*)?$"),
+    "names": _LAST,
+    "names without suffixes": _LAST.str.replace(r"\.[^.]*$", ""),
 }
 
 
@@ -32,7 +34,7 @@ def read_sidecar(path: Path, files: pl.Series, format: TableFormat, notes: list[
     Raises VolumeError if it names too few of the files.
     """
     content = path.read_bytes() if path.suffix.lower() == ".json" and path.is_file() else b""
-    table = read_coco(content, path.name, notes) if is_coco(content) else read_formatted(path, format)
+    table = read_coco(content, path.name, notes) if is_coco(content) else _read_file(path, format)
     metadata = _match(table, files, "", notes)
     if metadata is None:
         raise VolumeError(
@@ -49,33 +51,52 @@ def find_sidecars(listing: Listing, files: pl.Series, format: TableFormat, notes
     that describe none are noted.
     """
     names = listing.frame[NAME]
-    tables = names.filter(names.str.to_lowercase().str.contains(TABLE_PATTERN))
-    metadata, others = None, list[str]()
-    for name in sorted(tables, key=lambda name: not re.search(METADATA_PATTERN, name.lower())):
+    lowered = names.str.to_lowercase()
+    is_metadata = lowered.str.contains(METADATA_PATTERN)
+    others = names.filter(lowered.str.contains(TABLE_PATTERN) & ~is_metadata).to_list()
+    tables, unused = names.filter(is_metadata).to_list(), list[str]()
+    (tables if len(others) <= MAX_TABLES else unused).extend(others)
+    metadata: pl.DataFrame | None = None
+    for name in tables:
         table, folder = _read_table(listing, name, format, notes)
-        part = _match(table, files, folder, notes)
+        part = None if table is None else _match(table, files, folder, notes)
         if part is None:
-            others.append(name)
+            unused.append(name)
         else:
             metadata = part if metadata is None else _merge(metadata, part, name, notes)
             notes.append(f"{name} gives the columns {', '.join(part.columns)}")
-    if others:
-        notes.append(f"{format_count(len(others), 'table')} that name no files left out: {format_list(others, 3)}")
+    if unused:
+        tables_text = format_count(len(unused), "table")
+        notes.append(f"{tables_text} left out: {format_list(unused, 3)} (--sidecar FILE if one describes the files)")
     return metadata
 
 
-def _read_table(listing: Listing, name: str, format: TableFormat, notes: list[str]) -> tuple[Table, str]:
-    """A table of a folder, and the folder of the files that it describes, with a slash at its end.
+def _read_file(path: Path, format: TableFormat) -> Table:
+    """Read a table with the names of files as they are written. Raises TableError."""
+    source = open_source(path)
+    try:
+        return read_source(source, format)
+    except TableError as error:
+        raise TableError(f"{str(path)!r}: {error}") from error
+
+
+def _read_table(listing: Listing, name: str, format: TableFormat, notes: list[str]) -> tuple[Table | None, str]:
+    """A table of a folder, None if it is none, and the folder of the files that it describes, with a slash at its end.
 
     Annotations of COCO are usually in a folder of their own, beside those of the images.
+
+    Raises:
+        TableError: if annotations or a table named as metadata are damaged.
     """
-    content = listing.read(name)
+    content, folder = listing.read(name), name[: name.rfind("/") + 1]
     if name.lower().endswith(".json") and is_coco(content):
         return read_coco(content, name, notes), ""
     try:
-        return read_content(content, format), name[: name.rfind("/") + 1]
+        return read_content(content, format), folder
     except TableError as error:
-        raise TableError(f"{name!r}: {error}") from error
+        if re.search(METADATA_PATTERN, name.lower()):
+            raise TableError(f"{name!r}: {error}") from error
+        return None, folder
 
 
 def _merge(first: pl.DataFrame, second: pl.DataFrame, name: str, notes: list[str]) -> pl.DataFrame:
@@ -113,11 +134,12 @@ def _match(table: Table, files: pl.Series, folder: str, notes: list[str]) -> pl.
         keys = inside.select("file", key=key.str.strip_prefix(folder))
         keys = keys.filter(~pl.col("key").is_duplicated())
         for cells in table.frame:
-            if cells.dtype not in (pl.String, pl.Int64) or cells.n_unique() < len(cells):
+            if cells.dtype not in (pl.String, pl.Int64):
                 continue
-            text = cells.cast(pl.String).str.strip_chars().str.strip_prefix("./").str.normalize("NFC")
+            text = _normalize(cells, is_path=key_name == "paths")
             rows = text.alias("key").to_frame().with_row_index("row").join(keys, on="key")
-            if rows.height < max(1, MIN_MATCH_FRACTION * min(inside.height, len(cells))):
+            is_once = text.n_unique() == len(text)
+            if not is_once or rows.height < max(1, MIN_MATCH_FRACTION * min(inside.height, len(cells))):
                 continue
             notes += _match_notes(cells, key_name, rows.height, inside.height)
             typed = keep_types(to_typed_columns(table.frame, table.format, notes), notes).drop(cells.name)
@@ -126,6 +148,13 @@ def _match(table: Table, files: pl.Series, folder: str, notes: list[str]) -> pl.
             )["row"]
             return typed.select(pl.all().gather(positions))
     return None
+
+
+def _normalize(cells: pl.Series, *, is_path: bool) -> pl.Series:
+    """Names of files in a table as in a listing: with slashes and in Unicode's form NFC; without folders on request."""
+    text = cells.cast(pl.String).str.strip_chars().str.replace_all("\\", "/", literal=True)
+    text = text.str.strip_prefix("./").str.normalize("NFC")
+    return text if is_path else text.str.extract("([^/]*)$")
 
 
 def _match_notes(cells: pl.Series, key_name: str, n_matched: int, n_files: int) -> list[str]:
