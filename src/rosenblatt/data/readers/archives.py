@@ -84,7 +84,7 @@ def list_archive(source: Source) -> list[CollectionFile]:
     """All files of a zip archive sorted by name, without hidden ones. Raises TableError if there are none."""
     try:
         archive = zipfile.ZipFile(source.path or source.open())
-    except (OSError, zipfile.BadZipFile) as error:
+    except READ_ERRORS as error:
         raise TableError(f"{source.name!r} is a damaged zip archive: {error}.") from error
     names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
     limit = UnpackingLimit(source.name, len(source.content))

@@ -61,7 +61,7 @@ def list_zip(path: Path) -> Listing:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except READ_ERRORS as error:
         raise TableError(f"{str(path)!r} is a damaged zip archive: {error}.") from error
     members = [info for info in archive.infolist() if not info.is_dir()]
     check_member_names([info.filename for info in members], str(path))
