@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -171,15 +171,45 @@ def test_each_epoch_has_its_own_order(source):
         assert labels(dataset) == epochs[epoch]
 
 
+def start_worker(dataset):
+    """A copy of a dataset in a worker, with which it shares memory."""
+    copy = pickle.loads(pickle.dumps(dataset))
+    copy._shared = dataset._shared
+    return copy
+
+
 def test_workers_that_live_on_see_the_epoch(source, monkeypatch):
     epochs = [labels(dataset) for dataset in [torch_dataset(source, OPTIONS)] for _ in range(3)]
     dataset = torch_dataset(source, OPTIONS)
-    worker = pickle.loads(pickle.dumps(dataset))
-    worker._epoch = dataset._epoch  # as PyTorch shares tensors
+    worker = start_worker(dataset)
     as_worker(monkeypatch, 0, 1)
     for epoch in (0, 2, 1):
         dataset.set_epoch(epoch)
         assert labels(worker) == epochs[epoch]
+
+
+def test_workers_begin_at_the_same_place_however_far_each_came(source, monkeypatch):
+    expected = labels(torch_dataset(source, OPTIONS))
+    dataset = torch_dataset(source, OPTIONS)
+    workers = [start_worker(dataset) for _ in range(2)]
+    for n_read in ((4, 1), (0, 9), (9, 9)):
+        dataset.set_epoch(0)
+        parts = []
+        for worker, copy in enumerate(workers):
+            as_worker(monkeypatch, worker, 2)
+            parts.append(labels(islice(copy, n_read[worker])))
+        assert parts == [expected[worker::2][: n_read[worker]] for worker in range(2)]
+
+
+def test_a_loop_of_workers_with_the_same_epoch_as_before_is_noticed(source, monkeypatch):
+    dataset = torch_dataset(source, OPTIONS)
+    as_worker(monkeypatch, 0, 1)
+    dataset.set_epoch(1)
+    first = labels(start_worker(dataset))
+    with pytest.warns(UserWarning, match=r"Call set_epoch of the dataset before each epoch"):
+        assert labels(start_worker(dataset)) == first
+    dataset.set_epoch(2)
+    assert labels(start_worker(dataset)) != first
 
 
 def test_training_continues_where_it_was_left(source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -72,19 +73,20 @@ class BatchDataset(IterableDataset[dict[str, Any]]):
     Each worker of a DataLoader yields every n-th batch, so that the loader yields them in their global order. Workers
     must be started by "spawn" or "forkserver"; since samples are decoded in threads, `num_workers=0` is often as fast.
 
-    Call `set_epoch` before each epoch, because workers start anew with each. `state_dict` and `load_state_dict` work
-    with torchdata's StatefulDataLoader, and by themselves without workers. For a DataLoader with workers, which read
-    ahead, pass the number of batches that were used: `dataset.state_dict(n_batches)`.
+    Call `set_epoch` before each epoch: workers begin each loop at the epoch that was set last, or at the state that was
+    loaded. `state_dict` and `load_state_dict` work with torchdata's StatefulDataLoader, and by themselves without
+    workers. For a DataLoader with workers, which read ahead, pass the number of batches that were used:
+    `dataset.state_dict(n_batches)`.
     """
 
     def __init__(self, source: StreamSource, options: BatchOptions) -> None:
         if SAMPLE_KEY in source.columns and source.reader:
             raise VolumeError(f"{source.name} has a column {SAMPLE_KEY!r}, as samples are named. Select other columns.")
         self.source, self._options = source, options
-        self._state = Batches(source, options).state_dict()  # where the next loop begins
+        self._state = Batches(source, options).state_dict()  # where workers begin
         self._batches: Batches | None = None
-        shared: Any = torch.tensor([0, 0])
-        self._epoch = shared.share_memory_()  # as set last, and how often; workers that live on see it
+        shared: Any = torch.zeros(3, dtype=torch.int64)
+        self._shared = shared.share_memory_()  # with workers: the epoch set last, how often, and at the last loop
         self._n_set = 0
         self._process = os.getpid()
 
@@ -106,30 +108,51 @@ class BatchDataset(IterableDataset[dict[str, Any]]):
         return len(Batches(self.source, self._options))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._batches is None:
-            self._batches = self._open()
-        if int(self._epoch[1]) != self._n_set:
-            self._n_set = int(self._epoch[1])
-            self._batches.set_epoch(int(self._epoch[0]))
-        for batch in self._batches:
+        if worker := get_worker_info():
+            self._begin_worker(worker.id, worker.num_workers)
+        elif self._batches is None:
+            self._find_ranks()
+            self._batches = Batches(self.source, self._options)
+            self._batches.load_state_dict(self._first_state())
+        elif self._is_epoch_set:
+            self._batches.set_epoch(int(self._shared[0]))
+        self._n_set = int(self._shared[1])
+        for batch in self._batches or ():
             yield collate(batch)
 
-    def _open(self) -> Batches:
-        worker = get_worker_info()
-        if worker is None:
-            self._find_ranks()
-            batches = Batches(self.source, self._options)
-        else:
-            _check_fork(self._process)
-            options = replace(self._options, worker=worker.id, n_workers=worker.num_workers, n_decode_threads=1)
-            batches = Batches(self.source, options)
-        batches.load_state_dict(self._state)
-        return batches
+    def _begin_worker(self, worker: int, n_workers: int) -> None:
+        """Begin a loop of a worker at the same place as the others, however far each came before."""
+        _check_fork(self._process)
+        n_set = int(self._shared[1])
+        if worker == 0 and int(self._shared[2]) == n_set + 1:
+            warnings.warn(
+                f"{self.source.name}: this loop has the samples and the order of the one before. Call set_epoch of the "
+                "dataset before each epoch.",
+                stacklevel=2,
+            )
+        if worker == 0:
+            self._shared[2] = n_set + 1
+        self._state = self._first_state()
+        options = replace(self._options, worker=worker, n_workers=n_workers, n_decode_threads=1)
+        self._batches = Batches(self.source, options)
+        self._batches.load_state_dict(self._state)
+
+    @property
+    def _is_epoch_set(self) -> bool:
+        """Whether the epoch was set since the last loop began here, or the last state was loaded."""
+        return int(self._shared[1]) != self._n_set
+
+    def _first_state(self) -> dict[str, Any]:
+        """Where a loop begins: at the state that was loaded, or at the epoch that was set since."""
+        epoch = int(self._shared[0])
+        if self._is_epoch_set and epoch != self._state["epoch"]:
+            return self._state | {"epoch": epoch, "position": 0, "first": 0}
+        return self._state
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin this epoch with the next loop, also in workers that live on."""
-        self._epoch[0] = epoch
-        self._epoch[1] += 1
+        """Begin this epoch with the next loop; if it is that of the state that was loaded, at the state's position."""
+        self._shared[0] = epoch
+        self._shared[1] += 1
 
     def state_dict(self, n_batches: int | None = None) -> dict[str, Any]:
         """The position after the last batch.
@@ -137,21 +160,19 @@ class BatchDataset(IterableDataset[dict[str, Any]]):
         Args:
             n_batches: used since the last state was loaded or epoch set, for a DataLoader with workers.
         """
-        if self._batches and n_batches is not None:
-            raise VolumeError("The dataset has counted its batches, as the DataLoader has no workers: omit n_batches.")
-        if self._batches:
+        if self._batches is not None:
+            if n_batches is not None:
+                raise VolumeError("The dataset has counted its batches itself: omit n_batches.")
             return self._batches.state_dict()
-        state, epoch = self._state, int(self._epoch[0])
-        if int(self._epoch[1]) != self._n_set and epoch != state["epoch"]:
-            state = state | {"epoch": epoch, "position": 0, "first": 0}
+        state = self._first_state()
         position = state["position"] + (n_batches or 0) * self._options.batch_size
         return state | {"position": min(position, self.source.n_samples)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state with the next loop. Raises VolumeError if its order was another one."""
         Batches(self.source, self._options).load_state_dict(state)
-        self._state, self._n_set = state, int(self._epoch[1])
-        if self._batches:
+        self._state, self._n_set = state, int(self._shared[1])
+        if self._batches is not None:
             self._batches.load_state_dict(state)
 
 
