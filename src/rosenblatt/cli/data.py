@@ -120,7 +120,7 @@ def list_command(root: str | None, as_json: bool) -> None:
     from rosenblatt.cli.console.data import print_volumes
     from rosenblatt.data.volumes.listing import list_known_volumes
 
-    volumes = list_known_volumes(root)
+    volumes = list_known_volumes(root, make_reporter(as_json))
     if as_json:
         click.echo(json.dumps([{"name": item.name, "root": item.root} | item.commit.model_dump() for item in volumes]))
     else:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.volumes.add import AddOptions, add
+from rosenblatt.data.volumes.listing import list_known_volumes
 from rosenblatt.data.volumes.storage.packs import content_hash
 from rosenblatt.errors import ConflictError, VolumeError
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
@@ -271,3 +273,49 @@ def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, make_photos, m
     photos, notes = make_photos(tmp_path / "photos", {"cat": 2}), list[str]()
     assert add(f"{tmp_path}/root/photos", str(photos), notify=notes.append).is_new
     assert any("cannot be written" in note and "read again next time" in note for note in notes)
+
+
+def test_samples_keep_their_values_of_columns_that_an_appended_source_lacks(tmp_path):
+    root = str(tmp_path / "root")
+    add_frame(root, "people", PEOPLE, tmp_path)
+    commit = add_frame(root, "people", pl.DataFrame({"id": ["a", "d"], "age": [32, 9]}), tmp_path, append=True).commit
+    assert (commit.added, commit.changed) == (1, 1)
+    assert open_version(root, "people").to_polars().rows() == [
+        ("a", 32, "low"), ("b", None, "high"), ("c", 7, "low"), ("d", 9, None),
+    ]  # fmt: skip
+
+
+def test_linked_files_are_copied_without_link_and_followed_with_it(tmp_path):
+    root, files = str(tmp_path / "root"), write_files(tmp_path / "files", {"a.bin": b"1", "b.bin": b"2"})
+    add_path(root, "v", files, kind="files", link=True)
+    files = files.rename(tmp_path / "moved")
+    assert add_path(root, "v", files, kind="files", link=True).commit.changed == 2
+    assert open_version(root, "v")[1]["bytes"] == b"2"
+    assert add_path(root, "v", files, kind="files").commit.changed == 2
+    assert not add_path(root, "v", files, kind="files", link=True).is_new  # what is stored stays stored
+    shutil.rmtree(files)
+    assert open_version(root, "v")[1]["bytes"] == b"2"
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"commitInfo": {}}', None])
+def test_a_volume_that_cannot_be_read_does_not_keep_others_from_being_added_and_listed(tmp_path, damage):
+    root, files = str(tmp_path / "root"), write_files(tmp_path / "files", {"a.bin": b"1"})
+    add_path(root, "damaged", files, kind="files")
+    if damage is None:
+        next((tmp_path / "root" / "damaged" / "data").iterdir()).write_bytes(b"x")
+    else:
+        (tmp_path / "root" / "damaged" / "_delta_log" / f"{1:020}.json").write_bytes(damage)
+    notes = list[str]()
+    assert add(f"{root}/v", str(files), AddOptions(kind="files"), notes.append).is_new
+    assert any("cannot be read" in note and "'damaged'" in note for note in notes)
+    assert "v" in [item.name for item in list_known_volumes(root, notes.append)]
+
+
+def test_files_of_volumes_are_not_added_and_those_of_the_user_not_mixed_with_them(tmp_path):
+    files = write_files(tmp_path / "files", {"a.bin": b"1"})
+    for root, source in ((tmp_path, tmp_path), (files, files), (files / "volumes", files)):
+        with pytest.raises(VolumeError, match="holds the root of the volume"):
+            add_path(str(root), "v", source, kind="files")
+    with pytest.raises(VolumeError, match="holds other files"):
+        add_path(str(tmp_path), "files", files, kind="files")
+    assert add_path(str(files / ".volumes"), "v", files, kind="files").is_new

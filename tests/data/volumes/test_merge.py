@@ -86,7 +86,7 @@ def test_columns_of_another_type_or_left_out_rewrite_all_files(tmp_path, small_f
 def test_a_file_names_at_most_so_many_bytes_and_at_least_one_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(merge, "MAX_FILE_BYTES", 100)
     files = MetadataFiles(open_objects(str(tmp_path)), "v")
-    rows = numbers(6).with_columns(length=pl.Series([60, 60, 500, 10, 20, 30]))
+    rows = numbers(6).with_columns(pack=pl.lit("a" * 64), offset=0, length=pl.Series([60, 60, 500, 10, 20, 30]))
     merged = Merge(files, None, rows.schema, has_bytes=True, append=False)
     merged.add(rows, merged.base_rows(rows["id"]))
     changes = merged.finish()

@@ -15,14 +15,25 @@ from rosenblatt.data.volumes.contents import ContentWriter, StoredContents
 from rosenblatt.data.volumes.locations import VolumeAddress, list_volumes, parse_address, record_location
 from rosenblatt.data.volumes.merge import Merge, VersionChanges, merge_schemas
 from rosenblatt.data.volumes.requirements import require_volumes
+from rosenblatt.data.volumes.sources.addresses import is_address, local_path
+from rosenblatt.data.volumes.sources.folders import is_hidden
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
 from rosenblatt.data.volumes.storage.cache import machine_cache
-from rosenblatt.data.volumes.storage.log import Commit, LogVersion, VolumeLog, compute_root, current_user, new_token
+from rosenblatt.data.volumes.storage.log import (
+    LOG_FOLDER,
+    Commit,
+    LogVersion,
+    VolumeLog,
+    compute_root,
+    current_user,
+    new_token,
+)
 from rosenblatt.data.volumes.storage.markers import check_references, commit_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
-from rosenblatt.errors import Notify, VolumeError
+from rosenblatt.data.volumes.tags import TAG_FOLDER
+from rosenblatt.errors import Notify, VolumeError, format_list
 from rosenblatt.runs.store.locations import public_address
 
 PACK_NAME_CHARACTERS = 64  # linked files have URIs, which begin with their scheme
@@ -92,6 +103,7 @@ def add(
         notify(note)
     log = VolumeLog(address.objects, address.name)
     base = log.open() if log.latest() else None
+    _check_apart(path, address, is_new=base is None)
     if base and base.commit.kind != source.kind:
         kinds = describe_kind(base.commit.kind), describe_kind(source.kind)
         raise VolumeError(f"{name!r} holds {kinds[0]}, but {path!r} holds {kinds[1]}. Add it to another volume.")
@@ -112,7 +124,7 @@ def add(
         if not base:
             log.create(schema)
         log.commit(commit, None if base and base.schema == schema else schema, changes.added, changes.removed)
-    record_location(address.name, address.root)
+    record_location(address.name, address.root, notify)
     return AddResult(address, commit, True, reading.bytes_written + files.bytes_written, time.time() - started)
 
 
@@ -129,6 +141,23 @@ def _target(name: str, to: str | None) -> VolumeAddress:
             f"{name!r} is in {public_address(address.root)!r} already. Omit --to, or choose another name."
         )
     return asked
+
+
+def _check_apart(path: str, address: VolumeAddress, *, is_new: bool) -> None:
+    """Check that files of the user and of volumes are apart. Raises VolumeError."""
+    packs = address.objects.local_path("packs")
+    if packs is None:
+        return
+    root = packs.parent.resolve()
+    folder, own = root / address.name, (LOG_FOLDER, TAG_FOLDER, "data")
+    source = None if is_address(path) else local_path(path).resolve()
+    is_folder = source is not None and source.is_dir()
+    if source and is_folder and root.is_relative_to(source) and not any(map(is_hidden, root.relative_to(source).parts)):
+        raise VolumeError(f"{path!r} holds the root of the volume, {str(root)!r}. Choose another root with --to.")
+    if is_new and folder.is_dir() and any(entry.name not in own for entry in folder.iterdir()):
+        raise VolumeError(
+            f"{str(folder)!r} holds other files. Choose another name for the volume, or a root with --to."
+        )
 
 
 def _schema_of(source: SampleSource) -> pl.Schema:
@@ -154,7 +183,7 @@ def _read_samples(
             merge.add(chunk.frame, merge.base_rows(chunk.frame[ID]))
             progress.advance(chunk.frame.height)
         return _Reading()
-    stored, index = _stored_contents(address), StatIndex.open(source.location)
+    (stored, unreadable), index = _stored_contents(address), StatIndex.open(source.location)
     with ContentWriter(address.objects, stored, source.inspect, index, link=options.link) as writer:
         for chunk in source.chunks():
             rows, base_rows = chunk.frame, merge.base_rows(chunk.frame[ID])
@@ -162,23 +191,35 @@ def _read_samples(
                 rows = writer.store(rows, chunk.contents, source.columns, base_rows, progress.read)
             merge.add(rows, base_rows)
             progress.advance(rows.height)
+    if unreadable:
+        names = format_list(unreadable)
+        writer.notes.append(f"volumes that cannot be read, with whose content nothing was compared: {names}")
     return _Reading(writer.bytes_written, writer.inspected, tuple(writer.notes))
 
 
-def _stored_contents(address: VolumeAddress) -> StoredContents:
-    """Contents that packs of the root hold: of all versions of the volume, and of the latest versions of others."""
+def _stored_contents(address: VolumeAddress) -> tuple[StoredContents, list[str]]:
+    """Contents that packs of the root hold: of all versions of the volume, and of the latest versions of others.
+
+    Also returns the names of others that cannot be read.
+    """
+    unreadable = list[str]()
     schema, frames = pl.Schema({name: BYTES_SCHEMA[name] for name in (HASH, PACK, OFFSET)}), list[pl.DataFrame]()
     cache = None if address.objects.local_path(address.name) else machine_cache()
     for name in list_volumes(address.root):
         log, files = VolumeLog(address.objects, name), MetadataFiles(address.objects, name, cache)
-        if not log.latest() or log.commit_of(log.latest()).kind not in KINDS_WITH_BYTES:
-            continue
         is_own = name == address.name
-        data_files = log.every_file() if is_own else log.open().data_files
-        for _, rows in files.read_all_places(data_files, list(schema), skip_erased=True):
-            frames.append(rows.filter(pl.col(PACK).str.len_bytes() == PACK_NAME_CHARACTERS).unique(HASH))
+        try:
+            if not log.latest() or log.commit_of(log.latest()).kind not in KINDS_WITH_BYTES:
+                continue
+            data_files = log.every_file() if is_own else log.open().data_files
+            for _, rows in files.read_all_places(data_files, list(schema), skip_erased=True):
+                frames.append(rows.filter(pl.col(PACK).str.len_bytes() == PACK_NAME_CHARACTERS).unique(HASH))
+        except VolumeError:
+            if is_own:
+                raise
+            unreadable.append(name)
     places = pl.concat(frames).unique(HASH, maintain_order=True) if frames else pl.DataFrame(schema=schema)
-    return StoredContents(places)
+    return StoredContents(places), unreadable
 
 
 def _make_commit(

@@ -19,3 +19,8 @@ RESERVED_COLUMNS = (ID, *BYTES_COLUMNS)
 def describe_kind(kind: str) -> str:
     """What a volume of a kind holds, for messages."""
     return "a table" if kind == "table" else kind
+
+
+def is_link(rows: pl.DataFrame) -> pl.Series:
+    """Which samples are linked files, by the column pack (n,): true or false."""
+    return rows[PACK].str.contains("://", literal=True).fill_null(value=False)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 
 from rosenblatt.data.cores import cores
-from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFSET, PACK, is_link
 from rosenblatt.data.volumes.sources.source import Contents
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
 from rosenblatt.data.volumes.storage.objects import Objects
@@ -158,7 +158,7 @@ class ContentWriter:
         is_same = (self._index.find(contents.stats) == base_rows[HASH]).fill_null(value=False)
         if self._link and contents.locations is not None:
             is_same &= (base_rows[PACK] == contents.locations[PACK]).fill_null(value=False)
-        return is_same
+        return is_same if self._link else is_same & ~is_link(base_rows)
 
     def _add(
         self, sample: _ReadSample, contents: Contents, inspected: list[str], on_sample: Callable[[int], None]

@@ -21,6 +21,7 @@ from rosenblatt.data.volumes.storage.delta_types import is_known_to_python
 from rosenblatt.data.volumes.storage.log import Commit, VolumeLog
 from rosenblatt.data.volumes.tags import list_tags
 from rosenblatt.data.volumes.volume import Volume, volume
+from rosenblatt.errors import Notify, StorageError, VolumeError
 
 MAX_VALUES = 20  # of a column of classes
 
@@ -69,16 +70,22 @@ class VersionDescription:
         return record | self.volume.commit.model_dump() | {"columns": [asdict(column) for column in self.columns]}
 
 
-def list_known_volumes(root: str | None = None) -> list[ListedVolume]:
-    """List the volumes of a root; by default of the default one and those of other roots that it knows."""
+def list_known_volumes(root: str | None = None, notify: Notify = print) -> list[ListedVolume]:
+    """List the volumes of a root; by default of the default one and those of other roots that it knows.
+
+    `notify` is called for those that cannot be read.
+    """
     addresses = [VolumeAddress(place, name) for place in [root or default_root()] for name in list_volumes(place)]
     if root is None:
-        addresses += [VolumeAddress(place, name) for name, place in list_locations().items()]
+        addresses += [VolumeAddress(place, name) for name, place in list_locations(notify).items()]
     volumes = list[ListedVolume]()
     for address in addresses:
-        log = VolumeLog(address.objects, address.name)
-        if version := log.latest():
-            volumes.append(ListedVolume(address.name, address.objects.address, log.commit_of(version)))
+        try:
+            log = VolumeLog(address.objects, address.name)
+            if version := log.latest():
+                volumes.append(ListedVolume(address.name, address.objects.address, log.commit_of(version)))
+        except (StorageError, VolumeError) as error:
+            notify(str(error))
     return volumes
 
 

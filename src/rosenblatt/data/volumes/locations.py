@@ -9,14 +9,15 @@ The default root is the folder `volumes` of the nearest `.rosenblatt/`, or what 
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
-from rosenblatt.errors import RosenblattError, StorageError, VolumeError, did_you_mean
+from rosenblatt.errors import Notify, RosenblattError, StorageError, VolumeError, did_you_mean
 from rosenblatt.runs.store.locations import STORE_FOLDER, public_address
 from rosenblatt.runs.store.permissions import check_trust
 
@@ -24,6 +25,14 @@ LOCATIONS_FOLDER = "locations"  # of the default root: where volumes of other ro
 RESERVED_NAMES = ("erased", "gc", LOCATIONS_FOLDER, "packs", "probes", "quarantine")  # folders of a root
 LATEST = "latest"
 MAX_NAME_CHARACTERS = 100
+
+
+class _Location(BaseModel):
+    """Where a volume is that is in another root than the default one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    root: str
 
 
 @dataclass(frozen=True)
@@ -76,17 +85,47 @@ def parse_address(text: str) -> VolumeAddress:
 def _root_of(name: str) -> str:
     """The root of a volume that is named without one: recorded when data was first added, or the default root."""
     try:
-        record = open_objects(default_root()).read(f"{LOCATIONS_FOLDER}/{name}")
-        return str(json.loads(record)["root"])
+        return _read_location(open_objects(default_root()), name)
     except FileNotFoundError:
         return default_root()
 
 
-def record_location(name: str, root: str) -> None:
-    """Remember in the default root where a volume is, so that its name is enough. Raises StorageError."""
-    if root != default_root():
-        record = json.dumps({"root": public_address(root)}).encode()
+def _read_location(objects: Objects, name: str) -> str:
+    path = f"{LOCATIONS_FOLDER}/{name}"
+    try:
+        return _Location.model_validate_json(objects.read(path)).root
+    except ValidationError as error:
+        raise VolumeError(
+            f"{objects.address}/{path}, which says where the volume {name!r} is, is damaged. Delete it, and name the "
+            "volume with its root."
+        ) from error
+
+
+def record_location(name: str, root: str, notify: Notify) -> None:
+    """Remember in the default root where a volume is, so that its name is enough, unless that names another volume.
+
+    Raises StorageError.
+    """
+    try:
+        named = parse_address(name)
+    except VolumeError:  # the record is damaged
+        named = None
+    if named and public_address(named.root) == public_address(root):
+        return
+    if named and _may_exist(named):
+        other = public_address(named.root)
+        notify(f"{name!r} alone names the volume in {other!r}; name this one '{public_address(root)}/{name}'")
+    else:
+        record = _Location(root=public_address(root)).model_dump_json().encode()
         open_objects(default_root()).put(f"{LOCATIONS_FOLDER}/{name}", record)
+
+
+def _may_exist(address: VolumeAddress) -> bool:
+    """Whether there is a volume, or its root cannot be read."""
+    try:
+        return address.exists
+    except StorageError:
+        return True
 
 
 def check_name(name: str, noun: str) -> None:
@@ -108,13 +147,20 @@ def check_name(name: str, noun: str) -> None:
 def is_volume(text: str) -> bool:
     """Whether a source of data is a volume, and not a file or folder of this name."""
     last = text.rpartition("/")[2]
-    if Path(text).exists() or ("://" in text and "@" not in last):
+    if _is_path(text) or ("://" in text and "@" not in last):
         return False
     if "@" in last:
         return True
     try:
         return parse_address(text).exists
     except RosenblattError:  # then the name is that of a file that is missing
+        return False
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:  # such as a name that is too long
         return False
 
 
@@ -139,8 +185,12 @@ def list_volumes(root: str) -> list[str]:
     return [name for name in names if name not in RESERVED_NAMES and VolumeAddress(root, name).exists]
 
 
-def list_locations() -> dict[str, str]:
-    """Return the roots of volumes that are in other roots than the default one."""
-    objects = open_objects(default_root())
-    infos = objects.list(LOCATIONS_FOLDER)
-    return {info.path.split("/")[-1]: json.loads(objects.read(info.path))["root"] for info in infos}
+def list_locations(notify: Notify) -> dict[str, str]:
+    """Return the roots of volumes that are not in the default one; `notify` is called for damaged records."""
+    objects, locations = open_objects(default_root()), dict[str, str]()
+    for name in [info.path.rpartition("/")[2] for info in objects.list(LOCATIONS_FOLDER)]:
+        try:
+            locations[name] = _read_location(objects, name)
+        except VolumeError as error:
+            notify(str(error))
+    return locations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.volumes.columns import ID, LENGTH, PLACE_COLUMNS
+from rosenblatt.data.volumes.columns import ID, LENGTH, PLACE_COLUMNS, is_link
 from rosenblatt.data.volumes.storage.delta_types import check_names
 from rosenblatt.data.volumes.storage.log import DataFile, LogVersion
 from rosenblatt.data.volumes.storage.metadata_files import MAX_FILE_BYTES, MAX_FILE_ROWS, MetadataFiles
@@ -40,7 +40,7 @@ class VersionChanges:
 def merge_schemas(base: pl.Schema | None, source: pl.Schema, *, append: bool) -> pl.Schema:
     """The schema of the next version: that of the source; with `append`, together with columns of the base version.
 
-    Raises VolumeError if a column of both holds values that cannot be in one column, or names cannot be told apart.
+    Raises VolumeError if a column of both holds values that cannot be in one column, or names differ in case only.
     """
     merged = dict(base) if base is not None and append else {}
     for name, dtype in source.items():
@@ -101,23 +101,29 @@ class Merge:
         """Add samples of the source.
 
         Args:
-            rows: all columns of the schema.
+            rows: columns of the source. With `append`, samples keep their values of other columns.
             base_rows: of the same samples, from `base_rows`.
         """
-        rows = _align(rows, self._schema, is_exact=True)
+        rows = self._align_source(rows, base_rows)
         is_known = base_rows[_ROW].is_not_null()
         self._seen[base_rows[_ROW].drop_nulls().to_numpy()] = True
         compared = [name for name in self._schema if not (self._has_bytes and name in PLACE_COLUMNS)]
-        is_changed = (
-            is_known
-            & pl.select(pl.any_horizontal(rows[name].ne_missing(base_rows[name]) for name in compared)).to_series()
-        )
+        differs = [rows[name].ne_missing(base_rows[name]) for name in compared]
+        if self._has_bytes:  # links follow their files; what is stored in packs stays there
+            differs += [is_link(base_rows) & rows[name].ne_missing(base_rows[name]) for name in PLACE_COLUMNS]
+        is_changed = is_known & pl.select(pl.any_horizontal(differs)).to_series()
         self._replaced.append(rows.with_columns(base_rows[_ROW]).filter(is_changed))
         new = rows.filter(~is_known)
         self._new.append(new)
         self._n_added += new.height
         if sum(frame.height for frame in self._new) >= MAX_FILE_ROWS + SMALL_FILE_ROWS:
             self._write_full_files()
+
+    def _align_source(self, rows: pl.DataFrame, base_rows: pl.DataFrame) -> pl.DataFrame:
+        if self._append:
+            missing = [name for name in self._schema if name not in rows.columns]
+            rows = rows.with_columns(base_rows.select(missing))
+        return _align(rows, self._schema, is_exact=True)
 
     def _write_full_files(self) -> None:
         """Write the new samples so far, except those that may still share a file with later ones."""

@@ -73,15 +73,6 @@ def test_a_commit_succeeds_even_if_its_checkpoint_cannot_be_written(s3_proxy, s3
     assert VolumeLog(log.objects, "v").open().commit.token == commit.token
 
 
-@pytest.mark.parametrize(
-    "name", ["notes.json", f"{1:020}.{2:020}.compacted.json", f"{1:020}.checkpoint.{1:010}.{2:010}.parquet", "7.json"]
-)
-def test_files_of_other_programs_in_a_log_are_left_alone(root, name):
-    log = commit_versions(root, 2)
-    log.objects.put(f"v/_delta_log/{name}", b"{}")
-    assert VolumeLog(log.objects, "v").open().commit.version == 2
-
-
 def test_a_web_server_serves_all_versions(tmp_path):
     from tests.data.volumes.servers import serve_files
 

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from rosenblatt.data.volumes.storage.cache import MachineCache
-from rosenblatt.data.volumes.storage.delta_types import kept_type, schema_from_delta, schema_to_delta, to_kept
+from rosenblatt.data.volumes.storage.delta_types import schema_from_delta, schema_to_delta, to_kept
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles, compute_statistics
 from rosenblatt.data.volumes.storage.objects import open_objects
-from rosenblatt.errors import DamagedDataError, VolumeError
+from rosenblatt.errors import DamagedDataError
 
 NOON = dt.datetime(2024, 7, 1, 12, 30, 15, 123456)  # noqa: DTZ001 - times without a time zone are tested too
 KEPT = pl.DataFrame(
@@ -40,36 +40,6 @@ def test_columns_come_back_with_their_values_and_types(tmp_path, name):
     file = files.write(0, frame)
     assert files.read(file, frame.schema).equals(frame)
     assert schema_from_delta(schema_to_delta(frame.schema)) == frame.schema == KEPT.select(name).schema
-
-
-@pytest.mark.parametrize(
-    ("dtype", "kept"),
-    [
-        (pl.UInt8(), pl.Int16()),
-        (pl.UInt32(), pl.Int64()),
-        (pl.UInt64(), pl.Decimal(20, 0)),
-        (pl.Categorical(), pl.String()),
-        (pl.Enum(["a"]), pl.String()),
-        (pl.Time(), pl.String()),
-        (pl.Datetime("ns"), pl.Datetime("us")),
-        (pl.Array(pl.UInt8, 3), pl.List(pl.Int16())),
-        (pl.List(pl.Struct({"x": pl.UInt16()})), pl.List(pl.Struct({"x": pl.Int32()}))),
-    ],
-    ids=str,
-)
-def test_types_that_a_volume_cannot_hold_become_the_nearest_one(dtype, kept):
-    assert kept_type(dtype) == kept
-    assert kept_type(kept) == kept
-
-
-def test_python_objects_are_refused():
-    with pytest.raises(VolumeError, match="'x' holds Python objects"):
-        to_kept(pl.DataFrame({"x": pl.Series([object()], dtype=pl.Object)}))
-
-
-def test_structures_without_fields_are_refused():
-    with pytest.raises(VolumeError, match="Column 'x' holds structures without fields"):
-        to_kept(pl.DataFrame({"x": pl.Series([[{}]], dtype=pl.List(pl.Struct([])))}))
 
 
 def test_a_column_that_a_file_lacks_is_missing_in_its_rows(tmp_path):

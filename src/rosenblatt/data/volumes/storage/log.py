@@ -168,11 +168,20 @@ class VolumeLog:
         files, erased = dict[str, DataFile](), erased_names(self.objects)
         for entry in self._mirror.read_entries(first, self.latest()):
             for line in entry.splitlines():
-                action = json.loads(line).get("add")
-                if action and action["path"][METADATA_FILE_HASH] not in erased:
-                    n_rows = json.loads(action["stats"])["numRecords"]
-                    files[action["path"]] = DataFile(action["path"], action["size"], n_rows, {})
+                file = self._parse_file(line)
+                if file and file.path[METADATA_FILE_HASH] not in erased:
+                    files[file.path] = file
         return list(files.values())
+
+    def _parse_file(self, line: bytes) -> DataFile | None:
+        """The metadata file that a line of an entry adds; None if it does something else."""
+        try:
+            action = json.loads(line).get("add")
+            n_rows = int(json.loads(action["stats"])["numRecords"]) if action else 0
+            return DataFile(str(action["path"]), int(action["size"]), n_rows, {}) if action else None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            place = f"{self.objects.address}/{self.name}/{LOG_FOLDER}"
+            raise DamagedDataError(f"A log entry in {place} is damaged. Restore the log from a copy.") from error
 
     def _read_snapshot(self, version: int) -> tuple[pl.Schema, pl.DataFrame]:
         table = self._mirror.read_table(version)

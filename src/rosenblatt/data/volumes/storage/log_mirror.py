@@ -158,6 +158,8 @@ class LogMirror:
 def _list_files(actions: pl.DataFrame) -> pl.DataFrame:
     """The metadata files of a version in order, with a column for each bound and number of nulls of a column."""
     files = actions.select("path", pl.col("size_bytes").alias("size"), pl.col("num_records").alias("rows"))
+    if any(files[name].has_nulls() for name in files.columns):
+        raise ValueError("a file has no number of rows")
     statistics = [
         actions[kind].struct.field(field.name).alias(f"{kind}.{field.name}")
         for kind in ("null_count", "min", "max")
