@@ -181,4 +181,4 @@ def media_format(content: bytes) -> tuple[str, str]:
         return {b"WAVE": ("audio", "wav"), b"WEBP": ("images", "webp")}.get(content[8:12], ("files", ""))
     if content[4:12] == b"ftypavif":
         return "images", "avif"
-    return next((known for magic, known in _FORMATS.items() if content.startswith(magic)), ("files", ""))
+    return next((kind for magic, kind in _FORMATS.items() if content.startswith(magic)), ("files", ""))

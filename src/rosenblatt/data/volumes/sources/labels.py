@@ -48,15 +48,15 @@ def _splits(names: pl.Series, notes: list[str]) -> pl.Series | None:
     if first.has_nulls() or not (present & {*TRAIN_FOLDERS} and present & {*TEST_FOLDERS}):
         return None
     validation = "validation" if (present - {*VALIDATION_FOLDERS}) & {*TEST_FOLDERS} else "test"
-    known = dict.fromkeys(TRAIN_FOLDERS, "train") | dict.fromkeys(TEST_FOLDERS, "test")
-    known |= dict.fromkeys(VALIDATION_FOLDERS, validation)
-    others = first.filter(~lowered.is_in(list(known)))
+    split_names = dict.fromkeys(TRAIN_FOLDERS, "train") | dict.fromkeys(TEST_FOLDERS, "test")
+    split_names |= dict.fromkeys(VALIDATION_FOLDERS, validation)
+    others = first.filter(~lowered.is_in(list(split_names)))
     if len(others):
         notes.append(
             f"{format_count(len(others), 'sample')} in folders beside those of training and test have these as their "
             f"split: {format_list(others.unique().sort())}"
         )
-    return lowered.replace_strict(known, default=first, return_dtype=pl.String).alias(SPLIT)
+    return lowered.replace_strict(split_names, default=first, return_dtype=pl.String).alias(SPLIT)
 
 
 def _strip_common_folder(names: pl.Series) -> pl.Series:

@@ -119,10 +119,10 @@ def _columns(
     names: pl.Series, location: str, metadata: pl.DataFrame | None, *, is_labeled: bool, notes: list[str]
 ) -> pl.DataFrame:
     """The columns that folders and tables give; those of tables come first if both give one."""
-    given = [] if metadata is None else metadata.columns
-    is_labeled &= not {LABEL, ANNOTATIONS} & {*given}
+    table_columns = [] if metadata is None else metadata.columns
+    is_labeled &= not {LABEL, ANNOTATIONS} & {*table_columns}
     by_folder = folder_columns(names, location, is_labeled=is_labeled, notes=notes)
-    by_folder = by_folder.drop(name for name in given if name in by_folder.columns)
+    by_folder = by_folder.drop(name for name in table_columns if name in by_folder.columns)
     return by_folder if metadata is None else pl.DataFrame([*by_folder, *metadata])
 
 
