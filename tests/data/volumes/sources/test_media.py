@@ -55,6 +55,13 @@ def test_texts_of_the_same_names_are_a_column(tmp_path):
     assert "files that are no images left out: 1, such as 'notes.txt' (.txt: 1)" in source.notes
 
 
+def test_names_of_any_unicode_are_labels(tmp_path):
+    names = ["k\u00f6pek\nve kedi/a.png", "\u732b/\u5199\u771f.png", "a b'\"/c.png"]
+    source = open_samples(write_files(tmp_path, dict.fromkeys(names, png())))
+    assert set(read(source)["label"]) == {name.split("/")[0] for name in names}
+    assert set(read(source)["id"]) == set(names)
+
+
 def test_an_image_outside_of_the_folders_of_classes_is_refused(tmp_path):
     with pytest.raises(VolumeError, match=r"'b.png' is in none. Move it into its class"):
         open_samples(write_files(tmp_path, {"cat/a.png": png(), "b.png": png()}))

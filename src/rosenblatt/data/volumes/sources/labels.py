@@ -31,7 +31,7 @@ def folder_columns(names: pl.Series, location: str, *, is_labeled: bool, notes: 
     if splits is not None:
         columns.append(splits)
         names = names.str.replace("^[^/]*/", "")
-    labels = names.str.extract("^(.*)/[^/]*$").alias(LABEL)
+    labels = names.str.extract("(?s)^(.*)/[^/]*$").alias(LABEL)
     if is_labeled and labels.count():
         is_train = pl.Series([True]).new_from_index(0, len(labels)) if splits is None else splits == "train"
         _check_labels(labels.filter(is_train), names.filter(is_train), location)
@@ -62,7 +62,7 @@ def _splits(names: pl.Series, notes: list[str]) -> pl.Series | None:
 def _strip_common_folder(names: pl.Series) -> pl.Series:
     """Remove the first folder from all names if it is the same for all and holds folders itself."""
     first = names.str.extract("^([^/]*)/")
-    is_nested = bool(names.str.contains("/.*/").all())
+    is_nested = bool(names.str.contains("(?s)/.*/").all())
     return names.str.replace("^[^/]*/", "") if is_nested and first.n_unique() == 1 else names
 
 
