@@ -40,6 +40,18 @@ def test_images_below_an_address_are_like_those_of_a_folder_and_can_be_linked(pu
     assert chunk.contents.locations.row(0) == (f"{address}/cat/a b.png", 0, len(png()))
 
 
+def test_linked_objects_are_read_where_they_are(put, tmp_path):
+    pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
+    from tests.data.volumes.helpers import add_path, open_version
+
+    address = put({"cat/a b.png": png(), "dog/\u00e9.png": png(color=1)})
+    add_path(str(tmp_path / "root"), "photos", address, link=True)
+    samples = open_version(str(tmp_path / "root"), "photos")
+    assert [(samples[i]["label"], samples[i]["bytes"]) for i in range(2)] == [("cat", png()), ("dog", png(color=1))]
+    assert not list((tmp_path / "root").glob("packs/*/*"))
+    assert not add_path(str(tmp_path / "root"), "photos", address, link=True).is_new
+
+
 def test_objects_that_did_not_change_are_known_by_their_tags(put, tmp_path, monkeypatch):
     monkeypatch.setattr("rosenblatt.data.volumes.sources.stat_index.MIN_AGE_NS", -(10**12))
     address = put({"a.png": png(), "b.png": png(color=1)})

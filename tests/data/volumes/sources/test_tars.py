@@ -40,6 +40,17 @@ def test_members_of_one_key_are_a_sample_that_is_read_in_place(tmp_path):
     assert chunk.contents.extension(0) == "png"
 
 
+def test_linked_members_are_read_in_place(tmp_path):
+    pytest.importorskip("deltalake", reason="deltalake is not installed: pip install 'rosenblatt[volumes]'")
+    from tests.data.volumes.helpers import add_path, open_version
+
+    path = write_tar(tmp_path / "t.tar", sample("a") | sample("b", 1))
+    add_path(str(tmp_path / "root"), "photos", path, link=True)
+    samples = open_version(str(tmp_path / "root"), "photos")
+    assert [samples[i]["bytes"] for i in range(2)] == [png(), png(color=1)]
+    assert not list((tmp_path / "root").glob("packs/*/*"))
+
+
 def test_an_own_id_is_a_column_or_identifies_samples_on_request(tmp_path):
     path = write_tar(tmp_path / "t.tar", sample("a", id=7) | sample("b", id=8))
     assert read(open_samples(path)).select("id", "id_source").rows() == [("a", 7), ("b", 8)]
