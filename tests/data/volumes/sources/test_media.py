@@ -5,6 +5,8 @@ from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.errors import TableError, VolumeError
 from tests.data.volumes.sources.files import png, read, wav, write_files
 
+SPLITS = ("test", "train")
+
 
 def test_images_are_named_by_path_and_labeled_by_folder(tmp_path):
     source = open_samples(write_files(tmp_path, {"dog/b.png": png(), "cat/a.PNG": png(4, 5, "L")}))
@@ -122,6 +124,16 @@ def test_tables_of_splits_describe_the_files_in_their_own_folder(tmp_path):
     frame = read(open_samples(write_files(tmp_path, files | tables)))
     assert frame.columns == ["id", "split", "x"]
     assert frame["x"].to_list() == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize(("cells", "expected"), [(["1", "2.5"], [1.0, 2.5]), (["007", "8"], ["007", "8"])])
+def test_tables_of_splits_may_have_other_types(tmp_path, cells, expected):
+    files = {f"{split}/a.png": png() for split in SPLITS}
+    tables = {
+        f"{split}/metadata.csv": f"file_name,x\na.png,{cell}\n" for split, cell in zip(SPLITS, cells, strict=True)
+    }
+    source = open_samples(write_files(tmp_path, files | tables))
+    assert read(source)["x"].to_list() == expected
 
 
 def test_files_without_a_row_and_rows_without_a_file_are_counted(tmp_path):

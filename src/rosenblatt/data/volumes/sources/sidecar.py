@@ -106,18 +106,26 @@ def _merge(first: pl.DataFrame, second: pl.DataFrame, name: str, notes: list[str
         if series.name not in first.columns:
             first = first.with_columns(series)
             continue
-        earlier = first[series.name]
-        if earlier.dtype != series.dtype or (earlier.is_not_null() & series.is_not_null()).any():
+        cells = _with_one_type(first[series.name], series)
+        if cells is None or cells.select((pl.col("first").is_not_null() & pl.col("second").is_not_null()).any()).item():
             conflicts.append(series.name)
-        if earlier.dtype == series.dtype:
-            cells = pl.DataFrame([earlier.alias("first"), series.alias("second")])
-            first = first.with_columns(cells.select(pl.coalesce("first", "second")).to_series().alias(series.name))
+        if cells is not None:
+            first = first.with_columns(cells.select(pl.coalesce("first", "second").alias(series.name)).to_series())
     if conflicts:
         notes.append(
             f"cells of {format_list(conflicts)} in {name} left out, as another table gives them (--sidecar FILE for "
             "one table only)"
         )
     return first
+
+
+def _with_one_type(first: pl.Series, second: pl.Series) -> pl.DataFrame | None:
+    """Two columns in a type that holds the cells of both; None if there is none."""
+    try:
+        cells = pl.concat([first.alias("cell").to_frame(), second.alias("cell").to_frame()], how="vertical_relaxed")
+    except pl.exceptions.PolarsError:
+        return None
+    return pl.DataFrame([cells["cell"][: len(first)].alias("first"), cells["cell"][len(first) :].alias("second")])
 
 
 def _match(table: Table, files: pl.Series, folder: str, notes: list[str]) -> pl.DataFrame | None:
