@@ -45,7 +45,7 @@ def check(source):
 def test_annotations_beside_the_folder_of_images_give_a_row_for_each_image(tmp_path):
     source = open_samples(write(tmp_path, COCO))
     assert read(source)["annotations"].list.len().to_list() == [2, 0]
-    assert [note for note in source.notes if "annotations/instances.json gives the columns" in note]
+    assert [note for note in source.notes if "annotations/instances.json: gives the columns" in note]
 
 
 def test_annotations_given_as_sidecar_are_the_same(tmp_path):

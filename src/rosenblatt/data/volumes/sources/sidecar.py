@@ -59,12 +59,13 @@ def find_sidecars(listing: Listing, files: pl.Series, format: TableFormat, notes
     metadata: pl.DataFrame | None = None
     for name in tables:
         table, folder = _read_table(listing, name, format, notes)
-        part = None if table is None else _match(table, files, folder, notes)
+        part_notes = list[str]()
+        part = None if table is None else _match(table, files, folder, part_notes)
         if part is None:
             unused.append(name)
         else:
             metadata = part if metadata is None else _merge(metadata, part, name, notes)
-            notes.append(f"{name} gives the columns {', '.join(part.columns)}")
+            notes += [f"{name}: {note}" for note in (f"gives the columns {', '.join(part.columns)}", *part_notes)]
     if unused:
         tables_text = format_count(len(unused), "table")
         notes.append(f"{tables_text} left out: {format_list(unused, 3)} (--sidecar FILE if one describes the files)")
