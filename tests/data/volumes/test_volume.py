@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 
 import polars as pl
 import pytest
@@ -193,3 +194,32 @@ def test_rows_of_tables_are_batched_and_read_by_position(local, tmp_path):
     opened = rosenblatt.volume("v")
     assert opened[1] == {"id": "b", "x": 2, "y": "v"}
     assert sorted(x for batch in opened.batches(3) for x in batch.frame["x"]) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("index", [slice(0, 2), [0, 1], 1.0, "a", None])
+def test_a_position_that_is_no_integer_is_refused(local, tmp_path, index):
+    add_frame(local, "v", FRAME, tmp_path)
+    with pytest.raises(TypeError, match="samples are numbered by integers"):
+        open_version(local, "v")[index]
+
+
+def test_mistakes_in_python_are_named(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path)
+    opened = rosenblatt.volume(tmp_path / "root" / "v")
+    for columns in ("x", ["nope"]):
+        with pytest.raises(VolumeError, match=r"Expected a list of columns of v@1, 'id'"):
+            opened.metadata(columns)
+    assert opened.metadata(["x", "x"]).columns == ["x"]
+    with pytest.raises(TypeError, match="expected a query"):
+        opened.query(None)
+    with pytest.raises(TypeError, match="expected the name of a volume"):
+        rosenblatt.volume(None)
+
+
+def test_a_volume_that_is_removed_while_it_is_open_is_reported(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path)
+    opened = open_version(local, "v")
+    assert len(opened.to_polars()) == len(FRAME)
+    shutil.rmtree(local)
+    with pytest.raises(DamagedDataError, match="is missing"):
+        opened.to_polars()

@@ -70,6 +70,8 @@ def parse_address(text: str) -> VolumeAddress:
     Raises:
         VolumeError: if it is no name of a volume.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"expected the name of a volume, such as photos@2, but got {text!r}")
     root, slash, last = text.rpartition("/")
     name, at, version = last.partition("@")
     name = unicodedata.normalize("NFC", name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from rosenblatt.data.volumes.storage.log import Commit, DataFile, LogVersion, Vo
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.tags import read_tag
-from rosenblatt.errors import DamagedDataError, Notify, VolumeError
+from rosenblatt.errors import DamagedDataError, Notify, VolumeError, format_list
 
 BATCH_SIZE = 64  # samples of a batch, by default
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from rosenblatt.data.volumes.streaming.torch import BatchDataset, SampleDataset
 
 
-def volume(name: str) -> Volume:
+def volume(name: str | Path) -> Volume:
     """Open a version of a volume.
 
         photos = rosenblatt.volume("photos@2")
@@ -47,7 +49,7 @@ def volume(name: str) -> Volume:
         DamagedDataError: if the version is not what was committed.
         StorageError: if its root cannot be read.
     """
-    return open_volume(parse_address(name))
+    return open_volume(parse_address(str(name) if isinstance(name, Path) else name))
 
 
 def open_volume(address: VolumeAddress) -> Volume:
@@ -221,9 +223,15 @@ class Volume:
             files: positions of metadata files; all by default.
 
         Raises:
+            VolumeError: if there is no such column.
             DamagedDataError: if a file is missing or damaged.
         """
-        names = list(self.schema) if columns is None else list(columns)
+        names = list(self.schema) if columns is None else list(dict.fromkeys(columns))
+        if isinstance(columns, str) or not set(names) <= set(self.schema):
+            unknown = repr(columns) if isinstance(columns, str) else format_list(set(names) - set(self.schema))
+            raise VolumeError(
+                f"Expected a list of columns of {self.name}, {format_list(self.schema)}, but got {unknown}."
+            )
         positions = range(len(self.data_files)) if files is None else files
         frames = [self.read_file(position, names) for position in positions if self.file_sizes[position]]
         return pl.concat(frames) if frames else pl.DataFrame(schema={name: self.schema[name] for name in names})
@@ -313,6 +321,13 @@ class Volume:
             IndexError: if there is no such sample.
             DamagedDataError: if it is damaged.
         """
+        try:
+            index = operator.index(index)
+        except TypeError:
+            kind = type(index).__name__
+            raise TypeError(
+                f"samples are numbered by integers, but got {kind}; samples.take(...) reads several"
+            ) from None
         row = self.samples.row(index)
         return row | {"bytes": self.samples.content(index)} if self.has_bytes else row
 

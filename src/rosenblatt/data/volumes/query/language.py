@@ -71,6 +71,8 @@ class Query:
 
 def parse_query(text: str) -> Query:
     """Parse a query. Raises QueryError, whose message points at the position."""
+    if not isinstance(text, str):
+        raise TypeError(f"expected a query, such as label = 'cat', but got {text!r}")
     return _QueryParser(text).parse()
 
 

@@ -104,7 +104,10 @@ class MetadataFiles:
         path, hash_ = f"{self.folder}/{file.path}", file.path[METADATA_FILE_HASH]
         local = self.objects.local_path(path)
         if local and path in self._verified:
-            yield local
+            try:
+                yield local
+            except FileNotFoundError:  # it was removed meanwhile
+                raise missing_error(self.objects, path, hash_) from None
         elif self._cache:
 
             def fetch(copy: BinaryIO) -> None:
