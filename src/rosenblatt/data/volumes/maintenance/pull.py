@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -142,12 +142,8 @@ def _write(path: Path, content: memoryview, hash_: str, force: bool) -> int | No
         if not force:
             raise _occupied_error(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
-    try:
+    with _replaced(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return len(content)
 
 
@@ -158,13 +154,20 @@ def _write_table(frame: pl.DataFrame, path: Path, force: bool) -> int:
             if pl.read_parquet(path).equals(frame):
                 return 0
         raise _occupied_error(path)
+    with _replaced(path) as part:
+        frame.write_parquet(part)
+    return 1
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of a file once it is written whole."""
     part = path.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
-        frame.write_parquet(part)
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    return 1
 
 
 def _occupied_error(path: Path) -> VolumeError:
