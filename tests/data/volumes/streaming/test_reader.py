@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 
 from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.objects import FolderObjects
-from rosenblatt.data.volumes.storage.packs import content_hash, pack_path
+from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
 from rosenblatt.data.volumes.streaming import reader as reader_module
-from rosenblatt.data.volumes.streaming.reader import PackReader
+from rosenblatt.data.volumes.streaming.reader import PackReader, read_link
 from rosenblatt.errors import DamagedDataError, StorageError
 from tests.data.volumes.streaming.samples import BucketLike, flip, make_contents, write_packs
 
@@ -313,3 +314,20 @@ def test_no_sample_is_fetched_through_a_path_in_place_of_a_pack(reader, frame):
     column = reader.column(frame[:1].with_columns(pack=pl.lit("../../etc/passwd")))
     with pytest.raises(DamagedDataError, match="'sample 0'"):
         column[0]
+
+
+@pytest.mark.parametrize(
+    ("pack", "offset", "length"),
+    [("../secret", 0, 6), ("file://{}/secret", -5, 6), ("file://{}/secret", 0, -1), ("file:///dev/zero", 0, 10**13),
+     ("file:///dev/zero", 0, 6), ("file://{}/pipe", 0, 6), ("a" * 64, 0, 2**62), (None, 0, 6)],
+)  # fmt: skip
+def test_places_that_were_made_to_harm_hold_no_bytes(tmp_path, pack, offset, length):
+    (tmp_path / "secret").write_bytes(b"secret")
+    os.mkfifo(tmp_path / "pipe")
+    pack = pack and pack.format(tmp_path)
+    row = {"id": ["a"], "pack": [pack], "offset": [offset], "length": [length], "hash": [content_hash(b"secret")]}
+    column = PackReader(FolderObjects(tmp_path)).column(pl.DataFrame(row, schema_overrides={"pack": pl.String}))
+    with pytest.raises(DamagedDataError, match="sample 'a' is damaged"):
+        column[0]
+    if pack and not is_pack_name(pack):
+        assert read_link(pack, offset, length) == b""

@@ -31,7 +31,14 @@ from rosenblatt.data.volumes.storage.cache import CacheFullError, DamagedEntryEr
 from rosenblatt.data.volumes.storage.erasures import missing_error
 from rosenblatt.data.volumes.storage.object_info import MAX_GAP_BYTES
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
-from rosenblatt.data.volumes.storage.packs import BLOCK_BYTES, END_BYTES, content_hash, is_pack_name, pack_path
+from rosenblatt.data.volumes.storage.packs import (
+    BLOCK_BYTES,
+    END_BYTES,
+    MAX_SAMPLE_BYTES,
+    content_hash,
+    is_pack_name,
+    pack_path,
+)
 from rosenblatt.errors import DamagedDataError, StorageError
 
 # The order of samples depends on the next two lines and on MAX_GAP_BYTES: raise ORDER_VERSION if you change them.
@@ -279,7 +286,9 @@ class _UnitBuilder:
         self.reader = reader
         self.hashes = frame[HASH] if rows is None else frame[HASH].gather(rows)
         self.names, packs = _find_packs(frame[PACK])
-        offsets, lengths = (frame[name].cast(pl.Int64).fill_null(0).to_numpy() for name in (OFFSET, LENGTH))
+        is_possible = (frame[OFFSET] >= 0) & frame[LENGTH].is_between(0, MAX_SAMPLE_BYTES)
+        is_possible = is_possible.fill_null(value=False)  # else the volume was made to harm
+        offsets, lengths = (frame[name].cast(pl.Int64).set(~is_possible, 0).to_numpy() for name in (OFFSET, LENGTH))
         self.extents = np.zeros(len(self.names), np.int64)  # sizes of packs
         np.maximum.at(self.extents, packs, offsets + lengths)
         self.extents += -self.extents % BLOCK_BYTES + END_BYTES
@@ -289,7 +298,9 @@ class _UnitBuilder:
         self.units: list[Unit] = []
         linked = list[np.ndarray]()
         counts = np.bincount(packs, minlength=len(self.names))
-        for number, indices in enumerate(np.split(np.argsort(packs, kind="stable"), np.cumsum(counts)[:-1])):
+        possible = is_possible.to_numpy() if rows is None else is_possible.to_numpy()[rows]
+        for number, every in enumerate(np.split(np.argsort(packs, kind="stable"), np.cumsum(counts)[:-1])):
+            indices = every[possible[every]]
             if not len(indices):
                 continue
             if is_pack_name(self.names[number]):
@@ -403,18 +414,26 @@ def _fetch_links(ranges: list[tuple[str, int, int]], file: BinaryIO, check: Chec
 
 
 def read_link(uri: str, offset: int, length: int) -> bytes:
-    """Read a part of a linked file; nothing if it is missing, so that the sample will not match its hash."""
+    """Read a part of a linked file; nothing if it is missing, so that the sample will not match its hash.
+
+    The volume may be someone else's: only regular files are opened, as a pipe would wait, and a device never ends.
+    """
+    if "://" not in uri or offset < 0 or not 0 <= length <= MAX_SAMPLE_BYTES:
+        return b""
     parts = urlsplit(uri)
     try:
         if uri.startswith(FILE_SCHEME):
-            with Path(url2pathname(parts.path)).open("rb") as file:
+            path = Path(url2pathname(parts.path))
+            if not path.is_file():
+                return b""
+            with path.open("rb") as file:
                 file.seek(offset)
                 return file.read(length)
         objects = open_objects(f"{parts.scheme}://{parts.netloc}")
-        path = uri.removeprefix(f"{parts.scheme}://{parts.netloc}/")
+        key = uri.removeprefix(f"{parts.scheme}://{parts.netloc}/")
         if parts.scheme.startswith("http") and not offset:
-            return objects.read(unquote(path))[:length]  # some web servers know no ranges
-        return _read_part(objects, path, offset, length)
+            return objects.read(unquote(key))[:length]  # some web servers know no ranges
+        return _read_part(objects, key, offset, length)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return b""
 
