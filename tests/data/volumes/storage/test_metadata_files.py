@@ -82,3 +82,10 @@ def test_a_file_of_a_bucket_is_fetched_once(s3_proxy, s3_root, tmp_path):
     for _ in range(3):
         MetadataFiles(objects, "v", cache).read(file, KEPT.select("text").schema)
     assert s3_proxy.count("GET") == 1
+
+
+def test_a_file_with_another_number_of_rows_than_the_log_has_is_damaged(tmp_path):
+    files, frame = MetadataFiles(open_objects(str(tmp_path)), "v"), pl.DataFrame({"id": ["a", "b"]})
+    file = files.write(0, frame)._replace(rows=5)
+    with pytest.raises(DamagedDataError, match="holds 2 rows, but the log says 5"):
+        files.read(file, frame.schema)

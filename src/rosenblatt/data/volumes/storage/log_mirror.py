@@ -21,6 +21,7 @@ import polars as pl
 from rosenblatt.data.volumes.storage.objects import Objects, open_objects
 from rosenblatt.errors import DamagedDataError, StorageError, VolumeError
 
+MAX_ROWS = 1 << 20  # of a metadata file; those that are written have fewer
 MAX_READS = 16  # of entries at a time
 _JSON, _CHECKPOINT = ".json", ".checkpoint.parquet"
 _LAST_CHECKPOINT = "_last_checkpoint"
@@ -45,6 +46,7 @@ class LogMirror:
 
     def __init__(self, objects: Objects, folder: str) -> None:
         self._objects, self._folder = objects, folder
+        self._is_local = objects.local_path(folder) is not None  # whether it is read in place, without copies
 
     def latest(self) -> int:
         """The number of the latest entry; -1 if there is none."""
@@ -54,8 +56,7 @@ class LogMirror:
 
     def read_entry(self, version: int) -> bytes:
         """Read the entry of a version. Raises VolumeError if it is missing."""
-        copy = self._copy_folder / _entry_name(version)
-        if copy.exists():
+        if not self._is_local and (copy := self._copy_folder / _entry_name(version)).exists():
             return copy.read_bytes()
         try:
             return self._objects.read(f"{self._folder}/{_entry_name(version)}")
@@ -66,7 +67,8 @@ class LogMirror:
 
     def read_entries(self, first: int, last: int) -> Iterator[bytes]:
         """Read the entries of consecutive versions, some at a time. Raises VolumeError if one is missing."""
-        self._copy_folder.stat()  # made before the threads look into it
+        if not self._is_local:
+            self._copy_folder.stat()  # made before the threads look into it
         with ThreadPoolExecutor(MAX_READS, thread_name_prefix="log") as pool:
             yield from pool.map(self.read_entry, range(first, last + 1))
 
@@ -158,8 +160,9 @@ class LogMirror:
 def _list_files(actions: pl.DataFrame) -> pl.DataFrame:
     """The metadata files of a version in order, with a column for each bound and number of nulls of a column."""
     files = actions.select("path", pl.col("size_bytes").alias("size"), pl.col("num_records").alias("rows"))
-    if any(files[name].has_nulls() for name in files.columns):
-        raise ValueError("a file has no number of rows")
+    numbers = files.select(pl.col("size") >= 0, pl.col("rows").is_between(0, MAX_ROWS)).fill_null(value=False)
+    if not numbers.select(pl.all_horizontal("size", "rows").all()).item():
+        raise ValueError("a file has an impossible size or number of rows")
     statistics = [
         actions[kind].struct.field(field.name).alias(f"{kind}.{field.name}")
         for kind in ("null_count", "min", "max")

@@ -70,6 +70,11 @@ class MetadataFiles:
         with self._opened(file) as content:
             stored = pl.read_parquet_schema(content)
             frame = pl.read_parquet(content, columns=[name for name in names if name in stored], memory_map=False)
+            if frame.width and frame.height != file.rows:
+                raise DamagedDataError(
+                    f"{self.objects.address}/{self.folder}/{file.path} holds {frame.height:,} rows, but the log says "
+                    f"{file.rows:,}. Restore the log from a copy of the volume."
+                )
         if not frame.width:
             frame = pl.DataFrame({"": pl.zeros(file.rows, eager=True)})
         return from_stored(frame, pl.Schema({name: schema[name] for name in names}))
