@@ -258,8 +258,12 @@ def pull(volume: str, query: str, folder: str, force: bool, as_json: bool) -> No
     from rosenblatt.data.volumes.maintenance.pull import pull as pull_samples
 
     selected = opened.query(query, make_reporter(as_json)) if query else opened
-    with _pulling_progress(len(selected), not as_json) as on_progress:
-        result = pull_samples(selected, Path(folder), force=force, on_progress=on_progress)
+    try:
+        with _pulling_progress(len(selected), not as_json) as on_progress:
+            result = pull_samples(selected, Path(folder), force=force, on_progress=on_progress)
+    except KeyboardInterrupt:
+        click.echo("Files that were written stay; repeat the command for the others.", err=True)
+        raise
     if as_json:
         record = {"volume": selected.name, "folder": str(result.folder), "samples": result.n_samples}
         click.echo(json.dumps(record | {"files_written": result.n_written, "bytes_written": result.n_bytes}))

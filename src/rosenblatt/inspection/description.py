@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rosenblatt.data.media.contents import cell_name
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.schema.decimal_marks import detect_marks
 from rosenblatt.data.schema.inference import infer_column
@@ -61,12 +62,13 @@ def summarize_task(task: SupervisedTask) -> str:
 
 
 def describe_table(table: Table) -> dict[str, Any]:
-    """Describe the columns of a table, and the task if the last column is the target."""
-    last, columns = table.frame.columns[-1], _infer_columns(table)
+    """Describe the columns of a table, and the task if the column that its source names, or the last, is the target."""
+    target, columns = table.target or table.frame.columns[-1], _infer_columns(table)
+    known = {note for column in columns for note in column.notes if column.name == target}
     try:
-        detected = detect_task(table.frame, [last], format=table.format)
-        notes = [f"; {note}" for column in detected.columns for note in column.notes if note not in columns[-1].notes]
-        task = f"{summarize_task(detected)}, if {last!r} is the target{''.join(notes)}"
+        detected = detect_task(table.frame, [target], format=table.format)
+        notes = [f"; {note}" for column in detected.columns for note in column.notes if note not in known]
+        task = f"{summarize_task(detected)}, if {target!r} is the target{''.join(notes)}"
     except TableError as error:
         task = f"unknown. {error}"
     return {
@@ -96,7 +98,7 @@ def _describe_column(column: Column, series: pl.Series) -> dict[str, Any]:
         examples = [f"{len(value):,} bytes" for value in series.drop_nulls().head(3)]
     elif not series.dtype.is_nested() and series.dtype != pl.Object:
         values = series.head(1000).drop_nulls().unique(maintain_order=True).head(3)
-        examples = [str(value).strip() for value in values]
+        examples = [cell_name(value) if column.kind == "image" else str(value).strip() for value in values]
     return {**_column_fields(column), "examples": examples}
 
 

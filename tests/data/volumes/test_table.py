@@ -12,6 +12,7 @@ from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.streaming.prefetch import prefetch
 from rosenblatt.data.volumes.table import to_table
 from rosenblatt.errors import DamagedDataError, StorageError, VolumeError
+from rosenblatt.inspection.description import describe_table
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
 
 
@@ -131,3 +132,11 @@ def test_a_cache_that_is_too_small_is_refused_before_anything_is_fetched(s3_root
     monkeypatch.setattr(opened, "cache", MachineCache(tmp_path / "cache", 10_000))
     with pytest.raises(StorageError, match=r"the cache of this machine holds .* Select fewer by --query"):
         prefetch(opened)
+
+
+def test_images_of_a_volume_are_described_by_name_and_label(root, tmp_path, make_photos):
+    add_path(root, "photos", make_photos(tmp_path / "photos", {"cat": 3, "dog": 2}))
+    description = describe_table(to_table(open_version(root, "photos")))
+    examples = {column["name"]: column["examples"] for column in description["columns"]}
+    assert examples["image"][0] == "cat/0.png of photos@1"
+    assert "if 'label' is the target" in description["likely_task"]
