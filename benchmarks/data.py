@@ -279,7 +279,7 @@ def add_part(folder, arguments):
         first, again, written = measure_add(folder / f"own-{n}", n)
         table.add_row("Rosenblatt", f"{n:,}", f"{first:.1f}", f"{again:.2f}", f"{written / 1e6:.2f}")
         shutil.rmtree(folder / f"own-{n}")
-    n = sizes[0]
+    n = sizes[-1]
     write_files(folder / "files", n, 1000)
     environment = Path(arguments.peers).parent
     os.environ["PATH"] = f"{environment}:{os.environ['PATH']}"
