@@ -7,7 +7,7 @@ from rosenblatt.data.volumes.add import add
 from rosenblatt.data.volumes.listing import list_known_volumes
 from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.data.volumes.volume import volume
-from rosenblatt.errors import VolumeError
+from rosenblatt.errors import StorageError, VolumeError
 from tests.data.volumes.helpers import add_frame
 
 PEOPLE = pl.DataFrame({"id": ["a", "b"], "age": [31, 7]})
@@ -30,3 +30,14 @@ def test_a_name_alone_stays_the_name_of_the_volume_that_had_it_first(tmp_path, m
 @pytest.mark.parametrize("text", ["x" * 5000, "a\0b", "", "/", "a b", "https://host/x", "missing.csv", "missing/"])
 def test_texts_that_name_no_volume_are_not_taken_for_one(text):
     assert not is_volume(text)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://h/v/x@1?token=hidden", "https://h/v?token=hidden/x", "https://h/x?sig=hidden"]
+)
+def test_queries_of_addresses_are_refused_and_not_shown(tmp_path, monkeypatch, address):
+    monkeypatch.setenv("ROSENBLATT_VOLUMES", str(tmp_path / "default"))
+    for read in (volume, lambda place: add("v", place)):
+        with pytest.raises(StorageError, match="has a query") as caught:
+            read(address)
+        assert "hidden" not in str(caught.value)

@@ -72,6 +72,8 @@ def parse_address(text: str) -> VolumeAddress:
     """
     if not isinstance(text, str):
         raise TypeError(f"expected the name of a volume, such as photos@2, but got {text!r}")
+    if text.startswith(("http://", "https://")):
+        open_objects(text)  # refuses addresses with a query
     root, slash, last = text.rpartition("/")
     name, at, version = last.partition("@")
     name = unicodedata.normalize("NFC", name)

@@ -91,8 +91,8 @@ def public_address(address: str) -> str:
         _ = parts.port
     except ValueError:
         raise StorageError(
-            "The address of the files of runs (ROSENBLATT_ARTIFACTS) cannot be read. In its user and password, write / "
-            "as %2F, @ as %40, : as %3A, ? as %3F and # as %23."
+            "An address cannot be read: the given one, or that of ROSENBLATT_ARTIFACTS. In its user and password, "
+            "write / as %2F, @ as %40, : as %3A, ? as %3F and # as %23."
         ) from None
     user, _, host = parts.netloc.rpartition("@")
     is_container = parts.scheme in ("abfs", "abfss") and ":" not in user  # of Azure, before its account

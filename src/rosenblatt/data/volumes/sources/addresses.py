@@ -121,9 +121,10 @@ def copy_object(address: str, folder: Path) -> Path | None:
 
     Raises StorageError if it cannot be read.
     """
+    if is_web := address.startswith("http"):
+        open_objects(address)  # refuses addresses with a query
     parent, _, name = address.rpartition("/")
     objects = open_objects(parent)
-    is_web = address.startswith("http")
     if not name or parent.endswith("/") or not (is_web or objects.info(name)):
         return None
     path = folder / PurePosixPath(name).name

@@ -18,6 +18,8 @@ from urllib.request import url2pathname
 
 from rosenblatt.data.volumes.storage.folders import FolderObjects
 from rosenblatt.data.volumes.storage.object_info import ObjectInfo
+from rosenblatt.errors import StorageError
+from rosenblatt.runs.store.locations import public_address
 
 
 class Objects(Protocol):
@@ -75,6 +77,11 @@ def open_objects(address: str) -> Objects:
     Raises:
         StorageError: if the address cannot be used, or obstore is not installed.
     """
+    if address.startswith(("http://", "https://")) and "?" in address:
+        raise StorageError(
+            f"{public_address(address)!r} has a query (? and what follows), which would be left out. Download what it "
+            "names, and use the copy."
+        )
     if address.startswith("file://"):
         return FolderObjects(Path(url2pathname(urlsplit(address).path)))
     if "://" not in address:
