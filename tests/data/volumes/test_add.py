@@ -319,3 +319,16 @@ def test_files_of_volumes_are_not_added_and_those_of_the_user_not_mixed_with_the
     with pytest.raises(VolumeError, match="holds other files"):
         add_path(str(tmp_path), "files", files, kind="files")
     assert add_path(str(files / ".volumes"), "v", files, kind="files").is_new
+
+
+@pytest.mark.parametrize("values", [[5, None], ["x", None], [[1], None], [{"a": 1}, None], [0.5, None]])
+def test_an_appended_column_without_values_has_the_type_of_the_other_one(tmp_path, values):
+    root, empty = (
+        str(tmp_path / "root"),
+        pl.DataFrame({"id": ["a", "b"], "x": pl.Series([None, None], dtype=pl.String)}),
+    )
+    filled = pl.DataFrame({"id": ["c", "d"], "x": values})
+    for name, first, second in (("v", empty, filled), ("w", filled, empty)):
+        add_frame(root, name, first, tmp_path)
+        add_frame(root, name, second, tmp_path, append=True)
+        assert open_version(root, name).to_polars().sort("id")["x"].equals(pl.Series("x", [None, None, *values]))

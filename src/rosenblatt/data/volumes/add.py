@@ -13,7 +13,7 @@ from rosenblatt.data.table import DETECT_FORMAT, TableFormat
 from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, KINDS_WITH_BYTES, OFFSET, PACK, describe_kind
 from rosenblatt.data.volumes.contents import ContentWriter, StoredContents
 from rosenblatt.data.volumes.locations import VolumeAddress, list_volumes, parse_address, record_location
-from rosenblatt.data.volumes.merge import Merge, VersionChanges, merge_schemas
+from rosenblatt.data.volumes.merge import Merge, Side, VersionChanges, merge_schemas
 from rosenblatt.data.volumes.requirements import require_volumes
 from rosenblatt.data.volumes.sources.addresses import is_address, local_path
 from rosenblatt.data.volumes.sources.folders import is_hidden
@@ -107,8 +107,8 @@ def add(
     if base and base.commit.kind != source.kind:
         kinds = describe_kind(base.commit.kind), describe_kind(source.kind)
         raise VolumeError(f"{name!r} holds {kinds[0]}, but {path!r} holds {kinds[1]}. Add it to another volume.")
-    schema = merge_schemas(base.schema if base else None, _schema_of(source), append=options.append)
     files = MetadataFiles(address.objects, address.name)
+    schema = _next_schema(source, base, files, append=options.append)
     merge = Merge(files, base, schema, has_bytes=source.kind in KINDS_WITH_BYTES, append=options.append)
     reading = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options)
     for note in reading.notes:
@@ -158,6 +158,20 @@ def _check_apart(path: str, address: VolumeAddress, *, is_new: bool) -> None:
         raise VolumeError(
             f"{str(folder)!r} holds other files. Choose another name for the volume, or a root with --to."
         )
+
+
+def _next_schema(source: SampleSource, base: LogVersion | None, files: MetadataFiles, *, append: bool) -> pl.Schema:
+    """The schema of the next version. Raises VolumeError if what is appended does not suit it."""
+
+    def is_empty(side: Side, name: str) -> bool:
+        """Whether a column of a type that does not suit has no value."""
+        if side == "source":
+            frames = (chunk.frame for chunk in source.chunks())
+            return all(name in frame.columns and not frame[name].count() for frame in frames)
+        columns = (files.read(file, base.schema, [name]) for file in base.data_files) if base else ()
+        return not any(column[name].count() for column in columns)
+
+    return merge_schemas(base.schema if base else None, _schema_of(source), append=append, is_empty=is_empty)
 
 
 def _schema_of(source: SampleSource) -> pl.Schema:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from rosenblatt.data.volumes.storage.log import DataFile, LogVersion
 from rosenblatt.data.volumes.storage.metadata_files import MAX_FILE_BYTES, MAX_FILE_ROWS, MetadataFiles
 from rosenblatt.errors import VolumeError
 
+Side = Literal["volume", "source"]
 SMALL_FILE_ROWS = MAX_FILE_ROWS // 4  # up to which the last file is filled up with new samples
 _ROW = "\0row"  # of a base sample, in the order of the volume
 
@@ -37,26 +39,40 @@ class VersionChanges:
         return bool(self.n_added or self.n_changed or self.n_removed)
 
 
-def merge_schemas(base: pl.Schema | None, source: pl.Schema, *, append: bool) -> pl.Schema:
+def merge_schemas(
+    base: pl.Schema | None,
+    source: pl.Schema,
+    *,
+    append: bool,
+    is_empty: Callable[[Side, str], bool] = lambda _side, _name: False,
+) -> pl.Schema:
     """The schema of the next version: that of the source; with `append`, together with columns of the base version.
+
+    A column without any value on one side, as `is_empty` says, has the type of the other one.
 
     Raises VolumeError if a column of both holds values that cannot be in one column, or names differ in case only.
     """
     merged = dict(base) if base is not None and append else {}
     for name, dtype in source.items():
         if name in merged and merged[name] != dtype:
-            merged[name] = _common_type(name, merged[name], dtype)
+            merged[name] = _common_type(name, merged[name], dtype, is_empty)
         merged.setdefault(name, dtype)
     check_names(merged)
     return pl.Schema(merged)
 
 
-def _common_type(name: str, base: pl.DataType, source: pl.DataType) -> pl.DataType:
+def _common_type(
+    name: str, base: pl.DataType, source: pl.DataType, is_empty: Callable[[Side, str], bool]
+) -> pl.DataType:
     if base.is_numeric() and source.is_numeric():
         both = pl.concat(
             [pl.Series(dtype=base).to_frame("x"), pl.Series(dtype=source).to_frame("x")], how="vertical_relaxed"
         )
         return both.schema["x"]
+    if is_empty("source", name):
+        return base
+    if is_empty("volume", name):
+        return source
     raise VolumeError(
         f"Column {name!r} holds {base} in the volume, but {source} in the source. Convert one of them, or leave out "
         "--append to replace all samples."
@@ -214,12 +230,19 @@ def _align(frame: pl.DataFrame, schema: pl.Schema, *, is_exact: bool) -> pl.Data
 
     Raises VolumeError, if `is_exact`, if values change with their type.
     """
+    filled = {name for name in frame.columns if frame[name].count()}
     aligned = frame.select(
-        pl.col(name).cast(dtype, strict=False) if name in frame.columns else pl.lit(None, dtype).alias(name)
+        pl.col(name).cast(dtype, strict=False)
+        if name in filled or frame.schema.get(name) == dtype
+        else pl.repeat(None, pl.len(), dtype=dtype).alias(name)
         for name, dtype in schema.items()
     )
     for name, dtype in frame.schema.items() if is_exact else ():
-        if dtype != schema[name] and not aligned[name].cast(dtype, strict=False).eq_missing(frame[name]).all():
+        if (
+            name in filled
+            and dtype != schema[name]
+            and not aligned[name].cast(dtype, strict=False).eq_missing(frame[name]).all()
+        ):
             raise VolumeError(
                 f"Column {name!r} holds values of type {dtype} that {schema[name]}, which all samples need together, "
                 "cannot hold exactly. Convert it, or leave out --append to replace all samples."
