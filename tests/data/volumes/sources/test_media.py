@@ -5,8 +5,6 @@ from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.errors import VolumeError
 from tests.data.volumes.sources.files import png, read, wav, write_files
 
-SPLITS = ("test", "train")
-
 
 def test_images_are_named_by_path_and_labeled_by_folder(tmp_path):
     source = open_samples(write_files(tmp_path, {"dog/b.png": png(), "cat/a.PNG": png(4, 5, "L")}))
