@@ -20,6 +20,7 @@ from rosenblatt.data.volumes.columns import BYTES_COLUMNS, ID
 from rosenblatt.data.volumes.locations import parse_address
 from rosenblatt.data.volumes.streaming.reader import PackReader, SampleColumn
 from rosenblatt.data.volumes.volume import Volume, open_volume
+from rosenblatt.errors import VolumeError
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,25 @@ def read_cell(cell: str) -> memoryview:
         VolumeError, StorageError: if the version cannot be opened.
     """
     parsed = _parse(cell)
-    return _open_reader(parsed.uri, parsed.query).read(parsed.file, parsed.row)
+    try:
+        return _open_reader(parsed.uri, parsed.query).read(parsed.file, parsed.row)
+    except IndexError:
+        raise VolumeError(f"{parsed.uri!r} has no such sample: {cell!r}.") from None
 
 
 def name_cell(cell: str) -> str:
     """The sample that a cell names, for messages."""
-    parsed = _parse(cell)
+    try:
+        parsed = _parse(cell)
+    except VolumeError:
+        return cell
     return f"{parsed.id} of {parsed.uri.rsplit('/', 1)[-1]}"
 
 
 def _parse(cell: str) -> _Cell:
-    file, row, n_uri, n_query, rest = cell.removeprefix(VOLUME_SCHEME).split(":", 4)
-    end = int(n_uri) + int(n_query)
-    return _Cell(int(file), int(row), rest[: int(n_uri)], rest[int(n_uri) : end], rest[end:])
+    try:
+        *numbers, rest = cell.removeprefix(VOLUME_SCHEME).split(":", 4)
+        file, row, n_uri, n_query = map(int, numbers)
+    except ValueError:
+        raise VolumeError(f"{cell!r} names no sample of a volume. Add the images to a volume, and name that.") from None
+    return _Cell(file, row, rest[:n_uri], rest[n_uri : n_uri + n_query], rest[n_uri + n_query :])

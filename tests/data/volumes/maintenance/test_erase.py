@@ -245,3 +245,9 @@ def test_a_table_with_columns_named_like_those_of_bytes_is_maintained_as_any_oth
     assert erase(f"{photos.root}/table", ["b"], lambda _: None).new_versions == ("table@2",)
     assert volume(f"{photos.root}/table").to_polars().equals(frame.filter(pl.col("id") != "b"))
     assert volume(f"{photos.root}/table").commit.n_bytes == 0
+
+
+def test_a_version_is_refused_because_all_versions_lose_the_samples(versions):
+    with pytest.raises(VolumeError, match=r"erased from all versions. Name the volume without @"):
+        erase(f"{versions.name}@1", ["00.bin"], lambda _: None)
+    assert len(volume(f"{versions.name}@1")) == 12

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from rosenblatt.data.volumes.columns import HASH, ID, KINDS_WITH_BYTES, PACK
-from rosenblatt.data.volumes.locations import parse_address, unknown_volume_error
+from rosenblatt.data.volumes.locations import LATEST, parse_address, unknown_volume_error
 from rosenblatt.data.volumes.maintenance.garbage import stored_files, volume_names
 from rosenblatt.data.volumes.maintenance.pack_members import read_members
 from rosenblatt.data.volumes.maintenance.rewrite import commit_rewritten, move_rows
@@ -63,6 +63,8 @@ def erase(name: str, ids: Sequence[str], notify: Notify = print) -> EraseReport:
         StorageError: if the root cannot be written.
     """
     address = parse_address(name)
+    if address.version != LATEST:
+        raise VolumeError(f"Samples are erased from all versions. Name the volume without @: {address.name}.")
     if not address.exists:
         raise unknown_volume_error(address)
     with deletion_section(address.objects, notify) as marker:
