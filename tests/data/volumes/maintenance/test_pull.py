@@ -85,3 +85,14 @@ def test_damaged_samples_are_not_written(tmp_path):
 def test_names_that_lead_out_of_the_folder_are_refused(name):
     with pytest.raises(VolumeError, match="no name that a file in the folder could have"):
         check_relative(name)
+
+
+@pytest.mark.parametrize("ids", [["a", "a.png"], ["metadata.parquet", "b"]])
+def test_samples_that_would_share_a_file_are_refused_before_any_is_written(tmp_path, make_photos, ids):
+    root, photos = str(tmp_path / "root"), make_photos(tmp_path / "photos", {"cat": 2})
+    images = [(photos / "cat" / f"{k}.png").read_bytes() for k in range(2)]
+    add_frame(root, "v", pl.DataFrame({"id": ids, "image": images, "owner": ["Ann", "Bob"]}), tmp_path)
+    with pytest.raises(VolumeError, match="Several files would be named"):
+        pull(open_version(root, "v"), tmp_path / "out", force=True)
+    assert contents_of(tmp_path / "out") == {}
+    pull(open_version(root, "v").query(f"id = '{ids[1]}'"), tmp_path / "out")

@@ -74,6 +74,7 @@ def _pull_table(volume: Volume, folder: Path, force: bool) -> PullResult:
 
 
 def _pull_files(volume: Volume, folder: Path, force: bool, report: ProgressCallback) -> PullResult:
+    _check_names(volume)
     reader = PackReader(volume.objects, volume.cache, volume.name)
     sizes, metadata, n_done = list[int | None](), list[pl.DataFrame](), 0
     with ThreadPoolExecutor(2 * cores(), thread_name_prefix="writing") as pool:
@@ -121,6 +122,18 @@ def _file_names(samples: pl.DataFrame) -> pl.Series:
     has_ending = pl.col(ID).cast(pl.String).str.contains(r"[^/.][^/]*\.[^/.]+$")
     expression = pl.when(has_ending | pl.col("format").is_null()).then(names).otherwise(pl.concat_str(names, ending))
     return samples.select(expression.alias(FILE_NAME)).to_series()
+
+
+def _check_names(volume: Volume) -> None:
+    """Check that no two files would have one name. Raises VolumeError."""
+    names = _file_names(volume.metadata([name for name in (ID, "format") if name in volume.schema]))
+    if METADATA_FILE in names and _sidecar_columns(volume):
+        names = names.append(pl.Series([METADATA_FILE]))
+    if names.is_duplicated().any():
+        raise VolumeError(
+            f"Several files would be named {names.filter(names.is_duplicated())[0]!r}. Select one of the samples by a "
+            "query, or stream their bytes with rosenblatt.volume(...)."
+        )
 
 
 def check_relative(name: str) -> PurePosixPath:
