@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from rosenblatt.data.volumes.add import add
+from rosenblatt.data.volumes.add import AddOptions, add
 from rosenblatt.data.volumes.listing import list_known_volumes
 from rosenblatt.data.volumes.locations import is_volume
 from rosenblatt.data.volumes.volume import volume
@@ -41,3 +41,13 @@ def test_queries_of_addresses_are_refused_and_not_shown(tmp_path, monkeypatch, a
         with pytest.raises(StorageError, match="has a query") as caught:
             read(address)
         assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3:/", "s3:///v", "gs:/bucket/v", "https:///v"])
+def test_an_address_without_bucket_is_no_folder(tmp_path, monkeypatch, address):
+    monkeypatch.chdir(tmp_path)
+    add_frame(str(tmp_path / "root"), "people", PEOPLE, tmp_path)
+    with pytest.raises(StorageError, match="names no bucket or server"):
+        add("v", str(tmp_path / "source.parquet"), AddOptions(to=address))
+    with pytest.raises(StorageError, match="names no bucket or server"):
+        volume(f"{address}/people")

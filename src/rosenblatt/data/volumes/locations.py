@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rosenblatt.data.volumes.storage.objects import Objects, open_objects
+from rosenblatt.data.volumes.storage.objects import Objects, check_address, open_objects
 from rosenblatt.errors import Notify, RosenblattError, StorageError, VolumeError, did_you_mean
 from rosenblatt.runs.store.locations import STORE_FOLDER, public_address
 from rosenblatt.runs.store.permissions import check_trust
@@ -72,6 +72,7 @@ def parse_address(text: str) -> VolumeAddress:
     """
     if not isinstance(text, str):
         raise TypeError(f"expected the name of a volume, such as photos@2, but got {text!r}")
+    check_address(text)
     if text.startswith(("http://", "https://")):
         open_objects(text)  # refuses addresses with a query
     root, slash, last = text.rpartition("/")

@@ -9,6 +9,7 @@ Objects are written whole or not at all, and what was written is durable.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -66,6 +67,7 @@ class Objects(Protocol):
         """The file of an object of a folder; None for other roots."""
 
 
+_SCHEME = re.compile("(s3a?|gs|az|abfss?|https?):", re.IGNORECASE)
 _SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # beginnings of the names of variables that clients of buckets read
 
 
@@ -77,6 +79,7 @@ def open_objects(address: str) -> Objects:
     Raises:
         StorageError: if the address cannot be used, or obstore is not installed.
     """
+    check_address(address)
     if address.startswith(("http://", "https://")) and "?" in address:
         raise StorageError(
             f"{public_address(address)!r} has a query (? and what follows), which would be left out. Download what it "
@@ -87,6 +90,12 @@ def open_objects(address: str) -> Objects:
     if "://" not in address:
         return FolderObjects(Path(address).expanduser().absolute())
     return _open_bucket(address, tuple(sorted(item for item in os.environ.items() if item[0].startswith(_SETTINGS))))
+
+
+def check_address(text: str) -> None:
+    """Check that an address of a bucket or server names one, as a folder would be meant else. Raises StorageError."""
+    if _SCHEME.match(text) and not urlsplit(text).netloc:
+        raise StorageError(f"{text!r} names no bucket or server. Give an address such as s3://bucket/volumes.")
 
 
 @cache
