@@ -72,10 +72,10 @@ def parse_address(text: str) -> VolumeAddress:
     """
     if not isinstance(text, str):
         raise TypeError(f"expected the name of a volume, such as photos@2, but got {text!r}")
-    check_address(text)
     if text.startswith(("http://", "https://")):
         open_objects(text)  # refuses addresses with a query
     root, slash, last = text.rpartition("/")
+    check_address(root)
     name, at, version = last.partition("@")
     name = unicodedata.normalize("NFC", name)
     check_name(name, "volume")
