@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,8 +13,9 @@ from rosenblatt.data.volumes.diff import diff_volumes
 from rosenblatt.data.volumes.listing import describe_version, list_known_volumes, version_history
 from rosenblatt.data.volumes.locations import default_root, is_volume, parse_address
 from rosenblatt.data.volumes.tags import set_tag
-from rosenblatt.errors import DamagedDataError, QueryError, VolumeError
+from rosenblatt.errors import DamagedDataError, QueryError, StorageError, VolumeError
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
+from tests.data.volumes.servers import serve_files
 
 FRAME = pl.DataFrame({"id": ["a", "b", "c", "d"], "x": [1, 2, 3, 4], "y": ["u", "v", "u", None]})
 
@@ -223,3 +225,18 @@ def test_a_volume_that_is_removed_while_it_is_open_is_reported(local, tmp_path):
     shutil.rmtree(local)
     with pytest.raises(DamagedDataError, match="is missing"):
         opened.to_polars()
+
+
+def test_a_web_server_says_that_it_cannot_be_listed_and_lacks_no_volume_it_has(local, tmp_path):
+    add_frame(local, "v", FRAME, tmp_path)
+    with serve_files(Path(local)) as address:
+        assert len(open_version(address, "v@1")) == 4
+        with pytest.raises(StorageError, match="cannot be listed"):
+            list_known_volumes(address)
+        with pytest.raises(VolumeError, match="There is no volume 'w'"):
+            open_version(address, "w")
+
+
+def test_a_missing_file_with_an_at_sign_is_named(local):
+    with pytest.raises(VolumeError, match=r"There is no volume 'data' in .*, and no file data@2024\.csv"):
+        rosenblatt.volume("data@2024.csv")

@@ -171,22 +171,20 @@ def _is_path(text: str) -> bool:
 
 def unknown_volume_error(address: VolumeAddress) -> VolumeError:
     """The error of a volume that does not exist, with the most similar name of its root."""
-    names = [name for name in list_volumes(address.root) if name != address.name]
-    place = public_address(address.root)
+    try:
+        names = [name for name in list_volumes(address.root) if name != address.name]
+    except StorageError:  # a web server, which lists no files
+        names = []
+    file = f", and no file {address.name}@{address.version}" if address.version != LATEST else ""
     return VolumeError(
-        f"There is no volume {address.name!r} in {place!r}.{did_you_mean(address.name, names)} `rosenblatt data list` "
-        "shows all; `rosenblatt data add` makes one."
+        f"There is no volume {address.name!r} in {public_address(address.root)!r}{file}."
+        f"{did_you_mean(address.name, names)} `rosenblatt data list` shows all; `rosenblatt data add` makes one."
     )
 
 
 def list_volumes(root: str) -> list[str]:
-    """Return the names of the volumes of a root; none for a web server, which lists no files."""
-    try:
-        names = open_objects(root).folders()
-    except StorageError:
-        if root.startswith("http"):
-            return []
-        raise
+    """Return the names of the volumes of a root. Raises StorageError, as for a web server, which lists no files."""
+    names = open_objects(root).folders()
     return [name for name in names if name not in RESERVED_NAMES and VolumeAddress(root, name).exists]
 
 

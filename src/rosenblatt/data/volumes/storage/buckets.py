@@ -182,7 +182,7 @@ class BucketObjects:
 
     def _refuse_listing(self) -> None:
         if self._scheme.startswith("http"):
-            raise StorageError(f"{self.address!r} is a web server, whose files cannot be listed. Name a version.")
+            raise StorageError(f"{self.address!r} is a web server, which cannot be listed. Name a volume, such as photos@1.")
 
     def _refuse_web_server(self) -> None:
         if self._scheme.startswith("http"):
