@@ -204,7 +204,7 @@ def test_web_servers_are_read(tmp_path):
         assert objects.info("b") is None
         with pytest.raises(FileNotFoundError):
             objects.read("b")
-        with pytest.raises(StorageError, match=r"cannot be listed. Name a version"):
+        with pytest.raises(StorageError, match=r"cannot be listed. Name a volume"):
             list(objects.list(""))
         for write in (
             objects.put,

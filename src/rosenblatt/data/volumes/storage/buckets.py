@@ -182,7 +182,10 @@ class BucketObjects:
 
     def _refuse_listing(self) -> None:
         if self._scheme.startswith("http"):
-            raise StorageError(f"{self.address!r} is a web server, which cannot be listed. Name a volume, such as photos@1.")
+            name = f"{self.address}/photos@1"
+            raise StorageError(
+                f"{self.address!r} is a web server, which cannot be listed. Name a volume, such as {name}."
+            )
 
     def _refuse_web_server(self) -> None:
         if self._scheme.startswith("http"):
