@@ -73,6 +73,7 @@ def test_a_fit_of_a_version_records_it_and_is_reproduced(folder, run, own_store)
     details = json.loads(run("runs", "show", "last", "--json")[1])
     assert details["request"]["table"] == f"{folder}/root/people@1"
     assert details["request"]["query"] == "age > 0"
+    assert f"people@1 {details['data'][0]['hash'][:12]}" in run("runs", "show", "last")[1]
     root = json.loads(run("data", "show", "people@1", "--json")[1])["root"]
     assert [(file["path"], file["hash"]) for file in details["data"]] == [(f"{folder}/root/people@1", root)]
     assert "identical" in run("runs", "reproduce", "last")[1]

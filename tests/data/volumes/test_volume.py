@@ -240,3 +240,12 @@ def test_a_web_server_says_that_it_cannot_be_listed_and_lacks_no_volume_it_has(l
 def test_a_missing_file_with_an_at_sign_is_named(local):
     with pytest.raises(VolumeError, match=r"There is no volume 'data' in .*, and no file data@2024\.csv"):
         rosenblatt.volume("data@2024.csv")
+
+
+def test_without_pytorch_its_datasets_say_what_to_install(local, tmp_path, monkeypatch):
+    add_frame(local, "v", FRAME, tmp_path)
+    opened = rosenblatt.volume("v")
+    monkeypatch.setattr("rosenblatt.data.volumes.requirements.find_spec", lambda _: None)
+    for make in (opened.torch_dataset, opened.torch_samples):
+        with pytest.raises(VolumeError, match=r"pip install 'rosenblatt\[torch\]'"):
+            make()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # loading these would delay `rosenblatt runs`
     from rosenblatt.runs.capture.environment import Environment
     from rosenblatt.runs.capture.source import Source
     from rosenblatt.runs.compare import Comparison
+    from rosenblatt.runs.recorded import InputFile
     from rosenblatt.runs.store.curves import CurvePoints
     from rosenblatt.runs.store.details import ClassScores, MetricSummary, Param, RunDetails, RunRecord
     from rosenblatt.runs.verdict import ResultComparison
@@ -116,7 +117,7 @@ def print_run(run: RunDetails, curves: Mapping[str, CurvePoints], show_all: bool
 def _print_facts(console: Console, run: RunDetails) -> None:
     """Print data, source, environment and files of a run, a line for each."""
     lines = {
-        "data": ", ".join(f"{file.name} {file.hash[:12]}" for file in (*run.data, *run.data_read)),
+        "data": ", ".join(map(_describe_input, (*run.data, *run.data_read))),
         "unseen inputs": truncate("; ".join(run.unseen), 3 * MAX_TEXT) if run.kind == "script" else "",
         "source": _format_source(run.source) if run.source else "",
         "command": " ".join(run.command),
@@ -138,6 +139,12 @@ def _print_facts(console: Console, run: RunDetails) -> None:
         if text:
             grid.add_row(Text(title, "bold"), printable(text))
     console.print(grid)
+
+
+def _describe_input(file: InputFile) -> str:
+    """The name and hash of an input; of a volume also its version, with its root as the hash."""
+    version = file.path.rpartition("/")[2]
+    return f"{file.name} {version} {file.hash[:12]}" if "@" in version else f"{file.name} {file.hash[:12]}"
 
 
 def _next_commands(run: RunDetails) -> dict[str, str]:

@@ -15,7 +15,7 @@ import polars as pl
 
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS, KINDS_WITH_BYTES
 from rosenblatt.data.volumes.locations import LATEST, VolumeAddress, parse_address, unknown_volume_error
-from rosenblatt.data.volumes.requirements import require_volumes
+from rosenblatt.data.volumes.requirements import require_torch, require_volumes
 from rosenblatt.data.volumes.storage.cache import MachineCache, machine_cache
 from rosenblatt.data.volumes.storage.log import Commit, DataFile, LogVersion, VolumeLog
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
@@ -290,9 +290,9 @@ class Volume:
             options: see `streaming.batches.BatchOptions`. Ranks come from `torch.distributed` or `torchrun`.
 
         Raises:
-            VolumeError: if an option is invalid.
-            ModuleNotFoundError: if PyTorch is not installed.
+            VolumeError: if an option is invalid, or PyTorch is not installed.
         """
+        require_torch()
         from rosenblatt.data.volumes.streaming.batches import BatchOptions
         from rosenblatt.data.volumes.streaming.torch import decode_image, torch_dataset
 
@@ -302,6 +302,7 @@ class Volume:
 
     def torch_samples(self, *, decode: Decode | None = None, transform: Decode | None = None) -> SampleDataset:
         """Random access to the selected samples for PyTorch, decoded as by `torch_dataset`."""
+        require_torch()
         from rosenblatt.data.volumes.streaming.torch import SampleDataset, decode_image
 
         decode = decode_image if decode is None and self.kind == "images" else decode
