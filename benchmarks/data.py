@@ -89,7 +89,7 @@ def run_peer(python, *arguments):
 def stream(folder, arguments):
     """Shuffled epochs and random access from a warm page cache."""
     write_files(folder / "files", N_SAMPLES, SAMPLE_BYTES)
-    name = f"{folder}/root/photos"
+    name = f"{folder}/volumes/photos"
     seconds = add_files(name, folder / "files")
     opened = volume(name)
     batches = opened.batches(BATCH, seed=7)
@@ -207,7 +207,7 @@ def first(folder, arguments):
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": rng.normal(size=n), "y": rng.normal(size=n), "label": rng.integers(0, 10, n)})
     frame.with_row_index("id").write_parquet(folder / "rows.parquet")
-    name = f"{folder}/root/rows"
+    name = f"{folder}/volumes/rows"
     started = time.perf_counter()
     add(name, str(folder / "rows.parquet"), AddOptions(), lambda _: None)
     added = time.perf_counter() - started
@@ -258,13 +258,13 @@ def query(folder, arguments):
 def measure_add(folder, n_files):
     """Seconds to add small files, and to add them again with one changed."""
     write_files(folder / "files", n_files, 1000)
-    name = f"{folder}/root/small"
+    name = f"{folder}/volumes/small"
     time.sleep(3)  # times of files that were just written are not trusted
     seconds = [add_files(name, folder / "files")]
     next((folder / "files").rglob("*.bin")).write_bytes(b"changed")
-    before = sum(path.stat().st_size for path in (folder / "root").rglob("*") if path.is_file())
+    before = sum(path.stat().st_size for path in (folder / "volumes").rglob("*") if path.is_file())
     seconds.append(add_files(name, folder / "files"))
-    after = sum(path.stat().st_size for path in (folder / "root").rglob("*") if path.is_file())
+    after = sum(path.stat().st_size for path in (folder / "volumes").rglob("*") if path.is_file())
     assert volume(name).commit.changed == 1
     return *seconds, after - before
 
@@ -292,7 +292,7 @@ def log(folder, arguments):
     """Open a volume whose log names 100,000 metadata files."""
     n = 100_000
     schema = pl.Schema({"id": pl.Int64, "x": pl.Float64})
-    address = parse_address(f"{folder}/root/many")
+    address = parse_address(f"{folder}/volumes/many")
     files = [
         DataFile(f"data/{k:08}-{k:064x}.parquet", 1_000_000, 65_536,
                  {"minValues": {"id": 65_536 * k}, "maxValues": {"id": 65_536 * (k + 1) - 1}, "nullCount": {"id": 0}})

@@ -145,9 +145,9 @@ def stored_damage(n, seed):
     with work_folder() as folder:
         prepare(folder / "cache")
         contents = write_samples(folder / "samples", 0)
-        name = f"{folder}/root/photos"
+        name = f"{folder}/volumes/photos"
         add_samples(name, folder / "samples")
-        paths = [*Path(folder, "root").rglob("*.tar"), *Path(folder, "root").rglob("*.parquet")]
+        paths = [*Path(folder, "volumes").rglob("*.tar"), *Path(folder, "volumes").rglob("*.parquet")]
         for _ in range(n):
             path = rng.choice(paths)
             content = path.read_bytes()
@@ -322,11 +322,11 @@ def killed_additions(n, seed, *, late):
     trials = Trials(f"SIGKILL during {'a commit' if late else 'an addition'}")
     context, rng = process_context(), random.Random(seed)
     with work_folder() as folder:
-        arguments = (str(folder / "root"), str(folder / "samples"), str(folder / "cache"))
+        arguments = (str(folder / "volumes"), str(folder / "samples"), str(folder / "cache"))
         duration = 0.3
         for trial in range(n):
             if trial % 20 == 0:
-                shutil.rmtree(folder / "root", ignore_errors=True)
+                shutil.rmtree(folder / "volumes", ignore_errors=True)
                 (folder / "log").unlink(missing_ok=True)
             write_samples(folder / "samples", trial)
             delay = duration * rng.uniform(0.5 if late else 0.0, 1.0)

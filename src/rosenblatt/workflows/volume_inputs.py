@@ -71,7 +71,7 @@ def pin_versions(request: FitRequest) -> FitRequest:
         if name and is_volume(name):
             opened = open_version(name)
             query = request.query if role == "table" else ""
-            pinned[role] = (opened.version_of(parse_query(query)) if query else opened).uri
+            pinned[role] = (opened.find_version(parse_query(query)) if query else opened).uri
     return request.model_copy(update=pinned)
 
 

@@ -135,12 +135,12 @@ def _target(name: str, to: str | None) -> VolumeAddress:
     address = parse_address(name)
     if to is None:
         return address
-    asked = parse_address(f"{to.rstrip('/')}/{address.name}")
-    if address.root != asked.root and address.exists:
+    target = parse_address(f"{to.rstrip('/')}/{address.name}")
+    if address.root != target.root and address.exists:
         raise VolumeError(
             f"{name!r} is in {public_address(address.root)!r} already. Omit --to, or choose another name."
         )
-    return asked
+    return target
 
 
 def _check_apart(path: str, address: VolumeAddress, *, is_new: bool) -> None:
@@ -171,10 +171,10 @@ def _next_schema(source: SampleSource, base: LogVersion | None, files: MetadataF
         columns = (files.read(file, base.schema, [name]) for file in base.data_files) if base else ()
         return not any(column[name].count() for column in columns)
 
-    return merge_schemas(base.schema if base else None, _schema_of(source), append=append, is_empty=is_empty)
+    return merge_schemas(base.schema if base else None, _version_schema(source), append=append, is_empty=is_empty)
 
 
-def _schema_of(source: SampleSource) -> pl.Schema:
+def _version_schema(source: SampleSource) -> pl.Schema:
     if source.kind not in KINDS_WITH_BYTES:
         return source.columns
     return pl.Schema({**source.columns, **BYTES_SCHEMA})
@@ -223,7 +223,7 @@ def _stored_contents(address: VolumeAddress) -> tuple[StoredContents, list[str]]
         log, files = VolumeLog(address.objects, name), MetadataFiles(address.objects, name, cache)
         is_own = name == address.name
         try:
-            if not log.latest() or log.commit_of(log.latest()).kind not in KINDS_WITH_BYTES:
+            if not log.latest() or log.read_commit(log.latest()).kind not in KINDS_WITH_BYTES:
                 continue
             data_files = log.every_file() if is_own else log.open().data_files
             for _, rows in files.read_all_places(data_files, list(schema), skip_erased=True):

@@ -83,7 +83,7 @@ def list_known_volumes(root: str | None = None, notify: Notify = print) -> list[
         try:
             log = VolumeLog(address.objects, address.name)
             if version := log.latest():
-                volumes.append(ListedVolume(address.name, address.objects.address, log.commit_of(version)))
+                volumes.append(ListedVolume(address.name, address.objects.address, log.read_commit(version)))
         except (StorageError, VolumeError) as error:
             notify(str(error))
     return volumes

@@ -84,10 +84,10 @@ def parse_address(text: str) -> VolumeAddress:
     version = version or LATEST
     if slash:
         return VolumeAddress(root if "://" in root else str(Path(root).expanduser().absolute()), name, version)
-    return VolumeAddress(_root_of(name), name, version)
+    return VolumeAddress(_find_root(name), name, version)
 
 
-def _root_of(name: str) -> str:
+def _find_root(name: str) -> str:
     """The root of a volume that is named without one: recorded when data was first added, or the default root."""
     try:
         return _read_location(open_objects(default_root()), name)

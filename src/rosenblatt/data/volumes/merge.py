@@ -150,10 +150,10 @@ class Merge:
 
     def _write_new(self, frame: pl.DataFrame) -> None:
         self._written.append(self._files.write(self._next_number, frame))
-        self._n_bytes += self._bytes_of(frame)
+        self._n_bytes += self._sum_bytes(frame)
         self._next_number += 1
 
-    def _bytes_of(self, frame: pl.DataFrame) -> int:
+    def _sum_bytes(self, frame: pl.DataFrame) -> int:
         return int(frame[LENGTH].sum()) if self._has_bytes else 0
 
     def _split(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -189,7 +189,7 @@ class Merge:
             self._written,
             removed,
             sum(file.rows for file in files),
-            self._n_bytes + self._bytes_of(next_base.filter(pl.Series(is_kept))),
+            self._n_bytes + self._sum_bytes(next_base.filter(pl.Series(is_kept))),
             self._n_added,
             replaced.height,
             n_removed,
@@ -214,7 +214,7 @@ class Merge:
             rows = next_base[part].filter(pl.Series(is_kept[part])).drop(_ROW)
             if is_last and not self._written:  # filled up with new samples
                 self._new.insert(0, rows)
-                self._next_number, self._n_bytes = file.number, self._n_bytes - self._bytes_of(rows)
+                self._next_number, self._n_bytes = file.number, self._n_bytes - self._sum_bytes(rows)
             elif rows.height:
                 self._written.append(self._files.write(file.number, rows))
         return kept, removed

@@ -119,14 +119,14 @@ class Volume:
         if self.selection:
             raise VolumeError(f"{self.name} is queried already. Join both queries by `and`.")
         parsed = parse_query(text)
-        opened = self.version_of(parsed)
+        opened = self.find_version(parsed)
         files, has_row_hashes = opened.log_version.files, opened.commit.id_origin == "generated"
         selection = select(parsed, opened.schema, files, opened.read_whole_file, has_row_hashes=has_row_hashes)
         for note in selection.notes:
             notify(note)
         return Volume(opened.address, opened.log_version, selection, text)
 
-    def version_of(self, query: Query) -> Volume:
+    def find_version(self, query: Query) -> Volume:
         """The version that a query names by @version, or else this one.
 
         Raises:

@@ -106,14 +106,14 @@ class _Erasure:
 
     def _find_hashes(self) -> set[str]:
         """The hashes of the samples' bytes. Raises VolumeError if a sample is unknown."""
-        known, names, hashes = set[str](), set[str](), set[str]()
+        erased_ids, names, hashes = set[str](), set[str](), set[str]()
         for item in self._read_rows([self.volume]):
             erased = item.rows.filter(item.is_erased)
-            known |= set(erased[ID])
+            erased_ids |= set(erased[ID])
             names |= set(item.rows[ID].head(1000))
             hashes |= set(erased[HASH].drop_nulls())
             self.has_links |= not all(map(is_pack_name, erased[PACK].drop_nulls()))
-        if unknown := [id_ for id_ in self.ids if id_ not in known]:
+        if unknown := [id_ for id_ in self.ids if id_ not in erased_ids]:
             raise VolumeError(
                 f"No version of {self.volume!r} has {format_list(unknown)}.{did_you_mean(unknown[0], sorted(names))}"
             )
@@ -129,15 +129,15 @@ class _Erasure:
 
     def _find_packs(self) -> list[str]:
         """Packs that hold bytes to erase, those included that no version refers to."""
-        referenced, found = set[str](), set[str]()
+        referenced, packs = set[str](), set[str]()
         for item in self._read_rows(self._volumes):
             referenced |= set(item.rows[PACK].drop_nulls())
-            found |= set(item.rows.filter(item.rows[HASH].is_in(list(self.hashes)))[PACK].drop_nulls())
+            packs |= set(item.rows.filter(item.rows[HASH].is_in(list(self.hashes)))[PACK].drop_nulls())
         stored = {info.path.rsplit("/", 1)[-1].removesuffix(".tar") for info in self.objects.list("packs")}
         for pack in stored - referenced if self.hashes else ():
             if any(member.hash in self.hashes for member in read_members(self.objects, pack)):
-                found.add(pack)
-        return sorted(filter(is_pack_name, found))
+                packs.add(pack)
+        return sorted(filter(is_pack_name, packs))
 
     def _find_affected(self) -> list[tuple[str, DataFile]]:
         """Metadata files to write anew, with their volumes: those with the samples' rows come last.

@@ -80,8 +80,8 @@ def _pull_files(volume: Volume, folder: Path, force: bool, report: ProgressCallb
     with ThreadPoolExecutor(2 * cores(), thread_name_prefix="writing") as pool:
         for position in range(len(volume.data_files)):
             rows = volume.selected_rows(position)
-            whole = volume.read_whole_file(position, list(volume.schema))
-            column, selected = reader.column(whole, rows), whole[rows]
+            frame = volume.read_whole_file(position, list(volume.schema))
+            column, selected = reader.column(frame, rows), frame[rows]
             names = _file_names(selected)
             metadata.append(selected.select(names.alias(FILE_NAME), *_sidecar_columns(volume)))
             for start in range(0, selected.height, BATCH_SAMPLES):

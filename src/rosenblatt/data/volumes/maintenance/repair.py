@@ -176,9 +176,9 @@ def _drop_damaged(opened: Volume, report: VerifyReport, notify: Notify) -> tuple
         if not is_damaged.any() and not (opened.has_bytes and rows[PACK].is_in(packs).any()):
             continue
         removed.append(rows.filter(is_damaged))
-        kept = rows.filter(~is_damaged)
-        kept = move_rows(kept, _move_intact(opened.objects, kept.filter(kept[PACK].is_in(packs))))
-        replaced[file.path] = files.write(file.number, kept) if kept.height else None
+        intact = rows.filter(~is_damaged)
+        intact = move_rows(intact, _move_intact(opened.objects, intact.filter(intact[PACK].is_in(packs))))
+        replaced[file.path] = files.write(file.number, intact) if intact.height else None
     paths = [f"{opened.volume_name}/{file.path}" for file in replaced.values() if file]
     with commit_section(opened.objects, notify):
         check_references(opened.objects, files.packs_written - set(packs) if opened.has_bytes else (), paths)

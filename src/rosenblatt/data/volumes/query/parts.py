@@ -35,7 +35,7 @@ def part_condition(
 
     Raises QueryError if the column names other parts only.
     """
-    parts = {part: [value for value in counts if value and _part_of(value) == part] for part in PARTS}
+    parts = {part: [value for value in counts if value and _parse_part(value) == part] for part in PARTS}
     sizes = {part: sum(counts[value] for value in values) for part, values in parts.items() if values}
     if not sizes:
         return None, f"The column {SPLIT!r} names neither train, validation nor test, so @split hashes identities."
@@ -63,9 +63,9 @@ def count_parts(files: pl.DataFrame, read: Callable[[int], pl.Series], pool: Exe
         pool: in which it is called.
     """
     names = [f"{statistic}.{SPLIT}" for statistic in ("min", "max", "null_count")]
-    known = files.select("rows", *(pl.col(name) if name in files else pl.lit(None).alias(name) for name in names))
+    bounds = files.select("rows", *(pl.col(name) if name in files else pl.lit(None).alias(name) for name in names))
     counts, unknown = Counter[str | None](), list[int]()
-    for position, (n_rows, low, high, n_nulls) in enumerate(known.rows()):
+    for position, (n_rows, low, high, n_nulls) in enumerate(bounds.rows()):
         if low is not None and low == high and len(low) < MAX_EXACT_CHARACTERS and n_nulls is not None:
             counts.update({low: n_rows - n_nulls, None: n_nulls})
         else:
@@ -75,5 +75,5 @@ def count_parts(files: pl.DataFrame, read: Callable[[int], pl.Series], pool: Exe
     return counts
 
 
-def _part_of(value: str) -> str | None:
+def _parse_part(value: str) -> str | None:
     return _NAMES.get(value.strip().lower())

@@ -50,13 +50,13 @@ def stored_type(dtype: pl.DataType) -> pl.DataType:
 
 def check_names(schema: Mapping[str, pl.DataType | DataTypeClass], place: str = "Columns") -> None:
     """Check that Delta Lake can tell columns, and the fields in them, apart. Raises VolumeError."""
-    known = dict[str, str]()
+    first_names = dict[str, str]()
     for name, dtype in schema.items():
         if "\0" in name:
             raise VolumeError(
                 f"{place} with a null character in their name, such as {name!r}, cannot be kept. Rename it."
             )
-        other = known.setdefault(name.lower(), name)
+        other = first_names.setdefault(name.lower(), name)
         if other != name:
             raise VolumeError(
                 f"{place} {other!r} and {name!r} differ in upper and lower case only, which volumes cannot tell apart. "

@@ -135,7 +135,7 @@ class VolumeLog:
             raise VolumeError(f"{self.name!r} has no version in {self.objects.address!r}. Add data first.")
         if not 1 <= version <= latest:
             raise VolumeError(f"{self.name!r} has the versions 1 to {latest}, but not {version}.")
-        commit = self.commit_of(version)
+        commit = self.read_commit(version)
         schema, files = self._read_snapshot(version)
         if compute_root(schema, files) != commit.root:
             raise DamagedDataError(
@@ -144,7 +144,7 @@ class VolumeLog:
             )
         return LogVersion(commit, schema, files)
 
-    def commit_of(self, version: int) -> Commit:
+    def read_commit(self, version: int) -> Commit:
         """Read what the log says of a version. Raises VolumeError if another program wrote it."""
         return self._parse_commit(version, self._mirror.read_entry(version))
 
@@ -161,7 +161,7 @@ class VolumeLog:
     def history(self) -> Iterator[Commit]:
         """Iterate over all versions, the latest first."""
         for version in range(self.latest(), 0, -1):
-            yield self.commit_of(version)
+            yield self.read_commit(version)
 
     def every_file(self, first: int = 1) -> list[DataFile]:
         """All metadata files that versions from `first` on added, each once, without those that were erased."""
@@ -228,7 +228,7 @@ class VolumeLog:
         except StorageError as error:
             landed = self._commit_after_error(commit, error)
         else:
-            landed = self.commit_of(commit.version)
+            landed = self.read_commit(commit.version)
         if landed.token != commit.token:
             raise ConflictError(
                 f"{self.name}@{commit.version} was committed by {landed.who} in the meantime. Run the command again; "

@@ -76,7 +76,7 @@ class StreamSource:
         selected = frame.select(self.columns)
         selected = selected if rows is None else selected[rows]
         column = self.reader.column(frame, rows) if self.reader else None
-        return LoadedFile(selected, column, _units_of(column, self.n_selected[file], int(self.n_bytes[file])))
+        return LoadedFile(selected, column, _find_units(column, self.n_selected[file], int(self.n_bytes[file])))
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class LoadedFile:
         return len(self.units.codes)
 
 
-def _units_of(column: SampleColumn | None, n_rows: int, n_bytes: int) -> FileUnits:
+def _find_units(column: SampleColumn | None, n_rows: int, n_bytes: int) -> FileUnits:
     """Which samples are read together: those of a pack, or, of rows without bytes, those of the file."""
     if column is None:
         return FileUnits(np.zeros(n_rows, np.int32), np.array([n_bytes]))
