@@ -13,7 +13,7 @@ PEOPLE = "id,age,income\na,31,low\nb,40,high\nc,7,low\n"
 @pytest.fixture
 def folder(work_folder, monkeypatch):
     """A working folder with a table and no volumes yet."""
-    monkeypatch.setenv("ROSENBLATT_VOLUMES", str(work_folder / "root"))
+    monkeypatch.setenv("ROSENBLATT_VOLUMES", str(work_folder / "volumes"))
     (work_folder / "people.csv").write_text(PEOPLE)
     return work_folder
 
@@ -71,11 +71,11 @@ def test_a_fit_of_a_version_records_it_and_is_reproduced(folder, run, own_store)
     (folder / "people.csv").write_text("id,age,income\n1,2,low\n")
     run("data", "add", "people", "people.csv")
     details = json.loads(run("runs", "show", "last", "--json")[1])
-    assert details["request"]["table"] == f"{folder}/root/people@1"
+    assert details["request"]["table"] == f"{folder}/volumes/people@1"
     assert details["request"]["query"] == "age > 0"
     assert f"people@1 {details['data'][0]['hash'][:12]}" in run("runs", "show", "last")[1]
     root = json.loads(run("data", "show", "people@1", "--json")[1])["root"]
-    assert [(file["path"], file["hash"]) for file in details["data"]] == [(f"{folder}/root/people@1", root)]
+    assert [(file["path"], file["hash"]) for file in details["data"]] == [(f"{folder}/volumes/people@1", root)]
     assert "identical" in run("runs", "reproduce", "last")[1]
 
 
@@ -84,7 +84,7 @@ def test_a_lost_version_is_named_when_a_run_is_reproduced(folder, run, own_store
     (folder / "people.csv").write_text("id,age,income\n" + rows)
     run("data", "add", "people", "people.csv")
     run("fit", "people", "--target", "income", "--epochs", "1")
-    (folder / "root" / "people" / "_delta_log" / f"{1:020}.json").unlink()
+    (folder / "volumes" / "people" / "_delta_log" / f"{1:020}.json").unlink()
     status, output, messages = run("runs", "reproduce", "last")
     assert status == 3
     assert "is lost, or its log was rewritten" in output + messages

@@ -63,7 +63,7 @@ def azure_root(azure_proxy) -> str:
 def root(request, tmp_path) -> str:
     """The address of an empty root of each kind that can be written."""
     if request.param == "folder":
-        return str(tmp_path / "root")
+        return str(tmp_path / "volumes")
     return request.getfixturevalue(f"{request.param}_root")
 
 

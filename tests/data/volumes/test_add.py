@@ -46,7 +46,7 @@ def test_a_version_holds_what_the_source_holds_and_earlier_versions_stay(root, t
 
 
 def test_append_keeps_what_the_source_does_not_hold(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "people", PEOPLE, tmp_path)
     more = pl.DataFrame({"id": ["b", "d"], "age": [5, 1], "income": ["low", "high"], "city": ["Ulm", "Bern"]})
     commit = add_frame(root, "people", more, tmp_path, append=True).commit
@@ -58,7 +58,7 @@ def test_append_keeps_what_the_source_does_not_hold(tmp_path):
 
 
 def test_appended_values_of_another_type_are_refused_unless_both_are_numbers(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "people", PEOPLE, tmp_path)
     add_frame(root, "people", pl.DataFrame({"id": ["d"], "age": [1.5]}), tmp_path, append=True)
     assert open_version(root, "people").to_polars()["age"].to_list() == [31.0, None, 7.0, 1.5]
@@ -69,7 +69,7 @@ def test_appended_values_of_another_type_are_refused_unless_both_are_numbers(tmp
 def test_any_sequence_of_additions_gives_what_a_dictionary_would_hold(tmp_path, monkeypatch):
     monkeypatch.setattr("rosenblatt.data.volumes.merge.MAX_FILE_ROWS", 16)
     monkeypatch.setattr("rosenblatt.data.volumes.merge.SMALL_FILE_ROWS", 4)
-    root, rng, versions = str(tmp_path / "root"), np.random.default_rng(0), list[dict]()
+    root, rng, versions = str(tmp_path / "volumes"), np.random.default_rng(0), list[dict]()
     expected = dict[int, int]()
     for step in range(12):
         ids = rng.choice(80, rng.integers(1, 60), replace=False).tolist()
@@ -100,8 +100,8 @@ def test_images_keep_their_bytes_labels_and_sizes(root, tmp_path, make_photos):
 
 def test_packs_are_tars_whose_members_are_named_by_their_hash(tmp_path, make_photos):
     photos = make_photos(tmp_path / "photos", {"cat": 3})
-    add_path(str(tmp_path / "root"), "photos", photos)
-    (pack,) = packs_of(str(tmp_path / "root"))
+    add_path(str(tmp_path / "volumes"), "photos", photos)
+    (pack,) = packs_of(str(tmp_path / "volumes"))
     assert content_hash(pack.read_bytes()) == pack.stem
     with tarfile.open(pack) as tar:
         contents = {member.name: tar.extractfile(member).read() for member in tar}
@@ -109,7 +109,7 @@ def test_packs_are_tars_whose_members_are_named_by_their_hash(tmp_path, make_pho
 
 
 def test_equal_content_is_stored_once_also_in_other_volumes(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     folder = write_files(tmp_path / "a", {"1.bin": b"one", "2.bin": b"two", "copy.bin": b"one"})
     add_path(root, "first", folder, kind="files")
     result = add_path(root, "second", folder, kind="files")
@@ -123,7 +123,7 @@ def test_equal_content_is_stored_once_also_in_other_volumes(tmp_path):
 
 
 def test_a_corrected_label_moves_no_media_and_rewrites_one_metadata_file(tmp_path, make_photos):
-    root, photos = str(tmp_path / "root"), make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    root, photos = str(tmp_path / "volumes"), make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
     names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
     labels = pl.DataFrame({"file_name": names, "owner": ["Ann"] * 8})
     labels.write_csv(tmp_path / "owners.csv")
@@ -138,22 +138,22 @@ def test_a_corrected_label_moves_no_media_and_rewrites_one_metadata_file(tmp_pat
 
 def test_linked_files_stay_where_they_are(tmp_path):
     folder = write_files(tmp_path / "raw", {"a.bin": b"one", "b.bin": b"two"})
-    add_path(str(tmp_path / "root"), "raw", folder, kind="files", link=True)
-    rows = open_version(str(tmp_path / "root"), "raw").to_polars()
-    assert not packs_of(str(tmp_path / "root"))
+    add_path(str(tmp_path / "volumes"), "raw", folder, kind="files", link=True)
+    rows = open_version(str(tmp_path / "volumes"), "raw").to_polars()
+    assert not packs_of(str(tmp_path / "volumes"))
     assert rows["pack"].to_list() == [(folder / name).as_uri() for name in ("a.bin", "b.bin")]
     assert rows["hash"].to_list() == [content_hash(b"one"), content_hash(b"two")]
 
 
 def test_another_kind_of_samples_is_refused(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "people", PEOPLE, tmp_path)
     with pytest.raises(VolumeError, match=r"holds a table, but .* holds files. Add it to another volume"):
         add_path(root, "people", write_files(tmp_path / "raw", {"a.bin": b"1"}), kind="files")
 
 
 def test_a_second_writer_is_told_of_the_first(tmp_path, monkeypatch):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "people", PEOPLE, tmp_path)
     from rosenblatt.data.volumes.storage.log import VolumeLog
 
@@ -181,11 +181,11 @@ def test_names_of_versions_and_reserved_names_are_refused(tmp_path):
         ("-x", "is no name of a volume"),
     ]:
         with pytest.raises(VolumeError, match=reason):
-            add(f"{tmp_path}/root/{name}", str(source), AddOptions(), notify=lambda _: None)
+            add(f"{tmp_path}/volumes/{name}", str(source), AddOptions(), notify=lambda _: None)
 
 
 def test_names_may_have_letters_of_any_language(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "Häuser-東京", PEOPLE, tmp_path)
     assert len(open_version(root, "Häuser-東京")) == 3
 
@@ -205,7 +205,7 @@ def test_other_readers_read_a_volume_without_us(tmp_path, make_photos):
     import duckdb
     import webdataset
 
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "people", PEOPLE, tmp_path)
     add_frame(root, "people", PEOPLE.head(2), tmp_path)
     photos = make_photos(tmp_path / "photos", {"cat": 2, "dog": 2})
@@ -225,7 +225,7 @@ def test_other_readers_read_a_volume_without_us(tmp_path, make_photos):
 def test_vacuums_of_other_tools_delete_nothing(tmp_path):
     from deltalake import DeltaTable
 
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     for n in (3, 2, 1):
         add_frame(root, "people", PEOPLE.head(n), tmp_path)
     assert DeltaTable(f"{root}/people").vacuum(dry_run=False) == []
@@ -233,16 +233,16 @@ def test_vacuums_of_other_tools_delete_nothing(tmp_path):
 
 
 def test_the_log_names_who_added_what_and_why(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "people", PEOPLE, tmp_path, message="the first three")
-    entry = (tmp_path / "root" / "people" / "_delta_log" / f"{1:020}.json").read_text().splitlines()[0]
+    entry = (tmp_path / "volumes" / "people" / "_delta_log" / f"{1:020}.json").read_text().splitlines()[0]
     info = json.loads(entry)["commitInfo"]
     assert info["rosenblatt"]["message"] == "the first three"
     assert "@" in info["userName"]
 
 
 def test_columns_of_a_table_may_have_the_names_of_bytes_columns(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     frame = pl.DataFrame(
         {"id": ["a", "b"], "pack": ["x", "y"], "offset": [1, 2], "length": [0.5, 0.7], "hash": ["", "z"]}
     )
@@ -257,8 +257,8 @@ def test_damaged_images_are_stored_and_counted(tmp_path, make_photos):
     photos, notes = make_photos(tmp_path / "photos", {"cat": 2}), list[str]()
     (photos / "cat" / "broken.png").write_bytes(b"no image")
     for _ in range(2):
-        add(f"{tmp_path}/root/photos", str(photos), notify=notes.append)
-    frame = open_version(str(tmp_path / "root"), "photos").to_polars()
+        add(f"{tmp_path}/volumes/photos", str(photos), notify=notes.append)
+    frame = open_version(str(tmp_path / "volumes"), "photos").to_polars()
     assert frame["width"].null_count() == 1
     note = (
         "stored as they are, without width, height, channels and format, as they cannot be read: 1 sample, such as "
@@ -271,12 +271,12 @@ def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, make_photos, m
     (tmp_path / "cache").write_text("in the way")
     monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
     photos, notes = make_photos(tmp_path / "photos", {"cat": 2}), list[str]()
-    assert add(f"{tmp_path}/root/photos", str(photos), notify=notes.append).is_new
+    assert add(f"{tmp_path}/volumes/photos", str(photos), notify=notes.append).is_new
     assert any("cannot be written" in note and "read again next time" in note for note in notes)
 
 
 def test_samples_keep_their_values_of_columns_that_an_appended_source_lacks(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "people", PEOPLE, tmp_path)
     commit = add_frame(root, "people", pl.DataFrame({"id": ["a", "d"], "age": [32, 9]}), tmp_path, append=True).commit
     assert (commit.added, commit.changed) == (1, 1)
@@ -286,7 +286,7 @@ def test_samples_keep_their_values_of_columns_that_an_appended_source_lacks(tmp_
 
 
 def test_linked_files_are_copied_without_link_and_followed_with_it(tmp_path):
-    root, files = str(tmp_path / "root"), write_files(tmp_path / "files", {"a.bin": b"1", "b.bin": b"2"})
+    root, files = str(tmp_path / "volumes"), write_files(tmp_path / "files", {"a.bin": b"1", "b.bin": b"2"})
     add_path(root, "v", files, kind="files", link=True)
     files = files.rename(tmp_path / "moved")
     assert add_path(root, "v", files, kind="files", link=True).commit.changed == 2
@@ -299,12 +299,12 @@ def test_linked_files_are_copied_without_link_and_followed_with_it(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"commitInfo": {}}', None])
 def test_a_volume_that_cannot_be_read_does_not_keep_others_from_being_added_and_listed(tmp_path, damage):
-    root, files = str(tmp_path / "root"), write_files(tmp_path / "files", {"a.bin": b"1"})
+    root, files = str(tmp_path / "volumes"), write_files(tmp_path / "files", {"a.bin": b"1"})
     add_path(root, "damaged", files, kind="files")
     if damage is None:
-        next((tmp_path / "root" / "damaged" / "data").iterdir()).write_bytes(b"x")
+        next((tmp_path / "volumes" / "damaged" / "data").iterdir()).write_bytes(b"x")
     else:
-        (tmp_path / "root" / "damaged" / "_delta_log" / f"{1:020}.json").write_bytes(damage)
+        (tmp_path / "volumes" / "damaged" / "_delta_log" / f"{1:020}.json").write_bytes(damage)
     notes = list[str]()
     assert add(f"{root}/v", str(files), AddOptions(kind="files"), notes.append).is_new
     assert any("cannot be read" in note and "'damaged'" in note for note in notes)
@@ -324,7 +324,7 @@ def test_files_of_volumes_are_not_added_and_those_of_the_user_not_mixed_with_the
 @pytest.mark.parametrize("values", [[5, None], ["x", None], [[1], None], [{"a": 1}, None], [0.5, None]])
 def test_an_appended_column_without_values_has_the_type_of_the_other_one(tmp_path, values):
     root, empty = (
-        str(tmp_path / "root"),
+        str(tmp_path / "volumes"),
         pl.DataFrame({"id": ["a", "b"], "x": pl.Series([None, None], dtype=pl.String)}),
     )
     filled = pl.DataFrame({"id": ["c", "d"], "x": values})

@@ -30,7 +30,7 @@ def test_nothing_is_found_where_nothing_is_stored():
 
 
 def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     folder = write_files(tmp_path / "raw", {f"{k}.bin": b"%d" % k for k in range(20)})
     monkeypatch.setattr("rosenblatt.data.volumes.sources.stat_index.MIN_AGE_NS", 0)
     monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
@@ -47,7 +47,7 @@ def test_samples_that_are_too_large_are_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "MAX_SAMPLE_BYTES", 10)
     folder = write_files(tmp_path / "raw", {"small.bin": b"1", "large.bin": b"1" * 11})
     with pytest.raises(VolumeError, match=r"large\.bin.* has 11 bytes, more than the 10 of the largest sample"):
-        add_path(str(tmp_path / "root"), "raw", folder, kind="files")
+        add_path(str(tmp_path / "volumes"), "raw", folder, kind="files")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("reading", "packs"))]
 
 
@@ -55,7 +55,7 @@ def test_rows_keep_their_order_whatever_thread_reads_them(tmp_path, monkeypatch)
     monkeypatch.setattr(contents, "MAX_TASK_SAMPLES", 3)
     names = [f"{k:03}.bin" for k in range(50)]
     folder = write_files(tmp_path / "raw", {name: name.encode() * (k % 5) for k, name in enumerate(names)})
-    add_path(str(tmp_path / "root"), "raw", folder, kind="files")
-    rows = open_version(str(tmp_path / "root"), "raw").to_polars()
+    add_path(str(tmp_path / "volumes"), "raw", folder, kind="files")
+    rows = open_version(str(tmp_path / "volumes"), "raw").to_polars()
     assert rows["id"].to_list() == names
     assert rows["hash"].to_list() == [content_hash(name.encode() * (k % 5)) for k, name in enumerate(names)]

@@ -118,7 +118,7 @@ def test_of_many_writers_whose_answers_are_lost_each_commits_once(originals, s3_
 
 
 def test_a_full_disk_is_named_and_the_next_addition_succeeds(originals, tmp_path):
-    name = f"{tmp_path}/root/photos"
+    name = f"{tmp_path}/volumes/photos"
     add_all(name, originals)
     change(originals, 1)
     with largest_file(2000), pytest.raises(StorageError, match="cannot be written: File too large"):

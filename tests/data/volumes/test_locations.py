@@ -46,7 +46,7 @@ def test_queries_of_addresses_are_refused_and_not_shown(tmp_path, monkeypatch, a
 @pytest.mark.parametrize("address", ["s3://", "s3:/", "s3:///v", "gs:/bucket/v", "https:///v"])
 def test_an_address_without_bucket_is_no_folder(tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
-    add_frame(str(tmp_path / "root"), "people", PEOPLE, tmp_path)
+    add_frame(str(tmp_path / "volumes"), "people", PEOPLE, tmp_path)
     with pytest.raises(StorageError, match="names no bucket or server"):
         add("v", str(tmp_path / "source.parquet"), AddOptions(to=address))
     with pytest.raises(StorageError, match="names no bucket or server"):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -50,7 +53,7 @@ def paths(root: str, version: int) -> list[str]:
 
 
 def test_only_files_with_changed_rows_are_written_and_keep_their_number(tmp_path, small_files):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "v", numbers(45), tmp_path)
     add_frame(root, "v", numbers(45).with_columns(x=pl.when(pl.col("x") == 15).then(-1).otherwise("x")), tmp_path)
     before, after = paths(root, 1), paths(root, 2)
@@ -60,7 +63,7 @@ def test_only_files_with_changed_rows_are_written_and_keep_their_number(tmp_path
 
 
 def test_new_rows_fill_up_a_small_last_file(tmp_path, small_files):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "v", numbers(12), tmp_path)
     add_frame(root, "v", numbers(11, 12), tmp_path, append=True)
     assert [file.rows for file in open_version(root, "v").data_files] == [10, 10, 3]
@@ -68,14 +71,14 @@ def test_new_rows_fill_up_a_small_last_file(tmp_path, small_files):
 
 
 def test_a_file_without_rows_is_left_out(tmp_path, small_files):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "v", numbers(30), tmp_path)
     add_frame(root, "v", numbers(30).filter(~pl.col("x").is_between(10, 19)), tmp_path)
     assert paths(root, 2) == [paths(root, 1)[0], paths(root, 1)[2]]
 
 
 def test_columns_of_another_type_or_left_out_rewrite_all_files(tmp_path, small_files):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "v", numbers(20).with_columns(y=1), tmp_path)
     add_frame(root, "v", numbers(20).cast({"x": pl.Float64}), tmp_path)
     assert not set(paths(root, 1)) & set(paths(root, 2))
@@ -95,7 +98,7 @@ def test_a_file_names_at_most_so_many_bytes_and_at_least_one_sample(tmp_path, mo
 
 
 def test_null_and_nan_are_values_that_can_change_and_can_stay(tmp_path):
-    root, frame = str(tmp_path / "root"), pl.DataFrame({"id": ["a", "b", "c"], "x": [1.0, None, float("nan")]})
+    root, frame = str(tmp_path / "volumes"), pl.DataFrame({"id": ["a", "b", "c"], "x": [1.0, None, float("nan")]})
     add_frame(root, "v", frame, tmp_path)
     assert not add_frame(root, "v", frame, tmp_path).is_new
     changed = frame.with_columns(x=pl.Series([None, 2.0, float("nan")]))
@@ -113,7 +116,7 @@ def test_null_and_nan_are_values_that_can_change_and_can_stay(tmp_path):
     ],
 )
 def test_appended_numbers_keep_their_values_or_are_refused(tmp_path, base, added, kept):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "v", pl.DataFrame({"id": ["a"], "x": base}), tmp_path)
     more = pl.DataFrame({"id": ["b"], "x": added})
     if kept is None:
@@ -125,7 +128,7 @@ def test_appended_numbers_keep_their_values_or_are_refused(tmp_path, base, added
 
 
 def test_identities_of_another_type_name_the_samples_that_are_written_the_same(tmp_path):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "v", pl.DataFrame({"id": ["1", "01", "2", "x"], "x": [1, 2, 3, 4]}), tmp_path)
     numbers = pl.DataFrame({"id": [1, 2, 5], "x": [1, 7, 5]})
     commit = add_frame(root, "v", numbers, tmp_path).commit
@@ -145,7 +148,7 @@ def test_identities_of_another_type_name_the_samples_that_are_written_the_same(t
     ],
 )
 def test_columns_that_could_not_be_read_again_are_refused(tmp_path, columns, message):
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     with pytest.raises(VolumeError, match=message):
         add_frame(root, "v", pl.DataFrame({"id": ["a"], **columns}), tmp_path)
 
@@ -171,8 +174,43 @@ def test_columns_of_any_other_name_and_any_date_come_back(tmp_path):
     ]
     dates = pl.Series([-(2**31), 2**31 - 1], dtype=pl.Int32).cast(pl.Date)
     frame = pl.DataFrame({"id": ["a", "b"], "s": [{"b": 1}, {"b": 2}], "day": dates} | {name: [1, 2] for name in names})
-    root = str(tmp_path / "root")
+    root = str(tmp_path / "volumes")
     add_frame(root, "v", frame, tmp_path)
     assert open_version(root, "v").to_polars().equals(frame)
     assert len(open_version(root, "v").query("day > 2026-01-31 and s.b = 2")) == 1
     assert [column.name for column in describe_version(f"{root}/v").columns] == frame.columns
+
+
+def actions(root: str, version: int, kind: str) -> set[str]:
+    """Paths of the files that an entry of the log adds or removes."""
+    lines = Path(f"{root}/v/_delta_log/{version:020}.json").read_text().splitlines()
+    return {line[kind]["path"] for line in map(json.loads, lines) if kind in line}
+
+
+def test_many_new_rows_leave_a_small_last_file_as_it_is(tmp_path, small_files):
+    root = str(tmp_path / "volumes")
+    add_frame(root, "v", numbers(2), tmp_path)
+    add_frame(root, "v", numbers(60, 2), tmp_path, append=True)
+    assert paths(root, 2)[0] == paths(root, 1)[0]
+    assert not actions(root, 2, "remove")
+    assert open_version(root, "v").to_polars().equals(numbers(62))
+
+
+def test_a_changed_file_and_a_small_last_one_are_both_in_the_next_version(tmp_path, small_files):
+    root = str(tmp_path / "volumes")
+    add_frame(root, "v", numbers(12), tmp_path)
+    changed = numbers(15).with_columns(x=pl.when(pl.col("x") == 3).then(-1).otherwise("x"))
+    add_frame(root, "v", changed, tmp_path)
+    assert open_version(root, "v").to_polars().equals(changed)
+    assert [file.rows for file in open_version(root, "v").data_files] == [10, 5]
+    assert not actions(root, 2, "add") & actions(root, 2, "remove")
+
+
+def test_a_file_that_is_written_as_it_was_is_neither_added_nor_removed(tmp_path, small_files):
+    root = str(tmp_path / "volumes")
+    add_frame(root, "v", numbers(10), tmp_path)
+    add_frame(root, "v", numbers(10, 10).with_columns(y=1), tmp_path, append=True)
+    add_frame(root, "v", numbers(20), tmp_path)
+    assert paths(root, 3)[0] == paths(root, 1)[0]
+    assert not actions(root, 3, "add") & actions(root, 3, "remove")
+    assert open_version(root, "v").to_polars().equals(numbers(20))

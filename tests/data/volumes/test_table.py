@@ -31,8 +31,8 @@ def test_images_are_read_when_they_are_needed_and_are_those_of_the_folder(root, 
 
 def test_only_selected_images_are_in_the_table(tmp_path, make_photos):
     photos = make_photos(tmp_path / "photos", {"cat": 3, "dog": 2})
-    add_path(str(tmp_path / "root"), "photos", photos)
-    table = to_table(open_version(str(tmp_path / "root"), "photos").query("label = 'dog'"))
+    add_path(str(tmp_path / "volumes"), "photos", photos)
+    table = to_table(open_version(str(tmp_path / "volumes"), "photos").query("label = 'dog'"))
     assert [read_content(cell) for cell in table.frame["image"]] == [
         (photos / "dog" / f"{k}.png").read_bytes() for k in range(2)
     ]
@@ -40,12 +40,12 @@ def test_only_selected_images_are_in_the_table(tmp_path, make_photos):
 
 def test_damaged_images_are_never_returned(tmp_path, make_photos):
     photos = make_photos(tmp_path / "photos", {"cat": 3})
-    add_path(str(tmp_path / "root"), "photos", photos)
-    (pack,) = (tmp_path / "root").glob("packs/*/*.tar")
+    add_path(str(tmp_path / "volumes"), "photos", photos)
+    (pack,) = (tmp_path / "volumes").glob("packs/*/*.tar")
     content = bytearray(pack.read_bytes())
     content[600] ^= 1
     pack.write_bytes(content)
-    cells = to_table(open_version(str(tmp_path / "root"), "photos")).frame["image"]
+    cells = to_table(open_version(str(tmp_path / "volumes"), "photos")).frame["image"]
     with pytest.raises(DamagedDataError, match=r"cat/0\.png"):
         read_content(cells[0])
     assert read_content(cells[1]) == (photos / "cat" / "1.png").read_bytes()
@@ -54,8 +54,8 @@ def test_damaged_images_are_never_returned(tmp_path, make_photos):
 def test_folders_of_training_and_test_images_stay_apart(tmp_path, make_photos):
     make_photos(tmp_path / "photos" / "train", {"cat": 3, "dog": 2})
     make_photos(tmp_path / "photos" / "test", {"cat": 1, "dog": 1})
-    add_path(str(tmp_path / "root"), "photos", tmp_path / "photos")
-    table = to_table(open_version(str(tmp_path / "root"), "photos"))
+    add_path(str(tmp_path / "volumes"), "photos", tmp_path / "photos")
+    table = to_table(open_version(str(tmp_path / "volumes"), "photos"))
     assert table.frame.height == 5
     assert table.test.frame.height == 2
 
@@ -63,15 +63,15 @@ def test_folders_of_training_and_test_images_stay_apart(tmp_path, make_photos):
 def test_generated_identities_are_no_column_of_the_table(tmp_path):
     source = tmp_path / "people.csv"
     source.write_text("age,income\n31,low\n7,high\n")
-    add_path(str(tmp_path / "root"), "people", source)
-    table = to_table(open_version(str(tmp_path / "root"), "people"))
+    add_path(str(tmp_path / "volumes"), "people", source)
+    table = to_table(open_version(str(tmp_path / "volumes"), "people"))
     assert table.frame.equals(pl.DataFrame({"age": [31, 7], "income": ["low", "high"]}))
 
 
 def test_bytes_that_networks_cannot_read_are_refused(tmp_path):
-    add_path(str(tmp_path / "root"), "raw", write_files(tmp_path / "raw", {"a.bin": b"1"}), kind="files")
+    add_path(str(tmp_path / "volumes"), "raw", write_files(tmp_path / "raw", {"a.bin": b"1"}), kind="files")
     with pytest.raises(VolumeError, match="raw@1 holds files, which networks do not read yet"):
-        to_table(open_version(str(tmp_path / "root"), "raw"))
+        to_table(open_version(str(tmp_path / "volumes"), "raw"))
 
 
 def test_a_model_fitted_to_a_volume_is_the_one_fitted_to_its_source(tmp_path):
@@ -79,9 +79,9 @@ def test_a_model_fitted_to_a_volume_is_the_one_fitted_to_its_source(tmp_path):
     frame = pl.DataFrame({"a": rng.normal(size=80).round(3), "b": rng.choice(["x", "y", "z"], 80)})
     frame = frame.with_columns(target=pl.when(pl.col("a") > 0).then(pl.lit("yes")).otherwise(pl.lit("no")))
     frame.write_csv(tmp_path / "t.csv")
-    add_path(str(tmp_path / "root"), "t", tmp_path / "t.csv")
+    add_path(str(tmp_path / "volumes"), "t", tmp_path / "t.csv")
     spec = rosenblatt.Spec.from_hyperparameters(epochs=2, hidden_sizes=(4,), members=1)
-    tables = [read_table(tmp_path / "t.csv"), to_table(open_version(str(tmp_path / "root"), "t"))]
+    tables = [read_table(tmp_path / "t.csv"), to_table(open_version(str(tmp_path / "volumes"), "t"))]
     results = [rosenblatt.fit(table, ["target"], spec, notify=lambda _: None) for table in tables]
     assert [score.model for score in results[0].scores] == [score.model for score in results[1].scores]
     assert np.array_equal(results[0].model.networks[0].theta, results[1].model.networks[0].theta)
@@ -89,8 +89,8 @@ def test_a_model_fitted_to_a_volume_is_the_one_fitted_to_its_source(tmp_path):
 
 def test_columns_of_a_query_are_those_of_the_version(tmp_path):
     frame = pl.DataFrame({"id": [1, 2, 3], "x": [1.0, None, 3.0]})
-    add_frame(str(tmp_path / "root"), "v", frame, tmp_path)
-    table = to_table(open_version(str(tmp_path / "root"), "v").query("x is not null"))
+    add_frame(str(tmp_path / "volumes"), "v", frame, tmp_path)
+    table = to_table(open_version(str(tmp_path / "volumes"), "v").query("x is not null"))
     assert table.frame.equals(frame.drop_nulls())
     assert table.id_column == "id"
 
@@ -98,8 +98,8 @@ def test_columns_of_a_query_are_those_of_the_version(tmp_path):
 def test_validation_and_test_images_are_both_held_out(tmp_path, make_photos):
     for split, n in (("train", 3), ("val", 1), ("test", 2)):
         make_photos(tmp_path / "photos" / split, {"cat": n})
-    add_path(str(tmp_path / "root"), "photos", tmp_path / "photos")
-    table = to_table(open_version(str(tmp_path / "root"), "photos"))
+    add_path(str(tmp_path / "volumes"), "photos", tmp_path / "photos")
+    table = to_table(open_version(str(tmp_path / "volumes"), "photos"))
     assert (table.frame.height, table.test.frame.height) == (3, 3)
     assert "test rows: the 3 samples whose split is 'test' and 'validation'" in table.notes
 
@@ -108,8 +108,8 @@ def test_validation_and_test_images_are_both_held_out(tmp_path, make_photos):
 def test_words_that_may_mean_missing_are_read_as_in_the_source(tmp_path, name, is_typed):
     frame = pl.DataFrame({"severity": ["none", "mild", "severe"]})
     frame.write_csv(tmp_path / name) if name == "t.csv" else frame.write_parquet(tmp_path / name)
-    add_path(str(tmp_path / "root"), "t", tmp_path / name)
-    table = to_table(open_version(str(tmp_path / "root"), "t"))
+    add_path(str(tmp_path / "volumes"), "t", tmp_path / name)
+    table = to_table(open_version(str(tmp_path / "volumes"), "t"))
     assert table.format.is_typed is is_typed
     assert table.frame["severity"].to_list() == ["none", "mild", "severe"]
 

@@ -23,8 +23,8 @@ FRAME = pl.DataFrame({"id": ["a", "b", "c", "d"], "x": [1, 2, 3, 4], "y": ["u", 
 @pytest.fixture
 def local(tmp_path, monkeypatch) -> str:
     """An empty default root."""
-    monkeypatch.setenv("ROSENBLATT_VOLUMES", str(tmp_path / "root"))
-    return str(tmp_path / "root")
+    monkeypatch.setenv("ROSENBLATT_VOLUMES", str(tmp_path / "volumes"))
+    return str(tmp_path / "volumes")
 
 
 def test_versions_are_named_by_number_tag_or_nothing(local, tmp_path):
@@ -48,7 +48,7 @@ def test_a_tag_of_a_version_that_was_replaced_is_refused(local, tmp_path):
     add_frame(local, "v", FRAME, tmp_path)
     opened = open_version(local, "v")
     set_tag(opened.objects, "v", "release", opened.commit)
-    path = tmp_path / "root" / "v" / "tags" / "release"
+    path = tmp_path / "volumes" / "v" / "tags" / "release"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"root": "0" * 64}))
     with pytest.raises(DamagedDataError, match="The tag 'release' of 'v' names other content than version 1"):
         rosenblatt.volume("v@release")
@@ -207,7 +207,7 @@ def test_a_position_that_is_no_integer_is_refused(local, tmp_path, index):
 
 def test_mistakes_in_python_are_named(local, tmp_path):
     add_frame(local, "v", FRAME, tmp_path)
-    opened = rosenblatt.volume(tmp_path / "root" / "v")
+    opened = rosenblatt.volume(tmp_path / "volumes" / "v")
     for columns in ("x", ["nope"]):
         with pytest.raises(VolumeError, match=r"Expected a list of columns of v@1, 'id'"):
             opened.metadata(columns)

@@ -176,10 +176,10 @@ class Merge:
         n_removed = 0 if self._append else int((~self._seen).sum())
         is_kept = np.ones(self._base.height, bool) if self._append else self._seen
         next_base = self._base.update(replaced, on=_ROW, include_nulls=True) if replaced.height else self._base
-        kept, removed = self._finish_base_files(next_base, replaced, is_kept)
+        unchanged, removed = self._finish_base_files(next_base, replaced, is_kept)
         for piece in self._split(pl.concat(self._new)) if self._new else ():
             self._write_new(piece)
-        files = [*kept, *self._written]
+        files = [*unchanged, *self._written]
         return VersionChanges(
             pl.DataFrame(
                 [(file.path, file.size, file.rows) for file in files],
@@ -199,25 +199,30 @@ class Merge:
         self, next_base: pl.DataFrame, replaced: pl.DataFrame, is_kept: np.ndarray
     ) -> tuple[list[DataFile], list[DataFile]]:
         """Rewrite the files of the base version that change; returns those that stay, and those that do not."""
-        kept, removed = list[DataFile](), list[DataFile]()
+        unchanged, removed = list[DataFile](), list[DataFile]()
         is_replaced = np.zeros(len(is_kept), bool)
         is_replaced[replaced[_ROW].to_numpy()] = True
+        can_fill_up = bool(self._n_added) and not self._written  # else new files follow already
         start = 0
         for file in self._base_files:
             part = slice(start, start + file.rows)
             start += file.rows
-            is_last = file is self._base_files[-1] and file.rows < SMALL_FILE_ROWS and bool(self._n_added)
-            if is_kept[part].all() and not is_replaced[part].any() and not self._must_rewrite and not is_last:
-                kept.append(file)
+            is_filled_up = can_fill_up and file is self._base_files[-1] and file.rows < SMALL_FILE_ROWS
+            if is_kept[part].all() and not is_replaced[part].any() and not self._must_rewrite and not is_filled_up:
+                unchanged.append(file)
                 continue
-            removed.append(file)
             rows = next_base[part].filter(pl.Series(is_kept[part])).drop(_ROW)
-            if is_last and not self._written:  # filled up with new samples
+            if is_filled_up:
                 self._new.insert(0, rows)
                 self._next_number, self._n_bytes = file.number, self._n_bytes - self._sum_bytes(rows)
             elif rows.height:
-                self._written.append(self._files.write(file.number, rows))
-        return kept, removed
+                rewritten = self._files.write(file.number, rows)
+                if rewritten.path == file.path:  # it lacked the columns that the next version lacks
+                    unchanged.append(file)
+                    continue
+                self._written.append(rewritten)
+            removed.append(file)
+        return unchanged, removed
 
 
 def _can_keep_files(base: pl.Schema, schema: pl.Schema) -> bool:

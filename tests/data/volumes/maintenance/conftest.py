@@ -61,7 +61,7 @@ def photos(tmp_path, monkeypatch) -> Photos:
     originals.mkdir()
     for k in range(N_SAMPLES):
         (originals / f"{k:02}.bin").write_bytes(random.Random(k).randbytes(2000))
-    return Photos(str(tmp_path / "root"), originals)
+    return Photos(str(tmp_path / "volumes"), originals)
 
 
 @pytest.fixture(autouse=True)

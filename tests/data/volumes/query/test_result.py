@@ -92,7 +92,7 @@ def test_volumes_of_a_bucket_are_queried(s3_root, tmp_path, monkeypatch):
     monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
     frame = pl.DataFrame({"id": [f"s{i}" for i in range(300)], "x": range(300)})
     rows = []
-    for root in (s3_root, str(tmp_path / "root")):
+    for root in (s3_root, str(tmp_path / "volumes")):
         add_frame(root, "v", frame, tmp_path)
         rows.append(run_query(f"{root}/v", "x >= 100 @split=train", 0).volume.to_polars())
     assert rows[0].equals(rows[1])

@@ -45,11 +45,11 @@ def test_linked_objects_are_read_where_they_are(put, tmp_path):
     from tests.data.volumes.helpers import add_path, open_version
 
     address = put({"cat/a b.png": png(), "dog/\u00e9.png": png(color=1)})
-    add_path(str(tmp_path / "root"), "photos", address, link=True)
-    samples = open_version(str(tmp_path / "root"), "photos")
+    add_path(str(tmp_path / "volumes"), "photos", address, link=True)
+    samples = open_version(str(tmp_path / "volumes"), "photos")
     assert [(samples[i]["label"], samples[i]["bytes"]) for i in range(2)] == [("cat", png()), ("dog", png(color=1))]
-    assert not list((tmp_path / "root").glob("packs/*/*"))
-    assert not add_path(str(tmp_path / "root"), "photos", address, link=True).is_new
+    assert not list((tmp_path / "volumes").glob("packs/*/*"))
+    assert not add_path(str(tmp_path / "volumes"), "photos", address, link=True).is_new
 
 
 def test_objects_that_did_not_change_are_known_by_their_tags(put, tmp_path, monkeypatch):

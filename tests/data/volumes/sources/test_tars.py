@@ -45,10 +45,10 @@ def test_linked_members_are_read_in_place(tmp_path):
     from tests.data.volumes.helpers import add_path, open_version
 
     path = write_tar(tmp_path / "t.tar", sample("a") | sample("b", 1))
-    add_path(str(tmp_path / "root"), "photos", path, link=True)
-    samples = open_version(str(tmp_path / "root"), "photos")
+    add_path(str(tmp_path / "volumes"), "photos", path, link=True)
+    samples = open_version(str(tmp_path / "volumes"), "photos")
     assert [samples[i]["bytes"] for i in range(2)] == [png(), png(color=1)]
-    assert not list((tmp_path / "root").glob("packs/*/*"))
+    assert not list((tmp_path / "volumes").glob("packs/*/*"))
 
 
 def test_an_own_id_is_a_column_or_identifies_samples_on_request(tmp_path):

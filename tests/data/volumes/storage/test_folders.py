@@ -18,7 +18,7 @@ CONTENT = bytes(range(256)) * 1000
 
 @pytest.fixture
 def folder(tmp_path):
-    return FolderObjects(tmp_path / "root")
+    return FolderObjects(tmp_path / "volumes")
 
 
 def test_listings_go_on_where_files_are_deleted_in_the_meantime(folder):

@@ -18,7 +18,7 @@ from tests.data.volumes.streaming.samples import CONTENTS, ROWS, BucketLike, mak
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    return tmp_path / "root"
+    return tmp_path / "volumes"
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def gap(monkeypatch) -> None:
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    return tmp_path / "root"
+    return tmp_path / "volumes"
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ class _Statistics:
             case ComparisonCondition(column, operator, operand):
                 return self._has_values(column) & self._compare(column, operator, operand, negated=negated)
             case InValues(column, values):
-                return self._has_values(column) & self._is_one_of(column, values, negated=negated)
+                return self._has_values(column) & self._is_in(column, values, negated=negated)
             case Like(column):
                 return self._has_values(column) & (_UNKNOWN if negated else self._begins_with(condition))
             case InColumn(_, column):
@@ -129,7 +129,7 @@ class _Statistics:
             parts.append(compare_columns(bounds[1], ">=" if operator == "=" else operator, others[0]))
         return self._has_values(operand) & pl.all_horizontal(parts)
 
-    def _is_one_of(self, column: ColumnName, values: Sequence[Value], *, negated: bool) -> pl.Expr:
+    def _is_in(self, column: ColumnName, values: Sequence[Value], *, negated: bool) -> pl.Expr:
         if self._bounds(column) is None or (len(values) > MAX_VALUES and negated):
             return _UNKNOWN
         if len(values) > MAX_VALUES:

@@ -215,6 +215,8 @@ class VolumeLog:
             ConflictError: if another commit came first.
             StorageError: if the store cannot be written, or whether it was written cannot be found out.
         """
+        if {file.path for file in added} & {file.path for file in removed}:
+            raise ValueError("a metadata file cannot be added and removed by one commit")
         now = int(commit.created * 1000)
         lines: list[dict[str, Any]] = [{"commitInfo": _commit_info("WRITE", commit)}]
         if schema is not None:
