@@ -1,8 +1,8 @@
 """Measure volumes of training data beside Lance, LitData, WebDataset, Hugging Face datasets and DVC.
 
-    python benchmarks/data.py [--only PART,...] [--trials N] [--files N] [--peers PYTHON]
+    python benchmarks/data.py [--only PART,...] [--trials N] [--files N] [--samples N] [--peers PYTHON]
 
-The parts are stream, cold, first, query, add, log and faults. Peers are measured in the same run by PYTHON, an
+The parts are stream, cold, first, query, add, memory, log and faults. Peers are measured in the same run by PYTHON, an
 interpreter with the packages pylance, litdata, webdataset, datasets and dvc; one that it lacks is left out. The S3
 server is moto, behind a proxy in a process of its own that delays and counts.
 """
@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 from common import make_parser, make_table
 from data_faults import FAILURES, run_trials
+from data_memory import additions
 from data_peers import PEERS
 from rich.console import Console
 
@@ -45,7 +46,7 @@ N_SAMPLES, SAMPLE_BYTES = 8000, 20_000
 BATCH = 256
 ROUNDS = 3
 DELAY_SECONDS, LINK_BYTES_PER_SECOND = 0.02, 100e6
-PARTS = ("stream", "cold", "first", "query", "add", "log", "faults")
+PARTS = ("stream", "cold", "first", "query", "add", "memory", "log", "faults")
 
 
 def write_files(folder, n, size):
@@ -288,6 +289,14 @@ def add_part(folder, arguments):
     console.print(table)
 
 
+def memory(folder, arguments):
+    """Peak memory of additions to volumes of many samples."""
+    table = make_table("Additions, each in a process of its own", "volume", "samples", "s", "peak memory, GB")
+    for n, what, (seconds, peak, *_) in additions(folder, arguments.samples):
+        table.add_row(what, f"{n:,}", f"{seconds:.1f}", f"{peak:.2f}")
+    console.print(table)
+
+
 def log(folder, arguments):
     """Open a volume whose log names 100,000 metadata files."""
     n = 100_000
@@ -339,10 +348,12 @@ def main():
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run")
     parser.add_argument("--trials", type=int, default=1000, help="trials of each kind of fault")
     parser.add_argument("--files", type=int, default=200_000, help="files of the part add")
+    parser.add_argument("--samples", type=int, default=5_000_000, help="samples of the part memory")
     parser.add_argument("--peers", default=sys.executable, help="Python interpreter that has the peers")
     arguments = parser.parse_args()
     measures = {
-        "stream": stream, "cold": cold, "first": first, "query": query, "add": add_part, "log": log, "faults": faults,
+        "stream": stream, "cold": cold, "first": first, "query": query, "add": add_part, "memory": memory, "log": log,
+        "faults": faults,
     }  # fmt: skip
     for name in arguments.only.split(","):
         with tempfile.TemporaryDirectory(prefix=f"rosenblatt-{name}-") as folder:

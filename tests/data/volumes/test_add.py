@@ -66,9 +66,12 @@ def test_appended_values_of_another_type_are_refused_unless_both_are_numbers(tmp
         add_frame(root, "people", pl.DataFrame({"id": ["e"], "age": ["old"]}), tmp_path, append=True)
 
 
-def test_any_sequence_of_additions_gives_what_a_dictionary_would_hold(tmp_path, monkeypatch):
-    monkeypatch.setattr("rosenblatt.data.volumes.merge.MAX_FILE_ROWS", 16)
-    monkeypatch.setattr("rosenblatt.data.volumes.merge.SMALL_FILE_ROWS", 4)
+@pytest.mark.parametrize("limits", [{}, {"base_rows.MAX_CACHE_BYTES": 1, "changed_rows.RUN_ROWS": 7,
+    "changed_rows.BLOCK_ROWS": 3, "storage.temporary.MAX_MEMORY_BYTES": 1, "storage.hash_index.MAX_MEMORY_ROWS": 8,
+    "sources.source.CHUNK_ROWS": 13, "sources.columnar.CHUNK_ROWS": 13}], ids=["in memory", "in files"])  # fmt: skip
+def test_any_sequence_of_additions_gives_what_a_dictionary_would_hold(tmp_path, monkeypatch, limits):
+    for name, limit in ({"merge.MAX_FILE_ROWS": 16, "merge.SMALL_FILE_ROWS": 4} | limits).items():
+        monkeypatch.setattr(f"rosenblatt.data.volumes.{name}", limit)
     root, rng, versions = str(tmp_path / "volumes"), np.random.default_rng(0), list[dict]()
     expected = dict[int, int]()
     for step in range(12):

@@ -5,28 +5,23 @@ import threading
 import polars as pl
 import pytest
 
-from rosenblatt.data.volumes import contents
-from rosenblatt.data.volumes.contents import StoredContents
-from rosenblatt.data.volumes.storage.pack_writer import StoredPlace
+from rosenblatt.data.volumes import contents, stored_contents
 from rosenblatt.data.volumes.storage.packs import content_hash
 from rosenblatt.errors import VolumeError
 from tests.data.volumes.helpers import add_path, open_version, write_files
 
-SCHEMA = {"hash": pl.String, "pack": pl.String, "offset": pl.Int64}
 
-
-def test_stored_contents_are_found_by_their_whole_hash():
-    hashes = [content_hash(b"%d" % k) for k in range(200)]
-    twin = hashes[7][:16] + "0" * 48  # begins as another hash
-    stored = StoredContents(pl.DataFrame([(h, f"p{k}", k) for k, h in enumerate(hashes)], schema=SCHEMA, orient="row"))
-    assert all(stored.find(h) == StoredPlace(f"p{k}", k) for k, h in enumerate(hashes))
-    assert stored.find(twin) is None
-    assert stored.find("f" * 64) is None
-    assert stored.with_places({twin: StoredPlace("q", 3)}).find(twin) == StoredPlace("q", 3)
-
-
-def test_nothing_is_found_where_nothing_is_stored():
-    assert StoredContents(pl.DataFrame(schema=SCHEMA)).find("0" * 64) is None
+def test_contents_whose_hashes_begin_alike_are_stored_each_and_equal_ones_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_contents, "_PREFIX", 1)
+    root = str(tmp_path / "volumes")
+    first = {f"{k:02}.bin": b"%d" % (k % 40) for k in range(60)}
+    add_path(root, "first", write_files(tmp_path / "first", first), kind="files")
+    second = {f"{k:02}.bin": b"%d" % (k % 40) for k in range(90)} | {"new.bin": b"new", "same.bin": b"new"}
+    add_path(root, "second", write_files(tmp_path / "second", second), kind="files")
+    samples = open_version(root, "second")
+    assert {row["id"]: row["bytes"] for row in map(samples.__getitem__, range(len(samples)))} == second
+    packs = open_version(root, "first").to_polars()["pack"].unique()
+    assert samples.to_polars().filter(~pl.col("pack").is_in(packs))["id"].to_list() == ["new.bin", "same.bin"]
 
 
 def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):

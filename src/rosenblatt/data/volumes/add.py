@@ -10,8 +10,8 @@ from typing import NamedTuple
 import polars as pl
 
 from rosenblatt.data.table import DETECT_FORMAT, TableFormat
-from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, KINDS_WITH_BYTES, OFFSET, PACK, describe_kind
-from rosenblatt.data.volumes.contents import ContentWriter, StoredContents
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA, ID, KINDS_WITH_BYTES, describe_kind
+from rosenblatt.data.volumes.contents import ContentWriter
 from rosenblatt.data.volumes.locations import VolumeAddress, list_volumes, parse_address, record_location
 from rosenblatt.data.volumes.merge import Merge, Side, VersionChanges, merge_schemas
 from rosenblatt.data.volumes.requirements import require_volumes
@@ -32,11 +32,11 @@ from rosenblatt.data.volumes.storage.log import (
 )
 from rosenblatt.data.volumes.storage.markers import check_references, commit_section
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
+from rosenblatt.data.volumes.stored_contents import StoredContents
 from rosenblatt.data.volumes.tags import TAG_FOLDER
 from rosenblatt.errors import Notify, VolumeError, format_list
 from rosenblatt.runs.store.locations import public_address
 
-PACK_NAME_CHARACTERS = 64  # linked files have URIs, which begin with their scheme
 PROGRESS_SAMPLES = 64  # after which progress is shown
 ProgressCallback = Callable[[int, int, int], None]  # samples so far, bytes read so far, samples in all
 
@@ -197,7 +197,8 @@ def _read_samples(
             merge.add(chunk.frame, merge.base_rows(chunk.frame[ID]))
             progress.advance(chunk.frame.height)
         return _Reading()
-    (stored, unreadable), index = _stored_contents(address), StatIndex.open(source.location)
+    stored, unreadable = (StoredContents(), []) if options.link else _stored_contents(address)
+    index = StatIndex.open(source.location)
     with ContentWriter(address.objects, stored, source.inspect, index, link=options.link) as writer:
         for chunk in source.chunks():
             rows, base_rows = chunk.frame, merge.base_rows(chunk.frame[ID])
@@ -216,24 +217,20 @@ def _stored_contents(address: VolumeAddress) -> tuple[StoredContents, list[str]]
 
     Also returns the names of others that cannot be read.
     """
-    unreadable = list[str]()
-    schema, frames = pl.Schema({name: BYTES_SCHEMA[name] for name in (HASH, PACK, OFFSET)}), list[pl.DataFrame]()
+    stored, unreadable = StoredContents(), list[str]()
     cache = None if address.objects.local_path(address.name) else machine_cache()
     for name in list_volumes(address.root):
         log, files = VolumeLog(address.objects, name), MetadataFiles(address.objects, name, cache)
         is_own = name == address.name
         try:
-            if not log.latest() or log.read_commit(log.latest()).kind not in KINDS_WITH_BYTES:
-                continue
-            data_files = log.every_file() if is_own else log.open().data_files
-            for _, rows in files.read_all_places(data_files, list(schema), skip_erased=True):
-                frames.append(rows.filter(pl.col(PACK).str.len_bytes() == PACK_NAME_CHARACTERS).unique(HASH))
+            if log.latest() and log.read_commit(log.latest()).kind in KINDS_WITH_BYTES:
+                stored.add_files(files, log.every_file() if is_own else log.open().data_files)
         except VolumeError:
             if is_own:
                 raise
             unreadable.append(name)
-    places = pl.concat(frames).unique(HASH, maintain_order=True) if frames else pl.DataFrame(schema=schema)
-    return StoredContents(places), unreadable
+    stored.optimize()
+    return stored, unreadable
 
 
 def _make_commit(

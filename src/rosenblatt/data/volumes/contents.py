@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,48 +15,16 @@ from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFS
 from rosenblatt.data.volumes.sources.source import Contents
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
 from rosenblatt.data.volumes.storage.objects import Objects
-from rosenblatt.data.volumes.storage.pack_writer import PackWriter, StoredPlace
+from rosenblatt.data.volumes.storage.pack_writer import PackWriter
 from rosenblatt.data.volumes.storage.packs import MAX_SAMPLE_BYTES, content_hash
+from rosenblatt.data.volumes.stored_contents import StoredContents, places_frame
 from rosenblatt.errors import StorageError, VolumeError, format_count, format_list, join_names
 
 READERS_PER_CORE = 4  # threads that wait for disks and networks
 MAX_NAMED = 3  # samples that a note names
 MAX_TASK_SAMPLES, MAX_TASK_BYTES = 32, 4 << 20  # that one thread reads at a time
-_PREFIX = 16  # hexadecimal digits of a hash that are compared first
-_PLACES = {HASH: pl.String(), PACK: pl.String(), OFFSET: pl.Int64()}
 
 Inspect = Callable[[bytes], Mapping[str, Any]]
-
-
-class StoredContents:
-    """Where contents are that a root has already, found by hash.
-
-    Args:
-        places: the columns hash, pack and offset.
-    """
-
-    def __init__(self, places: pl.DataFrame) -> None:
-        prefixes = places[HASH].str.head(_PREFIX).str.to_integer(base=16, dtype=pl.UInt64)
-        order = prefixes.arg_sort()
-        self._places, self._prefixes = places[order], prefixes[order].to_numpy().data
-
-    def find(self, hash_: str) -> StoredPlace | None:
-        """Where a content is; None if it is not stored."""
-        prefix = int(hash_[:_PREFIX], 16)
-        row = bisect_left(self._prefixes, prefix)
-        while row < len(self._prefixes) and self._prefixes[row] == prefix:
-            if self._places[row, HASH] == hash_:
-                return StoredPlace(self._places[row, PACK], self._places[row, OFFSET])
-            row += 1
-        return None
-
-    def with_places(self, places: Mapping[str, StoredPlace]) -> StoredContents:
-        """These contents and further ones."""
-        return StoredContents(pl.concat([self._places, _to_frame(places)])) if places else self
-
-
-def _to_frame(places: Mapping[str, StoredPlace]) -> pl.DataFrame:
-    return pl.DataFrame([(hash_, *place) for hash_, place in places.items()], schema=_PLACES, orient="row")
 
 
 class _ReadSample(NamedTuple):
@@ -164,12 +131,11 @@ class ContentWriter:
         self, sample: _ReadSample, contents: Contents, inspected: list[str], on_sample: Callable[[int], None]
     ) -> tuple[Any, ...]:
         """Hand the bytes of a sample to the packs unless they are stored; returns its row, as far as it is known."""
-        place = None if self._link else self._stored.find(sample.hash)
-        if place is None and not self._link:
+        if not self._link and not self._stored.may_hold(sample.hash):
             self._packs.add(sample.content, sample.hash, contents.extension(sample.row))
         on_sample(len(sample.content))
         cells = (sample.cells.get(name) for name in inspected)
-        return (sample.row, *cells, *(place or (None, None)), len(sample.content), sample.hash)
+        return (sample.row, *cells, None, None, len(sample.content), sample.hash)
 
     def _with_places(self, rows: pl.DataFrame, contents: Contents) -> pl.DataFrame:
         """Complete rows with where the bytes of their samples are, after all packs are written."""
@@ -178,9 +144,16 @@ class ContentWriter:
                 raise VolumeError("These samples are not files of their own, so they cannot be linked. Omit --link.")
             locations = contents.locations.with_row_index("").select("", PACK, OFFSET)
             return rows.update(locations, on="")
-        places = self._packs.flush()
-        self._stored = self._stored.with_places(places)
-        return rows.update(_to_frame(places), on=HASH)
+        stored = self._stored.find(rows[HASH])
+        written = self._packs.flush()
+        missing = rows.filter(~rows[HASH].is_in([*stored, *written]))
+        for sample in self._read(contents, missing[""].to_list()):  # only the beginning of its hash was stored
+            self._packs.add(sample.content, sample.hash, contents.extension(sample.row))
+        written |= self._packs.flush()
+        if not set(missing[HASH]) <= written.keys():
+            raise VolumeError("Files changed while they were read. Add them again.")
+        self._stored.add(written)
+        return rows.update(places_frame(stored | written), on=HASH)
 
     def _read(self, contents: Contents, rows: list[int]) -> Iterator[_ReadSample]:
         """Read samples in threads, in order, some tasks ahead."""

@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.volumes.columns import ID, LENGTH, PLACE_COLUMNS, is_link
+from rosenblatt.data.volumes.base_rows import ROW, BaseRows, align
+from rosenblatt.data.volumes.changed_rows import ChangedRows
+from rosenblatt.data.volumes.columns import LENGTH, PLACE_COLUMNS, is_link
 from rosenblatt.data.volumes.storage.delta_types import check_names
 from rosenblatt.data.volumes.storage.log import DataFile, LogVersion
 from rosenblatt.data.volumes.storage.metadata_files import MAX_FILE_BYTES, MAX_FILE_ROWS, MetadataFiles
@@ -17,7 +19,6 @@ from rosenblatt.errors import VolumeError
 
 Side = Literal["volume", "source"]
 SMALL_FILE_ROWS = MAX_FILE_ROWS // 4  # up to which the last file is filled up with new samples
-_ROW = "\0row"  # of a base sample, in the order of the volume
 
 
 @dataclass(frozen=True)
@@ -86,32 +87,19 @@ class Merge:
         self, files: MetadataFiles, base: LogVersion | None, schema: pl.Schema, *, has_bytes: bool, append: bool
     ) -> None:
         self._files, self._schema, self._has_bytes, self._append = files, schema, has_bytes, append
-        self._base_files = base.data_files if base else []
         self._must_rewrite = base is not None and not _can_keep_files(base.schema, schema)
-        self._base = self._read_base(base)
-        self._seen = np.zeros(self._base.height, bool)
-        self._replaced: list[pl.DataFrame] = []
+        self._base = BaseRows(files, base, schema, is_exact=append)
+        self._seen = np.zeros(-(-len(self._base) // 8), np.uint8)  # a bit for each base sample
+        self._changed = ChangedRows(ROW, pl.Schema({**schema, ROW: pl.Int64()}))
         self._new: list[pl.DataFrame] = []
         self._written: list[DataFile] = []
-        self._next_number = max((file.number for file in self._base_files), default=-1) + 1
-        self._n_added = self._n_bytes = 0
-
-    def _read_base(self, base: LogVersion | None) -> pl.DataFrame:
-        if base is None:
-            return pl.DataFrame(schema={**self._schema, _ROW: pl.UInt32})
-        names = [name for name in self._schema if name in base.schema]
-        frames = [self._files.read(file, base.schema, names) for file in self._base_files]
-        rows = pl.concat(frames) if frames else pl.DataFrame(schema={name: base.schema[name] for name in names})
-        aligned = _align(rows, self._schema, is_exact=self._append)
-        ids = rows[ID].cast(self._schema[ID], strict=False)
-        is_same = ids.cast(base.schema[ID]).eq_missing(rows[ID])  # unlike the text 01 and the number 1
-        return aligned.with_columns(ids.set(~is_same, None)).with_row_index(_ROW)
+        self._next_number = max((file.number for file in self._base.data_files), default=-1) + 1
+        self._n_added = self._n_removed = 0
+        self._n_bytes = base.commit.n_bytes if base and has_bytes else 0
 
     def base_rows(self, ids: pl.Series) -> pl.DataFrame:
         """The rows of the base version with these identities, in their order; nulls for new samples."""
-        if ids.dtype != self._schema[ID]:
-            ids = ids.cast(self._schema[ID])
-        return ids.to_frame(ID).join(self._base, on=ID, how="left", maintain_order="left")
+        return self._base.find(ids)
 
     def add(self, rows: pl.DataFrame, base_rows: pl.DataFrame) -> None:
         """Add samples of the source.
@@ -121,14 +109,15 @@ class Merge:
             base_rows: of the same samples, from `base_rows`.
         """
         rows = self._align_source(rows, base_rows)
-        is_known = base_rows[_ROW].is_not_null()
-        self._seen[base_rows[_ROW].drop_nulls().to_numpy()] = True
+        is_known = base_rows[ROW].is_not_null()
+        positions = base_rows[ROW].drop_nulls().to_numpy()
+        np.bitwise_or.at(self._seen, positions >> 3, (1 << (positions & 7)).astype(np.uint8))
         compared = [name for name in self._schema if not (self._has_bytes and name in PLACE_COLUMNS)]
         differs = [rows[name].ne_missing(base_rows[name]) for name in compared]
         if self._has_bytes:  # links follow their files; what is stored in packs stays there
             differs += [is_link(base_rows) & rows[name].ne_missing(base_rows[name]) for name in PLACE_COLUMNS]
         is_changed = is_known & pl.select(pl.any_horizontal(differs)).to_series()
-        self._replaced.append(rows.with_columns(base_rows[_ROW]).filter(is_changed))
+        self._changed.add(rows.with_columns(base_rows[ROW]).filter(is_changed))
         new = rows.filter(~is_known)
         self._new.append(new)
         self._n_added += new.height
@@ -139,7 +128,7 @@ class Merge:
         if self._append:
             missing = [name for name in self._schema if name not in rows.columns]
             rows = rows.with_columns(base_rows.select(missing))
-        return _align(rows, self._schema, is_exact=True)
+        return align(rows, self._schema, is_exact=True)
 
     def _write_full_files(self) -> None:
         """Write the new samples so far, except those that may still share a file with later ones."""
@@ -149,9 +138,12 @@ class Merge:
         self._new = pieces[-1:]
 
     def _write_new(self, frame: pl.DataFrame) -> None:
-        self._written.append(self._files.write(self._next_number, frame))
-        self._n_bytes += self._sum_bytes(frame)
+        self._written.append(self._write(self._next_number, frame))
         self._next_number += 1
+
+    def _write(self, number: int, frame: pl.DataFrame) -> DataFile:
+        self._n_bytes += self._sum_bytes(frame)
+        return self._files.write(number, frame)
 
     def _sum_bytes(self, frame: pl.DataFrame) -> int:
         return int(frame[LENGTH].sum()) if self._has_bytes else 0
@@ -172,11 +164,7 @@ class Merge:
 
     def finish(self) -> VersionChanges:
         """Write the files of the next version that are not written yet. Raises StorageError."""
-        replaced = pl.concat([self._base.clear(), *(frame.select(self._base.columns) for frame in self._replaced)])
-        n_removed = 0 if self._append else int((~self._seen).sum())
-        is_kept = np.ones(self._base.height, bool) if self._append else self._seen
-        next_base = self._base.update(replaced, on=_ROW, include_nulls=True) if replaced.height else self._base
-        unchanged, removed = self._finish_base_files(next_base, replaced, is_kept)
+        unchanged, removed = self._finish_base_files()
         for piece in self._split(pl.concat(self._new)) if self._new else ():
             self._write_new(piece)
         files = [*unchanged, *self._written]
@@ -189,34 +177,29 @@ class Merge:
             self._written,
             removed,
             sum(file.rows for file in files),
-            self._n_bytes + self._sum_bytes(next_base.filter(pl.Series(is_kept))),
+            self._n_bytes,
             self._n_added,
-            replaced.height,
-            n_removed,
+            self._changed.n_rows,
+            self._n_removed,
         )
 
-    def _finish_base_files(
-        self, next_base: pl.DataFrame, replaced: pl.DataFrame, is_kept: np.ndarray
-    ) -> tuple[list[DataFile], list[DataFile]]:
+    def _finish_base_files(self) -> tuple[list[DataFile], list[DataFile]]:
         """Rewrite the files of the base version that change; returns those that stay, and those that do not."""
         unchanged, removed = list[DataFile](), list[DataFile]()
-        is_replaced = np.zeros(len(is_kept), bool)
-        is_replaced[replaced[_ROW].to_numpy()] = True
         can_fill_up = bool(self._n_added) and not self._written  # else new files follow already
-        start = 0
-        for file in self._base_files:
-            part = slice(start, start + file.rows)
-            start += file.rows
-            is_filled_up = can_fill_up and file is self._base_files[-1] and file.rows < SMALL_FILE_ROWS
-            if is_kept[part].all() and not is_replaced[part].any() and not self._must_rewrite and not is_filled_up:
+        for k, file in enumerate(self._base.data_files):
+            is_kept, changed = self._is_kept(k), self._changed.take(self._base.starts[k + 1])
+            self._n_removed += int((~is_kept).sum())
+            is_filled_up = can_fill_up and k == len(self._base.data_files) - 1 and file.rows < SMALL_FILE_ROWS
+            if is_kept.all() and not changed.height and not self._must_rewrite and not is_filled_up:
                 unchanged.append(file)
                 continue
-            rows = next_base[part].filter(pl.Series(is_kept[part])).drop(_ROW)
+            rows = self._next_rows(k, is_kept, changed)
             if is_filled_up:
                 self._new.insert(0, rows)
-                self._next_number, self._n_bytes = file.number, self._n_bytes - self._sum_bytes(rows)
+                self._next_number = file.number
             elif rows.height:
-                rewritten = self._files.write(file.number, rows)
+                rewritten = self._write(file.number, rows)
                 if rewritten.path == file.path:  # it lacked the columns that the next version lacks
                     unchanged.append(file)
                     continue
@@ -224,32 +207,25 @@ class Merge:
             removed.append(file)
         return unchanged, removed
 
+    def _is_kept(self, k: int) -> np.ndarray:
+        """Which samples of a file of the base version the next version has."""
+        start, stop = self._base.starts[k : k + 2]
+        if self._append:
+            return np.ones(stop - start, bool)
+        bits = np.unpackbits(self._seen[start // 8 : -(-stop // 8)], bitorder="little")
+        return bits[start % 8 :][: stop - start].astype(bool)
+
+    def _next_rows(self, k: int, is_kept: np.ndarray, changed: pl.DataFrame) -> pl.DataFrame:
+        """What the next version has of the rows of a file of the base version."""
+        rows = self._base.read(k)
+        self._n_bytes -= self._sum_bytes(rows)
+        positions = pl.int_range(self._base.starts[k], self._base.starts[k + 1], eager=True).alias(ROW)
+        rows = rows.with_columns(positions)
+        if changed.height:
+            rows = rows.update(changed, on=ROW, include_nulls=True)
+        return rows.filter(pl.Series(is_kept)).drop(ROW)
+
 
 def _can_keep_files(base: pl.Schema, schema: pl.Schema) -> bool:
     """Whether files of a schema can be read with the next one: it has all their columns, with the same types."""
     return all(schema.get(name) == dtype for name, dtype in base.items())
-
-
-def _align(frame: pl.DataFrame, schema: pl.Schema, *, is_exact: bool) -> pl.DataFrame:
-    """Give a frame the columns of a schema, with null where it has none.
-
-    Raises VolumeError, if `is_exact`, if values change with their type.
-    """
-    filled = {name for name in frame.columns if frame[name].count()}
-    aligned = frame.select(
-        pl.col(name).cast(dtype, strict=False)
-        if name in filled or frame.schema.get(name) == dtype
-        else pl.repeat(None, pl.len(), dtype=dtype).alias(name)
-        for name, dtype in schema.items()
-    )
-    for name, dtype in frame.schema.items() if is_exact else ():
-        if (
-            name in filled
-            and dtype != schema[name]
-            and not aligned[name].cast(dtype, strict=False).eq_missing(frame[name]).all()
-        ):
-            raise VolumeError(
-                f"Column {name!r} holds values of type {dtype} that {schema[name]}, which all samples need together, "
-                "cannot hold exactly. Convert it, or leave out --append to replace all samples."
-            )
-    return aligned

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA
+from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
+from rosenblatt.data.volumes.storage.objects import open_objects
+from rosenblatt.data.volumes.storage.pack_writer import StoredPlace
+from rosenblatt.data.volumes.storage.packs import content_hash
+from rosenblatt.data.volumes.stored_contents import StoredContents
+
+HASHES = [content_hash(b"%d" % k) for k in range(200)]
+PLACES = [StoredPlace(content_hash(b"pack %d" % (k // 10)), k) for k in range(200)]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Metadata files with 50 samples each."""
+    files = MetadataFiles(open_objects(str(tmp_path)), "v")
+    data_files = []
+    for k in range(0, 200, 50):
+        part = slice(k, k + 50)
+        rows = [(h, *place, 1, h) for h, place in zip(HASHES[part], PLACES[part], strict=True)]
+        frame = pl.DataFrame(rows, schema={"id": pl.String, **BYTES_SCHEMA}, orient="row")
+        data_files.append(files.write(k // 50, frame))
+    return files, data_files
+
+
+@pytest.fixture
+def stored(files):
+    stored = StoredContents()
+    stored.add_files(*files)
+    stored.optimize()
+    return stored
+
+
+def test_contents_are_found_by_their_whole_hash(stored):
+    twin = HASHES[7][:16] + "0" * 48  # begins as another hash
+    assert stored.find(pl.Series([twin, *HASHES[::-1], "f" * 64])) == dict(zip(HASHES, PLACES, strict=True))
+    assert stored.may_hold(twin)
+    assert not stored.may_hold("f" * 64)
+    stored.add({twin: StoredPlace("q", 3)})
+    assert stored.find(pl.Series([twin, HASHES[7]])) == {twin: StoredPlace("q", 3), HASHES[7]: PLACES[7]}
+
+
+def test_nothing_is_found_where_nothing_is_stored():
+    stored = StoredContents()
+    stored.optimize()
+    stored.add({})
+    assert not stored.may_hold("0" * 64)
+    assert not stored.find(pl.Series(["0" * 64]))
+
+
+def test_only_metadata_files_are_read_that_may_hold_a_content(files, monkeypatch):
+    read, read_places = list[int](), MetadataFiles.read_places
+    monkeypatch.setattr(
+        MetadataFiles,
+        "read_places",
+        lambda self, file, *args: read.append(file.number) or read_places(self, file, *args),
+    )
+    stored = StoredContents()
+    for _ in range(2):  # as files of two versions, with the same samples
+        stored.add_files(*files)
+    read.clear()
+    assert not stored.find(pl.Series(["f" * 64]))
+    assert not read
+    assert len(stored.find(pl.Series(HASHES[60:70]))) == 10
+    assert read == [1]
+
+
+def test_linked_files_are_not_stored(tmp_path):
+    files = MetadataFiles(open_objects(str(tmp_path)), "v")
+    rows = [("a", "file:///a", 0, 1, HASHES[0]), ("b", *PLACES[1], 1, HASHES[1]), ("c", None, None, 1, HASHES[2])]
+    frame = pl.DataFrame(rows, schema={"id": pl.String, **BYTES_SCHEMA}, orient="row")
+    stored = StoredContents()
+    stored.add_files(files, [files.write(0, frame)])
+    assert [stored.may_hold(h) for h in HASHES[:3]] == [False, True, False]
+    assert stored.find(pl.Series(HASHES[:3])) == {HASHES[1]: PLACES[1]}
