@@ -6,8 +6,8 @@ import polars as pl
 
 from rosenblatt.data.volumes.storage.temporary import FrameFile
 
-RUN_ROWS = 1 << 17  # that are sorted at a time
-BLOCK_ROWS = 1 << 10  # of a run that are read at a time
+RUN_ROWS = 1 << 18  # that are sorted at a time, and stay in memory if there are no more
+BLOCK_ROWS = 1 << 11  # of a run that are read at a time
 
 
 class ChangedRows:
@@ -25,22 +25,24 @@ class ChangedRows:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows, before any are taken. Raises StorageError if a temporary file cannot be written."""
+        if not rows.height:
+            return
         self.n_rows += rows.height
         self._pending.append(rows)
         if sum(frame.height for frame in self._pending) >= RUN_ROWS:
-            self._finish_run()
+            first = len(self._blocks)
+            for block in self._sort_pending().iter_slices(BLOCK_ROWS):
+                self._blocks.append(block)
+            self._runs.append(_Run(range(first, len(self._blocks)), self._empty))
 
-    def _finish_run(self) -> None:
-        rows, first = pl.concat(self._pending).sort(self._position), len(self._blocks)
-        for block in rows.iter_slices(BLOCK_ROWS):
-            self._blocks.append(block)
-        self._runs.append(_Run(range(first, len(self._blocks)), self._empty))
-        self._pending = []
+    def _sort_pending(self) -> pl.DataFrame:
+        pending, self._pending = self._pending, []
+        return pl.concat(pending).sort(self._position)
 
     def take(self, stop: int) -> pl.DataFrame:
         """The rows at positions below `stop` that were not taken yet, in order."""
         if self._pending:
-            self._finish_run()
+            self._runs.append(_Run(range(0), self._sort_pending()))
         parts = [self._empty]
         for run in self._runs:
             while True:

@@ -119,8 +119,8 @@ class Merge:
         is_changed = is_known & pl.select(pl.any_horizontal(differs)).to_series()
         self._changed.add(rows.with_columns(base_rows[ROW]).filter(is_changed))
         new = rows.filter(~is_known)
-        self._new.append(new)
         self._n_added += new.height
+        self._new += [new] if new.height else []
         if sum(frame.height for frame in self._new) >= MAX_FILE_ROWS + SMALL_FILE_ROWS:
             self._write_full_files()
 

@@ -4,7 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rosenblatt.data.volumes.sources.identity import RowIdentities, check_ids, find_id_column, free_names
+from rosenblatt.data.volumes.sources.identity import (
+    RowIdentities,
+    check_id_parts,
+    check_ids,
+    find_id_column,
+    free_names,
+)
 from rosenblatt.errors import VolumeError
 
 
@@ -37,6 +43,26 @@ def test_a_column_that_does_not_identify_samples_is_noted_or_refused(ids):
     assert len(notes) == 1
     with pytest.raises(VolumeError, match="Column 'id' cannot identify samples"):
         check_ids(ids, "id", notes)
+
+
+@pytest.mark.parametrize(
+    ("parts", "fault"),
+    [
+        ([[1, 2], [3], []], None),
+        ([["a", "b"], ["c", "a"]], "holds 'a' in more than one row"),
+        ([[1, 2, 2], [3]], "holds 2 in more than one row"),
+        ([[1, 1], [2, None]], "is empty in 1 of 4 rows"),
+        ([[1, None], [None]], "is empty in 2 of 3 rows"),
+    ],
+)
+@pytest.mark.parametrize("has_collisions", [False, True])
+def test_a_column_is_checked_over_all_its_parts(monkeypatch, parts, fault, has_collisions):
+    if has_collisions:
+        monkeypatch.setattr(pl.Series, "hash", lambda self: pl.repeat(7, len(self), dtype=pl.UInt64, eager=True))
+    dtype = pl.Series([cell for part in parts for cell in part]).dtype
+    notes = []
+    assert check_id_parts("x", lambda: [pl.Series(part, dtype=dtype) for part in parts], None, notes) == (not fault)
+    assert [f"column 'x' {fault}" in note for note in notes] == [True] * bool(fault)
 
 
 def test_names_of_the_volume_are_given_to_no_column_of_the_source():

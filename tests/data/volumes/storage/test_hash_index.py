@@ -73,6 +73,15 @@ def test_the_rows_of_a_file_may_be_some_of_its_rows():
     assert set(found(index, np.array([3, 4, 5], np.uint64))) == {(0, 0, 2), (0, 2, 7)}
 
 
+def test_hashes_of_several_rows_are_told(limits):
+    index, files = HashIndex(), random_files(9, 60)
+    for content in files:
+        index.add(content, np.arange(len(content)))
+    index.optimize()
+    hashes, counts = np.unique(np.concatenate(files), return_counts=True)
+    assert np.unique(np.concatenate(list(index.repeated()))).tolist() == hashes[counts > 1].tolist()
+
+
 def test_a_folder_of_temporary_files_that_cannot_be_written_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(hash_index, "MAX_MEMORY_ROWS", 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))

@@ -21,7 +21,7 @@ from rosenblatt.data.row_hashes import hash_bytes
 from rosenblatt.data.table import TableFormat
 from rosenblatt.data.volumes.columns import ID, RESERVED_COLUMNS
 from rosenblatt.data.volumes.sources.contents import PATH, BytesContents
-from rosenblatt.data.volumes.sources.identity import RowIdentities, as_ids, check_ids, find_id_column, free_names
+from rosenblatt.data.volumes.sources.identity import RowIdentities, as_ids, check_id_parts, find_id_column, free_names
 from rosenblatt.data.volumes.sources.media import INSPECTED, INSPECTIONS
 from rosenblatt.data.volumes.sources.source import CHUNK_ROWS, Chunk, IdOrigin, SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.tables import type_notes
@@ -30,6 +30,7 @@ from rosenblatt.errors import TableError, VolumeError, format_list
 
 PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 CHUNK_BYTES = 1 << 27  # of a file that become one chunk, if its rows are large
+ID_ROWS = 1 << 20  # of the column of ids that are checked at a time
 SNIFFED_ROWS = 8  # first rows that show what a column of bytes holds
 MAX_REASON = 200  # characters of an error of Polars in a message
 BYTES = "bytes"  # field of Hugging Face's images and sounds, beside `path`
@@ -231,8 +232,15 @@ def _find_ids(reading: _Reading, id_column: str | None, notes: list[str]) -> str
     name = find_id_column(list(reading.schema), id_column)
     if name is None or name == reading.medium:
         return None
-    parts = [file.frame.select(pl.col(name).cast(reading.schema[name])).collect() for file in reading.files]
-    return name if check_ids(as_ids(pl.concat(parts).to_series()), id_column, notes) else None
+    ids = pl.col(name).cast(reading.schema[name])
+
+    def parts() -> Iterator[pl.Series]:
+        for file in reading.files:
+            frame = file.frame.select(ids)
+            for start in range(0, file.n_rows, ID_ROWS):
+                yield as_ids(frame.slice(start, ID_ROWS).collect().to_series())
+
+    return name if check_id_parts(name, parts, id_column, notes) else None
 
 
 def _name_columns(reading: _Reading, notes: list[str]) -> pl.Schema:

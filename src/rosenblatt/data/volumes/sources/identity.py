@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from rosenblatt.data.volumes.columns import ID
 from rosenblatt.data.volumes.sources.contents import PATH
 from rosenblatt.data.volumes.sources.source import IdOrigin
 from rosenblatt.data.volumes.storage.delta_types import kept_type
+from rosenblatt.data.volumes.storage.hash_index import HashIndex
 from rosenblatt.errors import VolumeError, did_you_mean, format_list
 
 RENAMED_SUFFIX = "_source"
@@ -80,18 +81,45 @@ def check_ids(ids: pl.Series, id_column: str | None, notes: list[str]) -> bool:
 
     A column that does not is noted. Raises VolumeError if it was given with --id.
     """
-    reason = ""
-    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
-        reason = f"holds cells of type {ids.dtype}, but whole numbers or texts were expected"
-    elif ids.has_nulls():
-        reason = f"is empty in {ids.null_count():,} of {len(ids):,} rows"
-    elif ids.n_unique() < len(ids):
-        reason = f"holds {ids.filter(ids.is_duplicated())[0]!r} in more than one row"
+    return check_id_parts(ids.name, lambda: [ids], id_column, notes)
+
+
+def check_id_parts(
+    name: str, parts: Callable[[], Iterable[pl.Series]], id_column: str | None, notes: list[str]
+) -> bool:
+    """The same of a column that is read part by part, several times if need be, and never held whole."""
+    reason = _find_fault(parts)
     if reason and id_column is not None:
         raise VolumeError(f"Column {id_column!r} cannot identify samples: it {reason}. Choose another column for --id.")
     if reason:
-        notes.append(f"column {ids.name!r} {reason}: samples are identified by their content (--id COLUMN)")
+        notes.append(f"column {name!r} {reason}: samples are identified by their content (--id COLUMN)")
     return not reason
+
+
+def _find_fault(parts: Callable[[], Iterable[pl.Series]]) -> str:
+    """Why a column does not identify samples; empty if it does."""
+    index, n_rows, n_missing, repeated = HashIndex(), 0, 0, pl.Series()
+    for ids in parts():
+        if not (ids.dtype.is_integer() or ids.dtype == pl.String):
+            return f"holds cells of type {ids.dtype}, but whole numbers or texts were expected"
+        n_rows, n_missing = n_rows + len(ids), n_missing + ids.null_count()
+        if not n_missing and not len(repeated):
+            repeated = _repeated(ids)
+            index.add(ids.hash().to_numpy(), np.arange(len(ids)))
+    if n_missing:
+        return f"is empty in {n_missing:,} of {n_rows:,} rows"
+    index.optimize()
+    for hashes in index.repeated() if not len(repeated) else ():
+        candidates = [ids.filter(pl.Series(np.isin(ids.hash().to_numpy(), hashes))) for ids in parts()]
+        repeated = _repeated(pl.concat(candidates))
+        if len(repeated):
+            break
+    return f"holds {repeated[0]!r} in more than one row" if len(repeated) else ""
+
+
+def _repeated(ids: pl.Series) -> pl.Series:
+    """The ids that occur more than once."""
+    return ids.filter(ids.is_duplicated()) if ids.n_unique() < len(ids) else ids.clear()
 
 
 def identify_files(

@@ -80,16 +80,25 @@ class HashIndex:
 
     def find(self, hashes: np.ndarray) -> Iterator[Matches]:
         """Find all rows with some hashes (n,) uint64, file by file."""
-        order = np.argsort(hashes, kind="stable")
+        order = np.argsort(hashes)
         found = [part for run in self._runs() for part in run.find(hashes[order])]
         queries = np.concatenate([order[queries] for queries, _ in found] or [order[:0]])
         positions = np.concatenate([positions for _, positions in found] or [hashes[:0]])
-        by_position = np.argsort(positions, kind="stable")
+        by_position = np.argsort(positions)
         queries, positions = queries[by_position], positions[by_position]
         files, starts = np.unique(positions >> _FILE_SHIFT, return_index=True)
         rows = np.split((positions & _ROW_MASK).astype(np.int64), starts[1:])
         for file, parts in zip(files.tolist(), zip(np.split(queries, starts[1:]), rows, strict=True), strict=False):
             yield Matches(file, *parts)
+
+    def repeated(self) -> Iterator[np.ndarray]:
+        """Hashes that several rows have, each once, in parts; all of them after `optimize`."""
+        for run in self._runs():
+            for start in range(0, len(run), MAX_MEMORY_ROWS):
+                part = run.hashes[start : start + MAX_MEMORY_ROWS + 1]
+                if len(hashes := np.unique(part[1:][part[1:] == part[:-1]])):
+                    yield hashes
+                run.unload()
 
 
 class _Run:
