@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import threading
-
 import polars as pl
-import pytest
 
-from rosenblatt.data.volumes import contents, stored_contents
-from rosenblatt.data.volumes.storage.packs import content_hash
-from rosenblatt.errors import VolumeError
+from rosenblatt.data.volumes import stored_contents
+from rosenblatt.data.volumes.sources.contents import FileContents
 from tests.data.volumes.helpers import add_path, open_version, write_files
 
 
@@ -26,31 +22,14 @@ def test_contents_whose_hashes_begin_alike_are_stored_each_and_equal_ones_once(t
 
 def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
     root = str(tmp_path / "volumes")
-    folder = write_files(tmp_path / "raw", {f"{k}.bin": b"%d" % k for k in range(20)})
+    names = sorted(f"{k}.bin" for k in range(20))
+    folder = write_files(tmp_path / "raw", {name: name.encode() for name in names})
     monkeypatch.setattr("rosenblatt.data.volumes.sources.stat_index.MIN_AGE_NS", 0)
     monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
     add_path(root, "raw", folder, kind="files")
-    read = list[int]()
-    monkeypatch.setattr(contents, "content_hash", lambda content: read.append(len(content)) or content_hash(content))
+    read, read_file = list[int](), FileContents.read
+    monkeypatch.setattr(FileContents, "read", lambda self, row: read.append(row) or read_file(self, row))
     (folder / "7.bin").write_bytes(b"other")
     commit = add_path(root, "raw", folder, kind="files").commit
     assert (commit.added, commit.changed, commit.removed) == (0, 1, 0)
-    assert read == [5]
-
-
-def test_samples_that_are_too_large_are_refused_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(contents, "MAX_SAMPLE_BYTES", 10)
-    folder = write_files(tmp_path / "raw", {"small.bin": b"1", "large.bin": b"1" * 11})
-    with pytest.raises(VolumeError, match=r"large\.bin.* has 11 bytes, more than the 10 of the largest sample"):
-        add_path(str(tmp_path / "volumes"), "raw", folder, kind="files")
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("reading", "packs"))]
-
-
-def test_rows_keep_their_order_whatever_thread_reads_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(contents, "MAX_TASK_SAMPLES", 3)
-    names = [f"{k:03}.bin" for k in range(50)]
-    folder = write_files(tmp_path / "raw", {name: name.encode() * (k % 5) for k, name in enumerate(names)})
-    add_path(str(tmp_path / "volumes"), "raw", folder, kind="files")
-    rows = open_version(str(tmp_path / "volumes"), "raw").to_polars()
-    assert rows["id"].to_list() == names
-    assert rows["hash"].to_list() == [content_hash(name.encode() * (k % 5)) for k, name in enumerate(names)]
+    assert read == [names.index("7.bin")]

@@ -6,7 +6,7 @@ import pytest
 from rosenblatt.data.volumes.columns import BYTES_SCHEMA
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import open_objects
-from rosenblatt.data.volumes.storage.pack_writer import StoredPlace
+from rosenblatt.data.volumes.storage.pack_writer import STORED_SCHEMA, StoredPlace
 from rosenblatt.data.volumes.storage.packs import content_hash
 from rosenblatt.data.volumes.stored_contents import StoredContents
 
@@ -35,21 +35,27 @@ def stored(files):
     return stored
 
 
+def find(stored: StoredContents, hashes: list[str]) -> dict[str, StoredPlace]:
+    """What is found, by hash, each once."""
+    rows = stored.find(pl.Series(hashes))
+    assert rows["hash"].is_unique().all()
+    return {hash_: StoredPlace(*place) for hash_, *place in rows.iter_rows()}
+
+
 def test_contents_are_found_by_their_whole_hash(stored):
     twin = HASHES[7][:16] + "0" * 48  # begins as another hash
-    assert stored.find(pl.Series([twin, *HASHES[::-1], "f" * 64])) == dict(zip(HASHES, PLACES, strict=True))
-    assert stored.may_hold(twin)
-    assert not stored.may_hold("f" * 64)
-    stored.add({twin: StoredPlace("q", 3)})
-    assert stored.find(pl.Series([twin, HASHES[7]])) == {twin: StoredPlace("q", 3), HASHES[7]: PLACES[7]}
+    assert find(stored, [twin, *HASHES[::-1], "f" * 64]) == dict(zip(HASHES, PLACES, strict=True))
+    assert stored.may_hold([twin, "f" * 64, HASHES[0]]) == [True, False, True]
+    stored.add(pl.DataFrame([(twin, "q", 3)], STORED_SCHEMA, orient="row"))
+    assert find(stored, [twin, HASHES[7]]) == {twin: StoredPlace("q", 3), HASHES[7]: PLACES[7]}
 
 
 def test_nothing_is_found_where_nothing_is_stored():
     stored = StoredContents()
     stored.optimize()
-    stored.add({})
-    assert not stored.may_hold("0" * 64)
-    assert not stored.find(pl.Series(["0" * 64]))
+    stored.add(pl.DataFrame(schema=STORED_SCHEMA))
+    assert stored.may_hold(["0" * 64]) == [False]
+    assert not find(stored, ["0" * 64])
 
 
 def test_only_metadata_files_are_read_that_may_hold_a_content(files, monkeypatch):
@@ -63,9 +69,9 @@ def test_only_metadata_files_are_read_that_may_hold_a_content(files, monkeypatch
     for _ in range(2):  # as files of two versions, with the same samples
         stored.add_files(*files)
     read.clear()
-    assert not stored.find(pl.Series(["f" * 64]))
+    assert not find(stored, ["f" * 64])
     assert not read
-    assert len(stored.find(pl.Series(HASHES[60:70]))) == 10
+    assert len(find(stored, HASHES[60:70])) == 10
     assert read == [1]
 
 
@@ -75,5 +81,5 @@ def test_linked_files_are_not_stored(tmp_path):
     frame = pl.DataFrame(rows, schema={"id": pl.String, **BYTES_SCHEMA}, orient="row")
     stored = StoredContents()
     stored.add_files(files, [files.write(0, frame)])
-    assert [stored.may_hold(h) for h in HASHES[:3]] == [False, True, False]
-    assert stored.find(pl.Series(HASHES[:3])) == {HASHES[1]: PLACES[1]}
+    assert stored.may_hold(HASHES[:3]) == [False, True, False]
+    assert find(stored, HASHES[:3]) == {HASHES[1]: PLACES[1]}

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import polars as pl
 
-from rosenblatt.data.cores import cores
-from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFSET, PACK, is_link
+from rosenblatt.data.volumes.columns import BYTES_SCHEMA, HASH, ID, LENGTH, OFFSET, PACK, PLACE_COLUMNS, is_link
+from rosenblatt.data.volumes.sample_reader import Inspect, ReadSamples, SampleReader
 from rosenblatt.data.volumes.sources.source import Contents
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.pack_writer import PackWriter
-from rosenblatt.data.volumes.storage.packs import MAX_SAMPLE_BYTES, content_hash
-from rosenblatt.data.volumes.stored_contents import StoredContents, places_frame
+from rosenblatt.data.volumes.stored_contents import StoredContents
 from rosenblatt.errors import StorageError, VolumeError, format_count, format_list, join_names
 
-READERS_PER_CORE = 4  # threads that wait for disks and networks
 MAX_NAMED = 3  # samples that a note names
-MAX_TASK_SAMPLES, MAX_TASK_BYTES = 32, 4 << 20  # that one thread reads at a time
-
-Inspect = Callable[[bytes], Mapping[str, Any]]
-
-
-class _ReadSample(NamedTuple):
-    row: int
-    hash: str
-    content: bytes
-    cells: Mapping[str, Any]
 
 
 class ContentWriter:
@@ -47,9 +33,9 @@ class ContentWriter:
     def __init__(
         self, objects: Objects, stored: StoredContents, inspect: Inspect, index: StatIndex, *, link: bool
     ) -> None:
-        self._stored, self._inspect, self._index, self._link = stored, inspect, index, link
+        self._stored, self._index, self._link = stored, index, link
         self._packs = PackWriter(objects)
-        self._pool = ThreadPoolExecutor(READERS_PER_CORE * cores(), thread_name_prefix="reading")
+        self._reader = SampleReader(inspect)
         self.inspected: tuple[str, ...] = ()  # columns that come from the bytes
         self.notes: list[str] = []  # what the user should know, complete when the writer is closed
         self._damaged = pl.Series(ID, [], pl.String)  # samples that inspection could not read
@@ -60,7 +46,7 @@ class ContentWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._reader.close()
         self._packs.__exit__(kind, error, trace)
         if len(self._damaged):
             self.notes.append(
@@ -100,13 +86,8 @@ class ContentWriter:
         """
         inspected = {name: dtype for name, dtype in columns.items() if name not in frame.columns}
         self.inspected, is_same = tuple(inspected), self._is_same(contents, base_rows)
-        samples = self._read(contents, (~is_same).arg_true().to_list())
-        new = pl.DataFrame(
-            [self._add(sample, contents, list(inspected), on_sample) for sample in samples],
-            schema={"": pl.UInt32(), **inspected, **BYTES_SCHEMA},
-            orient="row",
-        )
-        new = self._with_places(new, contents)
+        samples = self._reader.read(contents, (~is_same).arg_true().to_list())
+        new = self._store(samples, contents, inspected, on_sample)
         rows = new
         if is_same.any():
             old = base_rows.with_row_index("").filter(is_same).select(new.columns)
@@ -127,15 +108,35 @@ class ContentWriter:
             is_same &= (base_rows[PACK] == contents.locations[PACK]).fill_null(value=False)
         return is_same if self._link else is_same & ~is_link(base_rows)
 
-    def _add(
-        self, sample: _ReadSample, contents: Contents, inspected: list[str], on_sample: Callable[[int], None]
-    ) -> tuple[Any, ...]:
-        """Hand the bytes of a sample to the packs unless they are stored; returns its row, as far as it is known."""
-        if not self._link and not self._stored.may_hold(sample.hash):
-            self._packs.add(sample.content, sample.hash, contents.extension(sample.row))
-        on_sample(len(sample.content))
-        cells = (sample.cells.get(name) for name in inspected)
-        return (sample.row, *cells, None, None, len(sample.content), sample.hash)
+    def _store(
+        self,
+        parts: Iterable[ReadSamples],
+        contents: Contents,
+        inspected: Mapping[str, pl.DataType],
+        on_sample: Callable[[int], None],
+    ) -> pl.DataFrame:
+        """Store the bytes of samples unless they are stored; returns what is known of the samples then."""
+        schema = {"": pl.UInt32(), **inspected, **BYTES_SCHEMA}
+        columns = {name: list[Any]() for name in schema if name not in PLACE_COLUMNS}
+        for samples in parts:
+            if not self._link:
+                self._pack(samples, contents, self._stored.may_hold(samples.hashes))
+            lengths = [len(content) for content in samples.contents]
+            for length in lengths:
+                on_sample(length)
+            columns[""] += samples.rows
+            columns[LENGTH] += lengths
+            columns[HASH] += samples.hashes
+            for name in inspected:
+                columns[name] += [cells.get(name) for cells in samples.cells]
+        rows = pl.DataFrame(columns, {name: schema[name] for name in columns})
+        return self._with_places(rows, contents).select(list(schema))
+
+    def _pack(self, samples: ReadSamples, contents: Contents, is_stored: Sequence[bool]) -> None:
+        """Hand the bytes of samples to the packs, unless they may be stored."""
+        for k, row in enumerate(samples.rows):
+            if not is_stored[k]:
+                self._packs.add(samples.contents[k], samples.hashes[k], contents.extension(row))
 
     def _with_places(self, rows: pl.DataFrame, contents: Contents) -> pl.DataFrame:
         """Complete rows with where the bytes of their samples are, after all packs are written."""
@@ -143,51 +144,13 @@ class ContentWriter:
             if contents.locations is None:
                 raise VolumeError("These samples are not files of their own, so they cannot be linked. Omit --link.")
             locations = contents.locations.with_row_index("").select("", PACK, OFFSET)
-            return rows.update(locations, on="")
-        stored = self._stored.find(rows[HASH])
-        written = self._packs.flush()
-        missing = rows.filter(~rows[HASH].is_in([*stored, *written]))
-        for sample in self._read(contents, missing[""].to_list()):  # only the beginning of its hash was stored
-            self._packs.add(sample.content, sample.hash, contents.extension(sample.row))
-        written |= self._packs.flush()
-        if not set(missing[HASH]) <= written.keys():
+            return rows.join(locations, on="", how="left", maintain_order="left")
+        stored, written = self._stored.find(rows[HASH]), self._packs.flush()
+        missing = rows.join(pl.concat([stored, written]), on=HASH, how="anti", maintain_order="left")
+        for samples in self._reader.read(contents, missing[""].to_list()):  # only the beginning of a hash was stored
+            self._pack(samples, contents, [False] * len(samples.rows))
+        written = pl.concat([written, self._packs.flush()])
+        if missing.join(written, on=HASH, how="anti").height:
             raise VolumeError("Files changed while they were read. Add them again.")
         self._stored.add(written)
-        return rows.update(places_frame(stored | written), on=HASH)
-
-    def _read(self, contents: Contents, rows: list[int]) -> Iterator[_ReadSample]:
-        """Read samples in threads, in order, some tasks ahead."""
-
-        def read(task: list[int]) -> list[_ReadSample]:
-            return [self._read_sample(contents, row) for row in task]
-
-        pending, max_pending = deque[Future[list[_ReadSample]]](), READERS_PER_CORE * cores()
-        for task in _tasks(contents, rows):
-            pending.append(self._pool.submit(read, task))
-            if len(pending) >= max_pending:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
-
-    def _read_sample(self, contents: Contents, row: int) -> _ReadSample:
-        content = contents.read(row)
-        if len(content) > MAX_SAMPLE_BYTES:
-            raise VolumeError(
-                f"{contents.name(row)} has {len(content):,} bytes, more than the {MAX_SAMPLE_BYTES:,} of the largest "
-                "sample. Split it."
-            )
-        return _ReadSample(row, content_hash(content), content, self._inspect(content))
-
-
-def _tasks(contents: Contents, rows: list[int]) -> Iterator[list[int]]:
-    """Group samples so that a thread reads few large or many small ones at a time."""
-    sizes = None if contents.stats is None else contents.stats[LENGTH].to_list()
-    task, n_bytes = list[int](), 0
-    for row in rows:
-        task.append(row)
-        n_bytes += MAX_TASK_BYTES // 4 if sizes is None else sizes[row]
-        if n_bytes >= MAX_TASK_BYTES or len(task) >= MAX_TASK_SAMPLES:
-            yield task
-            task, n_bytes = [], 0
-    if task:
-        yield task
+        return rows.join(pl.concat([stored, written]), on=HASH, how="left", maintain_order="left")

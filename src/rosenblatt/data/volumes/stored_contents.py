@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.volumes.columns import HASH, OFFSET, PACK
+from rosenblatt.data.volumes.columns import HASH, PACK
 from rosenblatt.data.volumes.storage.hash_index import HashIndex
 from rosenblatt.data.volumes.storage.log import DataFile
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
-from rosenblatt.data.volumes.storage.pack_writer import StoredPlace
+from rosenblatt.data.volumes.storage.pack_writer import STORED_SCHEMA
 from rosenblatt.data.volumes.storage.temporary import FrameFile
 
 PACK_NAME_CHARACTERS = 64  # linked files have URIs, which begin with their scheme
 _PREFIX = 16  # hexadecimal digits of a hash that the index knows
-_PLACES = {HASH: pl.String(), PACK: pl.String(), OFFSET: pl.Int64()}
 
 
 class StoredContents:
@@ -32,40 +31,39 @@ class StoredContents:
         for file, rows in files.read_all_places(data_files, [HASH, PACK], skip_erased=True):
             is_stored = rows[PACK].str.len_bytes() == PACK_NAME_CHARACTERS
             self._index.add(_prefixes(rows[HASH].filter(is_stored)), is_stored.arg_true().to_numpy())
-            self._readers.append(partial(files.read_places, file, list(_PLACES)))
+            self._readers.append(partial(files.read_places, file, list(STORED_SCHEMA)))
 
     def optimize(self) -> None:
         """Make searches fast after many files were added. Raises StorageError."""
         self._index.optimize()
 
-    def add(self, places: Mapping[str, StoredPlace]) -> None:
-        """Add contents that were stored meanwhile. Raises StorageError if a temporary file cannot be written."""
-        if places:
-            rows = places_frame(places)
-            self._index.add(_prefixes(rows[HASH]), np.arange(rows.height))
+    def add(self, places: pl.DataFrame) -> None:
+        """Add contents that were stored meanwhile. Raises StorageError if a temporary file cannot be written.
+
+        Args:
+            places: `STORED_SCHEMA`.
+        """
+        if places.height:
+            self._index.add(_prefixes(places[HASH]), np.arange(places.height))
             self._readers.append(partial(self._added.read, len(self._added)))
-            self._added.append(rows)
+            self._added.append(places)
 
-    def may_hold(self, hash_: str) -> bool:
-        """Whether a content is stored, or another one whose hash begins in the same way."""
-        return int(hash_[:_PREFIX], 16) in self._index
+    def may_hold(self, hashes: Sequence[str]) -> list[bool]:
+        """Which contents are stored, or others whose hashes begin in the same way."""
+        is_found: list[bool] = self._index.contains(_prefixes(pl.Series(hashes, dtype=pl.String))).tolist()
+        return is_found
 
-    def find(self, hashes: pl.Series) -> dict[str, StoredPlace]:
-        """Where those contents are that are stored, by hash. Raises VolumeError if their metadata cannot be read."""
-        found = dict[str, StoredPlace]()
+    def find(self, hashes: pl.Series) -> pl.DataFrame:
+        """Where those contents are that are stored: `STORED_SCHEMA`. Raises VolumeError if metadata cannot be read."""
+        found, found_hashes = [pl.DataFrame(schema=STORED_SCHEMA)], set[str]()
         for match in self._index.find(_prefixes(hashes)):
-            if all(hash_ in found for hash_ in hashes[match.queries]):
+            if found_hashes.issuperset(hashes[match.queries]):
                 continue  # earlier files, such as those of the version before, hold them
             rows = self._readers[match.file]()[match.rows]
-            for hash_, pack, offset in rows.filter(rows[HASH] == hashes[match.queries]).rows():
-                found.setdefault(hash_, StoredPlace(pack, offset))
-        return found
+            found.append(rows.filter(rows[HASH] == hashes[match.queries]))
+            found_hashes.update(found[-1][HASH])
+        return pl.concat(found).unique(HASH, keep="first", maintain_order=True)
 
 
 def _prefixes(hashes: pl.Series) -> np.ndarray:
     return hashes.str.head(_PREFIX).str.to_integer(base=16, dtype=pl.UInt64).to_numpy()
-
-
-def places_frame(places: Mapping[str, StoredPlace]) -> pl.DataFrame:
-    """Places as the columns hash, pack and offset."""
-    return pl.DataFrame([(hash_, *place) for hash_, place in places.items()], schema=_PLACES, orient="row")

@@ -1,3 +1,4 @@
+import itertools
 import os
 
 import polars as pl
@@ -9,6 +10,7 @@ from rosenblatt.data.volumes.sources.contents import (
     BytesContents,
     FileContents,
     file_extension,
+    file_extensions,
     file_state,
 )
 from rosenblatt.errors import VolumeError
@@ -20,6 +22,7 @@ from rosenblatt.errors import VolumeError
 ])  # fmt: skip
 def test_extensions_are_what_any_system_can_write(name, extension):
     assert file_extension(name) == extension
+    assert file_extensions(pl.Series([name, "x/" + name])).to_list() == [extension, extension]
 
 
 def open_part(path, offset=0, length=None):
@@ -46,14 +49,14 @@ def test_a_part_beyond_the_end_of_a_file_that_was_cut_is_refused(tmp_path):
 @pytest.mark.parametrize(("n_changes", "is_read"), [(1, True), (2, True), (5, False)])
 def test_a_file_that_changes_while_it_is_read_is_read_again_a_few_times(tmp_path, monkeypatch, n_changes, is_read):
     path = tmp_path / "f"
-    path.write_text("a")
-    part, fstat, looks = open_part(path), os.fstat, iter(range(2 * n_changes))
+    path.write_text("")
+    part, fstat, looks = open_part(path), os.fstat, itertools.count()
+    path.write_text("a")  # since it was listed
 
     def look_and_change(descriptor):
-        status = fstat(descriptor)
-        if next(looks, 1) % 2 == 0:  # after the first of two looks
+        if next(looks) in range(2, 2 * n_changes + 1, 2):  # the second one of an attempt
             path.write_text(path.read_text() + "x")
-        return status
+        return fstat(descriptor)
 
     monkeypatch.setattr(contents.os, "fstat", look_and_change)
     if is_read:

@@ -31,6 +31,21 @@ def test_a_pack_is_a_tar_and_offsets_lead_to_its_contents(sizes):
         assert tar.getnames() == [f"{content_hash(content)}.bin" for content in contents]
 
 
+@pytest.mark.parametrize("extension", ["", "7z", "abcdefgh"])
+def test_headers_are_those_of_tarfile(extension):
+    sizes, builder, expected = [0, 1, 8**5 + 3], PackBuilder(), io.BytesIO()
+    with tarfile.open(fileobj=expected, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for size in sizes:
+            hash_ = content_hash(bytes(size))
+            builder.add(bytes(size), hash_, extension)
+            info = tarfile.TarInfo(f"{hash_}.{extension or 'bin'}")
+            info.size, info.mode = size, 0o644
+            tar.addfile(info, io.BytesIO(bytes(size)))
+    pack = builder.finish()
+    assert pack.content.rstrip(b"\0") == expected.getvalue().rstrip(b"\0")
+    assert len(pack.content) % 512 == 0
+
+
 def test_equal_contents_give_equal_packs():
     assert build([b"a", b"b"])[0] == build([b"a", b"b"])[0]
     assert build([b"a", b"b"])[0].name != build([b"b", b"a"])[0].name
@@ -53,11 +68,11 @@ def test_every_content_is_found_where_the_writer_says(tmp_path, monkeypatch):
     monkeypatch.setattr(packs, "TARGET_PACK_BYTES", 4000)
     contents = [b"%d" % k * (k % 700 + 1) for k in range(100)]
     writer = write(str(tmp_path), contents)
-    assert len({place.pack for place in writer.places.values()}) > 5
+    places = {hash_: place for hash_, *place in writer.places.iter_rows()}
+    assert len({pack for pack, _ in places.values()}) > 5
     for content in contents:
-        place = writer.places[content_hash(content)]
-        pack = (tmp_path / pack_path(place.pack)).read_bytes()
-        assert pack[place.offset : place.offset + len(content)] == content
+        pack, offset = places[content_hash(content)]
+        assert (tmp_path / pack_path(pack)).read_bytes()[offset : offset + len(content)] == content
 
 
 def test_packs_that_are_there_are_not_written_again(tmp_path):

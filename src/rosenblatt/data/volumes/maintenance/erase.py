@@ -195,8 +195,7 @@ class _Erasure:
                 members = [member for member in read_members(self.objects, pack) if member.hash not in self.hashes]
                 for member in members:
                     writer.add(member.content, member.hash, member.extension)
-                new_places = writer.flush()
-                places |= {(pack, member.hash): new_places[member.hash] for member in members}
+                places |= {(pack, hash_): StoredPlace(*place) for hash_, *place in writer.flush().iter_rows()}
         return places
 
     def _commit(self, volume: str, places: dict[tuple[str, str], StoredPlace]) -> str:

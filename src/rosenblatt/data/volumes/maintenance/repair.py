@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -22,6 +21,7 @@ from rosenblatt.data.volumes.maintenance.verify import (
     read_verified,
     verify,
 )
+from rosenblatt.data.volumes.sources.contents import file_extension
 from rosenblatt.data.volumes.storage.cache import machine_cache
 from rosenblatt.data.volumes.storage.erasures import METADATA_FILE_HASH
 from rosenblatt.data.volumes.storage.log import DataFile, VolumeLog
@@ -128,7 +128,7 @@ class _Copies:
             if part is None:
                 return None
             member = members.get(hash_)
-            extension = member.extension if member else PurePosixPath(id_).suffix[1:].lower()
+            extension = member.extension if member else file_extension(id_)
             builder.add(part, hash_, extension)
         pack = builder.finish()
         return pack.content if pack.name == name else None
@@ -196,7 +196,6 @@ def _move_intact(objects: Objects, rows: pl.DataFrame) -> dict[tuple[str, str], 
             damaged = read_verified(objects, pack_path(pack), pack)
             content = damaged if isinstance(damaged, bytes) else damaged.content
             for id_, start, length, hash_ in group.select(pl.col(ID).cast(pl.String), OFFSET, LENGTH, HASH).iter_rows():
-                writer.add(content[start : start + length], hash_, PurePosixPath(id_).suffix[1:].lower())
-            new_places = writer.flush()
-            places |= {(pack, hash_): new_places[hash_] for hash_ in group[HASH]}
+                writer.add(content[start : start + length], hash_, file_extension(id_))
+            places |= {(pack, hash_): StoredPlace(*place) for hash_, *place in writer.flush().iter_rows()}
     return places

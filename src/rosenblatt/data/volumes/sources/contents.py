@@ -29,6 +29,11 @@ def file_extension(name: str) -> str:
     return ending.lower() if stem and ending.isascii() and ending.isalnum() and len(ending) <= MAX_EXTENSION else ""
 
 
+def file_extensions(names: pl.Series) -> pl.Series:
+    """The endings of file names, as `file_extension` gives them."""
+    return names.str.extract(rf"[^/]\.([0-9A-Za-z]{{1,{MAX_EXTENSION}}})$").str.to_lowercase().fill_null("")
+
+
 class FileContents:
     """Samples that are whole local files, or parts of them.
 
@@ -58,6 +63,10 @@ class FileContents:
     def _rows(self) -> list[tuple[Any, ...]]:
         return self._frame.rows()
 
+    @cached_property
+    def _extensions(self) -> list[str]:
+        return file_extensions(self._names).to_list()
+
     def __len__(self) -> int:
         return self._frame.height
 
@@ -70,23 +79,27 @@ class FileContents:
 
     def extension(self, row: int) -> str:
         """The ending of its name."""
-        return file_extension(self._names[row])
+        return self._extensions[row]
 
     def read(self, row: int) -> bytes:
         """The bytes, of one state of the file. Raises VolumeError or StorageError."""
-        path, offset, length, *listed = self._rows[row]
+        path, offset, length, *state = self._rows[row]
         try:
-            for _ in range(MAX_READ_ATTEMPTS):
-                content, state = _read_part(path, offset, length, is_whole=length == listed[0])
+            content = _read_unchanged(path, offset, length, state)
+            for _ in range(MAX_READ_ATTEMPTS if content is None else 0):
+                self._changed.add(row)
+                content = _read_part(path, offset, length, is_whole=length == state[0])
                 if content is not None:
-                    if state != tuple(listed):
-                        self._changed.add(row)
-                    return content
+                    break
         except FileNotFoundError:
             raise VolumeError(f"{self.name(row)!r} was removed after the folder was listed. Add it again.") from None
         except OSError as error:
             raise StorageError(f"{path!r} cannot be read: {error.strerror or error}. Check its permissions.") from error
-        raise VolumeError(f"{self.name(row)!r} changes while it is read. Add it again when no program writes to it.")
+        if content is None:
+            raise VolumeError(
+                f"{self.name(row)!r} changes while it is read. Add it again when no program writes to it."
+            )
+        return content
 
 
 def _uris(paths: pl.Series) -> pl.Series:
@@ -96,8 +109,21 @@ def _uris(paths: pl.Series) -> pl.Series:
     return uris.scatter(others, [Path(path).as_uri() for path in paths[others]]) if len(others) else uris
 
 
-def _read_part(path: str, offset: int, length: int, *, is_whole: bool) -> tuple[bytes | None, tuple[int, ...]]:
-    """Read a part of a file, and its state; None if that changes meanwhile, or if the file ends before the part does.
+def _read_unchanged(path: str, offset: int, length: int, listed: Sequence[int]) -> bytes | None:
+    """Read a part of a file; None if its state is not what was listed."""
+    descriptor = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+    try:
+        if offset:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+        content, status = os.read(descriptor, length), os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    is_same = len(content) == length and [*file_state(status)] == listed
+    return content if is_same else None
+
+
+def _read_part(path: str, offset: int, length: int, *, is_whole: bool) -> bytes | None:
+    """Read a part of a file; None if its state changes meanwhile, or if the file ends before the part does.
 
     Args:
         path: the file.
@@ -108,16 +134,15 @@ def _read_part(path: str, offset: int, length: int, *, is_whole: bool) -> tuple[
     descriptor = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
     try:
         state = file_state(os.fstat(descriptor))
-        length = state[0] if is_whole else length
         os.lseek(descriptor, offset, os.SEEK_SET)
-        parts, n_left = list[bytes](), length
+        parts, n_left = list[bytes](), state[0] if is_whole else length
         while n_left and (part := os.read(descriptor, n_left)):
             parts.append(part)
             n_left -= len(part)
         is_same = not n_left and file_state(os.fstat(descriptor)) == state
     finally:
         os.close(descriptor)
-    return (parts[0] if len(parts) == 1 else b"".join(parts)) if is_same else None, state
+    return b"".join(parts) if is_same else None
 
 
 def file_state(status: os.stat_result) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ class _Walk:
     def __init__(self, root: Path) -> None:
         self._root, self._prefix = str(root), str(root).rstrip(os.sep) + os.sep
         self._names, self._paths = list[str](), list[str]()
-        self._states = list[tuple[int, int, int, int]]()
+        self._states = tuple(list[int]() for _ in range(4))  # size, times and inode
         self._linked = set[str]()  # real paths of folders that were reached by a link
         self._pending = [(self._root, "")]  # real path and relative name of folders
         self._hidden, self._special, self._broken, self._cycles = (list[str]() for _ in range(4))
@@ -117,16 +117,19 @@ class _Walk:
             return
         self._names.append(name)
         self._paths.append(path)
-        self._states.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+        sizes, changes, status_changes, inodes = self._states
+        sizes.append(status.st_size)
+        changes.append(status.st_mtime_ns)
+        status_changes.append(status.st_ctime_ns)
+        inodes.append(status.st_ino)
 
     def frame(self) -> pl.DataFrame:
         """The files, in the order in which they were found."""
-        states = pl.DataFrame(
-            self._states, schema={name: FILE_SCHEMA[name] for name in (SIZE, MTIME, CTIME, INODE)}, orient="row"
-        )
-        files = pl.DataFrame({NAME: self._names, PATH: self._paths}, schema={NAME: pl.String, PATH: pl.String})
-        ranges = states.select(pl.lit(0, pl.Int64).alias(OFFSET), pl.col(SIZE).alias(LENGTH))
-        return pl.concat([files, ranges, states], how="horizontal")
+        states = dict(zip((SIZE, MTIME, CTIME, INODE), self._states, strict=True))
+        schema = {NAME: pl.String(), **{name: dtype for name, dtype in FILE_SCHEMA.items() if name in (PATH, *states)}}
+        files = pl.DataFrame({NAME: self._names, PATH: self._paths, **states}, schema)
+        whole = (pl.lit(0, pl.Int64).alias(OFFSET), pl.col(SIZE).alias(LENGTH))
+        return files.select(NAME, PATH, *whole, *states)
 
     def notes(self) -> list[str]:
         """What was left out."""

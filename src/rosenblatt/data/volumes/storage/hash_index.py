@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from rosenblatt.data.volumes.storage.temporary import temporary_errors
 MAX_MEMORY_ROWS = 1 << 20  # that are sorted at a time; longer runs are in files
 FAN_IN = 8  # runs of a level that become one of the next level
 MAX_MAPPED_ROWS = 1 << 23  # of a run that stay in memory while it is searched
-MAX_MAPPED_LOOKUPS = 1 << 12  # single ones after which memory is given back
+MAX_MAPPED_LOOKUPS = 1 << 12  # of `contains`, after which memory is given back
 _FILE_SHIFT = np.uint64(32)  # positions are the number of the file and, below, that of the row
 _ROW_MASK = np.uint64(2**32 - 1)
 
@@ -70,13 +69,17 @@ class HashIndex:
         """All runs, the longest and oldest first."""
         return [run for level in reversed(self._levels) for run in level]
 
-    def __contains__(self, hash_: int) -> bool:
-        """Whether any row has a hash."""
-        self._n_lookups += 1
-        if self._n_lookups % MAX_MAPPED_LOOKUPS == 0:
+    def contains(self, hashes: np.ndarray) -> np.ndarray:
+        """Whether any row has a hash, for some (n,) uint64."""
+        is_found = np.zeros(len(hashes), bool)
+        for run in self._runs():
+            is_found |= run.contains(hashes)
+        self._n_lookups += len(hashes)
+        if self._n_lookups >= MAX_MAPPED_LOOKUPS:
+            self._n_lookups = 0
             for run in self._runs():
                 run.unload()
-        return any(hash_ in run for level in self._levels for run in level)
+        return is_found
 
     def find(self, hashes: np.ndarray) -> Iterator[Matches]:
         """Find all rows with some hashes (n,) uint64, file by file."""
@@ -106,14 +109,15 @@ class _Run:
 
     def __init__(self, arrays: np.ndarray, map_: mmap.mmap | None = None) -> None:
         self.hashes, self.positions = arrays
-        self._view, self._map = self.hashes.data, map_
+        self._map = map_
 
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def __contains__(self, hash_: int) -> bool:
-        k = bisect_left(self._view, hash_)
-        return k < len(self._view) and self._view[k] == hash_
+    def contains(self, hashes: np.ndarray) -> np.ndarray:
+        """Which hashes it has."""
+        rows = np.searchsorted(self.hashes, hashes)
+        return np.asarray(self.hashes[np.minimum(rows, len(self) - 1)] == hashes)
 
     def find(self, ordered: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Numbers of hashes in ascending order, and positions of rows that have them."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 TARGET_PACK_BYTES = 32 << 20  # size from which a pack takes no further sample
 MAX_PACK_BYTES = 64 << 20  # of packs with several samples
 MAX_SAMPLE_BYTES = 1 << 30
 BLOCK_BYTES = 512  # of tar archives
 END_BYTES = 2 * BLOCK_BYTES  # of zeros
-_SIZE_FIELD, _CHECKSUM_FIELD = slice(124, 136), slice(148, 156)
+_NAME_BYTES, _SIZE_DIGITS, _CHECKSUM_FIELD, _CHECKSUM_DIGITS = 100, slice(124, 135), slice(148, 156), slice(148, 154)
 _HASH = re.compile("[0-9a-f]{64}")
 
 
@@ -34,6 +37,13 @@ def content_hash(content: bytes | memoryview) -> str:
     return blake3(content).hexdigest()
 
 
+def content_hashes(contents: Sequence[bytes]) -> list[str]:
+    """Return the hex BLAKE3 hashes of several contents."""
+    from blake3 import blake3
+
+    return [blake3(content).hexdigest() for content in contents]
+
+
 def is_pack_name(name: str) -> bool:
     """Whether a value of the column `pack` names a pack, and not a linked file."""
     return bool(_HASH.fullmatch(name))
@@ -45,33 +55,40 @@ def pack_path(name: str) -> str:
 
 
 class PackBuilder:
-    """Appends samples to a tar archive in memory."""
+    """Collects samples, and makes a tar archive of them."""
 
     def __init__(self) -> None:
-        self._content = bytearray()
+        self.hashes, self.offsets = list[str](), list[int]()  # of the samples
+        self._names, self._contents, self._n_bytes = list[str](), list[bytes](), 0
 
     def __len__(self) -> int:
         """The number of bytes so far."""
-        return len(self._content)
+        return self._n_bytes
 
     @property
     def is_full(self) -> bool:
         """Whether the pack takes no further sample."""
-        return len(self._content) >= TARGET_PACK_BYTES
+        return self._n_bytes >= TARGET_PACK_BYTES
 
     def add(self, content: bytes, hash_: str, extension: str) -> int:
         """Append a sample and return the offset of its bytes."""
-        self._content += _header(f"{hash_}.{extension or 'bin'}", len(content))
-        offset = len(self._content)
-        self._content += content
-        self._content += bytes(-len(content) % BLOCK_BYTES)
+        offset = self._n_bytes + BLOCK_BYTES
+        self.hashes.append(hash_)
+        self.offsets.append(offset)
+        self._names.append(f"{hash_}.{extension or 'bin'}")
+        self._contents.append(content)
+        self._n_bytes = offset + len(content) + -len(content) % BLOCK_BYTES
         return offset
 
     def finish(self) -> Pack:
-        """Return the pack."""
-        self._content += bytes(END_BYTES)
-        content = bytes(self._content)
-        return Pack(content_hash(content), content)
+        """Return the pack, and release the samples."""
+        sizes = np.fromiter(map(len, self._contents), np.int64, len(self._contents))
+        headers, parts = _headers(self._names, sizes), list[bytes]()
+        for k, content in enumerate(self._contents):
+            parts += (headers[BLOCK_BYTES * k : BLOCK_BYTES * (k + 1)], content, _PADDINGS[-len(content) % BLOCK_BYTES])
+        self._names, self._contents = [], []
+        archive = b"".join([*parts, bytes(END_BYTES)])
+        return Pack(content_hash(archive), archive)
 
 
 def _make_template() -> bytes:
@@ -80,15 +97,24 @@ def _make_template() -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
-_TEMPLATE = _make_template()
+_TEMPLATE = np.frombuffer(_make_template(), np.uint8)
+_DIGIT_SHIFTS = np.arange(30, -3, -3)  # of the octal digits of a size
+_CHECKSUM_SHIFTS = np.arange(15, -3, -3)
+_PADDINGS = [bytes(n) for n in range(BLOCK_BYTES)]
 
 
-def _header(name: str, size: int) -> bytes:
-    """The header of a member: `tarfile`'s, with this name and size (POSIX.1-1988, ustar)."""
-    header = bytearray(_TEMPLATE)
-    encoded = name.encode("ascii")
-    header[: len(encoded)] = encoded
-    header[_SIZE_FIELD] = b"%011o\0" % size
-    header[_CHECKSUM_FIELD] = b" " * 8
-    header[_CHECKSUM_FIELD] = b"%06o\0 " % sum(header)
-    return bytes(header)
+def _headers(names: list[str], sizes: np.ndarray) -> bytes:
+    """The headers of members: those of `tarfile`, with these names and sizes (n,) (POSIX.1-1988, ustar)."""
+    headers = np.tile(_TEMPLATE, (len(names), 1))
+    encoded = np.array([name.encode("ascii") for name in names], f"S{_NAME_BYTES}")
+    headers[:, :_NAME_BYTES] = encoded.view(np.uint8).reshape(-1, _NAME_BYTES)
+    headers[:, _SIZE_DIGITS] = _octal(sizes, _DIGIT_SHIFTS)
+    headers[:, _CHECKSUM_FIELD] = np.frombuffer(b"      \0 ", np.uint8)
+    checksums = headers.sum(axis=1, dtype=np.int64) + ord(" ")  # the field counts as eight spaces
+    headers[:, _CHECKSUM_DIGITS] = _octal(checksums, _CHECKSUM_SHIFTS)
+    return headers.tobytes()
+
+
+def _octal(numbers: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """The octal digits (n, len(shifts)) of numbers (n,), as ASCII."""
+    return (numbers[:, None] >> shifts & 7) + ord("0")
