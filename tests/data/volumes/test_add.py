@@ -270,6 +270,20 @@ def test_damaged_images_are_stored_and_counted(tmp_path, make_photos):
     assert notes.count(note) == 2
 
 
+@pytest.mark.parametrize("has_cache", [False, True])
+def test_metadata_files_of_a_bucket_are_fetched_once_if_there_is_a_cache(
+    tmp_path, s3_root, s3_proxy, monkeypatch, has_cache
+):
+    if not has_cache:
+        (tmp_path / "cache").write_text("in the way")
+    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
+    add_frame(s3_root, "people", PEOPLE, tmp_path)
+    s3_proxy.clear()
+    assert add_frame(s3_root, "people", PEOPLE.head(2), tmp_path).commit.removed == 1
+    n_fetches = sum(e.method == "GET" and e.path.partition("?")[0].endswith(".parquet") for e in s3_proxy.exchanges)
+    assert n_fetches == 1 if has_cache else n_fetches > 1
+
+
 def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, make_photos, monkeypatch):
     (tmp_path / "cache").write_text("in the way")
     monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))

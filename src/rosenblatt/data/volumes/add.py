@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from rosenblatt.data.volumes.sources.folders import is_hidden
 from rosenblatt.data.volumes.sources.open import open_samples
 from rosenblatt.data.volumes.sources.source import SampleKind, SampleSource
 from rosenblatt.data.volumes.sources.stat_index import StatIndex
-from rosenblatt.data.volumes.storage.cache import machine_cache
+from rosenblatt.data.volumes.storage.cache import MachineCache, machine_cache
 from rosenblatt.data.volumes.storage.log import (
     LOG_FOLDER,
     Commit,
@@ -34,7 +35,7 @@ from rosenblatt.data.volumes.storage.markers import check_references, commit_sec
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.stored_contents import StoredContents
 from rosenblatt.data.volumes.tags import TAG_FOLDER
-from rosenblatt.errors import Notify, VolumeError, format_list
+from rosenblatt.errors import Notify, StorageError, VolumeError, format_list
 from rosenblatt.runs.store.locations import public_address
 
 PROGRESS_SAMPLES = 64  # after which progress is shown
@@ -107,7 +108,7 @@ def add(
     if base and base.commit.kind != source.kind:
         kinds = describe_kind(base.commit.kind), describe_kind(source.kind)
         raise VolumeError(f"{name!r} holds {kinds[0]}, but {path!r} holds {kinds[1]}. Add it to another volume.")
-    files = MetadataFiles(address.objects, address.name)
+    files = MetadataFiles(address.objects, address.name, _metadata_cache(address))
     schema = _next_schema(source, base, files, append=options.append)
     merge = Merge(files, base, schema, has_bytes=source.kind in KINDS_WITH_BYTES, append=options.append)
     reading = _read_samples(source, merge, address, _Progress(source.n_samples, on_progress), options)
@@ -217,8 +218,7 @@ def _stored_contents(address: VolumeAddress) -> tuple[StoredContents, list[str]]
 
     Also returns the names of others that cannot be read.
     """
-    stored, unreadable = StoredContents(), list[str]()
-    cache = None if address.objects.local_path(address.name) else machine_cache()
+    stored, unreadable, cache = StoredContents(), list[str](), _metadata_cache(address)
     for name in list_volumes(address.root):
         log, files = VolumeLog(address.objects, name), MetadataFiles(address.objects, name, cache)
         is_own = name == address.name
@@ -231,6 +231,13 @@ def _stored_contents(address: VolumeAddress) -> tuple[StoredContents, list[str]]
             unreadable.append(name)
     stored.optimize()
     return stored, unreadable
+
+
+def _metadata_cache(address: VolumeAddress) -> MachineCache | None:
+    """What keeps copies of the metadata files of a bucket, which are read several times; None if it cannot be used."""
+    with suppress(StorageError):
+        return None if address.objects.local_path(address.name) else machine_cache()
+    return None
 
 
 def _make_commit(
