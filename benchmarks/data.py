@@ -2,9 +2,9 @@
 
     python benchmarks/data.py [--only PART,...] [--trials N] [--files N] [--samples N] [--peers PYTHON]
 
-The parts are stream, cold, first, query, add, memory, log and faults. Peers are measured in the same run by PYTHON, an
-interpreter with the packages pylance, litdata, webdataset, datasets and dvc; one that it lacks is left out. The S3
-server is moto, behind a proxy in a process of its own that delays and counts.
+The parts are stream, cold, fit, first, query, add, memory, log and faults. Peers are measured in the same run by
+PYTHON, an interpreter with the packages pylance, litdata, webdataset, datasets and dvc; one that it lacks is left out.
+The S3 server is moto, behind a proxy in a process of its own that delays and counts.
 """
 
 from __future__ import annotations
@@ -26,18 +26,23 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the proxy and the servers 
 
 import numpy as np
 import polars as pl
+import torch
 from common import make_parser, make_table
 from data_faults import FAILURES, run_trials
 from data_memory import additions
 from data_peers import PEERS
+from PIL import Image
 from rich.console import Console
 
+from rosenblatt.data.media.images import ImageDataset
 from rosenblatt.data.volumes.add import AddOptions, add
 from rosenblatt.data.volumes.locations import parse_address
 from rosenblatt.data.volumes.storage.delta_types import schema_to_delta
 from rosenblatt.data.volumes.storage.log import Commit, DataFile, VolumeLog, compute_root, current_user, new_token
 from rosenblatt.data.volumes.storage.objects import open_objects
+from rosenblatt.data.volumes.table import to_table
 from rosenblatt.data.volumes.volume import volume
+from rosenblatt.training.torch.sampling import ShuffleWindows
 from tests.data.volumes.faulty_proxy import FaultyProxy
 from tests.data.volumes.servers import BUCKET, run_moto, s3_settings
 
@@ -46,7 +51,7 @@ N_SAMPLES, SAMPLE_BYTES = 8000, 20_000
 BATCH = 256
 ROUNDS = 3
 DELAY_SECONDS, LINK_BYTES_PER_SECOND = 0.02, 100e6
-PARTS = ("stream", "cold", "first", "query", "add", "memory", "log", "faults")
+PARTS = ("stream", "cold", "fit", "first", "query", "add", "memory", "log", "faults")
 
 
 def write_files(folder, n, size):
@@ -191,6 +196,54 @@ def cold(folder, arguments):
             rate = total / seconds / 1e6
             row = (f"{seconds:.2f}", f"{rate:.0f}", f"{plain / seconds:.0%}", f"{link.count()[1]}")
             table.add_row(f"cold epoch, first batch after {first:.2f} s", *row)
+        console.print(table)
+
+
+def write_photos(folder, n):
+    """A folder of random JPEG images of about 10 KB."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for k in range(n):
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), np.uint8)).save(folder / f"{k:05}.jpg", quality=90)
+
+
+def read_epoch(name, memory_limit, pipe):
+    """Read the images of an epoch as `fit` does, in a process of its own; sends bytes and seconds."""
+    started = time.perf_counter()
+    cells = to_table(volume(name)).frame["image"].to_list()
+    images = ImageDataset(cells, 64, 3, "resize", "uint8", (0.0,) * 3, (1.0,) * 3, memory_limit)
+    total, rows = int(images.blocks.n_bytes.sum()), torch.arange(len(cells))[None]
+    windows = ShuffleWindows(images.blocks, total // 4, torch.device("cpu"))
+    keys = windows.sort_keys(torch.randint(-(2**31), 2**31, rows.shape).to(torch.int32), rows, [0])
+    first = None
+    for _ in images.batches(np.array_split(keys.argsort()[0].numpy(), len(cells) // BATCH)):
+        first = first or time.perf_counter() - started
+    pipe.send((total, first, time.perf_counter() - started))
+
+
+def fit_part(folder, arguments):
+    """The images of an epoch of `fit`, read from a slow bucket while it trains, or before it."""
+    n_images, rate = 2 * N_SAMPLES, LINK_BYTES_PER_SECOND / 4
+    write_photos(folder / "photos", n_images)
+    context = multiprocessing.get_context("spawn")
+    with s3_link(DELAY_SECONDS, rate) as link:
+        name = f"s3://{BUCKET}/fit/photos"
+        add(name, str(folder / "photos"), AddOptions(), lambda _: None)
+        table = make_table(
+            f"{n_images:,} images from S3, {DELAY_SECONDS * 1000:.0f} ms added to each request, {rate / 1e6:.0f} MB/s",
+            "images are", "first batch (s)", "epoch (s)", "MB/s", "requests",
+        )  # fmt: skip
+        runs = (("kept in memory", np.inf, "a"), ("streamed", 0, "b"), ("streamed again", 0, "b"))
+        for label, memory_limit, cache in runs:
+            os.environ["ROSENBLATT_CACHE"] = str(folder / cache)
+            pipe, other = context.Pipe()
+            link.count()
+            process = context.Process(target=read_epoch, args=(name, memory_limit, other))
+            process.start()
+            n_bytes, first, seconds = pipe.recv()
+            process.join()
+            figures = (f"{first:.2f}", f"{seconds:.2f}", f"{n_bytes / seconds / 1e6:.0f}")
+            table.add_row(label, *figures, f"{link.count()[1]}")
         console.print(table)
 
 
@@ -352,8 +405,8 @@ def main():
     parser.add_argument("--peers", default=sys.executable, help="Python interpreter that has the peers")
     arguments = parser.parse_args()
     measures = {
-        "stream": stream, "cold": cold, "first": first, "query": query, "add": add_part, "memory": memory, "log": log,
-        "faults": faults,
+        "stream": stream, "cold": cold, "fit": fit_part, "first": first, "query": query, "add": add_part,
+        "memory": memory, "log": log, "faults": faults,
     }  # fmt: skip
     for name in arguments.only.split(","):
         with tempfile.TemporaryDirectory(prefix=f"rosenblatt-{name}-") as folder:

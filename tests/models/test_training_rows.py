@@ -1,13 +1,17 @@
 import numpy as np
 import pytest
 
-from rosenblatt.models.training_rows import MAX_HASHES, TrainingOverlap, TrainingRows
+from rosenblatt.models.training_rows import MAX_HASHES, RowHashes, TrainingOverlap, TrainingRows
 
 HASHES = np.random.default_rng(0).integers(2**64, size=100, dtype=np.uint64)
 
 
+def _from_hashes(hashes):
+    return TrainingRows.from_hashes(RowHashes(hashes, hashes))
+
+
 def test_rows_of_a_small_table_are_all_recognized():
-    rows = TrainingRows.from_hashes(np.concatenate([HASHES, HASHES]))
+    rows = _from_hashes(np.concatenate([HASHES, HASHES]))
     assert rows.is_complete
     assert rows.overlap(np.concatenate([HASHES[:30], HASHES[:30] + np.uint64(1)])) == TrainingOverlap(60, 60, 30)
     assert rows.overlap(HASHES + np.uint64(1)).is_none
@@ -17,7 +21,7 @@ def test_rows_of_a_small_table_are_all_recognized():
 def test_the_overlap_with_a_large_table_is_estimated_from_a_sample(copies):
     rng = np.random.default_rng(1)
     hashes = rng.integers(2**64, size=4 * MAX_HASHES, dtype=np.uint64)
-    rows = TrainingRows.from_hashes(np.repeat(hashes, copies))
+    rows = _from_hashes(np.repeat(hashes, copies))
     assert not rows.is_complete
     assert rows.hashes.nbytes == 8 * MAX_HASHES
     overlap = rows.overlap(np.concatenate([hashes[:3000], rng.integers(2**64, size=1000, dtype=np.uint64)]))

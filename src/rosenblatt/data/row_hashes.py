@@ -8,12 +8,13 @@ stand for the shortest decimal fraction that rounds to them, so that 0.1 is the 
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.media.columns import medium_kind
-from rosenblatt.data.media.contents import read_content
+from rosenblatt.data.media.columns import holds_samples, medium_kind
+from rosenblatt.data.media.contents import hash_content, read_content
 
 CHUNK_ROWS = 16_384  # rows that are hashed at once, so that the arrays stay in the cache
 ROUNDED_BITS = 8  # of the 53 significant bits of a float64
@@ -21,14 +22,27 @@ MAX_EXACT_INTEGER = 2.0**53  # from here on, integers differ that are equal as f
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, without a pattern: 2^64 divided by the golden ratio
 MISSING = np.uint64(2**64 - 1)  # stands for NaN, as no rounded number has these bits
 SHIFT = np.uint64(29)
+ImageHash = Literal["blake2b", "blake3"]  # of the contents of images
 
 
-def hash_rows(typed: pl.DataFrame) -> np.ndarray:
-    """Hash rows, as `Schema.read` returns them: (n,) uint64."""
+def hash_rows(typed: pl.DataFrame, image_hash: ImageHash = "blake2b") -> np.ndarray:
+    """Hash rows, as `Schema.read` returns them: (n,) uint64.
+
+    Args:
+        typed: the rows.
+        image_hash: how the contents of images are hashed.
+
+    Raises ModuleNotFoundError if the package blake3 is needed, but not installed.
+    """
     hashes = np.full(typed.height, hash_bytes(str(typed.width).encode()), np.uint64)
     for series in sorted(typed, key=lambda series: series.name):
-        hashes = _combine(hashes, np.uint64(hash_bytes(series.name.encode())), _hash_column(series))
+        hashes = _combine(hashes, np.uint64(hash_bytes(series.name.encode())), _hash_column(series, image_hash))
     return hashes
+
+
+def choose_image_hash(typed: pl.DataFrame) -> ImageHash:
+    """BLAKE3 if images are samples of a volume, whose hashes are known without reading them, or else BLAKE2b."""
+    return "blake3" if holds_samples(typed) else "blake2b"
 
 
 def hash_cells(frame: pl.DataFrame) -> np.ndarray:
@@ -77,11 +91,12 @@ def _combine(hashes: np.ndarray, salt: np.uint64, values: np.ndarray) -> np.ndar
     return result
 
 
-def _hash_column(series: pl.Series) -> np.ndarray:
+def _hash_column(series: pl.Series, image_hash: ImageHash) -> np.ndarray:
     """A number for each value of a typed column, (n,) uint64."""
     kind = medium_kind(series.dtype)
     if kind == "image":
-        return np.fromiter(map(_hash_image, series.struct.field("image")), np.uint64, len(series))
+        hash_image = _hash_with_blake3 if image_hash == "blake3" else _hash_image
+        return np.fromiter(map(hash_image, series.struct.field("image")), np.uint64, len(series))
     if kind:
         series = series.struct.field(kind)
     if series.dtype.is_numeric():
@@ -126,6 +141,13 @@ def _hash_distinct(values: pl.Series) -> np.ndarray:
 def _hash_image(cell: str | bytes) -> int:
     """Hash the content of an image, given as a path or by its content."""
     return hash_bytes(read_content(cell))
+
+
+def _hash_with_blake3(cell: str | bytes) -> int:
+    """Hash the content of an image as volumes do; that of a sample of a volume is known."""
+    from blake3 import blake3
+
+    return int.from_bytes(hash_content(cell, lambda content: blake3(content).digest())[:8], "little")
 
 
 def _number_bits(numbers: np.ndarray, rounded_bits: int = ROUNDED_BITS) -> np.ndarray:

@@ -26,7 +26,7 @@ from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ModelFileError, SpecError
 from rosenblatt.models.metadata import ModelMetadata
 from rosenblatt.models.model import Model, TrainedNetwork, TrainedTrial
-from rosenblatt.models.training_rows import TrainingRows
+from rosenblatt.models.training_rows import DEFAULT_IMAGE_HASH, TrainingRows
 from rosenblatt.networks.deep import architecture_from_dict
 from rosenblatt.spec.spec import Spec
 
@@ -35,7 +35,11 @@ OLDEST_READABLE_FORMAT = 6  # oldest format that this version reads
 TRAINING_ROWS = "training_rows"  # tensor of hashes
 DESCRIPTION_CHECKSUM = "description_checksum"
 MAX_REASON_LENGTH = 200  # characters of an error in a message
-_ENTRIES = ("format", "spec", "schema", "trials", "metadata", "has_all_training_rows", "checksum", DESCRIPTION_CHECKSUM)
+IMAGE_HASH = "image_hash"  # entry of models of images of a volume: how images are hashed in hashes of rows
+_ENTRIES = (
+    "format", "spec", "schema", "trials", "metadata", "has_all_training_rows", IMAGE_HASH, "checksum",
+    DESCRIPTION_CHECKSUM,
+)  # fmt: skip
 _INVALID = (  # errors from a description that is no longer that of a model
     LookupError,
     TypeError,
@@ -67,6 +71,7 @@ def to_bytes(model: Model) -> bytes:
         "has_all_training_rows": bool(rows and rows.is_complete),
         "checksum": _checksum(tensors),
     }
+    description |= {IMAGE_HASH: rows.image_hash} if rows and rows.image_hash != DEFAULT_IMAGE_HASH else {}
     description[DESCRIPTION_CHECKSUM] = _text_checksum(description)
     return save(tensors, metadata={"rosenblatt": json.dumps(description)})
 
@@ -172,7 +177,11 @@ def _build_model(description: dict[str, Any], tensors: dict[str, np.ndarray]) ->
         Schema.model_validate(description["schema"]),
         tuple(trials),
         ModelMetadata.model_validate(description["metadata"]),
-        TrainingRows(tensors[TRAINING_ROWS], description["has_all_training_rows"])
+        TrainingRows(
+            tensors[TRAINING_ROWS],
+            description["has_all_training_rows"],
+            description.get(IMAGE_HASH, DEFAULT_IMAGE_HASH),
+        )
         if TRAINING_ROWS in tensors
         else None,
     )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.row_hashes import hash_rows, hash_targets
+from rosenblatt.data.row_hashes import ImageHash, choose_image_hash, hash_rows, hash_targets
 from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import format_count
 
 MIN_RELEVANT_FRACTION = 0.01  # of the scored rows; if fewer are training rows, the scores hardly depend on them
+DEFAULT_IMAGE_HASH: ImageHash = "blake2b"
 MAX_HASHES = 65_536  # hashes that a model file holds: at most 512 KiB
 
 
@@ -22,17 +23,27 @@ class RowHashes:
 
     inputs: np.ndarray
     rows: np.ndarray  # of the inputs and the targets
+    image_hash: ImageHash = DEFAULT_IMAGE_HASH  # how images are hashed; hashes of another kind cannot be compared
 
     @classmethod
-    def from_rows(cls, typed: pl.DataFrame, y: np.ndarray, target: Target) -> RowHashes:
-        """Hash rows as `Schema.read` returns them, and their targets as `SupervisedTask.y`."""
-        inputs = hash_rows(typed)
-        return cls(inputs, hash_targets(inputs, y, is_padded=target.is_per_step))
+    def from_rows(
+        cls, typed: pl.DataFrame, y: np.ndarray, target: Target, image_hash: ImageHash | None = None
+    ) -> RowHashes:
+        """Hash rows as `Schema.read` returns them, and their targets as `SupervisedTask.y`.
+
+        Images are hashed as `choose_image_hash` says by default.
+
+        Raises ModuleNotFoundError if the package blake3 is needed, but not installed.
+        """
+        image_hash = image_hash or choose_image_hash(typed)
+        inputs = hash_rows(typed, image_hash)
+        return cls(inputs, hash_targets(inputs, y, is_padded=target.is_per_step), image_hash)
 
     @classmethod
     def concatenate(cls, parts: Sequence[RowHashes]) -> RowHashes:
-        """The hashes of all rows of several tables."""
-        return cls(np.concatenate([part.inputs for part in parts]), np.concatenate([part.rows for part in parts]))
+        """The hashes of all rows of several tables, with images hashed alike."""
+        inputs, rows = (np.concatenate([getattr(part, name) for part in parts]) for name in ("inputs", "rows"))
+        return cls(inputs, rows, parts[0].image_hash)
 
 
 @dataclass(frozen=True)
@@ -81,12 +92,13 @@ class TrainingRows:
 
     hashes: np.ndarray
     is_complete: bool
+    image_hash: ImageHash = DEFAULT_IMAGE_HASH
 
     @classmethod
-    def from_hashes(cls, hashes: np.ndarray) -> TrainingRows:
+    def from_hashes(cls, hashes: RowHashes) -> TrainingRows:
         """Keep the smallest hashes."""
-        distinct = np.unique(hashes)
-        return cls(distinct[:MAX_HASHES], len(distinct) <= MAX_HASHES)
+        distinct = np.unique(hashes.rows)
+        return cls(distinct[:MAX_HASHES], len(distinct) <= MAX_HASHES, hashes.image_hash)
 
     def overlap(self, hashes: np.ndarray) -> TrainingOverlap:
         """How many of the rows with these hashes (n,) are training rows."""

@@ -68,6 +68,13 @@ class DataSpec(SpecSection):
         "of all images).",
         requires=FOR_IMAGES,
     )
+    shuffle_window_gb: float = hyperparameter_field(
+        4.0,
+        "Gigabytes of the images of a volume that are shuffled together: packs in random order form windows of this "
+        "size, in which images are in random order. Volumes that are smaller are shuffled as a whole.",
+        gt=0,
+        requires=FOR_IMAGES,
+    )
     tokens: Literal["auto", "characters", "words", "subwords"] = hyperparameter_field(
         "auto",
         "Unit into which texts are split. auto is characters if the median text has at most 40 of them, else words. "

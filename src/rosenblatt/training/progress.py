@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from rosenblatt.data.media.progress import ReadCallback, watch_reading
 from rosenblatt.spec.scoring import scoring_direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import EpochRecord
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @contextmanager
@@ -20,12 +25,15 @@ def training_progress(enabled: bool) -> Iterator[Callable[[Spec, int], Callable[
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        watch_reading(_reading_task(progress)),
+    ):
 
         def watch(spec: Spec, members: int) -> Callable[[EpochRecord], None]:
             epochs = spec["epochs"]
-            task = progress.add_task("", total=epochs * members, note="compiling, once per installation")
+            task = progress.add_task("training", total=epochs * members, note="compiling, once per installation")
             scoring, best, n_finished = spec.training.scoring, dict[int, float](), 0
             direction = scoring_direction(scoring)
 
@@ -43,3 +51,15 @@ def training_progress(enabled: bool) -> Iterator[Callable[[Spec, int], Callable[
             return update
 
         yield watch
+
+
+def _reading_task(progress: Progress) -> ReadCallback:
+    """Shows images that are read before training; gives what `watch_reading` needs."""
+    task = progress.add_task("reading images", total=None, visible=False, note="")
+
+    def update(n_images: int, n_all: int) -> None:
+        if progress.tasks[task].finished:
+            progress.reset(task)
+        progress.update(task, total=n_all, advance=n_images, visible=n_images < n_all, note=f"{n_all:,}")
+
+    return update

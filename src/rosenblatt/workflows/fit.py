@@ -30,7 +30,7 @@ from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
 from rosenblatt.workflows.problems.build import build_problem
-from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest
+from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest, drop_damaged_test_images
 from rosenblatt.workflows.recorder import Recorder
 from rosenblatt.workflows.search import SearchOptions, search
 
@@ -111,6 +111,8 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
         for caution in describe_undefined_scores(model):
             options.notify(f"caution: {caution}")
     hashes = problem.hash_training_rows()
+    with collect_messages(options.notify) as messages:
+        problem = drop_damaged_test_images(problem, messages)
     evaluation = _evaluate(model, problem, baseline, options.threads)
     evaluation = _check_leakage(evaluation, problem, hashes, request)
     for caution in evaluation.cautions:
@@ -118,7 +120,7 @@ def run_fit(request: ProblemRequest, options: FitOptions) -> Evaluation:
     best_trial_scores = _evaluate(best_trial, problem, baseline, options.threads).scores if best_trial else []
     model = _with_origin(model, request, problem, evaluation)
     model = model.with_metadata(baseline=baseline, seconds=round(time.time() - started, 1))
-    model = replace(model, training_rows=TrainingRows.from_hashes(hashes.rows))
+    model = replace(model, training_rows=TrainingRows.from_hashes(hashes))
     if recorder:
         recorder.write_result(model, evaluation)
     max_check_rows = max(MAX_CHECK_ROWS // problem.steps, 1)
@@ -166,7 +168,7 @@ def _check_leakage(
     target, data, has_test_table = problem.target, problem.spec.data, bool(request.test or request.table.test)
     if not len(problem.y_test):
         return evaluation
-    test = RowHashes.from_rows(problem.test_typed, problem.y_test, target)
+    test = RowHashes.from_rows(problem.test_typed, problem.y_test, target, train.image_hash)
     if has_test_table or request.validation:
         evaluation = check_overlap(evaluation, TrainingRows(np.unique(train.rows), True), test.rows)
     if has_test_table:

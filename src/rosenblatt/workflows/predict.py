@@ -21,7 +21,7 @@ from rosenblatt.models.evaluation import Evaluation, check_overlap, evaluate_mod
 from rosenblatt.models.metadata import TestScore
 from rosenblatt.models.metrics import compute_baseline
 from rosenblatt.models.model import Model
-from rosenblatt.models.training_rows import RowHashes
+from rosenblatt.models.training_rows import RowHashes, TrainingRows
 from rosenblatt.workflows.problems.problem import LabelledRows, labelled_rows, readable_image_mask
 from rosenblatt.workflows.problems.text import text_to_score
 from rosenblatt.workflows.problems.weights import weigh_rows_of_table
@@ -196,13 +196,27 @@ def evaluate(
     evaluation = evaluate_model(model, frame, typed, y_test, baseline_prediction, threads, weight)
     evaluation = replace(evaluation, cautions=(*describe_drift(model, typed), *evaluation.cautions))
     if model.training_rows:
-        hashes = RowHashes.from_rows(typed, y_test, model.target)
-        evaluation = check_overlap(evaluation, model.training_rows, hashes.rows)
+        evaluation = _check_overlap(evaluation, model.training_rows, typed, y_test, notify)
     if evaluation.overlap and not evaluation.overlap.seen:
         notify(f"rows: {evaluation.overlap.describe('window' if windows else 'row')}")
     for caution in evaluation.cautions:
         notify(f"caution: {caution}")
     return evaluation.scores, replace(evaluation, row_numbers=row_numbers)
+
+
+def _check_overlap(
+    evaluation: Evaluation, training_rows: TrainingRows, typed: pl.DataFrame, y: np.ndarray, notify: Notify
+) -> Evaluation:
+    """Add how many of the scored rows are training rows."""
+    try:
+        hashes = RowHashes.from_rows(typed, y, evaluation.model.target, training_rows.image_hash)
+    except ModuleNotFoundError as error:
+        notify(
+            f"rows: not compared with the training rows, which were images of a volume: that needs {error.name} "
+            "(pip install 'rosenblatt[volumes]')"
+        )
+        return evaluation
+    return check_overlap(evaluation, training_rows, hashes.rows)
 
 
 def _weighted_rows(model: Model, target: Target, table: Table, messages: list[str]) -> LabelledRows:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,11 +10,14 @@ from rosenblatt.data.volumes.query.language import parse_query
 from rosenblatt.data.volumes.requirements import require_volumes
 from rosenblatt.errors import RosenblattError
 from rosenblatt.runs.recorded import InputFile
+from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.workflows.request import VOLUME_FIELDS, FitRequest
 
 if TYPE_CHECKING:
     from rosenblatt.data.table import Table
     from rosenblatt.data.volumes.volume import Volume
+
+SHUFFLED_TOGETHER = HYPERPARAMETERS["shuffle_window_gb"].default * 1e9  # bytes that are shuffled as a whole by default
 
 
 def open_version(name: str) -> Volume:
@@ -29,35 +29,25 @@ def open_version(name: str) -> Volume:
 
 
 def read_volume(name: str, query: str = "") -> Table:
-    """Read a version of a volume, or the samples that a query selects, as a table. Raises VolumeError."""
-    from rosenblatt.data.volumes.streaming.prefetch import prefetch
+    """Read a version of a volume, or the samples that a query selects, as a table. Raises VolumeError.
+
+    Images are read when they are needed.
+    """
     from rosenblatt.data.volumes.table import to_table
 
     opened = open_version(name)
     notes = list[str]()
     selected = opened.query(query, notes.append) if query else opened
-    with _fetching_progress(selected) as on_progress:
-        prefetch(selected, on_progress)
     table = to_table(selected)
+    n_bytes = selected.n_bytes
+    if n_bytes > SHUFFLED_TOGETHER:
+        notes.append(
+            f"{n_bytes / 1e9:,.3g} GB are read while training, and shuffled a part at a time (--shuffle-window-gb)"
+        )
     if not selected.selection:
-        return table
+        return replace(table, notes=(*notes, *table.notes))
     note = f"selected {len(selected):,} of {selected.commit.n_samples:,} samples of {selected.name}: {query}"
     return replace(table, notes=(note, *notes, *table.notes))
-
-
-@contextmanager
-def _fetching_progress(volume: Volume) -> Iterator[Callable[[int, int], None] | None]:
-    """Show how many bytes of a volume were fetched, on a terminal."""
-    if volume.cache is None or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(f"fetching {volume.name}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def pin_versions(request: FitRequest) -> FitRequest:

@@ -8,10 +8,8 @@ import rosenblatt
 from rosenblatt.data.media.contents import cell_name, read_content
 from rosenblatt.data.media.images import read_image
 from rosenblatt.data.readers.read import read_table
-from rosenblatt.data.volumes.storage.cache import MachineCache
-from rosenblatt.data.volumes.streaming.prefetch import prefetch
 from rosenblatt.data.volumes.table import to_table
-from rosenblatt.errors import DamagedDataError, StorageError, VolumeError
+from rosenblatt.errors import DamagedDataError, VolumeError
 from rosenblatt.inspection.description import describe_table
 from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
 
@@ -112,26 +110,6 @@ def test_words_that_may_mean_missing_are_read_as_in_the_source(tmp_path, name, i
     table = to_table(open_version(str(tmp_path / "volumes"), "t"))
     assert table.format.is_typed is is_typed
     assert table.frame["severity"].to_list() == ["none", "mild", "severe"]
-
-
-def test_what_a_fit_needs_is_fetched_before_and_once(s3_proxy, s3_root, tmp_path, monkeypatch, make_photos):
-    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
-    add_path(s3_root, "photos", make_photos(tmp_path / "photos", {"cat": 20, "dog": 20}))
-    opened, progress = open_version(s3_root, "photos"), list[tuple[int, int]]()
-    total = prefetch(opened, lambda *sizes: progress.append(sizes))
-    assert progress[-1] == (total, total)
-    s3_proxy.clear()
-    assert len({read_content(cell) for cell in to_table(opened).frame["image"]}) == 40
-    assert s3_proxy.count(path=r"packs/") == 0
-
-
-def test_a_cache_that_is_too_small_is_refused_before_anything_is_fetched(s3_root, tmp_path, monkeypatch, make_photos):
-    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
-    add_path(s3_root, "photos", make_photos(tmp_path / "photos", {"cat": 20}))
-    opened = open_version(s3_root, "photos")
-    monkeypatch.setattr(opened, "cache", MachineCache(tmp_path / "cache", 10_000))
-    with pytest.raises(StorageError, match=r"the cache of this machine holds .* Select fewer by --query"):
-        prefetch(opened)
 
 
 def test_images_of_a_volume_are_described_by_name_and_label(root, tmp_path, make_photos):

@@ -7,9 +7,12 @@ pytest.importorskip("torch")
 
 import torch
 
+from rosenblatt.data.media.contents import Blocks
+from rosenblatt.data.media.images import ImageDataset
+from rosenblatt.errors import SpecError
 from rosenblatt.training.member import EpochRecord
 from rosenblatt.training.torch.sampling import BatchSampler
-from tests.training.media import N_TRAIN, make_member, make_rows
+from tests.training.media import N_TRAIN, N, make_member, make_rows
 
 pytestmark = pytest.mark.torch
 
@@ -165,3 +168,61 @@ def test_a_batch_can_be_selected_by_an_index_on_the_device():
         epoch_batches.batch(torch.tensor([2])).tensors(), epoch_batches.batch(2).tensors(), strict=True
     ):
         assert torch.equal(actual, expected)
+
+
+BLOCK_ROWS = 5
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Images in blocks of five, of 1 kB each."""
+    numbers = (np.arange(N) // BLOCK_ROWS).astype(np.int32)
+    blocks = Blocks(numbers, np.full(N // BLOCK_ROWS + 1, 1000))
+    monkeypatch.setattr(ImageDataset, "blocks", blocks)
+    return blocks
+
+
+def block_order(epoch_batches, lane, blocks):
+    """The blocks in which the rows of an epoch are, in order."""
+    return [int(blocks.numbers[row]) for batch in counted_rows(epoch_batches, lane) for row in batch]
+
+
+def test_images_of_a_large_volume_are_shuffled_in_windows_of_random_blocks(blocks):
+    sampler, members, _ = make_sampler("cnn", (0, 1), shuffle_window_gb=4e-6, batch_size=4)
+    epoch_batches = sampler.sample_epoch()
+    for lane, member in enumerate(members):
+        rows = [row for batch in counted_rows(epoch_batches, lane) for row in batch]
+        assert sorted(rows) == sorted(member.state.order.tolist())
+        order = block_order(epoch_batches, lane, blocks)
+        first, last = (
+            {block: k for k, block in sequence} for sequence in (reversed(list(enumerate(order))), enumerate(order))
+        )
+        n_open = [sum(first[block] <= k <= last[block] for block in first) for k in range(len(order))]
+        assert max(n_open) <= 4
+        assert n_open[0] == 1  # the first windows are small
+        assert order != sorted(order)
+    orders = [list(dict.fromkeys(block_order(epoch_batches, lane, blocks))) for lane in range(2)]
+    assert orders[0] != orders[1]
+    shared = [k for k in range(1, len(orders[0]) + 1) if set(orders[0][:k]) == set(orders[1][:k])]
+    assert np.diff([0, *shared]).max() <= 4  # windows have the same blocks for all members
+
+
+def test_windows_differ_from_epoch_to_epoch_and_do_not_depend_on_others(blocks):
+    sampler, _, _ = make_sampler("cnn", (0, 1), shuffle_window_gb=4e-6)
+    single, _, _ = make_sampler("cnn", (1,), shuffle_window_gb=4e-6)
+    for epoch in range(2):
+        assert counted_rows(sampler.sample_epoch(epoch), 1) == counted_rows(single.sample_epoch(epoch), 0)
+    assert block_order(single.sample_epoch(0), 0, blocks) != block_order(single.sample_epoch(1), 0, blocks)
+
+
+def test_a_volume_that_fits_a_window_is_shuffled_as_images_that_are_stored_elsewhere(blocks, monkeypatch):
+    windowed, _, _ = make_sampler("cnn", shuffle_window_gb=1)
+    monkeypatch.setattr(ImageDataset, "blocks", None)
+    plain, _, _ = make_sampler("cnn", shuffle_window_gb=1)
+    assert counted_rows(windowed.sample_epoch(), 0) == counted_rows(plain.sample_epoch(), 0)
+
+
+@pytest.mark.usefixtures("blocks")
+def test_stratified_batches_of_a_volume_that_is_shuffled_in_windows_are_refused():
+    with pytest.raises(SpecError, match="batch_order stratified needs all images at a time"):
+        make_sampler("cnn", shuffle_window_gb=4e-6, batch_order="stratified")

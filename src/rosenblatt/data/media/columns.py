@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.media.contents import read_content
+from rosenblatt.data.media.contents import hash_content, is_sample
 from rosenblatt.data.media.images import ImageDataset
 from rosenblatt.errors import TableError
 from rosenblatt.spec.fields import MediumKind
@@ -84,6 +84,13 @@ def media_kinds(frame: object) -> list[MediumKind]:
     return [kind for kind in map(medium_kind, frame.dtypes) if kind] if isinstance(frame, pl.DataFrame) else []
 
 
+def holds_samples(frame: object) -> bool:
+    """Whether images of a typed table are samples of a volume."""
+    columns = frame.get_columns() if isinstance(frame, pl.DataFrame) else []
+    images = [series.struct.field("image") for series in columns if medium_kind(series.dtype) == "image"]
+    return any(len(cells) and is_sample(cells[0]) for cells in images)
+
+
 def to_media_column(series: pl.Series, kind: MediumKind) -> pl.Series:
     """Convert a column of a table to a typed column of images, texts or sequences.
 
@@ -134,12 +141,13 @@ def row_hashes(frame: pl.DataFrame) -> np.ndarray:
     """A hash of each row of a typed table, (n,) uint64; images are hashed by content, not by path."""
     for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
         if medium_kind(dtype) == "image":
-            contents = [
-                hashlib.blake2b(read_content(cell), digest_size=16).digest()
-                for cell in frame[name].struct.field("image")
-            ]
-            frame = frame.with_columns(pl.Series(name, contents, pl.Binary))
+            hashes = [hash_content(cell, _hash_bytes) for cell in frame[name].struct.field("image")]
+            frame = frame.with_columns(pl.Series(name, hashes, pl.Binary))
     return np.ascontiguousarray(frame.hash_rows().to_numpy())
+
+
+def _hash_bytes(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def sequence_column(name: str, rows: Sequence[np.ndarray], channels: int) -> pl.Series:

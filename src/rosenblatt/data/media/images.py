@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from tokenize import TokenError
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosenblatt.data.cores import cores
-from rosenblatt.data.media.contents import Cell, cell_name, read_content
-from rosenblatt.errors import TableError, format_count, format_list, ignore_warnings
+from rosenblatt.data.media.contents import Blocks, Cell, Contents, Reading, cell_name, open_contents, read_content
+from rosenblatt.data.media.progress import report_read
+from rosenblatt.errors import DamagedDataError, TableError, format_count, format_list, ignore_warnings
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".ppm", ".pgm", ".npy"
@@ -30,6 +31,8 @@ MAX_PIXELS = 89_478_485  # of one image, Pillow's limit: larger ones may be deco
 MAX_DAMAGED_FRACTION = 0.05  # fraction of damaged images that may be skipped
 SCALE_16_TO_8_BITS = 257  # 65,535 / 255, for images of 16 bits
 PREFETCH_BATCHES = 4  # batches decoded ahead of training
+BLOCK_IMAGES = 512  # that are read together, where all are read
+TASK_IMAGES = 16  # of them that a thread reads at a time
 NPY_MAGIC = b"\x93NUMPY"
 NPY_ERRORS = (ValueError, EOFError, SyntaxError, TokenError)  # that NumPy raises for damaged arrays
 IMAGE_MAGIC = (
@@ -37,6 +40,10 @@ IMAGE_MAGIC = (
 )  # fmt: skip
 ResizeMode = Literal["resize", "crop", "pad"]
 DamagedPolicy = Literal["raise", "skip"]  # what to do about damaged images
+
+
+Read = Callable[[], bytes | memoryview]  # reads a content
+Result = TypeVar("Result")
 
 
 class DamagedError(Exception):
@@ -63,22 +70,42 @@ def is_image_content(content: bytes) -> bool:
 
 
 def read_image(cell: Cell, out: np.ndarray | None = None) -> np.ndarray:
-    """Decode an image as pixels (H, W, C).
-
-    Pixels are uint8 or uint16, or float32 for more bits and for arrays of other numbers. Transparent images are laid on
-    white.
+    """Read and decode an image, see `decode_image`.
 
     Args:
-        cell: the path of a file, or its content.
+        cell: the path of a file, the name of a sample of a volume, or the content.
         out: buffer (H, W, C) that is used for the pixels if they fit.
 
     Raises:
         DamagedError: if the image cannot be read.
     """
+    return _read_and_decode(lambda: read_content(cell), out)
+
+
+def _read_and_decode(read: Read, out: np.ndarray | None = None) -> np.ndarray:
+    """Decode what a function reads. Raises DamagedError."""
     try:
-        content = read_content(cell)
+        content = read()
     except OSError as error:
         raise DamagedError(error.strerror or "cannot be read") from error
+    except DamagedDataError as error:
+        raise DamagedError(str(error)) from error
+    return decode_image(bytes(content), out)
+
+
+def decode_image(content: bytes, out: np.ndarray | None = None) -> np.ndarray:
+    """Decode the content of an image as pixels (H, W, C).
+
+    Pixels are uint8 or uint16, or float32 for more bits and for arrays of other numbers. Transparent images are laid on
+    white.
+
+    Args:
+        content: of a file.
+        out: buffer (H, W, C) that is used for the pixels if they fit.
+
+    Raises:
+        DamagedError: if the image cannot be decoded.
+    """
     if not content:
         raise DamagedError("the file is empty")
     if content.startswith(NPY_MAGIC):
@@ -160,19 +187,36 @@ def encode_image(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def _read_all(contents: Contents, n: int, use: Callable[[Read, int], Result]) -> list[Result]:
+    """Call a function with what reads each of n contents and its row, on all cores, in the order of their storage."""
+    order = np.arange(n) if contents.blocks is None else np.argsort(contents.blocks.numbers, kind="stable")
+    batches = [order[start : start + BLOCK_IMAGES] for start in range(0, n, BLOCK_IMAGES)]
+    results: list[Result | None] = [None] * n
+
+    def use_rows(rows: np.ndarray) -> None:
+        for row in rows.tolist():
+            results[row] = use(partial(reading.read, row), row)
+
+    with _make_pool() as pool, contents.reading(batches) as reading:
+        for number, batch in enumerate(batches):
+            list(pool.map(use_rows, np.array_split(batch, -(-batch.size // TASK_IMAGES))))
+            reading.finish(number)
+            report_read(int(batch.size), n)
+    return cast("list[Result]", results)
+
+
 def _inspect(cells: Sequence[Cell]) -> list[ImageInfo | DamagedError]:
     """Decode each image once, on all cores, and return its size and channels, or why it cannot be read."""
 
-    def inspect(cell: Cell) -> ImageInfo | DamagedError:
+    def inspect(read: Read, _row: int) -> ImageInfo | DamagedError:
         try:
-            pixels = read_image(cell)
+            pixels = _read_and_decode(read)
         except DamagedError as error:
             return error
         height, width, channels = pixels.shape
         return ImageInfo(height, width, channels, pixels.dtype == np.uint8)
 
-    with _make_pool() as pool:
-        return list(pool.map(inspect, cells))
+    return _read_all(open_contents(cells), len(cells), inspect)
 
 
 def inspect_images(cells: Sequence[Cell]) -> list[ImageInfo]:
@@ -185,21 +229,37 @@ def inspect_images(cells: Sequence[Cell]) -> list[ImageInfo]:
     return infos
 
 
-def inspect_images_lenient(cells: Sequence[Cell], policy: DamagedPolicy) -> list[ImageInfo | None]:
-    """Size and channels of each image, or None for damaged ones.
+def find_damaged_images(
+    cells: Sequence[Cell],
+    policy: DamagedPolicy,
+    *,
+    headers_suffice: bool = False,
+    max_fraction: float = MAX_DAMAGED_FRACTION,
+) -> list[int]:
+    """The rows of images that cannot be read.
 
-    Raises TableError with the names of the damaged images if the policy is to raise, or if there are too many.
+    Args:
+        cells: the images.
+        policy: whether damaged images may be skipped.
+        headers_suffice: if they may not be skipped, whether images are not decoded whose headers were read when they
+            were added to a volume.
+        max_fraction: of the images that may be skipped, but always one.
+
+    Raises:
+        TableError: with the names of the damaged images, if the policy is to raise, or if there are too many.
     """
-    results = _inspect(cells)
-    failures = [(cell, error) for cell, error in zip(cells, results, strict=True) if isinstance(error, DamagedError)]
-    if failures and (policy == "raise" or len(failures) > max(1, MAX_DAMAGED_FRACTION * len(cells))):
-        names = format_list([f"{cell_name(cell)} ({error})" for cell, error in failures], 5)
-        limit = f", more than {MAX_DAMAGED_FRACTION:.0%}" if policy == "skip" else ""
+    reasons = open_contents(cells).damaged() if headers_suffice and policy == "raise" else None
+    if reasons is None:
+        results = enumerate(_inspect(cells))
+        reasons = {row: str(result) for row, result in results if isinstance(result, DamagedError)}
+    if reasons and (policy == "raise" or len(reasons) > max(1, max_fraction * len(cells))):
+        names = format_list([f"{cell_name(cells[row])} ({reason})" for row, reason in reasons.items()], 5)
+        limit = f", more than {max_fraction:.0%}" if policy == "skip" else ""
         hint = ", or skip them with --on-damaged-images skip" if policy == "raise" else ""
         raise TableError(
-            f"{len(failures)} of {len(cells)} images cannot be read{limit}: {names}. Repair or remove them{hint}."
+            f"{len(reasons)} of {len(cells)} images cannot be read{limit}: {names}. Repair or remove them{hint}."
         )
-    return [None if isinstance(result, DamagedError) else result for result in results]
+    return sorted(reasons)
 
 
 def resize_to_square(pixels: np.ndarray, side: int, channels: int, resize_mode: ResizeMode) -> np.ndarray:
@@ -242,20 +302,26 @@ def _resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.stack(planes, axis=2).astype(pixels.dtype)
 
 
-def _load_resized(
-    cell: Cell, side: int, channels: int, resize_mode: ResizeMode, dtype: str, out: np.ndarray | None = None
-) -> np.ndarray:
-    """Read and resize an image; values of 16 bits are scaled to those of 8 bits. Raises TableError with its name."""
-    try:
-        pixels = read_image(cell, out)
-        if pixels.dtype == np.uint16:
-            pixels = pixels.astype(np.float32) / SCALE_16_TO_8_BITS
-            pixels = np.rint(pixels) if dtype == "uint8" else pixels
-        if dtype == "uint8" and pixels.dtype != np.uint8:
-            pixels = _to_uint8(pixels)
-        return resize_to_square(pixels, side, channels, resize_mode)
-    except DamagedError as error:
-        raise _damaged_image_error(cell, error) from error
+class _Resizer(NamedTuple):
+    """Decodes images as pixels of one size; values of 16 bits are scaled to those of 8 bits."""
+
+    side: int
+    channels: int
+    mode: ResizeMode
+    dtype: str
+
+    def load(self, read: Read, cell: Cell, out: np.ndarray | None = None) -> np.ndarray:
+        """Read and resize an image. Raises TableError with its name."""
+        try:
+            pixels = _read_and_decode(read, out)
+            if pixels.dtype == np.uint16:
+                pixels = pixels.astype(np.float32) / SCALE_16_TO_8_BITS
+                pixels = np.rint(pixels) if self.dtype == "uint8" else pixels
+            if self.dtype == "uint8" and pixels.dtype != np.uint8:
+                pixels = _to_uint8(pixels)
+            return resize_to_square(pixels, self.side, self.channels, self.mode)
+        except DamagedError as error:
+            raise _damaged_image_error(cell, error) from error
 
 
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:
@@ -274,12 +340,13 @@ def channel_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (channels,) over all pixels of resized images. Raises TableError."""
 
-    def moments(cell: Cell) -> np.ndarray:
-        pixels = _load_resized(cell, side, channels, resize_mode, dtype).reshape(-1, channels).astype(np.float64)
+    resizer = _Resizer(side, channels, resize_mode, dtype)
+
+    def moments(read: Read, row: int) -> np.ndarray:
+        pixels = resizer.load(read, cells[row]).reshape(-1, channels).astype(np.float64)
         return np.array([pixels.mean(axis=0), np.square(pixels).mean(axis=0)])
 
-    with _make_pool() as pool:
-        means, squares = np.mean(list(pool.map(moments, cells)), axis=0)
+    means, squares = np.mean(_read_all(open_contents(cells), len(cells), moments), axis=0)
     return means, np.sqrt(np.maximum(squares - means**2, 0))
 
 
@@ -309,24 +376,32 @@ class ImageDataset:
         scale: Sequence[float],
         memory_limit: float = np.inf,
     ) -> None:
-        self.cells, self.side, self.channels, self.resize_mode = cells, side, channels, resize_mode
+        self.cells, self.side, self.channels = cells, side, channels
         self.dtype, self.center, self.scale = np.dtype(dtype), center, scale
+        self._resizer, self._contents = _Resizer(side, channels, resize_mode, dtype), open_contents(cells)
         self.pixels: np.ndarray | None = None
         if len(cells) * side * side * channels * self.dtype.itemsize <= memory_limit:
-            with _make_pool() as pool:
-                self.pixels = self._decode_rows(np.arange(len(cells)), pool)
+            pixels = np.empty((len(cells), side, side, channels), self.dtype)
+            _read_all(self._contents, len(cells), lambda read, row: self._decode(read, row, pixels[row]))
+            self.pixels = pixels
 
-    def _decode(self, cell: Cell, out: np.ndarray) -> None:
-        pixels = _load_resized(cell, self.side, self.channels, self.resize_mode, self.dtype.name, out)
+    @property
+    def blocks(self) -> Blocks | None:
+        """Which images are stored together, and are best read together."""
+        return self._contents.blocks
+
+    def _decode(self, read: Read, row: int, out: np.ndarray) -> None:
+        pixels = self._resizer.load(read, self.cells[row], out)
         if pixels is not out:
             out[:] = pixels
 
-    def _decode_rows(self, rows: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
+    def _decode_rows(self, rows: np.ndarray, reading: Reading, pool: ThreadPoolExecutor) -> np.ndarray:
         out = np.empty((len(rows), self.side, self.side, self.channels), self.dtype)
 
         def decode_chunk(start: int) -> None:
             for k in range(start, min(start + chunk_size, len(rows))):
-                self._decode(self.cells[rows[k]], out[k])
+                row = int(rows[k])
+                self._decode(partial(reading.read, row), row, out[k])
 
         chunk_size = max(1, min(64, -(-len(rows) // cores())))
         list(pool.map(decode_chunk, range(0, len(rows), chunk_size)))
@@ -334,10 +409,7 @@ class ImageDataset:
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The pixels (B, side, side, channels) of rows (B,)."""
-        if self.pixels is not None:
-            return self.pixels[rows]
-        with _make_pool() as pool:
-            return self._decode_rows(rows, pool)
+        return next(self.batches([rows]))
 
     def batches(self, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Iterate over the pixels of batches of rows; threads decode a few batches ahead."""
@@ -345,14 +417,23 @@ class ImageDataset:
             for rows in batches:
                 yield self.pixels[rows]
             return
-        with _make_pool() as pool, ThreadPoolExecutor(1) as executor:
+        with _make_pool() as pool, ThreadPoolExecutor(1) as executor, self._contents.reading(batches) as reading:
+
+            def decode(number: int) -> np.ndarray:
+                pixels = self._decode_rows(batches[number], reading, pool)
+                reading.finish(number)
+                return pixels
+
             pending = deque[Future[np.ndarray]]()
-            for rows in batches:
-                pending.append(executor.submit(self._decode_rows, rows, pool))
-                if len(pending) > PREFETCH_BATCHES:
+            try:
+                for number in range(len(batches)):
+                    pending.append(executor.submit(decode, number))
+                    if len(pending) > PREFETCH_BATCHES:
+                        yield pending.popleft().result()
+                while pending:
                     yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            finally:
+                executor.shutdown(cancel_futures=True)
 
     @property
     def nbytes(self) -> int:

@@ -1,42 +1,49 @@
 """Cells that stand for samples of a volume in a table: their bytes are read when they are needed.
 
-A cell names the version, the query that selects the sample, its metadata file and row, and its identity. The query
-decides which parts of packs are fetched, so that all processes share what is in the cache of the machine:
+A cell names the metadata file and row of a sample, the beginning of its hash, the version, the query that selected it,
+and its identity:
 
-    volume-sample:<file>:<row>:<length of the address>:<length of the query>:<address><query><identity>
+    volume-sample:<file>:<row>:<hash>:<length of the address>:<length of the query>:<address><query><identity>
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from threading import Lock
 
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.media.contents import VOLUME_SCHEME
-from rosenblatt.data.volumes.columns import BYTES_COLUMNS, ID
+from rosenblatt.data.media.contents import VOLUME_SCHEME, Blocks, Cell, Reading
+from rosenblatt.data.volumes.columns import BYTES_COLUMNS, HASH, ID, LENGTH
 from rosenblatt.data.volumes.locations import parse_address
+from rosenblatt.data.volumes.streaming.passes import SamplePass
 from rosenblatt.data.volumes.streaming.reader import PackReader, SampleColumn
 from rosenblatt.data.volumes.volume import Volume, open_volume
 from rosenblatt.errors import VolumeError
+
+HASH_DIGITS = 32  # of the hexadecimal hash that a cell has
 
 
 @dataclass(frozen=True)
 class _Cell:
     file: int  # position of its metadata file
     row: int  # in the file
+    hash: str
     uri: str  # of the version
     query: str
     id: str
 
 
 class _SampleReader:
-    """Reads the selected samples of a version by metadata file and row."""
+    """Reads the selected samples of a version one by one, by metadata file and row."""
 
     def __init__(self, volume: Volume) -> None:
-        self._volume = volume
+        self.volume = volume
         self._packs = PackReader(volume.objects, volume.cache, volume.name)
         self._columns: dict[int, tuple[SampleColumn, np.ndarray]] = {}  # by file, with the index of each row
         self._lock = Lock()
@@ -50,8 +57,8 @@ class _SampleReader:
         return column[int(index[row])]
 
     def _open(self, file: int) -> tuple[SampleColumn, np.ndarray]:
-        frame = self._volume.read_whole_file(file, (ID, *BYTES_COLUMNS))
-        rows = self._volume.selected_rows(file)
+        frame = self.volume.read_whole_file(file, (ID, *BYTES_COLUMNS))
+        rows = self.volume.selected_rows(file)
         index = np.full(frame.height, -1)
         index[rows] = np.arange(len(rows))
         return self._packs.column(frame, rows), index
@@ -63,13 +70,74 @@ def _open_reader(uri: str, query: str) -> _SampleReader:
     return _SampleReader(version.query(query, lambda _: None) if query else version)
 
 
+class VolumeContents:
+    """The contents of samples of one version.
+
+    Args:
+        volume: the version.
+        files, rows: metadata file and row there of each sample (n,).
+    """
+
+    def __init__(self, volume: Volume, files: np.ndarray, rows: np.ndarray) -> None:
+        self._volume, self._files, self._rows = volume, files, rows
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Samples of one pack, or of consecutive linked files, within a metadata file."""
+        reader = PackReader(self._volume.objects, self._volume.cache, self._volume.name)
+        numbers, sizes = np.zeros(len(self._files), np.int32), [np.zeros(0, np.int64)]
+        n_blocks = 0
+        for file in np.unique(self._files).tolist():
+            samples = np.flatnonzero(self._files == file)
+            rows, index = np.unique(self._rows[samples], return_inverse=True)
+            frame = self._volume.read_whole_file(file, (ID, *BYTES_COLUMNS))
+            column = reader.column(frame, rows)
+            n_units = len(column.units)
+            codes = np.where(column.codes < 0, n_units, column.codes)  # what is damaged comes last
+            lengths = frame[LENGTH].gather(rows).fill_null(0).to_numpy()
+            sizes.append(np.bincount(codes, lengths, minlength=n_units + 1).astype(np.int64))
+            numbers[samples] = n_blocks + codes[index]
+            n_blocks += n_units + 1
+        return Blocks(numbers, np.concatenate(sizes))
+
+    def damaged(self) -> dict[int, str]:
+        """Samples whose headers could not be read when they were added, and why, by row."""
+        names, damaged = list(self._volume.commit.inspected), dict[int, str]()
+        for file in np.unique(self._files).tolist() if names else ():
+            frame = self._volume.read_whole_file(file, names)
+            is_damaged = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
+            rows = np.flatnonzero(self._files == file)
+            damaged |= dict.fromkeys(rows[is_damaged[self._rows[rows]]].tolist(), "its header cannot be read")
+        return damaged
+
+    def reading(self, batches: Sequence[np.ndarray]) -> AbstractContextManager[Reading]:
+        """Begin to read batches of rows in order; packs are fetched ahead of their use."""
+        return SamplePass(self._volume, self._files, self._rows, self.blocks, batches)
+
+
+def open_contents(cells: Sequence[Cell]) -> VolumeContents | None:
+    """Open the contents of cells if all name samples of one version that one query selected; else None."""
+    first = _parse(str(cells[0]))
+    suffix = re.escape(f":{len(first.uri)}:{len(first.query)}:{first.uri}{first.query}")
+    if not all(isinstance(cell, str) for cell in cells):
+        return None
+    pattern = rf"^{VOLUME_SCHEME}(?<file>\d+):(?<row>\d+):[0-9a-f]*{suffix}"
+    places = pl.Series(cells, dtype=pl.String).str.extract_groups(pattern).struct.unnest()
+    if places["file"].has_nulls():
+        return None
+    files, rows = (places[name].cast(pl.Int64).to_numpy() for name in ("file", "row"))
+    return VolumeContents(_open_reader(first.uri, first.query).volume, files, rows)
+
+
 def make_cells(volume: Volume, file: int) -> pl.Series:
     """Make the cells of the selected samples of a metadata file, given by its position."""
     uri, query = volume.uri, volume.query_text
     numbers = pl.Series("row", volume.selected_rows(file))
+    samples = volume.read_file(file, [ID, HASH]).with_columns(numbers.cast(pl.String))
     begin, middle = f"{VOLUME_SCHEME}{file}:", f":{len(uri)}:{len(query)}:{uri}{query}"
-    samples = volume.read_file(file, [ID]).with_columns(numbers.cast(pl.String))
-    return samples.select(pl.concat_str(pl.lit(begin), "row", pl.lit(middle), pl.col(ID).cast(pl.String))).to_series()
+    hashes, ids = pl.col(HASH).str.head(HASH_DIGITS).fill_null(""), pl.col(ID).cast(pl.String)
+    parts = (pl.lit(begin), pl.col("row"), pl.lit(":"), hashes, pl.lit(middle), ids)
+    return samples.select(pl.concat_str(*parts)).to_series()
 
 
 def read_cell(cell: str) -> memoryview:
@@ -86,6 +154,11 @@ def read_cell(cell: str) -> memoryview:
         raise VolumeError(f"{parsed.uri!r} has no such sample: {cell!r}.") from None
 
 
+def cell_hash(cell: str) -> bytes:
+    """The first bytes of the BLAKE3 hash of the sample that a cell names."""
+    return bytes.fromhex(_parse(cell).hash)
+
+
 def name_cell(cell: str) -> str:
     """The sample that a cell names, for messages."""
     try:
@@ -97,8 +170,9 @@ def name_cell(cell: str) -> str:
 
 def _parse(cell: str) -> _Cell:
     try:
-        *numbers, rest = cell.removeprefix(VOLUME_SCHEME).split(":", 4)
-        file, row, n_uri, n_query = map(int, numbers)
+        file, row, hash_, n_uri, n_query, rest = cell.removeprefix(VOLUME_SCHEME).split(":", 5)
+        uri_end = int(n_uri)
+        query_end = uri_end + int(n_query)
+        return _Cell(int(file), int(row), hash_, rest[:uri_end], rest[uri_end:query_end], rest[query_end:])
     except ValueError:
         raise VolumeError(f"{cell!r} names no sample of a volume. Add the images to a volume, and name that.") from None
-    return _Cell(file, row, rest[:n_uri], rest[n_uri : n_uri + n_query], rest[n_uri + n_query :])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from rosenblatt.data.volumes.columns import BYTES_COLUMNS, KINDS_WITH_BYTES
+from rosenblatt.data.volumes.columns import BYTES_COLUMNS, KINDS_WITH_BYTES, LENGTH
 from rosenblatt.data.volumes.locations import LATEST, VolumeAddress, parse_address, unknown_volume_error
 from rosenblatt.data.volumes.requirements import require_torch, require_volumes
 from rosenblatt.data.volumes.storage.cache import MachineCache, machine_cache
@@ -180,6 +180,13 @@ class Volume:
     def has_bytes(self) -> bool:
         """Whether samples have bytes beside their metadata."""
         return self.kind in KINDS_WITH_BYTES
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the selected samples' bytes; 0 if they have none."""
+        if not (self.selection and self.has_bytes):
+            return self.commit.n_bytes
+        return int(self.metadata([LENGTH])[LENGTH].sum())
 
     @property
     def metadata_columns(self) -> list[str]:

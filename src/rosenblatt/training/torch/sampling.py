@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from rosenblatt.data.media.columns import RaggedSequences
+from rosenblatt.data.media.contents import Blocks
 from rosenblatt.data.media.images import ImageDataset
+from rosenblatt.errors import SpecError
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import Member
 from rosenblatt.training.rows import DenseRows, MediaRows
@@ -25,6 +27,8 @@ BUCKET_BATCHES = 16  # consecutive batches whose rows are sorted by length toget
 N_PURPOSES = 8
 SHUFFLE, ORDER, DROPOUT, FLIP, SHIFT, ANGLE, JITTER, CUTOUT = range(N_PURPOSES)  # purposes of random numbers
 SORT_LAST = 2**31 - 1  # sort key of padding, larger than all others
+MAX_KEY = 2**62  # the same, where rows are shuffled within windows
+N_SMALL_WINDOWS = 4  # the first ones, each half the size of the next one, so that training begins early
 
 
 class AugmentationConfig(NamedTuple):
@@ -95,6 +99,39 @@ class EpochBatches(NamedTuple):
         )
 
 
+class ShuffleWindows:
+    """Shuffles rows so that those of few blocks, which are stored together, are near each other in an epoch.
+
+    Blocks in random order form windows, in which rows are in random order. The windows of an epoch are the same for all
+    members, so that what is fetched for one is there for all. The first windows are smaller, and double in size.
+
+    Args:
+        blocks: which rows are stored together.
+        n_bytes: size of a window.
+        device: of the sort keys.
+    """
+
+    def __init__(self, blocks: Blocks, n_bytes: int, device: torch.device) -> None:
+        self._numbers = torch.from_numpy(blocks.numbers.astype(np.int64)).to(device)
+        self._sizes = torch.from_numpy(blocks.n_bytes).to(device)
+        doubling = n_bytes // 2 ** np.arange(N_SMALL_WINDOWS, 0, -1)
+        n_whole = int(blocks.n_bytes.sum()) // n_bytes + 1
+        self._ends = torch.from_numpy(np.cumsum([*doubling, *[n_bytes] * n_whole])).to(device)
+
+    def sort_keys(self, keys: Tensor, rows: Tensor, epochs: Sequence[int]) -> Tensor:
+        """Sort keys (P, n) int64 of rows (P, n) from random numbers (P, n) int32, by the epoch of each member."""
+        windows = torch.stack([self._find_windows(epoch) for epoch in epochs])
+        return (windows.gather(1, self._numbers[rows]) << 32) + (keys.to(torch.int64) + 2**31)
+
+    def _find_windows(self, epoch: int) -> Tensor:
+        """The window of each block in an epoch, (blocks,) int64."""
+        seed = hash_bits(torch.tensor([epoch], dtype=torch.int32, device=self._sizes.device))
+        order = random_bits(seed, ORDER, len(self._sizes))[0].argsort(stable=True)
+        starts = self._sizes[order].cumsum(0) - self._sizes[order]
+        windows = torch.searchsorted(self._ends, starts, right=True)
+        return torch.empty_like(windows).scatter_(0, order, windows)
+
+
 class BatchSampler:
     """Samples the batches of P members with equal stack keys, on a device."""
 
@@ -119,6 +156,8 @@ class BatchSampler:
         ragged = next((medium for medium in self._media if isinstance(medium, RaggedSequences)), None)
         self._lengths = None if ragged is None else torch.from_numpy(ragged.lengths).to(device)
         self._length_bound = 0 if ragged is None else int(ragged.lengths.max(initial=0)) + 1
+        blocks = find_blocks(self._media, template.spec)
+        self._windows = None if blocks is None else ShuffleWindows(blocks, window_bytes(template.spec), device)
 
     def load_member(self, lane: int, member: Member) -> None:
         """Sample from the training rows of this member in a lane."""
@@ -168,7 +207,10 @@ class BatchSampler:
         n_rows, positions = self._n_rows[:, None], torch.arange(n, device=device)
         rows = self._order
         if self.augmentation.batch_order != "in_order":
-            keys = random_bits(seeds, SHUFFLE, n).masked_fill_(positions >= n_rows, SORT_LAST)
+            keys = random_bits(seeds, SHUFFLE, n)
+            if self._windows is not None:
+                keys = self._windows.sort_keys(keys, rows, epochs)
+            keys = keys.masked_fill_(positions >= n_rows, SORT_LAST if self._windows is None else MAX_KEY)
             permutation = keys.argsort(dim=1, stable=True)
             if self.augmentation.batch_order == "stratified":
                 strata = self._stratum.masked_fill(positions >= n_rows, SORT_LAST).gather(1, permutation)
@@ -242,6 +284,26 @@ class BatchSampler:
             else None,
             per_medium(CUTOUT, 2) if augmentation.cutout > 0 else None,
         )
+
+
+def window_bytes(spec: Spec) -> int:
+    """Bytes of images that are shuffled together."""
+    return max(int(spec.data.shuffle_window_gb * 1e9), 1)
+
+
+def find_blocks(media: Sequence[ImageDataset | RaggedSequences], spec: Spec) -> Blocks | None:
+    """Which rows are stored together; None if rows are shuffled as a whole.
+
+    Raises SpecError if batches are stratified, which needs all rows.
+    """
+    candidates = [medium.blocks for medium in media if isinstance(medium, ImageDataset) and medium.blocks is not None]
+    blocks = next((blocks for blocks in candidates if blocks.n_bytes.sum() > window_bytes(spec)), None)
+    if blocks is not None and spec.training.batch_order == "stratified":
+        raise SpecError(
+            f"batch_order stratified needs all images at a time, but {blocks.n_bytes.sum() / 1e9:,.3g} GB of images "
+            f"are shuffled {spec.data.shuffle_window_gb:g} GB at a time. Use shuffled, or raise shuffle_window_gb."
+        )
+    return blocks
 
 
 def n_batches(spec: Spec, rows: int) -> int:

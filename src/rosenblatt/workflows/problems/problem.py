@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self, cast
+from dataclasses import dataclass, replace
+from typing import Any, Self, cast
 
 import numpy as np
 import polars as pl
 
 from rosenblatt.data.dataset import Dataset
+from rosenblatt.data.media.columns import holds_samples
 from rosenblatt.data.media.contents import cell_name
-from rosenblatt.data.media.images import DamagedPolicy, inspect_images_lenient
+from rosenblatt.data.media.images import DamagedPolicy, find_damaged_images
+from rosenblatt.data.row_hashes import choose_image_hash
 from rosenblatt.data.schema.columns import Column, Schema
 from rosenblatt.data.table import Table
 from rosenblatt.data.tasks.forecasting import WindowTransform
@@ -78,8 +80,13 @@ class LearningProblem:
     def hash_training_rows(self) -> RowHashes:
         """Hash the rows that training uses, to fit networks or to choose among them."""
         parts = [self.data, *([self.validation] if self.validation else [])]
+        frames = [cast("pl.DataFrame", part.frame) for part in parts]
+        image_hash = choose_image_hash(frames[0])
         return RowHashes.concatenate(
-            [RowHashes.from_rows(cast("pl.DataFrame", part.frame), part.y, self.target) for part in parts]
+            [
+                RowHashes.from_rows(frame, part.y, self.target, image_hash)
+                for part, frame in zip(parts, frames, strict=True)
+            ]
         )
 
     @property
@@ -123,20 +130,36 @@ def drop_unlabelled(frame: pl.DataFrame, y: np.ndarray, names: Sequence[str], me
     return LabelledRows(frame, y, np.arange(1, frame.height + 1)).select(is_labelled)
 
 
-def readable_image_mask(schema: Schema, policy: DamagedPolicy, frame: pl.DataFrame, messages: list[str]) -> np.ndarray:
-    """A mask (n,) of the rows whose images can all be read. Raises TableError as `inspect_images_lenient` does."""
+def readable_image_mask(
+    schema: Schema, policy: DamagedPolicy, frame: pl.DataFrame, messages: list[str], **options: Any
+) -> np.ndarray:
+    """A mask (n,) of the rows whose images can all be read. Options and errors are those of `find_damaged_images`."""
     readable = np.ones(frame.height, bool)
     for column in schema.media_columns:
         if column.kind == "image" and column.name in frame.columns:
             cells = column.read(frame[column.name])[0].struct.field("image").to_list()
-            infos = inspect_images_lenient(cells, policy)
-            damaged_names = [
-                cell_name(cell) if isinstance(cell, str) else f"row {row}"
-                for row, (cell, info) in enumerate(zip(cells, infos, strict=True), 1)
-                if info is None
-            ]
-            if damaged_names:
-                count = format_count(len(damaged_names), "damaged image")
-                messages.append(f"{column.name}: {count} left out: {format_list(damaged_names, 5)}")
-            readable &= [info is not None for info in infos]
+            damaged = find_damaged_images(cells, policy, **options)
+            readable[damaged] = False
+            if damaged:
+                names = [cell_name(cells[row]) if isinstance(cells[row], str) else f"row {row + 1}" for row in damaged]
+                count = format_count(len(names), "damaged image")
+                messages.append(f"{column.name}: {count} left out: {format_list(names, 5)}")
     return readable
+
+
+def drop_damaged_test_images(problem: LearningProblem, messages: list[str]) -> LearningProblem:
+    """Leave out test rows whose images cannot be decoded, if they were not decoded before training."""
+    if problem.spec.data.on_damaged_images == "skip" or not holds_samples(problem.test_typed):
+        return problem
+    readable = readable_image_mask(problem.schema, "skip", problem.test, messages, max_fraction=1)
+    if readable.all():
+        return problem
+    numbers, weight = problem.test_row_numbers, problem.test_weight
+    return replace(
+        problem,
+        test=problem.test.filter(readable),
+        test_typed=problem.test_typed.filter(readable),
+        y_test=problem.y_test[readable],
+        test_row_numbers=None if numbers is None else numbers[readable],
+        test_weight=None if weight is None else weight[readable],
+    )

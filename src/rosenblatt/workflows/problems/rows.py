@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,7 +52,7 @@ def tabular_problem(request: ProblemRequest, messages: list[str]) -> LearningPro
 
     # Schema: what the input columns hold.
     schema, spec = _build_schema(rows.frame, ignored, request, messages)
-    rows = rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, messages))
+    rows = _select_readable(rows, schema, spec, messages, headers_suffice=True)
     frame, y = rows.frame, rows.y
     messages += [*summarize_columns(schema, task.columns), f"task: {summarize_task(task)}"]
     if task.task == "tagging":
@@ -167,6 +168,13 @@ def _to_strata(task: SupervisedTask, y: np.ndarray, messages: list[str]) -> np.n
     return y
 
 
+def _select_readable(
+    rows: LabelledRows, schema: Schema, spec: Spec, messages: list[str], **options: Any
+) -> LabelledRows:
+    """The rows whose images can all be read. Options and errors are those of `find_damaged_images`."""
+    return rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, messages, **options))
+
+
 def _take(array: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
     return None if array is None else array[rows]
 
@@ -178,7 +186,7 @@ def _read_labelled(
     table_messages: list[str] = []
     schema, target = adapt_to_table(schema, target, table.frame, table.format, table_messages)
     rows = weigh_rows_of_table(labelled_rows(table, target, table_messages), table, weight_column, table_messages)
-    rows = rows.select(readable_image_mask(schema, spec.data.on_damaged_images, rows.frame, table_messages))
+    rows = _select_readable(rows, schema, spec, table_messages)
     typed = schema.read(rows.frame, table_messages, table.format)
     messages += [f"{table.source}: {message}" for message in table_messages]
     if target.task == "tagging":

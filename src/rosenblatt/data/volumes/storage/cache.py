@@ -190,6 +190,10 @@ class MachineCache:
         except FileNotFoundError:
             return None
 
+    def holds(self, name: str) -> bool:
+        """Whether an entry is there."""
+        return self._path(name).exists()
+
     def forget(self, names: Iterable[str]) -> None:
         """Delete entries that no process uses."""
         for name in names:

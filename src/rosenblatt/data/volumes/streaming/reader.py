@@ -82,10 +82,18 @@ class PackReader:
         objects: the root.
         cache: for roots that are not folders; by default the one of the machine.
         volume: name of the volume, for messages.
+        prefers_cached: whether a pack that the cache holds is opened as a whole, also where little of it is wanted.
     """
 
-    def __init__(self, objects: Objects, cache: MachineCache | None = None, volume: str = "the volume") -> None:
-        self.objects, self.volume, self._cache = objects, volume, cache
+    def __init__(
+        self,
+        objects: Objects,
+        cache: MachineCache | None = None,
+        volume: str = "the volume",
+        *,
+        prefers_cached: bool = False,
+    ) -> None:
+        self.objects, self.volume, self._cache, self.prefers_cached = objects, volume, cache, prefers_cached
         self.is_local = objects.local_path("packs") is not None
         self._open: deque[tuple[ref[SampleColumn], int, int]] = deque()  # column, unit, bytes: held by random access
         self._open_lock = Lock()
@@ -321,7 +329,8 @@ class _UnitBuilder:
         offsets, inverse = np.unique(self.starts[indices], return_inverse=True)
         lengths = np.zeros(len(offsets), np.int64)
         np.maximum.at(lengths, inverse, self.lengths[indices])
-        if _bytes_moved(offsets, lengths) >= PARTIAL_FRACTION * size:
+        is_preferred = self.reader.prefers_cached and local is None and self.reader.cache.holds(pack)
+        if _bytes_moved(offsets, lengths) >= PARTIAL_FRACTION * size or is_preferred:
             self._add(indices, Unit(pack, pack, size, True, local, local is None, partial(_fetch_pack, objects, path)))
             return
         if local is None:

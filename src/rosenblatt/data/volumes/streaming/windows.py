@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Event
 
 import numpy as np
@@ -140,20 +140,22 @@ class WindowStream:
         contents = [memoryview(b"")] * (max(planned.contents, default=-1) + 1)
         for rank, future in planned.contents.items():
             if isinstance(future.exception(), CacheFullError):  # of what other processes use
-                contents[rank] = self._open_when_possible(planned.group, planned.units[rank])
+                open_again = partial(planned.group.open_unit, planned.units[rank], self._check)
+                contents[rank] = open_when_possible(open_again, self._stopped)
             else:
                 contents[rank] = future.result()
         is_whole_epoch = planned.start == 0 and planned.end >= self._order.n_samples
         ranks = planned.unit_ranks
         return OpenWindow(planned.group, planned.end, planned.positions, planned.rows, ranks, contents, is_whole_epoch)
 
-    def _open_when_possible(self, group: LoadedGroup, unit: int) -> memoryview:
-        """Wait for other processes to end their use of the cache."""
-        deadline = time.monotonic() + FULL_CACHE_WAIT_S
-        while True:
-            try:
-                return group.open_unit(unit, self._check)
-            except CacheFullError:
-                if time.monotonic() > deadline:
-                    raise
-                self._stopped.wait(FULL_CACHE_POLL_S)
+
+def open_when_possible(open_unit: Callable[[], memoryview], stopped: Event) -> memoryview:
+    """Open a unit as soon as other processes end their use of a full cache. Raises CacheFullError after a minute."""
+    deadline = time.monotonic() + FULL_CACHE_WAIT_S
+    while True:
+        try:
+            return open_unit()
+        except CacheFullError:
+            if time.monotonic() > deadline:
+                raise
+            stopped.wait(FULL_CACHE_POLL_S)

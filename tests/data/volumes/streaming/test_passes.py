@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from rosenblatt.data.media.contents import open_contents
+from rosenblatt.data.volumes.storage import pack_writer
+from rosenblatt.data.volumes.streaming import passes
+from rosenblatt.data.volumes.streaming import reader as reader_module
+from rosenblatt.data.volumes.table import to_table
+from rosenblatt.errors import DamagedDataError, StorageError
+from tests.data.volumes.helpers import add_path, open_version, write_files
+
+N, SIZE = 60, 3000
+
+
+@pytest.fixture
+def small_packs(monkeypatch):
+    """Packs of about six samples, of which none is read ahead of its use."""
+    monkeypatch.setattr(pack_writer, "MAX_PACK_BYTES", 20_000)
+    monkeypatch.setattr(reader_module, "MAX_COPIED_BYTES", 0)
+    monkeypatch.setattr(passes, "AHEAD_BYTES", 0)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Contents by the names of files, in the order of a volume."""
+    rng = np.random.default_rng(0)
+    return {f"{k:03}.jpg": b"\xff\xd8" + rng.bytes(SIZE) for k in range(N)}
+
+
+@pytest.fixture
+def contents(small_packs, samples, s3_root, tmp_path, monkeypatch):
+    """The samples of a volume in a bucket, whose cache holds few packs."""
+    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ROSENBLATT_CACHE_GB", "0.0001")
+    add_path(s3_root, "photos", write_files(tmp_path / "photos", samples), kind="images")
+    return _open(s3_root)
+
+
+def _open(root, query=""):
+    volume = open_version(root, "photos")
+    return open_contents(to_table(volume.query(query) if query else volume).frame["image"].to_list())
+
+
+def _read(contents, batches):
+    """What is read in each batch."""
+    with contents.reading(batches) as reading:
+        for number, batch in enumerate(batches):
+            yield [bytes(reading.read(row)) for row in batch.tolist()]
+            reading.finish(number)
+
+
+def test_each_sample_is_read_and_each_pack_fetched_once_through_a_small_cache(contents, samples, s3_proxy, tmp_path):
+    n_packs = len(contents.blocks.n_bytes) - 1
+    assert n_packs > 5
+    s3_proxy.clear()
+    batches = np.array_split(np.arange(N), 12)
+    assert [content for batch in _read(contents, batches) for content in batch] == list(samples.values())
+    assert s3_proxy.count(path=r"packs/") == n_packs
+    assert sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*") if path.is_file()) < 120_000
+
+
+def test_the_first_batch_is_read_before_what_later_ones_need_is_fetched(contents, s3_proxy):
+    s3_proxy.clear()
+    batches = _read(contents, np.array_split(np.arange(N), 12))
+    next(batches)
+    assert s3_proxy.count(path=r"packs/") < 5
+    batches.close()
+
+
+def test_any_order_and_repeated_samples_are_read(contents, samples):
+    rng = np.random.default_rng(0)
+    batches = np.array_split(rng.permutation(np.repeat(contents.blocks.numbers.argsort(kind="stable")[:25], 2)), 7)
+    expected = [[list(samples.values())[row] for row in batch] for batch in batches]
+    assert list(_read(contents, batches)) == expected
+
+
+def test_only_ranges_are_fetched_where_little_of_a_pack_is_wanted(contents, samples, tmp_path):
+    batches = [np.arange(0, N, 12)]
+    assert list(_read(contents, batches)) == [list(samples.values())[::12]]
+    assert sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*") if path.is_file()) < 10 * SIZE
+
+
+def test_what_the_cache_holds_as_a_whole_is_not_fetched_again_in_parts(contents, s3_proxy, monkeypatch):
+    list(_read(contents, [np.arange(6)]))
+    s3_proxy.clear()
+    list(_read(contents, [np.array([2])]))
+    assert s3_proxy.count(path=r"packs/") == 0
+
+
+def test_a_batch_that_the_cache_cannot_hold_is_refused_before_anything_is_fetched(contents, s3_proxy, tmp_path):
+    s3_proxy.clear()
+    with (
+        pytest.raises(StorageError, match=r"Reading photos@1 needs .* Raise ROSENBLATT_CACHE_GB, or shuffle less"),
+        contents.reading([np.arange(N)]),
+    ):
+        pass
+    assert s3_proxy.count(path=r"packs/") == 0
+
+
+def test_damaged_samples_are_refused_by_name_and_others_read(small_packs, samples, tmp_path):
+    root = tmp_path / "volumes"
+    add_path(str(root), "photos", write_files(tmp_path / "photos", samples), kind="images")
+    pack = min(root.glob("packs/*/*.tar"))
+    content = bytearray(pack.read_bytes())
+    content[600] ^= 1
+    pack.write_bytes(content)
+    contents = _open(str(root))
+    with contents.reading([np.arange(N)]) as reading:
+        results = {}
+        for row in range(N):
+            with suppress(DamagedDataError):
+                results[row] = bytes(reading.read(row))
+        (damaged,) = set(range(N)) - results.keys()
+        with pytest.raises(DamagedDataError, match=rf"{damaged:03}\.jpg"):
+            reading.read(damaged)
+    assert all(content == samples[f"{row:03}.jpg"] for row, content in results.items())
+
+
+def test_linked_files_are_read_in_place(small_packs, samples, tmp_path):
+    add_path(str(tmp_path / "v"), "photos", write_files(tmp_path / "photos", samples), kind="images", link=True)
+    contents = _open(str(tmp_path / "v"))
+    batches = np.array_split(np.random.default_rng(0).permutation(N), 5)
+    assert list(_read(contents, batches)) == [[samples[f"{row:03}.jpg"] for row in batch] for batch in batches]
+
+
+def test_threads_end_when_a_pass_is_left(contents):
+    batches = _read(contents, np.array_split(np.arange(N), 12))
+    next(batches)
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fetch")]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rosenblatt.data.media.contents import cell_name, hash_content, open_contents, read_content
+from rosenblatt.data.volumes.cells import VolumeContents
+from rosenblatt.data.volumes.storage.packs import content_hash
+from rosenblatt.data.volumes.table import to_table
+from rosenblatt.errors import VolumeError
+from tests.data.volumes.helpers import add_path, open_version, write_files
+
+
+def _cells(root, query=""):
+    volume = open_version(root, "photos")
+    return to_table(volume.query(query) if query else volume).frame["image"].to_list()
+
+
+@pytest.fixture
+def cells(tmp_path, make_photos):
+    add_path(str(tmp_path / "v"), "photos", make_photos(tmp_path / "photos", {"cat": 3, "dog": 2}))
+    return _cells(str(tmp_path / "v"))
+
+
+def test_the_hash_of_a_sample_is_known_without_reading_it(cells, tmp_path):
+    expected = [content_hash(read_content(cell))[:32] for cell in cells]
+    for pack in (tmp_path / "v").glob("packs/*/*.tar"):
+        pack.unlink()
+    assert [hash_content(cell, lambda _: b"").hex() for cell in cells] == expected
+
+
+def test_cells_of_one_selection_are_read_together_and_others_one_by_one(cells, tmp_path):
+    dogs = _cells(str(tmp_path / "v"), "label = 'dog'")
+    assert isinstance(open_contents(cells), VolumeContents)
+    for mixed in ([*cells, *dogs], [*cells, b"bytes"]):
+        contents = open_contents(mixed)
+        assert not isinstance(contents, VolumeContents)
+        assert contents.blocks is None
+        with contents.reading([np.arange(len(mixed))]) as reading:
+            assert [reading.read(row) for row in range(len(mixed))] == [read_content(cell) for cell in mixed]
+            reading.finish(0)
+
+
+def test_samples_whose_header_could_not_be_read_are_known_to_be_damaged(tmp_path, make_photos):
+    photos = make_photos(tmp_path / "photos", {"cat": 3})
+    write_files(photos, {"cat/1.png": b"no image", "cat/2.png": b""})
+    add_path(str(tmp_path / "v"), "photos", photos)
+    assert list(open_contents(_cells(str(tmp_path / "v"))).damaged()) == [1, 2]
+
+
+def test_blocks_are_packs_within_metadata_files(cells):
+    blocks = open_contents(cells).blocks
+    assert blocks.numbers.tolist() == [0] * 5
+    assert blocks.n_bytes[0] == sum(len(read_content(cell)) for cell in cells)
+
+
+@pytest.mark.parametrize("cell", ["volume-sample:", "volume-sample:a:1:00:1:1:xy", "volume-sample:1:1"])
+def test_cells_that_name_no_sample_are_refused(cell):
+    with pytest.raises(VolumeError, match="names no sample of a volume"):
+        read_content(cell)
+    assert cell_name(cell) == cell
