@@ -42,6 +42,14 @@ def test_unchanged_files_are_found_by_every_later_process(folder):
     assert find(folder) == ["ha", "hb", "hc"]
 
 
+def test_files_whose_states_have_one_hash_are_told_apart(folder, monkeypatch):
+    monkeypatch.setattr(stat_index, "PART_ROWS", 2)
+    monkeypatch.setattr(pl.DataFrame, "hash_rows", lambda self: pl.repeat(7, self.height, dtype=pl.UInt64, eager=True))
+    record(folder)
+    os.utime(folder / "b", (1, 1))
+    assert find(folder) == ["ha", None, "hc"]
+
+
 @pytest.mark.parametrize("change", [
     lambda path: path.write_text("new size"),
     lambda path: path.write_text("B"),

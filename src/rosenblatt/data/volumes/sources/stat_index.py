@@ -19,14 +19,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import polars as pl
 
 from rosenblatt.data.volumes.columns import HASH, OFFSET
 from rosenblatt.data.volumes.sources.contents import CTIME, FILE_SCHEMA, MTIME, PATH
 from rosenblatt.data.volumes.storage.cache_folder import named_cache_folder
+from rosenblatt.data.volumes.storage.hash_index import HashIndex
 from rosenblatt.errors import StorageError
 
 MIN_AGE_NS = 2_000_000_000  # of the last change of a file whose times are trusted
+PART_ROWS = 1 << 16  # that are put into the index of hashes at a time
 _KEYS = FILE_SCHEMA.names()
 _SCHEMA = pl.Schema([*FILE_SCHEMA.items(), (HASH, pl.String())])
 
@@ -41,7 +44,10 @@ class StatIndex:
     """
 
     def __init__(self, path: Path, rows: pl.DataFrame, opened_ns: int) -> None:
-        self._path, self._earlier, self._opened_ns = path, rows, opened_ns
+        self._path, self._earlier, self._opened_ns, self._index = path, rows, opened_ns, HashIndex()
+        for part in rows.select(_KEYS).iter_slices(PART_ROWS):
+            self._index.add(part.hash_rows().to_numpy(), np.arange(part.height))
+        self._index.optimize()
         self._current = [pl.DataFrame(schema=_SCHEMA)]
 
     @classmethod
@@ -69,7 +75,13 @@ class StatIndex:
 
     def find(self, stats: pl.DataFrame) -> pl.Series:
         """The hash of each file (n,), null for those that are new or may have changed."""
-        return stats.select(_KEYS).join(self._earlier, on=_KEYS, how="left", maintain_order="left")[HASH]
+        keys, found = stats.select(_KEYS), pl.repeat(None, stats.height, dtype=pl.String, eager=True).alias(HASH)
+        for match in self._index.find(keys.hash_rows().to_numpy()):
+            rows, wanted = self._earlier[match.file * PART_ROWS + match.rows], keys[match.queries]
+            is_same = pl.select(pl.all_horizontal(rows[name] == wanted[name] for name in _KEYS)).to_series()
+            is_same = is_same.fill_null(value=False)
+            found.scatter(match.queries[is_same.to_numpy()], rows[HASH].filter(is_same))
+        return found
 
     def record(self, stats: pl.DataFrame, hashes: pl.Series) -> None:
         """Keep the hashes of files as they were listed; files that were changed since, or just before, are left out."""
