@@ -50,7 +50,8 @@ class StoredContents:
 
     def may_hold(self, hashes: Sequence[str]) -> list[bool]:
         """Which contents are stored, or others whose hashes begin in the same way."""
-        is_found: list[bool] = self._index.contains(_prefixes(pl.Series(hashes, dtype=pl.String))).tolist()
+        prefixes = np.fromiter((int(hash_[:_PREFIX], 16) for hash_ in hashes), np.uint64, len(hashes))
+        is_found: list[bool] = self._index.contains(prefixes).tolist()
         return is_found
 
     def find(self, hashes: pl.Series) -> pl.DataFrame:

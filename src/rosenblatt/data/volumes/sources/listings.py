@@ -52,7 +52,7 @@ def sort_by_name(frame: pl.DataFrame, location: str, notes: list[str]) -> pl.Dat
     Raises VolumeError if two files have the same name.
     """
     frame = frame.with_columns(pl.col(NAME).str.normalize("NFC")).sort(NAME)
-    repeated = frame.filter(pl.col(NAME).is_duplicated())[NAME]
+    repeated = frame.filter(pl.col(NAME) == pl.col(NAME).shift())[NAME]
     if len(repeated):
         raise VolumeError(
             f"{location!r} holds several files of one name, {repeated[0]!r}, in Unicode's form NFC. Rename or remove "

@@ -18,6 +18,7 @@ MAX_PACK_BYTES = 64 << 20  # of packs with several samples
 MAX_SAMPLE_BYTES = 1 << 30
 BLOCK_BYTES = 512  # of tar archives
 END_BYTES = 2 * BLOCK_BYTES  # of zeros
+_HEADER_BYTES = 156  # of a header, up to the end of what differs between members
 _NAME_BYTES, _SIZE_DIGITS, _CHECKSUM_FIELD, _CHECKSUM_DIGITS = 100, slice(124, 135), slice(148, 156), slice(148, 154)
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -85,7 +86,8 @@ class PackBuilder:
         sizes = np.fromiter(map(len, self._contents), np.int64, len(self._contents))
         headers, parts = _headers(self._names, sizes), list[bytes]()
         for k, content in enumerate(self._contents):
-            parts += (headers[BLOCK_BYTES * k : BLOCK_BYTES * (k + 1)], content, _PADDINGS[-len(content) % BLOCK_BYTES])
+            header = headers[_HEADER_BYTES * k : _HEADER_BYTES * (k + 1)]
+            parts += (header, _HEADER_END, content, _PADDINGS[-len(content) % BLOCK_BYTES])
         self._names, self._contents = [], []
         archive = b"".join([*parts, bytes(END_BYTES)])
         return Pack(content_hash(archive), archive)
@@ -97,20 +99,21 @@ def _make_template() -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
-_TEMPLATE = np.frombuffer(_make_template(), np.uint8)
+_TEMPLATE = _make_template()
+_HEADER, _HEADER_END = np.frombuffer(_TEMPLATE[:_HEADER_BYTES], np.uint8), _TEMPLATE[_HEADER_BYTES:]
 _DIGIT_SHIFTS = np.arange(30, -3, -3)  # of the octal digits of a size
 _CHECKSUM_SHIFTS = np.arange(15, -3, -3)
 _PADDINGS = [bytes(n) for n in range(BLOCK_BYTES)]
 
 
 def _headers(names: list[str], sizes: np.ndarray) -> bytes:
-    """The headers of members: those of `tarfile`, with these names and sizes (n,) (POSIX.1-1988, ustar)."""
-    headers = np.tile(_TEMPLATE, (len(names), 1))
+    """The first parts of headers: those of `tarfile`, with these names and sizes (n,) (POSIX.1-1988, ustar)."""
+    headers = np.tile(_HEADER, (len(names), 1))
     encoded = np.array([name.encode("ascii") for name in names], f"S{_NAME_BYTES}")
     headers[:, :_NAME_BYTES] = encoded.view(np.uint8).reshape(-1, _NAME_BYTES)
     headers[:, _SIZE_DIGITS] = _octal(sizes, _DIGIT_SHIFTS)
     headers[:, _CHECKSUM_FIELD] = np.frombuffer(b"      \0 ", np.uint8)
-    checksums = headers.sum(axis=1, dtype=np.int64) + ord(" ")  # the field counts as eight spaces
+    checksums = headers.sum(axis=1, dtype=np.int64) + ord(" ") + sum(_HEADER_END)  # the field counts as eight spaces
     headers[:, _CHECKSUM_DIGITS] = _octal(checksums, _CHECKSUM_SHIFTS)
     return headers.tobytes()
 
