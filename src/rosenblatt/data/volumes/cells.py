@@ -81,24 +81,32 @@ class VolumeContents:
     def __init__(self, volume: Volume, files: np.ndarray, rows: np.ndarray) -> None:
         self._volume, self._files, self._rows = volume, files, rows
 
+    @property
+    def blocks(self) -> Blocks | None:
+        """Samples of one pack, or of consecutive linked files, within a metadata file.
+
+        None if all are linked files of this machine, which are read one by one.
+        """
+        return self._layout[0] if self._layout[1] else None
+
     @cached_property
-    def blocks(self) -> Blocks:
-        """Samples of one pack, or of consecutive linked files, within a metadata file."""
+    def _layout(self) -> tuple[Blocks, bool]:
+        """The blocks, and whether any is not of linked files of this machine."""
         reader = PackReader(self._volume.objects, self._volume.cache, self._volume.name)
         numbers, sizes = np.zeros(len(self._files), np.int32), [np.zeros(0, np.int64)]
-        n_blocks = 0
+        n_blocks, matters = 0, False
         for file in np.unique(self._files).tolist():
             samples = np.flatnonzero(self._files == file)
             rows, index = np.unique(self._rows[samples], return_inverse=True)
             frame = self._volume.read_whole_file(file, (ID, *BYTES_COLUMNS))
             column = reader.column(frame, rows)
-            n_units = len(column.units)
+            n_units, matters = len(column.units), matters or not all(unit.is_local_link for unit in column.units)
             codes = np.where(column.codes < 0, n_units, column.codes)  # what is damaged comes last
             lengths = frame[LENGTH].gather(rows).fill_null(0).to_numpy()
             sizes.append(np.bincount(codes, lengths, minlength=n_units + 1).astype(np.int64))
             numbers[samples] = n_blocks + codes[index]
             n_blocks += n_units + 1
-        return Blocks(numbers, np.concatenate(sizes))
+        return Blocks(numbers, np.concatenate(sizes)), matters
 
     def damaged(self) -> dict[int, str]:
         """Samples whose headers could not be read when they were added, and why, by row."""
@@ -112,7 +120,7 @@ class VolumeContents:
 
     def reading(self, batches: Sequence[np.ndarray]) -> AbstractContextManager[Reading]:
         """Begin to read batches of rows in order; packs are fetched ahead of their use."""
-        return SamplePass(self._volume, self._files, self._rows, self.blocks, batches)
+        return SamplePass(self._volume, self._files, self._rows, self._layout[0], batches)
 
 
 def open_contents(cells: Sequence[Cell]) -> VolumeContents | None:

@@ -121,11 +121,20 @@ def test_damaged_samples_are_refused_by_name_and_others_read(small_packs, sample
     assert all(content == samples[f"{row:03}.jpg"] for row, content in results.items())
 
 
-def test_linked_files_are_read_in_place(small_packs, samples, tmp_path):
-    add_path(str(tmp_path / "v"), "photos", write_files(tmp_path / "photos", samples), kind="images", link=True)
+def test_linked_files_are_read_one_by_one_in_any_order(samples, tmp_path):
+    photos = write_files(tmp_path / "photos", samples)
+    add_path(str(tmp_path / "v"), "photos", photos, kind="images", link=True)
     contents = _open(str(tmp_path / "v"))
+    assert contents.blocks is None
     batches = np.array_split(np.random.default_rng(0).permutation(N), 5)
     assert list(_read(contents, batches)) == [[samples[f"{row:03}.jpg"] for row in batch] for batch in batches]
+    (photos / "007.jpg").write_bytes(b"another content")
+    (photos / "008.jpg").unlink()
+    with contents.reading([np.arange(N)]) as reading:
+        for row in (7, 8):
+            with pytest.raises(DamagedDataError, match=rf"00{row}\.jpg"):
+                reading.read(row)
+        assert bytes(reading.read(9)) == samples["009.jpg"]
 
 
 def test_threads_end_when_a_pass_is_left(contents):

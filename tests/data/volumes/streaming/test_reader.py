@@ -12,8 +12,10 @@ import pytest
 from rosenblatt.data.volumes.storage.cache import MachineCache
 from rosenblatt.data.volumes.storage.objects import FolderObjects
 from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
+from rosenblatt.data.volumes.streaming import links as links_module
 from rosenblatt.data.volumes.streaming import reader as reader_module
-from rosenblatt.data.volumes.streaming.reader import PackReader, read_link
+from rosenblatt.data.volumes.streaming.links import read_link
+from rosenblatt.data.volumes.streaming.reader import PackReader
 from rosenblatt.errors import DamagedDataError, StorageError
 from tests.data.volumes.streaming.samples import BucketLike, flip, make_contents, write_packs
 
@@ -269,7 +271,7 @@ def test_linked_files_are_read_in_bundles_and_stay_out_of_the_cache(reader, link
 
 def test_linked_objects_are_kept_in_the_cache(tmp_path, cache, links, root, monkeypatch):
     bucket = BucketLike(tmp_path / "linked")
-    monkeypatch.setattr(reader_module, "open_objects", {"s3://photos": bucket}.__getitem__)
+    monkeypatch.setattr(links_module, "open_objects", {"s3://photos": bucket}.__getitem__)
     links = links.with_columns(pack=pl.format("s3://photos/ü {}.bin", pl.int_range(pl.len())))
     for _ in range(2):
         column = PackReader(FolderObjects(root), cache).column(links)
@@ -279,7 +281,7 @@ def test_linked_objects_are_kept_in_the_cache(tmp_path, cache, links, root, monk
 
 def test_linked_objects_that_were_added_again_after_a_change_are_fetched_again(tmp_path, cache, root, monkeypatch):
     bucket = BucketLike(tmp_path / "linked")
-    monkeypatch.setattr(reader_module, "open_objects", {"s3://photos": bucket}.__getitem__)
+    monkeypatch.setattr(links_module, "open_objects", {"s3://photos": bucket}.__getitem__)
     (tmp_path / "linked").mkdir()
     for content in (b"first", b"other"):
         (tmp_path / "linked" / "image").write_bytes(content)

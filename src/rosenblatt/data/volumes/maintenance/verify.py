@@ -15,7 +15,7 @@ from rosenblatt.data.volumes.columns import HASH, ID, LENGTH, OFFSET, PACK
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.packs import content_hash, is_pack_name, pack_path
-from rosenblatt.data.volumes.streaming.reader import read_link
+from rosenblatt.data.volumes.streaming.links import read_link
 from rosenblatt.data.volumes.volume import volume
 from rosenblatt.errors import DamagedDataError, format_count
 

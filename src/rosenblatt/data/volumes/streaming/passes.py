@@ -36,15 +36,17 @@ class _WantedRows:
 @dataclass(frozen=True)
 class _OpenBlock:
     wanted: _WantedRows
-    contents: dict[int, memoryview]  # by unit
+    contents: dict[int, memoryview]  # by unit, without those of linked files, which are read one by one
 
     def read(self, row: int) -> memoryview:
         """Return the bytes of a row of the metadata file. Raises DamagedDataError."""
         column, index = self.wanted.column, int(np.searchsorted(self.wanted.rows, row))
         code = int(column.codes[index])
+        if code in self.contents:
+            return self.contents[code][column.starts[index] : column.ends[index]]
         if code == DAMAGED:
             raise column.damage(index)
-        return self.contents[code][column.starts[index] : column.ends[index]]
+        return column.read_linked(index)
 
 
 class SamplePass:
@@ -151,7 +153,7 @@ class SamplePass:
         contents = {
             code: open_when_possible(lambda code=code: wanted.column.open(code, self._check), self._stopped)  # type: ignore[misc]
             for code in codes.tolist()
-            if code != DAMAGED
+            if code != DAMAGED and not wanted.column.units[code].is_local_link
         }
         return _OpenBlock(wanted, contents)
 

@@ -19,18 +19,17 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 from weakref import WeakValueDictionary, ref
 
 import numpy as np
 import polars as pl
 
 from rosenblatt.data.volumes.columns import HASH, ID, LENGTH, OFFSET, PACK
+from rosenblatt.data.volumes.sources.addresses import FILE_SCHEME
 from rosenblatt.data.volumes.storage.cache import CacheFullError, DamagedEntryError, MachineCache, machine_cache
 from rosenblatt.data.volumes.storage.erasures import missing_error
 from rosenblatt.data.volumes.storage.object_info import MAX_GAP_BYTES
-from rosenblatt.data.volumes.storage.objects import Objects, open_objects
+from rosenblatt.data.volumes.storage.objects import Objects
 from rosenblatt.data.volumes.storage.packs import (
     BLOCK_BYTES,
     END_BYTES,
@@ -39,6 +38,7 @@ from rosenblatt.data.volumes.storage.packs import (
     is_pack_name,
     pack_path,
 )
+from rosenblatt.data.volumes.streaming.links import read_link, read_part
 from rosenblatt.errors import DamagedDataError, StorageError
 
 # The order of samples depends on the next two lines and on MAX_GAP_BYTES: raise ORDER_VERSION if you change them.
@@ -50,8 +50,8 @@ OPEN_FILES = 4096  # limit of a process that streams: three windows of a gigabyt
 MAX_OPEN_UNITS = 256  # that random access holds, and at most a quarter of the files that a process may open
 OPEN_CACHE_FRACTION = 0.25  # of the cache's limit that random access holds in use
 MAX_ATTEMPTS = 3  # of a download that breaks off
+CHANGED_LINK = "is missing, or was changed since it was linked"
 DAMAGED = -1  # unit of samples that are damaged
-FILE_SCHEME = "file://"
 
 Check = Callable[[], None]  # raises an error if the work is no longer wanted
 
@@ -69,6 +69,11 @@ class Unit:
     path: Path | None  # of the pack in a folder
     is_cached: bool  # else it is mapped, or linked files of folders are read into memory
     fetch: Callable[..., None]  # of a file and a `Check`
+
+    @property
+    def is_local_link(self) -> bool:
+        """Whether it is a bundle of linked files of this machine."""
+        return self.path is None and not self.is_cached
 
 
 class PackReader:
@@ -197,7 +202,7 @@ class SampleColumn:
     def __init__(self, reader: PackReader, frame: pl.DataFrame, rows: np.ndarray | None) -> None:
         builder = _UnitBuilder(reader, frame, rows)
         self._reader, self._rows = reader, rows
-        self._frame = frame.select(name for name in (ID, PACK, HASH) if name in frame.columns)  # for messages, hashes
+        self._frame = frame.select(name for name in (ID, PACK, OFFSET, HASH) if name in frame.columns)
         self.codes, self.starts, self.units = builder.codes, builder.starts, builder.units
         self._unit_codes = self.codes.copy()  # of damaged samples as well: all are verified whenever a unit is
         self.ends = self.starts + builder.lengths
@@ -238,6 +243,16 @@ class SampleColumn:
         self._contents[code] = content
         self._reader.hold(self, code)
         return content
+
+    def read_linked(self, index: int) -> memoryview:
+        """Read a linked file on its own. Raises DamagedDataError."""
+        row = index if self._rows is None else int(self._rows[index])
+        place = self._frame.row(row, named=True)
+        content = read_link(place[PACK], place[OFFSET], int(self.ends[index] - self.starts[index]))
+        if content_hash(content) != place[HASH]:
+            self._reasons[index] = CHANGED_LINK
+            raise self.damage(index)
+        return memoryview(content)
 
     def close(self, code: int) -> None:
         """Let go of a unit that random access holds open."""
@@ -400,17 +415,9 @@ def _fetch_ranges(
     except DamagedDataError:  # the pack ends too early
         file.seek(0)
         file.writelines(
-            _read_part(objects, path, offset, length).ljust(length, b"\0")
+            read_part(objects, path, offset, length).ljust(length, b"\0")
             for offset, length in zip(offsets, lengths, strict=True)
         )
-
-
-def _read_part(objects: Objects, path: str, offset: int, length: int) -> bytes:
-    """Read a part of an object; nothing if it is not there, so that the sample will not match its hash."""
-    try:
-        return objects.read_ranges(path, [offset], [length])[0]
-    except DamagedDataError:
-        return b""
 
 
 def _fetch_links(ranges: list[tuple[str, int, int]], file: BinaryIO, check: Check) -> None:
@@ -420,31 +427,6 @@ def _fetch_links(ranges: list[tuple[str, int, int]], file: BinaryIO, check: Chec
 
     with ThreadPoolExecutor(LINK_THREADS) as pool:
         file.writelines(pool.map(read, ranges))
-
-
-def read_link(uri: str, offset: int, length: int) -> bytes:
-    """Read a part of a linked file; nothing if it is missing, so that the sample will not match its hash.
-
-    The volume may be someone else's: only regular files are opened, as a pipe would wait, and a device never ends.
-    """
-    if "://" not in uri or offset < 0 or not 0 <= length <= MAX_SAMPLE_BYTES:
-        return b""
-    parts = urlsplit(uri)
-    try:
-        if uri.startswith(FILE_SCHEME):
-            path = Path(url2pathname(parts.path))
-            if not path.is_file():
-                return b""
-            with path.open("rb") as file:
-                file.seek(offset)
-                return file.read(length)
-        objects = open_objects(f"{parts.scheme}://{parts.netloc}")
-        key = uri.removeprefix(f"{parts.scheme}://{parts.netloc}/")
-        if parts.scheme.startswith("http") and not offset:
-            return objects.read(unquote(key))[:length]  # some web servers know no ranges
-        return _read_part(objects, key, offset, length)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return b""
 
 
 def _verify_pack(unit: Unit, content: memoryview) -> None:
@@ -480,7 +462,7 @@ def _read_verified(fetch: Callable[[BinaryIO], None], verify: Callable[[memoryvi
     try:
         verify(content)
     except DamagedDataError:
-        raise _DamagedUnitError("is missing, or was changed since it was linked", content) from None
+        raise _DamagedUnitError(CHANGED_LINK, content) from None
     return content
 
 
