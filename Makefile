@@ -6,16 +6,20 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALL := $(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --editable
 
-.PHONY: demo check test lint docs clean system-packages azurite
+.PHONY: demo check test test-cluster lint docs clean system-packages azurite
 
 demo: .venv/installed
 	scripts/demo $(BIN)
 
 check: .venv/check-installed lint
-	$(BIN)/pytest --doctest-ignore-import-errors -m "not (slow or torch or frameworks or gpu or postgresql or browser)"
+	$(BIN)/pytest --doctest-ignore-import-errors -m "not (slow or slow_cluster or torch or frameworks or gpu or postgresql or browser)"
 
 test: .venv/test-installed system-packages azurite lint
 	$(BIN)/pytest
+
+# Clusters on several machines, made of namespaces: needs root on Linux, and takes minutes
+test-cluster: .venv/test-installed
+	$(BIN)/pytest -n 1 -m slow_cluster tests
 
 lint: .venv/check-installed
 	$(BIN)/ruff format --check --diff .
