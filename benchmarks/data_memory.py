@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import shutil
 import time
 from pathlib import Path
 
@@ -21,10 +22,13 @@ N_APPENDED = 1000
 
 def table_rows(first, n):
     """Rows of a table with an identity of 21 characters."""
-    return pl.select(k=pl.int_range(first, first + n)).select(
-        id=pl.format("images/{}.jpg", pl.col("k").cast(pl.String).str.zfill(10)),
-        x=pl.col("k") / 7,
-        label=pl.col("k") % 10,
+    return _table(pl.int_range(first, first + n, eager=True))
+
+
+def _table(numbers):
+    k = pl.col("k")
+    return pl.DataFrame({"k": numbers}).select(
+        id=pl.format("images/{}.jpg", k.cast(pl.String).str.zfill(10)), x=k / 7, label=k % 10
     )
 
 
@@ -67,14 +71,12 @@ def write_volume(name, kind, rows, n):
     return n
 
 
-def write_parquet_files(folder, n, changed, order):
-    """The rows of the volume again in a folder of Parquet files, with some of them changed."""
+def write_parquet_files(folder, numbers, changed):
+    """Rows of the volume by their numbers in a folder of Parquet files, with some of them changed."""
     folder.mkdir()
-    for k in range(0, n, MAX_FILE_ROWS):
-        rows = table_rows(k, MAX_FILE_ROWS).with_columns(label=pl.when(changed).then(-1).otherwise("label"))
-        if order:
-            rows = rows.sample(fraction=1, shuffle=True, seed=k)
-        rows.write_parquet(folder / f"{k:010}.parquet")
+    for k, part in enumerate(pl.DataFrame({"k": numbers}).iter_slices(MAX_FILE_ROWS)):
+        rows = _table(part["k"]).with_columns(label=pl.when(changed).then(-1).otherwise("label"))
+        rows.write_parquet(folder / f"{k:06}.parquet")
 
 
 def peak_memory():
@@ -109,10 +111,15 @@ def additions(folder, n):
     n = write_volume(table, "table", table_rows, n)
     table_rows(n, N_APPENDED).write_parquet(folder / "more.parquet")
     yield n, "table: 1,000 rows appended", measure(table, folder / "more.parquet", append=True)
-    few, every = pl.col("label").is_null() | (pl.col("x") == 1), pl.lit(value=True)
-    for what, changed in (("with one changed", few), ("with all changed", every)):
-        write_parquet_files(folder / what, n, changed, order=False)
-        yield n, f"table: added again {what}", measure(table, folder / what)
+    numbers, one = pl.int_range(n, eager=True), pl.col("x") == 1
+    for what, order, changed in (
+        ("one changed", numbers, one),
+        ("one changed, in random order", numbers.shuffle(seed=0), one),
+        ("all changed", numbers, pl.lit(value=True)),
+    ):
+        write_parquet_files(folder / what, order, changed)
+        yield n, f"table: added again, {what}", measure(table, folder / what)
+        shutil.rmtree(folder / what)
     write_volume(files, "files", file_rows, n)
     source = folder / "source"
     source.mkdir()
