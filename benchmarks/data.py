@@ -345,7 +345,7 @@ def add_part(folder, arguments):
 def memory(folder, arguments):
     """Peak memory of additions to volumes of many samples."""
     table = make_table("Additions, each in a process of its own", "volume", "samples", "s", "peak memory, GB")
-    for n, what, (seconds, peak, *_) in additions(folder, arguments.samples):
+    for n, what, (seconds, peak) in additions(folder, arguments.samples):
         table.add_row(what, f"{n:,}", f"{seconds:.1f}", f"{peak:.2f}")
     console.print(table)
 

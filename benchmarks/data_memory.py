@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -87,22 +89,10 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def _add(name, path, options, pipe):
-    started = time.perf_counter()
-    commit = add(name, str(path), options, lambda _: None).commit
-    pipe.send((time.perf_counter() - started, peak_memory(), commit.added, commit.changed))
-
-
 def measure(name, path, **options):
-    """Add in a process of its own: seconds, peak memory in GB, added and changed samples."""
-    context = multiprocessing.get_context("spawn")
-    pipe, other = context.Pipe()
-    process = context.Process(target=_add, args=(name, path, AddOptions(**options), other))
-    process.start()
-    other.close()
-    result = pipe.recv()
-    process.join()
-    return result
+    """Add in a process of its own, without other libraries: seconds, and peak memory in GB."""
+    command = [sys.executable, __file__, name, str(path), json.dumps(options)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def additions(folder, n):
@@ -126,3 +116,14 @@ def additions(folder, n):
     for k in range(N_APPENDED):
         (source / f"{k:04}.bin").write_bytes(f"{k}".encode())
     yield n, "files: 1,000 files appended", measure(files, source, append=True, kind="files")
+
+
+def main():
+    name, path, options = sys.argv[1:]
+    started = time.perf_counter()
+    add(name, path, AddOptions(**json.loads(options)), lambda _: None)
+    print(json.dumps((time.perf_counter() - started, peak_memory())))
+
+
+if __name__ == "__main__":
+    main()
