@@ -127,7 +127,7 @@ def artifacts(sqlite):
 def downgrade(url: str) -> None:
     """Make a SQLite store of version 1001 of one of this version."""
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-        for table in ("settings", "log_segments", "point_logs"):
+        for table in ("settings", "log_segments", "point_logs", "queue"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE runs DROP COLUMN owner")
         connection.execute("UPDATE alembic_version SET version_num = '1001'")

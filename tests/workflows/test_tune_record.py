@@ -8,9 +8,9 @@ import pytest
 
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.start import RESUME
 from rosenblatt.spec.dimensions import choice, integer, log_uniform, uniform
 from rosenblatt.spec.scoring import Direction
-from rosenblatt.workflows.request import RESUME
 from rosenblatt.workflows.tune_record import TuneRecord, TuneTrial
 
 SPACE = {

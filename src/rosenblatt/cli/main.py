@@ -26,6 +26,7 @@ COMMANDS = {  # the module of each command
     "generate": "generate",
     "learn-step": "learn_step",
     "predict": "models",
+    "queue": "queue",
     "run": "runs",
     "runs": "runs",
 }
@@ -75,6 +76,7 @@ def cli() -> None:
     rosenblatt learn-step                            a perceptron, step by step
     rosenblatt run train.py -- --lr 0.1              run and record any script
     rosenblatt runs                                  list, compare, reproduce runs
+    rosenblatt queue add fit people.csv -t income    experiments that wait their turn
     rosenblatt data                                  volumes: versions of training data
 
     `rosenblatt COMMAND --help` shows the options of a command, with examples.

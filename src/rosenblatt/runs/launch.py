@@ -29,7 +29,7 @@ from rosenblatt.runs.store.locations import store_name, store_prefixes, store_ur
 from rosenblatt.runs.tracking.launched import NO_REUSE, LaunchedRun, may_reuse
 from rosenblatt.runs.tracking.program_end import state_of_error, state_of_status
 from rosenblatt.runs.tracking.run import Run
-from rosenblatt.runs.tracking.start import RunStart, new_id
+from rosenblatt.runs.tracking.start import RunStart, take_id
 from rosenblatt.runs.tracking.writer import get_writer
 
 WITNESS_TIMEOUT_S = 1.0  # seconds in which a process that received a signal has ended
@@ -88,7 +88,7 @@ def launch(
     stem = request.target if request.is_module else script.stem
     run = Run(
         store_url(store, folder),
-        new_id(),
+        take_id(),
         request.experiment or stem,
         parse_params(redact_arguments(request.arguments)),
     )

@@ -24,7 +24,7 @@ from rosenblatt.runs.store.store import Store, version_error
 from rosenblatt.runs.tracking.spool import REJECTED_SUFFIX, deliver_pending, pending_files
 
 MAX_READ_FAILURES = 100_000  # unreadable rows in succession after which the rest of a table is given up
-_RESCUED_VERSIONS = ("1001", schema.VERSION)
+_RESCUED_VERSIONS = ("1001", "1002", schema.VERSION)
 STATE_RETENTION_SECONDS = 30 * 86_400.0  # how long the checkpoint of an unfinished search is kept
 
 
@@ -80,7 +80,7 @@ def recover(url: str, notify: Notify = print) -> dict[str, tuple[int, int]]:
     """Copy the readable rows of a damaged SQLite file to a new store in its place, and keep the original beside it.
 
     Returns the numbers of rows recovered and lost (about) by table. Raises StoreError if the store is not a SQLite file
-    of this version or the one before.
+    of this version or an earlier one.
     """
     if not is_sqlite_file(url):
         raise StoreError("Only SQLite files can be rescued. For PostgreSQL, use its own tools.")

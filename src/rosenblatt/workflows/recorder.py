@@ -27,7 +27,7 @@ from rosenblatt.runs.store.records import as_json
 from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import may_reuse
 from rosenblatt.runs.tracking.run import Run
-from rosenblatt.runs.tracking.start import RunStart, new_id
+from rosenblatt.runs.tracking.start import RESUME, RunStart, take_id
 from rosenblatt.spec.hyperparameters import HYPERPARAMETERS
 from rosenblatt.spec.spec import Spec
 from rosenblatt.tuning.checkpoints import MUTABLE_ON_RESUME
@@ -42,7 +42,7 @@ from rosenblatt.workflows.recorded_results import (
     record_scores,
 )
 from rosenblatt.workflows.recorded_trials import TrialRecorder, flatten_spec
-from rosenblatt.workflows.request import RESUME, FitRequest
+from rosenblatt.workflows.request import FitRequest
 from rosenblatt.workflows.volume_inputs import describe_input
 
 
@@ -79,7 +79,7 @@ class Recorder:
         if resumed_run and (changes := _changed_options(url, resumed_run, request)):
             messages.append(f"the search {resumed_run} is not resumed, because {changes} changed; this is a new search")
             resumed_run = None
-        run = Run(url, resumed_run or new_id(), experiment, {})
+        run = Run(url, resumed_run or take_id(), experiment, {})
         folder = _make_state_folder(run, url) if request.spec.has_search else None
         return cls(
             request, run, name, reuse, resumed=resumed_run is not None, checkpoint_folder=folder, _messages=messages

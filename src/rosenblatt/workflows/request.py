@@ -15,9 +15,6 @@ from rosenblatt.errors import SpecError
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 
-RESUME = "ROSENBLATT_RESUME"  # environment variable with the id of the interrupted run that a command resumes
-
-
 VOLUME_FIELDS = ("table", "test", "validation")  # fields that may name a version of a volume
 
 

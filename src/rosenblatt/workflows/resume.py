@@ -20,9 +20,9 @@ from rosenblatt.runs.store.locations import STORE_FOLDER, database_file, is_sqli
 from rosenblatt.runs.store.owners import end_dead_runs
 from rosenblatt.runs.store.queries import find_runs, run_details
 from rosenblatt.runs.store.store import Store
+from rosenblatt.runs.tracking.start import RESUME
 from rosenblatt.workflows.recorded_call import check_user, fill_masked, find_call
 from rosenblatt.workflows.recorded_results import MODEL_FILE
-from rosenblatt.workflows.request import RESUME
 
 
 def resume(

@@ -27,10 +27,9 @@ from rosenblatt.runs.store.store import Store
 from rosenblatt.runs.tracking.launched import may_reuse
 from rosenblatt.runs.tracking.program_end import SIGNAL_REASON
 from rosenblatt.runs.tracking.run import Run
-from rosenblatt.runs.tracking.start import RunStart, new_id
+from rosenblatt.runs.tracking.start import RESUME, RunStart, new_id
 from rosenblatt.spec.dimensions import Choice, Dimension, Integer
 from rosenblatt.spec.scoring import Direction
-from rosenblatt.workflows.request import RESUME
 
 INTERRUPTED, TIME_LIMIT = "interrupted", "time limit"  # reasons to stop a trial; if resumed, it is trained again
 

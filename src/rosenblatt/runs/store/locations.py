@@ -124,7 +124,7 @@ def store_prefixes(url: str) -> tuple[str, ...]:
     if is_sqlite_file(url):
         database = database_file(url)
         files.append(database)  # and those beside it, such as runs.db-wal
-        folders += [database.parent / name for name in ("artifacts", "state")]
+        folders += [database.parent / name for name in ("artifacts", "queue", "state")]
         if database.parent.name == STORE_FOLDER:
             folders.append(database.parent)
     places = {f"{place}{os.sep}" for folder in folders for place in (folder, folder.resolve())}

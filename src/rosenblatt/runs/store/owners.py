@@ -25,9 +25,10 @@ _START_FIELD = 19  # of /proc/PID/stat after the name of the program: ticks from
 _DEAD_STATES = b"ZX"
 
 
-def new_owner() -> str:
-    """Make the token of this process as the owner of runs."""
-    return f"{_machine()}:{os.getpid()}:{_process_start(os.getpid())}:{secrets.token_hex(8)}"
+def new_owner(pid: int | None = None) -> str:
+    """Make the token of a process of this machine, by default this one, as the owner of runs."""
+    pid = os.getpid() if pid is None else pid
+    return f"{_machine()}:{pid}:{_process_start(pid)}:{secrets.token_hex(8)}"
 
 
 def has_died(owner: str | None) -> bool:
@@ -35,7 +36,12 @@ def has_died(owner: str | None) -> bool:
     if not owner or not owner.startswith(f"{_machine()}:"):
         return False
     _, pid, start, _ = owner.split(":")
-    return _process_start(int(pid)) != start
+    return not start or _process_start(int(pid)) != start
+
+
+def is_alive_here(owner: str | None) -> bool:
+    """Whether the process of a token runs on this machine; False if it runs on another one."""
+    return bool(owner) and str(owner).startswith(f"{_machine()}:") and not has_died(owner)
 
 
 def end_dead_runs(store: Store) -> int:

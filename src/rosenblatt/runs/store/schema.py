@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-VERSION = "1002"  # the newest in migrations/versions; "0001" had other tables and was never released
+VERSION = "1003"  # the newest in migrations/versions; "0001" had other tables and was never released
 MAX_SEGMENTS = 2**31  # of all logs of a writer
 
 metadata_obj = MetaData()
@@ -138,6 +138,31 @@ documents = Table(  # shared by many runs: source, environment
     metadata_obj,
     Column("hash", Text, primary_key=True),
     Column("text", Text, nullable=False),  # JSON
+)
+queue = Table(  # experiments that wait for their turn, run or have ended; see cluster/queue.py
+    "queue",
+    metadata_obj,
+    Column("number", Integer, primary_key=True),
+    Column("machine", Text, nullable=False),  # the host on which it was added
+    Column("user", Text, nullable=False),
+    Column("folder", Text, nullable=False),  # in which its command starts
+    Column("arguments", Text, nullable=False),  # of `rosenblatt`: JSON, a list of texts
+    Column("config", Text),  # the content of the file that --config names, when it was added
+    Column("output", Text),  # the path of the model that it writes
+    Column("source", Text),  # a hash of the source of a script, when it was added
+    Column("priority", Integer, nullable=False),  # the highest first
+    Column("state", Text, nullable=False),  # waiting, running, finished, failed, cancelled
+    Column("reason", Text),
+    Column("run", Text),  # the id of its last run
+    Column("attempts", Integer, nullable=False),  # how often it was started
+    Column("added", Double, nullable=False),  # seconds since 1970
+    Column("started", Double),
+    Column("ended", Double),
+    Column("heartbeat", Double),  # the last sign of life of its runner
+    Column("owner", Text),  # the token of its runner; see owners.py
+    Column("process", Text),  # the token of its process
+    Column("log", Text),  # HOST:PATH of the file of its output
+    Index("ix_queue_state", "state"),
 )
 settings = Table(  # of the store: its random id
     "settings",

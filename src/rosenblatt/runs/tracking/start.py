@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+RESUME = "ROSENBLATT_RESUME"  # environment variable with the id of the interrupted run that a command resumes
+RUN_ID = "ROSENBLATT_RUN_ID"  # environment variable with the id of the run that a command begins
+
 
 def new_id() -> str:
     """Make the id of a run: 10 random characters of 32 that are hard to confuse."""
     return "".join(secrets.choice("23456789abcdefghjkmnpqrstuvwxyz") for _ in range(10))
+
+
+def take_id() -> str:
+    """The id of the run of a command, which the program that started it may have chosen."""
+    return os.environ.pop(RUN_ID, "") or new_id()
 
 
 @dataclass(frozen=True)
