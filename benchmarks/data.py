@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the proxy and the servers 
 
 import numpy as np
 import polars as pl
-import torch
 from common import make_parser, make_table
 from data_faults import FAILURES, run_trials
 from data_memory import additions
@@ -34,15 +33,12 @@ from data_peers import PEERS
 from PIL import Image
 from rich.console import Console
 
-from rosenblatt.data.media.images import ImageDataset
 from rosenblatt.data.volumes.add import AddOptions, add
 from rosenblatt.data.volumes.locations import parse_address
 from rosenblatt.data.volumes.storage.delta_types import schema_to_delta
 from rosenblatt.data.volumes.storage.log import Commit, DataFile, VolumeLog, compute_root, current_user, new_token
 from rosenblatt.data.volumes.storage.objects import open_objects
-from rosenblatt.data.volumes.table import to_table
 from rosenblatt.data.volumes.volume import volume
-from rosenblatt.training.torch.sampling import ShuffleWindows
 from tests.data.volumes.faulty_proxy import FaultyProxy
 from tests.data.volumes.servers import BUCKET, run_moto, s3_settings
 
@@ -209,6 +205,12 @@ def write_photos(folder, n):
 
 def read_epoch(name, memory_limit, pipe):
     """Read the images of an epoch as `fit` does, in a process of its own; sends bytes and seconds."""
+    import torch  # late, as it would count as memory of other parts
+
+    from rosenblatt.data.media.images import ImageDataset
+    from rosenblatt.data.volumes.table import to_table
+    from rosenblatt.training.torch.sampling import ShuffleWindows
+
     started = time.perf_counter()
     cells = to_table(volume(name)).frame["image"].to_list()
     images = ImageDataset(cells, 64, 3, "resize", "uint8", (0.0,) * 3, (1.0,) * 3, memory_limit)
