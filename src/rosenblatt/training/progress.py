@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rosenblatt.data.media.progress import ReadCallback, watch_reading
+from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.scoring import scoring_direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import EpochRecord
@@ -33,7 +34,9 @@ def training_progress(enabled: bool) -> Iterator[Callable[[Spec, int], Callable[
 
         def watch(spec: Spec, members: int) -> Callable[[EpochRecord], None]:
             epochs = spec["epochs"]
-            task = progress.add_task("training", total=epochs * members, note="compiling, once per installation")
+            is_compiled = spec.network.kind not in DEEP_KINDS
+            note = "compiling, once per installation" if is_compiled else "first epoch"
+            task = progress.add_task("training", total=epochs * members, note=note)
             scoring, best, n_finished = spec.training.scoring, dict[int, float](), 0
             direction = scoring_direction(scoring)
 
