@@ -125,13 +125,21 @@ def record_epoch(
 
 
 def train_member(
-    member: Member, rows: Rows, score: EpochScorer | None, stop: np.ndarray, target_epochs: int | None = None
+    member: Member,
+    rows: Rows,
+    score: EpochScorer | None,
+    stop: np.ndarray,
+    target_epochs: int | None = None,
+    trainer: MemberTrainer | None = None,
 ) -> Iterator[EpochRecord]:
-    """Train a member until its epochs, `target_epochs` or its patience are exhausted; keep its best epoch."""
+    """Train a member until its epochs, `target_epochs` or its patience are exhausted; keep its best epoch.
+
+    The trainer is by default that of the member's engine on this machine.
+    """
     target_epochs, epochs_per_call = member.epochs if target_epochs is None else min(target_epochs, member.epochs), 1
     if member.finished or member.n_epochs >= target_epochs:
         return  # a finished member may have no training state, which a trainer needs
-    trainer = make_trainer(member, rows)
+    trainer = trainer or make_trainer(member, rows)
     train_validated = trainer.train_epochs_with_validation if score is None else None
     while member.n_epochs < target_epochs and not member.finished:
         start_epoch, start_time = member.n_epochs, time.perf_counter()

@@ -98,9 +98,16 @@ class DeviceTable:
                 )
         return list(zip(*ranges, strict=True)) if ranges else [()] * S
 
-    def batches(self, epoch_batches: EpochBatches, augmentation: AugmentationConfig) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield the batches of an epoch with the seeds (P,) of their dropout masks."""
+    def batches(
+        self, epoch_batches: EpochBatches, augmentation: AugmentationConfig, part: slice | None = None
+    ) -> Iterator[tuple[Batch, Tensor]]:
+        """Yield the batches of an epoch, or a part of the rows of each, with the seeds (P,) of their dropout masks.
+
+        Sequences of a part are as long as in the whole batch.
+        """
         samples = [epoch_batches.batch(k) for k in range(epoch_batches.rows.shape[1])]
+        if part is not None:
+            samples = [sample.part(part) for sample in samples]
         rows = [sample.rows.flatten().cpu().numpy() for sample in samples] if self.has_streamed_images else []
         streams = [
             medium.batches(rows) if storage is None and isinstance(medium, ImageDataset) else None
@@ -129,8 +136,10 @@ class DeviceTable:
                 media.append(self._images(k, rows, augmentations, augmentation, pixels[k] if pixels else None))
                 lengths.append(None)
         t = self.t[rows]
-        batch = Batch(self.x[rows], tuple(media), tuple(lengths), t, sample.weight)
-        return batch if sample.mixup_weight is None else _mixup(batch, sample.mixup_weight[:, None])
+        batch = Batch(self.x[rows], tuple(media), tuple(lengths), t, sample.weight, first_row=sample.first_row)
+        if sample.mixup_weight is None:
+            return batch
+        return _mixup(batch, sample.mixup_weight[:, None], sample.has_previous_row)
 
     def batch_without_augmentation(self, rows: Sequence[np.ndarray]) -> Batch:
         """Gather rows without augmentation, equally many for each of P networks."""
@@ -222,12 +231,28 @@ def _reflect(positions: Tensor, n: int) -> Tensor:
     return torch.where(positions >= n, 2 * n - 2 - positions, positions).clamp(0, n - 1)
 
 
-def _mixup(batch: Batch, mixup_weight: Tensor) -> Batch:
-    """Mix each row with the one before it, with weights (P, 1) (Zhang et al. 2018)."""
+def _mixup(batch: Batch, mixup_weight: Tensor, has_previous_row: bool) -> Batch:
+    """Mix each row with the one before it, with weights (P, 1) (Zhang et al. 2018).
+
+    The first row of a whole batch is mixed with the last one; of a part, the row before it comes first.
+    """
+
+    def rows(a: Tensor) -> Tensor:
+        return a[:, 1:] if has_previous_row else a
+
+    def previous(a: Tensor) -> Tensor:
+        return a[:, :-1] if has_previous_row else a.roll(1, dims=1)
 
     def mix(a: Tensor) -> Tensor:
         w = mixup_weight.view(-1, *(1,) * (a.dim() - 1))
-        return w * a + (1 - w) * a.roll(1, dims=1)
+        return w * rows(a) + (1 - w) * previous(a)
 
-    media = tuple(mix(medium) for medium in batch.media)
-    return batch._replace(x=mix(batch.x), media=media, mixup_targets=batch.t.roll(1, dims=1), mixup_weight=mixup_weight)
+    return batch._replace(
+        x=mix(batch.x),
+        media=tuple(mix(medium) for medium in batch.media),
+        lengths=tuple(None if lengths is None else rows(lengths) for lengths in batch.lengths),
+        t=rows(batch.t),
+        weight=rows(batch.weight),
+        mixup_targets=previous(batch.t),
+        mixup_weight=mixup_weight,
+    )

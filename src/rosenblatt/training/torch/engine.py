@@ -85,11 +85,12 @@ def logits(
     theta: np.ndarray,
     table: DenseRows | MediaRows,
     index: np.ndarray,
+    device_table: DeviceTable | None = None,
 ) -> np.ndarray:
     """Return the logits of a network for rows `index`: (n, K), or (n, T, K) for steps, 0 after the end of a row.
 
     Rows go through the network in blocks of similar sequence lengths. A row's logits do not depend on the other rows,
-    up to rounding.
+    up to rounding. They are computed on the device of `device_table`, by default on the CPU.
     """
     media = getattr(table, "media", ())
     ragged = next((medium for medium in media if isinstance(medium, RaggedSequences)), None)
@@ -98,11 +99,12 @@ def logits(
     is_per_step = isinstance(architecture, DeepArchitecture) and architecture.is_per_step
     longest = int(ragged.lengths.max(initial=1)) if ragged is not None else 1
     out = np.zeros((index.size, *([longest] * is_per_step), architecture.n_outputs), np.float32)
-    device_table, net = DeviceTable(table, architecture, CPU), load_network(architecture, theta)
+    device_table = device_table or DeviceTable(table, architecture, CPU)
+    net = load_network(architecture, theta, device_table.device)
     with torch.inference_mode():
         for start in range(0, index.size, BLOCK_ROWS):
             block = order[start : start + BLOCK_ROWS]
-            z = predict_with_flips(net, device_table.batch_without_augmentation([block]))[0].numpy()
+            z = predict_with_flips(net, device_table.batch_without_augmentation([block]))[0].float().cpu().numpy()
             out_rows = positions[start : start + BLOCK_ROWS]
             if is_per_step:
                 out[out_rows, : z.shape[1]] = z
@@ -111,9 +113,11 @@ def logits(
     return out
 
 
-def load_network(architecture: DenseArchitecture | DeepArchitecture, theta: np.ndarray) -> StackedNetworks:
+def load_network(
+    architecture: DenseArchitecture | DeepArchitecture, theta: np.ndarray, device: torch.device = CPU
+) -> StackedNetworks:
     """Build a trained network for predictions."""
-    return StackedNetworks(architecture, torch.from_numpy(np.ascontiguousarray(theta))[None])
+    return StackedNetworks(architecture, torch.from_numpy(np.ascontiguousarray(theta))[None].to(device))
 
 
 def predict_with_flips(net: StackedNetworks, batch: Batch) -> torch.Tensor:

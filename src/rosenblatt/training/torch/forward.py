@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -32,7 +33,9 @@ from rosenblatt.networks.layers import (
 )
 from rosenblatt.training.compiled.normalization import EPSILON, RUNNING_MOMENTUM
 from rosenblatt.training.recipes import RUNNING_STATISTICS
-from rosenblatt.training.torch.random import DropoutMasks
+from rosenblatt.training.torch.random import ROW_STRIDE, DropoutMasks
+from rosenblatt.training.torch.ranks import Ranks
+from rosenblatt.training.torch.ranks_normalization import batch_norm_over_ranks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z,
@@ -62,6 +65,7 @@ class Batch(NamedTuple):
     weight: Tensor  # (P, B) weight of each row in the mean loss
     mixup_targets: Tensor | None = None  # (P, B, ...) targets of the other row in mixup
     mixup_weight: Tensor | None = None  # (P, 1) weight of the row itself in mixup
+    first_row: int = 0  # position of the first row in the whole batch, of which other ranks have the other rows
 
 
 class _SingleNetworkParameters(dict[tuple[int, str], Tensor]):
@@ -77,13 +81,17 @@ class _SingleNetworkParameters(dict[tuple[int, str], Tensor]):
 class StackedNetworks:
     """P networks of one architecture, whose parameters are views of `theta` (P, n).
 
-    With a `gradient` (P, n) they can be trained: `backward` writes to it.
+    With a `gradient` (P, n) they can be trained: `backward` writes to it. `ranks` have the other rows of the batches.
     """
 
     def __init__(
-        self, architecture: DenseArchitecture | DeepArchitecture, theta: Tensor, gradient: Tensor | None = None
+        self,
+        architecture: DenseArchitecture | DeepArchitecture,
+        theta: Tensor,
+        gradient: Tensor | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.architecture, self.P = architecture, theta.shape[0]
+        self.architecture, self.P, self._ranks = architecture, theta.shape[0], ranks
         parameters: dict[tuple[int, str], Tensor] = {}
         self.convolution: str = GROUPED
         self._gradient = gradient
@@ -270,11 +278,14 @@ class StackedNetworks:
         """Batch normalization of channels (B, P C, ...); uses and updates batch statistics in training only."""
         gain, shift, mean, variance = self._flat_parameters(index, "gain", "shift", *RUNNING_STATISTICS)
         use_batch_stats = training and a.numel() > a.shape[1]
-        out = F.batch_norm(a, mean, variance, gain, shift, use_batch_stats, RUNNING_MOMENTUM, EPSILON)
-        if use_batch_stats and self.P > 1:
-            self._new_running_stats += zip(
-                (self.values[index, name] for name in RUNNING_STATISTICS), (mean, variance), strict=True
-            )
+        updated = [mean, variance]
+        if training and self._ranks is not None:
+            out, updated = batch_norm_over_ranks(a, gain, shift, updated, self._ranks)
+        else:
+            out = F.batch_norm(a, mean, variance, gain, shift, use_batch_stats, RUNNING_MOMENTUM, EPSILON)
+        if training and (self._ranks is not None or (use_batch_stats and self.P > 1)):
+            statistics = (self.values[index, name] for name in RUNNING_STATISTICS)
+            self._new_running_stats += zip(statistics, updated, strict=True)
         return out
 
     def _flat_parameters(self, index: int, *names: str) -> list[Tensor]:
@@ -380,7 +391,8 @@ class StackedNetworks:
             W, b = self.values[index, "weight"].flatten(0, 1), self.values[index, "bias"].flatten(0, 1)
             a = ACTIVATIONS[self.architecture.activation](torch.baddbmm(b[:, None], a, W))
             if masks is not None and masks.dropout is not None:
-                a = masks.drop(a.view(self.P, -1, B, a.shape[2]), masks.dropout).view(a.shape)
+                units = a.shape[2]
+                a = masks.drop(a.view(self.P, -1, B, units), masks.dropout, row_stride=units).view(a.shape)
         return a.view(self.P, layer.channels, B, -1).transpose(1, 2).flatten(2)
 
     def forward_dense(self, head: DenseArchitecture, x: Tensor, first_layer: int, masks: DropoutMasks | None) -> Tensor:
@@ -408,7 +420,7 @@ class StackedNetworks:
             if head.parametric_activation:
                 a = z + self.values[index, "blend"][:, None] * (a - z)
             if masks is not None and masks.dropout is not None:
-                a = masks.drop(a, masks.dropout)
+                a = masks.drop(a, masks.dropout, row_stride=ROW_STRIDE * prod(leading_shape[1:]))
             if head.residual and l > 0 and layer_input.shape == a.shape:
                 a = a + layer_input
         raise AssertionError("a network has one layer at least")

@@ -74,6 +74,8 @@ class EpochBatches(NamedTuple):
     seeds: Tensor  # (P, S) int32 seeds of dropout masks
     mixup_weight: Tensor | None = None  # (P, S) weight of the row itself in mixup
     augmentations: tuple[Augmentations | None, ...] = ()  # one for each medium; None if it is not images
+    first_row: int = 0  # position of the first row in the batch, of which this is a part
+    has_previous_row: bool = False  # whether the row before the part comes first, for mixup
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors, in a fixed order."""
@@ -96,6 +98,22 @@ class EpochBatches(NamedTuple):
         )
         return EpochBatches(
             select(self.rows), select(self.weight), select(self.seeds), select(self.mixup_weight), changes
+        )
+
+    def part(self, rows: slice) -> EpochBatches:
+        """Return a part of the rows of one batch, after the row before them if rows are mixed."""
+        is_mixed = self.mixup_weight is not None
+        index = torch.arange(rows.start - is_mixed, rows.stop, device=self.rows.device) % self.rows.shape[1]
+
+        def select(a: Tensor | None) -> Any:
+            return None if a is None else a[:, index]
+
+        changes = tuple(
+            None if augmentation is None else Augmentations(*map(select, augmentation))
+            for augmentation in self.augmentations
+        )
+        return EpochBatches(
+            select(self.rows), select(self.weight), self.seeds, self.mixup_weight, changes, rows.start, is_mixed
         )
 
 

@@ -23,6 +23,7 @@ from rosenblatt.training.torch.forward import Batch, StackedNetworks
 from rosenblatt.training.torch.losses import LOSSES
 from rosenblatt.training.torch.optimizers import OPTIMIZERS
 from rosenblatt.training.torch.random import DropoutMasks
+from rosenblatt.training.torch.ranks import Ranks
 
 CPU = torch.device("cpu")
 PER_MEMBER_SETTINGS = (
@@ -40,9 +41,19 @@ class MemberStack:
     Args:
         template: a member with the stack key of all members.
         shared: use the arrays of the template, the only member, on a CPU.
+        ranks: other processes that train the only member on other rows of each batch.
     """
 
-    def __init__(self, template: Member, lanes: int, device: torch.device = CPU, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        template: Member,
+        lanes: int,
+        device: torch.device = CPU,
+        *,
+        shared: bool = False,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self._ranks = ranks
         self.architecture, self.loss, self.P, self.device = template.architecture, template.loss, lanes, device
         self.optimizer = template.spec.training.optimizer
         self.mixed = template.spec.training.precision == "mixed"
@@ -61,7 +72,7 @@ class MemberStack:
         self.shared = shared
         self.gradient = torch.zeros(lanes, n, device=device, dtype=torch.float32)
         self._gradient_array = self.gradient[0].numpy() if shared else np.empty(0)
-        self.net = StackedNetworks(self.architecture, self.theta, self.gradient)
+        self.net = StackedNetworks(self.architecture, self.theta, self.gradient, ranks)
         self.steps = torch.zeros(lanes, 1, device=device, dtype=torch.float32)
         self._setting_values = torch.tensor([IDLE_SETTINGS] * lanes, device=device, dtype=torch.float32)
         self.settings = {name: self._setting_values[:, k : k + 1] for k, name in enumerate(PER_MEMBER_SETTINGS)}
@@ -117,24 +128,26 @@ class MemberStack:
         `factors` (P, 3) are those of learning rate, dropout and weight decay; `seeds` (P,) int32 are for dropout masks.
         """
         factor_tensor = factors if isinstance(factors, Tensor) else torch.from_numpy(factors).float()
-        rates = [
+        dropout, inputs = (
             self.settings[name][:, 0] * factor_tensor[:, 1] if self.has_dropout[name] else None for name in DROPOUTS
-        ]
-        loss = self.compute_gradients(batch, DropoutMasks(seeds, *rates))
-        if self.shared:
-            self._update_single(cast("np.ndarray", factors))
-        else:
-            with torch.no_grad():
-                self.net.update_running_stats()
+        )
+        loss = self.compute_gradients(batch, DropoutMasks(seeds, dropout, inputs, batch.first_row))
+        with torch.no_grad():
+            self.net.update_running_stats()
+            if self.shared:
+                self._update_single(cast("np.ndarray", factors))
+            else:
                 self._update(factor_tensor)
         return loss.detach()
 
     def compute_gradients(self, batch: Batch, masks: DropoutMasks | None) -> Tensor:
-        """Compute the gradients; return the mean losses (P,)."""
+        """Compute the gradients; return the mean losses (P,), of ranks their parts."""
         with self._precision():
             z = self.net(batch, masks)
         loss = self.mean_loss(z.float() if self.mixed else z, batch)
         self.net.backward(loss.sum())
+        if self._ranks is not None:
+            self._ranks.sum(self.gradient)
         return loss
 
     def _precision(self) -> AbstractContextManager[Any]:
@@ -152,7 +165,10 @@ class MemberStack:
             cost = batch.mixup_weight * cost + (1 - batch.mixup_weight) * self.losses(z, batch.mixup_targets)
         if cost.dim() == 3:  # steps
             weights = (_pad_targets(batch.t, cost.shape[2]) >= 0) * batch.weight[..., None]
-            return (cost * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1e-12)
+            total = weights.sum(dim=(1, 2))
+            if self._ranks is not None:
+                self._ranks.sum(total)
+            return (cost * weights).sum(dim=(1, 2)) / total.clamp(min=1e-12)
         return torch.linalg.vecdot(cost, batch.weight)
 
     def losses(self, z: Tensor, t: Tensor) -> Tensor:
