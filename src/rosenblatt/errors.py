@@ -7,6 +7,7 @@ RosenblattError
 ├── DivergedError              training produced numbers that are not finite (also a ValueError)
 ├── TrainingInterruptedError   training was interrupted before the first epoch was complete
 ├── StorageError               a file could not be read or written
+├── ClusterError               a machine or cluster cannot be reached, started or used
 ├── VolumeError                unknown or unsuitable volume or version (also a ValueError)
 │   ├── QueryError             invalid query of a volume
 │   ├── ConflictError          another commit came first
@@ -58,6 +59,10 @@ class TrainingInterruptedError(RosenblattError):
 
 class StorageError(RosenblattError):
     """A file could not be read or written."""
+
+
+class ClusterError(RosenblattError):
+    """A machine or a cluster cannot be reached, started or used."""
 
 
 class VolumeError(RosenblattError, ValueError):

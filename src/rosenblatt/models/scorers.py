@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cached_property
 from inspect import signature
 from typing import Any
 
@@ -107,54 +109,94 @@ def make_epoch_scorer(scoring: str | Callable[..., float]) -> ScorerFactory | No
         _check_signature(scoring)
 
     def make_scorer(target: Target, y: np.ndarray, weight: np.ndarray | None) -> EpochScorer:
-        fast_scorer = _fast_scorer(scoring, target) if isinstance(scoring, str) else None
-        if fast_scorer is None:
-            return _slow_scorer(scoring, target, y, weight)
-        y_encoded = y.astype(int) if target.labels else y.reshape(len(y), -1)[:, 0]
-        return lambda outputs, rows: fast_scorer(
-            y_encoded[rows], target.decode(outputs), Totals(None if weight is None else weight[rows])
-        )
+        if isinstance(scoring, str) and _fast_scorer(scoring, target) is not None:
+            y_encoded = y.astype(int) if target.labels else y.reshape(len(y), -1)[:, 0]
+            return _FastScorer(scoring, target, y_encoded, weight)
+        return _slow_scorer(scoring, target, y, weight)
 
     return make_scorer
+
+
+@dataclass(frozen=True)
+class _FastScorer:
+    """An `EpochScorer` of our own, which can be sent to other machines."""
+
+    scoring: str
+    target: Target
+    y: np.ndarray  # (n,) class numbers or values
+    weight: np.ndarray | None
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        scorer = _fast_scorer(self.scoring, self.target)
+        assert scorer is not None  # noqa: S101 - `make_epoch_scorer` checks it
+        return scorer
+
+    def __call__(self, outputs: np.ndarray, rows: np.ndarray) -> float:
+        totals = Totals(None if self.weight is None else self.weight[rows])
+        return self._scorer(self.y[rows], self.target.decode(outputs), totals)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class _SlowScorer:
+    """An `EpochScorer` that calls a scorer of scikit-learn; it can be sent to other machines if the scorer can."""
+
+    scoring: str | Callable[..., float]
+    target: Target
+    y: np.ndarray  # (n, ...) as the scorer sees it
+    weight: np.ndarray | None
+
+    @property
+    def _is_named(self) -> bool:
+        return isinstance(self.scoring, str)
+
+    @property
+    def _needs_classes(self) -> bool:
+        """Whether the score is not defined for rows of a single class."""
+        is_of_classes = self._is_named and self.target.task in ("binary", "multiclass")
+        return is_of_classes and self.scoring not in SCORINGS_WITHOUT_CLASSES
+
+    def __call__(self, outputs: np.ndarray, rows: np.ndarray) -> float:
+        if self._needs_classes and (self.y[rows] == self.y[rows[0]]).all():
+            return math.nan  # scikit-learn would give an F1 of 0, or the recall of the only class
+        try:
+            return self.score(outputs, rows)
+        except ValueError:  # these rows allow no score, for instance because they lack a class
+            return math.nan
+
+    def score(self, outputs: np.ndarray, rows: np.ndarray) -> float:
+        """Score outputs for rows. Raises ValueError if these rows allow no score."""
+        weights = {} if self.weight is None else {"sample_weight": self.weight[rows]}
+        snapshot = _snapshot_class(self.target)(self.target, outputs, _classes(self.target, self._is_named))
+        with ignore_warnings(UndefinedMetricWarning):
+            return float(get_scorer(self.scoring)(snapshot, rows.reshape(-1, 1), self.y[rows], **weights))
 
 
 def _slow_scorer(
     scoring: str | Callable[..., float], target: Target, y: np.ndarray, weight: np.ndarray | None
 ) -> EpochScorer:
     """Return an `EpochScorer` that calls a scorer of scikit-learn. Raises SpecError if it does not suit the task."""
-    scorer, is_named = get_scorer(scoring), isinstance(scoring, str)
+    is_named = isinstance(scoring, str)
     name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
     if target.task == "multilabel" and scoring in _SCORERS_OF_DISTRIBUTIONS:
         raise SpecError(
             f"scoring {name} needs probabilities of classes that add up to 1, but the task is multilabel. Choose loss "
             "or another scorer, such as roc_auc."
         )
-    if weight is not None and not _takes_weights(scorer, name, is_named):
+    if weight is not None and not _takes_weights(get_scorer(scoring), name, is_named):
         weight = None
-    classes, snapshot_class = _classes(target, is_named), _snapshot_class(target)
+    classes = _classes(target, is_named)
     y_true = classes[y.astype(int)] if target.labels else y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    needs_classes = is_named and target.task in ("binary", "multiclass") and scoring not in SCORINGS_WITHOUT_CLASSES
-
-    def call(outputs: np.ndarray, rows: np.ndarray) -> float:
-        weights = {} if weight is None else {"sample_weight": weight[rows]}
-        snapshot = snapshot_class(target, outputs, classes)
-        with ignore_warnings(UndefinedMetricWarning):
-            return float(scorer(snapshot, rows.reshape(-1, 1), y_true[rows], **weights))
-
-    def score(outputs: np.ndarray, rows: np.ndarray) -> float:
-        if needs_classes and (y_true[rows] == y_true[rows[0]]).all():
-            return math.nan  # scikit-learn would give an F1 of 0, or the recall of the only class
-        try:
-            return call(outputs, rows)
-        except ValueError:  # these rows allow no score, for instance because they lack a class
-            return math.nan
-
+    scorer = _SlowScorer(scoring, target, y_true, weight)
     guess = np.full((len(y), target.n_outputs), 1 / target.n_outputs, np.float32)
     try:
-        call(guess, np.arange(len(y)))
+        scorer.score(guess, np.arange(len(y)))
     except (ValueError, AttributeError) as error:
         raise SpecError(f"scoring {name} does not suit the task {target.task}: {error}") from error
-    return score
+    return scorer
 
 
 def _classes(target: Target, is_named: bool) -> np.ndarray:

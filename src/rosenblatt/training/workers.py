@@ -19,6 +19,8 @@ Work = Callable[[np.ndarray], Any]
 class MessageQueue:
     """Messages of worker threads, and the flag that stops them."""
 
+    latency_s = 0.0  # seconds from the end of a work item until a worker without waiting items has the next one
+
     def __init__(self) -> None:
         self.stop = np.zeros(1, np.uint8)
         self._messages = SimpleQueue[Any]()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,11 @@ from rosenblatt.tuning.stopping import make_stopping_rule
 from rosenblatt.tuning.time_budget import TimeBudget
 from rosenblatt.tuning.trial import Proposal, Trial
 from rosenblatt.tuning.work_queue import FoldEvaluator, WorkItem, WorkQueue, WorkResult
+from rosenblatt.tuning.workers import MakeWorkers, Workers
 
 ROUND_SIZE = 4  # trials proposed per round of a synchronous search
 QUEUE_DEPTH = 2  # work items that wait per worker, so that no worker is idle while decisions are made
+MAX_QUEUE_DEPTH = 256  # the same for workers that an item takes long to reach
 MAX_IDLE_FRACTION = 0.05  # of a worker's time that waiting for a proposal may cost
 MAX_REJECTIONS = 1000  # rejected proposals after which a search proposes no more
 PROGRESS_INTERVAL_S = 0.1  # seconds between two progress reports
@@ -49,6 +52,7 @@ class SearchCoordinator:
         scorer_factory: makes the function that scores an epoch; None to score by the validation loss.
         threads: worker threads; None for one per core.
         evaluate: called by worker threads with a trial and a fold whenever the fold has reached a rung.
+        make_workers: starts the workers; by default threads on a CPU, or one stack on a GPU.
 
     Raises:
         SpecError: if the space does not fit the data, or a class has fewer rows than there are folds.
@@ -61,6 +65,7 @@ class SearchCoordinator:
         scorer_factory: ScorerFactory | None = None,
         threads: int | None = None,
         evaluate: FoldEvaluator | None = None,
+        make_workers: MakeWorkers | None = None,
     ) -> None:
         self.prepared = prepared
         self.plan = make_plan(spec, prepared)
@@ -73,7 +78,7 @@ class SearchCoordinator:
         self.interrupted = False
         self.threads = threads
         self._ask_seconds = 0.0  # of the latest proposal
-        self._scorer_factory, self._evaluate = scorer_factory, evaluate
+        self._scorer_factory, self._evaluate, self._make_workers = scorer_factory, evaluate, make_workers
         self._scorers: dict[str, EpochScorer] = {}
 
     def _make_policy(self) -> SearchPolicy:
@@ -187,21 +192,24 @@ class SearchCoordinator:
 
     # Dispatch
 
-    def start_workers(self) -> WorkerPool | DeviceWorker:
-        """Start the workers of the device: threads on a CPU, one stack on a GPU."""
+    def start_workers(self) -> Workers:
+        """Start the workers that the caller wants, or those of the device: threads on a CPU, one stack on a GPU."""
+        if self._make_workers is not None:
+            return self._make_workers(self.threads)
         device = self.plan.spec.training.device
         return WorkerPool(self.threads) if device == "cpu" else DeviceWorker(device)
 
-    def _dispatch(self, workers: WorkerPool | DeviceWorker) -> bool:
+    def _dispatch(self, workers: Workers) -> bool:
         """Keep the workers supplied; whether any work was submitted."""
         if workers.stop[0]:
             return False
         if self.plan.is_synchronous:
             return self._dispatch_round(workers)
         n_before = self.queue.n_in_flight
-        while self.queue.n_in_flight < workers.threads * (1 + QUEUE_DEPTH):
+        max_in_flight = workers.threads * (1 + self._queue_depth(workers))
+        while self.queue.n_in_flight < max_in_flight:
             if not self.queue:
-                if self.queue.n_in_flight >= workers.threads and not self._proposes_ahead(workers.threads):
+                if self.queue.n_in_flight >= workers.threads and not self._proposes_ahead(workers):
                     break
                 trial = self._next_trial()
                 if trial is None:
@@ -212,12 +220,23 @@ class SearchCoordinator:
             workers.submit(self.queue.pop())
         return self.queue.n_in_flight > n_before
 
-    def _proposes_ahead(self, threads: int) -> bool:
-        """Whether trials are proposed before a worker is free: late proposals know more scores, but cost idle time."""
-        item_seconds = self.history.busy_seconds / max(self.queue.n_received, 1)
-        return self._ask_seconds * threads > MAX_IDLE_FRACTION * item_seconds
+    @property
+    def _item_seconds(self) -> float:
+        """Mean time of a work item so far."""
+        return self.history.busy_seconds / max(self.queue.n_received, 1)
 
-    def _dispatch_round(self, workers: WorkerPool | DeviceWorker) -> bool:
+    def _queue_depth(self, workers: Workers) -> int:
+        """Work items that wait per worker: more where the next item takes long to arrive."""
+        if not workers.latency_s or not self._item_seconds:
+            return QUEUE_DEPTH
+        return QUEUE_DEPTH + min(ceil(workers.latency_s / self._item_seconds), MAX_QUEUE_DEPTH)
+
+    def _proposes_ahead(self, workers: Workers) -> bool:
+        """Whether trials are proposed before a worker is free: late proposals know more scores, but cost idle time."""
+        idle_seconds = self._ask_seconds * workers.threads + workers.latency_s
+        return idle_seconds > MAX_IDLE_FRACTION * self._item_seconds
+
+    def _dispatch_round(self, workers: Workers) -> bool:
         """Submit all work of a round, once the previous round is done; whether there was any."""
         if self.queue.n_in_flight:
             return False

@@ -12,6 +12,7 @@ import numpy as np
 
 from rosenblatt.data.splits import Fold
 from rosenblatt.models.metadata import EnsembleMember, RefitSummary
+from rosenblatt.training.workers import POLL_INTERVAL_S
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.progress import SearchProgress
 from rosenblatt.tuning.selection import SearchResult
@@ -101,7 +102,7 @@ def _train(
             workers.submit(item)
         while n_done < len(items) and (deadline is None or time.monotonic() < deadline):
             with suppress(Empty):
-                n_done += isinstance(workers.get(), WorkResult)
+                n_done += isinstance(workers.get(POLL_INTERVAL_S), WorkResult)
             if on_progress:
                 seconds = search.history.wall_seconds + time.monotonic() - started
                 on_progress(search.progress(seconds, (n_done, len(items))))

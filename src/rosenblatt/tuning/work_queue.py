@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import Empty
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError
 from rosenblatt.training.member import Member
 from rosenblatt.training.population import EpochScorer, train_member
-from rosenblatt.training.workers import MessageQueue
 from rosenblatt.tuning.trial import Trial
 
 FoldEvaluator = Callable[[Trial, int, Fold], None]
@@ -93,6 +92,13 @@ class WorkItem:
         return (self.target_epochs - n_epochs) * self.fold.train.size * n_parameters
 
 
+class ResultSource(Protocol):
+    """Workers, as far as results are concerned."""
+
+    def get(self, timeout: float) -> Any:
+        """Return the next result. Raises Empty after `timeout` seconds."""
+
+
 class WorkQueue:
     """First-in, first-out queue of work items, and a count of those that workers have."""
 
@@ -123,7 +129,7 @@ class WorkQueue:
         self.n_in_flight += 1
         return self._items.pop(0)
 
-    def receive(self, workers: MessageQueue, timeout: float) -> WorkResult | None:
+    def receive(self, workers: ResultSource, timeout: float) -> WorkResult | None:
         """Wait at most `timeout` seconds for the next result; None if there is none, or the item was skipped."""
         try:
             result: WorkResult | None = workers.get(timeout)

@@ -17,6 +17,7 @@ from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.progress import SearchProgress
 from rosenblatt.tuning.refit import refit
 from rosenblatt.tuning.selection import ENSEMBLE_CANDIDATES, SearchResult, select_model
+from rosenblatt.tuning.workers import MakeWorkers
 from rosenblatt.workflows.recorder import Recorder
 
 FINISH_SECONDS = 3.0  # reserved for the end of a search, besides predictions: writing and checking the model
@@ -32,6 +33,7 @@ class SearchOptions:
     on_records: Callable[[list[TrialRecord]], None] | None = None  # called at the end, also after an error
     checkpoint: Path | None = None  # folder in which the search is saved, and from which it is resumed
     recorder: Recorder | None = None  # writes the trials to the store
+    make_workers: MakeWorkers | None = None  # starts the workers, such as those of a cluster
     test_rows: int = 0  # number of rows predicted after the search, within its time
 
 
@@ -50,7 +52,7 @@ def search(
     there is no trained network.
     """
     options = options or SearchOptions()
-    coordinator = SearchCoordinator(spec, prepared, scorer_factory, threads)
+    coordinator = SearchCoordinator(spec, prepared, scorer_factory, threads, make_workers=options.make_workers)
     _run(coordinator, options, notify)
     result = select_model(coordinator, schema)
     if coordinator.plan.refits and not coordinator.interrupted:

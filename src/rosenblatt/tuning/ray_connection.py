@@ -1,0 +1,78 @@
+"""How to reach a cluster: the command that starts a driver there, and the messages that driver and controller send.
+
+A message is its length, a header, and a content. The controller pickles its headers; those of the driver are JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any, NamedTuple
+
+_LENGTH_BYTES = 8
+DRIVER_MODULE = "rosenblatt.tuning.ray_driver"
+
+
+@dataclass(frozen=True)
+class RayConnection:
+    """A cluster, and how to start a driver that joins it.
+
+    Attributes:
+        name: for messages.
+        command: starts a driver, which talks over standard input and output; through SSH for other machines.
+        environment: variables that the driver sets before it imports Ray.
+        address: of the head for the driver: `10.0.0.1:6379`, `ray://head:10001`, or `auto` for a node of this machine.
+    """
+
+    name: str
+    command: tuple[str, ...] = (sys.executable, "-P", "-m", DRIVER_MODULE)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    address: str = "auto"
+
+
+class Message(NamedTuple):
+    """A message between controller and driver."""
+
+    header: dict[str, Any]
+    content: bytes = b""
+
+
+def write_command(file: IO[bytes], kind: str, content: bytes = b"", **header: Any) -> None:
+    """Send a message to the driver."""
+    _write(file, pickle.dumps(header | {"kind": kind}), content)
+
+
+def read_command(file: IO[bytes]) -> Message | None:
+    """Read a message of the controller; None at the end of the pipe."""
+    parts = _read(file)
+    return None if parts is None else Message(pickle.loads(parts[0]), parts[1])  # noqa: S301 - from the controller
+
+
+def write_report(file: IO[bytes], kind: str, content: bytes = b"", **header: Any) -> None:
+    """Send a message to the controller."""
+    _write(file, json.dumps(header | {"kind": kind}).encode(), content)
+
+
+def read_report(file: IO[bytes]) -> Message | None:
+    """Read a message of the driver; None at the end of the pipe. Raises ValueError for anything else."""
+    parts = _read(file)
+    return None if parts is None else Message(dict(json.loads(parts[0])), parts[1])
+
+
+def _write(file: IO[bytes], header: bytes, content: bytes) -> None:
+    lengths = len(header).to_bytes(_LENGTH_BYTES, "little") + len(content).to_bytes(_LENGTH_BYTES, "little")
+    file.write(lengths + header)
+    file.write(content)
+    file.flush()
+
+
+def _read(file: IO[bytes]) -> tuple[bytes, bytes] | None:
+    lengths = file.read(2 * _LENGTH_BYTES)
+    if len(lengths) < 2 * _LENGTH_BYTES:
+        return None
+    n_header, n_content = (int.from_bytes(lengths[i : i + _LENGTH_BYTES], "little") for i in (0, _LENGTH_BYTES))
+    header, content = file.read(n_header), file.read(n_content)
+    return None if len(header) < n_header or len(content) < n_content else (header, content)

@@ -1,0 +1,128 @@
+"""Work items and results as messages."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from rosenblatt.errors import ClusterError
+from rosenblatt.models.scorers import make_epoch_scorer
+from rosenblatt.tuning.packing import Attempt, ItemPacker, load_shared, pack_results, unpack_item, unpack_results
+from rosenblatt.tuning.work_queue import WorkItem
+from tests.tuning.test_coordinator import TARGET, Y
+from tests.tuning.work_items import make_items
+
+STOP = np.zeros(1, np.uint8)
+
+
+class Machine:
+    """What a machine knows."""
+
+    def __init__(self):
+        self.shared, self.n_bytes = {}, 0
+
+    def receive(self, packer, item, number=1):
+        packed = packer.pack(item, number)
+        for key, content in packer.take_new():
+            self.shared[key] = load_shared(content, self.shared)
+            self.n_bytes += len(content)
+        assert self.shared.keys() >= set(packed.keys)
+        return packed, unpack_item(packed.content, self.shared)
+
+
+def send_back(attempt, item, result, first_epoch=0):
+    (packed,) = unpack_results(pack_results([(attempt, first_epoch, item, result)]))
+    return packed
+
+
+def test_an_item_trained_elsewhere_equals_one_trained_here():
+    (here, *_), (elsewhere, *_) = make_items(1), make_items(1)
+    packed, item = Machine().receive(ItemPacker(), elsewhere)
+    back = send_back(packed.attempt, item, item(STOP))
+    back.install(elsewhere)
+    here(STOP)
+    expected, actual = (i.trial.folds.members[i.index] for i in (here, elsewhere))
+    for a, b in zip(expected.state, actual.state, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+        assert b.flags.writeable
+    np.testing.assert_array_equal(expected.best, actual.best)
+    assert expected.history == actual.history
+    assert (expected.best_epoch, expected.best_score) == (actual.best_epoch, actual.best_score)
+    np.testing.assert_array_equal(
+        here.trial.folds.out_of_fold_predictions[here.index], elsewhere.trial.folds.out_of_fold_predictions[here.index]
+    )
+    assert (back.result.trial, back.result.fold, back.result.failure) == (elsewhere.trial.number, elsewhere.index, "")
+
+
+def test_a_member_continues_on_another_machine():
+    packer = ItemPacker()
+    (item, *_) = make_items(1, 3)
+    packed, there = Machine().receive(packer, item)
+    send_back(packed.attempt, there, there(STOP)).install(item)
+    continued = WorkItem(item.trial, item.index, item.fold, 6, None, is_last_rung=False)
+    packed, there = Machine().receive(ItemPacker(), continued, 2)
+    back = send_back(packed.attempt, there, there(STOP), first_epoch=3)
+    back.install(continued)
+    (whole, *_) = make_items(1, 6)
+    whole(STOP)
+    assert item.trial.folds.members[0].history == whole.trial.folds.members[0].history
+    np.testing.assert_array_equal(item.trial.folds.members[0].state.theta, whole.trial.folds.members[0].state.theta)
+
+
+def test_what_items_share_crosses_once():
+    packer, machine = ItemPacker(), Machine()
+    items = make_items(3)
+    first, _ = machine.receive(packer, items[0])
+    n_bytes, n_shared = machine.n_bytes, len(machine.shared)
+    assert n_bytes > items[0].trial.encoded_rows.x.nbytes
+    unpacked = [machine.receive(packer, item)[1] for item in items[1:]]
+    assert len(machine.shared) == n_shared + 1  # the second fold
+    assert all(item.trial.rows is unpacked[0].trial.rows for item in unpacked)
+    assert len(first.content) < n_bytes
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "roc_auc", "f1", "neg_log_loss"])
+def test_scorers_score_alike_on_other_machines(scoring):
+    scorer = make_epoch_scorer(scoring)(TARGET, Y, np.linspace(0.5, 1.5, len(Y)))
+    (item, *_) = make_items(1)
+    item = WorkItem(item.trial, item.index, item.fold, 1, scorer, is_last_rung=False)
+    _, there = Machine().receive(ItemPacker(), item)
+    outputs = np.random.default_rng(0).uniform(size=(len(item.fold.validation), 1)).astype(np.float32)
+    assert there.scorer(outputs, item.fold.validation) == scorer(outputs, item.fold.validation)
+
+
+def test_what_cannot_be_sent_is_refused_by_a_sentence():
+    (item, *_) = make_items(1)
+    item = WorkItem(item.trial, item.index, item.fold, 1, lambda _outputs, _rows: 0.0, is_last_rung=False)
+    with pytest.raises(ClusterError, match=r"cannot be sent to other machines.*Run it without --on"):
+        ItemPacker().pack(item, 1)
+
+
+def test_a_failure_without_a_member_is_a_result():
+    (item, *_) = make_items(1)
+    back = send_back(Attempt(0, 0, 1), item, item.failure("no such layer"))
+    back.install(item)
+    assert back.result.failure == "no such layer"
+    assert item.trial.folds.members[0] is None
+
+
+class Exploit:
+    def __reduce__(self):
+        return print, ("unpickled",)
+
+
+@pytest.mark.parametrize("content", [b"", b"12345678", pickle.dumps(Exploit()), b"\x02" + bytes(7) + b"{}"])
+def test_results_that_are_none_are_refused_and_never_unpickled(content, capsys):
+    with pytest.raises(ClusterError, match="cannot be read"):
+        unpack_results(content)
+    assert not capsys.readouterr().out
+
+
+def test_shared_objects_may_refer_to_others():
+    packer = ItemPacker()
+    (item, *_) = make_items(1)
+    packed = packer.pack(item, 1)
+    keys = [shared.key for shared in packer.take_new()]
+    assert keys == sorted(keys) == list(packed.keys)  # each after those that it refers to
+    assert packer.take_new() == []

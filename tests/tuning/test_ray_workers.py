@@ -1,0 +1,213 @@
+"""Workers of a search on a cluster: machines that join, crash and are lost, and a driver that ends."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from queue import Empty
+
+import pytest
+
+from rosenblatt.errors import ClusterError
+from rosenblatt.training.workers import WorkerPool
+from rosenblatt.tuning import ray_workers
+from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.packing import Attempt
+from rosenblatt.tuning.ray_connection import RayConnection
+from rosenblatt.tuning.ray_workers import RayWorkers
+from tests.tuning.test_coordinator import FAST, SPACE, Spec, assert_equal_searches, make_prepared
+from tests.tuning.work_items import make_items
+from tests.waiting import wait_until
+
+LOCAL_RAY = Path(__file__).with_name("local_ray.py")
+
+
+class LocalCluster:
+    """A cluster whose machines are threads of its driver."""
+
+    def __init__(self, folder: Path, **nodes: int) -> None:
+        self._file, self.messages = folder / "nodes.json", list[str]()
+        self.set(**nodes)
+
+    def set(self, **nodes: int) -> None:
+        """Set the machines and their cores."""
+        temporary = self._file.with_suffix(".new")
+        temporary.write_text(json.dumps(nodes))
+        temporary.replace(self._file)
+
+    def connection(self, address: str = "auto") -> RayConnection:
+        return RayConnection("test", (sys.executable, str(LOCAL_RAY)), {"LOCAL_RAY_NODES": str(self._file)}, address)
+
+    def workers(self, address: str = "auto") -> RayWorkers:
+        return RayWorkers(self.connection(address), self.messages.append, lambda: WorkerPool(2))
+
+    def search(self, on_start=lambda _workers: None, **spec) -> SearchCoordinator:
+        def make_workers(_threads):
+            workers = self.workers()
+            on_start(workers)
+            return workers
+
+        spec = Spec.from_hyperparameters(**FAST | {"trials": 6, "deterministic": True} | spec)
+        return SearchCoordinator(spec.with_search_space(SPACE), make_prepared(), make_workers=make_workers)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    return LocalCluster(tmp_path, a=1, b=1)
+
+
+def local_search(**spec):
+    spec = Spec.from_hyperparameters(**FAST | {"trials": 6, "deterministic": True} | spec)
+    search = SearchCoordinator(spec.with_search_space(SPACE), make_prepared())
+    search.run()
+    return search
+
+
+def test_a_search_on_a_cluster_equals_one_on_this_machine(cluster):
+    search = cluster.search()
+    search.run()
+    assert_equal_searches(search, local_search())
+    assert cluster.messages == []
+
+
+def after_results(n, act):
+    """Call a function once, when workers have returned n results."""
+
+    def on_start(workers):
+        get, counts = workers.get, []
+
+        def counted_get(timeout):
+            result = get(timeout)
+            counts.append(result)
+            if len(counts) == n:
+                act(workers)
+            return result
+
+        workers.get = counted_get
+
+    return on_start
+
+
+def kill_driver(workers):
+    os.kill(workers._driver._process.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow_cluster
+def test_a_search_survives_the_end_of_its_driver(cluster):
+    search = cluster.search(after_results(5, kill_driver))
+    search.run()
+    assert_equal_searches(search, local_search())
+    (lost, back) = cluster.messages
+    assert "the connection is lost" in lost
+    assert "connected again" in back
+
+
+@pytest.mark.slow_cluster
+def test_a_search_ends_on_this_machine_if_the_cluster_is_lost(cluster, monkeypatch):
+    monkeypatch.setattr(ray_workers, "RECONNECT_DELAYS_S", (0.0,))
+
+    def lose_cluster(workers):
+        workers._connection = cluster.connection("nowhere")
+        kill_driver(workers)
+
+    search = cluster.search(after_results(5, lose_cluster))
+    search.run()
+    assert_equal_searches(search, local_search())
+    assert "cannot be reached; the search continues on this machine (2 threads)" in cluster.messages[-1]
+
+
+@pytest.mark.slow_cluster
+def test_items_of_a_lost_machine_move_and_machines_that_join_are_used(cluster):
+    def replace_machine(workers):
+        cluster.set(b=1, c=1)
+        wait_until(lambda: [node.is_lost for node in workers.nodes] == [False, False, True], description="a to be lost")
+
+    search = cluster.search(after_results(5, replace_machine))
+    search.run()
+    assert_equal_searches(search, local_search())
+    text = " ".join(cluster.messages)
+    assert "a: the machine was lost; it is not used any more" in text
+    assert "c joined (1 thread)" in text
+
+
+@pytest.mark.slow_cluster
+def test_a_machine_that_keeps_crashing_is_not_used_any_more(cluster):
+    cluster.set(a=-1, b=1)
+    search = cluster.search()
+    search.run()
+    assert_equal_searches(search, local_search())
+    assert sum("its worker is started again" in message for message in cluster.messages) == 2
+    assert sum("it is not used any more" in message for message in cluster.messages) == 1
+
+
+@pytest.mark.slow_cluster
+def test_results_of_earlier_attempts_are_ignored(cluster):
+    workers = cluster.workers()
+    (item, *_) = make_items(1)
+    try:
+        workers.submit(item)
+        key = item.trial.number, item.index
+        workers._in_flight[key] = workers._in_flight[key]._replace(attempt=Attempt(*key, 2))
+        with pytest.raises(Empty):
+            workers.get(timeout=1.0)
+        assert item.trial.folds.members[item.index] is None
+    finally:
+        workers.close()
+
+
+@pytest.mark.slow_cluster
+def test_a_silent_driver_is_replaced(cluster, monkeypatch):
+    monkeypatch.setattr(ray_workers, "SILENCE_TIMEOUT_S", 2.5)
+    stop_driver = after_results(5, lambda workers: os.kill(workers._driver._process.pid, signal.SIGSTOP))
+    search = cluster.search(stop_driver)
+    search.run()
+    assert_equal_searches(search, local_search())
+    assert "no report for 2.5 s" in cluster.messages[0]
+
+
+@pytest.mark.slow_cluster
+def test_a_cluster_that_does_not_exist_is_refused_with_its_reason(cluster):
+    with pytest.raises(ClusterError, match=r"Cluster test cannot be used: there is no cluster at 10\.9\.9\.9:6379"):
+        cluster.workers("10.9.9.9:6379")
+
+
+def test_a_driver_that_cannot_start_is_refused_with_its_last_words():
+    connection = RayConnection("lab", (sys.executable, "-c", "raise SystemExit('no rosenblatt here')"))
+    with pytest.raises(ClusterError, match="Cluster lab cannot be used: no rosenblatt here"):
+        RayWorkers(connection, print, lambda: WorkerPool(1))
+
+
+@pytest.mark.slow_cluster
+def test_a_machine_with_another_version_is_refused(cluster, monkeypatch):
+    monkeypatch.setattr(ray_workers, "version", lambda _: "99.0")
+    with pytest.raises(ClusterError, match=r"has rosenblatt .*, but this machine has 99.0. Install the same version"):
+        cluster.workers()
+
+
+@pytest.mark.slow_cluster
+def test_closing_leaves_no_process(cluster):
+    workers = cluster.workers()
+    process = workers._driver._process
+    workers.close()
+    assert process.poll() is not None
+    workers.close()
+
+
+@pytest.mark.slow_cluster
+def test_a_search_on_ray_equals_one_on_this_machine_though_a_node_is_killed(ray_cluster):
+    def remove_node(_workers):
+        ray_cluster.nodes.remove_node(ray_cluster.second_node, allow_graceful=False)
+
+    make_workers = ray_cluster.workers
+
+    def start(_threads):
+        workers = make_workers()
+        after_results(5, remove_node)(workers)
+        return workers
+
+    spec = Spec.from_hyperparameters(**FAST | {"trials": 12, "deterministic": True})
+    search = SearchCoordinator(spec.with_search_space(SPACE), make_prepared(), make_workers=start)
+    search.run()
+    assert_equal_searches(search, local_search(trials=12))
+    assert any("is not used any more" in message for message in ray_cluster.messages)
