@@ -12,7 +12,7 @@ from rosenblatt.data.volumes.merge import Merge, merge_schemas
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.objects import open_objects
 from rosenblatt.errors import VolumeError
-from tests.data.volumes.helpers import add_frame, open_version
+from tests.data.volumes.helpers import add_frame, add_path, open_version, write_files
 
 INT, FLOAT, TEXT = pl.Int64(), pl.Float64(), pl.String()
 
@@ -214,3 +214,13 @@ def test_a_file_that_is_written_as_it_was_is_neither_added_nor_removed(tmp_path,
     assert paths(root, 3)[0] == paths(root, 1)[0]
     assert not actions(root, 3, "add") & actions(root, 3, "remove")
     assert open_version(root, "v").to_polars().equals(numbers(20))
+
+
+def test_new_samples_follow_a_last_file_that_names_as_many_bytes_as_it_may(tmp_path, monkeypatch):
+    monkeypatch.setattr(merge, "MAX_FILE_BYTES", 100)
+    root, folder = str(tmp_path / "volumes"), write_files(tmp_path / "files", {"a": bytes(90)})
+    add_path(root, "v", folder, kind="files")
+    add_path(root, "v", write_files(folder, {"b": bytes(80)}), kind="files")
+    assert paths(root, 2)[0] == paths(root, 1)[0]
+    assert not actions(root, 2, "remove")
+    assert open_version(root, "v").to_polars()["id"].to_list() == ["a", "b"]

@@ -83,3 +83,11 @@ def test_linked_files_are_not_stored(tmp_path):
     stored.add_files(files, [files.write(0, frame)])
     assert stored.may_hold(HASHES[:3]) == [False, True, False]
     assert find(stored, HASHES[:3]) == {HASHES[1]: PLACES[1]}
+
+
+def test_links_are_not_stored_contents_however_long_their_uris_are(tmp_path):
+    uri = "file:///" + "a" * 56  # as long as the name of a pack
+    frame = pl.DataFrame([("x", uri, 0, 1, HASHES[0])], schema={"id": pl.String, **BYTES_SCHEMA}, orient="row")
+    files, stored = MetadataFiles(open_objects(str(tmp_path)), "v"), StoredContents()
+    stored.add_files(files, [files.write(0, frame)])
+    assert stored.may_hold(HASHES[:1]) == [False]

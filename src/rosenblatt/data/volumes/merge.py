@@ -168,14 +168,15 @@ class Merge:
         for piece in self._split(pl.concat(self._new)) if self._new else ():
             self._write_new(piece)
         files = [*unchanged, *self._written]
+        same = {file.path for file in removed} & {file.path for file in self._written}  # written again as they were
         return VersionChanges(
             pl.DataFrame(
                 [(file.path, file.size, file.rows) for file in files],
                 schema={"path": pl.String, "size": pl.Int64, "rows": pl.Int64},
                 orient="row",
             ),
-            self._written,
-            removed,
+            [file for file in self._written if file.path not in same],
+            [file for file in removed if file.path not in same],
             sum(file.rows for file in files),
             self._n_bytes,
             self._n_added,
@@ -199,11 +200,7 @@ class Merge:
                 self._new.insert(0, rows)
                 self._next_number = file.number
             elif rows.height:
-                rewritten = self._write(file.number, rows)
-                if rewritten.path == file.path:  # it lacked the columns that the next version lacks
-                    unchanged.append(file)
-                    continue
-                self._written.append(rewritten)
+                self._written.append(self._write(file.number, rows))
             removed.append(file)
         return unchanged, removed
 

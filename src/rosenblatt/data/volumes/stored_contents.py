@@ -13,9 +13,9 @@ from rosenblatt.data.volumes.storage.hash_index import HashIndex
 from rosenblatt.data.volumes.storage.log import DataFile
 from rosenblatt.data.volumes.storage.metadata_files import MetadataFiles
 from rosenblatt.data.volumes.storage.pack_writer import STORED_SCHEMA
+from rosenblatt.data.volumes.storage.packs import PACK_NAME
 from rosenblatt.data.volumes.storage.temporary import FrameFile
 
-PACK_NAME_CHARACTERS = 64  # linked files have URIs, which begin with their scheme
 _PREFIX = 16  # hexadecimal digits of a hash that the index knows
 
 
@@ -29,7 +29,7 @@ class StoredContents:
     def add_files(self, files: MetadataFiles, data_files: Iterable[DataFile]) -> None:
         """Add the contents of metadata files, without those that were erased or are linked. Raises VolumeError."""
         for file, rows in files.read_all_places(data_files, [HASH, PACK], skip_erased=True):
-            is_stored = rows[PACK].str.len_bytes() == PACK_NAME_CHARACTERS
+            is_stored = rows[PACK].str.contains(PACK_NAME).fill_null(value=False)
             self._index.add(_prefixes(rows[HASH].filter(is_stored)), is_stored.arg_true().to_numpy())
             self._readers.append(partial(files.read_places, file, list(STORED_SCHEMA)))
 

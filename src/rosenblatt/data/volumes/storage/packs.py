@@ -20,7 +20,7 @@ BLOCK_BYTES = 512  # of tar archives
 END_BYTES = 2 * BLOCK_BYTES  # of zeros
 _HEADER_BYTES = 156  # of a header, up to the end of what differs between members
 _NAME_BYTES, _SIZE_DIGITS, _CHECKSUM_FIELD, _CHECKSUM_DIGITS = 100, slice(124, 135), slice(148, 156), slice(148, 154)
-_HASH = re.compile("[0-9a-f]{64}")
+PACK_NAME = "^[0-9a-f]{64}$"  # pattern of names, unlike the URIs of linked files
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def content_hashes(contents: Sequence[bytes]) -> list[str]:
 
 def is_pack_name(name: str) -> bool:
     """Whether a value of the column `pack` names a pack, and not a linked file."""
-    return bool(_HASH.fullmatch(name))
+    return bool(re.fullmatch(PACK_NAME, name))
 
 
 def pack_path(name: str) -> str:
