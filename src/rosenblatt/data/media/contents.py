@@ -21,7 +21,7 @@ class Blocks(NamedTuple):
     """Which contents are stored together, so that they are best read together."""
 
     numbers: np.ndarray  # (n,) int32: the block of each row
-    n_bytes: np.ndarray  # (blocks,) int64: size of what the rows need of each block
+    n_bytes: np.ndarray  # (blocks,) int64: what is read of each block, at most
 
 
 class Reading(Protocol):

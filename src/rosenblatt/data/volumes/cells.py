@@ -14,12 +14,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from rosenblatt.data.media.contents import VOLUME_SCHEME, Blocks, Cell, Reading
-from rosenblatt.data.volumes.columns import BYTES_COLUMNS, HASH, ID, LENGTH
+from rosenblatt.data.volumes.columns import BYTES_COLUMNS, HASH, ID
 from rosenblatt.data.volumes.locations import parse_address
 from rosenblatt.data.volumes.streaming.passes import SamplePass
 from rosenblatt.data.volumes.streaming.reader import PackReader, SampleColumn
@@ -70,6 +71,14 @@ def _open_reader(uri: str, query: str) -> _SampleReader:
     return _SampleReader(version.query(query, lambda _: None) if query else version)
 
 
+class _Layout(NamedTuple):
+    """Where samples are stored."""
+
+    blocks: Blocks
+    lengths: np.ndarray  # (n,) bytes of each sample
+    matters: bool  # whether any sample is not a linked file of this machine
+
+
 class VolumeContents:
     """The contents of samples of one version.
 
@@ -87,13 +96,13 @@ class VolumeContents:
 
         None if all are linked files of this machine, which are read one by one.
         """
-        return self._layout[0] if self._layout[1] else None
+        return self._layout.blocks if self._layout.matters else None
 
     @cached_property
-    def _layout(self) -> tuple[Blocks, bool]:
-        """The blocks, and whether any is not of linked files of this machine."""
+    def _layout(self) -> _Layout:
         reader = PackReader(self._volume.objects, self._volume.cache, self._volume.name)
         numbers, sizes = np.zeros(len(self._files), np.int32), [np.zeros(0, np.int64)]
+        lengths = np.zeros(len(self._files), np.int64)
         n_blocks, matters = 0, False
         for file in np.unique(self._files).tolist():
             samples = np.flatnonzero(self._files == file)
@@ -102,11 +111,11 @@ class VolumeContents:
             column = reader.column(frame, rows)
             n_units, matters = len(column.units), matters or not all(unit.is_local_link for unit in column.units)
             codes = np.where(column.codes < 0, n_units, column.codes)  # what is damaged comes last
-            lengths = frame[LENGTH].gather(rows).fill_null(0).to_numpy()
-            sizes.append(np.bincount(codes, lengths, minlength=n_units + 1).astype(np.int64))
+            sizes.append(np.array([*(unit.n_bytes for unit in column.units), 0], np.int64))
             numbers[samples] = n_blocks + codes[index]
+            lengths[samples] = (column.ends - column.starts)[index]
             n_blocks += n_units + 1
-        return Blocks(numbers, np.concatenate(sizes)), matters
+        return _Layout(Blocks(numbers, np.concatenate(sizes)), lengths, matters)
 
     def damaged(self) -> dict[int, str]:
         """Samples whose headers could not be read when they were added, and why, by row."""
@@ -120,7 +129,8 @@ class VolumeContents:
 
     def reading(self, batches: Sequence[np.ndarray]) -> AbstractContextManager[Reading]:
         """Begin to read batches of rows in order; packs are fetched ahead of their use."""
-        return SamplePass(self._volume, self._files, self._rows, self._layout[0], batches)
+        blocks, lengths, _ = self._layout
+        return SamplePass(self._volume, self._files, self._rows, blocks, lengths, batches)
 
 
 def open_contents(cells: Sequence[Cell]) -> VolumeContents | None:

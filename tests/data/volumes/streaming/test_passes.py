@@ -8,7 +8,7 @@ import pytest
 
 from rosenblatt.data.media.contents import open_contents
 from rosenblatt.data.volumes.storage import pack_writer
-from rosenblatt.data.volumes.streaming import passes
+from rosenblatt.data.volumes.streaming import passes, windows
 from rosenblatt.data.volumes.streaming import reader as reader_module
 from rosenblatt.data.volumes.table import to_table
 from rosenblatt.errors import DamagedDataError, StorageError
@@ -90,6 +90,25 @@ def test_what_the_cache_holds_as_a_whole_is_not_fetched_again_in_parts(contents,
     s3_proxy.clear()
     list(_read(contents, [np.array([2])]))
     assert s3_proxy.count(path=r"packs/") == 0
+
+
+def test_packs_that_the_cache_holds_leave_room_for_parts_of_others(contents, samples, s3_proxy, tmp_path, monkeypatch):
+    list(_read(contents, np.array_split(np.arange(N), 12)))  # fills the cache with packs
+    monkeypatch.setattr(windows, "FULL_CACHE_WAIT_S", 0)
+    monkeypatch.setattr(passes, "MAX_GAP_BYTES", 0)
+    monkeypatch.setattr(reader_module, "MAX_GAP_BYTES", 0)
+    wanted = np.arange(0, N, 6)  # of all packs at a time
+    assert list(_read(contents, [wanted])) == [list(samples.values())[::6]]
+
+
+def test_packs_of_small_samples_are_read_through_a_cache_of_few_packs(small_packs, s3_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ROSENBLATT_CACHE_GB", "0.00005")
+    monkeypatch.setattr(windows, "FULL_CACHE_WAIT_S", 0)
+    small = {f"{k:03}.jpg": b"\xff\xd8%d" % k for k in range(200)}  # much smaller than a tar archive of them
+    add_path(s3_root, "photos", write_files(tmp_path / "photos", small), kind="images")
+    batches = np.array_split(np.arange(200), 40)
+    assert [content for batch in _read(_open(s3_root), batches) for content in batch] == list(small.values())
 
 
 def test_a_batch_that_the_cache_cannot_hold_is_refused_before_anything_is_fetched(contents, s3_proxy, tmp_path):

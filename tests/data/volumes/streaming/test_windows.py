@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from rosenblatt.data.volumes.storage.cache import MachineCache
+from rosenblatt.data.volumes.storage.cache import CacheFullError, MachineCache
 from rosenblatt.data.volumes.streaming import order as order_module
 from rosenblatt.data.volumes.streaming import reader as reader_module
 from rosenblatt.data.volumes.streaming import windows as windows_module
@@ -119,3 +120,13 @@ def test_a_program_that_is_interrupted_ends_at_once(frames, root):
     _, errors = process.communicate(timeout=30)
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert not list((root / "cache" / "fetches").glob("*"))
+
+
+def test_who_waits_for_room_in_the_cache_stops_at_once():
+    def open_unit():
+        raise CacheFullError("full")
+
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(CancelledError):
+        windows_module.open_when_possible(open_unit, stopped)

@@ -183,16 +183,21 @@ class MachineCache:
             self._entries[name] = entry
             return Lease(entry)
 
+    def find(self, name: str, verify: Verify) -> Lease | None:
+        """Lease an entry if it is there; a damaged one is deleted. Raises StorageError if the cache cannot be used."""
+        with self._alone(name), self._storage_errors():
+            entry = self._entries.get(name) or self._open(name, verify)
+            if entry is None:
+                return None
+            self._entries[name] = entry
+            return Lease(entry)
+
     def read(self, name: str) -> bytes | None:
         """The content of an entry, which may be damaged; None if it is not there."""
         try:
             return self._path(name).read_bytes()
         except FileNotFoundError:
             return None
-
-    def holds(self, name: str) -> bool:
-        """Whether an entry is there."""
-        return self._path(name).exists()
 
     def forget(self, names: Iterable[str]) -> None:
         """Delete entries that no process uses."""

@@ -15,7 +15,8 @@ import numpy as np
 from rosenblatt.data.media.contents import Blocks
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS, ID
 from rosenblatt.data.volumes.storage.cache_folder import GB, LIMIT_VARIABLE
-from rosenblatt.data.volumes.streaming.reader import DAMAGED, PackReader, SampleColumn
+from rosenblatt.data.volumes.storage.object_info import MAX_GAP_BYTES
+from rosenblatt.data.volumes.streaming.reader import DAMAGED, PARTIAL_FRACTION, PackReader, SampleColumn
 from rosenblatt.data.volumes.streaming.windows import FETCH_THREADS, open_when_possible
 from rosenblatt.data.volumes.volume import Volume
 from rosenblatt.errors import StorageError
@@ -52,7 +53,7 @@ class _OpenBlock:
 class SamplePass:
     """One pass over batches of samples.
 
-        with SamplePass(volume, files, rows, blocks, batches) as reading:
+        with SamplePass(volume, files, rows, blocks, lengths, batches) as reading:
             for number, batch in enumerate(batches):
                 contents = [reading.read(row) for row in batch]
                 reading.finish(number)
@@ -61,6 +62,7 @@ class SamplePass:
         volume: the version.
         files, rows: metadata file and row there of each sample (n,).
         blocks: which samples are stored together.
+        lengths: bytes of each sample (n,).
         batches: samples in the order in which they are read.
 
     Raises:
@@ -68,10 +70,16 @@ class SamplePass:
     """
 
     def __init__(
-        self, volume: Volume, files: np.ndarray, rows: np.ndarray, blocks: Blocks, batches: Sequence[np.ndarray]
+        self,
+        volume: Volume,
+        files: np.ndarray,
+        rows: np.ndarray,
+        blocks: Blocks,
+        lengths: np.ndarray,
+        batches: Sequence[np.ndarray],
     ) -> None:
         self._volume, self._rows, self._blocks = volume, rows, blocks
-        self._reader = PackReader(volume.objects, volume.cache, volume.name, prefers_cached=True)
+        self._reader = PackReader(volume.objects, volume.cache, volume.name)
         self._first, self._last = np.full(len(blocks.n_bytes), len(batches)), np.full(len(blocks.n_bytes), -1)
         is_wanted = np.zeros(len(files), bool)
         for number, batch in enumerate(batches):
@@ -89,6 +97,7 @@ class SamplePass:
         self._ending = defaultdict[int, list[int]](list)  # blocks by the last batch that needs them
         for block in self._order:
             self._ending[int(self._last[block])].append(block)
+        self._n_bytes = self._bound_bytes(lengths)
         self._budget = self._choose_budget(len(batches))
         self._columns: OrderedDict[int, _WantedRows] = OrderedDict()  # by file
         self._open_blocks: dict[int, Future[_OpenBlock]] = {}
@@ -96,11 +105,18 @@ class SamplePass:
         self._lock, self._stopped = Lock(), Event()
         self._pool = ThreadPoolExecutor(FETCH_THREADS, "fetch")
 
+    def _bound_bytes(self, lengths: np.ndarray) -> np.ndarray:
+        """What is read of each block, at most: only ranges if little of a pack is wanted."""
+        n_blocks, numbers = len(self._blocks.n_bytes), self._blocks.numbers[self._samples]
+        wanted = np.bincount(numbers, lengths[self._samples], minlength=n_blocks).astype(np.int64)
+        moved = wanted + MAX_GAP_BYTES * np.bincount(numbers, minlength=n_blocks)
+        return np.where(moved < PARTIAL_FRACTION * self._blocks.n_bytes, wanted, self._blocks.n_bytes)
+
     def _choose_budget(self, n_batches: int) -> int:
         """How many bytes may be open at a time: what batches need, and the same ahead of it."""
         changes = np.zeros(n_batches + 2, np.int64)
-        np.add.at(changes, self._first[self._order], self._blocks.n_bytes[self._order])
-        np.add.at(changes, self._last[self._order] + 1, -self._blocks.n_bytes[self._order])
+        np.add.at(changes, self._first[self._order], self._n_bytes[self._order])
+        np.add.at(changes, self._last[self._order] + 1, -self._n_bytes[self._order])
         needed = int(changes.cumsum().max(initial=0))
         budget = max(2 * needed, AHEAD_BYTES)
         if self._volume.cache is None:
@@ -133,14 +149,14 @@ class SamplePass:
         """Let go of what no later batch needs, and fetch what comes next."""
         for block in self._ending.pop(batch, ()):
             del self._open_blocks[block]
-            self._open_bytes -= int(self._blocks.n_bytes[block])
+            self._open_bytes -= int(self._n_bytes[block])
         self._fetch(batch + 1)
 
     def _fetch(self, batch: int, *, ahead: bool = True) -> None:
         """Begin to fetch what a batch needs, and what comes after it within the budget."""
         while self._next < len(self._order):
             block = self._order[self._next]
-            n_bytes = int(self._blocks.n_bytes[block])
+            n_bytes = int(self._n_bytes[block])
             if self._first[block] > batch and not (ahead and self._open_bytes + n_bytes <= self._budget):
                 return
             self._open_blocks[block] = self._pool.submit(self._open, block)

@@ -87,18 +87,10 @@ class PackReader:
         objects: the root.
         cache: for roots that are not folders; by default the one of the machine.
         volume: name of the volume, for messages.
-        prefers_cached: whether a pack that the cache holds is opened as a whole, also where little of it is wanted.
     """
 
-    def __init__(
-        self,
-        objects: Objects,
-        cache: MachineCache | None = None,
-        volume: str = "the volume",
-        *,
-        prefers_cached: bool = False,
-    ) -> None:
-        self.objects, self.volume, self._cache, self.prefers_cached = objects, volume, cache, prefers_cached
+    def __init__(self, objects: Objects, cache: MachineCache | None = None, volume: str = "the volume") -> None:
+        self.objects, self.volume, self._cache = objects, volume, cache
         self.is_local = objects.local_path("packs") is not None
         self._open: deque[tuple[ref[SampleColumn], int, int]] = deque()  # column, unit, bytes: held by random access
         self._open_lock = Lock()
@@ -263,7 +255,7 @@ class SampleColumn:
         if (content := self._in_use.get(code)) is not None:
             return content
         unit = self.units[code]
-        verify = partial(_verify_pack, unit) if unit.is_whole else partial(self._verify_samples, code)
+        verify = partial(_verify_pack, unit.pack) if unit.is_whole else partial(self._verify_samples, code)
         try:
             content = self._reader.load(unit, verify, check)
         except _DamagedUnitError as error:
@@ -344,13 +336,12 @@ class _UnitBuilder:
         offsets, inverse = np.unique(self.starts[indices], return_inverse=True)
         lengths = np.zeros(len(offsets), np.int64)
         np.maximum.at(lengths, inverse, self.lengths[indices])
-        is_preferred = self.reader.prefers_cached and local is None and self.reader.cache.holds(pack)
-        if _bytes_moved(offsets, lengths) >= PARTIAL_FRACTION * size or is_preferred:
+        if _bytes_moved(offsets, lengths) >= PARTIAL_FRACTION * size:
             self._add(indices, Unit(pack, pack, size, True, local, local is None, partial(_fetch_pack, objects, path)))
             return
         if local is None:
             self.starts[indices] = (np.cumsum(lengths) - lengths)[inverse]
-        fetch = partial(_fetch_ranges, objects, path, offsets.tolist(), lengths.tolist())
+        fetch = partial(_fetch_ranges, self.reader, pack, offsets.tolist(), lengths.tolist())
         name = self._name_ranges([pack], offsets, lengths, indices)
         self._add(indices, Unit(name, pack, int(lengths.sum()), False, local, local is None, fetch))
 
@@ -407,9 +398,16 @@ def _fetch_pack(objects: Objects, path: str, file: BinaryIO, check: Check) -> No
 
 
 def _fetch_ranges(
-    objects: Objects, path: str, offsets: list[int], lengths: list[int], file: BinaryIO, check: Check
+    reader: PackReader, pack: str, offsets: list[int], lengths: list[int], file: BinaryIO, check: Check
 ) -> None:
+    """Read ranges of a pack, from the cache if it holds the whole pack."""
     check()
+    if lease := reader.cache.find(pack, partial(_verify_pack, pack)):
+        with lease:
+            places = zip(offsets, lengths, strict=True)
+            file.writelines(bytes(lease.content[start : start + size]).ljust(size, b"\0") for start, size in places)
+        return
+    objects, path = reader.objects, pack_path(pack)
     try:
         file.writelines(objects.read_ranges(path, offsets, lengths))
     except DamagedDataError:  # the pack ends too early
@@ -429,8 +427,8 @@ def _fetch_links(ranges: list[tuple[str, int, int]], file: BinaryIO, check: Chec
         file.writelines(pool.map(read, ranges))
 
 
-def _verify_pack(unit: Unit, content: memoryview) -> None:
-    if content_hash(content) != unit.pack:
+def _verify_pack(pack: str, content: memoryview) -> None:
+    if content_hash(content) != pack:
         raise DamagedDataError("the content of the pack does not match its name")
 
 

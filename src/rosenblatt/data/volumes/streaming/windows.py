@@ -150,7 +150,10 @@ class WindowStream:
 
 
 def open_when_possible(open_unit: Callable[[], memoryview], stopped: Event) -> memoryview:
-    """Open a unit as soon as other processes end their use of a full cache. Raises CacheFullError after a minute."""
+    """Open a unit as soon as other processes end their use of a full cache.
+
+    Raises CacheFullError after a minute, and CancelledError when `stopped` is set.
+    """
     deadline = time.monotonic() + FULL_CACHE_WAIT_S
     while True:
         try:
@@ -158,4 +161,5 @@ def open_when_possible(open_unit: Callable[[], memoryview], stopped: Event) -> m
         except CacheFullError:
             if time.monotonic() > deadline:
                 raise
-            stopped.wait(FULL_CACHE_POLL_S)
+            if stopped.wait(FULL_CACHE_POLL_S):
+                raise CancelledError from None
