@@ -3,6 +3,8 @@ import io
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.population import EpochRecord
 from rosenblatt.training.progress import training_progress
+from rosenblatt.tuning.progress import MAX_NODE_LINES, format_nodes
+from rosenblatt.tuning.workers import NodeStatus
 
 
 def test_a_disabled_progress_bar_shows_nothing():
@@ -22,3 +24,20 @@ def test_the_bar_counts_members_and_is_full_at_the_end_though_they_stop_early(mo
         on_epoch_end(EpochRecord(1, 1, 0.5, 0.5, last=True))
         assert progress.finished
         assert progress.tasks[0].fields["note"] == "2 of 2 networks done, validation loss 0.4"
+
+
+def test_machines_of_a_cluster_are_listed_with_what_they_do():
+    nodes = [NodeStatus("b", 0, is_lost=True), NodeStatus("alpha", 1, 3), NodeStatus("c", 8)]
+    assert format_nodes(nodes) == [
+        "alpha  1 thread, 3 work items",
+        "c      8 threads, 0 work items",
+        "b      lost",
+    ]
+    assert format_nodes([]) == []
+
+
+def test_many_machines_are_counted():
+    nodes = [NodeStatus(f"n{k}", 4) for k in range(20)] + [NodeStatus("x", 4, is_lost=True)]
+    lines = format_nodes(nodes)
+    assert len(lines) == MAX_NODE_LINES
+    assert lines[-1] == "... of 21 machines with 80 threads, and 1 lost"

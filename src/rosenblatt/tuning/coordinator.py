@@ -33,7 +33,7 @@ from rosenblatt.tuning.stopping import make_stopping_rule
 from rosenblatt.tuning.time_budget import TimeBudget
 from rosenblatt.tuning.trial import Proposal, Trial
 from rosenblatt.tuning.work_queue import FoldEvaluator, WorkItem, WorkQueue, WorkResult
-from rosenblatt.tuning.workers import MakeWorkers, Workers
+from rosenblatt.tuning.workers import MakeWorkers, Workers, list_nodes
 
 ROUND_SIZE = 4  # trials proposed per round of a synchronous search
 QUEUE_DEPTH = 2  # work items that wait per worker, so that no worker is idle while decisions are made
@@ -125,7 +125,7 @@ class SearchCoordinator:
                         saved_revision = self.history.revision
                 if on_progress and time.monotonic() - last_report > PROGRESS_INTERVAL_S:
                     last_report = time.monotonic()
-                    on_progress(self.progress(last_report - started))
+                    on_progress(self.progress(last_report - started, workers))
                 if (self.time_budget.remaining or 0.0) < 0 and self._has_usable_result():
                     break
         except KeyboardInterrupt:
@@ -389,7 +389,9 @@ class SearchCoordinator:
             reason = "the space has no further combination"
         return f"the search ended after {format_count(len(history.trials), 'trial')}, before {limit}: {reason}"
 
-    def progress(self, seconds: float, refit_progress: tuple[int, int] | None = None) -> SearchProgress:
+    def progress(
+        self, seconds: float, workers: Workers | None = None, refit_progress: tuple[int, int] | None = None
+    ) -> SearchProgress:
         """The progress after a number of seconds."""
         trials, deadline = self.history.trials, self.time_budget.deadline
         counts = Counter(trial.state for trial in trials)
@@ -407,6 +409,7 @@ class SearchCoordinator:
             seconds=seconds,
             seconds_left=None if deadline is None else max(deadline - time.monotonic(), 0.0),
             refit_progress=refit_progress,
+            nodes=list_nodes(workers) if workers else (),
         )
 
     def state_since(self, revision: int, n_decisions: int) -> SearchState:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from typing import TYPE_CHECKING
+
+from rosenblatt.errors import format_count
+
+if TYPE_CHECKING:
+    from rosenblatt.tuning.workers import NodeStatus
+
+MAX_NODE_LINES = 8  # of machines in the live view
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class SearchProgress:
     seconds: float
     seconds_left: float | None  # None without a deadline
     refit_progress: tuple[int, int] | None = None  # number of refitted networks, and of those to refit
+    nodes: Sequence[NodeStatus] = ()  # machines of a cluster
 
 
 @contextmanager
@@ -48,6 +58,8 @@ def search_progress(enabled: bool, scoring: str) -> Iterator[Callable[[SearchPro
             view.add_row(lines[0])
             view.add_row(ProgressBar(total=max(total, 1e-9), completed=completed, width=60))
             view.add_row(lines[1])
+            for line in format_nodes(progress.nodes):
+                view.add_row(line)
             live.update(view)
 
         yield update
@@ -95,3 +107,19 @@ def format_progress(progress: SearchProgress, scoring: str) -> tuple[str, str]:
         n_done, n_networks = progress.refit_progress
         return trials, f"{best}refitting on all rows: {n_done} of {n_networks} networks{time_left}"
     return trials, f"{best}{progress.steps / max(progress.seconds, 1e-9):,.0f} network-steps/s{time_left}"
+
+
+def format_nodes(nodes: Sequence[NodeStatus]) -> list[str]:
+    """A line of text for each machine of a cluster; for many machines, a few lines and the number of the others."""
+    width = max((len(node.name) for node in nodes), default=0)
+    lines = [
+        f"{node.name:<{width}}  "
+        + ("lost" if node.is_lost else f"{format_count(node.threads, 'thread')}, {node.running} work items")
+        for node in sorted(nodes, key=lambda node: node.is_lost)
+    ]
+    if len(lines) <= MAX_NODE_LINES:
+        return lines
+    n_lost = sum(node.is_lost for node in nodes)
+    n_threads = sum(node.threads for node in nodes if not node.is_lost)
+    rest = f"{len(nodes)} machines with {n_threads:,} threads" + (f", and {n_lost} lost" if n_lost else "")
+    return [*lines[: MAX_NODE_LINES - 1], f"... of {rest}"]

@@ -105,7 +105,7 @@ def _train(
                 n_done += isinstance(workers.get(POLL_INTERVAL_S), WorkResult)
             if on_progress:
                 seconds = search.history.wall_seconds + time.monotonic() - started
-                on_progress(search.progress(seconds, (n_done, len(items))))
+                on_progress(search.progress(seconds, workers, (n_done, len(items))))
     except KeyboardInterrupt:
         return True
     finally:

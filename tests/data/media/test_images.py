@@ -1,6 +1,7 @@
 """Images: formats, sizes, damaged files, and images that do not fit into memory."""
 
 import io
+import pickle
 import struct
 import zlib
 
@@ -179,6 +180,22 @@ def test_images_are_the_same_in_memory_and_decoded_ahead():
     for actual, expected in zip(streamed.batches(batches), in_memory.batches(batches), strict=True):
         np.testing.assert_array_equal(actual, expected)
     np.testing.assert_array_equal(streamed.take(np.array([5])), in_memory.take(np.array([5])))
+
+
+def test_images_travel_as_pixels_unless_others_can_read_their_cells(monkeypatch):
+    cells, options = [encode_image(COLORS)] * 3, (4, 3, "resize", "uint8", (0.0,) * 3, (1.0,) * 3)
+    dataset, rows = ImageDataset(cells, *options), np.arange(3)
+    copy = pickle.loads(pickle.dumps(dataset))
+    np.testing.assert_array_equal(copy.take(rows), dataset.take(rows))
+    assert copy.cells == ()
+    monkeypatch.setattr("rosenblatt.data.media.images.is_readable_anywhere", lambda _: True)
+    state = dataset.__getstate__()
+    assert (state["pixels"], state["cells"]) == (None, cells)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(dataset)).take(rows), dataset.take(rows))
+    streamed = ImageDataset(cells, *options, memory_limit=0)
+    copy = pickle.loads(pickle.dumps(streamed))
+    assert copy.pixels is None
+    np.testing.assert_array_equal(copy.take(rows), dataset.take(rows))
 
 
 def test_channel_statistics_are_over_the_training_images():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rosenblatt.data.media.contents import cell_name, hash_content, open_contents, read_content
-from rosenblatt.data.volumes.cells import VolumeContents
+from rosenblatt.data.volumes.cells import VolumeContents, is_remote
 from rosenblatt.data.volumes.storage.packs import content_hash
 from rosenblatt.data.volumes.table import to_table
 from rosenblatt.errors import VolumeError
@@ -52,6 +52,11 @@ def test_blocks_are_packs_within_metadata_files_with_the_sizes_of_what_is_read(c
     blocks = open_contents(cells).blocks
     assert blocks.numbers.tolist() == [0] * 5
     assert blocks.n_bytes.tolist() == [*(pack.stat().st_size for pack in tmp_path.rglob("*.tar")), 0]
+
+
+def test_cells_of_buckets_are_readable_anywhere():
+    assert is_remote("volume-sample:0:1:00:19:0:s3://bucket/photos@2a.png")
+    assert not is_remote("volume-sample:0:1:00:16:0:/volumes/photos@2a.png")
 
 
 @pytest.mark.parametrize("cell", ["volume-sample:", "volume-sample:a:1:00:1:1:xy", "volume-sample:1:1"])

@@ -85,6 +85,11 @@ def is_sample(cell: Cell) -> bool:
     return isinstance(cell, str) and cell.startswith(VOLUME_SCHEME)
 
 
+def is_readable_anywhere(cell: Cell) -> bool:
+    """Whether other machines can read a cell: samples of volumes that are not in a folder."""
+    return is_sample(cell) and bool(_volume_reader().is_remote(cell))
+
+
 def read_content(cell: Cell) -> bytes:
     """Return the content of a cell. Raises OSError if a file cannot be read, or an error of volumes."""
     if isinstance(cell, bytes):

@@ -20,7 +20,16 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosenblatt.data.cores import cores
-from rosenblatt.data.media.contents import Blocks, Cell, Contents, Reading, cell_name, open_contents, read_content
+from rosenblatt.data.media.contents import (
+    Blocks,
+    Cell,
+    Contents,
+    Reading,
+    cell_name,
+    is_readable_anywhere,
+    open_contents,
+    read_content,
+)
 from rosenblatt.data.media.progress import report_read
 from rosenblatt.errors import DamagedDataError, TableError, format_count, format_list, ignore_warnings
 
@@ -381,14 +390,32 @@ class ImageDataset:
         self._resizer, self._contents = _Resizer(side, channels, resize_mode, dtype), open_contents(cells)
         self.pixels: np.ndarray | None = None
         if len(cells) * side * side * channels * self.dtype.itemsize <= memory_limit:
-            pixels = np.empty((len(cells), side, side, channels), self.dtype)
-            _read_all(self._contents, len(cells), lambda read, row: self._decode(read, row, pixels[row]))
-            self.pixels = pixels
+            self.pixels = self._decode_all()
 
     @property
     def blocks(self) -> Blocks | None:
         """Which images are stored together, and are best read together."""
         return self._contents.blocks
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything that another process needs: cells that it can read too, or else the pixels."""
+        state = self.__dict__ | {"_contents": None, "is_decoded": self.pixels is not None}
+        if self.pixels is not None:
+            state["pixels" if self.cells and is_readable_anywhere(self.cells[0]) else "cells"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        is_decoded = state.pop("is_decoded")
+        state["cells"] = state["cells"] or ()
+        self.__dict__ |= state
+        self._contents = open_contents(self.cells)
+        if is_decoded and self.pixels is None:
+            self.pixels = self._decode_all()
+
+    def _decode_all(self) -> np.ndarray:
+        pixels = np.empty((len(self.cells), self.side, self.side, self.channels), self.dtype)
+        _read_all(self._contents, len(self.cells), lambda read, row: self._decode(read, row, pixels[row]))
+        return pixels
 
     def _decode(self, read: Read, row: int, out: np.ndarray) -> None:
         pixels = self._resizer.load(read, self.cells[row], out)

@@ -177,6 +177,11 @@ def cell_hash(cell: str) -> bytes:
     return bytes.fromhex(_parse(cell).hash)
 
 
+def is_remote(cell: str) -> bool:
+    """Whether the volume of a cell is in a bucket, and not in a folder."""
+    return "://" in _parse(cell).uri
+
+
 def name_cell(cell: str) -> str:
     """The sample that a cell names, for messages."""
     try:
