@@ -1,5 +1,81 @@
-"""Shared fixtures for tests of clusters: stores of each kind."""
+"""Fixtures for tests of clusters: stores of each kind, a state folder, stand-ins for `ssh` and Ray on this machine."""
 
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from rosenblatt.cluster.node_process import cluster_processes
+from rosenblatt.cluster.record import list_records
 from tests.runs.conftest import server, sqlite, store, url
 
 __all__ = ["server", "sqlite", "store", "url"]
+
+# It runs the command here, except for a machine whose name says why it cannot be reached.
+SSH = """#!/bin/sh
+for command; do :; done
+case "$*" in
+*"-O exit"*) exit 0 ;;
+*unreachable*) echo "ssh: connect to host unreachable port 22: No route to host" >&2; exit 255 ;;
+*stranger*) echo "Host key verification failed." >&2; exit 255 ;;
+esac
+exec sh -c "$command"
+"""
+
+# Like `ray start --block`: it writes its address, starts a process that leaves its session, and waits.
+RAY = """
+import os, subprocess, sys, time
+folder = next(word.split("=")[1] for word in sys.argv if word.startswith("--temp-dir="))
+os.makedirs(f"{folder}/session_2026/logs")
+open(f"{folder}/session_2026/logs/raylet.out", "w").write("raylet log\\n")
+subprocess.Popen(["sleep", "100"], start_new_session=True)
+if os.environ.get("FAKE_RAY") == "fails":
+    sys.exit("no port is free")
+open(f"{folder}/ray_current_cluster", "w").write("127.0.0.1:6379")
+time.sleep(100)
+"""
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path, monkeypatch) -> Path:
+    """A folder of records and nodes of its own; nothing may run at the end that a record names."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    yield tmp_path / "state" / "rosenblatt"
+    for record in list_records():
+        for process in cluster_processes(record.cluster_id):
+            process.kill()
+            pytest.fail(f"{process} was left behind")
+
+
+@pytest.fixture
+def fake_ssh(tmp_path, monkeypatch) -> Path:
+    """`ssh` runs commands on this machine; returns the folder that is first on its PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "ssh").write_text(SSH)
+    (folder / "ssh").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def fake_ray(tmp_path, monkeypatch) -> None:
+    """Nodes that are started on this machine run a stand-in for Ray."""
+    scripts = tmp_path / "modules" / "ray" / "scripts"
+    scripts.mkdir(parents=True)
+    for folder in (scripts, scripts.parent):
+        (folder / "__init__.py").touch()
+    (scripts / "scripts.py").write_text(RAY)
+    path = os.pathsep.join([str(scripts.parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", path)
+
+
+@pytest.fixture
+def hosts_file(tmp_path) -> Path:
+    """A hosts file of one machine, this one, with the Python of these tests."""
+    path = tmp_path / "hosts.txt"
+    path.write_text(f"here cores=1 python={sys.executable}\n")
+    return path

@@ -18,6 +18,7 @@ from rosenblatt.cli.exit_status import DIVERGED_STATUS, ERROR_STATUS, ExitStatus
 from rosenblatt.errors import DivergedError, RosenblattError, TrainingInterruptedError, did_you_mean
 
 COMMANDS = {  # the module of each command
+    "cluster": "cluster",
     "data": "data",
     "describe": "models",
     "evaluate": "models",
@@ -78,6 +79,7 @@ def cli() -> None:
     rosenblatt runs                                  list, compare, reproduce runs
     rosenblatt queue add fit people.csv -t income    experiments that wait their turn
     rosenblatt data                                  volumes: versions of training data
+    rosenblatt cluster                               several machines as one
 
     `rosenblatt COMMAND --help` shows the options of a command, with examples.
     """

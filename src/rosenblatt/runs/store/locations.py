@@ -63,6 +63,11 @@ def data_home() -> Path:
     return _user_folder("XDG_DATA_HOME", ".local/share")
 
 
+def state_home() -> Path:
+    """The folder in the user's home for files that programs leave for one another, such as spools and clusters."""
+    return _user_folder("XDG_STATE_HOME", ".local/state")
+
+
 def _user_folder(variable: str, default: str) -> Path:
     """A folder of the user's, which a variable names if it is absolute, as the standard of these variables says."""
     named = Path(os.environ.get(variable, ""))
@@ -102,9 +107,7 @@ def public_address(address: str) -> str:
 def spool_folder(url: str) -> Path:
     """The folder in which records wait for a store that cannot be written. Raises StorageError if there is no place."""
     override = os.environ.get("ROSENBLATT_SPOOL")
-    root = (
-        Path(override).expanduser().absolute() if override else _user_folder("XDG_STATE_HOME", ".local/state") / "spool"
-    )
+    root = Path(override).expanduser().absolute() if override else state_home() / "spool"
     return root / store_key(url)
 
 

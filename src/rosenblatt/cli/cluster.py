@@ -1,0 +1,183 @@
+"""The commands on clusters: up, status, down and requirements."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rosenblatt.cli.options import make_reporter, shared_options
+from rosenblatt.errors import ClusterError
+
+if TYPE_CHECKING:
+    from rosenblatt.cluster.record import ClusterRecord
+
+
+@click.group()
+def cluster() -> None:
+    """Use several machines as one: bring a cluster up, look at it, take it down.
+
+    \b
+    rosenblatt cluster up hosts.txt --name lab       check, install, start
+    rosenblatt fit people.csv -t income --on lab     search on all of its machines
+    rosenblatt cluster status lab                    what each machine does
+    rosenblatt cluster down lab                      end all of its processes
+
+    `rosenblatt fit --on hosts.txt` does all of this for one command. A hosts file has one machine per line, as for ssh,
+    the head first:
+
+    \b
+    ann@lab1             cores=8         # [user@]host[:port], reached without a password
+    10.0.0.7:2222        gpus=1          # default: all cores and all GPUs
+    lab3                 python=/opt/ml/bin/python   # an environment that is there already
+
+    The machines need Linux, the same Python version as here or uv, and a network in which they reach one another. All
+    connections are encrypted and need the token of the cluster. Needs pip install 'rosenblatt[cluster]'.
+    """
+
+
+@cluster.command()
+@click.argument("hosts", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--name", default="cluster", show_default=True, metavar="NAME", help="Name for --on, status and down.")
+@click.option("--skip-failed", is_flag=True, help="Go on without machines that cannot be used, and list them.")
+@click.option(
+    "--wheels",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder of wheels to install from, for machines that reach no package index (see `cluster requirements`).",
+)
+@shared_options("json")
+def up(hosts: Path, name: str, skip_failed: bool, wheels: Path | None, as_json: bool) -> None:
+    """Bring a cluster up on the machines of a hosts file.
+
+    \b
+    rosenblatt cluster up hosts.txt
+    rosenblatt cluster up hosts.txt --name lab --skip-failed
+    rosenblatt cluster up hosts.txt --wheels wheels/
+
+    All machines are checked first: reachable, Python, clock, free disk, memory, cores, GPUs. Then each gets an
+    environment with the versions that are installed here, which is built once, and a node is started on it. If
+    something fails, or after Ctrl-C, what was started is taken down. The cluster stays up until `cluster down`.
+    """
+    from rosenblatt.cli.console.cluster import print_checks, print_up
+    from rosenblatt.cluster.hosts import read_hosts
+    from rosenblatt.cluster.up import UpOptions, bring_up, take_down_abandoned
+
+    reporter = make_reporter(as_json)
+    take_down_abandoned(reporter)
+    options = UpOptions(name, skip_failed, wheels)
+    record = bring_up(read_hosts(hosts), options, reporter, print_checks if not as_json else lambda _: None)
+    if as_json:
+        click.echo(json.dumps(_describe(record), indent=2))
+    else:
+        print_up(record)
+
+
+@cluster.command()
+@click.argument("name", required=False)
+@shared_options("json")
+def status(name: str | None, as_json: bool) -> None:
+    """Show the clusters, or what each machine of one does.
+
+    \b
+    rosenblatt cluster status
+    rosenblatt cluster status lab
+    rosenblatt cluster status lab --json
+
+    The exit status is 2 if a machine of NAME is lost.
+    """
+    from rosenblatt.cli.console.cluster import print_clusters, print_status
+    from rosenblatt.cluster.record import list_records, read_record
+    from rosenblatt.cluster.up import report_nodes
+
+    if name is None:
+        records = list_records()
+        if as_json:
+            click.echo(json.dumps([_describe(record) for record in records], indent=2))
+        else:
+            print_clusters(records)
+        return
+    record = read_record(name)
+    reports = report_nodes(record)
+    if as_json:
+        details = [
+            {"state": "lost", "reason": str(report)} if isinstance(report, ClusterError) else report.model_dump()
+            for report in reports
+        ]
+        description = _describe(record)
+        description["nodes"] = [
+            {"host": node.host.name, "cores": node.config.cores, "gpus": node.config.gpus, **detail}
+            for node, detail in zip(record.nodes, details, strict=True)
+        ]
+        click.echo(json.dumps(description, indent=2))
+    else:
+        print_status(record, reports)
+    if any(isinstance(report, ClusterError) or report.phase != "ready" for report in reports):
+        sys.exit(2)
+
+
+@cluster.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "take_all", is_flag=True, help="Take all clusters down.")
+@click.option("--forget", is_flag=True, help="Remove machines that cannot be reached from the record.")
+def down(names: tuple[str, ...], take_all: bool, forget: bool) -> None:
+    """Take clusters down: end all of their processes on all of their machines.
+
+    \b
+    rosenblatt cluster down lab
+    rosenblatt cluster down --all
+
+    Only processes that the cluster started are ended, also if the command that brought it up was killed. Logs stay on
+    the machines for two weeks. A machine that cannot be reached stays in the record, and the exit status is 2.
+    """
+    from rosenblatt.cluster.record import list_records, read_record, remove_record
+    from rosenblatt.cluster.up import take_down
+
+    if bool(names) == take_all:
+        raise click.UsageError("Name the clusters to take down, or give --all.")
+    records = list_records() if take_all else [read_record(name) for name in names]
+    reporter = make_reporter(False)
+    is_down = True
+    for record in records:
+        if take_down(record, reporter):
+            reporter(f"{record.name!r} is down.")
+        elif forget:
+            remove_record(record.name)
+            reporter(f"{record.name!r} is forgotten.")
+        else:
+            is_down = False
+    if not is_down:
+        sys.exit(2)
+
+
+@cluster.command()
+def requirements() -> None:
+    """Print the packages that machines need, with the versions installed here.
+
+    \b
+    rosenblatt cluster requirements > requirements.txt
+    pip download -r requirements.txt -d wheels/
+    rosenblatt cluster up hosts.txt --wheels wheels/
+    """
+    from rosenblatt.cluster.wheel import pinned_requirements
+
+    pins, labelled = pinned_requirements()
+    for pin in pins:
+        click.echo(pin)
+    if labelled:
+        click.echo(f"Without the local label of the version here: {', '.join(labelled)}", err=True)
+
+
+def _describe(record: ClusterRecord) -> dict[str, object]:
+    return {
+        "name": record.name,
+        "created": record.created,
+        "head": record.head,
+        "temporary": record.owner is not None,
+        "nodes": [
+            {"host": node.host.name, "cores": node.config.cores, "gpus": node.config.gpus} for node in record.nodes
+        ],
+    }

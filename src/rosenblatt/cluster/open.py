@@ -1,0 +1,109 @@
+"""Open a cluster for one command: bring it up or find it, and take down afterwards what was brought up."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from threading import Event, Thread
+
+from rosenblatt.cluster.hosts import read_hosts
+from rosenblatt.cluster.nodes import renew_lease
+from rosenblatt.cluster.record import ClusterRecord, read_record
+from rosenblatt.cluster.settings import FAILURE_DETECTION, ID_VARIABLE, ray_environment
+from rosenblatt.cluster.ssh import SshSessions, ssh_command
+from rosenblatt.cluster.up import UpOptions, bring_up, report_nodes, run_for_each, take_down, take_down_abandoned
+from rosenblatt.errors import ClusterError, Notify
+from rosenblatt.tuning.ray_connection import DRIVER_MODULE, RayConnection
+
+LEASE_S = 300.0  # without a sign of life of the command, after which its nodes end
+RENEWAL_INTERVAL_S = 30.0
+CLIENT_SCHEME = "ray://"
+
+
+@contextmanager
+def open_cluster(on: str, notify: Notify) -> Iterator[RayConnection]:
+    """Open a cluster for the time of a command.
+
+        with open_cluster("hosts.txt", print) as connection:
+            ...
+
+    Args:
+        on: a hosts file, whose cluster ends with the command; the name of a cluster that is up; or the address
+            ray://host:port of one that was started otherwise.
+        notify: receives what is done.
+
+    Raises:
+        ClusterError: if the cluster cannot be brought up or used.
+    """
+    if on.startswith(CLIENT_SCHEME):
+        yield client_connection(on)
+    elif Path(on).is_file():
+        with _temporary_cluster(Path(on), notify) as record:
+            yield driver_connection(record)
+    elif "/" in on or Path(on).suffix == ".txt":
+        raise ClusterError(f"There is no hosts file {on!r}.")
+    else:
+        record = read_record(on)
+        _require_running(record)
+        yield driver_connection(record)
+
+
+def driver_connection(record: ClusterRecord) -> RayConnection:
+    """The connection to a cluster of machines that are reached by SSH: its driver runs on the head."""
+    head = record.nodes[0]
+    environment = ray_environment(PurePosixPath(head.folder), record.cluster_id)
+    command = ["env", f"{ID_VARIABLE}={record.cluster_id}", head.python, "-P", "-m", DRIVER_MODULE]
+    return RayConnection(record.name, ssh_command(head.host, command), environment, record.head)
+
+
+def client_connection(address: str) -> RayConnection:
+    """The connection to a cluster that was started otherwise: its driver runs here.
+
+    Raises:
+        ClusterError: if no token is set.
+    """
+    if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+        raise ClusterError(
+            f"{address}: no token is set. A cluster without authentication lets anyone in the network run commands on "
+            "it, so it is not used. Start it with RAY_AUTH_MODE=token, and set RAY_AUTH_TOKEN_PATH here."
+        )
+    settings = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    settings |= {name: str(value) for name, value in FAILURE_DETECTION.items()}
+    return RayConnection(name=address.removeprefix(CLIENT_SCHEME), environment=settings, address=address)
+
+
+@contextmanager
+def _temporary_cluster(path: Path, notify: Notify) -> Iterator[ClusterRecord]:
+    """A cluster that ends with the command, or some minutes after the command was killed."""
+    take_down_abandoned(notify)
+    name = f"{path.stem[:40]}-{secrets.token_hex(3)}"
+    record = bring_up(read_hosts(path), UpOptions(name, lease_s=LEASE_S), notify)
+    is_over = Event()
+    renewal = Thread(target=_renew_leases, args=(record, is_over), name="rosenblatt-leases", daemon=True)
+    renewal.start()
+    try:
+        yield record
+    finally:
+        is_over.set()
+        renewal.join()
+        take_down(record, notify)
+
+
+def _renew_leases(record: ClusterRecord, is_over: Event) -> None:
+    """Renew the leases of all nodes until the event is set; nodes that are lost are noticed by the search."""
+    with SshSessions() as sessions:
+        while not is_over.wait(RENEWAL_INTERVAL_S):
+            run_for_each(record.nodes, lambda node: renew_lease(node, sessions))
+
+
+def _require_running(record: ClusterRecord) -> None:
+    report = report_nodes(record.model_copy(update={"nodes": record.nodes[:1]}))[0]
+    if isinstance(report, ClusterError) or report.phase != "ready":
+        reason = str(report) if isinstance(report, ClusterError) else report.reason
+        raise ClusterError(
+            f"The head of the cluster {record.name!r} does not run ({reason.rstrip('.')}). Take the cluster down with "
+            f"`rosenblatt cluster down {record.name}`, and bring it up again."
+        )

@@ -1,0 +1,124 @@
+"""A token and a certificate authority for each cluster, with a certificate for each of its machines."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rosenblatt.errors import ClusterError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+TOKEN_BYTES = 32
+VALIDITY = timedelta(days=365)
+CLOCK_TOLERANCE = timedelta(days=1)  # certificates are valid from that long ago
+TOKEN_FILE, CA_FILE, CERTIFICATE_FILE, KEY_FILE = "token", "ca.pem", "node.pem", "node.key"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What one machine needs to be part of a cluster; the certificates and the key as PEM."""
+
+    token: str
+    ca: bytes
+    certificate: bytes
+    key: bytes
+
+    @classmethod
+    def read(cls, folder: Path) -> Credentials:
+        """Read the files of a folder."""
+        ca, certificate, key = ((folder / name).read_bytes() for name in (CA_FILE, CERTIFICATE_FILE, KEY_FILE))
+        return cls((folder / TOKEN_FILE).read_text(), ca, certificate, key)
+
+    def files(self) -> dict[str, bytes]:
+        """Contents by file name; nobody else may read them."""
+        return {
+            TOKEN_FILE: self.token.encode(),
+            CA_FILE: self.ca,
+            CERTIFICATE_FILE: self.certificate,
+            KEY_FILE: self.key,
+        }
+
+
+class CertificateAuthority:
+    """The authority of one cluster, with its token. Its key is never written, so a cluster gets no further machines.
+
+    credentials = CertificateAuthority("lab").issue(["10.0.0.1"])
+    """
+
+    def __init__(self, cluster: str) -> None:
+        try:
+            from cryptography.hazmat.primitives.asymmetric import ec
+        except ImportError:
+            raise ClusterError("cryptography is not installed. Run: pip install 'rosenblatt[cluster]'") from None
+        self._token = secrets.token_hex(TOKEN_BYTES)
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name(f"Rosenblatt cluster {cluster}")
+        self._certificate = self._sign(self._name, self._key, addresses=())
+
+    def issue(self, addresses: Iterable[str]) -> Credentials:
+        """Issue the credentials of a machine that is known under names or addresses."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = tuple(dict.fromkeys([*addresses, "127.0.0.1", "localhost"]))
+        certificate = self._sign(_name(names[0]), key, names)
+        pem = serialization.Encoding.PEM
+        return Credentials(
+            self._token,
+            self._certificate.public_bytes(pem),
+            certificate.public_bytes(pem),
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        )
+
+    def _sign(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, addresses: tuple[str, ...]
+    ) -> x509.Certificate:
+        """Sign a certificate, of the authority itself if there are no addresses."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.x509.oid import ExtendedKeyUsageOID
+
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCK_TOLERANCE)
+            .not_valid_after(now + VALIDITY)
+            .add_extension(x509.BasicConstraints(ca=not addresses, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        if addresses:
+            usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            names = x509.SubjectAlternativeName([_general_name(address) for address in addresses])
+            builder = builder.add_extension(names, critical=False)
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _name(text: str) -> x509.Name:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])  # 64: its limit in X.509
+
+
+def _general_name(address: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)

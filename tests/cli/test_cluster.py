@@ -1,0 +1,54 @@
+"""The commands on clusters print what they do, and end with a status that scripts can use."""
+
+from __future__ import annotations
+
+import json
+
+from click.testing import CliRunner
+
+from rosenblatt.cli.exit_status import ExitStatus
+from rosenblatt.cli.main import cli
+from rosenblatt.errors import ClusterError
+from tests.cluster.conftest import fake_ray, fake_ssh, hosts_file, state_home  # noqa: F401 - fixtures
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(cli, ["cluster", *map(str, arguments)], obj=ExitStatus())
+    if result.exception and not isinstance(result.exception, ClusterError | SystemExit):
+        raise result.exception
+    assert result.exit_code == status, result.output
+    return result.stdout if not isinstance(result.exception, ClusterError) else str(result.exception)
+
+
+def test_up_status_and_down(fake_ssh, fake_ray, hosts_file):  # noqa: F811
+    output = run("up", hosts_file, "--name", "lab")
+    assert "here     ok" in output
+    assert "'lab' is up: 1 machine, 1 core." in output
+    assert "lab" in run("status")
+    status = run("status", "lab")
+    assert "ready" in status
+    assert "idle" in status
+    assert "logs: here:/tmp/rb-" in status
+    description = json.loads(run("status", "lab", "--json"))
+    assert description["head"] == "127.0.0.1:6379"
+    assert [node["phase"] for node in description["nodes"]] == ["ready"]
+    assert run("down", "lab") == "'lab' is down.\n"
+    assert "No cluster is up" in run("status")
+    assert json.loads(run("status", "--json")) == []
+
+
+def test_errors_are_sentences(fake_ssh, hosts_file):  # noqa: F811
+    assert "There is no cluster 'lab'. None is up." in run("status", "lab", status=1)
+    hosts_file.write_text("unreachable\n")
+    assert run("up", hosts_file, status=1) == "No machine can be used:\nunreachable: there is no route to it."
+    assert run("down", status=2) == ""
+
+
+def test_requirements_are_for_pip():
+    assert all("==" in line for line in run("requirements").splitlines())
+
+
+def test_help_teaches():
+    text = run("--help")
+    assert "hosts.txt --name lab" in text
+    assert "python=/opt/ml/bin/python" in text
