@@ -3,6 +3,7 @@ import gzip
 import polars as pl
 import pytest
 
+from rosenblatt.data.readers import sources
 from rosenblatt.data.readers.read import read_table
 from rosenblatt.errors import TableError
 
@@ -172,3 +173,12 @@ def test_a_model_file_is_not_a_table(tmp_path):
     path = write(tmp_path / "m.rosenblatt", (100).to_bytes(8, "little") + b'{"__metadata__":{}}' + bytes(500))
     with pytest.raises(TableError, match="holds binary data"):
         read_table(path)
+
+
+@pytest.mark.parametrize("write", [pl.DataFrame.write_parquet, pl.DataFrame.write_ipc, pl.DataFrame.write_csv])
+def test_names_with_characters_of_patterns_are_names_of_files(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(sources, "SAMPLE_BYTES", 8)  # larger files are read by their names
+    write(FRAME, tmp_path / "t1")
+    write(FRAME[:1], tmp_path / "t[1]")
+    write(FRAME[1:], tmp_path / "t?")
+    assert [read_table(tmp_path / name).frame["a"].cast(float).to_list() for name in ("t[1]", "t?")] == [[1.5], [2.0]]

@@ -249,3 +249,16 @@ def test_without_pytorch_its_datasets_say_what_to_install(local, tmp_path, monke
     for make in (opened.torch_dataset, opened.torch_samples):
         with pytest.raises(VolumeError, match=r"pip install 'rosenblatt\[torch\]'"):
             make()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_roots_and_sources_may_have_characters_of_patterns_in_their_names(tmp_path, suffix):
+    write = {"parquet": pl.DataFrame.write_parquet, "arrow": pl.DataFrame.write_ipc}[suffix]
+    write(FRAME.head(1), tmp_path / f"x1.{suffix}")
+    write(FRAME, path := tmp_path / f"x[1].{suffix}")
+    root = str(tmp_path / "volumes [1]*")
+    for _ in range(2):  # the second addition reads what the first one wrote
+        add_path(root, "v", path)
+    opened = open_version(root, "v")
+    assert opened.to_polars().equals(FRAME)
+    assert opened.query("x > 1").to_polars().equals(FRAME[1:])

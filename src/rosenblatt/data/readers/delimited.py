@@ -113,7 +113,12 @@ def _parse_fast(text: _Text, layout: Layout) -> pl.DataFrame | None:
     file = text.source.path or io.BytesIO(text.source.content[:])
     try:
         frame = pl.read_csv(
-            file, separator=text.dialect.separator, has_header=False, infer_schema=False, skip_lines=layout.n_lines
+            file,
+            separator=text.dialect.separator,
+            has_header=False,
+            infer_schema=False,
+            skip_lines=layout.n_lines,
+            glob=False,
         )
     except pl.exceptions.PolarsError:
         return None

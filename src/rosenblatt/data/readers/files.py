@@ -55,12 +55,12 @@ def _read_typed(source: Source) -> pl.DataFrame | None:
     """A table in a format with types; None for delimited text."""
     sample = source.sample
     if sample.startswith(b"PAR1"):
-        lazy_frame = pl.scan_parquet(source.path or io.BytesIO(source.content[:]))
+        lazy_frame = pl.scan_parquet(source.path or io.BytesIO(source.content[:]), glob=False)
         n_values = lazy_frame.select(pl.len()).collect().item() * len(lazy_frame.collect_schema())
         UnpackingLimit(source.name, len(source.content)).check_memory(n_values * MIN_VALUE_BYTES)
         return lazy_frame.collect()
     if sample.startswith(b"ARROW1"):
-        return pl.read_ipc(source.path or io.BytesIO(source.content[:]))
+        return pl.scan_ipc(source.path or io.BytesIO(source.content[:]), glob=False).collect()
     if sample.startswith(b"FEA1"):
         raise TableError("it is a Feather file of version 1, which is not supported. Write it again as version 2.")
     return read_json(source) if _JSON_START.match(sample) else None

@@ -164,7 +164,7 @@ def _write_table(frame: pl.DataFrame, path: Path, force: bool) -> int:
     """Write a table unless it is there; returns the number of files written."""
     if path.exists() and not force:
         with suppress(pl.exceptions.PolarsError):
-            if pl.read_parquet(path).equals(frame):
+            if pl.read_parquet(path, glob=False).equals(frame):
                 return 0
         raise _occupied_error(path)
     with _replaced(path) as part:

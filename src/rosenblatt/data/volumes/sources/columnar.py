@@ -49,9 +49,9 @@ class ColumnarFile:
         with self.path.open("rb") as file:
             magic = file.read(8)
         if magic.startswith(PARQUET_MAGIC):
-            frame = pl.scan_parquet(self.path, hive_partitioning=False)
+            frame = pl.scan_parquet(self.path, hive_partitioning=False, glob=False)
         elif magic.startswith(ARROW_MAGIC):
-            frame = pl.scan_ipc(self.path)
+            frame = pl.scan_ipc(self.path, glob=False)
         elif magic.startswith(STREAM_MAGIC):  # whole, as shards are small
             frame = pl.read_ipc_stream(self.path).lazy()
         else:

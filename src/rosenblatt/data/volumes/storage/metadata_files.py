@@ -68,8 +68,8 @@ class MetadataFiles:
         """
         names = list(schema) if columns is None else list(columns)
         with self._opened(file) as content:
-            stored = pl.read_parquet_schema(content)
-            frame = pl.read_parquet(content, columns=[name for name in names if name in stored], memory_map=False)
+            stored = _read_schema(content)
+            frame = _read_columns(content, [name for name in names if name in stored])
             if frame.width and frame.height != file.rows:
                 raise DamagedDataError(
                     f"{self.objects.address}/{self.folder}/{file.path} holds {frame.height:,} rows, but the log says "
@@ -85,9 +85,9 @@ class MetadataFiles:
         Raises as `read` does.
         """
         with self._opened(file) as content:
-            has_places = _has_places(pl.read_parquet_schema(content))
+            has_places = _has_places(_read_schema(content))
             names = [name for name in columns if name == ID or has_places]
-            frame = pl.read_parquet(content, columns=names or [ID], memory_map=False)
+            frame = _read_columns(content, names or [ID])
         return from_stored(frame, pl.Schema({name: PLACES_SCHEMA[name] for name in columns}))
 
     def read_all_places(
@@ -147,6 +147,14 @@ def _result(
             raise
     else:
         yield file, frame
+
+
+def _read_schema(content: Path | io.BytesIO) -> pl.Schema:
+    return pl.scan_parquet(content, glob=False).collect_schema()
+
+
+def _read_columns(content: Path | io.BytesIO, names: list[str]) -> pl.DataFrame:
+    return pl.read_parquet(content, columns=names, memory_map=False, glob=False)
 
 
 def _verify(name: str, hash_: str, content: bytes | memoryview) -> None:
