@@ -118,12 +118,12 @@ def additions(folder, n):
     yield n, "files: 1,000 files appended", measure(files, source, append=True, kind="files")
 
 
-def main():
-    name, path, options = sys.argv[1:]
+def add_and_report(name, path, options):
+    """Add in this process, and print the seconds and the peak of its memory."""
     started = time.perf_counter()
     add(name, path, AddOptions(**json.loads(options)), lambda _: None)
     print(json.dumps((time.perf_counter() - started, peak_memory())))
 
 
 if __name__ == "__main__":
-    main()
+    add_and_report(*sys.argv[1:])

@@ -14,7 +14,7 @@ from rosenblatt.spec.spec import Spec
 from rosenblatt.training.member import EpochRecord
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 @contextmanager
@@ -58,11 +58,15 @@ def training_progress(enabled: bool) -> Iterator[Callable[[Spec, int], Callable[
 
 def _reading_task(progress: Progress) -> ReadCallback:
     """Shows images that are read before training; gives what `watch_reading` needs."""
-    task = progress.add_task("reading images", total=None, visible=False, note="")
+    task: TaskID | None = None
 
     def update(n_images: int, n_all: int) -> None:
-        if progress.tasks[task].finished:
-            progress.reset(task)
-        progress.update(task, total=n_all, advance=n_images, visible=n_images < n_all, note=f"{n_all:,}")
+        nonlocal task
+        if task is None:
+            task = progress.add_task("reading images", total=n_all, note=f"{n_all:,}")
+        progress.advance(task, n_images)
+        if progress.tasks[progress.task_ids.index(task)].finished:
+            progress.remove_task(task)
+            task = None
 
     return update
