@@ -17,8 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rosenblatt.tuning import ray_driver
-from rosenblatt.tuning.node_worker import NodeWorker
+from rosenblatt.tuning import ray_dispatch, ray_driver
 
 __version__ = "0"
 _actors: list[Actor] = []
@@ -45,10 +44,10 @@ class Ref:
 class Actor:
     """The actor of a machine: its methods run in threads; once it is killed, they fail."""
 
-    def __init__(self, node_id: str, *arguments: Any) -> None:
+    def __init__(self, node_id: str, worker_class: type, *arguments: Any) -> None:
         self.node_id, self._is_killed, self._futures = node_id, False, list[Future[Any]]()
         self._pool = ThreadPoolExecutor(8)
-        self._worker = self._pool.submit(NodeWorker, *arguments)
+        self._worker = self._pool.submit(worker_class, *arguments)
         _actors.append(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -85,18 +84,18 @@ class Actor:
 class ActorClass:
     """Creates actors, as what `ray.remote` returns."""
 
-    def __init__(self, node_id: str = "") -> None:
-        self._node_id = node_id
+    def __init__(self, worker_class: type, node_id: str = "") -> None:
+        self._worker_class, self._node_id = worker_class, node_id
 
     def options(self, label_selector: dict[str, str], **_resources: Any) -> ActorClass:
-        return ActorClass(label_selector[ray_driver.NODE_ID_LABEL])
+        return ActorClass(self._worker_class, label_selector[ray_dispatch.NODE_ID_LABEL])
 
     def remote(self, *arguments: Any) -> Actor:
-        return Actor(self._node_id, *arguments)
+        return Actor(self._node_id, self._worker_class, *arguments)
 
 
-def remote(_actor_class: type) -> ActorClass:
-    return ActorClass()
+def remote(actor_class: type) -> ActorClass:
+    return ActorClass(actor_class)
 
 
 def put(value: Any) -> Ref:
@@ -114,7 +113,7 @@ def nodes() -> list[dict[str, Any]]:
     for actor in _actors:
         if actor.node_id not in alive:
             actor.kill("the machine is off")
-    place = {"Alive": True, "NodeManagerAddress": "10.0.0.1", "NodeManagerPort": 1}
+    place = {"Alive": True, "NodeManagerAddress": "127.0.0.1", "NodeManagerPort": 1}
     return [
         place | {"NodeID": name, "NodeManagerHostname": name, "Resources": {"CPU": abs(cores)}}
         for name, cores in alive.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import cycle
 
@@ -22,10 +22,12 @@ from rosenblatt.spec.scoring import scoring_direction
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.early_stopping import epochs_to_wait
 from rosenblatt.training.member import EpochRecord, Member, last_improvement, load_parameters, new_member
-from rosenblatt.training.population import train
+from rosenblatt.training.population import EpochScorer, train
 from rosenblatt.training.rows import Rows
 
 EpochCallback = Callable[[EpochRecord], None]
+TrainMembers = Callable[[Sequence[Member], Rows, EpochScorer | None, int | None], Generator[EpochRecord, None, None]]
+"""Trains all members on this machine or others, as `population.train`."""
 
 
 def fit_model(
@@ -61,7 +63,7 @@ def fit_model(
             epochs so far are kept, and the metadata of the model say so.
     """
     prepared = PreparedData(data, lambda _: target, validation)
-    return _fit(spec, schema, prepared, scorer_factory, watch, threads)
+    return fit_prepared(spec, schema, prepared, scorer_factory, watch, threads)
 
 
 def fit_further(
@@ -87,10 +89,10 @@ def fit_further(
         )
     target = model.target.with_loss(spec, data.y)
     prepared = PreparedData(data, lambda _: target, validation, encoder=model.encoder)
-    return _fit(spec, model.schema, prepared, scorer_factory, watch, threads, model.trials[0])
+    return fit_prepared(spec, model.schema, prepared, scorer_factory, watch, threads, model.trials[0])
 
 
-def _fit(
+def fit_prepared(
     spec: Spec,
     schema: Schema,
     prepared: PreparedData,
@@ -98,8 +100,12 @@ def _fit(
     watch: Callable[[Spec, int], EpochCallback] | None,
     threads: int | None,
     start: TrainedTrial | None = None,
+    train: TrainMembers = train,
 ) -> Model:
-    """Train members on prepared rows, starting with the networks of a trial, if there is one."""
+    """Train members on prepared rows as `fit_model`, with a `train` of the caller.
+
+    They start with the networks of the trial `start`, if there is one.
+    """
     data, validation, target = prepared.data, prepared.validation, prepared.target(spec)
     resolved_spec = prepared.resolve(spec, threads or cores())
     if start:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -43,8 +43,9 @@ class RayWorkers(MessageQueue):
     Args:
         connection: starts the driver that joins the cluster.
         notify: called with a message when machines are lost or join.
-        device: "cpu", or the device of PyTorch that trains the networks.
         make_local: starts the workers of this machine that replace a lost cluster.
+        device: "cpu", or the device of PyTorch that trains the networks.
+        nodes_per_network: machines, or GPUs, that train each network together.
 
     Raises:
         ClusterError: if the cluster cannot be used.
@@ -56,8 +57,10 @@ class RayWorkers(MessageQueue):
         notify: Notify,
         make_local: Callable[[], Workers],
         device: str = "cpu",
+        nodes_per_network: int = 1,
     ) -> None:
         super().__init__()
+        self._nodes_per_network = nodes_per_network
         self._connection, self._notify, self._device, self._make_local = connection, notify, device, make_local
         self._notices = SimpleQueue[str]()  # from other threads
         self._lock = RLock()
@@ -115,7 +118,8 @@ class RayWorkers(MessageQueue):
 
     def _connect(self) -> _Driver:
         """Start a driver and wait until machines are ready."""
-        driver = _Driver(self._connection, self._device, self._on_report, self._on_driver_end)
+        work = {"device": self._device, "nodes_per_network": self._nodes_per_network}
+        driver = _Driver(self._connection, work, self._on_report, self._on_driver_end)
         try:
             driver.wait_until_started()
         except BaseException:
@@ -257,7 +261,7 @@ class _Driver:
     def __init__(
         self,
         connection: RayConnection,
-        device: str,
+        work: Mapping[str, Any],
         on_report: Callable[[Message], None],
         on_end: Callable[[_Driver], None],
     ) -> None:
@@ -280,7 +284,7 @@ class _Driver:
         for thread in (self._reader, self._writer, self._error_reader):
             thread.start()
         environment = dict(connection.environment)
-        self._send("start", address=connection.address, environment=environment, device=device)
+        self._send("start", address=connection.address, environment=environment, **work)
 
     def send_item(self, item: WorkItem, attempt: Attempt) -> None:
         """Send a work item, after the shared objects that it is the first to need."""

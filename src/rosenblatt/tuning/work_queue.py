@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from queue import Empty
 from typing import Any, NamedTuple, Protocol
@@ -12,10 +12,12 @@ import numpy as np
 
 from rosenblatt.data.splits import Fold
 from rosenblatt.errors import SpecError
-from rosenblatt.training.member import Member
+from rosenblatt.training.member import EpochRecord, Member
 from rosenblatt.training.population import EpochScorer, train_member
 from rosenblatt.tuning.trial import Trial
 
+TrainMember = Callable[..., Iterator[EpochRecord]]
+"""Trains a member up to a number of epochs, as `population.train_member`."""
 FoldEvaluator = Callable[[Trial, int, Fold], None]
 """Evaluates the network of a fold, given by its trial and index, after each rung; called by worker threads."""
 
@@ -43,7 +45,7 @@ class WorkItem:
     is_last_rung: bool
     evaluate: FoldEvaluator | None = None
 
-    def __call__(self, stop: np.ndarray) -> WorkResult:
+    def __call__(self, stop: np.ndarray, train: TrainMember = train_member) -> WorkResult:
         """Train the fold in the calling thread, until the flag `stop` (1,) is set."""
         started = time.perf_counter()
         try:
@@ -53,7 +55,7 @@ class WorkItem:
         if member is None:
             return self.failure(self.trial.reason)
         try:
-            for _ in train_member(member, self.trial.encoded_rows, self.scorer, stop, self.target_epochs):
+            for _ in train(member, self.trial.encoded_rows, self.scorer, stop, target_epochs=self.target_epochs):
                 pass
         except MemoryError as error:
             member.fail(f"there is not enough memory: {error}")

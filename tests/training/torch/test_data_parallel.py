@@ -43,7 +43,7 @@ def train_with_ranks(member, rows, size, target_epochs=None):
     for thread in followers:
         thread.start()
     ranks = Ranks(listener, 0, size, HOST, CPU)
-    records = list(lead(member, rows, None, ranks, GO, 1, target_epochs))
+    records = list(lead(member, rows, None, GO, target_epochs, ranks=ranks, threads=1))
     for thread in followers:
         thread.join(timeout=10)
         assert not thread.is_alive()
@@ -94,7 +94,7 @@ def test_ranks_end_when_the_leader_is_stopped():
 
     follower = Thread(target=follow_until_the_end)
     follower.start()
-    for record in lead(member, rows, None, Ranks(listener, 0, 2, HOST, CPU), stop, 1):
+    for record in lead(member, rows, None, stop, ranks=Ranks(listener, 0, 2, HOST, CPU), threads=1):
         stop[0] = record.epoch == 2
     follower.join(timeout=10)
     assert not follower.is_alive()

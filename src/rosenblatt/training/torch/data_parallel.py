@@ -47,10 +47,11 @@ def lead(
     member: Member,
     table: DenseRows | MediaRows,
     scorer: EpochScorer | None,
-    ranks: Ranks,
     stop: np.ndarray,
-    threads: int,
     target_epochs: int | None = None,
+    *,
+    ranks: Ranks,
+    threads: int,
 ) -> Iterator[EpochRecord]:
     """Train a member with other ranks as rank 0; yield a record after each epoch, as `train_member`.
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from rosenblatt.tuning.node_worker import Collection
 from rosenblatt.tuning.packing import Attempt
 from rosenblatt.tuning.ray_connection import Message, read_report
-from rosenblatt.tuning.ray_driver import COLLECTION_WINDOW_S, MAX_AHEAD, RayDriver
+from rosenblatt.tuning.ray_dispatch import COLLECTION_WINDOW_S, MAX_AHEAD, RayDriver
 
 
 class FakeActor:
