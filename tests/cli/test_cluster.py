@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from rosenblatt.cli.exit_status import ExitStatus
@@ -52,3 +53,32 @@ def test_help_teaches():
     text = run("--help")
     assert "hosts.txt --name lab" in text
     assert "python=/opt/ml/bin/python" in text
+
+
+def test_a_manifest_is_printed_with_the_same_authority_each_time(tmp_path):
+    yaml = pytest.importorskip("yaml", reason="Ray is not installed")
+    path = tmp_path / "pods.yaml"
+    path.write_text("provider: kubernetes\nimage: i\ncores: 4\nmemory_gb: 16\nmax_machines: 3\n")
+    output = run("manifest", path)
+    secret, cluster = yaml.safe_load_all(output)
+    assert (secret["kind"], cluster["kind"]) == ("Secret", "RayCluster")
+    assert run("manifest", path) == output
+
+
+def test_the_file_of_ray_up_is_printed(tmp_path):
+    yaml = pytest.importorskip("yaml", reason="Ray is not installed")
+    path = tmp_path / "cluster.yaml"
+    path.write_text("provider: aws\nregion: r\nmachine: m8\ncores: 8\nmax_machines: 10\n")
+    assert yaml.safe_load(run("manifest", path))["provider"]["type"] == "aws"
+    path.write_text(path.read_text() + "machin: m4\n")
+    assert "line 6: machin is no setting" in run("manifest", path, status=1)
+
+
+def test_machines_of_a_cloud_start_only_if_confirmed(tmp_path, monkeypatch):
+    pytest.importorskip("yaml", reason="Ray is not installed")
+    monkeypatch.setattr("rosenblatt.cluster.clouds.check_launcher", lambda _: None)
+    path = tmp_path / "cluster.yaml"
+    path.write_text("provider: aws\nregion: r\nmachine: m8\ncores: 8\nmax_machines: 10\n")
+    message = run("up", path, status=1)
+    assert "The cost is not known; give price_per_hour" in message
+    assert "Confirm it with --yes" in message

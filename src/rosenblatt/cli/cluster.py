@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rosenblatt.cli.options import make_reporter, shared_options
+from rosenblatt.cli.options import ask_confirmation, make_reporter, shared_options
 from rosenblatt.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def cluster() -> None:
     rosenblatt fit people.csv -t income --on lab     search on all of its machines
     rosenblatt cluster status lab                    what each machine does
     rosenblatt cluster down lab                      end all of its processes
+    rosenblatt cluster up cluster.yaml               machines of a cloud, after the cost was confirmed
+    rosenblatt cluster manifest pods.yaml            a manifest for Kubernetes
 
     `rosenblatt fit --on hosts.txt` does all of this for one command. A hosts file has one machine per line, as for ssh,
     the head first:
@@ -49,24 +51,33 @@ def cluster() -> None:
     metavar="FOLDER",
     help="Folder of wheels to install from, for machines that reach no package index (see `cluster requirements`).",
 )
+@click.option("--yes", is_flag=True, help="Start machines of a cloud without asking.")
 @shared_options("json")
-def up(hosts: Path, name: str, skip_failed: bool, wheels: Path | None, as_json: bool) -> None:
-    """Bring a cluster up on the machines of a hosts file.
+def up(hosts: Path, name: str, skip_failed: bool, wheels: Path | None, yes: bool, as_json: bool) -> None:
+    """Bring a cluster up on the machines of a hosts file, or on machines of a cloud.
 
     \b
     rosenblatt cluster up hosts.txt
     rosenblatt cluster up hosts.txt --name lab --skip-failed
     rosenblatt cluster up hosts.txt --wheels wheels/
+    rosenblatt cluster up cluster.yaml               machines of AWS, Google Cloud or Azure (docs/cluster.md)
 
     All machines are checked first: reachable, Python, clock, free disk, memory, cores, GPUs. Then each gets an
     environment with the versions that are installed here, which is built once, and a node is started on it. If
     something fails, or after Ctrl-C, what was started is taken down. The cluster stays up until `cluster down`.
     """
     from rosenblatt.cli.console.cluster import print_checks, print_up
+    from rosenblatt.cluster.clouds import CLUSTER_FILE_SUFFIXES, bring_cloud_up
     from rosenblatt.cluster.hosts import read_hosts
     from rosenblatt.cluster.up import UpOptions, bring_up, take_down_abandoned
 
     reporter = make_reporter(as_json)
+    if hosts.suffix in CLUSTER_FILE_SUFFIXES:
+        started = bring_cloud_up(hosts, reporter, ask_confirmation(yes), wheels)
+        reporter(f"use it with --on {started}; end it with `rosenblatt cluster down {started}`")
+        if as_json:
+            click.echo(json.dumps({"name": started}))
+        return
     take_down_abandoned(reporter)
     options = UpOptions(name, skip_failed, wheels)
     record = bring_up(read_hosts(hosts), options, reporter, print_checks if not as_json else lambda _: None)
@@ -133,14 +144,18 @@ def down(names: tuple[str, ...], take_all: bool, forget: bool) -> None:
     Only processes that the cluster started are ended, also if the command that brought it up was killed. Logs stay on
     the machines for two weeks. A machine that cannot be reached stays in the record, and the exit status is 2.
     """
+    from rosenblatt.cluster.clouds import list_clouds, take_cloud_down
     from rosenblatt.cluster.record import list_records, read_record, remove_record
     from rosenblatt.cluster.up import take_down
 
     if bool(names) == take_all:
         raise click.UsageError("Name the clusters to take down, or give --all.")
-    records = list_records() if take_all else [read_record(name) for name in names]
+    clouds = [name for name in list_clouds() if take_all or name in names]
+    records = list_records() if take_all else [read_record(name) for name in names if name not in clouds]
     reporter = make_reporter(False)
     is_down = True
+    for name in clouds:
+        take_cloud_down(name, reporter)
     for record in records:
         if take_down(record, reporter):
             reporter(f"{record.name!r} is down.")
@@ -151,6 +166,36 @@ def down(names: tuple[str, ...], take_all: bool, forget: bool) -> None:
             is_down = False
     if not is_down:
         sys.exit(2)
+
+
+@cluster.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def manifest(file: Path) -> None:
+    """Print the manifest of a cluster for Kubernetes, or the file of `ray up` for a cloud, without starting anything.
+
+    \b
+    rosenblatt cluster manifest pods.yaml | kubectl apply -f -
+    rosenblatt fit people.csv -t income --trials 5000 --on pods.yaml
+    rosenblatt cluster manifest cluster.yaml         what `cluster up` would give to `ray up`, and the cost
+
+    The manifest needs KubeRay 1.5.1 or later. It contains the key of the cluster's certificates: do not store it where
+    others can read it.
+    """
+    from importlib import metadata
+
+    import yaml
+
+    from rosenblatt.cluster.clouds import describe_cost, load_authority, preview
+    from rosenblatt.cluster.cluster_file import CloudFile, read_cluster_file
+    from rosenblatt.cluster.kubernetes import kubernetes_manifest
+
+    settings = read_cluster_file(file)
+    if isinstance(settings, CloudFile):
+        click.echo(f"{describe_cost(settings)}", err=True)
+        click.echo(yaml.safe_dump(preview(settings), sort_keys=False), nl=False)
+        return
+    objects = kubernetes_manifest(settings, load_authority(settings.name), metadata.version("ray"))
+    click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
 
 
 @cluster.command()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from threading import Event, Thread
 
+from rosenblatt.cluster.clouds import CLUSTER_FILE_SUFFIXES, connect_to_cloud, list_clouds, open_cluster_file
 from rosenblatt.cluster.hosts import read_hosts
 from rosenblatt.cluster.nodes import renew_lease
 from rosenblatt.cluster.record import ClusterRecord, read_record
 from rosenblatt.cluster.settings import FAILURE_DETECTION, ID_VARIABLE, ray_environment
+from rosenblatt.cluster.slurm import PREFIX as SLURM_PREFIX
+from rosenblatt.cluster.slurm import open_slurm, parse_slurm
 from rosenblatt.cluster.ssh import SshSessions, ssh_command
 from rosenblatt.cluster.up import UpOptions, bring_up, report_nodes, run_for_each, take_down, take_down_abandoned
 from rosenblatt.errors import ClusterError, Notify
@@ -24,22 +27,32 @@ CLIENT_SCHEME = "ray://"
 
 
 @contextmanager
-def open_cluster(on: str, notify: Notify) -> Iterator[RayConnection]:
+def open_cluster(on: str, notify: Notify, confirm: Callable[[str], bool] | None = None) -> Iterator[RayConnection]:
     """Open a cluster for the time of a command.
 
         with open_cluster("hosts.txt", print) as connection:
             ...
 
     Args:
-        on: a hosts file, whose cluster ends with the command; the name of a cluster that is up; or the address
-            ray://host:port of one that was started otherwise.
+        on: a hosts file or a cluster file of a cloud, whose cluster ends with the command; the cluster file of pods
+            that run; the name of a cluster that is up; slurm:PARTITION; or the address ray://host:port of a cluster
+            that was started otherwise.
         notify: receives what is done.
+        confirm: asks the user before machines of a cloud start; None: nobody can be asked.
 
     Raises:
         ClusterError: if the cluster cannot be brought up or used.
     """
     if on.startswith(CLIENT_SCHEME):
         yield client_connection(on)
+    elif on.startswith(SLURM_PREFIX):
+        with open_slurm(parse_slurm(on), notify) as connection:
+            yield connection
+    elif Path(on).suffix in CLUSTER_FILE_SUFFIXES:
+        with open_cluster_file(Path(on), notify, confirm) as connection:
+            yield connection
+    elif on in list_clouds():
+        yield connect_to_cloud(on)
     elif Path(on).is_file():
         with _temporary_cluster(Path(on), notify) as record:
             yield driver_connection(record)

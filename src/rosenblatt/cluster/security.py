@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rosenblatt.errors import ClusterError
 
@@ -20,6 +21,7 @@ TOKEN_BYTES = 32
 VALIDITY = timedelta(days=365)
 CLOCK_TOLERANCE = timedelta(days=1)  # certificates are valid from that long ago
 TOKEN_FILE, CA_FILE, CERTIFICATE_FILE, KEY_FILE = "token", "ca.pem", "node.pem", "node.key"
+AUTHORITY_KEY_FILE = "ca.key"  # of clusters whose machines are not known before they start
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,64 @@ class Credentials:
 
 
 class CertificateAuthority:
-    """The authority of one cluster, with its token. Its key is never written, so a cluster gets no further machines.
+    """The authority of one cluster, with its token. Its key is only written for clusters whose machines make
+    their certificates themselves (`shared_files`); others get no further machines.
 
     credentials = CertificateAuthority("lab").issue(["10.0.0.1"])
     """
 
-    def __init__(self, cluster: str) -> None:
+    def __init__(self, cluster: str, folder: Path | None = None) -> None:
         try:
             from cryptography.hazmat.primitives.asymmetric import ec
         except ImportError:
             raise ClusterError("cryptography is not installed. Run: pip install 'rosenblatt[cluster]'") from None
+        if folder is not None:
+            self._read(folder)
+            return
         self._token = secrets.token_hex(TOKEN_BYTES)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(f"Rosenblatt cluster {cluster}")
         self._certificate = self._sign(self._name, self._key, addresses=())
+
+    @classmethod
+    def from_files(cls, folder: Path) -> Self:
+        """Read an authority from the files of `shared_files`. Raises ClusterError."""
+        return cls("", folder)
+
+    def _read(self, folder: Path) -> None:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        try:
+            key = serialization.load_pem_private_key((folder / AUTHORITY_KEY_FILE).read_bytes(), None)
+            self._certificate = x509.load_pem_x509_certificate((folder / CA_FILE).read_bytes())
+            token = folder / TOKEN_FILE  # of Kubernetes, KubeRay makes it
+            self._token = token.read_text() if token.exists() else ""
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"The authority of the cluster in {str(folder)!r} cannot be read: {error}.") from error
+        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - of `shared_files`
+        self._key, self._name = key, self._certificate.subject
+
+    def shared_files(self) -> dict[str, bytes]:
+        """The authority by file name, for machines that make their certificates when they start.
+
+        Each of them can then issue certificates, so this is only for clusters whose machines are not known before.
+        """
+        from cryptography.hazmat.primitives import serialization
+
+        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        return {
+            TOKEN_FILE: self._token.encode(),
+            CA_FILE: self._certificate.public_bytes(pem),
+            AUTHORITY_KEY_FILE: self._key.private_bytes(pem, pkcs8, serialization.NoEncryption()),
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write the files of `shared_files` to a folder, for this user only."""
+        for name, content in self.shared_files().items():
+            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
 
     def issue(self, addresses: Iterable[str]) -> Credentials:
         """Issue the credentials of a machine that is known under names or addresses."""
