@@ -129,7 +129,7 @@ def test_real_tables_end_to_end(shared_data):
 
 
 def test_a_test_table_that_does_not_fit_is_rejected_before_training(people, monkeypatch):
-    monkeypatch.setattr("rosenblatt.workflows.fit.fit_model", None)
+    monkeypatch.setattr("rosenblatt.workflows.fit.fit_prepared", None)
     with pytest.raises(TableError, match="lacks 'noise'"):
         fit_table(people, test=Table(people.drop("noise"), "test.csv"))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from rosenblatt.cli.exit_status import ExitStatus
+from rosenblatt.cli.machines import Machines, machine_options
 from rosenblatt.cli.options import (
     GroupedCommand,
     hyperparameter_options,
@@ -93,6 +94,7 @@ class FitOutput:
 @click.option("--out", "-o", metavar="MODEL", help="Model file to write.  [default: name of the table + .rosenblatt]")
 @tracking_options("experiment", "name", "reuse", "store")
 @shared_options("report", "by", "threads", "json")
+@machine_options
 @table_format_options
 @hyperparameter_options
 @click.pass_obj
@@ -127,9 +129,16 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
 
     \b
     rosenblatt fit photos@2 --kind cnn --query "width > 200"
+
+    Train on many machines (docs/cluster.md):
+
+    \b
+    rosenblatt fit people.csv --target income --trials 5000 --on hosts.txt
     """
     started = time.monotonic()
+    machines = Machines(options.pop("on"), options.pop("nodes_per_network"))
     request, output = _parse_options(config, options)
+    machines.check(request.spec)
     path = output.model_path(request.table)
     trials_path = f"{str(path).removesuffix('.rosenblatt')}.trials.jsonl" if request.spec.has_search else None
     check_output_paths(
@@ -149,7 +158,9 @@ def fit(exit_status: ExitStatus, /, config: str | None, **options: Any) -> None:
     pinned = pin_versions(request)
     recorder = Recorder.for_request(pinned, experiment, name=output.name, reuse=output.reuse, store=output.store)
     is_replaced, checkpoint = path.exists(), Path(output.checkpoint) if output.checkpoint else None
-    result = fit_and_save(recorder, path, notify, SearchOptions(started, None, write_records, checkpoint), output.by)
+    with machines.open(request.spec, notify) as make_workers:
+        search = SearchOptions(started, None, write_records, checkpoint, make_workers=make_workers)
+        result = fit_and_save(recorder, path, notify, search, output.by)
     _print_scores(result, output, recorder, path, trials_path)
     notify(f"model: {path}{' (replaced)' if is_replaced else ''}; checked: a new process predicts the same")
     save_report(result, output.report, output.by, notify)

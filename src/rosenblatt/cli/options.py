@@ -20,7 +20,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 COMMON_OPTIONS = {  # options that `fit --help` shows, by group, most used first
     "Input": ("targets", "query", "task", "ignore", "texts", "test", "time", "horizon"),
     "Network": ("kind", "hidden_sizes", "activation"),
-    "Training": ("epochs", "learning_rate", "batch_size", "dropout", "class_weight", "scoring", "seed"),
+    "Training": ("epochs", "learning_rate", "batch_size", "dropout", "class_weight", "scoring", "seed", "on"),
     "Search": ("minutes", "trials", "config"),
     "Output": ("out", "report", "by", "as_json"),
 }
@@ -37,7 +37,7 @@ OTHER_OPTIONS = {  # groups of the others in `fit --help-all`, unless they are h
         "missing",
         "no_missing",
     ),
-    "Training": ("threads",),
+    "Training": ("threads", "nodes_per_network"),
     "Search": ("checkpoint",),
     "Recording": ("experiment", "name", "reuse", "store"),
 }

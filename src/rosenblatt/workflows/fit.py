@@ -17,7 +17,7 @@ from rosenblatt.errors import Notify, collect_messages
 from rosenblatt.inspection.drift import describe_drift
 from rosenblatt.models.atomic_write import write_file
 from rosenblatt.models.evaluation import MAX_CHECK_ROWS, Evaluation, check_overlap, evaluate_model
-from rosenblatt.models.fit import EpochCallback, describe_undefined_scores, fit_model
+from rosenblatt.models.fit import EpochCallback, describe_undefined_scores, fit_prepared
 from rosenblatt.models.folds import describe_folds
 from rosenblatt.models.leakage import have_few_combinations, hint_at_columns, hint_at_copies, hint_at_entities
 from rosenblatt.models.metrics import compute_baseline
@@ -29,6 +29,8 @@ from rosenblatt.models.training_rows import RowHashes, TrainingRows
 from rosenblatt.spec.fields import Task
 from rosenblatt.spec.spec import Spec
 from rosenblatt.training.compiled.dispatch import start_step_compiler
+from rosenblatt.training.population import train
+from rosenblatt.tuning.network_training import NetworkTraining
 from rosenblatt.workflows.problems.build import build_problem
 from rosenblatt.workflows.problems.problem import LearningProblem, ProblemRequest, drop_damaged_test_images
 from rosenblatt.workflows.recorder import Recorder
@@ -191,15 +193,15 @@ def _train(problem: LearningProblem, options: FitOptions) -> tuple[Model, Model 
     spec, data, validation = problem.spec, problem.data, problem.validation
     scorer_factory = _epoch_scorer_factory(spec.training.scoring)
     if not spec.has_search:
-        model = fit_model(
+        prepared, make_workers = PreparedData(data, lambda _: problem.target, validation), options.search.make_workers
+        model = fit_prepared(
             spec,
             problem.schema,
-            problem.target,
-            data,
-            validation=validation,
-            scorer_factory=scorer_factory,
-            watch=options.make_epoch_callback,
-            threads=options.threads,
+            prepared,
+            scorer_factory,
+            options.make_epoch_callback,
+            options.threads,
+            train=NetworkTraining(make_workers, prepared).train if make_workers else train,
         )
         return model.with_metadata(windows=problem.windows), None
     prepared = PreparedData(data, lambda trial_spec: problem.supervised_task.target(data.y, trial_spec), validation)

@@ -1,0 +1,50 @@
+"""The machines of a command: checks of the options, and workers on a cluster."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from rosenblatt.cli.machines import Machines
+from rosenblatt.cluster import open as open_module
+from rosenblatt.errors import SpecError
+from rosenblatt.spec.spec import Spec
+from rosenblatt.training.workers import WorkerPool
+from rosenblatt.tuning import ray_workers
+from rosenblatt.tuning.ray_connection import RayConnection
+
+CNN, MLP = Spec.from_hyperparameters(kind="cnn"), Spec.from_hyperparameters(kind="mlp")
+
+
+def test_several_machines_for_a_network_need_a_cluster_and_a_network_of_pytorch():
+    Machines(None).check(MLP)
+    Machines("hosts.txt", 2).check(CNN)
+    Machines("hosts.txt", 2).check(Spec.from_hyperparameters(kind="mlp", device="cuda"))
+    with pytest.raises(SpecError, match="needs the machines of a cluster"):
+        Machines(None, 2).check(CNN)
+    with pytest.raises(SpecError, match="but this is a network of kind mlp on device cpu"):
+        Machines("hosts.txt", 2).check(MLP)
+
+
+def test_a_command_without_on_opens_no_cluster():
+    with Machines(None).open(MLP, print) as make_workers:
+        assert make_workers is None
+
+
+def test_workers_of_a_cluster_are_started_as_the_options_say(monkeypatch):
+    events, connection = [], RayConnection("lab")
+
+    @contextmanager
+    def open_cluster(on, notify):
+        events.append(f"open {on}")
+        yield connection
+        events.append("close")
+
+    monkeypatch.setattr(open_module, "open_cluster", open_cluster)
+    monkeypatch.setattr(ray_workers, "RayWorkers", lambda *arguments: arguments)
+    with Machines("lab", 3).open(CNN, print) as make_workers:
+        cluster, notify, make_local, device, nodes_per_network = make_workers(1)
+        assert (cluster, notify, device, nodes_per_network) == (connection, print, "cpu", 3)
+        local = make_local()
+        assert isinstance(local, WorkerPool)
+        local.close()
+    assert events == ["open lab", "close"]
