@@ -34,7 +34,7 @@ def test_workers_of_a_cluster_are_started_as_the_options_say(monkeypatch):
     events, connection = [], RayConnection("lab")
 
     @contextmanager
-    def open_cluster(on, notify):
+    def open_cluster(on, notify, confirm):
         events.append(f"open {on}")
         yield connection
         events.append("close")

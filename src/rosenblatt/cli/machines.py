@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rosenblatt.cli.options import ask_confirmation
 from rosenblatt.errors import Notify, SpecError
 from rosenblatt.spec.fields import DEEP_KINDS
 from rosenblatt.spec.spec import Spec
@@ -27,7 +28,8 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--on", metavar="PLACE",
-            help="Train on many machines: a file of hosts, the name of a cluster that is up, or ray://HEAD:PORT.",
+            help="Train on many machines: a file of hosts, the name of a cluster that is up, cluster.yaml for a cloud or "
+            "Kubernetes, slurm:PARTITION, or ray://HEAD:PORT.",
         ),
     ):  # fmt: skip
         command = option(command)
@@ -67,7 +69,7 @@ class Machines:
         from rosenblatt.tuning.ray_workers import RayWorkers
 
         device = spec.training.device
-        with open_cluster(self.on, notify) as connection:
+        with open_cluster(self.on, notify, ask_confirmation(yes=False)) as connection:
 
             def make_workers(threads: int | None) -> Workers:
                 def make_local() -> Workers:
