@@ -119,8 +119,7 @@ class SearchCoordinator:
                 results += [result] if result is not None else []
                 if results and not (self.plan.is_synchronous and self.queue.n_in_flight):
                     self._process_results(results)
-                    changed = self.history.changed_since(saved_revision)
-                    if save_checkpoint and any(trial.state != "running" for trial in changed):
+                    if save_checkpoint and self._has_progressed(saved_revision):
                         save_checkpoint()
                         saved_revision = self.history.revision
                 if on_progress and time.monotonic() - last_report > PROGRESS_INTERVAL_S:
@@ -353,8 +352,10 @@ class SearchCoordinator:
 
     def _exploit(self) -> None:
         """Once the whole population has reached a rung, replace its worst trials by copies of its best."""
+        if not self.plan.is_population_based:
+            return
         alive = [trial for trial in self.history.trials if trial.state not in ("failed", "stopped")]
-        if not self.plan.is_population_based or any(trial.state != "paused" for trial in alive):
+        if any(trial.state != "paused" for trial in alive):
             return
         scores, trials = {trial.number: trial.score for trial in alive}, self.history.trials
         for loser, winner in truncation_selection(scores, self.plan.direction, self.rng).items():
@@ -362,6 +363,10 @@ class SearchCoordinator:
             self.history.mark_changed(trials[loser])
         for trial in alive:
             self.policy.make(Report(trial.number, trial.rung, trial.score))
+
+    def _has_progressed(self, revision: int) -> bool:
+        """Whether trials have reached a rung or ended since a revision of the history."""
+        return any(trial.state != "running" for trial in self.history.changed_since(revision))
 
     def _has_usable_result(self) -> bool:
         """Whether a network has been trained for an epoch, or a trial has failed."""

@@ -15,6 +15,7 @@ class SearchHistory:
         self.wall_seconds = 0.0  # duration of the search
         self.busy_seconds = 0.0  # time its workers trained, summed over workers
         self.revision = 0  # number of changes so far
+        self._active: dict[int, Trial] = {}  # trials that may be trained further or have networks, by number
         self._revisions: dict[int, int] = {}  # revision of the last change, by trial, in order of revision
 
     def add(self, trial: Trial) -> None:
@@ -27,6 +28,15 @@ class SearchHistory:
         self.revision += 1
         self._revisions.pop(trial.number, None)
         self._revisions[trial.number] = self.revision
+        self._active[trial.number] = trial
+
+    @property
+    def active_trials(self) -> list[Trial]:
+        """Trials that may be trained further or have networks, by number; a search has many others."""
+        ended = ("stopped", "finished", "failed")
+        active = (self._active[number] for number in sorted(self._active))
+        self._active = {t.number: t for t in active if t.folds.n_bytes or t.pending_folds or t.state not in ended}
+        return list(self._active.values())
 
     def changed_since(self, revision: int) -> list[Trial]:
         """Trials that have changed after a revision, by number."""

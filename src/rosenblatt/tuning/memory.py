@@ -18,13 +18,13 @@ class SearchMemory:
     @property
     def is_full(self) -> bool:
         """Whether the limit is reached."""
-        used = sum(trial.folds.n_bytes for trial in self._history.trials) + self._prepared.bytes
+        used = sum(trial.folds.n_bytes for trial in self._history.active_trials) + self._prepared.bytes
         return used >= self._plan.memory_limit
 
     def free(self) -> None:
         """Release networks of all but the best finished and paused trials; if memory is full, of more paused trials
         and the encoded tables that no running trial uses."""
-        trials = self._history.trials
+        trials = self._history.active_trials
         finished = sorted(
             (t for t in trials if t.state == "finished" and t.folds.n_bytes), key=lambda t: -t.score_to_maximize
         )

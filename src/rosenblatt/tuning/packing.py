@@ -10,28 +10,25 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
-from rosenblatt.data.encoding.encoder import Encoder
-from rosenblatt.data.splits import Fold
-from rosenblatt.data.tasks.target import Target
 from rosenblatt.errors import ClusterError
-from rosenblatt.training.member import EpochRecord
-from rosenblatt.training.rows import DenseRows, MediaRows, SparseRows
+from rosenblatt.spec.spec import Spec
+from rosenblatt.training.member import EpochRecord, Member
 from rosenblatt.training.state import MemberState
-from rosenblatt.tuning.trial import Trial
-from rosenblatt.tuning.trial_folds import TrialFolds
+from rosenblatt.tuning.trial import Proposal, Trial
 from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 
 MIN_SHARED_BYTES = 4096  # arrays from this size on are shared between messages
-SHARED_TYPES = (Encoder, Target, Fold, DenseRows, SparseRows, MediaRows)
+_NO_ROWS = np.empty(0, np.int64)
+Result = TypeVar("Result")
 
 
 class Attempt(NamedTuple):
@@ -57,6 +54,19 @@ class PackedItem(NamedTuple):
     content: bytes
 
 
+class _ItemPart(NamedTuple):
+    """What an item does not share with others."""
+
+    trial: int
+    n_members: int
+    params: dict[str, Any]
+    resolved_spec: Spec
+    member: Member | None  # without its validation rows
+    index: int
+    target_epochs: int
+    is_last_rung: bool
+
+
 class ItemPacker:
     """Packs work items; an object that items share is packed once.
 
@@ -71,47 +81,52 @@ class ItemPacker:
 
     def pack(self, item: WorkItem, number: int) -> PackedItem:
         """Pack an item. Raises ClusterError if it cannot be sent to another machine."""
-        trial = item.trial
-        member = trial.folds.members[item.index]
-        if item.scorer is not None:
-            self._share(item.scorer)
-        part = Trial(trial.number, trial.proposal, TrialFolds([None] * len(trial.folds.members)))
-        part.folds.members[item.index] = member
-        values = part, trial.encoded_rows, item.index, item.fold, item.target_epochs, item.scorer, item.is_last_rung
-        content, needs = self._dump(values, None)
+        trial, proposal, member = item.trial, item.trial.proposal, item.trial.folds.members[item.index]
+        shared = proposal.encoder, proposal.target, trial.encoded_rows, item.fold, item.scorer
+        keys = tuple(None if value is None else self._share(value) for value in shared)
+        part = _ItemPart(
+            trial=trial.number,
+            n_members=len(trial.folds.members),
+            params=proposal.params,
+            resolved_spec=proposal.resolved_spec,
+            member=member and replace(member, validation=_NO_ROWS),
+            index=item.index,
+            target_epochs=item.target_epochs,
+            is_last_rung=item.is_last_rung,
+        )
+        content = _pickle(lambda: pickle.dumps((part, keys), pickle.HIGHEST_PROTOCOL))
+        needs = frozenset[int]().union(*(self._needs[key] for key in keys if key is not None))
         return PackedItem(Attempt(trial.number, item.index, number), tuple(sorted(needs)), content)
 
-    def key(self, value: Any) -> int | None:
-        """The key of a shared object, which is packed at its first use; None if the object is not shared."""
+    def array_key(self, value: Any) -> int | None:
+        """The key of a large array, which several shared objects may hold; None for anything else."""
         is_large_array = isinstance(value, np.ndarray) and value.nbytes >= MIN_SHARED_BYTES
-        if is_large_array or isinstance(value, SHARED_TYPES):
-            self._share(value)
-        return self._keys.get(id(value))
+        return self._share(value) if is_large_array else None
 
     def take_new(self) -> list[SharedObject]:
         """The shared objects that were packed since the last call, in the order in which they must be loaded."""
         new, self._new = self._new, []
         return new
 
-    def _share(self, value: Any) -> None:
+    def _share(self, value: Any) -> int:
+        """The key of an object, which is packed at its first use."""
         if id(value) not in self._keys:
-            content, needs = self._dump(value, value)
+            file = io.BytesIO()
+            pickler = _Pickler(file, self, value)
+            _pickle(lambda: pickler.dump(value))
             key = len(self._keys)
             self._objects[id(value)], self._keys[id(value)] = value, key
-            self._needs[key] = needs | {key}
-            self._new.append(SharedObject(key, content))
+            self._needs[key] = frozenset({key}).union(*(self._needs[other] for other in pickler.keys))
+            self._new.append(SharedObject(key, file.getvalue()))
+        return self._keys[id(value)]
 
-    def _dump(self, value: Any, root: Any) -> tuple[bytes, frozenset[int]]:
-        """Pickle an object, without the shared objects in it, whose keys are returned too."""
-        file = io.BytesIO()
-        pickler = _Pickler(file, self, root)
-        try:
-            pickler.dump(value)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ClusterError(
-                f"This search cannot be sent to other machines: {error}. Run it without --on."
-            ) from error
-        return file.getvalue(), frozenset().union(*(self._needs[key] for key in pickler.keys))
+
+def _pickle(dump: Callable[[], Result]) -> Result:
+    """Call a function that pickles. Raises ClusterError if that is impossible."""
+    try:
+        return dump()
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ClusterError(f"This search cannot be sent to other machines: {error}. Run it without --on.") from error
 
 
 class _Pickler(pickle.Pickler):
@@ -121,7 +136,7 @@ class _Pickler(pickle.Pickler):
         self.keys = set[int]()
 
     def persistent_id(self, value: Any) -> int | None:
-        key = None if value is self._root else self._packer.key(value)
+        key = None if value is self._root else self._packer.array_key(value)
         if key is not None:
             self.keys.add(key)
         return key
@@ -143,10 +158,13 @@ def load_shared(content: bytes, shared: Mapping[int, Any]) -> Any:
 
 def unpack_item(content: bytes, shared: Mapping[int, Any]) -> WorkItem:
     """Unpack a work item on a machine."""
-    trial, rows, *rest = _Unpickler(content, shared).load()
+    part, keys = pickle.loads(content)  # noqa: S301 - from the controller
+    objects: list[Any] = [None if key is None else shared[key] for key in keys]
+    encoder, target, rows, fold, scorer = objects
+    trial = Trial.new(part.trial, Proposal(part.params, part.resolved_spec, encoder, target), part.n_members)
     trial.rows = rows
-    index, fold, target_epochs, scorer, is_last_rung = rest
-    return WorkItem(trial, index, fold, target_epochs, scorer, is_last_rung)
+    trial.folds.members[part.index] = part.member and replace(part.member, validation=fold.validation)
+    return WorkItem(trial, part.index, fold, part.target_epochs, scorer, part.is_last_rung)
 
 
 # Results
