@@ -38,7 +38,7 @@ from rosenblatt.training.workers import MessageQueue, WorkerPool
 from rosenblatt.tuning.coordinator import SearchCoordinator
 from rosenblatt.tuning.packing import Attempt, ItemPacker, load_shared, pack_results, unpack_item, unpack_results
 from rosenblatt.tuning.ray_connection import RayConnection
-from rosenblatt.tuning.ray_driver import COLLECTION_WINDOW_PER_NODE_S, COLLECTION_WINDOW_S
+from rosenblatt.tuning.ray_dispatch import COLLECTION_WINDOW_PER_NODE_S, COLLECTION_WINDOW_S
 from rosenblatt.tuning.ray_workers import RayWorkers
 from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 from rosenblatt.tuning.workers import MakeWorkers, Workers

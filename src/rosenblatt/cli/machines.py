@@ -28,8 +28,8 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--on", metavar="PLACE",
-            help="Train on many machines: a file of hosts, the name of a cluster that is up, cluster.yaml for a cloud or "
-            "Kubernetes, slurm:PARTITION, or ray://HEAD:PORT.",
+            help="Train on many machines: a file of hosts, the name of a cluster that is up, cluster.yaml for a cloud "
+            "or Kubernetes, slurm:PARTITION, or ray://HEAD:PORT.",
         ),
     ):  # fmt: skip
         command = option(command)

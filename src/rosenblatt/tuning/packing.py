@@ -62,7 +62,7 @@ class _ItemPart(NamedTuple):
     params: dict[str, Any]
     resolved_spec: Spec
     member: Member | None  # without its validation rows
-    index: int
+    fold: int
     target_epochs: int
     is_last_rung: bool
 
@@ -90,7 +90,7 @@ class ItemPacker:
             params=proposal.params,
             resolved_spec=proposal.resolved_spec,
             member=member and replace(member, validation=_NO_ROWS),
-            index=item.index,
+            fold=item.index,
             target_epochs=item.target_epochs,
             is_last_rung=item.is_last_rung,
         )
@@ -163,8 +163,8 @@ def unpack_item(content: bytes, shared: Mapping[int, Any]) -> WorkItem:
     encoder, target, rows, fold, scorer = objects
     trial = Trial.new(part.trial, Proposal(part.params, part.resolved_spec, encoder, target), part.n_members)
     trial.rows = rows
-    trial.folds.members[part.index] = part.member and replace(part.member, validation=fold.validation)
-    return WorkItem(trial, part.index, fold, part.target_epochs, scorer, part.is_last_rung)
+    trial.folds.members[part.fold] = part.member and replace(part.member, validation=fold.validation)
+    return WorkItem(trial, part.fold, fold, part.target_epochs, scorer, part.is_last_rung)
 
 
 # Results
