@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -307,3 +307,18 @@ def _wait_for_sshd(machine: Machine) -> None:
 def host_line(machine: Machine, cores: int = 1) -> str:
     """Return the line of a hosts file for a machine, with the Python of these tests as its environment."""
     return f"root@{machine.address} cores={cores} python={sys.executable}"
+
+
+def write_hosts(folder: Path, rig: Sequence[Machine]) -> Path:
+    """Write a hosts file of machines, with one core of each."""
+    path = folder / "hosts.txt"
+    path.write_text("".join(f"{host_line(machine)}\n" for machine in rig))
+    return path
+
+
+def assert_idle(*rig: Machine) -> None:
+    """Fail unless nothing but sshd and what it runs for `ssh` is left on machines."""
+    for machine in rig:
+        lines = machine.run("ps -eo args= --width 300").stdout.splitlines()
+        left = [line for line in lines if not line.startswith(("sshd", "bash -c ps", "ps -eo"))]
+        assert not left, f"{machine.name}: {left}"

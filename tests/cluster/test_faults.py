@@ -1,0 +1,199 @@
+"""Whatever happens to a machine, a search ends with each trial counted once and with the same result as without it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from rosenblatt.cluster.hosts import read_hosts
+from rosenblatt.cluster.node_state import NodeReport
+from rosenblatt.cluster.open import driver_connection
+from rosenblatt.cluster.probe import Endpoint, ProbeResult, probe
+from rosenblatt.cluster.record import list_records
+from rosenblatt.cluster.security import CertificateAuthority, Credentials
+from rosenblatt.cluster.up import UpOptions, bring_up, report_nodes, take_down, take_down_abandoned
+from rosenblatt.errors import ClusterError
+from rosenblatt.spec.spec import Spec
+from rosenblatt.training.workers import WorkerPool
+from rosenblatt.tuning.coordinator import SearchCoordinator
+from rosenblatt.tuning.ray_workers import RayWorkers
+from tests.cluster.machines import REPOSITORY, assert_idle, machines, write_hosts
+from tests.tuning.test_coordinator import FAST, SPACE, assert_equal_searches, make_prepared
+from tests.tuning.test_ray_workers import after_results, local_search
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow_cluster
+TRIALS = 12
+CONTROLLER = """
+import sys, time
+from rosenblatt.cluster.open import open_cluster
+with open_cluster(sys.argv[1], lambda text: print(text, flush=True)):
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def cluster_on(tmp_path, rig, name="lab"):
+    """A cluster on machines; what is left of it at the end is taken down."""
+    record = bring_up(read_hosts(write_hosts(tmp_path, rig)), UpOptions(name), print)
+    try:
+        yield record
+    finally:
+        take_down(record, print)
+        for left in list_records():
+            if left.name == name:
+                (tmp_path / "state" / "rosenblatt" / "clusters" / f"{name}.json").unlink()
+
+
+def search_on(record, fault, n_results=5):
+    """Search on a cluster, with a fault after some results; returns the search and the messages."""
+    messages = []
+
+    def start(_threads):
+        workers = RayWorkers(driver_connection(record), messages.append, lambda: WorkerPool(2))
+        after_results(n_results, lambda _: fault())(workers)
+        return workers
+
+    spec = Spec.from_hyperparameters(**FAST | {"trials": TRIALS, "deterministic": True})
+    search = SearchCoordinator(spec.with_search_space(SPACE), make_prepared(), make_workers=start)
+    search.run()
+    return search, messages
+
+
+def fill_disk(machine):
+    machine.run("cat /dev/zero > /tmp/full 2>/dev/null; true")
+
+
+@pytest.mark.parametrize("fault", ["power_off", "cut", "fill_disk", "slow"])
+def test_a_search_ends_as_without_the_fault_of_a_machine(tmp_path, fault):
+    with machines(3, disk="300m") as rig, cluster_on(tmp_path, rig) as record:
+        faults = {"power_off": rig[2].power_off, "cut": rig[2].cut, "fill_disk": lambda: fill_disk(rig[2])}
+        faults["slow"] = lambda: rig[2].slow(50, loss=0.02)
+        search, messages = search_on(record, faults[fault])
+        assert_equal_searches(search, local_search(trials=TRIALS))
+        if fault in ("power_off", "cut"):
+            assert any("not used any more" in message for message in messages), messages
+            reports = report_nodes(record)
+            assert [isinstance(report, NodeReport) for report in reports] == [True, True, False]
+        rig[2].mend()
+
+
+def test_a_search_ends_on_this_machine_if_the_head_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("rosenblatt.tuning.ray_workers.RECONNECT_DELAYS_S", (0.0,))
+    with machines(2) as rig, cluster_on(tmp_path, rig) as record:
+        search, messages = search_on(record, rig[0].power_off)
+        assert_equal_searches(search, local_search(trials=TRIALS))
+        assert "the search continues on this machine" in messages[-1]
+        # The other node ends by itself, since its head does not come back
+        wait_until(lambda: report_nodes(record)[1].phase == "ended", timeout=120)
+        assert_idle(rig[1])
+
+
+def start_controller(hosts):
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}/src"}
+    program = [sys.executable, "-c", CONTROLLER, str(hosts)]
+    controller = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment)
+    for line in controller.stdout:
+        if line == "up\n":
+            return controller
+    raise AssertionError(controller.wait())
+
+
+def test_a_killed_controller_leaves_a_cluster_that_the_next_command_takes_down(tmp_path):
+    with machines(2) as rig:
+        controller = start_controller(write_hosts(tmp_path, rig))
+        controller.kill()
+        controller.wait()
+        controller.stdout.close()
+        [record] = list_records()
+        assert record.is_abandoned
+        assert [report.phase for report in report_nodes(record)] == ["ready", "ready"]
+        messages = []
+        take_down_abandoned(messages.append)
+        assert messages == [f"Taking down {record.name!r}, whose command was killed."]
+        assert_idle(*rig)
+
+
+def test_ctrl_c_leaves_no_process_on_any_machine(tmp_path):
+    with machines(2) as rig:
+        controller = start_controller(write_hosts(tmp_path, rig))
+        controller.send_signal(signal.SIGINT)
+        controller.communicate()
+        assert list_records() == []
+        assert_idle(*rig)
+
+
+def test_machines_with_a_full_disk_or_a_wrong_clock_are_left_out_if_wanted(tmp_path):
+    with machines(3, disk="300m") as rig:
+        fill_disk(rig[1])
+        date = "#!/bin/bash\necho $(($(printf '%(%s)T' -1) + 100))"  # without a call of itself
+        rig[2].run(f"echo {shlex.quote(date)} > /tmp/date; chmod 755 /tmp/date; mount --bind /tmp/date /usr/bin/date")
+        hosts = read_hosts(write_hosts(tmp_path, rig))
+        with pytest.raises(ClusterError) as error:
+            bring_up(hosts, UpOptions("lab"), print)
+        assert "2 machines of 3 cannot be used" in str(error.value)
+        assert f"{rig[1].address}: /tmp has 0 MB of free disk" in str(error.value)
+        assert f"{rig[2].address}: its clock is" in str(error.value)
+        assert_idle(*rig)
+        record = bring_up(hosts, UpOptions("lab", skip_failed=True), print)
+        assert [node.host.address for node in record.nodes] == [rig[0].address]
+        assert take_down(record, print)
+        assert_idle(*rig)
+
+
+def test_a_probe_tells_in_seconds_why_ray_does_not_let_one_in(tmp_path):
+    with machines(1) as rig, cluster_on(tmp_path, rig) as record:
+        host, port = record.head.split(":")
+        head = Endpoint(host, int(port))
+        folder = tmp_path / "credentials"
+        folder.mkdir()
+        for name in ("token", "ca.pem", "node.pem", "node.key"):
+            (folder / name).write_text(rig[0].run(f"cat {record.nodes[0].folder}/{name}").stdout)
+        right = Credentials.read(folder)
+        wrong = Credentials("0" * 64, right.ca, right.certificate, right.key)
+        assert probe(head, right) is ProbeResult.READY
+        assert probe(head, wrong) is ProbeResult.WRONG_TOKEN
+        assert probe(head, CertificateAuthority("other").issue(["a"])) is ProbeResult.WRONG_AUTHORITY
+        assert probe(Endpoint(host, 22), right) is ProbeResult.NO_TLS
+        assert probe(Endpoint(host, 1), right) is ProbeResult.REFUSED
+        rig[0].cut()
+        start = time.monotonic()
+        assert probe(head, right) is ProbeResult.NO_ROUTE
+        assert time.monotonic() - start < 5.5
+        rig[0].mend()
+
+
+def test_two_clusters_on_one_machine_do_not_disturb_each_other(tmp_path):
+    with machines(2) as rig, cluster_on(tmp_path, rig, "one") as one:
+        second = tmp_path / "second"
+        second.mkdir()
+        with cluster_on(second, rig[:1], "two") as two:
+            assert_equal_searches(search_on(two, lambda: None)[0], local_search(trials=TRIALS))
+            assert [report.phase for report in report_nodes(one)] == ["ready", "ready"]
+            assert take_down(two, print)
+            assert_equal_searches(search_on(one, lambda: None)[0], local_search(trials=TRIALS))
+
+
+def test_a_node_of_an_interrupted_start_is_ended(tmp_path):
+    with machines(2) as rig:
+        hosts = write_hosts(tmp_path, rig)
+        environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}/src"}
+        program = [sys.executable, "-m", "rosenblatt", "cluster", "up", str(hosts)]
+        command = subprocess.Popen(program, stdout=subprocess.DEVNULL, env=environment)
+        timer = threading.Timer(120, command.kill)
+        timer.start()
+        wait_until(lambda: rig[0].processes("gcs_server"), timeout=60)
+        command.send_signal(signal.SIGINT)
+        assert command.wait() == 130
+        timer.cancel()
+        assert_idle(*rig)
+        assert list_records() == []
