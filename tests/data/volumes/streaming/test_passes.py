@@ -161,3 +161,12 @@ def test_threads_end_when_a_pass_is_left(contents):
     next(batches)
     batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fetch")]
+
+
+def test_passes_fetch_ahead_only_what_leaves_room_for_others(contents, samples, monkeypatch):
+    monkeypatch.setattr(windows, "FULL_CACHE_WAIT_S", 0)
+    monkeypatch.setattr(passes, "AHEAD_BYTES", 1 << 29)
+    batches = np.array_split(np.arange(N), 30)
+    orders = [batches, batches[::-1]]  # of two networks, through a cache of five packs
+    for read in zip(*(_read(contents, order) for order in orders), strict=True):
+        assert all(content in samples.values() for part in read for content in part)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from rosenblatt.errors import StorageError
 
 AHEAD_BYTES = 1 << 29  # that are fetched ahead of their use, at least
 MAX_COLUMN_ROWS = 1 << 19  # of metadata files that are kept, beside those of open blocks
+
+_active: WeakSet[SamplePass] = WeakSet()  # passes of this process that have begun
+_active_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class SamplePass:
         lengths: np.ndarray,
         batches: Sequence[np.ndarray],
     ) -> None:
-        self._volume, self._rows, self._blocks = volume, rows, blocks
+        self._volume, self._rows, self._blocks, self.cache = volume, rows, blocks, volume.cache
         self._reader = PackReader(volume.objects, volume.cache, volume.name)
         self._first, self._last = np.full(len(blocks.n_bytes), len(batches)), np.full(len(blocks.n_bytes), -1)
         is_wanted = np.zeros(len(files), bool)
@@ -117,20 +121,27 @@ class SamplePass:
         changes = np.zeros(n_batches + 2, np.int64)
         np.add.at(changes, self._first[self._order], self._n_bytes[self._order])
         np.add.at(changes, self._last[self._order] + 1, -self._n_bytes[self._order])
-        needed = int(changes.cumsum().max(initial=0))
+        self._needed = needed = int(changes.cumsum().max(initial=0))
         budget = max(2 * needed, AHEAD_BYTES)
-        if self._volume.cache is None:
+        if self.cache is None:
             return budget
-        if needed > self._volume.cache.max_bytes:
-            sizes = f"{needed / GB:,.3g} GB", f"{self._volume.cache.max_bytes / GB:,.3g} GB"
+        if needed > self.cache.max_bytes:
+            sizes = f"{needed / GB:,.3g} GB", f"{self.cache.max_bytes / GB:,.3g} GB"
             raise StorageError(
-                f"Reading {self._volume.name} needs {sizes[0]} of the cache in {str(self._volume.cache.folder)!r} at "
+                f"Reading {self._volume.name} needs {sizes[0]} of the cache in {str(self.cache.folder)!r} at "
                 f"once, but it holds {sizes[1]}. Raise {LIMIT_VARIABLE}, or shuffle less at a time with "
                 "--shuffle-window-gb."
             )
-        return min(budget, self._volume.cache.max_bytes)
+        return min(budget, self.cache.max_bytes)
+
+    @property
+    def reserved_bytes(self) -> int:
+        """How much of the cache is in use, or will be needed at a time."""
+        return max(self._needed, self._open_bytes)
 
     def __enter__(self) -> Self:
+        with _active_lock:
+            _active.add(self)
         self._fetch(0, ahead=False)  # the link is left to what the first batch waits for
         return self
 
@@ -140,6 +151,8 @@ class SamplePass:
         self._stopped.set()
         self._pool.shutdown(cancel_futures=True)
         self._open_blocks.clear()
+        with _active_lock:
+            _active.discard(self)
 
     def read(self, row: int) -> memoryview:
         """Return the bytes of a sample of the current batch. Raises DamagedDataError, StorageError."""
@@ -157,11 +170,21 @@ class SamplePass:
         while self._next < len(self._order):
             block = self._order[self._next]
             n_bytes = int(self._n_bytes[block])
-            if self._first[block] > batch and not (ahead and self._open_bytes + n_bytes <= self._budget):
+            if self._first[block] > batch and not (ahead and self._has_room(n_bytes)):
                 return
             self._open_blocks[block] = self._pool.submit(self._open, block)
             self._open_bytes += n_bytes
             self._next += 1
+
+    def _has_room(self, n_bytes: int) -> bool:
+        """Whether more may be fetched ahead, beside what all passes of this process need of the cache."""
+        open_bytes, cache = self._open_bytes + n_bytes, self.cache
+        if cache is None or open_bytes > self._budget:
+            return open_bytes <= self._budget
+        with _active_lock:
+            others = [other for other in _active if other is not self and other.cache is cache]
+        reserved = sum(other.reserved_bytes for other in others)
+        return reserved + max(self._needed, open_bytes) <= cache.max_bytes
 
     def _open(self, block: int) -> _OpenBlock:
         wanted = self._find_wanted(block)
