@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,9 @@ from rosenblatt.cli.exit_status import ExitStatus
 from rosenblatt.cli.main import cli
 from rosenblatt.errors import ClusterError
 from tests.cluster.conftest import fake_ray, fake_ssh, hosts_file, state_home  # noqa: F401 - fixtures
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nodes run on Linux")
 
 
 def run(*arguments, status=0):

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.cluster.machines import REPOSITORY, machines
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +45,12 @@ def test_machines_share_neither_files_they_write_nor_processes(pair):
 
 def test_a_cut_network_is_silent_and_can_be_mended(pair):
     a, b = pair
-    assert connects(a, b)
+    wait_until(lambda: connects(a, b))
     b.cut()
     assert not connects(a, b)
     assert b.run("hostname").stdout.strip() == b.name
     b.mend()
-    assert connects(a, b)
+    wait_until(lambda: connects(a, b))
 
 
 def test_a_slow_network_delays_each_packet_and_is_as_before_when_mended(pair):
@@ -64,7 +65,7 @@ print(time.monotonic() - start)
     b.slow(60)
     assert float(a.run(f"{sys.executable} -c '{program}'").stdout) > 0.12
     b.mend()
-    assert connects(a, b)
+    wait_until(lambda: connects(a, b))
 
 
 def test_a_machine_that_is_powered_off_answers_no_more():

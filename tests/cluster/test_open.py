@@ -30,7 +30,7 @@ def test_a_hosts_file_is_a_cluster_for_one_command(tmp_path):
             finally:
                 workers.close()
         assert_idle(*rig)
-    assert len({(result.trial.number, result.index) for result in results}) == len(items)
+    assert len({(result.trial, result.fold) for result in results}) == len(items)
     assert list_records() == []
 
 
