@@ -2,9 +2,12 @@
 
 import pytest
 
+from rosenblatt.cluster.settings import FAILURE_DETECTION
 from rosenblatt.training.workers import WorkerPool
 from rosenblatt.tuning.ray_connection import RayConnection
 from rosenblatt.tuning.ray_workers import RayWorkers
+
+SETTINGS = {name: str(value) for name, value in FAILURE_DETECTION.items()}
 
 
 class RayCluster:
@@ -18,13 +21,16 @@ class RayCluster:
         self.second_node = self.nodes.add_node(num_cpus=1)
 
     def workers(self) -> RayWorkers:
-        connection = RayConnection("test", address=self.nodes.address)
+        connection = RayConnection("test", environment=SETTINGS, address=self.nodes.address)
         return RayWorkers(connection, self.messages.append, lambda: WorkerPool(2))
 
 
 @pytest.fixture(scope="module")
 def ray_cluster():
     pytest.importorskip("ray")
-    cluster = RayCluster()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in SETTINGS.items():
+            monkeypatch.setenv(name, value)
+        cluster = RayCluster()
     yield cluster
     cluster.nodes.shutdown()

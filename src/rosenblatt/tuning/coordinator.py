@@ -200,6 +200,7 @@ class SearchCoordinator:
 
     def _dispatch(self, workers: Workers) -> bool:
         """Keep the workers supplied; whether any work was submitted."""
+        self.threads = self.time_budget.threads = max(workers.threads, 1)  # machines may join or be lost
         if workers.stop[0]:
             return False
         if self.plan.is_synchronous:

@@ -16,7 +16,7 @@ from threading import Event, RLock, Thread
 from typing import IO, Any, NamedTuple, cast
 
 from rosenblatt import errors
-from rosenblatt.errors import ClusterError, Notify, RosenblattError, format_count
+from rosenblatt.errors import ClusterError, Notify, RosenblattError, format_count, format_list
 from rosenblatt.training.workers import POLL_INTERVAL_S, MessageQueue
 from rosenblatt.tuning.packing import Attempt, ItemPacker, unpack_results
 from rosenblatt.tuning.ray_connection import Message, RayConnection, read_report, write_command
@@ -27,8 +27,10 @@ START_TIMEOUT_S = 60.0  # seconds for the driver to join the cluster and start i
 SILENCE_TIMEOUT_S = 20.0  # seconds without a report after which the driver counts as lost
 EMPTY_TIMEOUT_S = 60.0  # seconds without any machine after which the cluster counts as lost
 CLOSE_TIMEOUT_S = 10.0  # seconds for the cluster to return what was trained
+RECONNECT_TIMEOUT_S = 30.0  # the same to connect again
 RECONNECT_DELAYS_S = (0.0, 5.0)  # before each attempt to connect again
 MAX_CRASHES = 3  # of the process that trains an item, after which the item fails
+MAX_NAMES = 5  # of machines in a message
 ERROR_LINES = 20  # last lines of the driver's standard error that are kept
 
 
@@ -72,7 +74,10 @@ class RayWorkers(MessageQueue):
         self._has_started = False  # whether the machines that the cluster had at first are ready
         self._has_nodes_since = time.monotonic()
         self._local: Workers | None = None
-        self._driver = self._connect()
+        self._driver = self._connect(START_TIMEOUT_S)
+        machines, threads = format_count(len(self.nodes), "machine"), format_count(self.threads, "thread")
+        names = format_list([node.name for node in self.nodes], MAX_NAMES)
+        self._notify(f"training on {machines} of cluster {connection.name} with {threads}: {names}")
 
     # Contract
 
@@ -116,12 +121,12 @@ class RayWorkers(MessageQueue):
 
     # Driver
 
-    def _connect(self) -> _Driver:
+    def _connect(self, timeout: float) -> _Driver:
         """Start a driver and wait until machines are ready."""
         work = {"device": self._device, "nodes_per_network": self._nodes_per_network}
         driver = _Driver(self._connection, work, self._on_report, self._on_driver_end)
         try:
-            driver.wait_until_started()
+            driver.wait_until_started(timeout)
         except BaseException:
             driver.kill()
             raise
@@ -151,7 +156,7 @@ class RayWorkers(MessageQueue):
             if self.stop[0]:
                 return
             with suppress(ClusterError):
-                new_driver = self._connect()
+                new_driver = self._connect(RECONNECT_TIMEOUT_S)
                 break
         else:
             new_driver = None
@@ -297,11 +302,11 @@ class _Driver:
         """Queue a command, so that a driver that does not read blocks nobody."""
         self._commands.put(partial(write_command, kind=kind, content=content, **header))
 
-    def wait_until_started(self) -> None:
+    def wait_until_started(self, timeout: float) -> None:
         """Wait until machines are ready. Raises ClusterError."""
-        if not self._ready.wait(START_TIMEOUT_S):
+        if not self._ready.wait(timeout):
             raise ClusterError(
-                f"Cluster {self._name} has no machine that is ready after {START_TIMEOUT_S:g} s. Check that it is up "
+                f"Cluster {self._name} has no machine that is ready after {timeout:g} s. Check that it is up "
                 "and that no other program occupies its cores."
             )
         if not self.is_started:

@@ -44,7 +44,8 @@ class TimeBudget:
         refit_rows: int = 0,
         prediction_rows: int = 0,
     ) -> None:
-        self.deadline, self._start, self._threads = deadline, time.monotonic(), threads
+        self.deadline, self._start = deadline, time.monotonic()
+        self.threads = threads  # may change during the search
         self._trials, self._folds, self._refit_rows, self._prediction_rows = trials, folds, refit_rows, prediction_rows
 
     @property
@@ -64,7 +65,7 @@ class TimeBudget:
         if not self._prediction_rows:
             return 0.0
         costs = [trial.estimate_seconds(self._prediction_rows, 1) for trial in self._recent_trials]
-        return float(np.median(costs)) / min(self._threads, cores()) if costs else 0.0
+        return float(np.median(costs)) / min(self.threads, cores()) if costs else 0.0
 
     @property
     def _refit_time(self) -> float:
@@ -77,7 +78,7 @@ class TimeBudget:
             return max_time
         if network_time > max_time:
             return 0.0
-        return min(max_time, network_time * ceil(MAX_REFIT_NETWORKS / self._threads))
+        return min(max_time, network_time * ceil(MAX_REFIT_NETWORKS / self.threads))
 
     def _typical_training_time(self, rows: int) -> float:
         """Seconds to train a network for all its epochs on this number of rows, or 0 if unknown."""
@@ -91,7 +92,7 @@ class TimeBudget:
     def max_refit_networks(self, costs: Callable[[int], Sequence[float]]) -> int:
         """The largest number of networks that can be trained until the deadline; `costs(n)` are the seconds of each."""
         for n_networks in range(MAX_REFIT_NETWORKS, 0, -1):
-            busy = [0.0] * self._threads
+            busy = [0.0] * self.threads
             for cost in sorted(costs(n_networks), reverse=True):  # each to the thread that is free first
                 busy[int(np.argmin(busy))] += SAFETY_FACTOR * cost
             if self.deadline is None or max(busy) <= self.deadline - time.monotonic() - self._prediction_time:
@@ -113,7 +114,7 @@ class TimeBudget:
         if runs_all_epochs(trial):
             remaining_epochs = trial.proposal.resolved_spec["epochs"] - trial.statistics.epochs
             remaining_work += n_trained * trial.estimate_seconds(self._folds[0].train.size, remaining_epochs)
-        return remaining_work / min(self._threads, n_folds) > remaining
+        return remaining_work / min(self.threads, n_folds) > remaining
 
 
 def runs_all_epochs(trial: Trial) -> bool:
