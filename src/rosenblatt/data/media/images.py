@@ -40,7 +40,7 @@ MAX_PIXELS = 89_478_485  # of one image, Pillow's limit: larger ones may be deco
 MAX_DAMAGED_FRACTION = 0.05  # fraction of damaged images that may be skipped
 SCALE_16_TO_8_BITS = 257  # 65,535 / 255, for images of 16 bits
 PREFETCH_BATCHES = 4  # batches decoded ahead of training
-BLOCK_IMAGES = 512  # that are read together, where all are read
+BLOCK_IMAGES, BLOCK_BYTES = 512, 1 << 29  # that are read together, where all are read
 TASK_IMAGES = 16  # of them that a thread reads at a time
 NPY_MAGIC = b"\x93NUMPY"
 NPY_ERRORS = (ValueError, EOFError, SyntaxError, TokenError)  # that NumPy raises for damaged arrays
@@ -199,7 +199,10 @@ def encode_image(pixels: np.ndarray) -> bytes:
 def _read_all(contents: Contents, n: int, use: Callable[[Read, int], Result]) -> list[Result]:
     """Call a function with what reads each of n contents and its row, on all cores, in the order of their storage."""
     order = np.arange(n) if contents.blocks is None else np.argsort(contents.blocks.numbers, kind="stable")
-    batches = [order[start : start + BLOCK_IMAGES] for start in range(0, n, BLOCK_IMAGES)]
+    size = BLOCK_IMAGES
+    if contents.blocks is not None and (n_bytes := int(contents.blocks.n_bytes.sum())):
+        size = max(1, min(size, BLOCK_BYTES * n // n_bytes))  # large images fill the cache otherwise
+    batches = [order[start : start + size] for start in range(0, n, size)]
     results: list[Result | None] = [None] * n
 
     def use_rows(rows: np.ndarray) -> None:
@@ -221,7 +224,7 @@ def _inspect(cells: Sequence[Cell]) -> list[ImageInfo | DamagedError]:
         try:
             pixels = _read_and_decode(read)
         except DamagedError as error:
-            return error
+            return DamagedError(str(error))  # without its traceback, which would keep the content in use
         height, width, channels = pixels.shape
         return ImageInfo(height, width, channels, pixels.dtype == np.uint8)
 

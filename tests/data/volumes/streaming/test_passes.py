@@ -6,12 +6,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from rosenblatt.data.media import images
 from rosenblatt.data.media.contents import open_contents
+from rosenblatt.data.media.progress import watch_reading
 from rosenblatt.data.volumes.storage import pack_writer
 from rosenblatt.data.volumes.streaming import passes, windows
 from rosenblatt.data.volumes.streaming import reader as reader_module
 from rosenblatt.data.volumes.table import to_table
-from rosenblatt.errors import DamagedDataError, StorageError
+from rosenblatt.errors import DamagedDataError, StorageError, TableError
 from tests.data.volumes.helpers import add_path, open_version, write_files
 
 N, SIZE = 60, 3000
@@ -41,9 +43,13 @@ def contents(small_packs, samples, s3_root, tmp_path, monkeypatch):
     return _open(s3_root)
 
 
-def _open(root, query=""):
+def _cells(root, query=""):
     volume = open_version(root, "photos")
-    return open_contents(to_table(volume.query(query) if query else volume).frame["image"].to_list())
+    return to_table(volume.query(query) if query else volume).frame["image"].to_list()
+
+
+def _open(root, query=""):
+    return open_contents(_cells(root, query))
 
 
 def _read(contents, batches):
@@ -170,3 +176,12 @@ def test_passes_fetch_ahead_only_what_leaves_room_for_others(contents, samples, 
     orders = [batches, batches[::-1]]  # of two networks, through a cache of five packs
     for read in zip(*(_read(contents, order) for order in orders), strict=True):
         assert all(content in samples.values() for part in read for content in part)
+
+
+def test_all_images_are_read_a_few_at_a_time_where_they_are_large(contents, s3_root, monkeypatch):
+    monkeypatch.setattr(images, "BLOCK_BYTES", 50_000)
+    n_read = []
+    with watch_reading(lambda n, _: n_read.append(n)), pytest.raises(TableError, match=f"{N} of {N} images cannot"):
+        images.find_damaged_images(_cells(s3_root), "skip")
+    assert sum(n_read) == N
+    assert max(n_read) < 20
