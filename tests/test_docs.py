@@ -68,7 +68,8 @@ def test_queries_of_volumes_in_documents_are_valid(path):
 
 @pytest.mark.parametrize("path", GUIDES, ids=document_name)
 def test_commands_in_code_blocks_exist_and_have_the_options_they_use(path):
-    for name, arguments in re.findall(r"^    (?:\$ )?rosenblatt ([\w-]+)(.*)$", path.read_text(), re.MULTILINE):
+    for name, line in re.findall(r"^    (?:\$ )?rosenblatt ([\w-]+)(.*)$", path.read_text(), re.MULTILINE):
+        arguments = re.split(r" (?:fit|run) (?!-)", line)[0] if name == "queue" else line  # without a queued command
         arguments_before_script, command = arguments.split("#")[0].split(" -- ")[0].split(), CLI_COMMANDS[name]
         if arguments_before_script and arguments_before_script[0] in getattr(command, "commands", {}):
             command = command.commands[arguments_before_script[0]]

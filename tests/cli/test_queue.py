@@ -18,6 +18,9 @@ def folder(people, tmp_path, monkeypatch):
     people.write_csv("people.csv")
     for name in ("wide", "deep"):
         (tmp_path / f"{name}.toml").write_text("[training]\nepochs = 2\n")
+    (tmp_path / "people.toml").write_text("[fit]\ntable = 'people.csv'\ntarget = ['rich']\n[training]\nepochs = 2\n")
+    (tmp_path / "own.toml").write_text("[fit]\ntable = 'people.csv'\ntrget = 'rich'\n")
+    (tmp_path / "bad.toml").write_text("[fit]\ntable = 'people.csv'\n[training]\nepoch = 2\n")
     (tmp_path / "train.py").write_text("print('trained')\n")
     return tmp_path
 
@@ -40,6 +43,11 @@ def test_a_fit_a_script_and_configs_are_added_and_listed(run, folder):
     assert experiments[4]["arguments"] == [
         "fit", "--config", "deep.toml", "people.csv", "-t", "rich", "--out", "deep.rosenblatt", "--name", "deep"
     ]  # fmt: skip
+    assert run("queue", "add", "people.toml", "--on", "lab")[0] == 0
+    assert run("queue", "add", "--on", "lab", "people.toml")[0] == 0
+    own = {experiment["number"]: experiment["arguments"] for experiment in listed(run)}
+    assert own[5][1:6] == ["--config", "people.toml", "people.csv", "--target=rich", "--on"]
+    assert own[6][1:5] == ["--config", "people.toml", "--on", "lab"]
     table = run("queue", "list")[1]
     assert "fit --config deep.toml people.csv -t rich" in table
     assert "priority" in table
@@ -57,7 +65,10 @@ def test_a_fit_a_script_and_configs_are_added_and_listed(run, folder):
         (["run", "tran.py"], "Did you mean 'train.py'?"),
         (["run", "train.py", "--token", "hf_abcdefghijklmnopqrstuvwxyz0123456789"], "looks like a credential"),
         (["fits", "people.csv"], "Did you mean 'fit'?"),
-        (["wide.toml"], "wide.toml -- TABLE"),
+        (["wide.toml"], "wide.toml names no table"),
+        (["wide.toml", "people.csv", "--target", "rich", "--epochs", "x"], "epochs must be"),
+        (["own.toml"], "Did you mean one of: '--target'"),
+        (["bad.toml"], "In the config bad.toml"),
         (["wide.toml", "deep.toml", "--", "people.csv", "--out", "a.rosenblatt"], "--out would be the same"),
     ],
 )

@@ -175,7 +175,7 @@ def _parse_options(config: str | None, options: dict[str, Any]) -> tuple[FitRequ
     """Validate the options of the command line. Raises SpecError."""
     from rosenblatt.workflows.request import FitRequest
 
-    spec = parse_spec(config, options)
+    spec = parse_spec(Spec.from_toml(config) if config else Spec(), options)
     output = FitOutput(**{field.name: options.pop(field.name) for field in fields(FitOutput)})
     check_report_options(output.by, output.report)
     if output.checkpoint and Path(output.checkpoint).is_file():
@@ -185,11 +185,11 @@ def _parse_options(config: str | None, options: dict[str, Any]) -> tuple[FitRequ
     return FitRequest(spec=spec, format=options.pop("table_format"), **options), output
 
 
-def parse_spec(config: str | None, options: dict[str, Any]) -> Spec:
-    """Remove the hyperparameters from options, and make a spec of them and of a config. Raises SpecError."""
+def parse_spec(config: Spec, options: dict[str, Any]) -> Spec:
+    """Remove the hyperparameters from options, and put those that are given into a spec. Raises SpecError."""
     hyperparameters = {name: options.pop(name) for name in HYPERPARAMETERS}
     explicit = {name: value for name, value in hyperparameters.items() if value is not None}
-    return (Spec.from_toml(config) if config else Spec()).replace(**explicit)
+    return config.replace(**explicit)
 
 
 def _print_scores(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 QUEUED_COMMANDS = ("fit", "run")
 FAILED_STATUS = 1  # exit status of `queue run` if an experiment has failed
+
+
+@dataclass(frozen=True)
+class _Command:
+    """The arguments of an experiment, and the content of its config if that is not what the file holds."""
+
+    arguments: list[str]
+    config: str | None = None
 
 
 def _inherit_store(context: click.Context, _option: click.Parameter, store: str | None) -> str | None:
@@ -37,7 +45,7 @@ def queue(context: click.Context, /, store: str | None) -> None:
 
     \b
     rosenblatt queue add fit people.csv --target income --trials 500
-    rosenblatt queue add wide.toml deep.toml -- people.csv --target income
+    rosenblatt queue add wide.toml deep.toml people.csv --target income
     rosenblatt queue add --priority 5 run train.py -- --lr 0.1
     rosenblatt queue list
     rosenblatt queue run                 run them here until none waits
@@ -52,26 +60,35 @@ def queue(context: click.Context, /, store: str | None) -> None:
 
 @queue.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--priority", type=int, default=0, show_default=True, help="Experiments with a higher one run first.")
+@click.option("--on", metavar="PLACE", help="Where fits train, as for `fit --on`.")
 @_store_option
 @shared_options("json")
-@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND|CONFIG.toml... [-- ...]")
-def add(arguments: tuple[str, ...], priority: int, store: str | None, as_json: bool) -> None:
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND|CONFIG.toml... ...")
+def add(arguments: tuple[str, ...], priority: int, on: str | None, store: str | None, as_json: bool) -> None:
     """Add experiments: a command `fit` or `run` as you would type it, or several configs of a fit.
 
     \b
     rosenblatt queue add fit people.csv --target income --minutes 30
     rosenblatt queue add run train.py -- --lr 0.1
-    rosenblatt queue add wide.toml deep.toml -- people.csv --target income
+    rosenblatt queue add wide.toml deep.toml people.csv --target income
+    rosenblatt queue add people.toml --on lab
 
-    The last adds one fit for each config, as with --config, whose model and run have the name of the config. Each
-    starts in this folder. Options are checked and configs are read now: changes to them later have no effect. Tables
-    and scripts are read when the experiment starts. Put --priority before the command.
+    With configs, one fit is added for each, as with --config; its model and run have the name of the config. The last
+    one has a section [fit] with the options of the command:
+
+    \b
+    [fit]
+    table = "people.csv"
+    target = "income"
+
+    Experiments start in this folder. Options are checked and configs are read now: changes to them later have no
+    effect. Tables and scripts are read when the experiment starts. Put --priority before the command.
     """
     import json
 
     from rosenblatt.cluster.queue import add_experiments, load_experiments
 
-    commands = _split_configs(arguments)
+    commands = _make_commands(arguments, on)
     with _open_store(store, create=True) as run_store:
         experiments = [replace(_make_experiment(run_store, command), priority=priority) for command in commands]
         others = [
@@ -196,23 +213,16 @@ def logs(number: int, follow: bool, store: str | None) -> None:
             click.echo(printable_lines(text), nl=False)
 
 
-def _split_configs(arguments: Sequence[str]) -> list[list[str]]:
+def _make_commands(arguments: Sequence[str], on: str | None) -> list[_Command]:
     """Make the commands of experiments from the arguments of `queue add`. Raises SpecError."""
     if arguments[0] in QUEUED_COMMANDS:
-        return [list(arguments)]
-    configs = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    rest = list(arguments[len(configs) + 1 :])
-    unknown = [config for config in configs if not config.endswith(".toml")]
-    if unknown:
-        hint = did_you_mean(unknown[0], QUEUED_COMMANDS)
-        raise SpecError(
-            f"Expected the command fit or run, or configs (CONFIG.toml), but got {unknown[0]!r}.{hint} Options of a "
-            "fit follow configs after `--`."
-        )
-    if not rest:
-        raise SpecError(
-            f"Add the table and the options of the fit: queue add {' '.join(configs)} -- TABLE --target COLUMN"
-        )
+        return [_Command([arguments[0], *_on_option(on, arguments), *arguments[1:]])]
+    n_configs = next((i for i, word in enumerate(arguments) if not word.endswith(".toml")), len(arguments))
+    configs, rest = list(arguments[:n_configs]), list(arguments[n_configs:])
+    if not configs:
+        hint = did_you_mean(rest[0], QUEUED_COMMANDS)
+        raise SpecError(f"Expected the command fit or run, or configs (CONFIG.toml), but got {rest[0]!r}.{hint}")
+    rest = rest[1:] if rest[:1] == ["--"] else rest
     given = [option for option in ("--config", "--out", "-o", "--name") if option in rest]
     if "--config" in given or (given and len(configs) > 1):
         raise SpecError(
@@ -220,14 +230,55 @@ def _split_configs(arguments: Sequence[str]) -> list[list[str]]:
         )
     commands = []
     for config in configs:
-        stem = Path(config).stem
-        names = [] if {"--out", "-o"} & {*given} else ["--out", f"{stem}.rosenblatt"]
-        names += [] if "--name" in given else ["--name", stem]
-        commands.append(["fit", "--config", config, *rest, *names])
+        options, content = _read_config(config)
+        stem, words = Path(config).stem, [*options, *rest]
+        if not words:
+            raise SpecError(
+                f"{config} names no table. Add it: queue add {config} TABLE --target COLUMN, or a section [fit] in "
+                f"{config} with table and target."
+            )
+        words += [] if {"--out", "-o"} & {*words} else ["--out", f"{stem}.rosenblatt"]
+        words += [] if "--name" in words else ["--name", stem]
+        commands.append(_Command(["fit", "--config", config, *_on_option(on, words), *words], content))
     return commands
 
 
-def _make_experiment(store: Store, arguments: list[str]) -> NewExperiment:
+def _on_option(on: str | None, arguments: Sequence[str]) -> list[str]:
+    from rosenblatt.cluster.queue_runner import has_option
+
+    return ["--on", on] if on and not has_option(arguments, "--on") else []
+
+
+def _read_config(path: str) -> tuple[list[str], str]:
+    """Read a config: the arguments of its section `fit`, and the rest as TOML. Raises SpecError."""
+    import tomllib
+
+    import tomli_w
+
+    from rosenblatt.spec.spec import Spec
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        sections = tomllib.loads(text)
+    except (OSError, ValueError):
+        Spec.from_toml(path)  # raises
+        raise
+    options = sections.pop("fit", None)
+    if options is None:
+        return [], text
+    if not isinstance(options, dict):
+        raise SpecError(f"In the config {path}: fit must be a section [fit] with options of the command.")
+    arguments = [str(options.pop("table"))] if "table" in options else []
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            arguments.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            arguments += [f"--{flag}={item}" for item in (value if isinstance(value, list) else [value])]
+    return arguments, tomli_w.dumps(sections)
+
+
+def _make_experiment(store: Store, command: _Command) -> NewExperiment:
     """Check a command and describe it as an experiment. Raises the errors that the command would raise at once."""
     import socket
 
@@ -236,6 +287,7 @@ def _make_experiment(store: Store, arguments: list[str]) -> NewExperiment:
     from rosenblatt.runs.capture.environment import user_name
     from rosenblatt.runs.redaction import find_masked
 
+    arguments = command.arguments
     masked = find_masked(arguments)
     if masked:
         name = (
@@ -249,21 +301,23 @@ def _make_experiment(store: Store, arguments: list[str]) -> NewExperiment:
         arguments=tuple(arguments), folder=str(Path.cwd()), machine=socket.gethostname(), user=user_name()
     )
     if arguments[0] == "fit":
-        return _check_fit(experiment)
+        return _check_fit(replace(experiment, config=command.config))
     _check_script(arguments[1:])
     return replace(experiment, source=hash_source(store, experiment))
 
 
 def _check_fit(experiment: NewExperiment) -> NewExperiment:
     """Check the arguments of a fit, and add the content of its config and the path of its model."""
-    from rosenblatt.cli.fit import FitOutput, fit, parse_spec
+    from rosenblatt.cli.fit import FitOutput, fit
     from rosenblatt.cli.outputs import check_output_paths
     from rosenblatt.data.readers.sources import STANDARD_INPUT
     from rosenblatt.data.volumes.locations import is_volume
 
     options = fit.make_context("rosenblatt fit", list(experiment.arguments[1:])).params
-    config = options["config"]
-    parse_spec(config, dict(options))
+    content = experiment.config
+    if content is None and options["config"]:
+        content = _read_config(options["config"])[1]
+    _check_spec(options, content)
     tables = [options[name] for name in ("table", "test", "validation") if options[name]]
     if STANDARD_INPUT in tables:
         raise SpecError("An experiment of the queue has no standard input. Name a file instead of '-'.")
@@ -272,9 +326,22 @@ def _check_fit(experiment: NewExperiment) -> NewExperiment:
         raise SpecError(f"There is no table {missing[0]!r} in this folder, in which the experiment would start.")
     output = FitOutput(**{name: options[name] for name in FitOutput.__dataclass_fields__})
     path = output.model_path(options["table"])
-    check_output_paths([str(path), output.report], inputs=[*tables, config])
-    content = Path(config).read_text(encoding="utf-8") if config else None
+    check_output_paths([str(path), output.report], inputs=[*tables, options["config"]])
     return replace(experiment, config=content, output=str(path.absolute()))
+
+
+def _check_spec(options: Mapping[str, Any], config: str | None) -> None:
+    """Check the hyperparameters of a fit and of its config. Raises SpecError."""
+    import tomllib
+
+    from rosenblatt.cli.fit import parse_spec
+    from rosenblatt.spec.spec import Spec
+
+    try:
+        base = Spec.from_dict(tomllib.loads(config or ""))
+    except SpecError as error:
+        raise SpecError(f"In the config {options['config']}: {error}") from error
+    parse_spec(base, dict(options))
 
 
 def _check_script(arguments: Sequence[str]) -> None:
