@@ -2,6 +2,7 @@
 
     python benchmarks/cluster.py search [--trials 1000] [--repeats 3] [--json]
     python benchmarks/cluster.py simulate [--nodes 4] [--trials-per-node 250] [--item-seconds 2] [--json]
+    python benchmarks/cluster.py network [--repeats 3] [--json]
 
 search: small trials on two nodes of Ray with one core each, against two threads without Ray, both on this machine,
 which should have two free cores. The nodes share them with the controller, the driver and the processes of Ray. The
@@ -12,6 +13,9 @@ simulate: the coordinator of a search with workers that only pretend to train: a
 recorded (scaled to a mean of --item-seconds), and its result comes back after the time for which machines collect
 results. The clock is virtual, but advances by the processor time that the controller really needs to propose, pack,
 unpack, compare and promote. Efficiency is the busy time of the machines divided by their number and the duration.
+
+network: one convolutional network on two processes with one core each, connected by gloo without Ray, against one
+process with one core, with the same batches. The figure is the time of an epoch on one divided by that on two.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from cluster_network import measure_network
 from common import make_parser
 
 from rosenblatt.data.dataset import Dataset
@@ -235,7 +240,7 @@ def simulate(nodes: int, durations: np.ndarray, trials_per_node: int) -> dict[st
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("part", choices=("search", "simulate"))
+    parser.add_argument("part", choices=("search", "simulate", "network"))
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--nodes", default="4")
@@ -244,6 +249,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.part == "search":
         rows = [measure_search(options.trials, options.repeats)]
+    elif options.part == "network":
+        rows = [measure_network(options.repeats)]
     else:
         durations = record_durations()
         if options.item_seconds:
