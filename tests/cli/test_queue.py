@@ -132,7 +132,7 @@ def test_a_script_runs_and_is_recorded(run, folder):
     assert (shown["kind"], shown["state"]) == ("script", "finished")
 
 
-@pytest.mark.slow
+@pytest.mark.slow_cluster
 def test_a_search_whose_runner_is_killed_is_resumed_by_the_next_runner(run, folder):
     run("queue", "add", "fit", "people.csv", "--target", "rich", "--trials", "16", "--epochs", "8", "--threads", "1")
     runner = subprocess.Popen([sys.executable, "-m", "rosenblatt", "queue", "run"], stdout=subprocess.DEVNULL)

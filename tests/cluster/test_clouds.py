@@ -148,3 +148,20 @@ def test_pods_and_partitions_are_opened_too(tmp_path, monkeypatch):
     monkeypatch.setattr("rosenblatt.cluster.slurm.shutil.which", lambda _: None)
     with pytest.raises(ClusterError, match="no sbatch"), open_cluster("slurm:cpu,nodes=2", print):
         pass
+
+
+def test_a_cluster_of_a_cloud_is_listed(file, calls, run):
+    bring_cloud_up(file, print, lambda _: True)
+    assert "rosenblatt: machines of a cloud" in run("cluster", "status")[1]
+    assert run("cluster", "status", "rosenblatt")[1] == "rosenblatt: head 192.0.2.7 is up\n"
+    assert run("cluster", "down", "--all")[0] == 0
+    assert json.loads(run("cluster", "status", "--json")[1]) == []
+
+
+def test_machines_of_skypilot_are_those_of_a_hosts_file(file, run):
+    import yaml
+
+    status, output, errors = run("cluster", "manifest", str(file), "--skypilot")
+    task = yaml.safe_load(output)
+    assert (status, task["num_nodes"], task["resources"]["infra"]) == (0, 10, "aws/r")
+    assert errors.splitlines()[1:3] == ["rosenblatt", "rosenblatt-worker1"]

@@ -101,15 +101,26 @@ def status(name: str | None, as_json: bool) -> None:
     The exit status is 2 if a machine of NAME is lost.
     """
     from rosenblatt.cli.console.cluster import print_clusters, print_status
+    from rosenblatt.cluster.clouds import list_clouds, locate_cloud
     from rosenblatt.cluster.record import list_records, read_record
     from rosenblatt.cluster.up import report_nodes
 
     if name is None:
-        records = list_records()
+        records, clouds = list_records(), list_clouds()
         if as_json:
-            click.echo(json.dumps([_describe(record) for record in records], indent=2))
-        else:
+            described = [*map(_describe, records), *({"name": cloud, "kind": "cloud"} for cloud in clouds)]
+            click.echo(json.dumps(described, indent=2))
+            return
+        if records or not clouds:
             print_clusters(records)
+        for cloud in clouds:
+            click.echo(f"{cloud}: machines of a cloud; `rosenblatt cluster down {cloud}` ends them")
+        return
+    if name in list_clouds():
+        head = locate_cloud(name).address
+        click.echo(
+            json.dumps({"name": name, "kind": "cloud", "head": head}) if as_json else f"{name}: head {head} is up"
+        )
         return
     record = read_record(name)
     reports = report_nodes(record)
@@ -170,13 +181,15 @@ def down(names: tuple[str, ...], take_all: bool, forget: bool) -> None:
 
 @cluster.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def manifest(file: Path) -> None:
+@click.option("--skypilot", is_flag=True, help="Print a task for `sky launch`, and the hosts file of its machines.")
+def manifest(file: Path, skypilot: bool) -> None:
     """Print the manifest of a cluster for Kubernetes, or the file of `ray up` for a cloud, without starting anything.
 
     \b
     rosenblatt cluster manifest pods.yaml | kubectl apply -f -
     rosenblatt fit people.csv -t income --trials 5000 --on pods.yaml
     rosenblatt cluster manifest cluster.yaml         what `cluster up` would give to `ray up`, and the cost
+    rosenblatt cluster manifest cluster.yaml --skypilot > sky.yaml
 
     The manifest needs KubeRay 1.5.1 or later. It contains the key of the cluster's certificates: do not store it where
     others can read it.
@@ -188,10 +201,17 @@ def manifest(file: Path) -> None:
     from rosenblatt.cluster.clouds import describe_cost, load_authority, preview
     from rosenblatt.cluster.cluster_file import CloudFile, read_cluster_file
     from rosenblatt.cluster.kubernetes import kubernetes_manifest
+    from rosenblatt.cluster.skypilot import skypilot_hosts, skypilot_task
 
     settings = read_cluster_file(file)
+    if isinstance(settings, CloudFile) and skypilot:
+        click.echo(yaml.safe_dump(skypilot_task(settings), sort_keys=False), nl=False)
+        command = f"sky launch --cluster {settings.name} sky.yaml"
+        click.echo(f"Run `{command}`. The hosts file of its machines:", err=True)
+        click.echo("\n".join(skypilot_hosts(settings)), err=True)
+        return
     if isinstance(settings, CloudFile):
-        click.echo(f"{describe_cost(settings)}", err=True)
+        click.echo(describe_cost(settings), err=True)
         click.echo(yaml.safe_dump(preview(settings), sort_keys=False), nl=False)
         return
     objects = kubernetes_manifest(settings, load_authority(settings.name), metadata.version("ray"))

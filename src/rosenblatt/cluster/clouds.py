@@ -171,8 +171,13 @@ def connect_to_cloud(name: str) -> RayConnection:
     file = read_cluster_file(folder / CLUSTER_FILE)
     if not isinstance(file, CloudFile):
         raise ClusterError(f"The record {str(folder)!r} of the cluster {name!r} is damaged.")
-    head = locate_head(folder / RAY_FILE)
+    head = locate_cloud(name)
     return RayConnection(name, driver_command(file, head, (folder / ID_FILE).read_text()), {}, "auto")
+
+
+def locate_cloud(name: str) -> HeadLocation:
+    """Ask the provider for the head of a cluster. Raises ClusterError if none runs."""
+    return locate_head(_require_folder(name) / RAY_FILE)
 
 
 def driver_command(file: CloudFile, head: HeadLocation, cluster_id: str) -> tuple[str, ...]:
