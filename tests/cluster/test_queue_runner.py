@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rosenblatt.cluster import queue_runner
+from rosenblatt.cluster import experiment_process, queue_runner
 from rosenblatt.cluster.queue import NewExperiment, add_experiments, cancel_experiments, load_experiments
 from rosenblatt.cluster.queue_logs import read_log
 from rosenblatt.cluster.queue_runner import QueueRunner, RunnerOptions, has_option
@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 RUNNER = """
 import sys
-from rosenblatt.cluster import queue_runner
+from rosenblatt.cluster import experiment_process, queue_runner
 from rosenblatt.runs.store.store import Store
 queue_runner.COMMAND = ("/bin/sh", "-c")
 queue_runner.QueueRunner(Store(sys.argv[1]), queue_runner.RunnerOptions(), lambda text: print(text, flush=True)).run()
@@ -149,6 +149,24 @@ def test_a_cancelled_experiment_ends_with_all_its_processes(sqlite, add, tmp_pat
     assert "1: cancelled, not by this runner; its process has ended" in messages
     child = int((tmp_path / "child").read_text())
     wait_until(lambda: not _is_running(child))
+
+
+def test_a_process_that_does_not_end_when_asked_is_killed(sqlite, add, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment_process, "STOP_TIMEOUT_S", 0.05)
+    add("trap '' TERM; touch started; while :; do sleep 0.02; done")
+
+    def cancel_when_started():
+        wait_until((tmp_path / "started").exists)
+        other = Store(sqlite.url)
+        cancel_experiments(other, [1])
+        other.close()
+
+    thread = threading.Thread(target=cancel_when_started)
+    thread.start()
+    ended, messages = run_queue(sqlite)
+    thread.join()
+    assert ended == []
+    assert messages[-1] == "1: cancelled, not by this runner; its process has ended"
 
 
 def _is_running(pid):

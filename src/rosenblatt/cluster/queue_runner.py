@@ -30,7 +30,7 @@ from rosenblatt.cluster.queue import (
     update_started,
 )
 from rosenblatt.data.cores import cores
-from rosenblatt.errors import Notify, StoreUnavailableError, join_names
+from rosenblatt.errors import Notify, RunError, StoreUnavailableError, join_names
 from rosenblatt.runs.capture.source import SourceCapture, source_hash
 from rosenblatt.runs.redaction import redact
 from rosenblatt.runs.store.artifacts import Artifacts, file_hash
@@ -108,12 +108,13 @@ class QueueRunner:
         if self._n_signals:
             self._stop_processes()
         try:
-            if time.monotonic() >= self._next_beat:
+            is_due = time.monotonic() >= self._next_beat
+            if is_due:
                 self._next_beat = time.monotonic() + HEARTBEAT_INTERVAL_S
                 self._beat()
-            self._end_processes()
-            while not self._n_signals and len(self._processes) < self._options.workers and self._start_next():
-                pass
+            is_due |= self._end_processes()
+            while is_due and not self._n_signals and len(self._processes) < self._options.workers:
+                is_due = self._start_next()
         except StoreUnavailableError as error:
             if not self._is_cut_off:
                 self._notify(f"{error} Experiments that run go on; the queue is looked at again until it answers.")
@@ -148,8 +149,9 @@ class QueueRunner:
             if experiment.state != "running":
                 self._notify(f"{experiment.number}: {experiment.state}, because {experiment.reason}")
 
-    def _end_processes(self) -> None:
-        """Record the end of processes that have ended."""
+    def _end_processes(self) -> bool:
+        """Record the end of processes that have ended; returns whether there are any."""
+        n_running = len(self._processes)
         for number, process in list(self._processes.items()):
             status = process.poll()
             if status is None:
@@ -166,6 +168,7 @@ class QueueRunner:
             else:
                 self._ended.append(number)
                 self._notify(f"{number}: {state} after {experiment.seconds or 0:.1f} s{reason and f': {reason}'}")
+        return len(self._processes) < n_running
 
     def _describe_end(self, number: int, process: ExperimentProcess, status: int) -> tuple[str, str]:
         if status == 0:
@@ -184,7 +187,7 @@ class QueueRunner:
         number = experiment.number
         try:
             self._start(experiment)
-        except OSError as error:
+        except (OSError, RunError) as error:
             reason = f"it could not be started: {error}"
             end_experiment(self._store, number, self._owner, "failed", reason)
             self._ended.append(number)
