@@ -29,10 +29,10 @@ def test_the_hash_of_a_sample_is_known_without_reading_it(cells, tmp_path):
     assert [hash_content(cell, lambda _: b"").hex() for cell in cells] == expected
 
 
-def test_cells_of_one_selection_are_read_together_and_others_one_by_one(cells, tmp_path):
-    dogs = _cells(str(tmp_path / "v"), "label = 'dog'")
+def test_cells_of_one_version_are_read_together_and_others_one_by_one(cells, tmp_path):
+    add_path(str(tmp_path / "other"), "photos", tmp_path / "photos")
     assert isinstance(open_contents(cells), VolumeContents)
-    for mixed in ([*cells, *dogs], [*cells, b"bytes"]):
+    for mixed in ([*cells, *_cells(str(tmp_path / "other"))], [*cells, b"bytes"]):
         contents = open_contents(mixed)
         assert not isinstance(contents, VolumeContents)
         assert contents.blocks is None
@@ -48,6 +48,16 @@ def test_samples_whose_header_could_not_be_read_are_known_to_be_damaged(tmp_path
     assert list(open_contents(_cells(str(tmp_path / "v"))).damaged()) == [1, 2]
 
 
+def test_a_cell_is_as_short_for_a_long_query_and_reads_only_its_sample(cells, tmp_path, s3_root, monkeypatch):
+    monkeypatch.setenv("ROSENBLATT_CACHE", str(tmp_path / "cache"))
+    long_query = "id in (" + ", ".join(f"'cat/{k}.png'" for k in range(1000)) + ")"
+    assert _cells(str(tmp_path / "v"), long_query) == cells[:3]
+    add_path(s3_root, "photos", tmp_path / "photos")
+    assert len(read_content(_cells(s3_root)[3])) > 0
+    packs = open_version(s3_root, "photos").metadata(["pack"])["pack"]
+    assert not set(packs) & {path.name for path in (tmp_path / "cache").rglob("*")}
+
+
 def test_blocks_are_packs_within_metadata_files_with_the_sizes_of_what_is_read(cells, tmp_path):
     blocks = open_contents(cells).blocks
     assert blocks.numbers.tolist() == [0] * 5
@@ -59,7 +69,7 @@ def test_cells_of_buckets_are_readable_anywhere():
     assert not is_remote("volume-sample:0:1:00:16:0:/volumes/photos@2a.png")
 
 
-@pytest.mark.parametrize("cell", ["volume-sample:", "volume-sample:a:1:00:1:1:xy", "volume-sample:1:1"])
+@pytest.mark.parametrize("cell", ["volume-sample:", "volume-sample:a:1:00:1:xy", "volume-sample:1:1"])
 def test_cells_that_name_no_sample_are_refused(cell):
     with pytest.raises(VolumeError, match="names no sample of a volume"):
         read_content(cell)

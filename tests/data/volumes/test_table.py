@@ -124,7 +124,7 @@ def test_images_of_a_volume_are_described_by_name_and_label(root, tmp_path, make
 def test_a_cell_that_names_no_sample_is_refused(root, tmp_path, make_photos, cell):
     add_path(root, "photos", make_photos(tmp_path / "photos", {"cat": 1}))
     uri = open_version(root, "photos").uri
-    cell = cell.format(uri=f"volume-sample:99:99:{len(uri)}:0:{uri}x")
+    cell = cell.format(uri=f"volume-sample:99:99:00:{len(uri)}:{uri}x")
     with pytest.raises(VolumeError, match=r"no (such )?sample"):
         read_content(cell)
     assert cell_name(cell) in (cell, "x of photos@1")

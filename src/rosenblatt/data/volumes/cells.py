@@ -1,9 +1,8 @@
 """Cells that stand for samples of a volume in a table: their bytes are read when they are needed.
 
-A cell names the metadata file and row of a sample, the beginning of its hash, the version, the query that selected it,
-and its identity:
+A cell names the metadata file and row of a sample, the beginning of its hash, the version, and its identity:
 
-    volume-sample:<file>:<row>:<hash>:<length of the address>:<length of the query>:<address><query><identity>
+    volume-sample:<file>:<row>:<hash>:<length of the address>:<address><identity>
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, cached_property
-from threading import Lock
+from functools import cache, cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +21,11 @@ from rosenblatt.data.media.contents import VOLUME_SCHEME, Blocks, Cell, Reading
 from rosenblatt.data.volumes.columns import BYTES_COLUMNS, HASH, ID
 from rosenblatt.data.volumes.locations import parse_address
 from rosenblatt.data.volumes.streaming.passes import SamplePass
-from rosenblatt.data.volumes.streaming.reader import PackReader, SampleColumn
+from rosenblatt.data.volumes.streaming.reader import PackReader
 from rosenblatt.data.volumes.volume import Volume, open_volume
 from rosenblatt.errors import VolumeError
 
+MAX_PLACE_FILES = 8  # metadata files of which the places of samples are kept
 HASH_DIGITS = 32  # of the hexadecimal hash that a cell has
 
 
@@ -36,39 +35,26 @@ class _Cell:
     row: int  # in the file
     hash: str
     uri: str  # of the version
-    query: str
     id: str
 
 
 class _SampleReader:
-    """Reads the selected samples of a version one by one, by metadata file and row."""
+    """Reads samples of a version one by one, by metadata file and row."""
 
-    def __init__(self, volume: Volume) -> None:
-        self.volume = volume
-        self._packs = PackReader(volume.objects, volume.cache, volume.name)
-        self._columns: dict[int, tuple[SampleColumn, np.ndarray]] = {}  # by file, with the index of each row
-        self._lock = Lock()
+    def __init__(self, uri: str) -> None:
+        self.volume = open_volume(parse_address(uri))
+        self._packs = PackReader(self.volume.objects, self.volume.cache, self.volume.name)
+        self._read_places = lru_cache(MAX_PLACE_FILES)(self._read_places_of_file)
 
     def read(self, file: int, row: int) -> memoryview:
         """Return the bytes of a sample. Raises DamagedDataError."""
-        with self._lock:
-            if file not in self._columns:
-                self._columns[file] = self._open(file)
-        column, index = self._columns[file]
-        return column[int(index[row])]
+        return self._packs.column(self._read_places(file), np.array([row]))[0]
 
-    def _open(self, file: int) -> tuple[SampleColumn, np.ndarray]:
-        frame = self.volume.read_whole_file(file, (ID, *BYTES_COLUMNS))
-        rows = self.volume.selected_rows(file)
-        index = np.full(frame.height, -1)
-        index[rows] = np.arange(len(rows))
-        return self._packs.column(frame, rows), index
+    def _read_places_of_file(self, file: int) -> pl.DataFrame:
+        return self.volume.read_whole_file(file, (ID, *BYTES_COLUMNS))
 
 
-@cache
-def _open_reader(uri: str, query: str) -> _SampleReader:
-    version = open_volume(parse_address(uri))
-    return _SampleReader(version.query(query, lambda _: None) if query else version)
+_open_reader = cache(_SampleReader)
 
 
 class _Layout(NamedTuple):
@@ -134,27 +120,26 @@ class VolumeContents:
 
 
 def open_contents(cells: Sequence[Cell]) -> VolumeContents | None:
-    """Open the contents of cells if all name samples of one version that one query selected; else None."""
+    """Open the contents of cells if all name samples of one version; else None."""
     first = _parse(str(cells[0]))
-    suffix = re.escape(f":{len(first.uri)}:{len(first.query)}:{first.uri}{first.query}")
     if not all(isinstance(cell, str) for cell in cells):
         return None
+    suffix = re.escape(f":{len(first.uri)}:{first.uri}")
     pattern = rf"^{VOLUME_SCHEME}(?<file>\d+):(?<row>\d+):[0-9a-f]*{suffix}"
     places = pl.Series(cells, dtype=pl.String).str.extract_groups(pattern).struct.unnest()
     if places["file"].has_nulls():
         return None
     files, rows = (places[name].cast(pl.Int64).to_numpy() for name in ("file", "row"))
-    return VolumeContents(_open_reader(first.uri, first.query).volume, files, rows)
+    return VolumeContents(_open_reader(first.uri).volume, files, rows)
 
 
 def make_cells(volume: Volume, file: int) -> pl.Series:
     """Make the cells of the selected samples of a metadata file, given by its position."""
-    uri, query = volume.uri, volume.query_text
     numbers = pl.Series("row", volume.selected_rows(file))
     samples = volume.read_file(file, [ID, HASH]).with_columns(numbers.cast(pl.String))
-    begin, middle = f"{VOLUME_SCHEME}{file}:", f":{len(uri)}:{len(query)}:{uri}{query}"
+    begin, address = f"{VOLUME_SCHEME}{file}:", f":{len(volume.uri)}:{volume.uri}"
     hashes, ids = pl.col(HASH).str.head(HASH_DIGITS).fill_null(""), pl.col(ID).cast(pl.String)
-    parts = (pl.lit(begin), pl.col("row"), pl.lit(":"), hashes, pl.lit(middle), ids)
+    parts = (pl.lit(begin), pl.col("row"), pl.lit(":"), hashes, pl.lit(address), ids)
     return samples.select(pl.concat_str(*parts)).to_series()
 
 
@@ -167,7 +152,7 @@ def read_cell(cell: str) -> memoryview:
     """
     parsed = _parse(cell)
     try:
-        return _open_reader(parsed.uri, parsed.query).read(parsed.file, parsed.row)
+        return _open_reader(parsed.uri).read(parsed.file, parsed.row)
     except IndexError:
         raise VolumeError(f"{parsed.uri!r} has no such sample: {cell!r}.") from None
 
@@ -193,9 +178,7 @@ def name_cell(cell: str) -> str:
 
 def _parse(cell: str) -> _Cell:
     try:
-        file, row, hash_, n_uri, n_query, rest = cell.removeprefix(VOLUME_SCHEME).split(":", 5)
-        uri_end = int(n_uri)
-        query_end = uri_end + int(n_query)
-        return _Cell(int(file), int(row), hash_, rest[:uri_end], rest[uri_end:query_end], rest[query_end:])
+        file, row, hash_, n_uri, rest = cell.removeprefix(VOLUME_SCHEME).split(":", 4)
+        return _Cell(int(file), int(row), hash_, rest[: int(n_uri)], rest[int(n_uri) :])
     except ValueError:
         raise VolumeError(f"{cell!r} names no sample of a volume. Add the images to a volume, and name that.") from None
