@@ -85,4 +85,4 @@ def test_machines_of_a_cloud_start_only_if_confirmed(tmp_path, monkeypatch):
     path.write_text("provider: aws\nregion: r\nmachine: m8\ncores: 8\nmax_machines: 10\n")
     message = run("up", path, status=1)
     assert "The cost is not known; give price_per_hour" in message
-    assert "Confirm it with --yes" in message
+    assert "Confirm it on a terminal, or with" in message

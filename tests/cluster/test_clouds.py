@@ -68,7 +68,7 @@ def test_nothing_starts_unless_the_cost_was_confirmed(file, calls):
     with pytest.raises(ClusterError, match="Nothing was started"):
         bring_cloud_up(file, print, questions.append)
     assert "At most 2.75 per hour" in questions[0]
-    with pytest.raises(ClusterError, match="Confirm it with --yes"):
+    with pytest.raises(ClusterError, match="Confirm it on a terminal, or with"):
         bring_cloud_up(file, print, None)
     assert (calls, list_clouds()) == ([], [])
 
