@@ -77,8 +77,8 @@ def bring_cloud_up(
     cost = describe_cost(file)
     if confirm is None:
         raise ClusterError(
-            f"This would start {cost} Confirm it on a terminal, or with `rosenblatt cluster up {path} --yes`, and use it with "
-            f"--on {file.name}."
+            f"This would start {cost} Confirm it on a terminal, or with `rosenblatt cluster up {path} --yes`, and "
+            f"use it with --on {file.name}."
         )
     if not confirm(f"Start {cost} Continue?"):
         raise ClusterError("Nothing was started.")
