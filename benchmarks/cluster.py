@@ -4,10 +4,11 @@
     python benchmarks/cluster.py simulate [--nodes 4] [--trials-per-node 250] [--item-seconds 2] [--json]
     python benchmarks/cluster.py network [--repeats 3] [--json]
 
-search: small trials on two nodes of Ray with one core each, against two threads without Ray, both on this machine,
-which should have two free cores. The nodes share them with the controller, the driver and the processes of Ray. The
-figure is the speed with Ray divided by the speed without, the median over repeats in turn; starting the workers does
-not count, as it happens once for a search.
+search: small trials, all trained to their end, on two nodes of Ray with one core each, against two threads without
+Ray, both on this machine, which should have two free cores. The nodes share them with the controller, the driver and
+the processes of Ray. The figure is the speed with Ray divided by the speed without, medians over repeats in turn;
+starting the workers does not count, as it happens once for a search. The ratio of the processor times, of all processes
+together, says the same on a machine that does other work too.
 
 simulate: the coordinator of a search with workers that only pretend to train: an item takes as long as one that was
 recorded (scaled to a mean of --item-seconds), and its result comes back after the time for which machines collect
@@ -31,6 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import psutil
 from cluster_network import measure_network
 from common import make_parser
 
@@ -48,7 +50,7 @@ from rosenblatt.tuning.ray_workers import RayWorkers
 from rosenblatt.tuning.work_queue import WorkItem, WorkResult
 from rosenblatt.tuning.workers import MakeWorkers, Workers
 
-ROWS, FEATURES = 4_000, 20
+ROWS, FEATURES = 20_000, 20
 SPACE = {"learning_rate": log_uniform(1e-4, 1e-1), "dropout": uniform(0.0, 0.5)}
 ROUND_TRIP_S = 0.01  # from a machine to the controller and back
 STOP = np.zeros(1, np.uint8)
@@ -61,7 +63,14 @@ def make_search(trials: int, make_workers: MakeWorkers, **options: Any) -> Searc
     y = (x[:, 0] * x[:, 1] + x[:, 2] > 0).astype(float)
     frame = pl.DataFrame({f"x{k}": x[:, k] for k in range(FEATURES)})
     target = Target(names=("y",), task="binary", labels=("no", "yes"))
-    settings = {"trials": trials, "epochs": 20, "folds": 2, "hidden_sizes": (32,), "numeric_encoding": "standard"}
+    settings = {
+        "trials": trials,
+        "epochs": 10,
+        "folds": 2,
+        "stopping": "none",
+        "hidden_sizes": (32,),
+        "numeric_encoding": "standard",
+    }
     settings |= {"patience": 1000, "repeats": 1, "validate_on": "folds"} | options
     spec = Spec.from_hyperparameters(**settings).with_search_space(SPACE)
     prepared = PreparedData(Dataset(frame, y), lambda spec: target.with_loss(spec, y))
@@ -84,14 +93,28 @@ def ray_cluster() -> Iterator[str]:
         cluster.shutdown()
 
 
-def trials_per_second(trials: int, workers: Workers) -> float:
+class Speed(NamedTuple):
+    """Speed and cost of a search."""
+
+    trials_per_second: float
+    processor_seconds_per_trial: float
+
+
+def measure_speed(trials: int, workers: Workers) -> Speed:
     """Run a search, after a small one that compiles and loads everything; close the workers."""
     make_search(8, lambda _: _KeptOpen(workers)).run()
-    search, started = make_search(trials, lambda _: _KeptOpen(workers)), time.perf_counter()
+    search, started, used = make_search(trials, lambda _: _KeptOpen(workers)), time.perf_counter(), processor_seconds()
     search.run()
-    seconds = time.perf_counter() - started
+    seconds, used = time.perf_counter() - started, processor_seconds() - used
     workers.close()
-    return len(search.history.trials) / seconds
+    n_trials = len(search.history.trials)
+    return Speed(n_trials / seconds, used / n_trials)
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and all that it has started, so far."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
 
 
 class _KeptOpen:
@@ -109,16 +132,23 @@ class _KeptOpen:
 
 def measure_search(trials: int, repeats: int) -> dict[str, float]:
     """Speed of a search with and without Ray."""
-    speeds: dict[str, list[float]] = {"threads": [], "ray": []}
+    speeds: dict[str, list[Speed]] = {"threads": [], "ray": []}
     with ray_cluster() as address:
         connection = RayConnection("benchmark", address=address)
         for _ in range(repeats):
-            speeds["threads"].append(trials_per_second(trials, WorkerPool(2)))
+            speeds["threads"].append(measure_speed(trials, WorkerPool(2)))
             workers = RayWorkers(connection, print, lambda: WorkerPool(2))
-            speeds["ray"].append(trials_per_second(trials, workers))
-    ratios = [ray / threads for ray, threads in zip(speeds["ray"], speeds["threads"], strict=True)]
-    medians = {f"trials a second, {name}": statistics.median(values) for name, values in speeds.items()}
-    return medians | {"speed with Ray": statistics.median(ratios)}
+            speeds["ray"].append(measure_speed(trials, workers))
+    rates, costs = (
+        {name: statistics.median(value[number] for value in values) for name, values in speeds.items()}
+        for number in (0, 1)
+    )
+    return {
+        **{f"trials a second, {name}": rate for name, rate in rates.items()},
+        **{f"processor seconds a trial, {name}": cost for name, cost in costs.items()},
+        "speed with Ray": rates["ray"] / rates["threads"],
+        "speed with Ray by processor time": costs["threads"] / costs["ray"],
+    }
 
 
 # Simulation
@@ -225,7 +255,7 @@ def simulate(nodes: int, durations: np.ndarray, trials_per_node: int) -> dict[st
     """Run the coordinator with simulated machines."""
     trials = nodes * trials_per_node
     workers = SimulatedWorkers(nodes, durations)
-    search = make_search(trials, lambda _: workers, sampler="random")
+    search = make_search(trials, lambda _: workers, sampler="random", stopping="asha")
     search.run()
     n_trials = len(search.history.trials)
     return {
