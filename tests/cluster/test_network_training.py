@@ -63,7 +63,8 @@ def network(path):
     return trained
 
 
-def test_machines_train_a_network_together_and_go_on_when_one_is_lost(photos, tmp_path):
+@pytest.mark.parametrize("loss", ["power_off", "cut"])
+def test_machines_train_a_network_together_and_go_on_when_one_is_lost(photos, tmp_path, loss):
     epochs = ("--epochs", "200", "--patience", "200")
     fit(photos, tmp_path / "alone.rosenblatt", *epochs)
     expected = network(tmp_path / "alone.rosenblatt")
@@ -71,9 +72,12 @@ def test_machines_train_a_network_together_and_go_on_when_one_is_lost(photos, tm
         hosts = tmp_path / "hosts.txt"
         hosts.write_text("\n".join(map(host_line, rig)))
 
+        def trains():
+            return rig[2].processes("RankWorker.lead") or rig[2].processes("RankWorker.follow")
+
         def lose_a_machine():
-            wait_until(lambda: rig[2].processes("RankWorker.follow"), timeout=120, description="a rank that trains")
-            rig[2].power_off()
+            wait_until(trains, timeout=120, description="a rank that trains")
+            getattr(rig[2], loss)()
 
         saboteur = Thread(target=lose_a_machine)
         saboteur.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from rosenblatt.errors import SpecError, format_count
 from rosenblatt.tuning.node_worker import Collection, NodeWorker
@@ -28,8 +28,10 @@ class RankWorker(NodeWorker):
     """
 
     def __init__(self, threads: int, device: str) -> None:
+        from rosenblatt.training.torch.lanes import find_device
+
         super().__init__(threads, device)
-        self._n_cores, self._device = threads, device
+        self._n_cores, self._torch_device = threads, find_device(device)  # PyTorch is loaded before ranks meet
         self._listener: Listener | None = None
 
     @property
@@ -74,12 +76,6 @@ class RankWorker(NodeWorker):
                 follow(member, rows, ranks, self._n_cores)
             except RankLostError:
                 return
-
-    @property
-    def _torch_device(self) -> Any:
-        from rosenblatt.training.torch.lanes import find_device
-
-        return find_device(self._device)
 
     @staticmethod
     def _refuse(item: WorkItem, size: int) -> WorkResult | None:

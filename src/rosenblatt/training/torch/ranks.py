@@ -25,7 +25,7 @@ from rosenblatt.errors import join_names
 HEARTBEAT_INTERVAL_S = 1.0  # seconds between two signs of life of a rank
 LOST_AFTER_S = 10.0  # seconds without a sign of life, after which a rank is lost
 WAIT_INTERVAL_S = 0.5  # seconds of waiting for the other ranks between two looks at their signs of life
-RENDEZVOUS_TIMEOUT_S = 60.0  # seconds in which all ranks have to connect
+RENDEZVOUS_TIMEOUT_S = 15.0  # seconds in which all ranks have to connect
 OPERATION_TIMEOUT_S = 7 * 24 * 3600  # seconds of a collective operation; that a rank is lost is noticed much earlier
 POLL_INTERVAL_S = 5e-5  # seconds between two looks at an operation of a GPU
 
