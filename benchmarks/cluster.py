@@ -1,6 +1,7 @@
 """Speed of a search on many machines: what Ray costs on this one, and how far the controller scales.
 
     python benchmarks/cluster.py search [--trials 1000] [--repeats 3] [--json]
+    python benchmarks/cluster.py up --wheels FOLDER [--machines 3] [--json]
     python benchmarks/cluster.py simulate [--nodes 4] [--trials-per-node 250] [--item-seconds 2] [--json]
     python benchmarks/cluster.py network [--repeats 3] [--json]
 
@@ -9,6 +10,9 @@ Ray, both on this machine, which should have two free cores. The nodes share the
 the processes of Ray. The figure is the speed with Ray divided by the speed without, medians over repeats in turn;
 starting the workers does not count, as it happens once for a search. The ratio of the processor times, of all processes
 together, says the same on a machine that does other work too.
+
+up: `rosenblatt cluster up` on bare machines, made of namespaces on this one (needs root), with an index that serves the
+wheels of FOLDER (pip download -r <(rosenblatt cluster requirements) -d FOLDER), by uv if it is on PATH, or else by pip.
 
 simulate: the coordinator of a search with workers that only pretend to train: an item takes as long as one that was
 recorded (scaled to a mean of --item-seconds), and its result comes back after the time for which machines collect
@@ -27,6 +31,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from queue import Empty
 from typing import Any, NamedTuple
 
@@ -270,17 +275,24 @@ def simulate(nodes: int, durations: np.ndarray, trials_per_node: int) -> dict[st
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("part", choices=("search", "simulate", "network"))
+    parser.add_argument("part", choices=("search", "simulate", "network", "up"))
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--nodes", default="4")
     parser.add_argument("--item-seconds", type=float, default=0.0, help="by default as recorded")
     parser.add_argument("--trials-per-node", type=int, default=250)
+    parser.add_argument("--wheels", type=Path)
+    parser.add_argument("--machines", type=int, default=3)
     options = parser.parse_args()
+    rows: list[dict[str, Any]]
     if options.part == "search":
         rows = [measure_search(options.trials, options.repeats)]
     elif options.part == "network":
         rows = [measure_network(options.repeats)]
+    elif options.part == "up":
+        from cluster_up import measure_up  # for root on Linux
+
+        rows = [measure_up(options.wheels, options.machines)]
     else:
         durations = record_durations()
         if options.item_seconds:
@@ -291,7 +303,11 @@ def main() -> None:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
-        print(", ".join(f"{name} {value:,.4g}" for name, value in row.items()))
+        print(
+            ", ".join(
+                f"{name} {value if isinstance(value, str) else format(value, ',.4g')}" for name, value in row.items()
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ exec sh -c "$command"
 RAY = """
 import os, subprocess, sys, time
 folder = next(word.split("=")[1] for word in sys.argv if word.startswith("--temp-dir="))
-os.makedirs(f"{folder}/session_2026/logs")
+os.makedirs(f"{folder}/session_2026/logs", exist_ok=True)
 open(f"{folder}/session_2026/logs/raylet.out", "w").write("raylet log\\n")
 subprocess.Popen(["sleep", "100"], start_new_session=True)
 if os.environ.get("FAKE_RAY") == "fails":

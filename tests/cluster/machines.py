@@ -52,7 +52,7 @@ BOOT = """
 set -e
 mount --make-rprivate /
 staged=$(mktemp -d /run/staged-XXXXXX)
-mount -t tmpfs -o size=2g,mode=755 none $staged
+mount -t tmpfs -o size={disk},mode=755 none $staged
 mkdir $staged/repository $staged/keys $staged/upper $staged/work
 mount --bind {repository} $staged/repository
 mount --bind {keys} $staged/keys
@@ -173,7 +173,7 @@ def machines(n: int, disk: str = "2g") -> Iterator[tuple[Machine, ...]]:
 
     Args:
         n: number of machines.
-        disk: size of /tmp of each, as for a tmpfs.
+        disk: size of /tmp of each, and of what it writes to its home, as for a tmpfs.
     """
     require_namespaces()
     with ExitStack() as stack:

@@ -27,7 +27,7 @@ echo "$@" >> {log}
 if [ "$1" = venv ]; then
   for folder; do :; done
   mkdir -p "$folder/bin"
-  printf '#!/bin/sh\nexec {python} "$@"\n' > "$folder/bin/python"
+  printf '#!/bin/sh\n[ "$1" = -c ] || exec {python} "$@"\n' > "$folder/bin/python"
   chmod 700 "$folder/bin/python"
 fi
 if [ "$2" = install ] && [ -e {failure} ]; then cat {failure} >&2; exit 1; fi

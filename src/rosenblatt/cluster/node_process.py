@@ -33,6 +33,7 @@ from rosenblatt.cluster.security import CA_FILE, CERTIFICATE_FILE, KEY_FILE, TOK
 from rosenblatt.cluster.settings import ID_VARIABLE, ray_environment
 
 POLL_INTERVAL_S = 0.2
+MAX_ATTEMPTS = 2  # to start Ray, which waits only 30 s for its own processes, also on a busy machine
 STOP_TIMEOUT_S = 8.0  # for Ray to end by itself before its processes are killed
 KILL_TIMEOUT_S = 10.0
 MAX_OBJECT_STORE = 0.3  # of the memory of the machine
@@ -66,24 +67,29 @@ class Supervisor:
         self._state.write()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         environment |= ray_environment(PurePosixPath(self._folder), self._config.cluster_id)
-        with (self._folder / LOG_FILE).open("ab") as log:
-            ray = subprocess.Popen(  # noqa: S603 - Ray of this environment
-                ray_command(self._config, self._state.temp_folder),
-                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-            )  # fmt: skip
-        self._watch(ray)
-        with suppress(ProcessLookupError):
-            ray.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            ray.wait(STOP_TIMEOUT_S)
-        kill_processes(lambda: psutil.Process().children(recursive=True))
+        for attempt in range(MAX_ATTEMPTS):
+            with (self._folder / LOG_FILE).open("ab") as log:
+                ray = subprocess.Popen(  # noqa: S603 - Ray of this environment
+                    ray_command(self._config, self._state.temp_folder),
+                    env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                )  # fmt: skip
+            self._watch(ray, may_retry=attempt < MAX_ATTEMPTS - 1)
+            with suppress(ProcessLookupError):
+                ray.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                ray.wait(STOP_TIMEOUT_S)
+            kill_processes(lambda: psutil.Process().children(recursive=True))
+            if self._reason:
+                break
         finish(self._folder, self._state, self._config.cluster_id, self._reason)
 
-    def _watch(self, ray: subprocess.Popen[bytes]) -> None:
-        """Wait until the node is to end; sets the reason."""
+    def _watch(self, ray: subprocess.Popen[bytes], *, may_retry: bool) -> None:
+        """Wait until the node is to end, and set the reason; without one, Ray did not start and may be tried again."""
         address_file = Path(self._state.temp_folder) / ADDRESS_FILE
         while not self._reason:
             if ray.poll() is not None:
+                if self._state.phase == "starting" and may_retry:
+                    return
                 self._reason = f"Ray ended: {last_lines(self._folder / LOG_FILE)}"
             elif self._is_lease_over():
                 self._reason = f"no sign of life of the controller for {self._config.lease_s:g} s"
