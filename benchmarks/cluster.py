@@ -57,14 +57,15 @@ from rosenblatt.tuning.workers import MakeWorkers, Workers
 
 ROWS, FEATURES = 20_000, 20
 SPACE = {"learning_rate": log_uniform(1e-4, 1e-1), "dropout": uniform(0.0, 0.5)}
+SIMULATED_ROWS = 2_000
 ROUND_TRIP_S = 0.01  # from a machine to the controller and back
 STOP = np.zeros(1, np.uint8)
 
 
-def make_search(trials: int, make_workers: MakeWorkers, **options: Any) -> SearchCoordinator:
+def make_search(trials: int, make_workers: MakeWorkers, rows: int = ROWS, **options: Any) -> SearchCoordinator:
     """A search on a table of random numbers."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(ROWS, FEATURES))
+    x = rng.normal(size=(rows, FEATURES))
     y = (x[:, 0] * x[:, 1] + x[:, 2] > 0).astype(float)
     frame = pl.DataFrame({f"x{k}": x[:, k] for k in range(FEATURES)})
     target = Target(names=("y",), task="binary", labels=("no", "yes"))
@@ -260,7 +261,7 @@ def simulate(nodes: int, durations: np.ndarray, trials_per_node: int) -> dict[st
     """Run the coordinator with simulated machines."""
     trials = nodes * trials_per_node
     workers = SimulatedWorkers(nodes, durations)
-    search = make_search(trials, lambda _: workers, sampler="random", stopping="asha")
+    search = make_search(trials, lambda _: workers, SIMULATED_ROWS, sampler="random", stopping="asha")
     search.run()
     n_trials = len(search.history.trials)
     return {

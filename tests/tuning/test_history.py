@@ -34,3 +34,13 @@ def test_each_reader_sees_the_changes_since_its_own_revision():
     history.stop(history.trials[3], "interrupted")
     assert numbers(history.changed_since(second + 2)) == [3]
     assert (history.trials[3].state, history.trials[3].reason) == ("stopped", "interrupted")
+
+
+def test_trials_that_have_ended_without_networks_are_not_active(monkeypatch):
+    monkeypatch.setattr("rosenblatt.tuning.history.MIN_ACTIVE", 0)
+    history = make_history(4)
+    history.stop(history.trials[1], "interrupted")
+    history.trials[2].state = "paused"
+    assert {0, 2, 3} <= set(numbers(history.active_trials))
+    history._max_active = 0
+    assert sorted(numbers(history.active_trials)) == [0, 2, 3]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rosenblatt.tuning.trial import Trial
 
+MIN_ACTIVE = 100  # trials that are looked at without removing those that have ended
+
 
 class SearchHistory:
     """Everything a search has done so far."""
@@ -15,7 +17,8 @@ class SearchHistory:
         self.wall_seconds = 0.0  # duration of the search
         self.busy_seconds = 0.0  # time its workers trained, summed over workers
         self.revision = 0  # number of changes so far
-        self._active: dict[int, Trial] = {}  # trials that may be trained further or have networks, by number
+        self._active: dict[int, Trial] = {}  # trials that were active when they last changed, by number
+        self._max_active = MIN_ACTIVE  # size from which on others are removed
         self._revisions: dict[int, int] = {}  # revision of the last change, by trial, in order of revision
 
     def add(self, trial: Trial) -> None:
@@ -32,10 +35,10 @@ class SearchHistory:
 
     @property
     def active_trials(self) -> list[Trial]:
-        """Trials that may be trained further or have networks, by number; a search has many others."""
-        ended = ("stopped", "finished", "failed")
-        active = (self._active[number] for number in sorted(self._active))
-        self._active = {t.number: t for t in active if t.folds.n_bytes or t.pending_folds or t.state not in ended}
+        """All trials that may be trained further or have networks, in any order, and few others."""
+        if len(self._active) > self._max_active:
+            self._active = {number: trial for number, trial in self._active.items() if _is_active(trial)}
+            self._max_active = 2 * len(self._active) + MIN_ACTIVE
         return list(self._active.values())
 
     def changed_since(self, revision: int) -> list[Trial]:
@@ -56,3 +59,8 @@ class SearchHistory:
         """End a trial before its last rung."""
         trial.state, trial.reason = "stopped", reason
         self.mark_changed(trial)
+
+
+def _is_active(trial: Trial) -> bool:
+    """Whether a trial may be trained further or has networks."""
+    return trial.folds.n_bytes > 0 or trial.pending_folds > 0 or trial.state in ("running", "paused")

@@ -26,13 +26,16 @@ class SearchMemory:
         and the encoded tables that no running trial uses."""
         trials = self._history.active_trials
         finished = sorted(
-            (t for t in trials if t.state == "finished" and t.folds.n_bytes), key=lambda t: -t.score_to_maximize
+            (t for t in trials if t.state == "finished" and t.folds.n_bytes),
+            key=lambda t: (-t.score_to_maximize, t.number),
         )
         for trial in finished[MAX_KEPT_TRIALS:]:
             self._history.discard_networks(trial)
         if self._plan.is_population_based and not self.is_full:
             return
-        paused = sorted((t for t in trials if t.state == "paused"), key=lambda t: (-t.rung, -t.score_to_maximize))
+        paused = sorted(
+            (t for t in trials if t.state == "paused"), key=lambda t: (-t.rung, -t.score_to_maximize, t.number)
+        )
         while paused and (len(paused) > MAX_KEPT_TRIALS or self.is_full):
             worst = paused.pop()
             self._history.stop(worst, f"not among the best at rung {worst.rung + 1}; dropped to save memory")
