@@ -73,7 +73,7 @@ def test_networks_that_machines_train_together_equal_those_of_one_machine(tmp_pa
     assert sorted((record.member, record.epoch) for record in records) == [(m, e) for m in range(2) for e in (1, 2, 3)]
     assert [(record.member, record.epoch) for record in records if record.last and record.member == 0] == [(0, 3)]
     assert small.failure == "its batches have 1 row, too few for 2 machines: choose a larger batch_size"
-    assert cluster.messages == []
+    assert len(cluster.messages) == 1  # which machines train
 
 
 @pytest.mark.slow_cluster
