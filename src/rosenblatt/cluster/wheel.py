@@ -7,7 +7,6 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -36,21 +35,24 @@ def package_distribution() -> metadata.Distribution:
         ) from None
 
 
-def package_files() -> Iterator[tuple[str, Path]]:
-    """All files of the package that belong into a wheel, sorted, with their names in it."""
+@cache
+def package_files() -> dict[str, bytes]:
+    """All files of the package that belong into a wheel, by their names in it; read once."""
     root = Path(__file__).parents[1]
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root.parent).as_posix()
-        if path.is_file() and "__pycache__" not in name and path.suffix not in {".pyc", ".nbi", ".nbc"}:
-            yield name, path
+    names = {path.relative_to(root.parent).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        name: path.read_bytes()
+        for name, path in names.items()
+        if "__pycache__" not in name and path.suffix not in {".pyc", ".nbi", ".nbc"}
+    }
 
 
 @cache
 def sources_digest() -> str:
     """Hash of all files of the package: equal on two machines that run the same code."""
     digest = hashlib.sha256()
-    for name, path in package_files():
-        digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for name, data in package_files().items():
+        digest.update(f"{name}\0".encode() + hashlib.sha256(data).digest())
     return digest.hexdigest()
 
 
@@ -59,7 +61,7 @@ def build_wheel() -> tuple[str, bytes]:
     """Build the wheel; returns its file name and its bytes, which are the same for the same sources."""
     distribution = package_distribution()
     info = f"{PACKAGE}-{distribution.version}.dist-info"
-    content = {name: path.read_bytes() for name, path in package_files()}
+    content = dict(package_files())
     content[f"{info}/METADATA"] = (distribution.read_text("METADATA") or "").encode()
     content[f"{info}/WHEEL"] = _WHEEL.encode()
     content[f"{info}/entry_points.txt"] = (distribution.read_text("entry_points.txt") or "").encode()
