@@ -31,6 +31,7 @@ from rosenblatt.cluster.record import (
 )
 from rosenblatt.cluster.security import CertificateAuthority
 from rosenblatt.cluster.ssh import SshSessions
+from rosenblatt.cluster.wheel import pinned_requirements
 from rosenblatt.errors import ClusterError, Notify, format_count
 
 ID_BYTES = 6
@@ -82,6 +83,9 @@ def bring_up(
         on_checks(checks)
         machines = skip.filter_checks(checks)
         source = EnvironmentSource(options.wheels)
+        labelled = pinned_requirements()[1] if not all(machine.host.python for machine in machines) else []
+        if labelled:
+            notify(f"Builds of this machine only, whose versions are installed from the index: {', '.join(labelled)}")
         pythons = skip.run(machines, lambda machine: prepare_environment(machine, source, sessions, notify))
         nodes = _plan_nodes(pythons, options)
         record = ClusterRecord(
