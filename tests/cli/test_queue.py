@@ -29,7 +29,8 @@ def listed(run):
     return json.loads(run("queue", "list", "--json")[1])
 
 
-def test_a_fit_a_script_and_configs_are_added_and_listed(run, folder):
+def test_a_fit_a_script_and_configs_are_added_and_listed(run, folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     status, output, _ = run("queue", "add", "fit", "people.csv", "--target", "rich", "--config=wide.toml")
     assert (status, output) == (0, "added: 1. `rosenblatt queue run` runs what waits.\n")
     assert run("queue", "add", "--priority", "3", "run", "train.py", "--", "--lr", "0.1")[0] == 0
